@@ -1,0 +1,24 @@
+import type { Constants } from './spec.ts'
+
+/**
+ * Replaces the right-hand side of named declarations (`const TILE: u32 = 64;`, `alias Scalar = f32;`) and puts `enable`
+ * directives first. The text stays legal WGSL before and after.
+ * @throws Error for a name the source does not declare at the start of a line
+ */
+export function specialize(source: string, constants: Constants, enables: readonly string[] = []): string {
+  let text = source
+  for (const [name, value] of Object.entries(constants)) {
+    const declaration = new RegExp(`^((?:const ${name}\\s*(?::\\s*(\\w+))?|alias ${name})\\s*=\\s*)[^;]*;`, 'm')
+    const match = declaration.exec(text)
+    if (!match) throw new Error(`the WGSL source declares no const or alias ${name}`)
+    text = text.slice(0, match.index) + match[1] + literal(value, match[2]) + ';' + text.slice(match.index + match[0].length)
+  }
+  return enables.map((name) => `enable ${name};\n`).join('') + text
+}
+
+function literal(value: number | boolean | string, type: string | undefined): string {
+  if (typeof value !== 'number') return String(value)
+  if (type === 'u32') return `${value}u`
+  if (type === 'f32') return Number.isInteger(value) ? `${value}.0` : String(value)
+  return String(value)
+}

@@ -1,0 +1,75 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { UserError } from '../errors.ts'
+import { loadCifarSplit } from './cifar.ts'
+import { loadIdxSplit } from './idx.ts'
+import { type LocateOptions, locateFiles } from './locate.ts'
+import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName } from './names.ts'
+import type { Split } from './split.ts'
+
+export { DATASET_NAMES, type DatasetName } from './names.ts'
+export type { Split } from './split.ts'
+
+/** A labelled image data set; `mean` and `std` have one number a channel, for pixels in [0, 1]. */
+export interface Dataset {
+  name: DatasetName
+  channels: number
+  height: number
+  width: number
+  classes: number
+  mean: number[]
+  std: number[]
+  classNames?: string[]
+  train: Split
+  test: Split
+}
+
+const IDX_FILES = [
+  'train-images-idx3-ubyte',
+  'train-labels-idx1-ubyte',
+  't10k-images-idx3-ubyte',
+  't10k-labels-idx1-ubyte',
+]
+const CIFAR_10_FILES = [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat('test_batch.bin')
+const CIFAR_100_FILES = ['train.bin', 'test.bin']
+
+/**
+ * Loads a data set whole into memory.
+ * @param options.dir folder with its files; else the place its package installs to, then the user's cache
+ * @param options.download fetch what is missing, with checksum
+ * @throws UserError in one line: which file, what is wrong, what to do
+ */
+export async function loadDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
+  if (!DATASET_NAMES.includes(name)) {
+    throw new UserError(`unknown data set ${JSON.stringify(name)}; known are ${DATASET_NAMES.join(', ')}`)
+  }
+  const { mean, std } = CHANNEL_STATISTICS[name]
+  const common = { name, mean: [...mean], std: [...std] }
+  const classNames = CLASS_NAMES[name]
+  if (name === 'mnist' || name === 'fashion-mnist') {
+    const files = await locateFiles(name, IDX_FILES, options)
+    const [trainImages, trainLabels, testImages, testLabels] = files as [string, string, string, string]
+    const train = await loadIdxSplit(trainImages, trainLabels, 10)
+    const test = await loadIdxSplit(testImages, testLabels, 10)
+    const { height, width } = train
+    if (test.height !== height || test.width !== width) {
+      throw new UserError(`${testImages}: images of ${test.height}x${test.width}, training has ${height}x${width}; use one set`)
+    }
+    return { ...common, channels: 1, height, width, classes: 10, classNames: classNames!, train: train.split, test: test.split }
+  }
+  const layout = name === 'cifar-10' ? ({ labelBytes: 1, classes: 10 } as const) : ({ labelBytes: 2, classes: 100 } as const)
+  const files = await locateFiles(name, name === 'cifar-10' ? CIFAR_10_FILES : CIFAR_100_FILES, options)
+  const train = await loadCifarSplit(files.slice(0, -1), layout)
+  const test = await loadCifarSplit(files.slice(-1), layout)
+  const names = classNames ?? fineLabelNames(dirname(files[0]!))
+  const shape = { channels: 3, height: 32, width: 32, classes: layout.classes }
+  return { ...common, ...shape, ...(names && { classNames: names }), train, test }
+}
+
+/** CIFAR-100's class names, which lie beside its files. */
+function fineLabelNames(folder: string): string[] | undefined {
+  const path = join(folder, 'fine_label_names.txt')
+  if (!existsSync(path)) return undefined
+  const names = readFileSync(path, 'utf8').split('\n').map((line) => line.trim()).filter(Boolean)
+  return names.length === 100 ? names : undefined
+}

@@ -1,0 +1,59 @@
+import { UserError } from '../errors.ts'
+import { readMaybeGzip, sharedBytes } from './files.ts'
+import { checkLabels, type Split } from './split.ts'
+
+/** An IDX array of unsigned bytes (the format of MNIST). */
+export interface IdxArray {
+  dims: number[]
+  data: Uint8Array
+}
+
+/**
+ * Parses an IDX file of unsigned bytes.
+ * @param rank dimensions expected: 3 for images, 1 for labels
+ * @param file named in the UserError for a wrong magic number or a length that the header contradicts
+ */
+export function parseIdx(bytes: Uint8Array, rank: number, file: string): IdxArray {
+  const headerLength = 4 + 4 * rank
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const magic = bytes.length >= 4 ? view.getUint32(0) : undefined
+  const expected = 0x0800 + rank
+  if (magic !== undefined && magic !== expected) {
+    const kind = rank === 1 ? 'labels' : 'images'
+    throw new UserError(
+      `${file}: magic number 0x${hex(magic)}, expected 0x${hex(expected)} for IDX ${kind}; use the data set's own file`,
+    )
+  }
+  if (bytes.length < headerLength) {
+    throw new UserError(`${file}: truncated, ${bytes.length} bytes are less than its header; fetch the file again`)
+  }
+  const dims = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i))
+  const size = dims.reduce((product, dim) => product * dim, 1)
+  const found = bytes.length - headerLength
+  if (found !== size) {
+    const what = found < size ? 'truncated' : 'too long'
+    throw new UserError(`${file}: ${what}, header says ${size} bytes of data, found ${found}; fetch the file again`)
+  }
+  if (size === 0) throw new UserError(`${file}: holds no items; use the data set's own file`)
+  return { dims, data: bytes.subarray(headerLength) }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0')
+}
+
+/** Reads an IDX pair, plain or gzipped, as a one-channel split. UserError on any malformation. */
+export async function loadIdxSplit(imagesFile: string, labelsFile: string, classes: number) {
+  const [imageBytes, labelBytes] = await Promise.all([readMaybeGzip(imagesFile), readMaybeGzip(labelsFile)])
+  const images = parseIdx(imageBytes, 3, imagesFile)
+  const labels = parseIdx(labelBytes, 1, labelsFile)
+  const [count, height, width] = images.dims as [number, number, number]
+  if (labels.dims[0] !== count) {
+    throw new UserError(`${labelsFile}: ${labels.dims[0]} labels for ${count} images of ${imagesFile}; use a matching pair`)
+  }
+  checkLabels(labels.data, classes, labelsFile)
+  const split: Split = { images: sharedBytes(images.data.length), labels: sharedBytes(count), count }
+  split.images.set(images.data)
+  split.labels.set(labels.data)
+  return { split, height, width }
+}

