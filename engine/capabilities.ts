@@ -1,0 +1,17 @@
+import type { Capabilities } from '../kernels/spec.ts'
+import type { AdapterSummary } from './platform/types.ts'
+
+/** What kernels may know of a device, read from its limits, features and adapter. */
+export function capabilitiesOf(device: GPUDevice, summary: AdapterSummary): Capabilities {
+  const { limits, features } = device
+  const subgroups = features.has('subgroups')
+  return {
+    software: summary.software,
+    subgroupMinSize: subgroups ? summary.subgroupMinSize : 0,
+    subgroupMaxSize: subgroups ? summary.subgroupMaxSize : 0,
+    f16: features.has('shader-f16'),
+    maxInvocations: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
+    maxWorkgroupMemory: limits.maxComputeWorkgroupStorageSize,
+    maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+  }
+}

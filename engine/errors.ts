@@ -1,0 +1,24 @@
+/** A kernel that does not compile; the message has kernel, variant, line and column of the specialized WGSL. */
+export class KernelCompileError extends Error {
+  override readonly name = 'KernelCompileError'
+}
+
+/** Arguments that an op cannot take: shapes, dtypes, dims. The message names the op and what it got. */
+export class ShapeError extends Error {
+  override readonly name = 'ShapeError'
+}
+
+/** WebGPU rejected a command; the message has the ops that were recorded with it. */
+export class ValidationError extends Error {
+  override readonly name = 'ValidationError'
+}
+
+/** The device could not give the memory; the message has the bytes asked for and those in use. */
+export class OutOfMemoryError extends Error {
+  override readonly name = 'OutOfMemoryError'
+}
+
+/** The device is gone (a driver reset, or `destroy()`); every pending and later call ends with this. */
+export class DeviceLostError extends Error {
+  override readonly name = 'DeviceLostError'
+}

@@ -1,0 +1,12 @@
+import { capabilitiesOf } from '../../engine/capabilities.ts'
+import { PipelineCache } from '../../engine/pipelines.ts'
+import { openDevice } from '#platform'
+
+/** A bare GPUDevice with a pipeline cache, for tests of kernels alone. */
+export async function kernelDevice() {
+  const { device, summary, keepAlive } = await openDevice({})
+  const capabilities = capabilitiesOf(device, summary)
+  return { device, summary, capabilities, pipelines: new PipelineCache(device), keepAlive }
+}
+
+export type KernelDevice = Awaited<ReturnType<typeof kernelDevice>>

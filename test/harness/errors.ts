@@ -1,0 +1,34 @@
+/** Norm-relative error of `actual` against `expected`: |actual - expected| / |expected| (the plain norm where that is 0). */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
+  let difference = 0
+  let norm = 0
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2
+    norm += expected[i]! ** 2
+  }
+  return Math.sqrt(difference) / (norm > 0 ? Math.sqrt(norm) : 1)
+}
+
+/**
+ * Fails unless every value is finite where the expected one is, and the norm-relative error is within the tolerance.
+ * Written so that NaN can never pass.
+ */
+export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
+  if (actual.length !== expected.length) throw new Error(`${what}: ${actual.length} values, expected ${expected.length}`)
+  for (let i = 0; i < expected.length; i++) {
+    if (!Number.isFinite(actual[i]) && !Object.is(actual[i], expected[i])) {
+      throw new Error(`${what}: [${i}] is ${actual[i]}, expected ${expected[i]}`)
+    }
+  }
+  const error = relativeError(actual, expected)
+  if (!(error <= tolerance)) {
+    let worst = 0
+    for (let i = 0; i < expected.length; i++) {
+      if (Math.abs(actual[i]! - expected[i]!) > Math.abs(actual[worst]! - expected[worst]!)) worst = i
+    }
+    throw new Error(
+      `${what}: relative error ${error.toExponential(2)} > ${tolerance}; worst [${worst}] is ${actual[worst]}, expected ${expected[worst]}`,
+    )
+  }
+}

@@ -1,0 +1,129 @@
+import { PARAM_SLOT } from '../../engine/pipelines.ts'
+import type { Arrays, Binding, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
+import { packParams } from '../../kernels/spec.ts'
+import type { KernelDevice } from './device.ts'
+import { assertClose } from './errors.ts'
+
+/** Elements written behind every buffer; a kernel that touches them fails. */
+const GUARD = 64
+/** Poison of outputs and guards: a NaN with a payload, or its bits as an integer. */
+const POISON = 0x7fc0dead
+
+/** A small seeded generator (mulberry32) for inputs of tests. */
+export function testRandom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 0x100000000
+  }
+}
+
+/** Standard normal numbers from a uniform generator (Box-Muller). */
+export function normal(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+}
+
+function viewOf(binding: Binding, buffer: ArrayBuffer) {
+  return binding.dtype === 'f32' ? new Float32Array(buffer) : binding.dtype === 'i32' ? new Int32Array(buffer) : new Uint32Array(buffer)
+}
+
+/** Fills every binding of a case: inputs with numbers, outputs and guards with poison. Returns raw memory by binding name. */
+function fillCase(entry: KernelEntry, kase: KernelCase): Map<string, ArrayBuffer> {
+  const random = testRandom(1)
+  const memory = new Map<string, ArrayBuffer>()
+  for (const binding of entry.spec.bindings) {
+    const size = kase.sizes[binding.name]
+    if (size === undefined) throw new Error(`case ${kase.name} gives no size of ${binding.name}`)
+    const buffer = new ArrayBuffer((size + GUARD) * 4)
+    new Uint32Array(buffer).fill(POISON)
+    const fill = kase.fills?.[binding.name] ?? (binding.access === 'read' ? 'normal' : undefined)
+    if (fill) {
+      const view = viewOf(binding, buffer)
+      for (let i = 0; i < size; i++) view[i] = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
+    }
+    memory.set(binding.name, buffer)
+  }
+  return memory
+}
+
+/**
+ * Runs one case on one variant and compares every buffer with the float64 reference: guards must be untouched, NaN and Inf
+ * are looked for first, then the norm-relative error.
+ */
+export async function checkKernel(on: KernelDevice, entry: KernelEntry, kase: KernelCase, variant: Variant<any>): Promise<void> {
+  const { device, capabilities } = on
+  const { spec } = entry
+  const memory = fillCase(entry, kase)
+  const arrays: Arrays = {}
+  for (const binding of spec.bindings) {
+    arrays[binding.name] = Float64Array.from(viewOf(binding, memory.get(binding.name)!).subarray(0, kase.sizes[binding.name]))
+  }
+  const expected = entry.reference(kase.problem, arrays)
+
+  const constants = variant.constants?.(kase.problem, capabilities) ?? {}
+  const compiled = on.pipelines.get(spec, variant, constants)
+  const pipeline = await compiled.ready
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+  const buffers = spec.bindings.map((binding) => {
+    const bytes = memory.get(binding.name)!
+    const buffer = device.createBuffer({ size: bytes.byteLength, usage })
+    device.queue.writeBuffer(buffer, 0, bytes)
+    return buffer
+  })
+  const block = new ArrayBuffer(PARAM_SLOT)
+  const words = { u32: new Uint32Array(block), i32: new Int32Array(block), f32: new Float32Array(block) }
+  packParams(spec.params, kase.problem, words, 0)
+  const params = device.createBuffer({ size: PARAM_SLOT, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
+  device.queue.writeBuffer(params, 0, block)
+
+  device.pushErrorScope('validation')
+  const encoder = device.createCommandEncoder()
+  const pass = encoder.beginComputePass()
+  pass.setPipeline(pipeline)
+  pass.setBindGroup(0, device.createBindGroup({
+    layout: compiled.bindGroupLayout,
+    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+  }))
+  pass.setBindGroup(1, device.createBindGroup({
+    layout: on.pipelines.paramLayout,
+    entries: [{ binding: 0, resource: { buffer: params, size: PARAM_SLOT } }],
+  }), [0])
+  pass.dispatchWorkgroups(...variant.grid(kase.problem, constants))
+  pass.end()
+  device.queue.submit([encoder.finish()])
+  const error = await device.popErrorScope()
+  if (error) throw new Error(`${compiled.label}: ${error.message}`)
+
+  const label = `${spec.name}/${variant.name} ${kase.name}`
+  for (const [i, binding] of spec.bindings.entries()) {
+    if (binding.access === 'read') continue
+    const bytes = await readBuffer(device, buffers[i]!)
+    const size = kase.sizes[binding.name]!
+    const guard = new Uint32Array(bytes).subarray(size)
+    const touched = guard.findIndex((word) => word !== POISON)
+    if (touched >= 0) throw new Error(`${label}: wrote ${binding.name}[${size + touched}], behind its end`)
+    const want = expected[binding.name]
+    if (!want) throw new Error(`${label}: the reference gives no ${binding.name}`)
+    const actual = viewOf(binding, bytes).subarray(0, size)
+    if (binding.dtype === 'f32') {
+      assertClose(actual, want, kase.tolerance ?? 1e-5, `${label}: ${binding.name}`)
+    } else {
+      const at = want.findIndex((value, j) => value !== actual[j])
+      if (at >= 0) throw new Error(`${label}: ${binding.name}[${at}] is ${actual[at]}, expected ${want[at]}`)
+    }
+  }
+  for (const buffer of [...buffers, params]) buffer.destroy()
+}
+
+async function readBuffer(device: GPUDevice, source: GPUBuffer): Promise<ArrayBuffer> {
+  const staging = device.createBuffer({ size: source.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+  const encoder = device.createCommandEncoder()
+  encoder.copyBufferToBuffer(source, 0, staging, 0, source.size)
+  device.queue.submit([encoder.finish()])
+  await staging.mapAsync(GPUMapMode.READ)
+  const bytes = staging.getMappedRange().slice(0)
+  staging.destroy()
+  return bytes
+}

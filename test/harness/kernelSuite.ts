@@ -1,0 +1,21 @@
+import type { KernelEntry } from '../../kernels/spec.ts'
+import { kernelDevice } from './device.ts'
+import { checkKernel } from './kernel.ts'
+import { suite } from './suite.ts'
+
+/** Registers a test for each case and variant of the kernels that the device supports, and runs them. */
+export async function runKernelSuite(name: string, entries: readonly KernelEntry[]): Promise<void> {
+  const on = await kernelDevice()
+  const { test, run } = suite(`${name} on ${on.summary.name}`)
+  for (const entry of entries) {
+    for (const kase of entry.cases.filter((one) => !one.bench)) {
+      const variants = entry.spec.variants.filter((one) => one.supports?.(on.capabilities, kase.problem) ?? true)
+      if (variants.length === 0) throw new Error(`${entry.spec.name} ${kase.name}: no variant runs on this device`)
+      for (const variant of variants) {
+        test(`${entry.spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
+      }
+    }
+  }
+  test('ends', () => on.device.destroy())
+  run()
+}
