@@ -1,0 +1,45 @@
+import { reason, UserError } from '../errors.ts'
+import { matches, report, requestFrom, summarize } from './select.ts'
+import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
+
+export { describe } from './select.ts'
+
+export const files: Files = {
+  async read(path) {
+    const response = await fetch(path).catch((error: unknown) => {
+      throw new UserError(`${path}: cannot be read (${reason(error)})`)
+    })
+    if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
+    return new Uint8Array(await response.arrayBuffer())
+  },
+  async write(path) {
+    throw new UserError(`${path}: cannot be written: a page in a browser has no files`)
+  },
+}
+
+export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
+  const adapter = await requestAdapter(request.powerPreference)
+  if (!adapter) throw new UserError('no WebGPU adapter: take a browser with WebGPU and turn hardware acceleration on')
+  const summary = summarize(adapter)
+  if (!matches(request.adapter, summary)) {
+    throw new UserError(`no adapter is "${request.adapter}"; this browser offers ${summary.name}`)
+  }
+  return { device: await requestFrom(adapter, request), summary, keepAlive: [adapter] }
+}
+
+/** A browser shows one adapter for each power preference; often both are the same. */
+export async function listAdapters(): Promise<AdapterReport[]> {
+  const reports: AdapterReport[] = []
+  for (const preference of ['high-performance', 'low-power'] as const) {
+    const adapter = await requestAdapter(preference)
+    if (!adapter) continue
+    const one = report(adapter)
+    if (!reports.some(({ name }) => name === one.name)) reports.push(one)
+  }
+  return reports
+}
+
+async function requestAdapter(powerPreference: GPUPowerPreference | undefined): Promise<GPUAdapter | null> {
+  // Absent in browsers without WebGPU and on pages that are no secure context.
+  return (navigator.gpu as GPU | undefined)?.requestAdapter(powerPreference ? { powerPreference } : {}) ?? null
+}

@@ -1,38 +1,64 @@
-import { create, globals } from 'webgpu'
-import type { DeviceRequest, OpenedDevice } from './types.ts'
+import { readFile } from 'node:fs/promises'
+import { reason, UserError } from '../errors.ts'
+import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
+import { writeFileAtomic } from './files.ts'
+import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
+import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
-Object.assign(globalThis, globals)
+export { describe } from './select.ts'
 
-/** Features the engine uses when a device has them. */
-const WANTED: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query']
+export const files: Files = {
+  async read(path) {
+    try {
+      return await readFile(path)
+    } catch (error) {
+      throw new UserError(`${path}: cannot be read (${(error as { code?: string }).code ?? reason(error)})`)
+    }
+  },
+  write: writeFileAtomic,
+}
 
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
-  const gpu = create(['disable-dawn-features=timestamp_quantization'])
-  const adapter = await gpu.requestAdapter(request.powerPreference ? { powerPreference: request.powerPreference } : {})
-  if (!adapter) throw new Error('no WebGPU adapter')
-  const { info, limits } = adapter
-  const requiredFeatures = WANTED.filter((name) => adapter.features.has(name)).concat(request.features ?? [])
-  const device = await adapter.requestDevice({
-    requiredFeatures,
-    requiredLimits: {
-      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-      maxBufferSize: limits.maxBufferSize,
-      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
-      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
-      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-    },
-  })
-  return {
-    device,
-    summary: {
-      name: info.device || info.description,
-      vendor: info.vendor,
-      architecture: info.architecture,
-      driver: info.description,
-      software: info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(info.description + info.device),
-      subgroupMinSize: info.subgroupMinSize ?? 0,
-      subgroupMaxSize: info.subgroupMaxSize ?? 0,
-    },
-    keepAlive: [gpu, adapter],
+  const asked = request.adapter || process.env.PARAFORMER_ADAPTER || undefined
+  const found = await findAdapter(asked, request)
+  if (!found) throw new UserError(await whatIsThere(asked))
+  const { gpu, adapter } = found
+  const summary = summarize(adapter)
+  return { device: await requestFrom(adapter, request), summary, keepAlive: [gpu, adapter] }
+}
+
+export async function listAdapters(): Promise<AdapterReport[]> {
+  const reports: AdapterReport[] = []
+  const found = await Promise.all((await systemNames()).map((name) => systemAdapter({}, name)))
+  for (const one of [...found, await swiftShaderAdapter({})]) {
+    if (!one) continue
+    const added = report(one.adapter)
+    // VK_DRIVER_FILES may name a SwiftShader too.
+    if (!reports.some(({ name, driver }) => name === added.name && driver === added.driver)) reports.push(added)
   }
+  return reports
+}
+
+async function findAdapter(asked: string | undefined, request: DeviceRequest): Promise<Found | undefined> {
+  // The bundled SwiftShader needs no look at the system's drivers, which takes a while.
+  const bundled = asked === 'swiftshader' ? await swiftShaderAdapter(request) : undefined
+  if (bundled) return bundled
+  const takes = (found: Found) => matches(asked, summarize(found.adapter))
+  const first = await systemAdapter(request)
+  if (first && takes(first)) return first
+  if (first) {
+    const name = (await systemNames()).find((one) => matches(asked, { name: one, software: isSoftware(one) }))
+    if (name) return systemAdapter(request, name)
+  }
+  const last = await swiftShaderAdapter(request)
+  return last && takes(last) ? last : undefined
+}
+
+async function whatIsThere(asked: string | undefined): Promise<string> {
+  const names = (await listAdapters()).map(({ name }) => name)
+  if (names.length > 0) return `no adapter is "${asked}"; there are: ${names.join(', ')}`
+  return (
+    'no WebGPU adapter: install a GPU driver with Vulkan, or the software driver lavapipe (Debian, Ubuntu: npm run setup:lavapipe), ' +
+    'or SwiftShader (Linux on x64: npm install --save-dev @sparticuz/chromium)'
+  )
 }

@@ -12,15 +12,23 @@ export interface DeviceRequest {
 
 /** An adapter in words. */
 export interface AdapterSummary {
-  /** Such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  /** Such as `llvmpipe-llvm-15-0-6-256-bits`. */
   name: string
   vendor: string
   architecture: string
+  /** Driver and version, as far as the platform tells. */
   driver: string
   /** No real GPU behind it. */
   software: boolean
+  /** Both 0 where the adapter has no subgroups. */
   subgroupMinSize: number
   subgroupMaxSize: number
+}
+
+/** An adapter with all that it offers. */
+export interface AdapterReport extends AdapterSummary {
+  features: string[]
+  limits: Record<string, number>
 }
 
 /** A GPUDevice and what must stay referenced as long as it is used. */
@@ -30,8 +38,19 @@ export interface OpenedDevice {
   keepAlive: unknown[]
 }
 
+/** Reading and writing files, where the platform has them. */
+export interface Files {
+  /** The whole file (in a browser: what a URL answers). @throws UserError in one line */
+  read(path: string): Promise<Uint8Array>
+  /** Old content or new, never a part; missing folders are made. @throws UserError in one line, in a browser always */
+  write(path: string, bytes: Uint8Array | string): Promise<void>
+}
+
 /** What differs between Node and a browser. */
 export interface Platform {
-  /** Opens the device that a request means. @throws Error in one line that says what to install, when there is none */
+  /** Opens the device that a request means. @throws UserError in one line that says what there is, or what to install */
   openDevice(request: DeviceRequest): Promise<OpenedDevice>
+  /** Every adapter that `openDevice` can take, the one that it takes by default first. */
+  listAdapters(): Promise<AdapterReport[]>
+  files: Files
 }

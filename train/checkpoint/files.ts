@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { reason, UserError } from '../errors.ts'
-import { writeFileAtomic } from './atomic.ts'
+import { reason, UserError } from '../../engine/errors.ts'
+import { writeFileAtomic } from '../../engine/platform/files.ts'
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './safetensors.ts'
 
 /** Saves tensors to a file, atomically: the old file or the new one is there at every moment. UserError as one line. */

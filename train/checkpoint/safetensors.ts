@@ -1,4 +1,4 @@
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../../engine/errors.ts'
 
 export type SafetensorsDtype = 'F64' | 'I64' | 'F32' | 'I32' | 'F16' | 'U8'
 export type SafetensorsData = Float64Array | BigInt64Array | Float32Array | Int32Array | Uint16Array | Uint8Array

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { UserError } from '../errors.ts'
+import { UserError } from '../../engine/errors.ts'
 import { loadCifarSplit } from './cifar.ts'
 import { loadIdxSplit } from './idx.ts'
 import { type LocateOptions, locateFiles } from './locate.ts'
@@ -24,12 +24,7 @@ export interface Dataset {
   test: Split
 }
 
-const IDX_FILES = [
-  'train-images-idx3-ubyte',
-  'train-labels-idx1-ubyte',
-  't10k-images-idx3-ubyte',
-  't10k-labels-idx1-ubyte',
-]
+const IDX_FILES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
 const CIFAR_10_FILES = [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat('test_batch.bin')
 const CIFAR_100_FILES = ['train.bin', 'test.bin']
 
@@ -70,6 +65,9 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
 function fineLabelNames(folder: string): string[] | undefined {
   const path = join(folder, 'fine_label_names.txt')
   if (!existsSync(path)) return undefined
-  const names = readFileSync(path, 'utf8').split('\n').map((line) => line.trim()).filter(Boolean)
+  const names = readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean)
   return names.length === 100 ? names : undefined
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { basename, join } from 'node:path'
-import { writeFileAtomic } from '../checkpoint/atomic.ts'
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../../engine/errors.ts'
+import { writeFileAtomic } from '../../engine/platform/files.ts'
 import type { DatasetName } from './names.ts'
 
 /** A file of a data set at its official address; the checksums are those that its publishers give. */
@@ -26,12 +26,8 @@ export const REMOTE_FILES: Record<DatasetName, RemoteFile[]> = {
     { url: `${fashion}/t10k-images-idx3-ubyte.gz`, md5: 'bef4ecab320f06d8554ea6380940ec79' },
     { url: `${fashion}/t10k-labels-idx1-ubyte.gz`, md5: 'bb300cfdad3c16e7a12a480ee83cd310' },
   ],
-  'cifar-10': [
-    { url: 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz', md5: 'c32a1d4ab5d03f1284b67883e8d87530' },
-  ],
-  'cifar-100': [
-    { url: 'https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz', md5: '03b5dce01913d631647c71ecec9e9cb8' },
-  ],
+  'cifar-10': [{ url: 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz', md5: 'c32a1d4ab5d03f1284b67883e8d87530' }],
+  'cifar-100': [{ url: 'https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz', md5: '03b5dce01913d631647c71ecec9e9cb8' }],
 }
 
 /**

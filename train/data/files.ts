@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../../engine/errors.ts'
 
 const inflate = promisify(gunzip)
 

@@ -1,8 +1,8 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../../engine/errors.ts'
 import type { AugmentOptions } from './augment.ts'
 import { type Batch, BatchMaker, type BatchSpec, stepsPerEpoch } from './batch.ts'
 import type { Dataset } from './datasets.ts'
-import { BatchWorker } from './prefetch.ts'
+import type { BatchWorker } from './prefetch.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'
 import type { Split } from './split.ts'
 

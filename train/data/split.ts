@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import { UserError } from '../../engine/errors.ts'
 
 /** Images of one split: `images` is uint8 [count, C, H, W], `labels` uint8 [count]. */
 export interface Split {

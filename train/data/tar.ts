@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { UserError } from '../errors.ts'
+import { UserError } from '../../engine/errors.ts'
 
 const BLOCK = 512
 

@@ -1,0 +1,82 @@
+import { constants } from 'node:os'
+import { create, globals } from 'webgpu'
+import { findSwiftShader } from './swiftshader.ts'
+import type { DeviceRequest } from './types.ts'
+
+Object.assign(globalThis, globals)
+
+/** An adapter and the Dawn instance it came from, which must stay referenced as long as the adapter is used. */
+export interface Found {
+  gpu: GPU
+  adapter: GPUAdapter
+}
+
+/** How Vulkan loaders, new and old, are told which drivers to load. */
+const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']
+
+/** RTLD_NODELETE of Linux, which Node does not name: the library stays when Node finds that it is no addon of its own. */
+const RTLD_NODELETE = 0x1000
+
+/**
+ * The first adapter of this machine's drivers (or of those that VK_DRIVER_FILES names), real GPUs before software; with
+ * `name`, the first whose name contains it.
+ */
+export async function systemAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
+  return hasVulkan() ? firstAdapter(request, name) : undefined
+}
+
+/** The names of all adapters of this machine's drivers. Dawn tells them only in the error for a name that none has. */
+export async function systemNames(): Promise<string[]> {
+  if (!hasVulkan()) return []
+  try {
+    await firstAdapter({}, '\n')
+    return []
+  } catch (error) {
+    return [...String(error).matchAll(/^ \* backend: '.*?', name: '(.*)'$/gm)].map((match) => match[1]!)
+  }
+}
+
+/** The SwiftShader that comes with the development dependency, if it is installed. */
+export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
+  const files = await findSwiftShader()
+  if (!files) return undefined
+  if (!hasVulkan()) loadLibrary(files.loader)
+  const before = DRIVER_VARIABLES.map((variable) => process.env[variable])
+  for (const variable of DRIVER_VARIABLES) process.env[variable] = files.icd
+  // Each Dawn instance makes a VkInstance of its own, and the drivers are loaded before requestAdapter returns its promise:
+  // the variables need not outlive the call, and neither later instances nor child processes see them.
+  const found = firstAdapter(request)
+  DRIVER_VARIABLES.forEach((variable, i) => {
+    if (before[i] === undefined) delete process.env[variable]
+    else process.env[variable] = before[i]
+  })
+  return found
+}
+
+async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
+  const enabled = ['vulkan_enable_f16_on_nvidia']
+  // Only experimental features need it, and it lifts checks that protect everything else.
+  if (request.features?.some((feature) => feature.startsWith('chromium-experimental'))) enabled.push('allow_unsafe_apis')
+  const flags = [`enable-dawn-features=${enabled.join()}`, 'disable-dawn-features=timestamp_quantization']
+  if (name !== undefined) flags.push(`adapter=${name}`)
+  const gpu = create(flags)
+  const { powerPreference } = request
+  const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {})
+  return adapter ? { gpu, adapter } : undefined
+}
+
+/** Whether Dawn can find adapters: on Linux it needs a Vulkan loader, and prints warnings where there is none. */
+function hasVulkan(): boolean {
+  return process.platform !== 'linux' || loadLibrary('libvulkan.so.1')
+}
+
+/** Loads a shared library into the process, for good; Dawn then finds it by its name. */
+function loadLibrary(path: string): boolean {
+  try {
+    process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE)
+    return true
+  } catch (error) {
+    // Node's own words for a library that did load but is no addon.
+    return String(error).includes('did not self-register')
+  }
+}
