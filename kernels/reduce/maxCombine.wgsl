@@ -1,0 +1,38 @@
+// Second pass of a maximum: the pieces of [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order,
+// so the first of equal maxima has the smallest index.
+
+alias Scalar = f32;
+
+struct Params {
+  outer: u32,
+  chunks: u32,
+  inner: u32,
+}
+
+@group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>;
+@group(0) @binding(1) var<storage, read> pieceIndices: array<i32>;
+@group(0) @binding(2) var<storage, read_write> values: array<Scalar>;
+@group(0) @binding(3) var<storage, read_write> indices: array<i32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let index = (wid.y * groups.x + wid.x) * 64 + local;
+  if (index >= params.outer * params.inner) {
+    return;
+  }
+  let start = (index / params.inner) * params.chunks * params.inner + index % params.inner;
+  var at = start;
+  for (var c = 1u; c < params.chunks; c++) {
+    let candidate = start + c * params.inner;
+    if (pieceValues[candidate] > pieceValues[at]) {
+      at = candidate;
+    }
+  }
+  values[index] = pieceValues[at];
+  indices[index] = pieceIndices[at];
+}

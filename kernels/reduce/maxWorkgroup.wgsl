@@ -1,0 +1,74 @@
+// Maximum along the middle axis of [outer, n, inner] and the index of its first occurrence: a workgroup for COLUMNS outputs,
+// LANES threads each, joined by a tree in workgroup memory.
+
+alias Scalar = f32;
+const COLUMNS: u32 = 1;
+const LANES: u32 = 256;
+
+struct Params {
+  outer: u32,
+  n: u32,
+  inner: u32,
+  chunk: u32,
+  chunks: u32,
+  offset: u32,
+  outerStride: u32,
+  nStride: u32,
+  innerStride: u32,
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Scalar>;
+@group(0) @binding(1) var<storage, read_write> values: array<Scalar>;
+@group(0) @binding(2) var<storage, read_write> indices: array<i32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> bests: array<Scalar, COLUMNS * LANES>;
+var<workgroup> bestIndices: array<i32, COLUMNS * LANES>;
+
+@compute @workgroup_size(COLUMNS, LANES)
+fn main(
+  @builtin(workgroup_id) wid: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) local: vec3u,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let tiles = (params.inner + COLUMNS - 1) / COLUMNS;
+  if (group >= params.outer * params.chunks * tiles) {
+    return;
+  }
+  let piece = group / tiles;
+  let row = piece / params.chunks;
+  let first = (piece % params.chunks) * params.chunk;
+  let last = min(first + params.chunk, params.n);
+  let column = (group % tiles) * COLUMNS + local.x;
+  // A lane past the end, and a column past the last one, takes an element of another, which changes no maximum.
+  let start = params.offset + row * params.outerStride + min(column, params.inner - 1) * params.innerStride;
+  var k = min(first + local.y, last - 1);
+
+  var best = input[start + k * params.nStride];
+  var bestIndex = i32(k);
+  for (k += LANES; k < last; k += LANES) {
+    let value = input[start + k * params.nStride];
+    if (value > best) {
+      best = value;
+      bestIndex = i32(k);
+    }
+  }
+  let slot = local.y * COLUMNS + local.x;
+  bests[slot] = best;
+  bestIndices[slot] = bestIndex;
+  for (var half = LANES / 2; half > 0; half /= 2) {
+    workgroupBarrier();
+    if (local.y < half) {
+      let other = slot + half * COLUMNS;
+      if (bests[other] > bests[slot] || (bests[other] == bests[slot] && bestIndices[other] < bestIndices[slot])) {
+        bests[slot] = bests[other];
+        bestIndices[slot] = bestIndices[other];
+      }
+    }
+  }
+  if (local.y == 0 && column < params.inner) {
+    values[piece * params.inner + column] = bests[slot];
+    indices[piece * params.inner + column] = bestIndices[slot];
+  }
+}

@@ -1,0 +1,72 @@
+import type { Constants, KernelSpec } from '../spec.ts'
+import { ceilDiv, grid1d } from '../spec.ts'
+import {
+  outputs,
+  prefersDirect,
+  type Reduction,
+  reductionParams,
+  vec4Columns,
+  vec4Rows,
+  workgroupColumns,
+} from './reduction.ts'
+import sumDirect from './sumDirect.wgsl'
+import sumRows from './sumRows.wgsl'
+import sumWorkgroup from './sumWorkgroup.wgsl'
+
+/** A sum of the elements times `scale` (1 / n gives the mean). Sums of int32 wrap and take the scale 1. */
+export interface Sum extends Reduction {
+  scale: number
+}
+
+function makeSum(name: string, dtype: 'f32' | 'i32'): KernelSpec<Sum> {
+  const quad = `vec4<${dtype}>`
+  const value = (problem: Sum): Constants =>
+    vec4Columns(problem) ? { Scalar: dtype, Value: quad, WIDTH: 4 } : { Scalar: dtype, Value: dtype, WIDTH: 1 }
+  return {
+    name,
+    bindings: [
+      { name: 'input', access: 'read', dtype },
+      { name: 'output', access: 'read_write', dtype },
+    ],
+    params: [...reductionParams, { name: 'scale', type: 'f32' }],
+    variants: [
+      {
+        name: 'direct',
+        source: sumDirect,
+        constants: value,
+        grid: (problem, { WIDTH }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), 64)),
+      },
+      {
+        name: 'directRows',
+        source: sumRows,
+        supports: (_, problem) => vec4Rows(problem),
+        constants: () => ({ Scalar: dtype, Quad: quad }),
+        grid: (problem) => grid1d(ceilDiv(outputs(problem), 32)),
+      },
+      {
+        name: 'workgroup',
+        source: sumWorkgroup,
+        supports: (device) => device.maxInvocations >= 256,
+        constants: (problem) => {
+          const columns = workgroupColumns(problem)
+          return { ...value(problem), COLUMNS: columns, LANES: 256 / columns }
+        },
+        grid: (problem, { WIDTH, COLUMNS }) =>
+          grid1d(problem.outer * problem.chunks * ceilDiv(problem.inner / Number(WIDTH), Number(COLUMNS))),
+      },
+    ],
+    choose: (device, problem) =>
+      !prefersDirect(device, problem) && device.maxInvocations >= 256
+        ? 'workgroup'
+        : vec4Rows(problem)
+          ? 'directRows'
+          : 'direct',
+    flops: ({ outer, n, inner }) => outer * n * inner,
+    bytes: (problem) => 4 * (problem.outer * problem.n * problem.inner + outputs(problem)),
+  }
+}
+
+/** Sum of float32 along an axis. */
+export const sum = makeSum('sum', 'f32')
+/** Sum of int32 along an axis. */
+export const sumInt = makeSum('sumInt', 'i32')

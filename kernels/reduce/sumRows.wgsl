@@ -1,0 +1,62 @@
+// Sum along a contiguous axis: a thread for each output, four vec4 loads at a time in accumulators of their own. Every offset,
+// stride and length is a multiple of 4.
+
+alias Scalar = f32;
+alias Quad = vec4<f32>;
+// Quads summed before they join the total.
+const BLOCK: u32 = 128;
+
+struct Params {
+  outer: u32,
+  n: u32,
+  inner: u32,
+  chunk: u32,
+  chunks: u32,
+  offset: u32,
+  outerStride: u32,
+  nStride: u32,
+  innerStride: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Quad>;
+@group(0) @binding(1) var<storage, read_write> output: array<Scalar>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(32)
+fn main(
+  @builtin(workgroup_id) wid: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let index = (wid.y * groups.x + wid.x) * 32 + local;
+  if (index >= params.outer * params.chunks * params.inner) {
+    return;
+  }
+  let piece = index / params.inner;
+  let row = piece / params.chunks;
+  let first = (piece % params.chunks) * params.chunk;
+  let start = params.offset + row * params.outerStride + (index % params.inner) * params.innerStride;
+  var at = (start + first) / 4;
+  let end = (start + min(first + params.chunk, params.n)) / 4;
+
+  var total = Quad();
+  while (at < end) {
+    let stop = min(at + BLOCK, end);
+    var a = Quad();
+    var b = Quad();
+    var c = Quad();
+    var d = Quad();
+    for (; at + 4 <= stop; at += 4) {
+      a += input[at];
+      b += input[at + 1];
+      c += input[at + 2];
+      d += input[at + 3];
+    }
+    for (; at < stop; at++) {
+      a += input[at];
+    }
+    total += (a + b) + (c + d);
+  }
+  output[index] = ((total.x + total.y) + (total.z + total.w)) * Scalar(params.scale);
+}
