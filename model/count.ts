@@ -1,0 +1,102 @@
+import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
+
+/** Parameters of a model and of its parts. */
+export interface ParameterCount {
+  /** Embedding, CLS token and position embedding. */
+  stem: number
+  /** One encoder layer. */
+  layer: number
+  /** One branch (of a ViT: all its layers). */
+  branch: number
+  /** LayerNorm and classifier. */
+  head: number
+  total: number
+}
+
+/** Floating-point operations for one image; a multiply-add counts two. */
+export interface FlopCount {
+  stem: number
+  /** One encoder layer that computes every token. */
+  layer: number
+  /** The last layer of a branch: fewer where dead tokens are skipped. */
+  lastLayer: number
+  branch: number
+  head: number
+  /** One forward pass. */
+  forward: number
+  /** Forward and backward pass of one loss, without the optimizer. */
+  training: number
+}
+
+export interface CountOptions {
+  /** Counts the prefix of this many branches; default all. */
+  branches?: number
+  /** Whether each branch's last layer computes only the CLS row where only that is read; default true. */
+  skipDeadTokens?: boolean
+}
+
+interface Sizes {
+  /** Tokens with CLS. */
+  tokens: number
+  patchDim: number
+  /** heads * dimHead. */
+  inner: number
+  branches: number
+  depth: number
+}
+
+function sizesOf(config: ModelConfig, options: CountOptions): Sizes {
+  const { imageSize, patchSize, channels, heads, dimHead } = config
+  return {
+    tokens: (imageSize / patchSize) ** 2 + 1,
+    patchDim: channels * patchSize ** 2,
+    inner: heads * dimHead,
+    branches: checkPrefix(config, options.branches),
+    depth: branchShape(config).depth,
+  }
+}
+
+/**
+ * Parameters in closed form.
+ * @throws UserError when the config has fewer branches than `options.branches`
+ */
+export function countParameters(config: ModelConfig, options: CountOptions = {}): ParameterCount {
+  const { dim, mlpDim, classes } = config
+  const { tokens, patchDim, inner, branches, depth } = sizesOf(config, options)
+  const stem = patchDim * dim + dim + dim + tokens * dim
+  const attention = dim * 3 * inner + inner * dim + dim
+  const mlp = dim * mlpDim + mlpDim + mlpDim * dim + dim
+  const layer = 2 * dim + attention + 2 * dim + mlp
+  const branch = depth * layer
+  const head = 2 * dim + dim * classes + classes
+  return { stem, layer, branch, head, total: stem + branches * branch + head }
+}
+
+/**
+ * Operations of the matrix products, attention's two included, in closed form. LayerNorm, softmax, GELU and additions are
+ * left out, as model FLOP utilization is usually counted. The backward pass makes two products for each of the forward
+ * pass, except that images want no gradient; what a fused attention computes again in its backward is not counted.
+ * @throws UserError when the config has fewer branches than `options.branches`
+ */
+export function countFlops(config: ModelConfig, options: CountOptions = {}): FlopCount {
+  const { dim, mlpDim, classes, pool } = config
+  const { tokens, patchDim, inner, branches, depth } = sizesOf(config, options)
+  const skip = pool === 'cls' && (options.skipDeadTokens ?? true)
+
+  /** Keys and values for all tokens; everything else only for the rows that are read. */
+  const layerOf = (rows: number) => {
+    const project = 2 * rows * dim * inner + 2 * tokens * dim * 2 * inner
+    const attend = 2 * (2 * rows * tokens * inner)
+    const out = 2 * rows * inner * dim
+    const mlp = 2 * (2 * rows * dim * mlpDim)
+    return project + attend + out + mlp
+  }
+
+  const stem = 2 * (tokens - 1) * patchDim * dim
+  const layer = layerOf(tokens)
+  const lastLayer = skip ? layerOf(1) : layer
+  const branch = (depth - 1) * layer + lastLayer
+  const head = 2 * dim * classes
+  const forward = stem + branches * branch + head
+  return { stem, layer, lastLayer, branch, head, forward, training: 3 * forward - stem }
+}

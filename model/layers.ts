@@ -1,0 +1,165 @@
+import { layerNorm, linear, ones, packedAttention, packedCrossAttention, rand, type Tensor, zeros } from '../engine/index.ts'
+import type { Residual } from './config.ts'
+import { Module, type Parameter, parameter } from './module.ts'
+import { type Tap, under } from './taps.ts'
+
+/** What a matrix product does to its result before it is stored. */
+interface Epilogue {
+  gelu?: boolean
+  /** Added to the result; same shape. */
+  residual?: Tensor
+}
+
+/** y = x W^T + b, weight [outputs, inputs]. Starts as PyTorch's: everything uniform in ±1 / sqrt(inputs). */
+export class Linear extends Module {
+  readonly weight: Parameter
+  readonly bias: Parameter | undefined
+
+  constructor(inputs: number, outputs: number, { bias = true } = {}) {
+    super()
+    const bound = 1 / Math.sqrt(inputs)
+    this.weight = uniform([outputs, inputs], bound)
+    this.bias = bias ? uniform([outputs], bound) : undefined
+  }
+
+  /** [..., inputs] -> [..., outputs] */
+  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
+    return linear(x, this.weight, this.bias, epilogue)
+  }
+}
+
+/** Normalises rows to mean 0 and variance 1 (eps 1e-5), then scales and shifts every column. */
+export class LayerNorm extends Module {
+  readonly weight: Parameter
+  readonly bias: Parameter
+
+  constructor(dim: number) {
+    super()
+    this.weight = parameter(() => ones([dim]))
+    this.bias = parameter(() => zeros([dim]))
+  }
+
+  /** [..., D] -> [..., D] */
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight, this.bias)
+  }
+}
+
+/** Multi-head self-attention: queries, keys and values from one projection without bias, an output projection with bias. */
+export class Attention extends Module {
+  /** Rows: the blocks q, k, v; in a block (head, position in head). */
+  readonly qkv: Linear
+  readonly out: Linear
+  readonly heads: number
+
+  constructor(dim: number, heads: number, dimHead: number) {
+    super()
+    this.heads = heads
+    this.qkv = new Linear(dim, 3 * heads * dimHead, { bias: false })
+    this.out = new Linear(heads * dimHead, dim)
+  }
+
+  /** Attn(u) + residual; both [B, N, D]. */
+  forward(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
+    const qkv = this.qkv.forward(u) // [B, N, 3 * H * Dh]
+    const values = packedAttention(qkv, this.heads) // [B, N, H * Dh]
+    tap?.('values', values)
+    return this.out.forward(values, { residual }) // [B, N, D]
+  }
+
+  /** The same for the CLS row alone, [B, 1, D]: its query against the keys and values of all tokens. */
+  forwardCls(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
+    const { weight } = this.qkv
+    const rows = weight.shape[0]!
+    const inner = rows / 3 // H * Dh
+    const q = linear(clsRow(u), weight.slice([[0, inner]])) // [B, 1, H * Dh]
+    const kv = linear(u, weight.slice([[inner, rows]])) // [B, N, 2 * H * Dh]
+    const values = packedCrossAttention(q, kv, this.heads) // [B, 1, H * Dh]
+    tap?.('values', values)
+    return this.out.forward(values, { residual: clsRow(residual) }) // [B, 1, D]
+  }
+}
+
+/** Two linear layers with a GELU (the erf form) between them. */
+export class Mlp extends Module {
+  readonly fc1: Linear
+  readonly fc2: Linear
+
+  constructor(dim: number, hidden: number) {
+    super()
+    this.fc1 = new Linear(dim, hidden)
+    this.fc2 = new Linear(hidden, dim)
+  }
+
+  /** Mlp(v) + residual; both [B, N, D]. */
+  forward(v: Tensor, residual: Tensor): Tensor {
+    const hidden = this.fc1.forward(v, { gelu: true }) // [B, N, hidden]
+    return this.fc2.forward(hidden, { residual }) // [B, N, D]
+  }
+}
+
+/** Sizes of an encoder layer; a model config has them all. */
+export interface LayerConfig {
+  dim: number
+  heads: number
+  dimHead: number
+  mlpDim: number
+  residual: Residual
+}
+
+/**
+ * Attention, then MLP, each behind a LayerNorm and with a residual. The residual is the normalised input (`paper`) or the
+ * input itself (`preNorm`).
+ */
+export class EncoderLayer extends Module {
+  readonly norm1: LayerNorm
+  readonly attention: Attention
+  readonly norm2: LayerNorm
+  readonly mlp: Mlp
+  readonly residual: Residual
+
+  constructor({ dim, heads, dimHead, mlpDim, residual }: LayerConfig) {
+    super()
+    this.residual = residual
+    this.norm1 = new LayerNorm(dim)
+    this.attention = new Attention(dim, heads, dimHead)
+    this.norm2 = new LayerNorm(dim)
+    this.mlp = new Mlp(dim, mlpDim)
+  }
+
+  /**
+   * [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result for a fraction of the work.
+   * Taps: `norm1`, `attention.values` (heads side by side, before the output projection), `attention` and `mlp` (with their
+   * residuals), `norm2`.
+   */
+  forward(x: Tensor, { clsOnly = false, tap }: { clsOnly?: boolean; tap?: Tap | undefined } = {}): Tensor {
+    const paper = this.residual === 'paper'
+    const u = this.norm1.forward(x) // [B, N, D]
+    tap?.('norm1', u)
+    const attend = clsOnly ? this.attention.forwardCls : this.attention.forward
+    const y = attend.call(this.attention, u, paper ? u : x, under(tap, 'attention')) // [B, N or 1, D]
+    tap?.('attention', y)
+    const v = this.norm2.forward(y) // [B, N or 1, D]
+    tap?.('norm2', v)
+    const z = this.mlp.forward(v, paper ? v : y) // [B, N or 1, D]
+    tap?.('mlp', z)
+    return z
+  }
+}
+
+/** [B, N, D] -> [B, 1, D], the CLS token; a view. */
+export function clsRow(x: Tensor): Tensor {
+  return x.slice([
+    [0, x.shape[0]!],
+    [0, 1],
+  ])
+}
+
+/** A parameter drawn uniformly from ±bound. */
+function uniform(shape: number[], bound: number): Parameter {
+  return parameter(() =>
+    rand(shape)
+      .mul(2 * bound)
+      .sub(bound),
+  )
+}

@@ -1,0 +1,133 @@
+import { copyInto } from '../engine/accumulate.ts'
+import { noGrad } from '../engine/autograd.ts'
+import { UserError } from '../engine/errors.ts'
+import { scope, withoutScope } from '../engine/scope.ts'
+import { Tensor } from '../engine/tensor.ts'
+
+/** A tensor that training changes; modules hold no other tensors. */
+export type Parameter = Tensor
+
+/** Values for one parameter: a tensor, or an entry of a safetensors file (F32 or F64). */
+export type StateEntry = Tensor | { dtype: string; shape: readonly number[]; data: ArrayLike<number> | ArrayLike<bigint> }
+
+/** Entries by parameter name; a whole loaded safetensors file serves too. */
+export type StateEntries = Readonly<Record<string, StateEntry>> | ReadonlyMap<string, StateEntry>
+export type StateSource = StateEntries | { readonly tensors: StateEntries }
+
+/**
+ * Base of everything with parameters. Fields are the registry: a field that holds a tensor is a parameter, one that holds a
+ * module or an array of modules is a child, and names follow the fields (`branches.0.layers.1.norm1.weight`).
+ */
+export abstract class Module {
+  /** Whether dropout is active. Off until `train()` is called, so that a loaded model predicts as it stands. */
+  training = false
+
+  /** Modules held by this one, by name, in the order of the fields. */
+  namedChildren(): [string, Module][] {
+    return Object.entries(this).flatMap(([name, value]) => modulesIn(name, value))
+  }
+
+  /** Parameters of this module and all below, by name, in the order of the fields. */
+  namedParameters(): [string, Parameter][] {
+    return Object.entries(this).flatMap(([name, value]): [string, Parameter][] => {
+      if (value instanceof Tensor) return [[name, value]]
+      return modulesIn(name, value).flatMap(([prefix, child]) =>
+        child.namedParameters().map(([rest, parameter]): [string, Parameter] => [`${prefix}.${rest}`, parameter]),
+      )
+    })
+  }
+
+  parameters(): Parameter[] {
+    return this.namedParameters().map(([, parameter]) => parameter)
+  }
+
+  /** Turns dropout on (or off) in this module and all below. */
+  train(training = true): this {
+    this.training = training
+    for (const [, child] of this.namedChildren()) child.train(training)
+    return this
+  }
+
+  /** Turns dropout off. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** The parameters themselves (not copies) under their checkpoint names. */
+  stateDict(): Record<string, Parameter> {
+    return Object.fromEntries(this.namedParameters())
+  }
+
+  /**
+   * Overwrites every parameter. Everything is checked first: an error leaves the model as it was.
+   * @throws UserError in one line that names what is missing, unknown or of another shape or dtype
+   */
+  loadStateDict(source: StateSource): void {
+    const entries = entriesOf(source)
+    const parameters = new Map(this.namedParameters())
+    const missing = [...parameters.keys()].filter((name) => !entries.has(name))
+    const unknown = [...entries.keys()].filter((name) => !parameters.has(name))
+    const misfits = [...parameters].flatMap(([name, parameter]) => {
+      const entry = entries.get(name)
+      return entry ? misfit(name, parameter, entry) : []
+    })
+    const problems = [
+      ...(missing.length > 0 ? [`missing ${few(missing)}`] : []),
+      ...(unknown.length > 0 ? [`unknown ${few(unknown)}`] : []),
+      ...(misfits.length > 0 ? [few(misfits)] : []),
+    ]
+    if (problems.length > 0) {
+      throw new UserError(
+        `these parameters do not fit the model: ${problems.join('; ')}; use those of a model with this config`,
+      )
+    }
+    for (const [name, parameter] of parameters) {
+      const entry = entries.get(name)!
+      if (entry instanceof Tensor) copyInto(entry, parameter)
+      else parameter.write(Float32Array.from(entry.data as ArrayLike<number>))
+    }
+  }
+
+  /** Frees every parameter and its gradient; the module is of no use afterwards. */
+  dispose(): void {
+    for (const parameter of this.parameters()) {
+      parameter.grad?.dispose()
+      parameter.dispose()
+    }
+  }
+}
+
+/** A parameter with the values of `initial()`; it wants a gradient and outlives the scope it is made in. */
+export function parameter(initial: () => Tensor): Parameter {
+  const made = withoutScope(() => noGrad(() => scope(initial)))
+  made.requiresGrad = true
+  return made
+}
+
+/** The modules that a field holds: one, or an array of them. */
+function modulesIn(name: string, value: unknown): [string, Module][] {
+  if (value instanceof Module) return [[name, value]]
+  if (!Array.isArray(value)) return []
+  return value.flatMap((item, i): [string, Module][] => (item instanceof Module ? [[`${name}.${i}`, item]] : []))
+}
+
+function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
+  const { tensors } = source as { tensors?: StateEntries | StateEntry }
+  // A parameter could be called `tensors`; a whole file has a collection there.
+  const whole = tensors !== undefined && !(tensors instanceof Tensor) && !('shape' in tensors && 'dtype' in tensors)
+  const entries = (whole ? tensors : source) as StateEntries
+  return entries instanceof Map ? entries : new Map(Object.entries(entries))
+}
+
+const DTYPES = ['float32', 'F32', 'F64']
+
+/** What of an entry does not fit its parameter, if anything. */
+function misfit(name: string, parameter: Parameter, { dtype, shape }: StateEntry): string[] {
+  if (shape.join() !== parameter.shape.join())
+    return [`${name} is [${shape.join(', ')}], the model has [${parameter.shape.join(', ')}]`]
+  return DTYPES.includes(dtype) ? [] : [`${name} is ${dtype}, the model takes float32`]
+}
+
+function few(names: string[]): string {
+  return names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '')
+}

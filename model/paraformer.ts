@@ -1,0 +1,62 @@
+import { stack, type Tensor } from '../engine/index.ts'
+import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
+import { runBranches } from './modes.ts'
+import { tidy } from './taps.ts'
+import { type ForwardOptions, VisionModel } from './vision.ts'
+
+/**
+ * ParaFormer (arXiv 2510.15425): shallow Transformer branches side by side. All read the same embedded image and their
+ * outputs are summed, so that the first k branches with the shared head are a model of their own, prefix k:
+ *
+ *     f_k(x) = Head(pool(B_1(E(x)) + ... + B_k(E(x))))
+ *
+ * Taps: `embed`; of each branch i and layer l `branches.{i}.layers.{l}.{norm1,attention.values,attention,norm2,mlp}`,
+ * `branches.{i}.layers.{l}` and `branches.{i}`; `features`.
+ */
+export class ParaFormer extends VisionModel<ParaFormerConfig> {
+  /**
+   * Fresh parameters on the default device, drawn from its random state.
+   * @param config what is left out is as in the paper
+   * @throws UserError in one line for a bad config
+   */
+  constructor(config: PartialConfig<'paraformer'> = {}) {
+    super(checkConfig(config, 'paraformer'))
+  }
+
+  /** The pooled sum of the branches' outputs, [B, D]. */
+  features(images: Tensor, options: ForwardOptions = {}): Tensor {
+    return tidy(options.taps, () => {
+      const outputs = this.branchOutputs(images, options) // k times [B, D]
+      const sum = outputs.reduce((total, output) => total.add(output)) // [B, D]
+      options.taps?.('features', sum)
+      return sum
+    })
+  }
+
+  /**
+   * Logits of every prefix from one pass over the branches: the running sum of their outputs goes through the shared head.
+   * @param images float32 [B, C, H, W]
+   * @param options with `branches`, only the prefixes up to that one
+   * @returns [k, B, classes], where row i is `forward(images, { branches: i + 1 })`
+   * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
+   */
+  forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
+    return tidy(options.taps, () => {
+      const outputs = stack(this.branchOutputs(images, options), 0) // [k, B, D]
+      const sums = outputs.cumsum(0) // [k, B, D]
+      options.taps?.('features', sums)
+      return this.head.forward(sums) // [k, B, classes]
+    })
+  }
+
+  /** Each branch's part of the sum; pooling is linear, so it may come before the sum. */
+  private branchOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
+    const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
+    const x = this.sequence(images, options.taps) // [B, T + 1, D]
+    return runBranches(
+      options.mode ?? 'serial',
+      x,
+      prefix.map((_, i) => () => this.branchOutput(i, x, options)),
+    )
+  }
+}

@@ -1,0 +1,126 @@
+import { concat, randn, ShapeError, type Tensor } from '../engine/index.ts'
+import { branchShape, type ModelConfig } from './config.ts'
+import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear } from './layers.ts'
+import type { Mode } from './modes.ts'
+import { Module, type Parameter, parameter } from './module.ts'
+import { patches } from './patches.ts'
+import { type Tap, tidy, under } from './taps.ts'
+
+export interface ForwardOptions {
+  /** Uses only the first so many branches: the prefix model; default all. */
+  branches?: number | undefined
+  /** How the branches run; default `serial`. */
+  mode?: Mode | undefined
+  /** Whether the last layer of each branch computes only the CLS row where only that is read; default true. */
+  skipDeadTokens?: boolean | undefined
+  /** Is handed the intermediate values; they live as long as what the caller's scope makes. */
+  taps?: Tap | undefined
+}
+
+/** Encoder layers one after the other. */
+export class Branch extends Module {
+  readonly layers: EncoderLayer[]
+
+  constructor(depth: number, config: LayerConfig) {
+    super()
+    this.layers = Array.from({ length: depth }, () => new EncoderLayer(config))
+  }
+
+  /** [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result: the last layer computes no other. */
+  forward(x: Tensor, { clsOnly = false, tap }: { clsOnly?: boolean; tap?: Tap | undefined } = {}): Tensor {
+    return this.layers.reduce((z, layer, l) => {
+      const last = l === this.layers.length - 1
+      const name = `layers.${l}`
+      const out = tidy(tap, () => layer.forward(z, { clsOnly: clsOnly && last, tap: under(tap, name) }))
+      tap?.(name, out)
+      return out
+    }, x)
+  }
+}
+
+/** LayerNorm, then the classifier. */
+export class Head extends Module {
+  readonly norm: LayerNorm
+  readonly linear: Linear
+
+  constructor(dim: number, classes: number) {
+    super()
+    this.norm = new LayerNorm(dim)
+    this.linear = new Linear(dim, classes)
+  }
+
+  /** [..., D] -> [..., classes] */
+  forward(features: Tensor): Tensor {
+    return tidy(undefined, () => this.linear.forward(this.norm.forward(features)))
+  }
+}
+
+/** What ParaFormer and ViT share: the stem (images to a sequence of tokens), branches and the head. */
+export abstract class VisionModel<C extends ModelConfig> extends Module {
+  readonly config: C
+  readonly embed: Linear
+  readonly clsToken: Parameter
+  readonly posEmbedding: Parameter
+  readonly branches: Branch[]
+  readonly head: Head
+
+  /** @param config complete and checked */
+  constructor(config: C) {
+    super()
+    const { imageSize, patchSize, channels, dim, classes } = config
+    const { branches, depth } = branchShape(config)
+    const tokens = (imageSize / patchSize) ** 2
+    this.config = config
+    this.embed = new Linear(channels * patchSize ** 2, dim)
+    this.clsToken = parameter(() => randn([1, 1, dim]))
+    this.posEmbedding = parameter(() => randn([1, tokens + 1, dim]))
+    this.branches = Array.from({ length: branches }, () => new Branch(depth, config))
+    this.head = new Head(dim, classes)
+  }
+
+  /**
+   * What the head reads.
+   * @param images float32 [B, C, H, W]
+   * @returns [B, D]
+   */
+  abstract features(images: Tensor, options?: ForwardOptions): Tensor
+
+  /**
+   * Logits of the model, or of one of its prefixes.
+   * @param images float32 [B, C, H, W], of the config's channels and size
+   * @returns [B, classes]
+   * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
+   */
+  forward(images: Tensor, options: ForwardOptions = {}): Tensor {
+    return tidy(options.taps, () => this.head.forward(this.features(images, options)))
+  }
+
+  /** The stem: images [B, C, H, W] -> CLS token and patches with their positions, [B, T + 1, D]. */
+  protected sequence(images: Tensor, tap: Tap | undefined): Tensor {
+    const { channels, imageSize, patchSize, dim, dropout: p } = this.config
+    const [B = 0, ...rest] = images.shape
+    if (rest.join() !== [channels, imageSize, imageSize].join()) {
+      const given = images.shape.join(', ')
+      throw new ShapeError(`model: images are [${given}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
+    }
+    const x = tidy(tap, () => {
+      const tokens = this.embed.forward(patches(images, patchSize)) // [B, T, D]
+      const cls = this.clsToken.broadcastTo([B, 1, dim]) // [B, 1, D]
+      const embedded = concat([cls, tokens], 1).add(this.posEmbedding) // [B, T + 1, D]
+      return this.training && p > 0 ? embedded.dropout(p) : embedded
+    })
+    tap?.('embed', x)
+    return x
+  }
+
+  /** One branch: the sequence [B, T + 1, D] -> the part of its output that the head reads, [B, D]. */
+  protected branchOutput(i: number, x: Tensor, { skipDeadTokens = true, taps }: ForwardOptions): Tensor {
+    const cls = this.config.pool === 'cls'
+    return tidy(taps, () => {
+      const name = `branches.${i}`
+      const z = this.branches[i]!.forward(x, { clsOnly: cls && skipDeadTokens, tap: under(taps, name) }) // [B, T + 1 or 1, D]
+      taps?.(name, z)
+      return cls ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1) // [B, D]
+    })
+  }
+}

@@ -1,0 +1,32 @@
+import type { Tensor } from '../engine/index.ts'
+import { checkConfig, checkPrefix, type PartialConfig, type ViTConfig } from './config.ts'
+import { runBranches } from './modes.ts'
+import { tidy } from './taps.ts'
+import { type ForwardOptions, VisionModel } from './vision.ts'
+
+/**
+ * The Vision Transformer (arXiv 2010.11929) with the stem, layers and head of ParaFormer: one branch as deep as the model.
+ * Its taps have ParaFormer's names, with `branches.0`.
+ */
+export class ViT extends VisionModel<ViTConfig> {
+  /**
+   * Fresh parameters on the default device, drawn from its random state.
+   * @param config what is left out is as in the paper, with a textbook residual and as many layers as its ParaFormer
+   * @throws UserError in one line for a bad config
+   */
+  constructor(config: PartialConfig<'vit'> = {}) {
+    super(checkConfig(config, 'vit'))
+  }
+
+  /** The pooled output of the last layer, [B, D]. */
+  features(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkPrefix(this.config, options.branches)
+    return tidy(options.taps, () => {
+      const x = this.sequence(images, options.taps) // [B, T + 1, D]
+      const outputs = runBranches(options.mode ?? 'serial', x, [() => this.branchOutput(0, x, options)])
+      const features = outputs[0]! // [B, D]
+      options.taps?.('features', features)
+      return features
+    })
+  }
+}
