@@ -10,6 +10,8 @@ export const PARAM_SLOT = 256
 export interface CompiledKernel {
   readonly id: number
   readonly label: string
+  /** Kernels of one layout can share bind groups. */
+  readonly layout: number
   readonly bindGroupLayout: GPUBindGroupLayout
   /** Set once the driver has compiled it. */
   pipeline: GPUComputePipeline | undefined
@@ -25,7 +27,7 @@ export class PipelineCache {
   readonly paramLayout: GPUBindGroupLayout
   readonly #device: GPUDevice
   readonly #compiled = new Map<string, CompiledKernel>()
-  readonly #layouts = new Map<string, { bindGroupLayout: GPUBindGroupLayout; pipelineLayout: GPUPipelineLayout }>()
+  readonly #layouts = new Map<string, { id: number; bindGroupLayout: GPUBindGroupLayout; pipelineLayout: GPUPipelineLayout }>()
 
   constructor(device: GPUDevice) {
     this.#device = device
@@ -53,7 +55,7 @@ export class PipelineCache {
 
   #compile(spec: KernelSpec, variant: Variant<any>, constants: Constants, label: string): CompiledKernel {
     if (paramWords(spec.params) * 4 > PARAM_SLOT) throw new Error(`${spec.name}: parameters exceed ${PARAM_SLOT} bytes`)
-    const { bindGroupLayout, pipelineLayout } = this.#layout(spec)
+    const { id: layout, bindGroupLayout, pipelineLayout } = this.#layout(spec)
     const code = specialize(variant.source, constants)
     const device = this.#device
     device.pushErrorScope('validation')
@@ -71,6 +73,7 @@ export class PipelineCache {
     const kernel: CompiledKernel = {
       id: this.#compiled.size,
       label,
+      layout,
       bindGroupLayout,
       pipeline: undefined,
       ready: ready.then((pipeline) => {
@@ -99,7 +102,7 @@ export class PipelineCache {
         label: access,
         bindGroupLayouts: [bindGroupLayout, this.paramLayout],
       })
-      layout = { bindGroupLayout, pipelineLayout }
+      layout = { id: this.#layouts.size, bindGroupLayout, pipelineLayout }
       this.#layouts.set(access, layout)
     }
     return layout

@@ -1,0 +1,36 @@
+import { noGrad, watchOps } from './autograd.ts'
+import { mul } from './ops/elementwise.ts'
+import { sum } from './ops/reduce.ts'
+import { scope, withoutScope } from './scope.ts'
+import { format } from './shape.ts'
+import type { Tensor } from './tensor.ts'
+
+/**
+ * Runs `fn` and finds the first op, forward or backward, whose result holds NaN or an infinity. Costs a reduction an op:
+ * for searching, after a loss was found not to be finite.
+ * @returns such as `exp [32, 10]`, or undefined when all results are finite
+ */
+export async function firstNonFinite(fn: () => void): Promise<string | undefined> {
+  const names: string[] = []
+  const probes: Tensor[] = []
+  let probing = false
+  const watch = (name: string, result: Tensor) => {
+    if (probing || result.dtype !== 'float32') return
+    probing = true
+    names.push(`${name} ${format(result.shape)}`)
+    probes.push(withoutScope(() => noGrad(() => probe(result))))
+    probing = false
+  }
+  watchOps(watch, () => scope(fn))
+  let found: string | undefined
+  for (const [i, probe] of probes.entries()) {
+    if (found === undefined && Number.isNaN(await probe.item())) found = names[i]
+    probe.dispose()
+  }
+  return found
+}
+
+/** NaN when any element is not finite, else 0: x * 0 is 0 for finite numbers only, and the sum keeps NaN. */
+function probe(x: Tensor): Tensor {
+  return scope(() => sum(mul(x, 0)))
+}

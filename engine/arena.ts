@@ -1,0 +1,61 @@
+import { zeros } from './ops/create.ts'
+import { empty, type Tensor, tensor, view } from './tensor.ts'
+
+/** Elements to which slots are aligned: a binding's alignment, and the block that kernels treat alike. */
+export const ARENA_BLOCK = 64
+
+/**
+ * Parameters side by side in one allocation, their gradients in a second one of the same layout, so that one dispatch can
+ * update all of them. Between slots lie zeros.
+ */
+export class ParameterArena {
+  readonly parameters: readonly Tensor[]
+  /** All values, flat, [length]. */
+  readonly values: Tensor
+  /** All gradients, flat, [length]; a slot holds nothing useful while its parameter has no `grad`. */
+  readonly gradients: Tensor
+  /** int32 [length / 64]: which parameter a block of 64 elements belongs to. */
+  readonly blockSlot: Tensor
+  readonly length: number
+  readonly #offsets: readonly number[]
+
+  /** Moves the parameters (float32 leaves, contiguous) into the arena; they stay the same Tensor objects. */
+  constructor(parameters: readonly Tensor[]) {
+    const { device } = parameters[0]!
+    const offsets: number[] = []
+    const blocks: number[] = []
+    parameters.forEach((parameter, slot) => {
+      offsets.push(blocks.length * ARENA_BLOCK)
+      for (let i = 0; i < parameter.size; i += ARENA_BLOCK) blocks.push(slot)
+    })
+    this.parameters = parameters
+    this.#offsets = offsets
+    this.length = blocks.length * ARENA_BLOCK
+    this.values = zeros([this.length], { device })
+    this.gradients = zeros([this.length], { device })
+    this.blockSlot = tensor(Int32Array.from(blocks), { device })
+    parameters.forEach((parameter, slot) => {
+      parameter.rehome(this.slot(this.values, slot))
+      parameter.gradSlot = this.slot(this.gradients, slot)
+    })
+  }
+
+  /** A flat tensor of the arena's layout, of undefined content. */
+  like(): Tensor {
+    return empty([this.length], 'float32', this.values.device)
+  }
+
+  /** The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. */
+  slot(flat: Tensor, index: number): Tensor {
+    const { shape, strides } = this.parameters[index]!
+    return view(flat, shape, strides, flat.offset + this.#offsets[index]!)
+  }
+
+  /** Forgets all gradients. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters) {
+      parameter.grad?.dispose()
+      parameter.grad = undefined
+    }
+  }
+}

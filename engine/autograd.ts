@@ -1,0 +1,272 @@
+import { addInto, copyInto } from './accumulate.ts'
+import { ShapeError } from './errors.ts'
+import { scope, withoutScope } from './scope.ts'
+import { format } from './shape.ts'
+import { empty, type Tensor, tensor, view } from './tensor.ts'
+
+type Inputs = readonly (Tensor | undefined)[]
+
+/** What an op's forward and backward share. */
+export interface OpContext {
+  /** Which inputs want a gradient. */
+  readonly needs: readonly boolean[]
+  /** What forward kept. */
+  readonly saved: readonly Tensor[]
+  /** Keeps tensors alive until backward has run. Call it once, in forward. */
+  saveForBackward(...tensors: Tensor[]): void
+  /**
+   * In backward: a tensor of undefined content, of input i's shape, to write its whole gradient into and return. It may be
+   * the slot of a parameter's gradient, which saves a copy.
+   */
+  gradOut(i: number): Tensor
+}
+
+/** An op and its derivative. Both run off the tape and in a scope: temporaries are freed. */
+export interface OpDefinition<I extends Inputs, A> {
+  name: string
+  forward(ctx: OpContext, inputs: I, args: A): Tensor
+  /** Gradients of the inputs, `undefined` for those that want none. `grad` may be a strided view. */
+  backward?(ctx: OpContext, grad: Tensor, args: A): readonly (Tensor | undefined)[]
+}
+
+let taping = true
+let sequence = 0
+/** Called with every op's result while set; see `watchOps`. */
+let watcher: ((name: string, result: Tensor) => void) | undefined
+
+/** Runs `fn` without recording a tape: nothing in it can be differentiated, and nothing is kept for backward. */
+export function noGrad<T>(fn: () => T): T {
+  const outer = taping
+  taping = false
+  try {
+    return fn()
+  } finally {
+    taping = outer
+  }
+}
+
+/** Calls `watch` with the name and result of every op, forward and backward, that runs inside `fn`. */
+export function watchOps<T>(watch: (name: string, result: Tensor) => void, fn: () => T): T {
+  const outer = watcher
+  watcher = watch
+  try {
+    return fn()
+  } finally {
+    watcher = outer
+  }
+}
+
+/** A recorded op: how to send a gradient on to its inputs. */
+export class TapeNode implements OpContext {
+  readonly name: string
+  readonly order = sequence++
+  readonly needs: readonly boolean[]
+  saved: readonly Tensor[] = []
+  /** For each input that wants a gradient the node that made it, or the leaf itself. */
+  readonly sources: readonly (TapeNode | Tensor | undefined)[]
+  readonly #shapes: readonly (readonly number[])[]
+  readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
+  #references = 1
+  #freed = false
+
+  constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
+    this.name = definition.name
+    this.needs = inputs.map((input) => taping && (input?.requiresGrad ?? false))
+    this.#shapes = inputs.map((input) => input?.shape ?? [])
+    this.sources = inputs.map((input, i) => (this.needs[i] ? (input!.node?.retain() ?? input) : undefined))
+    const { backward } = definition
+    this.#backward = backward && ((ctx, grad) => backward(ctx, grad, args))
+  }
+
+  saveForBackward(...tensors: Tensor[]): void {
+    if (!this.needs.includes(true)) return
+    this.saved = withoutScope(() => tensors.map((t) => t.detach()))
+  }
+
+  gradOut(i: number): Tensor {
+    const source = this.sources[i]
+    const leaf = source instanceof TapeNode ? undefined : source
+    if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf)) {
+      claimed.add(leaf)
+      return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)
+    }
+    return empty(this.#shapes[i]!)
+  }
+
+  /** @throws Error when the op has no backward, or its saved tensors are gone */
+  backward(grad: Tensor): readonly (Tensor | undefined)[] {
+    if (!this.#backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
+    if (this.#freed) {
+      throw new Error(`backward: ${this.name} was already differentiated and its values are freed; run the forward pass again`)
+    }
+    return this.#backward(this, grad)
+  }
+
+  retain(): this {
+    this.#references++
+    return this
+  }
+
+  /** With the last reference the saved tensors go, and so on to the inputs. */
+  release(): void {
+    const stack: TapeNode[] = [this]
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (--node.#references > 0) continue
+      node.free()
+      for (const source of node.sources) if (source instanceof TapeNode) stack.push(source)
+    }
+  }
+
+  /** Drops what forward saved. */
+  free(): void {
+    for (const t of this.saved) t.dispose()
+    this.saved = []
+    this.#freed = true
+  }
+}
+
+/** Leaves whose slot was handed out by `gradOut` in the backward pass that runs. */
+const claimed = new Set<Tensor>()
+
+/** Makes an op: a function of its inputs and arguments that records itself on the tape. */
+export function defineOp<I extends Inputs, A = undefined>(definition: OpDefinition<I, A>): (inputs: I, args: A) => Tensor {
+  return (inputs, args) => {
+    const device = inputs.find((input) => input !== undefined)!.device
+    const outerOp = device.op
+    device.op = definition.name
+    const node = new TapeNode(definition, inputs, args)
+    try {
+      const out = scope(() => {
+        const result = noGrad(() => definition.forward(node, inputs, args))
+        // An op that has nothing to do may return its input; the tape needs a tensor of its own.
+        return inputs.includes(result) ? result.detach() : result
+      })
+      if (node.needs.includes(true)) {
+        out.requiresGrad = true
+        out.node = node
+      } else node.release()
+      watcher?.(definition.name, out)
+      return out
+    } catch (error) {
+      node.release()
+      throw error
+    } finally {
+      device.op = outerOp
+    }
+  }
+}
+
+/**
+ * Adds to the gradient of every leaf that `output` depends on, and frees what the tape kept.
+ * @param cotangent gradient of the objective with respect to `output`, of its shape; may be left out for one element (1)
+ * @throws ShapeError for a wrong cotangent; Error when nothing requires gradients, an op has no backward, or it ran before
+ */
+export function backward(output: Tensor, cotangent?: Tensor): void {
+  if (!output.requiresGrad) throw new Error('backward: no input of this tensor requires gradients')
+  if (!cotangent && output.size !== 1) {
+    throw new ShapeError(`backward: shape ${format(output.shape)} has more than one element; give a cotangent of that shape`)
+  }
+  if (cotangent && format(cotangent.shape) !== format(output.shape)) {
+    throw new ShapeError(`backward: cotangent ${format(cotangent.shape)} for a tensor of shape ${format(output.shape)}`)
+  }
+  const { device } = output
+  const outerOp = device.op
+  try {
+    noGrad(() =>
+      scope(() => {
+        const first = cotangent?.detach() ?? tensor([1], { shape: output.shape, device })
+        if (!output.node) return accumulate(output, first)
+        propagate(output.node, first)
+      }),
+    )
+  } finally {
+    device.op = outerOp
+    claimed.clear()
+  }
+}
+
+function propagate(root: TapeNode, cotangent: Tensor): void {
+  const gradients = new Map<TapeNode, Gradient>([[root, { value: cotangent, owned: false }]])
+  for (const node of reachable(root)) {
+    const gradient = gradients.get(node)
+    if (!gradient) continue
+    gradients.delete(node)
+    const { device } = gradient.value
+    device.op = `${node.name}.backward`
+    const results = scope(() => node.backward(gradient.value))
+    gradient.value.dispose()
+    node.sources.forEach((source, i) => {
+      const value = results[i]
+      if (!source || !value) return
+      watcher?.(device.op, value)
+      if (source instanceof TapeNode) gradients.set(source, merge(gradients.get(source), value))
+      else accumulate(source, value)
+    })
+    node.free()
+  }
+}
+
+/** A gradient on its way; `owned` memory may be added to in place. */
+interface Gradient {
+  value: Tensor
+  owned: boolean
+}
+
+function merge(present: Gradient | undefined, value: Tensor): Gradient {
+  if (!present) return { value, owned: false }
+  if (present.owned) {
+    addInto(present.value, value)
+    value.dispose()
+    return present
+  }
+  const sum = sumOf(present.value, value)
+  present.value.dispose()
+  value.dispose()
+  return { value: sum, owned: true }
+}
+
+/** a + b in memory of its own. */
+function sumOf(a: Tensor, b: Tensor): Tensor {
+  const sum = empty(a.shape, a.dtype, a.device)
+  copyInto(a, sum)
+  addInto(sum, b)
+  return sum
+}
+
+function accumulate(leaf: Tensor, value: Tensor): void {
+  const slot = leaf.gradSlot
+  if (leaf.grad) {
+    if (slot) addInto(leaf.grad, value)
+    else {
+      const sum = sumOf(leaf.grad, value).moveTo(leaf)
+      leaf.grad.dispose()
+      leaf.grad = sum
+    }
+    value.dispose()
+  } else if (slot) {
+    if (value.storage !== slot.storage || value.offset !== slot.offset) copyInto(value, slot)
+    value.dispose()
+    leaf.grad = withoutScope(() => slot.detach())
+  } else {
+    // A gradient may share memory with another one, or be a strided view of it: a leaf keeps its own.
+    const own = empty(leaf.shape, leaf.dtype, leaf.device).moveTo(leaf)
+    copyInto(value, own)
+    value.dispose()
+    leaf.grad = own
+  }
+}
+
+/** Nodes below `root` that gradients reach, each after all that depend on it. */
+function reachable(root: TapeNode): TapeNode[] {
+  const seen = new Set<TapeNode>([root])
+  const stack = [root]
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    for (const source of node.sources) {
+      if (source instanceof TapeNode && !seen.has(source)) {
+        seen.add(source)
+        stack.push(source)
+      }
+    }
+  }
+  return [...seen].sort((a, b) => b.order - a.order)
+}

@@ -1,0 +1,66 @@
+// Ops as methods of Tensor. A module of its own, so that ops can import Tensor without a cycle.
+import { backward } from './autograd.ts'
+import { crossEntropy } from './ops/crossEntropy.ts'
+import { cumsum } from './ops/cumsum.ts'
+import { dropout } from './ops/dropout.ts'
+import { add, cast, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from './ops/elementwise.ts'
+import { layerNorm } from './ops/layerNorm.ts'
+import { linear } from './ops/linear.ts'
+import { matmul } from './ops/matmul.ts'
+import { argmax, max, mean, sum } from './ops/reduce.ts'
+import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
+import { logSoftmax, softmax } from './ops/softmax.ts'
+import { Tensor } from './tensor.ts'
+
+const methods = {
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  neg,
+  exp,
+  log,
+  sqrt,
+  tanh,
+  relu,
+  gelu,
+  sigmoid,
+  cast,
+  sum,
+  mean,
+  max,
+  argmax,
+  softmax,
+  logSoftmax,
+  cumsum,
+  reshape,
+  permute,
+  transpose,
+  slice,
+  broadcastTo,
+  matmul,
+  linear,
+  layerNorm,
+  crossEntropy,
+  dropout,
+  backward,
+}
+
+type Methods = {
+  [name in keyof typeof methods]: (typeof methods)[name] extends (self: any, ...rest: infer R) => infer T
+    ? (...rest: R) => T
+    : never
+}
+
+declare module './tensor.ts' {
+  interface Tensor extends Methods {}
+}
+
+for (const [name, op] of Object.entries(methods)) {
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor, ...rest: unknown[]) {
+      return (op as (...all: unknown[]) => unknown)(this, ...rest)
+    },
+  })
+}

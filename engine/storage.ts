@@ -1,0 +1,23 @@
+import type { PooledBuffer } from './bufferPool.ts'
+import type { Device } from './device.ts'
+
+/** Memory shared by a tensor and its views, freed with the last of them. */
+export class Storage {
+  readonly device: Device
+  readonly buffer: PooledBuffer
+  #references = 1
+
+  constructor(device: Device, bytes: number) {
+    this.device = device
+    this.buffer = device.acquire(bytes)
+  }
+
+  retain(): this {
+    this.#references++
+    return this
+  }
+
+  release(): void {
+    if (--this.#references === 0) this.device.release(this.buffer)
+  }
+}

@@ -1,0 +1,107 @@
+import type { Grid } from '../kernels/spec.ts'
+import type { CompiledKernel } from './pipelines.ts'
+import { PARAM_SLOT } from './pipelines.ts'
+
+const SLOT_WORDS = PARAM_SLOT / 4
+
+/** One kernel launch; its parameters are slot `slot` of the stream's parameter blocks. */
+export interface DispatchCommand {
+  kind: 'dispatch'
+  kernel: CompiledKernel
+  bindGroup: GPUBindGroup
+  slot: number
+  grid: Grid
+  /** The op that asked for it, for errors and traces. */
+  op: string
+}
+
+export interface CopyCommand {
+  kind: 'copy'
+  source: GPUBuffer
+  sourceOffset: number
+  target: GPUBuffer
+  targetOffset: number
+  bytes: number
+}
+
+export interface WriteCommand {
+  kind: 'write'
+  target: GPUBuffer
+  offset: number
+  data: Uint8Array<ArrayBuffer>
+}
+
+export type Command = DispatchCommand | CopyCommand | WriteCommand
+
+/** Parameter blocks of dispatches, packed on the host as one memory seen as u32, i32 and f32. */
+export interface ParamBlocks {
+  readonly u32: Uint32Array<ArrayBuffer>
+  readonly i32: Int32Array
+  readonly f32: Float32Array
+}
+
+/** What a stream held when it was taken for submission. */
+export interface Recording {
+  stream: string
+  commands: Command[]
+  params: ParamBlocks
+  slots: number
+}
+
+/**
+ * An ordered recording of commands that becomes one command buffer. Ops record into the device's current stream; nothing
+ * reaches the GPU before `device.flush()`.
+ */
+export class Stream {
+  readonly name: string
+  #commands: Command[] = []
+  #params = paramBlocks(64)
+  #slots = 0
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  /** Commands recorded and not yet taken. */
+  get length(): number {
+    return this.#commands.length
+  }
+
+  /** Dispatches recorded and not yet taken. */
+  get slots(): number {
+    return this.#slots
+  }
+
+  /** The parameter memory and the word at which the next dispatch packs its block. */
+  nextBlock(): { params: ParamBlocks; word: number } {
+    if ((this.#slots + 1) * SLOT_WORDS > this.#params.u32.length) {
+      const larger = paramBlocks(2 * (this.#params.u32.length / SLOT_WORDS))
+      larger.u32.set(this.#params.u32)
+      this.#params = larger
+    }
+    return { params: this.#params, word: this.#slots * SLOT_WORDS }
+  }
+
+  /** Records a dispatch whose block was packed at `nextBlock()`. */
+  dispatch(kernel: CompiledKernel, bindGroup: GPUBindGroup, grid: Grid, op: string): void {
+    this.#commands.push({ kind: 'dispatch', kernel, bindGroup, slot: this.#slots++, grid, op })
+  }
+
+  record(command: CopyCommand | WriteCommand): void {
+    this.#commands.push(command)
+  }
+
+  /** Hands over what was recorded and starts anew. */
+  take(): Recording {
+    const recording = { stream: this.name, commands: this.#commands, params: this.#params, slots: this.#slots }
+    this.#commands = []
+    this.#params = paramBlocks(Math.max(64, 2 ** Math.ceil(Math.log2(Math.max(1, this.#slots)))))
+    this.#slots = 0
+    return recording
+  }
+}
+
+function paramBlocks(slots: number): ParamBlocks {
+  const memory = new ArrayBuffer(slots * PARAM_SLOT)
+  return { u32: new Uint32Array(memory), i32: new Int32Array(memory), f32: new Float32Array(memory) }
+}

@@ -1,0 +1,211 @@
+import { copyInto } from './accumulate.ts'
+import type { TapeNode } from './autograd.ts'
+import { type Device, defaultDevice } from './device.ts'
+import { ShapeError } from './errors.ts'
+import { BINDING_ALIGNMENT } from './run.ts'
+import { currentScope, type Scope } from './scope.ts'
+import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from './shape.ts'
+import { Storage } from './storage.ts'
+
+export type Dtype = 'float32' | 'int32'
+export type TensorData = Float32Array | Int32Array
+
+/** Frees the memory of tensors that were dropped without `dispose()`. */
+const dropped = new FinalizationRegistry<() => void>((release) => release())
+
+/**
+ * An n-dimensional array on a device, a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + …`.
+ * Ops are methods too (see methods.ts). Immutable but for `write()`.
+ */
+export class Tensor {
+  storage: Storage
+  readonly shape: Shape
+  /** Elements from one index of a dim to the next. */
+  strides: Shape
+  /** Of the first element, in elements. */
+  offset: number
+  readonly dtype: Dtype
+  /** Whether gradients flow to or through this tensor. */
+  requiresGrad = false
+  /** Set on leaves by `backward()`. */
+  grad: Tensor | undefined
+  /** Memory in which a parameter's gradient must come to lie (a slot of an arena). */
+  gradSlot: Tensor | undefined
+  /** The op that made it, while it is on the tape. */
+  node: TapeNode | undefined
+  #scope: Scope | undefined
+  #disposed = false
+
+  /** Takes over one reference to `storage`. */
+  constructor(storage: Storage, shape: Shape, strides: Shape, offset: number, dtype: Dtype) {
+    this.storage = storage
+    this.shape = shape
+    this.strides = strides
+    this.offset = offset
+    this.dtype = dtype
+    this.#scope = currentScope()
+    this.#scope?.add(this)
+    dropped.register(this, () => storage.release(), this)
+  }
+
+  get device(): Device {
+    return this.storage.device
+  }
+
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+
+  get ndim(): number {
+    return this.shape.length
+  }
+
+  /** Whether the elements lie in row-major order without gaps. */
+  isContiguous(): boolean {
+    return isRowMajor(this.shape, this.strides)
+  }
+
+  /** This tensor where a kernel can bind it as it is (row-major, start aligned), else a row-major copy. No gradient flows. */
+  contiguous(): Tensor {
+    if (this.isContiguous() && this.offset % BINDING_ALIGNMENT === 0) return this
+    const out = empty(this.shape, this.dtype, this.device)
+    copyInto(this, out)
+    return out
+  }
+
+  /**
+   * The values, row-major, as they are after everything recorded so far.
+   * @throws DeviceLostError, OutOfMemoryError, ValidationError, KernelCompileError: whatever ops before it ran into
+   */
+  async data(): Promise<TensorData> {
+    const source = this.contiguous()
+    const { buffer } = source.#live()
+    const reading = this.device.read({ buffer, offset: source.offset * 4 }, this.size * 4)
+    if (source !== this) source.dispose()
+    const bytes = await reading
+    return this.dtype === 'float32' ? new Float32Array(bytes) : new Int32Array(bytes)
+  }
+
+  /** The value of a tensor of one element. @throws ShapeError when it has more */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ShapeError(`item: shape ${format(this.shape)} has ${this.size} elements, not 1`)
+    return (await this.data())[0]!
+  }
+
+  /** Overwrites the values, row-major. @throws ShapeError when the length or type of `data` differs, or this is a strided view */
+  write(data: TensorData): void {
+    const matches = this.dtype === 'float32' ? data instanceof Float32Array : data instanceof Int32Array
+    if (!matches || data.length !== this.size || !this.isContiguous()) {
+      throw new ShapeError(`write: ${data.constructor.name}(${data.length}) into ${this.dtype} ${format(this.shape)}`)
+    }
+    this.device.write({ buffer: this.#live().buffer, offset: this.offset * 4 }, data)
+  }
+
+  /** The same values off the tape, sharing memory. */
+  detach(): Tensor {
+    return view(this, this.shape, this.strides, this.offset)
+  }
+
+  /** Frees the memory, unless a view or the tape still needs it. Calling it twice is allowed. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#scope?.delete(this)
+    dropped.unregister(this)
+    this.storage.release()
+    this.node?.release()
+  }
+
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
+  /** Moves the values into the memory of `target`, of the same size, and stays there: how parameters enter an arena. */
+  rehome(target: Tensor): void {
+    copyInto(this, target)
+    this.storage.release()
+    dropped.unregister(this)
+    const storage = target.storage.retain()
+    dropped.register(this, () => storage.release(), this)
+    this.storage = storage
+    this.strides = rowMajorStrides(this.shape)
+    this.offset = target.offset
+  }
+
+  /** Ties the lifetime to that of `owner`: it leaves the scope it was made in for the one `owner` is in. */
+  moveTo(owner: Tensor): this {
+    this.#scope?.delete(this)
+    this.#scope = owner.#scope
+    this.#scope?.add(this)
+    return this
+  }
+
+  /** Called by a scope that hands the tensor to the one around it. */
+  adopt(scope: Scope | undefined): void {
+    this.#scope = scope
+    scope?.add(this)
+  }
+
+  #live(): Storage {
+    if (this.#disposed) throw new Error(`a tensor of shape ${format(this.shape)} was used after it was disposed`)
+    return this.storage
+  }
+}
+
+/** A tensor of undefined content. */
+export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = defaultDevice()): Tensor {
+  const op = device.op || 'empty'
+  checkShape(op, shape)
+  return new Tensor(new Storage(device, sizeOf(shape) * 4), [...shape], rowMajorStrides(shape), 0, dtype)
+}
+
+/** Another view of the same memory; off the tape. */
+export function view(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
+  if (t.disposed) throw new Error(`a tensor of shape ${format(t.shape)} was used after it was disposed`)
+  return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype)
+}
+
+export interface TensorOptions {
+  shape?: Shape
+  dtype?: Dtype
+  requiresGrad?: boolean
+  device?: Device
+}
+
+type Nested = number | readonly Nested[]
+
+/**
+ * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists.
+ * @param options.dtype default 'int32' for an Int32Array, else 'float32'
+ * @throws ShapeError when the shape and the number of values disagree, or nested lists are ragged
+ */
+export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions = {}): Tensor {
+  const { device = defaultDevice() } = options
+  const dtype = options.dtype ?? (data instanceof Int32Array ? 'int32' : 'float32')
+  const inferred = options.shape ?? inferShape(data as Nested)
+  const flat =
+    typeof data === 'number' ? [data] : isFlat(data) ? data : ((data as any).flat(Number.POSITIVE_INFINITY) as number[])
+  if (flat.length !== sizeOf(inferred)) {
+    throw new ShapeError(`tensor: ${flat.length} values do not fill shape ${format(inferred)}`)
+  }
+  const ArrayType = dtype === 'int32' ? Int32Array : Float32Array
+  const t = empty(inferred, dtype, device)
+  t.write(flat instanceof ArrayType ? flat : ArrayType.from(flat))
+  t.requiresGrad = options.requiresGrad ?? false
+  if (t.requiresGrad && dtype !== 'float32') throw new ShapeError('tensor: only float32 tensors have gradients')
+  return t
+}
+
+function isFlat(data: unknown): data is ArrayLike<number> {
+  return ArrayBuffer.isView(data) || (Array.isArray(data) && typeof data[0] !== 'object')
+}
+
+function inferShape(data: Nested): number[] {
+  if (typeof data === 'number') return []
+  if (isFlat(data)) return [data.length]
+  const inner = inferShape(data[0]!)
+  for (const one of data) {
+    if (format(inferShape(one)) !== format(inner)) throw new ShapeError('tensor: nested lists have different lengths')
+  }
+  return [data.length, ...inner]
+}

@@ -1,0 +1,100 @@
+import { adamWStep, gradNorm, ParameterArena, type Tensor, tensor, zeros } from '../../engine/index.ts'
+
+export interface AdamWOptions {
+  /** Decay of the first and second moment; default [0.9, 0.999]. */
+  betas?: readonly [number, number]
+  eps?: number
+  /** Decoupled weight decay; default 0.05. */
+  weightDecay?: number
+  /** Which parameters decay; default `decays`. */
+  decays?: (name: string, parameter: Tensor) => boolean
+}
+
+/** Moments and step counts by parameter name, for a checkpoint. */
+export interface AdamWState {
+  m: Map<string, Tensor>
+  v: Map<string, Tensor>
+  steps: Record<string, number>
+}
+
+/** Weights of Linear layers decay; biases, LayerNorm, the CLS token and the position embedding do not. */
+export function decays(name: string, parameter: Tensor): boolean {
+  return parameter.ndim >= 2 && name !== 'clsToken' && name !== 'posEmbedding'
+}
+
+/**
+ * AdamW (Loshchilov and Hutter, 2019) over all parameters in one dispatch, the gradient clipped by its global norm before.
+ * A parameter without gradient is left alone entirely and its step count does not advance, as in PyTorch. A step whose
+ * gradient norm is not finite changes nothing.
+ */
+export class AdamW {
+  readonly arena: ParameterArena
+  readonly #names: readonly string[]
+  readonly #decays: readonly boolean[]
+  readonly #steps: number[]
+  readonly #m: Tensor
+  readonly #v: Tensor
+  readonly #betas: readonly [number, number]
+  readonly #eps: number
+  readonly #weightDecay: number
+
+  /** Moves the parameters into an arena (they stay the same Tensor objects). */
+  constructor(parameters: Iterable<readonly [string, Tensor]>, options: AdamWOptions = {}) {
+    const named = [...parameters]
+    this.#names = named.map(([name]) => name)
+    const applies = options.decays ?? decays
+    this.#decays = named.map(([name, parameter]) => applies(name, parameter))
+    this.#steps = named.map(() => 0)
+    this.arena = new ParameterArena(named.map(([, parameter]) => parameter))
+    const { device } = this.arena.values
+    this.#m = zeros([this.arena.length], { device })
+    this.#v = zeros([this.arena.length], { device })
+    this.#betas = options.betas ?? [0.9, 0.999]
+    this.#eps = options.eps ?? 1e-8
+    this.#weightDecay = options.weightDecay ?? 0.05
+  }
+
+  /**
+   * Updates every parameter that has a gradient.
+   * @param maxNorm largest global norm of the gradient; Infinity for no clipping
+   * @returns the norm before clipping, [1]
+   */
+  step(lr: number, maxNorm = Number.POSITIVE_INFINITY): Tensor {
+    const [beta1, beta2] = this.#betas
+    const slots = new Float32Array(4 * this.#steps.length)
+    this.arena.parameters.forEach((parameter, i) => {
+      if (!parameter.grad) return
+      const t = ++this.#steps[i]!
+      const decay = this.#decays[i] ? lr * this.#weightDecay : 0
+      slots.set([lr / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t), decay, 1], 4 * i)
+    })
+    const { values, gradients, blockSlot } = this.arena
+    const { device } = values
+    const table = tensor(slots, { device })
+    const norm = zeros([1], { device })
+    gradNorm(gradients, blockSlot, table, norm)
+    adamWStep(
+      { params: values, grads: gradients, m: this.#m, v: this.#v, blockSlot, slots: table, norm },
+      { beta1, beta2, eps: this.#eps, maxNorm },
+    )
+    return norm
+  }
+
+  zeroGrad(): void {
+    this.arena.zeroGrad()
+  }
+
+  /** Live views of the state; copy before the next step. */
+  state(): AdamWState {
+    const named = (flat: Tensor) => new Map(this.#names.map((name, i) => [name, this.arena.slot(flat, i)]))
+    const steps = Object.fromEntries(this.#names.map((name, i) => [name, this.#steps[i]!]))
+    return { m: named(this.#m), v: named(this.#v), steps }
+  }
+
+  /** Sets the step count of a parameter; the moments of `state()` are written in place. */
+  setSteps(steps: Readonly<Record<string, number>>): void {
+    this.#names.forEach((name, i) => {
+      this.#steps[i] = steps[name] ?? 0
+    })
+  }
+}

@@ -1,0 +1,106 @@
+import { crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
+import type { VisionModel } from '../model/index.ts'
+import type { AdamW } from './optim/adamW.ts'
+
+export const SCHEME_NAMES = ['joint', 'paper', 'prefixSum'] as const
+export type SchemeName = (typeof SCHEME_NAMES)[number]
+
+/** A mini-batch on the device: images [B, C, H, W], labels int32 [B]; `share` is its part of the whole batch. */
+export interface MicroBatch {
+  images: Tensor
+  labels: Tensor
+  share: number
+}
+
+/** One optimizer step: what to minimize on each micro-batch. */
+interface Objective {
+  /** Scalar to differentiate, and the losses to report ([1] or [m]), of one micro-batch. */
+  loss(model: VisionModel, batch: MicroBatch): { objective: Tensor; losses: Tensor }
+  clip: boolean
+  /** The prefix whose loss the first reported number is; later numbers are the prefixes after it. */
+  firstPrefix: number
+}
+
+/** A way to train the branches: passes over the data an epoch, and the optimizer steps on every mini-batch of a pass. */
+export interface Scheme {
+  name: SchemeName
+  passes: readonly (readonly Objective[])[]
+}
+
+/** The losses and gradient norm of one optimizer step, still on the device. */
+export interface StepResult {
+  /** [1] or [m], mean over the batch, before the step. */
+  losses: Tensor
+  /** [1], before clipping. */
+  norm: Tensor
+  firstPrefix: number
+}
+
+/**
+ * - `joint`: one step on the loss of the full sum.
+ * - `prefixSum`: one step on the weighted sum of all prefix losses, from one pass over the branches.
+ * - `paper`: pass A, for k = 1..m one clipped step on the loss of prefix k; pass B, one unclipped step on the full sum
+ *   (PAPER.md, Training).
+ * @param weights of the prefix losses, default all 1 (`prefixSum` only)
+ */
+export function makeScheme(name: SchemeName, branches: number, weights: readonly number[] = Array(branches).fill(1)): Scheme {
+  if (name === 'joint') return { name, passes: [[prefixLoss(branches, true)]] }
+  if (name === 'prefixSum') return { name, passes: [[prefixSumLoss(weights)]] }
+  const passA = Array.from({ length: branches }, (_, i) => prefixLoss(i + 1, true))
+  return { name, passes: [passA, [prefixLoss(branches, false)]] }
+}
+
+function prefixLoss(k: number, clip: boolean): Objective {
+  return {
+    clip,
+    firstPrefix: k,
+    loss(model, { images, labels }) {
+      const loss = crossEntropy(model.forward(images, { branches: k }), labels)
+      return { objective: loss, losses: loss.detach().reshape([1]) }
+    },
+  }
+}
+
+function prefixSumLoss(weights: readonly number[]): Objective {
+  return {
+    clip: true,
+    firstPrefix: 1,
+    loss(model, { images, labels }) {
+      const logits = model.forwardPrefixes(images) // [m, B, classes]
+      const [m, B] = logits.shape as [number, number]
+      const every = labels.reshape([1, B]).broadcastTo([m, B])
+      const losses = crossEntropy(logits, every, { reduction: 'none' }).mean(1) // [m]
+      const objective = losses.mul(tensor([...weights], { device: images.device })).sum()
+      return { objective, losses: losses.detach() }
+    },
+  }
+}
+
+/**
+ * One optimizer step on a mini-batch given in parts, whose gradients are accumulated.
+ * @param maxNorm for objectives that clip
+ */
+export function optimizerStep(
+  model: VisionModel,
+  optimizer: AdamW,
+  { loss, clip, firstPrefix }: Objective,
+  batches: readonly MicroBatch[],
+  lr: number,
+  maxNorm: number,
+): StepResult {
+  return scope(() => {
+    let total: Tensor | undefined
+    for (const batch of batches) {
+      const part = scope(() => {
+        const { objective, losses } = loss(model, batch)
+        const scaled = batch.share === 1 ? objective : objective.mul(batch.share)
+        scaled.backward()
+        return batch.share === 1 ? losses : losses.mul(batch.share)
+      })
+      total = total ? total.add(part) : part
+    }
+    const norm = optimizer.step(lr, clip ? maxNorm : Number.POSITIVE_INFINITY)
+    optimizer.zeroGrad()
+    return { losses: total!, norm, firstPrefix }
+  })
+}
