@@ -8,7 +8,8 @@ const names = process.argv.slice(2)
 const files = names.length > 0 ? names : find('test')
 const outdir = `.build/test-${process.pid}`
 await build({
-  entryPoints: files,
+  // Worker threads are started from files of their own.
+  entryPoints: [...files, 'train/data/batchWorker.ts'],
   outdir,
   entryNames: '[name]',
   bundle: true,

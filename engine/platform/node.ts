@@ -12,7 +12,9 @@ export const files: Files = {
     try {
       return await readFile(path)
     } catch (error) {
-      throw new UserError(`${path}: cannot be read (${(error as { code?: string }).code ?? reason(error)})`)
+      const code = (error as { code?: string }).code
+      if (code === 'ENOENT') throw new UserError(`${path}: no such file; check the path`)
+      throw new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
     }
   },
   write: writeFileAtomic,

@@ -1,18 +1,20 @@
 import { type AugmentOptions, augment } from './augment.ts'
+import { normalizeInto, normalizeTables } from './normalize.ts'
 import { CounterRandom, Purpose, shuffle } from './random.ts'
 import { resizeBytes } from './resize.ts'
-import type { Split } from './split.ts'
 
 /** All that decides a batch, in plain data so that a worker thread can be given it. */
 export interface BatchSpec {
+  /** uint8 [count, channels, height, width]; on shared memory a worker reads it without a copy. */
   images: Uint8Array
+  /** uint8 [count] */
   labels: Uint8Array
   /** Samples of the split that take part. */
   indices: Int32Array
   channels: number
   height: number
   width: number
-  /** Side of the square images handed out; resized when it differs from the stored ones. */
+  /** The images handed out; resized when this differs from the stored ones. */
   size: { height: number; width: number }
   mean: number[]
   std: number[]
@@ -25,8 +27,8 @@ export interface BatchSpec {
 
 /** One mini-batch: images [B, C, H, W] normalised, labels [B]; `epoch` and `step` say where in the order it lies. */
 export interface Batch {
-  images: Float32Array
-  labels: Int32Array
+  images: Float32Array<ArrayBuffer>
+  labels: Int32Array<ArrayBuffer>
   epoch: number
   step: number
 }
@@ -39,24 +41,19 @@ export class BatchMaker {
 
   constructor(spec: BatchSpec) {
     this.#spec = spec
-    this.#tables = spec.mean.map((mean, c) => Float32Array.from({ length: 256 }, (_, v) => (v / 255 - mean) / spec.std[c]!))
+    this.#tables = normalizeTables(spec.mean, spec.std)
   }
 
   make(epoch: number, step: number): Batch {
-    const { batchSize, labels: allLabels, channels, size } = this.#spec
+    const { channels, size, batchSize, labels: allLabels } = this.#spec
     const chosen = this.#epochOrder(epoch).subarray(step * batchSize, (step + 1) * batchSize)
-    const pixels = size.height * size.width
-    const images = new Float32Array(chosen.length * channels * pixels)
+    const length = channels * size.height * size.width
+    const images = new Float32Array(chosen.length * length)
     const labels = new Int32Array(chosen.length)
-    let at = 0
     for (let b = 0; b < chosen.length; b++) {
       const sample = chosen[b]!
       labels[b] = allLabels[sample]!
-      const image = this.#image(sample, epoch)
-      for (let c = 0; c < channels; c++) {
-        const table = this.#tables[c]!
-        for (let i = c * pixels; i < (c + 1) * pixels; i++) images[at++] = table[image[i]!]!
-      }
+      normalizeInto(images.subarray(b * length, (b + 1) * length), this.#image(sample, epoch), this.#tables)
     }
     return { images, labels, epoch, step }
   }
@@ -87,9 +84,4 @@ export class BatchMaker {
 export function stepsPerEpoch(spec: Pick<BatchSpec, 'indices' | 'batchSize' | 'dropLast'>): number {
   const whole = spec.indices.length / spec.batchSize
   return spec.dropLast ? Math.floor(whole) : Math.ceil(whole)
-}
-
-/** The part of a split named by `indices`, as a view of the same memory. */
-export function subset(split: Split, indices: Int32Array): Split & { indices: Int32Array } {
-  return { ...split, count: indices.length, indices }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { basename, join } from 'node:path'
+import { files } from '#platform'
 import { reason, UserError } from '../../engine/errors.ts'
-import { writeFileAtomic } from '../../engine/platform/files.ts'
 import type { DatasetName } from './names.ts'
 
 /** A file of a data set at its official address; the checksums are those that its publishers give. */
@@ -48,6 +48,6 @@ export async function downloadFile({ url, md5 }: RemoteFile, folder: string): Pr
   const found = createHash('md5').update(bytes).digest('hex')
   if (found !== md5) throw new UserError(`${url}: checksum is ${found}, expected ${md5}; nothing was kept, try again`)
   const path = join(folder, basename(new URL(url).pathname))
-  await writeFileAtomic(path, bytes)
+  await files.write(path, bytes)
   return path
 }

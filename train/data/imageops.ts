@@ -1,105 +1,127 @@
-// Operations on planar uint8 images [channels, height, width]; each returns a new image.
+// Operations on planar uint8 images [channels, height, width]; each returns a new image. They follow Pillow to the byte
+// (the library that torchvision's RandAugment runs on): nearest sampling in 16.16 fixed point, blends cut off, not rounded.
 
-function mapBytes(image: Uint8Array, value: (byte: number, at: number) => number): Uint8Array {
-  const out = new Uint8ClampedArray(image.length)
-  for (let i = 0; i < image.length; i++) out[i] = value(image[i]!, i)
-  return new Uint8Array(out.buffer)
+/** Whole luma of 8-bit RGB by Rec. 601, in Pillow's fixed point. */
+export function luma(red: number, green: number, blue: number): number {
+  return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 }
 
-/**
- * Resamples by the nearest pixel around the image's centre; outside is 0. `matrix` is [a, b, c, d, e, f]: the output
- * pixel at offset (x, y) from the centre comes from (a x + b y + c, d x + e y + f).
- */
-export function affine(image: Uint8Array, channels: number, height: number, width: number, matrix: number[]): Uint8Array {
-  const [a, b, c, d, e, f] = matrix as [number, number, number, number, number, number]
+/** One byte of Pillow's `blend`: `other + factor * (byte - other)` in float32, cut off to a whole number in 0..255. */
+function blend(byte: number, other: number, factor: number): number {
+  const value = Math.fround(other + Math.fround(factor * (byte - other)))
+  return value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value)
+}
+
+/** Every byte through one table. */
+function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array {
+  const table = Uint8Array.from({ length: 256 }, (_, byte) => value(byte))
   const out = new Uint8Array(image.length)
-  const centerX = (width - 1) / 2
-  const centerY = (height - 1) / 2
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const dx = x - centerX
-      const dy = y - centerY
-      const fromX = Math.round(a * dx + b * dy + c + centerX)
-      const fromY = Math.round(d * dx + e * dy + f + centerY)
+  for (let i = 0; i < image.length; i++) out[i] = table[image[i]!]!
+  return out
+}
+
+/** Six numbers [a, b, c, d, e, f]: the output point (x, y) shows the input point (a x + b y + c, d x + e y + f). */
+export type AffineMatrix = readonly [number, number, number, number, number, number]
+
+/**
+ * Resamples by the nearest pixel (no interpolation, as in RandAugment's published form); what comes from outside is 0.
+ * Coordinates start at the upper left corner, pixel centres are at halves.
+ */
+export function affine(image: Uint8Array, height: number, width: number, matrix: AffineMatrix): Uint8Array {
+  const [a, b, c, d, e, f] = matrix
+  const fixed = (value: number) => Math.floor(value * 65536 + 0.5)
+  const [stepXx, stepXy, stepYx, stepYy] = [fixed(a), fixed(d), fixed(b), fixed(e)]
+  let rowX = fixed(c + a * 0.5 + b * 0.5)
+  let rowY = fixed(f + d * 0.5 + e * 0.5)
+  const out = new Uint8Array(image.length)
+  const pixels = height * width
+  for (let y = 0; y < height; y++, rowX += stepYx, rowY += stepYy) {
+    let atX = rowX
+    let atY = rowY
+    for (let to = y * width; to < (y + 1) * width; to++, atX += stepXx, atY += stepXy) {
+      const fromX = atX >> 16
+      const fromY = atY >> 16
       if (fromX < 0 || fromY < 0 || fromX >= width || fromY >= height) continue
-      for (let plane = 0; plane < channels * height; plane += height) {
-        out[(plane + y) * width + x] = image[(plane + fromY) * width + fromX]!
-      }
+      const from = fromY * width + fromX
+      for (let plane = 0; plane < image.length; plane += pixels) out[plane + to] = image[plane + from]!
     }
   }
   return out
 }
 
-/** Rotates around the centre by an angle in degrees. */
-export function rotate(image: Uint8Array, channels: number, height: number, width: number, degrees: number): Uint8Array {
-  const angle = (degrees * Math.PI) / 180
+/** Rotates counter-clockwise around the centre by an angle in degrees. */
+export function rotate(image: Uint8Array, height: number, width: number, degrees: number): Uint8Array {
+  const angle = (-degrees * Math.PI) / 180
   const cos = Math.cos(angle)
   const sin = Math.sin(angle)
-  return affine(image, channels, height, width, [cos, -sin, 0, sin, cos, 0])
+  const [x, y] = [width / 2, height / 2]
+  return affine(image, height, width, [cos, sin, x - (cos * x + sin * y), -sin, cos, y + (sin * x - cos * y)])
 }
 
 /** Scales every pixel; factor 1 changes nothing. */
 export function brightness(image: Uint8Array, factor: number): Uint8Array {
-  return mapBytes(image, (byte) => byte * factor)
+  const scale = Math.fround(factor)
+  return lookUp(image, (byte) => blend(byte, 0, scale))
 }
 
-/** Luma of each pixel [height * width]; the image itself when it has one channel. */
-function luma(image: Uint8Array, channels: number): ArrayLike<number> {
-  if (channels !== 3) return image
-  const pixels = image.length / 3
-  const out = new Float32Array(pixels)
-  for (let i = 0; i < pixels; i++) out[i] = 0.299 * image[i]! + 0.587 * image[i + pixels]! + 0.114 * image[i + 2 * pixels]!
-  return out
-}
-
-/** Blends with the gray version; factor 0 is gray, 1 the image. One-channel images stay as they are. */
+/** Blends with the gray version; factor 0 is gray, 1 the image. One-channel images are gray already. */
 export function saturation(image: Uint8Array, channels: number, factor: number): Uint8Array {
   if (channels !== 3) return image
-  const gray = luma(image, channels)
-  return mapBytes(image, (byte, at) => blend(byte, gray[at % gray.length]!, factor))
+  const scale = Math.fround(factor)
+  const pixels = image.length / 3
+  const out = new Uint8Array(image.length)
+  for (let r = 0; r < pixels; r++) {
+    const [g, b] = [r + pixels, r + 2 * pixels]
+    const gray = luma(image[r]!, image[g]!, image[b]!)
+    out[r] = blend(image[r]!, gray, scale)
+    out[g] = blend(image[g]!, gray, scale)
+    out[b] = blend(image[b]!, gray, scale)
+  }
+  return out
 }
 
 /** Blends with the image's mean luma; factor 0 is flat, 1 the image. */
 export function contrast(image: Uint8Array, channels: number, factor: number): Uint8Array {
-  const gray = luma(image, channels)
+  const scale = Math.fround(factor)
+  const pixels = channels === 3 ? image.length / 3 : image.length
   let sum = 0
-  for (let i = 0; i < gray.length; i++) sum += gray[i]!
-  const mean = Math.round(sum / gray.length)
-  return mapBytes(image, (byte) => blend(byte, mean, factor))
+  for (let i = 0; i < pixels; i++) {
+    sum += channels === 3 ? luma(image[i]!, image[i + pixels]!, image[i + 2 * pixels]!) : image[i]!
+  }
+  const mean = Math.floor(sum / pixels + 0.5)
+  return lookUp(image, (byte) => blend(byte, mean, scale))
 }
 
-/** Blends with a 3x3-smoothed version (the border is kept); factor 0 is smooth, 1 the image. */
+/** Blends with a 3x3-smoothed version (1 1 1, 1 5 1, 1 1 1; the border is kept); factor 0 is smooth, 1 the image. */
 export function sharpness(image: Uint8Array, channels: number, height: number, width: number, factor: number): Uint8Array {
-  const out = new Uint8ClampedArray(image)
+  const scale = Math.fround(factor)
+  const out = image.slice()
   for (let c = 0; c < channels; c++) {
     for (let y = 1; y < height - 1; y++) {
       for (let x = 1; x < width - 1; x++) {
         const at = (c * height + y) * width + x
         let sum = 4 * image[at]!
         for (let row = at - width; row <= at + width; row += width) sum += image[row - 1]! + image[row]! + image[row + 1]!
-        out[at] = blend(image[at]!, Math.round(sum / 13), factor)
+        out[at] = blend(image[at]!, Math.round(sum / 13), scale)
       }
     }
   }
-  return new Uint8Array(out.buffer)
-}
-
-function blend(byte: number, other: number, factor: number): number {
-  return other + factor * (byte - other)
+  return out
 }
 
 /** Keeps the upper `bits` bits of every byte. */
 export function posterize(image: Uint8Array, bits: number): Uint8Array {
   const mask = (0xff << (8 - bits)) & 0xff
-  return mapBytes(image, (byte) => byte & mask)
+  return lookUp(image, (byte) => byte & mask)
 }
 
 /** Inverts the bytes at or above the threshold. */
 export function solarize(image: Uint8Array, threshold: number): Uint8Array {
-  return mapBytes(image, (byte) => (byte >= threshold ? 255 - byte : byte))
+  return lookUp(image, (byte) => (byte >= threshold ? 255 - byte : byte))
 }
 
-function perChannel(image: Uint8Array, channels: number, table: (plane: Uint8Array) => ArrayLike<number> | undefined) {
+/** Each channel through a table of its own; a channel without one stays as it is. */
+function perChannel(image: Uint8Array, channels: number, table: (plane: Uint8Array) => Uint8ClampedArray | undefined) {
   const pixels = image.length / channels
   const out = image.slice()
   for (let c = 0; c < channels; c++) {
@@ -120,11 +142,12 @@ export function autoContrast(image: Uint8Array, channels: number): Uint8Array {
       if (byte > high) high = byte
     }
     if (high <= low) return undefined
-    return Uint8ClampedArray.from({ length: 256 }, (_, v) => Math.floor(((v - low) * 255) / (high - low)))
+    const scale = 255 / (high - low)
+    return Uint8ClampedArray.from({ length: 256 }, (_, byte) => Math.trunc(byte * scale - low * scale))
   })
 }
 
-/** Evens out each channel's histogram, by Pillow's rule. */
+/** Evens out each channel's histogram. */
 export function equalize(image: Uint8Array, channels: number): Uint8Array {
   return perChannel(image, channels, (plane) => {
     const histogram = new Uint32Array(256)
@@ -134,9 +157,9 @@ export function equalize(image: Uint8Array, channels: number): Uint8Array {
     if (step === 0) return undefined
     const table = new Uint8ClampedArray(256)
     let sum = step >> 1
-    for (let v = 0; v < 256; v++) {
-      table[v] = Math.floor(sum / step)
-      sum += histogram[v]!
+    for (let byte = 0; byte < 256; byte++) {
+      table[byte] = Math.floor(sum / step)
+      sum += histogram[byte]!
     }
     return table
   })

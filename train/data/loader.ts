@@ -1,9 +1,9 @@
 import { UserError } from '../../engine/errors.ts'
 import type { AugmentOptions } from './augment.ts'
 import { type Batch, BatchMaker, type BatchSpec, stepsPerEpoch } from './batch.ts'
+import { checkSpec, whole } from './check.ts'
 import type { Dataset } from './datasets.ts'
-import type { BatchWorker } from './prefetch.ts'
-import { MAX_MAGNITUDE } from './randaugment.ts'
+import { BatchWorker } from './prefetch.ts'
 import type { Split } from './split.ts'
 
 export type { Batch } from './batch.ts'
@@ -49,7 +49,7 @@ export class BatchLoader {
   readonly #spec: BatchSpec
   readonly #maker: BatchMaker
   readonly #prefetch: number
-  readonly #ahead = new Map<string, Promise<Batch>>()
+  #ahead = new Map<string, Promise<Batch>>()
   #worker: BatchWorker | undefined
   #state: LoaderState
 
@@ -81,7 +81,9 @@ export class BatchLoader {
     }
     this.#maker = new BatchMaker(this.#spec)
     const costly = options.augment !== undefined || size.height !== height || size.width !== width
-    this.#prefetch = options.prefetch ?? (costly ? 3 : 0)
+    const prefetch = options.prefetch ?? (costly ? 3 : 0)
+    whole('prefetch', prefetch, 0)
+    this.#prefetch = BatchWorker.isAvailable() ? prefetch : 0
     this.#state = { epoch: 0, step: 0 }
     if (options.state) this.seek(options.state)
   }
@@ -102,21 +104,27 @@ export class BatchLoader {
     this.#state = { epoch, step }
   }
 
-  /** The next batch: images [B, C, H, W] normalised float32, labels [B] int32. */
+  /**
+   * The next batch: images [B, C, H, W] normalised float32, labels [B] int32; those after it are asked for, too.
+   * Rejects when the worker thread fails.
+   */
   async next(): Promise<Batch> {
     const at = this.#state
     this.#state = this.#after(at)
-    if (this.#prefetch <= 0) return this.#maker.make(at.epoch, at.step)
-    const current = this.#ahead.get(key(at)) ?? this.#request(at)
-    this.#ahead.clear()
-    let later = this.#state
-    const queued: [string, Promise<Batch>][] = []
-    for (let i = 0; i < this.#prefetch; i++) {
-      queued.push([key(later), this.#requested.get(key(later)) ?? this.#request(later)])
-      later = this.#after(later)
+    if (this.#prefetch === 0) return this.#maker.make(at.epoch, at.step)
+    const ahead = new Map<string, Promise<Batch>>()
+    let place = at
+    for (let i = 0; i <= this.#prefetch; i++) {
+      const name = `${place.epoch}:${place.step}`
+      ahead.set(name, this.#ahead.get(name) ?? this.#request(place))
+      place = this.#after(place)
     }
-    for (const [name, promise] of queued) this.#ahead.set(name, promise)
-    return current
+    // What a seek left behind is dropped here.
+    this.#ahead = ahead
+    const name = `${at.epoch}:${at.step}`
+    const batch = ahead.get(name)!
+    ahead.delete(name)
+    return batch
   }
 
   /** What is left of the current epoch, batch by batch (a whole one for a new loader). */
@@ -127,8 +135,21 @@ export class BatchLoader {
 
   /** Ends the worker thread; `next()` would start a new one. */
   async close(): Promise<void> {
-    this.#ahead.clear()
-    await this.#worker?.close()
+    const worker = this.#worker
+    this.#ahead = new Map()
     this.#worker = undefined
+    await worker?.close()
+  }
+
+  #request({ epoch, step }: LoaderState): Promise<Batch> {
+    this.#worker ??= new BatchWorker(this.#spec)
+    const batch = this.#worker.make(epoch, step)
+    // Whoever awaits it in `next()` gets the error; a batch made ahead that nobody comes for must not end the process.
+    batch.catch(() => {})
+    return batch
+  }
+
+  #after({ epoch, step }: LoaderState): LoaderState {
+    return step + 1 < this.stepsPerEpoch ? { epoch, step: step + 1 } : { epoch: epoch + 1, step: 0 }
   }
 }

@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
-import { writeFileAtomic } from '../../engine/platform/files.ts'
+import { unpackTar } from './archive.ts'
 import { downloadFile, REMOTE_FILES } from './download.ts'
 import { readMaybeGzip } from './files.ts'
 import type { DatasetName } from './names.ts'
-import { readTar } from './tar.ts'
 
 export interface LocateOptions {
   /** Folder of the data set's files, or the folder above the one that its archive unpacks to. */
@@ -78,9 +78,9 @@ function cacheFolder(name: DatasetName): string {
 }
 
 async function unpack(archive: string, folder: string, files: string[]): Promise<string[]> {
-  const members = readTar(await readMaybeGzip(archive), archive)
+  const members = unpackTar(await readMaybeGzip(archive), archive)
   const names = files.find((file) => !members.has(file))
   if (names) throw new UserError(`${archive}: lacks ${names}; use the data set's own binary archive`)
-  for (const [member, bytes] of members) await writeFileAtomic(join(folder, member), bytes)
+  for (const [member, bytes] of members) await disk.write(join(folder, member), bytes)
   return files.map((file) => join(folder, file))
 }

@@ -10,7 +10,7 @@ export const Purpose = { shuffle: 1, augment: 2, split: 3 } as const
 export class CounterRandom {
   readonly #key: PhiloxKey
   readonly #stream: readonly [number, number, number]
-  #block = new Uint32Array(4)
+  #block: Uint32Array = new Uint32Array(4)
   #used = 4
   #counter = 0
 

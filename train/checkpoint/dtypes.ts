@@ -1,0 +1,60 @@
+import type { SafetensorsEntry } from './safetensors.ts'
+
+export type SafetensorsData =
+  | BigUint64Array
+  | BigInt64Array
+  | Float64Array
+  | Float32Array
+  | Uint32Array
+  | Int32Array
+  | Uint16Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array
+
+interface ArrayType {
+  new (buffer: ArrayBuffer): SafetensorsData
+  readonly BYTES_PER_ELEMENT: number
+}
+
+/** What holds each dtype, in the order in which the reference implementation lays tensors out: wide ones first. */
+export const ARRAYS = {
+  U64: BigUint64Array,
+  I64: BigInt64Array,
+  F64: Float64Array,
+  F32: Float32Array,
+  U32: Uint32Array,
+  I32: Int32Array,
+  BF16: Uint16Array,
+  F16: Uint16Array,
+  U16: Uint16Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+} as const satisfies Record<string, ArrayType>
+
+export type SafetensorsDtype = keyof typeof ARRAYS
+
+export function elementBytes(dtype: SafetensorsDtype): number {
+  return ARRAYS[dtype].BYTES_PER_ELEMENT
+}
+
+/** The values of an entry as float32, of any dtype: rounded where float32 is narrower, exact from F16, BF16 and BOOL. */
+export function toFloat32({ dtype, data }: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
+  if (dtype === 'BF16') return new Float32Array(new Uint32Array(data as Uint16Array).map((word) => word << 16).buffer)
+  const out = new Float32Array(data.length)
+  if (dtype === 'F16') for (let i = 0; i < out.length; i++) out[i] = halfToNumber((data as Uint16Array)[i]!)
+  else if (dtype === 'I64' || dtype === 'U64') for (let i = 0; i < out.length; i++) out[i] = Number(data[i])
+  else out.set(data as Float32Array)
+  return out
+}
+
+/** IEEE 754 half precision: 1 sign bit, 5 exponent bits, 10 fraction bits. */
+function halfToNumber(word: number): number {
+  const sign = word & 0x8000 ? -1 : 1
+  const exponent = (word >> 10) & 31
+  const fraction = word & 1023
+  if (exponent === 31) return fraction ? NaN : sign * Infinity
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
+}
