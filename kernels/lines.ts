@@ -1,0 +1,57 @@
+import { type Constants, ceilDiv, type Grid, grid1d } from './spec.ts'
+
+/**
+ * A tensor viewed as [outer, n, inner] around one axis of n elements. A line is what runs along that axis: outer * inner
+ * lines of n elements, `inner` apart.
+ */
+export interface Lines {
+  outer: number
+  n: number
+  inner: number
+}
+
+/** Threads of a workgroup for kernels that give each thread its own line or row. */
+const THREADS = 64
+/** The same where lines are few: a software device runs a workgroup on one core, so there must be several. */
+const FEW_THREADS = 8
+const FEW = 512
+
+/**
+ * Constants of a kernel with one thread a line: `Element` holds 4 neighbours of a line (`ROW_VEC`) where lines are
+ * contiguous, or the same place of 4 neighbouring lines (`LINE_VEC`), where the sizes allow.
+ */
+export function lineConstants({ outer, n, inner }: Lines): {
+  WORKGROUP: number
+  ROW_VEC: number
+  LINE_VEC: number
+  Element: string
+} {
+  const rowVec = inner === 1 && n % 4 === 0 ? 4 : 1
+  const lineVec = inner % 4 === 0 ? 4 : 1
+  return {
+    WORKGROUP: threadsFor((outer * inner) / lineVec),
+    ROW_VEC: rowVec,
+    LINE_VEC: lineVec,
+    Element: rowVec * lineVec === 4 ? 'vec4<f32>' : 'f32',
+  }
+}
+
+/** Workgroup size for kernels with one thread a line. */
+export function threadsFor(lines: number): number {
+  return lines < FEW ? FEW_THREADS : THREADS
+}
+
+/** Grid of a kernel with one thread a line, its constants those of `lineConstants`. */
+export function lineGrid({ outer, inner }: Lines, { WORKGROUP, LINE_VEC }: Constants): Grid {
+  return grid1d(ceilDiv((outer * inner) / Number(LINE_VEC), Number(WORKGROUP)))
+}
+
+/** Constants of a kernel with one workgroup a line. */
+export function groupConstants({ n, inner }: Pick<Lines, 'n' | 'inner'>): {
+  WORKGROUP: number
+  ROW_VEC: number
+  Element: string
+} {
+  const rowVec = inner === 1 && n % 4 === 0 ? 4 : 1
+  return { WORKGROUP: n / rowVec <= 128 ? 64 : 256, ROW_VEC: rowVec, Element: rowVec === 4 ? 'vec4<f32>' : 'f32' }
+}

@@ -1,0 +1,46 @@
+// Gradient of softmax or logSoftmax from its output, one thread a line, no workgroup memory.
+
+alias Element = f32;
+const WORKGROUP: u32 = 64u;
+// Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
+const ROW_VEC: u32 = 1u;
+const LINE_VEC: u32 = 1u;
+const LOG: bool = false;
+
+struct Params { outer: u32, n: u32, inner: u32 }
+
+@group(0) @binding(0) var<storage, read> y: array<Element>;
+@group(0) @binding(1) var<storage, read> dy: array<Element>;
+@group(0) @binding(2) var<storage, read_write> dx: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn lineSum(value: Element) -> Element {
+  if (ROW_VEC == 1u) { return value; }
+  let v = vec4<f32>(value);
+  return Element((v.x + v.y) + (v.z + v.w));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let inner = params.inner / LINE_VEC;
+  let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
+  if (line >= params.outer * inner) { return; }
+  let start = line / inner * n * inner + line % inner;
+  let end = start + n * inner;
+
+  var sum = Element(0.0);
+  if (LOG) {
+    for (var i = start; i < end; i += inner) { sum += dy[i]; }
+    sum = lineSum(sum);
+    for (var i = start; i < end; i += inner) { dx[i] = dy[i] - exp(y[i]) * sum; }
+  } else {
+    for (var i = start; i < end; i += inner) { sum += y[i] * dy[i]; }
+    sum = lineSum(sum);
+    for (var i = start; i < end; i += inner) { dx[i] = y[i] * (dy[i] - sum); }
+  }
+}

@@ -1,0 +1,55 @@
+// Gradient of softmax or logSoftmax from its output, one workgroup a line: a subgroup reduction, then one exchange through
+// workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full.
+enable subgroups;
+
+alias Element = f32;
+const WORKGROUP: u32 = 256u;
+// Neighbours of a line in one Element.
+const ROW_VEC: u32 = 1u;
+const LOG: bool = false;
+
+struct Params { outer: u32, n: u32, inner: u32 }
+
+@group(0) @binding(0) var<storage, read> y: array<Element>;
+@group(0) @binding(1) var<storage, read> dy: array<Element>;
+@group(0) @binding(2) var<storage, read_write> dx: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> sums: array<f32, WORKGROUP>;
+
+fn workgroupSum(value: Element, lid: u32) -> f32 {
+  let rank = subgroupExclusiveAdd(1u);
+  let count = subgroupAdd(1u);
+  let v = vec4<f32>(value);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
+  sums[lid] = select(0.0, ofSubgroup, rank == 0u);
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = rank; i < WORKGROUP; i += count) { sum += sums[i]; }
+  return subgroupAdd(sum);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let inner = params.inner;
+  let line = wid.y * groups.x + wid.x;
+  if (line >= params.outer * inner) { return; }
+  let start = line / inner * n * inner + line % inner;
+
+  var threadSum = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) {
+    let i = start + j * inner;
+    if (LOG) { threadSum += dy[i]; } else { threadSum += y[i] * dy[i]; }
+  }
+  let sum = workgroupSum(threadSum, lid);
+  for (var j = lid; j < n; j += WORKGROUP) {
+    let i = start + j * inner;
+    if (LOG) { dx[i] = dy[i] - exp(y[i]) * sum; } else { dx[i] = y[i] * (dy[i] - sum); }
+  }
+}

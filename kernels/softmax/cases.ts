@@ -1,0 +1,81 @@
+import type { Fill, KernelCase } from '../spec.ts'
+import type { SoftmaxProblem } from './softmax.ts'
+
+const SHAPES: readonly [outer: number, n: number, inner: number][] = [
+  [1, 1, 1],
+  [7, 1, 1],
+  [31, 7, 1],
+  [3, 31, 1],
+  [600, 33, 1],
+  [1025, 4, 1],
+  [9, 129, 1],
+  [2, 257, 1],
+  [5, 1025, 1],
+  [33, 1028, 1],
+  [1, 5000, 1],
+  [3, 5, 4],
+  [2, 33, 7],
+  [4, 129, 8],
+  [1, 7, 1025],
+  [2, 3, 2052],
+]
+
+/** Logits of ±1e4: the first row ordinary, then one winner, two winners, all equal. */
+function extreme(n: number): Fill {
+  return (index, random) => {
+    const row = Math.floor(index / n) % 4
+    const j = index % n
+    if (row === 0) return 2 * random() - 1 + 1e4
+    if (row === 1) return j === n >> 1 ? 1e4 : -1e4
+    if (row === 2) return j < 2 ? 1e4 : -1e4 * random()
+    return -1e4
+  }
+}
+
+function named(problem: SoftmaxProblem): string {
+  return `${problem.log ? 'log ' : ''}[${problem.outer}, ${problem.n}, ${problem.inner}]`
+}
+
+const problems: SoftmaxProblem[] = SHAPES.flatMap(([outer, n, inner]) => [
+  { outer, n, inner, log: false },
+  { outer, n, inner, log: true },
+])
+
+export const softmaxCases: readonly KernelCase<SoftmaxProblem>[] = [
+  ...problems.map((problem) => {
+    const size = problem.outer * problem.n * problem.inner
+    return { name: named(problem), problem, sizes: { x: size, y: size } }
+  }),
+  ...[31, 64].flatMap((n) =>
+    [false, true].map((log) => ({
+      name: `${log ? 'log ' : ''}logits of 1e4, n ${n}`,
+      problem: { outer: 8, n, inner: 1, log },
+      sizes: { x: 8 * n, y: 8 * n },
+      fills: { x: extreme(n) },
+    })),
+  ),
+  {
+    name: 'bench [1024, 1024]',
+    problem: { outer: 1024, n: 1024, inner: 1, log: false },
+    sizes: { x: 1 << 20, y: 1 << 20 },
+    bench: true,
+  },
+]
+
+/** Outputs of a softmax need not sum to 1 to check the formula; those of a logSoftmax are negative. */
+function outputs(log: boolean): Fill {
+  return (_, random) => (log ? Math.log(random() + 1e-3) : random())
+}
+
+export const softmaxBackwardCases: readonly KernelCase<SoftmaxProblem>[] = [
+  ...problems.map((problem) => {
+    const size = problem.outer * problem.n * problem.inner
+    return { name: named(problem), problem, sizes: { y: size, dy: size, dx: size }, fills: { y: outputs(problem.log) } }
+  }),
+  {
+    name: 'bench [1024, 1024]',
+    problem: { outer: 1024, n: 1024, inner: 1, log: false },
+    sizes: { y: 1 << 20, dy: 1 << 20, dx: 1 << 20 },
+    bench: true,
+  },
+]

@@ -1,0 +1,57 @@
+// Softmax or logSoftmax, one thread a line, no workgroup memory. Three reads of the line beat an online pass that rescales
+// its sum, because exp(0) need not be exactly 1 and such an error would compound along the line.
+
+alias Element = f32;
+const WORKGROUP: u32 = 64u;
+// Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
+const ROW_VEC: u32 = 1u;
+const LINE_VEC: u32 = 1u;
+const LOG: bool = false;
+const LOWEST: f32 = -3.4e38;
+
+struct Params { outer: u32, n: u32, inner: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// The largest of a line, given the largest of each of its vector lanes.
+fn lineMax(value: Element) -> Element {
+  if (ROW_VEC == 1u) { return value; }
+  let v = vec4<f32>(value);
+  return Element(max(max(v.x, v.y), max(v.z, v.w)));
+}
+
+fn lineSum(value: Element) -> Element {
+  if (ROW_VEC == 1u) { return value; }
+  let v = vec4<f32>(value);
+  return Element((v.x + v.y) + (v.z + v.w));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let inner = params.inner / LINE_VEC;
+  let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
+  if (line >= params.outer * inner) { return; }
+  let start = line / inner * n * inner + line % inner;
+  let end = start + n * inner;
+
+  var largest = Element(LOWEST);
+  for (var i = start; i < end; i += inner) { largest = max(largest, x[i]); }
+  largest = lineMax(largest);
+  var sum = Element(0.0);
+  for (var i = start; i < end; i += inner) { sum += exp(x[i] - largest); }
+  sum = lineSum(sum);
+  if (LOG) {
+    let logSum = log(sum);
+    for (var i = start; i < end; i += inner) { y[i] = x[i] - largest - logSum; }
+  } else {
+    let scale = 1.0 / sum;
+    for (var i = start; i < end; i += inner) { y[i] = exp(x[i] - largest) * scale; }
+  }
+}

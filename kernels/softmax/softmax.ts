@@ -1,0 +1,60 @@
+import { groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
+import { type Capabilities, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import direct from './direct.wgsl'
+import subgroup from './subgroup.wgsl'
+import workgroup from './workgroup.wgsl'
+
+/** A tensor viewed as [outer, n, inner]; the softmax runs along n. `log`: its logarithm instead. */
+export interface SoftmaxProblem extends Lines {
+  log: boolean
+}
+
+export const softmaxParams: readonly Param[] = [
+  { name: 'outer', type: 'u32' },
+  { name: 'n', type: 'u32' },
+  { name: 'inner', type: 'u32' },
+]
+
+/** y = softmax(x) or logSoftmax(x) along the middle axis of [outer, n, inner]. */
+export const softmax: KernelSpec<SoftmaxProblem> = {
+  name: 'softmax',
+  bindings: [
+    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'y', access: 'read_write', dtype: 'f32' },
+  ],
+  params: softmaxParams,
+  variants: [
+    {
+      name: 'direct',
+      source: direct,
+      constants: (problem) => ({ ...lineConstants(problem), LOG: problem.log }),
+      grid: lineGrid,
+    },
+    {
+      name: 'workgroup',
+      source: workgroup,
+      constants: (problem) => ({ ...groupConstants(problem), LOG: problem.log }),
+      grid: ({ outer, inner }) => grid1d(outer * inner),
+    },
+    {
+      name: 'subgroup',
+      source: subgroup,
+      supports: (device) => device.subgroupMaxSize > 0,
+      constants: (problem) => ({ ...groupConstants(problem), LOG: problem.log }),
+      grid: ({ outer, inner }) => grid1d(outer * inner),
+    },
+  ],
+  choose: chooseSoftmax,
+  flops: ({ outer, n, inner }) => 5 * outer * n * inner,
+  bytes: ({ outer, n, inner }) => 8 * outer * n * inner,
+}
+
+/** Which variant of the forward and the backward kernel suits a device and a shape. */
+export function chooseSoftmax(device: Capabilities, { outer, n, inner }: Lines): string {
+  const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
+  // A thread a line leaves all cores but one idle where there is one long line.
+  if (device.software) return outer * inner < 4 && n >= 4096 ? reduced : 'direct'
+  // Short lines would idle most of a workgroup; lines side by side are read coalesced by neighbouring threads.
+  if (n <= 32 || (inner >= 32 && outer * inner >= 4096)) return 'direct'
+  return reduced
+}

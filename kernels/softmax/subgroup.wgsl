@@ -1,0 +1,77 @@
+// Softmax or logSoftmax, one workgroup a line: subgroup reductions, then one exchange through workgroup memory. Nothing is
+// assumed of how invocations map to subgroups, nor that all subgroups are full.
+enable subgroups;
+
+alias Element = f32;
+const WORKGROUP: u32 = 256u;
+// Neighbours of a line in one Element.
+const ROW_VEC: u32 = 1u;
+const LOG: bool = false;
+const LOWEST: f32 = -3.4e38;
+
+struct Params { outer: u32, n: u32, inner: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> maxima: array<f32, WORKGROUP>;
+var<workgroup> sums: array<f32, WORKGROUP>;
+
+// An invocation's place among the active ones of its subgroup, and their count.
+struct Lane { index: u32, rank: u32, count: u32 }
+
+fn workgroupMax(value: Element, lane: Lane) -> f32 {
+  let v = vec4<f32>(value);
+  let ofSubgroup = subgroupMax(max(max(v.x, v.y), max(v.z, v.w)));
+  maxima[lane.index] = select(LOWEST, ofSubgroup, lane.rank == 0u);
+  workgroupBarrier();
+  var largest = LOWEST;
+  for (var i = lane.rank; i < WORKGROUP; i += lane.count) { largest = max(largest, maxima[i]); }
+  return subgroupMax(largest);
+}
+
+fn workgroupSum(value: Element, lane: Lane) -> f32 {
+  let v = vec4<f32>(value);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
+  sums[lane.index] = select(0.0, ofSubgroup, lane.rank == 0u);
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = lane.rank; i < WORKGROUP; i += lane.count) { sum += sums[i]; }
+  return subgroupAdd(sum);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let inner = params.inner;
+  let line = wid.y * groups.x + wid.x;
+  if (line >= params.outer * inner) { return; }
+  let start = line / inner * n * inner + line % inner;
+  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+
+  var threadMax = Element(LOWEST);
+  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[start + j * inner]); }
+  let largest = workgroupMax(threadMax, lane);
+  var threadSum = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[start + j * inner] - largest); }
+  let sum = workgroupSum(threadSum, lane);
+  if (LOG) {
+    let logSum = log(sum);
+    for (var j = lid; j < n; j += WORKGROUP) {
+      let i = start + j * inner;
+      y[i] = x[i] - largest - logSum;
+    }
+  } else {
+    let scale = 1.0 / sum;
+    for (var j = lid; j < n; j += WORKGROUP) {
+      let i = start + j * inner;
+      y[i] = exp(x[i] - largest) * scale;
+    }
+  }
+}

@@ -1,0 +1,74 @@
+// Softmax or logSoftmax, one workgroup a line, tree reductions in workgroup memory.
+
+alias Element = f32;
+const WORKGROUP: u32 = 256u;
+// Neighbours of a line in one Element.
+const ROW_VEC: u32 = 1u;
+const LOG: bool = false;
+const LOWEST: f32 = -3.4e38;
+
+struct Params { outer: u32, n: u32, inner: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> partial: array<f32, WORKGROUP>;
+
+fn workgroupMax(value: Element, lid: u32) -> f32 {
+  let v = vec4<f32>(value);
+  partial[lid] = max(max(v.x, v.y), max(v.z, v.w));
+  for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lid < half) { partial[lid] = max(partial[lid], partial[lid + half]); }
+  }
+  workgroupBarrier();
+  let largest = partial[0];
+  workgroupBarrier();
+  return largest;
+}
+
+fn workgroupSum(value: Element, lid: u32) -> f32 {
+  let v = vec4<f32>(value);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
+  for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lid < half) { partial[lid] += partial[lid + half]; }
+  }
+  workgroupBarrier();
+  return partial[0];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let inner = params.inner;
+  let line = wid.y * groups.x + wid.x;
+  if (line >= params.outer * inner) { return; }
+  let start = line / inner * n * inner + line % inner;
+
+  var threadMax = Element(LOWEST);
+  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[start + j * inner]); }
+  let largest = workgroupMax(threadMax, lid);
+  var threadSum = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[start + j * inner] - largest); }
+  let sum = workgroupSum(threadSum, lid);
+  if (LOG) {
+    let logSum = log(sum);
+    for (var j = lid; j < n; j += WORKGROUP) {
+      let i = start + j * inner;
+      y[i] = x[i] - largest - logSum;
+    }
+  } else {
+    let scale = 1.0 / sum;
+    for (var j = lid; j < n; j += WORKGROUP) {
+      let i = start + j * inner;
+      y[i] = exp(x[i] - largest) * scale;
+    }
+  }
+}
