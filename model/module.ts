@@ -83,6 +83,7 @@ export abstract class Module {
     }
     for (const [name, parameter] of parameters) {
       const entry = entries.get(name)!
+      if (entry === parameter) continue
       if (entry instanceof Tensor) copyInto(entry, parameter)
       else parameter.write(Float32Array.from(entry.data as ArrayLike<number>))
     }
@@ -122,10 +123,12 @@ function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
 const DTYPES = ['float32', 'F32', 'F64']
 
 /** What of an entry does not fit its parameter, if anything. */
-function misfit(name: string, parameter: Parameter, { dtype, shape }: StateEntry): string[] {
-  if (shape.join() !== parameter.shape.join())
-    return [`${name} is [${shape.join(', ')}], the model has [${parameter.shape.join(', ')}]`]
-  return DTYPES.includes(dtype) ? [] : [`${name} is ${dtype}, the model takes float32`]
+function misfit(name: string, parameter: Parameter, entry: StateEntry): string[] {
+  const [has, takes] = [entry, parameter].map(({ shape }) => `[${shape.join(', ')}]`)
+  if (has !== takes) return [`${name} is ${has}, the model has ${takes}`]
+  if (!DTYPES.includes(entry.dtype)) return [`${name} is ${entry.dtype}, the model takes float32`]
+  if (entry instanceof Tensor || entry.data.length === parameter.size) return []
+  return [`${name} has ${entry.data.length} values, not ${parameter.size}`]
 }
 
 function few(names: string[]): string {

@@ -1,0 +1,73 @@
+import { equal, is, throws } from 'uvu/assert'
+import { requestDevice } from '../../engine/index.ts'
+import { checkConfig, countFlops, countParameters, createModel, type ModelConfig } from '../../model/index.ts'
+import { suite } from '../harness/suite.ts'
+
+const { test, run } = suite('model counts')
+const device = await requestDevice()
+
+const SMALL = { imageSize: 22, patchSize: 11, dim: 37, heads: 5, dimHead: 7, mlpDim: 53, classes: 7 }
+const CONFIGS: ModelConfig[] = [
+  checkConfig({ ...SMALL, branches: 3, branchDepth: 2 }),
+  checkConfig({ ...SMALL, branches: 1, branchDepth: 1, channels: 1, pool: 'mean', residual: 'preNorm' }),
+  checkConfig({ ...SMALL, architecture: 'vit', depth: 3 }),
+]
+
+test('the default model has the parameters the paper’s code has', () => {
+  const count = countParameters(checkConfig({}))
+  is(count.layer, 444_288)
+  is(count.stem + count.head, 187_978)
+  is(count.total, 7_296_586)
+  is(countParameters(checkConfig({ architecture: 'vit' })).total, count.total)
+  is(countParameters(checkConfig({}), { branches: 3 }).total, 187_978 + 3 * 2 * 444_288)
+})
+
+test('counts are those of the modules', () => {
+  for (const config of CONFIGS) {
+    const model = createModel(config)
+    const size = (named: [string, { size: number }][]) => named.reduce((total, [, { size }]) => total + size, 0)
+    const count = countParameters(config)
+    is(count.total, size(model.namedParameters()))
+    is(count.head, size(model.head.namedParameters()))
+    is(count.branch, size(model.branches[0]!.namedParameters()))
+    is(count.layer, size(model.branches[0]!.layers[0]!.namedParameters()))
+    is(count.stem, size(model.namedParameters().filter(([name]) => /^(embed|clsToken|posEmbedding)/.test(name))))
+
+    // Every weight matrix multiplies each of its rows once; attention's two products come on top.
+    const products = (named: [string, { size: number; ndim: number }][], rows: number) =>
+      2 * rows * size(named.filter(([, { ndim }]) => ndim === 2))
+    const N = (config.imageSize / config.patchSize) ** 2 + 1
+    const flops = countFlops(config)
+    const layer = model.branches[0]!.layers[0]!.namedParameters()
+    is(flops.layer, products(layer, N) + 2 * (2 * N * N * config.heads * config.dimHead))
+    is(flops.stem, products(model.embed.namedParameters(), N - 1))
+    is(flops.head, products(model.head.namedParameters(), 1))
+    model.dispose()
+  }
+})
+
+test('what skipping saves', () => {
+  const config = checkConfig({ ...SMALL, branches: 3, branchDepth: 2 })
+  const [skipped, whole] = [countFlops(config), countFlops(config, { skipDeadTokens: false })]
+  const [N, D, I, M] = [5, 37, 35, 53]
+  is(whole.layer, whole.lastLayer)
+  // N - 1 tokens fewer through queries, scores, weighted values, output projection and MLP.
+  is(whole.lastLayer - skipped.lastLayer, (N - 1) * (2 * D * I + 4 * N * I + 2 * I * D + 4 * D * M))
+  is(skipped.forward, skipped.stem + 3 * (skipped.layer + skipped.lastLayer) + skipped.head)
+  is(skipped.training, 3 * skipped.forward - skipped.stem)
+  const mean = checkConfig({ ...SMALL, branches: 3, branchDepth: 2, pool: 'mean' })
+  equal(countFlops(mean), countFlops(mean, { skipDeadTokens: false }))
+})
+
+test('a prefix costs its branches', () => {
+  const config = checkConfig({ ...SMALL, branches: 3, branchDepth: 2 })
+  const flops = [1, 2, 3].map((branches) => countFlops(config, { branches }).forward)
+  is(flops[1]! - flops[0]!, countFlops(config).branch)
+  is(flops[2], countFlops(config).forward)
+  throws(() => countFlops(config, { branches: 4 }), /branches 4/)
+  throws(() => countParameters(config, { branches: 0 }), /branches 0/)
+})
+
+test('ends', () => device.destroy())
+
+run()
