@@ -1,0 +1,121 @@
+import type { Fill, KernelCase } from '../spec.ts'
+import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
+import type { LayerNormCombineProblem, LayerNormParametersProblem } from './layerNormParameters.ts'
+
+const EPS = 1e-5
+
+const SHAPES: readonly [rows: number, n: number][] = [
+  [1, 1],
+  [7, 1],
+  [5, 7],
+  [33, 31],
+  [600, 33],
+  [1025, 4],
+  [9, 128],
+  [129, 129],
+  [2, 257],
+  [7, 1025],
+  [3, 1028],
+  [1, 5000],
+]
+
+/** Contiguous rows, then rows of a larger tensor: with and without a vec4 path. */
+const ROWS: readonly LayerNormRows[] = [
+  ...SHAPES.map(([rows, n]) => ({ rows, n, xOffset: 0, xStride: n })),
+  { rows: 9, n: 33, xOffset: 5, xStride: 33 * 4 },
+  { rows: 9, n: 64, xOffset: 64, xStride: 64 * 5 },
+  { rows: 9, n: 64, xOffset: 2, xStride: 65 },
+]
+
+function named({ rows, n, xOffset, xStride }: LayerNormRows): string {
+  return `[${rows}, ${n}]${xOffset > 0 ? ` offset ${xOffset} stride ${xStride}` : ''}`
+}
+
+function xSize({ rows, n, xOffset, xStride }: LayerNormRows): number {
+  return xOffset + (rows - 1) * xStride + n
+}
+
+function forward(rows: LayerNormRows, name: string, x: Fill): KernelCase<LayerNormProblem> {
+  const size = rows.rows * rows.n
+  return {
+    name,
+    problem: { ...rows, eps: EPS },
+    sizes: { x: xSize(rows), weight: rows.n, bias: rows.n, y: size, center: rows.rows, rstd: rows.rows },
+    fills: { x },
+  }
+}
+
+/** A uniform number of variance 1. */
+function spread(random: () => number): number {
+  return Math.sqrt(12) * (random() - 0.5)
+}
+
+const LARGE: LayerNormRows = { rows: 33, n: 257, xOffset: 0, xStride: 257 }
+const WIDE: LayerNormRows = { rows: 9, n: 1024, xOffset: 0, xStride: 1024 }
+
+export const layerNormCases: readonly KernelCase<LayerNormProblem>[] = [
+  ...ROWS.map((rows) => forward(rows, named(rows), 'normal')),
+  forward(LARGE, 'mean 1000', (_, random) => 1000 + spread(random)),
+  forward(WIDE, 'mean 1000, vec4', (_, random) => 1000 + spread(random)),
+  forward(WIDE, 'mean -1e5, vec4', (_, random) => -1e5 + spread(random)),
+  forward(LARGE, 'small variance', (_, random) => 3e-3 * spread(random)),
+  forward(WIDE, 'first element far off', (index, random) => (index % 1024 === 0 ? 1e4 : spread(random))),
+  forward(WIDE, 'rows of equal values', (index) => Math.floor(index / 1024) * 0.3 - 1),
+  { ...forward({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 'bench [1024, 512]', 'normal'), bench: true },
+]
+
+function positive(_: number, random: () => number): number {
+  return 0.5 + random()
+}
+
+function backward(rows: LayerNormRows, name: string): KernelCase<LayerNormRows> {
+  const size = rows.rows * rows.n
+  return {
+    name,
+    problem: rows,
+    sizes: { x: xSize(rows), weight: rows.n, center: rows.rows, rstd: rows.rows, dy: size, dx: size },
+    fills: { rstd: positive },
+  }
+}
+
+export const layerNormBackwardCases: readonly KernelCase<LayerNormRows>[] = [
+  ...ROWS.map((rows) => backward(rows, named(rows))),
+  { ...backward({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 'bench [1024, 512]'), bench: true },
+]
+
+function parameters(
+  rows: LayerNormRows,
+  chunks: number,
+  name: string,
+  swapped = false,
+): KernelCase<LayerNormParametersProblem> {
+  const [first, second] = [0, chunks * rows.n]
+  return {
+    name,
+    problem: { ...rows, chunks, weightOffset: swapped ? second : first, biasOffset: swapped ? first : second },
+    sizes: { x: xSize(rows), center: rows.rows, rstd: rows.rows, dy: rows.rows * rows.n, sums: 2 * chunks * rows.n },
+    fills: { rstd: positive },
+  }
+}
+
+export const layerNormParametersCases: readonly KernelCase<LayerNormParametersProblem>[] = [
+  ...ROWS.flatMap((rows) => [1, 5].map((chunks) => parameters(rows, chunks, `${named(rows)} in ${chunks}`, rows.n === 129))),
+  // Chunks of ceil(33 / 20) = 2 rows: the last ones are empty and must come out as zeros.
+  parameters({ rows: 33, n: 36, xOffset: 0, xStride: 36 }, 20, 'more chunks than rows fill'),
+  { ...parameters({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 16, 'bench [1024, 512]'), bench: true },
+]
+
+function combine(n: number, chunks: number, swapped: boolean): KernelCase<LayerNormCombineProblem> {
+  return {
+    name: `${chunks} of ${n}`,
+    problem: { n, chunks, weightOffset: swapped ? n : 0, biasOffset: swapped ? 0 : n },
+    sizes: { sums: 2 * chunks * n, gradients: 2 * n },
+  }
+}
+
+export const layerNormCombineCases: readonly KernelCase<LayerNormCombineProblem>[] = [
+  combine(1, 1, false),
+  combine(31, 7, true),
+  combine(129, 128, false),
+  combine(1025, 3, true),
+]

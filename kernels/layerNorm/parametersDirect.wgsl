@@ -1,0 +1,55 @@
+// Gradients of LayerNorm's weight and bias over chunks of rows: dweight = sum(dy * xhat), dbias = sum(dy). One thread an
+// Element of the columns and a chunk; neighbouring threads read neighbouring columns.
+
+alias Element = f32;
+const WORKGROUP: u32 = 64u;
+// Neighbours of a row in one Element.
+const ROW_VEC: u32 = 1u;
+
+struct Params {
+  rows: u32,
+  n: u32,
+  xOffset: u32,
+  xStride: u32,
+  chunks: u32,
+  weightOffset: u32,
+  biasOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read> center: array<f32>;
+@group(0) @binding(2) var<storage, read> rstd: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<Element>;
+// [chunks, n] at weightOffset and again at biasOffset.
+@group(0) @binding(4) var<storage, read_write> sums: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.n / ROW_VEC;
+  let columnGroups = (n + WORKGROUP - 1u) / WORKGROUP;
+  let group = wid.y * groups.x + wid.x;
+  let chunk = group / columnGroups;
+  let column = group % columnGroups * WORKGROUP + lid;
+  if (chunk >= params.chunks || column >= n) { return; }
+  let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
+  let start = min(chunk * perChunk, params.rows);
+  let end = min(start + perChunk, params.rows);
+
+  var dweight = Element(0.0);
+  var dbias = Element(0.0);
+  for (var row = start; row < end; row++) {
+    let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
+    let g = dy[row * n + column];
+    let first = vec4<f32>(x[xRow]).x;
+    dweight += g * (x[xRow + column] - first - center[row]) * rstd[row];
+    dbias += g;
+  }
+  let to = chunk * n + column;
+  sums[params.weightOffset / ROW_VEC + to] = dweight;
+  sums[params.biasOffset / ROW_VEC + to] = dbias;
+}

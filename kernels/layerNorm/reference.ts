@@ -1,0 +1,76 @@
+import type { Arrays } from '../spec.ts'
+import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
+import type { LayerNormCombineProblem, LayerNormParametersProblem } from './layerNormParameters.ts'
+
+/** y and the saved statistics in float64. */
+export function layerNormReference(problem: LayerNormProblem, arrays: Arrays): Arrays {
+  const { rows, n, xOffset, xStride, eps } = problem
+  const { weight, bias, y, center, rstd } = arrays
+  for (let row = 0; row < rows; row++) {
+    const x = arrays.x!.subarray(xOffset + row * xStride, xOffset + row * xStride + n)
+    const mean = x.reduce((sum, value) => sum + value, 0) / n
+    const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n
+    center![row] = mean - x[0]!
+    rstd![row] = 1 / Math.sqrt(variance + eps)
+    for (let j = 0; j < n; j++) y![row * n + j] = (x[j]! - mean) * rstd![row]! * weight![j]! + bias![j]!
+  }
+  return { y: y!, center: center!, rstd: rstd! }
+}
+
+/** xhat of element j of a row, from the saved statistics. */
+function normalized({ xOffset, xStride }: LayerNormRows, { x, center, rstd }: Arrays, row: number, j: number): number {
+  const start = xOffset + row * xStride
+  return (x![start + j]! - x![start]! - center![row]!) * rstd![row]!
+}
+
+/** dx in float64. */
+export function layerNormBackwardReference(problem: LayerNormRows, arrays: Arrays): Arrays {
+  const { rows, n } = problem
+  const { weight, rstd, dy, dx } = arrays
+  for (let row = 0; row < rows; row++) {
+    let meanG = 0
+    let meanGX = 0
+    for (let j = 0; j < n; j++) {
+      const g = dy![row * n + j]! * weight![j]!
+      meanG += g / n
+      meanGX += (g * normalized(problem, arrays, row, j)) / n
+    }
+    for (let j = 0; j < n; j++) {
+      const g = dy![row * n + j]! * weight![j]!
+      dx![row * n + j] = rstd![row]! * (g - meanG - normalized(problem, arrays, row, j) * meanGX)
+    }
+  }
+  return { dx: dx! }
+}
+
+/** Sums over chunks of rows in float64. */
+export function layerNormParametersReference(problem: LayerNormParametersProblem, arrays: Arrays): Arrays {
+  const { rows, n, chunks, weightOffset, biasOffset } = problem
+  const { dy, sums } = arrays
+  const perChunk = Math.ceil(rows / chunks)
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    for (let j = 0; j < n; j++) {
+      let dweight = 0
+      let dbias = 0
+      for (let row = chunk * perChunk; row < Math.min((chunk + 1) * perChunk, rows); row++) {
+        dweight += dy![row * n + j]! * normalized(problem, arrays, row, j)
+        dbias += dy![row * n + j]!
+      }
+      sums![weightOffset + chunk * n + j] = dweight
+      sums![biasOffset + chunk * n + j] = dbias
+    }
+  }
+  return { sums: sums! }
+}
+
+/** The sum of all chunks in float64. */
+export function layerNormCombineReference(problem: LayerNormCombineProblem, { sums, gradients }: Arrays): Arrays {
+  const { n, chunks, weightOffset, biasOffset } = problem
+  const total = (part: number, j: number) =>
+    Array.from({ length: chunks }, (_, chunk) => sums![(part * chunks + chunk) * n + j]!).reduce((sum, value) => sum + value, 0)
+  for (let j = 0; j < n; j++) {
+    gradients![weightOffset + j] = total(0, j)
+    gradients![biasOffset + j] = total(1, j)
+  }
+  return { gradients: gradients! }
+}

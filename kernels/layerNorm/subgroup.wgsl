@@ -1,0 +1,69 @@
+// LayerNorm, one workgroup a row: subgroup reductions, each with one exchange through workgroup memory. Nothing is assumed of
+// how invocations map to subgroups, nor that all subgroups are full. All sums are taken of x - x[first of the row]: a large
+// common mean would eat the digits of the differences, and the mean itself, rounded to f32, would be too coarse.
+enable subgroups;
+
+alias Element = f32;
+const WORKGROUP: u32 = 256u;
+// Neighbours of a row in one Element.
+const ROW_VEC: u32 = 1u;
+
+struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<Element>;
+@group(0) @binding(1) var<storage, read> weight: array<Element>;
+@group(0) @binding(2) var<storage, read> bias: array<Element>;
+@group(0) @binding(3) var<storage, read_write> y: array<Element>;
+// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps).
+@group(0) @binding(4) var<storage, read_write> center: array<f32>;
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// A row of it for each of the two reductions, so that no barrier is needed between them.
+var<workgroup> sums: array<array<f32, WORKGROUP>, 2>;
+
+// An invocation's place among the active ones of its subgroup, and their count.
+struct Lane { index: u32, rank: u32, count: u32 }
+
+fn workgroupSum(value: Element, lane: Lane, slot: u32) -> f32 {
+  let v = vec4<f32>(value);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
+  sums[slot][lane.index] = select(0.0, ofSubgroup, lane.rank == 0u);
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = lane.rank; i < WORKGROUP; i += lane.count) { sum += sums[slot][i]; }
+  return subgroupAdd(sum);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = wid.y * groups.x + wid.x;
+  if (row >= params.rows) { return; }
+  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+  let n = params.n / ROW_VEC;
+  let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
+  let yRow = row * n;
+  let first = vec4<f32>(x[xRow]).x;
+
+  var sum = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) { sum += x[xRow + j] - first; }
+  let mean = workgroupSum(sum, lane, 0u) / f32(params.n);
+  var squares = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) {
+    let d = x[xRow + j] - first - mean;
+    squares += d * d;
+  }
+  let scale = 1.0 / sqrt(workgroupSum(squares, lane, 1u) / f32(params.n) + params.eps);
+  for (var j = lid; j < n; j += WORKGROUP) {
+    y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[j] + bias[j];
+  }
+  if (lid == 0u) {
+    center[row] = mean;
+    rstd[row] = scale;
+  }
+}
