@@ -1,5 +1,6 @@
 import './methods.ts'
 
+export { describe, files, listAdapters } from '#platform'
 export { firstNonFinite } from './anomaly.ts'
 export { ParameterArena } from './arena.ts'
 export { backward, defineOp, noGrad, type OpContext, type OpDefinition, watchOps } from './autograd.ts'

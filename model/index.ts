@@ -1,7 +1,7 @@
 export * from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
 export { createModel, type Model } from './create.ts'
-export type { Mode } from './modes.ts'
+export { MODES, type Mode } from './modes.ts'
 export { Module, type Parameter, type StateEntry, type StateSource } from './module.ts'
 export { ParaFormer } from './paraformer.ts'
 export type { Tap } from './taps.ts'

@@ -7,7 +7,7 @@ import { Stream, type Tensor, UserError } from '../engine/index.ts'
  */
 export type Mode = 'serial' | 'streams'
 
-const MODES: readonly Mode[] = ['serial', 'streams']
+export const MODES: readonly Mode[] = ['serial', 'streams']
 
 /**
  * Runs independent computations on the device of `input`, and returns their results in order.

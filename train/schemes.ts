@@ -1,5 +1,5 @@
 import { crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
-import type { VisionModel } from '../model/index.ts'
+import { type Model, ParaFormer } from '../model/index.ts'
 import type { AdamW } from './optim/adamW.ts'
 
 export const SCHEME_NAMES = ['joint', 'paper', 'prefixSum'] as const
@@ -15,7 +15,7 @@ export interface MicroBatch {
 /** One optimizer step: what to minimize on each micro-batch. */
 interface Objective {
   /** Scalar to differentiate, and the losses to report ([1] or [m]), of one micro-batch. */
-  loss(model: VisionModel, batch: MicroBatch): { objective: Tensor; losses: Tensor }
+  loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor }
   clip: boolean
   /** The prefix whose loss the first reported number is; later numbers are the prefixes after it. */
   firstPrefix: number
@@ -66,6 +66,7 @@ function prefixSumLoss(weights: readonly number[]): Objective {
     clip: true,
     firstPrefix: 1,
     loss(model, { images, labels }) {
+      if (!(model instanceof ParaFormer)) throw new Error('prefixSum needs a model of branches')
       const logits = model.forwardPrefixes(images) // [m, B, classes]
       const [m, B] = logits.shape as [number, number]
       const every = labels.reshape([1, B]).broadcastTo([m, B])
@@ -81,7 +82,7 @@ function prefixSumLoss(weights: readonly number[]): Objective {
  * @param maxNorm for objectives that clip
  */
 export function optimizerStep(
-  model: VisionModel,
+  model: Model,
   optimizer: AdamW,
   { loss, clip, firstPrefix }: Objective,
   batches: readonly MicroBatch[],

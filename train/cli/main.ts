@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+import { CommanderError } from 'commander'
+import { DeviceLostError, OutOfMemoryError, reason, ShapeError, UserError } from '../../engine/index.ts'
+import { devicesCommand } from './devices.ts'
+import { evalCommand } from './eval.ts'
+import { makeCommand } from './options.ts'
+import { predictCommand } from './predict.ts'
+import { trainCommand } from './train.ts'
+
+const program = makeCommand('paraformer')
+  .description('Train and use ParaFormer, a shallow Transformer of parallel branches, on WebGPU.')
+  .addCommand(trainCommand())
+  .addCommand(evalCommand())
+  .addCommand(predictCommand())
+  .addCommand(devicesCommand())
+  .action(() => program.help())
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exitCode = end(error)
+}
+
+/** Reports what ended the program and returns its exit code: 2 for what the user can mend. */
+function end(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode
+  if (error instanceof UserError || error instanceof ShapeError) {
+    console.error(`paraformer: ${reason(error)}`)
+    return 2
+  }
+  if (error instanceof OutOfMemoryError || error instanceof DeviceLostError) {
+    console.error(`paraformer: ${reason(error)}`)
+    return 1
+  }
+  console.error(error)
+  return 1
+}

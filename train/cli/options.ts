@@ -1,0 +1,67 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { UserError } from '../../engine/index.ts'
+import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
+
+/** Adds a flag for every setting of a run. */
+export function addSettings(command: Command): Command {
+  for (const [name, setting] of Object.entries(SETTINGS)) {
+    const takes = setting.kind === 'boolean' ? '' : ` <${placeholder(setting.kind)}>`
+    const fallback = 'default' in setting && setting.kind !== 'boolean' ? ` (default: ${setting.default})` : ''
+    const option = new Option(`${flagOf(name)}${takes}`, `${setting.help}${fallback}`)
+    if (setting.kind === 'choice') option.choices([...setting.choices])
+    else if (setting.kind === 'numbers') option.argParser(numbers)
+    else if (setting.kind === 'whole' || setting.kind === 'number') option.argParser(number)
+    command.addOption(option)
+  }
+  return command
+}
+
+/** The settings among parsed flags: only those that were given. */
+export function givenSettings(flags: Record<string, unknown>): Partial<Record<SettingName, unknown>> {
+  return Object.fromEntries(
+    Object.entries(flags).filter(([name, value]) => Object.hasOwn(SETTINGS, name) && value !== undefined),
+  )
+}
+
+/** `--adapter`, which every command with a device takes. */
+export function adapterOption(): Option {
+  return new Option(
+    '--adapter <name>',
+    "gpu, lavapipe, swiftshader or part of an adapter's name (see `paraformer devices`); default: the fastest there is",
+  ).env('PARAFORMER_ADAPTER')
+}
+
+/** Parses a number; ranges are the settings' business. */
+export function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.')
+  return value
+}
+
+/** Parses a whole number of at least 1. */
+export function count(text: string): number {
+  const value = number(text)
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.')
+  return value
+}
+
+function numbers(text: string): number[] {
+  return text.split(',').map(number)
+}
+
+function placeholder(kind: string): string {
+  return { whole: 'n', number: 'x', numbers: 'x,y', text: 'path', choice: 'name' }[kind] ?? 'value'
+}
+
+/** A command whose bad flags are a UserError, so that everything the user got wrong ends the same way. */
+export function makeCommand(name: string): Command {
+  return new Command(name)
+    .configureOutput({ outputError: () => {} })
+    .exitOverride((error) => {
+      if (error.exitCode === 0) throw error
+      const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ')
+      throw new UserError(`${what}; see paraformer ${name === 'paraformer' ? '' : `${name} `}--help`)
+    })
+    .allowExcessArguments(false)
+    .showHelpAfterError(false)
+}

@@ -1,0 +1,117 @@
+import { type Command, Option } from 'commander'
+import { UserError } from '../../engine/index.ts'
+import { MODES, type Mode, type Model } from '../../model/index.ts'
+import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
+import { readImage } from '../data/images.ts'
+import { gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
+import { type DataInfo, type LoadedCheckpoint, loadCheckpoint } from '../run/checkpoint.ts'
+import { openDevice } from './device.ts'
+import { adapterOption, count, makeCommand } from './options.ts'
+import { Progress } from './progress.ts'
+import { percent, table } from './table.ts'
+
+interface PredictFlags {
+  checkpoint: string
+  input?: string
+  output?: string
+  gradients?: string
+  branches?: number
+  mode: Mode
+  top: number
+  adapter?: string
+  json?: boolean
+}
+
+/** `paraformer predict` */
+export function predictCommand(): Command {
+  return makeCommand('predict')
+    .description('logits and features for a safetensors file of images, or the classes of PNG and JPEG files')
+    .argument('[images...]', 'PNG or JPEG files')
+    .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
+    .option('--input <file>', 'safetensors file with `images` [B, C, H, W] float32, normalised')
+    .option('--output <file>', 'safetensors file to write `logits` [B, classes] and `features` [B, D] to')
+    .option(
+      '--gradients <file>',
+      "safetensors file to write every parameter's gradient of the mean cross-entropy to; needs `labels` [B] in the input",
+    )
+    .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count))
+    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES]).default('serial'))
+    .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count).default(3))
+    .addOption(adapterOption())
+    .option('--json', 'print JSON')
+    .action(run)
+}
+
+async function run(files: string[], flags: PredictFlags): Promise<void> {
+  const { input, output, gradients: gradientsPath } = flags
+  if (files.length > 0 === (input !== undefined)) {
+    throw new UserError('predict takes either --input FILE.safetensors or image files; give one of them')
+  }
+  if (input !== undefined && output === undefined && gradientsPath === undefined) {
+    throw new UserError('predict --input needs --output or --gradients; name the file to write')
+  }
+  if (input === undefined && (output !== undefined || gradientsPath !== undefined)) {
+    throw new UserError('predict: --output and --gradients go with --input; image files print their classes')
+  }
+  const device = await openDevice(flags.adapter)
+  try {
+    const checkpoint = await loadCheckpoint(flags.checkpoint)
+    const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
+    if (input === undefined) await classify(files, checkpoint, options, flags)
+    else await predictFile(input, checkpoint.model, options, flags)
+  } finally {
+    device.destroy()
+  }
+}
+
+/** Safetensors in, safetensors out. */
+async function predictFile(path: string, model: Model, options: PredictOptions, flags: PredictFlags): Promise<void> {
+  const input = predictInput(path, await loadSafetensors(path), model, flags.gradients !== undefined)
+  const { classes, dim } = model.config
+  if (flags.output !== undefined) {
+    const progress = new Progress({ total: input.count })
+    const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
+    const { logits, features } = await predict(model, input, options, done).finally(() => progress.stop())
+    await saveSafetensors(flags.output, {
+      logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
+      features: { dtype: 'F32', shape: [input.count, dim], data: features },
+    })
+  }
+  if (flags.gradients !== undefined) await saveSafetensors(flags.gradients, await gradients(model, input, options))
+}
+
+/** Image files in, their likeliest classes out. */
+async function classify(
+  files: string[],
+  { path, model, data }: LoadedCheckpoint,
+  options: PredictOptions,
+  flags: PredictFlags,
+) {
+  if (!data) throw new UserError(`${path}: does not say how images are normalised; use a checkpoint that this project trained`)
+  const { channels, imageSize, classes } = model.config
+  const pixels = channels * imageSize ** 2
+  const images = new Float32Array(files.length * pixels)
+  for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
+  const { logits } = await predict(model, { images, count: files.length }, options)
+  const results = files.map((file, i) => ({
+    file,
+    classes: ranked(logits.subarray(i * classes, (i + 1) * classes))
+      .slice(0, flags.top)
+      .map(([index, probability]) => ({ class: index, name: data.classNames?.[index] ?? String(index), probability })),
+  }))
+  if (flags.json) return console.log(JSON.stringify(results, null, 2))
+  const rows = results.map(({ file, classes: found }) => [
+    file,
+    ...found.map(({ name, probability }) => `${name} ${percent(probability)}`),
+  ])
+  console.log(table(['file', ...results[0]!.classes.map((_, i) => `${i + 1}.`)], rows))
+}
+
+/** Bytes [C, H, W] -> numbers as the model was trained on. */
+function normalise(bytes: Uint8Array, { mean, std }: DataInfo): Float32Array {
+  const pixels = bytes.length / mean.length
+  return Float32Array.from(bytes, (value, i) => {
+    const c = Math.floor(i / pixels)
+    return (value / 255 - mean[c]!) / std[c]!
+  })
+}

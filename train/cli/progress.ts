@@ -1,0 +1,69 @@
+import { SingleBar } from 'cli-progress'
+import { duration } from './table.ts'
+
+/** Seconds between progress lines where the output is no terminal. */
+const LINE_EVERY = 10
+
+/** Progress of long work on stderr: a bar on a terminal, else a line now and then; nothing when `quiet`. */
+export class Progress {
+  readonly #bar: SingleBar | undefined
+  readonly #lines: boolean
+  readonly #total: number
+  #label = ''
+  #began = performance.now()
+  #from: number
+  #lastLine = performance.now()
+  #value: number
+
+  constructor({ total, value = 0, quiet = false }: { total: number; value?: number; quiet?: boolean }) {
+    this.#total = total
+    this.#from = value
+    this.#value = value
+    this.#lines = !quiet && !process.stderr.isTTY
+    if (quiet || !process.stderr.isTTY) return
+    this.#bar = new SingleBar({
+      format: '{bar} {percentage}% {label} {left}',
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      barsize: 24,
+      hideCursor: true,
+      stream: process.stderr,
+      etaBuffer: 50,
+    })
+    this.#bar.start(total, value, { label: '', left: '' })
+  }
+
+  /** Moves to `value` of the total; `label` says how it goes. */
+  update(value: number, label: string): void {
+    this.#value = value
+    this.#label = label
+    this.#bar?.update(value, { label, left: `${this.#left()} left` })
+    if (this.#lines && performance.now() - this.#lastLine > LINE_EVERY * 1000) this.#line()
+  }
+
+  /** Prints a whole line above the bar. */
+  note(text: string): void {
+    if (!this.#bar) {
+      if (this.#lines) process.stderr.write(`${text}\n`)
+      return
+    }
+    process.stderr.write(`\r\x1b[K${text}\n`)
+    this.#bar.render()
+  }
+
+  stop(): void {
+    this.#bar?.stop()
+  }
+
+  #left(): string {
+    const done = this.#value - this.#from
+    if (done <= 0) return '-'
+    return duration((((performance.now() - this.#began) / 1000) * (this.#total - this.#value)) / done)
+  }
+
+  #line(): void {
+    this.#lastLine = performance.now()
+    const share = Math.floor((100 * this.#value) / this.#total)
+    process.stderr.write(`${share} % ${this.#label}, ${this.#left()} left\n`)
+  }
+}

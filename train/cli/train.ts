@@ -1,0 +1,231 @@
+import { type Command, Option } from 'commander'
+import { UserError } from '../../engine/index.ts'
+import { countFlops, countParameters, type Model } from '../../model/index.ts'
+import { type Evaluation, violations } from '../evaluate.ts'
+import { loadCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
+import { openData, type RunData } from '../run/data.ts'
+import { existingRunFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
+import { MetricsLog } from '../run/metrics.ts'
+import { startTrainer } from '../run/start.ts'
+import type { StepReport, Trainer } from '../run/trainer.ts'
+import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
+import { openDevice } from './device.ts'
+import { Interrupt } from './interrupt.ts'
+import { adapterOption, addSettings, count, givenSettings, makeCommand } from './options.ts'
+import { Progress } from './progress.ts'
+import { compact, duration, percent, table } from './table.ts'
+
+interface TrainFlags extends Record<string, unknown> {
+  preset?: string
+  out?: string
+  resume?: string
+  saveEvery: number
+  adapter?: string
+  json?: boolean
+}
+
+/** Settings that a resumed run may change: how long it goes on, and where its data lies. */
+const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download']
+
+/** `paraformer train` */
+export function trainCommand(): Command {
+  const presets = Object.entries(PRESETS).map(([name, { help }]) => `${name}: ${help}`)
+  const command = makeCommand('train')
+    .description('train a model; Ctrl-C saves, --resume goes on with the same bits')
+    .addOption(
+      new Option('--preset <name>', `settings to start from; flags override them. ${presets.join('; ')}`).choices(
+        Object.keys(PRESETS),
+      ),
+    )
+    .option('--out <folder>', 'folder of the run: checkpoint, model, metrics (default: a new one under runs/)')
+    .option('--resume <folder>', 'go on with the run in this folder')
+    .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count).default(500))
+    .addOption(adapterOption())
+    .option('--json', 'print the result as JSON')
+  return addSettings(command).action(async (flags: TrainFlags) => {
+    const interrupt = new Interrupt()
+    try {
+      await train(flags, interrupt)
+    } finally {
+      interrupt.close()
+    }
+  })
+}
+
+async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
+  const given = givenSettings(flags)
+  if (flags.resume !== undefined) {
+    const fixed = Object.keys(given).find((name) => !RESUMABLE.includes(name))
+    if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the run that --resume goes on with; leave it out`)
+    if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
+  }
+  // Files are read and checked before a device is opened: what is wrong with them shows at once.
+  const fresh = flags.resume === undefined ? checkSettings({ ...PRESETS[flags.preset ?? '']?.settings, ...given }) : undefined
+  const folder = flags.resume === undefined ? undefined : await existingRunFolder(flags.resume)
+  if (fresh) {
+    const data = await openData(fresh)
+    modelConfigOf(fresh, data.dataset)
+    const made = await newRunFolder(flags.out, fresh)
+    const device = await openDevice(flags.adapter)
+    try {
+      return await go(startTrainer(device, fresh, data, flags.saveEvery), data, made, flags, interrupt)
+    } finally {
+      await close(data)
+      device.destroy()
+    }
+  }
+  const device = await openDevice(flags.adapter)
+  try {
+    const checkpoint = await loadCheckpoint(folder!.checkpoint)
+    const state = trainingState(checkpoint)
+    const settings = checkSettings({ ...state.settings, ...given })
+    const data = await openData(settings)
+    try {
+      return await go(
+        startTrainer(device, settings, data, flags.saveEvery, { checkpoint, state }),
+        data,
+        folder!,
+        flags,
+        interrupt,
+      )
+    } finally {
+      await close(data)
+    }
+  } finally {
+    device.destroy()
+  }
+}
+
+async function close({ train, evaluation }: RunData): Promise<void> {
+  await Promise.all([train.close(), evaluation.close()])
+}
+
+/** Trains, with progress, metrics and saves, and prints the result. */
+async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
+  const { model, optimizer, settings } = trainer.parts
+  const say = (text: string) => process.stderr.write(`${text}\n`)
+  const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
+  say(
+    `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
+      `scheme ${settings.scheme}; ${folder.path}${trainer.position.step > 0 ? `, from mini-batch ${trainer.position.step} on` : ''}`,
+  )
+  const progress = new Progress({ total: trainer.totalSteps, value: trainer.position.step })
+  const rate = new Rate()
+  const save = () => saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), data.info)
+  let finished = false
+  try {
+    finished = await trainer.run({
+      shouldStop: () => interrupt.asked,
+      onStep(report) {
+        const imagesPerSecond = rate.add(report.images)
+        const { position, losses, norms, lr } = report
+        metrics.write({ kind: 'step', step: position.step, epoch: position.epoch, losses, norms, lr, imagesPerSecond })
+        progress.update(position.step, label(report, trainer, imagesPerSecond))
+      },
+      onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),
+      async onEpoch({ epoch, ...found }) {
+        const { losses, accuracies } = found
+        const { seconds, position } = trainer.state()
+        const split = data.split
+        metrics.write({
+          kind: 'epoch',
+          step: position.step,
+          epoch,
+          split,
+          losses,
+          accuracies,
+          violations: violations(losses),
+          seconds,
+        })
+        progress.note(epochLine(epoch, found))
+        rate.restart()
+      },
+      onSave: save,
+    })
+    if (finished) await saveModel(folder.model, model, data.info)
+  } finally {
+    progress.stop()
+    await metrics.close()
+  }
+  if (!finished) {
+    process.exitCode = 130
+    return say(`saved after mini-batch ${trainer.position.step}; go on with: npx paraformer train --resume ${folder.path}`)
+  }
+  report(trainer, data, folder, flags.json ?? false)
+}
+
+function describeModel({ config }: Model): string {
+  const shape = config.architecture === 'vit' ? `${config.depth} layers` : `${config.branches} branches x ${config.branchDepth}`
+  return `${config.architecture} ${shape}, ${compact(countParameters(config).total)} parameters`
+}
+
+function label(report: StepReport, trainer: Trainer, imagesPerSecond: number): string {
+  const last = report.losses.at(-1)!
+  const accuracy = trainer.history.at(-1)?.accuracies.at(-1)
+  const known = accuracy === undefined ? '' : ` acc ${percent(accuracy)}`
+  return `epoch ${report.position.epoch + 1} loss ${last.at(-1)!.toFixed(4)}${known} ${imagesPerSecond.toFixed(0)} img/s`
+}
+
+function epochLine(epoch: number, { losses, accuracies }: Evaluation): string {
+  const prefixes = losses.map((loss, k) => `L${k + 1} ${loss.toFixed(4)} (${percent(accuracies[k]!)})`)
+  return `epoch ${epoch + 1}: ${prefixes.join('  ')}`
+}
+
+/** The final table on stdout, or the same as JSON. */
+function report(trainer: Trainer, data: RunData, folder: RunFolder, json: boolean): void {
+  const { config } = trainer.parts.model
+  const last = trainer.history.at(-1)!
+  const prefixes = last.losses.map((loss, i) => ({
+    branches: i + 1,
+    loss,
+    accuracy: last.accuracies[i]!,
+    parameters: countParameters(config, { branches: i + 1 }).total,
+    flops: countFlops(config, { branches: i + 1 }).forward,
+  }))
+  const seconds = trainer.state().seconds
+  if (json) {
+    const { settings } = trainer.parts
+    const { path, checkpoint, model } = folder
+    const result = {
+      settings,
+      config,
+      split: data.split,
+      images: last.images,
+      prefixes,
+      violations: violations(last.losses),
+      seconds,
+    }
+    console.log(JSON.stringify({ ...result, folder: path, checkpoint, model }, null, 2))
+    return
+  }
+  const rows = prefixes.map((p) => [
+    String(p.branches),
+    p.loss.toFixed(4),
+    percent(p.accuracy),
+    compact(p.parameters),
+    compact(p.flops),
+  ])
+  console.log(table(['branches', 'loss', 'accuracy', 'parameters', 'FLOPs/image'], rows))
+  console.log(
+    `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${folder.model}`,
+  )
+}
+
+/** Images a second over the last seconds. */
+class Rate {
+  #marks: { at: number; images: number }[] = []
+
+  add(images: number): number {
+    const now = performance.now()
+    this.#marks.push({ at: now, images })
+    while (this.#marks.length > 2 && now - this.#marks[0]!.at > 5000) this.#marks.shift()
+    const [oldest, ...rest] = this.#marks
+    const seconds = (now - oldest!.at) / 1000
+    return seconds > 0 ? rest.reduce((sum, mark) => sum + mark.images, 0) / seconds : 0
+  }
+
+  /** After a pause that was no training. */
+  restart(): void {
+    this.#marks = []
+  }
+}

@@ -1,0 +1,8 @@
+// The package's entry, for Node and browsers.
+export * from '../engine/index.ts'
+export * from '../model/index.ts'
+export { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from './checkpoint/files.ts'
+export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
+export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
+export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
+export { type MicroBatch, makeScheme, optimizerStep, type Scheme, type SchemeName, type StepResult } from './schemes.ts'

@@ -1,0 +1,123 @@
+import { crossEntropy, noGrad, scope, type Tensor, tensor, UserError } from '../engine/index.ts'
+import { checkPrefix, type ForwardOptions, type Model } from '../model/index.ts'
+import { toFloat32 } from './checkpoint/files.ts'
+import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
+
+/** Images computed at once, so that memory does not grow with their number. */
+const CHUNK = 64
+
+export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'>
+
+/** Normalised images [B, C, H, W] and, if asked for, labels [B]. */
+export interface PredictInput {
+  images: Float32Array
+  count: number
+  labels?: Int32Array | undefined
+}
+
+/**
+ * The tensors `images` and, if `labelled`, `labels` of a file, checked against the model.
+ * @throws UserError in one line that says which tensor, what is wrong with it, and what it takes
+ */
+export function predictInput(path: string, { tensors }: SafetensorsFile, { config }: Model, labelled: boolean): PredictInput {
+  const { channels, imageSize, classes } = config
+  const takes = `float32 [B, ${channels}, ${imageSize}, ${imageSize}]`
+  const images = tensors.get('images')
+  if (!images) throw new UserError(`${path}: has no tensor "images"; give it as ${takes}`)
+  const [count = 0, ...rest] = images.shape
+  if (count < 1 || rest.join() !== [channels, imageSize, imageSize].join() || !images.dtype.startsWith('F')) {
+    throw new UserError(`${path}: images are ${images.dtype} [${images.shape.join(', ')}]; this model takes ${takes}`)
+  }
+  if (!labelled) return { images: toFloat32(images), count }
+  const entry = tensors.get('labels')
+  if (!entry)
+    throw new UserError(`${path}: has no tensor "labels", which --gradients needs; give it as int32 or int64 [${count}]`)
+  return { images: toFloat32(images), count, labels: checkedLabels(path, entry, count, classes) }
+}
+
+function checkedLabels(path: string, entry: SafetensorsEntry, count: number, classes: number): Int32Array {
+  if (entry.shape.join() !== String(count) || (entry.dtype !== 'I32' && entry.dtype !== 'I64')) {
+    throw new UserError(
+      `${path}: labels are ${entry.dtype} [${entry.shape.join(', ')}]; give them as int32 or int64 [${count}]`,
+    )
+  }
+  const labels = Int32Array.from(entry.data as ArrayLike<number | bigint>, Number)
+  const at = labels.findIndex((label) => !(label >= 0 && label < classes))
+  if (at >= 0)
+    throw new UserError(
+      `${path}: label ${labels[at]} at position ${at} is outside the ${classes} classes; use 0 to ${classes - 1}`,
+    )
+  return labels
+}
+
+/** Logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
+export async function predict(
+  model: Model,
+  { images, count }: Pick<PredictInput, 'images' | 'count'>,
+  options: PredictOptions = {},
+  onDone?: (images: number) => void,
+): Promise<{ logits: Float32Array; features: Float32Array }> {
+  checkPrefix(model.config, options.branches)
+  const { classes, dim } = model.config
+  const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
+  model.eval()
+  for (let from = 0; from < count; from += CHUNK) {
+    const reads = scope(() =>
+      noGrad(() => {
+        const features = model.features(chunk(model, images, from, count), options) // [b, D]
+        return [model.head.forward(features).data(), features.data()] as const
+      }),
+    )
+    const [logits, features] = await Promise.all(reads)
+    out.logits.set(logits, from * classes)
+    out.features.set(features, from * dim)
+    onDone?.(Math.min(count, from + CHUNK))
+  }
+  return out
+}
+
+/**
+ * Gradients of the mean cross-entropy for every parameter that it reaches, by checkpoint name; dropout off.
+ * Parameters of branches after the prefix get zeros.
+ */
+export async function gradients(
+  model: Model,
+  { images, count, labels }: PredictInput,
+  options: PredictOptions = {},
+): Promise<Map<string, SafetensorsEntry>> {
+  model.eval()
+  const named = model.namedParameters()
+  for (let from = 0; from < count; from += CHUNK) {
+    scope(() => {
+      const to = Math.min(count, from + CHUNK)
+      const logits = model.forward(chunk(model, images, from, count), options) // [b, classes]
+      const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
+      loss.mul((to - from) / count).backward()
+    })
+    await model.head.linear.weight.device.flush()
+  }
+  const entries = named.map(async ([name, parameter]): Promise<[string, SafetensorsEntry]> => {
+    const data = (await parameter.grad?.data()) ?? new Float32Array(parameter.size)
+    parameter.grad?.dispose()
+    parameter.grad = undefined
+    return [name, { dtype: 'F32', shape: [...parameter.shape], data: data as Float32Array }]
+  })
+  return new Map(await Promise.all(entries))
+}
+
+/** Images `from` on, at most a chunk of them, on the device. */
+function chunk({ config }: Model, images: Float32Array, from: number, count: number): Tensor {
+  const { channels, imageSize } = config
+  const to = Math.min(count, from + CHUNK)
+  const size = channels * imageSize * imageSize
+  return tensor(images.subarray(from * size, to * size), { shape: [to - from, channels, imageSize, imageSize] })
+}
+
+/** Softmax of one row of logits, largest first, as [class, probability]. */
+export function ranked(logits: ArrayLike<number>): [number, number][] {
+  const row = Array.from(logits)
+  const top = Math.max(...row)
+  const weights = row.map((logit) => Math.exp(logit - top))
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  return weights.map((weight, i): [number, number] => [i, weight / total]).sort((a, b) => b[1] - a[1])
+}

@@ -1,0 +1,142 @@
+import { type Tensor, UserError } from '../../engine/index.ts'
+import { createModel, type Model, parseConfig } from '../../model/index.ts'
+import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
+import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
+import type { DatasetName } from '../data/names.ts'
+import type { Evaluation } from '../evaluate.ts'
+import type { AdamW } from '../optim/adamW.ts'
+import { checkSettings, type Settings } from '../settings.ts'
+
+/** Where a run stands: the mini-batch that comes next. */
+export interface Position {
+  epoch: number
+  /** Of the scheme. */
+  pass: number
+  batch: number
+  /** Mini-batches done. */
+  step: number
+  /** Optimizer steps done. */
+  updates: number
+}
+
+/** How images must be normalised for the model, and what its classes are called. */
+export interface DataInfo {
+  dataset: DatasetName
+  mean: number[]
+  std: number[]
+  classNames?: string[] | undefined
+}
+
+/** What a checkpoint holds besides the parameters, so that a run resumes with the same bits. */
+export interface TrainingState {
+  settings: Settings
+  position: Position
+  random: { seed: number; counter: number }
+  /** Step counts of AdamW by parameter name. */
+  steps: Record<string, number>
+  /** Evaluations so far, one an epoch. */
+  history: (Evaluation & { epoch: number })[]
+  /** Seconds of training so far. */
+  seconds: number
+}
+
+const M = 'optimizer.m.'
+const V = 'optimizer.v.'
+
+/** Saves the parameters alone, with config and data info: what `predict` needs. */
+export async function saveModel(path: string, model: Model, data: DataInfo): Promise<void> {
+  await saveSafetensors(path, model.stateDict(), { config: JSON.stringify(model.config), data: JSON.stringify(data) })
+}
+
+/** Saves all that a run needs to resume. */
+export async function saveCheckpoint(
+  path: string,
+  model: Model,
+  optimizer: AdamW,
+  state: Omit<TrainingState, 'steps'>,
+  data: DataInfo,
+): Promise<void> {
+  const { m, v, steps } = optimizer.state()
+  const tensors = new Map<string, Saveable>(Object.entries(model.stateDict()))
+  for (const [name, t] of m) tensors.set(M + name, t)
+  for (const [name, t] of v) tensors.set(V + name, t)
+  try {
+    await saveSafetensors(path, tensors, {
+      config: JSON.stringify(model.config),
+      data: JSON.stringify(data),
+      training: JSON.stringify({ ...state, steps }),
+    })
+  } finally {
+    for (const t of [...m.values(), ...v.values()]) t.dispose()
+  }
+}
+
+/** A checkpoint in memory. */
+export interface LoadedCheckpoint {
+  path: string
+  file: SafetensorsFile
+  model: Model
+  data: DataInfo | undefined
+}
+
+/**
+ * Loads a model from a checkpoint; its optimizer state, if any, stays in `file`.
+ * @throws UserError in one line for a file that is missing, malformed, without config, or with other tensors than the config says
+ */
+export async function loadCheckpoint(path: string): Promise<LoadedCheckpoint> {
+  const file = await loadSafetensors(path)
+  const { config, data } = file.metadata
+  if (config === undefined) {
+    throw new UserError(`${path}: has no model config in its metadata; use a checkpoint that this project wrote`)
+  }
+  let model: Model
+  try {
+    model = createModel(parseConfig(config))
+    model.loadStateDict(new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+  } catch (error) {
+    throw error instanceof UserError ? new UserError(`${path}: ${error.message}`) : error
+  }
+  return { path, file, model, data: data === undefined ? undefined : parse<DataInfo>(path, 'data', data) }
+}
+
+/** The training state of a checkpoint. @throws UserError when it has none */
+export function trainingState({ path, file }: LoadedCheckpoint): TrainingState {
+  const { training } = file.metadata
+  if (training === undefined) {
+    throw new UserError(`${path}: holds no training state; resume from a run's checkpoint.safetensors`)
+  }
+  const state = parse<TrainingState>(path, 'training', training)
+  return { ...state, settings: checkSettings(state.settings) }
+}
+
+/** Puts the saved moments and step counts back. @throws UserError when some are missing or of another shape */
+export function restoreOptimizer({ path, file }: LoadedCheckpoint, optimizer: AdamW, steps: Record<string, number>): void {
+  const state = optimizer.state()
+  try {
+    for (const [prefix, moments] of [
+      [M, state.m],
+      [V, state.v],
+    ] as const) {
+      for (const [name, t] of moments) restore(path, file, prefix + name, t)
+    }
+  } finally {
+    for (const t of [...state.m.values(), ...state.v.values()]) t.dispose()
+  }
+  optimizer.setSteps(steps)
+}
+
+function restore(path: string, file: SafetensorsFile, name: string, into: Tensor): void {
+  const entry = file.tensors.get(name)
+  if (entry?.shape.join() !== into.shape.join()) {
+    throw new UserError(`${path}: lacks ${name} of shape [${into.shape.join(', ')}]; use an intact checkpoint`)
+  }
+  into.write(toFloat32(entry))
+}
+
+function parse<T>(path: string, key: string, json: string): T {
+  try {
+    return JSON.parse(json) as T
+  } catch {
+    throw new UserError(`${path}: the metadata ${key} is not JSON; use an intact checkpoint`)
+  }
+}

@@ -1,0 +1,63 @@
+import { type Dataset, loadDataset } from '../data/datasets.ts'
+import { BatchLoader, splitIndices } from '../data/loader.ts'
+import { augmentOf, type Settings } from '../settings.ts'
+import type { DataInfo } from './checkpoint.ts'
+
+/** What a run reads: training batches, and those it is evaluated on after each epoch. */
+export interface RunData {
+  dataset: Dataset
+  info: DataInfo
+  train: BatchLoader
+  evaluation: BatchLoader
+  /** What `evaluation` reads. */
+  split: 'validation' | 'test'
+}
+
+/** Images of an evaluation batch. */
+const EVALUATION_BATCH = 250
+
+/** Loads the data set of a run and makes its loaders. @throws UserError in one line */
+export async function openData(settings: Settings): Promise<RunData> {
+  const { seed, imageSize, batchSize, validation, trainImages, testImages } = settings
+  const dataset = await loadDataset(settings.dataset, { dir: settings.dataDir, download: settings.download })
+  const parts = splitIndices(dataset.train.count, validation, seed)
+  const size = imageSize === undefined ? {} : { imageSize }
+  const augment = augmentOf(settings)
+  const train = new BatchLoader(dataset, dataset.train, {
+    batchSize,
+    seed,
+    dropLast: parts.train.length > batchSize,
+    indices: parts.train.slice(0, trainImages),
+    prefetch: 3,
+    ...size,
+    ...(augment && { augment }),
+  })
+  const evaluation =
+    validation > 0
+      ? evaluationLoader(dataset, 'train', parts.validation.slice(0, testImages), size)
+      : evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)
+  const { name, mean, std, classNames } = dataset
+  return {
+    dataset,
+    info: { dataset: name, mean, std, classNames },
+    train,
+    evaluation,
+    split: validation > 0 ? 'validation' : 'test',
+  }
+}
+
+/** Batches over some images of a split in their own order. */
+export function evaluationLoader(
+  dataset: Dataset,
+  split: 'train' | 'test',
+  indices: Int32Array,
+  options: { imageSize?: number; mean?: number[]; std?: number[] },
+): BatchLoader {
+  const batchSize = Math.min(EVALUATION_BATCH, indices.length)
+  return new BatchLoader(dataset, dataset[split], { batchSize, shuffle: false, indices, prefetch: 2, ...options })
+}
+
+/** 0, 1, … for the first `limit` of `count` images. */
+export function first(count: number, limit = count): Int32Array {
+  return Int32Array.from({ length: Math.min(count, limit) }, (_, i) => i)
+}

@@ -1,0 +1,230 @@
+import { type Device, firstNonFinite, type Tensor, tensor, UserError } from '../../engine/index.ts'
+import { branchShape, type Model } from '../../model/index.ts'
+import type { Batch, BatchLoader } from '../data/loader.ts'
+import { type Evaluation, evaluate } from '../evaluate.ts'
+import type { AdamW } from '../optim/adamW.ts'
+import { type Schedule, schedule } from '../optim/schedule.ts'
+import { type MicroBatch, makeScheme, optimizerStep, type Scheme, type StepResult } from '../schemes.ts'
+import type { Settings } from '../settings.ts'
+import type { Position, TrainingState } from './checkpoint.ts'
+
+/** A mini-batch that the device has done. */
+export interface StepReport {
+  /** The next mini-batch after it. */
+  position: Position
+  /** Losses before each of its optimizer steps; entry j of a step is the loss of prefix `firstPrefixes + j`. */
+  losses: number[][]
+  firstPrefixes: number[]
+  norms: number[]
+  lr: number
+  images: number
+}
+
+export interface TrainerHooks {
+  onStep?(report: StepReport): void
+  onEvaluating?(images: number, of: number): void
+  onEpoch?(evaluation: Evaluation & { epoch: number }): void | Promise<void>
+  /** Called between mini-batches when it is time to save; the device is idle. */
+  onSave?(): Promise<void>
+  /** Asked between mini-batches; true ends the run after a save. */
+  shouldStop?(): boolean
+}
+
+export interface TrainerParts {
+  device: Device
+  model: Model
+  optimizer: AdamW
+  train: BatchLoader
+  evaluation: BatchLoader
+  settings: Settings
+  /** Mini-batches between saves, besides those after each epoch. */
+  saveEvery: number
+}
+
+/** Mini-batches handed to the device before the host waits for the first: enough to keep it busy, few enough to stop soon. */
+const AHEAD = 2
+
+/** The training loop over epochs, passes and mini-batches, from any position on. */
+export class Trainer {
+  readonly parts: TrainerParts
+  readonly scheme: Scheme
+  readonly history: TrainingState['history'] = []
+  position: Position = { epoch: 0, pass: 0, batch: 0, step: 0, updates: 0 }
+  /** Seconds of training so far, earlier runs included. */
+  seconds = 0
+  readonly #schedule: Schedule
+  #began = 0
+
+  constructor(parts: TrainerParts) {
+    const { settings, model } = parts
+    this.parts = parts
+    this.scheme = makeScheme(settings.scheme, branchShape(model.config).branches, settings.prefixWeights)
+    const updatesPerEpoch = this.scheme.passes.reduce((sum, pass) => sum + pass.length, 0) * parts.train.stepsPerEpoch
+    const total = this.totalSteps * (updatesPerEpoch / this.stepsPerEpoch)
+    this.#schedule = schedule(settings.schedule, { lr: settings.lr, warmup: settings.warmup, total })
+  }
+
+  /** Mini-batches of an epoch, all passes together. */
+  get stepsPerEpoch(): number {
+    return this.parts.train.stepsPerEpoch * this.scheme.passes.length
+  }
+
+  /** Mini-batches of the whole run. */
+  get totalSteps(): number {
+    const { epochs, maxSteps = Number.POSITIVE_INFINITY } = this.parts.settings
+    return Math.min(epochs * this.stepsPerEpoch, maxSteps)
+  }
+
+  /** Continues from a saved state. */
+  resume(state: TrainingState): void {
+    this.position = { ...state.position }
+    this.seconds = state.seconds
+    this.history.push(...state.history)
+    Object.assign(this.parts.device.random, state.random)
+  }
+
+  /** What a checkpoint needs of the loop. */
+  state(): Omit<TrainingState, 'steps'> {
+    const { seed, counter } = this.parts.device.random
+    return {
+      settings: this.parts.settings,
+      position: { ...this.position },
+      random: { seed, counter },
+      history: [...this.history],
+      seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
+    }
+  }
+
+  /**
+   * Trains to the end, or until `shouldStop`.
+   * @returns whether it came to the end
+   * @throws UserError when a loss is not finite, with the op that made it so; nothing was changed by that step
+   */
+  async run(hooks: TrainerHooks = {}): Promise<boolean> {
+    this.#began = performance.now()
+    const { model, train } = this.parts
+    const inFlight: Promise<void>[] = []
+    const drain = async (keep: number) => {
+      while (inFlight.length > keep) await inFlight.shift()
+    }
+    model.train()
+    while (this.position.step < this.totalSteps) {
+      if (hooks.shouldStop?.()) {
+        await drain(0)
+        await hooks.onSave?.()
+        return false
+      }
+      const { epoch, batch } = this.position
+      const at = train.state
+      if (at.epoch !== epoch || at.step !== batch) train.seek({ epoch, step: batch })
+      const report = this.#step(await train.next(), hooks)
+      report.catch(() => {})
+      inFlight.push(report)
+      await drain(AHEAD)
+      const epochEnds = this.position.batch === 0 && this.position.pass === 0
+      if (epochEnds || this.position.step >= this.totalSteps) {
+        await drain(0)
+        await this.#evaluate(epoch, hooks)
+        await hooks.onSave?.()
+      } else if (this.position.step % this.parts.saveEvery === 0) {
+        await drain(0)
+        await hooks.onSave?.()
+      }
+    }
+    this.seconds += (performance.now() - this.#began) / 1000
+    this.#began = 0
+    return true
+  }
+
+  /** Records the optimizer steps on one mini-batch; the promise settles when their losses are known. */
+  #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
+    const { device, model, optimizer, settings } = this.parts
+    const { random } = device
+    const counter = random.counter
+    const objectives = this.scheme.passes[this.position.pass]!
+    const micro = microBatches(model, batch, settings.accumulate)
+    let lr = 0
+    const results = objectives.map((objective) => {
+      lr = this.#schedule(this.position.updates++)
+      return optimizerStep(model, optimizer, objective, micro, lr, settings.maxNorm)
+    })
+    const reads = results.map(read)
+    this.#advance()
+    const position = { ...this.position }
+    const settle = async () => {
+      const values = await Promise.all(reads)
+      const bad = values.findIndex(({ losses, norm }) => !losses.every(Number.isFinite) || !Number.isFinite(norm))
+      if (bad >= 0) throw await this.#explain(batch, objectives[bad]!, counter, position.step)
+      hooks.onStep?.({
+        position,
+        losses: values.map(({ losses }) => losses),
+        firstPrefixes: results.map(({ firstPrefix }) => firstPrefix),
+        norms: values.map(({ norm }) => norm),
+        lr,
+        images: batch.labels.length,
+      })
+    }
+    for (const { images, labels } of micro) {
+      images.dispose()
+      labels.dispose()
+    }
+    return settle()
+  }
+
+  #advance(): void {
+    const p = this.position
+    p.step++
+    if (++p.batch < this.parts.train.stepsPerEpoch) return
+    p.batch = 0
+    if (++p.pass < this.scheme.passes.length) return
+    p.pass = 0
+    p.epoch++
+  }
+
+  async #evaluate(epoch: number, hooks: TrainerHooks): Promise<void> {
+    const { model, evaluation } = this.parts
+    const found = await evaluate(model, evaluation, (images) => hooks.onEvaluating?.(images, evaluation.count))
+    this.history.push({ epoch, ...found })
+    await hooks.onEpoch?.({ epoch, ...found })
+  }
+
+  /** Runs the failed step again without updating, with every op's result checked, and names the first that is not finite. */
+  async #explain(batch: Batch, objective: Scheme['passes'][0][0], counter: number, step: number): Promise<UserError> {
+    const { device, model, settings } = this.parts
+    const saved = device.random.counter
+    device.random.counter = counter
+    const micro = microBatches(model, batch, 1)
+    const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward())
+    device.random.counter = saved
+    const where = op ? `first in ${op}` : 'not again when the step was repeated'
+    return new UserError(
+      `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch}, ${where}; the last checkpoint is intact, ` +
+        `use a smaller --lr (it was ${settings.lr}) or --max-norm`,
+    )
+  }
+}
+
+/** A batch on the device in `parts` parts of about the same size. */
+function microBatches(model: Model, { images, labels }: Batch, parts: number): MicroBatch[] {
+  const { channels, imageSize } = model.config
+  const B = labels.length
+  const pixels = images.length / B
+  const size = Math.ceil(B / parts)
+  return Array.from({ length: Math.ceil(B / size) }, (_, i) => {
+    const from = i * size
+    const to = Math.min(B, from + size)
+    return {
+      images: tensor(images.subarray(from * pixels, to * pixels), { shape: [to - from, channels, imageSize, imageSize] }),
+      labels: tensor(labels.subarray(from, to)),
+      share: (to - from) / B,
+    }
+  })
+}
+
+async function read({ losses, norm }: StepResult): Promise<{ losses: number[]; norm: number }> {
+  const reads: Promise<ArrayLike<number>>[] = [losses, norm].map((t: Tensor) => t.data())
+  losses.dispose()
+  norm.dispose()
+  const [values, norms] = await Promise.all(reads)
+  return { losses: Array.from(values!), norm: norms![0]! }
+}

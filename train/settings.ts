@@ -1,0 +1,245 @@
+import { UserError } from '../engine/index.ts'
+import { checkConfig, type ModelConfig } from '../model/index.ts'
+import type { AugmentOptions } from './data/augment.ts'
+import { DATASET_NAMES, type Dataset } from './data/datasets.ts'
+import { SCHEDULE_NAMES } from './optim/schedule.ts'
+import { SCHEME_NAMES } from './schemes.ts'
+
+/** One setting of a training run: a flag of the command line, a key of the checkpoint. */
+interface Setting {
+  kind: 'whole' | 'number' | 'choice' | 'boolean' | 'text' | 'numbers'
+  help: string
+  default?: unknown
+  choices?: readonly string[]
+  /** Smallest value; `above` leaves it out. */
+  least?: number
+  above?: number
+  most?: number
+}
+
+/** Every setting in the order that help shows them. What has no default depends on the data set or the others. */
+export const SETTINGS = {
+  dataset: { kind: 'choice', choices: DATASET_NAMES, default: 'mnist', help: 'data set' },
+  dataDir: { kind: 'text', help: 'folder of its files' },
+  download: { kind: 'boolean', default: false, help: 'fetch missing files from their official address' },
+  validation: {
+    kind: 'number',
+    least: 0,
+    most: 0.9,
+    default: 0,
+    help: 'share of the training images held out; evaluated instead of the test images while training',
+  },
+  trainImages: { kind: 'whole', least: 1, help: 'use only so many training images' },
+  testImages: { kind: 'whole', least: 1, help: 'evaluate on only so many images' },
+  cropPadding: { kind: 'whole', least: 0, default: 0, help: 'random crop after padding by so many pixels' },
+  flip: { kind: 'boolean', default: false, help: 'random horizontal flip' },
+  randAugment: { kind: 'numbers', help: 'RandAugment: operations,magnitude (the paper: 2,14)' },
+
+  architecture: { kind: 'choice', choices: ['paraformer', 'vit'], default: 'paraformer', help: 'model' },
+  imageSize: { kind: 'whole', least: 1, help: 'resize images to so many pixels a side (default: as they are)' },
+  patchSize: { kind: 'whole', least: 1, default: 4, help: 'pixels a side of a patch' },
+  dim: { kind: 'whole', least: 1, default: 64, help: 'width of the residual stream' },
+  heads: { kind: 'whole', least: 1, default: 4, help: 'attention heads' },
+  dimHead: { kind: 'whole', least: 1, default: 16, help: 'width of a head' },
+  mlpDim: { kind: 'whole', least: 1, default: 128, help: 'hidden width of the MLP' },
+  branches: { kind: 'whole', least: 1, default: 4, help: 'parallel branches (paraformer)' },
+  branchDepth: { kind: 'whole', least: 1, default: 1, help: 'layers of a branch (paraformer)' },
+  depth: { kind: 'whole', least: 1, default: 4, help: 'layers (vit)' },
+  residual: { kind: 'choice', choices: ['paper', 'preNorm'], default: 'paper', help: 'residual form' },
+  pool: { kind: 'choice', choices: ['cls', 'mean'], default: 'cls', help: 'what the head reads' },
+  dropout: { kind: 'number', least: 0, most: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
+
+  scheme: { kind: 'choice', choices: SCHEME_NAMES, default: 'prefixSum', help: 'what is minimized' },
+  prefixWeights: { kind: 'numbers', help: 'weights of the prefix losses, one a branch (prefixSum; default all 1)' },
+  epochs: { kind: 'whole', least: 1, default: 1, help: 'passes over the training images' },
+  maxSteps: { kind: 'whole', least: 1, help: 'end after so many mini-batches' },
+  batchSize: { kind: 'whole', least: 1, default: 64, help: 'images of a mini-batch' },
+  accumulate: { kind: 'whole', least: 1, default: 1, help: 'parts in which a mini-batch is computed (less memory)' },
+  lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
+  schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
+  warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },
+  weightDecay: { kind: 'number', least: 0, default: 0.05, help: 'decoupled weight decay' },
+  maxNorm: { kind: 'number', above: 0, default: 1, help: 'clip the gradient to this global norm' },
+  seed: { kind: 'whole', least: 0, default: 0, help: 'fixes initialization, data order, augmentation and dropout' },
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof SETTINGS
+
+type ValueOf<S> = S extends { kind: 'whole' | 'number' }
+  ? number
+  : S extends { kind: 'boolean' }
+    ? boolean
+    : S extends { kind: 'numbers' }
+      ? number[]
+      : S extends { choices: readonly (infer C)[] }
+        ? C
+        : string
+
+/** Settings of a run; those without default may be missing. */
+export type Settings = {
+  [K in SettingName as (typeof SETTINGS)[K] extends { default: unknown } ? K : never]: ValueOf<(typeof SETTINGS)[K]>
+} & {
+  [K in SettingName as (typeof SETTINGS)[K] extends { default: unknown } ? never : K]?:
+    | ValueOf<(typeof SETTINGS)[K]>
+    | undefined
+}
+
+/** Settings of a run by a name. */
+export const PRESETS: Record<string, { help: string; settings: Partial<Settings> }> = {
+  quick: {
+    help: 'MNIST on any device in minutes (what `npm start` runs)',
+    settings: {
+      patchSize: 7,
+      dim: 64,
+      heads: 4,
+      dimHead: 16,
+      mlpDim: 128,
+      branches: 4,
+      branchDepth: 1,
+      batchSize: 64,
+      epochs: 2,
+      lr: 2e-3,
+    },
+  },
+  paper: {
+    help: "the paper's recipe: CIFAR-10 at 224 pixels, 8 branches of 2 layers, Adam at a constant 1e-4, 300 epochs",
+    settings: {
+      dataset: 'cifar-10',
+      imageSize: 224,
+      patchSize: 16,
+      dim: 192,
+      heads: 3,
+      dimHead: 64,
+      mlpDim: 768,
+      branches: 8,
+      branchDepth: 2,
+      depth: 16,
+      scheme: 'paper',
+      epochs: 300,
+      batchSize: 500,
+      accumulate: 10,
+      lr: 1e-4,
+      schedule: 'constant',
+      warmup: 0,
+      weightDecay: 0,
+      validation: 0.1,
+      cropPadding: 4,
+      flip: true,
+      randAugment: [2, 14],
+    },
+  },
+  cifar: {
+    help: 'CIFAR-10 at 32 pixels, a setting for one GPU',
+    settings: {
+      dataset: 'cifar-10',
+      patchSize: 4,
+      dim: 192,
+      heads: 3,
+      dimHead: 64,
+      mlpDim: 768,
+      branches: 8,
+      branchDepth: 2,
+      depth: 16,
+      residual: 'preNorm',
+      epochs: 100,
+      batchSize: 128,
+      lr: 1e-3,
+      warmup: 1000,
+      cropPadding: 4,
+      flip: true,
+      randAugment: [2, 9],
+    },
+  },
+}
+
+/**
+ * Fills in defaults and checks every value.
+ * @throws UserError in one line: which flag, what is wrong, what to do
+ */
+export function checkSettings(given: Readonly<Partial<Record<SettingName, unknown>>>): Settings {
+  const unknown = Object.keys(given).find((name) => !Object.hasOwn(SETTINGS, name))
+  if (unknown) throw new UserError(`unknown setting ${unknown}; known are ${Object.keys(SETTINGS).join(', ')}`)
+  const settings: Record<string, unknown> = {}
+  for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
+    const value = given[name] ?? setting.default
+    if (value !== undefined) settings[name] = checkSetting(name, setting, value)
+  }
+  const checked = settings as Settings
+  const { randAugment, prefixWeights, branches, accumulate, batchSize } = checked
+  if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
+  if (prefixWeights && prefixWeights.length !== branches) {
+    throw new UserError(`--prefix-weights has ${prefixWeights.length} numbers for ${branches} branches; give one a branch`)
+  }
+  if (prefixWeights?.some((weight) => !(weight >= 0)) || prefixWeights?.every((weight) => weight === 0)) {
+    throw new UserError('--prefix-weights must not be negative, nor all 0')
+  }
+  if (accumulate > batchSize)
+    throw new UserError(`--accumulate ${accumulate} is more than the ${batchSize} images of a batch; use less`)
+  if (checked.architecture === 'vit' && checked.scheme !== 'joint') {
+    if (given.scheme !== undefined)
+      throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme joint`)
+    checked.scheme = 'joint'
+  }
+  return checked
+}
+
+function checkSetting(name: string, { kind, choices, least, above, most }: Setting, value: unknown): unknown {
+  const fail = (needs: string): never => {
+    throw new UserError(`${flagOf(name)} ${JSON.stringify(value) ?? value} is not ${needs}`)
+  }
+  if (kind === 'choice') return choices!.includes(value as string) ? value : fail(`one of ${choices!.join(', ')}`)
+  if (kind === 'text') return typeof value === 'string' && value !== '' ? value : fail('a text')
+  if (kind === 'boolean') return typeof value === 'boolean' ? value : fail('true or false')
+  if (kind === 'numbers') {
+    return Array.isArray(value) && value.length > 0 && value.every(Number.isFinite)
+      ? value
+      : fail('a list of numbers, such as 2,14')
+  }
+  const range = [
+    ...(least === undefined ? [] : [`of at least ${least}`]),
+    ...(above === undefined ? [] : [`above ${above}`]),
+    ...(most === undefined ? [] : [`of at most ${most}`]),
+  ]
+  const inside =
+    typeof value === 'number' &&
+    Number.isFinite(value) &&
+    (kind === 'number' || Number.isSafeInteger(value)) &&
+    !(value < (least ?? value)) &&
+    !(value <= (above ?? Number.NEGATIVE_INFINITY)) &&
+    !(value > (most ?? value))
+  return inside ? value : fail(`a ${kind === 'whole' ? 'whole ' : ''}number ${range.join(' and ')}`.trim())
+}
+
+/** The command-line flag of a setting: `batchSize` -> `--batch-size`. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+/** The model that settings mean for a data set. @throws UserError for what does not fit together */
+export function modelConfigOf(
+  settings: Settings,
+  dataset: Pick<Dataset, 'height' | 'width' | 'channels' | 'classes'>,
+): ModelConfig {
+  const { architecture, patchSize, dim, heads, dimHead, mlpDim, branches, branchDepth, depth, residual, pool, dropout } =
+    settings
+  const { channels, classes, height, width } = dataset
+  if (height !== width && settings.imageSize === undefined) {
+    throw new UserError(`images of ${height}x${width} are not square; choose a size with --image-size`)
+  }
+  const imageSize = settings.imageSize ?? height
+  const shared = { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes, residual, pool, dropout }
+  return architecture === 'vit'
+    ? checkConfig({ architecture, ...shared, depth })
+    : checkConfig({ architecture, ...shared, branches, branchDepth })
+}
+
+/** The augmentation that settings mean, or undefined for none. */
+export function augmentOf({ cropPadding, flip, randAugment }: Settings): AugmentOptions | undefined {
+  if (cropPadding === 0 && !flip && !randAugment) return undefined
+  const [n, magnitude] = randAugment ?? []
+  return {
+    cropPadding,
+    flip,
+    ...(n !== undefined && magnitude !== undefined && { randAugment: { n, magnitude } }),
+  }
+}
