@@ -1,17 +1,31 @@
-// Bundles the test files named on the command line (or all), runs each in a process of its own, and counts what ran.
-import { fork } from 'node:child_process'
+// Runs the tests: formatter, linter and types, then every test file in a process of its own, and counts what ran.
+//
+//   node test/run.mjs                    all but the slow ones; kernels and ops on every software device there is
+//   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file on every device
+//   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
+import { execFile, fork } from 'node:child_process'
 import { readdirSync, rmSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
-const names = process.argv.slice(2)
-const files = names.length > 0 ? names : find('test')
+/** Processes at once: enough to use two cores, few enough for the device's own threads. */
+const PARALLEL = 2
+/** Minutes after which a file's process is killed. */
+const LIMIT = process.argv.includes('--full') ? 60 : 10
+
+const full = process.argv.includes('--full')
+const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
+const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
 const outdir = `.build/test-${process.pid}`
+const bundleOf = (file) => file.replace(/^test\//, '').replaceAll('/', '-').replace(/\.ts$/, '')
 await build({
-  // Worker threads are started from files of their own.
-  entryPoints: [...files, 'train/data/batchWorker.ts'],
+  // One flat folder: worker threads are started from files beside the bundle that uses them.
+  entryPoints: [...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })).concat({
+    in: 'train/data/batchWorker.ts',
+    out: 'batchWorker',
+  }),
   outdir,
-  entryNames: '[name]',
   bundle: true,
   splitting: true,
   platform: 'node',
@@ -25,13 +39,24 @@ await build({
 
 let passed = 0
 let failed = 0
-for (const file of files) {
-  const counted = await run(join(outdir, basename(file).replace(/\.ts$/, '.js')))
-  passed += counted.passed
-  failed += counted.failed
-  console.log(`${counted.failed ? 'FAIL' : 'ok  '} ${file}: ${counted.passed} passed, ${counted.failed} failed`)
+const count = (what, one) => {
+  passed += one.passed
+  failed += one.failed
+  console.log(`${one.failed ? 'FAIL' : 'ok  '} ${what}: ${one.passed} passed, ${one.failed} failed${one.output}`)
 }
-rmSync(outdir, { recursive: true })
+
+try {
+  if (named.length === 0) for (const tool of [['biome', 'check'], ['tsc', '-p', '.']]) count(tool.join(' '), await check(tool))
+  const jobs = await plan()
+  const worker = async () => {
+    for (let job = jobs.shift(); job; job = jobs.shift()) count(`${job.file}${job.device ? ` on ${job.device.label}` : ''}`, await run(job))
+  }
+  await Promise.all(Array.from({ length: PARALLEL }, worker))
+} catch (error) {
+  failed++
+  console.log(`FAIL ${error instanceof Error ? error.message : error}`)
+}
+rmSync(outdir, { recursive: true, force: true })
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 
@@ -42,21 +67,51 @@ function find(folder) {
     .sort()
 }
 
+/** What to run where: the long device suites first, and on every device that differs. */
+async function plan() {
+  if (named.length > 0) return files.map((file) => ({ file }))
+  const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf('test/harness/adapters.ts')}.js`)])
+  const devices = JSON.parse(stdout)
+  console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
+  const [first, ...others] = devices
+  const onDevice = (file) => /^test\/(kernels|ops)\//.test(file)
+  const jobs = files.map((file) => ({ file, device: first }))
+  for (const device of others) for (const file of files) if (full || onDevice(file)) jobs.push({ file, device })
+  return jobs
+}
+
+/** Runs a checker of the tree as one test. */
+function check([tool, ...args]) {
+  return new Promise((resolve) => {
+    execFile(join('node_modules/.bin', tool), args, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      resolve({ passed: error ? 0 : 1, failed: error ? 1 : 0, output: error ? `\n${stdout}${stderr}` : '' })
+    })
+  })
+}
+
 /** Runs one bundle; what was registered and did not pass has failed, and so has a process that ends badly. */
-function run(bundle) {
+function run({ file, device }) {
   return new Promise((resolve) => {
     let tally
-    const child = fork(bundle, { execArgv: ['--enable-source-maps'] })
+    let output = ''
+    const child = fork(join(outdir, `${bundleOf(file)}.js`), {
+      execArgv: ['--enable-source-maps'],
+      env: { ...process.env, ...device?.env },
+      silent: true,
+    })
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
+    const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
     child.on('message', (message) => {
-      tally = message
+      if (message?.registered !== undefined) tally = message
     })
     child.on('close', (code, signal) => {
-      if (!tally) return resolve({ passed: 0, failed: 1 })
-      const missing = tally.registered - tally.passed
-      for (const line of tally.failures) console.log(`  ${line}`)
-      const broken = missing === 0 && (code !== 0 || signal !== null || tally.registered === 0)
-      if (broken) console.log(`  ended with code ${code} ${signal ?? ''} after ${tally.registered} tests`)
-      resolve({ passed: tally.passed, failed: missing + (broken ? 1 : 0) })
+      clearTimeout(timer)
+      const { registered = 0, passed: good = 0 } = tally ?? {}
+      const missing = registered - good
+      const broken = missing === 0 && (code !== 0 || signal !== null || registered === 0)
+      const why = broken ? `\nended with code ${code} ${signal ?? ''} after ${good} of ${registered} tests` : ''
+      const bad = missing + (broken ? 1 : 0)
+      resolve({ passed: good, failed: bad, output: bad > 0 || process.env.VERBOSE ? `\n${output}${why}` : '' })
     })
   })
 }
