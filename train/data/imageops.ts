@@ -14,7 +14,8 @@ function blend(byte: number, other: number, factor: number): number {
 
 /** Every byte through one table. */
 function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array {
-  const table = Uint8Array.from({ length: 256 }, (_, byte) => value(byte))
+  const table = new Uint8Array(256)
+  for (let byte = 0; byte < 256; byte++) table[byte] = value(byte)
   const out = new Uint8Array(image.length)
   for (let i = 0; i < image.length; i++) out[i] = table[image[i]!]!
   return out
@@ -143,7 +144,9 @@ export function autoContrast(image: Uint8Array, channels: number): Uint8Array {
     }
     if (high <= low) return undefined
     const scale = 255 / (high - low)
-    return Uint8ClampedArray.from({ length: 256 }, (_, byte) => Math.trunc(byte * scale - low * scale))
+    const table = new Uint8ClampedArray(256)
+    for (let byte = 0; byte < 256; byte++) table[byte] = Math.trunc(byte * scale - low * scale)
+    return table
   })
 }
 

@@ -56,15 +56,19 @@ export class BatchWorker {
   /** Ends the thread; what was asked for and not yet made is rejected. */
   async close(): Promise<void> {
     this.#fail(new Error('the loader was closed before its batch was made'))
+    // An idle thread is not waited for, so the process could end while its end is awaited.
+    this.#worker.ref()
     await this.#worker.terminate()
   }
 
   #settle(reply: BatchReply): void {
     const pending = this.#pending.get(reply.id)
+    // A batch that was on its way when the worker was closed.
+    if (!pending) return
     this.#pending.delete(reply.id)
     if (this.#pending.size === 0) this.#worker.unref()
-    if ('batch' in reply) pending?.resolve(reply.batch)
-    else pending?.reject(reply.error)
+    if ('batch' in reply) pending.resolve(reply.batch)
+    else pending.reject(reply.error)
   }
 
   #fail(error: unknown): void {

@@ -1,6 +1,6 @@
 /**
  * Bilinear resize with half-pixel centres; when shrinking, the triangle filter widens so that no pixel is skipped (as in
- * Pillow and torchvision's antialiased form).
+ * Pillow and torchvision's antialiased form). Heights and widths may change apart: nothing is cropped.
  * @param source planar [channels, height, width]
  * @returns Float32Array [channels, toHeight, toWidth] in the source's range
  */
@@ -12,25 +12,17 @@ export function resize(
   toHeight: number,
   toWidth: number,
 ): Float32Array {
-  const columns = taps(width, toWidth)
-  const rows = taps(height, toHeight)
-  const middle = new Float32Array(channels * height * toWidth)
-  for (let y = 0; y < channels * height; y++) {
-    for (let x = 0; x < toWidth; x++) {
-      const { first, weights } = columns[x]!
-      let sum = 0
-      for (let i = 0; i < weights.length; i++) sum += weights[i]! * source[y * width + first + i]!
-      middle[y * toWidth + x] = sum
-    }
-  }
+  const narrow = resizeColumns(source, channels * height, width, toWidth) // [channels, height, toWidth]
   const out = new Float32Array(channels * toHeight * toWidth)
+  const { first, weights, count } = tapsFor(height, toHeight)
   for (let c = 0; c < channels; c++) {
     for (let y = 0; y < toHeight; y++) {
-      const { first, weights } = rows[y]!
-      for (let x = 0; x < toWidth; x++) {
-        let sum = 0
-        for (let i = 0; i < weights.length; i++) sum += weights[i]! * middle[(c * height + first + i) * toWidth + x]!
-        out[(c * toHeight + y) * toWidth + x] = sum
+      const to = (c * toHeight + y) * toWidth
+      // Row by row, so that memory is walked in order.
+      for (let i = 0; i < count; i++) {
+        const weight = weights[y * count + i]!
+        const from = (c * height + first[y]! + i) * toWidth
+        for (let x = 0; x < toWidth; x++) out[to + x] = out[to + x]! + weight * narrow[from + x]!
       }
     }
   }
@@ -46,21 +38,59 @@ export function resizeBytes(
   toHeight: number,
   toWidth: number,
 ): Uint8Array {
-  const out = resize(source, channels, height, width, toHeight, toWidth)
-  return Uint8Array.from(out, (value) => Math.round(value))
+  const values = resize(source, channels, height, width, toHeight, toWidth)
+  const out = new Uint8Array(values.length)
+  // Weights sum to 1 only up to rounding, so a value may be a hair above 255, never half a step.
+  for (let i = 0; i < out.length; i++) out[i] = values[i]! + 0.5
+  return out
 }
 
-function taps(from: number, to: number) {
+/** [rows, width] -> [rows, toWidth] */
+function resizeColumns(source: ArrayLike<number>, rows: number, width: number, toWidth: number): Float32Array {
+  const { first, weights, count } = tapsFor(width, toWidth)
+  const out = new Float32Array(rows * toWidth)
+  for (let row = 0; row < rows; row++) {
+    for (let x = 0; x < toWidth; x++) {
+      const from = row * width + first[x]!
+      let sum = 0
+      for (let i = 0; i < count; i++) sum += weights[x * count + i]! * source[from + i]!
+      out[row * toWidth + x] = sum
+    }
+  }
+  return out
+}
+
+/** For each output position: `count` weights, and the input position of the first. */
+interface Taps {
+  first: Int32Array
+  weights: Float64Array
+  count: number
+}
+
+let latest: { from: number; to: number; taps: Taps }[] = []
+
+/** `makeTaps`, remembering the two latest: a run resizes every image alike. */
+function tapsFor(from: number, to: number): Taps {
+  const known = latest.find((entry) => entry.from === from && entry.to === to)
+  if (known) return known.taps
+  const taps = makeTaps(from, to)
+  latest = [{ from, to, taps }, ...latest.slice(0, 1)]
+  return taps
+}
+
+function makeTaps(from: number, to: number): Taps {
   const scale = from / to
   const support = Math.max(scale, 1)
-  return Array.from({ length: to }, (_, i) => {
+  const count = Math.min(from, Math.ceil(2 * support) + 1)
+  const first = new Int32Array(to)
+  const weights = new Float64Array(to * count)
+  for (let i = 0; i < to; i++) {
     const center = (i + 0.5) * scale
-    const first = Math.max(0, Math.floor(center - support + 0.5))
-    const last = Math.min(from, Math.floor(center + support + 0.5))
-    const weights = Array.from({ length: last - first }, (_, k) =>
-      Math.max(0, 1 - Math.abs((first + k + 0.5 - center) / support)),
-    )
-    const total = weights.reduce((sum, weight) => sum + weight, 0)
-    return { first, weights: weights.map((weight) => weight / total) }
-  })
+    first[i] = Math.min(from - count, Math.max(0, Math.floor(center - support + 0.5)))
+    const row = weights.subarray(i * count, (i + 1) * count)
+    for (let k = 0; k < count; k++) row[k] = Math.max(0, 1 - Math.abs((first[i]! + k + 0.5 - center) / support))
+    const total = row.reduce((sum, weight) => sum + weight, 0)
+    for (let k = 0; k < count; k++) row[k] = row[k]! / total
+  }
+  return { first, weights, count }
 }
