@@ -18,13 +18,19 @@ const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
 const outdir = `.build/test-${process.pid}`
-const bundleOf = (file) => file.replace(/^test\//, '').replaceAll('/', '-').replace(/\.ts$/, '')
+const bundleOf = (file) =>
+  file
+    .replace(/^test\//, '')
+    .replaceAll('/', '-')
+    .replace(/\.ts$/, '')
 await build({
   // One flat folder: worker threads are started from files beside the bundle that uses them.
-  entryPoints: [...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })).concat({
-    in: 'train/data/batchWorker.ts',
-    out: 'batchWorker',
-  }),
+  entryPoints: [
+    ...[...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })),
+    { in: 'train/data/batchWorker.ts', out: 'batchWorker' },
+    // Only tests of train/ start the command line; the others run while it does not build.
+    ...(files.some((file) => file.startsWith('test/train/')) ? [{ in: 'train/cli/main.ts', out: 'cli' }] : []),
+  ],
   outdir,
   bundle: true,
   splitting: true,
@@ -46,10 +52,16 @@ const count = (what, one) => {
 }
 
 try {
-  if (named.length === 0) for (const tool of [['biome', 'check'], ['tsc', '-p', '.']]) count(tool.join(' '), await check(tool))
+  if (named.length === 0)
+    for (const tool of [
+      ['biome', 'check'],
+      ['tsc', '-p', '.'],
+    ])
+      count(tool.join(' '), await check(tool))
   const jobs = await plan()
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift()) count(`${job.file}${job.device ? ` on ${job.device.label}` : ''}`, await run(job))
+    for (let job = jobs.shift(); job; job = jobs.shift())
+      count(`${job.file}${job.device ? ` on ${job.device.label}` : ''}`, await run(job))
   }
   await Promise.all(Array.from({ length: PARALLEL }, worker))
 } catch (error) {

@@ -1,6 +1,6 @@
+import { openDevice } from '#platform'
 import { capabilitiesOf } from '../../engine/capabilities.ts'
 import { PipelineCache } from '../../engine/pipelines.ts'
-import { openDevice } from '#platform'
 
 /** A bare GPUDevice with a pipeline cache, for tests of kernels alone. */
 export async function kernelDevice() {

@@ -26,7 +26,11 @@ export function normal(random: () => number): number {
 }
 
 function viewOf(binding: Binding, buffer: ArrayBuffer) {
-  return binding.dtype === 'f32' ? new Float32Array(buffer) : binding.dtype === 'i32' ? new Int32Array(buffer) : new Uint32Array(buffer)
+  return binding.dtype === 'f32'
+    ? new Float32Array(buffer)
+    : binding.dtype === 'i32'
+      ? new Int32Array(buffer)
+      : new Uint32Array(buffer)
 }
 
 /** Fills every binding of a case: inputs with numbers, outputs and guards with poison. Returns raw memory by binding name. */
@@ -41,7 +45,8 @@ function fillCase(entry: KernelEntry, kase: KernelCase): Map<string, ArrayBuffer
     const fill = kase.fills?.[binding.name] ?? (binding.access === 'read' ? 'normal' : undefined)
     if (fill) {
       const view = viewOf(binding, buffer)
-      for (let i = 0; i < size; i++) view[i] = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
+      for (let i = 0; i < size; i++)
+        view[i] = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
     }
     memory.set(binding.name, buffer)
   }
@@ -52,7 +57,12 @@ function fillCase(entry: KernelEntry, kase: KernelCase): Map<string, ArrayBuffer
  * Runs one case on one variant and compares every buffer with the float64 reference: guards must be untouched, NaN and Inf
  * are looked for first, then the norm-relative error.
  */
-export async function checkKernel(on: KernelDevice, entry: KernelEntry, kase: KernelCase, variant: Variant<any>): Promise<void> {
+export async function checkKernel(
+  on: KernelDevice,
+  entry: KernelEntry,
+  kase: KernelCase,
+  variant: Variant<any>,
+): Promise<void> {
   const { device, capabilities } = on
   const { spec } = entry
   const memory = fillCase(entry, kase)
@@ -82,14 +92,21 @@ export async function checkKernel(on: KernelDevice, entry: KernelEntry, kase: Ke
   const encoder = device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   pass.setPipeline(pipeline)
-  pass.setBindGroup(0, device.createBindGroup({
-    layout: compiled.bindGroupLayout,
-    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-  }))
-  pass.setBindGroup(1, device.createBindGroup({
-    layout: on.pipelines.paramLayout,
-    entries: [{ binding: 0, resource: { buffer: params, size: PARAM_SLOT } }],
-  }), [0])
+  pass.setBindGroup(
+    0,
+    device.createBindGroup({
+      layout: compiled.bindGroupLayout,
+      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+    }),
+  )
+  pass.setBindGroup(
+    1,
+    device.createBindGroup({
+      layout: on.pipelines.paramLayout,
+      entries: [{ binding: 0, resource: { buffer: params, size: PARAM_SLOT } }],
+    }),
+    [0],
+  )
   pass.dispatchWorkgroups(...variant.grid(kase.problem, constants))
   pass.end()
   device.queue.submit([encoder.finish()])

@@ -1,8 +1,6 @@
-import { type Device, describe, requestDevice } from '../../engine/index.ts'
+import { type Device, describe } from '../../engine/index.ts'
 
-/** Opens the device that `--adapter` means and says in one line, on stderr, which it is. */
-export async function openDevice(adapter: string | undefined): Promise<Device> {
-  const device = await requestDevice({ adapter })
+/** Says on stderr, in one line, which device was taken; after inputs were checked, so that an error stands alone. */
+export function announce(device: Device): void {
   process.stderr.write(`${describe(device.summary)}\n`)
-  return device
 }

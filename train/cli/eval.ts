@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
-import { UserError } from '../../engine/index.ts'
+import { requestDevice, UserError } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
 import { evaluate, violations } from '../evaluate.ts'
 import { loadCheckpoint } from '../run/checkpoint.ts'
 import { evaluationLoader, first } from '../run/data.ts'
-import { openDevice } from './device.ts'
+import { announce } from './device.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
 import { Progress } from './progress.ts'
 import { compact, percent, table } from './table.ts'
@@ -37,7 +37,7 @@ export function evalCommand(): Command {
 }
 
 async function run(flags: EvalFlags): Promise<void> {
-  const device = await openDevice(flags.adapter)
+  const device = await requestDevice({ adapter: flags.adapter })
   try {
     const { model, data } = await loadCheckpoint(flags.checkpoint)
     const name = flags.dataset ?? data?.dataset
@@ -55,6 +55,7 @@ async function run(flags: EvalFlags): Promise<void> {
     const normalization = data ? { mean: data.mean, std: data.std } : {}
     const indices = first(dataset[flags.split].count, flags.images)
     const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
+    announce(device)
     const progress = new Progress({ total: indices.length })
     const found = await evaluate(model, loader, (images) =>
       progress.update(images, `${images}/${indices.length} images`),

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
-import { UserError } from '../../engine/index.ts'
+import { type Device, requestDevice, UserError } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
 import { type DataInfo, type LoadedCheckpoint, loadCheckpoint } from '../run/checkpoint.ts'
-import { openDevice } from './device.ts'
+import { announce } from './device.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
 import { Progress } from './progress.ts'
 import { percent, table } from './table.ts'
@@ -53,20 +53,27 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   if (input === undefined && (output !== undefined || gradientsPath !== undefined)) {
     throw new UserError('predict: --output and --gradients go with --input; image files print their classes')
   }
-  const device = await openDevice(flags.adapter)
+  const device = await requestDevice({ adapter: flags.adapter })
   try {
     const checkpoint = await loadCheckpoint(flags.checkpoint)
     const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
-    if (input === undefined) await classify(files, checkpoint, options, flags)
-    else await predictFile(input, checkpoint.model, options, flags)
+    if (input === undefined) await classify(files, device, checkpoint, options, flags)
+    else await predictFile(input, device, checkpoint.model, options, flags)
   } finally {
     device.destroy()
   }
 }
 
 /** Safetensors in, safetensors out. */
-async function predictFile(path: string, model: Model, options: PredictOptions, flags: PredictFlags): Promise<void> {
+async function predictFile(
+  path: string,
+  device: Device,
+  model: Model,
+  options: PredictOptions,
+  flags: PredictFlags,
+): Promise<void> {
   const input = predictInput(path, await loadSafetensors(path), model, flags.gradients !== undefined)
+  announce(device)
   const { classes, dim } = model.config
   if (flags.output !== undefined) {
     const progress = new Progress({ total: input.count })
@@ -83,6 +90,7 @@ async function predictFile(path: string, model: Model, options: PredictOptions, 
 /** Image files in, their likeliest classes out. */
 async function classify(
   files: string[],
+  device: Device,
   { path, model, data }: LoadedCheckpoint,
   options: PredictOptions,
   flags: PredictFlags,
@@ -92,6 +100,7 @@ async function classify(
   const pixels = channels * imageSize ** 2
   const images = new Float32Array(files.length * pixels)
   for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
+  announce(device)
   const { logits } = await predict(model, { images, count: files.length }, options)
   const results = files.map((file, i) => ({
     file,

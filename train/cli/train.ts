@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { UserError } from '../../engine/index.ts'
+import { requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { loadCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
@@ -9,7 +9,7 @@ import { MetricsLog } from '../run/metrics.ts'
 import { startTrainer } from '../run/start.ts'
 import type { StepReport, Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
-import { openDevice } from './device.ts'
+import { announce } from './device.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand } from './options.ts'
 import { Progress } from './progress.ts'
@@ -66,7 +66,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const data = await openData(fresh)
     modelConfigOf(fresh, data.dataset)
     const made = await newRunFolder(flags.out, fresh)
-    const device = await openDevice(flags.adapter)
+    const device = await requestDevice({ adapter: flags.adapter })
     try {
       return await go(startTrainer(device, fresh, data, flags.saveEvery), data, made, flags, interrupt)
     } finally {
@@ -74,7 +74,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       device.destroy()
     }
   }
-  const device = await openDevice(flags.adapter)
+  const device = await requestDevice({ adapter: flags.adapter })
   try {
     const checkpoint = await loadCheckpoint(folder!.checkpoint)
     const state = trainingState(checkpoint)
@@ -102,7 +102,8 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 
 /** Trains, with progress, metrics and saves, and prints the result. */
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
-  const { model, optimizer, settings } = trainer.parts
+  const { device, model, optimizer, settings } = trainer.parts
+  announce(device)
   const say = (text: string) => process.stderr.write(`${text}\n`)
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
