@@ -1,4 +1,4 @@
-import { type Capabilities, type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import combine from './combine.wgsl'
 import { type LayerNormRows, rowParams, rowVector } from './layerNorm.ts'
 import direct from './parametersDirect.wgsl'

@@ -1,0 +1,42 @@
+// Gradient of cross-entropy: dlogits = (softmax(logits) - onehot(label)) * gradient of the row's loss. One thread an Element.
+
+alias Element = f32;
+const WORKGROUP: u32 = 64u;
+// Neighbours of a row in one Element.
+const ROW_VEC: u32 = 1u;
+// The place of each lane in its Element: 0, 1, 2, 3 in a vec4.
+const LANES: Element = Element(0.0);
+
+struct Params { rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> logits: array<Element>;
+@group(0) @binding(1) var<storage, read> labels: array<i32>;
+// Of each row: the largest logit, and the sum of exp(logit - largest).
+@group(0) @binding(2) var<storage, read> statistics: array<vec2<f32>>;
+// Of each row, or with a stride of 0 one for all.
+@group(0) @binding(3) var<storage, read> gradient: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dlogits: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let n = params.classes / ROW_VEC;
+  let i = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
+  if (i >= params.rows * n) { return; }
+  let row = i / n;
+  let largestAndSum = statistics[row];
+  // A negative label becomes a large number.
+  let label = u32(labels[row]);
+  if (label >= params.classes) {
+    dlogits[i] = Element(bitcast<f32>(params.nan));
+    return;
+  }
+  let place = i32(label) - i32(i % n * ROW_VEC);
+  let onehot = select(Element(0.0), Element(1.0), LANES == Element(f32(place)));
+  let probability = exp(logits[i] - largestAndSum.x) / largestAndSum.y;
+  dlogits[i] = (probability - onehot) * (gradient[row * params.gradientStride] * params.scale);
+}

@@ -1,0 +1,71 @@
+import type { Fill, KernelCase } from '../spec.ts'
+import { type CrossEntropyProblem, NAN_BITS } from './crossEntropy.ts'
+import type { CrossEntropyBackwardProblem } from './crossEntropyBackward.ts'
+
+const SHAPES: readonly [rows: number, classes: number][] = [
+  [1, 1],
+  [7, 1],
+  [31, 7],
+  [33, 10],
+  [600, 31],
+  [1025, 4],
+  [129, 33],
+  [9, 100],
+  [5, 129],
+  [3, 257],
+  [7, 1025],
+  [2, 1028],
+  [1, 5000],
+]
+
+function labelsBelow(classes: number): Fill {
+  return (_, random) => Math.floor(random() * classes)
+}
+
+/** Rows of ±1e4: one class far ahead, all equal, and spread all over. */
+function extreme(classes: number): Fill {
+  return (index, random) => {
+    const row = Math.floor(index / classes) % 3
+    if (row === 0) return index % classes === 2 ? 1e4 : -1e4
+    if (row === 1) return 1e4
+    return 2e4 * random() - 1e4
+  }
+}
+
+function forward(rows: number, classes: number, logits: Fill, name: string): KernelCase<CrossEntropyProblem> {
+  return {
+    name,
+    problem: { rows, classes, nan: NAN_BITS },
+    sizes: { logits: rows * classes, labels: rows, losses: rows, statistics: 2 * rows },
+    fills: { logits, labels: labelsBelow(classes) },
+  }
+}
+
+export const crossEntropyCases: readonly KernelCase<CrossEntropyProblem>[] = [
+  ...SHAPES.map(([rows, classes]) => forward(rows, classes, 'normal', `[${rows}, ${classes}]`)),
+  forward(9, 31, extreme(31), 'logits of 1e4'),
+  forward(9, 64, extreme(64), 'logits of 1e4, vec4'),
+  { ...forward(4096, 1000, 'normal', 'bench [4096, 1000]'), bench: true },
+]
+
+function backward(rows: number, classes: number, gradientStride: 0 | 1): KernelCase<CrossEntropyBackwardProblem> {
+  return {
+    name: `[${rows}, ${classes}]${gradientStride === 0 ? ' one gradient' : ''}`,
+    problem: { rows, classes, nan: NAN_BITS, gradientStride, scale: gradientStride === 0 ? 1 / rows : 1 },
+    sizes: {
+      logits: rows * classes,
+      labels: rows,
+      statistics: 2 * rows,
+      gradient: gradientStride === 0 ? 1 : rows,
+      dlogits: rows * classes,
+    },
+    fills: { labels: labelsBelow(classes), statistics: (index, random) => (index % 2 === 0 ? 1 : 5) + random() },
+  }
+}
+
+export const crossEntropyBackwardCases: readonly KernelCase<CrossEntropyBackwardProblem>[] = [
+  ...SHAPES.map(([rows, classes]) => backward(rows, classes, 1)),
+  backward(33, 10, 0),
+  backward(129, 100, 0),
+  { ...backward(4096, 1000, 0), name: 'bench [4096, 1000]', bench: true },
+]

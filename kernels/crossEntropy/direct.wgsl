@@ -1,0 +1,50 @@
+// Cross-entropy of each row of logits with its label, one thread a row, no workgroup memory. The loss is
+// (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
+
+alias Element = f32;
+const WORKGROUP: u32 = 64u;
+// Neighbours of a row in one Element.
+const ROW_VEC: u32 = 1u;
+const LOWEST: f32 = -3.4e38;
+
+struct Params { rows: u32, classes: u32, nan: u32 }
+
+@group(0) @binding(0) var<storage, read> logits: array<Element>;
+@group(0) @binding(1) var<storage, read> labels: array<i32>;
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
+// Of each row: the largest logit, and the sum of exp(logit - largest).
+@group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
+  if (row >= params.rows) { return; }
+  let n = params.classes / ROW_VEC;
+  let start = row * n;
+  let end = start + n;
+
+  var lanesMax = Element(LOWEST);
+  for (var i = start; i < end; i++) { lanesMax = max(lanesMax, logits[i]); }
+  let m = vec4<f32>(lanesMax);
+  let largest = max(max(m.x, m.y), max(m.z, m.w));
+  var lanesSum = Element(0.0);
+  for (var i = start; i < end; i++) { lanesSum += exp(logits[i] - largest); }
+  let s = vec4<f32>(lanesSum);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  let sum = ((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25);
+  statistics[row] = vec2(largest, sum);
+
+  // A negative label becomes a large number.
+  let label = u32(labels[row]);
+  if (label < params.classes) {
+    let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
+    losses[row] = largest - logit + log(sum);
+  } else {
+    losses[row] = bitcast<f32>(params.nan);
+  }
+}

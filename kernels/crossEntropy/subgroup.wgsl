@@ -1,0 +1,77 @@
+// Cross-entropy of each row of logits with its label, one workgroup a row: subgroup reductions, each with one exchange through
+// workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full. The loss is
+// (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
+enable subgroups;
+
+alias Element = f32;
+const WORKGROUP: u32 = 256u;
+// Neighbours of a row in one Element.
+const ROW_VEC: u32 = 1u;
+const LOWEST: f32 = -3.4e38;
+
+struct Params { rows: u32, classes: u32, nan: u32 }
+
+@group(0) @binding(0) var<storage, read> logits: array<Element>;
+@group(0) @binding(1) var<storage, read> labels: array<i32>;
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
+// Of each row: the largest logit, and the sum of exp(logit - largest).
+@group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> maxima: array<f32, WORKGROUP>;
+var<workgroup> sums: array<f32, WORKGROUP>;
+
+// An invocation's place among the active ones of its subgroup, and their count.
+struct Lane { index: u32, rank: u32, count: u32 }
+
+fn workgroupMax(value: Element, lane: Lane) -> f32 {
+  let v = vec4<f32>(value);
+  let ofSubgroup = subgroupMax(max(max(v.x, v.y), max(v.z, v.w)));
+  maxima[lane.index] = select(LOWEST, ofSubgroup, lane.rank == 0u);
+  workgroupBarrier();
+  var largest = LOWEST;
+  for (var i = lane.rank; i < WORKGROUP; i += lane.count) { largest = max(largest, maxima[i]); }
+  return subgroupMax(largest);
+}
+
+fn workgroupSum(value: Element, lane: Lane) -> f32 {
+  let v = vec4<f32>(value);
+  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
+  sums[lane.index] = select(0.0, ofSubgroup, lane.rank == 0u);
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = lane.rank; i < WORKGROUP; i += lane.count) { sum += sums[i]; }
+  return subgroupAdd(sum);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = wid.y * groups.x + wid.x;
+  if (row >= params.rows) { return; }
+  let n = params.classes / ROW_VEC;
+  let start = row * n;
+  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+
+  var threadMax = Element(LOWEST);
+  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
+  let largest = workgroupMax(threadMax, lane);
+  var threadSum = Element(0.0);
+  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(logits[start + j] - largest); }
+  let sum = workgroupSum(threadSum, lane);
+
+  if (lid != 0u) { return; }
+  statistics[row] = vec2(largest, sum);
+  // A negative label becomes a large number.
+  let label = u32(labels[row]);
+  if (label < params.classes) {
+    let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
+    losses[row] = largest - logit + log(sum);
+  } else {
+    losses[row] = bitcast<f32>(params.nan);
+  }
+}
