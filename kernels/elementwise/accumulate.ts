@@ -1,0 +1,24 @@
+import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { stridedVariant, vectorVariant } from '../runs.ts'
+import type { KernelSpec } from '../spec.ts'
+import accumulateStrided from './accumulateStrided.wgsl'
+import accumulateVector from './accumulateVector.wgsl'
+
+export type Accumulate = NestProblem<'x'>
+
+export function accumulateProblem(shape: readonly number[], x: Layout): Accumulate {
+  return nestProblem(shape, { x })
+}
+
+/** out += x, float32, out row-major. */
+export const accumulate: KernelSpec<Accumulate> = {
+  name: 'accumulate',
+  bindings: [
+    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'out', access: 'read_write', dtype: 'f32' },
+  ],
+  params: nestParams('x'),
+  variants: [vectorVariant(accumulateVector, ['x'], () => ({})), stridedVariant(accumulateStrided, () => ({}))],
+  flops: ({ rows, inner }) => rows * inner,
+  bytes: ({ rows, inner }) => 12 * rows * inner,
+}

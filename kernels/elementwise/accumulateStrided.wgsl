@@ -1,0 +1,37 @@
+// out += x, x with any strides. A thread takes RUN neighbouring elements of one row.
+const RUN: u32 = 32u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  xStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  xStep: u32,
+  xOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let runs = (params.inner + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atX = params.xOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    atX += rest % size * params.xStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    rest /= size;
+  }
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, params.inner);
+  for (var i = start; i < end; i++) {
+    out[row * params.inner + i] += x[atX + i * params.xStep];
+  }
+}

@@ -1,0 +1,47 @@
+// out += x, x with any strides, row by row in vec4s: along a row x moves with the output (STEP 1) or stays where it is
+// (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+const X_STEP: u32 = 1u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  xStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  xStep: u32,
+  xOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let width = (params.inner + 3u) / 4u;
+  let runs = (width + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atX = params.xOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    atX += rest % size * params.xStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    rest /= size;
+  }
+  var v = vec4(x[atX / 4u][atX % 4u]);
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, width);
+  for (var i = start; i < end; i++) {
+    if (X_STEP == 1u) { v = x[atX / 4u + i]; }
+    if (!TAIL || i < params.inner / 4u) {
+      out[row * width + i] += v;
+    } else {
+      for (var j = 0u; j < params.inner % 4u; j++) { out[i][j] += v[j]; }
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { stridedVariant, vectorVariant } from '../runs.ts'
+import type { Constants, KernelSpec, Scalar } from '../spec.ts'
+import binaryStrided from './binaryStrided.wgsl'
+import binaryVector from './binaryVector.wgsl'
+
+/** Operations on two operands, by their number in the WGSL. */
+export const BINARY = { add: 0, sub: 1, mul: 2, div: 3 } as const
+
+export type BinaryOp = keyof typeof BINARY
+
+export interface Binary extends NestProblem<'a' | 'b'> {
+  op: BinaryOp
+}
+
+/**
+ * Problem of `binary` and `binaryInt`: out [shape], row-major, from operands of that shape (stride 0 where broadcast).
+ * @param shape no dim of 0
+ */
+export function binaryProblem(op: BinaryOp, shape: readonly number[], a: Layout, b: Layout): Binary {
+  return { op, ...nestProblem(shape, { a, b }) }
+}
+
+function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
+  const constants = ({ op }: Binary): Constants => ({ Scalar: dtype, OP: BINARY[op] })
+  return {
+    name,
+    bindings: [
+      { name: 'a', access: 'read', dtype },
+      { name: 'b', access: 'read', dtype },
+      { name: 'out', access: 'read_write', dtype },
+    ],
+    params: nestParams('a', 'b'),
+    variants: [vectorVariant(binaryVector, ['a', 'b'], constants), stridedVariant(binaryStrided, constants)],
+    flops: ({ rows, inner }) => rows * inner,
+    bytes: ({ rows, inner }) => 12 * rows * inner,
+  }
+}
+
+/** out = a op b, float32. */
+export const binary = makeBinary('binary', 'f32')
+/** out = a op b, int32: products and sums wrap, quotients are cut towards 0. */
+export const binaryInt = makeBinary('binaryInt', 'i32')

@@ -1,0 +1,59 @@
+// out = a op b with any strides. A thread takes RUN neighbouring elements of one row.
+alias Scalar = f32;
+const OP: u32 = 0u;
+const RUN: u32 = 32u;
+
+const ADD: u32 = 0u;
+const SUB: u32 = 1u;
+const MUL: u32 = 2u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  aStrides: array<vec4<u32>, 2>,
+  bStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  aStep: u32,
+  aOffset: u32,
+  bStep: u32,
+  bOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<Scalar>;
+@group(0) @binding(1) var<storage, read> b: array<Scalar>;
+@group(0) @binding(2) var<storage, read_write> out: array<Scalar>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn apply(v: Scalar, w: Scalar) -> Scalar {
+  switch OP {
+    case ADD: { return v + w; }
+    case SUB: { return v - w; }
+    case MUL: { return v * w; }
+    default: { return v / w; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let runs = (params.inner + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atA = params.aOffset;
+  var atB = params.bOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atA += at * params.aStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atB += at * params.bStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, params.inner);
+  for (var i = start; i < end; i++) {
+    out[row * params.inner + i] = apply(a[atA + i * params.aStep], b[atB + i * params.bStep]);
+  }
+}

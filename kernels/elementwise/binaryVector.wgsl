@@ -1,0 +1,73 @@
+// out = a op b, row by row in vec4s: along a row each operand moves with the output (STEP 1) or stays where it is (STEP 0).
+// A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+alias Scalar = f32;
+const OP: u32 = 0u;
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+const A_STEP: u32 = 1u;
+const B_STEP: u32 = 1u;
+
+const ADD: u32 = 0u;
+const SUB: u32 = 1u;
+const MUL: u32 = 2u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  aStrides: array<vec4<u32>, 2>,
+  bStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  aStep: u32,
+  aOffset: u32,
+  bStep: u32,
+  bOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
+  switch OP {
+    case ADD: { return v + w; }
+    case SUB: { return v - w; }
+    case MUL: { return v * w; }
+    default: { return v / w; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let width = (params.inner + 3u) / 4u;
+  let runs = (width + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atA = params.aOffset;
+  var atB = params.bOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atA += at * params.aStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atB += at * params.bStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  var v = vec4(a[atA / 4u][atA % 4u]);
+  var w = vec4(b[atB / 4u][atB % 4u]);
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, width);
+  for (var i = start; i < end; i++) {
+    if (A_STEP == 1u) { v = a[atA / 4u + i]; }
+    if (B_STEP == 1u) { w = b[atB / 4u + i]; }
+    let result = apply(v, w);
+    if (!TAIL || i < params.inner / 4u) {
+      out[row * width + i] = result;
+    } else {
+      for (var j = 0u; j < params.inner % 4u; j++) { out[i][j] = result[j]; }
+    }
+  }
+}

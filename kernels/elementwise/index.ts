@@ -1,0 +1,27 @@
+import type { KernelEntry } from '../spec.ts'
+import { accumulate } from './accumulate.ts'
+import { binary, binaryInt } from './binary.ts'
+import * as cases from './cases.ts'
+import { castToFloat, castToInt } from './cast.ts'
+import { pow, powBackward } from './pow.ts'
+import * as reference from './reference.ts'
+import { scalar, scalarInt } from './scalar.ts'
+import { unary, unaryBackward } from './unary.ts'
+import { where, whereInt } from './where.ts'
+
+/** Every kernel of this folder with what proves it. */
+export const entries: KernelEntry[] = [
+  { spec: unary, cases: cases.unaryCases, reference: reference.unaryReference },
+  { spec: unaryBackward, cases: cases.unaryBackwardCases, reference: reference.unaryBackwardReference },
+  { spec: binary, cases: cases.binaryCases, reference: reference.binaryReference },
+  { spec: binaryInt, cases: cases.binaryIntCases, reference: reference.binaryIntReference },
+  { spec: scalar, cases: cases.scalarCases, reference: reference.scalarReference },
+  { spec: scalarInt, cases: cases.scalarIntCases, reference: reference.scalarIntReference },
+  { spec: castToInt, cases: cases.castToIntCases, reference: reference.castReference },
+  { spec: castToFloat, cases: cases.castToFloatCases, reference: reference.castReference },
+  { spec: pow, cases: cases.powCases, reference: reference.powReference },
+  { spec: powBackward, cases: cases.powBackwardCases, reference: reference.powBackwardReference },
+  { spec: where, cases: cases.whereCases, reference: reference.whereReference },
+  { spec: whereInt, cases: cases.whereCases, reference: reference.whereReference },
+  { spec: accumulate, cases: cases.accumulateCases, reference: reference.accumulateReference },
+]

@@ -1,0 +1,83 @@
+// out = grad * d(a ^ b)/da, or with EXPONENT d(a ^ b)/db = a ^ b ln a (0 where a <= 0), with any strides.
+// A thread takes RUN neighbouring elements of one row.
+const EXPONENT: bool = false;
+const RUN: u32 = 32u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  gradStrides: array<vec4<u32>, 2>,
+  aStrides: array<vec4<u32>, 2>,
+  bStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  gradStep: u32,
+  gradOffset: u32,
+  aStep: u32,
+  aOffset: u32,
+  bStep: u32,
+  bOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> grad: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// As NumPy: 0^0 = 1, and negative bases with whole exponents. WGSL's pow() takes positive bases only, and loses digits on
+// large exponents, so small whole exponents are multiplied out.
+fn power(v: f32, e: f32) -> f32 {
+  let whole = trunc(e) == e;
+  if (whole && abs(e) <= 64.0) {
+    var result = 1.0;
+    var factor = v;
+    for (var n = u32(abs(e)); n > 0u; n >>= 1u) {
+      if ((n & 1u) == 1u) { result *= factor; }
+      factor *= factor;
+    }
+    return select(result, 1.0 / result, e < 0.0);
+  }
+  if (v > 0.0) { return pow(v, e); }
+  if (v == 0.0) { return select(0.0, 1.0 / v, e < 0.0); }
+  if (!whole) { return sqrt(v); }  // not a number
+  let odd = abs(e) < 16777216.0 && (u32(abs(e)) & 1u) == 1u;
+  return select(1.0, -1.0, odd) * pow(-v, e);
+}
+
+fn slope(v: f32, e: f32) -> f32 {
+  if (EXPONENT) {
+    if (v <= 0.0) { return 0.0; }
+    return power(v, e) * log(v);
+  }
+  // A constant, whatever the base: e v^(e - 1) would be 0 * infinity at 0.
+  if (e == 0.0) { return 0.0; }
+  return e * power(v, e - 1.0);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let runs = (params.inner + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atGrad = params.gradOffset;
+  var atA = params.aOffset;
+  var atB = params.bOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atGrad += at * params.gradStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atA += at * params.aStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atB += at * params.bStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, params.inner);
+  for (var i = start; i < end; i++) {
+    let derivative = slope(a[atA + i * params.aStep], b[atB + i * params.bStep]);
+    out[row * params.inner + i] = grad[atGrad + i * params.gradStep] * derivative;
+  }
+}

@@ -1,0 +1,147 @@
+import { forEachElement } from '../layout.ts'
+import type { Arrays } from '../spec.ts'
+import type { Accumulate } from './accumulate.ts'
+import type { Binary } from './binary.ts'
+import type { Pow, PowBackward } from './pow.ts'
+import type { WithScalar } from './scalar.ts'
+import type { Unary, UnaryOp } from './unary.ts'
+import type { Where } from './where.ts'
+
+/** erfc in float64: a series of positive terms near 0, the continued fraction beyond. */
+function erfc(x: number): number {
+  if (x < 0) return 2 - erfc(-x)
+  if (x < 3) {
+    let term = x
+    let sum = x
+    for (let n = 1; term > sum * 1e-18; n++) {
+      term *= (2 * x * x) / (2 * n + 1)
+      sum += term
+    }
+    return 1 - (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum
+  }
+  let fraction = x
+  for (let n = 60; n > 0; n--) fraction = x + n / 2 / fraction
+  return Math.exp(-x * x) / (fraction * Math.sqrt(Math.PI))
+}
+
+/** The normal distribution function in float64. */
+function normalCdf(x: number): number {
+  return 0.5 * erfc(-x / Math.SQRT2)
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x))
+}
+
+/** The functions of `unary` and their derivatives, both of x. */
+export const unaryFunctions: Record<UnaryOp, { f(x: number): number; slope(x: number): number }> = {
+  neg: { f: (x) => -x, slope: () => -1 },
+  exp: { f: Math.exp, slope: Math.exp },
+  log: { f: Math.log, slope: (x) => 1 / x },
+  sqrt: { f: Math.sqrt, slope: (x) => 0.5 / Math.sqrt(x) },
+  tanh: { f: Math.tanh, slope: (x) => 1 - Math.tanh(x) ** 2 },
+  relu: { f: (x) => Math.max(x, 0), slope: (x) => (x > 0 ? 1 : 0) },
+  gelu: {
+    f: (x) => x * normalCdf(x),
+    slope: (x) => normalCdf(x) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
+  },
+  sigmoid: { f: sigmoid, slope: (x) => sigmoid(x) * (1 - sigmoid(x)) },
+}
+
+export function unaryReference({ op }: Unary, { x }: Arrays): Arrays {
+  return { y: x!.map(unaryFunctions[op].f) }
+}
+
+/** The derivative by what was saved: x itself, or y = f(x). */
+export const savedSlopes: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => number> = {
+  exp: (y) => y,
+  log: (x) => 1 / x,
+  sqrt: (y) => 0.5 / y,
+  tanh: (y) => 1 - y * y,
+  relu: (y) => (y > 0 ? 1 : 0),
+  gelu: unaryFunctions.gelu.slope,
+  sigmoid: (y) => y * (1 - y),
+}
+
+export function unaryBackwardReference({ op }: Unary, { grad, saved }: Arrays): Arrays {
+  const slope = savedSlopes[op as keyof typeof savedSlopes]
+  return { out: grad!.map((g, i) => g * slope(saved![i]!)) }
+}
+
+const operations = {
+  add: (a: number, b: number) => a + b,
+  sub: (a: number, b: number) => a - b,
+  mul: (a: number, b: number) => a * b,
+  div: (a: number, b: number) => a / b,
+}
+
+const integerOperations = {
+  add: (a: number, b: number) => (a + b) | 0,
+  sub: (a: number, b: number) => (a - b) | 0,
+  mul: Math.imul,
+  div: (a: number, b: number) => Math.trunc(a / b),
+}
+
+function binaryWith(functions: typeof operations) {
+  return (problem: Binary, { a, b, out }: Arrays): Arrays => {
+    forEachElement(problem, (i, at) => {
+      out![i] = functions[problem.op](a![at.a]!, b![at.b]!)
+    })
+    return { out: out! }
+  }
+}
+
+export const binaryReference = binaryWith(operations)
+export const binaryIntReference = binaryWith(integerOperations)
+
+function scalarWith({ add, sub, mul, div }: typeof operations, round: (s: number) => number) {
+  return ({ op, scalar }: WithScalar, { x }: Arrays): Arrays => {
+    const s = round(scalar)
+    const apply = {
+      add: (v: number) => add(v, s),
+      mul: (v: number) => mul(v, s),
+      div: (v: number) => div(v, s),
+      subFrom: (v: number) => sub(s, v),
+      divInto: (v: number) => div(s, v),
+    }[op]
+    return { out: x!.map(apply) }
+  }
+}
+
+export const scalarReference = scalarWith(operations, Math.fround)
+export const scalarIntReference = scalarWith(integerOperations, Math.trunc)
+
+export function castReference(_: unknown, { x }: Arrays): Arrays {
+  return { y: x!.map(Math.trunc) }
+}
+
+export function powReference(problem: Pow, { a, b, out }: Arrays): Arrays {
+  forEachElement(problem, (i, at) => {
+    out![i] = a![at.a]! ** b![at.b]!
+  })
+  return { out: out! }
+}
+
+export function powBackwardReference(problem: PowBackward, { grad, a, b, out }: Arrays): Arrays {
+  forEachElement(problem, (i, at) => {
+    const v = a![at.a]!
+    const e = b![at.b]!
+    const slope = problem.exponent ? (v > 0 ? v ** e * Math.log(v) : 0) : e === 0 ? 0 : e * v ** (e - 1)
+    out![i] = grad![at.grad]! * slope
+  })
+  return { out: out! }
+}
+
+export function whereReference(problem: Where, { condition, a, b, out }: Arrays): Arrays {
+  forEachElement(problem, (i, at) => {
+    out![i] = condition![at.condition]! !== 0 ? a![at.a]! : b![at.b]!
+  })
+  return { out: out! }
+}
+
+export function accumulateReference(problem: Accumulate, { x, out }: Arrays): Arrays {
+  forEachElement(problem, (i, at) => {
+    out![i]! += x![at.x]!
+  })
+  return { out: out! }
+}

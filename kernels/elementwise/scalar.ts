@@ -1,0 +1,44 @@
+import { flatConstants, flatGrid } from '../runs.ts'
+import type { KernelSpec, Scalar } from '../spec.ts'
+import scalarSource from './scalar.wgsl'
+
+/** x + s, x s, x / s, s - x, s / x, by their number in scalar.wgsl. */
+export const SCALAR = { add: 0, mul: 1, div: 2, subFrom: 3, divInto: 4 } as const
+
+export type ScalarOp = keyof typeof SCALAR
+
+/** Of `count` elements in a row and one number. */
+export interface WithScalar {
+  op: ScalarOp
+  count: number
+  scalar: number
+}
+
+function makeScalar(name: string, dtype: Scalar): KernelSpec<WithScalar> {
+  return {
+    name,
+    bindings: [
+      { name: 'x', access: 'read', dtype },
+      { name: 'out', access: 'read_write', dtype },
+    ],
+    params: [
+      { name: 'count', type: 'u32' },
+      { name: 'scalar', type: dtype },
+    ],
+    variants: [
+      {
+        name: 'flat',
+        source: scalarSource,
+        constants: (problem, device) => ({ Scalar: dtype, OP: SCALAR[problem.op], ...flatConstants(problem, device) }),
+        grid: flatGrid,
+      },
+    ],
+    flops: ({ count }) => count,
+    bytes: ({ count }) => 8 * count,
+  }
+}
+
+/** out = x op scalar, float32. */
+export const scalar = makeScalar('scalar', 'f32')
+/** out = x op scalar, int32. */
+export const scalarInt = makeScalar('scalarInt', 'i32')

@@ -1,0 +1,43 @@
+// out = x op scalar, or scalar op x. Threads as in unary.wgsl.
+alias Scalar = f32;
+const OP: u32 = 0u;
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+
+const ADD: u32 = 0u;
+const MUL: u32 = 1u;
+const DIV: u32 = 2u;
+const SUB_FROM: u32 = 3u;
+
+struct Params {
+  count: u32,
+  scalar: Scalar,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn apply(v: vec4<Scalar>, s: vec4<Scalar>) -> vec4<Scalar> {
+  switch OP {
+    case ADD: { return v + s; }
+    case MUL: { return v * s; }
+    case DIV: { return v / s; }
+    case SUB_FROM: { return s - v; }
+    default: { return s / v; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
+  let end = min(start + RUN, (params.count + 3u) / 4u);
+  for (var i = start; i < end; i++) {
+    let v = apply(x[i], vec4(params.scalar));
+    if (!TAIL || i < params.count / 4u) {
+      out[i] = v;
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) { out[i][j] = v[j]; }
+    }
+  }
+}

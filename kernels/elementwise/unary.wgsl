@@ -1,0 +1,77 @@
+// y = f(x). A thread takes RUN neighbouring vec4s; with TAIL the last vec4 of all is written element by element.
+const OP: u32 = 6u;
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+
+const NEG: u32 = 0u;
+const EXP: u32 = 1u;
+const LOG: u32 = 2u;
+const SQRT: u32 = 3u;
+const TANH: u32 = 4u;
+const RELU: u32 = 5u;
+const GELU: u32 = 6u;
+const SIGMOID: u32 = 7u;
+
+struct Params {
+  count: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// Drivers lose small results to cancellation and overflow on large ones, hence two ranges: an odd polynomial near 0, and
+// 1 - 2 / (e^2|x| + 1), where |x| > 10 rounds to 1.
+fn tanhOf(v: vec4<f32>) -> vec4<f32> {
+  let a = min(abs(v), vec4(10.0));
+  let s = a * a;
+  let near = a + a * s * (-0.33333278 + s * (0.13331331 + s * (-0.05373 + s * (0.020606149 + s * -0.0056669398))));
+  let far = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
+  return sign(v) * select(far, near, a < vec4(0.625));
+}
+
+// e^-|x| cannot overflow.
+fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
+  let t = exp(-min(abs(v), vec4(100.0)));
+  let r = 1.0 / (1.0 + t);
+  return select(t * r, r, v >= vec4(0.0));
+}
+
+// The normal distribution function. Its tail Q(|x|) = e^(-x^2 / 2) t P(t), t = 1 / (1 + 0.33 |x| / sqrt 2), has the form of
+// Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 (relative error 1e-7, far left tail included).
+fn normalCdf(v: vec4<f32>) -> vec4<f32> {
+  let a = min(abs(v), vec4(14.0));
+  let t = 1.0 / (1.0 + 0.23334524 * a);
+  let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
+  let q = t * p * exp(-0.5 * a * a);
+  return select(q, 1.0 - q, v >= vec4(0.0));
+}
+
+fn apply(v: vec4<f32>) -> vec4<f32> {
+  switch OP {
+    case NEG: { return -v; }
+    case EXP: { return exp(v); }
+    case LOG: { return log(v); }
+    case SQRT: { return sqrt(v); }
+    case TANH: { return tanhOf(v); }
+    case RELU: { return max(v, vec4(0.0)); }
+    case GELU: { return v * normalCdf(v); }
+    default: { return sigmoidOf(v); }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
+  // A bound known at run time only keeps drivers from unrolling, which costs seconds of compilation.
+  let end = min(start + RUN, (params.count + 3u) / 4u);
+  for (var i = start; i < end; i++) {
+    let v = apply(x[i]);
+    if (!TAIL || i < params.count / 4u) {
+      y[i] = v;
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) { y[i][j] = v[j]; }
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// out = grad * f'(x), where `saved` is x (log, gelu) or y = f(x) (the others, whose derivative y gives). Threads as in unary.wgsl.
+const OP: u32 = 6u;
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+
+const EXP: u32 = 1u;
+const LOG: u32 = 2u;
+const SQRT: u32 = 3u;
+const TANH: u32 = 4u;
+const RELU: u32 = 5u;
+const GELU: u32 = 6u;
+const SIGMOID: u32 = 7u;
+
+struct Params {
+  count: u32,
+}
+
+@group(0) @binding(0) var<storage, read> grad: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// (x Phi(x))' = Phi(x) + x phi(x); Phi as in unary.wgsl, sharing its e^(-x^2 / 2).
+fn geluSlope(v: vec4<f32>) -> vec4<f32> {
+  let a = min(abs(v), vec4(14.0));
+  let e = exp(-0.5 * a * a);
+  let t = 1.0 / (1.0 + 0.23334524 * a);
+  let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
+  let q = t * p * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * a * e;
+}
+
+fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
+  switch OP {
+    case EXP: { return g * s; }
+    case LOG: { return g / s; }
+    case SQRT: { return 0.5 * g / s; }
+    case TANH: { return g * (1.0 - s * s); }
+    case RELU: { return select(vec4(0.0), g, s > vec4(0.0)); }
+    case GELU: { return g * geluSlope(s); }
+    default: { return g * s * (1.0 - s); }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
+  let end = min(start + RUN, (params.count + 3u) / 4u);
+  for (var i = start; i < end; i++) {
+    let v = apply(grad[i], saved[i]);
+    if (!TAIL || i < params.count / 4u) {
+      out[i] = v;
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) { out[i][j] = v[j]; }
+    }
+  }
+}

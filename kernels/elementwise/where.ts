@@ -1,0 +1,31 @@
+import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { stridedVariant } from '../runs.ts'
+import type { KernelSpec, Scalar } from '../spec.ts'
+import whereSource from './where.wgsl'
+
+export type Where = NestProblem<'condition' | 'a' | 'b'>
+
+export function whereProblem(shape: readonly number[], condition: Layout, a: Layout, b: Layout): Where {
+  return nestProblem(shape, { condition, a, b })
+}
+
+function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
+  return {
+    name,
+    bindings: [
+      { name: 'condition', access: 'read', dtype: condition },
+      { name: 'a', access: 'read', dtype: 'u32' },
+      { name: 'b', access: 'read', dtype: 'u32' },
+      { name: 'out', access: 'read_write', dtype: 'u32' },
+    ],
+    params: nestParams('condition', 'a', 'b'),
+    variants: [stridedVariant(whereSource, () => ({ Condition: condition }))],
+    flops: () => 0,
+    bytes: ({ rows, inner }) => 16 * rows * inner,
+  }
+}
+
+/** out = condition ? a : b, the condition float32 and true unless it is 0; a and b of any one type. */
+export const where = makeWhere('where', 'f32')
+/** The same with an int32 condition. */
+export const whereInt = makeWhere('whereInt', 'i32')

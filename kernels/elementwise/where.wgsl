@@ -1,0 +1,53 @@
+// out = condition != 0 ? a : b with any strides; values are moved as words, whatever their type. A thread takes RUN
+// neighbouring elements of one row.
+alias Condition = f32;
+const RUN: u32 = 32u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  conditionStrides: array<vec4<u32>, 2>,
+  aStrides: array<vec4<u32>, 2>,
+  bStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  conditionStep: u32,
+  conditionOffset: u32,
+  aStep: u32,
+  aOffset: u32,
+  bStep: u32,
+  bOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> condition: array<Condition>;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let runs = (params.inner + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atCondition = params.conditionOffset;
+  var atA = params.aOffset;
+  var atB = params.bOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atCondition += at * params.conditionStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atA += at * params.aStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atB += at * params.bStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, params.inner);
+  for (var i = start; i < end; i++) {
+    let holds = condition[atCondition + i * params.conditionStep] != Condition(0);
+    out[row * params.inner + i] = select(b[atB + i * params.bStep], a[atA + i * params.aStep], holds);
+  }
+}
