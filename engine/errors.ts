@@ -30,5 +30,5 @@ export class UserError extends Error {
 
 /** The message of anything thrown, on one line. */
 export function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ')
+  return (error instanceof Error ? error.message : String(error)).replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ')
 }
