@@ -76,7 +76,7 @@ export function splitChunk(device: Capabilities, r: Reduction): number {
   const alone = r.outer * columns
   const along = r.nStride === 1
   const wanted = device.software ? 512 : along ? 1024 : 65536
-  const shortest = device.software ? (along ? 1024 : 64) : along ? 4096 : 64
+  const shortest = along ? (device.software ? 1024 : 4096) : device.software ? 256 : 64
   if (r.n < 2 * shortest || alone * 2 > wanted) return r.n
   const pieces = Math.min(ceilDiv(wanted, alone), Math.floor(r.n / shortest))
   const chunk = ceilDiv(ceilDiv(r.n, pieces), 4) * 4

@@ -1,0 +1,80 @@
+import type { Fill, KernelCase } from '../spec.ts'
+import type { Gather } from './gather.ts'
+import { stableOrder } from './reference.ts'
+
+const SIZES = [1, 7, 31, 33, 129, 257, 1025]
+
+/** [count, rows, width]: each odd size at each place, and widths that vec4 takes. */
+const SHAPES: [number, number, number][] = [
+  ...SIZES.flatMap((size): [number, number, number][] => [
+    [size, 5, 3],
+    [3, size, 4],
+    [9, 6, size],
+  ]),
+  [1025, 257, 36],
+  [5000, 2, 1],
+]
+
+/** Indices by a fixed recipe, so that a case can give their order too: many repeated, some rows never used. */
+function repeated(rows: number): (k: number) => number {
+  return (k) => ((k * k * 31 + 7 * k) % 1009) % rows
+}
+
+/** Some indices below 0 and past the end. */
+function outside(rows: number): (k: number) => number {
+  return (k) => (k % 3 === 0 ? -1 - k : k % 3 === 1 ? rows + k : k % rows)
+}
+
+function gatherCase(shape: [number, number, number], name = shape.join(' '), fill?: Fill): KernelCase<Gather> {
+  const [count, rows, width] = shape
+  return {
+    name,
+    problem: { count, rows, width },
+    sizes: { weight: rows * width, indices: count, output: count * width },
+    fills: { indices: fill ?? repeated(rows) },
+    tolerance: 0,
+  }
+}
+
+export const gatherCases: KernelCase<Gather>[] = [
+  ...SHAPES.map((shape) => gatherCase(shape)),
+  gatherCase([33, 5, 3], 'NaN for indices outside', outside(5)),
+  gatherCase([33, 5, 8], 'NaN for indices outside, vec4', outside(5)),
+  gatherCase([3, 5, 2], 'the extreme indices', (k) => [2 ** 31 - 1, -(2 ** 31), 4][k]!),
+]
+
+function scatterCase(shape: [number, number, number], name: string, index: (k: number) => number): KernelCase<Gather> {
+  const [count, rows, width] = shape
+  return {
+    name,
+    problem: { count, rows, width },
+    sizes: { input: count * width, indices: count, output: rows * width },
+    fills: { indices: index },
+  }
+}
+
+export const scatterAddCases: KernelCase<Gather>[] = [
+  ...SHAPES.map((shape) => scatterCase(shape, shape.join(' '), repeated(shape[1]))),
+  scatterCase([33, 7, 4], 'indices outside are skipped', outside(7)),
+  { ...scatterCase([100_000, 3, 1], 'all rows into one', () => 1), fills: { indices: () => 1, input: 'uniform' } },
+]
+
+export const scatterAddSortedCases: KernelCase<Gather>[] = scatterAddCases.map((kase) => {
+  const index = kase.fills!.indices as (k: number) => number
+  const order = stableOrder(Array.from({ length: kase.problem.count }, (_, k) => index(k)))
+  return {
+    ...kase,
+    sizes: { ...kase.sizes, order: order.length },
+    fills: { ...kase.fills, order: (k) => order[k]! },
+  }
+})
+
+export const sortIndicesCases: KernelCase<{ count: number }>[] = SIZES.flatMap((count) => [
+  { name: `${count}`, problem: { count }, sizes: { indices: count, order: count }, fills: { indices: repeated(11) } },
+  {
+    name: `${count}, some outside`,
+    problem: { count },
+    sizes: { indices: count, order: count },
+    fills: { indices: outside(5) },
+  },
+])
