@@ -13,6 +13,8 @@ images.safetensors, all U8, images planar [C, H, W]
     resize.{H}x{W}.{rgb,gray}       Pillow's BILINEAR
     file.{name}                     bytes of a PNG or JPEG file
     pixels.{name}                   its pixels: 16 bits rounded to 8, transparent pixels over black
+
+dtypes.safetensors  {dtype} and {dtype}.float32: numbers of each dtype that NumPy has, and the same as F32
 """
 
 import io
@@ -122,6 +124,16 @@ def key(rgb, color):
     return rgba
 
 
+def dtypes():
+    values = np.array([[0, 1, 2.5], [100, -7, 0.3125]])
+    out = {}
+    for name in ['float64', 'float32', 'float16', 'int64', 'int32', 'int16', 'int8', 'uint64', 'uint32', 'uint16', 'uint8', 'bool']:
+        array = (np.abs(values) if name.startswith('u') else values).astype(name)
+        out[name], out[f'{name}.float32'] = array, array.astype(np.float32)
+    out['empty'], out['empty.float32'] = np.zeros((3, 0), np.int8), np.zeros((3, 0), np.float32)
+    return out
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     rgb = make_source()
@@ -142,6 +154,7 @@ def main():
         out[f'file.{name}'] = data.copy()
         out[f'pixels.{name}'] = planar(image)
     save_file(out, os.path.join(folder, 'images.safetensors'), metadata={'madeBy': f'Pillow {Image.__version__}'})
+    save_file(dtypes(), os.path.join(folder, 'dtypes.safetensors'))
 
 
 if __name__ == '__main__':

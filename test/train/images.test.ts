@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { encode } from 'fast-png'
 import { UserError } from '../../engine/errors.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
-import { decodeImage, loadImage, type PlanarImage } from '../../train/data/images.ts'
+import { decodeImage, type PlanarImage, readImage } from '../../train/data/images.ts'
 import { CounterRandom } from '../../train/data/random.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
@@ -47,17 +47,17 @@ test('gray becomes RGB and RGB gray, resized to the model, never inverted', asyn
   try {
     const path = (name: string) => join(folder, name)
     for (const name of ['rgb.png', 'gray.png']) writeFileSync(path(name), fileOf(name))
-    equal((await loadImage(path('rgb.png'), 3, 30)).length, 3 * 900, 'RGB')
-    equal((await loadImage(path('rgb.png'), 1, 30)).length, 900, 'RGB to gray')
-    const gray = await loadImage(path('gray.png'), 1, 12)
-    const repeated = await loadImage(path('gray.png'), 3, 12)
+    equal((await readImage(path('rgb.png'), 3, 30)).length, 3 * 900, 'RGB')
+    equal((await readImage(path('rgb.png'), 1, 30)).length, 900, 'RGB to gray')
+    const gray = await readImage(path('gray.png'), 1, 12)
+    const repeated = await readImage(path('gray.png'), 3, 12)
     for (let c = 0; c < 3; c++) equal(repeated.subarray(c * 144, (c + 1) * 144), gray, `channel ${c}`)
     const square = Uint8Array.from({ length: 16 }, (_, i) => i * 16)
     writeFileSync(path('square.png'), encode({ width: 4, height: 4, data: square, channels: 1, depth: 8 }))
-    equal(await loadImage(path('square.png'), 1, 4), square, 'already of the size')
-    await rejects(loadImage(path('square.png'), 2, 4), /square\.png: cannot become 2 channels/, UserError)
-    await rejects(loadImage(path('none.png'), 3, 4), /none\.png: no such file/, UserError)
-    await rejects(loadImage(folder, 3, 4), /cannot be read/, UserError)
+    equal(await readImage(path('square.png'), 1, 4), square, 'already of the size')
+    await rejects(readImage(path('square.png'), 2, 4), /square\.png: cannot become 2 channels/, UserError)
+    await rejects(readImage(path('none.png'), 3, 4), /none\.png: no such file/, UserError)
+    await rejects(readImage(folder, 3, 4), /cannot be read/, UserError)
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -67,7 +67,7 @@ test('luma follows Rec. 601', () => {
   const rgb = encode({ width: 3, height: 1, data: Uint8Array.of(255, 0, 0, 0, 255, 0, 0, 0, 255), channels: 3, depth: 8 })
   const folder = mkdtempSync(join(tmpdir(), 'paraformer-images-'))
   writeFileSync(join(folder, 'primaries.png'), rgb)
-  return loadImage(join(folder, 'primaries.png'), 1, 3)
+  return readImage(join(folder, 'primaries.png'), 1, 3)
     .then((gray) => equal(gray.slice(0, 3), [76, 150, 29], 'gray of red, green, blue'))
     .finally(() => rmSync(folder, { recursive: true }))
 })

@@ -22,7 +22,7 @@ const MAX_PIXELS = 100_000_000
  * dark digit on white paper is not turned into MNIST's white on black.
  * @throws UserError in one line for a file that is missing, of another kind, corrupt, or above 100 megapixels
  */
-export async function loadImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
+export async function readImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
   const image = toChannels(decodeImage(await files.read(path), path), channels, path)
   const { height, width } = image
   if (height === imageSize && width === imageSize) return image.data
