@@ -42,7 +42,7 @@ export function vectorVariant<Name extends string, P extends NestProblem<Name>>(
 }
 
 /** The variant of a strided kernel that takes any strides, element by element. */
-export function stridedVariant<P extends NestProblem<string>>(
+export function stridedVariant<P extends { rows: number; inner: number }>(
   source: string,
   constants: (problem: P) => Constants,
 ): Variant<P> {

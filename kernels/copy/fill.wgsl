@@ -1,0 +1,24 @@
+// Every word of y the same. A thread takes RUN neighbouring vec4s; with TAIL the last vec4 is written element by element.
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+
+struct Params {
+  count: u32,
+  word: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> y: array<vec4<u32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
+  let end = min(start + RUN, (params.count + 3u) / 4u);
+  for (var i = start; i < end; i++) {
+    if (!TAIL || i < params.count / 4u) {
+      y[i] = vec4(params.word);
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) { y[i][j] = params.word; }
+    }
+  }
+}

@@ -1,0 +1,15 @@
+import type { KernelEntry } from '../spec.ts'
+import { arangeCases, arangeIntCases, copyCases, fillCases, padCases } from './cases.ts'
+import { copy } from './copy.ts'
+import { arange, arangeInt, fill } from './fill.ts'
+import { pad } from './pad.ts'
+import { arangeReference, copyReference, fillReference, padReference } from './reference.ts'
+
+/** Every kernel of this folder with what proves it. */
+export const entries: KernelEntry[] = [
+  { spec: copy, cases: copyCases, reference: copyReference },
+  { spec: pad, cases: padCases, reference: padReference },
+  { spec: fill, cases: fillCases, reference: fillReference },
+  { spec: arange, cases: arangeCases, reference: arangeReference },
+  { spec: arangeInt, cases: arangeIntCases, reference: arangeReference },
+]

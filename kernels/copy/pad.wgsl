@@ -1,0 +1,49 @@
+// Fills out, row-major, with a box of source values and zeros around it: what slicing does to a gradient. `begin` and `end`
+// bound the box in the outer dims, `start` and `stop` in the innermost one. A thread takes RUN neighbouring elements of one row.
+const RUN: u32 = 32u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  begin: array<vec4<u32>, 2>,
+  end: array<vec4<u32>, 2>,
+  sourceStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  start: u32,
+  stop: u32,
+  sourceStep: u32,
+  sourceOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<u32>;
+@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let runs = (params.inner + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atSource = params.sourceOffset;
+  var inside = true;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    let first = params.begin[(d - 1u) / 4u][(d - 1u) % 4u];
+    inside = inside && at >= first && at < params.end[(d - 1u) / 4u][(d - 1u) % 4u];
+    // Wraps outside the box, where it is not used.
+    atSource += (at - first) * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, params.inner);
+  for (var i = start; i < end; i++) {
+    var v = 0u;
+    if (inside && i >= params.start && i < params.stop) { v = source[atSource + (i - params.start) * params.sourceStep]; }
+    out[row * params.inner + i] = v;
+  }
+}

@@ -1,0 +1,53 @@
+// Moves words row by row in vec4s: rows of the target run along the buffer, those of the source do so (STEP 1) or stay at
+// one element (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+const RUN: u32 = 16u;
+const TAIL: bool = true;
+const SOURCE_STEP: u32 = 1u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  sourceStrides: array<vec4<u32>, 2>,
+  targetStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  sourceStep: u32,
+  sourceOffset: u32,
+  targetStep: u32,
+  targetOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let width = (params.inner + 3u) / 4u;
+  let runs = (width + RUN - 1u) / RUN;
+  let row = thread / runs;
+  if (row >= params.rows) { return; }
+
+  var rest = row;
+  var atSource = params.sourceOffset;
+  var atTarget = params.targetOffset;
+  for (var d = params.outer; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  var v = vec4(source[atSource / 4u][atSource % 4u]);
+  let start = (thread - row * runs) * RUN;
+  let end = min(start + RUN, width);
+  for (var i = start; i < end; i++) {
+    if (SOURCE_STEP == 1u) { v = source[atSource / 4u + i]; }
+    if (!TAIL || i < params.inner / 4u) {
+      out[atTarget / 4u + i] = v;
+    } else {
+      for (var j = 0u; j < params.inner % 4u; j++) { out[atTarget / 4u + i][j] = v[j]; }
+    }
+  }
+}
