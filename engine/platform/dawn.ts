@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { create, globals } from 'webgpu'
 import { findSwiftShader } from './swiftshader.ts'
@@ -14,6 +15,9 @@ export interface Found {
 /** How Vulkan loaders, new and old, are told which drivers to load. */
 const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']
 
+/** Where drivers put their manifests. */
+const DRIVER_FOLDERS = ['/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/usr/share/vulkan/icd.d']
+
 /** RTLD_NODELETE of Linux, which Node does not name: the library stays when Node finds that it is no addon of its own. */
 const RTLD_NODELETE = 0x1000
 
@@ -22,12 +26,12 @@ const RTLD_NODELETE = 0x1000
  * `name`, the first whose name contains it.
  */
 export async function systemAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
-  return hasVulkan() ? firstAdapter(request, name) : undefined
+  return (await canProbe()) ? firstAdapter(request, name) : undefined
 }
 
 /** The names of all adapters of this machine's drivers. Dawn tells them only in the error for a name that none has. */
 export async function systemNames(): Promise<string[]> {
-  if (!hasVulkan()) return []
+  if (!(await canProbe())) return []
   try {
     await firstAdapter({}, '\n')
     return []
@@ -40,7 +44,7 @@ export async function systemNames(): Promise<string[]> {
 export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
   const files = await findSwiftShader()
   if (!files) return undefined
-  if (!hasVulkan()) loadLibrary(files.loader)
+  loadVulkan(files.loader)
   const before = DRIVER_VARIABLES.map((variable) => process.env[variable])
   for (const variable of DRIVER_VARIABLES) process.env[variable] = files.icd
   // Each Dawn instance makes a VkInstance of its own, and the drivers are loaded before requestAdapter returns its promise:
@@ -65,12 +69,28 @@ async function firstAdapter(request: DeviceRequest, name?: string): Promise<Foun
   return adapter ? { gpu, adapter } : undefined
 }
 
-/** Whether Dawn can find adapters: on Linux it needs a Vulkan loader, and prints warnings where there is none. */
-function hasVulkan(): boolean {
-  return process.platform !== 'linux' || loadLibrary('libvulkan.so.1')
+/**
+ * Whether it makes sense to look for the machine's own drivers. Containers often get a GPU's driver without a Vulkan loader:
+ * the bundled one serves there. Without any driver Dawn would only print warnings that nobody can use.
+ */
+async function canProbe(): Promise<boolean> {
+  if (process.platform !== 'linux' || loadVulkan() === 'system') return true
+  if (!DRIVER_VARIABLES.some((variable) => process.env[variable]) && !DRIVER_FOLDERS.some((folder) => existsSync(folder)))
+    return false
+  const files = await findSwiftShader()
+  return files !== undefined && loadVulkan(files.loader) !== undefined
 }
 
-/** Loads a shared library into the process, for good; Dawn then finds it by its name. */
+let loader: 'system' | 'bundled' | undefined
+
+/** Loads the machine's Vulkan loader, or else the bundled one. Dawn, which asks for it by name, then finds it. */
+function loadVulkan(bundled?: string): typeof loader {
+  if (!loader && loadLibrary('libvulkan.so.1')) loader = 'system'
+  if (!loader && bundled && loadLibrary(bundled)) loader = 'bundled'
+  return loader
+}
+
+/** Loads a shared library into the process, for good. */
 function loadLibrary(path: string): boolean {
   try {
     process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE)

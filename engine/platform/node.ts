@@ -20,13 +20,21 @@ export const files: Files = {
   write: writeFileAtomic,
 }
 
+/**
+ * Devices that are not destroyed yet. Dawn crashes or hangs when one of its objects is collected while the GPU still owes
+ * an answer (a read-back, a compilation), which happens to a program that ends without waiting.
+ */
+const inUse = new Set<OpenedDevice>()
+
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
   const asked = request.adapter || process.env.PARAFORMER_ADAPTER || undefined
   const found = await findAdapter(asked, request)
   if (!found) throw new UserError(await whatIsThere(asked))
   const { gpu, adapter } = found
-  const summary = summarize(adapter)
-  return { device: await requestFrom(adapter, request), summary, keepAlive: [gpu, adapter] }
+  const opened = { device: await requestFrom(adapter, request), summary: summarize(adapter), keepAlive: [gpu, adapter] }
+  inUse.add(opened)
+  opened.device.lost.then(() => inUse.delete(opened))
+  return opened
 }
 
 export async function listAdapters(): Promise<AdapterReport[]> {
