@@ -1,0 +1,53 @@
+import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
+import { defineOp } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+import { format } from '../shape.ts'
+import { empty, type Tensor } from '../tensor.ts'
+import { mean } from './reduce.ts'
+
+export interface CrossEntropyOptions {
+  /** The mean over all rows (default), or each row's loss. */
+  reduction?: 'mean' | 'none'
+}
+
+const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'none' }>({
+  name: 'crossEntropy',
+  forward(ctx, [givenLogits, givenLabels], { reduction }) {
+    const logits = givenLogits.contiguous()
+    const labels = givenLabels.contiguous()
+    const losses = empty(labels.shape, 'float32', logits.device)
+    const statistics = empty([...labels.shape, 2], 'float32', logits.device)
+    run(crossEntropyKernel, problemOf(logits, labels), [logits, labels, losses, statistics])
+    ctx.saveForBackward(logits, labels, statistics)
+    return reduction === 'mean' ? mean(losses) : losses
+  },
+  backward(ctx, grad, { reduction }) {
+    const [logits, labels, statistics] = ctx.saved as [Tensor, Tensor, Tensor]
+    const problem = problemOf(logits, labels)
+    const each = reduction === 'mean' ? { gradientStride: 0, scale: 1 / problem.rows } : { gradientStride: 1, scale: 1 }
+    const dlogits = ctx.gradOut(0)
+    run(crossEntropyBackward, { ...problem, ...each }, [logits, labels, statistics, grad.contiguous(), dlogits])
+    return [dlogits, undefined]
+  },
+})
+
+function problemOf(logits: Tensor, labels: Tensor) {
+  return { rows: labels.size, classes: logits.shape.at(-1)!, nan: NAN_BITS } as const
+}
+
+/**
+ * Cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label.
+ * @param logits float32 [..., C]
+ * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
+ * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
+ * @throws ShapeError for other dtypes or shapes
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
+  if (logits.dtype !== 'float32' || labels.dtype !== 'int32' || !matching) {
+    const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
+    throw new ShapeError(`crossEntropy: got ${got}; takes logits float32 [..., C] and labels int32 [...]`)
+  }
+  return op([logits, labels], { reduction: options.reduction ?? 'mean' })
+}

@@ -1,0 +1,103 @@
+import {
+  layerNormBackward,
+  layerNormChunks,
+  layerNormCombine,
+  layerNorm as layerNormKernel,
+  layerNormParameters,
+} from '../../kernels/layerNorm/index.ts'
+import { defineOp, type OpContext } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { base, run } from '../run.ts'
+import { format } from '../shape.ts'
+import { empty, type Tensor, view } from '../tensor.ts'
+
+const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
+  name: 'layerNorm',
+  forward(ctx, [given, givenWeight, bias], { eps }) {
+    const x = rowStride(given) === undefined ? given.contiguous() : given
+    const weight = givenWeight.contiguous()
+    const { device } = x
+    const rows = rowsOf(x)
+    const y = empty(x.shape, 'float32', device)
+    const center = empty([rows.rows], 'float32', device)
+    const rstd = empty([rows.rows], 'float32', device)
+    run(layerNormKernel, { ...rows, eps }, [base(x), weight, bias.contiguous(), y, center, rstd])
+    ctx.saveForBackward(x, weight, center, rstd)
+    return y
+  },
+  backward(ctx, grad) {
+    const [x, weight, center, rstd] = ctx.saved as [Tensor, Tensor, Tensor, Tensor]
+    const dy = grad.contiguous()
+    let dx: Tensor | undefined
+    if (ctx.needs[0]) {
+      dx = ctx.gradOut(0)
+      run(layerNormBackward, rowsOf(x), [base(x), weight, center, rstd, dy, dx])
+    }
+    return [dx, ...(ctx.needs[1] || ctx.needs[2] ? parameterGradients(ctx, x, center, rstd, dy) : [])]
+  },
+})
+
+/** Gradients of weight and bias, together: one pass over x and dy. */
+function parameterGradients(ctx: OpContext, x: Tensor, center: Tensor, rstd: Tensor, dy: Tensor): [Tensor, Tensor] {
+  const { device } = x
+  const rows = rowsOf(x)
+  const { n } = rows
+  let dweight = ctx.gradOut(1)
+  let dbias = ctx.gradOut(2)
+  // The kernels write both into one buffer, which an arena of gradients is.
+  if (dweight.storage !== dbias.storage) {
+    const both = empty([2, n], 'float32', device)
+    dweight = view(both, [n], [1], 0)
+    dbias = view(both, [n], [1], n)
+  }
+  const target = { weightOffset: dweight.offset, biasOffset: dbias.offset }
+  const chunks = layerNormChunks(device.capabilities, rows.rows)
+  if (chunks === 1) {
+    run(layerNormParameters, { ...rows, chunks, ...target }, [base(x), center, rstd, dy, base(dweight)])
+  } else {
+    const sums = empty([2, chunks, n], 'float32', device)
+    const partial = { ...rows, chunks, weightOffset: 0, biasOffset: chunks * n }
+    run(layerNormParameters, partial, [base(x), center, rstd, dy, sums])
+    run(layerNormCombine, { n, chunks, ...target }, [sums, base(dweight)])
+  }
+  return [dweight, dbias]
+}
+
+/** Elements from a row (along the last dim) to the next, where all rows lie evenly spaced; else undefined. */
+function rowStride({ shape, strides }: Tensor): number | undefined {
+  const last = shape.length - 1
+  if (shape[last]! > 1 && strides[last] !== 1) return undefined
+  let stride: number | undefined
+  let rows = 1
+  for (let i = last - 1; i >= 0; i--) {
+    if (shape[i] === 1) continue
+    stride ??= strides[i]!
+    if (strides[i] !== stride * rows) return undefined
+    rows *= shape[i]!
+  }
+  return stride ?? shape[last]!
+}
+
+function rowsOf(x: Tensor) {
+  const n = x.shape.at(-1)!
+  return { rows: x.size / n, n, xOffset: x.offset, xStride: rowStride(x)! }
+}
+
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias over the last dim, exact also for rows with a large mean. Rows of a
+ * larger tensor (such as one token of each sequence) are read where they lie.
+ * @param x float32 [..., D]
+ * @param weight float32 [D]
+ * @param bias float32 [D]
+ * @returns [..., D]
+ * @throws ShapeError for other dtypes or shapes
+ */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor {
+  const n = x.shape.at(-1)
+  const fits = (t: Tensor) => t.dtype === 'float32' && t.ndim === 1 && t.shape[0] === n
+  if (x.dtype !== 'float32' || n === undefined || !fits(weight) || !fits(bias)) {
+    const got = [x, weight, bias].map((t) => `${t.dtype} ${format(t.shape)}`).join(', ')
+    throw new ShapeError(`layerNorm: got ${got}; takes float32 [..., D], [D] and [D]`)
+  }
+  return op([x, weight, bias], { eps })
+}

@@ -1,0 +1,47 @@
+import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
+import { defineOp } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+
+import { empty, type Tensor } from '../tensor.ts'
+import { linesAlong } from './lines.ts'
+
+function define(log: boolean) {
+  const name = log ? 'logSoftmax' : 'softmax'
+  const op = defineOp<[Tensor], SoftmaxProblem>({
+    name,
+    forward(ctx, [x], problem) {
+      const y = empty(x.shape, 'float32', x.device)
+      run(softmaxKernel, problem, [x.contiguous(), y])
+      ctx.saveForBackward(y)
+      return y
+    },
+    backward(ctx, grad, problem) {
+      const dx = ctx.gradOut(0)
+      run(softmaxBackward, problem, [ctx.saved[0]!, grad.contiguous(), dx])
+      return [dx]
+    },
+  })
+  return (x: Tensor, dim: number): Tensor => {
+    if (x.dtype !== 'float32') throw new ShapeError(`${name}: got ${x.dtype}, takes float32`)
+    return op([x], { ...linesAlong(name, x.shape, dim), log })
+  }
+}
+
+/**
+ * exp(x) / sum(exp(x)) along a dim, safe for logits of any size.
+ * @param x float32, any shape
+ * @param dim the dim that sums to 1; negative counts back
+ * @returns a tensor of x's shape
+ * @throws ShapeError for another dtype, or a dim that x does not have
+ */
+export const softmax = define(false)
+
+/**
+ * x - log(sum(exp(x))) along a dim, safe for logits of any size.
+ * @param x float32, any shape
+ * @param dim the dim of the sum; negative counts back
+ * @returns a tensor of x's shape
+ * @throws ShapeError for another dtype, or a dim that x does not have
+ */
+export const logSoftmax = define(true)

@@ -1,0 +1,129 @@
+import { backward } from '../../engine/autograd.ts'
+import { requestDevice } from '../../engine/device.ts'
+import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
+import { type Shape, sizeOf } from '../../engine/shape.ts'
+import { type Tensor, tensor } from '../../engine/tensor.ts'
+import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
+import { crossEntropyBackwardReference, crossEntropyReference } from '../../kernels/crossEntropy/reference.ts'
+import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { loadGolden } from '../harness/golden.ts'
+import { testRandom } from '../harness/kernel.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const golden = loadGolden('ops')
+const { test, run } = suite('crossEntropy op')
+
+type Reduction = 'mean' | 'none'
+
+function labelsFor(rows: number, classes: number): Int32Array {
+  const random = testRandom(5)
+  return Int32Array.from({ length: rows }, () => Math.floor(random() * classes))
+}
+
+/** Forward and backward in float64. */
+function expected(x: Float32Array, shape: Shape, labels: Int32Array, reduction: Reduction): ExpectedOp {
+  const classes = shape.at(-1)!
+  const rows = labels.length
+  const mean = reduction === 'mean'
+  const problem = { rows, classes, nan: NAN_BITS } as const
+  const cotangent = normals(mean ? 1 : rows, 6)
+  const logits = Float64Array.from(x)
+  const { losses, statistics } = crossEntropyReference(problem, {
+    logits,
+    labels: Float64Array.from(labels),
+    losses: new Float64Array(rows),
+    statistics: new Float64Array(2 * rows),
+  })
+  const { dlogits } = crossEntropyBackwardReference(
+    { ...problem, gradientStride: mean ? 0 : 1, scale: mean ? 1 / rows : 1 },
+    {
+      logits,
+      labels: Float64Array.from(labels),
+      statistics: statistics!,
+      gradient: Float64Array.from(cotangent),
+      dlogits: new Float64Array(x.length),
+    },
+  )
+  const output = mean ? [losses!.reduce((sum, loss) => sum + loss, 0) / rows] : losses!
+  return { shape: mean ? [] : shape.slice(0, -1), output, cotangent, gradients: [dlogits, undefined] }
+}
+
+const SHAPES: readonly Shape[] = [
+  [10],
+  ...[1, 7, 31, 33, 129, 257, 1025].map((classes) => [3, classes]),
+  ...[1, 7, 31, 33, 129, 257, 1025].map((rows) => [rows, 10]),
+  [3, 5, 12],
+  [2, 3, 4, 7],
+]
+
+for (const reduction of ['mean', 'none'] as const) {
+  const apply = (logits: Tensor, labels: Tensor) => crossEntropy(logits, labels, { reduction })
+  for (const shape of SHAPES) {
+    test(`${reduction} of [${shape}]`, async () => {
+      const x = normals(sizeOf(shape), 1).map((value) => 2 * value)
+      const labels = labelsFor(sizeOf(shape.slice(0, -1)), shape.at(-1)!)
+      const inputs = [leaf(x, shape), tensor(labels, { shape: shape.slice(0, -1) })]
+      await checkOp(`${reduction}`, apply, inputs, expected(x, shape, labels, reduction))
+    })
+  }
+  test(`${reduction} of a strided view`, async () => {
+    const shape = [4, 9, 8]
+    const x = normals(sizeOf(shape), 3)
+    const labels = labelsFor(36, 8)
+    await checkOp(
+      `${reduction}`,
+      apply,
+      [stridedLeaf(x, shape), tensor(labels, { shape: [4, 9] })],
+      expected(x, shape, labels, reduction),
+    )
+  })
+}
+
+for (const kase of ['mean', 'large']) {
+  test(`crossEntropy.${kase} as PyTorch`, async () => {
+    const stored = (key: string) => golden.get(`crossEntropy.${kase}.${key}`)!
+    const input = stored('input')
+    const inputs = [leaf(input.data, input.shape), tensor(Int32Array.from(stored('target').data))]
+    await checkOp(`crossEntropy.${kase}`, (logits, labels) => crossEntropy(logits, labels), inputs, {
+      shape: [],
+      output: stored('output').data,
+      cotangent: [1],
+      gradients: [stored('grad.input').data, undefined],
+    })
+  })
+}
+
+for (const classes of [5, 8]) {
+  test(`labels outside ${classes} classes give NaN in their row alone`, async () => {
+    const x = normals(4 * classes, 7)
+    const good = Int32Array.of(1, 0, 0, classes - 1)
+    const { output, gradients } = expected(x, [4, classes], good, 'none')
+    const cotangent = normals(4, 6)
+    for (const bad of [-1, classes, -2147483648, 2147483647]) {
+      const logits = leaf(x, [4, classes])
+      const losses = crossEntropy(logits, tensor(Int32Array.of(1, bad, 0, classes - 1)), { reduction: 'none' })
+      backward(losses, tensor(cotangent))
+      const found = await losses.data()
+      const gradient = await logits.grad!.data()
+      const bads = [found[1]!, ...gradient.subarray(classes, 2 * classes)]
+      if (!bads.every(Number.isNaN)) throw new Error(`label ${bad} gave ${bads}`)
+      const without = (all: ArrayLike<number>, each: number) => Array.from(all).filter((_, i) => Math.floor(i / each) !== 1)
+      assertClose(without(found, 1), without(output, 1), 1e-5, `losses beside label ${bad}`)
+      assertClose(without(gradient, classes), without(gradients[0]!, classes), 1e-4, `gradients beside label ${bad}`)
+      const mean = await crossEntropy(logits, tensor(Int32Array.of(1, bad, 0, 0))).item()
+      if (!Number.isNaN(mean)) throw new Error(`the mean is ${mean}`)
+    }
+  })
+}
+
+test('refuses what it cannot take', () => {
+  const logits = tensor(new Float32Array(6), { shape: [2, 3] })
+  assertShapeError(() => crossEntropy(logits, tensor([1, 2])), 'got float32 [2, 3] and float32 [2]')
+  assertShapeError(() => crossEntropy(logits, tensor(Int32Array.of(1, 2, 0))), 'int32 [3]')
+  assertShapeError(() => crossEntropy(tensor(1), tensor(Int32Array.of(1))), 'float32 []')
+  assertShapeError(() => crossEntropy(tensor(Int32Array.of(1, 2)), tensor(Int32Array.of(1))), 'int32 [2]')
+})
+test('ends', () => device.destroy())
+run()

@@ -1,0 +1,154 @@
+import { ParameterArena } from '../../engine/arena.ts'
+import { backward } from '../../engine/autograd.ts'
+import { requestDevice } from '../../engine/device.ts'
+import { layerNorm } from '../../engine/ops/layerNorm.ts'
+import { type Shape, sizeOf } from '../../engine/shape.ts'
+import { type Tensor, tensor, view } from '../../engine/tensor.ts'
+import {
+  layerNormBackwardReference,
+  layerNormParametersReference,
+  layerNormReference,
+} from '../../kernels/layerNorm/reference.ts'
+import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { loadGolden } from '../harness/golden.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const golden = loadGolden('ops')
+const { test, run } = suite('layerNorm op')
+const EPS = 1e-5
+
+interface Values {
+  shape: Shape
+  x: Float32Array
+  weight: Float32Array
+  bias: Float32Array
+}
+
+function values(shape: Shape): Values {
+  const n = shape.at(-1)!
+  return {
+    shape,
+    x: normals(sizeOf(shape), 1),
+    weight: normals(n, 2).map((value) => 1 + 0.3 * value),
+    bias: normals(n, 3),
+  }
+}
+
+/** Forward and backward in float64. */
+function expected({ shape, x, weight, bias }: Values): ExpectedOp {
+  const n = shape.at(-1)!
+  const rows = x.length / n
+  const place = { rows, n, xOffset: 0, xStride: n }
+  const cotangent = normals(x.length, 4)
+  const of = (data: ArrayLike<number>) => Float64Array.from(data)
+  const room = (size: number) => new Float64Array(size)
+  const forward = layerNormReference(
+    { ...place, eps: EPS },
+    { x: of(x), weight: of(weight), bias: of(bias), y: room(x.length), center: room(rows), rstd: room(rows) },
+  )
+  const kept = { x: of(x), weight: of(weight), center: forward.center!, rstd: forward.rstd!, dy: of(cotangent) }
+  const { dx } = layerNormBackwardReference(place, { ...kept, dx: room(x.length) })
+  const parts = { ...place, chunks: 1, weightOffset: 0, biasOffset: n }
+  const sums = layerNormParametersReference(parts, { ...kept, sums: room(2 * n) }).sums!
+  return { shape, output: forward.y!, cotangent, gradients: [dx, sums.subarray(0, n), sums.subarray(n)] }
+}
+
+const apply = (x: Tensor, weight: Tensor, bias: Tensor) => layerNorm(x, weight, bias)
+
+const SHAPES: readonly Shape[] = [
+  ...[1, 7, 31, 33, 129, 257, 1025].map((n) => [n]),
+  ...[1, 7, 31, 33, 129, 257, 1025].map((n) => [3, n]),
+  [1025, 33],
+  [300, 64],
+  [2, 65, 48],
+  [3, 2, 5, 12],
+]
+
+for (const shape of SHAPES) {
+  test(`[${shape}]`, async () => {
+    const given = values(shape)
+    const n = shape.at(-1)!
+    const inputs = [leaf(given.x, shape), leaf(given.weight, [n]), leaf(given.bias, [n])]
+    await checkOp('layerNorm', apply, inputs, expected(given))
+  })
+}
+
+test('a view whose rows are not contiguous', async () => {
+  const given = values([5, 6, 12])
+  const inputs = [stridedLeaf(given.x, given.shape), stridedLeaf(given.weight, [12]), stridedLeaf(given.bias, [12])]
+  await checkOp('layerNorm', apply, inputs, expected(given))
+})
+
+for (const dim of [37, 64]) {
+  for (const shape of [
+    [9, 1, dim],
+    [9, dim],
+  ]) {
+    test(`one token of each sequence, [${shape}], is not copied`, async () => {
+      const given = values(shape)
+      const tokens = new Float32Array(9 * 5 * dim)
+      for (let b = 0; b < 9; b++) tokens.set(given.x.subarray(b * dim, (b + 1) * dim), (b * 5 + 2) * dim)
+      const strides = shape.length === 3 ? [5 * dim, dim, 1] : [5 * dim, 1]
+      const x = view(tensor(tokens), shape, strides, 2 * dim)
+      x.requiresGrad = true
+      await checkOp('layerNorm', apply, [x, leaf(given.weight, [dim]), leaf(given.bias, [dim])], expected(given))
+    })
+  }
+}
+
+test('only the gradients that are wanted', async () => {
+  const given = values([7, 33])
+  const { gradients, ...rest } = expected(given)
+  for (let wanted = 0; wanted < 3; wanted++) {
+    const inputs = [leaf(given.x, given.shape), leaf(given.weight, [33]), leaf(given.bias, [33])]
+    inputs.forEach((input, i) => {
+      input.requiresGrad = i === wanted
+    })
+    const kept = gradients.map((gradient, i) => (i === wanted ? gradient : undefined))
+    await checkOp('layerNorm', apply, inputs, { ...rest, gradients: kept })
+  }
+})
+
+for (const rows of [9, 1025]) {
+  test(`gradients of ${rows} rows into the slots of an arena`, async () => {
+    const given = values([rows, 36])
+    const { gradients, cotangent } = expected(given)
+    const [x, weight, bias] = [leaf(given.x, given.shape), leaf(given.weight, [36]), leaf(given.bias, [36])]
+    // The other order: what lies first in the arena must not matter.
+    const arena = new ParameterArena([bias, weight])
+    backward(layerNorm(x, weight, bias), tensor(Float32Array.from(cotangent), { shape: given.shape }))
+    assertClose(await weight.grad!.data(), gradients[1]!, 1e-4, 'weight')
+    assertClose(await bias.grad!.data(), gradients[2]!, 1e-4, 'bias')
+    assertClose((await arena.gradients.data()).subarray(64, 64 + 36), gradients[1]!, 1e-4, 'slot of the weight')
+  })
+}
+
+for (const kase of ['largeMean', 'smallVariance', 'constantRow']) {
+  test(`layerNorm.${kase} as PyTorch`, async () => {
+    const stored = (key: string) => golden.get(`layerNorm.${kase}.${key}`)!
+    const names = ['x', 'weight', 'bias']
+    await checkOp(
+      `layerNorm.${kase}`,
+      apply,
+      names.map((name) => leaf(stored(name).data, stored(name).shape)),
+      {
+        shape: stored('output').shape,
+        output: stored('output').data,
+        cotangent: stored('cotangent').data,
+        gradients: names.map((name) => stored(`grad.${name}`).data),
+      },
+    )
+  })
+}
+
+test('refuses what it cannot take', () => {
+  const [x, three, two] = [tensor(new Float32Array(6), { shape: [2, 3] }), tensor([1, 2, 3]), tensor([1, 2])]
+  assertShapeError(() => layerNorm(x, two, three), 'layerNorm: got float32 [2, 3], float32 [2], float32 [3]')
+  assertShapeError(() => layerNorm(x, three, two), 'layerNorm')
+  assertShapeError(() => layerNorm(x, three, tensor(new Int32Array(3))), 'int32 [3]')
+  assertShapeError(() => layerNorm(tensor(1), three, three), 'float32 []')
+})
+test('ends', () => device.destroy())
+run()
