@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { reason, UserError } from '../errors.ts'
@@ -14,7 +14,7 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string):
   const prefix = `.${basename(path)}.${hostname()}.`
   const temporary = join(folder, `${prefix}${process.pid}.${writes++}.tmp`)
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     await removeOrphans(folder, prefix)
     const file = await open(temporary, 'wx')
     try {
@@ -29,6 +29,19 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string):
     await rm(temporary, { force: true }).catch(() => {})
     const code = (error as { code?: string }).code ?? reason(error)
     throw new UserError(`${path}: cannot be written (${code}); choose a folder that exists, is writable and has space`)
+  }
+}
+
+/** Makes a folder and those above it. Node's own `recursive` never ends under /proc, where a parent exists and takes no child. */
+export async function makeFolder(path: string, mayLackParent = true): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    const { code } = error as { code?: string }
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
+    if (code !== 'ENOENT' || !mayLackParent || dirname(path) === path) throw error
+    await makeFolder(dirname(path))
+    await makeFolder(path, false)
   }
 }
 

@@ -1,4 +1,4 @@
-import { access, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { access, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { brotliDecompress } from 'node:zlib'
 import { parseTar } from 'nanotar'
 import { reason, UserError } from '../errors.ts'
+import { makeFolder } from './files.ts'
 
 /** The files of SwiftShader in one folder. */
 export interface SwiftShader {
@@ -60,7 +61,7 @@ function packageRoot(): string | undefined {
 /** Unpacks beside and renames, so that no process ever sees half a folder, and two at once both end with a whole one. */
 async function unpack(archive: string, folder: string): Promise<void> {
   const entries = parseTar(await promisify(brotliDecompress)(await readFile(archive)))
-  await mkdir(dirname(folder), { recursive: true })
+  await makeFolder(dirname(folder))
   const temporary = await mkdtemp(`${folder}.`)
   try {
     for (const name of FILES) {
