@@ -1,10 +1,10 @@
 import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
+import { rowMajor, sum } from '../../kernels/reduce/index.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { format } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
-import { mean } from './reduce.ts'
 
 export interface CrossEntropyOptions {
   /** The mean over all rows (default), or each row's loss. */
@@ -20,7 +20,10 @@ const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'non
     const statistics = empty([...labels.shape, 2], 'float32', logits.device)
     run(crossEntropyKernel, problemOf(logits, labels), [logits, labels, losses, statistics])
     ctx.saveForBackward(logits, labels, statistics)
-    return reduction === 'mean' ? mean(losses) : losses
+    if (reduction === 'none') return losses
+    const loss = empty([], 'float32', logits.device)
+    run(sum, { ...rowMajor(1, labels.size, 1), scale: 1 / labels.size }, [losses, loss])
+    return loss
   },
   backward(ctx, grad, { reduction }) {
     const [logits, labels, statistics] = ctx.saved as [Tensor, Tensor, Tensor]
