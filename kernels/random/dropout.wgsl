@@ -1,0 +1,60 @@
+// y = x scale, or 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
+// gradient is its backward, so no mask is stored. A thread takes RUN neighbouring vec4s.
+const RUN: u32 = 4u;
+const TAIL: bool = true;
+
+struct Params {
+  count: u32,
+  threshold: u32,
+  scale: f32,
+  seedLow: u32,
+  seedHigh: u32,
+  streamLow: u32,
+  streamHigh: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// Upper words of the products of both multipliers with c: WGSL has no such instruction, so by halves.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
+  let end = min(start + RUN, (params.count + 3u) / 4u);
+  for (var i = start; i < end; i++) {
+    let words = philox(vec4(i, 0u, params.streamLow, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+    let v = select(vec4(0.0), x[i] * params.scale, words >= vec4(params.threshold));
+    if (!TAIL || i < params.count / 4u) {
+      y[i] = v;
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) { y[i][j] = v[j]; }
+    }
+  }
+}

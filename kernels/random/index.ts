@@ -1,0 +1,10 @@
+import type { KernelEntry } from '../spec.ts'
+import { dropoutCases, randomCases } from './cases.ts'
+import { dropout, random } from './random.ts'
+import { dropoutReference, randomReference } from './reference.ts'
+
+/** Every kernel of this folder with what proves it. */
+export const entries: KernelEntry[] = [
+  { spec: random, cases: randomCases, reference: randomReference },
+  { spec: dropout, cases: dropoutCases, reference: dropoutReference },
+]

@@ -1,0 +1,80 @@
+import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import dropoutSource from './dropout.wgsl'
+import randomSource from './random.wgsl'
+
+/** Which random numbers: the seed is the Philox key, the stream the upper half of its counter; element i is word i. */
+export interface Stream {
+  seedLow: number
+  seedHigh: number
+  streamLow: number
+  streamHigh: number
+}
+
+/** A stream from two whole numbers in [0, 2^53). */
+export function streamOf(seed: number, stream: number): Stream {
+  return { seedLow: seed >>> 0, seedHigh: upper(seed), streamLow: stream >>> 0, streamHigh: upper(stream) }
+}
+
+function upper(n: number): number {
+  return Math.floor(n / 2 ** 32)
+}
+
+const streamParams: Param[] = ['seedLow', 'seedHigh', 'streamLow', 'streamHigh'].map((name) => ({ name, type: 'u32' }))
+
+/** A thread computes blocks one after the other, fewer than the elementwise kernels move: the work hides its start. */
+function constants({ count }: { count: number }, device: Capabilities): Constants {
+  return { RUN: device.software ? 4 : 1, TAIL: count % 4 !== 0 }
+}
+
+function grid({ count }: { count: number }, { RUN }: Constants): Grid {
+  return grid1d(ceilDiv(count, 4 * Number(RUN) * 64))
+}
+
+export interface Random extends Stream {
+  count: number
+  distribution: 'uniform' | 'normal'
+}
+
+/** `count` float32 numbers: uniform in [0, 1) with 24 bits, or standard normal (Box-Muller). */
+export const random: KernelSpec<Random> = {
+  name: 'random',
+  bindings: [{ name: 'y', access: 'read_write', dtype: 'f32' }],
+  params: [{ name: 'count', type: 'u32' }, ...streamParams],
+  variants: [
+    {
+      name: 'flat',
+      source: randomSource,
+      constants: (problem, device) => ({ NORMAL: problem.distribution === 'normal', ...constants(problem, device) }),
+      grid,
+    },
+  ],
+  flops: ({ count }) => count,
+  bytes: ({ count }) => 4 * count,
+}
+
+export interface Dropout extends Stream {
+  count: number
+  /** Elements whose word is below it become 0: p 2^32. */
+  threshold: number
+  /** What the others are multiplied by: 1 / (1 - p). */
+  scale: number
+}
+
+/** @param p probability of 0, in [0, 1] */
+export function dropoutProblem(count: number, p: number, stream: Stream): Dropout {
+  // With p = 1 the threshold ends one word short of all, and the scale takes the rest.
+  return { count, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: p < 1 ? 1 / (1 - p) : 0, ...stream }
+}
+
+/** y = x / (1 - p), or 0 with probability p; its own backward. */
+export const dropout: KernelSpec<Dropout> = {
+  name: 'dropout',
+  bindings: [
+    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'y', access: 'read_write', dtype: 'f32' },
+  ],
+  params: [{ name: 'count', type: 'u32' }, { name: 'threshold', type: 'u32' }, { name: 'scale', type: 'f32' }, ...streamParams],
+  variants: [{ name: 'flat', source: dropoutSource, constants, grid }],
+  flops: ({ count }) => count,
+  bytes: ({ count }) => 8 * count,
+}
