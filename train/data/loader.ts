@@ -96,9 +96,9 @@ export class BatchLoader {
   /** Continues from a saved state. UserError when this loader has no such batch. */
   seek(state: LoaderState): void {
     const { epoch, step } = state
-    const whole = Number.isSafeInteger(epoch) && Number.isSafeInteger(step) && epoch >= 0 && step >= 0
+    const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(step) && epoch >= 0 && step >= 0
     // A state taken under another batch size or subset can point past the epoch's end.
-    if (!whole || step >= this.stepsPerEpoch) {
+    if (!valid || step >= this.stepsPerEpoch) {
       throw new UserError(`no batch ${step} in epoch ${epoch} (${this.stepsPerEpoch} batches an epoch); use the same settings`)
     }
     this.#state = { epoch, step }
@@ -115,15 +115,13 @@ export class BatchLoader {
     const ahead = new Map<string, Promise<Batch>>()
     let place = at
     for (let i = 0; i <= this.#prefetch; i++) {
-      const name = `${place.epoch}:${place.step}`
-      ahead.set(name, this.#ahead.get(name) ?? this.#request(place))
+      ahead.set(key(place), this.#ahead.get(key(place)) ?? this.#request(place))
       place = this.#after(place)
     }
     // What a seek left behind is dropped here.
     this.#ahead = ahead
-    const name = `${at.epoch}:${at.step}`
-    const batch = ahead.get(name)!
-    ahead.delete(name)
+    const batch = ahead.get(key(at))!
+    ahead.delete(key(at))
     return batch
   }
 
@@ -152,4 +150,8 @@ export class BatchLoader {
   #after({ epoch, step }: LoaderState): LoaderState {
     return step + 1 < this.stepsPerEpoch ? { epoch, step: step + 1 } : { epoch: epoch + 1, step: 0 }
   }
+}
+
+function key({ epoch, step }: LoaderState): string {
+  return `${epoch}:${step}`
 }
