@@ -67,7 +67,9 @@ export function encodeSafetensors(
  */
 export function decodeSafetensors(bytes: Uint8Array, where: string): SafetensorsFile {
   const fail = (what: string): never => {
-    throw new UserError(`${where}: ${what.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')}; not a valid safetensors file, use an intact copy`)
+    throw new UserError(
+      `${where}: ${what.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')}; not a valid safetensors file, use an intact copy`,
+    )
   }
   if (bytes.length < 8) fail(`truncated, ${bytes.length} bytes`)
   const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true)
