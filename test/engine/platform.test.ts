@@ -1,0 +1,309 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { UserError } from '../../engine/errors.ts'
+import { describe, files, listAdapters, openDevice } from '../../engine/platform/node.ts'
+import { isSoftware, matches, normalize } from '../../engine/platform/select.ts'
+import { findSwiftShader } from '../../engine/platform/swiftshader.ts'
+import type { AdapterSummary, OpenedDevice } from '../../engine/platform/types.ts'
+import { suite } from '../harness/suite.ts'
+
+// This file starts itself in child processes; what they do is the first word.
+const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
+  async open(adapter) {
+    const opened = await openDevice({ adapter })
+    await compute(opened.device)
+    const variables = [process.env.VK_DRIVER_FILES, process.env.VK_ICD_FILENAMES].map((value) => value ?? null)
+    const { limits, features } = opened.device
+    console.log(
+      JSON.stringify({ ...opened.summary, variables, binding: limits.maxStorageBufferBindingSize, features: [...features] }),
+    )
+    opened.device.destroy()
+  },
+  /** Ends while the device owes a read-back and a compilation, and nothing refers to it any more. */
+  async forget(adapter) {
+    const { device } = await openDevice({ adapter })
+    await compute(device)
+    const buffer = device.createBuffer({ size: 256, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+    void buffer.mapAsync(GPUMapMode.READ)
+    void device.createComputePipelineAsync(pipeline(device))
+    void device.queue.onSubmittedWorkDone()
+  },
+  async fail(adapter) {
+    await openDevice({ adapter })
+    throw new Error('on purpose')
+  },
+  async unpack() {
+    console.log(JSON.stringify(await findSwiftShader()))
+  },
+}
+
+interface Ended {
+  code: number | null
+  signal: string | null
+  stdout: string
+  stderr: string
+}
+
+const running = new Set<ChildProcess>()
+
+/** Starts this file in a role; variables of the parent that choose a device are not passed on. */
+function start(role: string, adapter?: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const { PARAFORMER_ADAPTER, VK_DRIVER_FILES, VK_ICD_FILENAMES, NODE_CHANNEL_FD, ...inherited } = process.env
+  const args = ['--enable-source-maps', process.argv[1]!, role, ...(adapter ? [adapter] : [])]
+  const child = spawn(process.execPath, args, { env: { ...inherited, ...env }, timeout: 60_000, killSignal: 'SIGKILL' })
+  running.add(child)
+  return new Promise((resolve) => {
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (text) => (stdout += text))
+    child.stderr.on('data', (text) => (stderr += text))
+    child.on('close', (code, signal) => {
+      running.delete(child)
+      resolve({ code, signal, stdout, stderr })
+    })
+  })
+}
+
+/** What a child printed, as JSON, when it ended well. */
+function printed<T>(ended: Ended): T {
+  assert.is(ended.code, 0, `code ${ended.code} ${ended.signal}: ${ended.stderr}`)
+  return JSON.parse(ended.stdout.split('\n')[0]!) as T
+}
+
+function pipeline(device: GPUDevice): GPUComputePipelineDescriptor {
+  const code = `@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+    @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { out[id.x] = 3u * id.x; }`
+  return { layout: 'auto', compute: { module: device.createShaderModule({ code }) } }
+}
+
+/** Multiplies 64 numbers and reads them back. */
+async function compute(device: GPUDevice): Promise<void> {
+  const compiled = await device.createComputePipelineAsync(pipeline(device))
+  const out = device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC })
+  const staging = device.createBuffer({ size: 256, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+  const encoder = device.createCommandEncoder()
+  const pass = encoder.beginComputePass()
+  pass.setPipeline(compiled)
+  const entries = [{ binding: 0, resource: { buffer: out } }]
+  pass.setBindGroup(0, device.createBindGroup({ layout: compiled.getBindGroupLayout(0), entries }))
+  pass.dispatchWorkgroups(1)
+  pass.end()
+  encoder.copyBufferToBuffer(out, 0, staging, 0, 256)
+  device.queue.submit([encoder.finish()])
+  await staging.mapAsync(GPUMapMode.READ)
+  const values = new Uint32Array(staging.getMappedRange())
+  if (values[63] !== 189) throw new Error(`computed ${values[63]}, expected 189`)
+}
+
+async function userError(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => assert.unreachable('did not throw'),
+    (thrown: unknown) => thrown,
+  )
+  assert.instance(error, UserError)
+  assert.not((error as UserError).message.includes('\n'), 'one line')
+  return (error as UserError).message
+}
+
+async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'paraformer-'))
+  try {
+    await body(folder)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+async function runTests(): Promise<void> {
+  const { test, run } = suite('platform')
+  const adapters = await listAdapters()
+  const software = adapters.filter((one) => one.software)
+
+  test('names as WebGPU spells them', () => {
+    assert.is(normalize('llvmpipe (LLVM 15.0.6, 256 bits)'), 'llvmpipe-llvm-15-0-6-256-bits')
+    assert.is(normalize('NVIDIA H100 80GB HBM3'), 'nvidia-h100-80gb-hbm3')
+  })
+
+  test('which adapter a word means', () => {
+    const lavapipe = { name: 'llvmpipe (LLVM 15.0.6, 256 bits)', software: true }
+    const swiftshader = { name: 'SwiftShader Device (Subzero)', software: true }
+    const h100 = { name: 'NVIDIA H100 80GB HBM3', software: false }
+    const accepted = (asked: string | undefined) => [lavapipe, swiftshader, h100].filter((one) => matches(asked, one))
+    assert.equal(accepted(undefined), [lavapipe, swiftshader, h100])
+    assert.equal(accepted('gpu'), [h100])
+    assert.equal(accepted('lavapipe'), [lavapipe])
+    assert.equal(accepted('swiftshader'), [swiftshader])
+    assert.equal(accepted('H100'), [h100])
+    assert.equal(accepted('nvidia-h100'), [h100])
+    assert.equal(accepted('LLVM 15'), [lavapipe])
+    assert.equal(accepted('radeon'), [])
+    for (const one of [lavapipe, swiftshader, h100]) assert.is(isSoftware(one.name), one.software)
+  })
+
+  test('one line on what was taken', () => {
+    const base: AdapterSummary = {
+      name: 'swiftshader-device-subzero',
+      vendor: 'google',
+      architecture: 'swiftshader',
+      driver: 'SwiftShader driver 5.0.0',
+      software: true,
+      subgroupMinSize: 4,
+      subgroupMaxSize: 4,
+    }
+    assert.match(describe(base), /SwiftShader.*setup:lavapipe/)
+    assert.match(describe({ ...base, name: 'llvmpipe-llvm-15' }), /llvmpipe-llvm-15.*CPU/)
+    assert.is(
+      describe({ ...base, name: 'nvidia-h100', driver: 'NVIDIA: 550.1', software: false }),
+      'WebGPU on nvidia-h100 (NVIDIA: 550.1)',
+    )
+  })
+
+  test('every adapter is listed with features, limits and subgroup sizes', () => {
+    assert.ok(adapters.length > 0)
+    assert.is(new Set(adapters.map(({ name, driver }) => name + driver)).size, adapters.length)
+    for (const { name, features, limits, subgroupMinSize } of adapters) {
+      assert.ok(limits.maxBufferSize! >= 256 * 2 ** 20, name)
+      assert.is(features.includes('subgroups'), subgroupMinSize > 0)
+    }
+  })
+
+  test('an unknown adapter and a lacking feature: one line with what there is', async () => {
+    const line = await userError(openDevice({ adapter: 'radeon 9800' }))
+    assert.ok(line.startsWith('no adapter is "radeon 9800"; there are: '))
+    for (const { name } of adapters) assert.ok(line.includes(name))
+    assert.match(
+      await userError(openDevice({ features: ['no-such-feature' as GPUFeatureName] })),
+      /has no feature no-such-feature; it has .*core/,
+    )
+  })
+
+  test('two devices at once, of the same and of different adapters', async () => {
+    const asked = [...software, ...software].map(({ name }) => openDevice({ adapter: name }))
+    const opened: OpenedDevice[] = await Promise.all(asked)
+    assert.equal(
+      opened.map(({ summary }) => summary.name),
+      [...software, ...software].map(({ name }) => name),
+    )
+    await Promise.all(opened.map(({ device }) => compute(device)))
+    for (const { device } of opened) device.destroy()
+  })
+
+  test('timestamps are not quantized', async () => {
+    const { device } = await openDevice({})
+    if (device.features.has('timestamp-query')) {
+      const querySet = device.createQuerySet({ type: 'timestamp', count: 64 })
+      const resolved = device.createBuffer({ size: 512, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC })
+      const staging = device.createBuffer({ size: 512, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+      const encoder = device.createCommandEncoder()
+      for (let i = 0; i < 64; i += 2) {
+        encoder
+          .beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: i, endOfPassWriteIndex: i + 1 } })
+          .end()
+      }
+      encoder.resolveQuerySet(querySet, 0, 64, resolved, 0)
+      encoder.copyBufferToBuffer(resolved, 0, staging, 0, 512)
+      device.queue.submit([encoder.finish()])
+      await staging.mapAsync(GPUMapMode.READ)
+      const times = [...new BigUint64Array(staging.getMappedRange())]
+      assert.ok(
+        times.some((time) => time % 65536n !== 0n),
+        times.join(),
+      )
+    }
+    device.destroy()
+  })
+
+  for (const { name, driver } of adapters) {
+    test(`${name} opens in a process of its own, by request and by variable`, async () => {
+      for (const ended of [await start('open', name), await start('open', undefined, { PARAFORMER_ADAPTER: name })]) {
+        const seen = printed<AdapterSummary & { variables: unknown; binding: number; features: string[] }>(ended)
+        assert.is(seen.name, name)
+        assert.is(seen.driver, driver)
+        assert.equal(seen.variables, [null, null], 'the environment is as it was')
+        const listed = adapters.find((one) => one.name === name && one.driver === driver)!
+        assert.is(seen.binding, listed.limits.maxStorageBufferBindingSize)
+        for (const feature of ['subgroups', 'shader-f16', 'timestamp-query']) {
+          assert.is(seen.features.includes(feature), listed.features.includes(feature), feature)
+        }
+      }
+    })
+  }
+
+  test('the default is the first adapter listed; an empty word asks for nothing; a request goes before the variable', async () => {
+    for (const env of [{}, { PARAFORMER_ADAPTER: '' }]) {
+      assert.is(printed<AdapterSummary>(await start('open', undefined, env)).name, adapters[0]!.name)
+    }
+    const last = adapters.at(-1)!.name
+    assert.is(printed<AdapterSummary>(await start('open', last, { PARAFORMER_ADAPTER: 'radeon' })).name, last)
+    const refused = await start('open', undefined, { PARAFORMER_ADAPTER: 'radeon' })
+    assert.is(refused.code, 1)
+    assert.match(refused.stderr, /no adapter is "radeon"; there are: /)
+  })
+
+  if (adapters.some(({ name }) => name.includes('swiftshader'))) {
+    test('without drivers on the machine SwiftShader serves, and the variable stays', async () => {
+      const nowhere = join(tmpdir(), 'no-such-driver.json')
+      const seen = printed<AdapterSummary & { variables: unknown }>(
+        await start('open', undefined, { VK_DRIVER_FILES: nowhere }),
+      )
+      assert.match(seen.name, /swiftshader/)
+      assert.equal(seen.variables, [nowhere, null])
+    })
+
+    test('processes and calls that unpack at once all get a whole folder', () =>
+      inFolder(async (folder) => {
+        const ended = await Promise.all(Array.from({ length: 4 }, () => start('unpack', undefined, { XDG_CACHE_HOME: folder })))
+        const cache = join(folder, 'paraformer')
+        const calls = await Promise.all(Array.from({ length: 4 }, () => findSwiftShader(cache)))
+        for (const found of [...ended.map((one) => printed<{ icd: string; loader: string }>(one)), ...calls]) {
+          assert.ok(existsSync(found!.icd) && existsSync(found!.loader))
+        }
+        assert.is(readdirSync(cache).length, 1, 'nothing temporary is left')
+        assert.equal(readdirSync(join(cache, readdirSync(cache)[0]!)).sort(), [
+          'libvk_swiftshader.so',
+          'libvulkan.so.1',
+          'vk_swiftshader_icd.json',
+        ])
+      }))
+
+    test('a cache that cannot be written: one line', async () => {
+      assert.match(await userError(findSwiftShader('/proc/nowhere')), /SwiftShader cannot be unpacked.*XDG_CACHE_HOME/)
+    })
+  }
+
+  test('50 starts and exits, half of them without an end: none crashes or hangs', async () => {
+    const ends = await eachOfTwo(50, (i) => start(i % 2 ? 'forget' : 'open', adapters[(i >> 1) % adapters.length]!.name))
+    const bad = ends.filter(({ code, signal }) => code !== 0 || signal !== null)
+    assert.equal(bad, [])
+    assert.is((await start('fail')).code, 1, 'an exception ends the process with code 1')
+    assert.is(running.size, 0)
+  })
+
+  test('files are written whole and read back; errors are one line', () =>
+    inFolder(async (folder) => {
+      const path = join(folder, 'a', 'b', 'numbers.bin')
+      await files.write(path, Uint8Array.of(1, 2, 3))
+      assert.equal([...(await files.read(path))], [1, 2, 3])
+      assert.match(await userError(files.read(join(folder, 'none'))), /none: no such file/)
+      assert.match(await userError(files.write('/proc/nowhere/file', Uint8Array.of(1))), /cannot be written \(ENOENT\)/)
+    }))
+
+  run()
+}
+
+/** Runs a body n times, two at a time. */
+async function eachOfTwo<T>(n: number, body: (i: number) => Promise<T>): Promise<T[]> {
+  const results: T[] = []
+  let next = 0
+  const worker = async () => {
+    while (next < n) results.push(await body(next++))
+  }
+  await Promise.all([worker(), worker()])
+  return results
+}
+
+const [role, adapter] = process.argv.slice(2)
+await (role ? roles[role]!(adapter) : runTests())
