@@ -30,4 +30,7 @@ if (typeof process !== 'undefined' && typeof process.on === 'function') {
     process.send?.(tally)
     if (!process.send) console.log(`${tally.passed} passed, ${tally.registered - tally.passed} failed`)
   })
+} else {
+  // The runner of the browser looks here.
+  Object.assign(globalThis, { tally })
 }

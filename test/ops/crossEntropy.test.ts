@@ -12,7 +12,7 @@ import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
-const golden = loadGolden('ops')
+const golden = await loadGolden('ops')
 const { test, run } = suite('crossEntropy op')
 
 type Reduction = 'mean' | 'none'

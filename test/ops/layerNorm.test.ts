@@ -15,7 +15,7 @@ import { loadGolden } from '../harness/golden.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
-const golden = loadGolden('ops')
+const golden = await loadGolden('ops')
 const { test, run } = suite('layerNorm op')
 const EPS = 1e-5
 

@@ -9,7 +9,7 @@ import { loadGolden } from '../harness/golden.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
-const golden = loadGolden('ops')
+const golden = await loadGolden('ops')
 const { test, run } = suite('softmax op')
 const ops = { softmax, logSoftmax }
 

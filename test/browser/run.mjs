@@ -1,0 +1,127 @@
+// Runs test files in headless Chromium on its own WebGPU, each in a page of its own, and counts what ran.
+//
+//   node test/browser/run.mjs            the suites of kernels and ops
+//   node test/browser/run.mjs FILE...    these files
+//
+// CHROMIUM names the browser's program where it is not found by itself.
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { join, normalize, sep } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { build } from 'esbuild'
+import { chromium } from 'playwright-core'
+
+/** Folders whose suites need nothing but a WebGPU device. */
+const SUITES = ['test/kernels', 'test/ops']
+const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
+/** Minutes after which a page is given up. */
+const LIMIT = 10
+
+const FLAGS = [
+  '--enable-unsafe-webgpu',
+  // Pages wait for the GPU process only; nothing here needs the network, sync or updates.
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+]
+
+const program = process.env.CHROMIUM ?? PROGRAMS.find((path) => existsSync(path))
+if (!program || !existsSync(program)) {
+  const where = program ? `there is no ${program}` : 'there is no Chromium'
+  console.error(`test:browser: ${where}; install it (Debian: apt-get install chromium) or name its program in CHROMIUM`)
+  process.exit(2)
+}
+
+const named = process.argv.slice(2)
+const files = named.length > 0 ? named : SUITES.flatMap(find)
+const outdir = `.build/browser-${process.pid}`
+let passed = 0
+let failed = 0
+try {
+  await build({
+    entryPoints: files.map((file) => ({ in: file, out: file.replace(/\.ts$/, '') })),
+    outdir,
+    bundle: true,
+    splitting: true,
+    platform: 'browser',
+    format: 'esm',
+    target: 'es2022',
+    loader: { '.wgsl': 'text' },
+    sourcemap: 'inline',
+    logLevel: 'warning',
+  })
+  const server = await serve()
+  const browser = await chromium.launch({ executablePath: program, args: FLAGS })
+  console.log(`Chromium ${browser.version()}`)
+  try {
+    for (const file of files) {
+      const one = await run(browser, server.address().port, file)
+      passed += one.passed
+      failed += one.failed
+      console.log(`${one.failed ? 'FAIL' : 'ok  '} ${file}: ${one.passed} passed, ${one.failed} failed`)
+      for (const line of one.lines) console.log(`  ${line}`)
+    }
+  } finally {
+    await browser.close()
+    server.close()
+  }
+} finally {
+  rmSync(outdir, { recursive: true, force: true })
+}
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0
+
+function find(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.test.ts') && !name.endsWith('.slow.test.ts'))
+    .map((name) => join(folder, name))
+    .sort()
+}
+
+/** Serves the bundles and the golden values to this machine only; localhost counts as a secure context, which WebGPU needs. */
+function serve() {
+  const server = createServer(async (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname)).replace(/^[/\\]+/, '')
+    if (path === '')
+      return response.setHeader('content-type', 'text/html').end('<!doctype html><title>ParaFormer tests</title>')
+    const file = path.endsWith('.js') ? join(outdir, path) : path.startsWith(join('test', 'golden') + sep) ? path : undefined
+    const bytes = file && (await readFile(file).catch(() => undefined))
+    if (!bytes) return response.writeHead(404).end()
+    response.setHeader('content-type', file.endsWith('.js') ? 'text/javascript' : 'application/octet-stream').end(bytes)
+  })
+  return new Promise((resolve) => server.listen(0, 'localhost', () => resolve(server)))
+}
+
+/** Runs one file in a page; what was registered and did not pass has failed, and so has a page that broke. */
+async function run(browser, port, file) {
+  const page = await browser.newPage()
+  const lines = []
+  const crashed = new Promise((resolve) => page.once('crash', () => resolve('the page crashed')))
+  const late = sleep(LIMIT * 60_000, `not done after ${LIMIT} minutes`, { ref: false })
+  await page.goto(`http://localhost:${port}/`)
+  const done = page
+    .evaluate(
+      async (url) => {
+        await import(url)
+        const ended = () => globalThis.tally.passed + globalThis.tally.failed === globalThis.tally.registered
+        while (!ended()) await new Promise((resolve) => setTimeout(resolve, 50))
+      },
+      `/${file.replace(/\.ts$/, '.js')}`,
+    )
+    .catch((error) => error.message)
+  const broken = await Promise.race([done, crashed, late])
+  if (broken) lines.push(broken)
+  // A page that hangs answers nothing any more.
+  const tally = await Promise.race([
+    page.evaluate(() => globalThis.tally).catch(() => undefined),
+    crashed.then(() => undefined),
+    sleep(5000, undefined, { ref: false }),
+  ])
+  await page.close()
+  const { registered = 0, passed: good = 0, failures = [] } = tally ?? {}
+  if (registered === 0 && !broken) lines.push('no test was registered')
+  const missing = registered - good
+  return { passed: good, failed: missing === 0 && (broken || registered === 0) ? 1 : missing, lines: [...failures, ...lines] }
+}
