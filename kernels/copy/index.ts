@@ -5,6 +5,10 @@ import { arange, arangeInt, fill } from './fill.ts'
 import { pad } from './pad.ts'
 import { arangeReference, copyReference, fillReference, padReference } from './reference.ts'
 
+export * from './copy.ts'
+export * from './fill.ts'
+export * from './pad.ts'
+
 /** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: copy, cases: copyCases, reference: copyReference },

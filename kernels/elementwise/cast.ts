@@ -23,7 +23,7 @@ function makeCast(name: string, from: Scalar, to: Scalar): KernelSpec<{ count: n
   }
 }
 
-/** float32 to int32, cut towards 0; numbers outside the range of int32 become its nearest. */
+/** float32 to int32, cut towards 0; numbers beyond int32 become the last float32 within. */
 export const castToInt = makeCast('castToInt', 'f32', 'i32')
 /** int32 to the nearest float32. */
 export const castToFloat = makeCast('castToFloat', 'i32', 'f32')

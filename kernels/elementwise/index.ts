@@ -9,6 +9,14 @@ import { scalar, scalarInt } from './scalar.ts'
 import { unary, unaryBackward } from './unary.ts'
 import { where, whereInt } from './where.ts'
 
+export * from './accumulate.ts'
+export * from './binary.ts'
+export * from './cast.ts'
+export * from './pow.ts'
+export * from './scalar.ts'
+export * from './unary.ts'
+export * from './where.ts'
+
 /** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: unary, cases: cases.unaryCases, reference: reference.unaryReference },

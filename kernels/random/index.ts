@@ -3,6 +3,8 @@ import { dropoutCases, randomCases } from './cases.ts'
 import { dropout, random } from './random.ts'
 import { dropoutReference, randomReference } from './reference.ts'
 
+export * from './random.ts'
+
 /** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: random, cases: randomCases, reference: randomReference },

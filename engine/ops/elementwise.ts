@@ -1,0 +1,255 @@
+import {
+  type BinaryOp,
+  binary,
+  binaryInt,
+  binaryProblem,
+  castToFloat,
+  castToInt,
+  powBackward,
+  powBackwardProblem,
+  pow as powKernel,
+  powProblem,
+  SAVES_INPUT,
+  type ScalarOp,
+  scalar,
+  scalarInt,
+  type UnaryOp,
+  unary,
+  unaryBackward,
+} from '../../kernels/elementwise/index.ts'
+import { defineOp, noGrad, type OpContext } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+import { broadcastShapes, format, type Shape } from '../shape.ts'
+import { operand } from '../strided.ts'
+import { type Dtype, empty, type Tensor } from '../tensor.ts'
+import { checkInt, full } from './create.ts'
+import { sumTo } from './shape.ts'
+
+/** @throws ShapeError unless x is float32 */
+function checkFloat(op: string, x: Tensor): void {
+  if (x.dtype !== 'float32') throw new ShapeError(`${op}: got ${x.dtype}, takes float32`)
+}
+
+// Functions of one operand
+
+function runUnary(op: UnaryOp, x: Tensor, y: Tensor): void {
+  if (x.dtype === 'int32') run(scalarInt, { op: 'subFrom', count: x.size, scalar: 0 }, [x, y])
+  else run(unary, { op, count: x.size }, [x, y])
+}
+
+function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
+  const op = defineOp<[Tensor]>({
+    name,
+    forward(ctx, [given]) {
+      const x = given.contiguous()
+      const y = empty(x.shape, x.dtype, x.device)
+      runUnary(name, x, y)
+      if (name !== 'neg') ctx.saveForBackward(SAVES_INPUT.has(name) ? x : y)
+      return y
+    },
+    backward(ctx, given) {
+      const grad = given.contiguous()
+      const dx = ctx.gradOut(0)
+      if (name === 'neg') runUnary(name, grad, dx)
+      else run(unaryBackward, { op: name, count: grad.size }, [grad, ctx.saved[0]!, dx])
+      return [dx]
+    },
+  })
+  return (x) => {
+    if (name !== 'neg') checkFloat(name, x)
+    return op([x], undefined)
+  }
+}
+
+/** -x, of float32 or int32. */
+export const neg = defineUnary('neg')
+/** e^x, of float32. @throws ShapeError for int32 */
+export const exp = defineUnary('exp')
+/** The natural logarithm, of float32. @throws ShapeError for int32 */
+export const log = defineUnary('log')
+/** The square root, of float32. @throws ShapeError for int32 */
+export const sqrt = defineUnary('sqrt')
+/** The hyperbolic tangent, of float32. @throws ShapeError for int32 */
+export const tanh = defineUnary('tanh')
+/** max(x, 0), of float32; the gradient at 0 is 0. @throws ShapeError for int32 */
+export const relu = defineUnary('relu')
+/** x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32. @throws ShapeError for int32 */
+export const gelu = defineUnary('gelu')
+/** 1 / (1 + e^-x), of float32. @throws ShapeError for int32 */
+export const sigmoid = defineUnary('sigmoid')
+
+// Two operands
+
+/** What takes part in arithmetic. Numbers count as tensors of rank 0 of the other operand's dtype. */
+export type Operand = Tensor | number
+
+function runBinary(op: BinaryOp, a: Tensor, b: Tensor, out: Tensor): void {
+  const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
+  const kernel = out.dtype === 'int32' ? binaryInt : binary
+  run(kernel, binaryProblem(op, out.shape, left.layout, right.layout), [left.bound, right.bound, out])
+}
+
+/** The gradient of input i, `op` of grad and the other operand: written in place where nothing was broadcast, else summed. */
+function broadcastGradient(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
+  const same = format(shape) === format(grad.shape)
+  const product = same ? ctx.gradOut(i) : empty(grad.shape, 'float32', grad.device)
+  runBinary(op, grad, other, product)
+  return same ? product : sumTo(product, shape)
+}
+
+type Shapes = { a: Shape; b: Shape }
+
+/** Gradients of both operands, where `ctx.needs` them. What was saved: see `saved` below. */
+const gradients: Record<BinaryOp, (ctx: OpContext, grad: Tensor, shapes: Shapes) => (Tensor | undefined)[]> = {
+  add: ({ needs }, grad, { a, b }) => [needs[0] ? sumTo(grad, a) : undefined, needs[1] ? sumTo(grad, b) : undefined],
+  sub: ({ needs }, grad, { a, b }) => [needs[0] ? sumTo(grad, a) : undefined, needs[1] ? neg(sumTo(grad, b)) : undefined],
+  mul: (ctx, grad, { a, b }) => [
+    ctx.needs[0] ? broadcastGradient(ctx, 0, a, 'mul', grad, ctx.saved[1]!) : undefined,
+    ctx.needs[1] ? broadcastGradient(ctx, 1, b, 'mul', grad, ctx.saved[0]!) : undefined,
+  ],
+  // d(a / b) / db = -(a / b) / b: the quotient was saved.
+  div: (ctx, grad, { a, b }) => [
+    ctx.needs[0] ? broadcastGradient(ctx, 0, a, 'div', grad, ctx.saved[1]!) : undefined,
+    ctx.needs[1] ? neg(sumTo(div(mul(grad, ctx.saved[0]!), ctx.saved[1]!), b)) : undefined,
+  ],
+}
+
+/** The operands (div: the quotient and the divisor) that gradients are computed from; another one stands in for what is not needed. */
+function saved(op: BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
+  if (op === 'add' || op === 'sub') return []
+  if (op === 'div') return [needs[1] ? out : b, b]
+  return [needs[1] ? a : b, needs[0] ? b : a]
+}
+
+/** Which kernels compute x op number and number op x. */
+const SCALAR_KERNELS: Record<BinaryOp, { right: (s: number) => [ScalarOp, number]; left: (s: number) => [ScalarOp, number] }> =
+  {
+    add: { right: (s) => ['add', s], left: (s) => ['add', s] },
+    sub: { right: (s) => ['add', -s], left: (s) => ['subFrom', s] },
+    mul: { right: (s) => ['mul', s], left: (s) => ['mul', s] },
+    div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
+  }
+
+function runScalar(op: ScalarOp, x: Tensor, value: number, out: Tensor): void {
+  run(x.dtype === 'int32' ? scalarInt : scalar, { op, count: x.size, scalar: value }, [x, out])
+}
+
+function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
+  const tensors = defineOp<[Tensor, Tensor], Shapes>({
+    name,
+    forward(ctx, [a, b]) {
+      const out = empty(broadcastShapes(name, a.shape, b.shape), a.dtype, a.device)
+      runBinary(name, a, b, out)
+      ctx.saveForBackward(...saved(name, ctx.needs, a, b, out))
+      return out
+    },
+    backward: (ctx, grad, shapes) => gradients[name](ctx, grad, shapes),
+  })
+  const withNumber = defineOp<[Tensor], { op: ScalarOp; value: number }>({
+    name,
+    forward(ctx, [given], { op, value }) {
+      const x = given.contiguous()
+      const out = empty(x.shape, x.dtype, x.device)
+      runScalar(op, x, value, out)
+      if (op === 'divInto') ctx.saveForBackward(x, out)
+      return out
+    },
+    backward(ctx, given, { op, value }) {
+      if (op === 'add') return [given.detach()]
+      if (op === 'divInto') {
+        const [x, quotient] = ctx.saved as [Tensor, Tensor]
+        return [neg(div(mul(given, quotient), x))]
+      }
+      const grad = given.contiguous()
+      const dx = ctx.gradOut(0)
+      if (op === 'subFrom') runUnary('neg', grad, dx)
+      else runScalar(op, grad, value, dx)
+      return [dx]
+    },
+  })
+  return (a, b) => {
+    if (typeof a === 'number' && typeof b === 'number')
+      throw new ShapeError(`${name}: got two numbers, takes at least one tensor`)
+    if (typeof a !== 'number' && typeof b !== 'number') {
+      if (a.dtype !== b.dtype)
+        throw new ShapeError(`${name}: got ${a.dtype} and ${b.dtype}, takes tensors of one dtype; use cast()`)
+      return tensors([a, b], { a: a.shape, b: b.shape })
+    }
+    const [x, given, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
+    if (x.dtype === 'int32') checkInt(name, given)
+    const [op, value] = SCALAR_KERNELS[name][side](given)
+    return withNumber([x], { op, value })
+  }
+}
+
+/** a + b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+export const add = defineBinary('add')
+/** a - b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+export const sub = defineBinary('sub')
+/** a b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+export const mul = defineBinary('mul')
+/**
+ * a / b with NumPy's broadcasting, of int32 cut towards 0; one may be a number.
+ * @throws ShapeError for two dtypes, or shapes that do not broadcast
+ */
+export const div = defineBinary('div')
+
+// Powers
+
+/** Numbers take the place of missing operands. */
+const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: number; b: number; shapes: Shapes }>({
+  name: 'pow',
+  forward(ctx, inputs, given) {
+    const { device } = (inputs[0] ?? inputs[1])!
+    const [a, b] = [inputs[0] ?? full([], given.a, { device }), inputs[1] ?? full([], given.b, { device })]
+    const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
+    const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
+    run(powKernel, powProblem(out.shape, left.layout, right.layout), [left.bound, right.bound, out])
+    ctx.saveForBackward(a, b)
+    return out
+  },
+  backward(ctx, grad, { shapes }) {
+    const [a, b] = ctx.saved as [Tensor, Tensor]
+    const [left, right, top] = [operand(a, grad.shape), operand(b, grad.shape), operand(grad)]
+    return [shapes.a, shapes.b].map((shape, i) => {
+      if (!ctx.needs[i]) return undefined
+      const out = empty(grad.shape, 'float32', grad.device)
+      const problem = powBackwardProblem(i === 1, grad.shape, top.layout, left.layout, right.layout)
+      run(powBackward, problem, [top.bound, left.bound, right.bound, out])
+      return sumTo(out, shape)
+    })
+  },
+})
+
+/**
+ * a ^ b with NumPy's broadcasting; one may be a number. 0 ^ 0 is 1; negative bases take whole exponents, else the result is
+ * NaN; the gradient by the exponent is 0 where the base is not positive.
+ * @throws ShapeError for int32, or shapes that do not broadcast
+ */
+export function pow(a: Operand, b: Operand): Tensor {
+  const tensors = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
+  if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
+  for (const one of tensors) if (one) checkFloat('pow', one)
+  const shapes = { a: tensors[0]?.shape ?? [], b: tensors[1]?.shape ?? [] }
+  return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })
+}
+
+// Dtypes
+
+const castOp = defineOp<[Tensor], Dtype>({
+  name: 'cast',
+  forward(_ctx, [given], dtype) {
+    if (given.dtype === dtype) return given
+    const x = given.contiguous()
+    const y = empty(x.shape, dtype, x.device)
+    run(dtype === 'int32' ? castToInt : castToFloat, { count: x.size }, [x, y])
+    return y
+  },
+  backward: (_ctx, grad) => [grad.detach()],
+})
+
+/** x as another dtype. To int32 fractions are cut off, and no gradient flows. */
+export function cast(x: Tensor, dtype: Dtype): Tensor {
+  return dtype === 'float32' ? castOp([x], dtype) : noGrad(() => castOp([x], dtype))
+}

@@ -1,0 +1,171 @@
+import { pad, padProblem } from '../../kernels/copy/index.ts'
+import { defineOp } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+import { broadcastShapes, checkShape, format, normalizeDim, rowMajorStrides, type Shape, sizeOf } from '../shape.ts'
+import { broadcastStrides, operand } from '../strided.ts'
+import { type Tensor, view } from '../tensor.ts'
+import { sum } from './reduce.ts'
+
+// Another shape
+
+/**
+ * Strides under which a view has another shape of the same size, or undefined where its elements are not spaced so. Both
+ * shapes fall into groups of dims with equal products; a group can be regrouped if memory walks through it as through one dim.
+ */
+function reshapedStrides(t: Tensor, into: Shape): number[] | undefined {
+  const old = t.shape.map((size, d) => ({ size, stride: t.strides[d]! })).filter(({ size }) => size !== 1)
+  const strides = new Array<number>(into.length).fill(1)
+  let from = 0
+  let to = 0
+  while (from < old.length) {
+    let [fromEnd, toEnd] = [from + 1, to + 1]
+    let [have, want] = [old[from]!.size, into[to]!]
+    while (have !== want) {
+      if (have < want) have *= old[fromEnd++]!.size
+      else want *= into[toEnd++]!
+    }
+    for (let d = from + 1; d < fromEnd; d++) {
+      if (old[d - 1]!.stride !== old[d]!.stride * old[d]!.size) return undefined
+    }
+    for (let d = toEnd - 1, stride = old[fromEnd - 1]!.stride; d >= to; stride *= into[d]!, d--) strides[d] = stride
+    from = fromEnd
+    to = toEnd
+  }
+  return strides
+}
+
+const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
+  name: 'reshape',
+  forward(_ctx, [x], { to }) {
+    const strides = reshapedStrides(x, to)
+    if (strides) return view(x, to, strides, x.offset)
+    return view(x.contiguous(), to, rowMajorStrides(to), 0)
+  },
+  backward: (_ctx, grad, { from }) => [reshape(grad, from)],
+})
+
+/**
+ * The elements of x in row-major order under another shape: a view where the strides allow, else a copy.
+ * @param shape one dim may be -1 and is computed
+ * @throws ShapeError when the sizes differ
+ */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
+  const to = shape.map((size) => (size === -1 ? x.size / known : size))
+  if (
+    shape.filter((size) => size === -1).length > 1 ||
+    !to.every((size) => Number.isInteger(size) && size >= 1) ||
+    sizeOf(to) !== x.size
+  ) {
+    throw new ShapeError(`reshape: ${format(x.shape)} does not fit ${format(shape)}; takes a shape of ${x.size} elements`)
+  }
+  checkShape('reshape', to)
+  return reshapeOp([x], { from: x.shape, to })
+}
+
+// Order of the dims
+
+const permuteOp = defineOp<[Tensor], number[]>({
+  name: 'permute',
+  forward(_ctx, [x], order) {
+    const [shape, strides] = [x.shape, x.strides].map((list) => order.map((d) => list[d]!)) as [number[], number[]]
+    return view(x, shape, strides, x.offset)
+  },
+  backward: (_ctx, grad, order) => [
+    permute(
+      grad,
+      order.map((_, d) => order.indexOf(d)),
+    ),
+  ],
+})
+
+/**
+ * A view whose dim i is dim `order[i]` of x.
+ * @param order each dim once; negative numbers count back
+ * @throws ShapeError for anything else
+ */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  const dims = order.map((dim) => normalizeDim('permute', dim, x.ndim))
+  if (dims.length !== x.ndim || new Set(dims).size !== dims.length) {
+    throw new ShapeError(`permute: got ${format(order)}, takes each of the ${x.ndim} dims of ${format(x.shape)} once`)
+  }
+  return permuteOp([x], dims)
+}
+
+/** A view with two dims swapped; negative numbers count back. @throws ShapeError for dims that x does not have */
+export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
+  const [a, b] = [normalizeDim('transpose', dim0, x.ndim), normalizeDim('transpose', dim1, x.ndim)]
+  return permuteOp(
+    [x],
+    x.shape.map((_, d) => (d === a ? b : d === b ? a : d)),
+  )
+}
+
+// Parts
+
+type Box = readonly (readonly [number, number])[]
+
+const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
+  name: 'slice',
+  forward(_ctx, [x], { box }) {
+    const offset = box.reduce((sum, [start], d) => sum + start * x.strides[d]!, x.offset)
+    return view(
+      x,
+      box.map(([start, stop]) => stop - start),
+      x.strides,
+      offset,
+    )
+  },
+  backward(ctx, grad, { shape, box }) {
+    const dx = ctx.gradOut(0)
+    const { layout, bound } = operand(grad)
+    run(pad, padProblem(shape, box, layout), [bound, dx])
+    return [dx]
+  },
+})
+
+/** Bounds of a slice in one dim: default the whole; negative ones count back; those outside are moved to the edge, as in NumPy. */
+export type Range = readonly [start?: number | undefined, stop?: number | undefined]
+
+/**
+ * A view of the elements from start up to, not including, stop in each dim.
+ * @param ranges by dim; dims without one stay whole
+ * @throws ShapeError when nothing is left in a dim, or there are more ranges than dims
+ */
+export function slice(x: Tensor, ranges: readonly Range[]): Tensor {
+  if (ranges.length > x.ndim) throw new ShapeError(`slice: got ${ranges.length} ranges for ${format(x.shape)}`)
+  const box = x.shape.map((size, d): [number, number] => {
+    const [start = 0, stop = size] = ranges[d] ?? []
+    const [from, to] = [start, stop].map((at) => Math.min(Math.max(at < 0 ? at + size : at, 0), size)) as [number, number]
+    if (!Number.isInteger(start) || !Number.isInteger(stop) || from >= to) {
+      throw new ShapeError(`slice: [${start}, ${stop}] takes nothing from dim ${d} of ${format(x.shape)}`)
+    }
+    return [from, to]
+  })
+  return sliceOp([x], { shape: x.shape, box })
+}
+
+// Broadcasting
+
+const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
+  name: 'broadcastTo',
+  forward: (_ctx, [x], { to }) => view(x, to, broadcastStrides(x.shape, x.strides, to), x.offset),
+  backward: (_ctx, grad, { from }) => [sumTo(grad, from)],
+})
+
+/** A view of a larger shape in which dims of size 1, and missing leading ones, repeat. @throws ShapeError for other shapes */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  checkShape('broadcastTo', shape)
+  if (format(broadcastShapes('broadcastTo', x.shape, shape)) !== format(shape)) {
+    throw new ShapeError(`broadcastTo: ${format(x.shape)} does not broadcast to ${format(shape)}`)
+  }
+  return broadcastOp([x], { from: x.shape, to: shape })
+}
+
+/** The inverse of broadcasting: t summed over the dims in which `shape` repeats. A view of t where there are none. */
+export function sumTo(t: Tensor, shape: Shape): Tensor {
+  const lead = t.ndim - shape.length
+  const dims = t.shape.flatMap((size, d) => (d < lead || (shape[d - lead] === 1 && size !== 1) ? [d] : []))
+  return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)
+}
