@@ -1,6 +1,7 @@
 import type { KernelSpec } from '../spec.ts'
 import { ceilDiv, grid1d } from '../spec.ts'
 import adamWSource from './adamW.wgsl'
+import adamWInterleaved from './adamWInterleaved.wgsl'
 
 /** An arena of `blocks` times 64 elements. */
 export interface AdamW {
@@ -47,10 +48,16 @@ export const adamW: KernelSpec<AdamW> = {
     {
       name: 'direct',
       source: adamWSource,
+      grid: ({ blocks }) => grid1d(ceilDiv(blocks, 64)),
+    },
+    {
+      name: 'interleaved',
+      source: adamWInterleaved,
       constants: () => ({ VEC4S_PER_THREAD }),
       grid: ({ blocks }) => grid1d(ceilDiv(blocks * 16, 64 * VEC4S_PER_THREAD)),
     },
   ],
+  choose: (device) => (device.software ? 'direct' : 'interleaved'),
   flops: ({ blocks }) => 64 * 14 * blocks,
   bytes: ({ blocks }) => 64 * 4 * 7 * blocks,
 }

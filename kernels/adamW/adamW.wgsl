@@ -1,8 +1,6 @@
 // One AdamW step over all parameters (Loshchilov and Hutter 2019, in the form of PyTorch's AdamW), gradient clipping included.
 // Parameters, gradients and moments lie in flat buffers of one layout; each block of 64 elements belongs to one slot, whose
-// step size, bias correction and decay come from a table. A thread takes vec4s of several blocks.
-
-const VEC4S_PER_THREAD: u32 = 4;
+// step size, bias correction and decay come from a table. A thread takes a block, and so needs its slot once.
 
 struct Params {
   blocks: u32,
@@ -33,27 +31,24 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let normBits = norm[0];
-  if ((normBits & 0x7f800000u) == 0x7f800000u) {
+  let block = (wid.y * groups.x + wid.x) * 64 + local;
+  if (block >= params.blocks || (normBits & 0x7f800000u) == 0x7f800000u) {
+    return;
+  }
+  let slot = slots[u32(blockSlot[block])];
+  if (slot.w == 0.0) {
     return;
   }
   var scale = 1.0;
   if (params.maxNorm > 0.0) {
     scale = min(1.0, params.maxNorm / (bitcast<f32>(normBits) + 1e-6));
   }
-  let first = (wid.y * groups.x + wid.x) * 64 * VEC4S_PER_THREAD + local;
-  for (var i = 0u; i < VEC4S_PER_THREAD; i++) {
-    let at = first + i * 64;
-    if (at >= params.blocks * 16) {
-      return;
-    }
-    let slot = slots[u32(blockSlot[at / 16])];
-    if (slot.w != 0.0) {
-      let gradient = gradients[at] * scale;
-      let m = params.beta1 * firstMoments[at] + params.complement1 * gradient;
-      let v = params.beta2 * secondMoments[at] + params.complement2 * gradient * gradient;
-      firstMoments[at] = m;
-      secondMoments[at] = v;
-      values[at] = values[at] * (1.0 - slot.z) - slot.x * m / (sqrt(v) * slot.y + params.eps);
-    }
+  for (var at = block * 16; at < block * 16 + 16; at++) {
+    let gradient = gradients[at] * scale;
+    let m = params.beta1 * firstMoments[at] + params.complement1 * gradient;
+    let v = params.beta2 * secondMoments[at] + params.complement2 * gradient * gradient;
+    firstMoments[at] = m;
+    secondMoments[at] = v;
+    values[at] = values[at] * (1.0 - slot.z) - slot.x * m / (sqrt(v) * slot.y + params.eps);
   }
 }
