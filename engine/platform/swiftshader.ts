@@ -1,4 +1,5 @@
-import { access, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -37,7 +38,7 @@ export async function findSwiftShader(cache = cacheFolder()): Promise<SwiftShade
   const archive = join(root, 'bin', 'swiftshader.tar.br')
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
   const folder = join(cache, `swiftshader-${version}`)
-  if (!(await exists(folder))) {
+  if (!isWhole(folder)) {
     try {
       await unpack(archive, folder)
     } catch (error) {
@@ -69,17 +70,16 @@ async function unpack(archive: string, folder: string): Promise<void> {
       if (!data) throw new Error(`${archive} holds no ${name}`)
       await writeFile(join(temporary, name), data)
     }
-    await rename(temporary, folder).catch(async (error: unknown) => {
-      if (!(await exists(folder))) throw error
+    // Something that cleans up may have taken a file.
+    if (!isWhole(folder)) await rm(folder, { recursive: true, force: true })
+    await rename(temporary, folder).catch((error: unknown) => {
+      if (!isWhole(folder)) throw error
     })
   } finally {
     await rm(temporary, { recursive: true, force: true })
   }
 }
 
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
+function isWhole(folder: string): boolean {
+  return FILES.every((name) => existsSync(join(folder, name)))
 }

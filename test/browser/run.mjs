@@ -1,6 +1,6 @@
 // Runs test files in headless Chromium on its own WebGPU, each in a page of its own, and counts what ran.
 //
-//   node test/browser/run.mjs            the suites of kernels and ops
+//   node test/browser/run.mjs            the suites of adapters, kernels and ops
 //   node test/browser/run.mjs FILE...    these files
 //
 // CHROMIUM names the browser's program where it is not found by itself.
@@ -12,8 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 
-/** Folders whose suites need nothing but a WebGPU device. */
-const SUITES = ['test/kernels', 'test/ops']
+/** Suites that need nothing but a WebGPU device. */
+const SUITES = ['test/engine/adapters.test.ts', ...find('test/kernels'), ...find('test/ops')]
 const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
 /** Minutes after which a page is given up. */
 const LIMIT = 10
@@ -35,7 +35,7 @@ if (!program || !existsSync(program)) {
 }
 
 const named = process.argv.slice(2)
-const files = named.length > 0 ? named : SUITES.flatMap(find)
+const files = named.length > 0 ? named : SUITES
 const outdir = `.build/browser-${process.pid}`
 let passed = 0
 let failed = 0
@@ -67,9 +67,11 @@ try {
     await browser.close()
     server.close()
   }
-} finally {
-  rmSync(outdir, { recursive: true, force: true })
+} catch (error) {
+  failed++
+  console.log(`FAIL ${error instanceof Error ? error.message : error}`)
 }
+rmSync(outdir, { recursive: true, force: true })
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 
