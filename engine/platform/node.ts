@@ -40,7 +40,12 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
 export async function listAdapters(): Promise<AdapterReport[]> {
   const reports: AdapterReport[] = []
   const found = await Promise.all((await systemNames()).map((name) => systemAdapter({}, name)))
-  for (const one of [...found, await swiftShaderAdapter({})]) {
+  const bundled = await swiftShaderAdapter({}).catch((error: unknown) => {
+    // Without a place to unpack it, the others still serve.
+    if (found.length === 0) throw error
+    return undefined
+  })
+  for (const one of [...found, bundled]) {
     if (!one) continue
     const added = report(one.adapter)
     // VK_DRIVER_FILES may name a SwiftShader too.
