@@ -71,11 +71,7 @@ export class Device {
     const report = (error: Error) => this.#failures.push(error)
     this.#pool = new BufferPool(device, (buffer) => this.#dropBindGroups(buffer), report)
     this.lost = device.lost.then((info) => {
-      const how = info.reason === 'destroyed' ? 'was destroyed' : `was lost (${info.message || 'no reason given'})`
-      const error = new DeviceLostError(`the device ${this.summary.name} ${how}; request a new one and load a checkpoint`)
-      this.#lostError = error
-      this.#endWaiting()
-      return error
+      return this.#lose(info.reason === 'destroyed' ? 'was destroyed' : `was lost (${info.message || 'no reason given'})`)
     })
     device.onuncapturederror = (event) => report(new Error(event.error.message))
   }
@@ -288,6 +284,13 @@ export class Device {
     }
   }
 
+  /** From here on every call ends with the same error. */
+  #lose(how: string): DeviceLostError {
+    this.#lostError ??= new DeviceLostError(`the device ${this.summary.name} ${how}; request a new one and load a checkpoint`)
+    this.#endWaiting()
+    return this.#lostError
+  }
+
   /** Batches that wait for pipelines of a lost device end unsubmitted; their readers find the device lost. */
   #endWaiting(): void {
     for (const { submitted } of this.#waiting) submitted()
@@ -335,11 +338,14 @@ export class Device {
     this.#bindGroupsOf.delete(buffer.id)
   }
 
-  /** Ends the device. Later calls throw DeviceLostError. */
+  /** Ends the device, once the driver compiles nothing any more. Later calls throw DeviceLostError. */
   destroy(): void {
     if (current === this) current = undefined
-    this.gpu.destroy()
-    this.#keepAlive.length = 0
+    this.#lose('was destroyed')
+    this.pipelines.idle().then(() => {
+      this.gpu.destroy()
+      this.#keepAlive.length = 0
+    })
   }
 }
 

@@ -27,6 +27,8 @@ export class PipelineCache {
   readonly paramLayout: GPUBindGroupLayout
   readonly #device: GPUDevice
   readonly #compiled = new Map<string, CompiledKernel>()
+  readonly #compiling = new Set<Promise<unknown>>()
+  #holding: ReturnType<typeof setInterval> | undefined
   readonly #layouts = new Map<string, { id: number; bindGroupLayout: GPUBindGroupLayout; pipelineLayout: GPUPipelineLayout }>()
 
   constructor(device: GPUDevice) {
@@ -81,9 +83,27 @@ export class PipelineCache {
         return pipeline
       }),
     }
-    // Whoever submits the kernel awaits `ready` and reports; without this an unused one would end the process.
-    kernel.ready.catch(() => {})
+    this.#hold(kernel.ready)
     return kernel
+  }
+
+  /** Settles when nothing is being compiled. */
+  async idle(): Promise<void> {
+    while (this.#compiling.size > 0) await Promise.all(this.#compiling)
+  }
+
+  /** Keeps the process alive while drivers compile: one that ends under their threads crashes. */
+  #hold(ready: Promise<unknown>): void {
+    this.#holding ??= setInterval(() => {}, 1000)
+    const done = () => {
+      this.#compiling.delete(settled)
+      if (this.#compiling.size > 0) return
+      clearInterval(this.#holding)
+      this.#holding = undefined
+    }
+    // Whoever submits the kernel awaits `ready` and reports; an unused one must not end the process.
+    const settled: Promise<void> = ready.then(done, done)
+    this.#compiling.add(settled)
   }
 
   #layout(spec: KernelSpec) {
