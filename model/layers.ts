@@ -72,11 +72,12 @@ export class Attention extends Module {
     const { weight } = this.qkv
     const rows = weight.shape[0]!
     const inner = rows / 3 // H * Dh
-    const q = linear(clsRow(u), weight.slice([[0, inner]])) // [B, 1, H * Dh]
+    const cls = clsRow(u) // [B, 1, D]
+    const q = linear(cls, weight.slice([[0, inner]])) // [B, 1, H * Dh]
     const kv = linear(u, weight.slice([[inner, rows]])) // [B, N, 2 * H * Dh]
     const values = packedCrossAttention(q, kv, this.heads) // [B, 1, H * Dh]
     tap?.('values', values)
-    return this.out.forward(values, { residual: clsRow(residual) }) // [B, 1, D]
+    return this.out.forward(values, { residual: residual === u ? cls : clsRow(residual) }) // [B, 1, D]
   }
 }
 
@@ -149,10 +150,7 @@ export class EncoderLayer extends Module {
 
 /** [B, N, D] -> [B, 1, D], the CLS token; a view. */
 export function clsRow(x: Tensor): Tensor {
-  return x.slice([
-    [0, x.shape[0]!],
-    [0, 1],
-  ])
+  return x.slice([[], [0, 1]])
 }
 
 /** A parameter drawn uniformly from ±bound. */

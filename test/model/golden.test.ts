@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { equal } from 'uvu/assert'
+import { files } from '#platform'
 import { crossEntropy, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
 import { createModel, type Model, ParaFormer, parseConfig } from '../../model/index.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
@@ -13,8 +13,9 @@ const device = await requestDevice()
 const TOLERANCE = 1e-4
 
 /** A stored model: test/golden/generate.py says what is in it. */
-function load(name: string) {
-  const { tensors, metadata } = decodeSafetensors(readFileSync(`test/golden/${name}.safetensors`), name)
+async function load(name: string) {
+  const path = `test/golden/${name}.safetensors`
+  const { tensors, metadata } = decodeSafetensors(await files.read(path), path)
   const values = (key: string) => tensors.get(key)!.data as Float64Array
   const under = (prefix: string) => {
     const found = [...tensors].filter(([key]) => key.startsWith(prefix))
@@ -30,7 +31,7 @@ function load(name: string) {
   }
 }
 
-type Golden = ReturnType<typeof load>
+type Golden = Awaited<ReturnType<typeof load>>
 
 async function check(actual: Tensor, golden: Golden, key: string): Promise<void> {
   assertClose(await actual.data(), golden.values(key), TOLERANCE, key)
@@ -52,7 +53,7 @@ for (const architecture of ['paraformer', 'vit']) {
   for (const residual of ['paper', 'preNorm']) {
     for (const pool of ['cls', 'mean']) {
       const name = `${architecture}-${residual}-${pool}`
-      const golden = load(name)
+      const golden = await load(name)
       const { config, images, labels } = golden
       const model = createModel(config)
       model.loadStateDict(golden.under('params.'))
