@@ -1,0 +1,44 @@
+import { type Gather, gather, prefersSorted, scatterAdd, scatterAddSorted, sortIndices } from '../../kernels/gather/index.ts'
+import { defineOp } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+import { format } from '../shape.ts'
+import { empty, type Tensor } from '../tensor.ts'
+
+const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
+  name: 'embedding',
+  forward(ctx, [weight, given], problem) {
+    const indices = given.contiguous()
+    const out = empty([...indices.shape, problem.width], 'float32', weight.device)
+    run(gather, problem, [weight.contiguous(), indices, out])
+    ctx.saveForBackward(indices)
+    return out
+  },
+  backward(ctx, given, problem) {
+    const [indices] = ctx.saved as [Tensor]
+    const grad = given.contiguous()
+    const dweight = ctx.gradOut(0)
+    if (prefersSorted(problem)) {
+      const order = empty([problem.count], 'int32', grad.device)
+      run(sortIndices, { count: problem.count }, [indices, order])
+      run(scatterAddSorted, problem, [grad, indices, order, dweight])
+    } else run(scatterAdd, problem, [grad, indices, dweight])
+    return [dweight, undefined]
+  },
+})
+
+/**
+ * Rows of a table by index. Gradients of a row that is used several times add up in a fixed order.
+ * @param weight float32 [V, D]
+ * @param indices int32 [...], each in [0, V); another value gives a row of NaN and no gradient
+ * @returns float32 [..., D]
+ * @throws ShapeError for other dtypes or shapes
+ */
+export function embedding(weight: Tensor, indices: Tensor): Tensor {
+  if (weight.dtype !== 'float32' || weight.ndim !== 2 || indices.dtype !== 'int32') {
+    const got = [weight, indices].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
+    throw new ShapeError(`embedding: got ${got}; takes weight float32 [V, D] and indices int32 [...]`)
+  }
+  const [rows, width] = weight.shape as [number, number]
+  return op([weight, indices], { count: indices.size, rows, width })
+}

@@ -1,0 +1,134 @@
+import { scalar } from '../../kernels/elementwise/index.ts'
+import {
+  maxBackward,
+  maxCombine,
+  maxCombineInt,
+  maxInt,
+  max as maxKernel,
+  outputs,
+  rowMajor,
+  splitChunk,
+  sumInt,
+  sum as sumKernel,
+  withChunk,
+} from '../../kernels/reduce/index.ts'
+import { defineOp, noGrad } from '../autograd.ts'
+import { ShapeError } from '../errors.ts'
+import { run } from '../run.ts'
+import { type Shape, sizeOf } from '../shape.ts'
+import { empty, type Tensor } from '../tensor.ts'
+import { dropped, lengthOf, reductionOf, type Span, spansOf, spread } from './span.ts'
+
+// Sum and mean
+
+function runSum(x: Tensor, span: Span, scale: number, out: Tensor): void {
+  const { reduction, input } = reductionOf(x, span)
+  const kernel = x.dtype === 'float32' ? sumKernel : sumInt
+  const split = withChunk(reduction, splitChunk(x.device.capabilities, reduction))
+  if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
+  else {
+    const pieces = empty([outputs(split)], x.dtype, x.device)
+    run(kernel, { ...split, scale: 1 }, [input, pieces])
+    run(kernel, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [pieces, out])
+  }
+}
+
+function defineSum(name: 'sum' | 'mean') {
+  const scaleOf = (span: Span) => (name === 'mean' ? 1 / lengthOf(span) : 1)
+  const op = defineOp<[Tensor], Span>({
+    name,
+    forward(_ctx, [x], span) {
+      if (lengthOf(span) === 1) return dropped(x, span)
+      const out = empty(span.shape, x.dtype, x.device)
+      runSum(x, span, scaleOf(span), out)
+      return out
+    },
+    backward(_ctx, given, span) {
+      const scale = scaleOf(span)
+      if (scale === 1) return [spread(given, span)]
+      const grad = given.contiguous()
+      const scaled = empty(grad.shape, 'float32', grad.device)
+      run(scalar, { op: 'mul', count: grad.size, scalar: scale }, [grad, scaled])
+      return [spread(scaled, span)]
+    },
+  })
+  return (x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+    if (name === 'mean' && x.dtype !== 'float32') throw new ShapeError(`mean: got ${x.dtype}, takes float32`)
+    return spansOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
+  }
+}
+
+/**
+ * The sum over one or more dims.
+ * @param x float32 or int32 (which wraps around), any shape
+ * @param dim default all; negative ones count back
+ * @param keepdim whether reduced dims stay, with size 1
+ * @throws ShapeError for a dim that x does not have, or one named twice
+ */
+export const sum = defineSum('sum')
+
+/** The mean over one or more dims, of float32; as `sum`. @throws ShapeError for int32, and as `sum` */
+export const mean = defineSum('mean')
+
+// Maximum
+
+/** Maxima and int32 indices of the first ones within the span, both of the span's shape. */
+function runMax(x: Tensor, span: Span): { values: Tensor; indices: Tensor } {
+  const { device, dtype } = x
+  const { reduction, input } = reductionOf(x, span)
+  const float = dtype === 'float32'
+  const pair = (shape: Shape) => ({ values: empty(shape, dtype, device), indices: empty(shape, 'int32', device) })
+  const result = pair(span.shape)
+  const split = withChunk(reduction, splitChunk(device.capabilities, reduction))
+  const first = split.chunks === 1 ? result : pair([outputs(split)])
+  run(float ? maxKernel : maxInt, split, [input, first.values, first.indices])
+  if (first !== result) {
+    const { outer, chunks, inner } = split
+    const tensors = [first.values, first.indices, result.values, result.indices]
+    run(float ? maxCombine : maxCombineInt, { outer, chunks, inner }, tensors)
+  }
+  return result
+}
+
+const maxOp = defineOp<[Tensor], Span>({
+  name: 'max',
+  forward(ctx, [x], span) {
+    const { values, indices } = runMax(x, span)
+    ctx.saveForBackward(indices)
+    return values
+  },
+  backward(ctx, grad, { from, start, end }) {
+    const dx = ctx.gradOut(0)
+    const [outer, n, inner] = [from.slice(0, start), from.slice(start, end), from.slice(end)].map(sizeOf)
+    run(maxBackward, { outer: outer!, n: n!, inner: inner! }, [ctx.saved[0]!, grad.contiguous(), dx])
+    return [dx]
+  },
+})
+
+/**
+ * The maximum over one or more dims. The whole gradient goes to the first of equal maxima.
+ * @param x float32 (without NaN) or int32, any shape
+ * @param dim default all; negative ones count back
+ * @param keepdim whether reduced dims stay, with size 1
+ * @throws ShapeError for a dim that x does not have, or one named twice
+ */
+export function max(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
+  return spansOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
+}
+
+const argmaxOp = defineOp<[Tensor], Span>({
+  name: 'argmax',
+  forward: (_ctx, [x], span) => runMax(x, span).indices,
+})
+
+/**
+ * The int32 index of the first maximum along a dim, or in row-major order of all elements. Has no gradient.
+ * @param x float32 (without NaN) or int32, any shape
+ * @param dim default all; a negative one counts back
+ * @param keepdim whether the dim stays, with size 1
+ * @throws ShapeError for a dim that x does not have
+ */
+export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
+  const whole: Span = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
+  return noGrad(() => argmaxOp([x], dim === undefined ? whole : spansOf('argmax', x.shape, dim, keepdim)[0]!))
+}
