@@ -1,0 +1,59 @@
+// Moves words where the source runs along the last outer dim (M) and the target along the innermost one (N), in blocks of
+// 4 x 4 held in registers. A thread takes RUN neighbouring blocks of one block row of the target.
+const RUN: u32 = 8u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  sourceStrides: array<vec4<u32>, 2>,
+  targetStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  sourceStep: u32,
+  sourceOffset: u32,
+  targetStep: u32,
+  targetOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let width = params.inner / 4u;
+  let runs = (width + RUN - 1u) / RUN;
+  let blockRow = thread / runs;
+  if (blockRow >= params.rows / 4u) { return; }
+
+  let last = params.outer - 1u;
+  let height = params.dims[last / 4u][last % 4u] / 4u;
+  let m = blockRow % height;
+  var rest = blockRow / height;
+  var atSource = params.sourceOffset + 4u * m;
+  var atTarget = params.targetOffset + 4u * m * params.targetStrides[last / 4u][last % 4u];
+  for (var d = last; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  let sourceAt = atSource / 4u;
+  let sourceRow = params.sourceStep / 4u;
+  let targetAt = atTarget / 4u;
+  let targetRow = params.targetStrides[last / 4u][last % 4u] / 4u;
+  let start = (thread - blockRow * runs) * RUN;
+  let end = min(start + RUN, width);
+  for (var n = start; n < end; n++) {
+    let a = source[sourceAt + (4u * n) * sourceRow];
+    let b = source[sourceAt + (4u * n + 1u) * sourceRow];
+    let c = source[sourceAt + (4u * n + 2u) * sourceRow];
+    let d = source[sourceAt + (4u * n + 3u) * sourceRow];
+    out[targetAt + n] = vec4(a.x, b.x, c.x, d.x);
+    out[targetAt + targetRow + n] = vec4(a.y, b.y, c.y, d.y);
+    out[targetAt + 2u * targetRow + n] = vec4(a.z, b.z, c.z, d.z);
+    out[targetAt + 3u * targetRow + n] = vec4(a.w, b.w, c.w, d.w);
+  }
+}

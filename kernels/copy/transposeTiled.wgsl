@@ -1,0 +1,58 @@
+// Moves words where the source runs along the last outer dim (M) and the target along the innermost one (N), in tiles of
+// 32 x 32 turned in workgroup memory, so that neighbouring threads both read and write neighbouring words.
+const TILE: u32 = 32u;
+
+struct Params {
+  dims: array<vec4<u32>, 2>,
+  sourceStrides: array<vec4<u32>, 2>,
+  targetStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  sourceStep: u32,
+  sourceOffset: u32,
+  targetStep: u32,
+  targetOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<u32>;
+@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// A row longer by one, so that a column lies in different banks.
+var<workgroup> tile: array<u32, TILE * (TILE + 1u)>;
+
+@compute @workgroup_size(TILE, 8)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let last = params.outer - 1u;
+  let height = params.dims[last / 4u][last % 4u];
+  let tilesM = (height + TILE - 1u) / TILE;
+  let tilesN = (params.inner + TILE - 1u) / TILE;
+  let group = wid.y * groups.x + wid.x;
+  let firstN = group % tilesN * TILE;
+  let firstM = group / tilesN % tilesM * TILE;
+  var rest = group / tilesN / tilesM;
+  // Groups past the end must reach the barrier too, and move nothing.
+  let alive = rest < params.rows / height;
+  var atSource = params.sourceOffset;
+  var atTarget = params.targetOffset;
+  for (var d = last; d > 0u; d--) {
+    let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
+    let at = rest % size;
+    rest /= size;
+    atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+    atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
+  }
+  for (var k = lid.y; k < TILE; k += 8u) {
+    let m = firstM + lid.x;
+    let n = firstN + k;
+    if (alive && m < height && n < params.inner) { tile[k * (TILE + 1u) + lid.x] = source[atSource + m + n * params.sourceStep]; }
+  }
+  workgroupBarrier();
+  let targetRow = params.targetStrides[last / 4u][last % 4u];
+  for (var k = lid.y; k < TILE; k += 8u) {
+    let m = firstM + k;
+    let n = firstN + lid.x;
+    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k]; }
+  }
+}
