@@ -1,4 +1,4 @@
-import { type Constants, ceilDiv, type Grid, grid1d } from './spec.ts'
+import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d } from './spec.ts'
 
 /**
  * A tensor viewed as [outer, n, inner] around one axis of n elements. A line is what runs along that axis: outer * inner
@@ -24,6 +24,7 @@ export function lineConstants({ outer, n, inner }: Lines): {
   WORKGROUP: number
   ROW_VEC: number
   LINE_VEC: number
+  UNROLL: number
   Element: string
 } {
   const rowVec = inner === 1 && n % 4 === 0 ? 4 : 1
@@ -32,8 +33,14 @@ export function lineConstants({ outer, n, inner }: Lines): {
     WORKGROUP: threadsFor((outer * inner) / lineVec),
     ROW_VEC: rowVec,
     LINE_VEC: lineVec,
+    UNROLL: unroll(n / rowVec),
     Element: rowVec * lineVec === 4 ? 'vec4<f32>' : 'f32',
   }
+}
+
+/** Elements of a line that a turn of a loop takes, where it has `elements` in all. */
+export function unroll(elements: number): number {
+  return elements % 2 === 0 ? 2 : 1
 }
 
 /** Workgroup size for kernels with one thread a line. */
@@ -54,4 +61,13 @@ export function groupConstants({ n, inner }: Pick<Lines, 'n' | 'inner'>): {
 } {
   const rowVec = inner === 1 && n % 4 === 0 ? 4 : 1
   return { WORKGROUP: n / rowVec <= 128 ? 64 : 256, ROW_VEC: rowVec, Element: rowVec === 4 ? 'vec4<f32>' : 'f32' }
+}
+
+/** Which of the variants `direct` (a thread a line), `workgroup` and `subgroup` (a workgroup a line) suits a device and a shape. */
+export function chooseForLines(device: Capabilities, lines: number, n: number): string {
+  const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
+  // On software devices a barrier costs more than idle cores; only one long line gains.
+  if (device.software) return lines === 1 && n >= 32768 ? reduced : 'direct'
+  // A short line would idle most of a workgroup.
+  return n <= 32 ? 'direct' : reduced
 }

@@ -1,5 +1,5 @@
-import { groupConstants, threadsFor } from '../lines.ts'
-import { type Capabilities, type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
+import { type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -31,7 +31,7 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
     {
       name: 'direct',
       source: direct,
-      constants: ({ rows, classes }) => ({ WORKGROUP: threadsFor(rows), ...rowVector(classes) }),
+      constants: threadPerRow,
       grid: ({ rows }, { WORKGROUP }) => grid1d(ceilDiv(rows, Number(WORKGROUP))),
     },
     { name: 'workgroup', source: workgroup, constants: groupPerRow, grid: ({ rows }) => grid1d(rows) },
@@ -43,22 +43,17 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
       grid: ({ rows }) => grid1d(rows),
     },
   ],
-  choose: chooseCrossEntropy,
+  choose: (device, { rows, classes }) => chooseForLines(device, rows, classes),
   flops: ({ rows, classes }) => 4 * rows * classes,
   bytes: ({ rows, classes }) => 4 * (rows * classes + 4 * rows),
 }
 
-function rowVector(classes: number): Constants {
-  return classes % 4 === 0 ? { ROW_VEC: 4, Element: 'vec4<f32>' } : { ROW_VEC: 1, Element: 'f32' }
+/** Constants of kernels with one thread a row. */
+export function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants {
+  const vector = classes % 4 === 0 ? { ROW_VEC: 4, Element: 'vec4<f32>' } : { ROW_VEC: 1, Element: 'f32' }
+  return { WORKGROUP: threadsFor(rows), UNROLL: unroll(classes / vector.ROW_VEC), ...vector }
 }
 
 function groupPerRow({ classes }: CrossEntropyProblem): Constants {
   return groupConstants({ n: classes, inner: 1 })
-}
-
-function chooseCrossEntropy(device: Capabilities, { rows, classes }: CrossEntropyProblem): string {
-  const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
-  // A thread a row leaves all cores but one idle where there is one long row.
-  if (device.software) return rows < 4 && classes >= 4096 ? reduced : 'direct'
-  return classes <= 32 ? 'direct' : reduced
 }

@@ -5,6 +5,8 @@ alias Element = f32;
 const WORKGROUP: u32 = 64u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
+// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
+const UNROLL: u32 = 1u;
 const LOWEST: f32 = -3.4e38;
 
 struct Params { rows: u32, classes: u32, nan: u32 }
@@ -29,11 +31,17 @@ fn main(
   let end = start + n;
 
   var lanesMax = Element(LOWEST);
-  for (var i = start; i < end; i++) { lanesMax = max(lanesMax, logits[i]); }
+  for (var i = start; i < end; i += UNROLL) {
+    lanesMax = max(lanesMax, logits[i]);
+    if (UNROLL == 2u) { lanesMax = max(lanesMax, logits[i + 1u]); }
+  }
   let m = vec4<f32>(lanesMax);
   let largest = max(max(m.x, m.y), max(m.z, m.w));
   var lanesSum = Element(0.0);
-  for (var i = start; i < end; i++) { lanesSum += exp(logits[i] - largest); }
+  for (var i = start; i < end; i += UNROLL) {
+    lanesSum += exp(logits[i] - largest);
+    if (UNROLL == 2u) { lanesSum += exp(logits[i + 1u] - largest); }
+  }
   let s = vec4<f32>(lanesSum);
   // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
   let sum = ((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25);

@@ -5,6 +5,8 @@ alias Element = f32;
 const WORKGROUP: u32 = 64u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
+// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
+const UNROLL: u32 = 1u;
 
 struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32 }
 
@@ -39,15 +41,26 @@ fn main(
 
   var sum = Element(0.0);
   var product = Element(0.0);
-  for (var j = 0u; j < n; j++) {
+  for (var j = 0u; j < n; j += UNROLL) {
     let g = dy[yRow + j] * weight[j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
+    if (UNROLL == 2u) {
+      let k = j + 1u;
+      let h = dy[yRow + k] * weight[k];
+      sum += h;
+      product += h * (x[xRow + k] - first - mean);
+    }
   }
   let meanG = rowSum(sum) / f32(params.n);
   let meanGX = rowSum(product) / f32(params.n) * scale * scale;
-  for (var j = 0u; j < n; j++) {
+  for (var j = 0u; j < n; j += UNROLL) {
     let g = dy[yRow + j] * weight[j];
     dx[yRow + j] = scale * (g - meanG - (x[xRow + j] - first - mean) * meanGX);
+    if (UNROLL == 2u) {
+      let k = j + 1u;
+      let h = dy[yRow + k] * weight[k];
+      dx[yRow + k] = scale * (h - meanG - (x[xRow + k] - first - mean) * meanGX);
+    }
   }
 }

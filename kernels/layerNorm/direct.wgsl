@@ -5,6 +5,8 @@ alias Element = f32;
 const WORKGROUP: u32 = 64u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
+// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
+const UNROLL: u32 = 1u;
 
 struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32 }
 
@@ -37,16 +39,27 @@ fn main(
   let first = vec4<f32>(x[xRow]).x;
 
   var sum = Element(0.0);
-  for (var j = 0u; j < n; j++) { sum += x[xRow + j] - first; }
+  for (var j = 0u; j < n; j += UNROLL) {
+    sum += x[xRow + j] - first;
+    if (UNROLL == 2u) { sum += x[xRow + j + 1u] - first; }
+  }
   let mean = rowSum(sum) / f32(params.n);
   var squares = Element(0.0);
-  for (var j = 0u; j < n; j++) {
+  for (var j = 0u; j < n; j += UNROLL) {
     let d = x[xRow + j] - first - mean;
     squares += d * d;
+    if (UNROLL == 2u) {
+      let e = x[xRow + j + 1u] - first - mean;
+      squares += e * e;
+    }
   }
   let scale = 1.0 / sqrt(rowSum(squares) / f32(params.n) + params.eps);
-  for (var j = 0u; j < n; j++) {
+  for (var j = 0u; j < n; j += UNROLL) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[j] + bias[j];
+    if (UNROLL == 2u) {
+      let k = j + 1u;
+      y[yRow + k] = (x[xRow + k] - first - mean) * scale * weight[k] + bias[k];
+    }
   }
   center[row] = mean;
   rstd[row] = scale;

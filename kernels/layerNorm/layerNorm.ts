@@ -1,5 +1,5 @@
-import { groupConstants, threadsFor } from '../lines.ts'
-import { type Capabilities, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
+import { type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -49,14 +49,15 @@ export const layerNorm: KernelSpec<LayerNormProblem> = {
       grid: ({ rows }) => grid1d(rows),
     },
   ],
-  choose: chooseLayerNorm,
+  choose: (device, { rows, n }) => chooseForLines(device, rows, n),
   flops: ({ rows, n }) => 8 * rows * n,
   bytes: ({ rows, n }) => 4 * (2 * rows * n + 2 * n + 2 * rows),
 }
 
 /** Constants of kernels with one thread a row. */
 export function threadPerRow(problem: LayerNormRows): Constants {
-  return { WORKGROUP: threadsFor(problem.rows), ...rowVector(problem) }
+  const vector = rowVector(problem)
+  return { WORKGROUP: threadsFor(problem.rows), UNROLL: unroll(problem.n / vector.ROW_VEC), ...vector }
 }
 
 /** Constants of kernels with one workgroup a row. */
@@ -73,12 +74,4 @@ export function rowVector({ n, xOffset, xStride }: LayerNormRows): { ROW_VEC: nu
   return [n, xOffset, xStride].every((count) => count % 4 === 0)
     ? { ROW_VEC: 4, Element: 'vec4<f32>' }
     : { ROW_VEC: 1, Element: 'f32' }
-}
-
-/** Which variant of the forward kernel and of the one for dx suits a device and a shape. */
-export function chooseLayerNorm(device: Capabilities, { rows, n }: LayerNormRows): string {
-  const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
-  // A thread a row leaves all cores but one idle where there is one long row.
-  if (device.software) return rows < 4 && n >= 4096 ? reduced : 'direct'
-  return n <= 32 ? 'direct' : reduced
 }

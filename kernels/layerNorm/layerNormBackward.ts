@@ -1,8 +1,9 @@
+import { chooseForLines } from '../lines.ts'
 import { grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'
 import workgroup from './backwardWorkgroup.wgsl'
-import { chooseLayerNorm, groupPerRow, type LayerNormRows, rowParams, threadGrid, threadPerRow } from './layerNorm.ts'
+import { groupPerRow, type LayerNormRows, rowParams, threadGrid, threadPerRow } from './layerNorm.ts'
 
 /** Gradient of LayerNorm with respect to x; `center` and `rstd` are what the forward kernel gave. */
 export const layerNormBackward: KernelSpec<LayerNormRows> = {
@@ -27,7 +28,7 @@ export const layerNormBackward: KernelSpec<LayerNormRows> = {
       grid: ({ rows }) => grid1d(rows),
     },
   ],
-  choose: chooseLayerNorm,
+  choose: (device, { rows, n }) => chooseForLines(device, rows, n),
   flops: ({ rows, n }) => 11 * rows * n,
   bytes: ({ rows, n }) => 4 * (3 * rows * n + n + 2 * rows),
 }

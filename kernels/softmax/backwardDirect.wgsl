@@ -5,6 +5,8 @@ const WORKGROUP: u32 = 64u;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
+// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a line. On software devices a turn itself costs dearly.
+const UNROLL: u32 = 1u;
 const LOG: bool = false;
 
 struct Params { outer: u32, n: u32, inner: u32 }
@@ -32,15 +34,28 @@ fn main(
   if (line >= params.outer * inner) { return; }
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
+  let step = inner * UNROLL;
 
   var sum = Element(0.0);
   if (LOG) {
-    for (var i = start; i < end; i += inner) { sum += dy[i]; }
+    for (var i = start; i < end; i += step) {
+      sum += dy[i];
+      if (UNROLL == 2u) { sum += dy[i + inner]; }
+    }
     sum = lineSum(sum);
-    for (var i = start; i < end; i += inner) { dx[i] = dy[i] - exp(y[i]) * sum; }
+    for (var i = start; i < end; i += step) {
+      dx[i] = dy[i] - exp(y[i]) * sum;
+      if (UNROLL == 2u) { dx[i + inner] = dy[i + inner] - exp(y[i + inner]) * sum; }
+    }
   } else {
-    for (var i = start; i < end; i += inner) { sum += y[i] * dy[i]; }
+    for (var i = start; i < end; i += step) {
+      sum += y[i] * dy[i];
+      if (UNROLL == 2u) { sum += y[i + inner] * dy[i + inner]; }
+    }
     sum = lineSum(sum);
-    for (var i = start; i < end; i += inner) { dx[i] = y[i] * (dy[i] - sum); }
+    for (var i = start; i < end; i += step) {
+      dx[i] = y[i] * (dy[i] - sum);
+      if (UNROLL == 2u) { dx[i + inner] = y[i + inner] * (dy[i + inner] - sum); }
+    }
   }
 }

@@ -6,6 +6,8 @@ const WORKGROUP: u32 = 64u;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
+// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a line. On software devices a turn itself costs dearly.
+const UNROLL: u32 = 1u;
 const LOG: bool = false;
 const LOWEST: f32 = -3.4e38;
 
@@ -40,18 +42,31 @@ fn main(
   if (line >= params.outer * inner) { return; }
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
+  let step = inner * UNROLL;
 
   var largest = Element(LOWEST);
-  for (var i = start; i < end; i += inner) { largest = max(largest, x[i]); }
+  for (var i = start; i < end; i += step) {
+    largest = max(largest, x[i]);
+    if (UNROLL == 2u) { largest = max(largest, x[i + inner]); }
+  }
   largest = lineMax(largest);
   var sum = Element(0.0);
-  for (var i = start; i < end; i += inner) { sum += exp(x[i] - largest); }
+  for (var i = start; i < end; i += step) {
+    sum += exp(x[i] - largest);
+    if (UNROLL == 2u) { sum += exp(x[i + inner] - largest); }
+  }
   sum = lineSum(sum);
   if (LOG) {
     let logSum = log(sum);
-    for (var i = start; i < end; i += inner) { y[i] = x[i] - largest - logSum; }
+    for (var i = start; i < end; i += step) {
+      y[i] = x[i] - largest - logSum;
+      if (UNROLL == 2u) { y[i + inner] = x[i + inner] - largest - logSum; }
+    }
   } else {
     let scale = 1.0 / sum;
-    for (var i = start; i < end; i += inner) { y[i] = exp(x[i] - largest) * scale; }
+    for (var i = start; i < end; i += step) {
+      y[i] = exp(x[i] - largest) * scale;
+      if (UNROLL == 2u) { y[i + inner] = exp(x[i + inner] - largest) * scale; }
+    }
   }
 }

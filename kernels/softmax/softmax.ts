@@ -1,4 +1,4 @@
-import { groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
+import { chooseForLines, groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
 import { type Capabilities, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
@@ -51,10 +51,7 @@ export const softmax: KernelSpec<SoftmaxProblem> = {
 
 /** Which variant of the forward and the backward kernel suits a device and a shape. */
 export function chooseSoftmax(device: Capabilities, { outer, n, inner }: Lines): string {
-  const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
-  // A thread a line leaves all cores but one idle where there is one long line.
-  if (device.software) return outer * inner < 4 && n >= 4096 ? reduced : 'direct'
-  // Short lines would idle most of a workgroup; lines side by side are read coalesced by neighbouring threads.
-  if (n <= 32 || (inner >= 32 && outer * inner >= 4096)) return 'direct'
-  return reduced
+  // Lines side by side are read coalesced by neighbouring threads, if there are enough of them to fill the device.
+  if (inner >= 32 && outer * inner >= 4096) return 'direct'
+  return chooseForLines(device, outer * inner, n)
 }

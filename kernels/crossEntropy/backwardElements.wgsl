@@ -1,4 +1,5 @@
-// Gradient of cross-entropy: dlogits = (softmax(logits) - onehot(label)) * gradient of the row's loss. One thread an Element.
+// Gradient of cross-entropy: dlogits = (softmax(logits) - onehot(label)) * gradient of the row's loss. One thread an Element:
+// neighbouring threads read neighbours.
 
 alias Element = f32;
 const WORKGROUP: u32 = 64u;
