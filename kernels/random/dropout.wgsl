@@ -1,6 +1,6 @@
 // y = x scale, or 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
 // gradient is its backward, so no mask is stored. A thread takes RUN neighbouring vec4s.
-const RUN: u32 = 4u;
+const RUN: u32 = 16u;
 const TAIL: bool = true;
 
 struct Params {

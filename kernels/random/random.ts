@@ -1,4 +1,5 @@
-import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { flatConstants, flatGrid } from '../runs.ts'
+import type { KernelSpec, Param } from '../spec.ts'
 import dropoutSource from './dropout.wgsl'
 import randomSource from './random.wgsl'
 
@@ -21,15 +22,6 @@ function upper(n: number): number {
 
 const streamParams: Param[] = ['seedLow', 'seedHigh', 'streamLow', 'streamHigh'].map((name) => ({ name, type: 'u32' }))
 
-/** A thread computes blocks one after the other, fewer than the elementwise kernels move: the work hides its start. */
-function constants({ count }: { count: number }, device: Capabilities): Constants {
-  return { RUN: device.software ? 4 : 1, TAIL: count % 4 !== 0 }
-}
-
-function grid({ count }: { count: number }, { RUN }: Constants): Grid {
-  return grid1d(ceilDiv(count, 4 * Number(RUN) * 64))
-}
-
 export interface Random extends Stream {
   count: number
   distribution: 'uniform' | 'normal'
@@ -44,8 +36,8 @@ export const random: KernelSpec<Random> = {
     {
       name: 'flat',
       source: randomSource,
-      constants: (problem, device) => ({ NORMAL: problem.distribution === 'normal', ...constants(problem, device) }),
-      grid,
+      constants: (problem, device) => ({ NORMAL: problem.distribution === 'normal', ...flatConstants(problem, device) }),
+      grid: flatGrid,
     },
   ],
   flops: ({ count }) => count,
@@ -74,7 +66,7 @@ export const dropout: KernelSpec<Dropout> = {
     { name: 'y', access: 'read_write', dtype: 'f32' },
   ],
   params: [{ name: 'count', type: 'u32' }, { name: 'threshold', type: 'u32' }, { name: 'scale', type: 'f32' }, ...streamParams],
-  variants: [{ name: 'flat', source: dropoutSource, constants, grid }],
+  variants: [{ name: 'flat', source: dropoutSource, constants: flatConstants, grid: flatGrid }],
   flops: ({ count }) => count,
   bytes: ({ count }) => 8 * count,
 }

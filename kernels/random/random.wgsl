@@ -1,7 +1,7 @@
 // Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of counter (k, 0, stream). A thread takes
 // RUN neighbouring blocks; with TAIL the last vec4 is written element by element.
 const NORMAL: bool = true;
-const RUN: u32 = 4u;
+const RUN: u32 = 16u;
 const TAIL: bool = true;
 
 struct Params {
