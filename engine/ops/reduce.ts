@@ -21,8 +21,12 @@ import { dropped, lengthOf, reductionOf, type Span, spansOf, spread } from './sp
 
 // Sum and mean
 
-function runSum(x: Tensor, span: Span, scale: number, out: Tensor): void {
-  const { reduction, input } = reductionOf(x, span)
+/**
+ * Writes scale times the sum of x over dims start to end (not included) into `out`, off the tape: also for ops that sum a
+ * gradient into `ctx.gradOut`, such as a bias. `out` is contiguous, of x's dtype and of as many elements as the other dims.
+ */
+export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scale = 1): void {
+  const { reduction, input } = reductionOf(x, start, end)
   const kernel = x.dtype === 'float32' ? sumKernel : sumInt
   const split = withChunk(reduction, splitChunk(x.device.capabilities, reduction))
   if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
@@ -40,7 +44,7 @@ function defineSum(name: 'sum' | 'mean') {
     forward(_ctx, [x], span) {
       if (lengthOf(span) === 1) return dropped(x, span)
       const out = empty(span.shape, x.dtype, x.device)
-      runSum(x, span, scaleOf(span), out)
+      sumInto(out, x, span.start, span.end, scaleOf(span))
       return out
     },
     backward(_ctx, given, span) {
@@ -75,7 +79,7 @@ export const mean = defineSum('mean')
 /** Maxima and int32 indices of the first ones within the span, both of the span's shape. */
 function runMax(x: Tensor, span: Span): { values: Tensor; indices: Tensor } {
   const { device, dtype } = x
-  const { reduction, input } = reductionOf(x, span)
+  const { reduction, input } = reductionOf(x, span.start, span.end)
   const float = dtype === 'float32'
   const pair = (shape: Shape) => ({ values: empty(shape, dtype, device), indices: empty(shape, 'int32', device) })
   const result = pair(span.shape)

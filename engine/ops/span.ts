@@ -23,12 +23,11 @@ function collapse(shape: Shape, strides: Shape): { size: number; stride: number 
 }
 
 /** The reduction of dims start to end as the kernels take it: of the tensor as it lies in memory, else of a row-major copy. */
-export function reductionOf(t: Tensor, span: Span): { reduction: Reduction; input: Bindable } {
-  const { start, end } = span
+export function reductionOf(t: Tensor, start: number, end: number): { reduction: Reduction; input: Bindable } {
   const { layout, bound } = operand(t)
   const part = (from: number, to?: number) => collapse(t.shape.slice(from, to), t.strides.slice(from, to))
   const [outer, along, inner] = [part(0, start), part(start, end), part(end)]
-  if (!outer || !along || !inner) return reductionOf(t.contiguous(), span)
+  if (!outer || !along || !inner) return reductionOf(t.contiguous(), start, end)
   // Lines side by side in memory: neighbouring outputs belong to `inner`.
   const swap = inner.size === 1 && outer.stride === 1 && along.stride !== 1
   const [rows, columns] = swap ? [inner, outer] : [outer, inner]
