@@ -24,7 +24,7 @@ import { broadcastShapes, format, type Shape } from '../shape.ts'
 import { operand } from '../strided.ts'
 import { type Dtype, empty, type Tensor } from '../tensor.ts'
 import { checkInt, full } from './create.ts'
-import { sumTo } from './shape.ts'
+import { sumTo, sumToInput } from './shape.ts'
 
 /** @throws ShapeError unless x is float32 */
 function checkFloat(op: string, x: Tensor): void {
@@ -91,27 +91,28 @@ function runBinary(op: BinaryOp, a: Tensor, b: Tensor, out: Tensor): void {
 }
 
 /** The gradient of input i, `op` of grad and the other operand: written in place where nothing was broadcast, else summed. */
-function broadcastGradient(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
+function combined(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
   const same = format(shape) === format(grad.shape)
   const product = same ? ctx.gradOut(i) : empty(grad.shape, 'float32', grad.device)
   runBinary(op, grad, other, product)
-  return same ? product : sumTo(product, shape)
+  return same ? product : sumToInput(ctx, i, product, shape)
 }
 
-type Shapes = { a: Shape; b: Shape }
+type Shapes = readonly [a: Shape, b: Shape]
+type Gradient = (ctx: OpContext, grad: Tensor, shape: Shape) => Tensor
 
-/** Gradients of both operands, where `ctx.needs` them. What was saved: see `saved` below. */
-const gradients: Record<BinaryOp, (ctx: OpContext, grad: Tensor, shapes: Shapes) => (Tensor | undefined)[]> = {
-  add: ({ needs }, grad, { a, b }) => [needs[0] ? sumTo(grad, a) : undefined, needs[1] ? sumTo(grad, b) : undefined],
-  sub: ({ needs }, grad, { a, b }) => [needs[0] ? sumTo(grad, a) : undefined, needs[1] ? neg(sumTo(grad, b)) : undefined],
-  mul: (ctx, grad, { a, b }) => [
-    ctx.needs[0] ? broadcastGradient(ctx, 0, a, 'mul', grad, ctx.saved[1]!) : undefined,
-    ctx.needs[1] ? broadcastGradient(ctx, 1, b, 'mul', grad, ctx.saved[0]!) : undefined,
+/** The gradients of both operands, of the given shapes. What was saved: see `saved` below. */
+const GRADIENTS: Record<BinaryOp, readonly [a: Gradient, b: Gradient]> = {
+  add: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (ctx, grad, shape) => sumToInput(ctx, 1, grad, shape)],
+  sub: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (_, grad, shape) => neg(sumTo(grad, shape))],
+  mul: [
+    (ctx, grad, shape) => combined(ctx, 0, shape, 'mul', grad, ctx.saved[1]!),
+    (ctx, grad, shape) => combined(ctx, 1, shape, 'mul', grad, ctx.saved[0]!),
   ],
-  // d(a / b) / db = -(a / b) / b: the quotient was saved.
-  div: (ctx, grad, { a, b }) => [
-    ctx.needs[0] ? broadcastGradient(ctx, 0, a, 'div', grad, ctx.saved[1]!) : undefined,
-    ctx.needs[1] ? neg(sumTo(div(mul(grad, ctx.saved[0]!), ctx.saved[1]!), b)) : undefined,
+  div: [
+    (ctx, grad, shape) => combined(ctx, 0, shape, 'div', grad, ctx.saved[1]!),
+    // d(a / b) / db = -(a / b) / b: the quotient was saved.
+    (ctx, grad, shape) => neg(sumTo(div(mul(grad, ctx.saved[0]!), ctx.saved[1]!), shape)),
   ],
 }
 
@@ -144,7 +145,7 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
       ctx.saveForBackward(...saved(name, ctx.needs, a, b, out))
       return out
     },
-    backward: (ctx, grad, shapes) => gradients[name](ctx, grad, shapes),
+    backward: (ctx, grad, shapes) => GRADIENTS[name].map((of, i) => (ctx.needs[i] ? of(ctx, grad, shapes[i]!) : undefined)),
   })
   const withNumber = defineOp<[Tensor], { op: ScalarOp; value: number }>({
     name,
@@ -174,7 +175,7 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
     if (typeof a !== 'number' && typeof b !== 'number') {
       if (a.dtype !== b.dtype)
         throw new ShapeError(`${name}: got ${a.dtype} and ${b.dtype}, takes tensors of one dtype; use cast()`)
-      return tensors([a, b], { a: a.shape, b: b.shape })
+      return tensors([a, b], [a.shape, b.shape])
     }
     const [x, given, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
     if (x.dtype === 'int32') checkInt(name, given)
@@ -212,12 +213,12 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
   backward(ctx, grad, { shapes }) {
     const [a, b] = ctx.saved as [Tensor, Tensor]
     const [left, right, top] = [operand(a, grad.shape), operand(b, grad.shape), operand(grad)]
-    return [shapes.a, shapes.b].map((shape, i) => {
+    return shapes.map((shape, i) => {
       if (!ctx.needs[i]) return undefined
       const out = empty(grad.shape, 'float32', grad.device)
       const problem = powBackwardProblem(i === 1, grad.shape, top.layout, left.layout, right.layout)
       run(powBackward, problem, [top.bound, left.bound, right.bound, out])
-      return sumTo(out, shape)
+      return sumToInput(ctx, i, out, shape)
     })
   },
 })
@@ -231,7 +232,7 @@ export function pow(a: Operand, b: Operand): Tensor {
   const tensors = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
   if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
   for (const one of tensors) if (one) checkFloat('pow', one)
-  const shapes = { a: tensors[0]?.shape ?? [], b: tensors[1]?.shape ?? [] }
+  const shapes = [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] as const
   return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })
 }
 

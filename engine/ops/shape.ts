@@ -1,11 +1,12 @@
 import { pad, padProblem } from '../../kernels/copy/index.ts'
-import { defineOp } from '../autograd.ts'
+import { defineOp, type OpContext } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, checkShape, format, normalizeDim, rowMajorStrides, type Shape, sizeOf } from '../shape.ts'
 import { broadcastStrides, operand } from '../strided.ts'
 import { type Tensor, view } from '../tensor.ts'
-import { sum } from './reduce.ts'
+import { sum, sumInto } from './reduce.ts'
+import { type Span, spansOf } from './span.ts'
 
 // Another shape
 
@@ -151,7 +152,7 @@ export function slice(x: Tensor, ranges: readonly Range[]): Tensor {
 const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
   name: 'broadcastTo',
   forward: (_ctx, [x], { to }) => view(x, to, broadcastStrides(x.shape, x.strides, to), x.offset),
-  backward: (_ctx, grad, { from }) => [sumTo(grad, from)],
+  backward: (ctx, grad, { from }) => [sumToInput(ctx, 0, grad, from)],
 })
 
 /** A view of a larger shape in which dims of size 1, and missing leading ones, repeat. @throws ShapeError for other shapes */
@@ -163,9 +164,24 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return broadcastOp([x], { from: x.shape, to: shape })
 }
 
+/** Dims of `from` in which the shape `to` repeats to become it. */
+function repeatedDims(from: Shape, to: Shape): number[] {
+  const lead = from.length - to.length
+  return from.flatMap((size, d) => (d < lead || (to[d - lead] === 1 && size !== 1) ? [d] : []))
+}
+
 /** The inverse of broadcasting: t summed over the dims in which `shape` repeats. A view of t where there are none. */
 export function sumTo(t: Tensor, shape: Shape): Tensor {
-  const lead = t.ndim - shape.length
-  const dims = t.shape.flatMap((size, d) => (d < lead || (shape[d - lead] === 1 && size !== 1) ? [d] : []))
+  const dims = repeatedDims(t.shape, shape)
   return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)
+}
+
+/** `sumTo` the shape of an op's input i, as its gradient: written where that must lie, if the dims to sum are neighbours. */
+export function sumToInput(ctx: OpContext, i: number, t: Tensor, shape: Shape): Tensor {
+  const spans = spansOf('sumTo', t.shape, repeatedDims(t.shape, shape), true)
+  const [{ start, end }] = spans as [Span]
+  if (spans.length > 1 || start === end) return sumTo(t, shape)
+  const out = ctx.gradOut(i)
+  sumInto(out, t, start, end)
+  return out
 }

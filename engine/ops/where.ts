@@ -7,7 +7,7 @@ import { operand } from '../strided.ts'
 import { type Dtype, empty, type Tensor } from '../tensor.ts'
 import { checkInt, full } from './create.ts'
 import type { Operand } from './elementwise.ts'
-import { sumTo } from './shape.ts'
+import { sumToInput } from './shape.ts'
 
 type Inputs = [condition: Tensor, a: Tensor | undefined, b: Tensor | undefined]
 
@@ -40,8 +40,8 @@ const op = defineOp<Inputs, Arguments>({
     const zero = full([], 0, { device: grad.device })
     return [
       undefined,
-      ctx.needs[1] ? sumTo(select(condition, grad, zero), shapes[0]) : undefined,
-      ctx.needs[2] ? sumTo(select(condition, zero, grad), shapes[1]) : undefined,
+      ctx.needs[1] ? sumToInput(ctx, 1, select(condition, grad, zero), shapes[0]) : undefined,
+      ctx.needs[2] ? sumToInput(ctx, 2, select(condition, zero, grad), shapes[1]) : undefined,
     ]
   },
 })

@@ -1,3 +1,4 @@
+import { ParameterArena } from '../../engine/arena.ts'
 import { backward } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import {
@@ -251,6 +252,26 @@ test('gelu.erf as PyTorch', async () => {
     gradients: [stored('grad.x').data],
   })
   assertClose(await gelu(leaf(data, shape)).data(), stored('output').data, 1e-6, 'gelu')
+})
+
+test('gradients come to lie in a parameter arena, and add up there', async () => {
+  const [weight, bias, scale] = [leaf(normals(15, 1), [5, 3]), leaf(normals(3, 2), [3]), leaf([0.5], [])]
+  const values = await Promise.all([weight, bias, scale].map(async (t) => [...(await t.data())]))
+  const arena = new ParameterArena([weight, bias, scale])
+  const cotangent = normals(15, 3)
+  for (const passes of [1, 2]) {
+    backward(mul(add(weight, bias), scale), tensor(cotangent, { shape: [5, 3] }))
+    const [w, b] = values as [number[], number[], number[]]
+    const expected = [
+      Array.from(cotangent, (g) => passes * 0.5 * g),
+      [0, 1, 2].map((j) => cotangent.reduce((sum, g, i) => sum + (i % 3 === j ? passes * 0.5 * g : 0), 0)),
+      [cotangent.reduce((sum, g, i) => sum + passes * g * (w[i]! + b[i % 3]!), 0)],
+    ]
+    for (const [k, { grad }] of arena.parameters.entries()) {
+      if (grad?.storage !== arena.gradients.storage) throw new Error(`gradient ${k} lies elsewhere`)
+      assertClose(await grad.data(), expected[k]!, 1e-5, `gradient ${k} after ${passes} passes`)
+    }
+  }
 })
 
 // Integers
