@@ -73,6 +73,11 @@ export const softmaxBackwardCases: readonly KernelCase<SoftmaxProblem>[] = [
     return { name: named(problem), problem, sizes: { y: size, dy: size, dx: size }, fills: { y: outputs(problem.log) } }
   }),
   {
+    name: 'more lines than one dimension of a grid takes workgroups',
+    problem: { outer: 65601, n: 2, inner: 1, log: false },
+    sizes: { y: 2 * 65601, dy: 2 * 65601, dx: 2 * 65601 },
+  },
+  {
     name: 'bench [1024, 1024]',
     problem: { outer: 1024, n: 1024, inner: 1, log: false },
     sizes: { y: 1 << 20, dy: 1 << 20, dx: 1 << 20 },
