@@ -28,81 +28,84 @@ export interface Walk {
   readonly offset: number
 }
 
+/** A Nest and its operands in the order of `nest()`; the parameters that `nest()` declares are properties too. */
+export interface NestProblem extends Nest {
+  readonly walks: readonly Walk[]
+}
+
 /**
  * Drops dims of size 1 and merges neighbours that every operand walks through as if they were one, so that most problems
  * end with one or two dims.
- * @param shape sizes of the dims, none of them 0
- * @throws Error when more than MAX_DIMS remain
  */
-export function collapse(shape: readonly number[], layouts: readonly Layout[]): { nest: Nest; walks: Walk[] } {
+function collapse(shape: readonly number[], layouts: readonly Layout[]): { dims: number[]; strides: number[][] } {
   const dims: number[] = []
   const strides: number[][] = layouts.map(() => [])
-  for (const [d, size] of shape.entries()) {
+  for (let d = 0; d < shape.length; d++) {
+    const size = shape[d]!
     if (size === 1) continue
     const last = dims.length - 1
-    if (last >= 0 && layouts.every((layout, k) => strides[k]![last] === layout.strides[d]! * size)) {
-      dims[last]! *= size
-      for (const [k, layout] of layouts.entries()) strides[k]![last] = layout.strides[d]!
-    } else {
-      dims.push(size)
-      for (const [k, layout] of layouts.entries()) strides[k]!.push(layout.strides[d]!)
-    }
+    let one = last >= 0
+    for (let k = 0; k < layouts.length; k++) one = one && strides[k]![last] === layouts[k]!.strides[d]! * size
+    if (one) dims[last]! *= size
+    else dims.push(size)
+    for (let k = 0; k < layouts.length; k++) strides[k]![dims.length - 1] = layouts[k]!.strides[d]!
   }
-  if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
-  const inner = dims.pop() ?? 1
-  return {
-    nest: { dims, outer: dims.length, rows: dims.reduce((product, size) => product * size, 1), inner },
-    // A single element has no stride of its own; 1 lets the vec4 variants take it.
-    walks: layouts.map(({ offset }, k) => ({ step: strides[k]!.pop() ?? 1, strides: strides[k]!, offset })),
-  }
+  return { dims, strides }
 }
 
-/** Parameters of a strided kernel for its Nest and the named operands, as `nestProblem()` fills them. */
-export function nestParams(...names: string[]): Param[] {
-  return [
+/**
+ * What the strided kernels share: parameters for the Nest and the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
+ * `inner`, `aStep`, `aOffset`, …), and the problems that carry them.
+ */
+export function nest(...names: string[]) {
+  const keys = names.map((name) => ({ strides: `${name}Strides`, step: `${name}Step`, offset: `${name}Offset` }))
+  const params: Param[] = [
     { name: 'dims', type: 'u32', length: MAX_DIMS },
-    ...names.map((name): Param => ({ name: `${name}Strides`, type: 'u32', length: MAX_DIMS })),
+    ...keys.map(({ strides }): Param => ({ name: strides, type: 'u32', length: MAX_DIMS })),
     { name: 'outer', type: 'u32' },
     { name: 'rows', type: 'u32' },
     { name: 'inner', type: 'u32' },
-    ...names.flatMap((name): Param[] => [
-      { name: `${name}Step`, type: 'u32' },
-      { name: `${name}Offset`, type: 'u32' },
+    ...keys.flatMap(({ step, offset }): Param[] => [
+      { name: step, type: 'u32' },
+      { name: offset, type: 'u32' },
     ]),
   ]
-}
-
-/** What a strided kernel gets: the Nest and, under `walks`, the operands by name. */
-export type NestProblem<Name extends string> = Nest & { walks: Record<Name, Walk> }
-
-/** A problem with the parameters of `nestParams()` beside its nest and walks. */
-export function nestProblem<Name extends string>(shape: readonly number[], operands: Record<Name, Layout>): NestProblem<Name> {
-  const names = Object.keys(operands) as Name[]
-  const { nest, walks } = collapse(
-    shape,
-    names.map((name) => operands[name]),
-  )
-  const named = Object.fromEntries(names.map((name, k) => [name, walks[k]!])) as Record<Name, Walk>
-  const problem: NestProblem<Name> & Record<string, unknown> = { ...nest, walks: named }
-  for (const [k, name] of names.entries()) {
-    problem[`${name}Strides`] = walks[k]!.strides
-    problem[`${name}Step`] = walks[k]!.step
-    problem[`${name}Offset`] = walks[k]!.offset
+  /**
+   * @param shape sizes of the dims, none of them 0
+   * @throws Error when more than MAX_DIMS dims remain after merging
+   */
+  function problem(shape: readonly number[], layouts: readonly Layout[]): NestProblem {
+    const { dims, strides } = collapse(shape, layouts)
+    if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
+    const inner = dims.pop() ?? 1
+    let rows = 1
+    for (const size of dims) rows *= size
+    const walks: Walk[] = []
+    const made: NestProblem & Record<string, unknown> = { dims, outer: dims.length, rows, inner, walks }
+    for (let k = 0; k < keys.length; k++) {
+      // A single element has no stride of its own; 1 lets the vec4 variants take it.
+      const walk = { step: strides[k]!.pop() ?? 1, strides: strides[k]!, offset: layouts[k]!.offset }
+      walks.push(walk)
+      made[keys[k]!.strides] = walk.strides
+      made[keys[k]!.step] = walk.step
+      made[keys[k]!.offset] = walk.offset
+    }
+    return made
   }
-  return problem
-}
-
-/** Whether all operands are one row-major run that starts on a vec4. */
-export function isFlat({ outer, walks }: NestProblem<string>): boolean {
-  return outer === 0 && Object.values(walks).every((walk) => walk.step === 1 && walk.offset % 4 === 0)
+  return { params, problem }
 }
 
 /** Whether rows can be walked in vec4s: each operand runs along the row, starting on a vec4, or stays at one element. */
-export function hasVectorRows({ inner, walks }: NestProblem<string>): boolean {
-  if (inner % 4 !== 0) return false
-  return Object.values(walks).every(({ step, strides, offset }) => {
+export function hasVectorRows({ inner, walks }: NestProblem): boolean {
+  if (inner % 4 !== 0) return isFlat(walks)
+  return walks.every(({ step, strides, offset }) => {
     return step === 0 || (step === 1 && offset % 4 === 0 && strides.every((stride) => stride % 4 === 0))
   })
+}
+
+/** Whether all operands are one row-major run that starts on a vec4; such a run may end inside one. */
+function isFlat(walks: readonly Walk[]): boolean {
+  return walks.every(({ step, strides, offset }) => step === 1 && strides.length === 0 && offset % 4 === 0)
 }
 
 /** Elements of a buffer that an operand reaches, from its start. */
@@ -111,19 +114,14 @@ export function reach({ dims, inner }: Nest, { strides, step, offset }: Walk): n
 }
 
 /** Calls `visit` for each element in row-major order, with the place of every operand in its buffer. For references. */
-export function forEachElement<Name extends string>(
-  { dims, rows, inner, walks }: NestProblem<Name>,
-  visit: (index: number, at: Record<Name, number>) => void,
-): void {
-  const at = {} as Record<Name, number>
+export function forEachElement({ dims, rows, inner, walks }: NestProblem, visit: (index: number, at: number[]) => void): void {
   for (let row = 0; row < rows; row++) {
     const coordinates: number[] = []
     for (let d = dims.length - 1, rest = row; d >= 0; rest = Math.floor(rest / dims[d]!), d--) coordinates[d] = rest % dims[d]!
     for (let i = 0; i < inner; i++) {
-      for (const name of Object.keys(walks) as Name[]) {
-        const { strides, step, offset } = walks[name]
-        at[name] = strides.reduce((sum, stride, d) => sum + stride * coordinates[d]!, offset + i * step)
-      }
+      const at = walks.map(({ strides, step, offset }) => {
+        return strides.reduce((sum, stride, d) => sum + stride * coordinates[d]!, offset + i * step)
+      })
       visit(row * inner + i, at)
     }
   }

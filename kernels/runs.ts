@@ -1,4 +1,4 @@
-import { hasVectorRows, isFlat, type NestProblem } from './layout.ts'
+import { hasVectorRows, type NestProblem } from './layout.ts'
 import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type Variant } from './spec.ts'
 
 /** Threads of a workgroup of the elementwise kernels. */
@@ -22,21 +22,21 @@ export function flatGrid({ count }: { count: number }, { RUN }: Constants): Grid
 }
 
 /** The vec4 variant of a strided kernel; the constants say which operands stay in place along a row. */
-export function vectorVariant<Name extends string, P extends NestProblem<Name>>(
+export function vectorVariant<P extends NestProblem>(
   source: string,
-  operands: readonly Name[],
+  operands: readonly string[],
   constants: (problem: P) => Constants,
 ): Variant<P> {
+  const steps = operands.map((name) => `${name.toUpperCase()}_STEP`)
   return {
     name: 'vector',
     source,
-    supports: (_, problem) => isFlat(problem) || hasVectorRows(problem),
-    constants: (problem, device) => ({
-      ...constants(problem),
-      RUN: runLength(device, 16),
-      TAIL: problem.inner % 4 !== 0,
-      ...Object.fromEntries(operands.map((name) => [`${name.toUpperCase()}_STEP`, problem.walks[name].step])),
-    }),
+    supports: (_, problem) => hasVectorRows(problem),
+    constants(problem, device) {
+      const all: Constants = { ...constants(problem), RUN: runLength(device, 16), TAIL: problem.inner % 4 !== 0 }
+      for (let k = 0; k < steps.length; k++) all[steps[k]!] = problem.walks[k]!.step
+      return all
+    },
     grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(ceilDiv(inner, 4), Number(RUN)), THREADS)),
   }
 }

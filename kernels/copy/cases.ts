@@ -22,7 +22,7 @@ function copyCase(name: string, shape: readonly number[], source: Layout, target
   return {
     name,
     problem,
-    sizes: { source: reach(problem, problem.walks.source), out: reach(problem, problem.walks.target) + 5 },
+    sizes: { source: reach(problem, problem.walks[0]!), out: reach(problem, problem.walks[1]!) + 5 },
     // The target holds values of its own, which must stay around the copy.
     fills: { source: words, out: words },
   }

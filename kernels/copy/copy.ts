@@ -1,4 +1,4 @@
-import { hasVectorRows, isFlat, type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { hasVectorRows, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
 import { ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import strided from './strided.wgsl'
@@ -6,7 +6,9 @@ import transposeDirect from './transposeDirect.wgsl'
 import transposeTiled from './transposeTiled.wgsl'
 import vector from './vector.wgsl'
 
-export type Copy = NestProblem<'source' | 'target'>
+export type Copy = NestProblem
+
+const operands = nest('source', 'target')
 
 /** Side of the tiles of transposeTiled.wgsl. */
 const TILE = 32
@@ -16,29 +18,37 @@ const TILE = 32
  * @param shape no dim of 0
  */
 export function copyProblem(shape: readonly number[], source: Layout, target: Layout): Copy {
-  const problem = nestProblem(shape, { source, target })
+  const problem = operands.problem(shape, [source, target])
+  const [from, to] = walksOf(problem)
   // The order of the outer dims is free; the transposing variants want the one that the source runs along last.
-  const along = problem.walks.source.strides.indexOf(1)
-  if (along >= 0 && problem.walks.source.step !== 1) {
-    for (const list of [problem.dims, problem.walks.source.strides, problem.walks.target.strides]) {
+  const along = from.strides.indexOf(1)
+  if (along >= 0 && from.step !== 1) {
+    for (const list of [problem.dims, from.strides, to.strides]) {
       list.push(...list.splice(along, 1))
     }
   }
   return problem
 }
 
+function walksOf({ walks }: Copy): readonly [source: Walk, target: Walk] {
+  return walks as readonly [Walk, Walk]
+}
+
 /** Whether rows can be moved in vec4s: writing them needs a target that runs along the row. */
 function movesVectors(problem: Copy): boolean {
-  return problem.walks.target.step === 1 && (isFlat(problem) || hasVectorRows(problem))
+  return walksOf(problem)[1].step === 1 && hasVectorRows(problem)
 }
 
 /** Whether the target runs along the innermost dim and the source along the one before it. */
-function transposes({ walks }: Copy): boolean {
-  return walks.target.step === 1 && walks.source.step > 1 && walks.source.strides.at(-1) === 1
+function transposes(problem: Copy): boolean {
+  const [source, target] = walksOf(problem)
+  return target.step === 1 && source.step > 1 && source.strides.at(-1) === 1
 }
 
 /** The same with rows and columns made of vec4s. */
-function transposesBlocks({ dims, inner, walks: { source, target } }: Copy): boolean {
+function transposesBlocks(problem: Copy): boolean {
+  const { dims, inner } = problem
+  const [source, target] = walksOf(problem)
   const vectors = [
     inner,
     dims.at(-1)!,
@@ -58,10 +68,10 @@ export const copy: KernelSpec<Copy> = {
     { name: 'source', access: 'read', dtype: 'u32' },
     { name: 'out', access: 'read_write', dtype: 'u32' },
   ],
-  params: nestParams('source', 'target'),
+  params: operands.params,
   variants: [
     {
-      ...vectorVariant<'source' | 'target', Copy>(vector, ['source'], () => ({})),
+      ...vectorVariant<Copy>(vector, ['source'], () => ({})),
       supports: (_, problem) => movesVectors(problem),
     },
     {

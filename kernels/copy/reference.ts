@@ -5,8 +5,8 @@ import type { Arange, FillProblem } from './fill.ts'
 import type { Pad } from './pad.ts'
 
 export function copyReference(problem: Copy, { source, out }: Arrays): Arrays {
-  forEachElement(problem, (_, at) => {
-    out![at.target] = source![at.source]!
+  forEachElement(problem, (_, [from, to]) => {
+    out![to!] = source![from!]!
   })
   return { out: out! }
 }

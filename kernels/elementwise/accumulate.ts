@@ -1,13 +1,15 @@
-import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
 import type { KernelSpec } from '../spec.ts'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
 
-export type Accumulate = NestProblem<'x'>
+export type Accumulate = NestProblem
+
+const operands = nest('x')
 
 export function accumulateProblem(shape: readonly number[], x: Layout): Accumulate {
-  return nestProblem(shape, { x })
+  return operands.problem(shape, [x])
 }
 
 /** out += x, float32, out row-major. */
@@ -17,7 +19,7 @@ export const accumulate: KernelSpec<Accumulate> = {
     { name: 'x', access: 'read', dtype: 'f32' },
     { name: 'out', access: 'read_write', dtype: 'f32' },
   ],
-  params: nestParams('x'),
+  params: operands.params,
   variants: [vectorVariant(accumulateVector, ['x'], () => ({})), stridedVariant(accumulateStrided, () => ({}))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner }) => 12 * rows * inner,

@@ -1,4 +1,4 @@
-import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
 import type { Constants, KernelSpec, Scalar } from '../spec.ts'
 import binaryStrided from './binaryStrided.wgsl'
@@ -9,16 +9,18 @@ export const BINARY = { add: 0, sub: 1, mul: 2, div: 3 } as const
 
 export type BinaryOp = keyof typeof BINARY
 
-export interface Binary extends NestProblem<'a' | 'b'> {
+export interface Binary extends NestProblem {
   op: BinaryOp
 }
+
+const operands = nest('a', 'b')
 
 /**
  * Problem of `binary` and `binaryInt`: out [shape], row-major, from operands of that shape (stride 0 where broadcast).
  * @param shape no dim of 0
  */
 export function binaryProblem(op: BinaryOp, shape: readonly number[], a: Layout, b: Layout): Binary {
-  return { op, ...nestProblem(shape, { a, b }) }
+  return Object.assign(operands.problem(shape, [a, b]), { op })
 }
 
 function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
@@ -30,7 +32,7 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
       { name: 'b', access: 'read', dtype },
       { name: 'out', access: 'read_write', dtype },
     ],
-    params: nestParams('a', 'b'),
+    params: operands.params,
     variants: [vectorVariant(binaryVector, ['a', 'b'], constants), stridedVariant(binaryStrided, constants)],
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 12 * rows * inner,

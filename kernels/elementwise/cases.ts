@@ -175,21 +175,26 @@ const PAIRS: Pair[] = [
   { name: 'odd columns', shape: [6, 8], a: { strides: [21, 1], offset: 3 }, b: { strides: [8, 1], offset: 0 } },
 ]
 
-/** A case of a kernel whose inputs are the operands of its nest. */
-function nestCase<Name extends string, P extends NestProblem<Name>>(
+/** A case of a kernel whose inputs are the operands of its nest, by name. */
+function nestCase<P extends NestProblem>(
   name: string,
+  operands: readonly string[],
   problem: P,
   more: Partial<KernelCase<P>> = {},
 ): KernelCase<P> {
   const sizes: Record<string, number> = { out: problem.rows * problem.inner }
-  for (const operand of Object.keys(problem.walks) as Name[]) sizes[operand] = reach(problem, problem.walks[operand])
+  for (const [k, operand] of operands.entries()) sizes[operand] = reach(problem, problem.walks[k]!)
   return { name, problem, sizes, ...more }
 }
+
+const AB = ['a', 'b']
+const GRAD_AB = ['grad', 'a', 'b']
+const CONDITION_AB = ['condition', 'a', 'b']
 
 const binaryOps = Object.keys(BINARY) as BinaryOp[]
 
 function binaryCase(op: BinaryOp, { name, shape, a, b }: Pair, fills: Record<string, Fill>): KernelCase<Binary> {
-  return nestCase(`${op}, ${name}`, binaryProblem(op, shape, a, b), { fills })
+  return nestCase(`${op}, ${name}`, AB, binaryProblem(op, shape, a, b), { fills })
 }
 
 export const binaryCases: KernelCase<Binary>[] = [
@@ -213,7 +218,9 @@ const mixed: Fill = (index, random) =>
 const positive = between(0.2, 4)
 
 export const powCases: KernelCase<Pow>[] = [
-  ...PAIRS.map((one) => nestCase(one.name, powProblem(one.shape, one.a, one.b), { fills: { a: awayFromZero, b: exponents } })),
+  ...PAIRS.map((one) =>
+    nestCase(one.name, AB, powProblem(one.shape, one.a, one.b), { fills: { a: awayFromZero, b: exponents } }),
+  ),
   ...Object.entries({
     'positive bases, any exponent': { a: positive, b: mixed },
     squares: { a: 'normal', b: () => 2 },
@@ -222,7 +229,7 @@ export const powCases: KernelCase<Pow>[] = [
     'large even and odd exponents of negative bases': { a: between(-1.1, -0.9), b: (index: number) => 65 + (index % 9) },
     'roots of large numbers': { a: between(1e10, 1e30), b: () => 0.5 },
   } satisfies Record<string, Record<string, Fill>>).map(([name, fills]) =>
-    nestCase(name, powProblem([1025], { strides: [1], offset: 0 }, { strides: [1], offset: 0 }), { fills }),
+    nestCase(name, AB, powProblem([1025], { strides: [1], offset: 0 }, { strides: [1], offset: 0 }), { fills }),
   ),
 ]
 
@@ -231,7 +238,7 @@ const flat: Layout = { strides: [1], offset: 0 }
 export const powBackwardCases: KernelCase<PowBackward>[] = [false, true].flatMap((exponent) => {
   const what = exponent ? 'by the exponent' : 'by the base'
   const make = (name: string, { shape, a, b }: Omit<Pair, 'name'>, fills: Record<string, Fill>) =>
-    nestCase(`${what}, ${name}`, powBackwardProblem(exponent, shape, broadcast(shape, shape), a, b), { fills })
+    nestCase(`${what}, ${name}`, GRAD_AB, powBackwardProblem(exponent, shape, broadcast(shape, shape), a, b), { fills })
   return [
     ...PAIRS.slice(-12).map((one) => make(one.name, one, { a: positive, b: mixed })),
     make(
@@ -248,12 +255,12 @@ const sometimes: Fill = (_, random) => Math.floor(random() * 3) - 1
 const words: Fill = (_, random) => Math.floor(random() * 2 ** 32)
 
 const whereBase: KernelCase<Where>[] = PAIRS.flatMap(({ name, shape, a, b }) => [
-  nestCase(`${name}, whole condition`, whereProblem(shape, broadcast(shape, shape), a, b)),
-  nestCase(`${name}, one of them the condition`, whereProblem(shape, a, b, broadcast([], shape))),
+  nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(shape, broadcast(shape, shape), a, b)),
+  nestCase(`${name}, one of them the condition`, CONDITION_AB, whereProblem(shape, a, b, broadcast([], shape))),
 ])
 
 export const whereCases = whereBase.map((one) => ({ ...one, fills: { condition: sometimes, a: words, b: words } }))
 
 export const accumulateCases: KernelCase<Accumulate>[] = PAIRS.flatMap(({ name, shape, a, b }) =>
-  [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, accumulateProblem(shape, x), { fills: { out: 'normal' } })),
+  [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(shape, x), { fills: { out: 'normal' } })),
 )

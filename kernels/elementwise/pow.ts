@@ -1,13 +1,15 @@
-import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
 import type { KernelSpec } from '../spec.ts'
 import powSource from './pow.wgsl'
 import powBackwardSource from './powBackward.wgsl'
 
-export type Pow = NestProblem<'a' | 'b'>
+export type Pow = NestProblem
+
+const operands = nest('a', 'b')
 
 export function powProblem(shape: readonly number[], a: Layout, b: Layout): Pow {
-  return nestProblem(shape, { a, b })
+  return operands.problem(shape, [a, b])
 }
 
 /** out = a ^ b as NumPy has it: 0 ^ 0 is 1, negative bases take whole exponents (else NaN). */
@@ -18,16 +20,18 @@ export const pow: KernelSpec<Pow> = {
     { name: 'b', access: 'read', dtype: 'f32' },
     { name: 'out', access: 'read_write', dtype: 'f32' },
   ],
-  params: nestParams('a', 'b'),
+  params: operands.params,
   variants: [stridedVariant(powSource, () => ({}))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner }) => 12 * rows * inner,
 }
 
-export interface PowBackward extends NestProblem<'grad' | 'a' | 'b'> {
+export interface PowBackward extends NestProblem {
   /** The derivative by the exponent b, not by the base a. */
   exponent: boolean
 }
+
+const backwardOperands = nest('grad', 'a', 'b')
 
 export function powBackwardProblem(
   exponent: boolean,
@@ -36,7 +40,7 @@ export function powBackwardProblem(
   a: Layout,
   b: Layout,
 ): PowBackward {
-  return { exponent, ...nestProblem(shape, { grad, a, b }) }
+  return Object.assign(backwardOperands.problem(shape, [grad, a, b]), { exponent })
 }
 
 /** out = grad b a^(b - 1), 0 where b is 0; or by the exponent grad a^b ln a, 0 where a <= 0. */
@@ -48,7 +52,7 @@ export const powBackward: KernelSpec<PowBackward> = {
     { name: 'b', access: 'read', dtype: 'f32' },
     { name: 'out', access: 'read_write', dtype: 'f32' },
   ],
-  params: nestParams('grad', 'a', 'b'),
+  params: backwardOperands.params,
   variants: [stridedVariant(powBackwardSource, ({ exponent }) => ({ EXPONENT: exponent }))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner }) => 16 * rows * inner,

@@ -84,8 +84,8 @@ const integerOperations = {
 
 function binaryWith(functions: typeof operations) {
   return (problem: Binary, { a, b, out }: Arrays): Arrays => {
-    forEachElement(problem, (i, at) => {
-      out![i] = functions[problem.op](a![at.a]!, b![at.b]!)
+    forEachElement(problem, (i, [atA, atB]) => {
+      out![i] = functions[problem.op](a![atA!]!, b![atB!]!)
     })
     return { out: out! }
   }
@@ -116,32 +116,32 @@ export function castReference(_: unknown, { x }: Arrays): Arrays {
 }
 
 export function powReference(problem: Pow, { a, b, out }: Arrays): Arrays {
-  forEachElement(problem, (i, at) => {
-    out![i] = a![at.a]! ** b![at.b]!
+  forEachElement(problem, (i, [atA, atB]) => {
+    out![i] = a![atA!]! ** b![atB!]!
   })
   return { out: out! }
 }
 
 export function powBackwardReference(problem: PowBackward, { grad, a, b, out }: Arrays): Arrays {
-  forEachElement(problem, (i, at) => {
-    const v = a![at.a]!
-    const e = b![at.b]!
+  forEachElement(problem, (i, [atGrad, atA, atB]) => {
+    const v = a![atA!]!
+    const e = b![atB!]!
     const slope = problem.exponent ? (v > 0 ? v ** e * Math.log(v) : 0) : e === 0 ? 0 : e * v ** (e - 1)
-    out![i] = grad![at.grad]! * slope
+    out![i] = grad![atGrad!]! * slope
   })
   return { out: out! }
 }
 
 export function whereReference(problem: Where, { condition, a, b, out }: Arrays): Arrays {
-  forEachElement(problem, (i, at) => {
-    out![i] = condition![at.condition]! !== 0 ? a![at.a]! : b![at.b]!
+  forEachElement(problem, (i, [atCondition, atA, atB]) => {
+    out![i] = condition![atCondition!]! !== 0 ? a![atA!]! : b![atB!]!
   })
   return { out: out! }
 }
 
 export function accumulateReference(problem: Accumulate, { x, out }: Arrays): Arrays {
-  forEachElement(problem, (i, at) => {
-    out![i]! += x![at.x]!
+  forEachElement(problem, (i, [atX]) => {
+    out![i]! += x![atX!]!
   })
   return { out: out! }
 }

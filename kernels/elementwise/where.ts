@@ -1,12 +1,14 @@
-import { type Layout, type NestProblem, nestParams, nestProblem } from '../layout.ts'
+import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
 import type { KernelSpec, Scalar } from '../spec.ts'
 import whereSource from './where.wgsl'
 
-export type Where = NestProblem<'condition' | 'a' | 'b'>
+export type Where = NestProblem
+
+const operands = nest('condition', 'a', 'b')
 
 export function whereProblem(shape: readonly number[], condition: Layout, a: Layout, b: Layout): Where {
-  return nestProblem(shape, { condition, a, b })
+  return operands.problem(shape, [condition, a, b])
 }
 
 function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
@@ -18,7 +20,7 @@ function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
       { name: 'b', access: 'read', dtype: 'u32' },
       { name: 'out', access: 'read_write', dtype: 'u32' },
     ],
-    params: nestParams('condition', 'a', 'b'),
+    params: operands.params,
     variants: [stridedVariant(whereSource, () => ({ Condition: condition }))],
     flops: () => 0,
     bytes: ({ rows, inner }) => 16 * rows * inner,
