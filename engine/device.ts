@@ -14,6 +14,9 @@ import { Submission } from './submission.ts'
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
 
+/** What every device came from, for as long as the process lives: Dawn crashes when it is collected, even after `destroy()`. */
+const kept: unknown[] = []
+
 /** A binding: a buffer from a byte offset on. */
 export interface BufferRange {
   buffer: PooledBuffer
@@ -50,7 +53,6 @@ export class Device {
   readonly #submission: Submission
   readonly #bindGroups = new Map<string, GPUBindGroup>()
   readonly #bindGroupsOf = new Map<number, Set<string>>()
-  readonly #keepAlive: unknown[]
   #stream = new Stream('main')
   #waiting: Batch[] = []
   #pumping: Promise<void> = Promise.resolve()
@@ -64,7 +66,7 @@ export class Device {
   constructor({ device, summary, keepAlive }: OpenedDevice) {
     this.gpu = device
     this.summary = summary
-    this.#keepAlive = keepAlive
+    kept.push(device, ...keepAlive)
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
     this.#submission = new Submission(device, this.pipelines.paramLayout)
@@ -342,10 +344,7 @@ export class Device {
   destroy(): void {
     if (current === this) current = undefined
     this.#lose('was destroyed')
-    this.pipelines.idle().then(() => {
-      this.gpu.destroy()
-      this.#keepAlive.length = 0
-    })
+    this.pipelines.idle().then(() => this.gpu.destroy())
   }
 }
 

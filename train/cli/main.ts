@@ -13,10 +13,10 @@ const program = makeCommand('paraformer')
   .addCommand(evalCommand())
   .addCommand(predictCommand())
   .addCommand(devicesCommand())
-  .action(() => program.help())
 
 try {
-  await program.parseAsync()
+  if (process.argv.length <= 2) program.outputHelp()
+  else await program.parseAsync()
 } catch (error) {
   process.exitCode = end(error)
 }

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { type Device, requestDevice, UserError } from '../../engine/index.ts'
-import { MODES, type Mode, type Model } from '../../model/index.ts'
+import { checkPrefix, MODES, type Mode, type Model } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
@@ -56,6 +56,7 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   const device = await requestDevice({ adapter: flags.adapter })
   try {
     const checkpoint = await loadCheckpoint(flags.checkpoint)
+    checkPrefix(checkpoint.model.config, flags.branches)
     const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
     if (input === undefined) await classify(files, device, checkpoint, options, flags)
     else await predictFile(input, device, checkpoint.model, options, flags)

@@ -65,9 +65,9 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   if (fresh) {
     const data = await openData(fresh)
     modelConfigOf(fresh, data.dataset)
-    const made = await newRunFolder(flags.out, fresh)
     const device = await requestDevice({ adapter: flags.adapter })
     try {
+      const made = await newRunFolder(flags.out, fresh)
       return await go(startTrainer(device, fresh, data, flags.saveEvery), data, made, flags, interrupt)
     } finally {
       await close(data)

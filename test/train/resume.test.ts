@@ -1,0 +1,104 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
+import { runCli } from '../harness/cli.ts'
+import { suite } from '../harness/suite.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-resume-'))
+// Dropout, crops and flips are on: all that is random must come back.
+const settings = [
+  ...['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '2'],
+  ...['--crop-padding', '2', '--flip', '--rand-augment', '2,9', '--dropout', '0.2', '--seed', '7'],
+  ...['--train-images', '320', '--test-images', '100', '--batch-size', '32', '--epochs', '2', '--warmup', '3'],
+]
+const { test, run } = suite('resume')
+
+/** Fails unless two checkpoints hold the same tensors bit for bit, and the same place in the run. */
+function assertSame(one: string, other: string): void {
+  const [a, b] = [one, other].map((path) => decodeSafetensors(readFileSync(path), path)) as [
+    ReturnType<typeof decodeSafetensors>,
+    ReturnType<typeof decodeSafetensors>,
+  ]
+  if (a.tensors.size < 30 || a.tensors.size !== b.tensors.size)
+    throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
+  for (const [name, { data }] of a.tensors) {
+    const bytes = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength)
+    if (!bytes(data).equals(bytes(b.tensors.get(name)!.data))) throw new Error(`${name} differs`)
+  }
+  const [left, right] = [a, b].map(({ metadata }) => {
+    const { position, random, steps, history } = JSON.parse(metadata.training!)
+    return JSON.stringify({ position, random, steps, history })
+  })
+  if (left !== right) throw new Error(`${left} is not ${right}`)
+}
+
+for (const scheme of ['prefixSum', 'paper']) {
+  const whole = join(work, `${scheme}-whole`)
+  const broken = join(work, `${scheme}-broken`)
+  const train = (...args: string[]) => ['train', ...settings, '--scheme', scheme, '--save-every', '1', ...args]
+
+  test(`${scheme}: a run interrupted by Ctrl-C and resumed ends with the same bits`, async () => {
+    const straight = await runCli(train('--out', whole))
+    if (straight.code !== 0) throw new Error(straight.stderr)
+    let asked = false
+    const first = await runCli(train('--out', broken), {
+      onStderr(text, kill) {
+        if (asked || !text.includes(broken)) return
+        asked = true
+        setTimeout(() => kill('SIGINT'), 1000)
+      },
+    })
+    if (first.code !== 130 || !first.stderr.includes(`--resume ${broken}`))
+      throw new Error(`code ${first.code}: ${first.stderr}`)
+    const second = await runCli(['train', '--resume', broken])
+    if (second.code !== 0) throw new Error(second.stderr)
+    assertSame(join(whole, 'checkpoint.safetensors'), join(broken, 'checkpoint.safetensors'))
+    const steps = (folder: string) =>
+      readFileSync(join(folder, 'metrics.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const { kind, step, losses } = JSON.parse(line)
+          return JSON.stringify({ kind, step, losses })
+        })
+    if (steps(whole).join('\n') !== steps(broken).join('\n')) throw new Error('metrics differ')
+  })
+
+  test(`${scheme}: a run killed outright resumes from its last checkpoint with the same bits`, async () => {
+    const killed = join(work, `${scheme}-killed`)
+    let asked = false
+    const first = await runCli(train('--out', killed), {
+      onStderr(text, kill) {
+        if (asked || !text.includes(killed)) return
+        asked = true
+        setTimeout(() => kill('SIGKILL'), 1500)
+      },
+    })
+    if (first.code !== null) throw new Error(`it ended with ${first.code} before it was killed: ${first.stderr}`)
+    const second = await runCli(['train', '--resume', killed])
+    if (second.code !== 0) throw new Error(second.stderr)
+    assertSame(join(whole, 'checkpoint.safetensors'), join(killed, 'checkpoint.safetensors'))
+  })
+}
+
+test('a finished run resumed with more epochs goes on; other settings are refused', async () => {
+  const folder = join(work, 'prefixSum-whole')
+  const more = await runCli(['train', '--resume', folder, '--epochs', '3', '--json'])
+  if (more.code !== 0) throw new Error(more.stderr)
+  const result = JSON.parse(more.stdout)
+  if (result.settings.epochs !== 3 || result.prefixes.length !== 2) throw new Error(more.stdout)
+  const refused = await runCli(['train', '--resume', folder, '--dim', '32'])
+  if (refused.code !== 2 || !/--dim is fixed/.test(refused.stderr)) throw new Error(refused.stderr)
+})
+
+test('a loss that is not finite stops the run and names the op', async () => {
+  const folder = join(work, 'nan')
+  const { code, stderr } = await runCli(['train', ...settings, '--lr', '1e30', '--max-norm', '1e30', '--out', folder])
+  if (code !== 2 || !/training stopped: NaN or infinity in mini-batch \d+ of epoch \d+, first in \w+/.test(stderr)) {
+    throw new Error(`code ${code}: ${stderr}`)
+  }
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()
