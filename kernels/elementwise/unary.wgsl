@@ -20,19 +20,24 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
+// Some drivers give log |v| below 0 and a finite number at 0; these are NaN and -infinity without naming them.
+fn logOf(v: vec4<f32>) -> vec4<f32> {
+  return select(select(sqrt(v), -1.0 / abs(v), v == vec4(0.0)), log(v), v > vec4(0.0));
+}
+
 // Drivers lose small results to cancellation and overflow on large ones, hence two ranges: an odd polynomial near 0, and
-// 1 - 2 / (e^2|x| + 1), where |x| > 10 rounds to 1.
+// (1 - t) / (1 + t), t = e^-2|x|, which cannot overflow.
 fn tanhOf(v: vec4<f32>) -> vec4<f32> {
-  let a = min(abs(v), vec4(10.0));
+  let a = abs(v);
   let s = a * a;
   let near = a + a * s * (-0.33333278 + s * (0.13331331 + s * (-0.05373 + s * (0.020606149 + s * -0.0056669398))));
-  let far = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
-  return sign(v) * select(far, near, a < vec4(0.625));
+  let t = exp(-2.0 * a);
+  return sign(v) * select((1.0 - t) / (1.0 + t), near, a < vec4(0.625));
 }
 
 // e^-|x| cannot overflow.
 fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
-  let t = exp(-min(abs(v), vec4(100.0)));
+  let t = exp(-abs(v));
   let r = 1.0 / (1.0 + t);
   return select(t * r, r, v >= vec4(0.0));
 }
@@ -52,7 +57,7 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
   switch OP {
     case NEG: { return -v; }
     case EXP: { return exp(v); }
-    case LOG: { return log(v); }
+    case LOG: { return logOf(v); }
     case SQRT: { return sqrt(v); }
     case TANH: { return tanhOf(v); }
     case RELU: { return max(v, vec4(0.0)); }
