@@ -22,7 +22,8 @@ const op = defineOp<[Tensor], { p: number; stream: Stream | undefined }>({
 })
 
 /**
- * Each element x / (1 - p), or 0 with probability p; which ones, the device's random state says. A model calls it in training only.
+ * Each element x / (1 - p), or 0 with probability p; which ones, the device's random state says. A model calls it in
+ * training only.
  * @param x float32, any shape
  * @param p in [0, 1]; with 0 the result is x and the random state stays
  * @throws ShapeError for another dtype or p

@@ -116,7 +116,10 @@ const GRADIENTS: Record<BinaryOp, readonly [a: Gradient, b: Gradient]> = {
   ],
 }
 
-/** The operands (div: the quotient and the divisor) that gradients are computed from; another one stands in for what is not needed. */
+/**
+ * The operands (div: the quotient and the divisor) that gradients are computed from; another one stands in for what is not
+ * needed.
+ */
 function saved(op: BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
   if (op === 'add' || op === 'sub') return []
   if (op === 'div') return [needs[1] ? out : b, b]

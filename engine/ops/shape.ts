@@ -126,7 +126,7 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
   },
 })
 
-/** Bounds of a slice in one dim: default the whole; negative ones count back; those outside are moved to the edge, as in NumPy. */
+/** Bounds of a slice in one dim: default the whole; negative ones count back; those outside move to the edge, as in NumPy. */
 export type Range = readonly [start?: number | undefined, stop?: number | undefined]
 
 /**

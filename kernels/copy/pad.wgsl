@@ -1,5 +1,6 @@
 // Fills out, row-major, with a box of source values and zeros around it: what slicing does to a gradient. `begin` and `end`
-// bound the box in the outer dims, `start` and `stop` in the innermost one. A thread takes RUN neighbouring elements of one row.
+// bound the box in the outer dims, `start` and `stop` in the innermost one. A thread takes RUN neighbouring elements of one
+// row.
 const RUN: u32 = 32u;
 
 struct Params {
@@ -21,7 +22,11 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;

@@ -23,7 +23,11 @@ struct Params {
 var<workgroup> tile: array<u32, TILE * (TILE + 1u)>;
 
 @compute @workgroup_size(TILE, 8)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) lid: vec3<u32>,
+) {
   let last = params.outer - 1u;
   let height = params.dims[last / 4u][last % 4u];
   let tilesM = (height + TILE - 1u) / TILE;
@@ -46,13 +50,17 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
   for (var k = lid.y; k < TILE; k += 8u) {
     let m = firstM + lid.x;
     let n = firstN + k;
-    if (alive && m < height && n < params.inner) { tile[k * (TILE + 1u) + lid.x] = source[atSource + m + n * params.sourceStep]; }
+    if (alive && m < height && n < params.inner) {
+      tile[k * (TILE + 1u) + lid.x] = source[atSource + m + n * params.sourceStep];
+    }
   }
   workgroupBarrier();
   let targetRow = params.targetStrides[last / 4u][last % 4u];
   for (var k = lid.y; k < TILE; k += 8u) {
     let m = firstM + k;
     let n = firstN + lid.x;
-    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k]; }
+    if (alive && m < height && n < params.inner) {
+      out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k];
+    }
   }
 }

@@ -39,7 +39,11 @@ fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let width = (params.inner + 3u) / 4u;
   let runs = (width + RUN - 1u) / RUN;

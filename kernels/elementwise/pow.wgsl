@@ -40,7 +40,11 @@ fn power(v: f32, e: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;

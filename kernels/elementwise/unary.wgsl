@@ -67,7 +67,11 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   // A bound known at run time only keeps drivers from unrolling, which costs seconds of compilation.
   let end = min(start + RUN, (params.count + 3u) / 4u);

@@ -1,4 +1,5 @@
-// out = grad * f'(x), where `saved` is x (log, gelu) or y = f(x) (the others, whose derivative y gives). Threads as in unary.wgsl.
+// out = grad * f'(x), where `saved` is x (log, gelu) or y = f(x) (the others, whose derivative y gives). Threads as in
+// unary.wgsl.
 const OP: u32 = 6u;
 const RUN: u32 = 16u;
 const TAIL: bool = true;
@@ -44,7 +45,11 @@ fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
