@@ -1,0 +1,38 @@
+import type { KernelSpec } from '../spec.ts'
+import direct from './direct.wgsl'
+import subgroup from './subgroup.wgsl'
+import tiled from './tiled.wgsl'
+import {
+  type AttentionShape,
+  attentionParams,
+  chooseVariant,
+  operandBytes,
+  productFlops,
+  type RowView,
+  rowVariants,
+} from './variants.ts'
+
+/** Operands of attention: views of the buffers at bindings q, k, v and out. */
+export interface AttentionProblem extends AttentionShape {
+  q: RowView
+  k: RowView
+  v: RowView
+  out: RowView
+}
+
+/** out = softmax(q k^T * scale) v with an online softmax; lse [B, H, Tq] is the logarithm of each row's sum of exponentials. */
+export const attention: KernelSpec<AttentionProblem> = {
+  name: 'attention',
+  bindings: [
+    { name: 'q', access: 'read', dtype: 'f32' },
+    { name: 'k', access: 'read', dtype: 'f32' },
+    { name: 'v', access: 'read', dtype: 'f32' },
+    { name: 'out', access: 'read_write', dtype: 'f32' },
+    { name: 'lse', access: 'read_write', dtype: 'f32' },
+  ],
+  params: attentionParams('q', 'k', 'v', 'out'),
+  variants: rowVariants({ rows: ({ queries }) => queries, direct, subgroup, tiled }),
+  choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
+  flops: productFlops(2),
+  bytes: operandBytes(2, 2),
+}

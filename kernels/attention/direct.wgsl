@@ -1,0 +1,79 @@
+// Attention without workgroup memory, subgroups or private arrays: one thread a query row, rows of all heads side by side,
+// 4 keys a step. The row of the output is the accumulator.
+
+const WORKGROUP: u32 = 64u;
+const LOWEST: f32 = -3.4e38;
+const LOG2E: f32 = 1.4426950408889634;
+const LN2: f32 = 0.6931471805599453;
+
+struct Params {
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tq]
+  if (row >= params.batch * params.heads * params.queries) { return; }
+  let head = row / params.queries;
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let qRow = params.q.x + b * params.q.y + h * params.q.z + row % params.queries * params.q.w;
+  let outRow = params.out.x + b * params.out.y + h * params.out.z + row % params.queries * params.out.w;
+  let kStep = params.k.w;
+  let vStep = params.v.w;
+  var kRow = params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+
+  let scale = params.scale * LOG2E;
+  var top = LOWEST;
+  var total = 0.0;
+  for (var j = 0u; j < params.keys; j += 4u) {
+    let last = params.keys - 1u - j;
+    let t1 = min(1u, last);
+    let t2 = min(2u, last);
+    let t3 = min(3u, last);
+    var s = vec4<f32>();
+    for (var d = 0u; d < params.width; d++) {
+      let w = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
+      s += q[qRow + d] * w;
+    }
+    s = select(vec4(LOWEST), s * scale, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+    let highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
+    let factor = exp2(top - highest);
+    top = highest;
+    s = exp2(s - top);
+    total = total * factor + ((s.x + s.y) + (s.z + s.w));
+    for (var d = 0u; d < params.width; d++) {
+      let w = vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
+      var sum = dot(s, w);
+      if (j > 0u) { sum += out[outRow + d] * factor; }
+      out[outRow + d] = sum;
+    }
+    kRow += 4u * kStep;
+    vRow += 4u * vStep;
+  }
+
+  let inverse = 1.0 / total;
+  for (var d = 0u; d < params.width; d++) { out[outRow + d] *= inverse; }
+  lse[row] = (top + log2(total)) * LN2;
+}

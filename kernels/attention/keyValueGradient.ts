@@ -1,0 +1,43 @@
+import type { KernelSpec } from '../spec.ts'
+import direct from './keyValueGradientDirect.wgsl'
+import subgroup from './keyValueGradientSubgroup.wgsl'
+import tiled from './keyValueGradientTiled.wgsl'
+import {
+  type AttentionShape,
+  attentionParams,
+  chooseVariant,
+  operandBytes,
+  productFlops,
+  type RowView,
+  rowVariants,
+} from './variants.ts'
+
+/** Operands of the gradients of keys and values: views of the buffers at q, k, v and dOut; dk and dv are both in dkv. */
+export interface KeyValueGradientProblem extends AttentionShape {
+  q: RowView
+  k: RowView
+  v: RowView
+  dOut: RowView
+  dk: RowView
+  dv: RowView
+}
+
+/** dk and dv from dOut, lse and delta [B, H, Tq] (see `queryGradient`), into one buffer, so that they may be packed. */
+export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
+  name: 'attentionKeyValueGradient',
+  bindings: [
+    { name: 'q', access: 'read', dtype: 'f32' },
+    { name: 'k', access: 'read', dtype: 'f32' },
+    { name: 'v', access: 'read', dtype: 'f32' },
+    { name: 'dOut', access: 'read', dtype: 'f32' },
+    { name: 'lse', access: 'read', dtype: 'f32' },
+    { name: 'delta', access: 'read', dtype: 'f32' },
+    { name: 'dkv', access: 'read_write', dtype: 'f32' },
+  ],
+  params: attentionParams('q', 'k', 'v', 'dOut', 'dk', 'dv'),
+  variants: rowVariants({ rows: ({ keys }) => keys, direct, subgroup, tiled }),
+  // The subgroup variant takes 8 queries a step, `direct` one.
+  choose: (device, problem) => chooseVariant(device, problem, problem.keys <= 4 || problem.queries === 1),
+  flops: productFlops(4),
+  bytes: operandBytes(2, 4),
+}

@@ -1,0 +1,75 @@
+// Gradients of the keys and values without workgroup memory, subgroups or private arrays: one thread a key row, one query a
+// step. Both gradients go to one buffer, each at its own offset and strides.
+
+const WORKGROUP: u32 = 64u;
+
+struct Params {
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  dOut: vec4<u32>,
+  dk: vec4<u32>,
+  dv: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> dOut: array<f32>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(6) var<storage, read_write> dkv: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
+  return view.x + b * view.y + h * view.z + t * view.w;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tk]
+  if (row >= params.batch * params.heads * params.keys) { return; }
+  let head = row / params.keys;
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let t = row % params.keys;
+  let kRow = start(params.k, b, h, t);
+  let vRow = start(params.v, b, h, t);
+  let dkRow = start(params.dk, b, h, t);
+  let dvRow = start(params.dv, b, h, t);
+  var qRow = start(params.q, b, h, 0u);
+  var dOutRow = start(params.dOut, b, h, 0u);
+
+  for (var i = 0u; i < params.queries; i++) {
+    var s = 0.0;
+    var p = 0.0;
+    for (var d = 0u; d < params.width; d++) {
+      s += q[qRow + d] * k[kRow + d];
+      p += dOut[dOutRow + d] * v[vRow + d];
+    }
+    s = exp(s * params.scale - lse[head * params.queries + i]);
+    p = s * (p - delta[head * params.queries + i]) * params.scale;
+    for (var d = 0u; d < params.width; d++) {
+      var dk = p * q[qRow + d];
+      var dv = s * dOut[dOutRow + d];
+      if (i > 0u) {
+        dk += dkv[dkRow + d];
+        dv += dkv[dvRow + d];
+      }
+      dkv[dkRow + d] = dk;
+      dkv[dvRow + d] = dv;
+    }
+    qRow += params.q.w;
+    dOutRow += params.dOut.w;
+  }
+}

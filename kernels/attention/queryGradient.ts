@@ -1,0 +1,46 @@
+import type { KernelSpec } from '../spec.ts'
+import direct from './queryGradientDirect.wgsl'
+import subgroup from './queryGradientSubgroup.wgsl'
+import tiled from './queryGradientTiled.wgsl'
+import {
+  type AttentionShape,
+  attentionParams,
+  chooseVariant,
+  operandBytes,
+  productFlops,
+  type RowView,
+  rowVariants,
+} from './variants.ts'
+
+/** Operands of the gradient of the queries: views of the buffers at the bindings of the same names. */
+export interface QueryGradientProblem extends AttentionShape {
+  q: RowView
+  k: RowView
+  v: RowView
+  out: RowView
+  dOut: RowView
+  dq: RowView
+}
+
+/**
+ * dq from dOut and what the forward kernel left (out, lse [B, H, Tq]). Also writes delta [B, H, Tq], the row sums of
+ * dOut * out, which the gradient of keys and values reads: this kernel runs first.
+ */
+export const queryGradient: KernelSpec<QueryGradientProblem> = {
+  name: 'attentionQueryGradient',
+  bindings: [
+    { name: 'q', access: 'read', dtype: 'f32' },
+    { name: 'k', access: 'read', dtype: 'f32' },
+    { name: 'v', access: 'read', dtype: 'f32' },
+    { name: 'out', access: 'read', dtype: 'f32' },
+    { name: 'dOut', access: 'read', dtype: 'f32' },
+    { name: 'lse', access: 'read', dtype: 'f32' },
+    { name: 'dq', access: 'read_write', dtype: 'f32' },
+    { name: 'delta', access: 'read_write', dtype: 'f32' },
+  ],
+  params: attentionParams('q', 'k', 'v', 'out', 'dOut', 'dq'),
+  variants: rowVariants({ rows: ({ queries }) => queries, direct, subgroup, tiled }),
+  choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
+  flops: productFlops(3),
+  bytes: operandBytes(4, 2),
+}

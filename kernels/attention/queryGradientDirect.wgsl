@@ -1,0 +1,84 @@
+// Gradient of the queries without workgroup memory, subgroups or private arrays: one thread a query row, 4 keys a step. Also
+// writes delta, the row sums of dOut * out that the gradient of keys and values needs.
+
+const WORKGROUP: u32 = 64u;
+const LOG2E: f32 = 1.4426950408889634;
+
+struct Params {
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  dOut: vec4<u32>,
+  dq: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> out: array<f32>;
+@group(0) @binding(4) var<storage, read> dOut: array<f32>;
+@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(6) var<storage, read_write> dq: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
+  return view.x + b * view.y + h * view.z + t * view.w;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tq]
+  if (row >= params.batch * params.heads * params.queries) { return; }
+  let head = row / params.queries;
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let t = row % params.queries;
+  let qRow = start(params.q, b, h, t);
+  let dOutRow = start(params.dOut, b, h, t);
+  let dqRow = start(params.dq, b, h, t);
+  let kStep = params.k.w;
+  let vStep = params.v.w;
+  var kRow = start(params.k, b, h, 0u);
+  var vRow = start(params.v, b, h, 0u);
+
+  var sum = 0.0;
+  let outRow = start(params.out, b, h, t);
+  for (var d = 0u; d < params.width; d++) { sum += dOut[dOutRow + d] * out[outRow + d]; }
+  delta[row] = sum;
+
+  let scale = params.scale * LOG2E;
+  let logSum = lse[row] * LOG2E;
+  for (var j = 0u; j < params.keys; j += 4u) {
+    let last = params.keys - 1u - j;
+    let t1 = min(1u, last);
+    let t2 = min(2u, last);
+    let t3 = min(3u, last);
+    var s = vec4<f32>();
+    var p = vec4<f32>();
+    for (var d = 0u; d < params.width; d++) {
+      s += q[qRow + d] * vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
+      p += dOut[dOutRow + d] * vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
+    }
+    s = exp2(s * scale - logSum) * (p - sum) * params.scale;
+    s = select(vec4<f32>(), s, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+    for (var d = 0u; d < params.width; d++) {
+      var gradient = dot(s, vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]));
+      if (j > 0u) { gradient += dq[dqRow + d]; }
+      dq[dqRow + d] = gradient;
+    }
+    kRow += 4u * kStep;
+    vRow += 4u * vStep;
+  }
+}

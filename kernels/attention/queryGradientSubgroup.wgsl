@@ -1,0 +1,211 @@
+// Gradient of the queries on software devices, laid out as the forward kernel (subgroup.wgsl), 8 keys a step. Also writes
+// delta, the row sums of dOut * out that the gradient of keys and values needs.
+enable subgroups;
+
+// A number for each query row of a lane.
+alias Rows = vec4<f32>;
+const ROWS: u32 = 4u;
+// Workgroup size: the largest subgroup size.
+const LANES: u32 = 4u;
+// Subgroups may have only 4 lanes; else at least 8.
+const NARROW: bool = true;
+// Elements of a head's row at most, a multiple of 4.
+const WIDTH: u32 = 64u;
+// The width is no multiple of 4: what lies behind a row must not get into the products.
+const PADDED: bool = true;
+const LOG2E: f32 = 1.4426950408889634;
+
+struct Params {
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  dOut: vec4<u32>,
+  dq: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> out: array<f32>;
+@group(0) @binding(4) var<storage, read> dOut: array<f32>;
+@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(6) var<storage, read_write> dq: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+struct Pair { first: vec4<f32>, second: vec4<f32> }
+struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
+
+fn share(own: f32) -> vec4<f32> {
+  return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
+}
+
+// Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
+fn keyPair(first: u32, second: u32, d: u32) -> Pair {
+  var own = k[first + d];
+  if (PADDED) { own = select(0.0, own, d < params.width); }
+  var other: f32;
+  if (NARROW) {
+    other = k[second + d];
+    if (PADDED) { other = select(0.0, other, d < params.width); }
+  } else {
+    other = subgroupShuffleXor(own, 4u);
+  }
+  return Pair(share(own), share(other));
+}
+
+fn valuePair(first: u32, second: u32, d: u32) -> Pair {
+  var own = v[first + d];
+  if (PADDED) { own = select(0.0, own, d < params.width); }
+  var other: f32;
+  if (NARROW) {
+    other = v[second + d];
+    if (PADDED) { other = select(0.0, other, d < params.width); }
+  } else {
+    other = subgroupShuffleXor(own, 4u);
+  }
+  return Pair(share(own), share(other));
+}
+
+fn product(x: Slice, w: vec4<f32>) -> Rows {
+  return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
+}
+
+fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
+    x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
+  if (group >= blocks * params.batch * params.heads) { return; }
+  let head = group / blocks; // of [B, H]
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let row = (group % blocks) * LANES * ROWS + lane; // and each LANES further
+  let e = subgroupLane & 3u;
+  var flip = (subgroupLane >> 2u) & 1u;
+  if (NARROW) { flip = 0u; }
+
+  var x: array<Rows, WIDTH>; // queries, scaled
+  var g: array<Rows, WIDTH>; // dOut
+  var acc: array<Rows, WIDTH>;
+  var sum = Rows();
+  var logSum: Rows;
+  for (var i = 0u; i < ROWS; i++) {
+    logSum[i] = lse[head * params.queries + min(row + i * LANES, params.queries - 1u)] * LOG2E;
+  }
+  let qStart = params.q.x + b * params.q.y + h * params.q.z;
+  let outStart = params.out.x + b * params.out.y + h * params.out.z;
+  let dOutStart = params.dOut.x + b * params.dOut.y + h * params.dOut.z;
+  for (var d = 0u; d < params.width; d++) {
+    var element: Rows;
+    var gradient: Rows;
+    var output: Rows;
+    for (var i = 0u; i < ROWS; i++) {
+      let r = min(row + i * LANES, params.queries - 1u);
+      element[i] = q[qStart + r * params.q.w + d];
+      gradient[i] = dOut[dOutStart + r * params.dOut.w + d];
+      output[i] = out[outStart + r * params.out.w + d];
+    }
+    x[d] = element * (params.scale * LOG2E);
+    g[d] = gradient;
+    sum += gradient * output;
+    acc[d] = Rows();
+  }
+  if (PADDED) {
+    for (var d = params.width; d < WIDTH; d++) { x[d] = Rows(); g[d] = Rows(); }
+  }
+
+  let kStep = params.k.w;
+  let vStep = params.v.w;
+  var kRow = params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+  for (var j = 0u; j < params.keys; j += 8u) {
+    let left = params.keys - j;
+    let last = left - 1u;
+    let t0 = min(0u + flip, last); let t1 = min(1u, last);
+    let t2 = min(2u + flip, last); let t3 = min(3u, last);
+    let t4 = min(4u + flip, last); let t5 = min(5u, last);
+    let t6 = min(6u + flip, last); let t7 = min(7u, last);
+    let k0 = kRow + t0 * kStep; let k1 = kRow + t1 * kStep;
+    let k2 = kRow + t2 * kStep; let k3 = kRow + t3 * kStep;
+    let k4 = kRow + t4 * kStep; let k5 = kRow + t5 * kStep;
+    let k6 = kRow + t6 * kStep; let k7 = kRow + t7 * kStep;
+    let v0 = vRow + t0 * vStep; let v1 = vRow + t1 * vStep;
+    let v2 = vRow + t2 * vStep; let v3 = vRow + t3 * vStep;
+    let v4 = vRow + t4 * vStep; let v5 = vRow + t5 * vStep;
+    let v6 = vRow + t6 * vStep; let v7 = vRow + t7 * vStep;
+    var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
+    var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
+    var p0 = Rows(); var p1 = Rows(); var p2 = Rows(); var p3 = Rows();
+    var p4 = Rows(); var p5 = Rows(); var p6 = Rows(); var p7 = Rows();
+    for (var c = 0u; c < params.width; c += 4u) {
+      let d = c + e;
+      let a = Slice(x[d], x[d ^ 1u], x[d ^ 2u], x[d ^ 3u]);
+      let w0 = keyPair(k0, k1, d); s0 += product(a, w0.first); s1 += product(a, w0.second);
+      let w1 = keyPair(k2, k3, d); s2 += product(a, w1.first); s3 += product(a, w1.second);
+      let w2 = keyPair(k4, k5, d); s4 += product(a, w2.first); s5 += product(a, w2.second);
+      let w3 = keyPair(k6, k7, d); s6 += product(a, w3.first); s7 += product(a, w3.second);
+      let y = Slice(g[d], g[d ^ 1u], g[d ^ 2u], g[d ^ 3u]);
+      let u0 = valuePair(v0, v1, d); p0 += product(y, u0.first); p1 += product(y, u0.second);
+      let u1 = valuePair(v2, v3, d); p2 += product(y, u1.first); p3 += product(y, u1.second);
+      let u2 = valuePair(v4, v5, d); p4 += product(y, u2.first); p5 += product(y, u2.second);
+      let u3 = valuePair(v6, v7, d); p6 += product(y, u3.first); p7 += product(y, u3.second);
+    }
+    s0 = exp2(s0 - logSum) * (p0 - sum);
+    s1 = exp2(s1 - logSum) * (p1 - sum);
+    s2 = exp2(s2 - logSum) * (p2 - sum);
+    s3 = exp2(s3 - logSum) * (p3 - sum);
+    s4 = exp2(s4 - logSum) * (p4 - sum);
+    s5 = exp2(s5 - logSum) * (p5 - sum);
+    s6 = exp2(s6 - logSum) * (p6 - sum);
+    s7 = exp2(s7 - logSum) * (p7 - sum);
+    if (left < 8u) {
+      s0 = select(Rows(), s0, left > (0u ^ flip));
+      s1 = select(Rows(), s1, left > (1u ^ flip));
+      s2 = select(Rows(), s2, left > (2u ^ flip));
+      s3 = select(Rows(), s3, left > (3u ^ flip));
+      s4 = select(Rows(), s4, left > (4u ^ flip));
+      s5 = select(Rows(), s5, left > (5u ^ flip));
+      s6 = select(Rows(), s6, left > (6u ^ flip));
+      s7 = select(Rows(), s7, left > (7u ^ flip));
+    }
+    for (var c = 0u; c < params.width; c += 4u) {
+      let d = c + e;
+      var a = Slice(acc[d], acc[d ^ 1u], acc[d ^ 2u], acc[d ^ 3u]);
+      a = add(a, s0, s1, keyPair(k0, k1, d));
+      a = add(a, s2, s3, keyPair(k2, k3, d));
+      a = add(a, s4, s5, keyPair(k4, k5, d));
+      a = add(a, s6, s7, keyPair(k6, k7, d));
+      acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
+    }
+    kRow += 8u * kStep;
+    vRow += 8u * vStep;
+  }
+
+  let dqStart = params.dq.x + b * params.dq.y + h * params.dq.z;
+  for (var i = 0u; i < ROWS; i++) {
+    let r = row + i * LANES;
+    if (r < params.queries) {
+      for (var d = 0u; d < params.width; d++) { dq[dqStart + r * params.dq.w + d] = acc[d][i] * params.scale; }
+      delta[head * params.queries + r] = sum[i];
+    }
+  }
+}

@@ -1,0 +1,233 @@
+// Attention for software devices, where a load costs as much as ten multiply-adds and a swap between lanes next to nothing.
+// A lane owns ROWS query rows; all lanes of a workgroup read the same head. A load of K or V brings another element to each
+// lane and swaps hand them round: a lane gets elements d ^ 0 … d ^ 3 of a row, d being its own, and takes its own rows'
+// elements in that order. The two quads of eight lanes load two keys at once and see them in opposite order. 16 keys a step.
+enable subgroups;
+
+// A number for each query row of a lane.
+alias Rows = vec4<f32>;
+const ROWS: u32 = 4u;
+// Workgroup size: the largest subgroup size.
+const LANES: u32 = 4u;
+// Subgroups may have only 4 lanes; else at least 8.
+const NARROW: bool = true;
+// Elements of a head's row at most, a multiple of 4.
+const WIDTH: u32 = 64u;
+// The width is no multiple of 4: what lies behind a row must not get into the scores.
+const PADDED: bool = true;
+const LOWEST: f32 = -3.4e38;
+const LOG2E: f32 = 1.4426950408889634;
+const LN2: f32 = 0.6931471805599453;
+
+struct Params {
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+struct Pair { first: vec4<f32>, second: vec4<f32> }
+struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
+
+fn share(own: f32) -> vec4<f32> {
+  return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
+}
+
+// Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
+fn keyPair(first: u32, second: u32, d: u32) -> Pair {
+  var own = k[first + d];
+  if (PADDED) { own = select(0.0, own, d < params.width); }
+  var other: f32;
+  if (NARROW) {
+    other = k[second + d];
+    if (PADDED) { other = select(0.0, other, d < params.width); }
+  } else {
+    other = subgroupShuffleXor(own, 4u);
+  }
+  return Pair(share(own), share(other));
+}
+
+fn valuePair(first: u32, second: u32, d: u32) -> Pair {
+  let own = v[first + d];
+  var other: f32;
+  if (NARROW) { other = v[second + d]; } else { other = subgroupShuffleXor(own, 4u); }
+  return Pair(share(own), share(other));
+}
+
+fn product(x: Slice, w: vec4<f32>) -> Rows {
+  return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
+}
+
+fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
+    x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
+  if (group >= blocks * params.batch * params.heads) { return; }
+  let head = group / blocks; // of [B, H]
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let row = (group % blocks) * LANES * ROWS + lane; // and each LANES further
+  let e = subgroupLane & 3u;
+  var flip = (subgroupLane >> 2u) & 1u;
+  if (NARROW) { flip = 0u; }
+
+  var x: array<Rows, WIDTH>;
+  var acc: array<Rows, WIDTH>;
+  let qStart = params.q.x + b * params.q.y + h * params.q.z;
+  let scale = params.scale * LOG2E;
+  for (var d = 0u; d < params.width; d++) {
+    var element: Rows;
+    for (var i = 0u; i < ROWS; i++) {
+      element[i] = q[qStart + min(row + i * LANES, params.queries - 1u) * params.q.w + d];
+    }
+    x[d] = element * scale;
+    acc[d] = Rows();
+  }
+  if (PADDED) {
+    for (var d = params.width; d < WIDTH; d++) { x[d] = Rows(); }
+  }
+
+  var top = Rows(LOWEST);
+  var total = Rows();
+  let kStep = params.k.w;
+  let vStep = params.v.w;
+  var kRow = params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+  for (var j = 0u; j < params.keys; j += 16u) {
+    let left = params.keys - j;
+    let more = left > 8u;
+    let last = left - 1u;
+    let t0 = min(0u + flip, last); let t1 = min(1u, last);
+    let t2 = min(2u + flip, last); let t3 = min(3u, last);
+    let t4 = min(4u + flip, last); let t5 = min(5u, last);
+    let t6 = min(6u + flip, last); let t7 = min(7u, last);
+    let t8 = min(8u + flip, last); let t9 = min(9u, last);
+    let t10 = min(10u + flip, last); let t11 = min(11u, last);
+    let t12 = min(12u + flip, last); let t13 = min(13u, last);
+    let t14 = min(14u + flip, last); let t15 = min(15u, last);
+    let k0 = kRow + t0 * kStep; let k1 = kRow + t1 * kStep;
+    let k2 = kRow + t2 * kStep; let k3 = kRow + t3 * kStep;
+    let k4 = kRow + t4 * kStep; let k5 = kRow + t5 * kStep;
+    let k6 = kRow + t6 * kStep; let k7 = kRow + t7 * kStep;
+    let k8 = kRow + t8 * kStep; let k9 = kRow + t9 * kStep;
+    let k10 = kRow + t10 * kStep; let k11 = kRow + t11 * kStep;
+    let k12 = kRow + t12 * kStep; let k13 = kRow + t13 * kStep;
+    let k14 = kRow + t14 * kStep; let k15 = kRow + t15 * kStep;
+    var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
+    var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
+    var s8 = Rows(); var s9 = Rows(); var s10 = Rows(); var s11 = Rows();
+    var s12 = Rows(); var s13 = Rows(); var s14 = Rows(); var s15 = Rows();
+    for (var c = 0u; c < params.width; c += 4u) {
+      let d = c + e;
+      let a = Slice(x[d], x[d ^ 1u], x[d ^ 2u], x[d ^ 3u]);
+      let w0 = keyPair(k0, k1, d); s0 += product(a, w0.first); s1 += product(a, w0.second);
+      let w1 = keyPair(k2, k3, d); s2 += product(a, w1.first); s3 += product(a, w1.second);
+      let w2 = keyPair(k4, k5, d); s4 += product(a, w2.first); s5 += product(a, w2.second);
+      let w3 = keyPair(k6, k7, d); s6 += product(a, w3.first); s7 += product(a, w3.second);
+      if (more) {
+        let w4 = keyPair(k8, k9, d); s8 += product(a, w4.first); s9 += product(a, w4.second);
+        let w5 = keyPair(k10, k11, d); s10 += product(a, w5.first); s11 += product(a, w5.second);
+        let w6 = keyPair(k12, k13, d); s12 += product(a, w6.first); s13 += product(a, w6.second);
+        let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
+      }
+    }
+    if (left < 16u) {
+      let low = Rows(LOWEST);
+      s0 = select(low, s0, left > (0u ^ flip));
+      s1 = select(low, s1, left > (1u ^ flip));
+      s2 = select(low, s2, left > (2u ^ flip));
+      s3 = select(low, s3, left > (3u ^ flip));
+      s4 = select(low, s4, left > (4u ^ flip));
+      s5 = select(low, s5, left > (5u ^ flip));
+      s6 = select(low, s6, left > (6u ^ flip));
+      s7 = select(low, s7, left > (7u ^ flip));
+      s8 = select(low, s8, left > (8u ^ flip));
+      s9 = select(low, s9, left > (9u ^ flip));
+      s10 = select(low, s10, left > (10u ^ flip));
+      s11 = select(low, s11, left > (11u ^ flip));
+      s12 = select(low, s12, left > (12u ^ flip));
+      s13 = select(low, s13, left > (13u ^ flip));
+      s14 = select(low, s14, left > (14u ^ flip));
+      s15 = select(low, s15, left > (15u ^ flip));
+    }
+    let highest = max(
+      max(max(max(s0, s1), max(s2, s3)), max(max(s4, s5), max(s6, s7))),
+      max(max(max(s8, s9), max(s10, s11)), max(max(s12, s13), max(s14, s15))),
+    );
+    if (any(highest > top)) {
+      let factor = exp2(top - max(top, highest));
+      top = max(top, highest);
+      total *= factor;
+      for (var d = 0u; d < params.width; d++) { acc[d] *= factor; }
+    }
+    s0 = exp2(s0 - top); s1 = exp2(s1 - top); s2 = exp2(s2 - top); s3 = exp2(s3 - top);
+    s4 = exp2(s4 - top); s5 = exp2(s5 - top); s6 = exp2(s6 - top); s7 = exp2(s7 - top);
+    total += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
+    if (more) {
+      s8 = exp2(s8 - top); s9 = exp2(s9 - top); s10 = exp2(s10 - top); s11 = exp2(s11 - top);
+      s12 = exp2(s12 - top); s13 = exp2(s13 - top); s14 = exp2(s14 - top); s15 = exp2(s15 - top);
+      total += ((s8 + s9) + (s10 + s11)) + ((s12 + s13) + (s14 + s15));
+    }
+    let v0 = vRow + t0 * vStep; let v1 = vRow + t1 * vStep;
+    let v2 = vRow + t2 * vStep; let v3 = vRow + t3 * vStep;
+    let v4 = vRow + t4 * vStep; let v5 = vRow + t5 * vStep;
+    let v6 = vRow + t6 * vStep; let v7 = vRow + t7 * vStep;
+    let v8 = vRow + t8 * vStep; let v9 = vRow + t9 * vStep;
+    let v10 = vRow + t10 * vStep; let v11 = vRow + t11 * vStep;
+    let v12 = vRow + t12 * vStep; let v13 = vRow + t13 * vStep;
+    let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
+    for (var c = 0u; c < params.width; c += 4u) {
+      let d = c + e;
+      var a = Slice(acc[d], acc[d ^ 1u], acc[d ^ 2u], acc[d ^ 3u]);
+      a = add(a, s0, s1, valuePair(v0, v1, d));
+      a = add(a, s2, s3, valuePair(v2, v3, d));
+      a = add(a, s4, s5, valuePair(v4, v5, d));
+      a = add(a, s6, s7, valuePair(v6, v7, d));
+      if (more) {
+        a = add(a, s8, s9, valuePair(v8, v9, d));
+        a = add(a, s10, s11, valuePair(v10, v11, d));
+        a = add(a, s12, s13, valuePair(v12, v13, d));
+        a = add(a, s14, s15, valuePair(v14, v15, d));
+      }
+      acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
+    }
+    kRow += 16u * kStep;
+    vRow += 16u * vStep;
+  }
+
+  let inverse = 1.0 / total;
+  let sum = (top + log2(total)) * LN2;
+  let outStart = params.out.x + b * params.out.y + h * params.out.z;
+  for (var i = 0u; i < ROWS; i++) {
+    let r = row + i * LANES;
+    if (r < params.queries) {
+      for (var d = 0u; d < params.width; d++) { out[outStart + r * params.out.w + d] = acc[d][i] * inverse[i]; }
+      lse[head * params.queries + r] = sum[i];
+    }
+  }
+}
