@@ -1,4 +1,5 @@
 import { addInto, copyInto } from './accumulate.ts'
+import type { Device } from './device.ts'
 import { ShapeError } from './errors.ts'
 import { scope, withoutScope } from './scope.ts'
 import { format } from './shape.ts'
@@ -64,6 +65,7 @@ export class TapeNode implements OpContext {
   saved: readonly Tensor[] = []
   /** For each input that wants a gradient the node that made it, or the leaf itself. */
   readonly sources: readonly (TapeNode | Tensor | undefined)[]
+  readonly #device: Device
   readonly #shapes: readonly (readonly number[])[]
   readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
   #references = 1
@@ -72,6 +74,7 @@ export class TapeNode implements OpContext {
   constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
     this.name = definition.name
     this.needs = inputs.map((input) => taping && (input?.requiresGrad ?? false))
+    this.#device = inputs.find((input) => input !== undefined)!.device
     this.#shapes = inputs.map((input) => input?.shape ?? [])
     this.sources = inputs.map((input, i) => (this.needs[i] ? (input!.node?.retain() ?? input) : undefined))
     const { backward } = definition
@@ -90,7 +93,7 @@ export class TapeNode implements OpContext {
       claimed.add(leaf)
       return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)
     }
-    return empty(this.#shapes[i]!)
+    return empty(this.#shapes[i]!, 'float32', this.#device)
   }
 
   /** @throws Error when the op has no backward, or its saved tensors are gone */

@@ -1,48 +1,208 @@
-import { backward, defineOp } from '../../engine/autograd.ts'
-import { copyInto, addInto } from '../../engine/accumulate.ts'
+import { copyInto } from '../../engine/accumulate.ts'
+import { ParameterArena } from '../../engine/arena.ts'
+import { backward, defineOp, noGrad, watchOps } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
+import { ShapeError } from '../../engine/errors.ts'
+import { add, mul } from '../../engine/ops/elementwise.ts'
+import { sum } from '../../engine/ops/reduce.ts'
+import { reshape, transpose } from '../../engine/ops/shape.ts'
 import { scope } from '../../engine/scope.ts'
-import { empty, type Tensor, tensor, view } from '../../engine/tensor.ts'
+import { empty, type Tensor, type TensorOptions, tensor } from '../../engine/tensor.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
-const { test, run } = suite('smoke')
+const { test, run } = suite('tensor and autograd')
 const device = await requestDevice()
-console.log(device.summary)
-const addOp = defineOp<[Tensor, Tensor]>({
-  name: 'add',
-  forward: (_ctx, [a, b]) => { const o = empty(a.shape); copyInto(a, o); addInto(o, b); return o },
-  backward: (_ctx, grad) => [grad, grad],
+const leaf = (data: number[], options: TensorOptions = {}) => tensor(data, { requiresGrad: true, ...options })
+const live = () => device.memory.liveBytes
+
+function throws(body: () => unknown, message: RegExp, type: new (message: string) => Error = Error): void {
+  try {
+    body()
+  } catch (error) {
+    if (error instanceof type && message.test(error.message)) return
+    throw new Error(`got ${error}, expected ${type.name} ${message}`)
+  }
+  throw new Error(`nothing thrown, expected ${message}`)
+}
+
+test('tensors from nested lists, numbers and typed arrays', async () => {
+  const nested = tensor([
+    [1, 2, 3],
+    [4, 5, 6],
+  ])
+  if (nested.shape.join() !== '2,3' || nested.dtype !== 'float32') throw new Error(`${nested.shape} ${nested.dtype}`)
+  const scalar = tensor(7)
+  if (scalar.ndim !== 0 || (await scalar.item()) !== 7) throw new Error('a number is a tensor of rank 0')
+  const whole = tensor(Int32Array.of(1, -2), { shape: [2, 1] })
+  if (whole.dtype !== 'int32' || (await whole.data())[1] !== -2) throw new Error('an Int32Array is int32')
+  throws(() => tensor([[1, 2], [3]]), /different lengths/, ShapeError)
+  throws(() => tensor([1, 2, 3], { shape: [2, 2] }), /3 values do not fill shape \[2, 2\]/, ShapeError)
+  throws(() => empty([2, 0]), /not at least 1/, ShapeError)
+  throws(() => tensor([1, 2]).write(Float32Array.of(1)), /Float32Array\(1\) into float32 \[2\]/, ShapeError)
 })
-const T = defineOp<[Tensor]>({
-  name: 'T',
-  forward: (_c, [a]) => view(a, [a.shape[1]!, a.shape[0]!], [a.strides[1]!, a.strides[0]!], a.offset),
-  backward: (_c, g) => [view(g, [g.shape[1]!, g.shape[0]!], [g.strides[1]!, g.strides[0]!], g.offset)],
+
+test('a value used twice gets both gradients; a leaf accumulates over calls', async () => {
+  const x = leaf([1, 2, 3])
+  const step = () =>
+    scope(() => {
+      const y = mul(x, x) // x^2
+      backward(add(add(y, y), x), tensor([1, 10, 100])) // 2 x^2 + x, derivative 4 x + 1
+    })
+  step()
+  assertClose(await x.grad!.data(), [5, 90, 1300], 1e-6, 'once')
+  step()
+  assertClose(await x.grad!.data(), [10, 180, 2600], 1e-6, 'twice')
 })
-test('adds and differentiates', async () => {
-  const a = tensor([[1, 2, 3], [4, 5, 6]], { requiresGrad: true })
-  const b = T([tensor([[10, 20], [30, 40], [50, 60]])], undefined)
+
+test('gradients flow through views, and a shared gradient is not added to in place', async () => {
+  const x = leaf([1, 2, 3, 4, 5, 6], { shape: [2, 3] })
   scope(() => {
-    const y = addOp([addOp([a, b], undefined), a], undefined)
-    backward(y, tensor([[1, 2, 3], [4, 5, 6]]))
+    const t = transpose(x, 0, 1) // [3, 2]
+    const y = add(
+      t,
+      mul(
+        t,
+        tensor([
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ]),
+      ),
+    ) // prettier-ignore
+    backward(
+      add(y, t),
+      tensor([
+        [1, 1],
+        [1, 1],
+        [1, 10],
+      ]),
+    )
   })
-  assertClose(await a.grad!.data(), [2, 4, 6, 8, 10, 12], 0, 'grad')
-  assertClose(await T([addOp([a, b], undefined)], undefined).data(), [11, 24, 32, 45, 53, 66], 0, 'y')
-  const memory = () => device.memory.liveBytes
-  const before = memory()
-  for (let i = 0; i < 1000; i++) scope(() => { const y = addOp([addOp([a, b], undefined), a], undefined); backward(y, tensor([[1, 2, 3], [4, 5, 6]])) })
+  assertClose(await x.grad!.data(), [3, 5, 7, 4, 6, 80], 1e-6, 'gradient')
+})
+
+test('backward says what is wrong with how it is called', () => {
+  const x = leaf([1, 2])
+  const y = mul(x, 2)
+  throws(() => backward(y), /more than one element; give a cotangent/, ShapeError)
+  throws(() => backward(y, tensor([1, 2, 3])), /cotangent \[3\] for a tensor of shape \[2\]/, ShapeError)
+  throws(() => backward(tensor([1])), /no input of this tensor requires gradients/)
+  const square = mul(x, x)
+  backward(sum(square))
+  throws(() => backward(sum(square)), /mul was already differentiated.*run the forward pass again/)
+  const odd = defineOp<[Tensor]>({ name: 'odd', forward: (_, [t]) => mul(t, 3) })
+  throws(() => backward(sum(odd([x], undefined))), /odd has no backward/)
+})
+
+test('nothing is taped inside noGrad, nor after detach', () => {
+  const x = leaf([1, 2])
+  if (noGrad(() => mul(x, x)).requiresGrad) throw new Error('noGrad')
+  if (mul(x.detach(), 2).requiresGrad) throw new Error('detach')
+  if (!mul(x, 2).requiresGrad) throw new Error('a taped op')
+})
+
+test('an op that throws leaves nothing behind', () => {
+  const bad = defineOp<[Tensor]>({
+    name: 'bad',
+    forward(ctx, [t]) {
+      ctx.saveForBackward(mul(t, 2))
+      throw new Error('on purpose')
+    },
+  })
+  scope(() => {
+    const x = leaf(Array(1000).fill(1))
+    const before = live()
+    throws(() => bad([x], undefined), /on purpose/)
+    if (live() !== before) throw new Error(`${before} bytes before, ${live()} after`)
+  })
+})
+
+test('scope keeps its result and frees the rest; what backward needs lives until it has run', () => {
+  scope(() => {
+    const x = leaf(Array(1024).fill(1))
+    const before = live()
+    const y = scope(() => {
+      empty([4096])
+      return { kept: [mul(mul(x, x), x)] }
+    })
+    // y itself, and x * x, which the second product saved.
+    if (live() !== before + 2 * 4096) throw new Error(`${live() - before} bytes`)
+    scope(() => backward(sum(y.kept[0]!)))
+    // y, and the gradient of x.
+    if (live() !== before + 2 * 4096) throw new Error(`${live() - before} bytes after backward`)
+  })
+  throws(() => scope(async () => 1), /asynchronous/)
+})
+
+test('a tape that is dropped without backward frees what it saved', () => {
+  scope(() => {
+    const x = leaf(Array(1024).fill(1))
+    const before = live()
+    scope(() => {
+      let y = x
+      for (let i = 0; i < 2000; i++) y = mul(y, x)
+    })
+    if (live() !== before) throw new Error(`${live() - before} bytes`)
+  })
+})
+
+test('training steps hold live and pooled bytes steady', async () => {
+  const w = leaf(Array(64).fill(0.1), { shape: [8, 8] })
+  const step = () =>
+    scope(() => {
+      const y = mul(add(w, 1), transpose(w, 0, 1))
+      backward(sum(mul(y, y)))
+      w.grad!.dispose()
+      w.grad = undefined
+    })
+  for (let i = 0; i < 50; i++) step()
   await device.synchronize()
-  if (memory() !== before) throw new Error(`${before} -> ${memory()}`)
-  assertClose(await a.grad!.data(), [2, 4, 6, 8, 10, 12].map((x) => x * 1001), 1e-6, 'grad')
-  console.log(device.memory)
+  const before = device.memory
+  for (let i = 0; i < 500; i++) step()
+  await device.synchronize()
+  const after = device.memory
+  if (after.liveBytes > before.liveBytes || after.buffers > before.buffers) throw new Error(JSON.stringify({ before, after }))
 })
-test('lost', async () => {
-  const a = tensor([1, 2])
-  const reading = a.data()
-  device.destroy()
-  let n = 0
-  await reading.catch((e) => { n++; console.log(e.name, e.message) })
-  try { await a.data() } catch (e) { n++; console.log((e as Error).message) }
-  if (n === 0) throw new Error('no error')
+
+test('an arena moves parameters and takes gradients in place', async () => {
+  const parameters = [leaf([1, 2, 3]), leaf(Array(100).fill(2), { shape: [10, 10] })]
+  const arena = new ParameterArena(parameters)
+  if (arena.length !== 64 + 128) throw new Error(`length ${arena.length}`)
+  assertClose(await parameters[0]!.data(), [1, 2, 3], 0, 'values')
+  const objective = () => scope(() => backward(add(sum(mul(parameters[0]!, 3)), sum(mul(parameters[1]!, parameters[1]!)))))
+  objective()
+  objective()
+  const flat = await arena.gradients.data()
+  assertClose(flat.subarray(0, 3), [6, 6, 6], 1e-6, 'first slot')
+  assertClose(flat.subarray(64, 164), Array(100).fill(8), 1e-6, 'second slot')
+  if (parameters[1]!.grad!.storage !== arena.gradients.storage) throw new Error('the gradient lies elsewhere')
+  arena.zeroGrad()
+  if (parameters[0]!.grad) throw new Error('a gradient is left')
+  objective()
+  assertClose(await parameters[0]!.grad!.data(), [3, 3, 3], 1e-6, 'afresh')
+  copyInto(tensor([9, 9, 9]), parameters[0]!)
+  assertClose((await arena.values.data()).subarray(0, 4), [9, 9, 9, 0], 0, 'values after a copy')
 })
+
+test('watchOps sees every op, forward and backward', () => {
+  const x = leaf([1, 2])
+  const seen: string[] = []
+  watchOps(
+    (name) => seen.push(name),
+    () => scope(() => backward(sum(mul(reshape(x, [2, 1]), 2)))),
+  )
+  for (const name of ['reshape', 'mul', 'sum', 'sum.backward', 'mul.backward']) {
+    if (!seen.includes(name)) throw new Error(`${name} is not among ${seen}`)
+  }
+})
+
+test('using a disposed tensor is an error', async () => {
+  const x = tensor([1])
+  x.dispose()
+  x.dispose()
+  throws(() => x.detach(), /used after it was disposed/)
+})
+
+test('ends', () => device.destroy())
 run()
