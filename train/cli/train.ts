@@ -104,7 +104,9 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const { device, model, optimizer, settings } = trainer.parts
   announce(device)
-  const say = (text: string) => process.stderr.write(`${text}\n`)
+  const say = (text: string): void => {
+    process.stderr.write(`${text}\n`)
+  }
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
