@@ -1,57 +1,14 @@
 import { PARAM_SLOT } from '../../engine/pipelines.ts'
-import type { Arrays, Binding, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
+import { fillCase, POISON, viewOf } from '../../kernels/fill.ts'
+import type { Arrays, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
 import { packParams } from '../../kernels/spec.ts'
 import type { KernelDevice } from './device.ts'
 import { assertClose } from './errors.ts'
 
+export { normal, seededRandom as testRandom } from '../../kernels/fill.ts'
+
 /** Elements written behind every buffer; a kernel that touches them fails. */
 const GUARD = 64
-/** Poison of outputs and guards: a NaN with a payload, or its bits as an integer. */
-const POISON = 0x7fc0dead
-
-/** A small seeded generator (mulberry32) for inputs of tests. */
-export function testRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 0x100000000
-  }
-}
-
-/** Standard normal numbers from a uniform generator (Box-Muller). */
-export function normal(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-}
-
-function viewOf(binding: Binding, buffer: ArrayBuffer) {
-  return binding.dtype === 'f32'
-    ? new Float32Array(buffer)
-    : binding.dtype === 'i32'
-      ? new Int32Array(buffer)
-      : new Uint32Array(buffer)
-}
-
-/** Fills every binding of a case: inputs with numbers, outputs and guards with poison. Returns raw memory by binding name. */
-function fillCase(entry: KernelEntry, kase: KernelCase): Map<string, ArrayBuffer> {
-  const random = testRandom(1)
-  const memory = new Map<string, ArrayBuffer>()
-  for (const binding of entry.spec.bindings) {
-    const size = kase.sizes[binding.name]
-    if (size === undefined) throw new Error(`case ${kase.name} gives no size of ${binding.name}`)
-    const buffer = new ArrayBuffer((size + GUARD) * 4)
-    new Uint32Array(buffer).fill(POISON)
-    const fill = kase.fills?.[binding.name] ?? (binding.access === 'read' ? 'normal' : undefined)
-    if (fill) {
-      const view = viewOf(binding, buffer)
-      for (let i = 0; i < size; i++)
-        view[i] = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
-    }
-    memory.set(binding.name, buffer)
-  }
-  return memory
-}
 
 /**
  * Runs one case on one variant and compares every buffer with the float64 reference: guards must be untouched, NaN and Inf
@@ -65,10 +22,12 @@ export async function checkKernel(
 ): Promise<void> {
   const { device, capabilities } = on
   const { spec } = entry
-  const memory = fillCase(entry, kase)
+  const memory = fillCase(spec, kase, GUARD)
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
-    arrays[binding.name] = Float64Array.from(viewOf(binding, memory.get(binding.name)!).subarray(0, kase.sizes[binding.name]))
+    arrays[binding.name] = Float64Array.from(
+      viewOf(binding.dtype, memory.get(binding.name)!).subarray(0, kase.sizes[binding.name]),
+    )
   }
   const expected = entry.reference(kase.problem, arrays)
 
@@ -123,7 +82,7 @@ export async function checkKernel(
     if (touched >= 0) throw new Error(`${label}: wrote ${binding.name}[${size + touched}], behind its end`)
     const want = expected[binding.name]
     if (!want) throw new Error(`${label}: the reference gives no ${binding.name}`)
-    const actual = viewOf(binding, bytes).subarray(0, size)
+    const actual = viewOf(binding.dtype, bytes).subarray(0, size)
     if (binding.dtype === 'f32') {
       assertClose(actual, want, kase.tolerance ?? 1e-5, `${label}: ${binding.name}`)
     } else {

@@ -1,0 +1,27 @@
+import { entries as adamW } from './adamW/index.ts'
+import { entries as attention } from './attention/index.ts'
+import { entries as copy } from './copy/index.ts'
+import { entries as crossEntropy } from './crossEntropy/index.ts'
+import { entries as cumsum } from './cumsum/index.ts'
+import { entries as elementwise } from './elementwise/index.ts'
+import { entries as gather } from './gather/index.ts'
+import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as random } from './random/index.ts'
+import { entries as reduce } from './reduce/index.ts'
+import { entries as softmax } from './softmax/index.ts'
+import type { KernelEntry } from './spec.ts'
+
+/** Every kernel with what proves it, by the folder it lives in. */
+export const kernelFamilies = {
+  adamW,
+  attention,
+  copy,
+  crossEntropy,
+  cumsum,
+  elementwise,
+  gather,
+  layerNorm,
+  random,
+  reduce,
+  softmax,
+} as const satisfies Record<string, readonly KernelEntry[]>
