@@ -28,8 +28,8 @@ await build({
   entryPoints: [
     ...[...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })),
     { in: 'train/data/batchWorker.ts', out: 'batchWorker' },
-    // Only tests of train/ start the command line; the others run while it does not build.
-    ...(files.some((file) => file.startsWith('test/train/')) ? [{ in: 'train/cli/main.ts', out: 'cli' }] : []),
+    // Only tests of train/ and bench/ start the command line; the others run while it does not build.
+    ...(files.some((file) => /^test\/(train|bench)\//.test(file)) ? [{ in: 'bench/cli.ts', out: 'cli' }] : []),
   ],
   outdir,
   bundle: true,

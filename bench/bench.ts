@@ -1,0 +1,58 @@
+import { type Device, requestDevice, UserError } from '../engine/index.ts'
+import { writeFileAtomic } from '../engine/platform/files.ts'
+import { announce } from '../train/cli/device.ts'
+import { Progress } from '../train/cli/progress.ts'
+import type { BenchFlags } from './command.ts'
+import { budgetOf } from './doBench.ts'
+import { appendHistory, defaultHistory, previousTimes } from './history.ts'
+import { htmlReport } from './html.ts'
+import { compare, csvReport, textReport } from './report.ts'
+import { type BenchReport, runBench } from './runBench.ts'
+import { selectTargets } from './select.ts'
+import { idOf, type Target } from './target.ts'
+
+/** Runs `paraformer bench`. @throws UserError for names and flags that mean nothing */
+export async function bench(names: readonly string[], flags: BenchFlags): Promise<void> {
+  const device = await requestDevice({ adapter: flags.adapter })
+  try {
+    if (flags.timer === 'device' && !device.gpu.features.has('timestamp-query')) {
+      throw new UserError(`${device.summary.name} has no timestamps; take --timer wall, or another --adapter`)
+    }
+    const targets = selectTargets(device.capabilities, { ...flags, names })
+    if (flags.list) return console.log(targets.map(idOf).join('\n'))
+    const history = historyFolder(flags.history)
+    const before = history === undefined ? new Map() : await previousTimes(history, device.summary.name)
+    announce(device)
+    const found = await run(device, targets, flags)
+    const report = compare(found, before)
+    if (flags.json) console.log(JSON.stringify(report, null, 2))
+    else if (flags.csv) console.log(csvReport(report))
+    else console.log(textReport(report))
+    if (flags.html !== undefined) await writeFileAtomic(flags.html, htmlReport(report))
+    if (history !== undefined && !flags.quick) process.stderr.write(`kept in ${await appendHistory(history, found)}\n`)
+    if (report.failures.length > 0) process.exitCode = 1
+  } finally {
+    device.destroy()
+  }
+}
+
+async function run(device: Device, targets: readonly Target[], flags: BenchFlags): Promise<BenchReport> {
+  const { software } = device.capabilities
+  const budget = budgetOf(software, flags.quick ?? false)
+  const progress = new Progress({ total: targets.length })
+  try {
+    return await runBench(device, targets, {
+      budget: { ...budget, time: flags.time ?? budget.time },
+      timer: flags.timer,
+      flush: flags.flush && !flags.quick,
+      onProgress: (done, what) => progress.update(done, what),
+    })
+  } finally {
+    progress.stop()
+  }
+}
+
+function historyFolder(flag: string | boolean): string | undefined {
+  if (flag === false) return undefined
+  return typeof flag === 'string' ? flag : defaultHistory()
+}

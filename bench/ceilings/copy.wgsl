@@ -1,0 +1,31 @@
+// Copies vec4s: what can be read and written at best. Every thread takes PER_THREAD of them, side by side or spread so that
+// neighbouring threads read neighbouring memory.
+
+struct Params {
+  count: u32,
+}
+
+const PER_THREAD: u32 = 4u;
+const SPREAD: bool = true;
+const THREADS: u32 = 256u;
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let start = group * THREADS * PER_THREAD + select(lane * PER_THREAD, lane, SPREAD);
+  let stride = select(1u, THREADS, SPREAD);
+  for (var i = 0u; i < PER_THREAD; i++) {
+    let at = start + i * stride;
+    if (at < params.count) {
+      y[at] = x[at];
+    }
+  }
+}

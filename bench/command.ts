@@ -1,0 +1,68 @@
+import { type Command, Option } from 'commander'
+import { adapterOption, count, makeCommand } from '../train/cli/options.ts'
+import type { Timer } from './doBench.ts'
+
+export interface BenchFlags {
+  list?: boolean
+  variant?: string
+  filter?: string
+  shape?: string
+  batch?: number
+  quick?: boolean
+  time?: number
+  timer?: Timer
+  flush: boolean
+  adapter?: string
+  json?: boolean
+  csv?: boolean
+  html?: string
+  history: string | boolean
+}
+
+/** `paraformer bench` */
+export function benchCommand(): Command {
+  return makeCommand('bench')
+    .description('time kernels, layers, forward passes and training steps against the ceilings of the device')
+    .argument('[names...]', 'what to time: groups (kernels, ops, layers, models) or names of theirs; default everything')
+    .option('--list', 'list what can be timed and end')
+    .option('--variant <name>', 'only this variant of kernels; ops, layers and models use it where there is one')
+    .option('--filter <regexp>', 'only targets whose `group/name/variant shape` matches')
+    .option('--shape <sizes>', 'another shape of the named ops, such as 4096x4096x4096 (M x K x N of a matmul)')
+    .addOption(
+      new Option('--batch <n>', 'images of layers and models (default: 2 on a software device, else 64)').argParser(count),
+    )
+    .option('--quick', 'only show that everything runs: a few milliseconds each, nothing kept')
+    .addOption(
+      new Option('--time <ms>', 'how long to time each (default: 300 on a software device, else 200)').argParser(count),
+    )
+    .addOption(
+      new Option('--timer <clock>', "of kernels: the device's timestamps (default where it has them) or the host's").choices([
+        'device',
+        'wall',
+      ]),
+    )
+    .option('--no-flush', 'leave the caches as the last run left them')
+    .addOption(adapterOption())
+    .addOption(new Option('--json', 'print JSON').conflicts('csv'))
+    .option('--csv', 'print comma-separated values')
+    .option('--html <file>', 'also write a page with a roofline plot')
+    .option('--history <folder>', 'where runs are kept, to compare with (default: bench/history in a clone, else runs/bench)')
+    .option('--no-history', 'neither compare with the last run nor keep this one')
+    .addHelpText(
+      'after',
+      `
+Values are checked before they are timed. Times are medians with the 20th and 80th percentile. "Of ceiling" is the least
+time that the device could take, by its own multiply-add rate, copy bandwidth or dispatch cost measured in the same run,
+over the median.
+
+  paraformer bench softmax attention       kernels and ops of these names
+  paraformer bench ops --filter 1024       some of a group
+  paraformer bench matmul --shape 4096x4096x4096
+  paraformer bench models --batch 8 --html roofline.html`,
+    )
+    .action(async (names: string[], flags: BenchFlags) => {
+      // Everything else of the program starts without the kernels' references and cases.
+      const { bench } = await import('./bench.ts')
+      await bench(names, flags)
+    })
+}

@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs'
+import { appendFile, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { reason, UserError } from '../engine/index.ts'
+import { makeFolder } from '../engine/platform/files.ts'
+import type { BenchReport } from './runBench.ts'
+
+/** One line of the history: a run on a device. */
+export interface HistoryEntry {
+  date: string
+  driver: string
+  ceilings: BenchReport['ceilings']
+  /** Median, p20 and p80 in milliseconds, by target. */
+  times: Record<string, [median: number, p20: number, p80: number]>
+}
+
+/** What a result was before. */
+export interface Previous {
+  date: string
+  median: number
+}
+
+/** Where runs are kept unless the user says otherwise: with the sources in a clone, else beside the training runs. */
+export function defaultHistory(): string {
+  return existsSync(join('bench', 'cli.ts')) ? join('bench', 'history') : join('runs', 'bench')
+}
+
+function fileOf(folder: string, device: string): string {
+  return join(folder, `${device}.jsonl`)
+}
+
+/**
+ * The last measurement of every target on a device.
+ * @throws UserError when there is a history and it cannot be read
+ */
+export async function previousTimes(folder: string, device: string): Promise<Map<string, Previous>> {
+  const path = fileOf(folder, device)
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as { code?: string }).code === 'ENOENT') return ''
+    throw new UserError(`${path}: cannot be read (${reason(error)}); choose another --history`)
+  })
+  const found = new Map<string, Previous>()
+  for (const [i, line] of text.split('\n').entries()) {
+    if (line.trim() === '') continue
+    try {
+      const { date, times } = JSON.parse(line) as HistoryEntry
+      for (const [id, [median]] of Object.entries(times)) found.set(id, { date, median })
+    } catch {
+      throw new UserError(`${path}: line ${i + 1} is no run of paraformer bench; remove it, or choose another --history`)
+    }
+  }
+  return found
+}
+
+/**
+ * Adds a run to the history.
+ * @returns the file
+ * @throws UserError when it cannot be written
+ */
+export async function appendHistory(folder: string, { date, device, ceilings, results }: BenchReport): Promise<string> {
+  const path = fileOf(folder, device.name)
+  const entry: HistoryEntry = {
+    date,
+    driver: device.driver,
+    ceilings,
+    times: Object.fromEntries(results.map(({ id, median, p20, p80 }) => [id, [median, p20, p80]])),
+  }
+  try {
+    await makeFolder(folder)
+    await appendFile(path, `${JSON.stringify(entry)}\n`)
+  } catch (error) {
+    throw new UserError(`${path}: cannot be written (${reason(error)}); choose another --history, or --no-history`)
+  }
+  return path
+}

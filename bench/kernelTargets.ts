@@ -1,0 +1,109 @@
+import type { Device } from '../engine/index.ts'
+import { fillCase, normal, seededRandom, viewOf } from '../kernels/fill.ts'
+import { kernelFamilies } from '../kernels/index.ts'
+import type { Arrays, Capabilities, Fill, KernelCase, KernelEntry, Variant } from '../kernels/spec.ts'
+import { normDifference } from './statistics.ts'
+import { type Prepared, type Target, within } from './target.ts'
+
+/** Operations that a reference in plain loops may take before only a part of the outputs is compared. */
+const REFERENCE_LIMIT = 2e8
+
+/** Elements of an input that are drawn; a larger one repeats them. */
+const DRAWN = 65521
+
+/**
+ * The first part of a problem, in the same memory, for kernels whose reference is too slow for a large one. A prefix of the
+ * outputs is then compared.
+ */
+const PREFIX: Record<string, (problem: any) => unknown> = {
+  attention: (problem) => ({ ...problem, batch: 1 }),
+  queryGradient: (problem) => ({ ...problem, batch: 1 }),
+  keyValueGradient: (problem) => ({ ...problem, batch: 1 }),
+}
+
+/** A target for every kernel, variant that runs on the device, and case made for benches (else the largest there is). */
+export function kernelTargets(capabilities: Capabilities): Target[] {
+  return Object.values(kernelFamilies as Record<string, readonly KernelEntry[]>)
+    .flat()
+    .flatMap((entry) =>
+      benchCases(entry).flatMap((kase) =>
+        entry.spec.variants
+          .filter((variant) => variant.supports?.(capabilities, kase.problem) ?? true)
+          .map((variant) => kernelTarget(entry, kase, variant)),
+      ),
+    )
+}
+
+function benchCases({ spec, cases }: KernelEntry): readonly KernelCase[] {
+  const made = cases.filter((kase) => kase.bench)
+  if (made.length > 0) return made
+  const cost = ({ problem }: KernelCase) => spec.bytes(problem) + spec.flops(problem)
+  return [cases.reduce((largest, kase) => (cost(kase) > cost(largest) ? kase : largest))]
+}
+
+function kernelTarget(entry: KernelEntry, kase: KernelCase, variant: Variant<any>): Target {
+  const { spec } = entry
+  return {
+    group: 'kernels',
+    name: spec.name,
+    variant: variant.name,
+    shape: kase.name.replace(/^bench /, ''),
+    flops: spec.flops(kase.problem),
+    bytes: spec.bytes(kase.problem),
+    single: true,
+    prepare: (device) => prepare(device, entry, kase, variant),
+  }
+}
+
+function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: Variant<any>): Prepared {
+  const { spec } = entry
+  let memory: Map<string, ArrayBuffer> | undefined = fillCase(spec, quickly(entry, kase))
+  const ranges = spec.bindings.map(({ name }) => ({ buffer: device.acquire(memory!.get(name)!.byteLength), offset: 0 }))
+  spec.bindings.forEach(({ name }, i) => {
+    device.write(ranges[i]!, new Uint8Array(memory!.get(name)!))
+  })
+  const record = () => device.dispatch(spec, kase.problem, ranges, variant.name)
+  return {
+    record,
+    async check() {
+      const expected = reference(entry, kase, memory!)
+      // Later runs start from what this one leaves.
+      memory = undefined
+      record()
+      let worst = 0
+      for (const [i, { name, access, dtype }] of spec.bindings.entries()) {
+        if (access === 'read') continue
+        const bytes = await device.read(ranges[i]!, kase.sizes[name]! * 4)
+        const what = `${spec.name}/${variant.name} ${kase.name}: ${name}`
+        const tolerance = dtype === 'f32' ? (kase.tolerance ?? 1e-5) : 0
+        worst = Math.max(worst, within(normDifference(viewOf(dtype, bytes), expected[name]!), tolerance, what))
+      }
+      return worst
+    },
+    dispose() {
+      for (const { buffer } of ranges) device.release(buffer)
+    },
+  }
+}
+
+/** Expected outputs; NaN where nothing is known, either since the kernel leaves it alone or beyond the prefix. */
+function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: Map<string, ArrayBuffer>): Arrays {
+  const arrays: Arrays = {}
+  for (const { name, dtype } of spec.bindings) arrays[name] = new Float64Array(viewOf(dtype, memory.get(name)!))
+  const prefix = PREFIX[spec.name]
+  const large = spec.flops(kase.problem) > REFERENCE_LIMIT
+  return reference(prefix && large ? prefix(kase.problem) : kase.problem, arrays)
+}
+
+/** The case with large normal inputs repeating a few numbers: drawing millions takes longer than running the kernel. */
+function quickly({ spec }: KernelEntry, kase: KernelCase): KernelCase {
+  const random = seededRandom(1)
+  const drawn = Float32Array.from({ length: DRAWN }, () => normal(random))
+  const repeat: Fill = (index) => drawn[index % DRAWN]!
+  const fills: Record<string, Fill> = { ...kase.fills }
+  for (const { name, access } of spec.bindings) {
+    const fill = fills[name] ?? (access === 'read' ? 'normal' : undefined)
+    if (fill === 'normal' && kase.sizes[name]! > DRAWN) fills[name] = repeat
+  }
+  return { ...kase, fills }
+}

@@ -1,0 +1,77 @@
+import { percent, table } from '../train/cli/table.ts'
+import type { Previous } from './history.ts'
+import type { BenchReport, BenchResult } from './runBench.ts'
+
+/** A report with what the results were before, as JSON and the plot show it. */
+export interface ComparedReport extends Omit<BenchReport, 'results'> {
+  results: (BenchResult & { previous?: Previous })[]
+}
+
+/** Puts the last measurement on the same device beside every result. */
+export function compare(report: BenchReport, before: ReadonlyMap<string, Previous>): ComparedReport {
+  const results = report.results.map((result) => {
+    const previous = before.get(result.id)
+    return previous ? { ...result, previous } : result
+  })
+  return { ...report, results }
+}
+
+/** The report as text. */
+export function textReport({ ceilings, results, failures }: ComparedReport): string {
+  const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
+  const rows = results.map((one) => [
+    `${one.group}/${one.name}`,
+    one.variant,
+    one.shape,
+    significant(one.median),
+    `[${significant(one.p20)} ${significant(one.p80)}]`,
+    one.flops > 0 ? significant(one.gflops) : '-',
+    one.bytes > 0 ? significant(one.gbps) : '-',
+    `${percent(one.share)} ${one.bound}`,
+    one.previous ? `${significant(one.median / one.previous.median)}x` : '-',
+  ])
+  const lines = [ceilingLine(ceilings)]
+  if (rows.length > 0) lines.push(table(head, rows))
+  for (const { id, reason } of failures) lines.push(`FAILED ${id}: ${reason}`)
+  return lines.join('\n')
+}
+
+/** The ceilings in one line. */
+export function ceilingLine({ gflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
+  return (
+    `ceilings: ${significant(gflops)} GFLOP/s, ${significant(gbps)} GB/s, ${significant(dispatch)} µs a dispatch, ` +
+    `${significant(submit)} µs a submit, ${significant(readback)} µs to read 4 KB`
+  )
+}
+
+const CSV_COLUMNS = [
+  'group',
+  'name',
+  'variant',
+  'shape',
+  'timer',
+  'median',
+  'p20',
+  'p80',
+  'samples',
+  'flops',
+  'bytes',
+  'gflops',
+  'gbps',
+  'bound',
+  'share',
+  'error',
+] as const satisfies readonly (keyof BenchResult)[]
+
+/** The results as comma-separated values with a header line; times in milliseconds. */
+export function csvReport({ results }: ComparedReport): string {
+  const quote = (value: string | number) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value)
+  const lines = results.map((one) => CSV_COLUMNS.map((column) => quote(one[column])).join(','))
+  return [CSV_COLUMNS.join(','), ...lines].join('\n')
+}
+
+/** Three significant digits. */
+export function significant(value: number): string {
+  if (!Number.isFinite(value)) return '-'
+  return value === 0 || Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
+}

@@ -1,0 +1,52 @@
+import { UserError } from '../engine/index.ts'
+import type { Capabilities } from '../kernels/spec.ts'
+import { kernelTargets } from './kernelTargets.ts'
+import { GROUPS, idOf, type Target } from './target.ts'
+
+export interface Selection {
+  /** Groups, or names within them; none means everything. */
+  names: readonly string[]
+  variant?: string | undefined
+  filter?: string | undefined
+  shape?: string | undefined
+  batch?: number | undefined
+}
+
+/**
+ * The targets that a selection means on a device.
+ * @throws UserError when a name, variant, filter or shape means nothing
+ */
+export function selectTargets(capabilities: Capabilities, { names, variant, filter }: Selection): Target[] {
+  const all = kernelTargets(capabilities)
+  for (const name of names) {
+    if (all.some((target) => isNamed(target, name))) continue
+    const known = [...new Set(all.map((target) => target.name))].sort()
+    throw new UserError(`nothing to time is called "${name}"; there are ${[...GROUPS, ...known].join(', ')}`)
+  }
+  let chosen = names.length > 0 ? all.filter((target) => names.some((name) => isNamed(target, name))) : all
+  if (variant !== undefined) {
+    const variants = [...new Set(chosen.filter(({ group }) => group === 'kernels').map((target) => target.variant))].sort()
+    if (!variants.includes(variant)) {
+      throw new UserError(`no kernel chosen has a variant "${variant}" on this device; there are ${variants.join(', ')}`)
+    }
+    chosen = chosen.filter((target) => target.group !== 'kernels' || target.variant === variant)
+  }
+  if (filter !== undefined) {
+    const pattern = regularExpression(filter)
+    chosen = chosen.filter((target) => pattern.test(idOf(target)))
+    if (chosen.length === 0) throw new UserError(`--filter ${filter} leaves nothing to time; see paraformer bench --list`)
+  }
+  return chosen
+}
+
+function isNamed({ group, name }: Target, asked: string): boolean {
+  return asked === group || asked === name || asked === `${group}/${name}`
+}
+
+function regularExpression(text: string): RegExp {
+  try {
+    return new RegExp(text)
+  } catch {
+    throw new UserError(`--filter ${text} is no regular expression; a plain word such as 1024 will do`)
+  }
+}

@@ -1,0 +1,39 @@
+/** Median and spread of a measurement. */
+export interface Quantiles {
+  median: number
+  p20: number
+  p80: number
+}
+
+/**
+ * The q-th quantile, linear between neighbours (NumPy's default).
+ * @param sorted ascending, not empty
+ */
+export function quantile(sorted: readonly number[], q: number): number {
+  if (sorted.length === 0) throw new Error('no samples')
+  const at = q * (sorted.length - 1)
+  const low = Math.floor(at)
+  const below = sorted[low]!
+  const above = sorted[Math.min(low + 1, sorted.length - 1)]!
+  return below + (at - low) * (above - below)
+}
+
+/** Median, p20 and p80 of samples in any order. */
+export function quantiles(samples: readonly number[]): Quantiles {
+  const sorted = [...samples].sort((a, b) => a - b)
+  return { median: quantile(sorted, 0.5), p20: quantile(sorted, 0.2), p80: quantile(sorted, 0.8) }
+}
+
+/** Norm-relative difference over the elements that `expected` gives (not NaN); NaN in `actual` gives NaN. */
+export function normDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
+  let difference = 0
+  let norm = 0
+  for (let i = 0; i < expected.length; i++) {
+    const want = expected[i]!
+    if (Number.isNaN(want)) continue
+    difference += (actual[i]! - want) ** 2
+    norm += want ** 2
+  }
+  return Math.sqrt(difference) / (norm > 0 ? Math.sqrt(norm) : 1)
+}

@@ -1,0 +1,44 @@
+import { type Command, CommanderError } from 'commander'
+import { DeviceLostError, OutOfMemoryError, reason, ShapeError, UserError } from '../../engine/index.ts'
+import { devicesCommand } from './devices.ts'
+import { evalCommand } from './eval.ts'
+import { makeCommand } from './options.ts'
+import { predictCommand } from './predict.ts'
+import { trainCommand } from './train.ts'
+
+/** `paraformer` with the commands of this layer and those that lie above it. */
+export function makeProgram(extra: readonly Command[] = []): Command {
+  const program = makeCommand('paraformer')
+    .description('Train and use ParaFormer, a shallow Transformer of parallel branches, on WebGPU.')
+    .addCommand(trainCommand())
+    .addCommand(evalCommand())
+    .addCommand(predictCommand())
+    .addCommand(devicesCommand())
+  for (const command of extra) program.addCommand(command)
+  return program
+}
+
+/** Runs what the arguments of the process ask for and sets its exit code. */
+export async function runProgram(program: Command): Promise<void> {
+  try {
+    if (process.argv.length <= 2) program.outputHelp()
+    else await program.parseAsync()
+  } catch (error) {
+    process.exitCode = end(error)
+  }
+}
+
+/** Reports what ended the program and returns its exit code: 2 for what the user can mend. */
+function end(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode
+  if (error instanceof UserError || error instanceof ShapeError) {
+    console.error(`paraformer: ${reason(error)}`)
+    return 2
+  }
+  if (error instanceof OutOfMemoryError || error instanceof DeviceLostError) {
+    console.error(`paraformer: ${reason(error)}`)
+    return 1
+  }
+  console.error(error)
+  return 1
+}
