@@ -1,0 +1,172 @@
+import type { KernelCase } from '../spec.ts'
+import { type BatchView, EPILOGUE, type Matmul, rowsPerGroup } from './matmul.ts'
+
+interface Shape {
+  name?: string
+  /** m, n, k */
+  size: [number, number, number]
+  /** Sizes of the batch dims; A and B repeat along those that `repeatA` and `repeatB` name. */
+  batch?: [number, number, number]
+  repeatA?: number[]
+  repeatB?: number[]
+  /** Whether k is the outer dim of A, the inner one of B. */
+  transA?: boolean
+  transB?: boolean
+  /** Elements before each operand, and between its rows beyond those it needs. */
+  offset?: number
+  gap?: number
+  flags?: number
+  /** Residual with one row for all. */
+  auxBroadcast?: boolean
+  scale?: number
+  splits?: number
+  bench?: boolean
+}
+
+/** Strides of a row-major matrix per batch dim, or 0 where it repeats. */
+function batchView(offset: number, size: number, batch: readonly number[], repeat: readonly number[] = []): BatchView {
+  let stride = size
+  const strides = [0, 0, 0]
+  for (const d of [2, 1, 0]) {
+    if (repeat.includes(d)) continue
+    strides[d] = stride
+    stride *= batch[d]!
+  }
+  return [offset, ...strides] as BatchView
+}
+
+/** Elements from the start of a buffer to the end of the last matrix of a view. */
+function extent([offset, ...strides]: BatchView, batch: readonly number[], size: number): number {
+  return offset + size + strides.reduce((sum, stride, d) => sum + stride * (batch[d]! - 1), 0)
+}
+
+function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: number; b: number; bias: number; aux: number } } {
+  const [m, n, k] = shape.size
+  const { batch = [1, 1, 1], offset = 0, gap = 0, flags = 0, scale = 1, splits = 1, transA = false, transB = false } = shape
+  const batches = batch[0] * batch[1] * batch[2]
+  const pitchA = (transA ? m : k) + gap
+  const pitchB = (transB ? k : n) + gap
+  const sizeA = (transA ? k : m) * pitchA
+  const sizeB = (transB ? n : k) * pitchB
+  const a = batchView(offset, sizeA, batch, shape.repeatA)
+  const b = batchView(offset, sizeB, batch, shape.repeatB)
+  const bias = batchView(offset, n, batch, [1, 2])
+  const aux = batchView(offset, m * n, batch)
+  const chunk = splits === 1 ? k : 64 * Math.ceil(k / splits / 64)
+  const problem = {
+    a,
+    b,
+    bias,
+    aux,
+    m,
+    n,
+    k,
+    batches,
+    batch1: batch[1],
+    batch2: batch[2],
+    aRow: transA ? 1 : pitchA,
+    aCol: transA ? pitchA : 1,
+    bRow: transB ? 1 : pitchB,
+    bCol: transB ? pitchB : 1,
+    auxRow: shape.auxBroadcast ? 0 : n,
+    rows: rowsPerGroup({ m, n, batches, splits }),
+    splits: Math.ceil(k / chunk),
+    chunk,
+    flags,
+    scale,
+  }
+  const epilogue = Object.entries(EPILOGUE).flatMap(([name, bit]) => (flags & bit ? [name] : []))
+  const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`
+  return {
+    problem,
+    name: [shape.name, batches > 1 ? `[${batch}]` : '', `${m}x${n}x${k}`, layout, ...epilogue].filter(Boolean).join(' '),
+    sizes: {
+      a: extent(a, batch, sizeA),
+      b: extent(b, batch, sizeB),
+      bias: flags & EPILOGUE.bias ? extent(bias, batch, n) : 1,
+      aux: flags & (EPILOGUE.slope | EPILOGUE.add) ? extent(aux, batch, m * n) : 1,
+    },
+  }
+}
+
+function matmulCase(shape: Shape): KernelCase<Matmul> {
+  const { problem, name, sizes } = makeCase(shape)
+  const { m, n, batches, splits, flags } = problem
+  const size = m * n * batches
+  return {
+    name,
+    problem,
+    sizes: { ...sizes, c: size * splits, pre: flags & EPILOGUE.pre ? size : 1 },
+    ...(flags & EPILOGUE.accumulate ? { fills: { c: 'normal' } } : {}),
+    ...(shape.bench ? { bench: true } : {}),
+  }
+}
+
+function combineCase(shape: Shape): KernelCase<Matmul> {
+  const { problem, name, sizes } = makeCase(shape)
+  const { m, n, batches, splits, flags } = problem
+  const size = m * n * batches
+  const { bias, aux } = sizes
+  return {
+    name,
+    problem,
+    sizes: { partials: size * splits, bias, aux, c: size, pre: flags & EPILOGUE.pre ? size : 1 },
+    ...(flags & EPILOGUE.accumulate ? { fills: { c: 'normal' } } : {}),
+    ...(shape.bench ? { bench: true } : {}),
+  }
+}
+
+const { bias, pre, gelu, slope, add, accumulate } = EPILOGUE
+
+const SIZES = [1, 7, 31, 33, 129, 257]
+
+export const matmulCases: readonly KernelCase<Matmul>[] = [
+  ...SIZES.flatMap((size, i) =>
+    [false, true].flatMap((transA) =>
+      [false, true].map((transB) => matmulCase({ size: [size, SIZES.at(i - 1)!, SIZES.at(i - 2)!], transA, transB })),
+    ),
+  ),
+  ...[false, true].flatMap((transA) =>
+    [false, true].map((transB) => matmulCase({ size: [64, 128, 192], transA, transB, offset: 4, gap: 8, scale: 0.25 })),
+  ),
+  matmulCase({ size: [1, 1, 1025] }),
+  matmulCase({ size: [1025, 1, 1], transB: true }),
+  matmulCase({ size: [1, 1025, 65] }),
+  matmulCase({ name: 'all batch dims', size: [5, 6, 7], batch: [2, 3, 4], offset: 3 }),
+  matmulCase({
+    name: 'B repeats',
+    size: [33, 12, 20],
+    batch: [3, 1, 2],
+    repeatB: [0, 2],
+    transB: true,
+    flags: bias,
+    offset: 1,
+  }),
+  matmulCase({ name: 'A repeats', size: [9, 40, 70], batch: [2, 2, 2], repeatA: [1], transA: true }),
+  matmulCase({ size: [37, 50, 100], transB: true, flags: bias | gelu | pre, gap: 3 }),
+  matmulCase({ size: [64, 96, 64], transB: true, flags: bias | gelu | pre | add, batch: [1, 2, 1] }),
+  matmulCase({ size: [33, 31, 129], flags: slope, scale: 2 }),
+  matmulCase({ size: [33, 31, 129], transB: true, flags: bias | add }),
+  matmulCase({ name: 'one row for all', size: [20, 21, 22], batch: [2, 1, 1], flags: add, auxBroadcast: true }),
+  matmulCase({ size: [40, 44, 130], transA: true, flags: accumulate }),
+  matmulCase({ size: [40, 44, 30], transA: true, flags: accumulate | gelu }),
+  matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3, scale: 0.5 }),
+  matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
+  ...[false, true].flatMap((transA) =>
+    [false, true].map((transB) => matmulCase({ size: [1024, 1024, 1024], transA, transB, bench: true })),
+  ),
+  // A ViT layer's products at 32 x 65 tokens: forward, gradient of the input, of the weight.
+  matmulCase({ name: 'fc1', size: [2080, 512, 128], transB: true, flags: bias | gelu | pre, bench: true }),
+  matmulCase({ name: 'fc2', size: [2080, 128, 512], transB: true, flags: bias | add, bench: true }),
+  matmulCase({ name: 'fc1 input gradient', size: [2080, 128, 512], bench: true }),
+  matmulCase({ name: 'fc1 weight gradient', size: [512, 128, 2080], transA: true, bench: true }),
+]
+
+export const combineCases: readonly KernelCase<Matmul>[] = [
+  combineCase({ size: [1, 1, 128], splits: 2 }),
+  combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre, scale: 0.5 }),
+  combineCase({ size: [7, 64, 500], splits: 3, flags: bias | add, batch: [2, 3, 1], offset: 2 }),
+  combineCase({ size: [12, 9, 500], splits: 3, flags: slope }),
+  combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate }),
+  combineCase({ size: [512, 128, 4096], splits: 8, bench: true }),
+]

@@ -1,0 +1,163 @@
+// Matrix product for any device: a thread computes 4 x 4 elements of C from registers, 4 elements along k a step.
+// Threads of a workgroup.
+const WORKGROUP: u32 = 64u;
+
+const BIAS: u32 = 1u;
+const PRE: u32 = 2u;
+const GELU: u32 = 4u;
+const SLOPE: u32 = 8u;
+const ADD: u32 = 16u;
+const ACCUMULATE: u32 = 32u;
+
+struct Params {
+  a: vec4<u32>, // offset, then strides of three batch dims
+  b: vec4<u32>,
+  bias: vec4<u32>,
+  aux: vec4<u32>,
+  m: u32,
+  n: u32,
+  k: u32,
+  batches: u32,
+  batch1: u32, // sizes of the second and third batch dim
+  batch2: u32,
+  aRow: u32,
+  aCol: u32,
+  bRow: u32,
+  bCol: u32,
+  auxRow: u32,
+  rows: u32,
+  splits: u32,
+  chunk: u32, // of k in a split, a multiple of 64 unless there is one split
+  flags: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> aux: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [splits, batches, m, n]
+@group(0) @binding(5) var<storage, read_write> pre: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
+  let outer = batch / params.batch2;
+  return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
+}
+
+// As in elementwise/unary.wgsl and unaryBackward.wgsl.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let q = tail(x) * exp(-0.5 * x * x);
+  return v * select(q, 1.0 - q, v >= vec4(0.0));
+}
+
+fn geluSlope(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let e = exp(-0.5 * x * x);
+  let q = tail(x) * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+}
+
+fn loadA(at: vec4<u32>) -> vec4<f32> {
+  return vec4(a[at.x], a[at.y], a[at.z], a[at.w]);
+}
+
+fn loadB(at: vec4<u32>) -> vec4<f32> {
+  return vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
+}
+
+// `sum` is row `row`, columns `column` to `column + 3`, of the product; c0 and the others are where its row 0 begins.
+fn store(row: u32, column: u32, c0: u32, bias0: u32, aux0: u32, sum: vec4<f32>) {
+  if (row >= params.m) { return; }
+  let flags = params.flags;
+  var v = sum * params.scale;
+  let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
+  let at = c0 + row * params.n + columns;
+  if ((flags & BIAS) != 0u) {
+    let start = bias0 + columns;
+    v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
+  }
+  if ((flags & ACCUMULATE) != 0u) { v += vec4(c[at.x], c[at.y], c[at.z], c[at.w]); }
+  if ((flags & PRE) != 0u) {
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[at[s]] = v[s]; }
+  }
+  if ((flags & GELU) != 0u) { v = gelu(v); }
+  if ((flags & (SLOPE | ADD)) != 0u) {
+    let start = aux0 + row * params.auxRow + columns;
+    let other = vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]);
+    v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
+  }
+  for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = v[s]; }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let tilesN = (params.n + 3u) / 4u;
+  let tilesM = (params.m + 3u) / 4u;
+  let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lane;
+  let matrix = thread / (tilesN * tilesM);
+  let batch = matrix / params.splits;
+  if (batch >= params.batches) { return; }
+  let split = matrix % params.splits;
+  let row = thread / tilesN % tilesM * 4u;
+  let column = thread % tilesN * 4u;
+  let rows = min(vec4(row) + vec4(0u, 1u, 2u, 3u), vec4(params.m - 1u));
+  let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
+  let kStart = split * params.chunk;
+  let kEnd = min(kStart + params.chunk, params.k);
+
+  var a0 = batchOffset(params.a, batch) + rows * params.aRow + kStart * params.aCol;
+  var b0 = batchOffset(params.b, batch) + columns * params.bCol + kStart * params.bRow;
+  let aSteps = vec4(0u, 1u, 2u, 3u) * params.aCol;
+  let bSteps = vec4(0u, 1u, 2u, 3u) * params.bRow;
+  var sum0 = vec4(0.0);
+  var sum1 = vec4(0.0);
+  var sum2 = vec4(0.0);
+  var sum3 = vec4(0.0);
+  var k = kStart;
+  for (; k + 4u <= kEnd; k += 4u) {
+    let b1 = loadB(b0.x + bSteps);
+    let b2 = loadB(b0.y + bSteps);
+    let b3 = loadB(b0.z + bSteps);
+    let b4 = loadB(b0.w + bSteps);
+    let a1 = loadA(a0.x + aSteps);
+    sum0 += vec4(dot(a1, b1), dot(a1, b2), dot(a1, b3), dot(a1, b4));
+    let a2 = loadA(a0.y + aSteps);
+    sum1 += vec4(dot(a2, b1), dot(a2, b2), dot(a2, b3), dot(a2, b4));
+    let a3 = loadA(a0.z + aSteps);
+    sum2 += vec4(dot(a3, b1), dot(a3, b2), dot(a3, b3), dot(a3, b4));
+    let a4 = loadA(a0.w + aSteps);
+    sum3 += vec4(dot(a4, b1), dot(a4, b2), dot(a4, b3), dot(a4, b4));
+    a0 += 4u * params.aCol;
+    b0 += 4u * params.bRow;
+  }
+  for (; k < kEnd; k++) {
+    let right = loadB(b0);
+    let left = loadA(a0);
+    sum0 += left.x * right;
+    sum1 += left.y * right;
+    sum2 += left.z * right;
+    sum3 += left.w * right;
+    a0 += vec4(params.aCol);
+    b0 += vec4(params.bRow);
+  }
+
+  let c0 = (split * params.batches + batch) * params.m * params.n;
+  let bias0 = batchOffset(params.bias, batch);
+  let aux0 = batchOffset(params.aux, batch);
+  store(row, column, c0, bias0, aux0, sum0);
+  store(row + 1u, column, c0, bias0, aux0, sum1);
+  store(row + 2u, column, c0, bias0, aux0, sum2);
+  store(row + 3u, column, c0, bias0, aux0, sum3);
+}

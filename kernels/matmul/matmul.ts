@@ -1,0 +1,169 @@
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import combineSource from './combine.wgsl'
+import directSource from './direct.wgsl'
+import subgroupSource from './subgroup.wgsl'
+import tiledSource from './tiled.wgsl'
+
+/** Where an operand lies in its buffer, in elements: its first element, then strides of three batch dims (0 repeats it). */
+export type BatchView = [offset: number, batch0: number, batch1: number, batch2: number]
+
+/** What is done to a product before it is stored, in this order; bits of `flags`. */
+export const EPILOGUE = {
+  /** + bias[column] */
+  bias: 1,
+  /** Stored to `pre` as it is now. */
+  pre: 2,
+  /** gelu(value), the exact (erf) form. */
+  gelu: 4,
+  /** * gelu'(aux[row, column]) */
+  slope: 8,
+  /** + aux[row, column]; not with `slope` */
+  add: 16,
+  /** + what C holds; not with `bias` */
+  accumulate: 32,
+} as const
+
+/**
+ * C[batch] = epilogue(scale * A[batch] B[batch]) over three batch dims, A [m, k] and B [k, n] in any strides. C is contiguous,
+ * [splits, batches, m, n]: with several splits these are partial products for `matmulCombine`, and `flags` is 0.
+ */
+export interface Matmul {
+  a: BatchView
+  b: BatchView
+  bias: BatchView
+  aux: BatchView
+  m: number
+  n: number
+  k: number
+  /** Product of the three batch sizes. */
+  batches: number
+  /** Sizes of the second and third batch dim. */
+  batch1: number
+  batch2: number
+  /** Strides of A: from row to row, and along k; of B: along k, and from column to column; of aux: from row to row. */
+  aRow: number
+  aCol: number
+  bRow: number
+  bCol: number
+  auxRow: number
+  /** Rows of C that a workgroup of the `subgroup` variant takes. */
+  rows: number
+  /** Parts that k is cut into, and the length of one. */
+  splits: number
+  chunk: number
+  /** Of `EPILOGUE`. */
+  flags: number
+  scale: number
+}
+
+const params: readonly Param[] = [
+  ...['a', 'b', 'bias', 'aux'].map((name): Param => ({ name, type: 'u32', length: 4 })),
+  ...['m', 'n', 'k', 'batches', 'batch1', 'batch2', 'aRow', 'aCol', 'bRow', 'bCol', 'auxRow'].map(
+    (name): Param => ({ name, type: 'u32' }),
+  ),
+  ...['rows', 'splits', 'chunk', 'flags'].map((name): Param => ({ name, type: 'u32' })),
+  { name: 'scale', type: 'f32' },
+]
+
+/** Columns of C that a workgroup of the `subgroup` variant takes. */
+const SUBGROUP_COLUMNS = 32
+/** Elements along k that it takes at a time. */
+const SUBGROUP_DEPTH = 64
+/** Rows and columns of a tile of the `tiled` variant. */
+const TILE = 64
+
+/** A few threads make a workgroup where there are few: a software device runs a workgroup on one core. */
+function directThreads({ m, n, batches, splits }: Matmul): number {
+  return ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits < 512 ? 8 : 64
+}
+
+function fitsSubgroup(device: Capabilities): boolean {
+  return device.subgroupMinSize >= 4
+}
+
+export const matmul: KernelSpec<Matmul> = {
+  name: 'matmul',
+  bindings: [
+    { name: 'a', access: 'read', dtype: 'f32' },
+    { name: 'b', access: 'read', dtype: 'f32' },
+    { name: 'bias', access: 'read', dtype: 'f32' },
+    { name: 'aux', access: 'read', dtype: 'f32' },
+    { name: 'c', access: 'read_write', dtype: 'f32' },
+    { name: 'pre', access: 'read_write', dtype: 'f32' },
+  ],
+  params,
+  variants: [
+    {
+      name: 'direct',
+      source: directSource,
+      constants: (problem) => ({ WORKGROUP: directThreads(problem) }),
+      grid: ({ m, n, batches, splits }, { WORKGROUP }) =>
+        grid1d(ceilDiv(ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits, Number(WORKGROUP))),
+    },
+    {
+      name: 'subgroup',
+      source: subgroupSource,
+      supports: fitsSubgroup,
+      constants: (_, device) => ({ NARROW: device.subgroupMinSize < 8 }),
+      grid: ({ m, n, rows, batches, splits }) => grid1d(ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, rows) * batches * splits),
+    },
+    {
+      name: 'tiled',
+      source: tiledSource,
+      supports: (device) => device.maxInvocations >= 256,
+      grid: ({ m, n, batches, splits }) => grid1d(ceilDiv(m, TILE) * ceilDiv(n, TILE) * batches * splits),
+    },
+  ],
+  choose(device) {
+    if (device.software) return fitsSubgroup(device) ? 'subgroup' : 'direct'
+    return device.maxInvocations >= 256 ? 'tiled' : 'direct'
+  },
+  flops: ({ m, n, k, batches }) => 2 * m * n * k * batches,
+  bytes: ({ m, n, k, batches }) => 4 * batches * (m * k + k * n + m * n),
+}
+
+/** C = epilogue(scale * the sum of partial products); the problem is that of `matmul`. */
+export const matmulCombine: KernelSpec<Matmul> = {
+  name: 'matmulCombine',
+  bindings: [
+    { name: 'partials', access: 'read', dtype: 'f32' },
+    { name: 'bias', access: 'read', dtype: 'f32' },
+    { name: 'aux', access: 'read', dtype: 'f32' },
+    { name: 'c', access: 'read_write', dtype: 'f32' },
+    { name: 'pre', access: 'read_write', dtype: 'f32' },
+  ],
+  params,
+  variants: [
+    {
+      name: 'direct',
+      source: combineSource,
+      grid: ({ m, n, batches }) => grid1d(ceilDiv(m * ceilDiv(n, 4) * batches, 64)),
+    },
+  ],
+  flops: ({ m, n, batches, splits }) => m * n * batches * splits,
+  bytes: ({ m, n, batches, splits }) => 4 * m * n * batches * (splits + 1),
+}
+
+/**
+ * Rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but few enough that all cores
+ * have work.
+ */
+export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' | 'batches' | 'splits'>): number {
+  const columns = ceilDiv(n, SUBGROUP_COLUMNS) * batches * splits
+  const parts = Math.max(ceilDiv(m, 128), Math.min(ceilDiv(16, columns), ceilDiv(m, 32)))
+  return ceilDiv(m, parts)
+}
+
+/** How to cut k so that a small C with a long k fills the device. */
+export function splitK(
+  device: Capabilities,
+  { m, n, k, batches }: Pick<Matmul, 'm' | 'n' | 'k' | 'batches'>,
+): Pick<Matmul, 'splits' | 'chunk'> {
+  const groups = device.software
+    ? ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, 32) * batches
+    : ceilDiv(n, TILE) * ceilDiv(m, TILE) * batches
+  const wanted = Math.min(ceilDiv(device.software ? 4 : 256, groups), Math.floor(k / 256))
+  if (wanted <= 1) return { splits: 1, chunk: k }
+  const chunk = SUBGROUP_DEPTH * ceilDiv(k, wanted * SUBGROUP_DEPTH)
+  return { splits: ceilDiv(k, chunk), chunk }
+}

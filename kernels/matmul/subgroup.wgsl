@@ -1,0 +1,212 @@
+// Matrix product for software devices, where a load costs as much as ten multiply-adds and a swap between lanes next to
+// nothing. A lane owns 4 columns. For every 64 elements along k it first puts its 4 x 64 block of B into private memory
+// (registers, to a software device), then runs through the rows of A: each row is loaded once by LANES lanes together, a
+// share each, and handed round by swaps; a lane sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block
+// in that order. C holds the sum between blocks; what remains of the epilogue is a last pass over the rows.
+enable subgroups;
+
+// Subgroups may have only 4 lanes; else at least 8.
+const NARROW: bool = true;
+const LANES: u32 = select(8u, 4u, NARROW);
+const DEPTH: u32 = 64u;
+
+const BIAS: u32 = 1u;
+const PRE: u32 = 2u;
+const GELU: u32 = 4u;
+const SLOPE: u32 = 8u;
+const ADD: u32 = 16u;
+const ACCUMULATE: u32 = 32u;
+
+struct Params {
+  a: vec4<u32>, // offset, then strides of three batch dims
+  b: vec4<u32>,
+  bias: vec4<u32>,
+  aux: vec4<u32>,
+  m: u32,
+  n: u32,
+  k: u32,
+  batches: u32,
+  batch1: u32, // sizes of the second and third batch dim
+  batch2: u32,
+  aRow: u32,
+  aCol: u32,
+  bRow: u32,
+  bCol: u32,
+  auxRow: u32,
+  rows: u32, // of a workgroup
+  splits: u32,
+  chunk: u32, // of k in a split, a multiple of 64 unless there is one split
+  flags: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> aux: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [splits, batches, m, n]
+@group(0) @binding(5) var<storage, read_write> pre: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// Column s, vec4 q along k: block[16 s + q].
+var<private> block: array<vec4<f32>, 64>;
+
+fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
+  let outer = batch / params.batch2;
+  return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
+}
+
+// As in elementwise/unary.wgsl and unaryBackward.wgsl.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let q = tail(x) * exp(-0.5 * x * x);
+  return v * select(q, 1.0 - q, v >= vec4(0.0));
+}
+
+fn geluSlope(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let e = exp(-0.5 * x * x);
+  let q = tail(x) * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+}
+
+fn loadA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
+  return vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]);
+}
+
+fn loadB(at: vec4<u32>) -> vec4<f32> {
+  return vec4(b[at.x], b[at.y], b[at.z], b[at.w]) * params.scale;
+}
+
+fn loadC(at: vec4<u32>) -> vec4<f32> {
+  return vec4(c[at.x], c[at.y], c[at.z], c[at.w]);
+}
+
+fn storeC(at: vec4<u32>, v: vec4<f32>) {
+  c[at.x] = v.x;
+  c[at.y] = v.y;
+  c[at.z] = v.z;
+  c[at.w] = v.w;
+}
+
+fn dots(x: vec4<f32>, q: u32) -> vec4<f32> {
+  return vec4(dot(x, block[q]), dot(x, block[16u + q]), dot(x, block[32u + q]), dot(x, block[48u + q]));
+}
+
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_invocation_id) sid: u32,
+) {
+  let tiles = (params.n + 31u) / 32u;
+  let parts = (params.m + params.rows - 1u) / params.rows;
+  let group = wid.y * groups.x + wid.x;
+  let batch = group / (tiles * parts * params.splits);
+  if (batch >= params.batches) { return; }
+  let split = group / (tiles * parts) % params.splits;
+  let first = group / tiles % parts * params.rows;
+  let end = min(first + params.rows, params.m);
+  let column = group % tiles * 32u + thread * 4u;
+  // Columns behind the last one repeat it: they compute and store the same again, or nothing where all four do.
+  let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
+  let inside = column < params.n;
+  let lane = sid % LANES;
+
+  let a0 = batchOffset(params.a, batch);
+  let b0 = batchOffset(params.b, batch) + columns * params.bCol;
+  let c0 = (split * params.batches + batch) * params.m * params.n + columns;
+  let kStart = split * params.chunk;
+  let kEnd = min(kStart + params.chunk, params.k);
+  let last = kEnd - 1u;
+  // Known at run time only, which keeps drivers from unrolling: that costs seconds of compilation.
+  let quads = min(16u, params.chunk + 15u);
+
+  var start = vec4(0.0);
+  if ((params.flags & BIAS) != 0u) {
+    let at = batchOffset(params.bias, batch) + columns;
+    start = vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+  }
+
+  for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
+    for (var q = 0u; q < quads; q++) {
+      let k = vec4(k0 + 4u * (q ^ lane)) + vec4(0u, 1u, 2u, 3u);
+      let there = k <= vec4(last);
+      let at = min(k, vec4(last)) * params.bRow;
+      block[q] = select(vec4(0.0), loadB(at + b0.x), there);
+      block[16u + q] = select(vec4(0.0), loadB(at + b0.y), there);
+      block[32u + q] = select(vec4(0.0), loadB(at + b0.z), there);
+      block[48u + q] = select(vec4(0.0), loadB(at + b0.w), there);
+    }
+    // This lane's share of a row; elements behind the end repeat the last one and meet a 0 of the block.
+    let k = vec4(k0 + 4u * lane) + vec4(0u, 1u, 2u, 3u);
+    let o0 = min(k, vec4(last)) * params.aCol;
+    let o1 = min(k + 16u, vec4(last)) * params.aCol;
+    let o2 = min(k + 32u, vec4(last)) * params.aCol;
+    let o3 = min(k + 48u, vec4(last)) * params.aCol;
+    let continued = k0 > kStart || (params.flags & ACCUMULATE) != 0u;
+
+    for (var row = first; row < end; row++) {
+      let rowA = a0 + row * params.aRow;
+      let at = c0 + row * params.n;
+      var sum = start;
+      if (continued) { sum = loadC(at); }
+      let x0 = loadA(rowA, o0);
+      let x2 = loadA(rowA, o2);
+      var x1: vec4<f32>;
+      var x3: vec4<f32>;
+      if (NARROW) {
+        x1 = loadA(rowA, o1);
+        x3 = loadA(rowA, o3);
+      } else {
+        x1 = subgroupShuffleXor(x0, 4u);
+        x3 = subgroupShuffleXor(x2, 4u);
+      }
+      sum += dots(x0, 0u);
+      sum += dots(quadSwapX(x0), 1u);
+      sum += dots(quadSwapY(x0), 2u);
+      sum += dots(quadSwapDiagonal(x0), 3u);
+      sum += dots(x1, 4u);
+      sum += dots(quadSwapX(x1), 5u);
+      sum += dots(quadSwapY(x1), 6u);
+      sum += dots(quadSwapDiagonal(x1), 7u);
+      sum += dots(x2, 8u);
+      sum += dots(quadSwapX(x2), 9u);
+      sum += dots(quadSwapY(x2), 10u);
+      sum += dots(quadSwapDiagonal(x2), 11u);
+      sum += dots(x3, 12u);
+      sum += dots(quadSwapX(x3), 13u);
+      sum += dots(quadSwapY(x3), 14u);
+      sum += dots(quadSwapDiagonal(x3), 15u);
+      if (inside) { storeC(at, sum); }
+    }
+  }
+
+  if (!inside || (params.flags & (PRE | GELU | SLOPE | ADD)) == 0u) { return; }
+  let aux0 = batchOffset(params.aux, batch) + columns;
+  for (var row = first; row < end; row++) {
+    let at = c0 + row * params.n;
+    let auxAt = aux0 + row * params.auxRow;
+    var v = loadC(at);
+    // Loops of one turn: software devices run both sides of an if, but not the body of a loop that no lane enters.
+    for (var once = params.flags & PRE; once != 0u; once = 0u) {
+      pre[at.x] = v.x;
+      pre[at.y] = v.y;
+      pre[at.z] = v.z;
+      pre[at.w] = v.w;
+    }
+    for (var once = params.flags & GELU; once != 0u; once = 0u) { v = gelu(v); }
+    for (var once = params.flags & (SLOPE | ADD); once != 0u; once = 0u) {
+      let other = vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w]);
+      v = select(v + other, v * geluSlope(other), (params.flags & SLOPE) != 0u);
+    }
+    storeC(at, v);
+  }
+}

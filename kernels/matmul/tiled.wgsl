@@ -1,0 +1,167 @@
+// Matrix product for GPUs: a workgroup of 16 x 16 threads computes a 64 x 64 tile of C, each thread 4 x 4 elements, from tiles
+// of A and B, 16 deep, in workgroup memory. Neighbouring threads load along whichever dim of an operand is contiguous.
+const BIAS: u32 = 1u;
+const PRE: u32 = 2u;
+const GELU: u32 = 4u;
+const SLOPE: u32 = 8u;
+const ADD: u32 = 16u;
+const ACCUMULATE: u32 = 32u;
+
+struct Params {
+  a: vec4<u32>, // offset, then strides of three batch dims
+  b: vec4<u32>,
+  bias: vec4<u32>,
+  aux: vec4<u32>,
+  m: u32,
+  n: u32,
+  k: u32,
+  batches: u32,
+  batch1: u32, // sizes of the second and third batch dim
+  batch2: u32,
+  aRow: u32,
+  aCol: u32,
+  bRow: u32,
+  bCol: u32,
+  auxRow: u32,
+  rows: u32,
+  splits: u32,
+  chunk: u32, // of k in a split, a multiple of 64 unless there is one split
+  flags: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> aux: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [splits, batches, m, n]
+@group(0) @binding(5) var<storage, read_write> pre: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+const DEPTH: u32 = 16u;
+// Of 64 rows or columns in workgroup memory, in vec4s; one more than needed keeps threads off each other's banks.
+const PITCH: u32 = 17u;
+
+var<workgroup> tileA: array<f32, 4 * PITCH * DEPTH>; // [k][m]
+var<workgroup> tileB: array<f32, 4 * PITCH * DEPTH>; // [k][n]
+
+fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
+  let outer = batch / params.batch2;
+  return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
+}
+
+// As in elementwise/unary.wgsl and unaryBackward.wgsl.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let q = tail(x) * exp(-0.5 * x * x);
+  return v * select(q, 1.0 - q, v >= vec4(0.0));
+}
+
+fn geluSlope(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let e = exp(-0.5 * x * x);
+  let q = tail(x) * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+}
+
+// `sum` is row `row`, columns `column` to `column + 3`, of the product; c0 and the others are where its row 0 begins.
+fn store(row: u32, column: u32, c0: u32, bias0: u32, aux0: u32, sum: vec4<f32>) {
+  if (row >= params.m) { return; }
+  let flags = params.flags;
+  var v = sum * params.scale;
+  let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
+  let at = c0 + row * params.n + columns;
+  if ((flags & BIAS) != 0u) {
+    let start = bias0 + columns;
+    v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
+  }
+  if ((flags & ACCUMULATE) != 0u) { v += vec4(c[at.x], c[at.y], c[at.z], c[at.w]); }
+  if ((flags & PRE) != 0u) {
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[at[s]] = v[s]; }
+  }
+  if ((flags & GELU) != 0u) { v = gelu(v); }
+  if ((flags & (SLOPE | ADD)) != 0u) {
+    let start = aux0 + row * params.auxRow + columns;
+    let other = vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]);
+    v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
+  }
+  for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = v[s]; }
+}
+
+// Element i of a tile [16, 64] as (k, row or column): along k first if that is contiguous in memory.
+fn place(i: u32, alongK: bool) -> vec2<u32> {
+  return select(vec2(i / 64u, i % 64u), vec2(i % 16u, i / 16u), alongK);
+}
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let tilesN = (params.n + 63u) / 64u;
+  let tilesM = (params.m + 63u) / 64u;
+  let group = wid.y * groups.x + wid.x;
+  let matrix = group / (tilesN * tilesM);
+  let batch = matrix / params.splits;
+  if (batch >= params.batches) { return; }
+  let split = matrix % params.splits;
+  let firstRow = group / tilesN % tilesM * 64u;
+  let firstColumn = group % tilesN * 64u;
+  let kStart = split * params.chunk;
+  let kEnd = min(kStart + params.chunk, params.k);
+  let a0 = batchOffset(params.a, batch);
+  let b0 = batchOffset(params.b, batch);
+  let alongA = params.aCol == 1u;
+  let alongB = params.bRow == 1u;
+  let x = thread % 16u * 4u;
+  let y = thread / 16u * 4u;
+
+  var sum0 = vec4(0.0);
+  var sum1 = vec4(0.0);
+  var sum2 = vec4(0.0);
+  var sum3 = vec4(0.0);
+  for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
+    for (var i = thread; i < 64u * DEPTH; i += 256u) {
+      let inA = place(i, alongA);
+      let row = firstRow + inA.y;
+      var left = 0.0;
+      if (row < params.m && k0 + inA.x < kEnd) { left = a[a0 + row * params.aRow + (k0 + inA.x) * params.aCol]; }
+      tileA[inA.x * 4u * PITCH + inA.y] = left;
+      let inB = place(i, alongB);
+      let column = firstColumn + inB.y;
+      var right = 0.0;
+      if (column < params.n && k0 + inB.x < kEnd) { right = b[b0 + (k0 + inB.x) * params.bRow + column * params.bCol]; }
+      tileB[inB.x * 4u * PITCH + inB.y] = right;
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < DEPTH; k++) {
+      let atA = k * 4u * PITCH + y;
+      let atB = k * 4u * PITCH + x;
+      let left = vec4(tileA[atA], tileA[atA + 1u], tileA[atA + 2u], tileA[atA + 3u]);
+      let right = vec4(tileB[atB], tileB[atB + 1u], tileB[atB + 2u], tileB[atB + 3u]);
+      sum0 += left.x * right;
+      sum1 += left.y * right;
+      sum2 += left.z * right;
+      sum3 += left.w * right;
+    }
+    workgroupBarrier();
+  }
+
+  let row = firstRow + y;
+  let column = firstColumn + x;
+  if (column >= params.n) { return; }
+  let c0 = (split * params.batches + batch) * params.m * params.n;
+  let bias0 = batchOffset(params.bias, batch);
+  let aux0 = batchOffset(params.aux, batch);
+  store(row, column, c0, bias0, aux0, sum0);
+  store(row + 1u, column, c0, bias0, aux0, sum1);
+  store(row + 2u, column, c0, bias0, aux0, sum2);
+  store(row + 3u, column, c0, bias0, aux0, sum3);
+}
