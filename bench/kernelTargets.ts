@@ -16,6 +16,8 @@ const DRAWN = 65521
  * outputs is then compared.
  */
 const PREFIX: Record<string, (problem: any) => unknown> = {
+  // Partial products lie one behind the other, so that a part of them is no prefix.
+  matmul: (problem) => (problem.splits > 1 ? problem : { ...problem, m: Math.min(problem.m, 8), batches: 1 }),
   attention: (problem) => ({ ...problem, batch: 1 }),
   queryGradient: (problem) => ({ ...problem, batch: 1 }),
   keyValueGradient: (problem) => ({ ...problem, batch: 1 }),
