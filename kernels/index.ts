@@ -6,6 +6,7 @@ import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as matmul } from './matmul/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as softmax } from './softmax/index.ts'
@@ -21,6 +22,7 @@ export const kernelFamilies = {
   elementwise,
   gather,
   layerNorm,
+  matmul,
   random,
   reduce,
   softmax,

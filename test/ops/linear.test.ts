@@ -1,0 +1,229 @@
+import { ParameterArena } from '../../engine/arena.ts'
+import { backward, noGrad } from '../../engine/autograd.ts'
+import { requestDevice } from '../../engine/device.ts'
+import { type LinearOptions, linear } from '../../engine/ops/linear.ts'
+import { slice } from '../../engine/ops/shape.ts'
+import { type Shape, sizeOf } from '../../engine/shape.ts'
+import { type Tensor, tensor } from '../../engine/tensor.ts'
+import { unaryFunctions } from '../../kernels/elementwise/reference.ts'
+import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { ndarray, summedTo } from '../harness/ndarray.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite('linear op')
+const { f: gelu, slope } = unaryFunctions.gelu
+
+interface Values {
+  /** [..., in] */
+  shape: Shape
+  outputs: number
+  x: Float32Array
+  weight: Float32Array
+  bias: Float32Array
+  residual: { shape: Shape; data: Float32Array } | undefined
+  gelu: boolean
+}
+
+function values(shape: Shape, outputs: number, { gelu = false, residual }: { gelu?: boolean; residual?: Shape } = {}): Values {
+  return {
+    shape,
+    outputs,
+    x: normals(sizeOf(shape), 1),
+    weight: normals(outputs * shape.at(-1)!, 2).map((value) => value / Math.sqrt(shape.at(-1)!)),
+    bias: normals(outputs, 3),
+    residual: residual && { shape: residual, data: normals(sizeOf(residual), 4) },
+    gelu,
+  }
+}
+
+/** Output and gradients (of x, weight, bias, residual) in float64. */
+function expected({ shape, outputs, x, weight, bias, residual, ...given }: Values): ExpectedOp {
+  const inputs = shape.at(-1)!
+  const rows = x.length / inputs
+  const outShape = [...shape.slice(0, -1), outputs]
+  const output = new Float64Array(rows * outputs)
+  const cotangent = normals(output.length, 5)
+  const dx = new Float64Array(x.length)
+  const dweight = new Float64Array(weight.length)
+  const dbias = new Float64Array(outputs)
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < outputs; o++) {
+      let pre = bias[o]!
+      for (let i = 0; i < inputs; i++) pre += x[r * inputs + i]! * weight[o * inputs + i]!
+      output[r * outputs + o] = given.gelu ? gelu(pre) : pre
+      const g = cotangent[r * outputs + o]! * (given.gelu ? slope(pre) : 1)
+      dbias[o]! += g
+      for (let i = 0; i < inputs; i++) {
+        dx[r * inputs + i]! += g * weight[o * inputs + i]!
+        dweight[o * inputs + i]! += g * x[r * inputs + i]!
+      }
+    }
+  }
+  const gradients = [dx, dweight, dbias]
+  if (residual) {
+    gradients.push(Float64Array.from(summedTo(ndarray(cotangent, outShape), residual.shape).data))
+    for (let at = 0; at < output.length; at++) output[at]! += residualAt(residual, outShape, at)
+  }
+  return { shape: outShape, output, cotangent, gradients }
+}
+
+function residualAt({ shape, data }: NonNullable<Values['residual']>, outShape: Shape, at: number): number {
+  let place = 0
+  let stride = 1
+  for (let d = outShape.length - 1, own = shape.length - 1; own >= 0; d--, own--) {
+    if (shape[own] !== 1) place += (at % outShape[d]!) * stride
+    stride *= shape[own]!
+    at = Math.floor(at / outShape[d]!)
+  }
+  return data[place]!
+}
+
+/** Runs it on leaves that `make` puts into memory. */
+async function check(given: Values, make: (data: Float32Array, shape: Shape) => Tensor = leaf): Promise<void> {
+  const { shape, outputs, x, weight, bias, residual, gelu } = given
+  const inputs = [make(x, shape), make(weight, [outputs, shape.at(-1)!]), make(bias, [outputs])]
+  if (residual) inputs.push(make(residual.data, residual.shape))
+  const op = (x: Tensor, weight: Tensor, bias: Tensor, residual?: Tensor) =>
+    linear(x, weight, bias, { gelu, ...(residual && { residual }) })
+  await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, expected(given))
+}
+
+const SHAPES: readonly [shape: Shape, outputs: number][] = [
+  ...[1, 7, 31, 33, 129, 257].map((n): [Shape, number] => [[n, n], n]),
+  [[1025], 5],
+  [[1025, 5], 3],
+  [[5, 3], 1025],
+  [[4, 17, 64], 192],
+  [[2, 3, 5, 37], 35],
+]
+
+for (const [shape, outputs] of SHAPES) {
+  test(`[${shape}] -> ${outputs}`, () => check(values(shape, outputs)))
+  test(`[${shape}] -> ${outputs}, strided`, () => check(values(shape, outputs), stridedLeaf))
+  test(`[${shape}] -> ${outputs}, GELU`, () => check(values(shape, outputs, { gelu: true })))
+  const residual = [...shape.slice(0, -1), outputs]
+  test(`[${shape}] -> ${outputs}, GELU and residual`, () =>
+    check(values(shape, outputs, { gelu: true, residual }), stridedLeaf))
+}
+
+for (const residual of [[3, 6, 20], [6, 20], [20], [6, 1], [3, 1, 20], [1], []]) {
+  test(`a residual [${residual}]`, () => check(values([3, 6, 9], 20, { residual })))
+}
+
+test('GELU far into both tails', async () => {
+  const x = Float32Array.from({ length: 61 }, (_, i) => (i - 30) / 2)
+  const output = await linear(tensor(x, { shape: [61, 1] }), tensor([[1]]), undefined, { gelu: true }).data()
+  assertClose(output, Float64Array.from(x, gelu), 1e-6, 'all')
+  const tail = [...x.keys()].filter((i) => x[i]! <= -2 && x[i]! >= -10)
+  assertClose(
+    tail.map((i) => output[i]! / gelu(x[i]!)),
+    tail.map(() => 1),
+    1e-5,
+    'left tail, each value by itself',
+  )
+})
+
+test('without a bias', async () => {
+  const given = values([5, 33], 7)
+  given.bias.fill(0)
+  const { gradients, ...rest } = expected(given)
+  const inputs = [leaf(given.x, [5, 33]), leaf(given.weight, [7, 33])]
+  await checkOp('linear', (x, weight) => linear(x, weight), inputs, { ...rest, gradients: gradients.slice(0, 2) })
+})
+
+for (const options of [{}, { gelu: true }] satisfies LinearOptions[]) {
+  for (const range of [
+    [0, 1],
+    [2, 3],
+    [1, 5],
+  ] satisfies Shape[]) {
+    test(`tokens ${range} of each sequence${options.gelu ? ', GELU' : ''}`, async () => {
+      // [B, T, D], of which some tokens are used: the others get a gradient of 0.
+      const [B, T, D, outputs] = [9, 5, 37, 20]
+      const tokens = range[1]! - range[0]!
+      const all = normals(B * T * D, 1)
+      const given = values([B, tokens, D], outputs, options)
+      const within = (b: number) => (b * T + range[0]!) * D
+      for (let b = 0; b < B; b++) given.x.set(all.subarray(within(b), within(b) + tokens * D), b * tokens * D)
+      const { gradients, ...rest } = expected(given)
+      const dx = new Float64Array(all.length)
+      for (let b = 0; b < B; b++) {
+        dx.set((gradients[0] as Float64Array).subarray(b * tokens * D, (b + 1) * tokens * D), within(b))
+      }
+      const op = (x: Tensor, weight: Tensor, bias: Tensor) =>
+        linear(slice(x, [[], range as [number, number]]), weight, bias, options)
+      const inputs = [leaf(all, [B, T, D]), leaf(given.weight, [outputs, D]), leaf(given.bias, [outputs])]
+      await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, {
+        ...rest,
+        gradients: [dx, ...gradients.slice(1)],
+      })
+    })
+  }
+}
+
+test('rows of a weight', async () => {
+  const given = values([6, 9], 4)
+  const { gradients, ...rest } = expected(given)
+  const rows = new Float32Array(10 * 9)
+  rows.set(given.weight, 3 * 9)
+  const dweight = new Float64Array(rows.length)
+  dweight.set(gradients[1] as Float64Array, 3 * 9)
+  const op = (x: Tensor, weight: Tensor, bias: Tensor) => linear(x, slice(weight, [[3, 7]]), bias)
+  const inputs = [leaf(given.x, [6, 9]), leaf(rows, [10, 9]), leaf(given.bias, [4])]
+  const all = [gradients[0]!, dweight, gradients[2]!]
+  await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, { ...rest, gradients: all })
+})
+
+test('only the gradients that are wanted', async () => {
+  const given = values([7, 33], 12, { gelu: true, residual: [7, 12] })
+  const { gradients, ...rest } = expected(given)
+  for (let wanted = 0; wanted < 4; wanted++) {
+    const inputs = [
+      leaf(given.x, [7, 33]),
+      leaf(given.weight, [12, 33]),
+      leaf(given.bias, [12]),
+      leaf(given.residual!.data, [7, 12]),
+    ]
+    inputs.forEach((input, i) => {
+      input.requiresGrad = i === wanted
+    })
+    const kept = gradients.map((gradient, i) => (i === wanted ? gradient : undefined))
+    const op = (x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor) => linear(x, weight, bias, { gelu: true, residual })
+    await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, { ...rest, gradients: kept })
+  }
+})
+
+test('gradients into the slots of an arena', async () => {
+  const given = values([5, 4, 9], 7, { gelu: true })
+  const { gradients, cotangent } = expected(given)
+  const inputs = [leaf(given.x, [5, 4, 9]), leaf(given.weight, [7, 9]), leaf(given.bias, [7])] as const
+  const arena = new ParameterArena([inputs[1], inputs[2]])
+  backward(linear(...inputs, { gelu: true }), tensor(Float32Array.from(cotangent), { shape: [5, 4, 7] }))
+  const flat = await arena.gradients.data()
+  assertClose(flat.subarray(0, 63), gradients[1]!, 1e-4, 'slot of the weight')
+  assertClose(flat.subarray(64, 64 + 7), gradients[2]!, 1e-4, 'slot of the bias')
+})
+
+test('the same off the tape', async () => {
+  const given = values([5, 9], 7, { gelu: true })
+  const inputs = [leaf(given.x, [5, 9]), leaf(given.weight, [7, 9]), leaf(given.bias, [7])] as const
+  const out = noGrad(() => linear(...inputs, { gelu: true }))
+  assertClose(await out.data(), expected(given).output, 1e-5, 'output')
+})
+
+test('refuses what it cannot take', () => {
+  const zeros = (...shape: number[]) => tensor(new Float32Array(sizeOf(shape)), { shape })
+  assertShapeError(() => linear(zeros(2, 3), zeros(3, 4)), 'linear: got float32 [2, 3], float32 [3, 4]')
+  assertShapeError(() => linear(zeros(2, 3), zeros(4, 3), zeros(3)), 'linear: got')
+  assertShapeError(() => linear(zeros(2, 3), zeros(3)), 'linear: got')
+  assertShapeError(() => linear(tensor(1), zeros(4, 3)), 'float32 []')
+  assertShapeError(() => linear(tensor(new Int32Array(3)), zeros(4, 3)), 'int32 [3]')
+  const residual = (...shape: number[]) => linear(zeros(2, 3), zeros(4, 3), undefined, { residual: zeros(...shape) })
+  assertShapeError(() => residual(2, 3), 'do not broadcast')
+  assertShapeError(() => residual(5, 2, 4), 'residual [5, 2, 4]')
+})
+
+test('ends', () => device.destroy())
+run()
