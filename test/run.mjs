@@ -4,8 +4,8 @@
 //   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
 import { execFile, fork } from 'node:child_process'
-import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
@@ -48,7 +48,9 @@ let failed = 0
 const count = (what, one) => {
   passed += one.passed
   failed += one.failed
-  console.log(`${one.failed ? 'FAIL' : 'ok  '} ${what}: ${one.passed} passed, ${one.failed} failed${one.output}`)
+  console.log(
+    `${one.failed ? 'FAIL' : 'ok  '} ${what}: ${one.passed} passed, ${one.failed} failed, ${one.seconds} s${one.output}`,
+  )
 }
 
 try {
@@ -86,23 +88,42 @@ async function plan() {
   const devices = JSON.parse(stdout)
   console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
   const [first, ...others] = devices
-  const onDevice = (file) => /^test\/(kernels|ops)\//.test(file)
   const jobs = files.map((file) => ({ file, device: first }))
-  for (const device of others) for (const file of files) if (full || onDevice(file)) jobs.push({ file, device })
+  for (const device of others) {
+    const folders = device.subgroupsOnly ? /^test\/kernels\// : /^test\/(kernels|ops)\//
+    for (const file of files)
+      if (full || (folders.test(file) && (!device.subgroupsOnly || usesSubgroups(file)))) jobs.push({ file, device })
+  }
   return jobs
+}
+
+/** Whether a kernel suite has a variant that uses subgroups. */
+function usesSubgroups(file) {
+  const folder = join('kernels', basename(file, '.test.ts'))
+  return readdirSync(folder).some(
+    (name) => name.endsWith('.wgsl') && /\bsubgroup/.test(readFileSync(join(folder, name), 'utf8')),
+  )
+}
+
+/** Seconds from here on. */
+function clock() {
+  const begin = performance.now()
+  return () => Math.round((performance.now() - begin) / 1000)
 }
 
 /** Runs a checker of the tree as one test. */
 function check([tool, ...args]) {
+  const since = clock()
   return new Promise((resolve) => {
     execFile(join('node_modules/.bin', tool), args, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      resolve({ passed: error ? 0 : 1, failed: error ? 1 : 0, output: error ? `\n${stdout}${stderr}` : '' })
+      resolve({ passed: error ? 0 : 1, failed: error ? 1 : 0, seconds: since(), output: error ? `\n${stdout}${stderr}` : '' })
     })
   })
 }
 
 /** Runs one bundle; what was registered and did not pass has failed, and so has a process that ends badly. */
 function run({ file, device }) {
+  const since = clock()
   return new Promise((resolve) => {
     let tally
     let output = ''
@@ -123,7 +144,12 @@ function run({ file, device }) {
       const broken = missing === 0 && (code !== 0 || signal !== null || registered === 0)
       const why = broken ? `\nended with code ${code} ${signal ?? ''} after ${good} of ${registered} tests` : ''
       const bad = missing + (broken ? 1 : 0)
-      resolve({ passed: good, failed: bad, output: bad > 0 || process.env.VERBOSE ? `\n${output}${why}` : '' })
+      resolve({
+        passed: good,
+        failed: bad,
+        seconds: since(),
+        output: bad > 0 || process.env.VERBOSE ? `\n${output}${why}` : '',
+      })
     })
   })
 }

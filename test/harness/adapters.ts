@@ -4,12 +4,18 @@ import { listAdapters } from '#platform'
 
 const found = await listAdapters()
 const has = (name: string) => found.some((one) => one.name.includes(name))
-const lavapipe = (bits: number) => ({
+/** Lavapipe with vectors of so many bits; after the first visit only for what uses subgroups. */
+const lavapipe = (bits: number, again: boolean) => ({
   label: `lavapipe, subgroups of ${bits / 32}`,
-  env: { PARAFORMER_ADAPTER: 'lavapipe', LP_NATIVE_VECTOR_WIDTH: String(bits) },
+  subgroupsOnly: again,
+  env: {
+    PARAFORMER_ADAPTER: 'lavapipe',
+    LP_NATIVE_VECTOR_WIDTH: String(bits),
+    ...(again && { PARAFORMER_SUBGROUPS_ONLY: '1' }),
+  },
 })
 const software = [
-  ...(has('llvmpipe') ? [lavapipe(256), lavapipe(128), lavapipe(512)] : []),
+  ...(has('llvmpipe') ? [lavapipe(256, false), lavapipe(128, true), lavapipe(512, true)] : []),
   ...(has('swiftshader') ? [{ label: 'swiftshader', env: { PARAFORMER_ADAPTER: 'swiftshader' } }] : []),
 ]
 const hardware = found.filter((one) => !one.software).map(({ name }) => ({ label: name, env: { PARAFORMER_ADAPTER: name } }))

@@ -3,6 +3,9 @@ import { kernelDevice } from './device.ts'
 import { checkKernel } from './kernel.ts'
 import { suite } from './suite.ts'
 
+/** Set where a driver is visited for its subgroup size alone: variants that use no subgroups have run on it before. */
+const subgroupsOnly = typeof process !== 'undefined' && process.env.PARAFORMER_SUBGROUPS_ONLY === '1'
+
 /** Registers a test for each case and variant of the kernels that the device supports, and runs them. */
 export async function runKernelSuite(name: string, entries: readonly KernelEntry[]): Promise<void> {
   const on = await kernelDevice()
@@ -12,6 +15,7 @@ export async function runKernelSuite(name: string, entries: readonly KernelEntry
       const variants = entry.spec.variants.filter((one) => one.supports?.(on.capabilities, kase.problem) ?? true)
       if (variants.length === 0) throw new Error(`${entry.spec.name} ${kase.name}: no variant runs on this device`)
       for (const variant of variants) {
+        if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
         test(`${entry.spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
       }
     }
