@@ -1,5 +1,6 @@
 import { type Device, requestDevice, UserError } from '../engine/index.ts'
 import { writeFileAtomic } from '../engine/platform/files.ts'
+import { kernelFamilies } from '../kernels/index.ts'
 import { announce } from '../train/cli/device.ts'
 import { Progress } from '../train/cli/progress.ts'
 import type { BenchFlags } from './command.ts'
@@ -20,6 +21,7 @@ export async function bench(names: readonly string[], flags: BenchFlags): Promis
     }
     const targets = selectTargets(device.capabilities, { ...flags, names })
     if (flags.list) return console.log(targets.map(idOf).join('\n'))
+    if (flags.variant !== undefined) pin(device, flags.variant)
     const history = historyFolder(flags.history)
     const before = history === undefined ? new Map() : await previousTimes(history, device.summary.name)
     announce(device)
@@ -49,6 +51,13 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
     })
   } finally {
     progress.stop()
+  }
+}
+
+/** Makes everything above kernels take a variant wherever a kernel has one of that name. */
+function pin(device: Device, variant: string): void {
+  for (const { spec } of Object.values(kernelFamilies).flat()) {
+    if (spec.variants.some(({ name }) => name === variant)) device.pinned.set(spec.name, variant)
   }
 }
 

@@ -8,6 +8,8 @@ export type Timer = 'device' | 'wall'
 export interface Budget {
   warmup: number
   time: number
+  /** Runs measured at least, however long they take. */
+  least: number
 }
 
 export interface Timing extends Quantiles {
@@ -23,8 +25,6 @@ export interface BenchOptions extends Budget {
   flush?: (() => void) | undefined
 }
 
-/** Runs measured at least, however long they take. */
-const LEAST_SAMPLES = 3
 /** Samples that a budget is divided into. */
 const SAMPLES = 20
 /** Dispatches between two looks at the device's clock: what one query set holds, twice. */
@@ -32,8 +32,8 @@ const TIMED_DISPATCHES = 1000
 
 /** Budgets by what the device is; `quick` only shows that everything runs. */
 export function budgetOf(software: boolean, quick: boolean): Budget {
-  if (quick) return { warmup: 0, time: 20 }
-  return software ? { warmup: 50, time: 300 } : { warmup: 50, time: 200 }
+  if (quick) return { warmup: 0, time: 20, least: 1 }
+  return { warmup: 50, time: software ? 300 : 200, least: 3 }
 }
 
 /**
@@ -62,11 +62,11 @@ async function warmUp(device: Device, record: () => void, milliseconds: number):
   return fastest
 }
 
-async function onHost(device: Device, record: () => void, estimate: number, { time }: Budget): Promise<Timing> {
+async function onHost(device: Device, record: () => void, estimate: number, { time, least }: Budget): Promise<Timing> {
   const runs = Math.max(1, Math.round(time / SAMPLES / estimate))
   const samples: number[] = []
   const began = performance.now()
-  while (samples.length < LEAST_SAMPLES || performance.now() - began < time) {
+  while (samples.length < least || performance.now() - began < time) {
     const start = performance.now()
     for (let i = 0; i < runs; i++) record()
     await device.synchronize()
@@ -80,7 +80,7 @@ async function onDevice(
   profiler: Profiler,
   record: () => void,
   estimate: number,
-  { time, flush }: BenchOptions,
+  { time, least, flush }: BenchOptions,
 ): Promise<Timing> {
   device.profiler = profiler
   try {
@@ -98,7 +98,7 @@ async function onDevice(
     const runs = Math.min(most, Math.max(1, Math.round(time / SAMPLES / estimate)))
     const samples: number[] = []
     const began = performance.now()
-    while (samples.length < LEAST_SAMPLES || performance.now() - began < time) {
+    while (samples.length < least || performance.now() - began < time) {
       const timed = await measure(runs)
       for (let i = 0; i < timed.length; i += dispatches) {
         const run = timed.slice(i, i + dispatches)

@@ -1,6 +1,8 @@
 import { UserError } from '../engine/index.ts'
 import type { Capabilities } from '../kernels/spec.ts'
 import { kernelTargets } from './kernelTargets.ts'
+import { defaultBatch, layerTargets, modelTargets } from './modelTargets.ts'
+import { opTargets, shapedTarget } from './opTargets.ts'
 import { GROUPS, idOf, type Target } from './target.ts'
 
 export interface Selection {
@@ -16,8 +18,16 @@ export interface Selection {
  * The targets that a selection means on a device.
  * @throws UserError when a name, variant, filter or shape means nothing
  */
-export function selectTargets(capabilities: Capabilities, { names, variant, filter }: Selection): Target[] {
-  const all = kernelTargets(capabilities)
+export function selectTargets(capabilities: Capabilities, selection: Selection): Target[] {
+  const { names, variant, filter, shape } = selection
+  if (shape !== undefined) {
+    if (names.length === 0)
+      throw new UserError('--shape needs the name of an op, such as `paraformer bench matmul --shape 512x512x512`')
+    return names.map((name) => shapedTarget(name, shape))
+  }
+  const { software } = capabilities
+  const batch = selection.batch ?? defaultBatch(software)
+  const all = [...kernelTargets(capabilities), ...opTargets(software), ...layerTargets(batch), ...modelTargets(batch)]
   for (const name of names) {
     if (all.some((target) => isNamed(target, name))) continue
     const known = [...new Set(all.map((target) => target.name))].sort()

@@ -1,0 +1,104 @@
+import type { Operand } from './operands.ts'
+import type { Workload, WorkloadOf } from './workloads.ts'
+
+/** Rows of a product or of attention that are computed in float64. */
+const SAMPLED = 4
+
+/**
+ * What a workload must give, in float64 by plain loops: the whole output or, of products and attention, its first and last
+ * rows, with NaN for the rest. Undefined for steps, whose gradients are checked otherwise.
+ */
+export function expectedOutput(w: Workload, operands: Record<string, Operand>): Float64Array | undefined {
+  switch (w.kind) {
+    case 'matmul':
+      return product(w, operands.a!.data, operands.b!.data)
+    case 'softmax':
+      return softmax(w, operands.x!.data)
+    case 'layerNorm':
+      return layerNorm(w, operands.x!.data, operands['norm.weight']!.data, operands['norm.bias']!.data)
+    case 'attention':
+      return attention(w, operands.q!.data, operands.k!.data, operands.v!.data)
+    case 'add': {
+      const [a, b] = [operands.a!.data, operands.b!.data]
+      return Float64Array.from(a, (value, i) => value + b[i]!)
+    }
+    default:
+      return undefined
+  }
+}
+
+/** The rows to compute of `count`: a few from either end. */
+function sample(count: number): number[] {
+  return Array.from({ length: count }, (_, row) => row).filter((row) => row < SAMPLED || row >= count - SAMPLED)
+}
+
+function product({ form, batch, m, k, n }: WorkloadOf<'matmul'>, a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
+  const out = new Float64Array(batch * m * n).fill(Number.NaN)
+  for (const row of sample(batch * m)) {
+    const matrix = Math.floor(row / m)
+    const i = row % m
+    for (let j = 0; j < n; j++) {
+      let sum = 0
+      for (let l = 0; l < k; l++) {
+        const left = a[matrix * m * k + (form === 'TN' ? l * m + i : i * k + l)]!
+        sum += left * b[matrix * k * n + (form === 'NT' ? j * k + l : l * n + j)]!
+      }
+      out[row * n + j] = sum
+    }
+  }
+  return out
+}
+
+function softmax({ rows, n }: WorkloadOf<'softmax'>, x: ArrayLike<number>): Float64Array {
+  const out = new Float64Array(rows * n)
+  for (let row = 0; row < rows; row++) {
+    let sum = 0
+    // Scores are of ordinary size here: nothing overflows.
+    for (let i = row * n; i < (row + 1) * n; i++) sum += out[i] = Math.exp(x[i]!)
+    for (let i = row * n; i < (row + 1) * n; i++) out[i]! /= sum
+  }
+  return out
+}
+
+function layerNorm(
+  { rows, n }: WorkloadOf<'layerNorm'>,
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  bias: ArrayLike<number>,
+): Float64Array {
+  const out = new Float64Array(rows * n)
+  for (let row = 0; row < rows; row++) {
+    let mean = 0
+    for (let i = 0; i < n; i++) mean += x[row * n + i]! / n
+    let variance = 0
+    for (let i = 0; i < n; i++) variance += (x[row * n + i]! - mean) ** 2 / n
+    const scale = 1 / Math.sqrt(variance + 1e-5)
+    for (let i = 0; i < n; i++) out[row * n + i] = (x[row * n + i]! - mean) * scale * weight[i]! + bias[i]!
+  }
+  return out
+}
+
+function attention(
+  { batch, heads, tokens, width }: WorkloadOf<'attention'>,
+  q: ArrayLike<number>,
+  k: ArrayLike<number>,
+  v: ArrayLike<number>,
+): Float64Array {
+  const out = new Float64Array(batch * heads * tokens * width).fill(Number.NaN)
+  for (const row of sample(batch * heads * tokens)) {
+    const head = Math.floor(row / tokens) * tokens
+    const weights = new Float64Array(tokens)
+    let sum = 0
+    for (let t = 0; t < tokens; t++) {
+      let score = 0
+      for (let d = 0; d < width; d++) score += q[row * width + d]! * k[(head + t) * width + d]!
+      sum += weights[t] = Math.exp(score / Math.sqrt(width))
+    }
+    for (let d = 0; d < width; d++) {
+      let value = 0
+      for (let t = 0; t < tokens; t++) value += weights[t]! * v[(head + t) * width + d]!
+      out[row * width + d] = value / sum
+    }
+  }
+  return out
+}

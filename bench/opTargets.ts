@@ -1,0 +1,74 @@
+import { UserError } from '../engine/index.ts'
+import { expectedOutput } from './expected.ts'
+import { operandsOf } from './operands.ts'
+import { runOurs } from './ours.ts'
+import { normDifference } from './statistics.ts'
+import { type Target, within } from './target.ts'
+import { costOf, shapeOf, standardWorkloads, type Workload } from './workloads.ts'
+
+/** Ops through the engine, at the shapes that peers are compared at. */
+export function opTargets(software: boolean): Target[] {
+  return standardWorkloads(software).flatMap((w) => (w.kind === 'modelStep' ? [] : [opTarget(w)]))
+}
+
+/** One workload through the engine. */
+export function opTarget(w: Workload): Target {
+  const shape = shapeOf(w)
+  return {
+    group: 'ops',
+    name: w.kind,
+    variant: w.kind.endsWith('Step') ? 'step' : 'forward',
+    shape,
+    ...costOf(w),
+    single: false,
+    prepare(device) {
+      const operands = operandsOf(w)
+      const running = runOurs(device, w, operands)
+      const what = `${w.kind} ${shape}`
+      return {
+        record: running.record,
+        dispose: running.dispose,
+        async check() {
+          if (running.training) return running.training.checkGradient(what)
+          const { out } = await running.values()
+          return within(normDifference(out!, expectedOutput(w, operands)!), 1e-5, what)
+        },
+      }
+    },
+  }
+}
+
+/** How `--shape` is read: the sizes an op takes, in this order. */
+const SHAPES: Partial<Record<Workload['kind'], { takes: string; make(sizes: number[]): Workload }>> = {
+  matmul: {
+    takes: 'MxKxN or MxKxNxBATCH',
+    make: ([m, k, n, batch = 1]) => ({ kind: 'matmul', form: 'NN', batch, m: m!, k: k!, n: n! }),
+  },
+  softmax: { takes: 'ROWSxN', make: ([rows, n]) => ({ kind: 'softmax', rows: rows!, n: n! }) },
+  layerNorm: { takes: 'ROWSxN', make: ([rows, n]) => ({ kind: 'layerNorm', rows: rows!, n: n! }) },
+  attention: {
+    takes: 'BxHxTxD',
+    make: ([batch, heads, tokens, width]) => ({
+      kind: 'attention',
+      batch: batch!,
+      heads: heads!,
+      tokens: tokens!,
+      width: width!,
+    }),
+  },
+  add: { takes: 'N', make: ([n]) => ({ kind: 'add', n: n! }) },
+}
+
+/**
+ * An op at a shape that the user gives.
+ * @throws UserError when there is no such op or it does not take such a shape
+ */
+export function shapedTarget(name: string, shape: string): Target {
+  const op = SHAPES[name.replace(/^ops\//, '') as Workload['kind']]
+  if (!op) throw new UserError(`--shape goes with ops of these names: ${Object.keys(SHAPES).join(', ')}; not with "${name}"`)
+  const sizes = shape.split('x').map(Number)
+  const counts = op.takes.split(' or ').map((form) => form.split('x').length)
+  const whole = sizes.every((size) => Number.isInteger(size) && size >= 1 && size < 2 ** 31)
+  if (!whole || !counts.includes(sizes.length)) throw new UserError(`--shape ${shape}: ${name} takes ${op.takes}`)
+  return opTarget(op.make(sizes))
+}

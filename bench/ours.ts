@@ -1,0 +1,134 @@
+import {
+  crossEntropy,
+  type Device,
+  layerNorm,
+  matmul,
+  scaledDotProductAttention,
+  scope,
+  softmax,
+  type Tensor,
+  tensor,
+} from '../engine/index.ts'
+import { Module, ParaFormer } from '../model/index.ts'
+import { EncoderLayer, Linear } from '../model/layers.ts'
+import { AdamW } from '../train/index.ts'
+import { type Operand, parametersOf } from './operands.ts'
+import { Training } from './training.ts'
+import type { Workload, WorkloadOf } from './workloads.ts'
+
+/** A workload on a device, with its operands in place. */
+export interface Running {
+  /** Records one run. */
+  record(): void
+  /** What it gives: `out`, or of a step `loss` and the gradient of each parameter, from the parameters as they are. */
+  values(): Promise<Record<string, ArrayLike<number>>>
+  /** Of a step: its training. */
+  training?: Training
+  dispose(): void
+}
+
+/** Puts a workload on the default device. */
+export function runOurs(device: Device, w: Workload, operands: Record<string, Operand>): Running {
+  const on = ({ data, shape }: Operand) => tensor(data, { shape, device })
+  switch (w.kind) {
+    case 'matmul': {
+      const last = w.batch > 1 ? 2 : 1
+      const swap = (t: Tensor) => t.transpose(last, last - 1)
+      const [a, b] = [on(operands.a!), on(operands.b!)]
+      return runOp([a, b], () => matmul(w.form === 'TN' ? swap(a) : a, w.form === 'NT' ? swap(b) : b))
+    }
+    case 'softmax': {
+      const x = on(operands.x!)
+      return runOp([x], () => softmax(x, -1))
+    }
+    case 'layerNorm': {
+      const [x, weight, bias] = [on(operands.x!), on(operands['norm.weight']!), on(operands['norm.bias']!)]
+      return runOp([x, weight, bias], () => layerNorm(x, weight, bias))
+    }
+    case 'attention': {
+      const [q, k, v] = [on(operands.q!), on(operands.k!), on(operands.v!)]
+      return runOp([q, k, v], () => scaledDotProductAttention(q, k, v))
+    }
+    case 'add': {
+      const [a, b] = [on(operands.a!), on(operands.b!)]
+      return runOp([a, b], () => a.add(b))
+    }
+    default:
+      return runStep(w, operands, on)
+  }
+}
+
+function runOp(operands: readonly Tensor[], op: () => Tensor): Running {
+  return {
+    record: () => scope(() => void op()),
+    async values() {
+      const out = scope(op)
+      const data = await out.data()
+      out.dispose()
+      return { out: data }
+    },
+    dispose() {
+      for (const operand of operands) operand.dispose()
+    },
+  }
+}
+
+/** Two layers with GELU between. */
+class TwoLayers extends Module {
+  readonly fc1: Linear
+  readonly fc2: Linear
+
+  constructor({ inputs, hidden, classes }: WorkloadOf<'mlpStep'>) {
+    super()
+    this.fc1 = new Linear(inputs, hidden)
+    this.fc2 = new Linear(hidden, classes)
+  }
+
+  /** [B, inputs] -> [B, classes] */
+  forward(x: Tensor): Tensor {
+    return this.fc2.forward(this.fc1.forward(x, { gelu: true }))
+  }
+}
+
+function runStep(
+  w: WorkloadOf<'mlpStep' | 'blockStep' | 'modelStep'>,
+  operands: Record<string, Operand>,
+  on: (operand: Operand) => Tensor,
+): Running {
+  const input = on(operands.images ?? operands.x!)
+  const labels = operands.labels && on(operands.labels)
+  const { module, loss } = model(w, input, labels)
+  const entries = Object.entries(parametersOf(operands)).map(([name, operand]) => [name, { dtype: 'F32', ...operand }] as const)
+  module.loadStateDict(Object.fromEntries(entries))
+  const parameters = module.namedParameters()
+  const adam = w.kind === 'modelStep' ? { optimizer: new AdamW(parameters, { weightDecay: 0 }) } : {}
+  const training = new Training({ parameters, loss, ...adam })
+  return {
+    record: training.step,
+    training,
+    async values() {
+      const { loss, gradients } = await training.gradients()
+      return { loss: [loss], ...gradients }
+    },
+    dispose() {
+      training.dispose()
+      input.dispose()
+      labels?.dispose()
+    },
+  }
+}
+
+function model(
+  w: WorkloadOf<'mlpStep' | 'blockStep' | 'modelStep'>,
+  input: Tensor,
+  labels: Tensor | undefined,
+): { module: Module; loss(): Tensor } {
+  if (w.kind === 'blockStep') {
+    const { dim, heads, mlp } = w
+    const module = new EncoderLayer({ dim, heads, dimHead: dim / heads, mlpDim: mlp, residual: 'preNorm' })
+    const meanSquare = (t: Tensor) => t.mul(t).mean()
+    return { module, loss: () => meanSquare(module.forward(input)) }
+  }
+  const module = w.kind === 'mlpStep' ? new TwoLayers(w) : new ParaFormer(w.config)
+  return { module, loss: () => crossEntropy(module.forward(input), labels!) }
+}

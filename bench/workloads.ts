@@ -1,0 +1,99 @@
+import { countFlops, DEFAULT_CONFIGS, type ParaFormerConfig } from '../model/index.ts'
+
+/** A computation that every library can be asked for, so that they can be compared on the same numbers. */
+export type Workload =
+  /** [batch] times [m, k] by [k, n]; T: that operand lies transposed in memory. */
+  | { kind: 'matmul'; form: 'NN' | 'NT' | 'TN'; batch: number; m: number; k: number; n: number }
+  | { kind: 'softmax'; rows: number; n: number }
+  | { kind: 'layerNorm'; rows: number; n: number }
+  | { kind: 'attention'; batch: number; heads: number; tokens: number; width: number }
+  | { kind: 'add'; n: number }
+  /** Cross-entropy of two layers with GELU between, backward, plain SGD. */
+  | { kind: 'mlpStep'; batch: number; inputs: number; hidden: number; classes: number }
+  /** Mean square of a pre-norm ViT layer's output, backward, plain SGD. */
+  | { kind: 'blockStep'; batch: number; tokens: number; dim: number; heads: number; mlp: number }
+  /** Cross-entropy of a whole model, backward, Adam. */
+  | { kind: 'modelStep'; batch: number; config: ParaFormerConfig }
+
+export type WorkloadOf<K extends Workload['kind']> = Extract<Workload, { kind: K }>
+
+/** Learning rate of the steps: small, so that a long measurement stays where it began. */
+export const LEARNING_RATE = 1e-4
+
+/** The shapes to compare at. */
+export function standardWorkloads(software: boolean): Workload[] {
+  const square = (size: number): Workload => ({ kind: 'matmul', form: 'NN', batch: 1, m: size, k: size, n: size })
+  // A Linear of a ViT over 64 images of 197 tokens: y = x W^T, then dx = dy W and dW = dy^T x.
+  const linear = (inputs: number, outputs: number): Workload[] => [
+    { kind: 'matmul', form: 'NT', batch: 1, m: 12608, k: inputs, n: outputs },
+    { kind: 'matmul', form: 'NN', batch: 1, m: 12608, k: outputs, n: inputs },
+    { kind: 'matmul', form: 'TN', batch: 1, m: outputs, k: 12608, n: inputs },
+  ]
+  return [
+    ...[256, 512, 1024, 2048].map(square),
+    ...linear(192, 576),
+    ...linear(192, 768),
+    { kind: 'matmul', form: 'NN', batch: 64, m: 197, k: 64, n: 197 },
+    { kind: 'softmax', rows: 1024, n: 1024 },
+    { kind: 'layerNorm', rows: 1024, n: 512 },
+    { kind: 'attention', batch: 4, heads: 4, tokens: 256, width: 64 },
+    { kind: 'attention', batch: 64, heads: 3, tokens: 197, width: 64 },
+    { kind: 'add', n: 1_000_000 },
+    { kind: 'mlpStep', batch: 256, inputs: 784, hidden: 512, classes: 10 },
+    { kind: 'blockStep', batch: 32, tokens: 65, dim: 128, heads: 4, mlp: 512 },
+    { kind: 'modelStep', batch: software ? 2 : 64, config: { ...DEFAULT_CONFIGS.paraformer, dropout: 0 } },
+  ]
+}
+
+/** Sizes of a workload, as tables show them. */
+export function shapeOf(w: Workload): string {
+  switch (w.kind) {
+    case 'matmul':
+      return `${w.batch > 1 ? `${w.batch} x ` : ''}${w.m}x${w.k}x${w.n} ${w.form}`
+    case 'softmax':
+    case 'layerNorm':
+      return `[${w.rows}, ${w.n}]`
+    case 'attention':
+      return `B${w.batch} H${w.heads} T${w.tokens} D${w.width}`
+    case 'add':
+      return `[${w.n}]`
+    case 'mlpStep':
+      return `B${w.batch} ${w.inputs}-${w.hidden}-${w.classes}`
+    case 'blockStep':
+      return `B${w.batch} T${w.tokens} D${w.dim} h${w.heads} mlp${w.mlp}`
+    case 'modelStep': {
+      const { branches, branchDepth, dim, imageSize, patchSize } = w.config
+      return `B${w.batch} m${branches} depth ${branchDepth} D${dim} ${imageSize}/${patchSize}`
+    }
+  }
+}
+
+/** Operations (multiply-adds count two; of steps those of the matrix products) and bytes that must move at least. */
+export function costOf(w: Workload): { flops: number; bytes: number } {
+  switch (w.kind) {
+    case 'matmul':
+      return { flops: 2 * w.batch * w.m * w.k * w.n, bytes: 4 * w.batch * (w.m * w.k + w.k * w.n + w.m * w.n) }
+    case 'softmax':
+      return { flops: 5 * w.rows * w.n, bytes: 8 * w.rows * w.n }
+    case 'layerNorm':
+      return { flops: 8 * w.rows * w.n, bytes: 8 * w.rows * w.n }
+    case 'attention': {
+      const rows = w.batch * w.heads * w.tokens
+      return { flops: 4 * rows * w.tokens * w.width, bytes: 16 * rows * w.width }
+    }
+    case 'add':
+      return { flops: w.n, bytes: 12 * w.n }
+    case 'mlpStep': {
+      const { batch, inputs, hidden, classes } = w
+      const first = 2 * batch * inputs * hidden
+      return { flops: 2 * first + 3 * 2 * batch * hidden * classes, bytes: 0 }
+    }
+    case 'blockStep': {
+      const { batch, tokens, dim, mlp } = w
+      const rows = batch * tokens
+      return { flops: 3 * (8 * rows * dim * dim + 4 * rows * tokens * dim + 4 * rows * dim * mlp), bytes: 0 }
+    }
+    case 'modelStep':
+      return { flops: w.batch * countFlops(w.config).training, bytes: 0 }
+  }
+}
