@@ -29,7 +29,12 @@ await build({
     ...[...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })),
     { in: 'train/data/batchWorker.ts', out: 'batchWorker' },
     // Only tests of train/ and bench/ start the command line; the others run while it does not build.
-    ...(files.some((file) => /^test\/(train|bench)\//.test(file)) ? [{ in: 'bench/cli.ts', out: 'cli' }] : []),
+    ...(files.some((file) => /^test\/(train|bench)\//.test(file))
+      ? [
+          { in: 'bench/cli.ts', out: 'cli' },
+          { in: 'train/index.ts', out: 'index' },
+        ]
+      : []),
   ],
   outdir,
   bundle: true,

@@ -119,8 +119,7 @@ test('memory comes back: live bytes are steady over many steps, and trim gives t
   for (let i = 0; i < 2000; i++) step()
   await device.synchronize()
   const after = device.memory
-  if (after.liveBytes > liveBytes || after.buffers > buffers + 2)
-    throw new Error(JSON.stringify({ liveBytes, buffers, after }))
+  if (after.liveBytes > liveBytes || after.buffers > buffers + 2) throw new Error(JSON.stringify({ liveBytes, buffers, after }))
   device.trim()
   if (device.memory.cachedBytes !== 0) throw new Error(`${device.memory.cachedBytes} bytes kept`)
 })

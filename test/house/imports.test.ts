@@ -9,7 +9,9 @@ const OUTSIDE = ['bench', 'test', 'web']
 function importsOf(file: string, types: boolean): string[] {
   const text = readFileSync(file, 'utf8')
   const found: string[] = []
-  for (const match of text.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+['"](\.[^'"]+)['"]|^import\s+['"](\.[^'"]+)['"]/gm)) {
+  for (const match of text.matchAll(
+    /^(?:import|export)\s+(type\s)?[^'"]*?from\s+['"](\.[^'"]+)['"]|^import\s+['"](\.[^'"]+)['"]/gm,
+  )) {
     if (match[1] && !types) continue
     found.push(normalize(join(dirname(file), match[2] ?? match[3]!)))
   }
@@ -57,7 +59,8 @@ test('no module imports itself through others', () => {
 
 test('the scan sees the imports it judges', () => {
   if (files.length < 50) throw new Error(`only ${files.length} files found; run the tests from the project's root`)
-  if (!importsOf('engine/tensor.ts', false).includes('engine/shape.ts')) throw new Error('engine/tensor.ts imports engine/shape.ts')
+  if (!importsOf('engine/tensor.ts', false).includes('engine/shape.ts'))
+    throw new Error('engine/tensor.ts imports engine/shape.ts')
 })
 
 test('only engine/platform and train know Node', () => {
