@@ -1,10 +1,10 @@
 // Runs test files in headless Chromium on its own WebGPU, each in a page of its own, and counts what ran.
 //
-//   node test/browser/run.mjs            the suites of adapters, kernels and ops
+//   node test/browser/run.mjs            all suites of the engine, kernels, ops and models
 //   node test/browser/run.mjs FILE...    these files
 //
 // CHROMIUM names the browser's program where it is not found by itself.
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join, normalize, sep } from 'node:path'
@@ -12,8 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 
-/** Suites that need nothing but a WebGPU device. */
-const SUITES = ['test/engine/adapters.test.ts', ...find('test/kernels'), ...find('test/ops')]
+/** Layers whose suites run in browsers too, but for files that need Node themselves. */
+const LAYERS = ['engine', 'kernels', 'ops', 'model']
 const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
 /** Minutes after which a page is given up. */
 const LIMIT = 10
@@ -35,7 +35,7 @@ if (!program || !existsSync(program)) {
 }
 
 const named = process.argv.slice(2)
-const files = named.length > 0 ? named : SUITES
+const files = named.length > 0 ? named : LAYERS.flatMap((layer) => find(`test/${layer}`))
 const outdir = `.build/browser-${process.pid}`
 let passed = 0
 let failed = 0
@@ -65,7 +65,6 @@ try {
     }
   } finally {
     await browser.close()
-    server.close()
   }
 } catch (error) {
   failed++
@@ -79,6 +78,7 @@ function find(folder) {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.test.ts') && !name.endsWith('.slow.test.ts'))
     .map((name) => join(folder, name))
+    .filter((file) => !readFileSync(file, 'utf8').includes("from 'node:"))
     .sort()
 }
 
@@ -93,7 +93,7 @@ function serve() {
     if (!bytes) return response.writeHead(404).end()
     response.setHeader('content-type', file.endsWith('.js') ? 'text/javascript' : 'application/octet-stream').end(bytes)
   })
-  return new Promise((resolve) => server.listen(0, 'localhost', () => resolve(server)))
+  return new Promise((resolve) => server.listen(0, 'localhost', () => resolve(server.unref())))
 }
 
 /** Runs one file in a page; what was registered and did not pass has failed, and so has a page that broke. */
