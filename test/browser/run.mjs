@@ -68,7 +68,7 @@ try {
   }
 } catch (error) {
   failed++
-  console.log(`FAIL ${error instanceof Error ? error.message : error}`)
+  console.log(`FAIL ${String(error).split('\n')[0]}`)
 }
 rmSync(outdir, { recursive: true, force: true })
 console.log(`${passed} passed, ${failed} failed`)
