@@ -53,7 +53,7 @@ test('patches are row by row; inside one the order is row, column, channel', asy
     }),
     { shape: [2, C, H, W] },
   )
-  const cut = patches(x, size)
+  const cut = scope(() => patches(x, size))
   equal(cut.shape, [2, 6, 8])
   const data = [...(await cut.data())]
   equal(data.slice(0, 8), [0, 100, 1, 101, 10, 110, 11, 111])
@@ -78,7 +78,9 @@ test('skipping dead tokens changes nothing beyond rounding', async () => {
 test('skipping dead tokens saves the work', () => {
   const rows = (options: ForwardOptions) => {
     const shapes: Record<string, readonly number[]> = {}
-    scope(() => noGrad(() => paraformer.forward(images, { ...options, taps: (name, t) => (shapes[name] = t.shape) })))
+    scope(() => {
+      noGrad(() => paraformer.forward(images, { ...options, taps: (name, t) => (shapes[name] = t.shape) }))
+    })
     return ['layers.0', 'layers.1.norm1', 'layers.1.attention.values', 'layers.1'].map(
       (name) => shapes[`branches.2.${name}`]![1],
     )
