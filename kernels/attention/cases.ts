@@ -31,7 +31,7 @@ const SHAPES: readonly Shape[] = [
   { dims: [2, 2, 7, 1, 16] },
   { dims: [1, 1, 9, 1025, 7] },
   { dims: [1, 1, 1025, 5, 7] },
-  { dims: [2, 1, 20, 24, 80], layout: 'cross' },
+  { dims: [2, 1, 20, 24, 37], layout: 'cross' },
   { dims: [1, 1, 10, 12, 260] },
   { dims: [1, 2, 50, 50, 64], scores: 'large' },
   { dims: [2, 1, 33, 47, 16], scores: 'large', layout: 'cross' },
@@ -113,7 +113,12 @@ function operands(problem: Problem, sizes: Record<string, number>, scores: Score
   for (const [i, name] of ['q', 'k', 'v', 'dOut'].entries()) {
     arrays[name] = normals(sizes[name]!, i + 1).map((x) => (i < 2 ? factor * x : x))
   }
-  if (scores === 'equal') arrays.k!.fill(2)
+  if (scores === 'equal') {
+    // Only the first element of a query is not 0, and that of all keys is the same: every score is 100.
+    const at = (view: RowView, index: number) => (index - view[0]) % problem.width
+    arrays.q = arrays.q!.map((_, i) => (at(problem.q, i) === 0 ? 10 : 0))
+    arrays.k = arrays.k!.map((x, i) => (at(problem.k, i) === 0 ? 10 / problem.scale : x))
+  }
   for (const name of ['out', 'lse', 'dq', 'delta']) arrays[name] = new Float64Array(sizes[name]!)
   attentionReference(problem, arrays)
   queryGradientReference(problem, arrays)

@@ -13,6 +13,9 @@ const NARROW: bool = true;
 const WIDTH: u32 = 64u;
 // The width is no multiple of 4: what lies behind a row must not get into the products.
 const PADDED: bool = true;
+const LAST_LANE: u32 = select(7u, 3u, NARROW);
+// The lane with the fifth of eight values, in the second load where there are two.
+const HIGH: u32 = select(4u, 0u, NARROW);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -161,16 +164,41 @@ fn main(
       let u2 = gradientPair(g4, g5, d); p4 += product(o, u2.first); p5 += product(o, u2.second);
       let u3 = gradientPair(g6, g7, d); p6 += product(o, u3.first); p7 += product(o, u3.second);
     }
+    // lse and delta of the 8 queries, a lane loading each, then what lanes see first and second.
+    let n = head * params.queries + j;
+    let lseLow = lse[n + min(subgroupLane & LAST_LANE, last)] * LOG2E;
+    let deltaLow = delta[n + min(subgroupLane & LAST_LANE, last)];
+    var lseHigh = lseLow;
+    var deltaHigh = deltaLow;
+    if (NARROW) {
+      lseHigh = lse[n + min(subgroupLane + 4u, last)] * LOG2E;
+      deltaHigh = delta[n + min(subgroupLane + 4u, last)];
+    }
+    let lse0 = subgroupBroadcast(lseLow, 0u);
+    let lse1 = subgroupBroadcast(lseLow, 1u);
+    let lse2 = subgroupBroadcast(lseLow, 2u);
+    let lse3 = subgroupBroadcast(lseLow, 3u);
+    let lse4 = subgroupBroadcast(lseHigh, HIGH + 0u);
+    let lse5 = subgroupBroadcast(lseHigh, HIGH + 1u);
+    let lse6 = subgroupBroadcast(lseHigh, HIGH + 2u);
+    let lse7 = subgroupBroadcast(lseHigh, HIGH + 3u);
+    let delta0 = subgroupBroadcast(deltaLow, 0u);
+    let delta1 = subgroupBroadcast(deltaLow, 1u);
+    let delta2 = subgroupBroadcast(deltaLow, 2u);
+    let delta3 = subgroupBroadcast(deltaLow, 3u);
+    let delta4 = subgroupBroadcast(deltaHigh, HIGH + 0u);
+    let delta5 = subgroupBroadcast(deltaHigh, HIGH + 1u);
+    let delta6 = subgroupBroadcast(deltaHigh, HIGH + 2u);
+    let delta7 = subgroupBroadcast(deltaHigh, HIGH + 3u);
     // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
-    let rowSums = head * params.queries + j;
-    let n0 = rowSums + min(0u ^ flip, last); s0 = exp2(s0 - lse[n0] * LOG2E); p0 = s0 * (p0 - delta[n0]);
-    let n1 = rowSums + min(1u ^ flip, last); s1 = exp2(s1 - lse[n1] * LOG2E); p1 = s1 * (p1 - delta[n1]);
-    let n2 = rowSums + min(2u ^ flip, last); s2 = exp2(s2 - lse[n2] * LOG2E); p2 = s2 * (p2 - delta[n2]);
-    let n3 = rowSums + min(3u ^ flip, last); s3 = exp2(s3 - lse[n3] * LOG2E); p3 = s3 * (p3 - delta[n3]);
-    let n4 = rowSums + min(4u ^ flip, last); s4 = exp2(s4 - lse[n4] * LOG2E); p4 = s4 * (p4 - delta[n4]);
-    let n5 = rowSums + min(5u ^ flip, last); s5 = exp2(s5 - lse[n5] * LOG2E); p5 = s5 * (p5 - delta[n5]);
-    let n6 = rowSums + min(6u ^ flip, last); s6 = exp2(s6 - lse[n6] * LOG2E); p6 = s6 * (p6 - delta[n6]);
-    let n7 = rowSums + min(7u ^ flip, last); s7 = exp2(s7 - lse[n7] * LOG2E); p7 = s7 * (p7 - delta[n7]);
+    s0 = exp2(s0 - select(lse0, lse1, flip == 1u)); p0 = s0 * (p0 - select(delta0, delta1, flip == 1u));
+    s1 = exp2(s1 - select(lse1, lse0, flip == 1u)); p1 = s1 * (p1 - select(delta1, delta0, flip == 1u));
+    s2 = exp2(s2 - select(lse2, lse3, flip == 1u)); p2 = s2 * (p2 - select(delta2, delta3, flip == 1u));
+    s3 = exp2(s3 - select(lse3, lse2, flip == 1u)); p3 = s3 * (p3 - select(delta3, delta2, flip == 1u));
+    s4 = exp2(s4 - select(lse4, lse5, flip == 1u)); p4 = s4 * (p4 - select(delta4, delta5, flip == 1u));
+    s5 = exp2(s5 - select(lse5, lse4, flip == 1u)); p5 = s5 * (p5 - select(delta5, delta4, flip == 1u));
+    s6 = exp2(s6 - select(lse6, lse7, flip == 1u)); p6 = s6 * (p6 - select(delta6, delta7, flip == 1u));
+    s7 = exp2(s7 - select(lse7, lse6, flip == 1u)); p7 = s7 * (p7 - select(delta7, delta6, flip == 1u));
     if (left < 8u) {
       s0 = select(Rows(), s0, left > (0u ^ flip)); p0 = select(Rows(), p0, left > (0u ^ flip));
       s1 = select(Rows(), s1, left > (1u ^ flip)); p1 = select(Rows(), p1, left > (1u ^ flip));

@@ -1,13 +1,9 @@
 // Gradients of the keys and values for GPUs, laid out as the forward kernel (tiled.wgsl), but the workgroup owns key rows and
-// Q and dOut pass through workgroup memory. Both gradients go to one buffer, each at its own offset and strides.
+// passes over the queries. Both gradients go to one buffer, each at its own offset and strides.
 
 const WORKGROUP: u32 = 64u;
-const SPLIT: u32 = 2u;
-const PART: u32 = 8u;
-// Queries of a tile, a multiple of 8.
-const TILE: u32 = 16u;
-const VECTORS: u32 = SPLIT * PART;
-const ROWS: u32 = WORKGROUP / SPLIT;
+// Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
+const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -34,17 +30,112 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dkv: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> qTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> gTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> sums: array<vec2<f32>, TILE>; // logsumexp in base 2, and delta
-var<workgroup> partial: array<vec2<f32>, 8 * WORKGROUP>;
+// Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
+var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
+var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
+var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
 
 fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-fn total(v: vec4<f32>) -> f32 {
-  return (v.x + v.y) + (v.z + v.w);
+fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.k.w + d;
+    let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.v.w + d;
+    let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+    let at = head + (first + r) * params.q.w + d;
+    let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+    let at = head + (first + r) * params.dOut.w + d;
+    let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+// 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
+struct Block { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
+
+fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
+  var s = sum;
+  for (var d = 0u; d < vectors; d++) {
+    let b0 = tileSlice[tx * 9u + d];
+    let b1 = tileSlice[(tx + 8u) * 9u + d];
+    let b2 = tileSlice[(tx + 16u) * 9u + d];
+    let b3 = tileSlice[(tx + 24u) * 9u + d];
+    var a = rowSlice[ty * 9u + d];
+    s.r0 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 8u) * 9u + d];
+    s.r1 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 16u) * 9u + d];
+    s.r2 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 24u) * 9u + d];
+    s.r3 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+  }
+  return s;
+}
+
+// Vector tx of 4 rows: the weights times the tile, of which the first `groups` * 4 rows count.
+fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+fn setWeights(s: Block, tx: u32, ty: u32) {
+  weights[ty * 9u + tx] = s.r0;
+  weights[(ty + 8u) * 9u + tx] = s.r1;
+  weights[(ty + 16u) * 9u + tx] = s.r2;
+  weights[(ty + 24u) * 9u + tx] = s.r3;
+}
+
+// Puts 4 rows, vector tx of each, where all threads can read them.
+fn setRows(s: Block, tx: u32, ty: u32) {
+  workgroupBarrier();
+  rowSlice[ty * 9u + tx] = s.r0;
+  rowSlice[(ty + 8u) * 9u + tx] = s.r1;
+  rowSlice[(ty + 16u) * 9u + tx] = s.r2;
+  rowSlice[(ty + 24u) * 9u + tx] = s.r3;
+  workgroupBarrier();
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -54,92 +145,80 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
-  let blocks = (params.keys + ROWS - 1u) / ROWS;
+  let blocks = (params.keys + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * ROWS + lid / SPLIT;
-  let part = lid % SPLIT;
-  let width = params.width;
-  let qStart = start(params.q, b, h);
-  let dOutStart = start(params.dOut, b, h);
+  let first = group % blocks * 32u;
+  let tx = lid % 8u;
+  let ty = lid / 8u;
+  let vectors = (params.width + 3u) / 4u;
+  let qHead = start(params.q, b, h);
+  let kHead = start(params.k, b, h);
+  let vHead = start(params.v, b, h);
+  let dOutHead = start(params.dOut, b, h);
+  let scale = params.scale * LOG2E;
 
-  var x: array<vec4<f32>, PART>; // key, scaled
-  var y: array<vec4<f32>, PART>; // value
-  var dk: array<vec4<f32>, PART>;
-  var dv: array<vec4<f32>, PART>;
-  let clamped = min(row, params.keys - 1u);
-  let kRow = start(params.k, b, h) + clamped * params.k.w;
-  let vRow = start(params.v, b, h) + clamped * params.v.w;
-  for (var i = 0u; i < PART; i++) {
-    for (var e = 0u; e < 4u; e++) {
-      let d = (i * SPLIT + part) * 4u + e;
-      x[i][e] = select(0.0, k[kRow + d] * (params.scale * LOG2E), d < width);
-      y[i][e] = select(0.0, v[vRow + d], d < width);
+  var dk: array<Block, SLICES>;
+  var dv: array<Block, SLICES>;
+  for (var j = 0u; j < params.queries; j += 32u) {
+    var s = Block();
+    for (var c = 0u; c * 8u < vectors; c++) {
+      workgroupBarrier();
+      loadKeys(kHead, first, c, lid);
+      loadQueries(qHead, j, c, lid);
+      workgroupBarrier();
+      s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
-    dk[i] = vec4<f32>();
-    dv[i] = vec4<f32>();
-  }
-
-  for (var j = 0u; j < params.queries; j += TILE) {
+    var p = Block();
+    for (var c = 0u; c * 8u < vectors; c++) {
+      workgroupBarrier();
+      loadValues(vHead, first, c, lid);
+      loadGradients(dOutHead, j, c, lid);
+      workgroupBarrier();
+      p = products(p, tx, ty, min(8u, vectors - c * 8u));
+    }
+    let query = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
+    let inside = query < vec4(params.queries);
+    let at = head * params.queries + min(query, vec4(params.queries - 1u));
+    let logSum = vec4(lse[at.x], lse[at.y], lse[at.z], lse[at.w]) * LOG2E;
+    let sum = vec4(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
+    s.r0 = select(vec4<f32>(), exp2(s.r0 * scale - logSum), inside);
+    s.r1 = select(vec4<f32>(), exp2(s.r1 * scale - logSum), inside);
+    s.r2 = select(vec4<f32>(), exp2(s.r2 * scale - logSum), inside);
+    s.r3 = select(vec4<f32>(), exp2(s.r3 * scale - logSum), inside);
+    let rows = min(8u, (params.queries - j + 3u) / 4u);
+    setWeights(s, tx, ty);
+    for (var c = 0u; c < SLICES; c++) {
+      workgroupBarrier();
+      loadGradients(dOutHead, j, c, lid);
+      workgroupBarrier();
+      dv[c] = weighted(dv[c], tx, ty, rows);
+    }
     workgroupBarrier();
-    for (var i = lid; i < TILE * VECTORS; i += WORKGROUP) {
-      let query = min(j + i / VECTORS, params.queries - 1u);
-      let d = i % VECTORS * 4u;
-      let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(width);
-      let qAt = qStart + query * params.q.w + d;
-      let gAt = dOutStart + query * params.dOut.w + d;
-      qTile[i] = select(vec4<f32>(), vec4(q[qAt], q[qAt + 1u], q[qAt + 2u], q[qAt + 3u]), inside);
-      gTile[i] = select(vec4<f32>(), vec4(dOut[gAt], dOut[gAt + 1u], dOut[gAt + 2u], dOut[gAt + 3u]), inside);
-    }
-    for (var i = lid; i < TILE; i += WORKGROUP) {
-      let at = head * params.queries + min(j + i, params.queries - 1u);
-      sums[i] = vec2(lse[at] * LOG2E, delta[at]);
-    }
-    workgroupBarrier();
-
-    for (var first = 0u; first < TILE && j + first < params.queries; first += 8u) {
-      var s: array<vec2<f32>, 8>; // the score and dOut * v
-      for (var t = 0u; t < 8u; t++) {
-        var score = vec4<f32>();
-        var product = vec4<f32>();
-        for (var i = 0u; i < PART; i++) {
-          score += x[i] * qTile[(first + t) * VECTORS + i * SPLIT + part];
-          product += y[i] * gTile[(first + t) * VECTORS + i * SPLIT + part];
-        }
-        s[t] = vec2(total(score), total(product));
-      }
-      if (SPLIT > 1u) {
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) { partial[t * WORKGROUP + lid] = s[t]; }
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) {
-          s[t] = vec2<f32>();
-          for (var i = 0u; i < SPLIT; i++) { s[t] += partial[t * WORKGROUP + lid - part + i]; }
-        }
-      }
-      for (var t = 0u; t < 8u; t++) {
-        let sum = sums[first + t];
-        let p = select(0.0, exp2(s[t].x - sum.x), j + first + t < params.queries);
-        let ds = p * (s[t].y - sum.y);
-        for (var i = 0u; i < PART; i++) {
-          dk[i] += ds * qTile[(first + t) * VECTORS + i * SPLIT + part];
-          dv[i] += p * gTile[(first + t) * VECTORS + i * SPLIT + part];
-        }
-      }
+    setWeights(Block(s.r0 * (p.r0 - sum), s.r1 * (p.r1 - sum), s.r2 * (p.r2 - sum), s.r3 * (p.r3 - sum)), tx, ty);
+    for (var c = 0u; c < SLICES; c++) {
+      workgroupBarrier();
+      loadQueries(qHead, j, c, lid);
+      workgroupBarrier();
+      dk[c] = weighted(dk[c], tx, ty, rows);
     }
   }
 
-  if (row >= params.keys) { return; }
-  let dkRow = start(params.dk, b, h) + row * params.dk.w;
-  let dvRow = start(params.dv, b, h) + row * params.dv.w;
-  for (var i = 0u; i < PART; i++) {
-    for (var e = 0u; e < 4u; e++) {
-      let d = (i * SPLIT + part) * 4u + e;
-      if (d < width) {
-        dkv[dkRow + d] = dk[i][e] * params.scale;
-        dkv[dvRow + d] = dv[i][e];
+  let dkHead = start(params.dk, b, h);
+  let dvHead = start(params.dv, b, h);
+  for (var c = 0u; c < SLICES; c++) {
+    setRows(dk[c], tx, ty);
+    for (var r = ty; r < min(32u, params.keys - first); r += 8u) {
+      for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
+        dkv[dkHead + (first + r) * params.dk.w + d] = rowSlice[r * 9u + tx][d % 4u] * params.scale;
+      }
+    }
+    setRows(dv[c], tx, ty);
+    for (var r = ty; r < min(32u, params.keys - first); r += 8u) {
+      for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
+        dkv[dvHead + (first + r) * params.dv.w + d] = rowSlice[r * 9u + tx][d % 4u];
       }
     }
   }

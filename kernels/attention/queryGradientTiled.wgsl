@@ -2,12 +2,8 @@
 // dOut * out that the gradient of keys and values needs.
 
 const WORKGROUP: u32 = 64u;
-const SPLIT: u32 = 2u;
-const PART: u32 = 8u;
-// Keys of a tile, a multiple of 8.
-const TILE: u32 = 16u;
-const VECTORS: u32 = SPLIT * PART;
-const ROWS: u32 = WORKGROUP / SPLIT;
+// Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
+const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -35,9 +31,11 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> kTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> vTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> partial: array<vec2<f32>, 8 * WORKGROUP>;
+// Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
+var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
+var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
+var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
+var<workgroup> partial: array<f32, 32 * 8>;
 
 fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
@@ -47,6 +45,117 @@ fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
+fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+    let at = head + (first + r) * params.q.w + d;
+    let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+    let at = head + (first + r) * params.dOut.w + d;
+    let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.k.w + d;
+    let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.v.w + d;
+    let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+// 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
+struct Block { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
+
+fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
+  var s = sum;
+  for (var d = 0u; d < vectors; d++) {
+    let b0 = tileSlice[tx * 9u + d];
+    let b1 = tileSlice[(tx + 8u) * 9u + d];
+    let b2 = tileSlice[(tx + 16u) * 9u + d];
+    let b3 = tileSlice[(tx + 24u) * 9u + d];
+    var a = rowSlice[ty * 9u + d];
+    s.r0 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 8u) * 9u + d];
+    s.r1 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 16u) * 9u + d];
+    s.r2 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 24u) * 9u + d];
+    s.r3 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+  }
+  return s;
+}
+
+// Vector tx of 4 rows: the weights times the tile, of which the first `groups` * 4 rows count.
+fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+fn setWeights(s: Block, tx: u32, ty: u32) {
+  weights[ty * 9u + tx] = s.r0;
+  weights[(ty + 8u) * 9u + tx] = s.r1;
+  weights[(ty + 16u) * 9u + tx] = s.r2;
+  weights[(ty + 24u) * 9u + tx] = s.r3;
+}
+
+// Puts 4 rows, vector tx of each, where all threads can read them.
+fn setRows(s: Block, tx: u32, ty: u32) {
+  workgroupBarrier();
+  rowSlice[ty * 9u + tx] = s.r0;
+  rowSlice[(ty + 8u) * 9u + tx] = s.r1;
+  rowSlice[(ty + 16u) * 9u + tx] = s.r2;
+  rowSlice[(ty + 24u) * 9u + tx] = s.r3;
+  workgroupBarrier();
+}
+
+// For each of 4 rows the sum over the 8 threads that share it.
+fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
+  workgroupBarrier();
+  for (var i = 0u; i < 4u; i++) { partial[(ty + 8u * i) * 8u + tx] = own[i]; }
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var t = 0u; t < 8u; t++) {
+    for (var i = 0u; i < 4u; i++) { sum[i] += partial[(ty + 8u * i) * 8u + t]; }
+  }
+  return sum;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -54,89 +163,76 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
-  let blocks = (params.queries + ROWS - 1u) / ROWS;
+  let blocks = (params.queries + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * ROWS + lid / SPLIT;
-  let part = lid % SPLIT;
-  let width = params.width;
-  let kStart = start(params.k, b, h);
-  let vStart = start(params.v, b, h);
+  let first = group % blocks * 32u;
+  let tx = lid % 8u;
+  let ty = lid / 8u;
+  let row = first + ty + vec4(0u, 8u, 16u, 24u);
+  let vectors = (params.width + 3u) / 4u;
+  let qHead = start(params.q, b, h);
+  let kHead = start(params.k, b, h);
+  let vHead = start(params.v, b, h);
+  let outHead = start(params.out, b, h);
+  let dOutHead = start(params.dOut, b, h);
+  let scale = params.scale * LOG2E;
 
-  var x: array<vec4<f32>, PART>; // query, scaled
-  var g: array<vec4<f32>, PART>; // dOut
-  var acc: array<vec4<f32>, PART>;
-  var sum = 0.0;
-  let clamped = min(row, params.queries - 1u);
-  let qRow = start(params.q, b, h) + clamped * params.q.w;
-  let outRow = start(params.out, b, h) + clamped * params.out.w;
-  let dOutRow = start(params.dOut, b, h) + clamped * params.dOut.w;
-  for (var i = 0u; i < PART; i++) {
-    for (var e = 0u; e < 4u; e++) {
-      let d = (i * SPLIT + part) * 4u + e;
-      x[i][e] = select(0.0, q[qRow + d] * (params.scale * LOG2E), d < width);
-      g[i][e] = select(0.0, dOut[dOutRow + d], d < width);
-      sum += select(0.0, dOut[dOutRow + d] * out[outRow + d], d < width);
+  var sum = vec4<f32>(); // delta of 4 rows
+  var logSum = vec4<f32>();
+  for (var i = 0u; i < 4u; i++) {
+    let clamped = min(row[i], params.queries - 1u);
+    for (var d = tx; d < params.width; d += 8u) {
+      sum[i] += out[outHead + clamped * params.out.w + d] * dOut[dOutHead + clamped * params.dOut.w + d];
     }
-    acc[i] = vec4<f32>();
+    logSum[i] = lse[head * params.queries + clamped] * LOG2E;
   }
-  if (SPLIT > 1u) {
-    partial[lid].x = sum;
-    workgroupBarrier();
-    sum = 0.0;
-    for (var i = 0u; i < SPLIT; i++) { sum += partial[lid - part + i].x; }
-  }
-  let logSum = lse[head * params.queries + clamped] * LOG2E;
+  sum = rowSums(sum, tx, ty);
 
-  for (var j = 0u; j < params.keys; j += TILE) {
-    workgroupBarrier();
-    for (var i = lid; i < TILE * VECTORS; i += WORKGROUP) {
-      let key = min(j + i / VECTORS, params.keys - 1u);
-      let d = i % VECTORS * 4u;
-      let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(width);
-      let kAt = kStart + key * params.k.w + d;
-      let vAt = vStart + key * params.v.w + d;
-      kTile[i] = select(vec4<f32>(), vec4(k[kAt], k[kAt + 1u], k[kAt + 2u], k[kAt + 3u]), inside);
-      vTile[i] = select(vec4<f32>(), vec4(v[vAt], v[vAt + 1u], v[vAt + 2u], v[vAt + 3u]), inside);
+  var acc: array<Block, SLICES>;
+  for (var j = 0u; j < params.keys; j += 32u) {
+    var s = Block();
+    for (var c = 0u; c * 8u < vectors; c++) {
+      workgroupBarrier();
+      loadQueries(qHead, first, c, lid);
+      loadKeys(kHead, j, c, lid);
+      workgroupBarrier();
+      s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
-    workgroupBarrier();
+    var p = Block();
+    for (var c = 0u; c * 8u < vectors; c++) {
+      workgroupBarrier();
+      loadGradients(dOutHead, first, c, lid);
+      loadValues(vHead, j, c, lid);
+      workgroupBarrier();
+      p = products(p, tx, ty, min(8u, vectors - c * 8u));
+    }
+    let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
+    s.r0 = select(vec4<f32>(), exp2(s.r0 * scale - logSum.x) * (p.r0 - sum.x), inside);
+    s.r1 = select(vec4<f32>(), exp2(s.r1 * scale - logSum.y) * (p.r1 - sum.y), inside);
+    s.r2 = select(vec4<f32>(), exp2(s.r2 * scale - logSum.z) * (p.r2 - sum.z), inside);
+    s.r3 = select(vec4<f32>(), exp2(s.r3 * scale - logSum.w) * (p.r3 - sum.w), inside);
+    setWeights(s, tx, ty);
+    for (var c = 0u; c < SLICES; c++) {
+      workgroupBarrier();
+      loadKeys(kHead, j, c, lid);
+      workgroupBarrier();
+      acc[c] = weighted(acc[c], tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+    }
+  }
 
-    for (var first = 0u; first < TILE && j + first < params.keys; first += 8u) {
-      var s: array<vec2<f32>, 8>; // the score and dOut * v
-      for (var t = 0u; t < 8u; t++) {
-        var score = vec4<f32>();
-        var product = vec4<f32>();
-        for (var i = 0u; i < PART; i++) {
-          score += x[i] * kTile[(first + t) * VECTORS + i * SPLIT + part];
-          product += g[i] * vTile[(first + t) * VECTORS + i * SPLIT + part];
-        }
-        s[t] = vec2(total(score), total(product));
-      }
-      if (SPLIT > 1u) {
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) { partial[t * WORKGROUP + lid] = s[t]; }
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) {
-          s[t] = vec2<f32>();
-          for (var i = 0u; i < SPLIT; i++) { s[t] += partial[t * WORKGROUP + lid - part + i]; }
-        }
-      }
-      for (var t = 0u; t < 8u; t++) {
-        let ds = select(0.0, exp2(s[t].x - logSum) * (s[t].y - sum), j + first + t < params.keys);
-        for (var i = 0u; i < PART; i++) { acc[i] += ds * kTile[(first + t) * VECTORS + i * SPLIT + part]; }
+  let dqHead = start(params.dq, b, h);
+  for (var c = 0u; c < SLICES; c++) {
+    setRows(acc[c], tx, ty);
+    for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
+      for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
+        dq[dqHead + (first + r) * params.dq.w + d] = rowSlice[r * 9u + tx][d % 4u] * params.scale;
       }
     }
   }
-
-  if (row >= params.queries) { return; }
-  let dqRow = start(params.dq, b, h) + row * params.dq.w;
-  for (var i = 0u; i < PART; i++) {
-    for (var e = 0u; e < 4u; e++) {
-      let d = (i * SPLIT + part) * 4u + e;
-      if (d < width) { dq[dqRow + d] = acc[i][e] * params.scale; }
-    }
+  for (var i = 0u; i < 4u; i++) {
+    if (row[i] < params.queries && tx == 0u) { delta[head * params.queries + row[i]] = sum[i]; }
   }
-  if (part == 0u) { delta[head * params.queries + row] = sum; }
 }

@@ -1,16 +1,13 @@
-// Attention for GPUs: a workgroup owns a block of query rows of one head, K and V pass through workgroup memory in tiles.
-// SPLIT threads share a row, each holding PART vectors of it in registers; partial scores meet in workgroup memory.
+// Attention for GPUs: a workgroup owns 32 query rows of one head and passes over the keys 32 at a time. Everything goes
+// through workgroup memory in slices of 8 vectors, so that any width fits; a thread computes 4 x 4 scores and 4 vectors of a
+// slice of the output.
 
 const WORKGROUP: u32 = 64u;
-const SPLIT: u32 = 2u;
-const PART: u32 = 8u;
-// Keys of a tile, a multiple of 8.
-const TILE: u32 = 16u;
-const VECTORS: u32 = SPLIT * PART;
-const ROWS: u32 = WORKGROUP / SPLIT;
-const LOWEST: f32 = -3.4e38;
+// Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
+const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
+const LOWEST: f32 = -3.4e38;
 
 struct Params {
   q: vec4<u32>, // offset, then strides of batch, head and token
@@ -32,12 +29,123 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> kTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> vTile: array<vec4<f32>, TILE * VECTORS>;
-var<workgroup> partial: array<f32, 8 * WORKGROUP>;
+// Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
+var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
+var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
+var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
+var<workgroup> partial: array<f32, 32 * 8>;
 
 fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
+}
+
+fn total(v: vec4<f32>) -> f32 {
+  return (v.x + v.y) + (v.z + v.w);
+}
+
+fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+    let at = head + (first + r) * params.q.w + d;
+    let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.k.w + d;
+    let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
+  let d = (c * 8u + lid % 8u) * 4u;
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+    let at = head + (first + r) * params.v.w + d;
+    let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+  }
+}
+
+// 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
+struct Block { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
+
+fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
+  var s = sum;
+  for (var d = 0u; d < vectors; d++) {
+    let b0 = tileSlice[tx * 9u + d];
+    let b1 = tileSlice[(tx + 8u) * 9u + d];
+    let b2 = tileSlice[(tx + 16u) * 9u + d];
+    let b3 = tileSlice[(tx + 24u) * 9u + d];
+    var a = rowSlice[ty * 9u + d];
+    s.r0 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 8u) * 9u + d];
+    s.r1 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 16u) * 9u + d];
+    s.r2 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    a = rowSlice[(ty + 24u) * 9u + d];
+    s.r3 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+  }
+  return s;
+}
+
+// Vector tx of 4 rows: the weights times the tile, of which the first `groups` * 4 rows count.
+fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+fn setWeights(s: Block, tx: u32, ty: u32) {
+  weights[ty * 9u + tx] = s.r0;
+  weights[(ty + 8u) * 9u + tx] = s.r1;
+  weights[(ty + 16u) * 9u + tx] = s.r2;
+  weights[(ty + 24u) * 9u + tx] = s.r3;
+}
+
+// Puts 4 rows, vector tx of each, where all threads can read them.
+fn setRows(s: Block, tx: u32, ty: u32) {
+  workgroupBarrier();
+  rowSlice[ty * 9u + tx] = s.r0;
+  rowSlice[(ty + 8u) * 9u + tx] = s.r1;
+  rowSlice[(ty + 16u) * 9u + tx] = s.r2;
+  rowSlice[(ty + 24u) * 9u + tx] = s.r3;
+  workgroupBarrier();
+}
+
+// For each of 4 rows the sum over the 8 threads that share it.
+fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
+  workgroupBarrier();
+  for (var i = 0u; i < 4u; i++) { partial[(ty + 8u * i) * 8u + tx] = own[i]; }
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var t = 0u; t < 8u; t++) {
+    for (var i = 0u; i < 4u; i++) { sum[i] += partial[(ty + 8u * i) * 8u + t]; }
+  }
+  return sum;
+}
+
+fn highest(s: vec4<f32>) -> f32 {
+  return max(max(s.x, s.y), max(s.z, s.w));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -47,84 +155,77 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
-  let blocks = (params.queries + ROWS - 1u) / ROWS;
+  let blocks = (params.queries + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * ROWS + lid / SPLIT;
-  let part = lid % SPLIT;
-  let width = params.width;
-  let kStart = start(params.k, b, h);
-  let vStart = start(params.v, b, h);
+  let first = group % blocks * 32u;
+  let tx = lid % 8u;
+  let ty = lid / 8u;
+  let row = first + ty + vec4(0u, 8u, 16u, 24u);
+  let vectors = (params.width + 3u) / 4u;
+  let qHead = start(params.q, b, h);
+  let kHead = start(params.k, b, h);
+  let vHead = start(params.v, b, h);
+  let scale = params.scale * LOG2E;
 
-  var x: array<vec4<f32>, PART>;
-  var acc: array<vec4<f32>, PART>;
-  let qRow = start(params.q, b, h) + min(row, params.queries - 1u) * params.q.w;
-  for (var i = 0u; i < PART; i++) {
-    let d = (i * SPLIT + part) * 4u;
-    let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(width);
-    x[i] = select(vec4<f32>(), vec4(q[qRow + d], q[qRow + d + 1u], q[qRow + d + 2u], q[qRow + d + 3u]), inside);
-    x[i] *= params.scale * LOG2E;
-    acc[i] = vec4<f32>();
-  }
+  var acc: array<Block, SLICES>;
+  var top = vec4(LOWEST);
+  var sum = vec4<f32>(); // over the keys of this thread
+  for (var j = 0u; j < params.keys; j += 32u) {
+    var s = Block();
+    for (var c = 0u; c * 8u < vectors; c++) {
+      workgroupBarrier();
+      loadQueries(qHead, first, c, lid);
+      loadKeys(kHead, j, c, lid);
+      workgroupBarrier();
+      s = products(s, tx, ty, min(8u, vectors - c * 8u));
+    }
+    let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
+    s.r0 = select(vec4(LOWEST), s.r0 * scale, inside);
+    s.r1 = select(vec4(LOWEST), s.r1 * scale, inside);
+    s.r2 = select(vec4(LOWEST), s.r2 * scale, inside);
+    s.r3 = select(vec4(LOWEST), s.r3 * scale, inside);
 
-  var top = LOWEST;
-  var total = 0.0;
-  for (var j = 0u; j < params.keys; j += TILE) {
+    partial[ty * 8u + tx] = highest(s.r0);
+    partial[(ty + 8u) * 8u + tx] = highest(s.r1);
+    partial[(ty + 16u) * 8u + tx] = highest(s.r2);
+    partial[(ty + 24u) * 8u + tx] = highest(s.r3);
     workgroupBarrier();
-    for (var i = lid; i < TILE * VECTORS; i += WORKGROUP) {
-      let key = min(j + i / VECTORS, params.keys - 1u);
-      let d = i % VECTORS * 4u;
-      let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(width);
-      let kAt = kStart + key * params.k.w + d;
-      let vAt = vStart + key * params.v.w + d;
-      kTile[i] = select(vec4<f32>(), vec4(k[kAt], k[kAt + 1u], k[kAt + 2u], k[kAt + 3u]), inside);
-      vTile[i] = select(vec4<f32>(), vec4(v[vAt], v[vAt + 1u], v[vAt + 2u], v[vAt + 3u]), inside);
+    let before = top;
+    for (var t = 0u; t < 8u; t++) {
+      for (var i = 0u; i < 4u; i++) { top[i] = max(top[i], partial[(ty + 8u * i) * 8u + t]); }
     }
-    workgroupBarrier();
-
-    for (var first = 0u; first < TILE && j + first < params.keys; first += 8u) {
-      var s: array<f32, 8>;
-      for (var t = 0u; t < 8u; t++) {
-        var sum = vec4<f32>();
-        for (var i = 0u; i < PART; i++) { sum += x[i] * kTile[(first + t) * VECTORS + i * SPLIT + part]; }
-        s[t] = (sum.x + sum.y) + (sum.z + sum.w);
-      }
-      if (SPLIT > 1u) {
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) { partial[t * WORKGROUP + lid] = s[t]; }
-        workgroupBarrier();
-        for (var t = 0u; t < 8u; t++) {
-          s[t] = 0.0;
-          for (var i = 0u; i < SPLIT; i++) { s[t] += partial[t * WORKGROUP + lid - part + i]; }
-        }
-      }
-      var highest = top;
-      for (var t = 0u; t < 8u; t++) {
-        if (j + first + t >= params.keys) { s[t] = LOWEST; }
-        highest = max(highest, s[t]);
-      }
-      let factor = exp2(top - highest);
-      top = highest;
-      total *= factor;
-      for (var i = 0u; i < PART; i++) { acc[i] *= factor; }
-      for (var t = 0u; t < 8u; t++) {
-        let p = exp2(s[t] - top);
-        total += p;
-        for (var i = 0u; i < PART; i++) { acc[i] += p * vTile[(first + t) * VECTORS + i * SPLIT + part]; }
-      }
+    let factor = exp2(before - top);
+    s.r0 = exp2(s.r0 - top.x);
+    s.r1 = exp2(s.r1 - top.y);
+    s.r2 = exp2(s.r2 - top.z);
+    s.r3 = exp2(s.r3 - top.w);
+    sum = sum * factor + vec4(total(s.r0), total(s.r1), total(s.r2), total(s.r3));
+    setWeights(s, tx, ty);
+    for (var c = 0u; c < SLICES; c++) {
+      workgroupBarrier();
+      loadValues(vHead, j, c, lid);
+      workgroupBarrier();
+      let a = Block(acc[c].r0 * factor.x, acc[c].r1 * factor.y, acc[c].r2 * factor.z, acc[c].r3 * factor.w);
+      acc[c] = weighted(a, tx, ty, min(8u, (params.keys - j + 3u) / 4u));
     }
   }
 
-  if (row >= params.queries) { return; }
-  let inverse = 1.0 / total;
-  let outRow = start(params.out, b, h) + row * params.out.w;
-  for (var i = 0u; i < PART; i++) {
-    for (var e = 0u; e < 4u; e++) {
-      let d = (i * SPLIT + part) * 4u + e;
-      if (d < width) { out[outRow + d] = acc[i][e] * inverse; }
+  sum = rowSums(sum, tx, ty);
+  let inverse = 1.0 / sum;
+  let logSum = (top + log2(sum)) * LN2;
+  let outHead = start(params.out, b, h);
+  for (var c = 0u; c < SLICES; c++) {
+    setRows(Block(acc[c].r0 * inverse.x, acc[c].r1 * inverse.y, acc[c].r2 * inverse.z, acc[c].r3 * inverse.w), tx, ty);
+    for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
+      for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
+        out[outHead + (first + r) * params.out.w + d] = rowSlice[r * 9u + tx][d % 4u];
+      }
     }
   }
-  if (part == 0u) { lse[head * params.queries + row] = (top + log2(total)) * LN2; }
+  for (var i = 0u; i < 4u; i++) {
+    if (row[i] < params.queries && tx == 0u) { lse[head * params.queries + row[i]] = logSum[i]; }
+  }
 }

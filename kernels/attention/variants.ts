@@ -46,11 +46,6 @@ interface RowKernel<P extends AttentionShape> {
   tiled: string
 }
 
-/** Threads of a workgroup of the tiled variant. */
-const TILED_THREADS = 64
-/** Vectors of 4 that a thread of the tiled variant holds of each row: what two to four such arrays leave of its registers. */
-const TILED_PART = 8
-
 /** `direct`: a thread a row. `subgroup`: software devices. `tiled`: GPUs. */
 export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Variant<P>[] {
   const total = (problem: P) => problem.batch * problem.heads * kernel.rows(problem)
@@ -67,16 +62,16 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
     {
       name: 'subgroup',
       source: kernel.subgroup,
-      supports: hasQuads,
+      supports: fitsSubgroup,
       constants: subgroupConstants,
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
     {
       name: 'tiled',
       source: kernel.tiled,
-      supports: (device, problem) => tiledBytes(problem) <= device.maxWorkgroupMemory,
-      constants: tiledConstants,
-      grid: (problem, { SPLIT }) => grid(problem, TILED_THREADS / Number(SPLIT)),
+      supports: (_device, problem) => fitsTiles(problem),
+      constants: ({ width }) => ({ SLICES: ceilDiv(width, 32) }),
+      grid: (problem) => grid(problem, 32),
     },
   ]
 }
@@ -86,13 +81,13 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
  * where `direct` puts rows of all heads side by side.
  */
 export function chooseVariant(device: Capabilities, problem: AttentionShape, few: boolean): string {
-  if (device.software) return few || !hasQuads(device) ? 'direct' : 'subgroup'
-  return tiledBytes(problem) <= device.maxWorkgroupMemory ? 'tiled' : 'direct'
+  if (device.software) return few || !fitsSubgroup(device, problem) ? 'direct' : 'subgroup'
+  return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 
-/** Subgroups of at least a quad, and a workgroup of one whole subgroup. */
-function hasQuads(device: Capabilities): boolean {
-  return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations
+/** Subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that compile in seconds. */
+function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean {
+  return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
 
 function subgroupConstants({ width }: AttentionShape, device: Capabilities): Constants {
@@ -103,27 +98,14 @@ function subgroupConstants({ width }: AttentionShape, device: Capabilities): Con
     NARROW: device.subgroupMinSize < 8,
     ROWS: rows,
     Rows: `vec${rows}<f32>`,
-    WIDTH: Math.max(16, 2 ** Math.ceil(Math.log2(width))),
+    WIDTH: 16 * ceilDiv(width, 16),
     PADDED: width % 4 !== 0,
   }
 }
 
-function tiledConstants({ width }: AttentionShape): Constants {
-  const vectors = ceilDiv(width, 4)
-  const split = 2 ** Math.ceil(Math.log2(ceilDiv(vectors, TILED_PART)))
-  return {
-    WORKGROUP: TILED_THREADS,
-    SPLIT: split,
-    PART: ceilDiv(vectors, split),
-    TILE: width <= 64 ? 16 : 8,
-  }
-}
-
-function tiledBytes(problem: AttentionShape): number {
-  const { SPLIT, PART, TILE } = tiledConstants(problem)
-  const tiles = 2 * Number(TILE) * Number(SPLIT) * Number(PART) * 16
-  const partial = 8 * TILED_THREADS * 8
-  return tiles + partial + Number(TILE) * 8
+/** A thread of the tiled variant accumulates 16 numbers, of the gradient of keys and values 32, for each 32 of the width. */
+function fitsTiles({ width }: AttentionShape): boolean {
+  return width <= 256
 }
 
 /** A spec's `flops` for a number of products of [Tq, Dh] with [Tk, Dh] (or alike). */
