@@ -1,6 +1,6 @@
 import { equal, is, throws } from 'uvu/assert'
-import { requestDevice } from '../../engine/index.ts'
-import { checkConfig, countFlops, countParameters, createModel, type ModelConfig } from '../../model/index.ts'
+import { crossEntropy, requestDevice, scope, tensor, zeros } from '../../engine/index.ts'
+import { branchShape, checkConfig, countFlops, countParameters, createModel, type ModelConfig } from '../../model/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('model counts')
@@ -57,6 +57,45 @@ test('what skipping saves', () => {
   is(skipped.training, 3 * skipped.forward - skipped.stem)
   const mean = checkConfig({ ...SMALL, branches: 3, branchDepth: 2, pool: 'mean' })
   equal(countFlops(mean), countFlops(mean, { skipDeadTokens: false }))
+})
+
+/** Operations of the matrix products and attentions that run in `fn`, by what their kernels say of themselves. */
+function dispatchedFlops(fn: () => void): number {
+  const dispatch = device.dispatch
+  let flops = 0
+  device.dispatch = (spec, problem, ...rest) => {
+    if (/^(matmul|attention)/.test(spec.name)) flops += spec.flops(problem)
+    dispatch.call(device, spec, problem, ...rest)
+  }
+  try {
+    fn()
+  } finally {
+    device.dispatch = dispatch
+  }
+  return flops
+}
+
+test('counts are what the kernels do', () => {
+  const B = 2
+  for (const config of CONFIGS) {
+    const model = createModel(config)
+    const images = zeros([B, config.channels, config.imageSize, config.imageSize])
+    const labels = tensor(new Int32Array(B))
+    for (const skipDeadTokens of [true, false]) {
+      const count = countFlops(config, { skipDeadTokens })
+      const forward = dispatchedFlops(() => scope(() => void model.forward(images, { skipDeadTokens })))
+      is(forward, B * count.forward)
+      const training = dispatchedFlops(() =>
+        scope(() => crossEntropy(model.forward(images, { skipDeadTokens }), labels).backward()),
+      )
+      // The two kernels of attention's backward pass compute its scores and their gradient anew: 7 products, 4 counted.
+      const { branches, depth } = branchShape(config)
+      const [N, inner] = [(config.imageSize / config.patchSize) ** 2 + 1, config.heads * config.dimHead]
+      const rows = (depth - 1) * N + (skipDeadTokens && config.pool === 'cls' ? 1 : N)
+      is(training, B * (count.training + 3 * branches * (2 * rows * N * inner)))
+    }
+    model.dispose()
+  }
 })
 
 test('a prefix costs its branches', () => {
