@@ -64,7 +64,7 @@ function dispatchedFlops(fn: () => void): number {
   const dispatch = device.dispatch
   let flops = 0
   device.dispatch = (spec, problem, ...rest) => {
-    if (/^(matmul|attention)/.test(spec.name)) flops += spec.flops(problem)
+    if (/^(matmul$|attention)/.test(spec.name)) flops += spec.flops(problem)
     dispatch.call(device, spec, problem, ...rest)
   }
   try {
