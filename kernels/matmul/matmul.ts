@@ -69,6 +69,8 @@ const params: readonly Param[] = [
 const SUBGROUP_COLUMNS = 32
 /** Elements along k that it takes at a time. */
 const SUBGROUP_DEPTH = 64
+/** What it does in a pass of its own. */
+const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.slope | EPILOGUE.add
 /** Rows and columns of a tile of the `tiled` variant. */
 const TILE = 64
 
@@ -104,7 +106,11 @@ export const matmul: KernelSpec<Matmul> = {
       name: 'subgroup',
       source: subgroupSource,
       supports: fitsSubgroup,
-      constants: (_, device) => ({ NARROW: device.subgroupMinSize < 8 }),
+      constants({ flags }, device) {
+        const narrow = device.subgroupMinSize < 8
+        // Narrow devices compile in no time and run masked code; the others take seconds and skip it.
+        return { NARROW: narrow, EPILOGUE: narrow ? flags & LAST_PASS : LAST_PASS }
+      },
       grid: ({ m, n, rows, batches, splits }) => grid1d(ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, rows) * batches * splits),
     },
     {

@@ -9,6 +9,8 @@ enable subgroups;
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
+// The steps of the last pass that the parameters may ask for. Some drivers run the code of every step, asked for or not.
+const EPILOGUE: u32 = 30u;
 
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
@@ -93,6 +95,10 @@ fn storeC(at: vec4<u32>, v: vec4<f32>) {
   c[at.y] = v.y;
   c[at.z] = v.z;
   c[at.w] = v.w;
+}
+
+fn asked(step: u32) -> bool {
+  return (EPILOGUE & step) != 0u && (params.flags & step) != 0u;
 }
 
 fn dots(x: vec4<f32>, q: u32) -> vec4<f32> {
@@ -189,23 +195,23 @@ fn main(
     }
   }
 
-  if (!inside || (params.flags & (PRE | GELU | SLOPE | ADD)) == 0u) { return; }
+  if (!inside || EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u) { return; }
   let aux0 = batchOffset(params.aux, batch) + columns;
   for (var row = first; row < end; row++) {
     let at = c0 + row * params.n;
     let auxAt = aux0 + row * params.auxRow;
     var v = loadC(at);
-    // Loops of one turn: software devices run both sides of an if, but not the body of a loop that no lane enters.
-    for (var once = params.flags & PRE; once != 0u; once = 0u) {
+    if (asked(PRE)) {
       pre[at.x] = v.x;
       pre[at.y] = v.y;
       pre[at.z] = v.z;
       pre[at.w] = v.w;
     }
-    for (var once = params.flags & GELU; once != 0u; once = 0u) { v = gelu(v); }
-    for (var once = params.flags & (SLOPE | ADD); once != 0u; once = 0u) {
+    if (asked(GELU)) { v = gelu(v); }
+    if (asked(SLOPE | ADD)) {
       let other = vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w]);
-      v = select(v + other, v * geluSlope(other), (params.flags & SLOPE) != 0u);
+      if (asked(SLOPE)) { v *= geluSlope(other); }
+      if (asked(ADD)) { v += other; }
     }
     storeC(at, v);
   }
