@@ -14,9 +14,6 @@ import { Submission } from './submission.ts'
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
 
-/** What every device came from, for as long as the process lives: Dawn crashes when it is collected, even after `destroy()`. */
-const kept: unknown[] = []
-
 /** A binding: a buffer from a byte offset on. */
 export interface BufferRange {
   buffer: PooledBuffer
@@ -63,10 +60,9 @@ export class Device {
   #checks = new Set<Promise<void>>()
   #lostError: DeviceLostError | undefined
 
-  constructor({ device, summary, keepAlive }: OpenedDevice) {
+  constructor({ device, summary }: OpenedDevice) {
     this.gpu = device
     this.summary = summary
-    kept.push(device, ...keepAlive)
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
     this.#submission = new Submission(device, this.pipelines.paramLayout)

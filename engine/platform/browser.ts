@@ -24,7 +24,7 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   if (!matches(request.adapter, summary)) {
     throw new UserError(`no adapter is "${request.adapter}"; this browser offers ${summary.name}`)
   }
-  return { device: await requestFrom(adapter, request), summary, keepAlive: [adapter] }
+  return { device: await requestFrom(adapter, request), summary }
 }
 
 /** A browser shows one adapter for each power preference; often both are the same. */

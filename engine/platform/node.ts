@@ -21,20 +21,19 @@ export const files: Files = {
 }
 
 /**
- * Devices that are not destroyed yet. Dawn crashes or hangs when one of its objects is collected while the GPU still owes
- * an answer (a read-back, a compilation), which happens to a program that ends without waiting.
+ * Every device with what it came from, for as long as the process lives: Dawn crashes or hangs when one of its objects is
+ * collected while the GPU still owes an answer, and at the end of the process even after `destroy()`.
  */
-const inUse = new Set<OpenedDevice>()
+const opened: unknown[] = []
 
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
   const asked = request.adapter || process.env.PARAFORMER_ADAPTER || undefined
   const found = await findAdapter(asked, request)
   if (!found) throw new UserError(await whatIsThere(asked))
   const { gpu, adapter } = found
-  const opened = { device: await requestFrom(adapter, request), summary: summarize(adapter), keepAlive: [gpu, adapter] }
-  inUse.add(opened)
-  opened.device.lost.then(() => inUse.delete(opened))
-  return opened
+  const device = await requestFrom(adapter, request)
+  opened.push(gpu, adapter, device)
+  return { device, summary: summarize(adapter) }
 }
 
 export async function listAdapters(): Promise<AdapterReport[]> {

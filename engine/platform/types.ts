@@ -31,11 +31,10 @@ export interface AdapterReport extends AdapterSummary {
   limits: Record<string, number>
 }
 
-/** A GPUDevice and what must stay referenced as long as it is used. */
+/** A GPUDevice and the adapter it came from, in words. */
 export interface OpenedDevice {
   device: GPUDevice
   summary: AdapterSummary
-  keepAlive: unknown[]
 }
 
 /** Reading and writing files, where the platform has them. */

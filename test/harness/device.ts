@@ -4,9 +4,9 @@ import { PipelineCache } from '../../engine/pipelines.ts'
 
 /** A bare GPUDevice with a pipeline cache, for tests of kernels alone. */
 export async function kernelDevice() {
-  const { device, summary, keepAlive } = await openDevice({})
+  const { device, summary } = await openDevice({})
   const capabilities = capabilitiesOf(device, summary)
-  return { device, summary, capabilities, pipelines: new PipelineCache(device), keepAlive }
+  return { device, summary, capabilities, pipelines: new PipelineCache(device) }
 }
 
 export type KernelDevice = Awaited<ReturnType<typeof kernelDevice>>

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
-import { access, constants, mkdir, stat } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
+import { makeFolder } from '../../engine/platform/files.ts'
 import type { Settings } from '../settings.ts'
 import { fileError } from './fileError.ts'
 
@@ -34,7 +35,7 @@ export async function newRunFolder(asked: string | undefined, settings: Settings
     throw new UserError(`${folder.path}: holds a run; go on with --resume ${folder.path}, or choose another --out`)
   }
   try {
-    await mkdir(folder.path, { recursive: true })
+    await makeFolder(folder.path)
     await access(folder.path, constants.W_OK)
   } catch (error) {
     throw fileError(folder.path, error)
