@@ -1,3 +1,4 @@
+import { UserError } from './errors.ts'
 import type { DispatchCommand } from './stream.ts'
 
 /** Timestamps of one query set: two a dispatch. */
@@ -23,10 +24,10 @@ export class Profiler {
   #labels: Omit<ProfiledDispatch, 'begin' | 'end'>[] = []
   #staging: { buffer: GPUBuffer; labels: Omit<ProfiledDispatch, 'begin' | 'end'>[] }[] = []
 
-  /** @throws Error when the device has no timestamp queries */
+  /** @throws UserError when the device has no timestamp queries */
   constructor(device: GPUDevice) {
     if (!device.features.has('timestamp-query')) {
-      throw new Error('this device has no timestamp queries, so dispatches cannot be timed; choose another adapter')
+      throw new UserError('this device has no timestamp queries, so dispatches cannot be timed; choose another adapter')
     }
     this.#device = device
     this.#queries = device.createQuerySet({ type: 'timestamp', count: QUERIES })

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { requestDevice, UserError } from '../../engine/index.ts'
+import { chromeTrace, type Device, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { loadCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
@@ -21,8 +21,12 @@ interface TrainFlags extends Record<string, unknown> {
   resume?: string
   saveEvery: number
   adapter?: string
+  trace?: string
   json?: boolean
 }
+
+/** Mini-batches that `--trace` records: past those that compile, few enough for a viewer. */
+const TRACED = { from: 3, to: 8 }
 
 /** Settings that a resumed run may change: how long it goes on, and where its data lies. */
 const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download']
@@ -41,6 +45,7 @@ export function trainCommand(): Command {
     .option('--resume <folder>', 'go on with the run in this folder')
     .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count).default(500))
     .addOption(adapterOption())
+    .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
     .option('--json', 'print the result as JSON')
   return addSettings(command).action(async (flags: TrainFlags) => {
     const interrupt = new Interrupt()
@@ -114,11 +119,15 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   )
   const progress = new Progress({ total: trainer.totalSteps, value: trainer.position.step })
   const rate = new Rate()
+  const trace = flags.trace === undefined ? undefined : new Trace(device, flags.trace, trainer.position.step)
   const save = () => saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), data.info)
   let finished = false
   try {
     finished = await trainer.run({
-      shouldStop: () => interrupt.asked,
+      shouldStop() {
+        trace?.between(trainer.position.step)
+        return interrupt.asked
+      },
       onStep(report) {
         const imagesPerSecond = rate.add(report.images)
         const { position, losses, norms, lr } = report
@@ -145,6 +154,7 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       },
       onSave: save,
     })
+    await trace?.save()
     if (finished) await saveModel(folder.model, model, data.info)
   } finally {
     progress.stop()
@@ -212,6 +222,34 @@ function report(trainer: Trainer, data: RunData, folder: RunFolder, json: boolea
   console.log(
     `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${folder.model}`,
   )
+}
+
+/** Times the dispatches of a few mini-batches. */
+class Trace {
+  readonly #device: Device
+  readonly #path: string
+  readonly #profiler: Profiler
+  readonly #first: number
+
+  /** @throws Error when the device has no timestamps */
+  constructor(device: Device, path: string, first: number) {
+    this.#device = device
+    this.#path = path
+    this.#profiler = new Profiler(device.gpu)
+    this.#first = first
+  }
+
+  /** To be called before each mini-batch. */
+  between(step: number): void {
+    const done = step - this.#first
+    this.#device.flush()
+    this.#device.profiler = done >= TRACED.from && done < TRACED.to ? this.#profiler : undefined
+  }
+
+  async save(): Promise<void> {
+    this.#device.profiler = undefined
+    await files.write(this.#path, chromeTrace(await this.#profiler.collect()))
+  }
 }
 
 /** Images a second over the last seconds. */

@@ -1,0 +1,51 @@
+import { AdamW, makeScheme, optimizerStep, ParaFormer, randn, requestDevice, tensor } from '../../train/index.ts'
+import { suite } from '../harness/suite.ts'
+
+const STEPS = 10_000
+const device = await requestDevice()
+const { test, run } = suite('steady')
+
+test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`, async () => {
+  const model = new ParaFormer({
+    ...{
+      imageSize: 8,
+      patchSize: 4,
+      channels: 1,
+      dim: 8,
+      heads: 2,
+      dimHead: 4,
+      mlpDim: 8,
+      branches: 2,
+      branchDepth: 1,
+      classes: 4,
+    },
+  })
+  model.train()
+  const optimizer = new AdamW(model.namedParameters())
+  const images = randn([4, 1, 8, 8])
+  const labels = tensor(Int32Array.of(0, 1, 2, 3))
+  const objective = makeScheme('prefixSum', 2).passes[0]![0]!
+  const train = async (steps: number) => {
+    let loss = 0
+    for (let i = 0; i < steps; i++) {
+      const { losses, norm } = optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 }], 1e-3, 1)
+      if (i % 50 === 0) loss = (await losses.data())[1]!
+      losses.dispose()
+      norm.dispose()
+    }
+    await device.synchronize()
+    return loss
+  }
+  const first = await train(500)
+  const before = { ...device.memory, heap: process.memoryUsage().heapUsed, pipelines: device.pipelines.size }
+  const last = await train(STEPS)
+  const after = { ...device.memory, heap: process.memoryUsage().heapUsed, pipelines: device.pipelines.size }
+  const shown = JSON.stringify({ before, after, first, last })
+  if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
+  if (after.liveBytes !== before.liveBytes || after.cachedBytes !== before.cachedBytes || after.buffers !== before.buffers)
+    throw new Error(shown)
+  if (after.pipelines !== before.pipelines || after.heap > before.heap + (16 << 20)) throw new Error(shown)
+})
+
+test('ends', () => device.destroy())
+run()
