@@ -1,4 +1,4 @@
-import { addInto, copyInto } from './accumulate.ts'
+import { addInto, addTo, copyInto } from './accumulate.ts'
 import type { Device } from './device.ts'
 import { ShapeError } from './errors.ts'
 import { scope, withoutScope } from './scope.ts'
@@ -231,8 +231,7 @@ function merge(present: Gradient | undefined, value: Tensor): Gradient {
 /** a + b in memory of its own. */
 function sumOf(a: Tensor, b: Tensor): Tensor {
   const sum = empty(a.shape, a.dtype, a.device)
-  copyInto(a, sum)
-  addInto(sum, b)
+  addTo(sum, a, b)
   return sum
 }
 
