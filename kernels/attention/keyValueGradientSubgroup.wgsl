@@ -5,6 +5,8 @@ enable subgroups;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
+const THIRD: u32 = min(2u, ROWS - 1u);
+const FOURTH: u32 = ROWS - 1u;
 // Workgroup size: the largest subgroup size.
 const LANES: u32 = 4u;
 // Subgroups may have only 4 lanes; else at least 8.
@@ -87,6 +89,37 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
+// Where rows begin.
+fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+  return view.x + b * view.y + h * view.z + row * view.w;
+}
+
+fn keyRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = k[at.x + d];
+  element[1] = k[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = k[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = k[at.w + d]; }
+  return element;
+}
+
+fn valueRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = v[at.x + d];
+  element[1] = v[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = v[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = v[at.w + d]; }
+  return element;
+}
+
+// Element d of the rows that exist.
+fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+  if (row.x < params.keys) { dkv[at.x + d] = value[0]; }
+  if (row.y < params.keys) { dkv[at.y + d] = value[1]; }
+  if (ROWS > 2u && row.z < params.keys) { dkv[at.z + d] = value[THIRD]; }
+  if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = value[FOURTH]; }
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -100,32 +133,21 @@ fn main(
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = (group % blocks) * LANES * ROWS + lane; // and each LANES further
+  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>; // keys, scaled
-  var y: array<Rows, WIDTH>; // values
+  var x: array<Rows, WIDTH>; // keys, scaled; 0 behind the width
+  var y: array<Rows, WIDTH>; // values; 0 behind the width
   var dk: array<Rows, WIDTH>;
   var dv: array<Rows, WIDTH>;
-  let kStart = params.k.x + b * params.k.y + h * params.k.z;
-  let vStart = params.v.x + b * params.v.y + h * params.v.z;
+  let clamped = min(row, vec4(params.keys - 1u));
+  let k0 = starts(params.k, b, h, clamped);
+  let v0 = starts(params.v, b, h, clamped);
   for (var d = 0u; d < params.width; d++) {
-    var key: Rows;
-    var value: Rows;
-    for (var i = 0u; i < ROWS; i++) {
-      let r = min(row + i * LANES, params.keys - 1u);
-      key[i] = k[kStart + r * params.k.w + d];
-      value[i] = v[vStart + r * params.v.w + d];
-    }
-    x[d] = key * (params.scale * LOG2E);
-    y[d] = value;
-    dk[d] = Rows();
-    dv[d] = Rows();
-  }
-  if (PADDED) {
-    for (var d = params.width; d < WIDTH; d++) { x[d] = Rows(); y[d] = Rows(); }
+    x[d] = keyRows(k0, d) * (params.scale * LOG2E);
+    y[d] = valueRows(v0, d);
   }
 
   let qStep = params.q.w;
@@ -228,15 +250,10 @@ fn main(
     gRow += 8u * gStep;
   }
 
-  let dkStart = params.dk.x + b * params.dk.y + h * params.dk.z;
-  let dvStart = params.dv.x + b * params.dv.y + h * params.dv.z;
-  for (var i = 0u; i < ROWS; i++) {
-    let r = row + i * LANES;
-    if (r < params.keys) {
-      for (var d = 0u; d < params.width; d++) {
-        dkv[dkStart + r * params.dk.w + d] = dk[d][i] * params.scale;
-        dkv[dvStart + r * params.dv.w + d] = dv[d][i];
-      }
-    }
+  let dk0 = starts(params.dk, b, h, row);
+  let dv0 = starts(params.dv, b, h, row);
+  for (var d = 0u; d < params.width; d++) {
+    store(dk[d] * params.scale, row, dk0, d);
+    store(dv[d], row, dv0, d);
   }
 }

@@ -5,6 +5,8 @@ enable subgroups;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
+const THIRD: u32 = min(2u, ROWS - 1u);
+const FOURTH: u32 = ROWS - 1u;
 // Workgroup size: the largest subgroup size.
 const LANES: u32 = 4u;
 // Subgroups may have only 4 lanes; else at least 8.
@@ -85,6 +87,46 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
+// Where rows begin.
+fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+  return view.x + b * view.y + h * view.z + row * view.w;
+}
+
+fn queryRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = q[at.x + d];
+  element[1] = q[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = q[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = q[at.w + d]; }
+  return element;
+}
+
+fn outRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = out[at.x + d];
+  element[1] = out[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = out[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = out[at.w + d]; }
+  return element;
+}
+
+fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = dOut[at.x + d];
+  element[1] = dOut[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = dOut[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = dOut[at.w + d]; }
+  return element;
+}
+
+// Element d of the rows that exist.
+fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+  if (row.x < params.queries) { dq[at.x + d] = value[0]; }
+  if (row.y < params.queries) { dq[at.y + d] = value[1]; }
+  if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = value[THIRD]; }
+  if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = value[FOURTH]; }
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -98,40 +140,27 @@ fn main(
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = (group % blocks) * LANES * ROWS + lane; // and each LANES further
+  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>; // queries, scaled
-  var g: array<Rows, WIDTH>; // dOut
+  var x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
+  var g: array<Rows, WIDTH>; // dOut; 0 behind the width
   var acc: array<Rows, WIDTH>;
+  let clamped = min(row, vec4(params.queries - 1u));
+  let q0 = starts(params.q, b, h, clamped);
+  let out0 = starts(params.out, b, h, clamped);
+  let dOut0 = starts(params.dOut, b, h, clamped);
   var sum = Rows();
-  var logSum: Rows;
-  for (var i = 0u; i < ROWS; i++) {
-    logSum[i] = lse[head * params.queries + min(row + i * LANES, params.queries - 1u)] * LOG2E;
-  }
-  let qStart = params.q.x + b * params.q.y + h * params.q.z;
-  let outStart = params.out.x + b * params.out.y + h * params.out.z;
-  let dOutStart = params.dOut.x + b * params.dOut.y + h * params.dOut.z;
   for (var d = 0u; d < params.width; d++) {
-    var element: Rows;
-    var gradient: Rows;
-    var output: Rows;
-    for (var i = 0u; i < ROWS; i++) {
-      let r = min(row + i * LANES, params.queries - 1u);
-      element[i] = q[qStart + r * params.q.w + d];
-      gradient[i] = dOut[dOutStart + r * params.dOut.w + d];
-      output[i] = out[outStart + r * params.out.w + d];
-    }
-    x[d] = element * (params.scale * LOG2E);
+    x[d] = queryRows(q0, d) * (params.scale * LOG2E);
+    let gradient = gradientRows(dOut0, d);
     g[d] = gradient;
-    sum += gradient * output;
-    acc[d] = Rows();
+    sum += gradient * outRows(out0, d);
   }
-  if (PADDED) {
-    for (var d = params.width; d < WIDTH; d++) { x[d] = Rows(); g[d] = Rows(); }
-  }
+  var logSum: Rows;
+  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[head * params.queries + clamped[i]] * LOG2E; }
 
   let kStep = params.k.w;
   let vStep = params.v.w;
@@ -200,12 +229,9 @@ fn main(
     vRow += 8u * vStep;
   }
 
-  let dqStart = params.dq.x + b * params.dq.y + h * params.dq.z;
+  let dq0 = starts(params.dq, b, h, row);
+  for (var d = 0u; d < params.width; d++) { store(acc[d] * params.scale, row, dq0, d); }
   for (var i = 0u; i < ROWS; i++) {
-    let r = row + i * LANES;
-    if (r < params.queries) {
-      for (var d = 0u; d < params.width; d++) { dq[dqStart + r * params.dq.w + d] = acc[d][i] * params.scale; }
-      delta[head * params.queries + r] = sum[i];
-    }
+    if (row[i] < params.queries) { delta[head * params.queries + row[i]] = sum[i]; }
   }
 }

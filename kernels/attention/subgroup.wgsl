@@ -7,6 +7,8 @@ enable subgroups;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
+const THIRD: u32 = min(2u, ROWS - 1u);
+const FOURTH: u32 = ROWS - 1u;
 // Workgroup size: the largest subgroup size.
 const LANES: u32 = 4u;
 // Subgroups may have only 4 lanes; else at least 8.
@@ -78,6 +80,28 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
+// Where rows begin.
+fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+  return view.x + b * view.y + h * view.z + row * view.w;
+}
+
+fn queryRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = q[at.x + d];
+  element[1] = q[at.y + d];
+  if (ROWS > 2u) { element[THIRD] = q[at.z + d]; }
+  if (ROWS > 3u) { element[FOURTH] = q[at.w + d]; }
+  return element;
+}
+
+// Element d of the rows that exist.
+fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+  if (row.x < params.queries) { out[at.x + d] = value[0]; }
+  if (row.y < params.queries) { out[at.y + d] = value[1]; }
+  if (ROWS > 2u && row.z < params.queries) { out[at.z + d] = value[THIRD]; }
+  if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = value[FOURTH]; }
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -91,26 +115,15 @@ fn main(
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = (group % blocks) * LANES * ROWS + lane; // and each LANES further
+  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>;
+  var x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
   var acc: array<Rows, WIDTH>;
-  let qStart = params.q.x + b * params.q.y + h * params.q.z;
-  let scale = params.scale * LOG2E;
-  for (var d = 0u; d < params.width; d++) {
-    var element: Rows;
-    for (var i = 0u; i < ROWS; i++) {
-      element[i] = q[qStart + min(row + i * LANES, params.queries - 1u) * params.q.w + d];
-    }
-    x[d] = element * scale;
-    acc[d] = Rows();
-  }
-  if (PADDED) {
-    for (var d = params.width; d < WIDTH; d++) { x[d] = Rows(); }
-  }
+  let q0 = starts(params.q, b, h, min(row, vec4(params.queries - 1u)));
+  for (var d = 0u; d < params.width; d++) { x[d] = queryRows(q0, d) * (params.scale * LOG2E); }
 
   var top = Rows(LOWEST);
   var total = Rows();
@@ -222,12 +235,9 @@ fn main(
 
   let inverse = 1.0 / total;
   let sum = (top + log2(total)) * LN2;
-  let outStart = params.out.x + b * params.out.y + h * params.out.z;
+  let out0 = starts(params.out, b, h, row);
+  for (var d = 0u; d < params.width; d++) { store(acc[d] * inverse, row, out0, d); }
   for (var i = 0u; i < ROWS; i++) {
-    let r = row + i * LANES;
-    if (r < params.queries) {
-      for (var d = 0u; d < params.width; d++) { out[outStart + r * params.out.w + d] = acc[d][i] * inverse[i]; }
-      lse[head * params.queries + r] = sum[i];
-    }
+    if (row[i] < params.queries) { lse[head * params.queries + row[i]] = sum[i]; }
   }
 }

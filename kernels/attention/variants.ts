@@ -63,7 +63,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       name: 'subgroup',
       source: kernel.subgroup,
       supports: fitsSubgroup,
-      constants: subgroupConstants,
+      constants: (problem, device) => subgroupConstants(problem, kernel.rows(problem), device),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
     {
@@ -90,17 +90,26 @@ function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean 
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
 
-function subgroupConstants({ width }: AttentionShape, device: Capabilities): Constants {
-  // 16 rows a workgroup: more reuse of a load would be idle lanes at the 17 to 65 tokens of small images.
-  const rows = device.subgroupMaxSize <= 4 ? 4 : 2
+function subgroupConstants({ width }: AttentionShape, tokens: number, device: Capabilities): Constants {
+  const lanes = device.subgroupMaxSize
+  const rows = rowsPerLane(tokens, lanes)
   return {
-    LANES: device.subgroupMaxSize,
+    LANES: lanes,
     NARROW: device.subgroupMinSize < 8,
     ROWS: rows,
     Rows: `vec${rows}<f32>`,
     WIDTH: 16 * ceilDiv(width, 16),
     PADDED: width % 4 !== 0,
   }
+}
+
+/**
+ * Rows that a lane of the subgroup variant owns: more make more of each load, fewer leave fewer lanes idle in the last
+ * workgroup of a head. A workgroup costs about as much as two rows, and each of its rows (measured on both software drivers).
+ */
+function rowsPerLane(tokens: number, lanes: number): number {
+  const cost = (rows: number) => ceilDiv(tokens, lanes * rows) * (2 + rows)
+  return [2, 3, 4].reduce((best, rows) => (cost(rows) < cost(best) ? rows : best))
 }
 
 /** A thread of the tiled variant accumulates 16 numbers, of the gradient of keys and values 32, for each 32 of the width. */
