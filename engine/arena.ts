@@ -1,4 +1,7 @@
+import { copyInto } from './accumulate.ts'
+import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
+import { withoutScope } from './scope.ts'
 import { empty, type Tensor, tensor, view } from './tensor.ts'
 
 /** Elements to which slots are aligned: a binding's alignment, and the block that kernels treat alike. */
@@ -19,9 +22,16 @@ export class ParameterArena {
   readonly length: number
   readonly #offsets: readonly number[]
 
-  /** Moves the parameters (float32 leaves, contiguous) into the arena; they stay the same Tensor objects. */
+  /**
+   * Moves the parameters (float32 leaves) into the arena; they stay the same Tensor objects.
+   * @throws ShapeError for no parameters, one given twice, or int32
+   */
   constructor(parameters: readonly Tensor[]) {
-    const { device } = parameters[0]!
+    const [first] = parameters
+    if (!first || new Set(parameters).size !== parameters.length || parameters.some(({ dtype }) => dtype !== 'float32')) {
+      throw new ShapeError(`ParameterArena: got ${parameters.length} tensors; takes at least one, each once and of float32`)
+    }
+    const { device } = first
     const offsets: number[] = []
     const blocks: number[] = []
     parameters.forEach((parameter, slot) => {
@@ -49,6 +59,17 @@ export class ParameterArena {
   slot(flat: Tensor, index: number): Tensor {
     const { shape, strides } = this.parameters[index]!
     return view(flat, shape, strides, flat.offset + this.#offsets[index]!)
+  }
+
+  /** Copies gradients that lie elsewhere (made before the arena, or set by hand) to their slots. */
+  gather(): void {
+    this.parameters.forEach((parameter, index) => {
+      const { grad } = parameter
+      if (!grad || grad.storage === this.gradients.storage) return
+      const slot = withoutScope(() => this.slot(this.gradients, index))
+      copyInto(grad, slot)
+      parameter.grad = slot
+    })
   }
 
   /** Forgets all gradients. */

@@ -35,12 +35,17 @@ let sequence = 0
 /** Called with every op's result while set; see `watchOps`. */
 let watcher: ((name: string, result: Tensor) => void) | undefined
 
-/** Runs `fn` without recording a tape: nothing in it can be differentiated, and nothing is kept for backward. */
+/**
+ * Runs `fn` without recording a tape: nothing in it can be differentiated, and nothing is kept for backward.
+ * @throws Error when `fn` is asynchronous: what follows its first await would be taped
+ */
 export function noGrad<T>(fn: () => T): T {
   const outer = taping
   taping = false
   try {
-    return fn()
+    const result = fn()
+    if (result instanceof Promise) throw new Error('noGrad: the function is asynchronous; await data outside')
+    return result
   } finally {
     taping = outer
   }
@@ -96,13 +101,25 @@ export class TapeNode implements OpContext {
     return empty(this.#shapes[i]!, 'float32', this.#device)
   }
 
-  /** @throws Error when the op has no backward, or its saved tensors are gone */
+  /**
+   * The gradients of the inputs, each a tensor of its own: an op may return what it was given or saved, or one tensor twice.
+   * @throws Error when the op has no backward, or its saved tensors are gone; ShapeError when a gradient is not of its input's shape
+   */
   backward(grad: Tensor): readonly (Tensor | undefined)[] {
     if (!this.#backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
     if (this.#freed) {
       throw new Error(`backward: ${this.name} was already differentiated and its values are freed; run the forward pass again`)
     }
-    return this.#backward(this, grad)
+    return this.#backward(this, grad).map((value, i) => {
+      if (!value || !this.sources[i]) return undefined
+      const shape = this.#shapes[i]!
+      if (value.ndim !== shape.length || shape.some((size, d) => size !== value.shape[d])) {
+        throw new ShapeError(
+          `${this.name}.backward: gave a gradient ${format(value.shape)} for input ${i}, whose shape is ${format(shape)}`,
+        )
+      }
+      return value.detach()
+    })
   }
 
   retain(): this {
@@ -134,6 +151,11 @@ const claimed = new Set<Tensor>()
 /** Makes an op: a function of its inputs and arguments that records itself on the tape. */
 export function defineOp<I extends Inputs, A = undefined>(definition: OpDefinition<I, A>): (inputs: I, args: A) => Tensor {
   return (inputs, args) => {
+    for (const input of inputs) {
+      if (input?.disposed) {
+        throw new Error(`${definition.name}: a tensor of shape ${format(input.shape)} was used after it was disposed`)
+      }
+    }
     const device = inputs.find((input) => input !== undefined)!.device
     const outerOp = device.op
     device.op = definition.name
@@ -171,6 +193,9 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
   }
   if (cotangent && format(cotangent.shape) !== format(output.shape)) {
     throw new ShapeError(`backward: cotangent ${format(cotangent.shape)} for a tensor of shape ${format(output.shape)}`)
+  }
+  if (cotangent && cotangent.dtype !== output.dtype) {
+    throw new ShapeError(`backward: got a cotangent of ${cotangent.dtype}, takes ${output.dtype}; use cast()`)
   }
   const { device } = output
   const outerOp = device.op
@@ -238,7 +263,7 @@ function sumOf(a: Tensor, b: Tensor): Tensor {
 function accumulate(leaf: Tensor, value: Tensor): void {
   const slot = leaf.gradSlot
   if (leaf.grad) {
-    if (slot) addInto(leaf.grad, value)
+    if (slot && leaf.grad.storage === slot.storage) addInto(leaf.grad, value)
     else {
       const sum = sumOf(leaf.grad, value).moveTo(leaf)
       leaf.grad.dispose()

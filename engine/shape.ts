@@ -56,8 +56,9 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
 /** Elements of the largest tensor: kernels index with 32 bits. */
 export const MAX_ELEMENTS = 2 ** 31 - 1
 
-/** @throws ShapeError for dims that are no whole numbers of at least 1, or too many elements */
+/** @throws ShapeError for what is no list, dims that are no whole numbers of at least 1, or too many elements */
 export function checkShape(op: string, shape: Shape): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`${op}: got shape ${shape}, takes a list such as [2, 3]`)
   for (const dim of shape) {
     if (!Number.isSafeInteger(dim) || dim < 1)
       throw new ShapeError(`${op}: shape ${format(shape)} has a dim that is not at least 1`)

@@ -1,7 +1,7 @@
 import { copyInto } from './accumulate.ts'
 import type { TapeNode } from './autograd.ts'
 import { type Device, defaultDevice } from './device.ts'
-import { ShapeError } from './errors.ts'
+import { OutOfMemoryError, ShapeError } from './errors.ts'
 import { BINDING_ALIGNMENT } from './run.ts'
 import { currentScope, type Scope } from './scope.ts'
 import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from './shape.ts'
@@ -152,11 +152,27 @@ export class Tensor {
   }
 }
 
+/** @throws ShapeError for a dtype that tensors do not have */
+export function checkDtype(op: string, dtype: Dtype): void {
+  if (dtype !== 'float32' && dtype !== 'int32') throw new ShapeError(`${op}: got dtype ${dtype}, takes float32 or int32`)
+}
+
+/** @throws OutOfMemoryError that names the op and the shape */
+function allocate(op: string, shape: Shape, device: Device): Storage {
+  try {
+    return new Storage(device, sizeOf(shape) * 4)
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error
+    throw new OutOfMemoryError(`${op} of shape ${format(shape)}: ${error.message}`)
+  }
+}
+
 /** A tensor of undefined content. */
 export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = defaultDevice()): Tensor {
   const op = device.op || 'empty'
   checkShape(op, shape)
-  return new Tensor(new Storage(device, sizeOf(shape) * 4), [...shape], rowMajorStrides(shape), 0, dtype)
+  checkDtype(op, dtype)
+  return new Tensor(allocate(op, shape, device), [...shape], rowMajorStrides(shape), 0, dtype)
 }
 
 /** Another view of the same memory; off the tape. */
@@ -183,8 +199,8 @@ export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions 
   const { device = defaultDevice() } = options
   const dtype = options.dtype ?? (data instanceof Int32Array ? 'int32' : 'float32')
   const inferred = options.shape ?? inferShape(data as Nested)
-  const flat =
-    typeof data === 'number' ? [data] : isFlat(data) ? data : ((data as any).flat(Number.POSITIVE_INFINITY) as number[])
+  const flat = flatten(data)
+  checkShape('tensor', inferred)
   if (flat.length !== sizeOf(inferred)) {
     throw new ShapeError(`tensor: ${flat.length} values do not fill shape ${format(inferred)}`)
   }
@@ -196,13 +212,21 @@ export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions 
   return t
 }
 
-function isFlat(data: unknown): data is ArrayLike<number> {
-  return ArrayBuffer.isView(data) || (Array.isArray(data) && typeof data[0] !== 'object')
+/** Whether it is a typed array, or a list without lists in it. */
+function isFlat(data: ArrayLike<number> | Nested): data is ArrayLike<number> {
+  return ArrayBuffer.isView(data) || (Array.isArray(data) && data.every((one) => typeof one !== 'object'))
 }
 
+function flatten(data: ArrayLike<number> | Nested): ArrayLike<number> {
+  if (typeof data === 'number') return [data]
+  return isFlat(data) ? data : (data as readonly Nested[]).flatMap((one) => Array.from(flatten(one)))
+}
+
+/** @throws ShapeError for ragged lists, and what is no number or list */
 function inferShape(data: Nested): number[] {
   if (typeof data === 'number') return []
   if (isFlat(data)) return [data.length]
+  if (!Array.isArray(data)) throw new ShapeError(`tensor: got ${data}, takes numbers, lists of them or a typed array`)
   const inner = inferShape(data[0]!)
   for (const one of data) {
     if (format(inferShape(one)) !== format(inner)) throw new ShapeError('tensor: nested lists have different lengths')

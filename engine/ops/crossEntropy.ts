@@ -44,7 +44,7 @@ function problemOf(logits: Tensor, labels: Tensor) {
  * @param logits float32 [..., C]
  * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
  * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
- * @throws ShapeError for other dtypes or shapes
+ * @throws ShapeError for other dtypes, shapes or reductions
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
@@ -52,5 +52,9 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
     throw new ShapeError(`crossEntropy: got ${got}; takes logits float32 [..., C] and labels int32 [...]`)
   }
-  return op([logits, labels], { reduction: options.reduction ?? 'mean' })
+  const { reduction = 'mean' } = options
+  if (reduction !== 'mean' && reduction !== 'none') {
+    throw new ShapeError(`crossEntropy: got reduction ${JSON.stringify(reduction)}, takes 'mean' or 'none'`)
+  }
+  return op([logits, labels], { reduction })
 }

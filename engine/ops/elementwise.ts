@@ -22,7 +22,7 @@ import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, format, type Shape } from '../shape.ts'
 import { operand } from '../strided.ts'
-import { type Dtype, empty, type Tensor } from '../tensor.ts'
+import { checkDtype, type Dtype, empty, type Tensor } from '../tensor.ts'
 import { checkInt, full } from './create.ts'
 import { sumTo, sumToInput } from './shape.ts'
 
@@ -253,7 +253,8 @@ const castOp = defineOp<[Tensor], Dtype>({
   backward: (_ctx, grad) => [grad.detach()],
 })
 
-/** x as another dtype. To int32 fractions are cut off, and no gradient flows. */
+/** x as another dtype. To int32 fractions are cut off, and no gradient flows. @throws ShapeError for an unknown dtype */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
+  checkDtype('cast', dtype)
   return dtype === 'float32' ? castOp([x], dtype) : noGrad(() => castOp([x], dtype))
 }

@@ -52,6 +52,7 @@ const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
  * @throws ShapeError when the sizes differ
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  if (!Array.isArray(shape)) throw new ShapeError(`reshape: got shape ${shape}, takes a list such as [2, -1]`)
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
   const to = shape.map((size) => (size === -1 ? x.size / known : size))
   if (

@@ -2,7 +2,7 @@ import { copyInto } from '../../engine/accumulate.ts'
 import { ParameterArena } from '../../engine/arena.ts'
 import { backward, defineOp, noGrad, watchOps } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
-import { ShapeError } from '../../engine/errors.ts'
+import { OutOfMemoryError, ShapeError } from '../../engine/errors.ts'
 import { add, mul } from '../../engine/ops/elementwise.ts'
 import { sum } from '../../engine/ops/reduce.ts'
 import { reshape, transpose } from '../../engine/ops/shape.ts'
@@ -202,6 +202,89 @@ test('using a disposed tensor is an error', async () => {
   x.dispose()
   x.dispose()
   throws(() => x.detach(), /used after it was disposed/)
+})
+
+test('an op may give back what it was given, saved or captured, or one gradient for two inputs', async () => {
+  const given = defineOp<[Tensor]>({ name: 'given', forward: (_ctx, [x]) => x, backward: (_ctx, grad) => [grad] })
+  const outside = tensor([7, 8])
+  const kept = defineOp<[Tensor]>({
+    name: 'kept',
+    forward(ctx, [x]) {
+      ctx.saveForBackward(x)
+      return mul(x, 1)
+    },
+    backward: (ctx) => [ctx.saved[0]],
+  })
+  const captured = defineOp<[Tensor]>({ name: 'captured', forward: (_ctx, [x]) => mul(x, 1), backward: () => [outside] })
+  const shared = defineOp<[Tensor, Tensor]>({
+    name: 'shared',
+    forward: (_ctx, [x, y]) => add(x, y),
+    backward(_ctx, grad) {
+      const twice = mul(grad, 2)
+      return [twice, twice]
+    },
+  })
+  const [a, b, c, d, e] = [
+    [1, 2],
+    [3, 4],
+    [5, 6],
+    [5, 6],
+    [5, 6],
+  ].map((data) => leaf(data)) as [Tensor, Tensor, Tensor, Tensor, Tensor]
+  backward(mul(given([mul(a, 2)], undefined), 3), tensor([1, 1]))
+  backward(kept([mul(b, 2)], undefined), tensor([1, 1]))
+  backward(captured([c], undefined), tensor([1, 1]))
+  backward(shared([d, mul(e, 3)], undefined), tensor([1, 10]))
+  const expected = [
+    [6, 6],
+    [12, 16],
+    [7, 8],
+    [2, 20],
+    [6, 60],
+  ]
+  for (const [i, one] of [a, b, c, d, e].entries()) assertClose(await one.grad!.data(), expected[i]!, 0, `gradient ${i}`)
+  assertClose(await outside.data(), [7, 8], 0, 'what was captured')
+})
+
+test('a gradient of the wrong shape, or a cotangent of the wrong dtype, is an error', () => {
+  const wrong = defineOp<[Tensor]>({ name: 'wrong', forward: (_ctx, [x]) => mul(x, 2), backward: (_ctx, grad) => [sum(grad)] })
+  throws(() => backward(wrong([leaf([1, 2])], undefined), tensor([1, 1])), /wrong\.backward.*\[\].*input 0.*\[2\]/, ShapeError)
+  throws(() => backward(mul(leaf([1, 2]), 2), tensor(Int32Array.of(1, 1))), /cotangent of int32/, ShapeError)
+})
+
+test('ops refuse disposed inputs, asynchronous functions and unknown dtypes; a tensor too large names its op', () => {
+  const gone = tensor([1, 2])
+  gone.dispose()
+  throws(() => add(gone, 1), /add: a tensor of shape \[2\] was used after it was disposed/)
+  throws(() => noGrad(async () => {}), /noGrad: the function is asynchronous/)
+  throws(() => empty([1], 'float16' as 'float32'), /dtype float16/, ShapeError)
+  throws(() => empty(3 as unknown as number[]), /takes a list such as/, ShapeError)
+  const wide = tensor(new Float32Array(32768))
+  throws(() => mul(reshape(wide, [32768, 1]), wide), /mul of shape \[32768, 32768\]: .*4294967296 bytes/, OutOfMemoryError)
+})
+
+test('typed arrays in lists, and lists that are ragged deep inside', async () => {
+  const rows = tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)] as unknown as number[][])
+  assertClose(await rows.data(), [1, 2, 3, 4], 0, 'rows')
+  throws(() => tensor([1, [2, 3]]), /different lengths/, ShapeError)
+  throws(() => tensor([]), /tensor: shape \[0\]/, ShapeError)
+  throws(() => tensor(undefined as unknown as number), /tensor: got undefined/, ShapeError)
+})
+
+test('an arena takes gradients made before it or set by hand, and refuses what it cannot hold', async () => {
+  const [a, b] = [leaf([1, 2]), leaf([3])]
+  backward(mul(a, 3), tensor([1, 2]))
+  const arena = new ParameterArena([a, b])
+  b.grad = tensor([5])
+  backward(mul(b, 2))
+  arena.gather()
+  for (const [i, expected] of [[3, 6], [7]].entries()) {
+    assertClose(await arena.slot(arena.gradients, i).data(), expected, 0, `slot ${i}`)
+    assertClose(await arena.parameters[i]!.grad!.data(), expected, 0, `gradient ${i}`)
+  }
+  throws(() => new ParameterArena([]), /ParameterArena: got 0/, ShapeError)
+  throws(() => new ParameterArena([a, a]), /each once/, ShapeError)
+  throws(() => new ParameterArena([tensor(Int32Array.of(1))]), /float32/, ShapeError)
 })
 
 test('ends', () => device.destroy())

@@ -312,6 +312,7 @@ test('refusals name the op', () => {
   const floats = tensor([1, 2])
   for (const [name, op] of Object.entries(functions)) if (name !== 'neg') assertShapeError(() => op(ints), `${name}: got int32`)
   assertShapeError(() => pow(ints, 2), 'pow: got int32')
+  assertShapeError(() => cast(floats, 'float16' as 'int32'), 'cast: got dtype float16')
   for (const [name, { op }] of Object.entries(rules)) {
     assertShapeError(() => op(1, 2), `${name}: got two numbers`)
     assertShapeError(() => op(floats, tensor([1, 2, 3])), `${name}: shapes [2] and [3]`)

@@ -61,6 +61,7 @@ export class AdamW {
    */
   step(lr: number, maxNorm = Number.POSITIVE_INFINITY): Tensor {
     const [beta1, beta2] = this.#betas
+    this.arena.gather()
     const slots = new Float32Array(4 * this.#steps.length)
     this.arena.parameters.forEach((parameter, i) => {
       if (!parameter.grad) return
