@@ -1,4 +1,4 @@
-import { layerNorm, linear, ones, packedAttention, packedCrossAttention, rand, type Tensor, zeros } from '../engine/index.ts'
+import { firstTokenAttention, layerNorm, linear, ones, packedAttention, rand, type Tensor, zeros } from '../engine/index.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 import { type Tap, under } from './taps.ts'
@@ -69,15 +69,9 @@ export class Attention extends Module {
 
   /** The same for the CLS row alone, [B, 1, D]: its query against the keys and values of all tokens. */
   forwardCls(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
-    const { weight } = this.qkv
-    const rows = weight.shape[0]!
-    const inner = rows / 3 // H * Dh
-    const cls = clsRow(u) // [B, 1, D]
-    const q = linear(cls, weight.slice([[0, inner]])) // [B, 1, H * Dh]
-    const kv = linear(u, weight.slice([[inner, rows]])) // [B, N, 2 * H * Dh]
-    const values = packedCrossAttention(q, kv, this.heads) // [B, 1, H * Dh]
+    const values = firstTokenAttention(u, this.qkv.weight, this.heads) // [B, 1, H * Dh]
     tap?.('values', values)
-    return this.out.forward(values, { residual: residual === u ? cls : clsRow(residual) }) // [B, 1, D]
+    return this.out.forward(values, { residual: clsRow(residual) }) // [B, 1, D]
   }
 }
 

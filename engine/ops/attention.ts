@@ -1,76 +1,25 @@
-import { type AttentionShape, attention, keyValueGradient, queryGradient, type RowView } from '../../kernels/attention/index.ts'
+import type { AttentionShape } from '../../kernels/attention/index.ts'
 import { defineOp } from '../autograd.ts'
-import { ShapeError } from '../errors.ts'
-import { BINDING_ALIGNMENT, type Bindable, run } from '../run.ts'
-import { format } from '../shape.ts'
-import { operand } from '../strided.ts'
+import { BINDING_ALIGNMENT } from '../run.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
-
-/** An operand of the kernels: memory, and how rows of a head lie in it. */
-interface Rows {
-  bound: Bindable
-  view: RowView
-}
-
-/** Rows of a [B, H, T, Dh] tensor whose last dim is contiguous. */
-function headRows(t: Tensor): Rows {
-  const { layout, bound } = operand(t)
-  const [batch, head, token] = layout.strides as [number, number, number, number]
-  return { bound, view: [layout.offset, batch, head, token] }
-}
-
-/** Rows of one block of a [B, T, blocks * H * Dh] tensor whose last dim is contiguous: what a Linear for several operands writes. */
-function blockRows(t: Tensor, block: number, { heads, width }: AttentionShape): Rows {
-  const { layout, bound } = operand(t)
-  const [batch, token] = layout.strides as [number, number, number]
-  return { bound, view: [layout.offset + block * heads * width, batch, width, token] }
-}
-
-/** The tensor where kernels can read its rows, else a copy. */
-function withRows(t: Tensor): Tensor {
-  return t.strides.at(-1) === 1 || t.shape.at(-1) === 1 ? t : t.contiguous()
-}
-
-/** Runs the forward kernel. @returns the logarithms of the rows' sums of exponentials [B, H, Tq] */
-function forward(shape: AttentionShape, q: Rows, k: Rows, v: Rows, out: Rows): Tensor {
-  const lse = empty([shape.batch, shape.heads, shape.queries], 'float32', q.bound.device)
-  const views = { q: q.view, k: k.view, v: v.view, out: out.view }
-  run(attention, { ...shape, ...views }, [q.bound, k.bound, v.bound, out.bound, lse])
-  return lse
-}
-
-/** What the backward kernels read. */
-interface Saved {
-  q: Rows
-  k: Rows
-  v: Rows
-  out: Rows
-  lse: Tensor
-  dOut: Rows
-}
-
-/** Runs the backward kernels; without `dkv` only that of the queries. dk and dv lie in the same memory. */
-function backward(shape: AttentionShape, { q, k, v, out, lse, dOut }: Saved, dq: Rows, dkv?: { dk: Rows; dv: Rows }): void {
-  const delta = empty(lse.shape, 'float32', lse.device)
-  const views = { q: q.view, k: k.view, v: v.view, dOut: dOut.view }
-  const queryTensors = [q.bound, k.bound, v.bound, out.bound, dOut.bound, lse, dq.bound, delta]
-  run(queryGradient, { ...shape, ...views, out: out.view, dq: dq.view }, queryTensors)
-  if (!dkv) return
-  const { dk, dv } = dkv
-  const keyTensors = [q.bound, k.bound, v.bound, dOut.bound, lse, delta, dk.bound]
-  run(keyValueGradient, { ...shape, ...views, dk: dk.view, dv: dv.view }, keyTensors)
-}
-
-function shapeOf(batch: number, heads: number, queries: number, keys: number, width: number): AttentionShape {
-  return { batch, heads, queries, keys, width, scale: width ** -0.5 }
-}
+import {
+  attend,
+  attendBackward,
+  blockRows,
+  headRows,
+  isCount,
+  mismatch,
+  type Rows,
+  shapeOf,
+  withRows,
+} from './attentionRows.ts'
 
 const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
   name: 'scaledDotProductAttention',
   forward(ctx, inputs, shape) {
     const [q, k, v] = inputs.map(withRows) as [Tensor, Tensor, Tensor]
     const out = empty(q.shape, 'float32', q.device) // [B, H, Tq, Dh]
-    const lse = forward(shape, headRows(q), headRows(k), headRows(v), headRows(out))
+    const lse = attend(shape, headRows(q), headRows(k), headRows(v), headRows(out))
     ctx.saveForBackward(q, k, v, out, lse)
     return out
   },
@@ -87,7 +36,7 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     // Both bound from the first element on: dv's own place is in its view.
     const dvRows: Rows = { bound: headRows(dk).bound, view: [start, strides[0]!, strides[1]!, strides[2]!] }
     const wanted = ctx.needs[1] || ctx.needs[2]
-    backward(shape, { ...rows, lse }, headRows(dq), wanted ? { dk: headRows(dk), dv: dvRows } : undefined)
+    attendBackward(shape, { ...rows, lse }, headRows(dq), wanted ? { dk: headRows(dk), dv: dvRows } : undefined)
     return [dq, ...(wanted ? [dk, dv] : [])]
   },
 })
@@ -117,7 +66,7 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
     const qkv = withRows(given)
     const out = empty([shape.batch, shape.queries, shape.heads * shape.width], 'float32', qkv.device)
     const [q, k, v] = [0, 1, 2].map((block) => blockRows(qkv, block, shape)) as [Rows, Rows, Rows]
-    const lse = forward(shape, q, k, v, blockRows(out, 0, shape))
+    const lse = attend(shape, q, k, v, blockRows(out, 0, shape))
     ctx.saveForBackward(qkv, out, lse)
     return out
   },
@@ -127,7 +76,7 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
     const dOut = blockRows(withRows(grad), 0, shape)
     const dqkv = ctx.gradOut(0)
     const [dq, dk, dv] = [0, 1, 2].map((block) => blockRows(dqkv, block, shape)) as [Rows, Rows, Rows]
-    backward(shape, { q, k, v, out: blockRows(out, 0, shape), lse, dOut }, dq, { dk, dv })
+    attendBackward(shape, { q, k, v, out: blockRows(out, 0, shape), lse, dOut }, dq, { dk, dv })
     return [dqkv]
   },
 })
@@ -153,7 +102,7 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
     const [q, kv] = inputs.map(withRows) as [Tensor, Tensor]
     const out = empty(q.shape, 'float32', q.device) // [B, Tq, H * Dh]
     const [k, v] = [0, 1].map((block) => blockRows(kv, block, shape)) as [Rows, Rows]
-    const lse = forward(shape, blockRows(q, 0, shape), k, v, blockRows(out, 0, shape))
+    const lse = attend(shape, blockRows(q, 0, shape), k, v, blockRows(out, 0, shape))
     ctx.saveForBackward(q, kv, out, lse)
     return out
   },
@@ -165,7 +114,7 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
     const dq = ctx.gradOut(0)
     const dkv = ctx.needs[1] ? ctx.gradOut(1) : undefined
     const [dk, dv] = dkv ? ([0, 1].map((block) => blockRows(dkv, block, shape)) as [Rows, Rows]) : []
-    backward(shape, { ...saved, dOut }, blockRows(dq, 0, shape), dk && dv && { dk, dv })
+    attendBackward(shape, { ...saved, dOut }, blockRows(dq, 0, shape), dk && dv && { dk, dv })
     return [dq, dkv]
   },
 })
@@ -185,12 +134,4 @@ export function packedCrossAttention(q: Tensor, kv: Tensor, heads: number): Tens
     throw mismatch('packedCrossAttention', [q, kv], `float32 [B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh]`)
   }
   return crossOp([q, kv], shapeOf(batch, heads, queries, kv.shape[1]!, last / heads))
-}
-
-function isCount(heads: number): boolean {
-  return Number.isInteger(heads) && heads >= 1
-}
-
-function mismatch(op: string, got: readonly Tensor[], takes: string): ShapeError {
-  return new ShapeError(`${op}: got ${got.map((t) => `${t.dtype} ${format(t.shape)}`).join(', ')}; takes ${takes}`)
 }
