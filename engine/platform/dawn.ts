@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
 import { create, globals } from 'webgpu'
 import { findSwiftShader } from './swiftshader.ts'
@@ -75,8 +75,8 @@ async function firstAdapter(request: DeviceRequest, name?: string): Promise<Foun
  */
 async function canProbe(): Promise<boolean> {
   if (process.platform !== 'linux' || loadVulkan() === 'system') return true
-  if (!DRIVER_VARIABLES.some((variable) => process.env[variable]) && !DRIVER_FOLDERS.some((folder) => existsSync(folder)))
-    return false
+  const named = DRIVER_VARIABLES.some((variable) => process.env[variable])
+  if (!named && !DRIVER_FOLDERS.some((folder) => existsSync(folder) && readdirSync(folder).length > 0)) return false
   const files = await findSwiftShader()
   return files !== undefined && loadVulkan(files.loader) !== undefined
 }
