@@ -76,9 +76,13 @@ export class BufferPool {
   /** Takes a buffer back. */
   release(buffer: PooledBuffer): void {
     const size = sizeClass(buffer.bytes)
-    const list = this.#free.get(size)
-    if (list) list.push(buffer)
-    else this.#free.set(size, [buffer])
+    const list = this.#free.get(size) ?? []
+    this.#free.set(size, list)
+    // The lowest id is last and taken first, whatever order buffers come back in: a step that allocates as the one before gets
+    // the same buffers, and so finds its bind groups again.
+    let at = list.length
+    while (at > 0 && list[at - 1]!.id < buffer.id) at--
+    list.splice(at, 0, buffer)
     this.#statistics.liveBytes -= buffer.bytes
     this.#statistics.cachedBytes += buffer.bytes
   }

@@ -14,6 +14,9 @@ import { Submission } from './submission.ts'
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
 
+/** Bind groups kept for reuse. Drivers hold memory for each: lavapipe a mapping, of which a process has 65,530. */
+const MAX_BIND_GROUPS = 8192
+
 /** A binding: a buffer from a byte offset on. */
 export interface BufferRange {
   buffer: PooledBuffer
@@ -317,6 +320,10 @@ export class Device {
     for (const { buffer, offset } of ranges) key += ` ${buffer.id}+${offset}`
     let group = this.#bindGroups.get(key)
     if (!group) {
+      if (this.#bindGroups.size >= MAX_BIND_GROUPS) {
+        this.#bindGroups.clear()
+        this.#bindGroupsOf.clear()
+      }
       group = this.gpu.createBindGroup({
         layout: kernel.bindGroupLayout,
         entries: ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } })),

@@ -165,6 +165,34 @@ test('training steps hold live and pooled bytes steady', async () => {
   if (after.liveBytes > before.liveBytes || after.buffers > before.buffers) throw new Error(JSON.stringify({ before, after }))
 })
 
+test('steps that allocate alike get the same buffers and make no bind groups, whatever is freed first', async () => {
+  const { gpu } = device
+  const create = gpu.createBindGroup.bind(gpu)
+  let made = 0
+  gpu.createBindGroup = (descriptor) => {
+    made++
+    return create(descriptor)
+  }
+  const w = leaf([1, 2, 3])
+  const step = (i: number) =>
+    scope(() => {
+      backward(sum(mul(mul(w, 2), mul(w, 3))))
+      w.grad?.dispose()
+      w.grad = undefined
+      const temporaries = [mul(w, 4), mul(w, 5), mul(w, 6)]
+      // In another order each time.
+      for (let k = 0; k < 3; k++) temporaries[(i + k) % 3]!.dispose()
+    })
+  for (let i = 0; i < 3; i++) step(i)
+  made = 0
+  for (let i = 0; i < 100; i++) step(i)
+  gpu.createBindGroup = create
+  if (made > 0) throw new Error(`${made} new bind groups`)
+  // Ever new ones are not kept for good: a process has few memory mappings.
+  const { length } = Array.from({ length: 9000 }, (_, i) => mul(tensor([i]), 2))
+  assertClose(await mul(tensor([length]), 2).data(), [18000], 0, 'after many bind groups')
+})
+
 test('an arena moves parameters and takes gradients in place', async () => {
   const parameters = [leaf([1, 2, 3]), leaf(Array(100).fill(2), { shape: [10, 10] })]
   const arena = new ParameterArena(parameters)
