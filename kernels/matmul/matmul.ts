@@ -150,13 +150,18 @@ export const matmulCombine: KernelSpec<Matmul> = {
   bytes: ({ m, n, batches, splits }) => 4 * m * n * batches * (splits + 1),
 }
 
+/** Workgroups of the `subgroup` variant that give the cores of a software device enough to share. */
+const ENOUGH = 8
+/** Rows of one at most. */
+const MAX_ROWS = 512
+
 /**
  * Rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but few enough that all cores
  * have work.
  */
 export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' | 'batches' | 'splits'>): number {
   const columns = ceilDiv(n, SUBGROUP_COLUMNS) * batches * splits
-  const parts = Math.max(ceilDiv(m, 128), Math.min(ceilDiv(16, columns), ceilDiv(m, 32)))
+  const parts = Math.max(ceilDiv(m, MAX_ROWS), Math.min(ceilDiv(ENOUGH, columns), ceilDiv(m, 64)))
   return ceilDiv(m, parts)
 }
 
@@ -165,10 +170,11 @@ export function splitK(
   device: Capabilities,
   { m, n, k, batches }: Pick<Matmul, 'm' | 'n' | 'k' | 'batches'>,
 ): Pick<Matmul, 'splits' | 'chunk'> {
-  const groups = device.software
-    ? ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, 32) * batches
-    : ceilDiv(n, TILE) * ceilDiv(m, TILE) * batches
-  const wanted = Math.min(ceilDiv(device.software ? 4 : 256, groups), Math.floor(k / 256))
+  const groups =
+    batches * (device.software ? ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, MAX_ROWS) : ceilDiv(n, TILE) * ceilDiv(m, TILE))
+  const wanted = device.software
+    ? Math.min(ceilDiv(ENOUGH, groups), Math.floor(k / 512))
+    : Math.min(ceilDiv(256, groups), Math.floor(k / 256))
   if (wanted <= 1) return { splits: 1, chunk: k }
   const chunk = SUBGROUP_DEPTH * ceilDiv(k, wanted * SUBGROUP_DEPTH)
   return { splits: ceilDiv(k, chunk), chunk }

@@ -159,11 +159,12 @@ fn main(
     let o3 = min(k + 48u, vec4(last)) * params.aCol;
     let continued = k0 > kStart || (params.flags & ACCUMULATE) != 0u;
 
+    let initial = select(start, vec4(0.0), continued);
+
     for (var row = first; row < end; row++) {
       let rowA = a0 + row * params.aRow;
       let at = c0 + row * params.n;
-      var sum = start;
-      if (continued) { sum = loadC(at); }
+      var sum = initial;
       let x0 = loadA(rowA, o0);
       let x2 = loadA(rowA, o2);
       var x1: vec4<f32>;
@@ -191,6 +192,7 @@ fn main(
       sum += dots(quadSwapX(x3), 13u);
       sum += dots(quadSwapY(x3), 14u);
       sum += dots(quadSwapDiagonal(x3), 15u);
+      if (continued) { sum += loadC(at); }
       if (inside) { storeC(at, sum); }
     }
   }
