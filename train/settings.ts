@@ -185,7 +185,7 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
 
 function checkSetting(name: string, { kind, choices, least, above, most }: Setting, value: unknown): unknown {
   const fail = (needs: string): never => {
-    throw new UserError(`${flagOf(name)} ${JSON.stringify(value) ?? value} is not ${needs}`)
+    throw new UserError(`${flagOf(name)} ${typeof value === 'number' ? value : JSON.stringify(value)} is not ${needs}`)
   }
   if (kind === 'choice') return choices!.includes(value as string) ? value : fail(`one of ${choices!.join(', ')}`)
   if (kind === 'text') return typeof value === 'string' && value !== '' ? value : fail('a text')

@@ -29,6 +29,7 @@ function refuses(title: string, args: string[], message: RegExp): void {
 }
 
 refuses('an unknown flag', train('--colour', 'red'), /unknown option '--colour'.*--help/)
+refuses('an endless number', train('--lr', 'Infinity'), /--lr Infinity is not a number above 0/)
 refuses('an unknown command', ['trian'], /trian/)
 refuses('a flag without its value', ['train', '--dim'], /argument missing/)
 refuses('an excess argument', ['devices', 'all'], /too many arguments/)
@@ -146,6 +147,14 @@ spoiled(
 )
 spoiled('no config', (_, metadata) => delete metadata.config, /no model config/)
 spoiled('a config that is not JSON', (_, metadata) => Object.assign(metadata, { config: '{' }), /not JSON/)
+spoiled('data info without means', (_, metadata) => Object.assign(metadata, { data: '{}' }), /metadata data .*malformed/)
+test('checkpoint: a position that is none', async () => {
+  const { tensors, metadata } = decodeSafetensors(readFileSync(join(work, 'made', 'checkpoint.safetensors')), checkpoint)
+  const training = JSON.stringify({ ...JSON.parse(metadata.training!), position: { epoch: 'x' } })
+  mkdirSync(join(work, 'lost'))
+  writeFileSync(join(work, 'lost', 'checkpoint.safetensors'), encodeSafetensors(tensors, { ...metadata, training }))
+  await expectUserError(['train', '--resume', join(work, 'lost')], /metadata training .*malformed/)
+})
 
 const wrongInput = (title: string, tensors: Record<string, SafetensorsEntry>, flags: string[], message: RegExp) =>
   test(`predict: ${title}`, async () => {

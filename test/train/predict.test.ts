@@ -78,6 +78,23 @@ test('the modes give the same bits', async () => {
   if (!serial.equals(readFileSync(output))) throw new Error('serial and streams differ')
 })
 
+test('--json says what was written', async () => {
+  prepare('paraformer-paper-cls')
+  const { code, stdout, stderr } = await runCli([
+    'predict',
+    '--checkpoint',
+    checkpoint,
+    '--input',
+    input,
+    '--output',
+    output,
+    '--json',
+  ])
+  if (code !== 0) throw new Error(stderr)
+  const said = JSON.parse(stdout)
+  if (said.output !== output || said.images !== load(output).tensors.get('logits')!.shape[0]) throw new Error(stdout)
+})
+
 test('image files are classified as their pixels say, whatever the format', async () => {
   const folder = join(work, 'run')
   const model = ['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '2']

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
@@ -90,6 +90,49 @@ test('a finished run resumed with more epochs goes on; other settings are refuse
   if (result.settings.epochs !== 3 || result.prefixes.length !== 2) throw new Error(more.stdout)
   const refused = await runCli(['train', '--resume', folder, '--dim', '32'])
   if (refused.code !== 2 || !/--dim is fixed/.test(refused.stderr)) throw new Error(refused.stderr)
+  const preset = await runCli(['train', '--resume', folder, '--preset', 'paper'])
+  if (preset.code !== 2 || !/--preset is fixed/.test(preset.stderr)) throw new Error(preset.stderr)
+})
+
+test('an end that lies before the checkpoint is refused, and so is one at it that was not evaluated', async () => {
+  const folder = join(work, 'early')
+  await runCli(['train', ...settings, '--save-every', '1', '--out', folder], {
+    onStderr: (_text, kill) => existsSync(join(folder, 'checkpoint.safetensors')) && kill('SIGKILL'),
+  })
+  const path = join(folder, 'checkpoint.safetensors')
+  const { step } = JSON.parse(decodeSafetensors(readFileSync(path), path).metadata.training!).position
+  for (const end of [step, step - 1].filter((n) => n > 0)) {
+    const { code, stderr } = await runCli(['train', '--resume', folder, '--max-steps', String(end)])
+    if (code !== 2 || !stderr.includes(`at mini-batch ${step} already`)) throw new Error(`code ${code}: ${stderr}`)
+  }
+})
+
+test('metrics of the last mini-batch of an epoch belong to that epoch', () => {
+  const lines = readFileSync(join(work, 'prefixSum-whole', 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+  const epochs = lines.map((line) => JSON.parse(line)).map(({ kind, step, epoch }) => [kind, step, epoch])
+  // 320 images in mini-batches of 32.
+  const wrong = epochs.find(([, step, epoch]) => epoch !== Math.ceil(step / 10) - 1)
+  if (wrong || epochs.length < 22) throw new Error(`${wrong} of ${epochs.length} lines`)
+})
+
+test('flags that a preset sets can be turned off', async () => {
+  const small = [
+    ...settings.slice(0, 10),
+    '--train-images',
+    '32',
+    '--test-images',
+    '32',
+    '--max-steps',
+    '1',
+    '--batch-size',
+    '32',
+  ]
+  const cifarsFlags = ['--preset', 'cifar', '--dataset', 'mnist', '--no-flip', '--depth', '1', '--branch-depth', '1']
+  const off = await runCli(['train', ...small, ...cifarsFlags, '--branches', '1', '--out', join(work, 'off'), '--json'])
+  if (off.code !== 0) throw new Error(off.stderr)
+  if (JSON.parse(off.stdout).settings.flip !== false) throw new Error(off.stdout)
 })
 
 test('a loss that is not finite stops the run and names the op', async () => {

@@ -12,6 +12,8 @@ export function addSettings(command: Command): Command {
     else if (setting.kind === 'numbers') option.argParser(numbers)
     else if (setting.kind === 'whole' || setting.kind === 'number') option.argParser(number)
     command.addOption(option)
+    if (setting.kind === 'boolean')
+      command.addOption(new Option(`--no-${flagOf(name).slice(2)}`, `not ${flagOf(name)}, whatever the preset says`))
   }
   return command
 }

@@ -86,6 +86,10 @@ async function predictFile(
     })
   }
   if (flags.gradients !== undefined) await saveSafetensors(flags.gradients, await gradients(model, input, options))
+  if (flags.json) {
+    const { output, gradients: gradientsPath, branches } = flags
+    console.log(JSON.stringify({ input: path, images: input.count, branches, output, gradients: gradientsPath }, null, 2))
+  }
 }
 
 /** Image files in, their likeliest classes out. */

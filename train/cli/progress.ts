@@ -22,7 +22,7 @@ export class Progress {
     this.#lines = !quiet && !process.stderr.isTTY
     if (quiet || !process.stderr.isTTY) return
     this.#bar = new SingleBar({
-      format: '{bar} {percentage}% {label} {left}',
+      format: '{bar} {percentage}% {left} {label}',
       barCompleteChar: '█',
       barIncompleteChar: '░',
       barsize: 24,

@@ -62,6 +62,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   if (flags.resume !== undefined) {
     const fixed = Object.keys(given).find((name) => !RESUMABLE.includes(name))
     if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the run that --resume goes on with; leave it out`)
+    if (flags.preset !== undefined) throw new UserError('--preset is fixed by the run that --resume goes on with; leave it out')
     if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
   }
   // Files are read and checked before a device is opened: what is wrong with them shows at once.
@@ -130,8 +131,8 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       },
       onStep(report) {
         const imagesPerSecond = rate.add(report.images)
-        const { position, losses, norms, lr } = report
-        metrics.write({ kind: 'step', step: position.step, epoch: position.epoch, losses, norms, lr, imagesPerSecond })
+        const { epoch, position, losses, norms, lr } = report
+        metrics.write({ kind: 'step', step: position.step, epoch, losses, norms, lr, imagesPerSecond })
         progress.update(position.step, label(report, trainer, imagesPerSecond))
       },
       onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),
@@ -174,9 +175,9 @@ function describeModel({ config }: Model): string {
 
 function label(report: StepReport, trainer: Trainer, imagesPerSecond: number): string {
   const last = report.losses.at(-1)!
-  const accuracy = trainer.history.at(-1)?.accuracies.at(-1)
-  const known = accuracy === undefined ? '' : ` acc ${percent(accuracy)}`
-  return `epoch ${report.position.epoch + 1} loss ${last.at(-1)!.toFixed(4)}${known} ${imagesPerSecond.toFixed(0)} img/s`
+  const accuracies = trainer.history.at(-1)?.accuracies.map((share) => (100 * share).toFixed(1))
+  const known = accuracies ? ` acc ${accuracies.join(' ')} %` : ''
+  return `epoch ${report.epoch + 1} loss ${last.at(-1)!.toFixed(4)} ${imagesPerSecond.toFixed(0)} img/s${known}`
 }
 
 function epochLine(epoch: number, { losses, accuracies }: Evaluation): string {

@@ -96,7 +96,12 @@ export async function loadCheckpoint(path: string): Promise<LoadedCheckpoint> {
   } catch (error) {
     throw error instanceof UserError ? new UserError(`${path}: ${error.message}`) : error
   }
-  return { path, file, model, data: data === undefined ? undefined : parse<DataInfo>(path, 'data', data) }
+  return {
+    path,
+    file,
+    model,
+    data: data === undefined ? undefined : parse(path, 'data', data, (info) => isDataInfo(info, model.config.channels)),
+  }
 }
 
 /** The training state of a checkpoint. @throws UserError when it has none */
@@ -105,7 +110,7 @@ export function trainingState({ path, file }: LoadedCheckpoint): TrainingState {
   if (training === undefined) {
     throw new UserError(`${path}: holds no training state; resume from a run's checkpoint.safetensors`)
   }
-  const state = parse<TrainingState>(path, 'training', training)
+  const state = parse(path, 'training', training, isTrainingState)
   return { ...state, settings: checkSettings(state.settings) }
 }
 
@@ -133,10 +138,40 @@ function restore(path: string, file: SafetensorsFile, name: string, into: Tensor
   into.write(toFloat32(entry))
 }
 
-function parse<T>(path: string, key: string, json: string): T {
+function parse<T>(path: string, key: string, json: string, check: (value: unknown) => value is T): T {
+  let value: unknown
   try {
-    return JSON.parse(json) as T
+    value = JSON.parse(json)
   } catch {
     throw new UserError(`${path}: the metadata ${key} is not JSON; use an intact checkpoint`)
   }
+  if (!check(value))
+    throw new UserError(`${path}: the metadata ${key} lacks something or is malformed; use an intact checkpoint`)
+  return value
+}
+
+function isDataInfo(value: unknown, channels: number): value is DataInfo {
+  const { mean, std } = (value ?? {}) as Partial<DataInfo>
+  return [mean, std].every((list) => Array.isArray(list) && list.length === channels && list.every(Number.isFinite))
+}
+
+function isTrainingState(value: unknown): value is TrainingState {
+  const { settings, position: p, random, steps, history, seconds } = (value ?? {}) as Partial<TrainingState>
+  const counts = [
+    p?.epoch,
+    p?.pass,
+    p?.batch,
+    p?.step,
+    p?.updates,
+    random?.seed,
+    random?.counter,
+    ...Object.values(steps ?? {}),
+  ]
+  return (
+    [settings, steps].every((part) => typeof part === 'object' && part !== null) &&
+    counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
+    Array.isArray(history) &&
+    history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&
+    Number.isFinite(seconds)
+  )
 }

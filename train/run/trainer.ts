@@ -10,6 +10,8 @@ import type { Position, TrainingState } from './checkpoint.ts'
 
 /** A mini-batch that the device has done. */
 export interface StepReport {
+  /** The epoch it belongs to, from 0. */
+  epoch: number
   /** The next mini-batch after it. */
   position: Position
   /** Losses before each of its optimizer steps; entry j of a step is the loss of prefix `firstPrefixes + j`. */
@@ -71,16 +73,27 @@ export class Trainer {
 
   /** Mini-batches of the whole run. */
   get totalSteps(): number {
-    const { epochs, maxSteps = Number.POSITIVE_INFINITY } = this.parts.settings
+    return this.#stepsOf(this.parts.settings)
+  }
+
+  #stepsOf({ epochs, maxSteps = Number.POSITIVE_INFINITY }: Settings): number {
     return Math.min(epochs * this.stepsPerEpoch, maxSteps)
   }
 
-  /** Continues from a saved state. */
+  /** Continues from a saved state. @throws UserError when the settings end the run before it, or there without an evaluation */
   resume(state: TrainingState): void {
+    const { step } = state.position
+    if (step > this.totalSteps || (step === this.totalSteps && step < this.#stepsOf(state.settings))) {
+      throw new UserError(
+        `the run is at mini-batch ${step} already and would end at ${this.totalSteps}; use larger --epochs or --max-steps, or none`,
+      )
+    }
     this.position = { ...state.position }
     this.seconds = state.seconds
     this.history.push(...state.history)
-    Object.assign(this.parts.device.random, state.random)
+    const { random } = this.parts.device
+    random.seed = state.random.seed
+    random.counter = state.random.counter
   }
 
   /** What a checkpoint needs of the loop. */
@@ -156,6 +169,7 @@ export class Trainer {
       const bad = values.findIndex(({ losses, norm }) => !losses.every(Number.isFinite) || !Number.isFinite(norm))
       if (bad >= 0) throw await this.#explain(batch, objectives[bad]!, counter, position.step)
       hooks.onStep?.({
+        epoch: batch.epoch,
         position,
         losses: values.map(({ losses }) => losses),
         firstPrefixes: results.map(({ firstPrefix }) => firstPrefix),
@@ -198,7 +212,7 @@ export class Trainer {
     device.random.counter = saved
     const where = op ? `first in ${op}` : 'not again when the step was repeated'
     return new UserError(
-      `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch}, ${where}; the last checkpoint is intact, ` +
+      `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch + 1}, ${where}; the last checkpoint is intact, ` +
         `use a smaller --lr (it was ${settings.lr}) or --max-norm`,
     )
   }
