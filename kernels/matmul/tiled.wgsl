@@ -39,11 +39,12 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 const DEPTH: u32 = 16u;
-// Of 64 rows or columns in workgroup memory, in vec4s; one more than needed keeps threads off each other's banks.
+// vec4s from one k to the next in workgroup memory: one more than the 64 rows or columns need keeps threads off each other's
+// banks.
 const PITCH: u32 = 17u;
 
-var<workgroup> tileA: array<f32, 4 * PITCH * DEPTH>; // [k][m]
-var<workgroup> tileB: array<f32, 4 * PITCH * DEPTH>; // [k][n]
+var<workgroup> tileA: array<vec4<f32>, PITCH * DEPTH>; // [k][m]
+var<workgroup> tileB: array<vec4<f32>, PITCH * DEPTH>; // [k][n]
 
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
@@ -94,9 +95,9 @@ fn store(row: u32, column: u32, c0: u32, bias0: u32, aux0: u32, sum: vec4<f32>) 
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = v[s]; }
 }
 
-// Element i of a tile [16, 64] as (k, row or column): along k first if that is contiguous in memory.
-fn place(i: u32, alongK: bool) -> vec2<u32> {
-  return select(vec2(i / 64u, i % 64u), vec2(i % 16u, i / 16u), alongK);
+// Which vec4 of a tile [16, 64] a thread loads, as (k, vec4): neighbours along k if that is contiguous in memory.
+fn place(thread: u32, alongK: bool) -> vec2<u32> {
+  return select(vec2(thread / 16u, thread % 16u), vec2(thread % 16u, thread / 16u), alongK);
 }
 
 @compute @workgroup_size(256)
@@ -118,34 +119,40 @@ fn main(
   let kEnd = min(kStart + params.chunk, params.k);
   let a0 = batchOffset(params.a, batch);
   let b0 = batchOffset(params.b, batch);
-  let alongA = params.aCol == 1u;
-  let alongB = params.bRow == 1u;
-  let x = thread % 16u * 4u;
-  let y = thread / 16u * 4u;
+  // What this thread loads of each tile, and what it computes.
+  let inA = place(thread, params.aCol == 1u);
+  let inB = place(thread, params.bRow == 1u);
+  let x = thread % 16u;
+  let y = thread / 16u;
+  let rows = vec4(firstRow + 4u * inA.y) + vec4(0u, 1u, 2u, 3u);
+  let columns = vec4(firstColumn + 4u * inB.y) + vec4(0u, 1u, 2u, 3u);
+  let atRows = a0 + min(rows, vec4(params.m - 1u)) * params.aRow;
+  let atColumns = b0 + min(columns, vec4(params.n - 1u)) * params.bCol;
 
   var sum0 = vec4(0.0);
   var sum1 = vec4(0.0);
   var sum2 = vec4(0.0);
   var sum3 = vec4(0.0);
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
-    for (var i = thread; i < 64u * DEPTH; i += 256u) {
-      let inA = place(i, alongA);
-      let row = firstRow + inA.y;
-      var left = 0.0;
-      if (row < params.m && k0 + inA.x < kEnd) { left = a[a0 + row * params.aRow + (k0 + inA.x) * params.aCol]; }
-      tileA[inA.x * 4u * PITCH + inA.y] = left;
-      let inB = place(i, alongB);
-      let column = firstColumn + inB.y;
-      var right = 0.0;
-      if (column < params.n && k0 + inB.x < kEnd) { right = b[b0 + (k0 + inB.x) * params.bRow + column * params.bCol]; }
-      tileB[inB.x * 4u * PITCH + inB.y] = right;
+    // Rows and columns behind the last repeat it and are not stored; along k there must be zeros.
+    let kA = k0 + inA.x;
+    let kB = k0 + inB.x;
+    var left = vec4(0.0);
+    var right = vec4(0.0);
+    if (kA < kEnd) {
+      let at = atRows + kA * params.aCol;
+      left = vec4(a[at.x], a[at.y], a[at.z], a[at.w]);
     }
+    if (kB < kEnd) {
+      let at = atColumns + kB * params.bRow;
+      right = vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
+    }
+    tileA[inA.x * PITCH + inA.y] = left;
+    tileB[inB.x * PITCH + inB.y] = right;
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      let atA = k * 4u * PITCH + y;
-      let atB = k * 4u * PITCH + x;
-      let left = vec4(tileA[atA], tileA[atA + 1u], tileA[atA + 2u], tileA[atA + 3u]);
-      let right = vec4(tileB[atB], tileB[atB + 1u], tileB[atB + 2u], tileB[atB + 3u]);
+      let left = tileA[k * PITCH + y];
+      let right = tileB[k * PITCH + x];
       sum0 += left.x * right;
       sum1 += left.y * right;
       sum2 += left.z * right;
@@ -154,8 +161,8 @@ fn main(
     workgroupBarrier();
   }
 
-  let row = firstRow + y;
-  let column = firstColumn + x;
+  let row = firstRow + 4u * y;
+  let column = firstColumn + 4u * x;
   if (column >= params.n) { return; }
   let c0 = (split * params.batches + batch) * params.m * params.n;
   let bias0 = batchOffset(params.bias, batch);
