@@ -41,13 +41,33 @@ export class ParameterArena {
     this.parameters = parameters
     this.#offsets = offsets
     this.length = blocks.length * ARENA_BLOCK
-    this.values = zeros([this.length], { device })
-    this.gradients = zeros([this.length], { device })
-    this.blockSlot = tensor(Int32Array.from(blocks), { device })
-    parameters.forEach((parameter, slot) => {
-      parameter.rehome(this.slot(this.values, slot))
-      parameter.gradSlot = this.slot(this.gradients, slot)
+    // An arena outlives the scope it is made in, as its parameters do.
+    const [values, gradients, blockSlot] = withoutScope(() => [
+      zeros([this.length], { device }),
+      zeros([this.length], { device }),
+      tensor(Int32Array.from(blocks), { device }),
+    ])
+    this.values = values!
+    this.gradients = gradients!
+    this.blockSlot = blockSlot!
+    withoutScope(() => {
+      parameters.forEach((parameter, slot) => {
+        const place = this.slot(this.values, slot)
+        parameter.rehome(place)
+        place.dispose()
+        parameter.gradSlot = this.slot(this.gradients, slot)
+      })
     })
+  }
+
+  /** Frees the gradients and lets go of the values, which live on with their parameters. */
+  dispose(): void {
+    this.zeroGrad()
+    for (const parameter of this.parameters) {
+      parameter.gradSlot?.dispose()
+      parameter.gradSlot = undefined
+    }
+    for (const flat of [this.values, this.gradients, this.blockSlot]) flat.dispose()
   }
 
   /** A flat tensor of the arena's layout, of undefined content. */

@@ -24,6 +24,17 @@ export interface BufferRange {
   offset: number
 }
 
+/** What the driver reported for a batch. */
+interface Failure {
+  error: Error
+  serial: number
+  /** The batch that was being recorded when a reader was first told; those from it on are not. */
+  reported: number
+}
+
+/** Failures remembered for readers that have not asked yet. */
+const FAILURES_KEPT = 64
+
 /** Reads and writes wait here for the batch that holds them. */
 interface Batch {
   serial: number
@@ -59,7 +70,7 @@ export class Device {
   /** Serial of the batch being recorded, and of the last one submitted. */
   #serial = 1
   #submittedSerial = 0
-  #failures: Error[] = []
+  #failures: Failure[] = []
   #checks = new Set<Promise<void>>()
   #lostError: DeviceLostError | undefined
 
@@ -69,7 +80,8 @@ export class Device {
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
     this.#submission = new Submission(device, this.pipelines.paramLayout)
-    const report = (error: Error) => this.#failures.push(error)
+    // Of no known batch: whoever reads next is told.
+    const report = (error: Error) => this.#fail(error, 0)
     this.#pool = new BufferPool(device, (buffer) => this.#dropBindGroups(buffer), report)
     this.lost = device.lost.then((info) => {
       return this.#lose(info.reason === 'destroyed' ? 'was destroyed' : `was lost (${info.message || 'no reason given'})`)
@@ -183,6 +195,7 @@ export class Device {
    */
   async read(range: BufferRange, bytes: number): Promise<ArrayBuffer> {
     this.#checkLost()
+    const serial = this.#serial
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     range.buffer.lastUse = this.#serial
     this.#stream.record({
@@ -196,10 +209,10 @@ export class Device {
     await this.flush()
     try {
       await staging.mapAsync(GPUMapMode.READ)
-      await this.#settleChecks()
+      await this.#settleChecks(serial)
       return staging.getMappedRange().slice(0)
     } catch (error) {
-      throw await this.#explain(error)
+      throw await this.#explain(error, serial)
     } finally {
       staging.destroy()
     }
@@ -207,14 +220,15 @@ export class Device {
 
   /** Waits until the device has done everything recorded so far. @throws what the driver reported */
   async synchronize(): Promise<void> {
+    const serial = this.#serial
     await this.flush()
     this.#checkLost()
     try {
       await this.gpu.queue.onSubmittedWorkDone()
     } catch (error) {
-      throw await this.#explain(error)
+      throw await this.#explain(error, serial)
     }
-    await this.#settleChecks()
+    await this.#settleChecks(serial)
   }
 
   /**
@@ -253,7 +267,7 @@ export class Device {
       }
       Promise.allSettled(compiling).then((results) => {
         const failed = results.filter((result) => result.status === 'rejected')
-        for (const { reason } of failed) this.#failures.push(reason as Error)
+        for (const { reason } of failed) this.#fail(reason as Error, batch.serial)
         if (failed.length > 0) {
           const { recording } = batch
           recording.commands = recording.commands.filter((one) => one.kind !== 'dispatch' || one.kernel.pipeline)
@@ -266,7 +280,7 @@ export class Device {
 
   #submit({ serial, recording, submitted }: Batch): void {
     const check: Promise<void> = this.#submission.submit(recording, this.profiler).then((error) => {
-      if (error) this.#failures.push(error)
+      if (error) this.#fail(error, serial)
       this.#checks.delete(check)
     })
     this.#checks.add(check)
@@ -274,15 +288,22 @@ export class Device {
     submitted()
   }
 
-  /** Waits for the error scopes of submitted batches and throws the first failure. */
-  async #settleChecks(): Promise<void> {
+  #fail(error: Error, serial: number): void {
+    this.#failures.push({ error, serial, reported: Number.POSITIVE_INFINITY })
+  }
+
+  /**
+   * Waits for the error scopes of submitted batches. Throws the failure of batch `serial` or one before it: every reader of
+   * what was recorded until the failure was first reported must learn of it, later ones start afresh.
+   */
+  async #settleChecks(serial: number): Promise<void> {
     if (this.#checks.size > 0) await Promise.all(this.#checks)
     this.#checkLost()
-    const [failure] = this.#failures
-    if (failure) {
-      this.#failures = []
-      throw failure
-    }
+    const failure = this.#failures.find((one) => one.serial <= serial && serial < one.reported)
+    if (!failure) return
+    failure.reported = Math.min(failure.reported, this.#serial)
+    if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
+    throw failure.error
   }
 
   /** From here on every call ends with the same error. */
@@ -299,12 +320,12 @@ export class Device {
   }
 
   /** The error behind a failed read: the loss of the device, if that is about to be reported, or a failure before it. */
-  async #explain(error: unknown): Promise<unknown> {
+  async #explain(error: unknown, serial: number): Promise<unknown> {
     const soon = new Promise<undefined>((resolve) => setTimeout(resolve, 100))
     const lost = await Promise.race([this.lost, soon])
     if (lost) return lost
     try {
-      await this.#settleChecks()
+      await this.#settleChecks(serial)
     } catch (failure) {
       return failure
     }

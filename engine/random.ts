@@ -9,17 +9,26 @@ export interface RandomStream {
  * integers restore it.
  */
 export class RandomState {
-  /** A whole number in [0, 2^53). */
-  seed: number
-  /** Stream numbers handed out so far. */
+  /** Stream numbers handed out since the seed was set. */
   counter = 0
+  #seed: number
 
   constructor(seed = 0) {
-    this.seed = seed
+    this.#seed = seed
+  }
+
+  /** A whole number in [0, 2^53). Setting it starts the numbers anew, also to the same seed. */
+  get seed(): number {
+    return this.#seed
+  }
+
+  set seed(seed: number) {
+    this.#seed = seed
+    this.counter = 0
   }
 
   /** The stream for one op. */
   next(): RandomStream {
-    return { seed: this.seed, counter: this.counter++ }
+    return { seed: this.#seed, counter: this.counter++ }
   }
 }

@@ -90,6 +90,17 @@ test('a kernel that does not compile says where, and the device goes on', async 
   assertClose(await tensor([7]).data(), [7], 0, 'afterwards')
 })
 
+test('every read of what a failed batch computed is told, later ones are not', async () => {
+  const [x, out] = [tensor([1]), empty([1])]
+  dispatch(scaleSpec('out[i] = x[i] * params.fctor;'), { size: 1, factor: 1 }, [x, out])
+  const next = empty([1])
+  dispatch(scaleSpec(), { size: 1, factor: 1 }, [out, next])
+  const outcomes = await Promise.allSettled([out.data(), next.data(), next.data()])
+  const told = outcomes.filter((one) => one.status === 'rejected' && one.reason instanceof KernelCompileError)
+  if (told.length !== 3) throw new Error(`${told.length} of 3 were told`)
+  assertClose(await tensor([7]).data(), [7], 0, 'afterwards')
+})
+
 test('a command that WebGPU rejects is an error that names the op', async () => {
   const x = tensor([1])
   dispatch(scaleSpec(), { size: 1, factor: 1 }, [x, x])

@@ -3,6 +3,7 @@ import { ParameterArena } from '../../engine/arena.ts'
 import { backward, defineOp, noGrad, watchOps } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { OutOfMemoryError, ShapeError } from '../../engine/errors.ts'
+import { rand } from '../../engine/ops/create.ts'
 import { add, mul } from '../../engine/ops/elementwise.ts'
 import { sum } from '../../engine/ops/reduce.ts'
 import { reshape, transpose } from '../../engine/ops/shape.ts'
@@ -313,6 +314,26 @@ test('an arena takes gradients made before it or set by hand, and refuses what i
   throws(() => new ParameterArena([]), /ParameterArena: got 0/, ShapeError)
   throws(() => new ParameterArena([a, a]), /each once/, ShapeError)
   throws(() => new ParameterArena([tensor(Int32Array.of(1))]), /float32/, ShapeError)
+})
+
+test('setting the seed starts the random numbers anew', async () => {
+  const draw = async () => (await rand([4])).data()
+  device.random.seed = 5
+  const first = await draw()
+  const second = await draw()
+  device.random.seed = 5
+  assertClose(await draw(), first, 0, 'again')
+  if (first[0] === second[0]) throw new Error('the next numbers are the same')
+})
+
+test('an arena made in a scope outlives it, and dispose gives its memory back', () => {
+  const before = live()
+  const parameter = leaf(Array(1000).fill(1))
+  const arena = scope(() => ({ kept: new ParameterArena([parameter]) })).kept
+  scope(() => backward(sum(parameter)))
+  arena.dispose()
+  parameter.dispose()
+  if (live() > before) throw new Error(`${live() - before} bytes are left`)
 })
 
 test('ends', () => device.destroy())

@@ -1,4 +1,4 @@
-import { adamWStep, gradNorm, ParameterArena, type Tensor, tensor, zeros } from '../../engine/index.ts'
+import { adamWStep, gradNorm, ParameterArena, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
 
 export interface AdamWOptions {
   /** Decay of the first and second moment; default [0.9, 0.999]. */
@@ -47,8 +47,10 @@ export class AdamW {
     this.#steps = named.map(() => 0)
     this.arena = new ParameterArena(named.map(([, parameter]) => parameter))
     const { device } = this.arena.values
-    this.#m = zeros([this.arena.length], { device })
-    this.#v = zeros([this.arena.length], { device })
+    // The state outlives the scope that the optimizer is made in.
+    const [m, v] = withoutScope(() => [zeros([this.arena.length], { device }), zeros([this.arena.length], { device })])
+    this.#m = m!
+    this.#v = v!
     this.#betas = options.betas ?? [0.9, 0.999]
     this.#eps = options.eps ?? 1e-8
     this.#weightDecay = options.weightDecay ?? 0.05
@@ -83,6 +85,13 @@ export class AdamW {
 
   zeroGrad(): void {
     this.arena.zeroGrad()
+  }
+
+  /** Frees gradients and moments; the parameters live on. */
+  dispose(): void {
+    this.arena.dispose()
+    this.#m.dispose()
+    this.#v.dispose()
   }
 
   /** Live views of the state; copy before the next step. */
