@@ -60,7 +60,8 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
     case LOG: { return logOf(v); }
     case SQRT: { return sqrt(v); }
     case TANH: { return tanhOf(v); }
-    case RELU: { return max(v, vec4(0.0)); }
+    // Not max: NaN must stay NaN.
+    case RELU: { return select(v, vec4(0.0), v <= vec4(0.0)); }
     case GELU: { return v * normalCdf(v); }
     default: { return sigmoidOf(v); }
   }
