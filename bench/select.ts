@@ -53,7 +53,8 @@ function isNamed({ group, name }: Target, asked: string): boolean {
   return asked === group || asked === name || asked === `${group}/${name}`
 }
 
-function regularExpression(text: string): RegExp {
+/** A pattern that the user gives. @throws UserError when it is none */
+export function regularExpression(text: string): RegExp {
   try {
     return new RegExp(text)
   } catch {

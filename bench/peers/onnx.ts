@@ -1,0 +1,85 @@
+/** A node of an ONNX graph. */
+export interface OnnxNode {
+  op: string
+  inputs: readonly string[]
+  outputs: readonly string[]
+  /** Empty for the operators of ONNX itself. */
+  domain?: string
+  attributes?: Record<string, number | { float: number } | readonly number[]>
+}
+
+/** A float32 input or output. */
+export interface OnnxValue {
+  name: string
+  shape: readonly number[]
+}
+
+/** Wire types of protocol buffers. */
+const VARINT = 0
+const BYTES = 2
+const FIXED32 = 5
+
+/** Types of ONNX: attributes, and elements of tensors. */
+const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
+const FLOAT32 = 1
+
+/**
+ * An ONNX model as the bytes of its file: one graph over float32 values, of opset 20, and the operators of onnxruntime.
+ * Field numbers are those of onnx.proto.
+ */
+export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue[], outputs: readonly OnnxValue[]): Uint8Array {
+  const graph = [
+    ...nodes.flatMap((node) => message(1, nodeFields(node))),
+    ...text(2, 'graph'),
+    ...inputs.flatMap((value) => message(11, valueFields(value))),
+    ...outputs.flatMap((value) => message(12, valueFields(value))),
+  ]
+  const opset = (domain: string, version: number) => message(8, [...text(1, domain), ...whole(2, version)])
+  return Uint8Array.from([...whole(1, 9), ...message(7, graph), ...opset('', 20), ...opset('com.microsoft', 1)])
+}
+
+function nodeFields({ op, inputs, outputs, domain = '', attributes = {} }: OnnxNode): number[] {
+  return [
+    ...inputs.flatMap((name) => text(1, name)),
+    ...outputs.flatMap((name) => text(2, name)),
+    ...text(4, op),
+    ...Object.entries(attributes).flatMap(([name, value]) => message(5, attributeFields(name, value))),
+    ...text(7, domain),
+  ]
+}
+
+function attributeFields(name: string, value: number | { float: number } | readonly number[]): number[] {
+  if (typeof value === 'number') return [...text(1, name), ...whole(3, value), ...whole(20, ATTRIBUTE.int)]
+  if ('float' in value) return [...text(1, name), ...float(2, value.float), ...whole(20, ATTRIBUTE.float)]
+  return [...text(1, name), ...value.flatMap((one) => whole(8, one)), ...whole(20, ATTRIBUTE.ints)]
+}
+
+function valueFields({ name, shape }: OnnxValue): number[] {
+  const dims = shape.flatMap((size) => message(1, whole(1, size)))
+  const tensor = [...whole(1, FLOAT32), ...message(2, dims)]
+  return [...text(1, name), ...message(2, message(1, tensor))]
+}
+
+function whole(field: number, value: number): number[] {
+  return [...varint((field << 3) | VARINT), ...varint(value)]
+}
+
+function float(field: number, value: number): number[] {
+  return [...varint((field << 3) | FIXED32), ...new Uint8Array(Float32Array.of(value).buffer)]
+}
+
+function message(field: number, bytes: readonly number[]): number[] {
+  return [...varint((field << 3) | BYTES), ...varint(bytes.length), ...bytes]
+}
+
+function text(field: number, value: string): number[] {
+  return message(field, [...new TextEncoder().encode(value)])
+}
+
+/** A whole number that is not negative, seven bits a byte, the lowest first. */
+function varint(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80)
+  return [...bytes, rest]
+}

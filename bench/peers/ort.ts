@@ -1,0 +1,121 @@
+import type { Operand } from '../operands.ts'
+import type { Workload } from '../workloads.ts'
+import { type OnnxNode, type OnnxValue, onnxModel } from './onnx.ts'
+import { NotOffered, type OpenPeer, type PeerRun } from './peer.ts'
+
+const PACKAGE = 'onnxruntime-web/webgpu'
+
+/** onnxruntime-web on its WebGPU execution provider; operands and results stay on the device. */
+export const openOrt: OpenPeer = async () => {
+  const ort = await import(PACKAGE)
+  // Threads would need workers that share memory; the device does the work anyway.
+  ort.env.wasm.numThreads = 1
+  ort.env.logLevel = 'error'
+  const scalar = (name: string): OnnxValue => ({ name, shape: [1] })
+  const first = onnxModel([{ op: 'Neg', inputs: ['x'], outputs: ['y'] }], [scalar('x')], [scalar('y')])
+  // The first session opens the device, which lives as long as there is a session.
+  const keep = await open(ort, first)
+  const device: GPUDevice = await ort.env.webgpu.device
+  return {
+    name: 'onnxruntime-web',
+    device,
+    keep,
+    prepare: (w, operands) => prepare(ort, device, w, operands),
+  }
+}
+
+function open(ort: any, model: Uint8Array): Promise<any> {
+  return ort.InferenceSession.create(model, { executionProviders: ['webgpu'], preferredOutputLocation: 'gpu-buffer' })
+}
+
+/** The graph of an op, in the operators that onnxruntime is fastest with, and how an operand must lie for it. */
+function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output: OnnxValue; tokensFirst?: boolean } {
+  const node = (op: string, inputs: string[], more: Partial<OnnxNode> = {}): OnnxNode => ({
+    op,
+    inputs,
+    outputs: ['out'],
+    ...more,
+  })
+  switch (w.kind) {
+    case 'matmul': {
+      const stacked = (rows: number, columns: number) => (w.batch > 1 ? [w.batch, rows, columns] : [rows, columns])
+      const inputs = [
+        { name: 'a', shape: w.form === 'TN' ? stacked(w.k, w.m) : stacked(w.m, w.k) },
+        { name: 'b', shape: w.form === 'NT' ? stacked(w.n, w.k) : stacked(w.k, w.n) },
+      ]
+      const transposed = { attributes: { transA: Number(w.form === 'TN'), transB: Number(w.form === 'NT') } }
+      const product = w.form === 'NN' ? node('MatMul', ['a', 'b']) : node('Gemm', ['a', 'b'], transposed)
+      return { nodes: [product], inputs, output: { name: 'out', shape: stacked(w.m, w.n) } }
+    }
+    case 'softmax': {
+      const shape = [w.rows, w.n]
+      const softmax = node('Softmax', ['x'], { attributes: { axis: 1 } })
+      return { nodes: [softmax], inputs: [{ name: 'x', shape }], output: { name: 'out', shape } }
+    }
+    case 'layerNorm': {
+      const shape = [w.rows, w.n]
+      const names = ['x', 'norm.weight', 'norm.bias']
+      const inputs = names.map((name, i) => ({ name, shape: i === 0 ? shape : [w.n] }))
+      const norm = node('LayerNormalization', names, { attributes: { axis: 1, epsilon: { float: 1e-5 } } })
+      return { nodes: [norm], inputs, output: { name: 'out', shape } }
+    }
+    case 'attention': {
+      const shape = [w.batch, w.tokens, w.heads * w.width]
+      const inputs = ['q', 'k', 'v'].map((name) => ({ name, shape }))
+      const more = { domain: 'com.microsoft', attributes: { num_heads: w.heads } }
+      const nodes = [node('MultiHeadAttention', ['q', 'k', 'v'], more)]
+      return { nodes, inputs, output: { name: 'out', shape }, tokensFirst: true }
+    }
+    case 'add': {
+      const inputs = ['a', 'b'].map((name) => ({ name, shape: [w.n] }))
+      return { nodes: [node('Add', ['a', 'b'])], inputs, output: { name: 'out', shape: [w.n] } }
+    }
+    default:
+      throw new NotOffered('onnxruntime-web does not train')
+  }
+}
+
+async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Record<string, Operand>): Promise<PeerRun> {
+  const { nodes, inputs, output, tokensFirst = false } = graphOf(w)
+  const session = await open(ort, onnxModel(nodes, inputs, [output]))
+  const buffers: GPUBuffer[] = []
+  const feeds: Record<string, unknown> = {}
+  for (const { name, shape } of inputs) {
+    const { data, shape: from } = operands[name]!
+    const values = tokensFirst ? swapped(data, from) : data
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC
+    // The library wants buffers of whole vec4s.
+    const buffer = device.createBuffer({ size: Math.ceil(values.byteLength / 16) * 16, usage })
+    device.queue.writeBuffer(buffer, 0, values as Float32Array<ArrayBuffer>)
+    buffers.push(buffer)
+    feeds[name] = ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims: [...shape] })
+  }
+  const call = async () => (await session.run(feeds)).out
+  return {
+    async run() {
+      const out = await call()
+      out.dispose()
+    },
+    done: () => device.queue.onSubmittedWorkDone().then(() => {}),
+    async values() {
+      const out = await call()
+      const data: Float32Array = await out.getData(true)
+      if (!tokensFirst || w.kind !== 'attention') return { out: data }
+      return { out: swapped(data, [w.batch, w.tokens, w.heads, w.width]) }
+    },
+    dispose() {
+      for (const buffer of buffers) buffer.destroy()
+      session.release()
+    },
+  }
+}
+
+/** [a, b, c, d] to [a, c, b, d]. */
+function swapped(data: ArrayLike<number>, [a, b, c, d]: readonly number[]): Float32Array {
+  const out = new Float32Array(data.length)
+  let at = 0
+  for (let i = 0; i < a!; i++)
+    for (let k = 0; k < c!; k++)
+      for (let j = 0; j < b!; j++) for (let l = 0; l < d!; l++) out[at++] = data[((i * b! + j) * c! + k) * d! + l]!
+  return out
+}

@@ -1,0 +1,54 @@
+// Installs the peers where they are missing or of other versions than the lock file's, bundles and runs bench/peers/main.ts.
+import { spawnSync } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
+import { build } from 'esbuild'
+
+const folder = 'bench/peers'
+const installed = `${folder}/node_modules/.package-lock.json`
+if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(`${folder}/package-lock.json`).mtimeMs) {
+  console.error('installing the peers into bench/peers/node_modules (about 220 MB)')
+  const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: folder,
+    stdio: ['ignore', 2, 2],
+  })
+  if (status !== 0) process.exit(status ?? 1)
+}
+// Beside the peers, so that their packages are found from there.
+const outdir = `${folder}/.build`
+await build({
+  entryPoints: ['main', 'child'].map((name) => `${folder}/${name}.ts`),
+  outdir,
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  packages: 'external',
+  loader: { '.wgsl': 'text' },
+  sourcemap: 'inline',
+  logLevel: 'warning',
+})
+await build({
+  stdin: {
+    contents:
+      "export * from '@tensorflow/tfjs-core'; import '@tensorflow/tfjs-core/dist/register_all_gradients'; import '@tensorflow/tfjs-backend-webgpu'",
+    resolveDir: folder,
+  },
+  outfile: `${outdir}/tensorflow.js`,
+  bundle: true,
+  platform: 'node',
+  mainFields: ['module', 'main'],
+  // The library asks for Node's own modules with require().
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)" },
+  format: 'esm',
+  target: 'node20',
+  logLevel: 'warning',
+})
+const { status, signal } = spawnSync(
+  process.execPath,
+  ['--enable-source-maps', `${outdir}/main.js`, ...process.argv.slice(2)],
+  {
+    stdio: 'inherit',
+  },
+)
+process.exit(signal ? 1 : status)

@@ -1,0 +1,123 @@
+import { type Operand, parametersOf } from '../operands.ts'
+import { LEARNING_RATE, type Workload } from '../workloads.ts'
+import { classesOf, type Named, type Ops, oneHot, stepLoss } from './model.ts'
+import type { OpenPeer, PeerRun } from './peer.ts'
+
+/** Core, gradients and backend as one module, made by run.mjs: Node cannot load the gradients from the package. */
+const MODULE = './tensorflow.js'
+
+/** TensorFlow.js on its WebGPU backend. */
+export const openTfjs: OpenPeer = async () => {
+  const tf = await import(MODULE)
+  if (!(await tf.setBackend('webgpu'))) throw new Error('TensorFlow.js finds no WebGPU device')
+  const backend = tf.backend()
+  const device: GPUDevice = backend.device
+  return {
+    name: 'TensorFlow.js',
+    device,
+    prepare: async (w, operands) => (w.kind.endsWith('Step') ? prepareStep(tf, w, operands) : prepareOp(tf, w, operands)),
+  }
+}
+
+function opsOf(tf: any): Ops<any> {
+  return {
+    linear(x, weight, bias) {
+      // Its product of a stack by one matrix is slow; of two matrices it is not.
+      const width = x.shape.at(-1)
+      const product = tf.matMul(tf.reshape(x, [-1, width]), weight, false, true)
+      const shaped = tf.reshape(product, [...x.shape.slice(0, -1), weight.shape[0]])
+      return bias ? tf.add(shaped, bias) : shaped
+    },
+    layerNorm(x, weight, bias) {
+      const { mean, variance } = tf.moments(x, -1, true)
+      return tf.add(tf.mul(tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-5))), weight), bias)
+    },
+    gelu: (x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
+    add: (a, b) => tf.add(a, b),
+    attention(q, k, v) {
+      const scores = tf.mul(tf.matMul(q, k, false, true), q.shape.at(-1) ** -0.5)
+      return tf.matMul(tf.softmax(scores), v)
+    },
+    reshape: (x, shape) => tf.reshape(x, shape),
+    permute: (x, order) => tf.transpose(x, order),
+    slice(x, dim, from, to) {
+      const begin = x.shape.map((_: number, d: number) => (d === dim ? from : 0))
+      return tf.slice(
+        x,
+        begin,
+        x.shape.map((size: number, d: number) => (d === dim ? to - from : size)),
+      )
+    },
+    concat: (parts, dim) => tf.concat(parts, dim),
+    repeat: (x, times) => tf.tile(x, [times, ...x.shape.slice(1).map(() => 1)]),
+    meanSquare: (x) => tf.mean(tf.square(x)),
+    crossEntropy: (logits, labels) => tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), labels)), logits.shape[0])),
+  }
+}
+
+/** Waits for the device: what was recorded is submitted first. */
+function done(tf: any): Promise<void> {
+  const backend = tf.backend()
+  if (backend.commandEncoder) {
+    backend.endComputePassEncoder()
+    backend.submitQueue()
+  }
+  return backend.queue.onSubmittedWorkDone()
+}
+
+function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): PeerRun {
+  const ops = opsOf(tf)
+  const t: Record<string, any> = {}
+  for (const [name, { data, shape }] of Object.entries(operands)) t[name] = tf.tensor(data, shape)
+  const functions: Partial<Record<Workload['kind'], () => any>> = {
+    matmul: () => tf.matMul(t.a, t.b, w.kind === 'matmul' && w.form === 'TN', w.kind === 'matmul' && w.form === 'NT'),
+    softmax: () => tf.softmax(t.x),
+    layerNorm: () => ops.layerNorm(t.x, t['norm.weight'], t['norm.bias']),
+    attention: () => ops.attention(t.q, t.k, t.v),
+    add: () => tf.add(t.a, t.b),
+  }
+  const call = () => tf.tidy(functions[w.kind]!)
+  return {
+    run: () => call().dispose(),
+    done: () => done(tf),
+    async values() {
+      const out = call()
+      const data = await out.data()
+      out.dispose()
+      return { out: data }
+    },
+    dispose() {
+      for (const one of Object.values(t)) one.dispose()
+    },
+  }
+}
+
+function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): PeerRun {
+  const ops = opsOf(tf)
+  const on = ({ data, shape }: Operand) => tf.tensor(data, shape)
+  const x = on(operands.images ?? operands.x!)
+  const { labels } = operands
+  const classes = classesOf(w)
+  const hot = labels && tf.tensor(oneHot(labels.data, classes), [labels.shape[0], classes])
+  const variables: Named<any> = {}
+  for (const [name, operand] of Object.entries(parametersOf(operands))) variables[name] = tf.variable(on(operand))
+  const list = Object.values(variables)
+  const loss = () => stepLoss(ops, w, variables, x, hot)
+  const optimizer = w.kind === 'modelStep' ? tf.train.adam(LEARNING_RATE) : tf.train.sgd(LEARNING_RATE)
+  return {
+    run: () => void optimizer.minimize(loss, false, list),
+    done: () => done(tf),
+    async values() {
+      const { value, grads } = tf.variableGrads(loss, list)
+      const found: Record<string, ArrayLike<number>> = { loss: await value.data() }
+      for (const [name, variable] of Object.entries(variables)) found[name] = await grads[variable.name].data()
+      value.dispose()
+      for (const gradient of Object.values(grads) as any[]) gradient.dispose()
+      return found
+    },
+    dispose() {
+      for (const one of [x, hot, ...list]) one?.dispose()
+      optimizer.dispose()
+    },
+  }
+}

@@ -1,0 +1,174 @@
+"""Times workloads of bench/workloads.ts in PyTorch: JSON on stdin, JSON on stdout. Called by torch.ts."""
+
+import json
+import sys
+import time
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    sys.exit(f"not importable ({error})")
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+LEARNING_RATE = 1e-4
+
+
+def randn(*shape):
+    return torch.randn(*shape, device=DEVICE)
+
+
+def attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v)
+    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
+
+
+class Layer(torch.nn.Module):
+    """An encoder layer; `paper`: the residual is the normalised input."""
+
+    def __init__(self, dim, heads, width, mlp, paper):
+        super().__init__()
+        self.heads, self.width, self.paper = heads, width, paper
+        self.norm1 = torch.nn.LayerNorm(dim)
+        self.qkv = torch.nn.Linear(dim, 3 * heads * width, bias=False)
+        self.out = torch.nn.Linear(heads * width, dim)
+        self.norm2 = torch.nn.LayerNorm(dim)
+        self.fc1 = torch.nn.Linear(dim, mlp)
+        self.fc2 = torch.nn.Linear(mlp, dim)
+
+    def forward(self, x, cls_only=False):
+        u = self.norm1(x)
+        inner = self.heads * self.width
+        queries = u[:, :1] if cls_only else u
+        weight = self.qkv.weight
+        q = F.linear(queries, weight[:inner])
+        k, v = F.linear(u, weight[inner:]).chunk(2, -1)
+        q, k, v = (t.unflatten(-1, (self.heads, self.width)).transpose(1, 2) for t in (q, k, v))
+        heard = attention(q, k, v).transpose(1, 2).flatten(2)
+        kept = u if self.paper else x
+        y = self.out(heard) + (kept[:, :1] if cls_only else kept)
+        n = self.norm2(y)
+        return self.fc2(F.gelu(self.fc1(n))) + (n if self.paper else y)
+
+
+class ParaFormer(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        side = c["imageSize"] // c["patchSize"]
+        self.patch = c["patchSize"]
+        self.embed = torch.nn.Linear(c["channels"] * c["patchSize"] ** 2, c["dim"])
+        self.cls = torch.nn.Parameter(torch.randn(1, 1, c["dim"]))
+        self.pos = torch.nn.Parameter(torch.randn(1, side * side + 1, c["dim"]))
+        paper = c["residual"] == "paper"
+        self.branches = torch.nn.ModuleList(
+            torch.nn.ModuleList(
+                Layer(c["dim"], c["heads"], c["dimHead"], c["mlpDim"], paper) for _ in range(c["branchDepth"])
+            )
+            for _ in range(c["branches"])
+        )
+        self.norm = torch.nn.LayerNorm(c["dim"])
+        self.head = torch.nn.Linear(c["dim"], c["classes"])
+
+    def forward(self, images):
+        patches = F.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
+        x = torch.cat([self.cls.expand(len(images), -1, -1), self.embed(patches)], 1) + self.pos
+        total = 0
+        for branch in self.branches:
+            z = x
+            for i, layer in enumerate(branch):
+                z = layer(z, cls_only=i == len(branch) - 1)
+            total = total + z[:, 0]
+        return self.head(self.norm(total))
+
+
+def step(module, loss, optimizer):
+    def run():
+        optimizer.zero_grad()
+        loss(module).backward()
+        optimizer.step()
+
+    return run
+
+
+def make(w):
+    kind = w["kind"]
+    if kind == "matmul":
+        batch = (w["batch"],) if w["batch"] > 1 else ()
+        m, k, n = w["m"], w["k"], w["n"]
+        a = randn(*batch, k, m).transpose(-1, -2) if w["form"] == "TN" else randn(*batch, m, k)
+        b = randn(*batch, n, k).transpose(-1, -2) if w["form"] == "NT" else randn(*batch, k, n)
+        return lambda: a @ b
+    if kind == "softmax":
+        x = randn(w["rows"], w["n"])
+        return lambda: torch.softmax(x, -1)
+    if kind == "layerNorm":
+        x, weight, bias = randn(w["rows"], w["n"]), randn(w["n"]), randn(w["n"])
+        return lambda: F.layer_norm(x, (w["n"],), weight, bias)
+    if kind == "attention":
+        q, k, v = (randn(w["batch"], w["heads"], w["tokens"], w["width"]) for _ in range(3))
+        return lambda: attention(q, k, v)
+    if kind == "add":
+        a, b = randn(w["n"]), randn(w["n"])
+        return lambda: a + b
+    if kind == "mlpStep":
+        module = torch.nn.Sequential(
+            torch.nn.Linear(w["inputs"], w["hidden"]), torch.nn.GELU(), torch.nn.Linear(w["hidden"], w["classes"])
+        ).to(DEVICE)
+        x = randn(w["batch"], w["inputs"])
+        labels = torch.arange(w["batch"], device=DEVICE) * 7 % w["classes"]
+        sgd = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+        return step(module, lambda net: F.cross_entropy(net(x), labels), sgd)
+    if kind == "blockStep":
+        module = Layer(w["dim"], w["heads"], w["dim"] // w["heads"], w["mlp"], paper=False).to(DEVICE)
+        x = randn(w["batch"], w["tokens"], w["dim"])
+        sgd = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+        return step(module, lambda net: net(x).square().mean(), sgd)
+    config = w["config"]
+    module = ParaFormer(config).to(DEVICE)
+    images = randn(w["batch"], config["channels"], config["imageSize"], config["imageSize"])
+    labels = torch.arange(w["batch"], device=DEVICE) * 7 % config["classes"]
+    adam = torch.optim.Adam(module.parameters(), LEARNING_RATE)
+    return step(module, lambda net: F.cross_entropy(net(images), labels), adam)
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(run, runs):
+    start = time.perf_counter()
+    for _ in range(runs):
+        run()
+    synchronize()
+    return (time.perf_counter() - start) / runs * 1000
+
+
+def quantile(values, q):
+    at = q * (len(values) - 1)
+    low = int(at)
+    return values[low] + (at - low) * (values[min(low + 1, len(values) - 1)] - values[low])
+
+
+def main():
+    task = json.load(sys.stdin)
+    # Full float32, as everywhere else.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    times = []
+    for w in task["workloads"]:
+        run = make(w)
+        with torch.set_grad_enabled(w["kind"].endswith("Step")):
+            measure(run, 1)
+            runs = max(1, round(task["time"] / 20 / measure(run, 1)))
+            samples = []
+            while len(samples) < 3 or sum(samples) * runs < task["time"]:
+                samples.append(measure(run, runs))
+        samples.sort()
+        found = {name: quantile(samples, q) for name, q in (("median", 0.5), ("p20", 0.2), ("p80", 0.8))}
+        times.append({"workload": w["kind"], "shape": w["shape"], **found})
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    json.dump({"version": torch.__version__, "device": device, "times": times}, sys.stdout)
+
+
+main()
