@@ -3,8 +3,6 @@ export interface OnnxNode {
   op: string
   inputs: readonly string[]
   outputs: readonly string[]
-  /** Empty for the operators of ONNX itself. */
-  domain?: string
   attributes?: Record<string, number | { float: number } | readonly number[]>
 }
 
@@ -24,7 +22,7 @@ const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
 const FLOAT32 = 1
 
 /**
- * An ONNX model as the bytes of its file: one graph over float32 values, of opset 20, and the operators of onnxruntime.
+ * An ONNX model as the bytes of its file: one graph over float32 values in the operators of opset 20.
  * Field numbers are those of onnx.proto.
  */
 export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue[], outputs: readonly OnnxValue[]): Uint8Array {
@@ -34,17 +32,16 @@ export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue
     ...inputs.flatMap((value) => message(11, valueFields(value))),
     ...outputs.flatMap((value) => message(12, valueFields(value))),
   ]
-  const opset = (domain: string, version: number) => message(8, [...text(1, domain), ...whole(2, version)])
-  return Uint8Array.from([...whole(1, 9), ...message(7, graph), ...opset('', 20), ...opset('com.microsoft', 1)])
+  const opset = message(8, [...text(1, ''), ...whole(2, 20)])
+  return Uint8Array.from([...whole(1, 9), ...message(7, graph), ...opset])
 }
 
-function nodeFields({ op, inputs, outputs, domain = '', attributes = {} }: OnnxNode): number[] {
+function nodeFields({ op, inputs, outputs, attributes = {} }: OnnxNode): number[] {
   return [
     ...inputs.flatMap((name) => text(1, name)),
     ...outputs.flatMap((name) => text(2, name)),
     ...text(4, op),
     ...Object.entries(attributes).flatMap(([name, value]) => message(5, attributeFields(name, value))),
-    ...text(7, domain),
   ]
 }
 
