@@ -1,5 +1,5 @@
 import { crossEntropy, noGrad, scope, type Tensor, tensor, UserError } from '../engine/index.ts'
-import { checkPrefix, type ForwardOptions, type Model } from '../model/index.ts'
+import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
 
@@ -19,7 +19,7 @@ export interface PredictInput {
  * The tensors `images` and, if `labelled`, `labels` of a file, checked against the model.
  * @throws UserError in one line that says which tensor, what is wrong with it, and what it takes
  */
-export function predictInput(path: string, { tensors }: SafetensorsFile, { config }: Model, labelled: boolean): PredictInput {
+export function predictInput(path: string, { tensors }: SafetensorsFile, config: ModelConfig, labelled: boolean): PredictInput {
   const { channels, imageSize, classes } = config
   const takes = `float32 [B, ${channels}, ${imageSize}, ${imageSize}]`
   const images = tensors.get('images')

@@ -1,4 +1,4 @@
-import { crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
+import { concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
 import { type Model, ParaFormer } from '../model/index.ts'
 import type { AdamW } from './optim/adamW.ts'
 
@@ -14,8 +14,8 @@ export interface MicroBatch {
 
 /** One optimizer step: what to minimize on each micro-batch. */
 interface Objective {
-  /** Scalar to differentiate, and the losses to report ([1] or [m]), of one micro-batch. */
-  loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor }
+  /** Of one micro-batch: the scalar to differentiate, and the losses ([1] or [m]) and logits ([1 or m, B, classes]) to report. */
+  loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor; logits: Tensor }
   clip: boolean
   /** The prefix whose loss the first reported number is; later numbers are the prefixes after it. */
   firstPrefix: number
@@ -31,6 +31,8 @@ export interface Scheme {
 export interface StepResult {
   /** [1] or [m], mean over the batch, before the step. */
   losses: Tensor
+  /** Predicted classes, int32 [1 or m, B], before the step. */
+  predicted: Tensor
   /** [1], before clipping. */
   norm: Tensor
   firstPrefix: number
@@ -55,8 +57,9 @@ function prefixLoss(k: number, clip: boolean): Objective {
     clip,
     firstPrefix: k,
     loss(model, { images, labels }) {
-      const loss = crossEntropy(model.forward(images, { branches: k }), labels)
-      return { objective: loss, losses: loss.detach().reshape([1]) }
+      const logits = model.forward(images, { branches: k }) // [B, classes]
+      const loss = crossEntropy(logits, labels)
+      return { objective: loss, losses: loss.detach().reshape([1]), logits: logits.detach().reshape([1, ...logits.shape]) }
     },
   }
 }
@@ -72,7 +75,7 @@ function prefixSumLoss(weights: readonly number[]): Objective {
       const every = labels.reshape([1, B]).broadcastTo([m, B])
       const losses = crossEntropy(logits, every, { reduction: 'none' }).mean(1) // [m]
       const objective = losses.mul(tensor([...weights], { device: images.device })).sum()
-      return { objective, losses: losses.detach() }
+      return { objective, losses: losses.detach(), logits: logits.detach() }
     },
   }
 }
@@ -91,17 +94,19 @@ export function optimizerStep(
 ): StepResult {
   return scope(() => {
     let total: Tensor | undefined
+    const predicted: Tensor[] = []
     for (const batch of batches) {
       const part = scope(() => {
-        const { objective, losses } = loss(model, batch)
+        const { objective, losses, logits } = loss(model, batch)
         const scaled = batch.share === 1 ? objective : objective.mul(batch.share)
         scaled.backward()
-        return batch.share === 1 ? losses : losses.mul(batch.share)
+        return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
       })
-      total = total ? total.add(part) : part
+      total = total ? total.add(part.losses) : part.losses
+      predicted.push(part.predicted)
     }
     const norm = optimizer.step(lr, clip ? maxNorm : Number.POSITIVE_INFINITY)
     optimizer.zeroGrad()
-    return { losses: total!, norm, firstPrefix }
+    return { losses: total!, predicted: predicted.length > 1 ? concat(predicted, 1) : predicted[0]!, norm, firstPrefix }
   })
 }

@@ -28,9 +28,10 @@ test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`,
   const train = async (steps: number) => {
     let loss = 0
     for (let i = 0; i < steps; i++) {
-      const { losses, norm } = optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 }], 1e-3, 1)
+      const { losses, predicted, norm } = optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 }], 1e-3, 1)
       if (i % 50 === 0) loss = (await losses.data())[1]!
       losses.dispose()
+      predicted.dispose()
       norm.dispose()
     }
     await device.synchronize()

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
-import { requestDevice, UserError } from '../../engine/index.ts'
+import { UserError } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
 import { evaluate, violations } from '../evaluate.ts'
-import { loadCheckpoint } from '../run/checkpoint.ts'
+import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationLoader, first } from '../run/data.ts'
-import { announce } from './device.ts'
+import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
 import { Progress } from './progress.ts'
 import { compact, percent, table } from './table.ts'
@@ -37,52 +37,43 @@ export function evalCommand(): Command {
 }
 
 async function run(flags: EvalFlags): Promise<void> {
-  const device = await requestDevice({ adapter: flags.adapter })
-  try {
-    const { model, data } = await loadCheckpoint(flags.checkpoint)
-    const name = flags.dataset ?? data?.dataset
-    if (!name) throw new UserError(`${flags.checkpoint}: does not say its data set; name it with --dataset`)
-    const dataset = await loadDataset(name, { dir: flags.dataDir, download: flags.download })
-    const { config } = model
-    if (dataset.channels !== config.channels || dataset.classes !== config.classes) {
-      throw new UserError(
-        `${flags.checkpoint}: takes ${config.channels} channels and ${config.classes} classes, ${name} has ${dataset.channels} and ` +
-          `${dataset.classes}; choose the data set it was trained on`,
-      )
-    }
-    const size =
-      config.imageSize === dataset.height && config.imageSize === dataset.width ? {} : { imageSize: config.imageSize }
-    const normalization = data ? { mean: data.mean, std: data.std } : {}
-    const indices = first(dataset[flags.split].count, flags.images)
-    const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
-    announce(device)
+  const checkpoint = await readCheckpoint(flags.checkpoint)
+  const { config, data } = checkpoint
+  const name = flags.dataset ?? data?.dataset
+  if (!name) throw new UserError(`${flags.checkpoint}: does not say its data set; name it with --dataset`)
+  const dataset = await loadDataset(name, { dir: flags.dataDir, download: flags.download })
+  if (dataset.channels !== config.channels || dataset.classes !== config.classes) {
+    throw new UserError(
+      `${flags.checkpoint}: takes ${config.channels} channels and ${config.classes} classes, ${name} has ${dataset.channels} and ` +
+        `${dataset.classes}; choose the data set it was trained on`,
+    )
+  }
+  const size = config.imageSize === dataset.height && config.imageSize === dataset.width ? {} : { imageSize: config.imageSize }
+  const normalization = data ? { mean: data.mean, std: data.std } : {}
+  const indices = first(dataset[flags.split].count, flags.images)
+  const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
+  const found = await withModel(checkpoint, flags.adapter, (model) => {
     const progress = new Progress({ total: indices.length })
-    const found = await evaluate(model, loader, (images) =>
-      progress.update(images, `${images}/${indices.length} images`),
-    ).finally(() => {
-      progress.stop()
-      return loader.close()
-    })
-    const prefixes = found.losses.map((loss, i) => ({
-      branches: i + 1,
-      loss,
-      accuracy: found.accuracies[i]!,
-      parameters: countParameters(config, { branches: i + 1 }).total,
-    }))
-    if (flags.json) {
-      console.log(
-        JSON.stringify(
-          { dataset: name, split: flags.split, images: found.images, prefixes, violations: violations(found.losses) },
-          null,
-          2,
-        ),
-      )
-    } else {
-      const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
-      console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
-      console.log(`on ${found.images} ${flags.split} images of ${name}`)
-    }
-  } finally {
-    device.destroy()
+    const done = (images: number) => progress.update(images, `${images}/${indices.length} images`)
+    return evaluate(model, loader, done).finally(() => progress.stop())
+  }).finally(() => loader.close())
+  const prefixes = found.losses.map((loss, i) => ({
+    branches: i + 1,
+    loss,
+    accuracy: found.accuracies[i]!,
+    parameters: countParameters(config, { branches: i + 1 }).total,
+  }))
+  if (flags.json) {
+    console.log(
+      JSON.stringify(
+        { dataset: name, split: flags.split, images: found.images, prefixes, violations: violations(found.losses) },
+        null,
+        2,
+      ),
+    )
+  } else {
+    const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
+    console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
+    console.log(`on ${found.images} ${flags.split} images of ${name}`)
   }
 }

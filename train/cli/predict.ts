@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
-import { type Device, requestDevice, UserError } from '../../engine/index.ts'
-import { checkPrefix, MODES, type Mode, type Model } from '../../model/index.ts'
+import { UserError } from '../../engine/index.ts'
+import { checkPrefix, MODES, type Mode } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
-import { type DataInfo, type LoadedCheckpoint, loadCheckpoint } from '../run/checkpoint.ts'
-import { announce } from './device.ts'
+import { type Checkpoint, type DataInfo, readCheckpoint } from '../run/checkpoint.ts'
+import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
 import { Progress } from './progress.ts'
 import { percent, table } from './table.ts'
@@ -53,67 +53,56 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   if (input === undefined && (output !== undefined || gradientsPath !== undefined)) {
     throw new UserError('predict: --output and --gradients go with --input; image files print their classes')
   }
-  const device = await requestDevice({ adapter: flags.adapter })
-  try {
-    const checkpoint = await loadCheckpoint(flags.checkpoint)
-    checkPrefix(checkpoint.model.config, flags.branches)
-    const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
-    if (input === undefined) await classify(files, device, checkpoint, options, flags)
-    else await predictFile(input, device, checkpoint.model, options, flags)
-  } finally {
-    device.destroy()
-  }
+  const checkpoint = await readCheckpoint(flags.checkpoint)
+  checkPrefix(checkpoint.config, flags.branches)
+  const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
+  if (input === undefined) await classify(files, checkpoint, options, flags)
+  else await predictFile(input, checkpoint, options, flags)
 }
 
 /** Safetensors in, safetensors out. */
-async function predictFile(
-  path: string,
-  device: Device,
-  model: Model,
-  options: PredictOptions,
-  flags: PredictFlags,
-): Promise<void> {
-  const input = predictInput(path, await loadSafetensors(path), model, flags.gradients !== undefined)
-  announce(device)
-  const { classes, dim } = model.config
-  if (flags.output !== undefined) {
-    const progress = new Progress({ total: input.count })
-    const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
-    const { logits, features } = await predict(model, input, options, done).finally(() => progress.stop())
-    await saveSafetensors(flags.output, {
-      logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
-      features: { dtype: 'F32', shape: [input.count, dim], data: features },
-    })
-  }
-  if (flags.gradients !== undefined) await saveSafetensors(flags.gradients, await gradients(model, input, options))
+async function predictFile(path: string, checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
+  const { output, gradients: gradientsPath, branches } = flags
+  const { classes, dim } = checkpoint.config
+  const input = predictInput(path, await loadSafetensors(path), checkpoint.config, gradientsPath !== undefined)
+  await withModel(checkpoint, flags.adapter, async (model) => {
+    if (output !== undefined) {
+      const progress = new Progress({ total: input.count })
+      const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
+      const { logits, features } = await predict(model, input, options, done).finally(() => progress.stop())
+      await saveSafetensors(output, {
+        logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
+        features: { dtype: 'F32', shape: [input.count, dim], data: features },
+      })
+    }
+    if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, options))
+  })
   if (flags.json) {
-    const { output, gradients: gradientsPath, branches } = flags
     console.log(JSON.stringify({ input: path, images: input.count, branches, output, gradients: gradientsPath }, null, 2))
   }
 }
 
 /** Image files in, their likeliest classes out. */
-async function classify(
-  files: string[],
-  device: Device,
-  { path, model, data }: LoadedCheckpoint,
-  options: PredictOptions,
-  flags: PredictFlags,
-) {
+async function classify(files: string[], checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
+  const { path, config, data } = checkpoint
   if (!data) throw new UserError(`${path}: does not say how images are normalised; use a checkpoint that this project trained`)
-  const { channels, imageSize, classes } = model.config
+  const { channels, imageSize, classes } = config
   const pixels = channels * imageSize ** 2
   const images = new Float32Array(files.length * pixels)
   for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
-  announce(device)
-  const { logits } = await predict(model, { images, count: files.length }, options)
+  const { logits } = await withModel(checkpoint, flags.adapter, (model) =>
+    predict(model, { images, count: files.length }, options),
+  )
   const results = files.map((file, i) => ({
     file,
     classes: ranked(logits.subarray(i * classes, (i + 1) * classes))
       .slice(0, flags.top)
       .map(([index, probability]) => ({ class: index, name: data.classNames?.[index] ?? String(index), probability })),
   }))
-  if (flags.json) return console.log(JSON.stringify(results, null, 2))
+  if (flags.json) {
+    console.log(JSON.stringify(results, null, 2))
+    return
+  }
   const rows = results.map(({ file, classes: found }) => [
     file,
     ...found.map(({ name, probability }) => `${name} ${percent(probability)}`),

@@ -1,5 +1,6 @@
 import { type Command, CommanderError } from 'commander'
 import { DeviceLostError, OutOfMemoryError, reason, ShapeError, UserError } from '../../engine/index.ts'
+import { version } from '../../package.json'
 import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
 import { makeCommand } from './options.ts'
@@ -10,6 +11,7 @@ import { trainCommand } from './train.ts'
 export function makeProgram(extra: readonly Command[] = []): Command {
   const program = makeCommand('paraformer')
     .description('Train and use ParaFormer, a shallow Transformer of parallel branches, on WebGPU.')
+    .version(version)
     .addCommand(trainCommand())
     .addCommand(evalCommand())
     .addCommand(predictCommand())

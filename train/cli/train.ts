@@ -2,9 +2,10 @@ import { type Command, Option } from 'commander'
 import { chromeTrace, type Device, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
-import { loadCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
+import { readCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
+import { RunLock } from '../run/lock.ts'
 import { MetricsLog } from '../run/metrics.ts'
 import { startTrainer } from '../run/start.ts'
 import type { StepReport, Trainer } from '../run/trainer.ts'
@@ -66,39 +67,24 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
   }
   // Files are read and checked before a device is opened: what is wrong with them shows at once.
-  const fresh = flags.resume === undefined ? checkSettings({ ...PRESETS[flags.preset ?? '']?.settings, ...given }) : undefined
   const folder = flags.resume === undefined ? undefined : await existingRunFolder(flags.resume)
-  if (fresh) {
-    const data = await openData(fresh)
-    modelConfigOf(fresh, data.dataset)
-    const device = await requestDevice({ adapter: flags.adapter })
-    try {
-      const made = await newRunFolder(flags.out, fresh)
-      return await go(startTrainer(device, fresh, data, flags.saveEvery), data, made, flags, interrupt)
-    } finally {
-      await close(data)
-      device.destroy()
-    }
-  }
-  const device = await requestDevice({ adapter: flags.adapter })
+  const checkpoint = folder && (await readCheckpoint(folder.checkpoint))
+  const state = checkpoint && trainingState(checkpoint)
+  const settings = checkSettings({ ...(state?.settings ?? PRESETS[flags.preset ?? '']?.settings), ...given })
+  const data = await openData(settings)
+  let device: Device | undefined
+  let lock: RunLock | undefined
   try {
-    const checkpoint = await loadCheckpoint(folder!.checkpoint)
-    const state = trainingState(checkpoint)
-    const settings = checkSettings({ ...state.settings, ...given })
-    const data = await openData(settings)
-    try {
-      return await go(
-        startTrainer(device, settings, data, flags.saveEvery, { checkpoint, state }),
-        data,
-        folder!,
-        flags,
-        interrupt,
-      )
-    } finally {
-      await close(data)
-    }
+    if (!checkpoint) modelConfigOf(settings, data.dataset)
+    device = await requestDevice({ adapter: flags.adapter })
+    const run = folder ?? (await newRunFolder(flags.out, settings))
+    lock = await RunLock.take(run.lock)
+    const from = checkpoint && state ? { checkpoint, state } : undefined
+    await go(startTrainer(device, settings, data, flags.saveEvery, from), data, run, flags, interrupt)
   } finally {
-    device.destroy()
+    await lock?.release()
+    await close(data)
+    device?.destroy()
   }
 }
 
@@ -120,6 +106,7 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   )
   const progress = new Progress({ total: trainer.totalSteps, value: trainer.position.step })
   const rate = new Rate()
+  const running = new PrefixAccuracies()
   const trace = flags.trace === undefined ? undefined : new Trace(device, flags.trace, trainer.position.step)
   const save = () => saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), data.info)
   let finished = false
@@ -131,9 +118,9 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       },
       onStep(report) {
         const imagesPerSecond = rate.add(report.images)
-        const { epoch, position, losses, norms, lr } = report
-        metrics.write({ kind: 'step', step: position.step, epoch, losses, norms, lr, imagesPerSecond })
-        progress.update(position.step, label(report, trainer, imagesPerSecond))
+        const { epoch, position, losses, accuracies, norms, lr } = report
+        metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lr, imagesPerSecond })
+        progress.update(position.step, label(report, running.add(report), imagesPerSecond))
       },
       onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),
       async onEpoch({ epoch, ...found }) {
@@ -173,11 +160,25 @@ function describeModel({ config }: Model): string {
   return `${config.architecture} ${shape}, ${compact(countParameters(config).total)} parameters`
 }
 
-function label(report: StepReport, trainer: Trainer, imagesPerSecond: number): string {
-  const last = report.losses.at(-1)!
-  const accuracies = trainer.history.at(-1)?.accuracies.map((share) => (100 * share).toFixed(1))
-  const known = accuracies ? ` acc ${accuracies.join(' ')} %` : ''
-  return `epoch ${report.epoch + 1} loss ${last.at(-1)!.toFixed(4)} ${imagesPerSecond.toFixed(0)} img/s${known}`
+function label(report: StepReport, shares: readonly number[], imagesPerSecond: number): string {
+  const accuracy = shares.map((share) => (100 * share).toFixed(1)).join(' ')
+  return `epoch ${report.epoch + 1} loss ${report.losses.at(-1)!.at(-1)!.toFixed(4)} acc ${accuracy} % ${imagesPerSecond.toFixed(0)} img/s`
+}
+
+/** Training accuracy of each prefix over the last mini-batches. */
+class PrefixAccuracies {
+  readonly #means: number[] = []
+
+  /** @returns the mean of every prefix seen so far */
+  add({ accuracies, firstPrefixes }: StepReport): readonly number[] {
+    accuracies.forEach((shares, step) => {
+      shares.forEach((share, j) => {
+        const k = firstPrefixes[step]! - 1 + j
+        this.#means[k] = (this.#means[k] ?? share) * 0.95 + 0.05 * share
+      })
+    })
+    return Object.values(this.#means)
+  }
 }
 
 function epochLine(epoch: number, { losses, accuracies }: Evaluation): string {

@@ -1,5 +1,5 @@
 import { type Tensor, UserError } from '../../engine/index.ts'
-import { createModel, type Model, parseConfig } from '../../model/index.ts'
+import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
 import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
 import type { DatasetName } from '../data/names.ts'
@@ -71,41 +71,52 @@ export async function saveCheckpoint(
   }
 }
 
-/** A checkpoint in memory. */
-export interface LoadedCheckpoint {
+/** A checkpoint in memory: its config is checked, its tensors are not yet in a model. */
+export interface Checkpoint {
   path: string
   file: SafetensorsFile
-  model: Model
+  config: ModelConfig
   data: DataInfo | undefined
 }
 
 /**
- * Loads a model from a checkpoint; its optimizer state, if any, stays in `file`.
- * @throws UserError in one line for a file that is missing, malformed, without config, or with other tensors than the config says
+ * Reads a checkpoint; no device is needed.
+ * @throws UserError in one line for a file that is missing, malformed or without a sound config
  */
-export async function loadCheckpoint(path: string): Promise<LoadedCheckpoint> {
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const file = await loadSafetensors(path)
-  const { config, data } = file.metadata
-  if (config === undefined) {
+  const { config: json, data } = file.metadata
+  if (json === undefined) {
     throw new UserError(`${path}: has no model config in its metadata; use a checkpoint that this project wrote`)
   }
-  let model: Model
-  try {
-    model = createModel(parseConfig(config))
+  const config = named(path, () => parseConfig(json))
+  const info = data === undefined ? undefined : parse(path, 'data', data, (value) => isDataInfo(value, config.channels))
+  return { path, file, config, data: info }
+}
+
+/**
+ * The model of a checkpoint, on the default device.
+ * @throws UserError in one line when the checkpoint has other tensors than its config says
+ */
+export function modelOf({ path, file, config }: Checkpoint): Model {
+  return named(path, () => {
+    const model = createModel(config)
     model.loadStateDict(new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+    return model
+  })
+}
+
+/** Runs `fn`; what the user can mend names the file. */
+function named<T>(path: string, fn: () => T): T {
+  try {
+    return fn()
   } catch (error) {
     throw error instanceof UserError ? new UserError(`${path}: ${error.message}`) : error
-  }
-  return {
-    path,
-    file,
-    model,
-    data: data === undefined ? undefined : parse(path, 'data', data, (info) => isDataInfo(info, model.config.channels)),
   }
 }
 
 /** The training state of a checkpoint. @throws UserError when it has none */
-export function trainingState({ path, file }: LoadedCheckpoint): TrainingState {
+export function trainingState({ path, file }: Checkpoint): TrainingState {
   const { training } = file.metadata
   if (training === undefined) {
     throw new UserError(`${path}: holds no training state; resume from a run's checkpoint.safetensors`)
@@ -115,7 +126,7 @@ export function trainingState({ path, file }: LoadedCheckpoint): TrainingState {
 }
 
 /** Puts the saved moments and step counts back. @throws UserError when some are missing or of another shape */
-export function restoreOptimizer({ path, file }: LoadedCheckpoint, optimizer: AdamW, steps: Record<string, number>): void {
+export function restoreOptimizer({ path, file }: Checkpoint, optimizer: AdamW, steps: Record<string, number>): void {
   const state = optimizer.state()
   try {
     for (const [prefix, moments] of [

@@ -14,6 +14,8 @@ export interface RunFolder {
   /** The parameters alone, after the last evaluation. */
   model: string
   metrics: string
+  /** There while a process trains in the folder. */
+  lock: string
 }
 
 function filesOf(path: string): RunFolder {
@@ -22,6 +24,7 @@ function filesOf(path: string): RunFolder {
     checkpoint: join(path, 'checkpoint.safetensors'),
     model: join(path, 'model.safetensors'),
     metrics: join(path, 'metrics.jsonl'),
+    lock: join(path, 'run.lock'),
   }
 }
 

@@ -11,6 +11,8 @@ export type Metric =
       epoch: number
       /** Of each optimizer step on the mini-batch. */
       losses: number[][]
+      /** Shares of the mini-batch classified right, laid out like `losses`. */
+      accuracies: number[][]
       norms: number[]
       lr: number
       imagesPerSecond: number

@@ -1,8 +1,8 @@
 import type { Device } from '../../engine/index.ts'
-import { createModel, type Model } from '../../model/index.ts'
+import { createModel } from '../../model/index.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
-import { type LoadedCheckpoint, restoreOptimizer, type TrainingState } from './checkpoint.ts'
+import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
 import type { RunData } from './data.ts'
 import { Trainer } from './trainer.ts'
 
@@ -12,10 +12,10 @@ export function startTrainer(
   settings: Settings,
   data: RunData,
   saveEvery: number,
-  from?: { checkpoint: LoadedCheckpoint; state: TrainingState },
+  from?: { checkpoint: Checkpoint; state: TrainingState },
 ): Trainer {
   device.random.seed = settings.seed
-  const model: Model = from?.checkpoint.model ?? createModel(modelConfigOf(settings, data.dataset))
+  const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
   const optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
   const { train, evaluation } = data
   const trainer = new Trainer({ device, model, optimizer, train, evaluation, settings, saveEvery })

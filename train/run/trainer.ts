@@ -1,4 +1,4 @@
-import { type Device, firstNonFinite, type Tensor, tensor, UserError } from '../../engine/index.ts'
+import { type Device, firstNonFinite, tensor, UserError } from '../../engine/index.ts'
 import { branchShape, type Model } from '../../model/index.ts'
 import type { Batch, BatchLoader } from '../data/loader.ts'
 import { type Evaluation, evaluate } from '../evaluate.ts'
@@ -16,6 +16,8 @@ export interface StepReport {
   position: Position
   /** Losses before each of its optimizer steps; entry j of a step is the loss of prefix `firstPrefixes + j`. */
   losses: number[][]
+  /** Shares of the mini-batch that were classified right, laid out like `losses`. */
+  accuracies: number[][]
   firstPrefixes: number[]
   norms: number[]
   lr: number
@@ -172,6 +174,7 @@ export class Trainer {
         epoch: batch.epoch,
         position,
         losses: values.map(({ losses }) => losses),
+        accuracies: values.map(({ predicted }) => accuracies(predicted, batch.labels)),
         firstPrefixes: results.map(({ firstPrefix }) => firstPrefix),
         norms: values.map(({ norm }) => norm),
         lr,
@@ -235,10 +238,19 @@ function microBatches(model: Model, { images, labels }: Batch, parts: number): M
   })
 }
 
-async function read({ losses, norm }: StepResult): Promise<{ losses: number[]; norm: number }> {
-  const reads: Promise<ArrayLike<number>>[] = [losses, norm].map((t: Tensor) => t.data())
-  losses.dispose()
-  norm.dispose()
-  const [values, norms] = await Promise.all(reads)
-  return { losses: Array.from(values!), norm: norms![0]! }
+/** Shares of rows of `predicted` [k * B] that equal the labels [B]. */
+function accuracies(predicted: ArrayLike<number>, labels: Int32Array): number[] {
+  const B = labels.length
+  return Array.from({ length: predicted.length / B }, (_, k) => {
+    return labels.reduce((hits, label, b) => hits + Number(predicted[k * B + b] === label), 0) / B
+  })
+}
+
+/** Reads what a step left on the device, and frees it. */
+async function read(result: StepResult): Promise<{ losses: number[]; predicted: ArrayLike<number>; norm: number }> {
+  const tensors = [result.losses, result.predicted, result.norm]
+  const reads = tensors.map((t) => t.data())
+  for (const t of tensors) t.dispose()
+  const [losses, predicted, norms] = await Promise.all(reads)
+  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]! }
 }
