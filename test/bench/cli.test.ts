@@ -1,0 +1,136 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expectUserError, runCli } from '../harness/cli.ts'
+import { suite } from '../harness/suite.ts'
+
+const { test, run } = suite('paraformer bench')
+const folder = await mkdtemp(join(tmpdir(), 'paraformer-bench-'))
+
+async function bench(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await runCli(['bench', ...args])
+  if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}, ${stderr}${stdout}`)
+  return { stdout, stderr }
+}
+
+test('--help names every flag', async () => {
+  const { stdout } = await bench('--help')
+  const flags = ['list', 'variant', 'filter', 'shape', 'batch', 'quick', 'time', 'timer', 'no-flush', 'adapter', 'json', 'csv']
+  const missing = [...flags, 'html', 'history', 'no-history'].filter((flag) => !stdout.includes(`--${flag}`))
+  if (missing.length > 0) throw new Error(`no --${missing.join(', --')}`)
+})
+
+test('--list has every group', async () => {
+  const lines = (await bench('--list')).stdout.trim().split('\n')
+  for (const group of ['kernels', 'ops', 'layers', 'models']) {
+    if (!lines.some((line) => line.startsWith(`${group}/`))) throw new Error(`nothing of ${group}`)
+  }
+})
+
+const QUICK = ['fill', 'arange', '--quick', '--no-history']
+
+test('--json of a quick run', async () => {
+  const { stdout, stderr } = await bench(...QUICK, '--json')
+  const report = JSON.parse(stdout)
+  for (const name of ['gflops', 'gbps', 'dispatch', 'submit', 'readback']) {
+    if (!(report.ceilings[name] >= 0)) throw new Error(`ceilings.${name} is ${report.ceilings[name]}`)
+  }
+  if (!report.device.name || !report.date || report.failures.length !== 0) throw new Error(stdout)
+  const names = new Set(report.results.map(({ name }: { name: string }) => name))
+  if (names.size !== 2) throw new Error(`results of ${[...names]}`)
+  for (const one of report.results) {
+    const {
+      id,
+      group,
+      name,
+      variant,
+      shape,
+      timer,
+      median,
+      p20,
+      p80,
+      samples,
+      flops,
+      bytes,
+      gflops,
+      gbps,
+      bound,
+      share,
+      error,
+    } = one
+    if (id !== `${group}/${name}/${variant} ${shape}` || group !== 'kernels') throw new Error(id)
+    const numbers = [median, p20, p80, samples, flops, bytes, gflops, gbps, share, error]
+    if (!numbers.every(Number.isFinite) || !(p20 <= median && median <= p80 && median > 0)) throw new Error(JSON.stringify(one))
+    if (!['device', 'wall'].includes(timer) || !['compute', 'memory', 'dispatch'].includes(bound))
+      throw new Error(JSON.stringify(one))
+  }
+  if (!stderr.includes('WebGPU on')) throw new Error(`stderr: ${stderr}`)
+})
+
+test("--csv on the host's clock, and a page with a plot", async () => {
+  const page = join(folder, 'roofline.html')
+  const { stdout } = await bench(...QUICK, '--csv', '--timer', 'wall', '--html', page)
+  const [head, ...rows] = stdout.trim().split('\n')
+  const columns = head!.split(',')
+  if (columns[0] !== 'group' || !columns.includes('median') || rows.length === 0) throw new Error(stdout)
+  if (!rows.every((row) => row.includes(',wall,'))) throw new Error(stdout)
+  const html = await readFile(page, 'utf8')
+  if (!html.startsWith('<!doctype html>') || !html.includes('<svg') || !html.includes('kernels/fill')) throw new Error(html)
+  if (/<script|https?:\/\/|src=/.test(html.replace('http://www.w3.org', '')))
+    throw new Error('the page needs something from elsewhere')
+})
+
+test('the history is kept, and compared with', async () => {
+  const history = join(folder, 'history')
+  const args = ['fill', '--time', '1', '--history', history]
+  const first = await bench(...args, '--json')
+  if (JSON.parse(first.stdout).results.some((one: { previous?: unknown }) => one.previous))
+    throw new Error('compared with nothing')
+  const second = JSON.parse((await bench(...args, '--json')).stdout)
+  for (const { id, previous } of second.results)
+    if (!(previous?.median > 0 && previous.date)) throw new Error(`${id}: no previous`)
+  const files = await readdir(history)
+  if (files.join() !== `${second.device.name}.jsonl`) throw new Error(files.join())
+  const lines = (await readFile(join(history, files[0]!), 'utf8')).trim().split('\n')
+  if (lines.length !== 2) throw new Error(`${lines.length} runs kept, expected 2`)
+  await bench(...args, '--quick')
+  const after = (await readFile(join(history, files[0]!), 'utf8')).trim().split('\n')
+  if (after.length !== 2) throw new Error('a quick run was kept')
+})
+
+test('--shape times an op at any shape', async () => {
+  const args = ['matmul', '--shape', '17x33x5', '--quick', '--no-history', '--json']
+  const { results } = JSON.parse((await bench(...args)).stdout)
+  if (results.length !== 1 || results[0].id !== 'ops/matmul/forward 17x33x5 NN') throw new Error(JSON.stringify(results))
+})
+
+const BAD: [args: string[], message: RegExp][] = [
+  [['--fast'], /unknown option '--fast'.*paraformer bench --help/],
+  [['sofmax'], /nothing to time is called "sofmax"; there are kernels, ops/],
+  [['--filter', '('], /--filter \( is no regular expression/],
+  [['--filter', 'nothing like this'], /leaves nothing to time/],
+  [['softmax', '--variant', 'magic'], /no kernel chosen has a variant "magic" on this device; there are direct/],
+  [['--shape', '4x4x4'], /--shape needs the name of an op/],
+  [['matmul', '--shape', '4x4'], /--shape 4x4: matmul takes MxKxN/],
+  [['matmul', '--shape', '4x-4x4'], /--shape 4x-4x4: matmul takes MxKxN/],
+  [['dropout', '--shape', '4'], /--shape goes with ops of these names: matmul/],
+  [['--json', '--csv'], /--json.*cannot be used with.*--csv/],
+  [['--time', '0'], /--time.*whole number of at least 1/],
+  [['--batch', 'many'], /--batch.*must be a number/],
+  [['--timer', 'sundial'], /--timer.*device, wall/],
+  [['fill', '--adapter', 'abacus'], /no adapter is "abacus"/],
+]
+
+for (const [args, message] of BAD) test(`bench ${args.join(' ')}`, () => expectUserError(['bench', ...args], message))
+
+test('a history that is none', async () => {
+  const history = join(folder, 'history')
+  const [file] = await readdir(history)
+  const path = join(history, file!)
+  await writeFile(path, 'not json\n')
+  await expectUserError(['bench', 'fill', '--quick', '--history', history], /line 1 is no run of paraformer bench/)
+})
+
+test('ends', () => rm(folder, { recursive: true, force: true }))
+
+run()
