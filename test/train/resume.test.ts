@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
@@ -33,6 +33,18 @@ function assertSame(one: string, other: string): void {
   if (left !== right) throw new Error(`${left} is not ${right}`)
 }
 
+/** Sends a signal as soon as a run has saved for the first time: in its first epoch, whatever the machine's speed. */
+function signalAfterSave(folder: string, signal: NodeJS.Signals) {
+  let waiting: NodeJS.Timeout | undefined
+  return (_: string, kill: (signal: NodeJS.Signals) => void) => {
+    waiting ??= setInterval(() => {
+      if (!existsSync(join(folder, 'checkpoint.safetensors'))) return
+      clearInterval(waiting)
+      kill(signal)
+    }, 5).unref()
+  }
+}
+
 for (const scheme of ['prefixSum', 'paper']) {
   const whole = join(work, `${scheme}-whole`)
   const broken = join(work, `${scheme}-broken`)
@@ -41,14 +53,7 @@ for (const scheme of ['prefixSum', 'paper']) {
   test(`${scheme}: a run interrupted by Ctrl-C and resumed ends with the same bits`, async () => {
     const straight = await runCli(train('--out', whole))
     if (straight.code !== 0) throw new Error(straight.stderr)
-    let asked = false
-    const first = await runCli(train('--out', broken), {
-      onStderr(text, kill) {
-        if (asked || !text.includes(broken)) return
-        asked = true
-        setTimeout(() => kill('SIGINT'), 1000)
-      },
-    })
+    const first = await runCli(train('--out', broken), { onStderr: signalAfterSave(broken, 'SIGINT') })
     if (first.code !== 130 || !first.stderr.includes(`--resume ${broken}`))
       throw new Error(`code ${first.code}: ${first.stderr}`)
     const second = await runCli(['train', '--resume', broken])
@@ -67,14 +72,7 @@ for (const scheme of ['prefixSum', 'paper']) {
 
   test(`${scheme}: a run killed outright resumes from its last checkpoint with the same bits`, async () => {
     const killed = join(work, `${scheme}-killed`)
-    let asked = false
-    const first = await runCli(train('--out', killed), {
-      onStderr(text, kill) {
-        if (asked || !text.includes(killed)) return
-        asked = true
-        setTimeout(() => kill('SIGKILL'), 1500)
-      },
-    })
+    const first = await runCli(train('--out', killed), { onStderr: signalAfterSave(killed, 'SIGKILL') })
     if (first.code !== null) throw new Error(`it ended with ${first.code} before it was killed: ${first.stderr}`)
     const second = await runCli(['train', '--resume', killed])
     if (second.code !== 0) throw new Error(second.stderr)
