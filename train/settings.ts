@@ -1,7 +1,8 @@
 import { UserError } from '../engine/index.ts'
 import { checkConfig, type ModelConfig } from '../model/index.ts'
 import type { AugmentOptions } from './data/augment.ts'
-import { DATASET_NAMES, type Dataset } from './data/datasets.ts'
+import type { Dataset } from './data/datasets.ts'
+import { DATASET_NAMES } from './data/names.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
 import { SCHEME_NAMES } from './schemes.ts'
 

@@ -1,5 +1,5 @@
 import type { Device } from '../../engine/index.ts'
-import { normalize } from '../../engine/platform/select.ts'
+import { summarize } from '../../engine/platform/select.ts'
 import type { Budget } from '../doBench.ts'
 import { expectedOutput } from '../expected.ts'
 import { type Operand, operandsOf } from '../operands.ts'
@@ -59,8 +59,7 @@ export async function compareOn(device: Device, peer: Peer, w: Workload, budget:
 
 /** @throws Error when the two run on different adapters */
 function checkAdapter({ summary }: Device, { device }: Peer): void {
-  const { device: name, description } = device.adapterInfo
-  const theirs = normalize(name || description)
+  const theirs = summarize({ info: device.adapterInfo, features: device.features } as GPUAdapter).name
   if (theirs !== summary.name) throw new Error(`its device is ${theirs}, ours ${summary.name}: nothing to compare`)
 }
 

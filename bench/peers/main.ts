@@ -4,12 +4,15 @@ import { CommanderError } from 'commander'
 import { reason, requestDevice, UserError } from '../../engine/index.ts'
 import { adapterOption, count, makeCommand } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
+import { Chromium, call } from '../browser/chromium.ts'
+import { runPageIn } from '../browser/runPage.ts'
 import { budgetOf } from '../doBench.ts'
 import { regularExpression } from '../select.ts'
 import { shapeOf, standardWorkloads, type Workload } from '../workloads.ts'
 import { PEERS } from './peers.ts'
 import { type PeerReport, peerText } from './report.ts'
-import { runPeer } from './runPeer.ts'
+import { runChild } from './runChild.ts'
+import { type RunTask, runPeer } from './runPeer.ts'
 import { timeTorch } from './torch.ts'
 
 interface Flags {
@@ -19,7 +22,16 @@ interface Flags {
   time?: number
   limit: number
   adapter?: string
+  browser?: boolean
   json?: boolean
+}
+
+/** Where comparisons run. */
+interface Place {
+  name: string
+  software: boolean
+  runTask: RunTask
+  close(): Promise<void>
 }
 
 const command = makeCommand('bench:peers')
@@ -30,6 +42,7 @@ const command = makeCommand('bench:peers')
   .option('--time <ms>', 'how long to time each side (default: 300 on a software device, else 200)', count)
   .option('--limit <s>', 'give a workload up after so many seconds', count, 180)
   .addOption(adapterOption())
+  .option('--browser', "run in headless Chromium, on the browser's own WebGPU")
   .option('--json', 'print JSON')
   .action(main)
 
@@ -46,12 +59,26 @@ async function main(flags: Flags): Promise<void> {
   const asked = (name: string) => !flags.peer || flags.peer.some((part) => name.includes(part))
   const packages = Object.keys(PEERS).filter(asked)
   if (packages.length === 0 && !asked('torch')) throw new UserError(`no peer is called ${flags.peer?.join(', ')}; see --help`)
-  const device = await requestDevice({ adapter: flags.adapter })
-  const { software, name } = device.summary
-  device.destroy()
-  const workloads = chosen(standardWorkloads(software), flags.filter)
-  const budget = budgetOf(software, flags.quick ?? false)
-  const task = { adapter: flags.adapter, workloads, budget: { ...budget, time: flags.time ?? budget.time } }
+  const place = flags.browser ? await inBrowser() : await inNode(flags.adapter)
+  try {
+    const workloads = chosen(standardWorkloads(place.software), flags.filter)
+    const report = await compareAll(packages, workloads, place, flags)
+    if (asked('torch')) report.torch = await timeTorch(workloads, flags.time ?? budgetOf(true, false).time, flags.limit)
+    console.log(flags.json ? JSON.stringify(report, null, 2) : peerText(report))
+    if (report.failures.some(({ offered }) => offered)) process.exitCode = 1
+  } finally {
+    await place.close()
+  }
+}
+
+async function compareAll(
+  packages: readonly string[],
+  workloads: Workload[],
+  { name, software, runTask }: Place,
+  { quick = false, time, limit, adapter }: Flags,
+): Promise<PeerReport> {
+  const budget = budgetOf(software, quick)
+  const task = { adapter, workloads, budget: { ...budget, time: time ?? budget.time } }
   const report: PeerReport = {
     date: new Date().toISOString(),
     device: name,
@@ -62,7 +89,7 @@ async function main(flags: Flags): Promise<void> {
   const progress = new Progress({ total: packages.length * workloads.length })
   try {
     for (const [i, peer] of packages.entries()) {
-      const { comparisons, failures } = await runPeer({ ...task, package: peer }, flags.limit, (done, w) => {
+      const { comparisons, failures } = await runPeer({ ...task, package: peer }, limit, runTask, (done, w) => {
         progress.update(i * workloads.length + done, w ? `${peer} ${titleOf(w)}` : peer)
       })
       report.comparisons.push(...comparisons)
@@ -71,13 +98,31 @@ async function main(flags: Flags): Promise<void> {
   } finally {
     progress.stop()
   }
-  if (asked('torch')) report.torch = await timeTorch(workloads, task.budget, flags.limit)
-  console.log(flags.json ? JSON.stringify(report, null, 2) : peerText(report))
-  if (report.failures.some(({ offered }) => offered)) process.exitCode = 1
+  return report
 }
 
-function chosen(all: readonly Workload[], filter: string | undefined): Workload[] {
-  const pattern = regularExpression(filter ?? '')
+async function inNode(adapter: string | undefined): Promise<Place> {
+  const device = await requestDevice({ adapter })
+  const { software, name } = device.summary
+  device.destroy()
+  return { name, software, runTask: runChild, close: async () => {} }
+}
+
+async function inBrowser(): Promise<Place> {
+  const browser = await Chromium.start()
+  const page = await browser.open(() => {})
+  const { name, software } = await call<{ name: string; software: boolean }>(page, 'describeDevice')
+  await page.close()
+  return {
+    name: `${name} in Chromium ${browser.version}`,
+    software,
+    runTask: runPageIn(browser),
+    close: () => browser.close(),
+  }
+}
+
+function chosen(all: readonly Workload[], filter = ''): Workload[] {
+  const pattern = regularExpression(filter)
   const found = all.filter((w) => pattern.test(titleOf(w)))
   if (found.length === 0) throw new UserError(`--filter ${filter} leaves nothing of ${all.map(titleOf).join(', ')}`)
   return found
@@ -89,8 +134,6 @@ function titleOf(w: Workload): string {
 
 /** The versions of the peers, which their package folder pins. */
 async function versions(): Promise<Record<string, string>> {
-  const { dependencies } = JSON.parse(await readFile('bench/peers/package.json', 'utf8')) as {
-    dependencies: Record<string, string>
-  }
-  return dependencies
+  const text = await readFile('bench/peers/package.json', 'utf8')
+  return (JSON.parse(text) as { dependencies: Record<string, string> }).dependencies
 }

@@ -29,11 +29,7 @@ await build({
   logLevel: 'warning',
 })
 await build({
-  stdin: {
-    contents:
-      "export * from '@tensorflow/tfjs-core'; import '@tensorflow/tfjs-core/dist/register_all_gradients'; import '@tensorflow/tfjs-backend-webgpu'",
-    resolveDir: folder,
-  },
+  entryPoints: [`${folder}/tensorflow.js`],
   outfile: `${outdir}/tensorflow.js`,
   bundle: true,
   platform: 'node',

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import type { Budget } from '../doBench.ts'
 import type { Quantiles } from '../statistics.ts'
 import { shapeOf, type Workload } from '../workloads.ts'
 
@@ -11,7 +10,7 @@ export type TorchReport =
 const PROGRAM = 'bench/peers/time_torch.py'
 
 /** Times the workloads in PyTorch where Python finds it, on CUDA where that is, on the CPU else. */
-export function timeTorch(workloads: readonly Workload[], { time }: Budget, limit: number): Promise<TorchReport> {
+export function timeTorch(workloads: readonly Workload[], time: number, limit: number): Promise<TorchReport> {
   return new Promise((resolve) => {
     const child = spawn('python3', [PROGRAM], { stdio: ['pipe', 'pipe', 'pipe'] })
     let output = ''

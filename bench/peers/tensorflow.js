@@ -1,0 +1,5 @@
+// TensorFlow.js as one module: core, gradients and WebGPU backend share one state only when they are bundled together.
+export * from '@tensorflow/tfjs-core'
+
+import '@tensorflow/tfjs-core/dist/register_all_gradients'
+import '@tensorflow/tfjs-backend-webgpu'
