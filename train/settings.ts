@@ -98,8 +98,8 @@ export const PRESETS: Record<string, { help: string; settings: Partial<Settings>
       branches: 4,
       branchDepth: 1,
       batchSize: 64,
-      epochs: 2,
-      lr: 2e-3,
+      epochs: 1,
+      lr: 3e-3,
     },
   },
   paper: {
