@@ -1,5 +1,6 @@
 import { table } from '../../train/cli/table.ts'
 import { significant } from '../report.ts'
+import type { Quantiles } from '../statistics.ts'
 import type { Comparison } from './compare.ts'
 import type { PeerFailure } from './runPeer.ts'
 import type { TorchReport } from './torch.ts'
@@ -19,7 +20,6 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
   const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
   const lines = [`on ${device}, in turn with ${names.join(', ')}; ratio: theirs / ours`]
   const head = ['workload', 'shape', 'peer', 'ours ms', '[p20 p80]', 'theirs ms', '[p20 p80]', 'ratio', 'values differ by']
-  const spread = ({ p20, p80 }: { p20: number; p80: number }) => `[${significant(p20)} ${significant(p80)}]`
   const rows = byWorkload(comparisons)
     .flat()
     .map((one) => [
@@ -33,19 +33,22 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
       `${significant(one.ratio)}x`,
       one.difference.toExponential(1),
     ])
-  if (rows.length > 0) lines.push(table(head, rows), '', fastest(comparisons))
+  if (rows.length > 0) lines.push(table(head, rows), '', fastest(comparisons, torch))
   for (const { workload, shape, peer, reason } of failures) lines.push(`- ${peer}, ${workload} ${shape}: ${reason}`)
-  if (torch) lines.push('', torchText(torch))
+  if (torch) lines.push('', torchText(torch, comparisons.length === 0))
   return lines.join('\n')
 }
 
-/** Against the fastest peer of each workload. */
-function fastest(comparisons: readonly Comparison[]): string {
+/** Against the fastest peer of each workload, PyTorch's time beside it. */
+function fastest(comparisons: readonly Comparison[], torch: TorchReport | undefined): string {
+  const times = torch && 'times' in torch ? torch.times : []
   const rows = byWorkload(comparisons).map((group) => {
-    const best = group.reduce((least, one) => (one.ratio < least.ratio ? one : least))
-    return [best.workload, best.shape, best.peer, `${significant(best.ratio)}x`]
+    const { workload, shape, peer, ratio, ours } = group.reduce((least, one) => (one.ratio < least.ratio ? one : least))
+    const known = times.find((one) => one.workload === workload && one.shape === shape)
+    const beside = known ? [significant(known.median), `${significant(known.median / ours.median)}x`] : ['-', '-']
+    return [workload, shape, peer, `${significant(ratio)}x`, ...beside]
   })
-  return table(['workload', 'shape', 'fastest peer', 'ratio'], rows)
+  return table(['workload', 'shape', 'fastest peer', 'ratio', 'PyTorch ms', 'ratio'], rows)
 }
 
 function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
@@ -57,13 +60,15 @@ function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
   return [...groups.values()]
 }
 
-function torchText(torch: TorchReport): string {
+/** What PyTorch ran on, and its times where no table has them. */
+function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
-  const rows = torch.times.map(({ workload, shape, median, p20, p80 }) => [
-    workload,
-    shape,
-    significant(median),
-    `[${significant(p20)} ${significant(p80)}]`,
-  ])
-  return `PyTorch ${torch.version} on ${torch.device}\n${table(['workload', 'shape', 'ms', '[p20 p80]'], rows)}`
+  const title = `PyTorch ${torch.version} on ${torch.device}`
+  if (!alone) return title
+  const rows = torch.times.map((one) => [one.workload, one.shape, significant(one.median), spread(one)])
+  return `${title}\n${table(['workload', 'shape', 'ms', '[p20 p80]'], rows)}`
+}
+
+function spread({ p20, p80 }: Quantiles): string {
+  return `[${significant(p20)} ${significant(p80)}]`
 }
