@@ -1,12 +1,10 @@
-// Copies vec4s: what can be read and written at best. Every thread takes PER_THREAD of them, side by side or spread so that
-// neighbouring threads read neighbouring memory.
+// Copies vec4s: what can be read and written at best. Every thread takes PER_THREAD of them, neighbours side by side.
 
 struct Params {
   count: u32,
 }
 
 const PER_THREAD: u32 = 4u;
-const SPREAD: bool = true;
 const THREADS: u32 = 256u;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -20,10 +18,9 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
-  let start = group * THREADS * PER_THREAD + select(lane * PER_THREAD, lane, SPREAD);
-  let stride = select(1u, THREADS, SPREAD);
+  let start = group * THREADS * PER_THREAD + lane;
   for (var i = 0u; i < PER_THREAD; i++) {
-    let at = start + i * stride;
+    let at = start + i * THREADS;
     if (at < params.count) {
       y[at] = x[at];
     }
