@@ -31,7 +31,7 @@ export const attention: KernelSpec<AttentionProblem> = {
     { name: 'lse', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams('q', 'k', 'v', 'out'),
-  variants: rowVariants({ rows: ({ queries }) => queries, direct, subgroup, tiled }),
+  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
   choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
   flops: productFlops(2),
   bytes: operandBytes(2, 2),

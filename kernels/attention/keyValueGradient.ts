@@ -35,7 +35,7 @@ export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
     { name: 'dkv', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams('q', 'k', 'v', 'dOut', 'dk', 'dv'),
-  variants: rowVariants({ rows: ({ keys }) => keys, direct, subgroup, tiled }),
+  variants: rowVariants({ rows: ({ keys }) => keys, steps: ({ queries }) => queries, direct, subgroup, tiled }),
   // The subgroup variant takes 8 queries a step, `direct` one.
   choose: (device, problem) => chooseVariant(device, problem, problem.keys <= 4 || problem.queries === 1),
   flops: productFlops(4),

@@ -1,5 +1,5 @@
 // Gradients of the keys and values on software devices, laid out as the forward kernel (subgroup.wgsl), but a lane owns key
-// rows and 8 queries a step are handed round. Both gradients go to one buffer, each at its own offset and strides.
+// rows and queries are handed round. Both gradients go to one buffer, each at its own offset and strides.
 enable subgroups;
 
 // A number for each key row of a lane.
@@ -18,6 +18,10 @@ const PADDED: bool = true;
 const LAST_LANE: u32 = select(7u, 3u, NARROW);
 // The lane with the fifth of eight values, in the second load where there are two.
 const HIGH: u32 = select(4u, 0u, NARROW);
+// 16 or 8 queries a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
+// in the loops cost it more than 8 that count as nothing.
+const STEP: u32 = 16u;
+const HIGHEST: f32 = 3.4e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -120,6 +124,34 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = value[FOURTH]; }
 }
 
+// lse in base 2 and delta of a query; far behind all scores where there is none, so that its probability is 0.
+fn sums(first: u32, query: u32, last: u32) -> vec2<f32> {
+  let at = first + min(query, last);
+  return vec2(select(HIGHEST, lse[at] * LOG2E, query <= last), delta[at]);
+}
+
+// Values of the first 4 lanes, and of those that hold the next 4 of 8.
+fn spreadLow(own: f32) -> vec4<f32> {
+  let a = subgroupBroadcast(own, 0u);
+  let b = subgroupBroadcast(own, 1u);
+  let c = subgroupBroadcast(own, 2u);
+  let d = subgroupBroadcast(own, 3u);
+  return vec4(a, b, c, d);
+}
+
+fn spreadHigh(own: f32) -> vec4<f32> {
+  let a = subgroupBroadcast(own, HIGH);
+  let b = subgroupBroadcast(own, HIGH + 1u);
+  let c = subgroupBroadcast(own, HIGH + 2u);
+  let d = subgroupBroadcast(own, HIGH + 3u);
+  return vec4(a, b, c, d);
+}
+
+// In the order in which this lane sees pairs.
+fn seen(v: vec4<f32>, flip: u32) -> vec4<f32> {
+  return select(v, v.yxwz, flip == 1u);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -154,100 +186,125 @@ fn main(
   let gStep = params.dOut.w;
   var qRow = params.q.x + b * params.q.y + h * params.q.z;
   var gRow = params.dOut.x + b * params.dOut.y + h * params.dOut.z;
-  for (var j = 0u; j < params.queries; j += 8u) {
+  for (var j = 0u; j < params.queries; j += STEP) {
     let left = params.queries - j;
+    let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
     let t0 = min(0u + flip, last); let t1 = min(1u, last);
     let t2 = min(2u + flip, last); let t3 = min(3u, last);
     let t4 = min(4u + flip, last); let t5 = min(5u, last);
     let t6 = min(6u + flip, last); let t7 = min(7u, last);
+    let t8 = min(8u + flip, last); let t9 = min(9u, last);
+    let t10 = min(10u + flip, last); let t11 = min(11u, last);
+    let t12 = min(12u + flip, last); let t13 = min(13u, last);
+    let t14 = min(14u + flip, last); let t15 = min(15u, last);
     let q0 = qRow + t0 * qStep; let q1 = qRow + t1 * qStep;
     let q2 = qRow + t2 * qStep; let q3 = qRow + t3 * qStep;
     let q4 = qRow + t4 * qStep; let q5 = qRow + t5 * qStep;
     let q6 = qRow + t6 * qStep; let q7 = qRow + t7 * qStep;
+    let q8 = qRow + t8 * qStep; let q9 = qRow + t9 * qStep;
+    let q10 = qRow + t10 * qStep; let q11 = qRow + t11 * qStep;
+    let q12 = qRow + t12 * qStep; let q13 = qRow + t13 * qStep;
+    let q14 = qRow + t14 * qStep; let q15 = qRow + t15 * qStep;
     let g0 = gRow + t0 * gStep; let g1 = gRow + t1 * gStep;
     let g2 = gRow + t2 * gStep; let g3 = gRow + t3 * gStep;
     let g4 = gRow + t4 * gStep; let g5 = gRow + t5 * gStep;
     let g6 = gRow + t6 * gStep; let g7 = gRow + t7 * gStep;
+    let g8 = gRow + t8 * gStep; let g9 = gRow + t9 * gStep;
+    let g10 = gRow + t10 * gStep; let g11 = gRow + t11 * gStep;
+    let g12 = gRow + t12 * gStep; let g13 = gRow + t13 * gStep;
+    let g14 = gRow + t14 * gStep; let g15 = gRow + t15 * gStep;
     var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
     var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
+    var s8 = Rows(); var s9 = Rows(); var s10 = Rows(); var s11 = Rows();
+    var s12 = Rows(); var s13 = Rows(); var s14 = Rows(); var s15 = Rows();
     var p0 = Rows(); var p1 = Rows(); var p2 = Rows(); var p3 = Rows();
     var p4 = Rows(); var p5 = Rows(); var p6 = Rows(); var p7 = Rows();
+    var p8 = Rows(); var p9 = Rows(); var p10 = Rows(); var p11 = Rows();
+    var p12 = Rows(); var p13 = Rows(); var p14 = Rows(); var p15 = Rows();
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
       let a = Slice(x[d], x[d ^ 1u], x[d ^ 2u], x[d ^ 3u]);
+      let o = Slice(y[d], y[d ^ 1u], y[d ^ 2u], y[d ^ 3u]);
       let w0 = queryPair(q0, q1, d); s0 += product(a, w0.first); s1 += product(a, w0.second);
       let w1 = queryPair(q2, q3, d); s2 += product(a, w1.first); s3 += product(a, w1.second);
       let w2 = queryPair(q4, q5, d); s4 += product(a, w2.first); s5 += product(a, w2.second);
       let w3 = queryPair(q6, q7, d); s6 += product(a, w3.first); s7 += product(a, w3.second);
-      let o = Slice(y[d], y[d ^ 1u], y[d ^ 2u], y[d ^ 3u]);
       let u0 = gradientPair(g0, g1, d); p0 += product(o, u0.first); p1 += product(o, u0.second);
       let u1 = gradientPair(g2, g3, d); p2 += product(o, u1.first); p3 += product(o, u1.second);
       let u2 = gradientPair(g4, g5, d); p4 += product(o, u2.first); p5 += product(o, u2.second);
       let u3 = gradientPair(g6, g7, d); p6 += product(o, u3.first); p7 += product(o, u3.second);
+      if (more) {
+        let w4 = queryPair(q8, q9, d); s8 += product(a, w4.first); s9 += product(a, w4.second);
+        let w5 = queryPair(q10, q11, d); s10 += product(a, w5.first); s11 += product(a, w5.second);
+        let w6 = queryPair(q12, q13, d); s12 += product(a, w6.first); s13 += product(a, w6.second);
+        let w7 = queryPair(q14, q15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
+        let u4 = gradientPair(g8, g9, d); p8 += product(o, u4.first); p9 += product(o, u4.second);
+        let u5 = gradientPair(g10, g11, d); p10 += product(o, u5.first); p11 += product(o, u5.second);
+        let u6 = gradientPair(g12, g13, d); p12 += product(o, u6.first); p13 += product(o, u6.second);
+        let u7 = gradientPair(g14, g15, d); p14 += product(o, u7.first); p15 += product(o, u7.second);
+      }
     }
-    // lse and delta of the 8 queries, a lane loading each, then what lanes see first and second.
-    let n = head * params.queries + j;
-    let lseLow = lse[n + min(subgroupLane & LAST_LANE, last)] * LOG2E;
-    let deltaLow = delta[n + min(subgroupLane & LAST_LANE, last)];
-    var lseHigh = lseLow;
-    var deltaHigh = deltaLow;
-    if (NARROW) {
-      lseHigh = lse[n + min(subgroupLane + 4u, last)] * LOG2E;
-      deltaHigh = delta[n + min(subgroupLane + 4u, last)];
-    }
-    let lse0 = subgroupBroadcast(lseLow, 0u);
-    let lse1 = subgroupBroadcast(lseLow, 1u);
-    let lse2 = subgroupBroadcast(lseLow, 2u);
-    let lse3 = subgroupBroadcast(lseLow, 3u);
-    let lse4 = subgroupBroadcast(lseHigh, HIGH + 0u);
-    let lse5 = subgroupBroadcast(lseHigh, HIGH + 1u);
-    let lse6 = subgroupBroadcast(lseHigh, HIGH + 2u);
-    let lse7 = subgroupBroadcast(lseHigh, HIGH + 3u);
-    let delta0 = subgroupBroadcast(deltaLow, 0u);
-    let delta1 = subgroupBroadcast(deltaLow, 1u);
-    let delta2 = subgroupBroadcast(deltaLow, 2u);
-    let delta3 = subgroupBroadcast(deltaLow, 3u);
-    let delta4 = subgroupBroadcast(deltaHigh, HIGH + 0u);
-    let delta5 = subgroupBroadcast(deltaHigh, HIGH + 1u);
-    let delta6 = subgroupBroadcast(deltaHigh, HIGH + 2u);
-    let delta7 = subgroupBroadcast(deltaHigh, HIGH + 3u);
     // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
-    s0 = exp2(s0 - select(lse0, lse1, flip == 1u)); p0 = s0 * (p0 - select(delta0, delta1, flip == 1u));
-    s1 = exp2(s1 - select(lse1, lse0, flip == 1u)); p1 = s1 * (p1 - select(delta1, delta0, flip == 1u));
-    s2 = exp2(s2 - select(lse2, lse3, flip == 1u)); p2 = s2 * (p2 - select(delta2, delta3, flip == 1u));
-    s3 = exp2(s3 - select(lse3, lse2, flip == 1u)); p3 = s3 * (p3 - select(delta3, delta2, flip == 1u));
-    s4 = exp2(s4 - select(lse4, lse5, flip == 1u)); p4 = s4 * (p4 - select(delta4, delta5, flip == 1u));
-    s5 = exp2(s5 - select(lse5, lse4, flip == 1u)); p5 = s5 * (p5 - select(delta5, delta4, flip == 1u));
-    s6 = exp2(s6 - select(lse6, lse7, flip == 1u)); p6 = s6 * (p6 - select(delta6, delta7, flip == 1u));
-    s7 = exp2(s7 - select(lse7, lse6, flip == 1u)); p7 = s7 * (p7 - select(delta7, delta6, flip == 1u));
-    if (left < 8u) {
-      s0 = select(Rows(), s0, left > (0u ^ flip)); p0 = select(Rows(), p0, left > (0u ^ flip));
-      s1 = select(Rows(), s1, left > (1u ^ flip)); p1 = select(Rows(), p1, left > (1u ^ flip));
-      s2 = select(Rows(), s2, left > (2u ^ flip)); p2 = select(Rows(), p2, left > (2u ^ flip));
-      s3 = select(Rows(), s3, left > (3u ^ flip)); p3 = select(Rows(), p3, left > (3u ^ flip));
-      s4 = select(Rows(), s4, left > (4u ^ flip)); p4 = select(Rows(), p4, left > (4u ^ flip));
-      s5 = select(Rows(), s5, left > (5u ^ flip)); p5 = select(Rows(), p5, left > (5u ^ flip));
-      s6 = select(Rows(), s6, left > (6u ^ flip)); p6 = select(Rows(), p6, left > (6u ^ flip));
-      s7 = select(Rows(), s7, left > (7u ^ flip)); p7 = select(Rows(), p7, left > (7u ^ flip));
+    let low0 = sums(head * params.queries + j, 0u + (subgroupLane & LAST_LANE), last);
+    var high0 = low0;
+    if (NARROW) { high0 = sums(head * params.queries + j, 4u + subgroupLane, last); }
+    let lowLse0 = seen(spreadLow(low0.x), flip);
+    let lowDelta0 = seen(spreadLow(low0.y), flip);
+    let highLse0 = seen(spreadHigh(high0.x), flip);
+    let highDelta0 = seen(spreadHigh(high0.y), flip);
+    s0 = exp2(s0 - lowLse0.x); p0 = s0 * (p0 - lowDelta0.x);
+    s1 = exp2(s1 - lowLse0.y); p1 = s1 * (p1 - lowDelta0.y);
+    s2 = exp2(s2 - lowLse0.z); p2 = s2 * (p2 - lowDelta0.z);
+    s3 = exp2(s3 - lowLse0.w); p3 = s3 * (p3 - lowDelta0.w);
+    s4 = exp2(s4 - highLse0.x); p4 = s4 * (p4 - highDelta0.x);
+    s5 = exp2(s5 - highLse0.y); p5 = s5 * (p5 - highDelta0.y);
+    s6 = exp2(s6 - highLse0.z); p6 = s6 * (p6 - highDelta0.z);
+    s7 = exp2(s7 - highLse0.w); p7 = s7 * (p7 - highDelta0.w);
+    if (more) {
+      let low1 = sums(head * params.queries + j, 8u + (subgroupLane & LAST_LANE), last);
+      var high1 = low1;
+      if (NARROW) { high1 = sums(head * params.queries + j, 12u + subgroupLane, last); }
+      let lowLse1 = seen(spreadLow(low1.x), flip);
+      let lowDelta1 = seen(spreadLow(low1.y), flip);
+      let highLse1 = seen(spreadHigh(high1.x), flip);
+      let highDelta1 = seen(spreadHigh(high1.y), flip);
+      s8 = exp2(s8 - lowLse1.x); p8 = s8 * (p8 - lowDelta1.x);
+      s9 = exp2(s9 - lowLse1.y); p9 = s9 * (p9 - lowDelta1.y);
+      s10 = exp2(s10 - lowLse1.z); p10 = s10 * (p10 - lowDelta1.z);
+      s11 = exp2(s11 - lowLse1.w); p11 = s11 * (p11 - lowDelta1.w);
+      s12 = exp2(s12 - highLse1.x); p12 = s12 * (p12 - highDelta1.x);
+      s13 = exp2(s13 - highLse1.y); p13 = s13 * (p13 - highDelta1.y);
+      s14 = exp2(s14 - highLse1.z); p14 = s14 * (p14 - highDelta1.z);
+      s15 = exp2(s15 - highLse1.w); p15 = s15 * (p15 - highDelta1.w);
     }
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
       var a = Slice(dk[d], dk[d ^ 1u], dk[d ^ 2u], dk[d ^ 3u]);
+      var o = Slice(dv[d], dv[d ^ 1u], dv[d ^ 2u], dv[d ^ 3u]);
       a = add(a, p0, p1, queryPair(q0, q1, d));
       a = add(a, p2, p3, queryPair(q2, q3, d));
       a = add(a, p4, p5, queryPair(q4, q5, d));
       a = add(a, p6, p7, queryPair(q6, q7, d));
+      o = add(o, s0, s1, gradientPair(g0, g1, d));
+      o = add(o, s2, s3, gradientPair(g2, g3, d));
+      o = add(o, s4, s5, gradientPair(g4, g5, d));
+      o = add(o, s6, s7, gradientPair(g6, g7, d));
+      if (more) {
+        a = add(a, p8, p9, queryPair(q8, q9, d));
+        a = add(a, p10, p11, queryPair(q10, q11, d));
+        a = add(a, p12, p13, queryPair(q12, q13, d));
+        a = add(a, p14, p15, queryPair(q14, q15, d));
+        o = add(o, s8, s9, gradientPair(g8, g9, d));
+        o = add(o, s10, s11, gradientPair(g10, g11, d));
+        o = add(o, s12, s13, gradientPair(g12, g13, d));
+        o = add(o, s14, s15, gradientPair(g14, g15, d));
+      }
       dk[d] = a.x0; dk[d ^ 1u] = a.x1; dk[d ^ 2u] = a.x2; dk[d ^ 3u] = a.x3;
-      a = Slice(dv[d], dv[d ^ 1u], dv[d ^ 2u], dv[d ^ 3u]);
-      a = add(a, s0, s1, gradientPair(g0, g1, d));
-      a = add(a, s2, s3, gradientPair(g2, g3, d));
-      a = add(a, s4, s5, gradientPair(g4, g5, d));
-      a = add(a, s6, s7, gradientPair(g6, g7, d));
-      dv[d] = a.x0; dv[d ^ 1u] = a.x1; dv[d ^ 2u] = a.x2; dv[d ^ 3u] = a.x3;
+      dv[d] = o.x0; dv[d ^ 1u] = o.x1; dv[d ^ 2u] = o.x2; dv[d ^ 3u] = o.x3;
     }
-    qRow += 8u * qStep;
-    gRow += 8u * gStep;
+    qRow += STEP * qStep;
+    gRow += STEP * gStep;
   }
 
   let dk0 = starts(params.dk, b, h, row);

@@ -39,7 +39,7 @@ export const queryGradient: KernelSpec<QueryGradientProblem> = {
     { name: 'delta', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams('q', 'k', 'v', 'out', 'dOut', 'dq'),
-  variants: rowVariants({ rows: ({ queries }) => queries, direct, subgroup, tiled }),
+  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
   choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
   flops: productFlops(3),
   bytes: operandBytes(4, 2),

@@ -1,5 +1,5 @@
-// Gradient of the queries on software devices, laid out as the forward kernel (subgroup.wgsl), 8 keys a step. Also writes
-// delta, the row sums of dOut * out that the gradient of keys and values needs.
+// Gradient of the queries on software devices, laid out as the forward kernel (subgroup.wgsl). Also writes delta, the row
+// sums of dOut * out that the gradient of keys and values needs.
 enable subgroups;
 
 // A number for each query row of a lane.
@@ -15,6 +15,9 @@ const NARROW: bool = true;
 const WIDTH: u32 = 64u;
 // The width is no multiple of 4: what lies behind a row must not get into the products.
 const PADDED: bool = true;
+// 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
+// in the loops cost it more than 8 that count as nothing.
+const STEP: u32 = 16u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -166,37 +169,64 @@ fn main(
   let vStep = params.v.w;
   var kRow = params.k.x + b * params.k.y + h * params.k.z;
   var vRow = params.v.x + b * params.v.y + h * params.v.z;
-  for (var j = 0u; j < params.keys; j += 8u) {
+  for (var j = 0u; j < params.keys; j += STEP) {
     let left = params.keys - j;
+    let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
     let t0 = min(0u + flip, last); let t1 = min(1u, last);
     let t2 = min(2u + flip, last); let t3 = min(3u, last);
     let t4 = min(4u + flip, last); let t5 = min(5u, last);
     let t6 = min(6u + flip, last); let t7 = min(7u, last);
+    let t8 = min(8u + flip, last); let t9 = min(9u, last);
+    let t10 = min(10u + flip, last); let t11 = min(11u, last);
+    let t12 = min(12u + flip, last); let t13 = min(13u, last);
+    let t14 = min(14u + flip, last); let t15 = min(15u, last);
     let k0 = kRow + t0 * kStep; let k1 = kRow + t1 * kStep;
     let k2 = kRow + t2 * kStep; let k3 = kRow + t3 * kStep;
     let k4 = kRow + t4 * kStep; let k5 = kRow + t5 * kStep;
     let k6 = kRow + t6 * kStep; let k7 = kRow + t7 * kStep;
+    let k8 = kRow + t8 * kStep; let k9 = kRow + t9 * kStep;
+    let k10 = kRow + t10 * kStep; let k11 = kRow + t11 * kStep;
+    let k12 = kRow + t12 * kStep; let k13 = kRow + t13 * kStep;
+    let k14 = kRow + t14 * kStep; let k15 = kRow + t15 * kStep;
     let v0 = vRow + t0 * vStep; let v1 = vRow + t1 * vStep;
     let v2 = vRow + t2 * vStep; let v3 = vRow + t3 * vStep;
     let v4 = vRow + t4 * vStep; let v5 = vRow + t5 * vStep;
     let v6 = vRow + t6 * vStep; let v7 = vRow + t7 * vStep;
+    let v8 = vRow + t8 * vStep; let v9 = vRow + t9 * vStep;
+    let v10 = vRow + t10 * vStep; let v11 = vRow + t11 * vStep;
+    let v12 = vRow + t12 * vStep; let v13 = vRow + t13 * vStep;
+    let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
     var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
     var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
+    var s8 = Rows(); var s9 = Rows(); var s10 = Rows(); var s11 = Rows();
+    var s12 = Rows(); var s13 = Rows(); var s14 = Rows(); var s15 = Rows();
     var p0 = Rows(); var p1 = Rows(); var p2 = Rows(); var p3 = Rows();
     var p4 = Rows(); var p5 = Rows(); var p6 = Rows(); var p7 = Rows();
+    var p8 = Rows(); var p9 = Rows(); var p10 = Rows(); var p11 = Rows();
+    var p12 = Rows(); var p13 = Rows(); var p14 = Rows(); var p15 = Rows();
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
       let a = Slice(x[d], x[d ^ 1u], x[d ^ 2u], x[d ^ 3u]);
+      let y = Slice(g[d], g[d ^ 1u], g[d ^ 2u], g[d ^ 3u]);
       let w0 = keyPair(k0, k1, d); s0 += product(a, w0.first); s1 += product(a, w0.second);
       let w1 = keyPair(k2, k3, d); s2 += product(a, w1.first); s3 += product(a, w1.second);
       let w2 = keyPair(k4, k5, d); s4 += product(a, w2.first); s5 += product(a, w2.second);
       let w3 = keyPair(k6, k7, d); s6 += product(a, w3.first); s7 += product(a, w3.second);
-      let y = Slice(g[d], g[d ^ 1u], g[d ^ 2u], g[d ^ 3u]);
       let u0 = valuePair(v0, v1, d); p0 += product(y, u0.first); p1 += product(y, u0.second);
       let u1 = valuePair(v2, v3, d); p2 += product(y, u1.first); p3 += product(y, u1.second);
       let u2 = valuePair(v4, v5, d); p4 += product(y, u2.first); p5 += product(y, u2.second);
       let u3 = valuePair(v6, v7, d); p6 += product(y, u3.first); p7 += product(y, u3.second);
+      if (more) {
+        let w4 = keyPair(k8, k9, d); s8 += product(a, w4.first); s9 += product(a, w4.second);
+        let w5 = keyPair(k10, k11, d); s10 += product(a, w5.first); s11 += product(a, w5.second);
+        let w6 = keyPair(k12, k13, d); s12 += product(a, w6.first); s13 += product(a, w6.second);
+        let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
+        let u4 = valuePair(v8, v9, d); p8 += product(y, u4.first); p9 += product(y, u4.second);
+        let u5 = valuePair(v10, v11, d); p10 += product(y, u5.first); p11 += product(y, u5.second);
+        let u6 = valuePair(v12, v13, d); p12 += product(y, u6.first); p13 += product(y, u6.second);
+        let u7 = valuePair(v14, v15, d); p14 += product(y, u7.first); p15 += product(y, u7.second);
+      }
     }
     s0 = exp2(s0 - logSum) * (p0 - sum);
     s1 = exp2(s1 - logSum) * (p1 - sum);
@@ -206,7 +236,15 @@ fn main(
     s5 = exp2(s5 - logSum) * (p5 - sum);
     s6 = exp2(s6 - logSum) * (p6 - sum);
     s7 = exp2(s7 - logSum) * (p7 - sum);
-    if (left < 8u) {
+    s8 = exp2(s8 - logSum) * (p8 - sum);
+    s9 = exp2(s9 - logSum) * (p9 - sum);
+    s10 = exp2(s10 - logSum) * (p10 - sum);
+    s11 = exp2(s11 - logSum) * (p11 - sum);
+    s12 = exp2(s12 - logSum) * (p12 - sum);
+    s13 = exp2(s13 - logSum) * (p13 - sum);
+    s14 = exp2(s14 - logSum) * (p14 - sum);
+    s15 = exp2(s15 - logSum) * (p15 - sum);
+    if (left < 16u) {
       s0 = select(Rows(), s0, left > (0u ^ flip));
       s1 = select(Rows(), s1, left > (1u ^ flip));
       s2 = select(Rows(), s2, left > (2u ^ flip));
@@ -215,6 +253,14 @@ fn main(
       s5 = select(Rows(), s5, left > (5u ^ flip));
       s6 = select(Rows(), s6, left > (6u ^ flip));
       s7 = select(Rows(), s7, left > (7u ^ flip));
+      s8 = select(Rows(), s8, left > (8u ^ flip));
+      s9 = select(Rows(), s9, left > (9u ^ flip));
+      s10 = select(Rows(), s10, left > (10u ^ flip));
+      s11 = select(Rows(), s11, left > (11u ^ flip));
+      s12 = select(Rows(), s12, left > (12u ^ flip));
+      s13 = select(Rows(), s13, left > (13u ^ flip));
+      s14 = select(Rows(), s14, left > (14u ^ flip));
+      s15 = select(Rows(), s15, left > (15u ^ flip));
     }
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
@@ -223,10 +269,16 @@ fn main(
       a = add(a, s2, s3, keyPair(k2, k3, d));
       a = add(a, s4, s5, keyPair(k4, k5, d));
       a = add(a, s6, s7, keyPair(k6, k7, d));
+      if (more) {
+        a = add(a, s8, s9, keyPair(k8, k9, d));
+        a = add(a, s10, s11, keyPair(k10, k11, d));
+        a = add(a, s12, s13, keyPair(k12, k13, d));
+        a = add(a, s14, s15, keyPair(k14, k15, d));
+      }
       acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
     }
-    kRow += 8u * kStep;
-    vRow += 8u * vStep;
+    kRow += STEP * kStep;
+    vRow += STEP * vStep;
   }
 
   let dq0 = starts(params.dq, b, h, row);

@@ -1,7 +1,7 @@
 // Attention for software devices, where a load costs as much as ten multiply-adds and a swap between lanes next to nothing.
 // A lane owns ROWS query rows; all lanes of a workgroup read the same head. A load of K or V brings another element to each
 // lane and swaps hand them round: a lane gets elements d ^ 0 … d ^ 3 of a row, d being its own, and takes its own rows'
-// elements in that order. The two quads of eight lanes load two keys at once and see them in opposite order. 16 keys a step.
+// elements in that order. The two quads of eight lanes load two keys at once and see them in opposite order.
 enable subgroups;
 
 // A number for each query row of a lane.
@@ -17,6 +17,9 @@ const NARROW: bool = true;
 const WIDTH: u32 = 64u;
 // The width is no multiple of 4: what lies behind a row must not get into the scores.
 const PADDED: bool = true;
+// 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
+// in the loops cost it more than 8 that count as nothing.
+const STEP: u32 = 16u;
 const LOWEST: f32 = -3.4e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
@@ -131,9 +134,9 @@ fn main(
   let vStep = params.v.w;
   var kRow = params.k.x + b * params.k.y + h * params.k.z;
   var vRow = params.v.x + b * params.v.y + h * params.v.z;
-  for (var j = 0u; j < params.keys; j += 16u) {
+  for (var j = 0u; j < params.keys; j += STEP) {
     let left = params.keys - j;
-    let more = left > 8u;
+    let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
     let t0 = min(0u + flip, last); let t1 = min(1u, last);
     let t2 = min(2u + flip, last); let t3 = min(3u, last);
@@ -169,7 +172,7 @@ fn main(
         let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
       }
     }
-    if (left < 16u) {
+    if (left < 16u || !more) {
       let low = Rows(LOWEST);
       s0 = select(low, s0, left > (0u ^ flip));
       s1 = select(low, s1, left > (1u ^ flip));
@@ -229,8 +232,8 @@ fn main(
       }
       acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
     }
-    kRow += 16u * kStep;
-    vRow += 16u * vStep;
+    kRow += STEP * kStep;
+    vRow += STEP * vStep;
   }
 
   let inverse = 1.0 / total;

@@ -41,6 +41,8 @@ export function attentionParams(...views: string[]): Param[] {
 interface RowKernel<P extends AttentionShape> {
   /** Rows of a head that threads own: its queries or its keys. */
   rows(problem: P): number
+  /** Rows of a head on the other side, which each thread passes over. */
+  steps(problem: P): number
   direct: string
   subgroup: string
   tiled: string
@@ -63,7 +65,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       name: 'subgroup',
       source: kernel.subgroup,
       supports: fitsSubgroup,
-      constants: (problem, device) => subgroupConstants(problem, kernel.rows(problem), device),
+      constants: (problem, device) => subgroupConstants(problem.width, kernel.rows(problem), kernel.steps(problem), device),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
     {
@@ -90,16 +92,20 @@ function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean 
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
 
-function subgroupConstants({ width }: AttentionShape, tokens: number, device: Capabilities): Constants {
+function subgroupConstants(width: number, rows: number, steps: number, device: Capabilities): Constants {
   const lanes = device.subgroupMaxSize
-  const rows = rowsPerLane(tokens, lanes)
+  const narrow = device.subgroupMinSize < 8
+  const owned = rowsPerLane(rows, lanes)
+  // Narrow subgroups take whole steps; one costs about as much as two rows more than it has.
+  const longSteps = !narrow || 18 * ceilDiv(steps, 16) < 10 * ceilDiv(steps, 8)
   return {
     LANES: lanes,
-    NARROW: device.subgroupMinSize < 8,
-    ROWS: rows,
-    Rows: `vec${rows}<f32>`,
+    NARROW: narrow,
+    ROWS: owned,
+    Rows: `vec${owned}<f32>`,
     WIDTH: 16 * ceilDiv(width, 16),
     PADDED: width % 4 !== 0,
+    STEP: longSteps ? 16 : 8,
   }
 }
 
@@ -107,8 +113,8 @@ function subgroupConstants({ width }: AttentionShape, tokens: number, device: Ca
  * Rows that a lane of the subgroup variant owns: more make more of each load, fewer leave fewer lanes idle in the last
  * workgroup of a head. A workgroup costs about as much as two rows, and each of its rows (measured on both software drivers).
  */
-function rowsPerLane(tokens: number, lanes: number): number {
-  const cost = (rows: number) => ceilDiv(tokens, lanes * rows) * (2 + rows)
+function rowsPerLane(total: number, lanes: number): number {
+  const cost = (rows: number) => ceilDiv(total, lanes * rows) * (2 + rows)
   return [2, 3, 4].reduce((best, rows) => (cost(rows) < cost(best) ? rows : best))
 }
 
