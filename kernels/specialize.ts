@@ -11,7 +11,8 @@ export function specialize(source: string, constants: Constants, enables: readon
     const declaration = new RegExp(`^((?:const ${name}\\s*(?::\\s*(\\w+))?|alias ${name})\\s*=\\s*)[^;]*;`, 'm')
     const match = declaration.exec(text)
     if (!match) throw new Error(`the WGSL source declares no const or alias ${name}`)
-    text = text.slice(0, match.index) + match[1] + literal(value, match[2]) + ';' + text.slice(match.index + match[0].length)
+    const after = text.slice(match.index + match[0].length)
+    text = `${text.slice(0, match.index)}${match[1]}${literal(value, match[2])};${after}`
   }
   return enables.map((name) => `enable ${name};\n`).join('') + text
 }
