@@ -12,7 +12,7 @@ import { build } from 'esbuild'
 /** Processes at once: enough to use two cores, few enough for the device's own threads. */
 const PARALLEL = 2
 /** Minutes after which a file's process is killed. */
-const LIMIT = process.argv.includes('--full') ? 60 : 10
+const LIMIT = process.argv.includes('--full') ? 60 : 20
 
 const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
