@@ -146,7 +146,7 @@ async function copyRate(device: Device, options: Options): Promise<number> {
   })
 }
 
-/** µs of a dispatch, a submit and a read, each the median of rounds on the host's clock. */
+/** µs of a dispatch, a submit and a read, each the p20 of rounds on the host's clock. */
 async function latencies(device: Device, { time }: Budget): Promise<Pick<Ceilings, 'dispatch' | 'submit' | 'readback'>> {
   return withBuffers(device, [4096], async ([range]) => {
     const many = 100
@@ -160,7 +160,7 @@ async function latencies(device: Device, { time }: Budget): Promise<Pick<Ceiling
         await round()
         samples.push(performance.now() - start)
       }
-      return quantiles(samples).median * 1000
+      return quantiles(samples).p20 * 1000
     }
     const dispatches = (count: number, flushEach: boolean) => async () => {
       for (let i = 0; i < count; i++) {
