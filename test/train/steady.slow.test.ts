@@ -1,7 +1,18 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { AdamW, makeScheme, optimizerStep, ParaFormer, randn, requestDevice, tensor } from '../../train/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const STEPS = 10_000
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+
+/** Bytes of the heap that are in use, garbage left out. */
+function heapUsed(): number {
+  gc()
+  return process.memoryUsage().heapUsed
+}
+
 const device = await requestDevice()
 const { test, run } = suite('steady')
 
@@ -38,9 +49,9 @@ test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`,
     return loss
   }
   const first = await train(500)
-  const before = { ...device.memory, heap: process.memoryUsage().heapUsed, pipelines: device.pipelines.size }
+  const before = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   const last = await train(STEPS)
-  const after = { ...device.memory, heap: process.memoryUsage().heapUsed, pipelines: device.pipelines.size }
+  const after = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
   if (after.liveBytes !== before.liveBytes || after.cachedBytes !== before.cachedBytes || after.buffers !== before.buffers)
