@@ -23,6 +23,8 @@ export interface Binding {
   /** `read` becomes `var<storage, read>`: drivers may then overlap readers. */
   access: 'read' | 'read_write'
   dtype: Scalar
+  /** The parameter (its first word, where it is an array) that holds the first element used, for kernels that bind a whole buffer. */
+  offset?: string
 }
 
 /**
@@ -33,6 +35,19 @@ export interface Param {
   name: string
   type: Scalar
   length?: number
+  /** May be left out of a problem: it is 0 then. */
+  optional?: boolean
+  /** The parameter that holds how much this one grows from branch to branch, for kernels that take it. */
+  branchStep?: string
+}
+
+/**
+ * The parameter `strides: array<vec4<u32>, count / 4>`, which lets one dispatch do the work of m sibling dispatches ("branches"): for
+ * every binding, in order, the elements from one branch's operand to the next one's (0 where they share it; a multiple of 64
+ * where a binding starts). The branch is `workgroup_id.z`; a grid therefore leaves z at 1. Comes first, for its alignment.
+ */
+export function branchStrides(bindings: number): Param {
+  return { name: 'strides', type: 'u32', length: 4 * Math.ceil(bindings / 4), optional: true }
 }
 
 /** Values for `specialize()`: the right-hand side of a named `const`, `override`-free, or `alias`. */
@@ -111,9 +126,9 @@ export function packParams(
   offset: number,
 ): void {
   let at = offset
-  for (const { name, type, length } of params) {
+  for (const { name, type, length, optional } of params) {
     const view = into[type]
-    const value = problem[name]
+    const value = problem[name] ?? (optional ? (length === undefined ? 0 : []) : undefined)
     if (length === undefined) {
       if (typeof value !== 'number' || !fits(value, type)) throw new Error(`parameter ${name} = ${value} is not a ${type}`)
       view[at++] = value
