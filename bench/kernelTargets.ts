@@ -1,7 +1,16 @@
 import type { Device } from '../engine/index.ts'
-import { fillCase, normal, seededRandom, viewOf } from '../kernels/fill.ts'
+import { bytesOf, fillCase, normal, seededRandom, toleranceOf, valuesOf } from '../kernels/fill.ts'
 import { kernelFamilies } from '../kernels/index.ts'
-import type { Arrays, Capabilities, Fill, KernelCase, KernelEntry, Variant } from '../kernels/spec.ts'
+import {
+  type Arrays,
+  bindingDtype,
+  type Capabilities,
+  type Fill,
+  type KernelCase,
+  type KernelEntry,
+  runsOn,
+  type Variant,
+} from '../kernels/spec.ts'
 import { normDifference } from './statistics.ts'
 import { type Prepared, type Target, within } from './target.ts'
 
@@ -30,7 +39,7 @@ export function kernelTargets(capabilities: Capabilities): Target[] {
     .flatMap((entry) =>
       benchCases(entry).flatMap((kase) =>
         entry.spec.variants
-          .filter((variant) => variant.supports?.(capabilities, kase.problem) ?? true)
+          .filter((variant) => runsOn(entry.spec, variant, capabilities, kase.problem))
           .map((variant) => kernelTarget(entry, kase, variant)),
       ),
     )
@@ -71,12 +80,15 @@ function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: 
       const { expected } = materialOf(entry, kase)
       record()
       let worst = 0
-      for (const [i, { name, access, dtype }] of spec.bindings.entries()) {
+      for (const [i, binding] of spec.bindings.entries()) {
+        const { name, access } = binding
         if (access === 'read') continue
-        const bytes = await device.read(ranges[i]!, kase.sizes[name]! * 4)
+        const dtype = bindingDtype(binding, kase.problem)
+        const size = kase.sizes[name]!
+        const bytes = await device.read(ranges[i]!, bytesOf(dtype, size))
         const what = `${spec.name}/${variant.name} ${kase.name}: ${name}`
-        const tolerance = dtype === 'f32' ? (kase.tolerance ?? 1e-5) : 0
-        worst = Math.max(worst, within(normDifference(viewOf(dtype, bytes), expected[name]!), tolerance, what))
+        const difference = normDifference(valuesOf(dtype, bytes, size), expected[name]!)
+        worst = Math.max(worst, within(difference, toleranceOf(kase, dtype), what))
       }
       return worst
     },
@@ -109,7 +121,10 @@ function materialOf(entry: KernelEntry, kase: KernelCase): Material {
 /** Expected outputs; NaN where nothing is known, either since the kernel leaves it alone or beyond the prefix. */
 function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: Map<string, ArrayBuffer>): Arrays {
   const arrays: Arrays = {}
-  for (const { name, dtype } of spec.bindings) arrays[name] = new Float64Array(viewOf(dtype, memory.get(name)!))
+  for (const binding of spec.bindings) {
+    const { name } = binding
+    arrays[name] = new Float64Array(valuesOf(bindingDtype(binding, kase.problem), memory.get(name)!, kase.sizes[name]!))
+  }
   const prefix = PREFIX[spec.name]
   const large = spec.flops(kase.problem) > REFERENCE_LIMIT
   return reference(prefix && large ? prefix(kase.problem) : kase.problem, arrays)

@@ -1,7 +1,9 @@
-import type { KernelCase, KernelSpec, Scalar } from './spec.ts'
+import { fromHalves, toHalf } from './half.ts'
+import { bindingDtype, type KernelCase, type KernelSpec, SCALAR_BYTES, type Scalar } from './spec.ts'
 
 /** Poison of outputs and of what lies behind them: a NaN with a payload, or its bits as an integer. */
-export const POISON = 0x7fc0dead
+const POISON = 0x7fc0dead
+const HALF_POISON = 0x7ead
 
 /** A small seeded generator (mulberry32) for the inputs of cases. */
 export function seededRandom(seed: number): () => number {
@@ -19,9 +21,35 @@ export function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }
 
-/** Memory seen as elements of a type. */
-export function viewOf(dtype: Scalar, buffer: ArrayBuffer) {
+/** Norm-relative error that a case allows a binding; integers are compared exactly. Rounding to halves alone makes about 2e-4. */
+export function toleranceOf({ tolerance }: KernelCase, dtype: Scalar): number {
+  if (dtype === 'i32' || dtype === 'u32') return 0
+  return tolerance ?? (dtype === 'f16' ? 1e-3 : 1e-5)
+}
+
+/** Memory as elements of a type, halves by their bits. */
+function elementsOf(dtype: Scalar, buffer: ArrayBuffer) {
+  if (dtype === 'f16') return new Uint16Array(buffer)
   return dtype === 'f32' ? new Float32Array(buffer) : dtype === 'i32' ? new Int32Array(buffer) : new Uint32Array(buffer)
+}
+
+/** The numbers that the first `size` elements of a type hold. */
+export function valuesOf(dtype: Scalar, buffer: ArrayBuffer, size: number): Float32Array | Int32Array | Uint32Array {
+  const elements = elementsOf(dtype, buffer).subarray(0, size)
+  return elements instanceof Uint16Array ? fromHalves(elements) : elements
+}
+
+/** Bytes of `size` elements in whole words, which is what buffers are made of. */
+export function bytesOf(dtype: Scalar, size: number): number {
+  return 4 * Math.ceil((size * SCALAR_BYTES[dtype]) / 4)
+}
+
+/** Place of the first element behind `size` others that does not hold the poison any more, or -1. */
+export function findTouched(dtype: Scalar, buffer: ArrayBuffer, size: number): number {
+  const elements = dtype === 'f16' ? new Uint16Array(buffer) : new Uint32Array(buffer)
+  const poison = dtype === 'f16' ? HALF_POISON : POISON
+  const at = elements.subarray(size).findIndex((word) => word !== poison)
+  return at < 0 ? -1 : size + at
 }
 
 /**
@@ -31,16 +59,21 @@ export function viewOf(dtype: Scalar, buffer: ArrayBuffer) {
 export function fillCase(spec: KernelSpec, kase: KernelCase, guard = 0): Map<string, ArrayBuffer> {
   const random = seededRandom(1)
   const memory = new Map<string, ArrayBuffer>()
-  for (const { name, access, dtype } of spec.bindings) {
+  for (const binding of spec.bindings) {
+    const { name, access } = binding
     const size = kase.sizes[name]
     if (size === undefined) throw new Error(`case ${kase.name} gives no size of ${name}`)
-    const buffer = new ArrayBuffer((size + guard) * 4)
-    new Uint32Array(buffer).fill(POISON)
+    const dtype = bindingDtype(binding, kase.problem)
+    const buffer = new ArrayBuffer(bytesOf(dtype, size + guard))
+    if (dtype === 'f16') new Uint16Array(buffer).fill(HALF_POISON)
+    else new Uint32Array(buffer).fill(POISON)
     const fill = kase.fills?.[name] ?? (access === 'read' ? 'normal' : undefined)
     if (fill) {
-      const view = viewOf(dtype, buffer)
-      for (let i = 0; i < size; i++)
-        view[i] = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
+      const elements = elementsOf(dtype, buffer)
+      for (let i = 0; i < size; i++) {
+        const value = fill === 'normal' ? normal(random) : fill === 'uniform' ? random() : fill(i, random)
+        elements[i] = dtype === 'f16' ? toHalf(value) : value
+      }
     }
     memory.set(name, buffer)
   }

@@ -1,5 +1,11 @@
-/** Element types of buffers and parameters. */
-export type Scalar = 'f32' | 'i32' | 'u32'
+/** Element types of buffers. */
+export type Scalar = 'f32' | 'f16' | 'i32' | 'u32'
+
+/** Element types of parameters. */
+export type ParamScalar = Exclude<Scalar, 'f16'>
+
+/** Bytes of an element. */
+export const SCALAR_BYTES: Readonly<Record<Scalar, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 }
 
 /** What a kernel may know of the device it runs on; plain data, so that a spec can be read and tested without one. */
 export interface Capabilities {
@@ -22,7 +28,8 @@ export interface Binding {
   name: string
   /** `read` becomes `var<storage, read>`: drivers may then overlap readers. */
   access: 'read' | 'read_write'
-  dtype: Scalar
+  /** A function where the problem decides, as for kernels that take float32 or float16; `bindingDtype` gives it. */
+  dtype: Scalar | ((problem: any) => Scalar)
   /** The parameter (its first word, where it is an array) that holds the first element used, for kernels that bind a whole buffer. */
   offset?: string
 }
@@ -33,7 +40,7 @@ export interface Binding {
  */
 export interface Param {
   name: string
-  type: Scalar
+  type: ParamScalar
   length?: number
   /** May be left out of a problem: it is 0 then. */
   optional?: boolean
@@ -93,7 +100,7 @@ export interface KernelCase<P = any> {
   sizes: Record<string, number>
   /** How inputs are filled; default 'normal'. A `read_write` binding listed here starts with these values, else it is poisoned. */
   fills?: Record<string, Fill>
-  /** Largest norm-relative error against float64; default 1e-5. */
+  /** Largest norm-relative error against float64; default 1e-5, for float16 1e-3. */
   tolerance?: number
   /** A size for the benches (large); tests leave it out unless `small` devices can take it. */
   bench?: boolean
@@ -108,6 +115,20 @@ export interface KernelEntry<P = any> {
   cases: readonly KernelCase<P>[]
   /** Plain float64 loops; elements that the kernel must leave alone are returned unchanged (NaN poison included). */
   reference(problem: P, arrays: Arrays): Arrays
+}
+
+/** The element type of a binding in a problem. */
+export function bindingDtype<P>({ dtype }: Binding, problem: P): Scalar {
+  return typeof dtype === 'function' ? dtype(problem) : dtype
+}
+
+/**
+ * Whether a variant runs a problem on a device. Problems with float16 in a binding need a device that has it; variants with float16
+ * inside say so themselves.
+ */
+export function runsOn<P>(spec: KernelSpec<P>, variant: Variant<P>, device: Capabilities, problem: P): boolean {
+  const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
+  return (device.f16 || !half) && (variant.supports?.(device, problem) ?? true)
 }
 
 /** Number of 4-byte words of a parameter block. */
@@ -142,7 +163,7 @@ export function packParams(
   }
 }
 
-function fits(value: number, type: Scalar): boolean {
+function fits(value: number, type: ParamScalar): boolean {
   if (type === 'f32') return true
   return Number.isInteger(value) && (type === 'u32' ? value >= 0 && value <= 0xffffffff : Math.abs(value) <= 0x7fffffff)
 }

@@ -1,11 +1,11 @@
 import type { Constants } from './spec.ts'
 
 /**
- * Replaces the right-hand side of named declarations (`const TILE: u32 = 64;`, `alias Scalar = f32;`) and puts `enable`
- * directives first. The text stays legal WGSL before and after.
+ * Replaces the right-hand side of named declarations (`const TILE: u32 = 64;`, `alias Scalar = f32;`), and enables f16 where an
+ * alias becomes one. The text stays legal WGSL before and after.
  * @throws Error for a name the source does not declare at the start of a line
  */
-export function specialize(source: string, constants: Constants, enables: readonly string[] = []): string {
+export function specialize(source: string, constants: Constants): string {
   let text = source
   for (const [name, value] of Object.entries(constants)) {
     const declaration = new RegExp(`^((?:const ${name}\\s*(?::\\s*(\\w+))?|alias ${name})\\s*=\\s*)[^;]*;`, 'm')
@@ -14,7 +14,9 @@ export function specialize(source: string, constants: Constants, enables: readon
     const after = text.slice(match.index + match[0].length)
     text = `${text.slice(0, match.index)}${match[1]}${literal(value, match[2])};${after}`
   }
-  return enables.map((name) => `enable ${name};\n`).join('') + text
+  const half = Object.values(constants).some((value) => typeof value === 'string' && /\bf16\b/.test(value))
+  // First in the text, where directives must be; a file that needs f16 whatever the constants has it already.
+  return half && !/^enable [^;]*\bf16\b/m.test(source) ? `enable f16;\n${text}` : text
 }
 
 function literal(value: number | boolean | string, type: string | undefined): string {

@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec, Scalar } from '../spec.ts'
+import type { KernelSpec, ParamScalar } from '../spec.ts'
 import arangeSource from './arange.wgsl'
 import fillSource from './fill.wgsl'
 
@@ -33,7 +33,7 @@ export interface Arange {
   step: number
 }
 
-function makeArange(name: string, dtype: Scalar): KernelSpec<Arange> {
+function makeArange(name: string, dtype: ParamScalar): KernelSpec<Arange> {
   return {
     name,
     bindings: [{ name: 'y', access: 'read_write', dtype }],

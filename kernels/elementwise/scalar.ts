@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec, Scalar } from '../spec.ts'
+import type { KernelSpec, ParamScalar } from '../spec.ts'
 import scalarSource from './scalar.wgsl'
 
 /** x + s, x s, x / s, s - x, s / x, by their number in scalar.wgsl. */
@@ -14,7 +14,7 @@ export interface WithScalar {
   scalar: number
 }
 
-function makeScalar(name: string, dtype: Scalar): KernelSpec<WithScalar> {
+function makeScalar(name: string, dtype: ParamScalar): KernelSpec<WithScalar> {
   return {
     name,
     bindings: [

@@ -1,7 +1,7 @@
 import { PARAM_SLOT } from '../../engine/pipelines.ts'
-import { fillCase, POISON, viewOf } from '../../kernels/fill.ts'
+import { fillCase, findTouched, toleranceOf, valuesOf } from '../../kernels/fill.ts'
 import type { Arrays, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
-import { packParams } from '../../kernels/spec.ts'
+import { bindingDtype, packParams } from '../../kernels/spec.ts'
 import type { KernelDevice } from './device.ts'
 import { assertClose } from './errors.ts'
 
@@ -25,9 +25,8 @@ export async function checkKernel(
   const memory = fillCase(spec, kase, GUARD)
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
-    arrays[binding.name] = Float64Array.from(
-      viewOf(binding.dtype, memory.get(binding.name)!).subarray(0, kase.sizes[binding.name]),
-    )
+    const { name } = binding
+    arrays[name] = Float64Array.from(valuesOf(bindingDtype(binding, kase.problem), memory.get(name)!, kase.sizes[name]!))
   }
   const expected = entry.reference(kase.problem, arrays)
 
@@ -77,14 +76,14 @@ export async function checkKernel(
     if (binding.access === 'read') continue
     const bytes = await readBuffer(device, buffers[i]!)
     const size = kase.sizes[binding.name]!
-    const guard = new Uint32Array(bytes).subarray(size)
-    const touched = guard.findIndex((word) => word !== POISON)
-    if (touched >= 0) throw new Error(`${label}: wrote ${binding.name}[${size + touched}], behind its end`)
+    const dtype = bindingDtype(binding, kase.problem)
+    const touched = findTouched(dtype, bytes, size)
+    if (touched >= 0) throw new Error(`${label}: wrote ${binding.name}[${touched}], behind its end`)
     const want = expected[binding.name]
     if (!want) throw new Error(`${label}: the reference gives no ${binding.name}`)
-    const actual = viewOf(binding.dtype, bytes).subarray(0, size)
-    if (binding.dtype === 'f32') {
-      assertClose(actual, want, kase.tolerance ?? 1e-5, `${label}: ${binding.name}`)
+    const actual = valuesOf(dtype, bytes, size)
+    if (dtype === 'f32' || dtype === 'f16') {
+      assertClose(actual, want, toleranceOf(kase, dtype), `${label}: ${binding.name}`)
     } else {
       const at = want.findIndex((value, j) => value !== actual[j])
       if (at >= 0) throw new Error(`${label}: ${binding.name}[${at}] is ${actual[at]}, expected ${want[at]}`)

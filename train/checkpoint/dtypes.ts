@@ -1,3 +1,4 @@
+import { fromHalves } from '../../kernels/half.ts'
 import type { SafetensorsEntry } from './safetensors.ts'
 
 export type SafetensorsData =
@@ -43,18 +44,9 @@ export function elementBytes(dtype: SafetensorsDtype): number {
 /** The values of an entry as float32, of any dtype: rounded where float32 is narrower, exact from F16, BF16 and BOOL. */
 export function toFloat32({ dtype, data }: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
   if (dtype === 'BF16') return new Float32Array(new Uint32Array(data as Uint16Array).map((word) => word << 16).buffer)
+  if (dtype === 'F16') return fromHalves(data as Uint16Array)
   const out = new Float32Array(data.length)
-  if (dtype === 'F16') for (let i = 0; i < out.length; i++) out[i] = halfToNumber((data as Uint16Array)[i]!)
-  else if (dtype === 'I64' || dtype === 'U64') for (let i = 0; i < out.length; i++) out[i] = Number(data[i])
+  if (dtype === 'I64' || dtype === 'U64') for (let i = 0; i < out.length; i++) out[i] = Number(data[i])
   else out.set(data as Float32Array)
   return out
-}
-
-/** IEEE 754 half precision: 1 sign bit, 5 exponent bits, 10 fraction bits. */
-function halfToNumber(word: number): number {
-  const sign = word & 0x8000 ? -1 : 1
-  const exponent = (word >> 10) & 31
-  const fraction = word & 1023
-  if (exponent === 31) return fraction ? NaN : sign * Infinity
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
 }

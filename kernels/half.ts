@@ -1,0 +1,44 @@
+// IEEE 754 half precision (binary16): 1 sign bit, 5 exponent bits, 10 fraction bits. JavaScript has no array of them everywhere.
+
+const bits = new Uint32Array(1)
+const single = new Float32Array(bits.buffer)
+
+/** The half nearest to a number (already rounded to float32), ties to even; beyond 65504 infinity. */
+export function toHalf(value: number): number {
+  single[0] = value
+  const word = bits[0]!
+  const sign = (word >>> 16) & 0x8000
+  const magnitude = word & 0x7fffffff
+  if (magnitude > 0x7f800000) return sign | 0x7e00
+  // 65520 and above are nearer to the next power of two than to 65504.
+  if (magnitude >= 0x477ff000) return sign | 0x7c00
+  // Below 2^-14 halves are whole multiples of 2^-24.
+  if (magnitude < 0x38800000) return sign | roundEven(Math.abs(single[0]!) * 2 ** 24)
+  // The exponent is rebiased and 13 bits rounded off; a carry goes on into the exponent as it should.
+  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
+}
+
+function roundEven(value: number): number {
+  const floor = Math.floor(value)
+  const rest = value - floor
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor
+}
+
+/** The number that a half is. */
+export function fromHalf(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1
+  const exponent = (half >> 10) & 31
+  const fraction = half & 1023
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
+}
+
+/** Numbers as halves. */
+export function toHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from(values, toHalf)
+}
+
+/** Halves as numbers, which float32 holds exactly. */
+export function fromHalves(halves: ArrayLike<number>): Float32Array<ArrayBuffer> {
+  return Float32Array.from(halves, fromHalf)
+}
