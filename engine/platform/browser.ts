@@ -2,7 +2,10 @@ import { reason, UserError } from '../errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
+export { texts } from './database.ts'
 export { describe } from './select.ts'
+
+export const runtime = navigator.userAgent
 
 export const files: Files = {
   async read(path) {

@@ -1,11 +1,16 @@
 import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { reason, UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { writeFileAtomic } from './files.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
+export { texts } from './cache.ts'
 export { describe } from './select.ts'
+
+const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
+export const runtime = `webgpu ${version}`
 
 export const files: Files = {
   async read(path) {

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliDecompress } from 'node:zlib'
 import { parseTar } from 'nanotar'
 import { reason, UserError } from '../errors.ts'
+import { cacheFolder } from './cache.ts'
 import { makeFolder } from './files.ts'
 
 /** The files of SwiftShader in one folder. */
@@ -20,11 +20,6 @@ export interface SwiftShader {
 const ICD = 'vk_swiftshader_icd.json'
 const LOADER = 'libvulkan.so.1'
 const FILES: readonly string[] = [ICD, LOADER, 'libvk_swiftshader.so']
-
-/** The folder for things that can be made again: $XDG_CACHE_HOME/paraformer, or ~/.cache/paraformer. */
-export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'paraformer')
-}
 
 /**
  * The SwiftShader that npm's `@sparticuz/chromium` carries, unpacked once into the cache. Undefined where the package is not

@@ -45,6 +45,14 @@ export interface Files {
   write(path: string, bytes: Uint8Array | string): Promise<void>
 }
 
+/** Small texts that outlive the process, in a place for things that can be made again. */
+export interface Texts {
+  /** Undefined where there is none of that name, or nothing can be read. */
+  read(name: string): Promise<string | undefined>
+  /** Old text or new, never a part. @throws UserError in one line */
+  write(name: string, text: string): Promise<void>
+}
+
 /** What differs between Node and a browser. */
 export interface Platform {
   /** Opens the device that a request means. @throws UserError in one line that says what there is, or what to install */
@@ -52,4 +60,7 @@ export interface Platform {
   /** Every adapter that `openDevice` can take, the one that it takes by default first. */
   listAdapters(): Promise<AdapterReport[]>
   files: Files
+  texts: Texts
+  /** Which implementation of WebGPU this is, as far as its speed depends on it. */
+  runtime: string
 }

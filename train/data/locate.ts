@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
+import { cacheFolder } from '../../engine/platform/cache.ts'
 import { unpackTar } from './archive.ts'
 import { downloadFile, REMOTE_FILES } from './download.ts'
 import { readMaybeGzip } from './files.ts'
@@ -30,7 +30,7 @@ const ADVICE: Record<DatasetName, string> = {
 
 /** Finds each named file of a data set, unpacking or downloading it if need be. UserError when one is nowhere. */
 export async function locateFiles(name: DatasetName, files: string[], options: LocateOptions): Promise<string[]> {
-  const target = options.dir ?? cacheFolder(name)
+  const target = options.dir ?? join(cacheFolder(), 'datasets', name)
   const bases = options.dir ? [options.dir] : [...installedFolders(name), target]
   const sub = UNPACKED[name]
   const folders = sub ? bases.flatMap((base) => [base, join(base, sub)]) : bases
@@ -71,10 +71,6 @@ function installedFolders(name: DatasetName): string[] {
   } catch {
     return []
   }
-}
-
-function cacheFolder(name: DatasetName): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'paraformer', 'datasets', name)
 }
 
 async function unpack(archive: string, folder: string, files: string[]): Promise<string[]> {
