@@ -1,6 +1,7 @@
 import { addInto, addTo, copyInto } from './accumulate.ts'
 import type { Device } from './device.ts'
 import { ShapeError } from './errors.ts'
+import type { Lane } from './graph/fork.ts'
 import { scope, withoutScope } from './scope.ts'
 import { format } from './shape.ts'
 import { empty, type Tensor, tensor, view } from './tensor.ts'
@@ -70,6 +71,8 @@ export class TapeNode implements OpContext {
   saved: readonly Tensor[] = []
   /** For each input that wants a gradient the node that made it, or the leaf itself. */
   readonly sources: readonly (TapeNode | Tensor | undefined)[]
+  /** Where its backward pass is recorded. */
+  readonly lane: Lane | undefined
   readonly #device: Device
   readonly #shapes: readonly (readonly number[])[]
   readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
@@ -80,6 +83,7 @@ export class TapeNode implements OpContext {
     this.name = definition.name
     this.needs = inputs.map((input) => taping && (input?.requiresGrad ?? false))
     this.#device = inputs.find((input) => input !== undefined)!.device
+    this.lane = this.#device.lane?.backward
     this.#shapes = inputs.map((input) => input?.shape ?? [])
     this.sources = inputs.map((input, i) => (this.needs[i] ? (input!.node?.retain() ?? input) : undefined))
     const { backward } = definition
@@ -214,12 +218,25 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
 }
 
 function propagate(root: TapeNode, cotangent: Tensor): void {
+  const nodes = reachable(root)
+  const { device } = cotangent
+  const outer = device.lane
+  const coalesces = nodes.some(({ lane }) => lane?.fork.mode === 'coalesced')
+  try {
+    device.recordForked(coalesces ? 'coalesced' : 'serial', () => visit(device, nodes, root, cotangent))
+  } finally {
+    device.lane = outer
+  }
+}
+
+/** Sends gradients through the nodes in order, what a branch computes in its lane. */
+function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotangent: Tensor): void {
   const gradients = new Map<TapeNode, Gradient>([[root, { value: cotangent, owned: false }]])
-  for (const node of reachable(root)) {
+  for (const node of nodes) {
     const gradient = gradients.get(node)
     if (!gradient) continue
     gradients.delete(node)
-    const { device } = gradient.value
+    device.lane = node.lane
     device.op = `${node.name}.backward`
     const results = scope(() => node.backward(gradient.value))
     gradient.value.dispose()
@@ -227,8 +244,15 @@ function propagate(root: TapeNode, cotangent: Tensor): void {
       const value = results[i]
       if (!source || !value) return
       watcher?.(device.op, value)
-      if (source instanceof TapeNode) gradients.set(source, merge(gradients.get(source), value))
-      else accumulate(source, value)
+      if (!(source instanceof TapeNode)) {
+        accumulate(source, value)
+        return
+      }
+      const present = gradients.get(source)
+      // A sum of what several branches give belongs to none of them.
+      if (present) device.lane = source.lane
+      gradients.set(source, merge(present, value))
+      device.lane = node.lane
     })
     node.free()
   }

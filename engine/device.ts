@@ -1,15 +1,23 @@
 import { openDevice } from '#platform'
-import type { Capabilities, Constants, KernelSpec, Variant } from '../kernels/spec.ts'
-import { packParams } from '../kernels/spec.ts'
+import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
+import { packParams, paramWords } from '../kernels/spec.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { DeviceLostError } from './errors.ts'
+import type { ForkMode, Lane } from './graph/fork.ts'
+import { Graph, type Refresh } from './graph/graph.ts'
+import type { Program, RunValues } from './graph/program.ts'
+import { runOnce } from './graph/runOnce.ts'
+import type { WovenCommand } from './graph/weave.ts'
+import { Workspace } from './graph/workspace.ts'
 import { type CompiledKernel, PipelineCache } from './pipelines.ts'
 import type { AdapterSummary, DeviceRequest, OpenedDevice } from './platform/types.ts'
 import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
+import type { Storage } from './storage.ts'
 import { type Recording, Stream } from './stream.ts'
-import { Submission } from './submission.ts'
+import { errorOf, Submission } from './submission.ts'
+import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
@@ -19,9 +27,27 @@ const MAX_BIND_GROUPS = 8192
 
 /** A binding: a buffer from a byte offset on. */
 export interface BufferRange {
-  buffer: PooledBuffer
+  buffer: DeviceBuffer
   /** A multiple of 256. */
   offset: number
+  /** Byte behind the last one used; absent: the buffer's end. */
+  end?: number
+  /** What keeps the buffer alive. */
+  owner?: Storage
+}
+
+/** A binding in memory that there is. */
+interface PlacedRange {
+  buffer: PooledBuffer
+  offset: number
+}
+
+/** Where a range lies. @throws Error for memory of a capture that is still being recorded, or did not return it */
+function place(range: BufferRange): PlacedRange {
+  const { buffer, offset } = range
+  if (!isVirtual(buffer)) return range as PlacedRange
+  if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
+  return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
 }
 
 /** What the driver reported for a batch. */
@@ -38,8 +64,15 @@ const FAILURES_KEPT = 64
 /** Reads and writes wait here for the batch that holds them. */
 interface Batch {
   serial: number
-  recording: Recording
+  work: Recording | ProgramRun
   submitted: () => void
+}
+
+/** One run of a program. */
+interface ProgramRun {
+  program: Program
+  values: RunValues
+  label: string
 }
 
 /**
@@ -60,11 +93,16 @@ export class Device {
   readonly pinned = new Map<string, string>()
   /** The op being recorded, for errors and traces. */
   op = ''
+  /** Memory that captured programs share. */
+  readonly workspace = new Workspace(this)
   readonly #pool: BufferPool
   readonly #submission: Submission
   readonly #bindGroups = new Map<string, GPUBindGroup>()
   readonly #bindGroupsOf = new Map<number, Set<string>>()
-  #stream = new Stream('main')
+  readonly #main = new Stream('main')
+  #stream = this.#main
+  #graph: Graph | undefined
+  #lane: Lane | undefined
   #waiting: Batch[] = []
   #pumping: Promise<void> = Promise.resolve()
   /** Serial of the batch being recorded, and of the last one submitted. */
@@ -108,31 +146,73 @@ export class Device {
     this.#pool.trim(0, this.#submittedSerial)
   }
 
-  /** Runs `fn` with its ops recorded into `stream`; what was recorded before it is submitted before it. */
-  onStream<T>(stream: Stream, fn: () => T): T {
+  /** The branch of a fork that is being recorded. */
+  get lane(): Lane | undefined {
+    return this.#lane
+  }
+
+  set lane(lane: Lane | undefined) {
+    this.#lane = lane
+    if (this.#graph) return
+    const name = lane?.fork.mode === 'streams' ? lane.name : this.#main.name
+    if (name === this.#stream.name) return
     this.flush()
-    const outer = this.#stream
-    this.#stream = stream
+    this.#stream = name === this.#main.name ? this.#main : new Stream(name)
+  }
+
+  /** Whether commands go to a graph: nothing can be read until it has run. */
+  get recording(): boolean {
+    return this.#graph !== undefined
+  }
+
+  /**
+   * Records what `fn` does into a graph; nothing of it is executed.
+   * @throws Error when one is being recorded
+   */
+  record<T>(fn: () => T): { graph: Graph; result: T } {
+    if (this.#graph) throw new Error('capture: cannot be used inside another capture')
+    const graph = new Graph()
+    this.#graph = graph
     try {
-      return fn()
+      return { graph, result: fn() }
     } finally {
-      this.flush()
-      this.#stream = outer
+      this.#graph = undefined
     }
   }
 
+  /** Runs `fn`, which forks: in mode `coalesced` what it recorded is woven before it goes on. */
+  recordForked<T>(mode: ForkMode, fn: () => T): T {
+    return mode === 'coalesced' && !this.#graph ? runOnce(this, fn) : fn()
+  }
+
+  /** Memory for a tensor; while a graph is recorded, its place is decided later. @throws OutOfMemoryError, DeviceLostError */
+  acquire(bytes: number): DeviceBuffer {
+    return this.#graph ? this.#graph.acquire(bytes) : this.acquirePooled(bytes)
+  }
+
   /** @throws OutOfMemoryError, DeviceLostError */
-  acquire(bytes: number): PooledBuffer {
+  acquirePooled(bytes: number): PooledBuffer {
     this.#checkLost()
     return this.#pool.acquire(bytes, this.#submittedSerial)
   }
 
-  release(buffer: PooledBuffer): void {
-    this.#pool.release(buffer)
+  release(buffer: DeviceBuffer): void {
+    if (isVirtual(buffer)) {
+      buffer.released = true
+      if (buffer.place) this.releaseBlock(buffer.place.block)
+    } else this.#pool.release(buffer)
   }
 
-  /** Records one launch of a kernel; the variant is the pinned one, the one named, or the spec's own choice. */
-  dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly BufferRange[], variantName?: string): void {
+  /** Takes one of its users from a block. */
+  releaseBlock(block: Block): void {
+    if (--block.users === 0) this.#pool.release(block.buffer)
+  }
+
+  /**
+   * Records one launch of a kernel; the variant is the pinned one, the one named, or the spec's own choice.
+   * @param refresh parameters that every replay of a capture computes anew
+   */
+  dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly BufferRange[], variantName?: string, refresh?: Refresh): void {
     this.#checkLost()
     const variant = this.variant(spec, problem, variantName)
     const constants: Constants = variant.constants?.(problem, this.capabilities) ?? {}
@@ -144,12 +224,39 @@ export class Device {
       )
     }
     const kernel = this.pipelines.get(spec, variant, constants)
-    const stream = this.#stream
-    const { params, word } = stream.nextBlock()
+    const op = this.op || spec.name
+    if (this.#graph) {
+      const words = new Uint32Array(paramWords(spec.params))
+      const memory = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
+      packParams(spec.params, problem as Record<string, unknown>, memory, 0)
+      const itemBytes = spec.bindings.map(() => 4)
+      this.#graph.record({ kind: 'dispatch', kernel, spec, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
+      return
+    }
+    const { params, word } = this.#stream.nextBlock()
     packParams(spec.params, problem as Record<string, unknown>, params, word)
-    for (const { buffer } of ranges) buffer.lastUse = this.#serial
-    stream.dispatch(kernel, this.#bindGroup(kernel, ranges), grid, this.op || spec.name)
-    if (stream.slots >= FLUSH_AFTER) this.flush()
+    this.#launch(kernel, ranges, grid, op)
+  }
+
+  /** Records a launch whose parameters lie in the stream's next block. */
+  #launch(kernel: CompiledKernel, ranges: readonly BufferRange[], grid: Grid, op: string): void {
+    const places = ranges.map(place)
+    for (const { buffer } of places) buffer.lastUse = this.#serial
+    this.#stream.dispatch(kernel, this.#bindGroup(kernel, places), grid, op)
+    if (this.#stream.slots >= FLUSH_AFTER) this.flush()
+  }
+
+  /** Records commands of a planned graph into the current stream. */
+  emit(commands: readonly WovenCommand[]): void {
+    for (const command of commands) {
+      if (command.kind === 'write') this.write(command.target, command.data)
+      else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
+      else {
+        const { params, word } = this.#stream.nextBlock()
+        params.u32.set(command.words, word)
+        this.#launch(command.kernel, command.ranges, command.grid, command.op)
+      }
+    }
   }
 
   /** The variant that `dispatch` would take. @throws Error when there is none of that name, or none that runs here */
@@ -162,29 +269,42 @@ export class Device {
     return found
   }
 
-  /** Copies data into a buffer, after everything recorded so far that uses it. */
-  write(range: BufferRange, data: ArrayBufferView): void {
+  /**
+   * Copies data into a buffer, after everything recorded so far that uses it.
+   * @param refresh the data of every replay of a capture
+   */
+  write(range: BufferRange, data: ArrayBufferView, refresh?: () => ArrayBufferView<ArrayBuffer>): void {
     this.#checkLost()
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    if (range.buffer.lastUse <= this.#submittedSerial) {
-      this.gpu.queue.writeBuffer(range.buffer.gpu, range.offset, bytes as Uint8Array<ArrayBuffer>)
+    const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
+    if (this.#graph) {
+      this.#graph.record({ kind: 'write', target: range, data: bytes.slice(), refresh, lane: this.#lane })
       return
     }
-    range.buffer.lastUse = this.#serial
-    this.#stream.record({ kind: 'write', target: range.buffer.gpu, offset: range.offset, data: bytes.slice() })
+    const { buffer, offset } = place(range)
+    if (buffer.lastUse <= this.#submittedSerial) {
+      this.gpu.queue.writeBuffer(buffer.gpu, offset, bytes)
+      return
+    }
+    buffer.lastUse = this.#serial
+    this.#stream.record({ kind: 'write', target: buffer.gpu, offset, data: bytes.slice() })
   }
 
   /** Records a copy between buffers (not within one). */
   copy(source: BufferRange, target: BufferRange, bytes: number): void {
     this.#checkLost()
-    source.buffer.lastUse = this.#serial
-    target.buffer.lastUse = this.#serial
+    if (this.#graph) {
+      this.#graph.record({ kind: 'copy', source, target, bytes, lane: this.#lane })
+      return
+    }
+    const [from, to] = [place(source), place(target)]
+    from.buffer.lastUse = this.#serial
+    to.buffer.lastUse = this.#serial
     this.#stream.record({
       kind: 'copy',
-      source: source.buffer.gpu,
-      sourceOffset: source.offset,
-      target: target.buffer.gpu,
-      targetOffset: target.offset,
+      source: from.buffer.gpu,
+      sourceOffset: from.offset,
+      target: to.buffer.gpu,
+      targetOffset: to.offset,
       bytes,
     })
   }
@@ -195,13 +315,15 @@ export class Device {
    */
   async read(range: BufferRange, bytes: number): Promise<ArrayBuffer> {
     this.#checkLost()
+    if (this.#graph) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
     const serial = this.#serial
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
-    range.buffer.lastUse = this.#serial
+    const { buffer, offset } = place(range)
+    buffer.lastUse = this.#serial
     this.#stream.record({
       kind: 'copy',
-      source: range.buffer.gpu,
-      sourceOffset: range.offset,
+      source: buffer.gpu,
+      sourceOffset: offset,
       target: staging,
       targetOffset: 0,
       bytes,
@@ -237,14 +359,29 @@ export class Device {
    */
   flush(): Promise<void> {
     const stream = this.#stream
-    if (stream.length === 0) return this.#pumping
+    return stream.length === 0 ? this.#pumping : this.#enqueue(stream.take())
+  }
+
+  /**
+   * Runs a program after everything recorded so far.
+   * @param label what errors call it
+   */
+  run(program: Program, label: string): void {
+    this.#checkLost()
+    this.flush()
+    const waits = this.#waiting.length > 0 || program.kernels.some(({ pipeline }) => !pipeline)
+    this.#enqueue({ program, values: program.values(waits), label })
+    program.taken()
+  }
+
+  /** Hands work to the driver in its turn; settles when it has it. */
+  #enqueue(work: Batch['work']): Promise<void> {
     const serial = this.#serial++
-    const recording = stream.take()
     let submitted = () => {}
     const promise = new Promise<void>((resolve) => {
       submitted = resolve
     })
-    this.#waiting.push({ serial, recording, submitted })
+    this.#waiting.push({ serial, work, submitted })
     if (this.#lostError) this.#endWaiting()
     else if (this.#waiting.length === 1) this.#pump()
     this.#pumping = promise
@@ -256,10 +393,9 @@ export class Device {
     for (;;) {
       const batch = this.#waiting[0]
       if (!batch) return
+      const { work } = batch
       const compiling = new Set<Promise<unknown>>()
-      for (const command of batch.recording.commands) {
-        if (command.kind === 'dispatch' && !command.kernel.pipeline) compiling.add(command.kernel.ready)
-      }
+      for (const kernel of kernelsOf(work)) if (!kernel.pipeline && !kernel.failed) compiling.add(kernel.ready)
       if (compiling.size === 0) {
         this.#submit(batch)
         this.#waiting.shift()
@@ -268,18 +404,18 @@ export class Device {
       Promise.allSettled(compiling).then((results) => {
         const failed = results.filter((result) => result.status === 'rejected')
         for (const { reason } of failed) this.#fail(reason as Error, batch.serial)
-        if (failed.length > 0) {
-          const { recording } = batch
-          recording.commands = recording.commands.filter((one) => one.kind !== 'dispatch' || one.kernel.pipeline)
-        }
         this.#pump()
       })
       return
     }
   }
 
-  #submit({ serial, recording, submitted }: Batch): void {
-    const check: Promise<void> = this.#submission.submit(recording, this.profiler).then((error) => {
+  #submit({ serial, work, submitted }: Batch): void {
+    const error =
+      'program' in work
+        ? errorOf(this.gpu, work.label, () => work.program.submit(work.values, this.profiler))
+        : this.#submission.submit(work, this.profiler)
+    const check: Promise<void> = error.then((error) => {
       if (error) this.#fail(error, serial)
       this.#checks.delete(check)
     })
@@ -336,7 +472,17 @@ export class Device {
     if (this.#lostError) throw this.#lostError
   }
 
-  #bindGroup(kernel: CompiledKernel, ranges: readonly BufferRange[]): GPUBindGroup {
+  /** A bind group of memory that there is, which the caller keeps. */
+  bindGroup(kernel: CompiledKernel, ranges: readonly BufferRange[]): GPUBindGroup {
+    return this.#makeBindGroup(kernel, ranges.map(place))
+  }
+
+  #makeBindGroup({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
+    const entries = ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
+    return this.gpu.createBindGroup({ layout, entries })
+  }
+
+  #bindGroup(kernel: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
     let key = `${kernel.layout}`
     for (const { buffer, offset } of ranges) key += ` ${buffer.id}+${offset}`
     let group = this.#bindGroups.get(key)
@@ -345,10 +491,7 @@ export class Device {
         this.#bindGroups.clear()
         this.#bindGroupsOf.clear()
       }
-      group = this.gpu.createBindGroup({
-        layout: kernel.bindGroupLayout,
-        entries: ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } })),
-      })
+      group = this.#makeBindGroup(kernel, ranges)
       this.#bindGroups.set(key, group)
       for (const { buffer } of ranges) {
         const keys = this.#bindGroupsOf.get(buffer.id)
@@ -370,6 +513,12 @@ export class Device {
     this.#lose('was destroyed')
     this.pipelines.idle().then(() => this.gpu.destroy())
   }
+}
+
+/** The kernels of a batch. */
+function kernelsOf(work: Batch['work']): Iterable<CompiledKernel> {
+  if ('program' in work) return work.program.kernels
+  return work.commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
 }
 
 let current: Device | undefined

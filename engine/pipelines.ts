@@ -15,6 +15,8 @@ export interface CompiledKernel {
   readonly bindGroupLayout: GPUBindGroupLayout
   /** Set once the driver has compiled it. */
   pipeline: GPUComputePipeline | undefined
+  /** Set once the driver has refused it. */
+  failed: boolean
   /** Settles when the driver has compiled it. @throws KernelCompileError */
   readonly ready: Promise<GPUComputePipeline>
 }
@@ -78,10 +80,17 @@ export class PipelineCache {
       layout,
       bindGroupLayout,
       pipeline: undefined,
-      ready: ready.then((pipeline) => {
-        kernel.pipeline = pipeline
-        return pipeline
-      }),
+      failed: false,
+      ready: ready.then(
+        (pipeline) => {
+          kernel.pipeline = pipeline
+          return pipeline
+        },
+        (error: unknown) => {
+          kernel.failed = true
+          throw error
+        },
+      ),
     }
     this.#hold(kernel.ready)
     return kernel

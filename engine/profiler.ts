@@ -1,5 +1,4 @@
 import { UserError } from './errors.ts'
-import type { DispatchCommand } from './stream.ts'
 
 /** Timestamps of one query set: two a dispatch. */
 const QUERIES = 4096
@@ -38,10 +37,10 @@ export class Profiler {
   }
 
   /** The descriptor of the compute pass of one dispatch; past the query set's end dispatches are not timed. */
-  pass({ op, kernel }: DispatchCommand, stream: string): GPUComputePassDescriptor {
+  pass(op: string, kernel: string, stream: string): GPUComputePassDescriptor {
     const index = 2 * this.#labels.length
     if (index + 2 > QUERIES) return {}
-    this.#labels.push({ op, kernel: kernel.label, stream })
+    this.#labels.push({ op, kernel, stream })
     return {
       timestampWrites: { querySet: this.#queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 },
     }

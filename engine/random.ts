@@ -1,3 +1,5 @@
+import { streamOf, type Stream as Words } from '../kernels/random/index.ts'
+
 /** A place in the random numbers of a run: `seed` is the key, `counter` the stream of one op. */
 export interface RandomStream {
   seed: number
@@ -30,5 +32,32 @@ export class RandomState {
   /** The stream for one op. */
   next(): RandomStream {
     return { seed: this.#seed, counter: this.counter++ }
+  }
+}
+
+/** What one op draws: a stream of its own, and the next one in every replay of a capture. */
+export class Draw {
+  readonly #state: RandomState
+  #words: Words
+
+  constructor(state: RandomState) {
+    this.#state = state
+    this.#words = Draw.#take(state)
+  }
+
+  /** Parameters of the random kernels for what was drawn last. */
+  get words(): Words {
+    return this.#words
+  }
+
+  /** Draws anew. */
+  next(): Words {
+    this.#words = Draw.#take(this.#state)
+    return this.#words
+  }
+
+  static #take(state: RandomState): Words {
+    const { seed, counter } = state.next()
+    return streamOf(seed, counter)
   }
 }

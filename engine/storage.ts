@@ -1,10 +1,10 @@
-import type { PooledBuffer } from './bufferPool.ts'
 import type { Device } from './device.ts'
+import type { DeviceBuffer } from './virtual.ts'
 
 /** Memory shared by a tensor and its views, freed with the last of them. */
 export class Storage {
   readonly device: Device
-  readonly buffer: PooledBuffer
+  readonly buffer: DeviceBuffer
   #references = 1
 
   constructor(device: Device, bytes: number) {

@@ -17,6 +17,6 @@ export function operand(t: Tensor, shape: Shape = t.shape): { layout: Layout; bo
   const offset = t.offset % BINDING_ALIGNMENT
   return {
     layout: { strides: broadcastStrides(t.shape, t.strides, shape), offset },
-    bound: { device: t.device, storage: t.storage, offset: t.offset - offset },
+    bound: { device: t.device, storage: t.storage, offset: t.offset - offset, end: t.end },
   }
 }

@@ -30,9 +30,15 @@ export class Submission {
    * @returns settles with the first error the driver reports for it, or undefined
    */
   submit(recording: Recording, profiler: Profiler | undefined): Promise<Error | undefined> {
+    return errorOf(
+      this.#device,
+      () => opNames(recording),
+      () => this.#encode(recording, profiler),
+    )
+  }
+
+  #encode(recording: Recording, profiler: Profiler | undefined): void {
     const device = this.#device
-    device.pushErrorScope('out-of-memory')
-    device.pushErrorScope('validation')
     let encoder: GPUCommandEncoder | undefined
     let pass: GPUComputePassEncoder | undefined
     let written = 0
@@ -64,9 +70,11 @@ export class Submission {
         encoder.copyBufferToBuffer(command.source, command.sourceOffset, command.target, command.targetOffset, command.bytes)
         continue
       }
+      // One whose pipeline did not compile was reported.
+      if (!command.kernel.pipeline) continue
       if (profiler) {
         endPass()
-        pass = encoder.beginComputePass(profiler.pass(command, recording.stream))
+        pass = encoder.beginComputePass(profiler.pass(command.op, command.kernel.label, recording.stream))
       }
       pass ??= encoder.beginComputePass()
       this.#dispatch(pass, command)
@@ -74,15 +82,6 @@ export class Submission {
     endPass()
     if (profiler && encoder) profiler.resolve(encoder)
     endEncoder()
-    const validation = device.popErrorScope()
-    const memory = device.popErrorScope()
-    return Promise.all([validation, memory]).then(
-      ([first, second]) => {
-        const error = first ?? second
-        return error ? new ValidationError(`${error.message.trim()} (recorded by ${opNames(recording)})`) : undefined
-      },
-      () => undefined,
-    )
   }
 
   #dispatch(pass: GPUComputePassEncoder, { kernel, bindGroup, slot, grid }: DispatchCommand): void {
@@ -91,6 +90,27 @@ export class Submission {
     pass.setBindGroup(1, this.#ringGroup, [(slot % RING_SLOTS) * PARAM_SLOT])
     pass.dispatchWorkgroups(...grid)
   }
+}
+
+/**
+ * Submits, and says what the driver found wrong with it.
+ * @param by what recorded it, for the message
+ * @returns settles with the first error the driver reports, or undefined
+ */
+export function errorOf(device: GPUDevice, by: string | (() => string), submit: () => void): Promise<Error | undefined> {
+  device.pushErrorScope('out-of-memory')
+  device.pushErrorScope('validation')
+  submit()
+  const validation = device.popErrorScope()
+  const memory = device.popErrorScope()
+  return Promise.all([validation, memory]).then(
+    ([first, second]) => {
+      const error = first ?? second
+      if (!error) return undefined
+      return new ValidationError(`${error.message.trim()} (recorded by ${typeof by === 'string' ? by : by()})`)
+    },
+    () => undefined,
+  )
 }
 
 /** The distinct ops of a recording, for an error message. */

@@ -56,6 +56,11 @@ export class Tensor {
     return sizeOf(this.shape)
   }
 
+  /** One behind the last element of the memory that it covers. */
+  get end(): number {
+    return this.shape.reduce((end, size, d) => end + (size - 1) * this.strides[d]!, this.offset + 1)
+  }
+
   get ndim(): number {
     return this.shape.length
   }
@@ -92,13 +97,19 @@ export class Tensor {
     return (await this.data())[0]!
   }
 
-  /** Overwrites the values, row-major. @throws ShapeError when the length or type of `data` differs, or this is a strided view */
-  write(data: TensorData): void {
+  /**
+   * Overwrites the values, row-major.
+   * @param refresh gives the values of every replay of a capture, of the same type and length
+   * @throws ShapeError when the length or type of `data` differs, or this is a strided view
+   */
+  write(data: TensorData, refresh?: () => TensorData): void {
     const matches = this.dtype === 'float32' ? data instanceof Float32Array : data instanceof Int32Array
     if (!matches || data.length !== this.size || !this.isContiguous()) {
       throw new ShapeError(`write: ${data.constructor.name}(${data.length}) into ${this.dtype} ${format(this.shape)}`)
     }
-    this.device.write({ buffer: this.#live().buffer, offset: this.offset * 4 }, data)
+    const { storage } = this
+    const target = { buffer: this.#live().buffer, offset: this.offset * 4, owner: storage }
+    this.device.write(target, data, refresh as (() => Float32Array<ArrayBuffer>) | undefined)
   }
 
   /** The same values off the tape, sharing memory. */

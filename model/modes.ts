@@ -1,25 +1,19 @@
-import { Stream, type Tensor, UserError } from '../engine/index.ts'
+import { type ForkMode, fork, type Tensor, UserError } from '../engine/index.ts'
 
 /**
- * How the branches of one forward pass run; the numbers are the same.
- * `serial`: one after the other on one stream, the reference. `streams`: each recorded into a stream of its own, joined
- * where their outputs meet.
+ * How the branches of one forward pass, and of its backward pass, run; the numbers are the same. `serial`: one after the other
+ * on one stream, the reference. `streams`: each recorded into a stream of its own, joined where their outputs meet.
+ * `coalesced`: recorded as in `streams`, then matching dispatches of all branches become one.
  */
-export type Mode = 'serial' | 'streams'
+export type Mode = ForkMode
 
-export const MODES: readonly Mode[] = ['serial', 'streams']
+export const MODES: readonly Mode[] = ['serial', 'streams', 'coalesced']
 
 /**
  * Runs independent computations on the device of `input`, and returns their results in order.
  * @throws UserError for a mode that does not exist
  */
 export function runBranches(mode: Mode, input: Tensor, branches: readonly (() => Tensor)[]): Tensor[] {
-  switch (mode) {
-    case 'serial':
-      return branches.map((branch) => branch())
-    case 'streams':
-      return branches.map((branch, i) => input.device.onStream(new Stream(`branches.${i}`), branch))
-    default:
-      throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${MODES.join(' or ')}`)
-  }
+  if (!MODES.includes(mode)) throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${MODES.join(', ')}`)
+  return fork(input.device, mode, Object.fromEntries(branches.map((branch, i) => [`branches.${i}`, branch])))
 }

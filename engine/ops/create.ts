@@ -1,7 +1,8 @@
 import { type Arange, arangeInt, arange as arangeKernel, fill, wordOf } from '../../kernels/copy/index.ts'
-import { type Random, random, streamOf } from '../../kernels/random/index.ts'
+import { type Random, random } from '../../kernels/random/index.ts'
 import { type Device, defaultDevice } from '../device.ts'
 import { ShapeError } from '../errors.ts'
+import { Draw } from '../random.ts'
 import { run } from '../run.ts'
 import { MAX_ELEMENTS, type Shape } from '../shape.ts'
 import { type Dtype, empty, type Tensor } from '../tensor.ts'
@@ -84,8 +85,8 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
 function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions): Tensor {
   if (options.dtype === 'int32') throw new ShapeError(`${op}: got dtype int32, makes float32`)
   const t = allocate(op, shape, options)
-  const { seed, counter } = t.device.random.next()
-  run(random, { count: t.size, distribution, ...streamOf(seed, counter) }, [t])
+  const draw = new Draw(t.device.random)
+  run(random, { count: t.size, distribution, ...draw.words }, [t], { refresh: () => draw.next() })
   return t
 }
 

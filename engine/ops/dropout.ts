@@ -1,22 +1,23 @@
-import { dropout as dropoutKernel, dropoutProblem, type Stream, streamOf } from '../../kernels/random/index.ts'
+import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
+import { Draw } from '../random.ts'
 import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
 
-const op = defineOp<[Tensor], { p: number; stream: Stream | undefined }>({
+const op = defineOp<[Tensor], { p: number; draw: Draw | undefined }>({
   name: 'dropout',
-  forward(_ctx, [x], { p, stream }) {
-    if (!stream) return x
+  forward(_ctx, [x], { p, draw }) {
+    if (!draw) return x
     const y = empty(x.shape, 'float32', x.device)
-    run(dropoutKernel, dropoutProblem(x.size, p, stream), [x.contiguous(), y])
+    run(dropoutKernel, dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], { refresh: () => draw.next() })
     return y
   },
   // The stream gives the same mask again, so none is stored.
-  backward(ctx, grad, { p, stream }) {
-    if (!stream) return [grad.detach()]
+  backward(ctx, grad, { p, draw }) {
+    if (!draw) return [grad.detach()]
     const dx = ctx.gradOut(0)
-    run(dropoutKernel, dropoutProblem(grad.size, p, stream), [grad.contiguous(), dx])
+    run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { refresh: () => draw.words })
     return [dx]
   },
 })
@@ -31,6 +32,5 @@ const op = defineOp<[Tensor], { p: number; stream: Stream | undefined }>({
 export function dropout(x: Tensor, p: number): Tensor {
   if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
   if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: got p = ${p}, takes 0 to 1`)
-  const next = p > 0 ? x.device.random.next() : undefined
-  return op([x], { p, stream: next && streamOf(next.seed, next.counter) })
+  return op([x], { p, draw: p > 0 ? new Draw(x.device.random) : undefined })
 }

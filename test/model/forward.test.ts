@@ -227,7 +227,7 @@ test('what cannot run ends with one line', () => {
     }
     throws(
       () => model.forward(images, { mode: 'devices' as any }),
-      (error: unknown) => error instanceof UserError && error.message === 'mode "devices" is unknown; choose serial or streams',
+      (error: unknown) => error instanceof UserError && /^mode "devices" is unknown; choose /.test(error.message),
     )
     throws(
       () => model.forward(images, { branches: 4 }),

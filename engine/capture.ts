@@ -1,0 +1,173 @@
+import { copyInto } from './accumulate.ts'
+import { type Device, defaultDevice } from './device.ts'
+import { accessesOf } from './graph/graph.ts'
+import { planMemory } from './graph/plan.ts'
+import { earlyWrites, Program } from './graph/program.ts'
+import { weave } from './graph/weave.ts'
+import { scope, withoutScope } from './scope.ts'
+import { format } from './shape.ts'
+import { empty, Tensor } from './tensor.ts'
+import { isVirtual } from './virtual.ts'
+
+/** What a capture made of a function for inputs of one set of shapes. */
+export interface CaptureStatistics {
+  /** Dispatches recorded, and dispatches of a replay, which are fewer where branches were coalesced. */
+  recorded: number
+  dispatches: number
+  /** Bytes of memory for intermediate values and results; the least that any plan needs; and with a buffer for each value. */
+  bytes: number
+  bound: number
+  unplanned: number
+}
+
+/** A function whose work on the device is recorded once for each set of input shapes, then replayed. */
+export interface Captured<I extends readonly Tensor[], R> {
+  (...inputs: I): R
+  /** One entry for each set of input shapes met so far. */
+  readonly statistics: readonly CaptureStatistics[]
+  /** Frees the memory of all recordings, the tensors of their results included. */
+  dispose(): void
+}
+
+interface Recording<R> {
+  program: Program
+  inputs: readonly Tensor[]
+  result: R
+  statistics: CaptureStatistics
+  dispose(): void
+}
+
+/** Recordings kept for different input shapes; the one not used for longest goes first. */
+const RECORDINGS = 16
+
+/**
+ * Records what `fn` does on the device at its first call, plans its memory over the whole of it, and replays that at every
+ * later call with inputs of the same shapes: no op runs on the host again, nothing is allocated, and the bits are those of
+ * calling `fn`. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew. Anything else that `fn` does
+ * on the host happens once. Other shapes are recorded as they come.
+ * @param fn of tensors to tensors, or arrays or plain objects of them. Inputs are seen as constants (no gradient flows to them), the
+ *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
+ * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
+ *   overwrites them (`data()` called before is in time). Disposing them is allowed and frees nothing
+ * @throws Error from a call when `fn` reads values or captures
+ */
+export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
+  const recordings = new Map<string, Recording<R>>()
+  const call = (...inputs: I): R => {
+    const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
+    let recording = recordings.get(key)
+    if (recording) {
+      recordings.delete(key)
+      load(recording.inputs, inputs)
+      recording.program.refresh()
+    } else {
+      recording = record(fn, inputs)
+      for (const [oldest, { dispose }] of recordings) {
+        if (recordings.size < RECORDINGS) break
+        dispose()
+        recordings.delete(oldest)
+      }
+    }
+    recordings.set(key, recording)
+    deviceOf(inputs).run(recording.program, fn.name || 'a captured function')
+    return mapTensors(recording.result, (t) => t.detach())
+  }
+  const dispose = () => {
+    for (const recording of recordings.values()) recording.dispose()
+    recordings.clear()
+  }
+  return Object.defineProperties(call, {
+    statistics: { get: () => [...recordings.values()].map(({ statistics }) => statistics) },
+    dispose: { value: dispose },
+  }) as Captured<I, R>
+}
+
+/**
+ * A tensor of values that the host computes: once, and inside a capture once more before every replay. How learning rates and
+ * step counts reach a captured step.
+ * @param compute gives the values, always as many
+ * @param shape default one dim
+ */
+export function fromHost(
+  compute: () => Float32Array | Int32Array,
+  shape?: readonly number[],
+  device = defaultDevice(),
+): Tensor {
+  const data = compute()
+  const t = empty(shape ?? [data.length], data instanceof Float32Array ? 'float32' : 'int32', device)
+  t.write(data, compute)
+  return t
+}
+
+function deviceOf(inputs: readonly Tensor[]): Device {
+  return inputs[0]?.device ?? defaultDevice()
+}
+
+/** Copies the inputs of a call to where the recording reads them. */
+function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
+  for (const [i, target] of held.entries()) {
+    const source = inputs[i]!
+    if (source.disposed) throw new Error(`capture: input ${i} of shape ${format(source.shape)} was used after it was disposed`)
+    const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * 4 })
+    if (source.isContiguous()) source.device.copy(range(source), range(target), source.size * 4)
+    else copyInto(source, target)
+  }
+}
+
+function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): Recording<R> {
+  const device = deviceOf(inputs)
+  const held = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
+  load(held, inputs)
+  const { graph, result } = device.record(() =>
+    withoutScope(() => {
+      const made = scope(() => fn(...(held.map((t) => t.detach()) as unknown as I)))
+      const results = mapTensors(made, (t) => t.detach())
+      mapTensors(made, (t) => t.dispose())
+      return results
+    }),
+  )
+  const early = earlyWrites(graph)
+  const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
+  const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
+  const constants = new Set([...early].map(({ target }) => target.buffer).filter(isVirtual))
+  const plan = planMemory(woven, {
+    buffers: graph.buffers,
+    constants,
+    takeScratch: (sizes) => device.workspace.take(sizes),
+    takeKept: (bytes) => device.acquirePooled(bytes),
+  })
+  for (const block of plan.kept) block.users++
+  for (const storage of graph.outside) storage.retain()
+  const program = new Program(graph, woven, early, device)
+  const used = new Set(
+    graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
+  )
+  return {
+    program,
+    inputs: held,
+    result,
+    statistics: {
+      recorded: graph.commands.filter(({ kind }) => kind === 'dispatch').length,
+      dispatches: program.dispatches,
+      bytes: plan.bytes,
+      bound: plan.bound,
+      unplanned: [...used].reduce((sum, { bytes }) => sum + bytes, 0),
+    },
+    dispose() {
+      program.destroy()
+      mapTensors(result, (t) => t.dispose())
+      for (const t of held) t.dispose()
+      for (const storage of graph.outside) storage.release()
+      for (const block of plan.kept) device.releaseBlock(block)
+      device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
+    },
+  }
+}
+
+/** The same structure with every tensor replaced. */
+function mapTensors<R>(value: R, map: (t: Tensor) => unknown): R {
+  if (value instanceof Tensor) return map(value) as R
+  if (Array.isArray(value)) return value.map((one) => mapTensors(one, map)) as R
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, mapTensors(one, map)])) as R
+}

@@ -1,0 +1,55 @@
+import type { Device } from '../device.ts'
+
+/**
+ * How forked branches run on one device; the numbers are the same.
+ * `serial`: one after the other on one stream. `streams`: each recorded, encoded and submitted as a stream of its own.
+ * `coalesced`: recorded as in `streams`, then woven: matching dispatches of the branches become one.
+ */
+export type ForkMode = 'serial' | 'streams' | 'coalesced'
+
+/** Branches that left one point and join at another. */
+export interface Fork {
+  readonly mode: ForkMode
+}
+
+/** The stream of one branch of a fork. */
+export interface Lane {
+  readonly fork: Fork
+  readonly index: number
+  readonly name: string
+  /** The lane of the same branch's backward pass. */
+  readonly backward: Lane
+}
+
+function makeLanes(mode: ForkMode, names: readonly string[]): Lane[] {
+  const forward: Fork = { mode }
+  const backward: Fork = { mode }
+  return names.map((name, index) => {
+    // What is differentiated twice stays in the backward lane.
+    const back: Lane = { fork: backward, index, name: `${name} backward`, backward: undefined! }
+    return { fork: forward, index, name, backward: Object.assign(back, { backward: back }) }
+  })
+}
+
+/**
+ * Runs independent branches, each in a lane of its own, and returns their results in order. What a branch makes and its
+ * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
+ * @param branches by name, none of which uses what another one made
+ */
+export function fork<T>(device: Device, mode: ForkMode, branches: Readonly<Record<string, () => T>>): T[] {
+  const names = Object.keys(branches)
+  if (mode === 'serial' || names.length < 2) return Object.values(branches).map((branch) => branch())
+  const lanes = makeLanes(mode, names)
+  return device.recordForked(mode, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
+}
+
+/** Runs `fn` with what it records in `lane`. */
+function onLane<T>(device: Device, lane: Lane, fn: () => T): T {
+  const outer = device.lane
+  device.lane = lane
+  try {
+    return fn()
+  } finally {
+    device.lane = outer
+  }
+}

@@ -1,0 +1,268 @@
+import type { KernelSpec, ParamScalar } from '../../kernels/spec.ts'
+import type { BufferRange, Device } from '../device.ts'
+import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
+import type { Profiler } from '../profiler.ts'
+import { isVirtual, type VirtualBuffer } from '../virtual.ts'
+import type { Lane } from './fork.ts'
+import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
+import type { Woven, WovenCommand } from './weave.ts'
+
+const SLOT_WORDS = PARAM_SLOT / 4
+
+interface DispatchStep {
+  kind: 'dispatch'
+  kernel: CompiledKernel
+  bindGroup: GPUBindGroup
+  /** Bytes into the parameter blocks. */
+  params: number
+  grid: readonly [number, number, number]
+  op: string
+  stream: string
+}
+
+interface CopyStep {
+  kind: 'copy'
+  source: GPUBuffer
+  sourceOffset: number
+  target: GPUBuffer
+  targetOffset: number
+  bytes: number
+  stream: string
+}
+
+interface WriteStep {
+  kind: 'write'
+  target: GPUBuffer
+  offset: number
+  /** Which of a run's writes it is. */
+  index: number
+  stream: string
+}
+
+type Step = DispatchStep | CopyStep | WriteStep
+
+/** What one run of a program writes: parameter blocks from a word on, and the data of its writes. */
+export interface RunValues {
+  params: Uint32Array<ArrayBuffer> | undefined
+  firstWord: number
+  writes: (Uint8Array<ArrayBuffer> | undefined)[]
+}
+
+/**
+ * Writes to memory that nothing else writes and nothing reads before: they can be made before the commands run, and where the
+ * data never changes once for all.
+ */
+export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
+  const used = new Set<VirtualBuffer>()
+  const spoiled = new Set<VirtualBuffer>()
+  const early: [GraphWrite, VirtualBuffer][] = []
+  for (const command of commands) {
+    for (const { range, write } of accessesOf(command)) {
+      const { buffer } = range
+      if (!isVirtual(buffer)) continue
+      if (command.kind === 'write' && !used.has(buffer)) early.push([command, buffer])
+      else if (write) spoiled.add(buffer)
+      used.add(buffer)
+    }
+  }
+  return new Set(early.filter(([, buffer]) => !spoiled.has(buffer)).map(([command]) => command))
+}
+
+/** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
+export class Program {
+  readonly #gpu: GPUDevice
+  readonly #steps: Step[] = []
+  readonly #params: GPUBuffer
+  readonly #paramGroup: GPUBindGroup
+  readonly #blocks: Uint32Array<ArrayBuffer>
+  /** Run in recorded order, since they may draw random numbers. */
+  readonly #refreshes: (() => void)[] = []
+  readonly #early: { target: GPUBuffer; offset: number; index: number }[] = []
+  /** What the next run writes; `undefined` for what is in place for good. */
+  readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
+  /** Words of the parameter blocks that the device does not have yet. */
+  #dirty: [from: number, to: number] = [0, 0]
+  readonly kernels: readonly CompiledKernel[]
+
+  /** @param early from `earlyWrites`; their commands are not in `woven` */
+  constructor(graph: Graph, woven: Woven, early: ReadonlySet<GraphWrite>, device: Device) {
+    const { gpu } = device
+    this.#gpu = gpu
+    const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
+    const size = Math.max(1, dispatches.length) * PARAM_SLOT
+    this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
+    this.#paramGroup = gpu.createBindGroup({
+      layout: device.pipelines.paramLayout,
+      entries: [{ binding: 0, resource: { buffer: this.#params, size: PARAM_SLOT } }],
+    })
+    this.#blocks = new Uint32Array(size / 4)
+    this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
+    const slots = new Map<WovenCommand, number>()
+    const writeSteps = new Map<GraphWrite, number>()
+    for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
+    for (const command of early) {
+      const { buffer, offset } = placed(command.target)
+      this.#early.push({ target: buffer, offset, index: this.#writes.length })
+      writeSteps.set(command, this.#writes.length)
+      this.#writes.push(command.data)
+    }
+    this.#dirty = [0, this.#blocks.length]
+    let index = 0
+    for (const command of graph.commands) {
+      const woves = command.kind === 'write' && early.has(command) ? undefined : woven.places[index++]!
+      if (command.kind === 'copy' || !command.refresh) continue
+      if (command.kind === 'dispatch') {
+        this.#addRefresh(command.spec, command.refresh, slots.get(woven.commands[woves!.place]!)!, woves!.leads)
+      } else {
+        const { refresh } = command
+        const write = writeSteps.get(command)!
+        this.#refreshes.push(() => {
+          this.#writes[write] = bytesOf(refresh())
+        })
+      }
+    }
+  }
+
+  #add(command: WovenCommand, slots: Map<WovenCommand, number>, writeSteps: Map<GraphWrite, number>, device: Device): void {
+    const stream = streamOf(command.lane)
+    if (command.kind === 'dispatch') {
+      const slot = slots.size
+      slots.set(command, slot)
+      this.#blocks.set(command.words, slot * SLOT_WORDS)
+      const { kernel, grid, op } = command
+      const group = device.bindGroup(kernel, command.ranges)
+      this.#steps.push({ kind: 'dispatch', kernel, bindGroup: group, params: slot * PARAM_SLOT, grid, op, stream })
+    } else if (command.kind === 'copy') {
+      const { buffer: source, offset: sourceOffset } = placed(command.source)
+      const { buffer: target, offset: targetOffset } = placed(command.target)
+      this.#steps.push({ kind: 'copy', source, sourceOffset, target, targetOffset, bytes: command.bytes, stream })
+    } else {
+      const { buffer: target, offset } = placed(command.target)
+      writeSteps.set(command, this.#writes.length)
+      this.#steps.push({ kind: 'write', target, offset, index: this.#writes.length, stream })
+      this.#writes.push(command.data)
+    }
+  }
+
+  #addRefresh(spec: KernelSpec, refresh: Refresh, slot: number, leads: boolean): void {
+    const words = new Map<string, { word: number; type: ParamScalar }>()
+    let at = slot * SLOT_WORDS
+    for (const { name, type, length = 1 } of spec.params) {
+      words.set(name, { word: at, type })
+      at += length
+    }
+    const memory = this.#blocks.buffer
+    const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
+    this.#refreshes.push(() => {
+      const values = refresh()
+      // A branch of a joint dispatch draws its numbers too; how far apart they are never changes.
+      if (!leads) return
+      for (const [name, value] of Object.entries(values)) {
+        const place = words.get(name)
+        if (place) views[place.type][place.word] = value as number
+      }
+      this.#dirty[0] = Math.min(this.#dirty[0], slot * SLOT_WORDS)
+      this.#dirty[1] = Math.max(this.#dirty[1], (slot + 1) * SLOT_WORDS)
+    })
+  }
+
+  /** Dispatches of one run. */
+  get dispatches(): number {
+    return this.#blocks.length / SLOT_WORDS
+  }
+
+  /** Computes what changes from the run before to the next one. */
+  refresh(): void {
+    for (const refresh of this.#refreshes) refresh()
+  }
+
+  /** What the next run must write; `copied` where the run has to wait for its turn. */
+  values(copied: boolean): RunValues {
+    const [from, to] = this.#dirty
+    const blocks = from < to ? this.#blocks.subarray(from, to) : undefined
+    return { params: copied ? blocks?.slice() : blocks, firstWord: from, writes: copied ? [...this.#writes] : this.#writes }
+  }
+
+  /** Says that the values of a run were taken: what does not change is in place now. */
+  taken(): void {
+    this.#dirty = [this.#blocks.length, 0]
+    for (const { index } of this.#early) this.#writes[index] = undefined
+  }
+
+  /** Encodes and submits one run: a command buffer, or one for every stream of a fork in mode `streams`. */
+  submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
+    const gpu = this.#gpu
+    if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
+    for (const { target, offset, index } of this.#early) {
+      const data = writes[index]
+      if (data) gpu.queue.writeBuffer(target, offset, data)
+    }
+    let encoder: GPUCommandEncoder | undefined
+    let pass: GPUComputePassEncoder | undefined
+    let stream = ''
+    let pipeline: GPUComputePipeline | undefined
+    let bindGroup: GPUBindGroup | undefined
+    const endPass = () => {
+      pass?.end()
+      pass = undefined
+    }
+    const endEncoder = () => {
+      endPass()
+      if (encoder) gpu.queue.submit([encoder.finish()])
+      encoder = undefined
+    }
+    for (const step of this.#steps) {
+      if (step.stream !== stream) {
+        endEncoder()
+        stream = step.stream
+      }
+      if (step.kind === 'write') {
+        endEncoder()
+        gpu.queue.writeBuffer(step.target, step.offset, writes[step.index]!)
+        continue
+      }
+      encoder ??= gpu.createCommandEncoder({ label: stream })
+      if (step.kind === 'copy') {
+        endPass()
+        encoder.copyBufferToBuffer(step.source, step.sourceOffset, step.target, step.targetOffset, step.bytes)
+        continue
+      }
+      if (!step.kernel.pipeline) continue
+      if (profiler) {
+        endPass()
+        pass = encoder.beginComputePass(profiler.pass(step.op, step.kernel.label, stream))
+      }
+      if (!pass || profiler) {
+        pass ??= encoder.beginComputePass()
+        pipeline = bindGroup = undefined
+      }
+      if (step.kernel.pipeline !== pipeline) pass.setPipeline(step.kernel.pipeline)
+      if (step.bindGroup !== bindGroup) pass.setBindGroup(0, step.bindGroup)
+      pipeline = step.kernel.pipeline
+      bindGroup = step.bindGroup
+      pass.setBindGroup(1, this.#paramGroup, [step.params])
+      pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2])
+    }
+    endPass()
+    if (profiler && encoder) profiler.resolve(encoder)
+    endEncoder()
+  }
+
+  destroy(): void {
+    this.#params.destroy()
+  }
+}
+
+function streamOf(lane: Lane | undefined): string {
+  return lane?.fork.mode === 'streams' ? lane.name : 'main'
+}
+
+/** Where a range lies, once the plan has placed it. */
+export function placed({ buffer, offset }: BufferRange): { buffer: GPUBuffer; offset: number } {
+  if (!isVirtual(buffer)) return { buffer: buffer.gpu, offset }
+  return { buffer: buffer.place!.block.buffer.gpu, offset: buffer.place!.offset + offset }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}

@@ -1,0 +1,32 @@
+import type { PooledBuffer } from './bufferPool.ts'
+
+/** A pooled buffer that several virtual buffers lie in; it goes back to the pool with the last of its users. */
+export interface Block {
+  readonly buffer: PooledBuffer
+  users: number
+}
+
+let created = 0
+
+/**
+ * Memory that a graph records with before anybody knows where it will lie: the plan of the graph places it in a block, beside
+ * others or where others have been.
+ */
+export class VirtualBuffer {
+  readonly id = created++
+  readonly bytes: number
+  /** Nobody but the graph's own commands uses it any more. */
+  released = false
+  place: { readonly block: Block; readonly offset: number } | undefined
+
+  constructor(bytes: number) {
+    this.bytes = bytes
+  }
+}
+
+/** What a tensor's memory can be. */
+export type DeviceBuffer = PooledBuffer | VirtualBuffer
+
+export function isVirtual(buffer: DeviceBuffer): buffer is VirtualBuffer {
+  return buffer instanceof VirtualBuffer
+}
