@@ -80,9 +80,15 @@ export interface KernelSpec<P = any> {
   name: string
   bindings: readonly Binding[]
   params: readonly Param[]
+  /** What the autotuner chooses from; other launch parameters of the same source are variants too. */
   variants: readonly Variant<P>[]
   /** The variant to take where nothing was pinned or tuned; default the first that supports the problem. */
   choose?(device: Capabilities, problem: P): string
+  /**
+   * The numbers, up to 8, that decide which variant is fastest: the autotuner rounds each to a half of a power of two, and what
+   * rounds alike shares an answer. Default: every scalar u32 parameter that must be given and is no offset.
+   */
+  shapeClass?(problem: P): readonly number[]
   /** Floating-point operations (a fused multiply-add counts two). */
   flops(problem: P): number
   /** Bytes that must cross the memory bus at least once. */

@@ -1,0 +1,66 @@
+import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
+import { hashOf } from './hash.ts'
+import { classOf, kindOf, sizesOf } from './shapeClass.ts'
+
+/** Answers as JSON: for a run's metadata. */
+export interface TunedJson {
+  /** Of the device, see `deviceKey`. */
+  device: string
+  /** Variant by kernel and shape class, see `tuningKey`. */
+  answers: Record<string, string>
+}
+
+/** A kernel with the state of its sources: what was measured with other sources says nothing. */
+function kernelKey({ name, variants }: KernelSpec): string {
+  return `${name}@${hashOf(variants.map((variant) => `${variant.name}\n${variant.source}`).join('\n'))}`
+}
+
+/** A kernel and a shape class as text. */
+export function tuningKey<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string {
+  return `${kernelKey(spec)} ${kindOf(spec, problem, device)}:${classOf(sizesOf(spec, problem))}`
+}
+
+/** Variant by class by kind, of one kernel. */
+type Classes = Map<number, Map<number, string>>
+
+/** Which variants of kernels are fastest on a device, by shape class. */
+export class TunedVariants {
+  /** Of the device, see `deviceKey`. */
+  readonly device: string
+  readonly #answers = new Map<string, string>()
+  readonly #kernels = new Map<string, Classes>()
+  /** Specs looked up so far, those without answers too: hashing sources takes a while. */
+  readonly #found = new WeakMap<KernelSpec, Classes | { none: true }>()
+
+  constructor({ device, answers }: TunedJson) {
+    this.device = device
+    for (const [key, variant] of Object.entries(answers)) this.#add(key, variant)
+  }
+
+  #add(key: string, variant: string): void {
+    const match = /^(\S+) (\d+):(\d+)$/.exec(key)
+    if (!match || typeof variant !== 'string') return
+    this.#answers.set(key, variant)
+    const [, kernel, kind, shape] = match as unknown as [string, string, string, string]
+    const classes: Classes = this.#kernels.get(kernel) ?? new Map()
+    this.#kernels.set(kernel, classes)
+    const shapes = classes.get(Number(kind)) ?? new Map<number, string>()
+    classes.set(Number(kind), shapes)
+    shapes.set(Number(shape), variant)
+  }
+
+  /** The fastest variant, which runs the problem, or undefined where nothing is known. */
+  choose<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string | undefined {
+    let classes = this.#found.get(spec)
+    if (!classes) {
+      classes = (spec.variants.length > 1 && this.#kernels.get(kernelKey(spec))) || { none: true }
+      this.#found.set(spec, classes)
+    }
+    if ('none' in classes) return undefined
+    return classes.get(kindOf(spec, problem, device))?.get(classOf(sizesOf(spec, problem)))
+  }
+
+  toJSON(): TunedJson {
+    return { device: this.device, answers: Object.fromEntries(this.#answers) }
+  }
+}
