@@ -24,13 +24,13 @@ export interface AttentionProblem extends AttentionShape {
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
   bindings: [
-    { name: 'q', access: 'read', dtype: 'f32' },
-    { name: 'k', access: 'read', dtype: 'f32' },
-    { name: 'v', access: 'read', dtype: 'f32' },
-    { name: 'out', access: 'read_write', dtype: 'f32' },
+    { name: 'q', access: 'read', dtype: 'f32', offset: 'q' },
+    { name: 'k', access: 'read', dtype: 'f32', offset: 'k' },
+    { name: 'v', access: 'read', dtype: 'f32', offset: 'v' },
+    { name: 'out', access: 'read_write', dtype: 'f32', offset: 'out' },
     { name: 'lse', access: 'read_write', dtype: 'f32' },
   ],
-  params: attentionParams('q', 'k', 'v', 'out'),
+  params: attentionParams(5, 'q', 'k', 'v', 'out'),
   variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
   choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
   flops: productFlops(2),

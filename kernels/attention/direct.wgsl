@@ -7,6 +7,7 @@ const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -34,15 +35,17 @@ fn main(
 ) {
   let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tq]
   if (row >= params.batch * params.heads * params.queries) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = row / params.queries;
   let b = head / params.heads;
   let h = head % params.heads;
-  let qRow = params.q.x + b * params.q.y + h * params.q.z + row % params.queries * params.q.w;
-  let outRow = params.out.x + b * params.out.y + h * params.out.z + row % params.queries * params.out.w;
+  let qRow = own.x + params.q.x + b * params.q.y + h * params.q.z + row % params.queries * params.q.w;
+  let outRow = own.w + params.out.x + b * params.out.y + h * params.out.z + row % params.queries * params.out.w;
   let kStep = params.k.w;
   let vStep = params.v.w;
-  var kRow = params.k.x + b * params.k.y + h * params.k.z;
-  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+  var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
 
   let scale = params.scale * LOG2E;
   var top = LOWEST;
@@ -75,5 +78,5 @@ fn main(
 
   let inverse = 1.0 / total;
   for (var d = 0u; d < params.width; d++) { out[outRow + d] *= inverse; }
-  lse[row] = (top + log2(total)) * LN2;
+  lse[rest.x + row] = (top + log2(total)) * LN2;
 }

@@ -26,15 +26,15 @@ export interface KeyValueGradientProblem extends AttentionShape {
 export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
   name: 'attentionKeyValueGradient',
   bindings: [
-    { name: 'q', access: 'read', dtype: 'f32' },
-    { name: 'k', access: 'read', dtype: 'f32' },
-    { name: 'v', access: 'read', dtype: 'f32' },
-    { name: 'dOut', access: 'read', dtype: 'f32' },
+    { name: 'q', access: 'read', dtype: 'f32', offset: 'q' },
+    { name: 'k', access: 'read', dtype: 'f32', offset: 'k' },
+    { name: 'v', access: 'read', dtype: 'f32', offset: 'v' },
+    { name: 'dOut', access: 'read', dtype: 'f32', offset: 'dOut' },
     { name: 'lse', access: 'read', dtype: 'f32' },
     { name: 'delta', access: 'read', dtype: 'f32' },
     { name: 'dkv', access: 'read_write', dtype: 'f32' },
   ],
-  params: attentionParams('q', 'k', 'v', 'dOut', 'dk', 'dv'),
+  params: attentionParams(7, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
   variants: rowVariants({ rows: ({ keys }) => keys, steps: ({ queries }) => queries, direct, subgroup, tiled }),
   // The subgroup variant takes 8 queries a step, `direct` one.
   choose: (device, problem) => chooseVariant(device, problem, problem.keys <= 4 || problem.queries === 1),

@@ -4,6 +4,7 @@
 const WORKGROUP: u32 = 64u;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -39,16 +40,18 @@ fn main(
 ) {
   let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tk]
   if (row >= params.batch * params.heads * params.keys) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = row / params.keys;
   let b = head / params.heads;
   let h = head % params.heads;
   let t = row % params.keys;
-  let kRow = start(params.k, b, h, t);
-  let vRow = start(params.v, b, h, t);
-  let dkRow = start(params.dk, b, h, t);
-  let dvRow = start(params.dv, b, h, t);
-  var qRow = start(params.q, b, h, 0u);
-  var dOutRow = start(params.dOut, b, h, 0u);
+  let kRow = own.y + start(params.k, b, h, t);
+  let vRow = own.z + start(params.v, b, h, t);
+  let dkRow = rest.z + start(params.dk, b, h, t);
+  let dvRow = rest.z + start(params.dv, b, h, t);
+  var qRow = own.x + start(params.q, b, h, 0u);
+  var dOutRow = own.w + start(params.dOut, b, h, 0u);
 
   for (var i = 0u; i < params.queries; i++) {
     var s = 0.0;
@@ -57,8 +60,8 @@ fn main(
       s += q[qRow + d] * k[kRow + d];
       p += dOut[dOutRow + d] * v[vRow + d];
     }
-    s = exp(s * params.scale - lse[head * params.queries + i]);
-    p = s * (p - delta[head * params.queries + i]) * params.scale;
+    s = exp(s * params.scale - lse[rest.x + head * params.queries + i]);
+    p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;
     for (var d = 0u; d < params.width; d++) {
       var dk = p * q[qRow + d];
       var dv = s * dOut[dOutRow + d];

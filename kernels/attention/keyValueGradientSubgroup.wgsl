@@ -25,6 +25,7 @@ const HIGHEST: f32 = 3.4e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -124,10 +125,11 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = value[FOURTH]; }
 }
 
-// lse in base 2 and delta of a query; far behind all scores where there is none, so that its probability is 0.
-fn sums(first: u32, query: u32, last: u32) -> vec2<f32> {
+// lse in base 2 and delta of a query behind the first ones; far behind all scores where there is none, so that its probability
+// is 0.
+fn sums(first: vec2<u32>, query: u32, last: u32) -> vec2<f32> {
   let at = first + min(query, last);
-  return vec2(select(HIGHEST, lse[at] * LOG2E, query <= last), delta[at]);
+  return vec2(select(HIGHEST, lse[at.x] * LOG2E, query <= last), delta[at.y]);
 }
 
 // Values of the first 4 lanes, and of those that hold the next 4 of 8.
@@ -162,6 +164,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -175,8 +179,8 @@ fn main(
   var dk: array<Rows, WIDTH>;
   var dv: array<Rows, WIDTH>;
   let clamped = min(row, vec4(params.keys - 1u));
-  let k0 = starts(params.k, b, h, clamped);
-  let v0 = starts(params.v, b, h, clamped);
+  let k0 = own.y + starts(params.k, b, h, clamped);
+  let v0 = own.z + starts(params.v, b, h, clamped);
   for (var d = 0u; d < params.width; d++) {
     x[d] = keyRows(k0, d) * (params.scale * LOG2E);
     y[d] = valueRows(v0, d);
@@ -184,8 +188,9 @@ fn main(
 
   let qStep = params.q.w;
   let gStep = params.dOut.w;
-  var qRow = params.q.x + b * params.q.y + h * params.q.z;
-  var gRow = params.dOut.x + b * params.dOut.y + h * params.dOut.z;
+  var qRow = own.x + params.q.x + b * params.q.y + h * params.q.z;
+  var gRow = own.w + params.dOut.x + b * params.dOut.y + h * params.dOut.z;
+  let sumsRow = rest.xy + head * params.queries;
   for (var j = 0u; j < params.queries; j += STEP) {
     let left = params.queries - j;
     let more = STEP > 8u && (NARROW || left > 8u);
@@ -246,9 +251,9 @@ fn main(
       }
     }
     // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
-    let low0 = sums(head * params.queries + j, 0u + (subgroupLane & LAST_LANE), last);
+    let low0 = sums(sumsRow + j, 0u + (subgroupLane & LAST_LANE), last);
     var high0 = low0;
-    if (NARROW) { high0 = sums(head * params.queries + j, 4u + subgroupLane, last); }
+    if (NARROW) { high0 = sums(sumsRow + j, 4u + subgroupLane, last); }
     let lowLse0 = seen(spreadLow(low0.x), flip);
     let lowDelta0 = seen(spreadLow(low0.y), flip);
     let highLse0 = seen(spreadHigh(high0.x), flip);
@@ -262,9 +267,9 @@ fn main(
     s6 = exp2(s6 - highLse0.z); p6 = s6 * (p6 - highDelta0.z);
     s7 = exp2(s7 - highLse0.w); p7 = s7 * (p7 - highDelta0.w);
     if (more) {
-      let low1 = sums(head * params.queries + j, 8u + (subgroupLane & LAST_LANE), last);
+      let low1 = sums(sumsRow + j, 8u + (subgroupLane & LAST_LANE), last);
       var high1 = low1;
-      if (NARROW) { high1 = sums(head * params.queries + j, 12u + subgroupLane, last); }
+      if (NARROW) { high1 = sums(sumsRow + j, 12u + subgroupLane, last); }
       let lowLse1 = seen(spreadLow(low1.x), flip);
       let lowDelta1 = seen(spreadLow(low1.y), flip);
       let highLse1 = seen(spreadHigh(high1.x), flip);
@@ -307,8 +312,8 @@ fn main(
     gRow += STEP * gStep;
   }
 
-  let dk0 = starts(params.dk, b, h, row);
-  let dv0 = starts(params.dv, b, h, row);
+  let dk0 = rest.z + starts(params.dk, b, h, row);
+  let dv0 = rest.z + starts(params.dv, b, h, row);
   for (var d = 0u; d < params.width; d++) {
     store(dk[d] * params.scale, row, dk0, d);
     store(dv[d], row, dv0, d);

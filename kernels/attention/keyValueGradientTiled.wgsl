@@ -7,6 +7,7 @@ const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -147,6 +148,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -154,10 +157,10 @@ fn main(
   let tx = lid % 8u;
   let ty = lid / 8u;
   let vectors = (params.width + 3u) / 4u;
-  let qHead = start(params.q, b, h);
-  let kHead = start(params.k, b, h);
-  let vHead = start(params.v, b, h);
-  let dOutHead = start(params.dOut, b, h);
+  let qHead = own.x + start(params.q, b, h);
+  let kHead = own.y + start(params.k, b, h);
+  let vHead = own.z + start(params.v, b, h);
+  let dOutHead = own.w + start(params.dOut, b, h);
   let scale = params.scale * LOG2E;
 
   var dk: array<Block, SLICES>;
@@ -182,8 +185,10 @@ fn main(
     let query = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
     let inside = query < vec4(params.queries);
     let at = head * params.queries + min(query, vec4(params.queries - 1u));
-    let logSum = vec4(lse[at.x], lse[at.y], lse[at.z], lse[at.w]) * LOG2E;
-    let sum = vec4(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
+    let lseAt = rest.x + at;
+    let deltaAt = rest.y + at;
+    let logSum = vec4(lse[lseAt.x], lse[lseAt.y], lse[lseAt.z], lse[lseAt.w]) * LOG2E;
+    let sum = vec4(delta[deltaAt.x], delta[deltaAt.y], delta[deltaAt.z], delta[deltaAt.w]);
     s.r0 = select(vec4<f32>(), exp2(s.r0 * scale - logSum), inside);
     s.r1 = select(vec4<f32>(), exp2(s.r1 * scale - logSum), inside);
     s.r2 = select(vec4<f32>(), exp2(s.r2 * scale - logSum), inside);
@@ -206,8 +211,8 @@ fn main(
     }
   }
 
-  let dkHead = start(params.dk, b, h);
-  let dvHead = start(params.dv, b, h);
+  let dkHead = rest.z + start(params.dk, b, h);
+  let dvHead = rest.z + start(params.dv, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(dk[c], tx, ty);
     for (var r = ty; r < min(32u, params.keys - first); r += 8u) {

@@ -5,6 +5,7 @@ const WORKGROUP: u32 = 64u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -41,25 +42,27 @@ fn main(
 ) {
   let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tq]
   if (row >= params.batch * params.heads * params.queries) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = row / params.queries;
   let b = head / params.heads;
   let h = head % params.heads;
   let t = row % params.queries;
-  let qRow = start(params.q, b, h, t);
-  let dOutRow = start(params.dOut, b, h, t);
-  let dqRow = start(params.dq, b, h, t);
+  let qRow = own.x + start(params.q, b, h, t);
+  let dOutRow = rest.x + start(params.dOut, b, h, t);
+  let dqRow = rest.z + start(params.dq, b, h, t);
   let kStep = params.k.w;
   let vStep = params.v.w;
-  var kRow = start(params.k, b, h, 0u);
-  var vRow = start(params.v, b, h, 0u);
+  var kRow = own.y + start(params.k, b, h, 0u);
+  var vRow = own.z + start(params.v, b, h, 0u);
 
   var sum = 0.0;
-  let outRow = start(params.out, b, h, t);
+  let outRow = own.w + start(params.out, b, h, t);
   for (var d = 0u; d < params.width; d++) { sum += dOut[dOutRow + d] * out[outRow + d]; }
-  delta[row] = sum;
+  delta[rest.w + row] = sum;
 
   let scale = params.scale * LOG2E;
-  let logSum = lse[row] * LOG2E;
+  let logSum = lse[rest.y + row] * LOG2E;
   for (var j = 0u; j < params.keys; j += 4u) {
     let last = params.keys - 1u - j;
     let t1 = min(1u, last);

@@ -21,6 +21,7 @@ const STEP: u32 = 16u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -140,6 +141,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -152,9 +155,9 @@ fn main(
   var g: array<Rows, WIDTH>; // dOut; 0 behind the width
   var acc: array<Rows, WIDTH>;
   let clamped = min(row, vec4(params.queries - 1u));
-  let q0 = starts(params.q, b, h, clamped);
-  let out0 = starts(params.out, b, h, clamped);
-  let dOut0 = starts(params.dOut, b, h, clamped);
+  let q0 = own.x + starts(params.q, b, h, clamped);
+  let out0 = own.w + starts(params.out, b, h, clamped);
+  let dOut0 = rest.x + starts(params.dOut, b, h, clamped);
   var sum = Rows();
   for (var d = 0u; d < params.width; d++) {
     x[d] = queryRows(q0, d) * (params.scale * LOG2E);
@@ -163,12 +166,12 @@ fn main(
     sum += gradient * outRows(out0, d);
   }
   var logSum: Rows;
-  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[head * params.queries + clamped[i]] * LOG2E; }
+  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
 
   let kStep = params.k.w;
   let vStep = params.v.w;
-  var kRow = params.k.x + b * params.k.y + h * params.k.z;
-  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+  var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
   for (var j = 0u; j < params.keys; j += STEP) {
     let left = params.keys - j;
     let more = STEP > 8u && (NARROW || left > 8u);
@@ -281,9 +284,9 @@ fn main(
     vRow += STEP * vStep;
   }
 
-  let dq0 = starts(params.dq, b, h, row);
+  let dq0 = rest.z + starts(params.dq, b, h, row);
   for (var d = 0u; d < params.width; d++) { store(acc[d] * params.scale, row, dq0, d); }
   for (var i = 0u; i < ROWS; i++) {
-    if (row[i] < params.queries) { delta[head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
   }
 }

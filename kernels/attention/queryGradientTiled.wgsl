@@ -7,6 +7,7 @@ const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -165,6 +166,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -173,11 +176,11 @@ fn main(
   let ty = lid / 8u;
   let row = first + ty + vec4(0u, 8u, 16u, 24u);
   let vectors = (params.width + 3u) / 4u;
-  let qHead = start(params.q, b, h);
-  let kHead = start(params.k, b, h);
-  let vHead = start(params.v, b, h);
-  let outHead = start(params.out, b, h);
-  let dOutHead = start(params.dOut, b, h);
+  let qHead = own.x + start(params.q, b, h);
+  let kHead = own.y + start(params.k, b, h);
+  let vHead = own.z + start(params.v, b, h);
+  let outHead = own.w + start(params.out, b, h);
+  let dOutHead = rest.x + start(params.dOut, b, h);
   let scale = params.scale * LOG2E;
 
   var sum = vec4<f32>(); // delta of 4 rows
@@ -187,7 +190,7 @@ fn main(
     for (var d = tx; d < params.width; d += 8u) {
       sum[i] += out[outHead + clamped * params.out.w + d] * dOut[dOutHead + clamped * params.dOut.w + d];
     }
-    logSum[i] = lse[head * params.queries + clamped] * LOG2E;
+    logSum[i] = lse[rest.y + head * params.queries + clamped] * LOG2E;
   }
   sum = rowSums(sum, tx, ty);
 
@@ -223,7 +226,7 @@ fn main(
     }
   }
 
-  let dqHead = start(params.dq, b, h);
+  let dqHead = rest.z + start(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(acc[c], tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
@@ -233,6 +236,6 @@ fn main(
     }
   }
   for (var i = 0u; i < 4u; i++) {
-    if (row[i] < params.queries && tx == 0u) { delta[head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries && tx == 0u) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
   }
 }

@@ -25,6 +25,7 @@ const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -115,6 +116,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -125,15 +128,15 @@ fn main(
 
   var x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
   var acc: array<Rows, WIDTH>;
-  let q0 = starts(params.q, b, h, min(row, vec4(params.queries - 1u)));
+  let q0 = own.x + starts(params.q, b, h, min(row, vec4(params.queries - 1u)));
   for (var d = 0u; d < params.width; d++) { x[d] = queryRows(q0, d) * (params.scale * LOG2E); }
 
   var top = Rows(LOWEST);
   var total = Rows();
   let kStep = params.k.w;
   let vStep = params.v.w;
-  var kRow = params.k.x + b * params.k.y + h * params.k.z;
-  var vRow = params.v.x + b * params.v.y + h * params.v.z;
+  var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
   for (var j = 0u; j < params.keys; j += STEP) {
     let left = params.keys - j;
     let more = STEP > 8u && (NARROW || left > 8u);
@@ -238,9 +241,9 @@ fn main(
 
   let inverse = 1.0 / total;
   let sum = (top + log2(total)) * LN2;
-  let out0 = starts(params.out, b, h, row);
+  let out0 = own.w + starts(params.out, b, h, row);
   for (var d = 0u; d < params.width; d++) { store(acc[d] * inverse, row, out0, d); }
   for (var i = 0u; i < ROWS; i++) {
-    if (row[i] < params.queries) { lse[head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries) { lse[rest.x + head * params.queries + row[i]] = sum[i]; }
   }
 }

@@ -10,6 +10,7 @@ const LN2: f32 = 0.6931471805599453;
 const LOWEST: f32 = -3.4e38;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   q: vec4<u32>, // offset, then strides of batch, head and token
   k: vec4<u32>,
   v: vec4<u32>,
@@ -157,6 +158,8 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
@@ -165,9 +168,9 @@ fn main(
   let ty = lid / 8u;
   let row = first + ty + vec4(0u, 8u, 16u, 24u);
   let vectors = (params.width + 3u) / 4u;
-  let qHead = start(params.q, b, h);
-  let kHead = start(params.k, b, h);
-  let vHead = start(params.v, b, h);
+  let qHead = own.x + start(params.q, b, h);
+  let kHead = own.y + start(params.k, b, h);
+  let vHead = own.z + start(params.v, b, h);
   let scale = params.scale * LOG2E;
 
   var acc: array<Block, SLICES>;
@@ -216,7 +219,7 @@ fn main(
   sum = rowSums(sum, tx, ty);
   let inverse = 1.0 / sum;
   let logSum = (top + log2(sum)) * LN2;
-  let outHead = start(params.out, b, h);
+  let outHead = own.w + start(params.out, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(Block(acc[c].r0 * inverse.x, acc[c].r1 * inverse.y, acc[c].r2 * inverse.z, acc[c].r3 * inverse.w), tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
@@ -226,6 +229,6 @@ fn main(
     }
   }
   for (var i = 0u; i < 4u; i++) {
-    if (row[i] < params.queries && tx == 0u) { lse[head * params.queries + row[i]] = logSum[i]; }
+    if (row[i] < params.queries && tx == 0u) { lse[rest.x + head * params.queries + row[i]] = logSum[i]; }
   }
 }

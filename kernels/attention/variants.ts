@@ -1,4 +1,5 @@
 import {
+  branchStrides,
   type Capabilities,
   type Constants,
   ceilDiv,
@@ -24,9 +25,10 @@ export interface AttentionShape {
   scale: number
 }
 
-/** The parameter block: views (they need 16-byte alignment), then the shape. */
-export function attentionParams(...views: string[]): Param[] {
+/** The parameter block: what needs 16-byte alignment (strides of the branches, views), then the shape. */
+export function attentionParams(bindings: number, ...views: string[]): Param[] {
   return [
+    branchStrides(bindings),
     ...views.map((name): Param => ({ name, type: 'u32', length: 4 })),
     { name: 'batch', type: 'u32' },
     { name: 'heads', type: 'u32' },

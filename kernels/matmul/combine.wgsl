@@ -8,6 +8,7 @@ const ADD: u32 = 16u;
 const ACCUMULATE: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   a: vec4<u32>, // offset, then strides of three batch dims
   b: vec4<u32>,
   bias: vec4<u32>,
@@ -62,24 +63,28 @@ fn geluSlope(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
 }
 
-// `sum` is row `row`, columns `column` to `column + 3`, of the product; c0 and the others are where its row 0 begins.
-fn store(row: u32, column: u32, c0: u32, bias0: u32, aux0: u32, sum: vec4<f32>) {
+// Where row 0 of the result begins, and what the epilogue adds.
+struct Starts { c: u32, pre: u32, bias: u32, aux: u32 }
+
+// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   if (row >= params.m) { return; }
   let flags = params.flags;
   var v = sum * params.scale;
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
-  let at = c0 + row * params.n + columns;
+  let place = row * params.n + columns;
+  let at = starts.c + place;
   if ((flags & BIAS) != 0u) {
-    let start = bias0 + columns;
+    let start = starts.bias + columns;
     v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
   }
   if ((flags & ACCUMULATE) != 0u) { v += vec4(c[at.x], c[at.y], c[at.z], c[at.w]); }
   if ((flags & PRE) != 0u) {
-    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[at[s]] = v[s]; }
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = v[s]; }
   }
   if ((flags & GELU) != 0u) { v = gelu(v); }
   if ((flags & (SLOPE | ADD)) != 0u) {
-    let start = aux0 + row * params.auxRow + columns;
+    let start = starts.aux + row * params.auxRow + columns;
     let other = vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]);
     v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
   }
@@ -100,10 +105,17 @@ fn main(
   let column = thread % quads * 4u;
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let size = params.m * params.n;
+  let branch = wid.z * params.strides[0];
   var sum = vec4(0.0);
   for (var split = 0u; split < params.splits; split++) {
-    let at = (split * params.batches + batch) * size + row * params.n + columns;
+    let at = branch.x + (split * params.batches + batch) * size + row * params.n + columns;
     sum += vec4(partials[at.x], partials[at.y], partials[at.z], partials[at.w]);
   }
-  store(row, column, batch * size, batchOffset(params.bias, batch), batchOffset(params.aux, batch), sum);
+  let starts = Starts(
+    branch.w + batch * size,
+    wid.z * params.strides[1].x + batch * size,
+    branch.y + batchOffset(params.bias, batch),
+    branch.z + batchOffset(params.aux, batch),
+  );
+  store(row, column, starts, sum);
 }

@@ -1,4 +1,4 @@
-import { type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
 import subgroupSource from './subgroup.wgsl'
@@ -57,6 +57,7 @@ export interface Matmul {
 }
 
 const params: readonly Param[] = [
+  branchStrides(6),
   ...['a', 'b', 'bias', 'aux'].map((name): Param => ({ name, type: 'u32', length: 4 })),
   ...['m', 'n', 'k', 'batches', 'batch1', 'batch2', 'aRow', 'aCol', 'bRow', 'bCol', 'auxRow'].map(
     (name): Param => ({ name, type: 'u32' }),
@@ -86,10 +87,10 @@ function fitsSubgroup(device: Capabilities): boolean {
 export const matmul: KernelSpec<Matmul> = {
   name: 'matmul',
   bindings: [
-    { name: 'a', access: 'read', dtype: 'f32' },
-    { name: 'b', access: 'read', dtype: 'f32' },
-    { name: 'bias', access: 'read', dtype: 'f32' },
-    { name: 'aux', access: 'read', dtype: 'f32' },
+    { name: 'a', access: 'read', dtype: 'f32', offset: 'a' },
+    { name: 'b', access: 'read', dtype: 'f32', offset: 'b' },
+    { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+    { name: 'aux', access: 'read', dtype: 'f32', offset: 'aux' },
     { name: 'c', access: 'read_write', dtype: 'f32' },
     { name: 'pre', access: 'read_write', dtype: 'f32' },
   ],
@@ -133,8 +134,8 @@ export const matmulCombine: KernelSpec<Matmul> = {
   name: 'matmulCombine',
   bindings: [
     { name: 'partials', access: 'read', dtype: 'f32' },
-    { name: 'bias', access: 'read', dtype: 'f32' },
-    { name: 'aux', access: 'read', dtype: 'f32' },
+    { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+    { name: 'aux', access: 'read', dtype: 'f32', offset: 'aux' },
     { name: 'c', access: 'read_write', dtype: 'f32' },
     { name: 'pre', access: 'read_write', dtype: 'f32' },
   ],

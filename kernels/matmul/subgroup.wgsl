@@ -20,6 +20,7 @@ const ADD: u32 = 16u;
 const ACCUMULATE: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   a: vec4<u32>, // offset, then strides of three batch dims
   b: vec4<u32>,
   bias: vec4<u32>,
@@ -126,9 +127,11 @@ fn main(
   let inside = column < params.n;
   let lane = sid % LANES;
 
-  let a0 = batchOffset(params.a, batch);
-  let b0 = batchOffset(params.b, batch) + columns * params.bCol;
-  let c0 = (split * params.batches + batch) * params.m * params.n + columns;
+  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let results = wid.z * params.strides[1];
+  let a0 = operands.x + batchOffset(params.a, batch);
+  let b0 = operands.y + batchOffset(params.b, batch) + columns * params.bCol;
+  let c0 = results.x + (split * params.batches + batch) * params.m * params.n + columns;
   let kStart = split * params.chunk;
   let kEnd = min(kStart + params.chunk, params.k);
   let last = kEnd - 1u;
@@ -137,7 +140,7 @@ fn main(
 
   var start = vec4(0.0);
   if ((params.flags & BIAS) != 0u) {
-    let at = batchOffset(params.bias, batch) + columns;
+    let at = operands.z + batchOffset(params.bias, batch) + columns;
     start = vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
   }
 
@@ -198,16 +201,18 @@ fn main(
   }
 
   if (!inside || EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u) { return; }
-  let aux0 = batchOffset(params.aux, batch) + columns;
+  let aux0 = operands.w + batchOffset(params.aux, batch) + columns;
+  let pre0 = results.y - results.x;
   for (var row = first; row < end; row++) {
     let at = c0 + row * params.n;
     let auxAt = aux0 + row * params.auxRow;
     var v = loadC(at);
     if (asked(PRE)) {
-      pre[at.x] = v.x;
-      pre[at.y] = v.y;
-      pre[at.z] = v.z;
-      pre[at.w] = v.w;
+      let preAt = pre0 + at;
+      pre[preAt.x] = v.x;
+      pre[preAt.y] = v.y;
+      pre[preAt.z] = v.z;
+      pre[preAt.w] = v.w;
     }
     if (asked(GELU)) { v = gelu(v); }
     if (asked(SLOPE | ADD)) {

@@ -8,6 +8,7 @@ const ADD: u32 = 16u;
 const ACCUMULATE: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   a: vec4<u32>, // offset, then strides of three batch dims
   b: vec4<u32>,
   bias: vec4<u32>,
@@ -71,24 +72,28 @@ fn geluSlope(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
 }
 
-// `sum` is row `row`, columns `column` to `column + 3`, of the product; c0 and the others are where its row 0 begins.
-fn store(row: u32, column: u32, c0: u32, bias0: u32, aux0: u32, sum: vec4<f32>) {
+// Where row 0 of the result begins, and what the epilogue adds.
+struct Starts { c: u32, pre: u32, bias: u32, aux: u32 }
+
+// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   if (row >= params.m) { return; }
   let flags = params.flags;
   var v = sum * params.scale;
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
-  let at = c0 + row * params.n + columns;
+  let place = row * params.n + columns;
+  let at = starts.c + place;
   if ((flags & BIAS) != 0u) {
-    let start = bias0 + columns;
+    let start = starts.bias + columns;
     v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
   }
   if ((flags & ACCUMULATE) != 0u) { v += vec4(c[at.x], c[at.y], c[at.z], c[at.w]); }
   if ((flags & PRE) != 0u) {
-    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[at[s]] = v[s]; }
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = v[s]; }
   }
   if ((flags & GELU) != 0u) { v = gelu(v); }
   if ((flags & (SLOPE | ADD)) != 0u) {
-    let start = aux0 + row * params.auxRow + columns;
+    let start = starts.aux + row * params.auxRow + columns;
     let other = vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]);
     v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
   }
@@ -109,6 +114,8 @@ fn main(
   let tilesN = (params.n + 63u) / 64u;
   let tilesM = (params.m + 63u) / 64u;
   let group = wid.y * groups.x + wid.x;
+  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let results = wid.z * params.strides[1];
   let matrix = group / (tilesN * tilesM);
   let batch = matrix / params.splits;
   if (batch >= params.batches) { return; }
@@ -117,8 +124,8 @@ fn main(
   let firstColumn = group % tilesN * 64u;
   let kStart = split * params.chunk;
   let kEnd = min(kStart + params.chunk, params.k);
-  let a0 = batchOffset(params.a, batch);
-  let b0 = batchOffset(params.b, batch);
+  let a0 = operands.x + batchOffset(params.a, batch);
+  let b0 = operands.y + batchOffset(params.b, batch);
   // What this thread loads of each tile, and what it computes.
   let inA = place(thread, params.aCol == 1u);
   let inB = place(thread, params.bRow == 1u);
@@ -165,10 +172,14 @@ fn main(
   let column = firstColumn + 4u * x;
   if (column >= params.n) { return; }
   let c0 = (split * params.batches + batch) * params.m * params.n;
-  let bias0 = batchOffset(params.bias, batch);
-  let aux0 = batchOffset(params.aux, batch);
-  store(row, column, c0, bias0, aux0, sum0);
-  store(row + 1u, column, c0, bias0, aux0, sum1);
-  store(row + 2u, column, c0, bias0, aux0, sum2);
-  store(row + 3u, column, c0, bias0, aux0, sum3);
+  let starts = Starts(
+    results.x + c0,
+    results.y + c0,
+    operands.z + batchOffset(params.bias, batch),
+    operands.w + batchOffset(params.aux, batch),
+  );
+  store(row, column, starts, sum0);
+  store(row + 1u, column, starts, sum1);
+  store(row + 2u, column, starts, sum2);
+  store(row + 3u, column, starts, sum3);
 }
