@@ -1,6 +1,7 @@
 import { openDevice } from '#platform'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
 import { packParams, paramWords } from '../kernels/spec.ts'
+import type { TunedVariants } from './autotune/tuned.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { DeviceLostError } from './errors.ts'
@@ -42,6 +43,9 @@ interface PlacedRange {
   offset: number
 }
 
+/** Gets what `dispatch` got. */
+export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly BufferRange[], variantName?: string) => void
+
 /** Where a range lies. @throws Error for memory of a capture that is still being recorded, or did not return it */
 function place(range: BufferRange): PlacedRange {
   const { buffer, offset } = range
@@ -81,6 +85,7 @@ interface ProgramRun {
  */
 export class Device {
   readonly gpu: GPUDevice
+  readonly request: DeviceRequest
   readonly summary: AdapterSummary
   readonly capabilities: Capabilities
   readonly pipelines: PipelineCache
@@ -91,6 +96,10 @@ export class Device {
   profiler: Profiler | undefined
   /** Variants to take instead of the default ones, by kernel name. */
   readonly pinned = new Map<string, string>()
+  /** Variants measured to be fastest, taken where none is pinned. */
+  tuned: TunedVariants | undefined
+  /** Is told of every dispatch in place of its being recorded, see `survey()`. */
+  observer: DispatchObserver | undefined
   /** The op being recorded, for errors and traces. */
   op = ''
   /** Memory that captured programs share. */
@@ -112,8 +121,10 @@ export class Device {
   #checks = new Set<Promise<void>>()
   #lostError: DeviceLostError | undefined
 
-  constructor({ device, summary }: OpenedDevice) {
+  /** @param request what another device like this one is opened with */
+  constructor({ device, summary }: OpenedDevice, request: DeviceRequest = {}) {
     this.gpu = device
+    this.request = request
     this.summary = summary
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
@@ -209,11 +220,15 @@ export class Device {
   }
 
   /**
-   * Records one launch of a kernel; the variant is the pinned one, the one named, or the spec's own choice.
+   * Records one launch of a kernel; the variant is the pinned one, the one named, the tuned one, or the spec's own choice.
    * @param refresh parameters that every replay of a capture computes anew
    */
   dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly BufferRange[], variantName?: string, refresh?: Refresh): void {
     this.#checkLost()
+    if (this.observer) {
+      this.observer(spec, problem, ranges, variantName)
+      return
+    }
     const variant = this.variant(spec, problem, variantName)
     const constants: Constants = variant.constants?.(problem, this.capabilities) ?? {}
     const grid = variant.grid(problem, constants)
@@ -261,7 +276,8 @@ export class Device {
 
   /** The variant that `dispatch` would take. @throws Error when there is none of that name, or none that runs here */
   variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
-    const wanted = this.pinned.get(spec.name) ?? name ?? spec.choose?.(this.capabilities, problem)
+    const given = this.pinned.get(spec.name) ?? name ?? this.tuned?.choose(spec, problem, this.capabilities)
+    const wanted = given ?? spec.choose?.(this.capabilities, problem)
     const runs = (one: Variant<P>) => one.supports?.(this.capabilities, problem) ?? true
     const found =
       spec.variants.find((one) => (wanted === undefined || one.name === wanted) && runs(one)) ?? spec.variants.find(runs)
@@ -528,7 +544,7 @@ let current: Device | undefined
  * @throws Error in one line that says what to install, when there is no adapter, or none of that name
  */
 export async function requestDevice(request: DeviceRequest = {}): Promise<Device> {
-  const device = new Device(await openDevice(request))
+  const device = new Device(await openDevice(request), request)
   current = device
   return device
 }
