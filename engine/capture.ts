@@ -137,7 +137,6 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
     takeKept: (bytes) => device.acquirePooled(bytes),
   })
   for (const block of plan.kept) block.users++
-  for (const storage of graph.outside) storage.retain()
   const program = new Program(graph, woven, early, device)
   const used = new Set(
     graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
@@ -157,7 +156,7 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
       program.destroy()
       mapTensors(result, (t) => t.dispose())
       for (const t of held) t.dispose()
-      for (const storage of graph.outside) storage.release()
+      graph.dispose()
       for (const block of plan.kept) device.releaseBlock(block)
       device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
     },

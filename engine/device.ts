@@ -1,6 +1,6 @@
 import { openDevice } from '#platform'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
-import { packParams, paramWords } from '../kernels/spec.ts'
+import { bindingDtype, packParams, paramWords } from '../kernels/spec.ts'
 import type { TunedVariants } from './autotune/tuned.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
@@ -186,6 +186,9 @@ export class Device {
     this.#graph = graph
     try {
       return { graph, result: fn() }
+    } catch (error) {
+      graph.dispose()
+      throw error
     } finally {
       this.#graph = undefined
     }
@@ -244,8 +247,8 @@ export class Device {
       const words = new Uint32Array(paramWords(spec.params))
       const memory = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
       packParams(spec.params, problem as Record<string, unknown>, memory, 0)
-      const itemBytes = spec.bindings.map(() => 4)
-      this.#graph.record({ kind: 'dispatch', kernel, spec, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
+      const itemBytes = spec.bindings.map((binding) => (bindingDtype(binding, problem) === 'f16' ? 2 : 4))
+      this.#graph.dispatch({ kernel, spec, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
       return
     }
     const { params, word } = this.#stream.nextBlock()
@@ -293,7 +296,7 @@ export class Device {
     this.#checkLost()
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
     if (this.#graph) {
-      this.#graph.record({ kind: 'write', target: range, data: bytes.slice(), refresh, lane: this.#lane })
+      this.#graph.write({ target: range, data: bytes.slice(), refresh, lane: this.#lane })
       return
     }
     const { buffer, offset } = place(range)
@@ -309,7 +312,7 @@ export class Device {
   copy(source: BufferRange, target: BufferRange, bytes: number): void {
     this.#checkLost()
     if (this.#graph) {
-      this.#graph.record({ kind: 'copy', source, target, bytes, lane: this.#lane })
+      this.#graph.copy({ source, target, bytes, lane: this.#lane })
       return
     }
     const [from, to] = [place(source), place(target)]

@@ -1,5 +1,5 @@
-import { concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
-import { type Model, ParaFormer } from '../model/index.ts'
+import { capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
+import { type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { AdamW } from './optim/adamW.ts'
 
 export const SCHEME_NAMES = ['joint', 'paper', 'prefixSum'] as const
@@ -13,7 +13,7 @@ export interface MicroBatch {
 }
 
 /** One optimizer step: what to minimize on each micro-batch. */
-interface Objective {
+export interface Objective {
   /** Of one micro-batch: the scalar to differentiate, and the losses ([1] or [m]) and logits ([1 or m, B, classes]) to report. */
   loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor; logits: Tensor }
   clip: boolean
@@ -43,34 +43,40 @@ export interface StepResult {
  * - `prefixSum`: one step on the weighted sum of all prefix losses, from one pass over the branches.
  * - `paper`: pass A, for k = 1..m one clipped step on the loss of prefix k; pass B, one unclipped step on the full sum
  *   (PAPER.md, Training).
- * @param weights of the prefix losses, default all 1 (`prefixSum` only)
+ * @param options.weights of the prefix losses, default all 1 (`prefixSum` only)
+ * @param options.mode how the branches run, default `serial`
  */
-export function makeScheme(name: SchemeName, branches: number, weights: readonly number[] = Array(branches).fill(1)): Scheme {
-  if (name === 'joint') return { name, passes: [[prefixLoss(branches, true)]] }
-  if (name === 'prefixSum') return { name, passes: [[prefixSumLoss(weights)]] }
-  const passA = Array.from({ length: branches }, (_, i) => prefixLoss(i + 1, true))
-  return { name, passes: [passA, [prefixLoss(branches, false)]] }
+export function makeScheme(
+  name: SchemeName,
+  branches: number,
+  options: { weights?: readonly number[]; mode?: Mode } = {},
+): Scheme {
+  const { weights = Array(branches).fill(1), mode = 'serial' } = options
+  if (name === 'joint') return { name, passes: [[prefixLoss(branches, true, mode)]] }
+  if (name === 'prefixSum') return { name, passes: [[prefixSumLoss(weights, mode)]] }
+  const passA = Array.from({ length: branches }, (_, i) => prefixLoss(i + 1, true, mode))
+  return { name, passes: [passA, [prefixLoss(branches, false, mode)]] }
 }
 
-function prefixLoss(k: number, clip: boolean): Objective {
+function prefixLoss(k: number, clip: boolean, mode: Mode): Objective {
   return {
     clip,
     firstPrefix: k,
     loss(model, { images, labels }) {
-      const logits = model.forward(images, { branches: k }) // [B, classes]
+      const logits = model.forward(images, { branches: k, mode }) // [B, classes]
       const loss = crossEntropy(logits, labels)
       return { objective: loss, losses: loss.detach().reshape([1]), logits: logits.detach().reshape([1, ...logits.shape]) }
     },
   }
 }
 
-function prefixSumLoss(weights: readonly number[]): Objective {
+function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
   return {
     clip: true,
     firstPrefix: 1,
     loss(model, { images, labels }) {
       if (!(model instanceof ParaFormer)) throw new Error('prefixSum needs a model of branches')
-      const logits = model.forwardPrefixes(images) // [m, B, classes]
+      const logits = model.forwardPrefixes(images, { mode }) // [m, B, classes]
       const [m, B] = logits.shape as [number, number]
       const every = labels.reshape([1, B]).broadcastTo([m, B])
       const losses = crossEntropy(logits, every, { reduction: 'none' }).mean(1) // [m]
@@ -109,4 +115,28 @@ export function optimizerStep(
     optimizer.zeroGrad()
     return { losses: total!, predicted: predicted.length > 1 ? concat(predicted, 1) : predicted[0]!, norm, firstPrefix }
   })
+}
+
+/** `optimizerStep` recorded at its first call and replayed after it, with the same bits. */
+export interface CapturedStep {
+  /** The results of the one before are overwritten; read them first. */
+  (batches: readonly MicroBatch[], lr: number): StepResult
+  dispose(): void
+}
+
+/** Captures the optimizer step on one objective: batches of every shape are recorded once. */
+export function captureStep(model: Model, optimizer: AdamW, objective: Objective, maxNorm: number): CapturedStep {
+  const step = capture((...tensors: Tensor[]): StepResult => {
+    const total = tensors.reduce((sum, { shape }, i) => (i % 2 === 1 ? sum + shape[0]! : sum), 0)
+    const batches = Array.from({ length: tensors.length / 2 }, (_, i): MicroBatch => {
+      const [images, labels] = [tensors[2 * i]!, tensors[2 * i + 1]!]
+      return { images, labels, share: labels.size / total }
+    })
+    return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm)
+  })
+  const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
+    optimizer.lr = lr
+    return step(...batches.flatMap(({ images, labels }) => [images, labels]))
+  }
+  return Object.assign(call, { dispose: step.dispose })
 }

@@ -49,8 +49,8 @@ export type GraphCommand = GraphDispatch | GraphCopy | GraphWrite
 export class Graph {
   readonly commands: GraphCommand[] = []
   readonly buffers = new Set<VirtualBuffer>()
-  /** Memory made outside that the commands use. */
-  readonly outside = new Set<Storage>()
+  /** Memory made outside that the commands use; the graph keeps it. */
+  readonly #outside = new Set<Storage>()
 
   acquire(bytes: number): VirtualBuffer {
     const buffer = new VirtualBuffer(bytes)
@@ -58,20 +58,40 @@ export class Graph {
     return buffer
   }
 
-  record(command: GraphCommand): void {
-    for (const { buffer, owner } of rangesOf(command)) {
-      if (isVirtual(buffer) && !this.buffers.has(buffer)) {
-        throw new Error('capture: a tensor of another capture that did not return it cannot be used here')
-      }
-      if (owner && !isVirtual(buffer)) this.outside.add(owner)
-    }
-    this.commands.push(command)
+  /** @throws Error for memory that an earlier capture did not return */
+  dispatch(command: Omit<GraphDispatch, 'kind'>): void {
+    this.commands.push({ kind: 'dispatch', ...command, ranges: command.ranges.map((range) => this.#known(range)) })
   }
-}
 
-function rangesOf(command: GraphCommand): readonly BufferRange[] {
-  if (command.kind === 'dispatch') return command.ranges
-  return command.kind === 'copy' ? [command.source, command.target] : [command.target]
+  /** @throws Error for memory that an earlier capture did not return */
+  copy(command: Omit<GraphCopy, 'kind'>): void {
+    const [source, target] = [this.#known(command.source), this.#known(command.target)]
+    this.commands.push({ kind: 'copy', ...command, source, target })
+  }
+
+  /** @throws Error for memory that an earlier capture did not return */
+  write(command: Omit<GraphWrite, 'kind'>): void {
+    this.commands.push({ kind: 'write', ...command, target: this.#known(command.target) })
+  }
+
+  /** Lets go of the memory made outside. */
+  dispose(): void {
+    for (const storage of this.#outside) storage.release()
+    this.#outside.clear()
+  }
+
+  /** The range in memory of this graph, or memory made outside, which must not go before the graph does. */
+  #known(range: BufferRange): BufferRange {
+    const { buffer, owner, end } = range
+    if (isVirtual(buffer) && this.buffers.has(buffer)) return range
+    // Else it could be let go while the rest is recorded, and become a place in the plan.
+    if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
+    if (!isVirtual(buffer)) return range
+    if (!buffer.place) throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
+    const { block, offset } = buffer.place
+    const moved = { ...range, buffer: block.buffer, offset: range.offset + offset }
+    return end === undefined ? moved : { ...moved, end: end + offset }
+  }
 }
 
 /** One use of memory by a command: bytes `from` to `to` of a buffer. */

@@ -15,5 +15,6 @@ export function runOnce<T>(device: Device, fn: () => T): T {
   device.emit(woven.commands)
   // As everywhere, freed memory may be used again at once: commands run in recorded order.
   for (const { buffer } of scratch) device.release(buffer)
+  graph.dispose()
   return result
 }

@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert'
 import {
+  type CaptureStatistics,
   capture,
   crossEntropy,
   dropout,
@@ -85,7 +86,7 @@ test('coalesced branches give the same bits in fewer dispatches', async () => {
     assert.equal(await scope(() => forward(mode)(x)).data(), expected, mode)
     const captured = capture(forward(mode))
     assert.equal(await captured(x).data(), expected, mode)
-    const [{ recorded, dispatches }] = captured.statistics as [{ recorded: number; dispatches: number }]
+    const [{ recorded, dispatches }] = captured.statistics as readonly [CaptureStatistics]
     assert.is(recorded, 15)
     assert.is(dispatches, mode === 'streams' ? 15 : 6)
     captured.dispose()

@@ -1,8 +1,8 @@
 import { requestDevice, tensor, UserError } from '../../engine/index.ts'
-import { createModel, parseConfig } from '../../model/index.ts'
+import { createModel, MODES, type Mode, parseConfig } from '../../model/index.ts'
 import { loadSafetensors, toFloat32 } from '../../train/checkpoint/files.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
-import { makeScheme, optimizerStep, type SchemeName } from '../../train/schemes.ts'
+import { captureStep, makeScheme, optimizerStep, type SchemeName } from '../../train/schemes.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -23,10 +23,11 @@ for (const name of ['joint', 'prefixSum', 'paper'] satisfies SchemeName[]) {
   for (const parts of [1, 3]) {
     test(`${name}, mini-batches in ${parts} part${parts > 1 ? 's' : ''}`, () => follow(name, parts))
   }
+  for (const mode of MODES) test(`${name}, captured, ${mode}`, () => follow(name, 1, mode))
 }
 
-/** Takes the stored steps and compares losses, gradient norms and final parameters. */
-async function follow(name: SchemeName, parts: number): Promise<void> {
+/** Takes the stored steps and compares losses, gradient norms and final parameters; with a mode, steps are captured. */
+async function follow(name: SchemeName, parts: number, mode?: Mode): Promise<void> {
   const file = await loadSafetensors(`test/golden/training-${name}.safetensors`)
   const golden = (key: string) => {
     const entry = file.tensors.get(key)
@@ -43,12 +44,12 @@ async function follow(name: SchemeName, parts: number): Promise<void> {
   const [, B = 0, ...rest] = images.shape
   const pixels = rest.reduce((product, dim) => product * dim, 1)
   const size = Math.ceil(B / parts)
-  const scheme = makeScheme(
-    name,
-    file.metadata.config!.includes('branches') ? JSON.parse(file.metadata.config!).branches : 1,
-    training.prefixWeights,
-  )
+  const scheme = makeScheme(name, file.metadata.config!.includes('branches') ? JSON.parse(file.metadata.config!).branches : 1, {
+    weights: training.prefixWeights,
+    mode: mode ?? 'serial',
+  })
 
+  const steps = new Map(scheme.passes.flat().map((one) => [one, mode && captureStep(model, optimizer, one, training.maxNorm)]))
   const losses: number[][][] = []
   const norms: number[][][] = []
   for (const objectives of scheme.passes) {
@@ -66,7 +67,9 @@ async function follow(name: SchemeName, parts: number): Promise<void> {
       const stepLosses: number[] = []
       const stepNorms: number[] = []
       for (const objective of objectives) {
-        const result = optimizerStep(model, optimizer, objective, batches, training.lr, training.maxNorm)
+        const result =
+          steps.get(objective)?.(batches, training.lr) ??
+          optimizerStep(model, optimizer, objective, batches, training.lr, training.maxNorm)
         stepLosses.push(...(await result.losses.data()))
         stepNorms.push(await result.norm.item())
       }

@@ -1,4 +1,4 @@
-import { adamWStep, gradNorm, ParameterArena, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
+import { adamWStep, fromHost, gradNorm, ParameterArena, type Tensor, withoutScope, zeros } from '../../engine/index.ts'
 
 export interface AdamWOptions {
   /** Decay of the first and second moment; default [0.9, 0.999]. */
@@ -29,6 +29,8 @@ export function decays(name: string, parameter: Tensor): boolean {
  */
 export class AdamW {
   readonly arena: ParameterArena
+  /** Learning rate of the next replay of a captured step. */
+  lr = 0
   readonly #names: readonly string[]
   readonly #decays: readonly boolean[]
   readonly #steps: number[]
@@ -57,23 +59,18 @@ export class AdamW {
   }
 
   /**
-   * Updates every parameter that has a gradient.
+   * Updates every parameter that has a gradient. Every replay of a captured step updates the same ones, with the `lr` set then.
    * @param maxNorm largest global norm of the gradient; Infinity for no clipping
    * @returns the norm before clipping, [1]
    */
   step(lr: number, maxNorm = Number.POSITIVE_INFINITY): Tensor {
     const [beta1, beta2] = this.#betas
     this.arena.gather()
-    const slots = new Float32Array(4 * this.#steps.length)
-    this.arena.parameters.forEach((parameter, i) => {
-      if (!parameter.grad) return
-      const t = ++this.#steps[i]!
-      const decay = this.#decays[i] ? lr * this.#weightDecay : 0
-      slots.set([lr / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t), decay, 1], 4 * i)
-    })
-    const { values, gradients, blockSlot } = this.arena
+    this.lr = lr
+    const { values, gradients, blockSlot, parameters } = this.arena
     const { device } = values
-    const table = tensor(slots, { device })
+    const active = parameters.map(({ grad }) => grad !== undefined)
+    const table = fromHost(() => this.#advance(active), undefined, device)
     const norm = zeros([1], { device })
     gradNorm(gradients, blockSlot, table, norm)
     adamWStep(
@@ -81,6 +78,19 @@ export class AdamW {
       { beta1, beta2, eps: this.#eps, maxNorm },
     )
     return norm
+  }
+
+  /** Counts a step of the active parameters: the table that `adamWStep` takes. */
+  #advance(active: readonly boolean[]): Float32Array {
+    const [beta1, beta2] = this.#betas
+    const slots = new Float32Array(4 * active.length)
+    active.forEach((updates, i) => {
+      if (!updates) return
+      const t = ++this.#steps[i]!
+      const decay = this.#decays[i] ? this.lr * this.#weightDecay : 0
+      slots.set([this.lr / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t), decay, 1], 4 * i)
+    })
+    return slots
   }
 
   zeroGrad(): void {

@@ -1,10 +1,19 @@
 import { type Device, firstNonFinite, tensor, UserError } from '../../engine/index.ts'
-import { branchShape, type Model } from '../../model/index.ts'
+import { branchShape, type Mode, type Model } from '../../model/index.ts'
 import type { Batch, BatchLoader } from '../data/loader.ts'
 import { type Evaluation, evaluate } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
-import { type MicroBatch, makeScheme, optimizerStep, type Scheme, type StepResult } from '../schemes.ts'
+import {
+  type CapturedStep,
+  captureStep,
+  type MicroBatch,
+  makeScheme,
+  type Objective,
+  optimizerStep,
+  type Scheme,
+  type StepResult,
+} from '../schemes.ts'
 import type { Settings } from '../settings.ts'
 import type { Position, TrainingState } from './checkpoint.ts'
 
@@ -43,6 +52,10 @@ export interface TrainerParts {
   settings: Settings
   /** Mini-batches between saves, besides those after each epoch. */
   saveEvery: number
+  /** How the branches run; default `serial`. */
+  mode?: Mode
+  /** Runs every op of every step on the host, for debugging, instead of capturing and replaying steps. */
+  eager?: boolean
 }
 
 /** Mini-batches handed to the device before the host waits for the first: enough to keep it busy, few enough to stop soon. */
@@ -57,12 +70,14 @@ export class Trainer {
   /** Seconds of training so far, earlier runs included. */
   seconds = 0
   readonly #schedule: Schedule
+  readonly #captured = new Map<Objective, CapturedStep>()
   #began = 0
 
   constructor(parts: TrainerParts) {
-    const { settings, model } = parts
+    const { settings, model, mode = 'serial' } = parts
     this.parts = parts
-    this.scheme = makeScheme(settings.scheme, branchShape(model.config).branches, settings.prefixWeights)
+    const weights = settings.prefixWeights
+    this.scheme = makeScheme(settings.scheme, branchShape(model.config).branches, weights ? { weights, mode } : { mode })
     const updatesPerEpoch = this.scheme.passes.reduce((sum, pass) => sum + pass.length, 0) * parts.train.stepsPerEpoch
     const total = this.totalSteps * (updatesPerEpoch / this.stepsPerEpoch)
     this.#schedule = schedule(settings.schedule, { lr: settings.lr, warmup: settings.warmup, total })
@@ -153,7 +168,7 @@ export class Trainer {
 
   /** Records the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
-    const { device, model, optimizer, settings } = this.parts
+    const { device, model, settings } = this.parts
     const { random } = device
     const counter = random.counter
     const objectives = this.scheme.passes[this.position.pass]!
@@ -161,7 +176,7 @@ export class Trainer {
     let lr = 0
     const results = objectives.map((objective) => {
       lr = this.#schedule(this.position.updates++)
-      return optimizerStep(model, optimizer, objective, micro, lr, settings.maxNorm)
+      return this.#update(objective, micro, lr)
     })
     const reads = results.map(read)
     this.#advance()
@@ -188,6 +203,17 @@ export class Trainer {
     return settle()
   }
 
+  #update(objective: Objective, batches: readonly MicroBatch[], lr: number): StepResult {
+    const { model, optimizer, settings, eager = false } = this.parts
+    if (eager) return optimizerStep(model, optimizer, objective, batches, lr, settings.maxNorm)
+    let step = this.#captured.get(objective)
+    if (!step) {
+      step = captureStep(model, optimizer, objective, settings.maxNorm)
+      this.#captured.set(objective, step)
+    }
+    return step(batches, lr)
+  }
+
   #advance(): void {
     const p = this.position
     p.step++
@@ -206,7 +232,7 @@ export class Trainer {
   }
 
   /** Runs the failed step again without updating, with every op's result checked, and names the first that is not finite. */
-  async #explain(batch: Batch, objective: Scheme['passes'][0][0], counter: number, step: number): Promise<UserError> {
+  async #explain(batch: Batch, objective: Objective, counter: number, step: number): Promise<UserError> {
     const { device, model, settings } = this.parts
     const saved = device.random.counter
     device.random.counter = counter
