@@ -34,7 +34,7 @@ function permuteCase(shape: readonly number[], order: readonly number[], bench =
   return { ...copyCase(`[${shape}] permuted ${order}`, turned, permuted(within(shape), order)), bench }
 }
 
-export const copyCases: KernelCase<Copy>[] = [
+const wordCases: KernelCase<Copy>[] = [
   copyCase('rank 0', [], within([])),
   ...SIZES.map((n) => copyCase(`[${n}]`, [n], within([n]))),
   ...[1, 2, 3, 4, 5, 7, 31, 32, 33, 64, 65, 129].map((n) => permuteCase([n, 37], [1, 0])),
@@ -66,8 +66,29 @@ export const copyCases: KernelCase<Copy>[] = [
   { ...copyCase('1e6', [1_000_000], within([1_000_000])), bench: true },
 ]
 
+/** Halves of every exponent and sign, subnormals and what rounds to infinity too. */
+const anyHalf: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * 2 ** (42 * random() - 25.5)
+
+/** A case of words with other types: its values are halves, or floats that become halves. */
+function typedCase(kase: KernelCase<Copy>, from: 'f16' | 'f32', to: 'f16' | 'f32'): KernelCase<Copy> {
+  const problem: Copy = { ...kase.problem, from, to }
+  return { ...kase, name: `${kase.name}, ${from} to ${to}`, problem, fills: { source: anyHalf, out: 'normal' }, tolerance: 0 }
+}
+
+export const copyCases: KernelCase<Copy>[] = [
+  ...wordCases,
+  ...(
+    [
+      ['f16', 'f16'],
+      ['f32', 'f16'],
+      ['f16', 'f32'],
+    ] as const
+  ).flatMap(([from, to]) => wordCases.map((kase) => typedCase(kase, from, to))),
+]
+
 export const fillCases: KernelCase<FillProblem>[] = [
   ...SIZES.map((count) => ({ name: `${count}`, problem: { count, word: wordOf(-2.5, 'f32') }, sizes: { y: count } })),
+  { name: 'halves', problem: { count: 9, word: wordOf(-2.5, 'f16') }, sizes: { y: 9 } },
   { name: 'minus 1', problem: { count: 9, word: wordOf(-1, 'i32') }, sizes: { y: 9 } },
 ]
 
@@ -100,7 +121,7 @@ function padCase(shape: number[], box: [number, number][], layout?: Layout): Ker
   }
 }
 
-export const padCases: KernelCase<Pad>[] = [
+const wordPadCases: KernelCase<Pad>[] = [
   padCase([], []),
   padCase([1], [[0, 1]]),
   padCase([9], [[3, 4]]),
@@ -175,4 +196,12 @@ export const padCases: KernelCase<Pad>[] = [
     ],
     { strides: [0, 0], offset: 3 },
   ),
+]
+
+export const padCases: KernelCase<Pad>[] = [
+  ...wordPadCases,
+  ...wordPadCases.map((kase): KernelCase<Pad> => {
+    const problem: Pad = { ...kase.problem, dtype: 'f16' }
+    return { ...kase, name: `${kase.name}, f16`, problem, fills: { source: anyHalf }, tolerance: 0 }
+  }),
 ]

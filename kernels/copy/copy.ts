@@ -1,12 +1,16 @@
 import { hasVectorRows, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import { ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import strided from './strided.wgsl'
 import transposeDirect from './transposeDirect.wgsl'
 import transposeTiled from './transposeTiled.wgsl'
 import vector from './vector.wgsl'
 
-export type Copy = NestProblem
+export interface Copy extends NestProblem {
+  /** Element types: two equal ones, or of float32 and float16. Default any 4-byte type. */
+  from?: Scalar
+  to?: Scalar
+}
 
 const operands = nest('source', 'target')
 
@@ -17,8 +21,13 @@ const TILE = 32
  * Problem of `copy`: the elements of `source`, as a tensor of this shape, into those of `target`.
  * @param shape no dim of 0
  */
-export function copyProblem(shape: readonly number[], source: Layout, target: Layout): Copy {
-  const problem = operands.problem(shape, [source, target])
+export function copyProblem(
+  shape: readonly number[],
+  source: Layout,
+  target: Layout,
+  types: Pick<Copy, 'from' | 'to'> = {},
+): Copy {
+  const problem: Copy = Object.assign(operands.problem(shape, [source, target]), types)
   const [from, to] = walksOf(problem)
   // The order of the outer dims is free; the transposing variants want the one that the source runs along last.
   const along = from.strides.indexOf(1)
@@ -61,36 +70,39 @@ function transposesBlocks(problem: Copy): boolean {
   return vectors.every((count) => count % 4 === 0)
 }
 
-/** Moves 4-byte elements of any type between any strides; what `out` holds elsewhere stays. */
+const aliases = ({ from = 'u32', to = from }: Copy): Constants => ({ Source: from, Target: to })
+
+/** Moves elements between any strides, rounded to the nearest where `to` is narrower; what `out` holds elsewhere stays. */
 export const copy: KernelSpec<Copy> = {
   name: 'copy',
   bindings: [
-    { name: 'source', access: 'read', dtype: 'u32' },
-    { name: 'out', access: 'read_write', dtype: 'u32' },
+    { name: 'source', access: 'read', dtype: ({ from = 'u32' }: Copy) => from },
+    { name: 'out', access: 'read_write', dtype: ({ from = 'u32', to = from }: Copy) => to },
   ],
   params: operands.params,
   variants: [
     {
-      ...vectorVariant<Copy>(vector, ['source'], () => ({})),
+      ...vectorVariant<Copy>(vector, ['source'], aliases),
       supports: (_, problem) => movesVectors(problem),
     },
     {
       name: 'transposeDirect',
       source: transposeDirect,
       supports: (_, problem) => transposes(problem) && transposesBlocks(problem),
-      constants: (_, device) => ({ RUN: device.software ? 8 : 1 }),
+      constants: (problem, device) => ({ RUN: device.software ? 8 : 1, ...aliases(problem) }),
       grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv((rows / 4) * ceilDiv(inner / 4, Number(RUN)), 64)),
     },
     {
       name: 'transposeTiled',
       source: transposeTiled,
       supports: (device, problem) => device.maxInvocations >= TILE * 8 && transposes(problem),
+      constants: aliases,
       grid: ({ dims, rows, inner }) => {
         const height = dims.at(-1)!
         return grid1d((rows / height) * ceilDiv(height, TILE) * ceilDiv(inner, TILE))
       },
     },
-    stridedVariant(strided, () => ({})),
+    stridedVariant(strided, aliases),
   ],
   choose(device, problem) {
     if (movesVectors(problem)) return 'vector'
@@ -101,5 +113,5 @@ export const copy: KernelSpec<Copy> = {
     return full && device.maxInvocations >= TILE * 8 ? 'transposeTiled' : 'strided'
   },
   flops: () => 0,
-  bytes: ({ rows, inner }) => 8 * rows * inner,
+  bytes: ({ rows, inner, from = 'u32', to = from }) => (SCALAR_BYTES[from] + SCALAR_BYTES[to]) * rows * inner,
 }

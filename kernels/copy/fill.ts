@@ -1,3 +1,4 @@
+import { toHalf } from '../half.ts'
 import { flatConstants, flatGrid } from '../runs.ts'
 import type { KernelSpec, ParamScalar } from '../spec.ts'
 import arangeSource from './arange.wgsl'
@@ -9,8 +10,9 @@ export interface FillProblem {
   word: number
 }
 
-/** The bits of a float32 or int32. */
-export function wordOf(value: number, dtype: 'f32' | 'i32'): number {
+/** The bits of a float32 or int32, or of two equal float16. */
+export function wordOf(value: number, dtype: 'f32' | 'f16' | 'i32'): number {
+  if (dtype === 'f16') return toHalf(value) * 0x10001
   return dtype === 'i32' ? value >>> 0 : new Uint32Array(Float32Array.of(value).buffer)[0]!
 }
 

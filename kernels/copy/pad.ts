@@ -1,6 +1,6 @@
 import { type Layout, MAX_DIMS } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import type { KernelSpec } from '../spec.ts'
+import { type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import padSource from './pad.wgsl'
 
 /** The outer dims of the result with the box in them, and the innermost dim with the box in it. */
@@ -16,6 +16,8 @@ export interface Pad {
   stop: number
   sourceStep: number
   sourceOffset: number
+  /** Element type; default any 4-byte type. */
+  dtype?: Scalar
 }
 
 /**
@@ -53,12 +55,12 @@ export function padProblem(shape: readonly number[], box: readonly (readonly [nu
   }
 }
 
-/** out = source inside a box, 0 around it: the gradient of a slice, in one pass. Elements of any 4-byte type. */
+/** out = source inside a box, 0 around it: the gradient of a slice, in one pass. */
 export const pad: KernelSpec<Pad> = {
   name: 'pad',
   bindings: [
-    { name: 'source', access: 'read', dtype: 'u32' },
-    { name: 'out', access: 'read_write', dtype: 'u32' },
+    { name: 'source', access: 'read', dtype: ({ dtype = 'u32' }: Pad) => dtype },
+    { name: 'out', access: 'read_write', dtype: ({ dtype = 'u32' }: Pad) => dtype },
   ],
   params: [
     ...['dims', 'begin', 'end', 'sourceStrides'].map((name) => ({ name, type: 'u32', length: MAX_DIMS }) as const),
@@ -66,8 +68,8 @@ export const pad: KernelSpec<Pad> = {
       (name) => ({ name, type: 'u32' }) as const,
     ),
   ],
-  variants: [stridedVariant(padSource, () => ({}))],
+  variants: [stridedVariant(padSource, ({ dtype = 'u32' }) => ({ Element: dtype }))],
   flops: () => 0,
-  bytes: ({ begin, end, rows, inner, start, stop }) =>
-    4 * (rows * inner + begin.reduce((size, first, d) => size * (end[d]! - first), stop - start)),
+  bytes: ({ begin, end, rows, inner, start, stop, dtype = 'u32' }) =>
+    SCALAR_BYTES[dtype] * (rows * inner + begin.reduce((size, first, d) => size * (end[d]! - first), stop - start)),
 }

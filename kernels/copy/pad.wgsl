@@ -1,6 +1,7 @@
 // Fills out, row-major, with a box of source values and zeros around it: what slicing does to a gradient. `begin` and `end`
 // bound the box in the outer dims, `start` and `stop` in the innermost one. A thread takes RUN neighbouring elements of one
 // row.
+alias Element = u32;
 const RUN: u32 = 32u;
 
 struct Params {
@@ -17,8 +18,8 @@ struct Params {
   sourceOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(0) var<storage, read> source: array<Element>;
+@group(0) @binding(1) var<storage, read_write> out: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -47,7 +48,7 @@ fn main(
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    var v = 0u;
+    var v = Element();
     if (inside && i >= params.start && i < params.stop) { v = source[atSource + (i - params.start) * params.sourceStep]; }
     out[row * params.inner + i] = v;
   }

@@ -1,3 +1,4 @@
+import { fromHalf, toHalf } from '../half.ts'
 import { forEachElement } from '../layout.ts'
 import type { Arrays } from '../spec.ts'
 import type { Copy } from './copy.ts'
@@ -5,8 +6,9 @@ import type { Arange, FillProblem } from './fill.ts'
 import type { Pad } from './pad.ts'
 
 export function copyReference(problem: Copy, { source, out }: Arrays): Arrays {
+  const convert = problem.to === 'f16' ? (value: number) => fromHalf(toHalf(value)) : (value: number) => value
   forEachElement(problem, (_, [from, to]) => {
-    out![to!] = source![from!]!
+    out![to!] = convert(source![from!]!)
   })
   return { out: out! }
 }

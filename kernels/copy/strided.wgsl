@@ -1,4 +1,7 @@
-// Moves words from any strides to any strides. A thread takes RUN neighbouring elements of one row.
+// Moves elements from any strides to any strides, as another type where Target differs. A thread takes RUN neighbouring elements
+// of one row.
+alias Source = u32;
+alias Target = u32;
 const RUN: u32 = 32u;
 
 struct Params {
@@ -14,8 +17,8 @@ struct Params {
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(0) var<storage, read> source: array<Source>;
+@group(0) @binding(1) var<storage, read_write> out: array<Target>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -42,6 +45,6 @@ fn main(
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    out[atTarget + i * params.targetStep] = source[atSource + i * params.sourceStep];
+    out[atTarget + i * params.targetStep] = Target(source[atSource + i * params.sourceStep]);
   }
 }

@@ -1,5 +1,7 @@
 // Moves words where the source runs along the last outer dim (M) and the target along the innermost one (N), in blocks of
 // 4 x 4 held in registers. A thread takes RUN neighbouring blocks of one block row of the target.
+alias Source = u32;
+alias Target = u32;
 const RUN: u32 = 8u;
 
 struct Params {
@@ -15,8 +17,8 @@ struct Params {
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -51,10 +53,10 @@ fn main(
   let start = (thread - blockRow * runs) * RUN;
   let end = min(start + RUN, width);
   for (var n = start; n < end; n++) {
-    let a = source[sourceAt + (4u * n) * sourceRow];
-    let b = source[sourceAt + (4u * n + 1u) * sourceRow];
-    let c = source[sourceAt + (4u * n + 2u) * sourceRow];
-    let d = source[sourceAt + (4u * n + 3u) * sourceRow];
+    let a = vec4<Target>(source[sourceAt + (4u * n) * sourceRow]);
+    let b = vec4<Target>(source[sourceAt + (4u * n + 1u) * sourceRow]);
+    let c = vec4<Target>(source[sourceAt + (4u * n + 2u) * sourceRow]);
+    let d = vec4<Target>(source[sourceAt + (4u * n + 3u) * sourceRow]);
     out[targetAt + n] = vec4(a.x, b.x, c.x, d.x);
     out[targetAt + targetRow + n] = vec4(a.y, b.y, c.y, d.y);
     out[targetAt + 2u * targetRow + n] = vec4(a.z, b.z, c.z, d.z);

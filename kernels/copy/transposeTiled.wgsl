@@ -1,5 +1,7 @@
-// Moves words where the source runs along the last outer dim (M) and the target along the innermost one (N), in tiles of
-// 32 x 32 turned in workgroup memory, so that neighbouring threads both read and write neighbouring words.
+// Moves elements, as another type where Target differs, where the source runs along the last outer dim (M) and the target along the innermost one (N), in tiles of
+// 32 x 32 turned in workgroup memory, so that neighbouring threads both read and write neighbouring elements.
+alias Source = u32;
+alias Target = u32;
 const TILE: u32 = 32u;
 
 struct Params {
@@ -15,12 +17,12 @@ struct Params {
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(0) var<storage, read> source: array<Source>;
+@group(0) @binding(1) var<storage, read_write> out: array<Target>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // A row longer by one, so that a column lies in different banks.
-var<workgroup> tile: array<u32, TILE * (TILE + 1u)>;
+var<workgroup> tile: array<Target, TILE * (TILE + 1u)>;
 
 @compute @workgroup_size(TILE, 8)
 fn main(
@@ -51,7 +53,7 @@ fn main(
     let m = firstM + lid.x;
     let n = firstN + k;
     if (alive && m < height && n < params.inner) {
-      tile[k * (TILE + 1u) + lid.x] = source[atSource + m + n * params.sourceStep];
+      tile[k * (TILE + 1u) + lid.x] = Target(source[atSource + m + n * params.sourceStep]);
     }
   }
   workgroupBarrier();

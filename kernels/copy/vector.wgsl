@@ -1,5 +1,7 @@
-// Moves words row by row in vec4s: rows of the target run along the buffer, those of the source do so (STEP 1) or stay at
+// Moves elements row by row in vec4s, as another type where Target differs: rows of the target run along the buffer, those of the source do so (STEP 1) or stay at
 // one element (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+alias Source = u32;
+alias Target = u32;
 const RUN: u32 = 16u;
 const TAIL: bool = true;
 const SOURCE_STEP: u32 = 1u;
@@ -17,8 +19,8 @@ struct Params {
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -43,11 +45,11 @@ fn main(
     atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
     atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
   }
-  var v = vec4(source[atSource / 4u][atSource % 4u]);
+  var v = vec4(Target(source[atSource / 4u][atSource % 4u]));
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, width);
   for (var i = start; i < end; i++) {
-    if (SOURCE_STEP == 1u) { v = source[atSource / 4u + i]; }
+    if (SOURCE_STEP == 1u) { v = vec4<Target>(source[atSource / 4u + i]); }
     if (!TAIL || i < params.inner / 4u) {
       out[atTarget / 4u + i] = v;
     } else {
