@@ -1,5 +1,5 @@
 import type { KernelCase } from '../spec.ts'
-import { type BatchView, EPILOGUE, type Matmul, rowsPerGroup } from './matmul.ts'
+import { type BatchView, type Element, EPILOGUE, type Matmul, rowsPerGroup } from './matmul.ts'
 
 interface Shape {
   name?: string
@@ -20,6 +20,8 @@ interface Shape {
   auxBroadcast?: boolean
   scale?: number
   splits?: number
+  /** What is float16. */
+  half?: readonly Element[]
   bench?: boolean
 }
 
@@ -74,12 +76,14 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
     chunk,
     flags,
     scale,
+    ...(shape.half ? { dtypes: Object.fromEntries(shape.half.map((name) => [name, 'f16' as const])) } : {}),
   }
   const epilogue = Object.entries(EPILOGUE).flatMap(([name, bit]) => (flags & bit ? [name] : []))
+  const half = shape.half && `f16 ${shape.half.join('')}`
   const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`
   return {
     problem,
-    name: [shape.name, batches > 1 ? `[${batch}]` : '', `${m}x${n}x${k}`, layout, ...epilogue].filter(Boolean).join(' '),
+    name: [shape.name, batches > 1 ? `[${batch}]` : '', `${m}x${n}x${k}`, layout, ...epilogue, half].filter(Boolean).join(' '),
     sizes: {
       a: extent(a, batch, sizeA),
       b: extent(b, batch, sizeB),
@@ -118,6 +122,8 @@ function combineCase(shape: Shape): KernelCase<Matmul> {
 
 const { bias, pre, gelu, slope, add, accumulate } = EPILOGUE
 
+const allHalf: readonly Element[] = ['a', 'b', 'aux', 'c', 'pre']
+
 const SIZES = [1, 7, 31, 33, 129, 257]
 
 export const matmulCases: readonly KernelCase<Matmul>[] = [
@@ -153,6 +159,18 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3, scale: 0.5 }),
   matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
   ...[false, true].flatMap((transA) =>
+    [false, true].map((transB) => matmulCase({ size: [67, 33, 200], transA, transB, half: ['a', 'b', 'c'] })),
+  ),
+  matmulCase({ size: [1, 1, 1], half: allHalf }),
+  matmulCase({ size: [129, 50, 130], transB: true, flags: bias | gelu | pre | add, half: allHalf, offset: 1, gap: 3 }),
+  matmulCase({ size: [33, 31, 129], flags: slope, scale: 2, half: allHalf }),
+  matmulCase({ size: [40, 44, 130], transA: true, flags: accumulate, half: ['a', 'b', 'c'] }),
+  matmulCase({ name: 'A repeats', size: [9, 40, 70], batch: [2, 2, 2], repeatA: [1], transA: true, half: ['a', 'b', 'c'] }),
+  // As a weight's gradient of mixed precision, and a product with a weight that was left in float32.
+  matmulCase({ size: [40, 44, 1030], transA: true, flags: accumulate, half: ['a', 'b'] }),
+  matmulCase({ size: [33, 20, 500], transA: true, splits: 3, half: ['a', 'b', 'c'] }),
+  matmulCase({ size: [37, 50, 100], transB: true, flags: bias | pre | gelu, half: ['a', 'c'] }),
+  ...[false, true].flatMap((transA) =>
     [false, true].map((transB) => matmulCase({ size: [1024, 1024, 1024], transA, transB, bench: true })),
   ),
   // A ViT layer's products at 32 x 65 tokens: forward, gradient of the input, of the weight.
@@ -160,6 +178,7 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'fc2', size: [2080, 128, 512], transB: true, flags: bias | add, bench: true }),
   matmulCase({ name: 'fc1 input gradient', size: [2080, 128, 512], bench: true }),
   matmulCase({ name: 'fc1 weight gradient', size: [512, 128, 2080], transA: true, bench: true }),
+  matmulCase({ size: [1024, 1024, 1024], transB: true, half: ['a', 'b', 'c'], bench: true }),
 ]
 
 export const combineCases: readonly KernelCase<Matmul>[] = [
@@ -168,5 +187,7 @@ export const combineCases: readonly KernelCase<Matmul>[] = [
   combineCase({ size: [7, 64, 500], splits: 3, flags: bias | add, batch: [2, 3, 1], offset: 2 }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: slope }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate }),
+  combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre | add, half: ['aux', 'c', 'pre'] }),
+  combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate, half: ['c'] }),
   combineCase({ size: [512, 128, 4096], splits: 8, bench: true }),
 ]

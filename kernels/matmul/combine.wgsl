@@ -1,5 +1,11 @@
 // The second step of a matrix product whose k was split: adds the partial products up in order and does the epilogue. A
 // thread takes 4 neighbours of a row.
+
+// Element types in memory; sums are f32.
+alias ScalarAux = f32;
+alias ScalarC = f32;
+alias ScalarPre = f32;
+
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -33,9 +39,9 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>; // [splits, batches, m, n]
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
-@group(0) @binding(2) var<storage, read> aux: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>; // [batches, m, n]
-@group(0) @binding(4) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(2) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(3) var<storage, read_write> c: array<ScalarC>; // [batches, m, n]
+@group(0) @binding(4) var<storage, read_write> pre: array<ScalarPre>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
@@ -78,17 +84,17 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
     let start = starts.bias + columns;
     v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
   }
-  if ((flags & ACCUMULATE) != 0u) { v += vec4(c[at.x], c[at.y], c[at.z], c[at.w]); }
+  if ((flags & ACCUMULATE) != 0u) { v += vec4<f32>(vec4(c[at.x], c[at.y], c[at.z], c[at.w])); }
   if ((flags & PRE) != 0u) {
-    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = v[s]; }
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = ScalarPre(v[s]); }
   }
   if ((flags & GELU) != 0u) { v = gelu(v); }
   if ((flags & (SLOPE | ADD)) != 0u) {
     let start = starts.aux + row * params.auxRow + columns;
-    let other = vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]);
+    let other = vec4<f32>(vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]));
     v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
   }
-  for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = v[s]; }
+  for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
 @compute @workgroup_size(64)

@@ -1,4 +1,16 @@
-import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import {
+  type Binding,
+  bindingDtype,
+  branchStrides,
+  type Capabilities,
+  type Constants,
+  ceilDiv,
+  grid1d,
+  type KernelSpec,
+  type Param,
+  SCALAR_BYTES,
+  type Scalar,
+} from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
 import subgroupSource from './subgroup.wgsl'
@@ -54,6 +66,22 @@ export interface Matmul {
   /** Of `EPILOGUE`. */
   flags: number
   scale: number
+  /** Operands and results in float16; float32 what is left out. Bias and partial products are float32. */
+  dtypes?: { readonly [name in Element]?: 'f16' }
+}
+
+/** What may be float16. */
+export type Element = 'a' | 'b' | 'aux' | 'c' | 'pre'
+
+function dtype(name: Element): (problem: Matmul) => Scalar {
+  return ({ dtypes }) => dtypes?.[name] ?? 'f32'
+}
+
+/** Declares the element types of the bindings that are float16 in a problem. */
+function scalars(bindings: readonly Binding[], problem: Matmul): Constants {
+  if (!problem.dtypes) return {}
+  const half = bindings.filter((binding) => bindingDtype(binding, problem) === 'f16')
+  return Object.fromEntries(half.map(({ name }) => [`Scalar${name[0]!.toUpperCase()}${name.slice(1)}`, 'f16']))
 }
 
 const params: readonly Param[] = [
@@ -70,6 +98,10 @@ const params: readonly Param[] = [
 const SUBGROUP_COLUMNS = 32
 /** Elements along k that it takes at a time. */
 const SUBGROUP_DEPTH = 64
+/** Workgroups of the `subgroup` variant that give the cores of a software device enough to share. */
+const ENOUGH = 8
+/** Rows of one at most. */
+const MAX_ROWS = 512
 /** What it does in a pass of its own. */
 const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.slope | EPILOGUE.add
 /** Rows and columns of a tile of the `tiled` variant. */
@@ -80,26 +112,38 @@ function directThreads({ m, n, batches, splits }: Matmul): number {
   return ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits < 512 ? 8 : 64
 }
 
+/** Rows whose sums the `subgroup` variant has room for: few sizes, so that few pipelines are compiled. */
+function sumsHeld({ rows }: Matmul): number {
+  return rows <= 64 ? 64 : MAX_ROWS
+}
+
 function fitsSubgroup(device: Capabilities): boolean {
   return device.subgroupMinSize >= 4
 }
 
+const bindings: readonly Binding[] = [
+  { name: 'a', access: 'read', dtype: dtype('a'), offset: 'a' },
+  { name: 'b', access: 'read', dtype: dtype('b'), offset: 'b' },
+  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+  { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
+  { name: 'c', access: 'read_write', dtype: (problem: Matmul) => (problem.splits > 1 ? 'f32' : dtype('c')(problem)) },
+  { name: 'pre', access: 'read_write', dtype: dtype('pre') },
+]
+
+/** k of each operand contiguous or not, as a number from 1. */
+function layout({ aCol, bRow }: Matmul): number {
+  return 1 + Number(aCol === 1) + 2 * Number(bRow === 1)
+}
+
 export const matmul: KernelSpec<Matmul> = {
   name: 'matmul',
-  bindings: [
-    { name: 'a', access: 'read', dtype: 'f32', offset: 'a' },
-    { name: 'b', access: 'read', dtype: 'f32', offset: 'b' },
-    { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
-    { name: 'aux', access: 'read', dtype: 'f32', offset: 'aux' },
-    { name: 'c', access: 'read_write', dtype: 'f32' },
-    { name: 'pre', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings,
   params,
   variants: [
     {
       name: 'direct',
       source: directSource,
-      constants: (problem) => ({ WORKGROUP: directThreads(problem) }),
+      constants: (problem) => ({ WORKGROUP: directThreads(problem), ...scalars(bindings, problem) }),
       grid: ({ m, n, batches, splits }, { WORKGROUP }) =>
         grid1d(ceilDiv(ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits, Number(WORKGROUP))),
     },
@@ -107,10 +151,16 @@ export const matmul: KernelSpec<Matmul> = {
       name: 'subgroup',
       source: subgroupSource,
       supports: fitsSubgroup,
-      constants({ flags }, device) {
+      constants(problem, device) {
         const narrow = device.subgroupMinSize < 8
-        // Narrow devices compile in no time and run masked code; the others take seconds and skip it.
-        return { NARROW: narrow, EPILOGUE: narrow ? flags & LAST_PASS : LAST_PASS }
+        const made = scalars(bindings, problem)
+        return {
+          NARROW: narrow,
+          SUMS: narrow || made.ScalarC ? sumsHeld(problem) : 1,
+          // Narrow devices compile in no time and run masked code; the others take seconds and skip it.
+          EPILOGUE: narrow ? problem.flags & LAST_PASS : LAST_PASS,
+          ...made,
+        }
       },
       grid: ({ m, n, rows, batches, splits }) => grid1d(ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, rows) * batches * splits),
     },
@@ -118,6 +168,7 @@ export const matmul: KernelSpec<Matmul> = {
       name: 'tiled',
       source: tiledSource,
       supports: (device) => device.maxInvocations >= 256,
+      constants: (problem) => scalars(bindings, problem),
       grid: ({ m, n, batches, splits }) => grid1d(ceilDiv(m, TILE) * ceilDiv(n, TILE) * batches * splits),
     },
   ],
@@ -125,36 +176,40 @@ export const matmul: KernelSpec<Matmul> = {
     if (device.software) return fitsSubgroup(device) ? 'subgroup' : 'direct'
     return device.maxInvocations >= 256 ? 'tiled' : 'direct'
   },
+  shapeClass: (problem) => [problem.m, problem.n, problem.k, problem.batches, layout(problem)],
   flops: ({ m, n, k, batches }) => 2 * m * n * k * batches,
-  bytes: ({ m, n, k, batches }) => 4 * batches * (m * k + k * n + m * n),
+  bytes(problem) {
+    const { m, n, k, batches } = problem
+    const size = (name: Element) => SCALAR_BYTES[dtype(name)(problem)]
+    return batches * (size('a') * m * k + size('b') * k * n + size('c') * m * n)
+  },
 }
+
+const combineBindings: readonly Binding[] = [
+  { name: 'partials', access: 'read', dtype: 'f32' },
+  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+  { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
+  { name: 'c', access: 'read_write', dtype: dtype('c') },
+  { name: 'pre', access: 'read_write', dtype: dtype('pre') },
+]
 
 /** C = epilogue(scale * the sum of partial products); the problem is that of `matmul`. */
 export const matmulCombine: KernelSpec<Matmul> = {
   name: 'matmulCombine',
-  bindings: [
-    { name: 'partials', access: 'read', dtype: 'f32' },
-    { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
-    { name: 'aux', access: 'read', dtype: 'f32', offset: 'aux' },
-    { name: 'c', access: 'read_write', dtype: 'f32' },
-    { name: 'pre', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings: combineBindings,
   params,
   variants: [
     {
       name: 'direct',
       source: combineSource,
+      constants: (problem) => scalars(combineBindings, problem),
       grid: ({ m, n, batches }) => grid1d(ceilDiv(m * ceilDiv(n, 4) * batches, 64)),
     },
   ],
+  shapeClass: ({ m, n, batches, splits }) => [m * n * batches, splits],
   flops: ({ m, n, batches, splits }) => m * n * batches * splits,
-  bytes: ({ m, n, batches, splits }) => 4 * m * n * batches * (splits + 1),
+  bytes: (problem) => problem.m * problem.n * problem.batches * (4 * problem.splits + SCALAR_BYTES[dtype('c')(problem)]),
 }
-
-/** Workgroups of the `subgroup` variant that give the cores of a software device enough to share. */
-const ENOUGH = 8
-/** Rows of one at most. */
-const MAX_ROWS = 512
 
 /**
  * Rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but few enough that all cores

@@ -2,15 +2,25 @@
 // nothing. A lane owns 4 columns. For every 64 elements along k it first puts its 4 x 64 block of B into private memory
 // (registers, to a software device), then runs through the rows of A: each row is loaded once by LANES lanes together, a
 // share each, and handed round by swaps; a lane sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block
-// in that order. C holds the sum between blocks; what remains of the epilogue is a last pass over the rows.
+// in that order. C or private memory holds the sums between blocks; what remains of the epilogue is a last pass over the rows.
 enable subgroups;
 
 // Subgroups may have only 4 lanes; else at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
+// Rows at most whose sums are in private memory: what SwiftShader is faster with, and what a C of float16 needs. 1: C holds them.
+const SUMS: u32 = 512u;
+const PRIVATE: bool = SUMS > 1u;
 // The steps of the last pass that the parameters may ask for. Some drivers run the code of every step, asked for or not.
 const EPILOGUE: u32 = 30u;
+
+// Element types in memory; sums are f32.
+alias ScalarA = f32;
+alias ScalarB = f32;
+alias ScalarAux = f32;
+alias ScalarC = f32;
+alias ScalarPre = f32;
 
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
@@ -43,16 +53,17 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<ScalarA>;
+@group(0) @binding(1) var<storage, read> b: array<ScalarB>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [splits, batches, m, n]
-@group(0) @binding(5) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Column s, vec4 q along k: block[16 s + q].
 var<private> block: array<vec4<f32>, 64>;
+var<private> sums: array<vec4<f32>, SUMS>;
 
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
@@ -80,22 +91,22 @@ fn geluSlope(v: vec4<f32>) -> vec4<f32> {
 }
 
 fn loadA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
-  return vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]);
+  return vec4<f32>(vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]));
 }
 
 fn loadB(at: vec4<u32>) -> vec4<f32> {
-  return vec4(b[at.x], b[at.y], b[at.z], b[at.w]) * params.scale;
+  return vec4<f32>(vec4(b[at.x], b[at.y], b[at.z], b[at.w])) * params.scale;
 }
 
 fn loadC(at: vec4<u32>) -> vec4<f32> {
-  return vec4(c[at.x], c[at.y], c[at.z], c[at.w]);
+  return vec4<f32>(vec4(c[at.x], c[at.y], c[at.z], c[at.w]));
 }
 
 fn storeC(at: vec4<u32>, v: vec4<f32>) {
-  c[at.x] = v.x;
-  c[at.y] = v.y;
-  c[at.z] = v.z;
-  c[at.w] = v.w;
+  c[at.x] = ScalarC(v.x);
+  c[at.y] = ScalarC(v.y);
+  c[at.z] = ScalarC(v.z);
+  c[at.w] = ScalarC(v.w);
 }
 
 fn asked(step: u32) -> bool {
@@ -161,7 +172,6 @@ fn main(
     let o2 = min(k + 32u, vec4(last)) * params.aCol;
     let o3 = min(k + 48u, vec4(last)) * params.aCol;
     let continued = k0 > kStart || (params.flags & ACCUMULATE) != 0u;
-
     let initial = select(start, vec4(0.0), continued);
 
     for (var row = first; row < end; row++) {
@@ -195,28 +205,38 @@ fn main(
       sum += dots(quadSwapX(x3), 13u);
       sum += dots(quadSwapY(x3), 14u);
       sum += dots(quadSwapDiagonal(x3), 15u);
-      if (continued) { sum += loadC(at); }
-      if (inside) { storeC(at, sum); }
+      if (PRIVATE) {
+        sums[row - first] += sum;
+      } else {
+        if (continued) { sum += loadC(at); }
+        if (inside) { storeC(at, sum); }
+      }
     }
   }
 
-  if (!inside || EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u) { return; }
+  if (!inside || (!PRIVATE && (EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u))) { return; }
   let aux0 = operands.w + batchOffset(params.aux, batch) + columns;
   let pre0 = results.y - results.x;
   for (var row = first; row < end; row++) {
     let at = c0 + row * params.n;
     let auxAt = aux0 + row * params.auxRow;
-    var v = loadC(at);
+    var v: vec4<f32>;
+    if (PRIVATE) {
+      v = sums[row - first];
+      if ((params.flags & ACCUMULATE) != 0u) { v += loadC(at); }
+    } else {
+      v = loadC(at);
+    }
     if (asked(PRE)) {
       let preAt = pre0 + at;
-      pre[preAt.x] = v.x;
-      pre[preAt.y] = v.y;
-      pre[preAt.z] = v.z;
-      pre[preAt.w] = v.w;
+      pre[preAt.x] = ScalarPre(v.x);
+      pre[preAt.y] = ScalarPre(v.y);
+      pre[preAt.z] = ScalarPre(v.z);
+      pre[preAt.w] = ScalarPre(v.w);
     }
     if (asked(GELU)) { v = gelu(v); }
     if (asked(SLOPE | ADD)) {
-      let other = vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w]);
+      let other = vec4<f32>(vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w]));
       if (asked(SLOPE)) { v *= geluSlope(other); }
       if (asked(ADD)) { v += other; }
     }
