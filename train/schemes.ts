@@ -1,4 +1,4 @@
-import { capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
+import { type CaptureStatistics, capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
 import { type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { AdamW } from './optim/adamW.ts'
 
@@ -121,6 +121,7 @@ export function optimizerStep(
 export interface CapturedStep {
   /** The results of the one before are overwritten; read them first. */
   (batches: readonly MicroBatch[], lr: number): StepResult
+  readonly statistics: readonly CaptureStatistics[]
   dispose(): void
 }
 
@@ -138,5 +139,8 @@ export function captureStep(model: Model, optimizer: AdamW, objective: Objective
     optimizer.lr = lr
     return step(...batches.flatMap(({ images, labels }) => [images, labels]))
   }
-  return Object.assign(call, { dispose: step.dispose })
+  return Object.defineProperties(call, {
+    dispose: { value: step.dispose },
+    statistics: { get: () => step.statistics },
+  }) as CapturedStep
 }
