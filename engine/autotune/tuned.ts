@@ -10,9 +10,16 @@ export interface TunedJson {
   answers: Record<string, string>
 }
 
+const keys = new WeakMap<KernelSpec, string>()
+
 /** A kernel with the state of its sources: what was measured with other sources says nothing. */
-function kernelKey({ name, variants }: KernelSpec): string {
-  return `${name}@${hashOf(variants.map((variant) => `${variant.name}\n${variant.source}`).join('\n'))}`
+export function kernelKey(spec: KernelSpec): string {
+  let key = keys.get(spec)
+  if (!key) {
+    key = `${spec.name}@${hashOf(spec.variants.map(({ name, source }) => `${name}\n${source}`).join('\n'))}`
+    keys.set(spec, key)
+  }
+  return key
 }
 
 /** A kernel and a shape class as text. */
@@ -29,7 +36,7 @@ export class TunedVariants {
   readonly device: string
   readonly #answers = new Map<string, string>()
   readonly #kernels = new Map<string, Classes>()
-  /** Specs looked up so far, those without answers too: hashing sources takes a while. */
+  /** Specs looked up so far, those without answers too. */
   readonly #found = new WeakMap<KernelSpec, Classes | { none: true }>()
 
   constructor({ device, answers }: TunedJson) {

@@ -1,0 +1,132 @@
+import { openDevice } from '#platform'
+import type { Variant } from '../../kernels/spec.ts'
+import { Device } from '../device.ts'
+import { DeviceLostError } from '../errors.ts'
+import { Profiler } from '../profiler.ts'
+import type { Scratch } from './scratch.ts'
+import type { Problem } from './survey.ts'
+
+/** Something did not end in its time. */
+export class LateError extends Error {
+  override readonly name = 'LateError'
+  /** It was not even begun. */
+  readonly budget: boolean
+
+  constructor(message: string, budget = false) {
+    super(message)
+    this.budget = budget
+  }
+}
+
+/** Devices that were busy when their lab was left: Dawn crashes when one is collected while it owes an answer. */
+const left: Device[] = []
+
+/**
+ * A device apart, of the same adapter, on which variants are tried: one that hangs or loses its device takes nothing along
+ * but this.
+ */
+export class Lab {
+  readonly device: Device
+  readonly #profiler: Profiler | undefined
+  /** What was waited for in vain. */
+  #late: Promise<unknown> | undefined
+
+  private constructor(device: Device) {
+    this.device = device
+    this.#profiler = device.gpu.features.has('timestamp-query') ? new Profiler(device.gpu) : undefined
+  }
+
+  static async open({ request }: Device): Promise<Lab> {
+    return new Lab(new Device(await openDevice(request), request))
+  }
+
+  /** Compiles a variant for a problem. @throws KernelCompileError, LateError */
+  async compile({ spec, problem }: Problem, variant: Variant<any>, limit: number): Promise<void> {
+    const constants = variant.constants?.(problem, this.device.capabilities) ?? {}
+    await this.#within(this.device.pipelines.get(spec, variant, constants).ready, limit)
+  }
+
+  /** Workgroups that a variant launches for a problem. */
+  groups({ problem }: Problem, variant: Variant<any>): number {
+    const [x, y, z] = variant.grid(problem, variant.constants?.(problem, this.device.capabilities) ?? {})
+    return x * y * z
+  }
+
+  /** What the last run wrote. @throws LateError, and whatever the driver reports */
+  results(scratch: Scratch, limit: number): Promise<ArrayBuffer[]> {
+    return this.#within(scratch.results(), limit)
+  }
+
+  /**
+   * Runs a variant once, or only its first workgroups.
+   * @returns milliseconds on the host's clock
+   * @throws LateError, and whatever the driver reports
+   */
+  async run(problem: Problem, variant: Variant<any>, scratch: Scratch, limit: number, groups?: number): Promise<number> {
+    const began = performance.now()
+    this.#launch(problem, variant, scratch, groups)
+    await this.#within(this.device.synchronize(), limit)
+    return performance.now() - began
+  }
+
+  /**
+   * Milliseconds of one run of a variant, from `runs` back to back: on the device's clock where it has one.
+   * @throws LateError, and whatever the driver reports
+   */
+  async time(problem: Problem, variant: Variant<any>, scratch: Scratch, limit: number, runs: number): Promise<number> {
+    const { device } = this
+    const began = performance.now()
+    device.profiler = this.#profiler
+    try {
+      for (let i = 0; i < runs; i++) this.#launch(problem, variant, scratch)
+      await this.#within(device.synchronize(), limit)
+      const wall = performance.now() - began
+      const timed = (await this.#profiler?.collect()) ?? []
+      // From the first begin to the last end: coarse clocks (browsers) tell no single dispatch.
+      const ticks = timed.length > 0 ? (timed.at(-1)!.end - timed[0]!.begin) / 1e6 : 0
+      return (ticks > 0 ? ticks : wall) / runs
+    } finally {
+      device.profiler = undefined
+    }
+  }
+
+  /** Waits for what was late. @returns whether it ended; if not, this device is of no more use */
+  async recover(limit: number): Promise<boolean> {
+    try {
+      if (this.#late) await this.#within(this.#late, limit)
+      return true
+    } catch (error) {
+      return !(error instanceof LateError || error instanceof DeviceLostError)
+    }
+  }
+
+  /** Ends the device, unless it is still busy. */
+  close(): void {
+    if (this.#late) left.push(this.device)
+    else this.device.destroy()
+  }
+
+  #launch({ spec, problem }: Problem, variant: Variant<any>, { ranges }: Scratch, groups?: number): void {
+    const first: Variant<any> = groups === undefined ? variant : { ...variant, grid: () => [groups, 1, 1] }
+    this.device.dispatch({ ...spec, variants: [first] }, problem, ranges, variant.name)
+  }
+
+  async #within<T>(work: Promise<T>, limit: number): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new LateError(`not done after ${Math.round(limit)} ms`)), limit)
+    })
+    this.#late = work
+    try {
+      const value = await Promise.race([work, late])
+      this.#late = undefined
+      return value
+    } catch (error) {
+      if (error instanceof LateError) work.catch(() => {})
+      else this.#late = undefined
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import { runsOn } from '../../kernels/spec.ts'
+import type { Device } from '../device.ts'
+import { DeviceLostError, reason } from '../errors.ts'
+import { type Answer, Answers } from './answers.ts'
+import { Lab } from './lab.ts'
+import { PATIENCE, Race, type Verdict } from './race.ts'
+import { Rates } from './rates.ts'
+import { DeviceStore } from './store.ts'
+import { type Problem, survey } from './survey.ts'
+
+/** `off`: the specs' own choices. `cached`: what was found out before, where it was. `full`: what was not is found out first. */
+export const TUNE = ['off', 'cached', 'full'] as const
+export type Tune = (typeof TUNE)[number]
+
+export interface TuneOptions {
+  /** Milliseconds to spend; default 4000. What does not fit is left for the next time. */
+  budget?: number
+  onProgress?(done: number, of: number): void
+  /** Asked between problems. */
+  shouldStop?(): boolean
+}
+
+export interface TuneReport {
+  /** New answers, with the kernel's name. */
+  tuned: (Answer & { kernel: string })[]
+  /** Problems that had answers. */
+  known: number
+  /** Problems left for the next time. */
+  left: number
+  seconds: number
+  /** Why the answers could not be kept; they are used all the same. */
+  unkept?: string
+}
+
+const BUDGET = 4000
+/** Part of the work below which a problem is not worth the time. */
+const WORTHWHILE = 0.002
+/** Operations that take as long as moving a byte, for the order. */
+const FLOPS_A_BYTE = 10
+/** Bytes of scratch memory at most. */
+const MAX_BYTES = { software: 512 << 20, hardware: 4 * 2 ** 30 }
+
+/**
+ * Gives a device the variants that `tune` means.
+ * @param work what is going to be run, for `full` to look at: see `survey`
+ * @returns what was found out, for `full`
+ */
+export async function tuneDevice(
+  device: Device,
+  tune: Tune,
+  work: () => void,
+  options: TuneOptions = {},
+): Promise<TuneReport | undefined> {
+  device.tuned = undefined
+  if (tune === 'off') return undefined
+  const answers = new Answers(await DeviceStore.open(device.summary))
+  const report = tune === 'full' ? await tuneProblems(device, survey(device, work), answers, options) : undefined
+  device.tuned = answers.variants()
+  return report
+}
+
+/** Finds and keeps the fastest variants for problems without answer, the weightiest first, on a device apart. */
+export async function tuneProblems(
+  device: Device,
+  problems: readonly Problem[],
+  answers: Answers,
+  { budget = BUDGET, onProgress, shouldStop }: TuneOptions = {},
+): Promise<TuneReport> {
+  const began = performance.now()
+  const deadline = began + budget
+  const open = inOrder(device, problems, answers)
+  const tuned: TuneReport['tuned'] = []
+  const rates = new Rates()
+  let lab: Lab | undefined
+  try {
+    for (const [i, problem] of open.entries()) {
+      if (deadline - performance.now() < PATIENCE || shouldStop?.()) break
+      onProgress?.(i, open.length)
+      lab ??= await Lab.open(device)
+      const fallback = lab.device.variant(problem.spec, problem.problem)
+      const verdict = await decide(lab, problem, answers, rates, deadline)
+      if (verdict?.variant !== undefined) {
+        tuned.push({ ...answers.add(problem, fallback.name, verdict), kernel: problem.spec.name })
+      } else if (verdict?.broke) {
+        answers.addBreak(problem.spec, verdict.broke)
+        // At once: whoever waits in vain for the device may end the process.
+        await answers.save().catch(() => {})
+        if (!verdict.broke.lost) break
+        lab.close()
+        lab = undefined
+      } else if (!(await lab.recover(deadline - performance.now()))) break
+    }
+  } finally {
+    lab?.close()
+  }
+  const unkept = await answers.save().then(
+    () => ({}),
+    (error: unknown) => ({ unkept: reason(error) }),
+  )
+  const known = problems.filter((problem) => answers.has(problem)).length - tuned.length
+  const left = open.length - tuned.length
+  return { tuned, known, left, seconds: (performance.now() - began) / 1000, ...unkept }
+}
+
+/** The verdict on a problem, or undefined where there was no time for one or the default does not run. */
+async function decide(
+  lab: Lab,
+  problem: Problem,
+  answers: Answers,
+  rates: Rates,
+  deadline: number,
+): Promise<Verdict | undefined> {
+  const { spec } = problem
+  const { capabilities } = lab.device
+  const fallback = lab.device.variant(spec, problem.problem)
+  const candidates = spec.variants.filter((variant) => {
+    return variant !== fallback && runsOn(spec, variant, capabilities, problem.problem) && !answers.isGivenUp(spec, variant)
+  })
+  let race: Race | undefined
+  try {
+    race = new Race(lab, problem, rates, deadline)
+    return await race.run(fallback, candidates)
+  } catch (error) {
+    if (error instanceof DeviceLostError) return { ms: {}, dropped: {}, broke: { variant: fallback.name, lost: true } }
+    return undefined
+  } finally {
+    race?.dispose()
+  }
+}
+
+/** Problems worth tuning and without answer: the weightiest first, those with a variant that did not end before last. */
+function inOrder({ capabilities }: Device, problems: readonly Problem[], answers: Answers): Problem[] {
+  const weight = ({ spec, problem, count }: Problem) => count * (spec.flops(problem) + FLOPS_A_BYTE * spec.bytes(problem))
+  const total = problems.reduce((sum, problem) => sum + weight(problem), 0)
+  const most = capabilities.software ? MAX_BYTES.software : MAX_BYTES.hardware
+  const risky = ({ spec }: Problem) => Number(spec.variants.some((variant) => answers.breaks(spec, variant) > 0))
+  return problems
+    .filter((problem) => !answers.has(problem) && weight(problem) >= WORTHWHILE * total)
+    .filter(({ buffers }) => buffers.reduce((sum, bytes) => sum + bytes, 0) <= most)
+    .sort((a, b) => risky(a) - risky(b) || weight(b) - weight(a))
+}
