@@ -7,6 +7,42 @@ import { empty, type Tensor, tensor, view } from './tensor.ts'
 /** Elements to which slots are aligned: a binding's alignment, and the block that kernels treat alike. */
 export const ARENA_BLOCK = 64
 
+/** Where parameters begin that lie side by side, and where the last one ends, in elements. */
+function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; length: number } {
+  let length = 0
+  const offsets = parameters.map(({ size }) => {
+    const offset = length
+    length += ARENA_BLOCK * Math.ceil(size / ARENA_BLOCK)
+    return offset
+  })
+  return { offsets, length }
+}
+
+/** Moves parameters into a flat tensor. */
+function settle(parameters: readonly Tensor[], flat: Tensor, offsets: readonly number[]): void {
+  parameters.forEach((parameter, i) => {
+    const place = view(flat, parameter.shape, parameter.strides, flat.offset + offsets[i]!)
+    parameter.rehome(place)
+    place.dispose()
+  })
+}
+
+/**
+ * Moves float32 parameters into one allocation, in this order, unless they share one already; they stay the same Tensor
+ * objects. Of branches with parameters of the same shapes, corresponding ones then lie equally far apart, so that their
+ * dispatches can be coalesced. Nothing is moved while a capture records.
+ */
+export function colocate(parameters: readonly Tensor[]): void {
+  const [first] = parameters
+  if (!first || first.device.recording || parameters.every(({ storage }) => storage === first.storage)) return
+  withoutScope(() => {
+    const { offsets, length } = slotsOf(parameters)
+    const flat = zeros([length], { device: first.device })
+    settle(parameters, flat, offsets)
+    flat.dispose()
+  })
+}
+
 /**
  * Parameters side by side in one allocation, their gradients in a second one of the same layout, so that one dispatch can
  * update all of them. Between slots lie zeros.
@@ -32,15 +68,11 @@ export class ParameterArena {
       throw new ShapeError(`ParameterArena: got ${parameters.length} tensors; takes at least one, each once and of float32`)
     }
     const { device } = first
-    const offsets: number[] = []
-    const blocks: number[] = []
-    parameters.forEach((parameter, slot) => {
-      offsets.push(blocks.length * ARENA_BLOCK)
-      for (let i = 0; i < parameter.size; i += ARENA_BLOCK) blocks.push(slot)
-    })
+    const { offsets, length } = slotsOf(parameters)
     this.parameters = parameters
     this.#offsets = offsets
-    this.length = blocks.length * ARENA_BLOCK
+    this.length = length
+    const blocks = parameters.flatMap(({ size }, slot) => Array(Math.ceil(size / ARENA_BLOCK)).fill(slot))
     // An arena outlives the scope it is made in, as its parameters do.
     const [values, gradients, blockSlot] = withoutScope(() => [
       zeros([this.length], { device }),
@@ -51,10 +83,8 @@ export class ParameterArena {
     this.gradients = gradients!
     this.blockSlot = blockSlot!
     withoutScope(() => {
+      settle(parameters, this.values, offsets)
       parameters.forEach((parameter, slot) => {
-        const place = this.slot(this.values, slot)
-        parameter.rehome(place)
-        place.dispose()
         parameter.gradSlot = this.slot(this.gradients, slot)
       })
     })

@@ -2,7 +2,7 @@ import './methods.ts'
 
 export { describe, files, listAdapters } from '#platform'
 export { firstNonFinite } from './anomaly.ts'
-export { ParameterArena } from './arena.ts'
+export { colocate, ParameterArena } from './arena.ts'
 export { backward, defineOp, noGrad, type OpContext, type OpDefinition, watchOps } from './autograd.ts'
 export type { MemoryStatistics } from './bufferPool.ts'
 export { type Captured, type CaptureStatistics, capture, fromHost } from './capture.ts'

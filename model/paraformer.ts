@@ -1,4 +1,4 @@
-import { stack, type Tensor } from '../engine/index.ts'
+import { colocate, stack, type Tensor } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'
@@ -52,9 +52,11 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   /** Each branch's part of the sum; pooling is linear, so it may come before the sum. */
   private branchOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
+    const { mode = 'serial' } = options
+    if (mode === 'coalesced') colocate(this.parameters())
     const x = this.sequence(images, options.taps) // [B, T + 1, D]
     return runBranches(
-      options.mode ?? 'serial',
+      mode,
       x,
       prefix.map((_, i) => () => this.branchOutput(i, x, options)),
     )
