@@ -7,7 +7,7 @@ import { type ForkMode, fork, type Tensor, UserError } from '../engine/index.ts'
  */
 export type Mode = ForkMode
 
-export const MODES: readonly Mode[] = ['serial', 'streams', 'coalesced']
+export const MODES = ['serial', 'streams', 'coalesced'] as const satisfies readonly Mode[]
 
 /**
  * Runs independent computations on the device of `input`, and returns their results in order.

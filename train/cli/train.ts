@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { chromeTrace, type Device, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
-import { countFlops, countParameters, type Model } from '../../model/index.ts'
+import { countFlops, countParameters, type Mode, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { readCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
@@ -23,14 +23,15 @@ interface TrainFlags extends Record<string, unknown> {
   saveEvery: number
   adapter?: string
   trace?: string
+  eager?: boolean
   json?: boolean
 }
 
 /** Mini-batches that `--trace` records: past those that compile, few enough for a viewer. */
 const TRACED = { from: 3, to: 8 }
 
-/** Settings that a resumed run may change: how long it goes on, and where its data lies. */
-const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download']
+/** Settings that a resumed run may change: how long it goes on, where its data lies and how its branches run. */
+const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode']
 
 /** `paraformer train` */
 export function trainCommand(): Command {
@@ -47,6 +48,7 @@ export function trainCommand(): Command {
     .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count).default(500))
     .addOption(adapterOption())
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
+    .option('--eager', 'run every op on the host in every step instead of replaying captured steps; for debugging, slower')
     .option('--json', 'print the result as JSON')
   return addSettings(command).action(async (flags: TrainFlags) => {
     const interrupt = new Interrupt()
@@ -80,12 +82,30 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const run = folder ?? (await newRunFolder(flags.out, settings))
     lock = await RunLock.take(run.lock)
     const from = checkpoint && state ? { checkpoint, state } : undefined
-    await go(startTrainer(device, settings, data, flags.saveEvery, from), data, run, flags, interrupt)
+    announce(device)
+    const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
+    const trainer = await startTrainer(
+      device,
+      settings,
+      data,
+      { saveEvery: flags.saveEvery, eager: flags.eager ?? false, onMode },
+      from,
+    )
+    await go(trainer, data, run, flags, interrupt)
   } finally {
     await lock?.release()
     await close(data)
     device?.destroy()
   }
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+function modeLine(mode: Mode, measured: Record<Mode, number>): string {
+  const each = Object.entries(measured).map(([name, milliseconds]) => `${name} ${milliseconds.toFixed(1)} ms`)
+  return `branches run in mode ${mode} (a step: ${each.join(', ')})`
 }
 
 async function close({ train, evaluation }: RunData): Promise<void> {
@@ -95,10 +115,6 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 /** Trains, with progress, metrics and saves, and prints the result. */
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const { device, model, optimizer, settings } = trainer.parts
-  announce(device)
-  const say = (text: string): void => {
-    process.stderr.write(`${text}\n`)
-  }
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +

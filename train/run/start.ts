@@ -1,24 +1,43 @@
 import type { Device } from '../../engine/index.ts'
-import { createModel } from '../../model/index.ts'
+import { createModel, type Mode } from '../../model/index.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
 import type { RunData } from './data.ts'
+import { fastestMode } from './fastestMode.ts'
 import { Trainer } from './trainer.ts'
 
-/** A trainer at its first step, or where a checkpoint left off. */
-export function startTrainer(
+export interface StartOptions {
+  /** Mini-batches between saves, besides those after each epoch. */
+  saveEvery: number
+  /** Runs every op of every step on the host instead of replaying captured steps. */
+  eager?: boolean
+  /** Told how long a step takes in each mode, where that was measured. */
+  onMode?: (mode: Mode, measured: Record<Mode, number>) => void
+}
+
+/** A trainer at its first step, or where a checkpoint left off. Mode `auto` becomes the fastest one. */
+export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
-  saveEvery: number,
+  { saveEvery, eager = false, onMode }: StartOptions,
   from?: { checkpoint: Checkpoint; state: TrainingState },
-): Trainer {
+): Promise<Trainer> {
   device.random.seed = settings.seed
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
   const optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
   const { train, evaluation } = data
-  const trainer = new Trainer({ device, model, optimizer, train, evaluation, settings, saveEvery })
+  let { mode } = settings
+  if (mode === 'auto') {
+    const batch = Math.ceil(settings.batchSize / settings.accumulate)
+    const found = await fastestMode({ device, model, scheme: settings.scheme, batch })
+    mode = found.mode
+    if (found.measured) onMode?.(mode, found.measured)
+  }
+  // The mode is kept: a resumed run takes the same, for the same bits.
+  const resolved = { ...settings, mode }
+  const trainer = new Trainer({ device, model, optimizer, train, evaluation, settings: resolved, mode, saveEvery, eager })
   if (from) {
     restoreOptimizer(from.checkpoint, optimizer, from.state.steps)
     trainer.resume(from.state)
