@@ -1,5 +1,6 @@
 import { type KernelSpec, runsOn } from '../../kernels/spec.ts'
 import type { BufferRange, Device } from '../device.ts'
+import { scope } from '../scope.ts'
 import type { DeviceBuffer } from '../virtual.ts'
 import { tuningKey } from './tuned.ts'
 
@@ -32,7 +33,11 @@ export function survey(device: Device, fn: () => void): Problem[] {
     else found.set(key, { key, spec, problem, ...memoryOf(ranges), count: 1 })
   }
   try {
-    device.record(fn)
+    device.record(() => {
+      scope(() => {
+        fn()
+      })
+    })
   } finally {
     device.observer = undefined
   }

@@ -5,8 +5,9 @@ import { type Answer, Answers } from './answers.ts'
 import { Lab } from './lab.ts'
 import { PATIENCE, Race, type Verdict } from './race.ts'
 import { Rates } from './rates.ts'
-import { DeviceStore } from './store.ts'
+import { DeviceStore, deviceKey } from './store.ts'
 import { type Problem, survey } from './survey.ts'
+import { TunedVariants } from './tuned.ts'
 
 /** `off`: the specs' own choices. `cached`: what was found out before, where it was. `full`: what was not is found out first. */
 export const TUNE = ['off', 'cached', 'full'] as const
@@ -51,7 +52,7 @@ export async function tuneDevice(
   work: () => void,
   options: TuneOptions = {},
 ): Promise<TuneReport | undefined> {
-  device.tuned = undefined
+  device.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
   if (tune === 'off') return undefined
   const answers = new Answers(await DeviceStore.open(device.summary))
   const report = tune === 'full' ? await tuneProblems(device, survey(device, work), answers, options) : undefined

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { TUNE } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
 import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
 
@@ -31,6 +32,15 @@ export function adapterOption(): Option {
     '--adapter <name>',
     "gpu, lavapipe, swiftshader or part of an adapter's name (see `paraformer devices`); default: the fastest there is",
   ).env('PARAFORMER_ADAPTER')
+}
+
+/** `--tune`, which every command with kernels takes. */
+export function tuneOption(): Option {
+  return new Option(
+    '--tune <when>',
+    'which variants of kernels run: off, the built-in choice; cached, those measured to be fastest on this device before (default); ' +
+      'full, what was not measured is first, in a few seconds',
+  ).choices([...TUNE])
 }
 
 /** Parses a number; ranges are the settings' business. */

@@ -1,3 +1,4 @@
+import type { TunedJson } from '../../engine/autotune/tuned.ts'
 import { type Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
@@ -38,6 +39,8 @@ export interface TrainingState {
   history: (Evaluation & { epoch: number })[]
   /** Seconds of training so far. */
   seconds: number
+  /** Variants of kernels that were measured to be fastest: others give other bits. */
+  variants?: TunedJson | undefined
 }
 
 const M = 'optimizer.m.'
@@ -167,7 +170,7 @@ function isDataInfo(value: unknown, channels: number): value is DataInfo {
 }
 
 function isTrainingState(value: unknown): value is TrainingState {
-  const { settings, position: p, random, steps, history, seconds } = (value ?? {}) as Partial<TrainingState>
+  const { settings, position: p, random, steps, history, seconds, variants } = (value ?? {}) as Partial<TrainingState>
   const counts = [
     p?.epoch,
     p?.pass,
@@ -179,7 +182,7 @@ function isTrainingState(value: unknown): value is TrainingState {
     ...Object.values(steps ?? {}),
   ]
   return (
-    [settings, steps].every((part) => typeof part === 'object' && part !== null) &&
+    [settings, steps, variants?.answers ?? {}].every((part) => typeof part === 'object' && part !== null) &&
     counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     Array.isArray(history) &&
     history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&

@@ -1,0 +1,35 @@
+import type { Answer } from '../../engine/autotune/answers.ts'
+import { type Tune, type TuneOptions, type TuneReport, tuneDevice } from '../../engine/autotune/tune.ts'
+import type { Device } from '../../engine/index.ts'
+import { Progress } from './progress.ts'
+
+/**
+ * Gives the device the variants of kernels that `--tune` means, and says on stderr in one line what tuning found out.
+ * @param work what is going to be run, see `survey()`
+ */
+export async function tune(
+  device: Device,
+  when: Tune = 'cached',
+  work: () => void,
+  options: Pick<TuneOptions, 'shouldStop' | 'budget'> = {},
+): Promise<void> {
+  const progress = when === 'full' ? new Progress({ total: 1 }) : undefined
+  const onProgress = (done: number, of: number) => progress?.update(done / of, 'tuning')
+  const report = await tuneDevice(device, when, work, { ...options, onProgress }).finally(() => progress?.stop())
+  if (report) process.stderr.write(`${tuningLine(report)}\n`)
+}
+
+function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport): string {
+  const faster = tuned.filter(({ variant, fallback }) => variant !== fallback)
+  const best = faster.sort((a, b) => gain(b) - gain(a))[0]
+  const gains = best ? ` (up to ${gain(best).toFixed(1)}x: ${best.kernel} ${best.sizes.join(' ')}, ${best.variant})` : ''
+  return (
+    `tuning: ${tuned.length} shapes of kernels in ${seconds.toFixed(1)} s, ${faster.length} faster than by default${gains}; ` +
+    `${known} known before, ${left} left for the next time${unkept === undefined ? '' : `; not kept: ${unkept}`}`
+  )
+}
+
+/** How many times as fast the answer is as the default. */
+function gain({ ms, variant, fallback }: Answer): number {
+  return ms[fallback]! / ms[variant]!
+}
