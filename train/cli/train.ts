@@ -1,8 +1,11 @@
 import { type Command, Option } from 'commander'
+import { deviceKey } from '../../engine/autotune/store.ts'
+import type { Tune } from '../../engine/autotune/tune.ts'
+import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { chromeTrace, type Device, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Mode, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
-import { readCheckpoint, saveCheckpoint, saveModel, trainingState } from '../run/checkpoint.ts'
+import { readCheckpoint, saveCheckpoint, saveModel, type TrainingState, trainingState } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
 import { RunLock } from '../run/lock.ts'
@@ -12,9 +15,10 @@ import type { StepReport, Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
 import { announce } from './device.ts'
 import { Interrupt } from './interrupt.ts'
-import { adapterOption, addSettings, count, givenSettings, makeCommand } from './options.ts'
+import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { compact, duration, percent, table } from './table.ts'
+import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
   preset?: string
@@ -22,6 +26,7 @@ interface TrainFlags extends Record<string, unknown> {
   resume?: string
   saveEvery: number
   adapter?: string
+  tune?: Tune
   trace?: string
   eager?: boolean
   json?: boolean
@@ -47,6 +52,7 @@ export function trainCommand(): Command {
     .option('--resume <folder>', 'go on with the run in this folder')
     .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count).default(500))
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
     .option('--eager', 'run every op on the host in every step instead of replaying captured steps; for debugging, slower')
     .option('--json', 'print the result as JSON')
@@ -66,6 +72,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const fixed = Object.keys(given).find((name) => !RESUMABLE.includes(name))
     if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the run that --resume goes on with; leave it out`)
     if (flags.preset !== undefined) throw new UserError('--preset is fixed by the run that --resume goes on with; leave it out')
+    if (flags.tune !== undefined) throw new UserError('--tune is fixed by the run that --resume goes on with; leave it out')
     if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
   }
   // Files are read and checked before a device is opened: what is wrong with them shows at once.
@@ -84,18 +91,24 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const from = checkpoint && state ? { checkpoint, state } : undefined
     announce(device)
     const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
-    const trainer = await startTrainer(
-      device,
-      settings,
-      data,
-      { saveEvery: flags.saveEvery, eager: flags.eager ?? false, onMode },
-      from,
-    )
+    const chooseVariants = variantsOf(device, state, flags.tune, interrupt)
+    const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, onMode }
+    const trainer = await startTrainer(device, settings, data, options, from)
     await go(trainer, data, run, flags, interrupt)
   } finally {
     await lock?.release()
     await close(data)
     device?.destroy()
+  }
+}
+
+/** A resumed run takes the variants that it began with, for the same bits, unless it goes on on another device. */
+function variantsOf(device: Device, resumed: TrainingState | undefined, when: Tune | undefined, interrupt: Interrupt) {
+  const here = deviceKey(device.summary)
+  const kept = resumed && (resumed.variants ?? { device: here, answers: {} })
+  return async (work: () => void) => {
+    if (kept?.device === here) device.tuned = new TunedVariants(kept)
+    else await tune(device, when, work, { shouldStop: () => interrupt.asked })
   }
 }
 

@@ -5,6 +5,7 @@ import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
 import type { RunData } from './data.ts'
 import { fastestMode } from './fastestMode.ts'
+import { rehearse } from './rehearse.ts'
 import { Trainer } from './trainer.ts'
 
 export interface StartOptions {
@@ -12,6 +13,8 @@ export interface StartOptions {
   saveEvery: number
   /** Runs every op of every step on the host instead of replaying captured steps. */
   eager?: boolean
+  /** Decides which variants of kernels run, given what is going to be run (see `tuneDevice`); default the device's as they are. */
+  chooseVariants?: (work: () => void) => Promise<void>
   /** Told how long a step takes in each mode, where that was measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
@@ -21,13 +24,14 @@ export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
-  { saveEvery, eager = false, onMode }: StartOptions,
+  { saveEvery, eager = false, chooseVariants, onMode }: StartOptions,
   from?: { checkpoint: Checkpoint; state: TrainingState },
 ): Promise<Trainer> {
   device.random.seed = settings.seed
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
   const optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
   const { train, evaluation } = data
+  await chooseVariants?.(() => rehearse(device, model, optimizer, settings))
   let { mode } = settings
   if (mode === 'auto') {
     const batch = Math.ceil(settings.batchSize / settings.accumulate)

@@ -126,26 +126,6 @@ export class Trainer {
     }
   }
 
-  /** Does a mini-batch of every pass, of nothing but zeros, for `tuneDevice()` to see: none of it is run, and counters stand as before. */
-  rehearse(): void {
-    const { device, model, optimizer, train, settings } = this.parts
-    const { counter } = device.random
-    const { steps } = optimizer.state()
-    const { channels, imageSize } = model.config
-    const B = Math.min(settings.batchSize, train.count)
-    const micro = microBatches(
-      model,
-      { images: new Float32Array(B * channels * imageSize ** 2), labels: new Int32Array(B) },
-      settings.accumulate,
-    )
-    model.train()
-    for (const objective of this.scheme.passes.flat()) {
-      optimizerStep(model, optimizer, objective, micro, 0, settings.maxNorm)
-    }
-    device.random.counter = counter
-    optimizer.setSteps(steps)
-  }
-
   /**
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
@@ -269,7 +249,7 @@ export class Trainer {
 }
 
 /** A batch on the device in `parts` parts of about the same size. */
-function microBatches(model: Model, { images, labels }: Pick<Batch, 'images' | 'labels'>, parts: number): MicroBatch[] {
+function microBatches(model: Model, { images, labels }: Batch, parts: number): MicroBatch[] {
   const { channels, imageSize } = model.config
   const B = labels.length
   const pixels = images.length / B
