@@ -60,17 +60,24 @@ export async function evaluate(model: Model, loader: BatchLoader, onBatch?: (ima
   }
 }
 
-/** Loss and predicted class of every image for every prefix, each [m * B]. */
+/** Loss and predicted class of every image [B, C, H, W] for every prefix, each [m, B], off the tape. */
+export function prefixScores(model: Model, images: Tensor, labels: Tensor): { losses: Tensor; predicted: Tensor } {
+  return noGrad(() => {
+    const logits = prefixLogits(model, images) // [m, B, classes]
+    const [m, B] = logits.shape as [number, number]
+    const every = labels.reshape([1, B]).broadcastTo([m, B])
+    return { losses: crossEntropy(logits, every, { reduction: 'none' }), predicted: logits.argmax(2) }
+  })
+}
+
+/** The scores of a batch, in the host's hands. */
 async function score(model: Model, batch: Batch) {
   const { channels, imageSize } = model.config
-  const reads = scope(() =>
-    noGrad(() => {
-      const B = batch.labels.length
-      const logits = prefixLogits(model, tensor(batch.images, { shape: [B, channels, imageSize, imageSize] })) // [m, B, classes]
-      const labels = tensor(batch.labels, { shape: [1, B] }).broadcastTo([logits.shape[0]!, B])
-      return [crossEntropy(logits, labels, { reduction: 'none' }).data(), logits.argmax(2).data()] as const
-    }),
-  )
+  const reads = scope(() => {
+    const images = tensor(batch.images, { shape: [batch.labels.length, channels, imageSize, imageSize] })
+    const scores = prefixScores(model, images, tensor(batch.labels))
+    return [scores.losses.data(), scores.predicted.data()] as const
+  })
   const [losses, predicted] = await Promise.all(reads)
   return { losses, predicted }
 }

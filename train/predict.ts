@@ -1,4 +1,4 @@
-import { crossEntropy, noGrad, scope, type Tensor, tensor, UserError } from '../engine/index.ts'
+import { crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
@@ -62,18 +62,31 @@ export async function predict(
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
   for (let from = 0; from < count; from += CHUNK) {
-    const reads = scope(() =>
-      noGrad(() => {
-        const features = model.features(chunk(model, images, from, count), options) // [b, D]
-        return [model.head.forward(features).data(), features.data()] as const
-      }),
-    )
+    const reads = scope(() => {
+      const found = infer(model, chunk(model, images, from, count), options)
+      return [found.logits.data(), found.features.data()] as const
+    })
     const [logits, features] = await Promise.all(reads)
     out.logits.set(logits, from * classes)
     out.features.set(features, from * dim)
     onDone?.(Math.min(count, from + CHUNK))
   }
   return out
+}
+
+/** Logits [b, classes] and features [b, D] of images [b, C, H, W], off the tape. */
+function infer(model: Model, images: Tensor, options: PredictOptions): { logits: Tensor; features: Tensor } {
+  return noGrad(() => {
+    const features = model.features(images, options)
+    return { logits: model.head.forward(features), features }
+  })
+}
+
+/** Predicts on zeros, for `tuneDevice()` to see what `predict` is going to do with so many images. */
+export function rehearsePrediction(model: Model, count: number, options: PredictOptions = {}): void {
+  const { channels, imageSize } = model.config
+  model.eval()
+  infer(model, zeros([Math.min(count, CHUNK), channels, imageSize, imageSize]), options)
 }
 
 /**

@@ -1,12 +1,13 @@
 import { type Command, Option } from 'commander'
-import { UserError } from '../../engine/index.ts'
-import { countParameters } from '../../model/index.ts'
+import type { Tune } from '../../engine/autotune/tune.ts'
+import { UserError, zeros } from '../../engine/index.ts'
+import { countParameters, type Model } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
-import { evaluate, violations } from '../evaluate.ts'
+import { evaluate, prefixScores, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
-import { evaluationLoader, first } from '../run/data.ts'
+import { EVALUATION_BATCH, evaluationLoader, first } from '../run/data.ts'
 import { withModel } from './device.ts'
-import { adapterOption, count, makeCommand } from './options.ts'
+import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { compact, percent, table } from './table.ts'
 
@@ -18,6 +19,7 @@ interface EvalFlags {
   split: 'train' | 'test'
   images?: number
   adapter?: string
+  tune?: Tune
   json?: boolean
 }
 
@@ -32,6 +34,7 @@ export function evalCommand(): Command {
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
     .addOption(new Option('--images <n>', 'use only so many').argParser(count))
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--json', 'print JSON')
     .action(run)
 }
@@ -52,7 +55,12 @@ async function run(flags: EvalFlags): Promise<void> {
   const normalization = data ? { mean: data.mean, std: data.std } : {}
   const indices = first(dataset[flags.split].count, flags.images)
   const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
-  const found = await withModel(checkpoint, flags.adapter, (model) => {
+  const B = Math.min(EVALUATION_BATCH, indices.length)
+  const rehearse = (model: Model) => {
+    model.eval()
+    prefixScores(model, zeros([B, config.channels, config.imageSize, config.imageSize]), zeros([B], { dtype: 'int32' }))
+  }
+  const found = await withModel(checkpoint, flags, rehearse, (model) => {
     const progress = new Progress({ total: indices.length })
     const done = (images: number) => progress.update(images, `${images}/${indices.length} images`)
     return evaluate(model, loader, done).finally(() => progress.stop())

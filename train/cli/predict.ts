@@ -1,12 +1,13 @@
 import { type Command, Option } from 'commander'
+import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
-import { checkPrefix, MODES, type Mode } from '../../model/index.ts'
+import { checkPrefix, MODES, type Mode, type Model } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
-import { gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
+import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
 import { type Checkpoint, type DataInfo, readCheckpoint } from '../run/checkpoint.ts'
 import { withModel } from './device.ts'
-import { adapterOption, count, makeCommand } from './options.ts'
+import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { percent, table } from './table.ts'
 
@@ -19,6 +20,7 @@ interface PredictFlags {
   mode: Mode
   top: number
   adapter?: string
+  tune?: Tune
   json?: boolean
 }
 
@@ -38,6 +40,7 @@ export function predictCommand(): Command {
     .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES]).default('serial'))
     .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count).default(3))
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--json', 'print JSON')
     .action(run)
 }
@@ -65,7 +68,8 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
   const { output, gradients: gradientsPath, branches } = flags
   const { classes, dim } = checkpoint.config
   const input = predictInput(path, await loadSafetensors(path), checkpoint.config, gradientsPath !== undefined)
-  await withModel(checkpoint, flags.adapter, async (model) => {
+  const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
+  await withModel(checkpoint, flags, rehearse, async (model) => {
     if (output !== undefined) {
       const progress = new Progress({ total: input.count })
       const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
@@ -90,7 +94,8 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
   const pixels = channels * imageSize ** 2
   const images = new Float32Array(files.length * pixels)
   for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
-  const { logits } = await withModel(checkpoint, flags.adapter, (model) =>
+  const rehearse = (model: Model) => rehearsePrediction(model, files.length, options)
+  const { logits } = await withModel(checkpoint, flags, rehearse, (model) =>
     predict(model, { images, count: files.length }, options),
   )
   const results = files.map((file, i) => ({

@@ -14,7 +14,7 @@ export interface RunData {
 }
 
 /** Images of an evaluation batch. */
-const EVALUATION_BATCH = 250
+export const EVALUATION_BATCH = 250
 
 /** Loads the data set of a run and makes its loaders. @throws UserError in one line */
 export async function openData(settings: Settings): Promise<RunData> {
