@@ -1,14 +1,20 @@
 import { copy, copyProblem } from '../kernels/copy/index.ts'
 import { accumulate, accumulateProblem, binary, binaryProblem } from '../kernels/elementwise/index.ts'
+import { scalarOf } from './dtype.ts'
 import { run } from './run.ts'
 import { operand } from './strided.ts'
 import type { Tensor } from './tensor.ts'
 
-/** Copies the values of any view into the memory of another of the same shape. */
+type Float = 'f32' | 'f16'
+
+/** Copies the values of any view into the memory of another of the same shape: of its dtype, or between float32 and float16. */
 export function copyInto(source: Tensor, target: Tensor): void {
   const from = operand(source)
   const to = operand(target)
-  run(copy, copyProblem(source.shape, from.layout, to.layout), [from.bound, to.bound])
+  const [given, wanted] = [source, target].map(({ dtype }) => scalarOf(dtype)) as [Float, Float]
+  // Words of one type are moved as they are, whatever it is.
+  const types = given === 'f32' && wanted === 'f32' ? {} : { from: given, to: wanted }
+  run(copy, copyProblem(source.shape, from.layout, to.layout, types), [from.bound, to.bound])
 }
 
 /** target += value, float32, in place; `target` is contiguous and bindable, `value` any view of the same shape. */

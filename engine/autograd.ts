@@ -1,5 +1,6 @@
 import { addInto, addTo, copyInto } from './accumulate.ts'
 import type { Device } from './device.ts'
+import type { Dtype } from './dtype.ts'
 import { ShapeError } from './errors.ts'
 import type { Lane } from './graph/fork.ts'
 import { scope, withoutScope } from './scope.ts'
@@ -17,7 +18,7 @@ export interface OpContext {
   /** Keeps tensors alive until backward has run. Call it once, in forward. */
   saveForBackward(...tensors: Tensor[]): void
   /**
-   * In backward: a tensor of undefined content, of input i's shape, to write its whole gradient into and return. It may be
+   * In backward: a tensor of undefined content, of input i's shape and dtype, to write its whole gradient into and return. It may be
    * the slot of a parameter's gradient, which saves a copy.
    */
   gradOut(i: number): Tensor
@@ -74,7 +75,7 @@ export class TapeNode implements OpContext {
   /** Where its backward pass is recorded. */
   readonly lane: Lane | undefined
   readonly #device: Device
-  readonly #shapes: readonly (readonly number[])[]
+  readonly #inputs: readonly { shape: readonly number[]; dtype: Dtype }[]
   readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
   #references = 1
   #freed = false
@@ -84,7 +85,7 @@ export class TapeNode implements OpContext {
     this.needs = inputs.map((input) => taping && (input?.requiresGrad ?? false))
     this.#device = inputs.find((input) => input !== undefined)!.device
     this.lane = this.#device.lane?.backward
-    this.#shapes = inputs.map((input) => input?.shape ?? [])
+    this.#inputs = inputs.map((input) => ({ shape: input?.shape ?? [], dtype: input?.dtype ?? 'float32' }))
     this.sources = inputs.map((input, i) => (this.needs[i] ? (input!.node?.retain() ?? input) : undefined))
     const { backward } = definition
     this.#backward = backward && ((ctx, grad) => backward(ctx, grad, args))
@@ -102,12 +103,14 @@ export class TapeNode implements OpContext {
       claimed.add(leaf)
       return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)
     }
-    return empty(this.#shapes[i]!, 'float32', this.#device)
+    const { shape, dtype } = this.#inputs[i]!
+    return empty(shape, dtype, this.#device)
   }
 
   /**
    * The gradients of the inputs, each a tensor of its own: an op may return what it was given or saved, or one tensor twice.
    * @throws Error when the op has no backward, or its saved tensors are gone; ShapeError when a gradient is not of its input's shape
+   *   and dtype
    */
   backward(grad: Tensor): readonly (Tensor | undefined)[] {
     if (!this.#backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
@@ -116,11 +119,10 @@ export class TapeNode implements OpContext {
     }
     return this.#backward(this, grad).map((value, i) => {
       if (!value || !this.sources[i]) return undefined
-      const shape = this.#shapes[i]!
-      if (value.ndim !== shape.length || shape.some((size, d) => size !== value.shape[d])) {
-        throw new ShapeError(
-          `${this.name}.backward: gave a gradient ${format(value.shape)} for input ${i}, whose shape is ${format(shape)}`,
-        )
+      const { shape, dtype } = this.#inputs[i]!
+      if (value.dtype !== dtype || value.ndim !== shape.length || shape.some((size, d) => size !== value.shape[d])) {
+        const [got, takes] = [value, { shape, dtype }].map((t) => `${t.dtype} ${format(t.shape)}`)
+        throw new ShapeError(`${this.name}.backward: gave a gradient ${got} for input ${i}, which is ${takes}`)
       }
       return value.detach()
     })
@@ -206,7 +208,7 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
   try {
     noGrad(() =>
       scope(() => {
-        const first = cotangent?.detach() ?? tensor([1], { shape: output.shape, device })
+        const first = cotangent?.detach() ?? tensor([1], { shape: output.shape, dtype: output.dtype, device })
         if (!output.node) return accumulate(output, first)
         propagate(output.node, first)
       }),

@@ -1,5 +1,6 @@
 import { copyInto } from './accumulate.ts'
 import { type Device, defaultDevice } from './device.ts'
+import { ITEM_BYTES } from './dtype.ts'
 import { accessesOf } from './graph/graph.ts'
 import { planMemory } from './graph/plan.ts'
 import { earlyWrites, Program } from './graph/program.ts'
@@ -108,8 +109,11 @@ function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
   for (const [i, target] of held.entries()) {
     const source = inputs[i]!
     if (source.disposed) throw new Error(`capture: input ${i} of shape ${format(source.shape)} was used after it was disposed`)
-    const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * 4 })
-    if (source.isContiguous()) source.device.copy(range(source), range(target), source.size * 4)
+    const bytes = ITEM_BYTES[source.dtype]
+    const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
+    // Copies of the device move whole words.
+    const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
+    if (source.isContiguous() && words) source.device.copy(range(source), range(target), source.size * bytes)
     else copyInto(source, target)
   }
 }

@@ -1,6 +1,6 @@
 import { openDevice } from '#platform'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
-import { bindingDtype, packParams, paramWords } from '../kernels/spec.ts'
+import { bindingDtype, packParams, paramWords, runsOn, SCALAR_BYTES } from '../kernels/spec.ts'
 import type { TunedVariants } from './autotune/tuned.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
@@ -247,7 +247,7 @@ export class Device {
       const words = new Uint32Array(paramWords(spec.params))
       const memory = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
       packParams(spec.params, problem as Record<string, unknown>, memory, 0)
-      const itemBytes = spec.bindings.map((binding) => (bindingDtype(binding, problem) === 'f16' ? 2 : 4))
+      const itemBytes = spec.bindings.map((binding) => SCALAR_BYTES[bindingDtype(binding, problem)])
       this.#graph.dispatch({ kernel, spec, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
       return
     }
@@ -281,7 +281,7 @@ export class Device {
   variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
     const given = this.pinned.get(spec.name) ?? name ?? this.tuned?.choose(spec, problem, this.capabilities)
     const wanted = given ?? spec.choose?.(this.capabilities, problem)
-    const runs = (one: Variant<P>) => one.supports?.(this.capabilities, problem) ?? true
+    const runs = (one: Variant<P>) => runsOn(spec, one, this.capabilities, problem)
     const found =
       spec.variants.find((one) => (wanted === undefined || one.name === wanted) && runs(one)) ?? spec.variants.find(runs)
     if (!found) throw new Error(`${spec.name}: no variant runs on ${this.summary.name}`)

@@ -1,9 +1,10 @@
 // Ops as methods of Tensor. A module of its own, so that ops can import Tensor without a cycle.
 import { backward } from './autograd.ts'
+import { cast } from './ops/cast.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
-import { add, cast, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from './ops/elementwise.ts'
+import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from './ops/elementwise.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'

@@ -1,5 +1,6 @@
-import type { KernelSpec } from '../kernels/spec.ts'
+import { bindingDtype, type KernelSpec, SCALAR_BYTES } from '../kernels/spec.ts'
 import type { BufferRange, Device } from './device.ts'
+import { bindingAlignment, type Dtype, ITEM_BYTES } from './dtype.ts'
 import type { Refresh } from './graph/graph.ts'
 import type { Storage } from './storage.ts'
 
@@ -7,14 +8,12 @@ import type { Storage } from './storage.ts'
 export interface Bindable {
   readonly device: Device
   readonly storage: Storage
-  /** First element, a multiple of 64. */
+  readonly dtype: Dtype
+  /** First element, a multiple of `bindingAlignment`. */
   readonly offset: number
   /** One behind the last element; absent: the memory's end. */
   readonly end?: number
 }
-
-/** Elements to which a binding's start is aligned (256 bytes). */
-export const BINDING_ALIGNMENT = 64
 
 /**
  * Records one dispatch of a kernel into the current stream.
@@ -29,19 +28,23 @@ export function run<P>(
   options?: { variant?: string; refresh?: Refresh },
 ): void {
   const { device } = tensors[0]!
-  const ranges: BufferRange[] = tensors.map(({ storage, offset, end }) => {
+  const ranges: BufferRange[] = tensors.map(({ storage, dtype, offset, end }, i) => {
     if (storage.device !== device)
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
-    if (offset % BINDING_ALIGNMENT !== 0)
-      throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of 64`)
+    const bytes = ITEM_BYTES[dtype]
+    const taken = bindingDtype(spec.bindings[i]!, problem)
+    if (bytes !== SCALAR_BYTES[taken])
+      throw new Error(`${spec.name}: the binding ${spec.bindings[i]!.name} is ${taken}, got a tensor of ${dtype}`)
+    if (offset % bindingAlignment(dtype) !== 0)
+      throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of ${bindingAlignment(dtype)}`)
     const { buffer } = storage
-    const range = { buffer, offset: offset * 4, owner: storage }
-    return end === undefined ? range : { ...range, end: end * 4 }
+    const range = { buffer, offset: offset * bytes, owner: storage }
+    return end === undefined ? range : { ...range, end: end * bytes }
   })
   device.dispatch(spec, problem, ranges, options?.variant, options?.refresh)
 }
 
 /** The whole memory behind a tensor, for kernels that take an offset and strides. */
-export function base({ device, storage }: Bindable): Bindable {
-  return { device, storage, offset: 0 }
+export function base({ device, storage, dtype }: Bindable): Bindable {
+  return { device, storage, dtype, offset: 0 }
 }

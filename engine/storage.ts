@@ -5,10 +5,13 @@ import type { DeviceBuffer } from './virtual.ts'
 export class Storage {
   readonly device: Device
   readonly buffer: DeviceBuffer
+  /** What was asked for. */
+  readonly bytes: number
   #references = 1
 
   constructor(device: Device, bytes: number) {
     this.device = device
+    this.bytes = bytes
     this.buffer = device.acquire(bytes)
   }
 

@@ -1,5 +1,6 @@
 import type { Layout } from '../kernels/layout.ts'
-import { BINDING_ALIGNMENT, type Bindable } from './run.ts'
+import { bindingAlignment } from './dtype.ts'
+import type { Bindable } from './run.ts'
 import type { Shape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -14,9 +15,9 @@ export function broadcastStrides(own: Shape, strides: Shape, shape: Shape): numb
  * which is then the layout's offset.
  */
 export function operand(t: Tensor, shape: Shape = t.shape): { layout: Layout; bound: Bindable } {
-  const offset = t.offset % BINDING_ALIGNMENT
+  const offset = t.offset % bindingAlignment(t.dtype)
   return {
     layout: { strides: broadcastStrides(t.shape, t.strides, shape), offset },
-    bound: { device: t.device, storage: t.storage, offset: t.offset - offset, end: t.end },
+    bound: { device: t.device, storage: t.storage, dtype: t.dtype, offset: t.offset - offset, end: t.end },
   }
 }

@@ -1,13 +1,14 @@
+import { fromHalves, toHalf } from '../kernels/half.ts'
 import { copyInto } from './accumulate.ts'
 import type { TapeNode } from './autograd.ts'
 import { type Device, defaultDevice } from './device.ts'
+import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from './dtype.ts'
 import { OutOfMemoryError, ShapeError } from './errors.ts'
-import { BINDING_ALIGNMENT } from './run.ts'
 import { currentScope, type Scope } from './scope.ts'
 import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from './shape.ts'
 import { Storage } from './storage.ts'
 
-export type Dtype = 'float32' | 'int32'
+/** Values on the host: an Int32Array of int32, a Float32Array of float32 and float16. */
 export type TensorData = Float32Array | Int32Array
 
 /** Frees the memory of tensors that were dropped without `dispose()`. */
@@ -72,23 +73,26 @@ export class Tensor {
 
   /** This tensor where a kernel can bind it as it is (row-major, start aligned), else a row-major copy. No gradient flows. */
   contiguous(): Tensor {
-    if (this.isContiguous() && this.offset % BINDING_ALIGNMENT === 0) return this
+    if (this.isContiguous() && this.offset % bindingAlignment(this.dtype) === 0) return this
     const out = empty(this.shape, this.dtype, this.device)
     copyInto(this, out)
     return out
   }
 
   /**
-   * The values, row-major, as they are after everything recorded so far.
+   * The values, row-major, as they are after everything recorded so far; of float16 as a Float32Array.
    * @throws DeviceLostError, OutOfMemoryError, ValidationError, KernelCompileError: whatever ops before it ran into
    */
   async data(): Promise<TensorData> {
     const source = this.contiguous()
     const { buffer } = source.#live()
-    const reading = this.device.read({ buffer, offset: source.offset * 4 }, this.size * 4)
+    const { dtype, size } = this
+    const bytes = ITEM_BYTES[dtype]
+    const reading = this.device.read({ buffer, offset: source.offset * bytes }, 4 * Math.ceil((size * bytes) / 4))
     if (source !== this) source.dispose()
-    const bytes = await reading
-    return this.dtype === 'float32' ? new Float32Array(bytes) : new Int32Array(bytes)
+    const memory = await reading
+    if (dtype === 'float16') return fromHalves(new Uint16Array(memory, 0, size))
+    return dtype === 'float32' ? new Float32Array(memory) : new Int32Array(memory)
   }
 
   /** The value of a tensor of one element. @throws ShapeError when it has more */
@@ -98,18 +102,30 @@ export class Tensor {
   }
 
   /**
-   * Overwrites the values, row-major.
+   * Overwrites the values, row-major; those of float16 are rounded to it.
    * @param refresh gives the values of every replay of a capture, of the same type and length
    * @throws ShapeError when the length or type of `data` differs, or this is a strided view
    */
   write(data: TensorData, refresh?: () => TensorData): void {
-    const matches = this.dtype === 'float32' ? data instanceof Float32Array : data instanceof Int32Array
+    const matches = isFloat(this.dtype) ? data instanceof Float32Array : data instanceof Int32Array
     if (!matches || data.length !== this.size || !this.isContiguous()) {
       throw new ShapeError(`write: ${data.constructor.name}(${data.length}) into ${this.dtype} ${format(this.shape)}`)
     }
-    const { storage } = this
-    const target = { buffer: this.#live().buffer, offset: this.offset * 4, owner: storage }
-    this.device.write(target, data, refresh as (() => Float32Array<ArrayBuffer>) | undefined)
+    const { dtype, offset, size } = this
+    const storage = this.#live()
+    const bytes = ITEM_BYTES[dtype]
+    // Writes of the device move whole words: a view that begins or ends inside one must leave the other half alone.
+    const words = (offset * bytes) % 4 === 0 && ((size * bytes) % 4 === 0 || (offset + size) * bytes === storage.bytes)
+    if (!words) {
+      const whole = empty(this.shape, dtype, this.device)
+      whole.write(data, refresh)
+      copyInto(whole, this)
+      whole.dispose()
+      return
+    }
+    const encode = (values: TensorData) => (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
+    const target = { buffer: storage.buffer, offset: offset * bytes, owner: storage }
+    this.device.write(target, encode(data), refresh && (() => encode(refresh())))
   }
 
   /** The same values off the tape, sharing memory. */
@@ -163,15 +179,17 @@ export class Tensor {
   }
 }
 
-/** @throws ShapeError for a dtype that tensors do not have */
-export function checkDtype(op: string, dtype: Dtype): void {
-  if (dtype !== 'float32' && dtype !== 'int32') throw new ShapeError(`${op}: got dtype ${dtype}, takes float32 or int32`)
+/** Numbers as halves, and a zero where that makes the last word whole. */
+function wordsOfHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  const halves = new Uint16Array(2 * Math.ceil(values.length / 2))
+  for (let i = 0; i < values.length; i++) halves[i] = toHalf(values[i]!)
+  return halves
 }
 
 /** @throws OutOfMemoryError that names the op and the shape */
-function allocate(op: string, shape: Shape, device: Device): Storage {
+function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Storage {
   try {
-    return new Storage(device, sizeOf(shape) * 4)
+    return new Storage(device, sizeOf(shape) * ITEM_BYTES[dtype])
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error
     throw new OutOfMemoryError(`${op} of shape ${format(shape)}: ${error.message}`)
@@ -182,8 +200,8 @@ function allocate(op: string, shape: Shape, device: Device): Storage {
 export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = defaultDevice()): Tensor {
   const op = device.op || 'empty'
   checkShape(op, shape)
-  checkDtype(op, dtype)
-  return new Tensor(allocate(op, shape, device), [...shape], rowMajorStrides(shape), 0, dtype)
+  checkDtype(op, dtype, device)
+  return new Tensor(allocate(op, shape, dtype, device), [...shape], rowMajorStrides(shape), 0, dtype)
 }
 
 /** Another view of the same memory; off the tape. */
@@ -203,7 +221,7 @@ type Nested = number | readonly Nested[]
 
 /**
  * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists.
- * @param options.dtype default 'int32' for an Int32Array, else 'float32'
+ * @param options.dtype default 'int32' for an Int32Array, else 'float32'; 'float16' rounds to the nearest
  * @throws ShapeError when the shape and the number of values disagree, or nested lists are ragged
  */
 export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions = {}): Tensor {
@@ -219,7 +237,7 @@ export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions 
   const t = empty(inferred, dtype, device)
   t.write(flat instanceof ArrayType ? flat : ArrayType.from(flat))
   t.requiresGrad = options.requiresGrad ?? false
-  if (t.requiresGrad && dtype !== 'float32') throw new ShapeError('tensor: only float32 tensors have gradients')
+  if (t.requiresGrad && !isFloat(dtype)) throw new ShapeError('tensor: only tensors of float32 and float16 have gradients')
   return t
 }
 

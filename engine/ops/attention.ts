@@ -1,6 +1,6 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
 import { defineOp } from '../autograd.ts'
-import { BINDING_ALIGNMENT } from '../run.ts'
+import { bindingAlignment } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import {
   attend,
@@ -28,7 +28,8 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     const rows = { q: headRows(q), k: headRows(k), v: headRows(v), out: headRows(out), dOut: headRows(withRows(grad)) }
     const dq = ctx.gradOut(0)
     // The kernel writes both into one buffer.
-    const start = Math.ceil(k.size / BINDING_ALIGNMENT) * BINDING_ALIGNMENT
+    const alignment = bindingAlignment(k.dtype)
+    const start = Math.ceil(k.size / alignment) * alignment
     const both = empty([start + k.size], 'float32', k.device)
     const strides = [k.size / shape.batch, shape.keys * shape.width, shape.width, 1]
     const dk = view(both, k.shape, strides, 0)

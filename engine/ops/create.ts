@@ -1,11 +1,12 @@
 import { type Arange, arangeInt, arange as arangeKernel, fill, wordOf } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
 import { type Device, defaultDevice } from '../device.ts'
+import { type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { Draw } from '../random.ts'
 import { run } from '../run.ts'
 import { MAX_ELEMENTS, type Shape } from '../shape.ts'
-import { type Dtype, empty, type Tensor } from '../tensor.ts'
+import { empty, type Tensor } from '../tensor.ts'
 
 export interface CreateOptions {
   /** Default 'float32'. */
@@ -20,8 +21,8 @@ function allocate(
   shape: Shape,
   { dtype = 'float32', requiresGrad = false, device = defaultDevice() }: CreateOptions,
 ): Tensor {
-  if (requiresGrad && dtype !== 'float32')
-    throw new ShapeError(`${op}: got requiresGrad and ${dtype}; only float32 has gradients`)
+  if (requiresGrad && !isFloat(dtype))
+    throw new ShapeError(`${op}: got requiresGrad and ${dtype}; only float32 and float16 have gradients`)
   const outer = device.op
   device.op = outer || op
   try {

@@ -3,8 +3,6 @@ import {
   binary,
   binaryInt,
   binaryProblem,
-  castToFloat,
-  castToInt,
   powBackward,
   powBackwardProblem,
   pow as powKernel,
@@ -17,12 +15,12 @@ import {
   unary,
   unaryBackward,
 } from '../../kernels/elementwise/index.ts'
-import { defineOp, noGrad, type OpContext } from '../autograd.ts'
+import { defineOp, type OpContext } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, format, type Shape } from '../shape.ts'
 import { operand } from '../strided.ts'
-import { checkDtype, type Dtype, empty, type Tensor } from '../tensor.ts'
+import { empty, type Tensor } from '../tensor.ts'
 import { checkInt, full } from './create.ts'
 import { sumTo, sumToInput } from './shape.ts'
 
@@ -237,24 +235,4 @@ export function pow(a: Operand, b: Operand): Tensor {
   for (const one of tensors) if (one) checkFloat('pow', one)
   const shapes = [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] as const
   return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })
-}
-
-// Dtypes
-
-const castOp = defineOp<[Tensor], Dtype>({
-  name: 'cast',
-  forward(_ctx, [given], dtype) {
-    if (given.dtype === dtype) return given
-    const x = given.contiguous()
-    const y = empty(x.shape, dtype, x.device)
-    run(dtype === 'int32' ? castToInt : castToFloat, { count: x.size }, [x, y])
-    return y
-  },
-  backward: (_ctx, grad) => [grad.detach()],
-})
-
-/** x as another dtype. To int32 fractions are cut off, and no gradient flows. @throws ShapeError for an unknown dtype */
-export function cast(x: Tensor, dtype: Dtype): Tensor {
-  checkDtype('cast', dtype)
-  return dtype === 'float32' ? castOp([x], dtype) : noGrad(() => castOp([x], dtype))
 }

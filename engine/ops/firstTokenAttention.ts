@@ -1,7 +1,7 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
 import { copyInto } from '../accumulate.ts'
 import { defineOp } from '../autograd.ts'
-import { BINDING_ALIGNMENT } from '../run.ts'
+import { bindingAlignment } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
 import { asRows, product, shaped, transposed } from './product.ts'
@@ -20,7 +20,7 @@ function firstTokens(u: Tensor): Tensor {
 
 /** Writes a product into a view, by way of a copy where a kernel cannot bind it. */
 function productInto(out: Tensor, a: Tensor, b: Tensor): void {
-  const direct = out.isContiguous() && out.offset % BINDING_ALIGNMENT === 0
+  const direct = out.isContiguous() && out.offset % bindingAlignment(out.dtype) === 0
   const made = direct ? out : empty(out.shape, 'float32', out.device)
   product(made, a, b)
   if (!direct) copyInto(made, out)

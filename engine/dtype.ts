@@ -1,0 +1,42 @@
+import type { Scalar } from '../kernels/spec.ts'
+import type { Device } from './device.ts'
+import { ShapeError, UserError } from './errors.ts'
+
+/** Element types of tensors. float16 needs a device with the feature shader-f16. */
+export type Dtype = 'float32' | 'float16' | 'int32'
+
+/** Bytes of an element. */
+export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
+
+/** Bytes to which a binding's start is aligned. */
+const BINDING_BYTES = 256
+
+/** The same in elements: a kernel can bind a tensor from a multiple of it on. */
+export function bindingAlignment(dtype: Dtype): number {
+  return BINDING_BYTES / ITEM_BYTES[dtype]
+}
+
+/** Whether tensors of the type have gradients, which are of the same type. */
+export function isFloat(dtype: Dtype): boolean {
+  return dtype !== 'int32'
+}
+
+/** What kernels call a type of floating-point numbers. */
+export function scalarOf(dtype: Dtype): Extract<Scalar, 'f32' | 'f16'> {
+  return dtype === 'float16' ? 'f16' : 'f32'
+}
+
+/** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
+export function checkDtype(op: string, dtype: Dtype, device: Device): void {
+  if (!Object.hasOwn(ITEM_BYTES, dtype)) throw new ShapeError(`${op}: got dtype ${dtype}, takes float32, float16 or int32`)
+  if (dtype === 'float16') requireFloat16(op, device)
+}
+
+/**
+ * @param what needs it, for the message
+ * @throws UserError unless the device has float16
+ */
+export function requireFloat16(what: string, { capabilities, summary }: Device): void {
+  if (capabilities.f16) return
+  throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); use float32 or another adapter`)
+}
