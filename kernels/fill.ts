@@ -54,10 +54,10 @@ export function findTouched(dtype: Scalar, buffer: ArrayBuffer, size: number): n
 
 /**
  * Memory for every binding of a case, by name: inputs hold numbers, outputs and `guard` elements behind every binding hold
- * poison. The same case always gets the same numbers.
+ * poison. The same case and seed always give the same numbers.
  */
-export function fillCase(spec: KernelSpec, kase: KernelCase, guard = 0): Map<string, ArrayBuffer> {
-  const random = seededRandom(1)
+export function fillCase(spec: KernelSpec, kase: KernelCase, guard = 0, seed = 1): Map<string, ArrayBuffer> {
+  const random = seededRandom(seed)
   const memory = new Map<string, ArrayBuffer>()
   for (const binding of spec.bindings) {
     const { name, access } = binding

@@ -50,13 +50,13 @@ function parameterGradients(ctx: OpContext, x: Tensor, center: Tensor, rstd: Ten
     dweight = view(both, [n], [1], 0)
     dbias = view(both, [n], [1], n)
   }
-  const target = { weightOffset: dweight.offset, biasOffset: dbias.offset }
+  const target = { weightOffset: dweight.offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
   const chunks = layerNormChunks(device.capabilities, rows.rows)
   if (chunks === 1) {
     run(layerNormParameters, { ...rows, chunks, ...target }, [base(x), center, rstd, dy, base(dweight)])
   } else {
     const sums = empty([2, chunks, n], 'float32', device)
-    const partial = { ...rows, chunks, weightOffset: 0, biasOffset: chunks * n }
+    const partial = { ...rows, chunks, weightOffset: 0, toBias: chunks * n }
     run(layerNormParameters, partial, [base(x), center, rstd, dy, sums])
     run(layerNormCombine, { n, chunks, ...target }, [sums, base(dweight)])
   }

@@ -1,6 +1,6 @@
 import { hasVectorRows, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import { type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import strided from './strided.wgsl'
 import transposeDirect from './transposeDirect.wgsl'
 import transposeTiled from './transposeTiled.wgsl'
@@ -76,10 +76,10 @@ const aliases = ({ from = 'u32', to = from }: Copy): Constants => ({ Source: fro
 export const copy: KernelSpec<Copy> = {
   name: 'copy',
   bindings: [
-    { name: 'source', access: 'read', dtype: ({ from = 'u32' }: Copy) => from },
-    { name: 'out', access: 'read_write', dtype: ({ from = 'u32', to = from }: Copy) => to },
+    { name: 'source', access: 'read', dtype: ({ from = 'u32' }: Copy) => from, offset: 'sourceOffset' },
+    { name: 'out', access: 'read_write', dtype: ({ from = 'u32', to = from }: Copy) => to, offset: 'targetOffset' },
   ],
-  params: operands.params,
+  params: [branchStrides(2), ...operands.params],
   variants: [
     {
       ...vectorVariant<Copy>(vector, ['source'], aliases),

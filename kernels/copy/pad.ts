@@ -1,6 +1,6 @@
 import { type Layout, MAX_DIMS } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import { type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import padSource from './pad.wgsl'
 
 /** The outer dims of the result with the box in them, and the innermost dim with the box in it. */
@@ -59,10 +59,11 @@ export function padProblem(shape: readonly number[], box: readonly (readonly [nu
 export const pad: KernelSpec<Pad> = {
   name: 'pad',
   bindings: [
-    { name: 'source', access: 'read', dtype: ({ dtype = 'u32' }: Pad) => dtype },
+    { name: 'source', access: 'read', dtype: ({ dtype = 'u32' }: Pad) => dtype, offset: 'sourceOffset' },
     { name: 'out', access: 'read_write', dtype: ({ dtype = 'u32' }: Pad) => dtype },
   ],
   params: [
+    branchStrides(2),
     ...['dims', 'begin', 'end', 'sourceStrides'].map((name) => ({ name, type: 'u32', length: MAX_DIMS }) as const),
     ...['outer', 'rows', 'inner', 'start', 'stop', 'sourceStep', 'sourceOffset'].map(
       (name) => ({ name, type: 'u32' }) as const,

@@ -5,6 +5,7 @@ alias Element = u32;
 const RUN: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   begin: array<vec4<u32>, 2>,
   end: array<vec4<u32>, 2>,
@@ -33,8 +34,9 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atSource = params.sourceOffset;
+  var atSource = own.x + params.sourceOffset;
   var inside = true;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
@@ -47,9 +49,10 @@ fn main(
   }
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
+  let outRow = own.y + row * params.inner;
   for (var i = start; i < end; i++) {
     var v = Element();
     if (inside && i >= params.start && i < params.stop) { v = source[atSource + (i - params.start) * params.sourceStep]; }
-    out[row * params.inner + i] = v;
+    out[outRow + i] = v;
   }
 }

@@ -5,6 +5,7 @@ alias Target = u32;
 const RUN: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   sourceStrides: array<vec4<u32>, 2>,
   targetStrides: array<vec4<u32>, 2>,
@@ -32,9 +33,10 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atSource = params.sourceOffset;
-  var atTarget = params.targetOffset;
+  var atSource = own.x + params.sourceOffset;
+  var atTarget = own.y + params.targetOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;

@@ -5,6 +5,7 @@ alias Target = u32;
 const RUN: u32 = 8u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   sourceStrides: array<vec4<u32>, 2>,
   targetStrides: array<vec4<u32>, 2>,
@@ -36,9 +37,10 @@ fn main(
   let last = params.outer - 1u;
   let height = params.dims[last / 4u][last % 4u] / 4u;
   let m = blockRow % height;
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = blockRow / height;
-  var atSource = params.sourceOffset + 4u * m;
-  var atTarget = params.targetOffset + 4u * m * params.targetStrides[last / 4u][last % 4u];
+  var atSource = own.x + params.sourceOffset + 4u * m;
+  var atTarget = own.y + params.targetOffset + 4u * m * params.targetStrides[last / 4u][last % 4u];
   for (var d = last; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;

@@ -5,6 +5,7 @@ alias Target = u32;
 const TILE: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   sourceStrides: array<vec4<u32>, 2>,
   targetStrides: array<vec4<u32>, 2>,
@@ -37,11 +38,12 @@ fn main(
   let group = wid.y * groups.x + wid.x;
   let firstN = group % tilesN * TILE;
   let firstM = group / tilesN % tilesM * TILE;
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = group / tilesN / tilesM;
   // Groups past the end must reach the barrier too, and move nothing.
   let alive = rest < params.rows / height;
-  var atSource = params.sourceOffset;
-  var atTarget = params.targetOffset;
+  var atSource = own.x + params.sourceOffset;
+  var atTarget = own.y + params.targetOffset;
   for (var d = last; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;

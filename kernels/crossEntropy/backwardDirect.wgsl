@@ -9,7 +9,14 @@ const UNROLL: u32 = 1u;
 // The place of each lane in its Element: 0, 1, 2, 3 in a vec4.
 const LANES: Element = Element(0.0);
 
-struct Params { rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32 }
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  rows: u32,
+  classes: u32,
+  nan: u32,
+  gradientStride: u32,
+  scale: f32,
+}
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
@@ -28,23 +35,25 @@ fn main(
 ) {
   let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (row >= params.rows) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let result = wid.z * params.strides[1].x / ROW_VEC;
   let n = params.classes / ROW_VEC;
   let start = row * n;
-  let largest = statistics[row].x;
+  let largest = statistics[own.z / 2u + row].x;
   // A negative label becomes a large number.
-  let label = u32(labels[row]);
-  let given = gradient[row * params.gradientStride] * params.scale;
+  let label = u32(labels[own.y + row]);
+  let given = gradient[own.w + row * params.gradientStride] * params.scale;
   let g = select(bitcast<f32>(params.nan), given, label < params.classes);
-  let share = g / statistics[row].y;
+  let share = g / statistics[own.z / 2u + row].y;
 
   for (var j = 0u; j < n; j += UNROLL) {
     let i = start + j;
     let place = i32(label) - i32(j * ROW_VEC);
     let onehot = select(Element(0.0), Element(g), LANES == Element(f32(place)));
-    dlogits[i] = exp(logits[i] - largest) * share - onehot;
+    dlogits[result + i] = exp(logits[own.x / ROW_VEC + i] - largest) * share - onehot;
     if (UNROLL == 2u) {
       let nextOnehot = select(Element(0.0), Element(g), LANES == Element(f32(place - i32(ROW_VEC))));
-      dlogits[i + 1u] = exp(logits[i + 1u] - largest) * share - nextOnehot;
+      dlogits[result + i + 1u] = exp(logits[own.x / ROW_VEC + i + 1u] - largest) * share - nextOnehot;
     }
   }
 }

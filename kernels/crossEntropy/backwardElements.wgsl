@@ -8,7 +8,14 @@ const ROW_VEC: u32 = 1u;
 // The place of each lane in its Element: 0, 1, 2, 3 in a vec4.
 const LANES: Element = Element(0.0);
 
-struct Params { rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32 }
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  rows: u32,
+  classes: u32,
+  nan: u32,
+  gradientStride: u32,
+  scale: f32,
+}
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
@@ -25,19 +32,21 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let result = wid.z * params.strides[1].x / ROW_VEC;
   let n = params.classes / ROW_VEC;
   let i = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (i >= params.rows * n) { return; }
   let row = i / n;
-  let largestAndSum = statistics[row];
+  let largestAndSum = statistics[own.z / 2u + row];
   // A negative label becomes a large number.
-  let label = u32(labels[row]);
+  let label = u32(labels[own.y + row]);
   if (label >= params.classes) {
-    dlogits[i] = Element(bitcast<f32>(params.nan));
+    dlogits[result + i] = Element(bitcast<f32>(params.nan));
     return;
   }
   let place = i32(label) - i32(i % n * ROW_VEC);
   let onehot = select(Element(0.0), Element(1.0), LANES == Element(f32(place)));
-  let probability = exp(logits[i] - largestAndSum.x) / largestAndSum.y;
-  dlogits[i] = (probability - onehot) * (gradient[row * params.gradientStride] * params.scale);
+  let probability = exp(logits[own.x / ROW_VEC + i] - largestAndSum.x) / largestAndSum.y;
+  dlogits[result + i] = (probability - onehot) * (gradient[own.w + row * params.gradientStride] * params.scale);
 }

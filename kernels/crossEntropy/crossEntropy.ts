@@ -1,5 +1,5 @@
 import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
-import { type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -26,7 +26,7 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
     { name: 'losses', access: 'read_write', dtype: 'f32' },
     { name: 'statistics', access: 'read_write', dtype: 'f32' },
   ],
-  params: ['rows', 'classes', 'nan'].map((name) => ({ name, type: 'u32' })),
+  params: [branchStrides(4), ...['rows', 'classes', 'nan'].map((name): Param => ({ name, type: 'u32' }))],
   variants: [
     {
       name: 'direct',

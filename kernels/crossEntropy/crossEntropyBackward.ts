@@ -1,4 +1,4 @@
-import { type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import elements from './backwardElements.wgsl'
 import { type CrossEntropyProblem, threadPerRow } from './crossEntropy.ts'
@@ -23,6 +23,7 @@ export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
     { name: 'dlogits', access: 'read_write', dtype: 'f32' },
   ],
   params: [
+    branchStrides(5),
     { name: 'rows', type: 'u32' },
     { name: 'classes', type: 'u32' },
     { name: 'nan', type: 'u32' },

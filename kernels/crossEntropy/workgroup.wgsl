@@ -7,7 +7,12 @@ const WORKGROUP: u32 = 256u;
 const ROW_VEC: u32 = 1u;
 const LOWEST: f32 = -3.4e38;
 
-struct Params { rows: u32, classes: u32, nan: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  rows: u32,
+  classes: u32,
+  nan: u32,
+}
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
@@ -51,8 +56,9 @@ fn main(
 ) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   let n = params.classes / ROW_VEC;
-  let start = row * n;
+  let start = own.x / ROW_VEC + row * n;
 
   var threadMax = Element(LOWEST);
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
@@ -62,13 +68,13 @@ fn main(
   let sum = workgroupSum(threadSum, lid);
 
   if (lid != 0u) { return; }
-  statistics[row] = vec2(largest, sum);
+  statistics[own.w / 2u + row] = vec2(largest, sum);
   // A negative label becomes a large number.
-  let label = u32(labels[row]);
+  let label = u32(labels[own.y + row]);
   if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
-    losses[row] = largest - logit + log(sum);
+    losses[own.z + row] = largest - logit + log(sum);
   } else {
-    losses[row] = bitcast<f32>(params.nan);
+    losses[own.z + row] = bitcast<f32>(params.nan);
   }
 }

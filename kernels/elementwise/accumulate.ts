@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import type { KernelSpec } from '../spec.ts'
+import { branchStrides, type KernelSpec } from '../spec.ts'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
 
@@ -16,10 +16,10 @@ export function accumulateProblem(shape: readonly number[], x: Layout): Accumula
 export const accumulate: KernelSpec<Accumulate> = {
   name: 'accumulate',
   bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
     { name: 'out', access: 'read_write', dtype: 'f32' },
   ],
-  params: operands.params,
+  params: [branchStrides(2), ...operands.params],
   variants: [vectorVariant(accumulateVector, ['x'], () => ({})), stridedVariant(accumulateStrided, () => ({}))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner }) => 12 * rows * inner,

@@ -2,6 +2,7 @@
 const RUN: u32 = 32u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   xStrides: array<vec4<u32>, 2>,
   outer: u32,
@@ -26,8 +27,9 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atX = params.xOffset;
+  var atX = own.x + params.xOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     atX += rest % size * params.xStrides[(d - 1u) / 4u][(d - 1u) % 4u];
@@ -35,7 +37,8 @@ fn main(
   }
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
+  let outRow = own.y + row * params.inner;
   for (var i = start; i < end; i++) {
-    out[row * params.inner + i] += x[atX + i * params.xStep];
+    out[outRow + i] += x[atX + i * params.xStep];
   }
 }

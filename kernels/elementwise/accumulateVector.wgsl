@@ -5,6 +5,7 @@ const TAIL: bool = true;
 const X_STEP: u32 = 1u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   xStrides: array<vec4<u32>, 2>,
   outer: u32,
@@ -30,8 +31,9 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atX = params.xOffset;
+  var atX = own.x + params.xOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     atX += rest % size * params.xStrides[(d - 1u) / 4u][(d - 1u) % 4u];
@@ -40,12 +42,13 @@ fn main(
   var v = vec4(x[atX / 4u][atX % 4u]);
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, width);
+  let outRow = own.y / 4u + row * width;
   for (var i = start; i < end; i++) {
     if (X_STEP == 1u) { v = x[atX / 4u + i]; }
     if (!TAIL || i < params.inner / 4u) {
-      out[row * width + i] += v;
+      out[outRow + i] += v;
     } else {
-      for (var j = 0u; j < params.inner % 4u; j++) { out[i][j] += v[j]; }
+      for (var j = 0u; j < params.inner % 4u; j++) { out[outRow + i][j] += v[j]; }
     }
   }
 }

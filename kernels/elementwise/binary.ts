@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import type { Constants, KernelSpec, Scalar } from '../spec.ts'
+import { branchStrides, type Constants, type KernelSpec, type Scalar } from '../spec.ts'
 import binaryStrided from './binaryStrided.wgsl'
 import binaryVector from './binaryVector.wgsl'
 
@@ -28,11 +28,11 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
   return {
     name,
     bindings: [
-      { name: 'a', access: 'read', dtype },
-      { name: 'b', access: 'read', dtype },
+      { name: 'a', access: 'read', dtype, offset: 'aOffset' },
+      { name: 'b', access: 'read', dtype, offset: 'bOffset' },
       { name: 'out', access: 'read_write', dtype },
     ],
-    params: operands.params,
+    params: [branchStrides(3), ...operands.params],
     variants: [vectorVariant(binaryVector, ['a', 'b'], constants), stridedVariant(binaryStrided, constants)],
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 12 * rows * inner,

@@ -8,6 +8,7 @@ const SUB: u32 = 1u;
 const MUL: u32 = 2u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   aStrides: array<vec4<u32>, 2>,
   bStrides: array<vec4<u32>, 2>,
@@ -45,9 +46,10 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atA = params.aOffset;
-  var atB = params.bOffset;
+  var atA = own.x + params.aOffset;
+  var atB = own.y + params.bOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;
@@ -57,7 +59,8 @@ fn main(
   }
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
+  let outRow = own.z + row * params.inner;
   for (var i = start; i < end; i++) {
-    out[row * params.inner + i] = apply(a[atA + i * params.aStep], b[atB + i * params.bStep]);
+    out[outRow + i] = apply(a[atA + i * params.aStep], b[atB + i * params.bStep]);
   }
 }

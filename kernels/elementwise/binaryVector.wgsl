@@ -12,6 +12,7 @@ const SUB: u32 = 1u;
 const MUL: u32 = 2u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   dims: array<vec4<u32>, 2>,
   aStrides: array<vec4<u32>, 2>,
   bStrides: array<vec4<u32>, 2>,
@@ -50,9 +51,10 @@ fn main(
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   var rest = row;
-  var atA = params.aOffset;
-  var atB = params.bOffset;
+  var atA = own.x + params.aOffset;
+  var atB = own.y + params.bOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;
@@ -64,14 +66,15 @@ fn main(
   var w = vec4(b[atB / 4u][atB % 4u]);
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, width);
+  let outRow = own.z / 4u + row * width;
   for (var i = start; i < end; i++) {
     if (A_STEP == 1u) { v = a[atA / 4u + i]; }
     if (B_STEP == 1u) { w = b[atB / 4u + i]; }
     let result = apply(v, w);
     if (!TAIL || i < params.inner / 4u) {
-      out[row * width + i] = result;
+      out[outRow + i] = result;
     } else {
-      for (var j = 0u; j < params.inner % 4u; j++) { out[i][j] = result[j]; }
+      for (var j = 0u; j < params.inner % 4u; j++) { out[outRow + i][j] = result[j]; }
     }
   }
 }

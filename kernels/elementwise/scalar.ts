@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec, ParamScalar } from '../spec.ts'
+import { branchStrides, type KernelSpec, type ParamScalar } from '../spec.ts'
 import scalarSource from './scalar.wgsl'
 
 /** x + s, x s, x / s, s - x, s / x, by their number in scalar.wgsl. */
@@ -21,10 +21,7 @@ function makeScalar(name: string, dtype: ParamScalar): KernelSpec<WithScalar> {
       { name: 'x', access: 'read', dtype },
       { name: 'out', access: 'read_write', dtype },
     ],
-    params: [
-      { name: 'count', type: 'u32' },
-      { name: 'scalar', type: dtype },
-    ],
+    params: [branchStrides(2), { name: 'count', type: 'u32' }, { name: 'scalar', type: dtype }],
     variants: [
       {
         name: 'flat',

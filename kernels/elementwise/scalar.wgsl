@@ -10,6 +10,7 @@ const DIV: u32 = 2u;
 const SUB_FROM: u32 = 3u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   count: u32,
   scalar: Scalar,
 }
@@ -34,14 +35,15 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let v = apply(x[i], vec4(params.scalar));
+    let v = apply(x[own.x + i], vec4(params.scalar));
     if (!TAIL || i < params.count / 4u) {
-      out[i] = v;
+      out[own.y + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { out[i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { out[own.y + i][j] = v[j]; }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec } from '../spec.ts'
+import { branchStrides, type KernelSpec } from '../spec.ts'
 import unarySource from './unary.wgsl'
 import unaryBackwardSource from './unaryBackward.wgsl'
 
@@ -21,7 +21,7 @@ export const unary: KernelSpec<Unary> = {
     { name: 'x', access: 'read', dtype: 'f32' },
     { name: 'y', access: 'read_write', dtype: 'f32' },
   ],
-  params: [{ name: 'count', type: 'u32' }],
+  params: [branchStrides(2), { name: 'count', type: 'u32' }],
   variants: [
     {
       name: 'flat',
@@ -45,7 +45,7 @@ export const unaryBackward: KernelSpec<Unary> = {
     { name: 'saved', access: 'read', dtype: 'f32' },
     { name: 'out', access: 'read_write', dtype: 'f32' },
   ],
-  params: [{ name: 'count', type: 'u32' }],
+  params: [branchStrides(3), { name: 'count', type: 'u32' }],
   variants: [
     {
       name: 'flat',

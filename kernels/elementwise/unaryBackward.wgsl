@@ -13,6 +13,7 @@ const GELU: u32 = 6u;
 const SIGMOID: u32 = 7u;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   count: u32,
 }
 
@@ -50,14 +51,15 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let v = apply(grad[i], saved[i]);
+    let v = apply(grad[own.x + i], saved[own.y + i]);
     if (!TAIL || i < params.count / 4u) {
-      out[i] = v;
+      out[own.z + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { out[i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { out[own.z + i][j] = v[j]; }
     }
   }
 }

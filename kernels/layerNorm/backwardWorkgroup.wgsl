@@ -6,7 +6,13 @@ const WORKGROUP: u32 = 256u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
-struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32 }
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  rows: u32,
+  n: u32,
+  xOffset: u32,
+  xStride: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
@@ -42,24 +48,28 @@ fn main(
 ) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
-  let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
-  let yRow = row * n;
+  let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
+  let dyRow = rest.x / ROW_VEC + row * n;
+  let dxRow = rest.y / ROW_VEC + row * n;
+  let weightAt = own.y / ROW_VEC;
   let first = vec4<f32>(x[xRow]).x;
-  let mean = center[row];
-  let scale = rstd[row];
+  let mean = center[own.z + row];
+  let scale = rstd[own.w + row];
 
   var sum = Element(0.0);
   var product = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) {
-    let g = dy[yRow + j] * weight[j];
+    let g = dy[dyRow + j] * weight[weightAt + j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
   }
   let means = workgroupSum(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
   let meanGX = means.y * scale * scale;
   for (var j = lid; j < n; j += WORKGROUP) {
-    let g = dy[yRow + j] * weight[j];
-    dx[yRow + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
+    let g = dy[dyRow + j] * weight[weightAt + j];
+    dx[dxRow + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
   }
 }

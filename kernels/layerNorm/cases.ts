@@ -92,7 +92,7 @@ function parameters(
   const [first, second] = [0, chunks * rows.n]
   return {
     name,
-    problem: { ...rows, chunks, weightOffset: swapped ? second : first, biasOffset: swapped ? first : second },
+    problem: { ...rows, chunks, weightOffset: swapped ? second : first, toBias: (swapped ? first - second : second) >>> 0 },
     sizes: { x: xSize(rows), center: rows.rows, rstd: rows.rows, dy: rows.rows * rows.n, sums: 2 * chunks * rows.n },
     fills: { rstd: positive },
   }
@@ -108,7 +108,7 @@ export const layerNormParametersCases: readonly KernelCase<LayerNormParametersPr
 function combine(n: number, chunks: number, swapped: boolean): KernelCase<LayerNormCombineProblem> {
   return {
     name: `${chunks} of ${n}`,
-    problem: { n, chunks, weightOffset: swapped ? n : 0, biasOffset: swapped ? 0 : n },
+    problem: { n, chunks, weightOffset: swapped ? n : 0, toBias: (swapped ? -n : n) >>> 0 },
     sizes: { sums: 2 * chunks * n, gradients: 2 * n },
   }
 }

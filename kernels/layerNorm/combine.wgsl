@@ -2,11 +2,17 @@
 
 const WORKGROUP: u32 = 64u;
 
-struct Params { n: u32, chunks: u32, weightOffset: u32, biasOffset: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  n: u32,
+  chunks: u32,
+  weightOffset: u32,
+  toBias: u32, // from weightOffset on, wrapping
+}
 
 // [2, chunks, n]: of the weight, then of the bias.
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
-// [n] at weightOffset and at biasOffset.
+// [n] at weightOffset, and again toBias elements on.
 @group(0) @binding(1) var<storage, read_write> gradients: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -21,11 +27,12 @@ fn main(
   if (index >= 2u * n) { return; }
   let ofBias = index >= n;
   let column = select(index, index - n, ofBias);
-  var i = select(0u, params.chunks * n, ofBias) + column;
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  var i = own.x + select(0u, params.chunks * n, ofBias) + column;
   var sum = 0.0;
   for (var chunk = 0u; chunk < params.chunks; chunk++) {
     sum += sums[i];
     i += n;
   }
-  gradients[select(params.weightOffset, params.biasOffset, ofBias) + column] = sum;
+  gradients[own.y + params.weightOffset + select(0u, params.toBias, ofBias) + column] = sum;
 }

@@ -8,7 +8,14 @@ const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
 
-struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32 }
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  rows: u32,
+  n: u32,
+  xOffset: u32,
+  xStride: u32,
+  eps: f32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
@@ -33,9 +40,13 @@ fn main(
 ) {
   let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (row >= params.rows) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
-  let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
-  let yRow = row * n;
+  let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
+  let yRow = own.w / ROW_VEC + row * n;
+  let weightAt = own.y / ROW_VEC;
+  let biasAt = own.z / ROW_VEC;
   let first = vec4<f32>(x[xRow]).x;
 
   var sum = Element(0.0);
@@ -55,12 +66,12 @@ fn main(
   }
   let scale = 1.0 / sqrt(rowSum(squares) / f32(params.n) + params.eps);
   for (var j = 0u; j < n; j += UNROLL) {
-    y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[j] + bias[j];
+    y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
     if (UNROLL == 2u) {
       let k = j + 1u;
-      y[yRow + k] = (x[xRow + k] - first - mean) * scale * weight[k] + bias[k];
+      y[yRow + k] = (x[xRow + k] - first - mean) * scale * weight[weightAt + k] + bias[biasAt + k];
     }
   }
-  center[row] = mean;
-  rstd[row] = scale;
+  center[rest.x + row] = mean;
+  rstd[rest.y + row] = scale;
 }

@@ -1,5 +1,5 @@
 import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
-import { type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -16,7 +16,9 @@ export interface LayerNormProblem extends LayerNormRows {
   eps: number
 }
 
+/** What the kernels over rows share; x is their first binding. */
 export const rowParams: readonly Param[] = [
+  branchStrides(6),
   { name: 'rows', type: 'u32' },
   { name: 'n', type: 'u32' },
   { name: 'xOffset', type: 'u32' },
@@ -30,7 +32,7 @@ export const rowParams: readonly Param[] = [
 export const layerNorm: KernelSpec<LayerNormProblem> = {
   name: 'layerNorm',
   bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
     { name: 'weight', access: 'read', dtype: 'f32' },
     { name: 'bias', access: 'read', dtype: 'f32' },
     { name: 'y', access: 'read_write', dtype: 'f32' },

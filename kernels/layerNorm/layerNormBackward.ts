@@ -9,7 +9,7 @@ import { groupPerRow, type LayerNormRows, rowParams, threadGrid, threadPerRow } 
 export const layerNormBackward: KernelSpec<LayerNormRows> = {
   name: 'layerNormBackward',
   bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
     { name: 'weight', access: 'read', dtype: 'f32' },
     { name: 'center', access: 'read', dtype: 'f32' },
     { name: 'rstd', access: 'read', dtype: 'f32' },

@@ -1,4 +1,4 @@
-import { type Capabilities, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import combine from './combine.wgsl'
 import { type LayerNormRows, rowParams, rowVector } from './layerNorm.ts'
 import direct from './parametersDirect.wgsl'
@@ -8,28 +8,29 @@ import workgroup from './parametersWorkgroup.wgsl'
 export interface LayerNormParametersProblem extends LayerNormRows {
   chunks: number
   weightOffset: number
-  biasOffset: number
+  /** From the weight's place to the bias's, modulo 2^32. */
+  toBias: number
 }
 
 /**
- * Gradients of weight and bias, summed over each of `chunks` parts of the rows: [chunks, n] at `weightOffset` and at
- * `biasOffset`. With one chunk these are the gradients; else `layerNormCombine` adds the chunks up. One output buffer, since
+ * Gradients of weight and bias, summed over each of `chunks` parts of the rows: [chunks, n] at `weightOffset` and
+ * again `toBias` elements on. With one chunk these are the gradients; else `layerNormCombine` adds the chunks up. One output buffer, since
  * two parameters of an arena share one and it cannot be bound twice for writing.
  */
 export const layerNormParameters: KernelSpec<LayerNormParametersProblem> = {
   name: 'layerNormParameters',
   bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
+    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
     { name: 'center', access: 'read', dtype: 'f32' },
     { name: 'rstd', access: 'read', dtype: 'f32' },
     { name: 'dy', access: 'read', dtype: 'f32' },
-    { name: 'sums', access: 'read_write', dtype: 'f32' },
+    { name: 'sums', access: 'read_write', dtype: 'f32', offset: 'weightOffset' },
   ],
   params: [
     ...rowParams,
     { name: 'chunks', type: 'u32' },
     { name: 'weightOffset', type: 'u32' },
-    { name: 'biasOffset', type: 'u32' },
+    { name: 'toBias', type: 'u32' },
   ],
   variants: [
     {
@@ -54,7 +55,7 @@ export const layerNormParameters: KernelSpec<LayerNormParametersProblem> = {
 }
 
 function columnVector(problem: LayerNormParametersProblem): { ROW_VEC: number; Element: string } {
-  const whole = problem.weightOffset % 4 === 0 && problem.biasOffset % 4 === 0
+  const whole = problem.weightOffset % 4 === 0 && problem.toBias % 4 === 0
   return whole ? rowVector(problem) : { ROW_VEC: 1, Element: 'f32' }
 }
 
@@ -68,17 +69,18 @@ export interface LayerNormCombineProblem {
   n: number
   chunks: number
   weightOffset: number
-  biasOffset: number
+  /** From the weight's place to the bias's, modulo 2^32. */
+  toBias: number
 }
 
-/** Adds up sums [2, chunks, n] of weight and bias gradients into [n] at `weightOffset` and at `biasOffset`. */
+/** Adds up sums [2, chunks, n] of weight and bias gradients into [n] at `weightOffset`, and again `toBias` elements on. */
 export const layerNormCombine: KernelSpec<LayerNormCombineProblem> = {
   name: 'layerNormCombine',
   bindings: [
     { name: 'sums', access: 'read', dtype: 'f32' },
-    { name: 'gradients', access: 'read_write', dtype: 'f32' },
+    { name: 'gradients', access: 'read_write', dtype: 'f32', offset: 'weightOffset' },
   ],
-  params: ['n', 'chunks', 'weightOffset', 'biasOffset'].map((name) => ({ name, type: 'u32' })),
+  params: [branchStrides(2), ...['n', 'chunks', 'weightOffset', 'toBias'].map((name): Param => ({ name, type: 'u32' }))],
   variants: [{ name: 'direct', source: combine, grid: ({ n }) => grid1d(ceilDiv(2 * n, 64)) }],
   flops: ({ n, chunks }) => 2 * n * chunks,
   bytes: ({ n, chunks }) => 4 * (2 * n * chunks + 2 * n),

@@ -7,20 +7,21 @@ const WORKGROUP: u32 = 64u;
 const ROW_VEC: u32 = 1u;
 
 struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
   rows: u32,
   n: u32,
   xOffset: u32,
   xStride: u32,
   chunks: u32,
   weightOffset: u32,
-  biasOffset: u32,
+  toBias: u32, // from weightOffset on, wrapping
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> center: array<f32>;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
 @group(0) @binding(3) var<storage, read> dy: array<Element>;
-// [chunks, n] at weightOffset and again at biasOffset.
+// [chunks, n] at weightOffset, and again toBias elements on.
 @group(0) @binding(4) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -30,6 +31,8 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
   let columnGroups = (n + WORKGROUP - 1u) / WORKGROUP;
   let group = wid.y * groups.x + wid.x;
@@ -43,13 +46,13 @@ fn main(
   var dweight = Element(0.0);
   var dbias = Element(0.0);
   for (var row = start; row < end; row++) {
-    let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
-    let g = dy[row * n + column];
+    let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
+    let g = dy[own.w / ROW_VEC + row * n + column];
     let first = vec4<f32>(x[xRow]).x;
-    dweight += g * (x[xRow + column] - first - center[row]) * rstd[row];
+    dweight += g * (x[xRow + column] - first - center[own.y + row]) * rstd[own.z + row];
     dbias += g;
   }
-  let to = chunk * n + column;
-  sums[params.weightOffset / ROW_VEC + to] = dweight;
-  sums[params.biasOffset / ROW_VEC + to] = dbias;
+  let to = rest.x + params.weightOffset;
+  sums[to / ROW_VEC + chunk * n + column] = dweight;
+  sums[(to + params.toBias) / ROW_VEC + chunk * n + column] = dbias;
 }

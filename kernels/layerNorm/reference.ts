@@ -43,9 +43,15 @@ export function layerNormBackwardReference(problem: LayerNormRows, arrays: Array
   return { dx: dx! }
 }
 
+/** Where the bias's gradients begin: the distance from the weight's wraps. */
+function biasPlace({ weightOffset, toBias }: Pick<LayerNormCombineProblem, 'weightOffset' | 'toBias'>): number {
+  return (weightOffset + toBias) % 2 ** 32
+}
+
 /** Sums over chunks of rows in float64. */
 export function layerNormParametersReference(problem: LayerNormParametersProblem, arrays: Arrays): Arrays {
-  const { rows, n, chunks, weightOffset, biasOffset } = problem
+  const { rows, n, chunks, weightOffset } = problem
+  const biasOffset = biasPlace(problem)
   const { dy, sums } = arrays
   const perChunk = Math.ceil(rows / chunks)
   for (let chunk = 0; chunk < chunks; chunk++) {
@@ -65,7 +71,8 @@ export function layerNormParametersReference(problem: LayerNormParametersProblem
 
 /** The sum of all chunks in float64. */
 export function layerNormCombineReference(problem: LayerNormCombineProblem, { sums, gradients }: Arrays): Arrays {
-  const { n, chunks, weightOffset, biasOffset } = problem
+  const { n, chunks, weightOffset } = problem
+  const biasOffset = biasPlace(problem)
   const total = (part: number, j: number) =>
     Array.from({ length: chunks }, (_, chunk) => sums![(part * chunks + chunk) * n + j]!).reduce((sum, value) => sum + value, 0)
   for (let j = 0; j < n; j++) {

@@ -6,7 +6,14 @@ const WORKGROUP: u32 = 256u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
-struct Params { rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32 }
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  rows: u32,
+  n: u32,
+  xOffset: u32,
+  xStride: u32,
+  eps: f32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
@@ -41,9 +48,13 @@ fn main(
 ) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
-  let xRow = (params.xOffset + row * params.xStride) / ROW_VEC;
-  let yRow = row * n;
+  let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
+  let yRow = own.w / ROW_VEC + row * n;
+  let weightAt = own.y / ROW_VEC;
+  let biasAt = own.z / ROW_VEC;
   let first = vec4<f32>(x[xRow]).x;
 
   var sum = Element(0.0);
@@ -56,10 +67,10 @@ fn main(
   }
   let scale = 1.0 / sqrt(workgroupSum(squares, lid) / f32(params.n) + params.eps);
   for (var j = lid; j < n; j += WORKGROUP) {
-    y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[j] + bias[j];
+    y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
   }
   if (lid == 0u) {
-    center[row] = mean;
-    rstd[row] = scale;
+    center[rest.x + row] = mean;
+    rstd[rest.y + row] = scale;
   }
 }

@@ -4,6 +4,7 @@ const RUN: u32 = 16u;
 const TAIL: bool = true;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   count: u32,
   threshold: u32,
   scale: f32,
@@ -11,6 +12,7 @@ struct Params {
   seedHigh: u32,
   streamLow: u32,
   streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -50,15 +52,17 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let stream = params.streamLow + wid.z * params.streamStep;
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let words = philox(vec4(i, 0u, params.streamLow, params.streamHigh), vec2(params.seedLow, params.seedHigh));
-    let v = select(vec4(0.0), x[i] * params.scale, words >= vec4(params.threshold));
+    let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+    let v = select(vec4(0.0), x[own.x + i] * params.scale, words >= vec4(params.threshold));
     if (!TAIL || i < params.count / 4u) {
-      y[i] = v;
+      y[own.y + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { y[i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { y[own.y + i][j] = v[j]; }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec, Param } from '../spec.ts'
+import { branchStrides, type KernelSpec, type Param } from '../spec.ts'
 import dropoutSource from './dropout.wgsl'
 import randomSource from './random.wgsl'
 
@@ -20,7 +20,13 @@ function upper(n: number): number {
   return Math.floor(n / 2 ** 32)
 }
 
-const streamParams: Param[] = ['seedLow', 'seedHigh', 'streamLow', 'streamHigh'].map((name) => ({ name, type: 'u32' }))
+const streamParams: Param[] = [
+  { name: 'seedLow', type: 'u32' },
+  { name: 'seedHigh', type: 'u32' },
+  { name: 'streamLow', type: 'u32', branchStep: 'streamStep' },
+  { name: 'streamHigh', type: 'u32' },
+  { name: 'streamStep', type: 'u32', optional: true },
+]
 
 export interface Random extends Stream {
   count: number
@@ -31,7 +37,7 @@ export interface Random extends Stream {
 export const random: KernelSpec<Random> = {
   name: 'random',
   bindings: [{ name: 'y', access: 'read_write', dtype: 'f32' }],
-  params: [{ name: 'count', type: 'u32' }, ...streamParams],
+  params: [branchStrides(1), { name: 'count', type: 'u32' }, ...streamParams],
   variants: [
     {
       name: 'flat',
@@ -65,7 +71,13 @@ export const dropout: KernelSpec<Dropout> = {
     { name: 'x', access: 'read', dtype: 'f32' },
     { name: 'y', access: 'read_write', dtype: 'f32' },
   ],
-  params: [{ name: 'count', type: 'u32' }, { name: 'threshold', type: 'u32' }, { name: 'scale', type: 'f32' }, ...streamParams],
+  params: [
+    branchStrides(2),
+    { name: 'count', type: 'u32' },
+    { name: 'threshold', type: 'u32' },
+    { name: 'scale', type: 'f32' },
+    ...streamParams,
+  ],
   variants: [{ name: 'flat', source: dropoutSource, constants: flatConstants, grid: flatGrid }],
   flops: ({ count }) => count,
   bytes: ({ count }) => 8 * count,

@@ -5,11 +5,13 @@ const RUN: u32 = 16u;
 const TAIL: bool = true;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   count: u32,
   seedLow: u32,
   seedHigh: u32,
   streamLow: u32,
   streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<f32>>;
@@ -77,16 +79,18 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let stream = params.streamLow + wid.z * params.streamStep;
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let words = philox(vec4(i, 0u, params.streamLow, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+    let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
     var v = uniform01(words);
     if (NORMAL) { v = normal(words); }
     if (!TAIL || i < params.count / 4u) {
-      y[i] = v;
+      y[own.x + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { y[i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { y[own.x + i][j] = v[j]; }
     }
   }
 }

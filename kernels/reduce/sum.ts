@@ -1,5 +1,4 @@
-import type { Constants, KernelSpec } from '../spec.ts'
-import { ceilDiv, grid1d } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import {
   outputs,
   prefersDirect,
@@ -25,10 +24,10 @@ function makeSum(name: string, dtype: 'f32' | 'i32'): KernelSpec<Sum> {
   return {
     name,
     bindings: [
-      { name: 'input', access: 'read', dtype },
+      { name: 'input', access: 'read', dtype, offset: 'offset' },
       { name: 'output', access: 'read_write', dtype },
     ],
-    params: [...reductionParams, { name: 'scale', type: 'f32' }],
+    params: [branchStrides(2), ...reductionParams, { name: 'scale', type: 'f32' }],
     variants: [
       {
         name: 'direct',

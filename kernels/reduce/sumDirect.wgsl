@@ -7,6 +7,7 @@ const WIDTH: u32 = 1;
 const BLOCK: u32 = 256;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   outer: u32,
   n: u32,
   inner: u32,
@@ -34,12 +35,13 @@ fn main(
   if (index >= params.outer * params.chunks * columns) {
     return;
   }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   let piece = index / columns;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
   let last = min(first + params.chunk, params.n);
   let step = params.nStride / WIDTH;
-  var at = (params.offset + row * params.outerStride) / WIDTH + first * step + (index % columns) * params.innerStride;
+  var at = (own.x + params.offset + row * params.outerStride) / WIDTH + first * step + (index % columns) * params.innerStride;
 
   var total = Value();
   var k = first;
@@ -62,5 +64,5 @@ fn main(
     }
     total += (a + b) + (c + d);
   }
-  output[index] = total * Value(Scalar(params.scale));
+  output[own.y / WIDTH + index] = total * Value(Scalar(params.scale));
 }

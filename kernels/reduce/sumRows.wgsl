@@ -7,6 +7,7 @@ alias Quad = vec4<f32>;
 const BLOCK: u32 = 128;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   outer: u32,
   n: u32,
   inner: u32,
@@ -33,10 +34,11 @@ fn main(
   if (index >= params.outer * params.chunks * params.inner) {
     return;
   }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   let piece = index / params.inner;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
-  let start = params.offset + row * params.outerStride + (index % params.inner) * params.innerStride;
+  let start = own.x + params.offset + row * params.outerStride + (index % params.inner) * params.innerStride;
   var at = (start + first) / 4;
   let end = (start + min(first + params.chunk, params.n)) / 4;
 
@@ -58,5 +60,5 @@ fn main(
     }
     total += (a + b) + (c + d);
   }
-  output[index] = ((total.x + total.y) + (total.z + total.w)) * Scalar(params.scale);
+  output[own.y + index] = ((total.x + total.y) + (total.z + total.w)) * Scalar(params.scale);
 }

@@ -8,6 +8,7 @@ const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
   outer: u32,
   n: u32,
   inner: u32,
@@ -38,13 +39,14 @@ fn main(
   if (group >= params.outer * params.chunks * tiles) {
     return;
   }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
   let piece = group / tiles;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
   let last = min(first + params.chunk, params.n);
   let column = (group % tiles) * COLUMNS + local.x;
   let step = params.nStride / WIDTH;
-  let start = (params.offset + row * params.outerStride) / WIDTH + column * params.innerStride;
+  let start = (own.x + params.offset + row * params.outerStride) / WIDTH + column * params.innerStride;
 
   var a = Value();
   var b = Value();
@@ -67,6 +69,6 @@ fn main(
     }
   }
   if (local.y == 0 && column < columns) {
-    output[piece * columns + column] = sums[slot] * Value(Scalar(params.scale));
+    output[own.y / WIDTH + piece * columns + column] = sums[slot] * Value(Scalar(params.scale));
   }
 }

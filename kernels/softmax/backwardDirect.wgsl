@@ -9,7 +9,12 @@ const LINE_VEC: u32 = 1u;
 const UNROLL: u32 = 1u;
 const LOG: bool = false;
 
-struct Params { outer: u32, n: u32, inner: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  outer: u32,
+  n: u32,
+  inner: u32,
+}
 
 @group(0) @binding(0) var<storage, read> y: array<Element>;
 @group(0) @binding(1) var<storage, read> dy: array<Element>;
@@ -32,6 +37,7 @@ fn main(
   let inner = params.inner / LINE_VEC;
   let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (line >= params.outer * inner) { return; }
+  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // where this branch's operands begin
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
   let step = inner * UNROLL;
@@ -39,23 +45,23 @@ fn main(
   var sum = Element(0.0);
   if (LOG) {
     for (var i = start; i < end; i += step) {
-      sum += dy[i];
-      if (UNROLL == 2u) { sum += dy[i + inner]; }
+      sum += dy[own.y + i];
+      if (UNROLL == 2u) { sum += dy[own.y + i + inner]; }
     }
     sum = lineSum(sum);
     for (var i = start; i < end; i += step) {
-      dx[i] = dy[i] - exp(y[i]) * sum;
-      if (UNROLL == 2u) { dx[i + inner] = dy[i + inner] - exp(y[i + inner]) * sum; }
+      dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum;
+      if (UNROLL == 2u) { dx[own.z + i + inner] = dy[own.y + i + inner] - exp(y[own.x + i + inner]) * sum; }
     }
   } else {
     for (var i = start; i < end; i += step) {
-      sum += y[i] * dy[i];
-      if (UNROLL == 2u) { sum += y[i + inner] * dy[i + inner]; }
+      sum += y[own.x + i] * dy[own.y + i];
+      if (UNROLL == 2u) { sum += y[own.x + i + inner] * dy[own.y + i + inner]; }
     }
     sum = lineSum(sum);
     for (var i = start; i < end; i += step) {
-      dx[i] = y[i] * (dy[i] - sum);
-      if (UNROLL == 2u) { dx[i + inner] = y[i + inner] * (dy[i + inner] - sum); }
+      dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum);
+      if (UNROLL == 2u) { dx[own.z + i + inner] = y[own.x + i + inner] * (dy[own.y + i + inner] - sum); }
     }
   }
 }

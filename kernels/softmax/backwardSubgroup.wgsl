@@ -8,7 +8,12 @@ const WORKGROUP: u32 = 256u;
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
 
-struct Params { outer: u32, n: u32, inner: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  outer: u32,
+  n: u32,
+  inner: u32,
+}
 
 @group(0) @binding(0) var<storage, read> y: array<Element>;
 @group(0) @binding(1) var<storage, read> dy: array<Element>;
@@ -40,16 +45,17 @@ fn main(
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
   if (line >= params.outer * inner) { return; }
+  let own = wid.z * params.strides[0] / ROW_VEC; // where this branch's operands begin
   let start = line / inner * n * inner + line % inner;
 
   var threadSum = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
-    if (LOG) { threadSum += dy[i]; } else { threadSum += y[i] * dy[i]; }
+    if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
   }
   let sum = workgroupSum(threadSum, lid);
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
-    if (LOG) { dx[i] = dy[i] - exp(y[i]) * sum; } else { dx[i] = y[i] * (dy[i] - sum); }
+    if (LOG) { dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum; } else { dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum); }
   }
 }

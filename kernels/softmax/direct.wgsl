@@ -11,7 +11,12 @@ const UNROLL: u32 = 1u;
 const LOG: bool = false;
 const LOWEST: f32 = -3.4e38;
 
-struct Params { outer: u32, n: u32, inner: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  outer: u32,
+  n: u32,
+  inner: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
@@ -40,33 +45,34 @@ fn main(
   let inner = params.inner / LINE_VEC;
   let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (line >= params.outer * inner) { return; }
+  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // where this branch's operands begin
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
   let step = inner * UNROLL;
 
   var largest = Element(LOWEST);
   for (var i = start; i < end; i += step) {
-    largest = max(largest, x[i]);
-    if (UNROLL == 2u) { largest = max(largest, x[i + inner]); }
+    largest = max(largest, x[own.x + i]);
+    if (UNROLL == 2u) { largest = max(largest, x[own.x + i + inner]); }
   }
   largest = lineMax(largest);
   var sum = Element(0.0);
   for (var i = start; i < end; i += step) {
-    sum += exp(x[i] - largest);
-    if (UNROLL == 2u) { sum += exp(x[i + inner] - largest); }
+    sum += exp(x[own.x + i] - largest);
+    if (UNROLL == 2u) { sum += exp(x[own.x + i + inner] - largest); }
   }
   sum = lineSum(sum);
   if (LOG) {
     let logSum = log(sum);
     for (var i = start; i < end; i += step) {
-      y[i] = x[i] - largest - logSum;
-      if (UNROLL == 2u) { y[i + inner] = x[i + inner] - largest - logSum; }
+      y[own.y + i] = x[own.x + i] - largest - logSum;
+      if (UNROLL == 2u) { y[own.y + i + inner] = x[own.x + i + inner] - largest - logSum; }
     }
   } else {
     let scale = 1.0 / sum;
     for (var i = start; i < end; i += step) {
-      y[i] = exp(x[i] - largest) * scale;
-      if (UNROLL == 2u) { y[i + inner] = exp(x[i + inner] - largest) * scale; }
+      y[own.y + i] = exp(x[own.x + i] - largest) * scale;
+      if (UNROLL == 2u) { y[own.y + i + inner] = exp(x[own.x + i + inner] - largest) * scale; }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { chooseForLines, groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
-import { type Capabilities, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { branchStrides, type Capabilities, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -10,6 +10,7 @@ export interface SoftmaxProblem extends Lines {
 }
 
 export const softmaxParams: readonly Param[] = [
+  branchStrides(3),
   { name: 'outer', type: 'u32' },
   { name: 'n', type: 'u32' },
   { name: 'inner', type: 'u32' },

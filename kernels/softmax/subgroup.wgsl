@@ -9,7 +9,12 @@ const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
 const LOWEST: f32 = -3.4e38;
 
-struct Params { outer: u32, n: u32, inner: u32 }
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  outer: u32,
+  n: u32,
+  inner: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
 @group(0) @binding(1) var<storage, read_write> y: array<Element>;
@@ -52,26 +57,27 @@ fn main(
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
   if (line >= params.outer * inner) { return; }
+  let own = wid.z * params.strides[0] / ROW_VEC; // where this branch's operands begin
   let start = line / inner * n * inner + line % inner;
   let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
 
   var threadMax = Element(LOWEST);
-  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[start + j * inner]); }
+  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
   let largest = workgroupMax(threadMax, lane);
   var threadSum = Element(0.0);
-  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[start + j * inner] - largest); }
+  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[own.x + start + j * inner] - largest); }
   let sum = workgroupSum(threadSum, lane);
   if (LOG) {
     let logSum = log(sum);
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
-      y[i] = x[i] - largest - logSum;
+      y[own.y + i] = x[own.x + i] - largest - logSum;
     }
   } else {
     let scale = 1.0 / sum;
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
-      y[i] = exp(x[i] - largest) * scale;
+      y[own.y + i] = exp(x[own.x + i] - largest) * scale;
     }
   }
 }

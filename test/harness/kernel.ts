@@ -1,6 +1,6 @@
 import { PARAM_SLOT } from '../../engine/pipelines.ts'
 import { fillCase, findTouched, toleranceOf, valuesOf } from '../../kernels/fill.ts'
-import type { Arrays, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
+import type { Arrays, Binding, KernelCase, KernelEntry, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { bindingDtype, packParams } from '../../kernels/spec.ts'
 import type { KernelDevice } from './device.ts'
 import { assertClose } from './errors.ts'
@@ -8,7 +8,10 @@ import { assertClose } from './errors.ts'
 export { normal, seededRandom as testRandom } from '../../kernels/fill.ts'
 
 /** Elements written behind every buffer; a kernel that touches them fails. */
-const GUARD = 64
+export const GUARD = 64
+
+/** Memory of every binding, by name. */
+export type Memory = Map<string, ArrayBuffer>
 
 /**
  * Runs one case on one variant and compares every buffer with the float64 reference: guards must be untouched, NaN and Inf
@@ -20,17 +23,38 @@ export async function checkKernel(
   kase: KernelCase,
   variant: Variant<any>,
 ): Promise<void> {
-  const { device, capabilities } = on
   const { spec } = entry
   const memory = fillCase(spec, kase, GUARD)
+  const expected = entry.reference(kase.problem, arraysOf(spec, kase, memory))
+  const results = await launch(on, spec, variant, kase.problem, memory)
+  const label = `${spec.name}/${variant.name} ${kase.name}`
+  for (const binding of spec.bindings) {
+    const bytes = results.get(binding.name)
+    if (bytes) compare(binding, kase, bytes, expected, label)
+  }
+}
+
+/** The numbers in the memory of a case, for its reference. */
+export function arraysOf(spec: KernelSpec, kase: KernelCase, memory: Memory): Arrays {
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
     const { name } = binding
     arrays[name] = Float64Array.from(valuesOf(bindingDtype(binding, kase.problem), memory.get(name)!, kase.sizes[name]!))
   }
-  const expected = entry.reference(kase.problem, arrays)
+  return arrays
+}
 
-  const constants = variant.constants?.(kase.problem, capabilities) ?? {}
+/** Runs one dispatch, of so many branches. @returns the memory of the bindings it may have written */
+export async function launch(
+  on: KernelDevice,
+  spec: KernelSpec,
+  variant: Variant<any>,
+  problem: Record<string, unknown>,
+  memory: Memory,
+  branches = 1,
+): Promise<Memory> {
+  const { device, capabilities } = on
+  const constants = variant.constants?.(problem, capabilities) ?? {}
   const compiled = on.pipelines.get(spec, variant, constants)
   const pipeline = await compiled.ready
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
@@ -42,7 +66,7 @@ export async function checkKernel(
   })
   const block = new ArrayBuffer(PARAM_SLOT)
   const words = { u32: new Uint32Array(block), i32: new Int32Array(block), f32: new Float32Array(block) }
-  packParams(spec.params, kase.problem, words, 0)
+  packParams(spec.params, problem, words, 0)
   const params = device.createBuffer({ size: PARAM_SLOT, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
   device.queue.writeBuffer(params, 0, block)
 
@@ -65,31 +89,38 @@ export async function checkKernel(
     }),
     [0],
   )
-  pass.dispatchWorkgroups(...variant.grid(kase.problem, constants))
+  const [x, y, z] = variant.grid(problem, constants)
+  if (z !== 1) throw new Error(`${compiled.label}: z of a grid is for branches`)
+  pass.dispatchWorkgroups(x, y, branches)
   pass.end()
   device.queue.submit([encoder.finish()])
   const error = await device.popErrorScope()
   if (error) throw new Error(`${compiled.label}: ${error.message}`)
 
-  const label = `${spec.name}/${variant.name} ${kase.name}`
-  for (const [i, binding] of spec.bindings.entries()) {
-    if (binding.access === 'read') continue
-    const bytes = await readBuffer(device, buffers[i]!)
-    const size = kase.sizes[binding.name]!
-    const dtype = bindingDtype(binding, kase.problem)
-    const touched = findTouched(dtype, bytes, size)
-    if (touched >= 0) throw new Error(`${label}: wrote ${binding.name}[${touched}], behind its end`)
-    const want = expected[binding.name]
-    if (!want) throw new Error(`${label}: the reference gives no ${binding.name}`)
-    const actual = valuesOf(dtype, bytes, size)
-    if (dtype === 'f32' || dtype === 'f16') {
-      assertClose(actual, want, toleranceOf(kase, dtype), `${label}: ${binding.name}`)
-    } else {
-      const at = want.findIndex((value, j) => value !== actual[j])
-      if (at >= 0) throw new Error(`${label}: ${binding.name}[${at}] is ${actual[at]}, expected ${want[at]}`)
-    }
+  const results: Memory = new Map()
+  for (const [i, { name, access }] of spec.bindings.entries()) {
+    if (access === 'read_write') results.set(name, await readBuffer(device, buffers[i]!))
   }
   for (const buffer of [...buffers, params]) buffer.destroy()
+  return results
+}
+
+/** Compares one binding with what the reference expects, and the poison behind it. */
+export function compare(binding: Binding, kase: KernelCase, bytes: ArrayBuffer, expected: Arrays, label: string): void {
+  const { name } = binding
+  const size = kase.sizes[name]!
+  const dtype = bindingDtype(binding, kase.problem)
+  const touched = findTouched(dtype, bytes, size)
+  if (touched >= 0) throw new Error(`${label}: wrote ${name}[${touched}], behind its end`)
+  const want = expected[name]
+  if (!want) throw new Error(`${label}: the reference gives no ${name}`)
+  const actual = valuesOf(dtype, bytes, size)
+  if (dtype === 'f32' || dtype === 'f16') {
+    assertClose(actual, want, toleranceOf(kase, dtype), `${label}: ${name}`)
+  } else {
+    const at = want.findIndex((value, j) => value !== actual[j])
+    if (at >= 0) throw new Error(`${label}: ${name}[${at}] is ${actual[at]}, expected ${want[at]}`)
+  }
 }
 
 async function readBuffer(device: GPUDevice, source: GPUBuffer): Promise<ArrayBuffer> {

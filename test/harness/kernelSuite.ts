@@ -1,24 +1,37 @@
 import { bindingDtype, type KernelEntry, runsOn } from '../../kernels/spec.ts'
 import { kernelDevice } from './device.ts'
 import { checkKernel } from './kernel.ts'
+import { branchCases, checkBranches, takesBranches } from './kernelBranches.ts'
 import { suite } from './suite.ts'
 
 /** Set where a driver is visited for its subgroup size alone: variants that use no subgroups have run on it before. */
 const subgroupsOnly = typeof process !== 'undefined' && process.env.PARAFORMER_SUBGROUPS_ONLY === '1'
 
-/** Registers a test for each case and variant of the kernels that the device supports, and runs them. */
+/**
+ * Registers a test for each case and variant of the kernels that the device supports, some of them as one dispatch of several
+ * branches too, and runs them.
+ */
 export async function runKernelSuite(name: string, entries: readonly KernelEntry[]): Promise<void> {
   const on = await kernelDevice()
   const { test, run } = suite(`${name} on ${on.summary.name}`)
   for (const entry of entries) {
-    for (const kase of entry.cases.filter((one) => !one.bench)) {
-      const variants = entry.spec.variants.filter((one) => runsOn(entry.spec, one, on.capabilities, kase.problem))
-      const half = entry.spec.bindings.some((binding) => bindingDtype(binding, kase.problem) === 'f16')
-      if (variants.length === 0 && (on.capabilities.f16 || !half))
-        throw new Error(`${entry.spec.name} ${kase.name}: no variant runs on this device`)
-      for (const variant of variants) {
-        if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
-        test(`${entry.spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
+    const { spec } = entry
+    const cases = entry.cases.filter((one) => !one.bench)
+    for (const kase of cases) {
+      const half = spec.bindings.some((binding) => bindingDtype(binding, kase.problem) === 'f16')
+      const runs = spec.variants.some((one) => runsOn(spec, one, on.capabilities, kase.problem))
+      if (!runs && (on.capabilities.f16 || !half)) throw new Error(`${spec.name} ${kase.name}: no variant runs on this device`)
+    }
+    for (const variant of spec.variants) {
+      if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
+      const supported = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
+      for (const kase of supported)
+        test(`${spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
+      if (!takesBranches(entry)) continue
+      const inputs = [undefined, ...spec.bindings.filter(({ access }) => access === 'read').map((binding) => binding.name)]
+      for (const [i, kase] of branchCases(on, supported, variant).entries()) {
+        const shared = inputs[i % inputs.length]
+        test(`${spec.name}/${variant.name} ${kase.name}, branches`, () => checkBranches(on, entry, kase, variant, shared))
       }
     }
   }

@@ -50,7 +50,7 @@ function expected({ shape, x, weight, bias }: Values): ExpectedOp {
   )
   const kept = { x: of(x), weight: of(weight), center: forward.center!, rstd: forward.rstd!, dy: of(cotangent) }
   const { dx } = layerNormBackwardReference(place, { ...kept, dx: room(x.length) })
-  const parts = { ...place, chunks: 1, weightOffset: 0, biasOffset: n }
+  const parts = { ...place, chunks: 1, weightOffset: 0, toBias: n }
   const sums = layerNormParametersReference(parts, { ...kept, sums: room(2 * n) }).sums!
   return { shape, output: forward.y!, cotangent, gradients: [dx, sums.subarray(0, n), sums.subarray(n)] }
 }
