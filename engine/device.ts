@@ -562,3 +562,14 @@ export function defaultDevice(): Device {
 export function setDefaultDevice(device: Device): void {
   current = device
 }
+
+/** Runs `fn`, which does not wait for anything, with `device` as the default one. */
+export function withDevice<T>(device: Device, fn: () => T): T {
+  const outer = current
+  current = device
+  try {
+    return fn()
+  } finally {
+    current = outer
+  }
+}

@@ -1,6 +1,6 @@
 import { reason, UserError } from '../errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
-import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
+import type { AdapterReport, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
 
 export { texts } from './database.ts'
 export { describe } from './select.ts'
@@ -28,6 +28,10 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
     throw new UserError(`no adapter is "${request.adapter}"; this browser offers ${summary.name}`)
   }
   return { device: await requestFrom(adapter, request), summary }
+}
+
+export function startProcess(): ModuleProcess {
+  throw new UserError('a page in a browser has no processes; keep all devices in it')
 }
 
 /** A browser shows one adapter for each power preference; often both are the same. */

@@ -7,6 +7,7 @@ import { isSoftware, matches, report, requestFrom, summarize } from './select.ts
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { startProcess } from './process.ts'
 export { describe } from './select.ts'
 
 const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }

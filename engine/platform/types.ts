@@ -53,12 +53,26 @@ export interface Texts {
   write(name: string, text: string): Promise<void>
 }
 
+/** A module that runs as a process of its own. */
+export interface ModuleProcess {
+  /** Such as `process 1234`. */
+  readonly name: string
+  /** Settles when it is gone, with how it ended, such as `was ended by SIGKILL`. */
+  readonly ended: Promise<string>
+  /** Sends what the structured clone algorithm takes. */
+  send(message: unknown): void
+  /** Lets it end, and waits until it has. */
+  end(): Promise<void>
+}
+
 /** What differs between Node and a browser. */
 export interface Platform {
   /** Opens the device that a request means. @throws UserError in one line that says what there is, or what to install */
   openDevice(request: DeviceRequest): Promise<OpenedDevice>
   /** Every adapter that `openDevice` can take, the one that it takes by default first. */
   listAdapters(): Promise<AdapterReport[]>
+  /** Starts a built module as a process of its own. @throws UserError where there is none, in a browser always */
+  startProcess(entry: URL, onMessage: (message: unknown) => void): ModuleProcess
   files: Files
   texts: Texts
   /** Which implementation of WebGPU this is, as far as its speed depends on it. */
