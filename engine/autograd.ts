@@ -233,15 +233,16 @@ function propagate(root: TapeNode, cotangent: Tensor): void {
 
 /** Sends gradients through the nodes in order, what a branch computes in its lane. */
 function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotangent: Tensor): void {
-  const gradients = new Map<TapeNode, Gradient>([[root, { value: cotangent, owned: false }]])
+  const gradients = new Map<TapeNode, Gradient>([[root, { value: cotangent, owned: false, others: [] }]])
   for (const node of nodes) {
     const gradient = gradients.get(node)
     if (!gradient) continue
     gradients.delete(node)
     device.lane = node.lane
     device.op = `${node.name}.backward`
-    const results = scope(() => node.backward(gradient.value))
-    gradient.value.dispose()
+    const value = total(gradient)
+    const results = scope(() => node.backward(value))
+    value.dispose()
     node.sources.forEach((source, i) => {
       const value = results[i]
       if (!source || !value) return
@@ -251,8 +252,13 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
         return
       }
       const present = gradients.get(source)
+      const joins = source.lane !== node.lane
+      if (present && joins && node.lane?.fork.mode === 'coalesced') {
+        present.others.push(value)
+        return
+      }
       // A sum of what several branches give belongs to none of them.
-      if (present) device.lane = source.lane
+      if (joins) device.lane = source.lane
       gradients.set(source, merge(present, value))
       device.lane = node.lane
     })
@@ -264,10 +270,24 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
 interface Gradient {
   value: Tensor
   owned: boolean
+  /** What coalesced branches give: it comes at once and is added up at once. */
+  others: Tensor[]
+}
+
+/** The whole gradient; of several parts by pairs, which takes fewer steps after each other. */
+function total({ value, others }: Gradient): Tensor {
+  let parts = [value, ...others]
+  while (parts.length > 1) {
+    const pairs = Array.from({ length: parts.length >> 1 }, (_, i) => sumOf(parts[2 * i]!, parts[2 * i + 1]!))
+    const odd = parts.length % 2 === 1 ? [parts.pop()!] : []
+    for (const part of parts) part.dispose()
+    parts = [...pairs, ...odd]
+  }
+  return parts[0]!
 }
 
 function merge(present: Gradient | undefined, value: Tensor): Gradient {
-  if (!present) return { value, owned: false }
+  if (!present) return { value, owned: false, others: [] }
   if (present.owned) {
     addInto(present.value, value)
     value.dispose()
@@ -276,7 +296,7 @@ function merge(present: Gradient | undefined, value: Tensor): Gradient {
   const sum = sumOf(present.value, value)
   present.value.dispose()
   value.dispose()
-  return { value: sum, owned: true }
+  return { value: sum, owned: true, others: [] }
 }
 
 /** a + b in memory of its own. */

@@ -7,7 +7,10 @@ const QUERIES = 4096
 export interface ProfiledDispatch {
   op: string
   kernel: string
-  stream: string
+  /** The streams that it works for: several where branches were coalesced. */
+  streams: readonly string[]
+  /** Why it waits for those before it; known of captured work only. */
+  barriers: readonly string[]
   begin: number
   end: number
 }
@@ -37,10 +40,10 @@ export class Profiler {
   }
 
   /** The descriptor of the compute pass of one dispatch; past the query set's end dispatches are not timed. */
-  pass(op: string, kernel: string, stream: string): GPUComputePassDescriptor {
+  pass(label: Omit<ProfiledDispatch, 'begin' | 'end'>): GPUComputePassDescriptor {
     const index = 2 * this.#labels.length
     if (index + 2 > QUERIES) return {}
-    this.#labels.push({ op, kernel, stream })
+    this.#labels.push(label)
     return {
       timestampWrites: { querySet: this.#queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 },
     }
@@ -74,19 +77,23 @@ export class Profiler {
   }
 }
 
-/** Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one track a stream. */
+/**
+ * Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one track a stream. A dispatch that coalesced branches
+ * share shows on the track of each; a mark where a barrier makes it wait says why.
+ */
 export function chromeTrace(dispatches: readonly ProfiledDispatch[]): string {
-  const streams = [...new Set(dispatches.map((one) => one.stream))]
+  const streams = [...new Set(dispatches.flatMap((one) => one.streams))].sort(
+    (a, b) => Number(b === 'main') - Number(a === 'main'),
+  )
   const origin = dispatches.reduce((first, one) => Math.min(first, one.begin), Number.POSITIVE_INFINITY)
   const names = streams.map((name, tid) => ({ ph: 'M', pid: 0, tid, name: 'thread_name', args: { name } }))
-  const events = dispatches.map(({ op, kernel, stream, begin, end }) => ({
-    ph: 'X',
-    pid: 0,
-    tid: streams.indexOf(stream),
-    name: op,
-    ts: (begin - origin) / 1000,
-    dur: (end - begin) / 1000,
-    args: { kernel },
-  }))
+  const events = dispatches.flatMap(({ op, kernel, streams: own, barriers, begin, end }) =>
+    own.flatMap((stream) => {
+      const at = { pid: 0, tid: streams.indexOf(stream), ts: (begin - origin) / 1000 }
+      const barrier = { ...at, ph: 'i', s: 't', name: 'barrier', args: { barriers } }
+      const event = { ...at, ph: 'X', name: op, dur: (end - begin) / 1000, args: { kernel, branches: own.length, barriers } }
+      return barriers.length > 0 ? [barrier, event] : [event]
+    }),
+  )
   return JSON.stringify({ traceEvents: [...names, ...events], displayTimeUnit: 'ms' })
 }

@@ -74,7 +74,9 @@ export class Submission {
       if (!command.kernel.pipeline) continue
       if (profiler) {
         endPass()
-        pass = encoder.beginComputePass(profiler.pass(command.op, command.kernel.label, recording.stream))
+        pass = encoder.beginComputePass(
+          profiler.pass({ op: command.op, kernel: command.kernel.label, streams: [recording.stream], barriers: [] }),
+        )
       }
       pass ??= encoder.beginComputePass()
       this.#dispatch(pass, command)

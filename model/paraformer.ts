@@ -1,4 +1,4 @@
-import { colocate, stack, type Tensor } from '../engine/index.ts'
+import { addAll, colocate, stack, type Tensor } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'
@@ -17,17 +17,18 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   /**
    * Fresh parameters on the default device, drawn from its random state.
    * @param config what is left out is as in the paper
+   * @param options.own branches to make; default all. The others live on other devices (see `BranchDevices`)
    * @throws UserError in one line for a bad config
    */
-  constructor(config: PartialConfig<'paraformer'> = {}) {
-    super(checkConfig(config, 'paraformer'))
+  constructor(config: PartialConfig<'paraformer'> = {}, options: { own?: readonly number[] } = {}) {
+    super(checkConfig(config, 'paraformer'), options.own)
   }
 
   /** The pooled sum of the branches' outputs, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => {
       const outputs = this.branchOutputs(images, options) // k times [B, D]
-      const sum = outputs.reduce((total, output) => total.add(output)) // [B, D]
+      const sum = addAll(outputs) // [B, D]
       options.taps?.('features', sum)
       return sum
     })
@@ -49,8 +50,9 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     })
   }
 
-  /** Each branch's part of the sum; pooling is linear, so it may come before the sum. */
-  private branchOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
+  /** Each branch's part of the sum, [B, D], of those that live here; pooling is linear, so it may come before the sum. */
+  branchOutputs(images: Tensor, options: ForwardOptions = {}): Tensor[] {
+    if (options.outputs) return [...options.outputs]
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     const { mode = 'serial' } = options
     if (mode === 'coalesced') colocate(this.parameters())
@@ -58,7 +60,8 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     return runBranches(
       mode,
       x,
-      prefix.map((_, i) => () => this.branchOutput(i, x, options)),
+      // Unlike map, flatMap skips holes.
+      prefix.flatMap((_, i) => () => this.branchOutput(i, x, options)),
     )
   }
 }

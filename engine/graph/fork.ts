@@ -26,7 +26,7 @@ function makeLanes(mode: ForkMode, names: readonly string[]): Lane[] {
   const backward: Fork = { mode }
   return names.map((name, index) => {
     // What is differentiated twice stays in the backward lane.
-    const back: Lane = { fork: backward, index, name: `${name} backward`, backward: undefined! }
+    const back: Lane = { fork: backward, index, name, backward: undefined! }
     return { fork: forward, index, name, backward: Object.assign(back, { backward: back }) }
   })
 }

@@ -3,6 +3,7 @@ import type { BufferRange, Device } from '../device.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
 import type { Profiler } from '../profiler.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
+import { type BufferUse, barriers } from './barriers.ts'
 import type { Lane } from './fork.ts'
 import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
 import type { Woven, WovenCommand } from './weave.ts'
@@ -17,7 +18,11 @@ interface DispatchStep {
   params: number
   grid: readonly [number, number, number]
   op: string
+  /** Where it is encoded. */
   stream: string
+  /** The branches that it works for. */
+  streams: readonly string[]
+  uses: readonly BufferUse[]
 }
 
 interface CopyStep {
@@ -82,6 +87,7 @@ export class Program {
   readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
   /** Words of the parameter blocks that the device does not have yet. */
   #dirty: [from: number, to: number] = [0, 0]
+  #barriers: Map<object, readonly string[]> | undefined
   readonly kernels: readonly CompiledKernel[]
 
   /** @param early from `earlyWrites`; their commands are not in `woven` */
@@ -131,7 +137,21 @@ export class Program {
       this.#blocks.set(command.words, slot * SLOT_WORDS)
       const { kernel, grid, op } = command
       const group = device.bindGroup(kernel, command.ranges)
-      this.#steps.push({ kind: 'dispatch', kernel, bindGroup: group, params: slot * PARAM_SLOT, grid, op, stream })
+      const uses = command.ranges.map((range, i) => {
+        return { buffer: placed(range).buffer, write: command.spec.bindings[i]!.access === 'read_write' }
+      })
+      const { streams } = command
+      this.#steps.push({
+        kind: 'dispatch',
+        kernel,
+        bindGroup: group,
+        params: slot * PARAM_SLOT,
+        grid,
+        op,
+        stream,
+        streams,
+        uses,
+      })
     } else if (command.kind === 'copy') {
       const { buffer: source, offset: sourceOffset } = placed(command.source)
       const { buffer: target, offset: targetOffset } = placed(command.target)
@@ -169,6 +189,16 @@ export class Program {
   /** Dispatches of one run. */
   get dispatches(): number {
     return this.#blocks.length / SLOT_WORDS
+  }
+
+  /** Why each dispatch waits, for traces. */
+  get barriers(): ReadonlyMap<object, readonly string[]> {
+    if (!this.#barriers) {
+      const dispatches = this.#steps.filter((step) => step.kind === 'dispatch')
+      const reasons = barriers(dispatches)
+      this.#barriers = new Map(dispatches.map((step, i) => [step, reasons[i]!]))
+    }
+    return this.#barriers
   }
 
   /** Computes what changes from the run before to the next one. */
@@ -230,7 +260,10 @@ export class Program {
       if (!step.kernel.pipeline) continue
       if (profiler) {
         endPass()
-        pass = encoder.beginComputePass(profiler.pass(step.op, step.kernel.label, stream))
+        const { op, kernel, streams } = step
+        pass = encoder.beginComputePass(
+          profiler.pass({ op, kernel: kernel.label, streams, barriers: this.barriers.get(step)! }),
+        )
       }
       if (!pass || profiler) {
         pass ??= encoder.beginComputePass()

@@ -64,8 +64,10 @@ function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLa
 
 /**
  * Finds what of the lanes of coalesced forks can become one dispatch: the same kernel, parameters and grid, each lane's
- * operands as far from the one's before as everywhere else. Buffers of the graph are stacked to make them so.
+ * operands as far from the one's before as everywhere else. Buffers of the graph are stacked to make them so. Where the lanes
+ * meet, dispatches that follow each other may become one too, such as the copies that gather their results.
  * @param maxBytes of one binding
+ * @param banned commands that must stay by themselves
  */
 export function findSiblings(
   commands: readonly GraphCommand[],
@@ -76,25 +78,34 @@ export function findSiblings(
   const groups = new Map<string, number[]>()
   const seen = new Map<string, number>()
   const forks = new Map<Fork, number>()
+  const coalesces = ({ lane }: GraphCommand) => lane?.fork.mode === 'coalesced'
+  if (!commands.some(coalesces)) return { siblings: [], stacks: [] }
+  let before = { index: -2, signature: '', start: -1 }
   commands.forEach((command, index) => {
     const { lane } = command
-    if (command.kind !== 'dispatch' || lane?.fork.mode !== 'coalesced' || banned.has(index)) return
-    const layout = layoutOf(command.spec)
-    if (!layout) return
-    if (!forks.has(lane.fork)) forks.set(lane.fork, forks.size)
-    const key = `${forks.get(lane.fork)} ${signature(command, layout)}`
-    const inLane = `${lane.index} ${key}`
-    const turn = seen.get(inLane) ?? 0
-    seen.set(inLane, turn + 1)
-    const group = groups.get(`${turn} ${key}`)
+    const layout = command.kind === 'dispatch' ? layoutOf(command.spec) : undefined
+    if (command.kind !== 'dispatch' || !layout || banned.has(index) || (lane && !coalesces(command))) return
+    const own = signature(command, layout)
+    let key: string
+    if (lane) {
+      if (!forks.has(lane.fork)) forks.set(lane.fork, forks.size)
+      const turn = seen.get(`${lane.index} ${forks.get(lane.fork)} ${own}`) ?? 0
+      seen.set(`${lane.index} ${forks.get(lane.fork)} ${own}`, turn + 1)
+      key = `${forks.get(lane.fork)} ${turn} ${own}`
+    } else {
+      const goesOn = before.index === index - 1 && before.signature === own
+      before = { index, signature: own, start: goesOn ? before.start : index }
+      key = `from ${before.start}`
+    }
+    const group = groups.get(key)
     if (group) group.push(index)
-    else groups.set(`${turn} ${key}`, [index])
+    else groups.set(key, [index])
   })
   const stacked = new Map<VirtualBuffer, Stack>()
   const siblings: Siblings[] = []
   for (const members of groups.values()) {
     if (members.length < 2) continue
-    members.sort((a, b) => commands[a]!.lane!.index - commands[b]!.lane!.index)
+    members.sort((a, b) => (commands[a]!.lane?.index ?? a) - (commands[b]!.lane?.index ?? b))
     const words = join(
       members.map((index) => commands[index] as GraphDispatch),
       stacked,
@@ -128,9 +139,9 @@ function join(
       if (stride === 0 && first.spec.bindings[b]!.access === 'read_write') return undefined
     } else {
       if (!members.every((one) => at(one) === at(first))) return undefined
-      const stack = stackOf(buffers as VirtualBuffer[], stacked, wanted)
-      if (!stack || stack.stride * members.length > maxBytes) return undefined
-      stride = stack.stride
+      const found = spacing(buffers as VirtualBuffer[], stacked, wanted)
+      if (found === undefined || found * members.length > maxBytes) return undefined
+      stride = found
     }
     if (stride < 0 || stride % ALIGNMENT !== 0) return undefined
     words[layout.strides + b] = stride / item
@@ -144,18 +155,27 @@ function join(
   return words
 }
 
-/** The stack of exactly these buffers: one there is already, or a new one where none of them is in any. */
-function stackOf(buffers: readonly VirtualBuffer[], stacked: Map<VirtualBuffer, Stack>, wanted: Stack[]): Stack | undefined {
+/**
+ * How many bytes the buffers lie apart: as members of a stack there is, evenly spaced, or as a new one where none of them is
+ * in any.
+ */
+function spacing(
+  buffers: readonly VirtualBuffer[],
+  stacked: ReadonlyMap<VirtualBuffer, Stack>,
+  wanted: Stack[],
+): number | undefined {
   const [first] = buffers as [VirtualBuffer]
-  if (!buffers.every((buffer) => isVirtual(buffer) && buffer.bytes === first.bytes)) return undefined
-  const found = stacked.get(first) ?? wanted.find(({ members }) => members[0] === first)
+  const stackOf = (buffer: VirtualBuffer) => stacked.get(buffer) ?? wanted.find(({ members }) => members.includes(buffer))
+  const found = stackOf(first)
   if (found) {
-    const same = found.members.length === buffers.length && found.members.every((member, i) => member === buffers[i])
-    return same ? found : undefined
+    const places = buffers.map((buffer) => found.members.indexOf(buffer))
+    const step = places[1]! - places[0]!
+    const even = places.every((place, i) => place >= 0 && place === places[0]! + i * step)
+    return even ? step * found.stride : undefined
   }
-  const taken = (buffer: VirtualBuffer) => stacked.has(buffer) || wanted.some(({ members }) => members.includes(buffer))
-  if (new Set(buffers).size < buffers.length || buffers.some(taken)) return undefined
+  if (!buffers.every((buffer) => isVirtual(buffer) && buffer.bytes === first.bytes)) return undefined
+  if (new Set(buffers).size < buffers.length || buffers.some(stackOf)) return undefined
   const stack = { members: buffers, stride: ALIGNMENT * Math.ceil(first.bytes / ALIGNMENT) }
   wanted.push(stack)
-  return stack
+  return stack.stride
 }

@@ -4,8 +4,8 @@ import { findSiblings, type Siblings, type Stack } from './siblings.ts'
 
 /** A dispatch of a woven graph: that of one lane, or of several. */
 export interface WovenDispatch extends GraphDispatch {
-  /** How many dispatches it stands for. */
-  branches: number
+  /** The streams of the dispatches that it stands for. */
+  streams: readonly string[]
 }
 
 export type WovenCommand = WovenDispatch | Exclude<GraphCommand, GraphDispatch>
@@ -92,14 +92,15 @@ function schedule(
 function joint({ members, words }: Node, commands: readonly GraphCommand[]): WovenCommand {
   const first = commands[members[0]!]!
   if (first.kind !== 'dispatch') return first
-  if (!words) return { ...first, branches: 1 }
+  const streams = members.map((index) => commands[index]!.lane?.name ?? 'main')
+  if (!words) return { ...first, streams }
   const [x, y] = first.grid
   const last = commands[members.at(-1)!] as GraphDispatch
   const ranges = first.ranges.map((range, b) => {
     const other = last.ranges[b]!
     return range.buffer === other.buffer ? { ...other, offset: range.offset } : range
   })
-  return { ...first, words, ranges, grid: [x, y, members.length], branches: members.length }
+  return { ...first, words, ranges, grid: [x, y, members.length], streams }
 }
 
 /** A binary heap of numbers, smallest first. */

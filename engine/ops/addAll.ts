@@ -1,0 +1,19 @@
+import { ShapeError } from '../errors.ts'
+import type { Tensor } from '../tensor.ts'
+import { add } from './elementwise.ts'
+
+/**
+ * The sum of tensors, added up by pairs: rounding grows with the logarithm of their number, as does the number of steps that
+ * must follow each other.
+ * @param tensors that broadcast to one shape
+ * @throws ShapeError for no tensors, or shapes that do not broadcast
+ */
+export function addAll(tensors: readonly Tensor[]): Tensor {
+  if (tensors.length === 0) throw new ShapeError('addAll: got no tensors, takes at least one')
+  let parts = [...tensors]
+  while (parts.length > 1) {
+    const pairs = Array.from({ length: parts.length >> 1 }, (_, i) => add(parts[2 * i]!, parts[2 * i + 1]!))
+    parts = parts.length % 2 === 1 ? [...pairs, parts.at(-1)!] : pairs
+  }
+  return parts[0]!
+}
