@@ -11,6 +11,7 @@ import { compare, csvReport, textReport } from './report.ts'
 import { type BenchReport, runBench } from './runBench.ts'
 import { selectTargets } from './select.ts'
 import { idOf, type Target } from './target.ts'
+import { tuneTargets } from './tune.ts'
 
 /** Runs `paraformer bench`. @throws UserError for names and flags that mean nothing */
 export async function bench(names: readonly string[], flags: BenchFlags): Promise<void> {
@@ -42,12 +43,14 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
   const { software } = device.capabilities
   const budget = budgetOf(software, flags.quick ?? false)
   const progress = new Progress({ total: targets.length })
+  const onProgress = (done: number, what: string) => progress.update(done, what)
   try {
+    await tuneTargets(device, flags.tune ?? 'cached', targets, onProgress)
     return await runBench(device, targets, {
       budget: { ...budget, time: flags.time ?? budget.time },
       timer: flags.timer,
       flush: flags.flush && !flags.quick,
-      onProgress: (done, what) => progress.update(done, what),
+      onProgress,
     })
   } finally {
     progress.stop()

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
-import { adapterOption, count, makeCommand } from '../train/cli/options.ts'
+import type { Tune } from '../engine/autotune/tune.ts'
+import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { Timer } from './doBench.ts'
 
 export interface BenchFlags {
@@ -13,6 +14,7 @@ export interface BenchFlags {
   timer?: Timer
   flush: boolean
   adapter?: string
+  tune?: Tune
   json?: boolean
   csv?: boolean
   html?: string
@@ -43,6 +45,7 @@ export function benchCommand(): Command {
     )
     .option('--no-flush', 'leave the caches as the last run left them')
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .addOption(new Option('--json', 'print JSON').conflicts('csv'))
     .option('--csv', 'print comma-separated values')
     .option('--html <file>', 'also write a page with a roofline plot')

@@ -1,16 +1,20 @@
 import type { Command } from 'commander'
+import { type Answer, Answers } from '../../engine/autotune/answers.ts'
+import { DeviceStore } from '../../engine/autotune/store.ts'
 import { listAdapters } from '../../engine/index.ts'
 import { makeCommand } from './options.ts'
 
 /** `paraformer devices` */
 export function devicesCommand(): Command {
   return makeCommand('devices')
-    .description('list the adapters that can be used, with features, limits and subgroup sizes')
+    .description('list the adapters that can be used, with features, limits, subgroup sizes and what tuning found out on them')
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {
-      const adapters = await listAdapters()
+      const found = await listAdapters()
+      const stores = await Promise.all(found.map((summary) => DeviceStore.open(summary)))
+      const adapters = found.map((one, i) => ({ ...one, tuned: Object.fromEntries(new Answers(stores[i]!).all()) }))
       if (json) return console.log(JSON.stringify(adapters, null, 2))
-      for (const { name, driver, software, subgroupMinSize, subgroupMaxSize, features, limits } of adapters) {
+      for (const { name, driver, software, subgroupMinSize, subgroupMaxSize, features, limits, tuned } of adapters) {
         const size = subgroupMinSize === subgroupMaxSize ? `${subgroupMinSize}` : `${subgroupMinSize} to ${subgroupMaxSize}`
         console.log(`${name} (${software ? 'software' : 'hardware'})`)
         console.log(`  driver     ${driver}`)
@@ -21,6 +25,20 @@ export function devicesCommand(): Command {
             .map(([key, value]) => `${key} ${value}`)
             .join(', ')}`,
         )
+        for (const line of tuningLines(tuned)) console.log(line)
       }
     })
+}
+
+/** How much was tuned, and what is faster than by default. */
+function tuningLines(tuned: Record<string, Answer>): string[] {
+  const answers = Object.entries(tuned)
+  const faster = answers.filter(([, { variant, fallback }]) => variant !== fallback)
+  const summary = `  tuned      ${answers.length} shapes of kernels, ${faster.length} faster than by default`
+  const lines = faster.map(([key, { sizes, variant, fallback, ms }]) => {
+    const kernel = key.slice(0, key.indexOf('@'))
+    const time = (name: string) => `${name} ${ms[name]!.toPrecision(3)} ms`
+    return `             ${kernel} ${sizes.join(' ')}: ${time(variant)}, ${time(fallback)}`
+  })
+  return [summary, ...lines]
 }

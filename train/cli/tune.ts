@@ -19,7 +19,8 @@ export async function tune(
   if (report) process.stderr.write(`${tuningLine(report)}\n`)
 }
 
-function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport): string {
+/** What tuning found out. */
+export function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport): string {
   const faster = tuned.filter(({ variant, fallback }) => variant !== fallback)
   const best = faster.sort((a, b) => gain(b) - gain(a))[0]
   const gains = best ? ` (up to ${gain(best).toFixed(1)}x: ${best.kernel} ${best.sizes.join(' ')}, ${best.variant})` : ''

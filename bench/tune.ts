@@ -1,0 +1,41 @@
+import { type Tune, type TuneReport, tuneDevice } from '../engine/autotune/tune.ts'
+import type { Device } from '../engine/index.ts'
+import { tuningLine } from '../train/cli/tune.ts'
+import { idOf, type Target } from './target.ts'
+
+/** Milliseconds to tune one target: more than a training run has, since a bench takes minutes anyway. */
+const BUDGET = 10_000
+
+/**
+ * Gives the device the variants that `--tune` means for ops, layers and models; kernels are timed variant by variant. `full` finds
+ * out what is not known of them and says so in one line.
+ */
+export async function tuneTargets(
+  device: Device,
+  when: Tune,
+  targets: readonly Target[],
+  onProgress: (done: number, what: string) => void,
+): Promise<void> {
+  await tuneDevice(device, when === 'full' ? 'cached' : when, () => {})
+  if (when !== 'full') return
+  const all: TuneReport = { tuned: [], known: 0, left: 0, seconds: 0 }
+  for (const [i, target] of targets.entries()) {
+    if (target.group === 'kernels') continue
+    onProgress(i, `tuning ${idOf(target)}`)
+    const prepared = target.prepare(device)
+    try {
+      const report = await tuneDevice(device, 'full', prepared.record, { budget: BUDGET })
+      const { tuned, known, left, seconds } = report!
+      Object.assign(all, report, {
+        tuned: [...all.tuned, ...tuned],
+        known: all.known + known,
+        left: all.left + left,
+        seconds: all.seconds + seconds,
+      })
+    } finally {
+      prepared.dispose()
+    }
+    device.trim()
+  }
+  process.stderr.write(`${tuningLine(all)}\n`)
+}
