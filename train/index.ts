@@ -5,4 +5,13 @@ export { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from './ch
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
-export { type MicroBatch, makeScheme, optimizerStep, type Scheme, type SchemeName, type StepResult } from './schemes.ts'
+export {
+  type CapturedStep,
+  captureStep,
+  type MicroBatch,
+  makeScheme,
+  optimizerStep,
+  type Scheme,
+  type SchemeName,
+  type StepResult,
+} from './schemes.ts'

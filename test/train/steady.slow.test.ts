@@ -1,9 +1,11 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { AdamW, makeScheme, optimizerStep, ParaFormer, randn, requestDevice, tensor } from '../../train/index.ts'
+import { MODES, type Mode } from '../../model/index.ts'
+import { AdamW, captureStep, makeScheme, optimizerStep, ParaFormer, randn, requestDevice, tensor } from '../../train/index.ts'
 import { suite } from '../harness/suite.ts'
 
-const STEPS = 10_000
+const EAGER_STEPS = 10_000
+const CAPTURED_STEPS = 5_000
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void
 
@@ -16,7 +18,13 @@ function heapUsed(): number {
 const device = await requestDevice()
 const { test, run } = suite('steady')
 
-test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`, async () => {
+test(`${EAGER_STEPS} training steps hold live and pooled bytes, and the heap, steady`, () => hold(EAGER_STEPS))
+for (const mode of MODES) {
+  test(`${CAPTURED_STEPS} captured steps in mode ${mode} do, too`, () => hold(CAPTURED_STEPS, mode))
+}
+
+/** Trains a tiny model, with a mode in captured steps, and compares memory early and late. */
+async function hold(count: number, mode?: Mode): Promise<void> {
   const model = new ParaFormer({
     ...{
       imageSize: 8,
@@ -35,11 +43,14 @@ test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`,
   const optimizer = new AdamW(model.namedParameters())
   const images = randn([4, 1, 8, 8])
   const labels = tensor(Int32Array.of(0, 1, 2, 3))
-  const objective = makeScheme('prefixSum', 2).passes[0]![0]!
+  const objective = makeScheme('prefixSum', 2, { mode: mode ?? 'serial' }).passes[0]![0]!
+  const captured = mode && captureStep(model, optimizer, objective, 1)
   const train = async (steps: number) => {
     let loss = 0
     for (let i = 0; i < steps; i++) {
-      const { losses, predicted, norm } = optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 }], 1e-3, 1)
+      const batches = [{ images, labels, share: 1 }]
+      const { losses, predicted, norm } =
+        captured?.(batches, 1e-3) ?? optimizerStep(model, optimizer, objective, batches, 1e-3, 1)
       if (i % 50 === 0) loss = (await losses.data())[1]!
       losses.dispose()
       predicted.dispose()
@@ -50,14 +61,14 @@ test(`${STEPS} training steps hold live and pooled bytes, and the heap, steady`,
   }
   const first = await train(500)
   const before = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
-  const last = await train(STEPS)
+  const last = await train(count)
   const after = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
   if (after.liveBytes !== before.liveBytes || after.cachedBytes !== before.cachedBytes || after.buffers !== before.buffers)
     throw new Error(shown)
   if (after.pipelines !== before.pipelines || after.heap > before.heap + (16 << 20)) throw new Error(shown)
-})
+}
 
 test('ends', () => device.destroy())
 run()
