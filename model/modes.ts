@@ -14,6 +14,11 @@ export const MODES = ['serial', 'streams', 'coalesced'] as const satisfies reado
  * @throws UserError for a mode that does not exist
  */
 export function runBranches(mode: Mode, input: Tensor, branches: readonly (() => Tensor)[]): Tensor[] {
+  if ((mode as string) === 'devices') {
+    throw new UserError(
+      'mode "devices" waits for other devices, which one call of forward() cannot do; use --mode devices on the command line, or BranchDevices',
+    )
+  }
   if (!MODES.includes(mode)) throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${MODES.join(', ')}`)
   return fork(input.device, mode, Object.fromEntries(branches.map((branch, i) => [`branches.${i}`, branch])))
 }

@@ -13,6 +13,10 @@ export interface ForwardOptions {
   mode?: Mode | undefined
   /** Whether the last layer of each branch computes only the CLS row where only that is read; default true. */
   skipDeadTokens?: boolean | undefined
+  /**
+   * What the branches gave on other devices, [B, D] each, or only their sum: taken instead of running any (ParaFormer only).
+   */
+  outputs?: readonly Tensor[] | undefined
   /** Is handed the intermediate values; they live as long as what the caller's scope makes. */
   taps?: Tap | undefined
 }
@@ -64,8 +68,11 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   readonly branches: Branch[]
   readonly head: Head
 
-  /** @param config complete and checked */
-  constructor(config: C) {
+  /**
+   * @param config complete and checked
+   * @param own branches that live on this device; default all. The others leave holes, so that names stay
+   */
+  constructor(config: C, own?: readonly number[]) {
     super()
     const { imageSize, patchSize, channels, dim, classes } = config
     const { branches, depth } = branchShape(config)
@@ -74,7 +81,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     this.embed = new Linear(channels * patchSize ** 2, dim)
     this.clsToken = parameter(() => randn([1, 1, dim]))
     this.posEmbedding = parameter(() => randn([1, tokens + 1, dim]))
-    this.branches = Array.from({ length: branches }, () => new Branch(depth, config))
+    this.branches = []
+    for (const i of own ?? Array(branches).keys()) this.branches[i] = new Branch(depth, config)
     this.head = new Head(dim, classes)
   }
 

@@ -10,6 +10,8 @@ export interface MicroBatch {
   images: Tensor
   labels: Tensor
   share: number
+  /** What the branches gave on other devices (see `ForwardOptions`). */
+  outputs?: readonly Tensor[]
 }
 
 /** One optimizer step: what to minimize on each micro-batch. */
@@ -17,6 +19,10 @@ export interface Objective {
   /** Of one micro-batch: the scalar to differentiate, and the losses ([1] or [m]) and logits ([1 or m, B, classes]) to report. */
   loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor; logits: Tensor }
   clip: boolean
+  /** The branches that it runs: the first so many. */
+  branches: number
+  /** Whether it looks at each of them, not only at their sum. */
+  eachBranch: boolean
   /** The prefix whose loss the first reported number is; later numbers are the prefixes after it. */
   firstPrefix: number
 }
@@ -61,9 +67,11 @@ export function makeScheme(
 function prefixLoss(k: number, clip: boolean, mode: Mode): Objective {
   return {
     clip,
+    branches: k,
+    eachBranch: false,
     firstPrefix: k,
-    loss(model, { images, labels }) {
-      const logits = model.forward(images, { branches: k, mode }) // [B, classes]
+    loss(model, { images, labels, outputs }) {
+      const logits = model.forward(images, { branches: k, mode, outputs }) // [B, classes]
       const loss = crossEntropy(logits, labels)
       return { objective: loss, losses: loss.detach().reshape([1]), logits: logits.detach().reshape([1, ...logits.shape]) }
     },
@@ -73,10 +81,12 @@ function prefixLoss(k: number, clip: boolean, mode: Mode): Objective {
 function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
   return {
     clip: true,
+    branches: weights.length,
+    eachBranch: true,
     firstPrefix: 1,
-    loss(model, { images, labels }) {
+    loss(model, { images, labels, outputs }) {
       if (!(model instanceof ParaFormer)) throw new Error('prefixSum needs a model of branches')
-      const logits = model.forwardPrefixes(images, { mode }) // [m, B, classes]
+      const logits = model.forwardPrefixes(images, { mode, outputs }) // [m, B, classes]
       const [m, B] = logits.shape as [number, number]
       const every = labels.reshape([1, B]).broadcastTo([m, B])
       const losses = crossEntropy(logits, every, { reduction: 'none' }).mean(1) // [m]

@@ -1,4 +1,4 @@
-import { adamWStep, fromHost, gradNorm, ParameterArena, type Tensor, withoutScope, zeros } from '../../engine/index.ts'
+import { adamWStep, fromHost, gradNorm, ParameterArena, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
 
 export interface AdamWOptions {
   /** Decay of the first and second moment; default [0.9, 0.999]. */
@@ -61,9 +61,10 @@ export class AdamW {
   /**
    * Updates every parameter that has a gradient. Every replay of a captured step updates the same ones, with the `lr` set then.
    * @param maxNorm largest global norm of the gradient; Infinity for no clipping
+   * @param wholeNorm the global norm, [1], where these parameters are a part of those it is over
    * @returns the norm before clipping, [1]
    */
-  step(lr: number, maxNorm = Number.POSITIVE_INFINITY): Tensor {
+  step(lr: number, maxNorm = Number.POSITIVE_INFINITY, wholeNorm?: Tensor): Tensor {
     const [beta1, beta2] = this.#betas
     this.arena.gather()
     this.lr = lr
@@ -71,12 +72,26 @@ export class AdamW {
     const { device } = values
     const active = parameters.map(({ grad }) => grad !== undefined)
     const table = fromHost(() => this.#advance(active), undefined, device)
-    const norm = zeros([1], { device })
-    gradNorm(gradients, blockSlot, table, norm)
+    const norm = wholeNorm ?? this.#norm(table)
     adamWStep(
       { params: values, grads: gradients, m: this.#m, v: this.#v, blockSlot, slots: table, norm },
       { beta1, beta2, eps: this.#eps, maxNorm },
     )
+    return norm
+  }
+
+  /** The norm of all gradients there are, [1]. */
+  gradNorm(): Tensor {
+    this.arena.gather()
+    const { values, parameters } = this.arena
+    const table = parameters.flatMap(({ grad }) => [0, 0, 0, Number(grad !== undefined)])
+    return this.#norm(tensor(table, { device: values.device }))
+  }
+
+  #norm(table: Tensor): Tensor {
+    const { gradients, blockSlot, values } = this.arena
+    const norm = zeros([1], { device: values.device })
+    gradNorm(gradients, blockSlot, table, norm)
     return norm
   }
 
