@@ -12,17 +12,15 @@ export interface AdamW {
   complement1: number
   complement2: number
   eps: number
-  /** Gradients are multiplied by min(1, maxNorm / (norm + 1e-6)); 0 or less: not at all. */
-  maxNorm: number
 }
 
 const VEC4S_PER_THREAD = 4
 
 /**
- * One step of AdamW over all parameters in one dispatch, the form of PyTorch: with the clipped gradient g,
+ * One step of AdamW over all parameters in one dispatch, the form of PyTorch: with the gradient g times its factor,
  * `p *= 1 - decay; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= stepSize * m / (sqrt(v) * invSqrtBc2 + eps)`.
  * `blockSlot` maps each block to its slot; `slots` [slots, 4] holds stepSize = lr / (1 - b1^t), invSqrtBc2 = 1 / sqrt(1 - b2^t),
- * decay = lr * weightDecay, and whether the slot is active: others stay as they are. Where `norm` is not finite nothing changes.
+ * decay = lr * weightDecay, and the factor of the gradient; slots whose factor is negative stay as they are.
  */
 export const adamW: KernelSpec<AdamW> = {
   name: 'adamW',
@@ -33,7 +31,6 @@ export const adamW: KernelSpec<AdamW> = {
     { name: 'secondMoments', access: 'read_write', dtype: 'f32' },
     { name: 'blockSlot', access: 'read', dtype: 'i32' },
     { name: 'slots', access: 'read', dtype: 'f32' },
-    { name: 'norm', access: 'read', dtype: 'f32' },
   ],
   params: [
     { name: 'blocks', type: 'u32' },
@@ -42,7 +39,6 @@ export const adamW: KernelSpec<AdamW> = {
     { name: 'complement1', type: 'f32' },
     { name: 'complement2', type: 'f32' },
     { name: 'eps', type: 'f32' },
-    { name: 'maxNorm', type: 'f32' },
   ],
   variants: [
     {

@@ -1,4 +1,4 @@
-// One AdamW step over all parameters (Loshchilov and Hutter 2019, in the form of PyTorch's AdamW), gradient clipping included.
+// One AdamW step over all parameters (Loshchilov and Hutter 2019, in the form of PyTorch's AdamW), gradient clipping and loss scaling included.
 // Parameters, gradients and moments lie in flat buffers of one layout; each block of 64 elements belongs to one slot, whose
 // step size, bias correction and decay come from a table. A thread takes a block, and so needs its slot once.
 
@@ -10,7 +10,6 @@ struct Params {
   complement1: f32,
   complement2: f32,
   eps: f32,
-  maxNorm: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4f>;
@@ -18,10 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> firstMoments: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> secondMoments: array<vec4f>;
 @group(0) @binding(4) var<storage, read> blockSlot: array<i32>;
-// stepSize, 1 / sqrt(1 - beta2^t), decay, active (0 or 1).
+// Step size, 1 / sqrt(1 - beta2^t), decay, factor of the gradient; below 0: the slot stays as it is.
 @group(0) @binding(5) var<storage, read> slots: array<vec4f>;
-// The bits of the gradient norm: compilers may assume that a float is finite.
-@group(0) @binding(6) var<storage, read> norm: array<u32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -30,21 +27,16 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let normBits = norm[0];
   let block = (wid.y * groups.x + wid.x) * 64 + local;
-  if (block >= params.blocks || (normBits & 0x7f800000u) == 0x7f800000u) {
+  if (block >= params.blocks) {
     return;
   }
   let slot = slots[u32(blockSlot[block])];
-  if (slot.w == 0.0) {
+  if (slot.w < 0.0) {
     return;
   }
-  var scale = 1.0;
-  if (params.maxNorm > 0.0) {
-    scale = min(1.0, params.maxNorm / (bitcast<f32>(normBits) + 1e-6));
-  }
   for (var at = block * 16; at < block * 16 + 16; at++) {
-    let gradient = gradients[at] * scale;
+    let gradient = gradients[at] * slot.w;
     let m = params.beta1 * firstMoments[at] + params.complement1 * gradient;
     let v = params.beta2 * secondMoments[at] + params.complement2 * gradient * gradient;
     firstMoments[at] = m;

@@ -1,6 +1,7 @@
 import type { Fill, KernelCase } from '../spec.ts'
 import type { AdamW } from './adamW.ts'
 import type { GradNorm } from './gradNorm.ts'
+import type { StepSetup } from './setup.ts'
 
 const SLOTS = 5
 /** Slots of several blocks each, in order. */
@@ -8,25 +9,25 @@ const blockSlot =
   (blocks: number): Fill =>
   (block) =>
     Math.floor((block * SLOTS) / blocks)
-/** stepSize, invSqrtBc2, decay, active: slot 2 is inactive. */
-const slots: Fill = (index, random) => [1e-3 * (1 + random()), 1 + 30 * random(), 5e-5, Number(index >> 2 !== 2)][index & 3]!
+/** stepSize, invSqrtBc2, decay, factor of the gradient: slot 2 is left alone. */
+const slotsWith =
+  (factor: number): Fill =>
+  (index, random) =>
+    [1e-3 * (1 + random()), 1 + 30 * random(), 5e-5, index >> 2 === 2 ? -1 : factor][index & 3]!
+/** Weight decay, active: slot 2 takes no part. */
+const rules: Fill = (index) => [0.05, Number(index >> 1 !== 2)][index & 1]!
 
 interface Options {
-  norm?: number
-  maxNorm?: number
+  factor?: number
   fills?: Record<string, Fill>
   bench?: boolean
 }
 
-function adamWCase(
-  name: string,
-  blocks: number,
-  { norm = 3, maxNorm = 1, fills = {}, bench = false }: Options = {},
-): KernelCase<AdamW> {
+function adamWCase(name: string, blocks: number, { factor = 0.3, fills = {}, bench = false }: Options = {}): KernelCase<AdamW> {
   const size = blocks * 64
   return {
     name,
-    problem: { blocks, beta1: 0.9, beta2: 0.999, complement1: 1 - 0.9, complement2: 1 - 0.999, eps: 1e-8, maxNorm },
+    problem: { blocks, beta1: 0.9, beta2: 0.999, complement1: 1 - 0.9, complement2: 1 - 0.999, eps: 1e-8 },
     sizes: {
       values: size,
       gradients: size,
@@ -34,15 +35,13 @@ function adamWCase(
       secondMoments: size,
       blockSlot: blocks,
       slots: SLOTS * 4,
-      norm: 1,
     },
     fills: {
       values: 'normal',
       firstMoments: 'normal',
       secondMoments: 'uniform',
       blockSlot: blockSlot(blocks),
-      slots,
-      norm: () => norm,
+      slots: slotsWith(factor),
       ...fills,
     },
     bench,
@@ -51,10 +50,9 @@ function adamWCase(
 
 export const adamWCases: KernelCase<AdamW>[] = [
   ...[1, 7, 31, 33, 129, 257, 1025].map((blocks) => adamWCase(`${blocks} blocks`, blocks)),
-  adamWCase('a norm below the limit', 7, { norm: 0.5 }),
-  adamWCase('no clipping', 7, { maxNorm: 0 }),
-  adamWCase('a NaN norm changes nothing', 7, { norm: Number.NaN }),
-  adamWCase('an infinite norm changes nothing', 7, { norm: Number.POSITIVE_INFINITY, maxNorm: 0 }),
+  adamWCase('all of the gradient', 7, { factor: 1 }),
+  adamWCase('gradients of a scaled loss', 7, { factor: 2 ** -16, fills: { gradients: (_, random) => 65536 * random() } }),
+  adamWCase('NaN gradients that are left alone', 7, { factor: -1, fills: { gradients: () => Number.NaN } }),
   adamWCase('NaN gradients of an inactive slot', 5, { fills: { gradients: (i) => (i >> 6 === 2 ? Number.NaN : 0.25) } }),
   adamWCase('zeros stay zeros', 5, {
     fills: { values: () => 0, gradients: () => 0, firstMoments: () => 0, secondMoments: () => 0 },
@@ -69,8 +67,8 @@ function gradNormCase(name: string, blocks: number, chunk: number, fill: Fill = 
   return {
     name,
     problem: { blocks, chunk },
-    sizes: { gradients: blocks * 64, blockSlot: blocks, slots: SLOTS * 4, partials: Math.ceil(blocks / chunk) },
-    fills: { gradients: fill, blockSlot: blockSlot(blocks), slots },
+    sizes: { gradients: blocks * 64, blockSlot: blocks, rules: SLOTS * 2, partials: Math.ceil(blocks / chunk) },
+    fills: { gradients: fill, blockSlot: blockSlot(blocks), rules },
     tolerance: 1e-6,
   }
 }
@@ -86,10 +84,60 @@ export const gradNormCases: KernelCase<GradNorm>[] = [
   { ...gradNormCase('7.3 M parameters', 114_063, 112), bench: true },
 ]
 
-export const normFinalCases: KernelCase<{ count: number }>[] = [1, 7, 31, 33, 129, 257, 1025].map((count) => ({
-  name: `${count}`,
-  problem: { count },
-  sizes: { partials: count, norm: 1 },
-  fills: { partials: 'uniform' },
-  tolerance: 1e-6,
-}))
+interface SetupOptions {
+  slots?: number
+  maxNorm?: number
+  growthInterval?: number
+  scale?: number
+  /** Finite steps since the scale changed. */
+  steady?: number
+  /** Step count of slot i. */
+  t?: (slot: number) => number
+  partials?: Fill
+  betas?: [number, number]
+}
+
+function setupCase(name: string, pieces: number, options: SetupOptions = {}): KernelCase<StepSetup> {
+  const { slots = 7, maxNorm = 1, growthInterval = 2000, scale = 65536, steady = 3, t = (slot) => 3 * slot } = options
+  const [beta1, beta2] = options.betas ?? [0.9, 0.999]
+  return {
+    name,
+    problem: {
+      pieces,
+      slots,
+      lr: 1e-3,
+      logBeta1: Math.max(Math.log(beta1), -100),
+      logBeta2: Math.max(Math.log(beta2), -100),
+      maxNorm,
+      growthInterval,
+    },
+    sizes: { partials: pieces, rules: 2 * slots, lossScale: 2, steps: slots, slots: 4 * slots, norm: 1 },
+    fills: {
+      partials: options.partials ?? ((_, random) => scale * scale * random()),
+      // Slot 2 takes no part.
+      rules: (index) => (index % 2 === 0 ? 0.05 * (index % 4) : Number(index !== 5)),
+      lossScale: (index) => [scale, steady][index]!,
+      steps: t,
+    },
+    tolerance: 2e-6,
+  }
+}
+
+export const setupCases: KernelCase<StepSetup>[] = [
+  ...[1, 7, 31, 33, 129, 257, 1025].map((pieces) => setupCase(`${pieces} pieces`, pieces)),
+  ...[1, 3, 255, 256, 257, 600].map((slots) => setupCase(`${slots} slots`, 33, { slots })),
+  setupCase('first steps', 9, { t: () => 0 }),
+  setupCase('every step to 300', 9, { slots: 300, t: (slot) => slot }),
+  setupCase('late steps', 9, { t: (slot) => 10 ** slot }),
+  setupCase('betas of 0', 9, { betas: [0, 0] }),
+  setupCase('a norm below the limit', 9, { partials: () => 1 }),
+  setupCase('no clipping', 9, { maxNorm: 0 }),
+  setupCase('a constant scale', 9, { growthInterval: 0, scale: 1, steady: 0 }),
+  setupCase('a constant scale, not finite', 9, { growthInterval: 0, scale: 1, steady: 0, partials: () => Number.NaN }),
+  setupCase('the scale doubles', 9, { steady: 1999 }),
+  setupCase('the scale doubles at every step', 9, { growthInterval: 1, steady: 0 }),
+  setupCase('the scale stays below infinity', 9, { scale: 2 ** 127, steady: 1999, partials: () => 0 }),
+  setupCase('the scale halves for an infinite norm', 9, { partials: (i) => (i === 4 ? Number.POSITIVE_INFINITY : 1) }),
+  setupCase('the scale halves for a NaN norm', 9, { steady: 1999, partials: (i) => (i === 8 ? Number.NaN : 1) }),
+  setupCase('the scale halves where squares overflow', 257, { partials: () => 3e38 }),
+]

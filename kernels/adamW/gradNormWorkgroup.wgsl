@@ -8,8 +8,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4f>;
 @group(0) @binding(1) var<storage, read> blockSlot: array<i32>;
-// Component w: active (0 or 1).
-@group(0) @binding(2) var<storage, read> slots: array<vec4f>;
+// Weight decay, active (0 or 1).
+@group(0) @binding(2) var<storage, read> rules: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -30,7 +30,7 @@ fn main(
   var total = vec4f();
   for (var at = first * 16 + local; at < end; at += 256) {
     // An inactive slot may hold anything, NaN too.
-    if (slots[u32(blockSlot[at / 16])].w != 0.0) {
+    if (rules[u32(blockSlot[at / 16])].y != 0.0) {
       total += gradients[at] * gradients[at];
     }
   }

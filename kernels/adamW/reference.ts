@@ -1,18 +1,16 @@
 import type { Arrays } from '../spec.ts'
 import type { AdamW } from './adamW.ts'
 import type { GradNorm } from './gradNorm.ts'
+import type { StepSetup } from './setup.ts'
 
 export function adamWReference(problem: AdamW, arrays: Arrays): Arrays {
-  const { beta1, beta2, complement1, complement2, eps, maxNorm } = problem
+  const { beta1, beta2, complement1, complement2, eps } = problem
   const { values, gradients, firstMoments, secondMoments, blockSlot, slots } = arrays as Required<typeof arrays> & Arrays
-  const norm = arrays.norm![0]!
   const out = { values: values!, firstMoments: firstMoments!, secondMoments: secondMoments! }
-  if (!Number.isFinite(norm)) return out
-  const scale = maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1
   for (let i = 0; i < problem.blocks * 64; i++) {
-    const [stepSize, invSqrtBc2, decay, active] = slots!.subarray(4 * blockSlot![i >> 6]!)
-    if (!active) continue
-    const g = gradients![i]! * scale
+    const [stepSize, invSqrtBc2, decay, factor] = slots!.subarray(4 * blockSlot![i >> 6]!)
+    if (factor! < 0) continue
+    const g = gradients![i]! * factor!
     const m = beta1 * out.firstMoments[i]! + complement1 * g
     const v = beta2 * out.secondMoments[i]! + complement2 * g * g
     out.firstMoments[i] = m
@@ -22,15 +20,37 @@ export function adamWReference(problem: AdamW, arrays: Arrays): Arrays {
   return out
 }
 
-export function gradNormReference({ blocks, chunk }: GradNorm, { gradients, blockSlot, slots }: Arrays): Arrays {
+export function gradNormReference({ blocks, chunk }: GradNorm, { gradients, blockSlot, rules }: Arrays): Arrays {
   const partials = new Float64Array(Math.ceil(blocks / chunk))
   for (let i = 0; i < blocks * 64; i++) {
     const block = i >> 6
-    if (slots![4 * blockSlot![block]! + 3]) partials[Math.floor(block / chunk)]! += gradients![i]! ** 2
+    if (rules![2 * blockSlot![block]! + 1]) partials[Math.floor(block / chunk)]! += gradients![i]! ** 2
   }
   return { partials }
 }
 
-export function normFinalReference(_: { count: number }, { partials }: Arrays): Arrays {
-  return { norm: Float64Array.of(Math.sqrt(partials!.reduce((total, value) => total + value, 0))) }
+export function setupReference(problem: StepSetup, arrays: Arrays): Arrays {
+  const { lr, logBeta1, logBeta2, maxNorm, growthInterval } = problem
+  const { partials, rules, lossScale, steps, slots } = arrays as Required<typeof arrays> & Arrays
+  const [scale, finiteSteps] = lossScale as unknown as [number, number]
+  // What overflows float32 is infinite.
+  const norm = Math.sqrt(Math.fround(partials!.reduce((total, value) => total + value, 0))) / scale
+  const finite = Number.isFinite(norm)
+  const factor = (maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1) / scale
+  for (let slot = 0; slot < problem.slots; slot++) {
+    const [decay, active] = rules!.subarray(2 * slot)
+    let row = [0, 0, 0, -1]
+    if (finite && active) {
+      const t = ++steps![slot]!
+      row = [lr / -Math.expm1(t * logBeta1), 1 / Math.sqrt(-Math.expm1(t * logBeta2)), lr * decay!, factor]
+    }
+    slots!.set(row, 4 * slot)
+  }
+  if (growthInterval > 0) {
+    const steady = finite ? finiteSteps + 1 : 0
+    const grows = steady === growthInterval
+    const doubles = grows && Number.isFinite(Math.fround(2 * scale))
+    lossScale!.set([scale * (finite ? (doubles ? 2 : 1) : 0.5), grows ? 0 : steady])
+  }
+  return { lossScale: lossScale!, steps: steps!, slots: slots!, norm: Float64Array.of(norm) }
 }

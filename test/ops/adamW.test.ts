@@ -1,6 +1,6 @@
 import { ParameterArena } from '../../engine/arena.ts'
 import { requestDevice } from '../../engine/device.ts'
-import { type AdamWHyperparameters, adamWStep, gradNorm } from '../../engine/ops/adamW.ts'
+import { type AdamWHyperparameters, adamWStep, gradSquares } from '../../engine/ops/adamW.ts'
 import { zeros } from '../../engine/ops/create.ts'
 import { type Tensor, tensor } from '../../engine/tensor.ts'
 import { assertShapeError, leaf, normals } from '../harness/checkOp.ts'
@@ -12,36 +12,43 @@ const device = await requestDevice()
 const golden = await loadGolden('ops')
 const { test, run } = suite('AdamW')
 
-const HYPERPARAMETERS: AdamWHyperparameters = { beta1: 0.9, beta2: 0.999, eps: 1e-8, maxNorm: 1 }
 const LR = 1e-2
 const DECAY = 0.05
-
-/** A row of the slot table for step t of a slot. */
-function slotRow(t: number, active = true): number[] {
-  const { beta1, beta2 } = HYPERPARAMETERS
-  return [LR / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t), LR * DECAY, Number(active)]
+const HYPERPARAMETERS: AdamWHyperparameters = {
+  lr: LR,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  maxNorm: 1,
+  growthInterval: 0,
 }
 
 /** Parameters of these sizes in an arena, moments of zeros, and a step over them. */
-function optimizer(values: readonly Float32Array[]) {
+function optimizer(values: readonly Float32Array[], scale = 1) {
   const arena = new ParameterArena(values.map((data) => leaf(data, [data.length])))
   const [m, v] = [zeros([arena.length]), zeros([arena.length])]
-  const norm = zeros([1])
+  const steps = zeros([values.length], { dtype: 'int32' })
+  const lossScale = tensor([scale, 0])
   const write = (flat: Tensor, slot: number, data: ArrayLike<number>) => {
     arena.slot(flat, slot).write(Float32Array.from(data))
+  }
+  const tensorsWith = (active: readonly boolean[]) => {
+    const rules = tensor(active.flatMap((one) => [DECAY, Number(one)]))
+    const { values: params, gradients: grads, blockSlot } = arena
+    const squares = gradSquares(grads, blockSlot, rules)
+    return { params, grads, m, v, blockSlot, rules, squares, steps, lossScale }
   }
   return {
     arena,
     m,
     v,
-    norm,
+    steps,
+    lossScale,
+    tensorsWith,
     setGradient: (slot: number, data: ArrayLike<number>) => write(arena.gradients, slot, data),
-    step(rows: readonly number[][], hyperparameters = HYPERPARAMETERS) {
-      const slots = tensor(Float32Array.from(rows.flat()))
-      gradNorm(arena.gradients, arena.blockSlot, slots, norm)
-      const flats = { params: arena.values, grads: arena.gradients, m, v, blockSlot: arena.blockSlot, slots, norm }
-      adamWStep(flats, hyperparameters)
-    },
+    /** @returns the norm */
+    step: (active = values.map(() => true), hyperparameters = HYPERPARAMETERS) =>
+      adamWStep(tensorsWith(active), hyperparameters),
   }
 }
 
@@ -52,8 +59,8 @@ test('adamW.clipped as PyTorch, step by step', async () => {
   for (let step = 0; step < steps; step++) {
     const row = (key: string) => stored(key).data.subarray(step * size, (step + 1) * size)
     state.setGradient(0, row('gradients'))
-    state.step([slotRow(step + 1)])
-    assertClose(await state.norm.data(), [stored('gradNorms').data[step]!], 1e-6, `norm of step ${step}`)
+    const norm = state.step()
+    assertClose(await norm.data(), [stored('gradNorms').data[step]!], 1e-6, `norm of step ${step}`)
     assertClose(await state.arena.parameters[0]!.data(), row('output'), 1e-6, `parameter after step ${step}`)
     assertClose(await state.arena.slot(state.m, 0).data(), row('m'), 1e-6, `first moment after step ${step}`)
     assertClose(await state.arena.slot(state.v, 0).data(), row('v'), 1e-6, `second moment after step ${step}`)
@@ -65,12 +72,12 @@ function reference(values: Float64Array, gradients: readonly Float32Array[], sca
   const { beta1, beta2, eps } = HYPERPARAMETERS
   const [m, v] = [new Float64Array(values.length), new Float64Array(values.length)]
   gradients.forEach((gradient, i) => {
-    const [stepSize, correction, decay] = slotRow(i + 1) as [number, number, number]
+    const [stepSize, correction] = [LR / (1 - beta1 ** (i + 1)), 1 / Math.sqrt(1 - beta2 ** (i + 1))]
     gradient.forEach((raw, at) => {
       const g = raw * scales[i]!
       m[at] = beta1 * m[at]! + (1 - beta1) * g
       v[at] = beta2 * v[at]! + (1 - beta2) * g * g
-      values[at] = values[at]! * (1 - decay) - (stepSize * m[at]!) / (Math.sqrt(v[at]!) * correction + eps)
+      values[at] = values[at]! * (1 - LR * DECAY) - (stepSize * m[at]!) / (Math.sqrt(v[at]!) * correction + eps)
     })
   })
   return values
@@ -87,10 +94,10 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
     list.forEach((gradient, slot) => {
       state.setGradient(slot, slot === inactive ? new Float32Array(gradient.length).fill(Number.NaN) : gradient)
     })
-    state.step(sizes.map((_, slot) => slotRow(step + 1, slot !== inactive)))
+    const given = state.step(sizes.map((_, slot) => slot !== inactive))
     const squares = list.flatMap((gradient, slot) => (slot === inactive ? [] : Array.from(gradient, (value) => value * value)))
     const norm = Math.sqrt(squares.reduce((sum, value) => sum + value, 0))
-    assertClose(await state.norm.data(), [norm], 1e-6, `norm of step ${step}`)
+    assertClose(await given.data(), [norm], 1e-6, `norm of step ${step}`)
     scales.push(Math.min(1, HYPERPARAMETERS.maxNorm / (norm + 1e-6)))
   }
   for (const [slot, parameter] of state.arena.parameters.entries()) {
@@ -99,6 +106,8 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
     const want = slot === inactive ? start : reference(start, given, scales)
     assertClose(await parameter.data(), want, 1e-6, `slot ${slot}`)
   }
+  const counts = sizes.map((_, slot) => (slot === inactive ? 0 : 3))
+  if (`${await state.steps.data()}` !== `${counts}`) throw new Error(`step counts ${await state.steps.data()}`)
   const flats = { values: state.arena.values, m: state.m, v: state.v }
   const blocks = await state.arena.blockSlot.data()
   for (const [name, flat] of Object.entries(flats)) {
@@ -121,7 +130,7 @@ test('without clipping the gradient is taken as it is', async () => {
     const [value, gradient] = [normals(100, 1), normals(100, 2).map((g) => 50 * g)]
     const state = optimizer([value])
     state.setGradient(0, gradient)
-    state.step([slotRow(1)], { ...HYPERPARAMETERS, maxNorm })
+    state.step([true], { ...HYPERPARAMETERS, maxNorm })
     assertClose(
       await state.arena.slot(state.m, 0).data(),
       Float64Array.from(gradient, (g) => 0.1 * g),
@@ -133,37 +142,67 @@ test('without clipping the gradient is taken as it is', async () => {
   }
 })
 
-test('a gradient that is not finite changes nothing, and the norm shows it', async () => {
+test('a gradient that is not finite changes nothing, step counts included, and the norm shows it', async () => {
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 3e38]) {
     const values = [normals(100, 1), normals(10, 2)]
     const state = optimizer(values)
+    const all = () => Promise.all([state.arena.values, state.m, state.v, state.steps, state.lossScale].map((t) => t.data()))
     for (const [slot, data] of values.entries()) state.setGradient(slot, data)
-    state.step([slotRow(1), slotRow(1)])
-    const before = await Promise.all([state.arena.values, state.m, state.v].map((flat) => flat.data()))
+    state.step()
+    const before = await all()
     state.setGradient(1, new Float32Array(10).fill(bad))
-    state.step([slotRow(2), slotRow(2)])
-    const after = await Promise.all([state.arena.values, state.m, state.v].map((flat) => flat.data()))
-    if (Number.isFinite(await state.norm.item())) throw new Error(`the norm of ${bad} is ${await state.norm.item()}`)
-    if (`${before}` !== `${after}`) throw new Error(`a gradient of ${bad} changed the state`)
+    const norm = await state.step().item()
+    if (Number.isFinite(norm)) throw new Error(`the norm of ${bad} is ${norm}`)
+    if (`${before}` !== `${await all()}`) throw new Error(`a gradient of ${bad} changed the state`)
   }
+})
+
+test('gradients of a scaled loss give the same step, and the scale halves and doubles', async () => {
+  const [value, gradients] = [normals(300, 1), [normals(300, 2), normals(300, 3), normals(300, 4), normals(300, 5)]]
+  const growing = { ...HYPERPARAMETERS, growthInterval: 3 }
+  const [plain, scaled] = [optimizer([value]), optimizer([value], 1024)]
+  let scale = 1024
+  for (const [i, gradient] of gradients.entries()) {
+    plain.setGradient(0, gradient)
+    scaled.setGradient(
+      0,
+      gradient.map((g) => scale * g),
+    )
+    const norms = [plain.step(), scaled.step([true], growing)]
+    if (`${await norms[0]!.data()}` !== `${await norms[1]!.data()}`) throw new Error(`norms of step ${i}`)
+    if (i === 2) scale = 2048
+    const [now, steady] = await scaled.lossScale.data()
+    if (now !== scale || steady !== (i + 1) % 3) throw new Error(`after step ${i}: scale ${now}, ${steady} finite steps`)
+    if (i !== 1) continue
+    const [v, s] = [await scaled.v.data(), await scaled.steps.data()]
+    scaled.setGradient(0, new Float32Array(300).fill(Number.POSITIVE_INFINITY))
+    scaled.step([true], growing)
+    const [halved, since] = await scaled.lossScale.data()
+    if (halved !== 512 || since !== 0) throw new Error(`after overflow: scale ${halved}, ${since} finite steps`)
+    if (`${v}${s}` !== `${await scaled.v.data()}${await scaled.steps.data()}`) throw new Error('the step was not left out')
+    // As if it had not been: the next step doubles the scale.
+    scaled.lossScale.write(Float32Array.of(1024, 2))
+  }
+  // Powers of two round nothing.
+  if (`${await plain.arena.values.data()}` !== `${await scaled.arena.values.data()}`) throw new Error('other values')
 })
 
 test('the norm of a million gradients', async () => {
   const gradient = normals(1_000_003, 5).map((value) => value + 2)
   const state = optimizer([new Float32Array(gradient.length)])
   state.setGradient(0, gradient)
-  state.step([slotRow(1)])
+  const norm = state.step()
   let squares = 0
   for (const value of gradient) squares += value * value
-  assertClose(await state.norm.data(), [Math.sqrt(squares)], 1e-6, 'norm')
+  assertClose(await norm.data(), [Math.sqrt(squares)], 1e-6, 'norm')
 })
 
 test('refuses tensors of different layouts', () => {
-  const { arena, m, v, norm } = optimizer([normals(100, 1)])
-  const slots = tensor(Float32Array.from(slotRow(1)))
-  const flats = { params: arena.values, grads: arena.gradients, m, v, blockSlot: arena.blockSlot, slots, norm }
-  assertShapeError(() => adamWStep({ ...flats, m: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
-  assertShapeError(() => gradNorm(zeros([192]), arena.blockSlot, slots, norm), 'gradNorm: got float32 [192]')
+  const state = optimizer([normals(100, 1)])
+  const tensors = state.tensorsWith([true])
+  assertShapeError(() => adamWStep({ ...tensors, m: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
+  assertShapeError(() => adamWStep({ ...tensors, rules: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
+  assertShapeError(() => gradSquares(zeros([192]), tensors.blockSlot, tensors.rules), 'gradSquares: got float32 [192]')
 })
 
 test('ends', () => device.destroy())

@@ -59,7 +59,8 @@ export async function saveCheckpoint(
   state: Omit<TrainingState, 'steps'>,
   data: DataInfo,
 ): Promise<void> {
-  const { m, v, steps } = optimizer.state()
+  const steps = await optimizer.steps()
+  const { m, v } = optimizer.state()
   const tensors = new Map<string, Saveable>(Object.entries(model.stateDict()))
   for (const [name, t] of m) tensors.set(M + name, t)
   for (const [name, t] of v) tensors.set(V + name, t)

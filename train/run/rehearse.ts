@@ -10,7 +10,6 @@ import type { Settings } from '../settings.ts'
  */
 export function rehearse(device: Device, model: Model, optimizer: AdamW, settings: Settings): void {
   const { counter } = device.random
-  const { steps } = optimizer.state()
   const { channels, imageSize } = model.config
   const B = Math.ceil(settings.batchSize / settings.accumulate)
   const images = zeros([B, channels, imageSize, imageSize], { device })
@@ -20,5 +19,4 @@ export function rehearse(device: Device, model: Model, optimizer: AdamW, setting
     optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 / settings.accumulate }], 0, settings.maxNorm)
   }
   device.random.counter = counter
-  optimizer.setSteps(steps)
 }

@@ -1,0 +1,82 @@
+// What a step does, before AdamW does it: the norm of the gradient from sums of squares of its pieces, the loss scale of the next
+// step, step counts, and the table of slots that adamW.wgsl reads. By one thread.
+
+struct Params {
+  pieces: u32,
+  slots: u32,
+  lr: f32,
+  logBeta1: f32,
+  logBeta2: f32,
+  maxNorm: f32,
+  growthInterval: u32,
+}
+
+@group(0) @binding(0) var<storage, read> partials: array<f32>;
+// Weight decay, active (0 or 1).
+@group(0) @binding(1) var<storage, read> rules: array<vec2f>;
+// The loss scale, and how many steps since it changed were finite.
+@group(0) @binding(2) var<storage, read_write> lossScale: array<f32>;
+@group(0) @binding(3) var<storage, read_write> steps: array<i32>;
+// Step size, 1 / sqrt(1 - beta2^t), decay, factor of the gradient; below 0: the slot stays as it is.
+@group(0) @binding(4) var<storage, read_write> slots: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> norm: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// 1 - e^x for x <= 0. Near 0, where the difference has no digits left, by its series.
+fn complement(x: f32) -> f32 {
+  if (x < -0.3) {
+    return 1.0 - exp(x);
+  }
+  return -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0))))));
+}
+
+// Counts the step of a slot that takes part, and says what it does to it.
+fn advance(slot: u32, factor: f32) -> vec4f {
+  let rule = rules[slot];
+  if (factor < 0.0 || rule.y == 0.0) {
+    return vec4f(0.0, 0.0, 0.0, -1.0);
+  }
+  let t = steps[slot] + 1;
+  steps[slot] = t;
+  let stepSize = params.lr / complement(f32(t) * params.logBeta1);
+  return vec4f(stepSize, inverseSqrt(complement(f32(t) * params.logBeta2)), params.lr * rule.x, factor);
+}
+
+// Of the sum of squares of scaled gradients: stores the norm and the next loss scale. Returns the factor of the gradient, or -1
+// where it is not finite and nothing must change.
+fn decide(total: f32) -> f32 {
+  let scale = lossScale[0];
+  let unscaled = sqrt(total) / scale;
+  norm[0] = unscaled;
+  // By its bits: compilers may assume that a float is finite.
+  let finite = (bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u;
+  if (params.growthInterval > 0) {
+    let steady = select(0.0, lossScale[1] + 1.0, finite);
+    let grows = steady == f32(params.growthInterval) && scale < 1e38;
+    lossScale[0] = scale * select(select(0.5, 1.0, finite), 2.0, grows);
+    lossScale[1] = select(steady, 0.0, steady == f32(params.growthInterval));
+  }
+  if (!finite) {
+    return -1.0;
+  }
+  if (params.maxNorm > 0.0) {
+    return min(1.0, params.maxNorm / (unscaled + 1e-6)) / scale;
+  }
+  return 1.0 / scale;
+}
+
+@compute @workgroup_size(1)
+fn main() {
+  var total = vec4f();
+  var at = 0u;
+  for (; at + 4 <= params.pieces; at += 4) {
+    total += vec4f(partials[at], partials[at + 1], partials[at + 2], partials[at + 3]);
+  }
+  for (; at < params.pieces; at++) {
+    total.x += partials[at];
+  }
+  let factor = decide((total.x + total.y) + (total.z + total.w));
+  for (var slot = 0u; slot < params.slots; slot++) {
+    slots[slot] = advance(slot, factor);
+  }
+}

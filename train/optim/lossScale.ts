@@ -1,0 +1,37 @@
+import { type Device, defaultDevice, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+
+export interface LossScaleOptions {
+  /** Default 65536. */
+  initial?: number
+  /** Finite steps in a row that double it, default 2000; 0: it is constant. */
+  growthInterval?: number
+  device?: Device
+}
+
+/**
+ * What a loss is multiplied by so that its gradients do not vanish in float16, in the manner of PyTorch's GradScaler: a step whose
+ * gradient is not finite is left out and halves it, many finite ones double it. All of that is decided on the device (by
+ * `AdamW.step`); the host waits for nothing.
+ */
+export class LossScale {
+  /** float32 [2]: the scale, and the finite steps in a row since it changed. */
+  readonly state: Tensor
+  /** The scale, []: to be given to `backward` as the gradient of the loss. */
+  readonly value: Tensor
+  readonly growthInterval: number
+
+  constructor({ initial = 65536, growthInterval = 2000, device = defaultDevice() }: LossScaleOptions = {}) {
+    const [state, value] = withoutScope(() => {
+      const made = tensor([initial, 0], { device })
+      return [made, made.slice([[0, 1]]).reshape([])]
+    })
+    this.state = state!
+    this.value = value!
+    this.growthInterval = growthInterval
+  }
+
+  dispose(): void {
+    this.state.dispose()
+    this.value.dispose()
+  }
+}
