@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import { branchStrides, type KernelSpec } from '../spec.ts'
+import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
 
@@ -12,15 +12,22 @@ export function accumulateProblem(shape: readonly number[], x: Layout): Accumula
   return operands.problem(shape, [x])
 }
 
-/** out += x, float32, out row-major. */
-export const accumulate: KernelSpec<Accumulate> = {
-  name: 'accumulate',
-  bindings: [
-    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
-    { name: 'out', access: 'read_write', dtype: 'f32' },
-  ],
-  params: [branchStrides(2), ...operands.params],
-  variants: [vectorVariant(accumulateVector, ['x'], () => ({})), stridedVariant(accumulateStrided, () => ({}))],
-  flops: ({ rows, inner }) => rows * inner,
-  bytes: ({ rows, inner }) => 12 * rows * inner,
+function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<Accumulate> {
+  const constants = (): Constants => ({ Scalar: dtype })
+  return {
+    name,
+    bindings: [
+      { name: 'x', access: 'read', dtype, offset: 'xOffset' },
+      { name: 'out', access: 'read_write', dtype },
+    ],
+    params: [branchStrides(2), ...operands.params],
+    variants: [vectorVariant(accumulateVector, ['x'], constants), stridedVariant(accumulateStrided, constants)],
+    flops: ({ rows, inner }) => rows * inner,
+    bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
+  }
 }
+
+/** out += x, float32, out row-major. */
+export const accumulate = makeAccumulate('accumulate', 'f32')
+/** out += x, float16, out row-major. */
+export const accumulateHalf = makeAccumulate('accumulateHalf', 'f16')

@@ -1,4 +1,5 @@
 // out += x, x with any strides. A thread takes RUN neighbouring elements of one row.
+alias Scalar = f32;
 const RUN: u32 = 32u;
 
 struct Params {
@@ -12,8 +13,8 @@ struct Params {
   xOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Scalar>;
+@group(0) @binding(1) var<storage, read_write> out: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

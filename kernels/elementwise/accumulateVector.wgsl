@@ -1,5 +1,6 @@
 // out += x, x with any strides, row by row in vec4s: along a row x moves with the output (STEP 1) or stays where it is
 // (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+alias Scalar = f32;
 const RUN: u32 = 16u;
 const TAIL: bool = true;
 const X_STEP: u32 = 1u;
@@ -15,8 +16,8 @@ struct Params {
   xOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Scalar>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant, vectorVariant } from '../runs.ts'
-import { branchStrides, type Constants, type KernelSpec, type Scalar } from '../spec.ts'
+import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import binaryStrided from './binaryStrided.wgsl'
 import binaryVector from './binaryVector.wgsl'
 
@@ -16,7 +16,7 @@ export interface Binary extends NestProblem {
 const operands = nest('a', 'b')
 
 /**
- * Problem of `binary` and `binaryInt`: out [shape], row-major, from operands of that shape (stride 0 where broadcast).
+ * Problem of `binary`, `binaryHalf` and `binaryInt`: out [shape], row-major, from operands of that shape (stride 0 where broadcast).
  * @param shape no dim of 0
  */
 export function binaryProblem(op: BinaryOp, shape: readonly number[], a: Layout, b: Layout): Binary {
@@ -35,11 +35,13 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
     params: [branchStrides(3), ...operands.params],
     variants: [vectorVariant(binaryVector, ['a', 'b'], constants), stridedVariant(binaryStrided, constants)],
     flops: ({ rows, inner }) => rows * inner,
-    bytes: ({ rows, inner }) => 12 * rows * inner,
+    bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }
 }
 
 /** out = a op b, float32. */
 export const binary = makeBinary('binary', 'f32')
+/** out = a op b, float16. */
+export const binaryHalf = makeBinary('binaryHalf', 'f16')
 /** out = a op b, int32: products and sums wrap, quotients are cut towards 0. */
 export const binaryInt = makeBinary('binaryInt', 'i32')

@@ -93,6 +93,31 @@ export const unaryBackwardCases: KernelCase<Unary>[] = unaryOps
     ]
   })
 
+/** What float16 can hold: normal numbers, and for `gelu` its tails. */
+export const unaryHalfCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
+  const make = (name: string, count: number, x: Fill): KernelCase<Unary> => ({
+    name: `${op}, ${name}`,
+    problem: { op, count },
+    sizes: { x: count, y: count },
+    fills: { x },
+  })
+  return [
+    ...(op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => make(`${count}`, count, NORMAL_DOMAIN[op] ?? 'normal')),
+    ...(op === 'gelu' ? [make('-6 to 6', 1025, between(-6, 6)), { ...make('1e6', MILLION, 'normal'), bench: true }] : []),
+  ]
+})
+
+export const unaryBackwardHalfCases: KernelCase<Unary>[] = unaryOps
+  .filter((op) => op !== 'neg')
+  .flatMap((op) =>
+    (op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => ({
+      name: `${op}, ${count}`,
+      problem: { op, count },
+      sizes: { grad: count, saved: count, out: count },
+      fills: { saved: SAVED[op] ?? 'normal' },
+    })),
+  )
+
 // One operand and a number
 
 function scalarCase(op: ScalarOp, count: number, scalar: number, x: Fill): KernelCase<WithScalar> {
@@ -105,6 +130,13 @@ export const scalarCases: KernelCase<WithScalar>[] = [
   ...SIZES.map((count) => scalarCase('mul', count, 0.37, 'normal')),
   ...scalarOps.flatMap((op) => [scalarCase(op, 1025, -2.7, awayFromZero), scalarCase(op, 36, 1e4, awayFromZero)]),
   scalarCase('mul', 33, 0, 'normal'),
+]
+
+export const scalarHalfCases: KernelCase<WithScalar>[] = [
+  ...SIZES.map((count) => scalarCase('mul', count, 0.37, 'normal')),
+  ...scalarOps.flatMap((op) => [scalarCase(op, 1025, -2.7, awayFromZero), scalarCase(op, 36, 100, awayFromZero)]),
+  // A number that float16 would make 0.
+  scalarCase('div', 33, 1e-8, () => 6e-6),
 ]
 
 export const scalarIntCases: KernelCase<WithScalar>[] = scalarOps.flatMap((op) => [
@@ -203,6 +235,11 @@ export const binaryCases: KernelCase<Binary>[] = [
   { ...binaryCase('add', pair([MILLION], [MILLION], [MILLION]), {}), bench: true },
   { ...binaryCase('add', pair([5208, 192], [5208, 192], [192]), {}), bench: true },
   { ...binaryCase('add', pair([5405, 185], [5405, 185], [185]), {}), bench: true },
+]
+
+export const binaryHalfCases: KernelCase<Binary>[] = [
+  ...PAIRS.flatMap((one) => (['sub', 'div'] as const).map((op) => binaryCase(op, one, { b: awayFromZero }))),
+  ...binaryOps.map((op) => binaryCase(op, pair([3, 1025], [3, 1025], [1025]), { b: awayFromZero })),
 ]
 
 export const binaryIntCases: KernelCase<Binary>[] = [

@@ -1,12 +1,12 @@
 import type { KernelEntry } from '../spec.ts'
-import { accumulate } from './accumulate.ts'
-import { binary, binaryInt } from './binary.ts'
+import { accumulate, accumulateHalf } from './accumulate.ts'
+import { binary, binaryHalf, binaryInt } from './binary.ts'
 import * as cases from './cases.ts'
 import { castToFloat, castToInt } from './cast.ts'
 import { pow, powBackward } from './pow.ts'
 import * as reference from './reference.ts'
-import { scalar, scalarInt } from './scalar.ts'
-import { unary, unaryBackward } from './unary.ts'
+import { scalar, scalarHalf, scalarInt } from './scalar.ts'
+import { unary, unaryBackward, unaryBackwardHalf, unaryHalf } from './unary.ts'
 import { where, whereInt } from './where.ts'
 
 export * from './accumulate.ts'
@@ -21,9 +21,13 @@ export * from './where.ts'
 export const entries: KernelEntry[] = [
   { spec: unary, cases: cases.unaryCases, reference: reference.unaryReference },
   { spec: unaryBackward, cases: cases.unaryBackwardCases, reference: reference.unaryBackwardReference },
+  { spec: unaryHalf, cases: cases.unaryHalfCases, reference: reference.unaryReference },
+  { spec: unaryBackwardHalf, cases: cases.unaryBackwardHalfCases, reference: reference.unaryBackwardReference },
   { spec: binary, cases: cases.binaryCases, reference: reference.binaryReference },
+  { spec: binaryHalf, cases: cases.binaryHalfCases, reference: reference.binaryReference },
   { spec: binaryInt, cases: cases.binaryIntCases, reference: reference.binaryIntReference },
   { spec: scalar, cases: cases.scalarCases, reference: reference.scalarReference },
+  { spec: scalarHalf, cases: cases.scalarHalfCases, reference: reference.scalarReference },
   { spec: scalarInt, cases: cases.scalarIntCases, reference: reference.scalarIntReference },
   { spec: castToInt, cases: cases.castToIntCases, reference: reference.castReference },
   { spec: castToFloat, cases: cases.castToFloatCases, reference: reference.castReference },
@@ -32,4 +36,5 @@ export const entries: KernelEntry[] = [
   { spec: where, cases: cases.whereCases, reference: reference.whereReference },
   { spec: whereInt, cases: cases.whereCases, reference: reference.whereReference },
   { spec: accumulate, cases: cases.accumulateCases, reference: reference.accumulateReference },
+  { spec: accumulateHalf, cases: cases.accumulateCases, reference: reference.accumulateReference },
 ]

@@ -1,5 +1,5 @@
 import { flatConstants, flatGrid } from '../runs.ts'
-import { branchStrides, type KernelSpec, type ParamScalar } from '../spec.ts'
+import { branchStrides, type KernelSpec, type ParamScalar, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import scalarSource from './scalar.wgsl'
 
 /** x + s, x s, x / s, s - x, s / x, by their number in scalar.wgsl. */
@@ -14,28 +14,35 @@ export interface WithScalar {
   scalar: number
 }
 
-function makeScalar(name: string, dtype: ParamScalar): KernelSpec<WithScalar> {
+function makeScalar(name: string, dtype: ParamScalar, stored: Scalar = dtype): KernelSpec<WithScalar> {
   return {
     name,
     bindings: [
-      { name: 'x', access: 'read', dtype },
-      { name: 'out', access: 'read_write', dtype },
+      { name: 'x', access: 'read', dtype: stored },
+      { name: 'out', access: 'read_write', dtype: stored },
     ],
     params: [branchStrides(2), { name: 'count', type: 'u32' }, { name: 'scalar', type: dtype }],
     variants: [
       {
         name: 'flat',
         source: scalarSource,
-        constants: (problem, device) => ({ Scalar: dtype, OP: SCALAR[problem.op], ...flatConstants(problem, device) }),
+        constants: (problem, device) => ({
+          Stored: stored,
+          Scalar: dtype,
+          OP: SCALAR[problem.op],
+          ...flatConstants(problem, device),
+        }),
         grid: flatGrid,
       },
     ],
     flops: ({ count }) => count,
-    bytes: ({ count }) => 8 * count,
+    bytes: ({ count }) => 2 * SCALAR_BYTES[stored] * count,
   }
 }
 
 /** out = x op scalar, float32. */
 export const scalar = makeScalar('scalar', 'f32')
+/** out = x op scalar, float16, computed in float32. */
+export const scalarHalf = makeScalar('scalarHalf', 'f32', 'f16')
 /** out = x op scalar, int32. */
 export const scalarInt = makeScalar('scalarInt', 'i32')

@@ -1,4 +1,5 @@
 // out = x op scalar, or scalar op x. Threads as in unary.wgsl.
+alias Stored = f32;
 alias Scalar = f32;
 const OP: u32 = 0u;
 const RUN: u32 = 16u;
@@ -15,8 +16,8 @@ struct Params {
   scalar: Scalar,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Stored>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn apply(v: vec4<Scalar>, s: vec4<Scalar>) -> vec4<Scalar> {
@@ -39,7 +40,7 @@ fn main(
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let v = apply(x[own.x + i], vec4(params.scalar));
+    let v = vec4<Stored>(apply(vec4<Scalar>(x[own.x + i]), vec4(params.scalar)));
     if (!TAIL || i < params.count / 4u) {
       out[own.y + i] = v;
     } else {

@@ -1,4 +1,5 @@
 // y = f(x). A thread takes RUN neighbouring vec4s; with TAIL the last vec4 of all is written element by element.
+alias Stored = f32;
 const OP: u32 = 6u;
 const RUN: u32 = 16u;
 const TAIL: bool = true;
@@ -17,8 +18,8 @@ struct Params {
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Stored>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Some drivers give log |v| below 0 and a finite number at 0; these are NaN and -infinity without naming them.
@@ -79,7 +80,7 @@ fn main(
   // A bound known at run time only keeps drivers from unrolling, which costs seconds of compilation.
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let v = apply(x[own.x + i]);
+    let v = vec4<Stored>(apply(vec4<f32>(x[own.x + i])));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;
     } else {

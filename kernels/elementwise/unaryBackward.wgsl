@@ -1,5 +1,6 @@
 // out = grad * f'(x), where `saved` is x (log, gelu) or y = f(x) (the others, whose derivative y gives). Threads as in
 // unary.wgsl.
+alias Stored = f32;
 const OP: u32 = 6u;
 const RUN: u32 = 16u;
 const TAIL: bool = true;
@@ -17,9 +18,9 @@ struct Params {
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> grad: array<vec4<Stored>>;
+@group(0) @binding(1) var<storage, read> saved: array<vec4<Stored>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // (x Phi(x))' = Phi(x) + x phi(x); Phi as in unary.wgsl, sharing its e^(-x^2 / 2).
@@ -55,7 +56,7 @@ fn main(
   let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
   let end = min(start + RUN, (params.count + 3u) / 4u);
   for (var i = start; i < end; i++) {
-    let v = apply(grad[own.x + i], saved[own.y + i]);
+    let v = vec4<Stored>(apply(vec4<f32>(grad[own.x + i]), vec4<f32>(saved[own.y + i])));
     if (!TAIL || i < params.count / 4u) {
       out[own.z + i] = v;
     } else {
