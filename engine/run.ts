@@ -45,6 +45,7 @@ export function run<P>(
 }
 
 /** The whole memory behind a tensor, for kernels that take an offset and strides. */
-export function base({ device, storage, dtype }: Bindable): Bindable {
-  return { device, storage, dtype, offset: 0 }
+export function base({ device, storage, dtype, end }: Bindable): Bindable {
+  const whole = { device, storage, dtype, offset: 0 }
+  return end === undefined ? whole : { ...whole, end }
 }

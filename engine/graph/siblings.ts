@@ -66,11 +66,13 @@ function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLa
  * Finds what of the lanes of coalesced forks can become one dispatch: the same kernel, parameters and grid, each lane's
  * operands as far from the one's before as everywhere else. Buffers of the graph are stacked to make them so. Where the lanes
  * meet, dispatches that follow each other may become one too, such as the copies that gather their results.
+ * @param earlier for each command those it depends on
  * @param maxBytes of one binding
  * @param banned commands that must stay by themselves
  */
 export function findSiblings(
   commands: readonly GraphCommand[],
+  earlier: readonly (readonly number[])[],
   maxBytes: number,
   banned: ReadonlySet<number>,
 ): { siblings: Siblings[]; stacks: Stack[] } {
@@ -93,7 +95,8 @@ export function findSiblings(
       seen.set(`${lane.index} ${forks.get(lane.fork)} ${own}`, turn + 1)
       key = `${forks.get(lane.fork)} ${turn} ${own}`
     } else {
-      const goesOn = before.index === index - 1 && before.signature === own
+      const follows = before.index === index - 1 && before.signature === own
+      const goesOn = follows && !earlier[index]!.some((one) => one >= before.start)
       before = { index, signature: own, start: goesOn ? before.start : index }
       key = `from ${before.start}`
     }
@@ -106,12 +109,15 @@ export function findSiblings(
   for (const members of groups.values()) {
     if (members.length < 2) continue
     members.sort((a, b) => (commands[a]!.lane?.index ?? a) - (commands[b]!.lane?.index ?? b))
-    const words = join(
-      members.map((index) => commands[index] as GraphDispatch),
-      stacked,
-      maxBytes,
-    )
-    if (words) siblings.push({ members, words })
+    // Along the memory: where lanes say no order, either may be it.
+    const orders = commands[members[0]!]!.lane ? [members] : [members, members.toReversed()]
+    for (const order of orders) {
+      const dispatches = order.map((index) => commands[index] as GraphDispatch)
+      const words = join(dispatches, stacked, maxBytes)
+      if (!words) continue
+      siblings.push({ members: order, words })
+      break
+    }
   }
   return { siblings, stacks: [...new Set(stacked.values())] }
 }

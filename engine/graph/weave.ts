@@ -27,7 +27,7 @@ export function weave(commands: readonly GraphCommand[], maxBytes: number): Wove
   const before = dependencies(commands)
   const banned = new Set<number>()
   for (;;) {
-    const { siblings, stacks } = findSiblings(commands, maxBytes, banned)
+    const { siblings, stacks } = findSiblings(commands, before, maxBytes, banned)
     const nodes = nodesOf(commands.length, siblings)
     const { order, stuck } = schedule(nodes, before)
     // Lanes that match crosswise wait for each other: one of the joint dispatches in the way falls apart.

@@ -6,6 +6,7 @@ import {
   layerNormParameters,
 } from '../../kernels/layerNorm/index.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { bindingAlignment } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { base, run } from '../run.ts'
 import { format } from '../shape.ts'
@@ -50,15 +51,19 @@ function parameterGradients(ctx: OpContext, x: Tensor, center: Tensor, rstd: Ten
     dweight = view(both, [n], [1], 0)
     dbias = view(both, [n], [1], n)
   }
-  const target = { weightOffset: dweight.offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
+  // Only the part that is written, so that other branches' gradients in the same arena are seen to be none of it.
+  const first = Math.min(dweight.offset, dbias.offset)
+  const offset = first - (first % bindingAlignment(dweight.dtype))
+  const out = { device, storage: dweight.storage, dtype: dweight.dtype, offset, end: Math.max(dweight.end, dbias.end) }
+  const target = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
   const chunks = layerNormChunks(device.capabilities, rows.rows)
   if (chunks === 1) {
-    run(layerNormParameters, { ...rows, chunks, ...target }, [base(x), center, rstd, dy, base(dweight)])
+    run(layerNormParameters, { ...rows, chunks, ...target }, [base(x), center, rstd, dy, out])
   } else {
     const sums = empty([2, chunks, n], 'float32', device)
     const partial = { ...rows, chunks, weightOffset: 0, toBias: chunks * n }
     run(layerNormParameters, partial, [base(x), center, rstd, dy, sums])
-    run(layerNormCombine, { n, chunks, ...target }, [sums, base(dweight)])
+    run(layerNormCombine, { n, chunks, ...target }, [sums, out])
   }
   return [dweight, dbias]
 }
