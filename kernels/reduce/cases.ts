@@ -59,6 +59,13 @@ export const sumCases: KernelCase<Sum>[] = [
   sumCase('[12608, 768] over 0', withChunk(rowMajor(1, 12608, 768), 4204), { bench: true }),
 ]
 
+export const sumHalfCases: KernelCase<Sum>[] = [
+  ...SHAPES.map(([name, reduction]) => sumCase(name, reduction)),
+  sumCase('mean of [31, 33]', rowMajor(31, 33, 1), {}, 1 / 33),
+  sumCase('1e6 uniform over 0 of 4, beyond float16', rowMajor(1, MILLION, 4), { fills: { input: 'uniform' } }),
+  sumCase('[12608, 768] over 0', withChunk(rowMajor(1, 12608, 768), 4204), { bench: true }),
+]
+
 const integers: Fill = (_, random) => Math.floor(random() * 2 ** 31) - 2 ** 30
 
 export const sumIntCases: KernelCase<Sum>[] = SHAPES.map(([name, reduction]) =>

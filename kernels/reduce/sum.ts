@@ -1,4 +1,4 @@
-import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import {
   outputs,
   prefersDirect,
@@ -17,14 +17,16 @@ export interface Sum extends Reduction {
   scale: number
 }
 
-function makeSum(name: string, dtype: 'f32' | 'i32'): KernelSpec<Sum> {
+function makeSum(name: string, dtype: 'f32' | 'i32', input: Scalar = dtype): KernelSpec<Sum> {
   const quad = `vec4<${dtype}>`
   const value = (problem: Sum): Constants =>
-    vec4Columns(problem) ? { Scalar: dtype, Value: quad, WIDTH: 4 } : { Scalar: dtype, Value: dtype, WIDTH: 1 }
+    vec4Columns(problem)
+      ? { Scalar: dtype, Input: `vec4<${input}>`, Value: quad, WIDTH: 4 }
+      : { Scalar: dtype, Input: input, Value: dtype, WIDTH: 1 }
   return {
     name,
     bindings: [
-      { name: 'input', access: 'read', dtype, offset: 'offset' },
+      { name: 'input', access: 'read', dtype: input, offset: 'offset' },
       { name: 'output', access: 'read_write', dtype },
     ],
     params: [branchStrides(2), ...reductionParams, { name: 'scale', type: 'f32' }],
@@ -39,7 +41,7 @@ function makeSum(name: string, dtype: 'f32' | 'i32'): KernelSpec<Sum> {
         name: 'directRows',
         source: sumRows,
         supports: (_, problem) => vec4Rows(problem),
-        constants: () => ({ Scalar: dtype, Quad: quad }),
+        constants: () => ({ Scalar: dtype, Input: `vec4<${input}>`, Quad: quad }),
         grid: (problem) => grid1d(ceilDiv(outputs(problem), 32)),
       },
       {
@@ -61,11 +63,13 @@ function makeSum(name: string, dtype: 'f32' | 'i32'): KernelSpec<Sum> {
           ? 'directRows'
           : 'direct',
     flops: ({ outer, n, inner }) => outer * n * inner,
-    bytes: (problem) => 4 * (problem.outer * problem.n * problem.inner + outputs(problem)),
+    bytes: (problem) => SCALAR_BYTES[input] * problem.outer * problem.n * problem.inner + 4 * outputs(problem),
   }
 }
 
 /** Sum of float32 along an axis. */
 export const sum = makeSum('sum', 'f32')
+/** Sum of float16 along an axis, in float32. */
+export const sumHalf = makeSum('sumHalf', 'f32', 'f16')
 /** Sum of int32 along an axis. */
 export const sumInt = makeSum('sumInt', 'i32')

@@ -2,6 +2,7 @@
 // (Value = vec4). Sums of BLOCK elements in four accumulators are added up apart, so that rounding grows with the number of blocks.
 
 alias Scalar = f32;
+alias Input = f32;
 alias Value = f32;
 const WIDTH: u32 = 1;
 const BLOCK: u32 = 256;
@@ -20,7 +21,7 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Value>;
+@group(0) @binding(0) var<storage, read> input: array<Input>;
 @group(0) @binding(1) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -52,14 +53,14 @@ fn main(
     var c = Value();
     var d = Value();
     for (; k + 4 <= stop; k += 4) {
-      a += input[at];
-      b += input[at + step];
-      c += input[at + 2 * step];
-      d += input[at + 3 * step];
+      a += Value(input[at]);
+      b += Value(input[at + step]);
+      c += Value(input[at + 2 * step]);
+      d += Value(input[at + 3 * step]);
       at += 4 * step;
     }
     for (; k < stop; k++) {
-      a += input[at];
+      a += Value(input[at]);
       at += step;
     }
     total += (a + b) + (c + d);

@@ -2,6 +2,7 @@
 // stride and length is a multiple of 4.
 
 alias Scalar = f32;
+alias Input = vec4<f32>;
 alias Quad = vec4<f32>;
 // Quads summed before they join the total.
 const BLOCK: u32 = 128;
@@ -20,7 +21,7 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Quad>;
+@group(0) @binding(0) var<storage, read> input: array<Input>;
 @group(0) @binding(1) var<storage, read_write> output: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -50,13 +51,13 @@ fn main(
     var c = Quad();
     var d = Quad();
     for (; at + 4 <= stop; at += 4) {
-      a += input[at];
-      b += input[at + 1];
-      c += input[at + 2];
-      d += input[at + 3];
+      a += Quad(input[at]);
+      b += Quad(input[at + 1]);
+      c += Quad(input[at + 2]);
+      d += Quad(input[at + 3]);
     }
     for (; at < stop; at++) {
-      a += input[at];
+      a += Quad(input[at]);
     }
     total += (a + b) + (c + d);
   }

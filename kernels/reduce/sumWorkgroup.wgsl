@@ -2,6 +2,7 @@
 // joined by a tree in workgroup memory.
 
 alias Scalar = f32;
+alias Input = f32;
 alias Value = f32;
 const WIDTH: u32 = 1;
 const COLUMNS: u32 = 1;
@@ -21,7 +22,7 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Value>;
+@group(0) @binding(0) var<storage, read> input: array<Input>;
 @group(0) @binding(1) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -53,11 +54,11 @@ fn main(
   if (column < columns) {
     var k = first + local.y;
     for (; k + LANES < last; k += 2 * LANES) {
-      a += input[start + k * step];
-      b += input[start + (k + LANES) * step];
+      a += Value(input[start + k * step]);
+      b += Value(input[start + (k + LANES) * step]);
     }
     if (k < last) {
-      a += input[start + k * step];
+      a += Value(input[start + k * step]);
     }
   }
   let slot = local.y * COLUMNS + local.x;
