@@ -2,6 +2,7 @@ import { copyInto } from './accumulate.ts'
 import { type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
 import { accessesOf } from './graph/graph.ts'
+import { longestChain } from './graph/hazards.ts'
 import { planMemory } from './graph/plan.ts'
 import { earlyWrites, Program } from './graph/program.ts'
 import { weave } from './graph/weave.ts'
@@ -19,6 +20,8 @@ export interface CaptureStatistics {
   bytes: number
   bound: number
   unplanned: number
+  /** Of the longest chain of recorded dispatches, each of which must follow the one before. */
+  readonly chain: number
 }
 
 /** A function whose work on the device is recorded once for each set of input shapes, then replayed. */
@@ -155,6 +158,9 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
       bytes: plan.bytes,
       bound: plan.bound,
       unplanned: [...used].reduce((sum, { bytes }) => sum + bytes, 0),
+      get chain() {
+        return longestChain(commands)
+      },
     },
     dispose() {
       program.destroy()

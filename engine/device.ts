@@ -17,7 +17,7 @@ import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
 import type { Storage } from './storage.ts'
 import { type Recording, Stream } from './stream.ts'
-import { errorOf, Submission } from './submission.ts'
+import { errorOf, Submission, type WorkCounts } from './submission.ts'
 import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Dispatches recorded before the device is given work without being asked. */
@@ -92,6 +92,7 @@ export class Device {
   readonly random = new RandomState()
   /** Settles when the device is gone; every later call throws the same error. */
   readonly lost: Promise<DeviceLostError>
+  readonly counts: WorkCounts = { submits: 0, dispatches: 0 }
   /** Set to time every dispatch. */
   profiler: Profiler | undefined
   /** Variants to take instead of the default ones, by kernel name. */
@@ -128,7 +129,7 @@ export class Device {
     this.summary = summary
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
-    this.#submission = new Submission(device, this.pipelines.paramLayout)
+    this.#submission = new Submission(device, this.pipelines.paramLayout, this.counts)
     // Of no known batch: whoever reads next is told.
     const report = (error: Error) => this.#fail(error, 0)
     this.#pool = new BufferPool(device, (buffer) => this.#dropBindGroups(buffer), report)

@@ -6,14 +6,23 @@ import type { DispatchCommand, Recording } from './stream.ts'
 /** Dispatches whose parameters fit one write of the uniform ring. */
 const RING_SLOTS = 512
 
+/** What a device was given so far. */
+export interface WorkCounts {
+  submits: number
+  dispatches: number
+}
+
 /** Encodes recordings and submits them: one command encoder and, without copies between, one compute pass a recording. */
 export class Submission {
   readonly #device: GPUDevice
   readonly #ring: GPUBuffer
   readonly #ringGroup: GPUBindGroup
+  readonly #counts: WorkCounts
 
-  constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout) {
+  /** @param counts are kept up */
+  constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
+    this.#counts = counts
     this.#ring = device.createBuffer({
       label: 'params',
       size: RING_SLOTS * PARAM_SLOT,
@@ -48,7 +57,10 @@ export class Submission {
     }
     const endEncoder = () => {
       endPass()
-      if (encoder) device.queue.submit([encoder.finish()])
+      if (encoder) {
+        device.queue.submit([encoder.finish()])
+        this.#counts.submits++
+      }
       encoder = undefined
     }
     for (const command of recording.commands) {
@@ -91,6 +103,7 @@ export class Submission {
     pass.setBindGroup(0, bindGroup)
     pass.setBindGroup(1, this.#ringGroup, [(slot % RING_SLOTS) * PARAM_SLOT])
     pass.dispatchWorkgroups(...grid)
+    this.#counts.dispatches++
   }
 }
 

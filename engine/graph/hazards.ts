@@ -27,3 +27,13 @@ export function dependencies(commands: readonly GraphCommand[]): number[][] {
     return [...before]
   })
 }
+
+/** How many dispatches the longest chain has in which each must follow the one before. */
+export function longestChain(commands: readonly GraphCommand[]): number {
+  const lengths: number[] = []
+  dependencies(commands).forEach((before, i) => {
+    const earlier = before.reduce((most, one) => Math.max(most, lengths[one]!), 0)
+    lengths.push(earlier + (commands[i]!.kind === 'dispatch' ? 1 : 0))
+  })
+  return lengths.reduce((most, one) => Math.max(most, one), 0)
+}

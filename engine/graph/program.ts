@@ -75,7 +75,7 @@ export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
 
 /** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
 export class Program {
-  readonly #gpu: GPUDevice
+  readonly #device: Device
   readonly #steps: Step[] = []
   readonly #params: GPUBuffer
   readonly #paramGroup: GPUBindGroup
@@ -93,7 +93,7 @@ export class Program {
   /** @param early from `earlyWrites`; their commands are not in `woven` */
   constructor(graph: Graph, woven: Woven, early: ReadonlySet<GraphWrite>, device: Device) {
     const { gpu } = device
-    this.#gpu = gpu
+    this.#device = device
     const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
     const size = Math.max(1, dispatches.length) * PARAM_SLOT
     this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
@@ -221,7 +221,7 @@ export class Program {
 
   /** Encodes and submits one run: a command buffer, or one for every stream of a fork in mode `streams`. */
   submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
-    const gpu = this.#gpu
+    const { gpu, counts } = this.#device
     if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
     for (const { target, offset, index } of this.#early) {
       const data = writes[index]
@@ -238,7 +238,10 @@ export class Program {
     }
     const endEncoder = () => {
       endPass()
-      if (encoder) gpu.queue.submit([encoder.finish()])
+      if (encoder) {
+        gpu.queue.submit([encoder.finish()])
+        counts.submits++
+      }
       encoder = undefined
     }
     for (const step of this.#steps) {
@@ -275,6 +278,7 @@ export class Program {
       bindGroup = step.bindGroup
       pass.setBindGroup(1, this.#paramGroup, [step.params])
       pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2])
+      counts.dispatches++
     }
     endPass()
     if (profiler && encoder) profiler.resolve(encoder)
