@@ -1,5 +1,12 @@
 import { copy, copyProblem } from '../kernels/copy/index.ts'
-import { accumulate, accumulateProblem, binary, binaryProblem } from '../kernels/elementwise/index.ts'
+import {
+  accumulate,
+  accumulateHalf,
+  accumulateProblem,
+  binary,
+  binaryHalf,
+  binaryProblem,
+} from '../kernels/elementwise/index.ts'
 import { scalarOf } from './dtype.ts'
 import { run } from './run.ts'
 import { operand } from './strided.ts'
@@ -17,14 +24,18 @@ export function copyInto(source: Tensor, target: Tensor): void {
   run(copy, copyProblem(source.shape, from.layout, to.layout, types), [from.bound, to.bound])
 }
 
-/** target += value, float32, in place; `target` is contiguous and bindable, `value` any view of the same shape. */
+/** target += value in place, float32 or float16; `target` is contiguous and bindable, `value` any view of the same shape and dtype. */
 export function addInto(target: Tensor, value: Tensor): void {
   const { layout, bound } = operand(value)
-  run(accumulate, accumulateProblem(value.shape, layout), [bound, target])
+  run(target.dtype === 'float16' ? accumulateHalf : accumulate, accumulateProblem(value.shape, layout), [bound, target])
 }
 
-/** out = a + b, float32; `out` is contiguous and bindable, a and b any views of the same shape. */
+/** out = a + b, float32 or float16; `out` is contiguous and bindable, a and b any views of the same shape and dtype. */
 export function addTo(out: Tensor, a: Tensor, b: Tensor): void {
   const [left, right] = [operand(a), operand(b)]
-  run(binary, binaryProblem('add', out.shape, left.layout, right.layout), [left.bound, right.bound, out])
+  run(out.dtype === 'float16' ? binaryHalf : binary, binaryProblem('add', out.shape, left.layout, right.layout), [
+    left.bound,
+    right.bound,
+    out,
+  ])
 }

@@ -1,4 +1,5 @@
 import { noGrad, watchOps } from './autograd.ts'
+import { isFloat } from './dtype.ts'
 import { mul } from './ops/elementwise.ts'
 import { sum } from './ops/reduce.ts'
 import { scope, withoutScope } from './scope.ts'
@@ -15,7 +16,7 @@ export async function firstNonFinite(fn: () => void): Promise<string | undefined
   const probes: Tensor[] = []
   let probing = false
   const watch = (name: string, result: Tensor) => {
-    if (probing || result.dtype !== 'float32') return
+    if (probing || !isFloat(result.dtype)) return
     probing = true
     names.push(`${name} ${format(result.shape)}`)
     probes.push(withoutScope(() => noGrad(() => probe(result))))

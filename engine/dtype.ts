@@ -26,6 +26,11 @@ export function scalarOf(dtype: Dtype): Extract<Scalar, 'f32' | 'f16'> {
   return dtype === 'float16' ? 'f16' : 'f32'
 }
 
+/** @throws ShapeError for float16, where an op takes 4-byte types only */
+export function refuseHalf(op: string, { dtype }: { dtype: Dtype }): void {
+  if (dtype === 'float16') throw new ShapeError(`${op}: got float16, takes float32 or int32; use cast()`)
+}
+
 /** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
 export function checkDtype(op: string, dtype: Dtype, device: Device): void {
   if (!Object.hasOwn(ITEM_BYTES, dtype)) throw new ShapeError(`${op}: got dtype ${dtype}, takes float32, float16 or int32`)

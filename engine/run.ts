@@ -44,6 +44,11 @@ export function run<P>(
   device.dispatch(spec, problem, ranges, options?.variant, options?.refresh)
 }
 
+/** The memory of a tensor as words of 4 bytes. */
+export function words({ device, storage, offset, dtype }: Bindable): Bindable {
+  return { device, storage, dtype: 'int32', offset: (offset * ITEM_BYTES[dtype]) / 4 }
+}
+
 /** The whole memory behind a tensor, for kernels that take an offset and strides. */
 export function base({ device, storage, dtype, end }: Bindable): Bindable {
   const whole = { device, storage, dtype, offset: 0 }

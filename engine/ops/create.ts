@@ -1,10 +1,10 @@
 import { type Arange, arangeInt, arange as arangeKernel, fill, wordOf } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
 import { type Device, defaultDevice } from '../device.ts'
-import { type Dtype, isFloat } from '../dtype.ts'
+import { type Dtype, ITEM_BYTES, isFloat, refuseHalf, scalarOf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { Draw } from '../random.ts'
-import { run } from '../run.ts'
+import { run, words } from '../run.ts'
 import { MAX_ELEMENTS, type Shape } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
 
@@ -48,7 +48,10 @@ export function checkInt(op: string, value: number): void {
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
   if (options.dtype === 'int32') checkInt('full', value)
   const t = allocate('full', shape, options)
-  run(fill, { count: t.size, word: wordOf(value, t.dtype === 'int32' ? 'i32' : 'f32') }, [t])
+  const word = wordOf(value, t.dtype === 'int32' ? 'i32' : scalarOf(t.dtype))
+  // Two halves a word; what lies behind the last one is nobody's.
+  const count = Math.ceil((t.size * ITEM_BYTES[t.dtype]) / 4)
+  run(fill, { count, word }, [words(t)])
   return t
 }
 
@@ -65,7 +68,7 @@ export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
 /**
  * The numbers start, start + step, … below `stop` (above it for a negative step), as a tensor of one dim: `arange(stop)`,
  * `arange(start, stop)` or `arange(start, stop, step)`, then options. float32 unless `dtype` says int32.
- * @throws ShapeError when there are no such numbers
+ * @throws ShapeError for float16, and when there are no such numbers
  */
 export function arange(stop: number, options?: CreateOptions): Tensor
 export function arange(start: number, stop: number, options?: CreateOptions): Tensor
@@ -78,13 +81,14 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
   if (!(count >= 1 && count <= MAX_ELEMENTS))
     throw new ShapeError(`arange: there are ${count} numbers from ${start} to ${stop} by ${step}`)
   if (options.dtype === 'int32') for (const value of [start, step, start + (count - 1) * step]) checkInt('arange', value)
+  refuseHalf('arange', { dtype: options.dtype ?? 'float32' })
   const t = allocate('arange', [count], options)
   run<Arange>(t.dtype === 'int32' ? arangeInt : arangeKernel, { count, start, step }, [t])
   return t
 }
 
 function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions): Tensor {
-  if (options.dtype === 'int32') throw new ShapeError(`${op}: got dtype int32, makes float32`)
+  if ((options.dtype ?? 'float32') !== 'float32') throw new ShapeError(`${op}: got dtype ${options.dtype}, makes float32`)
   const t = allocate(op, shape, options)
   const draw = new Draw(t.device.random)
   run(random, { count: t.size, distribution, ...draw.words }, [t], { refresh: () => draw.next() })

@@ -1,8 +1,8 @@
 import { cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
 import type { Lines } from '../../kernels/lines.ts'
 import { defineOp } from '../autograd.ts'
+import { refuseHalf } from '../dtype.ts'
 import { run } from '../run.ts'
-
 import { empty, type Tensor } from '../tensor.ts'
 import { linesAlong } from './lines.ts'
 
@@ -25,8 +25,9 @@ const op = defineOp<[Tensor], Lines>({
  * @param x float32 or int32, any shape
  * @param dim negative counts back
  * @returns a tensor of x's shape and dtype
- * @throws ShapeError for a dim that x does not have
+ * @throws ShapeError for float16, or a dim that x does not have
  */
 export function cumsum(x: Tensor, dim: number): Tensor {
+  refuseHalf('cumsum', x)
   return op([x], linesAlong('cumsum', x.shape, dim))
 }

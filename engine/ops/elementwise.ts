@@ -1,40 +1,30 @@
 import {
   type BinaryOp,
-  binary,
-  binaryInt,
-  binaryProblem,
   powBackward,
   powBackwardProblem,
   pow as powKernel,
   powProblem,
   SAVES_INPUT,
   type ScalarOp,
-  scalar,
-  scalarInt,
   type UnaryOp,
-  unary,
-  unaryBackward,
 } from '../../kernels/elementwise/index.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, format, type Shape } from '../shape.ts'
 import { operand } from '../strided.ts'
 import { empty, type Tensor } from '../tensor.ts'
 import { checkInt, full } from './create.ts'
+import { runBinary, runScalar, runUnary, runUnaryBackward } from './pointwise.ts'
 import { sumTo, sumToInput } from './shape.ts'
 
-/** @throws ShapeError unless x is float32 */
+/** @throws ShapeError for int32 */
 function checkFloat(op: string, x: Tensor): void {
-  if (x.dtype !== 'float32') throw new ShapeError(`${op}: got ${x.dtype}, takes float32`)
+  if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
 }
 
 // Functions of one operand
-
-function runUnary(op: UnaryOp, x: Tensor, y: Tensor): void {
-  if (x.dtype === 'int32') run(scalarInt, { op: 'subFrom', count: x.size, scalar: 0 }, [x, y])
-  else run(unary, { op, count: x.size }, [x, y])
-}
 
 function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
   const op = defineOp<[Tensor]>({
@@ -50,7 +40,7 @@ function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
       const grad = given.contiguous()
       const dx = ctx.gradOut(0)
       if (name === 'neg') runUnary(name, grad, dx)
-      else run(unaryBackward, { op: name, count: grad.size }, [grad, ctx.saved[0]!, dx])
+      else runUnaryBackward(name, grad, ctx.saved[0]!, dx)
       return [dx]
     },
   })
@@ -60,21 +50,21 @@ function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
   }
 }
 
-/** -x, of float32 or int32. */
+/** -x, of any dtype. */
 export const neg = defineUnary('neg')
-/** e^x, of float32. @throws ShapeError for int32 */
+/** e^x, of float32 or float16. @throws ShapeError for int32 */
 export const exp = defineUnary('exp')
-/** The natural logarithm, of float32. @throws ShapeError for int32 */
+/** The natural logarithm, of float32 or float16. @throws ShapeError for int32 */
 export const log = defineUnary('log')
-/** The square root, of float32. @throws ShapeError for int32 */
+/** The square root, of float32 or float16. @throws ShapeError for int32 */
 export const sqrt = defineUnary('sqrt')
-/** The hyperbolic tangent, of float32. @throws ShapeError for int32 */
+/** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
 export const tanh = defineUnary('tanh')
-/** max(x, 0), of float32; the gradient at 0 is 0. @throws ShapeError for int32 */
+/** max(x, 0), of float32 or float16; the gradient at 0 is 0. @throws ShapeError for int32 */
 export const relu = defineUnary('relu')
-/** x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32. @throws ShapeError for int32 */
+/** x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32 or float16. @throws ShapeError for int32 */
 export const gelu = defineUnary('gelu')
-/** 1 / (1 + e^-x), of float32. @throws ShapeError for int32 */
+/** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
 export const sigmoid = defineUnary('sigmoid')
 
 // Two operands
@@ -82,16 +72,10 @@ export const sigmoid = defineUnary('sigmoid')
 /** What takes part in arithmetic. Numbers count as tensors of rank 0 of the other operand's dtype. */
 export type Operand = Tensor | number
 
-function runBinary(op: BinaryOp, a: Tensor, b: Tensor, out: Tensor): void {
-  const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
-  const kernel = out.dtype === 'int32' ? binaryInt : binary
-  run(kernel, binaryProblem(op, out.shape, left.layout, right.layout), [left.bound, right.bound, out])
-}
-
 /** The gradient of input i, `op` of grad and the other operand: written in place where nothing was broadcast, else summed. */
 function combined(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
   const same = format(shape) === format(grad.shape)
-  const product = same ? ctx.gradOut(i) : empty(grad.shape, 'float32', grad.device)
+  const product = same ? ctx.gradOut(i) : empty(grad.shape, grad.dtype, grad.device)
   runBinary(op, grad, other, product)
   return same ? product : sumToInput(ctx, i, product, shape)
 }
@@ -132,10 +116,6 @@ const SCALAR_KERNELS: Record<BinaryOp, { right: (s: number) => [ScalarOp, number
     mul: { right: (s) => ['mul', s], left: (s) => ['mul', s] },
     div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
   }
-
-function runScalar(op: ScalarOp, x: Tensor, value: number, out: Tensor): void {
-  run(x.dtype === 'int32' ? scalarInt : scalar, { op, count: x.size, scalar: value }, [x, out])
-}
 
 function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
   const tensors = defineOp<[Tensor, Tensor], Shapes>({
@@ -227,12 +207,14 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
 /**
  * a ^ b with NumPy's broadcasting; one may be a number. 0 ^ 0 is 1; negative bases take whole exponents, else the result is
  * NaN; the gradient by the exponent is 0 where the base is not positive.
- * @throws ShapeError for int32, or shapes that do not broadcast
+ * @throws ShapeError for other dtypes than float32, or shapes that do not broadcast
  */
 export function pow(a: Operand, b: Operand): Tensor {
   const tensors = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
   if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
-  for (const one of tensors) if (one) checkFloat('pow', one)
+  for (const one of tensors) {
+    if (one && one.dtype !== 'float32') throw new ShapeError(`pow: got ${one.dtype}, takes float32`)
+  }
   const shapes = [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] as const
   return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })
 }

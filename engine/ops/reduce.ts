@@ -1,4 +1,3 @@
-import { scalar } from '../../kernels/elementwise/index.ts'
 import {
   maxBackward,
   maxCombine,
@@ -8,32 +7,45 @@ import {
   outputs,
   rowMajor,
   splitChunk,
+  sumHalf,
   sumInt,
   sum as sumKernel,
   withChunk,
 } from '../../kernels/reduce/index.ts'
+import { copyInto } from '../accumulate.ts'
 import { defineOp, noGrad } from '../autograd.ts'
+import { isFloat, refuseHalf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { type Shape, sizeOf } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
+import { runScalar } from './pointwise.ts'
 import { dropped, lengthOf, reductionOf, type Span, spansOf, spread } from './span.ts'
 
 // Sum and mean
 
 /**
  * Writes scale times the sum of x over dims start to end (not included) into `out`, off the tape: also for ops that sum a
- * gradient into `ctx.gradOut`, such as a bias. `out` is contiguous, of x's dtype and of as many elements as the other dims.
+ * gradient into `ctx.gradOut`, such as a bias. `out` is contiguous, of as many elements as the other dims, and of int32 where x is,
+ * else of float32 or float16.
  */
 export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scale = 1): void {
+  if (out.dtype === 'float16') {
+    // Sums are float32 as long as they grow.
+    const wide = empty(out.shape, 'float32', out.device)
+    sumInto(wide, x, start, end, scale)
+    copyInto(wide, out)
+    return
+  }
   const { reduction, input } = reductionOf(x, start, end)
-  const kernel = x.dtype === 'float32' ? sumKernel : sumInt
+  const kernel = { float32: sumKernel, float16: sumHalf, int32: sumInt }[x.dtype]
   const split = withChunk(reduction, splitChunk(x.device.capabilities, reduction))
   if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
   else {
-    const pieces = empty([outputs(split)], x.dtype, x.device)
+    const pieces = empty([outputs(split)], out.dtype, x.device)
     run(kernel, { ...split, scale: 1 }, [input, pieces])
-    run(kernel, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [pieces, out])
+    const rest = out.dtype === 'int32' ? sumInt : sumKernel
+    run(rest, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [pieces, out])
   }
 }
 
@@ -51,27 +63,27 @@ function defineSum(name: 'sum' | 'mean') {
       const scale = scaleOf(span)
       if (scale === 1) return [spread(given, span)]
       const grad = given.contiguous()
-      const scaled = empty(grad.shape, 'float32', grad.device)
-      run(scalar, { op: 'mul', count: grad.size, scalar: scale }, [grad, scaled])
+      const scaled = empty(grad.shape, grad.dtype, grad.device)
+      runScalar('mul', grad, scale, scaled)
       return [spread(scaled, span)]
     },
   })
   return (x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
-    if (name === 'mean' && x.dtype !== 'float32') throw new ShapeError(`mean: got ${x.dtype}, takes float32`)
+    if (name === 'mean' && !isFloat(x.dtype)) throw new ShapeError(`mean: got ${x.dtype}, takes float32 or float16`)
     return spansOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
   }
 }
 
 /**
  * The sum over one or more dims.
- * @param x float32 or int32 (which wraps around), any shape
+ * @param x float32, float16 (added up in float32) or int32 (which wraps around), any shape
  * @param dim default all; negative ones count back
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for a dim that x does not have, or one named twice
  */
 export const sum = defineSum('sum')
 
-/** The mean over one or more dims, of float32; as `sum`. @throws ShapeError for int32, and as `sum` */
+/** The mean over one or more dims, of float32 or float16; as `sum`. @throws ShapeError for int32, and as `sum` */
 export const mean = defineSum('mean')
 
 // Maximum
@@ -114,9 +126,10 @@ const maxOp = defineOp<[Tensor], Span>({
  * @param x float32 (without NaN) or int32, any shape
  * @param dim default all; negative ones count back
  * @param keepdim whether reduced dims stay, with size 1
- * @throws ShapeError for a dim that x does not have, or one named twice
+ * @throws ShapeError for float16, a dim that x does not have, or one named twice
  */
 export function max(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
+  refuseHalf('max', x)
   return spansOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
 }
 
@@ -130,9 +143,10 @@ const argmaxOp = defineOp<[Tensor], Span>({
  * @param x float32 (without NaN) or int32, any shape
  * @param dim default all; a negative one counts back
  * @param keepdim whether the dim stays, with size 1
- * @throws ShapeError for a dim that x does not have
+ * @throws ShapeError for float16, or a dim that x does not have
  */
 export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
+  refuseHalf('argmax', x)
   const whole: Span = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
   return noGrad(() => argmaxOp([x], dim === undefined ? whole : spansOf('argmax', x.shape, dim, keepdim)[0]!))
 }

@@ -122,7 +122,8 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
   backward(ctx, grad, { shape, box }) {
     const dx = ctx.gradOut(0)
     const { layout, bound } = operand(grad)
-    run(pad, padProblem(shape, box, layout), [bound, dx])
+    const problem = padProblem(shape, box, layout)
+    run(pad, dx.dtype === 'float16' ? { ...problem, dtype: 'f16' } : problem, [bound, dx])
     return [dx]
   },
 })

@@ -1,6 +1,6 @@
 import { whereInt, where as whereKernel, whereProblem } from '../../kernels/elementwise/index.ts'
 import { defineOp } from '../autograd.ts'
-import type { Dtype } from '../dtype.ts'
+import { type Dtype, refuseHalf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, type Shape } from '../shape.ts'
@@ -51,11 +51,12 @@ const op = defineOp<Inputs, Arguments>({
  * a where the condition is not 0, else b, with NumPy's broadcasting of all three.
  * @param condition float32 or int32
  * @param a,b of one dtype; numbers take the dtype of the other one, two numbers are float32
- * @throws ShapeError for two dtypes, or shapes that do not broadcast
+ * @throws ShapeError for two dtypes, float16, or shapes that do not broadcast
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const operands = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
   const dtype = (operands[0] ?? operands[1])?.dtype ?? 'float32'
+  for (const one of [condition, ...operands]) if (one) refuseHalf('where', one)
   for (const one of [a, b]) {
     if (typeof one === 'number') {
       if (dtype === 'int32') checkInt('where', one)

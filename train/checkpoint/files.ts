@@ -1,5 +1,6 @@
 import { files } from '#platform'
 import type { Tensor } from '../../engine/index.ts'
+import { toHalves } from '../../kernels/half.ts'
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './safetensors.ts'
 
 export { toFloat32 } from './dtypes.ts'
@@ -9,7 +10,7 @@ export type Saveable = SafetensorsEntry | Pick<Tensor, 'shape' | 'dtype' | 'data
 
 /**
  * Saves tensors to a safetensors file, atomically: the old file or the new one is there at every moment.
- * @param tensors by name, as a Map or a plain object; float32 tensors become F32, int32 ones I32
+ * @param tensors by name, as a Map or a plain object; float32 tensors become F32, float16 F16, int32 I32
  * @param metadata strings, stored as `__metadata__`
  * @throws UserError in one line when the file cannot be written, or an entry's shape and data disagree
  */
@@ -34,5 +35,7 @@ export async function loadSafetensors(path: string): Promise<SafetensorsFile> {
 async function toEntry(tensor: Saveable): Promise<SafetensorsEntry> {
   if (typeof tensor.data !== 'function') return tensor as SafetensorsEntry
   const { shape, dtype } = tensor as Pick<Tensor, 'shape' | 'dtype'>
-  return { dtype: dtype === 'int32' ? 'I32' : 'F32', shape: [...shape], data: await tensor.data() }
+  const data = await tensor.data()
+  if (dtype === 'float16') return { dtype: 'F16', shape: [...shape], data: toHalves(data) }
+  return { dtype: dtype === 'int32' ? 'I32' : 'F32', shape: [...shape], data }
 }
