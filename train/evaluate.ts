@@ -1,5 +1,5 @@
-import { crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
-import { type Model, ParaFormer } from '../model/index.ts'
+import { type Captured, capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
+import { type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { Batch, BatchLoader } from './data/loader.ts'
 
 /** How every prefix did, prefix 1 first (a ViT has one entry). */
@@ -12,8 +12,8 @@ export interface Evaluation {
 }
 
 /** Logits of every prefix, [m, B, classes]; a ViT has the one. */
-export function prefixLogits(model: Model, images: Tensor): Tensor {
-  if (model instanceof ParaFormer) return model.forwardPrefixes(images)
+export function prefixLogits(model: Model, images: Tensor, mode: Mode = 'serial'): Tensor {
+  if (model instanceof ParaFormer) return model.forwardPrefixes(images, { mode })
   const logits = model.forward(images) // [B, classes]
   return logits.reshape([1, ...logits.shape])
 }
@@ -21,17 +21,25 @@ export function prefixLogits(model: Model, images: Tensor): Tensor {
 /**
  * Losses and accuracies of all prefixes over one epoch of a loader, from one pass over the branches; dropout off.
  * @param onBatch called after each batch with the images done so far; what it throws ends the evaluation
+ * @param mode how the branches run
  */
-export async function evaluate(model: Model, loader: BatchLoader, onBatch?: (images: number) => void): Promise<Evaluation> {
+export async function evaluate(
+  model: Model,
+  loader: BatchLoader,
+  onBatch?: (images: number) => void,
+  mode: Mode = 'serial',
+): Promise<Evaluation> {
   const training = model.training
   model.eval()
+  if (mode === 'coalesced') colocate(model.parameters())
+  const scores = capture((images: Tensor, labels: Tensor) => prefixScores(model, images, labels, mode))
   const sums: { losses: Float64Array; hits: Float64Array } = { losses: new Float64Array(0), hits: new Float64Array(0) }
   let images = 0
   let pending: Promise<void> = Promise.resolve()
   try {
     loader.seek({ epoch: 0, step: 0 })
     for await (const batch of loader) {
-      const reading = score(model, batch)
+      const reading = read(model, batch, scores)
       await pending
       pending = reading.then(({ losses, predicted }) => {
         const B = batch.labels.length
@@ -51,6 +59,7 @@ export async function evaluate(model: Model, loader: BatchLoader, onBatch?: (ima
     }
     await pending
   } finally {
+    scores.dispose()
     model.train(training)
   }
   return {
@@ -60,23 +69,28 @@ export async function evaluate(model: Model, loader: BatchLoader, onBatch?: (ima
   }
 }
 
-/** Loss and predicted class of every image [B, C, H, W] for every prefix, each [m, B], off the tape. */
-export function prefixScores(model: Model, images: Tensor, labels: Tensor): { losses: Tensor; predicted: Tensor } {
+/** Loss of every image for every prefix, and its predicted class, both [m, B]; off the tape. */
+export function prefixScores(
+  model: Model,
+  images: Tensor,
+  labels: Tensor,
+  mode: Mode = 'serial',
+): { losses: Tensor; predicted: Tensor } {
   return noGrad(() => {
-    const logits = prefixLogits(model, images) // [m, B, classes]
+    const logits = prefixLogits(model, images, mode) // [m, B, classes]
     const [m, B] = logits.shape as [number, number]
-    const every = labels.reshape([1, B]).broadcastTo([m, B])
-    return { losses: crossEntropy(logits, every, { reduction: 'none' }), predicted: logits.argmax(2) }
+    const losses = crossEntropy(logits, labels.reshape([1, B]).broadcastTo([m, B]), { reduction: 'none' })
+    return { losses, predicted: logits.argmax(2) }
   })
 }
 
-/** The scores of a batch, in the host's hands. */
-async function score(model: Model, batch: Batch) {
+/** The scores of a batch, each [m * B]. */
+async function read(model: Model, batch: Batch, scores: Captured<[Tensor, Tensor], ReturnType<typeof prefixScores>>) {
   const { channels, imageSize } = model.config
   const reads = scope(() => {
     const images = tensor(batch.images, { shape: [batch.labels.length, channels, imageSize, imageSize] })
-    const scores = prefixScores(model, images, tensor(batch.labels))
-    return [scores.losses.data(), scores.predicted.data()] as const
+    const { losses, predicted } = scores(images, tensor(batch.labels))
+    return [losses.data(), predicted.data()] as const
   })
   const [losses, predicted] = await Promise.all(reads)
   return { losses, predicted }

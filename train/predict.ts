@@ -1,4 +1,4 @@
-import { crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
+import { capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
@@ -61,15 +61,21 @@ export async function predict(
   const { classes, dim } = model.config
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
-  for (let from = 0; from < count; from += CHUNK) {
-    const reads = scope(() => {
-      const found = infer(model, chunk(model, images, from, count), options)
-      return [found.logits.data(), found.features.data()] as const
-    })
-    const [logits, features] = await Promise.all(reads)
-    out.logits.set(logits, from * classes)
-    out.features.set(features, from * dim)
-    onDone?.(Math.min(count, from + CHUNK))
+  if (options.mode === 'coalesced') colocate(model.parameters())
+  const forward = capture((images: Tensor) => infer(model, images, options))
+  try {
+    for (let from = 0; from < count; from += CHUNK) {
+      const reads = scope(() => {
+        const found = forward(chunk(model, images, from, count))
+        return [found.logits.data(), found.features.data()] as const
+      })
+      const [logits, features] = await Promise.all(reads)
+      out.logits.set(logits, from * classes)
+      out.features.set(features, from * dim)
+      onDone?.(Math.min(count, from + CHUNK))
+    }
+  } finally {
+    forward.dispose()
   }
   return out
 }

@@ -227,7 +227,8 @@ export class Trainer {
 
   async #evaluate(epoch: number, hooks: TrainerHooks): Promise<void> {
     const { model, evaluation } = this.parts
-    const found = await evaluate(model, evaluation, (images) => hooks.onEvaluating?.(images, evaluation.count))
+    const { mode } = this.parts
+    const found = await evaluate(model, evaluation, (images) => hooks.onEvaluating?.(images, evaluation.count), mode)
     this.history.push({ epoch, ...found })
     await hooks.onEpoch?.({ epoch, ...found })
   }
