@@ -7,6 +7,7 @@ import {
   attentionParams,
   chooseVariant,
   operandBytes,
+  operandType,
   productFlops,
   type RowView,
   rowVariants,
@@ -24,10 +25,10 @@ export interface AttentionProblem extends AttentionShape {
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
   bindings: [
-    { name: 'q', access: 'read', dtype: 'f32', offset: 'q' },
-    { name: 'k', access: 'read', dtype: 'f32', offset: 'k' },
-    { name: 'v', access: 'read', dtype: 'f32', offset: 'v' },
-    { name: 'out', access: 'read_write', dtype: 'f32', offset: 'out' },
+    { name: 'q', access: 'read', dtype: operandType, offset: 'q' },
+    { name: 'k', access: 'read', dtype: operandType, offset: 'k' },
+    { name: 'v', access: 'read', dtype: operandType, offset: 'v' },
+    { name: 'out', access: 'read_write', dtype: operandType, offset: 'out' },
     { name: 'lse', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams(5, 'q', 'k', 'v', 'out'),

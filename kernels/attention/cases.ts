@@ -1,3 +1,4 @@
+import { fromHalves, toHalves } from '../half.ts'
 import type { Arrays, Fill, KernelCase } from '../spec.ts'
 import type { AttentionProblem } from './attention.ts'
 import type { KeyValueGradientProblem } from './keyValueGradient.ts'
@@ -17,6 +18,7 @@ interface Shape {
   dims: [batch: number, heads: number, queries: number, keys: number, width: number]
   layout?: Layout
   scores?: Scores
+  half?: boolean
   bench?: boolean
 }
 
@@ -34,8 +36,14 @@ const SHAPES: readonly Shape[] = [
   { dims: [1, 2, 50, 50, 64], scores: 'large' },
   { dims: [2, 1, 33, 47, 16], scores: 'large', layout: 'cross' },
   { dims: [1, 2, 50, 20, 64], scores: 'equal' },
+  { dims: [2, 5, 33, 33, 7], layout: 'packed', half: true },
+  { dims: [1, 2, 31, 129, 37], layout: 'cross', half: true },
+  { dims: [1, 1, 257, 257, 64], layout: 'packed', half: true },
+  { dims: [2, 3, 1, 65, 64], layout: 'cross', half: true },
+  { dims: [1, 2, 50, 50, 64], scores: 'large', half: true },
   { dims: [4, 4, 256, 256, 64], layout: 'packed', bench: true },
   { dims: [64, 3, 197, 197, 64], layout: 'packed', bench: true },
+  { dims: [64, 3, 197, 197, 64], layout: 'packed', half: true, bench: true },
   { dims: [64, 3, 1, 197, 64], layout: 'cross', bench: true },
   { dims: [64, 4, 65, 65, 32], layout: 'packed', bench: true },
   { dims: [64, 2, 17, 17, 16], layout: 'packed', bench: true },
@@ -48,9 +56,9 @@ function view([, heads, , , width]: Shape['dims'], tokens: number, blocks: numbe
   return [block * heads * width, tokens * token, width, token]
 }
 
-function problemOf({ dims, layout = 'heads' }: Shape): Problem {
+function problemOf({ dims, layout = 'heads', half }: Shape): Problem {
   const [batch, heads, queries, keys, width] = dims
-  const shape: AttentionShape = { batch, heads, queries, keys, width, scale: width ** -0.5 }
+  const shape: AttentionShape = { batch, heads, queries, keys, width, scale: width ** -0.5, ...(half ? { dtype: 'f16' } : {}) }
   if (layout === 'heads') {
     // Offsets that nothing is aligned to; dk and dv one behind the other.
     const ofQueries = view(dims, queries, 0, 3)
@@ -106,10 +114,11 @@ function normals(size: number, seed: number): Float64Array {
 
 /** Inputs of all three kernels; out, lse and delta are those that belong to q, k, v and dOut. */
 function operands(problem: Problem, sizes: Record<string, number>, scores: Scores): Arrays {
+  const rounded = (values: Float64Array) => (problem.dtype ? Float64Array.from(fromHalves(toHalves(values))) : values)
   const factor = scores === 'large' ? 10 : 1
   const arrays: Arrays = {}
   for (const [i, name] of ['q', 'k', 'v', 'dOut'].entries()) {
-    arrays[name] = normals(sizes[name]!, i + 1).map((x) => (i < 2 ? factor * x : x))
+    arrays[name] = rounded(normals(sizes[name]!, i + 1).map((x) => (i < 2 ? factor * x : x)))
   }
   if (scores === 'equal') {
     // Only the first element of a query is not 0, and that of all keys is the same: every score is 100.
@@ -125,7 +134,7 @@ function operands(problem: Problem, sizes: Record<string, number>, scores: Score
 
 function casesFor<P>(outputs: readonly string[], tolerance: number): KernelCase<P>[] {
   return SHAPES.map((shape) => {
-    const { dims, layout = 'heads', scores = 'normal', bench = false } = shape
+    const { dims, layout = 'heads', scores = 'normal', half = false, bench = false } = shape
     const problem = problemOf(shape)
     const sizes = sizesOf(problem)
     let arrays: Arrays | undefined
@@ -137,11 +146,11 @@ function casesFor<P>(outputs: readonly string[], tolerance: number): KernelCase<
       }
     const inputs = ['q', 'k', 'v', 'out', 'dOut', 'lse', 'delta'].filter((name) => !outputs.includes(name))
     return {
-      name: `[${dims}] ${layout} ${scores}`,
+      name: `[${dims}] ${layout} ${scores}${half ? ' f16' : ''}`,
       problem: problem as P,
       sizes,
       fills: bench ? {} : Object.fromEntries(inputs.map((name) => [name, fill(name)])),
-      tolerance,
+      tolerance: half ? 1e-3 : tolerance,
       bench,
     }
   })

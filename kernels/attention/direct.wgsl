@@ -1,7 +1,10 @@
-// Attention without workgroup memory, subgroups or private arrays: one thread a query row, rows of all heads side by side,
-// 4 keys a step. The row of the output is the accumulator.
+// Attention without workgroup memory or subgroups: one thread a query row, rows of all heads side by side, 4 keys a step.
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
+// Elements of a head's row at most.
+const WIDTH: u32 = 64u;
 const LOWEST: f32 = -3.4e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
@@ -20,10 +23,10 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -47,7 +50,9 @@ fn main(
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
 
-  let scale = params.scale * LOG2E;
+  var x: array<f32, WIDTH>; // the query, scaled
+  var acc: array<f32, WIDTH>;
+  for (var d = 0u; d < params.width; d++) { x[d] = f32(q[qRow + d]) * (params.scale * LOG2E); }
   var top = LOWEST;
   var total = 0.0;
   for (var j = 0u; j < params.keys; j += 4u) {
@@ -58,9 +63,9 @@ fn main(
     var s = vec4<f32>();
     for (var d = 0u; d < params.width; d++) {
       let w = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
-      s += q[qRow + d] * w;
+      s += x[d] * vec4<f32>(w);
     }
-    s = select(vec4(LOWEST), s * scale, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+    s = select(vec4(LOWEST), s, vec4(0u, 1u, 2u, 3u) <= vec4(last));
     let highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
     let factor = exp2(top - highest);
     top = highest;
@@ -68,15 +73,13 @@ fn main(
     total = total * factor + ((s.x + s.y) + (s.z + s.w));
     for (var d = 0u; d < params.width; d++) {
       let w = vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
-      var sum = dot(s, w);
-      if (j > 0u) { sum += out[outRow + d] * factor; }
-      out[outRow + d] = sum;
+      acc[d] = acc[d] * factor + dot(s, vec4<f32>(w));
     }
     kRow += 4u * kStep;
     vRow += 4u * vStep;
   }
 
   let inverse = 1.0 / total;
-  for (var d = 0u; d < params.width; d++) { out[outRow + d] *= inverse; }
+  for (var d = 0u; d < params.width; d++) { out[outRow + d] = Scalar(acc[d] * inverse); }
   lse[rest.x + row] = (top + log2(total)) * LN2;
 }

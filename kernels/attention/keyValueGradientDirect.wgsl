@@ -1,7 +1,13 @@
-// Gradients of the keys and values without workgroup memory, subgroups or private arrays: one thread a key row, one query a
-// step. Both gradients go to one buffer, each at its own offset and strides.
+// Gradients of the keys and values without workgroup memory or subgroups: one thread a key row, one query a step. Both
+// gradients go to one buffer, each at its own offset and strides.
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
+// Elements of a head's row at most.
+const WIDTH: u32 = 64u;
+// There is more than one query, so that there are sums to keep.
+const MANY: bool = true;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -19,13 +25,13 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
@@ -53,24 +59,33 @@ fn main(
   var qRow = own.x + start(params.q, b, h, 0u);
   var dOutRow = own.w + start(params.dOut, b, h, 0u);
 
+  var dk: array<f32, WIDTH>;
+  var dv: array<f32, WIDTH>;
   for (var i = 0u; i < params.queries; i++) {
     var s = 0.0;
     var p = 0.0;
     for (var d = 0u; d < params.width; d++) {
-      s += q[qRow + d] * k[kRow + d];
-      p += dOut[dOutRow + d] * v[vRow + d];
+      s += f32(q[qRow + d]) * f32(k[kRow + d]);
+      p += f32(dOut[dOutRow + d]) * f32(v[vRow + d]);
     }
     s = exp(s * params.scale - lse[rest.x + head * params.queries + i]);
     p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;
-    for (var d = 0u; d < params.width; d++) {
-      var dk = p * q[qRow + d];
-      var dv = s * dOut[dOutRow + d];
-      if (i > 0u) {
-        dk += dkv[dkRow + d];
-        dv += dkv[dvRow + d];
+    if (MANY && i + 1u < params.queries) {
+      for (var d = 0u; d < params.width; d++) {
+        dk[d] += p * f32(q[qRow + d]);
+        dv[d] += s * f32(dOut[dOutRow + d]);
       }
-      dkv[dkRow + d] = dk;
-      dkv[dvRow + d] = dv;
+    } else {
+      for (var d = 0u; d < params.width; d++) {
+        var dkElement = p * f32(q[qRow + d]);
+        var dvElement = s * f32(dOut[dOutRow + d]);
+        if (MANY) {
+          dkElement += dk[d];
+          dvElement += dv[d];
+        }
+        dkv[dkRow + d] = Scalar(dkElement);
+        dkv[dvRow + d] = Scalar(dvElement);
+      }
     }
     qRow += params.q.w;
     dOutRow += params.dOut.w;

@@ -2,6 +2,8 @@
 // rows and queries are handed round. Both gradients go to one buffer, each at its own offset and strides.
 enable subgroups;
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
@@ -40,13 +42,13 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct Pair { first: vec4<f32>, second: vec4<f32> }
@@ -58,11 +60,11 @@ fn share(own: f32) -> vec4<f32> {
 
 // Elements d ^ 0 … d ^ 3 of two rows of Q; d is this lane's own.
 fn queryPair(first: u32, second: u32, d: u32) -> Pair {
-  var own = q[first + d];
+  var own = f32(q[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
   var other: f32;
   if (NARROW) {
-    other = q[second + d];
+    other = f32(q[second + d]);
     if (PADDED) { other = select(0.0, other, d < params.width); }
   } else {
     other = subgroupShuffleXor(own, 4u);
@@ -71,11 +73,11 @@ fn queryPair(first: u32, second: u32, d: u32) -> Pair {
 }
 
 fn gradientPair(first: u32, second: u32, d: u32) -> Pair {
-  var own = dOut[first + d];
+  var own = f32(dOut[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
   var other: f32;
   if (NARROW) {
-    other = dOut[second + d];
+    other = f32(dOut[second + d]);
     if (PADDED) { other = select(0.0, other, d < params.width); }
   } else {
     other = subgroupShuffleXor(own, 4u);
@@ -101,28 +103,28 @@ fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
 
 fn keyRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = k[at.x + d];
-  element[1] = k[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = k[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = k[at.w + d]; }
+  element[0] = f32(k[at.x + d]);
+  element[1] = f32(k[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(k[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(k[at.w + d]); }
   return element;
 }
 
 fn valueRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = v[at.x + d];
-  element[1] = v[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = v[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = v[at.w + d]; }
+  element[0] = f32(v[at.x + d]);
+  element[1] = f32(v[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(v[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(v[at.w + d]); }
   return element;
 }
 
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
-  if (row.x < params.keys) { dkv[at.x + d] = value[0]; }
-  if (row.y < params.keys) { dkv[at.y + d] = value[1]; }
-  if (ROWS > 2u && row.z < params.keys) { dkv[at.z + d] = value[THIRD]; }
-  if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = value[FOURTH]; }
+  if (row.x < params.keys) { dkv[at.x + d] = Scalar(value[0]); }
+  if (row.y < params.keys) { dkv[at.y + d] = Scalar(value[1]); }
+  if (ROWS > 2u && row.z < params.keys) { dkv[at.z + d] = Scalar(value[THIRD]); }
+  if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = Scalar(value[FOURTH]); }
 }
 
 // lse in base 2 and delta of a query behind the first ones; far behind all scores where there is none, so that its probability

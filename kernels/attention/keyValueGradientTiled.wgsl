@@ -1,6 +1,8 @@
 // Gradients of the keys and values for GPUs, laid out as the forward kernel (tiled.wgsl), but the workgroup owns key rows and
 // passes over the queries. Both gradients go to one buffer, each at its own offset and strides.
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
 // Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
 const SLICES: u32 = 2u;
@@ -22,13 +24,13 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
@@ -46,7 +48,7 @@ fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -56,7 +58,7 @@ fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -66,7 +68,7 @@ fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
     let at = head + (first + r) * params.q.w + d;
     let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -76,7 +78,7 @@ fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
     let at = head + (first + r) * params.dOut.w + d;
     let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -217,13 +219,13 @@ fn main(
     setRows(dk[c], tx, ty);
     for (var r = ty; r < min(32u, params.keys - first); r += 8u) {
       for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
-        dkv[dkHead + (first + r) * params.dk.w + d] = rowSlice[r * 9u + tx][d % 4u] * params.scale;
+        dkv[dkHead + (first + r) * params.dk.w + d] = Scalar(rowSlice[r * 9u + tx][d % 4u] * params.scale);
       }
     }
     setRows(dv[c], tx, ty);
     for (var r = ty; r < min(32u, params.keys - first); r += 8u) {
       for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
-        dkv[dvHead + (first + r) * params.dv.w + d] = rowSlice[r * 9u + tx][d % 4u];
+        dkv[dvHead + (first + r) * params.dv.w + d] = Scalar(rowSlice[r * 9u + tx][d % 4u]);
       }
     }
   }

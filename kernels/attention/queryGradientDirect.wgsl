@@ -1,7 +1,11 @@
-// Gradient of the queries without workgroup memory, subgroups or private arrays: one thread a query row, 4 keys a step. Also
-// writes delta, the row sums of dOut * out that the gradient of keys and values needs.
+// Gradient of the queries without workgroup memory or subgroups: one thread a query row, 4 keys a step. Also writes delta, the
+// row sums of dOut * out that the gradient of keys and values needs.
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
+// Elements of a head's row at most.
+const WIDTH: u32 = 64u;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -20,13 +24,13 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> out: array<f32>;
-@group(0) @binding(4) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> out: array<Scalar>;
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -58,10 +62,16 @@ fn main(
 
   var sum = 0.0;
   let outRow = own.w + start(params.out, b, h, t);
-  for (var d = 0u; d < params.width; d++) { sum += dOut[dOutRow + d] * out[outRow + d]; }
+  var x: array<f32, WIDTH>; // the query, scaled
+  var g: array<f32, WIDTH>; // dOut
+  var acc: array<f32, WIDTH>;
+  for (var d = 0u; d < params.width; d++) {
+    x[d] = f32(q[qRow + d]) * (params.scale * LOG2E);
+    g[d] = f32(dOut[dOutRow + d]);
+    sum += g[d] * f32(out[outRow + d]);
+  }
   delta[rest.w + row] = sum;
 
-  let scale = params.scale * LOG2E;
   let logSum = lse[rest.y + row] * LOG2E;
   for (var j = 0u; j < params.keys; j += 4u) {
     let last = params.keys - 1u - j;
@@ -71,17 +81,19 @@ fn main(
     var s = vec4<f32>();
     var p = vec4<f32>();
     for (var d = 0u; d < params.width; d++) {
-      s += q[qRow + d] * vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
-      p += dOut[dOutRow + d] * vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
+      let key = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
+      let value = vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
+      s += x[d] * vec4<f32>(key);
+      p += g[d] * vec4<f32>(value);
     }
-    s = exp2(s * scale - logSum) * (p - sum) * params.scale;
+    s = exp2(s - logSum) * (p - sum);
     s = select(vec4<f32>(), s, vec4(0u, 1u, 2u, 3u) <= vec4(last));
     for (var d = 0u; d < params.width; d++) {
-      var gradient = dot(s, vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]));
-      if (j > 0u) { gradient += dq[dqRow + d]; }
-      dq[dqRow + d] = gradient;
+      let key = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
+      acc[d] += dot(s, vec4<f32>(key));
     }
     kRow += 4u * kStep;
     vRow += 4u * vStep;
   }
+  for (var d = 0u; d < params.width; d++) { dq[dqRow + d] = Scalar(acc[d] * params.scale); }
 }

@@ -2,6 +2,8 @@
 // sums of dOut * out that the gradient of keys and values needs.
 enable subgroups;
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
@@ -36,13 +38,13 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> out: array<f32>;
-@group(0) @binding(4) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> out: array<Scalar>;
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -55,11 +57,11 @@ fn share(own: f32) -> vec4<f32> {
 
 // Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
 fn keyPair(first: u32, second: u32, d: u32) -> Pair {
-  var own = k[first + d];
+  var own = f32(k[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
   var other: f32;
   if (NARROW) {
-    other = k[second + d];
+    other = f32(k[second + d]);
     if (PADDED) { other = select(0.0, other, d < params.width); }
   } else {
     other = subgroupShuffleXor(own, 4u);
@@ -68,11 +70,11 @@ fn keyPair(first: u32, second: u32, d: u32) -> Pair {
 }
 
 fn valuePair(first: u32, second: u32, d: u32) -> Pair {
-  var own = v[first + d];
+  var own = f32(v[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
   var other: f32;
   if (NARROW) {
-    other = v[second + d];
+    other = f32(v[second + d]);
     if (PADDED) { other = select(0.0, other, d < params.width); }
   } else {
     other = subgroupShuffleXor(own, 4u);
@@ -98,37 +100,37 @@ fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
 
 fn queryRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = q[at.x + d];
-  element[1] = q[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = q[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = q[at.w + d]; }
+  element[0] = f32(q[at.x + d]);
+  element[1] = f32(q[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(q[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(q[at.w + d]); }
   return element;
 }
 
 fn outRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = out[at.x + d];
-  element[1] = out[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = out[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = out[at.w + d]; }
+  element[0] = f32(out[at.x + d]);
+  element[1] = f32(out[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(out[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(out[at.w + d]); }
   return element;
 }
 
 fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = dOut[at.x + d];
-  element[1] = dOut[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = dOut[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = dOut[at.w + d]; }
+  element[0] = f32(dOut[at.x + d]);
+  element[1] = f32(dOut[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(dOut[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(dOut[at.w + d]); }
   return element;
 }
 
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
-  if (row.x < params.queries) { dq[at.x + d] = value[0]; }
-  if (row.y < params.queries) { dq[at.y + d] = value[1]; }
-  if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = value[THIRD]; }
-  if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = value[FOURTH]; }
+  if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
+  if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
+  if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = Scalar(value[THIRD]); }
+  if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = Scalar(value[FOURTH]); }
 }
 
 @compute @workgroup_size(LANES)

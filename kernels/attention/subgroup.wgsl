@@ -4,6 +4,8 @@
 // elements in that order. The two quads of eight lanes load two keys at once and see them in opposite order.
 enable subgroups;
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
 const ROWS: u32 = 4u;
@@ -38,10 +40,10 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -54,11 +56,11 @@ fn share(own: f32) -> vec4<f32> {
 
 // Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
 fn keyPair(first: u32, second: u32, d: u32) -> Pair {
-  var own = k[first + d];
+  var own = f32(k[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
   var other: f32;
   if (NARROW) {
-    other = k[second + d];
+    other = f32(k[second + d]);
     if (PADDED) { other = select(0.0, other, d < params.width); }
   } else {
     other = subgroupShuffleXor(own, 4u);
@@ -67,9 +69,9 @@ fn keyPair(first: u32, second: u32, d: u32) -> Pair {
 }
 
 fn valuePair(first: u32, second: u32, d: u32) -> Pair {
-  let own = v[first + d];
+  let own = f32(v[first + d]);
   var other: f32;
-  if (NARROW) { other = v[second + d]; } else { other = subgroupShuffleXor(own, 4u); }
+  if (NARROW) { other = f32(v[second + d]); } else { other = subgroupShuffleXor(own, 4u); }
   return Pair(share(own), share(other));
 }
 
@@ -91,19 +93,19 @@ fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
 
 fn queryRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
-  element[0] = q[at.x + d];
-  element[1] = q[at.y + d];
-  if (ROWS > 2u) { element[THIRD] = q[at.z + d]; }
-  if (ROWS > 3u) { element[FOURTH] = q[at.w + d]; }
+  element[0] = f32(q[at.x + d]);
+  element[1] = f32(q[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(q[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(q[at.w + d]); }
   return element;
 }
 
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
-  if (row.x < params.queries) { out[at.x + d] = value[0]; }
-  if (row.y < params.queries) { out[at.y + d] = value[1]; }
-  if (ROWS > 2u && row.z < params.queries) { out[at.z + d] = value[THIRD]; }
-  if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = value[FOURTH]; }
+  if (row.x < params.queries) { out[at.x + d] = Scalar(value[0]); }
+  if (row.y < params.queries) { out[at.y + d] = Scalar(value[1]); }
+  if (ROWS > 2u && row.z < params.queries) { out[at.z + d] = Scalar(value[THIRD]); }
+  if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
 }
 
 @compute @workgroup_size(LANES)

@@ -2,6 +2,8 @@
 // through workgroup memory in slices of 8 vectors, so that any width fits; a thread computes 4 x 4 scores and 4 vectors of a
 // slice of the output.
 
+// Element type in memory; sums are f32.
+alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
 // Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
 const SLICES: u32 = 2u;
@@ -23,10 +25,10 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -50,7 +52,7 @@ fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
     let at = head + (first + r) * params.q.w + d;
     let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -60,7 +62,7 @@ fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -70,7 +72,7 @@ fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
   for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), element, inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
@@ -224,7 +226,7 @@ fn main(
     setRows(Block(acc[c].r0 * inverse.x, acc[c].r1 * inverse.y, acc[c].r2 * inverse.z, acc[c].r3 * inverse.w), tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
       for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
-        out[outHead + (first + r) * params.out.w + d] = rowSlice[r * 9u + tx][d % 4u];
+        out[outHead + (first + r) * params.out.w + d] = Scalar(rowSlice[r * 9u + tx][d % 4u]);
       }
     }
   }

@@ -7,6 +7,8 @@ import {
   grid1d,
   type KernelSpec,
   type Param,
+  SCALAR_BYTES,
+  type Scalar,
   type Variant,
 } from '../spec.ts'
 
@@ -23,6 +25,13 @@ export interface AttentionShape {
   width: number
   /** Factor of the scores, usually width ** -0.5. */
   scale: number
+  /** Of all operands and their gradients; float32 if left out. Log-sum-exps and deltas are float32. */
+  dtype?: 'f16'
+}
+
+/** Element type of the operands. */
+export function operandType({ dtype }: AttentionShape): Scalar {
+  return dtype ?? 'f32'
 }
 
 /** The parameter block: what needs 16-byte alignment (strides of the branches, views), then the shape. */
@@ -46,6 +55,8 @@ interface RowKernel<P extends AttentionShape> {
   /** Rows of a head on the other side, which each thread passes over. */
   steps(problem: P): number
   direct: string
+  /** Further constants of it. */
+  directConstants?(problem: P): Constants
   subgroup: string
   tiled: string
 }
@@ -60,21 +71,26 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       name: 'direct',
       source: kernel.direct,
       // A software device runs a workgroup on one core: there must be several.
-      constants: (problem) => ({ WORKGROUP: total(problem) < 512 ? 8 : 64 }),
+      constants: (problem) => ({
+        WORKGROUP: total(problem) < 512 ? 8 : 64,
+        WIDTH: roomFor(problem),
+        ...kernel.directConstants?.(problem),
+        ...scalar(problem),
+      }),
       grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(total(problem), Number(WORKGROUP))),
     },
     {
       name: 'subgroup',
       source: kernel.subgroup,
       supports: fitsSubgroup,
-      constants: (problem, device) => subgroupConstants(problem.width, kernel.rows(problem), kernel.steps(problem), device),
+      constants: (problem, device) => subgroupConstants(problem, kernel.rows(problem), kernel.steps(problem), device),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
     {
       name: 'tiled',
       source: kernel.tiled,
       supports: (_device, problem) => fitsTiles(problem),
-      constants: ({ width }) => ({ SLICES: ceilDiv(width, 32) }),
+      constants: (problem) => ({ SLICES: ceilDiv(problem.width, 32), ...scalar(problem) }),
       grid: (problem) => grid(problem, 32),
     },
   ]
@@ -94,7 +110,16 @@ function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean 
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
 
-function subgroupConstants(width: number, rows: number, steps: number, device: Capabilities): Constants {
+/** The width rounded up, so that few pipelines are compiled. */
+function roomFor({ width }: AttentionShape): number {
+  return 16 * ceilDiv(width, 16)
+}
+
+function scalar({ dtype }: AttentionShape): Constants {
+  return dtype ? { Scalar: dtype } : {}
+}
+
+function subgroupConstants(problem: AttentionShape, rows: number, steps: number, device: Capabilities): Constants {
   const lanes = device.subgroupMaxSize
   const narrow = device.subgroupMinSize < 8
   const owned = rowsPerLane(rows, lanes)
@@ -105,9 +130,10 @@ function subgroupConstants(width: number, rows: number, steps: number, device: C
     NARROW: narrow,
     ROWS: owned,
     Rows: `vec${owned}<f32>`,
-    WIDTH: 16 * ceilDiv(width, 16),
-    PADDED: width % 4 !== 0,
+    WIDTH: roomFor(problem),
+    PADDED: problem.width % 4 !== 0,
     STEP: longSteps ? 16 : 8,
+    ...scalar(problem),
   }
 }
 
@@ -132,5 +158,8 @@ export function productFlops(products: number): KernelSpec<AttentionShape>['flop
 
 /** A spec's `bytes` for a number of operands of query and of key rows. */
 export function operandBytes(ofQueries: number, ofKeys: number): KernelSpec<AttentionShape>['bytes'] {
-  return ({ batch, heads, queries, keys, width }) => 4 * batch * heads * width * (ofQueries * queries + ofKeys * keys)
+  return (problem) => {
+    const { batch, heads, queries, keys, width } = problem
+    return SCALAR_BYTES[operandType(problem)] * batch * heads * width * (ofQueries * queries + ofKeys * keys)
+  }
 }
