@@ -1,8 +1,8 @@
-import { crossEntropy, noGrad, randn, scope, type Tensor, tensor } from '../engine/index.ts'
+import { type Captured, capture, crossEntropy, noGrad, randn, type Tensor, tensor } from '../engine/index.ts'
 import { countFlops, createModel, type ModelConfig, ParaFormer } from '../model/index.ts'
 import { Attention, EncoderLayer, Mlp } from '../model/layers.ts'
 import type { Module } from '../model/module.ts'
-import { AdamW, makeScheme, optimizerStep, type SchemeName } from '../train/index.ts'
+import { AdamW, captureStep, makeScheme, type SchemeName } from '../train/index.ts'
 import { checkSettings, modelConfigOf, PRESETS } from '../train/settings.ts'
 import type { Target } from './target.ts'
 import { Training } from './training.ts'
@@ -62,10 +62,12 @@ function layerTarget(
       // A mean square, so that every element has a gradient of its own.
       const loss = () => run(x).pow(2).mean()
       const training = new Training({ parameters: module.namedParameters(), loss })
+      const forward = forwardOnly(() => run(x))
       return {
-        record: variant === 'step' ? training.step : forwardOnly(() => run(x)),
+        record: variant === 'step' ? training.step : forward,
         check: () => training.checkGradient(`${name} ${preset}`),
         dispose() {
+          forward.dispose()
           training.dispose()
           x.dispose()
         },
@@ -119,13 +121,16 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
       const optimizer = new AdamW(model.namedParameters())
       const images = randn([batch, channels, imageSize, imageSize])
       const labels = tensor(Int32Array.from({ length: batch }, (_, i) => i % classes))
-      const loss = () => crossEntropy(model.forward(images), labels)
+      // As a user without a measurement would run them.
+      const mode = architecture === 'paraformer' ? 'coalesced' : 'serial'
+      const loss = () => crossEntropy(model.forward(images, { mode }), labels)
       const training = new Training({ parameters: model.namedParameters(), loss, optimizer })
       const branches = model instanceof ParaFormer ? model.config.branches : 1
-      const objective = scheme && makeScheme(scheme, branches).passes[0]![0]!
-      const step = () => void optimizerStep(model, optimizer, objective!, [{ images, labels, share: 1 }], LEARNING_RATE, 1)
+      const objective = scheme && makeScheme(scheme, branches, { mode }).passes[0]![0]!
+      const step = objective && captureStep(model, optimizer, objective, 1)
+      const forward = forwardOnly(() => model.forward(images, { mode }))
       return {
-        record: scheme ? () => scope(step) : forwardOnly(() => model.forward(images)),
+        record: step ? () => void step([{ images, labels, share: 1 }], LEARNING_RATE) : forward,
         async check() {
           // Dropout would make every loss another.
           model.eval()
@@ -134,6 +139,8 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
           return difference
         },
         dispose() {
+          step?.dispose()
+          forward.dispose()
           training.dispose()
           images.dispose()
           labels.dispose()
@@ -143,7 +150,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
   }
 }
 
-/** Records a forward pass off the tape. */
-function forwardOnly(forward: () => Tensor): () => void {
-  return () => scope(() => noGrad(() => void forward()))
+/** A forward pass off the tape, recorded at its first call and replayed after it. */
+function forwardOnly(forward: () => Tensor): Captured<[], void> {
+  return capture(() => noGrad(() => void forward()))
 }

@@ -130,5 +130,6 @@ function model(
     return { module, loss: () => meanSquare(module.forward(input)) }
   }
   const module = w.kind === 'mlpStep' ? new TwoLayers(w) : new ParaFormer(w.config)
-  return { module, loss: () => crossEntropy(module.forward(input), labels!) }
+  const forward = (x: Tensor) => (module instanceof ParaFormer ? module.forward(x, { mode: 'coalesced' }) : module.forward(x))
+  return { module, loss: () => crossEntropy(forward(input), labels!) }
 }

@@ -1,5 +1,5 @@
 import { addInto } from '../engine/accumulate.ts'
-import { backward, ParameterArena, scope, type Tensor } from '../engine/index.ts'
+import { backward, capture, ParameterArena, scope, type Tensor } from '../engine/index.ts'
 import type { AdamW } from '../train/index.ts'
 import { within } from './target.ts'
 import { LEARNING_RATE } from './workloads.ts'
@@ -28,15 +28,14 @@ export class Training {
     this.#arena = optimizer?.arena ?? new ParameterArena(parameters.map(([, parameter]) => parameter))
   }
 
-  /** Records forward, backward and update. */
-  readonly step = (): void =>
-    scope(() => {
-      const { loss, optimizer } = this.#trainable
-      backward(loss())
-      if (optimizer) optimizer.step(LEARNING_RATE)
-      else this.#move(-LEARNING_RATE)
-      this.#arena.zeroGrad()
-    })
+  /** Forward, backward and update, recorded at the first call and replayed after it. */
+  readonly step = capture((): void => {
+    const { loss, optimizer } = this.#trainable
+    backward(loss())
+    if (optimizer) optimizer.step(LEARNING_RATE)
+    else this.#move(-LEARNING_RATE)
+    this.#arena.zeroGrad()
+  })
 
   /** Loss and gradients by parameter name, without an update. */
   async gradients(): Promise<{ loss: number; gradients: Record<string, Float32Array> }> {
@@ -75,6 +74,7 @@ export class Training {
 
   /** Frees the parameters and what updates them. */
   dispose(): void {
+    this.step.dispose()
     for (const [, parameter] of this.#trainable.parameters) parameter.dispose()
     for (const t of [this.#arena.values, this.#arena.gradients, this.#arena.blockSlot]) t.dispose()
   }
