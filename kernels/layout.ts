@@ -100,15 +100,16 @@ export function nest(...names: string[]) {
 
 /** Whether rows can be walked in vec4s: each operand runs along the row, starting on a vec4, or stays at one element. */
 export function hasVectorRows({ inner, walks }: NestProblem): boolean {
-  if (inner % 4 !== 0) return isFlat(walks)
-  return walks.every(({ step, strides, offset }) => {
-    return step === 0 || (step === 1 && offset % 4 === 0 && strides.every((stride) => stride % 4 === 0))
-  })
+  return inner % 4 === 0 && walks.every((walk) => movesInVectors(walk))
 }
 
-/** Whether all operands are one row-major run that starts on a vec4; such a run may end inside one. */
-function isFlat(walks: readonly Walk[]): boolean {
-  return walks.every(({ step, strides, offset }) => step === 1 && strides.length === 0 && offset % 4 === 0)
+/** Whether there is one row, and each operand runs along it, starting on a vec4, or stays at one element; the row may end inside a vec4. */
+export function isFlat({ rows, walks }: NestProblem): boolean {
+  return rows === 1 && walks.every((walk) => movesInVectors(walk))
+}
+
+function movesInVectors({ step, strides, offset }: Walk): boolean {
+  return step === 0 || (step === 1 && offset % 4 === 0 && strides.every((stride) => stride % 4 === 0))
 }
 
 /** Elements of a buffer that an operand reaches, from its start. */

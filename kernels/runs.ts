@@ -1,4 +1,4 @@
-import { hasVectorRows, type NestProblem } from './layout.ts'
+import { hasVectorRows, isFlat, type NestProblem } from './layout.ts'
 import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type Variant } from './spec.ts'
 
 /** Threads of a workgroup of the elementwise kernels. */
@@ -12,13 +12,43 @@ function runLength(device: Capabilities, onSoftware: number): number {
   return device.software ? onSoftware : 1
 }
 
-/** Constants of the kernels that walk flat memory in vec4s. */
+/**
+ * Constants of the kernels that walk flat memory in vec4s, each workgroup an equal share of it with its threads side by side. On
+ * software devices the threads of a workgroup run in lockstep as one vector, and few workgroups of one vector are best.
+ */
 export function flatConstants({ count }: { count: number }, device: Capabilities): Constants {
-  return { RUN: runLength(device, 16), TAIL: count % 4 !== 0 }
+  return { WORKGROUP: device.software ? Math.max(8, device.subgroupMaxSize) : THREADS, TAIL: count % 4 !== 0 }
 }
 
-export function flatGrid({ count }: { count: number }, { RUN }: Constants): Grid {
-  return grid1d(ceilDiv(count, 4 * Number(RUN) * THREADS))
+/** Workgroups enough for the cores of a software device, few enough that starting them costs nothing; on a GPU a vec4 a thread. */
+export function flatGrid({ count }: { count: number }, { WORKGROUP }: Constants): Grid {
+  const total = ceilDiv(count, 4)
+  const most = ceilDiv(total, THREADS)
+  return grid1d(WORKGROUP === THREADS ? most : Math.min(most, Math.max(64, ceilDiv(total, 4096))))
+}
+
+/** Which operands of a nest move along a row (1) and which stay in place (0). */
+function stepConstants(operands: readonly string[], { walks }: NestProblem): Constants {
+  return Object.fromEntries(operands.map((name, k) => [`${name.toUpperCase()}_STEP`, walks[k]!.step]))
+}
+
+/** The variant of a strided kernel for operands that are one run of neighbours in memory, or one element. */
+export function flatVariant<P extends NestProblem>(
+  source: string,
+  operands: readonly string[],
+  constants: (problem: P) => Constants,
+): Variant<P> {
+  return {
+    name: 'flat',
+    source,
+    supports: (_, problem) => isFlat(problem),
+    constants: (problem, device) => ({
+      ...constants(problem),
+      ...stepConstants(operands, problem),
+      ...flatConstants({ count: problem.inner }, device),
+    }),
+    grid: ({ inner }, constants) => flatGrid({ count: inner }, constants),
+  }
 }
 
 /** The vec4 variant of a strided kernel; the constants say which operands stay in place along a row. */
@@ -27,17 +57,16 @@ export function vectorVariant<P extends NestProblem>(
   operands: readonly string[],
   constants: (problem: P) => Constants,
 ): Variant<P> {
-  const steps = operands.map((name) => `${name.toUpperCase()}_STEP`)
   return {
     name: 'vector',
     source,
     supports: (_, problem) => hasVectorRows(problem),
-    constants(problem, device) {
-      const all: Constants = { ...constants(problem), RUN: runLength(device, 16), TAIL: problem.inner % 4 !== 0 }
-      for (let k = 0; k < steps.length; k++) all[steps[k]!] = problem.walks[k]!.step
-      return all
-    },
-    grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(ceilDiv(inner, 4), Number(RUN)), THREADS)),
+    constants: (problem, device) => ({
+      ...constants(problem),
+      ...stepConstants(operands, problem),
+      RUN: runLength(device, 16),
+    }),
+    grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(inner / 4, Number(RUN)), THREADS)),
   }
 }
 

@@ -1,6 +1,6 @@
-// y[i] = start + i step. Threads as in fill.wgsl.
+// y[i] = start + i step. Threads as in unary.wgsl.
 alias Scalar = f32;
-const RUN: u32 = 16u;
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
@@ -12,15 +12,18 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<Scalar>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     let v = params.start + params.step * vec4<Scalar>(4u * i + vec4(0u, 1u, 2u, 3u));
     if (!TAIL || i < params.count / 4u) {
       y[i] = v;

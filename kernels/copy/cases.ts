@@ -36,7 +36,7 @@ function permuteCase(shape: readonly number[], order: readonly number[], bench =
 
 const wordCases: KernelCase<Copy>[] = [
   copyCase('rank 0', [], within([])),
-  ...SIZES.map((n) => copyCase(`[${n}]`, [n], within([n]))),
+  ...[...SIZES, 100_003].map((n) => copyCase(`[${n}]`, [n], within([n]))),
   ...[1, 2, 3, 4, 5, 7, 31, 32, 33, 64, 65, 129].map((n) => permuteCase([n, 37], [1, 0])),
   ...[1, 3, 4, 31, 36, 64, 65, 257].map((n) => permuteCase([n, 36], [1, 0])),
   permuteCase([64, 128], [1, 0]),

@@ -1,6 +1,7 @@
-import { hasVectorRows, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
-import { stridedVariant, vectorVariant } from '../runs.ts'
+import { hasVectorRows, isFlat, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
+import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import flat from './flat.wgsl'
 import strided from './strided.wgsl'
 import transposeDirect from './transposeDirect.wgsl'
 import transposeTiled from './transposeTiled.wgsl'
@@ -43,6 +44,11 @@ function walksOf({ walks }: Copy): readonly [source: Walk, target: Walk] {
   return walks as readonly [Walk, Walk]
 }
 
+/** Whether all can be moved as one run in vec4s. */
+function movesFlat(problem: Copy): boolean {
+  return walksOf(problem)[1].step === 1 && isFlat(problem)
+}
+
 /** Whether rows can be moved in vec4s: writing them needs a target that runs along the row. */
 function movesVectors(problem: Copy): boolean {
   return walksOf(problem)[1].step === 1 && hasVectorRows(problem)
@@ -82,6 +88,10 @@ export const copy: KernelSpec<Copy> = {
   params: [branchStrides(2), ...operands.params],
   variants: [
     {
+      ...flatVariant<Copy>(flat, ['source'], aliases),
+      supports: (_, problem) => movesFlat(problem),
+    },
+    {
       ...vectorVariant<Copy>(vector, ['source'], aliases),
       supports: (_, problem) => movesVectors(problem),
     },
@@ -105,6 +115,7 @@ export const copy: KernelSpec<Copy> = {
     stridedVariant(strided, aliases),
   ],
   choose(device, problem) {
+    if (movesFlat(problem)) return 'flat'
     if (movesVectors(problem)) return 'vector'
     if (!transposes(problem)) return 'strided'
     if (device.software) return transposesBlocks(problem) ? 'transposeDirect' : 'strided'

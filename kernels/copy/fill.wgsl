@@ -1,5 +1,5 @@
-// Every word of y the same. A thread takes RUN neighbouring vec4s; with TAIL the last vec4 is written element by element.
-const RUN: u32 = 16u;
+// Every word of y the same. Threads as in unary.wgsl.
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
@@ -10,15 +10,18 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<u32>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     if (!TAIL || i < params.count / 4u) {
       y[i] = vec4(params.word);
     } else {

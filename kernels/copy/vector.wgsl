@@ -1,9 +1,8 @@
 // Moves elements row by row in vec4s, as another type where Target differs: rows of the target run along the buffer, those of the source do so (STEP 1) or stay at
-// one element (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+// one element (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Source = u32;
 alias Target = u32;
 const RUN: u32 = 16u;
-const TAIL: bool = true;
 const SOURCE_STEP: u32 = 1u;
 
 struct Params {
@@ -31,7 +30,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
-  let width = (params.inner + 3u) / 4u;
+  let width = params.inner / 4u;
   let runs = (width + RUN - 1u) / RUN;
   let row = thread / runs;
   if (row >= params.rows) { return; }
@@ -52,10 +51,6 @@ fn main(
   let end = min(start + RUN, width);
   for (var i = start; i < end; i++) {
     if (SOURCE_STEP == 1u) { v = vec4<Target>(source[atSource / 4u + i]); }
-    if (!TAIL || i < params.inner / 4u) {
-      out[atTarget / 4u + i] = v;
-    } else {
-      for (var j = 0u; j < params.inner % 4u; j++) { out[atTarget / 4u + i][j] = v[j]; }
-    }
+    out[atTarget / 4u + i] = v;
   }
 }

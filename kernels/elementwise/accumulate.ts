@@ -1,6 +1,7 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
-import { stridedVariant, vectorVariant } from '../runs.ts'
+import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
+import accumulateFlat from './accumulateFlat.wgsl'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
 
@@ -21,7 +22,11 @@ function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<Accumula
       { name: 'out', access: 'read_write', dtype },
     ],
     params: [branchStrides(2), ...operands.params],
-    variants: [vectorVariant(accumulateVector, ['x'], constants), stridedVariant(accumulateStrided, constants)],
+    variants: [
+      flatVariant(accumulateFlat, ['x'], constants),
+      vectorVariant(accumulateVector, ['x'], constants),
+      stridedVariant(accumulateStrided, constants),
+    ],
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

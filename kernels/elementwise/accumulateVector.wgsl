@@ -1,8 +1,7 @@
 // out += x, x with any strides, row by row in vec4s: along a row x moves with the output (STEP 1) or stays where it is
-// (STEP 0). A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+// (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Scalar = f32;
 const RUN: u32 = 16u;
-const TAIL: bool = true;
 const X_STEP: u32 = 1u;
 
 struct Params {
@@ -27,7 +26,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
-  let width = (params.inner + 3u) / 4u;
+  let width = params.inner / 4u;
   let runs = (width + RUN - 1u) / RUN;
   let row = thread / runs;
   if (row >= params.rows) { return; }
@@ -46,10 +45,6 @@ fn main(
   let outRow = own.y / 4u + row * width;
   for (var i = start; i < end; i++) {
     if (X_STEP == 1u) { v = x[atX / 4u + i]; }
-    if (!TAIL || i < params.inner / 4u) {
-      out[outRow + i] += v;
-    } else {
-      for (var j = 0u; j < params.inner % 4u; j++) { out[outRow + i][j] += v[j]; }
-    }
+    out[outRow + i] += v;
   }
 }

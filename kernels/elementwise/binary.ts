@@ -1,6 +1,7 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
-import { stridedVariant, vectorVariant } from '../runs.ts'
+import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import binaryFlat from './binaryFlat.wgsl'
 import binaryStrided from './binaryStrided.wgsl'
 import binaryVector from './binaryVector.wgsl'
 
@@ -33,7 +34,11 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
       { name: 'out', access: 'read_write', dtype },
     ],
     params: [branchStrides(3), ...operands.params],
-    variants: [vectorVariant(binaryVector, ['a', 'b'], constants), stridedVariant(binaryStrided, constants)],
+    variants: [
+      flatVariant(binaryFlat, ['a', 'b'], constants),
+      vectorVariant(binaryVector, ['a', 'b'], constants),
+      stridedVariant(binaryStrided, constants),
+    ],
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

@@ -1,9 +1,8 @@
 // out = a op b, row by row in vec4s: along a row each operand moves with the output (STEP 1) or stays where it is (STEP 0).
-// A thread takes RUN neighbouring vec4s of one row. TAIL: the only row ends inside a vec4.
+// A thread takes RUN neighbouring vec4s of one row.
 alias Scalar = f32;
 const OP: u32 = 0u;
 const RUN: u32 = 16u;
-const TAIL: bool = true;
 const A_STEP: u32 = 1u;
 const B_STEP: u32 = 1u;
 
@@ -46,7 +45,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
-  let width = (params.inner + 3u) / 4u;
+  let width = params.inner / 4u;
   let runs = (width + RUN - 1u) / RUN;
   let row = thread / runs;
   if (row >= params.rows) { return; }
@@ -71,10 +70,6 @@ fn main(
     if (A_STEP == 1u) { v = a[atA / 4u + i]; }
     if (B_STEP == 1u) { w = b[atB / 4u + i]; }
     let result = apply(v, w);
-    if (!TAIL || i < params.inner / 4u) {
-      out[outRow + i] = result;
-    } else {
-      for (var j = 0u; j < params.inner % 4u; j++) { out[outRow + i][j] = result[j]; }
-    }
+    out[outRow + i] = result;
   }
 }

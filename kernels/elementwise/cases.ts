@@ -8,6 +8,8 @@ import { UNARY, type Unary, type UnaryOp } from './unary.ts'
 import { type Where, whereProblem } from './where.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
+/** More than each thread's first turn, no multiple of anything. */
+const SHARES = 100_003
 const MILLION = 1_000_000
 
 const between =
@@ -60,7 +62,9 @@ export const unaryCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
     tolerance: LIMITS[op] ?? 1e-5,
   })
   return [
-    ...(op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => make(`${count}`, count, NORMAL_DOMAIN[op] ?? 'normal')),
+    ...(op === 'gelu' ? [...SIZES, SHARES] : [1, 6, 1025]).map((count) =>
+      make(`${count}`, count, NORMAL_DOMAIN[op] ?? 'normal'),
+    ),
     ...Object.entries(RANGES[op]).map(([name, fill]) => make(name, 1025, fill)),
     ...(op === 'gelu' ? [{ ...make('far left tail', 1025, between(-13, -9)), tolerance: 1e-5 }] : []),
     { ...make('1e6', MILLION, NORMAL_DOMAIN[op] ?? 'normal'), bench: true },
@@ -232,6 +236,7 @@ function binaryCase(op: BinaryOp, { name, shape, a, b }: Pair, fills: Record<str
 export const binaryCases: KernelCase<Binary>[] = [
   ...PAIRS.flatMap((one) => (['sub', 'div'] as const).map((op) => binaryCase(op, one, { b: awayFromZero }))),
   ...binaryOps.map((op) => binaryCase(op, pair([3, 1025], [3, 1025], [1025]), { a: large, b: awayFromZero })),
+  binaryCase('sub', pair([SHARES], [SHARES], [SHARES]), {}),
   { ...binaryCase('add', pair([MILLION], [MILLION], [MILLION]), {}), bench: true },
   { ...binaryCase('add', pair([5208, 192], [5208, 192], [192]), {}), bench: true },
   { ...binaryCase('add', pair([5405, 185], [5405, 185], [185]), {}), bench: true },

@@ -1,7 +1,8 @@
-// y = f(x). A thread takes RUN neighbouring vec4s; with TAIL the last vec4 of all is written element by element.
+// y = f(x). Each workgroup takes an equal share of neighbouring vec4s, its threads side by side; with TAIL the last vec4 of all is
+// written element by element.
 alias Stored = f32;
 const OP: u32 = 6u;
-const RUN: u32 = 16u;
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 const NEG: u32 = 0u;
@@ -69,17 +70,19 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  // A bound known at run time only keeps drivers from unrolling, which costs seconds of compilation.
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     let v = vec4<Stored>(apply(vec4<f32>(x[own.x + i])));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;

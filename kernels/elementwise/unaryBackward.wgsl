@@ -2,7 +2,7 @@
 // unary.wgsl.
 alias Stored = f32;
 const OP: u32 = 6u;
-const RUN: u32 = 16u;
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 const EXP: u32 = 1u;
@@ -46,16 +46,19 @@ fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     let v = vec4<Stored>(apply(vec4<f32>(grad[own.x + i]), vec4<f32>(saved[own.y + i])));
     if (!TAIL || i < params.count / 4u) {
       out[own.z + i] = v;

@@ -1,6 +1,6 @@
 // y = x scale, or 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
-// gradient is its backward, so no mask is stored. A thread takes RUN neighbouring vec4s.
-const RUN: u32 = 16u;
+// gradient is its backward, so no mask is stored. Threads as in unary.wgsl.
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
@@ -46,7 +46,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
@@ -54,9 +54,12 @@ fn main(
 ) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let stream = params.streamLow + wid.z * params.streamStep;
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
     let v = select(vec4(0.0), x[own.x + i] * params.scale, words >= vec4(params.threshold));
     if (!TAIL || i < params.count / 4u) {

@@ -1,7 +1,7 @@
-// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of counter (k, 0, stream). A thread takes
-// RUN neighbouring blocks; with TAIL the last vec4 is written element by element.
+// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of counter (k, 0, stream). Threads as
+// in unary.wgsl.
 const NORMAL: bool = true;
-const RUN: u32 = 16u;
+const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
@@ -73,7 +73,7 @@ fn normal(words: vec4<u32>) -> vec4<f32> {
   return vec4(cosine.x, sine.x, cosine.y, sine.y);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
@@ -81,9 +81,12 @@ fn main(
 ) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let stream = params.streamLow + wid.z * params.streamStep;
-  let start = ((wid.y * groups.x + wid.x) * 64u + lane) * RUN;
-  let end = min(start + RUN, (params.count + 3u) / 4u);
-  for (var i = start; i < end; i++) {
+  let total = (params.count + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
     let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
     var v = uniform01(words);
     if (NORMAL) { v = normal(words); }

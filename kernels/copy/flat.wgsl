@@ -1,0 +1,50 @@
+// Copies one run of neighbours in memory, as another type where Target differs, or one element to all places of a run (STEP 0).
+// Threads as in unary.wgsl.
+alias Source = u32;
+alias Target = u32;
+const WORKGROUP: u32 = 8u;
+const TAIL: bool = true;
+const SOURCE_STEP: u32 = 1u;
+
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  dims: array<vec4<u32>, 2>,
+  sourceStrides: array<vec4<u32>, 2>,
+  targetStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  sourceStep: u32,
+  sourceOffset: u32,
+  targetStep: u32,
+  targetOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let total = (params.inner + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let atSource = own.x + params.sourceOffset;
+  let atTarget = (own.y + params.targetOffset) / 4u;
+  var v = vec4(Target(source[atSource / 4u][atSource % 4u]));
+  for (var i = start + lane; i < end; i += WORKGROUP) {
+    if (SOURCE_STEP == 1u) { v = vec4<Target>(source[atSource / 4u + i]); }
+    if (!TAIL || i < params.inner / 4u) {
+      out[atTarget + i] = v;
+    } else {
+      for (var j = 0u; j < params.inner % 4u; j++) { out[atTarget + i][j] = v[j]; }
+    }
+  }
+}

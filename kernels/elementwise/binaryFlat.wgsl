@@ -1,0 +1,68 @@
+// out = a op b, all of them one run of neighbours in memory; an operand may also be one element (STEP 0). Threads as in unary.wgsl.
+alias Scalar = f32;
+const OP: u32 = 0u;
+const WORKGROUP: u32 = 8u;
+const TAIL: bool = true;
+const A_STEP: u32 = 1u;
+const B_STEP: u32 = 1u;
+
+const ADD: u32 = 0u;
+const SUB: u32 = 1u;
+const MUL: u32 = 2u;
+
+struct Params {
+  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  dims: array<vec4<u32>, 2>,
+  aStrides: array<vec4<u32>, 2>,
+  bStrides: array<vec4<u32>, 2>,
+  outer: u32,
+  rows: u32,
+  inner: u32,
+  aStep: u32,
+  aOffset: u32,
+  bStep: u32,
+  bOffset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
+  switch OP {
+    case ADD: { return v + w; }
+    case SUB: { return v - w; }
+    case MUL: { return v * w; }
+    default: { return v / w; }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let total = (params.inner + 3u) / 4u;
+  let threads = groups.x * groups.y * WORKGROUP;
+  let share = (total + threads - 1u) / threads * WORKGROUP;
+  let start = (wid.y * groups.x + wid.x) * share;
+  let end = min(start + share, total);
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let atA = own.x + params.aOffset;
+  let atB = own.y + params.bOffset;
+  let atOut = own.z / 4u;
+  var v = vec4(a[atA / 4u][atA % 4u]);
+  var w = vec4(b[atB / 4u][atB % 4u]);
+  for (var i = start + lane; i < end; i += WORKGROUP) {
+    if (A_STEP == 1u) { v = a[atA / 4u + i]; }
+    if (B_STEP == 1u) { w = b[atB / 4u + i]; }
+    let result = apply(v, w);
+    if (!TAIL || i < params.inner / 4u) {
+      out[atOut + i] = result;
+    } else {
+      for (var j = 0u; j < params.inner % 4u; j++) { out[atOut + i][j] = result[j]; }
+    }
+  }
+}
