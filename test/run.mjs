@@ -24,10 +24,11 @@ const bundleOf = (file) =>
     .replaceAll('/', '-')
     .replace(/\.ts$/, '')
 await build({
-  // One flat folder: worker threads are started from files beside the bundle that uses them.
+  // One flat folder: workers are started from files beside the bundle that uses them.
   entryPoints: [
     ...[...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })),
     { in: 'train/data/batchWorker.ts', out: 'batchWorker' },
+    { in: 'train/devices/branchWorker.ts', out: 'branchWorker' },
     // Only tests of train/ and bench/ start the command line; the others run while it does not build.
     ...(files.some((file) => /^test\/(train|bench)\//.test(file))
       ? [

@@ -1,0 +1,196 @@
+import { addAll, concat, noGrad, scope, type Tensor } from '../../engine/index.ts'
+import type { ParaFormer } from '../../model/index.ts'
+import type { Batch } from '../data/batch.ts'
+import { type BatchPart, partsOf } from '../data/parts.ts'
+import type { AdamW } from '../optim/adamW.ts'
+import { makeScheme, type Objective } from '../schemes.ts'
+import { takeGradients, takeState } from './partState.ts'
+import { type Findings, type Loaded, type Pass, Passes } from './passes.ts'
+import type { Residents } from './residents.ts'
+import type { Entries, PartState, Shard } from './shard.ts'
+import type { Traffic } from './traffic.ts'
+import { Waiting } from './waiting.ts'
+
+/** What is known of an optimizer step after it. */
+export interface StepValues {
+  /** [1] or [m], mean over the batch, before the step. */
+  losses: number[]
+  /** Predicted classes [1 or m, B], before the step. */
+  predicted: ArrayLike<number>
+  /** Of the gradient, before clipping. */
+  norm: number
+  /** What was first found not to be finite, if anything. */
+  nonFinite: string | undefined
+}
+
+/**
+ * A ParaFormer whose branches live on several devices: stem and head on device 0, branch i on device i mod n, optimizer state
+ * beside its parameters. Every device computes the stem from the images, so that only CLS rows and their gradients [B, D] cross, and the
+ * stem's gradients and parameters. Numbers are those of one device but for rounding, and bits of dropout the same. All devices are given
+ * their work before any is waited for. `spreadBranches()` makes one.
+ *
+ * When a device is gone, all that waits and all later calls reject with its error, whatever else is going on.
+ */
+export class BranchDevices {
+  /** On device 0: stem, head and its own branches. */
+  readonly model: ParaFormer
+  readonly shards: readonly Shard[]
+  readonly #residents: Residents
+  readonly #passes: Passes
+  readonly #waiting: Waiting
+  #queue: Promise<unknown> = Promise.resolve()
+
+  /** @param shards devices 1 to n - 1 */
+  constructor(residents: Residents, shards: readonly Shard[]) {
+    this.model = residents.model
+    this.shards = shards
+    this.#residents = residents
+    this.#passes = new Passes(residents, shards)
+    this.#waiting = new Waiting([
+      residents.device.lost.then((error) => Promise.reject(error)),
+      ...shards.map(({ lost }) => lost),
+    ])
+  }
+
+  /** What crossed between devices so far. */
+  get traffic(): Traffic {
+    return this.#passes.traffic
+  }
+
+  /** Of device 0. */
+  get optimizer(): AdamW {
+    return this.#residents.optimizer
+  }
+
+  /**
+   * Optimizer steps on one mini-batch, after all that were asked for before.
+   * @param steps objectives with their learning rates
+   * @param parts in which the mini-batch is computed
+   * @param maxNorm for objectives that clip
+   * @returns of each step its values; when one rejects, so do all after it
+   */
+  updates(
+    batch: Pick<Batch, 'images' | 'labels'>,
+    steps: readonly { objective: Objective; lr: number }[],
+    { parts = 1, maxNorm = Number.POSITIVE_INFINITY }: { parts?: number; maxNorm?: number } = {},
+  ): Promise<StepValues>[] {
+    // Images travel while the step before is computed.
+    const loaded = partsOf(batch, parts).map((part) => ({ ...part, at: this.#passes.load(part.images, part.labels.length) }))
+    const results = steps.map(({ objective, lr }) => {
+      const run = this.#queue.then(() =>
+        this.#update(loaded, objective, lr, objective.clip ? maxNorm : Number.POSITIVE_INFINITY),
+      )
+      this.#queue = run
+      return this.#waiting.for(run)
+    })
+    const release = () => {
+      for (const { at } of loaded) this.#passes.drop(at)
+    }
+    this.#queue.then(release, release)
+    return results
+  }
+
+  /**
+   * Branches run on their devices, then `head` on device 0, off the tape; dropout as `model.training` says.
+   * @param images normalised, [count, C, H, W]
+   * @param head of the images on device 0 and the branches' outputs, for `ForwardOptions`; what it returns must not hold tensors
+   */
+  async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor[]) => T): Promise<T> {
+    const loaded = this.#passes.load(images, count)
+    try {
+      const { outputs, rows } = await this.#waiting.for(this.#passes.forward(loaded, { ...pass, differentiate: false }))
+      try {
+        return scope(() => noGrad(() => head(loaded.images, outputs)))
+      } finally {
+        for (const t of [...outputs, rows]) t.dispose()
+      }
+    } finally {
+      this.#passes.drop(loaded)
+    }
+  }
+
+  /**
+   * Gradients of the mean cross-entropy of a prefix for every parameter, zeros where it does not reach.
+   * @param chunk images computed at once
+   */
+  gradients(batch: Pick<Batch, 'images' | 'labels'>, branches: number, chunk: number): Promise<Entries> {
+    return this.#waiting.for(this.#gradients(batch, branches, chunk))
+  }
+
+  /** All parameters and their optimizer state, copied to the host. */
+  async state(): Promise<PartState> {
+    const states = await this.#waiting.for(
+      Promise.all([takeState(this.#residents), ...this.shards.map((shard) => shard.state())]),
+    )
+    const merged = (pick: (state: PartState) => Entries) => new Map(states.flatMap((state) => [...pick(state)]))
+    return {
+      parameters: merged(({ parameters }) => parameters),
+      m: merged(({ m }) => m),
+      v: merged(({ v }) => v),
+      steps: Object.assign({}, ...states.map(({ steps }) => steps)),
+    }
+  }
+
+  /** Ends all devices but device 0, where it frees everything. */
+  async close(): Promise<void> {
+    await Promise.all(this.shards.map((shard) => shard.close()))
+    this.#residents.dispose()
+  }
+
+  async #update(
+    parts: readonly (BatchPart & { at: Loaded })[],
+    objective: Objective,
+    lr: number,
+    maxNorm: number,
+  ): Promise<StepValues> {
+    const { optimizer } = this.#residents
+    const { traffic } = this.#passes
+    const findings: Findings = []
+    const losses: Tensor[] = []
+    const predicted: Tensor[] = []
+    let away: readonly Shard[] = []
+    for (const part of parts) {
+      const done = await this.#passes.differentiate(part, objective, findings)
+      losses.push(done.losses)
+      predicted.push(done.predicted)
+      away = done.away
+    }
+    const elsewhere = await this.#passes.gatherStem(away, findings)
+    const reads = scope(() => {
+      const here = optimizer.gradNorm()
+      const norm = here.mul(here).add(elsewhere).sqrt() // [1]
+      optimizer.step(lr, maxNorm, norm)
+      optimizer.zeroGrad()
+      const stem = this.#residents.stemOf(optimizer.arena.values)
+      return [stem.data(), norm.item(), addAll(losses).data(), concat(predicted, 1).data()] as const
+    })
+    for (const t of [...losses, ...predicted]) t.dispose()
+    const [stem, norm, means, classes] = await Promise.all(reads)
+    for (const shard of this.shards) {
+      traffic.stem += stem.byteLength
+      this.#passes.send(shard.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
+    }
+    const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
+    return { losses: Array.from(means), predicted: classes, norm, nonFinite }
+  }
+
+  async #gradients(batch: Pick<Batch, 'images' | 'labels'>, branches: number, chunk: number): Promise<Entries> {
+    const [objective] = makeScheme('joint', branches).passes[0]!
+    let away: readonly Shard[] = []
+    for (const part of partsOf(batch, Math.ceil(batch.labels.length / chunk))) {
+      const at = this.#passes.load(part.images, part.labels.length)
+      const done = await this.#passes.differentiate({ ...part, at }, objective!)
+      this.#passes.drop(at)
+      for (const t of [done.losses, done.predicted]) t.dispose()
+      away = done.away
+    }
+    await this.#passes.gatherStem(away)
+    const here = takeGradients(this.model.namedParameters())
+    const all = await Promise.all([here, ...this.shards.map((shard) => shard.gradients())])
+    return new Map(all.flatMap((entries) => [...entries]))
+  }
+}
+
+function isBad([, values]: Findings[number]): boolean {
+  return !Array.prototype.every.call(values, Number.isFinite)
+}

@@ -1,0 +1,127 @@
+import { openDevice } from '#platform'
+import { deviceKey } from '../../engine/autotune/store.ts'
+import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
+import { withDevice } from '../../engine/device.ts'
+import { Device, type DeviceRequest, scope, type Tensor, tensor } from '../../engine/index.ts'
+import { ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
+import { isBranch, type NamedTensors, restoreMoments, takeGradients, takeState } from './partState.ts'
+import { type AdamWSettings, Residents } from './residents.ts'
+import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
+
+/** What a shard is opened with. */
+export interface ShardSpec {
+  /** Place of the device among all. */
+  index: number
+  request: DeviceRequest
+  config: ParaFormerConfig
+  own: readonly number[]
+  /** Parameters of the stem and of its branches, and optimizer state of these. */
+  stem: Entries
+  branches: PartState
+  adamW: AdamWSettings
+  /** Variants of kernels that device 0 runs, for a device of the same kind. */
+  tuned?: TunedJson | undefined
+}
+
+/** A shard on a device of this process. */
+export class LocalShard implements Shard {
+  readonly name: string
+  readonly own: readonly number[]
+  readonly lost: Promise<never>
+  readonly #device: Device
+  readonly #residents: Residents
+  readonly #images = new Map<number, Tensor>()
+  /** What `forward` gave, while it waits for its gradient. */
+  #rows: Tensor | undefined
+
+  /** @throws UserError when there is no such device */
+  static async open(spec: ShardSpec): Promise<LocalShard> {
+    const device = new Device(await openDevice(spec.request), spec.request)
+    if (spec.tuned && spec.tuned.device === deviceKey(device.summary)) device.tuned = new TunedVariants(spec.tuned)
+    return withDevice(device, () => new LocalShard(device, spec))
+  }
+
+  private constructor(device: Device, { index, config, own, stem, branches, adamW }: ShardSpec) {
+    const model = new ParaFormer(config, { own })
+    this.name = `device ${index} (${device.summary.name})`
+    this.own = own
+    this.lost = device.lost.then((error) => {
+      throw error
+    })
+    this.lost.catch(() => {})
+    this.#device = device
+    this.#residents = new Residents(model, adamW)
+    const head = Object.entries(model.stateDict()).filter(([name]) => name.startsWith('head.'))
+    model.loadStateDict(new Map<string, NamedTensors>([...head, ...stem, ...branches.parameters]))
+    if (branches.m.size > 0) restoreMoments(this.#residents.optimizer, branches)
+  }
+
+  async load(id: number, images: Float32Array, count: number): Promise<void> {
+    const { channels, imageSize } = this.#residents.model.config
+    this.#images.set(id, tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.#device }))
+  }
+
+  async drop(id: number): Promise<void> {
+    this.#images.get(id)?.dispose()
+    this.#images.delete(id)
+  }
+
+  async forward(request: ForwardRequest): Promise<Float32Array> {
+    const images = this.#images.get(request.images)
+    if (!images) throw new Error(`${this.name}: images ${request.images} were not sent`)
+    const { random } = this.#device
+    random.seed = request.random.seed
+    random.counter = request.random.counter
+    this.#rows?.dispose()
+    const rows = this.#residents.rows(images, request)
+    const reading = rows.data()
+    if (request.differentiate) this.#rows = rows
+    else rows.dispose()
+    return (await reading) as Float32Array
+  }
+
+  async backward(cotangent: Float32Array): Promise<void> {
+    const rows = this.#rows
+    if (!rows) throw new Error(`${this.name}: backward without forward`)
+    this.#rows = undefined
+    scope(() => rows.backward(tensor(cotangent, { shape: rows.shape, device: this.#device })))
+    rows.dispose()
+    await this.#device.flush()
+  }
+
+  async stemGradient(): Promise<StemGradient> {
+    const { optimizer } = this.#residents
+    optimizer.arena.gather()
+    const reads = scope(() => {
+      const reading = this.#residents.stemOf(optimizer.arena.gradients).data()
+      this.#residents.dropStemGradient()
+      return [reading, optimizer.gradNorm().item()] as const
+    })
+    const [stem, norm] = await Promise.all(reads)
+    return { stem: stem as Float32Array, square: norm ** 2 }
+  }
+
+  async update({ lr, maxNorm, square, stem }: UpdateRequest): Promise<void> {
+    const { optimizer, model } = this.#residents
+    scope(() => {
+      if (model.parameters().some(({ grad }) => grad)) {
+        optimizer.step(lr, maxNorm, tensor([Math.sqrt(square)], { device: this.#device }))
+        optimizer.zeroGrad()
+      }
+      this.#residents.stemOf(optimizer.arena.values).write(stem)
+    })
+    await this.#device.flush()
+  }
+
+  gradients(): Promise<Entries> {
+    return takeGradients(this.#residents.model.namedParameters().filter(([name]) => isBranch(name)))
+  }
+
+  state(): Promise<PartState> {
+    return takeState(this.#residents, isBranch)
+  }
+
+  async close(): Promise<void> {
+    this.#device.destroy()
+  }
+}

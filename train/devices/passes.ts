@@ -1,0 +1,172 @@
+import { addInto } from '../../engine/accumulate.ts'
+import { addAll, noGrad, scope, stack, type Tensor, tensor } from '../../engine/index.ts'
+import type { BatchPart } from '../data/parts.ts'
+import type { Objective } from '../schemes.ts'
+import type { Residents } from './residents.ts'
+import type { ForwardRequest, Shard } from './shard.ts'
+import { Traffic } from './traffic.ts'
+
+/** Images that all devices hold. */
+export interface Loaded {
+  id: number
+  /** On device 0. */
+  images: Tensor
+  count: number
+}
+
+/** What the branches gave for some images. */
+export interface Gathered {
+  /** On device 0: of each branch, or only their sum; [B, D] each. */
+  outputs: Tensor[]
+  /** Rows of device 0's own branches, on the tape. */
+  rows: Tensor
+  /** Shards that took part. */
+  away: readonly Shard[]
+}
+
+/** What a step found on its way, that the host holds anyway. */
+export type Findings = [what: string, values: ArrayLike<number>][]
+
+/** Which branches a forward pass runs and how. */
+export type Pass = Pick<ForwardRequest, 'branches' | 'eachBranch'>
+
+/** Forward and backward passes over all devices, seen from device 0. */
+export class Passes {
+  readonly traffic = new Traffic()
+  readonly #residents: Residents
+  readonly #shards: readonly Shard[]
+  /** Calls of shards that answer nothing and are not awaited yet. */
+  #sent: Promise<void>[] = []
+  #loads = 0
+
+  constructor(residents: Residents, shards: readonly Shard[]) {
+    this.#residents = residents
+    this.#shards = shards
+  }
+
+  /** Gives images to all devices. */
+  load(images: Float32Array, count: number): Loaded {
+    const { channels, imageSize } = this.#residents.model.config
+    const id = this.#loads++
+    for (const shard of this.#shards) {
+      this.traffic.images += images.byteLength
+      this.send(shard.load(id, images, count))
+    }
+    const { device } = this.#residents
+    return { id, count, images: tensor(images, { shape: [count, channels, imageSize, imageSize], device }) }
+  }
+
+  drop({ id, images }: Loaded): void {
+    images.dispose()
+    for (const shard of this.#shards) this.send(shard.drop(id))
+  }
+
+  /** A call that answers nothing: its failure is found with the next one that does. */
+  send(call: Promise<void>): void {
+    call.catch(() => {})
+    this.#sent.push(call)
+  }
+
+  #settleSent(): Promise<unknown> {
+    const sent = this.#sent
+    this.#sent = []
+    return Promise.all(sent)
+  }
+
+  async forward(loaded: Loaded, pass: Pass & { differentiate: boolean }, findings: Findings = []): Promise<Gathered> {
+    const { device } = this.#residents
+    const { seed, counter } = device.random
+    const request = { ...pass, training: this.#residents.model.training }
+    const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
+    const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
+    const rows = this.#residents.rows(loaded.images, request)
+    device.flush()
+    const received = await Promise.all(replies)
+    await this.#settleSent()
+    for (const [i, values] of received.entries()) {
+      this.traffic.rows += values.byteLength
+      findings.push([`the forward pass of ${away[i]!.name}`, values])
+    }
+    const outputs = pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : [this.#sum(rows, received)]
+    for (const output of outputs) output.requiresGrad = pass.differentiate
+    return { outputs, rows, away }
+  }
+
+  /** [B, D] of every branch in the model's order, from what devices gave of theirs. */
+  #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly Shard[], branches: number): Tensor[] {
+    const [, B, D] = rows.shape as [number, number, number]
+    const { device } = rows
+    const here = this.#residents.active(branches).map((i, at) => [i, () => rows.slice([[at, at + 1]]).reshape([B, D])] as const)
+    const there = away.flatMap(({ own }, j) => {
+      const row = (at: number) => received[j]!.subarray(at * B * D, (at + 1) * B * D)
+      return own.filter((i) => i < branches).map((i, at) => [i, () => tensor(row(at), { shape: [B, D], device })] as const)
+    })
+    return scope(() => noGrad(() => [...here, ...there].sort(([i], [j]) => i - j).map(([, output]) => output())))
+  }
+
+  /** [B, D], the sum of what devices gave. */
+  #sum(rows: Tensor, received: readonly Float32Array[]): Tensor {
+    const { shape, device } = rows
+    return scope(() => noGrad(() => addAll([rows.detach(), ...received.map((values) => tensor(values, { shape, device }))])))
+  }
+
+  /** Forward and backward pass of one part of a mini-batch. Gradients stay where their parameters are. */
+  async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []) {
+    const pass = { branches: objective.branches, eachBranch: objective.eachBranch, differentiate: true }
+    const { outputs, rows, away } = await this.forward(part.at, pass, findings)
+    const { device } = rows
+    const { losses, predicted, cotangents } = scope(() => {
+      const labels = tensor(part.labels, { device })
+      const found = objective.loss(this.#residents.model, { images: part.at.images, labels, share: part.share, outputs })
+      found.objective.mul(part.share).backward()
+      const gradients = outputs.map(({ grad }) => grad!)
+      return {
+        losses: found.losses.mul(part.share),
+        predicted: found.logits.argmax(2),
+        cotangents: stack(gradients, 0), // [k or 1, B, D]
+      }
+    })
+    // Before the branches of device 0 go on, so that the others need not wait for them.
+    const reading = cotangents.data() as Promise<Float32Array>
+    const own = objective.eachBranch ? this.#residents.active(objective.branches) : [0]
+    scope(() => {
+      const mine = stack(
+        own.map((i) => outputs[i]!.grad!),
+        0,
+      ) // [own, B, D]
+      rows.backward(objective.eachBranch ? mine : mine.reshape(rows.shape))
+    })
+    device.flush()
+    for (const t of [...outputs.flatMap((output) => [output, output.grad!]), rows, cotangents]) t.dispose()
+    const values = await reading
+    findings.push(['the gradient of the loss', values])
+    const size = values.length / (objective.eachBranch ? objective.branches : 1)
+    for (const shard of away) {
+      const theirs = objective.eachBranch ? shard.own.filter((i) => i < objective.branches) : [0]
+      const cotangent = new Float32Array(theirs.length * size)
+      for (const [at, i] of theirs.entries()) cotangent.set(values.subarray(i * size, (i + 1) * size), at * size)
+      this.traffic.cotangents += cotangent.byteLength
+      this.send(shard.backward(cotangent))
+    }
+    return { losses, predicted, away }
+  }
+
+  /** Adds the stem's gradients of other devices to those here. @returns the squared norm of the gradients that stay there */
+  async gatherStem(away: readonly Shard[], findings: Findings = []): Promise<number> {
+    const replies = await Promise.all(away.map((shard) => shard.stemGradient()))
+    await this.#settleSent()
+    const { optimizer } = this.#residents
+    optimizer.arena.gather()
+    let total = 0
+    scope(() => {
+      const sum = this.#residents.stemOf(optimizer.arena.gradients)
+      for (const [i, { stem, square }] of replies.entries()) {
+        this.traffic.stemGradients += stem.byteLength
+        findings.push([`the backward pass of ${away[i]!.name}`, [square]], [`the stem's gradient of ${away[i]!.name}`, stem])
+        addInto(sum, tensor(stem, { device: sum.device }))
+        total += square
+      }
+    })
+    return total
+  }
+}

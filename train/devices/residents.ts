@@ -1,0 +1,79 @@
+import { addAll, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
+import { view } from '../../engine/tensor.ts'
+import type { ParaFormer } from '../../model/index.ts'
+import { AdamW, type AdamWOptions } from '../optim/adamW.ts'
+import { isBranch } from './partState.ts'
+import type { ForwardRequest } from './shard.ts'
+
+/** What crosses to other devices of an optimizer's options. */
+export type AdamWSettings = Pick<AdamWOptions, 'betas' | 'eps' | 'weightDecay'>
+
+/** What lives on one device: a model with some of its branches and the stem, and their optimizer. */
+export class Residents {
+  readonly model: ParaFormer
+  /** Branches that are here. */
+  readonly own: readonly number[]
+  readonly #options: AdamWSettings
+  #optimizer: AdamW | undefined
+
+  constructor(model: ParaFormer, options: AdamWSettings) {
+    this.model = model
+    this.own = Object.keys(model.branches).map(Number)
+    this.#options = options
+  }
+
+  get device(): Device {
+    return this.model.posEmbedding.device
+  }
+
+  /** Made when it is first used: it takes twice the memory of the parameters. */
+  get optimizer(): AdamW {
+    this.#optimizer ??= new AdamW(this.model.namedParameters(), this.#options)
+    return this.#optimizer
+  }
+
+  /** Branches that are here and take part. */
+  active(branches: number): number[] {
+    return this.own.filter((i) => i < branches)
+  }
+
+  /** Rows of the branches that take part: [own, B, D], or their sum [B, D]. On the tape if differentiated. */
+  rows(images: Tensor, { branches, eachBranch, training, differentiate }: Omit<ForwardRequest, 'images' | 'random'>): Tensor {
+    this.model.train(training)
+    const run = () =>
+      scope(() => {
+        const outputs = this.model.branchOutputs(images, { branches })
+        return eachBranch ? stack(outputs, 0) : addAll(outputs)
+      })
+    return differentiate ? run() : noGrad(run)
+  }
+
+  /** The stem's part of a flat tensor of the optimizer's layout, where it comes first. */
+  stemOf(flat: Tensor): Tensor {
+    const { arena } = this.optimizer
+    const first = this.#names().findIndex(isBranch)
+    const branch = arena.slot(flat, first)
+    const length = branch.offset - flat.offset
+    branch.dispose()
+    return view(flat, [length], [1], flat.offset)
+  }
+
+  /** Forgets the stem's gradient. */
+  dropStemGradient(): void {
+    for (const [name, parameter] of this.model.namedParameters()) {
+      if (isBranch(name) || name.startsWith('head.')) continue
+      parameter.grad?.dispose()
+      parameter.grad = undefined
+    }
+  }
+
+  /** Ends with everything on the device but the device itself. */
+  dispose(): void {
+    this.#optimizer?.dispose()
+    this.model.dispose()
+  }
+
+  #names(): string[] {
+    return this.model.namedParameters().map(([name]) => name)
+  }
+}
