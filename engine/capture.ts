@@ -1,7 +1,7 @@
 import { copyInto } from './accumulate.ts'
 import { type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
-import { accessesOf } from './graph/graph.ts'
+import { accessesOf, type Graph } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
 import { planMemory } from './graph/plan.ts'
 import { earlyWrites, Program } from './graph/program.ts'
@@ -124,15 +124,35 @@ function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
 function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): Recording<R> {
   const device = deviceOf(inputs)
   const held = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
-  load(held, inputs)
-  const { graph, result } = device.record(() =>
-    withoutScope(() => {
-      const made = scope(() => fn(...(held.map((t) => t.detach()) as unknown as I)))
-      const results = mapTensors(made, (t) => t.detach())
-      mapTensors(made, (t) => t.dispose())
-      return results
-    }),
-  )
+  try {
+    load(held, inputs)
+    const { graph, result } = device.record(() =>
+      withoutScope(() => {
+        const given = held.map((t) => t.detach())
+        try {
+          const made = scope(() => fn(...(given as unknown as I)))
+          const results = mapTensors(made, (t) => t.detach())
+          mapTensors(made, (t) => t.dispose())
+          return results
+        } finally {
+          for (const t of given) t.dispose()
+        }
+      }),
+    )
+    try {
+      return build(device, graph, held, result)
+    } catch (error) {
+      graph.dispose()
+      throw error
+    }
+  } catch (error) {
+    for (const t of held) t.dispose()
+    throw error
+  }
+}
+
+/** Weaves and plans what was recorded. */
+function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result: R): Recording<R> {
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)

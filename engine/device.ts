@@ -415,17 +415,18 @@ export class Device {
       if (!batch) return
       const { work } = batch
       const compiling = new Set<Promise<unknown>>()
-      for (const kernel of kernelsOf(work)) if (!kernel.pipeline && !kernel.failed) compiling.add(kernel.ready)
+      const broken = new Set<Error>()
+      for (const { pipeline, error, ready } of kernelsOf(work)) {
+        if (error) broken.add(error)
+        else if (!pipeline) compiling.add(ready)
+      }
       if (compiling.size === 0) {
+        for (const error of broken) this.#fail(error, batch.serial)
         this.#submit(batch)
         this.#waiting.shift()
         continue
       }
-      Promise.allSettled(compiling).then((results) => {
-        const failed = results.filter((result) => result.status === 'rejected')
-        for (const { reason } of failed) this.#fail(reason as Error, batch.serial)
-        this.#pump()
-      })
+      Promise.allSettled(compiling).then(() => this.#pump())
       return
     }
   }

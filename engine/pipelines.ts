@@ -16,7 +16,7 @@ export interface CompiledKernel {
   /** Set once the driver has compiled it. */
   pipeline: GPUComputePipeline | undefined
   /** Set once the driver has refused it. */
-  failed: boolean
+  error: Error | undefined
   /** Settles when the driver has compiled it. @throws KernelCompileError */
   readonly ready: Promise<GPUComputePipeline>
 }
@@ -80,14 +80,14 @@ export class PipelineCache {
       layout,
       bindGroupLayout,
       pipeline: undefined,
-      failed: false,
+      error: undefined,
       ready: ready.then(
         (pipeline) => {
           kernel.pipeline = pipeline
           return pipeline
         },
-        (error: unknown) => {
-          kernel.failed = true
+        (error: Error) => {
+          kernel.error = error
           throw error
         },
       ),

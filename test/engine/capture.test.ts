@@ -103,5 +103,94 @@ test('reading inside a capture is one clear error', async () => {
   assert.match(String(await read), /values cannot be read inside it/)
 })
 
+test('a function that throws leaves nothing behind, and may be called again', async () => {
+  const before = device.memory.liveBytes
+  let broken = true
+  const captured = capture((x: Tensor) => {
+    const y = x.mul(2)
+    if (broken) throw new Error('not yet')
+    return y
+  })
+  const x = tensor([1, 2, 3])
+  assert.throws(() => captured(x), /not yet/)
+  assert.is(device.recording, false)
+  broken = false
+  const y = captured(x)
+  assert.equal(await y.data(), Float32Array.of(2, 4, 6))
+  y.dispose()
+  captured.dispose()
+  x.dispose()
+  assert.is(device.memory.liveBytes, before)
+})
+
+test('results that overlap in time have memory of their own, and disposing them frees nothing', async () => {
+  const captured = capture((x: Tensor) => ({ twice: x.mul(2), list: [x.add(1), x], count: 3 }))
+  for (let i = 0; i < 3; i++) {
+    const { twice, list, count } = captured(tensor([i, i + 1]))
+    const reads = [twice.data(), list[0]!.data(), list[1]!.data()]
+    twice.dispose()
+    const [a, b, c] = await Promise.all(reads)
+    assert.equal([...a!, ...b!, ...c!], [2 * i, 2 * i + 2, i + 1, i + 2, i, i + 1])
+    assert.is(count, 3)
+  }
+  const [statistics] = captured.statistics as readonly [CaptureStatistics]
+  assert.ok(statistics.bytes > 0 && statistics.bound <= statistics.bytes)
+})
+
+test('memory is planned by lifetime: a chain needs two buffers, whatever its length', () => {
+  const chain = capture((x: Tensor) => {
+    let y = x
+    for (let i = 0; i < 20; i++) y = y.exp()
+    return y.sum()
+  })
+  chain(tensor(new Float32Array(4096)))
+  const [{ bytes, unplanned }] = chain.statistics as readonly [CaptureStatistics]
+  assert.ok(unplanned >= 20 * 4096 * 4, String(unplanned))
+  assert.ok(bytes <= 2 * 4096 * 4 + 1024, String(bytes))
+})
+
+test('branches of different shapes run beside those that match', async () => {
+  const weights = [8, 16, 8, 16, 24].map((rows) => tensor(numbers(rows * 8), { shape: [rows, 8], requiresGrad: true }))
+  const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
+    const branches = weights.map((w, i) => [`b${i}`, () => scope(() => linear(x, w).gelu().mean())] as const)
+    const loss = fork(device, mode, Object.fromEntries(branches)).reduce((sum, one) => sum.add(one))
+    loss.backward()
+    const grads = weights.map((w) => w.grad!.detach())
+    for (const w of weights) {
+      w.grad!.dispose()
+      w.grad = undefined
+    }
+    return { loss, grads }
+  }
+  const x = tensor(numbers(5 * 8), { shape: [5, 8] })
+  const values = async ({ loss, grads }: { loss: Tensor; grads: Tensor[] }) =>
+    Promise.all([loss, ...grads].map(async (t) => [...(await t.data())]))
+  const expected = await values(forward('serial')(x))
+  assert.equal(await values(forward('coalesced')(x)), expected)
+  const captured = capture(forward('coalesced'))
+  for (let i = 0; i < 2; i++) assert.equal(await values(captured(x)), expected)
+})
+
+test('dropout in coalesced branches draws the numbers of serial ones, in every replay', async () => {
+  const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
+    const branch = (i: number) => () => scope(() => dropout(dropout(x.mul(i + 1), 0.4), 0.2))
+    const branches = Object.fromEntries(Array.from({ length: 3 }, (_, i) => [`b${i}`, branch(i)]))
+    return fork(device, mode, branches).reduce((sum, one) => sum.add(one))
+  }
+  const x = tensor(numbers(640), { shape: [10, 64] })
+  const follow = async (run: (x: Tensor) => Tensor) => {
+    device.random.seed = 9
+    const all: number[][] = []
+    for (let i = 0; i < 3; i++) all.push([...(await run(x).data())])
+    return all
+  }
+  const expected = await follow(forward('serial'))
+  assert.not.equal(expected[0], expected[1])
+  const captured = capture(forward('coalesced'))
+  assert.equal(await follow(captured), expected)
+  const [{ recorded, dispatches }] = captured.statistics as readonly [CaptureStatistics]
+  assert.ok(dispatches === recorded - 4, `${recorded} ${dispatches}`)
+})
+
 test('ends', () => device.destroy())
 run()
