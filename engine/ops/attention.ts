@@ -1,8 +1,10 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
+import { narrowed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
-import { bindingAlignment } from '../dtype.ts'
+import { bindingAlignment, isFloat } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import {
+  alikeFloats,
   attend,
   attendBackward,
   blockRows,
@@ -18,7 +20,7 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
   name: 'scaledDotProductAttention',
   forward(ctx, inputs, shape) {
     const [q, k, v] = inputs.map(withRows) as [Tensor, Tensor, Tensor]
-    const out = empty(q.shape, 'float32', q.device) // [B, H, Tq, Dh]
+    const out = empty(q.shape, q.dtype, q.device) // [B, H, Tq, Dh]
     const lse = attend(shape, headRows(q), headRows(k), headRows(v), headRows(out))
     ctx.saveForBackward(q, k, v, out, lse)
     return out
@@ -30,7 +32,7 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     // The kernel writes both into one buffer.
     const alignment = bindingAlignment(k.dtype)
     const start = Math.ceil(k.size / alignment) * alignment
-    const both = empty([start + k.size], 'float32', k.device)
+    const both = empty([start + k.size], k.dtype, k.device)
     const strides = [k.size / shape.batch, shape.keys * shape.width, shape.width, 1]
     const dk = view(both, k.shape, strides, 0)
     const dv = view(both, k.shape, strides, start)
@@ -45,27 +47,30 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
 /**
  * Attention of each query over all keys, softmax(q k^T * Dh^-0.5) v, in one kernel that never holds the [Tq, Tk] scores.
  * Views are read where they lie if their last dim is contiguous.
- * @param q float32 [B, H, Tq, Dh]
- * @param k float32 [B, H, Tk, Dh]
- * @param v float32 [B, H, Tk, Dh]
+ * @param q [B, H, Tq, Dh], float32 or float16; inside `autocast` all are taken in its dtype
+ * @param k [B, H, Tk, Dh], of q's dtype
+ * @param v [B, H, Tk, Dh], of q's dtype
  * @returns [B, H, Tq, Dh]
  * @throws ShapeError for other dtypes or shapes
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor): Tensor {
+export function scaledDotProductAttention(...given: [q: Tensor, k: Tensor, v: Tensor]): Tensor {
+  const inputs = given.map(narrowed) as [Tensor, Tensor, Tensor]
+  const [q, k, v] = inputs
   const [batch, heads, queries, width] = q.shape as [number, number, number, number]
   const keys = k.shape[2]
   const of = [batch, heads, keys, width]
-  if ([q, k, v].some((t) => t.dtype !== 'float32' || t.ndim !== 4) || `${k.shape}` !== `${of}` || `${v.shape}` !== `${of}`) {
-    throw mismatch('scaledDotProductAttention', [q, k, v], 'float32 [B, H, Tq, Dh], [B, H, Tk, Dh] and [B, H, Tk, Dh]')
+  if (!alikeFloats(inputs) || inputs.some((t) => t.ndim !== 4) || `${k.shape}` !== `${of}` || `${v.shape}` !== `${of}`) {
+    const takes = '[B, H, Tq, Dh], [B, H, Tk, Dh] and [B, H, Tk, Dh] of one dtype, float32 or float16'
+    throw mismatch('scaledDotProductAttention', inputs, takes)
   }
-  return headsOp([q, k, v], shapeOf(batch, heads, queries, keys!, width))
+  return headsOp(inputs, shapeOf(batch, heads, queries, keys!, width, q.dtype))
 }
 
 const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
   name: 'packedAttention',
   forward(ctx, [given], shape) {
     const qkv = withRows(given)
-    const out = empty([shape.batch, shape.queries, shape.heads * shape.width], 'float32', qkv.device)
+    const out = empty([shape.batch, shape.queries, shape.heads * shape.width], qkv.dtype, qkv.device)
     const [q, k, v] = [0, 1, 2].map((block) => blockRows(qkv, block, shape)) as [Rows, Rows, Rows]
     const lse = attend(shape, q, k, v, blockRows(out, 0, shape))
     ctx.saveForBackward(qkv, out, lse)
@@ -84,24 +89,25 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
 
 /**
  * Self-attention on what one Linear for queries, keys and values gives, without taking it apart.
- * @param qkv float32 [B, T, 3 * H * Dh]: q, k and v one behind the other, heads side by side in each
+ * @param qkv float32 or float16 [B, T, 3 * H * Dh]: q, k and v one behind the other, heads side by side in each
  * @param heads H
  * @returns [B, T, H * Dh]
  * @throws ShapeError for another dtype or a last dim that is no multiple of 3 * heads
  */
-export function packedAttention(qkv: Tensor, heads: number): Tensor {
+export function packedAttention(given: Tensor, heads: number): Tensor {
+  const qkv = narrowed(given)
   const [batch, tokens, last] = qkv.shape as [number, number, number]
-  if (qkv.dtype !== 'float32' || qkv.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
-    throw mismatch('packedAttention', [qkv], `float32 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
+  if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
+    throw mismatch('packedAttention', [qkv], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
   }
-  return packedOp([qkv], shapeOf(batch, heads, tokens, tokens, last / (3 * heads)))
+  return packedOp([qkv], shapeOf(batch, heads, tokens, tokens, last / (3 * heads), qkv.dtype))
 }
 
 const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
   name: 'packedCrossAttention',
   forward(ctx, inputs, shape) {
     const [q, kv] = inputs.map(withRows) as [Tensor, Tensor]
-    const out = empty(q.shape, 'float32', q.device) // [B, Tq, H * Dh]
+    const out = empty(q.shape, q.dtype, q.device) // [B, Tq, H * Dh]
     const [k, v] = [0, 1].map((block) => blockRows(kv, block, shape)) as [Rows, Rows]
     const lse = attend(shape, blockRows(q, 0, shape), k, v, blockRows(out, 0, shape))
     ctx.saveForBackward(q, kv, out, lse)
@@ -122,17 +128,19 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
 
 /**
  * Attention of some tokens (such as only the class token) over all, on what Linears give.
- * @param q float32 [B, Tq, H * Dh], heads side by side
- * @param kv float32 [B, Tk, 2 * H * Dh]: k, then v
+ * @param q float32 or float16 [B, Tq, H * Dh], heads side by side
+ * @param kv [B, Tk, 2 * H * Dh], of q's dtype: k, then v
  * @param heads H
  * @returns [B, Tq, H * Dh]
  * @throws ShapeError for other dtypes or shapes
  */
-export function packedCrossAttention(q: Tensor, kv: Tensor, heads: number): Tensor {
+export function packedCrossAttention(givenQ: Tensor, givenKv: Tensor, heads: number): Tensor {
+  const [q, kv] = [narrowed(givenQ), narrowed(givenKv)]
   const [batch, queries, last] = q.shape as [number, number, number]
   const fits = q.ndim === 3 && kv.ndim === 3 && kv.shape[0] === batch && kv.shape[2] === 2 * last
-  if (q.dtype !== 'float32' || kv.dtype !== 'float32' || !fits || !isCount(heads) || last % heads !== 0) {
-    throw mismatch('packedCrossAttention', [q, kv], `float32 [B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh]`)
+  if (!alikeFloats([q, kv]) || !fits || !isCount(heads) || last % heads !== 0) {
+    const takes = `[B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh] of one dtype, float32 or float16`
+    throw mismatch('packedCrossAttention', [q, kv], takes)
   }
-  return crossOp([q, kv], shapeOf(batch, heads, queries, kv.shape[1]!, last / heads))
+  return crossOp([q, kv], shapeOf(batch, heads, queries, kv.shape[1]!, last / heads, q.dtype))
 }

@@ -1,5 +1,6 @@
 // What the attention ops share: how heads lie in packed tensors, and the launches of the kernels.
 import { type AttentionShape, attention, keyValueGradient, queryGradient, type RowView } from '../../kernels/attention/index.ts'
+import { type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { type Bindable, run } from '../run.ts'
 import { format } from '../shape.ts'
@@ -66,8 +67,21 @@ export function attendBackward(
   run(keyValueGradient, { ...shape, ...views, dk: dk.view, dv: dv.view }, keyTensors)
 }
 
-export function shapeOf(batch: number, heads: number, queries: number, keys: number, width: number): AttentionShape {
-  return { batch, heads, queries, keys, width, scale: width ** -0.5 }
+export function shapeOf(
+  batch: number,
+  heads: number,
+  queries: number,
+  keys: number,
+  width: number,
+  dtype: Dtype,
+): AttentionShape {
+  const shape = { batch, heads, queries, keys, width, scale: width ** -0.5 }
+  return dtype === 'float16' ? { ...shape, dtype: 'f16' } : shape
+}
+
+/** Whether all are float32, or all float16. */
+export function alikeFloats(tensors: readonly Tensor[]): boolean {
+  return tensors.every(({ dtype }) => isFloat(dtype) && dtype === tensors[0]!.dtype)
 }
 
 export function isCount(heads: number): boolean {

@@ -1,5 +1,6 @@
 import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
 import { rowMajor, sum } from '../../kernels/reduce/index.ts'
+import { widened } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -41,12 +42,13 @@ function problemOf(logits: Tensor, labels: Tensor) {
 
 /**
  * Cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label.
- * @param logits float32 [..., C]
+ * @param logits float32 [..., C]; inside `autocast` float16 too
  * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
  * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
  * @throws ShapeError for other dtypes, shapes or reductions
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+export function crossEntropy(given: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const logits = widened(given)
   const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
   if (logits.dtype !== 'float32' || labels.dtype !== 'int32' || !matching) {
     const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')

@@ -8,6 +8,7 @@ import {
   type ScalarOp,
   type UnaryOp,
 } from '../../kernels/elementwise/index.ts'
+import { alike } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
 import { isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
@@ -154,9 +155,10 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
     if (typeof a === 'number' && typeof b === 'number')
       throw new ShapeError(`${name}: got two numbers, takes at least one tensor`)
     if (typeof a !== 'number' && typeof b !== 'number') {
-      if (a.dtype !== b.dtype)
-        throw new ShapeError(`${name}: got ${a.dtype} and ${b.dtype}, takes tensors of one dtype; use cast()`)
-      return tensors([a, b], [a.shape, b.shape])
+      const [left, right] = alike([a, b]) as [Tensor, Tensor]
+      if (left.dtype !== right.dtype)
+        throw new ShapeError(`${name}: got ${left.dtype} and ${right.dtype}, takes tensors of one dtype; use cast()`)
+      return tensors([left, right], [a.shape, b.shape])
     }
     const [x, given, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
     if (x.dtype === 'int32') checkInt(name, given)

@@ -1,7 +1,8 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
 import { copyInto } from '../accumulate.ts'
+import { computeDtype, computed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
-import { bindingAlignment } from '../dtype.ts'
+import { bindingAlignment, type Dtype } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
 import { asRows, product, shaped, transposed } from './product.ts'
@@ -21,30 +22,31 @@ function firstTokens(u: Tensor): Tensor {
 /** Writes a product into a view, by way of a copy where a kernel cannot bind it. */
 function productInto(out: Tensor, a: Tensor, b: Tensor): void {
   const direct = out.isContiguous() && out.offset % bindingAlignment(out.dtype) === 0
-  const made = direct ? out : empty(out.shape, 'float32', out.device)
+  const made = direct ? out : empty(out.shape, out.dtype, out.device)
   product(made, a, b)
   if (!direct) copyInto(made, out)
 }
 
-const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape>({
+const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dtype }>({
   name: 'firstTokenAttention',
-  forward(ctx, [u, weight], shape) {
+  forward(ctx, inputs, { compute, ...shape }) {
+    const [u, weight] = inputs.map((t) => computed(t, compute)) as [Tensor, Tensor]
     const { batch, keys } = shape
     const inner = shape.heads * shape.width
-    const q = empty([batch, inner], 'float32', u.device)
+    const q = empty([batch, inner], compute, u.device)
     product(q, firstTokens(u), transposed(rowsOf(weight, 0, inner)))
-    const kv = empty([batch * keys, 2 * inner], 'float32', u.device)
+    const kv = empty([batch * keys, 2 * inner], compute, u.device)
     product(kv, asRows(u), transposed(rowsOf(weight, inner, 3 * inner)))
-    const out = empty([batch, 1, inner], 'float32', u.device)
+    const out = empty([batch, 1, inner], compute, u.device)
     const { query, k, v } = operands(q, kv, shape)
     const lse = attend(shape, query, k, v, blockRows(out, 0, shape))
     ctx.saveForBackward(u, weight, q, kv, out, lse)
     return out
   },
-  backward(ctx, grad, shape) {
+  backward(ctx, grad, { compute, ...shape }) {
     const [u, weight, q, kv, out, lse] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
     const inner = shape.heads * shape.width
-    const [dq, dkv] = [empty(q.shape, 'float32', u.device), empty(kv.shape, 'float32', u.device)]
+    const [dq, dkv] = [empty(q.shape, compute, u.device), empty(kv.shape, compute, u.device)]
     const { query, k, v } = operands(q, kv, shape)
     const { query: dQuery, k: dk, v: dv } = operands(dq, dkv, shape)
     const dOut = blockRows(grad.contiguous(), 0, shape)
@@ -54,7 +56,7 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape>({
       du = ctx.gradOut(0) // [B, N, D]
       product(shaped(du, [kv.shape[0]!, u.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
       // The first tokens are queries too.
-      const first = empty([shape.batch, u.shape[2]!], 'float32', u.device)
+      const first = empty([shape.batch, u.shape[2]!], du.dtype, u.device)
       product(first, dq, rowsOf(weight, 0, inner), { residual: firstTokens(du) })
       copyInto(first, firstTokens(du))
     }
@@ -80,8 +82,8 @@ function operands(q: Tensor, kv: Tensor, shape: AttentionShape): { query: Rows; 
 /**
  * The first row of self-attention with its projections: the query of the first token (CLS) against the keys and values of
  * all. Equals row 0 of `packedAttention(linear(u, weight), heads)` for a fraction of the work.
- * @param u float32 [B, N, D]
- * @param weight float32 [3 * H * Dh, D]: rows of q, k and v one behind the other, heads one behind the other in each
+ * @param u [B, N, D], float32 or float16; inside `autocast` both are taken in its dtype
+ * @param weight [3 * H * Dh, D], of u's dtype: rows of q, k and v one behind the other, heads one behind the other in each
  * @param heads H
  * @returns [B, 1, H * Dh]
  * @throws ShapeError for other dtypes or shapes
@@ -90,8 +92,10 @@ export function firstTokenAttention(u: Tensor, weight: Tensor, heads: number): T
   const [batch, tokens, dim] = u.shape as [number, number, number]
   const [rows] = weight.shape as [number]
   const fits = u.ndim === 3 && weight.ndim === 2 && weight.shape[1] === dim && isCount(heads) && rows % (3 * heads) === 0
-  if (!fits || u.dtype !== 'float32' || weight.dtype !== 'float32') {
-    throw mismatch('firstTokenAttention', [u, weight], `float32 [B, N, D] and [3 * ${heads} * Dh, D] for ${heads} heads`)
+  const compute = computeDtype([u, weight])
+  if (!fits || !compute) {
+    const takes = `[B, N, D] and [3 * ${heads} * Dh, D] for ${heads} heads, of one dtype, float32 or float16`
+    throw mismatch('firstTokenAttention', [u, weight], takes)
   }
-  return op([u, weight], shapeOf(batch, heads, 1, tokens, rows / (3 * heads)))
+  return op([u, weight], { ...shapeOf(batch, heads, 1, tokens, rows / (3 * heads), compute), compute })
 }

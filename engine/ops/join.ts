@@ -1,4 +1,5 @@
 import { copyInto } from '../accumulate.ts'
+import { alike } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { format, normalizeDim, type Shape } from '../shape.ts'
@@ -38,7 +39,8 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
  * @param dim negative counts back
  * @throws ShapeError for no tensors, or tensors that do not fit together
  */
-export function concat(tensors: readonly Tensor[], dim: number): Tensor {
+export function concat(given: readonly Tensor[], dim: number): Tensor {
+  const tensors = alike(given)
   const first = checkParts('concat', tensors)
   const axis = normalizeDim('concat', dim, first.ndim)
   for (const { shape } of tensors) {
@@ -69,7 +71,8 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
  * @param dim place of the new dim in the result; negative counts back
  * @throws ShapeError for no tensors, or tensors that differ
  */
-export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+export function stack(given: readonly Tensor[], dim = 0): Tensor {
+  const tensors = alike(given)
   const first = checkParts('stack', tensors)
   const axis = normalizeDim('stack', dim, first.ndim + 1)
   for (const { shape } of tensors) {

@@ -5,6 +5,7 @@ import {
   layerNorm as layerNormKernel,
   layerNormParameters,
 } from '../../kernels/layerNorm/index.ts'
+import { widened } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
 import { bindingAlignment } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
@@ -91,13 +92,14 @@ function rowsOf(x: Tensor) {
 /**
  * (x - mean) / sqrt(variance + eps) * weight + bias over the last dim, exact also for rows with a large mean. Rows of a
  * larger tensor (such as one token of each sequence) are read where they lie.
- * @param x float32 [..., D]
+ * @param x float32 [..., D]; inside `autocast` float16 too
  * @param weight float32 [D]
  * @param bias float32 [D]
  * @returns [..., D]
  * @throws ShapeError for other dtypes or shapes
  */
-export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor {
+export function layerNorm(given: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor {
+  const x = widened(given)
   const n = x.shape.at(-1)
   const fits = (t: Tensor) => t.dtype === 'float32' && t.ndim === 1 && t.shape[0] === n
   if (x.dtype !== 'float32' || n === undefined || !fits(weight) || !fits(bias)) {

@@ -1,9 +1,11 @@
-import { unaryBackward } from '../../kernels/elementwise/index.ts'
+import { computeDtype, computed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkDtype, type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
-import { run } from '../run.ts'
-import { broadcastShapes, format, type Shape } from '../shape.ts'
+import { broadcastShapes, format } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
+import { converted } from './cast.ts'
+import { runUnaryBackward } from './pointwise.ts'
 import { asRows, product, shaped, transposed } from './product.ts'
 import { sumInto } from './reduce.ts'
 import { sumToInput } from './shape.ts'
@@ -11,29 +13,41 @@ import { sumToInput } from './shape.ts'
 export interface LinearOptions {
   /** gelu(x W^T + b), the exact (erf) form. */
   gelu?: boolean
-  /** Added after that; broadcasts to the result. */
+  /** Added after that, in float32; broadcasts to the result. */
   residual?: Tensor
+  /** Of the result: float32 or float16. Default the residual's where there is one, else what the product computes with. */
+  dtype?: Dtype
 }
 
 type Inputs = [x: Tensor, weight: Tensor, bias: Tensor | undefined, residual: Tensor | undefined]
 
-const op = defineOp<Inputs, { gelu: boolean; residualShape: Shape }>({
+interface Arguments {
+  gelu: boolean
+  /** What the product computes with, and what it gives. */
+  compute: Dtype
+  dtype: Dtype
+  residual: Pick<Tensor, 'shape' | 'dtype'> | undefined
+}
+
+const op = defineOp<Inputs, Arguments>({
   name: 'linear',
-  forward(ctx, [x, weight, bias, residual], { gelu }) {
+  forward(ctx, [givenX, givenWeight, bias, residual], { gelu, compute, dtype }) {
+    const [x, weight] = [computed(givenX, compute), computed(givenWeight, compute)]
     const { device } = x
     const shape = [...x.shape.slice(0, -1), weight.shape[0]!]
     // A vector is one row.
     const matrix = x.ndim > 1 ? shape : [1, ...shape]
-    const out = empty(shape, 'float32', device)
-    const pre = gelu && ctx.needs.includes(true) ? empty(shape, 'float32', device) : undefined
-    const epilogue = { bias: bias?.contiguous(), pre, gelu, residual }
+    const out = empty(shape, dtype, device)
+    const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
+    const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, residual }
     product(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
     ctx.saveForBackward(x, weight, ...(pre ? [pre] : []))
     return out
   },
-  backward(ctx, grad, { residualShape }) {
+  backward(ctx, grad, { compute, residual }) {
     const [x, weight, pre] = ctx.saved as [Tensor, Tensor, Tensor?]
-    const dy = asRows(pre ? geluBackward(grad, pre) : grad) // [rows, out]
+    const narrow = converted(grad, compute)
+    const dy = asRows(pre ? geluBackward(narrow, pre) : narrow) // [rows, out]
     let [dx, dweight, dbias]: (Tensor | undefined)[] = []
     if (ctx.needs[0]) {
       dx = ctx.gradOut(0)
@@ -45,42 +59,49 @@ const op = defineOp<Inputs, { gelu: boolean; residualShape: Shape }>({
     }
     if (ctx.needs[2]) {
       dbias = ctx.gradOut(2)
-      sumInto(dbias, dy, 0, 1)
+      sumInto(dbias, pre ? dy : asRows(grad), 0, 1)
     }
-    return [dx, dweight, dbias, ctx.needs[3] ? sumToInput(ctx, 3, grad, residualShape) : undefined]
+    const dresidual = residual && ctx.needs[3] ? sumToInput(ctx, 3, converted(grad, residual.dtype), residual.shape) : undefined
+    return [dx, dweight, dbias, dresidual]
   },
 })
 
 /** grad gelu'(pre) */
 function geluBackward(given: Tensor, pre: Tensor): Tensor {
   const grad = given.contiguous()
-  const out = empty(pre.shape, 'float32', pre.device)
-  run(unaryBackward, { op: 'gelu', count: out.size }, [grad, pre, out])
+  const out = empty(pre.shape, pre.dtype, pre.device)
+  runUnaryBackward('gelu', grad, pre, out)
   return out
 }
 
 /**
  * x W^T + b, and what may follow it, in one kernel. Rows of a larger tensor (such as one token of each sequence) are read
  * where they lie.
- * @param x float32 [..., in]
- * @param weight float32 [out, in], PyTorch's layout
- * @param bias float32 [out]
+ * @param x [..., in], float32 or float16
+ * @param weight [out, in], PyTorch's layout, of x's dtype; inside `autocast` both are taken in its dtype
+ * @param bias [out], float32 or float16
  * @param options.gelu whether to apply the exact (erf) GELU
- * @param options.residual float32, broadcasts to the result; added last
+ * @param options.residual float32 or float16, broadcasts to the result; added last
+ * @param options.dtype of the result
  * @returns [..., out]
  * @throws ShapeError for other dtypes, or shapes that do not match
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, { gelu = false, residual }: LinearOptions = {}): Tensor {
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {
+  const { gelu = false, residual } = options
   const tensors = [x, weight, bias, residual]
   const outputs = weight.shape[0]
   const matches = weight.ndim === 2 && x.shape.at(-1) === weight.shape[1] && (!bias || format(bias.shape) === `[${outputs}]`)
-  if (!matches || tensors.some((t) => t && t.dtype !== 'float32')) {
+  const compute = computeDtype([x, weight])
+  if (!matches || !compute || tensors.some((t) => t && !isFloat(t.dtype))) {
     const got = tensors.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : [])).join(', ')
-    throw new ShapeError(`linear: got ${got}; takes float32 [..., in], [out, in] and [out]`)
+    throw new ShapeError(`linear: got ${got}; takes [..., in], [out, in] of one dtype, float32 or float16, and [out]`)
   }
   const shape = [...x.shape.slice(0, -1), outputs!]
   if (residual && format(broadcastShapes('linear', residual.shape, shape)) !== format(shape)) {
     throw new ShapeError(`linear: a residual ${format(residual.shape)} does not broadcast to the result ${format(shape)}`)
   }
-  return op([x, weight, bias, residual], { gelu, residualShape: residual?.shape ?? [] })
+  const dtype = options.dtype ?? residual?.dtype ?? compute
+  checkDtype('linear', dtype, x.device)
+  const kept = residual && { shape: residual.shape, dtype: residual.dtype }
+  return op([x, weight, bias, residual], { gelu, compute, dtype, residual: kept })
 }

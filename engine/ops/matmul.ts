@@ -1,4 +1,6 @@
+import { computeDtype, computed } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import type { Dtype } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { broadcastShapes, format, type Shape } from '../shape.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
@@ -10,17 +12,22 @@ interface Sizes {
   batch: Shape
   m: number
   n: number
+  /** What the product computes with and gives. */
+  dtype: Dtype
+  /** Of the inputs, and so of their gradients. */
+  dtypes: readonly [Dtype, Dtype]
 }
 
 const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
   name: 'matmul',
-  forward(ctx, [a, b], { batch, m, n }) {
-    const out = empty([...batch, ...(a.ndim > 1 ? [m] : []), ...(b.ndim > 1 ? [n] : [])], 'float32', a.device)
+  forward(ctx, inputs, { batch, m, n, dtype }) {
+    const [a, b] = inputs.map((t) => computed(t, dtype)) as [Tensor, Tensor]
+    const out = empty([...batch, ...(a.ndim > 1 ? [m] : []), ...(b.ndim > 1 ? [n] : [])], dtype, a.device)
     product(shaped(out, [...batch, m, n]), leftMatrix(a), rightMatrix(b))
     ctx.saveForBackward(a, b)
     return out
   },
-  backward(ctx, grad, { batch, m, n }) {
+  backward(ctx, grad, { batch, m, n, dtypes }) {
     const [a, b] = ctx.saved as [Tensor, Tensor]
     // [..., m, n], with the dims back that vectors left out.
     const [rowStride, columnStride] = [
@@ -29,30 +36,30 @@ const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
     ]
     const g = view(grad, [...batch, m, n], [...grad.strides.slice(0, batch.length), rowStride, columnStride], grad.offset)
     return [
-      ctx.needs[0] ? gradient(ctx, 0, a, batch, g, transposed(rightMatrix(b))) : undefined,
-      ctx.needs[1] ? gradientOfRight(ctx, a, b, batch, g) : undefined,
+      ctx.needs[0] ? gradient(ctx, 0, a, dtypes[0], batch, g, transposed(rightMatrix(b))) : undefined,
+      ctx.needs[1] ? gradientOfRight(ctx, a, b, dtypes[1], batch, g) : undefined,
     ]
   },
 })
 
-/** x y as the gradient of input i, summed over the batch dims in which that repeats. */
-function gradient(ctx: OpContext, i: number, input: Tensor, batch: Shape, x: Tensor, y: Tensor): Tensor {
+/** x y as the gradient of input i, of a dtype, summed over the batch dims in which that repeats. */
+function gradient(ctx: OpContext, i: number, input: Tensor, dtype: Dtype, batch: Shape, x: Tensor, y: Tensor): Tensor {
   const matrix = [x.shape.at(-2)!, y.shape.at(-1)!]
   if (format(input.shape.slice(0, -2)) === format(batch)) {
     const out = ctx.gradOut(i)
     product(shaped(out, [...batch, ...matrix]), x, y)
     return out
   }
-  const full = empty([...batch, ...matrix], 'float32', input.device)
+  const full = empty([...batch, ...matrix], dtype, input.device)
   product(full, x, y)
   return sumToInput(ctx, i, input.ndim === 1 ? shaped(full, [...batch, input.size]) : full, input.shape)
 }
 
-function gradientOfRight(ctx: OpContext, a: Tensor, b: Tensor, batch: Shape, g: Tensor): Tensor {
+function gradientOfRight(ctx: OpContext, a: Tensor, b: Tensor, dtype: Dtype, batch: Shape, g: Tensor): Tensor {
   // One matrix for a batch of rows: its gradient is one product over all rows.
   const one = a.ndim > 2 && b.ndim <= 2
   const [x, y] = one ? [asRows(a), asRows(g)] : [leftMatrix(a), g]
-  return gradient(ctx, 1, b, one ? [] : batch, transposed(x), y)
+  return gradient(ctx, 1, b, dtype, one ? [] : batch, transposed(x), y)
 }
 
 function leftMatrix(a: Tensor): Tensor {
@@ -66,17 +73,20 @@ function rightMatrix(b: Tensor): Tensor {
 /**
  * The matrix product, with NumPy's rules: leading dims are batches and broadcast; a vector on the left is a row, one on the
  * right a column, and that dim is left out of the result. Views are read where they lie.
- * @param a float32 [..., m, k] or [k]
- * @param b float32 [..., k, n] or [k]
+ * @param a [..., m, k] or [k], float32 or float16
+ * @param b [..., k, n] or [k], of a's dtype; inside `autocast` both are taken in its dtype
  * @returns [..., m, n], [..., m], [..., n] or []
  * @throws ShapeError for other dtypes, scalars, or sizes that do not match
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   const k = a.shape.at(-1)
-  if (a.dtype !== 'float32' || b.dtype !== 'float32' || k === undefined || k !== b.shape.at(b.ndim > 1 ? -2 : -1)) {
+  const dtype = computeDtype([a, b])
+  if (!dtype || k === undefined || k !== b.shape.at(b.ndim > 1 ? -2 : -1)) {
     const got = [a, b].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
-    throw new ShapeError(`matmul: got ${got}; takes float32 [..., m, k] (or [k]) and [..., k, n] (or [k])`)
+    throw new ShapeError(
+      `matmul: got ${got}; takes [..., m, k] (or [k]) and [..., k, n] (or [k]) of one dtype, float32 or float16`,
+    )
   }
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2))
-  return op([a, b], { batch, m: a.shape.at(-2) ?? 1, n: b.ndim > 1 ? b.shape.at(-1)! : 1 })
+  return op([a, b], { batch, m: a.shape.at(-2) ?? 1, n: b.ndim > 1 ? b.shape.at(-1)! : 1, dtype, dtypes: [a.dtype, b.dtype] })
 }

@@ -6,6 +6,7 @@ import {
   rowsPerGroup,
   splitK,
 } from '../../kernels/matmul/index.ts'
+import type { Dtype } from '../dtype.ts'
 import { type Bindable, run } from '../run.ts'
 import { type Shape, sizeOf } from '../shape.ts'
 import { broadcastStrides, operand } from '../strided.ts'
@@ -13,13 +14,13 @@ import { empty, type Tensor, view } from '../tensor.ts'
 
 /** What happens to a product before it is stored, in this order. */
 export interface Epilogue {
-  /** [n], added to every row; contiguous. */
+  /** float32 [n], added to every row; contiguous. */
   bias?: Tensor | undefined
   /** Takes the value as it is now; contiguous, of the product's shape. */
   pre?: Tensor | undefined
   /** The exact (erf) form. */
   gelu?: boolean | undefined
-  /** Added; broadcasts to the product's shape. */
+  /** Added; broadcasts to the product's shape, of float32 or float16. */
   residual?: Tensor | undefined
 }
 
@@ -40,7 +41,8 @@ interface Arranged {
 }
 
 /**
- * Writes epilogue(a b) into `out`, off the tape. Operands are read where they lie, whatever their strides.
+ * Writes epilogue(a b) into `out`, off the tape. Operands are read where they lie, whatever their strides; every one may be float32 or
+ * float16, sums are float32.
  * @param out contiguous [..., m, n]
  * @param a broadcasts to [..., m, k]
  * @param b broadcasts to [..., k, n]
@@ -53,17 +55,26 @@ export function product(out: Tensor, a: Tensor, b: Tensor, epilogue: Epilogue = 
   const rows = rowsPerGroup({ ...problem, ...split })
   const flags =
     (bias ? EPILOGUE.bias : 0) | (pre ? EPILOGUE.pre : 0) | (gelu ? EPILOGUE.gelu : 0) | (residual ? EPILOGUE.add : 0)
-  const whole: Matmul = { ...problem, ...split, rows, flags }
-  // What is not used must be bound all the same: an operand again, and for writing something that nothing else touches.
-  const target = pre ?? empty([1], 'float32', device)
-  const extras = [bias ?? bound.a, bound.aux ?? bound.a]
+  // What is not used must be bound all the same: an operand again, or something that nothing else touches.
+  const unused = () => empty([1], 'float32', device)
+  const aux = bound.aux ?? bound.a
+  const target = pre ?? unused()
+  const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
+  const dtypes = halves({ a, b, aux, c: out, pre: target })
+  const whole: Matmul = { ...problem, ...split, rows, flags, ...(dtypes && { dtypes }) }
   if (split.splits === 1) {
     run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target])
   } else {
     const partials = empty([split.splits, ...out.shape], 'float32', device)
-    run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, bound.a, bound.a, partials, target])
+    run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
     run(matmulCombine, whole, [partials, ...extras, out, target])
   }
+}
+
+/** Which elements are float16; undefined where none is. */
+function halves(tensors: Record<keyof NonNullable<Matmul['dtypes']>, { dtype: Dtype }>): Matmul['dtypes'] {
+  const half = Object.entries(tensors).filter(([, { dtype }]) => dtype === 'float16')
+  return half.length > 0 ? Object.fromEntries(half.map(([name]) => [name, 'f16'])) : undefined
 }
 
 /** The problem of the operands as they lie, or undefined where the kernel cannot walk through them. */

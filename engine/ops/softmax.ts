@@ -1,4 +1,5 @@
 import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
+import { widened } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -22,7 +23,8 @@ function define(log: boolean) {
       return [dx]
     },
   })
-  return (x: Tensor, dim: number): Tensor => {
+  return (given: Tensor, dim: number): Tensor => {
+    const x = widened(given)
     if (x.dtype !== 'float32') throw new ShapeError(`${name}: got ${x.dtype}, takes float32`)
     return op([x], { ...linesAlong(name, x.shape, dim), log })
   }
@@ -30,7 +32,7 @@ function define(log: boolean) {
 
 /**
  * exp(x) / sum(exp(x)) along a dim, safe for logits of any size.
- * @param x float32, any shape
+ * @param x float32, any shape; inside `autocast` float16 too
  * @param dim the dim that sums to 1; negative counts back
  * @returns a tensor of x's shape
  * @throws ShapeError for another dtype, or a dim that x does not have
@@ -39,7 +41,7 @@ export const softmax = define(false)
 
 /**
  * x - log(sum(exp(x))) along a dim, safe for logits of any size.
- * @param x float32, any shape
+ * @param x float32, any shape; inside `autocast` float16 too
  * @param dim the dim of the sum; negative counts back
  * @returns a tensor of x's shape
  * @throws ShapeError for another dtype, or a dim that x does not have

@@ -1,0 +1,78 @@
+import { type Dtype, isFloat } from './dtype.ts'
+import { cast, converted } from './ops/cast.ts'
+import { withoutScope } from './scope.ts'
+import type { Storage } from './storage.ts'
+import { Tensor, view } from './tensor.ts'
+
+let computing: 'float16' | undefined
+/** Parameters as `computing`, by the memory they lie in; kept until the outermost `autocast` ends. */
+const copies = new Map<Storage, Tensor>()
+
+/**
+ * Mixed precision: inside `fn` matrix products and attention compute with operands of `dtype` (sums are float32) and give results of it,
+ * unless they add a residual or are told otherwise; what backward needs of them is kept in it. LayerNorm, softmax and cross-entropy take
+ * float32, and arithmetic on two types is done in it. Gradients have the dtype of their tensors: those of float32 parameters are float32,
+ * straight from the products. Parameters are converted once, all that share an allocation (an arena) in one dispatch; so they must
+ * not change before `fn` ends. The backward pass may run inside or later.
+ * @param dtype 'float32' turns it off inside another one
+ * @throws Error when `fn` is asynchronous: what follows its first await would not be cast; UserError from the first product on a
+ *   device without float16
+ */
+export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
+  const outer = computing
+  computing = dtype === 'float16' ? dtype : undefined
+  autocasts++
+  try {
+    const result = fn()
+    if (result instanceof Promise) throw new Error('autocast: the function is asynchronous; await data outside')
+    return result
+  } finally {
+    computing = outer
+    if (--autocasts === 0) {
+      for (const copy of copies.values()) copy.dispose()
+      copies.clear()
+    }
+  }
+}
+
+/** Calls of `autocast` that run. */
+let autocasts = 0
+
+/** What products of these tensors compute with: the type of `autocast`, else the one they share; undefined where they share none. */
+export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
+  const [first] = tensors as [Tensor]
+  if (computing && tensors.every(({ dtype }) => isFloat(dtype))) return computing
+  return isFloat(first.dtype) && tensors.every(({ dtype }) => dtype === first.dtype) ? first.dtype : undefined
+}
+
+/** A tensor as a product computes with it, off the tape: itself, or a copy that parameters share. */
+export function computed(t: Tensor, dtype: Dtype): Tensor {
+  if (t.dtype === dtype || autocasts === 0 || !t.requiresGrad || t.node) return converted(t, dtype)
+  let copy = copies.get(t.storage)
+  if (!copy) {
+    const { storage } = t
+    copy = withoutScope(() => {
+      const whole = new Tensor(storage.retain(), [storage.bytes / 4], [1], 0, t.dtype)
+      const made = converted(whole, dtype)
+      whole.dispose()
+      return made
+    })
+    copies.set(storage, copy)
+  }
+  return view(copy, t.shape, t.strides, t.offset)
+}
+
+/** Inside `autocast` the tensor as its type, on the tape. */
+export function narrowed(t: Tensor): Tensor {
+  return computing && t.dtype === 'float32' ? cast(t, computing) : t
+}
+
+/** Inside `autocast` a float16 tensor as float32, on the tape, for ops that take nothing else. */
+export function widened(t: Tensor): Tensor {
+  return computing && t.dtype === 'float16' ? cast(t, 'float32') : t
+}
+
+/** Inside `autocast` tensors of float32 and float16 all as float32, on the tape. */
+export function alike(tensors: readonly Tensor[]): readonly Tensor[] {
+  return computing && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(widened) : tensors
+}
