@@ -105,7 +105,8 @@ async function spread(name: SchemeName, devices: number, inProcess: boolean, par
   device.random.seed = 11
   const model = makeModel()
   const others = Array.from({ length: devices - 1 }, () => ({}))
-  const branches = await spreadBranches(model, { others, inProcess, adamW })
+  const optimizer = new AdamW(model.namedParameters(), adamW)
+  const branches = await spreadBranches(model, { others, inProcess, optimizer })
   try {
     model.train()
     const scheme = makeScheme(name, BRANCHES)

@@ -4,8 +4,9 @@ import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
 import { withDevice } from '../../engine/device.ts'
 import { Device, type DeviceRequest, scope, type Tensor, tensor } from '../../engine/index.ts'
 import { ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
-import { isBranch, type NamedTensors, restoreMoments, takeGradients, takeState } from './partState.ts'
-import { type AdamWSettings, Residents } from './residents.ts'
+import type { AdamWSettings } from '../optim/adamW.ts'
+import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
+import { Residents } from './residents.ts'
 import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
 
 /** What a shard is opened with. */
@@ -18,7 +19,7 @@ export interface ShardSpec {
   /** Parameters of the stem and of its branches, and optimizer state of these. */
   stem: Entries
   branches: PartState
-  adamW: AdamWSettings
+  adamW: Partial<AdamWSettings>
   /** Variants of kernels that device 0 runs, for a device of the same kind. */
   tuned?: TunedJson | undefined
 }
@@ -118,7 +119,7 @@ export class LocalShard implements Shard {
   }
 
   state(): Promise<PartState> {
-    return takeState(this.#residents, isBranch)
+    return takeState(this.#residents).then((state) => partOf(state, isBranch))
   }
 
   async close(): Promise<void> {

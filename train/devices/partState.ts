@@ -1,13 +1,13 @@
 import type { Tensor } from '../../engine/index.ts'
-import type { Parameter } from '../../model/index.ts'
+import type { Module, Parameter } from '../../model/index.ts'
 import { toFloat32 } from '../checkpoint/files.ts'
 import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import type { Residents } from './residents.ts'
 import type { Entries, PartState } from './shard.ts'
 
 export type NamedTensors = Tensor | SafetensorsEntry
 
+export const isStem = (name: string): boolean => !isBranch(name) && !name.startsWith('head.')
 export const isBranch = (name: string): boolean => name.startsWith('branches.')
 
 /** Reads tensors by name. */
@@ -34,18 +34,25 @@ export async function takeGradients(named: readonly (readonly [string, Parameter
   return new Map(named.map(([name, parameter]) => [name, entries.get(name) ?? zeros(parameter)]))
 }
 
-/** Reads what lives on a device, or what of it `takes` says, with what its optimizer knows of it. */
-export async function takeState({ model, optimizer }: Residents, takes = (_name: string) => true): Promise<PartState> {
-  const read = (tensors: Iterable<readonly [string, Tensor]>) => readEntries([...tensors].filter(([name]) => takes(name)))
-  const moments = optimizer.state()
-  const reads = [read(model.namedParameters()), read(moments.m), read(moments.v), optimizer.steps()] as const
-  for (const t of [...moments.m.values(), ...moments.v.values()]) t.dispose()
-  const [parameters, m, v, steps] = await Promise.all(reads)
-  return { parameters, m, v, steps: Object.fromEntries(Object.entries(steps).filter(([name]) => takes(name))) }
+/** Reads the parameters of a model with what its optimizer, if it has one, knows of them. */
+export async function takeState({ model, optimizer }: { model: Module; optimizer?: AdamW | undefined }): Promise<PartState> {
+  const moments = optimizer?.state() ?? { m: [], v: [] }
+  const reads = [readEntries(model.namedParameters()), readEntries(moments.m), readEntries(moments.v)] as const
+  const counts = optimizer?.steps()
+  for (const [, t] of [...moments.m, ...moments.v]) t.dispose()
+  const [parameters, m, v] = await Promise.all(reads)
+  return { parameters, m, v, steps: (await counts) ?? {} }
+}
+
+/** The part of a state whose names `takes` says. */
+export function partOf({ parameters, m, v, steps }: PartState, takes: (name: string) => boolean): PartState {
+  const of = (entries: Entries) => new Map([...entries].filter(([name]) => takes(name)))
+  const counts = Object.fromEntries(Object.entries(steps).filter(([name]) => takes(name)))
+  return { parameters: of(parameters), m: of(m), v: of(v), steps: counts }
 }
 
 /** Puts moments and step counts into the optimizer of the device where their parameters live. */
-export function restoreMoments(optimizer: AdamW, { m, v, steps }: Omit<PartState, 'parameters'>): void {
+export function restoreMoments(optimizer: AdamW, { m, v, steps }: PartState): void {
   const moments = optimizer.state()
   for (const [entries, tensors] of [
     [m, moments.m],

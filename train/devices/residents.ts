@@ -1,25 +1,22 @@
 import { addAll, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
 import { view } from '../../engine/tensor.ts'
 import type { ParaFormer } from '../../model/index.ts'
-import { AdamW, type AdamWOptions } from '../optim/adamW.ts'
-import { isBranch } from './partState.ts'
+import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
+import { isBranch, isStem } from './partState.ts'
 import type { ForwardRequest } from './shard.ts'
-
-/** What crosses to other devices of an optimizer's options. */
-export type AdamWSettings = Pick<AdamWOptions, 'betas' | 'eps' | 'weightDecay'>
 
 /** What lives on one device: a model with some of its branches and the stem, and their optimizer. */
 export class Residents {
   readonly model: ParaFormer
   /** Branches that are here. */
   readonly own: readonly number[]
-  readonly #options: AdamWSettings
+  readonly #settings: Partial<AdamWSettings>
   #optimizer: AdamW | undefined
 
-  constructor(model: ParaFormer, options: AdamWSettings) {
+  constructor(model: ParaFormer, settings: Partial<AdamWSettings>) {
     this.model = model
     this.own = Object.keys(model.branches).map(Number)
-    this.#options = options
+    this.#settings = settings
   }
 
   get device(): Device {
@@ -28,7 +25,7 @@ export class Residents {
 
   /** Made when it is first used: it takes twice the memory of the parameters. */
   get optimizer(): AdamW {
-    this.#optimizer ??= new AdamW(this.model.namedParameters(), this.#options)
+    this.#optimizer ??= new AdamW(this.model.namedParameters(), this.#settings)
     return this.#optimizer
   }
 
@@ -61,7 +58,7 @@ export class Residents {
   /** Forgets the stem's gradient. */
   dropStemGradient(): void {
     for (const [name, parameter] of this.model.namedParameters()) {
-      if (isBranch(name) || name.startsWith('head.')) continue
+      if (!isStem(name)) continue
       parameter.grad?.dispose()
       parameter.grad = undefined
     }

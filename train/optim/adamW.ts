@@ -13,6 +13,9 @@ export interface AdamWOptions {
   lossScale?: LossScale
 }
 
+/** The hyperparameters of an optimizer, none left out. */
+export type AdamWSettings = Required<Pick<AdamWOptions, 'betas' | 'eps' | 'weightDecay'>>
+
 /** Moments by parameter name, for a checkpoint. */
 export interface AdamWState {
   m: Map<string, Tensor>
@@ -31,6 +34,7 @@ export function decays(name: string, parameter: Tensor): boolean {
  */
 export class AdamW {
   readonly arena: ParameterArena
+  readonly settings: AdamWSettings
   readonly lossScale: LossScale
   /** Learning rate of the next replay of a captured step. */
   lr = 0
@@ -40,9 +44,6 @@ export class AdamW {
   readonly #steps: Tensor
   readonly #m: Tensor
   readonly #v: Tensor
-  readonly #betas: readonly [number, number]
-  readonly #eps: number
-  readonly #weightDecay: number
 
   /** Moves the parameters into an arena (they stay the same Tensor objects). */
   constructor(parameters: Iterable<readonly [string, Tensor]>, options: AdamWOptions = {}) {
@@ -63,9 +64,8 @@ export class AdamW {
     this.#v = v!
     this.#steps = steps!
     this.lossScale = options.lossScale ?? new LossScale({ initial: 1, growthInterval: 0, device })
-    this.#betas = options.betas ?? [0.9, 0.999]
-    this.#eps = options.eps ?? 1e-8
-    this.#weightDecay = options.weightDecay ?? 0.05
+    const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.05 } = options
+    this.settings = { betas, eps, weightDecay }
   }
 
   /**
@@ -76,7 +76,8 @@ export class AdamW {
    * @returns the norm before clipping, that of the loss itself, [1]
    */
   step(lr: number, maxNorm = Number.POSITIVE_INFINITY, wholeNorm?: Tensor): Tensor {
-    const [beta1, beta2] = this.#betas
+    const { betas, eps } = this.settings
+    const [beta1, beta2] = betas
     const { growthInterval, state, value } = this.lossScale
     this.lr = lr
     return scope(() => {
@@ -86,7 +87,7 @@ export class AdamW {
       const squares = scaled ? scaled.mul(scaled) : gradSquares(grads, blockSlot, rules)
       return adamWStep(
         { params, grads, m: this.#m, v: this.#v, blockSlot, rules, squares, steps: this.#steps, lossScale: state },
-        { lr, beta1, beta2, eps: this.#eps, maxNorm, growthInterval },
+        { lr, beta1, beta2, eps, maxNorm, growthInterval },
         () => this.lr,
       )
     })
@@ -104,7 +105,10 @@ export class AdamW {
   #rules(): Tensor {
     this.arena.gather()
     const { parameters, values } = this.arena
-    const rules = parameters.flatMap(({ grad }, i) => [this.#decays[i] ? this.#weightDecay : 0, Number(grad !== undefined)])
+    const rules = parameters.flatMap(({ grad }, i) => [
+      this.#decays[i] ? this.settings.weightDecay : 0,
+      Number(grad !== undefined),
+    ])
     return tensor(rules, { device: values.device })
   }
 
