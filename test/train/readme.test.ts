@@ -3,14 +3,28 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
+import type { SafetensorsFile } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('README')
 const readme = readFileSync('README.md', 'utf8')
 
+const [example, captured] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+
 test('the library example runs as it stands, learns, and saves what it says', async () => {
-  const [, example] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
-  if (!example) throw new Error('README has no ts example')
+  const { tensors, metadata } = await learns(example!)
+  if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
+})
+
+test('its loop can be the captured one', async () => {
+  const [loop] = /for \(let step[\s\S]*?\n}\n/.exec(example!) ?? []
+  const other = example!.replace(loop!, captured!).replace('import { AdamW,', 'import { AdamW, capture,')
+  if (!other.includes('capture((images')) throw new Error(other)
+  await learns(other)
+})
+
+/** Runs an example as a program of its own; 30 losses that fall, and what it saves. */
+async function learns(example: string): Promise<SafetensorsFile> {
   const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
   const script = join(work, 'example.mjs')
   writeFileSync(script, example.replace("from 'paraformer'", `from '${new URL('./index.js', import.meta.url)}'`))
@@ -21,10 +35,10 @@ test('the library example runs as it stands, learns, and saves what it says', as
     .filter((line) => /^\d+ /.test(line))
     .map((line) => Number(line.split(' ')[1]))
   if (losses.length !== 30 || !(losses.at(-1)! < losses[0]! - 0.5)) throw new Error(stdout)
-  const { tensors, metadata } = await loadSafetensors(join(work, 'model.safetensors'))
-  if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
+  const file = await loadSafetensors(join(work, 'model.safetensors'))
   rmSync(work, { recursive: true })
-})
+  return file
+}
 
 test('the two commands of a fresh machine come first', () => {
   const [start, check] = [readme.indexOf('npm ci && npm start'), readme.indexOf('npm ci && npm test')]
