@@ -1,6 +1,7 @@
-import { type Captured, capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
-import { type Mode, type Model, ParaFormer } from '../model/index.ts'
+import { capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
+import { type ForwardOptions, type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { Batch, BatchLoader } from './data/loader.ts'
+import type { BranchDevices } from './devices/branchDevices.ts'
 
 /** How every prefix did, prefix 1 first (a ViT has one entry). */
 export interface Evaluation {
@@ -11,9 +12,11 @@ export interface Evaluation {
   accuracies: number[]
 }
 
+type ScoreOptions = Pick<ForwardOptions, 'mode' | 'outputs'>
+
 /** Logits of every prefix, [m, B, classes]; a ViT has the one. */
-export function prefixLogits(model: Model, images: Tensor, mode: Mode = 'serial'): Tensor {
-  if (model instanceof ParaFormer) return model.forwardPrefixes(images, { mode })
+function prefixLogits(model: Model, images: Tensor, options: ScoreOptions): Tensor {
+  if (model instanceof ParaFormer) return model.forwardPrefixes(images, options)
   const logits = model.forward(images) // [B, classes]
   return logits.reshape([1, ...logits.shape])
 }
@@ -21,25 +24,24 @@ export function prefixLogits(model: Model, images: Tensor, mode: Mode = 'serial'
 /**
  * Losses and accuracies of all prefixes over one epoch of a loader, from one pass over the branches; dropout off.
  * @param onBatch called after each batch with the images done so far; what it throws ends the evaluation
- * @param mode how the branches run
+ * @param how the branches run, or on which devices
  */
 export async function evaluate(
   model: Model,
   loader: BatchLoader,
   onBatch?: (images: number) => void,
-  mode: Mode = 'serial',
+  how: Mode | BranchDevices = 'serial',
 ): Promise<Evaluation> {
   const training = model.training
   model.eval()
-  if (mode === 'coalesced') colocate(model.parameters())
-  const scores = capture((images: Tensor, labels: Tensor) => prefixScores(model, images, labels, mode))
+  const { read, dispose } = typeof how === 'string' ? scorer(model, how) : spreadScorer(how)
   const sums: { losses: Float64Array; hits: Float64Array } = { losses: new Float64Array(0), hits: new Float64Array(0) }
   let images = 0
   let pending: Promise<void> = Promise.resolve()
   try {
     loader.seek({ epoch: 0, step: 0 })
     for await (const batch of loader) {
-      const reading = read(model, batch, scores)
+      const reading = read(batch)
       await pending
       pending = reading.then(({ losses, predicted }) => {
         const B = batch.labels.length
@@ -59,7 +61,7 @@ export async function evaluate(
     }
     await pending
   } finally {
-    scores.dispose()
+    dispose()
     model.train(training)
   }
   return {
@@ -74,24 +76,57 @@ export function prefixScores(
   model: Model,
   images: Tensor,
   labels: Tensor,
-  mode: Mode = 'serial',
+  options: ScoreOptions = {},
 ): { losses: Tensor; predicted: Tensor } {
   return noGrad(() => {
-    const logits = prefixLogits(model, images, mode) // [m, B, classes]
+    const logits = prefixLogits(model, images, options) // [m, B, classes]
     const [m, B] = logits.shape as [number, number]
     const losses = crossEntropy(logits, labels.reshape([1, B]).broadcastTo([m, B]), { reduction: 'none' })
     return { losses, predicted: logits.argmax(2) }
   })
 }
 
-/** The scores of a batch, each [m * B]. */
-async function read(model: Model, batch: Batch, scores: Captured<[Tensor, Tensor], ReturnType<typeof prefixScores>>) {
+/** Reads the scores of batches, each [m * B]. */
+interface Scorer {
+  read(batch: Batch): Promise<{ losses: ArrayLike<number>; predicted: ArrayLike<number> }>
+  dispose(): void
+}
+
+/** On one device. */
+function scorer(model: Model, mode: Mode): Scorer {
   const { channels, imageSize } = model.config
-  const reads = scope(() => {
-    const images = tensor(batch.images, { shape: [batch.labels.length, channels, imageSize, imageSize] })
-    const { losses, predicted } = scores(images, tensor(batch.labels))
-    return [losses.data(), predicted.data()] as const
-  })
+  if (mode === 'coalesced') colocate(model.parameters())
+  const scores = capture((images: Tensor, labels: Tensor) => prefixScores(model, images, labels, { mode }))
+  return {
+    read({ images, labels }) {
+      const shape = [labels.length, channels, imageSize, imageSize]
+      return readScores(scope(() => dataOf(scores(tensor(images, { shape }), tensor(labels)))))
+    },
+    dispose: scores.dispose,
+  }
+}
+
+/** On several. */
+function spreadScorer(devices: BranchDevices): Scorer {
+  const { model } = devices
+  return {
+    async read({ images, labels }) {
+      const pass = { branches: model.config.branches, eachBranch: true }
+      const head = (on: Tensor, outputs: Tensor[]) =>
+        dataOf(prefixScores(model, on, tensor(labels, { device: on.device }), { outputs }))
+      return readScores(await devices.infer(images, labels.length, pass, head))
+    },
+    dispose() {},
+  }
+}
+
+type Reads = readonly [losses: Promise<ArrayLike<number>>, predicted: Promise<ArrayLike<number>>]
+
+function dataOf({ losses, predicted }: ReturnType<typeof prefixScores>): Reads {
+  return [losses.data(), predicted.data()]
+}
+
+async function readScores(reads: Reads) {
   const [losses, predicted] = await Promise.all(reads)
   return { losses, predicted }
 }

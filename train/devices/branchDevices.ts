@@ -20,7 +20,7 @@ export interface StepValues {
   /** Of the gradient, before clipping. */
   norm: number
   /** What was first found not to be finite, if anything. */
-  nonFinite: string | undefined
+  nonFinite?: string | undefined
 }
 
 /**

@@ -1,6 +1,8 @@
 import { type Device, firstNonFinite, tensor, UserError } from '../../engine/index.ts'
 import { branchShape, type Mode, type Model } from '../../model/index.ts'
 import type { Batch, BatchLoader } from '../data/loader.ts'
+import { partsOf } from '../data/parts.ts'
+import type { BranchDevices, StepValues } from '../devices/branchDevices.ts'
 import { type Evaluation, evaluate } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
@@ -54,6 +56,8 @@ export interface TrainerParts {
   saveEvery: number
   /** How the branches run; default `serial`. */
   mode?: Mode
+  /** Where the branches live, if not all on `device`; `model` and `optimizer` are those of device 0 then. */
+  spread?: BranchDevices | undefined
   /** Runs every op of every step on the host, for debugging, instead of capturing and replaying steps. */
   eager?: boolean
 }
@@ -139,6 +143,8 @@ export class Trainer {
       while (inFlight.length > keep) await inFlight.shift()
     }
     model.train()
+    // A device that is lost takes its branches with it: there is a checkpoint from the first mini-batch on.
+    if (this.parts.spread && this.position.step === 0) await hooks.onSave?.()
     while (this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
         await drain(0)
@@ -169,39 +175,45 @@ export class Trainer {
 
   /** Records the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
-    const { device, model, settings } = this.parts
-    const { random } = device
-    const counter = random.counter
+    const { device, settings, spread } = this.parts
+    const { counter } = device.random
     const objectives = this.scheme.passes[this.position.pass]!
-    const micro = microBatches(model, batch, settings.accumulate)
-    let lr = 0
-    const results = objectives.map((objective) => {
-      lr = this.#schedule(this.position.updates++)
-      return this.#update(objective, micro, lr)
-    })
-    const reads = results.map(read)
+    const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
+    const { accumulate: parts, maxNorm } = settings
+    const reads = spread?.updates(batch, steps, { parts, maxNorm }) ?? this.#updates(batch, steps)
     this.#advance()
     const position = { ...this.position }
     const settle = async () => {
       const values = await Promise.all(reads)
       const bad = values.findIndex(({ losses, norm }) => !losses.every(Number.isFinite) || !Number.isFinite(norm))
-      if (bad >= 0) throw await this.#explain(batch, objectives[bad]!, counter, position.step)
+      if (bad >= 0) {
+        const found = spread ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
+        throw this.#explain(batch, position.step, found)
+      }
       hooks.onStep?.({
         epoch: batch.epoch,
         position,
         losses: values.map(({ losses }) => losses),
         accuracies: values.map(({ predicted }) => accuracies(predicted, batch.labels)),
-        firstPrefixes: results.map(({ firstPrefix }) => firstPrefix),
+        firstPrefixes: objectives.map(({ firstPrefix }) => firstPrefix),
         norms: values.map(({ norm }) => norm),
-        lr,
+        lr: steps.at(-1)!.lr,
         images: batch.labels.length,
       })
     }
+    return settle()
+  }
+
+  /** Optimizer steps on one device, recorded at once. */
+  #updates(batch: Batch, steps: readonly { objective: Objective; lr: number }[]): Promise<StepValues>[] {
+    const { model, settings } = this.parts
+    const micro = microBatches(model, batch, settings.accumulate)
+    const reads = steps.map(({ objective, lr }) => read(this.#update(objective, micro, lr)))
     for (const { images, labels } of micro) {
       images.dispose()
       labels.dispose()
     }
-    return settle()
+    return reads
   }
 
   #update(objective: Objective, batches: readonly MicroBatch[], lr: number): StepResult {
@@ -226,44 +238,41 @@ export class Trainer {
   }
 
   async #evaluate(epoch: number, hooks: TrainerHooks): Promise<void> {
-    const { model, evaluation } = this.parts
-    const { mode } = this.parts
-    const found = await evaluate(model, evaluation, (images) => hooks.onEvaluating?.(images, evaluation.count), mode)
+    const { model, evaluation, mode, spread } = this.parts
+    const onBatch = (images: number) => hooks.onEvaluating?.(images, evaluation.count)
+    const found = await evaluate(model, evaluation, onBatch, spread ?? mode)
     this.history.push({ epoch, ...found })
     await hooks.onEpoch?.({ epoch, ...found })
   }
 
-  /** Runs the failed step again without updating, with every op's result checked, and names the first that is not finite. */
-  async #explain(batch: Batch, objective: Objective, counter: number, step: number): Promise<UserError> {
-    const { device, model, settings } = this.parts
+  /** Runs the failed step again without updating, with every op's result checked: the first that is not finite. */
+  async #findNonFinite(batch: Batch, objective: Objective, counter: number): Promise<string | undefined> {
+    const { device, model } = this.parts
     const saved = device.random.counter
     device.random.counter = counter
     const micro = microBatches(model, batch, 1)
     const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward())
     device.random.counter = saved
-    const where = op ? `first in ${op}` : 'not again when the step was repeated'
+    return op
+  }
+
+  #explain(batch: Batch, step: number, found: string | undefined): UserError {
+    const where = found ? `first in ${found}` : 'not again when the step was repeated'
     return new UserError(
       `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch + 1}, ${where}; the last checkpoint is intact, ` +
-        `use a smaller --lr (it was ${settings.lr}) or --max-norm`,
+        `use a smaller --lr (it was ${this.parts.settings.lr}) or --max-norm`,
     )
   }
 }
 
 /** A batch on the device in `parts` parts of about the same size. */
-function microBatches(model: Model, { images, labels }: Batch, parts: number): MicroBatch[] {
+function microBatches(model: Model, batch: Batch, parts: number): MicroBatch[] {
   const { channels, imageSize } = model.config
-  const B = labels.length
-  const pixels = images.length / B
-  const size = Math.ceil(B / parts)
-  return Array.from({ length: Math.ceil(B / size) }, (_, i) => {
-    const from = i * size
-    const to = Math.min(B, from + size)
-    return {
-      images: tensor(images.subarray(from * pixels, to * pixels), { shape: [to - from, channels, imageSize, imageSize] }),
-      labels: tensor(labels.subarray(from, to)),
-      share: (to - from) / B,
-    }
-  })
+  return partsOf(batch, parts).map(({ images, labels, share }) => ({
+    images: tensor(images, { shape: [labels.length, channels, imageSize, imageSize] }),
+    labels: tensor(labels),
+    share,
+  }))
 }
 
 /** Shares of rows of `predicted` [k * B] that equal the labels [B]. */
@@ -275,7 +284,7 @@ function accuracies(predicted: ArrayLike<number>, labels: Int32Array): number[] 
 }
 
 /** Reads what a step left on the device, and frees it. */
-async function read(result: StepResult): Promise<{ losses: number[]; predicted: ArrayLike<number>; norm: number }> {
+async function read(result: StepResult): Promise<StepValues> {
   const tensors = [result.losses, result.predicted, result.norm]
   const reads = tensors.map((t) => t.data())
   for (const t of tensors) t.dispose()
