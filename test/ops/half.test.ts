@@ -1,0 +1,307 @@
+import { backward } from '../../engine/autograd.ts'
+import { requestDevice } from '../../engine/device.ts'
+import type { Dtype } from '../../engine/dtype.ts'
+import { packedAttention, packedCrossAttention, scaledDotProductAttention } from '../../engine/ops/attention.ts'
+import { cast } from '../../engine/ops/cast.ts'
+import { arange, full, ones, rand, zeros } from '../../engine/ops/create.ts'
+import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
+import { cumsum } from '../../engine/ops/cumsum.ts'
+import { dropout } from '../../engine/ops/dropout.ts'
+import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from '../../engine/ops/elementwise.ts'
+import { embedding } from '../../engine/ops/embedding.ts'
+import { firstTokenAttention } from '../../engine/ops/firstTokenAttention.ts'
+import { concat, stack } from '../../engine/ops/join.ts'
+import { layerNorm } from '../../engine/ops/layerNorm.ts'
+import { linear } from '../../engine/ops/linear.ts'
+import { matmul } from '../../engine/ops/matmul.ts'
+import { argmax, max, mean, sum } from '../../engine/ops/reduce.ts'
+import { broadcastTo, permute, reshape, slice, transpose } from '../../engine/ops/shape.ts'
+import { softmax } from '../../engine/ops/softmax.ts'
+import { where } from '../../engine/ops/where.ts'
+import { type Shape, sizeOf } from '../../engine/shape.ts'
+import { type Tensor, tensor, view } from '../../engine/tensor.ts'
+import { fromHalves, toHalves } from '../../kernels/half.ts'
+import { assertShapeError, normals } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite('float16 ops')
+
+/** Values as a list that compares -0 and NaN too. */
+const shown = async (t: Tensor) => Array.from(await t.data(), (value) => (Object.is(value, -0) ? '-0' : String(value))).join()
+
+async function expect(what: string, t: Tensor, dtype: Dtype, values: readonly number[] | Float32Array): Promise<void> {
+  const want = Array.from(values, (value) => (Object.is(value, -0) ? '-0' : String(value))).join()
+  if (t.dtype !== dtype || (await shown(t)) !== want) throw new Error(`${what}: ${t.dtype} ${await shown(t)}, expected ${want}`)
+}
+
+/** Normal numbers that are halves. */
+const halves = (size: number, seed: number) => fromHalves(toHalves(normals(size, seed)))
+
+/** An op on inputs of these shapes. `away` from 0: inputs whose place is listed are 0.5 to 2. */
+interface Case {
+  op: (...inputs: Tensor[]) => Tensor
+  shapes: Shape[]
+  away?: number[]
+  /** Largest error of the output and of gradients; default 1e-3 and 2e-3. */
+  tolerance?: [number, number]
+}
+
+const CASES: Record<string, Case> = {
+  add: { op: add, shapes: [[7, 33], [33]] },
+  'sub, strided': { op: (a, b) => sub(transpose(a, 0, 1), b), shapes: [[33, 7], [33]] },
+  mul: {
+    op: mul,
+    shapes: [
+      [7, 36],
+      [7, 1],
+    ],
+  },
+  div: { op: div, shapes: [[7, 36], [36]], away: [1] },
+  'add a number': { op: (x) => add(x, 0.25), shapes: [[257]] },
+  'mul by a number': { op: (x) => mul(x, -1.5), shapes: [[257]] },
+  'a number divided': { op: (x) => div(3, x), shapes: [[257]], away: [0] },
+  'a number minus': { op: (x) => sub(1, x), shapes: [[31]] },
+  neg: { op: neg, shapes: [[31]] },
+  exp: { op: exp, shapes: [[129]] },
+  log: { op: log, shapes: [[129]], away: [0] },
+  sqrt: { op: sqrt, shapes: [[129]], away: [0] },
+  tanh: { op: tanh, shapes: [[129]] },
+  relu: { op: relu, shapes: [[129]] },
+  gelu: { op: gelu, shapes: [[1025]] },
+  sigmoid: { op: sigmoid, shapes: [[129]] },
+  sum: { op: (x) => sum(x), shapes: [[31, 33]], tolerance: [1e-3, 1e-6] },
+  'sum over 0': { op: (x) => sum(x, 0), shapes: [[700, 20]] },
+  'sum over two dims': { op: (x) => sum(x, [0, 2]), shapes: [[5, 33, 7]] },
+  'mean over -1': { op: (x) => mean(x, -1), shapes: [[9, 129]] },
+  reshape: { op: (x) => reshape(x, [6, -1]), shapes: [[3, 14]] },
+  permute: { op: (x) => permute(x, [2, 0, 1]), shapes: [[3, 5, 7]] },
+  broadcastTo: { op: (x) => broadcastTo(x, [5, 3, 4]), shapes: [[3, 1]] },
+  slice: {
+    op: (x) =>
+      slice(x, [
+        [1, 3],
+        [2, -1],
+      ]),
+    shapes: [[5, 9]],
+  },
+  concat: {
+    op: (...parts) => concat(parts, 1),
+    shapes: [
+      [3, 5],
+      [3, 1],
+      [3, 2],
+    ],
+  },
+  stack: {
+    op: (...parts) => stack(parts, 0),
+    shapes: [
+      [3, 5],
+      [3, 5],
+    ],
+  },
+  'used twice': { op: (x) => add(mul(x, x), add(x, x)), shapes: [[33]], tolerance: [2e-3, 3e-3] },
+  matmul: {
+    op: matmul,
+    shapes: [
+      [31, 47],
+      [47, 19],
+    ],
+  },
+  'matmul of batches': {
+    op: matmul,
+    shapes: [
+      [2, 3, 9, 16],
+      [3, 16, 5],
+    ],
+  },
+  'matmul of views': {
+    op: (a, b) => matmul(transpose(a, 0, 1), slice(b, [[], [3, 14]])),
+    shapes: [
+      [16, 9],
+      [16, 17],
+    ],
+  },
+  'matmul with a vector': { op: matmul, shapes: [[31, 47], [47]] },
+  'matmul of a long k': {
+    op: matmul,
+    shapes: [
+      [3, 2100],
+      [2100, 5],
+    ],
+  },
+  linear: { op: (x, w, b) => linear(x, w, b), shapes: [[3, 5, 32], [48, 32], [48]] },
+  'linear of one token': { op: (x, w, b) => linear(slice(x, [[], [0, 1]]), w, b), shapes: [[3, 5, 32], [48, 32], [48]] },
+  'linear, gelu and residual': {
+    op: (x, w, b, r) => linear(x, w, b, { gelu: true, residual: r }),
+    shapes: [[3, 5, 32], [48, 32], [48], [5, 48]],
+  },
+  scaledDotProductAttention: {
+    op: scaledDotProductAttention as Case['op'],
+    shapes: [
+      [2, 3, 7, 16],
+      [2, 3, 11, 16],
+      [2, 3, 11, 16],
+    ],
+  },
+  packedAttention: { op: (x) => packedAttention(x, 3), shapes: [[2, 17, 3 * 3 * 16]] },
+  packedCrossAttention: {
+    op: (q, kv) => packedCrossAttention(q, kv, 2),
+    shapes: [
+      [2, 3, 2 * 8],
+      [2, 9, 2 * 2 * 8],
+    ],
+  },
+  firstTokenAttention: {
+    op: (u, w) => firstTokenAttention(mul(u, 0.25), w, 2),
+    shapes: [
+      [2, 9, 24],
+      [3 * 2 * 8, 24],
+    ],
+    tolerance: [2e-3, 5e-3],
+  },
+}
+
+/** The output and the gradients of an op on leaves of a dtype, on the same values. */
+async function results({ op, shapes, away = [] }: Case, dtype: Dtype): Promise<Float32Array[]> {
+  const inputs = shapes.map((shape, i) => {
+    const values = halves(sizeOf(shape), i + 1).map((value) => (away.includes(i) ? 0.5 + Math.abs(value % 1.5) : value))
+    return tensor(fromHalves(toHalves(values)), { shape, dtype, requiresGrad: true })
+  })
+  const output = op(...inputs)
+  if (output.dtype !== dtype) throw new Error(`gave ${output.dtype} for ${dtype}`)
+  backward(output, tensor(halves(output.size, 9), { shape: output.shape, dtype }))
+  for (const [i, { grad, dtype: own }] of inputs.entries())
+    if (grad?.dtype !== own) throw new Error(`gradient ${i} is ${grad?.dtype}`)
+  return (await Promise.all([output, ...inputs.map(({ grad }) => grad!)].map((t) => t.data()))) as Float32Array[]
+}
+
+if (device.capabilities.f16) {
+  test('what is written is read back rounded, whatever the size; words that are shared keep their other half', async () => {
+    for (const size of [1, 2, 3, 4, 7, 31, 129, 1025]) {
+      const values = normals(size, size)
+      const t = tensor(values, { dtype: 'float16' })
+      await expect(`${size} values`, t, 'float16', fromHalves(toHalves(values)))
+    }
+    const t = tensor([1, 2, 3, 4, 5, 6, 7], { dtype: 'float16' })
+    view(t, [3], [1], 1).write(Float32Array.of(-2, -3, -4))
+    await expect('an odd view written', t, 'float16', [1, -2, -3, -4, 5, 6, 7])
+    view(t, [1], [1], 6).write(Float32Array.of(70000))
+    await expect('the last one written', t, 'float16', [1, -2, -3, -4, 5, 6, Number.POSITIVE_INFINITY])
+    view(t, [2], [1], 4).write(Float32Array.of(8, 9))
+    await expect('an aligned view written', t, 'float16', [1, -2, -3, -4, 8, 9, Number.POSITIVE_INFINITY])
+    await expect('an odd view read', view(t, [3], [2], 1), 'float16', [-2, -4, 9])
+    if ((await view(t, [], [], 3).item()) !== -4) throw new Error('item')
+    assertShapeError(() => t.write(Int32Array.of(1)), 'write: Int32Array(1) into float16 [7]')
+  })
+
+  test('tensors of a value, of any size', async () => {
+    for (const size of [1, 2, 5, 1025]) {
+      await expect('zeros', zeros([size], { dtype: 'float16' }), 'float16', Array(size).fill(0))
+      await expect('ones', ones([size], { dtype: 'float16' }), 'float16', Array(size).fill(1))
+      await expect(
+        'full',
+        full([size], 1 / 3, { dtype: 'float16' }),
+        'float16',
+        Array(size).fill(fromHalves(toHalves([1 / 3]))[0]),
+      )
+    }
+  })
+
+  test('a cast rounds to the nearest half, keeps subnormals, and goes to infinity beyond the largest', async () => {
+    const values = [65504, 65519, 65520, -1e9, 2 ** -24, 2 ** -25, 1.5 * 2 ** -24, 1e-5, 1 + 2 ** -11, 1 + 3 * 2 ** -11, -0]
+    const edges = tensor([...values, Number.POSITIVE_INFINITY, Number.NaN])
+    const want = [65504, 65504, Infinity, -Infinity, 2 ** -24, 0, 2 ** -23, 168 * 2 ** -24, 1, 1 + 2 ** -9, -0, Infinity, NaN]
+    const half = cast(edges, 'float16')
+    await expect('to float16', half, 'float16', want)
+    await expect('and back', cast(half, 'float32'), 'float32', want)
+    await expect(
+      'a strided view',
+      cast(transpose(tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3] }), 0, 1), 'float16'),
+      'float16',
+      [1, 4, 2, 5, 3, 6],
+    )
+    await expect('to int32', cast(tensor([1.9, -7.5, 2048], { dtype: 'float16' }), 'int32'), 'int32', [1, -7, 2048])
+    await expect('from int32', cast(tensor([3, -2049, 100000], { dtype: 'int32' }), 'float16'), 'float16', [3, -2048, Infinity])
+    const same = cast(half, 'float16')
+    if (same.storage !== half.storage) throw new Error('a cast to the same dtype copies')
+  })
+
+  test('a cast sends gradients back in the dtype of its input', async () => {
+    const x = tensor([1, 2, 3], { requiresGrad: true })
+    backward(cast(x, 'float16'), tensor([0.1, 2, 1e-9], { dtype: 'float16' }))
+    await expect('to float16', x.grad!, 'float32', fromHalves(toHalves([0.1, 2, 1e-9])))
+    const half = tensor([1, 2, 3], { dtype: 'float16', requiresGrad: true })
+    backward(cast(half, 'float32'), tensor([0.1, 2, 70000]))
+    await expect('from float16', half.grad!, 'float16', fromHalves(toHalves([0.1, 2, 70000])))
+    assertShapeError(
+      () => backward(cast(x, 'float16'), tensor([1, 1, 1])),
+      'backward: got a cotangent of float32, takes float16',
+    )
+  })
+
+  for (const [name, one] of Object.entries(CASES)) {
+    test(`${name}: as in float32, output and gradients`, async () => {
+      const [got, want] = [await results(one, 'float16'), await results(one, 'float32')]
+      const [forward, gradient] = one.tolerance ?? [1e-3, 2e-3]
+      got.forEach((values, i) => {
+        assertClose(values, want[i]!, i === 0 ? forward : gradient, i === 0 ? 'output' : `gradient ${i - 1}`)
+      })
+    })
+  }
+
+  test('linear gives the dtype that it is told, and adds a residual of another one in float32', async () => {
+    const [x, w] = [
+      tensor([1, 2], { shape: [1, 2], dtype: 'float16' }),
+      tensor([2048, 0.5], { shape: [1, 2], dtype: 'float16' }),
+    ]
+    await expect('float16', linear(x, w), 'float16', [2048])
+    await expect('float32', linear(x, w, undefined, { dtype: 'float32' }), 'float32', [2049])
+    const residual = tensor([2 ** -12])
+    await expect('with a float32 residual', linear(x, w, undefined, { residual }), 'float32', [2049 + 2 ** -12])
+    const bias = tensor([1], { dtype: 'float16' })
+    await expect('with a float16 bias', linear(x, w, bias, { residual }), 'float32', [2050 + 2 ** -12])
+  })
+
+  test('ops that do not take float16 say so in one line', () => {
+    const [x, matrix] = [ones([4], { dtype: 'float16' }), ones([2, 4], { dtype: 'float16' })]
+    const [w, labels] = [ones([4]), zeros([2], { dtype: 'int32' })]
+    const refused: [string, () => unknown][] = [
+      ['softmax: got float16', () => softmax(x, 0)],
+      ['layerNorm: got float16 [4]', () => layerNorm(x, w, w)],
+      ['crossEntropy: got float16 [2, 4]', () => crossEntropy(matrix, labels)],
+      ['max: got float16', () => max(x)],
+      ['argmax: got float16', () => argmax(x)],
+      ['cumsum: got float16', () => cumsum(x, 0)],
+      ['where: got float16', () => where(x, 1, 2)],
+      ['where: got float16', () => where(w, x, x)],
+      ['pow: got float16', () => pow(x, 2)],
+      ['dropout: got float16', () => dropout(x, 0.5)],
+      ['embedding: got float16 [2, 4]', () => embedding(matrix, labels)],
+      ['arange: got float16', () => arange(3, { dtype: 'float16' })],
+      ['rand: got dtype float16', () => rand([3], { dtype: 'float16' })],
+      ['add: got float16 and float32', () => add(x, w)],
+      ['concat: got float16 and float32', () => concat([x, w], 0)],
+      ['matmul: got float16 [2, 4] and float32 [4]', () => matmul(matrix, w)],
+      ['linear: got float16 [4], float32 [1, 4]', () => linear(x, ones([1, 4]))],
+    ]
+    for (const [message, call] of refused) assertShapeError(call, message)
+  })
+} else {
+  test('without shader-f16 float16 is refused in one line', () => {
+    for (const make of [() => zeros([1], { dtype: 'float16' }), () => cast(ones([1]), 'float16')]) {
+      try {
+        make()
+      } catch (error) {
+        const { name, message } = error as Error
+        if (name === 'UserError' && /^(full|cast) needs shader-f16, this device has none \(.*\)/.test(message)) continue
+        throw error
+      }
+      throw new Error('did not throw')
+    }
+  })
+}
+
+test('ends', () => device.destroy())
+run()
