@@ -2,11 +2,15 @@ import { capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor, Us
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
+import type { BranchDevices } from './devices/branchDevices.ts'
 
 /** Images computed at once, so that memory does not grow with their number. */
 const CHUNK = 64
 
-export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'>
+export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {
+  /** Where the branches live, if not all on the model's device. */
+  spread?: BranchDevices | undefined
+}
 
 /** Normalised images [B, C, H, W] and, if asked for, labels [B]. */
 export interface PredictInput {
@@ -61,27 +65,54 @@ export async function predict(
   const { classes, dim } = model.config
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
-  if (options.mode === 'coalesced') colocate(model.parameters())
-  const forward = capture((images: Tensor) => infer(model, images, options))
+  const { read, dispose } = options.spread ? spreadReader(options.spread, options) : reader(model, options)
+  const pixels = images.length / count
   try {
     for (let from = 0; from < count; from += CHUNK) {
-      const reads = scope(() => {
-        const found = forward(chunk(model, images, from, count))
-        return [found.logits.data(), found.features.data()] as const
-      })
-      const [logits, features] = await Promise.all(reads)
+      const to = Math.min(count, from + CHUNK)
+      const [logits, features] = await Promise.all(await read(images.subarray(from * pixels, to * pixels), to - from))
       out.logits.set(logits, from * classes)
       out.features.set(features, from * dim)
-      onDone?.(Math.min(count, from + CHUNK))
+      onDone?.(to)
     }
   } finally {
-    forward.dispose()
+    dispose()
   }
   return out
 }
 
+type Reads = readonly [logits: Promise<ArrayLike<number>>, features: Promise<ArrayLike<number>>]
+
+/** Computes logits [b, classes] and features [b, D] of images [b, C, H, W]. */
+interface Reader {
+  read(images: Float32Array, b: number): Reads | Promise<Reads>
+  dispose(): void
+}
+
+/** On one device. */
+function reader(model: Model, options: PredictOptions): Reader {
+  if (options.mode === 'coalesced') colocate(model.parameters())
+  const forward = capture((images: Tensor) => infer(model, images, options))
+  return { read: (images, b) => scope(() => dataOf(forward(onDevice(model, images, b)))), dispose: forward.dispose }
+}
+
+/** On several. */
+function spreadReader(devices: BranchDevices, { branches = devices.model.config.branches }: PredictOptions): Reader {
+  const pass = { branches, eachBranch: false }
+  const head = (images: Tensor, outputs: Tensor[]) => dataOf(infer(devices.model, images, { branches, outputs }))
+  return { read: (images, b) => devices.infer(images, b, pass, head), dispose() {} }
+}
+
+function dataOf({ logits, features }: ReturnType<typeof infer>): Reads {
+  return [logits.data(), features.data()]
+}
+
 /** Logits [b, classes] and features [b, D] of images [b, C, H, W], off the tape. */
-function infer(model: Model, images: Tensor, options: PredictOptions): { logits: Tensor; features: Tensor } {
+function infer(
+  model: Model,
+  images: Tensor,
+  options: Pick<ForwardOptions, 'branches' | 'mode' | 'outputs'>,
+): { logits: Tensor; features: Tensor } {
   return noGrad(() => {
     const features = model.features(images, options)
     return { logits: model.head.forward(features), features }
@@ -105,11 +136,15 @@ export async function gradients(
   options: PredictOptions = {},
 ): Promise<Map<string, SafetensorsEntry>> {
   model.eval()
+  const { branches, spread } = options
+  if (spread) return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, CHUNK)
   const named = model.namedParameters()
+  const pixels = images.length / count
   for (let from = 0; from < count; from += CHUNK) {
     scope(() => {
       const to = Math.min(count, from + CHUNK)
-      const logits = model.forward(chunk(model, images, from, count), options) // [b, classes]
+      const part = onDevice(model, images.subarray(from * pixels, to * pixels), to - from)
+      const logits = model.forward(part, options) // [b, classes]
       const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()
     })
@@ -124,12 +159,10 @@ export async function gradients(
   return new Map(await Promise.all(entries))
 }
 
-/** Images `from` on, at most a chunk of them, on the device. */
-function chunk({ config }: Model, images: Float32Array, from: number, count: number): Tensor {
+/** Images [b, C, H, W] on the device. */
+function onDevice({ config }: Model, images: Float32Array, b: number): Tensor {
   const { channels, imageSize } = config
-  const to = Math.min(count, from + CHUNK)
-  const size = channels * imageSize * imageSize
-  return tensor(images.subarray(from * size, to * size), { shape: [to - from, channels, imageSize, imageSize] })
+  return tensor(images, { shape: [b, channels, imageSize, imageSize] })
 }
 
 /** Softmax of one row of logits, largest first, as [class, probability]. */

@@ -56,7 +56,12 @@ export const SETTINGS = {
   maxSteps: { kind: 'whole', least: 1, help: 'end after so many mini-batches' },
   batchSize: { kind: 'whole', least: 1, default: 64, help: 'images of a mini-batch' },
   accumulate: { kind: 'whole', least: 1, default: 1, help: 'parts in which a mini-batch is computed (less memory)' },
-  mode: { kind: 'choice', choices: ['auto', ...MODES], default: 'auto', help: 'how branches run; auto measures the modes' },
+  mode: {
+    kind: 'choice',
+    choices: ['auto', ...MODES, 'devices'],
+    default: 'auto',
+    help: 'how branches run; auto measures the modes of one device, devices spreads them over several (see --devices)',
+  },
   lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
   warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },

@@ -1,7 +1,10 @@
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { type Device, describe, requestDevice } from '../../engine/index.ts'
 import type { Model } from '../../model/index.ts'
+import type { BranchDevices } from '../devices/branchDevices.ts'
+import { spreadBranches } from '../devices/spread.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
+import { placementOf, type SpreadFlags, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
 
 /** Says on stderr, in one line, which device was taken; after inputs were checked, so that an error stands alone. */
@@ -10,23 +13,28 @@ export function announce(device: Device): void {
 }
 
 /**
- * Runs `fn` with the model of a checkpoint on the device that `--adapter` means, with the variants that `--tune` means, and ends
- * the device.
+ * Runs `fn` with the model of a checkpoint on the device that `--adapter` means, with the variants that `--tune` means, spread over
+ * several devices where flags say so, and ends the devices.
  * @param rehearse does what `fn` is going to do, see `tuneDevice()`
  */
 export async function withModel<T>(
   checkpoint: Checkpoint,
-  flags: { adapter?: string | undefined; tune?: Tune | undefined },
+  flags: SpreadFlags & { mode: string; tune?: Tune | undefined },
   rehearse: (model: Model) => void,
-  fn: (model: Model) => Promise<T>,
+  fn: (model: Model, spread?: BranchDevices) => Promise<T>,
 ): Promise<T> {
-  const device = await requestDevice({ adapter: flags.adapter })
+  const { first, ...devices } = placementOf(flags.mode, flags)
+  const device = await requestDevice(first)
+  let spread: BranchDevices | undefined
   try {
     const model = modelOf(checkpoint)
     announce(device)
     await tune(device, flags.tune, () => rehearse(model))
-    return await fn(model)
+    if (flags.mode === 'devices') spread = await spreadBranches(model, devices)
+    if (spread) process.stderr.write(`${spreadLine(spread)}\n`)
+    return await fn(model, spread)
   } finally {
+    await spread?.close()
     device.destroy()
   }
 }

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError, zeros } from '../../engine/index.ts'
-import { countParameters, type Model } from '../../model/index.ts'
+import { countParameters, MODES, type Mode, type Model } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
 import { evaluate, prefixScores, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
@@ -9,6 +9,7 @@ import { EVALUATION_BATCH, evaluationLoader, first } from '../run/data.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
+import { addSpread } from './spread.ts'
 import { compact, percent, table } from './table.ts'
 
 interface EvalFlags {
@@ -18,14 +19,17 @@ interface EvalFlags {
   download?: boolean
   split: 'train' | 'test'
   images?: number
+  mode: Mode | 'devices'
   adapter?: string
+  devices?: string
+  inProcess?: boolean
   tune?: Tune
   json?: boolean
 }
 
 /** `paraformer eval` */
 export function evalCommand(): Command {
-  return makeCommand('eval')
+  const command = makeCommand('eval')
     .description('loss and accuracy of every prefix of a checkpoint on a data set')
     .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
     .addOption(new Option('--dataset <name>', 'data set (default: the one it was trained on)').choices([...DATASET_NAMES]))
@@ -33,10 +37,11 @@ export function evalCommand(): Command {
     .option('--download', 'fetch missing files from their official address')
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
     .addOption(new Option('--images <n>', 'use only so many').argParser(count))
+    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')
-    .action(run)
+  return addSpread(command).action(run)
 }
 
 async function run(flags: EvalFlags): Promise<void> {
@@ -60,10 +65,11 @@ async function run(flags: EvalFlags): Promise<void> {
     model.eval()
     prefixScores(model, zeros([B, config.channels, config.imageSize, config.imageSize]), zeros([B], { dtype: 'int32' }))
   }
-  const found = await withModel(checkpoint, flags, rehearse, (model) => {
+  const found = await withModel(checkpoint, flags, rehearse, (model, spread) => {
     const progress = new Progress({ total: indices.length })
     const done = (images: number) => progress.update(images, `${images}/${indices.length} images`)
-    return evaluate(model, loader, done).finally(() => progress.stop())
+    const how = spread ?? (flags.mode === 'devices' ? 'serial' : flags.mode)
+    return evaluate(model, loader, done, how).finally(() => progress.stop())
   }).finally(() => loader.close())
   const prefixes = found.losses.map((loss, i) => ({
     branches: i + 1,

@@ -3,11 +3,12 @@ import { TUNE } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
 import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
 
-/** Adds a flag for every setting of a run. */
-export function addSettings(command: Command): Command {
+/** Adds a flag for every setting of a run; or only for those named, whose defaults are the caller's. */
+export function addSettings(command: Command, names?: readonly string[]): Command {
   for (const [name, setting] of Object.entries(SETTINGS)) {
+    if (names && !names.includes(name)) continue
     const takes = setting.kind === 'boolean' ? '' : ` <${placeholder(setting.kind)}>`
-    const fallback = 'default' in setting && setting.kind !== 'boolean' ? ` (default: ${setting.default})` : ''
+    const fallback = !names && 'default' in setting && setting.kind !== 'boolean' ? ` (default: ${setting.default})` : ''
     const option = new Option(`${flagOf(name)}${takes}`, `${setting.help}${fallback}`)
     if (setting.kind === 'choice') option.choices([...setting.choices])
     else if (setting.kind === 'numbers') option.argParser(numbers)
@@ -65,14 +66,17 @@ function placeholder(kind: string): string {
   return { whole: 'n', number: 'x', numbers: 'x,y', text: 'path', choice: 'name' }[kind] ?? 'value'
 }
 
-/** A command whose bad flags are a UserError, so that everything the user got wrong ends the same way. */
-export function makeCommand(name: string): Command {
+/**
+ * A command whose bad flags are a UserError, so that everything the user got wrong ends the same way.
+ * @param path how it is called, behind `paraformer`
+ */
+export function makeCommand(name: string, path = name === 'paraformer' ? '' : `${name} `): Command {
   return new Command(name)
     .configureOutput({ outputError: () => {} })
     .exitOverride((error) => {
       if (error.exitCode === 0) throw error
       const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ')
-      throw new UserError(`${what}; see paraformer ${name === 'paraformer' ? '' : `${name} `}--help`)
+      throw new UserError(`${what}; see paraformer ${path}--help`)
     })
     .allowExcessArguments(false)
     .showHelpAfterError(false)

@@ -9,6 +9,7 @@ import { type Checkpoint, type DataInfo, readCheckpoint } from '../run/checkpoin
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
+import { addSpread } from './spread.ts'
 import { percent, table } from './table.ts'
 
 interface PredictFlags {
@@ -17,16 +18,18 @@ interface PredictFlags {
   output?: string
   gradients?: string
   branches?: number
-  mode: Mode
+  mode: Mode | 'devices'
   top: number
   adapter?: string
+  devices?: string
+  inProcess?: boolean
   tune?: Tune
   json?: boolean
 }
 
 /** `paraformer predict` */
 export function predictCommand(): Command {
-  return makeCommand('predict')
+  const command = makeCommand('predict')
     .description('logits and features for a safetensors file of images, or the classes of PNG and JPEG files')
     .argument('[images...]', 'PNG or JPEG files')
     .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
@@ -37,12 +40,12 @@ export function predictCommand(): Command {
       "safetensors file to write every parameter's gradient of the mean cross-entropy to; needs `labels` [B] in the input",
     )
     .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count))
-    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES]).default('serial'))
+    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
     .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count).default(3))
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')
-    .action(run)
+  return addSpread(command).action(run)
 }
 
 async function run(files: string[], flags: PredictFlags): Promise<void> {
@@ -58,7 +61,7 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   }
   const checkpoint = await readCheckpoint(flags.checkpoint)
   checkPrefix(checkpoint.config, flags.branches)
-  const options: PredictOptions = { branches: flags.branches, mode: flags.mode }
+  const options: PredictOptions = { branches: flags.branches, mode: flags.mode === 'devices' ? 'serial' : flags.mode }
   if (input === undefined) await classify(files, checkpoint, options, flags)
   else await predictFile(input, checkpoint, options, flags)
 }
@@ -69,17 +72,18 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
   const { classes, dim } = checkpoint.config
   const input = predictInput(path, await loadSafetensors(path), checkpoint.config, gradientsPath !== undefined)
   const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
-  await withModel(checkpoint, flags, rehearse, async (model) => {
+  await withModel(checkpoint, flags, rehearse, async (model, spread) => {
+    const how = { ...options, spread }
     if (output !== undefined) {
       const progress = new Progress({ total: input.count })
       const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
-      const { logits, features } = await predict(model, input, options, done).finally(() => progress.stop())
+      const { logits, features } = await predict(model, input, how, done).finally(() => progress.stop())
       await saveSafetensors(output, {
         logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
         features: { dtype: 'F32', shape: [input.count, dim], data: features },
       })
     }
-    if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, options))
+    if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, how))
   })
   if (flags.json) {
     console.log(JSON.stringify({ input: path, images: input.count, branches, output, gradients: gradientsPath }, null, 2))
@@ -95,8 +99,8 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
   const images = new Float32Array(files.length * pixels)
   for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
   const rehearse = (model: Model) => rehearsePrediction(model, files.length, options)
-  const { logits } = await withModel(checkpoint, flags, rehearse, (model) =>
-    predict(model, { images, count: files.length }, options),
+  const { logits } = await withModel(checkpoint, flags, rehearse, (model, spread) =>
+    predict(model, { images, count: files.length }, { ...options, spread }),
   )
   const results = files.map((file, i) => ({
     file,

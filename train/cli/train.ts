@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
-import { chromeTrace, type Device, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
+import { chromeTrace, type Device, DeviceLostError, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Mode, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { readCheckpoint, saveCheckpoint, saveModel, type TrainingState, trainingState } from '../run/checkpoint.ts'
@@ -17,6 +18,7 @@ import { announce } from './device.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
+import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { compact, duration, percent, table } from './table.ts'
 import { tune } from './tune.ts'
 
@@ -27,6 +29,8 @@ interface TrainFlags extends Record<string, unknown> {
   saveEvery: number
   adapter?: string
   tune?: Tune
+  devices?: string
+  inProcess?: boolean
   trace?: string
   eager?: boolean
   json?: boolean
@@ -56,7 +60,7 @@ export function trainCommand(): Command {
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
     .option('--eager', 'run every op on the host in every step instead of replaying captured steps; for debugging, slower')
     .option('--json', 'print the result as JSON')
-  return addSettings(command).action(async (flags: TrainFlags) => {
+  return addSettings(addSpread(command)).action(async (flags: TrainFlags) => {
     const interrupt = new Interrupt()
     try {
       await train(flags, interrupt)
@@ -85,16 +89,19 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   let lock: RunLock | undefined
   try {
     if (!checkpoint) modelConfigOf(settings, data.dataset)
-    device = await requestDevice({ adapter: flags.adapter })
+    const { first, ...devices } = placementOf(settings.mode, flags)
+    device = await requestDevice(first)
     const run = folder ?? (await newRunFolder(flags.out, settings))
     lock = await RunLock.take(run.lock)
     const from = checkpoint && state ? { checkpoint, state } : undefined
     announce(device)
     const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
     const chooseVariants = variantsOf(device, state, flags.tune, interrupt)
-    const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, onMode }
+    const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
     const trainer = await startTrainer(device, settings, data, options, from)
-    await go(trainer, data, run, flags, interrupt)
+    const { spread } = trainer.parts
+    if (spread) say(spreadLine(spread))
+    await go(trainer, data, run, flags, interrupt).finally(() => spread?.close())
   } finally {
     await lock?.release()
     await close(data)
@@ -127,7 +134,7 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 
 /** Trains, with progress, metrics and saves, and prints the result. */
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
-  const { device, model, optimizer, settings } = trainer.parts
+  const { device, model, settings } = trainer.parts
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
@@ -137,7 +144,12 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   const rate = new Rate()
   const running = new PrefixAccuracies()
   const trace = flags.trace === undefined ? undefined : new Trace(device, flags.trace, trainer.position.step)
-  const save = () => saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), data.info)
+  let kept = trainer.position.step
+  const save = async () => {
+    const parts = await trainer.saved()
+    await saveCheckpoint(folder.checkpoint, parts.model, parts.optimizer, trainer.state(), data.info)
+    kept = trainer.position.step
+  }
   let finished = false
   try {
     finished = await trainer.run({
@@ -172,7 +184,12 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       onSave: save,
     })
     await trace?.save()
-    if (finished) await saveModel(folder.model, model, data.info)
+    if (finished) await saveModel(folder.model, (await trainer.saved()).model, data.info)
+  } catch (error) {
+    if (error instanceof DeviceLostError && existsSync(folder.checkpoint)) {
+      progress.note(`the checkpoint of mini-batch ${kept} is whole; go on with: npx paraformer train --resume ${folder.path}`)
+    }
+    throw error
   } finally {
     progress.stop()
     await metrics.close()

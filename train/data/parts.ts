@@ -1,14 +1,16 @@
-import type { Batch } from './batch.ts'
-
-/** A part of a mini-batch; `share` is how much of it. */
-export interface BatchPart {
+/** Images, normalised, row-major [B, C, H, W], with their classes [B]. */
+export interface LabelledImages {
   images: Float32Array
   labels: Int32Array
+}
+
+/** A part of a mini-batch; `share` is how much of it. */
+export interface BatchPart extends LabelledImages {
   share: number
 }
 
 /** Cuts a mini-batch into `parts` parts of about the same size, without copies. */
-export function partsOf({ images, labels }: Pick<Batch, 'images' | 'labels'>, parts: number): BatchPart[] {
+export function partsOf({ images, labels }: LabelledImages, parts: number): BatchPart[] {
   const B = labels.length
   const pixels = images.length / B
   const size = Math.ceil(B / parts)

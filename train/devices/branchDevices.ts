@@ -1,7 +1,6 @@
 import { addAll, concat, noGrad, scope, type Tensor } from '../../engine/index.ts'
 import type { ParaFormer } from '../../model/index.ts'
-import type { Batch } from '../data/batch.ts'
-import { type BatchPart, partsOf } from '../data/parts.ts'
+import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { makeScheme, type Objective } from '../schemes.ts'
 import { takeGradients, takeState } from './partState.ts'
@@ -70,7 +69,7 @@ export class BranchDevices {
    * @returns of each step its values; when one rejects, so do all after it
    */
   updates(
-    batch: Pick<Batch, 'images' | 'labels'>,
+    batch: LabelledImages,
     steps: readonly { objective: Objective; lr: number }[],
     { parts = 1, maxNorm = Number.POSITIVE_INFINITY }: { parts?: number; maxNorm?: number } = {},
   ): Promise<StepValues>[] {
@@ -113,7 +112,7 @@ export class BranchDevices {
    * Gradients of the mean cross-entropy of a prefix for every parameter, zeros where it does not reach.
    * @param chunk images computed at once
    */
-  gradients(batch: Pick<Batch, 'images' | 'labels'>, branches: number, chunk: number): Promise<Entries> {
+  gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
     return this.#waiting.for(this.#gradients(batch, branches, chunk))
   }
 
@@ -174,7 +173,7 @@ export class BranchDevices {
     return { losses: Array.from(means), predicted: classes, norm, nonFinite }
   }
 
-  async #gradients(batch: Pick<Batch, 'images' | 'labels'>, branches: number, chunk: number): Promise<Entries> {
+  async #gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
     const [objective] = makeScheme('joint', branches).passes[0]!
     let away: readonly Shard[] = []
     for (const part of partsOf(batch, Math.ceil(batch.labels.length / chunk))) {

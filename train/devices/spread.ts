@@ -8,6 +8,9 @@ import { ProcessShard } from './processShard.ts'
 import { Residents } from './residents.ts'
 import type { Shard } from './shard.ts'
 
+/** More are surely a mistake. */
+export const MAX_DEVICES = 64
+
 export interface SpreadOptions {
   /** What devices 1, 2, … are opened with; device 0 is the model's own. */
   others: readonly DeviceRequest[]

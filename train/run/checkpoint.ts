@@ -1,5 +1,5 @@
 import type { TunedJson } from '../../engine/autotune/tuned.ts'
-import { type Tensor, UserError } from '../../engine/index.ts'
+import { Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
 import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
@@ -46,16 +46,28 @@ export interface TrainingState {
 const M = 'optimizer.m.'
 const V = 'optimizer.v.'
 
+/** A model or what was gathered of one that lives on several devices. */
+export interface SavedModel {
+  readonly config: ModelConfig
+  stateDict(): Readonly<Record<string, Saveable>>
+}
+
+/** An optimizer or what was gathered of several. */
+export interface SavedOptimizer {
+  state(): { m: ReadonlyMap<string, Saveable>; v: ReadonlyMap<string, Saveable> }
+  steps(): Promise<Record<string, number>>
+}
+
 /** Saves the parameters alone, with config and data info: what `predict` needs. */
-export async function saveModel(path: string, model: Model, data: DataInfo): Promise<void> {
+export async function saveModel(path: string, model: SavedModel, data: DataInfo): Promise<void> {
   await saveSafetensors(path, model.stateDict(), { config: JSON.stringify(model.config), data: JSON.stringify(data) })
 }
 
 /** Saves all that a run needs to resume. */
 export async function saveCheckpoint(
   path: string,
-  model: Model,
-  optimizer: AdamW,
+  model: SavedModel,
+  optimizer: SavedOptimizer,
   state: Omit<TrainingState, 'steps'>,
   data: DataInfo,
 ): Promise<void> {
@@ -71,7 +83,7 @@ export async function saveCheckpoint(
       training: JSON.stringify({ ...state, steps }),
     })
   } finally {
-    for (const t of [...m.values(), ...v.values()]) t.dispose()
+    for (const t of [...m.values(), ...v.values()]) if (t instanceof Tensor) t.dispose()
   }
 }
 

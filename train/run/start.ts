@@ -1,5 +1,7 @@
 import type { Device } from '../../engine/index.ts'
 import { createModel, type Mode } from '../../model/index.ts'
+import type { BranchDevices } from '../devices/branchDevices.ts'
+import { type SpreadOptions, spreadBranches } from '../devices/spread.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
@@ -15,6 +17,8 @@ export interface StartOptions {
   eager?: boolean
   /** Decides which variants of kernels run, given what is going to be run (see `tuneDevice`); default the device's as they are. */
   chooseVariants?: (work: () => void) => Promise<void>
+  /** What else than `device` branches are spread over in mode `devices`. */
+  devices?: Omit<SpreadOptions, 'optimizer'>
   /** Told how long a step takes in each mode, where that was measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
@@ -24,12 +28,12 @@ export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
-  { saveEvery, eager = false, chooseVariants, onMode }: StartOptions,
+  { saveEvery, eager = false, chooseVariants, devices, onMode }: StartOptions,
   from?: { checkpoint: Checkpoint; state: TrainingState },
 ): Promise<Trainer> {
   device.random.seed = settings.seed
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
-  const optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
+  let optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
   const { train, evaluation } = data
   await chooseVariants?.(() => rehearse(device, model, optimizer, settings))
   let { mode } = settings
@@ -41,10 +45,30 @@ export async function startTrainer(
   }
   // The mode is kept: a resumed run takes the same, for the same bits.
   const resolved = { ...settings, mode }
-  const trainer = new Trainer({ device, model, optimizer, train, evaluation, settings: resolved, mode, saveEvery, eager })
-  if (from) {
-    restoreOptimizer(from.checkpoint, optimizer, from.state.steps)
-    trainer.resume(from.state)
+  if (from) restoreOptimizer(from.checkpoint, optimizer, from.state.steps)
+  let spread: BranchDevices | undefined
+  if (mode === 'devices') {
+    spread = await spreadBranches(model, { others: [device.request], ...devices, optimizer })
+    optimizer = spread.optimizer
+    mode = 'serial'
   }
-  return trainer
+  try {
+    const trainer = new Trainer({
+      device,
+      model,
+      optimizer,
+      train,
+      evaluation,
+      settings: resolved,
+      mode,
+      spread,
+      saveEvery,
+      eager,
+    })
+    if (from) trainer.resume(from.state)
+    return trainer
+  } catch (error) {
+    await spread?.close()
+    throw error
+  }
 }

@@ -17,7 +17,7 @@ import {
   type StepResult,
 } from '../schemes.ts'
 import type { Settings } from '../settings.ts'
-import type { Position, TrainingState } from './checkpoint.ts'
+import type { Position, SavedModel, SavedOptimizer, TrainingState } from './checkpoint.ts'
 
 /** A mini-batch that the device has done. */
 export interface StepReport {
@@ -128,6 +128,15 @@ export class Trainer {
       seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
       variants: this.parts.device.tuned?.toJSON(),
     }
+  }
+
+  /** Model and optimizer as a checkpoint takes them, wherever their parts live. */
+  async saved(): Promise<{ model: SavedModel; optimizer: SavedOptimizer }> {
+    const { model, optimizer, spread } = this.parts
+    if (!spread) return { model, optimizer }
+    const { parameters, m, v, steps } = await spread.state()
+    const whole = { config: model.config, stateDict: () => Object.fromEntries(parameters) }
+    return { model: whole, optimizer: { state: () => ({ m, v }), steps: async () => steps } }
   }
 
   /**

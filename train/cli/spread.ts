@@ -1,0 +1,65 @@
+import type { Command } from 'commander'
+import { type DeviceRequest, UserError } from '../../engine/index.ts'
+import type { BranchDevices } from '../devices/branchDevices.ts'
+import { MAX_DEVICES } from '../devices/spread.ts'
+
+/** Flags of every command that can spread branches over devices. */
+export interface SpreadFlags {
+  adapter?: string
+  devices?: string
+  inProcess?: boolean
+}
+
+/** Which devices to open. */
+export interface Placement {
+  /** Device 0. */
+  first: DeviceRequest
+  /** The others, in mode `devices`. */
+  others: readonly DeviceRequest[]
+  inProcess: boolean
+}
+
+const DEFAULT_DEVICES = 2
+
+/** Adds `--devices` and `--in-process`. */
+export function addSpread(command: Command): Command {
+  return command
+    .option(
+      '--devices <n or names>',
+      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters, a,b,c`,
+    )
+    .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
+}
+
+/** The devices that flags mean. @throws UserError for flags that make no sense */
+export function placementOf(mode: string, { adapter, devices, inProcess = false }: SpreadFlags): Placement {
+  const first = { adapter }
+  if (mode !== 'devices') {
+    const given = devices !== undefined ? '--devices' : inProcess ? '--in-process' : undefined
+    if (given) throw new UserError(`${given} goes with --mode devices; add that, or leave it out`)
+    return { first, others: [], inProcess }
+  }
+  const names = devices === undefined ? String(DEFAULT_DEVICES) : devices
+  if (/^\d+$/.test(names.trim())) {
+    const count = Number(names)
+    if (!(count >= 2 && count <= MAX_DEVICES)) {
+      throw new UserError(`--devices ${names} is not a number from 2 to ${MAX_DEVICES}; for one device use another --mode`)
+    }
+    return { first, others: Array.from({ length: count - 1 }, () => first), inProcess }
+  }
+  const requests = names.split(',').map((name) => ({ adapter: name.trim() }))
+  if (requests.length < 2 || requests.some((request) => request.adapter === '')) {
+    throw new UserError(
+      `--devices ${JSON.stringify(names)} is neither a number nor several names; use 2, or lavapipe,swiftshader`,
+    )
+  }
+  return { first: requests[0]!, others: requests.slice(1), inProcess }
+}
+
+/** Says in one line where branches live. */
+export function spreadLine({ shards, model }: BranchDevices): string {
+  const here = Object.keys(model.branches).map(Number)
+  const places = [['this one', here] as const, ...shards.map(({ name, own }) => [name, own] as const)]
+  const words = places.map(([name, own]) => `${own.map((i) => i + 1).join(', ')} on ${name}`)
+  return `branches live on ${places.length} devices: ${words.join('; ')}`
+}
