@@ -9,7 +9,7 @@ import { Training } from './training.ts'
 import { LEARNING_RATE } from './workloads.ts'
 
 /** What images of the data sets of the presets are. */
-const IMAGES: Record<string, { height: number; width: number; channels: number; classes: number }> = {
+export const IMAGES: Record<string, { height: number; width: number; channels: number; classes: number }> = {
   mnist: { height: 28, width: 28, channels: 1, classes: 10 },
   'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },
 }
