@@ -1,18 +1,26 @@
 import { copyInto } from './accumulate.ts'
+import { bindingAlignment } from './dtype.ts'
 import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
 import { withoutScope } from './scope.ts'
 import { empty, type Tensor, tensor, view } from './tensor.ts'
 
-/** Elements to which slots are aligned: a binding's alignment, and the block that kernels treat alike. */
+/** Elements of the blocks that kernels treat alike. */
 export const ARENA_BLOCK = 64
+/** Elements to which slots are aligned: a binding's alignment, that of a float16 copy of the arena too. */
+const SLOT_ALIGNMENT = bindingAlignment('float16')
+
+/** Elements that a parameter of this size takes. */
+function spaceOf(size: number): number {
+  return SLOT_ALIGNMENT * Math.ceil(size / SLOT_ALIGNMENT)
+}
 
 /** Where parameters begin that lie side by side, and where the last one ends, in elements. */
 function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; length: number } {
   let length = 0
   const offsets = parameters.map(({ size }) => {
     const offset = length
-    length += ARENA_BLOCK * Math.ceil(size / ARENA_BLOCK)
+    length += spaceOf(size)
     return offset
   })
   return { offsets, length }
@@ -72,7 +80,7 @@ export class ParameterArena {
     this.parameters = parameters
     this.#offsets = offsets
     this.length = length
-    const blocks = parameters.flatMap(({ size }, slot) => Array(Math.ceil(size / ARENA_BLOCK)).fill(slot))
+    const blocks = parameters.flatMap(({ size }, slot) => Array(spaceOf(size) / ARENA_BLOCK).fill(slot))
     // An arena outlives the scope it is made in, as its parameters do.
     const [values, gradients, blockSlot] = withoutScope(() => [
       zeros([this.length], { device }),

@@ -1,4 +1,14 @@
-import { firstTokenAttention, layerNorm, linear, ones, packedAttention, rand, type Tensor, zeros } from '../engine/index.ts'
+import {
+  type Dtype,
+  firstTokenAttention,
+  layerNorm,
+  linear,
+  ones,
+  packedAttention,
+  rand,
+  type Tensor,
+  zeros,
+} from '../engine/index.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 import { type Tap, under } from './taps.ts'
@@ -8,6 +18,8 @@ interface Epilogue {
   gelu?: boolean
   /** Added to the result; same shape. */
   residual?: Tensor
+  /** Of the result, whatever `autocast` says. */
+  dtype?: Dtype
 }
 
 /** y = x W^T + b, weight [outputs, inputs]. Starts as PyTorch's: everything uniform in ±1 / sqrt(inputs). */

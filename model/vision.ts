@@ -55,7 +55,7 @@ export class Head extends Module {
 
   /** [..., D] -> [..., classes] */
   forward(features: Tensor): Tensor {
-    return tidy(undefined, () => this.linear.forward(this.norm.forward(features)))
+    return tidy(undefined, () => this.linear.forward(this.norm.forward(features), { dtype: 'float32' }))
   }
 }
 
@@ -112,7 +112,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
       throw new ShapeError(`model: images are [${given}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
     }
     const x = tidy(tap, () => {
-      const tokens = this.embed.forward(patches(images, patchSize)) // [B, T, D]
+      // What residuals are added to is float32 inside `autocast` too.
+      const tokens = this.embed.forward(patches(images, patchSize), { dtype: 'float32' }) // [B, T, D]
       const cls = this.clsToken.broadcastTo([B, 1, dim]) // [B, 1, D]
       const embedded = concat([cls, tokens], 1).add(this.posEmbedding) // [B, T + 1, D]
       return this.training && p > 0 ? embedded.dropout(p) : embedded
