@@ -43,8 +43,10 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
       {
         name: 'direct',
         source: maxDirect,
-        constants: (problem) =>
-          vec4Columns(problem) ? { Value: quad, Index: 'vec4<i32>', WIDTH: 4 } : { Value: dtype, Index: 'i32', WIDTH: 1 },
+        constants: (problem) => ({
+          Scalar: dtype,
+          ...(vec4Columns(problem) ? { Value: quad, Index: 'vec4<i32>', WIDTH: 4 } : { Value: dtype, Index: 'i32', WIDTH: 1 }),
+        }),
         grid: (problem, { WIDTH }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), 64)),
       },
       {

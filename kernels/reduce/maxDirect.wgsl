@@ -1,6 +1,8 @@
 // Maximum along the middle axis of [outer, n, inner] and the index of its first occurrence: a thread for each output, or for
-// four that are neighbours in memory (Value = vec4).
+// four that are neighbours in memory (Value = vec4). The loop keeps only which four of the axis hold the maximum; which of them
+// it is, is looked up at the end.
 
+alias Scalar = f32;
 alias Value = f32;
 alias Index = i32;
 const WIDTH: u32 = 1;
@@ -19,7 +21,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> input: array<Value>;
 @group(0) @binding(1) var<storage, read_write> values: array<Value>;
-@group(0) @binding(2) var<storage, read_write> indices: array<Index>;
+@group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -38,16 +40,35 @@ fn main(
   let first = (piece % params.chunks) * params.chunk;
   let last = min(first + params.chunk, params.n);
   let step = params.nStride / WIDTH;
-  var at = (params.offset + row * params.outerStride) / WIDTH + first * step + (index % columns) * params.innerStride;
+  let start = (params.offset + row * params.outerStride) / WIDTH + (index % columns) * params.innerStride;
 
+  var at = start + first * step;
   var best = input[at];
-  var bestIndex = Index(i32(first));
-  for (var k = first + 1; k < last; k++) {
-    at += step;
+  // Where the four that hold it begin, apart for each component.
+  var four = Index(i32(first));
+  var k = first;
+  for (; k + 4 <= last; k += 4) {
+    let high = max(max(input[at], input[at + step]), max(input[at + 2 * step], input[at + 3 * step]));
+    four = select(four, Index(i32(k)), high > best);
+    best = max(best, high);
+    at += 4 * step;
+  }
+  let rest = k;
+  for (; k < last; k++) {
     let value = input[at];
-    bestIndex = select(bestIndex, Index(i32(k)), value > best);
+    four = select(four, Index(i32(rest)), value > best);
     best = max(best, value);
+    at += step;
   }
   values[index] = best;
-  indices[index] = bestIndex;
+  for (var c = 0u; c < WIDTH; c++) {
+    let top = vec4<Scalar>(best)[c];
+    var place = u32(vec4<i32>(four)[c]);
+    // NaN equals nothing; its index must still lie in the axis.
+    let end = min(place + 4, last) - 1;
+    while (place < end && vec4<Scalar>(input[start + place * step])[c] != top) {
+      place++;
+    }
+    indices[index * WIDTH + c] = i32(place);
+  }
 }

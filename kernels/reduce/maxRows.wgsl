@@ -1,5 +1,6 @@
 // Maximum along a contiguous axis and the index of its first occurrence: a thread for each output, vec4 loads, the four
-// components apart until the end. Every offset, stride and length is a multiple of 4.
+// components apart until the end. The loop keeps only which four quads hold a maximum; where in them, is looked up at the end.
+// Every offset, stride and length is a multiple of 4.
 
 alias Scalar = f32;
 alias Quad = vec4<f32>;
@@ -38,17 +39,34 @@ fn main(
   let end = min(first + params.chunk, params.n) / 4;
 
   var best = input[start + first / 4];
-  // Where each component found its best, in quads.
-  var quads = vec4i(i32(first / 4));
-  for (var k = first / 4 + 1; k < end; k++) {
+  // Where the four quads that hold it begin, apart for each component.
+  var four = vec4i(i32(first / 4));
+  var k = first / 4;
+  for (; k + 4 <= end; k += 4) {
+    let at = start + k;
+    let high = max(max(input[at], input[at + 1]), max(input[at + 2], input[at + 3]));
+    four = select(four, vec4i(i32(k)), high > best);
+    best = max(best, high);
+  }
+  let rest = k;
+  for (; k < end; k++) {
     let value = input[start + k];
-    quads = select(quads, vec4i(i32(k)), value > best);
+    four = select(four, vec4i(i32(rest)), value > best);
     best = max(best, value);
   }
-  let found = quads * 4 + vec4i(0, 1, 2, 3);
-  let value = max(max(best.x, best.y), max(best.z, best.w));
-  let candidates = select(vec4i(0x7fffffff), found, best == Quad(value));
-  values[index] = value;
+  let top = max(max(best.x, best.y), max(best.z, best.w));
   // NaN equals nothing; its index must still lie in the axis.
-  indices[index] = min(min(min(candidates.x, candidates.y), min(candidates.z, candidates.w)), i32(end * 4 - 1));
+  var found = end * 4 - 1;
+  for (var c = 0u; c < 4; c++) {
+    if (best[c] == top) {
+      var quad = u32(four[c]);
+      let last = min(quad + 4, end) - 1;
+      while (quad < last && input[start + quad][c] != top) {
+        quad++;
+      }
+      found = min(found, quad * 4 + c);
+    }
+  }
+  values[index] = top;
+  indices[index] = i32(found);
 }
