@@ -348,6 +348,8 @@ export class Device {
       targetOffset: 0,
       bytes,
     })
+    // Reads asked for together are submitted together.
+    await undefined
     await this.flush()
     try {
       await staging.mapAsync(GPUMapMode.READ)

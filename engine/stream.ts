@@ -55,7 +55,7 @@ export interface Recording {
 export class Stream {
   readonly name: string
   #commands: Command[] = []
-  #params = paramBlocks(64)
+  #params = NO_BLOCKS
   #slots = 0
 
   constructor(name: string) {
@@ -75,8 +75,9 @@ export class Stream {
   /** The parameter memory and the word at which the next dispatch packs its block. */
   nextBlock(): { params: ParamBlocks; word: number } {
     if ((this.#slots + 1) * SLOT_WORDS > this.#params.u32.length) {
-      const larger = paramBlocks(2 * (this.#params.u32.length / SLOT_WORDS))
-      larger.u32.set(this.#params.u32)
+      const larger = takeBlocks(Math.max(64, 2 * this.#slots))
+      larger.u32.set(this.#params.u32.subarray(0, this.#slots * SLOT_WORDS))
+      giveBlocks(this.#params)
       this.#params = larger
     }
     return { params: this.#params, word: this.#slots * SLOT_WORDS }
@@ -91,11 +92,11 @@ export class Stream {
     this.#commands.push(command)
   }
 
-  /** Hands over what was recorded and starts anew. */
+  /** Hands over what was recorded and starts anew. Whoever has submitted it gives the blocks back with `giveBlocks`. */
   take(): Recording {
     const recording = { stream: this.name, commands: this.#commands, params: this.#params, slots: this.#slots }
     this.#commands = []
-    this.#params = paramBlocks(Math.max(64, 2 ** Math.ceil(Math.log2(Math.max(1, this.#slots)))))
+    this.#params = NO_BLOCKS
     this.#slots = 0
     return recording
   }
@@ -104,4 +105,20 @@ export class Stream {
 function paramBlocks(slots: number): ParamBlocks {
   const memory = new ArrayBuffer(slots * PARAM_SLOT)
   return { u32: new Uint32Array(memory), i32: new Int32Array(memory), f32: new Float32Array(memory) }
+}
+
+const NO_BLOCKS = paramBlocks(0)
+
+/** Blocks that were submitted: used again, since memory of arrays is what the garbage collector is slow at. */
+const spare: ParamBlocks[] = []
+const MOST_SPARE = 16
+
+function takeBlocks(slots: number): ParamBlocks {
+  const at = spare.findIndex(({ u32 }) => u32.length >= slots * SLOT_WORDS)
+  return at < 0 ? paramBlocks(slots) : spare.splice(at, 1)[0]!
+}
+
+/** Takes blocks back whose content the driver has. */
+export function giveBlocks(blocks: ParamBlocks): void {
+  if (blocks !== NO_BLOCKS && spare.length < MOST_SPARE) spare.push(blocks)
 }

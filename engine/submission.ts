@@ -1,7 +1,7 @@
 import { ValidationError } from './errors.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import type { DispatchCommand, Recording } from './stream.ts'
+import { type DispatchCommand, giveBlocks, type Recording } from './stream.ts'
 
 /** Dispatches whose parameters fit one write of the uniform ring. */
 const RING_SLOTS = 512
@@ -96,6 +96,7 @@ export class Submission {
     endPass()
     if (profiler && encoder) profiler.resolve(encoder)
     endEncoder()
+    giveBlocks(recording.params)
   }
 
   #dispatch(pass: GPUComputePassEncoder, { kernel, bindGroup, slot, grid }: DispatchCommand): void {
