@@ -1,4 +1,4 @@
-import { openDevice } from '#platform'
+import { expectAnswer, openDevice } from '#platform'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
 import { bindingDtype, packParams, paramWords, runsOn, SCALAR_BYTES } from '../kernels/spec.ts'
 import type { TunedVariants } from './autotune/tuned.ts'
@@ -444,6 +444,7 @@ export class Device {
     })
     this.#checks.add(check)
     this.#submittedSerial = serial
+    expectAnswer()
     submitted()
   }
 

@@ -30,6 +30,9 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   return { device: await requestFrom(adapter, request), summary }
 }
 
+/** Browsers tell when they have an answer. */
+export function expectAnswer(): void {}
+
 export function startProcess(): ModuleProcess {
   throw new UserError('a page in a browser has no processes; keep all devices in it')
 }

@@ -3,10 +3,12 @@ import { createRequire } from 'node:module'
 import { reason, UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { writeFileAtomic } from './files.ts'
+import { slowPolling } from './polling.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 export { describe } from './select.ts'
 
@@ -39,7 +41,9 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   const { gpu, adapter } = found
   const device = await requestFrom(adapter, request)
   opened.push(gpu, adapter, device)
-  return { device, summary: summarize(adapter) }
+  const summary = summarize(adapter)
+  if (summary.software) slowPolling()
+  return { device, summary }
 }
 
 export async function listAdapters(): Promise<AdapterReport[]> {
