@@ -1,8 +1,9 @@
 import * as assert from 'uvu/assert'
-import { randn, requestDevice, scope, tensor } from '../../engine/index.ts'
-import { createModel, type ParaFormer } from '../../model/index.ts'
+import { DeviceLostError, type DeviceRequest, randn, requestDevice, scope, tensor, UserError } from '../../engine/index.ts'
+import { createModel, type Mode, type Model, type ParaFormer } from '../../model/index.ts'
 import { spreadBranches } from '../../train/devices/spread.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
+import { gradients } from '../../train/predict.ts'
 import { makeScheme, optimizerStep, SCHEME_NAMES, type SchemeName } from '../../train/schemes.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
@@ -16,21 +17,20 @@ const adamW = { weightDecay: 0.1 }
 const device = await requestDevice()
 const { test, run } = suite('branches on several devices')
 
+const SIZES = {
+  imageSize: 12,
+  patchSize: 4,
+  channels: 1,
+  dim: 24,
+  heads: 2,
+  dimHead: 12,
+  mlpDim: 40,
+  classes: 5,
+  dropout: 0.2,
+}
+
 function makeModel(): ParaFormer {
-  return createModel({
-    architecture: 'paraformer',
-    imageSize: 12,
-    patchSize: 4,
-    channels: 1,
-    dim: 24,
-    heads: 2,
-    dimHead: 12,
-    mlpDim: 40,
-    branches: BRANCHES,
-    branchDepth: 1,
-    classes: 5,
-    dropout: 0.2,
-  }) as ParaFormer
+  return createModel({ ...SIZES, architecture: 'paraformer', branches: BRANCHES, branchDepth: 1 }) as ParaFormer
 }
 
 /** Mini-batches drawn once, the same for all. */
@@ -159,5 +159,98 @@ for (const name of SCHEME_NAMES) {
     compare(await spread(name, 3, false, 1), expected, '3 devices, 2 in processes of their own')
   })
 }
+test('mini-batches in parts are accumulated alike', async () => {
+  compare(await spread('prefixSum', 2, true, 2), await serial('prefixSum', 2), '2 devices, 2 parts')
+})
+
+test('gradients of every prefix are those of one device', async () => {
+  device.random.seed = 5
+  const model = makeModel()
+  const { images, labels } = batches[0]!
+  const input = { images, labels, count: BATCH }
+  const prefixes = [1, 2, BRANCHES]
+  const expected = []
+  for (const branches of prefixes) expected.push(await gradients(model, input, { branches }))
+  const devices = await spreadBranches(model, { others: [{}, {}], inProcess: true })
+  try {
+    for (const [i, branches] of prefixes.entries()) {
+      // Chunks smaller than the batch: they are accumulated.
+      const found = await devices.gradients({ images, labels }, branches, 4)
+      assert.equal([...found.keys()].sort(), [...expected[i]!.keys()].sort())
+      for (const [name, { data }] of expected[i]!) {
+        assertClose(found.get(name)!.data as Float32Array, data as Float32Array, 1e-5, `prefix ${branches}: ${name}`)
+      }
+    }
+  } finally {
+    await devices.close()
+  }
+})
+
+test('what crosses are rows of branches with their gradients, and the stem', async () => {
+  const model = makeModel()
+  const devices = await spreadBranches(model, { others: [{}], inProcess: true })
+  try {
+    const [objective] = makeScheme('prefixSum', BRANCHES).passes[0]!
+    await Promise.all(devices.updates(batches[0]!, [{ objective: objective!, lr: 1e-3 }]))
+    const { images, rows, cotangents, stemGradients, stem, between } = devices.traffic
+    // Branches 2 and 4 of 5 live on device 1.
+    const branches = 2 * BATCH * 24 * 4
+    const parameters = (24 * 16 + 24 + 24 + 10 * 24) * 4
+    assert.equal([images, rows, cotangents], [BATCH * PIXELS * 4, branches, branches])
+    // The slots of an arena are rounded up.
+    assert.ok(
+      stem >= parameters && stem <= parameters + 4 * 512 && stemGradients === stem,
+      `${stem} and ${stemGradients} bytes`,
+    )
+    assert.is(between, 2 * branches + 2 * stem)
+  } finally {
+    await devices.close()
+  }
+})
+
+test('what cannot be spread is refused, and the model stays whole', async () => {
+  const model = makeModel()
+  const names = Object.keys(model.stateDict())
+  const refused = async (others: DeviceRequest[], message: RegExp, inProcess = true, one: Model = model) => {
+    const error = await spreadBranches(one, { others, inProcess }).catch((reason: unknown) => reason)
+    assert.instance(error, UserError)
+    assert.match((error as Error).message, message)
+  }
+  await refused(Array(BRANCHES).fill({}), /5 branches cannot be spread over 6 devices/)
+  for (const inProcess of [true, false]) await refused([{}, { adapter: 'no-such' }], /no adapter is "no-such"/, inProcess)
+  assert.equal(Object.keys(model.stateDict()), names)
+  const vit = createModel({ ...SIZES, architecture: 'vit', depth: 2 })
+  await refused([{}], /a vit has no branches to spread/, true, vit)
+  const images = tensor(batches[0]!.images, { shape: [BATCH, 1, 12, 12] })
+  assert.throws(
+    () => model.forward(images, { mode: 'devices' as Mode }),
+    /use --mode devices on the command line, or BranchDevices/,
+  )
+  for (const t of [model, vit, images]) t.dispose()
+})
+
+test('a lost device ends what waits for it, and all that comes later', async () => {
+  const model = makeModel()
+  const devices = await spreadBranches(model, { others: [{}], inProcess: false })
+  const [objective] = makeScheme('joint', BRANCHES).passes[0]!
+  const steps = [{ objective: objective!, lr: 1e-3 }]
+  await Promise.all(devices.updates(batches[0]!, steps))
+  const waiting = devices.updates(batches[1]!, steps)
+  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  process.kill(pid, 'SIGKILL')
+  const failed = async (work: Promise<unknown>) => {
+    const error = await work.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    assert.instance(error, DeviceLostError)
+    assert.match((error as Error).message, /device 1 \(process \d+\) was ended by SIGKILL/)
+  }
+  for (const work of waiting) await failed(work)
+  for (const work of devices.updates(batches[2]!, steps)) await failed(work)
+  await failed(devices.state())
+  await devices.close()
+})
+
 test('ends', () => device.destroy())
 run()

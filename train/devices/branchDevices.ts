@@ -18,6 +18,8 @@ export interface StepValues {
   predicted: ArrayLike<number>
   /** Of the gradient, before clipping. */
   norm: number
+  /** Of the next step, in mixed precision. */
+  lossScale?: number | undefined
   /** What was first found not to be finite, if anything. */
   nonFinite?: string | undefined
 }
@@ -161,16 +163,19 @@ export class BranchDevices {
       optimizer.step(lr, maxNorm, norm)
       optimizer.zeroGrad()
       const stem = this.#residents.stemOf(optimizer.arena.values)
-      return [stem.data(), norm.item(), addAll(losses).data(), concat(predicted, 1).data()] as const
+      const scale = optimizer.lossScale.value.item()
+      return [stem.data(), norm.item(), addAll(losses).data(), concat(predicted, 1).data(), scale] as const
     })
     for (const t of [...losses, ...predicted]) t.dispose()
-    const [stem, norm, means, classes] = await Promise.all(reads)
+    const [stem, norm, means, classes, scale] = await Promise.all(reads)
+    this.#residents.lossScale = scale
     for (const shard of this.shards) {
       traffic.stem += stem.byteLength
       this.#passes.send(shard.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
     }
     const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
-    return { losses: Array.from(means), predicted: classes, norm, nonFinite }
+    const lossScale = this.model.precision === 'mixed' ? scale : undefined
+    return { losses: Array.from(means), predicted: classes, norm, lossScale, nonFinite }
   }
 
   async #gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {

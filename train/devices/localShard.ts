@@ -3,7 +3,7 @@ import { deviceKey } from '../../engine/autotune/store.ts'
 import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
 import { withDevice } from '../../engine/device.ts'
 import { Device, type DeviceRequest, scope, type Tensor, tensor } from '../../engine/index.ts'
-import { ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
+import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
 import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
 import { Residents } from './residents.ts'
@@ -20,6 +20,7 @@ export interface ShardSpec {
   stem: Entries
   branches: PartState
   adamW: Partial<AdamWSettings>
+  precision: Precision
   /** Variants of kernels that device 0 runs, for a device of the same kind. */
   tuned?: TunedJson | undefined
 }
@@ -29,7 +30,7 @@ export class LocalShard implements Shard {
   readonly name: string
   readonly own: readonly number[]
   readonly lost: Promise<never>
-  readonly #device: Device
+  readonly device: Device
   readonly #residents: Residents
   readonly #images = new Map<number, Tensor>()
   /** What `forward` gave, while it waits for its gradient. */
@@ -42,15 +43,16 @@ export class LocalShard implements Shard {
     return withDevice(device, () => new LocalShard(device, spec))
   }
 
-  private constructor(device: Device, { index, config, own, stem, branches, adamW }: ShardSpec) {
+  private constructor(device: Device, { index, config, own, stem, branches, adamW, precision }: ShardSpec) {
     const model = new ParaFormer(config, { own })
+    model.precision = precision
     this.name = `device ${index} (${device.summary.name})`
     this.own = own
     this.lost = device.lost.then((error) => {
       throw error
     })
     this.lost.catch(() => {})
-    this.#device = device
+    this.device = device
     this.#residents = new Residents(model, adamW)
     const head = Object.entries(model.stateDict()).filter(([name]) => name.startsWith('head.'))
     model.loadStateDict(new Map<string, NamedTensors>([...head, ...stem, ...branches.parameters]))
@@ -59,7 +61,7 @@ export class LocalShard implements Shard {
 
   async load(id: number, images: Float32Array, count: number): Promise<void> {
     const { channels, imageSize } = this.#residents.model.config
-    this.#images.set(id, tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.#device }))
+    this.#images.set(id, tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.device }))
   }
 
   async drop(id: number): Promise<void> {
@@ -70,14 +72,17 @@ export class LocalShard implements Shard {
   async forward(request: ForwardRequest): Promise<Float32Array> {
     const images = this.#images.get(request.images)
     if (!images) throw new Error(`${this.name}: images ${request.images} were not sent`)
-    const { random } = this.#device
+    const { random } = this.device
     random.seed = request.random.seed
     random.counter = request.random.counter
     this.#rows?.dispose()
     const rows = this.#residents.rows(images, request)
     const reading = rows.data()
-    if (request.differentiate) this.#rows = rows
-    else rows.dispose()
+    if (request.differentiate) {
+      this.#rows = rows
+      // It changes on device 0 alone.
+      this.#residents.optimizer.lossScale.restore({ scale: request.lossScale, steady: 0 })
+    } else rows.dispose()
     return (await reading) as Float32Array
   }
 
@@ -85,9 +90,9 @@ export class LocalShard implements Shard {
     const rows = this.#rows
     if (!rows) throw new Error(`${this.name}: backward without forward`)
     this.#rows = undefined
-    scope(() => rows.backward(tensor(cotangent, { shape: rows.shape, device: this.#device })))
+    scope(() => rows.backward(tensor(cotangent, { shape: rows.shape, device: this.device })))
     rows.dispose()
-    await this.#device.flush()
+    await this.device.flush()
   }
 
   async stemGradient(): Promise<StemGradient> {
@@ -106,12 +111,12 @@ export class LocalShard implements Shard {
     const { optimizer, model } = this.#residents
     scope(() => {
       if (model.parameters().some(({ grad }) => grad)) {
-        optimizer.step(lr, maxNorm, tensor([Math.sqrt(square)], { device: this.#device }))
+        optimizer.step(lr, maxNorm, tensor([Math.sqrt(square)], { device: this.device }))
         optimizer.zeroGrad()
       }
       this.#residents.stemOf(optimizer.arena.values).write(stem)
     })
-    await this.#device.flush()
+    await this.device.flush()
   }
 
   gradients(): Promise<Entries> {
@@ -123,6 +128,6 @@ export class LocalShard implements Shard {
   }
 
   async close(): Promise<void> {
-    this.#device.destroy()
+    this.device.destroy()
   }
 }

@@ -37,11 +37,11 @@ export async function takeGradients(named: readonly (readonly [string, Parameter
 /** Reads the parameters of a model with what its optimizer, if it has one, knows of them. */
 export async function takeState({ model, optimizer }: { model: Module; optimizer?: AdamW | undefined }): Promise<PartState> {
   const moments = optimizer?.state() ?? { m: [], v: [] }
-  const reads = [readEntries(model.namedParameters()), readEntries(moments.m), readEntries(moments.v)] as const
-  const counts = optimizer?.steps()
+  const reads = [model.namedParameters(), moments.m, moments.v].map(readEntries)
+  const counts = optimizer?.steps() ?? Promise.resolve({})
   for (const [, t] of [...moments.m, ...moments.v]) t.dispose()
-  const [parameters, m, v] = await Promise.all(reads)
-  return { parameters, m, v, steps: (await counts) ?? {} }
+  const [steps, parameters, m, v] = await Promise.all([counts, ...reads])
+  return { parameters: parameters!, m: m!, v: v!, steps }
 }
 
 /** The part of a state whose names `takes` says. */

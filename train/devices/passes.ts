@@ -76,7 +76,8 @@ export class Passes {
   async forward(loaded: Loaded, pass: Pass & { differentiate: boolean }, findings: Findings = []): Promise<Gathered> {
     const { device } = this.#residents
     const { seed, counter } = device.random
-    const request = { ...pass, training: this.#residents.model.training }
+    const { lossScale } = this.#residents
+    const request = { ...pass, lossScale, training: this.#residents.model.training }
     const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
     const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
     const rows = this.#residents.rows(loaded.images, request)
@@ -118,7 +119,7 @@ export class Passes {
     const { losses, predicted, cotangents } = scope(() => {
       const labels = tensor(part.labels, { device })
       const found = objective.loss(this.#residents.model, { images: part.at.images, labels, share: part.share, outputs })
-      found.objective.mul(part.share).backward()
+      found.objective.mul(part.share).backward(this.#residents.optimizer.lossScale.value)
       const gradients = outputs.map(({ grad }) => grad!)
       return {
         losses: found.losses.mul(part.share),

@@ -2,6 +2,7 @@ import { addAll, type Device, noGrad, scope, stack, type Tensor } from '../../en
 import { view } from '../../engine/tensor.ts'
 import type { ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
+import { LossScale, type LossScaleState } from '../optim/lossScale.ts'
 import { isBranch, isStem } from './partState.ts'
 import type { ForwardRequest } from './shard.ts'
 
@@ -10,13 +11,19 @@ export class Residents {
   readonly model: ParaFormer
   /** Branches that are here. */
   readonly own: readonly number[]
+  /** What losses are multiplied by in the next step. */
+  lossScale: number
   readonly #settings: Partial<AdamWSettings>
+  readonly #initial: LossScaleState | undefined
   #optimizer: AdamW | undefined
 
-  constructor(model: ParaFormer, settings: Partial<AdamWSettings>) {
+  /** @param scale of losses, where it is to change with the steps that are taken here; default 1 */
+  constructor(model: ParaFormer, settings: Partial<AdamWSettings>, scale?: LossScaleState) {
     this.model = model
     this.own = Object.keys(model.branches).map(Number)
     this.#settings = settings
+    this.#initial = scale
+    this.lossScale = scale?.scale ?? 1
   }
 
   get device(): Device {
@@ -25,7 +32,7 @@ export class Residents {
 
   /** Made when it is first used: it takes twice the memory of the parameters. */
   get optimizer(): AdamW {
-    this.#optimizer ??= new AdamW(this.model.namedParameters(), this.#settings)
+    this.#optimizer ??= this.#makeOptimizer()
     return this.#optimizer
   }
 
@@ -35,7 +42,10 @@ export class Residents {
   }
 
   /** Rows of the branches that take part: [own, B, D], or their sum [B, D]. On the tape if differentiated. */
-  rows(images: Tensor, { branches, eachBranch, training, differentiate }: Omit<ForwardRequest, 'images' | 'random'>): Tensor {
+  rows(
+    images: Tensor,
+    { branches, eachBranch, training, differentiate }: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>,
+  ): Tensor {
     this.model.train(training)
     const run = () =>
       scope(() => {
@@ -68,6 +78,11 @@ export class Residents {
   dispose(): void {
     this.#optimizer?.dispose()
     this.model.dispose()
+  }
+
+  #makeOptimizer(): AdamW {
+    const scale = this.#initial && { lossScale: new LossScale({ initial: this.#initial, device: this.device }) }
+    return new AdamW(this.model.namedParameters(), { ...this.#settings, ...scale })
   }
 
   #names(): string[] {

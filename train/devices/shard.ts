@@ -16,6 +16,8 @@ export interface ForwardRequest {
   training: boolean
   /** Whether a backward pass follows. */
   differentiate: boolean
+  /** What the loss is multiplied by there. */
+  lossScale: number
   /** Where the random state of device 0 stands: the same bits are drawn everywhere. */
   random: RandomStream
 }

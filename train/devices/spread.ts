@@ -34,16 +34,17 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
   if (branches.length < devices) {
     throw new UserError(`${branches.length} branches cannot be spread over ${devices} devices; use at most ${branches.length}`)
   }
-  const { config } = model
+  const { config, precision } = model
   const state = await takeState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
+  const scale = optimizer && optimizer.lossScale.growthInterval > 0 ? await optimizer.lossScale.save() : undefined
   const tuned = model.posEmbedding.device.tuned?.toJSON()
   const opening = others.map((request, i) => {
     const index = i + 1
     const own = [...branches.keys()].filter((branch) => branch % devices === index)
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
-    const spec: ShardSpec = { index, request, config, own, stem, branches: part, adamW, tuned }
+    const spec: ShardSpec = { index, request, config, own, stem, branches: part, adamW, precision, tuned }
     return (inProcess ? LocalShard : ProcessShard).open(spec)
   })
   const shards = await allOrNone(opening)
@@ -54,7 +55,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     // A hole: the branches behind it keep their names.
     delete branches[i]
   }
-  const residents = new Residents(model, adamW)
+  const residents = new Residents(model, adamW, scale)
   if (optimizer)
     restoreMoments(
       residents.optimizer,

@@ -1,0 +1,204 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isAlive } from '../../engine/platform/files.ts'
+import { decodeSafetensors, encodeSafetensors } from '../../train/checkpoint/safetensors.ts'
+import { expectUserError, runCli } from '../harness/cli.ts'
+import { assertClose } from '../harness/errors.ts'
+import { suite } from '../harness/suite.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-devices-'))
+const load = (path: string) => decodeSafetensors(readFileSync(path), path)
+const settings = [
+  ...['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '3'],
+  ...[
+    '--dropout',
+    '0.2',
+    '--seed',
+    '7',
+    '--train-images',
+    '320',
+    '--test-images',
+    '100',
+    '--batch-size',
+    '32',
+    '--warmup',
+    '3',
+  ],
+]
+const { test, run } = suite('branches on several devices: the command line')
+
+const train = (folder: string, ...args: string[]) => ['train', ...settings, '--out', folder, ...args]
+
+/** Fails unless two checkpoints hold the same numbers but for rounding, and the same place in the run. */
+function assertSameRun(one: string, other: string): void {
+  const [a, b] = [load(one), load(other)]
+  if (a.tensors.size < 60 || a.tensors.size !== b.tensors.size)
+    throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
+  for (const [name, { data }] of b.tensors)
+    assertClose(a.tensors.get(name)!.data as Float32Array, data as Float32Array, 1e-5, name)
+  const [left, right] = [a, b].map(({ metadata }) => {
+    const { position, random, steps } = JSON.parse(metadata.training!)
+    return JSON.stringify([position, random, Object.entries(steps).sort()])
+  })
+  if (left !== right) throw new Error(`${left} is not ${right}`)
+}
+
+/** Process ids of the devices that a run says it has. */
+const workersOf = (stderr: string) => [...stderr.matchAll(/\(process (\d+)\)/g)].map((match) => Number(match[1]))
+
+/** Calls `act` once, with what a run says, as soon as it has saved a checkpoint past its first mini-batches. */
+function onceUnderWay(folder: string, act: (stderr: string) => void) {
+  let stderr = ''
+  let waiting: NodeJS.Timeout | undefined
+  return (text: string) => {
+    stderr = text
+    waiting ??= setInterval(() => {
+      const path = join(folder, 'checkpoint.safetensors')
+      if (!existsSync(path) || JSON.parse(load(path).metadata.training!).position.step === 0) return
+      clearInterval(waiting)
+      act(stderr)
+    }, 5).unref()
+  }
+}
+
+test('an epoch on three devices, two in processes of their own, is that of one device', async () => {
+  const [one, three] = [join(work, 'one'), join(work, 'three')]
+  const alone = await runCli(train(one, '--mode', 'serial', '--accumulate', '2'))
+  if (alone.code !== 0) throw new Error(alone.stderr)
+  const spread = await runCli(train(three, '--mode', 'devices', '--devices', '3', '--accumulate', '2', '--json'))
+  if (spread.code !== 0) throw new Error(spread.stderr)
+  if (workersOf(spread.stderr).length !== 2) throw new Error(spread.stderr)
+  assertSameRun(join(three, 'checkpoint.safetensors'), join(one, 'checkpoint.safetensors'))
+  const model = load(join(three, 'model.safetensors'))
+  for (const [name, { data }] of load(join(one, 'model.safetensors')).tensors)
+    assertClose(model.tensors.get(name)!.data as Float32Array, data as Float32Array, 1e-5, name)
+  const losses = JSON.parse(spread.stdout).prefixes.map(({ loss }: { loss: number }) => loss)
+  const expected = JSON.parse(load(join(one, 'checkpoint.safetensors')).metadata.training!).history.at(-1).losses
+  assertClose(losses, expected, 1e-5, 'losses of the evaluation')
+})
+
+test('a run that Ctrl-C stopped on two devices of one process goes on on one device, as if nothing had been', async () => {
+  const [whole, broken] = [join(work, 'paper'), join(work, 'paper-broken')]
+  const straight = await runCli(train(whole, '--scheme', 'paper', '--mode', 'serial'))
+  if (straight.code !== 0) throw new Error(straight.stderr)
+  const args = ['--scheme', 'paper', '--mode', 'devices', '--in-process', '--save-every', '1']
+  let kill: (signal: NodeJS.Signals) => void = () => {}
+  const act = onceUnderWay(broken, () => kill('SIGINT'))
+  const first = await runCli(train(broken, ...args), {
+    onStderr(text, end) {
+      kill = end
+      act(text)
+    },
+  })
+  if (first.code !== 130) throw new Error(`code ${first.code}: ${first.stderr}`)
+  const second = await runCli(['train', '--resume', broken, '--mode', 'serial'])
+  if (second.code !== 0) throw new Error(second.stderr)
+  assertSameRun(join(broken, 'checkpoint.safetensors'), join(whole, 'checkpoint.safetensors'))
+})
+
+test('a worker that is killed ends the run within a second, with a checkpoint from which it goes on on one device', async () => {
+  const folder = join(work, 'killed')
+  let killed = 0
+  const act = onceUnderWay(folder, (stderr) => {
+    killed = performance.now()
+    process.kill(workersOf(stderr)[0]!, 'SIGKILL')
+  })
+  let told = 0
+  const args = ['--epochs', '200', '--mode', 'devices', '--save-every', '1']
+  const { code, stderr } = await runCli(train(folder, ...args), {
+    onStderr(text) {
+      if (!told && /was ended by SIGKILL/.test(text)) told = performance.now()
+      act(text)
+    },
+  })
+  if (code !== 1 || !/paraformer: device 1 \(process \d+\) was ended by SIGKILL/.test(stderr))
+    throw new Error(`code ${code}: ${stderr}`)
+  if (!/the checkpoint of mini-batch \d+ is whole; go on with: .*--resume/.test(stderr)) throw new Error(stderr)
+  if (!(told - killed < 1000)) throw new Error(`told after ${told - killed} ms`)
+  if (existsSync(join(folder, 'run.lock'))) throw new Error('the lock is left')
+  const resumed = await runCli(['train', '--resume', folder, '--epochs', '20', '--mode', 'serial', '--json'])
+  if (resumed.code !== 0) throw new Error(resumed.stderr)
+})
+
+test('a worker ends with the process that trains, however that ends', async () => {
+  const folder = join(work, 'orphans')
+  let workers: number[] = []
+  let kill: (signal: NodeJS.Signals) => void = () => {}
+  const act = onceUnderWay(folder, (stderr) => {
+    workers = workersOf(stderr)
+    kill('SIGKILL')
+  })
+  const { code } = await runCli(train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1'), {
+    onStderr(text, end) {
+      kill = end
+      act(text)
+    },
+  })
+  if (code !== null || workers.length !== 1) throw new Error(`code ${code}, workers ${workers}`)
+  const begin = performance.now()
+  while (workers.some(isAlive)) {
+    if (performance.now() - begin > 10_000) throw new Error('a worker lives on')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+})
+
+test('predict and eval in mode devices give the numbers of one device', async () => {
+  const golden = load('test/golden/paraformer-paper-cls.safetensors')
+  const [checkpoint, input] = [join(work, 'golden.safetensors'), join(work, 'input.safetensors')]
+  const params = [...golden.tensors].filter(([name]) => name.startsWith('params.'))
+  const named = new Map(params.map(([name, entry]) => [name.slice('params.'.length), entry] as const))
+  writeFileSync(checkpoint, encodeSafetensors(named, { config: golden.metadata.config! }))
+  const given = new Map(['images', 'labels'].map((name) => [name, golden.tensors.get(name)!] as const))
+  writeFileSync(input, encodeSafetensors(given))
+  for (const branches of [1, 3]) {
+    const results = []
+    for (const mode of [['serial'], ['devices', '--devices', '2', '--in-process']]) {
+      const [output, gradients] = [join(work, 'output.safetensors'), join(work, 'gradients.safetensors')]
+      const files = ['--checkpoint', checkpoint, '--input', input, '--output', output, '--gradients', gradients]
+      const { code, stderr } = await runCli(['predict', ...files, '--branches', String(branches), '--mode', ...mode])
+      if (code !== 0) throw new Error(stderr)
+      results.push(new Map([...load(output).tensors, ...load(gradients).tensors]))
+    }
+    const [expected, actual] = results as [(typeof results)[0], (typeof results)[0]]
+    if (expected.size !== named.size + 2 || actual.size !== expected.size) throw new Error(`${actual.size} tensors`)
+    for (const [name, { data }] of expected)
+      assertClose(actual.get(name)!.data as Float32Array, data as Float32Array, 1e-5, name)
+  }
+  const evaluate = async (...mode: string[]) => {
+    const model = join(work, 'one', 'model.safetensors')
+    const { code, stdout, stderr } = await runCli(['eval', '--checkpoint', model, '--images', '100', '--json', ...mode])
+    if (code !== 0) throw new Error(stderr)
+    return JSON.parse(stdout).prefixes.flatMap(({ loss, accuracy }: Record<string, number>) => [loss, accuracy])
+  }
+  assertClose(await evaluate('--mode', 'devices', '--devices', '3'), await evaluate(), 1e-5, 'eval')
+})
+
+test('a loss that is not finite stops the run and names the device or the pass', async () => {
+  const folder = join(work, 'nan')
+  const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', '--in-process']
+  const { code, stderr } = await runCli(train(folder, ...args))
+  if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {
+    throw new Error(`code ${code}: ${stderr}`)
+  }
+})
+
+test('flags that make no sense are refused in one line', async () => {
+  const checkpoint = ['--checkpoint', join(work, 'one', 'model.safetensors')]
+  await expectUserError(train(join(work, 'no'), '--devices', '2'), /--devices goes with --mode devices/)
+  await expectUserError(['eval', ...checkpoint, '--in-process'], /--in-process goes with --mode devices/)
+  for (const given of ['1', '0', 'lavapipe', ',']) {
+    await expectUserError(
+      train(join(work, 'no'), '--mode', 'devices', '--devices', given),
+      /--devices .*(is not a number from 2|is neither)/,
+    )
+  }
+  const named = await runCli(['eval', ...checkpoint, '--mode', 'devices', '--devices', 'no-such,device'])
+  if (named.code !== 2 || !/no adapter is "no-such"/.test(named.stderr)) throw new Error(`code ${named.code}: ${named.stderr}`)
+  const many = await runCli(['eval', ...checkpoint, '--mode', 'devices', '--devices', '4'])
+  if (many.code !== 2 || !/3 branches cannot be spread over 4 devices; use at most 3/.test(many.stderr))
+    throw new Error(many.stderr)
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()
