@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Tune } from '../engine/autotune/tune.ts'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { Timer } from './doBench.ts'
+import { streamsCommand } from './streams/command.ts'
 
 export interface BenchFlags {
   list?: boolean
@@ -21,9 +22,12 @@ export interface BenchFlags {
   history: string | boolean
 }
 
-/** `paraformer bench` */
+/** `paraformer bench`, and `paraformer bench streams`, whose flags stand behind its name. */
 export function benchCommand(): Command {
   return makeCommand('bench')
+    .enablePositionalOptions()
+    .addCommand(streamsCommand())
+    .helpCommand(false)
     .description('time kernels, layers, forward passes and training steps against the ceilings of the device')
     .argument('[names...]', 'what to time: groups (kernels, ops, layers, models) or names of theirs; default everything')
     .option('--list', 'list what can be timed and end')

@@ -12,6 +12,8 @@ export function makeProgram(extra: readonly Command[] = []): Command {
   const program = makeCommand('paraformer')
     .description('Train and use ParaFormer, a shallow Transformer of parallel branches, on WebGPU.')
     .version(version)
+    // Flags stand behind the command that takes them: commands of commands may have flags of the same names.
+    .enablePositionalOptions()
     .addCommand(trainCommand())
     .addCommand(evalCommand())
     .addCommand(predictCommand())

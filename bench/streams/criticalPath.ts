@@ -1,0 +1,59 @@
+import { ParaFormer } from '../../model/index.ts'
+import { AdamW } from '../../train/index.ts'
+import type { Candidate, Pass } from './candidate.ts'
+import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
+import type { Workbench } from './workbench.ts'
+
+/** What stands one behind the other in a captured run. */
+export interface Path {
+  name: string
+  /** All dispatches: their number is the critical path where a barrier stands before each, as in Dawn. */
+  dispatches: Record<Pass, number>
+  /** The longest chain of which each must follow the one before: the critical path where independent ones overlap. */
+  chain: Record<Pass, number>
+}
+
+/** Counts a ParaFormer of one branch, the given model serially and coalesced, and the ViT. */
+export async function criticalPaths({ device, paraformer, vit, sizes, load }: Workbench, batch: number): Promise<Path[]> {
+  device.random.seed = 1
+  const model = new ParaFormer({ ...sizes.paraformer, branches: 1 })
+  const one: Resident = { model, optimizer: new AdamW(model.namedParameters()) }
+  const { resident } = load(batch)
+  const path = async (name: string, who: Resident, mode: 'serial' | 'coalesced'): Promise<Path> => {
+    const setup = { ...who, name, mode, captured: true, batch: resident }
+    const scheme = who.model.config.architecture === 'vit' ? 'joint' : sizes.scheme
+    const [forward, step] = [await count(forwardPass(setup)), await count(trainingStep(setup, scheme))]
+    return {
+      name,
+      dispatches: { forward: forward.dispatches, step: step.dispatches },
+      chain: { forward: forward.chain, step: step.chain },
+    }
+  }
+  try {
+    return [
+      await path('one branch alone', one, 'serial'),
+      await path('coalesced', paraformer, 'coalesced'),
+      await path('serial', paraformer, 'serial'),
+      await path('ViT', vit, 'serial'),
+    ]
+  } finally {
+    one.optimizer.dispose()
+    model.dispose()
+    for (const t of [resident.images, resident.labels]) t.dispose()
+  }
+}
+
+/** Dispatches of one run, and of its longest chain. */
+async function count(candidate: Candidate): Promise<{ dispatches: number; chain: number }> {
+  const { counts } = candidate.devices[0]!
+  try {
+    candidate.submit()
+    await candidate.wait()
+    const before = counts.dispatches
+    candidate.submit()
+    await candidate.wait()
+    return { dispatches: counts.dispatches - before, chain: candidate.chain!() }
+  } finally {
+    candidate.dispose()
+  }
+}

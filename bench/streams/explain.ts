@@ -1,0 +1,73 @@
+import { significant } from '../report.ts'
+import { EAGER, type Row } from './rows.ts'
+import type { StreamsReport } from './runStreams.ts'
+
+/** What is no help: less than so many times as fast. */
+const HELPS = 1.05
+/** The device works as long: at least such a part of the time. */
+const AS_LONG = 0.95
+
+/** A line for every mode that does not help at one batch size, with the reason as far as the numbers tell it. */
+export function explain(rows: readonly Row[], { device: { software } }: Pick<StreamsReport, 'device'>): string[] {
+  const named = (architecture: Row['architecture'], name: string) =>
+    rows.find((row) => row.architecture === architecture && row.name === name)
+  const [eager, serial, vit] = [named('paraformer', EAGER), named('paraformer', 'serial'), named('vit', 'serial')]
+  return rows.flatMap((row): string[] => {
+    const { architecture, name, speedup } = row
+    const line = (ratio: number, of: string, why: string) => {
+      return ratio >= HELPS ? [] : [`${name} does not help, ${significant(ratio)}x of ${of}: ${why}.`]
+    }
+    if (architecture === 'vit') {
+      return row.devices > 1 && vit ? line(speedup.vit, 'the ViT on one device', pipelined(row, vit, software)) : []
+    }
+    if (name === 'serial') return eager ? line(speedup.eager, EAGER, replayed(row, eager)) : []
+    if (name === EAGER || !serial) return []
+    if (name === 'streams') return line(speedup.serial, 'serial', queued(row, serial))
+    if (name === 'coalesced') return line(speedup.serial, 'serial', wider(row, serial))
+    return line(speedup.serial, 'serial', spread(row, serial, software))
+  })
+}
+
+function replayed(row: Row, eager: Row): string {
+  return `JavaScript takes ${ms(row.host)} instead of ${ms(eager.host)}, but the device works ${ms(row.device)} either way`
+}
+
+function queued(row: Row, serial: Row): string {
+  return (
+    `one queue runs the dispatches of all streams one after the other, with a barrier before each that uses what was written; ` +
+    `${row.submits} submits instead of ${serial.submits} take ${ms(row.host)} of JavaScript instead of ${ms(serial.host)}`
+  )
+}
+
+function wider(row: Row, serial: Row): string {
+  const fewer = `${row.dispatches} dispatches instead of ${serial.dispatches}`
+  const [works, worked] = [row.device ?? Number.NaN, serial.device ?? Number.NaN]
+  if (works >= AS_LONG * worked) {
+    return `in ${fewer} the device works no less, ${ms(works)} instead of ${ms(worked)}: those of one branch keep it busy already`
+  }
+  return `with ${fewer} the device works ${ms(works)} instead of ${ms(worked)}, JavaScript ${ms(row.host)} instead of ${ms(serial.host)}`
+}
+
+function spread(row: Row, serial: Row, software: boolean): string {
+  return (
+    `${shared(row, software)}, every one computes the stem, ops run one by one instead of being replayed, and ` +
+    `${significant(row.moved / 1024)} KiB cross by way of the host, which waits for them; ` +
+    `${row.dispatches} dispatches instead of ${serial.dispatches}`
+  )
+}
+
+function pipelined(row: Row, vit: Row, software: boolean): string {
+  const turns = row.batch === 1 ? 'one image cannot be divided, so they work one after the other' : 'they wait for each other'
+  return (
+    `${shared(row, software)}, ${turns}, and ${significant(row.moved / 1024)} KiB cross by way of the host; ` +
+    `${row.dispatches} dispatches instead of ${vit.dispatches}`
+  )
+}
+
+function shared({ devices }: Row, software: boolean): string {
+  return `the ${devices} devices share one ${software ? 'processor' : 'GPU'}`
+}
+
+function ms(value: number | undefined): string {
+  return `${significant(value ?? Number.NaN)} ms`
+}

@@ -1,0 +1,145 @@
+import { type CaptureStatistics, capture, type Device, noGrad, scope, type Tensor } from '../../engine/index.ts'
+import type { Mode, Model } from '../../model/index.ts'
+import {
+  type AdamW,
+  captureStep,
+  type MicroBatch,
+  makeScheme,
+  optimizerStep,
+  type SchemeName,
+  type StepResult,
+} from '../../train/index.ts'
+import type { Objective } from '../../train/schemes.ts'
+import { type Candidate, MAX_NORM, STILL, type Values } from './candidate.ts'
+
+/** A model on one device and what trains it; parameters lie side by side, as coalescing wants them. */
+export interface Resident {
+  model: Model
+  optimizer: AdamW
+}
+
+/** What runs and how, on batches that lie on the device. */
+interface Setup extends Resident {
+  name: string
+  mode: Mode
+  /** Recorded once and replayed, or run op by op. */
+  captured: boolean
+  batch: MicroBatch
+}
+
+/** The forward pass of a model on one device, until its logits have reached the host. */
+export function forwardPass({ name, model, mode, captured, batch }: Setup): Candidate {
+  const { device } = batch.images
+  const forward = () => noGrad(() => model.forward(batch.images, { mode }))
+  const replay = captured ? capture(forward) : undefined
+  let logits: Tensor | undefined
+  let values: Float32Array | undefined
+  const submit = () => {
+    logits?.dispose()
+    const start = performance.now()
+    logits = replay ? replay() : scope(forward)
+    device.flush()
+    return performance.now() - start
+  }
+  const wait = async () => {
+    values = (await logits!.data()) as Float32Array
+  }
+  return {
+    name,
+    architecture: model.config.architecture,
+    devices: [device],
+    submit,
+    wait,
+    async values() {
+      submit()
+      await wait()
+      return new Map([['logits', values!]])
+    },
+    ...told(device, replay, { submit, wait }),
+    dispose() {
+      logits?.dispose()
+      replay?.dispose()
+    },
+  }
+}
+
+/** A training step of a model on one device: forward, backward and update of all parameters. */
+export function trainingStep({ name, model, optimizer, mode, captured, batch }: Setup, scheme: SchemeName): Candidate {
+  const { device } = batch.images
+  const objective = lastObjective(scheme, model.branches.length, mode)
+  const replay = captured ? captureStep(model, optimizer, objective, MAX_NORM) : undefined
+  let result: StepResult | undefined
+  const forget = () => {
+    for (const t of [result?.losses, result?.norm, result?.predicted]) t?.dispose()
+  }
+  const submit = () => {
+    forget()
+    const start = performance.now()
+    result = replay ? replay([batch], STILL) : scope(() => optimizerStep(model, optimizer, objective, [batch], STILL, MAX_NORM))
+    device.flush()
+    return performance.now() - start
+  }
+  const wait = () => device.synchronize()
+  return {
+    name,
+    architecture: model.config.architecture,
+    devices: [device],
+    submit,
+    wait,
+    async values() {
+      submit()
+      const reads = [result!.losses.data(), result!.norm.data()] as Promise<Float32Array>[]
+      const gradients = await gradientsOf(optimizer, model.namedParameters())
+      const [losses, norm] = await Promise.all(reads)
+      return new Map([...gradients, ['losses', losses!], ['norm', norm!]])
+    },
+    ...told(device, replay, { submit, wait }),
+    dispose() {
+      forget()
+      replay?.dispose()
+    },
+  }
+}
+
+/** The last step of a scheme, which runs all branches. */
+export function lastObjective(scheme: SchemeName, branches: number, mode?: Mode): Objective {
+  return makeScheme(scheme, branches, mode ? { mode } : {})
+    .passes.at(-1)!
+    .at(-1)!
+}
+
+/** What can be told of a run: from its plan where it was captured, else by watching the pool. */
+function told(
+  device: Device,
+  replay: { readonly statistics: readonly CaptureStatistics[] } | undefined,
+  { submit, wait }: Pick<Candidate, 'submit' | 'wait'>,
+): Pick<Candidate, 'memory' | 'chain'> {
+  const statistics = () => replay!.statistics[0]!
+  if (replay) {
+    return {
+      memory: async () => ({ bytes: statistics().bytes, unplanned: statistics().unplanned }),
+      chain: () => statistics().chain,
+    }
+  }
+  return {
+    async memory() {
+      device.resetPeakMemory()
+      const before = device.memory.peakBytes
+      submit()
+      await wait()
+      return { bytes: device.memory.peakBytes - before }
+    },
+  }
+}
+
+/** The gradients that the last step left in the optimizer's arena, by name. */
+export async function gradientsOf({ arena }: AdamW, named: readonly (readonly [string, Tensor])[]): Promise<Values> {
+  const flat = (await arena.gradients.data()) as Float32Array
+  return new Map(
+    named.map(([name], i) => {
+      const slot = arena.slot(arena.gradients, i)
+      slot.dispose()
+      return [name, flat.subarray(slot.offset, slot.offset + slot.size)]
+    }),
+  )
+}

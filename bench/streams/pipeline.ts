@@ -1,0 +1,127 @@
+import { type Device, UserError } from '../../engine/index.ts'
+import type { ViT } from '../../model/index.ts'
+import type { Values } from './candidate.ts'
+import { gradientsOf } from './oneDevice.ts'
+import { type PipelineWork, Stage } from './stage.ts'
+import { Stopwatch } from './stopwatch.ts'
+
+/** Parameters of a model by name, copied to the host. */
+export async function parametersOf(model: ViT): Promise<Map<string, Float32Array>> {
+  const read = model.namedParameters().map(async ([name, parameter]): Promise<[string, Float32Array]> => {
+    return [name, (await parameter.data()) as Float32Array]
+  })
+  return new Map(await Promise.all(read))
+}
+
+/**
+ * A ViT whose layers lie on several devices one after the other (GPipe, arXiv 1811.06965; the method of FairScale's Pipe, which the
+ * paper compares with): a batch is computed in micro-batches, forward passes of all before the backward passes in the opposite
+ * order, so that the devices work on different ones at a time. Activations and their gradients [B / micro-batches, N, D] cross by
+ * way of the host. Unlike there nothing is computed twice, which takes memory and no time. Gradients are those of the whole
+ * batch on one device but for rounding; they are not clipped.
+ */
+export class Pipeline {
+  readonly stages: readonly Stage[]
+  /** Bytes that crossed between devices so far. */
+  moved = 0
+  readonly #work: PipelineWork
+
+  /**
+   * @param vit the model on one device, whose parameters are copied
+   * @param state its `parametersOf`
+   * @param devices of which each gets as many layers as the others, or one more
+   * @throws UserError for more devices than layers, or micro-batches that do not divide the batch
+   */
+  constructor(vit: ViT, state: ReadonlyMap<string, Float32Array>, devices: readonly Device[], work: PipelineWork) {
+    const { depth } = vit.config
+    if (devices.length > depth) throw new UserError(`${depth} layers cannot be spread over ${devices.length} devices`)
+    if (work.labels.length % work.microBatches !== 0) {
+      throw new UserError(`${work.labels.length} images cannot be divided into ${work.microBatches} micro-batches`)
+    }
+    this.#work = work
+    const bound = (i: number) => Math.round((i * depth) / devices.length)
+    this.stages = devices.map((device, i) => {
+      return new Stage(device, vit.config, { first: bound(i), end: bound(i + 1) }, state, work)
+    })
+  }
+
+  /**
+   * The forward pass of all micro-batches.
+   * @returns what the last stage gives of each: logits, or while training its part of the loss; and the milliseconds that JavaScript
+   *   took
+   */
+  async forward(): Promise<{ results: Float32Array[]; host: number }> {
+    const watch = new Stopwatch()
+    const results = await Promise.all(this.#forward(watch).results)
+    return { results, host: watch.total }
+  }
+
+  /**
+   * An optimizer step.
+   * @returns the loss before it, and the milliseconds that JavaScript took
+   */
+  async step(lr: number): Promise<{ loss: number; host: number }> {
+    const watch = new Stopwatch()
+    const { results: losses, submitted } = this.#forward(watch)
+    let received: (Promise<Float32Array> | undefined)[] = []
+    const done: Promise<unknown>[] = [...losses]
+    for (const stage of [...this.stages].reverse()) {
+      const needs = received
+      const sent: Promise<Float32Array>[] = []
+      // In the last stage after its forward passes, for which it need not wait; the others get gradients after theirs anyway.
+      let turn = submitted
+      for (let i = this.#work.microBatches - 1; i >= 0; i--) {
+        const begun = Promise.all([needs[i], turn]).then(([values]) => {
+          return { sent: watch.time(() => stage.backward(i, this.#cross(values))) }
+        })
+        turn = begun
+        sent[i] = begun.then((one) => one.sent as Promise<Float32Array>)
+      }
+      done.push(turn.then(() => watch.time(() => stage.update(lr))))
+      received = sent
+    }
+    await Promise.all([...received, ...done])
+    const loss = (await Promise.all(losses)).reduce((sum, [part]) => sum + part!, 0)
+    return { loss, host: watch.total }
+  }
+
+  /** Waits until all devices are done. */
+  async synchronize(): Promise<void> {
+    await Promise.all(this.stages.map(({ device }) => device.synchronize()))
+  }
+
+  /** Gradients of the last step by parameter name. */
+  async gradients(): Promise<Values> {
+    const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.optimizer!, stage.parameters())))
+    return new Map(found.flatMap((values) => [...values]))
+  }
+
+  /** Frees everything but the devices. */
+  dispose(): void {
+    for (const stage of this.stages) stage.dispose()
+  }
+
+  /** Starts all forward passes: each as soon as its input is there, and after that of the micro-batch before. */
+  #forward(watch: Stopwatch): { results: Promise<Float32Array>[]; submitted: Promise<unknown> } {
+    let received: Promise<Float32Array>[] = []
+    let turn: Promise<unknown> = Promise.resolve()
+    for (const stage of this.stages) {
+      const needs = received
+      turn = Promise.resolve()
+      received = Array.from({ length: this.#work.microBatches }, (_, i) => {
+        const begun = Promise.all([needs[i], turn]).then(([values]) => {
+          return { sent: watch.time(() => stage.forward(i, this.#cross(values))) }
+        })
+        turn = begun
+        return begun.then(({ sent }) => sent)
+      })
+    }
+    return { results: received, submitted: turn }
+  }
+
+  /** Counts what crosses from a device to another. */
+  #cross<T extends Float32Array | undefined>(values: T): T {
+    this.moved += values?.byteLength ?? 0
+    return values
+  }
+}

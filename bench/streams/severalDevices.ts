@@ -1,0 +1,86 @@
+import type { Device } from '../../engine/index.ts'
+import type { ViT } from '../../model/index.ts'
+import type { SchemeName } from '../../train/index.ts'
+import { type BatchData, type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
+import { lastObjective } from './oneDevice.ts'
+import { Pipeline } from './pipeline.ts'
+import type { Several } from './workbench.ts'
+
+/** The forward pass, or a training step, of branches on several devices. */
+export function spreadPass(
+  { spread, devices }: Several,
+  pass: Pass,
+  { images, labels }: BatchData,
+  scheme: SchemeName,
+): Candidate {
+  const { model, traffic } = spread
+  const branches = model.config.branches
+  const B = labels.length
+  const objective = lastObjective(scheme, branches)
+  const infer = async (): Promise<Float32Array> => {
+    const all = { branches, eachBranch: false }
+    const [logits] = await spread.infer(images, B, all, (input, outputs) => [model.forward(input, { outputs }).data()])
+    return logits as Promise<Float32Array>
+  }
+  const step = () => spread.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
+  const submit = async () => {
+    await (pass === 'forward' ? infer() : step())
+    // Shards may be processes: nobody sees their JavaScript.
+    return undefined
+  }
+  const wait = async () => {
+    await Promise.all(devices.map((device) => device.synchronize()))
+  }
+  return {
+    name: `${devices.length} devices`,
+    architecture: 'paraformer',
+    devices,
+    submit,
+    wait,
+    async values(): Promise<Values> {
+      if (pass === 'forward') return new Map([['logits', await infer()]])
+      if (scheme === 'prefixSum') {
+        // Devices forget their gradients with the step; those of the full sum they would tell.
+        const { losses, norm } = await step()
+        return new Map([
+          ['losses', Float32Array.from(losses)],
+          ['norm', Float32Array.of(norm)],
+        ])
+      }
+      const entries = await spread.gradients({ images, labels }, branches, B)
+      return new Map(Array.from(entries, ([name, { data }]) => [name, data as Float32Array]))
+    },
+    moved: () => traffic.between,
+    dispose() {},
+  }
+}
+
+/** The forward pass, or a training step, of a ViT in a pipeline. */
+export function pipelinePass(
+  vit: ViT,
+  state: Values,
+  devices: readonly Device[],
+  pass: Pass,
+  { images, labels }: BatchData,
+  microBatches: number,
+): Candidate {
+  const pipeline = new Pipeline(vit, state, devices, { images, labels, microBatches, train: pass === 'step' })
+  const submit = async () => (pass === 'forward' ? pipeline.forward() : pipeline.step(STILL)).then(({ host }) => host)
+  return {
+    name: `pipeline of ${devices.length}, ${microBatches} micro-batch${microBatches > 1 ? 'es' : ''}`,
+    architecture: 'vit',
+    devices,
+    submit,
+    wait: () => pipeline.synchronize(),
+    async values(): Promise<Values> {
+      if (pass === 'step') {
+        await pipeline.step(STILL)
+        return pipeline.gradients()
+      }
+      const { results } = await pipeline.forward()
+      return new Map([['logits', Float32Array.from(results.flatMap((part) => [...part]))]])
+    },
+    moved: () => pipeline.moved,
+    dispose: () => pipeline.dispose(),
+  }
+}
