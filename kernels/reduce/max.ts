@@ -6,6 +6,7 @@ import maxDirect from './maxDirect.wgsl'
 import maxRows from './maxRows.wgsl'
 import maxWorkgroup from './maxWorkgroup.wgsl'
 import {
+  directThreads,
   outputs,
   prefersDirect,
   type Reduction,
@@ -43,18 +44,19 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
       {
         name: 'direct',
         source: maxDirect,
-        constants: (problem) => ({
+        constants: (problem, device) => ({
           Scalar: dtype,
+          WORKGROUP: directThreads(device),
           ...(vec4Columns(problem) ? { Value: quad, Index: 'vec4<i32>', WIDTH: 4 } : { Value: dtype, Index: 'i32', WIDTH: 1 }),
         }),
-        grid: (problem, { WIDTH }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), 64)),
+        grid: (problem, { WIDTH, WORKGROUP }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), Number(WORKGROUP))),
       },
       {
         name: 'directRows',
         source: maxRows,
         supports: (_, problem) => vec4Rows(problem),
-        constants: () => ({ Scalar: dtype, Quad: quad }),
-        grid: (problem) => grid1d(ceilDiv(outputs(problem), 32)),
+        constants: (_, device) => ({ Scalar: dtype, Quad: quad, WORKGROUP: directThreads(device) }),
+        grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(outputs(problem), Number(WORKGROUP))),
       },
       {
         name: 'workgroup',

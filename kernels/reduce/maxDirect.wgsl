@@ -6,6 +6,7 @@ alias Scalar = f32;
 alias Value = f32;
 alias Index = i32;
 const WIDTH: u32 = 1;
+const WORKGROUP: u32 = 64;
 
 struct Params {
   outer: u32,
@@ -24,13 +25,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let index = (wid.y * groups.x + wid.x) * 64 + local;
+  let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   let columns = params.inner / WIDTH;
   if (index >= params.outer * params.chunks * columns) {
     return;

@@ -4,6 +4,7 @@
 
 alias Scalar = f32;
 alias Quad = vec4<f32>;
+const WORKGROUP: u32 = 64;
 
 struct Params {
   outer: u32,
@@ -22,13 +23,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let index = (wid.y * groups.x + wid.x) * 32 + local;
+  let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   if (index >= params.outer * params.chunks * params.inner) {
     return;
   }

@@ -56,6 +56,11 @@ export function vec4Rows(r: Reduction): boolean {
   return r.nStride === 1 && [r.n, r.chunk, r.offset, r.outerStride, innerStride].every((value) => value % 4 === 0)
 }
 
+/** Threads of a workgroup of the variants with a thread for each output: few on software devices, where outputs may be few. */
+export function directThreads(device: Capabilities): number {
+  return device.software ? 8 : 64
+}
+
 /** Columns of outputs that a workgroup of 256 of the `workgroup` variants takes: neighbours in memory wherever that can be. */
 export function workgroupColumns(r: Reduction): number {
   return r.nStride === 1 || r.inner === 1 ? 1 : 32
@@ -76,7 +81,7 @@ export function splitChunk(device: Capabilities, r: Reduction): number {
   const alone = r.outer * columns
   const along = r.nStride === 1
   const wanted = device.software ? 512 : along ? 1024 : 65536
-  const shortest = along ? (device.software ? 1024 : 4096) : device.software ? 256 : 64
+  const shortest = along ? (device.software ? 1024 : 4096) : device.software ? 2048 : 64
   if (r.n < 2 * shortest || alone * 2 > wanted) return r.n
   const pieces = Math.min(ceilDiv(wanted, alone), Math.floor(r.n / shortest))
   const chunk = ceilDiv(ceilDiv(r.n, pieces), 4) * 4

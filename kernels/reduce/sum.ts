@@ -1,5 +1,6 @@
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import {
+  directThreads,
   outputs,
   prefersDirect,
   type Reduction,
@@ -34,15 +35,20 @@ function makeSum(name: string, dtype: 'f32' | 'i32', input: Scalar = dtype): Ker
       {
         name: 'direct',
         source: sumDirect,
-        constants: value,
-        grid: (problem, { WIDTH }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), 64)),
+        constants: (problem, device) => ({ ...value(problem), WORKGROUP: directThreads(device) }),
+        grid: (problem, { WIDTH, WORKGROUP }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), Number(WORKGROUP))),
       },
       {
         name: 'directRows',
         source: sumRows,
         supports: (_, problem) => vec4Rows(problem),
-        constants: () => ({ Scalar: dtype, Input: `vec4<${input}>`, Quad: quad }),
-        grid: (problem) => grid1d(ceilDiv(outputs(problem), 32)),
+        constants: (_, device) => ({
+          Scalar: dtype,
+          Input: `vec4<${input}>`,
+          Quad: quad,
+          WORKGROUP: directThreads(device),
+        }),
+        grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(outputs(problem), Number(WORKGROUP))),
       },
       {
         name: 'workgroup',

@@ -6,6 +6,7 @@ alias Input = f32;
 alias Value = f32;
 const WIDTH: u32 = 1;
 const BLOCK: u32 = 256;
+const WORKGROUP: u32 = 64;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -25,13 +26,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let index = (wid.y * groups.x + wid.x) * 64 + local;
+  let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   let columns = params.inner / WIDTH;
   if (index >= params.outer * params.chunks * columns) {
     return;

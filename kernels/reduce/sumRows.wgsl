@@ -6,6 +6,7 @@ alias Input = vec4<f32>;
 alias Quad = vec4<f32>;
 // Quads summed before they join the total.
 const BLOCK: u32 = 128;
+const WORKGROUP: u32 = 64;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -25,13 +26,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> output: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let index = (wid.y * groups.x + wid.x) * 32 + local;
+  let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   if (index >= params.outer * params.chunks * params.inner) {
     return;
   }
