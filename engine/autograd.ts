@@ -296,7 +296,7 @@ function merge(present: Gradient | undefined, value: Tensor): Gradient {
   const sum = sumOf(present.value, value)
   present.value.dispose()
   value.dispose()
-  return { value: sum, owned: true, others: [] }
+  return { value: sum, owned: true, others: present.others }
 }
 
 /** a + b in memory of its own. */

@@ -171,6 +171,20 @@ test('branches of different shapes run beside those that match', async () => {
   for (let i = 0; i < 2; i++) assert.equal(await values(captured(x)), expected)
 })
 
+test('gradients from coalesced branches add to those from before and after the fork', async () => {
+  for (const mode of ['serial', 'streams', 'coalesced'] as const) {
+    const x = tensor([1, 2, 3], { requiresGrad: true })
+    scope(() => {
+      const h = x.mul(1)
+      const before = h.mul(10)
+      const parts = fork(device, mode, { a: () => h.mul(100), b: () => h.mul(1000), c: () => h.mul(5000) })
+      const all = [before, ...parts, h.mul(20_000)].reduce((sum, one) => sum.add(one))
+      all.sum().backward()
+    })
+    assert.equal(await x.grad!.data(), Float32Array.of(26_110, 26_110, 26_110), mode)
+  }
+})
+
 test('dropout in coalesced branches draws the numbers of serial ones, in every replay', async () => {
   const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
     const branch = (i: number) => () => scope(() => dropout(dropout(x.mul(i + 1), 0.4), 0.2))
