@@ -38,10 +38,14 @@ export function checkDtype(op: string, dtype: Dtype, device: Device): void {
 }
 
 /**
- * @param what needs it, for the message
+ * @param what needs it, and what to do without, for the message
  * @throws UserError unless the device has float16
  */
-export function requireFloat16(what: string, { capabilities, summary }: Device): void {
+export function requireFloat16(
+  what: string,
+  { capabilities, summary }: Device,
+  instead = 'use float32 or another adapter',
+): void {
   if (capabilities.f16) return
-  throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); use float32 or another adapter`)
+  throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); ${instead}`)
 }

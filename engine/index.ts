@@ -8,7 +8,7 @@ export { backward, defineOp, noGrad, type OpContext, type OpDefinition, watchOps
 export type { MemoryStatistics } from './bufferPool.ts'
 export { type Captured, type CaptureStatistics, capture, fromHost } from './capture.ts'
 export { Device, defaultDevice, requestDevice, setDefaultDevice } from './device.ts'
-export type { Dtype } from './dtype.ts'
+export { type Dtype, requireFloat16 } from './dtype.ts'
 export * from './errors.ts'
 export { type ForkMode, fork } from './graph/fork.ts'
 export * from './ops/adamW.ts'

@@ -56,12 +56,11 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     const { mode = 'serial' } = options
     if (mode === 'coalesced') colocate(this.parameters())
-    const x = this.sequence(images, options.taps) // [B, T + 1, D]
-    return runBranches(
-      mode,
-      x,
+    return this.inPrecision(() => {
+      const x = this.sequence(images, options.taps) // [B, T + 1, D]
       // Unlike map, flatMap skips holes.
-      prefix.flatMap((_, i) => () => this.branchOutput(i, x, options)),
-    )
+      const runs = prefix.flatMap((_, i) => () => this.branchOutput(i, x, options))
+      return runBranches(mode, x, runs)
+    })
   }
 }

@@ -1,10 +1,14 @@
-import { concat, randn, ShapeError, type Tensor } from '../engine/index.ts'
+import { autocast, concat, randn, ShapeError, type Tensor } from '../engine/index.ts'
 import { branchShape, type ModelConfig } from './config.ts'
 import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear } from './layers.ts'
 import type { Mode } from './modes.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 import { patches } from './patches.ts'
 import { type Tap, tidy, under } from './taps.ts'
+
+/** What products and attention of stem and branches compute with. */
+export const PRECISIONS = ['f32', 'mixed'] as const
+export type Precision = (typeof PRECISIONS)[number]
 
 export interface ForwardOptions {
   /** Uses only the first so many branches: the prefix model; default all. */
@@ -67,6 +71,10 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   readonly posEmbedding: Parameter
   readonly branches: Branch[]
   readonly head: Head
+  /**
+   * `mixed`: stem and branches run in `autocast('float16')`, on devices that have it. Parameters, residuals, head and results stay float32.
+   */
+  precision: Precision = 'f32'
 
   /**
    * @param config complete and checked
@@ -101,6 +109,11 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
    */
   forward(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => this.head.forward(this.features(images, options)))
+  }
+
+  /** Runs `fn`, which computes stem and branches. */
+  protected inPrecision<T>(fn: () => T): T {
+    return this.precision === 'mixed' ? autocast('float16', fn) : fn()
   }
 
   /** The stem: images [B, C, H, W] -> CLS token and patches with their positions, [B, T + 1, D]. */

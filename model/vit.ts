@@ -22,9 +22,10 @@ export class ViT extends VisionModel<ViTConfig> {
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
     checkPrefix(this.config, options.branches)
     return tidy(options.taps, () => {
-      const x = this.sequence(images, options.taps) // [B, T + 1, D]
-      const outputs = runBranches(options.mode ?? 'serial', x, [() => this.branchOutput(0, x, options)])
-      const features = outputs[0]! // [B, D]
+      const [features] = this.inPrecision(() => {
+        const x = this.sequence(images, options.taps) // [B, T + 1, D]
+        return runBranches(options.mode ?? 'serial', x, [() => this.branchOutput(0, x, options)])
+      }) as [Tensor] // [B, D]
       options.taps?.('features', features)
       return features
     })

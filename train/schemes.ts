@@ -1,4 +1,4 @@
-import { type CaptureStatistics, capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
+import { autocast, type CaptureStatistics, capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
 import { type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { AdamW } from './optim/adamW.ts'
 
@@ -97,7 +97,8 @@ function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
 }
 
 /**
- * One optimizer step on a mini-batch given in parts, whose gradients are accumulated.
+ * One optimizer step on a mini-batch given in parts, whose gradients are accumulated. Gradients are those of the loss times the
+ * optimizer's loss scale.
  * @param maxNorm for objectives that clip
  */
 export function optimizerStep(
@@ -111,16 +112,19 @@ export function optimizerStep(
   return scope(() => {
     let total: Tensor | undefined
     const predicted: Tensor[] = []
-    for (const batch of batches) {
-      const part = scope(() => {
-        const { objective, losses, logits } = loss(model, batch)
-        const scaled = batch.share === 1 ? objective : objective.mul(batch.share)
-        scaled.backward()
-        return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
-      })
-      total = total ? total.add(part.losses) : part.losses
-      predicted.push(part.predicted)
-    }
+    // In mixed precision all parts share one copy of the parameters.
+    autocast('float32', () => {
+      for (const batch of batches) {
+        const part = scope(() => {
+          const { objective, losses, logits } = loss(model, batch)
+          const shared = batch.share === 1 ? objective : objective.mul(batch.share)
+          shared.backward(optimizer.lossScale.value)
+          return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
+        })
+        total = total ? total.add(part.losses) : part.losses
+        predicted.push(part.predicted)
+      }
+    })
     const norm = optimizer.step(lr, clip ? maxNorm : Number.POSITIVE_INFINITY)
     optimizer.zeroGrad()
     return { losses: total!, predicted: predicted.length > 1 ? concat(predicted, 1) : predicted[0]!, norm, firstPrefix }

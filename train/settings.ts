@@ -1,5 +1,5 @@
 import { UserError } from '../engine/index.ts'
-import { checkConfig, MODES, type ModelConfig } from '../model/index.ts'
+import { checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
 import type { AugmentOptions } from './data/augment.ts'
 import type { Dataset } from './data/datasets.ts'
 import { DATASET_NAMES } from './data/names.ts'
@@ -61,6 +61,12 @@ export const SETTINGS = {
     choices: ['auto', ...MODES, 'devices'],
     default: 'auto',
     help: 'how branches run; auto measures the modes of one device, devices spreads them over several (see --devices)',
+  },
+  precision: {
+    kind: 'choice',
+    choices: PRECISIONS,
+    default: 'f32',
+    help: 'f32, or mixed: products and attention in float16; parameters, sums and losses in float32, with a loss scale (needs shader-f16)',
   },
   lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },

@@ -1,11 +1,16 @@
 import type { Tune } from '../../engine/autotune/tune.ts'
-import { type Device, describe, requestDevice } from '../../engine/index.ts'
-import type { Model } from '../../model/index.ts'
+import { type Device, describe, requestDevice, requireFloat16 } from '../../engine/index.ts'
+import type { Model, Precision } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { spreadBranches } from '../devices/spread.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
 import { placementOf, type SpreadFlags, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
+
+/** @throws UserError for `--precision mixed` on a device without float16 */
+export function checkPrecision(precision: Precision, device: Device): void {
+  if (precision === 'mixed') requireFloat16('--precision mixed', device, 'use --precision f32 or another --adapter')
+}
 
 /** Says on stderr, in one line, which device was taken; after inputs were checked, so that an error stands alone. */
 export function announce(device: Device): void {
@@ -13,13 +18,13 @@ export function announce(device: Device): void {
 }
 
 /**
- * Runs `fn` with the model of a checkpoint on the device that `--adapter` means, with the variants that `--tune` means, spread over
+ * Runs `fn` with the model of a checkpoint in `--precision` on the device that `--adapter` means, with the variants that `--tune` means, spread over
  * several devices where flags say so, and ends the devices.
  * @param rehearse does what `fn` is going to do, see `tuneDevice()`
  */
 export async function withModel<T>(
   checkpoint: Checkpoint,
-  flags: SpreadFlags & { mode: string; tune?: Tune | undefined },
+  flags: SpreadFlags & { mode: string; precision: Precision; tune?: Tune | undefined },
   rehearse: (model: Model) => void,
   fn: (model: Model, spread?: BranchDevices) => Promise<T>,
 ): Promise<T> {
@@ -27,7 +32,9 @@ export async function withModel<T>(
   const device = await requestDevice(first)
   let spread: BranchDevices | undefined
   try {
+    checkPrecision(flags.precision, device)
     const model = modelOf(checkpoint)
+    model.precision = flags.precision
     announce(device)
     await tune(device, flags.tune, () => rehearse(model))
     if (flags.mode === 'devices') spread = await spreadBranches(model, devices)

@@ -1,13 +1,13 @@
 import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError, zeros } from '../../engine/index.ts'
-import { countParameters, MODES, type Mode, type Model } from '../../model/index.ts'
+import { countParameters, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
 import { evaluate, prefixScores, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
 import { EVALUATION_BATCH, evaluationLoader, first } from '../run/data.ts'
 import { withModel } from './device.ts'
-import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
+import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { addSpread } from './spread.ts'
 import { compact, percent, table } from './table.ts'
@@ -20,6 +20,7 @@ interface EvalFlags {
   split: 'train' | 'test'
   images?: number
   mode: Mode | 'devices'
+  precision: Precision
   adapter?: string
   devices?: string
   inProcess?: boolean
@@ -38,6 +39,7 @@ export function evalCommand(): Command {
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
     .addOption(new Option('--images <n>', 'use only so many').argParser(count))
     .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')

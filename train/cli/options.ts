@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { TUNE } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
+import { PRECISIONS } from '../../model/index.ts'
 import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
 
 /** Adds a flag for every setting of a run; or only for those named, whose defaults are the caller's. */
@@ -33,6 +34,13 @@ export function adapterOption(): Option {
     '--adapter <name>',
     "gpu, lavapipe, swiftshader or part of an adapter's name (see `paraformer devices`); default: the fastest there is",
   ).env('PARAFORMER_ADAPTER')
+}
+
+/** `--precision` of commands that train nothing. */
+export function precisionOption(): Option {
+  return new Option('--precision <name>', 'f32, or mixed: products and attention in float16 (needs shader-f16)')
+    .choices([...PRECISIONS])
+    .default('f32')
 }
 
 /** `--tune`, which every command with kernels takes. */

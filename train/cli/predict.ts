@@ -1,13 +1,13 @@
 import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
-import { checkPrefix, MODES, type Mode, type Model } from '../../model/index.ts'
+import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
 import { type Checkpoint, type DataInfo, readCheckpoint } from '../run/checkpoint.ts'
 import { withModel } from './device.ts'
-import { adapterOption, count, makeCommand, tuneOption } from './options.ts'
+import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { addSpread } from './spread.ts'
 import { percent, table } from './table.ts'
@@ -19,6 +19,7 @@ interface PredictFlags {
   gradients?: string
   branches?: number
   mode: Mode | 'devices'
+  precision: Precision
   top: number
   adapter?: string
   devices?: string
@@ -42,6 +43,7 @@ export function predictCommand(): Command {
     .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count))
     .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
     .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count).default(3))
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')
@@ -58,6 +60,9 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   }
   if (input === undefined && (output !== undefined || gradientsPath !== undefined)) {
     throw new UserError('predict: --output and --gradients go with --input; image files print their classes')
+  }
+  if (gradientsPath !== undefined && flags.precision !== 'f32') {
+    throw new UserError('predict: --gradients are computed in float32; leave out --precision mixed')
   }
   const checkpoint = await readCheckpoint(flags.checkpoint)
   checkPrefix(checkpoint.config, flags.branches)

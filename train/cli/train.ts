@@ -14,7 +14,7 @@ import { MetricsLog } from '../run/metrics.ts'
 import { startTrainer } from '../run/start.ts'
 import type { StepReport, Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
-import { announce } from './device.ts'
+import { announce, checkPrecision } from './device.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
@@ -91,6 +91,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (!checkpoint) modelConfigOf(settings, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags)
     device = await requestDevice(first)
+    checkPrecision(settings.precision, device)
     const run = folder ?? (await newRunFolder(flags.out, settings))
     lock = await RunLock.take(run.lock)
     const from = checkpoint && state ? { checkpoint, state } : undefined
@@ -159,8 +160,8 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       },
       onStep(report) {
         const imagesPerSecond = rate.add(report.images)
-        const { epoch, position, losses, accuracies, norms, lr } = report
-        metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lr, imagesPerSecond })
+        const { epoch, position, losses, accuracies, norms, lossScale, lr } = report
+        metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lossScale, lr, imagesPerSecond })
         progress.update(position.step, label(report, running.add(report), imagesPerSecond))
       },
       onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),

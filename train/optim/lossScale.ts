@@ -1,8 +1,15 @@
 import { type Device, defaultDevice, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 
+/** A loss scale as a checkpoint holds it. */
+export interface LossScaleState {
+  scale: number
+  /** Finite steps in a row since it changed. */
+  steady: number
+}
+
 export interface LossScaleOptions {
-  /** Default 65536. */
-  initial?: number
+  /** Default 65536, fresh. */
+  initial?: LossScaleState | number
   /** Finite steps in a row that double it, default 2000; 0: it is constant. */
   growthInterval?: number
   device?: Device
@@ -22,12 +29,24 @@ export class LossScale {
 
   constructor({ initial = 65536, growthInterval = 2000, device = defaultDevice() }: LossScaleOptions = {}) {
     const [state, value] = withoutScope(() => {
-      const made = tensor([initial, 0], { device })
+      const { scale, steady } = typeof initial === 'number' ? { scale: initial, steady: 0 } : initial
+      const made = tensor([scale, steady], { device })
       return [made, made.slice([[0, 1]]).reshape([])]
     })
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
+  }
+
+  /** Reads the state. */
+  async save(): Promise<LossScaleState> {
+    const [scale, steady] = (await this.state.data()) as unknown as [number, number]
+    return { scale, steady }
+  }
+
+  /** Overwrites the state. */
+  restore({ scale, steady }: LossScaleState): void {
+    this.state.write(Float32Array.of(scale, steady))
   }
 
   dispose(): void {

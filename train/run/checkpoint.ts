@@ -6,6 +6,7 @@ import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
 import type { DatasetName } from '../data/names.ts'
 import type { Evaluation } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
+import type { LossScale, LossScaleState } from '../optim/lossScale.ts'
 import { checkSettings, type Settings } from '../settings.ts'
 
 /** Where a run stands: the mini-batch that comes next. */
@@ -35,6 +36,8 @@ export interface TrainingState {
   random: { seed: number; counter: number }
   /** Step counts of AdamW by parameter name. */
   steps: Record<string, number>
+  /** In mixed precision. */
+  lossScale?: LossScaleState | undefined
   /** Evaluations so far, one an epoch. */
   history: (Evaluation & { epoch: number })[]
   /** Seconds of training so far. */
@@ -42,6 +45,9 @@ export interface TrainingState {
   /** Variants of kernels that were measured to be fastest: others give other bits. */
   variants?: TunedJson | undefined
 }
+
+/** What the training loop itself knows of it. */
+export type LoopState = Omit<TrainingState, 'steps' | 'lossScale'>
 
 const M = 'optimizer.m.'
 const V = 'optimizer.v.'
@@ -56,6 +62,7 @@ export interface SavedModel {
 export interface SavedOptimizer {
   state(): { m: ReadonlyMap<string, Saveable>; v: ReadonlyMap<string, Saveable> }
   steps(): Promise<Record<string, number>>
+  readonly lossScale: Pick<LossScale, 'growthInterval' | 'save'>
 }
 
 /** Saves the parameters alone, with config and data info: what `predict` needs. */
@@ -68,10 +75,11 @@ export async function saveCheckpoint(
   path: string,
   model: SavedModel,
   optimizer: SavedOptimizer,
-  state: Omit<TrainingState, 'steps'>,
+  state: LoopState,
   data: DataInfo,
 ): Promise<void> {
   const steps = await optimizer.steps()
+  const lossScale = optimizer.lossScale.growthInterval > 0 ? await optimizer.lossScale.save() : undefined
   const { m, v } = optimizer.state()
   const tensors = new Map<string, Saveable>(Object.entries(model.stateDict()))
   for (const [name, t] of m) tensors.set(M + name, t)
@@ -80,7 +88,7 @@ export async function saveCheckpoint(
     await saveSafetensors(path, tensors, {
       config: JSON.stringify(model.config),
       data: JSON.stringify(data),
-      training: JSON.stringify({ ...state, steps }),
+      training: JSON.stringify({ ...state, steps, lossScale }),
     })
   } finally {
     for (const t of [...m.values(), ...v.values()]) if (t instanceof Tensor) t.dispose()
@@ -141,8 +149,12 @@ export function trainingState({ path, file }: Checkpoint): TrainingState {
   return { ...state, settings: checkSettings(state.settings) }
 }
 
-/** Puts the saved moments and step counts back. @throws UserError when some are missing or of another shape */
-export function restoreOptimizer({ path, file }: Checkpoint, optimizer: AdamW, steps: Record<string, number>): void {
+/** Puts the saved moments, step counts and loss scale back. @throws UserError when some are missing or of another shape */
+export function restoreOptimizer(
+  { path, file }: Checkpoint,
+  optimizer: AdamW,
+  { steps, lossScale }: Pick<TrainingState, 'steps' | 'lossScale'>,
+): void {
   const state = optimizer.state()
   try {
     for (const [prefix, moments] of [
@@ -155,6 +167,7 @@ export function restoreOptimizer({ path, file }: Checkpoint, optimizer: AdamW, s
     for (const t of [...state.m.values(), ...state.v.values()]) t.dispose()
   }
   optimizer.setSteps(steps)
+  if (lossScale) optimizer.lossScale.restore(lossScale)
 }
 
 function restore(path: string, file: SafetensorsFile, name: string, into: Tensor): void {
@@ -183,7 +196,16 @@ function isDataInfo(value: unknown, channels: number): value is DataInfo {
 }
 
 function isTrainingState(value: unknown): value is TrainingState {
-  const { settings, position: p, random, steps, history, seconds, variants } = (value ?? {}) as Partial<TrainingState>
+  const {
+    settings,
+    position: p,
+    random,
+    steps,
+    lossScale,
+    history,
+    seconds,
+    variants,
+  } = (value ?? {}) as Partial<TrainingState>
   const counts = [
     p?.epoch,
     p?.pass,
@@ -199,6 +221,7 @@ function isTrainingState(value: unknown): value is TrainingState {
     counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     Array.isArray(history) &&
     history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&
-    Number.isFinite(seconds)
+    Number.isFinite(seconds) &&
+    (lossScale === undefined || [lossScale?.scale, lossScale?.steady].every((one) => Number.isFinite(one) && one! >= 0))
   )
 }

@@ -14,6 +14,8 @@ export type Metric =
       /** Shares of the mini-batch classified right, laid out like `losses`. */
       accuracies: number[][]
       norms: number[]
+      /** Of the next step, in mixed precision. */
+      lossScale?: number | undefined
       lr: number
       imagesPerSecond: number
     }

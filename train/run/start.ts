@@ -3,6 +3,7 @@ import { createModel, type Mode } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type SpreadOptions, spreadBranches } from '../devices/spread.ts'
 import { AdamW } from '../optim/adamW.ts'
+import { LossScale } from '../optim/lossScale.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
 import type { RunData } from './data.ts'
@@ -33,7 +34,10 @@ export async function startTrainer(
 ): Promise<Trainer> {
   device.random.seed = settings.seed
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
-  let optimizer = new AdamW(model.namedParameters(), { weightDecay: settings.weightDecay })
+  model.precision = settings.precision
+  const { weightDecay } = settings
+  const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
+  let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
   const { train, evaluation } = data
   await chooseVariants?.(() => rehearse(device, model, optimizer, settings))
   let { mode } = settings
@@ -45,7 +49,7 @@ export async function startTrainer(
   }
   // The mode is kept: a resumed run takes the same, for the same bits.
   const resolved = { ...settings, mode }
-  if (from) restoreOptimizer(from.checkpoint, optimizer, from.state.steps)
+  if (from) restoreOptimizer(from.checkpoint, optimizer, from.state)
   let spread: BranchDevices | undefined
   if (mode === 'devices') {
     spread = await spreadBranches(model, { others: [device.request], ...devices, optimizer })

@@ -1,4 +1,4 @@
-import { type Device, firstNonFinite, tensor, UserError } from '../../engine/index.ts'
+import { type Device, firstNonFinite, type Tensor, tensor, UserError } from '../../engine/index.ts'
 import { branchShape, type Mode, type Model } from '../../model/index.ts'
 import type { Batch, BatchLoader } from '../data/loader.ts'
 import { partsOf } from '../data/parts.ts'
@@ -17,7 +17,7 @@ import {
   type StepResult,
 } from '../schemes.ts'
 import type { Settings } from '../settings.ts'
-import type { Position, SavedModel, SavedOptimizer, TrainingState } from './checkpoint.ts'
+import type { LoopState, Position, SavedModel, SavedOptimizer, TrainingState } from './checkpoint.ts'
 
 /** A mini-batch that the device has done. */
 export interface StepReport {
@@ -31,6 +31,8 @@ export interface StepReport {
   accuracies: number[][]
   firstPrefixes: number[]
   norms: number[]
+  /** Of the next step, in mixed precision. */
+  lossScale?: number | undefined
   lr: number
   images: number
 }
@@ -64,6 +66,9 @@ export interface TrainerParts {
 
 /** Mini-batches handed to the device before the host waits for the first: enough to keep it busy, few enough to stop soon. */
 const AHEAD = 2
+
+/** A gradient that overflows at a loss scale below this was no accident: there is nothing left to scale. */
+const LEAST_LOSS_SCALE = 1
 
 /** The training loop over epochs, passes and mini-batches, from any position on. */
 export class Trainer {
@@ -118,7 +123,7 @@ export class Trainer {
   }
 
   /** What a checkpoint needs of the loop. */
-  state(): Omit<TrainingState, 'steps'> {
+  state(): LoopState {
     const { seed, counter } = this.parts.device.random
     return {
       settings: this.parts.settings,
@@ -136,13 +141,14 @@ export class Trainer {
     if (!spread) return { model, optimizer }
     const { parameters, m, v, steps } = await spread.state()
     const whole = { config: model.config, stateDict: () => Object.fromEntries(parameters) }
-    return { model: whole, optimizer: { state: () => ({ m, v }), steps: async () => steps } }
+    return { model: whole, optimizer: { state: () => ({ m, v }), steps: async () => steps, lossScale: optimizer.lossScale } }
   }
 
   /**
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
-   * @throws UserError when a loss is not finite, with the op that made it so; nothing was changed by that step
+   * @throws UserError when a loss or gradient is not finite (in mixed precision: and stays so whatever the loss scale), with the op that made
+   *   it so; nothing was changed by that step
    */
   async run(hooks: TrainerHooks = {}): Promise<boolean> {
     this.#began = performance.now()
@@ -194,7 +200,10 @@ export class Trainer {
     const position = { ...this.position }
     const settle = async () => {
       const values = await Promise.all(reads)
-      const bad = values.findIndex(({ losses, norm }) => !losses.every(Number.isFinite) || !Number.isFinite(norm))
+      const bad = values.findIndex(({ losses, norm, lossScale = 0 }) => {
+        // In mixed precision such a step was left out, and the next ones have a smaller loss scale.
+        return !(losses.every(Number.isFinite) && Number.isFinite(norm)) && !(lossScale >= LEAST_LOSS_SCALE)
+      })
       if (bad >= 0) {
         const found = spread ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
         throw this.#explain(batch, position.step, found)
@@ -206,6 +215,7 @@ export class Trainer {
         accuracies: values.map(({ predicted }) => accuracies(predicted, batch.labels)),
         firstPrefixes: objectives.map(({ firstPrefix }) => firstPrefix),
         norms: values.map(({ norm }) => norm),
+        lossScale: values.at(-1)!.lossScale,
         lr: steps.at(-1)!.lr,
         images: batch.labels.length,
       })
@@ -215,9 +225,10 @@ export class Trainer {
 
   /** Optimizer steps on one device, recorded at once. */
   #updates(batch: Batch, steps: readonly { objective: Objective; lr: number }[]): Promise<StepValues>[] {
-    const { model, settings } = this.parts
+    const { model, settings, optimizer } = this.parts
     const micro = microBatches(model, batch, settings.accumulate)
-    const reads = steps.map(({ objective, lr }) => read(this.#update(objective, micro, lr)))
+    const scale = settings.precision === 'mixed' ? optimizer.lossScale.value : undefined
+    const reads = steps.map(({ objective, lr }) => read(this.#update(objective, micro, lr), scale))
     for (const { images, labels } of micro) {
       images.dispose()
       labels.dispose()
@@ -256,20 +267,21 @@ export class Trainer {
 
   /** Runs the failed step again without updating, with every op's result checked: the first that is not finite. */
   async #findNonFinite(batch: Batch, objective: Objective, counter: number): Promise<string | undefined> {
-    const { device, model } = this.parts
+    const { device, model, optimizer } = this.parts
     const saved = device.random.counter
     device.random.counter = counter
     const micro = microBatches(model, batch, 1)
-    const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward())
+    const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward(optimizer.lossScale.value))
     device.random.counter = saved
     return op
   }
 
   #explain(batch: Batch, step: number, found: string | undefined): UserError {
+    const { lr, precision } = this.parts.settings
     const where = found ? `first in ${found}` : 'not again when the step was repeated'
     return new UserError(
       `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch + 1}, ${where}; the last checkpoint is intact, ` +
-        `use a smaller --lr (it was ${this.parts.settings.lr}) or --max-norm`,
+        `use a smaller --lr (it was ${lr}) or --max-norm${precision === 'mixed' ? ', or --precision f32' : ''}`,
     )
   }
 }
@@ -292,11 +304,12 @@ function accuracies(predicted: ArrayLike<number>, labels: Int32Array): number[] 
   })
 }
 
-/** Reads what a step left on the device, and frees it. */
-async function read(result: StepResult): Promise<StepValues> {
+/** Reads what a step left on the device, and frees it; and the loss scale as it is then. */
+async function read(result: StepResult, lossScale: Tensor | undefined): Promise<StepValues> {
   const tensors = [result.losses, result.predicted, result.norm]
   const reads = tensors.map((t) => t.data())
+  const scale = lossScale?.item()
   for (const t of tensors) t.dispose()
   const [losses, predicted, norms] = await Promise.all(reads)
-  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]! }
+  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]!, lossScale: await scale }
 }
