@@ -9,13 +9,6 @@ import type { Problem } from './survey.ts'
 /** Something did not end in its time. */
 export class LateError extends Error {
   override readonly name = 'LateError'
-  /** It was not even begun. */
-  readonly budget: boolean
-
-  constructor(message: string, budget = false) {
-    super(message)
-    this.budget = budget
-  }
 }
 
 /** Devices that were busy when their lab was left: Dawn crashes when one is collected while it owes an answer. */
@@ -40,10 +33,18 @@ export class Lab {
     return new Lab(new Device(await openDevice(request), request))
   }
 
-  /** Compiles a variant for a problem. @throws KernelCompileError, LateError */
+  /**
+   * Compiles a variant for a problem; being late with that is nobody's fault and blocks nothing.
+   * @throws KernelCompileError, LateError
+   */
   async compile({ spec, problem }: Problem, variant: Variant<any>, limit: number): Promise<void> {
     const constants = variant.constants?.(problem, this.device.capabilities) ?? {}
-    await this.#within(this.device.pipelines.get(spec, variant, constants).ready, limit)
+    try {
+      await this.#within(this.device.pipelines.get(spec, variant, constants).ready, limit)
+    } catch (error) {
+      if (error instanceof LateError) this.#late = undefined
+      throw error
+    }
   }
 
   /** Workgroups that a variant launches for a problem. */

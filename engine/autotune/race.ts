@@ -1,19 +1,22 @@
 import type { Variant } from '../../kernels/spec.ts'
 import { DeviceLostError, reason } from '../errors.ts'
 import { type Lab, LateError } from './lab.ts'
-import type { Rates } from './rates.ts'
+import type { Rates, Work } from './rates.ts'
 import { Scratch } from './scratch.ts'
 import type { Problem } from './survey.ts'
+import { kernelKey } from './tuned.ts'
 
-/** Milliseconds that every candidate gets: drivers may compile for that long. With less left, none is begun. */
-export const PATIENCE = 1000
+/** Milliseconds after which a candidate that had so many for its first run is to blame: drivers may compile for that long. */
+const PATIENCE = 1000
 /** A candidate that takes so many times as long as the default is out; one that takes `HOPELESS` times that is not waited for. */
 const SLOWER = 2
 const HOPELESS = 10
 /** Milliseconds that a launch may cost on the host's clock besides. */
 const LAUNCH = 1
-/** The part of its workgroups that a candidate runs before all. */
-const PART = 1 / 16
+/** A candidate runs so many times as many workgroups each time, from one on: none can take long before it is found out. */
+const GROWTH = 16
+/** Times that a run which seems slow is repeated: other work on the machine may have held it up. */
+const REPEATS = 2
 /** Times each variant is timed, in turn with the others; after each, those this much behind the fastest are out. */
 const ROUNDS = 5
 const BEHIND = 1.3
@@ -23,16 +26,37 @@ const MOST_RUNS = 64
 /** What a candidate must gain over the default. */
 const GAIN = 0.95
 
+/** What was found out about variants that are out: why, and the milliseconds that the slow ones took, for the whole or a part. */
+export interface Findings {
+  dropped: Record<string, string>
+  slow: Record<string, number>
+}
+
 /** How a race ended. */
-export interface Verdict {
-  /** The fastest variant; undefined when the race was broken off. */
+export interface Verdict extends Findings {
+  /** The default. */
+  fallback: string
+  /** The fastest variant; undefined when the race did not come to its end. */
   variant?: string
   /** Least milliseconds of the variants that ran to the end. */
   ms: Record<string, number>
-  /** Why others did not. */
-  dropped: Record<string, string>
-  /** The variant that is still running, or took the device down: the lab is of no more use. */
-  broke?: { variant: string; lost: boolean }
+  /** The lab is of no more use: its device is still busy, or lost. */
+  broke?: 'busy' | 'lost'
+  /** The variant that is to blame for it: its first run did not end, or took the device down. */
+  blamed?: string
+}
+
+/** What a race is run with. */
+export interface Conditions {
+  lab: Lab
+  problem: Problem
+  /** The default. */
+  fallback: Variant<any>
+  rates: Rates
+  /** Of the host's clock. */
+  deadline: number
+  /** What a race that did not come to its end found out. */
+  before: Findings
 }
 
 /**
@@ -40,51 +64,45 @@ export interface Verdict {
  * all of them, and is out where it does not compile, takes too long or writes other values. Those left are timed in turn.
  */
 export class Race {
-  readonly #lab: Lab
-  readonly #problem: Problem
-  readonly #rates: Rates
-  readonly #deadline: number
+  readonly #conditions: Conditions
   readonly #scratch: Scratch
+  readonly #kernel: string
+  readonly #work: Work
+  readonly #verdict: Verdict
   /** Milliseconds of the default on the host's clock, and what it wrote. */
   #usual = 0
   #expected: readonly ArrayBuffer[] = []
 
-  /**
-   * @param deadline of the host's clock
-   * @throws OutOfMemoryError
-   */
-  constructor(lab: Lab, problem: Problem, rates: Rates, deadline: number) {
-    this.#lab = lab
-    this.#problem = problem
-    this.#rates = rates
-    this.#deadline = deadline
+  /** @throws OutOfMemoryError */
+  constructor(conditions: Conditions) {
+    const { lab, problem, fallback, before } = conditions
+    this.#conditions = conditions
     this.#scratch = new Scratch(lab.device, problem)
+    this.#verdict = { fallback: fallback.name, ms: {}, dropped: { ...before.dropped }, slow: { ...before.slow } }
+    this.#kernel = kernelKey(problem.spec)
+    this.#work = { flops: problem.spec.flops(problem.problem), bytes: problem.spec.bytes(problem.problem) }
   }
 
-  /**
-   * @param fallback the default
-   * @throws LateError when there is no time; what the driver reports of the default
-   */
-  async run(fallback: Variant<any>, candidates: readonly Variant<any>[]): Promise<Verdict> {
-    const verdict: Verdict = { ms: {}, dropped: {} }
-    await this.#runDefault(fallback)
-    const running = [fallback]
-    for (const variant of candidates) {
-      try {
+  /** @throws what the driver reports of the default */
+  async run(candidates: readonly Variant<any>[]): Promise<Verdict> {
+    const { fallback, rates } = this.#conditions
+    const verdict = this.#verdict
+    try {
+      await this.#runDefault()
+      const running = [fallback]
+      for (const variant of candidates) {
+        if (variant.name in verdict.dropped) continue
         const why = await this.#tryOut(variant)
         if (why === undefined) running.push(variant)
         else verdict.dropped[variant.name] = why
-      } catch (error) {
-        if (error instanceof LateError && error.budget) throw error
-        verdict.dropped[variant.name] = reason(error)
-        const lost = error instanceof DeviceLostError
-        if (lost || (error instanceof LateError && !(await this.#lab.recover(this.#remaining())))) {
-          return { ...verdict, broke: { variant: variant.name, lost } }
-        }
+        if (verdict.broke) return verdict
       }
+      verdict.ms = await this.#timeAll(running)
+    } catch (error) {
+      if (error instanceof LateError) return verdict
+      throw error
     }
-    verdict.ms = await this.#timeAll(running)
-    for (const [name, ms] of Object.entries(verdict.ms)) this.#rates.add(this.#problem, name, ms)
+    for (const [name, ms] of Object.entries(verdict.ms)) rates.add(this.#kernel, name, this.#work, ms)
     const [fastest, ms] = Object.entries(verdict.ms).reduce((best, one) => (one[1] < best[1] ? one : best))
     verdict.variant = ms < GAIN * verdict.ms[fallback.name]! ? fastest : fallback.name
     return verdict
@@ -95,71 +113,112 @@ export class Race {
   }
 
   #remaining(): number {
-    return this.#deadline - performance.now()
+    return this.#conditions.deadline - performance.now()
   }
 
-  async #runDefault(variant: Variant<any>): Promise<void> {
-    await this.#lab.compile(this.#problem, variant, this.#remaining())
+  async #runDefault(): Promise<void> {
+    const { lab, problem, fallback } = this.#conditions
+    await lab.compile(problem, fallback, this.#remaining())
     // Software drivers compile at the first launch.
-    await this.#once(variant, this.#remaining())
+    await this.#once(fallback, this.#remaining())
     this.#scratch.reset()
-    this.#usual = await this.#once(variant, this.#remaining())
-    this.#expected = await this.#lab.results(this.#scratch, this.#remaining())
+    this.#usual = await this.#once(fallback, this.#remaining())
+    this.#expected = await lab.results(this.#scratch, this.#remaining())
   }
 
-  /** Runs a candidate with care. @returns why it is out, if it is */
+  /** Runs a candidate with care. @returns why it is out, if it is. @throws LateError when there is no time for it */
   async #tryOut(variant: Variant<any>): Promise<string | undefined> {
-    if (!this.#rates.couldTake(this.#problem, variant.name, this.#usual)) return 'was too slow on like problems'
-    if (this.#remaining() < PATIENCE + ROUNDS * this.#usual) throw new LateError('no time left', true)
-    await this.#lab.compile(this.#problem, variant, this.#remaining())
-    // This may compile too, so that it has no limit of its own.
-    await this.#once(variant, this.#remaining(), 1)
-    const most = SLOWER * this.#usual + LAUNCH
-    const part = Math.min(
-      Math.ceil(PART * this.#lab.groups(this.#problem, variant)),
-      this.#lab.device.capabilities.maxWorkgroups,
-    )
-    for (const groups of [part, undefined]) {
-      this.#scratch.reset()
-      let ms = await this.#once(variant, HOPELESS * most, groups)
-      // Other work on the machine may have held it up.
-      if (ms > most) ms = Math.min(ms, await this.#again(variant, HOPELESS * most, groups))
-      if (!(ms > most)) continue
-      this.#rates.add(this.#problem, variant.name, ms)
-      const what = groups === undefined ? '' : ' for a part'
-      return `took ${ms.toPrecision(3)} ms${what}, the default ${this.#usual.toPrecision(3)}`
+    const { lab, problem, rates } = this.#conditions
+    if (!rates.couldTake(this.#kernel, variant.name, this.#work, this.#usual)) return 'was too slow on like problems'
+    try {
+      await lab.compile(problem, variant, this.#remaining())
+      await this.#runFirst(variant)
+      return (await this.#whySlow(variant)) ?? (await this.#whyWrong())
+    } catch (error) {
+      if (error instanceof LateError) throw error
+      if (error instanceof DeviceLostError) Object.assign(this.#verdict, { broke: 'lost', blamed: variant.name })
+      return reason(error)
     }
-    const results = await this.#lab.results(this.#scratch, this.#remaining())
+  }
+
+  /** Runs one workgroup. Software drivers compile meanwhile, so that there is no limit but the deadline. */
+  async #runFirst(variant: Variant<any>): Promise<void> {
+    const { lab } = this.#conditions
+    const patient = this.#remaining() > PATIENCE
+    try {
+      await this.#once(variant, this.#remaining(), 1)
+    } catch (error) {
+      if (error instanceof LateError && patient && !(await lab.recover(0))) this.#verdict.blamed = variant.name
+      throw error
+    }
+  }
+
+  async #whySlow(variant: Variant<any>): Promise<string | undefined> {
+    const { lab, problem, rates } = this.#conditions
+    const most = SLOWER * this.#usual + LAUNCH
+    const all = lab.groups(problem, variant)
+    for (let groups = 1; ; groups *= GROWTH) {
+      const part = groups < all && groups <= lab.device.capabilities.maxWorkgroups ? groups : undefined
+      let ms = await this.#anew(variant, most, part)
+      for (let i = 0; i < REPEATS && ms > most && ms < HOPELESS * most; i++) {
+        ms = Math.min(ms, await this.#anew(variant, most, part))
+      }
+      if (!(ms > most)) {
+        if (part === undefined) return undefined
+        continue
+      }
+      rates.add(this.#kernel, variant.name, this.#work, ms)
+      this.#verdict.slow[variant.name] = ms
+      const what = part === undefined ? '' : ` for ${part} of ${all} workgroups`
+      return `took ${ms < HOPELESS * most ? '' : 'more than '}${ms.toPrecision(3)} ms${what}, the default ${this.#usual.toPrecision(3)}`
+    }
+  }
+
+  async #whyWrong(): Promise<string | undefined> {
+    const results = await this.#conditions.lab.results(this.#scratch, Math.max(PATIENCE, this.#remaining()))
     return this.#scratch.differs(this.#expected, results) ? 'gives other values than the default' : undefined
   }
 
   /** Least milliseconds of each variant; the first stays in to the end. */
   async #timeAll(variants: readonly Variant<any>[]): Promise<Record<string, number>> {
-    const [fallback] = variants
-    if (variants.length === 1) return { [fallback!.name]: this.#usual }
+    const { lab, problem, fallback } = this.#conditions
+    if (variants.length === 1) return { [fallback.name]: this.#usual }
     const ms: Record<string, number> = {}
     const runs = Math.max(1, Math.min(MOST_RUNS, Math.round(TIMED / this.#usual)))
     const limit = HOPELESS * (SLOWER * this.#usual + LAUNCH) * runs
     let running = variants
     for (let round = 0; round < ROUNDS && running.length > 1 && this.#remaining() > 0; round++) {
       for (const variant of running) {
-        const found = await this.#lab.time(this.#problem, variant, this.#scratch, limit, runs)
+        if (this.#remaining() < 0) break
+        const found = await lab.time(problem, variant, this.#scratch, limit, runs)
         ms[variant.name] = Math.min(found, ms[variant.name] ?? found)
       }
       const best = Math.min(...Object.values(ms))
       running = running.filter((variant) => variant === fallback || ms[variant.name]! <= BEHIND * best)
     }
-    if (!(fallback!.name in ms)) throw new LateError('no time left', true)
+    if (!(fallback.name in ms)) throw new LateError('no time left')
     return ms
   }
 
-  /** Runs a variant on the values that it began with the last time. */
-  #again(variant: Variant<any>, limit: number, groups: number | undefined): Promise<number> {
+  /**
+   * Runs a variant on the values that there were at first.
+   * @returns milliseconds, at most ten times `most`: that long it is waited for
+   * @throws LateError when there is not even time for `most`
+   */
+  async #anew(variant: Variant<any>, most: number, groups: number | undefined): Promise<number> {
+    if (this.#remaining() < most) throw new LateError('no time left')
+    const limit = Math.min(HOPELESS * most, this.#remaining())
     this.#scratch.reset()
-    return this.#once(variant, limit, groups)
+    try {
+      return await this.#once(variant, limit, groups)
+    } catch (error) {
+      if (!(error instanceof LateError)) throw error
+      if (!(await this.#conditions.lab.recover(this.#remaining()))) this.#verdict.broke = 'busy'
+      return HOPELESS * most
+    }
   }
 
   #once(variant: Variant<any>, limit: number, groups?: number): Promise<number> {
-    return this.#lab.run(this.#problem, variant, this.#scratch, limit, groups)
+    return this.#conditions.lab.run(this.#conditions.problem, variant, this.#scratch, limit, groups)
   }
 }

@@ -1,39 +1,38 @@
-import type { Problem } from './survey.ts'
-
 /** How much faster than ever before a variant may turn out to be. */
 const MARGIN = 2
 /** A rate counts for problems up to so many times as large: small ones are bound by what a launch costs. */
 const LARGER = 4
 
-interface Rate {
-  work: number
-  /** Of the spec's cost model, by millisecond. */
+/** What a problem takes, by the cost model of its spec. */
+export interface Work {
   flops: number
   bytes: number
 }
 
-/** The rates that variants reached so far: the ceilings that the cost model of the specs predicts times with. */
+/**
+ * The rates that variants reached so far: the ceilings by which the cost model predicts how long they take at least.
+ * A kernel goes by its name and sources.
+ */
 export class Rates {
-  readonly #rates = new Map<string, Rate[]>()
+  /** By kernel and variant: work, and how much of it was done in a millisecond. */
+  readonly #rates = new Map<string, { work: Work; speed: Work }[]>()
 
-  /** @param ms of a run of the problem, or of a part of it */
-  add({ spec, problem }: Problem, variant: string, ms: number): void {
-    const [flops, bytes] = [spec.flops(problem), spec.bytes(problem)]
-    const key = `${spec.name}/${variant}`
+  /** @param ms of a run, or of a part of it */
+  add(kernel: string, variant: string, work: Work, ms: number): void {
+    const key = `${kernel}/${variant}`
     const rates = this.#rates.get(key) ?? []
     this.#rates.set(key, rates)
-    rates.push({ work: flops + bytes, flops: flops / ms, bytes: bytes / ms })
+    rates.push({ work, speed: { flops: work.flops / ms, bytes: work.bytes / ms } })
   }
 
-  /** Whether a variant could solve a problem in `ms`, by the rates that it reached on others. */
-  couldTake({ spec, problem }: Problem, variant: string, ms: number): boolean {
-    const [flops, bytes] = [spec.flops(problem), spec.bytes(problem)]
-    const rates = this.#rates.get(`${spec.name}/${variant}`)?.filter(({ work }) => LARGER * work >= flops + bytes) ?? []
-    if (rates.length === 0) return true
-    const least = Math.max(
-      flops / Math.max(...rates.map((rate) => rate.flops)),
-      bytes / Math.max(...rates.map((rate) => rate.bytes)),
-    )
+  /** Whether a variant could do some work in `ms`, by the rates that it reached on other. */
+  couldTake(kernel: string, variant: string, { flops, bytes }: Work, ms: number): boolean {
+    const rates = this.#rates.get(`${kernel}/${variant}`) ?? []
+    const speeds = rates.filter(({ work }) => LARGER * (work.flops + work.bytes) >= flops + bytes).map(({ speed }) => speed)
+    if (speeds.length === 0) return true
+    const most = (name: keyof Work) => Math.max(...speeds.map((speed) => speed[name]))
+    // Some kernels compute nothing.
+    const least = Math.max(flops > 0 ? flops / most('flops') : 0, bytes / most('bytes'))
     return !(least > MARGIN * ms)
   }
 }

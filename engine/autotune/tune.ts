@@ -3,8 +3,8 @@ import type { Device } from '../device.ts'
 import { DeviceLostError, reason } from '../errors.ts'
 import { type Answer, Answers } from './answers.ts'
 import { Lab } from './lab.ts'
-import { PATIENCE, Race, type Verdict } from './race.ts'
-import { Rates } from './rates.ts'
+import { Race, type Verdict } from './race.ts'
+import type { Rates } from './rates.ts'
 import { DeviceStore, deviceKey } from './store.ts'
 import { type Problem, survey } from './survey.ts'
 import { TunedVariants } from './tuned.ts'
@@ -71,22 +71,23 @@ export async function tuneProblems(
   const deadline = began + budget
   const open = inOrder(device, problems, answers)
   const tuned: TuneReport['tuned'] = []
-  const rates = new Rates()
+  const rates = answers.rates()
   let lab: Lab | undefined
   try {
     for (const [i, problem] of open.entries()) {
-      if (deadline - performance.now() < PATIENCE || shouldStop?.()) break
+      if (performance.now() > deadline || shouldStop?.()) break
       onProgress?.(i, open.length)
       lab ??= await Lab.open(device)
-      const fallback = lab.device.variant(problem.spec, problem.problem)
       const verdict = await decide(lab, problem, answers, rates, deadline)
-      if (verdict?.variant !== undefined) {
-        tuned.push({ ...answers.add(problem, fallback.name, verdict), kernel: problem.spec.name })
-      } else if (verdict?.broke) {
-        answers.addBreak(problem.spec, verdict.broke)
+      const { variant, broke, blamed } = verdict ?? {}
+      if (verdict && variant !== undefined) tuned.push({ ...answers.add(problem, verdict), kernel: problem.spec.name })
+      else if (verdict) answers.addFindings(problem, verdict)
+      if (blamed !== undefined) {
+        answers.addBreak(problem.spec, blamed, broke === 'lost')
         // At once: whoever waits in vain for the device may end the process.
         await answers.save().catch(() => {})
-        if (!verdict.broke.lost) break
+      }
+      if (broke === 'lost') {
         lab.close()
         lab = undefined
       } else if (!(await lab.recover(deadline - performance.now()))) break
@@ -103,7 +104,7 @@ export async function tuneProblems(
   return { tuned, known, left, seconds: (performance.now() - began) / 1000, ...unkept }
 }
 
-/** The verdict on a problem, or undefined where there was no time for one or the default does not run. */
+/** The verdict on a problem, or undefined where there is no memory for it or the default does not run. */
 async function decide(
   lab: Lab,
   problem: Problem,
@@ -112,18 +113,19 @@ async function decide(
   deadline: number,
 ): Promise<Verdict | undefined> {
   const { spec } = problem
-  const { capabilities } = lab.device
   const fallback = lab.device.variant(spec, problem.problem)
   const candidates = spec.variants.filter((variant) => {
-    return variant !== fallback && runsOn(spec, variant, capabilities, problem.problem) && !answers.isGivenUp(spec, variant)
+    const runs = runsOn(spec, variant, lab.device.capabilities, problem.problem)
+    return variant !== fallback && runs && !answers.isGivenUp(spec, variant)
   })
+  const before = answers.findings(problem)
   let race: Race | undefined
   try {
-    race = new Race(lab, problem, rates, deadline)
-    return await race.run(fallback, candidates)
+    race = new Race({ lab, problem, fallback, rates, deadline, before })
+    return await race.run(candidates)
   } catch (error) {
-    if (error instanceof DeviceLostError) return { ms: {}, dropped: {}, broke: { variant: fallback.name, lost: true } }
-    return undefined
+    if (!(error instanceof DeviceLostError)) return undefined
+    return { ...before, fallback: fallback.name, ms: {}, broke: 'lost' }
   } finally {
     race?.dispose()
   }

@@ -55,7 +55,8 @@ async function keepOthers(): Promise<Record<string, string>> {
     const runs = spec.variants.filter((one) => runsOn(spec, one, device.capabilities, problem.problem))
     const other = runs.find(({ name }) => name !== fallback.name && name !== 'tiled')
     if (!OTHERS.includes(spec.name) || !other) continue
-    answers.add(problem, fallback.name, { variant: other.name, ms: { [other.name]: 1, [fallback.name]: 2 }, dropped: {} })
+    const ms = { [other.name]: 1, [fallback.name]: 2 }
+    answers.add(problem, { fallback: fallback.name, variant: other.name, ms, dropped: {}, slow: {} })
   }
   await answers.save()
   return answers.variants().toJSON().answers
