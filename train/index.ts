@@ -3,6 +3,8 @@ export * from '../engine/index.ts'
 export * from '../model/index.ts'
 export { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from './checkpoint/files.ts'
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
+export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
+export { type SpreadOptions, spreadBranches } from './devices/spread.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
 export {
