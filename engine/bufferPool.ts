@@ -57,7 +57,18 @@ export class BufferPool {
    * @throws OutOfMemoryError when the device allows no buffer that large
    */
   acquire(bytes: number, submitted: number): PooledBuffer {
+    const limit = this.checkSize(bytes)
     const size = sizeClass(bytes)
+    const buffer = this.#free.get(size)?.pop() ?? this.#create(Math.min(size, limit), submitted)
+    if (buffer.lastUse >= 0) this.#statistics.cachedBytes -= buffer.bytes
+    else buffer.lastUse = 0
+    this.#statistics.liveBytes += buffer.bytes
+    this.#statistics.peakBytes = Math.max(this.#statistics.peakBytes, this.#statistics.liveBytes)
+    return buffer
+  }
+
+  /** The bytes that the device allows in one buffer. @throws OutOfMemoryError when that is less than `bytes` */
+  checkSize(bytes: number): number {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits
     const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize)
     if (bytes > limit) {
@@ -65,12 +76,7 @@ export class BufferPool {
         `a tensor of ${bytes} bytes is larger than the ${limit} bytes that this device allows in one buffer; use a smaller batch`,
       )
     }
-    const buffer = this.#free.get(size)?.pop() ?? this.#create(Math.min(size, limit), submitted)
-    if (buffer.lastUse >= 0) this.#statistics.cachedBytes -= buffer.bytes
-    else buffer.lastUse = 0
-    this.#statistics.liveBytes += buffer.bytes
-    this.#statistics.peakBytes = Math.max(this.#statistics.peakBytes, this.#statistics.liveBytes)
-    return buffer
+    return limit
   }
 
   /** Takes a buffer back. */

@@ -34,6 +34,7 @@ export interface Captured<I extends readonly Tensor[], R> {
 }
 
 interface Recording<R> {
+  device: Device
   program: Program
   inputs: readonly Tensor[]
   result: R
@@ -60,10 +61,11 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
   const call = (...inputs: I): R => {
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
     let recording = recordings.get(key)
+    if ((recording?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
     if (recording) {
-      recordings.delete(key)
       load(recording.inputs, inputs)
       recording.program.refresh()
+      recordings.delete(key)
     } else {
       recording = record(fn, inputs)
       for (const [oldest, { dispose }] of recordings) {
@@ -73,7 +75,7 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
       }
     }
     recordings.set(key, recording)
-    deviceOf(inputs).run(recording.program, fn.name || 'a captured function')
+    recording.device.run(recording.program, fn.name || 'a captured function')
     return mapTensors(recording.result, (t) => t.detach())
   }
   const dispose = () => {
@@ -107,18 +109,36 @@ function deviceOf(inputs: readonly Tensor[]): Device {
   return inputs[0]?.device ?? defaultDevice()
 }
 
-/** Copies the inputs of a call to where the recording reads them. */
+/**
+ * Copies the inputs of a call to where the recording reads them.
+ * @throws Error for an input that was disposed, or of another device
+ */
 function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
-  for (const [i, target] of held.entries()) {
-    const source = inputs[i]!
-    if (source.disposed) throw new Error(`capture: input ${i} of shape ${format(source.shape)} was used after it was disposed`)
-    const bytes = ITEM_BYTES[source.dtype]
-    const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
-    // Copies of the device move whole words.
-    const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
-    if (source.isContiguous() && words) source.device.copy(range(source), range(target), source.size * bytes)
-    else copyInto(source, target)
-  }
+  inputs.forEach((source, i) => {
+    const input = `capture: input ${i} of shape ${format(source.shape)}`
+    if (source.disposed) throw new Error(`${input} was used after it was disposed`)
+    if (source.device !== held[i]!.device) throw new Error(`${input} is not on the device of what was recorded`)
+  })
+  // A function may have returned its inputs: what lies where they are loaded to is set aside first.
+  const places = new Set(held.map(({ storage }) => storage))
+  const aside = withoutScope(() => inputs.map((source) => (places.has(source.storage) ? copyOf(source) : undefined)))
+  for (const [i, target] of held.entries()) loadOne(aside[i] ?? inputs[i]!, target)
+  for (const copy of aside) copy?.dispose()
+}
+
+function copyOf(source: Tensor): Tensor {
+  const copy = empty(source.shape, source.dtype, source.device)
+  copyInto(source, copy)
+  return copy
+}
+
+function loadOne(source: Tensor, target: Tensor): void {
+  const bytes = ITEM_BYTES[source.dtype]
+  const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
+  // Copies of the device move whole words.
+  const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
+  if (source.isContiguous() && words) source.device.copy(range(source), range(target), source.size * bytes)
+  else copyInto(source, target)
 }
 
 function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): Recording<R> {
@@ -130,10 +150,8 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
       withoutScope(() => {
         const given = held.map((t) => t.detach())
         try {
-          const made = scope(() => fn(...(given as unknown as I)))
-          const results = mapTensors(made, (t) => t.detach())
-          mapTensors(made, (t) => t.dispose())
-          return results
+          // Views of the results: what was made outside goes on to belong to who made it.
+          return scope(() => mapTensors(fn(...(given as unknown as I)), (t) => t.detach()))
         } finally {
           for (const t of given) t.dispose()
         }
@@ -169,6 +187,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
   )
   return {
+    device,
     program,
     inputs: held,
     result,

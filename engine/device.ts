@@ -202,7 +202,9 @@ export class Device {
 
   /** Memory for a tensor; while a graph is recorded, its place is decided later. @throws OutOfMemoryError, DeviceLostError */
   acquire(bytes: number): DeviceBuffer {
-    return this.#graph ? this.#graph.acquire(bytes) : this.acquirePooled(bytes)
+    if (!this.#graph) return this.acquirePooled(bytes)
+    this.#pool.checkSize(bytes)
+    return this.#graph.acquire(bytes)
   }
 
   /** @throws OutOfMemoryError, DeviceLostError */
@@ -392,7 +394,8 @@ export class Device {
     this.#checkLost()
     this.flush()
     const waits = this.#waiting.length > 0 || program.kernels.some(({ pipeline }) => !pipeline)
-    this.#enqueue({ program, values: program.values(waits), label })
+    for (const buffer of program.buffers) buffer.lastUse = this.#serial
+    program.submitted = this.#enqueue({ program, values: program.values(waits), label })
     program.taken()
   }
 

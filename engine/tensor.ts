@@ -107,11 +107,13 @@ export class Tensor {
    * @throws ShapeError when the length or type of `data` differs, or this is a strided view
    */
   write(data: TensorData, refresh?: () => TensorData): void {
-    const matches = isFloat(this.dtype) ? data instanceof Float32Array : data instanceof Int32Array
-    if (!matches || data.length !== this.size || !this.isContiguous()) {
-      throw new ShapeError(`write: ${data.constructor.name}(${data.length}) into ${this.dtype} ${format(this.shape)}`)
+    const { dtype, offset, shape, size } = this
+    const check = (values: TensorData): void => {
+      const matches = isFloat(dtype) ? values instanceof Float32Array : values instanceof Int32Array
+      if (!matches || values.length !== size || !this.isContiguous())
+        throw new ShapeError(`write: ${values.constructor.name}(${values.length}) into ${dtype} ${format(shape)}`)
     }
-    const { dtype, offset, size } = this
+    check(data)
     const storage = this.#live()
     const bytes = ITEM_BYTES[dtype]
     // Writes of the device move whole words: a view that begins or ends inside one must leave the other half alone.
@@ -123,7 +125,10 @@ export class Tensor {
       whole.dispose()
       return
     }
-    const encode = (values: TensorData) => (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
+    const encode = (values: TensorData) => {
+      check(values)
+      return (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
+    }
     const target = { buffer: storage.buffer, offset: offset * bytes, owner: storage }
     this.device.write(target, encode(data), refresh && (() => encode(refresh())))
   }

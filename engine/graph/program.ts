@@ -1,4 +1,5 @@
 import type { KernelSpec, ParamScalar } from '../../kernels/spec.ts'
+import type { PooledBuffer } from '../bufferPool.ts'
 import type { BufferRange, Device } from '../device.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
 import type { Profiler } from '../profiler.ts'
@@ -54,8 +55,8 @@ export interface RunValues {
 }
 
 /**
- * Writes to memory that nothing else writes and nothing reads before: they can be made before the commands run, and where the
- * data never changes once for all.
+ * Writes to memory that nothing else writes, also after the run, and nothing reads before: they can be made before the commands
+ * run, and where the data never changes once for all.
  */
 export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
   const used = new Set<VirtualBuffer>()
@@ -65,7 +66,7 @@ export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
     for (const { range, write } of accessesOf(command)) {
       const { buffer } = range
       if (!isVirtual(buffer)) continue
-      if (command.kind === 'write' && !used.has(buffer)) early.push([command, buffer])
+      if (command.kind === 'write' && !used.has(buffer) && buffer.released) early.push([command, buffer])
       else if (write) spoiled.add(buffer)
       used.add(buffer)
     }
@@ -89,12 +90,19 @@ export class Program {
   #dirty: [from: number, to: number] = [0, 0]
   #barriers: Map<object, readonly string[]> | undefined
   readonly kernels: readonly CompiledKernel[]
+  /** All memory that a run uses. */
+  readonly buffers: readonly PooledBuffer[]
+  /** Dispatches of one run. */
+  readonly dispatches: number
+  /** Settles when the last run has been handed to the driver. */
+  submitted: Promise<void> = Promise.resolve()
 
   /** @param early from `earlyWrites`; their commands are not in `woven` */
   constructor(graph: Graph, woven: Woven, early: ReadonlySet<GraphWrite>, device: Device) {
     const { gpu } = device
     this.#device = device
     const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
+    this.dispatches = dispatches.length
     const size = Math.max(1, dispatches.length) * PARAM_SLOT
     this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
     this.#paramGroup = gpu.createBindGroup({
@@ -103,12 +111,14 @@ export class Program {
     })
     this.#blocks = new Uint32Array(size / 4)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
+    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => placed(range)))
+    this.buffers = [...new Set(ranges.map(({ buffer }) => buffer))]
     const slots = new Map<WovenCommand, number>()
     const writeSteps = new Map<GraphWrite, number>()
     for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
     for (const command of early) {
       const { buffer, offset } = placed(command.target)
-      this.#early.push({ target: buffer, offset, index: this.#writes.length })
+      this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
       writeSteps.set(command, this.#writes.length)
       this.#writes.push(command.data)
     }
@@ -138,7 +148,7 @@ export class Program {
       const { kernel, grid, op } = command
       const group = device.bindGroup(kernel, command.ranges)
       const uses = command.ranges.map((range, i) => {
-        return { buffer: placed(range).buffer, write: command.spec.bindings[i]!.access === 'read_write' }
+        return { buffer: placed(range).buffer.gpu, write: command.spec.bindings[i]!.access === 'read_write' }
       })
       const { streams } = command
       this.#steps.push({
@@ -155,11 +165,12 @@ export class Program {
     } else if (command.kind === 'copy') {
       const { buffer: source, offset: sourceOffset } = placed(command.source)
       const { buffer: target, offset: targetOffset } = placed(command.target)
-      this.#steps.push({ kind: 'copy', source, sourceOffset, target, targetOffset, bytes: command.bytes, stream })
+      const [from, to] = [source.gpu, target.gpu]
+      this.#steps.push({ kind: 'copy', source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes, stream })
     } else {
       const { buffer: target, offset } = placed(command.target)
       writeSteps.set(command, this.#writes.length)
-      this.#steps.push({ kind: 'write', target, offset, index: this.#writes.length, stream })
+      this.#steps.push({ kind: 'write', target: target.gpu, offset, index: this.#writes.length, stream })
       this.#writes.push(command.data)
     }
   }
@@ -186,11 +197,6 @@ export class Program {
     })
   }
 
-  /** Dispatches of one run. */
-  get dispatches(): number {
-    return this.#blocks.length / SLOT_WORDS
-  }
-
   /** Why each dispatch waits, for traces. */
   get barriers(): ReadonlyMap<object, readonly string[]> {
     if (!this.#barriers) {
@@ -210,7 +216,8 @@ export class Program {
   values(copied: boolean): RunValues {
     const [from, to] = this.#dirty
     const blocks = from < to ? this.#blocks.subarray(from, to) : undefined
-    return { params: copied ? blocks?.slice() : blocks, firstWord: from, writes: copied ? [...this.#writes] : this.#writes }
+    if (!copied) return { params: blocks, firstWord: from, writes: this.#writes }
+    return { params: blocks?.slice(), firstWord: from, writes: this.#writes.map((data) => data?.slice()) }
   }
 
   /** Says that the values of a run were taken: what does not change is in place now. */
@@ -281,12 +288,16 @@ export class Program {
       counts.dispatches++
     }
     endPass()
-    if (profiler && encoder) profiler.resolve(encoder)
+    if (profiler) {
+      encoder ??= gpu.createCommandEncoder({ label: stream })
+      profiler.resolve(encoder)
+    }
     endEncoder()
   }
 
+  /** Frees its memory, once runs that still wait for their turn have been submitted. */
   destroy(): void {
-    this.#params.destroy()
+    this.submitted.then(() => this.#params.destroy())
   }
 }
 
@@ -295,9 +306,9 @@ function streamOf(lane: Lane | undefined): string {
 }
 
 /** Where a range lies, once the plan has placed it. */
-export function placed({ buffer, offset }: BufferRange): { buffer: GPUBuffer; offset: number } {
-  if (!isVirtual(buffer)) return { buffer: buffer.gpu, offset }
-  return { buffer: buffer.place!.block.buffer.gpu, offset: buffer.place!.offset + offset }
+function placed({ buffer, offset }: BufferRange): { buffer: PooledBuffer; offset: number } {
+  if (!isVirtual(buffer)) return { buffer, offset }
+  return { buffer: buffer.place!.block.buffer, offset: buffer.place!.offset + offset }
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {

@@ -1,7 +1,7 @@
 import type { KernelSpec } from '../../kernels/spec.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
 import type { Fork } from './fork.ts'
-import type { GraphCommand, GraphDispatch } from './graph.ts'
+import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
 
 /** Bytes to which stacked operands are aligned: where a binding may start. */
 const ALIGNMENT = 256
@@ -105,6 +105,7 @@ export function findSiblings(
     else groups.set(key, [index])
   })
   const stacked = new Map<VirtualBuffer, Stack>()
+  const apart = keptApart(commands)
   const siblings: Siblings[] = []
   for (const members of groups.values()) {
     if (members.length < 2) continue
@@ -113,7 +114,7 @@ export function findSiblings(
     const orders = commands[members[0]!]!.lane ? [members] : [members, members.toReversed()]
     for (const order of orders) {
       const dispatches = order.map((index) => commands[index] as GraphDispatch)
-      const words = join(dispatches, stacked, maxBytes)
+      const words = join(dispatches, stacked, apart, maxBytes)
       if (!words) continue
       siblings.push({ members: order, words })
       break
@@ -122,10 +123,33 @@ export function findSiblings(
   return { siblings, stacks: [...new Set(stacked.values())] }
 }
 
+/** For each buffer those that a command uses beside it, one of both to write: they must not become one buffer. */
+function keptApart(commands: readonly GraphCommand[]): Map<VirtualBuffer, Set<VirtualBuffer>> {
+  const apart = new Map<VirtualBuffer, Set<VirtualBuffer>>()
+  const keep = (one: VirtualBuffer, other: VirtualBuffer) => {
+    const others = apart.get(one)
+    if (others) others.add(other)
+    else apart.set(one, new Set([other]))
+  }
+  for (const command of commands) {
+    const accesses = accessesOf(command)
+    for (const { range, write } of accesses) {
+      if (!write || !isVirtual(range.buffer)) continue
+      for (const { range: other } of accesses) {
+        if (!isVirtual(other.buffer) || other.buffer === range.buffer) continue
+        keep(range.buffer, other.buffer)
+        keep(other.buffer, range.buffer)
+      }
+    }
+  }
+  return apart
+}
+
 /** The parameter block of the joint dispatch, or undefined where operands lie unevenly; enters the stacks it needs. */
 function join(
   members: readonly GraphDispatch[],
   stacked: Map<VirtualBuffer, Stack>,
+  apart: ReadonlyMap<VirtualBuffer, ReadonlySet<VirtualBuffer>>,
   maxBytes: number,
 ): Uint32Array<ArrayBuffer> | undefined {
   const [first] = members as [GraphDispatch]
@@ -145,7 +169,7 @@ function join(
       if (stride === 0 && first.spec.bindings[b]!.access === 'read_write') return undefined
     } else {
       if (!members.every((one) => at(one) === at(first))) return undefined
-      const found = spacing(buffers as VirtualBuffer[], stacked, wanted)
+      const found = spacing(buffers as VirtualBuffer[], stacked, apart, wanted)
       if (found === undefined || found * members.length > maxBytes) return undefined
       stride = found
     }
@@ -168,6 +192,7 @@ function join(
 function spacing(
   buffers: readonly VirtualBuffer[],
   stacked: ReadonlyMap<VirtualBuffer, Stack>,
+  apart: ReadonlyMap<VirtualBuffer, ReadonlySet<VirtualBuffer>>,
   wanted: Stack[],
 ): number | undefined {
   const [first] = buffers as [VirtualBuffer]
@@ -181,6 +206,7 @@ function spacing(
   }
   if (!buffers.every((buffer) => isVirtual(buffer) && buffer.bytes === first.bytes)) return undefined
   if (new Set(buffers).size < buffers.length || buffers.some(stackOf)) return undefined
+  if (buffers.some((one) => buffers.some((other) => apart.get(one)?.has(other)))) return undefined
   const stack = { members: buffers, stride: ALIGNMENT * Math.ceil(first.bytes / ALIGNMENT) }
   wanted.push(stack)
   return stack.stride

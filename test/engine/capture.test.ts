@@ -10,8 +10,10 @@ import {
   noGrad,
   requestDevice,
   scope,
+  setDefaultDevice,
   type Tensor,
   tensor,
+  zeros,
 } from '../../engine/index.ts'
 import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
@@ -169,6 +171,87 @@ test('branches of different shapes run beside those that match', async () => {
   assert.equal(await values(forward('coalesced')(x)), expected)
   const captured = capture(forward('coalesced'))
   for (let i = 0; i < 2; i++) assert.equal(await values(captured(x)), expected)
+})
+
+test('what a call returned may be the input of the next one, and what was made outside stays alive', async () => {
+  const weight = tensor([2, 2])
+  const swap = capture((x: Tensor, y: Tensor) => ({ pair: [y, x], weight, grown: x.mul(weight) }))
+  let pair = [tensor([1, 2]), tensor([3, 4])]
+  for (let i = 0; i < 3; i++) {
+    const [x, y] = await Promise.all(pair.map((t) => t.data()))
+    const result = swap(pair[0]!, pair[1]!)
+    pair = result.pair
+    assert.equal(await Promise.all(pair.map((t) => t.data())), [y, x])
+    assert.equal(
+      await result.grown.data(),
+      x!.map((value) => 2 * value),
+    )
+  }
+  swap.dispose()
+  assert.equal(await weight.data(), Float32Array.of(2, 2))
+})
+
+test('a call that is refused loses nothing: a disposed input, host values of another length, a call in a capture', async () => {
+  const [x, gone] = [tensor([1, 2]), tensor([3, 4])]
+  gone.dispose()
+  const before = device.memory.liveBytes
+  let length = 1
+  const captured = capture((t: Tensor) => t.mul(fromHost(() => new Float32Array(length).fill(length))))
+  captured(x).dispose()
+  assert.throws(() => captured(gone), /input 0 of shape \[2\] was used after it was disposed/)
+  length = 2
+  assert.throws(() => captured(x), /write: Float32Array\(2\) into float32 \[1\]/)
+  assert.throws(() => capture((t: Tensor) => captured(t))(x), /inside another capture/)
+  const huge = device.gpu.limits.maxStorageBufferBindingSize / 4 + 64
+  assert.throws(() => capture((t: Tensor) => t.add(zeros([huge])))(x), /full of shape \[\d+\]: a tensor of \d+ bytes is larger/)
+  length = 1
+  const y = captured(x)
+  assert.equal(await y.data(), Float32Array.of(1, 2))
+  y.dispose()
+  captured.dispose()
+  assert.is(device.memory.liveBytes, before)
+})
+
+test('calls that wait for pipelines run in their turn with their own values, also when all was disposed meanwhile', async () => {
+  const other = await requestDevice()
+  const before = other.memory.liveBytes
+  const [x, weight] = [tensor([1, 2, 3]), tensor([1, 1, 1])]
+  const shared = new Float32Array(1)
+  const captured = capture((t: Tensor) => t.add(weight).mul(fromHost(() => shared.fill(shared[0]! + 1))))
+  const reads = Array.from({ length: 3 }, () => {
+    const result = captured(x)
+    const read = result.data()
+    result.dispose()
+    return read
+  })
+  captured.dispose()
+  other.trim()
+  weight.write(Float32Array.of(9, 9, 9))
+  const next = tensor([7, 7, 7])
+  assert.equal(
+    await Promise.all(reads),
+    [1, 2, 3].map((n) => Float32Array.of(2 * n, 3 * n, 4 * n)),
+  )
+  assert.equal(await next.data(), Float32Array.of(7, 7, 7))
+  for (const t of [x, weight, next]) t.dispose()
+  assert.is(other.memory.liveBytes, before)
+  other.destroy()
+  setDefaultDevice(device)
+})
+
+test('a sum is not stacked with what is added to it in place', async () => {
+  for (const mode of ['serial', 'coalesced'] as const) {
+    const x = tensor(new Float32Array(64).fill(1), { requiresGrad: true })
+    scope(() => {
+      const a = x.mul(1)
+      const b = a.reshape([64])
+      // In backward the gradients of b and of a are summed one right after the other, then the first is added to the second.
+      const sum = [b, b, a, a].map((one) => one.add(0)).reduce((all, one) => all.add(one))
+      const parts = fork(device, mode, { a: () => sum.mul(1), b: () => sum.mul(2) })
+      parts[0]!.add(parts[1]!).sum().backward()
+    })
+    assert.equal(await x.grad!.data(), new Float32Array(64).fill(12), mode)
+  }
 })
 
 test('gradients from coalesced branches add to those from before and after the fork', async () => {
