@@ -2,7 +2,7 @@ import { ParaFormer } from '../../model/index.ts'
 import { AdamW } from '../../train/index.ts'
 import type { Candidate, Pass } from './candidate.ts'
 import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
-import type { Workbench } from './workbench.ts'
+import { loadBatch, type Models } from './workbench.ts'
 
 /** What stands one behind the other in a captured run. */
 export interface Path {
@@ -14,11 +14,11 @@ export interface Path {
 }
 
 /** Counts a ParaFormer of one branch, the given model serially and coalesced, and the ViT. */
-export async function criticalPaths({ device, paraformer, vit, sizes, load }: Workbench, batch: number): Promise<Path[]> {
-  device.random.seed = 1
+export async function criticalPaths(models: Models, batch: number): Promise<Path[]> {
+  const { paraformer, vit, sizes } = models
   const model = new ParaFormer({ ...sizes.paraformer, branches: 1 })
   const one: Resident = { model, optimizer: new AdamW(model.namedParameters()) }
-  const { resident } = load(batch)
+  const { resident } = loadBatch(models, batch)
   const path = async (name: string, who: Resident, mode: 'serial' | 'coalesced'): Promise<Path> => {
     const setup = { ...who, name, mode, captured: true, batch: resident }
     const scheme = who.model.config.architecture === 'vit' ? 'joint' : sizes.scheme

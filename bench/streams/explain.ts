@@ -1,4 +1,5 @@
 import { significant } from '../report.ts'
+import { bytes } from './bytes.ts'
 import { EAGER, type Row } from './rows.ts'
 import type { StreamsReport } from './runStreams.ts'
 
@@ -51,7 +52,7 @@ function wider(row: Row, serial: Row): string {
 function spread(row: Row, serial: Row, software: boolean): string {
   return (
     `${shared(row, software)}, every one computes the stem, ops run one by one instead of being replayed, and ` +
-    `${significant(row.moved / 1024)} KiB cross by way of the host, which waits for them; ` +
+    `${bytes(row.moved)} cross by way of the host, which waits for them; ` +
     `${row.dispatches} dispatches instead of ${serial.dispatches}`
   )
 }
@@ -59,7 +60,7 @@ function spread(row: Row, serial: Row, software: boolean): string {
 function pipelined(row: Row, vit: Row, software: boolean): string {
   const turns = row.batch === 1 ? 'one image cannot be divided, so they work one after the other' : 'they wait for each other'
   return (
-    `${shared(row, software)}, ${turns}, and ${significant(row.moved / 1024)} KiB cross by way of the host; ` +
+    `${shared(row, software)}, ${turns}, and ${bytes(row.moved)} cross by way of the host; ` +
     `${row.dispatches} dispatches instead of ${vit.dispatches}`
   )
 }

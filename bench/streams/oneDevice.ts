@@ -12,7 +12,7 @@ import {
 import type { Objective } from '../../train/schemes.ts'
 import { type Candidate, MAX_NORM, STILL, type Values } from './candidate.ts'
 
-/** A model on one device and what trains it; parameters lie side by side, as coalescing wants them. */
+/** A model on one device and what trains it. */
 export interface Resident {
   model: Model
   optimizer: AdamW

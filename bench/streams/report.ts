@@ -1,5 +1,6 @@
 import { compact, table } from '../../train/cli/table.ts'
 import { significant } from '../report.ts'
+import { bytes } from './bytes.ts'
 import type { Pass } from './candidate.ts'
 import { explain } from './explain.ts'
 import { fastest, type Row } from './rows.ts'
@@ -13,7 +14,8 @@ export function textReport(report: StreamsReport): string {
   const parts = [heading(report), pathTable(report)]
   for (const { batch, pass } of places(rows)) {
     const own = rows.filter((row) => row.batch === batch && row.pass === pass)
-    parts.push(`batch ${batch}, ${TITLES[pass]}\n${rowTable(own)}`, explain(own, report).join('\n'))
+    parts.push(`batch ${batch}, ${TITLES[pass]}\n${rowTable(own)}`)
+    parts.push([...microBatchLine(report, { batch, pass }), ...explain(own, report)].join('\n'))
   }
   for (const { batch, pass, name, reason } of failures) parts.push(`FAILED batch ${batch} ${pass} ${name}: ${reason}`)
   return parts.filter((part) => part !== '').join('\n\n')
@@ -62,7 +64,7 @@ function pathTable({ paths }: StreamsReport): string {
 
 function rowTable(rows: readonly Row[]): string {
   const step = rows.some(({ pass }) => pass === 'step')
-  const head = ['mode', 'ms', 'host', 'device', 'dispatches', 'submits', 'µs each', 'MiB', 'unplanned', 'moved']
+  const head = ['mode', 'ms', 'host', 'device', 'dispatches', 'submits', 'µs/dispatch', 'MiB', 'unplanned', 'moved']
   const columns = [...head, 'x eager', 'x serial', 'x ViT']
   const auto = fastest(rows)
   const lines = rows.map((row) => line(row, label(row)))
@@ -71,6 +73,14 @@ function rowTable(rows: readonly Row[]): string {
   const kept = columns.map((_, i) => step || !['MiB', 'unplanned'].includes(columns[i]!))
   const pick = (cells: readonly string[]) => cells.filter((_, i) => kept[i])
   return table(pick(columns), lines.map(pick))
+}
+
+/** What was measured to choose the number of micro-batches. */
+function microBatchLine({ microBatches }: StreamsReport, at: Pick<Row, 'batch' | 'pass'>): string[] {
+  const found = microBatches.find(({ batch, pass }) => batch === at.batch && pass === at.pass)
+  const numbers = Object.entries(found?.ms ?? {})
+  if (numbers.length < 2) return []
+  return [`pipeline by micro-batches: ${numbers.map(([number, ms]) => `${number}: ${significant(ms)} ms`).join(', ')}.`]
 }
 
 const isMode = ({ architecture, chain }: Row) => architecture === 'paraformer' && chain !== undefined
@@ -92,7 +102,7 @@ function line(row: Row, name: string): string[] {
     significant(1000 * (hostPerDispatch ?? Number.NaN)),
     mebibytes(memory?.bytes),
     mebibytes(memory?.unplanned),
-    moved > 0 ? `${significant(moved / 1024)} KiB` : '-',
+    moved > 0 ? bytes(moved) : '-',
     ...[speedup.eager, speedup.serial, speedup.vit].map((ratio) => significant(ratio)),
   ]
 }

@@ -11,7 +11,7 @@ import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
 import { type Counted, EAGER, makeRows, type Row } from './rows.ts'
 import { pipelinePass, spreadPass } from './severalDevices.ts'
 import type { Sizes } from './sizes.ts'
-import type { Workbench } from './workbench.ts'
+import { loadBatch, type Workbench } from './workbench.ts'
 
 /** Norm-relative differences that rounding explains. */
 const TOLERANCE: Record<Pass, number> = { forward: 1e-5, step: 1e-4 }
@@ -80,7 +80,7 @@ async function runPass(
   at: At,
   tell: Tell,
 ): Promise<void> {
-  const { data, resident } = bench.load(at.batch)
+  const { data, resident } = loadBatch(bench, at.batch)
   const expected = new Map<Candidate['architecture'], Values>()
   const checked: Checked[] = []
   /** The candidate, unless it fails or its values are not those of the first of its architecture. */

@@ -164,9 +164,10 @@ export class Stage {
     const backward = capture(() => {
       sent!.backward(isLast ? undefined : cotangent)
       sent!.dispose()
-      const { grad } = input
+      const result = input.grad?.detach()
+      input.grad?.dispose()
       input.grad = undefined
-      return grad
+      return result
     })
     return { input, forward, training: { labels, cotangent, backward } }
   }

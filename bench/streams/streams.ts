@@ -1,13 +1,16 @@
-import { tuneDevice } from '../../engine/autotune/tune.ts'
-import { requestDevice } from '../../engine/index.ts'
+import { requestDevice, UserError } from '../../engine/index.ts'
 import { announce } from '../../train/cli/device.ts'
 import { givenSettings } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
+import { tune } from '../../train/cli/tune.ts'
 import type { StreamsFlags } from './command.ts'
 import { csvReport, textReport } from './report.ts'
-import { runStreams } from './runStreams.ts'
+import { runStreams, type StreamsReport } from './runStreams.ts'
 import { sizesOf } from './sizes.ts'
-import { makeWorkbench } from './workbench.ts'
+import { makeModels, rehearse, spreadOver, type Workbench } from './workbench.ts'
+
+/** Rounds at least: of so few the median still leaves out a bad one. */
+const LEAST = 5
 
 /** Runs `paraformer bench streams`. @throws UserError for flags that do not fit together */
 export async function benchStreams(flags: StreamsFlags): Promise<void> {
@@ -17,27 +20,42 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
   try {
     const { software } = device.capabilities
     const sizes = sizesOf(flags.preset ?? (software ? 'small' : 'paper'), given)
+    const batches = flags.batch ?? (software ? [1, 8] : [1, 8, 64, 256])
+    if (flags.devices > sizes.paraformer.branches) {
+      throw new UserError(`--devices ${flags.devices}: ${sizes.paraformer.branches} branches need at most as many devices`)
+    }
     announce(device)
-    await tuneDevice(device, flags.tune ?? 'cached', () => {})
-    const bench = await makeWorkbench(device, sizes, flags.devices)
-    const progress = new Progress({ total: 1 })
+    const models = makeModels(device, sizes)
+    await tune(device, flags.tune, () => rehearse(models, batches))
+    const several = flags.devices > 1 ? await spreadOver(models, flags.devices) : undefined
     try {
-      const report = await runStreams(bench, {
-        batches: flags.batch ?? (software ? [1, 8] : [1, 8, 64, 256]),
-        microBatches: flags.microBatches,
-        time: flags.quick ? 0 : (flags.time ?? (software ? 1500 : 500)),
-        least: flags.quick ? 1 : 5,
-        onProgress: (done, of, what) => progress.update(done / of, what),
-      })
-      progress.stop()
-      if (flags.json) console.log(JSON.stringify(report, null, 2))
-      else console.log(flags.csv ? csvReport(report) : textReport(report))
-      if (report.failures.length > 0) process.exitCode = 1
+      print(await measureAll({ ...models, several }, batches, flags), flags)
     } finally {
-      progress.stop()
-      await bench.dispose()
+      await several?.spread.close()
     }
   } finally {
     device.destroy()
   }
+}
+
+async function measureAll(bench: Workbench, batches: readonly number[], flags: StreamsFlags): Promise<StreamsReport> {
+  const { software } = bench.device.capabilities
+  const progress = new Progress({ total: 1 })
+  try {
+    return await runStreams(bench, {
+      batches,
+      microBatches: flags.microBatches,
+      time: flags.quick ? 0 : (flags.time ?? (software ? 1500 : 500)),
+      least: flags.quick ? 1 : LEAST,
+      onProgress: (done, of, what) => progress.update(done / of, what),
+    })
+  } finally {
+    progress.stop()
+  }
+}
+
+function print(report: StreamsReport, { json, csv }: StreamsFlags): void {
+  if (json) console.log(JSON.stringify(report, null, 2))
+  else console.log(csv ? csvReport(report) : textReport(report))
+  if (report.failures.length > 0) process.exitCode = 1
 }
