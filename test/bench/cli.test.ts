@@ -16,7 +16,7 @@ async function bench(...args: string[]): Promise<{ stdout: string; stderr: strin
 test('--help names every flag', async () => {
   const { stdout } = await bench('--help')
   const flags = ['list', 'variant', 'filter', 'shape', 'batch', 'quick', 'time', 'timer', 'no-flush', 'adapter', 'json', 'csv']
-  const missing = [...flags, 'html', 'history', 'no-history'].filter((flag) => !stdout.includes(`--${flag}`))
+  const missing = [...flags, 'tune', 'html', 'history', 'no-history'].filter((flag) => !stdout.includes(`--${flag}`))
   if (missing.length > 0) throw new Error(`no --${missing.join(', --')}`)
 })
 
@@ -102,6 +102,14 @@ test('--shape times an op at any shape', async () => {
   const args = ['matmul', '--shape', '17x33x5', '--quick', '--no-history', '--json']
   const { results } = JSON.parse((await bench(...args)).stdout)
   if (results.length !== 1 || results[0].id !== 'ops/matmul/forward 17x33x5 NN') throw new Error(JSON.stringify(results))
+})
+
+test('--tune full finds out what the chosen ops use', async () => {
+  const args = ['bench', 'softmax', '--shape', '64x64', '--quick', '--no-history', '--json', '--tune', 'full']
+  const { code, stdout, stderr } = await runCli(args, { env: { XDG_CACHE_HOME: join(folder, 'cache') } })
+  if (code !== 0 || !/^tuning: (1 shape|0 shapes) of kernels in .*; 0 known before, [01] left/m.test(stderr))
+    throw new Error(stderr)
+  if (JSON.parse(stdout).results.length !== 1) throw new Error(stdout)
 })
 
 const BAD: [args: string[], message: RegExp][] = [

@@ -105,7 +105,7 @@ test('a resumed run takes the variants that it began with, whatever is known by 
 test('full finds out what is not known, and cached then takes the same variants and gives the same bits', async () => {
   await keepOthers()
   const said = await train('full', '--tune', 'full')
-  const [line, known, left] = /^tuning: \d+ shapes of kernels in [\d.]+ s.*; (\d+) known before, (\d+) left/m.exec(said) ?? []
+  const [line, known, left] = /^tuning: \d+ shapes? of kernels in [\d.]+ s.*; (\d+) known before, (\d+) left/m.exec(said) ?? []
   if (!line || !(Number(known) >= 4)) throw new Error(said)
   const after = await train('after', '--tune', 'cached')
   if (after.includes('tuning:')) throw new Error(after)

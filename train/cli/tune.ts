@@ -25,7 +25,7 @@ export function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport):
   const best = faster.sort((a, b) => gain(b) - gain(a))[0]
   const gains = best ? ` (up to ${gain(best).toFixed(1)}x: ${best.kernel} ${best.sizes.join(' ')}, ${best.variant})` : ''
   return (
-    `tuning: ${tuned.length} shapes of kernels in ${seconds.toFixed(1)} s, ${faster.length} faster than by default${gains}; ` +
+    `tuning: ${tuned.length} ${tuned.length === 1 ? 'shape' : 'shapes'} of kernels in ${seconds.toFixed(1)} s, ${faster.length} faster than by default${gains}; ` +
     `${known} known before, ${left} left for the next time${unkept === undefined ? '' : `; not kept: ${unkept}`}`
   )
 }
