@@ -1,4 +1,4 @@
-import { type Device, defaultDevice, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 
 /** A loss scale as a checkpoint holds it. */
 export interface LossScaleState {
@@ -31,7 +31,7 @@ export class LossScale {
     const [state, value] = withoutScope(() => {
       const { scale, steady } = typeof initial === 'number' ? { scale: initial, steady: 0 } : initial
       const made = tensor([scale, steady], { device })
-      return [made, made.slice([[0, 1]]).reshape([])]
+      return [made, scope(() => made.slice([[0, 1]]).reshape([]))]
     })
     this.state = state!
     this.value = value!
