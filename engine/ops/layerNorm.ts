@@ -3,7 +3,6 @@ import {
   layerNormChunks,
   layerNormCombine,
   layerNorm as layerNormKernel,
-  layerNormParameters,
 } from '../../kernels/layerNorm/index.ts'
 import { widened } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
@@ -29,23 +28,25 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
   },
   backward(ctx, grad) {
     const [x, weight, center, rstd] = ctx.saved as [Tensor, Tensor, Tensor, Tensor]
-    const dy = grad.contiguous()
-    let dx: Tensor | undefined
-    if (ctx.needs[0]) {
-      dx = ctx.gradOut(0)
-      run(layerNormBackward, rowsOf(x), [base(x), weight, center, rstd, dy, dx])
-    }
-    return [dx, ...(ctx.needs[1] || ctx.needs[2] ? parameterGradients(ctx, x, center, rstd, dy) : [])]
+    const { device } = x
+    const rows = rowsOf(x)
+    const sums = ctx.needs[1] || ctx.needs[2] ? parameterSums(ctx, rows) : undefined
+    // A kernel cannot bind one buffer twice for writing.
+    const own = ctx.needs[0] ? ctx.gradOut(0) : undefined
+    const dx = own && own.storage !== sums?.out.storage ? own : empty(own ? x.shape : [1], 'float32', device)
+    const problem = { ...rows, input: !!own, chunks: sums?.chunks ?? 0, weightOffset: 0, toBias: 0, ...sums?.place }
+    const out = sums?.out ?? empty([1], 'float32', device)
+    run(layerNormBackward, problem, [base(x), weight, center, rstd, grad.contiguous(), dx, out])
+    sums?.combine()
+    return [own && dx, sums?.dweight, sums?.dbias]
   },
 })
 
-/** Gradients of weight and bias, together: one pass over x and dy. */
-function parameterGradients(ctx: OpContext, x: Tensor, center: Tensor, rstd: Tensor, dy: Tensor): [Tensor, Tensor] {
-  const { device } = x
-  const rows = rowsOf(x)
-  const { n } = rows
+/** Where the gradients of weight and bias go: into one buffer, or with several chunks first into sums of them. */
+function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number }) {
   let dweight = ctx.gradOut(1)
   let dbias = ctx.gradOut(2)
+  const { device } = dweight
   // The kernels write both into one buffer, which an arena of gradients is.
   if (dweight.storage !== dbias.storage) {
     const both = empty([2, n], 'float32', device)
@@ -56,17 +57,12 @@ function parameterGradients(ctx: OpContext, x: Tensor, center: Tensor, rstd: Ten
   const first = Math.min(dweight.offset, dbias.offset)
   const offset = first - (first % bindingAlignment(dweight.dtype))
   const out = { device, storage: dweight.storage, dtype: dweight.dtype, offset, end: Math.max(dweight.end, dbias.end) }
-  const target = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
-  const chunks = layerNormChunks(device.capabilities, rows.rows)
-  if (chunks === 1) {
-    run(layerNormParameters, { ...rows, chunks, ...target }, [base(x), center, rstd, dy, out])
-  } else {
-    const sums = empty([2, chunks, n], 'float32', device)
-    const partial = { ...rows, chunks, weightOffset: 0, toBias: chunks * n }
-    run(layerNormParameters, partial, [base(x), center, rstd, dy, sums])
-    run(layerNormCombine, { n, chunks, ...target }, [sums, out])
-  }
-  return [dweight, dbias]
+  const place = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
+  const chunks = layerNormChunks(device.capabilities, rows)
+  if (chunks === 1) return { dweight, dbias, chunks, out, place, combine() {} }
+  const sums = empty([2, chunks, n], 'float32', device)
+  const combine = () => run(layerNormCombine, { n, chunks, ...place }, [sums, out])
+  return { dweight, dbias, chunks, out: sums, place: { weightOffset: 0, toBias: chunks * n }, combine }
 }
 
 /** Elements from a row (along the last dim) to the next, where all rows lie evenly spaced; else undefined. */

@@ -1,5 +1,6 @@
-// Gradient of LayerNorm with respect to x, one thread a row, no workgroup memory:
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) with g = dy * weight, xhat = (x - mean) * rstd.
+// Gradients of LayerNorm, no workgroup memory; xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over chunks
+// of rows, dweight = sum(dy * xhat) and dbias = sum(dy), one thread an Element of the columns and a chunk. The others compute
+// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, one thread a row.
 
 alias Element = f32;
 const WORKGROUP: u32 = 64u;
@@ -7,6 +8,8 @@ const WORKGROUP: u32 = 64u;
 const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
+// Rows that are summed before they join the total, so that rounding grows with their number only.
+const BLOCK: u32 = 256u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -14,6 +17,9 @@ struct Params {
   n: u32,
   xOffset: u32,
   xStride: u32,
+  chunks: u32,
+  weightOffset: u32,
+  toBias: u32, // from weightOffset on, wrapping
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -22,12 +28,89 @@ struct Params {
 @group(0) @binding(3) var<storage, read> rstd: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<Element>;
 @group(0) @binding(5) var<storage, read_write> dx: array<Element>;
+// [chunks, n] at weightOffset, and again toBias elements on.
+@group(0) @binding(6) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// Where this branch's operands begin: x in elements, the others in what they are made of.
+struct Starts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
+
+fn startsOf(branch: u32) -> Starts {
+  let own = branch * params.strides[0];
+  let rest = branch * params.strides[1];
+  return Starts(
+    own.x + params.xOffset, own.y / ROW_VEC, own.z, own.w,
+    rest.x / ROW_VEC, rest.y / ROW_VEC, rest.z + params.weightOffset,
+  );
+}
 
 fn rowSum(value: Element) -> f32 {
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
   return ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
+}
+
+fn sumColumn(starts: Starts, column: u32, chunk: u32) {
+  let n = params.n / ROW_VEC;
+  if (column >= n) { return; }
+  let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
+  let end = min((chunk + 1u) * perChunk, params.rows);
+  var dweight = Element(0.0);
+  var dbias = Element(0.0);
+  var row = min(chunk * perChunk, params.rows);
+  while (row < end) {
+    let stop = min(row + BLOCK, end);
+    var products = Element(0.0);
+    var sum = Element(0.0);
+    for (; row < stop; row++) {
+      let xRow = (starts.x + row * params.xStride) / ROW_VEC;
+      let g = dy[starts.dy + row * n + column];
+      let first = vec4<f32>(x[xRow]).x;
+      products += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
+      sum += g;
+    }
+    dweight += products;
+    dbias += sum;
+  }
+  let to = starts.sums + chunk * params.n;
+  sums[to / ROW_VEC + column] = dweight;
+  sums[(to + params.toBias) / ROW_VEC + column] = dbias;
+}
+
+fn differentiateRow(starts: Starts, row: u32) {
+  if (row >= params.rows) { return; }
+  let n = params.n / ROW_VEC;
+  let xRow = (starts.x + row * params.xStride) / ROW_VEC;
+  let dyRow = starts.dy + row * n;
+  let dxRow = starts.dx + row * n;
+  let first = vec4<f32>(x[xRow]).x;
+  let mean = center[starts.center + row];
+  let scale = rstd[starts.rstd + row];
+
+  var sum = Element(0.0);
+  var product = Element(0.0);
+  for (var j = 0u; j < n; j += UNROLL) {
+    let g = dy[dyRow + j] * weight[starts.weight + j];
+    sum += g;
+    product += g * (x[xRow + j] - first - mean);
+    if (UNROLL == 2u) {
+      let k = j + 1u;
+      let h = dy[dyRow + k] * weight[starts.weight + k];
+      sum += h;
+      product += h * (x[xRow + k] - first - mean);
+    }
+  }
+  let meanG = rowSum(sum) / f32(params.n);
+  let meanGX = rowSum(product) / f32(params.n) * scale * scale;
+  for (var j = 0u; j < n; j += UNROLL) {
+    let g = dy[dyRow + j] * weight[starts.weight + j];
+    dx[dxRow + j] = scale * (g - meanG - (x[xRow + j] - first - mean) * meanGX);
+    if (UNROLL == 2u) {
+      let k = j + 1u;
+      let h = dy[dyRow + k] * weight[starts.weight + k];
+      dx[dxRow + k] = scale * (h - meanG - (x[xRow + k] - first - mean) * meanGX);
+    }
+  }
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -36,41 +119,14 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
-  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
-  if (row >= params.rows) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
-  let rest = wid.z * params.strides[1];
+  let starts = startsOf(wid.z);
   let n = params.n / ROW_VEC;
-  let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
-  let dyRow = rest.x / ROW_VEC + row * n;
-  let dxRow = rest.y / ROW_VEC + row * n;
-  let weightAt = own.y / ROW_VEC;
-  let first = vec4<f32>(x[xRow]).x;
-  let mean = center[own.z + row];
-  let scale = rstd[own.w + row];
-
-  var sum = Element(0.0);
-  var product = Element(0.0);
-  for (var j = 0u; j < n; j += UNROLL) {
-    let g = dy[dyRow + j] * weight[weightAt + j];
-    sum += g;
-    product += g * (x[xRow + j] - first - mean);
-    if (UNROLL == 2u) {
-      let k = j + 1u;
-      let h = dy[dyRow + k] * weight[weightAt + k];
-      sum += h;
-      product += h * (x[xRow + k] - first - mean);
-    }
-  }
-  let meanG = rowSum(sum) / f32(params.n);
-  let meanGX = rowSum(product) / f32(params.n) * scale * scale;
-  for (var j = 0u; j < n; j += UNROLL) {
-    let g = dy[dyRow + j] * weight[weightAt + j];
-    dx[dxRow + j] = scale * (g - meanG - (x[xRow + j] - first - mean) * meanGX);
-    if (UNROLL == 2u) {
-      let k = j + 1u;
-      let h = dy[dyRow + k] * weight[weightAt + k];
-      dx[dxRow + k] = scale * (h - meanG - (x[xRow + k] - first - mean) * meanGX);
-    }
+  let group = wid.y * groups.x + wid.x;
+  // Columns come first: their threads run longest.
+  let columnGroups = (n + WORKGROUP - 1u) / WORKGROUP;
+  if (group < columnGroups * params.chunks) {
+    sumColumn(starts, group % columnGroups * WORKGROUP + lid, group / columnGroups);
+  } else {
+    differentiateRow(starts, (group - columnGroups * params.chunks) * WORKGROUP + lid);
   }
 }

@@ -1,10 +1,15 @@
-// Gradient of LayerNorm with respect to x, one workgroup a row, a tree reduction of two sums in workgroup memory:
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) with g = dy * weight, xhat = (x - mean) * rstd.
+// Gradients of LayerNorm, xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over chunks of rows,
+// dweight = sum(dy * xhat) and dbias = sum(dy): one workgroup a chunk and 32 Elements of the columns, whose threads share the rows and
+// add up in workgroup memory. The others compute dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, one workgroup a
+// row, by a tree reduction of two sums in workgroup memory.
 
 alias Element = f32;
 const WORKGROUP: u32 = 256u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
+// Threads side by side along the columns; the others share the rows of a chunk.
+const COLUMNS: u32 = 32u;
+const SHARES: u32 = WORKGROUP / COLUMNS;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -12,6 +17,9 @@ struct Params {
   n: u32,
   xOffset: u32,
   xStride: u32,
+  chunks: u32,
+  weightOffset: u32,
+  toBias: u32, // from weightOffset on, wrapping
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Element>;
@@ -20,9 +28,25 @@ struct Params {
 @group(0) @binding(3) var<storage, read> rstd: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<Element>;
 @group(0) @binding(5) var<storage, read_write> dx: array<Element>;
+// [chunks, n] at weightOffset, and again toBias elements on.
+@group(0) @binding(6) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
+// Where this branch's operands begin: x in elements, the others in what they are made of.
+struct Starts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
+
+fn startsOf(branch: u32) -> Starts {
+  let own = branch * params.strides[0];
+  let rest = branch * params.strides[1];
+  return Starts(
+    own.x + params.xOffset, own.y / ROW_VEC, own.z, own.w,
+    rest.x / ROW_VEC, rest.y / ROW_VEC, rest.z + params.weightOffset,
+  );
+}
+
 var<workgroup> partial: array<vec2<f32>, WORKGROUP>;
+var<workgroup> dweights: array<Element, WORKGROUP>;
+var<workgroup> dbiases: array<Element, WORKGROUP>;
 
 fn elementSum(value: Element) -> f32 {
   let v = vec4<f32>(value);
@@ -40,36 +64,73 @@ fn workgroupSum(value: vec2<f32>, lid: u32) -> vec2<f32> {
   return partial[0];
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
-  let row = wid.y * groups.x + wid.x;
-  if (row >= params.rows) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
-  let rest = wid.z * params.strides[1];
+fn sumColumns(starts: Starts, firstColumn: u32, chunk: u32, lid: u32) {
   let n = params.n / ROW_VEC;
-  let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
-  let dyRow = rest.x / ROW_VEC + row * n;
-  let dxRow = rest.y / ROW_VEC + row * n;
-  let weightAt = own.y / ROW_VEC;
+  let column = firstColumn + lid % COLUMNS;
+  let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
+  let end = min((chunk + 1u) * perChunk, params.rows);
+  var dweight = Element(0.0);
+  var dbias = Element(0.0);
+  if (column < n) {
+    for (var row = chunk * perChunk + lid / COLUMNS; row < end; row += SHARES) {
+      let xRow = (starts.x + row * params.xStride) / ROW_VEC;
+      let g = dy[starts.dy + row * n + column];
+      let first = vec4<f32>(x[xRow]).x;
+      dweight += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
+      dbias += g;
+    }
+  }
+  dweights[lid] = dweight;
+  dbiases[lid] = dbias;
+  workgroupBarrier();
+  if (lid >= COLUMNS || column >= n) { return; }
+  for (var share = 1u; share < SHARES; share++) {
+    dweight += dweights[share * COLUMNS + lid];
+    dbias += dbiases[share * COLUMNS + lid];
+  }
+  let to = starts.sums + chunk * params.n;
+  sums[to / ROW_VEC + column] = dweight;
+  sums[(to + params.toBias) / ROW_VEC + column] = dbias;
+}
+
+fn differentiateRow(starts: Starts, row: u32, lid: u32) {
+  if (row >= params.rows) { return; }
+  let n = params.n / ROW_VEC;
+  let xRow = (starts.x + row * params.xStride) / ROW_VEC;
+  let dyRow = starts.dy + row * n;
   let first = vec4<f32>(x[xRow]).x;
-  let mean = center[own.z + row];
-  let scale = rstd[own.w + row];
+  let mean = center[starts.center + row];
+  let scale = rstd[starts.rstd + row];
 
   var sum = Element(0.0);
   var product = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) {
-    let g = dy[dyRow + j] * weight[weightAt + j];
+    let g = dy[dyRow + j] * weight[starts.weight + j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
   }
   let means = workgroupSum(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
   let meanGX = means.y * scale * scale;
   for (var j = lid; j < n; j += WORKGROUP) {
-    let g = dy[dyRow + j] * weight[weightAt + j];
-    dx[dxRow + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
+    let g = dy[dyRow + j] * weight[starts.weight + j];
+    dx[starts.dx + row * n + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
+  }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let starts = startsOf(wid.z);
+  let n = params.n / ROW_VEC;
+  let group = wid.y * groups.x + wid.x;
+  // Columns come first: their threads run longest.
+  let columnGroups = (n + COLUMNS - 1u) / COLUMNS;
+  if (group < columnGroups * params.chunks) {
+    sumColumns(starts, group % columnGroups * COLUMNS, group / columnGroups, lid);
+  } else {
+    differentiateRow(starts, group - columnGroups * params.chunks, lid);
   }
 }

@@ -1,6 +1,7 @@
 import type { Fill, KernelCase } from '../spec.ts'
 import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
-import type { LayerNormCombineProblem, LayerNormParametersProblem } from './layerNormParameters.ts'
+import type { LayerNormBackwardProblem } from './layerNormBackward.ts'
+import type { LayerNormCombineProblem } from './layerNormCombine.ts'
 
 const EPS = 1e-5
 
@@ -50,6 +51,7 @@ function spread(random: () => number): number {
   return Math.sqrt(12) * (random() - 0.5)
 }
 
+const BENCH: LayerNormRows = { rows: 1024, n: 512, xOffset: 0, xStride: 512 }
 const LARGE: LayerNormRows = { rows: 33, n: 257, xOffset: 0, xStride: 257 }
 const WIDE: LayerNormRows = { rows: 9, n: 1024, xOffset: 0, xStride: 1024 }
 
@@ -61,48 +63,50 @@ export const layerNormCases: readonly KernelCase<LayerNormProblem>[] = [
   forward(LARGE, 'small variance', (_, random) => 3e-3 * spread(random)),
   forward(WIDE, 'first element far off', (index, random) => (index % 1024 === 0 ? 1e4 : spread(random))),
   forward(WIDE, 'rows of equal values', (index) => Math.floor(index / 1024) * 0.3 - 1),
-  { ...forward({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 'bench [1024, 512]', 'normal'), bench: true },
+  { ...forward(BENCH, 'bench [1024, 512]', 'normal'), bench: true },
 ]
 
 function positive(_: number, random: () => number): number {
   return 0.5 + random()
 }
 
-function backward(rows: LayerNormRows, name: string): KernelCase<LayerNormRows> {
-  const size = rows.rows * rows.n
-  return {
-    name,
-    problem: rows,
-    sizes: { x: xSize(rows), weight: rows.n, center: rows.rows, rstd: rows.rows, dy: size, dx: size },
-    fills: { rstd: positive },
-  }
+interface Wanted {
+  input?: boolean
+  chunks?: number
+  /** The bias's gradients before the weight's. */
+  swapped?: boolean
 }
 
-export const layerNormBackwardCases: readonly KernelCase<LayerNormRows>[] = [
-  ...ROWS.map((rows) => backward(rows, named(rows))),
-  { ...backward({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 'bench [1024, 512]'), bench: true },
-]
-
-function parameters(
+function backward(
   rows: LayerNormRows,
-  chunks: number,
-  name: string,
-  swapped = false,
-): KernelCase<LayerNormParametersProblem> {
-  const [first, second] = [0, chunks * rows.n]
+  { input = true, chunks = 1, swapped = false }: Wanted = {},
+): KernelCase<LayerNormBackwardProblem> {
+  const size = rows.rows * rows.n
+  const second = chunks * rows.n
+  const place = swapped ? { weightOffset: second, toBias: -second >>> 0 } : { weightOffset: 0, toBias: second }
   return {
-    name,
-    problem: { ...rows, chunks, weightOffset: swapped ? second : first, toBias: (swapped ? first - second : second) >>> 0 },
-    sizes: { x: xSize(rows), center: rows.rows, rstd: rows.rows, dy: rows.rows * rows.n, sums: 2 * chunks * rows.n },
+    name: `${named(rows)}${input ? '' : ', not x,'} in ${chunks}`,
+    problem: { ...rows, input, chunks, ...place },
+    sizes: {
+      x: xSize(rows),
+      weight: rows.n,
+      center: rows.rows,
+      rstd: rows.rows,
+      dy: size,
+      dx: input ? size : 1,
+      sums: Math.max(2 * second, 1),
+    },
     fills: { rstd: positive },
   }
 }
 
-export const layerNormParametersCases: readonly KernelCase<LayerNormParametersProblem>[] = [
-  ...ROWS.flatMap((rows) => [1, 5].map((chunks) => parameters(rows, chunks, `${named(rows)} in ${chunks}`, rows.n === 129))),
+export const layerNormBackwardCases: readonly KernelCase<LayerNormBackwardProblem>[] = [
+  ...ROWS.flatMap((rows) => [0, 1, 5].map((chunks) => backward(rows, { chunks, swapped: rows.n === 129 }))),
+  ...ROWS.slice(-4).map((rows) => backward(rows, { input: false })),
   // Chunks of ceil(33 / 20) = 2 rows: the last ones are empty and must come out as zeros.
-  parameters({ rows: 33, n: 36, xOffset: 0, xStride: 36 }, 20, 'more chunks than rows fill'),
-  { ...parameters({ rows: 1024, n: 512, xOffset: 0, xStride: 512 }, 16, 'bench [1024, 512]'), bench: true },
+  backward({ rows: 33, n: 36, xOffset: 0, xStride: 36 }, { chunks: 20 }),
+  { ...backward(BENCH), bench: true },
+  { ...backward(BENCH, { chunks: 32 }), bench: true },
 ]
 
 function combine(n: number, chunks: number, swapped: boolean): KernelCase<LayerNormCombineProblem> {

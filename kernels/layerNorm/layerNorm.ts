@@ -16,9 +16,8 @@ export interface LayerNormProblem extends LayerNormRows {
   eps: number
 }
 
-/** What the kernels over rows share; x is their first binding. */
+/** What the kernels over rows share. */
 export const rowParams: readonly Param[] = [
-  branchStrides(6),
   { name: 'rows', type: 'u32' },
   { name: 'n', type: 'u32' },
   { name: 'xOffset', type: 'u32' },
@@ -39,7 +38,7 @@ export const layerNorm: KernelSpec<LayerNormProblem> = {
     { name: 'center', access: 'read_write', dtype: 'f32' },
     { name: 'rstd', access: 'read_write', dtype: 'f32' },
   ],
-  params: [...rowParams, { name: 'eps', type: 'f32' }],
+  params: [branchStrides(6), ...rowParams, { name: 'eps', type: 'f32' }],
   variants: [
     { name: 'direct', source: direct, constants: threadPerRow, grid: threadGrid },
     { name: 'workgroup', source: workgroup, constants: groupPerRow, grid: ({ rows }) => grid1d(rows) },

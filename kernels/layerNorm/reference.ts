@@ -1,6 +1,7 @@
 import type { Arrays } from '../spec.ts'
 import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
-import type { LayerNormCombineProblem, LayerNormParametersProblem } from './layerNormParameters.ts'
+import type { LayerNormBackwardProblem } from './layerNormBackward.ts'
+import type { LayerNormCombineProblem } from './layerNormCombine.ts'
 
 /** y and the saved statistics in float64. */
 export function layerNormReference(problem: LayerNormProblem, arrays: Arrays): Arrays {
@@ -23,50 +24,40 @@ function normalized({ xOffset, xStride }: LayerNormRows, { x, center, rstd }: Ar
   return (x![start + j]! - x![start]! - center![row]!) * rstd![row]!
 }
 
-/** dx in float64. */
-export function layerNormBackwardReference(problem: LayerNormRows, arrays: Arrays): Arrays {
-  const { rows, n } = problem
-  const { weight, rstd, dy, dx } = arrays
-  for (let row = 0; row < rows; row++) {
-    let meanG = 0
-    let meanGX = 0
-    for (let j = 0; j < n; j++) {
-      const g = dy![row * n + j]! * weight![j]!
-      meanG += g / n
-      meanGX += (g * normalized(problem, arrays, row, j)) / n
-    }
-    for (let j = 0; j < n; j++) {
-      const g = dy![row * n + j]! * weight![j]!
-      dx![row * n + j] = rstd![row]! * (g - meanG - normalized(problem, arrays, row, j) * meanGX)
-    }
-  }
-  return { dx: dx! }
-}
-
 /** Where the bias's gradients begin: the distance from the weight's wraps. */
 function biasPlace({ weightOffset, toBias }: Pick<LayerNormCombineProblem, 'weightOffset' | 'toBias'>): number {
   return (weightOffset + toBias) % 2 ** 32
 }
 
-/** Sums over chunks of rows in float64. */
-export function layerNormParametersReference(problem: LayerNormParametersProblem, arrays: Arrays): Arrays {
-  const { rows, n, chunks, weightOffset } = problem
+/** dx, and sums over chunks of rows, in float64. */
+export function layerNormBackwardReference(problem: LayerNormBackwardProblem, arrays: Arrays): Arrays {
+  const { rows, n, chunks, weightOffset, input } = problem
   const biasOffset = biasPlace(problem)
-  const { dy, sums } = arrays
+  const { weight, rstd, dy, dx, sums } = arrays
   const perChunk = Math.ceil(rows / chunks)
-  for (let chunk = 0; chunk < chunks; chunk++) {
+  if (chunks > 0) {
+    sums!.fill(0, weightOffset, weightOffset + chunks * n)
+    sums!.fill(0, biasOffset, biasOffset + chunks * n)
+  }
+  for (let row = 0; row < rows; row++) {
+    let meanG = 0
+    let meanGX = 0
+    const chunk = Math.floor(row / perChunk)
     for (let j = 0; j < n; j++) {
-      let dweight = 0
-      let dbias = 0
-      for (let row = chunk * perChunk; row < Math.min((chunk + 1) * perChunk, rows); row++) {
-        dweight += dy![row * n + j]! * normalized(problem, arrays, row, j)
-        dbias += dy![row * n + j]!
-      }
-      sums![weightOffset + chunk * n + j] = dweight
-      sums![biasOffset + chunk * n + j] = dbias
+      const d = dy![row * n + j]!
+      const xhat = normalized(problem, arrays, row, j)
+      meanG += (d * weight![j]!) / n
+      meanGX += (d * weight![j]! * xhat) / n
+      if (chunks === 0) continue
+      sums![weightOffset + chunk * n + j]! += d * xhat
+      sums![biasOffset + chunk * n + j]! += d
+    }
+    for (let j = 0; input && j < n; j++) {
+      const g = dy![row * n + j]! * weight![j]!
+      dx![row * n + j] = rstd![row]! * (g - meanG - normalized(problem, arrays, row, j) * meanGX)
     }
   }
-  return { sums: sums! }
+  return { dx: dx!, sums: sums! }
 }
 
 /** The sum of all chunks in float64. */
