@@ -77,13 +77,9 @@ export class BranchDevices {
   ): Promise<StepValues>[] {
     // Images travel while the step before is computed.
     const loaded = partsOf(batch, parts).map((part) => ({ ...part, at: this.#passes.load(part.images, part.labels.length) }))
-    const results = steps.map(({ objective, lr }) => {
-      const run = this.#queue.then(() =>
-        this.#update(loaded, objective, lr, objective.clip ? maxNorm : Number.POSITIVE_INFINITY),
-      )
-      this.#queue = run
-      return this.#waiting.for(run)
-    })
+    const results = steps.map(({ objective, lr }) =>
+      this.#inTurn(() => this.#update(loaded, objective, lr, objective.clip ? maxNorm : Number.POSITIVE_INFINITY)),
+    )
     const release = () => {
       for (const { at } of loaded) this.#passes.drop(at)
     }
@@ -98,16 +94,15 @@ export class BranchDevices {
    */
   async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor[]) => T): Promise<T> {
     const loaded = this.#passes.load(images, count)
-    try {
-      const { outputs, rows } = await this.#waiting.for(this.#passes.forward(loaded, { ...pass, differentiate: false }))
+    const run = async () => {
+      const { outputs, here } = await this.#passes.forward(loaded, { ...pass, differentiate: false })
       try {
         return scope(() => noGrad(() => head(loaded.images, outputs)))
       } finally {
-        for (const t of [...outputs, rows]) t.dispose()
+        for (const t of [...outputs, here]) t.dispose()
       }
-    } finally {
-      this.#passes.drop(loaded)
     }
+    return this.#inTurn(run).finally(() => this.#passes.drop(loaded))
   }
 
   /**
@@ -115,7 +110,7 @@ export class BranchDevices {
    * @param chunk images computed at once
    */
   gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
-    return this.#waiting.for(this.#gradients(batch, branches, chunk))
+    return this.#inTurn(() => this.#gradients(batch, branches, chunk))
   }
 
   /** All parameters and their optimizer state, copied to the host. */
@@ -136,6 +131,13 @@ export class BranchDevices {
   async close(): Promise<void> {
     await Promise.all(this.shards.map((shard) => shard.close()))
     this.#residents.dispose()
+  }
+
+  /** Runs `work` after all that came before: passes overwrite what the one before left on the devices. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(work)
+    this.#queue = run
+    return this.#waiting.for(run)
   }
 
   async #update(

@@ -2,11 +2,11 @@ import { openDevice } from '#platform'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
 import { withDevice } from '../../engine/device.ts'
-import { Device, type DeviceRequest, scope, type Tensor, tensor } from '../../engine/index.ts'
+import { Device, type DeviceRequest, requireFloat16, scope, type Tensor, tensor } from '../../engine/index.ts'
 import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
 import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
-import { Residents } from './residents.ts'
+import { type ResidentRows, Residents, type RunOptions } from './residents.ts'
 import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
 
 /** What a shard is opened with. */
@@ -21,6 +21,7 @@ export interface ShardSpec {
   branches: PartState
   adamW: Partial<AdamWSettings>
   precision: Precision
+  how: RunOptions
   /** Variants of kernels that device 0 runs, for a device of the same kind. */
   tuned?: TunedJson | undefined
 }
@@ -34,7 +35,7 @@ export class LocalShard implements Shard {
   readonly #residents: Residents
   readonly #images = new Map<number, Tensor>()
   /** What `forward` gave, while it waits for its gradient. */
-  #rows: Tensor | undefined
+  #pending: ResidentRows | undefined
 
   /** @throws UserError when there is no such device */
   static async open(spec: ShardSpec): Promise<LocalShard> {
@@ -43,7 +44,8 @@ export class LocalShard implements Shard {
     return withDevice(device, () => new LocalShard(device, spec))
   }
 
-  private constructor(device: Device, { index, config, own, stem, branches, adamW, precision }: ShardSpec) {
+  private constructor(device: Device, { index, config, own, stem, branches, adamW, precision, how }: ShardSpec) {
+    if (precision === 'mixed') requireFloat16('mixed precision', device)
     const model = new ParaFormer(config, { own })
     model.precision = precision
     this.name = `device ${index} (${device.summary.name})`
@@ -53,7 +55,7 @@ export class LocalShard implements Shard {
     })
     this.lost.catch(() => {})
     this.device = device
-    this.#residents = new Residents(model, adamW)
+    this.#residents = new Residents(model, adamW, how)
     const head = Object.entries(model.stateDict()).filter(([name]) => name.startsWith('head.'))
     model.loadStateDict(new Map<string, NamedTensors>([...head, ...stem, ...branches.parameters]))
     if (branches.m.size > 0) restoreMoments(this.#residents.optimizer, branches)
@@ -75,23 +77,24 @@ export class LocalShard implements Shard {
     const { random } = this.device
     random.seed = request.random.seed
     random.counter = request.random.counter
-    this.#rows?.dispose()
-    const rows = this.#residents.rows(images, request)
-    const reading = rows.data()
+    this.#pending?.dispose()
+    this.#pending = undefined
+    const found = this.#residents.forward(images, request)
+    const reading = found.rows.data()
     if (request.differentiate) {
-      this.#rows = rows
+      this.#pending = found
       // It changes on device 0 alone.
       this.#residents.optimizer.lossScale.restore({ scale: request.lossScale, steady: 0 })
-    } else rows.dispose()
+    } else found.dispose()
     return (await reading) as Float32Array
   }
 
   async backward(cotangent: Float32Array): Promise<void> {
-    const rows = this.#rows
-    if (!rows) throw new Error(`${this.name}: backward without forward`)
-    this.#rows = undefined
-    scope(() => rows.backward(tensor(cotangent, { shape: rows.shape, device: this.device })))
-    rows.dispose()
+    const found = this.#pending
+    if (!found) throw new Error(`${this.name}: backward without forward`)
+    this.#pending = undefined
+    scope(() => found.backward(tensor(cotangent, { shape: found.rows.shape, device: this.device })))
+    found.dispose()
     await this.device.flush()
   }
 

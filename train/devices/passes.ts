@@ -2,7 +2,7 @@ import { addInto } from '../../engine/accumulate.ts'
 import { addAll, noGrad, scope, stack, type Tensor, tensor } from '../../engine/index.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
-import type { Residents } from './residents.ts'
+import type { ResidentRows, Residents } from './residents.ts'
 import type { ForwardRequest, Shard } from './shard.ts'
 import { Traffic } from './traffic.ts'
 
@@ -18,8 +18,8 @@ export interface Loaded {
 export interface Gathered {
   /** On device 0: of each branch, or only their sum; [B, D] each. */
   outputs: Tensor[]
-  /** Rows of device 0's own branches, on the tape. */
-  rows: Tensor
+  /** Of device 0's own branches. */
+  here: ResidentRows
   /** Shards that took part. */
   away: readonly Shard[]
 }
@@ -80,7 +80,8 @@ export class Passes {
     const request = { ...pass, lossScale, training: this.#residents.model.training }
     const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
     const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
-    const rows = this.#residents.rows(loaded.images, request)
+    const here = this.#residents.forward(loaded.images, request)
+    const { rows } = here
     device.flush()
     const received = await Promise.all(replies)
     await this.#settleSent()
@@ -90,7 +91,7 @@ export class Passes {
     }
     const outputs = pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : [this.#sum(rows, received)]
     for (const output of outputs) output.requiresGrad = pass.differentiate
-    return { outputs, rows, away }
+    return { outputs, here, away }
   }
 
   /** [B, D] of every branch in the model's order, from what devices gave of theirs. */
@@ -114,7 +115,8 @@ export class Passes {
   /** Forward and backward pass of one part of a mini-batch. Gradients stay where their parameters are. */
   async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []) {
     const pass = { branches: objective.branches, eachBranch: objective.eachBranch, differentiate: true }
-    const { outputs, rows, away } = await this.forward(part.at, pass, findings)
+    const { outputs, here, away } = await this.forward(part.at, pass, findings)
+    const { rows } = here
     const { device } = rows
     const { losses, predicted, cotangents } = scope(() => {
       const labels = tensor(part.labels, { device })
@@ -135,10 +137,10 @@ export class Passes {
         own.map((i) => outputs[i]!.grad!),
         0,
       ) // [own, B, D]
-      rows.backward(objective.eachBranch ? mine : mine.reshape(rows.shape))
+      here.backward(objective.eachBranch ? mine : mine.reshape(rows.shape))
     })
     device.flush()
-    for (const t of [...outputs.flatMap((output) => [output, output.grad!]), rows, cotangents]) t.dispose()
+    for (const t of [...outputs.flatMap((output) => [output, output.grad!]), here, cotangents]) t.dispose()
     const values = await reading
     findings.push(['the gradient of the loss', values])
     const size = values.length / (objective.eachBranch ? objective.branches : 1)

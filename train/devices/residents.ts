@@ -1,10 +1,31 @@
-import { addAll, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
+import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
 import { view } from '../../engine/tensor.ts'
-import type { ParaFormer } from '../../model/index.ts'
+import type { Mode, ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
 import { LossScale, type LossScaleState } from '../optim/lossScale.ts'
+import { BranchPass } from './branchPass.ts'
 import { isBranch, isStem } from './partState.ts'
 import type { ForwardRequest } from './shard.ts'
+
+/** How the branches of one device run. */
+export interface RunOptions {
+  /** Default `serial`. */
+  mode?: Mode | undefined
+  /** Runs every op of every pass on the host instead of replaying captured passes. */
+  eager?: boolean | undefined
+}
+
+/** Rows of branches, and the way back. */
+export interface ResidentRows {
+  /** [own, B, D], or their sum [B, D]; on the device until the next pass. */
+  rows: Tensor
+  /** Sends the gradient of the rows to the parameters, where gradients add up; once. */
+  backward(cotangent: Tensor): void
+  dispose(): void
+}
+
+/** Passes kept for other shapes: each holds the memory of one. */
+const PASSES = 3
 
 /** What lives on one device: a model with some of its branches and the stem, and their optimizer. */
 export class Residents {
@@ -15,13 +36,20 @@ export class Residents {
   lossScale: number
   readonly #settings: Partial<AdamWSettings>
   readonly #initial: LossScaleState | undefined
+  readonly #how: RunOptions
+  readonly #passes = new Map<string, BranchPass>()
+  readonly #inferences = new Map<string, Captured<[Tensor], Tensor>>()
   #optimizer: AdamW | undefined
 
-  /** @param scale of losses, where it is to change with the steps that are taken here; default 1 */
-  constructor(model: ParaFormer, settings: Partial<AdamWSettings>, scale?: LossScaleState) {
+  /**
+   * @param settings of the optimizer
+   * @param scale of losses, where it is to change with the steps that are taken here; default 1
+   */
+  constructor(model: ParaFormer, settings: Partial<AdamWSettings>, how: RunOptions, scale?: LossScaleState) {
     this.model = model
     this.own = Object.keys(model.branches).map(Number)
     this.#settings = settings
+    this.#how = how
     this.#initial = scale
     this.lossScale = scale?.scale ?? 1
   }
@@ -41,24 +69,61 @@ export class Residents {
     return this.own.filter((i) => i < branches)
   }
 
-  /** Rows of the branches that take part: [own, B, D], or their sum [B, D]. On the tape if differentiated. */
-  rows(
-    images: Tensor,
-    { branches, eachBranch, training, differentiate }: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>,
-  ): Tensor {
+  /** Runs the branches that take part. */
+  forward(images: Tensor, request: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>): ResidentRows {
+    const { branches, eachBranch, training, differentiate } = request
     this.model.train(training)
-    const run = () =>
+    const compute = (on: Tensor) =>
       scope(() => {
-        const outputs = this.model.branchOutputs(images, { branches })
+        const outputs = this.model.branchOutputs(on, { branches, mode: this.#how.mode })
         return eachBranch ? stack(outputs, 0) : addAll(outputs)
       })
-    return differentiate ? run() : noGrad(run)
+    if (!differentiate) return this.#infer(images, compute, `${branches} ${eachBranch} ${training}`)
+    // A pass over some of the branches only would need the memory of all once more.
+    const captures = !this.#how.eager && this.active(branches).length === this.own.length
+    if (!captures) {
+      const rows = compute(images)
+      return { rows, backward: (cotangent) => rows.backward(cotangent), dispose: () => rows.dispose() }
+    }
+    const pass = this.#pass(`${images.shape} ${eachBranch} ${training} ${this.model.posEmbedding.grad !== undefined}`, compute)
+    const rows = pass.forward(images)
+    return { rows, backward: (cotangent) => pass.backward(cotangent), dispose: () => rows.dispose() }
+  }
+
+  #infer(images: Tensor, compute: (images: Tensor) => Tensor, key: string): ResidentRows {
+    let run = this.#how.eager ? (on: Tensor) => noGrad(() => compute(on)) : this.#inferences.get(key)
+    if (!run) {
+      run = capture((on: Tensor) => noGrad(() => compute(on)))
+      this.#inferences.set(key, run as Captured<[Tensor], Tensor>)
+    }
+    const rows = run(images)
+    const backward = () => {
+      throw new Error('backward: the forward pass was not to be differentiated')
+    }
+    return { rows, backward, dispose: () => rows.dispose() }
+  }
+
+  #pass(key: string, compute: (images: Tensor) => Tensor): BranchPass {
+    // Gradients are written to the optimizer's arena, which must be there when they are recorded.
+    const { parameters } = this.optimizer.arena
+    let pass = this.#passes.get(key)
+    if (!pass) {
+      pass = new BranchPass(compute, parameters)
+      for (const [oldest, one] of this.#passes) {
+        if (this.#passes.size < PASSES) break
+        one.dispose()
+        this.#passes.delete(oldest)
+      }
+    }
+    this.#passes.delete(key)
+    this.#passes.set(key, pass)
+    return pass
   }
 
   /** The stem's part of a flat tensor of the optimizer's layout, where it comes first. */
   stemOf(flat: Tensor): Tensor {
     const { arena } = this.optimizer
-    const first = this.#names().findIndex(isBranch)
+    const first = this.model.namedParameters().findIndex(([name]) => isBranch(name))
     const branch = arena.slot(flat, first)
     const length = branch.offset - flat.offset
     branch.dispose()
@@ -76,6 +141,7 @@ export class Residents {
 
   /** Ends with everything on the device but the device itself. */
   dispose(): void {
+    for (const one of [...this.#passes.values(), ...this.#inferences.values()]) one.dispose()
     this.#optimizer?.dispose()
     this.model.dispose()
   }
@@ -83,9 +149,5 @@ export class Residents {
   #makeOptimizer(): AdamW {
     const scale = this.#initial && { lossScale: new LossScale({ initial: this.#initial, device: this.device }) }
     return new AdamW(this.model.namedParameters(), { ...this.#settings, ...scale })
-  }
-
-  #names(): string[] {
-    return this.model.namedParameters().map(([name]) => name)
   }
 }

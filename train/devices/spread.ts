@@ -5,13 +5,13 @@ import { BranchDevices } from './branchDevices.ts'
 import { LocalShard, type ShardSpec } from './localShard.ts'
 import { isStem, partOf, restoreMoments, takeState } from './partState.ts'
 import { ProcessShard } from './processShard.ts'
-import { Residents } from './residents.ts'
+import { Residents, type RunOptions } from './residents.ts'
 import type { Shard } from './shard.ts'
 
 /** More are surely a mistake. */
 export const MAX_DEVICES = 64
 
-export interface SpreadOptions {
+export interface SpreadOptions extends RunOptions {
   /** What devices 1, 2, … are opened with; device 0 is the model's own. */
   others: readonly DeviceRequest[]
   /** Keeps all devices in this process, so that images need not be copied; default a process for each. */
@@ -27,7 +27,7 @@ export interface SpreadOptions {
  *   was changed
  */
 export async function spreadBranches(model: Model, options: SpreadOptions): Promise<BranchDevices> {
-  const { others, inProcess = false, optimizer } = options
+  const { others, inProcess = false, optimizer, ...how } = options
   const devices = others.length + 1
   const { branches } = model
   if (!(model instanceof ParaFormer)) throw new UserError('a vit has no branches to spread; use another mode than devices')
@@ -44,7 +44,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     const index = i + 1
     const own = [...branches.keys()].filter((branch) => branch % devices === index)
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
-    const spec: ShardSpec = { index, request, config, own, stem, branches: part, adamW, precision, tuned }
+    const spec: ShardSpec = { index, request, config, own, stem, branches: part, adamW, precision, how, tuned }
     return (inProcess ? LocalShard : ProcessShard).open(spec)
   })
   const shards = await allOrNone(opening)
@@ -55,7 +55,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     // A hole: the branches behind it keep their names.
     delete branches[i]
   }
-  const residents = new Residents(model, adamW, scale)
+  const residents = new Residents(model, adamW, how, scale)
   if (optimizer)
     restoreMoments(
       residents.optimizer,
