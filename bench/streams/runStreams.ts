@@ -203,6 +203,16 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
 /** Norm-relative difference over what `actual` has. */
 function difference(actual: Values, expected: Values): number {
   const names = [...actual.keys()]
-  const flat = (values: Values) => names.flatMap((name) => Array.from(values.get(name)!))
-  return normDifference(flat(actual), flat(expected))
+  return normDifference(joined(actual, names), joined(expected, names))
+}
+
+function joined(values: Values, names: readonly string[]): Float32Array {
+  const parts = names.map((name) => values.get(name)!)
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
 }

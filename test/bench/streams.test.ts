@@ -161,6 +161,7 @@ test('auto is the fastest captured mode on one device', () => {
 
 test('what does not help is explained, what helps is not', () => {
   const device = { software: true } as Parameters<typeof explain>[1]['device']
+  const microBatches = [{ batch: 8, pass: 'forward', ms: { 1: 3, 2: 4 } }] as const
   const slow = rowsOf({
     [EAGER]: [4],
     serial: [4],
@@ -170,14 +171,15 @@ test('what does not help is explained, what helps is not', () => {
     'ViT serial': [4],
     'ViT pipeline of 2': [6],
   })
-  const lines = explain(slow, { device })
+  const lines = explain(slow, { device, microBatches: [...microBatches] })
   for (const [i, name] of ['serial', 'streams', 'coalesced', '2 devices', 'pipeline of 2'].entries()) {
     assert.match(lines[i]!, new RegExp(`^${name} does not help, [\\d.]+x of .*: .*\\.$`))
   }
   assert.is(lines.length, 5)
   assert.match(lines[3]!, /share one processor/)
+  assert.match(lines[4]!, /one after the other, since more micro-batches cost more dispatches/)
   const quick = rowsOf({ [EAGER]: [8], serial: [4], streams: [3], coalesced: [2], 'ViT serial': [4], 'ViT pipeline of 2': [2] })
-  assert.equal(explain(quick, { device }), [])
+  assert.equal(explain(quick, { device, microBatches: [] }), [])
 })
 
 run()
