@@ -2,7 +2,7 @@ import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type
 import { view } from '../../engine/tensor.ts'
 import type { Mode, ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
-import { LossScale, type LossScaleState } from '../optim/lossScale.ts'
+import { LossScale, type LossScaleCopy } from '../optim/lossScale.ts'
 import { BranchPass } from './branchPass.ts'
 import { isBranch, isStem } from './partState.ts'
 import type { ForwardRequest } from './shard.ts'
@@ -35,7 +35,7 @@ export class Residents {
   /** What losses are multiplied by in the next step. */
   lossScale: number
   readonly #settings: Partial<AdamWSettings>
-  readonly #initial: LossScaleState | undefined
+  readonly #scale: LossScaleCopy | undefined
   readonly #how: RunOptions
   readonly #passes = new Map<string, BranchPass>()
   readonly #inferences = new Map<string, Captured<[Tensor], Tensor>>()
@@ -43,15 +43,15 @@ export class Residents {
 
   /**
    * @param settings of the optimizer
-   * @param scale of losses, where it is to change with the steps that are taken here; default 1
+   * @param scale of losses; default 1
    */
-  constructor(model: ParaFormer, settings: Partial<AdamWSettings>, how: RunOptions, scale?: LossScaleState) {
+  constructor(model: ParaFormer, settings: Partial<AdamWSettings>, how: RunOptions, scale?: LossScaleCopy) {
     this.model = model
     this.own = Object.keys(model.branches).map(Number)
     this.#settings = settings
     this.#how = how
-    this.#initial = scale
-    this.lossScale = scale?.scale ?? 1
+    this.#scale = scale
+    this.lossScale = scale?.initial.scale ?? 1
   }
 
   get device(): Device {
@@ -147,7 +147,7 @@ export class Residents {
   }
 
   #makeOptimizer(): AdamW {
-    const scale = this.#initial && { lossScale: new LossScale({ initial: this.#initial, device: this.device }) }
+    const scale = this.#scale && { lossScale: new LossScale({ ...this.#scale, device: this.device }) }
     return new AdamW(this.model.namedParameters(), { ...this.#settings, ...scale })
   }
 }

@@ -38,7 +38,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
   const state = await takeState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
-  const scale = optimizer && optimizer.lossScale.growthInterval > 0 ? await optimizer.lossScale.save() : undefined
+  const scale = optimizer && (await optimizer.lossScale.copy())
   const tuned = model.posEmbedding.device.tuned?.toJSON()
   const opening = others.map((request, i) => {
     const index = i + 1

@@ -7,6 +7,9 @@ export interface LossScaleState {
   steady: number
 }
 
+/** Options of a loss scale that goes on where another one stands. */
+export type LossScaleCopy = { initial: LossScaleState; growthInterval: number }
+
 export interface LossScaleOptions {
   /** Default 65536, fresh. */
   initial?: LossScaleState | number
@@ -36,6 +39,11 @@ export class LossScale {
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
+  }
+
+  /** What makes another one like it, on any device. */
+  async copy(): Promise<LossScaleCopy> {
+    return { initial: await this.save(), growthInterval: this.growthInterval }
   }
 
   /** Reads the state. */
