@@ -1,5 +1,5 @@
-import type { BufferRange } from '../engine/device.ts'
 import type { Device, Profiler } from '../engine/index.ts'
+import type { BufferRange } from '../engine/ranges.ts'
 import { grid1d, type KernelSpec, type Variant } from '../kernels/spec.ts'
 import copyWgsl from './ceilings/copy.wgsl'
 import fmaWgsl from './ceilings/fma.wgsl'

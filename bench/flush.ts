@@ -1,5 +1,5 @@
-import type { BufferRange } from '../engine/device.ts'
 import type { Device } from '../engine/index.ts'
+import type { BufferRange } from '../engine/ranges.ts'
 
 /** Bytes written to empty the caches: more than the last-level cache of any device of the kind. */
 const GPU_BYTES = 256 << 20

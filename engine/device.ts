@@ -1,13 +1,15 @@
-import { expectAnswer, openDevice } from '#platform'
+import { openDevice } from '#platform'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
 import { bindingDtype, packParams, paramWords, runsOn, SCALAR_BYTES } from '../kernels/spec.ts'
 import type { TunedVariants } from './autotune/tuned.ts'
+import { BatchQueue } from './batchQueue.ts'
+import { BindGroups } from './bindGroups.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
-import { DeviceLostError } from './errors.ts'
+import type { DeviceLostError } from './errors.ts'
 import type { ForkMode, Lane } from './graph/fork.ts'
 import { Graph, type Refresh } from './graph/graph.ts'
-import type { Program, RunValues } from './graph/program.ts'
+import type { Program } from './graph/program.ts'
 import { runOnce } from './graph/runOnce.ts'
 import type { WovenCommand } from './graph/weave.ts'
 import { Workspace } from './graph/workspace.ts'
@@ -15,69 +17,16 @@ import { type CompiledKernel, PipelineCache } from './pipelines.ts'
 import type { AdapterSummary, DeviceRequest, OpenedDevice } from './platform/types.ts'
 import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
-import type { Storage } from './storage.ts'
-import { type Recording, Stream } from './stream.ts'
-import { errorOf, Submission, type WorkCounts } from './submission.ts'
+import { type BufferRange, place } from './ranges.ts'
+import { Stream } from './stream.ts'
+import type { WorkCounts } from './submission.ts'
 import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
 
-/** Bind groups kept for reuse. Drivers hold memory for each: lavapipe a mapping, of which a process has 65,530. */
-const MAX_BIND_GROUPS = 8192
-
-/** A binding: a buffer from a byte offset on. */
-export interface BufferRange {
-  buffer: DeviceBuffer
-  /** A multiple of 256. */
-  offset: number
-  /** Byte behind the last one used; absent: the buffer's end. */
-  end?: number
-  /** What keeps the buffer alive. */
-  owner?: Storage
-}
-
-/** A binding in memory that there is. */
-interface PlacedRange {
-  buffer: PooledBuffer
-  offset: number
-}
-
 /** Gets what `dispatch` got. */
 export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly BufferRange[], variantName?: string) => void
-
-/** Where a range lies. @throws Error for memory of a capture that is still being recorded, or did not return it */
-function place(range: BufferRange): PlacedRange {
-  const { buffer, offset } = range
-  if (!isVirtual(buffer)) return range as PlacedRange
-  if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
-  return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
-}
-
-/** What the driver reported for a batch. */
-interface Failure {
-  error: Error
-  serial: number
-  /** The batch that was being recorded when a reader was first told; those from it on are not. */
-  reported: number
-}
-
-/** Failures remembered for readers that have not asked yet. */
-const FAILURES_KEPT = 64
-
-/** Reads and writes wait here for the batch that holds them. */
-interface Batch {
-  serial: number
-  work: Recording | ProgramRun
-  submitted: () => void
-}
-
-/** One run of a program. */
-interface ProgramRun {
-  program: Program
-  values: RunValues
-  label: string
-}
 
 /**
  * One GPUDevice with its buffers, pipelines, streams and random state. Ops record into `stream`; `flush()` submits. Errors
@@ -90,9 +39,6 @@ export class Device {
   readonly capabilities: Capabilities
   readonly pipelines: PipelineCache
   readonly random = new RandomState()
-  /** Settles when the device is gone; every later call throws the same error. */
-  readonly lost: Promise<DeviceLostError>
-  readonly counts: WorkCounts = { submits: 0, dispatches: 0 }
   /** Set to time every dispatch. */
   profiler: Profiler | undefined
   /** Variants to take instead of the default ones, by kernel name. */
@@ -106,21 +52,12 @@ export class Device {
   /** Memory that captured programs share. */
   readonly workspace = new Workspace(this)
   readonly #pool: BufferPool
-  readonly #submission: Submission
-  readonly #bindGroups = new Map<string, GPUBindGroup>()
-  readonly #bindGroupsOf = new Map<number, Set<string>>()
+  readonly #batches: BatchQueue
+  readonly #bindGroups: BindGroups
   readonly #main = new Stream('main')
   #stream = this.#main
   #graph: Graph | undefined
   #lane: Lane | undefined
-  #waiting: Batch[] = []
-  #pumping: Promise<void> = Promise.resolve()
-  /** Serial of the batch being recorded, and of the last one submitted. */
-  #serial = 1
-  #submittedSerial = 0
-  #failures: Failure[] = []
-  #checks = new Set<Promise<void>>()
-  #lostError: DeviceLostError | undefined
 
   /** @param request what another device like this one is opened with */
   constructor({ device, summary }: OpenedDevice, request: DeviceRequest = {}) {
@@ -129,14 +66,23 @@ export class Device {
     this.summary = summary
     this.capabilities = capabilitiesOf(device, summary)
     this.pipelines = new PipelineCache(device)
-    this.#submission = new Submission(device, this.pipelines.paramLayout, this.counts)
-    // Of no known batch: whoever reads next is told.
-    const report = (error: Error) => this.#fail(error, 0)
-    this.#pool = new BufferPool(device, (buffer) => this.#dropBindGroups(buffer), report)
-    this.lost = device.lost.then((info) => {
-      return this.#lose(info.reason === 'destroyed' ? 'was destroyed' : `was lost (${info.message || 'no reason given'})`)
-    })
-    device.onuncapturederror = (event) => report(new Error(event.error.message))
+    this.#batches = new BatchQueue(device, summary.name, this.pipelines.paramLayout, () => this.profiler)
+    this.#bindGroups = new BindGroups(device)
+    this.#pool = new BufferPool(
+      device,
+      (buffer) => this.#bindGroups.drop(buffer),
+      (error) => this.#batches.fail(error),
+    )
+  }
+
+  /** Settles when the device is gone; every later call throws the same error. */
+  get lost(): Promise<DeviceLostError> {
+    return this.#batches.lost
+  }
+
+  /** What was submitted so far. */
+  get counts(): WorkCounts {
+    return this.#batches.counts
   }
 
   /** The stream that ops record into. */
@@ -155,7 +101,7 @@ export class Device {
 
   /** Gives free buffers back to the driver. */
   trim(): void {
-    this.#pool.trim(0, this.#submittedSerial)
+    this.#pool.trim(0, this.#batches.submitted)
   }
 
   /** The branch of a fork that is being recorded. */
@@ -209,8 +155,8 @@ export class Device {
 
   /** @throws OutOfMemoryError, DeviceLostError */
   acquirePooled(bytes: number): PooledBuffer {
-    this.#checkLost()
-    return this.#pool.acquire(bytes, this.#submittedSerial)
+    this.#batches.checkLost()
+    return this.#pool.acquire(bytes, this.#batches.submitted)
   }
 
   release(buffer: DeviceBuffer): void {
@@ -230,7 +176,7 @@ export class Device {
    * @param refresh parameters that every replay of a capture computes anew
    */
   dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly BufferRange[], variantName?: string, refresh?: Refresh): void {
-    this.#checkLost()
+    this.#batches.checkLost()
     if (this.observer) {
       this.observer(spec, problem, ranges, variantName)
       return
@@ -262,8 +208,8 @@ export class Device {
   /** Records a launch whose parameters lie in the stream's next block. */
   #launch(kernel: CompiledKernel, ranges: readonly BufferRange[], grid: Grid, op: string): void {
     const places = ranges.map(place)
-    for (const { buffer } of places) buffer.lastUse = this.#serial
-    this.#stream.dispatch(kernel, this.#bindGroup(kernel, places), grid, op)
+    for (const { buffer } of places) buffer.lastUse = this.#batches.serial
+    this.#stream.dispatch(kernel, this.#bindGroups.get(kernel, places), grid, op)
     if (this.#stream.slots >= FLUSH_AFTER) this.flush()
   }
 
@@ -296,31 +242,31 @@ export class Device {
    * @param refresh the data of every replay of a capture
    */
   write(range: BufferRange, data: ArrayBufferView, refresh?: () => ArrayBufferView<ArrayBuffer>): void {
-    this.#checkLost()
+    this.#batches.checkLost()
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
     if (this.#graph) {
       this.#graph.write({ target: range, data: bytes.slice(), refresh, lane: this.#lane })
       return
     }
     const { buffer, offset } = place(range)
-    if (buffer.lastUse <= this.#submittedSerial) {
+    if (buffer.lastUse <= this.#batches.submitted) {
       this.gpu.queue.writeBuffer(buffer.gpu, offset, bytes)
       return
     }
-    buffer.lastUse = this.#serial
+    buffer.lastUse = this.#batches.serial
     this.#stream.record({ kind: 'write', target: buffer.gpu, offset, data: bytes.slice() })
   }
 
   /** Records a copy between buffers (not within one). */
   copy(source: BufferRange, target: BufferRange, bytes: number): void {
-    this.#checkLost()
+    this.#batches.checkLost()
     if (this.#graph) {
       this.#graph.copy({ source, target, bytes, lane: this.#lane })
       return
     }
     const [from, to] = [place(source), place(target)]
-    from.buffer.lastUse = this.#serial
-    to.buffer.lastUse = this.#serial
+    from.buffer.lastUse = this.#batches.serial
+    to.buffer.lastUse = this.#batches.serial
     this.#stream.record({
       kind: 'copy',
       source: from.buffer.gpu,
@@ -336,12 +282,12 @@ export class Device {
    * @throws DeviceLostError, and whatever the driver reported for commands before
    */
   async read(range: BufferRange, bytes: number): Promise<ArrayBuffer> {
-    this.#checkLost()
+    this.#batches.checkLost()
     if (this.#graph) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
-    const serial = this.#serial
+    const serial = this.#batches.serial
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     const { buffer, offset } = place(range)
-    buffer.lastUse = this.#serial
+    buffer.lastUse = this.#batches.serial
     this.#stream.record({
       kind: 'copy',
       source: buffer.gpu,
@@ -355,10 +301,10 @@ export class Device {
     await this.flush()
     try {
       await staging.mapAsync(GPUMapMode.READ)
-      await this.#settleChecks(serial)
+      await this.#batches.settle(serial)
       return staging.getMappedRange().slice(0)
     } catch (error) {
-      throw await this.#explain(error, serial)
+      throw await this.#batches.explain(error, serial)
     } finally {
       staging.destroy()
     }
@@ -366,15 +312,15 @@ export class Device {
 
   /** Waits until the device has done everything recorded so far. @throws what the driver reported */
   async synchronize(): Promise<void> {
-    const serial = this.#serial
+    const serial = this.#batches.serial
     await this.flush()
-    this.#checkLost()
+    this.#batches.checkLost()
     try {
       await this.gpu.queue.onSubmittedWorkDone()
     } catch (error) {
-      throw await this.#explain(error, serial)
+      throw await this.#batches.explain(error, serial)
     }
-    await this.#settleChecks(serial)
+    await this.#batches.settle(serial)
   }
 
   /**
@@ -383,7 +329,7 @@ export class Device {
    */
   flush(): Promise<void> {
     const stream = this.#stream
-    return stream.length === 0 ? this.#pumping : this.#enqueue(stream.take())
+    return stream.length === 0 ? this.#batches.idle : this.#batches.add(stream.take())
   }
 
   /**
@@ -391,161 +337,25 @@ export class Device {
    * @param label what errors call it
    */
   run(program: Program, label: string): void {
-    this.#checkLost()
+    this.#batches.checkLost()
     this.flush()
-    const waits = this.#waiting.length > 0 || program.kernels.some(({ pipeline }) => !pipeline)
-    for (const buffer of program.buffers) buffer.lastUse = this.#serial
-    program.submitted = this.#enqueue({ program, values: program.values(waits), label })
+    const waits = this.#batches.busy || program.kernels.some(({ pipeline }) => !pipeline)
+    for (const buffer of program.buffers) buffer.lastUse = this.#batches.serial
+    program.submitted = this.#batches.add({ program, values: program.values(waits), label })
     program.taken()
-  }
-
-  /** Hands work to the driver in its turn; settles when it has it. */
-  #enqueue(work: Batch['work']): Promise<void> {
-    const serial = this.#serial++
-    let submitted = () => {}
-    const promise = new Promise<void>((resolve) => {
-      submitted = resolve
-    })
-    this.#waiting.push({ serial, work, submitted })
-    if (this.#lostError) this.#endWaiting()
-    else if (this.#waiting.length === 1) this.#pump()
-    this.#pumping = promise
-    return promise
-  }
-
-  /** Submits waiting batches in order, up to the first whose pipelines are still compiling; then waits for those. */
-  #pump(): void {
-    for (;;) {
-      const batch = this.#waiting[0]
-      if (!batch) return
-      const { work } = batch
-      const compiling = new Set<Promise<unknown>>()
-      const broken = new Set<Error>()
-      for (const { pipeline, error, ready } of kernelsOf(work)) {
-        if (error) broken.add(error)
-        else if (!pipeline) compiling.add(ready)
-      }
-      if (compiling.size === 0) {
-        for (const error of broken) this.#fail(error, batch.serial)
-        this.#submit(batch)
-        this.#waiting.shift()
-        continue
-      }
-      Promise.allSettled(compiling).then(() => this.#pump())
-      return
-    }
-  }
-
-  #submit({ serial, work, submitted }: Batch): void {
-    const error =
-      'program' in work
-        ? errorOf(this.gpu, work.label, () => work.program.submit(work.values, this.profiler))
-        : this.#submission.submit(work, this.profiler)
-    const check: Promise<void> = error.then((error) => {
-      if (error) this.#fail(error, serial)
-      this.#checks.delete(check)
-    })
-    this.#checks.add(check)
-    this.#submittedSerial = serial
-    expectAnswer()
-    submitted()
-  }
-
-  #fail(error: Error, serial: number): void {
-    this.#failures.push({ error, serial, reported: Number.POSITIVE_INFINITY })
-  }
-
-  /**
-   * Waits for the error scopes of submitted batches. Throws the failure of batch `serial` or one before it: every reader of
-   * what was recorded until the failure was first reported must learn of it, later ones start afresh.
-   */
-  async #settleChecks(serial: number): Promise<void> {
-    if (this.#checks.size > 0) await Promise.all(this.#checks)
-    this.#checkLost()
-    const failure = this.#failures.find((one) => one.serial <= serial && serial < one.reported)
-    if (!failure) return
-    failure.reported = Math.min(failure.reported, this.#serial)
-    if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
-    throw failure.error
-  }
-
-  /** From here on every call ends with the same error. */
-  #lose(how: string): DeviceLostError {
-    this.#lostError ??= new DeviceLostError(`the device ${this.summary.name} ${how}; request a new one and load a checkpoint`)
-    this.#endWaiting()
-    return this.#lostError
-  }
-
-  /** Batches that wait for pipelines of a lost device end unsubmitted; their readers find the device lost. */
-  #endWaiting(): void {
-    for (const { submitted } of this.#waiting) submitted()
-    this.#waiting = []
-  }
-
-  /** The error behind a failed read: the loss of the device, if that is about to be reported, or a failure before it. */
-  async #explain(error: unknown, serial: number): Promise<unknown> {
-    const soon = new Promise<undefined>((resolve) => setTimeout(resolve, 100))
-    const lost = await Promise.race([this.lost, soon])
-    if (lost) return lost
-    try {
-      await this.#settleChecks(serial)
-    } catch (failure) {
-      return failure
-    }
-    return error
-  }
-
-  #checkLost(): void {
-    if (this.#lostError) throw this.#lostError
   }
 
   /** A bind group of memory that there is, which the caller keeps. */
   bindGroup(kernel: CompiledKernel, ranges: readonly BufferRange[]): GPUBindGroup {
-    return this.#makeBindGroup(kernel, ranges.map(place))
-  }
-
-  #makeBindGroup({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
-    const entries = ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
-    return this.gpu.createBindGroup({ layout, entries })
-  }
-
-  #bindGroup(kernel: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
-    let key = `${kernel.layout}`
-    for (const { buffer, offset } of ranges) key += ` ${buffer.id}+${offset}`
-    let group = this.#bindGroups.get(key)
-    if (!group) {
-      if (this.#bindGroups.size >= MAX_BIND_GROUPS) {
-        this.#bindGroups.clear()
-        this.#bindGroupsOf.clear()
-      }
-      group = this.#makeBindGroup(kernel, ranges)
-      this.#bindGroups.set(key, group)
-      for (const { buffer } of ranges) {
-        const keys = this.#bindGroupsOf.get(buffer.id)
-        if (keys) keys.add(key)
-        else this.#bindGroupsOf.set(buffer.id, new Set([key]))
-      }
-    }
-    return group
-  }
-
-  #dropBindGroups(buffer: PooledBuffer): void {
-    for (const key of this.#bindGroupsOf.get(buffer.id) ?? []) this.#bindGroups.delete(key)
-    this.#bindGroupsOf.delete(buffer.id)
+    return this.#bindGroups.make(kernel, ranges.map(place))
   }
 
   /** Ends the device, once the driver compiles nothing any more. Later calls throw DeviceLostError. */
   destroy(): void {
     if (current === this) current = undefined
-    this.#lose('was destroyed')
+    this.#batches.lose('was destroyed')
     this.pipelines.idle().then(() => this.gpu.destroy())
   }
-}
-
-/** The kernels of a batch. */
-function kernelsOf(work: Batch['work']): Iterable<CompiledKernel> {
-  if ('program' in work) return work.program.kernels
-  return work.commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
 }
 
 let current: Device | undefined

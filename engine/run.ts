@@ -1,7 +1,8 @@
 import { bindingDtype, type KernelSpec, SCALAR_BYTES } from '../kernels/spec.ts'
-import type { BufferRange, Device } from './device.ts'
+import type { Device } from './device.ts'
 import { bindingAlignment, type Dtype, ITEM_BYTES } from './dtype.ts'
 import type { Refresh } from './graph/graph.ts'
+import type { BufferRange } from './ranges.ts'
 import type { Storage } from './storage.ts'
 
 /** What `run` binds: memory of a device from an element on. */

@@ -2,7 +2,8 @@ import { seededRandom } from '../../kernels/fill.ts'
 import { fromHalves, toHalves } from '../../kernels/half.ts'
 import { bindingDtype, type Scalar } from '../../kernels/spec.ts'
 import type { PooledBuffer } from '../bufferPool.ts'
-import type { BufferRange, Device } from '../device.ts'
+import type { Device } from '../device.ts'
+import type { BufferRange } from '../ranges.ts'
 import type { Problem } from './survey.ts'
 
 /** Numbers that are drawn; larger memory repeats them. */

@@ -1,5 +1,6 @@
 import { type KernelSpec, runsOn } from '../../kernels/spec.ts'
-import type { BufferRange, Device } from '../device.ts'
+import type { Device } from '../device.ts'
+import type { BufferRange } from '../ranges.ts'
 import { scope } from '../scope.ts'
 import type { DeviceBuffer } from '../virtual.ts'
 import { tuningKey } from './tuned.ts'

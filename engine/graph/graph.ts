@@ -1,6 +1,6 @@
 import type { Grid, KernelSpec } from '../../kernels/spec.ts'
-import type { BufferRange } from '../device.ts'
 import type { CompiledKernel } from '../pipelines.ts'
+import type { BufferRange } from '../ranges.ts'
 import type { Storage } from '../storage.ts'
 import { isVirtual, VirtualBuffer } from '../virtual.ts'
 import type { Lane } from './fork.ts'

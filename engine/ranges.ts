@@ -1,0 +1,28 @@
+import type { PooledBuffer } from './bufferPool.ts'
+import type { Storage } from './storage.ts'
+import { type DeviceBuffer, isVirtual } from './virtual.ts'
+
+/** A binding: a buffer from a byte offset on. */
+export interface BufferRange {
+  buffer: DeviceBuffer
+  /** A multiple of 256. */
+  offset: number
+  /** Byte behind the last one used; absent: the buffer's end. */
+  end?: number
+  /** What keeps the buffer alive. */
+  owner?: Storage
+}
+
+/** A binding in memory that there is. */
+export interface PlacedRange {
+  buffer: PooledBuffer
+  offset: number
+}
+
+/** Where a range lies. @throws Error for memory of a capture that is still being recorded, or did not return it */
+export function place(range: BufferRange): PlacedRange {
+  const { buffer, offset } = range
+  if (!isVirtual(buffer)) return range as PlacedRange
+  if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
+  return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
+}
