@@ -1,4 +1,14 @@
-import { type Gather, gather, prefersSorted, scatterAdd, scatterAddSorted, sortIndices } from '../../kernels/gather/index.ts'
+import {
+  type Gather,
+  gather,
+  mergeOrder,
+  prefersSorted,
+  rowStarts,
+  SORT_BLOCK,
+  scatterAdd,
+  scatterAddSorted,
+  sortBlocks,
+} from '../../kernels/gather/index.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -19,13 +29,29 @@ const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
     const grad = given.contiguous()
     const dweight = ctx.gradOut(0)
     if (prefersSorted(problem)) {
-      const order = empty([problem.count], 'int32', grad.device)
-      run(sortIndices, { count: problem.count }, [indices, order])
-      run(scatterAddSorted, problem, [grad, indices, order, dweight])
+      const { count, rows } = problem
+      const order = stableOrder(indices)
+      const starts = empty([rows + 1], 'int32', grad.device)
+      run(rowStarts, { count, rows }, [indices, order, starts])
+      run(scatterAddSorted, problem, [grad, order, starts, dweight])
     } else run(scatterAdd, problem, [grad, indices, dweight])
     return [dweight, undefined]
   },
 })
+
+/** The positions of indices, sorted by index, those of equal ones in order. */
+function stableOrder(indices: Tensor): Tensor {
+  const count = indices.size
+  let order = empty([count], 'int32', indices.device)
+  run(sortBlocks, { count }, [indices, order])
+  for (let sorted = SORT_BLOCK; sorted < count; sorted *= 2) {
+    const merged = empty([count], 'int32', indices.device)
+    run(mergeOrder, { count, run: sorted }, [indices, order, merged])
+    order.dispose()
+    order = merged
+  }
+  return order
+}
 
 /**
  * Rows of a table by index. Gradients of a row that is used several times add up in a fixed order.

@@ -1,6 +1,7 @@
 import type { Fill, KernelCase } from '../spec.ts'
 import type { Gather } from './gather.ts'
 import { stableOrder } from './reference.ts'
+import type { MergeOrder } from './sort.ts'
 
 const SIZES = [1, 7, 31, 33, 129, 257, 1025]
 
@@ -59,22 +60,61 @@ export const scatterAddCases: KernelCase<Gather>[] = [
   { ...scatterCase([100_000, 3, 1], 'all rows into one', () => 1), fills: { indices: () => 1, input: 'uniform' } },
 ]
 
+/** The order of the indices of a case, and where each row begins in it. */
+function sortedOf({ problem: { count, rows }, fills }: KernelCase<Gather>): { order: Fill; starts: Fill } {
+  const index = fills!.indices as (k: number) => number
+  const order = stableOrder(Array.from({ length: count }, (_, k) => index(k)))
+  const starts = Array.from({ length: rows + 1 }, (_, row) => {
+    const place = order.findIndex((k) => index(k) >= row)
+    return place < 0 ? count : place
+  })
+  return { order: (k) => order[k]!, starts: (row) => starts[row]! }
+}
+
 export const scatterAddSortedCases: KernelCase<Gather>[] = scatterAddCases.map((kase) => {
-  const index = kase.fills!.indices as (k: number) => number
-  const order = stableOrder(Array.from({ length: kase.problem.count }, (_, k) => index(k)))
+  const { count, rows } = kase.problem
+  const { input, output } = kase.sizes as { input: number; output: number }
   return {
     ...kase,
-    sizes: { ...kase.sizes, order: order.length },
-    fills: { ...kase.fills, order: (k) => order[k]! },
+    sizes: { input, output, order: count, starts: rows + 1 },
+    fills: { input: kase.fills!.input ?? 'normal', ...sortedOf(kase) },
   }
 })
 
-export const sortIndicesCases: KernelCase<{ count: number }>[] = SIZES.flatMap((count) => [
-  { name: `${count}`, problem: { count }, sizes: { indices: count, order: count }, fills: { indices: repeated(11) } },
-  {
-    name: `${count}, some outside`,
+export const rowStartsCases: KernelCase<{ count: number; rows: number }>[] = scatterAddCases.slice(0, -1).map((kase) => {
+  const { count, rows } = kase.problem
+  return {
+    name: kase.name,
+    problem: { count, rows },
+    sizes: { indices: count, order: count, starts: rows + 1 },
+    fills: { indices: kase.fills!.indices!, order: sortedOf(kase).order },
+  }
+})
+
+const SORTED = [...SIZES, 5000]
+
+export const sortBlocksCases: KernelCase<{ count: number }>[] = SORTED.flatMap((count) =>
+  [repeated(11), outside(5)].map((indices, i) => ({
+    name: `${count}${i === 0 ? '' : ', some outside'}`,
     problem: { count },
     sizes: { indices: count, order: count },
-    fills: { indices: outside(5) },
-  },
-])
+    fills: { indices },
+  })),
+)
+
+export const mergeOrderCases: KernelCase<MergeOrder>[] = SORTED.flatMap((count) =>
+  [1, 3, 64, 1024].flatMap((run) =>
+    [repeated(11), outside(5)].map((index, i) => {
+      const order = stableOrder(
+        Array.from({ length: count }, (_, k) => index(k)),
+        run,
+      )
+      return {
+        name: `${count} in runs of ${run}${i === 0 ? '' : ', some outside'}`,
+        problem: { count, run },
+        sizes: { indices: count, order: count, merged: count },
+        fills: { indices: index, order: (k: number) => order[k]! },
+      }
+    }),
+  ),
+)

@@ -1,5 +1,6 @@
 import type { Arrays } from '../spec.ts'
 import type { Gather } from './gather.ts'
+import { type MergeOrder, SORT_BLOCK } from './sort.ts'
 
 export function gatherReference({ count, rows, width }: Gather, { weight, indices }: Arrays): Arrays {
   const output = new Float64Array(count * width).fill(Number.NaN)
@@ -21,11 +22,31 @@ export function scatterAddReference({ count, rows, width }: Gather, { input, ind
   return { output }
 }
 
-/** Places by (index, position). */
-export function stableOrder(indices: ArrayLike<number>): number[] {
-  return Array.from({ length: indices.length }, (_, k) => k).sort((a, b) => indices[a]! - indices[b]! || a - b)
+/** Places by (index, position), in each block of so many. */
+export function stableOrder(indices: ArrayLike<number>, block = indices.length): number[] {
+  const blockOf = (k: number) => Math.floor(k / block)
+  const places = Array.from({ length: indices.length }, (_, k) => k)
+  return places.sort((a, b) => blockOf(a) - blockOf(b) || indices[a]! - indices[b]! || a - b)
 }
 
-export function sortIndicesReference(_: { count: number }, { indices }: Arrays): Arrays {
-  return { order: Float64Array.from(stableOrder(indices!)) }
+export function sortBlocksReference(_: { count: number }, { indices }: Arrays): Arrays {
+  return { order: Float64Array.from(stableOrder(indices!, SORT_BLOCK)) }
+}
+
+export function mergeOrderReference({ run }: MergeOrder, { indices }: Arrays): Arrays {
+  return { merged: Float64Array.from(stableOrder(indices!, 2 * run)) }
+}
+
+export function rowStartsReference({ rows }: { rows: number }, { indices, starts }: Arrays): Arrays {
+  return { starts: starts!.map((_, row) => indices!.filter((index) => index < row).length).subarray(0, rows + 1) }
+}
+
+export function scatterAddSortedReference({ rows, width }: Gather, { input, order, starts }: Arrays): Arrays {
+  const output = new Float64Array(rows * width)
+  for (let row = 0; row < rows; row++) {
+    for (let place = starts![row]!; place < starts![row + 1]!; place++) {
+      for (let d = 0; d < width; d++) output[row * width + d]! += input![order![place]! * width + d]!
+    }
+  }
+  return { output }
 }

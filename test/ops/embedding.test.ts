@@ -44,6 +44,7 @@ const CASES: [table: [number, number], shape: number[]][] = [
     // Few indices into much: these are sorted first.
     [[1000, n], [70]],
   ]),
+  [[300, 8], [1500]],
 ]
 
 for (const [table, shape] of CASES) {

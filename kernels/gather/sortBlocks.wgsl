@@ -1,5 +1,7 @@
-// Stable order of indices: order[place] = k, sorted by (indices[k], k). A thread for each index counts those before it, which
-// takes count^2 comparisons but neither atomics nor passes.
+// Stable order of indices within blocks of neighbours: order[place] = k, sorted by (indices[k], k) in each block. A thread for each
+// index counts those of its block that come before it.
+
+const BLOCK: u32 = 64;
 
 struct Params {
   count: u32,
@@ -20,12 +22,12 @@ fn main(
     return;
   }
   let own = indices[k];
-  var place = 0u;
-  for (var j = 0u; j < k; j++) {
-    place += u32(indices[j] <= own);
-  }
-  for (var j = k + 1; j < params.count; j++) {
-    place += u32(indices[j] < own);
+  let start = k / BLOCK * BLOCK;
+  let end = min(start + BLOCK, params.count);
+  var place = start;
+  for (var j = start; j < end; j++) {
+    let other = indices[j];
+    place += u32(other < own || (other == own && j < k));
   }
   order[place] = k;
 }
