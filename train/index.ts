@@ -6,6 +6,7 @@ export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type Safet
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
 export { type SpreadOptions, spreadBranches } from './devices/spread.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
+export { LossScale, type LossScaleOptions } from './optim/lossScale.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
 export {
   type CapturedStep,
