@@ -1,4 +1,5 @@
 import { backward } from '../../engine/autograd.ts'
+import { capture } from '../../engine/capture.ts'
 import { requestDevice } from '../../engine/device.ts'
 import type { Dtype } from '../../engine/dtype.ts'
 import { packedAttention, packedCrossAttention, scaledDotProductAttention } from '../../engine/ops/attention.ts'
@@ -250,6 +251,20 @@ if (device.capabilities.f16) {
       })
     })
   }
+
+  test('inputs of a capture, whatever their size and place', async () => {
+    const doubled = capture((x: Tensor) => add(x, x))
+    const all = tensor([1, 2, 3, 4, 5, 6, 7, 8], { dtype: 'float16' })
+    const views = [view(all, [3], [1], 0), view(all, [3], [1], 4), view(all, [3], [1], 1), view(all, [3], [2], 2)]
+    const want = [
+      [2, 4, 6],
+      [10, 12, 14],
+      [4, 6, 8],
+      [6, 10, 14],
+    ]
+    for (const [i, x] of views.entries()) await expect(`view ${i}`, doubled(x), 'float16', want[i]!)
+    doubled.dispose()
+  })
 
   test('linear gives the dtype that it is told, and adds a residual of another one in float32', async () => {
     const [x, w] = [

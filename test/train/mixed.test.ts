@@ -212,6 +212,13 @@ if (device.capabilities.f16) {
     await expectUserError(['train', '--resume', whole, '--precision', 'f32'], /--precision is fixed by the run/)
   })
 
+  test('a loss that is not finite twice stops the run, names the op and what to do', async () => {
+    const wild = ['--precision', 'mixed', '--lr', '1e30', '--max-norm', '1e30', '--out', join(work, 'nan')]
+    const { code, stderr } = await runCli(['train', ...settings, ...wild])
+    const message = /training stopped: NaN or infinity in mini-batch \d+ of epoch 1, first in \w+ .*, or --precision f32/
+    if (code !== 2 || !message.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
+  })
+
   test('eval and predict in mixed precision are near float32', async () => {
     const checkpoint = join(whole, 'model.safetensors')
     const losses: number[][] = []

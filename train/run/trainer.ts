@@ -81,6 +81,7 @@ export class Trainer {
   readonly #schedule: Schedule
   readonly #captured = new Map<Objective, CapturedStep>()
   #began = 0
+  #lossWasNotFinite = false
 
   constructor(parts: TrainerParts) {
     const { settings, model, mode = 'serial' } = parts
@@ -147,7 +148,7 @@ export class Trainer {
   /**
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
-   * @throws UserError when a loss or gradient is not finite (in mixed precision: and stays so whatever the loss scale), with the op that made
+   * @throws UserError when a loss or gradient is not finite (in mixed precision: and stays so), with the op that made
    *   it so; nothing was changed by that step
    */
   async run(hooks: TrainerHooks = {}): Promise<boolean> {
@@ -200,10 +201,7 @@ export class Trainer {
     const position = { ...this.position }
     const settle = async () => {
       const values = await Promise.all(reads)
-      const bad = values.findIndex(({ losses, norm, lossScale = 0 }) => {
-        // In mixed precision such a step was left out, and the next ones have a smaller loss scale.
-        return !(losses.every(Number.isFinite) && Number.isFinite(norm)) && !(lossScale >= LEAST_LOSS_SCALE)
-      })
+      const bad = values.findIndex((step) => this.#ends(step))
       if (bad >= 0) {
         const found = spread ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
         throw this.#explain(batch, position.step, found)
@@ -221,6 +219,16 @@ export class Trainer {
       })
     }
     return settle()
+  }
+
+  /** Whether a step is to end the run, asked of each in order. */
+  #ends({ losses, norm, lossScale = 0 }: StepValues): boolean {
+    const lossIsFinite = losses.every(Number.isFinite)
+    const again = !lossIsFinite && this.#lossWasNotFinite
+    this.#lossWasNotFinite = !lossIsFinite
+    if (lossIsFinite && Number.isFinite(norm)) return false
+    // In mixed precision the step was left out. The next ones have a smaller loss scale, which helps gradients, and other images.
+    return again || !(lossScale >= LEAST_LOSS_SCALE)
   }
 
   /** Optimizer steps on one device, recorded at once. */
