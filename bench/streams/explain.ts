@@ -8,10 +8,10 @@ const HELPS = 1.05
 /** The device works as long: at least such a part of the time. */
 const AS_LONG = 0.95
 
-type ExplainedBy = Pick<StreamsReport, 'device' | 'microBatches'>
+type ExplainedBy = Pick<StreamsReport, 'device' | 'choices'>
 
 /** A line for every mode that does not help at one batch size, with the reason as far as the numbers tell it. */
-export function explain(rows: readonly Row[], { device: { software }, microBatches }: ExplainedBy): string[] {
+export function explain(rows: readonly Row[], { device: { software }, choices }: ExplainedBy): string[] {
   const named = (architecture: Row['architecture'], name: string) =>
     rows.find((row) => row.architecture === architecture && row.name === name)
   const [eager, serial, vit] = [named('paraformer', EAGER), named('paraformer', 'serial'), named('vit', 'serial')]
@@ -21,9 +21,7 @@ export function explain(rows: readonly Row[], { device: { software }, microBatch
       return ratio >= HELPS ? [] : [`${name} does not help, ${significant(ratio)}x of ${of}: ${why}.`]
     }
     if (architecture === 'vit') {
-      return row.devices > 1 && vit
-        ? line(speedup.vit, 'the ViT on one device', pipelined(row, vit, software, microBatches))
-        : []
+      return row.devices > 1 && vit ? line(speedup.vit, 'the ViT on one device', pipelined(row, vit, software, choices)) : []
     }
     if (name === 'serial') return eager ? line(speedup.eager, EAGER, replayed(row, eager)) : []
     if (name === EAGER || !serial) return []
@@ -55,17 +53,18 @@ function wider(row: Row, serial: Row): string {
 
 function spread(row: Row, serial: Row, software: boolean): string {
   return (
-    `${shared(row, software)}, every one gets the images anew and computes the stem, ops run one by one instead of being replayed, and ` +
+    `${shared(row, software)}, every one gets the images anew and computes the stem, and ` +
     `${bytes(row.moved)} cross by way of the host, which waits for them; ` +
     `${row.dispatches} dispatches instead of ${serial.dispatches}`
   )
 }
 
-function pipelined(row: Row, vit: Row, software: boolean, microBatches: ExplainedBy['microBatches']): string {
-  const measured = microBatches.find(({ batch, pass }) => batch === row.batch && pass === row.pass)
-  const [best] = Object.entries(measured?.ms ?? {}).sort(([, a], [, b]) => a - b)
+function pipelined(row: Row, vit: Row, software: boolean, choices: ExplainedBy['choices']): string {
+  const tried = choices.find(({ batch, pass, name }) => batch === row.batch && pass === row.pass && name === 'pipeline')
+  const [best] = Object.entries(tried?.ms ?? {}).sort(([, a], [, b]) => a - b)
   const undivided = row.batch === 1 ? 'one image cannot be divided' : 'more micro-batches cost more dispatches than they save'
-  const turns = best?.[0] === '1' ? `they work one after the other, since ${undivided}` : 'they wait for each other'
+  const turns =
+    row.batch === 1 || best?.[0] === '1' ? `they work one after the other, since ${undivided}` : 'they wait for each other'
   return (
     `${shared(row, software)}, ${turns}, and ${bytes(row.moved)} cross by way of the host; ` +
     `${row.dispatches} dispatches instead of ${vit.dispatches}`

@@ -15,7 +15,7 @@ export function textReport(report: StreamsReport): string {
   for (const { batch, pass } of places(rows)) {
     const own = rows.filter((row) => row.batch === batch && row.pass === pass)
     parts.push(`batch ${batch}, ${TITLES[pass]}\n${rowTable(own)}`)
-    parts.push([...microBatchLine(report, { batch, pass }), ...explain(own, report)].join('\n'))
+    parts.push([...choiceLines(report, { batch, pass }), ...explain(own, report)].join('\n'))
   }
   for (const { batch, pass, name, reason } of failures) parts.push(`FAILED batch ${batch} ${pass} ${name}: ${reason}`)
   return parts.filter((part) => part !== '').join('\n\n')
@@ -75,12 +75,15 @@ function rowTable(rows: readonly Row[]): string {
   return table(pick(columns), lines.map(pick))
 }
 
-/** What was measured to choose the number of micro-batches. */
-function microBatchLine({ microBatches }: StreamsReport, at: Pick<Row, 'batch' | 'pass'>): string[] {
-  const found = microBatches.find(({ batch, pass }) => batch === at.batch && pass === at.pass)
-  const numbers = Object.entries(found?.ms ?? {})
-  if (numbers.length < 2) return []
-  return [`pipeline by micro-batches: ${numbers.map(([number, ms]) => `${number}: ${significant(ms)} ms`).join(', ')}.`]
+/** What was tried where one row stands for the fastest of several. */
+function choiceLines({ choices }: StreamsReport, at: Pick<Row, 'batch' | 'pass'>): string[] {
+  return choices
+    .filter(({ batch, pass }) => batch === at.batch && pass === at.pass)
+    .map(({ name, ms }) => {
+      const by = name === 'devices' ? 'devices by the mode of each' : 'pipeline by micro-batches'
+      const tried = Object.entries(ms).map(([label, time]) => `${label}: ${significant(time)} ms`)
+      return `${by}: ${tried.join(', ')}.`
+    })
 }
 
 const isMode = ({ architecture, chain }: Row) => architecture === 'paraformer' && chain !== undefined

@@ -1,14 +1,13 @@
-import type { Device } from '../../engine/index.ts'
 import type { ViT } from '../../model/index.ts'
 import type { SchemeName } from '../../train/index.ts'
 import { type BatchData, type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'
 import { Pipeline } from './pipeline.ts'
-import type { Several } from './workbench.ts'
+import type { Several, Spread } from './workbench.ts'
 
 /** The forward pass, or a training step, of branches on several devices. */
 export function spreadPass(
-  { spread, devices }: Several,
+  { spread, devices, mode }: Spread,
   pass: Pass,
   { images, labels }: BatchData,
   scheme: SchemeName,
@@ -32,7 +31,7 @@ export function spreadPass(
     await Promise.all(devices.map((device) => device.synchronize()))
   }
   return {
-    name: `${devices.length} devices`,
+    name: `${devices.length} devices, ${mode}`,
     architecture: 'paraformer',
     devices,
     submit,
@@ -58,8 +57,7 @@ export function spreadPass(
 /** The forward pass, or a training step, of a ViT in a pipeline. */
 export function pipelinePass(
   vit: ViT,
-  state: Values,
-  devices: readonly Device[],
+  { state, devices }: Several,
   pass: Pass,
   { images, labels }: BatchData,
   microBatches: number,

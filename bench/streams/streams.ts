@@ -31,7 +31,7 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
     try {
       print(await measureAll({ ...models, several }, batches, flags), flags)
     } finally {
-      await several?.spread.close()
+      for (const { spread } of several?.spreads ?? []) await spread.close()
     }
   } finally {
     device.destroy()

@@ -1,5 +1,5 @@
 import { type Device, noGrad, tensor } from '../../engine/index.ts'
-import { ParaFormer, ViT } from '../../model/index.ts'
+import { type Mode, ParaFormer, ViT } from '../../model/index.ts'
 import type { BranchDevices } from '../../train/devices/branchDevices.ts'
 import type { LocalShard } from '../../train/devices/localShard.ts'
 import { spreadBranches } from '../../train/devices/spread.ts'
@@ -17,10 +17,19 @@ export interface Models {
   vit: Resident & { model: ViT }
 }
 
-/** Copies of them on several devices. */
-export interface Several {
-  devices: readonly Device[]
+/** A copy of the ParaFormer with its branches on several devices. */
+export interface Spread {
   spread: BranchDevices
+  devices: readonly Device[]
+  /** How each device runs its branches. */
+  mode: Mode
+}
+
+/** What is measured on several devices. */
+export interface Several {
+  spreads: readonly Spread[]
+  /** Of the pipeline. */
+  devices: readonly Device[]
   /** The ViT's parameters. */
   state: Values
 }
@@ -68,11 +77,21 @@ export function loadBatch({ device, sizes }: Models, batch: number): { data: Bat
 }
 
 /** Spreads copies of the models over their device and as many others like it as make `count`. */
-export async function spreadOver({ device, sizes, paraformer, vit }: Models, count: number): Promise<Several> {
+export async function spreadOver(models: Models, count: number): Promise<Several> {
+  const state = await parametersOf(models.vit.model)
+  const spreads = [await spreadParaFormer(models, count, 'serial'), await spreadParaFormer(models, count, 'coalesced')]
+  return { spreads, devices: spreads[0]!.devices, state }
+}
+
+async function spreadParaFormer(models: Models, count: number, mode: Mode): Promise<Spread> {
+  const { device, sizes, paraformer } = models
   const copy = new ParaFormer(sizes.paraformer)
   copy.loadStateDict(paraformer.model.stateDict())
   const others = Array.from({ length: count - 1 }, () => device.request)
-  const spread = await spreadBranches(copy, { others, inProcess: true })
-  const devices = [device, ...spread.shards.map((shard) => (shard as LocalShard).device)]
-  return { devices, spread, state: await parametersOf(vit.model) }
+  const spread = await spreadBranches(copy, { others, inProcess: true, mode })
+  const { data, resident } = loadBatch(models, 1)
+  for (const t of [resident.images, resident.labels]) t.dispose()
+  // With the first gradients devices lay their parameters side by side; passes recorded before could not be coalesced.
+  await spread.gradients(data, sizes.paraformer.branches, 1)
+  return { spread, devices: [device, ...spread.shards.map((shard) => (shard as LocalShard).device)], mode }
 }

@@ -1,0 +1,175 @@
+import { DeviceLostError, reason } from '../../engine/index.ts'
+import { MODES, type Mode } from '../../model/index.ts'
+import type { MicroBatch } from '../../train/index.ts'
+import { normDifference, quantiles } from '../statistics.ts'
+import { within } from '../target.ts'
+import type { BatchData, Candidate, Pass, Values } from './candidate.ts'
+import { type MeasureOptions, measure } from './measure.ts'
+import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
+import { type Counted, EAGER, makeRows, type Row } from './rows.ts'
+import type { StreamsOptions, StreamsReport } from './runStreams.ts'
+import { pipelinePass, spreadPass } from './severalDevices.ts'
+import { loadBatch, type Workbench } from './workbench.ts'
+
+/** Norm-relative differences that rounding explains. */
+const TOLERANCE: Record<Pass, number> = { forward: 1e-5, step: 1e-4 }
+
+/** Rounds that choose what stands for several in a row. */
+const CHOICE_ROUNDS = 3
+
+type Checked = { candidate: Candidate; counted: Counted }
+
+/** A row to be: candidates of which the fastest is taken, by what they differ in. */
+interface Entry {
+  name: string
+  choices: readonly (readonly [label: string, make: () => Candidate])[]
+}
+
+/** Checks, counts and times all candidates of one pass at one batch size. */
+export class PassRun {
+  readonly #bench: Workbench
+  readonly #report: StreamsReport
+  readonly #options: MeasureOptions & Pick<StreamsOptions, 'microBatches'>
+  readonly #at: Pick<Row, 'batch' | 'pass'>
+  readonly #tell: (share: number, what: string) => void
+  /** Values of the first candidate of each architecture. */
+  readonly #expected = new Map<Candidate['architecture'], Values>()
+
+  /** @param tell how much of it is done */
+  constructor(
+    bench: Workbench,
+    report: StreamsReport,
+    options: MeasureOptions & Pick<StreamsOptions, 'microBatches'>,
+    at: Pick<Row, 'batch' | 'pass'>,
+    tell: (share: number, what: string) => void,
+  ) {
+    this.#bench = bench
+    this.#report = report
+    this.#options = options
+    this.#at = at
+    this.#tell = tell
+  }
+
+  /** Adds what it finds to the report. @throws DeviceLostError */
+  async run(): Promise<void> {
+    const { data, resident } = loadBatch(this.#bench, this.#at.batch)
+    const checked: Checked[] = []
+    try {
+      const entries = this.#entries(data, resident)
+      for (const [i, entry] of entries.entries()) {
+        this.#tell((0.5 * i) / entries.length, entry.name)
+        const found = await this.#take(entry)
+        if (found) checked.push(found)
+      }
+      this.#tell(0.5, 'timing')
+      const candidates = checked.map(({ candidate }) => candidate)
+      const series = await measure(candidates, this.#options)
+      const measured = checked.map((one, i) => ({ ...one, series: series[i]! }))
+      this.#report.rows.push(...makeRows(this.#at, measured))
+    } finally {
+      for (const { candidate } of checked) candidate.dispose()
+      for (const t of [resident.images, resident.labels]) t.dispose()
+    }
+  }
+
+  /** What is compared, the eager model of each architecture first. */
+  #entries(data: BatchData, batch: MicroBatch): Entry[] {
+    const { paraformer, vit, several, sizes } = this.#bench
+    const { pass } = this.#at
+    const alone = (who: Resident, name: string, mode: Mode, captured: boolean): Entry => {
+      const setup = { ...who, name, mode, captured, batch }
+      const scheme = who === vit ? 'joint' : sizes.scheme
+      return { name, choices: [['', () => (pass === 'forward' ? forwardPass(setup) : trainingStep(setup, scheme))]] }
+    }
+    const spreads = (several?.spreads ?? []).map((one) => {
+      return [one.mode, () => spreadPass(one, pass, data, sizes.scheme)] as const
+    })
+    const numbers = this.#options.microBatches.filter((number) => several && this.#at.batch % number === 0)
+    const pipelines = numbers.map((number) => {
+      return [String(number), () => pipelinePass(vit.model, several!, pass, data, number)] as const
+    })
+    return [
+      alone(paraformer, EAGER, 'serial', false),
+      ...MODES.map((mode) => alone(paraformer, mode, mode, true)),
+      { name: 'devices', choices: spreads },
+      alone(vit, EAGER, 'serial', false),
+      alone(vit, 'serial', 'serial', true),
+      { name: 'pipeline', choices: pipelines },
+    ]
+  }
+
+  /** The fastest of those that give the right values. */
+  async #take({ name, choices }: Entry): Promise<Checked | undefined> {
+    const found: { label: string; checked: Checked }[] = []
+    for (const [label, make] of choices) {
+      const checked = await this.#check(`${name} ${label}`.trim(), make)
+      if (checked) found.push({ label, checked })
+    }
+    if (found.length < 2) return found[0]?.checked
+    const candidates = found.map(({ checked }) => checked.candidate)
+    const series = await measure(candidates, { time: 0, least: CHOICE_ROUNDS, queue: false })
+    const times = series.map(({ latency }) => quantiles(latency).median)
+    const ms = Object.fromEntries(found.map(({ label }, i) => [label, times[i]!]))
+    this.#report.choices.push({ ...this.#at, name: name as 'devices' | 'pipeline', ms })
+    const best = times.indexOf(Math.min(...times))
+    for (const [i, candidate] of candidates.entries()) if (i !== best) candidate.dispose()
+    return found[best]?.checked
+  }
+
+  /** The candidate with what it counts, unless it fails or its values are not those of the first of its architecture. */
+  async #check(name: string, make: () => Candidate): Promise<Checked | undefined> {
+    let candidate: Candidate | undefined
+    try {
+      candidate = make()
+      const values = await candidate.values()
+      const expected = this.#expected.get(candidate.architecture) ?? values
+      this.#expected.set(candidate.architecture, expected)
+      const error = within(difference(values, expected), TOLERANCE[this.#at.pass], 'values')
+      return { candidate, counted: { ...(await countRun(candidate)), error } }
+    } catch (error) {
+      if (error instanceof DeviceLostError) throw error
+      this.#report.failures.push({ ...this.#at, name, reason: reason(error) })
+      candidate?.dispose()
+      return undefined
+    }
+  }
+}
+
+/** Counts what one run does. */
+async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
+  const total = () =>
+    candidate.devices.reduce(
+      (sum, { counts }) => ({ dispatches: sum.dispatches + counts.dispatches, submits: sum.submits + counts.submits }),
+      { dispatches: 0, submits: 0 },
+    )
+  const [before, movedBefore] = [total(), candidate.moved?.() ?? 0]
+  await candidate.submit()
+  const after = total()
+  await candidate.wait()
+  const memory = await candidate.memory?.()
+  const chain = candidate.chain?.()
+  return {
+    dispatches: after.dispatches - before.dispatches,
+    submits: after.submits - before.submits,
+    moved: (candidate.moved?.() ?? 0) - movedBefore,
+    ...(memory && { memory }),
+    ...(chain !== undefined && { chain }),
+  }
+}
+
+/** Norm-relative difference over what `actual` has. */
+function difference(actual: Values, expected: Values): number {
+  const names = [...actual.keys()]
+  return normDifference(joined(actual, names), joined(expected, names))
+}
+
+function joined(values: Values, names: readonly string[]): Float32Array {
+  const parts = names.map((name) => values.get(name)!)
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
