@@ -101,12 +101,12 @@ async function serial(name: SchemeName, parts: number): Promise<Followed> {
   return found
 }
 
-async function spread(name: SchemeName, devices: number, inProcess: boolean, parts: number): Promise<Followed> {
+async function spread(name: SchemeName, devices: number, inProcess: boolean, parts: number, mode?: Mode): Promise<Followed> {
   device.random.seed = 11
   const model = makeModel()
   const others = Array.from({ length: devices - 1 }, () => ({}))
   const optimizer = new AdamW(model.namedParameters(), adamW)
-  const branches = await spreadBranches(model, { others, inProcess, optimizer })
+  const branches = await spreadBranches(model, { others, inProcess, optimizer, mode })
   try {
     model.train()
     const scheme = makeScheme(name, BRANCHES)
@@ -156,7 +156,7 @@ for (const name of SCHEME_NAMES) {
   test(`${name}: steps are those of one device, dropout on`, async () => {
     const expected = await serial(name, 1)
     compare(await spread(name, 2, true, 1), expected, '2 devices in this process')
-    compare(await spread(name, 3, false, 1), expected, '3 devices, 2 in processes of their own')
+    compare(await spread(name, 3, false, 1, 'coalesced'), expected, '3 devices, 2 in processes of their own, coalesced')
   })
 }
 test('mini-batches in parts are accumulated alike', async () => {

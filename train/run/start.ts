@@ -19,12 +19,15 @@ export interface StartOptions {
   /** Decides which variants of kernels run, given what is going to be run (see `tuneDevice`); default the device's as they are. */
   chooseVariants?: (work: () => void) => Promise<void>
   /** What else than `device` branches are spread over in mode `devices`. */
-  devices?: Omit<SpreadOptions, 'optimizer'>
+  devices?: Pick<SpreadOptions, 'others' | 'inProcess'>
   /** Told how long a step takes in each mode, where that was measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
 
-/** A trainer at its first step, or where a checkpoint left off. Mode `auto` becomes the fastest one. */
+/**
+ * A trainer at its first step, or where a checkpoint left off. Mode `auto` becomes the fastest one; in mode `devices` the branches of each
+ * device run in that.
+ */
 export async function startTrainer(
   device: Device,
   settings: Settings,
@@ -40,21 +43,21 @@ export async function startTrainer(
   let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
   const { train, evaluation } = data
   await chooseVariants?.(() => rehearse(device, model, optimizer, settings))
-  let { mode } = settings
-  if (mode === 'auto') {
+  const { mode: asked } = settings
+  let mode: Mode
+  if (asked === 'auto' || asked === 'devices') {
     const batch = Math.ceil(settings.batchSize / settings.accumulate)
     const found = await fastestMode({ device, model, scheme: settings.scheme, batch })
     mode = found.mode
     if (found.measured) onMode?.(mode, found.measured)
-  }
+  } else mode = asked
   // The mode is kept: a resumed run takes the same, for the same bits.
-  const resolved = { ...settings, mode }
+  const resolved = { ...settings, mode: asked === 'devices' ? asked : mode }
   if (from) restoreOptimizer(from.checkpoint, optimizer, from.state)
   let spread: BranchDevices | undefined
-  if (mode === 'devices') {
-    spread = await spreadBranches(model, { others: [device.request], ...devices, optimizer })
+  if (asked === 'devices') {
+    spread = await spreadBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
     optimizer = spread.optimizer
-    mode = 'serial'
   }
   try {
     const trainer = new Trainer({
