@@ -1,11 +1,20 @@
 import * as assert from 'uvu/assert'
-import { DeviceLostError, type DeviceRequest, randn, requestDevice, scope, tensor, UserError } from '../../engine/index.ts'
+import {
+  DeviceLostError,
+  type DeviceRequest,
+  randn,
+  requestDevice,
+  scope,
+  type Tensor,
+  tensor,
+  UserError,
+} from '../../engine/index.ts'
 import { createModel, type Mode, type Model, type ParaFormer } from '../../model/index.ts'
 import { spreadBranches } from '../../train/devices/spread.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { gradients } from '../../train/predict.ts'
 import { makeScheme, optimizerStep, SCHEME_NAMES, type SchemeName } from '../../train/schemes.ts'
-import { assertClose } from '../harness/errors.ts'
+import { assertClose, relativeError } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
 const STEPS = 5
@@ -183,6 +192,30 @@ test('gradients of every prefix are those of one device', async () => {
     }
   } finally {
     await devices.close()
+  }
+})
+
+test('what was computed before the first step does not hold the parameters of then', async () => {
+  const model = makeModel()
+  const whole = makeModel()
+  whole.loadStateDict(model.stateDict())
+  const devices = await spreadBranches(model, { others: [{}], inProcess: true, mode: 'coalesced' })
+  const pass = { branches: BRANCHES, eachBranch: false }
+  const head = (images: Tensor, outputs: Tensor[]) => [model.forward(images, { outputs }).data()]
+  const logits = async () => (await devices.infer(batches[0]!.images, BATCH, pass, head))[0]!
+  const expected = async () => scope(() => whole.forward(tensor(batches[0]!.images, { shape: [BATCH, 1, 12, 12] }))).data()
+  try {
+    assertClose(await logits(), await expected(), 1e-5, 'before')
+    const [objective] = makeScheme('joint', BRANCHES).passes[0]!
+    await Promise.all(devices.updates(batches[0]!, [{ objective: objective!, lr: 1e-2 }]))
+    const before = await expected()
+    whole.loadStateDict((await devices.state()).parameters)
+    const after = await expected()
+    assert.ok(relativeError(after, before) > 0.01)
+    assertClose(await logits(), after, 1e-5, 'after')
+  } finally {
+    await devices.close()
+    whole.dispose()
   }
 })
 

@@ -1,4 +1,4 @@
-import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
+import { addAll, type Captured, capture, colocate, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
 import { view } from '../../engine/tensor.ts'
 import type { Mode, ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
@@ -93,6 +93,7 @@ export class Residents {
   #infer(images: Tensor, compute: (images: Tensor) => Tensor, key: string): ResidentRows {
     let run = this.#how.eager ? (on: Tensor) => noGrad(() => compute(on)) : this.#inferences.get(key)
     if (!run) {
+      if (this.#how.mode === 'coalesced') colocate(this.model.parameters())
       run = capture((on: Tensor) => noGrad(() => compute(on)))
       this.#inferences.set(key, run as Captured<[Tensor], Tensor>)
     }
@@ -147,6 +148,9 @@ export class Residents {
   }
 
   #makeOptimizer(): AdamW {
+    // Parameters move into the optimizer's arena: what was recorded before reads them where they were.
+    for (const one of this.#inferences.values()) one.dispose()
+    this.#inferences.clear()
     const scale = this.#scale && { lossScale: new LossScale({ ...this.#scale, device: this.device }) }
     return new AdamW(this.model.namedParameters(), { ...this.#settings, ...scale })
   }
