@@ -225,10 +225,15 @@ test('what cannot run ends with one line', () => {
       )
       wrong.dispose()
     }
-    throws(
-      () => model.forward(images, { mode: 'devices' as any }),
-      (error: unknown) => error instanceof UserError && /^mode "devices" is unknown; choose /.test(error.message),
-    )
+    for (const [mode, message] of [
+      ['sideways', /^mode "sideways" is unknown; choose /],
+      ['devices', /^mode "devices" waits for other devices.*; use --mode devices on the command line, or BranchDevices$/],
+    ] as const) {
+      throws(
+        () => model.forward(images, { mode: mode as any }),
+        (error: unknown) => error instanceof UserError && message.test(error.message),
+      )
+    }
     throws(
       () => model.forward(images, { branches: 4 }),
       (error: unknown) => error instanceof UserError && /^branches 4/.test(error.message),
