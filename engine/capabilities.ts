@@ -1,5 +1,5 @@
 import type { Capabilities } from '../kernels/spec.ts'
-import type { AdapterSummary } from './platform/types.ts'
+import { type AdapterSummary, SUBGROUP_MATRIX } from './platform/types.ts'
 
 /** What kernels may know of a device, read from its limits, features and adapter. */
 export function capabilitiesOf(device: GPUDevice, summary: AdapterSummary): Capabilities {
@@ -10,6 +10,7 @@ export function capabilitiesOf(device: GPUDevice, summary: AdapterSummary): Capa
     subgroupMinSize: subgroups ? summary.subgroupMinSize : 0,
     subgroupMaxSize: subgroups ? summary.subgroupMaxSize : 0,
     f16: features.has('shader-f16'),
+    subgroupMatrix: features.has(SUBGROUP_MATRIX) && summary.subgroupMatrix,
     maxInvocations: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
     maxWorkgroupMemory: limits.maxComputeWorkgroupStorageSize,
     maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,

@@ -15,6 +15,8 @@ export interface Capabilities {
   subgroupMinSize: number
   subgroupMaxSize: number
   f16: boolean
+  /** Subgroups multiply 16 x 16 matrices of float16 with float32 sums (tensor cores). */
+  subgroupMatrix: boolean
   /** Invocations of one workgroup, and its size in x, at most. */
   maxInvocations: number
   /** Bytes of workgroup memory. */

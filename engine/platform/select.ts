@@ -1,8 +1,8 @@
 import { UserError } from '../errors.ts'
-import type { AdapterReport, AdapterSummary, DeviceRequest } from './types.ts'
+import { type AdapterReport, type AdapterSummary, type DeviceRequest, SUBGROUP_MATRIX } from './types.ts'
 
 /** Features the engine uses when a device has them. */
-const WANTED: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query']
+const WANTED: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query', SUBGROUP_MATRIX]
 
 /** Limits worth raising to what the adapter has: sizes of buffers, of workgroups and of their memory. */
 const RAISED = [
@@ -44,6 +44,21 @@ export function matches(asked: string | undefined, adapter: { name: string; soft
   return name.includes(wanted === 'lavapipe' ? 'llvmpipe' : wanted)
 }
 
+/** What Dawn tells of the matrices that subgroups multiply. */
+interface MatrixConfig {
+  componentType: string
+  resultComponentType: string
+  M: number
+  N: number
+  K: number
+}
+
+type MatrixInfo = GPUAdapterInfo & { subgroupMatrixConfigs?: readonly MatrixConfig[] }
+
+function isHalf16({ componentType, resultComponentType, M, N, K }: MatrixConfig): boolean {
+  return componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16
+}
+
 /** The adapter in words, from what WebGPU tells of it; browsers leave much of it empty. */
 export function summarize(adapter: GPUAdapter): AdapterSummary {
   const { info } = adapter
@@ -57,6 +72,8 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
     software: info.isFallbackAdapter || isSoftware(`${name} ${info.description} ${info.architecture}`),
     subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
     subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
+    subgroupMatrix:
+      adapter.features.has(SUBGROUP_MATRIX) && (info as MatrixInfo).subgroupMatrixConfigs?.some(isHalf16) === true,
   }
 }
 

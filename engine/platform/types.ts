@@ -10,6 +10,9 @@ export interface DeviceRequest {
   features?: readonly GPUFeatureName[] | undefined
 }
 
+/** Dawn's experimental feature; WebGPU's types do not know it yet. */
+export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix' as GPUFeatureName
+
 /** An adapter in words. */
 export interface AdapterSummary {
   /** Such as `llvmpipe-llvm-15-0-6-256-bits`. */
@@ -23,6 +26,8 @@ export interface AdapterSummary {
   /** Both 0 where the adapter has no subgroups. */
   subgroupMinSize: number
   subgroupMaxSize: number
+  /** Its subgroups multiply 16 x 16 matrices of float16 with float32 sums. */
+  subgroupMatrix: boolean
 }
 
 /** An adapter with all that it offers. */

@@ -1,5 +1,6 @@
 import type { KernelCase } from '../spec.ts'
-import { type BatchView, type Element, EPILOGUE, type Matmul, rowsPerGroup } from './matmul.ts'
+import { rowsPerGroup } from './matmul.ts'
+import { type BatchView, type Element, EPILOGUE, type Matmul } from './problem.ts'
 
 interface Shape {
   name?: string
@@ -160,6 +161,9 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
   ...[false, true].flatMap((transA) =>
     [false, true].map((transB) => matmulCase({ size: [67, 33, 200], transA, transB, half: ['a', 'b', 'c'] })),
+  ),
+  ...[false, true].flatMap((transA) =>
+    [false, true].map((transB) => matmulCase({ size: [36, 68, 72], transA, transB, half: ['a', 'b'], offset: 4, gap: 4 })),
   ),
   matmulCase({ size: [1, 1, 1], half: allHalf }),
   matmulCase({ size: [129, 50, 130], transB: true, flags: bias | gelu | pre | add, half: allHalf, offset: 1, gap: 3 }),

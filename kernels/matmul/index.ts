@@ -3,7 +3,8 @@ import { combineCases, matmulCases } from './cases.ts'
 import { matmul, matmulCombine } from './matmul.ts'
 import { combineReference, matmulReference } from './reference.ts'
 
-export { type BatchView, EPILOGUE, type Matmul, matmul, matmulCombine, rowsPerGroup, splitK } from './matmul.ts'
+export { matmul, matmulCombine, rowsPerGroup, splitK } from './matmul.ts'
+export { type BatchView, EPILOGUE, type Matmul } from './problem.ts'
 
 export const entries: readonly KernelEntry[] = [
   { spec: matmul, cases: matmulCases, reference: matmulReference },

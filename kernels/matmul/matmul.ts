@@ -1,98 +1,10 @@
-import {
-  type Binding,
-  bindingDtype,
-  branchStrides,
-  type Capabilities,
-  type Constants,
-  ceilDiv,
-  grid1d,
-  type KernelSpec,
-  type Param,
-  SCALAR_BYTES,
-  type Scalar,
-} from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
+import { bindings, combineBindings, dtype, type Element, EPILOGUE, type Matmul, params, scalars } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
+import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
 import tiledSource from './tiled.wgsl'
-
-/** Where an operand lies in its buffer, in elements: its first element, then strides of three batch dims (0 repeats it). */
-export type BatchView = [offset: number, batch0: number, batch1: number, batch2: number]
-
-/** What is done to a product before it is stored, in this order; bits of `flags`. */
-export const EPILOGUE = {
-  /** + bias[column] */
-  bias: 1,
-  /** Stored to `pre` as it is now. */
-  pre: 2,
-  /** gelu(value), the exact (erf) form. */
-  gelu: 4,
-  /** * gelu'(aux[row, column]) */
-  slope: 8,
-  /** + aux[row, column]; not with `slope` */
-  add: 16,
-  /** + what C holds; not with `bias` */
-  accumulate: 32,
-} as const
-
-/**
- * C[batch] = epilogue(scale * A[batch] B[batch]) over three batch dims, A [m, k] and B [k, n] in any strides. C is contiguous,
- * [splits, batches, m, n]: with several splits these are partial products for `matmulCombine`, and `flags` is 0.
- */
-export interface Matmul {
-  a: BatchView
-  b: BatchView
-  bias: BatchView
-  aux: BatchView
-  m: number
-  n: number
-  k: number
-  /** Product of the three batch sizes. */
-  batches: number
-  /** Sizes of the second and third batch dim. */
-  batch1: number
-  batch2: number
-  /** Strides of A: from row to row, and along k; of B: along k, and from column to column; of aux: from row to row. */
-  aRow: number
-  aCol: number
-  bRow: number
-  bCol: number
-  auxRow: number
-  /** Rows of C that a workgroup of the `subgroup` variant takes. */
-  rows: number
-  /** Parts that k is cut into, and the length of one. */
-  splits: number
-  chunk: number
-  /** Of `EPILOGUE`. */
-  flags: number
-  scale: number
-  /** Operands and results in float16; float32 what is left out. Bias and partial products are float32. */
-  dtypes?: { readonly [name in Element]?: 'f16' }
-}
-
-/** What may be float16. */
-export type Element = 'a' | 'b' | 'aux' | 'c' | 'pre'
-
-function dtype(name: Element): (problem: Matmul) => Scalar {
-  return ({ dtypes }) => dtypes?.[name] ?? 'f32'
-}
-
-/** Declares the element types of the bindings that are float16 in a problem. */
-function scalars(bindings: readonly Binding[], problem: Matmul): Constants {
-  if (!problem.dtypes) return {}
-  const half = bindings.filter((binding) => bindingDtype(binding, problem) === 'f16')
-  return Object.fromEntries(half.map(({ name }) => [`Scalar${name[0]!.toUpperCase()}${name.slice(1)}`, 'f16']))
-}
-
-const params: readonly Param[] = [
-  branchStrides(6),
-  ...['a', 'b', 'bias', 'aux'].map((name): Param => ({ name, type: 'u32', length: 4 })),
-  ...['m', 'n', 'k', 'batches', 'batch1', 'batch2', 'aRow', 'aCol', 'bRow', 'bCol', 'auxRow'].map(
-    (name): Param => ({ name, type: 'u32' }),
-  ),
-  ...['rows', 'splits', 'chunk', 'flags'].map((name): Param => ({ name, type: 'u32' })),
-  { name: 'scale', type: 'f32' },
-]
 
 /** Columns of C that a workgroup of the `subgroup` variant takes. */
 const SUBGROUP_COLUMNS = 32
@@ -120,15 +32,6 @@ function sumsHeld({ rows }: Matmul): number {
 function fitsSubgroup(device: Capabilities): boolean {
   return device.subgroupMinSize >= 4
 }
-
-const bindings: readonly Binding[] = [
-  { name: 'a', access: 'read', dtype: dtype('a'), offset: 'a' },
-  { name: 'b', access: 'read', dtype: dtype('b'), offset: 'b' },
-  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
-  { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
-  { name: 'c', access: 'read_write', dtype: (problem: Matmul) => (problem.splits > 1 ? 'f32' : dtype('c')(problem)) },
-  { name: 'pre', access: 'read_write', dtype: dtype('pre') },
-]
 
 /** k of each operand contiguous or not, as a number from 1. */
 function layout({ aCol, bRow }: Matmul): number {
@@ -171,10 +74,11 @@ export const matmul: KernelSpec<Matmul> = {
       constants: (problem) => scalars(bindings, problem),
       grid: ({ m, n, batches, splits }) => grid1d(ceilDiv(m, TILE) * ceilDiv(n, TILE) * batches * splits),
     },
+    ...matrixVariants,
   ],
-  choose(device) {
+  choose(device, problem) {
     if (device.software) return fitsSubgroup(device) ? 'subgroup' : 'direct'
-    return device.maxInvocations >= 256 ? 'tiled' : 'direct'
+    return chooseMatrices(device, problem) ?? (device.maxInvocations >= 256 ? 'tiled' : 'direct')
   },
   shapeClass: (problem) => [problem.m, problem.n, problem.k, problem.batches, layout(problem)],
   flops: ({ m, n, k, batches }) => 2 * m * n * k * batches,
@@ -184,14 +88,6 @@ export const matmul: KernelSpec<Matmul> = {
     return batches * (size('a') * m * k + size('b') * k * n + size('c') * m * n)
   },
 }
-
-const combineBindings: readonly Binding[] = [
-  { name: 'partials', access: 'read', dtype: 'f32' },
-  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
-  { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
-  { name: 'c', access: 'read_write', dtype: dtype('c') },
-  { name: 'pre', access: 'read_write', dtype: dtype('pre') },
-]
 
 /** C = epilogue(scale * the sum of partial products); the problem is that of `matmul`. */
 export const matmulCombine: KernelSpec<Matmul> = {

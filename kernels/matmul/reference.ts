@@ -1,6 +1,6 @@
 import { unaryFunctions } from '../elementwise/reference.ts'
 import type { Arrays } from '../spec.ts'
-import { type BatchView, EPILOGUE, type Matmul } from './matmul.ts'
+import { type BatchView, EPILOGUE, type Matmul } from './problem.ts'
 
 const { f: gelu, slope: geluSlope } = unaryFunctions.gelu
 

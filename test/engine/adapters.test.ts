@@ -49,6 +49,7 @@ test('one line on what was taken', () => {
     software: true,
     subgroupMinSize: 4,
     subgroupMaxSize: 4,
+    subgroupMatrix: false,
   }
   assert.match(describe(base), /SwiftShader.*setup:lavapipe/)
   assert.match(describe({ ...base, name: 'llvmpipe-llvm-15' }), /llvmpipe-llvm-15.*CPU/)

@@ -19,6 +19,7 @@ function device(changes: Partial<AdapterSummary> = {}): AdapterSummary {
     software: true,
     subgroupMinSize: 4,
     subgroupMaxSize: 8,
+    subgroupMatrix: false,
     ...changes,
   }
 }

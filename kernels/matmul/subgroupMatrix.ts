@@ -1,0 +1,88 @@
+import { type Capabilities, type Constants, ceilDiv, grid1d, type Variant } from '../spec.ts'
+import { bindings, type Matmul, scalars } from './problem.ts'
+import source from './subgroupMatrix.wgsl'
+
+/** How a workgroup shares its tile: subgroups in the directions of m and n, and 16 x 16 matrices of each. */
+export interface MatrixTile {
+  subgroups: readonly [m: number, n: number]
+  fragments: readonly [m: number, n: number]
+  /** Elements along k that it takes at a time. */
+  depth: number
+}
+
+/** 64 x 64 and 128 x 128. */
+const SMALL: MatrixTile = { subgroups: [2, 2], fragments: [2, 2], depth: 32 }
+const LARGE: MatrixTile = { subgroups: [2, 4], fragments: [4, 2], depth: 32 }
+
+/** Tiles that fill a GPU: with fewer the small ones are taken. */
+const FILLS = 128
+
+/** The product on tiles of one kind. */
+export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
+  const [m, n] = sizeOf(tile)
+  const subgroups = tile.subgroups[0] * tile.subgroups[1]
+  // Lines of a tile are 8 elements longer than need be, and each subgroup stages a matrix of float32.
+  const memory = 2 * (m + n) * (tile.depth + 8) + 1024 * subgroups
+  return {
+    name,
+    source,
+    supports(device, { dtypes }) {
+      const fits = subgroups * device.subgroupMaxSize <= device.maxInvocations && memory <= device.maxWorkgroupMemory
+      return device.subgroupMatrix && fits && dtypes?.a === 'f16' && dtypes.b === 'f16'
+    },
+    constants: (problem, device) => ({
+      LANES: device.subgroupMaxSize,
+      SUBGROUPS_M: tile.subgroups[0],
+      SUBGROUPS_N: tile.subgroups[1],
+      FRAGMENTS_M: tile.fragments[0],
+      FRAGMENTS_N: tile.fragments[1],
+      DEPTH: tile.depth,
+      ...loads(problem),
+      ...scalars(bindings.slice(2), problem),
+    }),
+    grid: (problem) => grid1d(tiles(problem, tile) * problem.splits),
+  }
+}
+
+/** `subgroupMatrix`: tensor cores, float16 operands; `subgroupMatrixSmall`: with smaller tiles, for a small C. */
+export const matrixVariants: readonly Variant<Matmul>[] = [
+  matrixVariant('subgroupMatrix', LARGE),
+  matrixVariant('subgroupMatrixSmall', SMALL),
+]
+
+/** The one of them to take on a GPU, where one runs the problem. */
+export function chooseMatrices(device: Capabilities, problem: Matmul): string | undefined {
+  const [large, small] = matrixVariants.map((one) => one.supports!(device, problem))
+  if (large && (!small || tiles(problem, LARGE) * problem.splits >= FILLS)) return 'subgroupMatrix'
+  return small ? 'subgroupMatrixSmall' : undefined
+}
+
+function sizeOf({ subgroups, fragments }: MatrixTile): [m: number, n: number] {
+  return [16 * subgroups[0] * fragments[0], 16 * subgroups[1] * fragments[1]]
+}
+
+function tiles(problem: Matmul, tile: MatrixTile): number {
+  const [m, n] = sizeOf(tile)
+  return ceilDiv(problem.m, m) * ceilDiv(problem.n, n) * problem.batches
+}
+
+/** Along which dim neighbours of the operands are loaded, and whether four at once. */
+function loads({ a, b, m, n, k, aRow, aCol, bRow, bCol }: Matmul): Constants {
+  const alongA = aCol === 1 || aRow !== 1
+  const alongB = bRow === 1 || bCol !== 1
+  const foursA = alongA ? fours(aCol, k, aRow, a) : fours(aRow, m, aCol, a)
+  const foursB = alongB ? fours(bRow, k, bCol, b) : fours(bCol, n, bRow, b)
+  return {
+    ALONG_K_A: alongA,
+    ALONG_K_B: alongB,
+    FOURS_A: foursA,
+    FOURS_B: foursB,
+    ElementA: foursA ? 'vec4<f16>' : 'f16',
+    ElementB: foursB ? 'vec4<f16>' : 'f16',
+  }
+}
+
+/** Whether a matrix comes in aligned fours: contiguous along a dim of such a size, everything else multiples of four apart. */
+function fours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
+  return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
+}

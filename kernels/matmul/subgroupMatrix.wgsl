@@ -1,0 +1,294 @@
+// Matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A
+// workgroup computes a tile of C: it brings tiles of A and B, DEPTH deep, into workgroup memory, zeros behind the last k, and
+// each subgroup multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+requires subgroup_id;
+
+// The largest subgroup size. Where subgroups turn out smaller, there are more of them, and several do the same work.
+const LANES: u32 = 32u;
+// Subgroups in the directions of m and n, and matrices of each.
+const SUBGROUPS_M: u32 = 2u;
+const SUBGROUPS_N: u32 = 2u;
+const FRAGMENTS_M: u32 = 2u;
+const FRAGMENTS_N: u32 = 2u;
+const DEPTH: u32 = 32u;
+// Whether neighbours in memory are neighbours along k.
+const ALONG_K_A: bool = true;
+const ALONG_K_B: bool = true;
+// Element types of the bindings: f16, or vec4<f16> where neighbours come in fours everywhere.
+alias ElementA = f16;
+alias ElementB = f16;
+const FOURS_A: bool = false;
+const FOURS_B: bool = false;
+// Element types of the rest in memory.
+alias ScalarAux = f32;
+alias ScalarC = f32;
+alias ScalarPre = f32;
+
+const BIAS: u32 = 1u;
+const PRE: u32 = 2u;
+const GELU: u32 = 4u;
+const SLOPE: u32 = 8u;
+const ADD: u32 = 16u;
+const ACCUMULATE: u32 = 32u;
+
+const SUBGROUPS: u32 = SUBGROUPS_M * SUBGROUPS_N;
+const WORKGROUP: u32 = SUBGROUPS * LANES;
+const TILE_M: u32 = 16u * FRAGMENTS_M * SUBGROUPS_M;
+const TILE_N: u32 = 16u * FRAGMENTS_N * SUBGROUPS_N;
+// Elements from one line of a tile to the next: 8 more than there are keep lines in different banks and 16 bytes aligned.
+const PITCH_A: u32 = select(TILE_M, DEPTH, ALONG_K_A) + 8u;
+const PITCH_B: u32 = select(TILE_N, DEPTH, ALONG_K_B) + 8u;
+const LINES_A: u32 = select(DEPTH, TILE_M, ALONG_K_A);
+const LINES_B: u32 = select(DEPTH, TILE_N, ALONG_K_B);
+// What a thread loads of a tile, four neighbours at a time.
+const LOADS_A: u32 = (TILE_M * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
+const LOADS_B: u32 = (TILE_N * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
+
+alias Left = subgroup_matrix_left<f16, 16, 16>;
+alias Right = subgroup_matrix_right<f16, 16, 16>;
+alias Result = subgroup_matrix_result<f32, 16, 16>;
+
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  a: vec4<u32>, // offset, then strides of three batch dims
+  b: vec4<u32>,
+  bias: vec4<u32>,
+  aux: vec4<u32>,
+  m: u32,
+  n: u32,
+  k: u32,
+  batches: u32,
+  batch1: u32, // sizes of the second and third batch dim
+  batch2: u32,
+  aRow: u32,
+  aCol: u32,
+  bRow: u32,
+  bCol: u32,
+  auxRow: u32,
+  rows: u32,
+  splits: u32,
+  chunk: u32, // of k in a split, a multiple of 64 unless there is one split
+  flags: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<ElementA>;
+@group(0) @binding(1) var<storage, read> b: array<ElementB>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<workgroup> tileA: array<f16, LINES_A * PITCH_A>; // [m][k] or [k][m]
+var<workgroup> tileB: array<f16, LINES_B * PITCH_B>; // [n][k] or [k][n]
+var<workgroup> results: array<f32, SUBGROUPS * 256>; // a matrix of each subgroup, on its way to C
+
+fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
+  let outer = batch / params.batch2;
+  return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
+}
+
+// As in elementwise/unary.wgsl and unaryBackward.wgsl.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let q = tail(x) * exp(-0.5 * x * x);
+  return v * select(q, 1.0 - q, v >= vec4(0.0));
+}
+
+fn geluSlope(v: vec4<f32>) -> vec4<f32> {
+  let x = min(abs(v), vec4(14.0));
+  let e = exp(-0.5 * x * x);
+  let q = tail(x) * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+}
+
+// Where row 0 of the result begins, and what the epilogue adds.
+struct Starts { c: u32, pre: u32, bias: u32, aux: u32 }
+
+// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
+  if (row >= params.m || column >= params.n) { return; }
+  let flags = params.flags;
+  var v = sum * params.scale;
+  let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
+  let place = row * params.n + columns;
+  let at = starts.c + place;
+  if ((flags & BIAS) != 0u) {
+    let start = starts.bias + columns;
+    v += vec4(bias[start.x], bias[start.y], bias[start.z], bias[start.w]);
+  }
+  if ((flags & ACCUMULATE) != 0u) { v += vec4<f32>(vec4(c[at.x], c[at.y], c[at.z], c[at.w])); }
+  if ((flags & PRE) != 0u) {
+    for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = ScalarPre(v[s]); }
+  }
+  if ((flags & GELU) != 0u) { v = gelu(v); }
+  if ((flags & (SLOPE | ADD)) != 0u) {
+    let start = starts.aux + row * params.auxRow + columns;
+    let other = vec4<f32>(vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]));
+    v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
+  }
+  for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
+}
+
+// Place `index` of a tile by its lines, as (along m or n, along k).
+fn place(index: u32, alongK: bool, size: u32) -> vec2<u32> {
+  if (alongK) { return vec2(index / (DEPTH / 4u), index % (DEPTH / 4u) * 4u); }
+  return vec2(index % (size / 4u) * 4u, index / (size / 4u));
+}
+
+// Four neighbours of A from row and k on, zeros behind the end of k. Rows behind the last repeat others and are not stored.
+fn loadA(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
+  if (FOURS_A) {
+    let line = select(min(at.x, params.m - 4u), min(at.x, params.m - 1u), ALONG_K_A);
+    let element = start + line * params.aRow + min(at.y, kEnd - 1u) * params.aCol;
+    return select(vec4<f16>(), vec4<f16>(a[element / 4u]), at.y < kEnd);
+  }
+  let along = vec4(0u, 1u, 2u, 3u);
+  let row = min(select(at.x + along, vec4(at.x), ALONG_K_A), vec4(params.m - 1u));
+  let k = select(vec4(at.y), at.y + along, ALONG_K_A);
+  let element = start + row * params.aRow + min(k, vec4(kEnd - 1u)) * params.aCol;
+  // Where the type is a vector this must compile too.
+  let v = vec4(
+    vec4<f16>(a[element.x]).x, vec4<f16>(a[element.y]).x, vec4<f16>(a[element.z]).x, vec4<f16>(a[element.w]).x,
+  );
+  return select(vec4<f16>(), v, k < vec4(kEnd));
+}
+
+fn loadB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
+  if (FOURS_B) {
+    let line = select(min(at.x, params.n - 4u), min(at.x, params.n - 1u), ALONG_K_B);
+    let element = start + line * params.bCol + min(at.y, kEnd - 1u) * params.bRow;
+    return select(vec4<f16>(), vec4<f16>(b[element / 4u]), at.y < kEnd);
+  }
+  let along = vec4(0u, 1u, 2u, 3u);
+  let column = min(select(at.x + along, vec4(at.x), ALONG_K_B), vec4(params.n - 1u));
+  let k = select(vec4(at.y), at.y + along, ALONG_K_B);
+  let element = start + column * params.bCol + min(k, vec4(kEnd - 1u)) * params.bRow;
+  // Where the type is a vector this must compile too.
+  let v = vec4(
+    vec4<f16>(b[element.x]).x, vec4<f16>(b[element.y]).x, vec4<f16>(b[element.z]).x, vec4<f16>(b[element.w]).x,
+  );
+  return select(vec4<f16>(), v, k < vec4(kEnd));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+) {
+  let tilesN = (params.n + TILE_N - 1u) / TILE_N;
+  let tilesM = (params.m + TILE_M - 1u) / TILE_M;
+  let group = wid.y * groups.x + wid.x;
+  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let outputs = wid.z * params.strides[1];
+  let matrix = group / (tilesN * tilesM);
+  let batch = matrix / params.splits;
+  if (batch >= params.batches) { return; }
+  let split = matrix % params.splits;
+  let firstRow = group / tilesN % tilesM * TILE_M;
+  let firstColumn = group % tilesN * TILE_N;
+  let kStart = split * params.chunk;
+  let kEnd = min(kStart + params.chunk, params.k);
+  let a0 = operands.x + batchOffset(params.a, batch);
+  let b0 = operands.y + batchOffset(params.b, batch);
+  // Where this subgroup's matrices begin.
+  let own = subgroup % SUBGROUPS;
+  let ownM = own / SUBGROUPS_N * 16u * FRAGMENTS_M;
+  let ownN = own % SUBGROUPS_N * 16u * FRAGMENTS_N;
+
+  var nextA: array<vec4<f16>, LOADS_A>;
+  var nextB: array<vec4<f16>, LOADS_B>;
+  for (var i = 0u; i < LOADS_A; i++) {
+    nextA[i] = loadA(a0, vec2(firstRow, kStart) + place(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+  }
+  for (var i = 0u; i < LOADS_B; i++) {
+    nextB[i] = loadB(b0, vec2(firstColumn, kStart) + place(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+  }
+  var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
+  for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
+    for (var i = 0u; i < LOADS_A; i++) {
+      let index = thread + i * WORKGROUP;
+      if (index < TILE_M * DEPTH / 4u) {
+        let at = place(index, ALONG_K_A, TILE_M);
+        let start = select(at.y * PITCH_A + at.x, at.x * PITCH_A + at.y, ALONG_K_A);
+        for (var s = 0u; s < 4u; s++) { tileA[start + s] = nextA[i][s]; }
+      }
+    }
+    for (var i = 0u; i < LOADS_B; i++) {
+      let index = thread + i * WORKGROUP;
+      if (index < TILE_N * DEPTH / 4u) {
+        let at = place(index, ALONG_K_B, TILE_N);
+        let start = select(at.y * PITCH_B + at.x, at.x * PITCH_B + at.y, ALONG_K_B);
+        for (var s = 0u; s < 4u; s++) { tileB[start + s] = nextB[i][s]; }
+      }
+    }
+    workgroupBarrier();
+    if (k0 + DEPTH < kEnd) {
+      for (var i = 0u; i < LOADS_A; i++) {
+        nextA[i] = loadA(a0, vec2(firstRow, k0 + DEPTH) + place(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+      }
+      for (var i = 0u; i < LOADS_B; i++) {
+        nextB[i] = loadB(b0, vec2(firstColumn, k0 + DEPTH) + place(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+      }
+    }
+    for (var k = 0u; k < DEPTH; k += 16u) {
+      var left: array<Left, FRAGMENTS_M>;
+      for (var i = 0u; i < FRAGMENTS_M; i++) {
+        let row = ownM + 16u * i;
+        if (ALONG_K_A) {
+          left[i] = subgroupMatrixLoad<Left, row_major>(&tileA, row * PITCH_A + k, PITCH_A);
+        } else {
+          left[i] = subgroupMatrixLoad<Left, col_major>(&tileA, k * PITCH_A + row, PITCH_A);
+        }
+      }
+      for (var j = 0u; j < FRAGMENTS_N; j++) {
+        let column = ownN + 16u * j;
+        var right: Right;
+        if (ALONG_K_B) {
+          right = subgroupMatrixLoad<Right, col_major>(&tileB, column * PITCH_B + k, PITCH_B);
+        } else {
+          right = subgroupMatrixLoad<Right, row_major>(&tileB, k * PITCH_B + column, PITCH_B);
+        }
+        for (var i = 0u; i < FRAGMENTS_M; i++) {
+          sums[i * FRAGMENTS_N + j] = subgroupMatrixMultiplyAccumulate(left[i], right, sums[i * FRAGMENTS_N + j]);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  let c0 = (split * params.batches + batch) * params.m * params.n;
+  let starts = Starts(
+    outputs.x + c0,
+    outputs.y + c0,
+    operands.z + batchOffset(params.bias, batch),
+    operands.w + batchOffset(params.aux, batch),
+  );
+  for (var i = 0u; i < FRAGMENTS_M; i++) {
+    for (var j = 0u; j < FRAGMENTS_N; j++) {
+      subgroupMatrixStore<row_major>(&results, own * 256u, sums[i * FRAGMENTS_N + j], 16u);
+      workgroupBarrier();
+      // A product that is added to C must be added once.
+      for (var q = lane; q < select(0u, 64u, subgroup < SUBGROUPS); q += lanes) {
+        let at = own * 256u + q * 4u;
+        let sum = vec4(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
+        store(firstRow + ownM + 16u * i + q / 4u, firstColumn + ownN + 16u * j + q % 4u * 4u, starts, sum);
+      }
+      workgroupBarrier();
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * A shader for devices without subgroup matrices: an operand becomes an array of 256 numbers, of which every invocation has all,
+ * a result 8 numbers of each of 32 lanes. Slow, but the algorithm around them is the shader's own. Takes shaders that load,
+ * accumulate and store in statements of their own, and whose `main` names its builtins `thread`, `subgroup`, `lane` and `lanes`.
+ * @param size an expression for 16 that drivers cannot unroll loops by
+ */
+export function emulateMatrices(source: string, size: string): string {
+  const made = new Map<string, string>()
+  const text = source
+    .replace('enable chromium_experimental_subgroup_matrix;\n', '')
+    .replace('requires subgroup_id;\n', '')
+    .replace(/subgroup_matrix_(left|right)<f16, 16, 16>/g, 'array<f16, 256>')
+    .replace('subgroup_matrix_result<f32, 16, 16>', 'array<f32, 8>')
+    .replace(/([\w[\]]+) = subgroupMatrixLoad<(\w+), (row|col)_major>\(&(\w+),/g, (_, to, type, major, from) => {
+      const name = `load${type}${major}${from}`
+      made.set(name, loadFunction(name, type, from, major === 'row'))
+      return `${name}(&${to},`
+    })
+    .replace(/subgroupMatrixStore<row_major>\(&(\w+), ([^;]+), ([\w[\]* +]+), (\w+)\);/g, (_, to, offset, value, stride) => {
+      const name = `store${to}`
+      made.set(name, storeFunction(name, to))
+      return `${name}(${offset}, &${value}, ${stride});`
+    })
+    .replace(
+      /([\w[\]* +]+) = subgroupMatrixMultiplyAccumulate\(([\w[\]]+), (\w+), ([\w[\]* +]+)\);/g,
+      (_, to, left, right, start) => {
+        if (to.trim() !== start) throw new Error(`${to} = ${start} + …: another matrix`)
+        return `multiplyMatrices(&${left}, &${right}, &${start});`
+      },
+    )
+    .replace(/ *@builtin\(subgroup\w+\) \w+: u32,\n/g, '')
+    .replace(
+      /\n\) \{\n/,
+      '\n) {\n  emulatedLane = thread % 32u;\n  let subgroup = thread / 32u;\n  let lane = emulatedLane;\n  let lanes = 32u;\n',
+    )
+  if (made.size === 0 || /subgroup_?[Mm]atrix/.test(text.replace(/^\/\/.*$/gm, '')))
+    throw new Error('left unemulated: subgroup matrices')
+  return `${text}\nvar<private> emulatedLane: u32;\n${[multiplyFunction, ...made.values()].join('\n')}`.replaceAll(
+    'SIXTEEN',
+    size,
+  )
+}
+
+function loadFunction(name: string, type: string, from: string, rows: boolean): string {
+  return `fn ${name}(to: ptr<function, ${type}>, offset: u32, stride: u32) {
+  for (var r = 0u; r < SIXTEEN; r++) {
+    for (var s = 0u; s < SIXTEEN; s++) { (*to)[r * 16u + s] = ${from}[offset + ${rows ? 'r * stride + s' : 's * stride + r'}]; }
+  }
+}`
+}
+
+function storeFunction(name: string, to: string): string {
+  return `fn ${name}(offset: u32, value: ptr<function, Result>, stride: u32) {
+  for (var j = 0u; j < SIXTEEN / 2u; j++) {
+    let e = emulatedLane + 32u * j;
+    ${to}[offset + e / 16u * stride + e % 16u] = (*value)[j];
+  }
+}`
+}
+
+const multiplyFunction = `fn multiplyMatrices(left: ptr<function, Left>, right: ptr<function, Right>, sum: ptr<function, Result>) {
+  for (var j = 0u; j < SIXTEEN / 2u; j++) {
+    let e = emulatedLane + 32u * j;
+    for (var k = 0u; k < SIXTEEN; k++) { (*sum)[j] += f32((*left)[e / 16u * 16u + k]) * f32((*right)[k * 16u + e % 16u]); }
+  }
+}`

@@ -1,0 +1,117 @@
+// No driver at hand has subgroup matrices. Dawn's null backend checks the WGSL as it would for a device that has them; and with
+// the matrices emulated, the kernels run on software devices that have float16.
+import { create } from 'webgpu'
+import { PipelineCache } from '../../engine/pipelines.ts'
+import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
+import { entries as matmulEntries } from '../../kernels/matmul/index.ts'
+import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
+import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
+import { specialize } from '../../kernels/specialize.ts'
+import { kernelDevice } from '../harness/device.ts'
+import { checkKernel } from '../harness/kernel.ts'
+import { emulateMatrices } from '../harness/matrixEmulation.ts'
+import { suite } from '../harness/suite.ts'
+
+const on = await kernelDevice()
+const { test, run } = suite(`subgroup matrices on ${on.summary.name}`)
+
+/** A GPU with subgroups of 32, as NVIDIA's. */
+const gpu: Capabilities = {
+  ...on.capabilities,
+  software: false,
+  f16: true,
+  subgroupMatrix: true,
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+  maxInvocations: 1024,
+  maxWorkgroupMemory: 49152,
+}
+
+function casesFor({ cases }: KernelEntry, variant: Variant<any>): KernelCase[] {
+  return cases.filter((kase) => !kase.bench && variant.supports!(gpu, kase.problem))
+}
+
+/** Every set of constants that the cases ask for. */
+function constantsFor(entry: KernelEntry, variant: Variant<any>, device: Capabilities): Constants[] {
+  const sets = casesFor(entry, variant).map((kase) => JSON.stringify(variant.constants!(kase.problem, device)))
+  if (sets.length === 0) throw new Error(`${entry.spec.name}/${variant.name}: no case asks for it`)
+  return [...new Set(sets)].map((text) => JSON.parse(text) as Constants)
+}
+
+/** What is emulated of a kernel: a small variant, and the cases by name. */
+interface Emulated {
+  variant: Variant<any>
+  cases: RegExp
+}
+
+interface Kernel {
+  entry: KernelEntry
+  /** 16 in words that no compiler can unroll by. */
+  size: string
+  emulated: Emulated[]
+}
+
+const kernels: Kernel[] = [
+  {
+    entry: matmulEntries[0]!,
+    size: 'min(16u, params.m + 15u)',
+    emulated: [
+      {
+        variant: matrixVariant('32 x 32', { subgroups: [2, 1], fragments: [1, 2], depth: 16 }),
+        cases: /^(67x33x200|36x68x72|1x1x1|A repeats|129x50x130|33x31x129|40x44x|33x20x500)/,
+      },
+      { variant: matrixVariant('64 x 32', { subgroups: [2, 1], fragments: [2, 2], depth: 32 }), cases: /^67x33x200 NT/ },
+    ],
+  },
+]
+
+// Dawn's objects must stay referenced.
+const instance = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])
+const adapter = (await instance.requestAdapter())!
+const nullDevice = await adapter.requestDevice({ requiredFeatures: [SUBGROUP_MATRIX, 'subgroups', 'shader-f16'] })
+const pipelines = new PipelineCache(nullDevice)
+
+async function messagesOf(code: string): Promise<string> {
+  nullDevice.pushErrorScope('validation')
+  const { messages } = await nullDevice.createShaderModule({ code }).getCompilationInfo()
+  await nullDevice.popErrorScope()
+  return messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join('; ')
+}
+
+for (const { entry, size, emulated } of kernels) {
+  const { spec } = entry
+  for (const variant of spec.variants.filter(({ source }) => source.includes('subgroup_matrix_left'))) {
+    test(`${spec.name}/${variant.name} is valid WGSL, whatever the problem`, async () => {
+      for (const constants of constantsFor(entry, variant, gpu)) {
+        const messages = await messagesOf(specialize(variant.source, constants))
+        if (messages) throw new Error(`${JSON.stringify(constants)}: ${messages}`)
+      }
+    })
+    test(`${spec.name}/${variant.name} with a matrix of the wrong kind is not`, async () => {
+      const constants = constantsFor(entry, variant, gpu)[0]!
+      const wrong = specialize(variant.source, constants).replace('subgroup_matrix_left', 'subgroup_matrix_right')
+      if (!(await messagesOf(wrong))) throw new Error('the null backend checks nothing')
+    })
+  }
+  for (const { variant, cases } of emulated) {
+    test(`${spec.name}, ${variant.name}: pipelines are created`, async () => {
+      const lanes = adapter.info.subgroupMaxSize
+      for (const constants of constantsFor(entry, variant, { ...gpu, subgroupMaxSize: lanes })) {
+        await pipelines.get(spec, variant, constants).ready
+      }
+    })
+    if (!on.capabilities.f16) continue
+    const standIn = { ...variant, source: emulateMatrices(variant.source, size) }
+    const device = { ...on, capabilities: { ...on.capabilities, subgroupMaxSize: 32 } }
+    for (const kase of casesFor(entry, variant).filter(({ name }) => cases.test(name))) {
+      test(`${spec.name}, ${variant.name}, emulated: ${kase.name}`, () => checkKernel(device, entry, kase, standIn))
+    }
+  }
+}
+
+test('ends', () => {
+  nullDevice.destroy()
+  on.device.destroy()
+  if (!instance || !adapter) throw new Error('collected')
+})
+run()
