@@ -1,5 +1,6 @@
 // No driver at hand has subgroup matrices. Dawn's null backend checks the WGSL as it would for a device that has them; and with
 // the matrices emulated, the kernels run on software devices that have float16.
+import { env } from 'node:process'
 import { create } from 'webgpu'
 import { PipelineCache } from '../../engine/pipelines.ts'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
@@ -100,7 +101,8 @@ for (const { entry, size, emulated } of kernels) {
         await pipelines.get(spec, variant, constants).ready
       }
     })
-    if (!on.capabilities.f16) continue
+    // The emulation has subgroups of its own: it need not be repeated for other sizes.
+    if (!on.capabilities.f16 || env.PARAFORMER_SUBGROUPS_ONLY === '1') continue
     const standIn = { ...variant, source: emulateMatrices(variant.source, size) }
     const device = { ...on, capabilities: { ...on.capabilities, subgroupMaxSize: 32 } }
     for (const kase of casesFor(entry, variant).filter(({ name }) => cases.test(name))) {
