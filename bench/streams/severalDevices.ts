@@ -24,7 +24,7 @@ export function spreadPass(
   const step = () => spread.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
   const submit = async () => {
     await (pass === 'forward' ? infer() : step())
-    // Shards may be processes: nobody sees their JavaScript.
+    // Its JavaScript lies between many waits, inside of BranchDevices.
     return undefined
   }
   const wait = async () => {
