@@ -27,8 +27,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   /** The pooled sum of the branches' outputs, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => {
-      const outputs = this.branchOutputs(images, options) // k times [B, D]
-      const sum = addAll(outputs) // [B, D]
+      const sum = options.outputs?.sum(0) ?? addAll(this.branchOutputs(images, options)) // [B, D]
       options.taps?.('features', sum)
       return sum
     })
@@ -43,7 +42,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    */
   forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => {
-      const outputs = stack(this.branchOutputs(images, options), 0) // [k, B, D]
+      const outputs = options.outputs ?? stack(this.branchOutputs(images, options), 0) // [k, B, D]
       const sums = outputs.cumsum(0) // [k, B, D]
       options.taps?.('features', sums)
       return this.head.forward(sums) // [k, B, classes]
@@ -52,7 +51,6 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
 
   /** Each branch's part of the sum, [B, D], of those that live here; pooling is linear, so it may come before the sum. */
   branchOutputs(images: Tensor, options: ForwardOptions = {}): Tensor[] {
-    if (options.outputs) return [...options.outputs]
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     const { mode = 'serial' } = options
     if (mode === 'coalesced') colocate(this.parameters())

@@ -18,9 +18,9 @@ export interface ForwardOptions {
   /** Whether the last layer of each branch computes only the CLS row where only that is read; default true. */
   skipDeadTokens?: boolean | undefined
   /**
-   * What the branches gave on other devices, [B, D] each, or only their sum: taken instead of running any (ParaFormer only).
+   * What the branches gave on their devices, [k, B, D], or only their sum, [1, B, D]: taken instead of running any (ParaFormer only).
    */
-  outputs?: readonly Tensor[] | undefined
+  outputs?: Tensor | undefined
   /** Is handed the intermediate values; they live as long as what the caller's scope makes. */
   taps?: Tap | undefined
 }

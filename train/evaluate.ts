@@ -112,7 +112,7 @@ function spreadScorer(devices: BranchDevices): Scorer {
   return {
     async read({ images, labels }) {
       const pass = { branches: model.config.branches, eachBranch: true }
-      const head = (on: Tensor, outputs: Tensor[]) =>
+      const head = (on: Tensor, outputs: Tensor) =>
         dataOf(prefixScores(model, on, tensor(labels, { device: on.device }), { outputs }))
       return readScores(await devices.infer(images, labels.length, pass, head))
     },

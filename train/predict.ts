@@ -99,7 +99,7 @@ function reader(model: Model, options: PredictOptions): Reader {
 /** On several. */
 function spreadReader(devices: BranchDevices, { branches = devices.model.config.branches }: PredictOptions): Reader {
   const pass = { branches, eachBranch: false }
-  const head = (images: Tensor, outputs: Tensor[]) => dataOf(infer(devices.model, images, { branches, outputs }))
+  const head = (images: Tensor, outputs: Tensor) => dataOf(infer(devices.model, images, { branches, outputs }))
   return { read: (images, b) => devices.infer(images, b, pass, head), dispose() {} }
 }
 

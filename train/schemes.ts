@@ -11,7 +11,7 @@ export interface MicroBatch {
   labels: Tensor
   share: number
   /** What the branches gave on other devices (see `ForwardOptions`). */
-  outputs?: readonly Tensor[]
+  outputs?: Tensor
 }
 
 /** One optimizer step: what to minimize on each micro-batch. */

@@ -201,7 +201,7 @@ test('what was computed before the first step does not hold the parameters of th
   whole.loadStateDict(model.stateDict())
   const devices = await spreadBranches(model, { others: [{}], inProcess: true, mode: 'coalesced' })
   const pass = { branches: BRANCHES, eachBranch: false }
-  const head = (images: Tensor, outputs: Tensor[]) => [model.forward(images, { outputs }).data()]
+  const head = (images: Tensor, outputs: Tensor) => [model.forward(images, { outputs }).data()]
   const logits = async () => (await devices.infer(batches[0]!.images, BATCH, pass, head))[0]!
   const expected = async () => scope(() => whole.forward(tensor(batches[0]!.images, { shape: [BATCH, 1, 12, 12] }))).data()
   try {

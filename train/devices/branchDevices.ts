@@ -1,10 +1,10 @@
-import { addAll, concat, noGrad, scope, type Tensor } from '../../engine/index.ts'
+import { noGrad, scope, type Tensor } from '../../engine/index.ts'
 import type { ParaFormer } from '../../model/index.ts'
 import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { makeScheme, type Objective } from '../schemes.ts'
 import { takeGradients, takeState } from './partState.ts'
-import { type Findings, type Loaded, type Pass, Passes } from './passes.ts'
+import { type Findings, type Loaded, type PartValues, type Pass, Passes } from './passes.ts'
 import type { Residents } from './residents.ts'
 import type { Entries, PartState, Shard } from './shard.ts'
 import type { Traffic } from './traffic.ts'
@@ -40,6 +40,7 @@ export class BranchDevices {
   readonly #passes: Passes
   readonly #waiting: Waiting
   #queue: Promise<unknown> = Promise.resolve()
+  readonly #prefixLosses: Objective[] = []
 
   /** @param shards devices 1 to n - 1 */
   constructor(residents: Residents, shards: readonly Shard[]) {
@@ -90,16 +91,16 @@ export class BranchDevices {
   /**
    * Branches run on their devices, then `head` on device 0, off the tape; dropout as `model.training` says.
    * @param images normalised, [count, C, H, W]
-   * @param head of the images on device 0 and the branches' outputs, for `ForwardOptions`; what it returns must not hold tensors
+   * @param head of the images on device 0 and what the branches gave, for `ForwardOptions.outputs`; what it returns must not hold tensors
    */
-  async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor[]) => T): Promise<T> {
+  async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor) => T): Promise<T> {
     const loaded = this.#passes.load(images, count)
     const run = async () => {
       const { outputs, here } = await this.#passes.forward(loaded, { ...pass, differentiate: false })
       try {
         return scope(() => noGrad(() => head(loaded.images, outputs)))
       } finally {
-        for (const t of [...outputs, here]) t.dispose()
+        for (const t of [outputs, here]) t.dispose()
       }
     }
     return this.#inTurn(run).finally(() => this.#passes.drop(loaded))
@@ -130,6 +131,7 @@ export class BranchDevices {
   /** Ends all devices but device 0, where it frees everything. */
   async close(): Promise<void> {
     await Promise.all(this.shards.map((shard) => shard.close()))
+    this.#passes.dispose()
     this.#residents.dispose()
   }
 
@@ -149,16 +151,9 @@ export class BranchDevices {
     const { optimizer } = this.#residents
     const { traffic } = this.#passes
     const findings: Findings = []
-    const losses: Tensor[] = []
-    const predicted: Tensor[] = []
-    let away: readonly Shard[] = []
-    for (const part of parts) {
-      const done = await this.#passes.differentiate(part, objective, findings)
-      losses.push(done.losses)
-      predicted.push(done.predicted)
-      away = done.away
-    }
-    const elsewhere = await this.#passes.gatherStem(away, findings)
+    const done: PartValues[] = []
+    for (const part of parts) done.push(await this.#passes.differentiate(part, objective, findings))
+    const elsewhere = await this.#passes.gatherStem(done[0]!.away, findings)
     const reads = scope(() => {
       const here = optimizer.gradNorm()
       const norm = here.mul(here).add(elsewhere).sqrt() // [1]
@@ -166,10 +161,9 @@ export class BranchDevices {
       optimizer.zeroGrad()
       const stem = this.#residents.stemOf(optimizer.arena.values)
       const scale = optimizer.lossScale.value.item()
-      return [stem.data(), norm.item(), addAll(losses).data(), concat(predicted, 1).data(), scale] as const
+      return [stem.data(), norm.item(), scale] as const
     })
-    for (const t of [...losses, ...predicted]) t.dispose()
-    const [stem, norm, means, classes, scale] = await Promise.all(reads)
+    const [stem, norm, scale] = await Promise.all(reads)
     this.#residents.lossScale = scale
     for (const shard of this.shards) {
       traffic.stem += stem.byteLength
@@ -177,17 +171,22 @@ export class BranchDevices {
     }
     const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
     const lossScale = this.model.precision === 'mixed' ? scale : undefined
-    return { losses: Array.from(means), predicted: classes, norm, lossScale, nonFinite }
+    return { losses: added(done), predicted: joined(done, parts), norm, lossScale, nonFinite }
+  }
+
+  /** The loss of a prefix; always the same object, under which its head is recorded. */
+  #prefixLoss(branches: number): Objective {
+    this.#prefixLosses[branches] ??= makeScheme('joint', branches).passes[0]![0]!
+    return this.#prefixLosses[branches]
   }
 
   async #gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
-    const [objective] = makeScheme('joint', branches).passes[0]!
+    const objective = this.#prefixLoss(branches)
     let away: readonly Shard[] = []
     for (const part of partsOf(batch, Math.ceil(batch.labels.length / chunk))) {
       const at = this.#passes.load(part.images, part.labels.length)
-      const done = await this.#passes.differentiate({ ...part, at }, objective!)
+      const done = await this.#passes.differentiate({ ...part, at }, objective)
       this.#passes.drop(at)
-      for (const t of [done.losses, done.predicted]) t.dispose()
       away = done.away
     }
     await this.#passes.gatherStem(away)
@@ -195,6 +194,22 @@ export class BranchDevices {
     const all = await Promise.all([here, ...this.shards.map((shard) => shard.gradients())])
     return new Map(all.flatMap((entries) => [...entries]))
   }
+}
+
+/** The losses of a mini-batch. */
+function added(parts: readonly PartValues[]): number[] {
+  return Array.from(parts[0]!.losses, (_, k) => parts.reduce((sum, { losses }) => sum + losses[k]!, 0))
+}
+
+/** Predicted classes [1 or m, B] of a mini-batch from those of its parts. */
+function joined(values: readonly PartValues[], parts: readonly LabelledImages[]): number[] {
+  const prefixes = values[0]!.losses.length
+  return Array.from({ length: prefixes }, (_, k) =>
+    values.flatMap(({ predicted }, i) => {
+      const B = parts[i]!.labels.length
+      return Array.from({ length: B }, (_, b) => predicted[k * B + b]!)
+    }),
+  ).flat()
 }
 
 function isBad([, values]: Findings[number]): boolean {

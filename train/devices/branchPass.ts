@@ -1,5 +1,6 @@
 import { type Captured, capture, type Tensor, withoutScope } from '../../engine/index.ts'
 import type { Parameter } from '../../model/index.ts'
+import { RecordedPass } from './recordedPass.ts'
 
 /**
  * A forward pass over branches and the backward pass after it, each recorded once and replayed (see `capture`): in between the host
@@ -7,25 +8,20 @@ import type { Parameter } from '../../model/index.ts'
  */
 export class BranchPass {
   readonly #forward: Captured<[Tensor], Tensor>
-  readonly #backward: Captured<[Tensor], void>
-  readonly #parameters: readonly Parameter[]
+  readonly #backward: RecordedPass<[Tensor], void>
   /** On the tape, from recording the forward pass to recording the backward pass. */
   #tape: Tensor | undefined
-  #reached: readonly Parameter[] | undefined
 
   /**
    * @param rows computes what the head reads from images, on the tape; always of the same shape
    * @param parameters that gradients may reach, all in an arena; the passes always find them as at first, with gradients or without
    */
   constructor(rows: (images: Tensor) => Tensor, parameters: readonly Parameter[]) {
-    this.#parameters = parameters
     this.#forward = capture((images: Tensor) => {
       this.#tape = withoutScope(() => rows(images))
       return this.#tape
     })
-    this.#backward = capture((cotangent: Tensor) => {
-      this.#tape!.backward(cotangent)
-    })
+    this.#backward = new RecordedPass((cotangent: Tensor) => this.#tape!.backward(cotangent), parameters)
   }
 
   /** What the head reads; the next call overwrites it. */
@@ -35,12 +31,9 @@ export class BranchPass {
 
   /** Sends the gradient of what `forward` gave last to the parameters. */
   backward(cotangent: Tensor): void {
-    this.#backward(cotangent)
+    this.#backward.run(cotangent)
     this.#tape?.dispose()
     this.#tape = undefined
-    this.#reached ??= this.#parameters.filter(({ grad }) => grad)
-    // A replay does on the device what recording did, but leaves no trace on the host.
-    for (const parameter of this.#reached) parameter.grad ??= withoutScope(() => parameter.gradSlot!.detach())
   }
 
   dispose(): void {

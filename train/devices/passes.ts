@@ -1,7 +1,8 @@
-import { addInto } from '../../engine/accumulate.ts'
+import { addInto, copyInto } from '../../engine/accumulate.ts'
 import { addAll, noGrad, scope, stack, type Tensor, tensor } from '../../engine/index.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
+import { HeadPass } from './headPass.ts'
 import type { ResidentRows, Residents } from './residents.ts'
 import type { ForwardRequest, Shard } from './shard.ts'
 import { Traffic } from './traffic.ts'
@@ -16,10 +17,20 @@ export interface Loaded {
 
 /** What the branches gave for some images. */
 export interface Gathered {
-  /** On device 0: of each branch, or only their sum; [B, D] each. */
-  outputs: Tensor[]
+  /** On device 0: [k, B, D] of k branches, or [1, B, D] their sum. */
+  outputs: Tensor
   /** Of device 0's own branches. */
   here: ResidentRows
+  /** Shards that took part. */
+  away: readonly Shard[]
+}
+
+/** What a part of a mini-batch gave. */
+export interface PartValues {
+  /** [1] or [m], its share of the mean. */
+  losses: ArrayLike<number>
+  /** [1 or m, B] */
+  predicted: ArrayLike<number>
   /** Shards that took part. */
   away: readonly Shard[]
 }
@@ -35,6 +46,7 @@ export class Passes {
   readonly traffic = new Traffic()
   readonly #residents: Residents
   readonly #shards: readonly Shard[]
+  readonly #head: HeadPass
   /** Calls of shards that answer nothing and are not awaited yet. */
   #sent: Promise<void>[] = []
   #loads = 0
@@ -42,6 +54,7 @@ export class Passes {
   constructor(residents: Residents, shards: readonly Shard[]) {
     this.#residents = residents
     this.#shards = shards
+    this.#head = new HeadPass(residents.model, () => residents.optimizer, residents.eager)
   }
 
   /** Gives images to all devices. */
@@ -89,59 +102,60 @@ export class Passes {
       this.traffic.rows += values.byteLength
       findings.push([`the forward pass of ${away[i]!.name}`, values])
     }
-    const outputs = pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : [this.#sum(rows, received)]
-    for (const output of outputs) output.requiresGrad = pass.differentiate
+    const outputs = pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : this.#sum(rows, received)
     return { outputs, here, away }
   }
 
-  /** [B, D] of every branch in the model's order, from what devices gave of theirs. */
-  #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly Shard[], branches: number): Tensor[] {
+  /** [k, B, D] of the branches in the model's order, from what devices gave of theirs. */
+  #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly Shard[], branches: number): Tensor {
     const [, B, D] = rows.shape as [number, number, number]
-    const { device } = rows
-    const here = this.#residents.active(branches).map((i, at) => [i, () => rows.slice([[at, at + 1]]).reshape([B, D])] as const)
-    const there = away.flatMap(({ own }, j) => {
-      const row = (at: number) => received[j]!.subarray(at * B * D, (at + 1) * B * D)
-      return own.filter((i) => i < branches).map((i, at) => [i, () => tensor(row(at), { shape: [B, D], device })] as const)
+    const size = B * D
+    const all = new Float32Array(branches * size)
+    for (const [j, { own }] of away.entries()) {
+      for (const [at, i] of own.filter((branch) => branch < branches).entries()) {
+        all.set(received[j]!.subarray(at * size, (at + 1) * size), i * size)
+      }
+    }
+    const outputs = tensor(all, { shape: [branches, B, D], device: rows.device })
+    scope(() => {
+      for (const [at, i] of this.#residents.active(branches).entries()) {
+        copyInto(rows.slice([[at, at + 1]]), outputs.slice([[i, i + 1]]))
+      }
     })
-    return scope(() => noGrad(() => [...here, ...there].sort(([i], [j]) => i - j).map(([, output]) => output())))
+    return outputs
   }
 
-  /** [B, D], the sum of what devices gave. */
+  /** [1, B, D], the sum of what devices gave. */
   #sum(rows: Tensor, received: readonly Float32Array[]): Tensor {
     const { shape, device } = rows
-    return scope(() => noGrad(() => addAll([rows.detach(), ...received.map((values) => tensor(values, { shape, device }))])))
+    return scope(() => {
+      const parts = [rows, ...received.map((values) => tensor(values, { shape, device }))]
+      return noGrad(() =>
+        addAll(parts)
+          .detach()
+          .reshape([1, ...shape]),
+      )
+    })
   }
 
   /** Forward and backward pass of one part of a mini-batch. Gradients stay where their parameters are. */
-  async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []) {
+  async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []): Promise<PartValues> {
     const pass = { branches: objective.branches, eachBranch: objective.eachBranch, differentiate: true }
     const { outputs, here, away } = await this.forward(part.at, pass, findings)
-    const { rows } = here
-    const { device } = rows
-    const { losses, predicted, cotangents } = scope(() => {
-      const labels = tensor(part.labels, { device })
-      const found = objective.loss(this.#residents.model, { images: part.at.images, labels, share: part.share, outputs })
-      found.objective.mul(part.share).backward(this.#residents.optimizer.lossScale.value)
-      const gradients = outputs.map(({ grad }) => grad!)
-      return {
-        losses: found.losses.mul(part.share),
-        predicted: found.logits.argmax(2),
-        cotangents: stack(gradients, 0), // [k or 1, B, D]
-      }
-    })
+    const { losses, predicted, cotangent } = this.#head.run(objective, outputs, part.labels, part.share)
     // Before the branches of device 0 go on, so that the others need not wait for them.
-    const reading = cotangents.data() as Promise<Float32Array>
-    const own = objective.eachBranch ? this.#residents.active(objective.branches) : [0]
+    const reads = [cotangent.data(), losses.data(), predicted.data()] as const
     scope(() => {
+      const own = objective.eachBranch ? this.#residents.active(objective.branches) : [0]
       const mine = stack(
-        own.map((i) => outputs[i]!.grad!),
+        own.map((i) => cotangent.slice([[i, i + 1]])),
         0,
-      ) // [own, B, D]
-      here.backward(objective.eachBranch ? mine : mine.reshape(rows.shape))
+      ) // [own, 1, B, D]
+      here.backward(mine.reshape(here.rows.shape))
     })
-    device.flush()
-    for (const t of [...outputs.flatMap((output) => [output, output.grad!]), here, cotangents]) t.dispose()
-    const values = await reading
+    this.#residents.device.flush()
+    for (const t of [losses, predicted, cotangent, outputs, here]) t.dispose()
+    const [values, means, classes] = await Promise.all(reads)
     findings.push(['the gradient of the loss', values])
     const size = values.length / (objective.eachBranch ? objective.branches : 1)
     for (const shard of away) {
@@ -151,7 +165,7 @@ export class Passes {
       this.traffic.cotangents += cotangent.byteLength
       this.send(shard.backward(cotangent))
     }
-    return { losses, predicted, away }
+    return { losses: means, predicted: classes, away }
   }
 
   /** Adds the stem's gradients of other devices to those here. @returns the squared norm of the gradients that stay there */
@@ -171,5 +185,10 @@ export class Passes {
       }
     })
     return total
+  }
+
+  /** Frees what was recorded. */
+  dispose(): void {
+    this.#head.dispose()
   }
 }

@@ -54,6 +54,11 @@ export class Residents {
     this.lossScale = scale?.initial.scale ?? 1
   }
 
+  /** Whether every op runs on the host in every pass. */
+  get eager(): boolean {
+    return this.#how.eager ?? false
+  }
+
   get device(): Device {
     return this.model.posEmbedding.device
   }
