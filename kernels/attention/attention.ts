@@ -1,6 +1,7 @@
 import type { KernelSpec } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
+import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
 import tiled from './tiled.wgsl'
 import {
   type AttentionShape,
@@ -32,8 +33,14 @@ export const attention: KernelSpec<AttentionProblem> = {
     { name: 'lse', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams(5, 'q', 'k', 'v', 'out'),
-  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
-  choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
+  variants: [
+    ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
+    subgroupMatrix,
+  ],
+  choose(device, problem) {
+    if (!device.software && takesMatrices(device, problem)) return subgroupMatrix.name
+    return chooseVariant(device, problem, problem.queries <= 4)
+  },
   flops: productFlops(2),
   bytes: operandBytes(2, 2),
 }

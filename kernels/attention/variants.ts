@@ -111,7 +111,7 @@ function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean 
 }
 
 /** The width rounded up, so that few pipelines are compiled. */
-function roomFor({ width }: AttentionShape): number {
+export function roomFor({ width }: AttentionShape): number {
   return 16 * ceilDiv(width, 16)
 }
 

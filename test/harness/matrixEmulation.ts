@@ -42,6 +42,14 @@ export function emulateMatrices(source: string, size: string): string {
 }
 
 function loadFunction(name: string, type: string, from: string, rows: boolean): string {
+  if (type === 'Result') {
+    return `fn ${name}(to: ptr<function, Result>, offset: u32, stride: u32) {
+  for (var j = 0u; j < SIXTEEN / 2u; j++) {
+    let e = emulatedLane + 32u * j;
+    (*to)[j] = ${from}[offset + e / 16u * stride + e % 16u];
+  }
+}`
+  }
   return `fn ${name}(to: ptr<function, ${type}>, offset: u32, stride: u32) {
   for (var r = 0u; r < SIXTEEN; r++) {
     for (var s = 0u; s < SIXTEEN; s++) { (*to)[r * 16u + s] = ${from}[offset + ${rows ? 'r * stride + s' : 's * stride + r'}]; }

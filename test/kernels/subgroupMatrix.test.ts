@@ -4,6 +4,8 @@ import { env } from 'node:process'
 import { create } from 'webgpu'
 import { PipelineCache } from '../../engine/pipelines.ts'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
+import { entries as attentionEntries } from '../../kernels/attention/index.ts'
+import { matrixVariant as attentionMatrixVariant } from '../../kernels/attention/subgroupMatrix.ts'
 import { entries as matmulEntries } from '../../kernels/matmul/index.ts'
 import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
 import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
@@ -28,13 +30,13 @@ const gpu: Capabilities = {
   maxWorkgroupMemory: 49152,
 }
 
-function casesFor({ cases }: KernelEntry, variant: Variant<any>): KernelCase[] {
-  return cases.filter((kase) => !kase.bench && variant.supports!(gpu, kase.problem))
+function casesFor({ cases }: KernelEntry, variant: Variant<any>, device: Capabilities): KernelCase[] {
+  return cases.filter((kase) => !kase.bench && variant.supports!(device, kase.problem))
 }
 
-/** Every set of constants that the cases ask for. */
+/** Every set of constants that the cases which run on a device ask for. */
 function constantsFor(entry: KernelEntry, variant: Variant<any>, device: Capabilities): Constants[] {
-  const sets = casesFor(entry, variant).map((kase) => JSON.stringify(variant.constants!(kase.problem, device)))
+  const sets = casesFor(entry, variant, device).map((kase) => JSON.stringify(variant.constants!(kase.problem, device)))
   if (sets.length === 0) throw new Error(`${entry.spec.name}/${variant.name}: no case asks for it`)
   return [...new Set(sets)].map((text) => JSON.parse(text) as Constants)
 }
@@ -64,6 +66,11 @@ const kernels: Kernel[] = [
       { variant: matrixVariant('64 x 32', { subgroups: [2, 1], fragments: [2, 2], depth: 32 }), cases: /^67x33x200 NT/ },
     ],
   },
+  {
+    entry: attentionEntries[0]!,
+    size: 'min(16u, params.width + 15u)',
+    emulated: [{ variant: attentionMatrixVariant('32 rows', 2), cases: /./ }],
+  },
 ]
 
 // Dawn's objects must stay referenced.
@@ -71,6 +78,12 @@ const instance = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis
 const adapter = (await instance.requestAdapter())!
 const nullDevice = await adapter.requestDevice({ requiredFeatures: [SUBGROUP_MATRIX, 'subgroups', 'shader-f16'] })
 const pipelines = new PipelineCache(nullDevice)
+const nullCapabilities: Capabilities = {
+  ...gpu,
+  subgroupMaxSize: adapter.info.subgroupMaxSize!,
+  maxInvocations: nullDevice.limits.maxComputeInvocationsPerWorkgroup,
+  maxWorkgroupMemory: nullDevice.limits.maxComputeWorkgroupStorageSize,
+}
 
 async function messagesOf(code: string): Promise<string> {
   nullDevice.pushErrorScope('validation')
@@ -96,8 +109,7 @@ for (const { entry, size, emulated } of kernels) {
   }
   for (const { variant, cases } of emulated) {
     test(`${spec.name}, ${variant.name}: pipelines are created`, async () => {
-      const lanes = adapter.info.subgroupMaxSize
-      for (const constants of constantsFor(entry, variant, { ...gpu, subgroupMaxSize: lanes })) {
+      for (const constants of constantsFor(entry, variant, nullCapabilities)) {
         await pipelines.get(spec, variant, constants).ready
       }
     })
@@ -105,7 +117,7 @@ for (const { entry, size, emulated } of kernels) {
     if (!on.capabilities.f16 || env.PARAFORMER_SUBGROUPS_ONLY === '1') continue
     const standIn = { ...variant, source: emulateMatrices(variant.source, size) }
     const device = { ...on, capabilities: { ...on.capabilities, subgroupMaxSize: 32 } }
-    for (const kase of casesFor(entry, variant).filter(({ name }) => cases.test(name))) {
+    for (const kase of casesFor(entry, variant, gpu).filter(({ name }) => cases.test(name))) {
       test(`${spec.name}, ${variant.name}, emulated: ${kase.name}`, () => checkKernel(device, entry, kase, standIn))
     }
   }
