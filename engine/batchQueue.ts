@@ -109,9 +109,11 @@ export class BatchQueue {
   async settle(serial: number): Promise<void> {
     if (this.#checks.size > 0) await Promise.all(this.#checks)
     this.checkLost()
-    const failure = this.#failures.find((one) => one.serial <= serial && serial < one.reported)
+    const found = this.#failures.filter((one) => one.serial <= serial && serial < one.reported)
+    const [failure] = found
     if (!failure) return
-    failure.reported = Math.min(failure.reported, this.#serial)
+    // With the first all others that it may have brought about are told.
+    for (const one of found) one.reported = Math.min(one.reported, this.#serial)
     if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
     throw failure.error
   }

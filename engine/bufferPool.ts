@@ -7,6 +7,8 @@ export interface PooledBuffer {
   readonly bytes: number
   /** Serial of the last batch of commands recorded with it. */
   lastUse: number
+  /** The device had no memory for it: nobody may get it again. */
+  broken: boolean
 }
 
 export interface MemoryStatistics {
@@ -81,6 +83,11 @@ export class BufferPool {
 
   /** Takes a buffer back. */
   release(buffer: PooledBuffer): void {
+    this.#statistics.liveBytes -= buffer.bytes
+    if (buffer.broken) {
+      this.#destroy(buffer)
+      return
+    }
     const size = sizeClass(buffer.bytes)
     const list = this.#free.get(size) ?? []
     this.#free.set(size, list)
@@ -89,7 +96,6 @@ export class BufferPool {
     let at = list.length
     while (at > 0 && list[at - 1]!.id < buffer.id) at--
     list.splice(at, 0, buffer)
-    this.#statistics.liveBytes -= buffer.bytes
     this.#statistics.cachedBytes += buffer.bytes
   }
 
@@ -102,12 +108,16 @@ export class BufferPool {
         const buffer = list[i]!
         if (buffer.lastUse > submitted) continue
         list.splice(i, 1)
-        this.#onDestroy(buffer)
-        buffer.gpu.destroy()
         this.#statistics.cachedBytes -= buffer.bytes
-        this.#statistics.buffers--
+        this.#destroy(buffer)
       }
     }
+  }
+
+  #destroy(buffer: PooledBuffer): void {
+    this.#onDestroy(buffer)
+    buffer.gpu.destroy()
+    this.#statistics.buffers--
   }
 
   #create(size: number, submitted: number): PooledBuffer {
@@ -119,9 +129,19 @@ export class BufferPool {
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     })
+    this.#statistics.buffers++
+    const buffer = { id: this.#nextId++, gpu, bytes: size, lastUse: -1, broken: false }
     device.popErrorScope().then(
       (error) => {
         if (!error) return
+        buffer.broken = true
+        const free = this.#free.get(sizeClass(size)) ?? []
+        const at = free.indexOf(buffer)
+        if (at >= 0) {
+          free.splice(at, 1)
+          this.#statistics.cachedBytes -= size
+          this.#destroy(buffer)
+        }
         const { liveBytes: live, cachedBytes: cached } = this.#statistics
         this.#onError(
           new OutOfMemoryError(
@@ -131,8 +151,7 @@ export class BufferPool {
       },
       () => {},
     )
-    this.#statistics.buffers++
-    return { id: this.#nextId++, gpu, bytes: size, lastUse: -1 }
+    return buffer
   }
 }
 

@@ -131,10 +131,12 @@ export class Program {
       if (command.kind === 'dispatch') {
         this.#addRefresh(command.spec, command.refresh, slots.get(woven.commands[woves!.place]!)!, woves!.leads)
       } else {
-        const { refresh } = command
+        const { data, refresh } = command
         const write = writeSteps.get(command)!
         this.#refreshes.push(() => {
-          this.#writes[write] = bytesOf(refresh())
+          // Copied: the host may fill one array again and again.
+          data.set(bytesOf(refresh()))
+          this.#writes[write] = data
         })
       }
     }

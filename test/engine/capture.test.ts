@@ -8,6 +8,7 @@ import {
   fromHost,
   linear,
   noGrad,
+  OutOfMemoryError,
   requestDevice,
   scope,
   setDefaultDevice,
@@ -217,7 +218,8 @@ test('calls that wait for pipelines run in their turn with their own values, als
   const before = other.memory.liveBytes
   const [x, weight] = [tensor([1, 2, 3]), tensor([1, 1, 1])]
   const shared = new Float32Array(1)
-  const captured = capture((t: Tensor) => t.add(weight).mul(fromHost(() => shared.fill(shared[0]! + 1))))
+  const next = () => shared.fill(shared[0]! + 1)
+  const captured = capture((t: Tensor) => t.add(weight).mul(fromHost(next)).mul(fromHost(next)))
   const reads = Array.from({ length: 3 }, () => {
     const result = captured(x)
     const read = result.data()
@@ -227,14 +229,48 @@ test('calls that wait for pipelines run in their turn with their own values, als
   captured.dispose()
   other.trim()
   weight.write(Float32Array.of(9, 9, 9))
-  const next = tensor([7, 7, 7])
+  const later = tensor([7, 7, 7])
   assert.equal(
     await Promise.all(reads),
-    [1, 2, 3].map((n) => Float32Array.of(2 * n, 3 * n, 4 * n)),
+    [1 * 2, 3 * 4, 5 * 6].map((n) => Float32Array.of(2 * n, 3 * n, 4 * n)),
   )
-  assert.equal(await next.data(), Float32Array.of(7, 7, 7))
-  for (const t of [x, weight, next]) t.dispose()
+  assert.equal(await later.data(), Float32Array.of(7, 7, 7))
+  for (const t of [x, weight, later]) t.dispose()
   assert.is(other.memory.liveBytes, before)
+  other.destroy()
+  setDefaultDevice(device)
+})
+
+test('memory that the driver did not have is reported and not used again', async () => {
+  const other = await requestDevice()
+  const x = tensor([1, 2])
+  await other.synchronize()
+  const before = other.memory
+  const sum = capture((t: Tensor) => t.add(1).mul(2))
+  // The driver has no memory for the buffers of the first recording.
+  const { gpu } = other
+  const [create, pop] = [gpu.createBuffer.bind(gpu), gpu.popErrorScope.bind(gpu)]
+  let failing = false
+  gpu.createBuffer = (descriptor) => {
+    failing = (descriptor.usage & GPUBufferUsage.STORAGE) !== 0
+    return create(descriptor)
+  }
+  gpu.popErrorScope = () => {
+    const error = failing ? ({ message: 'none left' } as GPUError) : undefined
+    failing = false
+    return pop().then((real) => error ?? real)
+  }
+  const y = sum(x)
+  Object.assign(gpu, { createBuffer: create, popErrorScope: pop })
+  let error: unknown
+  await y.data().catch((reason) => {
+    error = reason
+  })
+  assert.ok(error instanceof OutOfMemoryError, String(error))
+  y.dispose()
+  sum.dispose()
+  assert.equal({ ...other.memory, peakBytes: 0 }, { ...before, peakBytes: 0 })
+  assert.equal(await sum(x).data(), Float32Array.of(4, 6))
   other.destroy()
   setDefaultDevice(device)
 })
