@@ -79,6 +79,8 @@ export class TapeNode implements OpContext {
   readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
   #references = 1
   #freed = false
+  /** The gradient that backward got. */
+  #given: Tensor | undefined
 
   constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
     this.name = definition.name
@@ -99,12 +101,17 @@ export class TapeNode implements OpContext {
   gradOut(i: number): Tensor {
     const source = this.sources[i]
     const leaf = source instanceof TapeNode ? undefined : source
-    if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf)) {
+    if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf) && !this.#reads(leaf.gradSlot)) {
       claimed.add(leaf)
       return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)
     }
     const { shape, dtype } = this.#inputs[i]!
     return empty(shape, dtype, this.#device)
+  }
+
+  /** Whether what backward starts from lies in the memory of `t`, as gradients of other parameters of an arena do. */
+  #reads({ storage }: Tensor): boolean {
+    return this.#given?.storage === storage || this.saved.some((one) => one.storage === storage)
   }
 
   /**
@@ -117,6 +124,7 @@ export class TapeNode implements OpContext {
     if (this.#freed) {
       throw new Error(`backward: ${this.name} was already differentiated and its values are freed; run the forward pass again`)
     }
+    this.#given = grad
     return this.#backward(this, grad).map((value, i) => {
       if (!value || !this.sources[i]) return undefined
       const { shape, dtype } = this.#inputs[i]!
@@ -306,8 +314,9 @@ function sumOf(a: Tensor, b: Tensor): Tensor {
   return sum
 }
 
-function accumulate(leaf: Tensor, value: Tensor): void {
+function accumulate(leaf: Tensor, given: Tensor): void {
   const slot = leaf.gradSlot
+  const value = slot && given.storage === slot.storage && given.offset !== slot.offset ? ownCopy(given) : given
   if (leaf.grad) {
     if (slot && leaf.grad.storage === slot.storage) addInto(leaf.grad, value)
     else {
@@ -322,11 +331,16 @@ function accumulate(leaf: Tensor, value: Tensor): void {
     leaf.grad = withoutScope(() => slot.detach())
   } else {
     // A gradient may share memory with another one, or be a strided view of it: a leaf keeps its own.
-    const own = empty(leaf.shape, leaf.dtype, leaf.device).moveTo(leaf)
-    copyInto(value, own)
-    value.dispose()
-    leaf.grad = own
+    leaf.grad = ownCopy(value).moveTo(leaf)
   }
+}
+
+/** The values in memory of their own, for which `t` is given up. */
+function ownCopy(t: Tensor): Tensor {
+  const own = empty(t.shape, t.dtype, t.device)
+  copyInto(t, own)
+  t.dispose()
+  return own
 }
 
 /** Nodes below `root` that gradients reach, each after all that depend on it. */

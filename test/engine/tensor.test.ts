@@ -215,6 +215,22 @@ test('an arena moves parameters and takes gradients in place', async () => {
   assertClose((await arena.values.data()).subarray(0, 4), [9, 9, 9, 0], 0, 'values after a copy')
 })
 
+test('gradients of an arena can be differentiated with', async () => {
+  const [a, b] = [leaf([1, 2, 3]), leaf([4, 5, 6])] as const
+  const arena = new ParameterArena([a, b])
+  backward(sum(mul(a, 2)))
+  // Saved by an op, given to one whose gradient is computed, and to one that passes it on.
+  const uses = [() => backward(sum(mul(b, a.grad!))), () => backward(mul(b, 1), a.grad), () => backward(add(b, 0), a.grad)]
+  for (const use of uses) {
+    use()
+    assertClose(await b.grad!.data(), [2, 2, 2], 0, 'the first gradient')
+    use()
+    assertClose(await arena.slot(arena.gradients, 1).data(), [4, 4, 4], 0, 'the sum of two')
+    b.grad!.dispose()
+    b.grad = undefined
+  }
+})
+
 test('watchOps sees every op, forward and backward', () => {
   const x = leaf([1, 2])
   const seen: string[] = []
