@@ -1,7 +1,17 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { MODES, type Mode } from '../../model/index.ts'
-import { AdamW, captureStep, makeScheme, optimizerStep, ParaFormer, randn, requestDevice, tensor } from '../../train/index.ts'
+import { MODES, type Mode, type Precision } from '../../model/index.ts'
+import {
+  AdamW,
+  captureStep,
+  LossScale,
+  makeScheme,
+  optimizerStep,
+  ParaFormer,
+  randn,
+  requestDevice,
+  tensor,
+} from '../../train/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const EAGER_STEPS = 10_000
@@ -23,8 +33,13 @@ for (const mode of MODES) {
   test(`${CAPTURED_STEPS} captured steps in mode ${mode} do, too`, () => hold(CAPTURED_STEPS, mode))
 }
 
+if (device.capabilities.f16) {
+  test('1000 steps in mixed precision do, too', () => hold(1000, undefined, 'mixed'))
+  test(`${CAPTURED_STEPS} captured steps in mixed precision do, too`, () => hold(CAPTURED_STEPS, 'coalesced', 'mixed'))
+}
+
 /** Trains a tiny model, with a mode in captured steps, and compares memory early and late. */
-async function hold(count: number, mode?: Mode): Promise<void> {
+async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): Promise<void> {
   const model = new ParaFormer({
     ...{
       imageSize: 8,
@@ -40,7 +55,8 @@ async function hold(count: number, mode?: Mode): Promise<void> {
     },
   })
   model.train()
-  const optimizer = new AdamW(model.namedParameters())
+  model.precision = precision
+  const optimizer = new AdamW(model.namedParameters(), precision === 'mixed' ? { lossScale: new LossScale() } : {})
   const images = randn([4, 1, 8, 8])
   const labels = tensor(Int32Array.of(0, 1, 2, 3))
   const objective = makeScheme('prefixSum', 2, { mode: mode ?? 'serial' }).passes[0]![0]!
@@ -63,6 +79,8 @@ async function hold(count: number, mode?: Mode): Promise<void> {
   const before = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   const last = await train(count)
   const after = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
+  // What is left to the garbage collector would go at some time of the next test.
+  for (const one of [captured, optimizer, model, images, labels]) one?.dispose()
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
   if (after.liveBytes !== before.liveBytes || after.cachedBytes !== before.cachedBytes || after.buffers !== before.buffers)

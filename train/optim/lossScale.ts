@@ -31,11 +31,13 @@ export class LossScale {
   readonly growthInterval: number
 
   constructor({ initial = 65536, growthInterval = 2000, device = defaultDevice() }: LossScaleOptions = {}) {
-    const [state, value] = withoutScope(() => {
-      const { scale, steady } = typeof initial === 'number' ? { scale: initial, steady: 0 } : initial
-      const made = tensor([scale, steady], { device })
-      return [made, scope(() => made.slice([[0, 1]]).reshape([]))]
-    })
+    const { scale, steady } = typeof initial === 'number' ? { scale: initial, steady: 0 } : initial
+    const [state, value] = withoutScope(() =>
+      scope(() => {
+        const made = tensor([scale, steady], { device })
+        return [made, made.slice([[0, 1]]).reshape([])]
+      }),
+    )
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
