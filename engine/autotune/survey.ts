@@ -34,11 +34,12 @@ export function survey(device: Device, fn: () => void): Problem[] {
     else found.set(key, { key, spec, problem, ...memoryOf(ranges), count: 1 })
   }
   try {
-    device.record(() => {
+    const { graph } = device.record(() => {
       scope(() => {
         fn()
       })
     })
+    graph.dispose()
   } finally {
     device.observer = undefined
   }
