@@ -94,7 +94,10 @@ export class Submission {
       this.#dispatch(pass, command)
     }
     endPass()
-    if (profiler && encoder) profiler.resolve(encoder)
+    if (profiler) {
+      encoder ??= device.createCommandEncoder({ label: recording.stream })
+      profiler.resolve(encoder)
+    }
     endEncoder()
     giveBlocks(recording.params)
   }
