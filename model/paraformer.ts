@@ -1,4 +1,4 @@
-import { addAll, colocate, stack, type Tensor } from '../engine/index.ts'
+import { addAll, colocate, stack, type Tensor, UserError } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'
@@ -27,7 +27,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   /** The pooled sum of the branches' outputs, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => {
-      const sum = options.outputs?.sum(0) ?? addAll(this.branchOutputs(images, options)) // [B, D]
+      const sum = options.outputs?.sum(0) ?? addAll(this.prefixOutputs(images, options)) // [B, D]
       options.taps?.('features', sum)
       return sum
     })
@@ -42,11 +42,23 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    */
   forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
     return tidy(options.taps, () => {
-      const outputs = options.outputs ?? stack(this.branchOutputs(images, options), 0) // [k, B, D]
+      const outputs = options.outputs ?? stack(this.prefixOutputs(images, options), 0) // [k, B, D]
       const sums = outputs.cumsum(0) // [k, B, D]
       options.taps?.('features', sums)
       return this.head.forward(sums) // [k, B, classes]
     })
+  }
+
+  /** The parts of all branches of a prefix. @throws UserError when some live on other devices */
+  private prefixOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
+    const k = checkPrefix(this.config, options.branches)
+    const away = Array.from({ length: k }, (_, i) => i).filter((i) => !this.branches[i])
+    if (away.length > 0) {
+      throw new UserError(
+        `branches ${away.map((i) => i + 1).join(', ')} live on other devices; ask the BranchDevices that put them there`,
+      )
+    }
+    return this.branchOutputs(images, options)
   }
 
   /** Each branch's part of the sum, [B, D], of those that live here; pooling is linear, so it may come before the sum. */

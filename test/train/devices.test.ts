@@ -205,6 +205,10 @@ test('what was computed before the first step does not hold the parameters of th
   const logits = async () => (await devices.infer(batches[0]!.images, BATCH, pass, head))[0]!
   const expected = async () => scope(() => whole.forward(tensor(batches[0]!.images, { shape: [BATCH, 1, 12, 12] }))).data()
   try {
+    assert.throws(
+      () => model.forward(tensor(batches[0]!.images, { shape: [BATCH, 1, 12, 12] })),
+      /branches 2, 4 live on other devices/,
+    )
     assertClose(await logits(), await expected(), 1e-5, 'before')
     const [objective] = makeScheme('joint', BRANCHES).passes[0]!
     await Promise.all(devices.updates(batches[0]!, [{ objective: objective!, lr: 1e-2 }]))

@@ -9,7 +9,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('README')
 const readme = readFileSync('README.md', 'utf8')
 
-const [example, captured] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const [example, captured, spread] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
 
 test('the library example runs as it stands, learns, and saves what it says', async () => {
   const { tensors, metadata } = await learns(example!)
@@ -21,6 +21,14 @@ test('its loop can be the captured one', async () => {
   const other = example!.replace(loop!, captured!).replace('import { AdamW,', 'import { AdamW, capture,')
   if (!other.includes('capture((images')) throw new Error(other)
   await learns(other)
+})
+
+test('its branches can live on two devices', async () => {
+  const [loop] = /for \(let step[\s\S]*?await saveSafetensors.*\n/.exec(example!) ?? []
+  const other = example!.replace(loop!, spread!).replace('import { AdamW,', 'import { AdamW, makeScheme, spreadBranches,')
+  if (!other.includes('spreadBranches(model')) throw new Error(other)
+  const { tensors, metadata } = await learns(other)
+  if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
 })
 
 /** Runs an example as a program of its own; 30 losses that fall, and what it saves. */
