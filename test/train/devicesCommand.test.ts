@@ -195,9 +195,13 @@ test('flags that make no sense are refused in one line', async () => {
   }
   const named = await runCli(['eval', ...checkpoint, '--mode', 'devices', '--devices', 'no-such,device'])
   if (named.code !== 2 || !/no adapter is "no-such"/.test(named.stderr)) throw new Error(`code ${named.code}: ${named.stderr}`)
-  const many = await runCli(['eval', ...checkpoint, '--mode', 'devices', '--devices', '4'])
-  if (many.code !== 2 || !/3 branches cannot be spread over 4 devices; use at most 3/.test(many.stderr))
-    throw new Error(many.stderr)
+  const many = ['--mode', 'devices', '--devices', '4']
+  await expectUserError(['eval', ...checkpoint, ...many], /3 branches cannot be spread over 4 devices; use at most 3/)
+  await expectUserError(train(join(work, 'no'), ...many), /3 branches cannot be spread over 4 devices; use at most 3/)
+  await expectUserError(
+    train(join(work, 'no'), '--architecture', 'vit', '--mode', 'devices'),
+    /a vit has no branches to spread/,
+  )
 })
 
 test('ends', () => rmSync(work, { recursive: true }))

@@ -28,7 +28,7 @@ export async function withModel<T>(
   rehearse: (model: Model) => void,
   fn: (model: Model, spread?: BranchDevices) => Promise<T>,
 ): Promise<T> {
-  const { first, ...devices } = placementOf(flags.mode, flags)
+  const { first, ...devices } = placementOf(flags.mode, flags, checkpoint.config)
   const device = await requestDevice(first)
   let spread: BranchDevices | undefined
   try {

@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
+import type { ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
-import { MAX_DEVICES } from '../devices/spread.ts'
+import { checkSpread, MAX_DEVICES } from '../devices/spread.ts'
 
 /** Flags of every command that can spread branches over devices. */
 export interface SpreadFlags {
@@ -31,8 +32,14 @@ export function addSpread(command: Command): Command {
     .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
 }
 
-/** The devices that flags mean. @throws UserError for flags that make no sense */
-export function placementOf(mode: string, { adapter, devices, inProcess = false }: SpreadFlags): Placement {
+/** The devices that flags mean for a model. @throws UserError for flags that make no sense */
+export function placementOf(mode: string, flags: SpreadFlags, config: ModelConfig): Placement {
+  const placement = parse(mode, flags)
+  if (mode === 'devices') checkSpread(config, placement.others.length + 1)
+  return placement
+}
+
+function parse(mode: string, { adapter, devices, inProcess = false }: SpreadFlags): Placement {
   const first = { adapter }
   if (mode !== 'devices') {
     const given = devices !== undefined ? '--devices' : inProcess ? '--in-process' : undefined

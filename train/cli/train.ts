@@ -88,8 +88,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   let device: Device | undefined
   let lock: RunLock | undefined
   try {
-    if (!checkpoint) modelConfigOf(settings, data.dataset)
-    const { first, ...devices } = placementOf(settings.mode, flags)
+    const config = checkpoint?.config ?? modelConfigOf(settings, data.dataset)
+    const { first, ...devices } = placementOf(settings.mode, flags, config)
     device = await requestDevice(first)
     checkPrecision(settings.precision, device)
     const run = folder ?? (await newRunFolder(flags.out, settings))

@@ -54,7 +54,7 @@ export interface PartState {
  * afterwards.
  */
 export interface Shard {
-  /** Such as `device 1 (llvmpipe, process 1234)`. */
+  /** Such as `device 1 (process 1234)`. */
   readonly name: string
   /** Branches, by their place in the model. */
   readonly own: readonly number[]

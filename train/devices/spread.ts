@@ -1,5 +1,5 @@
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
-import { type Model, ParaFormer } from '../../model/index.ts'
+import { type Model, type ModelConfig, ParaFormer } from '../../model/index.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { BranchDevices } from './branchDevices.ts'
 import { LocalShard, type ShardSpec } from './localShard.ts'
@@ -30,10 +30,8 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
   const { others, inProcess = false, optimizer, ...how } = options
   const devices = others.length + 1
   const { branches } = model
-  if (!(model instanceof ParaFormer)) throw new UserError('a vit has no branches to spread; use another mode than devices')
-  if (branches.length < devices) {
-    throw new UserError(`${branches.length} branches cannot be spread over ${devices} devices; use at most ${branches.length}`)
-  }
+  checkSpread(model.config, devices)
+  if (!(model instanceof ParaFormer)) throw new Error('no ParaFormer')
   const { config, precision } = model
   const state = await takeState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
@@ -62,6 +60,15 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
       partOf(state, (name) => Object.hasOwn(model.stateDict(), name)),
     )
   return new BranchDevices(residents, shards)
+}
+
+/** @throws UserError when a model of this config cannot be spread over so many devices */
+export function checkSpread(config: ModelConfig, devices: number): void {
+  if (config.architecture === 'vit') throw new UserError('a vit has no branches to spread; use another mode than devices')
+  const { branches } = config
+  if (branches < devices) {
+    throw new UserError(`${branches} branches cannot be spread over ${devices} devices; use at most ${branches}`)
+  }
 }
 
 /** All shards; where one cannot be opened, the others are closed. */
