@@ -4,7 +4,7 @@
 //   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
 import { execFile, fork } from 'node:child_process'
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
@@ -106,6 +106,7 @@ async function plan() {
 /** Whether a kernel suite has a variant that uses subgroups. */
 function usesSubgroups(file) {
   const folder = join('kernels', basename(file, '.test.ts'))
+  if (!existsSync(folder)) return false
   return readdirSync(folder).some(
     (name) => name.endsWith('.wgsl') && /\bsubgroup/.test(readFileSync(join(folder, name), 'utf8')),
   )
