@@ -4,7 +4,7 @@
 //   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
 import { execFile, fork } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
