@@ -1,7 +1,7 @@
 // Attention on float16 for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A workgroup owns 16
-// query rows of one head for each of its subgroups, and passes over the keys KEYS at a time. The output stays in matrices, whose
-// rows cannot be scaled. So weights are exponentials of the distance to a number that follows a row's highest score only when
-// left behind by 2^SLACK; the output then passes through workgroup memory.
+// query rows of one head for each of its subgroups, and passes over KEYS keys at a time. The output stays in matrices, whose rows
+// cannot be scaled. So weights are exponentials of the distance to a number that follows a row's highest score only when left
+// behind by 2^SLACK; the output then passes through workgroup memory.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;

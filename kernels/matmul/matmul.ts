@@ -4,7 +4,7 @@ import directSource from './direct.wgsl'
 import { bindings, combineBindings, dtype, type Element, EPILOGUE, type Matmul, params, scalars } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
 import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
-import tiledSource from './tiled.wgsl'
+import { chooseTiled, tiledVariants } from './tiled.ts'
 
 /** Columns of C that a workgroup of the `subgroup` variant takes. */
 const SUBGROUP_COLUMNS = 32
@@ -16,7 +16,7 @@ const ENOUGH = 8
 const MAX_ROWS = 512
 /** What it does in a pass of its own. */
 const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.slope | EPILOGUE.add
-/** Rows and columns of a tile of the `tiled` variant. */
+/** Rows and columns of the smallest tiles of GPU variants. */
 const TILE = 64
 
 /** A few threads make a workgroup where there are few: a software device runs a workgroup on one core. */
@@ -67,18 +67,12 @@ export const matmul: KernelSpec<Matmul> = {
       },
       grid: ({ m, n, rows, batches, splits }) => grid1d(ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, rows) * batches * splits),
     },
-    {
-      name: 'tiled',
-      source: tiledSource,
-      supports: (device) => device.maxInvocations >= 256,
-      constants: (problem) => scalars(bindings, problem),
-      grid: ({ m, n, batches, splits }) => grid1d(ceilDiv(m, TILE) * ceilDiv(n, TILE) * batches * splits),
-    },
+    ...tiledVariants,
     ...matrixVariants,
   ],
   choose(device, problem) {
     if (device.software) return fitsSubgroup(device) ? 'subgroup' : 'direct'
-    return chooseMatrices(device, problem) ?? (device.maxInvocations >= 256 ? 'tiled' : 'direct')
+    return chooseMatrices(device, problem) ?? chooseTiled(device, problem) ?? 'direct'
   },
   shapeClass: (problem) => [problem.m, problem.n, problem.k, problem.batches, layout(problem)],
   flops: ({ m, n, k, batches }) => 2 * m * n * k * batches,

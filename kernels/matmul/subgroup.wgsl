@@ -9,7 +9,7 @@ enable subgroups;
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
-// Rows at most whose sums are in private memory: what SwiftShader is faster with, and what a C of float16 needs. 1: C holds them.
+// Rows at most whose sums are in private memory, which SwiftShader is faster with and a float16 C needs. 1: C holds them.
 const SUMS: u32 = 512u;
 const PRIVATE: bool = SUMS > 1u;
 // The steps of the last pass that the parameters may ask for. Some drivers run the code of every step, asked for or not.

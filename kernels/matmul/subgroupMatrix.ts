@@ -1,4 +1,5 @@
-import { type Capabilities, type Constants, ceilDiv, grid1d, type Variant } from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
+import { operandLoads } from './operandLoads.ts'
 import { bindings, type Matmul, scalars } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
 
@@ -37,7 +38,7 @@ export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
       FRAGMENTS_M: tile.fragments[0],
       FRAGMENTS_N: tile.fragments[1],
       DEPTH: tile.depth,
-      ...loads(problem),
+      ...operandLoads(problem),
       ...scalars(bindings.slice(2), problem),
     }),
     grid: (problem) => grid1d(tiles(problem, tile) * problem.splits),
@@ -64,25 +65,4 @@ function sizeOf({ subgroups, fragments }: MatrixTile): [m: number, n: number] {
 function tiles(problem: Matmul, tile: MatrixTile): number {
   const [m, n] = sizeOf(tile)
   return ceilDiv(problem.m, m) * ceilDiv(problem.n, n) * problem.batches
-}
-
-/** Along which dim neighbours of the operands are loaded, and whether four at once. */
-function loads({ a, b, m, n, k, aRow, aCol, bRow, bCol }: Matmul): Constants {
-  const alongA = aCol === 1 || aRow !== 1
-  const alongB = bRow === 1 || bCol !== 1
-  const foursA = alongA ? fours(aCol, k, aRow, a) : fours(aRow, m, aCol, a)
-  const foursB = alongB ? fours(bRow, k, bCol, b) : fours(bCol, n, bRow, b)
-  return {
-    ALONG_K_A: alongA,
-    ALONG_K_B: alongB,
-    FOURS_A: foursA,
-    FOURS_B: foursB,
-    ElementA: foursA ? 'vec4<f16>' : 'f16',
-    ElementB: foursB ? 'vec4<f16>' : 'f16',
-  }
-}
-
-/** Whether a matrix comes in aligned fours: contiguous along a dim of such a size, everything else multiples of four apart. */
-function fours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
-  return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
 }

@@ -1,9 +1,20 @@
-// Matrix product for GPUs: a workgroup of 16 x 16 threads computes a 64 x 64 tile of C, each thread 4 x 4 elements, from tiles
-// of A and B, 16 deep, in workgroup memory. Neighbouring threads load along whichever dim of an operand is contiguous.
+// Matrix product for GPUs: a workgroup of 16 x 16 threads computes a tile of C, each thread BLOCKS x BLOCKS blocks of 4 x 4
+// elements, from tiles of A and B in workgroup memory. A thread brings one 4 x 4 block of one of them at a time, the next one
+// while the last are multiplied.
 
-// Element types in memory; sums are f32.
-alias ScalarA = f32;
-alias ScalarB = f32;
+// 4 x 4 blocks of a thread in either direction; the elements along k are half as many where there are twice as many.
+const BLOCKS: u32 = 1u;
+const DEPTH: u32 = 32u / BLOCKS;
+const TILE: u32 = 64u * BLOCKS;
+// Whether neighbours in memory are neighbours along k.
+const ALONG_K_A: bool = true;
+const ALONG_K_B: bool = true;
+// Element types of the bindings: scalars, or vec4 where neighbours come in fours everywhere.
+alias ElementA = f32;
+alias ElementB = f32;
+const FOURS_A: bool = false;
+const FOURS_B: bool = false;
+// Element types of the rest in memory; sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
@@ -39,18 +50,16 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ScalarA>;
-@group(0) @binding(1) var<storage, read> b: array<ScalarB>;
+@group(0) @binding(0) var<storage, read> a: array<ElementA>;
+@group(0) @binding(1) var<storage, read> b: array<ElementB>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
 @group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-const DEPTH: u32 = 16u;
-// vec4s from one k to the next in workgroup memory: one more than the 64 rows or columns need keeps threads off each other's
-// banks.
-const PITCH: u32 = 17u;
+// vec4s from one k to the next: one more than there are keeps threads off each other's banks.
+const PITCH: u32 = TILE / 4u + 1u;
 
 var<workgroup> tileA: array<vec4<f32>, PITCH * DEPTH>; // [k][m]
 var<workgroup> tileB: array<vec4<f32>, PITCH * DEPTH>; // [k][n]
@@ -85,7 +94,7 @@ struct Starts { c: u32, pre: u32, bias: u32, aux: u32 }
 
 // `sum` is row `row`, columns `column` to `column + 3`, of the product.
 fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
-  if (row >= params.m) { return; }
+  if (row >= params.m || column >= params.n) { return; }
   let flags = params.flags;
   var v = sum * params.scale;
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
@@ -108,9 +117,68 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Which vec4 of a tile [16, 64] a thread loads, as (k, vec4): neighbours along k if that is contiguous in memory.
-fn place(thread: u32, alongK: bool) -> vec2<u32> {
-  return select(vec2(thread / 16u, thread % 16u), vec2(thread % 16u, thread / 16u), alongK);
+// Place of a thread's block in a tile, as (line, k): neighbouring threads along what is contiguous in memory.
+fn place(index: u32, alongK: bool) -> vec2<u32> {
+  if (alongK) { return 4u * vec2(index / (DEPTH / 4u), index % (DEPTH / 4u)); }
+  return 4u * vec2(index % (TILE / 4u), index / (TILE / 4u));
+}
+
+// Four neighbours of A, along k with ALONG_K_A; zeros behind the end of k. Rows behind the last repeat it and are not stored.
+fn fourOfA(start: u32, row: u32, k: u32, kEnd: u32) -> vec4<f32> {
+  let along = vec4(0u, 1u, 2u, 3u);
+  let rows = min(select(row + along, vec4(row), ALONG_K_A), vec4(params.m - 1u));
+  let ks = select(vec4(k), k + along, ALONG_K_A);
+  let at = start + rows * params.aRow + min(ks, vec4(kEnd - 1u)) * params.aCol;
+  // Every four is whole, or its first element is the last one there is.
+  if (FOURS_A) { return select(vec4<f32>(), vec4<f32>(vec4(a[at.x / 4u])), k < kEnd); }
+  // Where the type is a vector this must compile too.
+  let four = vec4<f32>(vec4(vec4(a[at.x]).x, vec4(a[at.y]).x, vec4(a[at.z]).x, vec4(a[at.w]).x));
+  return select(vec4<f32>(), four, ks < vec4(kEnd));
+}
+
+fn fourOfB(start: u32, column: u32, k: u32, kEnd: u32) -> vec4<f32> {
+  let along = vec4(0u, 1u, 2u, 3u);
+  let columns = min(select(column + along, vec4(column), ALONG_K_B), vec4(params.n - 1u));
+  let ks = select(vec4(k), k + along, ALONG_K_B);
+  let at = start + columns * params.bCol + min(ks, vec4(kEnd - 1u)) * params.bRow;
+  if (FOURS_B) { return select(vec4<f32>(), vec4<f32>(vec4(b[at.x / 4u])), k < kEnd); }
+  let four = vec4<f32>(vec4(vec4(b[at.x]).x, vec4(b[at.y]).x, vec4(b[at.z]).x, vec4(b[at.w]).x));
+  return select(vec4<f32>(), four, ks < vec4(kEnd));
+}
+
+// 4 x 4 elements from (line, k) on, a vec4 of lines for each k.
+fn blockOfA(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
+  if (ALONG_K_A) {
+    return transpose(mat4x4(
+      fourOfA(start, at.x, at.y, kEnd),
+      fourOfA(start, at.x + 1u, at.y, kEnd),
+      fourOfA(start, at.x + 2u, at.y, kEnd),
+      fourOfA(start, at.x + 3u, at.y, kEnd),
+    ));
+  }
+  return mat4x4(
+    fourOfA(start, at.x, at.y, kEnd),
+    fourOfA(start, at.x, at.y + 1u, kEnd),
+    fourOfA(start, at.x, at.y + 2u, kEnd),
+    fourOfA(start, at.x, at.y + 3u, kEnd),
+  );
+}
+
+fn blockOfB(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
+  if (ALONG_K_B) {
+    return transpose(mat4x4(
+      fourOfB(start, at.x, at.y, kEnd),
+      fourOfB(start, at.x + 1u, at.y, kEnd),
+      fourOfB(start, at.x + 2u, at.y, kEnd),
+      fourOfB(start, at.x + 3u, at.y, kEnd),
+    ));
+  }
+  return mat4x4(
+    fourOfB(start, at.x, at.y, kEnd),
+    fourOfB(start, at.x, at.y + 1u, kEnd),
+    fourOfB(start, at.x, at.y + 2u, kEnd),
+    fourOfB(start, at.x, at.y + 3u, kEnd),
+  );
 }
 
 @compute @workgroup_size(256)
@@ -119,8 +187,8 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let tilesN = (params.n + 63u) / 64u;
-  let tilesM = (params.m + 63u) / 64u;
+  let tilesN = (params.n + TILE - 1u) / TILE;
+  let tilesM = (params.m + TILE - 1u) / TILE;
   let group = wid.y * groups.x + wid.x;
   let operands = wid.z * params.strides[0]; // where this branch's begin
   let results = wid.z * params.strides[1];
@@ -128,57 +196,58 @@ fn main(
   let batch = matrix / params.splits;
   if (batch >= params.batches) { return; }
   let split = matrix % params.splits;
-  let firstRow = group / tilesN % tilesM * 64u;
-  let firstColumn = group % tilesN * 64u;
+  let firstRow = group / tilesN % tilesM * TILE;
+  let firstColumn = group % tilesN * TILE;
   let kStart = split * params.chunk;
   let kEnd = min(kStart + params.chunk, params.k);
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch);
-  // What this thread loads of each tile, and what it computes.
-  let inA = place(thread, params.aCol == 1u);
-  let inB = place(thread, params.bRow == 1u);
+  // Half of the threads load A, half B; place x 4 of the first vec4 in a tile.
+  let loadsA = thread < 128u;
+  let inTile = select(place(thread - 128u, ALONG_K_B), place(thread, ALONG_K_A), loadsA);
+  let slot = inTile.y * PITCH + inTile.x / 4u;
   let x = thread % 16u;
   let y = thread / 16u;
-  let rows = vec4(firstRow + 4u * inA.y) + vec4(0u, 1u, 2u, 3u);
-  let columns = vec4(firstColumn + 4u * inB.y) + vec4(0u, 1u, 2u, 3u);
-  let atRows = a0 + min(rows, vec4(params.m - 1u)) * params.aRow;
-  let atColumns = b0 + min(columns, vec4(params.n - 1u)) * params.bCol;
 
-  var sum0 = vec4(0.0);
-  var sum1 = vec4(0.0);
-  var sum2 = vec4(0.0);
-  var sum3 = vec4(0.0);
+  var next: mat4x4<f32>;
+  if (loadsA) {
+    next = blockOfA(a0, vec2(firstRow, kStart) + inTile, kEnd);
+  } else {
+    next = blockOfB(b0, vec2(firstColumn, kStart) + inTile, kEnd);
+  }
+  // Block (i, j), row r: sums[4 (BLOCKS i + j) + r].
+  var sums: array<vec4<f32>, 4u * BLOCKS * BLOCKS>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
-    // Rows and columns behind the last repeat it and are not stored; along k there must be zeros.
-    let kA = k0 + inA.x;
-    let kB = k0 + inB.x;
-    var left = vec4(0.0);
-    var right = vec4(0.0);
-    if (kA < kEnd) {
-      let at = atRows + kA * params.aCol;
-      left = vec4<f32>(vec4(a[at.x], a[at.y], a[at.z], a[at.w]));
+    if (loadsA) {
+      for (var s = 0u; s < 4u; s++) { tileA[slot + s * PITCH] = next[s]; }
+    } else {
+      for (var s = 0u; s < 4u; s++) { tileB[slot + s * PITCH] = next[s]; }
     }
-    if (kB < kEnd) {
-      let at = atColumns + kB * params.bRow;
-      right = vec4<f32>(vec4(b[at.x], b[at.y], b[at.z], b[at.w]));
-    }
-    tileA[inA.x * PITCH + inA.y] = left;
-    tileB[inB.x * PITCH + inB.y] = right;
     workgroupBarrier();
+    if (k0 + DEPTH < kEnd) {
+      if (loadsA) {
+        next = blockOfA(a0, vec2(firstRow, k0 + DEPTH) + inTile, kEnd);
+      } else {
+        next = blockOfB(b0, vec2(firstColumn, k0 + DEPTH) + inTile, kEnd);
+      }
+    }
     for (var k = 0u; k < DEPTH; k++) {
-      let left = tileA[k * PITCH + y];
-      let right = tileB[k * PITCH + x];
-      sum0 += left.x * right;
-      sum1 += left.y * right;
-      sum2 += left.z * right;
-      sum3 += left.w * right;
+      var right: array<vec4<f32>, BLOCKS>;
+      for (var j = 0u; j < BLOCKS; j++) { right[j] = tileB[k * PITCH + x + 16u * j]; }
+      for (var i = 0u; i < BLOCKS; i++) {
+        let left = tileA[k * PITCH + y + 16u * i];
+        for (var j = 0u; j < BLOCKS; j++) {
+          let block = 4u * (BLOCKS * i + j);
+          sums[block] += left.x * right[j];
+          sums[block + 1u] += left.y * right[j];
+          sums[block + 2u] += left.z * right[j];
+          sums[block + 3u] += left.w * right[j];
+        }
+      }
     }
     workgroupBarrier();
   }
 
-  let row = firstRow + 4u * y;
-  let column = firstColumn + 4u * x;
-  if (column >= params.n) { return; }
   let c0 = (split * params.batches + batch) * params.m * params.n;
   let starts = Starts(
     results.x + c0,
@@ -186,8 +255,11 @@ fn main(
     operands.z + batchOffset(params.bias, batch),
     operands.w + batchOffset(params.aux, batch),
   );
-  store(row, column, starts, sum0);
-  store(row + 1u, column, starts, sum1);
-  store(row + 2u, column, starts, sum2);
-  store(row + 3u, column, starts, sum3);
+  for (var i = 0u; i < BLOCKS; i++) {
+    for (var j = 0u; j < BLOCKS; j++) {
+      for (var r = 0u; r < 4u; r++) {
+        store(firstRow + 64u * i + 4u * y + r, firstColumn + 64u * j + 4u * x, starts, sums[4u * (BLOCKS * i + j) + r]);
+      }
+    }
+  }
 }

@@ -1,0 +1,28 @@
+import type { Constants } from '../spec.ts'
+import { dtype, type Matmul } from './problem.ts'
+
+/**
+ * How the tiles of A and B are loaded: along which dim neighbours are, whether four come at once, and the element types that
+ * the bindings have for it.
+ */
+export function operandLoads(problem: Matmul): Constants {
+  const { a, b, m, n, k, aRow, aCol, bRow, bCol } = problem
+  const alongA = aCol === 1 || aRow !== 1
+  const alongB = bRow === 1 || bCol !== 1
+  const foursA = alongA ? comesInFours(aCol, k, aRow, a) : comesInFours(aRow, m, aCol, a)
+  const foursB = alongB ? comesInFours(bRow, k, bCol, b) : comesInFours(bCol, n, bRow, b)
+  const element = (name: 'a' | 'b', fours: boolean) => (fours ? `vec4<${dtype(name)(problem)}>` : dtype(name)(problem))
+  return {
+    ALONG_K_A: alongA,
+    ALONG_K_B: alongB,
+    FOURS_A: foursA,
+    FOURS_B: foursB,
+    ElementA: element('a', foursA),
+    ElementB: element('b', foursB),
+  }
+}
+
+/** Whether a matrix comes in aligned fours: contiguous along a dim of such a size, everything else multiples of four apart. */
+function comesInFours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
+  return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
+}
