@@ -36,10 +36,11 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     const strides = [k.size / shape.batch, shape.keys * shape.width, shape.width, 1]
     const dk = view(both, k.shape, strides, 0)
     const dv = view(both, k.shape, strides, start)
-    // Both bound from the first element on: dv's own place is in its view.
-    const dvRows: Rows = { bound: headRows(dk).bound, view: [start, strides[0]!, strides[1]!, strides[2]!] }
+    // Both bound from the first element to the last: dv's own place is in its view.
+    const bound = { ...headRows(dk).bound, end: dv.end }
+    const [dkRows, dvRows] = [0, start].map((at): Rows => ({ bound, view: [at, strides[0]!, strides[1]!, strides[2]!] }))
     const wanted = ctx.needs[1] || ctx.needs[2]
-    attendBackward(shape, { ...rows, lse }, headRows(dq), wanted ? { dk: headRows(dk), dv: dvRows } : undefined)
+    attendBackward(shape, { ...rows, lse }, headRows(dq), wanted ? { dk: dkRows!, dv: dvRows! } : undefined)
     return [dq, ...(wanted ? [dk, dv] : [])]
   },
 })

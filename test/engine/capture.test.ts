@@ -10,12 +10,14 @@ import {
   noGrad,
   OutOfMemoryError,
   requestDevice,
+  scaledDotProductAttention,
   scope,
   setDefaultDevice,
   type Tensor,
   tensor,
   zeros,
 } from '../../engine/index.ts'
+import { assertClose } from '../harness/errors.ts'
 import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -288,6 +290,23 @@ test('a sum is not stacked with what is added to it in place', async () => {
     })
     assert.equal(await x.grad!.data(), new Float32Array(64).fill(12), mode)
   }
+})
+
+test('a dispatch that writes two gradients comes before the readers of both', async () => {
+  const grads: number[][] = []
+  const [a, b] = [numbers(96), numbers(96)].map((data) => tensor(data, { shape: [2, 2, 6, 4] }))
+  const data = numbers(96)
+  for (const mode of ['serial', 'coalesced'] as const) {
+    const x = tensor(data, { shape: [2, 2, 6, 4], requiresGrad: true })
+    scope(() => {
+      const branch = () => scope(() => scaledDotProductAttention(x.mul(2), x.mul(3), x.mul(4)))
+      // The first two get one gradient and the third another, so that only what follows attention is coalesced.
+      const [first, second, third] = fork(device, mode, { a: branch, b: branch, c: branch }) as [Tensor, Tensor, Tensor]
+      first.add(second).mul(a!).sum().add(third.mul(b!).sum()).backward()
+    })
+    grads.push([...(await x.grad!.data())])
+  }
+  assertClose(grads[1]!, grads[0]!, 1e-6, 'coalesced')
 })
 
 test('gradients from coalesced branches add to those from before and after the fork', async () => {
