@@ -1,3 +1,4 @@
+import { streamOf } from '../random/index.ts'
 import type { KernelCase } from '../spec.ts'
 import { rowsPerGroup } from './matmul.ts'
 import { type BatchView, type Element, EPILOGUE, type Matmul } from './problem.ts'
@@ -77,6 +78,7 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
     chunk,
     flags,
     scale,
+    ...(flags & EPILOGUE.dropout ? { ...streamOf(12345678901234, 2 ** 33 + 1), threshold: 2 ** 30, keep: 4 / 3 } : {}),
     ...(shape.half ? { dtypes: Object.fromEntries(shape.half.map((name) => [name, 'f16' as const])) } : {}),
   }
   const epilogue = Object.entries(EPILOGUE).flatMap(([name, bit]) => (flags & bit ? [name] : []))
@@ -121,7 +123,7 @@ function combineCase(shape: Shape): KernelCase<Matmul> {
   }
 }
 
-const { bias, pre, gelu, slope, add, accumulate } = EPILOGUE
+const { bias, pre, gelu, slope, dropout, add, accumulate } = EPILOGUE
 
 const allHalf: readonly Element[] = ['a', 'b', 'aux', 'c', 'pre']
 
@@ -157,6 +159,9 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'one row for all', size: [20, 21, 22], batch: [2, 1, 1], flags: add, auxBroadcast: true }),
   matmulCase({ size: [40, 44, 130], transA: true, flags: accumulate }),
   matmulCase({ size: [40, 44, 30], transA: true, flags: accumulate | gelu }),
+  matmulCase({ size: [20, 33, 40], transB: true, flags: bias | gelu | pre | dropout | add, batch: [1, 1, 3] }),
+  matmulCase({ size: [33, 40, 70], flags: slope | dropout, half: ['c'] }),
+  matmulCase({ size: [7, 3, 5], flags: dropout }),
   matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3, scale: 0.5 }),
   matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
   ...[false, true].flatMap((transA) =>
@@ -190,6 +195,7 @@ export const combineCases: readonly KernelCase<Matmul>[] = [
   combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre, scale: 0.5 }),
   combineCase({ size: [7, 64, 500], splits: 3, flags: bias | add, batch: [2, 3, 1], offset: 2 }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: slope }),
+  combineCase({ size: [12, 9, 500], splits: 3, flags: bias | dropout | add, batch: [2, 1, 1] }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate }),
   combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre | add, half: ['aux', 'c', 'pre'] }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate, half: ['c'] }),

@@ -9,6 +9,9 @@ alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
+// Whether elements are dropped: code that some drivers would run, asked for or not.
+const DROPOUT: bool = false;
+
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -38,6 +41,13 @@ struct Params {
   chunk: u32, // of k in a split, a multiple of 64 unless there is one split
   flags: u32,
   scale: f32,
+  threshold: u32, // of dropout
+  keep: f32, // factor of what stays
+  seedLow: u32,
+  seedHigh: u32,
+  streamLow: u32,
+  streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> a: array<ScalarA>;
@@ -81,8 +91,48 @@ fn loadB(at: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(b[at.x], b[at.y], b[at.z], b[at.w]));
 }
 
-// Where row 0 of the result begins, and what the epilogue adds.
-struct Starts { c: u32, pre: u32, bias: u32, aux: u32 }
+// As in random/dropout.wgsl.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// Four neighbours of C from `element` on, those with a low random number set to 0.
+fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
+  let seed = vec2(params.seedLow, params.seedHigh);
+  let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
+  let shift = element % 4u;
+  var words = philox(counter, seed);
+  if (shift != 0u) {
+    let next = philox(counter + vec4(1u, 0u, 0u, 0u), seed);
+    let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
+    words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
+  }
+  return select(vec4(0.0), v * params.keep, words >= vec4(params.threshold));
+}
+
+// Where row 0 of the result begins in memory and in C as if there were one branch, what the epilogue adds, and the random stream.
+struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
 // `sum` is row `row`, columns `column` to `column + 3`, of the product.
 fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
@@ -101,11 +151,14 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
     for (var s = 0u; s < min(4u, params.n - column); s++) { pre[starts.pre + place[s]] = ScalarPre(v[s]); }
   }
   if ((flags & GELU) != 0u) { v = gelu(v); }
+  var other = vec4<f32>();
   if ((flags & (SLOPE | ADD)) != 0u) {
     let start = starts.aux + row * params.auxRow + columns;
-    let other = vec4<f32>(vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]));
-    v = select(v + other, v * geluSlope(other), (flags & SLOPE) != 0u);
+    other = vec4<f32>(vec4(aux[start.x], aux[start.y], aux[start.z], aux[start.w]));
   }
+  if ((flags & SLOPE) != 0u) { v *= geluSlope(other); }
+  if (DROPOUT) { v = dropout(v, starts.element + row * params.n + column, starts.stream); }
+  if ((flags & ADD) != 0u) { v += other; }
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
@@ -173,6 +226,8 @@ fn main(
     results.y + c0,
     operands.z + batchOffset(params.bias, batch),
     operands.w + batchOffset(params.aux, batch),
+    c0,
+    params.streamLow + wid.z * params.streamStep,
   );
   store(row, column, starts, sum0);
   store(row + 1u, column, starts, sum1);

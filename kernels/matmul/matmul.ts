@@ -1,7 +1,7 @@
 import { type Capabilities, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
-import { bindings, combineBindings, dtype, type Element, EPILOGUE, type Matmul, params, scalars } from './problem.ts'
+import { bindings, combineBindings, dtype, type Element, EPILOGUE, type Matmul, params, storeConstants } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
 import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
 import { chooseTiled, tiledVariants } from './tiled.ts'
@@ -46,7 +46,7 @@ export const matmul: KernelSpec<Matmul> = {
     {
       name: 'direct',
       source: directSource,
-      constants: (problem) => ({ WORKGROUP: directThreads(problem), ...scalars(bindings, problem) }),
+      constants: (problem) => ({ WORKGROUP: directThreads(problem), ...storeConstants(bindings, problem) }),
       grid: ({ m, n, batches, splits }, { WORKGROUP }) =>
         grid1d(ceilDiv(ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits, Number(WORKGROUP))),
     },
@@ -56,7 +56,7 @@ export const matmul: KernelSpec<Matmul> = {
       supports: fitsSubgroup,
       constants(problem, device) {
         const narrow = device.subgroupMinSize < 8
-        const made = scalars(bindings, problem)
+        const made = storeConstants(bindings, problem)
         return {
           NARROW: narrow,
           SUMS: narrow || made.ScalarC ? sumsHeld(problem) : 1,
@@ -92,7 +92,7 @@ export const matmulCombine: KernelSpec<Matmul> = {
     {
       name: 'direct',
       source: combineSource,
-      constants: (problem) => scalars(combineBindings, problem),
+      constants: (problem) => storeConstants(combineBindings, problem),
       grid: ({ m, n, batches }) => grid1d(ceilDiv(m * ceilDiv(n, 4) * batches, 64)),
     },
   ],

@@ -7,16 +7,18 @@ export type BatchView = [offset: number, batch0: number, batch1: number, batch2:
 export const EPILOGUE = {
   /** + bias[column] */
   bias: 1,
+  /** + what C holds; not with `bias` */
+  accumulate: 32,
   /** Stored to `pre` as it is now. */
   pre: 2,
   /** gelu(value), the exact (erf) form. */
   gelu: 4,
   /** * gelu'(aux[row, column]) */
   slope: 8,
+  /** * `keep`, or 0 where the element's number of the random stream is below `threshold`, as the dropout kernel does on C */
+  dropout: 64,
   /** + aux[row, column]; not with `slope` */
   add: 16,
-  /** + what C holds; not with `bias` */
-  accumulate: 32,
 } as const
 
 /**
@@ -50,6 +52,13 @@ export interface Matmul {
   /** Of `EPILOGUE`. */
   flags: number
   scale: number
+  /** Of dropout: see the kernel of that name, whose `scale` is `keep` here. */
+  threshold?: number
+  keep?: number
+  seedLow?: number
+  seedHigh?: number
+  streamLow?: number
+  streamHigh?: number
   /** Operands and results in float16; float32 what is left out. Bias and partial products are float32. */
   dtypes?: { readonly [name in Element]?: 'f16' }
 }
@@ -61,11 +70,13 @@ export function dtype(name: Element): (problem: Matmul) => Scalar {
   return ({ dtypes }) => dtypes?.[name] ?? 'f32'
 }
 
-/** Declares the element types of the bindings that are float16 in a problem. */
-export function scalars(bindings: readonly Binding[], problem: Matmul): Constants {
-  if (!problem.dtypes) return {}
+/** Constants of the epilogue and for the element types of bindings that are float16. */
+export function storeConstants(bindings: readonly Binding[], problem: Matmul): Constants {
+  const dropout = (problem.flags & EPILOGUE.dropout) !== 0 ? { DROPOUT: true } : {}
+  if (!problem.dtypes) return dropout
   const half = bindings.filter((binding) => bindingDtype(binding, problem) === 'f16')
-  return Object.fromEntries(half.map(({ name }) => [`Scalar${name[0]!.toUpperCase()}${name.slice(1)}`, 'f16']))
+  const types = half.map(({ name }) => [`Scalar${name[0]!.toUpperCase()}${name.slice(1)}`, 'f16'])
+  return { ...dropout, ...Object.fromEntries(types) }
 }
 
 export const params: readonly Param[] = [
@@ -76,6 +87,13 @@ export const params: readonly Param[] = [
   ),
   ...['rows', 'splits', 'chunk', 'flags'].map((name): Param => ({ name, type: 'u32' })),
   { name: 'scale', type: 'f32' },
+  { name: 'threshold', type: 'u32', optional: true },
+  { name: 'keep', type: 'f32', optional: true },
+  { name: 'seedLow', type: 'u32', optional: true },
+  { name: 'seedHigh', type: 'u32', optional: true },
+  { name: 'streamLow', type: 'u32', optional: true, branchStep: 'streamStep' },
+  { name: 'streamHigh', type: 'u32', optional: true },
+  { name: 'streamStep', type: 'u32', optional: true },
 ]
 
 export const bindings: readonly Binding[] = [

@@ -1,4 +1,5 @@
 import { unaryFunctions } from '../elementwise/reference.ts'
+import { philox4x32 } from '../random/philox.ts'
 import type { Arrays } from '../spec.ts'
 import { type BatchView, EPILOGUE, type Matmul } from './problem.ts'
 
@@ -20,8 +21,14 @@ function store(p: Matmul, arrays: Arrays, batch: number, row: number, column: nu
   if (has(EPILOGUE.pre)) pre![at] = value
   if (has(EPILOGUE.gelu)) value = gelu(value)
   if (has(EPILOGUE.slope)) value *= geluSlope(other)
+  if (has(EPILOGUE.dropout)) value = wordOf(p, at) >= p.threshold! ? value * Math.fround(p.keep!) : 0
   if (has(EPILOGUE.add)) value += other
   c![at] = value
+}
+
+/** The random number of an element of C. */
+function wordOf({ seedLow, seedHigh, streamLow, streamHigh }: Matmul, at: number): number {
+  return philox4x32([Math.floor(at / 4), 0, streamLow!, streamHigh!], [seedLow!, seedHigh!])[at % 4]!
 }
 
 export function matmulReference(p: Matmul, arrays: Arrays): Arrays {

@@ -22,6 +22,9 @@ alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
+// Whether elements are dropped: code that some drivers would run, asked for or not.
+const DROPOUT: bool = false;
+
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -51,6 +54,13 @@ struct Params {
   chunk: u32, // of k in a split, a multiple of 64 unless there is one split
   flags: u32,
   scale: f32,
+  threshold: u32, // of dropout
+  keep: f32, // factor of what stays
+  seedLow: u32,
+  seedHigh: u32,
+  streamLow: u32,
+  streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> a: array<ScalarA>;
@@ -88,6 +98,46 @@ fn geluSlope(v: vec4<f32>) -> vec4<f32> {
   let e = exp(-0.5 * x * x);
   let q = tail(x) * e;
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+}
+
+// As in random/dropout.wgsl.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// Four neighbours of C from `element` on, those with a low random number set to 0.
+fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
+  let seed = vec2(params.seedLow, params.seedHigh);
+  let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
+  let shift = element % 4u;
+  var words = philox(counter, seed);
+  if (shift != 0u) {
+    let next = philox(counter + vec4(1u, 0u, 0u, 0u), seed);
+    let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
+    words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
+  }
+  return select(vec4(0.0), v * params.keep, words >= vec4(params.threshold));
 }
 
 fn loadA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
@@ -214,9 +264,11 @@ fn main(
     }
   }
 
-  if (!inside || (!PRIVATE && (EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u))) { return; }
+  if (!inside || (!PRIVATE && !DROPOUT && (EPILOGUE == 0u || (params.flags & EPILOGUE) == 0u))) { return; }
   let aux0 = operands.w + batchOffset(params.aux, batch) + columns;
   let pre0 = results.y - results.x;
+  let lastOwn = min(3u, params.n - 1u - column);
+  let stream = params.streamLow + wid.z * params.streamStep;
   for (var row = first; row < end; row++) {
     let at = c0 + row * params.n;
     let auxAt = aux0 + row * params.auxRow;
@@ -235,11 +287,15 @@ fn main(
       pre[preAt.w] = ScalarPre(v.w);
     }
     if (asked(GELU)) { v = gelu(v); }
-    if (asked(SLOPE | ADD)) {
-      let other = vec4<f32>(vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w]));
-      if (asked(SLOPE)) { v *= geluSlope(other); }
-      if (asked(ADD)) { v += other; }
+    var other = vec4<f32>();
+    if (asked(SLOPE | ADD)) { other = vec4<f32>(vec4(aux[auxAt.x], aux[auxAt.y], aux[auxAt.z], aux[auxAt.w])); }
+    if (asked(SLOPE)) { v *= geluSlope(other); }
+    if (DROPOUT) {
+      v = dropout(v, (batch * params.m + row) * params.n + column, stream);
+      // What repeats the last column must be what it is.
+      v = select(v, vec4(v[lastOwn]), vec4(0u, 1u, 2u, 3u) > vec4(lastOwn));
     }
+    if (asked(ADD)) { v += other; }
     storeC(at, v);
   }
 }

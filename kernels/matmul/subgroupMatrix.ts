@@ -1,6 +1,6 @@
 import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { operandLoads } from './operandLoads.ts'
-import { bindings, type Matmul, scalars } from './problem.ts'
+import { bindings, type Matmul, storeConstants } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
 
 /** How a workgroup shares its tile: subgroups in the directions of m and n, and 16 x 16 matrices of each. */
@@ -39,7 +39,7 @@ export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
       FRAGMENTS_N: tile.fragments[1],
       DEPTH: tile.depth,
       ...operandLoads(problem),
-      ...scalars(bindings.slice(2), problem),
+      ...storeConstants(bindings.slice(2), problem),
     }),
     grid: (problem) => grid1d(tiles(problem, tile) * problem.splits),
   }
