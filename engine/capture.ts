@@ -48,9 +48,9 @@ const RECORDINGS = 16
 /**
  * Records what `fn` does on the device at its first call, plans its memory over the whole of it, and replays that at every
  * later call with inputs of the same shapes: no op runs on the host again, nothing is allocated, and the bits are those of
- * calling `fn`. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew. Anything else that `fn` does
- * on the host happens once: gradients in an arena that are there when it is recorded are added to by every replay, others that
- * it leaves behind are written anew. Other shapes are recorded as they come.
+ * calling `fn` with contiguous inputs. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew.
+ * Anything else that `fn` does on the host happens once: gradients in an arena that are there when it is recorded are added to
+ * by every replay, others that it leaves behind are written anew. Other shapes are recorded as they come.
  * @param fn of tensors to tensors, or arrays or plain objects of them. Inputs are seen as constants (no gradient flows to them), the
  *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
  * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
