@@ -6,7 +6,7 @@ import { Tensor, view } from './tensor.ts'
 
 let computing: 'float16' | undefined
 /** Parameters as `computing`, by the memory they lie in; kept until the outermost `autocast` ends. */
-const copies = new Map<Storage, Tensor>()
+let copies = new Map<Storage, Tensor>()
 
 /**
  * Mixed precision: inside `fn` matrix products and attention compute with operands of `dtype` (sums are float32) and give results of it,
@@ -28,11 +28,28 @@ export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
     return result
   } finally {
     computing = outer
-    if (--autocasts === 0) {
-      for (const copy of copies.values()) copy.dispose()
-      copies.clear()
-    }
+    if (--autocasts === 0) dropCopies()
   }
+}
+
+/**
+ * Runs `fn` with copies of its own: a capture must convert parameters anew in every replay, and what it converted is no memory to
+ * anybody outside.
+ */
+export function withOwnCopies<T>(fn: () => T): T {
+  const outer = copies
+  copies = new Map()
+  try {
+    return fn()
+  } finally {
+    dropCopies()
+    copies = outer
+  }
+}
+
+function dropCopies(): void {
+  for (const copy of copies.values()) copy.dispose()
+  copies.clear()
 }
 
 /** Calls of `autocast` that run. */

@@ -1,4 +1,5 @@
 import { copyInto } from './accumulate.ts'
+import { withOwnCopies } from './autocast.ts'
 import { type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
 import { accessesOf, type Graph } from './graph/graph.ts'
@@ -152,7 +153,7 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
         const given = held.map((t) => t.detach())
         try {
           // Views of the results: what was made outside goes on to belong to who made it.
-          return scope(() => mapTensors(fn(...(given as unknown as I)), (t) => t.detach()))
+          return scope(() => withOwnCopies(() => mapTensors(fn(...(given as unknown as I)), (t) => t.detach())))
         } finally {
           for (const t of given) t.dispose()
         }

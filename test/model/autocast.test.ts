@@ -165,6 +165,21 @@ if (device.capabilities.f16) {
     if (off.dtype !== 'float32') throw new Error(`switched off it gives ${off.dtype}`)
     if (matmul(single, single).dtype !== 'float32') throw new Error('it goes on behind its end')
   })
+
+  test('replays of a capture inside it see parameters that changed, whatever ran before and after', async () => {
+    const [x, w] = [tensor([[1, 2]]), tensor([[3, 4]], { requiresGrad: true })]
+    const results = autocast('float16', () => {
+      const captured = capture((on: Tensor) => noGrad(() => linear(on, w)))
+      const read = () => captured(x).data()
+      const eager = noGrad(() => linear(x, w)).data()
+      const first = read()
+      const after = noGrad(() => linear(x, w)).data()
+      w.write(Float32Array.of(5, 6))
+      return [eager, first, after, read()]
+    })
+    const values = (await Promise.all(results)).map(([one]) => one)
+    if (values.join() !== '11,11,11,17') throw new Error(values.join())
+  })
 } else {
   test('without shader-f16 the first product says so', () => {
     const [x, w] = [tensor([[1, 2]]), tensor([[3, 4]])]
