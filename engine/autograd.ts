@@ -1,4 +1,5 @@
 import { addInto, addTo, copyInto } from './accumulate.ts'
+import { byPairs } from './byPairs.ts'
 import type { Device } from './device.ts'
 import type { Dtype } from './dtype.ts'
 import { ShapeError } from './errors.ts'
@@ -284,14 +285,12 @@ interface Gradient {
 
 /** The whole gradient; of several parts by pairs, which takes fewer steps after each other. */
 function total({ value, others }: Gradient): Tensor {
-  let parts = [value, ...others]
-  while (parts.length > 1) {
-    const pairs = Array.from({ length: parts.length >> 1 }, (_, i) => sumOf(parts[2 * i]!, parts[2 * i + 1]!))
-    const odd = parts.length % 2 === 1 ? [parts.pop()!] : []
-    for (const part of parts) part.dispose()
-    parts = [...pairs, ...odd]
-  }
-  return parts[0]!
+  return byPairs([value, ...others], (a, b) => {
+    const sum = sumOf(a, b)
+    a.dispose()
+    b.dispose()
+    return sum
+  })
 }
 
 function merge(present: Gradient | undefined, value: Tensor): Gradient {

@@ -1,10 +1,11 @@
 import { expectAnswer } from '#platform'
+import type { WorkCounts } from './encoding.ts'
 import { DeviceLostError } from './errors.ts'
 import type { Program, RunValues } from './graph/program.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
 import type { Recording } from './stream.ts'
-import { errorOf, Submission, type WorkCounts } from './submission.ts'
+import { errorOf, Submission } from './submission.ts'
 
 /** One run of a program. */
 interface ProgramRun {

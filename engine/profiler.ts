@@ -3,14 +3,18 @@ import { UserError } from './errors.ts'
 /** Timestamps of one query set: two a dispatch. */
 const QUERIES = 4096
 
-/** One dispatch as the device timed it, nanoseconds on the device's clock. */
-export interface ProfiledDispatch {
+/** What a dispatch is. */
+export interface DispatchLabel {
   op: string
   kernel: string
   /** The streams that it works for: several where branches were coalesced. */
   streams: readonly string[]
   /** Why it waits for those before it; known of captured work only. */
   barriers: readonly string[]
+}
+
+/** One dispatch as the device timed it, nanoseconds on the device's clock. */
+export interface ProfiledDispatch extends DispatchLabel {
   begin: number
   end: number
 }
@@ -23,8 +27,8 @@ export class Profiler {
   readonly #device: GPUDevice
   readonly #queries: GPUQuerySet
   readonly #resolved: GPUBuffer
-  #labels: Omit<ProfiledDispatch, 'begin' | 'end'>[] = []
-  #staging: { buffer: GPUBuffer; labels: Omit<ProfiledDispatch, 'begin' | 'end'>[] }[] = []
+  #labels: DispatchLabel[] = []
+  #staging: { buffer: GPUBuffer; labels: DispatchLabel[] }[] = []
 
   /** @throws UserError when the device has no timestamp queries */
   constructor(device: GPUDevice) {
@@ -40,7 +44,7 @@ export class Profiler {
   }
 
   /** The descriptor of the compute pass of one dispatch; past the query set's end dispatches are not timed. */
-  pass(label: Omit<ProfiledDispatch, 'begin' | 'end'>): GPUComputePassDescriptor {
+  pass(label: DispatchLabel): GPUComputePassDescriptor {
     const index = 2 * this.#labels.length
     if (index + 2 > QUERIES) return {}
     this.#labels.push(label)

@@ -1,18 +1,13 @@
+import { Encoding, type WorkCounts } from './encoding.ts'
 import { ValidationError } from './errors.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import { type DispatchCommand, giveBlocks, type Recording } from './stream.ts'
+import { giveBlocks, type Recording } from './stream.ts'
 
 /** Dispatches whose parameters fit one write of the uniform ring. */
 const RING_SLOTS = 512
 
-/** What a device was given so far. */
-export interface WorkCounts {
-  submits: number
-  dispatches: number
-}
-
-/** Encodes recordings and submits them: one command encoder and, without copies between, one compute pass a recording. */
+/** Submits recordings. */
 export class Submission {
   readonly #device: GPUDevice
   readonly #ring: GPUBuffer
@@ -47,67 +42,31 @@ export class Submission {
   }
 
   #encode(recording: Recording, profiler: Profiler | undefined): void {
-    const device = this.#device
-    let encoder: GPUCommandEncoder | undefined
-    let pass: GPUComputePassEncoder | undefined
+    const { queue } = this.#device
+    const { commands, params, slots, stream } = recording
+    const encoding = new Encoding(this.#device, this.#counts, profiler)
+    const paramGroup = this.#ringGroup
     let written = 0
-    const endPass = () => {
-      pass?.end()
-      pass = undefined
-    }
-    const endEncoder = () => {
-      endPass()
-      if (encoder) {
-        device.queue.submit([encoder.finish()])
-        this.#counts.submits++
-      }
-      encoder = undefined
-    }
-    for (const command of recording.commands) {
+    for (const command of commands) {
       if (command.kind === 'write') {
-        endEncoder()
-        device.queue.writeBuffer(command.target, command.offset, command.data)
-        continue
+        encoding.submit()
+        queue.writeBuffer(command.target, command.offset, command.data)
+      } else if (command.kind === 'copy') encoding.copy(command, stream)
+      else {
+        const { kernel, bindGroup, grid, op, slot } = command
+        if (slot >= written) {
+          // The ring is rewritten between submits, which the queue keeps in order.
+          encoding.submit()
+          const count = Math.min(RING_SLOTS, slots - written)
+          queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
+          written += count
+        }
+        const launch = { kernel, bindGroup, paramGroup, params: (slot % RING_SLOTS) * PARAM_SLOT, grid }
+        encoding.dispatch(launch, stream, () => ({ op, kernel: kernel.label, streams: [stream], barriers: [] }))
       }
-      if (command.kind === 'dispatch' && command.slot >= written) {
-        // The ring is rewritten between submits, which the queue keeps in order.
-        endEncoder()
-        const slots = Math.min(RING_SLOTS, recording.slots - written)
-        device.queue.writeBuffer(this.#ring, 0, recording.params.u32, (written * PARAM_SLOT) / 4, (slots * PARAM_SLOT) / 4)
-        written += slots
-      }
-      encoder ??= device.createCommandEncoder({ label: recording.stream })
-      if (command.kind === 'copy') {
-        endPass()
-        encoder.copyBufferToBuffer(command.source, command.sourceOffset, command.target, command.targetOffset, command.bytes)
-        continue
-      }
-      // One whose pipeline did not compile was reported.
-      if (!command.kernel.pipeline) continue
-      if (profiler) {
-        endPass()
-        pass = encoder.beginComputePass(
-          profiler.pass({ op: command.op, kernel: command.kernel.label, streams: [recording.stream], barriers: [] }),
-        )
-      }
-      pass ??= encoder.beginComputePass()
-      this.#dispatch(pass, command)
     }
-    endPass()
-    if (profiler) {
-      encoder ??= device.createCommandEncoder({ label: recording.stream })
-      profiler.resolve(encoder)
-    }
-    endEncoder()
-    giveBlocks(recording.params)
-  }
-
-  #dispatch(pass: GPUComputePassEncoder, { kernel, bindGroup, slot, grid }: DispatchCommand): void {
-    pass.setPipeline(kernel.pipeline!)
-    pass.setBindGroup(0, bindGroup)
-    pass.setBindGroup(1, this.#ringGroup, [(slot % RING_SLOTS) * PARAM_SLOT])
-    pass.dispatchWorkgroups(...grid)
-    this.#counts.dispatches++
+    encoding.end(stream)
+    giveBlocks(params)
   }
 }
 

@@ -144,6 +144,17 @@ export function paramWords(params: readonly Param[]): number {
   return params.reduce((words, { length = 1 }) => words + length, 0)
 }
 
+/** Where in a parameter block each parameter begins, in words. */
+export function paramWordsByName(params: readonly Param[]): Map<string, { word: number; type: ParamScalar }> {
+  let word = 0
+  return new Map(
+    params.map(({ name, type, length = 1 }) => {
+      word += length
+      return [name, { word: word - length, type }]
+    }),
+  )
+}
+
 /**
  * Writes a problem's parameters at `offset` (in words) of one memory seen as u32, i32 and f32.
  * @throws Error when a parameter is missing, or does not fit its type

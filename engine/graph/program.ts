@@ -1,9 +1,11 @@
-import type { KernelSpec, ParamScalar } from '../../kernels/spec.ts'
+import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import type { PooledBuffer } from '../bufferPool.ts'
 import type { Device } from '../device.ts'
+import { Encoding, type Launch } from '../encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
-import type { Profiler } from '../profiler.ts'
-import type { BufferRange } from '../ranges.ts'
+import type { DispatchLabel, Profiler } from '../profiler.ts'
+import { place } from '../ranges.ts'
+import type { CopyCommand, WriteCommand } from '../stream.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
 import { type BufferUse, barriers } from './barriers.ts'
 import type { Lane } from './fork.ts'
@@ -12,38 +14,24 @@ import type { Woven, WovenCommand } from './weave.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-interface DispatchStep {
-  kind: 'dispatch'
-  kernel: CompiledKernel
-  bindGroup: GPUBindGroup
-  /** Bytes into the parameter blocks. */
-  params: number
-  grid: readonly [number, number, number]
-  op: string
-  /** Where it is encoded. */
+/** Where a step is encoded. */
+interface Placed {
   stream: string
+}
+
+interface DispatchStep extends Launch, Placed {
+  kind: 'dispatch'
+  op: string
   /** The branches that it works for. */
   streams: readonly string[]
   uses: readonly BufferUse[]
 }
 
-interface CopyStep {
-  kind: 'copy'
-  source: GPUBuffer
-  sourceOffset: number
-  target: GPUBuffer
-  targetOffset: number
-  bytes: number
-  stream: string
-}
+interface CopyStep extends CopyCommand, Placed {}
 
-interface WriteStep {
-  kind: 'write'
-  target: GPUBuffer
-  offset: number
+interface WriteStep extends Omit<WriteCommand, 'data'>, Placed {
   /** Which of a run's writes it is. */
   index: number
-  stream: string
 }
 
 type Step = DispatchStep | CopyStep | WriteStep
@@ -112,13 +100,13 @@ export class Program {
     })
     this.#blocks = new Uint32Array(size / 4)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
-    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => placed(range)))
+    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => place(range)))
     this.buffers = [...new Set(ranges.map(({ buffer }) => buffer))]
     const slots = new Map<WovenCommand, number>()
     const writeSteps = new Map<GraphWrite, number>()
     for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
     for (const command of early) {
-      const { buffer, offset } = placed(command.target)
+      const { buffer, offset } = place(command.target)
       this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
       writeSteps.set(command, this.#writes.length)
       this.#writes.push(command.data)
@@ -151,13 +139,14 @@ export class Program {
       const { kernel, grid, op } = command
       const group = device.bindGroup(kernel, command.ranges)
       const uses = command.ranges.map((range, i) => {
-        return { buffer: placed(range).buffer.gpu, write: command.spec.bindings[i]!.access === 'read_write' }
+        return { buffer: place(range).buffer.gpu, write: command.spec.bindings[i]!.access === 'read_write' }
       })
       const { streams } = command
       this.#steps.push({
         kind: 'dispatch',
         kernel,
         bindGroup: group,
+        paramGroup: this.#paramGroup,
         params: slot * PARAM_SLOT,
         grid,
         op,
@@ -166,12 +155,12 @@ export class Program {
         uses,
       })
     } else if (command.kind === 'copy') {
-      const { buffer: source, offset: sourceOffset } = placed(command.source)
-      const { buffer: target, offset: targetOffset } = placed(command.target)
+      const { buffer: source, offset: sourceOffset } = place(command.source)
+      const { buffer: target, offset: targetOffset } = place(command.target)
       const [from, to] = [source.gpu, target.gpu]
       this.#steps.push({ kind: 'copy', source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes, stream })
     } else {
-      const { buffer: target, offset } = placed(command.target)
+      const { buffer: target, offset } = place(command.target)
       writeSteps.set(command, this.#writes.length)
       this.#steps.push({ kind: 'write', target: target.gpu, offset, index: this.#writes.length, stream })
       this.#writes.push(command.data)
@@ -179,12 +168,7 @@ export class Program {
   }
 
   #addRefresh(spec: KernelSpec, refresh: Refresh, slot: number, leads: boolean): void {
-    const words = new Map<string, { word: number; type: ParamScalar }>()
-    let at = slot * SLOT_WORDS
-    for (const { name, type, length = 1 } of spec.params) {
-      words.set(name, { word: at, type })
-      at += length
-    }
+    const words = paramWordsByName(spec.params)
     const memory = this.#blocks.buffer
     const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
     this.#refreshes.push(() => {
@@ -192,8 +176,8 @@ export class Program {
       // A branch of a joint dispatch draws its numbers too; how far apart they are never changes.
       if (!leads) return
       for (const [name, value] of Object.entries(values)) {
-        const place = words.get(name)
-        if (place) views[place.type][place.word] = value as number
+        const found = words.get(name)
+        if (found) views[found.type][slot * SLOT_WORDS + found.word] = value as number
       }
       this.#dirty[0] = Math.min(this.#dirty[0], slot * SLOT_WORDS)
       this.#dirty[1] = Math.max(this.#dirty[1], (slot + 1) * SLOT_WORDS)
@@ -237,65 +221,24 @@ export class Program {
       const data = writes[index]
       if (data) gpu.queue.writeBuffer(target, offset, data)
     }
-    let encoder: GPUCommandEncoder | undefined
-    let pass: GPUComputePassEncoder | undefined
+    const encoding = new Encoding(gpu, counts, profiler)
     let stream = ''
-    let pipeline: GPUComputePipeline | undefined
-    let bindGroup: GPUBindGroup | undefined
-    const endPass = () => {
-      pass?.end()
-      pass = undefined
-    }
-    const endEncoder = () => {
-      endPass()
-      if (encoder) {
-        gpu.queue.submit([encoder.finish()])
-        counts.submits++
-      }
-      encoder = undefined
-    }
     for (const step of this.#steps) {
-      if (step.stream !== stream) {
-        endEncoder()
-        stream = step.stream
-      }
-      if (step.kind === 'write') {
-        endEncoder()
+      if (step.stream !== stream) encoding.submit()
+      stream = step.stream
+      if (step.kind === 'dispatch') encoding.dispatch(step, stream, () => this.#labelOf(step))
+      else if (step.kind === 'copy') encoding.copy(step, stream)
+      else {
+        encoding.submit()
         gpu.queue.writeBuffer(step.target, step.offset, writes[step.index]!)
-        continue
       }
-      encoder ??= gpu.createCommandEncoder({ label: stream })
-      if (step.kind === 'copy') {
-        endPass()
-        encoder.copyBufferToBuffer(step.source, step.sourceOffset, step.target, step.targetOffset, step.bytes)
-        continue
-      }
-      if (!step.kernel.pipeline) continue
-      if (profiler) {
-        endPass()
-        const { op, kernel, streams } = step
-        pass = encoder.beginComputePass(
-          profiler.pass({ op, kernel: kernel.label, streams, barriers: this.barriers.get(step)! }),
-        )
-      }
-      if (!pass || profiler) {
-        pass ??= encoder.beginComputePass()
-        pipeline = bindGroup = undefined
-      }
-      if (step.kernel.pipeline !== pipeline) pass.setPipeline(step.kernel.pipeline)
-      if (step.bindGroup !== bindGroup) pass.setBindGroup(0, step.bindGroup)
-      pipeline = step.kernel.pipeline
-      bindGroup = step.bindGroup
-      pass.setBindGroup(1, this.#paramGroup, [step.params])
-      pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2])
-      counts.dispatches++
     }
-    endPass()
-    if (profiler) {
-      encoder ??= gpu.createCommandEncoder({ label: stream })
-      profiler.resolve(encoder)
-    }
-    endEncoder()
+    encoding.end(stream)
+  }
+
+  #labelOf(step: DispatchStep): DispatchLabel {
+    const { op, kernel, streams } = step
+    return { op, kernel: kernel.label, streams, barriers: this.barriers.get(step)! }
   }
 
   /** Frees its memory, once runs that still wait for their turn have been submitted. */
@@ -306,12 +249,6 @@ export class Program {
 
 function streamOf(lane: Lane | undefined): string {
   return lane?.fork.mode === 'streams' ? lane.name : 'main'
-}
-
-/** Where a range lies, once the plan has placed it. */
-function placed({ buffer, offset }: BufferRange): { buffer: PooledBuffer; offset: number } {
-  if (!isVirtual(buffer)) return { buffer, offset }
-  return { buffer: buffer.place!.block.buffer, offset: buffer.place!.offset + offset }
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {

@@ -1,4 +1,4 @@
-import type { KernelSpec } from '../../kernels/spec.ts'
+import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
 import type { Fork } from './fork.ts'
 import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
@@ -32,21 +32,17 @@ const layouts = new WeakMap<KernelSpec, BlockLayout | undefined>()
 
 function layoutOf(spec: KernelSpec): BlockLayout | undefined {
   if (layouts.has(spec)) return layouts.get(spec)
-  const places = new Map<string, number>()
-  let at = 0
-  for (const { name, length = 1 } of spec.params) {
-    places.set(name, at)
-    at += length
-  }
-  const strides = places.get('strides')
+  const words = paramWordsByName(spec.params)
+  const wordOf = (name: string) => words.get(name)!.word
+  const strides = words.get('strides')?.word
   const layout =
     strides === undefined
       ? undefined
       : {
           strides,
-          offsets: spec.bindings.map(({ offset }) => (offset === undefined ? undefined : places.get(offset)!)),
+          offsets: spec.bindings.map(({ offset }) => (offset === undefined ? undefined : wordOf(offset))),
           steps: spec.params.flatMap(({ name, branchStep }) =>
-            branchStep === undefined ? [] : [{ word: places.get(name)!, step: places.get(branchStep)! }],
+            branchStep === undefined ? [] : [{ word: wordOf(name), step: wordOf(branchStep) }],
           ),
         }
   layouts.set(spec, layout)

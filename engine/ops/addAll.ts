@@ -1,3 +1,4 @@
+import { byPairs } from '../byPairs.ts'
 import { ShapeError } from '../errors.ts'
 import type { Tensor } from '../tensor.ts'
 import { add } from './elementwise.ts'
@@ -10,10 +11,5 @@ import { add } from './elementwise.ts'
  */
 export function addAll(tensors: readonly Tensor[]): Tensor {
   if (tensors.length === 0) throw new ShapeError('addAll: got no tensors, takes at least one')
-  let parts = [...tensors]
-  while (parts.length > 1) {
-    const pairs = Array.from({ length: parts.length >> 1 }, (_, i) => add(parts[2 * i]!, parts[2 * i + 1]!))
-    parts = parts.length % 2 === 1 ? [...pairs, parts.at(-1)!] : pairs
-  }
-  return parts[0]!
+  return byPairs(tensors, add)
 }
