@@ -32,6 +32,11 @@ export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
   }
 }
 
+/** What the innermost `autocast` computes with. */
+export function autocastDtype(): 'float32' | 'float16' {
+  return computing ?? 'float32'
+}
+
 /**
  * Runs `fn` with copies of its own: a capture must convert parameters anew in every replay, and what it converted is no memory to
  * anybody outside.

@@ -4,6 +4,7 @@ import type { Device } from './device.ts'
 import type { Dtype } from './dtype.ts'
 import { ShapeError } from './errors.ts'
 import type { Lane } from './graph/fork.ts'
+import { currentRecomputation, type Recomputation } from './recomputation.ts'
 import { scope, withoutScope } from './scope.ts'
 import { format } from './shape.ts'
 import { empty, type Tensor, tensor, view } from './tensor.ts'
@@ -43,12 +44,21 @@ let watcher: ((name: string, result: Tensor) => void) | undefined
  * @throws Error when `fn` is asynchronous: what follows its first await would be taped
  */
 export function noGrad<T>(fn: () => T): T {
+  const result = withTape(false, fn)
+  if (result instanceof Promise) throw new Error('noGrad: the function is asynchronous; await data outside')
+  return result
+}
+
+/** Runs `fn` on the tape, also inside `noGrad`. */
+export function enableGrad<T>(fn: () => T): T {
+  return withTape(true, fn)
+}
+
+function withTape<T>(on: boolean, fn: () => T): T {
   const outer = taping
-  taping = false
+  taping = on
   try {
-    const result = fn()
-    if (result instanceof Promise) throw new Error('noGrad: the function is asynchronous; await data outside')
-    return result
+    return fn()
   } finally {
     taping = outer
   }
@@ -70,7 +80,6 @@ export class TapeNode implements OpContext {
   readonly name: string
   readonly order = sequence++
   readonly needs: readonly boolean[]
-  saved: readonly Tensor[] = []
   /** For each input that wants a gradient the node that made it, or the leaf itself. */
   readonly sources: readonly (TapeNode | Tensor | undefined)[]
   /** Where its backward pass is recorded. */
@@ -80,6 +89,9 @@ export class TapeNode implements OpContext {
   readonly #backward: ((ctx: OpContext, grad: Tensor) => readonly (Tensor | undefined)[]) | undefined
   #references = 1
   #freed = false
+  #saved: readonly Tensor[] = []
+  /** Computes `saved` where it was not kept. */
+  #recomputation: Recomputation | undefined
   /** The gradient that backward got. */
   #given: Tensor | undefined
 
@@ -96,7 +108,21 @@ export class TapeNode implements OpContext {
 
   saveForBackward(...tensors: Tensor[]): void {
     if (!this.needs.includes(true)) return
-    this.saved = withoutScope(() => tensors.map((t) => t.detach()))
+    const keep = () => withoutScope(() => tensors.map((t) => t.detach()))
+    const recomputation = currentRecomputation()
+    if (!recomputation) this.#saved = keep()
+    else if (recomputation.save(this, keep)) this.#recomputation = recomputation
+  }
+
+  get saved(): readonly Tensor[] {
+    this.#recomputation?.compute()
+    return this.#saved
+  }
+
+  /** Takes what it would have saved. */
+  restore(saved: readonly Tensor[]): void {
+    if (this.#freed) for (const t of saved) t.dispose()
+    else this.#saved = saved
   }
 
   gradOut(i: number): Tensor {
@@ -154,9 +180,11 @@ export class TapeNode implements OpContext {
 
   /** Drops what forward saved. */
   free(): void {
-    for (const t of this.saved) t.dispose()
-    this.saved = []
+    if (this.#freed) return
     this.#freed = true
+    for (const t of this.#saved) t.dispose()
+    this.#saved = []
+    this.#recomputation?.leave()
   }
 }
 

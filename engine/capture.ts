@@ -2,6 +2,7 @@ import { copyInto } from './accumulate.ts'
 import { withOwnCopies } from './autocast.ts'
 import { type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
+import { withoutDead } from './graph/dead.ts'
 import { accessesOf, type Graph } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
 import { planMemory } from './graph/plan.ts'
@@ -173,6 +174,7 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
 
 /** Weaves and plans what was recorded. */
 function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result: R): Recording<R> {
+  graph.commands = withoutDead(graph.commands)
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)

@@ -1,4 +1,5 @@
 import { streamOf, type Stream as Words } from '../kernels/random/index.ts'
+import { currentRecomputation } from './recomputation.ts'
 
 /** A place in the random numbers of a run: `seed` is the key, `counter` the stream of one op. */
 export interface RandomStream {
@@ -35,29 +36,58 @@ export class RandomState {
   }
 }
 
-/** What one op draws: a stream of its own, and the next one in every replay of a capture. */
-export class Draw {
+/** What one op draws. */
+export interface Drawing {
+  /** Parameters of the random kernels for what was drawn last. */
+  readonly words: Words
+  /** Draws for the next replay of a capture. */
+  next(): Words
+  /** The same numbers once more. */
+  repeated(): Drawing
+}
+
+/** A stream of its own for an op, and the next one in every replay; what is computed again for backward draws the same again. */
+export function drawFrom(state: RandomState): Drawing {
+  const make = (): Drawing => new Draw(state)
+  return currentRecomputation()?.draw(make) ?? make()
+}
+
+class Draw implements Drawing {
   readonly #state: RandomState
-  #words: Words
+  words: Words
 
   constructor(state: RandomState) {
     this.#state = state
-    this.#words = Draw.#take(state)
+    this.words = this.next()
   }
 
-  /** Parameters of the random kernels for what was drawn last. */
-  get words(): Words {
-    return this.#words
-  }
-
-  /** Draws anew. */
   next(): Words {
-    this.#words = Draw.#take(this.#state)
-    return this.#words
+    const { seed, counter } = this.#state.next()
+    this.words = streamOf(seed, counter)
+    return this.words
   }
 
-  static #take(state: RandomState): Words {
-    const { seed, counter } = state.next()
-    return streamOf(seed, counter)
+  repeated(): Drawing {
+    return new Repetition(this)
+  }
+}
+
+class Repetition implements Drawing {
+  readonly #draw: Drawing
+
+  constructor(draw: Drawing) {
+    this.#draw = draw
+  }
+
+  get words(): Words {
+    return this.#draw.words
+  }
+
+  next(): Words {
+    return this.words
+  }
+
+  repeated(): Drawing {
+    return this
   }
 }

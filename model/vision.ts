@@ -1,4 +1,4 @@
-import { autocast, concat, randn, ShapeError, type Tensor } from '../engine/index.ts'
+import { autocast, concat, randn, recompute, ShapeError, type Tensor } from '../engine/index.ts'
 import { branchShape, type ModelConfig } from './config.ts'
 import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear } from './layers.ts'
 import type { Mode } from './modes.ts'
@@ -34,12 +34,17 @@ export class Branch extends Module {
     this.layers = Array.from({ length: depth }, () => new EncoderLayer(config))
   }
 
-  /** [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result: the last layer computes no other. */
-  forward(x: Tensor, { clsOnly = false, tap }: { clsOnly?: boolean; tap?: Tap | undefined } = {}): Tensor {
+  /**
+   * [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result: the last layer computes no other.
+   * @param options.recomputes whether layers keep only their inputs for backward (without taps)
+   */
+  forward(x: Tensor, options: { clsOnly?: boolean; recomputes?: boolean; tap?: Tap | undefined } = {}): Tensor {
+    const { clsOnly = false, recomputes = false, tap } = options
     return this.layers.reduce((z, layer, l) => {
       const last = l === this.layers.length - 1
       const name = `layers.${l}`
-      const out = tidy(tap, () => layer.forward(z, { clsOnly: clsOnly && last, tap: under(tap, name) }))
+      const run = (z: Tensor) => layer.forward(z, { clsOnly: clsOnly && last, tap: under(tap, name) })
+      const out = recomputes && !tap ? recompute(run, z) : tidy(tap, () => run(z))
       tap?.(name, out)
       return out
     }, x)
@@ -75,6 +80,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
    * `mixed`: stem and branches run in `autocast('float16')`, on devices that have it. Parameters, residuals, head and results stay float32.
    */
   precision: Precision = 'f32'
+  /** Whether layers of the branches keep only their inputs for backward and run again for it: less memory, more time (`recompute`). */
+  recomputes = false
 
   /**
    * @param config complete and checked
@@ -140,7 +147,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     const cls = this.config.pool === 'cls'
     return tidy(taps, () => {
       const name = `branches.${i}`
-      const z = this.branches[i]!.forward(x, { clsOnly: cls && skipDeadTokens, tap: under(taps, name) }) // [B, T + 1 or 1, D]
+      const options = { clsOnly: cls && skipDeadTokens, recomputes: this.recomputes, tap: under(taps, name) }
+      const z = this.branches[i]!.forward(x, options) // [B, T + 1 or 1, D]
       taps?.(name, z)
       return cls ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1) // [B, D]
     })

@@ -68,6 +68,11 @@ export const SETTINGS = {
     default: 'f32',
     help: 'f32, or mixed: products and attention in float16; parameters, sums and losses in float32, with a loss scale (needs shader-f16)',
   },
+  recompute: {
+    kind: 'boolean',
+    default: false,
+    help: 'keep only the inputs of layers for backward and run them again for it (less memory, same bits)',
+  },
   lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
   warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },

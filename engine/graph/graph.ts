@@ -47,7 +47,7 @@ export type GraphCommand = GraphDispatch | GraphCopy | GraphWrite
  * value has a buffer of its own here, so that the order of the commands says nothing but what depends on what.
  */
 export class Graph {
-  readonly commands: GraphCommand[] = []
+  commands: GraphCommand[] = []
   readonly buffers = new Set<VirtualBuffer>()
   /** Memory made outside that the commands use; the graph keeps it. */
   readonly #outside = new Set<Storage>()

@@ -3,7 +3,7 @@ import { type Random, random } from '../../kernels/random/index.ts'
 import { type Device, defaultDevice } from '../device.ts'
 import { type Dtype, ITEM_BYTES, isFloat, refuseHalf, scalarOf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
-import { Draw } from '../random.ts'
+import { drawFrom } from '../random.ts'
 import { run, words } from '../run.ts'
 import { MAX_ELEMENTS, type Shape } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -90,7 +90,7 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
 function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions): Tensor {
   if ((options.dtype ?? 'float32') !== 'float32') throw new ShapeError(`${op}: got dtype ${options.dtype}, makes float32`)
   const t = allocate(op, shape, options)
-  const draw = new Draw(t.device.random)
+  const draw = drawFrom(t.device.random)
   run(random, { count: t.size, distribution, ...draw.words }, [t], { refresh: () => draw.next() })
   return t
 }

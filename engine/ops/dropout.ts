@@ -1,11 +1,11 @@
 import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
 import { defineOp } from '../autograd.ts'
 import { ShapeError } from '../errors.ts'
-import { Draw } from '../random.ts'
+import { type Drawing, drawFrom } from '../random.ts'
 import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
 
-const op = defineOp<[Tensor], { p: number; draw: Draw | undefined }>({
+const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
   name: 'dropout',
   forward(_ctx, [x], { p, draw }) {
     if (!draw) return x
@@ -32,5 +32,5 @@ const op = defineOp<[Tensor], { p: number; draw: Draw | undefined }>({
 export function dropout(x: Tensor, p: number): Tensor {
   if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
   if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: got p = ${p}, takes 0 to 1`)
-  return op([x], { p, draw: p > 0 ? new Draw(x.device.random) : undefined })
+  return op([x], { p, draw: p > 0 ? drawFrom(x.device.random) : undefined })
 }

@@ -38,6 +38,7 @@ export async function startTrainer(
   device.random.seed = settings.seed
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
   model.precision = settings.precision
+  model.recomputes = settings.recompute
   const { weightDecay } = settings
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
   let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })

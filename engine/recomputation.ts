@@ -1,0 +1,108 @@
+import type { TapeNode } from './autograd.ts'
+import type { Drawing } from './random.ts'
+import type { Tensor } from './tensor.ts'
+
+let current: Recomputation | undefined
+
+/** The innermost one that is computed now, for the first time or again. */
+export function currentRecomputation(): Recomputation | undefined {
+  return current
+}
+
+/** A part of a forward pass that keeps its inputs only; what its ops save is computed again when backward first reads it. */
+export class Recomputation {
+  readonly #run: (inputs: readonly Tensor[]) => void
+  readonly #outer = current
+  /** Those that saved something, in order. */
+  readonly #nodes: TapeNode[] = []
+  readonly #draws: Drawing[] = []
+  #inputs: readonly Tensor[]
+  /** Nodes that backward has not been through. */
+  #waiting = 0
+  #done = false
+  /** While it computes again: the nodes and draws it came by. */
+  #again: { nodes: number; draws: number } | undefined
+
+  /**
+   * @param inputs are disposed when they are no longer needed
+   * @param run computes it again, on the tape
+   */
+  constructor(inputs: readonly Tensor[], run: (inputs: readonly Tensor[]) => void) {
+    this.#inputs = inputs
+    this.#run = run
+  }
+
+  /** Runs `fn`, which computes it for the first time. */
+  first<T>(fn: () => T): T {
+    try {
+      return this.#inside(fn)
+    } finally {
+      if (this.#waiting === 0) this.#dropInputs()
+    }
+  }
+
+  /**
+   * What an op of it saves: the first time it is dropped, again the node of the first time gets it.
+   * @returns whether it was dropped, so that `node` must ask for it
+   */
+  save(node: TapeNode, tensors: () => readonly Tensor[]): boolean {
+    if (this.#again) {
+      this.#nodes[this.#again.nodes++]?.restore(tensors())
+      return false
+    }
+    this.#nodes.push(node)
+    this.#waiting++
+    return true
+  }
+
+  /** What a random op of it draws: again the same as the first time, in replays of a capture too. */
+  draw(make: () => Drawing): Drawing {
+    if (this.#again) {
+      const draw = this.#draws[this.#again.draws++]
+      return draw ? draw.repeated() : make()
+    }
+    const draw = this.#outer ? this.#outer.draw(make) : make()
+    this.#draws.push(draw)
+    return draw
+  }
+
+  /**
+   * Computes it again, unless that was done.
+   * @throws Error when it does not do the same as the first time
+   */
+  compute(): void {
+    if (this.#done) return
+    this.#done = true
+    this.#again = { nodes: 0, draws: 0 }
+    try {
+      this.#inside(() => this.#run(this.#inputs))
+      const { nodes, draws } = this.#again
+      if (nodes !== this.#nodes.length || draws !== this.#draws.length) {
+        throw new Error('recompute: the function did not do the same when it ran again for backward')
+      }
+    } finally {
+      this.#again = undefined
+      this.#dropInputs()
+    }
+  }
+
+  /** Backward has been through a node, or never will. */
+  leave(): void {
+    if (--this.#waiting === 0) this.#dropInputs()
+  }
+
+  #inside<T>(fn: () => T): T {
+    const outer = current
+    current = this
+    try {
+      return fn()
+    } finally {
+      current = outer
+    }
+  }
+
+  #dropInputs(): void {
+    for (const t of this.#inputs) t.dispose()
+    this.#inputs = []
+  }
+}
