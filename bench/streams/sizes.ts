@@ -16,6 +16,7 @@ export const SIZE_FLAGS = [
   'residual',
   'pool',
   'scheme',
+  'recompute',
 ] as const satisfies readonly SettingName[]
 
 /** `small`: the images and width of `npm start` in as many branches and layers as the paper's model has. */
@@ -30,6 +31,8 @@ export interface Sizes {
   paraformer: ParaFormerConfig
   vit: ViTConfig
   scheme: Settings['scheme']
+  /** Whether layers run again for backward. */
+  recompute: boolean
 }
 
 /**
@@ -43,5 +46,5 @@ export function sizesOf(preset: string, flags: Readonly<Partial<Record<SettingNa
   const { branches, branchDepth, architecture: _, ...shared } = paraformer
   // With a textbook residual, which is what a model so deep would be trained with.
   const vit = checkConfig({ ...shared, architecture: 'vit', depth: branches * branchDepth, residual: 'preNorm' }, 'vit')
-  return { paraformer, vit, scheme: settings.scheme }
+  return { paraformer, vit, scheme: settings.scheme, recompute: settings.recompute }
 }

@@ -43,6 +43,7 @@ export interface Workbench extends Models {
 export function makeModels(device: Device, sizes: Sizes): Models {
   device.random.seed = 1
   const [paraformer, vit] = [new ParaFormer(sizes.paraformer), new ViT(sizes.vit)]
+  for (const model of [paraformer, vit]) model.recomputes = sizes.recompute
   return {
     device,
     sizes,
@@ -86,6 +87,7 @@ export async function spreadOver(models: Models, count: number): Promise<Several
 async function spreadParaFormer(models: Models, count: number, mode: Mode): Promise<Spread> {
   const { device, sizes, paraformer } = models
   const copy = new ParaFormer(sizes.paraformer)
+  copy.recomputes = sizes.recompute
   copy.loadStateDict(paraformer.model.stateDict())
   const others = Array.from({ length: count - 1 }, () => device.request)
   const spread = await spreadBranches(copy, { others, inProcess: true, mode })

@@ -70,6 +70,13 @@ for (const scheme of ['prefixSum', 'paper']) {
     if (steps(whole).join('\n') !== steps(broken).join('\n')) throw new Error('metrics differ')
   })
 
+  test(`${scheme}: with --recompute a run ends with the same bits`, async () => {
+    const folder = join(work, `${scheme}-recompute`)
+    const run = await runCli(train('--recompute', '--out', folder))
+    if (run.code !== 0) throw new Error(run.stderr)
+    assertSame(join(whole, 'checkpoint.safetensors'), join(folder, 'checkpoint.safetensors'))
+  })
+
   test(`${scheme}: a run killed outright resumes from its last checkpoint with the same bits`, async () => {
     const killed = join(work, `${scheme}-killed`)
     const first = await runCli(train('--out', killed), { onStderr: signalAfterSave(killed, 'SIGKILL') })

@@ -21,6 +21,7 @@ export interface ShardSpec {
   branches: PartState
   adamW: Partial<AdamWSettings>
   precision: Precision
+  recomputes: boolean
   how: RunOptions
   /** Variants of kernels that device 0 runs, for a device of the same kind. */
   tuned?: TunedJson | undefined
@@ -44,10 +45,12 @@ export class LocalShard implements Shard {
     return withDevice(device, () => new LocalShard(device, spec))
   }
 
-  private constructor(device: Device, { index, config, own, stem, branches, adamW, precision, how }: ShardSpec) {
+  private constructor(device: Device, spec: ShardSpec) {
+    const { index, config, own, stem, branches, adamW, precision, recomputes, how } = spec
     if (precision === 'mixed') requireFloat16('mixed precision', device)
     const model = new ParaFormer(config, { own })
     model.precision = precision
+    model.recomputes = recomputes
     this.name = `device ${index} (${device.summary.name})`
     this.own = own
     this.lost = device.lost.then((error) => {
