@@ -98,8 +98,8 @@ function lifetimes(
       unit.last = Math.max(unit.last, place)
     }
   })
-  // What no command uses may be used later.
-  for (const buffer of buffers) if (!buffer.released && !unitOf.has(buffer)) alone(buffer, 0)
+  // What no command uses may be used later, or be written before the commands run.
+  for (const buffer of buffers) if ((!buffer.released || constants.has(buffer)) && !unitOf.has(buffer)) alone(buffer, 0)
   const units = [...new Set(unitOf.values())]
   for (const unit of units) unit.kept = unit.members.some((one) => !one.released || constants.has(one))
   return units

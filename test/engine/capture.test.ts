@@ -42,6 +42,36 @@ test('replays give the bits of calling the function', async () => {
   captured.dispose()
 })
 
+test('what nobody reads is left out of a replay, but host values are computed and random numbers drawn', async () => {
+  let calls = 0
+  device.random.seed = 9
+  const captured = capture((x: Tensor) =>
+    scope(() => {
+      const scale = fromHost(() => Float32Array.of(++calls))
+      dropout(x.mul(scale).exp(), 0.5)
+      return x.add(1)
+    }),
+  )
+  const x = tensor(numbers(6))
+  for (let i = 0; i < 3; i++) {
+    const values = await captured(x).data()
+    assert.equal(values, await noGrad(() => x.add(1)).data())
+  }
+  assert.is(calls, 3)
+  assert.is(device.random.counter, 3)
+  const unread = capture((x: Tensor) =>
+    scope(() => {
+      x.mul(fromHost(() => Float32Array.of(++calls))).exp()
+      return x.add(1)
+    }),
+  )
+  for (let i = 0; i < 3; i++) assert.equal(await unread(x).data(), await noGrad(() => x.add(1)).data())
+  assert.is(calls, 6)
+  assert.is(unread.statistics[0]!.dispatches, 1)
+  captured.dispose()
+  unread.dispose()
+})
+
 test('gradients, random numbers and host values of a captured step are those of the eager one', async () => {
   const train = (capturing: boolean) => {
     const weight = tensor(

@@ -143,7 +143,7 @@ test('memory: a chain of layers holds about one of them, and nothing is left beh
 
 test('autocast is the same again', async () => {
   if (!device.gpu.features.has('shader-f16')) {
-    assert.throws(() => autocast('float16', () => again(layer(weights[0]!), given)), /float16/)
+    assert.throws(() => autocast('float16', () => again(layer(weights[0]!), given)), /shader-f16/)
     return
   }
   const mixed = (around: Around) => () => {
