@@ -7,6 +7,7 @@ export function capabilitiesOf(device: GPUDevice, summary: AdapterSummary): Capa
   const subgroups = features.has('subgroups')
   return {
     software: summary.software,
+    gathersPrivate: /swiftshader/i.test(`${summary.name} ${summary.driver} ${summary.architecture}`),
     subgroupMinSize: subgroups ? summary.subgroupMinSize : 0,
     subgroupMaxSize: subgroups ? summary.subgroupMaxSize : 0,
     f16: features.has('shader-f16'),

@@ -11,6 +11,8 @@ export const SCALAR_BYTES: Readonly<Record<Scalar, number>> = { f32: 4, f16: 2, 
 export interface Capabilities {
   /** A software driver (no real GPU): barriers and workgroup memory cost dearly there. */
   software: boolean
+  /** Private arrays are read lane by lane wherever an index is no constant (SwiftShader). */
+  gathersPrivate: boolean
   /** Smallest and largest subgroup size a pipeline may get; both 0 when the device has no subgroups. */
   subgroupMinSize: number
   subgroupMaxSize: number

@@ -1,5 +1,6 @@
 import type { KernelSpec } from '../spec.ts'
 import direct from './direct.wgsl'
+import quad from './quad.wgsl'
 import subgroup from './subgroup.wgsl'
 import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
 import tiled from './tiled.wgsl'
@@ -34,12 +35,13 @@ export const attention: KernelSpec<AttentionProblem> = {
   ],
   params: attentionParams(5, 'q', 'k', 'v', 'out'),
   variants: [
-    ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
+    ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
     subgroupMatrix,
   ],
   choose(device, problem) {
     if (!device.software && takesMatrices(device, problem)) return subgroupMatrix.name
-    return chooseVariant(device, problem, problem.queries <= 4)
+    const variant = chooseVariant(device, problem, problem.queries <= 4)
+    return variant === 'subgroup' && device.gathersPrivate ? 'quad' : variant
   },
   flops: productFlops(2),
   bytes: operandBytes(2, 2),

@@ -58,10 +58,11 @@ interface RowKernel<P extends AttentionShape> {
   /** Further constants of it. */
   directConstants?(problem: P): Constants
   subgroup: string
+  quad?: string
   tiled: string
 }
 
-/** `direct`: a thread a row. `subgroup`: software devices. `tiled`: GPUs. */
+/** `direct`: a thread a row. `subgroup`: software devices. `quad`: the same for SwiftShader. `tiled`: GPUs. */
 export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Variant<P>[] {
   const total = (problem: P) => problem.batch * problem.heads * kernel.rows(problem)
   const grid = (problem: P, rowsPerGroup: number): Grid =>
@@ -86,6 +87,18 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       constants: (problem, device) => subgroupConstants(problem, kernel.rows(problem), kernel.steps(problem), device),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
+    ...(kernel.quad === undefined
+      ? []
+      : [
+          {
+            name: 'quad',
+            source: kernel.quad,
+            // Elsewhere it takes seconds to compile.
+            supports: (device: Capabilities, problem: P) => device.gathersPrivate && fitsSubgroup(device, problem),
+            constants: (problem: P, device: Capabilities) => quadConstants(problem, kernel.rows(problem), device),
+            grid: (problem: P, { LANES, ROWS }: Constants) => grid(problem, Number(LANES) * Number(ROWS)),
+          },
+        ]),
     {
       name: 'tiled',
       source: kernel.tiled,
@@ -117,6 +130,18 @@ export function roomFor({ width }: AttentionShape): number {
 
 function scalar({ dtype }: AttentionShape): Constants {
   return dtype ? { Scalar: dtype } : {}
+}
+
+function quadConstants(problem: AttentionShape, rows: number, { subgroupMaxSize: lanes }: Capabilities): Constants {
+  const owned = rowsPerLane(rows, lanes)
+  return {
+    LANES: lanes,
+    ROWS: owned,
+    Rows: `vec${owned}<f32>`,
+    WIDTH: roomFor(problem),
+    PADDED: problem.width % 16 !== 0,
+    ...scalar(problem),
+  }
 }
 
 function subgroupConstants(problem: AttentionShape, rows: number, steps: number, device: Capabilities): Constants {

@@ -11,6 +11,7 @@ const { test, run } = suite('what can be timed')
 
 const capabilities: Capabilities = {
   software: false,
+  gathersPrivate: false,
   subgroupMinSize: 32,
   subgroupMaxSize: 32,
   subgroupMatrix: true,

@@ -22,6 +22,7 @@ const { test, run } = suite(`subgroup matrices on ${on.summary.name}`)
 const gpu: Capabilities = {
   ...on.capabilities,
   software: false,
+  gathersPrivate: false,
   f16: true,
   subgroupMatrix: true,
   subgroupMinSize: 32,

@@ -1,0 +1,225 @@
+// Attention for devices that gather private arrays lane by lane unless an index is a constant (SwiftShader). As in
+// subgroup.wgsl a lane owns ROWS query rows, and a quad of lanes shares each load of K or V: element c + e of four, e being the lane's
+// own, comes with the load, the others by swaps. Place c + i of a lane's arrays holds element c + (i ^ e), so that all lanes use the
+// same places; loops over the width are written out, so that these are constants.
+enable subgroups;
+
+// Element type in memory; sums are f32.
+alias Scalar = f32;
+// A number for each query row of a lane.
+alias Rows = vec4<f32>;
+const ROWS: u32 = 4u;
+const THIRD: u32 = min(2u, ROWS - 1u);
+const FOURTH: u32 = ROWS - 1u;
+// Workgroup size: the largest subgroup size, at least 4.
+const LANES: u32 = 4u;
+// Elements of a head's row at most, a multiple of 16, up to 128.
+const WIDTH: u32 = 64u;
+// The width is less than that: what lies behind a row must not get into the scores.
+const PADDED: bool = true;
+// By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
+const SLACK: f32 = 20.0;
+const LOWEST: f32 = -3.4e38;
+const LOG2E: f32 = 1.4426950408889634;
+const LN2: f32 = 0.6931471805599453;
+
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
+var<private> acc: array<Rows, WIDTH>;
+
+// Numbers of four keys.
+struct Keys { a: Rows, b: Rows, c: Rows, d: Rows }
+
+fn share(own: f32) -> vec4<f32> {
+  return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
+}
+
+// Where rows begin.
+fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+  return view.x + b * view.y + h * view.z + row * view.w;
+}
+
+fn isInside(d: u32) -> bool {
+  return !PADDED || d < params.width;
+}
+
+// Element d of the queries of a lane.
+fn query(at: vec4<u32>, d: u32, scale: f32) -> Rows {
+  var element: Rows;
+  element[0] = f32(q[at.x + d]);
+  element[1] = f32(q[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(q[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(q[at.w + d]); }
+  return select(Rows(), element * scale, isInside(d));
+}
+
+fn load4(at: vec4<u32>, c: u32, e: u32, scale: f32) {
+  x[c] = query(at, c + e, scale);
+  x[c + 1u] = query(at, c + (1u ^ e), scale);
+  x[c + 2u] = query(at, c + (2u ^ e), scale);
+  x[c + 3u] = query(at, c + (3u ^ e), scale);
+}
+
+fn load16(at: vec4<u32>, c: u32, e: u32, scale: f32) {
+  load4(at, c, e, scale);
+  load4(at, c + 4u, e, scale);
+  load4(at, c + 8u, e, scale);
+  load4(at, c + 12u, e, scale);
+}
+
+fn loadAll(at: vec4<u32>, e: u32, scale: f32) {
+  load16(at, 0u, e, scale);
+  if (WIDTH > 16u) { load16(at, 16u, e, scale); }
+  if (WIDTH > 32u) { load16(at, 32u, e, scale); }
+  if (WIDTH > 48u) { load16(at, 48u, e, scale); }
+  if (WIDTH > 64u) { load16(at, 64u, e, scale); }
+  if (WIDTH > 80u) { load16(at, 80u, e, scale); }
+  if (WIDTH > 96u) { load16(at, 96u, e, scale); }
+  if (WIDTH > 112u) { load16(at, 112u, e, scale); }
+}
+
+// Scores of the key that begins at `at`, from four elements.
+fn dot4(at: u32, c: u32, e: u32) -> Rows {
+  let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
+  return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
+}
+
+fn dot16(at: u32, c: u32, e: u32) -> Rows {
+  return (dot4(at, c, e) + dot4(at, c + 4u, e)) + (dot4(at, c + 8u, e) + dot4(at, c + 12u, e));
+}
+
+fn scores(at: u32, e: u32) -> Rows {
+  var sum = dot16(at, 0u, e);
+  if (WIDTH > 16u) { sum += dot16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += dot16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += dot16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += dot16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += dot16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += dot16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += dot16(at, 112u, e); }
+  return sum;
+}
+
+// Adds four elements of four values, weighted.
+fn add4(s: Keys, at: vec4<u32>, c: u32) {
+  let a = share(f32(v[at.x + c]));
+  let b = share(f32(v[at.y + c]));
+  let f = share(f32(v[at.z + c]));
+  let g = share(f32(v[at.w + c]));
+  acc[c] += (s.a * a.x + s.b * b.x) + (s.c * f.x + s.d * g.x);
+  acc[c + 1u] += (s.a * a.y + s.b * b.y) + (s.c * f.y + s.d * g.y);
+  acc[c + 2u] += (s.a * a.z + s.b * b.z) + (s.c * f.z + s.d * g.z);
+  acc[c + 3u] += (s.a * a.w + s.b * b.w) + (s.c * f.w + s.d * g.w);
+}
+
+fn add16(s: Keys, at: vec4<u32>, c: u32) {
+  add4(s, at, c);
+  add4(s, at, c + 4u);
+  add4(s, at, c + 8u);
+  add4(s, at, c + 12u);
+}
+
+fn addAll(s: Keys, at: vec4<u32>) {
+  add16(s, at, 0u);
+  if (WIDTH > 16u) { add16(s, at, 16u); }
+  if (WIDTH > 32u) { add16(s, at, 32u); }
+  if (WIDTH > 48u) { add16(s, at, 48u); }
+  if (WIDTH > 64u) { add16(s, at, 64u); }
+  if (WIDTH > 80u) { add16(s, at, 80u); }
+  if (WIDTH > 96u) { add16(s, at, 96u); }
+  if (WIDTH > 112u) { add16(s, at, 112u); }
+}
+
+// Element d of the rows that exist.
+fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+  if (!isInside(d)) { return; }
+  if (row.x < params.queries) { out[at.x + d] = Scalar(value[0]); }
+  if (row.y < params.queries) { out[at.y + d] = Scalar(value[1]); }
+  if (ROWS > 2u && row.z < params.queries) { out[at.z + d] = Scalar(value[THIRD]); }
+  if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
+  if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
+  let head = group / blocks; // of [B, H]
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let e = subgroupLane & 3u;
+  loadAll(own.x + starts(params.q, b, h, min(row, vec4(params.queries - 1u))), e, params.scale * LOG2E);
+
+  var top = Rows(LOWEST);
+  var total = Rows();
+  var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z + e;
+  for (var j = 0u; j < params.keys; j += 4u) {
+    let last = params.keys - j - 1u;
+    let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
+    let at = kRow + t * params.k.w;
+    var s = Keys(scores(at.x, e), scores(at.y, e), scores(at.z, e), scores(at.w, e));
+    if (last < 3u) {
+      let low = Rows(LOWEST);
+      s.b = select(low, s.b, last >= 1u);
+      s.c = select(low, s.c, last >= 2u);
+      s.d = low;
+    }
+    let highest = max(max(s.a, s.b), max(s.c, s.d));
+    if (any(highest > top + SLACK)) {
+      let factor = exp2(top - max(top, highest));
+      top = max(top, highest);
+      total *= factor;
+      if (j > 0u) { for (var d = 0u; d < WIDTH; d++) { acc[d] *= factor; } }
+    }
+    s.a = exp2(s.a - top);
+    s.b = exp2(s.b - top);
+    s.c = exp2(s.c - top);
+    s.d = exp2(s.d - top);
+    total += (s.a + s.b) + (s.c + s.d);
+    addAll(s, vRow + t * params.v.w);
+    kRow += 4u * params.k.w;
+    vRow += 4u * params.v.w;
+  }
+
+  let inverse = 1.0 / total;
+  let sum = (top + log2(total)) * LN2;
+  let to = own.w + starts(params.out, b, h, row);
+  for (var c = 0u; c < WIDTH; c += 4u) {
+    store(acc[c] * inverse, row, to, c + e);
+    store(acc[c + 1u] * inverse, row, to, c + (1u ^ e));
+    store(acc[c + 2u] * inverse, row, to, c + (2u ^ e));
+    store(acc[c + 3u] * inverse, row, to, c + (3u ^ e));
+  }
+  for (var i = 0u; i < ROWS; i++) {
+    if (row[i] < params.queries) { lse[rest.x + head * params.queries + row[i]] = sum[i]; }
+  }
+}
