@@ -40,8 +40,7 @@ export const attention: KernelSpec<AttentionProblem> = {
   ],
   choose(device, problem) {
     if (!device.software && takesMatrices(device, problem)) return subgroupMatrix.name
-    const variant = chooseVariant(device, problem, problem.queries <= 4)
-    return variant === 'subgroup' && device.gathersPrivate ? 'quad' : variant
+    return chooseVariant(device, problem, problem.queries <= 4)
   },
   flops: productFlops(2),
   bytes: operandBytes(2, 2),

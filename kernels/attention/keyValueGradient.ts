@@ -1,5 +1,6 @@
 import type { KernelSpec } from '../spec.ts'
 import direct from './keyValueGradientDirect.wgsl'
+import quad from './keyValueGradientQuad.wgsl'
 import subgroup from './keyValueGradientSubgroup.wgsl'
 import tiled from './keyValueGradientTiled.wgsl'
 import {
@@ -42,6 +43,7 @@ export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
     direct,
     directConstants: ({ queries }) => ({ MANY: queries > 1 }),
     subgroup,
+    quad,
     tiled,
   }),
   // The subgroup variant takes 8 queries a step, `direct` one.

@@ -1,5 +1,6 @@
 import type { KernelSpec } from '../spec.ts'
 import direct from './queryGradientDirect.wgsl'
+import quad from './queryGradientQuad.wgsl'
 import subgroup from './queryGradientSubgroup.wgsl'
 import tiled from './queryGradientTiled.wgsl'
 import {
@@ -40,7 +41,7 @@ export const queryGradient: KernelSpec<QueryGradientProblem> = {
     { name: 'delta', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
-  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, tiled }),
+  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
   choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
   flops: productFlops(3),
   bytes: operandBytes(4, 2),

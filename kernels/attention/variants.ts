@@ -58,7 +58,7 @@ interface RowKernel<P extends AttentionShape> {
   /** Further constants of it. */
   directConstants?(problem: P): Constants
   subgroup: string
-  quad?: string
+  quad: string
   tiled: string
 }
 
@@ -87,18 +87,14 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       constants: (problem, device) => subgroupConstants(problem, kernel.rows(problem), kernel.steps(problem), device),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
-    ...(kernel.quad === undefined
-      ? []
-      : [
-          {
-            name: 'quad',
-            source: kernel.quad,
-            // Elsewhere it takes seconds to compile.
-            supports: (device: Capabilities, problem: P) => device.gathersPrivate && fitsSubgroup(device, problem),
-            constants: (problem: P, device: Capabilities) => quadConstants(problem, kernel.rows(problem), device),
-            grid: (problem: P, { LANES, ROWS }: Constants) => grid(problem, Number(LANES) * Number(ROWS)),
-          },
-        ]),
+    {
+      name: 'quad',
+      source: kernel.quad,
+      // Elsewhere it takes seconds to compile.
+      supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem),
+      constants: (problem, device) => quadConstants(problem, kernel.rows(problem), device),
+      grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
+    },
     {
       name: 'tiled',
       source: kernel.tiled,
@@ -114,7 +110,10 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
  * where `direct` puts rows of all heads side by side.
  */
 export function chooseVariant(device: Capabilities, problem: AttentionShape, few: boolean): string {
-  if (device.software) return few || !fitsSubgroup(device, problem) ? 'direct' : 'subgroup'
+  if (device.software) {
+    if (few || !fitsSubgroup(device, problem)) return 'direct'
+    return device.gathersPrivate ? 'quad' : 'subgroup'
+  }
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 

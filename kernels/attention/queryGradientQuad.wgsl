@@ -1,0 +1,245 @@
+// Gradient of the queries where private arrays want constant places, laid out as the forward kernel (quad.wgsl). Also writes
+// delta, the row sums of dOut * out that the gradient of keys and values needs.
+enable subgroups;
+
+// Element type in memory; sums are f32.
+alias Scalar = f32;
+// A number for each query row of a lane.
+alias Rows = vec4<f32>;
+const ROWS: u32 = 4u;
+const THIRD: u32 = min(2u, ROWS - 1u);
+const FOURTH: u32 = ROWS - 1u;
+// Workgroup size: the largest subgroup size, at least 4.
+const LANES: u32 = 4u;
+// Elements of a head's row at most, a multiple of 16, up to 128.
+const WIDTH: u32 = 64u;
+// The width is less than that: what lies behind a row must not get into the products.
+const PADDED: bool = true;
+const LOG2E: f32 = 1.4426950408889634;
+
+struct Params {
+  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
+  q: vec4<u32>, // offset, then strides of batch, head and token
+  k: vec4<u32>,
+  v: vec4<u32>,
+  out: vec4<u32>,
+  dOut: vec4<u32>,
+  dq: vec4<u32>,
+  batch: u32,
+  heads: u32,
+  queries: u32,
+  keys: u32,
+  width: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<Scalar>;
+@group(0) @binding(1) var<storage, read> k: array<Scalar>;
+@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(3) var<storage, read> out: array<Scalar>;
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(1) @binding(0) var<uniform> params: Params;
+
+var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
+var<private> y: array<Rows, WIDTH>; // dOut; 0 behind the width
+var<private> acc: array<Rows, WIDTH>;
+var<private> sum: Rows; // of dOut * out
+
+// Numbers of four keys.
+struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
+
+fn share(own: f32) -> vec4<f32> {
+  return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
+}
+
+// Where rows begin.
+fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+  return view.x + b * view.y + h * view.z + row * view.w;
+}
+
+fn isInside(d: u32) -> bool {
+  return !PADDED || d < params.width;
+}
+
+fn queryRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = f32(q[at.x + d]);
+  element[1] = f32(q[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(q[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(q[at.w + d]); }
+  return select(Rows(), element, isInside(d));
+}
+
+fn outRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = f32(out[at.x + d]);
+  element[1] = f32(out[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(out[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(out[at.w + d]); }
+  return select(Rows(), element, isInside(d));
+}
+
+fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
+  var element: Rows;
+  element[0] = f32(dOut[at.x + d]);
+  element[1] = f32(dOut[at.y + d]);
+  if (ROWS > 2u) { element[THIRD] = f32(dOut[at.z + d]); }
+  if (ROWS > 3u) { element[FOURTH] = f32(dOut[at.w + d]); }
+  return select(Rows(), element, isInside(d));
+}
+
+fn load(q0: vec4<u32>, g0: vec4<u32>, o0: vec4<u32>, c: u32, d: u32) {
+  x[c] = queryRows(q0, d) * (params.scale * LOG2E);
+  y[c] = gradientRows(g0, d);
+  sum += y[c] * outRows(o0, d);
+}
+
+// Scores of the key that begins at `at`.
+fn scores4(at: u32, c: u32, e: u32) -> Rows {
+  let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
+  return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
+}
+
+fn scores16(at: u32, c: u32, e: u32) -> Rows {
+  return (scores4(at, c, e) + scores4(at, c + 4u, e)) + (scores4(at, c + 8u, e) + scores4(at, c + 12u, e));
+}
+
+fn scores(at: u32, e: u32) -> Rows {
+  var sum = scores16(at, 0u, e);
+  if (WIDTH > 16u) { sum += scores16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += scores16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += scores16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += scores16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += scores16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += scores16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += scores16(at, 112u, e); }
+  return sum;
+}
+
+// Gradients of the probabilities, from the value that begins at `at`.
+fn gradients4(at: u32, c: u32, e: u32) -> Rows {
+  let w = share(select(0.0, f32(v[at + c + e]), isInside(c + e)));
+  return (y[c] * w.x + y[c + 1u] * w.y) + (y[c + 2u] * w.z + y[c + 3u] * w.w);
+}
+
+fn gradients16(at: u32, c: u32, e: u32) -> Rows {
+  return (gradients4(at, c, e) + gradients4(at, c + 4u, e)) + (gradients4(at, c + 8u, e) + gradients4(at, c + 12u, e));
+}
+
+fn gradients(at: u32, e: u32) -> Rows {
+  var sum = gradients16(at, 0u, e);
+  if (WIDTH > 16u) { sum += gradients16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += gradients16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += gradients16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += gradients16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += gradients16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += gradients16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += gradients16(at, 112u, e); }
+  return sum;
+}
+
+// Adds four keys, weighted.
+fn add4(s: Four, at: vec4<u32>, c: u32) {
+  let a = share(f32(k[at.x + c]));
+  let b = share(f32(k[at.y + c]));
+  let f = share(f32(k[at.z + c]));
+  let g = share(f32(k[at.w + c]));
+  acc[c] += (s.a * a.x + s.b * b.x) + (s.c * f.x + s.d * g.x);
+  acc[c + 1u] += (s.a * a.y + s.b * b.y) + (s.c * f.y + s.d * g.y);
+  acc[c + 2u] += (s.a * a.z + s.b * b.z) + (s.c * f.z + s.d * g.z);
+  acc[c + 3u] += (s.a * a.w + s.b * b.w) + (s.c * f.w + s.d * g.w);
+}
+
+fn add16(s: Four, at: vec4<u32>, c: u32) {
+  add4(s, at, c);
+  add4(s, at, c + 4u);
+  add4(s, at, c + 8u);
+  add4(s, at, c + 12u);
+}
+
+fn addAll(s: Four, at: vec4<u32>) {
+  add16(s, at, 0u);
+  if (WIDTH > 16u) { add16(s, at, 16u); }
+  if (WIDTH > 32u) { add16(s, at, 32u); }
+  if (WIDTH > 48u) { add16(s, at, 48u); }
+  if (WIDTH > 64u) { add16(s, at, 64u); }
+  if (WIDTH > 80u) { add16(s, at, 80u); }
+  if (WIDTH > 96u) { add16(s, at, 96u); }
+  if (WIDTH > 112u) { add16(s, at, 112u); }
+}
+
+// Element d of the rows that exist.
+fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+  if (!isInside(d)) { return; }
+  if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
+  if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
+  if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = Scalar(value[THIRD]); }
+  if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = Scalar(value[FOURTH]); }
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+) {
+  let group = wid.y * groups.x + wid.x;
+  let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
+  if (group >= blocks * params.batch * params.heads) { return; }
+  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let rest = wid.z * params.strides[1];
+  let head = group / blocks; // of [B, H]
+  let b = head / params.heads;
+  let h = head % params.heads;
+  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let clamped = min(row, vec4(params.queries - 1u));
+  let e = subgroupLane & 3u;
+  let q0 = own.x + starts(params.q, b, h, clamped);
+  let o0 = own.w + starts(params.out, b, h, clamped);
+  let g0 = rest.x + starts(params.dOut, b, h, clamped);
+  for (var c = 0u; c < WIDTH; c += 4u) {
+    load(q0, g0, o0, c, c + e);
+    load(q0, g0, o0, c + 1u, c + (1u ^ e));
+    load(q0, g0, o0, c + 2u, c + (2u ^ e));
+    load(q0, g0, o0, c + 3u, c + (3u ^ e));
+  }
+  var logSum: Rows;
+  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
+
+  var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
+  var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
+  for (var j = 0u; j < params.keys; j += 4u) {
+    let last = params.keys - j - 1u;
+    let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
+    let kAt = kRow + t * params.k.w;
+    let vAt = vRow + t * params.v.w;
+    var s: Four;
+    s.a = exp2(scores(kAt.x, e) - logSum) * (gradients(vAt.x, e) - sum);
+    s.b = exp2(scores(kAt.y, e) - logSum) * (gradients(vAt.y, e) - sum);
+    s.c = exp2(scores(kAt.z, e) - logSum) * (gradients(vAt.z, e) - sum);
+    s.d = exp2(scores(kAt.w, e) - logSum) * (gradients(vAt.w, e) - sum);
+    if (last < 3u) {
+      s.b = select(Rows(), s.b, last >= 1u);
+      s.c = select(Rows(), s.c, last >= 2u);
+      s.d = Rows();
+    }
+    addAll(s, kAt + e);
+    kRow += 4u * params.k.w;
+    vRow += 4u * params.v.w;
+  }
+
+  let to = rest.z + starts(params.dq, b, h, row);
+  for (var c = 0u; c < WIDTH; c += 4u) {
+    store(acc[c] * params.scale, row, to, c + e);
+    store(acc[c + 1u] * params.scale, row, to, c + (1u ^ e));
+    store(acc[c + 2u] * params.scale, row, to, c + (2u ^ e));
+    store(acc[c + 3u] * params.scale, row, to, c + (3u ^ e));
+  }
+  for (var i = 0u; i < ROWS; i++) {
+    if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
+  }
+}
