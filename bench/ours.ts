@@ -3,6 +3,7 @@ import {
   type Device,
   layerNorm,
   matmul,
+  mlp,
   scaledDotProductAttention,
   scope,
   softmax,
@@ -86,7 +87,8 @@ class TwoLayers extends Module {
 
   /** [B, inputs] -> [B, classes] */
   forward(x: Tensor): Tensor {
-    return this.fc2.forward(this.fc1.forward(x, { gelu: true }))
+    const { fc1, fc2 } = this
+    return mlp(x, fc1.weight, fc1.bias!, fc2.weight, fc2.bias!)
   }
 }
 

@@ -3,6 +3,7 @@ import {
   firstTokenAttention,
   layerNorm,
   linear,
+  mlp,
   ones,
   packedAttention,
   rand,
@@ -100,8 +101,8 @@ export class Mlp extends Module {
 
   /** Mlp(v) + residual; both [B, N, D]. */
   forward(v: Tensor, residual: Tensor): Tensor {
-    const hidden = this.fc1.forward(v, { gelu: true }) // [B, N, hidden]
-    return this.fc2.forward(hidden, { residual }) // [B, N, D]
+    const { fc1, fc2 } = this
+    return mlp(v, fc1.weight, fc1.bias!, fc2.weight, fc2.bias!, residual)
   }
 }
 

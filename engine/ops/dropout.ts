@@ -13,14 +13,23 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
     run(dropoutKernel, dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], { refresh: () => draw.next() })
     return y
   },
-  // The stream gives the same mask again, so none is stored.
   backward(ctx, grad, { p, draw }) {
     if (!draw) return [grad.detach()]
     const dx = ctx.gradOut(0)
-    run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { refresh: () => draw.words })
+    dropoutBackward(p, draw, grad, dx)
     return [dx]
   },
 })
+
+/** Writes grad / (1 - p), or 0 where forward gave 0; float32. The stream gives the same mask again, so none is stored. */
+export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tensor): void {
+  run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { refresh: () => draw.words })
+}
+
+/** @throws ShapeError unless p is in [0, 1] */
+export function checkProbability(op: string, p: number): void {
+  if (!(p >= 0 && p <= 1)) throw new ShapeError(`${op}: got p = ${p}, takes 0 to 1`)
+}
 
 /**
  * Each element x / (1 - p), or 0 with probability p; which ones, the device's random state says. A model calls it in
@@ -31,6 +40,6 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
  */
 export function dropout(x: Tensor, p: number): Tensor {
   if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
-  if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: got p = ${p}, takes 0 to 1`)
+  checkProbability('dropout', p)
   return op([x], { p, draw: p > 0 ? drawFrom(x.device.random) : undefined })
 }

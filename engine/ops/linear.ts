@@ -1,10 +1,12 @@
 import { computeDtype, computed } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
+import { defineOp, type OpContext } from '../autograd.ts'
 import { checkDtype, type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
+import { type Drawing, drawFrom } from '../random.ts'
 import { broadcastShapes, format } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
 import { converted } from './cast.ts'
+import { checkProbability, dropoutBackward } from './dropout.ts'
 import { runUnaryBackward } from './pointwise.ts'
 import { asRows, product, shaped, transposed } from './product.ts'
 import { sumInto } from './reduce.ts'
@@ -13,11 +15,16 @@ import { sumToInput } from './shape.ts'
 export interface LinearOptions {
   /** gelu(x W^T + b), the exact (erf) form. */
   gelu?: boolean
+  /** Probability that an element of that becomes 0, in [0, 1]; the others are divided by 1 - p. */
+  dropout?: number
   /** Added after that, in float32; broadcasts to the result. */
   residual?: Tensor
   /** Of the result: float32 or float16. Default the residual's where there is one, else what the product computes with. */
   dtype?: Dtype
 }
+
+/** What backward has to know of an input. */
+export type Kept = Pick<Tensor, 'shape' | 'dtype'>
 
 type Inputs = [x: Tensor, weight: Tensor, bias: Tensor | undefined, residual: Tensor | undefined]
 
@@ -26,12 +33,13 @@ interface Arguments {
   /** What the product computes with, and what it gives. */
   compute: Dtype
   dtype: Dtype
-  residual: Pick<Tensor, 'shape' | 'dtype'> | undefined
+  dropout: { p: number; draw: Drawing } | undefined
+  residual: Kept | undefined
 }
 
 const op = defineOp<Inputs, Arguments>({
   name: 'linear',
-  forward(ctx, [givenX, givenWeight, bias, residual], { gelu, compute, dtype }) {
+  forward(ctx, [givenX, givenWeight, bias, residual], { gelu, compute, dtype, dropout }) {
     const [x, weight] = [computed(givenX, compute), computed(givenWeight, compute)]
     const { device } = x
     const shape = [...x.shape.slice(0, -1), weight.shape[0]!]
@@ -39,38 +47,72 @@ const op = defineOp<Inputs, Arguments>({
     const matrix = x.ndim > 1 ? shape : [1, ...shape]
     const out = empty(shape, dtype, device)
     const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
-    const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, residual }
+    const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, dropout, residual }
     product(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
     ctx.saveForBackward(x, weight, ...(pre ? [pre] : []))
     return out
   },
-  backward(ctx, grad, { compute, residual }) {
+  backward(ctx, grad, { compute, dropout, residual }) {
     const [x, weight, pre] = ctx.saved as [Tensor, Tensor, Tensor?]
-    const narrow = converted(grad, compute)
+    const kept = dropout ? undropped(grad, dropout) : grad
+    const narrow = converted(kept, compute)
     const dy = asRows(pre ? geluBackward(narrow, pre) : narrow) // [rows, out]
-    let [dx, dweight, dbias]: (Tensor | undefined)[] = []
-    if (ctx.needs[0]) {
-      dx = ctx.gradOut(0)
-      product(shaped(dx, [dy.shape[0]!, weight.shape[1]!]), dy, weight)
-    }
-    if (ctx.needs[1]) {
-      dweight = ctx.gradOut(1)
-      product(dweight, transposed(dy), asRows(x))
-    }
-    if (ctx.needs[2]) {
-      dbias = ctx.gradOut(2)
-      sumInto(dbias, pre ? dy : asRows(grad), 0, 1)
-    }
-    const dresidual = residual && ctx.needs[3] ? sumToInput(ctx, 3, converted(grad, residual.dtype), residual.shape) : undefined
-    return [dx, dweight, dbias, dresidual]
+    const gradients = linearGradients(ctx, [0, 1, 2], { dy, x, weight, sums: pre ? dy : asRows(kept) })
+    return [...gradients, residual && residualGradient(ctx, 3, grad, residual)]
   },
 })
+
+/** What the gradients of a layer come from. */
+interface LayerGradients {
+  /** Gradient of its product, [rows, out]. */
+  dy: Tensor
+  /** [..., in] */
+  x: Tensor
+  /** [out, in] */
+  weight: Tensor
+  /** What adds up to the bias' gradient: dy, in the dtype it came in. */
+  sums: Tensor
+}
+
+/** Gradients of x, weight and bias, the inputs of these numbers; x may be none. */
+export function linearGradients(
+  ctx: OpContext,
+  [atX, atWeight, atBias]: readonly [x: number | undefined, weight: number, bias: number],
+  { dy, x, weight, sums }: LayerGradients,
+): (Tensor | undefined)[] {
+  let [dx, dweight, dbias]: (Tensor | undefined)[] = []
+  if (atX !== undefined && ctx.needs[atX]) {
+    dx = ctx.gradOut(atX)
+    product(shaped(dx, [dy.shape[0]!, weight.shape[1]!]), dy, weight)
+  }
+  if (ctx.needs[atWeight]) {
+    dweight = ctx.gradOut(atWeight)
+    product(dweight, transposed(dy), asRows(x))
+  }
+  if (ctx.needs[atBias]) {
+    dbias = ctx.gradOut(atBias)
+    sumInto(dbias, sums, 0, 1)
+  }
+  return [dx, dweight, dbias]
+}
+
+/** Gradient of what was added to a result, input i. */
+export function residualGradient(ctx: OpContext, i: number, grad: Tensor, residual: Kept): Tensor | undefined {
+  return ctx.needs[i] ? sumToInput(ctx, i, converted(grad, residual.dtype), residual.shape) : undefined
+}
 
 /** grad gelu'(pre) */
 function geluBackward(given: Tensor, pre: Tensor): Tensor {
   const grad = given.contiguous()
   const out = empty(pre.shape, pre.dtype, pre.device)
   runUnaryBackward('gelu', grad, pre, out)
+  return out
+}
+
+/** The gradient behind dropout, float32. */
+function undropped(grad: Tensor, { p, draw }: NonNullable<Arguments['dropout']>): Tensor {
+  const out = empty(grad.shape, 'float32', grad.device)
+  dropoutBackward(p, draw, converted(grad, 'float32'), out)
   return out
 }
 
@@ -81,13 +123,14 @@ function geluBackward(given: Tensor, pre: Tensor): Tensor {
  * @param weight [out, in], PyTorch's layout, of x's dtype; inside `autocast` both are taken in its dtype
  * @param bias [out], float32 or float16
  * @param options.gelu whether to apply the exact (erf) GELU
+ * @param options.dropout as `dropout` does, which draws the same; a model gives it in training only
  * @param options.residual float32 or float16, broadcasts to the result; added last
  * @param options.dtype of the result
  * @returns [..., out]
- * @throws ShapeError for other dtypes, or shapes that do not match
+ * @throws ShapeError for other dtypes or p, or shapes that do not match
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {
-  const { gelu = false, residual } = options
+  const { gelu = false, residual, dropout: p = 0 } = options
   const tensors = [x, weight, bias, residual]
   const outputs = weight.shape[0]
   const matches = weight.ndim === 2 && x.shape.at(-1) === weight.shape[1] && (!bias || format(bias.shape) === `[${outputs}]`)
@@ -100,8 +143,10 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: Linear
   if (residual && format(broadcastShapes('linear', residual.shape, shape)) !== format(shape)) {
     throw new ShapeError(`linear: a residual ${format(residual.shape)} does not broadcast to the result ${format(shape)}`)
   }
+  checkProbability('linear', p)
   const dtype = options.dtype ?? residual?.dtype ?? compute
   checkDtype('linear', dtype, x.device)
   const kept = residual && { shape: residual.shape, dtype: residual.dtype }
-  return op([x, weight, bias, residual], { gelu, compute, dtype, residual: kept })
+  const dropout = p > 0 ? { p, draw: drawFrom(x.device.random) } : undefined
+  return op([x, weight, bias, residual], { gelu, compute, dtype, dropout, residual: kept })
 }

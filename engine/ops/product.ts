@@ -6,7 +6,9 @@ import {
   rowsPerGroup,
   splitK,
 } from '../../kernels/matmul/index.ts'
+import { dropoutProblem } from '../../kernels/random/index.ts'
 import type { Dtype } from '../dtype.ts'
+import type { Drawing } from '../random.ts'
 import { type Bindable, run } from '../run.ts'
 import { type Shape, sizeOf } from '../shape.ts'
 import { broadcastStrides, operand } from '../strided.ts'
@@ -20,6 +22,10 @@ export interface Epilogue {
   pre?: Tensor | undefined
   /** The exact (erf) form. */
   gelu?: boolean | undefined
+  /** Multiplied by gelu'(it); contiguous, of the product's shape, not with `residual`. */
+  slope?: Tensor | undefined
+  /** Elements become 0 with a probability of p, the others grow by 1 / (1 - p), as `dropout` does. */
+  dropout?: { p: number; draw: Drawing } | undefined
   /** Added; broadcasts to the product's shape, of float32 or float16. */
   residual?: Tensor | undefined
 }
@@ -49,26 +55,37 @@ interface Arranged {
  */
 export function product(out: Tensor, a: Tensor, b: Tensor, epilogue: Epilogue = {}): void {
   const { device } = out
-  const { bias, pre, gelu, residual } = epilogue
-  const { problem, ...bound } = arrange(out.shape, a, b, residual) ?? arrangeCopies(out.shape, a, b, residual)
+  const { bias, pre, gelu, slope, dropout, residual } = epilogue
+  const other = slope ?? residual
+  const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
   const split = splitK(device.capabilities, problem)
   const rows = rowsPerGroup({ ...problem, ...split })
-  const flags =
-    (bias ? EPILOGUE.bias : 0) | (pre ? EPILOGUE.pre : 0) | (gelu ? EPILOGUE.gelu : 0) | (residual ? EPILOGUE.add : 0)
+  const asked = { bias, pre, gelu, slope, dropout, add: residual }
+  const names = Object.keys(asked) as (keyof typeof asked)[]
+  const flags = names.reduce((sum, name) => sum | (asked[name] ? EPILOGUE[name] : 0), 0)
   // What is not used must be bound all the same: an operand again, or something that nothing else touches.
   const unused = () => empty([1], 'float32', device)
   const aux = bound.aux ?? bound.a
   const target = pre ?? unused()
   const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
   const dtypes = halves({ a, b, aux, c: out, pre: target })
-  const whole: Matmul = { ...problem, ...split, rows, flags, ...(dtypes && { dtypes }) }
+  const whole: Matmul = { ...problem, ...split, rows, flags, ...dropping(out.size, dropout), ...(dtypes && { dtypes }) }
+  const refresh = dropout && { refresh: () => dropout.draw.next() }
   if (split.splits === 1) {
-    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target])
+    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], refresh)
   } else {
     const partials = empty([split.splits, ...out.shape], 'float32', device)
     run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
-    run(matmulCombine, whole, [partials, ...extras, out, target])
+    run(matmulCombine, whole, [partials, ...extras, out, target], refresh)
   }
+}
+
+/** Dropout as the kernel takes it. */
+function dropping(count: number, dropout: Epilogue['dropout']): Partial<Matmul> {
+  if (!dropout) return {}
+  const { p, draw } = dropout
+  const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)
+  return { threshold, keep, ...draw.words }
 }
 
 /** Which elements are float16; undefined where none is. */

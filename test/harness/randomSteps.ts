@@ -8,6 +8,7 @@ import {
   fromHost,
   layerNorm,
   linear,
+  mlp,
   ones,
   packedAttention,
   randn,
@@ -208,6 +209,8 @@ export class Steps {
     const ops: (() => Tensor)[] = [
       () => linear(x, square, bias, { gelu: true }),
       () => linear(x, square, bias, { residual: x }).tanh(),
+      () => linear(x, square, bias, { dropout: 0.25, residual: x }),
+      () => mlp(x, square, bias, square.transpose(0, 1), bias, x),
       () => linear(x, square),
       () => x.matmul(square).tanh(),
       () => x.matmul(x.transpose(-1, -2)).tanh(),

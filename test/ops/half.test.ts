@@ -15,6 +15,7 @@ import { concat, stack } from '../../engine/ops/join.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
+import { mlp } from '../../engine/ops/mlp.ts'
 import { argmax, max, mean, sum } from '../../engine/ops/reduce.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from '../../engine/ops/shape.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
@@ -137,6 +138,19 @@ const CASES: Record<string, Case> = {
   'linear, gelu and residual': {
     op: (x, w, b, r) => linear(x, w, b, { gelu: true, residual: r }),
     shapes: [[3, 5, 32], [48, 32], [48], [5, 48]],
+  },
+  'linear, dropout': {
+    op: (x, w, b, r) => {
+      device.random.seed = 3
+      return linear(x, w, b, { dropout: 0.4, residual: r })
+    },
+    shapes: [[3, 5, 32], [48, 32], [48], [5, 48]],
+  },
+  mlp: { op: mlp as Case['op'], shapes: [[3, 5, 32], [48, 32], [48], [20, 48], [20]], tolerance: [2e-3, 5e-3] },
+  'mlp and residual': {
+    op: mlp as Case['op'],
+    shapes: [[3, 1, 32], [48, 32], [48], [20, 48], [20], [1, 20]],
+    tolerance: [2e-3, 5e-3],
   },
   scaledDotProductAttention: {
     op: scaledDotProductAttention as Case['op'],

@@ -1,6 +1,9 @@
 import { ParameterArena } from '../../engine/arena.ts'
 import { backward, noGrad } from '../../engine/autograd.ts'
+import { capture } from '../../engine/capture.ts'
 import { requestDevice } from '../../engine/device.ts'
+import { dropout } from '../../engine/ops/dropout.ts'
+import { add } from '../../engine/ops/elementwise.ts'
 import { type LinearOptions, linear } from '../../engine/ops/linear.ts'
 import { slice } from '../../engine/ops/shape.ts'
 import { type Shape, sizeOf } from '../../engine/shape.ts'
@@ -195,6 +198,48 @@ test('only the gradients that are wanted', async () => {
   }
 })
 
+for (const [shape, outputs] of [
+  [[7, 33], 12],
+  [[2, 5, 20], 31],
+  [[3, 2100], 5],
+] satisfies [Shape, number][]) {
+  test(`[${shape}] -> ${outputs}, dropout: what the op dropout would drop, in every replay too`, async () => {
+    const residual = [...shape.slice(0, -1), outputs]
+    const given = values(shape, outputs, { residual })
+    const fused = (x: Tensor, w: Tensor, b: Tensor, r: Tensor) => linear(x, w, b, { gelu: true, dropout: 0.3, residual: r })
+    const apart = (x: Tensor, w: Tensor, b: Tensor, r: Tensor) => add(dropout(linear(x, w, b, { gelu: true }), 0.3), r)
+    const follow = async (op: typeof fused, captured: boolean) => {
+      device.random.seed = 7
+      const inputs = [leaf(given.x, shape), leaf(given.weight, [outputs, shape.at(-1)!]), leaf(given.bias, [outputs])]
+      const all = [...inputs, leaf(given.residual!.data, residual)] as [Tensor, Tensor, Tensor, Tensor]
+      const call = () => {
+        const output = op(...all)
+        backward(output, tensor(normals(output.size, 5), { shape: output.shape }))
+        const gradients = all.map((t) => {
+          const grad = t.grad!.detach()
+          t.grad!.dispose()
+          t.grad = undefined
+          return grad
+        })
+        return [output, ...gradients]
+      }
+      const step = captured ? capture(call) : call
+      const results: Float32Array[] = []
+      for (let i = 0; i < 3; i++) for (const t of step()) results.push(Float32Array.from(await t.data()))
+      if (device.random.counter !== 3) throw new Error(`the counter is ${device.random.counter}`)
+      return results
+    }
+    const want = await follow(apart, false)
+    for (const captured of [false, true]) {
+      const got = await follow(fused, captured)
+      got.forEach((data, i) => {
+        assertClose(data, want[i]!, 1e-6, `${captured ? 'captured' : 'eager'}, call ${Math.floor(i / 5)}, result ${i % 5}`)
+      })
+      if (`${got[0]}` === `${got[5]}`) throw new Error('two calls dropped the same elements')
+    }
+  })
+}
+
 test('gradients into the slots of an arena', async () => {
   const given = values([5, 4, 9], 7, { gelu: true })
   const { gradients, cotangent } = expected(given)
@@ -222,6 +267,7 @@ test('refuses what it cannot take', () => {
   assertShapeError(() => linear(tensor(new Int32Array(3)), zeros(4, 3)), 'int32 [3]')
   const residual = (...shape: number[]) => linear(zeros(2, 3), zeros(4, 3), undefined, { residual: zeros(...shape) })
   assertShapeError(() => residual(2, 3), 'do not broadcast')
+  assertShapeError(() => linear(zeros(2, 3), zeros(4, 3), undefined, { dropout: 1.5 }), 'linear: got p = 1.5')
   assertShapeError(() => residual(5, 2, 4), 'residual [5, 2, 4]')
 })
 

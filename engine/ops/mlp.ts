@@ -1,0 +1,75 @@
+import { computeDtype, computed } from '../autocast.ts'
+import { defineOp } from '../autograd.ts'
+import { type Dtype, isFloat } from '../dtype.ts'
+import { ShapeError } from '../errors.ts'
+import { broadcastShapes, format } from '../shape.ts'
+import { empty, type Tensor } from '../tensor.ts'
+import { converted } from './cast.ts'
+import { type Kept, linearGradients, residualGradient } from './linear.ts'
+import { asRows, product, shaped, transposed } from './product.ts'
+
+type Inputs = [x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual: Tensor | undefined]
+
+/** `compute`: what the products compute with; `dtype`: of the result. */
+type Arguments = { compute: Dtype; dtype: Dtype; residual: Kept | undefined }
+
+const op = defineOp<Inputs, Arguments>({
+  name: 'mlp',
+  forward(ctx, [givenX, given1, bias1, given2, bias2, residual], { compute, dtype }) {
+    const [x, weight1, weight2] = [computed(givenX, compute), computed(given1, compute), computed(given2, compute)]
+    const { device } = x
+    const rows = asRows(x) // [rows, in]
+    const wide = [rows.shape[0]!, weight1.shape[0]!]
+    const hidden = empty(wide, compute, device)
+    const pre = ctx.needs.includes(true) ? empty(wide, compute, device) : undefined
+    product(hidden, rows, transposed(weight1), { bias: converted(bias1, 'float32').contiguous(), pre, gelu: true })
+    const out = empty([...x.shape.slice(0, -1), weight2.shape[0]!], dtype, device)
+    const matrix = out.ndim > 1 ? out : shaped(out, [1, out.size])
+    const last = { bias: converted(bias2, 'float32').contiguous(), residual }
+    product(matrix, shaped(hidden, [...matrix.shape.slice(0, -1), wide[1]!]), transposed(weight2), last)
+    ctx.saveForBackward(x, weight1, weight2, hidden, ...(pre ? [pre] : []))
+    return out
+  },
+  backward(ctx, grad, { compute, residual }) {
+    const [x, weight1, weight2, hidden, pre] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const dy = asRows(converted(grad, compute)) // [rows, out]
+    // gelu'(pre) comes with the product that gives the gradient of what GELU gave.
+    const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
+    product(dpre, dy, weight2, { slope: pre })
+    const layer2 = { dy, x: hidden, weight: weight2, sums: asRows(grad) }
+    const [, dweight2, dbias2] = linearGradients(ctx, [undefined, 3, 4], layer2)
+    const first = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, sums: dpre })
+    return [...first, dweight2, dbias2, residual && residualGradient(ctx, 5, grad, residual)]
+  },
+})
+
+/**
+ * gelu(x W1^T + b1) W2^T + b2, and a residual added to it: the MLP of a Transformer layer. Two kernels forward; backward the
+ * derivative of GELU (the exact, erf form) is part of a product too.
+ * @param x [..., in], float32 or float16
+ * @param weight1 [hidden, in], of x's dtype; inside `autocast` products are taken in its dtype
+ * @param bias1 [hidden], float32 or float16
+ * @param weight2 [out, hidden]
+ * @param bias2 [out]
+ * @param residual float32 or float16, broadcasts to the result
+ * @returns [..., out], of the residual's dtype where there is one, else of what the products compute with
+ * @throws ShapeError for other dtypes, or shapes that do not match
+ */
+export function mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual?: Tensor): Tensor {
+  const tensors = [x, weight1, bias1, weight2, bias2, residual]
+  const compute = computeDtype([x, weight1, weight2])
+  const [wide, outputs] = [weight1.shape[0], weight2.shape[0]]
+  const shapes = [[wide, x.shape.at(-1)], [wide], [outputs, wide], [outputs]]
+  const matches = tensors.slice(1, 5).every((t, i) => `${t!.shape}` === `${shapes[i]}`) && x.ndim > 0 && weight2.ndim === 2
+  if (!matches || !compute || tensors.some((t) => t && !isFloat(t.dtype))) {
+    const got = tensors.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : [])).join(', ')
+    throw new ShapeError(`mlp: got ${got}; takes [..., in], [hidden, in], [hidden], [out, hidden], [out] in float32 or float16`)
+  }
+  const shape = [...x.shape.slice(0, -1), outputs!]
+  if (residual && format(broadcastShapes('mlp', residual.shape, shape)) !== format(shape)) {
+    throw new ShapeError(`mlp: a residual ${format(residual.shape)} does not broadcast to the result ${format(shape)}`)
+  }
+  const kept = residual && { shape: residual.shape, dtype: residual.dtype }
+  const dtype = residual?.dtype ?? compute
+  return op([x, weight1, bias1, weight2, bias2, residual], { compute, dtype, residual: kept })
+}

@@ -1,0 +1,165 @@
+import { backward, noGrad } from '../../engine/autograd.ts'
+import { requestDevice } from '../../engine/device.ts'
+import { linear } from '../../engine/ops/linear.ts'
+import { mlp } from '../../engine/ops/mlp.ts'
+import { slice } from '../../engine/ops/shape.ts'
+import { type Shape, sizeOf } from '../../engine/shape.ts'
+import { type Tensor, tensor } from '../../engine/tensor.ts'
+import { unaryFunctions } from '../../kernels/elementwise/reference.ts'
+import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite('mlp op')
+const { f: gelu, slope } = unaryFunctions.gelu
+
+type Make = (data: Float32Array, shape: Shape) => Tensor
+
+/** Values of x, the two layers and a residual of the result's shape, with their shapes. */
+function values(shape: Shape, hidden: number, outputs: number): [data: Float32Array, shape: Shape][] {
+  const inputs = shape.at(-1)!
+  const scaled = (size: number, seed: number, by: number) => normals(size, seed).map((value) => value / Math.sqrt(by))
+  const outShape = [...shape.slice(0, -1), outputs]
+  return [
+    [normals(sizeOf(shape), 1), shape],
+    [scaled(hidden * inputs, 2, inputs), [hidden, inputs]],
+    [normals(hidden, 3), [hidden]],
+    [scaled(outputs * hidden, 4, hidden), [outputs, hidden]],
+    [normals(outputs, 5), [outputs]],
+    [normals(sizeOf(outShape), 6), outShape],
+  ]
+}
+
+/** Output and gradients in float64. */
+function expected(given: ReturnType<typeof values>): ExpectedOp {
+  const [[x, shape], [w1], [b1], [w2], [b2], [residual, outShape]] = given as [
+    ...[[Float32Array, Shape], [Float32Array], [Float32Array], [Float32Array], [Float32Array], [Float32Array, Shape]],
+  ]
+  const [inputs, hidden, outputs] = [shape.at(-1)!, b1.length, b2.length]
+  const output = Float64Array.from(residual)
+  const cotangent = normals(output.length, 7)
+  const [dx, dw1, db1, dw2, db2] = [x, w1, b1, w2, b2].map(({ length }) => new Float64Array(length)) as [
+    ...[Float64Array, Float64Array, Float64Array, Float64Array, Float64Array],
+  ]
+  for (let r = 0; r < x.length / inputs; r++) {
+    const pre = Float64Array.from(b1, (bias, h) => {
+      let sum = bias
+      for (let i = 0; i < inputs; i++) sum += x[r * inputs + i]! * w1[h * inputs + i]!
+      return sum
+    })
+    for (let o = 0; o < outputs; o++) {
+      output[r * outputs + o]! += b2[o]!
+      for (let h = 0; h < hidden; h++) output[r * outputs + o]! += gelu(pre[h]!) * w2[o * hidden + h]!
+      db2[o]! += cotangent[r * outputs + o]!
+    }
+    for (let h = 0; h < hidden; h++) {
+      let g = 0
+      for (let o = 0; o < outputs; o++) {
+        g += cotangent[r * outputs + o]! * w2[o * hidden + h]!
+        dw2[o * hidden + h]! += cotangent[r * outputs + o]! * gelu(pre[h]!)
+      }
+      g *= slope(pre[h]!)
+      db1[h]! += g
+      for (let i = 0; i < inputs; i++) {
+        dx[r * inputs + i]! += g * w1[h * inputs + i]!
+        dw1[h * inputs + i]! += g * x[r * inputs + i]!
+      }
+    }
+  }
+  return { shape: outShape, output, cotangent, gradients: [dx, dw1, db1, dw2, db2, Float64Array.from(cotangent)] }
+}
+
+const call = mlp as unknown as (...inputs: Tensor[]) => Tensor
+const leaves = (given: ReturnType<typeof values>, make: Make = leaf) => given.map(([data, shape]) => make(data, shape))
+
+const SHAPES: readonly [shape: Shape, hidden: number, outputs: number][] = [
+  [[1], 1, 1],
+  [[7], 33, 5],
+  [[31, 33], 129, 31],
+  [[4, 17, 64], 128, 64],
+  [[2, 3, 5, 37], 35, 41],
+  // Long sums are split.
+  [[3, 9], 1500, 7],
+  [[1, 2100], 6, 2100],
+]
+for (const [shape, hidden, outputs] of SHAPES) {
+  for (const [kind, make] of Object.entries({ contiguous: leaf, strided: stridedLeaf })) {
+    test(`${kind} [${shape}] -> ${hidden} -> ${outputs}`, async () => {
+      const given = values(shape, hidden, outputs)
+      await checkOp('mlp', call, leaves(given, make), expected(given))
+    })
+  }
+}
+
+test('one token of each sequence; the others get a gradient of 0', async () => {
+  const [B, T, D] = [9, 5, 20]
+  const given = values([B, 1, D], 33, 12)
+  const { gradients, ...rest } = expected(given)
+  const at = (b: number) => (b * T + 2) * D
+  const [all, dx] = [normals(B * T * D, 8), new Float64Array(B * T * D)]
+  for (let b = 0; b < B; b++) {
+    all.set(given[0]![0].subarray(b * D, (b + 1) * D), at(b))
+    dx.set((gradients[0] as Float64Array).subarray(b * D, (b + 1) * D), at(b))
+  }
+  const inputs = [leaf(all, [B, T, D]), ...leaves(given).slice(1)]
+  const op = (x: Tensor, ...rest: Tensor[]) => call(slice(x, [[], [2, 3]]), ...rest)
+  await checkOp('mlp', op, inputs, { ...rest, gradients: [dx, ...gradients.slice(1)] })
+})
+
+test('only the gradients that are wanted, and without a residual', async () => {
+  const given = values([7, 33], 20, 12)
+  given[5]![0].fill(0)
+  const { gradients, ...rest } = expected(given)
+  for (let wanted = 0; wanted < 6; wanted++) {
+    const inputs = leaves(given)
+    inputs.forEach((input, i) => {
+      input.requiresGrad = i === wanted
+    })
+    const kept = gradients.map((gradient, i) => (i === wanted ? gradient : undefined))
+    const some = wanted < 5 ? 5 : 6
+    await checkOp('mlp', call, inputs.slice(0, some), { ...rest, gradients: kept.slice(0, some) })
+  }
+})
+
+test('the bits of two calls of linear, with fewer dispatches backward', async () => {
+  const given = values([6, 17, 64], 128, 64)
+  const run = async (op: (...inputs: Tensor[]) => Tensor) => {
+    const inputs = leaves(given)
+    await device.synchronize()
+    const before = device.counts.dispatches
+    const output = op(...inputs)
+    backward(output, tensor(normals(output.size, 9), { shape: output.shape }))
+    await device.synchronize()
+    const dispatches = device.counts.dispatches - before
+    const all = await Promise.all([output, ...inputs.map(({ grad }) => grad!)].map((t) => t.data()))
+    return { dispatches, all }
+  }
+  const one = await run(call)
+  const two = await run((x, w1, b1, w2, b2, residual) =>
+    linear(linear(x, w1, b1, { gelu: true }), w2, b2, { residual: residual! }),
+  )
+  for (const [i, values] of one.all.entries()) if (`${values}` !== `${two.all[i]}`) throw new Error(`result ${i} differs`)
+  if (one.dispatches !== two.dispatches - 1) throw new Error(`${one.dispatches} and ${two.dispatches} dispatches`)
+})
+
+test('the same off the tape', async () => {
+  const given = values([5, 9], 12, 7)
+  const out = noGrad(() => call(...leaves(given)))
+  assertClose(await out.data(), expected(given).output, 1e-5, 'output')
+})
+
+test('refuses what it cannot take', () => {
+  const zeros = (...shape: number[]) => tensor(new Float32Array(sizeOf(shape)), { shape })
+  const [x, w1, b1, w2, b2] = [zeros(2, 3), zeros(5, 3), zeros(5), zeros(4, 5), zeros(4)]
+  assertShapeError(() => mlp(x, zeros(3, 5), b1, w2, b2), 'mlp: got float32 [2, 3], float32 [3, 5]')
+  assertShapeError(() => mlp(x, w1, zeros(4), w2, b2), 'mlp: got')
+  assertShapeError(() => mlp(x, w1, b1, zeros(4, 6), b2), 'mlp: got')
+  assertShapeError(() => mlp(x, w1, b1, w2, zeros(5)), 'mlp: got')
+  assertShapeError(() => mlp(tensor(1), w1, b1, w2, b2), 'float32 []')
+  assertShapeError(() => mlp(tensor(new Int32Array(3)), w1, b1, w2, b2), 'int32 [3]')
+  assertShapeError(() => mlp(x, w1, b1, w2, b2, zeros(5, 2, 4)), 'mlp: a residual [5, 2, 4]')
+})
+
+test('ends', () => device.destroy())
+run()
