@@ -3,6 +3,7 @@ import direct from './direct.wgsl'
 import quad from './quad.wgsl'
 import subgroup from './subgroup.wgsl'
 import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
+import matrixSource from './subgroupMatrix.wgsl'
 import tiled from './tiled.wgsl'
 import {
   type AttentionShape,
@@ -23,6 +24,15 @@ export interface AttentionProblem extends AttentionShape {
   out: RowView
 }
 
+/** By tensor cores. */
+export const attentionMatrices = {
+  source: matrixSource,
+  rows: ({ queries }: AttentionProblem) => queries,
+  step: 'KEYS',
+  views: ({ q, k, v }: AttentionProblem) => [q, k, v],
+} as const
+const matrices = subgroupMatrix(attentionMatrices)
+
 /** out = softmax(q k^T * scale) v with an online softmax; lse [B, H, Tq] is the logarithm of each row's sum of exponentials. */
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
@@ -36,10 +46,10 @@ export const attention: KernelSpec<AttentionProblem> = {
   params: attentionParams(5, 'q', 'k', 'v', 'out'),
   variants: [
     ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
-    subgroupMatrix,
+    matrices,
   ],
   choose(device, problem) {
-    if (!device.software && takesMatrices(device, problem)) return subgroupMatrix.name
+    if (takesMatrices(device, problem, matrices, problem.queries)) return matrices.name
     return chooseVariant(device, problem, problem.queries <= 4)
   },
   flops: productFlops(2),

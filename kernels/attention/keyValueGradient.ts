@@ -2,7 +2,9 @@ import type { KernelSpec } from '../spec.ts'
 import direct from './keyValueGradientDirect.wgsl'
 import quad from './keyValueGradientQuad.wgsl'
 import subgroup from './keyValueGradientSubgroup.wgsl'
+import matrixSource from './keyValueGradientSubgroupMatrix.wgsl'
 import tiled from './keyValueGradientTiled.wgsl'
+import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
 import {
   type AttentionShape,
   attentionParams,
@@ -24,6 +26,15 @@ export interface KeyValueGradientProblem extends AttentionShape {
   dv: RowView
 }
 
+/** By tensor cores. */
+export const keyValueGradientMatrices = {
+  source: matrixSource,
+  rows: ({ keys }: KeyValueGradientProblem) => keys,
+  step: 'QUERIES',
+  views: ({ q, k, v, dOut }: KeyValueGradientProblem) => [q, k, v, dOut],
+} as const
+const matrices = subgroupMatrix(keyValueGradientMatrices)
+
 /** dk and dv from dOut, lse and delta [B, H, Tq] (see `queryGradient`), into one buffer, so that they may be packed. */
 export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
   name: 'attentionKeyValueGradient',
@@ -37,17 +48,23 @@ export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
     { name: 'dkv', access: 'read_write', dtype: operandType },
   ],
   params: attentionParams(7, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
-  variants: rowVariants({
-    rows: ({ keys }) => keys,
-    steps: ({ queries }) => queries,
-    direct,
-    directConstants: ({ queries }) => ({ MANY: queries > 1 }),
-    subgroup,
-    quad,
-    tiled,
-  }),
-  // The subgroup variant takes 8 queries a step, `direct` one.
-  choose: (device, problem) => chooseVariant(device, problem, problem.keys <= 4 || problem.queries === 1),
+  variants: [
+    ...rowVariants<KeyValueGradientProblem>({
+      rows: ({ keys }) => keys,
+      steps: ({ queries }) => queries,
+      direct,
+      directConstants: ({ queries }) => ({ MANY: queries > 1 }),
+      subgroup,
+      quad,
+      tiled,
+    }),
+    matrices,
+  ],
+  choose(device, problem) {
+    if (problem.queries > 1 && takesMatrices(device, problem, matrices, problem.keys)) return matrices.name
+    // The subgroup variant takes 8 queries a step, `direct` one.
+    return chooseVariant(device, problem, problem.keys <= 4 || problem.queries === 1)
+  },
   flops: productFlops(4),
   bytes: operandBytes(2, 4),
 }

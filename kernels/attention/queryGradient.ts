@@ -2,7 +2,9 @@ import type { KernelSpec } from '../spec.ts'
 import direct from './queryGradientDirect.wgsl'
 import quad from './queryGradientQuad.wgsl'
 import subgroup from './queryGradientSubgroup.wgsl'
+import matrixSource from './queryGradientSubgroupMatrix.wgsl'
 import tiled from './queryGradientTiled.wgsl'
+import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
 import {
   type AttentionShape,
   attentionParams,
@@ -24,6 +26,15 @@ export interface QueryGradientProblem extends AttentionShape {
   dq: RowView
 }
 
+/** By tensor cores. */
+export const queryGradientMatrices = {
+  source: matrixSource,
+  rows: ({ queries }: QueryGradientProblem) => queries,
+  step: 'KEYS',
+  views: ({ q, k, v, dOut }: QueryGradientProblem) => [q, k, v, dOut],
+} as const
+const matrices = subgroupMatrix(queryGradientMatrices)
+
 /**
  * dq from dOut and what the forward kernel left (out, lse [B, H, Tq]). Also writes delta [B, H, Tq], the row sums of
  * dOut * out, which the gradient of keys and values reads: this kernel runs first.
@@ -41,8 +52,14 @@ export const queryGradient: KernelSpec<QueryGradientProblem> = {
     { name: 'delta', access: 'read_write', dtype: 'f32' },
   ],
   params: attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
-  variants: rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
-  choose: (device, problem) => chooseVariant(device, problem, problem.queries <= 4),
+  variants: [
+    ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
+    matrices,
+  ],
+  choose(device, problem) {
+    if (takesMatrices(device, problem, matrices, problem.queries)) return matrices.name
+    return chooseVariant(device, problem, problem.queries <= 4)
+  },
   flops: productFlops(3),
   bytes: operandBytes(4, 2),
 }

@@ -1,52 +1,63 @@
 import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
-import source from './subgroupMatrix.wgsl'
 import { type AttentionShape, type RowView, roomFor } from './variants.ts'
 
-/** Attention, as far as this variant must know it. */
-type Problem = AttentionShape & Record<'q' | 'k' | 'v', RowView>
+/** Rows on the other side that a workgroup takes at a time. */
+const STEP = 32
 
-/** Keys that a workgroup takes at a time. */
-const KEYS = 32
+/** One of the three kernels by tensor cores, float16 operands. */
+interface MatrixKernel<P extends AttentionShape> {
+  source: string
+  /** Rows of a head that workgroups own: its queries or its keys. */
+  rows(problem: P): number
+  /** Name of the constant for the rows on the other side that a workgroup takes at a time. */
+  step: 'KEYS' | 'QUERIES'
+  /** Operands that are loaded by fours where all their rows allow it. */
+  views(problem: P): readonly RowView[]
+}
 
-/** Attention by tensor cores, float16 operands; a workgroup of so many subgroups owns 16 query rows for each. */
-export function matrixVariant(name: string, subgroups: number): Variant<Problem> {
-  const rows = 16 * subgroups
+/** A workgroup of so many subgroups owns 16 rows for each. */
+export function matrixVariant<P extends AttentionShape>(
+  name: string,
+  subgroups: number,
+  { source, rows, step, views }: MatrixKernel<P>,
+): Variant<P> {
+  const owned = 16 * subgroups
   return {
     name,
     source,
     supports(device, problem) {
       const { subgroupMaxSize: lanes, maxInvocations, maxWorkgroupMemory } = device
-      const fits = lanes % 16 === 0 && subgroups * lanes <= maxInvocations && memory(problem, rows, lanes) <= maxWorkgroupMemory
+      const fits =
+        lanes % 16 === 0 && subgroups * lanes <= maxInvocations && memory(problem, owned, lanes) <= maxWorkgroupMemory
       return device.subgroupMatrix && fits && problem.dtype === 'f16' && problem.width <= 128
     },
     constants(problem, device) {
-      const fours = comesInFours(problem)
+      const fours = problem.width % 4 === 0 && views(problem).every((view) => view.every((stride) => stride % 4 === 0))
       return {
         LANES: device.subgroupMaxSize,
         SUBGROUPS: subgroups,
-        KEYS,
+        [step]: STEP,
         WIDTH: roomFor(problem),
         Element: fours ? 'vec4<f16>' : 'f16',
         FOURS: fours,
       }
     },
-    grid: ({ queries, batch, heads }) => grid1d(ceilDiv(queries, rows) * batch * heads),
+    grid: (problem) => grid1d(ceilDiv(rows(problem), owned) * problem.batch * problem.heads),
   }
 }
 
-export const subgroupMatrix = matrixVariant('subgroupMatrix', 4)
+/** The variant of 4 subgroups. */
+export function subgroupMatrix<P extends AttentionShape>(kernel: MatrixKernel<P>): Variant<P> {
+  return matrixVariant('subgroupMatrix', 4, kernel)
+}
 
 /** Whether to take it: a few rows leave most of a workgroup idle. */
-export function takesMatrices(device: Capabilities, problem: Problem): boolean {
-  return problem.queries >= 16 && subgroupMatrix.supports!(device, problem)
+export function takesMatrices<P extends AttentionShape>(device: Capabilities, problem: P, variant: Variant<P>, rows: number) {
+  return !device.software && rows >= 16 && variant.supports!(device, problem)
 }
 
 /** Bytes of workgroup memory: rows of operands, scores, weights and sums. */
-function memory(problem: Problem, rows: number, lanes: number): number {
-  const operands = 2 * Math.max(2 * KEYS, rows) * (roomFor(problem) + 8)
-  return operands + rows * (4 * (KEYS + 4) + 2 * (KEYS + 8)) + (rows / 16) * lanes * 4 + 4
-}
-
-function comesInFours({ width, q, k, v }: Problem): boolean {
-  return width % 4 === 0 && [q, k, v].every((view) => view.every((stride) => stride % 4 === 0))
+function memory(problem: AttentionShape, rows: number, lanes: number): number {
+  const operands = 2 * Math.max(2 * STEP, rows) * (roomFor(problem) + 8)
+  return operands + rows * (4 * (STEP + 4) + 2 * (STEP + 8)) + (rows / 16) * lanes * 4 + 4
 }

@@ -4,7 +4,10 @@ import { env } from 'node:process'
 import { create } from 'webgpu'
 import { PipelineCache } from '../../engine/pipelines.ts'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
+import { attentionMatrices } from '../../kernels/attention/attention.ts'
 import { entries as attentionEntries } from '../../kernels/attention/index.ts'
+import { keyValueGradientMatrices } from '../../kernels/attention/keyValueGradient.ts'
+import { queryGradientMatrices } from '../../kernels/attention/queryGradient.ts'
 import { matrixVariant as attentionMatrixVariant } from '../../kernels/attention/subgroupMatrix.ts'
 import { entries as matmulEntries } from '../../kernels/matmul/index.ts'
 import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
@@ -67,11 +70,15 @@ const kernels: Kernel[] = [
       { variant: matrixVariant('64 x 32', { subgroups: [2, 1], fragments: [2, 2], depth: 32 }), cases: /^67x33x200 NT/ },
     ],
   },
-  {
-    entry: attentionEntries[0]!,
+  ...[
+    attentionMatrixVariant('32 rows', 2, attentionMatrices),
+    attentionMatrixVariant('32 rows', 2, queryGradientMatrices),
+    attentionMatrixVariant('32 rows', 2, keyValueGradientMatrices),
+  ].map((variant, i) => ({
+    entry: attentionEntries[i]!,
     size: 'min(16u, params.width + 15u)',
-    emulated: [{ variant: attentionMatrixVariant('32 rows', 2), cases: /./ }],
-  },
+    emulated: [{ variant, cases: /./ }],
+  })),
 ]
 
 // Dawn's objects must stay referenced.
