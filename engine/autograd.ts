@@ -127,7 +127,8 @@ export class TapeNode implements OpContext {
 
   gradOut(i: number): Tensor {
     const source = this.sources[i]
-    const leaf = source instanceof TapeNode ? undefined : source
+    // Of a leaf that is several inputs the first may: gradients are added up in that order.
+    const leaf = source instanceof TapeNode || this.sources.indexOf(source) < i ? undefined : source
     if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf) && !this.#reads(leaf.gradSlot)) {
       claimed.add(leaf)
       return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)

@@ -70,7 +70,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
       const x = this.sequence(images, options.taps) // [B, T + 1, D]
       // Unlike map, flatMap skips holes.
       const runs = prefix.flatMap((_, i) => () => this.branchOutput(i, x, options))
-      return runBranches(mode, x, runs)
+      return runBranches(mode, x, runs, this.coalesces)
     })
   }
 }

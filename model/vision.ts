@@ -82,6 +82,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   precision: Precision = 'f32'
   /** Whether layers of the branches keep only their inputs for backward and run again for it: less memory, more time (`recompute`). */
   recomputes = false
+  /** Branches that mode `coalesced` joins at a time; default all. Fewer take less memory and more dispatches. */
+  coalesces: number | undefined
 
   /**
    * @param config complete and checked

@@ -73,6 +73,11 @@ export const SETTINGS = {
     default: false,
     help: 'keep only the inputs of layers for backward and run them again for it (less memory, same bits)',
   },
+  coalesce: {
+    kind: 'whole',
+    least: 1,
+    help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
+  },
   lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
   warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },

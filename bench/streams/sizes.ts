@@ -17,6 +17,7 @@ export const SIZE_FLAGS = [
   'pool',
   'scheme',
   'recompute',
+  'coalesce',
 ] as const satisfies readonly SettingName[]
 
 /** `small`: the images and width of `npm start` in as many branches and layers as the paper's model has. */
@@ -33,6 +34,8 @@ export interface Sizes {
   scheme: Settings['scheme']
   /** Whether layers run again for backward. */
   recompute: boolean
+  /** Branches that are coalesced at a time; default all. */
+  coalesce: number | undefined
 }
 
 /**
@@ -46,5 +49,5 @@ export function sizesOf(preset: string, flags: Readonly<Partial<Record<SettingNa
   const { branches, branchDepth, architecture: _, ...shared } = paraformer
   // With a textbook residual, which is what a model so deep would be trained with.
   const vit = checkConfig({ ...shared, architecture: 'vit', depth: branches * branchDepth, residual: 'preNorm' }, 'vit')
-  return { paraformer, vit, scheme: settings.scheme, recompute: settings.recompute }
+  return { paraformer, vit, scheme: settings.scheme, recompute: settings.recompute, coalesce: settings.coalesce }
 }

@@ -44,6 +44,7 @@ export function makeModels(device: Device, sizes: Sizes): Models {
   device.random.seed = 1
   const [paraformer, vit] = [new ParaFormer(sizes.paraformer), new ViT(sizes.vit)]
   for (const model of [paraformer, vit]) model.recomputes = sizes.recompute
+  paraformer.coalesces = sizes.coalesce
   return {
     device,
     sizes,
@@ -88,6 +89,7 @@ async function spreadParaFormer(models: Models, count: number, mode: Mode): Prom
   const { device, sizes, paraformer } = models
   const copy = new ParaFormer(sizes.paraformer)
   copy.recomputes = sizes.recompute
+  copy.coalesces = sizes.coalesce
   copy.loadStateDict(paraformer.model.stateDict())
   const others = Array.from({ length: count - 1 }, () => device.request)
   const spread = await spreadBranches(copy, { others, inProcess: true, mode })

@@ -21,10 +21,15 @@ export interface Lane {
   readonly backward: Lane
 }
 
-function makeLanes(mode: ForkMode, names: readonly string[]): Lane[] {
-  const forward: Fork = { mode }
-  const backward: Fork = { mode }
+/** @param together how many make one fork */
+function makeLanes(mode: ForkMode, names: readonly string[], together: number): Lane[] {
+  let forward: Fork
+  let backward: Fork
   return names.map((name, index) => {
+    if (index % together === 0) {
+      forward = { mode }
+      backward = { mode }
+    }
     // What is differentiated twice stays in the backward lane.
     const back: Lane = { fork: backward, index, name, backward: undefined! }
     return { fork: forward, index, name, backward: Object.assign(back, { backward: back }) }
@@ -35,11 +40,17 @@ function makeLanes(mode: ForkMode, names: readonly string[]): Lane[] {
  * Runs independent branches, each in a lane of its own, and returns their results in order. What a branch makes and its
  * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
  * @param branches by name, none of which uses what another one made
+ * @param options.together how many `coalesced` joins at a time, the next after them: less memory in use, more dispatches; default all
  */
-export function fork<T>(device: Device, mode: ForkMode, branches: Readonly<Record<string, () => T>>): T[] {
+export function fork<T>(
+  device: Device,
+  mode: ForkMode,
+  branches: Readonly<Record<string, () => T>>,
+  { together = Number.POSITIVE_INFINITY }: { together?: number | undefined } = {},
+): T[] {
   const names = Object.keys(branches)
   if (mode === 'serial' || names.length < 2) return Object.values(branches).map((branch) => branch())
-  const lanes = makeLanes(mode, names)
+  const lanes = makeLanes(mode, names, together)
   return device.recordForked(mode, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
 }
 

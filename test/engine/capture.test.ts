@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert'
 import {
   type CaptureStatistics,
   capture,
+  colocate,
   crossEntropy,
   dropout,
   fork,
@@ -126,6 +127,35 @@ test('coalesced branches give the same bits in fewer dispatches', async () => {
     assert.is(dispatches, mode === 'streams' ? 15 : 6)
     captured.dispose()
   }
+})
+
+test('branches coalesced some at a time give the same bits; each group comes after the one before', async () => {
+  const x = tensor(numbers(10 * 64), { shape: [10, 64] })
+  const leaves = Array.from({ length: 5 }, () => tensor(numbers(64 * 64), { shape: [64, 64], requiresGrad: true }))
+  colocate(leaves)
+  const step = (together: number | undefined) => () => {
+    const branches = leaves.map((weight, i) => [`b${i}`, () => scope(() => linear(linear(x, weight).gelu(), weight))] as const)
+    const sum = fork(device, 'coalesced', Object.fromEntries(branches), { together }).reduce((sum, one) => sum.add(one))
+    sum.mul(sum).mean().backward()
+    const gradients = leaves.map((leaf) => leaf.grad!.mul(1))
+    for (const leaf of leaves) {
+      leaf.grad!.dispose()
+      leaf.grad = undefined
+    }
+    return [sum, ...gradients]
+  }
+  const found: { values: unknown[]; dispatches: number }[] = []
+  for (const together of [undefined, 5, 3, 2, 1]) {
+    const captured = capture(step(together))
+    const values = await Promise.all(captured().map((t) => t.data()))
+    const [{ dispatches }] = captured.statistics as readonly [CaptureStatistics]
+    found.push({ values, dispatches })
+    captured.dispose()
+  }
+  for (const { values } of found) assert.equal(values, found[0]!.values)
+  const counts = found.map(({ dispatches }) => dispatches)
+  assert.is(counts[1], counts[0])
+  assert.ok(counts[1]! < counts[2]! && counts[2]! < counts[3]! && counts[3]! < counts[4]!, counts.join())
 })
 
 test('reading inside a capture is one clear error', async () => {

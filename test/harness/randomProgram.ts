@@ -65,7 +65,8 @@ class Walk {
       return scoped ? scope(body) : body()
     }
     const branches = Object.fromEntries(Array.from({ length: count }, (_, i) => [`branch${i}`, branch(i)]))
-    const results = fork(steps.world.device, mode, branches)
+    const together = seed % 3 === 0 ? 2 : undefined
+    const results = fork(steps.world.device, mode, branches, { together })
     for (const list of results) steps.values.push(...list.filter(() => steps.random() < 0.8))
     const first = results.map(([one]) => one!)
     if (first.every(({ shape }) => `${shape}` === `${first[0]!.shape}`)) {

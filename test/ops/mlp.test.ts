@@ -1,3 +1,4 @@
+import { ParameterArena } from '../../engine/arena.ts'
 import { backward, noGrad } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { linear } from '../../engine/ops/linear.ts'
@@ -141,6 +142,21 @@ test('the bits of two calls of linear, with fewer dispatches backward', async ()
   )
   for (const [i, values] of one.all.entries()) if (`${values}` !== `${two.all[i]}`) throw new Error(`result ${i} differs`)
   if (one.dispatches !== two.dispatches - 1) throw new Error(`${one.dispatches} and ${two.dispatches} dispatches`)
+})
+
+test('gradients into the slots of an arena, of a bias and a weight that both layers use too', async () => {
+  const given = values([6, 9], 9, 9)
+  for (const at of [3, 4]) given[at] = given[at - 2]!
+  const { cotangent, gradients, output } = expected(given)
+  const [x, weight, bias, residual] = leaves([given[0]!, given[1]!, given[2]!, given[5]!]) as [Tensor, Tensor, Tensor, Tensor]
+  const arena = new ParameterArena([weight, bias])
+  const y = mlp(x, weight, bias, weight, bias, residual)
+  assertClose(await y.data(), output, 1e-5, 'output')
+  backward(y, tensor(Float32Array.from(cotangent), { shape: y.shape }))
+  for (const slot of [0, 1]) {
+    const want = Array.from(gradients[slot + 1]!, (value, i) => value + gradients[slot + 3]![i]!)
+    assertClose(await arena.slot(arena.gradients, slot).data(), want, 1e-4, `slot ${slot}`)
+  }
 })
 
 test('the same off the tape', async () => {

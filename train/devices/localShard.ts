@@ -22,6 +22,7 @@ export interface ShardSpec {
   adamW: Partial<AdamWSettings>
   precision: Precision
   recomputes: boolean
+  coalesces: number | undefined
   how: RunOptions
   /** Variants of kernels that device 0 runs, for a device of the same kind. */
   tuned?: TunedJson | undefined
@@ -46,11 +47,12 @@ export class LocalShard implements Shard {
   }
 
   private constructor(device: Device, spec: ShardSpec) {
-    const { index, config, own, stem, branches, adamW, precision, recomputes, how } = spec
+    const { index, config, own, stem, branches, adamW, precision, recomputes, coalesces, how } = spec
     if (precision === 'mixed') requireFloat16('mixed precision', device)
     const model = new ParaFormer(config, { own })
     model.precision = precision
     model.recomputes = recomputes
+    model.coalesces = coalesces
     this.name = `device ${index} (${device.summary.name})`
     this.own = own
     this.lost = device.lost.then((error) => {

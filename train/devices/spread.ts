@@ -32,7 +32,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
   const { branches } = model
   checkSpread(model.config, devices)
   if (!(model instanceof ParaFormer)) throw new Error('no ParaFormer')
-  const { config, precision, recomputes } = model
+  const { config, precision, recomputes, coalesces } = model
   const state = await takeState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
@@ -42,7 +42,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     const index = i + 1
     const own = [...branches.keys()].filter((branch) => branch % devices === index)
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
-    const shared = { request, config, stem, adamW, precision, recomputes, how, tuned }
+    const shared = { request, config, stem, adamW, precision, recomputes, coalesces, how, tuned }
     const spec: ShardSpec = { ...shared, index, own, branches: part }
     return (inProcess ? LocalShard : ProcessShard).open(spec)
   })

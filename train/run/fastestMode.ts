@@ -25,7 +25,7 @@ export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode;
   const { device, model, scheme, batch } = question
   if (model.branches.length < 2) return { mode: 'serial' }
   const store = await DeviceStore.open(device.summary)
-  const how = `${model.precision}${model.recomputes ? ' recompute' : ''}`
+  const how = `${model.precision}${model.recomputes ? ' recompute' : ''}${model.coalesces ? ` by ${model.coalesces}` : ''}`
   const key = `mode ${scheme} ${how} batch ${batch} ${JSON.stringify(model.config)}`
   const known = store.get(key)
   if (MODES.includes(known as Mode)) return { mode: known as Mode }

@@ -39,6 +39,7 @@ export async function startTrainer(
   const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
   model.precision = settings.precision
   model.recomputes = settings.recompute
+  model.coalesces = settings.coalesce
   const { weightDecay } = settings
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
   let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
