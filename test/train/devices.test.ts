@@ -289,5 +289,29 @@ test('a lost device ends what waits for it, and all that comes later', async () 
   await devices.close()
 })
 
+test('a process that hangs is ended, one that was stopped for a moment is not', async () => {
+  const model = makeModel()
+  const devices = await spreadBranches(model, { others: [{}], inProcess: false, pulse: { every: 100, missed: 10 } })
+  const [objective] = makeScheme('joint', BRANCHES).passes[0]!
+  const steps = [{ objective: objective!, lr: 1e-3 }]
+  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+  process.kill(pid, 'SIGSTOP')
+  const first = devices.updates(batches[0]!, steps)
+  await pause(400)
+  process.kill(pid, 'SIGCONT')
+  await Promise.all(first)
+  process.kill(pid, 'SIGSTOP')
+  const start = performance.now()
+  const reasons = await Promise.all(devices.updates(batches[1]!, steps).map((work) => work.catch((reason: unknown) => reason)))
+  const [error] = reasons
+  assert.instance(error, DeviceLostError)
+  assert.match((error as Error).message, /device 1 \(process \d+\) does not answer any more; its branches are gone/)
+  const waited = performance.now() - start
+  assert.ok(waited >= 900 && waited < 5000, `told after ${waited} ms`)
+  await devices.close()
+  assert.throws(() => process.kill(pid, 0), /ESRCH/)
+})
+
 test('ends', () => device.destroy())
 run()

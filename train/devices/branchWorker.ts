@@ -14,6 +14,7 @@ async function answer(request: ShardRequest): Promise<unknown> {
     await opening
     return undefined
   }
+  if ('alive' in request) return undefined
   const shard = await opening!
   const call = shard[request.method] as (...args: readonly unknown[]) => Promise<unknown>
   return call.apply(shard, [...request.args])

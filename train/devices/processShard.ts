@@ -1,12 +1,16 @@
 import { startProcess } from '#platform'
 import { DeviceLostError } from '../../engine/index.ts'
 import type { ModuleProcess } from '../../engine/platform/types.ts'
+import { Heartbeat, type Pulse } from './heartbeat.ts'
 import type { ShardSpec } from './localShard.ts'
 import { type Method, receiveError, type ShardReply } from './protocol.ts'
 import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
 
 /** Every build bundles `branchWorker.ts` as an entry point of its own into the folder of the code that starts it. */
 const ENTRY = new URL('./branchWorker.js', import.meta.url)
+
+/** Number of the requests whose answers nobody waits for. */
+const ALIVE = -1
 
 interface Pending {
   resolve(value: unknown): void
@@ -15,7 +19,7 @@ interface Pending {
 
 /**
  * A shard in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this one along.
- * With the process every call that waits rejects at once.
+ * With the process every call that waits rejects at once; a process that hangs is ended after a minute.
  */
 export class ProcessShard implements Shard {
   readonly name: string
@@ -23,12 +27,16 @@ export class ProcessShard implements Shard {
   readonly lost: Promise<never>
   readonly #process: ModuleProcess
   readonly #pending = new Map<number, Pending>()
+  readonly #heartbeat: Heartbeat
   #requests = 0
   #failure: unknown
 
-  /** @throws UserError when the build has no file for the process, or there is no such device */
-  static async open(spec: ShardSpec): Promise<ProcessShard> {
-    const shard = new ProcessShard(spec)
+  /**
+   * @param pulse how often its process is asked whether it is there; default every 5 s, and 12 times in vain
+   * @throws UserError when the build has no file for the process, or there is no such device
+   */
+  static async open(spec: ShardSpec, pulse?: Pulse): Promise<ProcessShard> {
+    const shard = new ProcessShard(spec, pulse)
     try {
       await shard.#request({ open: spec })
     } catch (error) {
@@ -38,13 +46,20 @@ export class ProcessShard implements Shard {
     return shard
   }
 
-  private constructor({ index, own }: ShardSpec) {
+  private constructor({ index, own }: ShardSpec, pulse: Pulse | undefined) {
     this.#process = startProcess(ENTRY, (message) => this.#settle(message as ShardReply))
+    let hangs = () => {}
+    const silence = new Promise<string>((resolve) => {
+      hangs = () => resolve('does not answer any more')
+    })
+    this.#heartbeat = new Heartbeat(() => this.#process.send({ id: ALIVE, alive: true }), hangs, pulse)
     this.name = `device ${index} (${this.#process.name})`
     this.own = own
-    this.lost = this.#process.ended.then((how) => {
+    this.lost = Promise.race([this.#process.ended, silence]).then((how) => {
+      this.#heartbeat.stop()
       const error = new DeviceLostError(`${this.name} ${how}; its branches are gone, go on from a checkpoint`)
       this.#fail(error)
+      void this.#process.end()
       throw error
     })
     this.lost.catch(() => {})
@@ -83,6 +98,7 @@ export class ProcessShard implements Shard {
   }
 
   async close(): Promise<void> {
+    this.#heartbeat.stop()
     this.#fail(new Error(`${this.name} was closed`))
     await this.#process.end()
   }
@@ -101,6 +117,7 @@ export class ProcessShard implements Shard {
   }
 
   #settle(reply: ShardReply): void {
+    this.#heartbeat.heard()
     const pending = this.#pending.get(reply.id)
     this.#pending.delete(reply.id)
     if ('error' in reply) pending?.reject(receiveError(reply.error))

@@ -5,8 +5,12 @@ import type { Shard } from './shard.ts'
 /** Calls of a shard that cross to its process. */
 export type Method = Exclude<keyof Shard, 'name' | 'own' | 'lost' | 'close'>
 
-/** What the process of a shard is asked. The first request opens the shard; each is answered. */
-export type ShardRequest = { id: number; open: ShardSpec } | { id: number; method: Method; args: readonly unknown[] }
+/** What the process of a shard is asked. The first request opens the shard; each is answered, `alive` at once. */
+export type ShardRequest = { id: number } & (
+  | { open: ShardSpec }
+  | { alive: true }
+  | { method: Method; args: readonly unknown[] }
+)
 
 export type ShardReply = { id: number; value: unknown } | { id: number; error: SentError }
 

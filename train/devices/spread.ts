@@ -2,6 +2,7 @@ import { type DeviceRequest, UserError } from '../../engine/index.ts'
 import { type Model, type ModelConfig, ParaFormer } from '../../model/index.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { BranchDevices } from './branchDevices.ts'
+import type { Pulse } from './heartbeat.ts'
 import { LocalShard, type ShardSpec } from './localShard.ts'
 import { isStem, partOf, restoreMoments, takeState } from './partState.ts'
 import { ProcessShard } from './processShard.ts'
@@ -18,6 +19,8 @@ export interface SpreadOptions extends RunOptions {
   inProcess?: boolean | undefined
   /** The optimizer of the whole model, whose state moves along, and its hyperparameters; default AdamW as it is made. */
   optimizer?: AdamW
+  /** How often other processes are asked whether they are there; default every 5 s, and 12 times in vain. */
+  pulse?: Pulse
 }
 
 /**
@@ -27,7 +30,7 @@ export interface SpreadOptions extends RunOptions {
  *   was changed
  */
 export async function spreadBranches(model: Model, options: SpreadOptions): Promise<BranchDevices> {
-  const { others, inProcess = false, optimizer, ...how } = options
+  const { others, inProcess = false, optimizer, pulse, ...how } = options
   const devices = others.length + 1
   const { branches } = model
   checkSpread(model.config, devices)
@@ -44,7 +47,7 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
     const shared = { request, config, stem, adamW, precision, recomputes, coalesces, how, tuned }
     const spec: ShardSpec = { ...shared, index, own, branches: part }
-    return (inProcess ? LocalShard : ProcessShard).open(spec)
+    return inProcess ? LocalShard.open(spec) : ProcessShard.open(spec, pulse)
   })
   const shards = await allOrNone(opening)
   optimizer?.dispose()
