@@ -83,7 +83,7 @@ if (device.capabilities.f16) {
       if (!name.includes('backward')) given.push(`${name} ${shape.at(-1)} ${dtype}`)
     }
     watchOps(note, () => scope(() => autocast('float16', () => loss(model))))
-    const products = given.filter((one) => /^(linear|packedAttention|firstTokenAttention|layerNorm|crossEntropy)/.test(one))
+    const products = given.filter((one) => /^(linear|mlp|packedAttention|firstTokenAttention|layerNorm|crossEntropy)/.test(one))
     const wanted = [
       'linear 32 float32', // embedding
       'layerNorm 32 float32',
@@ -91,14 +91,12 @@ if (device.capabilities.f16) {
       'packedAttention 32 float16',
       'linear 32 float32', // with the residual
       'layerNorm 32 float32',
-      'linear 64 float16', // gelu
-      'linear 32 float32',
+      'mlp 32 float32',
       'layerNorm 32 float32',
       'firstTokenAttention 32 float16',
       'linear 32 float32',
       'layerNorm 32 float32',
-      'linear 64 float16',
-      'linear 32 float32',
+      'mlp 32 float32',
       'layerNorm 32 float32',
       'linear 10 float32', // logits
       'crossEntropy undefined float32',
