@@ -8,6 +8,7 @@ import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
+import { mlp } from './ops/mlp.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
@@ -42,6 +43,7 @@ const methods = {
   broadcastTo,
   matmul,
   linear,
+  mlp,
   layerNorm,
   crossEntropy,
   dropout,

@@ -16,7 +16,6 @@ import { type Tap, under } from './taps.ts'
 
 /** What a matrix product does to its result before it is stored. */
 interface Epilogue {
-  gelu?: boolean
   /** Added to the result; same shape. */
   residual?: Tensor
   /** Of the result, whatever `autocast` says. */

@@ -198,6 +198,10 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   }
   if (accumulate > batchSize)
     throw new UserError(`--accumulate ${accumulate} is more than the ${batchSize} images of a batch; use less`)
+  const { coalesce, architecture } = checked
+  if (coalesce !== undefined && architecture === 'vit') throw new UserError('--coalesce needs branches; leave it out for a vit')
+  if (coalesce !== undefined && coalesce > branches)
+    throw new UserError(`--coalesce ${coalesce} is more than the ${branches} branches; leave it out to join all`)
   if (checked.architecture === 'vit' && checked.scheme !== 'joint') {
     if (given.scheme !== undefined)
       throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme joint`)

@@ -27,12 +27,16 @@ function places(rows: readonly Row[]): Pick<Row, 'batch' | 'pass'>[] {
   return [...seen.values()]
 }
 
-function heading({ sizes: { paraformer, vit, scheme }, parameters: [own, deep] }: StreamsReport): string {
+function heading({ sizes: { paraformer, vit, scheme, recompute, coalesce }, parameters: [own, deep] }: StreamsReport): string {
   const { imageSize, patchSize, dim, heads, dimHead, mlpDim, branches, branchDepth } = paraformer
+  const further = [
+    ...(recompute ? ['layers run again for backward'] : []),
+    ...(coalesce === undefined ? [] : [`${coalesce} branches coalesced at a time`]),
+  ]
   return (
     `ParaFormer of ${branches} branches of ${branchDepth} layers (${compact(own)} parameters), ViT of ${vit.depth} layers (${compact(deep)}); ` +
     `images of ${imageSize} pixels in patches of ${patchSize},\n` +
-    `${(imageSize / patchSize) ** 2 + 1} tokens, D ${dim}, ${heads} heads of ${dimHead}, MLP ${mlpDim}; scheme ${scheme}, no dropout. ` +
+    `${(imageSize / patchSize) ** 2 + 1} tokens, D ${dim}, ${heads} heads of ${dimHead}, MLP ${mlpDim}; scheme ${[scheme, 'no dropout', ...further].join(', ')}. ` +
     'Times are medians in ms, host: JavaScript, device: by its own clock.'
   )
 }
@@ -135,12 +139,13 @@ const CSV: Record<string, (row: Row) => string | number | undefined> = {
 }
 
 /** The rows as comma-separated values with a header line; times in milliseconds. */
-export function csvReport({ rows }: StreamsReport): string {
+export function csvReport({ rows, sizes: { recompute, coalesce } }: StreamsReport): string {
+  const cells: typeof CSV = { ...CSV, recompute: () => String(recompute), coalesce: () => coalesce }
   const quote = (value: string | number | undefined) => (String(value).includes(',') ? `"${value}"` : (value ?? ''))
   const lines = rows.map((row) =>
-    Object.values(CSV)
+    Object.values(cells)
       .map((cell) => quote(cell(row)))
       .join(','),
   )
-  return [Object.keys(CSV).join(','), ...lines].join('\n')
+  return [Object.keys(cells).join(','), ...lines].join('\n')
 }

@@ -1,4 +1,5 @@
 import type { Device } from '../device.ts'
+import { UserError } from '../errors.ts'
 
 /**
  * How forked branches run on one device; the numbers are the same.
@@ -41,6 +42,7 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
  * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
  * @param branches by name, none of which uses what another one made
  * @param options.together how many `coalesced` joins at a time, the next after them: less memory in use, more dispatches; default all
+ * @throws UserError when that is no whole number of at least 1
  */
 export function fork<T>(
   device: Device,
@@ -48,6 +50,10 @@ export function fork<T>(
   branches: Readonly<Record<string, () => T>>,
   { together = Number.POSITIVE_INFINITY }: { together?: number | undefined } = {},
 ): T[] {
+  if (!(together >= 1 && (Number.isInteger(together) || together === Number.POSITIVE_INFINITY)))
+    throw new UserError(
+      `fork: ${together} branches cannot be joined at a time; give a whole number of at least 1, or leave it out`,
+    )
   const names = Object.keys(branches)
   if (mode === 'serial' || names.length < 2) return Object.values(branches).map((branch) => branch())
   const lanes = makeLanes(mode, names, together)

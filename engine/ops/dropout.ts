@@ -28,7 +28,7 @@ export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tens
 
 /** @throws ShapeError unless p is in [0, 1] */
 export function checkProbability(op: string, p: number): void {
-  if (!(p >= 0 && p <= 1)) throw new ShapeError(`${op}: got p = ${p}, takes 0 to 1`)
+  if (typeof p !== 'number' || !(p >= 0 && p <= 1)) throw new ShapeError(`${op}: got p = ${p}, takes 0 to 1`)
 }
 
 /**

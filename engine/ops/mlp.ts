@@ -33,12 +33,15 @@ const op = defineOp<Inputs, Arguments>({
   backward(ctx, grad, { compute, residual }) {
     const [x, weight1, weight2, hidden, pre] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor]
     const dy = asRows(converted(grad, compute)) // [rows, out]
-    // gelu'(pre) comes with the product that gives the gradient of what GELU gave.
-    const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
-    product(dpre, dy, weight2, { slope: pre })
     const layer2 = { dy, x: hidden, weight: weight2, sums: asRows(grad) }
     const [, dweight2, dbias2] = linearGradients(ctx, [undefined, 3, 4], layer2)
-    const first = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, sums: dpre })
+    let first: readonly (Tensor | undefined)[] = [undefined, undefined, undefined]
+    if (ctx.needs.slice(0, 3).includes(true)) {
+      // gelu'(pre) comes with the product that gives the gradient of what GELU gave.
+      const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
+      product(dpre, dy, weight2, { slope: pre })
+      first = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, sums: dpre })
+    }
     return [...first, dweight2, dbias2, residual && residualGradient(ctx, 5, grad, residual)]
   },
 })
@@ -57,11 +60,11 @@ const op = defineOp<Inputs, Arguments>({
  */
 export function mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual?: Tensor): Tensor {
   const tensors = [x, weight1, bias1, weight2, bias2, residual]
-  const compute = computeDtype([x, weight1, weight2])
-  const [wide, outputs] = [weight1.shape[0], weight2.shape[0]]
+  const [wide, outputs] = [weight1?.shape[0], weight2?.shape[0]]
   const shapes = [[wide, x.shape.at(-1)], [wide], [outputs, wide], [outputs]]
-  const matches = tensors.slice(1, 5).every((t, i) => `${t!.shape}` === `${shapes[i]}`) && x.ndim > 0 && weight2.ndim === 2
-  if (!matches || !compute || tensors.some((t) => t && !isFloat(t.dtype))) {
+  const matches = tensors.slice(1, 5).every((t, i) => `${t?.shape}` === `${shapes[i]}`) && x.ndim > 0 && weight2.ndim === 2
+  const compute = matches ? computeDtype([x, weight1, weight2]) : undefined
+  if (!compute || tensors.some((t) => t && !isFloat(t.dtype))) {
     const got = tensors.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : [])).join(', ')
     throw new ShapeError(`mlp: got ${got}; takes [..., in], [hidden, in], [hidden], [out, hidden], [out] in float32 or float16`)
   }

@@ -30,6 +30,10 @@ export function startProcess(entry: URL, onMessage: (message: unknown) => void):
     child.on('exit', (code, signal) => end(signal ? `was ended by ${signal}` : `ended with code ${code}`))
   })
   child.on('message', onMessage)
+  // A process that hangs would not notice that this one is gone.
+  const leave = () => child.kill('SIGKILL')
+  process.on('exit', leave)
+  ended.then(() => process.off('exit', leave))
   return {
     name: `process ${child.pid}`,
     ended,

@@ -29,6 +29,8 @@ export const attentionMatrices = {
   source: matrixSource,
   rows: ({ queries }: AttentionProblem) => queries,
   step: 'KEYS',
+  // A sum a thread, and a flag that takes up 16 bytes.
+  extra: (threads: number) => 4 * threads + 16,
   views: ({ q, k, v }: AttentionProblem) => [q, k, v],
 } as const
 const matrices = subgroupMatrix(attentionMatrices)

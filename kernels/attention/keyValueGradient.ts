@@ -31,6 +31,7 @@ export const keyValueGradientMatrices = {
   source: matrixSource,
   rows: ({ keys }: KeyValueGradientProblem) => keys,
   step: 'QUERIES',
+  extra: () => 0,
   views: ({ q, k, v, dOut }: KeyValueGradientProblem) => [q, k, v, dOut],
 } as const
 const matrices = subgroupMatrix(keyValueGradientMatrices)

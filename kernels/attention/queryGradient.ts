@@ -31,6 +31,8 @@ export const queryGradientMatrices = {
   source: matrixSource,
   rows: ({ queries }: QueryGradientProblem) => queries,
   step: 'KEYS',
+  // A sum a thread.
+  extra: (threads: number) => 4 * threads,
   views: ({ q, k, v, dOut }: QueryGradientProblem) => [q, k, v, dOut],
 } as const
 const matrices = subgroupMatrix(queryGradientMatrices)

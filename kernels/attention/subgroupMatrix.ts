@@ -11,6 +11,8 @@ interface MatrixKernel<P extends AttentionShape> {
   rows(problem: P): number
   /** Name of the constant for the rows on the other side that a workgroup takes at a time. */
   step: 'KEYS' | 'QUERIES'
+  /** Bytes of workgroup memory beside rows, scores and weights, for so many threads. */
+  extra(threads: number): number
   /** Operands that are loaded by fours where all their rows allow it. */
   views(problem: P): readonly RowView[]
 }
@@ -19,7 +21,7 @@ interface MatrixKernel<P extends AttentionShape> {
 export function matrixVariant<P extends AttentionShape>(
   name: string,
   subgroups: number,
-  { source, rows, step, views }: MatrixKernel<P>,
+  { source, rows, step, extra, views }: MatrixKernel<P>,
 ): Variant<P> {
   const owned = 16 * subgroups
   return {
@@ -27,8 +29,9 @@ export function matrixVariant<P extends AttentionShape>(
     source,
     supports(device, problem) {
       const { subgroupMaxSize: lanes, maxInvocations, maxWorkgroupMemory } = device
-      const fits =
-        lanes % 16 === 0 && subgroups * lanes <= maxInvocations && memory(problem, owned, lanes) <= maxWorkgroupMemory
+      const threads = subgroups * lanes
+      const room = maxWorkgroupMemory - memory(problem, owned) - extra(threads)
+      const fits = lanes % 16 === 0 && threads <= maxInvocations && room >= 0
       return device.subgroupMatrix && fits && problem.dtype === 'f16' && problem.width <= 128
     },
     constants(problem, device) {
@@ -56,8 +59,8 @@ export function takesMatrices<P extends AttentionShape>(device: Capabilities, pr
   return !device.software && rows >= 16 && variant.supports!(device, problem)
 }
 
-/** Bytes of workgroup memory: rows of operands, scores, weights and sums. */
-function memory(problem: AttentionShape, rows: number, lanes: number): number {
+/** Bytes of workgroup memory for rows of operands, scores and weights. */
+function memory(problem: AttentionShape, rows: number): number {
   const operands = 2 * Math.max(2 * STEP, rows) * (roomFor(problem) + 8)
-  return operands + rows * (4 * (STEP + 4) + 2 * (STEP + 8)) + (rows / 16) * lanes * 4 + 4
+  return operands + rows * (4 * (STEP + 4) + 2 * (STEP + 8))
 }

@@ -158,6 +158,16 @@ test('branches coalesced some at a time give the same bits; each group comes aft
   assert.ok(counts[1]! < counts[2]! && counts[2]! < counts[3]! && counts[3]! < counts[4]!, counts.join())
 })
 
+test('no number of branches to join at a time is one clear error', () => {
+  const x = tensor([1, 2])
+  for (const together of [0, -1, 1.5, Number.NaN, null as unknown as number]) {
+    for (const mode of ['serial', 'streams', 'coalesced'] as const) {
+      const call = () => fork(device, mode, { a: () => x.mul(2), b: () => x.mul(3) }, { together })
+      assert.throws(call, /fork: .* branches cannot be joined at a time; give a whole number of at least 1/)
+    }
+  }
+})
+
 test('reading inside a capture is one clear error', async () => {
   let read: Promise<unknown> = Promise.resolve()
   const leaking = capture((x: Tensor) => {

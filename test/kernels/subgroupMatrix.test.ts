@@ -15,6 +15,7 @@ import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '
 import { specialize } from '../../kernels/specialize.ts'
 import { kernelDevice } from '../harness/device.ts'
 import { checkKernel } from '../harness/kernel.ts'
+import { checkBranches } from '../harness/kernelBranches.ts'
 import { emulateMatrices } from '../harness/matrixEmulation.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -48,6 +49,8 @@ function constantsFor(entry: KernelEntry, variant: Variant<any>, device: Capabil
 /** What is emulated of a kernel: a small variant, and the cases by name. */
 interface Emulated {
   variant: Variant<any>
+  /** The same where the large subgroups of the null backend leave no room for it. */
+  smaller?: Variant<any>
   cases: RegExp
 }
 
@@ -70,14 +73,20 @@ const kernels: Kernel[] = [
       { variant: matrixVariant('64 x 32', { subgroups: [2, 1], fragments: [2, 2], depth: 32 }), cases: /^67x33x200 NT/ },
     ],
   },
-  ...[attentionMatrices, queryGradientMatrices, keyValueGradientMatrices].map((kernel, i) => ({
-    entry: attentionEntries[i]!,
+  {
+    entry: attentionEntries[0]!,
+    size: 'min(16u, params.width + 15u)',
+    emulated: [{ variant: attentionMatrixVariant<any>('32 rows', 2, attentionMatrices), cases: /./ }],
+  },
+  // Emulations of the gradients take long to compile: one of each way to load, with all queries and keys it needs.
+  ...[queryGradientMatrices, keyValueGradientMatrices].map((kernel, i) => ({
+    entry: attentionEntries[1 + i]!,
     size: 'min(16u, params.width + 15u)',
     emulated: [
       {
-        variant: attentionMatrixVariant<any>('32 rows', 2, kernel),
-        // Emulations of the gradients take long to compile: one of each way to load, with all queries and keys it needs.
-        cases: kernel === attentionMatrices ? /./ : /^\[(1,2,31|1,1,257|2,3,1)/,
+        variant: attentionEntries[1 + i]!.spec.variants.find(({ name }) => name === 'subgroupMatrix')!,
+        smaller: attentionMatrixVariant<any>('32 rows', 2, kernel),
+        cases: /^\[(1,2,31|1,1,257|2,3,1)/,
       },
     ],
   })),
@@ -117,10 +126,10 @@ for (const { entry, size, emulated } of kernels) {
       if (!(await messagesOf(wrong))) throw new Error('the null backend checks nothing')
     })
   }
-  for (const { variant, cases } of emulated) {
-    test(`${spec.name}, ${variant.name}: pipelines are created`, async () => {
-      for (const constants of constantsFor(entry, variant, nullCapabilities)) {
-        await pipelines.get(spec, variant, constants).ready
+  for (const { variant, smaller = variant, cases } of emulated) {
+    test(`${spec.name}, ${smaller.name}: pipelines are created`, async () => {
+      for (const constants of constantsFor(entry, smaller, nullCapabilities)) {
+        await pipelines.get(spec, smaller, constants).ready
       }
     })
     // The emulation has subgroups of its own: it need not be repeated for other sizes.
@@ -130,6 +139,9 @@ for (const { entry, size, emulated } of kernels) {
     for (const kase of casesFor(entry, variant, gpu).filter(({ name }) => cases.test(name))) {
       test(`${spec.name}, ${variant.name}, emulated: ${kase.name}`, () => checkKernel(device, entry, kase, standIn))
     }
+    const some = casesFor(entry, variant, gpu).find(({ name }) => cases.test(name))!
+    test(`${spec.name}, ${variant.name}, emulated, branches: ${some.name}`, () =>
+      checkBranches(device, entry, some, standIn, undefined))
   }
 }
 

@@ -45,6 +45,14 @@ refuses(
 )
 refuses('a scheme that does not exist', train('--scheme', 'greedier'), /scheme/)
 refuses('a vit trained on prefixes', train('--architecture', 'vit', '--scheme', 'paper'), /--scheme joint/)
+for (const value of ['0', '1.5', '-1', 'half']) refuses(`--coalesce ${value}`, train('--coalesce', value), /--coalesce.*number/)
+refuses('more branches at a time than there are', train('--coalesce', '3'), /--coalesce 3 is more than the 2 branches/)
+refuses(
+  'a vit with branches at a time',
+  train('--architecture', 'vit', '--scheme', 'joint', '--coalesce', '1'),
+  /--coalesce needs branches/,
+)
+refuses('branches at a time in mode serial', train('--mode', 'serial', '--coalesce', '2'), /they run in mode serial/)
 refuses(
   'weights for another number of branches',
   train('--prefix-weights', '1,2,3'),

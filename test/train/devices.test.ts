@@ -10,7 +10,9 @@ import {
   UserError,
 } from '../../engine/index.ts'
 import { createModel, type Mode, type Model, type ParaFormer } from '../../model/index.ts'
+import type { BatchLoader } from '../../train/data/loader.ts'
 import { spreadBranches } from '../../train/devices/spread.ts'
+import { evaluate } from '../../train/evaluate.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { gradients } from '../../train/predict.ts'
 import { makeScheme, optimizerStep, SCHEME_NAMES, type SchemeName } from '../../train/schemes.ts'
@@ -286,6 +288,35 @@ test('a lost device ends what waits for it, and all that comes later', async () 
   for (const work of waiting) await failed(work)
   for (const work of devices.updates(batches[2]!, steps)) await failed(work)
   await failed(devices.state())
+  await devices.close()
+})
+
+test('a device lost while batches are evaluated is one error, however many wait', async () => {
+  const model = makeModel()
+  const devices = await spreadBranches(model, { others: [{}], inProcess: false })
+  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  const loader = {
+    seek() {},
+    async *[Symbol.asyncIterator]() {
+      for (let i = 0; i < 40; i++) yield batches[i % STEPS]!
+    },
+  }
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  let done = 0
+  const evaluated = evaluate(
+    model,
+    loader as unknown as BatchLoader,
+    () => ++done === 3 && process.kill(pid, 'SIGKILL'),
+    devices,
+  )
+  const error = await evaluated.catch((reason: unknown) => reason)
+  assert.instance(error, DeviceLostError)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  process.off('unhandledRejection', note)
+  assert.equal(unhandled, [])
+  assert.ok(done >= 3 && done < 40, `${done} batches`)
   await devices.close()
 })
 

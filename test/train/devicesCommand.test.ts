@@ -121,6 +121,29 @@ test('a worker that is killed ends the run within a second, with a checkpoint fr
   if (resumed.code !== 0) throw new Error(resumed.stderr)
 })
 
+test('a worker that hangs does not outlive a second Ctrl-C', async () => {
+  const folder = join(work, 'hung')
+  let workers: number[] = []
+  let signal: (name: NodeJS.Signals) => void = () => {}
+  const act = onceUnderWay(folder, (stderr) => {
+    workers = workersOf(stderr)
+    process.kill(workers[0]!, 'SIGSTOP')
+    signal('SIGINT')
+    setTimeout(() => signal('SIGINT'), 300)
+  })
+  const { code } = await runCli(train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1'), {
+    onStderr(text, end) {
+      signal = end
+      act(text)
+    },
+  })
+  if (code !== 130 || workers.length !== 1) throw new Error(`code ${code}, workers ${workers}`)
+  for (let i = 0; isAlive(workers[0]!); i++) {
+    if (i === 50) throw new Error('the worker lives on')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+})
+
 test('a worker ends with the process that trains, however that ends', async () => {
   const folder = join(work, 'orphans')
   let workers: number[] = []

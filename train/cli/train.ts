@@ -40,7 +40,7 @@ interface TrainFlags extends Record<string, unknown> {
 const TRACED = { from: 3, to: 8 }
 
 /** Settings that a resumed run may change: how long it goes on, where its data lies and how its branches run. */
-const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode']
+const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode', 'recompute', 'coalesce']
 
 /** `paraformer train` */
 export function trainCommand(): Command {
@@ -84,6 +84,11 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const checkpoint = folder && (await readCheckpoint(folder.checkpoint))
   const state = checkpoint && trainingState(checkpoint)
   const settings = checkSettings({ ...(state?.settings ?? PRESETS[flags.preset ?? '']?.settings), ...given })
+  const { mode, coalesce } = settings
+  if (given.coalesce !== undefined && (mode === 'serial' || mode === 'streams'))
+    throw new UserError(
+      `--coalesce ${coalesce} is for branches that coalesce, and they run in mode ${mode}; leave it out, or change --mode`,
+    )
   const data = await openData(settings)
   let device: Device | undefined
   let lock: RunLock | undefined
