@@ -11,8 +11,8 @@ export class LateError extends Error {
   override readonly name = 'LateError'
 }
 
-/** Devices that were busy when their lab was left: Dawn crashes when one is collected while it owes an answer. */
-const left: Device[] = []
+/** Devices that were busy when their lab was left, until they are done: Dawn crashes when one is collected while it owes an answer. */
+const left = new Map<Device, Promise<unknown>>()
 
 /**
  * A device apart, of the same adapter, on which variants are tried: one that hangs or loses its device takes nothing along
@@ -29,7 +29,12 @@ export class Lab {
     this.#profiler = device.gpu.features.has('timestamp-query') ? new Profiler(device.gpu) : undefined
   }
 
-  static async open({ request }: Device): Promise<Lab> {
+  /**
+   * A device that is still busy holds others up, and they would be blamed for it: it is waited for.
+   * @throws LateError
+   */
+  static async open({ request }: Device, limit: number): Promise<Lab> {
+    await within(Promise.all(left.values()), limit)
     return new Lab(new Device(await openDevice(request), request))
   }
 
@@ -103,8 +108,16 @@ export class Lab {
 
   /** Ends the device, unless it is still busy. */
   close(): void {
-    if (this.#late) left.push(this.device)
-    else this.device.destroy()
+    const { device } = this
+    if (!this.#late) {
+      device.destroy()
+      return
+    }
+    const done = () => {
+      left.delete(device)
+      device.destroy()
+    }
+    left.set(device, this.#late.then(done, done))
   }
 
   #launch({ spec, problem }: Problem, variant: Variant<any>, { ranges }: Scratch, groups?: number): void {
@@ -113,21 +126,28 @@ export class Lab {
   }
 
   async #within<T>(work: Promise<T>, limit: number): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new LateError(`not done after ${Math.round(limit)} ms`)), limit)
-    })
     this.#late = work
     try {
-      const value = await Promise.race([work, late])
+      const value = await within(work, limit)
       this.#late = undefined
       return value
     } catch (error) {
       if (error instanceof LateError) work.catch(() => {})
       else this.#late = undefined
       throw error
-    } finally {
-      clearTimeout(timer)
     }
+  }
+}
+
+/** What `work` gives. @throws LateError when it does not come within so many milliseconds */
+async function within<T>(work: Promise<T>, limit: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new LateError(`not done after ${Math.round(limit)} ms`)), limit)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -2,7 +2,7 @@ import { runsOn } from '../../kernels/spec.ts'
 import type { Device } from '../device.ts'
 import { DeviceLostError, reason } from '../errors.ts'
 import { type Answer, Answers } from './answers.ts'
-import { Lab } from './lab.ts'
+import { Lab, LateError } from './lab.ts'
 import { Race, type Verdict } from './race.ts'
 import type { Rates } from './rates.ts'
 import { DeviceStore, deviceKey } from './store.ts'
@@ -77,7 +77,8 @@ export async function tuneProblems(
     for (const [i, problem] of open.entries()) {
       if (performance.now() > deadline || shouldStop?.()) break
       onProgress?.(i, open.length)
-      lab ??= await Lab.open(device)
+      lab ??= await openLab(device, deadline - performance.now())
+      if (!lab) break
       const verdict = await decide(lab, problem, answers, rates, deadline)
       const { variant, broke, blamed } = verdict ?? {}
       if (verdict && variant !== undefined) tuned.push({ ...answers.add(problem, verdict), kernel: problem.spec.name })
@@ -102,6 +103,16 @@ export async function tuneProblems(
   const known = problems.filter((problem) => answers.has(problem)).length - tuned.length
   const left = open.length - tuned.length
   return { tuned, known, left, seconds: (performance.now() - began) / 1000, ...unkept }
+}
+
+/** A lab, or undefined where what hangs since before leaves no time for one. */
+async function openLab(device: Device, limit: number): Promise<Lab | undefined> {
+  try {
+    return await Lab.open(device, limit)
+  } catch (error) {
+    if (error instanceof LateError) return undefined
+    throw error
+  }
 }
 
 /** The verdict on a problem, or undefined where there is no memory for it or the default does not run. */
