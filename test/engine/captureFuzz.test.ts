@@ -68,7 +68,7 @@ async function checkSeed(seed: number): Promise<void> {
   }
 }
 
-const [from, to] = (process.env.PARAFORMER_FUZZ_SEEDS ?? '8-23').split('-').map(Number) as [number, number]
+const [from, to] = (globalThis.process?.env.PARAFORMER_FUZZ_SEEDS ?? '8-23').split('-').map(Number) as [number, number]
 for (let seed = from; seed <= to; seed++) test(`seed ${seed}`, () => checkSeed(seed))
 
 test('ends', () => device.destroy())
