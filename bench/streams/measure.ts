@@ -1,3 +1,4 @@
+import type { Device } from '../../engine/index.ts'
 import type { Candidate } from './candidate.ts'
 import type { DeviceClock } from './deviceClock.ts'
 
@@ -9,7 +10,7 @@ export interface Series {
   queued: number[]
   /** JavaScript of one run, the device idle; empty where it cannot be told. */
   host: number[]
-  /** One run by the device's clock, from its first command to its last; empty without one. */
+  /** One run by the device's clock, from its first command to its last, of several devices the longest; empty without one. */
   device: number[]
 }
 
@@ -20,7 +21,8 @@ export interface MeasureOptions {
   least: number
   /** Whether several runs in a row are timed too. */
   queue: boolean
-  clock?: DeviceClock | undefined
+  /** Of the devices that have one. */
+  clocks: ReadonlyMap<Device, DeviceClock>
 }
 
 /** What runs in a row take at least, so that one wait at their end does not count, and how many they are at most. */
@@ -44,7 +46,7 @@ export async function measure(candidates: readonly Candidate[], options: Measure
 }
 
 async function sample(candidate: Candidate, { latency, queued, host, device }: Series, options: MeasureOptions): Promise<void> {
-  const { queue, clock } = options
+  const { queue } = options
   const start = performance.now()
   const javascript = await candidate.submit()
   await candidate.wait()
@@ -52,13 +54,13 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
   latency.push(one)
   if (javascript !== undefined) host.push(javascript)
   if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / one)), one))
-  // Of several devices each has a clock of its own.
-  if (clock && candidate.devices.length === 1 && device.length < CLOCKED) {
-    clock.begin()
+  const clocks = candidate.devices.flatMap((one) => options.clocks.get(one) ?? [])
+  if (clocks.length === candidate.devices.length && device.length < CLOCKED) {
+    for (const clock of clocks) clock.begin()
     await candidate.submit()
-    clock.end()
+    for (const clock of clocks) clock.end()
     await candidate.wait()
-    device.push(await clock.read())
+    device.push(Math.max(...(await Promise.all(clocks.map((clock) => clock.read())))))
   }
 }
 

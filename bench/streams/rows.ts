@@ -18,7 +18,7 @@ export interface Row {
   /** JavaScript of one run, and of one dispatch. */
   host?: number
   hostPerDispatch?: number
-  /** From the first command of a run to its last, by the device's clock; of a device without one that of a run among several. */
+  /** From the first command of a run to its last, by the device's clock, of several devices the longest; of a device without one that of a run among several. */
   device?: number
   dispatches: number
   submits: number
@@ -52,7 +52,8 @@ export function makeRows(
   return measured.map(({ candidate, series, counted }): Row => {
     const times = timesOf(series)
     const host = series.host.length > 0 ? median(series.host) : undefined
-    const [alone] = candidate.devices.length === 1 ? [series.device.length > 0 ? series.device : series.queued] : []
+    const queued = candidate.devices.length === 1 ? series.queued : []
+    const device = series.device.length > 0 ? series.device : queued
     return {
       ...at,
       architecture: candidate.architecture,
@@ -62,7 +63,7 @@ export function makeRows(
       latency: quantiles(series.latency),
       samples: times.length,
       ...(host !== undefined && { host, hostPerDispatch: host / counted.dispatches }),
-      ...(alone && { device: median(alone) }),
+      ...(device.length > 0 && { device: median(device) }),
       ...counted,
       speedup: { eager: faster(eager, times), serial: faster(serial, times), vit: faster(vit, times) },
     }

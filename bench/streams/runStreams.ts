@@ -1,4 +1,4 @@
-import type { AdapterSummary } from '../../engine/index.ts'
+import type { AdapterSummary, Device } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import type { Pass } from './candidate.ts'
 import { criticalPaths, type Path } from './criticalPath.ts'
@@ -47,13 +47,21 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
   const passes = batches.flatMap((batch) => (['forward', 'step'] as const).map((pass) => ({ batch, pass })))
   onProgress?.(0, passes.length + 1, 'critical path')
   report.paths = await criticalPaths(bench, batches[0]!)
-  const clock = DeviceClock.of(device.gpu)
+  const clocks = new Map<Device, DeviceClock>()
+  for (const one of new Set([
+    device,
+    ...(bench.several?.devices ?? []),
+    ...(bench.several?.spreads ?? []).flatMap(({ devices }) => devices),
+  ])) {
+    const clock = DeviceClock.of(one.gpu)
+    if (clock) clocks.set(one, clock)
+  }
   for (const [i, at] of passes.entries()) {
     const tell = (share: number, what: string) =>
       onProgress?.(i + 1 + share, passes.length + 1, `batch ${at.batch} ${at.pass} ${what}`)
-    await new PassRun(bench, report, { ...options, queue: at.pass === 'step' || !clock, clock }, at, tell).run()
+    await new PassRun(bench, report, { ...options, queue: at.pass === 'step' || clocks.size === 0, clocks }, at, tell).run()
     device.trim()
   }
-  clock?.dispose()
+  for (const clock of clocks.values()) clock.dispose()
   return report
 }
