@@ -188,7 +188,7 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
     if (value !== undefined) settings[name] = checkSetting(name, setting, value)
   }
   const checked = settings as Settings
-  const { randAugment, prefixWeights, branches, accumulate, batchSize } = checked
+  const { architecture, branches, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
   if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
   if (prefixWeights && prefixWeights.length !== branches) {
     throw new UserError(`--prefix-weights has ${prefixWeights.length} numbers for ${branches} branches; give one a branch`)
@@ -198,11 +198,10 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   }
   if (accumulate > batchSize)
     throw new UserError(`--accumulate ${accumulate} is more than the ${batchSize} images of a batch; use less`)
-  const { coalesce, architecture } = checked
   if (coalesce !== undefined && architecture === 'vit') throw new UserError('--coalesce needs branches; leave it out for a vit')
   if (coalesce !== undefined && coalesce > branches)
     throw new UserError(`--coalesce ${coalesce} is more than the ${branches} branches; leave it out to join all`)
-  if (checked.architecture === 'vit' && checked.scheme !== 'joint') {
+  if (architecture === 'vit' && checked.scheme !== 'joint') {
     if (given.scheme !== undefined)
       throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme joint`)
     checked.scheme = 'joint'
