@@ -25,8 +25,8 @@ export interface Candidate {
   architecture: 'paraformer' | 'vit'
   /** That it runs on, the one with the clock first. */
   devices: readonly Device[]
-  /** Hands one run to the devices. @returns milliseconds of JavaScript until they have all of it, where that can be told */
-  submit(): number | Promise<number | undefined>
+  /** Hands one run to the devices. @returns milliseconds of JavaScript until they have all of it, waits left out */
+  submit(): number | Promise<number>
   /** Waits until the values of what was submitted last are there. */
   wait(): Promise<void>
   /** What a run gives. */

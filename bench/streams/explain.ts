@@ -55,7 +55,7 @@ function spread(row: Row, serial: Row, software: boolean): string {
   return (
     `${shared(row, software)}, every one gets the images anew and computes the stem, and ` +
     `${bytes(row.moved)} cross by way of the host, which waits for them; ` +
-    `${row.dispatches} dispatches instead of ${serial.dispatches}`
+    `${row.dispatches} dispatches instead of ${serial.dispatches}, JavaScript ${ms(row.host)} instead of ${ms(serial.host)}`
   )
 }
 

@@ -8,7 +8,7 @@ export interface Series {
   latency: number[]
   /** One run of several handed over without waiting in between. */
   queued: number[]
-  /** JavaScript of one run, the device idle; empty where it cannot be told. */
+  /** JavaScript of one run, the device idle when it begins. */
   host: number[]
   /** One run by the device's clock, from its first command to its last, of several devices the longest; empty without one. */
   device: number[]
@@ -52,7 +52,7 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
   await candidate.wait()
   const one = performance.now() - start
   latency.push(one)
-  if (javascript !== undefined) host.push(javascript)
+  host.push(javascript)
   if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / one)), one))
   const clocks = candidate.devices.flatMap((one) => options.clocks.get(one) ?? [])
   if (clocks.length === candidate.devices.length && device.length < CLOCKED) {

@@ -1,9 +1,9 @@
 import { type Device, UserError } from '../../engine/index.ts'
 import type { ViT } from '../../model/index.ts'
+import { Stopwatch } from '../../train/devices/stopwatch.ts'
 import type { Values } from './candidate.ts'
 import { gradientsOf } from './oneDevice.ts'
 import { type PipelineWork, Stage } from './stage.ts'
-import { Stopwatch } from './stopwatch.ts'
 
 /** Parameters of a model by name, copied to the host. */
 export async function parametersOf(model: ViT): Promise<Map<string, Float32Array>> {

@@ -102,11 +102,11 @@ function line(row: Row, name: string): string[] {
   return [
     name,
     significant(time.median),
-    significant(host ?? Number.NaN),
+    significant(host),
     significant(device ?? Number.NaN),
     String(dispatches),
     String(submits),
-    significant(1000 * (hostPerDispatch ?? Number.NaN)),
+    significant(1000 * hostPerDispatch),
     mebibytes(memory?.bytes),
     mebibytes(memory?.unplanned),
     moved > 0 ? bytes(moved) : '-',

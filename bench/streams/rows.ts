@@ -16,8 +16,8 @@ export interface Row {
   latency: Quantiles
   samples: number
   /** JavaScript of one run, and of one dispatch. */
-  host?: number
-  hostPerDispatch?: number
+  host: number
+  hostPerDispatch: number
   /** From the first command of a run to its last, by the device's clock, of several devices the longest; of a device without one that of a run among several. */
   device?: number
   dispatches: number
@@ -51,7 +51,7 @@ export function makeRows(
   const [eager, serial, vit] = [base('paraformer', EAGER), base('paraformer', 'serial'), base('vit', 'serial')]
   return measured.map(({ candidate, series, counted }): Row => {
     const times = timesOf(series)
-    const host = series.host.length > 0 ? median(series.host) : undefined
+    const host = median(series.host)
     const queued = candidate.devices.length === 1 ? series.queued : []
     const device = series.device.length > 0 ? series.device : queued
     return {
@@ -62,7 +62,8 @@ export function makeRows(
       time: quantiles(times),
       latency: quantiles(series.latency),
       samples: times.length,
-      ...(host !== undefined && { host, hostPerDispatch: host / counted.dispatches }),
+      host,
+      hostPerDispatch: host / counted.dispatches,
       ...(device.length > 0 && { device: median(device) }),
       ...counted,
       speedup: { eager: faster(eager, times), serial: faster(serial, times), vit: faster(vit, times) },

@@ -7,16 +7,21 @@ export interface CliResult {
   stderr: string
 }
 
-/** Runs the command line in a process of its own. `onStderr` may act on what it says, for example kill it. */
+/** Runs the command line in a process of its own. `onStderr` may act on what it says, for example kill it; `deaf` hears no stdout. */
 export function runCli(
   args: readonly string[],
-  options: { env?: Record<string, string>; onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void } = {},
+  options: {
+    env?: Record<string, string>
+    onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void
+    deaf?: boolean
+  } = {},
 ): Promise<CliResult> {
   const cli = fileURLToPath(new URL('./cli.js', import.meta.url))
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--enable-source-maps', cli, ...args], { env: { ...process.env, ...options.env } })
     let stdout = ''
     let stderr = ''
+    if (options.deaf) child.stdout.destroy()
     child.stdout.on('data', (text) => {
       stdout += text
     })

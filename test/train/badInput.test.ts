@@ -29,6 +29,10 @@ function refuses(title: string, args: string[], message: RegExp): void {
 }
 
 refuses('an unknown flag', train('--colour', 'red'), /unknown option '--colour'.*--help/)
+test('a reader of the output that has gone is no error', async () => {
+  const { code, stderr } = await runCli(['train', '--help'], { deaf: true })
+  if (code !== 0 || stderr !== '') throw new Error(`code ${code}: ${stderr}`)
+})
 refuses('an endless number', train('--lr', 'Infinity'), /--lr Infinity is not a number above 0/)
 refuses('an unknown command', ['trian'], /trian/)
 refuses('a flag without its value', ['train', '--dim'], /argument missing/)

@@ -24,12 +24,18 @@ export function makeProgram(extra: readonly Command[] = []): Command {
 
 /** Runs what the arguments of the process ask for and sets its exit code. */
 export async function runProgram(program: Command): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreGoneReader)
   try {
     if (process.argv.length <= 2) program.outputHelp()
     else await program.parseAsync()
   } catch (error) {
     process.exitCode = end(error)
   }
+}
+
+/** Whoever reads the output may go before its end, as `head` does: what else there is to do is done all the same. */
+function ignoreGoneReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
 }
 
 /** Reports what ended the program and returns its exit code: 2 for what the user can mend. */

@@ -59,6 +59,11 @@ export class BranchDevices {
     return this.#passes.traffic
   }
 
+  /** Milliseconds of JavaScript in this process so far, waits left out. */
+  get host(): number {
+    return this.#passes.host.total
+  }
+
   /** Of device 0. */
   get optimizer(): AdamW {
     return this.#residents.optimizer
@@ -98,7 +103,7 @@ export class BranchDevices {
     const run = async () => {
       const { outputs, here } = await this.#passes.forward(loaded, { ...pass, differentiate: false })
       try {
-        return scope(() => noGrad(() => head(loaded.images, outputs)))
+        return this.#passes.host.time(() => scope(() => noGrad(() => head(loaded.images, outputs))))
       } finally {
         for (const t of [outputs, here]) t.dispose()
       }
@@ -149,12 +154,12 @@ export class BranchDevices {
     maxNorm: number,
   ): Promise<StepValues> {
     const { optimizer } = this.#residents
-    const { traffic } = this.#passes
+    const { traffic, host } = this.#passes
     const findings: Findings = []
     const done: PartValues[] = []
     for (const part of parts) done.push(await this.#passes.differentiate(part, objective, findings))
     const elsewhere = await this.#passes.gatherStem(done[0]!.away, findings)
-    const reads = scope(() => {
+    const update = () => {
       const here = optimizer.gradNorm()
       const norm = here.mul(here).add(elsewhere).sqrt() // [1]
       optimizer.step(lr, maxNorm, norm)
@@ -162,13 +167,15 @@ export class BranchDevices {
       const stem = this.#residents.stemOf(optimizer.arena.values)
       const scale = optimizer.lossScale.value.item()
       return [stem.data(), norm.item(), scale] as const
-    })
-    const [stem, norm, scale] = await Promise.all(reads)
-    this.#residents.lossScale = scale
-    for (const shard of this.shards) {
-      traffic.stem += stem.byteLength
-      this.#passes.send(shard.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
     }
+    const [stem, norm, scale] = await Promise.all(host.time(() => scope(update)))
+    this.#residents.lossScale = scale
+    host.time(() => {
+      for (const shard of this.shards) {
+        traffic.stem += stem.byteLength
+        this.#passes.send(shard.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
+      }
+    })
     const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
     const lossScale = this.model.precision === 'mixed' ? scale : undefined
     return { losses: added(done), predicted: joined(done, parts), norm, lossScale, nonFinite }

@@ -4,7 +4,8 @@ import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
 import { HeadPass } from './headPass.ts'
 import type { ResidentRows, Residents } from './residents.ts'
-import type { ForwardRequest, Shard } from './shard.ts'
+import type { ForwardRequest, Shard, StemGradient } from './shard.ts'
+import { Stopwatch } from './stopwatch.ts'
 import { Traffic } from './traffic.ts'
 
 /** Images that all devices hold. */
@@ -44,6 +45,8 @@ export type Pass = Pick<ForwardRequest, 'branches' | 'eachBranch'>
 /** Forward and backward passes over all devices, seen from device 0. */
 export class Passes {
   readonly traffic = new Traffic()
+  /** JavaScript of this process so far, without waits. */
+  readonly host = new Stopwatch()
   readonly #residents: Residents
   readonly #shards: readonly Shard[]
   readonly #head: HeadPass
@@ -61,17 +64,21 @@ export class Passes {
   load(images: Float32Array, count: number): Loaded {
     const { channels, imageSize } = this.#residents.model.config
     const id = this.#loads++
-    for (const shard of this.#shards) {
-      this.traffic.images += images.byteLength
-      this.send(shard.load(id, images, count))
-    }
-    const { device } = this.#residents
-    return { id, count, images: tensor(images, { shape: [count, channels, imageSize, imageSize], device }) }
+    return this.host.time(() => {
+      for (const shard of this.#shards) {
+        this.traffic.images += images.byteLength
+        this.send(shard.load(id, images, count))
+      }
+      const { device } = this.#residents
+      return { id, count, images: tensor(images, { shape: [count, channels, imageSize, imageSize], device }) }
+    })
   }
 
   drop({ id, images }: Loaded): void {
-    images.dispose()
-    for (const shard of this.#shards) this.send(shard.drop(id))
+    this.host.time(() => {
+      images.dispose()
+      for (const shard of this.#shards) this.send(shard.drop(id))
+    })
   }
 
   /** A call that answers nothing: its failure is found with the next one that does. */
@@ -87,23 +94,33 @@ export class Passes {
   }
 
   async forward(loaded: Loaded, pass: Pass & { differentiate: boolean }, findings: Findings = []): Promise<Gathered> {
-    const { device } = this.#residents
-    const { seed, counter } = device.random
-    const { lossScale } = this.#residents
-    const request = { ...pass, lossScale, training: this.#residents.model.training }
-    const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
-    const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
-    const here = this.#residents.forward(loaded.images, request)
-    const { rows } = here
-    device.flush()
+    const { here, away, replies } = this.host.time(() => this.#start(loaded, pass))
     const received = await Promise.all(replies)
     await this.#settleSent()
     for (const [i, values] of received.entries()) {
       this.traffic.rows += values.byteLength
       findings.push([`the forward pass of ${away[i]!.name}`, values])
     }
-    const outputs = pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : this.#sum(rows, received)
+    const { rows } = here
+    const outputs = this.host.time(() =>
+      pass.eachBranch ? this.#inOrder(rows, received, away, pass.branches) : this.#sum(rows, received),
+    )
     return { outputs, here, away }
+  }
+
+  /** Sets all devices to a forward pass. */
+  #start(
+    loaded: Loaded,
+    pass: Pass & { differentiate: boolean },
+  ): Omit<Gathered, 'outputs'> & { replies: Promise<Float32Array>[] } {
+    const { device, lossScale, model } = this.#residents
+    const { seed, counter } = device.random
+    const request = { ...pass, lossScale, training: model.training }
+    const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
+    const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
+    const here = this.#residents.forward(loaded.images, request)
+    device.flush()
+    return { here, away, replies }
   }
 
   /** [k, B, D] of the branches in the model's order, from what devices gave of theirs. */
@@ -141,7 +158,16 @@ export class Passes {
   /** Forward and backward pass of one part of a mini-batch. Gradients stay where their parameters are. */
   async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []): Promise<PartValues> {
     const pass = { branches: objective.branches, eachBranch: objective.eachBranch, differentiate: true }
-    const { outputs, here, away } = await this.forward(part.at, pass, findings)
+    const gathered = await this.forward(part.at, pass, findings)
+    const { away } = gathered
+    const [values, means, classes] = await Promise.all(this.host.time(() => this.#turn(part, objective, gathered)))
+    findings.push(['the gradient of the loss', values])
+    this.host.time(() => this.#sendCotangents(objective, values as Float32Array, away))
+    return { losses: means, predicted: classes, away }
+  }
+
+  /** Head and loss, and the way back of device 0's branches. @returns the cotangent of all outputs, losses, predicted classes */
+  #turn(part: BatchPart, objective: Objective, { outputs, here }: Gathered) {
     const { losses, predicted, cotangent } = this.#head.run(objective, outputs, part.labels, part.share)
     // Before the branches of device 0 go on, so that the others need not wait for them.
     const reads = [cotangent.data(), losses.data(), predicted.data()] as const
@@ -155,8 +181,11 @@ export class Passes {
     })
     this.#residents.device.flush()
     for (const t of [losses, predicted, cotangent, outputs, here]) t.dispose()
-    const [values, means, classes] = await Promise.all(reads)
-    findings.push(['the gradient of the loss', values])
+    return reads
+  }
+
+  /** Sends every device its part of the gradient of the branches' outputs. */
+  #sendCotangents(objective: Objective, values: Float32Array, away: readonly Shard[]): void {
     const size = values.length / (objective.eachBranch ? objective.branches : 1)
     for (const shard of away) {
       const theirs = objective.eachBranch ? shard.own.filter((i) => i < objective.branches) : [0]
@@ -165,13 +194,16 @@ export class Passes {
       this.traffic.cotangents += cotangent.byteLength
       this.send(shard.backward(cotangent))
     }
-    return { losses: means, predicted: classes, away }
   }
 
   /** Adds the stem's gradients of other devices to those here. @returns the squared norm of the gradients that stay there */
   async gatherStem(away: readonly Shard[], findings: Findings = []): Promise<number> {
-    const replies = await Promise.all(away.map((shard) => shard.stemGradient()))
+    const replies = await Promise.all(this.host.time(() => away.map((shard) => shard.stemGradient())))
     await this.#settleSent()
+    return this.host.time(() => this.#addStem(away, replies, findings))
+  }
+
+  #addStem(away: readonly Shard[], replies: readonly StemGradient[], findings: Findings): number {
     const { optimizer } = this.#residents
     optimizer.arena.gather()
     let total = 0
