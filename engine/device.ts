@@ -202,14 +202,14 @@ export class Device {
     }
     const { params, word } = this.#stream.nextBlock()
     packParams(spec.params, problem as Record<string, unknown>, params, word)
-    this.#launch(kernel, ranges, grid, op)
+    this.#launch(kernel, ranges, grid, op, [this.#lane?.name ?? this.#main.name])
   }
 
   /** Records a launch whose parameters lie in the stream's next block. */
-  #launch(kernel: CompiledKernel, ranges: readonly BufferRange[], grid: Grid, op: string): void {
+  #launch(kernel: CompiledKernel, ranges: readonly BufferRange[], grid: Grid, op: string, streams: readonly string[]): void {
     const places = ranges.map(place)
     for (const { buffer } of places) buffer.lastUse = this.#batches.serial
-    this.#stream.dispatch(kernel, this.#bindGroups.get(kernel, places), grid, op)
+    this.#stream.dispatch(kernel, this.#bindGroups.get(kernel, places), grid, op, streams)
     if (this.#stream.slots >= FLUSH_AFTER) this.flush()
   }
 
@@ -221,7 +221,7 @@ export class Device {
       else {
         const { params, word } = this.#stream.nextBlock()
         params.u32.set(command.words, word)
-        this.#launch(command.kernel, command.ranges, command.grid, command.op)
+        this.#launch(command.kernel, command.ranges, command.grid, command.op, command.streams)
       }
     }
   }

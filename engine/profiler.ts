@@ -3,6 +3,9 @@ import { UserError } from './errors.ts'
 /** Timestamps of one query set: two a dispatch. */
 const QUERIES = 4096
 
+/** How often the device's clock is read to compare it. */
+const READINGS = 8
+
 /** What a dispatch is. */
 export interface DispatchLabel {
   op: string
@@ -79,25 +82,29 @@ export class Profiler {
     }
     return dispatches
   }
-}
 
-/**
- * Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one track a stream. A dispatch that coalesced branches
- * share shows on the track of each; a mark where a barrier makes it wait says why.
- */
-export function chromeTrace(dispatches: readonly ProfiledDispatch[]): string {
-  const streams = [...new Set(dispatches.flatMap((one) => one.streams))].sort(
-    (a, b) => Number(b === 'main') - Number(a === 'main'),
-  )
-  const origin = dispatches.reduce((first, one) => Math.min(first, one.begin), Number.POSITIVE_INFINITY)
-  const names = streams.map((name, tid) => ({ ph: 'M', pid: 0, tid, name: 'thread_name', args: { name } }))
-  const events = dispatches.flatMap(({ op, kernel, streams: own, barriers, begin, end }) =>
-    own.flatMap((stream) => {
-      const at = { pid: 0, tid: streams.indexOf(stream), ts: (begin - origin) / 1000 }
-      const barrier = { ...at, ph: 'i', s: 't', name: 'barrier', args: { barriers } }
-      const event = { ...at, ph: 'X', name: op, dur: (end - begin) / 1000, args: { kernel, branches: own.length, barriers } }
-      return barriers.length > 0 ? [barrier, event] : [event]
-    }),
-  )
-  return JSON.stringify({ traceEvents: [...names, ...events], displayTimeUnit: 'ms' })
+  /**
+   * How far the host's clock (Unix time) is ahead of the device's, in milliseconds, the device being idle: late by what a read takes, of
+   * several reads the least.
+   */
+  async offset(): Promise<number> {
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST
+    const buffer = this.#device.createBuffer({ size: 8, usage })
+    let least = Number.POSITIVE_INFINITY
+    for (let i = 0; i < READINGS; i++) {
+      const encoder = this.#device.createCommandEncoder()
+      const timestampWrites = { querySet: this.#queries, endOfPassWriteIndex: 0 }
+      encoder.beginComputePass({ timestampWrites }).end()
+      encoder.resolveQuerySet(this.#queries, 0, 1, this.#resolved, 0)
+      encoder.copyBufferToBuffer(this.#resolved, 0, buffer, 0, 8)
+      this.#device.queue.submit([encoder.finish()])
+      await buffer.mapAsync(GPUMapMode.READ)
+      const host = performance.timeOrigin + performance.now()
+      const [stamp] = new BigUint64Array(buffer.getMappedRange())
+      least = Math.min(least, host - Number(stamp) / 1e6)
+      buffer.unmap()
+    }
+    buffer.destroy()
+    return least
+  }
 }

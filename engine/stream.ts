@@ -13,6 +13,8 @@ export interface DispatchCommand {
   grid: Grid
   /** The op that asked for it, for errors and traces. */
   op: string
+  /** The branches it works for, for traces. */
+  streams: readonly string[]
 }
 
 export interface CopyCommand {
@@ -84,8 +86,8 @@ export class Stream {
   }
 
   /** Records a dispatch whose block was packed at `nextBlock()`. */
-  dispatch(kernel: CompiledKernel, bindGroup: GPUBindGroup, grid: Grid, op: string): void {
-    this.#commands.push({ kind: 'dispatch', kernel, bindGroup, slot: this.#slots++, grid, op })
+  dispatch(kernel: CompiledKernel, bindGroup: GPUBindGroup, grid: Grid, op: string, streams: readonly string[]): void {
+    this.#commands.push({ kind: 'dispatch', kernel, bindGroup, slot: this.#slots++, grid, op, streams })
   }
 
   record(command: CopyCommand | WriteCommand): void {

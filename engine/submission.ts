@@ -53,7 +53,7 @@ export class Submission {
         queue.writeBuffer(command.target, command.offset, command.data)
       } else if (command.kind === 'copy') encoding.copy(command, stream)
       else {
-        const { kernel, bindGroup, grid, op, slot } = command
+        const { kernel, bindGroup, grid, op, slot, streams } = command
         if (slot >= written) {
           // The ring is rewritten between submits, which the queue keeps in order.
           encoding.submit()
@@ -62,7 +62,7 @@ export class Submission {
           written += count
         }
         const launch = { kernel, bindGroup, paramGroup, params: (slot % RING_SLOTS) * PARAM_SLOT, grid }
-        encoding.dispatch(launch, stream, () => ({ op, kernel: kernel.label, streams: [stream], barriers: [] }))
+        encoding.dispatch(launch, stream, () => ({ op, kernel: kernel.label, streams, barriers: [] }))
       }
     }
     encoding.end(stream)

@@ -11,16 +11,21 @@ export const MODES = ['serial', 'streams', 'coalesced'] as const satisfies reado
 
 /**
  * Runs independent computations on the device of `input`, and returns their results in order.
+ * @param branches by name
  * @param together how many mode `coalesced` joins at a time; default all
  * @throws UserError for a mode that does not exist
  */
-export function runBranches(mode: Mode, input: Tensor, branches: readonly (() => Tensor)[], together?: number): Tensor[] {
+export function runBranches(
+  mode: Mode,
+  input: Tensor,
+  branches: Readonly<Record<string, () => Tensor>>,
+  together?: number,
+): Tensor[] {
   if ((mode as string) === 'devices') {
     throw new UserError(
       'mode "devices" waits for other devices, which one call of forward() cannot do; use --mode devices on the command line, or BranchDevices',
     )
   }
   if (!MODES.includes(mode)) throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${MODES.join(', ')}`)
-  const named = Object.fromEntries(branches.map((branch, i) => [`branches.${i}`, branch]))
-  return fork(input.device, mode, named, { together })
+  return fork(input.device, mode, branches, { together })
 }

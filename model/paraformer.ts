@@ -69,8 +69,8 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     return this.inPrecision(() => {
       const x = this.sequence(images, options.taps) // [B, T + 1, D]
       // Unlike map, flatMap skips holes.
-      const runs = prefix.flatMap((_, i) => () => this.branchOutput(i, x, options))
-      return runBranches(mode, x, runs, this.coalesces)
+      const runs = prefix.flatMap((_, i) => [[`branches.${i}`, () => this.branchOutput(i, x, options)] as const])
+      return runBranches(mode, x, Object.fromEntries(runs), this.coalesces)
     })
   }
 }

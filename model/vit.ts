@@ -24,7 +24,7 @@ export class ViT extends VisionModel<ViTConfig> {
     return tidy(options.taps, () => {
       const [features] = this.inPrecision(() => {
         const x = this.sequence(images, options.taps) // [B, T + 1, D]
-        return runBranches(options.mode ?? 'serial', x, [() => this.branchOutput(0, x, options)])
+        return runBranches(options.mode ?? 'serial', x, { 'branches.0': () => this.branchOutput(0, x, options) })
       }) as [Tensor] // [B, D]
       options.taps?.('features', features)
       return features

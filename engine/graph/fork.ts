@@ -55,9 +55,12 @@ export function fork<T>(
       `fork: ${together} branches cannot be joined at a time; give a whole number of at least 1, or leave it out`,
     )
   const names = Object.keys(branches)
-  if (mode === 'serial' || names.length < 2) return Object.values(branches).map((branch) => branch())
-  const lanes = makeLanes(mode, names, together)
-  return device.recordForked(mode, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
+  const alone = mode === 'serial' || names.length < 2
+  // What does not fork belongs to the branch around it. Of the outermost ones traces tell the branches apart.
+  if (alone && device.lane) return Object.values(branches).map((branch) => branch())
+  const how = alone ? 'serial' : mode
+  const lanes = makeLanes(how, names, together)
+  return device.recordForked(how, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
 }
 
 /** Runs `fn` with what it records in `lane`. */

@@ -1,6 +1,6 @@
 import { requestDevice } from '../../engine/device.ts'
 import { DeviceLostError, KernelCompileError, OutOfMemoryError, ValidationError } from '../../engine/errors.ts'
-import { chromeTrace, Profiler } from '../../engine/profiler.ts'
+import { Profiler } from '../../engine/profiler.ts'
 import { base, run as dispatch } from '../../engine/run.ts'
 import { scope } from '../../engine/scope.ts'
 import { empty, tensor, view } from '../../engine/tensor.ts'
@@ -148,7 +148,7 @@ test('strided views are read as what they are', async () => {
   assertClose(await out.data(), [1, 2], 0, 'base')
 })
 
-test('the profiler times every dispatch and writes a trace', async () => {
+test('the profiler times every dispatch', async () => {
   const profiler = new Profiler(device.gpu)
   device.profiler = profiler
   const out = empty([1000])
@@ -158,8 +158,6 @@ test('the profiler times every dispatch and writes a trace', async () => {
   const dispatches = await profiler.collect()
   if (dispatches.length !== 5) throw new Error(`${dispatches.length} dispatches`)
   for (const { begin, end } of dispatches) if (!(end >= begin && begin > 0)) throw new Error(`from ${begin} to ${end}`)
-  const { traceEvents } = JSON.parse(chromeTrace(dispatches)) as { traceEvents: { ph: string }[] }
-  if (traceEvents.filter((event) => event.ph === 'X').length !== 5) throw new Error('events are missing')
 })
 
 test('a lost device ends pending and later calls with DeviceLostError', async () => {

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { barriers } from '../../engine/graph/barriers.ts'
-import { capture, chromeTrace, fork, linear, Profiler, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
+import { capture, chromeTrace, fork, linear, requestDevice, scope, type Tensor, Tracing, tensor } from '../../engine/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -37,13 +37,17 @@ test('a coalesced dispatch shows on the track of every branch, with what it wait
   const x = tensor(new Float32Array(64 * 64), { shape: [64, 64] })
   step(x)
   await device.synchronize()
-  const profiler = new Profiler(device.gpu)
-  device.profiler = profiler
+  const now = () => performance.timeOrigin + performance.now()
+  const before = now()
+  const tracing = new Tracing(device)
   step(x)
-  device.profiler = undefined
-  await device.synchronize()
-  const { traceEvents } = JSON.parse(chromeTrace(await profiler.collect()))
-  const names = traceEvents.filter(({ ph }: any) => ph === 'M').map(({ args }: any) => args.name)
+  const traced = await tracing.end()
+  for (const time of traced.dispatches.flatMap(({ begin, end }) => [begin, end])) {
+    const at = traced.offset + time / 1e6
+    assert.ok(before <= at && at <= now(), `on the host's clock at ${at - before} ms of ${now() - before}`)
+  }
+  const { traceEvents } = JSON.parse(chromeTrace([traced]))
+  const names = traceEvents.filter(({ name }: any) => name === 'thread_name').map(({ args }: any) => args.name)
   assert.equal(names.filter((name: string) => name !== 'main').sort(), ['left', 'middle', 'right'])
   for (const name of ['left', 'middle', 'right']) {
     const track = traceEvents.filter(({ ph, tid }: any) => ph === 'X' && tid === names.indexOf(name))
@@ -65,6 +69,33 @@ test('a coalesced dispatch shows on the track of every branch, with what it wait
     assert.is(traceEvents.filter(({ ph, tid }: any) => ph === 'i' && tid === names.indexOf(name)).length, 2)
   }
 })
+
+for (const mode of ['serial', 'streams', 'coalesced'] as const) {
+  test(`every branch has a track in mode ${mode}, captured or not, its backward pass too`, async () => {
+    const weights = [1, 2].map((value) => tensor(new Float32Array(64).fill(value), { shape: [8, 8], requiresGrad: true }))
+    const x = tensor(new Float32Array(64).fill(1), { shape: [8, 8] })
+    const step = (x: Tensor) => {
+      const branches = weights.map((weight) => () => x.matmul(weight).tanh())
+      const [one, other] = fork(device, mode, { one: branches[0]!, other: branches[1]! })
+      const total = one!.mul(other!).sum()
+      total.backward()
+      return total.detach()
+    }
+    const replay = capture(step)
+    for (const run of [() => replay(x), () => scope(() => step(x))]) {
+      run()
+      await device.synchronize()
+      const tracing = new Tracing(device)
+      run()
+      const { dispatches } = await tracing.end()
+      const tracks = (op: string) => dispatches.filter((one) => one.op === op).flatMap(({ streams }) => streams)
+      assert.equal(tracks('matmul').sort(), ['one', 'other'])
+      assert.equal([...new Set(tracks('tanh.backward'))].sort(), ['one', 'other'])
+      assert.equal(tracks('sum'), ['main'])
+    }
+    replay.dispose()
+  })
+}
 
 test('ends', () => device.destroy())
 run()

@@ -44,6 +44,23 @@ function assertSameRun(one: string, other: string): void {
   if (left !== right) throw new Error(`${left} is not ${right}`)
 }
 
+/** Fails unless a trace shows three devices at work at the same time, each with the track of its branch. */
+function assertTrace({ traceEvents }: { traceEvents: Record<string, any>[] }): void {
+  const all = [0, 1, 2].map((device) => {
+    const own = traceEvents.filter(({ pid }) => pid === device)
+    const [{ args }] = own.filter(({ name }) => name === 'process_name') as [{ args: { name: string } }]
+    const tracks = own.filter(({ name }) => name === 'thread_name').map(({ args }) => args.name)
+    if (!args.name.startsWith(`device ${device} (`)) throw new Error(`device ${device} is called ${args.name}`)
+    if (!tracks.includes(`branches.${device}`)) throw new Error(`device ${device} has tracks ${tracks}`)
+    const work = own.filter(({ ph }) => ph === 'X')
+    if (work.length < 100 || !work.every(({ ts, dur }) => ts >= 0 && dur >= 0)) throw new Error(`${work.length} dispatches`)
+    return { from: Math.min(...work.map(({ ts }) => ts)), to: Math.max(...work.map(({ ts, dur }) => ts + dur)) }
+  })
+  const [from, to] = [Math.max(...all.map((one) => one.from)), Math.min(...all.map((one) => one.to))]
+  const longest = Math.max(...all.map((one) => one.to - one.from))
+  if (to - from < longest / 2) throw new Error(`devices work at different times: ${JSON.stringify(all)}`)
+}
+
 /** Process ids of the devices that a run says it has. */
 const workersOf = (stderr: string) => [...stderr.matchAll(/\(process (\d+)\)/g)].map((match) => Number(match[1]))
 
@@ -66,7 +83,9 @@ test('an epoch on three devices, two in processes of their own, is that of one d
   const [one, three] = [join(work, 'one'), join(work, 'three')]
   const alone = await runCli(train(one, '--mode', 'serial', '--accumulate', '2'))
   if (alone.code !== 0) throw new Error(alone.stderr)
-  const spread = await runCli(train(three, '--mode', 'devices', '--devices', '3', '--accumulate', '2', '--json'))
+  const trace = join(work, 'trace.json')
+  const flags = ['--mode', 'devices', '--devices', '3', '--accumulate', '2', '--json', '--trace', trace]
+  const spread = await runCli(train(three, ...flags))
   if (spread.code !== 0) throw new Error(spread.stderr)
   if (workersOf(spread.stderr).length !== 2) throw new Error(spread.stderr)
   assertSameRun(join(three, 'checkpoint.safetensors'), join(one, 'checkpoint.safetensors'))
@@ -76,6 +95,7 @@ test('an epoch on three devices, two in processes of their own, is that of one d
   const losses = JSON.parse(spread.stdout).prefixes.map(({ loss }: { loss: number }) => loss)
   const expected = JSON.parse(load(join(one, 'checkpoint.safetensors')).metadata.training!).history.at(-1).losses
   assertClose(losses, expected, 1e-5, 'losses of the evaluation')
+  assertTrace(JSON.parse(readFileSync(trace, 'utf8')))
 })
 
 test('a run that Ctrl-C stopped on two devices of one process goes on on one device, as if nothing had been', async () => {

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
-import { chromeTrace, type Device, DeviceLostError, files, Profiler, requestDevice, UserError } from '../../engine/index.ts'
+import { type Device, DeviceLostError, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Mode, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { readCheckpoint, saveCheckpoint, saveModel, type TrainingState, trainingState } from '../run/checkpoint.ts'
@@ -20,6 +20,7 @@ import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOpti
 import { Progress } from './progress.ts'
 import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { compact, duration, percent, table } from './table.ts'
+import { Trace } from './trace.ts'
 import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
@@ -35,9 +36,6 @@ interface TrainFlags extends Record<string, unknown> {
   eager?: boolean
   json?: boolean
 }
-
-/** Mini-batches that `--trace` records: past those that compile, few enough for a viewer. */
-const TRACED = { from: 3, to: 8 }
 
 /** Settings that a resumed run may change: how long it goes on, where its data lies and how its branches run. */
 const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode', 'recompute', 'coalesce']
@@ -140,7 +138,7 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 
 /** Trains, with progress, metrics and saves, and prints the result. */
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
-  const { device, model, settings } = trainer.parts
+  const { device, model, settings, spread } = trainer.parts
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
@@ -149,7 +147,7 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   const progress = new Progress({ total: trainer.totalSteps, value: trainer.position.step })
   const rate = new Rate()
   const running = new PrefixAccuracies()
-  const trace = flags.trace === undefined ? undefined : new Trace(device, flags.trace, trainer.position.step)
+  const trace = flags.trace === undefined ? undefined : await Trace.open(spread ?? device, flags.trace, trainer.position.step)
   let kept = trainer.position.step
   const save = async () => {
     const parts = await trainer.saved()
@@ -276,34 +274,6 @@ function report(trainer: Trainer, data: RunData, folder: RunFolder, json: boolea
   console.log(
     `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${folder.model}`,
   )
-}
-
-/** Times the dispatches of a few mini-batches. */
-class Trace {
-  readonly #device: Device
-  readonly #path: string
-  readonly #profiler: Profiler
-  readonly #first: number
-
-  /** @throws Error when the device has no timestamps */
-  constructor(device: Device, path: string, first: number) {
-    this.#device = device
-    this.#path = path
-    this.#profiler = new Profiler(device.gpu)
-    this.#first = first
-  }
-
-  /** To be called before each mini-batch. */
-  between(step: number): void {
-    const done = step - this.#first
-    this.#device.flush()
-    this.#device.profiler = done >= TRACED.from && done < TRACED.to ? this.#profiler : undefined
-  }
-
-  async save(): Promise<void> {
-    this.#device.profiler = undefined
-    await files.write(this.#path, chromeTrace(await this.#profiler.collect()))
-  }
 }
 
 /** Images a second over the last seconds. */

@@ -1,4 +1,4 @@
-import { noGrad, scope, type Tensor } from '../../engine/index.ts'
+import { noGrad, scope, type Tensor, type TracedDevice, Tracing } from '../../engine/index.ts'
 import type { ParaFormer } from '../../model/index.ts'
 import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'
@@ -40,6 +40,7 @@ export class BranchDevices {
   readonly #passes: Passes
   readonly #waiting: Waiting
   #queue: Promise<unknown> = Promise.resolve()
+  #tracing: Tracing | undefined
   readonly #prefixLosses: Objective[] = []
 
   /** @param shards devices 1 to n - 1 */
@@ -131,6 +132,25 @@ export class BranchDevices {
       v: merged(({ v }) => v),
       steps: Object.assign({}, ...states.map(({ steps }) => steps)),
     }
+  }
+
+  /**
+   * Times every dispatch of all devices after what was asked for before, until `endTrace`.
+   * @throws UserError when a device has no timestamp queries
+   */
+  startTrace(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#tracing = new Tracing(this.#residents.device)
+      await Promise.all(this.shards.map((shard) => shard.startTrace()))
+    })
+  }
+
+  /** @returns what each device did, device 0 first */
+  endTrace(): Promise<TracedDevice[]> {
+    return this.#inTurn(async () => {
+      const [here, ...away] = await Promise.all([this.#tracing!.end(), ...this.shards.map((shard) => shard.endTrace())])
+      return [{ ...here, name: `device 0 (${here.name})` }, ...away]
+    })
   }
 
   /** Ends all devices but device 0, where it frees everything. */

@@ -2,7 +2,16 @@ import { openDevice } from '#platform'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
 import { withDevice } from '../../engine/device.ts'
-import { Device, type DeviceRequest, requireFloat16, scope, type Tensor, tensor } from '../../engine/index.ts'
+import {
+  Device,
+  type DeviceRequest,
+  requireFloat16,
+  scope,
+  type Tensor,
+  type TracedDevice,
+  Tracing,
+  tensor,
+} from '../../engine/index.ts'
 import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
 import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
@@ -38,6 +47,7 @@ export class LocalShard implements Shard {
   readonly #images = new Map<number, Tensor>()
   /** What `forward` gave, while it waits for its gradient. */
   #pending: ResidentRows | undefined
+  #tracing: Tracing | undefined
 
   /** @throws UserError when there is no such device */
   static async open(spec: ShardSpec): Promise<LocalShard> {
@@ -133,6 +143,14 @@ export class LocalShard implements Shard {
 
   state(): Promise<PartState> {
     return takeState(this.#residents).then((state) => partOf(state, isBranch))
+  }
+
+  async startTrace(): Promise<void> {
+    this.#tracing = new Tracing(this.device)
+  }
+
+  async endTrace(): Promise<TracedDevice> {
+    return { ...(await this.#tracing!.end()), name: this.name }
   }
 
   async close(): Promise<void> {

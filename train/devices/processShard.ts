@@ -1,5 +1,5 @@
 import { startProcess } from '#platform'
-import { DeviceLostError } from '../../engine/index.ts'
+import { DeviceLostError, type TracedDevice } from '../../engine/index.ts'
 import type { ModuleProcess } from '../../engine/platform/types.ts'
 import { Heartbeat, type Pulse } from './heartbeat.ts'
 import type { ShardSpec } from './localShard.ts'
@@ -95,6 +95,14 @@ export class ProcessShard implements Shard {
 
   state(): Promise<PartState> {
     return this.#call('state')
+  }
+
+  startTrace(): Promise<void> {
+    return this.#call('startTrace')
+  }
+
+  endTrace(): Promise<TracedDevice> {
+    return this.#call('endTrace')
   }
 
   async close(): Promise<void> {

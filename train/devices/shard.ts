@@ -1,3 +1,4 @@
+import type { TracedDevice } from '../../engine/index.ts'
 import type { RandomStream } from '../../engine/random.ts'
 import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
 
@@ -75,5 +76,8 @@ export interface Shard {
   gradients(): Promise<Entries>
   /** A copy of its branches and their optimizer state. */
   state(): Promise<PartState>
+  /** Times every dispatch from now until `endTrace`. Rejects with UserError where the device cannot. */
+  startTrace(): Promise<void>
+  endTrace(): Promise<TracedDevice>
   close(): Promise<void>
 }

@@ -1,0 +1,69 @@
+import type { Device } from './device.ts'
+import { type ProfiledDispatch, Profiler } from './profiler.ts'
+
+/** What a device did. */
+export interface TracedDevice {
+  name: string
+  dispatches: readonly ProfiledDispatch[]
+  /** Milliseconds by which the host's clock is ahead of the device's. */
+  offset: number
+}
+
+/** Times every dispatch of a device from when it is made until `end()`; see `Profiler` for what that costs. */
+export class Tracing {
+  readonly #device: Device
+  readonly #profiler: Profiler
+
+  /** @throws UserError when the device has no timestamp queries */
+  constructor(device: Device) {
+    this.#device = device
+    this.#profiler = new Profiler(device.gpu)
+    device.flush()
+    device.profiler = this.#profiler
+  }
+
+  /** @returns what was timed, when it is done */
+  async end(): Promise<TracedDevice> {
+    const device = this.#device
+    device.flush()
+    device.profiler = undefined
+    const dispatches = await this.#profiler.collect()
+    return { name: device.summary.name, dispatches, offset: await this.#profiler.offset() }
+  }
+}
+
+/**
+ * Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one process a device, one track a stream. A dispatch that
+ * coalesced branches share shows on the track of each; a mark where a barrier makes it wait says why. Clocks of several devices are
+ * laid over each other by the host's, to a fraction of a millisecond.
+ */
+export function chromeTrace(devices: readonly TracedDevice[]): string {
+  const first = devices.map(({ dispatches }) =>
+    dispatches.reduce((least, { begin }) => Math.min(least, begin), Number.POSITIVE_INFINITY),
+  )
+  const starts = devices.map(({ offset }, pid) => offset + first[pid]! / 1e6)
+  const origin = Math.min(...starts)
+  const events = devices.flatMap(({ name, dispatches }, pid) => {
+    // Microseconds, which near the origin have digits to spare.
+    const from = (starts[pid]! - origin) * 1000
+    const at = (time: number) => from + (time - first[pid]!) / 1000
+    return [{ ph: 'M', pid, tid: 0, name: 'process_name', args: { name } }, ...deviceEvents(dispatches, pid, at)]
+  })
+  return JSON.stringify({ traceEvents: events, displayTimeUnit: 'ms' })
+}
+
+function deviceEvents(dispatches: readonly ProfiledDispatch[], pid: number, at: (time: number) => number): object[] {
+  const streams = [...new Set(dispatches.flatMap((one) => one.streams))].sort(
+    (a, b) => Number(b === 'main') - Number(a === 'main'),
+  )
+  const names = streams.map((name, tid) => ({ ph: 'M', pid, tid, name: 'thread_name', args: { name } }))
+  const events = dispatches.flatMap(({ op, kernel, streams: own, barriers, begin, end }) =>
+    own.flatMap((stream) => {
+      const place = { pid, tid: streams.indexOf(stream), ts: at(begin) }
+      const barrier = { ...place, ph: 'i', s: 't', name: 'barrier', args: { barriers } }
+      const event = { ...place, ph: 'X', name: op, dur: (end - begin) / 1000, args: { kernel, branches: own.length, barriers } }
+      return barriers.length > 0 ? [barrier, event] : [event]
+    }),
+  )
+  return [...names, ...events]
+}
