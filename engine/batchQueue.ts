@@ -18,6 +18,7 @@ interface ProgramRun {
 interface Batch {
   serial: number
   work: Recording | ProgramRun
+  profiler: Profiler | undefined
   submitted: () => void
 }
 
@@ -91,7 +92,7 @@ export class BatchQueue {
     const promise = new Promise<void>((resolve) => {
       submitted = resolve
     })
-    this.#waiting.push({ serial, work, submitted })
+    this.#waiting.push({ serial, work, profiler: this.#profiler(), submitted })
     if (this.#lostError) this.#endWaiting()
     else if (this.#waiting.length === 1) this.#pump()
     this.#idle = promise
@@ -165,8 +166,7 @@ export class BatchQueue {
     }
   }
 
-  #submit({ serial, work, submitted }: Batch): void {
-    const profiler = this.#profiler()
+  #submit({ serial, work, profiler, submitted }: Batch): void {
     const error =
       'program' in work
         ? errorOf(this.#device, work.label, () => work.program.submit(work.values, profiler))

@@ -1,5 +1,5 @@
 import { openDevice } from '#platform'
-import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../kernels/spec.ts'
+import type { Capabilities, Constants, KernelSpec, Variant } from '../kernels/spec.ts'
 import { bindingDtype, packParams, paramWords, runsOn, SCALAR_BYTES } from '../kernels/spec.ts'
 import type { TunedVariants } from './autotune/tuned.ts'
 import { BatchQueue } from './batchQueue.ts'
@@ -12,13 +12,13 @@ import type { ForkMode, Lane } from './graph/fork.ts'
 import { Graph, type Refresh } from './graph/graph.ts'
 import type { Program } from './graph/program.ts'
 import { runOnce } from './graph/runOnce.ts'
-import type { WovenCommand } from './graph/weave.ts'
+import type { WovenCommand, WovenDispatch } from './graph/weave.ts'
 import { Workspace } from './graph/workspace.ts'
 import { type CompiledKernel, PipelineCache } from './pipelines.ts'
 import type { AdapterSummary, DeviceRequest, OpenedDevice } from './platform/types.ts'
 import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
-import { type BufferRange, place } from './ranges.ts'
+import { type BufferRange, place, usesOf } from './ranges.ts'
 import { Stream } from './stream.ts'
 import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
@@ -202,14 +202,15 @@ export class Device {
     }
     const { params, word } = this.#stream.nextBlock()
     packParams(spec.params, problem as Record<string, unknown>, params, word)
-    this.#launch(kernel, ranges, grid, op, [this.#lane?.name ?? this.#main.name])
+    this.#launch({ kernel, spec, ranges, grid, op, streams: [this.#lane?.name ?? this.#main.name] })
   }
 
   /** Records a launch whose parameters lie in the stream's next block. */
-  #launch(kernel: CompiledKernel, ranges: readonly BufferRange[], grid: Grid, op: string, streams: readonly string[]): void {
+  #launch({ kernel, spec, ranges, grid, op, streams }: Omit<WovenDispatch, 'kind' | 'words' | 'itemBytes' | 'lane'>): void {
     const places = ranges.map(place)
     for (const { buffer } of places) buffer.lastUse = this.#batches.serial
-    this.#stream.dispatch(kernel, this.#bindGroups.get(kernel, places), grid, op, streams)
+    const uses = this.profiler ? usesOf(spec, places) : []
+    this.#stream.dispatch({ kernel, bindGroup: this.#bindGroups.get(kernel, places), grid, op, streams, uses })
     if (this.#stream.slots >= FLUSH_AFTER) this.flush()
   }
 
@@ -221,7 +222,7 @@ export class Device {
       else {
         const { params, word } = this.#stream.nextBlock()
         params.u32.set(command.words, word)
-        this.#launch(command.kernel, command.ranges, command.grid, command.op, command.streams)
+        this.#launch(command)
       }
     }
   }

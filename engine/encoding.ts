@@ -1,7 +1,8 @@
 import type { Grid } from '../kernels/spec.ts'
+import type { BufferUse } from './graph/barriers.ts'
 import type { CompiledKernel } from './pipelines.ts'
-import type { DispatchLabel, Profiler } from './profiler.ts'
-import type { CopyCommand } from './stream.ts'
+import type { Profiler } from './profiler.ts'
+import type { CopyCommand, WriteCommand } from './stream.ts'
 
 /** What a device was given so far. */
 export interface WorkCounts {
@@ -17,6 +18,10 @@ export interface Launch {
   paramGroup: GPUBindGroup
   params: number
   grid: Readonly<Grid>
+  /** For the profiler. */
+  op: string
+  streams: readonly string[]
+  uses: readonly BufferUse[]
 }
 
 /**
@@ -43,14 +48,14 @@ export class Encoding {
   /**
    * One whose pipeline did not compile is left out: that was reported.
    * @param stream names the command buffer
-   * @param label for the profiler, where there is one
    */
-  dispatch({ kernel, bindGroup, paramGroup, params, grid }: Launch, stream: string, label: () => DispatchLabel): void {
+  dispatch({ kernel, bindGroup, paramGroup, params, grid, op, streams, uses }: Launch, stream: string): void {
     const { pipeline } = kernel
     if (!pipeline) return
     if (this.#profiler) this.#endPass()
     if (!this.#pass) {
-      this.#pass = this.#commands(stream).beginComputePass(this.#profiler?.pass(label()))
+      const timed = this.#profiler?.pass({ op, kernel: kernel.label, streams }, uses)
+      this.#pass = this.#commands(stream).beginComputePass(timed)
       this.#pipeline = this.#bindGroup = undefined
     }
     if (pipeline !== this.#pipeline) this.#pass.setPipeline(pipeline)
@@ -65,6 +70,17 @@ export class Encoding {
   copy({ source, sourceOffset, target, targetOffset, bytes }: Omit<CopyCommand, 'kind'>, stream: string): void {
     this.#endPass()
     this.#commands(stream).copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes)
+    this.#profiler?.note('copy', [
+      { buffer: source, write: false },
+      { buffer: target, write: true },
+    ])
+  }
+
+  /** Hands over what was encoded, then data for a buffer, before what comes next. */
+  write({ target, offset, data }: Omit<WriteCommand, 'kind'>): void {
+    this.submit()
+    this.#device.queue.writeBuffer(target, offset, data)
+    this.#profiler?.note('upload', [{ buffer: target, write: true }])
   }
 
   /** Hands over what was encoded, before what comes next. */

@@ -12,7 +12,7 @@ export { type Captured, type CaptureStatistics, capture, fromHost } from './capt
 export { Device, defaultDevice, requestDevice, setDefaultDevice } from './device.ts'
 export { type Dtype, requireFloat16 } from './dtype.ts'
 export * from './errors.ts'
-export { type ForkMode, fork } from './graph/fork.ts'
+export { FORK_MODES, type ForkMode, fork } from './graph/fork.ts'
 export * from './ops/adamW.ts'
 export * from './ops/addAll.ts'
 export * from './ops/attention.ts'

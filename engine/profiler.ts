@@ -1,4 +1,5 @@
 import { UserError } from './errors.ts'
+import { Barriers, type BufferUse } from './graph/barriers.ts'
 
 /** Timestamps of one query set: two a dispatch. */
 const QUERIES = 4096
@@ -12,14 +13,22 @@ export interface DispatchLabel {
   kernel: string
   /** The streams that it works for: several where branches were coalesced. */
   streams: readonly string[]
-  /** Why it waits for those before it; known of captured work only. */
-  barriers: readonly string[]
 }
 
 /** One dispatch as the device timed it, nanoseconds on the device's clock. */
 export interface ProfiledDispatch extends DispatchLabel {
+  /** Why it waits for those before it, as far as they were profiled too. */
+  barriers: readonly string[]
   begin: number
   end: number
+}
+
+type Label = Omit<ProfiledDispatch, 'begin' | 'end'>
+
+/** A query set, and what it times of the batch being encoded. */
+interface Timestamps {
+  queries: GPUQuerySet
+  labels: Label[]
 }
 
 /**
@@ -28,43 +37,56 @@ export interface ProfiledDispatch extends DispatchLabel {
  */
 export class Profiler {
   readonly #device: GPUDevice
-  readonly #queries: GPUQuerySet
+  readonly #sets: Timestamps[] = []
+  /** Of the set in use. */
+  #at = 0
   readonly #resolved: GPUBuffer
-  #labels: DispatchLabel[] = []
-  #staging: { buffer: GPUBuffer; labels: DispatchLabel[] }[] = []
+  readonly #barriers = new Barriers()
+  #staging: { buffer: GPUBuffer; labels: Label[] }[] = []
 
-  /** @throws UserError when the device has no timestamp queries */
-  constructor(device: GPUDevice) {
+  /**
+   * @param name of the device, for the message
+   * @throws UserError when the device has no timestamp queries
+   */
+  constructor(device: GPUDevice, name = 'this device') {
     if (!device.features.has('timestamp-query')) {
-      throw new UserError('this device has no timestamp queries, so dispatches cannot be timed; choose another adapter')
+      throw new UserError(`${name} has no timestamp queries, so dispatches cannot be timed; choose another adapter`)
     }
     this.#device = device
-    this.#queries = device.createQuerySet({ type: 'timestamp', count: QUERIES })
     this.#resolved = device.createBuffer({
       size: QUERIES * 8,
       usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
     })
   }
 
-  /** The descriptor of the compute pass of one dispatch; past the query set's end dispatches are not timed. */
-  pass(label: DispatchLabel): GPUComputePassDescriptor {
-    const index = 2 * this.#labels.length
-    if (index + 2 > QUERIES) return {}
-    this.#labels.push(label)
+  /** The descriptor of the compute pass of one dispatch. */
+  pass(label: DispatchLabel, uses: readonly BufferUse[]): GPUComputePassDescriptor {
+    if (2 * this.#set().labels.length === QUERIES) this.#at++
+    const { queries, labels } = this.#set()
+    const index = 2 * labels.length
+    labels.push({ ...label, barriers: this.#barriers.next(label.op, uses) })
     return {
-      timestampWrites: { querySet: this.#queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 },
+      timestampWrites: { querySet: queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 },
     }
+  }
+
+  /** What else uses buffers, untimed: later dispatches may wait for it. */
+  note(op: string, uses: readonly BufferUse[]): void {
+    this.#barriers.next(op, uses)
   }
 
   /** Ends the timed passes of an encoder. */
   resolve(encoder: GPUCommandEncoder): void {
-    const count = 2 * this.#labels.length
-    if (count === 0) return
-    const buffer = this.#device.createBuffer({ size: count * 8, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
-    encoder.resolveQuerySet(this.#queries, 0, count, this.#resolved, 0)
-    encoder.copyBufferToBuffer(this.#resolved, 0, buffer, 0, count * 8)
-    this.#staging.push({ buffer, labels: this.#labels })
-    this.#labels = []
+    for (const set of this.#sets) {
+      const count = 2 * set.labels.length
+      if (count === 0) continue
+      const buffer = this.#device.createBuffer({ size: count * 8, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+      encoder.resolveQuerySet(set.queries, 0, count, this.#resolved, 0)
+      encoder.copyBufferToBuffer(this.#resolved, 0, buffer, 0, count * 8)
+      this.#staging.push({ buffer, labels: set.labels })
+      set.labels = []
+    }
+    this.#at = 0
   }
 
   /** Waits for what was submitted and returns its dispatches in order, once. */
@@ -90,12 +112,12 @@ export class Profiler {
   async offset(): Promise<number> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST
     const buffer = this.#device.createBuffer({ size: 8, usage })
+    const { queries } = this.#set()
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < READINGS; i++) {
       const encoder = this.#device.createCommandEncoder()
-      const timestampWrites = { querySet: this.#queries, endOfPassWriteIndex: 0 }
-      encoder.beginComputePass({ timestampWrites }).end()
-      encoder.resolveQuerySet(this.#queries, 0, 1, this.#resolved, 0)
+      encoder.beginComputePass({ timestampWrites: { querySet: queries, endOfPassWriteIndex: 0 } }).end()
+      encoder.resolveQuerySet(queries, 0, 1, this.#resolved, 0)
       encoder.copyBufferToBuffer(this.#resolved, 0, buffer, 0, 8)
       this.#device.queue.submit([encoder.finish()])
       await buffer.mapAsync(GPUMapMode.READ)
@@ -106,5 +128,17 @@ export class Profiler {
     }
     buffer.destroy()
     return least
+  }
+
+  /** Frees its query sets; what was not collected is lost. */
+  dispose(): void {
+    for (const { queries } of this.#sets) queries.destroy()
+    this.#resolved.destroy()
+  }
+
+  #set(): Timestamps {
+    const queries = () => this.#device.createQuerySet({ type: 'timestamp', count: QUERIES })
+    this.#sets[this.#at] ??= { queries: queries(), labels: [] }
+    return this.#sets[this.#at]!
   }
 }

@@ -1,4 +1,6 @@
+import type { KernelSpec } from '../kernels/spec.ts'
 import type { PooledBuffer } from './bufferPool.ts'
+import type { BufferUse } from './graph/barriers.ts'
 import type { Storage } from './storage.ts'
 import { type DeviceBuffer, isVirtual } from './virtual.ts'
 
@@ -25,4 +27,9 @@ export function place(range: BufferRange): PlacedRange {
   if (!isVirtual(buffer)) return range as PlacedRange
   if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
   return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
+}
+
+/** How a dispatch uses what it binds. */
+export function usesOf({ bindings }: KernelSpec<any>, places: readonly PlacedRange[]): BufferUse[] {
+  return places.map(({ buffer }, i) => ({ buffer: buffer.gpu, write: bindings[i]!.access === 'read_write' }))
 }

@@ -1,4 +1,5 @@
 import type { Grid } from '../kernels/spec.ts'
+import type { BufferUse } from './graph/barriers.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 
@@ -13,8 +14,9 @@ export interface DispatchCommand {
   grid: Grid
   /** The op that asked for it, for errors and traces. */
   op: string
-  /** The branches it works for, for traces. */
+  /** For traces: the branches it works for, and where it is profiled the buffers it uses. */
   streams: readonly string[]
+  uses: readonly BufferUse[]
 }
 
 export interface CopyCommand {
@@ -86,8 +88,8 @@ export class Stream {
   }
 
   /** Records a dispatch whose block was packed at `nextBlock()`. */
-  dispatch(kernel: CompiledKernel, bindGroup: GPUBindGroup, grid: Grid, op: string, streams: readonly string[]): void {
-    this.#commands.push({ kind: 'dispatch', kernel, bindGroup, slot: this.#slots++, grid, op, streams })
+  dispatch(command: Omit<DispatchCommand, 'kind' | 'slot'>): void {
+    this.#commands.push({ kind: 'dispatch', slot: this.#slots++, ...command })
   }
 
   record(command: CopyCommand | WriteCommand): void {

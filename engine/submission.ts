@@ -48,12 +48,10 @@ export class Submission {
     const paramGroup = this.#ringGroup
     let written = 0
     for (const command of commands) {
-      if (command.kind === 'write') {
-        encoding.submit()
-        queue.writeBuffer(command.target, command.offset, command.data)
-      } else if (command.kind === 'copy') encoding.copy(command, stream)
+      if (command.kind === 'write') encoding.write(command)
+      else if (command.kind === 'copy') encoding.copy(command, stream)
       else {
-        const { kernel, bindGroup, grid, op, slot, streams } = command
+        const { slot } = command
         if (slot >= written) {
           // The ring is rewritten between submits, which the queue keeps in order.
           encoding.submit()
@@ -61,8 +59,7 @@ export class Submission {
           queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
           written += count
         }
-        const launch = { kernel, bindGroup, paramGroup, params: (slot % RING_SLOTS) * PARAM_SLOT, grid }
-        encoding.dispatch(launch, stream, () => ({ op, kernel: kernel.label, streams, barriers: [] }))
+        encoding.dispatch({ ...command, paramGroup, params: (slot % RING_SLOTS) * PARAM_SLOT }, stream)
       }
     }
     encoding.end(stream)

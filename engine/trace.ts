@@ -17,18 +17,21 @@ export class Tracing {
   /** @throws UserError when the device has no timestamp queries */
   constructor(device: Device) {
     this.#device = device
-    this.#profiler = new Profiler(device.gpu)
+    this.#profiler = new Profiler(device.gpu, device.summary.name)
     device.flush()
     device.profiler = this.#profiler
   }
 
-  /** @returns what was timed, when it is done */
+  /** @returns what was timed, when it is done. @throws DeviceLostError, and whatever the driver reported */
   async end(): Promise<TracedDevice> {
     const device = this.#device
-    device.flush()
+    const done = device.synchronize()
     device.profiler = undefined
+    await done
     const dispatches = await this.#profiler.collect()
-    return { name: device.summary.name, dispatches, offset: await this.#profiler.offset() }
+    const offset = await this.#profiler.offset()
+    this.#profiler.dispose()
+    return { name: device.summary.name, dispatches, offset }
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ForkMode, fork, type Tensor, UserError } from '../engine/index.ts'
+import { FORK_MODES, type ForkMode, fork, type Tensor, UserError } from '../engine/index.ts'
 
 /**
  * How the branches of one forward pass, and of its backward pass, run; the numbers are the same. `serial`: one after the other
@@ -7,7 +7,7 @@ import { type ForkMode, fork, type Tensor, UserError } from '../engine/index.ts'
  */
 export type Mode = ForkMode
 
-export const MODES = ['serial', 'streams', 'coalesced'] as const satisfies readonly Mode[]
+export const MODES = FORK_MODES
 
 /**
  * Runs independent computations on the device of `input`, and returns their results in order.
@@ -26,6 +26,5 @@ export function runBranches(
       'mode "devices" waits for other devices, which one call of forward() cannot do; use --mode devices on the command line, or BranchDevices',
     )
   }
-  if (!MODES.includes(mode)) throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${MODES.join(', ')}`)
   return fork(input.device, mode, branches, { together })
 }

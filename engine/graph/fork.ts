@@ -6,7 +6,9 @@ import { UserError } from '../errors.ts'
  * `serial`: one after the other on one stream. `streams`: each recorded, encoded and submitted as a stream of its own.
  * `coalesced`: recorded as in `streams`, then woven: matching dispatches of the branches become one.
  */
-export type ForkMode = 'serial' | 'streams' | 'coalesced'
+export type ForkMode = (typeof FORK_MODES)[number]
+
+export const FORK_MODES = ['serial', 'streams', 'coalesced'] as const
 
 /** Branches that left one point and join at another. */
 export interface Fork {
@@ -38,11 +40,11 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
 }
 
 /**
- * Runs independent branches, each in a lane of its own, and returns their results in order. What a branch makes and its
+ * Runs independent branches, each in a lane of its own, and returns their results in the order of `Object.values`. What a branch makes and its
  * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
  * @param branches by name, none of which uses what another one made
  * @param options.together how many `coalesced` joins at a time, the next after them: less memory in use, more dispatches; default all
- * @throws UserError when that is no whole number of at least 1
+ * @throws UserError when that is no whole number of at least 1, or for a mode that does not exist
  */
 export function fork<T>(
   device: Device,
@@ -54,6 +56,8 @@ export function fork<T>(
     throw new UserError(
       `fork: ${together} branches cannot be joined at a time; give a whole number of at least 1, or leave it out`,
     )
+  if (!FORK_MODES.includes(mode))
+    throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${FORK_MODES.join(', ')}`)
   const names = Object.keys(branches)
   const alone = mode === 'serial' || names.length < 2
   // What does not fork belongs to the branch around it. Of the outermost ones traces tell the branches apart.

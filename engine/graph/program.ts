@@ -3,11 +3,10 @@ import type { PooledBuffer } from '../bufferPool.ts'
 import type { Device } from '../device.ts'
 import { Encoding, type Launch } from '../encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
-import type { DispatchLabel, Profiler } from '../profiler.ts'
-import { place } from '../ranges.ts'
+import type { Profiler } from '../profiler.ts'
+import { place, usesOf } from '../ranges.ts'
 import type { CopyCommand, WriteCommand } from '../stream.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
-import { type BufferUse, barriers } from './barriers.ts'
 import type { Lane } from './fork.ts'
 import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
 import type { Woven, WovenCommand } from './weave.ts'
@@ -21,10 +20,6 @@ interface Placed {
 
 interface DispatchStep extends Launch, Placed {
   kind: 'dispatch'
-  op: string
-  /** The branches that it works for. */
-  streams: readonly string[]
-  uses: readonly BufferUse[]
 }
 
 interface CopyStep extends CopyCommand, Placed {}
@@ -77,7 +72,6 @@ export class Program {
   readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
   /** Words of the parameter blocks that the device does not have yet. */
   #dirty: [from: number, to: number] = [0, 0]
-  #barriers: Map<object, readonly string[]> | undefined
   readonly kernels: readonly CompiledKernel[]
   /** All memory that a run uses. */
   readonly buffers: readonly PooledBuffer[]
@@ -138,9 +132,7 @@ export class Program {
       this.#blocks.set(command.words, slot * SLOT_WORDS)
       const { kernel, grid, op } = command
       const group = device.bindGroup(kernel, command.ranges)
-      const uses = command.ranges.map((range, i) => {
-        return { buffer: place(range).buffer.gpu, write: command.spec.bindings[i]!.access === 'read_write' }
-      })
+      const uses = usesOf(command.spec, command.ranges.map(place))
       const { streams } = command
       this.#steps.push({
         kind: 'dispatch',
@@ -184,16 +176,6 @@ export class Program {
     })
   }
 
-  /** Why each dispatch waits, for traces. */
-  get barriers(): ReadonlyMap<object, readonly string[]> {
-    if (!this.#barriers) {
-      const dispatches = this.#steps.filter((step) => step.kind === 'dispatch')
-      const reasons = barriers(dispatches)
-      this.#barriers = new Map(dispatches.map((step, i) => [step, reasons[i]!]))
-    }
-    return this.#barriers
-  }
-
   /** Computes what changes from the run before to the next one. */
   refresh(): void {
     for (const refresh of this.#refreshes) refresh()
@@ -226,19 +208,11 @@ export class Program {
     for (const step of this.#steps) {
       if (step.stream !== stream) encoding.submit()
       stream = step.stream
-      if (step.kind === 'dispatch') encoding.dispatch(step, stream, () => this.#labelOf(step))
+      if (step.kind === 'dispatch') encoding.dispatch(step, stream)
       else if (step.kind === 'copy') encoding.copy(step, stream)
-      else {
-        encoding.submit()
-        gpu.queue.writeBuffer(step.target, step.offset, writes[step.index]!)
-      }
+      else encoding.write({ ...step, data: writes[step.index]! })
     }
     encoding.end(stream)
-  }
-
-  #labelOf(step: DispatchStep): DispatchLabel {
-    const { op, kernel, streams } = step
-    return { op, kernel: kernel.label, streams, barriers: this.barriers.get(step)! }
   }
 
   /** Frees its memory, once runs that still wait for their turn have been submitted. */

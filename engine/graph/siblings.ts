@@ -77,10 +77,12 @@ export function findSiblings(
   const seen = new Map<string, number>()
   const forks = new Map<Fork, number>()
   const coalesces = ({ lane }: GraphCommand) => lane?.fork.mode === 'coalesced'
+  // Branches that run one after the other are told apart for traces alone.
+  const laneOf = ({ lane }: GraphCommand) => (lane?.fork.mode === 'serial' ? undefined : lane)
   if (!commands.some(coalesces)) return { siblings: [], stacks: [] }
   let before = { index: -2, signature: '', start: -1 }
   commands.forEach((command, index) => {
-    const { lane } = command
+    const lane = laneOf(command)
     const layout = command.kind === 'dispatch' ? layoutOf(command.spec) : undefined
     if (command.kind !== 'dispatch' || !layout || banned.has(index) || (lane && !coalesces(command))) return
     const own = signature(command, layout)
@@ -105,9 +107,9 @@ export function findSiblings(
   const siblings: Siblings[] = []
   for (const members of groups.values()) {
     if (members.length < 2) continue
-    members.sort((a, b) => (commands[a]!.lane?.index ?? a) - (commands[b]!.lane?.index ?? b))
+    members.sort((a, b) => (laneOf(commands[a]!)?.index ?? a) - (laneOf(commands[b]!)?.index ?? b))
     // Along the memory: where lanes say no order, either may be it.
-    const orders = commands[members[0]!]!.lane ? [members] : [members, members.toReversed()]
+    const orders = laneOf(commands[members[0]!]!) ? [members] : [members, members.toReversed()]
     for (const order of orders) {
       const dispatches = order.map((index) => commands[index] as GraphDispatch)
       const words = join(dispatches, stacked, apart, maxBytes)

@@ -92,7 +92,7 @@ function schedule(
 function joint({ members, words }: Node, commands: readonly GraphCommand[]): WovenCommand {
   const first = commands[members[0]!]!
   if (first.kind !== 'dispatch') return first
-  const streams = members.map((index) => commands[index]!.lane?.name ?? 'main')
+  const streams = [...new Set(members.map((index) => commands[index]!.lane?.name ?? 'main'))]
   if (!words) return { ...first, streams }
   const [x, y] = first.grid
   const last = commands[members.at(-1)!] as GraphDispatch

@@ -116,6 +116,7 @@ const BAD: [args: string[], message: RegExp][] = [
   [['--preset', 'huge'], /--preset.*choices are small, quick, paper, cifar/i],
   [['--preset', 'small', '--patch-size', '5'], /patchSize 5 does not divide imageSize 28/],
   [['--preset', 'small', '--branches', '1'], /--branches 1 leaves nothing to run side by side/],
+  [['--micro-batches', '2,3', '--batch', '4,7'], /--micro-batches 2,3: none of them divides a batch of 7; add 1/],
   [['--json', '--csv'], /--json.*cannot be used with.*--csv/],
   [['--adapter', 'abacus'], /no adapter is "abacus"/],
   [['now'], /too many arguments/],

@@ -1,6 +1,19 @@
 import * as assert from 'uvu/assert'
-import { barriers } from '../../engine/graph/barriers.ts'
-import { capture, chromeTrace, fork, linear, requestDevice, scope, type Tensor, Tracing, tensor } from '../../engine/index.ts'
+import { openDevice } from '#platform'
+import { Barriers } from '../../engine/graph/barriers.ts'
+import {
+  capture,
+  chromeTrace,
+  Device,
+  DeviceLostError,
+  fork,
+  linear,
+  requestDevice,
+  scope,
+  type Tensor,
+  Tracing,
+  tensor,
+} from '../../engine/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -10,13 +23,17 @@ test('barriers stand between any two uses of a buffer but two reads, over the en
   const [a, b, c] = [{}, {}, {}] as [GPUBuffer, GPUBuffer, GPUBuffer]
   const read = (buffer: GPUBuffer) => ({ buffer, write: false })
   const write = (buffer: GPUBuffer) => ({ buffer, write: true })
-  const found = barriers([
+  const barriers = new Barriers()
+  const list = [
     { op: 'first', uses: [read(a), write(b)] },
     { op: 'second', uses: [read(a), write(c)] },
     { op: 'third', uses: [read(b), read(b), write(c)] },
     { op: 'fourth', uses: [read(a)] },
-  ])
-  assert.equal(found, [
+  ]
+  const first = list.map(({ op, uses }) => barriers.next(op, uses))
+  assert.equal(first, [[], [], ['read after write of first', 'write after write of second'], []])
+  const again = list.map(({ op, uses }) => barriers.next(op, uses))
+  assert.equal(again, [
     ['write after read of third'],
     ['write after write of third'],
     ['read after write of first', 'write after write of second'],
@@ -92,10 +109,45 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
       assert.equal(tracks('matmul').sort(), ['one', 'other'])
       assert.equal([...new Set(tracks('tanh.backward'))].sort(), ['one', 'other'])
       assert.equal(tracks('sum'), ['main'])
+      const waits = dispatches.filter(({ op, barriers }) => op === 'tanh' && barriers.includes('read after write of matmul'))
+      assert.equal(waits.flatMap(({ streams }) => streams).sort(), ['one', 'other'])
     }
     replay.dispose()
   })
 }
+
+test('a captured step of more dispatches than a query set holds is traced whole', async () => {
+  const count = 2 * 2048 + 3
+  const steps = capture((x: Tensor) => scope(() => Array.from({ length: count }).reduce<Tensor>((sum) => sum.add(1), x)))
+  const x = tensor([0])
+  steps(x)
+  await device.synchronize()
+  const tracing = new Tracing(device)
+  assert.is(await steps(x).item(), count)
+  const { dispatches } = await tracing.end()
+  assert.is(dispatches.length, count)
+  assert.ok(
+    dispatches.every(({ begin, end }, i) => begin > 0 && end >= begin && (i === 0 || begin >= dispatches[i - 1]!.begin)),
+  )
+  steps.dispose()
+})
+
+test('what waits for its pipelines is traced, what was recorded before is not, and an end is told', async () => {
+  const fresh = new Device(await openDevice({}), {})
+  const x = tensor([1, 2], { device: fresh })
+  x.sigmoid()
+  const tracing = new Tracing(fresh)
+  x.tanh().exp()
+  const { dispatches } = await tracing.end()
+  assert.equal(
+    dispatches.map(({ op }) => op),
+    ['tanh', 'exp'],
+  )
+  const another = new Tracing(fresh)
+  fresh.destroy()
+  const error = await another.end().catch((error: unknown) => error)
+  assert.instance(error, DeviceLostError)
+})
 
 test('ends', () => device.destroy())
 run()

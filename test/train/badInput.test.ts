@@ -63,6 +63,20 @@ refuses(
   /--prefix-weights has 3 numbers for 2 branches/,
 )
 refuses('an adapter that does not exist', train('--adapter', 'voodoo'), /voodoo/)
+refuses(
+  'an adapter beside those that are named',
+  train('--mode', 'devices', '--devices', 'lavapipe,lavapipe', '--adapter', 'lavapipe'),
+  /--adapter lavapipe cannot go with --devices/,
+)
+refuses(
+  'a trace where no file can be',
+  train('--trace', join(process.cwd(), 'package.json', 't.json')),
+  /t\.json: cannot be written/,
+)
+test('a device that cannot be opened leaves no folder behind', async () => {
+  const { code, stderr } = await runCli(train('--mode', 'devices', '--devices', 'swiftshader,voodoo'))
+  if (code !== 2 || !/voodoo/.test(stderr) || existsSync(out)) throw new Error(`code ${code}: ${stderr}`)
+})
 refuses('a run folder that is a file', ['train', ...small, '--out', join(work, 'file', 'run')], /cannot be written/)
 refuses('a run that is not there', ['train', '--resume', join(work, 'nothing')], /no such file/)
 

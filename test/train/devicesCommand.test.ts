@@ -223,11 +223,14 @@ test('predict and eval in mode devices give the numbers of one device', async ()
 })
 
 test('a loss that is not finite stops the run and names the device or the pass', async () => {
-  const folder = join(work, 'nan')
-  const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', '--in-process']
-  const { code, stderr } = await runCli(train(folder, ...args))
-  if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {
-    throw new Error(`code ${code}: ${stderr}`)
+  for (const where of [['--in-process'], ['--devices', '3']]) {
+    const folder = join(work, `nan${where.length}`)
+    const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', ...where]
+    const { code, stderr } = await runCli(train(folder, ...args))
+    if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {
+      throw new Error(`code ${code}: ${stderr}`)
+    }
+    if (/^ +at /m.test(stderr)) throw new Error(`a stack trace: ${stderr}`)
   }
 })
 

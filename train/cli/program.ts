@@ -24,7 +24,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
 
 /** Runs what the arguments of the process ask for and sets its exit code. */
 export async function runProgram(program: Command): Promise<void> {
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreGoneReader)
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', endOutput)
   try {
     if (process.argv.length <= 2) program.outputHelp()
     else await program.parseAsync()
@@ -33,9 +33,11 @@ export async function runProgram(program: Command): Promise<void> {
   }
 }
 
-/** Whoever reads the output may go before its end, as `head` does: what else there is to do is done all the same. */
-function ignoreGoneReader(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
+/** Output that cannot be written ends nothing: whoever reads may go before the end, as `head` does. A full disk is an error, though. */
+function endOutput(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return
+  process.exitCode = 1
+  console.error(`paraformer: the output cannot be written (${error.code ?? error.message})`)
 }
 
 /** Reports what ended the program and returns its exit code: 2 for what the user can mend. */

@@ -54,6 +54,8 @@ function parse(mode: string, { adapter, devices, inProcess = false }: SpreadFlag
     }
     return { first, others: Array.from({ length: count - 1 }, () => first), inProcess }
   }
+  if (adapter !== undefined)
+    throw new UserError(`--adapter ${adapter} cannot go with --devices ${names}, which names all adapters; leave one out`)
   const requests = names.split(',').map((name) => ({ adapter: name.trim() }))
   if (requests.length < 2 || requests.some((request) => request.adapter === '')) {
     throw new UserError(

@@ -1,8 +1,14 @@
 import { chromeTrace, type Device, files, type TracedDevice, Tracing } from '../../engine/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 
-/** Mini-batches that are traced: past those that compile, few enough for a viewer. */
-const TRACED = { from: 3, to: 8 }
+/** How many mini-batches are traced, and after how many: past those that compile, few enough for a viewer. */
+const TRACED = 5
+const BEFORE = 3
+
+/** Writes a trace of nothing, to know whether one can be written. @throws UserError when it cannot */
+export function tryTrace(path: string): Promise<void> {
+  return files.write(path, chromeTrace([]))
+}
 
 /** What `BranchDevices` offers, of one device. */
 class DeviceTrace {
@@ -22,51 +28,53 @@ class DeviceTrace {
   }
 }
 
-/** Times the dispatches of a few mini-batches of a run on all its devices. */
+/** Times the dispatches of a few mini-batches of a run on all its devices, and writes them as soon as they are done. */
 export class Trace {
   readonly #traced: Pick<BranchDevices, 'startTrace' | 'endTrace'>
   readonly #path: string
-  readonly #first: number
-  #started = false
-  #ended: Promise<TracedDevice[]> | undefined
+  readonly #from: number
+  readonly #to: number
+  #written: Promise<void> | undefined
 
   /**
-   * @param first place of the first mini-batch of the run
+   * @param run its mini-batches, first and last one; of a short one the last few are traced
    * @throws UserError when a device has no timestamp queries
    */
-  static async open(on: Device | BranchDevices, path: string, first: number): Promise<Trace> {
-    const trace = new Trace(on, path, first)
+  static async open(on: Device | BranchDevices, path: string, run: { first: number; end: number }): Promise<Trace> {
+    const trace = new Trace(on, path, run)
     // To know before the run whether all devices can.
     await trace.#traced.startTrace()
     await trace.#traced.endTrace()
     return trace
   }
 
-  private constructor(on: Device | BranchDevices, path: string, first: number) {
+  private constructor(on: Device | BranchDevices, path: string, { first, end }: { first: number; end: number }) {
     this.#traced = 'endTrace' in on ? on : new DeviceTrace(on)
     this.#path = path
-    this.#first = first
+    this.#from = Math.max(first, Math.min(first + BEFORE, end - TRACED))
+    this.#to = Math.min(this.#from + TRACED, end)
   }
 
-  /** To be called before each mini-batch. */
-  between(step: number): void {
-    const done = step - this.#first
-    if (!this.#started && done >= TRACED.from) {
-      this.#started = true
-      // A device that is gone ends the run as well.
-      this.#traced.startTrace().catch(() => {})
-    }
-    if (this.#started && done >= TRACED.to) this.#end()
+  /** To be called before mini-batch `step` is begun. */
+  before(step: number): void {
+    // A device that is gone ends the run as well.
+    if (step === this.#from) this.#traced.startTrace().catch(() => {})
+    this.after(step)
   }
 
-  /** Writes what was traced. */
-  async save(): Promise<void> {
-    await files.write(this.#path, chromeTrace(this.#started ? await this.#end() : []))
+  /** To be called when all mini-batches before `step` are done. */
+  after(step: number): void {
+    if (step >= this.#to) this.#end()
   }
 
-  #end(): Promise<TracedDevice[]> {
-    this.#ended ??= this.#traced.endTrace()
-    this.#ended.catch(() => {})
-    return this.#ended
+  /** Settles when it is written; of an interrupted run as far as it came. */
+  async save(step: number): Promise<void> {
+    if (step > this.#from) await this.#end()
+  }
+
+  #end(): Promise<void> {
+    this.#written ??= this.#traced.endTrace().then((devices) => files.write(this.#path, chromeTrace(devices)))
+    this.#written.catch(() => {})
+    return this.#written
   }
 }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { rmdir } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import type { Tune } from '../../engine/autotune/tune.ts'
@@ -20,7 +21,7 @@ import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOpti
 import { Progress } from './progress.ts'
 import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { compact, duration, percent, table } from './table.ts'
-import { Trace } from './trace.ts'
+import { Trace, tryTrace } from './trace.ts'
 import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
@@ -90,12 +91,15 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const data = await openData(settings)
   let device: Device | undefined
   let lock: RunLock | undefined
+  let made: RunFolder | undefined
   try {
     const config = checkpoint?.config ?? modelConfigOf(settings, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
+    if (flags.trace !== undefined) await tryTrace(flags.trace)
     device = await requestDevice(first)
     checkPrecision(settings.precision, device)
-    const run = folder ?? (await newRunFolder(flags.out, settings))
+    made = folder ? undefined : await newRunFolder(flags.out, settings)
+    const run = folder ?? made!
     lock = await RunLock.take(run.lock)
     const from = checkpoint && state ? { checkpoint, state } : undefined
     announce(device)
@@ -108,6 +112,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     await go(trainer, data, run, flags, interrupt).finally(() => spread?.close())
   } finally {
     await lock?.release()
+    // Of a run that did not begin nothing is left.
+    if (made) await rmdir(made.path).catch(() => {})
     await close(data)
     device?.destroy()
   }
@@ -139,6 +145,8 @@ async function close({ train, evaluation }: RunData): Promise<void> {
 /** Trains, with progress, metrics and saves, and prints the result. */
 async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const { device, model, settings, spread } = trainer.parts
+  const run = { first: trainer.position.step, end: trainer.totalSteps }
+  const trace = flags.trace === undefined ? undefined : await Trace.open(spread ?? device, flags.trace, run)
   const metrics = await MetricsLog.open(folder.metrics, trainer.position.step)
   say(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
@@ -147,7 +155,6 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   const progress = new Progress({ total: trainer.totalSteps, value: trainer.position.step })
   const rate = new Rate()
   const running = new PrefixAccuracies()
-  const trace = flags.trace === undefined ? undefined : await Trace.open(spread ?? device, flags.trace, trainer.position.step)
   let kept = trainer.position.step
   const save = async () => {
     const parts = await trainer.saved()
@@ -158,10 +165,11 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
   try {
     finished = await trainer.run({
       shouldStop() {
-        trace?.between(trainer.position.step)
+        trace?.before(trainer.position.step)
         return interrupt.asked
       },
       onStep(report) {
+        trace?.after(report.position.step)
         const imagesPerSecond = rate.add(report.images)
         const { epoch, position, losses, accuracies, norms, lossScale, lr } = report
         metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lossScale, lr, imagesPerSecond })
@@ -187,7 +195,6 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
       },
       onSave: save,
     })
-    await trace?.save()
     if (finished) await saveModel(folder.model, (await trainer.saved()).model, data.info)
   } catch (error) {
     if (error instanceof DeviceLostError && existsSync(folder.checkpoint)) {
@@ -198,11 +205,12 @@ async function go(trainer: Trainer, data: RunData, folder: RunFolder, flags: Tra
     progress.stop()
     await metrics.close()
   }
-  if (!finished) {
+  if (finished) report(trainer, data, folder, flags.json ?? false)
+  else {
     process.exitCode = 130
-    return say(`saved after mini-batch ${trainer.position.step}; go on with: npx paraformer train --resume ${folder.path}`)
+    say(`saved after mini-batch ${trainer.position.step}; go on with: npx paraformer train --resume ${folder.path}`)
   }
-  report(trainer, data, folder, flags.json ?? false)
+  await trace?.save(trainer.position.step)
 }
 
 function describeModel({ config }: Model): string {

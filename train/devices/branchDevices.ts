@@ -104,7 +104,11 @@ export class BranchDevices {
     const run = async () => {
       const { outputs, here } = await this.#passes.forward(loaded, { ...pass, differentiate: false })
       try {
-        return this.#passes.host.time(() => scope(() => noGrad(() => head(loaded.images, outputs))))
+        return this.#passes.host.time(() => {
+          const result = scope(() => noGrad(() => head(loaded.images, outputs)))
+          this.#residents.device.flush()
+          return result
+        })
       } finally {
         for (const t of [outputs, here]) t.dispose()
       }
@@ -186,7 +190,9 @@ export class BranchDevices {
       optimizer.zeroGrad()
       const stem = this.#residents.stemOf(optimizer.arena.values)
       const scale = optimizer.lossScale.value.item()
-      return [stem.data(), norm.item(), scale] as const
+      const reads = [stem.data(), norm.item(), scale] as const
+      this.#residents.device.flush()
+      return reads
     }
     const [stem, norm, scale] = await Promise.all(host.time(() => scope(update)))
     this.#residents.lossScale = scale

@@ -5,7 +5,8 @@ import { type ShardReply, type ShardRequest, sendError } from './protocol.ts'
 let opening: Promise<LocalShard> | undefined
 
 function reply(message: ShardReply): void {
-  if (process.connected) process.send!(message)
+  // Whoever asked may be gone meanwhile, which `disconnect` tells.
+  if (process.connected) process.send!(message, undefined, undefined, () => {})
 }
 
 async function answer(request: ShardRequest): Promise<unknown> {

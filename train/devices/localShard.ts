@@ -96,6 +96,7 @@ export class LocalShard implements Shard {
     this.#pending = undefined
     const found = this.#residents.forward(images, request)
     const reading = found.rows.data()
+    this.device.flush()
     if (request.differentiate) {
       this.#pending = found
       // It changes on device 0 alone.
@@ -121,6 +122,7 @@ export class LocalShard implements Shard {
       this.#residents.dropStemGradient()
       return [reading, optimizer.gradNorm().item()] as const
     })
+    this.device.flush()
     const [stem, norm] = await Promise.all(reads)
     return { stem: stem as Float32Array, square: norm ** 2 }
   }
