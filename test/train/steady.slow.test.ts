@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { MODES, type Mode, type Precision } from '../../model/index.ts'
+import type { LocalShard } from '../../train/devices/localShard.ts'
+import { spreadBranches } from '../../train/devices/spread.ts'
 import {
   AdamW,
   captureStep,
@@ -38,9 +40,10 @@ if (device.capabilities.f16) {
   test(`${CAPTURED_STEPS} captured steps in mixed precision do, too`, () => hold(CAPTURED_STEPS, 'coalesced', 'mixed'))
 }
 
-/** Trains a tiny model, with a mode in captured steps, and compares memory early and late. */
-async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): Promise<void> {
-  const model = new ParaFormer({
+test(`${CAPTURED_STEPS} steps on two devices do, too`, () => holdTwo(CAPTURED_STEPS))
+
+function makeModel(): ParaFormer {
+  return new ParaFormer({
     ...{
       imageSize: 8,
       patchSize: 4,
@@ -54,6 +57,42 @@ async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): P
       classes: 4,
     },
   })
+}
+
+/** Trains a tiny model on two devices of this process, and compares memory of both early and late. */
+async function holdTwo(count: number): Promise<void> {
+  const spread = await spreadBranches(makeModel(), { others: [{}], inProcess: true })
+  const devices = [device, (spread.shards[0] as LocalShard).device]
+  spread.model.train()
+  const images = Float32Array.from({ length: 4 * 64 }, (_, i) => Math.sin(i))
+  const labels = Int32Array.of(0, 1, 2, 3)
+  const objective = makeScheme('prefixSum', 2).passes[0]![0]!
+  const train = async (steps: number) => {
+    let loss = 0
+    for (let i = 0; i < steps; i++) {
+      const { losses } = await spread.updates({ images, labels }, [{ objective, lr: 1e-3 }], { maxNorm: 1 })[0]!
+      loss = losses[1]!
+    }
+    await Promise.all(devices.map((one) => one.synchronize()))
+    return loss
+  }
+  const look = () => ({ memory: devices.map((one) => ({ ...one.memory, pipelines: one.pipelines.size })), heap: heapUsed() })
+  const first = await train(500)
+  const before = look()
+  const last = await train(count)
+  const after = look()
+  await spread.close()
+  const shown = JSON.stringify({ before, after, first, last })
+  if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
+  // Peaks depend on when what crosses arrives.
+  const steady = ({ memory }: typeof before) =>
+    JSON.stringify(memory.map(({ liveBytes, buffers, pipelines }) => [liveBytes, buffers, pipelines]))
+  if (steady(after) !== steady(before) || after.heap > before.heap + (16 << 20)) throw new Error(shown)
+}
+
+/** Trains a tiny model, with a mode in captured steps, and compares memory early and late. */
+async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): Promise<void> {
+  const model = makeModel()
   model.train()
   model.precision = precision
   const optimizer = new AdamW(model.namedParameters(), precision === 'mixed' ? { lossScale: new LossScale() } : {})
