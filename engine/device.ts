@@ -8,6 +8,7 @@ import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPo
 import { capabilitiesOf } from './capabilities.ts'
 import type { WorkCounts } from './encoding.ts'
 import type { DeviceLostError } from './errors.ts'
+import type { BufferUse } from './graph/barriers.ts'
 import type { ForkMode, Lane } from './graph/fork.ts'
 import { Graph, type Refresh } from './graph/graph.ts'
 import type { Program } from './graph/program.ts'
@@ -24,6 +25,10 @@ import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Dispatches recorded before the device is given work without being asked. */
 const FLUSH_AFTER = 128
+
+/** What is true of most dispatches, one list for all. */
+const MAIN: readonly string[] = ['main']
+const NONE: readonly BufferUse[] = []
 
 /** Gets what `dispatch` got. */
 export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly BufferRange[], variantName?: string) => void
@@ -54,7 +59,7 @@ export class Device {
   readonly #pool: BufferPool
   readonly #batches: BatchQueue
   readonly #bindGroups: BindGroups
-  readonly #main = new Stream('main')
+  readonly #main = new Stream(MAIN[0]!)
   #stream = this.#main
   #graph: Graph | undefined
   #lane: Lane | undefined
@@ -202,14 +207,14 @@ export class Device {
     }
     const { params, word } = this.#stream.nextBlock()
     packParams(spec.params, problem as Record<string, unknown>, params, word)
-    this.#launch({ kernel, spec, ranges, grid, op, streams: [this.#lane?.name ?? this.#main.name] })
+    this.#launch({ kernel, spec, ranges, grid, op, streams: this.#lane?.streams ?? MAIN })
   }
 
   /** Records a launch whose parameters lie in the stream's next block. */
   #launch({ kernel, spec, ranges, grid, op, streams }: Omit<WovenDispatch, 'kind' | 'words' | 'itemBytes' | 'lane'>): void {
     const places = ranges.map(place)
     for (const { buffer } of places) buffer.lastUse = this.#batches.serial
-    const uses = this.profiler ? usesOf(spec, places) : []
+    const uses = this.profiler ? usesOf(spec, places) : NONE
     this.#stream.dispatch({ kernel, bindGroup: this.#bindGroups.get(kernel, places), grid, op, streams, uses })
     if (this.#stream.slots >= FLUSH_AFTER) this.flush()
   }

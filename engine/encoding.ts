@@ -1,27 +1,10 @@
-import type { Grid } from '../kernels/spec.ts'
-import type { BufferUse } from './graph/barriers.ts'
-import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import type { CopyCommand, WriteCommand } from './stream.ts'
+import type { CopyCommand, Launch, WriteCommand } from './stream.ts'
 
 /** What a device was given so far. */
 export interface WorkCounts {
   submits: number
   dispatches: number
-}
-
-/** A dispatch as it is encoded. */
-export interface Launch {
-  kernel: CompiledKernel
-  bindGroup: GPUBindGroup
-  /** Group and offset in bytes of its parameter block. */
-  paramGroup: GPUBindGroup
-  params: number
-  grid: Readonly<Grid>
-  /** For the profiler. */
-  op: string
-  streams: readonly string[]
-  uses: readonly BufferUse[]
 }
 
 /**
@@ -47,15 +30,16 @@ export class Encoding {
 
   /**
    * One whose pipeline did not compile is left out: that was reported.
+   * @param paramGroup and the offset in bytes where its parameter block is
    * @param stream names the command buffer
    */
-  dispatch({ kernel, bindGroup, paramGroup, params, grid, op, streams, uses }: Launch, stream: string): void {
+  dispatch(launch: Launch, paramGroup: GPUBindGroup, params: number, stream: string): void {
+    const { kernel, bindGroup, grid } = launch
     const { pipeline } = kernel
     if (!pipeline) return
     if (this.#profiler) this.#endPass()
     if (!this.#pass) {
-      const timed = this.#profiler?.pass({ op, kernel: kernel.label, streams }, uses)
-      this.#pass = this.#commands(stream).beginComputePass(timed)
+      this.#pass = this.#commands(stream).beginComputePass(this.#profiler?.pass(launch))
       this.#pipeline = this.#bindGroup = undefined
     }
     if (pipeline !== this.#pipeline) this.#pass.setPipeline(pipeline)

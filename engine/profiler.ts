@@ -1,5 +1,6 @@
 import { UserError } from './errors.ts'
 import { Barriers, type BufferUse } from './graph/barriers.ts'
+import type { Launch } from './stream.ts'
 
 /** Timestamps of one query set: two a dispatch. */
 const QUERIES = 4096
@@ -7,16 +8,12 @@ const QUERIES = 4096
 /** How often the device's clock is read to compare it. */
 const READINGS = 8
 
-/** What a dispatch is. */
-export interface DispatchLabel {
+/** One dispatch as the device timed it, nanoseconds on the device's clock. */
+export interface ProfiledDispatch {
   op: string
   kernel: string
   /** The streams that it works for: several where branches were coalesced. */
   streams: readonly string[]
-}
-
-/** One dispatch as the device timed it, nanoseconds on the device's clock. */
-export interface ProfiledDispatch extends DispatchLabel {
   /** Why it waits for those before it, as far as they were profiled too. */
   barriers: readonly string[]
   begin: number
@@ -60,11 +57,11 @@ export class Profiler {
   }
 
   /** The descriptor of the compute pass of one dispatch. */
-  pass(label: DispatchLabel, uses: readonly BufferUse[]): GPUComputePassDescriptor {
+  pass({ op, kernel, streams, uses }: Launch): GPUComputePassDescriptor {
     if (2 * this.#set().labels.length === QUERIES) this.#at++
     const { queries, labels } = this.#set()
     const index = 2 * labels.length
-    labels.push({ ...label, barriers: this.#barriers.next(label.op, uses) })
+    labels.push({ op, kernel: kernel.label, streams, barriers: this.#barriers.next(op, uses) })
     return {
       timestampWrites: { querySet: queries, beginningOfPassWriteIndex: index, endOfPassWriteIndex: index + 1 },
     }

@@ -5,18 +5,22 @@ import { PARAM_SLOT } from './pipelines.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-/** One kernel launch; its parameters are slot `slot` of the stream's parameter blocks. */
-export interface DispatchCommand {
-  kind: 'dispatch'
+/** A kernel with what it works on. */
+export interface Launch {
   kernel: CompiledKernel
   bindGroup: GPUBindGroup
-  slot: number
-  grid: Grid
+  grid: Readonly<Grid>
   /** The op that asked for it, for errors and traces. */
   op: string
   /** For traces: the branches it works for, and where it is profiled the buffers it uses. */
   streams: readonly string[]
   uses: readonly BufferUse[]
+}
+
+/** One kernel launch; its parameters are slot `slot` of the stream's parameter blocks. */
+export interface DispatchCommand extends Launch {
+  kind: 'dispatch'
+  slot: number
 }
 
 export interface CopyCommand {
@@ -88,8 +92,8 @@ export class Stream {
   }
 
   /** Records a dispatch whose block was packed at `nextBlock()`. */
-  dispatch(command: Omit<DispatchCommand, 'kind' | 'slot'>): void {
-    this.#commands.push({ kind: 'dispatch', slot: this.#slots++, ...command })
+  dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch): void {
+    this.#commands.push({ kind: 'dispatch', slot: this.#slots++, kernel, bindGroup, grid, op, streams, uses })
   }
 
   record(command: CopyCommand | WriteCommand): void {

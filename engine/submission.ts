@@ -59,7 +59,7 @@ export class Submission {
           queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
           written += count
         }
-        encoding.dispatch({ ...command, paramGroup, params: (slot % RING_SLOTS) * PARAM_SLOT }, stream)
+        encoding.dispatch(command, paramGroup, (slot % RING_SLOTS) * PARAM_SLOT, stream)
       }
     }
     encoding.end(stream)

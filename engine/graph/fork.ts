@@ -20,6 +20,8 @@ export interface Lane {
   readonly fork: Fork
   readonly index: number
   readonly name: string
+  /** The name alone. */
+  readonly streams: readonly string[]
   /** The lane of the same branch's backward pass. */
   readonly backward: Lane
 }
@@ -34,8 +36,9 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
       backward = { mode }
     }
     // What is differentiated twice stays in the backward lane.
-    const back: Lane = { fork: backward, index, name, backward: undefined! }
-    return { fork: forward, index, name, backward: Object.assign(back, { backward: back }) }
+    const streams = [name]
+    const back: Lane = { fork: backward, index, name, streams, backward: undefined! }
+    return { fork: forward, index, name, streams, backward: Object.assign(back, { backward: back }) }
   })
 }
 

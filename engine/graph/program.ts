@@ -1,11 +1,11 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import type { PooledBuffer } from '../bufferPool.ts'
 import type { Device } from '../device.ts'
-import { Encoding, type Launch } from '../encoding.ts'
+import { Encoding } from '../encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../pipelines.ts'
 import type { Profiler } from '../profiler.ts'
 import { place, usesOf } from '../ranges.ts'
-import type { CopyCommand, WriteCommand } from '../stream.ts'
+import type { CopyCommand, Launch, WriteCommand } from '../stream.ts'
 import { isVirtual, type VirtualBuffer } from '../virtual.ts'
 import type { Lane } from './fork.ts'
 import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
@@ -20,6 +20,8 @@ interface Placed {
 
 interface DispatchStep extends Launch, Placed {
   kind: 'dispatch'
+  /** Where its parameter block is, in bytes. */
+  params: number
 }
 
 interface CopyStep extends CopyCommand, Placed {}
@@ -138,7 +140,6 @@ export class Program {
         kind: 'dispatch',
         kernel,
         bindGroup: group,
-        paramGroup: this.#paramGroup,
         params: slot * PARAM_SLOT,
         grid,
         op,
@@ -208,7 +209,7 @@ export class Program {
     for (const step of this.#steps) {
       if (step.stream !== stream) encoding.submit()
       stream = step.stream
-      if (step.kind === 'dispatch') encoding.dispatch(step, stream)
+      if (step.kind === 'dispatch') encoding.dispatch(step, this.#paramGroup, step.params, stream)
       else if (step.kind === 'copy') encoding.copy(step, stream)
       else encoding.write({ ...step, data: writes[step.index]! })
     }
