@@ -4,7 +4,7 @@ import { adapterOption, addSettings, count, makeCommand, tuneOption } from '../.
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 
 export interface StreamsFlags {
-  batch?: number[]
+  batch: number[]
   preset?: string
   devices: number
   microBatches: number[]
@@ -20,9 +20,7 @@ export interface StreamsFlags {
 export function streamsCommand(): Command {
   const command = makeCommand('streams', 'bench streams ')
     .description('time the execution modes of a ParaFormer, beside a ViT of as many layers and a pipeline of it')
-    .addOption(
-      new Option('--batch <n,…>', 'batch sizes (default: 1,8 on a software device, else 1,8,64,256)').argParser(counts),
-    )
+    .addOption(new Option('--batch <n,…>', 'batch sizes').argParser(counts).default([1, 8, 64, 256], '1,8,64,256'))
     .addOption(
       new Option(
         '--preset <name>',

@@ -20,7 +20,7 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
   try {
     const { software } = device.capabilities
     const sizes = sizesOf(flags.preset ?? (software ? 'small' : 'paper'), given)
-    const batches = flags.batch ?? (software ? [1, 8] : [1, 8, 64, 256])
+    const batches = flags.batch
     if (flags.devices > sizes.paraformer.branches) {
       throw new UserError(`--devices ${flags.devices}: ${sizes.paraformer.branches} branches need at most as many devices`)
     }
