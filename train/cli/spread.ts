@@ -27,7 +27,7 @@ export function addSpread(command: Command): Command {
   return command
     .option(
       '--devices <n or names>',
-      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters, a,b,c`,
+      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters instead of --adapter, a,b,c`,
     )
     .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
 }
@@ -54,8 +54,6 @@ function parse(mode: string, { adapter, devices, inProcess = false }: SpreadFlag
     }
     return { first, others: Array.from({ length: count - 1 }, () => first), inProcess }
   }
-  if (adapter !== undefined)
-    throw new UserError(`--adapter ${adapter} cannot go with --devices ${names}, which names all adapters; leave one out`)
   const requests = names.split(',').map((name) => ({ adapter: name.trim() }))
   if (requests.length < 2 || requests.some((request) => request.adapter === '')) {
     throw new UserError(
