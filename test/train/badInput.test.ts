@@ -64,11 +64,6 @@ refuses(
 )
 refuses('an adapter that does not exist', train('--adapter', 'voodoo'), /voodoo/)
 refuses(
-  'an adapter beside those that are named',
-  train('--mode', 'devices', '--devices', 'lavapipe,lavapipe', '--adapter', 'lavapipe'),
-  /--adapter lavapipe cannot go with --devices/,
-)
-refuses(
   'a trace where no file can be',
   train('--trace', join(process.cwd(), 'package.json', 't.json')),
   /t\.json: cannot be written/,
