@@ -48,11 +48,8 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
   onProgress?.(0, passes.length + 1, 'critical path')
   report.paths = await criticalPaths(bench, batches[0]!)
   const clocks = new Map<Device, DeviceClock>()
-  for (const one of new Set([
-    device,
-    ...(bench.several?.devices ?? []),
-    ...(bench.several?.spreads ?? []).flatMap(({ devices }) => devices),
-  ])) {
+  // The pipeline has the devices of one of the spreads.
+  for (const one of new Set([device, ...(bench.several?.spreads ?? []).flatMap(({ devices }) => devices)])) {
     const clock = DeviceClock.of(one.gpu)
     if (clock) clocks.set(one, clock)
   }

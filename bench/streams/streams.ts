@@ -24,9 +24,9 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
     if (flags.devices > sizes.paraformer.branches) {
       throw new UserError(`--devices ${flags.devices}: ${sizes.paraformer.branches} branches need at most as many devices`)
     }
-    const odd = batches.find((batch) => flags.microBatches.every((number) => batch % number !== 0))
-    if (flags.devices > 1 && odd !== undefined) {
-      throw new UserError(`--micro-batches ${flags.microBatches}: none of them divides a batch of ${odd}; add 1`)
+    const undivided = batches.find((batch) => flags.microBatches.every((number) => batch % number !== 0))
+    if (flags.devices > 1 && undivided !== undefined) {
+      throw new UserError(`--micro-batches ${flags.microBatches}: none of them divides a batch of ${undivided}; add 1`)
     }
     announce(device)
     const models = makeModels(device, sizes)

@@ -7,13 +7,13 @@ export interface CliResult {
   stderr: string
 }
 
-/** Runs the command line in a process of its own. `onStderr` may act on what it says, for example kill it; `deaf` hears no stdout. */
+/** Runs the command line in a process of its own. `onStderr` may act on what it says, for example kill it; `closesStdout` does not read it. */
 export function runCli(
   args: readonly string[],
   options: {
     env?: Record<string, string>
     onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void
-    deaf?: boolean
+    closesStdout?: boolean
   } = {},
 ): Promise<CliResult> {
   const cli = fileURLToPath(new URL('./cli.js', import.meta.url))
@@ -21,7 +21,7 @@ export function runCli(
     const child = spawn(process.execPath, ['--enable-source-maps', cli, ...args], { env: { ...process.env, ...options.env } })
     let stdout = ''
     let stderr = ''
-    if (options.deaf) child.stdout.destroy()
+    if (options.closesStdout) child.stdout.destroy()
     child.stdout.on('data', (text) => {
       stdout += text
     })

@@ -30,7 +30,7 @@ function refuses(title: string, args: string[], message: RegExp): void {
 
 refuses('an unknown flag', train('--colour', 'red'), /unknown option '--colour'.*--help/)
 test('a reader of the output that has gone is no error', async () => {
-  const { code, stderr } = await runCli(['train', '--help'], { deaf: true })
+  const { code, stderr } = await runCli(['train', '--help'], { closesStdout: true })
   if (code !== 0 || stderr !== '') throw new Error(`code ${code}: ${stderr}`)
 })
 refuses('an endless number', train('--lr', 'Infinity'), /--lr Infinity is not a number above 0/)

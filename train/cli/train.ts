@@ -91,15 +91,14 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   const data = await openData(settings)
   let device: Device | undefined
   let lock: RunLock | undefined
-  let made: RunFolder | undefined
+  let run = folder
   try {
     const config = checkpoint?.config ?? modelConfigOf(settings, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await tryTrace(flags.trace)
     device = await requestDevice(first)
     checkPrecision(settings.precision, device)
-    made = folder ? undefined : await newRunFolder(flags.out, settings)
-    const run = folder ?? made!
+    run ??= await newRunFolder(flags.out, settings)
     lock = await RunLock.take(run.lock)
     const from = checkpoint && state ? { checkpoint, state } : undefined
     announce(device)
@@ -113,7 +112,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   } finally {
     await lock?.release()
     // Of a run that did not begin nothing is left.
-    if (made) await rmdir(made.path).catch(() => {})
+    if (run) await rmdir(run.path).catch(() => {})
     await close(data)
     device?.destroy()
   }
