@@ -3,8 +3,13 @@ export class KernelCompileError extends Error {
   override readonly name = 'KernelCompileError'
 }
 
-/** Arguments that an op cannot take: shapes, dtypes, dims. The message names the op and what it got. */
-export class ShapeError extends Error {
+/** An argument of a kind that a function does not take, or an option that it does not have. The message names both. */
+export class ArgumentError extends Error {
+  override readonly name: string = 'ArgumentError'
+}
+
+/** Tensors or sizes that an op cannot take: shapes, dtypes, dims. The message names the op and what it got. */
+export class ShapeError extends ArgumentError {
   override readonly name = 'ShapeError'
 }
 
