@@ -1,13 +1,13 @@
-import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliDecompress } from 'node:zlib'
 import { parseTar } from 'nanotar'
 import { reason, UserError } from '../errors.ts'
-import { cacheFolder } from './cache.ts'
-import { makeFolder } from './files.ts'
+import { cacheFolders, makeCacheFolder } from './cache.ts'
+import { writeFileAtomic } from './files.ts'
 
 /** The files of SwiftShader in one folder. */
 export interface SwiftShader {
@@ -20,28 +20,37 @@ export interface SwiftShader {
 const ICD = 'vk_swiftshader_icd.json'
 const LOADER = 'libvulkan.so.1'
 const FILES: readonly string[] = [ICD, LOADER, 'libvk_swiftshader.so']
+/** Says what the other files of a folder must be, one line each as `sha256sum` writes and checks them. */
+const SUMS = 'SHA256SUMS'
 
 /**
- * The SwiftShader that npm's `@sparticuz/chromium` carries, unpacked once into the cache. Undefined where the package is not
- * installed (it is a development dependency) or holds nothing for this machine.
- * @throws UserError when the cache cannot be written or the archive is broken
+ * The SwiftShader that npm's `@sparticuz/chromium` carries, unpacked once into the cache and compared with its checksums every time: loading
+ * a library that is cut short ends the process. Undefined where the package is not installed (it is a development dependency) or
+ * holds nothing for this machine.
+ * @throws UserError when no cache folder can be written or the archive is broken
  */
-export async function findSwiftShader(cache = cacheFolder()): Promise<SwiftShader | undefined> {
+export async function findSwiftShader(): Promise<SwiftShader | undefined> {
   if (process.platform !== 'linux' || process.arch !== 'x64') return undefined
   const root = packageRoot()
   if (!root) return undefined
   const archive = join(root, 'bin', 'swiftshader.tar.br')
-  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
-  const folder = join(cache, `swiftshader-${version}`)
-  if (!isWhole(folder)) {
-    try {
-      await unpack(archive, folder)
-    } catch (error) {
-      throw new UserError(
-        `SwiftShader cannot be unpacked into ${folder} (${reason(error)}); set XDG_CACHE_HOME to a writable folder`,
-      )
+  try {
+    const packed = await readFile(archive)
+    // Named after its content, a folder never has to hold other files.
+    const name = `swiftshader-${sha256(packed).slice(0, 16)}`
+    for (const cache of cacheFolders()) {
+      const folder = join(cache, name)
+      if (await isWhole(folder)) return filesOf(folder)
     }
+    const folder = await makeCacheFolder(name)
+    await unpack(packed, folder)
+    return filesOf(folder)
+  } catch (error) {
+    throw new UserError(`SwiftShader cannot be unpacked: ${reason(error)}`)
   }
+}
+
+function filesOf(folder: string): SwiftShader {
   return { icd: join(folder, ICD), loader: join(folder, LOADER) }
 }
 
@@ -54,27 +63,33 @@ function packageRoot(): string | undefined {
   }
 }
 
-/** Unpacks beside and renames, so that no process ever sees half a folder, and two at once both end with a whole one. */
-async function unpack(archive: string, folder: string): Promise<void> {
-  const entries = parseTar(await promisify(brotliDecompress)(await readFile(archive)))
-  await makeFolder(dirname(folder))
-  const temporary = await mkdtemp(`${folder}.`)
+/**
+ * Unpacks into a folder file by file, each written beside and renamed: a process that has loaded a file keeps what it has, and two at
+ * once write the same bytes.
+ */
+async function unpack(packed: Uint8Array, folder: string): Promise<void> {
+  const entries = parseTar(await promisify(brotliDecompress)(packed))
+  const sums: string[] = []
+  for (const name of FILES) {
+    const data = entries.find((entry) => entry.name.replace(/^\.\//, '') === name)?.data
+    if (!data) throw new UserError(`its package holds no ${name}; run npm ci again`)
+    await writeFileAtomic(join(folder, name), data)
+    sums.push(`${sha256(data)}  ${name}\n`)
+  }
+  await writeFileAtomic(join(folder, SUMS), sums.join(''))
+}
+
+/** Whether every file is there and has its checksum. */
+async function isWhole(folder: string): Promise<boolean> {
   try {
-    for (const name of FILES) {
-      const data = entries.find((entry) => entry.name.replace(/^\.\//, '') === name)?.data
-      if (!data) throw new Error(`${archive} holds no ${name}`)
-      await writeFile(join(temporary, name), data)
-    }
-    // Something that cleans up may have taken a file.
-    if (!isWhole(folder)) await rm(folder, { recursive: true, force: true })
-    await rename(temporary, folder).catch((error: unknown) => {
-      if (!isWhole(folder)) throw error
-    })
-  } finally {
-    await rm(temporary, { recursive: true, force: true })
+    const sums = await readFile(join(folder, SUMS), 'utf8')
+    const found = await Promise.all(FILES.map(async (name) => `${sha256(await readFile(join(folder, name)))}  ${name}\n`))
+    return found.join('') === sums
+  } catch {
+    return false
   }
 }
 
-function isWhole(folder: string): boolean {
-  return FILES.every((name) => existsSync(join(folder, name)))
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -270,18 +270,23 @@ test('answers that are damaged or of unknown variants are as if there were none'
 
 test('answers go through JSON as they are; where they cannot be kept, they are used and it is said', async () => {
   const spec = doubling('kept', slow, fast)
-  process.env.XDG_CACHE_HOME = '/dev/null'
+  const { TMPDIR } = process.env
+  const keepNothing = () => Object.assign(process.env, { XDG_CACHE_HOME: '/dev/null', TMPDIR: '/dev/null' })
+  const keep = () => {
+    process.env.XDG_CACHE_HOME = cache
+    if (TMPDIR === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = TMPDIR
+  }
+  keepNothing()
   const { request } = device
   const store = await DeviceStore.open(device.summary)
-  process.env.XDG_CACHE_HOME = cache
+  keep()
   const problems = survey(device, () => launch(spec))
   const answers = new Answers(store)
   const save = answers.save.bind(answers)
   answers.save = () => {
-    process.env.XDG_CACHE_HOME = '/dev/null'
-    return save().finally(() => {
-      process.env.XDG_CACHE_HOME = cache
-    })
+    keepNothing()
+    return save().finally(keep)
   }
   const report = await tuneProblems(device, problems, answers, { budget: 20_000 })
   if (!/cannot be written/.test(report.unkept ?? '')) throw new Error(`kept under /dev/null: ${report.unkept}`)

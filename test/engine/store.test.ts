@@ -6,7 +6,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('device store')
 
 // Not the user's own; a browser keeps a database for this page's origin alone.
-if (typeof process === 'object') process.env.XDG_CACHE_HOME = '.build/store-test'
+if (typeof process === 'object') process.env.XDG_CACHE_HOME = `${process.cwd()}/.build/store-test`
 
 /** A device that there is not, another one each time. */
 function device(changes: Partial<AdapterSummary> = {}): AdapterSummary {

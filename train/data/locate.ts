@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
-import { cacheFolder } from '../../engine/platform/cache.ts'
+import { cacheFolders, makeCacheFolder } from '../../engine/platform/cache.ts'
 import { unpackTar } from './archive.ts'
 import { downloadFile, REMOTE_FILES } from './download.ts'
 import { readMaybeGzip } from './files.ts'
@@ -30,8 +30,9 @@ const ADVICE: Record<DatasetName, string> = {
 
 /** Finds each named file of a data set, unpacking or downloading it if need be. UserError when one is nowhere. */
 export async function locateFiles(name: DatasetName, files: string[], options: LocateOptions): Promise<string[]> {
-  const target = options.dir ?? join(cacheFolder(), 'datasets', name)
-  const bases = options.dir ? [options.dir] : [...installedFolders(name), target]
+  const bases = options.dir
+    ? [options.dir]
+    : [...installedFolders(name), ...cacheFolders().map((cache) => join(cache, 'datasets', name))]
   const sub = UNPACKED[name]
   const folders = sub ? bases.flatMap((base) => [base, join(base, sub)]) : bases
   let missing = ''
@@ -50,6 +51,7 @@ export async function locateFiles(name: DatasetName, files: string[], options: L
   if (!options.download) {
     throw new UserError(`${missing || join(folders[0]!, files[0]!)}: no such file; ${ADVICE[name]}`)
   }
+  const target = options.dir ?? (await makeCacheFolder(join('datasets', name)))
   const paths: string[] = []
   for (const remote of archives) {
     const kept = sub ? undefined : firstExisting(target, basename(remote.url, '.gz'))
