@@ -1,5 +1,5 @@
 import { type Device, requestDevice, UserError } from '../engine/index.ts'
-import { writeFileAtomic } from '../engine/platform/files.ts'
+import { checkWritable, writeFile } from '../engine/platform/files.ts'
 import { kernelFamilies } from '../kernels/index.ts'
 import { announce } from '../train/cli/device.ts'
 import { Progress } from '../train/cli/progress.ts'
@@ -22,6 +22,7 @@ export async function bench(names: readonly string[], flags: BenchFlags): Promis
     }
     const targets = selectTargets(device.capabilities, { ...flags, names })
     if (flags.list) return console.log(targets.map(idOf).join('\n'))
+    if (flags.html !== undefined) await checkWritable(flags.html)
     if (flags.variant !== undefined) pin(device, flags.variant)
     const history = historyFolder(flags.history)
     const before = history === undefined ? new Map() : await previousTimes(history, device.summary.name)
@@ -31,7 +32,7 @@ export async function bench(names: readonly string[], flags: BenchFlags): Promis
     if (flags.json) console.log(JSON.stringify(report, null, 2))
     else if (flags.csv) console.log(csvReport(report))
     else console.log(textReport(report))
-    if (flags.html !== undefined) await writeFileAtomic(flags.html, htmlReport(report))
+    if (flags.html !== undefined) await writeFile(flags.html, htmlReport(report))
     if (history !== undefined && !flags.quick) process.stderr.write(`kept in ${await appendHistory(history, found)}\n`)
     if (report.failures.length > 0) process.exitCode = 1
   } finally {

@@ -33,6 +33,9 @@ export class UserError extends Error {
   override readonly name = 'UserError'
 }
 
+/** A file that cannot be written. Space, permissions and folders may come back: whoever has something to lose tries again. */
+export class FileError extends UserError {}
+
 /** The message of anything thrown, on one line. */
 export function reason(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ')

@@ -1,7 +1,7 @@
 // `npm run bench:browser`: `paraformer bench` in headless Chromium on its own WebGPU.
 import { CommanderError } from 'commander'
 import { reason, UserError } from '../../engine/index.ts'
-import { writeFileAtomic } from '../../engine/platform/files.ts'
+import { checkWritable, writeFile } from '../../engine/platform/files.ts'
 import { count, makeCommand } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
 import { htmlReport } from '../html.ts'
@@ -40,6 +40,7 @@ try {
 }
 
 async function main(names: string[], { quick = false, time, json, html, ...rest }: Flags): Promise<void> {
+  if (html !== undefined) await checkWritable(html)
   const browser = await Chromium.start()
   let progress: Progress | undefined
   try {
@@ -51,7 +52,7 @@ async function main(names: string[], { quick = false, time, json, html, ...rest 
     process.stderr.write(`Chromium ${browser.version}\n`)
     const report = compare(await call<BenchReport>(page, 'bench', { ...rest, names }, quick, time), new Map())
     console.log(json ? JSON.stringify(report, null, 2) : textReport(report))
-    if (html !== undefined) await writeFileAtomic(html, htmlReport(report))
+    if (html !== undefined) await writeFile(html, htmlReport(report))
     if (report.failures.length > 0) process.exitCode = 1
   } finally {
     progress?.stop()

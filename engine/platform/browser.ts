@@ -7,6 +7,10 @@ export { describe } from './select.ts'
 
 export const runtime = navigator.userAgent
 
+async function noFiles(path: string): Promise<never> {
+  throw new UserError(`${path}: cannot be written: a page in a browser has no files`)
+}
+
 export const files: Files = {
   async read(path) {
     const response = await fetch(path).catch((error: unknown) => {
@@ -15,9 +19,8 @@ export const files: Files = {
     if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
     return new Uint8Array(await response.arrayBuffer())
   },
-  async write(path) {
-    throw new UserError(`${path}: cannot be written: a page in a browser has no files`)
-  },
+  write: noFiles,
+  checkWritable: noFiles,
 }
 
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {

@@ -3,7 +3,7 @@ import { access, constants, mkdir, readFile, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { reason, UserError } from '../errors.ts'
-import { makeFolder, writeFileAtomic } from './files.ts'
+import { makeFolder, writeFile } from './files.ts'
 import type { Texts } from './types.ts'
 
 /**
@@ -53,7 +53,7 @@ export const texts: Texts = {
     const parts = name.split('/')
     const folder = await makeCacheFolder(join(...parts.slice(0, -1)))
     const path = join(folder, parts.at(-1)!)
-    await writeFileAtomic(path, text)
+    await writeFile(path, text)
     for (const cache of cacheFolders()) {
       const other = join(cache, name)
       if (other !== path) await rm(other, { force: true }).catch(() => {})

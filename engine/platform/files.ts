@@ -1,35 +1,162 @@
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { constants, type Stats } from 'node:fs'
+import { access, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { reason, UserError } from '../errors.ts'
+import { FileError, reason } from '../errors.ts'
+import { destinationOf } from './destination.ts'
+import { checkStream, writeAll, writeStream } from './streams.ts'
+import type { Content } from './types.ts'
 
-let writes = 0
+/** Temporary files that this process is writing. */
+const writing = new Set<string>()
+
+/** A temporary file of another machine is garbage when it was left alone for so long, in milliseconds. */
+const ABANDONED = 24 * 3600 * 1000
 
 /**
- * Writes a file so that readers and a crash see the old content or the new, never a part: a temporary file beside it
- * is written, flushed to disk and renamed. Missing folders are made. UserError when the place cannot be written.
+ * Writes a file so that readers and a crash see the old content or the new, never a part: a temporary file beside it is written, flushed
+ * to disk and renamed. Missing folders are made. Through links the file at their end is written; it keeps its permissions. Pipes, devices
+ * and open files (/dev/stdout) are written into, as is a file that cannot be replaced (one mounted by itself, or in a folder that takes no
+ * files).
+ * @throws FileError in one line when the place cannot be written
  */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void> {
-  const folder = dirname(path)
-  const prefix = `.${basename(path)}.${hostname()}.`
-  const temporary = join(folder, `${prefix}${process.pid}.${writes++}.tmp`)
+export async function writeFile(path: string, content: Content): Promise<void> {
   try {
-    await makeFolder(folder)
-    await removeOrphans(folder, prefix)
-    const file = await open(temporary, 'wx')
-    try {
-      await file.writeFile(bytes)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-    await syncFolder(folder)
+    const to = await destinationOf(path)
+    if (to.kind === 'file') await writeRegular(to.path, to.found, content)
+    else await writeStream(to, content)
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {})
-    const code = (error as { code?: string }).code ?? reason(error)
-    throw new UserError(`${path}: cannot be written (${code}); choose a folder that exists, is writable and has space`)
+    throw fileError(path, error)
   }
+}
+
+/**
+ * Checks before long work that its result can be written, without changing what is there. Missing folders are made.
+ * @throws FileError as `writeFile` would
+ */
+export async function checkWritable(path: string): Promise<void> {
+  try {
+    const to = await destinationOf(path)
+    if (to.kind !== 'file') return await checkStream(to)
+    if (to.found) await access(to.path, constants.W_OK)
+    await makeFolder(dirname(to.path))
+    const temporary = await openBeside(to.path).catch(orInPlace(to.found))
+    await temporary?.drop()
+  } catch (error) {
+    throw fileError(path, error)
+  }
+}
+
+/** An error of the file system as one line that says what to do. */
+export function fileError(path: string, error: unknown): FileError {
+  const { code } = error as { code?: string }
+  const advice = {
+    EISDIR: 'is a folder; name a file',
+    ELOOP: 'is a link that leads to itself; name a file',
+    EPIPE: 'cannot be written (EPIPE): whoever read it has gone',
+    EBADF: 'cannot be written (EBADF): this process has no such file open',
+  }[code ?? '']
+  return new FileError(
+    `${path}: ${advice ?? `cannot be written (${code ?? reason(error)}); choose a folder that exists, is writable and has space`}`,
+  )
+}
+
+async function writeRegular(path: string, found: Stats | undefined, content: Content): Promise<void> {
+  // Rename would replace a file that nobody may write.
+  if (found) await access(path, constants.W_OK)
+  await makeFolder(dirname(path))
+  const temporary = await openBeside(path).catch(orInPlace(found))
+  if (!temporary) return overwrite(path, content)
+  try {
+    if (found) await copyPermissions(temporary.file, found)
+    await writeAll(temporary.file.fd, content)
+    await temporary.file.sync()
+    await temporary.file.close()
+    await rename(temporary.path, path)
+  } catch (error) {
+    await temporary.drop()
+    // A file that is mounted by itself stays where it is.
+    if (found && (error as { code?: string }).code === 'EBUSY' && !isOnce(content)) return overwrite(path, content)
+    throw error
+  } finally {
+    writing.delete(temporary.path)
+  }
+  await syncFolder(dirname(path))
+}
+
+/** Whether content can be read but once. */
+function isOnce(content: Content): boolean {
+  return typeof content !== 'string' && !ArrayBuffer.isView(content) && !Array.isArray(content)
+}
+
+/** Where no file can be made beside one that is there, it is to be written in place. */
+function orInPlace(found: Stats | undefined): (error: unknown) => undefined {
+  return (error) => {
+    const { code = '' } = error as { code?: string }
+    if (!found || !['EACCES', 'EPERM', 'EROFS'].includes(code)) throw error
+    return undefined
+  }
+}
+
+async function overwrite(path: string, content: Content): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    await file.truncate(0)
+    await writeAll(file.fd, content)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** A new file beside another one, of a name that no other process takes. */
+async function openBeside(path: string) {
+  const folder = dirname(path)
+  // Names may have 255 bytes.
+  const prefix = `.${basename(path).slice(0, 40)}.`
+  await removeOrphans(folder, prefix)
+  const temporary = join(folder, `${prefix}${hostname()}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
+  writing.add(temporary)
+  try {
+    const file = await open(temporary, 'wx')
+    const drop = async () => {
+      writing.delete(temporary)
+      await file.close().catch(() => {})
+      await rm(temporary, { force: true }).catch(() => {})
+    }
+    return { path: temporary, file, drop }
+  } catch (error) {
+    writing.delete(temporary)
+    throw error
+  }
+}
+
+async function copyPermissions(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
+  const own = await file.stat()
+  // Only root may give files away.
+  if (own.uid !== uid || own.gid !== gid) await file.chown(uid, gid).catch(() => {})
+  await file.chmod(mode & 0o7777)
+}
+
+/** Removes temporary files of the same file that processes left which were killed: of this machine, or long ago. */
+async function removeOrphans(folder: string, prefix: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(prefix) || !name.endsWith('.tmp')) continue
+    const path = join(folder, name)
+    if (writing.has(path)) continue
+    const [host, pid] = name.slice(prefix.length).split(/\.(?=\d+\.[0-9a-f]+\.tmp$)/)
+    const found = await stat(path).catch(() => undefined)
+    if (found && isAbandoned(host === hostname() ? Number.parseInt(pid ?? '', 10) : 0, found.mtimeMs))
+      await rm(path, { force: true })
+  }
+}
+
+/** @param pid process of this machine, else 0 @param changed milliseconds since 1970 */
+function isAbandoned(pid: number, changed: number): boolean {
+  // In a container that was started again this process may have the id of the one before.
+  if (pid === process.pid) return changed < Date.now() - 1000 * process.uptime()
+  return pid > 0 ? !isAlive(pid) : changed < Date.now() - ABANDONED
 }
 
 /** Makes a folder and those above it. Node's own `recursive` never ends under /proc, where a parent exists and takes no child. */
@@ -39,18 +166,10 @@ export async function makeFolder(path: string, mayLackParent = true): Promise<vo
   } catch (error) {
     const { code } = error as { code?: string }
     if (code === 'EEXIST' && (await stat(path)).isDirectory()) return
+    if (code === 'EROFS' && (await stat(path).catch(() => undefined))?.isDirectory()) return
     if (code !== 'ENOENT' || !mayLackParent || dirname(path) === path) throw error
     await makeFolder(dirname(path))
     await makeFolder(path, false)
-  }
-}
-
-/** Removes temporary files of processes of this machine that were killed while writing the same file. */
-async function removeOrphans(folder: string, prefix: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!name.startsWith(prefix) || !name.endsWith('.tmp')) continue
-    const pid = Number.parseInt(name.slice(prefix.length), 10)
-    if (pid > 0 && !isAlive(pid)) await rm(join(folder, name), { force: true })
   }
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { reason, UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
-import { writeFileAtomic } from './files.ts'
+import { checkWritable, writeFile } from './files.ts'
 import { slowPolling } from './polling.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
@@ -25,7 +25,8 @@ export const files: Files = {
       throw new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
     }
   },
-  write: writeFileAtomic,
+  write: writeFile,
+  checkWritable,
 }
 
 /**

@@ -7,7 +7,7 @@ import { brotliDecompress } from 'node:zlib'
 import { parseTar } from 'nanotar'
 import { reason, UserError } from '../errors.ts'
 import { cacheFolders, makeCacheFolder } from './cache.ts'
-import { writeFileAtomic } from './files.ts'
+import { writeFile } from './files.ts'
 
 /** The files of SwiftShader in one folder. */
 export interface SwiftShader {
@@ -73,10 +73,10 @@ async function unpack(packed: Uint8Array, folder: string): Promise<void> {
   for (const name of FILES) {
     const data = entries.find((entry) => entry.name.replace(/^\.\//, '') === name)?.data
     if (!data) throw new UserError(`its package holds no ${name}; run npm ci again`)
-    await writeFileAtomic(join(folder, name), data)
+    await writeFile(join(folder, name), data)
     sums.push(`${sha256(data)}  ${name}\n`)
   }
-  await writeFileAtomic(join(folder, SUMS), sums.join(''))
+  await writeFile(join(folder, SUMS), sums.join(''))
 }
 
 /** Whether every file is there and has its checksum. */

@@ -42,12 +42,20 @@ export interface OpenedDevice {
   summary: AdapterSummary
 }
 
+/** What a file can be written from; pieces are written one after the other. */
+export type Content = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
 /** Reading and writing files, where the platform has them. */
 export interface Files {
   /** The whole file (in a browser: what a URL answers). @throws UserError in one line */
   read(path: string): Promise<Uint8Array>
-  /** Old content or new, never a part; missing folders are made. @throws UserError in one line, in a browser always */
-  write(path: string, bytes: Uint8Array | string): Promise<void>
+  /**
+   * Old content or new, never a part, through links; missing folders are made. Pipes, devices and open files are written into.
+   * @throws UserError in one line, in a browser always
+   */
+  write(path: string, content: Content): Promise<void>
+  /** Checks that `write` can, without changing what is there. @throws UserError as `write` would */
+  checkWritable(path: string): Promise<void>
 }
 
 /** Small texts that outlive the process, in a place for things that can be made again. */

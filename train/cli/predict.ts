@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
-import { UserError } from '../../engine/index.ts'
+import { files, UserError } from '../../engine/index.ts'
 import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImage } from '../data/images.ts'
@@ -50,9 +50,9 @@ export function predictCommand(): Command {
   return addSpread(command).action(run)
 }
 
-async function run(files: string[], flags: PredictFlags): Promise<void> {
+async function run(images: string[], flags: PredictFlags): Promise<void> {
   const { input, output, gradients: gradientsPath } = flags
-  if (files.length > 0 === (input !== undefined)) {
+  if (images.length > 0 === (input !== undefined)) {
     throw new UserError('predict takes either --input FILE.safetensors or image files; give one of them')
   }
   if (input !== undefined && output === undefined && gradientsPath === undefined) {
@@ -67,7 +67,7 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
   const checkpoint = await readCheckpoint(flags.checkpoint)
   checkPrefix(checkpoint.config, flags.branches)
   const options: PredictOptions = { branches: flags.branches, mode: flags.mode === 'devices' ? 'serial' : flags.mode }
-  if (input === undefined) await classify(files, checkpoint, options, flags)
+  if (input === undefined) await classify(images, checkpoint, options, flags)
   else await predictFile(input, checkpoint, options, flags)
 }
 
@@ -75,6 +75,7 @@ async function run(files: string[], flags: PredictFlags): Promise<void> {
 async function predictFile(path: string, checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { output, gradients: gradientsPath, branches } = flags
   const { classes, dim } = checkpoint.config
+  for (const to of [output, gradientsPath]) if (to !== undefined) await files.checkWritable(to)
   const input = predictInput(path, await loadSafetensors(path), checkpoint.config, gradientsPath !== undefined)
   const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
   await withModel(checkpoint, flags, rehearse, async (model, spread) => {

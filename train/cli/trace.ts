@@ -5,11 +5,6 @@ import type { BranchDevices } from '../devices/branchDevices.ts'
 const TRACED = 5
 const BEFORE = 3
 
-/** Writes a trace of nothing, to know whether one can be written. @throws UserError when it cannot */
-export function tryTrace(path: string): Promise<void> {
-  return files.write(path, chromeTrace([]))
-}
-
 /** What `BranchDevices` offers, of one device. */
 class DeviceTrace {
   readonly #device: Device

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
-import { type Device, DeviceLostError, requestDevice, UserError } from '../../engine/index.ts'
+import { type Device, DeviceLostError, files, requestDevice, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, type Mode, type Model } from '../../model/index.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { readCheckpoint, saveCheckpoint, saveModel, type TrainingState, trainingState } from '../run/checkpoint.ts'
@@ -21,7 +21,7 @@ import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOpti
 import { Progress } from './progress.ts'
 import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { compact, duration, percent, table } from './table.ts'
-import { Trace, tryTrace } from './trace.ts'
+import { Trace } from './trace.ts'
 import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
@@ -95,7 +95,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   try {
     const config = checkpoint?.config ?? modelConfigOf(settings, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
-    if (flags.trace !== undefined) await tryTrace(flags.trace)
+    if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     device = await requestDevice(first)
     checkPrecision(settings.precision, device)
     run ??= await newRunFolder(flags.out, settings)

@@ -2,9 +2,8 @@ import { existsSync } from 'node:fs'
 import { access, constants, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
-import { makeFolder } from '../../engine/platform/files.ts'
+import { fileError, makeFolder } from '../../engine/platform/files.ts'
 import type { Settings } from '../settings.ts'
-import { fileError } from './fileError.ts'
 
 /** The files of a run. */
 export interface RunFolder {

@@ -1,8 +1,7 @@
 import { open, readFile, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { UserError } from '../../engine/index.ts'
-import { isAlive } from '../../engine/platform/files.ts'
-import { fileError } from './fileError.ts'
+import { fileError, isAlive } from '../../engine/platform/files.ts'
 
 /** Keeps a second process from training in the same folder: a file with the first one's host and process id. */
 export class RunLock {

@@ -1,6 +1,5 @@
 import { appendFile, readFile } from 'node:fs/promises'
-import { writeFileAtomic } from '../../engine/platform/files.ts'
-import { fileError } from './fileError.ts'
+import { fileError, writeFile } from '../../engine/platform/files.ts'
 
 /** One line of metrics.jsonl: `step` for a mini-batch, `epoch` for an evaluation. */
 export type Metric =
@@ -43,7 +42,7 @@ export class MetricsLog {
   static async open(path: string, step: number): Promise<MetricsLog> {
     const text = await readFile(path, 'utf8').catch(() => '')
     const kept = text.split('\n').filter((line) => line !== '' && stepOf(line) <= step)
-    await writeFileAtomic(path, kept.map((line) => `${line}\n`).join(''))
+    await writeFile(path, kept.map((line) => `${line}\n`).join(''))
     return new MetricsLog(path)
   }
 

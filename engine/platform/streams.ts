@@ -1,0 +1,68 @@
+import { constants, fstatSync, write as writeTo } from 'node:fs'
+import { access, open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import type { Destination } from './destination.ts'
+import type { Content } from './types.ts'
+
+type Stream = Exclude<Destination, { kind: 'file' }>
+
+/** Milliseconds between two looks at a pipe that takes nothing. */
+const PAUSE = 10
+
+/** Bytes of one call: systems take 2 GiB at most. */
+const MOST = 64 << 20
+
+const write = promisify(writeTo) as (fd: number, bytes: Uint8Array) => Promise<{ bytesWritten: number }>
+
+/** Writes into a pipe, a device or an open file. A pipe without reader is waited for. */
+export async function writeStream(to: Stream, content: Content): Promise<void> {
+  if (to.kind === 'descriptor') return writeAll(to.fd, content)
+  const file = await openStream(to)
+  try {
+    await writeAll(file.fd, content)
+  } finally {
+    await file.close()
+  }
+}
+
+/** Rejects where nothing could be written. */
+export async function checkStream(to: Stream): Promise<void> {
+  if (to.kind === 'descriptor') fstatSync(to.fd)
+  else await access(to.path, constants.W_OK)
+}
+
+async function openStream({ path, pipe }: Stream & { kind: 'stream' }) {
+  // To open a pipe waits for a reader, in a thread that the end of the process would wait for: so it is asked again and again.
+  const flags = constants.O_WRONLY | constants.O_NOCTTY | (pipe ? constants.O_NONBLOCK : 0)
+  for (;;) {
+    try {
+      return await open(path, flags)
+    } catch (error) {
+      if (!pipe || (error as { code?: string }).code !== 'ENXIO') throw error
+      await sleep(PAUSE)
+    }
+  }
+}
+
+/** Writes into an open file from where it stands. */
+export async function writeAll(fd: number, content: Content): Promise<void> {
+  for await (const piece of piecesOf(content)) {
+    for (let at = 0; at < piece.length; ) at += await writeSome(fd, piece.subarray(at, at + MOST))
+  }
+}
+
+async function writeSome(fd: number, bytes: Uint8Array): Promise<number> {
+  try {
+    return (await write(fd, bytes)).bytesWritten
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EAGAIN') throw error
+    await sleep(PAUSE)
+    return 0
+  }
+}
+
+function piecesOf(content: Content): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
+  if (typeof content === 'string') return [Buffer.from(content)]
+  return ArrayBuffer.isView(content) ? [content as Uint8Array] : content
+}
