@@ -1,3 +1,4 @@
+import { checkFunction, refusal, synchronous } from './checks.ts'
 import { type Dtype, isFloat } from './dtype.ts'
 import { cast, converted } from './ops/cast.ts'
 import { withoutScope } from './scope.ts'
@@ -15,17 +16,17 @@ let copies = new Map<Storage, Tensor>()
  * straight from the products. Parameters are converted once, all that share an allocation (an arena) in one dispatch; so they must
  * not change before `fn` ends. The backward pass may run inside or later.
  * @param dtype 'float32' turns it off inside another one
- * @throws Error when `fn` is asynchronous: what follows its first await would not be cast; UserError from the first product on a
- *   device without float16
+ * @throws ArgumentError for another dtype, or when `fn` is no function, or asynchronous: what follows its first await would not be cast;
+ *   UserError from the first product on a device without float16
  */
 export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
+  if (dtype !== 'float16' && dtype !== 'float32') throw refusal('autocast', dtype, "'float16' or 'float32'")
+  checkFunction('autocast', fn)
   const outer = computing
   computing = dtype === 'float16' ? dtype : undefined
   autocasts++
   try {
-    const result = fn()
-    if (result instanceof Promise) throw new Error('autocast: the function is asynchronous; await data outside')
-    return result
+    return synchronous('autocast', fn())
   } finally {
     computing = outer
     if (--autocasts === 0) dropCopies()

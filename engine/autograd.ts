@@ -1,8 +1,10 @@
 import { addInto, addTo, copyInto } from './accumulate.ts'
+import { checkTensor } from './arguments.ts'
 import { byPairs } from './byPairs.ts'
+import { checkFunction, refusal, synchronous } from './checks.ts'
 import type { Device } from './device.ts'
 import type { Dtype } from './dtype.ts'
-import { ShapeError } from './errors.ts'
+import { ArgumentError, ShapeError } from './errors.ts'
 import type { Lane } from './graph/fork.ts'
 import { currentRecomputation, type Recomputation } from './recomputation.ts'
 import { scope, withoutScope } from './scope.ts'
@@ -41,12 +43,11 @@ let watcher: ((name: string, result: Tensor) => void) | undefined
 
 /**
  * Runs `fn` without recording a tape: nothing in it can be differentiated, and nothing is kept for backward.
- * @throws Error when `fn` is asynchronous: what follows its first await would be taped
+ * @throws ArgumentError when `fn` is no function, or asynchronous: what follows its first await would be taped
  */
 export function noGrad<T>(fn: () => T): T {
-  const result = withTape(false, fn)
-  if (result instanceof Promise) throw new Error('noGrad: the function is asynchronous; await data outside')
-  return result
+  checkFunction('noGrad', fn)
+  return synchronous('noGrad', withTape(false, fn))
 }
 
 /** Runs `fn` on the tape, also inside `noGrad`. */
@@ -64,8 +65,13 @@ function withTape<T>(on: boolean, fn: () => T): T {
   }
 }
 
-/** Calls `watch` with the name and result of every op, forward and backward, that runs inside `fn`. */
+/**
+ * Calls `watch` with the name and result of every op, forward and backward, that runs inside `fn`.
+ * @throws ArgumentError unless both are functions
+ */
 export function watchOps<T>(watch: (name: string, result: Tensor) => void, fn: () => T): T {
+  checkFunction('watchOps', watch, 'watch')
+  checkFunction('watchOps', fn, 'fn')
   const outer = watcher
   watcher = watch
   try {
@@ -192,15 +198,16 @@ export class TapeNode implements OpContext {
 /** Leaves whose slot was handed out by `gradOut` in the backward pass that runs. */
 const claimed = new Set<Tensor>()
 
-/** Makes an op: a function of its inputs and arguments that records itself on the tape. */
+/**
+ * Makes an op: a function of its inputs and arguments that records itself on the tape.
+ * @throws ArgumentError for a definition without name or forward; from the op for inputs that are no live tensors of one device
+ */
 export function defineOp<I extends Inputs, A = undefined>(definition: OpDefinition<I, A>): (inputs: I, args: A) => Tensor {
+  if (typeof definition?.name !== 'string') throw refusal('defineOp', definition?.name, 'an object with a text as name', 'name')
+  checkFunction('defineOp', definition.forward, 'forward')
+  if (definition.backward !== undefined) checkFunction('defineOp', definition.backward, 'backward')
   return (inputs, args) => {
-    for (const input of inputs) {
-      if (input?.disposed) {
-        throw new Error(`${definition.name}: a tensor of shape ${format(input.shape)} was used after it was disposed`)
-      }
-    }
-    const device = inputs.find((input) => input !== undefined)!.device
+    const device = deviceOf(definition.name, inputs)
     const outerOp = device.op
     device.op = definition.name
     const node = new TapeNode(definition, inputs, args)
@@ -225,13 +232,29 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
   }
 }
 
+/** The device of an op's inputs. @throws ArgumentError for inputs that are no live tensors of one device, or none at all */
+function deviceOf(op: string, inputs: Inputs): Device {
+  let device: Device | undefined
+  for (const input of inputs) {
+    if (input === undefined) continue
+    checkTensor(op, input)
+    device ??= input.device
+    if (input.device !== device) throw new ArgumentError(`${op}: tensors of two devices; move one with data() first`)
+  }
+  if (!device) throw new ArgumentError(`${op}: got no tensors, takes at least one`)
+  return device
+}
+
 /**
  * Adds to the gradient of every leaf that `output` depends on, and frees what the tape kept.
  * @param cotangent gradient of the objective with respect to `output`, of its shape; may be left out for one element (1)
- * @throws ShapeError for a wrong cotangent; Error when nothing requires gradients, an op has no backward, or it ran before
+ * @throws ArgumentError for what is no tensor, or when nothing requires gradients; ShapeError for a wrong cotangent; Error when an op has
+ *   no backward, or it ran before
  */
 export function backward(output: Tensor, cotangent?: Tensor): void {
-  if (!output.requiresGrad) throw new Error('backward: no input of this tensor requires gradients')
+  checkTensor('backward', output)
+  if (!output.requiresGrad) throw new ArgumentError('backward: no input of this tensor requires gradients')
+  if (cotangent !== undefined) checkTensor('backward', cotangent, 'the cotangent')
   if (!cotangent && output.size !== 1) {
     throw new ShapeError(`backward: shape ${format(output.shape)} has more than one element; give a cotangent of that shape`)
   }
@@ -241,7 +264,7 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
   if (cotangent && cotangent.dtype !== output.dtype) {
     throw new ShapeError(`backward: got a cotangent of ${cotangent.dtype}, takes ${output.dtype}; use cast()`)
   }
-  const { device } = output
+  const device = deviceOf('backward', [output, cotangent])
   const outerOp = device.op
   try {
     noGrad(() =>

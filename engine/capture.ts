@@ -1,7 +1,9 @@
 import { copyInto } from './accumulate.ts'
 import { withOwnCopies } from './autocast.ts'
-import { type Device, defaultDevice } from './device.ts'
+import { checkFunction, refusal } from './checks.ts'
+import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
+import { ArgumentError } from './errors.ts'
 import { withoutDead } from './graph/dead.ts'
 import { accessesOf, type Graph } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
@@ -57,11 +59,14 @@ const RECORDINGS = 16
  *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
  * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
  *   overwrites them (`data()` called before is in time). Disposing them is allowed and frees nothing
- * @throws Error from a call when `fn` reads values or captures
+ * @throws ArgumentError when `fn` is no function, and from a call for what is no live tensor of the device of what was recorded; Error from
+ *   a call when `fn` reads values or captures
  */
 export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
+  checkFunction('capture', fn)
   const recordings = new Map<string, Recording<R>>()
   const call = (...inputs: I): R => {
+    checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
     let recording = recordings.get(key)
     if ((recording?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
@@ -96,16 +101,31 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
  * step counts reach a captured step.
  * @param compute gives the values, always as many
  * @param shape default one dim
+ * @throws ArgumentError when `compute` is no function, or gives no Float32Array or Int32Array; ShapeError when its values do not fill the
+ *   shape
  */
 export function fromHost(
   compute: () => Float32Array | Int32Array,
   shape?: readonly number[],
   device = defaultDevice(),
 ): Tensor {
+  checkFunction('fromHost', compute)
+  checkDevice('fromHost', device)
   const data = compute()
+  if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+    throw refusal('fromHost', data, 'a Float32Array or Int32Array', 'what compute() gives')
+  }
   const t = empty(shape ?? [data.length], data instanceof Float32Array ? 'float32' : 'int32', device)
   t.write(data, compute)
   return t
+}
+
+/** @throws ArgumentError for what is no tensor */
+function checkInputs(inputs: readonly unknown[]): void {
+  for (let i = 0; i < inputs.length; i++) {
+    if (!(inputs[i] instanceof Tensor))
+      throw refusal('capture', inputs[i], 'a tensor; other values are fixed inside', `input ${i}`)
+  }
 }
 
 function deviceOf(inputs: readonly Tensor[]): Device {
@@ -114,13 +134,13 @@ function deviceOf(inputs: readonly Tensor[]): Device {
 
 /**
  * Copies the inputs of a call to where the recording reads them.
- * @throws Error for an input that was disposed, or of another device
+ * @throws ArgumentError for an input that was disposed, or of another device
  */
 function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
   inputs.forEach((source, i) => {
     const input = `capture: input ${i} of shape ${format(source.shape)}`
-    if (source.disposed) throw new Error(`${input} was used after it was disposed`)
-    if (source.device !== held[i]!.device) throw new Error(`${input} is not on the device of what was recorded`)
+    if (source.disposed) throw new ArgumentError(`${input} was used after it was disposed`)
+    if (source.device !== held[i]!.device) throw new ArgumentError(`${input} is not on the device of what was recorded`)
   })
   // A function may have returned its inputs: what lies where they are loaded to is set aside first.
   const places = new Set(held.map(({ storage }) => storage))

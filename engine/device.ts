@@ -6,8 +6,9 @@ import { BatchQueue } from './batchQueue.ts'
 import { BindGroups } from './bindGroups.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from './bufferPool.ts'
 import { capabilitiesOf } from './capabilities.ts'
+import { refusal } from './checks.ts'
 import type { WorkCounts } from './encoding.ts'
-import type { DeviceLostError } from './errors.ts'
+import { type DeviceLostError, UserError } from './errors.ts'
 import type { BufferUse } from './graph/barriers.ts'
 import type { ForkMode, Lane } from './graph/fork.ts'
 import { Graph, type Refresh } from './graph/graph.ts'
@@ -16,7 +17,7 @@ import { runOnce } from './graph/runOnce.ts'
 import type { WovenCommand, WovenDispatch } from './graph/weave.ts'
 import { Workspace } from './graph/workspace.ts'
 import { type CompiledKernel, PipelineCache } from './pipelines.ts'
-import type { AdapterSummary, DeviceRequest, OpenedDevice } from './platform/types.ts'
+import { type AdapterSummary, checkRequest, type DeviceRequest, type OpenedDevice } from './platform/types.ts'
 import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
 import { type BufferRange, place, usesOf } from './ranges.ts'
@@ -366,24 +367,32 @@ export class Device {
 
 let current: Device | undefined
 
+/** @throws ArgumentError for what is no device of this package */
+export function checkDevice(op: string, device: unknown): asserts device is Device {
+  if (!(device instanceof Device)) throw refusal(op, device, 'a device, as `await requestDevice()` gives it', 'device')
+}
+
 /**
  * Opens a device and makes it the default one.
- * @throws Error in one line that says what to install, when there is no adapter, or none of that name
+ * @throws ArgumentError for an unknown option or a value of a wrong kind; UserError in one line that says what to install, when there is
+ *   no adapter, or none of that name
  */
 export async function requestDevice(request: DeviceRequest = {}): Promise<Device> {
+  checkRequest('requestDevice', request)
   const device = new Device(await openDevice(request), request)
   current = device
   return device
 }
 
-/** The device that tensors are made on when none is named. @throws Error when `requestDevice()` was not called */
+/** The device that tensors are made on when none is named. @throws UserError when `requestDevice()` was not called */
 export function defaultDevice(): Device {
-  if (!current) throw new Error('no device yet: call `await requestDevice()` first')
+  if (!current) throw new UserError('no device yet: call `await requestDevice()` first')
   return current
 }
 
-/** Makes `device` the default. */
+/** Makes `device` the default. @throws ArgumentError for what is no device */
 export function setDefaultDevice(device: Device): void {
+  checkDevice('setDefaultDevice', device)
   current = device
 }
 

@@ -1,12 +1,16 @@
 import type { Scalar } from '../kernels/spec.ts'
 import type { Device } from './device.ts'
 import { ShapeError, UserError } from './errors.ts'
+import { kindOf } from './kind.ts'
 
 /** Element types of tensors. float16 needs a device with the feature shader-f16. */
 export type Dtype = 'float32' | 'float16' | 'int32'
 
 /** Bytes of an element. */
 export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
+
+/** The numbers that int32 holds. */
+export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1] as const
 
 /** Bytes to which a binding's start is aligned. */
 const BINDING_BYTES = 256
@@ -31,9 +35,16 @@ export function refuseHalf(op: string, { dtype }: { dtype: Dtype }): void {
   if (dtype === 'float16') throw new ShapeError(`${op}: got float16, takes float32 or int32; use cast()`)
 }
 
+/** What was given as a dtype, for a message: names as they are. */
+export function nameOf(dtype: unknown): string {
+  return typeof dtype === 'string' && /^\w{1,20}$/.test(dtype) ? dtype : kindOf(dtype)
+}
+
 /** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
 export function checkDtype(op: string, dtype: Dtype, device: Device): void {
-  if (!Object.hasOwn(ITEM_BYTES, dtype)) throw new ShapeError(`${op}: got dtype ${dtype}, takes float32, float16 or int32`)
+  if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
+    throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, takes float32, float16 or int32`)
+  }
   if (dtype === 'float16') requireFloat16(op, device)
 }
 

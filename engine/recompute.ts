@@ -1,5 +1,7 @@
+import { checkTensor } from './arguments.ts'
 import { autocast, autocastDtype } from './autocast.ts'
 import { enableGrad } from './autograd.ts'
+import { checkFunction } from './checks.ts'
 import { Recomputation } from './recomputation.ts'
 import { scope, withoutScope } from './scope.ts'
 import { type Tensor, view } from './tensor.ts'
@@ -10,9 +12,11 @@ import { type Tensor, view } from './tensor.ts'
  * random numbers, inside the same `autocast` and stream. Does nothing more than `fn` where no tape is recorded.
  * @param fn of the inputs, and of parameters; it must do the same when it runs again. Other tensors that it uses and that are made in
  *   the forward pass must be inputs
- * @throws Error from backward when `fn` did something else
+ * @throws ArgumentError when `fn` is no function or an input no live tensor; Error from backward when `fn` did something else
  */
 export function recompute<I extends readonly Tensor[]>(fn: (...inputs: I) => Tensor, ...inputs: I): Tensor {
+  checkFunction('recompute', fn)
+  for (const input of inputs) checkTensor('recompute', input)
   const dtype = autocastDtype()
   const held = withoutScope(() => inputs.map(aliasOf))
   const part = new Recomputation(held, (again) => {

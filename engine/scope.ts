@@ -1,3 +1,5 @@
+import { checkFunction, synchronous } from './checks.ts'
+
 /** Anything that `scope` frees. */
 export interface Disposable {
   dispose(): void
@@ -36,17 +38,16 @@ export function currentScope(): Scope | undefined {
 /**
  * Frees every tensor made inside `fn` when it ends, but for those in its result (itself, or in arrays, maps and plain
  * objects of it), and gradients of leaves made outside. What backward still needs stays until backward has run.
- * @throws Error when `fn` is asynchronous: read results after the scope
+ * @throws ArgumentError when `fn` is no function, or asynchronous: read results after the scope
  */
 export function scope<T>(fn: () => T): T {
+  checkFunction('scope', fn)
   const outer = innermost
   const inner = new Scope()
   innermost = inner
   const kept = new Set<unknown>()
   try {
-    const result = fn()
-    if (result instanceof Promise)
-      throw new Error('scope: the function is asynchronous; return the tensors and await their data outside')
+    const result = synchronous('scope', fn())
     collect(result, kept)
     return result
   } finally {
@@ -55,8 +56,9 @@ export function scope<T>(fn: () => T): T {
   }
 }
 
-/** Runs `fn` outside any scope: what it makes lives until it is disposed. */
+/** Runs `fn` outside any scope: what it makes lives until it is disposed. @throws ArgumentError when it is no function */
 export function withoutScope<T>(fn: () => T): T {
+  checkFunction('withoutScope', fn)
   const outer = innermost
   innermost = undefined
   try {

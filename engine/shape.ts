@@ -1,4 +1,5 @@
 import { ShapeError } from './errors.ts'
+import { kindOf } from './kind.ts'
 
 export type Shape = readonly number[]
 
@@ -46,9 +47,10 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 
 /** A dim counted from the front. @throws ShapeError when the tensor has no such dim */
 export function normalizeDim(op: string, dim: number, rank: number): number {
-  const counted = dim < 0 ? dim + rank : dim
+  const counted = typeof dim === 'number' && dim < 0 ? dim + rank : dim
   if (!Number.isInteger(counted) || counted < 0 || counted >= rank) {
-    throw new ShapeError(`${op}: dim ${dim} does not exist in a tensor of rank ${rank}`)
+    const dims = rank === 0 ? 'which has none' : `which takes ${-rank} to ${rank - 1}`
+    throw new ShapeError(`${op}: dim ${kindOf(dim)} does not exist in a tensor of rank ${rank}, ${dims}`)
   }
   return counted
 }
@@ -58,10 +60,10 @@ export const MAX_ELEMENTS = 2 ** 31 - 1
 
 /** @throws ShapeError for what is no list, dims that are no whole numbers of at least 1, or too many elements */
 export function checkShape(op: string, shape: Shape): void {
-  if (!Array.isArray(shape)) throw new ShapeError(`${op}: got shape ${shape}, takes a list such as [2, 3]`)
+  if (!Array.isArray(shape)) throw new ShapeError(`${op}: got shape ${kindOf(shape)}, takes a list such as [2, 3]`)
   for (const dim of shape) {
     if (!Number.isSafeInteger(dim) || dim < 1)
-      throw new ShapeError(`${op}: shape ${format(shape)} has a dim that is not at least 1`)
+      throw new ShapeError(`${op}: shape ${kindOf(shape)} has a dim ${kindOf(dim)} that is not at least 1, or no whole number`)
   }
   if (sizeOf(shape) > MAX_ELEMENTS) throw new ShapeError(`${op}: shape ${format(shape)} has more than ${MAX_ELEMENTS} elements`)
 }

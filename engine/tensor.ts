@@ -1,12 +1,16 @@
 import { fromHalves, toHalf } from '../kernels/half.ts'
 import { copyInto } from './accumulate.ts'
 import type { TapeNode } from './autograd.ts'
-import { type Device, defaultDevice } from './device.ts'
+import { checkBoolean, checkFunction } from './checks.ts'
+import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from './dtype.ts'
-import { OutOfMemoryError, ShapeError } from './errors.ts'
+import { ArgumentError, OutOfMemoryError, ShapeError } from './errors.ts'
+import { kindOf } from './kind.ts'
+import { checkOptions, type OptionNames } from './options.ts'
 import { currentScope, type Scope } from './scope.ts'
 import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from './shape.ts'
 import { Storage } from './storage.ts'
+import { type Nested, shapeOfValues, valuesOf } from './values.ts'
 
 /** Values on the host: an Int32Array of int32, a Float32Array of float32 and float16. */
 export type TensorData = Float32Array | Int32Array
@@ -73,6 +77,7 @@ export class Tensor {
 
   /** This tensor where a kernel can bind it as it is (row-major, start aligned), else a row-major copy. No gradient flows. */
   contiguous(): Tensor {
+    this.#live('contiguous')
     if (this.isContiguous() && this.offset % bindingAlignment(this.dtype) === 0) return this
     const out = empty(this.shape, this.dtype, this.device)
     copyInto(this, out)
@@ -84,8 +89,9 @@ export class Tensor {
    * @throws DeviceLostError, OutOfMemoryError, ValidationError, KernelCompileError: whatever ops before it ran into
    */
   async data(): Promise<TensorData> {
+    this.#live('data')
     const source = this.contiguous()
-    const { buffer } = source.#live()
+    const { buffer } = source.storage
     const { dtype, size } = this
     const bytes = ITEM_BYTES[dtype]
     const reading = this.device.read({ buffer, offset: source.offset * bytes }, 4 * Math.ceil((size * bytes) / 4))
@@ -97,6 +103,7 @@ export class Tensor {
 
   /** The value of a tensor of one element. @throws ShapeError when it has more */
   async item(): Promise<number> {
+    this.#live('item')
     if (this.size !== 1) throw new ShapeError(`item: shape ${format(this.shape)} has ${this.size} elements, not 1`)
     return (await this.data())[0]!
   }
@@ -104,17 +111,21 @@ export class Tensor {
   /**
    * Overwrites the values, row-major; those of float16 are rounded to it.
    * @param refresh gives the values of every replay of a capture, of the same type and length
-   * @throws ShapeError when the length or type of `data` differs, or this is a strided view
+   * @throws ShapeError when the length or type of `data` differs, or this is a strided view; ArgumentError for a `refresh` that is no function
    */
   write(data: TensorData, refresh?: () => TensorData): void {
     const { dtype, offset, shape, size } = this
     const check = (values: TensorData): void => {
       const matches = isFloat(dtype) ? values instanceof Float32Array : values instanceof Int32Array
-      if (!matches || values.length !== size || !this.isContiguous())
-        throw new ShapeError(`write: ${values.constructor.name}(${values.length}) into ${dtype} ${format(shape)}`)
+      if (matches && values.length === size && this.isContiguous()) return
+      const target = `${dtype} ${format(shape)}`
+      if (!this.isContiguous()) throw new ShapeError(`write: ${target} is a strided view; write to what it is a view of`)
+      const takes = isFloat(dtype) ? 'a Float32Array' : 'an Int32Array'
+      throw new ShapeError(`write: ${kindOf(values)} into ${target}, takes ${takes} of ${size} values`)
     }
     check(data)
-    const storage = this.#live()
+    if (refresh !== undefined) checkFunction('write', refresh, 'refresh')
+    const storage = this.#live('write')
     const bytes = ITEM_BYTES[dtype]
     // Writes of the device move whole words: a view that begins or ends inside one must leave the other half alone.
     const words = (offset * bytes) % 4 === 0 && ((size * bytes) % 4 === 0 || (offset + size) * bytes === storage.bytes)
@@ -135,6 +146,7 @@ export class Tensor {
 
   /** The same values off the tape, sharing memory. */
   detach(): Tensor {
+    this.#live('detach')
     return view(this, this.shape, this.strides, this.offset)
   }
 
@@ -178,10 +190,15 @@ export class Tensor {
     scope?.add(this)
   }
 
-  #live(): Storage {
-    if (this.#disposed) throw new Error(`a tensor of shape ${format(this.shape)} was used after it was disposed`)
+  #live(op: string): Storage {
+    if (this.#disposed) throw disposedError(op, this)
     return this.storage
   }
+}
+
+/** The error for a tensor that was disposed. */
+export function disposedError(op: string, { shape }: { shape: Shape }): ArgumentError {
+  return new ArgumentError(`${op}: a tensor of shape ${format(shape)} was used after it was disposed`)
 }
 
 /** Numbers as halves, and a zero where that makes the last word whole. */
@@ -201,8 +218,9 @@ function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Stora
   }
 }
 
-/** A tensor of undefined content. */
+/** A tensor of undefined content. @throws ShapeError for dims below 1, or an unknown dtype; ArgumentError for what is no device */
 export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = defaultDevice()): Tensor {
+  checkDevice('empty', device)
   const op = device.op || 'empty'
   checkShape(op, shape)
   checkDtype(op, dtype, device)
@@ -211,7 +229,7 @@ export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = d
 
 /** Another view of the same memory; off the tape. */
 export function view(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
-  if (t.disposed) throw new Error(`a tensor of shape ${format(t.shape)} was used after it was disposed`)
+  if (t.disposed) throw disposedError(t.device.op || 'view', t)
   return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype)
 }
 
@@ -222,48 +240,31 @@ export interface TensorOptions {
   device?: Device
 }
 
-type Nested = number | readonly Nested[]
+const OPTIONS: OptionNames<TensorOptions> = { shape: true, dtype: true, requiresGrad: true, device: true }
 
 /**
- * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists.
+ * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists. For float32 numbers are rounded to the
+ * nearest, those beyond its range to infinity; for int32 all must be whole numbers of 32 bits.
  * @param options.dtype default 'int32' for an Int32Array, else 'float32'; 'float16' rounds to the nearest
- * @throws ShapeError when the shape and the number of values disagree, or nested lists are ragged
+ * @throws ArgumentError for an unknown option, what is no number (a hole, undefined, a text, true, a bigint), and what int32 does not hold;
+ *   ShapeError when the shape and the number of values disagree, or nested lists are ragged
  */
-export function tensor(data: ArrayLike<number> | Nested, options: TensorOptions = {}): Tensor {
-  const { device = defaultDevice() } = options
-  const dtype = options.dtype ?? (data instanceof Int32Array ? 'int32' : 'float32')
-  const inferred = options.shape ?? inferShape(data as Nested)
-  const flat = flatten(data)
-  checkShape('tensor', inferred)
-  if (flat.length !== sizeOf(inferred)) {
-    throw new ShapeError(`tensor: ${flat.length} values do not fill shape ${format(inferred)}`)
-  }
-  const ArrayType = dtype === 'int32' ? Int32Array : Float32Array
-  const t = empty(inferred, dtype, device)
-  t.write(flat instanceof ArrayType ? flat : ArrayType.from(flat))
-  t.requiresGrad = options.requiresGrad ?? false
-  if (t.requiresGrad && !isFloat(dtype)) throw new ShapeError('tensor: only tensors of float32 and float16 have gradients')
+export function tensor(data: Nested, options?: TensorOptions): Tensor {
+  checkOptions('tensor', options, OPTIONS)
+  const {
+    device = defaultDevice(),
+    requiresGrad = false,
+    dtype = data instanceof Int32Array ? 'int32' : 'float32',
+  } = options ?? {}
+  checkDevice('tensor', device)
+  checkDtype('tensor', dtype, device)
+  checkBoolean('tensor', requiresGrad, 'requiresGrad')
+  if (requiresGrad && !isFloat(dtype)) throw new ShapeError('tensor: only tensors of float32 and float16 have gradients')
+  const shape = options?.shape ?? shapeOfValues('tensor', data)
+  checkShape('tensor', shape)
+  const values = valuesOf('tensor', data, dtype, shape, sizeOf(shape))
+  const t = empty(shape, dtype, device)
+  t.write(values)
+  t.requiresGrad = requiresGrad
   return t
-}
-
-/** Whether it is a typed array, or a list without lists in it. */
-function isFlat(data: ArrayLike<number> | Nested): data is ArrayLike<number> {
-  return ArrayBuffer.isView(data) || (Array.isArray(data) && data.every((one) => typeof one !== 'object'))
-}
-
-function flatten(data: ArrayLike<number> | Nested): ArrayLike<number> {
-  if (typeof data === 'number') return [data]
-  return isFlat(data) ? data : (data as readonly Nested[]).flatMap((one) => Array.from(flatten(one)))
-}
-
-/** @throws ShapeError for ragged lists, and what is no number or list */
-function inferShape(data: Nested): number[] {
-  if (typeof data === 'number') return []
-  if (isFlat(data)) return [data.length]
-  if (!Array.isArray(data)) throw new ShapeError(`tensor: got ${data}, takes numbers, lists of them or a typed array`)
-  const inner = inferShape(data[0]!)
-  for (const one of data) {
-    if (format(inferShape(one)) !== format(inner)) throw new ShapeError('tensor: nested lists have different lengths')
-  }
-  return [data.length, ...inner]
 }

@@ -186,7 +186,8 @@ export function packParams(
 
 function fits(value: number, type: ParamScalar): boolean {
   if (type === 'f32') return true
-  return Number.isInteger(value) && (type === 'u32' ? value >= 0 && value <= 0xffffffff : Math.abs(value) <= 0x7fffffff)
+  const [least, most] = type === 'u32' ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1]
+  return Number.isInteger(value) && value >= least && value <= most
 }
 
 /**

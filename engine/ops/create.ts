@@ -1,12 +1,16 @@
 import { type Arange, arangeInt, arange as arangeKernel, fill, wordOf } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
-import { type Device, defaultDevice } from '../device.ts'
-import { type Dtype, ITEM_BYTES, isFloat, refuseHalf, scalarOf } from '../dtype.ts'
+import { checkBoolean, checkNumber, refusal } from '../checks.ts'
+import { checkDevice, type Device, defaultDevice } from '../device.ts'
+import { type Dtype, INT32_MAX, INT32_MIN, ITEM_BYTES, isFloat, nameOf, refuseHalf, scalarOf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
+import { kindOf } from '../kind.ts'
+import { checkOptions, type OptionNames } from '../options.ts'
 import { drawFrom } from '../random.ts'
 import { run, words } from '../run.ts'
 import { MAX_ELEMENTS, type Shape } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
+import { isInt32 } from '../values.ts'
 
 export interface CreateOptions {
   /** Default 'float32'. */
@@ -15,12 +19,14 @@ export interface CreateOptions {
   device?: Device
 }
 
+const OPTIONS: OptionNames<CreateOptions> = { dtype: true, requiresGrad: true, device: true }
+
 /** An uninitialised tensor, while errors name the op that makes it. */
-function allocate(
-  op: string,
-  shape: Shape,
-  { dtype = 'float32', requiresGrad = false, device = defaultDevice() }: CreateOptions,
-): Tensor {
+function allocate(op: string, shape: Shape, options: CreateOptions | undefined): Tensor {
+  checkOptions(op, options, OPTIONS)
+  const { dtype = 'float32', requiresGrad = false, device = defaultDevice() } = options ?? {}
+  checkDevice(op, device)
+  checkBoolean(op, requiresGrad, 'requiresGrad')
   if (requiresGrad && !isFloat(dtype))
     throw new ShapeError(`${op}: got requiresGrad and ${dtype}; only float32 and float16 have gradients`)
   const outer = device.op
@@ -36,18 +42,15 @@ function allocate(
 
 /** @throws ShapeError for a number that an int32 tensor cannot hold */
 export function checkInt(op: string, value: number): void {
-  if (!Number.isInteger(value) || Math.abs(value) > 0x7fffffff) {
-    throw new ShapeError(`${op}: got ${value}; int32 takes whole numbers of at most 31 bits`)
-  }
+  if (!isInt32(value))
+    throw new ShapeError(`${op}: got ${kindOf(value)}; int32 takes whole numbers from ${INT32_MIN} to ${INT32_MAX}`)
 }
 
-/**
- * A tensor of one value.
- * @throws ShapeError for dims below 1, or a value that the dtype cannot hold
- */
-export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
-  if (options.dtype === 'int32') checkInt('full', value)
-  const t = allocate('full', shape, options)
+/** `full`, under the name of who calls it. */
+function filled(op: string, shape: Shape, value: number, options: CreateOptions | undefined): Tensor {
+  checkNumber(op, value, 'the value')
+  if (options?.dtype === 'int32') checkInt(op, value)
+  const t = allocate(op, shape, options)
   const word = wordOf(value, t.dtype === 'int32' ? 'i32' : scalarOf(t.dtype))
   // Two halves a word; what lies behind the last one is nobody's.
   const count = Math.ceil((t.size * ITEM_BYTES[t.dtype]) / 4)
@@ -55,52 +58,70 @@ export function full(shape: Shape, value: number, options: CreateOptions = {}): 
   return t
 }
 
-/** A tensor of zeros. @throws ShapeError for dims below 1 */
-export function zeros(shape: Shape, options: CreateOptions = {}): Tensor {
-  return full(shape, 0, options)
+/**
+ * A tensor of one value; beyond the range of float32 or float16 that is infinity.
+ * @throws ShapeError for dims below 1; ArgumentError for what is no number, for int32 no whole number of 32 bits, and unknown options
+ */
+export function full(shape: Shape, value: number, options?: CreateOptions): Tensor {
+  return filled('full', shape, value, options)
 }
 
-/** A tensor of ones. @throws ShapeError for dims below 1 */
-export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
-  return full(shape, 1, options)
+/** A tensor of zeros. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+export function zeros(shape: Shape, options?: CreateOptions): Tensor {
+  return filled('zeros', shape, 0, options)
+}
+
+/** A tensor of ones. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+export function ones(shape: Shape, options?: CreateOptions): Tensor {
+  return filled('ones', shape, 1, options)
 }
 
 /**
  * The numbers start, start + step, … below `stop` (above it for a negative step), as a tensor of one dim: `arange(stop)`,
  * `arange(start, stop)` or `arange(start, stop, step)`, then options. float32 unless `dtype` says int32.
- * @throws ShapeError for float16, and when there are no such numbers
+ * @throws ShapeError for float16, and when there are no such numbers; ArgumentError for what is no number, for int32 no whole number of
+ *   32 bits, and unknown options
  */
 export function arange(stop: number, options?: CreateOptions): Tensor
 export function arange(start: number, stop: number, options?: CreateOptions): Tensor
 export function arange(start: number, stop: number, step: number, options?: CreateOptions): Tensor
 export function arange(...args: (number | CreateOptions | undefined)[]): Tensor {
-  const numbers = args.filter((arg) => typeof arg === 'number')
-  const options = args.find((arg) => typeof arg === 'object') ?? {}
+  const given = args.findIndex((arg) => typeof arg !== 'number')
+  const numbers = args.slice(0, given < 0 ? 3 : given) as number[]
+  const options = args[numbers.length] as CreateOptions | undefined
+  if (numbers.length === 0) throw refusal('arange', args[0], 'arange(stop), arange(start, stop) or arange(start, stop, step)')
+  if (args.length > numbers.length + 1) {
+    throw refusal('arange', args[numbers.length], 'numbers first, then one object of options')
+  }
+  checkOptions('arange', options, OPTIONS)
   const [start, stop, step = 1] = numbers.length === 1 ? [0, numbers[0]!] : (numbers as [number, number, number?])
   const count = Math.ceil((stop - start) / step)
-  if (!(count >= 1 && count <= MAX_ELEMENTS))
-    throw new ShapeError(`arange: there are ${count} numbers from ${start} to ${stop} by ${step}`)
-  if (options.dtype === 'int32') for (const value of [start, step, start + (count - 1) * step]) checkInt('arange', value)
-  refuseHalf('arange', { dtype: options.dtype ?? 'float32' })
+  if (!(count >= 1 && count <= MAX_ELEMENTS)) {
+    throw new ShapeError(`arange: there are ${count} numbers from ${start} to ${stop} by ${step}; takes 1 to ${MAX_ELEMENTS}`)
+  }
+  if (options?.dtype === 'int32') for (const value of [start, step, start + (count - 1) * step]) checkInt('arange', value)
+  refuseHalf('arange', { dtype: options?.dtype ?? 'float32' })
   const t = allocate('arange', [count], options)
   run<Arange>(t.dtype === 'int32' ? arangeInt : arangeKernel, { count, start, step }, [t])
   return t
 }
 
-function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions): Tensor {
-  if ((options.dtype ?? 'float32') !== 'float32') throw new ShapeError(`${op}: got dtype ${options.dtype}, makes float32`)
+function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions | undefined): Tensor {
+  checkOptions(op, options, OPTIONS)
+  const dtype = options?.dtype ?? 'float32'
+  if (dtype !== 'float32') throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, makes float32`)
   const t = allocate(op, shape, options)
   const draw = drawFrom(t.device.random)
   run(random, { count: t.size, distribution, ...draw.words }, [t], { refresh: () => draw.next() })
   return t
 }
 
-/** Standard normal numbers of the device's random state. @throws ShapeError for dims below 1 */
-export function randn(shape: Shape, options: CreateOptions = {}): Tensor {
+/** Standard normal numbers of the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+export function randn(shape: Shape, options?: CreateOptions): Tensor {
   return drawn('randn', 'normal', shape, options)
 }
 
-/** Numbers evenly distributed over [0, 1), of the device's random state. @throws ShapeError for dims below 1 */
-export function rand(shape: Shape, options: CreateOptions = {}): Tensor {
+/** Numbers evenly distributed over [0, 1), of the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+export function rand(shape: Shape, options?: CreateOptions): Tensor {
   return drawn('rand', 'uniform', shape, options)
 }

@@ -163,7 +163,8 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
     const [x, given, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
     if (x.dtype === 'int32') checkInt(name, given)
     const [op, value] = SCALAR_KERNELS[name][side](given)
-    return withNumber([x], { op, value })
+    // The negative of the least int32 wraps around to itself.
+    return withNumber([x], { op, value: x.dtype === 'int32' ? value | 0 : value })
   }
 }
 

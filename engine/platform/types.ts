@@ -1,3 +1,6 @@
+import { refusal } from '../checks.ts'
+import { checkOptions, type OptionNames } from '../options.ts'
+
 /** What a device is asked for. */
 export interface DeviceRequest {
   /**
@@ -8,6 +11,21 @@ export interface DeviceRequest {
   powerPreference?: GPUPowerPreference | undefined
   /** WebGPU features to require, beyond those the engine takes when they are there. */
   features?: readonly GPUFeatureName[] | undefined
+}
+
+const REQUEST: OptionNames<DeviceRequest> = { adapter: true, powerPreference: true, features: true }
+const POWER: readonly unknown[] = [undefined, 'low-power', 'high-performance']
+
+/** @throws ArgumentError for an unknown option, or a value of a wrong kind */
+export function checkRequest(op: string, request: DeviceRequest): void {
+  checkOptions(op, request, REQUEST)
+  const { adapter, powerPreference, features } = request
+  if (adapter !== undefined && typeof adapter !== 'string') throw refusal(op, adapter, 'a text', 'adapter')
+  if (!POWER.includes(powerPreference)) {
+    throw refusal(op, powerPreference, "'low-power' or 'high-performance'", 'powerPreference')
+  }
+  const listed = Array.isArray(features) && features.every((name) => typeof name === 'string')
+  if (features !== undefined && !listed) throw refusal(op, features, 'a list of names of WebGPU features', 'features')
 }
 
 /** Dawn's experimental feature; WebGPU's types do not know it yet. */

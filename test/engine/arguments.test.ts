@@ -2,21 +2,10 @@ import * as assert from 'uvu/assert'
 import { ArgumentError, ShapeError } from '../../engine/errors.ts'
 import { kindOf } from '../../engine/kind.ts'
 import { checkOptions, nearest } from '../../engine/options.ts'
+import { messageOf } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('arguments')
-
-/** What `fn` throws must be of our classes and one line; its message is returned. */
-function messageOf(fn: () => unknown): string {
-  try {
-    fn()
-  } catch (error) {
-    if (!(error instanceof ArgumentError)) throw new Error(`threw ${error}, not an ArgumentError`)
-    if (/[\r\n]/.test(error.message)) throw new Error(`more than a line: ${error.message}`)
-    return error.message
-  }
-  throw new Error('nothing was thrown')
-}
 
 test('kinds of values in messages', () => {
   class Point {}

@@ -2,7 +2,7 @@ import { copyInto } from '../../engine/accumulate.ts'
 import { ParameterArena } from '../../engine/arena.ts'
 import { backward, defineOp, noGrad, watchOps } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
-import { OutOfMemoryError, ShapeError } from '../../engine/errors.ts'
+import { ArgumentError, OutOfMemoryError, ShapeError } from '../../engine/errors.ts'
 import { rand } from '../../engine/ops/create.ts'
 import { add, mul } from '../../engine/ops/elementwise.ts'
 import { sum } from '../../engine/ops/reduce.ts'
@@ -314,7 +314,7 @@ test('typed arrays in lists, and lists that are ragged deep inside', async () =>
   assertClose(await rows.data(), [1, 2, 3, 4], 0, 'rows')
   throws(() => tensor([1, [2, 3]]), /different lengths/, ShapeError)
   throws(() => tensor([]), /tensor: shape \[0\]/, ShapeError)
-  throws(() => tensor(undefined as unknown as number), /tensor: got undefined/, ShapeError)
+  throws(() => tensor(undefined as unknown as number), /tensor: got undefined/, ArgumentError)
 })
 
 test('an arena takes gradients made before it or set by hand, and refuses what it cannot hold', async () => {

@@ -1,3 +1,5 @@
+import { ArgumentError } from '../../engine/errors.ts'
+
 /** Norm-relative error of `actual` against `expected`: |actual - expected| / |expected| (the plain norm where that is 0). */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
@@ -33,4 +35,16 @@ export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
       `${what}: relative error ${error.toExponential(2)} > ${tolerance}; worst [${worst}] is ${actual[worst]}, expected ${expected[worst]}`,
     )
   }
+}
+
+/** The message of the ArgumentError that `fn` throws, one line. */
+export function messageOf(fn: () => unknown): string {
+  try {
+    fn()
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw new Error(`threw ${error}, not an ArgumentError`)
+    if (/[\r\n]/.test(error.message)) throw new Error(`more than a line: ${error.message}`)
+    return error.message
+  }
+  throw new Error('nothing was thrown')
 }

@@ -75,9 +75,9 @@ test('their distribution', async () => {
 })
 
 test('refusals name the op', () => {
-  assertShapeError(() => zeros([2, 0]), 'full: shape [2, 0]')
+  assertShapeError(() => zeros([2, 0]), 'zeros: shape [2, 0]')
   assertShapeError(() => full([2], 0.5, { dtype: 'int32' }), 'full: got 0.5')
-  assertShapeError(() => ones([2], { dtype: 'int32', requiresGrad: true }), 'full: got requiresGrad and int32')
+  assertShapeError(() => ones([2], { dtype: 'int32', requiresGrad: true }), 'ones: got requiresGrad and int32')
   assertShapeError(() => arange(0), 'arange: there are 0 numbers')
   assertShapeError(() => arange(0, 5, 0), 'arange: there are Infinity numbers')
   assertShapeError(() => arange(0, Number.NaN), 'arange: there are NaN numbers')
