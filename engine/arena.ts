@@ -3,7 +3,7 @@ import { bindingAlignment } from './dtype.ts'
 import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
 import { withoutScope } from './scope.ts'
-import { empty, type Tensor, tensor, view } from './tensor.ts'
+import { empty, partOf, type Tensor, tensor } from './tensor.ts'
 
 /** Elements of the blocks that kernels treat alike. */
 export const ARENA_BLOCK = 64
@@ -29,7 +29,7 @@ function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; length: nu
 /** Moves parameters into a flat tensor. */
 function settle(parameters: readonly Tensor[], flat: Tensor, offsets: readonly number[]): void {
   parameters.forEach((parameter, i) => {
-    const place = view(flat, parameter.shape, parameter.strides, flat.offset + offsets[i]!)
+    const place = partOf(flat, parameter.shape, parameter.strides, flat.offset + offsets[i]!)
     parameter.rehome(place)
     place.dispose()
   })
@@ -116,15 +116,15 @@ export class ParameterArena {
   /** The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. */
   slot(flat: Tensor, index: number): Tensor {
     const { shape, strides } = this.parameters[index]!
-    return view(flat, shape, strides, flat.offset + this.#offsets[index]!)
+    return partOf(flat, shape, strides, flat.offset + this.#offsets[index]!)
   }
 
   /** Copies gradients that lie elsewhere (made before the arena, or set by hand) to their slots. */
   gather(): void {
-    this.parameters.forEach((parameter, index) => {
+    this.parameters.forEach((parameter) => {
       const { grad } = parameter
       if (!grad || grad.storage === this.gradients.storage) return
-      const slot = withoutScope(() => this.slot(this.gradients, index))
+      const slot = withoutScope(() => parameter.gradSlot!.detach())
       copyInto(grad, slot)
       parameter.grad = slot
     })

@@ -4,17 +4,18 @@ import { cast, converted } from './ops/cast.ts'
 import { withoutScope } from './scope.ts'
 import type { Storage } from './storage.ts'
 import { Tensor, view } from './tensor.ts'
+import { changesSoFar } from './version.ts'
 
 let computing: 'float16' | undefined
 /** Parameters as `computing`, by the memory they lie in; kept until the outermost `autocast` ends. */
-let copies = new Map<Storage, Tensor>()
+let copies = new Map<Storage, { copy: Tensor; madeAt: number }>()
 
 /**
  * Mixed precision: inside `fn` matrix products and attention compute with operands of `dtype` (sums are float32) and give results of it,
  * unless they add a residual or are told otherwise; what backward needs of them is kept in it. LayerNorm, softmax and cross-entropy take
  * float32, and arithmetic on two types is done in it. Gradients have the dtype of their tensors: those of float32 parameters are float32,
- * straight from the products. Parameters are converted once, all that share an allocation (an arena) in one dispatch; so they must
- * not change before `fn` ends. The backward pass may run inside or later.
+ * straight from the products. Parameters are converted once, and again after a change, all that share an allocation (an arena) in one
+ * dispatch. The backward pass may run inside or later.
  * @param dtype 'float32' turns it off inside another one
  * @throws ArgumentError for another dtype, or when `fn` is no function, or asynchronous: what follows its first await would not be cast;
  *   UserError from the first product on a device without float16
@@ -54,7 +55,7 @@ export function withOwnCopies<T>(fn: () => T): T {
 }
 
 function dropCopies(): void {
-  for (const copy of copies.values()) copy.dispose()
+  for (const { copy } of copies.values()) copy.dispose()
   copies.clear()
 }
 
@@ -71,18 +72,20 @@ export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
 /** A tensor as a product computes with it, off the tape: itself, or a copy that parameters share. */
 export function computed(t: Tensor, dtype: Dtype): Tensor {
   if (t.dtype === dtype || autocasts === 0 || !t.requiresGrad || t.node) return converted(t, dtype)
-  let copy = copies.get(t.storage)
-  if (!copy) {
-    const { storage } = t
-    copy = withoutScope(() => {
+  const { storage } = t
+  let kept = copies.get(storage)
+  if (!kept || t.version.changedAt > kept.madeAt) {
+    kept?.copy.dispose()
+    const copy = withoutScope(() => {
       const whole = new Tensor(storage.retain(), [storage.bytes / 4], [1], 0, t.dtype)
       const made = converted(whole, dtype)
       whole.dispose()
       return made
     })
-    copies.set(storage, copy)
+    kept = { copy, madeAt: changesSoFar() }
+    copies.set(storage, kept)
   }
-  return view(copy, t.shape, t.strides, t.offset)
+  return view(kept.copy, t.shape, t.strides, t.offset)
 }
 
 /** Inside `autocast` the tensor as its type, on the tape. */

@@ -10,6 +10,7 @@ import { currentRecomputation, type Recomputation } from './recomputation.ts'
 import { scope, withoutScope } from './scope.ts'
 import { format } from './shape.ts'
 import { empty, type Tensor, tensor, view } from './tensor.ts'
+import { staleValue } from './version.ts'
 
 type Inputs = readonly (Tensor | undefined)[]
 
@@ -96,6 +97,8 @@ export class TapeNode implements OpContext {
   #references = 1
   #freed = false
   #saved: readonly Tensor[] = []
+  /** Changes of each saved tensor when it was saved. */
+  #counts: readonly number[] = []
   /** Computes `saved` where it was not kept. */
   #recomputation: Recomputation | undefined
   /** The gradient that backward got. */
@@ -116,7 +119,7 @@ export class TapeNode implements OpContext {
     if (!this.needs.includes(true)) return
     const keep = () => withoutScope(() => tensors.map((t) => t.detach()))
     const recomputation = currentRecomputation()
-    if (!recomputation) this.#saved = keep()
+    if (!recomputation) this.#keep(keep())
     else if (recomputation.save(this, keep)) this.#recomputation = recomputation
   }
 
@@ -128,7 +131,19 @@ export class TapeNode implements OpContext {
   /** Takes what it would have saved. */
   restore(saved: readonly Tensor[]): void {
     if (this.#freed) for (const t of saved) t.dispose()
-    else this.#saved = saved
+    else this.#keep(saved)
+  }
+
+  #keep(saved: readonly Tensor[]): void {
+    this.#saved = saved
+    this.#counts = saved.map(({ version }) => version.count)
+  }
+
+  /** @throws StaleValueError when a saved tensor was changed in place since */
+  #checkSaved(): void {
+    this.saved.forEach(({ version, shape, dtype }, i) => {
+      if (version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, { version, shape, dtype })
+    })
   }
 
   gradOut(i: number): Tensor {
@@ -150,7 +165,8 @@ export class TapeNode implements OpContext {
 
   /**
    * The gradients of the inputs, each a tensor of its own: an op may return what it was given or saved, or one tensor twice.
-   * @throws Error when the op has no backward, or its saved tensors are gone; ShapeError when a gradient is not of its input's shape
+   * @throws Error when the op has no backward, or its saved tensors are gone; StaleValueError when one of them was changed in place since
+   *   the forward pass; ShapeError when a gradient is not of its input's shape
    *   and dtype
    */
   backward(grad: Tensor): readonly (Tensor | undefined)[] {
@@ -158,6 +174,7 @@ export class TapeNode implements OpContext {
     if (this.#freed) {
       throw new Error(`backward: ${this.name} was already differentiated and its values are freed; run the forward pass again`)
     }
+    this.#checkSaved()
     this.#given = grad
     return this.#backward(this, grad).map((value, i) => {
       if (!value || !this.sources[i]) return undefined
@@ -208,6 +225,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
   if (definition.backward !== undefined) checkFunction('defineOp', definition.backward, 'backward')
   return (inputs, args) => {
     const device = deviceOf(definition.name, inputs)
+    currentRecomputation()?.reads(definition.name, inputs)
     const outerOp = device.op
     device.op = definition.name
     const node = new TapeNode(definition, inputs, args)
@@ -248,7 +266,8 @@ function deviceOf(op: string, inputs: Inputs): Device {
 /**
  * Adds to the gradient of every leaf that `output` depends on, and frees what the tape kept.
  * @param cotangent gradient of the objective with respect to `output`, of its shape; may be left out for one element (1)
- * @throws ArgumentError for what is no tensor, or when nothing requires gradients; ShapeError for a wrong cotangent; Error when an op has
+ * @throws ArgumentError for what is no tensor, or when nothing requires gradients; ShapeError for a wrong cotangent; StaleValueError
+ *   when a tensor that an op needs was changed in place (`write`, an optimizer's step) after the op used it; Error when an op has
  *   no backward, or it ran before
  */
 export function backward(output: Tensor, cotangent?: Tensor): void {

@@ -12,7 +12,9 @@ import { earlyWrites, Program } from './graph/program.ts'
 import { weave } from './graph/weave.ts'
 import { scope, withoutScope } from './scope.ts'
 import { format } from './shape.ts'
+import { replace, walk } from './structure.ts'
 import { empty, Tensor } from './tensor.ts'
+import type { Changeable } from './version.ts'
 import { isVirtual } from './virtual.ts'
 
 /** What a capture made of a function for inputs of one set of shapes. */
@@ -42,6 +44,10 @@ interface Recording<R> {
   program: Program
   inputs: readonly Tensor[]
   result: R
+  /** Tensors made outside that it uses. */
+  outsiders: readonly Changeable[]
+  /** Memory that every replay changes, of tensors made outside and of results. */
+  changes: readonly Changeable[]
   statistics: CaptureStatistics
   dispose(): void
 }
@@ -55,7 +61,7 @@ const RECORDINGS = 16
  * calling `fn` with contiguous inputs. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew.
  * Anything else that `fn` does on the host happens once: gradients in an arena that are there when it is recorded are added to
  * by every replay, others that it leaves behind are written anew. Other shapes are recorded as they come.
- * @param fn of tensors to tensors, or arrays or plain objects of them. Inputs are seen as constants (no gradient flows to them), the
+ * @param fn of tensors to tensors, or lists, Maps, Sets or objects of them. Inputs are seen as constants (no gradient flows to them), the
  *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
  * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
  *   overwrites them (`data()` called before is in time). Disposing them is allowed and frees nothing
@@ -65,14 +71,21 @@ const RECORDINGS = 16
 export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
   checkFunction('capture', fn)
   const recordings = new Map<string, Recording<R>>()
+  const label = fn.name || 'a captured function'
   const call = (...inputs: I): R => {
     checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
     let recording = recordings.get(key)
     if ((recording?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
+    if (recording?.outsiders.some(({ moved }) => moved)) {
+      // A parameter lies elsewhere since, in the arena of an optimizer: what was recorded would go on with its old memory.
+      recording.dispose()
+      recording = undefined
+    }
     if (recording) {
       load(recording.inputs, inputs)
       recording.program.refresh()
+      for (const version of recording.changes) version.change(label)
       recordings.delete(key)
     } else {
       recording = record(fn, inputs)
@@ -83,8 +96,8 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
       }
     }
     recordings.set(key, recording)
-    recording.device.run(recording.program, fn.name || 'a captured function')
-    return mapTensors(recording.result, (t) => t.detach())
+    recording.device.run(recording.program, label)
+    return replace(recording.result, isTensor, (t) => t.detach())
   }
   const dispose = () => {
     for (const recording of recordings.values()) recording.dispose()
@@ -160,8 +173,10 @@ function loadOne(source: Tensor, target: Tensor): void {
   const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
   // Copies of the device move whole words.
   const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
-  if (source.isContiguous() && words) source.device.copy(range(source), range(target), source.size * bytes)
-  else copyInto(source, target)
+  if (source.isContiguous() && words) {
+    source.device.copy(range(source), range(target), source.size * bytes)
+    target.version.change('capture')
+  } else copyInto(source, target)
 }
 
 function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): Recording<R> {
@@ -174,7 +189,7 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
         const given = held.map((t) => t.detach())
         try {
           // Views of the results: what was made outside goes on to belong to who made it.
-          return scope(() => withOwnCopies(() => mapTensors(fn(...(given as unknown as I)), (t) => t.detach())))
+          return scope(() => withOwnCopies(() => replace(fn(...(given as unknown as I)), isTensor, (t) => t.detach())))
         } finally {
           for (const t of given) t.dispose()
         }
@@ -210,11 +225,16 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
   const used = new Set(
     graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
   )
+  const results = tensorsIn(result)
+  const made = results.filter(({ storage }) => isVirtual(storage.buffer)).map(({ version }) => version)
+  const changed = [...graph.outsiders].filter(([, changes]) => changes).map(([version]) => version)
   return {
     device,
     program,
     inputs: held,
     result,
+    outsiders: [...graph.outsiders.keys()],
+    changes: [...new Set([...changed, ...made])],
     statistics: {
       recorded: graph.commands.filter(({ kind }) => kind === 'dispatch').length,
       dispatches: program.dispatches,
@@ -227,7 +247,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     },
     dispose() {
       program.destroy()
-      mapTensors(result, (t) => t.dispose())
+      for (const t of results) t.dispose()
       for (const t of held) t.dispose()
       graph.dispose()
       for (const block of plan.kept) device.releaseBlock(block)
@@ -236,10 +256,15 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
   }
 }
 
-/** The same structure with every tensor replaced. */
-function mapTensors<R>(value: R, map: (t: Tensor) => unknown): R {
-  if (value instanceof Tensor) return map(value) as R
-  if (Array.isArray(value)) return value.map((one) => mapTensors(one, map)) as R
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, mapTensors(one, map)])) as R
+function isTensor(object: object): object is Tensor {
+  return object instanceof Tensor
+}
+
+function tensorsIn(value: unknown): Tensor[] {
+  const found: Tensor[] = []
+  walk(value, (object) => {
+    if (isTensor(object)) found.push(object)
+    return !isTensor(object)
+  })
+  return found
 }

@@ -21,7 +21,10 @@ import { type AdapterSummary, checkRequest, type DeviceRequest, type OpenedDevic
 import type { Profiler } from './profiler.ts'
 import { RandomState } from './random.ts'
 import { type BufferRange, place, usesOf } from './ranges.ts'
+import type { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
+import { OPAQUE } from './structure.ts'
+import type { Changeable } from './version.ts'
 import { type Block, type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Dispatches recorded before the device is given work without being asked. */
@@ -39,6 +42,7 @@ export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly
  * of the driver surface from the next `read()` or `synchronize()`.
  */
 export class Device {
+  readonly [OPAQUE] = true
   readonly gpu: GPUDevice
   readonly request: DeviceRequest
   readonly summary: AdapterSummary
@@ -175,6 +179,15 @@ export class Device {
   /** Takes one of its users from a block. */
   releaseBlock(block: Block): void {
     if (--block.users === 0) this.#pool.release(block.buffer)
+  }
+
+  /**
+   * Says that a command uses memory of a tensor.
+   * @param changedBy the op that changes it, if it does
+   */
+  uses(storage: Storage, version: Changeable, changedBy?: string): void {
+    if (changedBy !== undefined) version.change(changedBy)
+    if (this.#graph && !isVirtual(storage.buffer)) this.#graph.uses(version, changedBy !== undefined)
   }
 
   /**

@@ -13,6 +13,11 @@ export class ShapeError extends ArgumentError {
   override readonly name = 'ShapeError'
 }
 
+/** A tensor that backward needs was changed in place after the forward pass used it. The message names the op, the tensor and the change. */
+export class StaleValueError extends Error {
+  override readonly name = 'StaleValueError'
+}
+
 /** WebGPU rejected a command; the message has the ops that were recorded with it. */
 export class ValidationError extends Error {
   override readonly name = 'ValidationError'

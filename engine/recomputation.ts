@@ -1,6 +1,7 @@
 import type { TapeNode } from './autograd.ts'
 import type { Drawing } from './random.ts'
 import type { Tensor } from './tensor.ts'
+import { staleValue, type Version } from './version.ts'
 
 let current: Recomputation | undefined
 
@@ -16,6 +17,8 @@ export class Recomputation {
   /** Those that saved something, in order. */
   readonly #nodes: TapeNode[] = []
   readonly #draws: Drawing[] = []
+  /** Changes, so far, of the tensors that its ops read. */
+  readonly #counts = new Map<Version, number>()
   #inputs: readonly Tensor[]
   /** Nodes that backward has not been through. */
   #waiting = 0
@@ -39,6 +42,22 @@ export class Recomputation {
     } finally {
       if (this.#waiting === 0) this.#dropInputs()
     }
+  }
+
+  /**
+   * An op of it reads these tensors.
+   * @throws StaleValueError when it computes again and one was changed in place since the first time
+   */
+  reads(op: string, inputs: readonly (Tensor | undefined)[]): void {
+    for (const input of inputs) {
+      if (!input) continue
+      const { version } = input
+      const count = this.#counts.get(version)
+      if (!this.#again) {
+        if (count === undefined) this.#counts.set(version, version.count)
+      } else if (count !== undefined && count !== version.count) throw staleValue(`${op}, recomputed for backward`, input)
+    }
+    this.#outer?.reads(op, inputs)
   }
 
   /**

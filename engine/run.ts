@@ -4,6 +4,7 @@ import { bindingAlignment, type Dtype, ITEM_BYTES } from './dtype.ts'
 import type { Refresh } from './graph/graph.ts'
 import type { BufferRange } from './ranges.ts'
 import type { Storage } from './storage.ts'
+import type { Changeable } from './version.ts'
 
 /** What `run` binds: memory of a device from an element on. */
 export interface Bindable {
@@ -14,6 +15,8 @@ export interface Bindable {
   readonly offset: number
   /** One behind the last element; absent: the memory's end. */
   readonly end?: number
+  /** Counts what kernels change there. */
+  readonly version: Changeable
 }
 
 /**
@@ -29,15 +32,17 @@ export function run<P>(
   options?: { variant?: string; refresh?: Refresh },
 ): void {
   const { device } = tensors[0]!
-  const ranges: BufferRange[] = tensors.map(({ storage, dtype, offset, end }, i) => {
+  const ranges: BufferRange[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
     if (storage.device !== device)
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
+    const binding = spec.bindings[i]!
     const bytes = ITEM_BYTES[dtype]
-    const taken = bindingDtype(spec.bindings[i]!, problem)
+    const taken = bindingDtype(binding, problem)
     if (bytes !== SCALAR_BYTES[taken])
-      throw new Error(`${spec.name}: the binding ${spec.bindings[i]!.name} is ${taken}, got a tensor of ${dtype}`)
+      throw new Error(`${spec.name}: the binding ${binding.name} is ${taken}, got a tensor of ${dtype}`)
     if (offset % bindingAlignment(dtype) !== 0)
       throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of ${bindingAlignment(dtype)}`)
+    device.uses(storage, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
     const { buffer } = storage
     const range = { buffer, offset: offset * bytes, owner: storage }
     return end === undefined ? range : { ...range, end: end * bytes }
@@ -46,12 +51,12 @@ export function run<P>(
 }
 
 /** The memory of a tensor as words of 4 bytes. */
-export function words({ device, storage, offset, dtype }: Bindable): Bindable {
-  return { device, storage, dtype: 'int32', offset: (offset * ITEM_BYTES[dtype]) / 4 }
+export function words({ device, storage, offset, dtype, version }: Bindable): Bindable {
+  return { device, storage, version, dtype: 'int32', offset: (offset * ITEM_BYTES[dtype]) / 4 }
 }
 
 /** The whole memory behind a tensor, for kernels that take an offset and strides. */
-export function base({ device, storage, dtype, end }: Bindable): Bindable {
-  const whole = { device, storage, dtype, offset: 0 }
+export function base({ device, storage, dtype, end, version }: Bindable): Bindable {
+  const whole = { device, storage, version, dtype, offset: 0 }
   return end === undefined ? whole : { ...whole, end }
 }

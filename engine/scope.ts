@@ -1,10 +1,15 @@
 import { checkFunction, synchronous } from './checks.ts'
+import { walk } from './structure.ts'
 
 /** Anything that `scope` frees. */
 export interface Disposable {
   dispose(): void
   /** The scope is over and `outer`, if any, takes the object over. */
   adopt(outer: Scope | undefined): void
+}
+
+function isDisposable(object: object): object is Disposable {
+  return 'adopt' in object
 }
 
 /** What a scope made and has not let go. */
@@ -36,8 +41,8 @@ export function currentScope(): Scope | undefined {
 }
 
 /**
- * Frees every tensor made inside `fn` when it ends, but for those in its result (itself, or in arrays, maps and plain
- * objects of it), and gradients of leaves made outside. What backward still needs stays until backward has run.
+ * Frees every tensor made inside `fn` when it ends, but for those in its result (itself, or in lists, Maps, Sets and public fields of objects
+ * in it), and gradients of leaves made outside. What backward still needs stays until backward has run.
  * @throws ArgumentError when `fn` is no function, or asynchronous: read results after the scope
  */
 export function scope<T>(fn: () => T): T {
@@ -48,7 +53,10 @@ export function scope<T>(fn: () => T): T {
   const kept = new Set<unknown>()
   try {
     const result = synchronous('scope', fn())
-    collect(result, kept)
+    walk(result, (object) => {
+      kept.add(object)
+      return !isDisposable(object)
+    })
     return result
   } finally {
     innermost = outer
@@ -66,13 +74,4 @@ export function withoutScope<T>(fn: () => T): T {
   } finally {
     innermost = outer
   }
-}
-
-function collect(value: unknown, into: Set<unknown>): void {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || into.has(value)) return
-  into.add(value)
-  if ('dispose' in value) return
-  if (value instanceof Map) for (const one of value.values()) collect(one, into)
-  else if (Symbol.iterator in value) for (const one of value as Iterable<unknown>) collect(one, into)
-  else if (Object.getPrototypeOf(value) === Object.prototype) for (const one of Object.values(value)) collect(one, into)
 }

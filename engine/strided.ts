@@ -18,6 +18,13 @@ export function operand(t: Tensor, shape: Shape = t.shape): { layout: Layout; bo
   const offset = t.offset % bindingAlignment(t.dtype)
   return {
     layout: { strides: broadcastStrides(t.shape, t.strides, shape), offset },
-    bound: { device: t.device, storage: t.storage, dtype: t.dtype, offset: t.offset - offset, end: t.end },
+    bound: {
+      device: t.device,
+      storage: t.storage,
+      version: t.version,
+      dtype: t.dtype,
+      offset: t.offset - offset,
+      end: t.end,
+    },
   }
 }

@@ -11,6 +11,7 @@ import { currentScope, type Scope } from './scope.ts'
 import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from './shape.ts'
 import { Storage } from './storage.ts'
 import { type Nested, shapeOfValues, valuesOf } from './values.ts'
+import { Version } from './version.ts'
 
 /** Values on the host: an Int32Array of int32, a Float32Array of float32 and float16. */
 export type TensorData = Float32Array | Int32Array
@@ -30,6 +31,8 @@ export class Tensor {
   /** Of the first element, in elements. */
   offset: number
   readonly dtype: Dtype
+  /** Counts changes of the values in place; shared with views. */
+  version: Version
   /** Whether gradients flow to or through this tensor. */
   requiresGrad = false
   /** Set on leaves by `backward()`. */
@@ -42,12 +45,13 @@ export class Tensor {
   #disposed = false
 
   /** Takes over one reference to `storage`. */
-  constructor(storage: Storage, shape: Shape, strides: Shape, offset: number, dtype: Dtype) {
+  constructor(storage: Storage, shape: Shape, strides: Shape, offset: number, dtype: Dtype, version = new Version()) {
     this.storage = storage
     this.shape = shape
     this.strides = strides
     this.offset = offset
     this.dtype = dtype
+    this.version = version
     this.#scope = currentScope()
     this.#scope?.add(this)
     dropped.register(this, () => storage.release(), this)
@@ -140,6 +144,7 @@ export class Tensor {
       check(values)
       return (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
     }
+    this.device.uses(storage, this.version, this.device.op || 'write')
     const target = { buffer: storage.buffer, offset: offset * bytes, owner: storage }
     this.device.write(target, encode(data), refresh && (() => encode(refresh())))
   }
@@ -174,6 +179,9 @@ export class Tensor {
     this.storage = storage
     this.strides = rowMajorStrides(this.shape)
     this.offset = target.offset
+    target.version.label = this.version.label
+    this.version.moved = true
+    this.version = target.version
   }
 
   /** Ties the lifetime to that of `owner`: it leaves the scope it was made in for the one `owner` is in. */
@@ -230,7 +238,14 @@ export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = d
 /** Another view of the same memory; off the tape. */
 export function view(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   if (t.disposed) throw disposedError(t.device.op || 'view', t)
-  return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype)
+  return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype, t.version)
+}
+
+/** A view of memory whose changes count for itself and for all of `t`, but not for other parts of it, as a slot of an arena. */
+export function partOf(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
+  const part = view(t, shape, strides, offset)
+  part.version = new Version(t.version)
+  return part
 }
 
 export interface TensorOptions {

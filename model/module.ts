@@ -83,6 +83,7 @@ export abstract class Module {
     }
     for (const [name, parameter] of parameters) {
       const entry = entries.get(name)!
+      parameter.version.label = name
       if (entry === parameter) continue
       if (entry instanceof Tensor) copyInto(entry, parameter)
       else parameter.write(Float32Array.from(entry.data as ArrayLike<number>))

@@ -2,6 +2,7 @@ import type { Grid, KernelSpec } from '../../kernels/spec.ts'
 import type { CompiledKernel } from '../pipelines.ts'
 import type { BufferRange } from '../ranges.ts'
 import type { Storage } from '../storage.ts'
+import type { Changeable } from '../version.ts'
 import { isVirtual, VirtualBuffer } from '../virtual.ts'
 import type { Lane } from './fork.ts'
 
@@ -51,11 +52,18 @@ export class Graph {
   readonly buffers = new Set<VirtualBuffer>()
   /** Memory made outside that the commands use; the graph keeps it. */
   readonly #outside = new Set<Storage>()
+  /** Of tensors made outside: whether the commands change them. */
+  readonly outsiders = new Map<Changeable, boolean>()
 
   acquire(bytes: number): VirtualBuffer {
     const buffer = new VirtualBuffer(bytes)
     this.buffers.add(buffer)
     return buffer
+  }
+
+  /** Says that a command uses, or changes, a tensor made outside. */
+  uses(version: Changeable, changes: boolean): void {
+    if (changes || !this.outsiders.has(version)) this.outsiders.set(version, changes)
   }
 
   /** @throws Error for memory that an earlier capture did not return */

@@ -11,6 +11,7 @@ import { ShapeError } from '../errors.ts'
 import { base, run } from '../run.ts'
 import { format } from '../shape.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
+import { both } from '../version.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -56,7 +57,14 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   // Only the part that is written, so that other branches' gradients in the same arena are seen to be none of it.
   const first = Math.min(dweight.offset, dbias.offset)
   const offset = first - (first % bindingAlignment(dweight.dtype))
-  const out = { device, storage: dweight.storage, dtype: dweight.dtype, offset, end: Math.max(dweight.end, dbias.end) }
+  const out = {
+    device,
+    storage: dweight.storage,
+    version: both(dweight.version, dbias.version),
+    dtype: dweight.dtype,
+    offset,
+    end: Math.max(dweight.end, dbias.end),
+  }
   const place = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
   const chunks = layerNormChunks(device.capabilities, rows)
   if (chunks === 1) return { dweight, dbias, chunks, out, place, combine() {} }

@@ -52,6 +52,7 @@ export class AdamW {
     const applies = options.decays ?? decays
     this.#decays = named.map(([name, parameter]) => applies(name, parameter))
     this.arena = new ParameterArena(named.map(([, parameter]) => parameter))
+    for (const [name, parameter] of named) parameter.version.label = name
     const { device } = this.arena.values
     // The state outlives the scope that the optimizer is made in.
     const { length } = this.arena

@@ -1,0 +1,68 @@
+/** Marks objects, such as a device, in which nobody looks for tensors. */
+export const OPAQUE = Symbol('opaque')
+
+/** Whether tensors may lie inside: not in text, buffers, promises, regular expressions and such, nor in what is marked. */
+function isContainer(value: unknown): value is object {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !ArrayBuffer.isView(value) &&
+    !(value instanceof ArrayBuffer || value instanceof Promise || OPAQUE in value)
+  )
+}
+
+/** The values of a list, a Map or a Set, or the public fields of an object of any class. */
+function partsOf(value: object): Iterable<unknown> {
+  if (value instanceof Map) return value.values()
+  if (Array.isArray(value) || value instanceof Set) return value
+  return Object.values(value)
+}
+
+/**
+ * Visits a value and what it holds, each object once: in lists, Maps, Sets and the public fields of objects of any class.
+ * @param visit returns whether to go inside
+ */
+export function walk(value: unknown, visit: (object: object) => boolean, seen = new Set<object>()): void {
+  if (!isContainer(value) || seen.has(value)) return
+  seen.add(value)
+  if (visit(value)) for (const part of partsOf(value)) walk(part, visit, seen)
+}
+
+/**
+ * The same structure with some objects replaced. Objects of a class are copied with their public fields; what holds nothing to
+ * replace stays itself.
+ * @param isLeaf which to replace
+ */
+export function replace<R, L extends object>(
+  value: R,
+  isLeaf: (object: object) => object is L,
+  map: (leaf: L) => unknown,
+  made = new Map<object, unknown>(),
+): R {
+  if (!isContainer(value)) return value
+  if (isLeaf(value)) return map(value) as R
+  if (made.has(value)) return made.get(value) as R
+  let holds = false
+  walk(value, (object) => {
+    holds ||= isLeaf(object)
+    return !holds
+  })
+  if (!holds) return value
+  const inside = <T>(part: T): T => replace(part, isLeaf, map, made)
+  if (value instanceof Map) {
+    const copy = new Map()
+    made.set(value, copy)
+    for (const [key, part] of value) copy.set(key, inside(part))
+    return copy as R
+  }
+  if (value instanceof Set) {
+    const copy = new Set()
+    made.set(value, copy)
+    for (const part of value) copy.add(inside(part))
+    return copy as R
+  }
+  const copy = Array.isArray(value) ? [] : Object.create(Object.getPrototypeOf(value))
+  made.set(value, copy)
+  for (const [key, part] of Object.entries(value)) copy[key] = inside(part)
+  return copy as R
+}

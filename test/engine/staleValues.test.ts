@@ -1,0 +1,318 @@
+// Backward must not use a value that was changed in place after the forward pass: it says so, as PyTorch's version counters do.
+import * as assert from 'uvu/assert'
+import {
+  autocast,
+  capture,
+  crossEntropy,
+  fork,
+  noGrad,
+  recompute,
+  requestDevice,
+  StaleValueError,
+  scope,
+  type Tensor,
+  tensor,
+} from '../../engine/index.ts'
+import { ParaFormer } from '../../model/index.ts'
+import { AdamW } from '../../train/index.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite(`stale values on ${device.summary.name}`)
+
+const leaf = (values: number[]) => tensor(values, { requiresGrad: true })
+
+/** The message of the StaleValueError that `fn` throws. */
+function staleBy(fn: () => void): string {
+  try {
+    fn()
+  } catch (error) {
+    assert.instance(error, StaleValueError)
+    return (error as Error).message
+  }
+  throw new Error('no error, though a value that backward needs was changed')
+}
+
+test('a write between forward and backward is named, with the op and the tensor', () => {
+  const w = leaf([2])
+  const loss = w
+    .mul(tensor([3]))
+    .mul(w)
+    .sum()
+  w.write(Float32Array.of(100))
+  const message = staleBy(() => loss.backward())
+  assert.match(message, /^mul\.backward: float32 \[1\] was changed by write after the forward pass used it;/)
+})
+
+test('what does not depend on the old value goes through, as does a change before forward or after backward', async () => {
+  const w = leaf([2, 5])
+  const unused = w.add(tensor([1, 1])).sum() // the gradient of a sum needs no values
+  w.write(Float32Array.of(7, 7))
+  unused.backward()
+  assert.equal([...(await w.grad!.data())], [1, 1])
+  const loss = w.mul(w).sum()
+  loss.backward()
+  w.write(Float32Array.of(0, 0))
+  assert.equal([...(await w.grad!.data())], [15, 15])
+})
+
+test('through views and of them, detached or not', () => {
+  const changes: [string, (w: Tensor) => Tensor, (w: Tensor) => void][] = [
+    ['a slice is written', (w) => w.mul(w), (w) => noGrad(() => w.slice([[0, 1]])).write(Float32Array.of(9))],
+    ['a detached view is written', (w) => w.mul(w), (w) => w.detach().write(Float32Array.of(9, 9))],
+    ['of a reshaped view', (w) => w.reshape([2, 1]).mul(w.reshape([2, 1])), (w) => w.write(Float32Array.of(9, 9))],
+    [
+      'of a transposed one',
+      (w) =>
+        w
+          .reshape([1, 2])
+          .transpose(0, 1)
+          .matmul(w.reshape([1, 2])),
+      (w) => w.write(Float32Array.of(9, 9)),
+    ],
+  ]
+  for (const [what, forward, change] of changes) {
+    const w = leaf([2, 3])
+    const loss = forward(w).sum()
+    change(w)
+    assert.match(
+      staleBy(() => loss.backward()),
+      /changed by write/,
+      what,
+    )
+  }
+})
+
+test('the result of an op that its backward needs', () => {
+  const x = leaf([0.5, 1])
+  const y = x.exp()
+  const loss = y.sum()
+  y.detach().write(Float32Array.of(0, 0))
+  assert.match(
+    staleBy(() => loss.backward()),
+    /^exp\.backward: /,
+  )
+})
+
+test('a gradient that is on a tape of its own, once more is added to it', async () => {
+  const free = leaf([2, 3])
+  const inArena = leaf([2, 3])
+  const optimizer = new AdamW([['w', inArena]])
+  const penalties = [free, inArena].map((w) => {
+    w.mul(w).sum().backward()
+    const factor = leaf([1, 1])
+    const penalty = factor.mul(w.grad!).sum()
+    w.mul(w).sum().backward()
+    return { penalty, factor }
+  })
+  // Outside an arena the sum is new memory, inside it lies where the gradient was.
+  penalties[0]!.penalty.backward()
+  assert.equal([...(await penalties[0]!.factor.grad!.data())], [4, 6])
+  assert.match(
+    staleBy(() => penalties[1]!.penalty.backward()),
+    /^mul\.backward: float32 \[2\] was changed by mul\.backward after/,
+  )
+  optimizer.dispose()
+})
+
+const config = {
+  imageSize: 4,
+  patchSize: 2,
+  channels: 1,
+  dim: 8,
+  heads: 2,
+  dimHead: 4,
+  mlpDim: 8,
+  branches: 2,
+  branchDepth: 1,
+  classes: 3,
+} as const
+const images = tensor(
+  Float32Array.from({ length: 32 }, (_, i) => Math.sin(i)),
+  { shape: [2, 1, 4, 4] },
+)
+const labels = tensor(Int32Array.of(0, 2))
+
+test("an optimizer's step between two backward passes (GAN), in every mode and recomputed; the parameter is named", () => {
+  for (const mode of ['serial', 'streams', 'coalesced'] as const) {
+    for (const recomputes of [false, true]) {
+      const model = new ParaFormer(config)
+      model.recomputes = recomputes
+      const optimizer = new AdamW(model.namedParameters())
+      const [one, two] = [0, 1].map(() => crossEntropy(model.forward(images, { mode }), labels)) as [Tensor, Tensor]
+      one.backward()
+      optimizer.step(1e-2)
+      const message = staleBy(() => two.backward())
+      assert.match(
+        message,
+        /\.backward: [\w.]+, float32 \[.*\] was changed by adamW after|recomputed for backward/,
+        `${mode} ${recomputes}`,
+      )
+      optimizer.dispose()
+      model.dispose()
+    }
+  }
+})
+
+test('loadStateDict between forward and backward', () => {
+  const model = new ParaFormer(config)
+  const other = new ParaFormer(config)
+  const loss = crossEntropy(model.forward(images), labels)
+  model.loadStateDict(other.stateDict())
+  assert.match(
+    staleBy(() => loss.backward()),
+    /\.backward: [\w.]*(weight|bias), float32/,
+  )
+})
+
+test('in an arena a change of one parameter is none of another', async () => {
+  const [a, b] = [leaf([2]), leaf([5])]
+  const optimizer = new AdamW([
+    ['a', a],
+    ['b', b],
+  ])
+  const loss = a.mul(a).sum()
+  b.write(Float32Array.of(1))
+  loss.backward()
+  assert.equal([...(await a.grad!.data())], [4])
+  const other = b.mul(b).sum()
+  b.write(Float32Array.of(3))
+  assert.match(
+    staleBy(() => other.backward()),
+    /mul\.backward: b, float32 \[1\] was changed by write/,
+  )
+  const whole = b.mul(b).sum()
+  optimizer.arena.values.write(new Float32Array(optimizer.arena.length))
+  assert.match(
+    staleBy(() => whole.backward()),
+    /mul\.backward: b, /,
+  )
+  optimizer.dispose()
+})
+
+test('moving parameters into an arena changes nothing', async () => {
+  const w = leaf([2, 3])
+  const loss = w.mul(w).sum()
+  const optimizer = new AdamW([['w', w]])
+  w.write(Float32Array.of(0, 0)) // where it lies now; the tape has its old memory
+  loss.backward()
+  assert.equal([...(await w.grad!.data())], [4, 6])
+  optimizer.dispose()
+})
+
+test('a captured step changes parameters in every replay', () => {
+  const w = leaf([2, 3])
+  const optimizer = new AdamW([['w', w]])
+  const step = capture(function trainStep(x: Tensor) {
+    const loss = w.mul(x).sum()
+    loss.backward()
+    optimizer.step(1e-2)
+    optimizer.zeroGrad()
+    return loss
+  })
+  const x = tensor([1, 2])
+  step(x).dispose()
+  const loss = w.mul(w).sum()
+  step(x).dispose()
+  assert.match(
+    staleBy(() => loss.backward()),
+    /mul\.backward: w, float32 \[2\] was changed by trainStep after/,
+  )
+  step.dispose()
+  optimizer.dispose()
+})
+
+test('a result of a capture is overwritten by the next replay', () => {
+  const double = capture(function twice(x: Tensor) {
+    return x.mul(2)
+  })
+  const w = leaf([2, 3])
+  const loss = w.mul(double(tensor([1, 1]))).sum()
+  double(tensor([5, 5]))
+  assert.match(
+    staleBy(() => loss.backward()),
+    /changed by twice after/,
+  )
+  const same = capture((x: Tensor) => x)
+  const of = w.mul(same(tensor([1, 1]))).sum()
+  same(tensor([5, 5]))
+  staleBy(() => of.backward())
+  double.dispose()
+  same.dispose()
+})
+
+test('inside a capture, when it is recorded', () => {
+  const w = leaf([2, 3])
+  const step = capture((x: Tensor) => {
+    const loss = w.mul(x).mul(w).sum()
+    w.write(Float32Array.of(1, 1))
+    loss.backward()
+    return loss
+  })
+  staleBy(() => step(tensor([1, 1])))
+})
+
+test('what is recomputed reads what it read at first: weights, biases that nothing saves, inner parts', () => {
+  const [w, b, x] = [leaf([2, 3]), leaf([1, 1]), leaf([1, 2])]
+  const part = (t: Tensor) => t.mul(w).add(b).exp()
+  const variants: [string, (t: Tensor) => Tensor][] = [
+    ['once', (t) => recompute(part, t)],
+    ['within another', (t) => recompute((u: Tensor) => recompute(part, u).mul(u), t)],
+  ]
+  for (const [what, forward] of variants) {
+    for (const changed of [w, b, x]) {
+      const loss = forward(x).sum()
+      changed.write(Float32Array.of(0, 0))
+      assert.match(
+        staleBy(() => loss.backward()),
+        /recomputed for backward: float32 \[2\] was changed by write/,
+        what,
+      )
+    }
+  }
+})
+
+test('a branch of a fork', () => {
+  const w = leaf([2, 3])
+  const [a, b] = fork(device, 'coalesced', { a: () => w.mul(1).mul(w), b: () => w.mul(2).mul(w) }) as [Tensor, Tensor]
+  const loss = a.add(b).sum()
+  w.write(Float32Array.of(1, 1))
+  staleBy(() => loss.backward())
+})
+
+if (device.capabilities.f16) {
+  test('autocast converts a parameter again once it was changed', async () => {
+    const w = tensor([1, 2, 3, 4], { shape: [2, 2], requiresGrad: true })
+    const x = tensor([1, 0, 0, 1], { shape: [2, 2] })
+    const [before, after] = autocast('float16', () => {
+      const before = x.matmul(w)
+      w.write(Float32Array.of(5, 6, 7, 8))
+      return [before, x.matmul(w)] as const
+    })
+    assert.equal([...(await before.data())], [1, 2, 3, 4])
+    assert.equal([...(await after.data())], [5, 6, 7, 8])
+  })
+}
+
+test('parameters that move to another arena take their captured steps along', async () => {
+  const w = leaf([2, 3])
+  const first = new AdamW([['w', w]])
+  const double = capture((x: Tensor) => noGrad(() => w.mul(x)))
+  const x = tensor([2, 2])
+  assert.equal([...(await double(x).data())], [4, 6])
+  first.dispose()
+  const second = new AdamW([['w', w]])
+  w.write(Float32Array.of(10, 20))
+  assert.equal([...(await double(x).data())], [20, 40])
+  second.dispose()
+  double.dispose()
+})
+
+test('scopes end without touching the count', async () => {
+  const w = leaf([2, 3])
+  const loss = scope(() => w.mul(w).sum())
+  loss.backward()
+  assert.equal([...(await w.grad!.data())], [4, 6])
+})
+
+run()
