@@ -2,6 +2,7 @@ import { reason, UserError } from '../errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
 
+export { decodeImage } from './bitmap.ts'
 export { texts } from './database.ts'
 export { describe } from './select.ts'
 
@@ -12,12 +13,14 @@ async function noFiles(path: string): Promise<never> {
 }
 
 export const files: Files = {
-  async read(path) {
+  async read(path, most = Number.POSITIVE_INFINITY) {
     const response = await fetch(path).catch((error: unknown) => {
       throw new UserError(`${path}: cannot be read (${reason(error)})`)
     })
     if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
-    return new Uint8Array(await response.arrayBuffer())
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    if (bytes.length > most) throw new UserError(`${path}: longer than ${most} bytes, which no such file is; check the address`)
+    return bytes
   },
   write: noFiles,
   checkWritable: noFiles,

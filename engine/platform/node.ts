@@ -1,13 +1,14 @@
-import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { reason, UserError } from '../errors.ts'
+import { UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
 import { slowPolling } from './polling.ts'
+import { readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 export { describe } from './select.ts'
@@ -15,19 +16,7 @@ export { describe } from './select.ts'
 const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
 export const runtime = `webgpu ${version}`
 
-export const files: Files = {
-  async read(path) {
-    try {
-      return await readFile(path)
-    } catch (error) {
-      const code = (error as { code?: string }).code
-      if (code === 'ENOENT') throw new UserError(`${path}: no such file; check the path`)
-      throw new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
-    }
-  },
-  write: writeFile,
-  checkWritable,
-}
+export const files: Files = { read: readWhole, write: writeFile, checkWritable }
 
 /**
  * Every device with what it came from, for as long as the process lives: Dawn crashes or hangs when one of its objects is

@@ -60,13 +60,25 @@ export interface OpenedDevice {
   summary: AdapterSummary
 }
 
+/** A decoded image: uint8, row-major [height, width, channels], 1 channel (gray) or 3 (RGB). */
+export interface DecodedImage {
+  data: Uint8Array
+  channels: 1 | 3
+  width: number
+  height: number
+}
+
 /** What a file can be written from; pieces are written one after the other. */
 export type Content = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 /** Reading and writing files, where the platform has them. */
 export interface Files {
-  /** The whole file (in a browser: what a URL answers). @throws UserError in one line */
-  read(path: string): Promise<Uint8Array>
+  /**
+   * The whole file (in a browser: what a URL answers).
+   * @param most bytes; of what is longer nothing is kept
+   * @throws UserError in one line
+   */
+  read(path: string, most?: number): Promise<Uint8Array>
   /**
    * Old content or new, never a part, through links; missing folders are made. Pipes, devices and open files are written into.
    * @throws UserError in one line, in a browser always
@@ -104,6 +116,13 @@ export interface Platform {
   listAdapters(): Promise<AdapterReport[]>
   /** Starts a built module as a process of its own. @throws UserError where there is none, in a browser always */
   startProcess(entry: URL, onMessage: (message: unknown) => void): ModuleProcess
+  /**
+   * Decodes a PNG, JPEG, WebP or GIF file as its orientation says, without its colour profile: 16-bit samples rounded to 8, transparent
+   * pixels over black, CMYK as light times black, of an animation the first frame.
+   * @param mostPixels an image that claims more is not decoded
+   * @throws Error with the decoder's words for what is corrupt, truncated or too large
+   */
+  decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage>
   files: Files
   texts: Texts
   /** Which implementation of WebGPU this is, as far as its speed depends on it. */

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encode } from 'fast-png'
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'
 import { runCli } from '../harness/cli.ts'
 import { assertClose } from '../harness/errors.ts'
+import { encodePng } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-predict-'))
@@ -114,9 +114,9 @@ test('image files are classified as their pixels say, whatever the format', asyn
   const pixels = Uint8Array.from({ length: 28 * 28 }, (_, i) => (i * 37) % 256)
   const grey = join(work, 'grey.png')
   const colour = join(work, 'colour.png')
-  writeFileSync(grey, encode({ width: 28, height: 28, data: pixels, channels: 1, depth: 8 }))
+  writeFileSync(grey, encodePng({ width: 28, height: 28, samples: pixels, colorType: 0, depth: 8 }))
   const tripled = Uint8Array.from({ length: 3 * 28 * 28 }, (_, i) => pixels[Math.floor(i / 3)]!)
-  writeFileSync(colour, encode({ width: 28, height: 28, data: tripled, channels: 3, depth: 8 }))
+  writeFileSync(colour, encodePng({ width: 28, height: 28, samples: tripled, colorType: 2, depth: 8 }))
   const weights = join(folder, 'model.safetensors')
   const { code, stdout, stderr } = await runCli(['predict', '--checkpoint', weights, '--json', '--top', '10', grey, colour])
   if (code !== 0) throw new Error(stderr)

@@ -1,0 +1,101 @@
+/** What a JPEG file is made of: every block of 8 x 8 pixels of a component has one value. */
+export interface JpegParts {
+  /** Pixels; multiples of 8 times the largest sampling factors. */
+  width: number
+  height: number
+  /** One to four, with an id and how many blocks of it lie side by side in a unit of the file. */
+  components: readonly { id: number; across: number; down: number }[]
+  /** The value of a block, 0 to 255. */
+  block: (component: number, x: number, y: number) => number
+}
+
+/** A baseline JPEG file without any application segment, which decoders read without rounding but for the change of colours. */
+export function encodeJpeg({ width, height, components, block }: JpegParts): Uint8Array {
+  const across = Math.max(...components.map((one) => one.across))
+  const down = Math.max(...components.map((one) => one.down))
+  const bits: number[] = []
+  const write = (value: number, length: number) => {
+    for (let i = length - 1; i >= 0; i--) bits.push((value >> i) & 1)
+  }
+  const last = components.map(() => 0)
+  for (let y = 0; y < height / (8 * down); y++) {
+    for (let x = 0; x < width / (8 * across); x++) {
+      for (const [c, one] of components.entries()) {
+        for (let i = 0; i < one.across * one.down; i++) {
+          const value = block(c, x * one.across + (i % one.across), y * one.down + Math.floor(i / one.across)) - 128
+          const difference = value - last[c]!
+          last[c] = value
+          const size = 32 - Math.clz32(Math.abs(difference))
+          write(size, 4)
+          write(difference < 0 ? difference + 2 ** size - 1 : difference, size)
+          // Of the other 63 coefficients there are none.
+          write(0, 1)
+        }
+      }
+    }
+  }
+  while (bits.length % 8 > 0) bits.push(1)
+  const data: number[] = []
+  for (let i = 0; i < bits.length; i += 8) {
+    const byte = bits.slice(i, i + 8).reduce((sum, bit) => 2 * sum + bit, 0)
+    data.push(byte)
+    if (byte === 255) data.push(0)
+  }
+  const n = components.length
+  return new Uint8Array(
+    Buffer.concat([
+      Buffer.from([0xff, 0xd8]),
+      // A step of 8 makes the first coefficient the block's value.
+      segment(0xffdb, [0, ...new Array<number>(64).fill(8)]),
+      segment(0xffc0, [
+        8,
+        ...[height >> 8, height & 255, width >> 8, width & 255, n],
+        ...components.flatMap(({ id, across: h, down: v }) => [id, 16 * h + v, 0]),
+      ]),
+      // Sizes 0 to 11 of the first coefficient in four bits each; of the others the end of the block in one.
+      segment(0xffc4, [0, 0, 0, 0, 12, ...new Array<number>(12).fill(0), ...Array.from({ length: 12 }, (_, i) => i)]),
+      segment(0xffc4, [16, 1, ...new Array<number>(15).fill(0), 0]),
+      segment(0xffda, [n, ...components.flatMap(({ id }) => [id, 0]), 0, 63, 0]),
+      Buffer.from(data),
+      Buffer.from([0xff, 0xd9]),
+    ]),
+  )
+}
+
+function segment(marker: number, data: ArrayLike<number>): Buffer {
+  const head = Buffer.alloc(4)
+  head.writeUInt16BE(marker)
+  head.writeUInt16BE(data.length + 2, 2)
+  return Buffer.concat([head, Uint8Array.from(data)])
+}
+
+/** The content of an EXIF block that says how the image is turned. */
+export function exifOf(orientation: number): Uint8Array {
+  const exif = Buffer.alloc(26)
+  exif.write('MM', 0, 'latin1')
+  exif.writeUInt16BE(42, 2)
+  exif.writeUInt32BE(8, 4)
+  exif.writeUInt16BE(1, 8)
+  exif.writeUInt16BE(0x0112, 10)
+  exif.writeUInt16BE(3, 12)
+  exif.writeUInt32BE(1, 14)
+  exif.writeUInt16BE(orientation, 18)
+  return new Uint8Array(exif)
+}
+
+/** A JPEG file with one more segment behind its start. */
+export function withSegment(jpeg: Uint8Array, marker: number, data: Uint8Array): Uint8Array {
+  return new Uint8Array(Buffer.concat([jpeg.subarray(0, 2), segment(marker, data), jpeg.subarray(2)]))
+}
+
+/** A JPEG file whose Adobe marker names a transform: 0 none, 1 YCbCr, 2 YCCK. */
+export function withAdobe(jpeg: Uint8Array, transform: number): Uint8Array {
+  const data = Uint8Array.from([...Buffer.from('Adobe', 'latin1'), 0, 100, 0, 0, 0, 0, transform])
+  return withSegment(jpeg, 0xffee, data)
+}
+
+/** A JPEG file with an EXIF block that says how the image is turned. */
+export function withOrientation(jpeg: Uint8Array, orientation: number): Uint8Array {
+  const data = new Uint8Array(Buffer.concat([Buffer.from('Exif\0\0', 'latin1'), exifOf(orientation)]))
+  return withSegment(jpeg, 0xffe1, data)
+}

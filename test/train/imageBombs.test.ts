@@ -1,0 +1,79 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { deflateSync } from 'node:zlib'
+import { decodeImage } from '../../train/data/images.ts'
+import { peakMemory, peakMemoryOf } from '../harness/memory.ts'
+import { encodePng, pngOf } from '../harness/pngFiles.ts'
+import { suite } from '../harness/suite.ts'
+
+// Small files that unpack to much: a process of its own reads each, and says how much memory it took.
+const [, , path] = process.argv
+if (path !== undefined) {
+  const said = await decodeImage(readFileSync(path), 'bomb').then(
+    ({ width, height }) => `read ${width}x${height}`,
+    (error) => error.message,
+  )
+  console.log(JSON.stringify({ said, peak: peakMemory() }))
+  process.exit()
+}
+
+const { test, run } = suite('image bombs')
+/** 600 MB of zeros, in 600 kB. */
+const zeros = deflateSync(Buffer.alloc(6e8), { level: 9 })
+const none = new Uint8Array(0)
+const header = (width: number, height: number) => {
+  const bytes = Buffer.alloc(13)
+  bytes.writeUInt32BE(width)
+  bytes.writeUInt32BE(height, 4)
+  bytes.set([8, 2, 0, 0, 0], 8)
+  return bytes
+}
+const small = (...chunks: (readonly [string, Uint8Array])[]) =>
+  encodePng({ width: 4, height: 4, depth: 8, colorType: 2, samples: new Uint8Array(48), chunks })
+const pixelsOf = (width: number, height: number, data: Uint8Array) =>
+  pngOf([
+    ['IHDR', header(width, height)],
+    ['IDAT', data],
+    ['IEND', none],
+  ])
+const named = Buffer.concat([Buffer.from('x\0\0', 'latin1'), zeros])
+
+const folder = mkdtempSync(join(tmpdir(), 'paraformer-bombs-'))
+const file = join(folder, 'file')
+function measure(bytes: Uint8Array): { peak: number; said: string } {
+  writeFileSync(file, bytes)
+  return peakMemoryOf(file)
+}
+
+let usual: number | undefined
+
+/** @param most MiB beyond what a small image takes; the decoder of before took thousands */
+function bounded(title: string, bytes: () => Uint8Array, most: number, says: RegExp): void {
+  test(title, () => {
+    const { peak, said } = measure(bytes())
+    if (!says.test(said)) throw new Error(`it says ${said}`)
+    usual ??= measure(small()).peak
+    if (!(peak - usual < most)) throw new Error(`${peak - usual} MiB more than a small image takes`)
+  })
+}
+
+bounded('a PNG whose pixels unpack to more than it has', () => pixelsOf(4, 4, zeros), 64, /^read 4x4|^bomb: corrupt/)
+bounded('a PNG whose profile unpacks to 600 MB', () => small(['iCCP', named]), 64, /^read 4x4|^bomb: corrupt/)
+bounded(
+  'a PNG with 10 texts that unpack to 600 MB each',
+  () => small(...Array.from({ length: 10 }, () => ['zTXt', named] as const)),
+  128,
+  /^read 4x4|^bomb: corrupt/,
+)
+bounded('a PNG of 100 megapixels and one row', () => pixelsOf(10_001, 10_000, zeros), 64, /pixel limit/)
+bounded('a PNG of the largest size', () => pixelsOf(10_000, 10_000, zeros), 1000, /^read 10000x10000/)
+bounded(
+  'a PNG of the largest size that ends early',
+  () => pixelsOf(10_000, 10_000, deflateSync(new Uint8Array(100))),
+  1000,
+  /^bomb: corrupt, truncated/,
+)
+
+test('ends', () => rmSync(folder, { recursive: true }))
+run()
