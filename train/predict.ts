@@ -4,12 +4,23 @@ import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 
-/** Images computed at once, so that memory does not grow with their number. */
+/** Images computed at once, so that memory does not grow with their number; fewer of large ones. */
 const CHUNK = 64
+const CHUNK_BYTES = 2 ** 28
+
+function chunkOf({ channels, imageSize }: ModelConfig): number {
+  return Math.max(1, Math.min(CHUNK, Math.floor(CHUNK_BYTES / (4 * channels * imageSize ** 2))))
+}
 
 export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {
   /** Where the branches live, if not all on the model's device. */
   spread?: BranchDevices | undefined
+}
+
+/** Normalised images, of which some are made when they are needed: [to - from, C, H, W], row-major. */
+export interface PredictImages {
+  count: number
+  slice(from: number, to: number): Float32Array
 }
 
 /** Normalised images [B, C, H, W] and, if asked for, labels [B]. */
@@ -57,20 +68,22 @@ function checkedLabels(path: string, entry: SafetensorsEntry, count: number, cla
 /** Logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
 export async function predict(
   model: Model,
-  { images, count }: Pick<PredictInput, 'images' | 'count'>,
+  input: PredictImages | PredictInput,
   options: PredictOptions = {},
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
   checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
+  const { count } = input
+  const slice = 'slice' in input ? input.slice : sliceOf(input)
+  const chunk = chunkOf(model.config)
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
   const { read, dispose } = options.spread ? spreadReader(options.spread, options) : reader(model, options)
-  const pixels = images.length / count
   try {
-    for (let from = 0; from < count; from += CHUNK) {
-      const to = Math.min(count, from + CHUNK)
-      const [logits, features] = await Promise.all(await read(images.subarray(from * pixels, to * pixels), to - from))
+    for (let from = 0; from < count; from += chunk) {
+      const to = Math.min(count, from + chunk)
+      const [logits, features] = await Promise.all(await read(slice(from, to), to - from))
       out.logits.set(logits, from * classes)
       out.features.set(features, from * dim)
       onDone?.(to)
@@ -79,6 +92,12 @@ export async function predict(
     dispose()
   }
   return out
+}
+
+/** Cuts images [count, C, H, W] without a copy. */
+function sliceOf({ images, count }: PredictInput): PredictImages['slice'] {
+  const pixels = images.length / count
+  return (from, to) => images.subarray(from * pixels, to * pixels)
 }
 
 type Reads = readonly [logits: Promise<ArrayLike<number>>, features: Promise<ArrayLike<number>>]
@@ -123,7 +142,7 @@ function infer(
 export function rehearsePrediction(model: Model, count: number, options: PredictOptions = {}): void {
   const { channels, imageSize } = model.config
   model.eval()
-  infer(model, zeros([Math.min(count, CHUNK), channels, imageSize, imageSize]), options)
+  infer(model, zeros([Math.min(count, chunkOf(model.config)), channels, imageSize, imageSize]), options)
 }
 
 /**
@@ -132,18 +151,20 @@ export function rehearsePrediction(model: Model, count: number, options: Predict
  */
 export async function gradients(
   model: Model,
-  { images, count, labels }: PredictInput,
+  input: PredictInput,
   options: PredictOptions = {},
 ): Promise<Map<string, SafetensorsEntry>> {
   model.eval()
   const { branches, spread } = options
-  if (spread) return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, CHUNK)
+  const { images, count, labels } = input
+  const chunk = chunkOf(model.config)
+  if (spread) return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, chunk)
   const named = model.namedParameters()
-  const pixels = images.length / count
-  for (let from = 0; from < count; from += CHUNK) {
+  const slice = sliceOf(input)
+  for (let from = 0; from < count; from += chunk) {
     scope(() => {
-      const to = Math.min(count, from + CHUNK)
-      const part = onDevice(model, images.subarray(from * pixels, to * pixels), to - from)
+      const to = Math.min(count, from + chunk)
+      const part = onDevice(model, slice(from, to), to - from)
       const logits = model.forward(part, options) // [b, classes]
       const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()

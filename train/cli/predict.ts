@@ -3,9 +3,10 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { files, UserError } from '../../engine/index.ts'
 import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
-import { readImage } from '../data/images.ts'
+import { readImages } from '../data/images.ts'
+import { normalizeInto, normalizeTables } from '../data/normalize.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
-import { type Checkpoint, type DataInfo, readCheckpoint } from '../run/checkpoint.ts'
+import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { Progress } from './progress.ts'
@@ -31,8 +32,11 @@ interface PredictFlags {
 /** `paraformer predict` */
 export function predictCommand(): Command {
   const command = makeCommand('predict')
-    .description('logits and features for a safetensors file of images, or the classes of PNG and JPEG files')
-    .argument('[images...]', 'PNG or JPEG files')
+    .description('logits and features for a safetensors file of images, or the classes of image files')
+    .argument(
+      '[images...]',
+      'PNG, JPEG, WebP or GIF files; colour profiles are not applied, transparent pixels are laid over black',
+    )
     .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
     .option('--input <file>', 'safetensors file with `images` [B, C, H, W] float32, normalised')
     .option('--output <file>', 'safetensors file to write `logits` [B, classes] and `features` [B, D] to')
@@ -101,13 +105,28 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
   const { path, config, data } = checkpoint
   if (!data) throw new UserError(`${path}: does not say how images are normalised; use a checkpoint that this project trained`)
   const { channels, imageSize, classes } = config
+  const bytes = await readImages(files, channels, imageSize)
+  const tables = normalizeTables(data.mean, data.std)
   const pixels = channels * imageSize ** 2
-  const images = new Float32Array(files.length * pixels)
-  for (const [i, file] of files.entries()) images.set(normalise(await readImage(file, channels, imageSize), data), i * pixels)
+  const images = {
+    count: files.length,
+    slice(from: number, to: number) {
+      const out = new Float32Array((to - from) * pixels)
+      for (let i = from; i < to; i++) {
+        normalizeInto(out.subarray((i - from) * pixels), bytes.subarray(i * pixels, (i + 1) * pixels), tables)
+      }
+      return out
+    },
+  }
   const rehearse = (model: Model) => rehearsePrediction(model, files.length, options)
-  const { logits } = await withModel(checkpoint, flags, rehearse, (model, spread) =>
-    predict(model, { images, count: files.length }, { ...options, spread }),
-  )
+  const { logits } = await withModel(checkpoint, flags, rehearse, async (model, spread) => {
+    const progress = new Progress({ total: files.length })
+    const done = (count: number) => progress.update(count, `${count}/${files.length} images`)
+    return predict(model, images, { ...options, spread }, done).finally(() => progress.stop())
+  })
+  if (!logits.every(Number.isFinite)) {
+    throw new UserError(`${path}: gives logits that are not finite; its parameters are spoiled, use an earlier checkpoint`)
+  }
   const results = files.map((file, i) => ({
     file,
     classes: ranked(logits.subarray(i * classes, (i + 1) * classes))
@@ -123,13 +142,4 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
     ...found.map(({ name, probability }) => `${name} ${percent(probability)}`),
   ])
   console.log(table(['file', ...results[0]!.classes.map((_, i) => `${i + 1}.`)], rows))
-}
-
-/** Bytes [C, H, W] -> numbers as the model was trained on. */
-function normalise(bytes: Uint8Array, { mean, std }: DataInfo): Float32Array {
-  const pixels = bytes.length / mean.length
-  return Float32Array.from(bytes, (value, i) => {
-    const c = Math.floor(i / pixels)
-    return (value / 255 - mean[c]!) / std[c]!
-  })
 }

@@ -18,6 +18,12 @@ const MAX_PIXELS = 100_000_000
 /** More than the pixels of the largest image take uncompressed, at 16 bits for each of four samples. */
 const MAX_BYTES = 1_000_000_000
 
+/** Images of one call, as they go into a model: more is no use at once. */
+const MAX_TOTAL = 2 ** 31
+
+/** Files that are decoded at once, in threads of the decoder. */
+const PARALLEL = 4
+
 /** How files of each kind begin; `undefined` is any byte. */
 const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
   PNG: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
@@ -37,6 +43,29 @@ export async function readImage(path: string, channels: number, imageSize: numbe
   const { height, width } = image
   if (height === imageSize && width === imageSize) return image.data
   return resizeBytes(image.data, channels, height, width, imageSize, imageSize)
+}
+
+/**
+ * Reads image files like `readImage`, several at a time: uint8 [paths, channels, imageSize, imageSize].
+ * @throws UserError for the first that cannot be read, or when all of them take more than 2 GiB
+ */
+export async function readImages(paths: readonly string[], channels: number, imageSize: number): Promise<Uint8Array> {
+  const pixels = channels * imageSize ** 2
+  const total = paths.length * pixels
+  if (total > MAX_TOTAL) {
+    throw new UserError(
+      `${paths.length} images of ${imageSize}x${imageSize} take ${(total / 2 ** 30).toFixed(1)} GiB, more than 2; name fewer at a time`,
+    )
+  }
+  const out = new Uint8Array(total)
+  for (let from = 0; from < paths.length; from += PARALLEL) {
+    const read = paths.slice(from, from + PARALLEL).map((path) => readImage(path, channels, imageSize))
+    for (const [i, one] of (await Promise.allSettled(read)).entries()) {
+      if (one.status === 'rejected') throw one.reason
+      out.set(one.value, (from + i) * pixels)
+    }
+  }
+  return out
 }
 
 /**
