@@ -5,7 +5,7 @@ import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
 import { ArgumentError } from './errors.ts'
 import { withoutDead } from './graph/dead.ts'
-import { accessesOf, type Graph } from './graph/graph.ts'
+import { accessesOf, type Graph, type GraphCommand } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
 import { planMemory } from './graph/plan.ts'
 import { earlyWrites, Program } from './graph/program.ts'
@@ -19,9 +19,11 @@ import { isVirtual } from './virtual.ts'
 
 /** What a capture made of a function for inputs of one set of shapes. */
 export interface CaptureStatistics {
-  /** Dispatches recorded, and dispatches of a replay, which are fewer where branches were coalesced. */
+  /** Dispatches recorded whose results are used, and dispatches of a replay, which are fewer where branches were coalesced. */
   recorded: number
   dispatches: number
+  /** Floating-point operations of a replay, by the cost models of its kernels (a multiply-add counts two). */
+  readonly flops: number
   /** Bytes of memory for intermediate values and results; the least that any plan needs; and with a buffer for each value. */
   bytes: number
   bound: number
@@ -60,18 +62,19 @@ const RECORDINGS = 16
  * later call with inputs of the same shapes: no op runs on the host again, nothing is allocated, and the bits are those of
  * calling `fn` with contiguous inputs. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew.
  * Anything else that `fn` does on the host happens once: gradients in an arena that are there when it is recorded are added to
- * by every replay, others that it leaves behind are written anew. Other shapes are recorded as they come.
+ * by every replay, others that it leaves behind are written anew. Other shapes are recorded as they come. What computes nothing that is
+ * returned, kept or written to memory made outside is left out.
  * @param fn of tensors to tensors, or lists, Maps, Sets or objects of them. Inputs are seen as constants (no gradient flows to them), the
  *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
  * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
  *   overwrites them (`data()` called before is in time). Disposing them is allowed and frees nothing
  * @throws ArgumentError when `fn` is no function, and from a call for what is no live tensor of the device of what was recorded; Error from
- *   a call when `fn` reads values or captures
+ *   a call when `fn` reads values, captures or is async, or when nothing at all that it computes is used
  */
 export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
   checkFunction('capture', fn)
   const recordings = new Map<string, Recording<R>>()
-  const label = fn.name || 'a captured function'
+  const label = nameOf(fn)
   const call = (...inputs: I): R => {
     checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
@@ -189,13 +192,14 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
         const given = held.map((t) => t.detach())
         try {
           // Views of the results: what was made outside goes on to belong to who made it.
-          return scope(() => withOwnCopies(() => replace(fn(...(given as unknown as I)), isTensor, (t) => t.detach())))
+          return scope(() => withOwnCopies(() => replace(notAsync(fn, given as unknown as I), isTensor, (t) => t.detach())))
         } finally {
           for (const t of given) t.dispose()
         }
       }),
     )
     try {
+      leaveOutDead(graph, nameOf(fn))
       return build(device, graph, held, result)
     } catch (error) {
       graph.dispose()
@@ -207,9 +211,30 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
   }
 }
 
+/** @throws Error when `fn` returns a promise: what it does after waiting cannot be recorded */
+function notAsync<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): R {
+  const result = fn(...inputs)
+  if (!(result instanceof Promise)) return result
+  result.catch(() => {})
+  throw new Error(`capture: ${nameOf(fn)} is async; what it does after waiting cannot be recorded, so it must not wait`)
+}
+
+function nameOf(fn: { name: string }): string {
+  return fn.name || 'a captured function'
+}
+
+/** @throws Error when that is everything: whoever replays nothing has forgotten to return something, and may even time it */
+function leaveOutDead(graph: Graph, name: string): void {
+  const isDispatch = ({ kind }: GraphCommand) => kind === 'dispatch'
+  const recorded = graph.commands.filter(isDispatch).length
+  graph.commands = withoutDead(graph.commands)
+  if (recorded === 0 || graph.commands.some(isDispatch)) return
+  const all = recorded === 1 ? 'its only dispatch' : `all of its ${recorded} dispatches`
+  throw new Error(`capture: nothing uses what ${name} computes, so ${all} would be left out; return the tensors that it is for`)
+}
+
 /** Weaves and plans what was recorded. */
 function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result: R): Recording<R> {
-  graph.commands = withoutDead(graph.commands)
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
@@ -228,6 +253,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
   const results = tensorsIn(result)
   const made = results.filter(({ storage }) => isVirtual(storage.buffer)).map(({ version }) => version)
   const changed = [...graph.outsiders].filter(([, changes]) => changes).map(([version]) => version)
+  const recorded = graph.commands.filter((command) => command.kind === 'dispatch')
   return {
     device,
     program,
@@ -236,8 +262,11 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     outsiders: [...graph.outsiders.keys()],
     changes: [...new Set([...changed, ...made])],
     statistics: {
-      recorded: graph.commands.filter(({ kind }) => kind === 'dispatch').length,
+      recorded: recorded.length,
       dispatches: program.dispatches,
+      get flops() {
+        return recorded.reduce((sum, { spec, problem }) => sum + spec.flops(problem), 0)
+      },
       bytes: plan.bytes,
       bound: plan.bound,
       unplanned: [...used].reduce((sum, { bytes }) => sum + bytes, 0),

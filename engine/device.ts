@@ -216,7 +216,7 @@ export class Device {
       const memory = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
       packParams(spec.params, problem as Record<string, unknown>, memory, 0)
       const itemBytes = spec.bindings.map((binding) => SCALAR_BYTES[bindingDtype(binding, problem)])
-      this.#graph.dispatch({ kernel, spec, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
+      this.#graph.dispatch({ kernel, spec, problem, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
       return
     }
     const { params, word } = this.#stream.nextBlock()
@@ -225,7 +225,14 @@ export class Device {
   }
 
   /** Records a launch whose parameters lie in the stream's next block. */
-  #launch({ kernel, spec, ranges, grid, op, streams }: Omit<WovenDispatch, 'kind' | 'words' | 'itemBytes' | 'lane'>): void {
+  #launch({
+    kernel,
+    spec,
+    ranges,
+    grid,
+    op,
+    streams,
+  }: Omit<WovenDispatch, 'kind' | 'problem' | 'words' | 'itemBytes' | 'lane'>): void {
     const places = ranges.map(place)
     for (const { buffer } of places) buffer.lastUse = this.#batches.serial
     const uses = this.profiler ? usesOf(spec, places) : NONE

@@ -13,6 +13,8 @@ export interface GraphDispatch {
   kind: 'dispatch'
   kernel: CompiledKernel
   spec: KernelSpec
+  /** What the kernel was launched for, for its cost model. */
+  problem: unknown
   /** Bytes of one element of each binding. */
   itemBytes: readonly number[]
   ranges: readonly BufferRange[]

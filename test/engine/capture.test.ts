@@ -16,6 +16,7 @@ import {
   setDefaultDevice,
   type Tensor,
   tensor,
+  withoutScope,
   zeros,
 } from '../../engine/index.ts'
 import { assertClose } from '../harness/errors.ts'
@@ -71,6 +72,73 @@ test('what nobody reads is left out of a replay, but host values are computed an
   assert.is(unread.statistics[0]!.dispatches, 1)
   captured.dispose()
   unread.dispose()
+})
+
+test('a function of whose work nothing is used is refused by its name, whatever it did with it', async () => {
+  const x = tensor(numbers(6))
+  const weight = tensor(numbers(6), { requiresGrad: true })
+  const before = device.memory.liveBytes
+  const unused: Record<string, () => unknown> = {
+    returnsNothing: () => void x.add(1).exp(),
+    scoped: () => scope(() => void x.add(1).exp()),
+    offTape: () => noGrad(() => void x.mul(weight).sum()),
+    returnsNumbers: () => x.add(1).exp().shape,
+    returnsItsInput: () => {
+      x.exp().log()
+      return x
+    },
+    dropsItsGradient: () => {
+      x.mul(weight).sum().backward()
+      weight.grad?.dispose()
+      weight.grad = undefined
+    },
+  }
+  for (const [name, fn] of Object.entries(unused)) {
+    const captured = capture(fn)
+    for (let i = 0; i < 2; i++)
+      assert.throws(captured, new RegExp(`nothing uses what ${name} computes, so .* be left out`), name)
+  }
+  assert.throws(() => capture(() => void x.add(1))(), /what a captured function computes, so its only dispatch would/)
+  assert.is(device.memory.liveBytes, before)
+  // What is kept, returned in part or written outside is used.
+  let kept: Tensor | undefined
+  const keeps = capture(() => {
+    kept = withoutScope(() => x.add(1))
+  })
+  keeps()
+  assert.equal(await kept!.data(), await x.add(1).data())
+  const leavesGradient = capture(() => x.mul(weight).sum().backward())
+  leavesGradient()
+  assert.equal(await weight.grad!.data(), await x.data())
+})
+
+test('an async function is refused: what it does after waiting would run once and never again', async () => {
+  const x = tensor(numbers(6))
+  async function waits() {
+    await undefined
+    return x.add(1)
+  }
+  const computesFirst = async () => x.add(1)
+  const fails = async () => Promise.reject(new Error('later'))
+  for (const fn of [waits, computesFirst, fails]) {
+    assert.throws(capture(fn), new RegExp(`capture: ${fn.name} is async; .* must not wait`))
+  }
+  assert.is(device.recording, false)
+})
+
+test('operations are counted of what is used, coalesced or not', async () => {
+  const [a, b] = [tensor(numbers(12), { shape: [3, 4] }), tensor(numbers(8), { shape: [4, 2] })]
+  const used = capture(() => {
+    a.exp()
+    return a.matmul(b)
+  })
+  used()
+  assert.is(used.statistics[0]!.flops, 2 * 3 * 4 * 2)
+  for (const mode of ['serial', 'coalesced'] as const) {
+    const forked = capture(() => fork(device, mode, { a: () => a.matmul(b), b: () => a.matmul(b) }) as Tensor[])
+    forked()
+    assert.is(forked.statistics[0]!.flops, 2 * 2 * 3 * 4 * 2, mode)
+  }
 })
 
 test('gradients, random numbers and host values of a captured step are those of the eager one', async () => {

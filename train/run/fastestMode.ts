@@ -50,22 +50,29 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
   const candidates = MODES.map((mode) => {
     // The last step of a scheme runs all branches.
     const objective = makeScheme(scheme, model.branches.length, { mode }).passes.at(-1)!.at(-1)!
-    const run = capture(() => {
-      scope(() => objective.loss(model, { images, labels, share: 1 }).objective.backward())
-      for (const parameter of model.parameters()) {
-        parameter.grad?.dispose()
-        parameter.grad = undefined
-      }
-    })
+    const run = capture(() =>
+      scope(() => {
+        const { objective: total, losses } = objective.loss(model, { images, labels, share: 1 })
+        total.backward()
+        return losses
+      }),
+    )
     return { mode, run, least: Number.POSITIVE_INFINITY }
   })
-  for (const { run } of candidates) run()
+  for (const { run } of candidates) {
+    run().dispose()
+    // Only now: gradients that are gone when the recording ends would not be computed at all.
+    for (const parameter of model.parameters()) {
+      parameter.grad?.dispose()
+      parameter.grad = undefined
+    }
+  }
   await device.synchronize()
   const start = performance.now()
   for (let round = 0; round < ROUNDS || performance.now() - start < BUDGET_MS; round++) {
     for (const candidate of candidates) {
       const before = performance.now()
-      candidate.run()
+      candidate.run().dispose()
       await device.synchronize()
       candidate.least = Math.min(candidate.least, performance.now() - before)
     }
