@@ -1,4 +1,5 @@
 // The package's entry, for Node and browsers.
+/// <reference lib="dom" preserve="true" />
 export * from '../engine/index.ts'
 export * from '../model/index.ts'
 export { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from './checkpoint/files.ts'

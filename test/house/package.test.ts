@@ -1,51 +1,114 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('package')
+const work = mkdtempSync(join(tmpdir(), 'paraformer-package-'))
+const user = join(work, 'user')
+const installed = join(user, 'node_modules', 'paraformer')
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
 
-function tsc(cwd: string, ...args: string[]): void {
-  const { status, stdout, stderr } = spawnSync(resolve('node_modules/.bin/tsc'), args, { cwd, encoding: 'utf8' })
-  if (status !== 0) throw new Error(stdout + stderr)
+function start(cwd: string, command: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stdout}${stderr}`)
+  return stdout
 }
 
-test('types resolve where the package is installed, without its sources', () => {
-  const work = mkdtempSync(join(tmpdir(), 'paraformer-package-'))
-  const installed = join(work, 'node_modules', 'paraformer')
+/** Every file below a folder, by its path from there. */
+function filesOf(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+}
+
+test('npm pack builds the package anew, and it holds what its manifest names and nothing of the workshop', () => {
+  const source = join(work, 'source')
+  for (const name of ['kernels', 'engine', 'model', 'train', 'bench', 'build.mjs', 'tsconfig.json', 'tsconfig.types.json'])
+    cpSync(name, join(source, name), { recursive: true, filter: (path) => !path.includes('node_modules') })
+  for (const name of ['package.json', 'README.md', 'LICENSE']) cpSync(name, join(source, name))
+  symlinkSync(resolve('node_modules'), join(source, 'node_modules'))
+  mkdirSync(join(source, 'dist'))
+  writeFileSync(join(source, 'dist', 'stale.js'), '')
+  start(source, 'npm', 'pack', '--silent', '--pack-destination', work)
   mkdirSync(installed, { recursive: true })
-  copyFileSync('package.json', join(installed, 'package.json'))
-  const emit = ['--noEmit', 'false', '--emitDeclarationOnly', '--declaration', '--outDir', join(installed, 'dist', 'types')]
-  tsc('.', '-p', 'tsconfig.json', ...emit)
-  const lines = [
-    "import { type ModelConfig, type Tensor, listAdapters, ParaFormer } from 'paraformer'",
-    'declare const config: ModelConfig',
-    'export const adapters: { name: string }[] = await listAdapters()',
-    '// @ts-expect-error a number: what does not resolve would be any, and pass',
-    'export const wrong: number = await listAdapters()',
-    'export const forward = (x: Tensor): Tensor => new ParaFormer(config as never).forward(x).relu()',
-  ]
-  writeFileSync(join(work, 'user.mts'), lines.join('\n'))
-  for (const [module, resolution] of [
-    ['esnext', 'bundler'],
-    ['nodenext', 'nodenext'],
-  ] as const) {
-    const how = [
-      '--module',
-      module,
-      '--moduleResolution',
-      resolution,
-      '--target',
-      'es2022',
-      '--types',
-      '',
-      '--strict',
-      '--noEmit',
-    ]
-    tsc(work, ...how, 'user.mts')
-  }
-  rmSync(work, { recursive: true })
+  start(work, 'tar', '-xzf', `paraformer-${manifest.version}.tgz`, '-C', installed, '--strip-components', '1')
+
+  const files = filesOf(installed)
+  const wrong = files.filter((name) => !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts))$/.test(name))
+  if (wrong.length > 0 || files.includes('dist/stale.js'))
+    throw new Error(`travels: ${wrong.slice(0, 10).join(', ')}, or stale.js`)
+  if (!existsSync(join(source, 'dist/node/index.js.map'))) throw new Error('source maps stay at home')
+  for (const path of [...Object.values<string>(manifest.exports['.']), ...Object.values<string>(manifest.bin)])
+    if (!existsSync(join(installed, path))) throw new Error(`${path} is missing`)
 })
 
+test('its declarations name nothing that TypeScript 5.4 or a machine without its sources lacks', () => {
+  for (const name of filesOf(installed).filter((file) => file.endsWith('.d.ts'))) {
+    const text = readFileSync(join(installed, name), 'utf8')
+    const [odd] =
+      /Array(View)?<ArrayBuffer(Like)?>|\b\w+Iterator<[^<>]*, (any|undefined|BuiltinIteratorReturn)>|['"](#|node:)[^'"]*['"]/.exec(
+        text,
+      ) ?? []
+    if (odd) throw new Error(`${name}: ${odd}`)
+    for (const [, path] of text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)['"]/g)) {
+      const target = join(installed, dirname(name), path!.replace(/\.ts$/, '.d.ts'))
+      if (!existsSync(target)) throw new Error(`${name}: ${path} does not travel`)
+    }
+  }
+  const old = readFileSync(join(installed, manifest.exports['.']['types@<6']), 'utf8')
+  if (!/^\/\/\/ <reference types="@webgpu\/types"/m.test(old) || !manifest.dependencies['@webgpu/types']) throw new Error(old)
+})
+
+const program = `import { type ModelConfig, listAdapters, loadSafetensors, ParaFormer, requestDevice, type Tensor, tensor, toFloat32 } from 'paraformer'
+const adapters: { name: string }[] = await listAdapters()
+// @ts-expect-error a number: what does not resolve would be any, and pass
+const wrong: number = await listAdapters()
+const device = await requestDevice()
+// @ts-expect-error the same of WebGPU's own types
+const alsoWrong: number = device.gpu
+const config: ModelConfig = { ...new ParaFormer().config, dim: 32 }
+const forward = (x: Tensor): Tensor => new ParaFormer(config as never).forward(x).relu()
+const load = async (): Promise<Float32Array> => toFloat32((await loadSafetensors('x')).tensors.get('x')!)
+const sum = await tensor([1, 2, 3]).mul(2).sum().item()
+console.log(JSON.stringify([sum, adapters.length > 0, typeof forward, typeof load]))
+device.destroy()
+void [wrong, alsoWrong]
+`
+
+test('it compiles where it is installed, strictly and with declarations checked, and runs there', () => {
+  for (const name of Object.keys(manifest.dependencies)) {
+    mkdirSync(dirname(join(user, 'node_modules', name)), { recursive: true })
+    symlinkSync(resolve('node_modules', name), join(user, 'node_modules', name))
+  }
+  writeFileSync(join(user, 'package.json'), JSON.stringify({ type: 'module' }))
+  writeFileSync(join(user, 'user.ts'), program)
+  for (const [module, moduleResolution] of [
+    ['esnext', 'bundler'],
+    ['nodenext', 'nodenext'],
+  ]) {
+    for (const lib of [['es2022', 'dom'], ['es2023']]) {
+      const compilerOptions = { module, moduleResolution, lib, target: 'es2022', types: [], strict: true, skipLibCheck: false }
+      writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['user.ts'] }))
+      start(user, process.execPath, resolve('node_modules/typescript/lib/tsc.js'), '-p', '.')
+    }
+  }
+  const said = start(user, process.execPath, 'user.js')
+  if (!said.includes('[12,true,"function","function"]')) throw new Error(said)
+  if (!start(user, process.execPath, join(installed, manifest.bin.paraformer), '--version').includes(manifest.version))
+    throw new Error('the command line does not start')
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
 run()

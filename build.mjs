@@ -1,0 +1,55 @@
+// Builds dist/ anew: the package for Node and for browsers, the command line, and the types. `npm ci`, `npm pack` and an
+// installation from git run it.
+import { execFile } from 'node:child_process'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { build } from 'esbuild'
+
+/** Typed arrays over an ArrayBuffer, as TypeScript prints them from 5.7 on. */
+const TYPED_ARRAY = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuffer>/g
+const VIEW = /\bArrayBufferView<ArrayBuffer>/g
+
+await rm('dist', { recursive: true, force: true })
+const common = { bundle: true, format: 'esm', loader: { '.wgsl': 'text' }, sourcemap: true, logLevel: 'warning' }
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: {
+      cli: 'bench/cli.ts',
+      index: 'train/index.ts',
+      batchWorker: 'train/data/batchWorker.ts',
+      branchWorker: 'train/devices/branchWorker.ts',
+    },
+    outdir: 'dist/node',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    splitting: true,
+  }),
+  build({
+    ...common,
+    entryPoints: { index: 'train/index.ts' },
+    outdir: 'dist/browser',
+    platform: 'browser',
+    target: 'es2022',
+  }),
+  types('dist/types'),
+])
+
+/** Emits declarations that TypeScript 5.4 can read, too. */
+async function types(outdir) {
+  const tsc = join('node_modules', 'typescript', 'lib', 'tsc.js')
+  await promisify(execFile)(process.execPath, [tsc, '-p', 'tsconfig.types.json', '--outDir', outdir]).catch((error) => {
+    throw new Error(error.stdout || error.message)
+  })
+  for (const name of await readdir(outdir, { recursive: true })) {
+    if (!name.endsWith('.d.ts')) continue
+    const path = join(outdir, name)
+    const text = await readFile(path, 'utf8')
+    const older = text
+      .replace(TYPED_ARRAY, 'InstanceType<typeof $1>')
+      .replace(VIEW, '(ArrayBufferView & { readonly buffer: ArrayBuffer })')
+    if (older !== text) await writeFile(path, older)
+  }
+}
