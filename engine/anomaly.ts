@@ -1,4 +1,5 @@
 import { noGrad, watchOps } from './autograd.ts'
+import { checkFunction } from './checks.ts'
 import { isFloat } from './dtype.ts'
 import { mul } from './ops/elementwise.ts'
 import { sum } from './ops/reduce.ts'
@@ -10,8 +11,10 @@ import type { Tensor } from './tensor.ts'
  * Runs `fn` and finds the first op, forward or backward, whose result holds NaN or an infinity. Costs a reduction an op:
  * for searching, after a loss was found not to be finite.
  * @returns such as `exp [32, 10]`, or undefined when all results are finite
+ * @throws ArgumentError when `fn` is no function, and whatever it throws
  */
 export async function firstNonFinite(fn: () => void): Promise<string | undefined> {
+  checkFunction('firstNonFinite', fn)
   const names: string[] = []
   const probes: Tensor[] = []
   let probing = false

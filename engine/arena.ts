@@ -1,4 +1,6 @@
 import { copyInto } from './accumulate.ts'
+import { checkTensors } from './arguments.ts'
+import { checkWhole } from './checks.ts'
 import { bindingAlignment } from './dtype.ts'
 import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
@@ -41,6 +43,7 @@ function settle(parameters: readonly Tensor[], flat: Tensor, offsets: readonly n
  * dispatches can be coalesced. Nothing is moved while a capture records.
  */
 export function colocate(parameters: readonly Tensor[]): void {
+  checkTensors('colocate', parameters)
   const [first] = parameters
   if (!first || first.device.recording || parameters.every(({ storage }) => storage === first.storage)) return
   withoutScope(() => {
@@ -71,6 +74,7 @@ export class ParameterArena {
    * @throws ShapeError for no parameters, one given twice, or int32
    */
   constructor(parameters: readonly Tensor[]) {
+    checkTensors('ParameterArena', parameters)
     const [first] = parameters
     if (!first || new Set(parameters).size !== parameters.length || parameters.some(({ dtype }) => dtype !== 'float32')) {
       throw new ShapeError(`ParameterArena: got ${parameters.length} tensors; takes at least one, each once and of float32`)
@@ -115,6 +119,7 @@ export class ParameterArena {
 
   /** The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. */
   slot(flat: Tensor, index: number): Tensor {
+    checkWhole('ParameterArena', index, 'a slot', 0, this.parameters.length - 1)
     const { shape, strides } = this.parameters[index]!
     return partOf(flat, shape, strides, flat.offset + this.#offsets[index]!)
   }

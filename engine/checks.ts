@@ -24,6 +24,24 @@ export function synchronous<T>(op: string, result: T): T {
   return result
 }
 
+/**
+ * Refuses arguments that an op does not have, such as options: ignored, they would change nothing without a word. What
+ * `Array.prototype.map` and `reduce` pass behind the values, an index and the array, is let pass.
+ * @throws ArgumentError
+ */
+export function checkNoMore(op: string, extra: readonly unknown[]): void {
+  if (extra.length === 0 || (extra.length === 2 && typeof extra[0] === 'number' && Array.isArray(extra[1]))) return
+  const given = extra.find((one) => one !== undefined)
+  if (given !== undefined)
+    throw new ArgumentError(`${op}: got ${kindOf(given)} behind its arguments, takes no more${optionsOf(given)}`)
+}
+
+/** The names of options, where a value is an object of them. */
+function optionsOf(value: unknown): string {
+  const plain = typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  return plain ? ` (no option ${Object.keys(value).join(', ')})` : ''
+}
+
 /** @throws ArgumentError unless it is true or false */
 export function checkBoolean(op: string, value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw refusal(op, value, 'true or false', name)

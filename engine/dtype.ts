@@ -1,4 +1,5 @@
 import type { Scalar } from '../kernels/spec.ts'
+import { refusal } from './checks.ts'
 import type { Device } from './device.ts'
 import { ShapeError, UserError } from './errors.ts'
 import { kindOf } from './kind.ts'
@@ -50,13 +51,11 @@ export function checkDtype(op: string, dtype: Dtype, device: Device): void {
 
 /**
  * @param what needs it, and what to do without, for the message
- * @throws UserError unless the device has float16
+ * @throws UserError unless the device has float16; ArgumentError for what is no device
  */
-export function requireFloat16(
-  what: string,
-  { capabilities, summary }: Device,
-  instead = 'use float32 or another adapter',
-): void {
+export function requireFloat16(what: string, device: Device, instead = 'use float32 or another adapter'): void {
+  if (device?.capabilities === undefined) throw refusal('requireFloat16', device, 'a device', 'device')
+  const { capabilities, summary } = device
   if (capabilities.f16) return
   throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); ${instead}`)
 }

@@ -1,3 +1,4 @@
+import { refusal } from './checks.ts'
 import { UserError } from './errors.ts'
 import { Barriers, type BufferUse } from './graph/barriers.ts'
 import type { Launch } from './stream.ts'
@@ -43,9 +44,10 @@ export class Profiler {
 
   /**
    * @param name of the device, for the message
-   * @throws UserError when the device has no timestamp queries
+   * @throws UserError when the device has no timestamp queries; ArgumentError for what is no GPUDevice
    */
   constructor(device: GPUDevice, name = 'this device') {
+    if (typeof device?.features?.has !== 'function') throw refusal('Profiler', device, 'a GPUDevice, such as device.gpu')
     if (!device.features.has('timestamp-query')) {
       throw new UserError(`${name} has no timestamp queries, so dispatches cannot be timed; choose another adapter`)
     }

@@ -1,4 +1,5 @@
-import type { Device } from './device.ts'
+import { refusal } from './checks.ts'
+import { checkDevice, type Device } from './device.ts'
 import { type ProfiledDispatch, Profiler } from './profiler.ts'
 
 /** What a device did. */
@@ -14,8 +15,9 @@ export class Tracing {
   readonly #device: Device
   readonly #profiler: Profiler
 
-  /** @throws UserError when the device has no timestamp queries */
+  /** @throws UserError when the device has no timestamp queries; ArgumentError for what is no device */
   constructor(device: Device) {
+    checkDevice('Tracing', device)
     this.#device = device
     this.#profiler = new Profiler(device.gpu, device.summary.name)
     device.flush()
@@ -39,8 +41,10 @@ export class Tracing {
  * Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one process a device, one track a stream. A dispatch that
  * coalesced branches share shows on the track of each; a mark where a barrier makes it wait says why. Clocks of several devices are
  * laid over each other by the host's, to a fraction of a millisecond.
+ * @throws ArgumentError for what is no list of traced devices
  */
 export function chromeTrace(devices: readonly TracedDevice[]): string {
+  checkTraced(devices)
   const first = devices.map(({ dispatches }) =>
     dispatches.reduce((least, { begin }) => Math.min(least, begin), Number.POSITIVE_INFINITY),
   )
@@ -53,6 +57,13 @@ export function chromeTrace(devices: readonly TracedDevice[]): string {
     return [{ ph: 'M', pid, tid: 0, name: 'process_name', args: { name } }, ...deviceEvents(dispatches, pid, at)]
   })
   return JSON.stringify({ traceEvents: events, displayTimeUnit: 'ms' })
+}
+
+function checkTraced(devices: unknown): void {
+  const traced = (one: TracedDevice | undefined) => Array.isArray(one?.dispatches) && Number.isFinite(one?.offset)
+  if (!Array.isArray(devices) || !devices.every(traced)) {
+    throw refusal('chromeTrace', devices, 'a list of what Tracing.end() gives')
+  }
 }
 
 function deviceEvents(dispatches: readonly ProfiledDispatch[], pid: number, at: (time: number) => number): object[] {

@@ -1,4 +1,5 @@
 import { runtime, texts } from '#platform'
+import { refusal } from '../checks.ts'
 import { normalize } from '../platform/select.ts'
 import type { AdapterSummary } from '../platform/types.ts'
 import { hashOf } from './hash.ts'
@@ -29,8 +30,9 @@ export class DeviceStore {
     this.#values = values
   }
 
-  /** What is known of a device. */
+  /** What is known of a device. @throws ArgumentError for what is no summary of an adapter */
   static async open(summary: AdapterSummary): Promise<DeviceStore> {
+    if (typeof summary?.name !== 'string') throw refusal('DeviceStore', summary, 'the summary of a device')
     return new DeviceStore(summary, await readValues(summary))
   }
 
@@ -45,6 +47,7 @@ export class DeviceStore {
 
   /** Sets a value of plain JSON, to be kept by `save()`. */
   set(key: string, value: unknown): void {
+    if (typeof key !== 'string') throw refusal('DeviceStore', key, 'a text', 'key')
     this.#values.set(key, value)
     this.#changed.set(key, value)
   }

@@ -1,6 +1,8 @@
 import { runsOn } from '../../kernels/spec.ts'
-import type { Device } from '../device.ts'
+import { checkFunction, refusal } from '../checks.ts'
+import { checkDevice, type Device } from '../device.ts'
 import { DeviceLostError, reason } from '../errors.ts'
+import { checkOptions, type OptionNames } from '../options.ts'
 import { type Answer, Answers } from './answers.ts'
 import { Lab, LateError } from './lab.ts'
 import { Race, type Verdict } from './race.ts'
@@ -33,6 +35,8 @@ export interface TuneReport {
   unkept?: string
 }
 
+const OPTIONS: OptionNames<TuneOptions> = { budget: true, onProgress: true, shouldStop: true }
+
 const BUDGET = 4000
 /** Part of the work below which a problem is not worth the time. */
 const WORTHWHILE = 0.002
@@ -45,6 +49,7 @@ const MAX_BYTES = { software: 512 << 20, hardware: 4 * 2 ** 30 }
  * Gives a device the variants that `tune` means.
  * @param work what is going to be run, for `full` to look at: see `survey`
  * @returns what was found out, for `full`
+ * @throws ArgumentError for what is no device, an unknown way to tune, work that is no function, and unknown options
  */
 export async function tuneDevice(
   device: Device,
@@ -52,6 +57,14 @@ export async function tuneDevice(
   work: () => void,
   options: TuneOptions = {},
 ): Promise<TuneReport | undefined> {
+  checkDevice('tuneDevice', device)
+  if (!TUNE.includes(tune)) throw refusal('tuneDevice', tune, `one of ${TUNE.join(', ')}`, 'tune')
+  checkFunction('tuneDevice', work, 'work')
+  checkOptions('tuneDevice', options, OPTIONS)
+  const { budget = BUDGET, onProgress, shouldStop } = options
+  if (!(typeof budget === 'number' && budget >= 0)) throw refusal('tuneDevice', budget, 'milliseconds, at least 0', 'budget')
+  if (onProgress !== undefined) checkFunction('tuneDevice', onProgress, 'onProgress')
+  if (shouldStop !== undefined) checkFunction('tuneDevice', shouldStop, 'shouldStop')
   device.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
   if (tune === 'off') return undefined
   const answers = new Answers(await DeviceStore.open(device.summary))

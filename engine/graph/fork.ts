@@ -1,5 +1,8 @@
+import { checkFunction, refusal } from '../checks.ts'
 import type { Device } from '../device.ts'
 import { UserError } from '../errors.ts'
+import { kindOf } from '../kind.ts'
+import { checkOptions } from '../options.ts'
 
 /**
  * How forked branches run on one device; the numbers are the same.
@@ -47,21 +50,26 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
  * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
  * @param branches by name, none of which uses what another one made
  * @param options.together how many `coalesced` joins at a time, the next after them: less memory in use, more dispatches; default all
- * @throws UserError when that is no whole number of at least 1, or for a mode that does not exist
+ * @throws UserError when that is no whole number of at least 1, or for a mode that does not exist; ArgumentError for branches that are no
+ *   functions by name, and unknown options
  */
 export function fork<T>(
   device: Device,
   mode: ForkMode,
   branches: Readonly<Record<string, () => T>>,
-  { together = Number.POSITIVE_INFINITY }: { together?: number | undefined } = {},
+  options?: { together?: number | undefined },
 ): T[] {
+  checkOptions('fork', options, { together: true })
+  const together = options?.together ?? Number.POSITIVE_INFINITY
+  if (typeof device?.recordForked !== 'function') throw refusal('fork', device, 'a device', 'device')
+  if (typeof branches !== 'object' || branches === null) throw refusal('fork', branches, 'functions by name', 'branches')
   if (!(together >= 1 && (Number.isInteger(together) || together === Number.POSITIVE_INFINITY)))
     throw new UserError(
-      `fork: ${together} branches cannot be joined at a time; give a whole number of at least 1, or leave it out`,
+      `fork: ${kindOf(together)} branches cannot be joined at a time; give a whole number of at least 1, or leave it out`,
     )
-  if (!FORK_MODES.includes(mode))
-    throw new UserError(`mode ${JSON.stringify(mode)} is unknown; choose ${FORK_MODES.join(', ')}`)
+  if (!FORK_MODES.includes(mode)) throw new UserError(`mode ${kindOf(mode)} is unknown; choose ${FORK_MODES.join(', ')}`)
   const names = Object.keys(branches)
+  for (const name of names) checkFunction('fork', branches[name], name)
   const alone = mode === 'serial' || names.length < 2
   // What does not fork belongs to the branch around it. Of the outermost ones traces tell the branches apart.
   if (alone && device.lane) return Object.values(branches).map((branch) => branch())

@@ -1,5 +1,6 @@
 import { adamW, gradNorm, gradNormChunk, type StepSetup, stepSetup } from '../../kernels/adamW/index.ts'
 import { ARENA_BLOCK } from '../arena.ts'
+import { checkTensor } from '../arguments.ts'
 import type { Dtype } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -41,6 +42,7 @@ type Expected = readonly [t: Tensor, size: number, dtype: Dtype]
 /** @throws ShapeError unless all tensors have their size and dtype */
 function checkSizes(op: string, tensors: readonly Expected[]): void {
   for (const [t, size, dtype] of tensors) {
+    checkTensor(op, t)
     if (t.size !== size || t.dtype !== dtype)
       throw new ShapeError(`${op}: got ${t.dtype} ${format(t.shape)}; takes ${dtype} of ${size} elements there`)
   }

@@ -1,4 +1,6 @@
+import { checkTensors } from '../arguments.ts'
 import { byPairs } from '../byPairs.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
 import type { Tensor } from '../tensor.ts'
 import { add } from './elementwise.ts'
@@ -9,7 +11,9 @@ import { add } from './elementwise.ts'
  * @param tensors that broadcast to one shape
  * @throws ShapeError for no tensors, or shapes that do not broadcast
  */
-export function addAll(tensors: readonly Tensor[]): Tensor {
+export function addAll(tensors: readonly Tensor[], ...extra: []): Tensor {
+  checkTensors('addAll', tensors)
+  checkNoMore('addAll', extra)
   if (tensors.length === 0) throw new ShapeError('addAll: got no tensors, takes at least one')
   return byPairs(tensors, add)
 }

@@ -1,6 +1,8 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { narrowed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { bindingAlignment, isFloat } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import {
@@ -8,8 +10,8 @@ import {
   attend,
   attendBackward,
   blockRows,
+  checkHeads,
   headRows,
-  isCount,
   mismatch,
   type Rows,
   shapeOf,
@@ -54,9 +56,13 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
  * @returns [B, H, Tq, Dh]
  * @throws ShapeError for other dtypes or shapes
  */
-export function scaledDotProductAttention(...given: [q: Tensor, k: Tensor, v: Tensor]): Tensor {
-  const inputs = given.map(narrowed) as [Tensor, Tensor, Tensor]
-  const [q, k, v] = inputs
+export function scaledDotProductAttention(givenQ: Tensor, givenK: Tensor, givenV: Tensor, ...extra: []): Tensor {
+  checkTensor('scaledDotProductAttention', givenQ, 'q')
+  checkTensor('scaledDotProductAttention', givenK, 'k')
+  checkTensor('scaledDotProductAttention', givenV, 'v')
+  checkNoMore('scaledDotProductAttention', extra)
+  const [q, k, v] = [narrowed(givenQ), narrowed(givenK), narrowed(givenV)]
+  const inputs = [q, k, v] as [Tensor, Tensor, Tensor]
   const [batch, heads, queries, width] = q.shape as [number, number, number, number]
   const keys = k.shape[2]
   const of = [batch, heads, keys, width]
@@ -95,10 +101,13 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
  * @returns [B, T, H * Dh]
  * @throws ShapeError for another dtype or a last dim that is no multiple of 3 * heads
  */
-export function packedAttention(given: Tensor, heads: number): Tensor {
+export function packedAttention(given: Tensor, heads: number, ...extra: []): Tensor {
+  checkTensor('packedAttention', given)
+  checkHeads('packedAttention', heads)
+  checkNoMore('packedAttention', extra)
   const qkv = narrowed(given)
   const [batch, tokens, last] = qkv.shape as [number, number, number]
-  if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
+  if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || last % (3 * heads) !== 0) {
     throw mismatch('packedAttention', [qkv], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
   }
   return packedOp([qkv], shapeOf(batch, heads, tokens, tokens, last / (3 * heads), qkv.dtype))
@@ -135,11 +144,15 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
  * @returns [B, Tq, H * Dh]
  * @throws ShapeError for other dtypes or shapes
  */
-export function packedCrossAttention(givenQ: Tensor, givenKv: Tensor, heads: number): Tensor {
+export function packedCrossAttention(givenQ: Tensor, givenKv: Tensor, heads: number, ...extra: []): Tensor {
+  checkTensor('packedCrossAttention', givenQ, 'q')
+  checkTensor('packedCrossAttention', givenKv, 'kv')
+  checkHeads('packedCrossAttention', heads)
+  checkNoMore('packedCrossAttention', extra)
   const [q, kv] = [narrowed(givenQ), narrowed(givenKv)]
   const [batch, queries, last] = q.shape as [number, number, number]
   const fits = q.ndim === 3 && kv.ndim === 3 && kv.shape[0] === batch && kv.shape[2] === 2 * last
-  if (!alikeFloats([q, kv]) || !fits || !isCount(heads) || last % heads !== 0) {
+  if (!alikeFloats([q, kv]) || !fits || last % heads !== 0) {
     const takes = `[B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh] of one dtype, float32 or float16`
     throw mismatch('packedCrossAttention', [q, kv], takes)
   }

@@ -1,6 +1,8 @@
 import { castToFloat, castToInt } from '../../kernels/elementwise/index.ts'
 import { copyInto } from '../accumulate.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp, noGrad } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { checkDtype, type Dtype, isFloat } from '../dtype.ts'
 import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -28,7 +30,9 @@ const op = defineOp<[Tensor], { from: Dtype; to: Dtype }>({
  * dtype. To int32 fractions are cut off, and no gradient flows.
  * @throws ShapeError for an unknown dtype; UserError for float16 on a device without it
  */
-export function cast(x: Tensor, dtype: Dtype): Tensor {
+export function cast(x: Tensor, dtype: Dtype, ...extra: []): Tensor {
+  checkTensor('cast', x)
+  checkNoMore('cast', extra)
   checkDtype('cast', dtype, x.device)
   const args = { from: x.dtype, to: dtype }
   return isFloat(dtype) ? op([x], args) : noGrad(() => op([x], args))

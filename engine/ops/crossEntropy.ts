@@ -1,8 +1,12 @@
 import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
 import { rowMajor, sum } from '../../kernels/reduce/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { widened } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
+import { kindOf } from '../kind.ts'
+import { checkOptions, type OptionNames } from '../options.ts'
 import { run } from '../run.ts'
 import { format } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -11,6 +15,8 @@ export interface CrossEntropyOptions {
   /** The mean over all rows (default), or each row's loss. */
   reduction?: 'mean' | 'none'
 }
+
+const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true }
 
 const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'none' }>({
   name: 'crossEntropy',
@@ -45,18 +51,22 @@ function problemOf(logits: Tensor, labels: Tensor) {
  * @param logits float32 [..., C]; inside `autocast` float16 too
  * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
  * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
- * @throws ShapeError for other dtypes, shapes or reductions
+ * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
  */
-export function crossEntropy(given: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+export function crossEntropy(given: Tensor, labels: Tensor, options?: CrossEntropyOptions, ...extra: []): Tensor {
+  checkTensor('crossEntropy', given, 'logits')
+  checkTensor('crossEntropy', labels, 'labels')
+  checkOptions('crossEntropy', options, OPTIONS)
+  checkNoMore('crossEntropy', extra)
   const logits = widened(given)
   const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
   if (logits.dtype !== 'float32' || labels.dtype !== 'int32' || !matching) {
     const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
     throw new ShapeError(`crossEntropy: got ${got}; takes logits float32 [..., C] and labels int32 [...]`)
   }
-  const { reduction = 'mean' } = options
+  const reduction = options?.reduction ?? 'mean'
   if (reduction !== 'mean' && reduction !== 'none') {
-    throw new ShapeError(`crossEntropy: got reduction ${JSON.stringify(reduction)}, takes 'mean' or 'none'`)
+    throw new ShapeError(`crossEntropy: got reduction ${kindOf(reduction)}, takes 'mean' or 'none'`)
   }
   return op([logits, labels], { reduction })
 }

@@ -1,6 +1,8 @@
 import { cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
 import type { Lines } from '../../kernels/lines.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { refuseHalf } from '../dtype.ts'
 import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -27,7 +29,9 @@ const op = defineOp<[Tensor], Lines>({
  * @returns a tensor of x's shape and dtype
  * @throws ShapeError for float16, or a dim that x does not have
  */
-export function cumsum(x: Tensor, dim: number): Tensor {
+export function cumsum(x: Tensor, dim: number, ...extra: []): Tensor {
+  checkTensor('cumsum', x)
+  checkNoMore('cumsum', extra)
   refuseHalf('cumsum', x)
   return op([x], linesAlong('cumsum', x.shape, dim))
 }

@@ -1,6 +1,9 @@
 import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
+import { kindOf } from '../kind.ts'
 import { type Drawing, drawFrom } from '../random.ts'
 import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -28,7 +31,7 @@ export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tens
 
 /** @throws ShapeError unless p is in [0, 1] */
 export function checkProbability(op: string, p: number): void {
-  if (typeof p !== 'number' || !(p >= 0 && p <= 1)) throw new ShapeError(`${op}: got p = ${p}, takes 0 to 1`)
+  if (typeof p !== 'number' || !(p >= 0 && p <= 1)) throw new ShapeError(`${op}: got p = ${kindOf(p)}, takes 0 to 1`)
 }
 
 /**
@@ -38,7 +41,9 @@ export function checkProbability(op: string, p: number): void {
  * @param p in [0, 1]; with 0 the result is x and the random state stays
  * @throws ShapeError for another dtype or p
  */
-export function dropout(x: Tensor, p: number): Tensor {
+export function dropout(x: Tensor, p: number, ...extra: []): Tensor {
+  checkTensor('dropout', x)
+  checkNoMore('dropout', extra)
   if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
   checkProbability('dropout', p)
   return op([x], { p, draw: p > 0 ? drawFrom(x.device.random) : undefined })

@@ -8,8 +8,10 @@ import {
   type ScalarOp,
   type UnaryOp,
 } from '../../kernels/elementwise/index.ts'
+import { checkOperand, checkTensor } from '../arguments.ts'
 import { alike } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -27,7 +29,7 @@ function checkFloat(op: string, x: Tensor): void {
 
 // Functions of one operand
 
-function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
+function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
     name,
     forward(ctx, [given]) {
@@ -45,7 +47,9 @@ function defineUnary(name: UnaryOp): (x: Tensor) => Tensor {
       return [dx]
     },
   })
-  return (x) => {
+  return (x, ...extra) => {
+    checkTensor(name, x)
+    checkNoMore(name, extra)
     if (name !== 'neg') checkFloat(name, x)
     return op([x], undefined)
   }
@@ -118,7 +122,7 @@ const SCALAR_KERNELS: Record<BinaryOp, { right: (s: number) => [ScalarOp, number
     div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
   }
 
-function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
+function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) => Tensor {
   const tensors = defineOp<[Tensor, Tensor], Shapes>({
     name,
     forward(ctx, [a, b]) {
@@ -151,7 +155,10 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand) => Tensor {
       return [dx]
     },
   })
-  return (a, b) => {
+  return (a, b, ...extra) => {
+    checkOperand(name, a)
+    checkOperand(name, b)
+    checkNoMore(name, extra)
     if (typeof a === 'number' && typeof b === 'number')
       throw new ShapeError(`${name}: got two numbers, takes at least one tensor`)
     if (typeof a !== 'number' && typeof b !== 'number') {
@@ -212,7 +219,10 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
  * NaN; the gradient by the exponent is 0 where the base is not positive.
  * @throws ShapeError for other dtypes than float32, or shapes that do not broadcast
  */
-export function pow(a: Operand, b: Operand): Tensor {
+export function pow(a: Operand, b: Operand, ...extra: []): Tensor {
+  checkOperand('pow', a)
+  checkOperand('pow', b)
+  checkNoMore('pow', extra)
   const tensors = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
   if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
   for (const one of tensors) {

@@ -9,7 +9,9 @@ import {
   scatterAddSorted,
   sortBlocks,
 } from '../../kernels/gather/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { format } from '../shape.ts'
@@ -60,7 +62,10 @@ function stableOrder(indices: Tensor): Tensor {
  * @returns float32 [..., D]
  * @throws ShapeError for other dtypes or shapes
  */
-export function embedding(weight: Tensor, indices: Tensor): Tensor {
+export function embedding(weight: Tensor, indices: Tensor, ...extra: []): Tensor {
+  checkTensor('embedding', weight, 'weight')
+  checkTensor('embedding', indices, 'indices')
+  checkNoMore('embedding', extra)
   if (weight.dtype !== 'float32' || weight.ndim !== 2 || indices.dtype !== 'int32') {
     const got = [weight, indices].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
     throw new ShapeError(`embedding: got ${got}; takes weight float32 [V, D] and indices int32 [...]`)

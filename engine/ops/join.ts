@@ -1,6 +1,8 @@
 import { copyInto } from '../accumulate.ts'
+import { checkTensors } from '../arguments.ts'
 import { alike } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
 import { format, normalizeDim, type Shape } from '../shape.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
@@ -39,7 +41,9 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
  * @param dim negative counts back
  * @throws ShapeError for no tensors, or tensors that do not fit together
  */
-export function concat(given: readonly Tensor[], dim: number): Tensor {
+export function concat(given: readonly Tensor[], dim: number, ...extra: []): Tensor {
+  checkTensors('concat', given)
+  checkNoMore('concat', extra)
   const tensors = alike(given)
   const first = checkParts('concat', tensors)
   const axis = normalizeDim('concat', dim, first.ndim)
@@ -71,7 +75,9 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
  * @param dim place of the new dim in the result; negative counts back
  * @throws ShapeError for no tensors, or tensors that differ
  */
-export function stack(given: readonly Tensor[], dim = 0): Tensor {
+export function stack(given: readonly Tensor[], dim = 0, ...extra: []): Tensor {
+  checkTensors('stack', given)
+  checkNoMore('stack', extra)
   const tensors = alike(given)
   const first = checkParts('stack', tensors)
   const axis = normalizeDim('stack', dim, first.ndim + 1)

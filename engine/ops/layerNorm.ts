@@ -4,8 +4,10 @@ import {
   layerNormCombine,
   layerNorm as layerNormKernel,
 } from '../../kernels/layerNorm/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { widened } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { checkNoMore, refusal } from '../checks.ts'
 import { bindingAlignment } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { base, run } from '../run.ts'
@@ -99,10 +101,16 @@ function rowsOf(x: Tensor) {
  * @param x float32 [..., D]; inside `autocast` float16 too
  * @param weight float32 [D]
  * @param bias float32 [D]
+ * @param eps finite, at least 0; with 0 a row of one value gives NaN
  * @returns [..., D]
- * @throws ShapeError for other dtypes or shapes
+ * @throws ShapeError for other dtypes or shapes; ArgumentError for another eps
  */
-export function layerNorm(given: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor {
+export function layerNorm(given: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5, ...extra: []): Tensor {
+  checkTensor('layerNorm', given)
+  checkTensor('layerNorm', weight, 'weight')
+  checkTensor('layerNorm', bias, 'bias')
+  if (!(Number.isFinite(eps) && eps >= 0)) throw refusal('layerNorm', eps, 'a finite number of at least 0', 'eps')
+  checkNoMore('layerNorm', extra)
   const x = widened(given)
   const n = x.shape.at(-1)
   const fits = (t: Tensor) => t.dtype === 'float32' && t.ndim === 1 && t.shape[0] === n

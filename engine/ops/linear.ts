@@ -1,7 +1,10 @@
+import { checkOptionalTensor, checkTensor } from '../arguments.ts'
 import { computeDtype, computed } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { checkBoolean, checkNoMore } from '../checks.ts'
 import { checkDtype, type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
+import { checkOptions, type OptionNames } from '../options.ts'
 import { type Drawing, drawFrom } from '../random.ts'
 import { broadcastShapes, format } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
@@ -22,6 +25,8 @@ export interface LinearOptions {
   /** Of the result: float32 or float16. Default the residual's where there is one, else what the product computes with. */
   dtype?: Dtype
 }
+
+const OPTIONS: OptionNames<LinearOptions> = { gelu: true, dropout: true, residual: true, dtype: true }
 
 /** What backward has to know of an input. */
 export type Kept = Pick<Tensor, 'shape' | 'dtype'>
@@ -127,10 +132,17 @@ function undropped(grad: Tensor, { p, draw }: NonNullable<Arguments['dropout']>)
  * @param options.residual float32 or float16, broadcasts to the result; added last
  * @param options.dtype of the result
  * @returns [..., out]
- * @throws ShapeError for other dtypes or p, or shapes that do not match
+ * @throws ShapeError for other dtypes or p, or shapes that do not match; ArgumentError for an unknown option
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}): Tensor {
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}, ...extra: []): Tensor {
+  checkTensor('linear', x)
+  checkTensor('linear', weight, 'weight')
+  checkOptionalTensor('linear', bias, 'bias')
+  checkOptions('linear', options, OPTIONS)
+  checkNoMore('linear', extra)
   const { gelu = false, residual, dropout: p = 0 } = options
+  checkBoolean('linear', gelu, 'gelu')
+  checkOptionalTensor('linear', residual, 'residual')
   const tensors = [x, weight, bias, residual]
   const outputs = weight.shape[0]
   const matches = weight.ndim === 2 && x.shape.at(-1) === weight.shape[1] && (!bias || format(bias.shape) === `[${outputs}]`)

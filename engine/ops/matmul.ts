@@ -1,5 +1,7 @@
+import { checkTensor } from '../arguments.ts'
 import { computeDtype, computed } from '../autocast.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import type { Dtype } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { broadcastShapes, format, type Shape } from '../shape.ts'
@@ -78,7 +80,10 @@ function rightMatrix(b: Tensor): Tensor {
  * @returns [..., m, n], [..., m], [..., n] or []
  * @throws ShapeError for other dtypes, scalars, or sizes that do not match
  */
-export function matmul(a: Tensor, b: Tensor): Tensor {
+export function matmul(a: Tensor, b: Tensor, ...extra: []): Tensor {
+  checkTensor('matmul', a)
+  checkTensor('matmul', b)
+  checkNoMore('matmul', extra)
   const k = a.shape.at(-1)
   const dtype = computeDtype([a, b])
   if (!dtype || k === undefined || k !== b.shape.at(b.ndim > 1 ? -2 : -1)) {

@@ -1,5 +1,7 @@
+import { checkOptionalTensor, checkTensor } from '../arguments.ts'
 import { computeDtype, computed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { broadcastShapes, format } from '../shape.ts'
@@ -58,11 +60,26 @@ const op = defineOp<Inputs, Arguments>({
  * @returns [..., out], of the residual's dtype where there is one, else of what the products compute with
  * @throws ShapeError for other dtypes, or shapes that do not match
  */
-export function mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual?: Tensor): Tensor {
+export function mlp(
+  x: Tensor,
+  weight1: Tensor,
+  bias1: Tensor,
+  weight2: Tensor,
+  bias2: Tensor,
+  residual?: Tensor,
+  ...extra: []
+): Tensor {
+  checkTensor('mlp', x)
+  checkTensor('mlp', weight1, 'weight1')
+  checkTensor('mlp', bias1, 'bias1')
+  checkTensor('mlp', weight2, 'weight2')
+  checkTensor('mlp', bias2, 'bias2')
+  checkOptionalTensor('mlp', residual, 'residual')
+  checkNoMore('mlp', extra)
   const tensors = [x, weight1, bias1, weight2, bias2, residual]
-  const [wide, outputs] = [weight1?.shape[0], weight2?.shape[0]]
+  const [wide, outputs] = [weight1.shape[0], weight2.shape[0]]
   const shapes = [[wide, x.shape.at(-1)], [wide], [outputs, wide], [outputs]]
-  const matches = tensors.slice(1, 5).every((t, i) => `${t?.shape}` === `${shapes[i]}`) && x.ndim > 0 && weight2.ndim === 2
+  const matches = tensors.slice(1, 5).every((t, i) => `${t!.shape}` === `${shapes[i]}`) && x.ndim > 0 && weight2.ndim === 2
   const compute = matches ? computeDtype([x, weight1, weight2]) : undefined
   if (!compute || tensors.some((t) => t && !isFloat(t.dtype))) {
     const got = tensors.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : [])).join(', ')

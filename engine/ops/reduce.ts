@@ -13,11 +13,13 @@ import {
   withChunk,
 } from '../../kernels/reduce/index.ts'
 import { copyInto } from '../accumulate.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp, noGrad } from '../autograd.ts'
+import { checkBoolean, checkNoMore } from '../checks.ts'
 import { isFloat, refuseHalf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
-import { type Shape, sizeOf } from '../shape.ts'
+import { normalizeDim, type Shape, sizeOf } from '../shape.ts'
 import { empty, type Tensor } from '../tensor.ts'
 import { runScalar } from './pointwise.ts'
 import { dropped, lengthOf, reductionOf, type Span, spansOf, spread } from './span.ts'
@@ -68,7 +70,10 @@ function defineSum(name: 'sum' | 'mean') {
       return [spread(scaled, span)]
     },
   })
-  return (x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+  return (x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor => {
+    checkTensor(name, x)
+    checkBoolean(name, keepdim, 'keepdim')
+    checkNoMore(name, extra)
     if (name === 'mean' && !isFloat(x.dtype)) throw new ShapeError(`mean: got ${x.dtype}, takes float32 or float16`)
     return spansOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
   }
@@ -128,7 +133,10 @@ const maxOp = defineOp<[Tensor], Span>({
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for float16, a dim that x does not have, or one named twice
  */
-export function max(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
+export function max(x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor {
+  checkTensor('max', x)
+  checkBoolean('max', keepdim, 'keepdim')
+  checkNoMore('max', extra)
   refuseHalf('max', x)
   return spansOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
 }
@@ -145,8 +153,13 @@ const argmaxOp = defineOp<[Tensor], Span>({
  * @param keepdim whether the dim stays, with size 1
  * @throws ShapeError for float16, or a dim that x does not have
  */
-export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
+export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): Tensor {
+  checkTensor('argmax', x)
+  checkBoolean('argmax', keepdim, 'keepdim')
+  checkNoMore('argmax', extra)
   refuseHalf('argmax', x)
+  // Several dims have no index.
+  if (dim !== undefined) normalizeDim('argmax', dim, Math.max(x.ndim, 1))
   const whole: Span = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
   return noGrad(() => argmaxOp([x], dim === undefined ? whole : spansOf('argmax', x.shape, dim, keepdim)[0]!))
 }

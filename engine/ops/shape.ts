@@ -1,6 +1,9 @@
 import { pad, padProblem } from '../../kernels/copy/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { defineOp, type OpContext } from '../autograd.ts'
+import { checkNoMore, refusal } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
+import { kindOf } from '../kind.ts'
 import { run } from '../run.ts'
 import { broadcastShapes, checkShape, format, normalizeDim, rowMajorStrides, type Shape, sizeOf } from '../shape.ts'
 import { broadcastStrides, operand } from '../strided.ts'
@@ -51,8 +54,12 @@ const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
  * @param shape one dim may be -1 and is computed
  * @throws ShapeError when the sizes differ
  */
-export function reshape(x: Tensor, shape: Shape): Tensor {
-  if (!Array.isArray(shape)) throw new ShapeError(`reshape: got shape ${shape}, takes a list such as [2, -1]`)
+export function reshape(x: Tensor, shape: Shape, ...extra: []): Tensor {
+  checkTensor('reshape', x)
+  if (!Array.isArray(shape)) throw new ShapeError(`reshape: got shape ${kindOf(shape)}, takes a list such as [2, -1]`)
+  checkNoMore('reshape', extra)
+  const odd = shape.findIndex((size) => typeof size !== 'number')
+  if (odd >= 0) throw new ShapeError(`reshape: got ${kindOf(shape[odd])} in the shape, takes a list of numbers such as [2, -1]`)
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
   const to = shape.map((size) => (size === -1 ? x.size / known : size))
   if (
@@ -87,7 +94,10 @@ const permuteOp = defineOp<[Tensor], number[]>({
  * @param order each dim once; negative numbers count back
  * @throws ShapeError for anything else
  */
-export function permute(x: Tensor, order: readonly number[]): Tensor {
+export function permute(x: Tensor, order: readonly number[], ...extra: []): Tensor {
+  checkTensor('permute', x)
+  if (!Array.isArray(order)) throw refusal('permute', order, 'a list of dims such as [1, 0]')
+  checkNoMore('permute', extra)
   const dims = order.map((dim) => normalizeDim('permute', dim, x.ndim))
   if (dims.length !== x.ndim || new Set(dims).size !== dims.length) {
     throw new ShapeError(`permute: got ${format(order)}, takes each of the ${x.ndim} dims of ${format(x.shape)} once`)
@@ -96,7 +106,9 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 }
 
 /** A view with two dims swapped; negative numbers count back. @throws ShapeError for dims that x does not have */
-export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
+export function transpose(x: Tensor, dim0: number, dim1: number, ...extra: []): Tensor {
+  checkTensor('transpose', x)
+  checkNoMore('transpose', extra)
   const [a, b] = [normalizeDim('transpose', dim0, x.ndim), normalizeDim('transpose', dim1, x.ndim)]
   return permuteOp(
     [x],
@@ -131,18 +143,32 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
 /** Bounds of a slice in one dim: default the whole; negative ones count back; those outside move to the edge, as in NumPy. */
 export type Range = readonly [start?: number | undefined, stop?: number | undefined]
 
+/** @throws ArgumentError for what is no list of ranges */
+function checkRanges(ranges: unknown): void {
+  const takes = 'a range for each dim such as [[0, 2], [], [-1]]'
+  if (!Array.isArray(ranges)) throw refusal('slice', ranges, takes)
+  for (const [d, range] of ranges.entries()) {
+    const bounds = range === undefined || (Array.isArray(range) && range.length <= 2)
+    if (bounds && (range ?? []).every((at: unknown) => at === undefined || Number.isInteger(at))) continue
+    throw refusal('slice', range, `[start, stop] in whole numbers: ${takes}`, `range ${d}`)
+  }
+}
+
 /**
  * A view of the elements from start up to, not including, stop in each dim.
  * @param ranges by dim; dims without one stay whole
  * @throws ShapeError when nothing is left in a dim, or there are more ranges than dims
  */
-export function slice(x: Tensor, ranges: readonly Range[]): Tensor {
+export function slice(x: Tensor, ranges: readonly Range[], ...extra: []): Tensor {
+  checkTensor('slice', x)
+  checkRanges(ranges)
+  checkNoMore('slice', extra)
   if (ranges.length > x.ndim) throw new ShapeError(`slice: got ${ranges.length} ranges for ${format(x.shape)}`)
   const box = x.shape.map((size, d): [number, number] => {
     const [start = 0, stop = size] = ranges[d] ?? []
     const [from, to] = [start, stop].map((at) => Math.min(Math.max(at < 0 ? at + size : at, 0), size)) as [number, number]
     if (!Number.isInteger(start) || !Number.isInteger(stop) || from >= to) {
-      throw new ShapeError(`slice: [${start}, ${stop}] takes nothing from dim ${d} of ${format(x.shape)}`)
+      throw new ShapeError(`slice: ${kindOf([start, stop])} takes nothing from dim ${d} of ${format(x.shape)}`)
     }
     return [from, to]
   })
@@ -158,7 +184,9 @@ const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
 })
 
 /** A view of a larger shape in which dims of size 1, and missing leading ones, repeat. @throws ShapeError for other shapes */
-export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+export function broadcastTo(x: Tensor, shape: Shape, ...extra: []): Tensor {
+  checkTensor('broadcastTo', x)
+  checkNoMore('broadcastTo', extra)
   checkShape('broadcastTo', shape)
   if (format(broadcastShapes('broadcastTo', x.shape, shape)) !== format(shape)) {
     throw new ShapeError(`broadcastTo: ${format(x.shape)} does not broadcast to ${format(shape)}`)

@@ -1,6 +1,8 @@
 import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
+import { checkTensor } from '../arguments.ts'
 import { widened } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 
@@ -23,7 +25,9 @@ function define(log: boolean) {
       return [dx]
     },
   })
-  return (given: Tensor, dim: number): Tensor => {
+  return (given: Tensor, dim: number, ...extra: []): Tensor => {
+    checkTensor(name, given)
+    checkNoMore(name, extra)
     const x = widened(given)
     if (x.dtype !== 'float32') throw new ShapeError(`${name}: got ${x.dtype}, takes float32`)
     return op([x], { ...linesAlong(name, x.shape, dim), log })

@@ -1,5 +1,7 @@
 import { whereInt, where as whereKernel, whereProblem } from '../../kernels/elementwise/index.ts'
+import { checkOperand, checkTensor } from '../arguments.ts'
 import { defineOp } from '../autograd.ts'
+import { checkNoMore } from '../checks.ts'
 import { type Dtype, refuseHalf } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
@@ -53,7 +55,11 @@ const op = defineOp<Inputs, Arguments>({
  * @param a,b of one dtype; numbers take the dtype of the other one, two numbers are float32
  * @throws ShapeError for two dtypes, float16, or shapes that do not broadcast
  */
-export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+export function where(condition: Tensor, a: Operand, b: Operand, ...extra: []): Tensor {
+  checkTensor('where', condition, 'the condition')
+  checkOperand('where', a)
+  checkOperand('where', b)
+  checkNoMore('where', extra)
   const operands = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
   const dtype = (operands[0] ?? operands[1])?.dtype ?? 'float32'
   for (const one of [condition, ...operands]) if (one) refuseHalf('where', one)
