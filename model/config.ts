@@ -1,4 +1,7 @@
+import { refusal } from '../engine/checks.ts'
 import { UserError } from '../engine/errors.ts'
+import { kindOf } from '../engine/kind.ts'
+import { suggestion } from '../engine/options.ts'
 
 export type Architecture = 'paraformer' | 'vit'
 
@@ -97,21 +100,27 @@ const NAMES: Record<string, readonly string[]> = { residual: ['paper', 'preNorm'
 export function checkConfig<A extends Architecture = Architecture>(given: unknown, architecture?: A): ConfigOf<A> {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new UserError(
-      `the model config is ${quote(given)}; give an object such as {"architecture": "paraformer", "dim": 192}`,
+      `the model config is ${kindOf(given)}; give an object such as {"architecture": "paraformer", "dim": 192}`,
     )
   }
   const fields = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
   const named = fields.architecture ?? architecture ?? 'paraformer'
   if (typeof named !== 'string' || !Object.hasOwn(DEFAULT_CONFIGS, named)) {
-    throw new UserError(`architecture ${quote(named)} is unknown; choose ${Object.keys(DEFAULT_CONFIGS).join(' or ')}`)
+    throw new UserError(`architecture ${kindOf(named)} is unknown; choose ${Object.keys(DEFAULT_CONFIGS).join(' or ')}`)
   }
   if (architecture !== undefined && named !== architecture) {
-    throw new UserError(`this config is of a ${named}, not of a ${architecture}; leave architecture out or use createModel()`)
+    throw new UserError(
+      `this config is of a ${named}, not of a ${typeof architecture === 'string' ? architecture : kindOf(architecture)}; leave architecture out or use createModel()`,
+    )
   }
   const defaults = DEFAULT_CONFIGS[named as Architecture]
   const unknown = Object.keys(fields).filter((key) => !Object.hasOwn(defaults, key))
   if (unknown.length > 0) {
-    throw new UserError(`unknown model config key ${unknown.join(', ')}; a ${named} takes ${Object.keys(defaults).join(', ')}`)
+    const known = Object.keys(defaults)
+    const meant = suggestion(unknown[0]!, known)
+    throw new UserError(
+      `unknown model config key ${unknown.map(kindOf).join(', ')}${meant}; a ${named} takes ${known.join(', ')}`,
+    )
   }
   const config = { ...defaults, ...fields }
   for (const [key, value] of Object.entries(config)) if (key !== 'architecture') checkField(key, value)
@@ -132,13 +141,14 @@ export function parseConfig(json: string): ModelConfig {
   try {
     given = JSON.parse(json)
   } catch {
-    throw new UserError(`the model config is not JSON: ${quote(json)}; use a checkpoint that this project wrote`)
+    throw new UserError(`the model config is not JSON: ${kindOf(json)}; use a checkpoint that this project wrote`)
   }
   return checkConfig(given)
 }
 
-/** Parallel branches and encoder layers a branch; a ViT is one branch. */
+/** Parallel branches and encoder layers a branch; a ViT is one branch. @throws ArgumentError for what is no config */
 export function branchShape(config: ModelConfig): { branches: number; depth: number } {
+  if (typeof config !== 'object' || config === null) throw refusal('branchShape', config, 'a model config')
   return config.architecture === 'vit'
     ? { branches: 1, depth: config.depth }
     : { branches: config.branches, depth: config.branchDepth }
@@ -154,7 +164,7 @@ export function checkPrefix(config: ModelConfig, branches: number | undefined): 
   if (branches === undefined) return all
   if (!Number.isInteger(branches) || branches < 1 || branches > all) {
     throw new UserError(
-      `branches ${quote(branches)}: this ${config.architecture} has ${all}; give a whole number from 1 to ${all}`,
+      `branches ${kindOf(branches)}: this ${config.architecture} has ${all}; give a whole number from 1 to ${all}`,
     )
   }
   return branches
@@ -163,17 +173,13 @@ export function checkPrefix(config: ModelConfig, branches: number | undefined): 
 function checkField(key: string, value: unknown): void {
   const names = NAMES[key]
   if (names) {
-    if (!names.includes(value as string)) throw new UserError(`${key} ${quote(value)} is unknown; choose ${names.join(' or ')}`)
+    if (!names.includes(value as string))
+      throw new UserError(`${key} ${kindOf(value)} is unknown; choose ${names.join(' or ')}`)
   } else if (key === 'dropout') {
     if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
-      throw new UserError(`dropout ${quote(value)} is not a probability; give a number from 0 to below 1`)
+      throw new UserError(`dropout ${kindOf(value)} is not a probability; give a number from 0 to below 1`)
     }
   } else if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 0x7fffffff) {
-    throw new UserError(`${key} ${quote(value)} is not a positive integer; give 1 or more`)
+    throw new UserError(`${key} ${kindOf(value)} is not a positive integer; give 1 or more`)
   }
-}
-
-/** A value for a message: short, on one line, NaN and strings told apart. */
-function quote(value: unknown): string {
-  return (typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value))).slice(0, 80)
 }

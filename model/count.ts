@@ -1,4 +1,5 @@
-import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
+import { checkOptions, type OptionNames } from '../engine/options.ts'
+import { branchShape, checkConfig, checkPrefix, type ModelConfig } from './config.ts'
 
 /** Parameters of a model and of its parts. */
 export interface ParameterCount {
@@ -35,6 +36,8 @@ export interface CountOptions {
   skipDeadTokens?: boolean
 }
 
+const OPTIONS: OptionNames<CountOptions> = { branches: true, skipDeadTokens: true }
+
 interface Sizes {
   /** Tokens with CLS. */
   tokens: number
@@ -45,7 +48,9 @@ interface Sizes {
   depth: number
 }
 
-function sizesOf(config: ModelConfig, options: CountOptions): Sizes {
+function sizesOf(op: string, given: ModelConfig, options: CountOptions): Sizes {
+  checkOptions(op, options, OPTIONS)
+  const config = checkConfig(given)
   const { imageSize, patchSize, channels, heads, dimHead } = config
   return {
     tokens: (imageSize / patchSize) ** 2 + 1,
@@ -58,11 +63,11 @@ function sizesOf(config: ModelConfig, options: CountOptions): Sizes {
 
 /**
  * Parameters in closed form.
- * @throws UserError when the config has fewer branches than `options.branches`
+ * @throws UserError for a bad config, or one of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countParameters(config: ModelConfig, options: CountOptions = {}): ParameterCount {
+  const { tokens, patchDim, inner, branches, depth } = sizesOf('countParameters', config, options)
   const { dim, mlpDim, classes } = config
-  const { tokens, patchDim, inner, branches, depth } = sizesOf(config, options)
   const stem = patchDim * dim + dim + dim + tokens * dim
   const attention = dim * 3 * inner + inner * dim + dim
   const mlp = dim * mlpDim + mlpDim + mlpDim * dim + dim
@@ -76,11 +81,11 @@ export function countParameters(config: ModelConfig, options: CountOptions = {})
  * Operations of the matrix products, attention's two included, in closed form. LayerNorm, softmax, GELU and additions are
  * left out, as model FLOP utilization is usually counted. The backward pass makes two products for each of the forward
  * pass, except that images want no gradient; what a fused attention computes again in its backward is not counted.
- * @throws UserError when the config has fewer branches than `options.branches`
+ * @throws UserError for a bad config, or one of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countFlops(config: ModelConfig, options: CountOptions = {}): FlopCount {
+  const { tokens, patchDim, inner, branches, depth } = sizesOf('countFlops', config, options)
   const { dim, mlpDim, classes, pool } = config
-  const { tokens, patchDim, inner, branches, depth } = sizesOf(config, options)
   const skip = pool === 'cls' && (options.skipDeadTokens ?? true)
 
   /** Keys and values for all tokens; everything else only for the rows that are read. */

@@ -1,6 +1,8 @@
 import { copyInto } from '../engine/accumulate.ts'
 import { noGrad } from '../engine/autograd.ts'
+import { checkBoolean } from '../engine/checks.ts'
 import { UserError } from '../engine/errors.ts'
+import { kindOf } from '../engine/kind.ts'
 import { scope, withoutScope } from '../engine/scope.ts'
 import { Tensor } from '../engine/tensor.ts'
 
@@ -41,8 +43,9 @@ export abstract class Module {
     return this.namedParameters().map(([, parameter]) => parameter)
   }
 
-  /** Turns dropout on (or off) in this module and all below. */
+  /** Turns dropout on (or off) in this module and all below. @throws ArgumentError for what is not true or false */
   train(training = true): this {
+    checkBoolean('train', training, 'training')
     this.training = training
     for (const [, child] of this.namedChildren()) child.train(training)
     return this
@@ -69,7 +72,7 @@ export abstract class Module {
     const unknown = [...entries.keys()].filter((name) => !parameters.has(name))
     const misfits = [...parameters].flatMap(([name, parameter]) => {
       const entry = entries.get(name)
-      return entry ? misfit(name, parameter, entry) : []
+      return entries.has(name) ? misfit(name, parameter, entry) : []
     })
     const problems = [
       ...(missing.length > 0 ? [`missing ${few(missing)}`] : []),
@@ -113,10 +116,17 @@ function modulesIn(name: string, value: unknown): [string, Module][] {
   return value.flatMap((item, i): [string, Module][] => (item instanceof Module ? [[`${name}.${i}`, item]] : []))
 }
 
+/** @throws UserError for what holds no entries by name */
 function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
+  if (typeof source !== 'object' || source === null || Symbol.iterator in source !== source instanceof Map) {
+    throw new UserError(
+      `loadStateDict: got ${kindOf(source)}, takes tensors by name, as stateDict() or loadSafetensors() give them`,
+    )
+  }
   const { tensors } = source as { tensors?: StateEntries | StateEntry }
   // A parameter could be called `tensors`; a whole file has a collection there.
-  const whole = tensors !== undefined && !(tensors instanceof Tensor) && !('shape' in tensors && 'dtype' in tensors)
+  const collection = typeof tensors === 'object' && tensors !== null && !(tensors instanceof Tensor)
+  const whole = collection && !('shape' in tensors && 'dtype' in tensors)
   const entries = (whole ? tensors : source) as StateEntries
   return entries instanceof Map ? entries : new Map(Object.entries(entries))
 }
@@ -124,12 +134,25 @@ function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
 const DTYPES = ['float32', 'F32', 'F64']
 
 /** What of an entry does not fit its parameter, if anything. */
-function misfit(name: string, parameter: Parameter, entry: StateEntry): string[] {
+function misfit(name: string, parameter: Parameter, entry: StateEntry | undefined): string[] {
+  if (!isEntry(entry)) return [`${name} is ${kindOf(entry)}, the model takes a tensor`]
+  if (entry instanceof Tensor && entry.disposed) return [`${name} was disposed`]
+  if (entry instanceof Tensor && entry.device !== parameter.device) return [`${name} is on another device; read it with data()`]
   const [has, takes] = [entry, parameter].map(({ shape }) => `[${shape.join(', ')}]`)
   if (has !== takes) return [`${name} is ${has}, the model has ${takes}`]
   if (!DTYPES.includes(entry.dtype)) return [`${name} is ${entry.dtype}, the model takes float32`]
   if (entry instanceof Tensor || entry.data.length === parameter.size) return []
   return [`${name} has ${entry.data.length} values, not ${parameter.size}`]
+}
+
+function isEntry(entry: unknown): entry is StateEntry {
+  if (entry instanceof Tensor) return true
+  if (typeof entry !== 'object' || entry === null) return false
+  const { shape, data } = entry as { shape?: unknown; data?: unknown }
+  const numbers = Array.isArray(data)
+    ? data.every((one) => typeof one === 'number')
+    : ArrayBuffer.isView(data) && 'length' in data
+  return Array.isArray(shape) && numbers && !(data instanceof BigInt64Array || data instanceof BigUint64Array)
 }
 
 function few(names: string[]): string {

@@ -1,8 +1,10 @@
+import { refusal } from '../engine/checks.ts'
 import { addAll, colocate, stack, type Tensor, UserError } from '../engine/index.ts'
+import { checkOptions } from '../engine/options.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'
-import { type ForwardOptions, VisionModel } from './vision.ts'
+import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
 
 /**
  * ParaFormer (arXiv 2510.15425): shallow Transformer branches side by side. All read the same embedded image and their
@@ -18,14 +20,18 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    * Fresh parameters on the default device, drawn from its random state.
    * @param config what is left out is as in the paper
    * @param options.own branches to make; default all. The others live on other devices (see `BranchDevices`)
-   * @throws UserError in one line for a bad config
+   * @throws UserError in one line for a bad config; ArgumentError for an unknown option, or branches that the config does not have
    */
   constructor(config: PartialConfig<'paraformer'> = {}, options: { own?: readonly number[] } = {}) {
-    super(checkConfig(config, 'paraformer'), options.own)
+    const checked = checkConfig(config, 'paraformer')
+    checkOptions('ParaFormer', options, { own: true })
+    checkOwn(options.own, checked.branches)
+    super(checked, options.own)
   }
 
   /** The pooled sum of the branches' outputs, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('features', images, options)
     return tidy(options.taps, () => {
       const sum = options.outputs?.sum(0) ?? addAll(this.prefixOutputs(images, options)) // [B, D]
       options.taps?.('features', sum)
@@ -41,6 +47,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
    */
   forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('forwardPrefixes', images, options)
     return tidy(options.taps, () => {
       const outputs = options.outputs ?? stack(this.prefixOutputs(images, options), 0) // [k, B, D]
       const sums = outputs.cumsum(0) // [k, B, D]
@@ -63,6 +70,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
 
   /** Each branch's part of the sum, [B, D], of those that live here; pooling is linear, so it may come before the sum. */
   branchOutputs(images: Tensor, options: ForwardOptions = {}): Tensor[] {
+    checkForward('branchOutputs', images, options)
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     const { mode = 'serial' } = options
     if (mode === 'coalesced') colocate(this.parameters())
@@ -73,4 +81,12 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
       return runBranches(mode, x, Object.fromEntries(runs), this.coalesces)
     })
   }
+}
+
+/** @throws ArgumentError unless it is undefined or a list of different branches, counted from 0 */
+function checkOwn(own: unknown, branches: number): void {
+  if (own === undefined) return
+  const exists = (i: unknown) => Number.isInteger(i) && (i as number) >= 0 && (i as number) < branches
+  if (Array.isArray(own) && own.every(exists) && new Set(own).size === own.length) return
+  throw refusal('ParaFormer', own, `a list of branches, each once, from 0 to ${branches - 1}`, 'own')
 }

@@ -1,4 +1,8 @@
-import { autocast, concat, randn, recompute, ShapeError, type Tensor } from '../engine/index.ts'
+import { checkTensor } from '../engine/arguments.ts'
+import { checkBoolean, checkFunction } from '../engine/checks.ts'
+import { autocast, concat, randn, recompute, ShapeError, type Tensor, UserError } from '../engine/index.ts'
+import { kindOf } from '../engine/kind.ts'
+import { checkOptions, type OptionNames } from '../engine/options.ts'
 import { branchShape, type ModelConfig } from './config.ts'
 import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear } from './layers.ts'
 import type { Mode } from './modes.ts'
@@ -23,6 +27,18 @@ export interface ForwardOptions {
   outputs?: Tensor | undefined
   /** Is handed the intermediate values; they live as long as what the caller's scope makes. */
   taps?: Tap | undefined
+}
+
+const OPTIONS: OptionNames<ForwardOptions> = { branches: true, mode: true, skipDeadTokens: true, outputs: true, taps: true }
+
+/** @throws ArgumentError for images that are no tensor, unknown options, and options of a wrong kind */
+export function checkForward(op: string, images: unknown, options: ForwardOptions): void {
+  checkTensor(op, images, 'images')
+  checkOptions(op, options, OPTIONS)
+  const { skipDeadTokens, outputs, taps } = options
+  if (skipDeadTokens !== undefined) checkBoolean(op, skipDeadTokens, 'skipDeadTokens')
+  if (outputs !== undefined) checkTensor(op, outputs, 'outputs')
+  if (taps !== undefined) checkFunction(op, taps, 'taps')
 }
 
 /** Encoder layers one after the other. */
@@ -114,14 +130,19 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
    * Logits of the model, or of one of its prefixes.
    * @param images float32 [B, C, H, W], of the config's channels and size
    * @returns [B, classes]
-   * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
+   * @throws ShapeError for images of another shape or dtype; UserError for a prefix or mode that does not exist; ArgumentError for what is no
+   *   tensor and unknown options
    */
   forward(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('forward', images, options)
     return tidy(options.taps, () => this.head.forward(this.features(images, options)))
   }
 
   /** Runs `fn`, which computes stem and branches. */
   protected inPrecision<T>(fn: () => T): T {
+    if (!PRECISIONS.includes(this.precision)) {
+      throw new UserError(`precision ${kindOf(this.precision)} is unknown; choose ${PRECISIONS.join(' or ')}`)
+    }
     return this.precision === 'mixed' ? autocast('float16', fn) : fn()
   }
 
@@ -129,9 +150,10 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   protected sequence(images: Tensor, tap: Tap | undefined): Tensor {
     const { channels, imageSize, patchSize, dim, dropout: p } = this.config
     const [B = 0, ...rest] = images.shape
-    if (rest.join() !== [channels, imageSize, imageSize].join()) {
+    if (images.dtype === 'int32' || rest.join() !== [channels, imageSize, imageSize].join()) {
       const given = images.shape.join(', ')
-      throw new ShapeError(`model: images are [${given}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
+      const dtype = images.dtype === 'int32' ? 'int32 ' : ''
+      throw new ShapeError(`model: images are ${dtype}[${given}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
     }
     const x = tidy(tap, () => {
       // What residuals are added to is float32 inside `autocast` too.

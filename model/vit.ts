@@ -1,8 +1,9 @@
+import { refusal } from '../engine/checks.ts'
 import type { Tensor } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type PartialConfig, type ViTConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'
-import { type ForwardOptions, VisionModel } from './vision.ts'
+import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
 
 /**
  * The Vision Transformer (arXiv 2010.11929) with the stem, layers and head of ParaFormer: one branch as deep as the model.
@@ -20,6 +21,8 @@ export class ViT extends VisionModel<ViTConfig> {
 
   /** The pooled output of the last layer, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('features', images, options)
+    if (options.outputs) throw refusal('features', options.outputs, 'none: a vit has no branches elsewhere', 'outputs')
     checkPrefix(this.config, options.branches)
     return tidy(options.taps, () => {
       const [features] = this.inPrecision(() => {
