@@ -110,7 +110,7 @@ export function checkConfig<A extends Architecture = Architecture>(given: unknow
   }
   if (architecture !== undefined && named !== architecture) {
     throw new UserError(
-      `this config is of a ${named}, not of a ${typeof architecture === 'string' ? architecture : kindOf(architecture)}; leave architecture out or use createModel()`,
+      `this config is of a ${named}, not of a ${plain(architecture)}; leave architecture out or use createModel()`,
     )
   }
   const defaults = DEFAULT_CONFIGS[named as Architecture]
@@ -119,7 +119,7 @@ export function checkConfig<A extends Architecture = Architecture>(given: unknow
     const known = Object.keys(defaults)
     const meant = suggestion(unknown[0]!, known)
     throw new UserError(
-      `unknown model config key ${unknown.map(kindOf).join(', ')}${meant}; a ${named} takes ${known.join(', ')}`,
+      `unknown model config key ${unknown.map(plain).join(', ')}${meant}; a ${named} takes ${known.join(', ')}`,
     )
   }
   const config = { ...defaults, ...fields }
@@ -182,4 +182,9 @@ function checkField(key: string, value: unknown): void {
   } else if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 0x7fffffff) {
     throw new UserError(`${key} ${kindOf(value)} is not a positive integer; give 1 or more`)
   }
+}
+
+/** A name as it is, anything else quoted. */
+function plain(name: unknown): string {
+  return typeof name === 'string' && /^\w{1,40}$/.test(name) ? name : kindOf(name)
 }

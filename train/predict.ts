@@ -133,7 +133,8 @@ function infer(
   options: Pick<ForwardOptions, 'branches' | 'mode' | 'outputs'>,
 ): { logits: Tensor; features: Tensor } {
   return noGrad(() => {
-    const features = model.features(images, options)
+    const { branches, mode, outputs } = options
+    const features = model.features(images, { branches, mode, outputs })
     return { logits: model.head.forward(features), features }
   })
 }
@@ -155,7 +156,7 @@ export async function gradients(
   options: PredictOptions = {},
 ): Promise<Map<string, SafetensorsEntry>> {
   model.eval()
-  const { branches, spread } = options
+  const { branches, mode, spread } = options
   const { images, count, labels } = input
   const chunk = chunkOf(model.config)
   if (spread) return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, chunk)
@@ -165,7 +166,7 @@ export async function gradients(
     scope(() => {
       const to = Math.min(count, from + chunk)
       const part = onDevice(model, slice(from, to), to - from)
-      const logits = model.forward(part, options) // [b, classes]
+      const logits = model.forward(part, { branches, mode }) // [b, classes]
       const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()
     })

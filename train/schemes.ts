@@ -1,6 +1,10 @@
+import { checkTensor } from '../engine/arguments.ts'
+import { checkFunction, checkNumber, checkWhole, refusal } from '../engine/checks.ts'
+import { ArgumentError } from '../engine/errors.ts'
 import { autocast, type CaptureStatistics, capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
-import { type Mode, type Model, ParaFormer } from '../model/index.ts'
-import type { AdamW } from './optim/adamW.ts'
+import { checkOptions } from '../engine/options.ts'
+import { MODES, type Mode, type Model, Module, ParaFormer } from '../model/index.ts'
+import { AdamW } from './optim/adamW.ts'
 
 export const SCHEME_NAMES = ['joint', 'paper', 'prefixSum'] as const
 export type SchemeName = (typeof SCHEME_NAMES)[number]
@@ -51,13 +55,23 @@ export interface StepResult {
  *   (PAPER.md, Training).
  * @param options.weights of the prefix losses, default all 1 (`prefixSum` only)
  * @param options.mode how the branches run, default `serial`
+ * @throws ArgumentError for an unknown scheme, mode or option, a number of branches that is none, and weights that are not one finite number
+ *   of at least 0 a branch, with one above 0
  */
 export function makeScheme(
   name: SchemeName,
   branches: number,
   options: { weights?: readonly number[]; mode?: Mode } = {},
 ): Scheme {
+  if (!SCHEME_NAMES.includes(name)) throw refusal('makeScheme', name, `one of ${SCHEME_NAMES.join(', ')}`, 'scheme')
+  checkWhole('makeScheme', branches, 'branches', 1, 2 ** 31 - 1)
+  checkOptions('makeScheme', options, { weights: true, mode: true })
   const { weights = Array(branches).fill(1), mode = 'serial' } = options
+  if (!MODES.includes(mode)) throw refusal('makeScheme', mode, `one of ${MODES.join(', ')}`, 'mode')
+  const fits = Array.isArray(weights) && weights.length === branches && weights.every((one) => one >= 0 && Number.isFinite(one))
+  if (!fits || !weights.some((one) => one > 0)) {
+    throw refusal('makeScheme', weights, `${branches} finite numbers of at least 0, not all 0`, 'weights')
+  }
   if (name === 'joint') return { name, passes: [[prefixLoss(branches, true, mode)]] }
   if (name === 'prefixSum') return { name, passes: [[prefixSumLoss(weights, mode)]] }
   const passA = Array.from({ length: branches }, (_, i) => prefixLoss(i + 1, true, mode))
@@ -85,7 +99,7 @@ function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
     eachBranch: true,
     firstPrefix: 1,
     loss(model, { images, labels, outputs }) {
-      if (!(model instanceof ParaFormer)) throw new Error('prefixSum needs a model of branches')
+      if (!(model instanceof ParaFormer)) throw new ArgumentError('prefixSum: got a vit, takes a model of branches')
       const logits = model.forwardPrefixes(images, { mode, outputs }) // [m, B, classes]
       const [m, B] = logits.shape as [number, number]
       const every = labels.reshape([1, B]).broadcastTo([m, B])
@@ -100,15 +114,20 @@ function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
  * One optimizer step on a mini-batch given in parts, whose gradients are accumulated. Gradients are those of the loss times the
  * optimizer's loss scale.
  * @param maxNorm for objectives that clip
+ * @throws ArgumentError for what is no model, optimizer, objective or number, and batches that are no list of images and labels
  */
 export function optimizerStep(
   model: Model,
   optimizer: AdamW,
-  { loss, clip, firstPrefix }: Objective,
+  objective: Objective,
   batches: readonly MicroBatch[],
   lr: number,
   maxNorm: number,
 ): StepResult {
+  checkParts('optimizerStep', model, optimizer, objective, maxNorm)
+  checkBatches('optimizerStep', batches)
+  checkNumber('optimizerStep', lr, 'lr')
+  const { loss, clip, firstPrefix } = objective
   return scope(() => {
     let total: Tensor | undefined
     const predicted: Tensor[] = []
@@ -139,8 +158,30 @@ export interface CapturedStep {
   dispose(): void
 }
 
-/** Captures the optimizer step on one objective: batches of every shape are recorded once. */
+/** @throws ArgumentError for what is no model, optimizer, objective or number */
+function checkParts(op: string, model: unknown, optimizer: unknown, objective: Objective | undefined, maxNorm: unknown): void {
+  if (!(model instanceof Module)) throw refusal(op, model, 'a model', 'model')
+  if (!(optimizer instanceof AdamW)) throw refusal(op, optimizer, 'an AdamW', 'optimizer')
+  checkFunction(op, objective?.loss, 'the loss of the objective')
+  checkNumber(op, maxNorm, 'maxNorm')
+}
+
+/** @throws ArgumentError unless it is a list of images and labels, of which there is at least one */
+function checkBatches(op: string, batches: unknown): void {
+  if (!Array.isArray(batches) || batches.length === 0)
+    throw refusal(op, batches, 'a list of { images, labels, share }', 'batches')
+  for (const [i, batch] of batches.entries()) {
+    checkTensor(op, batch?.images, `images of batch ${i}`)
+    checkTensor(op, batch.labels, `labels of batch ${i}`)
+  }
+}
+
+/**
+ * Captures the optimizer step on one objective: batches of every shape are recorded once.
+ * @throws ArgumentError for what is no model, optimizer, objective or number; from a call for batches that are no list of images and labels
+ */
 export function captureStep(model: Model, optimizer: AdamW, objective: Objective, maxNorm: number): CapturedStep {
+  checkParts('captureStep', model, optimizer, objective, maxNorm)
   const step = capture((...tensors: Tensor[]): StepResult => {
     const total = tensors.reduce((sum, { shape }, i) => (i % 2 === 1 ? sum + shape[0]! : sum), 0)
     const batches = Array.from({ length: tensors.length / 2 }, (_, i): MicroBatch => {
@@ -150,6 +191,8 @@ export function captureStep(model: Model, optimizer: AdamW, objective: Objective
     return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm)
   })
   const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
+    checkBatches('captureStep', batches)
+    checkNumber('captureStep', lr, 'lr')
     optimizer.lr = lr
     return step(...batches.flatMap(({ images, labels }) => [images, labels]))
   }

@@ -2,7 +2,7 @@ import type { AttentionShape } from '../../kernels/attention/index.ts'
 import { checkTensor } from '../arguments.ts'
 import { narrowed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
+import { checkNoMore, checkNumber } from '../checks.ts'
 import { bindingAlignment, isFloat } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
 import {
@@ -10,8 +10,8 @@ import {
   attend,
   attendBackward,
   blockRows,
-  checkHeads,
   headRows,
+  isCount,
   mismatch,
   type Rows,
   shapeOf,
@@ -103,11 +103,11 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
  */
 export function packedAttention(given: Tensor, heads: number, ...extra: []): Tensor {
   checkTensor('packedAttention', given)
-  checkHeads('packedAttention', heads)
+  checkNumber('packedAttention', heads, 'heads')
   checkNoMore('packedAttention', extra)
   const qkv = narrowed(given)
   const [batch, tokens, last] = qkv.shape as [number, number, number]
-  if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || last % (3 * heads) !== 0) {
+  if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
     throw mismatch('packedAttention', [qkv], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
   }
   return packedOp([qkv], shapeOf(batch, heads, tokens, tokens, last / (3 * heads), qkv.dtype))
@@ -147,12 +147,12 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
 export function packedCrossAttention(givenQ: Tensor, givenKv: Tensor, heads: number, ...extra: []): Tensor {
   checkTensor('packedCrossAttention', givenQ, 'q')
   checkTensor('packedCrossAttention', givenKv, 'kv')
-  checkHeads('packedCrossAttention', heads)
+  checkNumber('packedCrossAttention', heads, 'heads')
   checkNoMore('packedCrossAttention', extra)
   const [q, kv] = [narrowed(givenQ), narrowed(givenKv)]
   const [batch, queries, last] = q.shape as [number, number, number]
   const fits = q.ndim === 3 && kv.ndim === 3 && kv.shape[0] === batch && kv.shape[2] === 2 * last
-  if (!alikeFloats([q, kv]) || !fits || last % heads !== 0) {
+  if (!alikeFloats([q, kv]) || !fits || !isCount(heads) || last % heads !== 0) {
     const takes = `[B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh] of one dtype, float32 or float16`
     throw mismatch('packedCrossAttention', [q, kv], takes)
   }

@@ -1,6 +1,5 @@
 // What the attention ops share: how heads lie in packed tensors, and the launches of the kernels.
 import { type AttentionShape, attention, keyValueGradient, queryGradient, type RowView } from '../../kernels/attention/index.ts'
-import { checkWhole } from '../checks.ts'
 import { type Dtype, isFloat } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { type Bindable, run } from '../run.ts'
@@ -85,9 +84,8 @@ export function alikeFloats(tensors: readonly Tensor[]): boolean {
   return tensors.every(({ dtype }) => isFloat(dtype) && dtype === tensors[0]!.dtype)
 }
 
-/** @throws ArgumentError for heads that are no whole number of at least 1 */
-export function checkHeads(op: string, heads: unknown): void {
-  checkWhole(op, heads, 'heads', 1, 2 ** 31 - 1)
+export function isCount(heads: number): boolean {
+  return Number.isInteger(heads) && heads >= 1
 }
 
 export function mismatch(op: string, got: readonly Tensor[], takes: string): ShapeError {

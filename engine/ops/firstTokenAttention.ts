@@ -3,10 +3,10 @@ import { copyInto } from '../accumulate.ts'
 import { checkTensor } from '../arguments.ts'
 import { computeDtype, computed } from '../autocast.ts'
 import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
+import { checkNoMore, checkNumber } from '../checks.ts'
 import { bindingAlignment, type Dtype } from '../dtype.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
-import { attend, attendBackward, blockRows, checkHeads, mismatch, type Rows, shapeOf } from './attentionRows.ts'
+import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
 import { asRows, product, shaped, transposed } from './product.ts'
 
 /** Rows `from` to `to` of a matrix; a view. */
@@ -93,11 +93,11 @@ function operands(q: Tensor, kv: Tensor, shape: AttentionShape): { query: Rows; 
 export function firstTokenAttention(u: Tensor, weight: Tensor, heads: number, ...extra: []): Tensor {
   checkTensor('firstTokenAttention', u)
   checkTensor('firstTokenAttention', weight, 'weight')
-  checkHeads('firstTokenAttention', heads)
+  checkNumber('firstTokenAttention', heads, 'heads')
   checkNoMore('firstTokenAttention', extra)
   const [batch, tokens, dim] = u.shape as [number, number, number]
   const [rows] = weight.shape as [number]
-  const fits = u.ndim === 3 && weight.ndim === 2 && weight.shape[1] === dim && rows % (3 * heads) === 0
+  const fits = u.ndim === 3 && weight.ndim === 2 && weight.shape[1] === dim && isCount(heads) && rows % (3 * heads) === 0
   const compute = computeDtype([u, weight])
   if (!fits || !compute) {
     const takes = `[B, N, D] and [3 * ${heads} * Dh, D] for ${heads} heads, of one dtype, float32 or float16`

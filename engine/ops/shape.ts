@@ -149,8 +149,8 @@ function checkRanges(ranges: unknown): void {
   if (!Array.isArray(ranges)) throw refusal('slice', ranges, takes)
   for (const [d, range] of ranges.entries()) {
     const bounds = range === undefined || (Array.isArray(range) && range.length <= 2)
-    if (bounds && (range ?? []).every((at: unknown) => at === undefined || Number.isInteger(at))) continue
-    throw refusal('slice', range, `[start, stop] in whole numbers: ${takes}`, `range ${d}`)
+    if (bounds && (range ?? []).every((at: unknown) => at === undefined || typeof at === 'number')) continue
+    throw refusal('slice', range, `[start, stop], ${takes}`, `range ${d}`)
   }
 }
 

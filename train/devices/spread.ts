@@ -1,6 +1,9 @@
+import { checkBoolean, refusal } from '../../engine/checks.ts'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
-import { type Model, type ModelConfig, ParaFormer } from '../../model/index.ts'
-import type { AdamW } from '../optim/adamW.ts'
+import { checkOptions, type OptionNames } from '../../engine/options.ts'
+import { checkRequest } from '../../engine/platform/types.ts'
+import { MODES, type Model, type ModelConfig, Module, ParaFormer } from '../../model/index.ts'
+import { AdamW } from '../optim/adamW.ts'
 import { BranchDevices } from './branchDevices.ts'
 import type { Pulse } from './heartbeat.ts'
 import { LocalShard, type ShardSpec } from './localShard.ts'
@@ -23,13 +26,40 @@ export interface SpreadOptions extends RunOptions {
   pulse?: Pulse
 }
 
+const OPTIONS: OptionNames<SpreadOptions> = {
+  mode: true,
+  eager: true,
+  others: true,
+  inProcess: true,
+  optimizer: true,
+  pulse: true,
+}
+
+/** @throws ArgumentError for what is no model, unknown options, and options of a wrong kind */
+function checkArguments(model: unknown, options: SpreadOptions): void {
+  if (!(model instanceof Module)) throw refusal('spreadBranches', model, 'a ParaFormer', 'model')
+  checkOptions('spreadBranches', options ?? null, OPTIONS)
+  const { others, inProcess = false, optimizer, eager = false, mode = 'serial' } = options
+  if (!Array.isArray(others) || others.length === 0) {
+    throw refusal('spreadBranches', others, 'what each other device is opened with, such as [{ adapter }]', 'others')
+  }
+  for (const request of others) checkRequest('spreadBranches', request)
+  checkBoolean('spreadBranches', inProcess, 'inProcess')
+  checkBoolean('spreadBranches', eager, 'eager')
+  if (!MODES.includes(mode)) throw refusal('spreadBranches', mode, `one of ${MODES.join(', ')}`, 'mode')
+  if (optimizer !== undefined && !(optimizer instanceof AdamW)) {
+    throw refusal('spreadBranches', optimizer, 'an AdamW', 'optimizer')
+  }
+}
+
 /**
  * Spreads the branches of a model over its own device and others: branch i goes to device i mod n. The model keeps stem, head and the
  * branches of device 0, whose parameters stay the same Tensor objects. The optimizer given is disposed; go on with the result's.
  * @throws UserError in one line when the model has fewer branches than there are devices, or a device cannot be opened; then nothing
- *   was changed
+ *   was changed; ArgumentError for unknown options and those of a wrong kind
  */
 export async function spreadBranches(model: Model, options: SpreadOptions): Promise<BranchDevices> {
+  checkArguments(model, options)
   const { others, inProcess = false, optimizer, pulse, ...how } = options
   const devices = others.length + 1
   const { branches } = model
