@@ -4,6 +4,9 @@ import { checkLabels, type Split } from './split.ts'
 
 export const CIFAR_PIXELS = 3 * 32 * 32
 
+/** Bytes of the longest file: CIFAR-100's 50,000 training images. */
+const MAX_BYTES = 50_000 * (2 + CIFAR_PIXELS)
+
 /** How the records of a CIFAR binary file start: CIFAR-10 has one label byte, CIFAR-100 a coarse and a fine one. */
 export interface CifarLayout {
   labelBytes: 1 | 2
@@ -39,7 +42,7 @@ export function parseCifar(bytes: Uint8Array, layout: CifarLayout, file: string)
 export async function loadCifarSplit(files: readonly string[], layout: CifarLayout): Promise<Split> {
   const parts: Split[] = []
   for (const file of files) {
-    const part = parseCifar(await readMaybeGzip(file), layout, file)
+    const part = parseCifar(await readMaybeGzip(file, MAX_BYTES), layout, file)
     const first = parts[0]
     // The official batches are equally long, so a difference is a file cut at a record's end.
     if (first && part.count !== first.count) {

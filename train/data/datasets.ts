@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
 import { loadCifarSplit } from './cifar.ts'
 import { loadIdxSplit } from './idx.ts'
-import { type LocateOptions, locateFiles } from './locate.ts'
+import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
 import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName } from './names.ts'
 import type { Split } from './split.ts'
 
@@ -56,16 +57,20 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
   const files = await locateFiles(name, name === 'cifar-10' ? CIFAR_10_FILES : CIFAR_100_FILES, options)
   const train = await loadCifarSplit(files.slice(0, -1), layout)
   const test = await loadCifarSplit(files.slice(-1), layout)
-  const names = classNames ?? fineLabelNames(dirname(files[0]!))
+  const names = classNames ?? (await fineLabelNames(dirname(files[0]!)))
   const shape = { channels: 3, height: 32, width: 32, classes: layout.classes }
   return { ...common, ...shape, ...(names && { classNames: names }), train, test }
 }
 
+/** Bytes that the file of CIFAR-100's class names has at most. */
+const MAX_NAMES = 10_000
+
 /** CIFAR-100's class names, which lie beside its files. */
-function fineLabelNames(folder: string): string[] | undefined {
-  const path = join(folder, 'fine_label_names.txt')
+async function fineLabelNames(folder: string): Promise<string[] | undefined> {
+  const path = join(folder, FINE_LABEL_NAMES)
   if (!existsSync(path)) return undefined
-  const names = readFileSync(path, 'utf8')
+  const names = new TextDecoder()
+    .decode(await disk.read(path, MAX_NAMES))
     .split('\n')
     .map((line) => line.trim())
     .filter(Boolean)

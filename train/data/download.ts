@@ -1,53 +1,133 @@
 import { createHash } from 'node:crypto'
 import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { files } from '#platform'
 import { reason, UserError } from '../../engine/errors.ts'
-import type { DatasetName } from './names.ts'
+import type { RemoteFile } from './remote.ts'
 
-/** A file of a data set at its official address; the checksums are those that its publishers give. */
-export interface RemoteFile {
-  url: string
-  md5: string
+export interface DownloadOptions {
+  /** Addresses that may be asked, redirections too; default https alone. */
+  protocols?: readonly string[]
+  /** Milliseconds without a byte after which a connection is given up; default 30,000. */
+  patience?: number
+  /** How often a broken download goes on where it ended, and the milliseconds before that; default 3 and 1000. */
+  retries?: number
+  pause?: number
 }
 
-const mnist = 'https://ossci-datasets.s3.amazonaws.com/mnist'
-const fashion = 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com'
+const MAX_REDIRECTS = 5
 
-export const REMOTE_FILES: Record<DatasetName, RemoteFile[]> = {
-  mnist: [
-    { url: `${mnist}/train-images-idx3-ubyte.gz`, md5: 'f68b3c2dcbeaaa9fbdd348bbdeb94873' },
-    { url: `${mnist}/train-labels-idx1-ubyte.gz`, md5: 'd53e105ee54ea40749a09fcbcd1e9432' },
-    { url: `${mnist}/t10k-images-idx3-ubyte.gz`, md5: '9fb629c4189551a2d022fa330f9573f3' },
-    { url: `${mnist}/t10k-labels-idx1-ubyte.gz`, md5: 'ec29112dd5afa0611ce80d1b7f02629c' },
-  ],
-  'fashion-mnist': [
-    { url: `${fashion}/train-images-idx3-ubyte.gz`, md5: '8d4fb7e6c68d591d4c3dfef9ec88bf0d' },
-    { url: `${fashion}/train-labels-idx1-ubyte.gz`, md5: '25c81989df183df01b3e8a0aad5dffbe' },
-    { url: `${fashion}/t10k-images-idx3-ubyte.gz`, md5: 'bef4ecab320f06d8554ea6380940ec79' },
-    { url: `${fashion}/t10k-labels-idx1-ubyte.gz`, md5: 'bb300cfdad3c16e7a12a480ee83cd310' },
-  ],
-  'cifar-10': [{ url: 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz', md5: 'c32a1d4ab5d03f1284b67883e8d87530' }],
-  'cifar-100': [{ url: 'https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz', md5: '03b5dce01913d631647c71ecec9e9cb8' }],
-}
+/** What no further try can mend. */
+class Refusal extends Error {}
 
 /**
- * Fetches one file into a folder under its own name; it appears there whole and with the right checksum, or not at all.
+ * Fetches one file into a folder under its own name; it appears there whole, of its known size and checksum, or not at all. A download that
+ * breaks off goes on where it ended.
  * @returns the path
- * @throws UserError when the network, the checksum or the folder fails
+ * @throws UserError in one line when the network, the address, the size, the checksum or the folder fails
  */
-export async function downloadFile({ url, md5 }: RemoteFile, folder: string): Promise<string> {
-  let bytes: Uint8Array
-  try {
-    const response = await fetch(url)
-    if (!response.ok) throw new Error(`HTTP ${response.status}`)
-    bytes = new Uint8Array(await response.arrayBuffer())
-  } catch (error) {
-    const cause = error instanceof Error && error.cause ? `, ${reason(error.cause)}` : ''
-    throw new UserError(`${url}: download failed (${reason(error)}${cause}); fetch it by hand into ${folder}`)
+export async function downloadFile(remote: RemoteFile, folder: string, options: DownloadOptions = {}): Promise<string> {
+  const path = join(folder, basename(new URL(remote.url).pathname))
+  let failure: unknown
+  const content = async function* () {
+    try {
+      yield* checked(remote, pieces(remote, options))
+    } catch (error) {
+      failure = error
+      throw error
+    }
   }
-  const found = createHash('md5').update(bytes).digest('hex')
-  if (found !== md5) throw new UserError(`${url}: checksum is ${found}, expected ${md5}; nothing was kept, try again`)
-  const path = join(folder, basename(new URL(url).pathname))
-  await files.write(path, bytes)
-  return path
+  try {
+    await files.write(path, content())
+    return path
+  } catch (error) {
+    if (failure === undefined) throw error
+    const cause = failure instanceof Error && failure.cause ? `, ${reason(failure.cause)}` : ''
+    throw new UserError(
+      `${remote.url}: download failed (${reason(failure)}${cause}); nothing was kept, try again or fetch it by hand into ${folder}`,
+    )
+  }
+}
+
+/** Hands bytes on; the end is reached only with the size and checksum that the file must have. */
+async function* checked({ bytes, sha256 }: RemoteFile, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let length = 0
+  for await (const piece of content) {
+    length += piece.length
+    if (length > bytes) throw new Refusal(`it is longer than the ${bytes} bytes that it must have`)
+    hash.update(piece)
+    yield piece
+  }
+  if (length < bytes) throw new Refusal(`it has ${length} bytes, not ${bytes}`)
+  const found = hash.digest('hex')
+  if (found !== sha256) throw new Refusal(`its SHA-256 is ${found}, not ${sha256}`)
+}
+
+/** The bytes of a file, from as many connections as it takes. */
+async function* pieces({ url, bytes }: RemoteFile, options: DownloadOptions): AsyncGenerator<Uint8Array> {
+  const { retries = 3, pause = 1000 } = options
+  let at = 0
+  for (let attempt = 0; ; attempt++) {
+    try {
+      for await (const piece of connection(url, at, bytes, options)) {
+        at += piece.length
+        yield piece
+      }
+      if (at >= bytes) return
+      throw new Error(`it ended after ${at} of ${bytes} bytes`)
+    } catch (error) {
+      if (error instanceof Refusal || attempt >= retries) throw error
+      await sleep(pause * (attempt + 1))
+    }
+  }
+}
+
+/** One answer of a server, from byte `from` on. */
+async function* connection(url: string, from: number, bytes: number, options: DownloadOptions): AsyncGenerator<Uint8Array> {
+  const { patience = 30_000 } = options
+  const abort = new AbortController()
+  const giveUp = () => abort.abort(new Error(`no byte for ${patience / 1000} s`))
+  let timer = setTimeout(giveUp, patience)
+  try {
+    const response = await request(url, from, abort.signal, options)
+    const partial = response.status === 206
+    const length = Number(response.headers.get('content-length') ?? bytes - (partial ? from : 0))
+    if (length + (partial ? from : 0) > bytes) throw new Refusal(`the server offers ${length} bytes, and it must have ${bytes}`)
+    // A server that starts anew sends what is there already.
+    let skip = partial ? 0 : from
+    for await (const piece of response.body ?? []) {
+      clearTimeout(timer)
+      timer = setTimeout(giveUp, patience)
+      const rest = piece.subarray(Math.min(skip, piece.length))
+      skip -= piece.length - rest.length
+      if (rest.length > 0) yield rest
+    }
+  } finally {
+    clearTimeout(timer)
+    abort.abort()
+  }
+}
+
+/** Asks for a file, through redirections. */
+async function request(url: string, from: number, signal: AbortSignal, options: DownloadOptions): Promise<Response> {
+  const { protocols = ['https:'] } = options
+  let address = new URL(url)
+  for (let i = 0; i <= MAX_REDIRECTS; i++) {
+    if (!protocols.includes(address.protocol))
+      throw new Refusal(`${address.origin} is not asked, only ${protocols.join(' and ')}//`)
+    // Bytes as they are stored, since they are counted.
+    const headers = { 'accept-encoding': 'identity', ...(from > 0 && { range: `bytes=${from}-` }) }
+    const response = await fetch(address, { redirect: 'manual', signal, headers })
+    const { status } = response
+    if (status === 200 || status === 206) return response
+    await response.body?.cancel()
+    const to = response.headers.get('location')
+    if (status < 300 || status >= 400 || to === null) {
+      // A server that is busy or broken may mend itself.
+      throw status >= 500 || status === 429 ? new Error(`HTTP ${status}`) : new Refusal(`HTTP ${status}`)
+    }
+    address = new URL(to, address)
+  }
+  throw new Refusal(`more than ${MAX_REDIRECTS} redirections`)
 }

