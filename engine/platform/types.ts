@@ -106,6 +106,8 @@ export interface ModuleProcess {
   send(message: unknown): void
   /** Lets it end, and waits until it has. */
   end(): Promise<void>
+  /** Ends it at once, whatever it does. */
+  kill(): void
 }
 
 /** What differs between Node and a browser. */

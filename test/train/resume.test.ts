@@ -1,5 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { hostname, tmpdir } from 'node:os'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { runCli } from '../harness/cli.ts'
@@ -146,19 +146,6 @@ test('a loss that is not finite stops the run and names the op', async () => {
   if (code !== 2 || !/training stopped: NaN or infinity in mini-batch \d+ of epoch \d+, first in \w+/.test(stderr)) {
     throw new Error(`code ${code}: ${stderr}`)
   }
-})
-
-test('a second process is kept out of a run folder; the lock of one that was killed is taken over', async () => {
-  const folder = join(work, 'paper-whole')
-  const lock = join(folder, 'run.lock')
-  writeFileSync(lock, `${hostname()} ${process.pid}`)
-  const refused = await runCli(['train', '--resume', folder])
-  if (refused.code !== 2 || !refused.stderr.includes(`process ${process.pid}`))
-    throw new Error(`code ${refused.code}: ${refused.stderr}`)
-  writeFileSync(lock, `${hostname()} ${2 ** 22 + 1}`)
-  const taken = await runCli(['train', '--resume', folder])
-  if (taken.code !== 0) throw new Error(taken.stderr)
-  if (existsSync(lock)) throw new Error('the lock is left')
 })
 
 test('ends', () => rmSync(work, { recursive: true }))

@@ -33,11 +33,19 @@ export async function runProgram(program: Command): Promise<void> {
   }
 }
 
-/** Output that cannot be written ends nothing: whoever reads may go before the end, as `head` does. A full disk is an error, though. */
+/** What a stream answers when nobody is there any more: a pipe whose reader has gone, as `head` does, a terminal that was closed. */
+const GONE = ['EPIPE', 'EIO', 'ENXIO', 'ECONNRESET']
+
+let told = false
+
+/** Output that cannot be written ends nothing: whoever reads may go before the end. A full disk is an error, though. */
 function endOutput(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') return
+  if (GONE.includes(error.code ?? '')) return
   process.exitCode = 1
-  console.error(`paraformer: the output cannot be written (${error.code ?? error.message})`)
+  if (!told) {
+    told = true
+    console.error(`paraformer: the output cannot be written (${error.code ?? error.message})`)
+  }
 }
 
 /** Reports what ended the program and returns its exit code: 2 for what the user can mend. */

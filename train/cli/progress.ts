@@ -4,6 +4,16 @@ import { duration } from './table.ts'
 /** Seconds between progress lines where the output is no terminal. */
 const LINE_EVERY = 10
 
+/** Characters of a bar. */
+const WIDTH = 24
+
+/** A bar with text behind it, on one line of the terminal. */
+function barLine(share: number, text: string): string {
+  const done = Math.round(WIDTH * share)
+  const line = `${'█'.repeat(done)}${'░'.repeat(WIDTH - done)} ${Math.floor(100 * share)}% ${text}`
+  return line.slice(0, (process.stderr.columns || 80) - 1)
+}
+
 /** Progress of long work on stderr: a bar on a terminal, else a line now and then; nothing when `quiet`. */
 export class Progress {
   readonly #bar: SingleBar | undefined
@@ -22,11 +32,12 @@ export class Progress {
     this.#lines = !quiet && !process.stderr.isTTY
     if (quiet || !process.stderr.isTTY) return
     this.#bar = new SingleBar({
-      format: '{bar} {percentage}% {left} {label}',
-      barCompleteChar: '█',
-      barIncompleteChar: '░',
-      barsize: 24,
-      hideCursor: true,
+      format: (_, { progress }, { label, left }) => barLine(progress, `${left} ${label}`),
+      // The terminal stays as it is, so that nothing has to be put right however the process ends.
+      hideCursor: false,
+      linewrap: true,
+      // It would keep Ctrl-C from ending the process.
+      gracefulExit: false,
       stream: process.stderr,
       etaBuffer: 50,
     })

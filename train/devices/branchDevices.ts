@@ -157,6 +157,11 @@ export class BranchDevices {
     })
   }
 
+  /** From now on a device that does not answer for some seconds is lost: this process is to end soon. */
+  hurry(): void {
+    for (const shard of this.shards) shard.hurry()
+  }
+
   /** Ends all devices but device 0, where it frees everything. */
   async close(): Promise<void> {
     await Promise.all(this.shards.map((shard) => shard.close()))

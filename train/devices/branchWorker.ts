@@ -29,8 +29,10 @@ process.on('message', async (request: ShardRequest) => {
   }
 })
 
-// Ctrl-C reaches all processes of a terminal; what it means, the one that trains decides.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+// Ctrl-C and the end of a terminal reach all processes in it; what that means, the one that trains decides.
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+// What is printed there is lost with it, nothing else.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 // The one that trains is done, or gone: with the device this process ends too.
 process.on('disconnect', () => {

@@ -155,6 +155,8 @@ export class LocalShard implements Shard {
     return { ...(await this.#tracing!.end()), name: this.name }
   }
 
+  hurry(): void {}
+
   async close(): Promise<void> {
     this.device.destroy()
   }

@@ -59,7 +59,7 @@ export class ProcessShard implements Shard {
       this.#heartbeat.stop()
       const error = new DeviceLostError(`${this.name} ${how}; its branches are gone, go on from a checkpoint`)
       this.#fail(error)
-      void this.#process.end()
+      this.#process.kill()
       throw error
     })
     this.lost.catch(() => {})
@@ -103,6 +103,10 @@ export class ProcessShard implements Shard {
 
   endTrace(): Promise<TracedDevice> {
     return this.#call('endTrace')
+  }
+
+  hurry(): void {
+    this.#heartbeat.hurry()
   }
 
   async close(): Promise<void> {

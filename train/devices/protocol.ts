@@ -3,7 +3,7 @@ import type { ShardSpec } from './localShard.ts'
 import type { Shard } from './shard.ts'
 
 /** Calls of a shard that cross to its process. */
-export type Method = Exclude<keyof Shard, 'name' | 'own' | 'lost' | 'close'>
+export type Method = Exclude<keyof Shard, 'name' | 'own' | 'lost' | 'hurry' | 'close'>
 
 /** What the process of a shard is asked. The first request opens the shard; each is answered, `alive` at once. */
 export type ShardRequest = { id: number } & (

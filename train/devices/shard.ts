@@ -79,5 +79,7 @@ export interface Shard {
   /** Times every dispatch from now until `endTrace`. Rejects with UserError where the device cannot. */
   startTrace(): Promise<void>
   endTrace(): Promise<TracedDevice>
+  /** From now on it is lost when nothing was heard of it for some seconds. */
+  hurry(): void
   close(): Promise<void>
 }

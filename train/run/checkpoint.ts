@@ -40,6 +40,8 @@ export interface TrainingState {
   lossScale?: LossScaleState | undefined
   /** Evaluations so far, one an epoch. */
   history: (Evaluation & { epoch: number })[]
+  /** The evaluation at this position was interrupted and comes next. */
+  evaluationDue?: boolean | undefined
   /** Seconds of training so far. */
   seconds: number
   /** Variants of kernels that were measured to be fastest: others give other bits. */
@@ -149,6 +151,12 @@ export function trainingState({ path, file }: Checkpoint): TrainingState {
   return { ...state, settings: checkSettings(state.settings) }
 }
 
+/** What a run goes on from: a checkpoint with its training state. @throws UserError in one line */
+export async function readRun(path: string): Promise<{ checkpoint: Checkpoint; state: TrainingState }> {
+  const checkpoint = await readCheckpoint(path)
+  return { checkpoint, state: trainingState(checkpoint) }
+}
+
 /** Puts the saved moments, step counts and loss scale back. @throws UserError when some are missing or of another shape */
 export function restoreOptimizer(
   { path, file }: Checkpoint,
@@ -203,6 +211,7 @@ function isTrainingState(value: unknown): value is TrainingState {
     steps,
     lossScale,
     history,
+    evaluationDue = false,
     seconds,
     variants,
   } = (value ?? {}) as Partial<TrainingState>
@@ -221,6 +230,7 @@ function isTrainingState(value: unknown): value is TrainingState {
     counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     Array.isArray(history) &&
     history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&
+    typeof evaluationDue === 'boolean' &&
     Number.isFinite(seconds) &&
     (lossScale === undefined || [lossScale?.scale, lossScale?.steady].every((one) => Number.isFinite(one) && one! >= 0))
   )

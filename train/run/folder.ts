@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { access, constants, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, constants, mkdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import { fileError, makeFolder } from '../../engine/platform/files.ts'
 import type { Settings } from '../settings.ts'
+import { RunLock } from './lock.ts'
 
 /** The files of a run. */
 export interface RunFolder {
@@ -27,26 +28,48 @@ function filesOf(path: string): RunFolder {
   }
 }
 
-/**
- * A folder for a new run: the one asked for, or a new one under runs/.
- * @throws UserError when it holds a run already, or cannot be written
- */
-export async function newRunFolder(asked: string | undefined, settings: Settings): Promise<RunFolder> {
-  const folder = filesOf(asked ?? freeName(settings))
-  if (existsSync(folder.checkpoint)) {
-    throw new UserError(`${folder.path}: holds a run; go on with --resume ${folder.path}, or choose another --out`)
-  }
-  try {
-    await makeFolder(folder.path)
-    await access(folder.path, constants.W_OK)
-  } catch (error) {
-    throw fileError(folder.path, error)
-  }
-  return folder
+/** A folder in which no other process trains. */
+export interface HeldFolder {
+  folder: RunFolder
+  lock: RunLock
 }
 
-/** The folder of the run to resume, named by itself or by its checkpoint. @throws UserError when there is no checkpoint */
-export async function existingRunFolder(path: string): Promise<RunFolder> {
+/**
+ * A folder for a new run, held: the one asked for, or a new one under runs/.
+ * @param say told where folders cannot be locked
+ * @throws UserError when it holds a run already, another process has it, or it cannot be written
+ */
+export async function newRunFolder(
+  asked: string | undefined,
+  settings: Settings,
+  say: (text: string) => void,
+): Promise<HeldFolder> {
+  const folder = filesOf(asked ?? (await makeFreeFolder(settings)))
+  refuseRun(folder)
+  const lock = await RunLock.take(folder.lock, say)
+  try {
+    await access(folder.path, constants.W_OK)
+    // Another process may have begun and ended a run meanwhile.
+    refuseRun(folder)
+  } catch (error) {
+    await lock.release()
+    throw error instanceof UserError ? error : fileError(folder.path, error)
+  }
+  return { folder, lock }
+}
+
+function refuseRun({ path, checkpoint }: RunFolder): void {
+  if (existsSync(checkpoint)) {
+    throw new UserError(`${path}: holds a run; go on with --resume ${path}, or choose another --out`)
+  }
+}
+
+/**
+ * The folder of the run to resume, named by itself or by its checkpoint, held.
+ * @param say told where folders cannot be locked
+ * @throws UserError when there is no checkpoint, or another process trains there
+ */
+export async function existingRunFolder(path: string, say: (text: string) => void): Promise<HeldFolder> {
   const isFile = await stat(path).then(
     (found) => found.isFile(),
     () => false,
@@ -55,12 +78,20 @@ export async function existingRunFolder(path: string): Promise<RunFolder> {
   if (!existsSync(folder.checkpoint)) {
     throw new UserError(`${folder.checkpoint}: no such file; name the folder of a run that was saved`)
   }
-  return folder
+  return { folder, lock: await RunLock.take(folder.lock, say) }
 }
 
-function freeName({ dataset, architecture, scheme }: Settings): string {
+/** Makes a folder of a name that no other run has. */
+async function makeFreeFolder({ dataset, architecture, scheme }: Settings): Promise<string> {
   const base = join('runs', `${dataset}-${architecture}-${scheme}`)
-  let name = base
-  for (let i = 2; existsSync(name); i++) name = `${base}-${i}`
-  return name
+  for (let i = 1; ; i++) {
+    const path = i === 1 ? base : `${base}-${i}`
+    try {
+      await makeFolder(dirname(path))
+      await mkdir(path)
+      return path
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EEXIST' || !existsSync(path)) throw fileError(path, error)
+    }
+  }
 }

@@ -1,42 +1,124 @@
-import { open, readFile, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { dirname } from 'node:path'
 import { UserError } from '../../engine/index.ts'
-import { fileError, isAlive } from '../../engine/platform/files.ts'
+import { fileError, makeFolder } from '../../engine/platform/files.ts'
 
-/** Keeps a second process from training in the same folder: a file with the first one's host and process id. */
+/** File systems that know no locks answer with one of these. */
+const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ADDON_NOT_FOUND']
+
+/** How often a file may be gone, or another one, right after it was opened. */
+const TRIES = 100
+
+/**
+ * Keeps a second process from training in the same folder: a file that the system locks for as long as the process lives, so that nothing
+ * is left locked by one that was killed, whatever the file says. Its text, host and process id, is for people. Over NFS it holds between
+ * machines where the server takes locks (`nolock` mounts: on each machine alone).
+ */
 export class RunLock {
   readonly #path: string
+  #file: FileHandle
 
-  private constructor(path: string) {
+  private constructor(path: string, file: FileHandle) {
     this.#path = path
+    this.#file = file
   }
 
   /**
-   * Takes the lock; one that a killed process of this machine left is taken over.
+   * Takes the lock; the folder is made if it is missing.
+   * @param onUnlocked told where the file system knows no locks: then nothing keeps a second process out
    * @throws UserError when another process has it, or the folder cannot be written
    */
-  static async take(path: string): Promise<RunLock> {
-    for (let tries = 0; tries < 2; tries++) {
-      try {
-        const file = await open(path, 'wx')
-        await file.writeFile(`${hostname()} ${process.pid}`)
-        await file.close()
-        return new RunLock(path)
-      } catch (error) {
-        if ((error as { code?: string }).code !== 'EEXIST') throw fileError(path, error)
-      }
-      const [host, pid] = (await readFile(path, 'utf8').catch(() => '')).split(' ')
-      if (host !== hostname() || isAlive(Number(pid))) {
-        throw new UserError(
-          `${path}: process ${pid} of ${host} trains in this folder; wait for it, or remove the file if it is gone`,
-        )
-      }
-      await rm(path, { force: true })
-    }
-    throw new UserError(`${path}: another process takes this folder at the same time; choose another --out`)
+  static async take(path: string, onUnlocked: (text: string) => void = () => {}): Promise<RunLock> {
+    return new RunLock(path, await lock(path, onUnlocked))
+  }
+
+  /**
+   * Sees to it that the lock is still that of the folder: somebody may have removed the file, or moved the folder and made another.
+   * @throws UserError when another process has the folder now
+   */
+  async hold(): Promise<void> {
+    if (await lies(this.#file, this.#path)) return
+    const file = await lock(this.#path, () => {})
+    await this.#file.close()
+    this.#file = file
   }
 
   async release(): Promise<void> {
-    await rm(this.#path, { force: true })
+    // While it is locked: who opened it before finds out that it is no longer there.
+    if (await lies(this.#file, this.#path)) await rm(this.#path, { force: true }).catch(() => {})
+    await this.#file.close()
   }
+}
+
+async function lock(path: string, onUnlocked: (text: string) => void): Promise<FileHandle> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const file = await openFile(path)
+    try {
+      if (!(await tryLock(file, path, onUnlocked))) throw await taken(file, path)
+      // Whoever had it may have removed the file in between, and a third one made another.
+      if (await lies(file, path)) {
+        await sign(file)
+        return file
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    await file.close()
+  }
+  throw new UserError(`${path}: other processes take and leave this folder all the time; choose another --out`)
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  try {
+    await makeFolder(dirname(path))
+    return await open(path, 'a+')
+  } catch (error) {
+    // The folder of a run that did not begin is removed by its process.
+    if ((error as { code?: string }).code === 'ENOENT') {
+      await makeFolder(dirname(path)).catch(() => {})
+      return await open(path, 'a+').catch((again: unknown) => {
+        throw fileError(path, again)
+      })
+    }
+    throw fileError(path, error)
+  }
+}
+
+async function tryLock(file: FileHandle, path: string, onUnlocked: (text: string) => void): Promise<boolean> {
+  try {
+    // Native code, which the other commands start without.
+    const native = await import('fs-native-extensions')
+    return native.tryLock(file.fd)
+  } catch (error) {
+    if (!NO_LOCKS.includes((error as { code?: string }).code ?? '')) throw fileError(path, error)
+    onUnlocked(`${path}: this file system knows no locks; see to it that no other process trains in this folder`)
+    return true
+  }
+}
+
+async function taken(file: FileHandle, path: string): Promise<UserError> {
+  const [host, pid] = (await readOwner(file)).split(' ')
+  const who = pid === undefined ? 'another process' : `process ${Number.parseInt(pid, 10)} of ${host}`
+  return new UserError(`${path}: ${who} trains in this folder; wait for it, or choose another one`)
+}
+
+async function readOwner(file: FileHandle): Promise<string> {
+  const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(300), position: 0 })
+  return buffer.toString('utf8', 0, bytesRead)
+}
+
+/** Writes who has it. A full disk leaves the text empty, and the lock as good. */
+async function sign(file: FileHandle): Promise<void> {
+  try {
+    await file.truncate(0)
+    await file.write(`${hostname()} ${process.pid}\n`)
+  } catch {}
+}
+
+/** Whether the path leads to this very file. */
+async function lies(file: FileHandle, path: string): Promise<boolean> {
+  const [own, found] = await Promise.all([file.stat({ bigint: true }), stat(path, { bigint: true }).catch(() => undefined)])
+  return found !== undefined && own.dev === found.dev && own.ino === found.ino
 }

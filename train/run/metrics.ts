@@ -1,5 +1,4 @@
-import { appendFile, readFile } from 'node:fs/promises'
-import { fileError, writeFile } from '../../engine/platform/files.ts'
+import { LineFile } from './lines.ts'
 
 /** One line of metrics.jsonl: `step` for a mini-batch, `epoch` for an evaluation. */
 export type Metric =
@@ -29,41 +28,51 @@ export type Metric =
       seconds: number
     }
 
-/** A JSONL file of metrics; lines are written as they come. */
+/** A JSONL file of metrics; lines are appended as they come. */
 export class MetricsLog {
-  readonly path: string
-  #writing: Promise<void> = Promise.resolve()
+  readonly #lines: LineFile
 
-  private constructor(path: string) {
-    this.path = path
+  private constructor(lines: LineFile) {
+    this.#lines = lines
   }
 
-  /** Opens the log of a run; lines of steps after `step`, which a run that was killed wrote, are dropped. UserError when it cannot be written. */
-  static async open(path: string, step: number): Promise<MetricsLog> {
-    const text = await readFile(path, 'utf8').catch(() => '')
-    const kept = text.split('\n').filter((line) => line !== '' && stepOf(line) <= step)
-    await writeFile(path, kept.map((line) => `${line}\n`).join(''))
-    return new MetricsLog(path)
+  /**
+   * Opens the log of a run; lines of steps after `step`, which a run that was killed wrote, are cut off.
+   * @param say told when the file cannot be written for a while
+   * @throws FileError when it cannot be read and written
+   */
+  static async open(path: string, step: number, say: (text: string) => void): Promise<MetricsLog> {
+    return new MetricsLog(await LineFile.open(path, isAfter(step), say))
   }
 
-  /** Appends a line; failures surface from `close()`. */
+  /** Forgets what came after `step`, for a run that goes back to a checkpoint. @throws FileError when the file cannot be read and written */
+  rewind(step: number): Promise<void> {
+    return this.#lines.cut(isAfter(step))
+  }
+
+  /** Appends a line; what cannot be written waits. */
   write(metric: Metric): void {
-    this.#writing = this.#writing.then(() => appendFile(this.path, `${JSON.stringify(metric)}\n`))
-    this.#writing.catch(() => {})
+    this.#lines.append(JSON.stringify(metric))
   }
 
-  async close(): Promise<void> {
-    await this.#writing.catch((error: unknown) => {
-      throw fileError(this.path, error)
-    })
+  /** Puts on the disk what was written, as far as it can be: a checkpoint that is saved after it counts on its lines. */
+  sync(): Promise<void> {
+    return this.#lines.sync()
+  }
+
+  /** @throws FileError when lines are missing */
+  close(): Promise<void> {
+    return this.#lines.close()
   }
 }
 
-/** The step of a line, or Infinity for a line that was cut short. */
-function stepOf(line: string): number {
-  try {
-    return (JSON.parse(line) as Metric).step
-  } catch {
-    return Number.POSITIVE_INFINITY
+/** Whether a line is of a step after `step`; what is no line of this log is not. */
+function isAfter(step: number): (line: string) => boolean {
+  return (line) => {
+    try {
+      return (JSON.parse(line) as Metric).step > step
+    } catch {
+      return false
+    }
   }
 }

@@ -38,12 +38,14 @@ export interface StepReport {
 }
 
 export interface TrainerHooks {
+  /** Called before a mini-batch, with the number of those done. */
+  onBegin?(step: number): void
   onStep?(report: StepReport): void
   onEvaluating?(images: number, of: number): void
   onEpoch?(evaluation: Evaluation & { epoch: number }): void | Promise<void>
   /** Called between mini-batches when it is time to save; the device is idle. */
   onSave?(): Promise<void>
-  /** Asked between mini-batches; true ends the run after a save. */
+  /** Asked between mini-batches, and between the batches of an evaluation; true ends the run after a save. */
   shouldStop?(): boolean
 }
 
@@ -82,6 +84,8 @@ export class Trainer {
   readonly #captured = new Map<Objective, CapturedStep>()
   #began = 0
   #lossWasNotFinite = false
+  /** The epoch whose evaluation comes next, before any mini-batch. */
+  #due: number | undefined
 
   constructor(parts: TrainerParts) {
     const { settings, model, mode = 'serial' } = parts
@@ -110,7 +114,8 @@ export class Trainer {
   /** Continues from a saved state. @throws UserError when the settings end the run before it, or there without an evaluation */
   resume(state: TrainingState): void {
     const { step } = state.position
-    if (step > this.totalSteps || (step === this.totalSteps && step < this.#stepsOf(state.settings))) {
+    const { evaluationDue = false } = state
+    if (step > this.totalSteps || (step === this.totalSteps && step < this.#stepsOf(state.settings) && !evaluationDue)) {
       throw new UserError(
         `the run is at mini-batch ${step} already and would end at ${this.totalSteps}; use larger --epochs or --max-steps, or none`,
       )
@@ -118,6 +123,7 @@ export class Trainer {
     this.position = { ...state.position }
     this.seconds = state.seconds
     this.history.push(...state.history)
+    if (evaluationDue) this.#due = this.#epochDone()
     const { random } = this.parts.device
     random.seed = state.random.seed
     random.counter = state.random.counter
@@ -131,6 +137,7 @@ export class Trainer {
       position: { ...this.position },
       random: { seed, counter },
       history: [...this.history],
+      evaluationDue: this.#due !== undefined,
       seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
       variants: this.parts.device.tuned?.toJSON(),
     }
@@ -161,13 +168,19 @@ export class Trainer {
     model.train()
     // A device that is lost takes its branches with it: there is a checkpoint from the first mini-batch on.
     if (this.parts.spread && this.position.step === 0) await hooks.onSave?.()
-    while (this.position.step < this.totalSteps) {
+    while (this.#due !== undefined || this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
         await drain(0)
         await hooks.onSave?.()
         return false
       }
-      const { epoch, batch } = this.position
+      if (this.#due !== undefined) {
+        // An evaluation that is interrupted is still due: the next turn saves that.
+        if (await this.#evaluate(this.#due, hooks)) await hooks.onSave?.()
+        continue
+      }
+      const { epoch, batch, step } = this.position
+      hooks.onBegin?.(step)
       const at = train.state
       if (at.epoch !== epoch || at.step !== batch) train.seek({ epoch, step: batch })
       const report = this.#step(await train.next(), hooks)
@@ -177,8 +190,7 @@ export class Trainer {
       const epochEnds = this.position.batch === 0 && this.position.pass === 0
       if (epochEnds || this.position.step >= this.totalSteps) {
         await drain(0)
-        await this.#evaluate(epoch, hooks)
-        await hooks.onSave?.()
+        this.#due = epoch
       } else if (this.position.step % this.parts.saveEvery === 0) {
         await drain(0)
         await hooks.onSave?.()
@@ -265,12 +277,30 @@ export class Trainer {
     p.epoch++
   }
 
-  async #evaluate(epoch: number, hooks: TrainerHooks): Promise<void> {
+  /** The epoch that the mini-batch before the position belongs to. */
+  #epochDone(): number {
+    const { epoch, pass, batch } = this.position
+    return pass === 0 && batch === 0 ? epoch - 1 : epoch
+  }
+
+  /** @returns whether it came to the end */
+  async #evaluate(epoch: number, hooks: TrainerHooks): Promise<boolean> {
     const { model, evaluation, mode, spread } = this.parts
-    const onBatch = (images: number) => hooks.onEvaluating?.(images, evaluation.count)
-    const found = await evaluate(model, evaluation, onBatch, spread ?? mode)
-    this.history.push({ epoch, ...found })
-    await hooks.onEpoch?.({ epoch, ...found })
+    const stopped = new Error('the evaluation was interrupted')
+    const onBatch = (images: number) => {
+      hooks.onEvaluating?.(images, evaluation.count)
+      if (images < evaluation.count && hooks.shouldStop?.()) throw stopped
+    }
+    try {
+      const found = await evaluate(model, evaluation, onBatch, spread ?? mode)
+      this.#due = undefined
+      this.history.push({ epoch, ...found })
+      await hooks.onEpoch?.({ epoch, ...found })
+    } catch (error) {
+      if (error !== stopped) throw error
+      return false
+    }
+    return true
   }
 
   /** Runs the failed step again without updating, with every op's result checked: the first that is not finite. */

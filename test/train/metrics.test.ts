@@ -1,0 +1,185 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FileError } from '../../engine/errors.ts'
+import { type Metric, MetricsLog } from '../../train/run/metrics.ts'
+import { suite } from '../harness/suite.ts'
+import { equal } from './equal.ts'
+import { smallDisk } from './fullDisk.ts'
+import { rejects } from './userError.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-metrics-'))
+let files = 0
+const place = () => join(work, `${files++}.jsonl`)
+const { test, run } = suite('metrics')
+
+const metric = (step: number): Metric => ({
+  ...{ kind: 'step', step, epoch: 0, losses: [[2.5, 2.25]], accuracies: [[0.5, 0.25]], norms: [1], lr: 1e-3 },
+  imagesPerSecond: 100,
+})
+const lineOf = (step: number) => `${JSON.stringify(metric(step))}\n`
+const linesOf = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => lineOf(first + i)).join('')
+const quiet = (text: string) => {
+  throw new Error(`said: ${text}`)
+}
+
+/** Opens a file as a run does that goes on at `step`, writes the next line, and gives the text. */
+async function resumed(path: string, step: number): Promise<string> {
+  const log = await MetricsLog.open(path, step, quiet)
+  log.write(metric(step + 1))
+  await log.close()
+  return readFileSync(path, 'utf8')
+}
+
+test('lines after the checkpoint are cut off, and a line that was cut short; all else stays as it is', async () => {
+  for (const [before, after] of [
+    ['', lineOf(11)],
+    [linesOf(1, 10), linesOf(1, 11)],
+    [linesOf(1, 25), linesOf(1, 11)],
+    [linesOf(1, 2000), linesOf(1, 11)],
+    [linesOf(1, 10) + lineOf(11).slice(0, 40), linesOf(1, 11)],
+    [linesOf(1, 14) + lineOf(15).slice(0, -1), linesOf(1, 11)],
+    [linesOf(1, 10).slice(0, -1), linesOf(1, 11)],
+    [linesOf(11, 20), lineOf(11)],
+    [`# a note\n${linesOf(1, 12)}`, `# a note\n${linesOf(1, 11)}`],
+    [`${linesOf(1, 5)}a note without end {`, `${linesOf(1, 5)}${lineOf(11)}`],
+    [`${linesOf(1, 5)}a note\n`, `${linesOf(1, 5)}a note\n${lineOf(11)}`],
+    ['null\n7\n', `null\n7\n${lineOf(11)}`],
+  ] as const) {
+    const path = place()
+    writeFileSync(path, before)
+    equal(await resumed(path, 10), after, `after ${JSON.stringify(before.slice(-80))}`)
+  }
+})
+
+test('a file that is missing is made', async () => {
+  const path = place()
+  equal(await resumed(path, 0), lineOf(1), 'text')
+})
+
+test('of a file of 5 GiB only the end is read, and nothing is lost', async () => {
+  const path = place()
+  writeFileSync(path, '')
+  truncateSync(path, 5 * 2 ** 30)
+  appendFileSync(path, `\n${linesOf(1, 25)}`)
+  const { size } = statSync(path)
+  const before = process.memoryUsage().rss
+  const log = await MetricsLog.open(path, 10, quiet)
+  log.write(metric(11))
+  await log.close()
+  equal(statSync(path).size, size - Buffer.byteLength(linesOf(12, 25)), 'size')
+  // Garbage without any line end is left alone.
+  truncateSync(path, 5 * 2 ** 30)
+  const again = await MetricsLog.open(path, 10, quiet)
+  again.write(metric(11))
+  await again.close()
+  equal(statSync(path).size, 5 * 2 ** 30 + 1 + lineOf(11).length, 'size of garbage with a line')
+  const grown = process.memoryUsage().rss - before
+  if (!(grown < 100 << 20)) throw new Error(`${grown >> 20} MiB more memory`)
+  rmSync(path)
+})
+
+test('what cannot be read and written is refused before the run, and left as it is', async () => {
+  const folder = place()
+  mkdirSync(folder)
+  await rejects(MetricsLog.open(folder, 0, quiet), /is a folder; name a file/, FileError)
+  await rejects(MetricsLog.open(join(place(), 'x'), 0, quiet), /cannot be written \(ENOENT\)/, FileError)
+})
+
+test('lines wait while the folder is away, which is said once, and come in their order', async () => {
+  const folder = join(work, 'folder')
+  mkdirSync(folder)
+  const path = join(folder, 'metrics.jsonl')
+  const said: string[] = []
+  const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+  log.write(metric(1))
+  await log.sync()
+  renameSync(folder, `${folder}-away`)
+  for (let step = 2; step < 5; step++) {
+    log.write(metric(step))
+    await log.sync()
+  }
+  equal(existsSync(folder), false, 'the folder is there')
+  equal(said.length, 1, said.join())
+  equal(/cannot be written \(ENOENT\).*lines wait/.test(said[0]!), true, said[0]!)
+  renameSync(`${folder}-away`, folder)
+  log.write(metric(5))
+  await log.close()
+  equal(readFileSync(path, 'utf8'), linesOf(1, 5), 'text')
+  equal(said.length, 2, said.join())
+  renameSync(folder, `${folder}-away`)
+  log.write(metric(6))
+  await rejects(log.close(), /ENOENT.*1 lines are missing/, FileError)
+})
+
+test('a disk that fills and frees leaves no gap, no half line, and no line twice', async () => {
+  const disk = smallDisk(join(work, 'disk'), 256)
+  // Only root may mount one.
+  if (!disk) return
+  try {
+    const path = join(disk.path, 'metrics.jsonl')
+    const said: string[] = []
+    const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+    let step = 0
+    const write = async (count: number) => {
+      for (let i = 0; i < count; i++) log.write(metric(++step))
+      await log.sync()
+    }
+    for (let round = 0; round < 3; round++) {
+      await write(20)
+      const before = readFileSync(path, 'utf8')
+      equal(before, linesOf(1, step), `round ${round}`)
+      disk.fill()
+      await write(200)
+      const full = readFileSync(path, 'utf8')
+      equal(linesOf(1, step).startsWith(full) && full.endsWith('\n'), true, 'whole lines on the full disk')
+      disk.free()
+      await write(1)
+      equal(readFileSync(path, 'utf8'), linesOf(1, step), `after round ${round}`)
+    }
+    equal(said.length, 6, said.join('\n'))
+    await log.close()
+  } finally {
+    disk.remove()
+  }
+})
+
+test('what waits is bounded, and what is dropped is counted', async () => {
+  const said: string[] = []
+  const path = join(place(), 'away', 'x')
+  mkdirSync(join(path, '..'), { recursive: true })
+  const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+  rmSync(join(path, '..'), { recursive: true })
+  const wide: Metric = { ...metric(1), norms: Array.from({ length: 10_000 }, (_, i) => i) } as Metric
+  for (let i = 0; i < 1000; i++) log.write(wide)
+  await log.sync()
+  mkdirSync(join(path, '..'), { recursive: true })
+  await log.sync()
+  const kept = readFileSync(path, 'utf8').trim().split('\n').length
+  await rejects(log.close(), new RegExp(`; ${1000 - kept} lines are missing`), FileError)
+  if (!(kept > 100 && kept < 500)) throw new Error(`${kept} lines were kept`)
+})
+
+test('a run that goes back to a checkpoint forgets what came after it', async () => {
+  const path = place()
+  const log = await MetricsLog.open(path, 0, quiet)
+  for (let step = 1; step <= 20; step++) log.write(metric(step))
+  await log.rewind(7)
+  log.write(metric(8))
+  await log.close()
+  equal(readFileSync(path, 'utf8'), linesOf(1, 8), 'text')
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()

@@ -1,0 +1,97 @@
+import { type Evaluation, violations } from '../evaluate.ts'
+import type { Keeper } from '../run/keeper.ts'
+import type { MetricsLog } from '../run/metrics.ts'
+import type { StepReport, Trainer } from '../run/trainer.ts'
+import type { Interrupt } from './interrupt.ts'
+import type { Progress } from './progress.ts'
+import { percent } from './table.ts'
+import type { Trace } from './trace.ts'
+
+export interface LoopParts {
+  interrupt: Interrupt
+  progress: Progress
+  metrics: MetricsLog
+  keeper: Keeper
+  trace?: Trace | undefined
+  /** What epochs are evaluated on. */
+  split: 'validation' | 'test'
+}
+
+/**
+ * Trains to the end or to an interruption, with progress, metrics and saves. When it fails, the checkpoint that `keeper` has kept is whole:
+ * another trainer may go on from there, with the same parts but `metrics` rewound.
+ * @returns whether it came to the end
+ */
+export function trainLoop(
+  trainer: Trainer,
+  { interrupt, progress, metrics, keeper, trace, split }: LoopParts,
+): Promise<boolean> {
+  const rate = new Rate()
+  const running = new PrefixAccuracies()
+  return trainer.run({
+    onBegin: (step) => trace?.before(step),
+    shouldStop: () => interrupt.asked,
+    onStep(report) {
+      trace?.after(report.position.step)
+      const imagesPerSecond = rate.add(report.images)
+      const { epoch, position, losses, accuracies, norms, lossScale, lr } = report
+      metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lossScale, lr, imagesPerSecond })
+      progress.update(position.step, label(report, running.add(report), imagesPerSecond))
+    },
+    onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),
+    onEpoch({ epoch, ...found }) {
+      const { losses, accuracies } = found
+      const { seconds, position } = trainer.state()
+      const { step } = position
+      metrics.write({ kind: 'epoch', step, epoch, split, losses, accuracies, violations: violations(losses), seconds })
+      progress.note(epochLine(epoch, found))
+      rate.restart()
+    },
+    onSave: () => keeper.save(trainer),
+  })
+}
+
+function label(report: StepReport, shares: readonly number[], imagesPerSecond: number): string {
+  const accuracy = shares.map((share) => (100 * share).toFixed(1)).join(' ')
+  return `epoch ${report.epoch + 1} loss ${report.losses.at(-1)!.at(-1)!.toFixed(4)} acc ${accuracy} % ${imagesPerSecond.toFixed(0)} img/s`
+}
+
+/** Training accuracy of each prefix over the last mini-batches. */
+class PrefixAccuracies {
+  readonly #means: number[] = []
+
+  /** @returns the mean of every prefix seen so far */
+  add({ accuracies, firstPrefixes }: StepReport): readonly number[] {
+    accuracies.forEach((shares, step) => {
+      shares.forEach((share, j) => {
+        const k = firstPrefixes[step]! - 1 + j
+        this.#means[k] = (this.#means[k] ?? share) * 0.95 + 0.05 * share
+      })
+    })
+    return Object.values(this.#means)
+  }
+}
+
+function epochLine(epoch: number, { losses, accuracies }: Evaluation): string {
+  const prefixes = losses.map((loss, k) => `L${k + 1} ${loss.toFixed(4)} (${percent(accuracies[k]!)})`)
+  return `epoch ${epoch + 1}: ${prefixes.join('  ')}`
+}
+
+/** Images a second over the last seconds. */
+class Rate {
+  #marks: { at: number; images: number }[] = []
+
+  add(images: number): number {
+    const now = performance.now()
+    this.#marks.push({ at: now, images })
+    while (this.#marks.length > 2 && now - this.#marks[0]!.at > 5000) this.#marks.shift()
+    const [oldest, ...rest] = this.#marks
+    const seconds = (now - oldest!.at) / 1000
+    return seconds > 0 ? rest.reduce((sum, mark) => sum + mark.images, 0) / seconds : 0
+  }
+
+  /** After a pause that was no training. */
+  restart(): void {
+    this.#marks = []
+  }
+}

@@ -1,0 +1,46 @@
+import { countFlops, countParameters } from '../../model/index.ts'
+import { violations } from '../evaluate.ts'
+import type { RunData } from '../run/data.ts'
+import type { RunFolder } from '../run/folder.ts'
+import type { Trainer } from '../run/trainer.ts'
+import { compact, duration, percent, table } from './table.ts'
+
+/** The final table on stdout, or the same as JSON. */
+export function report(trainer: Trainer, data: RunData, folder: RunFolder, json: boolean): void {
+  const { config } = trainer.parts.model
+  const last = trainer.history.at(-1)!
+  const prefixes = last.losses.map((loss, i) => ({
+    branches: i + 1,
+    loss,
+    accuracy: last.accuracies[i]!,
+    parameters: countParameters(config, { branches: i + 1 }).total,
+    flops: countFlops(config, { branches: i + 1 }).forward,
+  }))
+  const seconds = trainer.state().seconds
+  if (json) {
+    const { settings } = trainer.parts
+    const { path, checkpoint, model } = folder
+    const result = {
+      settings,
+      config,
+      split: data.split,
+      images: last.images,
+      prefixes,
+      violations: violations(last.losses),
+      seconds,
+    }
+    console.log(JSON.stringify({ ...result, folder: path, checkpoint, model }, null, 2))
+    return
+  }
+  const rows = prefixes.map((p) => [
+    String(p.branches),
+    p.loss.toFixed(4),
+    percent(p.accuracy),
+    compact(p.parameters),
+    compact(p.flops),
+  ])
+  console.log(table(['branches', 'loss', 'accuracy', 'parameters', 'FLOPs/image'], rows))
+  console.log(
+    `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${folder.model}`,
+  )
+}
