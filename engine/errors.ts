@@ -41,7 +41,10 @@ export class UserError extends Error {
 /** A file that cannot be written. Space, permissions and folders may come back: whoever has something to lose tries again. */
 export class FileError extends UserError {}
 
-/** The message of anything thrown, on one line. */
+/** The message of anything thrown, on one line, without what a terminal obeys instead of showing it. */
 export function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ')
+  return (error instanceof Error ? error.message : String(error)).replace(
+    /\s*[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+\s*/gu,
+    ' ',
+  )
 }

@@ -4,6 +4,7 @@ import type { Model, Precision } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { spreadBranches } from '../devices/spread.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
+import { say } from './printable.ts'
 import { placementOf, type SpreadFlags, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
 
@@ -14,7 +15,7 @@ export function checkPrecision(precision: Precision, device: Device): void {
 
 /** Says on stderr, in one line, which device was taken; after inputs were checked, so that an error stands alone. */
 export function announce(device: Device): void {
-  process.stderr.write(`${describe(device.summary)}\n`)
+  say(describe(device.summary))
 }
 
 /**
@@ -38,7 +39,7 @@ export async function withModel<T>(
     announce(device)
     await tune(device, flags.tune, () => rehearse(model))
     if (flags.mode === 'devices') spread = await spreadBranches(model, devices)
-    if (spread) process.stderr.write(`${spreadLine(spread)}\n`)
+    if (spread) say(spreadLine(spread))
     return await fn(model, spread)
   } finally {
     await spread?.close()

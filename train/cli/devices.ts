@@ -3,6 +3,7 @@ import { type Answer, Answers } from '../../engine/autotune/answers.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { listAdapters } from '../../engine/index.ts'
 import { makeCommand } from './options.ts'
+import { printable, printJson } from './printable.ts'
 
 /** `paraformer devices` */
 export function devicesCommand(): Command {
@@ -13,11 +14,11 @@ export function devicesCommand(): Command {
       const found = await listAdapters()
       const stores = await Promise.all(found.map((summary) => DeviceStore.open(summary)))
       const adapters = found.map((one, i) => ({ ...one, tuned: Object.fromEntries(new Answers(stores[i]!).all()) }))
-      if (json) return console.log(JSON.stringify(adapters, null, 2))
+      if (json) return printJson(adapters)
       for (const { name, driver, software, subgroupMinSize, subgroupMaxSize, features, limits, tuned } of adapters) {
         const size = subgroupMinSize === subgroupMaxSize ? `${subgroupMinSize}` : `${subgroupMinSize} to ${subgroupMaxSize}`
-        console.log(`${name} (${software ? 'software' : 'hardware'})`)
-        console.log(`  driver     ${driver}`)
+        console.log(`${printable(name)} (${software ? 'software' : 'hardware'})`)
+        console.log(`  driver     ${printable(driver)}`)
         console.log(`  subgroups  ${subgroupMaxSize === 0 ? 'none' : size}`)
         console.log(`  features   ${[...features].sort().join(' ')}`)
         console.log(
@@ -25,7 +26,7 @@ export function devicesCommand(): Command {
             .map(([key, value]) => `${key} ${value}`)
             .join(', ')}`,
         )
-        for (const line of tuningLines(tuned)) console.log(line)
+        for (const line of tuningLines(tuned)) console.log(printable(line))
       }
     })
 }

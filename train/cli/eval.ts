@@ -8,6 +8,7 @@ import { readCheckpoint } from '../run/checkpoint.ts'
 import { EVALUATION_BATCH, evaluationLoader, first } from '../run/data.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
+import { printable, printJson } from './printable.ts'
 import { Progress } from './progress.ts'
 import { addSpread } from './spread.ts'
 import { compact, percent, table } from './table.ts'
@@ -80,16 +81,11 @@ async function run(flags: EvalFlags): Promise<void> {
     parameters: countParameters(config, { branches: i + 1 }).total,
   }))
   if (flags.json) {
-    console.log(
-      JSON.stringify(
-        { dataset: name, split: flags.split, images: found.images, prefixes, violations: violations(found.losses) },
-        null,
-        2,
-      ),
-    )
+    const violated = violations(found.losses)
+    printJson({ dataset: name, split: flags.split, images: found.images, prefixes, violations: violated })
   } else {
     const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
     console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
-    console.log(`on ${found.images} ${flags.split} images of ${name}`)
+    console.log(`on ${found.images} ${flags.split} images of ${printable(name)}`)
   }
 }

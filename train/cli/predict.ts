@@ -9,6 +9,7 @@ import { gradients, type PredictOptions, predict, predictInput, ranked, rehearse
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
+import { printJson } from './printable.ts'
 import { Progress } from './progress.ts'
 import { addSpread } from './spread.ts'
 import { percent, table } from './table.ts'
@@ -96,7 +97,7 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
     if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, how))
   })
   if (flags.json) {
-    console.log(JSON.stringify({ input: path, images: input.count, branches, output, gradients: gradientsPath }, null, 2))
+    printJson({ input: path, images: input.count, branches, output, gradients: gradientsPath })
   }
 }
 
@@ -134,7 +135,7 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
       .map(([index, probability]) => ({ class: index, name: data.classNames?.[index] ?? String(index), probability })),
   }))
   if (flags.json) {
-    console.log(JSON.stringify(results, null, 2))
+    printJson(results)
     return
   }
   const rows = results.map(({ file, classes: found }) => [

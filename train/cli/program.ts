@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { type Command, CommanderError } from 'commander'
 import { DeviceLostError, OutOfMemoryError, reason, ShapeError, UserError } from '../../engine/index.ts'
 import { version } from '../../package.json'
@@ -5,6 +6,7 @@ import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
 import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
+import { printableLines } from './printable.ts'
 import { trainCommand } from './train.ts'
 
 /** `paraformer` with the commands of this layer and those that lie above it. */
@@ -59,6 +61,6 @@ function end(error: unknown): number {
     console.error(`paraformer: ${reason(error)}`)
     return 1
   }
-  console.error(error)
+  console.error(printableLines(inspect(error)))
   return 1
 }

@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress'
+import { printable, say } from './printable.ts'
 import { duration } from './table.ts'
 
 /** Seconds between progress lines where the output is no terminal. */
@@ -55,10 +56,10 @@ export class Progress {
   /** Prints a whole line above the bar. */
   note(text: string): void {
     if (!this.#bar) {
-      if (this.#lines) process.stderr.write(`${text}\n`)
+      if (this.#lines) say(text)
       return
     }
-    process.stderr.write(`\r\x1b[K${text}\n`)
+    process.stderr.write(`\r\x1b[K${printable(text)}\n`)
     this.#bar.render()
   }
 

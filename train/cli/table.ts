@@ -1,4 +1,5 @@
 import Table from 'cli-table3'
+import { printable } from './printable.ts'
 
 /** A plain table: a header line, then rows, numbers to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -25,7 +26,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       middle: ' ',
     },
   })
-  for (const row of rows) made.push([...row])
+  for (const row of rows) made.push(row.map(printable))
   return made.toString()
 }
 

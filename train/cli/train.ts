@@ -17,6 +17,7 @@ import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
 import { announce, checkPrecision } from './device.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
+import { say } from './printable.ts'
 import { Progress } from './progress.ts'
 import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { compact } from './table.ts'
@@ -128,10 +129,6 @@ function variantsOf(device: Device, resumed: TrainingState | undefined, when: Tu
     if (kept?.device === here) device.tuned = new TunedVariants(kept)
     else await tune(device, when, work, { shouldStop: () => interrupt.asked })
   }
-}
-
-function say(text: string): void {
-  process.stderr.write(`${text}\n`)
 }
 
 function modeLine(mode: Mode, measured: Record<Mode, number>): string {

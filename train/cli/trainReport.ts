@@ -3,6 +3,7 @@ import { violations } from '../evaluate.ts'
 import type { RunData } from '../run/data.ts'
 import type { RunFolder } from '../run/folder.ts'
 import type { Trainer } from '../run/trainer.ts'
+import { printable, printJson } from './printable.ts'
 import { compact, duration, percent, table } from './table.ts'
 
 /** The final table on stdout, or the same as JSON. */
@@ -29,7 +30,7 @@ export function report(trainer: Trainer, data: RunData, folder: RunFolder, json:
       violations: violations(last.losses),
       seconds,
     }
-    console.log(JSON.stringify({ ...result, folder: path, checkpoint, model }, null, 2))
+    printJson({ ...result, folder: path, checkpoint, model })
     return
   }
   const rows = prefixes.map((p) => [
@@ -41,6 +42,6 @@ export function report(trainer: Trainer, data: RunData, folder: RunFolder, json:
   ])
   console.log(table(['branches', 'loss', 'accuracy', 'parameters', 'FLOPs/image'], rows))
   console.log(
-    `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${folder.model}`,
+    `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${printable(folder.model)}`,
   )
 }

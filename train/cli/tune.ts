@@ -1,6 +1,7 @@
 import type { Answer } from '../../engine/autotune/answers.ts'
 import { type Tune, type TuneOptions, type TuneReport, tuneDevice } from '../../engine/autotune/tune.ts'
 import type { Device } from '../../engine/index.ts'
+import { say } from './printable.ts'
 import { Progress } from './progress.ts'
 
 /**
@@ -16,7 +17,7 @@ export async function tune(
   const progress = when === 'full' ? new Progress({ total: 1 }) : undefined
   const onProgress = (done: number, of: number) => progress?.update(done / of, 'tuning')
   const report = await tuneDevice(device, when, work, { ...options, onProgress }).finally(() => progress?.stop())
-  if (report) process.stderr.write(`${tuningLine(report)}\n`)
+  if (report) say(tuningLine(report))
 }
 
 /** What tuning found out. */

@@ -1,5 +1,6 @@
 import { UserError } from '../../engine/errors.ts'
 import type { BatchSpec } from './batch.ts'
+import { wrongStatistics } from './normalize.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'
 
 /** Throws a UserError, in one line, for a batch size, subset, normalisation, size or augmentation that cannot be. */
@@ -17,12 +18,8 @@ export function checkSpec(spec: BatchSpec, count: number): void {
   if (indices.length === 0) throw new UserError('no image takes part; choose a larger subset or a smaller validation share')
   const outside = indices.find((index) => !(index >= 0 && index < count))
   if (outside !== undefined) throw new UserError(`index ${outside} is outside the ${count} images; use 0 to ${count - 1}`)
-  if (mean.length !== channels || !mean.every(Number.isFinite)) {
-    throw new UserError(`mean [${mean.join(', ')}] is not ${channels} finite numbers, one a channel; give as many`)
-  }
-  if (std.length !== channels || !std.every((value) => value > 0 && value < Infinity)) {
-    throw new UserError(`std [${std.join(', ')}] is not ${channels} numbers above 0, one a channel; give as many`)
-  }
+  const wrong = wrongStatistics(mean, std, channels)
+  if (wrong) throw new UserError(`${wrong}; give as many`)
   if (augment?.cropPadding !== undefined) whole('crop padding', augment.cropPadding, 0)
   if (!augment?.randAugment) return
   const { n, magnitude } = augment.randAugment

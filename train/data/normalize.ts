@@ -1,3 +1,18 @@
+/** Bounds in which float32 holds what is left of a pixel. */
+const [MIN_STD, MAX_STATISTIC] = [1e-6, 1e6]
+
+/** What is wrong with a mean and a standard deviation for each of `channels`, or undefined. */
+export function wrongStatistics(mean: readonly unknown[], std: readonly unknown[], channels: number): string | undefined {
+  const isNumber = (value: unknown): value is number => typeof value === 'number' && Math.abs(value) <= MAX_STATISTIC
+  if (mean.length !== channels || !mean.every(isNumber)) {
+    return `mean [${mean.join(', ')}] is not ${channels} finite numbers, one a channel`
+  }
+  if (std.length !== channels || !std.every((value) => isNumber(value) && value >= MIN_STD)) {
+    return `std [${std.join(', ')}] is not ${channels} numbers from ${MIN_STD} to ${MAX_STATISTIC}, one a channel`
+  }
+  return undefined
+}
+
 /** One table of 256 values a channel: byte -> (byte / 255 - mean) / std, in float64, rounded once. */
 export function normalizeTables(mean: readonly number[], std: readonly number[]): Float32Array[] {
   return mean.map((m, c) => Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - m) / std[c]!))

@@ -4,6 +4,7 @@ import { createModel, type Model, type ModelConfig, parseConfig } from '../../mo
 import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
 import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
 import type { DatasetName } from '../data/names.ts'
+import { wrongStatistics } from '../data/normalize.ts'
 import type { Evaluation } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import type { LossScale, LossScaleState } from '../optim/lossScale.ts'
@@ -116,7 +117,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new UserError(`${path}: has no model config in its metadata; use a checkpoint that this project wrote`)
   }
   const config = named(path, () => parseConfig(json))
-  const info = data === undefined ? undefined : parse(path, 'data', data, (value) => isDataInfo(value, config.channels))
+  const info = data === undefined ? undefined : parse(path, 'data', data, (value) => isDataInfo(value, config))
   return { path, file, config, data: info }
 }
 
@@ -198,9 +199,19 @@ function parse<T>(path: string, key: string, json: string, check: (value: unknow
   return value
 }
 
-function isDataInfo(value: unknown, channels: number): value is DataInfo {
-  const { mean, std } = (value ?? {}) as Partial<DataInfo>
-  return [mean, std].every((list) => Array.isArray(list) && list.length === channels && list.every(Number.isFinite))
+/** Characters of a name in a checkpoint. */
+const MAX_NAME = 200
+
+function isDataInfo(value: unknown, { channels, classes }: ModelConfig): value is DataInfo {
+  const { dataset, mean, std, classNames } = (value ?? {}) as Partial<DataInfo>
+  const isName = (name: unknown) => typeof name === 'string' && name.length <= MAX_NAME
+  return (
+    isName(dataset) &&
+    Array.isArray(mean) &&
+    Array.isArray(std) &&
+    wrongStatistics(mean, std, channels) === undefined &&
+    (classNames === undefined || (Array.isArray(classNames) && classNames.length === classes && classNames.every(isName)))
+  )
 }
 
 function isTrainingState(value: unknown): value is TrainingState {
