@@ -1,0 +1,53 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
+import type { TrainingState } from '../../train/run/checkpoint.ts'
+
+/** Settings of a run of a second: two epochs of 8 mini-batches, with dropout and augmentation, since all that is random must come back. */
+export const TINY = [
+  ...['--dim', '8', '--heads', '1', '--dim-head', '8', '--mlp-dim', '8', '--patch-size', '14', '--branches', '2'],
+  ...['--train-images', '64', '--batch-size', '8', '--epochs', '2', '--warmup', '3', '--dropout', '0.2', '--seed', '7'],
+  ...['--flip', '--crop-padding', '2', '--mode', 'serial', '--test-images', '50'],
+]
+
+function readRun(folder: string) {
+  const path = join(folder, 'checkpoint.safetensors')
+  return decodeSafetensors(readFileSync(path), path)
+}
+
+/** The training state in the checkpoint of a run. */
+export function trainingOf(folder: string): TrainingState {
+  return JSON.parse(readRun(folder).metadata.training!)
+}
+
+/** The metrics of a run but for times; every line must be whole, and each step be there once, in order. */
+export function metricLines(folder: string): string[] {
+  const path = join(folder, 'metrics.jsonl')
+  if (!existsSync(path)) return []
+  const text = readFileSync(path, 'utf8')
+  // The last line may be on its way.
+  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n')
+  let last = 0
+  return lines.slice(0, -1).map((line) => {
+    const { imagesPerSecond, seconds, ...metric } = JSON.parse(line)
+    if (metric.kind === 'step' && metric.step !== ++last)
+      throw new Error(`${path}: step ${metric.step} comes after ${last - 1}`)
+    return JSON.stringify(metric)
+  })
+}
+
+/** Fails unless two runs have the same tensors bit for bit, and the same place. */
+export function assertSameBits(one: string, other: string): void {
+  const [a, b] = [readRun(one), readRun(other)]
+  if (a.tensors.size < 30 || a.tensors.size !== b.tensors.size)
+    throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
+  for (const [name, { data }] of a.tensors) {
+    const bytes = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength)
+    if (!bytes(data).equals(bytes(b.tensors.get(name)!.data))) throw new Error(`${name} differs`)
+  }
+  const [left, right] = [a, b].map(({ metadata }) => {
+    const { position, random, steps, history, evaluationDue } = JSON.parse(metadata.training!)
+    return JSON.stringify({ position, random, steps, history, evaluationDue })
+  })
+  if (left !== right) throw new Error(`${left} is not ${right}`)
+}
