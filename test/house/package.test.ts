@@ -55,19 +55,23 @@ test('npm pack builds the package anew, and it holds what its manifest names and
 })
 
 test('its declarations name nothing that TypeScript 5.4 or a machine without its sources lacks', () => {
-  for (const name of filesOf(installed).filter((file) => file.endsWith('.d.ts'))) {
-    const text = readFileSync(join(installed, name), 'utf8')
+  const entries = manifest.exports['.']
+  const found = new Set<string>([entries.types, entries['types@<6']].map((path) => join(installed, path)))
+  for (const path of found) {
+    const text = readFileSync(path, 'utf8')
     const [odd] =
       /Array(View)?<ArrayBuffer(Like)?>|\b\w+Iterator<[^<>]*, (any|undefined|BuiltinIteratorReturn)>|['"](#|node:)[^'"]*['"]/.exec(
         text,
       ) ?? []
-    if (odd) throw new Error(`${name}: ${odd}`)
-    for (const [, path] of text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)['"]/g)) {
-      const target = join(installed, dirname(name), path!.replace(/\.ts$/, '.d.ts'))
-      if (!existsSync(target)) throw new Error(`${name}: ${path} does not travel`)
+    if (odd) throw new Error(`${path}: ${odd}`)
+    for (const [, name] of text.matchAll(/(?:from|import\() ?['"](\.[^'"]+)['"]/g)) {
+      const target = join(dirname(path), name!.replace(/\.ts$/, '.d.ts'))
+      if (!existsSync(target)) throw new Error(`${path}: ${name} does not travel`)
+      found.add(target)
     }
   }
-  const old = readFileSync(join(installed, manifest.exports['.']['types@<6']), 'utf8')
+  if (found.size < 50) throw new Error(`only ${found.size} declarations are reached`)
+  const old = readFileSync(join(installed, entries['types@<6']), 'utf8')
   if (!/^\/\/\/ <reference types="@webgpu\/types"/m.test(old) || !manifest.dependencies['@webgpu/types']) throw new Error(old)
 })
 
