@@ -1,5 +1,6 @@
 import { addInto } from '../engine/accumulate.ts'
-import { backward, capture, ParameterArena, scope, type Tensor } from '../engine/index.ts'
+import { forget } from '../engine/arena.ts'
+import { addAll, backward, capture, holdArenas, type ParameterArena, scope, type Tensor } from '../engine/index.ts'
 import type { AdamW } from '../train/index.ts'
 import { within } from './target.ts'
 import { LEARNING_RATE } from './workloads.ts'
@@ -20,12 +21,13 @@ export interface Trainable {
 /** Training steps of a model on one batch. */
 export class Training {
   readonly #trainable: Trainable
-  readonly #arena: ParameterArena
+  readonly #parameters: readonly Tensor[]
+  readonly #arenas: readonly ParameterArena[]
 
   constructor(trainable: Trainable) {
     this.#trainable = trainable
-    const { optimizer, parameters } = trainable
-    this.#arena = optimizer?.arena ?? new ParameterArena(parameters.map(([, parameter]) => parameter))
+    this.#parameters = trainable.parameters.map(([, parameter]) => parameter)
+    this.#arenas = holdArenas('Training', this.#parameters)
   }
 
   /** Forward, backward and update, recorded at the first call and replayed after it. */
@@ -34,7 +36,7 @@ export class Training {
     backward(loss())
     if (optimizer) optimizer.step(LEARNING_RATE)
     else this.#move(-LEARNING_RATE)
-    this.#arena.zeroGrad()
+    forget(this.#parameters)
   })
 
   /** Loss and gradients by parameter name, without an update. */
@@ -45,7 +47,7 @@ export class Training {
       if (!parameter.grad) throw new Error(`${name} got no gradient`)
       gradients[name] = (await parameter.grad.data()) as Float32Array
     }
-    this.#arena.zeroGrad()
+    forget(this.#parameters)
     const value = await loss.item()
     loss.dispose()
     return { loss: value, gradients }
@@ -58,7 +60,7 @@ export class Training {
    */
   async checkGradient(what: string): Promise<number> {
     const loss = this.#backward()
-    const squares = scope(() => this.#arena.gradients.mul(this.#arena.gradients).sum())
+    const squares = scope(() => addAll(this.#arenas.map(({ gradients }) => gradients.mul(gradients).sum())))
     const [value, norm2] = [await loss.item(), await squares.item()]
     const distance = (PROBE * Math.abs(value)) / norm2
     this.#move(distance)
@@ -66,7 +68,7 @@ export class Training {
     this.#move(-2 * distance)
     const below = await this.#value()
     this.#move(distance)
-    this.#arena.zeroGrad()
+    forget(this.#parameters)
     for (const t of [loss, squares]) t.dispose()
     const slope = (above - below) / (2 * distance)
     return within(Math.abs(slope / norm2 - 1), PROBE_TOLERANCE, `${what}: slope of the loss along its gradient`)
@@ -75,8 +77,8 @@ export class Training {
   /** Frees the parameters and what updates them. */
   dispose(): void {
     this.step.dispose()
-    for (const [, parameter] of this.#trainable.parameters) parameter.dispose()
-    for (const t of [this.#arena.values, this.#arena.gradients, this.#arena.blockSlot]) t.dispose()
+    this.#trainable.optimizer?.dispose()
+    for (const one of [...this.#arenas, ...this.#parameters]) one.dispose()
   }
 
   /** Forward and backward. @returns the loss */
@@ -90,7 +92,7 @@ export class Training {
 
   /** Moves all parameters along their gradients. */
   #move(distance: number): void {
-    scope(() => addInto(this.#arena.values, this.#arena.gradients.mul(distance)))
+    for (const { values, gradients } of this.#arenas) scope(() => addInto(values, gradients.mul(distance)))
   }
 
   async #value(): Promise<number> {

@@ -1,145 +1,240 @@
 import { copyInto } from './accumulate.ts'
-import { checkTensors } from './arguments.ts'
-import { checkWhole } from './checks.ts'
-import { bindingAlignment } from './dtype.ts'
+import { type Branches, divide, slotsOf, spaceOf } from './arenaLayout.ts'
+import { checkTensor, checkTensors } from './arguments.ts'
 import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
 import { withoutScope } from './scope.ts'
-import { empty, partOf, type Tensor, tensor } from './tensor.ts'
+import { format, rowMajorStrides } from './shape.ts'
+import type { Storage } from './storage.ts'
+import { empty, partOf, Tensor, tensor, view } from './tensor.ts'
+import type { Version } from './version.ts'
 
 /** Elements of the blocks that kernels treat alike. */
 export const ARENA_BLOCK = 64
-/** Elements to which slots are aligned: a binding's alignment, that of a float16 copy of the arena too. */
-const SLOT_ALIGNMENT = bindingAlignment('float16')
 
-/** Elements that a parameter of this size takes. */
-function spaceOf(size: number): number {
-  return SLOT_ALIGNMENT * Math.ceil(size / SLOT_ALIGNMENT)
-}
-
-/** Where parameters begin that lie side by side, and where the last one ends, in elements. */
-function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; length: number } {
-  let length = 0
-  const offsets = parameters.map(({ size }) => {
-    const offset = length
-    length += spaceOf(size)
-    return offset
-  })
-  return { offsets, length }
-}
-
-/** Moves parameters into a flat tensor. */
-function settle(parameters: readonly Tensor[], flat: Tensor, offsets: readonly number[]): void {
-  parameters.forEach((parameter, i) => {
-    const place = partOf(flat, parameter.shape, parameter.strides, flat.offset + offsets[i]!)
-    parameter.rehome(place)
-    place.dispose()
-  })
-}
+/** Where parameters live that an arena took in, and the memory of all arenas. By the tensors, so that what is dropped can go. */
+const homes = new WeakMap<Tensor, ParameterArena>()
+const memories = new WeakSet<Storage>()
 
 /**
- * Moves float32 parameters into one allocation, in this order, unless they share one already; they stay the same Tensor
- * objects. Of branches with parameters of the same shapes, corresponding ones then lie equally far apart, so that their
- * dispatches can be coalesced. Nothing is moved while a capture records.
- */
-export function colocate(parameters: readonly Tensor[]): void {
-  checkTensors('colocate', parameters)
-  const [first] = parameters
-  if (!first || first.device.recording || parameters.every(({ storage }) => storage === first.storage)) return
-  withoutScope(() => {
-    const { offsets, length } = slotsOf(parameters)
-    const flat = zeros([length], { device: first.device })
-    settle(parameters, flat, offsets)
-    flat.dispose()
-  })
-}
-
-/**
- * Parameters side by side in one allocation, their gradients in a second one of the same layout, so that one dispatch can
- * update all of them. Between slots lie zeros.
+ * Parameters side by side in one allocation. While somebody holds the arena, their gradients lie in a second one of the same layout, so
+ * that one dispatch can update all of them, and nothing moves them. Between slots lie zeros.
  */
 export class ParameterArena {
   readonly parameters: readonly Tensor[]
-  /** All values, flat, [length]. */
-  readonly values: Tensor
-  /** All gradients, flat, [length]; a slot holds nothing useful while its parameter has no `grad`. */
-  readonly gradients: Tensor
-  /** int32 [length / 64]: which parameter a block of 64 elements belongs to. */
-  readonly blockSlot: Tensor
   readonly length: number
   readonly #offsets: readonly number[]
+  readonly #slots: ReadonlyMap<Tensor, number>
+  readonly #memory: Storage
+  /** Counts changes of all values at once; each parameter counts its own. */
+  readonly #version: Version
+  #holders = 0
+  #values: Tensor | undefined
+  #gradients: Tensor | undefined
 
-  /**
-   * Moves the parameters (float32 leaves) into the arena; they stay the same Tensor objects.
-   * @throws ShapeError for no parameters, one given twice, or int32
-   */
+  /** Moves the parameters; they stay the same Tensor objects. */
   constructor(parameters: readonly Tensor[]) {
-    checkTensors('ParameterArena', parameters)
-    const [first] = parameters
-    if (!first || new Set(parameters).size !== parameters.length || parameters.some(({ dtype }) => dtype !== 'float32')) {
-      throw new ShapeError(`ParameterArena: got ${parameters.length} tensors; takes at least one, each once and of float32`)
-    }
-    const { device } = first
+    const { device } = parameters[0]!
     const { offsets, length } = slotsOf(parameters)
     this.parameters = parameters
-    this.#offsets = offsets
     this.length = length
-    const blocks = parameters.flatMap(({ size }, slot) => Array(spaceOf(size) / ARENA_BLOCK).fill(slot))
+    this.#offsets = offsets
+    this.#slots = new Map(parameters.map((parameter, i) => [parameter, i]))
     // An arena outlives the scope it is made in, as its parameters do.
-    const [values, gradients, blockSlot] = withoutScope(() => [
-      zeros([this.length], { device }),
-      zeros([this.length], { device }),
-      tensor(Int32Array.from(blocks), { device }),
-    ])
-    this.values = values!
-    this.gradients = gradients!
-    this.blockSlot = blockSlot!
-    withoutScope(() => {
-      settle(parameters, this.values, offsets)
-      parameters.forEach((parameter, slot) => {
-        parameter.gradSlot = this.slot(this.gradients, slot)
+    const whole = withoutScope(() => {
+      const flat = zeros([length], { device })
+      parameters.forEach((parameter, i) => {
+        const place = this.slot(flat, i)
+        parameter.rehome(place)
+        place.dispose()
+        homes.set(parameter, this)
       })
+      flat.dispose()
+      return flat
     })
+    this.#memory = whole.storage
+    this.#version = whole.version
+    memories.add(this.#memory)
   }
 
-  /** Frees the gradients and lets go of the values, which live on with their parameters. */
+  /** Whether it has gradients, and its parameters must stay. */
+  get held(): boolean {
+    return this.#holders > 0
+  }
+
+  /** All values, flat, [length], while it is held. */
+  get values(): Tensor {
+    return this.#values!
+  }
+
+  /** All gradients, flat, [length], while it is held; a slot holds nothing useful while its parameter has no `grad`. */
+  get gradients(): Tensor {
+    return this.#gradients!
+  }
+
+  /** Makes room for gradients, until as many holders let go by `dispose()`. */
+  hold(): this {
+    if (this.#holders++ > 0) return this
+    const { device } = this.#memory
+    withoutScope(() => {
+      this.#values = new Tensor(this.#memory.retain(), [this.length], [1], 0, 'float32', this.#version)
+      this.#gradients = zeros([this.length], { device })
+      for (const [slot, parameter] of this.parameters.entries()) parameter.gradSlot = this.slot(this.#gradients, slot)
+    })
+    return this
+  }
+
+  /** Lets go. With the last holder the gradients are freed; the values live on with their parameters. */
   dispose(): void {
-    this.zeroGrad()
+    if (--this.#holders > 0) return
+    forget(this.parameters)
     for (const parameter of this.parameters) {
       parameter.gradSlot?.dispose()
       parameter.gradSlot = undefined
     }
-    for (const flat of [this.values, this.gradients, this.blockSlot]) flat.dispose()
+    this.#values!.dispose()
+    this.#gradients!.dispose()
   }
 
-  /** A flat tensor of the arena's layout, of undefined content. */
-  like(): Tensor {
-    return empty([this.length], 'float32', this.values.device)
+  /** The place of a parameter among those of the arena. */
+  indexOf(parameter: Tensor): number {
+    return this.#slots.get(parameter)!
   }
 
-  /** The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. */
-  slot(flat: Tensor, index: number): Tensor {
-    checkWhole('ParameterArena', index, 'a slot', 0, this.parameters.length - 1)
-    const { shape, strides } = this.parameters[index]!
-    return partOf(flat, shape, strides, flat.offset + this.#offsets[index]!)
+  /**
+   * The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. Its changes are no changes of others.
+   * @param first the parameter that the flat tensor begins with
+   */
+  slot(flat: Tensor, index: number, first = 0): Tensor {
+    const { shape } = this.parameters[index]!
+    return partOf(flat, shape, rowMajorStrides(shape), flat.offset + this.#offsets[index]! - this.#offsets[first]!)
   }
 
-  /** Copies gradients that lie elsewhere (made before the arena, or set by hand) to their slots. */
-  gather(): void {
-    this.parameters.forEach((parameter) => {
-      const { grad } = parameter
-      if (!grad || grad.storage === this.gradients.storage) return
-      const slot = withoutScope(() => parameter.gradSlot!.detach())
-      copyInto(grad, slot)
-      parameter.grad = slot
-    })
+  /** The part of a flat tensor of the arena's layout that the parameters from `first` to `last` take, flat. */
+  span(flat: Tensor, first: number, last: number): Tensor {
+    const [start, end] = [this.#offsets[first]!, this.#offsets[last]! + spaceOf(this.parameters[last]!.size)]
+    return view(flat, [end - start], [1], flat.offset + start)
   }
 
-  /** Forgets all gradients. */
-  zeroGrad(): void {
-    for (const parameter of this.parameters) {
-      parameter.grad?.dispose()
-      parameter.grad = undefined
+  /** int32, one for each block of 64 elements of such a part: what `numberOf` says of the parameter that it belongs to. */
+  blocks(first: number, last: number, numberOf: (parameter: Tensor) => number): Tensor {
+    const parameters = this.parameters.slice(first, last + 1)
+    const numbers = parameters.flatMap((one) => Array(spaceOf(one.size) / ARENA_BLOCK).fill(numberOf(one)))
+    return tensor(Int32Array.from(numbers), { device: this.#memory.device })
+  }
+}
+
+export interface ArenaOptions {
+  /** What messages call the parameters; default their places. */
+  names?: readonly string[]
+  /** Parameters of branches whose dispatches are to be coalesced; matters where one binding does not hold all. */
+  branches?: readonly Branches[]
+}
+
+/**
+ * Arenas of parameters, held until each is disposed: one, where a binding holds all of them. Parameters of an arena that is held already
+ * stay there, beside what else is in it: its holders see the same values and gradients.
+ * @param parameters float32 leaves of one device, each once
+ * @throws ShapeError for other tensors, views that share the memory of others, or none; ArgumentError for what is no live tensor; Error
+ *   inside a capture; OutOfMemoryError for a parameter that no binding holds
+ */
+export function holdArenas(op: string, parameters: readonly Tensor[], options: ArenaOptions = {}): ParameterArena[] {
+  checkParameters(op, parameters, options.names)
+  const { device } = parameters[0]!
+  if (device.recording) throw new Error(`${op}: cannot be made inside capture(), since it moves parameters; make it before`)
+  const movable = parameters.filter((parameter) => !homes.get(parameter)?.held)
+  if (movable.length > 0) place(movable, options.branches)
+  return [...new Set(parameters.map((parameter) => homes.get(parameter)!))].map((arena) => arena.hold())
+}
+
+/**
+ * Moves float32 parameters into one allocation, in this order, or into as few as bindings hold; they stay the same Tensor objects, and
+ * those that share one already stay where they are. Of branches with parameters of the same shapes, corresponding ones then lie equally
+ * far apart, so that their dispatches can be coalesced. Nothing is moved while a capture records.
+ * @param branches the parameters of branches; matters where one binding does not hold all
+ */
+export function colocate(parameters: readonly Tensor[], branches: () => readonly Branches[] = () => []): void {
+  checkTensors('colocate', parameters)
+  if (parameters[0]?.device.recording) return
+  const homeless = parameters.filter((parameter) => !homes.has(parameter))
+  if (homeless.length > 0) place(homeless, branches())
+}
+
+/** Puts parameters side by side that nobody holds, unless they lie so already with nothing else between. */
+function place(parameters: readonly Tensor[], branches: readonly Branches[] = []): void {
+  const { device } = parameters[0]!
+  const allocations = divide(parameters, branches, device.bindingBytes)
+  const among = new Set(parameters)
+  const found = new Set(parameters.map((parameter) => homes.get(parameter)))
+  if (found.size === allocations.length && [...found].every((one) => one?.parameters.every((t) => among.has(t)))) return
+  for (const allocation of allocations) new ParameterArena(allocation)
+}
+
+/**
+ * Copies gradients that lie elsewhere (made before the arena, or set by hand) to their slots.
+ * @param parameters of arenas that are held
+ * @throws ShapeError for one that was disposed, is not of its parameter's shape and device, or no float
+ */
+export function gatherGradients(op: string, parameters: readonly Tensor[], names?: readonly string[]): void {
+  const moves: [parameter: Tensor, slot: Tensor, value: Tensor][] = []
+  for (const [i, parameter] of parameters.entries()) {
+    const { grad, gradSlot: slot } = parameter
+    if (!grad || !slot || (grad.storage === slot.storage && grad.offset === slot.offset)) continue
+    checkGradient(`${op}: the gradient of ${names?.[i] ?? i}`, parameter, grad)
+    // One may lie in the slot of another: all are read before the first is written.
+    moves.push([parameter, slot, grad.storage === slot.storage ? copyOf(grad) : grad])
+  }
+  for (const [parameter, slot, value] of moves) {
+    copyInto(value, slot)
+    if (value !== parameter.grad) value.dispose()
+    parameter.grad = withoutScope(() => slot.detach())
+  }
+}
+
+/** @throws ShapeError unless a parameter may have this gradient */
+function checkGradient(what: string, parameter: Tensor, { disposed, device, dtype, shape }: Tensor): void {
+  const [got, takes] = [format(shape), format(parameter.shape)]
+  if (disposed) throw new ShapeError(`${what} was disposed; set it to undefined too`)
+  if (device !== parameter.device) throw new ShapeError(`${what} is on another device than its parameter`)
+  if (dtype === 'int32' || got !== takes) throw new ShapeError(`${what} is ${dtype} ${got}, takes float32 ${takes}`)
+}
+
+function copyOf(t: Tensor): Tensor {
+  const copy = empty(t.shape, t.dtype, t.device)
+  copyInto(t, copy)
+  return copy
+}
+
+/** Forgets the gradients of parameters. */
+export function forget(parameters: readonly Tensor[]): void {
+  for (const parameter of parameters) {
+    parameter.grad?.dispose()
+    parameter.grad = undefined
+  }
+}
+
+/** @throws ShapeError in one line that names what no arena can hold */
+function checkParameters(op: string, parameters: readonly Tensor[], names?: readonly string[]): void {
+  const takes = 'takes at least one float32 leaf, each once and of one device'
+  const [first] = parameters
+  if (!first) throw new ShapeError(`${op}: got no parameters, ${takes}`)
+  const met = new Set<Tensor>()
+  const seen = new Set<Storage>()
+  for (const [i, parameter] of parameters.entries()) {
+    const fail = (problem: string): never => {
+      throw new ShapeError(`${op}: parameter ${names?.[i] ?? i} ${problem}`)
     }
+    checkTensor(op, parameter, `parameter ${names?.[i] ?? i}`)
+    const { device, dtype, node, shape, size, storage } = parameter
+    if (met.has(parameter)) fail(`is there twice, ${takes}`)
+    met.add(parameter)
+    if (dtype !== 'float32') fail(`is ${dtype} ${format(shape)}, ${takes}`)
+    if (node) fail(`is what ${node.name} made, ${takes}; detach() it`)
+    if (device !== first.device) fail(`is on another device, ${takes}`)
+    // It would move away from what shares its memory, which would see no step.
+    const alone = !memories.has(storage) && !seen.has(storage) && !(storage.shared && 4 * size !== storage.bytes)
+    if (!homes.has(parameter) && !alone)
+      fail('is a view of another tensor, which would not change with it; give that, or a copy')
+    if (!homes.has(parameter)) seen.add(storage)
   }
 }

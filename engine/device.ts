@@ -59,6 +59,8 @@ export class Device {
   observer: DispatchObserver | undefined
   /** The op being recorded, for errors and traces. */
   op = ''
+  /** Bytes that one binding holds: parameters that take more are divided among several arenas. Tests lower it. */
+  bindingBytes: number
   /** Memory that captured programs share. */
   readonly workspace = new Workspace(this)
   readonly #pool: BufferPool
@@ -75,6 +77,7 @@ export class Device {
     this.request = request
     this.summary = summary
     this.capabilities = capabilitiesOf(device, summary)
+    this.bindingBytes = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize)
     this.pipelines = new PipelineCache(device)
     this.#batches = new BatchQueue(device, summary.name, this.pipelines.paramLayout, () => this.profiler)
     this.#bindGroups = new BindGroups(device)

@@ -1,7 +1,7 @@
 import './methods.ts'
 
 export { firstNonFinite } from './anomaly.ts'
-export { colocate, ParameterArena } from './arena.ts'
+export { colocate, holdArenas, type ParameterArena } from './arena.ts'
 export { autocast } from './autocast.ts'
 export { backward, defineOp, noGrad, type OpContext, type OpDefinition, watchOps } from './autograd.ts'
 export { DeviceStore } from './autotune/store.ts'

@@ -20,6 +20,11 @@ export class Storage {
     return this
   }
 
+  /** Whether more than one tensor is here. */
+  get shared(): boolean {
+    return this.#references > 1
+  }
+
   release(): void {
     if (--this.#references === 0) this.device.release(this.buffer)
   }

@@ -67,15 +67,14 @@ export class Version implements Changeable {
   }
 }
 
-/** Of memory in which two tensors lie. */
-export function both(a: Changeable, b: Changeable): Changeable {
+/** Of memory in which several tensors lie. */
+export function joint(versions: readonly Changeable[]): Changeable {
   return {
     change(by) {
-      a.change(by)
-      b.change(by)
+      for (const version of versions) version.change(by)
     },
     get moved() {
-      return a.moved || b.moved
+      return versions.some(({ moved }) => moved)
     },
   }
 }

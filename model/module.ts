@@ -29,14 +29,14 @@ export abstract class Module {
     return Object.entries(this).flatMap(([name, value]) => modulesIn(name, value))
   }
 
-  /** Parameters of this module and all below, by name, in the order of the fields. */
+  /**
+   * Parameters of this module and all below, by name, in the order of the fields. A tied weight, which several modules hold (or a module that
+   * several hold), is there once, under the first of its names.
+   */
   namedParameters(): [string, Parameter][] {
-    return Object.entries(this).flatMap(([name, value]): [string, Parameter][] => {
-      if (value instanceof Tensor) return [[name, value]]
-      return modulesIn(name, value).flatMap(([prefix, child]) =>
-        child.namedParameters().map(([rest, parameter]): [string, Parameter] => [`${prefix}.${rest}`, parameter]),
-      )
-    })
+    const found = new Map<Parameter, string>()
+    for (const [name, parameter] of everyName(this)) if (!found.has(parameter)) found.set(parameter, name)
+    return [...found].map(([parameter, name]) => [name, parameter])
   }
 
   parameters(): Parameter[] {
@@ -46,8 +46,12 @@ export abstract class Module {
   /** Turns dropout on (or off) in this module and all below. @throws ArgumentError for what is not true or false */
   train(training = true): this {
     checkBoolean('train', training, 'training')
+    // A module may hold one that holds it.
+    if (turning.has(this)) return this
+    turning.add(this)
     this.training = training
     for (const [, child] of this.namedChildren()) child.train(training)
+    turning.delete(this)
     return this
   }
 
@@ -56,18 +60,19 @@ export abstract class Module {
     return this.train(false)
   }
 
-  /** The parameters themselves (not copies) under their checkpoint names. */
+  /** The parameters themselves (not copies) under their checkpoint names, a tied weight once. */
   stateDict(): Record<string, Parameter> {
     return Object.fromEntries(this.namedParameters())
   }
 
   /**
-   * Overwrites every parameter. Everything is checked first: an error leaves the model as it was.
+   * Overwrites every parameter. Everything is checked first: an error leaves the model as it was. A tied weight may have any of its names,
+   * or several with the same values.
    * @throws UserError in one line that names what is missing, unknown or of another shape or dtype
    */
   loadStateDict(source: StateSource): void {
-    const entries = entriesOf(source)
     const parameters = new Map(this.namedParameters())
+    const entries = untied(entriesOf(source), this)
     const missing = [...parameters.keys()].filter((name) => !entries.has(name))
     const unknown = [...entries.keys()].filter((name) => !parameters.has(name))
     const misfits = [...parameters].flatMap(([name, parameter]) => {
@@ -102,11 +107,54 @@ export abstract class Module {
   }
 }
 
+/** Modules whose `train()` runs. */
+const turning = new Set<Module>()
+
 /** A parameter with the values of `initial()`; it wants a gradient and outlives the scope it is made in. */
 export function parameter(initial: () => Tensor): Parameter {
   const made = withoutScope(() => noGrad(() => scope(initial)))
   made.requiresGrad = true
   return made
+}
+
+/** Parameters under every name that they have. A module that holds one around it, or itself, is not gone into again. */
+function everyName(module: Module, around: readonly Module[] = []): [string, Parameter][] {
+  const inside = [...around, module]
+  return Object.entries(module).flatMap(([name, value]): [string, Parameter][] => {
+    if (value instanceof Tensor) return [[name, value]]
+    return modulesIn(name, value)
+      .filter(([, child]) => !inside.includes(child))
+      .flatMap(([prefix, child]) =>
+        everyName(child, inside).map(([rest, parameter]): [string, Parameter] => [`${prefix}.${rest}`, parameter]),
+      )
+  })
+}
+
+/** Entries with those of tied weights under their first names. @throws UserError where two are of one weight and differ */
+function untied(entries: ReadonlyMap<string, StateEntry>, module: Module): ReadonlyMap<string, StateEntry> {
+  const first = new Map<Parameter, string>()
+  const result = new Map(entries)
+  for (const [name, parameter] of everyName(module)) {
+    const own = first.get(parameter)
+    const entry = entries.get(name)
+    if (own === undefined) first.set(parameter, name)
+    else if (entry) {
+      const other = result.get(own)
+      if (other && !isSame(entry, other)) {
+        throw new UserError(`${own} and ${name} are one parameter of this model, the entries differ; give one of them`)
+      }
+      result.set(own, entry)
+      result.delete(name)
+    }
+  }
+  return result
+}
+
+/** Whether two entries are surely of the same values. */
+function isSame(a: StateEntry, b: StateEntry): boolean {
+  if (a instanceof Tensor || b instanceof Tensor) return a === b
+  const values = b.data
+  return a.data.length === values.length && Array.prototype.every.call(a.data, (value, i) => Object.is(value, values[i]))
 }
 
 /** The modules that a field holds: one, or an array of them. */

@@ -1,5 +1,5 @@
 import { refusal } from '../engine/checks.ts'
-import { addAll, colocate, stack, type Tensor, UserError } from '../engine/index.ts'
+import { addAll, stack, type Tensor, UserError } from '../engine/index.ts'
 import { checkOptions } from '../engine/options.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
@@ -73,7 +73,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     checkForward('branchOutputs', images, options)
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     const { mode = 'serial' } = options
-    if (mode === 'coalesced') colocate(this.parameters())
+    if (mode === 'coalesced') this.colocate()
     return this.inPrecision(() => {
       const x = this.sequence(images, options.taps) // [B, T + 1, D]
       // Unlike map, flatMap skips holes.

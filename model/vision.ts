@@ -1,6 +1,6 @@
 import { checkTensor } from '../engine/arguments.ts'
 import { checkBoolean, checkFunction } from '../engine/checks.ts'
-import { autocast, concat, randn, recompute, ShapeError, type Tensor, UserError } from '../engine/index.ts'
+import { autocast, colocate, concat, randn, recompute, ShapeError, type Tensor, UserError } from '../engine/index.ts'
 import { kindOf } from '../engine/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/options.ts'
 import { branchShape, type ModelConfig } from './config.ts'
@@ -136,6 +136,12 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   forward(images: Tensor, options: ForwardOptions = {}): Tensor {
     checkForward('forward', images, options)
     return tidy(options.taps, () => this.head.forward(this.features(images, options)))
+  }
+
+  /** Moves the parameters side by side, those of branches evenly, so that mode `coalesced` can join what branches do. */
+  colocate(): void {
+    // Holes are left out.
+    colocate(this.parameters(), () => [this.branches.flatMap((branch) => [branch.parameters()])])
   }
 
   /** Runs `fn`, which computes stem and branches. */

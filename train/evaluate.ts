@@ -1,4 +1,4 @@
-import { capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
+import { capture, crossEntropy, noGrad, scope, type Tensor, tensor } from '../engine/index.ts'
 import { type ForwardOptions, type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { Batch, BatchLoader } from './data/loader.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
@@ -97,7 +97,7 @@ interface Scorer {
 /** On one device. */
 function scorer(model: Model, mode: Mode): Scorer {
   const { channels, imageSize } = model.config
-  if (mode === 'coalesced') colocate(model.parameters())
+  if (mode === 'coalesced') model.colocate()
   const scores = capture((images: Tensor, labels: Tensor) => prefixScores(model, images, labels, { mode }))
   return {
     read({ images, labels }) {

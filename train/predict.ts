@@ -1,4 +1,4 @@
-import { capture, colocate, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
+import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
@@ -110,7 +110,7 @@ interface Reader {
 
 /** On one device. */
 function reader(model: Model, options: PredictOptions): Reader {
-  if (options.mode === 'coalesced') colocate(model.parameters())
+  if (options.mode === 'coalesced') model.colocate()
   const forward = capture((images: Tensor) => infer(model, images, options))
   return { read: (images, b) => scope(() => dataOf(forward(onDevice(model, images, b)))), dispose: forward.dispose }
 }

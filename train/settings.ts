@@ -78,7 +78,7 @@ export const SETTINGS = {
     least: 1,
     help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
   },
-  lr: { kind: 'number', above: 0, default: 1e-3, help: 'peak learning rate' },
+  lr: { kind: 'number', above: 0, most: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
   warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },
   weightDecay: { kind: 'number', least: 0, default: 0.05, help: 'decoupled weight decay' },

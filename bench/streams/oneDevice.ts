@@ -89,7 +89,7 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
     async values() {
       submit()
       const reads = [result!.losses.data(), result!.norm.data()] as Promise<Float32Array>[]
-      const gradients = await gradientsOf(optimizer, model.namedParameters())
+      const gradients = await gradientsOf(model.namedParameters())
       const [losses, norm] = await Promise.all(reads)
       return new Map([...gradients, ['losses', losses!], ['norm', norm!]])
     },
@@ -132,14 +132,8 @@ function told(
   }
 }
 
-/** The gradients that the last step left in the optimizer's arena, by name. */
-export async function gradientsOf({ arena }: AdamW, named: readonly (readonly [string, Tensor])[]): Promise<Values> {
-  const flat = (await arena.gradients.data()) as Float32Array
-  return new Map(
-    named.map(([name], i) => {
-      const slot = arena.slot(arena.gradients, i)
-      slot.dispose()
-      return [name, flat.subarray(slot.offset, slot.offset + slot.size)]
-    }),
-  )
+/** The gradients that the last step left in the arenas of its optimizer, by name. */
+export async function gradientsOf(named: readonly (readonly [string, Tensor])[]): Promise<Values> {
+  const reads = named.map(async ([name, { gradSlot }]) => [name, (await gradSlot!.data()) as Float32Array] as const)
+  return new Map(await Promise.all(reads))
 }

@@ -92,7 +92,7 @@ export class Pipeline {
 
   /** Gradients of the last step by parameter name. */
   async gradients(): Promise<Values> {
-    const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.optimizer!, stage.parameters())))
+    const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.parameters())))
     return new Map(found.flatMap((values) => [...values]))
   }
 

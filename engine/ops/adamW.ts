@@ -1,21 +1,35 @@
 import { adamW, gradNorm, gradNormChunk, type StepSetup, stepSetup } from '../../kernels/adamW/index.ts'
 import { ARENA_BLOCK } from '../arena.ts'
 import { checkTensor } from '../arguments.ts'
-import type { Dtype } from '../dtype.ts'
+import { refusal } from '../checks.ts'
+import { bindingAlignment, type Dtype } from '../dtype.ts'
 import { ShapeError } from '../errors.ts'
 import { run } from '../run.ts'
 import { format } from '../shape.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { empty, type Tensor, view } from '../tensor.ts'
+import type { Changeable } from '../version.ts'
+import { zeros } from './create.ts'
 
-/** What a step reads and writes: flat float32 tensors of one arena's layout, and tables. */
-export interface AdamWTensors {
+/** Numbers that float32 has: the smallest above 0 that no device takes for 0, and one above all. */
+const SMALLEST = 2 ** -126
+const LARGEST = 2 ** 128
+
+/** Parameters in one allocation: flat float32 tensors of one layout. */
+export interface AdamWArena {
   params: Tensor
   grads: Tensor
   /** First and second moment; zeros before the first step. */
   m: Tensor
   v: Tensor
-  /** int32, the slot of each block of 64 elements. */
+  /** int32, the slot of each block of 64 elements, which is its row in the tables of all arenas. */
   blockSlot: Tensor
+  /** Counts the change of those that take part; default that of all. */
+  changes?: Changeable
+}
+
+/** What a step reads and writes: parameters, and tables of all of them. */
+export interface AdamWTensors {
+  arenas: readonly AdamWArena[]
   /** float32 [slots, 2]: each slot's weight decay, and whether it takes part (0 or 1). */
   rules: Tensor
   /** float32: what `gradSquares` gives, or other numbers whose sum is the square of the gradient's norm. */
@@ -27,14 +41,45 @@ export interface AdamWTensors {
 }
 
 export interface AdamWHyperparameters {
+  /** From 0 to 1e32. */
   lr: number
+  /** At least 0 and below 1. */
   beta1: number
   beta2: number
+  /** Added to the root of the second moment; of 0 that of an element without gradient is still no division by 0. */
   eps: number
-  /** The gradient is multiplied by min(1, maxNorm / (norm + 1e-6)); Infinity, or 0 and less: no clipping. */
+  /** The gradient is multiplied by min(1, maxNorm / (norm + 1e-6)); Infinity or 0: no clipping. */
   maxNorm: number
   /** Finite steps in a row that double the loss scale; 0: it is constant. */
   growthInterval: number
+}
+
+type Rule = readonly [takes: string, fits: (value: number) => boolean]
+
+const between = (least: number, most: number): Rule => [
+  `a number from ${least} to ${most}`,
+  (value) => value >= least && value <= most,
+]
+const MOMENT: Rule = ['a number of at least 0 and below 1', (value) => value >= 0 && value < 1]
+
+const RULES: Readonly<Record<keyof AdamWHyperparameters | 'weightDecay', Rule>> = {
+  // Divided by 1 - beta1 it must be a number that float32 has.
+  lr: between(0, 1e32),
+  beta1: MOMENT,
+  beta2: MOMENT,
+  eps: between(0, 1e30),
+  weightDecay: between(0, 1e6),
+  maxNorm: ['a number of at least 0 (0 or Infinity: no clipping)', (value) => value >= 0],
+  growthInterval: ['a whole number from 0 to 2^24', (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 24],
+}
+
+/** @throws ArgumentError in one line that says what a hyperparameter may be */
+export function checkAdamW(op: string, given: Readonly<Partial<Record<keyof typeof RULES, unknown>>>): void {
+  for (const name of Object.keys(given) as (keyof typeof RULES)[]) {
+    const [takes, fits] = RULES[name]
+    const value = given[name]
+    if (typeof value !== 'number' || !fits(value)) throw refusal(op, value, takes, name)
+  }
 }
 
 type Expected = readonly [t: Tensor, size: number, dtype: Dtype]
@@ -48,6 +93,9 @@ function checkSizes(op: string, tensors: readonly Expected[]): void {
   }
 }
 
+/** Elements from which on a binding may start. */
+const ALIGNMENT = bindingAlignment('float32')
+
 /** A flat tensor of the layout that `blockSlot` tells. */
 function flat(t: Tensor, blockSlot: Tensor): Expected {
   return [t, blockSlot.size * ARENA_BLOCK, 'float32']
@@ -59,17 +107,28 @@ function logarithm(beta: number): number {
 }
 
 /**
- * Sums of squares of the gradients of all slots that take part, float32, off the tape; there is one for each piece of the arena.
- * Tables as for `adamWStep`.
+ * Sums of squares of the gradients of all slots that take part, float32, off the tape; there is one for each piece of an arena, and
+ * zeros. Tables as for `adamWStep`.
  * @throws ShapeError for tensors of different layouts
  */
-export function gradSquares(grads: Tensor, blockSlot: Tensor, rules: Tensor): Tensor {
-  checkSizes('gradSquares', [[blockSlot, blockSlot.size, 'int32'], flat(grads, blockSlot)])
-  const { device } = grads
-  const blocks = blockSlot.size
-  const chunk = gradNormChunk(device.capabilities, blocks)
-  const squares = empty([Math.ceil(blocks / chunk)], 'float32', device)
-  run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, squares])
+export function gradSquares(arenas: readonly Pick<AdamWArena, 'grads' | 'blockSlot'>[], rules: Tensor): Tensor {
+  const { device } = rules
+  let length = 0
+  const parts = arenas.map(({ grads, blockSlot }) => {
+    checkSizes('gradSquares', [[blockSlot, blockSlot.size, 'int32'], flat(grads, blockSlot)])
+    const blocks = blockSlot.size
+    const chunk = gradNormChunk(device.capabilities, blocks)
+    const offset = ALIGNMENT * Math.ceil(length / ALIGNMENT)
+    length = offset + Math.ceil(blocks / chunk)
+    return { grads, blockSlot, blocks, chunk, offset }
+  })
+  // Where there are several, zeros lie between.
+  const squares = parts.length > 1 ? zeros([length], { device }) : empty([length], 'float32', device)
+  for (const { grads, blockSlot, blocks, chunk, offset } of parts) {
+    const pieces = view(squares, [Math.ceil(blocks / chunk)], [1], offset)
+    run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, pieces])
+    pieces.dispose()
+  }
   return squares
 }
 
@@ -78,37 +137,57 @@ export function gradSquares(grads: Tensor, blockSlot: Tensor, rules: Tensor): Te
  * but the loss scale, which halves.
  * @param learningRate asked again before every replay of a capture
  * @returns the Euclidean norm of the gradient before clipping, float32 [1]
- * @throws ShapeError for tensors of different layouts
+ * @throws ShapeError for tensors of different layouts; ArgumentError for hyperparameters that are out of range, the learning rate of a
+ *   replay too
  */
 export function adamWStep(
   tensors: AdamWTensors,
   { lr, beta1, beta2, eps, maxNorm, growthInterval }: AdamWHyperparameters,
   learningRate: () => number = () => lr,
 ): Tensor {
-  const { params, grads, m, v, blockSlot, rules, squares, steps, lossScale } = tensors
-  const { device } = params
+  const { arenas, rules, squares, steps, lossScale } = tensors
+  const { device } = steps
   checkSizes('adamWStep', [
-    ...[params, grads, m, v].map((t) => flat(t, blockSlot)),
-    [blockSlot, blockSlot.size, 'int32'],
+    ...arenas.flatMap(({ params, grads, m, v, blockSlot }): Expected[] => [
+      ...[params, grads, m, v].map((t) => flat(t, blockSlot)),
+      [blockSlot, blockSlot.size, 'int32'],
+    ]),
     [rules, 2 * steps.size, 'float32'],
     [squares, squares.size, 'float32'],
     [steps, steps.size, 'int32'],
     [lossScale, 2, 'float32'],
   ])
+  checkAdamW('adamWStep', { lr, beta1, beta2, eps, maxNorm, growthInterval })
   const setup: StepSetup = {
     pieces: squares.size,
     slots: steps.size,
     lr,
     logBeta1: logarithm(beta1),
     logBeta2: logarithm(beta2),
-    maxNorm: Number.isFinite(maxNorm) ? maxNorm : 0,
+    maxNorm: maxNorm > 0 && maxNorm < LARGEST ? Math.max(maxNorm, SMALLEST) : 0,
     growthInterval,
+  }
+  const refresh = () => {
+    const lr = learningRate()
+    checkAdamW('adamWStep', { lr })
+    return { lr }
   }
   const slots = empty([steps.size, 4], 'float32', device)
   const norm = empty([1], 'float32', device)
-  run(stepSetup, setup, [squares, rules, lossScale, steps, slots, norm], { refresh: () => ({ lr: learningRate() }) })
-  const problem = { blocks: blockSlot.size, beta1, beta2, complement1: 1 - beta1, complement2: 1 - beta2, eps }
-  run(adamW, problem, [params, grads, m, v, blockSlot, slots])
+  run(stepSetup, setup, [squares, rules, lossScale, steps, slots, norm], { refresh })
+  for (const { params, grads, m, v, blockSlot, changes } of arenas) {
+    const problem = {
+      blocks: blockSlot.size,
+      beta1,
+      beta2,
+      complement1: 1 - beta1,
+      complement2: 1 - beta2,
+      eps: Math.max(eps, SMALLEST),
+    }
+    const { dtype, end, offset, storage, version } = params
+    const values = { device, dtype, end, offset, storage, version: changes ?? version }
+    run(adamW, problem, [values, grads, m, v, blockSlot, slots])
+  }
   slots.dispose()
   return norm
 }

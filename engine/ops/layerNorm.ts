@@ -13,7 +13,7 @@ import { ShapeError } from '../errors.ts'
 import { base, run } from '../run.ts'
 import { format } from '../shape.ts'
 import { empty, type Tensor, view } from '../tensor.ts'
-import { both } from '../version.ts'
+import { joint } from '../version.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -62,7 +62,7 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   const out = {
     device,
     storage: dweight.storage,
-    version: both(dweight.version, dbias.version),
+    version: joint([dweight.version, dbias.version]),
     dtype: dweight.dtype,
     offset,
     end: Math.max(dweight.end, dbias.end),

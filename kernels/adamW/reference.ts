@@ -49,8 +49,9 @@ export function setupReference(problem: StepSetup, arrays: Arrays): Arrays {
   if (growthInterval > 0) {
     const steady = finite ? finiteSteps + 1 : 0
     const grows = steady === growthInterval
-    const doubles = grows && Number.isFinite(Math.fround(2 * scale))
-    lossScale!.set([scale * (finite ? (doubles ? 2 : 1) : 0.5), grows ? 0 : steady])
+    const doubles = grows && 2 * scale <= 2 ** 126
+    const halves = !finite && scale >= 1
+    lossScale!.set([scale * (doubles ? 2 : halves ? 0.5 : 1), grows ? 0 : steady])
   }
   return { lossScale: lossScale!, steps: steps!, slots: slots!, norm: Float64Array.of(norm) }
 }

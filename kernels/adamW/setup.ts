@@ -24,7 +24,8 @@ export interface StepSetup {
  *
  * The step counts t of slots that take part advance. A norm that is not finite leaves them and changes nothing: the table has no
  * active slot. `lossScale` [2] holds the scale, and how many finite steps in a row there were since it changed: a step that is not
- * finite halves it, `growthInterval` finite ones double it, as PyTorch's GradScaler does.
+ * finite halves it, `growthInterval` finite ones double it, as PyTorch's GradScaler does. Unlike there, a scale below 1 is not halved
+ * and none grows above 2^126, so that the next good step is never divided by 0 or infinity.
  */
 export const stepSetup: KernelSpec<StepSetup> = {
   name: 'stepSetup',

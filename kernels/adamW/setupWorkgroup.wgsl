@@ -55,8 +55,10 @@ fn decide(total: f32) -> f32 {
   let finite = (bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u;
   if (params.growthInterval > 0) {
     let steady = select(0.0, lossScale[1] + 1.0, finite);
-    let grows = steady == f32(params.growthInterval) && scale < 1e38;
-    lossScale[0] = scale * select(select(0.5, 1.0, finite), 2.0, grows);
+    // Its reciprocal must be a normal number; below 1 there is nothing left to scale.
+    let grows = steady == f32(params.growthInterval) && scale <= 0x1p125;
+    let shrinks = !finite && scale >= 1.0;
+    lossScale[0] = scale * select(select(1.0, 0.5, shrinks), 2.0, grows);
     lossScale[1] = select(steady, 0.0, steady == f32(params.growthInterval));
   }
   if (!finite) {

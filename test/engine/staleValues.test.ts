@@ -182,12 +182,33 @@ test('in an arena a change of one parameter is none of another', async () => {
     /mul\.backward: b, float32 \[1\] was changed by write/,
   )
   const whole = b.mul(b).sum()
-  optimizer.arena.values.write(new Float32Array(optimizer.arena.length))
+  const { values } = optimizer.flat([a, b])
+  values.write(new Float32Array(values.size))
   assert.match(
     staleBy(() => whole.backward()),
     /mul\.backward: b, /,
   )
   optimizer.dispose()
+})
+
+test('a step changes the parameters that have gradients, and no others of their arena', async () => {
+  const [a, b] = [leaf([2]), leaf([5])]
+  const both = new AdamW([
+    ['a', a],
+    ['b', b],
+  ])
+  const one = new AdamW([['alone', b]])
+  const [kept, stale] = [a.mul(a).sum(), b.mul(b).sum()]
+  b.sum().backward()
+  both.step(1e-2)
+  one.step(1e-2)
+  kept.backward()
+  assert.equal([...(await a.grad!.data())], [4])
+  assert.match(
+    staleBy(() => stale.backward()),
+    /mul\.backward: b, float32 \[1\] was changed by adamW/,
+  )
+  for (const optimizer of [both, one]) optimizer.dispose()
 })
 
 test('moving parameters into an arena changes nothing', async () => {

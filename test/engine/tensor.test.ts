@@ -1,5 +1,5 @@
 import { copyInto } from '../../engine/accumulate.ts'
-import { ParameterArena } from '../../engine/arena.ts'
+import { forget, gatherGradients, holdArenas } from '../../engine/arena.ts'
 import { backward, defineOp, noGrad, watchOps } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../../engine/errors.ts'
@@ -196,7 +196,7 @@ test('steps that allocate alike get the same buffers and make no bind groups, wh
 
 test('an arena moves parameters and takes gradients in place', async () => {
   const parameters = [leaf([1, 2, 3]), leaf(Array(100).fill(2), { shape: [10, 10] })]
-  const arena = new ParameterArena(parameters)
+  const arena = holdArenas('test', parameters)[0]!
   // A slot starts where float16 can be bound too: every 128 elements.
   if (arena.length !== 128 + 128) throw new Error(`length ${arena.length}`)
   assertClose(await parameters[0]!.data(), [1, 2, 3], 0, 'values')
@@ -207,7 +207,7 @@ test('an arena moves parameters and takes gradients in place', async () => {
   assertClose(flat.subarray(0, 3), [6, 6, 6], 1e-6, 'first slot')
   assertClose(flat.subarray(128, 228), Array(100).fill(8), 1e-6, 'second slot')
   if (parameters[1]!.grad!.storage !== arena.gradients.storage) throw new Error('the gradient lies elsewhere')
-  arena.zeroGrad()
+  forget(parameters)
   if (parameters[0]!.grad) throw new Error('a gradient is left')
   objective()
   assertClose(await parameters[0]!.grad!.data(), [3, 3, 3], 1e-6, 'afresh')
@@ -217,7 +217,7 @@ test('an arena moves parameters and takes gradients in place', async () => {
 
 test('gradients of an arena can be differentiated with', async () => {
   const [a, b] = [leaf([1, 2, 3]), leaf([4, 5, 6])] as const
-  const arena = new ParameterArena([a, b])
+  const arena = holdArenas('test', [a, b])[0]!
   backward(sum(mul(a, 2)))
   // Saved by an op, given to one whose gradient is computed, and to one that passes it on.
   const uses = [() => backward(sum(mul(b, a.grad!))), () => backward(mul(b, 1), a.grad), () => backward(add(b, 0), a.grad)]
@@ -320,17 +320,17 @@ test('typed arrays in lists, and lists that are ragged deep inside', async () =>
 test('an arena takes gradients made before it or set by hand, and refuses what it cannot hold', async () => {
   const [a, b] = [leaf([1, 2]), leaf([3])]
   backward(mul(a, 3), tensor([1, 2]))
-  const arena = new ParameterArena([a, b])
+  const arena = holdArenas('test', [a, b])[0]!
   b.grad = tensor([5])
   backward(mul(b, 2))
-  arena.gather()
+  gatherGradients('test', arena.parameters)
   for (const [i, expected] of [[3, 6], [7]].entries()) {
     assertClose(await arena.slot(arena.gradients, i).data(), expected, 0, `slot ${i}`)
     assertClose(await arena.parameters[i]!.grad!.data(), expected, 0, `gradient ${i}`)
   }
-  throws(() => new ParameterArena([]), /ParameterArena: got 0/, ShapeError)
-  throws(() => new ParameterArena([a, a]), /each once/, ShapeError)
-  throws(() => new ParameterArena([tensor(Int32Array.of(1))]), /float32/, ShapeError)
+  throws(() => holdArenas('test', []), /test: got no parameters/, ShapeError)
+  throws(() => holdArenas('test', [a, a]), /parameter 1 is there twice/, ShapeError)
+  throws(() => holdArenas('test', [tensor(Int32Array.of(1))]), /parameter 0 is int32 \[1\]/, ShapeError)
 })
 
 test('setting the seed starts the random numbers anew', async () => {
@@ -346,7 +346,7 @@ test('setting the seed starts the random numbers anew', async () => {
 test('an arena made in a scope outlives it, and dispose gives its memory back', () => {
   const before = live()
   const parameter = leaf(Array(1000).fill(1))
-  const arena = scope(() => ({ kept: new ParameterArena([parameter]) })).kept
+  const arena = scope(() => ({ kept: holdArenas('test', [parameter])[0]! })).kept
   scope(() => backward(sum(parameter)))
   arena.dispose()
   parameter.dispose()

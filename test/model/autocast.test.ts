@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { forget, holdArenas } from '../../engine/arena.ts'
 import { autocast } from '../../engine/autocast.ts'
 import { backward, noGrad, watchOps } from '../../engine/autograd.ts'
 import { capture } from '../../engine/capture.ts'
@@ -106,7 +106,7 @@ if (device.capabilities.f16) {
 
   test('parameters of an arena are cast once, in one dispatch, and the copy goes', () => {
     const model = new ParaFormer({ ...CONFIG, branches: 3, branchDepth: 1 })
-    const arena = new ParameterArena(model.parameters())
+    const arena = holdArenas('test', model.parameters())[0]!
     const whole: number[] = []
     const before = device.memory.liveBytes
     device.observer = (spec, problem) => {
@@ -123,13 +123,13 @@ if (device.capabilities.f16) {
       device.observer = undefined
     }
     if (whole.filter((count) => count === arena.length).length !== 1) throw new Error(`casts of ${whole} elements`)
-    arena.zeroGrad()
+    forget(arena.parameters)
     if (device.memory.liveBytes !== before) throw new Error(`${device.memory.liveBytes - before} bytes are left`)
   })
 
   test('captured steps give the bits of eager ones, coalesced ones too', async () => {
     const model = new ParaFormer({ ...CONFIG, branches: 3, branchDepth: 1 })
-    new ParameterArena(model.parameters())
+    holdArenas('test', model.parameters())
     const logits = (mode: 'serial' | 'coalesced') => (given: Tensor) =>
       noGrad(() => autocast('float16', () => model.forward(given, { mode })))
     const want = await logits('serial')(images).data()

@@ -1,5 +1,7 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { throws } from 'uvu/assert'
+import { holdArenas } from '../../engine/arena.ts'
 import { requestDevice } from '../../engine/device.ts'
+import { ArgumentError } from '../../engine/errors.ts'
 import { type AdamWHyperparameters, adamWStep, gradSquares } from '../../engine/ops/adamW.ts'
 import { zeros } from '../../engine/ops/create.ts'
 import { type Tensor, tensor } from '../../engine/tensor.ts'
@@ -25,7 +27,9 @@ const HYPERPARAMETERS: AdamWHyperparameters = {
 
 /** Parameters of these sizes in an arena, moments of zeros, and a step over them. */
 function optimizer(values: readonly Float32Array[], scale = 1) {
-  const arena = new ParameterArena(values.map((data) => leaf(data, [data.length])))
+  const parameters = values.map((data) => leaf(data, [data.length]))
+  const arena = holdArenas('test', parameters)[0]!
+  const blockSlot = arena.blocks(0, values.length - 1, (parameter) => parameters.indexOf(parameter))
   const [m, v] = [zeros([arena.length]), zeros([arena.length])]
   const steps = zeros([values.length], { dtype: 'int32' })
   const lossScale = tensor([scale, 0])
@@ -34,12 +38,13 @@ function optimizer(values: readonly Float32Array[], scale = 1) {
   }
   const tensorsWith = (active: readonly boolean[]) => {
     const rules = tensor(active.flatMap((one) => [DECAY, Number(one)]))
-    const { values: params, gradients: grads, blockSlot } = arena
-    const squares = gradSquares(grads, blockSlot, rules)
-    return { params, grads, m, v, blockSlot, rules, squares, steps, lossScale }
+    const { values: params, gradients: grads } = arena
+    const arenas = [{ params, grads, m, v, blockSlot }]
+    return { arenas, rules, squares: gradSquares(arenas, rules), steps, lossScale }
   }
   return {
     arena,
+    blockSlot,
     m,
     v,
     steps,
@@ -109,7 +114,7 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
   const counts = sizes.map((_, slot) => (slot === inactive ? 0 : 3))
   if (`${await state.steps.data()}` !== `${counts}`) throw new Error(`step counts ${await state.steps.data()}`)
   const flats = { values: state.arena.values, m: state.m, v: state.v }
-  const blocks = await state.arena.blockSlot.data()
+  const blocks = await state.blockSlot.data()
   for (const [name, flat] of Object.entries(flats)) {
     const data = await flat.data()
     let offset = 0
@@ -126,7 +131,7 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
 })
 
 test('without clipping the gradient is taken as it is', async () => {
-  for (const maxNorm of [0, -1, Number.POSITIVE_INFINITY]) {
+  for (const maxNorm of [0, Number.POSITIVE_INFINITY]) {
     const [value, gradient] = [normals(100, 1), normals(100, 2).map((g) => 50 * g)]
     const state = optimizer([value])
     state.setGradient(0, gradient)
@@ -197,12 +202,49 @@ test('the norm of a million gradients', async () => {
   assertClose(await norm.data(), [Math.sqrt(squares)], 1e-6, 'norm')
 })
 
+test('hyperparameters that would write NaN are refused, and nothing changes', async () => {
+  const state = optimizer([normals(100, 1)])
+  state.setGradient(0, normals(100, 2))
+  const tensors = state.tensorsWith([true])
+  const before = `${await state.arena.values.data()}${await state.m.data()}${await state.steps.data()}`
+  const bad: Partial<Record<keyof AdamWHyperparameters, readonly number[]>> = {
+    lr: [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e39],
+    beta1: [1, -0.5, Number.NaN],
+    beta2: [1, 2, Number.NaN],
+    eps: [-1, Number.NaN, Number.POSITIVE_INFINITY],
+    maxNorm: [-1, Number.NaN],
+    growthInterval: [-1, 0.5, Number.NaN],
+  }
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      throws(
+        () => adamWStep(tensors, { ...HYPERPARAMETERS, [name]: value }),
+        (error: unknown) =>
+          error instanceof ArgumentError && error.message.startsWith(`adamWStep: got ${value} as ${name}, takes `),
+        `${name} ${value}`,
+      )
+    }
+  }
+  const after = `${await state.arena.values.data()}${await state.m.data()}${await state.steps.data()}`
+  if (after !== before) throw new Error('something was written')
+})
+
+test('a tiny maxNorm clips, rather than being taken for 0', async () => {
+  const state = optimizer([new Float32Array(4)])
+  state.setGradient(0, [1, 2, 3, 4])
+  state.step([true], { ...HYPERPARAMETERS, maxNorm: 1e-44 })
+  const m = await state.arena.slot(state.m, 0).data()
+  if (m.some((value) => value > 1e-30)) throw new Error(`moments ${m}`)
+})
+
 test('refuses tensors of different layouts', () => {
   const state = optimizer([normals(100, 1)])
   const tensors = state.tensorsWith([true])
-  assertShapeError(() => adamWStep({ ...tensors, m: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
+  const [arena] = tensors.arenas
+  const other = [{ ...arena!, m: zeros([64]) }]
+  assertShapeError(() => adamWStep({ ...tensors, arenas: other }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
   assertShapeError(() => adamWStep({ ...tensors, rules: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
-  assertShapeError(() => gradSquares(zeros([192]), tensors.blockSlot, tensors.rules), 'gradSquares: got float32 [192]')
+  assertShapeError(() => gradSquares([{ ...arena!, grads: zeros([192]) }], tensors.rules), 'gradSquares: got float32 [192]')
 })
 
 test('ends', () => device.destroy())

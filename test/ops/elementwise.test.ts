@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { holdArenas } from '../../engine/arena.ts'
 import { backward } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { cast } from '../../engine/ops/cast.ts'
@@ -257,7 +257,7 @@ test('gelu.erf as PyTorch', async () => {
 test('gradients come to lie in a parameter arena, and add up there', async () => {
   const [weight, bias, scale] = [leaf(normals(15, 1), [5, 3]), leaf(normals(3, 2), [3]), leaf([0.5], [])]
   const values = await Promise.all([weight, bias, scale].map(async (t) => [...(await t.data())]))
-  const arena = new ParameterArena([weight, bias, scale])
+  const arena = holdArenas('test', [weight, bias, scale])[0]!
   const cotangent = normals(15, 3)
   for (const passes of [1, 2]) {
     backward(mul(add(weight, bias), scale), tensor(cotangent, { shape: [5, 3] }))

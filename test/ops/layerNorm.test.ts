@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { holdArenas } from '../../engine/arena.ts'
 import { backward } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
@@ -113,7 +113,7 @@ for (const rows of [9, 1025]) {
     const { gradients, cotangent } = expected(given)
     const [x, weight, bias] = [leaf(given.x, given.shape), leaf(given.weight, [36]), leaf(given.bias, [36])]
     // The other order: what lies first in the arena must not matter.
-    const arena = new ParameterArena([bias, weight])
+    const arena = holdArenas('test', [bias, weight])[0]!
     backward(layerNorm(x, weight, bias), tensor(Float32Array.from(cotangent), { shape: given.shape }))
     assertClose(await weight.grad!.data(), gradients[1]!, 1e-4, 'weight')
     assertClose(await bias.grad!.data(), gradients[2]!, 1e-4, 'bias')

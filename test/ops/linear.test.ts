@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { holdArenas } from '../../engine/arena.ts'
 import { backward, noGrad } from '../../engine/autograd.ts'
 import { capture } from '../../engine/capture.ts'
 import { requestDevice } from '../../engine/device.ts'
@@ -244,7 +244,7 @@ test('gradients into the slots of an arena', async () => {
   const given = values([5, 4, 9], 7, { gelu: true })
   const { gradients, cotangent } = expected(given)
   const inputs = [leaf(given.x, [5, 4, 9]), leaf(given.weight, [7, 9]), leaf(given.bias, [7])] as const
-  const arena = new ParameterArena([inputs[1], inputs[2]])
+  const arena = holdArenas('test', [inputs[1], inputs[2]])[0]!
   backward(linear(...inputs, { gelu: true }), tensor(Float32Array.from(cotangent), { shape: [5, 4, 7] }))
   for (const [slot, what] of ['weight', 'bias'].entries()) {
     assertClose(await arena.slot(arena.gradients, slot).data(), gradients[slot + 1]!, 1e-4, `slot of the ${what}`)

@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { holdArenas } from '../../engine/arena.ts'
 import { backward } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
@@ -185,7 +185,7 @@ test('gradients into the slots of an arena', async () => {
   const [a, b] = [values([3, 5, 9], 1), values([9, 7], 2)]
   const { gradients, cotangent } = expected(a, b)
   const inputs = [leaf(a.data, a.shape), leaf(b.data, b.shape)]
-  const arena = new ParameterArena(inputs)
+  const arena = holdArenas('test', inputs)[0]!
   backward(matmul(inputs[0]!, inputs[1]!), tensor(Float32Array.from(cotangent), { shape: [3, 5, 7] }))
   for (const slot of [0, 1]) {
     assertClose(await arena.slot(arena.gradients, slot).data(), gradients[slot]!, 1e-4, `slot ${slot}`)

@@ -1,4 +1,4 @@
-import { ParameterArena } from '../../engine/arena.ts'
+import { holdArenas } from '../../engine/arena.ts'
 import { backward, noGrad } from '../../engine/autograd.ts'
 import { requestDevice } from '../../engine/device.ts'
 import { linear } from '../../engine/ops/linear.ts'
@@ -149,7 +149,7 @@ test('gradients into the slots of an arena, of a bias and a weight that both lay
   for (const at of [3, 4]) given[at] = given[at - 2]!
   const { cotangent, gradients, output } = expected(given)
   const [x, weight, bias, residual] = leaves([given[0]!, given[1]!, given[2]!, given[5]!]) as [Tensor, Tensor, Tensor, Tensor]
-  const arena = new ParameterArena([weight, bias])
+  const arena = holdArenas('test', [weight, bias])[0]!
   const y = mlp(x, weight, bias, weight, bias, residual)
   assertClose(await y.data(), output, 1e-5, 'output')
   backward(y, tensor(Float32Array.from(cotangent), { shape: y.shape }))

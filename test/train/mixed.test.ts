@@ -44,16 +44,20 @@ function training(precision: 'f32' | 'mixed', scale: { initial: number; growthIn
 
 const [objective] = makeScheme('prefixSum', BRANCHES).passes[0]!
 
+/** All parameters, one after the other. */
+async function valuesOf({ parameters }: AdamW): Promise<number[]> {
+  return (await Promise.all(parameters.map((parameter) => parameter.data()))).flatMap((values) => [...values])
+}
+
 /** What one step leaves: its losses and norm, and then the loss scale, step counts and parameters. */
 async function follow({ model, optimizer }: ReturnType<typeof training>, step: () => StepResult) {
   const { losses, norm } = step()
-  const { values } = optimizer.arena
   const [loss, length, scale, counts, parameters] = await Promise.all([
     losses.data(),
     norm.item(),
     optimizer.lossScale.save(),
     optimizer.steps(),
-    values.data(),
+    valuesOf(optimizer),
   ])
   if (model.parameters().some(({ grad }) => grad)) throw new Error('gradients are left')
   return { loss: loss.at(-1)!, norm: length, ...scale, count: counts['head.linear.weight']!, parameters }
@@ -104,7 +108,7 @@ if (device.capabilities.f16) {
     const runs = [eager(first), () => step([held], 1e-3)]
     const { counter } = device.random
     let [skipped, doubled, count] = [0, 0, 0]
-    let before = await first.optimizer.arena.values.data()
+    let before = await valuesOf(first.optimizer)
     let expected = { scale: start.initial, steady: 0 }
     for (let i = 0; i < 30; i++) {
       device.random.counter = counter + 10 * i

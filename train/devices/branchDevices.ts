@@ -193,7 +193,7 @@ export class BranchDevices {
       const norm = here.mul(here).add(elsewhere).sqrt() // [1]
       optimizer.step(lr, maxNorm, norm)
       optimizer.zeroGrad()
-      const stem = this.#residents.stemOf(optimizer.arena.values)
+      const stem = this.#residents.stem().values
       const scale = optimizer.lossScale.value.item()
       const reads = [stem.data(), norm.item(), scale] as const
       this.#residents.device.flush()

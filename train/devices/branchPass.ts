@@ -14,7 +14,7 @@ export class BranchPass {
 
   /**
    * @param rows computes what the head reads from images, on the tape; always of the same shape
-   * @param parameters that gradients may reach, all in an arena; the passes always find them as at first, with gradients or without
+   * @param parameters that gradients may reach, all in arenas; the passes always find them as at first, with gradients or without
    */
   constructor(rows: (images: Tensor) => Tensor, parameters: readonly Parameter[]) {
     this.#forward = capture((images: Tensor) => {

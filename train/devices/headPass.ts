@@ -43,7 +43,7 @@ export class HeadPass {
   #pass(objective: Objective): RecordedPass<[Tensor, Tensor, Tensor], HeadResult> {
     let pass = this.#passes.get(objective)
     if (!pass) {
-      const { parameters } = this.#optimizer().arena
+      const { parameters } = this.#optimizer()
       pass = new RecordedPass((outputs, labels, share) => this.#compute(objective, outputs, labels, share), parameters)
       this.#passes.set(objective, pass)
     }

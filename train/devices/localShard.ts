@@ -116,9 +116,9 @@ export class LocalShard implements Shard {
 
   async stemGradient(): Promise<StemGradient> {
     const { optimizer } = this.#residents
-    optimizer.arena.gather()
+    optimizer.gather()
     const reads = scope(() => {
-      const reading = this.#residents.stemOf(optimizer.arena.gradients).data()
+      const reading = this.#residents.stem().gradients.data()
       this.#residents.dropStemGradient()
       return [reading, optimizer.gradNorm().item()] as const
     })
@@ -134,7 +134,7 @@ export class LocalShard implements Shard {
         optimizer.step(lr, maxNorm, tensor([Math.sqrt(square)], { device: this.device }))
         optimizer.zeroGrad()
       }
-      this.#residents.stemOf(optimizer.arena.values).write(stem)
+      this.#residents.stem().values.write(stem)
     })
     await this.device.flush()
   }

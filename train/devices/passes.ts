@@ -205,10 +205,10 @@ export class Passes {
 
   #addStem(away: readonly Shard[], replies: readonly StemGradient[], findings: Findings): number {
     const { optimizer } = this.#residents
-    optimizer.arena.gather()
+    optimizer.gather()
     let total = 0
     scope(() => {
-      const sum = this.#residents.stemOf(optimizer.arena.gradients)
+      const sum = this.#residents.stem().gradients
       for (const [i, { stem, square }] of replies.entries()) {
         this.traffic.stemGradients += stem.byteLength
         findings.push([`the backward pass of ${away[i]!.name}`, [square]], [`the stem's gradient of ${away[i]!.name}`, stem])

@@ -10,7 +10,7 @@ export class RecordedPass<I extends readonly Tensor[], R> {
   readonly #parameters: readonly Parameter[]
   readonly #recorded = new Map<string, { run: Captured<I, R>; reached?: readonly Parameter[] }>()
 
-  /** @param parameters that gradients may reach, all in one arena, which outlives the pass */
+  /** @param parameters that gradients may reach, all in arenas, which outlive the pass */
   constructor(fn: (...inputs: I) => R, parameters: readonly Parameter[]) {
     this.#fn = fn
     this.#parameters = parameters

@@ -1,10 +1,9 @@
-import { addAll, type Captured, capture, colocate, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
-import { view } from '../../engine/tensor.ts'
+import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
 import type { Mode, ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
 import { LossScale, type LossScaleCopy } from '../optim/lossScale.ts'
 import { BranchPass } from './branchPass.ts'
-import { isBranch, isStem } from './partState.ts'
+import { isStem } from './partState.ts'
 import type { ForwardRequest } from './shard.ts'
 
 /** How the branches of one device run. */
@@ -98,7 +97,7 @@ export class Residents {
   #infer(images: Tensor, compute: (images: Tensor) => Tensor, key: string): ResidentRows {
     let run = this.#how.eager ? (on: Tensor) => noGrad(() => compute(on)) : this.#inferences.get(key)
     if (!run) {
-      if (this.#how.mode === 'coalesced') colocate(this.model.parameters())
+      if (this.#how.mode === 'coalesced') this.model.colocate()
       run = capture((on: Tensor) => noGrad(() => compute(on)))
       this.#inferences.set(key, run as Captured<[Tensor], Tensor>)
     }
@@ -111,7 +110,7 @@ export class Residents {
 
   #pass(key: string, compute: (images: Tensor) => Tensor): BranchPass {
     // Gradients are written to the optimizer's arena, which must be there when they are recorded.
-    const { parameters } = this.optimizer.arena
+    const { parameters } = this.optimizer
     let pass = this.#passes.get(key)
     if (!pass) {
       pass = new BranchPass(compute, parameters)
@@ -126,14 +125,9 @@ export class Residents {
     return pass
   }
 
-  /** The stem's part of a flat tensor of the optimizer's layout, where it comes first. */
-  stemOf(flat: Tensor): Tensor {
-    const { arena } = this.optimizer
-    const first = this.model.namedParameters().findIndex(([name]) => isBranch(name))
-    const branch = arena.slot(flat, first)
-    const length = branch.offset - flat.offset
-    branch.dispose()
-    return view(flat, [length], [1], flat.offset)
+  /** Values and gradients of the stem, flat, as they lie in memory. */
+  stem(): { values: Tensor; gradients: Tensor } {
+    return this.optimizer.flat(this.model.namedParameters().flatMap(([name, t]) => (isStem(name) ? [t] : [])))
   }
 
   /** Forgets the stem's gradient. */

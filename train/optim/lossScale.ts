@@ -1,4 +1,6 @@
-import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { refusal } from '../../engine/checks.ts'
+import { checkAdamW, type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
 /** A loss scale as a checkpoint holds it. */
 export interface LossScaleState {
@@ -18,10 +20,13 @@ export interface LossScaleOptions {
   device?: Device
 }
 
+const OPTIONS: OptionNames<LossScaleOptions> = { initial: true, growthInterval: true, device: true }
+
 /**
  * What a loss is multiplied by so that its gradients do not vanish in float16, in the manner of PyTorch's GradScaler: a step whose
  * gradient is not finite is left out and halves it, many finite ones double it. All of that is decided on the device (by
- * `AdamW.step`); the host waits for nothing.
+ * `AdamW.step`); the host waits for nothing. Other than there it ends nowhere: below 1 it is not halved any more, and above 2^126 it does
+ * not grow.
  */
 export class LossScale {
   /** float32 [2]: the scale, and the finite steps in a row since it changed. */
@@ -30,8 +35,12 @@ export class LossScale {
   readonly value: Tensor
   readonly growthInterval: number
 
-  constructor({ initial = 65536, growthInterval = 2000, device = defaultDevice() }: LossScaleOptions = {}) {
-    const { scale, steady } = typeof initial === 'number' ? { scale: initial, steady: 0 } : initial
+  /** @throws ArgumentError for a scale that is not from 2^-126 to 2^126, or counts that are no whole numbers from 0 to 2^24 */
+  constructor(options: LossScaleOptions = {}) {
+    checkOptions('LossScale', options, OPTIONS)
+    const { initial = 65536, growthInterval = 2000, device = defaultDevice() } = options
+    checkAdamW('LossScale', { growthInterval })
+    const { scale, steady } = checkState('LossScale', typeof initial === 'number' ? { scale: initial, steady: 0 } : initial)
     const [state, value] = withoutScope(() =>
       scope(() => {
         const made = tensor([scale, steady], { device })
@@ -54,8 +63,9 @@ export class LossScale {
     return { scale, steady }
   }
 
-  /** Overwrites the state. */
-  restore({ scale, steady }: LossScaleState): void {
+  /** Overwrites the state. @throws ArgumentError for one that no loss scale has */
+  restore(given: LossScaleState): void {
+    const { scale, steady } = checkState('LossScale.restore', given)
     this.state.write(Float32Array.of(scale, steady))
   }
 
@@ -63,4 +73,26 @@ export class LossScale {
     this.state.dispose()
     this.value.dispose()
   }
+}
+
+/** Whether a value is a state that a loss scale can have. */
+export function isLossScale(state: unknown): state is LossScaleState {
+  return problemOf(state) === undefined
+}
+
+/** @throws ArgumentError for a state that no loss scale has */
+function checkState(op: string, state: LossScaleState): LossScaleState {
+  const problem = problemOf(state)
+  if (problem) throw refusal(op, ...problem)
+  return state
+}
+
+/** What no loss scale has, what it takes, and its name. */
+function problemOf(state: unknown): [value: unknown, takes: string, name: string] | undefined {
+  const { scale, steady } = (state ?? {}) as Partial<LossScaleState>
+  if (typeof scale !== 'number' || !(scale >= 2 ** -126 && scale <= 2 ** 126))
+    return [scale, 'a number from 2^-126 to 2^126', 'scale']
+  if (!Number.isInteger(steady) || !(steady! >= 0 && steady! <= 2 ** 24))
+    return [steady, 'a whole number from 0 to 2^24', 'steady']
+  return undefined
 }

@@ -7,7 +7,7 @@ import type { DatasetName } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'
 import type { Evaluation } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import type { LossScale, LossScaleState } from '../optim/lossScale.ts'
+import { isLossScale, type LossScale, type LossScaleState } from '../optim/lossScale.ts'
 import { checkSettings, type Settings } from '../settings.ts'
 
 /** Where a run stands: the mini-batch that comes next. */
@@ -243,6 +243,7 @@ function isTrainingState(value: unknown): value is TrainingState {
     history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&
     typeof evaluationDue === 'boolean' &&
     Number.isFinite(seconds) &&
-    (lossScale === undefined || [lossScale?.scale, lossScale?.steady].every((one) => Number.isFinite(one) && one! >= 0))
+    Object.values(steps!).every((count) => count < 2 ** 31) &&
+    (lossScale === undefined || isLossScale(lossScale))
   )
 }
