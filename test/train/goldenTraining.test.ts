@@ -38,7 +38,8 @@ async function follow(name: SchemeName, parts: number, mode?: Mode): Promise<voi
   const model = createModel(parseConfig(file.metadata.config!))
   const params = [...file.tensors].filter(([key]) => key.startsWith('params.'))
   model.loadStateDict(new Map(params.map(([key, entry]) => [key.slice('params.'.length), entry])))
-  const optimizer = new AdamW(model.namedParameters(), training)
+  const { betas, eps, weightDecay } = training
+  const optimizer = new AdamW(model.namedParameters(), { betas, eps, weightDecay })
   const images = golden('images')
   const labels = golden('labels')
   const [, B = 0, ...rest] = images.shape
