@@ -2,6 +2,7 @@ import { type Device, requestDevice, UserError } from '../engine/index.ts'
 import { checkWritable, writeFile } from '../engine/platform/files.ts'
 import { kernelFamilies } from '../kernels/index.ts'
 import { announce } from '../train/cli/device.ts'
+import { Interrupt } from '../train/cli/interrupt.ts'
 import { Progress } from '../train/cli/progress.ts'
 import type { BenchFlags } from './command.ts'
 import { budgetOf } from './doBench.ts'
@@ -15,6 +16,16 @@ import { tuneTargets } from './tune.ts'
 
 /** Runs `paraformer bench`. @throws UserError for names and flags that mean nothing */
 export async function bench(names: readonly string[], flags: BenchFlags): Promise<void> {
+  const interrupt = new Interrupt()
+  interrupt.says = 'ending after what is timed now; once more ends at once'
+  try {
+    await benchUntil(interrupt, names, flags)
+  } finally {
+    interrupt.close()
+  }
+}
+
+async function benchUntil(interrupt: Interrupt, names: readonly string[], flags: BenchFlags): Promise<void> {
   const device = await requestDevice({ adapter: flags.adapter })
   try {
     if (flags.timer === 'device' && !device.gpu.features.has('timestamp-query')) {
@@ -27,20 +38,23 @@ export async function bench(names: readonly string[], flags: BenchFlags): Promis
     const history = historyFolder(flags.history)
     const before = history === undefined ? new Map() : await previousTimes(history, device.summary.name)
     announce(device)
-    const found = await run(device, targets, flags)
+    const found = await run(device, targets, flags, interrupt)
     const report = compare(found, before)
     if (flags.json) console.log(JSON.stringify(report, null, 2))
     else if (flags.csv) console.log(csvReport(report))
     else console.log(textReport(report))
+    if (history !== undefined && !flags.quick && found.results.length > 0)
+      process.stderr.write(`kept in ${await appendHistory(history, found)}\n`)
     if (flags.html !== undefined) await writeFile(flags.html, htmlReport(report))
-    if (history !== undefined && !flags.quick) process.stderr.write(`kept in ${await appendHistory(history, found)}\n`)
     if (report.failures.length > 0) process.exitCode = 1
+    // What was measured before is shown and kept.
+    if (interrupt.asked) interrupt.end()
   } finally {
     device.destroy()
   }
 }
 
-async function run(device: Device, targets: readonly Target[], flags: BenchFlags): Promise<BenchReport> {
+async function run(device: Device, targets: readonly Target[], flags: BenchFlags, interrupt: Interrupt): Promise<BenchReport> {
   const { software } = device.capabilities
   const budget = budgetOf(software, flags.quick ?? false)
   const progress = new Progress({ total: targets.length })
@@ -52,6 +66,7 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
       timer: flags.timer,
       flush: flags.flush && !flags.quick,
       onProgress,
+      shouldStop: () => interrupt.asked,
     })
   } finally {
     progress.stop()

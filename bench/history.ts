@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { appendFile, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { reason, UserError } from '../engine/index.ts'
-import { makeFolder } from '../engine/platform/files.ts'
+import { FileError, reason, UserError } from '../engine/index.ts'
+import { fileError, makeFolder } from '../engine/platform/files.ts'
+import { isJson, LineFile } from '../train/run/lines.ts'
 import type { BenchReport } from './runBench.ts'
 
 /** One line of the history: a run on a device. */
@@ -40,8 +41,10 @@ export async function previousTimes(folder: string, device: string): Promise<Map
     throw new UserError(`${path}: cannot be read (${reason(error)}); choose another --history`)
   })
   const found = new Map<string, Previous>()
-  for (const [i, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue
+  const lines = text.split('\n')
+  for (const [i, line] of lines.entries()) {
+    // What was not finished, on a full disk or by a killed process, has no line end.
+    if (line.trim() === '' || (i === lines.length - 1 && !isJson(line))) continue
     try {
       const { date, times } = JSON.parse(line) as HistoryEntry
       for (const [id, [median]] of Object.entries(times)) found.set(id, { date, median })
@@ -67,9 +70,15 @@ export async function appendHistory(folder: string, { date, device, ceilings, re
   }
   try {
     await makeFolder(folder)
-    await appendFile(path, `${JSON.stringify(entry)}\n`)
+    const lines = await LineFile.open(
+      path,
+      () => false,
+      () => {},
+    )
+    lines.append(JSON.stringify(entry))
+    await lines.close()
   } catch (error) {
-    throw new UserError(`${path}: cannot be written (${reason(error)}); choose another --history, or --no-history`)
+    throw new UserError(`${(error instanceof FileError ? error : fileError(path, error)).message}; or use --no-history`)
   }
   return path
 }

@@ -46,6 +46,8 @@ export interface RunOptions {
   /** Empties the caches before each run of a kernel timed on the device. */
   flush: boolean
   onProgress?(done: number, what: string): void
+  /** Asked between targets: true leaves out the rest. */
+  shouldStop?(): boolean
 }
 
 /**
@@ -62,6 +64,7 @@ export async function runBench(device: Device, targets: readonly Target[], optio
   const results: BenchResult[] = []
   const failures: BenchFailure[] = []
   for (const [i, target] of targets.entries()) {
+    if (options.shouldStop?.()) break
     onProgress?.(i, idOf(target))
     try {
       const clock = target.single ? { profiler, flush: flush?.record } : {}

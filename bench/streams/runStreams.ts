@@ -28,6 +28,8 @@ export interface StreamsOptions extends Pick<MeasureOptions, 'time' | 'least'> {
   /** Numbers of micro-batches that the pipeline may have. */
   microBatches: readonly number[]
   onProgress?(done: number, of: number, what: string): void
+  /** Asked between passes: true leaves out the rest. */
+  shouldStop?(): boolean
 }
 
 /** Measures forward pass and training step of every mode at every batch size. @throws DeviceLostError */
@@ -54,6 +56,7 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
     if (clock) clocks.set(one, clock)
   }
   for (const [i, at] of passes.entries()) {
+    if (options.shouldStop?.()) break
     const tell = (share: number, what: string) =>
       onProgress?.(i + 1 + share, passes.length + 1, `batch ${at.batch} ${at.pass} ${what}`)
     await new PassRun(bench, report, { ...options, queue: at.pass === 'step' || clocks.size === 0, clocks }, at, tell).run()

@@ -1,5 +1,6 @@
 import { requestDevice, UserError } from '../../engine/index.ts'
 import { announce } from '../../train/cli/device.ts'
+import { Interrupt } from '../../train/cli/interrupt.ts'
 import { givenSettings } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
 import { tune } from '../../train/cli/tune.ts'
@@ -14,6 +15,16 @@ const LEAST = 5
 
 /** Runs `paraformer bench streams`. @throws UserError for flags that do not fit together */
 export async function benchStreams(flags: StreamsFlags): Promise<void> {
+  const interrupt = new Interrupt()
+  interrupt.says = 'ending after what is timed now; once more ends at once'
+  try {
+    await benchUntil(interrupt, flags)
+  } finally {
+    interrupt.close()
+  }
+}
+
+async function benchUntil(interrupt: Interrupt, flags: StreamsFlags): Promise<void> {
   const given = givenSettings({ ...flags })
   if (flags.preset !== undefined) sizesOf(flags.preset, given)
   const device = await requestDevice({ adapter: flags.adapter })
@@ -33,7 +44,9 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
     await tune(device, flags.tune, () => rehearse(models, batches))
     const several = flags.devices > 1 ? await spreadOver(models, flags.devices) : undefined
     try {
-      print(await measureAll({ ...models, several }, batches, flags), flags)
+      print(await measureAll({ ...models, several }, batches, flags, interrupt), flags)
+      // What was measured before is shown.
+      if (interrupt.asked) interrupt.end()
     } finally {
       for (const { spread } of several?.spreads ?? []) await spread.close()
     }
@@ -42,7 +55,12 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
   }
 }
 
-async function measureAll(bench: Workbench, batches: readonly number[], flags: StreamsFlags): Promise<StreamsReport> {
+async function measureAll(
+  bench: Workbench,
+  batches: readonly number[],
+  flags: StreamsFlags,
+  interrupt: Interrupt,
+): Promise<StreamsReport> {
   const { software } = bench.device.capabilities
   const progress = new Progress({ total: 1 })
   try {
@@ -52,6 +70,7 @@ async function measureAll(bench: Workbench, batches: readonly number[], flags: S
       time: flags.quick ? 0 : (flags.time ?? (software ? 1500 : 500)),
       least: flags.quick ? 1 : LEAST,
       onProgress: (done, of, what) => progress.update(done / of, what),
+      shouldStop: () => interrupt.asked,
     })
   } finally {
     progress.stop()

@@ -139,6 +139,35 @@ test('a history that is none', async () => {
   await expectUserError(['bench', 'fill', '--quick', '--history', history], /line 1 is no run of paraformer bench/)
 })
 
+test('a history whose last line was not finished serves, and is gone on with', async () => {
+  const history = join(folder, 'torn')
+  const args = ['bench', 'fill', '--filter', 'kernels/', '--time', '1', '--history', history, '--json']
+  const first = await runCli(args)
+  if (first.code !== 0) throw new Error(first.stderr)
+  const path = join(history, (await readdir(history))[0]!)
+  const whole = await readFile(path, 'utf8')
+  await writeFile(path, whole + whole.slice(0, 50))
+  const second = await runCli(args)
+  if (second.code !== 0) throw new Error(second.stderr)
+  const lines = (await readFile(path, 'utf8')).split('\n')
+  if (lines.length !== 3 || `${lines[0]}\n` !== whole) throw new Error(lines.join('\n'))
+  JSON.parse(lines[1]!)
+})
+
+test('Ctrl-C ends after what is timed, and shows what was', async () => {
+  let sent = false
+  const { code, stdout, stderr } = await runCli(['bench', '--time', '2000', '--no-history', '--json'], {
+    onStderr(text, kill) {
+      if (sent || !/WebGPU on/.test(text)) return
+      sent = true
+      kill('SIGINT')
+    },
+  })
+  if (code !== 130 || !/ending after what is timed now/.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
+  const { results } = JSON.parse(stdout)
+  if (!(results.length < 10)) throw new Error(`${results.length} results`)
+})
+
 test('ends', () => rm(folder, { recursive: true, force: true }))
 
 run()

@@ -24,8 +24,8 @@ export class InterruptedError extends Error {
 export class Interrupt {
   /** The first one. */
   signal: Signal | undefined
-  /** Whether there is something to save: said at the first signal. */
-  saves = false
+  /** Said at the first signal. */
+  says = 'ending'
   readonly #asked = new AbortController()
   #at = 0
   #ends = false
@@ -75,7 +75,7 @@ export class Interrupt {
     }
     this.signal = signal
     this.#at = now
-    process.stderr.write(`\n${this.saves ? 'saving; once more ends at once' : 'ending'}\n`)
+    process.stderr.write(`\n${this.says}\n`)
     this.#asked.abort()
   }
 }

@@ -165,7 +165,7 @@ async function go(
     `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
       `scheme ${settings.scheme}; ${folder.path}${step > 0 ? `, from mini-batch ${step} on` : ''}`,
   )
-  interrupt.saves = true
+  interrupt.says = 'saving; once more ends at once'
   const forget = interrupt.onAsked(() => spread?.hurry())
   // What could not be written is an error at the end, after the result.
   const unwritten: FileError[] = []

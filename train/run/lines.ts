@@ -186,7 +186,8 @@ async function keptPart(
   return { end: 0, ragged: false }
 }
 
-function isJson(line: string): boolean {
+/** Whether a text is JSON. */
+export function isJson(line: string): boolean {
   try {
     JSON.parse(line)
     return true

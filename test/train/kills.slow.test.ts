@@ -1,0 +1,35 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from '../harness/suite.ts'
+import { smallDisk } from './fullDisk.ts'
+import { killRuns } from './kills.ts'
+
+/** A smaller number for a first look: PARAFORMER_KILLS=20 node test/run.mjs test/train/kills.slow.test.ts */
+const KILLS = Number(process.env.PARAFORMER_KILLS ?? 200)
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-kills-'))
+const { test, run } = suite('killed runs')
+
+test(`${KILLS} kills of trainers and workers, in training, evaluation, saving and resuming, lose nothing, and no race is won twice`, async () => {
+  const report = await killRuns(work, KILLS)
+  console.log(JSON.stringify(report, null, 1))
+  if (!(report.races >= KILLS * 0.8)) throw new Error(`only ${report.races} races`)
+})
+
+test('nor do kills on a disk that fills and frees all the time', async () => {
+  const disk = smallDisk(join(work, 'disk'), 400)
+  // Only root may mount one.
+  if (!disk) return
+  try {
+    mkdirSync(join(work, 'full'))
+    const report = await killRuns(join(work, 'full'), Math.ceil(KILLS / 8), disk)
+    console.log(JSON.stringify(report, null, 1))
+    if (!(report.finished > 0)) throw new Error('no run came to its end')
+  } finally {
+    disk.remove()
+  }
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()

@@ -1,0 +1,247 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { CounterRandom } from '../../train/data/random.ts'
+import type { SmallDisk } from './fullDisk.ts'
+import { assertSameBits, metricLines, TINY, trainingOf } from './runs.ts'
+
+const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
+const SIGNALS = ['SIGKILL', 'SIGTERM', 'SIGHUP', 'SIGINT'] as const
+type Signal = (typeof SIGNALS)[number]
+
+/** Evaluations of several batches, and saves that fall between them. */
+const FLAGS = [...TINY, '--test-images', '2000', '--save-every', '3']
+/** Mini-batches of an epoch. */
+const EPOCH = 8
+
+/** What is killed, and when. */
+interface Kill {
+  mode: 'serial' | 'devices'
+  target: 'trainer' | 'worker'
+  moment: 'training' | 'evaluation' | 'saving' | 'resuming'
+  signal: Signal
+}
+
+const MOMENTS = ['training', 'evaluation', 'saving', 'resuming'] as const
+const KILLS: Kill[] = SIGNALS.flatMap((signal): Kill[] => [
+  ...MOMENTS.map((moment): Kill => ({ mode: 'serial', target: 'trainer', moment, signal })),
+  { mode: 'devices', target: 'worker', moment: 'training', signal },
+  { mode: 'devices', target: 'trainer', moment: 'training', signal },
+  { mode: 'devices', target: 'trainer', moment: 'evaluation', signal },
+])
+
+/** How it went. */
+export interface KillReport {
+  kills: number
+  /** By what was killed and when. */
+  byKind: Record<string, number>
+  /** Times that two processes wanted one folder, and one was refused. */
+  races: number
+  /** Runs that came to their end, with the bits of an undisturbed one. */
+  finished: number
+  /** Starts and saves that a full disk refused. */
+  full: number
+}
+
+interface Ended {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stderr: string
+  sent: boolean
+}
+
+/**
+ * Kills runs at random moments and lets them go on, until so many kills have hit. Two processes are started for the folder each time. Fails
+ * when something is lost that a checkpoint had, or a run ends with other bits than one that was not disturbed.
+ * @param disk on which the runs are, filled and freed all the time
+ */
+export async function killRuns(work: string, kills: number, disk?: SmallDisk): Promise<KillReport> {
+  const report: KillReport = { kills: 0, byKind: {}, races: 0, finished: 0, full: 0 }
+  const wholes = new Map<Kill['mode'], string>()
+  const folders = new Map<Kill['mode'], string>()
+  let runs = 0
+  const filling = disk && keepFilling(disk)
+  try {
+    for (let cycle = 0; report.kills < kills; cycle++) {
+      if (cycle > 10 * kills) throw new Error(`only ${report.kills} kills hit`)
+      const kill = KILLS[(cycle * 5) % KILLS.length]!
+      const { mode } = kill
+      if (!wholes.has(mode)) wholes.set(mode, await undisturbed(join(work, `whole-${mode}`), mode))
+      const folder = folders.get(mode) ?? join(disk?.path ?? work, `run${runs++}`)
+      folders.set(mode, folder)
+      const before = stepOf(folder)
+      const shown = `cycle ${cycle}, ${JSON.stringify(kill)}, ${folder} from mini-batch ${before}`
+      const ended = await Promise.all([0, 1].map((racer) => disturb(folder, kill, cycle * 2 + racer)))
+      let done = false
+      for (const one of ended) done = judge(one, kill, report, disk !== undefined, shown) || done
+      check(folder, before, disk !== undefined, shown)
+      if (!done) continue
+      assertSameBits(folder, wholes.get(mode)!)
+      const [found, wanted] = [folder, wholes.get(mode)!].map((path) => metricLines(path, disk !== undefined).join('\n'))
+      if (!disk && found !== wanted) throw new Error(`${shown}: metrics differ`)
+      report.finished++
+      folders.delete(mode)
+    }
+  } finally {
+    await filling?.()
+  }
+  return report
+}
+
+async function undisturbed(folder: string, mode: string): Promise<string> {
+  const { code, stderr } = await start(['train', ...FLAGS, '--mode', mode, '--out', folder], () => {})
+  if (code !== 0) throw new Error(stderr)
+  return folder
+}
+
+const stepOf = (folder: string) => (existsSync(join(folder, 'checkpoint.safetensors')) ? trainingOf(folder).position.step : 0)
+
+/** Starts or goes on with a run, and kills it. */
+function disturb(folder: string, { mode, target, moment, signal }: Kill, draw: number): Promise<Ended> {
+  const resumes = existsSync(join(folder, 'checkpoint.safetensors'))
+  const args = resumes ? ['--resume', folder] : [...FLAGS, '--mode', mode, '--out', folder]
+  const random = (most: number) => new CounterRandom(11, [draw, 0, 0]).below(most)
+  return start(['train', ...args], async (process_) => {
+    if (moment === 'resuming') await sleep(100 + random(2500))
+    else {
+      if (!(await process_.says(/mnist: /))) return
+      if (moment === 'training') await sleep(random(1000))
+      else if (moment === 'saving') await process_.until(() => isSaving(folder))
+      else await process_.until(() => isEvaluating(folder))
+    }
+    const worker = Number(/\(process (\d+)\)/.exec(process_.stderr())?.[1])
+    process_.send(signal, target === 'worker' ? worker : undefined)
+  })
+}
+
+const isSaving = (folder: string) => existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.tmp'))
+
+/** Whether the last thing that a run did was the last mini-batch of an epoch. */
+function isEvaluating(folder: string): boolean {
+  const path = join(folder, 'metrics.jsonl')
+  if (!existsSync(path)) return false
+  const last = readFileSync(path, 'utf8').trimEnd().split('\n').at(-1)!
+  return last.startsWith('{"kind":"step"') && new RegExp(`"step":(${EPOCH}|${2 * EPOCH}),`).test(last)
+}
+
+/** @returns whether the run came to its end */
+function judge(
+  { code, signal, stderr, sent }: Ended,
+  kill: Kill,
+  report: KillReport,
+  mayBeFull: boolean,
+  shown: string,
+): boolean {
+  const fail = () => new Error(`${shown}: ended with ${code ?? signal}, ${sent ? '' : 'not '}signalled: ${stderr}`)
+  if (code === 2 && /run\.lock: (process \d+ of \S+|another process) trains in this folder|holds a run/.test(stderr)) {
+    report.races++
+    return false
+  }
+  if (mayBeFull && code === 2 && /cannot be written \(ENOSPC\)/.test(stderr)) {
+    report.full++
+    return false
+  }
+  const hit = () => {
+    report.kills++
+    const kind = `${kill.mode} ${kill.target} ${kill.moment} ${kill.signal}`
+    report.byKind[kind] = (report.byKind[kind] ?? 0) + 1
+  }
+  if (code === 0) {
+    // Workers leave what signals mean to the trainer.
+    if (sent && kill.target === 'worker' && kill.signal !== 'SIGKILL') hit()
+    // Or it came after the end of the training.
+    return true
+  }
+  if (!sent) throw fail()
+  if (kill.target === 'worker') {
+    if (code !== 1 || !/was ended by SIGKILL/.test(stderr) || !/is whole; go on with/.test(stderr)) throw fail()
+  } else if (kill.signal === 'SIGKILL' || signal === kill.signal) {
+    // Before it listens, the other signals end it as well.
+    if (signal !== kill.signal || (kill.signal !== 'SIGKILL' && /mnist: /.test(stderr))) throw fail()
+  } else {
+    if (code !== 128 + constants.signals[kill.signal]) throw fail()
+    if (!/saved after mini-batch \d+|before a mini-batch was done|are lost; the checkpoint of/.test(stderr)) throw fail()
+  }
+  hit()
+  return false
+}
+
+/** What a checkpoint had is there, in it and in the metrics. */
+function check(folder: string, before: number, gaps: boolean, shown: string): void {
+  const step = stepOf(folder)
+  if (step < before) throw new Error(`${shown}: the checkpoint went back to ${step}`)
+  if (!existsSync(folder)) return
+  const steps = metricLines(folder, gaps).filter((line) => line.startsWith('{"kind":"step"')).length
+  if (!gaps && steps < step) throw new Error(`${shown}: metrics of ${steps} of ${step} mini-batches`)
+  const left = readdirSync(folder).filter((name) => name.endsWith('.tmp'))
+  if (left.length > 1) throw new Error(`${shown}: ${left.join(' ')} are left`)
+}
+
+interface Running {
+  stderr(): string
+  /** Settles when the process said it, false when it ended without. */
+  says(what: RegExp): Promise<boolean>
+  /** Settles when it holds, or the process has ended. */
+  until(holds: () => boolean): Promise<void>
+  send(signal: Signal, pid: number | undefined): void
+}
+
+async function start(args: readonly string[], act: (running: Running) => void | Promise<void>): Promise<Ended> {
+  const child = spawn(process.execPath, ['--enable-source-maps', CLI, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let [stderr, sent, over] = ['', false, false]
+  child.stderr.on('data', (text) => {
+    stderr += text
+  })
+  const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      over = true
+      resolve([code, signal])
+    })
+  })
+  const until = async (holds: () => boolean) => {
+    while (!over && !holds()) await sleep(1)
+  }
+  const acting = act({
+    stderr: () => stderr,
+    async says(what) {
+      await until(() => what.test(stderr))
+      return what.test(stderr)
+    },
+    until,
+    send(signal, pid) {
+      if (over) return
+      try {
+        process.kill(pid ?? child.pid!, signal)
+        sent = true
+      } catch {
+        // It has ended meanwhile.
+      }
+    },
+  })
+  const [code, signal] = await ended
+  await acting
+  return { code, signal, stderr, sent }
+}
+
+/** Fills the disk and frees it, again and again. @returns what stops it, and leaves the disk free */
+function keepFilling(disk: SmallDisk): () => Promise<void> {
+  let over = false
+  const filling = (async () => {
+    for (let round = 0; !over; round++) {
+      const random = new CounterRandom(12, [round, 0, 0])
+      await sleep(random.below(3000))
+      // Sometimes a part of a file fits.
+      disk.fill(random.below(3) * 12_000)
+      await sleep(random.below(600))
+      disk.free()
+    }
+  })()
+  return async () => {
+    over = true
+    await filling
+  }
+}
