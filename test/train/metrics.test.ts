@@ -36,7 +36,7 @@ const quiet = (text: string) => {
 
 /** Opens a file as a run does that goes on at `step`, writes the next line, and gives the text. */
 async function resumed(path: string, step: number): Promise<string> {
-  const log = await MetricsLog.open(path, step, quiet)
+  const log = await MetricsLog.open(path, { step }, quiet)
   log.write(metric(step + 1))
   await log.close()
   return readFileSync(path, 'utf8')
@@ -63,6 +63,21 @@ test('lines after the checkpoint are cut off, and a line that was cut short; all
   }
 })
 
+test('an evaluation that the checkpoint does not have is cut off too, though it is of the same mini-batch', async () => {
+  const epoch = {
+    ...{ kind: 'epoch', step: 10, epoch: 0, split: 'test', losses: [1], accuracies: [1] },
+    violations: 0,
+    seconds: 1,
+  }
+  const before = `${linesOf(1, 10)}${JSON.stringify(epoch)}\n`
+  for (const evaluationDue of [false, true]) {
+    const path = place()
+    writeFileSync(path, before + lineOf(11))
+    await (await MetricsLog.open(path, { step: 10, evaluationDue }, quiet)).close()
+    equal(readFileSync(path, 'utf8'), evaluationDue ? linesOf(1, 10) : before, `text where it is due: ${evaluationDue}`)
+  }
+})
+
 test('a file that is missing is made', async () => {
   const path = place()
   equal(await resumed(path, 0), lineOf(1), 'text')
@@ -75,13 +90,13 @@ test('of a file of 5 GiB only the end is read, and nothing is lost', async () =>
   appendFileSync(path, `\n${linesOf(1, 25)}`)
   const { size } = statSync(path)
   const before = process.memoryUsage().rss
-  const log = await MetricsLog.open(path, 10, quiet)
+  const log = await MetricsLog.open(path, { step: 10 }, quiet)
   log.write(metric(11))
   await log.close()
   equal(statSync(path).size, size - Buffer.byteLength(linesOf(12, 25)), 'size')
   // Garbage without any line end is left alone.
   truncateSync(path, 5 * 2 ** 30)
-  const again = await MetricsLog.open(path, 10, quiet)
+  const again = await MetricsLog.open(path, { step: 10 }, quiet)
   again.write(metric(11))
   await again.close()
   equal(statSync(path).size, 5 * 2 ** 30 + 1 + lineOf(11).length, 'size of garbage with a line')
@@ -93,8 +108,8 @@ test('of a file of 5 GiB only the end is read, and nothing is lost', async () =>
 test('what cannot be read and written is refused before the run, and left as it is', async () => {
   const folder = place()
   mkdirSync(folder)
-  await rejects(MetricsLog.open(folder, 0, quiet), /is a folder; name a file/, FileError)
-  await rejects(MetricsLog.open(join(place(), 'x'), 0, quiet), /cannot be written \(ENOENT\)/, FileError)
+  await rejects(MetricsLog.open(folder, { step: 0 }, quiet), /is a folder; name a file/, FileError)
+  await rejects(MetricsLog.open(join(place(), 'x'), { step: 0 }, quiet), /cannot be written \(ENOENT\)/, FileError)
 })
 
 test('lines wait while the folder is away, which is said once, and come in their order', async () => {
@@ -102,7 +117,7 @@ test('lines wait while the folder is away, which is said once, and come in their
   mkdirSync(folder)
   const path = join(folder, 'metrics.jsonl')
   const said: string[] = []
-  const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+  const log = await MetricsLog.open(path, { step: 0 }, (text) => said.push(text))
   log.write(metric(1))
   await log.sync()
   renameSync(folder, `${folder}-away`)
@@ -130,7 +145,7 @@ test('a disk that fills and frees leaves no gap, no half line, and no line twice
   try {
     const path = join(disk.path, 'metrics.jsonl')
     const said: string[] = []
-    const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+    const log = await MetricsLog.open(path, { step: 0 }, (text) => said.push(text))
     let step = 0
     const write = async (count: number) => {
       for (let i = 0; i < count; i++) log.write(metric(++step))
@@ -159,7 +174,7 @@ test('what waits is bounded, and what is dropped is counted', async () => {
   const said: string[] = []
   const path = join(place(), 'away', 'x')
   mkdirSync(join(path, '..'), { recursive: true })
-  const log = await MetricsLog.open(path, 0, (text) => said.push(text))
+  const log = await MetricsLog.open(path, { step: 0 }, (text) => said.push(text))
   rmSync(join(path, '..'), { recursive: true })
   const wide: Metric = { ...metric(1), norms: Array.from({ length: 10_000 }, (_, i) => i) } as Metric
   for (let i = 0; i < 1000; i++) log.write(wide)
@@ -173,9 +188,9 @@ test('what waits is bounded, and what is dropped is counted', async () => {
 
 test('a run that goes back to a checkpoint forgets what came after it', async () => {
   const path = place()
-  const log = await MetricsLog.open(path, 0, quiet)
+  const log = await MetricsLog.open(path, { step: 0 }, quiet)
   for (let step = 1; step <= 20; step++) log.write(metric(step))
-  await log.rewind(7)
+  await log.rewind({ step: 7 })
   log.write(metric(8))
   await log.close()
   equal(readFileSync(path, 'utf8'), linesOf(1, 8), 'text')

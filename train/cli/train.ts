@@ -156,7 +156,7 @@ async function go(
       : await Trace.open(spread ?? device, flags.trace, { first: step, end: trainer.totalSteps })
   const progress = new Progress({ total: trainer.totalSteps, value: step })
   const note = (text: string) => progress.note(text)
-  const metrics = await MetricsLog.open(folder.metrics, step, note)
+  const metrics = await MetricsLog.open(folder.metrics, { step, evaluationDue: trainer.evaluationDue }, note)
   const keeper = new Keeper(
     { folder, lock, metrics, info: data.info, say: note },
     existsSync(folder.checkpoint) ? step : undefined,

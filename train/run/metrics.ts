@@ -28,6 +28,14 @@ export type Metric =
       seconds: number
     }
 
+/** Where a run stands. */
+export interface Place {
+  /** Mini-batches done. */
+  step: number
+  /** Whether the evaluation after them comes next. */
+  evaluationDue?: boolean | undefined
+}
+
 /** A JSONL file of metrics; lines are appended as they come. */
 export class MetricsLog {
   readonly #lines: LineFile
@@ -37,17 +45,17 @@ export class MetricsLog {
   }
 
   /**
-   * Opens the log of a run; lines of steps after `step`, which a run that was killed wrote, are cut off.
+   * Opens the log of a run; lines after the place of its checkpoint, which a run that was killed wrote, are cut off.
    * @param say told when the file cannot be written for a while
    * @throws FileError when it cannot be read and written
    */
-  static async open(path: string, step: number, say: (text: string) => void): Promise<MetricsLog> {
-    return new MetricsLog(await LineFile.open(path, isAfter(step), say))
+  static async open(path: string, place: Place, say: (text: string) => void): Promise<MetricsLog> {
+    return new MetricsLog(await LineFile.open(path, isAfter(place), say))
   }
 
-  /** Forgets what came after `step`, for a run that goes back to a checkpoint. @throws FileError when the file cannot be read and written */
-  rewind(step: number): Promise<void> {
-    return this.#lines.cut(isAfter(step))
+  /** Forgets what came after a place, for a run that goes back to a checkpoint. @throws FileError when the file cannot be read and written */
+  rewind(place: Place): Promise<void> {
+    return this.#lines.cut(isAfter(place))
   }
 
   /** Appends a line; what cannot be written waits. */
@@ -66,11 +74,12 @@ export class MetricsLog {
   }
 }
 
-/** Whether a line is of a step after `step`; what is no line of this log is not. */
-function isAfter(step: number): (line: string) => boolean {
+/** Whether a line came after a place; what is no line of this log did not. */
+function isAfter({ step, evaluationDue = false }: Place): (line: string) => boolean {
   return (line) => {
     try {
-      return (JSON.parse(line) as Metric).step > step
+      const metric = JSON.parse(line) as Metric
+      return metric.step > step || (evaluationDue && metric.kind === 'epoch' && metric.step === step)
     } catch {
       return false
     }

@@ -129,6 +129,11 @@ export class Trainer {
     random.counter = state.random.counter
   }
 
+  /** Whether the evaluation at this position was interrupted, and comes next. */
+  get evaluationDue(): boolean {
+    return this.#due !== undefined
+  }
+
   /** What a checkpoint needs of the loop. */
   state(): LoopState {
     const { seed, counter } = this.parts.device.random
@@ -137,7 +142,7 @@ export class Trainer {
       position: { ...this.position },
       random: { seed, counter },
       history: [...this.history],
-      evaluationDue: this.#due !== undefined,
+      evaluationDue: this.evaluationDue,
       seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
       variants: this.parts.device.tuned?.toJSON(),
     }
