@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Tune } from '../engine/autotune/tune.ts'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { Timer } from './doBench.ts'
+import { MOST_BATCH, MOST_TIME } from './limits.ts'
 import { streamsCommand } from './streams/command.ts'
 
 export interface BenchFlags {
@@ -35,11 +36,15 @@ export function benchCommand(): Command {
     .option('--filter <regexp>', 'only targets whose `group/name/variant shape` matches')
     .option('--shape <sizes>', 'another shape of the named ops, such as 4096x4096x4096 (M x K x N of a matmul)')
     .addOption(
-      new Option('--batch <n>', 'images of layers and models (default: 2 on a software device, else 64)').argParser(count),
+      new Option('--batch <n>', 'images of layers and models (default: 2 on a software device, else 64)').argParser(
+        count(MOST_BATCH),
+      ),
     )
     .option('--quick', 'only show that everything runs: a few milliseconds each, nothing kept')
     .addOption(
-      new Option('--time <ms>', 'how long to time each (default: 300 on a software device, else 200)').argParser(count),
+      new Option('--time <ms>', 'how long to time each (default: 300 on a software device, else 200)').argParser(
+        count(MOST_TIME),
+      ),
     )
     .addOption(
       new Option('--timer <clock>', "of kernels: the device's timestamps (default where it has them) or the host's").choices([

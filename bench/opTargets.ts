@@ -1,5 +1,6 @@
 import { UserError } from '../engine/index.ts'
 import { expectedOutput } from './expected.ts'
+import { MOST_NUMBERS } from './limits.ts'
 import { operandsOf } from './operands.ts'
 import { runOurs } from './ours.ts'
 import { normDifference } from './statistics.ts'
@@ -38,11 +39,19 @@ export function opTarget(w: Workload): Target {
   }
 }
 
+interface Shape {
+  takes: string
+  make(sizes: number[]): Workload
+  /** Numbers of the largest operand or result; default the product of all sizes. */
+  largest?(sizes: number[]): number
+}
+
 /** How `--shape` is read: the sizes an op takes, in this order. */
-const SHAPES: Partial<Record<Workload['kind'], { takes: string; make(sizes: number[]): Workload }>> = {
+const SHAPES: Partial<Record<Workload['kind'], Shape>> = {
   matmul: {
     takes: 'MxKxN or MxKxNxBATCH',
     make: ([m, k, n, batch = 1]) => ({ kind: 'matmul', form: 'NN', batch, m: m!, k: k!, n: n! }),
+    largest: ([m, k, n, batch = 1]) => batch * Math.max(m! * k!, k! * n!, m! * n!),
   },
   softmax: { takes: 'ROWSxN', make: ([rows, n]) => ({ kind: 'softmax', rows: rows!, n: n! }) },
   layerNorm: { takes: 'ROWSxN', make: ([rows, n]) => ({ kind: 'layerNorm', rows: rows!, n: n! }) },
@@ -70,5 +79,9 @@ export function shapedTarget(name: string, shape: string): Target {
   const counts = op.takes.split(' or ').map((form) => form.split('x').length)
   const whole = sizes.every((size) => Number.isInteger(size) && size >= 1 && size < 2 ** 31)
   if (!whole || !counts.includes(sizes.length)) throw new UserError(`--shape ${shape}: ${name} takes ${op.takes}`)
+  const numbers = op.largest?.(sizes) ?? sizes.reduce((product, size) => product * size, 1)
+  if (numbers > MOST_NUMBERS) {
+    throw new UserError(`--shape ${shape}: an operand of ${numbers} numbers is more than ${MOST_NUMBERS}; take smaller sizes`)
+  }
   return opTarget(op.make(sizes))
 }

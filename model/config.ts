@@ -88,6 +88,27 @@ export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<
   },
 }
 
+/** The largest value of each size; what is larger is a slip, or a file that means harm. */
+export const CONFIG_LIMITS = {
+  imageSize: 8192,
+  patchSize: 8192,
+  channels: 1024,
+  dim: 65536,
+  heads: 4096,
+  dimHead: 65536,
+  mlpDim: 2 ** 20,
+  branches: 4096,
+  branchDepth: 4096,
+  depth: 4096,
+  classes: 2 ** 20,
+} as const
+
+/** Encoder layers of all branches, tokens of an image, elements of one parameter and of all: what is built or allocated before it runs. */
+const MOST_LAYERS = 2 ** 14
+const MOST_TOKENS = 2 ** 18 + 1
+const MOST_ELEMENTS = 2 ** 29
+const MOST_PARAMETERS = 2 ** 33
+
 const NAMES: Record<string, readonly string[]> = { residual: ['paper', 'preNorm'], pool: ['cls', 'mean'] }
 
 /**
@@ -129,7 +150,26 @@ export function checkConfig<A extends Architecture = Architecture>(given: unknow
     const divisors = Array.from({ length: Math.min(imageSize, 1024) }, (_, i) => i + 1).filter((n) => imageSize % n === 0)
     throw new UserError(`patchSize ${patchSize} does not divide imageSize ${imageSize}; choose one of ${divisors.join(', ')}`)
   }
+  checkTotals(config as unknown as ModelConfig)
   return config as unknown as ConfigOf<A>
+}
+
+/** Sizes that are sound one by one can still be too much together. */
+function checkTotals(config: ModelConfig): void {
+  const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes } = config
+  const { branches, depth } = branchShape(config)
+  const tokens = (imageSize / patchSize) ** 2 + 1
+  const inner = heads * dimHead
+  const widest = Math.max(patchSize ** 2 * channels, tokens, 3 * inner, mlpDim, classes)
+  const layer = dim * (4 * inner + 2 * mlpDim)
+  const all = branches * depth * layer + dim * (patchSize ** 2 * channels + tokens + classes)
+  const check = (value: number, most: number, what: string, lower: string) => {
+    if (value > most) throw new UserError(`${value} ${what} are more than ${most}; lower ${lower}`)
+  }
+  check(branches * depth, MOST_LAYERS, 'encoder layers', config.architecture === 'vit' ? 'depth' : 'branches or branchDepth')
+  check(tokens, MOST_TOKENS, 'tokens of an image', 'imageSize or raise patchSize')
+  check(dim * widest, MOST_ELEMENTS, 'elements of one parameter', 'dim, heads, dimHead, mlpDim or classes')
+  check(all, MOST_PARAMETERS, 'parameters', 'dim, mlpDim or the number of layers')
 }
 
 /**
@@ -179,8 +219,11 @@ function checkField(key: string, value: unknown): void {
     if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
       throw new UserError(`dropout ${kindOf(value)} is not a probability; give a number from 0 to below 1`)
     }
-  } else if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 0x7fffffff) {
-    throw new UserError(`${key} ${kindOf(value)} is not a positive integer; give 1 or more`)
+  } else {
+    const most = CONFIG_LIMITS[key as keyof typeof CONFIG_LIMITS]
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > most) {
+      throw new UserError(`${key} ${kindOf(value)} is not a positive integer of at most ${most}; give 1 or more`)
+    }
   }
 }
 

@@ -4,12 +4,14 @@ import { toFloat32 } from './checkpoint/files.ts'
 import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 
-/** Images computed at once, so that memory does not grow with their number; fewer of large ones. */
+/** Images computed at once, so that memory does not grow with their number; fewer where one of their tensors would be large. */
 const CHUNK = 64
-const CHUNK_BYTES = 2 ** 28
+const CHUNK_BYTES = 2 ** 29
 
-function chunkOf({ channels, imageSize }: ModelConfig): number {
-  return Math.max(1, Math.min(CHUNK, Math.floor(CHUNK_BYTES / (4 * channels * imageSize ** 2))))
+function chunkOf({ channels, imageSize, patchSize, dim, heads, dimHead, mlpDim }: ModelConfig): number {
+  const tokens = (imageSize / patchSize) ** 2 + 1
+  const largest = Math.max(channels * imageSize ** 2, tokens * Math.max(dim, 3 * heads * dimHead, mlpDim))
+  return Math.max(1, Math.min(CHUNK, Math.floor(CHUNK_BYTES / (4 * largest))))
 }
 
 export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {

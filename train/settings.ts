@@ -1,22 +1,30 @@
 import { UserError } from '../engine/index.ts'
+import { CONFIG_LIMITS } from '../model/config.ts'
 import { checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
 import type { AugmentOptions } from './data/augment.ts'
+import { checkRandAugment } from './data/check.ts'
 import type { Dataset } from './data/datasets.ts'
 import { DATASET_NAMES } from './data/names.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
 import { SCHEME_NAMES } from './schemes.ts'
 
 /** One setting of a training run: a flag of the command line, a key of the checkpoint. */
-interface Setting {
-  kind: 'whole' | 'number' | 'choice' | 'boolean' | 'text' | 'numbers'
-  help: string
-  default?: unknown
-  choices?: readonly string[]
-  /** Smallest value; `above` leaves it out. */
-  least?: number
-  above?: number
-  most?: number
-}
+type Setting = { help: string; default?: unknown } & (
+  | { kind: 'whole' | 'number'; least: number; most: number }
+  | { kind: 'choice'; choices: readonly string[] }
+  | { kind: 'boolean' }
+  | { kind: 'text' }
+  | { kind: 'numbers' }
+)
+
+/** Images, mini-batches: more than any run does. */
+export const MOST_COUNT = 2 ** 31 - 1
+
+/** Images of a mini-batch. */
+export const MOST_BATCH = 65536
+
+/** Weights of prefix losses: float32 holds their sums. */
+const MOST_WEIGHT = 1e6
 
 /** Every setting in the order that help shows them. What has no default depends on the data set or the others. */
 export const SETTINGS = {
@@ -30,32 +38,55 @@ export const SETTINGS = {
     default: 0,
     help: 'share of the training images held out; evaluated instead of the test images while training',
   },
-  trainImages: { kind: 'whole', least: 1, help: 'use only so many training images' },
-  testImages: { kind: 'whole', least: 1, help: 'evaluate on only so many images' },
-  cropPadding: { kind: 'whole', least: 0, default: 0, help: 'random crop after padding by so many pixels' },
+  trainImages: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'use only so many training images' },
+  testImages: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'evaluate on only so many images' },
+  cropPadding: {
+    kind: 'whole',
+    least: 0,
+    most: CONFIG_LIMITS.imageSize,
+    default: 0,
+    help: 'random crop after padding by so many pixels',
+  },
   flip: { kind: 'boolean', default: false, help: 'random horizontal flip' },
   randAugment: { kind: 'numbers', help: 'RandAugment: operations,magnitude (the paper: 2,14)' },
 
   architecture: { kind: 'choice', choices: ['paraformer', 'vit'], default: 'paraformer', help: 'model' },
-  imageSize: { kind: 'whole', least: 1, help: 'resize images to so many pixels a side (default: as they are)' },
-  patchSize: { kind: 'whole', least: 1, default: 4, help: 'pixels a side of a patch' },
-  dim: { kind: 'whole', least: 1, default: 64, help: 'width of the residual stream' },
-  heads: { kind: 'whole', least: 1, default: 4, help: 'attention heads' },
-  dimHead: { kind: 'whole', least: 1, default: 16, help: 'width of a head' },
-  mlpDim: { kind: 'whole', least: 1, default: 128, help: 'hidden width of the MLP' },
-  branches: { kind: 'whole', least: 1, default: 4, help: 'parallel branches (paraformer)' },
-  branchDepth: { kind: 'whole', least: 1, default: 1, help: 'layers of a branch (paraformer)' },
-  depth: { kind: 'whole', least: 1, default: 4, help: 'layers (vit)' },
+  imageSize: {
+    kind: 'whole',
+    least: 1,
+    most: CONFIG_LIMITS.imageSize,
+    help: 'resize images to so many pixels a side (default: as they are)',
+  },
+  patchSize: { kind: 'whole', least: 1, most: CONFIG_LIMITS.patchSize, default: 4, help: 'pixels a side of a patch' },
+  dim: { kind: 'whole', least: 1, most: CONFIG_LIMITS.dim, default: 64, help: 'width of the residual stream' },
+  heads: { kind: 'whole', least: 1, most: CONFIG_LIMITS.heads, default: 4, help: 'attention heads' },
+  dimHead: { kind: 'whole', least: 1, most: CONFIG_LIMITS.dimHead, default: 16, help: 'width of a head' },
+  mlpDim: { kind: 'whole', least: 1, most: CONFIG_LIMITS.mlpDim, default: 128, help: 'hidden width of the MLP' },
+  branches: { kind: 'whole', least: 1, most: CONFIG_LIMITS.branches, default: 4, help: 'parallel branches (paraformer)' },
+  branchDepth: {
+    kind: 'whole',
+    least: 1,
+    most: CONFIG_LIMITS.branchDepth,
+    default: 1,
+    help: 'layers of a branch (paraformer)',
+  },
+  depth: { kind: 'whole', least: 1, most: CONFIG_LIMITS.depth, default: 4, help: 'layers (vit)' },
   residual: { kind: 'choice', choices: ['paper', 'preNorm'], default: 'paper', help: 'residual form' },
   pool: { kind: 'choice', choices: ['cls', 'mean'], default: 'cls', help: 'what the head reads' },
   dropout: { kind: 'number', least: 0, most: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
 
   scheme: { kind: 'choice', choices: SCHEME_NAMES, default: 'prefixSum', help: 'what is minimized' },
   prefixWeights: { kind: 'numbers', help: 'weights of the prefix losses, one a branch (prefixSum; default all 1)' },
-  epochs: { kind: 'whole', least: 1, default: 1, help: 'passes over the training images' },
-  maxSteps: { kind: 'whole', least: 1, help: 'end after so many mini-batches' },
-  batchSize: { kind: 'whole', least: 1, default: 64, help: 'images of a mini-batch' },
-  accumulate: { kind: 'whole', least: 1, default: 1, help: 'parts in which a mini-batch is computed (less memory)' },
+  epochs: { kind: 'whole', least: 1, most: 1e6, default: 1, help: 'passes over the training images' },
+  maxSteps: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'end after so many mini-batches' },
+  batchSize: { kind: 'whole', least: 1, most: MOST_BATCH, default: 64, help: 'images of a mini-batch' },
+  accumulate: {
+    kind: 'whole',
+    least: 1,
+    most: MOST_BATCH,
+    default: 1,
+    help: 'parts in which a mini-batch is computed (less memory)',
+  },
   mode: {
     kind: 'choice',
     choices: ['auto', ...MODES, 'devices'],
@@ -76,14 +107,21 @@ export const SETTINGS = {
   coalesce: {
     kind: 'whole',
     least: 1,
+    most: CONFIG_LIMITS.branches,
     help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
   },
-  lr: { kind: 'number', above: 0, most: 1e30, default: 1e-3, help: 'peak learning rate' },
+  lr: { kind: 'number', least: 1e-12, most: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
-  warmup: { kind: 'whole', least: 0, default: 100, help: 'optimizer steps of linear warm-up' },
-  weightDecay: { kind: 'number', least: 0, default: 0.05, help: 'decoupled weight decay' },
-  maxNorm: { kind: 'number', above: 0, default: 1, help: 'clip the gradient to this global norm' },
-  seed: { kind: 'whole', least: 0, default: 0, help: 'fixes initialization, data order, augmentation and dropout' },
+  warmup: { kind: 'whole', least: 0, most: MOST_COUNT, default: 100, help: 'optimizer steps of linear warm-up' },
+  weightDecay: { kind: 'number', least: 0, most: 1000, default: 0.05, help: 'decoupled weight decay' },
+  maxNorm: { kind: 'number', least: 1e-12, most: 1e30, default: 1, help: 'clip the gradient to this global norm' },
+  seed: {
+    kind: 'whole',
+    least: 0,
+    most: Number.MAX_SAFE_INTEGER,
+    default: 0,
+    help: 'fixes initialization, data order, augmentation and dropout',
+  },
 } as const satisfies Record<string, Setting>
 
 export type SettingName = keyof typeof SETTINGS
@@ -190,11 +228,17 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   const checked = settings as Settings
   const { architecture, branches, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
   if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
+  if (randAugment) checkRandAugment(randAugment[0]!, randAugment[1]!)
   if (prefixWeights && prefixWeights.length !== branches) {
     throw new UserError(`--prefix-weights has ${prefixWeights.length} numbers for ${branches} branches; give one a branch`)
   }
   if (prefixWeights?.some((weight) => !(weight >= 0)) || prefixWeights?.every((weight) => weight === 0)) {
     throw new UserError('--prefix-weights must not be negative, nor all 0')
+  }
+  if (prefixWeights?.some((weight) => weight > MOST_WEIGHT)) {
+    throw new UserError(
+      `--prefix-weights ${prefixWeights.join()} must not be above ${MOST_WEIGHT}; only their ratios matter much`,
+    )
   }
   if (accumulate > batchSize)
     throw new UserError(`--accumulate ${accumulate} is more than the ${batchSize} images of a batch; use less`)
@@ -209,31 +253,24 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   return checked
 }
 
-function checkSetting(name: string, { kind, choices, least, above, most }: Setting, value: unknown): unknown {
+function checkSetting(name: string, setting: Setting, value: unknown): unknown {
   const fail = (needs: string): never => {
     throw new UserError(`${flagOf(name)} ${typeof value === 'number' ? value : JSON.stringify(value)} is not ${needs}`)
   }
-  if (kind === 'choice') return choices!.includes(value as string) ? value : fail(`one of ${choices!.join(', ')}`)
-  if (kind === 'text') return typeof value === 'string' && value !== '' ? value : fail('a text')
-  if (kind === 'boolean') return typeof value === 'boolean' ? value : fail('true or false')
-  if (kind === 'numbers') {
+  if (setting.kind === 'choice') {
+    return setting.choices.includes(value as string) ? value : fail(`one of ${setting.choices.join(', ')}`)
+  }
+  if (setting.kind === 'text') return typeof value === 'string' && value !== '' ? value : fail('a text')
+  if (setting.kind === 'boolean') return typeof value === 'boolean' ? value : fail('true or false')
+  if (setting.kind === 'numbers') {
     return Array.isArray(value) && value.length > 0 && value.every(Number.isFinite)
       ? value
       : fail('a list of numbers, such as 2,14')
   }
-  const range = [
-    ...(least === undefined ? [] : [`of at least ${least}`]),
-    ...(above === undefined ? [] : [`above ${above}`]),
-    ...(most === undefined ? [] : [`of at most ${most}`]),
-  ]
-  const inside =
-    typeof value === 'number' &&
-    Number.isFinite(value) &&
-    (kind === 'number' || Number.isSafeInteger(value)) &&
-    !(value < (least ?? value)) &&
-    !(value <= (above ?? Number.NEGATIVE_INFINITY)) &&
-    !(value > (most ?? value))
-  return inside ? value : fail(`a ${kind === 'whole' ? 'whole ' : ''}number ${range.join(' and ')}`.trim())
+  const { kind, least, most } = setting
+  const sound = kind === 'whole' ? Number.isSafeInteger(value) : typeof value === 'number'
+  const inside = sound && (value as number) >= least && (value as number) <= most
+  return inside ? value : fail(`a ${kind === 'whole' ? 'whole ' : ''}number from ${least} to ${most}`)
 }
 
 /** The command-line flag of a setting: `batchSize` -> `--batch-size`. */

@@ -7,6 +7,7 @@ import { Progress } from '../../train/cli/progress.ts'
 import { Chromium, call } from '../browser/chromium.ts'
 import { runPageIn } from '../browser/runPage.ts'
 import { budgetOf } from '../doBench.ts'
+import { MOST_TIME } from '../limits.ts'
 import { regularExpression } from '../select.ts'
 import { shapeOf, standardWorkloads, type Workload } from '../workloads.ts'
 import { PEERS } from './peers.ts'
@@ -39,8 +40,8 @@ const command = makeCommand('bench:peers')
   .option('--peer <name...>', `only these, by name or a part of it: ${Object.keys(PEERS).join(', ')}, torch`)
   .option('--filter <regexp>', 'only workloads whose `name shape` matches')
   .option('--quick', 'only show that everything runs: one round of each')
-  .option('--time <ms>', 'how long to time each side (default: 300 on a software device, else 200)', count)
-  .option('--limit <s>', 'give a workload up after so many seconds', count, 180)
+  .option('--time <ms>', 'how long to time each side (default: 300 on a software device, else 200)', count(MOST_TIME))
+  .option('--limit <s>', 'give a workload up after so many seconds', count(MOST_TIME / 1000), 180)
   .addOption(adapterOption())
   .option('--browser', "run in headless Chromium, on the browser's own WebGPU")
   .option('--json', 'print JSON')

@@ -1,6 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { adapterOption, addSettings, count, makeCommand, tuneOption } from '../../train/cli/options.ts'
+import { MAX_DEVICES } from '../../train/devices/spread.ts'
+import { MOST_BATCH, MOST_TIME } from '../limits.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 
 export interface StreamsFlags {
@@ -31,7 +33,7 @@ export function streamsCommand(): Command {
   return addSettings(command, SIZE_FLAGS)
     .addOption(
       new Option('--devices <n>', 'devices that branches and pipeline are spread over, of the same adapter; 1 leaves both out')
-        .argParser(count)
+        .argParser(count(MAX_DEVICES))
         .default(2),
     )
     .addOption(
@@ -41,7 +43,9 @@ export function streamsCommand(): Command {
     )
     .option('--quick', 'only show that everything runs: one run of each')
     .addOption(
-      new Option('--time <ms>', 'how long to time each mode (default: 1500 on a software device, else 500)').argParser(count),
+      new Option('--time <ms>', 'how long to time each mode (default: 1500 on a software device, else 500)').argParser(
+        count(MOST_TIME),
+      ),
     )
     .addOption(adapterOption())
     .addOption(tuneOption())
@@ -65,7 +69,7 @@ and why.
 }
 
 function counts(text: string): number[] {
-  const found = text.split(',').map(count)
+  const found = text.split(',').map(count(MOST_BATCH))
   if (new Set(found).size < found.length) throw new InvalidArgumentError('It must not name a number twice.')
   return found
 }

@@ -123,7 +123,7 @@ const BAD: [args: string[], message: RegExp][] = [
   [['matmul', '--shape', '4x-4x4'], /--shape 4x-4x4: matmul takes MxKxN/],
   [['dropout', '--shape', '4'], /--shape goes with ops of these names: matmul/],
   [['--json', '--csv'], /--json.*cannot be used with.*--csv/],
-  [['--time', '0'], /--time.*whole number of at least 1/],
+  [['--time', '0'], /--time.*whole number from 1 to /],
   [['--batch', 'many'], /--batch.*must be a number/],
   [['--timer', 'sundial'], /--timer.*device, wall/],
   [['fill', '--adapter', 'abacus'], /no adapter is "abacus"/],

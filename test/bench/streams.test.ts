@@ -109,7 +109,7 @@ test('--devices 1 leaves out what needs more', async () => {
 const BAD: [args: string[], message: RegExp][] = [
   [['--fast'], /unknown option '--fast'.*paraformer bench streams --help/],
   [['--batch', '1,x'], /--batch.*must be a number.*paraformer bench streams --help/],
-  [['--batch', '0'], /--batch.*whole number of at least 1/],
+  [['--batch', '0'], /--batch.*whole number from 1 to /],
   [['--batch', '4,4'], /--batch.*must not name a number twice/],
   [['--devices', 'two'], /--devices.*must be a number/],
   [['--micro-batches', '1.5'], /--micro-batches.*whole number/],

@@ -87,7 +87,7 @@ for (const key of [
   'classes',
 ]) {
   for (const value of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, '3', null, true]) {
-    BAD.push([{ [key]: value }, new RegExp(`^${key} .* is not a positive integer; give 1 or more$`)])
+    BAD.push([{ [key]: value }, new RegExp(`^${key} .* is not a positive integer of at most \\d+; give 1 or more$`)])
   }
 }
 BAD.push([{ architecture: 'vit', depth: 0 }, /^depth 0 is not a positive integer/])

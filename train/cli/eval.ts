@@ -5,7 +5,8 @@ import { countParameters, MODES, type Mode, type Model, type Precision } from '.
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
 import { evaluate, prefixScores, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
-import { EVALUATION_BATCH, evaluationLoader, first } from '../run/data.ts'
+import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
+import { MOST_COUNT } from '../settings.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { printable, printJson } from './printable.ts'
@@ -38,7 +39,7 @@ export function evalCommand(): Command {
     .option('--data-dir <path>', 'folder of its files')
     .option('--download', 'fetch missing files from their official address')
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
-    .addOption(new Option('--images <n>', 'use only so many').argParser(count))
+    .addOption(new Option('--images <n>', 'use only so many').argParser(count(MOST_COUNT)))
     .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
     .addOption(precisionOption())
     .addOption(adapterOption())
@@ -63,7 +64,7 @@ async function run(flags: EvalFlags): Promise<void> {
   const normalization = data ? { mean: data.mean, std: data.std } : {}
   const indices = first(dataset[flags.split].count, flags.images)
   const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
-  const B = Math.min(EVALUATION_BATCH, indices.length)
+  const B = evaluationBatch(indices.length, config.channels, config.imageSize)
   const rehearse = (model: Model) => {
     model.eval()
     prefixScores(model, zeros([B, config.channels, config.imageSize, config.imageSize]), zeros([B], { dtype: 'int32' }))

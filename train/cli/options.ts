@@ -59,11 +59,15 @@ export function number(text: string): number {
   return value
 }
 
-/** Parses a whole number of at least 1. */
-export function count(text: string): number {
-  const value = number(text)
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.')
-  return value
+/** A parser of whole numbers from 1 to `most`. */
+export function count(most: number): (text: string) => number {
+  return (text) => {
+    const value = number(text)
+    if (!(Number.isSafeInteger(value) && value >= 1 && value <= most)) {
+      throw new InvalidArgumentError(`It must be a whole number from 1 to ${most}.`)
+    }
+    return value
+  }
 }
 
 function numbers(text: string): number[] {

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { files, UserError } from '../../engine/index.ts'
+import { CONFIG_LIMITS } from '../../model/config.ts'
 import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImages } from '../data/images.ts'
@@ -45,9 +46,9 @@ export function predictCommand(): Command {
       '--gradients <file>',
       "safetensors file to write every parameter's gradient of the mean cross-entropy to; needs `labels` [B] in the input",
     )
-    .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count))
+    .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count(CONFIG_LIMITS.branches)))
     .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
-    .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count).default(3))
+    .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count(CONFIG_LIMITS.classes)).default(3))
     .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(tuneOption())

@@ -10,10 +10,11 @@ import { readRun, type TrainingState } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, type HeldFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
 import { Keeper } from '../run/keeper.ts'
+import { checkMemory } from '../run/memory.ts'
 import { MetricsLog } from '../run/metrics.ts'
 import { startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
-import { checkSettings, flagOf, modelConfigOf, PRESETS } from '../settings.ts'
+import { checkSettings, flagOf, MOST_COUNT, modelConfigOf, PRESETS } from '../settings.ts'
 import { announce, checkPrecision } from './device.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
@@ -55,7 +56,7 @@ export function trainCommand(): Command {
     )
     .option('--out <folder>', 'folder of the run: checkpoint, model, metrics (default: a new one under runs/)')
     .option('--resume <folder>', 'go on with the run in this folder')
-    .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count).default(500))
+    .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count(MOST_COUNT)).default(500))
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
@@ -98,6 +99,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     device = await interrupt.orStop(requestDevice(first))
     checkPrecision(settings.precision, device)
+    checkMemory(settings, config, device.capabilities.software)
     held ??= await newRunFolder(flags.out, settings, say)
     announce(device)
     const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))

@@ -3,6 +3,14 @@ import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'
 
+/** Images of a mini-batch, and the bytes that they take as float32: several are made ahead. */
+const MOST_IMAGES = 2 ** 31 - 1
+const MOST_BYTES = 2 ** 30
+
+/** Pixels of a side; operations that change one image. */
+const MOST_SIDE = 8192
+const MOST_OPERATIONS = 100
+
 /** Throws a UserError, in one line, for a batch size, subset, normalisation, size or augmentation that cannot be. */
 export function checkSpec(spec: BatchSpec, count: number): void {
   const { images, labels, indices, channels, height, width, size, mean, std, seed, augment } = spec
@@ -12,26 +20,36 @@ export function checkSpec(spec: BatchSpec, count: number): void {
         'load the data set anew',
     )
   }
-  whole('batch size', spec.batchSize, 1)
-  whole('image size', size.height, 1)
-  whole('seed', seed, 0)
+  whole('batch size', spec.batchSize, 1, MOST_IMAGES)
+  whole('image size', size.height, 1, MOST_SIDE)
+  whole('seed', seed, 0, Number.MAX_SAFE_INTEGER)
+  const bytes = 4 * Math.min(spec.batchSize, count) * channels * size.height * size.width
+  if (bytes > MOST_BYTES) {
+    throw new UserError(
+      `a mini-batch of ${spec.batchSize} images [${channels}, ${size.height}, ${size.width}] takes ${(bytes / 2 ** 30).toFixed(1)} GiB, ` +
+        `more than ${MOST_BYTES / 2 ** 30}; lower --batch-size or --image-size`,
+    )
+  }
   if (indices.length === 0) throw new UserError('no image takes part; choose a larger subset or a smaller validation share')
   const outside = indices.find((index) => !(index >= 0 && index < count))
   if (outside !== undefined) throw new UserError(`index ${outside} is outside the ${count} images; use 0 to ${count - 1}`)
   const wrong = wrongStatistics(mean, std, channels)
   if (wrong) throw new UserError(`${wrong}; give as many`)
-  if (augment?.cropPadding !== undefined) whole('crop padding', augment.cropPadding, 0)
-  if (!augment?.randAugment) return
-  const { n, magnitude } = augment.randAugment
-  whole('RandAugment operations', n, 0)
+  if (augment?.cropPadding !== undefined) whole('crop padding', augment.cropPadding, 0, Math.max(size.height, size.width))
+  if (augment?.randAugment) checkRandAugment(augment.randAugment.n, augment.randAugment.magnitude)
+}
+
+/** Throws a UserError for a number of operations or a magnitude that RandAugment does not take. */
+export function checkRandAugment(n: number, magnitude: number): void {
+  whole('RandAugment operations', n, 0, MOST_OPERATIONS)
   if (!(magnitude >= 0 && magnitude <= MAX_MAGNITUDE)) {
     throw new UserError(`RandAugment magnitude ${magnitude} is not between 0 and ${MAX_MAGNITUDE}; choose one that is`)
   }
 }
 
-/** Throws a UserError unless the value is a whole number of at least `least`. */
-export function whole(what: string, value: number, least: number): void {
-  if (!(Number.isSafeInteger(value) && value >= least)) {
-    throw new UserError(`${what} ${value} is not a whole number of at least ${least}; choose one that is`)
+/** Throws a UserError unless the value is a whole number from `least` to `most`. */
+export function whole(what: string, value: number, least: number, most: number): void {
+  if (!(Number.isSafeInteger(value) && value >= least && value <= most)) {
+    throw new UserError(`${what} ${value} is not a whole number from ${least} to ${most}; choose one that is`)
   }
 }

@@ -37,6 +37,9 @@ export interface LoaderOptions {
   state?: LoaderState
 }
 
+/** Batches made ahead. */
+const MOST_PREFETCH = 64
+
 /**
  * Mini-batches over a split, without end: after an epoch's last batch comes the next epoch's first. The batch at (epoch,
  * step) is a pure function of seed and data, so a run that saves `state` resumes exactly.
@@ -82,7 +85,7 @@ export class BatchLoader {
     this.#maker = new BatchMaker(this.#spec)
     const costly = options.augment !== undefined || size.height !== height || size.width !== width
     const prefetch = options.prefetch ?? (costly ? 3 : 0)
-    whole('prefetch', prefetch, 0)
+    whole('prefetch', prefetch, 0, MOST_PREFETCH)
     this.#prefetch = BatchWorker.isAvailable() ? prefetch : 0
     this.#state = { epoch: 0, step: 0 }
     if (options.state) this.seek(options.state)

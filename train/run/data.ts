@@ -13,8 +13,14 @@ export interface RunData {
   split: 'validation' | 'test'
 }
 
-/** Images of an evaluation batch. */
-export const EVALUATION_BATCH = 250
+/** Images of an evaluation batch; fewer of large ones. */
+const EVALUATION_BATCH = 250
+const EVALUATION_BYTES = 2 ** 28
+
+/** How many of `count` images [channels, imageSize, imageSize] are evaluated at once. */
+export function evaluationBatch(count: number, channels: number, imageSize: number): number {
+  return Math.max(1, Math.min(EVALUATION_BATCH, count, Math.floor(EVALUATION_BYTES / (4 * channels * imageSize ** 2))))
+}
 
 /** Loads the data set of a run and makes its loaders. @throws UserError in one line */
 export async function openData(settings: Settings): Promise<RunData> {
@@ -53,7 +59,7 @@ export function evaluationLoader(
   indices: Int32Array,
   options: { imageSize?: number; mean?: number[]; std?: number[] },
 ): BatchLoader {
-  const batchSize = Math.min(EVALUATION_BATCH, indices.length)
+  const batchSize = evaluationBatch(indices.length, dataset.channels, options.imageSize ?? dataset.height)
   return new BatchLoader(dataset, dataset[split], { batchSize, shuffle: false, indices, prefetch: 2, ...options })
 }
 
