@@ -5,7 +5,8 @@ alias Scalar = f32;
 const WORKGROUP: u32 = 64u;
 // Elements of a head's row at most.
 const WIDTH: u32 = 64u;
-const LOWEST: f32 = -3.4e38;
+// No finite score is below it.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
@@ -29,6 +30,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
+
+// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: f32, sum: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -65,11 +73,11 @@ fn main(
       let w = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
       s += x[d] * vec4<f32>(w);
     }
-    s = select(vec4(LOWEST), s, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+    // Past the end the last key comes again, which changes no maximum.
     let highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
     let factor = exp2(top - highest);
     top = highest;
-    s = exp2(s - top);
+    s = select(vec4<f32>(), exp2(s - top), vec4(0u, 1u, 2u, 3u) <= vec4(last));
     total = total * factor + ((s.x + s.y) + (s.z + s.w));
     for (var d = 0u; d < params.width; d++) {
       let w = vec4(v[vRow + d], v[vRow + t1 * vStep + d], v[vRow + t2 * vStep + d], v[vRow + t3 * vStep + d]);
@@ -79,7 +87,7 @@ fn main(
     vRow += 4u * vStep;
   }
 
-  let inverse = 1.0 / total;
+  let inverse = orNaN(1.0 / total, total);
   for (var d = 0u; d < params.width; d++) { out[outRow + d] = Scalar(acc[d] * inverse); }
-  lse[rest.x + row] = (top + log2(total)) * LN2;
+  lse[rest.x + row] = orNaN((top + log2(total)) * LN2, total);
 }

@@ -68,7 +68,10 @@ fn main(
       s += f32(q[qRow + d]) * f32(k[kRow + d]);
       p += f32(dOut[dOutRow + d]) * f32(v[vRow + d]);
     }
-    s = exp(s * params.scale - lse[rest.x + head * params.queries + i]);
+    let logSum = lse[rest.x + head * params.queries + i];
+    // By the bits: e^NaN is not NaN on every driver, and compilers may assume that there is none.
+    let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
+    s = select(exp(s * params.scale - logSum), logSum, isNaN);
     p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;
     if (MANY && i + 1u < params.queries) {
       for (var d = 0u; d < params.width; d++) {

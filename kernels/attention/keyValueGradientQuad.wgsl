@@ -199,6 +199,17 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = Scalar(value[FOURTH]); }
 }
 
+// NaN where the largest of the bits of log-sum-exps, without their signs, is one's, else 0: all probabilities of that query are NaN then,
+// but 2^NaN is not NaN on every driver.
+fn spoiled(bits: vec4<u32>) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(0.0, bitcast<f32>(nan), any(bits > vec4(0x7f800000u)));
+}
+
+fn sizeBits(v: vec4<f32>) -> vec4<u32> {
+  return bitcast<vec4<u32>>(v) & vec4(0x7fffffffu);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -229,6 +240,7 @@ fn main(
   var qRow = own.x + params.q.x + b * params.q.y + h * params.q.z;
   var gRow = own.w + params.dOut.x + b * params.dOut.y + h * params.dOut.z;
   let sums = rest.xy + head * params.queries;
+  var bits = vec4<u32>();
   for (var j = 0u; j < params.queries; j += 4u) {
     let last = params.queries - j - 1u;
     let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
@@ -236,6 +248,7 @@ fn main(
     let gAt = gRow + t * params.dOut.w;
     let i = sums.x + j + t;
     let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
+    bits = max(bits, sizeBits(logSum));
     // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
     var s = Four(
       exp2(scores(qAt.x, e) - logSum.x), exp2(scores(qAt.y, e) - logSum.y),
@@ -259,10 +272,11 @@ fn main(
 
   let dk0 = rest.z + starts(params.dk, b, h, row);
   let dv0 = rest.z + starts(params.dv, b, h, row);
+  let nan = spoiled(bits);
   for (var c = 0u; c < WIDTH; c += 4u) {
     for (var i = 0u; i < 4u; i++) {
       store(dk[c + i] * params.scale, row, dk0, c + (i ^ e));
-      store(dv[c + i], row, dv0, c + (i ^ e));
+      store(dv[c + i] + nan, row, dv0, c + (i ^ e));
     }
   }
 }

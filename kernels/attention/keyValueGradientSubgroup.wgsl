@@ -23,7 +23,6 @@ const HIGH: u32 = select(4u, 0u, NARROW);
 // 16 or 8 queries a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 that count as nothing.
 const STEP: u32 = 16u;
-const HIGHEST: f32 = 3.4e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -127,11 +126,12 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = Scalar(value[FOURTH]); }
 }
 
-// lse in base 2 and delta of a query behind the first ones; far behind all scores where there is none, so that its probability
-// is 0.
+// lse in base 2 and delta of a query behind the first ones; infinity behind all scores where there is none, so that its
+// probability is 0.
 fn sums(first: vec2<u32>, query: u32, last: u32) -> vec2<f32> {
+  var infinity = 0x7f800000u; // a variable, because no constant expression may be infinite
   let at = first + min(query, last);
-  return vec2(select(HIGHEST, lse[at.x] * LOG2E, query <= last), delta[at.y]);
+  return vec2(select(bitcast<f32>(infinity), lse[at.x] * LOG2E, query <= last), delta[at.y]);
 }
 
 // Values of the first 4 lanes, and of those that hold the next 4 of 8.
@@ -154,6 +154,17 @@ fn spreadHigh(own: f32) -> vec4<f32> {
 // In the order in which this lane sees pairs.
 fn seen(v: vec4<f32>, flip: u32) -> vec4<f32> {
   return select(v, v.yxwz, flip == 1u);
+}
+
+// NaN where the largest of the bits of log-sum-exps, without their signs, is one's, else 0: all probabilities of that query are NaN then,
+// but 2^NaN is not NaN on every driver.
+fn spoiled(bits: vec4<u32>) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(0.0, bitcast<f32>(nan), any(bits > vec4(0x7f800000u)));
+}
+
+fn sizeBits(v: vec4<f32>) -> vec4<u32> {
+  return bitcast<vec4<u32>>(v) & vec4(0x7fffffffu);
 }
 
 @compute @workgroup_size(LANES)
@@ -193,6 +204,7 @@ fn main(
   var qRow = own.x + params.q.x + b * params.q.y + h * params.q.z;
   var gRow = own.w + params.dOut.x + b * params.dOut.y + h * params.dOut.z;
   let sumsRow = rest.xy + head * params.queries;
+  var bits = vec4<u32>();
   for (var j = 0u; j < params.queries; j += STEP) {
     let left = params.queries - j;
     let more = STEP > 8u && (NARROW || left > 8u);
@@ -260,6 +272,7 @@ fn main(
     let lowDelta0 = seen(spreadLow(low0.y), flip);
     let highLse0 = seen(spreadHigh(high0.x), flip);
     let highDelta0 = seen(spreadHigh(high0.y), flip);
+    bits = max(bits, max(sizeBits(lowLse0), sizeBits(highLse0)));
     s0 = exp2(s0 - lowLse0.x); p0 = s0 * (p0 - lowDelta0.x);
     s1 = exp2(s1 - lowLse0.y); p1 = s1 * (p1 - lowDelta0.y);
     s2 = exp2(s2 - lowLse0.z); p2 = s2 * (p2 - lowDelta0.z);
@@ -276,6 +289,7 @@ fn main(
       let lowDelta1 = seen(spreadLow(low1.y), flip);
       let highLse1 = seen(spreadHigh(high1.x), flip);
       let highDelta1 = seen(spreadHigh(high1.y), flip);
+      bits = max(bits, max(sizeBits(lowLse1), sizeBits(highLse1)));
       s8 = exp2(s8 - lowLse1.x); p8 = s8 * (p8 - lowDelta1.x);
       s9 = exp2(s9 - lowLse1.y); p9 = s9 * (p9 - lowDelta1.y);
       s10 = exp2(s10 - lowLse1.z); p10 = s10 * (p10 - lowDelta1.z);
@@ -316,8 +330,9 @@ fn main(
 
   let dk0 = rest.z + starts(params.dk, b, h, row);
   let dv0 = rest.z + starts(params.dv, b, h, row);
+  let nan = spoiled(bits);
   for (var d = 0u; d < params.width; d++) {
     store(dk[d] * params.scale, row, dk0, d);
-    store(dv[d], row, dv0, d);
+    store(dv[d] + nan, row, dv0, d);
   }
 }

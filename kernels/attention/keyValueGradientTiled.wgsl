@@ -42,6 +42,13 @@ fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
+// What is not there of the last four rows of a tile: a weight of 0 would make NaN of an old infinity or NaN.
+fn clearBehind(rows: u32, lid: u32) {
+  for (var r = rows + lid / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = vec4<f32>();
+  }
+}
+
 fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
@@ -65,21 +72,25 @@ fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
 fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+  let rows = min(32u, params.queries - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.q.w + d;
     let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+  let rows = min(32u, params.queries - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.dOut.w + d;
     let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 // 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
@@ -191,10 +202,12 @@ fn main(
     let deltaAt = rest.y + at;
     let logSum = vec4(lse[lseAt.x], lse[lseAt.y], lse[lseAt.z], lse[lseAt.w]) * LOG2E;
     let sum = vec4(delta[deltaAt.x], delta[deltaAt.y], delta[deltaAt.z], delta[deltaAt.w]);
-    s.r0 = select(vec4<f32>(), exp2(s.r0 * scale - logSum), inside);
-    s.r1 = select(vec4<f32>(), exp2(s.r1 * scale - logSum), inside);
-    s.r2 = select(vec4<f32>(), exp2(s.r2 * scale - logSum), inside);
-    s.r3 = select(vec4<f32>(), exp2(s.r3 * scale - logSum), inside);
+    // By the bits: 2^NaN is not NaN on every driver, and compilers may assume that there is none.
+    let isNaN = (bitcast<vec4<u32>>(logSum) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+    s.r0 = select(vec4<f32>(), select(exp2(s.r0 * scale - logSum), logSum, isNaN), inside);
+    s.r1 = select(vec4<f32>(), select(exp2(s.r1 * scale - logSum), logSum, isNaN), inside);
+    s.r2 = select(vec4<f32>(), select(exp2(s.r2 * scale - logSum), logSum, isNaN), inside);
+    s.r3 = select(vec4<f32>(), select(exp2(s.r3 * scale - logSum), logSum, isNaN), inside);
     let rows = min(8u, (params.queries - j + 3u) / 4u);
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {

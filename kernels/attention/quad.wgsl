@@ -19,7 +19,8 @@ const WIDTH: u32 = 64u;
 const PADDED: bool = true;
 // By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
 const SLACK: f32 = 20.0;
-const LOWEST: f32 = -3.4e38;
+// No finite score is below it.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
@@ -159,6 +160,17 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
 }
 
+// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: Rows, sum: Rows) -> Rows {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var result = value;
+  for (var i = 0u; i < ROWS; i++) {
+    if (bitcast<u32>(sum[i]) - 1u >= 0x7f7fffffu) { result[i] = bitcast<f32>(nan); }
+  }
+  return result;
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -187,12 +199,7 @@ fn main(
     let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
     let at = kRow + t * params.k.w;
     var s = Keys(scores(at.x, e), scores(at.y, e), scores(at.z, e), scores(at.w, e));
-    if (last < 3u) {
-      let low = Rows(LOWEST);
-      s.b = select(low, s.b, last >= 1u);
-      s.c = select(low, s.c, last >= 2u);
-      s.d = low;
-    }
+    // Past the end the last key comes again, which changes no maximum.
     let highest = max(max(s.a, s.b), max(s.c, s.d));
     if (any(highest > top + SLACK)) {
       let factor = exp2(top - max(top, highest));
@@ -204,14 +211,19 @@ fn main(
     s.b = exp2(s.b - top);
     s.c = exp2(s.c - top);
     s.d = exp2(s.d - top);
+    if (last < 3u) {
+      s.b = select(Rows(), s.b, last >= 1u);
+      s.c = select(Rows(), s.c, last >= 2u);
+      s.d = Rows();
+    }
     total += (s.a + s.b) + (s.c + s.d);
     addAll(s, vRow + t * params.v.w);
     kRow += 4u * params.k.w;
     vRow += 4u * params.v.w;
   }
 
-  let inverse = 1.0 / total;
-  let sum = (top + log2(total)) * LN2;
+  let inverse = orNaN(1.0 / total, total);
+  let sum = orNaN((top + log2(total)) * LN2, total);
   let to = own.w + starts(params.out, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
     store(acc[c] * inverse, row, to, c + e);

@@ -48,6 +48,13 @@ fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
+// What is not there of the last four rows of a tile: a weight of 0 would make NaN of an old infinity or NaN.
+fn clearBehind(rows: u32, lid: u32) {
+  for (var r = rows + lid / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = vec4<f32>();
+  }
+}
+
 fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
@@ -71,21 +78,25 @@ fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
 fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  let rows = min(32u, params.keys - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  let rows = min(32u, params.keys - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 // 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).

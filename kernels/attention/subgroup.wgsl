@@ -22,7 +22,8 @@ const PADDED: bool = true;
 // 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 that count as nothing.
 const STEP: u32 = 16u;
-const LOWEST: f32 = -3.4e38;
+// No finite score is below it.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
@@ -108,6 +109,17 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
 }
 
+// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: Rows, sum: Rows) -> Rows {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var result = value;
+  for (var i = 0u; i < ROWS; i++) {
+    if (bitcast<u32>(sum[i]) - 1u >= 0x7f7fffffu) { result[i] = bitcast<f32>(nan); }
+  }
+  return result;
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -133,6 +145,8 @@ fn main(
   let q0 = own.x + starts(params.q, b, h, min(row, vec4(params.queries - 1u)));
   for (var d = 0u; d < params.width; d++) { x[d] = queryRows(q0, d) * (params.scale * LOG2E); }
 
+  var lowBits = 0xff800000u; // a variable, because no constant expression may be infinite
+  let low = Rows(bitcast<f32>(lowBits));
   var top = Rows(LOWEST);
   var total = Rows();
   let kStep = params.k.w;
@@ -178,7 +192,6 @@ fn main(
       }
     }
     if (left < 16u || !more) {
-      let low = Rows(LOWEST);
       s0 = select(low, s0, left > (0u ^ flip));
       s1 = select(low, s1, left > (1u ^ flip));
       s2 = select(low, s2, left > (2u ^ flip));
@@ -241,8 +254,8 @@ fn main(
     vRow += STEP * vStep;
   }
 
-  let inverse = 1.0 / total;
-  let sum = (top + log2(total)) * LN2;
+  let inverse = orNaN(1.0 / total, total);
+  let sum = orNaN((top + log2(total)) * LN2, total);
   let out0 = own.w + starts(params.out, b, h, row);
   for (var d = 0u; d < params.width; d++) { store(acc[d] * inverse, row, out0, d); }
   for (var i = 0u; i < ROWS; i++) {

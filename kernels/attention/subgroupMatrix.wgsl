@@ -28,7 +28,8 @@ const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
 const SLACK: f32 = 8.0;
-const LOWEST: f32 = -3.4e38;
+// No finite score is below it.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
@@ -92,6 +93,13 @@ fn valueFour(row: u32, d: u32) -> vec4<f16> {
 
 fn setRow(line: u32, d: u32, four: vec4<f16>) {
   for (var s = 0u; s < 4u; s++) { rows[line * PITCH + d + s] = four[s]; }
+}
+
+// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: f32, sum: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -198,7 +206,7 @@ fn main(
   workgroupBarrier();
   var total = 0.0;
   for (var i = 0u; i < PER_ROW; i++) { total += sums[r * PER_ROW + i]; }
-  let inverse = 1.0 / total;
+  let inverse = orNaN(1.0 / total, total);
   let outRow = own.w + start(params.out, b, h) + row * params.out.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
     subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
@@ -210,5 +218,5 @@ fn main(
     }
     workgroupBarrier();
   }
-  if (row < params.queries && part == 0u) { lse[rest.x + head * params.queries + row] = (top + log2(total)) * LN2; }
+  if (row < params.queries && part == 0u) { lse[rest.x + head * params.queries + row] = orNaN((top + log2(total)) * LN2, total); }
 }

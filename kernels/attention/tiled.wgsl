@@ -9,7 +9,8 @@ const WORKGROUP: u32 = 64u;
 const SLICES: u32 = 2u;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
-const LOWEST: f32 = -3.4e38;
+// No finite score is below it.
+const LOWEST: f32 = -3.4028234663852886e38;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -46,6 +47,13 @@ fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
+// What is not there of the last four rows of a tile: a weight of 0 would make NaN of an old infinity or NaN.
+fn clearBehind(rows: u32, lid: u32) {
+  for (var r = rows + lid / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = vec4<f32>();
+  }
+}
+
 fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
@@ -59,21 +67,25 @@ fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
 fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  let rows = min(32u, params.keys - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
   let d = (c * 8u + lid % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  let rows = min(32u, params.keys - first);
+  for (var r = lid / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
+  clearBehind(rows, lid);
 }
 
 // 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
@@ -151,6 +163,13 @@ fn highest(s: vec4<f32>) -> f32 {
   return max(max(s.x, s.y), max(s.z, s.w));
 }
 
+// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+  var nan = vec4<u32>(0x7fc00000u); // a variable, because no constant expression may be NaN
+  return select(bitcast<vec4<f32>>(nan), value, bitcast<vec4<u32>>(sum) - vec4<u32>(1u) < vec4<u32>(0x7f7fffffu));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -176,6 +195,8 @@ fn main(
   let scale = params.scale * LOG2E;
 
   var acc: array<Block, SLICES>;
+  var lowBits = vec4(0xff800000u); // a variable, because no constant expression may be infinite
+  let low = bitcast<vec4<f32>>(lowBits);
   var top = vec4(LOWEST);
   var sum = vec4<f32>(); // over the keys of this thread
   for (var j = 0u; j < params.keys; j += 32u) {
@@ -188,10 +209,10 @@ fn main(
       s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
     let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
-    s.r0 = select(vec4(LOWEST), s.r0 * scale, inside);
-    s.r1 = select(vec4(LOWEST), s.r1 * scale, inside);
-    s.r2 = select(vec4(LOWEST), s.r2 * scale, inside);
-    s.r3 = select(vec4(LOWEST), s.r3 * scale, inside);
+    s.r0 = select(low, s.r0 * scale, inside);
+    s.r1 = select(low, s.r1 * scale, inside);
+    s.r2 = select(low, s.r2 * scale, inside);
+    s.r3 = select(low, s.r3 * scale, inside);
 
     partial[ty * 8u + tx] = highest(s.r0);
     partial[(ty + 8u) * 8u + tx] = highest(s.r1);
@@ -219,8 +240,8 @@ fn main(
   }
 
   sum = rowSums(sum, tx, ty);
-  let inverse = 1.0 / sum;
-  let logSum = (top + log2(sum)) * LN2;
+  let inverse = orNaN(1.0 / sum, sum);
+  let logSum = orNaN((top + log2(sum)) * LN2, sum);
   let outHead = own.w + start(params.out, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(Block(acc[c].r0 * inverse.x, acc[c].r1 * inverse.y, acc[c].r2 * inverse.z, acc[c].r3 * inverse.w), tx, ty);

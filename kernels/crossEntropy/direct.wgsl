@@ -7,7 +7,6 @@ const WORKGROUP: u32 = 64u;
 const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
-const LOWEST: f32 = -3.4e38;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -19,9 +18,15 @@ struct Params {
 @group(0) @binding(0) var<storage, read> logits: array<Element>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// Of each row: the largest logit, and the sum of exp(logit - largest).
+// Of each row: the largest logit, and the sum of exp(logit - largest), or NaN.
 @group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The sum of exponentials, or NaN where it is not positive and finite: the row holds NaN or infinity, or -infinity alone. The bits
+// decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+fn checked(sum: f32) -> f32 {
+  return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -36,7 +41,7 @@ fn main(
   let start = own.x / ROW_VEC + row * n;
   let end = start + n;
 
-  var lanesMax = Element(LOWEST);
+  var lanesMax = logits[start];
   for (var i = start; i < end; i += UNROLL) {
     lanesMax = max(lanesMax, logits[i]);
     if (UNROLL == 2u) { lanesMax = max(lanesMax, logits[i + 1u]); }
@@ -50,14 +55,15 @@ fn main(
   }
   let s = vec4<f32>(lanesSum);
   // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
-  let sum = ((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25);
+  let sum = checked(((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25));
   statistics[own.w / 2u + row] = vec2(largest, sum);
 
   // A negative label becomes a large number.
   let label = u32(labels[own.y + row]);
   if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
-    losses[own.z + row] = largest - logit + log(sum);
+    // The logarithm of NaN is not NaN on every driver.
+    losses[own.z + row] = select(sum, largest - logit + log(sum), sum > 0.0);
   } else {
     losses[own.z + row] = bitcast<f32>(params.nan);
   }

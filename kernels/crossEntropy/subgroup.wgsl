@@ -7,7 +7,6 @@ alias Element = f32;
 const WORKGROUP: u32 = 256u;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
-const LOWEST: f32 = -3.4e38;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -19,7 +18,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> logits: array<Element>;
 @group(0) @binding(1) var<storage, read> labels: array<i32>;
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// Of each row: the largest logit, and the sum of exp(logit - largest).
+// Of each row: the largest logit, and the sum of exp(logit - largest), or NaN.
 @group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -32,9 +31,9 @@ struct Lane { index: u32, rank: u32, count: u32 }
 fn workgroupMax(value: Element, lane: Lane) -> f32 {
   let v = vec4<f32>(value);
   let ofSubgroup = subgroupMax(max(max(v.x, v.y), max(v.z, v.w)));
-  maxima[lane.index] = select(LOWEST, ofSubgroup, lane.rank == 0u);
+  maxima[lane.index] = ofSubgroup;
   workgroupBarrier();
-  var largest = LOWEST;
+  var largest = ofSubgroup;
   for (var i = lane.rank; i < WORKGROUP; i += lane.count) { largest = max(largest, maxima[i]); }
   return subgroupMax(largest);
 }
@@ -50,6 +49,12 @@ fn workgroupSum(value: Element, lane: Lane) -> f32 {
   return subgroupAdd(sum);
 }
 
+// The sum of exponentials, or NaN where it is not positive and finite: the row holds NaN or infinity, or -infinity alone. The bits
+// decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+fn checked(sum: f32) -> f32 {
+  return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -63,12 +68,13 @@ fn main(
   let start = own.x / ROW_VEC + row * n;
   let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
 
-  var threadMax = Element(LOWEST);
+  // A thread past the end takes the last Element, which changes no maximum.
+  var threadMax = logits[start + min(lid, n - 1u)];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
   let largest = workgroupMax(threadMax, lane);
   var threadSum = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(logits[start + j] - largest); }
-  let sum = workgroupSum(threadSum, lane);
+  let sum = checked(workgroupSum(threadSum, lane));
 
   if (lid != 0u) { return; }
   statistics[own.w / 2u + row] = vec2(largest, sum);
@@ -76,7 +82,8 @@ fn main(
   let label = u32(labels[own.y + row]);
   if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
-    losses[own.z + row] = largest - logit + log(sum);
+    // The logarithm of NaN is not NaN on every driver.
+    losses[own.z + row] = select(sum, largest - logit + log(sum), sum > 0.0);
   } else {
     losses[own.z + row] = bitcast<f32>(params.nan);
   }

@@ -14,7 +14,7 @@ function makeCast(name: string, from: Scalar, to: Scalar): KernelSpec<{ count: n
       {
         name: 'flat',
         source: castSource,
-        constants: (problem, device) => ({ From: from, To: to, ...flatConstants(problem, device) }),
+        constants: (problem, device) => ({ From: from, To: to, TO_INT: to === 'i32', ...flatConstants(problem, device) }),
         grid: flatGrid,
       },
     ],
@@ -23,7 +23,7 @@ function makeCast(name: string, from: Scalar, to: Scalar): KernelSpec<{ count: n
   }
 }
 
-/** float32 to int32, cut towards 0; numbers beyond int32 become the last float32 within. */
+/** float32 to int32, cut towards 0; numbers beyond int32 become the last float32 within, NaN the lowest int32. */
 export const castToInt = makeCast('castToInt', 'f32', 'i32')
 /** int32 to the nearest float32. */
 export const castToFloat = makeCast('castToFloat', 'i32', 'f32')

@@ -1,8 +1,9 @@
-// y = x as another type; fractions are cut off. Threads as in unary.wgsl.
+// y = x as another type; to i32 fractions are cut off, NaN becomes the lowest. Threads as in unary.wgsl.
 alias From = f32;
 alias To = i32;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
+const TO_INT: bool = true;
 
 struct Params {
   count: u32,
@@ -24,7 +25,11 @@ fn main(
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
-    let v = vec4<To>(x[i]);
+    var v = vec4<To>(x[i]);
+    if (TO_INT) {
+      let isNaN = (bitcast<vec4<u32>>(x[i]) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+      v = select(v, vec4(To(-2147483648)), isNaN);
+    }
     if (!TAIL || i < params.count / 4u) {
       y[i] = v;
     } else {

@@ -25,9 +25,26 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// As NumPy: 0^0 = 1, and negative bases with whole exponents. WGSL's pow() takes positive bases only, and loses digits on
-// large exponents, so small whole exponents are multiplied out.
+// By the bits: compilers may assume that there is no NaN.
+fn isNaN(v: f32) -> bool {
+  return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// size ^ e for a positive size and e not 0. WGSL's pow() knows no infinity, and some drivers have no logarithm of subnormals.
+fn positivePower(size: f32, e: f32) -> f32 {
+  var infinity = 0x7f800000u; // a variable, because no constant expression may be infinite
+  let far = select(0.0, bitcast<f32>(infinity), (size > 1.0) == (e > 0.0));
+  if (size == 1.0) { return 1.0; }
+  if (max(bitcast<u32>(size), bitcast<u32>(abs(e))) == 0x7f800000u) { return far; }
+  if (size < 1.17549435e-38) { return pow(size * 16777216.0, e) * exp2(-24.0 * e); }
+  return pow(size, e);
+}
+
+// As NumPy: 1 where e is 0 or v is 1, whatever the other; negative bases take whole exponents. Small whole exponents are multiplied
+// out, because pow() loses digits on large ones.
 fn power(v: f32, e: f32) -> f32 {
+  if (e == 0.0 || v == 1.0) { return 1.0; }
+  if (isNaN(v) || isNaN(e)) { return v + e; }
   let whole = trunc(e) == e;
   if (whole && abs(e) <= 64.0) {
     var result = 1.0;
@@ -38,17 +55,23 @@ fn power(v: f32, e: f32) -> f32 {
     }
     return select(result, 1.0 / result, e < 0.0);
   }
-  if (v > 0.0) { return pow(v, e); }
-  if (v == 0.0) { return select(0.0, 1.0 / v, e < 0.0); }
-  if (!whole) { return sqrt(v); }  // not a number
-  let odd = abs(e) < 16777216.0 && (u32(abs(e)) & 1u) == 1u;
-  return select(1.0, -1.0, odd) * pow(-v, e);
+  let odd = whole && abs(e) < 16777216.0 && (u32(abs(e)) & 1u) == 1u;
+  if (v == 0.0) {
+    let zero = select(abs(v), v, odd);
+    return select(zero, 1.0 / zero, e < 0.0);
+  }
+  if (v > 0.0) { return positivePower(v, e); }
+  if (!whole && bitcast<u32>(v) != 0xff800000u) { return sqrt(v); } // not a number
+  return select(1.0, -1.0, odd) * positivePower(-v, e);
 }
 
 fn slope(v: f32, e: f32) -> f32 {
   if (EXPONENT) {
     if (v <= 0.0) { return 0.0; }
-    return power(v, e) * log(v);
+    // Not every driver has logarithms of NaN and of subnormals.
+    if (isNaN(v)) { return v; }
+    let small = v < 1.17549435e-38;
+    return power(v, e) * (log(select(v, v * 16777216.0, small)) - select(0.0, 16.635532, small));
   }
   // A constant, whatever the base: e v^(e - 1) would be 0 * infinity at 0.
   if (e == 0.0) { return 0.0; }

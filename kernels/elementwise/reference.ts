@@ -58,14 +58,17 @@ export const savedSlopes: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => num
   log: (x) => 1 / x,
   sqrt: (y) => 0.5 / y,
   tanh: (y) => 1 - y * y,
-  relu: (y) => (y > 0 ? 1 : 0),
+  // NaN passes the gradient on, as in PyTorch.
+  relu: (y) => (y <= 0 ? 0 : 1),
   gelu: unaryFunctions.gelu.slope,
   sigmoid: (y) => y * (1 - y),
 }
 
 export function unaryBackwardReference({ op }: Unary, { grad, saved }: Arrays): Arrays {
   const slope = savedSlopes[op as keyof typeof savedSlopes]
-  return { out: grad!.map((g, i) => g * slope(saved![i]!)) }
+  // Where relu was 0 it takes the gradient for nothing, infinite or not.
+  const isCut = (i: number) => op === 'relu' && saved![i]! <= 0
+  return { out: grad!.map((g, i) => (isCut(i) ? 0 : g * slope(saved![i]!))) }
 }
 
 const operations = {
@@ -112,12 +115,17 @@ export const scalarReference = scalarWith(operations, Math.fround)
 export const scalarIntReference = scalarWith(integerOperations, Math.trunc)
 
 export function castReference(_: unknown, { x }: Arrays): Arrays {
-  return { y: x!.map(Math.trunc) }
+  return { y: x!.map((value) => (Number.isNaN(value) ? -(2 ** 31) : Math.trunc(value))) }
+}
+
+/** The power of IEEE 754: unlike `**` it is 1 for a base of 1, and for one of -1 with an infinite exponent. */
+function power(base: number, exponent: number): number {
+  return base === 1 || (base === -1 && Math.abs(exponent) === Infinity) ? 1 : base ** exponent
 }
 
 export function powReference(problem: Pow, { a, b, out }: Arrays): Arrays {
   forEachElement(problem, (i, [atA, atB]) => {
-    out![i] = a![atA!]! ** b![atB!]!
+    out![i] = power(a![atA!]!, b![atB!]!)
   })
   return { out: out! }
 }
@@ -126,7 +134,13 @@ export function powBackwardReference(problem: PowBackward, { grad, a, b, out }: 
   forEachElement(problem, (i, [atGrad, atA, atB]) => {
     const v = a![atA!]!
     const e = b![atB!]!
-    const slope = problem.exponent ? (v > 0 ? v ** e * Math.log(v) : 0) : e === 0 ? 0 : e * v ** (e - 1)
+    const slope = problem.exponent
+      ? v <= 0
+        ? 0
+        : power(v, e) * Math.log(v)
+      : e === 0
+        ? 0
+        : e * Math.fround(power(v, Math.fround(e - 1)))
     out![i] = grad![atGrad!]! * slope
   })
   return { out: out! }

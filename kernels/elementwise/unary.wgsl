@@ -23,9 +23,22 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<Stored>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Some drivers give log |v| below 0 and a finite number at 0; these are NaN and -infinity without naming them.
+// By the bits: compilers may assume that there is no NaN.
+fn isNaN(v: vec4<f32>) -> vec4<bool> {
+  return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+}
+
+// Some drivers give infinity for NaN.
+fn expOf(v: vec4<f32>) -> vec4<f32> {
+  return select(exp(v), v, isNaN(v));
+}
+
+// Some drivers give log |v| below 0 and a finite number at 0; these are NaN and -infinity without naming them. Some take the exponent
+// of a subnormal for that of the least normal number, hence the factor of 2^24.
 fn logOf(v: vec4<f32>) -> vec4<f32> {
-  return select(select(sqrt(v), -1.0 / abs(v), v == vec4(0.0)), log(v), v > vec4(0.0));
+  let small = v < vec4(1.17549435e-38);
+  let finite = log(select(v, v * 16777216.0, small)) - select(vec4(0.0), vec4(16.635532), small);
+  return select(select(sqrt(v), -1.0 / abs(v), v == vec4(0.0)), finite, v > vec4(0.0));
 }
 
 // Drivers lose small results to cancellation and overflow on large ones, hence two ranges: an odd polynomial near 0, and
@@ -35,7 +48,9 @@ fn tanhOf(v: vec4<f32>) -> vec4<f32> {
   let s = a * a;
   let near = a + a * s * (-0.33333278 + s * (0.13331331 + s * (-0.05373 + s * (0.020606149 + s * -0.0056669398))));
   let t = exp(-2.0 * a);
-  return sign(v) * select((1.0 - t) / (1.0 + t), near, a < vec4(0.625));
+  let size = select((1.0 - t) / (1.0 + t), near, a < vec4(0.625));
+  // The sign of -0 too.
+  return bitcast<vec4<f32>>(bitcast<vec4<u32>>(size) | (bitcast<vec4<u32>>(v) & vec4(0x80000000u)));
 }
 
 // e^-|x| cannot overflow.
@@ -48,7 +63,7 @@ fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
 // The normal distribution function. Its tail Q(|x|) = e^(-x^2 / 2) t P(t), t = 1 / (1 + 0.33 |x| / sqrt 2), has the form of
 // Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 (relative error 1e-7, far left tail included).
 fn normalCdf(v: vec4<f32>) -> vec4<f32> {
-  let a = min(abs(v), vec4(14.0));
+  let a = abs(v);
   let t = 1.0 / (1.0 + 0.23334524 * a);
   let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
     + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
@@ -59,7 +74,7 @@ fn normalCdf(v: vec4<f32>) -> vec4<f32> {
 fn apply(v: vec4<f32>) -> vec4<f32> {
   switch OP {
     case NEG: { return -v; }
-    case EXP: { return exp(v); }
+    case EXP: { return expOf(v); }
     case LOG: { return logOf(v); }
     case SQRT: { return sqrt(v); }
     case TANH: { return tanhOf(v); }

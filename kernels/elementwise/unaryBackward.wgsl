@@ -25,13 +25,13 @@ struct Params {
 
 // (x Phi(x))' = Phi(x) + x phi(x); Phi as in unary.wgsl, sharing its e^(-x^2 / 2).
 fn geluSlope(v: vec4<f32>) -> vec4<f32> {
-  let a = min(abs(v), vec4(14.0));
+  let a = abs(v);
   let e = exp(-0.5 * a * a);
   let t = 1.0 / (1.0 + 0.23334524 * a);
   let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
     + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
   let q = t * p * e;
-  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * a * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
 fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
@@ -40,7 +40,8 @@ fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
     case LOG: { return g / s; }
     case SQRT: { return 0.5 * g / s; }
     case TANH: { return g * (1.0 - s * s); }
-    case RELU: { return select(vec4(0.0), g, s > vec4(0.0)); }
+    // NaN passes the gradient on, as in PyTorch.
+    case RELU: { return select(g, vec4(0.0), s <= vec4(0.0)); }
     case GELU: { return g * geluSlope(s); }
     default: { return g * s * (1.0 - s); }
   }

@@ -21,13 +21,13 @@ function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
       { name: 'out', access: 'read_write', dtype: 'u32' },
     ],
     params: operands.params,
-    variants: [stridedVariant(whereSource, () => ({ Condition: condition }))],
+    variants: [stridedVariant(whereSource, () => ({ NOT_ZERO: condition === 'f32' ? 0x7fffffff : 0xffffffff }))],
     flops: () => 0,
     bytes: ({ rows, inner }) => 16 * rows * inner,
   }
 }
 
-/** out = condition ? a : b, the condition float32 and true unless it is 0; a and b of any one type. */
+/** out = condition ? a : b, the condition float32 and true unless it is 0 (NaN and subnormals are true); a and b of any one type. */
 export const where = makeWhere('where', 'f32')
 /** The same with an int32 condition. */
 export const whereInt = makeWhere('whereInt', 'i32')

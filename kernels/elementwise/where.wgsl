@@ -1,6 +1,7 @@
-// out = condition != 0 ? a : b with any strides; values are moved as words, whatever their type. A thread takes RUN
+// out = condition != 0 ? a : b with any strides; values are moved as words, whatever their type. NaN is not 0. A thread takes RUN
 // neighbouring elements of one row.
-alias Condition = f32;
+// The bits of a condition that are not all 0: of a float32 all but its sign.
+const NOT_ZERO: u32 = 0x7fffffffu;
 const RUN: u32 = 32u;
 
 struct Params {
@@ -19,7 +20,7 @@ struct Params {
   bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> condition: array<Condition>;
+@group(0) @binding(0) var<storage, read> condition: array<u32>;
 @group(0) @binding(1) var<storage, read> a: array<u32>;
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<u32>;
@@ -51,7 +52,7 @@ fn main(
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    let holds = condition[atCondition + i * params.conditionStep] != Condition(0);
+    let holds = (condition[atCondition + i * params.conditionStep] & NOT_ZERO) != 0u;
     out[row * params.inner + i] = select(b[atB + i * params.bStep], a[atA + i * params.aStep], holds);
   }
 }

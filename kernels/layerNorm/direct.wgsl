@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
 @group(0) @binding(2) var<storage, read> bias: array<Element>;
 @group(0) @binding(3) var<storage, read_write> y: array<Element>;
-// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps).
+// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps) or NaN.
 @group(0) @binding(4) var<storage, read_write> center: array<f32>;
 @group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
@@ -30,6 +30,13 @@ fn rowSum(value: Element) -> f32 {
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
   return ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
+}
+
+// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32: the row would become the bias. By the bits, because compilers
+// may assume that a float is finite.
+fn rstdOf(variance: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -64,7 +71,7 @@ fn main(
       squares += e * e;
     }
   }
-  let scale = 1.0 / sqrt(rowSum(squares) / f32(params.n) + params.eps);
+  let scale = rstdOf(rowSum(squares) / f32(params.n));
   for (var j = 0u; j < n; j += UNROLL) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
     if (UNROLL == 2u) {

@@ -26,7 +26,7 @@ export const rowParams: readonly Param[] = [
 
 /**
  * y = (x - mean) / sqrt(variance + eps) * weight + bias over each row. Also gives, for the backward pass, each row's mean
- * minus its first element (a large mean would lose digits) and 1 / sqrt(variance + eps).
+ * minus its first element (a large mean would lose digits) and 1 / sqrt(variance + eps), NaN where the variance is beyond float32.
  */
 export const layerNorm: KernelSpec<LayerNormProblem> = {
   name: 'layerNorm',

@@ -12,7 +12,7 @@ export function layerNormReference(problem: LayerNormProblem, arrays: Arrays): A
     const mean = x.reduce((sum, value) => sum + value, 0) / n
     const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n
     center![row] = mean - x[0]!
-    rstd![row] = 1 / Math.sqrt(variance + eps)
+    rstd![row] = Math.fround(variance) < Infinity ? 1 / Math.sqrt(variance + eps) : Number.NaN
     for (let j = 0; j < n; j++) y![row * n + j] = (x[j]! - mean) * rstd![row]! * weight![j]! + bias![j]!
   }
   return { y: y!, center: center!, rstd: rstd! }

@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<Element>;
 @group(0) @binding(2) var<storage, read> bias: array<Element>;
 @group(0) @binding(3) var<storage, read_write> y: array<Element>;
-// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps).
+// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps) or NaN.
 @group(0) @binding(4) var<storage, read_write> center: array<f32>;
 @group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
@@ -41,6 +41,13 @@ fn workgroupSum(value: Element, lane: Lane, slot: u32) -> f32 {
   var sum = 0.0;
   for (var i = lane.rank; i < WORKGROUP; i += lane.count) { sum += sums[slot][i]; }
   return subgroupAdd(sum);
+}
+
+// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32: the row would become the bias. By the bits, because compilers
+// may assume that a float is finite.
+fn rstdOf(variance: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -69,7 +76,7 @@ fn main(
     let d = x[xRow + j] - first - mean;
     squares += d * d;
   }
-  let scale = 1.0 / sqrt(workgroupSum(squares, lane, 1u) / f32(params.n) + params.eps);
+  let scale = rstdOf(workgroupSum(squares, lane, 1u) / f32(params.n));
   for (var j = lid; j < n; j += WORKGROUP) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
   }

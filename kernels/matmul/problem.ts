@@ -15,7 +15,7 @@ export const EPILOGUE = {
   gelu: 4,
   /** * gelu'(aux[row, column]) */
   slope: 8,
-  /** * `keep`, or 0 where the element's number of the random stream is below `threshold`, as the dropout kernel does on C */
+  /** * `keep`, or * 0 where the element's number of the random stream is below `threshold`, as the dropout kernel does on C */
   dropout: 64,
   /** + aux[row, column]; not with `slope` */
   add: 16,

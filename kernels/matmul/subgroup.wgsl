@@ -88,16 +88,16 @@ fn tail(x: vec4<f32>) -> vec4<f32> {
 }
 
 fn gelu(v: vec4<f32>) -> vec4<f32> {
-  let x = min(abs(v), vec4(14.0));
+  let x = abs(v);
   let q = tail(x) * exp(-0.5 * x * x);
   return v * select(q, 1.0 - q, v >= vec4(0.0));
 }
 
 fn geluSlope(v: vec4<f32>) -> vec4<f32> {
-  let x = min(abs(v), vec4(14.0));
+  let x = abs(v);
   let e = exp(-0.5 * x * x);
   let q = tail(x) * e;
-  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
 // As in random/dropout.wgsl.
@@ -137,7 +137,8 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  return select(vec4(0.0), v * params.keep, words >= vec4(params.threshold));
+  // A factor of 0 leaves NaN what it is.
+  return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
 fn loadA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
@@ -215,12 +216,16 @@ fn main(
       block[32u + q] = select(vec4(0.0), loadB(at + b0.z), there);
       block[48u + q] = select(vec4(0.0), loadB(at + b0.w), there);
     }
-    // This lane's share of a row; elements behind the end repeat the last one and meet a 0 of the block.
+    // This lane's share of a row; elements behind the end are 0 here and in the block, since the last one may be infinite.
     let k = vec4(k0 + 4u * lane) + vec4(0u, 1u, 2u, 3u);
     let o0 = min(k, vec4(last)) * params.aCol;
     let o1 = min(k + 16u, vec4(last)) * params.aCol;
     let o2 = min(k + 32u, vec4(last)) * params.aCol;
     let o3 = min(k + 48u, vec4(last)) * params.aCol;
+    let there0 = k <= vec4(last);
+    let there1 = k + 16u <= vec4(last);
+    let there2 = k + 32u <= vec4(last);
+    let there3 = k + 48u <= vec4(last);
     let continued = k0 > kStart || (params.flags & ACCUMULATE) != 0u;
     let initial = select(start, vec4(0.0), continued);
 
@@ -228,13 +233,13 @@ fn main(
       let rowA = a0 + row * params.aRow;
       let at = c0 + row * params.n;
       var sum = initial;
-      let x0 = loadA(rowA, o0);
-      let x2 = loadA(rowA, o2);
+      let x0 = select(vec4(0.0), loadA(rowA, o0), there0);
+      let x2 = select(vec4(0.0), loadA(rowA, o2), there2);
       var x1: vec4<f32>;
       var x3: vec4<f32>;
       if (NARROW) {
-        x1 = loadA(rowA, o1);
-        x3 = loadA(rowA, o3);
+        x1 = select(vec4(0.0), loadA(rowA, o1), there1);
+        x3 = select(vec4(0.0), loadA(rowA, o3), there3);
       } else {
         x1 = subgroupShuffleXor(x0, 4u);
         x3 = subgroupShuffleXor(x2, 4u);

@@ -87,16 +87,16 @@ fn tail(x: vec4<f32>) -> vec4<f32> {
 }
 
 fn gelu(v: vec4<f32>) -> vec4<f32> {
-  let x = min(abs(v), vec4(14.0));
+  let x = abs(v);
   let q = tail(x) * exp(-0.5 * x * x);
   return v * select(q, 1.0 - q, v >= vec4(0.0));
 }
 
 fn geluSlope(v: vec4<f32>) -> vec4<f32> {
-  let x = min(abs(v), vec4(14.0));
+  let x = abs(v);
   let e = exp(-0.5 * x * x);
   let q = tail(x) * e;
-  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * sign(v) * x * e;
+  return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
 // As in random/dropout.wgsl.
@@ -136,7 +136,8 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  return select(vec4(0.0), v * params.keep, words >= vec4(params.threshold));
+  // A factor of 0 leaves NaN what it is.
+  return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
 // Where row 0 of the result begins in memory and in C as if there were one branch, what the epilogue adds, and the random stream.

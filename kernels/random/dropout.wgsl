@@ -1,4 +1,4 @@
-// y = x scale, or 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
+// y = x scale, or x 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
 // gradient is its backward, so no mask is stored. Threads as in unary.wgsl.
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
@@ -61,7 +61,8 @@ fn main(
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
     let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
-    let v = select(vec4(0.0), x[own.x + i] * params.scale, words >= vec4(params.threshold));
+    // A factor of 0 leaves NaN what it is.
+    let v = x[own.x + i] * select(vec4(0.0), vec4(params.scale), words >= vec4(params.threshold));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;
     } else {

@@ -64,7 +64,7 @@ export function dropoutProblem(count: number, p: number, stream: Stream): Dropou
   return { count, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: p < 1 ? 1 / (1 - p) : 0, ...stream }
 }
 
-/** y = x / (1 - p), or 0 with probability p; its own backward. */
+/** y = x / (1 - p), or x 0 with probability p (NaN stays NaN); its own backward. */
 export const dropout: KernelSpec<Dropout> = {
   name: 'dropout',
   bindings: [

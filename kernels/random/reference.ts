@@ -25,5 +25,5 @@ export function randomReference(problem: Random, { y }: Arrays): Arrays {
 
 export function dropoutReference(problem: Dropout, { x, y }: Arrays): Arrays {
   const all = words(problem.count, problem)
-  return { y: y!.map((_, i) => (all[i]! >= problem.threshold ? x![i]! * Math.fround(problem.scale) : 0)) }
+  return { y: y!.map((_, i) => x![i]! * (all[i]! >= problem.threshold ? Math.fround(problem.scale) : 0)) }
 }

@@ -32,6 +32,7 @@ export interface MaxBackward {
 
 function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
   const quad = `vec4<${dtype}>`
+  const float = dtype === 'f32'
   return {
     name,
     bindings: [
@@ -46,8 +47,11 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
         source: maxDirect,
         constants: (problem, device) => ({
           Scalar: dtype,
+          FLOAT: float,
           WORKGROUP: directThreads(device),
-          ...(vec4Columns(problem) ? { Value: quad, Index: 'vec4<i32>', WIDTH: 4 } : { Value: dtype, Index: 'i32', WIDTH: 1 }),
+          ...(vec4Columns(problem)
+            ? { Value: quad, Index: 'vec4<i32>', Bits: 'vec4<u32>', Truths: 'vec4<bool>', WIDTH: 4 }
+            : { Value: dtype, Index: 'i32', Bits: 'u32', Truths: 'bool', WIDTH: 1 }),
         }),
         grid: (problem, { WIDTH, WORKGROUP }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), Number(WORKGROUP))),
       },
@@ -55,7 +59,7 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
         name: 'directRows',
         source: maxRows,
         supports: (_, problem) => vec4Rows(problem),
-        constants: (_, device) => ({ Scalar: dtype, Quad: quad, WORKGROUP: directThreads(device) }),
+        constants: (_, device) => ({ Scalar: dtype, FLOAT: float, Quad: quad, WORKGROUP: directThreads(device) }),
         grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(outputs(problem), Number(WORKGROUP))),
       },
       {
@@ -64,7 +68,7 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
         supports: (device) => device.maxInvocations >= 256,
         constants: (problem) => {
           const columns = workgroupColumns(problem)
-          return { Scalar: dtype, COLUMNS: columns, LANES: 256 / columns }
+          return { Scalar: dtype, FLOAT: float, COLUMNS: columns, LANES: 256 / columns }
         },
         grid: (problem, { COLUMNS }) => grid1d(problem.outer * problem.chunks * ceilDiv(problem.inner, Number(COLUMNS))),
       },
@@ -98,7 +102,7 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
       {
         name: 'direct',
         source: maxCombineSource,
-        constants: () => ({ Scalar: dtype }),
+        constants: () => ({ Scalar: dtype, FLOAT: dtype === 'f32' }),
         grid: ({ outer, inner }) => grid1d(ceilDiv(outer * inner, 64)),
       },
     ],
@@ -107,7 +111,7 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
   }
 }
 
-/** Maximum of float32 along an axis, and the index (along the whole axis) of its first occurrence. */
+/** Maximum of float32 along an axis, and the index (along the whole axis) of its first occurrence; NaN is above all. */
 export const max = makeMax('max', 'f32')
 /** Maximum of int32 along an axis, and the index of its first occurrence. */
 export const maxInt = makeMax('maxInt', 'i32')

@@ -2,6 +2,7 @@
 // so the first of equal maxima has the smallest index.
 
 alias Scalar = f32;
+const FLOAT: bool = true;
 
 struct Params {
   outer: u32,
@@ -14,6 +15,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> values: array<Scalar>;
 @group(0) @binding(3) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The order of values, NaN last, -0 and 0 alike: by the bits, because compilers may assume that there is no NaN.
+fn rank(v: Scalar) -> i32 {
+  let bits = bitcast<i32>(v);
+  if (!FLOAT) { return bits; }
+  let size = bits & 0x7fffffff;
+  return select(select(size, -size, bits < 0), 0x7fffffff, size > 0x7f800000);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,7 +38,7 @@ fn main(
   var at = start;
   for (var c = 1u; c < params.chunks; c++) {
     let candidate = start + c * params.inner;
-    if (pieceValues[candidate] > pieceValues[at]) {
+    if (rank(pieceValues[candidate]) > rank(pieceValues[at])) {
       at = candidate;
     }
   }

@@ -5,6 +5,11 @@
 alias Scalar = f32;
 alias Value = f32;
 alias Index = i32;
+alias Bits = u32;
+alias Truths = bool;
+// NaN is the maximum of what holds it. The loop takes no notice, since max() may lose it, but for a sum: where that is no NaN, there
+// was none.
+const FLOAT: bool = true;
 const WIDTH: u32 = 1;
 const WORKGROUP: u32 = 64;
 
@@ -24,6 +29,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> values: array<Value>;
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// By the bits: compilers may assume that there is no NaN.
+fn isNaN(v: Value) -> Truths {
+  return (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -45,11 +55,17 @@ fn main(
 
   var at = start + first * step;
   var best = input[at];
+  var sum = Value();
   // Where the four that hold it begin, apart for each component.
   var four = Index(i32(first));
   var k = first;
   for (; k + 4 <= last; k += 4) {
-    let high = max(max(input[at], input[at + step]), max(input[at + 2 * step], input[at + 3 * step]));
+    let a = input[at];
+    let b = input[at + step];
+    let c = input[at + 2 * step];
+    let d = input[at + 3 * step];
+    let high = max(max(a, b), max(c, d));
+    if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, Index(i32(k)), high > best);
     best = max(best, high);
     at += 4 * step;
@@ -59,17 +75,28 @@ fn main(
     let value = input[at];
     four = select(four, Index(i32(rest)), value > best);
     best = max(best, value);
+    if (FLOAT) { sum += value; }
     at += step;
+  }
+  // The place of the first NaN. A sum is NaN for infinities of both signs too.
+  var place = Index(-1);
+  if (FLOAT && any(isNaN(sum))) {
+    for (k = first; k < last; k++) {
+      let value = input[start + k * step];
+      let here = isNaN(value) & (place < Index(0));
+      place = select(place, Index(i32(k)), here);
+      best = select(best, value, here);
+    }
   }
   values[index] = best;
   for (var c = 0u; c < WIDTH; c++) {
     let top = vec4<Scalar>(best)[c];
-    var place = u32(vec4<i32>(four)[c]);
-    // NaN equals nothing; its index must still lie in the axis.
-    let end = min(place + 4, last) - 1;
-    while (place < end && vec4<Scalar>(input[start + place * step])[c] != top) {
-      place++;
+    var found = u32(vec4<i32>(four)[c]);
+    let end = min(found + 4, last) - 1;
+    while (found < end && vec4<Scalar>(input[start + found * step])[c] != top) {
+      found++;
     }
-    indices[index * WIDTH + c] = i32(place);
+    let ofNaN = vec4<i32>(place)[c];
+    indices[index * WIDTH + c] = select(i32(found), ofNaN, ofNaN >= 0);
   }
 }

@@ -5,6 +5,9 @@
 alias Scalar = f32;
 alias Quad = vec4<f32>;
 const WORKGROUP: u32 = 64;
+// NaN is the maximum of what holds it. The loop takes no notice, since max() may lose it, but for a sum: where that is no NaN, there
+// was none.
+const FLOAT: bool = true;
 
 struct Params {
   outer: u32,
@@ -23,6 +26,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
+// By the bits: compilers may assume that there is no NaN.
+fn isNaN(v: Quad) -> vec4<bool> {
+  return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
@@ -40,12 +48,18 @@ fn main(
   let end = min(first + params.chunk, params.n) / 4;
 
   var best = input[start + first / 4];
+  var sum = Quad();
   // Where the four quads that hold it begin, apart for each component.
   var four = vec4i(i32(first / 4));
   var k = first / 4;
   for (; k + 4 <= end; k += 4) {
     let at = start + k;
-    let high = max(max(input[at], input[at + 1]), max(input[at + 2], input[at + 3]));
+    let a = input[at];
+    let b = input[at + 1];
+    let c = input[at + 2];
+    let d = input[at + 3];
+    let high = max(max(a, b), max(c, d));
+    if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, vec4i(i32(k)), high > best);
     best = max(best, high);
   }
@@ -54,9 +68,22 @@ fn main(
     let value = input[start + k];
     four = select(four, vec4i(i32(rest)), value > best);
     best = max(best, value);
+    if (FLOAT) { sum += value; }
+  }
+  // A sum is NaN for infinities of both signs too.
+  if (FLOAT && any(isNaN(sum))) {
+    for (k = first / 4; k < end; k++) {
+      let value = input[start + k];
+      let here = isNaN(value);
+      if (any(here)) {
+        let c = select(select(select(3u, 2u, here.z), 1u, here.y), 0u, here.x);
+        values[index] = value[c];
+        indices[index] = i32(k * 4 + c);
+        return;
+      }
+    }
   }
   let top = max(max(best.x, best.y), max(best.z, best.w));
-  // NaN equals nothing; its index must still lie in the axis.
   var found = end * 4 - 1;
   for (var c = 0u; c < 4; c++) {
     if (best[c] == top) {

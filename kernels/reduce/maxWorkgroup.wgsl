@@ -2,6 +2,7 @@
 // LANES threads each, joined by a tree in workgroup memory.
 
 alias Scalar = f32;
+const FLOAT: bool = true;
 const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
 
@@ -22,8 +23,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> bests: array<Scalar, COLUMNS * LANES>;
+var<workgroup> bests: array<i32, COLUMNS * LANES>; // ranks
 var<workgroup> bestIndices: array<i32, COLUMNS * LANES>;
+
+// The order of values, NaN last, -0 and 0 alike: by the bits, because compilers may assume that there is no NaN.
+fn rank(v: Scalar) -> i32 {
+  let bits = bitcast<i32>(v);
+  if (!FLOAT) { return bits; }
+  let size = bits & 0x7fffffff;
+  return select(select(size, -size, bits < 0), 0x7fffffff, size > 0x7f800000);
+}
 
 @compute @workgroup_size(COLUMNS, LANES)
 fn main(
@@ -45,10 +54,10 @@ fn main(
   let start = params.offset + row * params.outerStride + min(column, params.inner - 1) * params.innerStride;
   var k = min(first + local.y, last - 1);
 
-  var best = input[start + k * params.nStride];
+  var best = rank(input[start + k * params.nStride]);
   var bestIndex = i32(k);
   for (k += LANES; k < last; k += LANES) {
-    let value = input[start + k * params.nStride];
+    let value = rank(input[start + k * params.nStride]);
     if (value > best) {
       best = value;
       bestIndex = i32(k);
@@ -68,7 +77,7 @@ fn main(
     }
   }
   if (local.y == 0 && column < params.inner) {
-    values[piece * params.inner + column] = bests[slot];
+    values[piece * params.inner + column] = input[start + u32(bestIndices[slot]) * params.nStride];
     indices[piece * params.inner + column] = bestIndices[slot];
   }
 }

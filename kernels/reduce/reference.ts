@@ -31,11 +31,16 @@ export function sumIntReference(problem: Sum, { input }: Arrays): Arrays {
   return { output: Float64Array.from(output) }
 }
 
+/** Whether a number takes the place of the greatest so far: NaN is above all. */
+function isAbove(value: number, best: number): boolean {
+  return value > best || (Number.isNaN(value) && !Number.isNaN(best))
+}
+
 export function maxReference(problem: Reduction, { input }: Arrays): Arrays {
   const values = new Float64Array(outputs(problem)).fill(-Infinity)
   const indices = new Float64Array(outputs(problem))
   forEach(problem, (at, from, k) => {
-    if (input![from]! > values[at]!) {
+    if (k % problem.chunk === 0 || isAbove(input![from]!, values[at]!)) {
       values[at] = input![from]!
       indices[at] = k
     }
@@ -50,7 +55,7 @@ export function maxCombineReference({ outer, chunks, inner }: MaxCombine, { piec
     for (let c = 0; c < chunks; c++) {
       for (let i = 0; i < inner; i++) {
         const from = (o * chunks + c) * inner + i
-        if (pieceValues![from]! > values[o * inner + i]!) {
+        if (c === 0 || isAbove(pieceValues![from]!, values[o * inner + i]!)) {
           values[o * inner + i] = pieceValues![from]!
           indices[o * inner + i] = pieceIndices![from]!
         }

@@ -1,6 +1,7 @@
 // Gradient of softmax or logSoftmax from its output, one thread a line, no workgroup memory.
 
 alias Element = f32;
+alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
@@ -27,6 +28,11 @@ fn lineSum(value: Element) -> Element {
   return Element((v.x + v.y) + (v.z + v.w));
 }
 
+// sum, or the output where that is NaN, as it then is all along the line: e^NaN is not NaN on every driver.
+fn spoiled(sum: Element, output: Element) -> Element {
+  return select(sum, output, (bitcast<Bits>(output) & Bits(0x7fffffffu)) > Bits(0x7f800000u));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -48,7 +54,7 @@ fn main(
       sum += dy[own.y + i];
       if (UNROLL == 2u) { sum += dy[own.y + i + inner]; }
     }
-    sum = lineSum(sum);
+    sum = spoiled(lineSum(sum), y[own.x + start]);
     for (var i = start; i < end; i += step) {
       dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum;
       if (UNROLL == 2u) { dx[own.z + i + inner] = dy[own.y + i + inner] - exp(y[own.x + i + inner]) * sum; }

@@ -32,6 +32,11 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return partial[0];
 }
 
+// sum, or the output where that is NaN, as it then is all along the line: e^NaN is not NaN on every driver.
+fn spoiled(sum: f32, output: f32) -> f32 {
+  return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -50,7 +55,7 @@ fn main(
     let i = start + j * inner;
     if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
   }
-  let sum = workgroupSum(threadSum, lid);
+  let sum = spoiled(workgroupSum(threadSum, lid), vec4<f32>(y[own.x + start]).x);
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum; } else { dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum); }

@@ -2,6 +2,7 @@
 // its sum, because exp(0) need not be exactly 1 and such an error would compound along the line.
 
 alias Element = f32;
+alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
@@ -9,7 +10,6 @@ const LINE_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a line. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
 const LOG: bool = false;
-const LOWEST: f32 = -3.4e38;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -35,6 +35,13 @@ fn lineSum(value: Element) -> Element {
   return Element((v.x + v.y) + (v.z + v.w));
 }
 
+// value, or NaN where the sum of exponentials is not positive and finite: the line holds NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: Element, sum: Element) -> Element {
+  var nan = Bits(0x7fc00000u); // a variable, because no constant expression may be NaN
+  return select(bitcast<Element>(nan), value, bitcast<Bits>(sum) - Bits(1u) < Bits(0x7f7fffffu));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -50,7 +57,7 @@ fn main(
   let end = start + n * inner;
   let step = inner * UNROLL;
 
-  var largest = Element(LOWEST);
+  var largest = x[own.x + start];
   for (var i = start; i < end; i += step) {
     largest = max(largest, x[own.x + i]);
     if (UNROLL == 2u) { largest = max(largest, x[own.x + i + inner]); }
@@ -63,13 +70,13 @@ fn main(
   }
   sum = lineSum(sum);
   if (LOG) {
-    let logSum = log(sum);
+    let logSum = orNaN(log(sum), sum);
     for (var i = start; i < end; i += step) {
       y[own.y + i] = x[own.x + i] - largest - logSum;
       if (UNROLL == 2u) { y[own.y + i + inner] = x[own.x + i + inner] - largest - logSum; }
     }
   } else {
-    let scale = 1.0 / sum;
+    let scale = orNaN(1.0 / sum, sum);
     for (var i = start; i < end; i += step) {
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;
       if (UNROLL == 2u) { y[own.y + i + inner] = exp(x[own.x + i + inner] - largest) * scale; }

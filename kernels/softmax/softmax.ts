@@ -1,5 +1,5 @@
 import { chooseForLines, groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
-import { branchStrides, type Capabilities, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { branchStrides, type Capabilities, type Constants, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -28,7 +28,7 @@ export const softmax: KernelSpec<SoftmaxProblem> = {
     {
       name: 'direct',
       source: direct,
-      constants: (problem) => ({ ...lineConstants(problem), LOG: problem.log }),
+      constants: directConstants,
       grid: lineGrid,
     },
     {
@@ -48,6 +48,12 @@ export const softmax: KernelSpec<SoftmaxProblem> = {
   choose: chooseSoftmax,
   flops: ({ outer, n, inner }) => 5 * outer * n * inner,
   bytes: ({ outer, n, inner }) => 8 * outer * n * inner,
+}
+
+/** Constants of the kernels with one thread a line. */
+export function directConstants(problem: SoftmaxProblem): Constants {
+  const constants = lineConstants(problem)
+  return { ...constants, Bits: constants.Element === 'f32' ? 'u32' : 'vec4<u32>', LOG: problem.log }
 }
 
 /** Which variant of the forward and the backward kernel suits a device and a shape. */

@@ -1,9 +1,9 @@
-import { groupConstants, lineConstants, lineGrid } from '../lines.ts'
+import { groupConstants, lineGrid } from '../lines.ts'
 import { grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'
 import workgroup from './backwardWorkgroup.wgsl'
-import { chooseSoftmax, type SoftmaxProblem, softmaxParams } from './softmax.ts'
+import { chooseSoftmax, directConstants, type SoftmaxProblem, softmaxParams } from './softmax.ts'
 
 /**
  * Gradient of softmax from its output y and the output's gradient dy: dx = y * (dy - sum(y * dy)) along each line; for
@@ -21,7 +21,7 @@ export const softmaxBackward: KernelSpec<SoftmaxProblem> = {
     {
       name: 'direct',
       source: direct,
-      constants: (problem) => ({ ...lineConstants(problem), LOG: problem.log }),
+      constants: directConstants,
       grid: lineGrid,
     },
     {

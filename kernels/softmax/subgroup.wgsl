@@ -7,7 +7,6 @@ const WORKGROUP: u32 = 256u;
 // Neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
-const LOWEST: f32 = -3.4e38;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -29,9 +28,9 @@ struct Lane { index: u32, rank: u32, count: u32 }
 fn workgroupMax(value: Element, lane: Lane) -> f32 {
   let v = vec4<f32>(value);
   let ofSubgroup = subgroupMax(max(max(v.x, v.y), max(v.z, v.w)));
-  maxima[lane.index] = select(LOWEST, ofSubgroup, lane.rank == 0u);
+  maxima[lane.index] = ofSubgroup;
   workgroupBarrier();
-  var largest = LOWEST;
+  var largest = ofSubgroup;
   for (var i = lane.rank; i < WORKGROUP; i += lane.count) { largest = max(largest, maxima[i]); }
   return subgroupMax(largest);
 }
@@ -45,6 +44,13 @@ fn workgroupSum(value: Element, lane: Lane) -> f32 {
   var sum = 0.0;
   for (var i = lane.rank; i < WORKGROUP; i += lane.count) { sum += sums[i]; }
   return subgroupAdd(sum);
+}
+
+// value, or NaN where the sum of exponentials is not positive and finite: the line holds NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: f32, sum: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -61,20 +67,21 @@ fn main(
   let start = line / inner * n * inner + line % inner;
   let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
 
-  var threadMax = Element(LOWEST);
+  // A thread past the end takes the last Element, which changes no maximum.
+  var threadMax = x[own.x + start + min(lid, n - 1u) * inner];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
   let largest = workgroupMax(threadMax, lane);
   var threadSum = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[own.x + start + j * inner] - largest); }
   let sum = workgroupSum(threadSum, lane);
   if (LOG) {
-    let logSum = log(sum);
+    let logSum = orNaN(log(sum), sum);
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = x[own.x + i] - largest - logSum;
     }
   } else {
-    let scale = 1.0 / sum;
+    let scale = orNaN(1.0 / sum, sum);
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;

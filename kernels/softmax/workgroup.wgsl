@@ -5,7 +5,6 @@ const WORKGROUP: u32 = 256u;
 // Neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
-const LOWEST: f32 = -3.4e38;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -45,6 +44,13 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return partial[0];
 }
 
+// value, or NaN where the sum of exponentials is not positive and finite: the line holds NaN or infinity, or -infinity alone. The
+// bits decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+fn orNaN(value: f32, sum: f32) -> f32 {
+  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -58,20 +64,21 @@ fn main(
   let own = wid.z * params.strides[0] / ROW_VEC; // where this branch's operands begin
   let start = line / inner * n * inner + line % inner;
 
-  var threadMax = Element(LOWEST);
+  // A thread past the end takes the last Element, which changes no maximum.
+  var threadMax = x[own.x + start + min(lid, n - 1u) * inner];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
   let largest = workgroupMax(threadMax, lid);
   var threadSum = Element(0.0);
   for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[own.x + start + j * inner] - largest); }
   let sum = workgroupSum(threadSum, lid);
   if (LOG) {
-    let logSum = log(sum);
+    let logSum = orNaN(log(sum), sum);
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = x[own.x + i] - largest - logSum;
     }
   } else {
-    let scale = 1.0 / sum;
+    let scale = orNaN(1.0 / sum, sum);
     for (var j = lid; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;

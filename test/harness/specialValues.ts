@@ -1,0 +1,150 @@
+import { fillCase, valuesOf } from '../../kernels/fill.ts'
+import { fromHalf, toHalf } from '../../kernels/half.ts'
+import { kernelFamilies } from '../../kernels/index.ts'
+import { type Arrays, bindingDtype, type Fill, type KernelCase, type KernelEntry, runsOn } from '../../kernels/spec.ts'
+import type { KernelDevice } from './device.ts'
+import { arraysOf, GUARD, launch } from './kernel.ts'
+
+export const { NaN: NAN, POSITIVE_INFINITY: INFINITY } = Number
+export const HIGHEST = 3.4028234663852886e38
+export const LEAST_NORMAL = 2 ** -126
+const SUBNORMAL = Math.fround(1e-40)
+
+/** What is put among ordinary numbers; subnormals of both signs lie among the ordinary numbers of `ELEMENTS`. */
+const SPECIALS = [NAN, INFINITY, -INFINITY, -HIGHEST, HIGHEST, -0, SUBNORMAL]
+
+/** Operands of functions of an element. */
+export const ELEMENTS: readonly number[] = [
+  ...SPECIALS,
+  ...[
+    0,
+    -SUBNORMAL,
+    2 ** -149,
+    LEAST_NORMAL,
+    -LEAST_NORMAL,
+    1,
+    -1,
+    0.5,
+    -0.5,
+    2,
+    -2,
+    3,
+    -3,
+    65,
+    -65,
+    100.5,
+    -100.5,
+    1e30,
+    -1e30,
+  ],
+]
+
+/** An ordinary number, another one at each place. */
+function ordinary(i: number): number {
+  return ((i * 7919) % 23) / 8 - 1.25
+}
+
+/** Places of a row where something begins or ends: all of a short one. */
+function places(n: number): number[] {
+  if (n <= 8) return Array.from({ length: n }, (_, i) => i)
+  return [0, 1, 63, 64, 255, 256, n - 2, n - 1].filter((i) => i < n)
+}
+
+/** Rows of n numbers: each special value at each place, rows of nothing else, and two infinities, in any order. */
+export function specialRows(n: number): number[][] {
+  const row = (set: (i: number) => number | undefined) => Array.from({ length: n }, (_, i) => set(i) ?? ordinary(i))
+  const rows = [
+    row(() => undefined),
+    ...SPECIALS.flatMap((value) => places(n).map((at) => row((i) => (i === at ? value : undefined)))),
+    ...SPECIALS.map((value) => row(() => value)),
+    ...places(n).map((at) => row((i) => (i === at ? 1 : -INFINITY))),
+    row((i) => [INFINITY, -INFINITY, NAN][i]),
+    row((i) => [-INFINITY, INFINITY][i]),
+    row((i) => (i >= n - 2 ? NAN : undefined)),
+    row((i) => [-0, 0, -0][i] ?? -1),
+  ]
+  while (rows.length % 4 !== 0) rows.push(row(() => undefined))
+  return rows
+}
+
+/** A special case of a kernel. */
+export interface SpecialCase {
+  kernel: string
+  name: string
+  problem: object
+  /** Elements of outputs, by name. */
+  outputs: Record<string, number>
+  inputs: Record<string, ArrayLike<number>>
+  /** Largest error of a finite number, absolute; relative it is 1e-4 (float16: 2e-3). Default: subnormals. */
+  tolerance?: number
+  /** Whether zeros must have their sign. */
+  signs?: boolean
+  /** Outputs that are not compared. */
+  free?: readonly string[]
+}
+
+const entriesByName = new Map(
+  Object.values<readonly KernelEntry[]>(kernelFamilies).flatMap((family) => family.map((entry) => [entry.spec.name, entry])),
+)
+
+function roundHalf(value: number): number {
+  return fromHalf(toHalf(Math.fround(value)))
+}
+
+function flushed(value: number): number {
+  return Math.abs(value) < LEAST_NORMAL ? value * 0 : value
+}
+
+/** Registers a test for each variant that runs a case. */
+export function testSpecial(
+  on: KernelDevice,
+  test: (title: string, body: () => Promise<void>) => void,
+  special: SpecialCase,
+): void {
+  const entry = entriesByName.get(special.kernel)
+  if (!entry) throw new Error(`there is no kernel ${special.kernel}`)
+  const { spec, reference } = entry
+  const sizes = Object.fromEntries(Object.entries(special.inputs).map(([name, values]) => [name, values.length]))
+  const fills: Record<string, Fill> = {}
+  for (const [name, values] of Object.entries(special.inputs)) fills[name] = (i) => values[i]!
+  const problem = special.problem as Record<string, unknown>
+  const kase: KernelCase = { name: special.name, problem, sizes: { ...special.outputs, ...sizes }, fills }
+  const variants = spec.variants.filter((one) => runsOn(spec, one, on.capabilities, problem))
+  const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
+  if (variants.length === 0 && (on.capabilities.f16 || !half)) throw new Error(`no variant of ${spec.name} runs ${kase.name}`)
+  for (const variant of variants) {
+    test(`${spec.name}/${variant.name} ${kase.name}`, async () => {
+      const memory = fillCase(spec, kase, GUARD)
+      const expected = reference(kase.problem, arraysOf(spec, kase, memory))
+      const given = arraysOf(spec, kase, memory)
+      const zeros: Arrays = {}
+      for (const [name, values] of Object.entries(given)) zeros[name] = name in special.outputs ? values : values.map(flushed)
+      const alternative = reference(kase.problem, zeros)
+      const results = await launch(on, spec, variant, problem, memory)
+      for (const binding of spec.bindings) {
+        const bytes = results.get(binding.name)
+        if (!bytes || special.free?.includes(binding.name)) continue
+        const dtype = bindingDtype(binding, problem)
+        const actual = valuesOf(dtype, bytes, kase.sizes[binding.name]!)
+        const [want, or] = [expected[binding.name]!, alternative[binding.name]!]
+        const round = dtype === 'f32' ? Math.fround : dtype === 'f16' ? roundHalf : (value: number) => value
+        const relative = dtype === 'f16' ? 2e-3 : 1e-4
+        for (let i = 0; i < actual.length; i++) {
+          const close = (e: number) => agrees(actual[i]!, round(e), relative, special)
+          if (!close(want[i]!) && !close(or[i]!)) throw new Error(describe(special, binding.name, i, actual[i]!, want[i]!))
+        }
+      }
+    })
+  }
+}
+
+function agrees(actual: number, expected: number, relative: number, { tolerance = LEAST_NORMAL, signs }: SpecialCase): boolean {
+  if (!Number.isFinite(expected)) return Object.is(actual, expected)
+  if (signs && expected === 0 && actual === 0) return Object.is(actual, expected)
+  return Math.abs(actual - expected) <= relative * Math.abs(expected) + tolerance
+}
+
+function describe({ inputs }: SpecialCase, output: string, i: number, actual: number, expected: number): string {
+  const of = Object.entries(inputs).flatMap(([name, values]) => (values.length > i ? [`${name} ${values[i]}`] : []))
+  return `${output}[${i}] is ${actual}, expected ${expected}; there ${of.join(', ')}`
+}

@@ -1,0 +1,157 @@
+// Kernels that run along lines, on special values at every place of a line: softmax, cross-entropy, reductions, running sums, LayerNorm.
+import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
+import { layerNormReference } from '../../kernels/layerNorm/reference.ts'
+import { rowMajor, withChunk } from '../../kernels/reduce/index.ts'
+import { softmaxReference } from '../../kernels/softmax/reference.ts'
+import { kernelDevice } from '../harness/device.ts'
+import { HIGHEST, INFINITY, NAN, type SpecialCase, specialRows, testSpecial } from '../harness/specialValues.ts'
+import { suite } from '../harness/suite.ts'
+
+const on = await kernelDevice()
+const { test, run } = suite(`special values along lines on ${on.summary.name}`)
+const check = (special: SpecialCase) => testSpecial(on, test, special)
+
+/** Rows as the lines of [outer, n, inner]. */
+function lines(rows: readonly number[][], inner: number): { outer: number; n: number; inner: number; x: number[] } {
+  const [outer, n] = [rows.length / inner, rows[0]!.length]
+  const x = new Array<number>(rows.length * n)
+  for (const [r, row] of rows.entries()) {
+    for (const [j, value] of row.entries()) x[(Math.floor(r / inner) * n + j) * inner + (r % inner)] = value
+  }
+  return { outer, n, inner, x }
+}
+
+const ALONG: readonly [n: number, inner: number][] = [
+  [7, 1],
+  [8, 1],
+  [300, 1],
+  [5, 4],
+]
+const cotangent = (size: number) => Array.from({ length: size }, (_, i) => ((i * 31) % 17) / 8 - 1)
+
+for (const [n, inner] of ALONG) {
+  const { outer, x } = lines(specialRows(n), inner)
+  const size = x.length
+  const name = `[${outer}, ${n}, ${inner}]`
+  for (const log of [false, true]) {
+    const problem = { outer, n, inner, log }
+    check({ kernel: 'softmax', name: `${name} log ${log}`, problem, inputs: { x }, outputs: { y: size }, tolerance: 1e-6 })
+    const given = { x: Float64Array.from(x, Math.fround), y: new Float64Array(size) }
+    const y = softmaxReference(problem, given).y!
+    const backward = { kernel: 'softmaxBackward', problem, outputs: { dx: size }, tolerance: 1e-4 }
+    check({ ...backward, name: `${name} log ${log}`, inputs: { y, dy: cotangent(size) } })
+    const plain = { x: Float64Array.from({ length: size }, (_, i) => (i % 5) / 4), y: new Float64Array(size) }
+    // The lowest and the highest number overflow in a sum or not, as its order has it.
+    const dy = x.map((value) => (Math.abs(value) === HIGHEST ? 1 : value))
+    check({ ...backward, name: `${name} log ${log}, gradient`, inputs: { y: softmaxReference(problem, plain).y!, dy } })
+  }
+
+  const cumsum = x.map((value) => (Math.abs(value) === HIGHEST ? value / 1024 : value))
+  for (const reverse of [false, true]) {
+    const problem = { outer, n, inner, reverse }
+    check({
+      kernel: 'cumsum',
+      name: `${name} ${reverse}`,
+      problem,
+      inputs: { x: cumsum },
+      outputs: { y: size },
+      tolerance: 1e-4,
+    })
+  }
+  const whole = rowMajor(outer, n, inner)
+  for (const reduction of n > 100 ? [whole, withChunk(whole, 148)] : [whole]) {
+    const count = outer * reduction.chunks * inner
+    const where = `${name} in ${reduction.chunks}`
+    const sum = { kernel: 'sum', problem: { ...reduction, scale: 0.25 }, inputs: { input: cumsum }, outputs: { output: count } }
+    check({ ...sum, name: where, tolerance: 1e-4 })
+    const outputs = { values: count, indices: count }
+    check({ kernel: 'max', name: where, problem: reduction, inputs: { input: x }, outputs })
+  }
+}
+
+// Pieces of a maximum: lines of 7 of them.
+const pieces = lines(specialRows(7), 4)
+const pieceIndices = pieces.x.map((_, i) => 10 * Math.floor(i / 4))
+check({
+  kernel: 'maxCombine',
+  name: 'pieces',
+  problem: { outer: pieces.outer, chunks: 7, inner: 4 },
+  inputs: { pieceValues: pieces.x, pieceIndices },
+  outputs: { values: 4 * pieces.outer, indices: 4 * pieces.outer },
+})
+
+for (const classes of [7, 8, 300]) {
+  const rows = specialRows(classes)
+  const logits = rows.flat()
+  const labels = rows.map((_, i) => (i < 5 ? [-1, classes, 2 ** 31 - 1, -(2 ** 31), 0][i]! : (i * 5) % classes))
+  const shape = { rows: rows.length, classes, nan: NAN_BITS }
+  const name = `[${rows.length}, ${classes}]`
+  const outputs = { losses: rows.length, statistics: 2 * rows.length }
+  const inputs = { logits, labels }
+  // The greatest of a row with NaN is no part of the contract, its sum is.
+  check({ kernel: 'crossEntropy', name, problem: shape, inputs, outputs, free: ['statistics'], tolerance: 1e-5 })
+  const statistics = rows.flatMap((row) => {
+    const largest = Math.max(-HIGHEST, ...row.filter((value) => !Number.isNaN(value)))
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
+    return [largest, sum > 0 && sum < INFINITY ? sum : NAN]
+  })
+  const problem = { ...shape, gradientStride: 1, scale: 0.5 }
+  const gradient = rows.map((_, i) => (i % 11 === 10 ? NAN : 1 + i / 8))
+  const backward = { logits, labels, statistics, gradient }
+  check({
+    kernel: 'crossEntropyBackward',
+    name,
+    problem,
+    inputs: backward,
+    outputs: { dlogits: logits.length },
+    tolerance: 1e-5,
+  })
+}
+
+for (const n of [7, 300]) {
+  // A spread of 1e30 has a variance that float32 cannot hold; rows that are constant have none.
+  const rows = [
+    ...specialRows(n).filter((row) => !row.some((value) => Math.abs(value) === HIGHEST)),
+    ...[1e30, 1e15, 0].map((spread) => Array.from({ length: n }, (_, i) => 3 + spread * ((i % 5) - 2))),
+  ]
+  const shape = { rows: rows.length, n, xOffset: 0, xStride: n }
+  const x = rows.flat()
+  const weight = Array.from({ length: n }, (_, i) => 1 + (i % 3))
+  const bias = Array.from({ length: n }, (_, i) => (i % 4) - 1.5)
+  const sizes = { y: x.length, center: rows.length, rstd: rows.length }
+  const name = `[${rows.length}, ${n}]`
+  const problem = { ...shape, eps: 1e-5 }
+  // Of a row that gives NaN anyway the center may be anything.
+  const free = ['center']
+  check({ kernel: 'layerNorm', name, problem, inputs: { x, weight, bias }, outputs: sizes, free, tolerance: 1e-4 })
+
+  const arrays = Object.fromEntries([
+    ...Object.entries({ x, weight, bias }).map(([key, values]) => [key, Float64Array.from(values, Math.fround)]),
+    ...Object.entries(sizes).map(([key, size]) => [key, new Float64Array(size)]),
+  ])
+  const { center, rstd } = layerNormReference(problem, arrays)
+  const backward = { ...shape, input: true, chunks: 1, weightOffset: 0, toBias: n }
+  const outputs = { dx: x.length, sums: 2 * n }
+  const inputs = { x, weight, center: center!, rstd: rstd!, dy: cotangent(x.length) }
+  check({ kernel: 'layerNormBackward', name, problem: backward, inputs, outputs, tolerance: 1e-2 })
+  // Ordinary rows: NaN in one gradient is NaN in its row, and in its column of the parameters' gradients only.
+  const plain = { ...backward, rows: 4 }
+  const dy = cotangent(4 * n)
+  dy[n - 1] = NAN
+  dy[2 * n] = INFINITY
+  const ordinary = Array.from({ length: 4 * n }, (_, i) => ((i * 13) % 29) / 8)
+  const ones = [1, 1, 1, 1]
+  const given = { x: ordinary, weight, center: ones, rstd: ones, dy }
+  const plainOutputs = { dx: 4 * n, sums: 2 * n }
+  check({
+    kernel: 'layerNormBackward',
+    name: `${name}, gradient`,
+    problem: plain,
+    inputs: given,
+    outputs: plainOutputs,
+    tolerance: 1e-2,
+  })
+}
+
+test('ends', () => on.device.destroy())
+run()
