@@ -2,7 +2,16 @@
 /// <reference lib="dom" preserve="true" />
 export * from '../engine/index.ts'
 export * from '../model/index.ts'
-export { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from './checkpoint/files.ts'
+export {
+  type LoadSafetensorsOptions,
+  loadSafetensors,
+  type OpenSafetensors,
+  openSafetensors,
+  type Saveable,
+  saveSafetensors,
+  type TensorInfo,
+  toFloat32,
+} from './checkpoint/files.ts'
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'

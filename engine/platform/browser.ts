@@ -12,13 +12,26 @@ async function noFiles(path: string): Promise<never> {
   throw new UserError(`${path}: cannot be written: a page in a browser has no files`)
 }
 
+async function fetchFile(path: string): Promise<Response> {
+  const response = await fetch(path).catch((error: unknown) => {
+    throw new UserError(`${path}: cannot be read (${reason(error)})`)
+  })
+  if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
+  return response
+}
+
 export const files: Files = {
+  async open(path) {
+    // Browsers keep large blobs outside of the page's memory.
+    const blob = await (await fetchFile(path)).blob()
+    return {
+      size: blob.size,
+      read: (offset, length) => blob.slice(offset, offset + length).arrayBuffer(),
+      close: async () => {},
+    }
+  },
   async read(path, most = Number.POSITIVE_INFINITY) {
-    const response = await fetch(path).catch((error: unknown) => {
-      throw new UserError(`${path}: cannot be read (${reason(error)})`)
-    })
-    if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
-    const bytes = new Uint8Array(await response.arrayBuffer())
+    const bytes = new Uint8Array(await (await fetchFile(path)).arrayBuffer())
     if (bytes.length > most) throw new UserError(`${path}: longer than ${most} bytes, which no such file is; check the address`)
     return bytes
   },

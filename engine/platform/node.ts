@@ -3,7 +3,7 @@ import { UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
 import { slowPolling } from './polling.ts'
-import { readWhole } from './read.ts'
+import { openFile, readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
@@ -16,7 +16,7 @@ export { describe } from './select.ts'
 const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
 export const runtime = `webgpu ${version}`
 
-export const files: Files = { read: readWhole, write: writeFile, checkWritable }
+export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
 
 /**
  * Every device with what it came from, for as long as the process lives: Dawn crashes or hangs when one of its objects is

@@ -1,5 +1,6 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { reason, UserError } from '../errors.ts'
+import type { OpenFile } from './types.ts'
 
 /**
  * Reads a whole file, pipe or device.
@@ -22,11 +23,71 @@ export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): 
       await file.close()
     }
   } catch (error) {
-    if (error instanceof UserError) throw error
-    const code = (error as { code?: string }).code
-    if (code === 'ENOENT') throw new UserError(`${path}: no such file; check the path`)
-    throw new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
+    throw readError(path, error)
   }
+}
+
+/** Bytes of one call: systems give 2 GiB at most. */
+const MOST = 64 << 20
+
+/**
+ * Opens a file to read parts of it, wherever they lie. A pipe or device is read whole.
+ * @throws UserError in one line when it is missing or unreadable
+ */
+export async function openFile(path: string): Promise<OpenFile> {
+  let file: FileHandle | undefined
+  try {
+    file = await open(path, 'r')
+    const found = await file.stat()
+    if (found.isDirectory()) throw new UserError(`${path}: is a folder; name a file`)
+    if (found.isFile()) return partsOf(path, file, found.size)
+    const whole = await file.readFile()
+    await file.close()
+    return {
+      size: whole.length,
+      read: async (offset, length) => Uint8Array.prototype.slice.call(whole, offset, offset + length).buffer as ArrayBuffer,
+      close: async () => {},
+    }
+  } catch (error) {
+    await file?.close().catch(() => {})
+    throw readError(path, error)
+  }
+}
+
+function partsOf(path: string, file: FileHandle, size: number): OpenFile {
+  return {
+    size,
+    async read(offset, length) {
+      const memory = allocate(path, length)
+      try {
+        for (let at = 0; at < length; ) {
+          const piece = new Uint8Array(memory, at, Math.min(MOST, length - at))
+          const { bytesRead } = await file.read(piece, 0, piece.length, offset + at)
+          if (bytesRead === 0) throw new UserError(`${path}: ends before byte ${offset + length}; use an intact copy`)
+          at += bytesRead
+        }
+      } catch (error) {
+        throw readError(path, error)
+      }
+      return memory
+    },
+    close: () => file.close(),
+  }
+}
+
+function allocate(path: string, length: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(length)
+  } catch {
+    throw new UserError(`${path}: ${length} bytes at once are more than this process has memory for; read less at a time`)
+  }
+}
+
+function readError(path: string, error: unknown): UserError {
+  if (error instanceof UserError) return error
+  const code = (error as { code?: string }).code
+  if (code === 'ENOENT') return new UserError(`${path}: no such file; check the path`)
+  return new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
 }
 
 /** What comes in pieces, or undefined as soon as it is more than `most` bytes. */

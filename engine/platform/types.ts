@@ -71,8 +71,19 @@ export interface DecodedImage {
 /** What a file can be written from; pieces are written one after the other. */
 export type Content = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
+/** A file that is read in pieces. */
+export interface OpenFile {
+  /** In bytes. */
+  readonly size: number
+  /** Bytes in memory of their own. @throws UserError in one line when there are not so many, or no memory for them */
+  read(offset: number, length: number): Promise<ArrayBuffer>
+  close(): Promise<void>
+}
+
 /** Reading and writing files, where the platform has them. */
 export interface Files {
+  /** Opens a file (in a browser: what a URL answers) to read parts of it; what has no length is read whole. @throws UserError in one line */
+  open(path: string): Promise<OpenFile>
   /**
    * The whole file (in a browser: what a URL answers).
    * @param most bytes; of what is longer nothing is kept

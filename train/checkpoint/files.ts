@@ -1,41 +1,157 @@
 import { files } from '#platform'
-import type { Tensor } from '../../engine/index.ts'
+import { checkWhole, refusal } from '../../engine/checks.ts'
+import { UserError } from '../../engine/errors.ts'
+import type { Dtype, Tensor } from '../../engine/index.ts'
+import { kindOf } from '../../engine/kind.ts'
+import { checkOptions, type OptionNames, suggestion } from '../../engine/options.ts'
 import { toHalves } from '../../kernels/half.ts'
-import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './safetensors.ts'
+import { ARRAYS, type SafetensorsDtype } from './dtypes.ts'
+import { failIn, headerLength, PREFIX, parseHeader, quote } from './header.ts'
+import {
+  checkMetadata,
+  checkName,
+  encodePieces,
+  knownDtype,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+} from './safetensors.ts'
 
 export { toFloat32 } from './dtypes.ts'
 
 /** What can be saved: an engine tensor (read back from its device) or an entry as `loadSafetensors` gives it. */
 export type Saveable = SafetensorsEntry | Pick<Tensor, 'shape' | 'dtype' | 'data'>
 
+const SAVED_AS: Readonly<Record<Dtype, SafetensorsDtype>> = { float32: 'F32', float16: 'F16', int32: 'I32' }
+
 /**
- * Saves tensors to a safetensors file, atomically: the old file or the new one is there at every moment.
- * @param tensors by name, as a Map or a plain object; float32 tensors become F32, float16 F16, int32 I32
- * @param metadata strings, stored as `__metadata__`
- * @throws UserError in one line when the file cannot be written, or an entry's shape and data disagree
+ * Saves tensors to a safetensors file, atomically: the old file or the new one is there at every moment. Everything is read and checked
+ * before anything is written; values are those that tensors have when it is called. The file may be larger than 2 GiB.
+ * @param tensors by name, as a Map or a plain object; float32 tensors become F32, float16 F16, int32 I32. Views and tensors under two
+ *   names are saved whole, each
+ * @param metadata texts, stored as `__metadata__`
+ * @throws UserError in one line when the file cannot be written, for names and metadata that are no texts, dtypes that the format lacks,
+ *   shapes and data that disagree; what reading a tensor throws, such as that it was disposed
  */
 export async function saveSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Saveable> | Readonly<Record<string, Saveable>>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const named = tensors instanceof Map ? [...tensors] : Object.entries(tensors)
-  const entries = await Promise.all(named.map(async ([name, tensor]) => [name, await toEntry(tensor)] as const))
-  await files.write(path, encodeSafetensors(new Map(entries), metadata))
+  await files.write(path, await piecesOf(path, tensors, metadata))
+}
+
+/** The pieces of the file, all of them checked; errors name it. */
+async function piecesOf(
+  path: string,
+  tensors: ReadonlyMap<string, Saveable> | Readonly<Record<string, Saveable>>,
+  metadata?: Readonly<Record<string, string>>,
+): Promise<Uint8Array[]> {
+  try {
+    if (typeof tensors !== 'object' || tensors === null) {
+      throw new UserError(`got ${kindOf(tensors)} as tensors; give a Map or an object of tensors by name`)
+    }
+    const named: [string, Saveable][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors)
+    checkMetadata(metadata)
+    for (const [name] of named) checkName(name)
+    // All reads begin now: a training step that comes next changes nothing of what is saved.
+    const entries = await Promise.all(named.map(async ([name, one]) => [name, await toEntry(name, one)] as const))
+    return encodePieces(new Map(entries), metadata)
+  } catch (error) {
+    throw error instanceof UserError ? new UserError(`${path}: ${error.message}`) : error
+  }
+}
+
+async function toEntry(name: string, tensor: Saveable): Promise<SafetensorsEntry> {
+  if (typeof tensor?.data !== 'function') return tensor as SafetensorsEntry
+  const { shape, dtype } = tensor as Pick<Tensor, 'shape' | 'dtype'>
+  if (!Object.hasOwn(SAVED_AS, dtype)) {
+    throw new UserError(
+      `tensor ${quote(name)} has dtype ${kindOf(dtype)}; what can be saved is ${Object.keys(SAVED_AS).join(', ')}`,
+    )
+  }
+  const data = await tensor.data()
+  return { dtype: SAVED_AS[dtype], shape: [...shape], data: dtype === 'float16' ? toHalves(data) : data }
+}
+
+/** A tensor of a file that was opened. */
+export interface TensorInfo {
+  /** As the file says it; of a dtype that is not known values cannot be read. */
+  dtype: string
+  shape: readonly number[]
+}
+
+/** A safetensors file whose header was read and checked. Values are read when they are asked for. */
+export interface OpenSafetensors {
+  /** By name, in the order of the file. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly metadata: Readonly<Record<string, string>>
+  /**
+   * Reads a tensor, or of its rows along the first dim only those from `rows[0]` up to and without `rows[1]`.
+   * @throws UserError in one line when there is none of that name, for an unknown dtype, or when the file cannot be read
+   */
+  read(name: string, rows?: readonly [begin: number, end: number]): Promise<SafetensorsEntry>
+  close(): Promise<void>
 }
 
 /**
- * Loads a safetensors file: raw entries by name in the file's order (`toFloat32` converts one), and the metadata.
+ * Opens a safetensors file of any size and reads its header alone. Close it in the end.
  * @throws UserError in one line when it is missing, unreadable or malformed
  */
-export async function loadSafetensors(path: string): Promise<SafetensorsFile> {
-  return decodeSafetensors(await files.read(path), path)
+export async function openSafetensors(path: string): Promise<OpenSafetensors> {
+  const file = await files.open(path)
+  try {
+    const fail = failIn(path)
+    const { size } = file
+    const length = headerLength(new Uint8Array(await file.read(0, Math.min(size, PREFIX))), size, fail)
+    const start = PREFIX + length
+    const { tensors, metadata } = parseHeader(new Uint8Array(await file.read(PREFIX, length)), size - start, fail)
+    return {
+      tensors,
+      metadata,
+      async read(name, rows) {
+        const found = tensors.get(name)
+        if (!found) throw new UserError(`${path}: has no tensor ${quote(name)}${suggestion(name, [...tensors.keys()])}`)
+        const dtype = knownDtype(path, name, found.dtype)
+        const [count = 1, ...rest] = found.shape
+        const [first, last] = rows ?? [0, count]
+        checkWhole('read', last, 'the end of the rows', 0, count)
+        checkWhole('read', first, 'the begin of the rows', 0, last)
+        const stride = count === 0 ? 0 : (found.end - found.begin) / count
+        const data = new ARRAYS[dtype](await file.read(start + found.begin + first * stride, (last - first) * stride))
+        return { dtype, shape: found.shape.length === 0 ? [] : [last - first, ...rest], data }
+      },
+      close: () => file.close(),
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
 }
 
-async function toEntry(tensor: Saveable): Promise<SafetensorsEntry> {
-  if (typeof tensor.data !== 'function') return tensor as SafetensorsEntry
-  const { shape, dtype } = tensor as Pick<Tensor, 'shape' | 'dtype'>
-  const data = await tensor.data()
-  if (dtype === 'float16') return { dtype: 'F16', shape: [...shape], data: toHalves(data) }
-  return { dtype: dtype === 'int32' ? 'I32' : 'F32', shape: [...shape], data }
+export interface LoadSafetensorsOptions {
+  /** Names of the tensors to read; default all. Nothing is read of the others. */
+  tensors?: Iterable<string>
+}
+
+const LOAD_OPTIONS: OptionNames<LoadSafetensorsOptions> = { tensors: true }
+
+/**
+ * Loads a safetensors file of any size: raw entries by name in the file's order (`toFloat32` converts one), and the metadata.
+ * @throws UserError in one line when it is missing, unreadable or malformed, lacks a tensor that was asked for, or has one of those of a
+ *   dtype that is not known
+ */
+export async function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): Promise<SafetensorsFile> {
+  checkOptions('loadSafetensors', options, LOAD_OPTIONS)
+  const { tensors: names } = options
+  if (names !== undefined && (typeof names !== 'object' || !(Symbol.iterator in names))) {
+    throw refusal('loadSafetensors', names, 'a list of names', 'tensors')
+  }
+  const file = await openSafetensors(path)
+  try {
+    const tensors = new Map<string, SafetensorsEntry>()
+    for (const name of names ?? file.tensors.keys()) tensors.set(name, await file.read(name))
+    return { tensors, metadata: { ...file.metadata } }
+  } finally {
+    await file.close()
+  }
 }

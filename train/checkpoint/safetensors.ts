@@ -1,5 +1,19 @@
-import { reason, UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/errors.ts'
+import { kindOf } from '../../engine/kind.ts'
 import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype } from './dtypes.ts'
+import {
+  failIn,
+  headerLength,
+  isIndexList,
+  isKnown,
+  isObject,
+  MAX_HEADER,
+  METADATA,
+  PREFIX,
+  parseHeader,
+  product,
+  quote,
+} from './header.ts'
 
 export type { SafetensorsData, SafetensorsDtype } from './dtypes.ts'
 
@@ -15,135 +29,128 @@ export interface SafetensorsFile {
   metadata: Record<string, string>
 }
 
-/** The reference implementation refuses longer headers too. */
-const MAX_HEADER = 100_000_000
-
-const METADATA = '__metadata__'
-
 /**
  * Encodes tensors in the safetensors format: 8 bytes of header length, a JSON header padded to 8, the data. Tensors lie in
  * the reference implementation's order (wide dtypes first, then by name), which keeps every one aligned and makes the bytes
  * a function of the content alone.
- * @throws UserError when a shape and its data disagree, or a name is the reserved `__metadata__`
+ * @param tensors by name; two names may share their data, which is written twice
+ * @param metadata texts by name
+ * @throws UserError for what no reader would take: names and metadata that are no Unicode texts, the reserved name `__metadata__`, a
+ *   dtype that the format lacks, a shape and data that disagree, a header of over 100 MB
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
+  const pieces = encodePieces(tensors, metadata)
+  const out = new Uint8Array(pieces.reduce((total, { length }) => total + length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    out.set(piece, at)
+    at += piece.length
+  }
+  return out
+}
+
+/** The same, in pieces that follow one another: the header, then views of the data of every tensor. */
+export function encodePieces(
+  tensors: ReadonlyMap<string, SafetensorsEntry>,
+  metadata?: Readonly<Record<string, string>>,
+): Uint8Array[] {
+  checkMetadata(metadata)
+  for (const [name, entry] of tensors) checkTensor(name, entry)
   const entries = [...tensors].sort(([nameA, a], [nameB, b]) => byDtype(a.dtype, b.dtype) || byCodePoint(nameA, nameB))
   // Joined by hand, since an object would put names like "0" first.
   const header = metadata ? [`"${METADATA}":${JSON.stringify(metadata)}`] : []
   let end = 0
   for (const [name, { dtype, shape, data }] of entries) {
-    if (name === METADATA) throw new UserError(`a tensor cannot be named ${METADATA}; choose another name`)
-    const bytes = product(shape) * elementBytes(dtype)
-    if (!isIndexList(shape) || !(data instanceof ARRAYS[dtype]) || data.byteLength !== bytes) {
-      throw new UserError(`tensor ${name}: ${data.constructor.name}(${data.length}) is not ${dtype} [${shape.join(', ')}]`)
-    }
-    header.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [end, end + bytes] })}`)
-    end += bytes
+    header.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [end, end + data.byteLength] })}`)
+    end += data.byteLength
   }
   const json = new TextEncoder().encode(`{${header.join()}}`)
-  const headerLength = Math.ceil(json.length / 8) * 8
-  if (headerLength > MAX_HEADER) {
-    throw new UserError(`names and metadata take ${headerLength} bytes, more than ${MAX_HEADER}; save less metadata`)
+  const length = Math.ceil(json.length / 8) * 8
+  if (length > MAX_HEADER) {
+    throw new UserError(`names and metadata take ${length} bytes, more than ${MAX_HEADER}; save less metadata`)
   }
-  const out = new Uint8Array(8 + headerLength + end)
-  new DataView(out.buffer).setBigUint64(0, BigInt(headerLength), true)
-  out.set(json, 8)
-  out.fill(0x20, 8 + json.length, 8 + headerLength)
-  let at = 8 + headerLength
-  for (const [, { data }] of entries) {
-    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
-    at += data.byteLength
+  const first = new Uint8Array(PREFIX + length).fill(0x20)
+  new DataView(first.buffer).setBigUint64(0, BigInt(length), true)
+  first.set(json, PREFIX)
+  return [first, ...entries.flatMap(([, { data }]) => viewsOf(data))]
+}
+
+/** Bytes of a view: no array of bytes has more than 4 GiB. */
+const VIEW = 2 ** 30
+
+function viewsOf({ buffer, byteOffset, byteLength }: SafetensorsData): Uint8Array[] {
+  return Array.from({ length: Math.ceil(byteLength / VIEW) }, (_, i) => {
+    return new Uint8Array(buffer, byteOffset + i * VIEW, Math.min(VIEW, byteLength - i * VIEW))
+  })
+}
+
+/** Half of a character that takes two words of UTF-16, alone: no UTF-8 says it. */
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+/** @throws UserError unless it is left out or a plain object of texts: a file with other metadata can be opened by nobody */
+export function checkMetadata(metadata: unknown): void {
+  if (metadata === undefined) return
+  const fail: (what: string) => never = (what) => {
+    throw new UserError(`metadata ${what}; give an object of texts, such as { epoch: '3' }`)
   }
-  return out
+  if (!isObject(metadata) || ![Object.prototype, null].includes(Object.getPrototypeOf(metadata)))
+    fail(`are ${kindOf(metadata)}`)
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string') fail(`${quote(key)} is ${kindOf(value)}`)
+    if (LONE_SURROGATE.test(`${key} ${value}`)) fail(`${quote(key)} is no Unicode text`)
+  }
+}
+
+/** @throws UserError for a name that a file cannot have */
+export function checkName(name: unknown): void {
+  if (typeof name !== 'string') throw new UserError(`a tensor is named ${kindOf(name)}; names are texts`)
+  if (name === METADATA) throw new UserError(`a tensor cannot be named ${METADATA}; choose another name`)
+  if (LONE_SURROGATE.test(name)) throw new UserError(`a tensor is named ${quote(name)}, which is no Unicode text`)
+}
+
+function checkTensor(name: string, entry: unknown): void {
+  checkName(name)
+  const { dtype, shape, data } = (entry ?? {}) as Partial<SafetensorsEntry>
+  const label = `tensor ${quote(name)}`
+  if (typeof dtype !== 'string' || !isKnown(dtype)) {
+    const what =
+      typeof entry === 'object' && entry !== null && 'dtype' in entry ? `has dtype ${kindOf(dtype)}` : `is ${kindOf(entry)}`
+    throw new UserError(`${label} ${what}; give it a shape, data, and a dtype of ${Object.keys(ARRAYS).join(', ')}`)
+  }
+  if (!isIndexList(shape)) throw new UserError(`${label} has shape ${kindOf(shape)}; give a list of whole numbers from 0 on`)
+  if (!(data instanceof ARRAYS[dtype]) || data.byteLength !== product(shape) * elementBytes(dtype)) {
+    throw new UserError(`${label}: ${kindOf(data)} is not ${dtype} [${shape.join(', ')}]`)
+  }
 }
 
 /**
  * Decodes a safetensors file; every tensor gets its own memory. Tensors must fill the data without gap or overlap.
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for anything malformed
+ * @throws UserError in one line for anything malformed, and for a dtype that is not known
  */
 export function decodeSafetensors(bytes: Uint8Array, where: string): SafetensorsFile {
-  const fail = (what: string): never => {
-    throw new UserError(
-      `${where}: ${what.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')}; not a valid safetensors file, use an intact copy`,
-    )
-  }
-  if (bytes.length < 8) fail(`truncated, ${bytes.length} bytes`)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true)
-  if (length > BigInt(MAX_HEADER)) fail(`header length ${length} is more than ${MAX_HEADER}`)
-  const start = 8 + Number(length)
-  if (start > bytes.length) fail(`truncated, the header needs ${start} bytes and the file has ${bytes.length}`)
-  const { [METADATA]: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, start), fail)
-  if (!isStringMap(metadata)) return fail(`${METADATA} is not a map of strings`)
-
-  const size = bytes.length - start
-  const layout = Object.entries(entries)
-    .map(([name, value]) => ({ name, ...checkEntry(name, value, fail) }))
-    .sort((a, b) => a.begin - b.begin || a.end - b.end)
-  let previous = 0
-  for (const { name, begin, end } of layout) {
-    if (end > size) fail(`truncated, tensor ${quote(name)} ends at byte ${end} of ${size} bytes of data`)
-    if (begin !== previous) fail(`tensor ${quote(name)} ${begin < previous ? 'overlaps another' : 'leaves a gap before it'}`)
-    previous = end
-  }
-  if (previous !== size) fail(`${size - previous} bytes of data belong to no tensor`)
-
+  const fail = failIn(where)
+  const start = PREFIX + headerLength(bytes.subarray(0, PREFIX), bytes.length, fail)
+  const header = parseHeader(bytes.subarray(PREFIX, start), bytes.length - start, fail)
   const tensors = new Map<string, SafetensorsEntry>()
-  for (const { name, dtype, shape, begin, end } of layout) {
-    const data = new ARRAYS[dtype](new Uint8Array(bytes.subarray(start + begin, start + end)).buffer)
-    tensors.set(name, { dtype, shape, data })
+  for (const [name, { dtype, shape, begin, end }] of header.tensors) {
+    const known = knownDtype(where, name, dtype)
+    const data = new ARRAYS[known](new Uint8Array(bytes.subarray(start + begin, start + end)).buffer)
+    tensors.set(name, { dtype: known, shape, data })
   }
-  return { tensors, metadata }
+  return { tensors, metadata: header.metadata }
 }
 
-type Fail = (what: string) => never
-
-function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
-  let header: unknown
-  try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
-  } catch (error) {
-    return fail(`bad JSON header (${reason(error).slice(0, 80)})`)
-  }
-  return isObject(header) ? header : fail('the JSON header is no object')
-}
-
-function checkEntry(name: string, value: unknown, fail: Fail) {
-  const label = `tensor ${quote(name)}`
-  if (!isObject(value)) return fail(`${label} is no object`)
-  const { dtype, shape, data_offsets: offsets } = value
-  if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
-    return fail(`${label} has dtype ${quote(dtype)}, known are ${Object.keys(ARRAYS).join(', ')}`)
-  }
-  if (!isIndexList(shape)) return fail(`${label} has a bad shape`)
-  if (!isIndexList(offsets) || offsets.length !== 2) return fail(`${label} has bad data_offsets`)
-  const [begin, end] = offsets as [number, number]
-  const known = dtype as SafetensorsDtype
-  const needed = product(shape) * elementBytes(known)
-  // Also refuses a product that is no longer exact (or Infinity times 0): no file is as long as 2^53 bytes.
-  if (end - begin !== needed) {
-    return fail(`${label} is ${dtype} ${quote(shape)}, which needs ${needed} bytes, but has ${end - begin}`)
-  }
-  return { dtype: known, shape, begin, end }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isStringMap(value: unknown): value is Record<string, string> {
-  return isObject(value) && Object.values(value).every((text) => typeof text === 'string')
-}
-
-function isIndexList(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((total, dim) => total * dim, 1)
+/** @throws UserError for a dtype whose values cannot be read */
+export function knownDtype(where: string, name: string, dtype: string): SafetensorsDtype {
+  if (isKnown(dtype)) return dtype
+  const known = Object.keys(ARRAYS).join(', ')
+  throw new UserError(
+    `${where}: tensor ${quote(name)} has dtype ${quote(dtype)}, known are ${known}; convert it to one of them`,
+  )
 }
 
 const ORDER = Object.keys(ARRAYS)
@@ -157,12 +164,4 @@ function byCodePoint(a: string, b: string): number {
   const [left, right] = [new TextEncoder().encode(a), new TextEncoder().encode(b)]
   const at = left.findIndex((byte, i) => byte !== right[i])
   return at < 0 ? left.length - right.length : left[at]! - (right[at] ?? -1)
-}
-
-/** A value from a file for a message: short, on one line, and never parsed deeper than a list of numbers. */
-function quote(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80))
-  return Array.isArray(value) && value.length <= 16 && value.every((item) => typeof item === 'number')
-    ? `[${value.join(', ')}]`
-    : `a ${Array.isArray(value) ? 'list' : typeof value}`
 }
