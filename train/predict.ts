@@ -1,7 +1,8 @@
 import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
+import type { OpenSafetensors } from './checkpoint/files.ts'
 import { toFloat32 } from './checkpoint/files.ts'
-import type { SafetensorsEntry, SafetensorsFile } from './checkpoint/safetensors.ts'
+import type { SafetensorsEntry } from './checkpoint/safetensors.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 
 /** Images computed at once, so that memory does not grow with their number; fewer where one of their tensors would be large. */
@@ -19,45 +20,58 @@ export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {
   spread?: BranchDevices | undefined
 }
 
-/** Normalised images, of which some are made when they are needed: [to - from, C, H, W], row-major. */
+/** Normalised images, of which some are read or made when they are needed: [to - from, C, H, W], row-major. */
 export interface PredictImages {
   count: number
-  slice(from: number, to: number): Float32Array
+  slice(from: number, to: number): Float32Array | Promise<Float32Array>
 }
 
-/** Normalised images [B, C, H, W] and, if asked for, labels [B]. */
-export interface PredictInput {
-  images: Float32Array
-  count: number
+/** With labels [B], if they were asked for. */
+export interface PredictInput extends PredictImages {
   labels?: Int32Array | undefined
 }
 
-/**
- * The tensors `images` and, if `labelled`, `labels` of a file, checked against the model.
- * @throws UserError in one line that says which tensor, what is wrong with it, and what it takes
- */
-export function predictInput(path: string, { tensors }: SafetensorsFile, config: ModelConfig, labelled: boolean): PredictInput {
-  const { channels, imageSize, classes } = config
-  const takes = `float32 [B, ${channels}, ${imageSize}, ${imageSize}]`
-  const images = tensors.get('images')
-  if (!images) throw new UserError(`${path}: has no tensor "images"; give it as ${takes}`)
-  const [count = 0, ...rest] = images.shape
-  if (count < 1 || rest.join() !== [channels, imageSize, imageSize].join() || !images.dtype.startsWith('F')) {
-    throw new UserError(`${path}: images are ${images.dtype} [${images.shape.join(', ')}]; this model takes ${takes}`)
-  }
-  if (!labelled) return { images: toFloat32(images), count }
-  const entry = tensors.get('labels')
-  if (!entry)
-    throw new UserError(`${path}: has no tensor "labels", which --gradients needs; give it as int32 or int64 [${count}]`)
-  return { images: toFloat32(images), count, labels: checkedLabels(path, entry, count, classes) }
+/** Images [count, C, H, W] that are in memory; they are cut without a copy. */
+export function imagesInMemory(images: Float32Array, count: number): PredictImages {
+  const pixels = images.length / count
+  return { count, slice: (from, to) => images.subarray(from * pixels, to * pixels) }
 }
 
-function checkedLabels(path: string, entry: SafetensorsEntry, count: number, classes: number): Int32Array {
-  if (entry.shape.join() !== String(count) || (entry.dtype !== 'I32' && entry.dtype !== 'I64')) {
+/**
+ * The tensors `images` and, if `labelled`, `labels` of a file, checked against the model. Images are read when they are needed.
+ * @throws UserError in one line that says which tensor, what is wrong with it, and what it takes
+ */
+export async function predictInput(
+  path: string,
+  file: OpenSafetensors,
+  config: ModelConfig,
+  labelled: boolean,
+): Promise<PredictInput> {
+  const { channels, imageSize, classes } = config
+  const takes = `float32 [B, ${channels}, ${imageSize}, ${imageSize}]`
+  const images = file.tensors.get('images')
+  if (!images) throw new UserError(`${path}: has no tensor "images"; give it as ${takes}`)
+  const [count = 0, ...rest] = images.shape
+  if (count < 1 || rest.join() !== [channels, imageSize, imageSize].join() || !FLOATS.includes(images.dtype)) {
+    throw new UserError(`${path}: images are ${images.dtype} [${images.shape.join(', ')}]; this model takes ${takes}`)
+  }
+  const slice = async (from: number, to: number) => toFloat32(await file.read('images', [from, to]))
+  if (!labelled) return { count, slice }
+  const labels = file.tensors.get('labels')
+  if (!labels)
+    throw new UserError(`${path}: has no tensor "labels", which --gradients needs; give it as int32 or int64 [${count}]`)
+  if (labels.shape.join() !== String(count) || !['I32', 'I64'].includes(labels.dtype)) {
     throw new UserError(
-      `${path}: labels are ${entry.dtype} [${entry.shape.join(', ')}]; give them as int32 or int64 [${count}]`,
+      `${path}: labels are ${labels.dtype} [${labels.shape.join(', ')}]; give them as int32 or int64 [${count}]`,
     )
   }
+  return { count, slice, labels: checkedLabels(path, await file.read('labels'), classes) }
+}
+
+/** Dtypes that images may have. */
+const FLOATS = ['F32', 'F64', 'F16']
+
+function checkedLabels(path: string, entry: SafetensorsEntry, classes: number): Int32Array {
   const labels = Int32Array.from(entry.data as ArrayLike<number | bigint>, Number)
   const at = labels.findIndex((label) => !(label >= 0 && label < classes))
   if (at >= 0)
@@ -70,14 +84,12 @@ function checkedLabels(path: string, entry: SafetensorsEntry, count: number, cla
 /** Logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
 export async function predict(
   model: Model,
-  input: PredictImages | PredictInput,
+  { count, slice }: PredictImages,
   options: PredictOptions = {},
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
   checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
-  const { count } = input
-  const slice = 'slice' in input ? input.slice : sliceOf(input)
   const chunk = chunkOf(model.config)
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
@@ -85,7 +97,7 @@ export async function predict(
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)
-      const [logits, features] = await Promise.all(await read(slice(from, to), to - from))
+      const [logits, features] = await Promise.all(await read(await slice(from, to), to - from))
       out.logits.set(logits, from * classes)
       out.features.set(features, from * dim)
       onDone?.(to)
@@ -94,12 +106,6 @@ export async function predict(
     dispose()
   }
   return out
-}
-
-/** Cuts images [count, C, H, W] without a copy. */
-function sliceOf({ images, count }: PredictInput): PredictImages['slice'] {
-  const pixels = images.length / count
-  return (from, to) => images.subarray(from * pixels, to * pixels)
 }
 
 type Reads = readonly [logits: Promise<ArrayLike<number>>, features: Promise<ArrayLike<number>>]
@@ -154,20 +160,22 @@ export function rehearsePrediction(model: Model, count: number, options: Predict
  */
 export async function gradients(
   model: Model,
-  input: PredictInput,
+  { count, slice, labels }: PredictInput,
   options: PredictOptions = {},
 ): Promise<Map<string, SafetensorsEntry>> {
   model.eval()
   const { branches, mode, spread } = options
-  const { images, count, labels } = input
   const chunk = chunkOf(model.config)
-  if (spread) return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, chunk)
+  if (spread) {
+    const images = await slice(0, count)
+    return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, chunk)
+  }
   const named = model.namedParameters()
-  const slice = sliceOf(input)
   for (let from = 0; from < count; from += chunk) {
+    const to = Math.min(count, from + chunk)
+    const images = await slice(from, to)
     scope(() => {
-      const to = Math.min(count, from + chunk)
-      const part = onDevice(model, slice(from, to), to - from)
+      const part = onDevice(model, images, to - from)
       const logits = model.forward(part, { branches, mode }) // [b, classes]
       const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()

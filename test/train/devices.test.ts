@@ -14,7 +14,7 @@ import type { BatchLoader } from '../../train/data/loader.ts'
 import { spreadBranches } from '../../train/devices/spread.ts'
 import { evaluate } from '../../train/evaluate.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
-import { gradients } from '../../train/predict.ts'
+import { gradients, imagesInMemory } from '../../train/predict.ts'
 import { makeScheme, optimizerStep, SCHEME_NAMES, type SchemeName } from '../../train/schemes.ts'
 import { assertClose, relativeError } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
@@ -178,7 +178,7 @@ test('gradients of every prefix are those of one device', async () => {
   device.random.seed = 5
   const model = makeModel()
   const { images, labels } = batches[0]!
-  const input = { images, labels, count: BATCH }
+  const input = { ...imagesInMemory(images, BATCH), labels }
   const prefixes = [1, 2, BRANCHES]
   const expected = []
   for (const branches of prefixes) expected.push(await gradients(model, input, { branches }))

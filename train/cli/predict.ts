@@ -3,7 +3,7 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { files, UserError } from '../../engine/index.ts'
 import { CONFIG_LIMITS } from '../../model/config.ts'
 import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
-import { loadSafetensors, saveSafetensors } from '../checkpoint/files.ts'
+import { openSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImages } from '../data/images.ts'
 import { normalizeInto, normalizeTables } from '../data/normalize.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
@@ -82,23 +82,28 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
   const { output, gradients: gradientsPath, branches } = flags
   const { classes, dim } = checkpoint.config
   for (const to of [output, gradientsPath]) if (to !== undefined) await files.checkWritable(to)
-  const input = predictInput(path, await loadSafetensors(path), checkpoint.config, gradientsPath !== undefined)
-  const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
-  await withModel(checkpoint, flags, rehearse, async (model, spread) => {
-    const how = { ...options, spread }
-    if (output !== undefined) {
-      const progress = new Progress({ total: input.count })
-      const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
-      const { logits, features } = await predict(model, input, how, done).finally(() => progress.stop())
-      await saveSafetensors(output, {
-        logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
-        features: { dtype: 'F32', shape: [input.count, dim], data: features },
-      })
+  const file = await openSafetensors(path)
+  try {
+    const input = await predictInput(path, file, checkpoint.config, gradientsPath !== undefined)
+    const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
+    await withModel(checkpoint, flags, rehearse, async (model, spread) => {
+      const how = { ...options, spread }
+      if (output !== undefined) {
+        const progress = new Progress({ total: input.count })
+        const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
+        const { logits, features } = await predict(model, input, how, done).finally(() => progress.stop())
+        await saveSafetensors(output, {
+          logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
+          features: { dtype: 'F32', shape: [input.count, dim], data: features },
+        })
+      }
+      if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, how))
+    })
+    if (flags.json) {
+      printJson({ input: path, images: input.count, branches, output, gradients: gradientsPath })
     }
-    if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, how))
-  })
-  if (flags.json) {
-    printJson({ input: path, images: input.count, branches, output, gradients: gradientsPath })
+  } finally {
+    await file.close()
   }
 }
 
