@@ -1,17 +1,31 @@
 import type { Device, Profiler } from '../engine/index.ts'
 import type { BufferRange } from '../engine/ranges.ts'
-import { grid1d, type KernelSpec, type Variant } from '../kernels/spec.ts'
-import copyWgsl from './ceilings/copy.wgsl'
-import fmaWgsl from './ceilings/fma.wgsl'
-import touchWgsl from './ceilings/touch.wgsl'
+import { toHalf } from '../kernels/half.ts'
+import { type KernelSpec, runsOn, type Variant } from '../kernels/spec.ts'
+import {
+  chainsOf,
+  copy,
+  FMA_THREADS,
+  fma,
+  type Matrix,
+  type Memory,
+  matrix,
+  matrixRoom,
+  read,
+  write,
+} from './ceilingKernels.ts'
 import { type Budget, doBench } from './doBench.ts'
-import { quantiles } from './statistics.ts'
+import { dispatchCost, latencies, withBuffers } from './latencies.ts'
+import { type Outputs, outputOf } from './outputs.ts'
+import type { Target } from './target.ts'
 
 /** What the device can do at best, as measured by kernels that do nothing else. */
 export interface Ceilings {
   /** Multiply-adds, GFLOP/s (each counts two). */
   gflops: number
-  /** Bytes read and written by a copy larger than the caches, GB/s. */
+  /** The same of matrices of float16 with sums in float32 (tensor cores), where the device has them. */
+  matrixGflops?: number
+  /** Bytes of a copy, a read or a write, whichever is fastest, GB/s. */
   gbps: number
   /** Of one more dispatch among many, µs. */
   dispatch: number
@@ -21,176 +35,226 @@ export interface Ceilings {
   readback: number
 }
 
-const FMA_THREADS = 64
+/** The ceilings of one target, on the unit that it multiplies with. */
+export type Bounds = Pick<Ceilings, 'gflops' | 'gbps' | 'dispatch'>
 
-interface Fma {
-  rounds: number
-  threads: number
-  /** Of vec4, in every thread. */
-  chains: number
+/** What times a target. */
+export interface Clock {
+  /** Whether it is the host's, which sees what a launch costs. */
+  launches: boolean
+  flush: (() => void) | undefined
 }
 
-function fmaVariant(name: string, builtin: boolean): Variant<Fma> {
-  return {
-    name,
-    source: fmaWgsl,
-    constants: ({ chains }) => ({ BUILTIN: builtin, CHAINS: chains }),
-    grid: ({ threads }) => [threads / FMA_THREADS, 1, 1],
-  }
+/** A kernel on its memory, the last of which it writes. */
+interface Work<P> {
+  spec: KernelSpec<P>
+  problem: P
+  ranges: readonly BufferRange[]
+  flush?: (() => void) | undefined
 }
 
-const fma: KernelSpec<Fma> = {
-  name: 'ceilingFma',
-  bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
-    { name: 'y', access: 'read_write', dtype: 'f32' },
-  ],
-  params: [{ name: 'rounds', type: 'u32' }],
-  variants: [fmaVariant('builtin', true), fmaVariant('mulAdd', false)],
-  flops: ({ rounds, threads, chains }) => rounds * threads * chains * 4 * 2,
-  bytes: ({ threads }) => threads * 16,
+/** What is written first, and at another byte. */
+interface Expected {
+  value: number
+  last?: number
 }
 
-interface Copy {
-  /** vec4s. */
-  count: number
-}
-
-function copyVariant(threads: number, perThread: number): Variant<Copy> {
-  return {
-    name: `${threads} x ${perThread}`,
-    source: copyWgsl,
-    constants: () => ({ THREADS: threads, PER_THREAD: perThread }),
-    grid: ({ count }) => grid1d(Math.ceil(count / (threads * perThread))),
-  }
-}
-
-const copy: KernelSpec<Copy> = {
-  name: 'ceilingCopy',
-  bindings: fma.bindings,
-  params: [{ name: 'count', type: 'u32' }],
-  // GPUs want many threads; on lavapipe few with much to do come near a memcpy, and many are a fifth as fast.
-  variants: [copyVariant(256, 1), copyVariant(256, 4), copyVariant(8, 256)],
-  flops: () => 0,
-  bytes: ({ count }) => count * 32,
-}
-
-const touch: KernelSpec<{ step: number }> = {
-  name: 'ceilingTouch',
-  bindings: [{ name: 'y', access: 'read_write', dtype: 'u32' }],
-  params: [{ name: 'step', type: 'u32' }],
-  variants: [{ name: 'one', source: touchWgsl, grid: () => [1, 1, 1] }],
-  flops: () => 1,
-  bytes: () => 8,
-}
-
-/** Bytes of each side of the copy: more than caches hold. */
-function copyBytes(device: Device): number {
-  const wanted = device.capabilities.software ? 32 << 20 : 256 << 20
-  const { maxBufferSize, maxStorageBufferBindingSize } = device.gpu.limits
-  return Math.min(wanted, maxBufferSize, maxStorageBufferBindingSize)
-}
+/** Part of the time of one ceiling from which on another matters too. */
+const MATTERS = 0.25
+/** Bytes moved at least, so that what a launch costs is little beside it, and steps between sizes. */
+const LEAST_BYTES = 1 << 20
+const BYTES_STEP = 4
 
 /**
- * Measures the ceilings of a device; takes a second or two. Rates are the best p20 of a few kernels: other work on the machine
- * lowers what is measured, nothing raises it.
- * @param profiler takes rates from the device's clock; latencies are always the host's
- * @throws Error when one of these kernels does not do its work
+ * Measures ceilings. Rates are those of the fastest run of a few kernels: other work on the machine lowers what is measured, nothing
+ * raises it. Load comes and goes, so that a target has its ceilings measured again beside it.
  */
-export async function measureCeilings(device: Device, budget: Budget, profiler?: Profiler): Promise<Ceilings> {
-  const options = { ...budget, profiler }
-  const gflops = await fmaRate(device, options)
-  const gbps = await copyRate(device, options)
-  const { dispatch, submit, readback } = await latencies(device, budget)
-  return { gflops, gbps, dispatch, submit, readback }
-}
+export class CeilingGauge {
+  readonly #device: Device
+  readonly #profiler: Profiler | undefined
+  /** Fastest variants by kernel and size, found when all were tried. */
+  readonly #fastest = new Map<string, Variant<any>>()
+  /** The highest rates and least costs that the device ever showed, by what they are of. */
+  readonly #best = new Map<string, number>()
+  #whole: Ceilings | undefined
 
-type Options = Budget & { profiler: Profiler | undefined }
-
-async function fmaRate(device: Device, options: Options): Promise<number> {
-  const { software, maxWorkgroups } = device.capabilities
-  const threads = FMA_THREADS * Math.min(maxWorkgroups, software ? 64 : 8192)
-  const rounds = software ? 512 : 1024
-  return withBuffers(device, [64, threads * 16], async (ranges) => {
-    const [factor, summand] = [0.5, 0.25]
-    device.write(ranges[0]!, Float32Array.of(factor, summand, 0.1, 0.2, 0.3, 0.4))
-    let best = 0
-    for (const chains of [2, 4, 8]) {
-      const problem: Fma = { rounds, threads, chains }
-      for (const { name } of fma.variants) {
-        const timing = await doBench(device, () => device.dispatch(fma, problem, ranges, name), options)
-        // Every chain ends where v * 0.5 + 0.25 stands still.
-        const [value] = new Float32Array(await device.read(ranges[1]!, 16))
-        if (!(Math.abs(value! - chains * 0.5) < 1e-3)) throw new Error(`${fma.name}/${name} of ${chains} chains gives ${value}`)
-        best = Math.max(best, fma.flops(problem) / timing.p20 / 1e6)
-      }
-    }
-    return best
-  })
-}
-
-async function copyRate(device: Device, options: Options): Promise<number> {
-  const bytes = copyBytes(device)
-  const problem: Copy = { count: Math.floor(bytes / 16) }
-  return withBuffers(device, [bytes, bytes], async (ranges) => {
-    const last = { ...ranges[0]!, offset: Math.floor((bytes - 16) / 256) * 256 }
-    device.write(last, Float32Array.of(1, 2, 3, 4))
-    let best = 0
-    for (const { name } of copy.variants) {
-      const timing = await doBench(device, () => device.dispatch(copy, problem, ranges, name), options)
-      const copied = new Float32Array(await device.read({ ...ranges[1]!, offset: last.offset }, 16))
-      if (copied.join() !== '1,2,3,4') throw new Error(`${copy.name}/${name}: gives ${copied}, expected 1,2,3,4`)
-      best = Math.max(best, copy.bytes(problem) / timing.p20 / 1e6)
-    }
-    return best
-  })
-}
-
-/** µs of a dispatch, a submit and a read, each the p20 of rounds on the host's clock. */
-async function latencies(device: Device, { time }: Budget): Promise<Pick<Ceilings, 'dispatch' | 'submit' | 'readback'>> {
-  return withBuffers(device, [4096], async ([range]) => {
-    const many = 100
-    const record = () => device.dispatch(touch, { step: 1 }, [range!])
-    const each = async (round: () => Promise<unknown>): Promise<number> => {
-      await round()
-      const samples: number[] = []
-      const began = performance.now()
-      while (samples.length < 5 || performance.now() - began < time) {
-        const start = performance.now()
-        await round()
-        samples.push(performance.now() - start)
-      }
-      return quantiles(samples).p20 * 1000
-    }
-    const dispatches = (count: number, flushEach: boolean) => async () => {
-      for (let i = 0; i < count; i++) {
-        record()
-        if (flushEach) device.flush()
-      }
-      await device.synchronize()
-    }
-    const one = await each(dispatches(1, false))
-    const together = await each(dispatches(many, false))
-    const apart = await each(dispatches(many, true))
-    const readback = await each(() => device.read(range!, 4096))
-    return {
-      dispatch: Math.max(0, together - one) / (many - 1),
-      submit: Math.max(0, apart - together) / (many - 1),
-      readback,
-    }
-  })
-}
-
-/** Buffers for as long as `use` runs. */
-async function withBuffers<T>(
-  device: Device,
-  sizes: readonly number[],
-  use: (ranges: BufferRange[]) => Promise<T>,
-): Promise<T> {
-  const buffers = sizes.map((bytes) => device.acquire(bytes))
-  try {
-    return await use(buffers.map((buffer) => ({ buffer, offset: 0 })))
-  } finally {
-    for (const buffer of buffers) device.release(buffer)
+  /** @param profiler takes rates from the device's clock; costs are always the host's */
+  constructor(device: Device, profiler?: Profiler) {
+    this.#device = device
+    this.#profiler = profiler
   }
+
+  /**
+   * Measures all; takes a second or two.
+   * @throws Error when one of the kernels does not do its work
+   */
+  async measure(budget: Budget): Promise<Ceilings> {
+    const gflops = await this.#compute('vector', budget, true)
+    const matrices = this.#device.capabilities.subgroupMatrix
+      ? { matrixGflops: await this.#compute('matrix', budget, true) }
+      : {}
+    const gbps = await this.#memory(this.#most, undefined, budget, true)
+    const costs = await latencies(this.#device, budget)
+    this.#keep('dispatch', costs.dispatch, Math.min)
+    this.#whole = { gflops, ...matrices, gbps, ...costs }
+    return this.#whole
+  }
+
+  /**
+   * Measures again what bounds a target, with as many bytes as it moves, since caches hold little. What cannot bound it is as
+   * `measure` found it.
+   * @param clock of the target: whether launches count, and what empties the caches between runs
+   * @param thorough tries all kernels again, and takes the best that the device ever showed
+   */
+  async beside(target: Target, { launches, flush }: Clock, budget: Budget, thorough = false): Promise<Bounds> {
+    const whole = this.#whole ?? (await this.measure(budget))
+    const before = target.unit === 'matrix' ? (whole.matrixGflops ?? whole.gflops) : whole.gflops
+    const [computing, moving] = [target.flops / before, target.bytes / whole.gbps]
+    const [bytes, clock] = [this.#bytesFor(target.bytes), flush ? ' cold' : '']
+    const gflops = computing >= MATTERS * moving ? await this.#compute(target.unit, budget, thorough) : before
+    const gbps = moving >= MATTERS * computing && moving > 0 ? await this.#memory(bytes, flush, budget, thorough) : whole.gbps
+    const dispatch = target.single && launches ? await this.#dispatch(budget) : whole.dispatch
+    if (!thorough) return { gflops, gbps, dispatch }
+    return {
+      gflops: Math.max(gflops, this.#best.get(target.unit) ?? 0),
+      gbps: Math.max(gbps, this.#best.get(`memory ${bytes}${clock}`) ?? 0),
+      dispatch: this.#best.get('dispatch') ?? dispatch,
+    }
+  }
+
+  /** Bytes of the largest copy: more than caches hold. */
+  get #most(): number {
+    const wanted = this.#device.capabilities.software ? 64 << 20 : 512 << 20
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.gpu.limits
+    return Math.min(wanted, 2 * maxBufferSize, 2 * maxStorageBufferBindingSize)
+  }
+
+  /** The size at which to measure for a target that moves so many bytes: a step of those there are, not more. */
+  #bytesFor(bytes: number): number {
+    const step = Math.floor(Math.log(bytes / LEAST_BYTES) / Math.log(BYTES_STEP))
+    return Math.min(this.#most, LEAST_BYTES * BYTES_STEP ** Math.max(0, step))
+  }
+
+  async #compute(unit: Target['unit'], budget: Budget, thorough: boolean): Promise<number> {
+    const found = await (unit === 'matrix' ? this.#matrixRate(budget, thorough) : this.#fmaRate(budget, thorough))
+    return this.#keep(unit, found, Math.max)
+  }
+
+  async #dispatch(budget: Budget): Promise<number> {
+    return this.#keep('dispatch', await dispatchCost(this.#device, budget), Math.min)
+  }
+
+  #keep(what: string, found: number, better: (a: number, b: number) => number): number {
+    const before = this.#best.get(what)
+    this.#best.set(what, before === undefined ? found : better(before, found))
+    return found
+  }
+
+  /** The highest rate of the variants of a kernel, or that of the one which was fastest before. */
+  async #rate<P>(
+    spec: KernelSpec<P>,
+    problem: P,
+    what: string,
+    thorough: boolean,
+    rateOf: (variant: Variant<P>) => Promise<number>,
+  ): Promise<number> {
+    const known = thorough ? undefined : this.#fastest.get(what)
+    const variants = known ? [known] : spec.variants.filter((one) => runsOn(spec, one, this.#device.capabilities, problem))
+    let best = 0
+    for (const variant of variants) {
+      const rate = await rateOf(variant)
+      if (rate <= best) continue
+      best = rate
+      this.#fastest.set(what, variant)
+    }
+    return best
+  }
+
+  #fmaRate(budget: Budget, thorough: boolean): Promise<number> {
+    const device = this.#device
+    const { software, maxWorkgroups } = device.capabilities
+    const problem = { rounds: software ? 512 : 1024, threads: FMA_THREADS * Math.min(maxWorkgroups, software ? 64 : 8192) }
+    return withBuffers(device, [64, problem.threads * 16], async (ranges) => {
+      const [factor, summand] = [0.5, 0.25]
+      device.write(ranges[0]!, Float32Array.of(factor, summand, 0.1, 0.2, 0.3, 0.4))
+      return this.#rate(fma, problem, fma.name, thorough, async (variant) => {
+        // Every chain ends where v * 0.5 + 0.25 stands still.
+        const chains = chainsOf(variant)
+        const ms = await this.#time({ spec: fma, problem, ranges }, variant, { value: chains * 0.5 }, budget)
+        return (chains * fma.flops(problem)) / ms / 1e6
+      })
+    })
+  }
+
+  #matrixRate(budget: Budget, thorough: boolean): Promise<number> {
+    const device = this.#device
+    const { subgroupMaxSize, subgroupMinSize, maxWorkgroups } = device.capabilities
+    const problem: Matrix = { rounds: 512, workgroups: Math.min(maxWorkgroups, 1024), subgroupMaxSize, subgroupMinSize }
+    const most = Math.max(...matrix.variants.map(chainsOf))
+    const bytes = problem.workgroups * matrixRoom(problem) * most * 1024
+    return withBuffers(device, [2 * 256 * (1 + most), bytes], async (ranges) => {
+      const element = 2 ** -6
+      device.write(ranges[0]!, new Uint16Array(256 * (1 + most)).fill(toHalf(element)))
+      return this.#rate(matrix, problem, matrix.name, thorough, async (variant) => {
+        const value = problem.rounds * 16 * element ** 2
+        const ms = await this.#time({ spec: matrix, problem, ranges }, variant, { value }, budget)
+        return (chainsOf(variant) * matrix.flops(problem)) / ms / 1e6
+      })
+    })
+  }
+
+  /** @param bytes that a copy reads and writes in all */
+  #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
+    const device = this.#device
+    const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
+    const what = `memory ${bytes}${flush ? ' cold' : ''}`
+    return withBuffers(device, [problem.count * 16, problem.count * 16], async ([x, y]) => {
+      device.dispatch(write, problem, [x!])
+      const last = Math.floor((problem.count * 16 - 16) / 256) * 256
+      let best = 0
+      const kinds: [KernelSpec<Memory>, BufferRange[]][] = [
+        [copy, [x!, y!]],
+        [read, [x!, y!]],
+        [write, [y!]],
+      ]
+      for (const [spec, ranges] of kinds) {
+        const rate = await this.#rate(spec, problem, `${spec.name} ${what}`, thorough, async (variant) => {
+          const expected = spec === read ? { value: readBy(variant, problem) } : { value: problem.value, last }
+          const ms = await this.#time({ spec, problem, ranges, flush }, variant, expected, budget)
+          return spec.bytes(problem) / ms / 1e6
+        })
+        best = Math.max(best, rate)
+      }
+      return this.#keep(what, best, Math.max)
+    })
+  }
+
+  /** Milliseconds of the fastest run. @throws Error when what it wrote is not what it must be */
+  async #time<P>(
+    { spec, problem, ranges, flush }: Work<P>,
+    variant: Variant<P>,
+    expected: Expected,
+    budget: Budget,
+  ): Promise<number> {
+    const device = this.#device
+    const written = ranges.at(-1)!
+    const places = [0, ...(expected.last === undefined ? [] : [expected.last])].map((offset) => ({ ...written, offset }))
+    for (const place of places) device.write(place, new Float32Array(4).fill(Number.NaN))
+    const [first, ...others] = places.map((place) => outputOf(device, place, 'f32', 4))
+    const record = (): Outputs => {
+      device.dispatch(spec, problem, ranges, variant.name)
+      return [first!, ...others]
+    }
+    const confirm = (values: readonly ArrayLike<number>[]) => {
+      const odd = values.flatMap((one) => Array.from(one)).find((one) => !(Math.abs(one / expected.value - 1) <= 1e-3))
+      if (odd !== undefined) throw new Error(`${spec.name}/${variant.name} gives ${odd}, expected ${expected.value}`)
+    }
+    return (await doBench(device, record, { ...budget, profiler: this.#profiler, flush, confirm })).fastest
+  }
+}
+
+/** vec4s that the first thread of `read` adds up. */
+function readBy({ name }: Variant<Memory>, { count, value }: Memory): number {
+  const [threads, perThread] = name.split(' x ').map(Number)
+  return value * Math.min(perThread!, Math.ceil(count / threads!))
 }

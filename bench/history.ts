@@ -6,14 +6,24 @@ import { fileError, makeFolder } from '../engine/platform/files.ts'
 import { isJson, LineFile } from '../train/run/lines.ts'
 import type { BenchReport } from './runBench.ts'
 
+/**
+ * How times are taken. Before 2, forward passes of layers and models were left out of what was replayed, and cannot be compared with.
+ */
+const METHOD = 2
+
 /** One line of the history: a run on a device. */
 export interface HistoryEntry {
+  /** Absent: 1. */
+  method?: number
   date: string
   driver: string
   ceilings: BenchReport['ceilings']
   /** Median, p20 and p80 in milliseconds, by target. */
   times: Record<string, [median: number, p20: number, p80: number]>
 }
+
+/** What method 1 did not time. */
+const FORWARD = /^(layers|models)\/\w+\/forward /
 
 /** What a result was before. */
 export interface Previous {
@@ -46,8 +56,10 @@ export async function previousTimes(folder: string, device: string): Promise<Map
     // What was not finished, on a full disk or by a killed process, has no line end.
     if (line.trim() === '' || (i === lines.length - 1 && !isJson(line))) continue
     try {
-      const { date, times } = JSON.parse(line) as HistoryEntry
-      for (const [id, [median]] of Object.entries(times)) found.set(id, { date, median })
+      const { method = 1, date, times } = JSON.parse(line) as HistoryEntry
+      for (const [id, [median]] of Object.entries(times)) {
+        if (method >= METHOD || !FORWARD.test(id)) found.set(id, { date, median })
+      }
     } catch {
       throw new UserError(`${path}: line ${i + 1} is no run of paraformer bench; remove it, or choose another --history`)
     }
@@ -63,6 +75,7 @@ export async function previousTimes(folder: string, device: string): Promise<Map
 export async function appendHistory(folder: string, { date, device, ceilings, results }: BenchReport): Promise<string> {
   const path = fileOf(folder, device.name)
   const entry: HistoryEntry = {
+    method: METHOD,
     date,
     driver: device.driver,
     ceilings,

@@ -1,5 +1,6 @@
 import { type ComparedReport, ceilingLine, significant } from './report.ts'
 import { escapeHtml, roofline } from './roofline.ts'
+import type { BenchResult } from './runBench.ts'
 
 const STYLE = `
 :root { color-scheme: light dark; --ink: #222; --soft: #888; --grid: #ddd; --back: #fff; }
@@ -17,19 +18,25 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 export function htmlReport(report: ComparedReport): string {
   const { device, date, ceilings, results, failures } = report
   const title = `paraformer bench on ${device.name}`
-  const rows = results.map((one) =>
-    row([
-      `${one.group}/${one.name}`,
-      one.variant,
-      one.shape,
-      significant(one.median),
-      `${significant(one.p20)} to ${significant(one.p80)}`,
-      one.flops > 0 ? significant(one.gflops) : '',
-      one.bytes > 0 ? significant(one.gbps) : '',
-      `${(100 * one.share).toFixed(1)} % ${one.bound}`,
-      one.previous ? `${significant(one.median / one.previous.median)}x` : '',
-    ]),
-  )
+  const line = (one: BenchResult, remark: string, failed: boolean) =>
+    row(
+      [
+        `${one.group}/${one.name}`,
+        one.variant,
+        one.shape,
+        significant(one.median),
+        `${significant(one.p20)} to ${significant(one.p80)}`,
+        one.flops > 0 ? significant(one.gflops) : '',
+        one.bytes > 0 ? significant(one.gbps) : '',
+        `${(100 * one.share).toFixed(1)} % ${one.bound}`,
+        remark,
+      ],
+      failed,
+    )
+  const rows = [
+    ...results.map((one) => line(one, one.previous ? `${significant(one.median / one.previous.median)}x` : '', false)),
+    ...failures.flatMap(({ result }) => (result ? [line(result, 'impossible', true)] : [])),
+  ]
   const head = ['target', 'variant', 'shape', 'ms', 'p20 to p80', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
   return `<!doctype html>
 <html lang="en">
@@ -51,6 +58,6 @@ ${failures.map(({ id, reason }) => `<p class="failed">${escapeHtml(`${id}: ${rea
 `
 }
 
-function row(cells: readonly string[]): string {
-  return `<tr>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`
+function row(cells: readonly string[], failed: boolean): string {
+  return `<tr${failed ? ' class="failed"' : ''}>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`
 }

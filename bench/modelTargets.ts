@@ -1,12 +1,27 @@
-import { type Captured, capture, crossEntropy, noGrad, randn, type Tensor, tensor } from '../engine/index.ts'
-import { countFlops, createModel, type ModelConfig, ParaFormer } from '../model/index.ts'
+import { crossEntropy, defaultDevice, noGrad, randn, type Tensor, tensor } from '../engine/index.ts'
+import { countFlops, createModel, type Model, type ModelConfig, ParaFormer } from '../model/index.ts'
 import { Attention, EncoderLayer, Mlp } from '../model/layers.ts'
 import type { Module } from '../model/module.ts'
-import { AdamW, captureStep, makeScheme, type SchemeName } from '../train/index.ts'
+import {
+  AdamW,
+  captureStep,
+  type MicroBatch,
+  makeScheme,
+  optimizerStep,
+  type SchemeName,
+  type StepResult,
+} from '../train/index.ts'
+import type { Objective } from '../train/schemes.ts'
 import { checkSettings, modelConfigOf, PRESETS } from '../train/settings.ts'
-import type { Target } from './target.ts'
-import { Training } from './training.ts'
+import { checkComputed, type Outputs } from './outputs.ts'
+import { executedBy, type Replayed, replayed } from './replayed.ts'
+import { normDifference } from './statistics.ts'
+import { type Target, within } from './target.ts'
+import { checkReplay, Training } from './training.ts'
 import { LEARNING_RATE } from './workloads.ts'
+
+/** Norm-relative difference of a replay from its ops, which have the same bits on most drivers. */
+const REPLAY_TOLERANCE = 1e-6
 
 /** What images of the data sets of the presets are. */
 export const IMAGES: Record<string, { height: number; width: number; channels: number; classes: number }> = {
@@ -48,24 +63,33 @@ function layerTarget(
   const attention = 8 * rows * dim * heads * dimHead + 4 * rows * tokens * heads * dimHead
   const mlp = 4 * rows * dim * mlpDim
   const forward = { attention, mlp, encoderLayer: attention + mlp }[name]
+  // Nobody asks for the gradient of the input, which the first product of these two would give.
+  const spared = { attention: 6 * rows * dim * heads * dimHead, mlp: 2 * rows * dim * mlpDim, encoderLayer: 0 }[name]
   return {
     group: 'layers',
     name,
     variant,
     shape: `${preset} [${batch}, ${tokens}, ${dim}]`,
-    flops: variant === 'step' ? 3 * forward : forward,
+    flops: variant === 'step' ? 3 * forward - spared : forward,
     bytes: 0,
     single: false,
+    unit: 'vector',
     prepare() {
       const x = randn([batch, tokens, dim])
       const { module, run } = makeLayer(name, config)
       // A mean square, so that every element has a gradient of its own.
       const loss = () => run(x).pow(2).mean()
       const training = new Training({ parameters: module.namedParameters(), loss })
-      const forward = forwardOnly(() => run(x))
+      const forward = replayed(() => noGrad(() => run(x)))
+      const what = `${name} ${preset}`
       return {
-        record: variant === 'step' ? training.step : forward,
-        check: () => training.checkGradient(`${name} ${preset}`),
+        ...(variant === 'step' ? training.run : forward),
+        async check() {
+          if (variant === 'step') await training.checkReplay(what)
+          else await checkForward(what, forward)
+          return training.checkGradient(what)
+        },
+        confirm: checkComputed,
         dispose() {
           forward.dispose()
           training.dispose()
@@ -116,6 +140,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
     flops: batch * (scheme ? training : forward),
     bytes: 0,
     single: false,
+    unit: 'vector',
     prepare() {
       const model = createModel(config)
       const optimizer = new AdamW(model.namedParameters())
@@ -125,19 +150,24 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
       const mode = architecture === 'paraformer' ? 'coalesced' : 'serial'
       const loss = () => crossEntropy(model.forward(images, { mode }), labels)
       const training = new Training({ parameters: model.namedParameters(), loss, optimizer })
+      const forward = replayed(() => noGrad(() => model.forward(images, { mode })))
       const branches = model instanceof ParaFormer ? model.config.branches : 1
-      const objective = scheme && makeScheme(scheme, branches, { mode }).passes[0]![0]!
-      const step = objective && captureStep(model, optimizer, objective, 1)
-      const forward = forwardOnly(() => model.forward(images, { mode }))
+      const step =
+        scheme &&
+        trainingStep(model, optimizer, makeScheme(scheme, branches, { mode }).passes[0]![0]!, { images, labels, share: 1 })
+      const what = `${architecture} ${preset}`
       return {
-        record: step ? () => void step([{ images, labels, share: 1 }], LEARNING_RATE) : forward,
+        ...(step ?? forward),
         async check() {
+          if (step) await checkReplay(what, step, model.parameters())
+          else await checkForward(what, forward)
           // Dropout would make every loss another.
           model.eval()
-          const difference = await training.checkGradient(`${architecture} ${preset}`)
+          const difference = await training.checkGradient(what)
           model.train()
           return difference
         },
+        confirm: checkComputed,
         dispose() {
           step?.dispose()
           forward.dispose()
@@ -150,7 +180,35 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
   }
 }
 
-/** A forward pass off the tape, recorded at its first call and replayed after it. */
-function forwardOnly(forward: () => Tensor): Captured<[], void> {
-  return capture(() => noGrad(() => void forward()))
+/** The captured step of `paraformer train` on one batch; its outputs are the losses and the norm of the gradient. */
+function trainingStep(model: Model, optimizer: AdamW, objective: Objective, batch: MicroBatch): Replayed {
+  const step = captureStep(model, optimizer, objective, 1)
+  const outputs = ({ losses, predicted, norm }: StepResult): Outputs => {
+    // Classes may all be 0, which says nothing.
+    predicted.dispose()
+    return [losses, norm]
+  }
+  return {
+    record: () => outputs(step([batch], LEARNING_RATE)),
+    ops: () => outputs(optimizerStep(model, optimizer, objective, [batch], LEARNING_RATE, 1)),
+    executed: () => executedBy(step),
+    dispose: step.dispose,
+  }
+}
+
+/** @throws Error unless replays of a forward pass give what its ops give, with the same random numbers */
+async function checkForward(what: string, { ops, record }: Replayed): Promise<void> {
+  const { random } = defaultDevice()
+  const { counter } = random
+  const result = async ([output]: Outputs): Promise<ArrayLike<number>> => {
+    const values = await output.data()
+    output.dispose()
+    random.counter = counter
+    return values
+  }
+  const expected = await result(ops())
+  checkComputed([expected])
+  for (const replay of [await result(record()), await result(record())]) {
+    within(normDifference(replay, expected), REPLAY_TOLERANCE, `${what}: a replayed forward pass`)
+  }
 }

@@ -3,7 +3,8 @@ import { expectedOutput } from './expected.ts'
 import { MOST_NUMBERS } from './limits.ts'
 import { operandsOf } from './operands.ts'
 import { runOurs } from './ours.ts'
-import { normDifference } from './statistics.ts'
+import { checkComputed } from './outputs.ts'
+import { knownDifference } from './statistics.ts'
 import { type Target, within } from './target.ts'
 import { costOf, shapeOf, standardWorkloads, type Workload } from './workloads.ts'
 
@@ -22,17 +23,27 @@ export function opTarget(w: Workload): Target {
     shape,
     ...costOf(w),
     single: false,
+    unit: 'vector',
     prepare(device) {
       const operands = operandsOf(w)
       const running = runOurs(device, w, operands)
       const what = `${w.kind} ${shape}`
+      let expected: Float64Array | undefined
+      const compare = (out: ArrayLike<number>) => {
+        expected ??= expectedOutput(w, operands)!
+        return within(knownDifference(out, expected), 1e-5, what)
+      }
       return {
-        record: running.record,
-        dispose: running.dispose,
+        ...running,
         async check() {
-          if (running.training) return running.training.checkGradient(what)
-          const { out } = await running.values()
-          return within(normDifference(out!, expectedOutput(w, operands)!), 1e-5, what)
+          const { training } = running
+          if (!training) return compare((await running.values()).out!)
+          await training.checkReplay(what)
+          return training.checkGradient(what)
+        },
+        confirm(values) {
+          checkComputed(values)
+          if (!running.training) compare(values[0]!)
         },
       }
     },

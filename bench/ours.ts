@@ -14,13 +14,19 @@ import { Module, ParaFormer } from '../model/index.ts'
 import { EncoderLayer, Linear } from '../model/layers.ts'
 import { AdamW } from '../train/index.ts'
 import { type Operand, parametersOf } from './operands.ts'
+import type { Outputs } from './outputs.ts'
+import { operationsOf } from './replayed.ts'
 import { Training } from './training.ts'
 import type { Workload, WorkloadOf } from './workloads.ts'
 
 /** A workload on a device, with its operands in place. */
 export interface Running {
-  /** Records one run. */
-  record(): void
+  /** Records one run. @returns what it computes: the output, or of a step the loss before it */
+  record(): Outputs
+  /** The same as ops on the host; of an op it is `record`. */
+  ops(): Outputs
+  /** Floating-point operations of what a run executes, by the cost models of its kernels; known once it has run. */
+  executed(): number
   /** What it gives: `out`, or of a step `loss` and the gradient of each parameter, from the parameters as they are. */
   values(): Promise<Record<string, ArrayLike<number>>>
   /** Of a step: its training. */
@@ -60,8 +66,11 @@ export function runOurs(device: Device, w: Workload, operands: Record<string, Op
 }
 
 function runOp(operands: readonly Tensor[], op: () => Tensor): Running {
+  const record = (): Outputs => [scope(op)]
   return {
-    record: () => scope(() => void op()),
+    record,
+    ops: record,
+    executed: () => operationsOf(op),
     async values() {
       const out = scope(op)
       const data = await out.data()
@@ -106,7 +115,7 @@ function runStep(
   const adam = w.kind === 'modelStep' ? { optimizer: new AdamW(parameters, { weightDecay: 0 }) } : {}
   const training = new Training({ parameters, loss, ...adam })
   return {
-    record: training.step,
+    ...training.run,
     training,
     async values() {
       const { loss, gradients } = await training.gradients()

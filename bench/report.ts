@@ -16,10 +16,21 @@ export function compare(report: BenchReport, before: ReadonlyMap<string, Previou
   return { ...report, results }
 }
 
-/** The report as text. */
+/** The report as text; times that cannot be stand in the table too, and say so. */
 export function textReport({ ceilings, results, failures }: ComparedReport): string {
   const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
-  const rows = results.map((one) => [
+  const rows = [
+    ...results.map((one) => cells(one, one.previous ? `${significant(one.median / one.previous.median)}x` : '-')),
+    ...failures.flatMap(({ result }) => (result ? [cells(result, 'IMPOSSIBLE')] : [])),
+  ]
+  const lines = [ceilingLine(ceilings)]
+  if (rows.length > 0) lines.push(table(head, rows))
+  for (const { id, reason } of failures) lines.push(`FAILED ${id}: ${reason}`)
+  return lines.join('\n')
+}
+
+function cells(one: BenchResult, remark: string): string[] {
+  return [
     `${one.group}/${one.name}`,
     one.variant,
     one.shape,
@@ -28,18 +39,15 @@ export function textReport({ ceilings, results, failures }: ComparedReport): str
     one.flops > 0 ? significant(one.gflops) : '-',
     one.bytes > 0 ? significant(one.gbps) : '-',
     `${percent(one.share)} ${one.bound}`,
-    one.previous ? `${significant(one.median / one.previous.median)}x` : '-',
-  ])
-  const lines = [ceilingLine(ceilings)]
-  if (rows.length > 0) lines.push(table(head, rows))
-  for (const { id, reason } of failures) lines.push(`FAILED ${id}: ${reason}`)
-  return lines.join('\n')
+    remark,
+  ]
 }
 
 /** The ceilings in one line. */
-export function ceilingLine({ gflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
+export function ceilingLine({ gflops, matrixGflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
+  const matrices = matrixGflops === undefined ? '' : ` (float16 matrices ${significant(matrixGflops)})`
   return (
-    `ceilings: ${significant(gflops)} GFLOP/s, ${significant(gbps)} GB/s, ${significant(dispatch)} µs a dispatch, ` +
+    `ceilings: ${significant(gflops)} GFLOP/s${matrices}, ${significant(gbps)} GB/s, ${significant(dispatch)} µs a dispatch, ` +
     `${significant(submit)} µs a submit, ${significant(readback)} µs to read 4 KB`
   )
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../engine/index.ts'
+import { nearest } from '../engine/options.ts'
 import type { Capabilities } from '../kernels/spec.ts'
 import { kernelTargets } from './kernelTargets.ts'
 import { defaultBatch, layerTargets, modelTargets } from './modelTargets.ts'
@@ -30,8 +31,8 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   const all = [...kernelTargets(capabilities), ...opTargets(software), ...layerTargets(batch), ...modelTargets(batch)]
   for (const name of names) {
     if (all.some((target) => isNamed(target, name))) continue
-    const known = [...new Set(all.map((target) => target.name))].sort()
-    throw new UserError(`nothing to time is called "${name}"; there are ${[...GROUPS, ...known].join(', ')}`)
+    const known = [...GROUPS, ...[...new Set(all.map((target) => target.name))].sort()]
+    throw new UserError(`nothing to time is called "${name}"${didYouMean(name, known)}; there are ${known.join(', ')}`)
   }
   let chosen = names.length > 0 ? all.filter((target) => names.some((name) => isNamed(target, name))) : all
   if (variant !== undefined) {
@@ -47,6 +48,15 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
     if (chosen.length === 0) throw new UserError(`--filter ${filter} leaves nothing to time; see paraformer bench --list`)
   }
   return chosen
+}
+
+/** The nearest name, and those that have what was asked in them, as a question. */
+function didYouMean(asked: string, known: readonly string[]): string {
+  const name = asked.split('/').at(-1)!.toLowerCase()
+  const longer = name === '' ? [] : known.filter((one) => one.toLowerCase().includes(name))
+  const near = nearest(name, known)
+  const all = new Set([...(near === undefined ? [] : [near]), ...longer])
+  return all.size > 0 ? `; did you mean ${[...all].join(' or ')}?` : ''
 }
 
 function isNamed({ group, name }: Target, asked: string): boolean {

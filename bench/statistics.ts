@@ -24,16 +24,34 @@ export function quantiles(samples: readonly number[]): Quantiles {
   return { median: quantile(sorted, 0.5), p20: quantile(sorted, 0.2), p80: quantile(sorted, 0.8) }
 }
 
-/** Norm-relative difference over the elements that `expected` gives (not NaN); NaN in `actual` gives NaN. */
+/**
+ * Norm-relative difference; NaN on either side gives NaN, which passes no comparison.
+ * @throws Error for lists of different lengths, and for empty ones, which would be equal whatever was computed
+ */
 export function normDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  return differenceWhere(actual, expected, () => true)
+}
+
+/**
+ * The same over the elements that `expected` gives: NaN stands for one that nobody knows.
+ * @throws Error when nothing is known
+ */
+export function knownDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  return differenceWhere(actual, expected, (want) => !Number.isNaN(want))
+}
+
+function differenceWhere(actual: ArrayLike<number>, expected: ArrayLike<number>, isKnown: (want: number) => boolean): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
   let difference = 0
   let norm = 0
+  let known = 0
   for (let i = 0; i < expected.length; i++) {
     const want = expected[i]!
-    if (Number.isNaN(want)) continue
+    if (!isKnown(want)) continue
+    known++
     difference += (actual[i]! - want) ** 2
     norm += want ** 2
   }
+  if (known === 0) throw new Error('there is nothing to compare with')
   return Math.sqrt(difference) / (norm > 0 ? Math.sqrt(norm) : 1)
 }

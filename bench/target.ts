@@ -1,4 +1,5 @@
 import type { Device } from '../engine/index.ts'
+import type { Outputs } from './outputs.ts'
 
 /** What can be measured, from single kernels to training steps. */
 export const GROUPS = ['kernels', 'ops', 'layers', 'models'] as const
@@ -17,6 +18,8 @@ export interface Target {
   bytes: number
   /** One dispatch, which the device's clock can time. */
   single: boolean
+  /** What multiplies: the vector units, or those for matrices of float16 (tensor cores), whose ceiling is another. */
+  unit: 'vector' | 'matrix'
   /** Allocates what it works on. */
   prepare(device: Device): Prepared
 }
@@ -24,13 +27,19 @@ export interface Target {
 /** A target ready to run on a device. */
 export interface Prepared {
   /** Records one run into the current stream. */
-  record(): void
+  record(): Outputs
+  /** The same as ops on the host, which somebody else may record or capture; of what is not captured it is `record`. */
+  ops(): Outputs
+  /** Floating-point operations of what a run executes, by the cost models of its kernels; known once it has run. */
+  executed(): number
   /**
    * Runs once and looks at the values.
    * @returns the error found (norm-relative), within tolerance
    * @throws Error that says what is wrong
    */
   check(): Promise<number>
+  /** Looks at the values of the last timed run, as `check` at those of the first. @throws Error that says what is wrong */
+  confirm(values: readonly ArrayLike<number>[]): void
   dispose(): void
 }
 

@@ -1,13 +1,19 @@
 import { addInto } from '../engine/accumulate.ts'
 import { forget } from '../engine/arena.ts'
-import { addAll, backward, capture, holdArenas, type ParameterArena, scope, type Tensor } from '../engine/index.ts'
+import { addAll, backward, holdArenas, type ParameterArena, scope, type Tensor } from '../engine/index.ts'
 import type { AdamW } from '../train/index.ts'
-import { within } from './target.ts'
+import { disposeAll, type Outputs } from './outputs.ts'
+import { type Replayed, replayed } from './replayed.ts'
+import { normDifference } from './statistics.ts'
+import { type Prepared, within } from './target.ts'
 import { LEARNING_RATE } from './workloads.ts'
 
 /** Change of the loss, relative to it, by which a gradient is checked: large beside rounding, small beside curvature. */
 const PROBE = 2e-3
 const PROBE_TOLERANCE = 0.05
+/** Replays of the same work: the state of an optimizer goes on from step to step, so that its changes are rounded otherwise. */
+const LOSS_TOLERANCE = 1e-5
+const CHANGE_TOLERANCE = 1e-2
 
 /** Something to train: its parameters, and a loss to differentiate. */
 export interface Trainable {
@@ -30,14 +36,8 @@ export class Training {
     this.#arenas = holdArenas('Training', this.#parameters)
   }
 
-  /** Forward, backward and update, recorded at the first call and replayed after it. */
-  readonly step = capture((): void => {
-    const { loss, optimizer } = this.#trainable
-    backward(loss())
-    if (optimizer) optimizer.step(LEARNING_RATE)
-    else this.#move(-LEARNING_RATE)
-    forget(this.#parameters)
-  })
+  /** Forward, backward and update, recorded at the first call and replayed after it; gives the loss before the update. */
+  readonly run: Replayed = replayed(() => this.#step())
 
   /** Loss and gradients by parameter name, without an update. */
   async gradients(): Promise<{ loss: number; gradients: Record<string, Float32Array> }> {
@@ -74,11 +74,27 @@ export class Training {
     return within(Math.abs(slope / norm2 - 1), PROBE_TOLERANCE, `${what}: slope of the loss along its gradient`)
   }
 
+  /** @throws Error unless replayed steps do what the ops of a step do */
+  checkReplay(what: string): Promise<void> {
+    return checkReplay(what, this.run, this.#parameters)
+  }
+
   /** Frees the parameters and what updates them. */
   dispose(): void {
-    this.step.dispose()
+    this.run.dispose()
     this.#trainable.optimizer?.dispose()
     for (const one of [...this.#arenas, ...this.#parameters]) one.dispose()
+  }
+
+  /** @returns the loss before it */
+  #step(): Tensor {
+    const { optimizer } = this.#trainable
+    const loss = this.#trainable.loss()
+    backward(loss)
+    if (optimizer) optimizer.step(LEARNING_RATE)
+    else this.#move(-LEARNING_RATE)
+    forget(this.#parameters)
+    return loss
   }
 
   /** Forward and backward. @returns the loss */
@@ -100,5 +116,39 @@ export class Training {
     const value = await loss.item()
     loss.dispose()
     return value
+  }
+}
+
+/**
+ * Compares what replays of a training step leave with what its ops leave one by one, from the same parameters, to which they return,
+ * and the same random numbers.
+ * @throws Error unless the first output (the loss) and the change of the parameters are the same
+ */
+export async function checkReplay(
+  what: string,
+  run: Pick<Prepared, 'ops' | 'record'>,
+  parameters: readonly Tensor[],
+): Promise<void> {
+  const { random } = parameters[0]!.device
+  const { counter } = random
+  const read = () => Promise.all(parameters.map((one) => one.data() as Promise<Float32Array>))
+  const start = await read()
+  const result = async ([loss, ...others]: Outputs): Promise<{ loss: ArrayLike<number>; changes: Float32Array }> => {
+    const found = await loss.data()
+    const after = await read()
+    disposeAll([loss, ...others])
+    parameters.forEach((one, i) => {
+      one.write(start[i]!)
+    })
+    random.counter = counter
+    const changes = after.flatMap((values, i) => Array.from(values, (value, j) => value - start[i]![j]!))
+    return { loss: found, changes: Float32Array.from(changes) }
+  }
+  const expected = await result(run.ops())
+  if (expected.changes.every((one) => one === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
+  // The first is recorded, the second replayed.
+  for (const replay of [await result(run.record()), await result(run.record())]) {
+    within(normDifference(replay.loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a replayed step`)
+    within(normDifference(replay.changes, expected.changes), CHANGE_TOLERANCE, `${what}: the change that a replayed step makes`)
   }
 }

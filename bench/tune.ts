@@ -1,6 +1,7 @@
 import { type Tune, type TuneReport, tuneDevice } from '../engine/autotune/tune.ts'
 import type { Device } from '../engine/index.ts'
 import { tuningLine } from '../train/cli/tune.ts'
+import { disposeAll } from './outputs.ts'
 import { idOf, type Target } from './target.ts'
 
 /** Milliseconds to tune one target: more than a training run has, since a bench takes minutes anyway. */
@@ -24,7 +25,7 @@ export async function tuneTargets(
     onProgress(i, `tuning ${idOf(target)}`)
     const prepared = target.prepare(device)
     try {
-      const report = await tuneDevice(device, 'full', prepared.record, { budget: BUDGET })
+      const report = await tuneDevice(device, 'full', () => disposeAll(prepared.ops()), { budget: BUDGET })
       const { tuned, known, left, seconds } = report!
       Object.assign(all, report, {
         tuned: [...all.tuned, ...tuned],

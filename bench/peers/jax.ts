@@ -80,6 +80,7 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
   const compiled = jit(functions[w.kind]!)
   // Arrays are computed once somebody waits for them: results are kept until then.
   let results: Jax[] = []
+  let last: Jax | undefined
   const call = (): Jax => compiled(...inputs.map((input) => input.ref))
   return {
     run() {
@@ -87,12 +88,15 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     },
     async done() {
       await jax.blockUntilReady(results)
+      last?.dispose()
+      last = results.pop()
       for (const result of results) result.dispose()
       results = []
     },
+    last: () => last!.ref.data(),
     values: async () => ({ out: await call().data() }),
     dispose() {
-      for (const input of inputs) input.dispose()
+      for (const one of [last, ...inputs]) one?.dispose()
     },
   }
 }
@@ -146,6 +150,7 @@ function prepareStep(jax: any, w: Workload, operands: Record<string, Operand>, o
         parameters = results[1]
       }
     },
+    last: () => value!.ref.data(),
     done: () => jax.blockUntilReady([value, parameters, moments]),
     async values() {
       const [loss, g] = gradients(kept(), ...data())

@@ -96,14 +96,17 @@ async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Recor
     feeds[name] = ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims: [...shape] })
   }
   const call = async () => (await session.run(feeds)).out
+  let last: any
   return {
     async run() {
-      const out = await call()
-      out.dispose()
+      last?.dispose()
+      last = await call()
     },
+    last: () => last.getData(),
     done: () => device.queue.onSubmittedWorkDone().then(() => {}),
     values: async () => ({ out: await (await call()).getData(true) }),
     dispose() {
+      last?.dispose()
       for (const buffer of buffers) buffer.destroy()
       session.release()
     },

@@ -14,8 +14,10 @@ export interface Peer {
 
 /** A workload of a peer, ready to run. */
 export interface PeerRun {
-  /** Hands one run to the device. */
+  /** Hands one run to the device, and keeps what it gives until the next. */
   run(): void | Promise<void>
+  /** What the last run gave: the output, or the loss of a step. */
+  last(): Promise<ArrayLike<number>>
   /** Waits until the device has done all of them. */
   done(): Promise<void>
   /** What it gives, under the names of `Running.values` in ours.ts. */

@@ -77,8 +77,13 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
     add: () => tf.add(t.a, t.b),
   }
   const call = () => tf.tidy(functions[w.kind]!)
+  let last: any
   return {
-    run: () => call().dispose(),
+    run() {
+      last?.dispose()
+      last = call()
+    },
+    last: () => last.data(),
     done: () => done(tf),
     async values() {
       const out = call()
@@ -87,7 +92,7 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
       return { out: data }
     },
     dispose() {
-      for (const one of Object.values(t)) one.dispose()
+      for (const one of [last, ...Object.values(t)]) one?.dispose()
     },
   }
 }
@@ -104,8 +109,13 @@ function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): P
   const list = Object.values(variables)
   const loss = () => stepLoss(ops, w, variables, x, hot)
   const optimizer = w.kind === 'modelStep' ? tf.train.adam(LEARNING_RATE) : tf.train.sgd(LEARNING_RATE)
+  let last: any
   return {
-    run: () => void optimizer.minimize(loss, false, list),
+    run() {
+      last?.dispose()
+      last = optimizer.minimize(loss, true, list)
+    },
+    last: () => last.data(),
     done: () => done(tf),
     async values() {
       const { value, grads } = tf.variableGrads(loss, list)
@@ -116,7 +126,7 @@ function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): P
       return found
     },
     dispose() {
-      for (const one of [x, hot, ...list]) one?.dispose()
+      for (const one of [x, hot, last, ...list]) one?.dispose()
       optimizer.dispose()
     },
   }

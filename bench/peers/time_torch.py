@@ -85,8 +85,10 @@ class ParaFormer(torch.nn.Module):
 def step(module, loss, optimizer):
     def run():
         optimizer.zero_grad()
-        loss(module).backward()
+        value = loss(module)
+        value.backward()
         optimizer.step()
+        return value.detach()
 
     return run
 
@@ -140,9 +142,12 @@ def synchronize():
 def measure(run, runs):
     start = time.perf_counter()
     for _ in range(runs):
-        run()
+        last = run()
     synchronize()
-    return (time.perf_counter() - start) / runs * 1000
+    milliseconds = (time.perf_counter() - start) / runs * 1000
+    if not (torch.isfinite(last).all() and (last != 0).any()):
+        sys.exit("a timed run computed nothing, or values that are not finite")
+    return milliseconds
 
 
 def quantile(values, q):

@@ -29,8 +29,10 @@ export interface Candidate {
   submit(): number | Promise<number>
   /** Waits until the values of what was submitted last are there. */
   wait(): Promise<void>
-  /** What a run gives. */
+  /** What a run gives: it is run once for that. */
   values(): Promise<Values>
+  /** What the last run gave, as far as it is kept: one value at least. */
+  last(): Promise<Values>
   memory?(): Promise<PassMemory>
   /** Dispatches of the longest chain of which each must follow the one before. */
   chain?(): number

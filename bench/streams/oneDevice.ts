@@ -44,6 +44,7 @@ export function forwardPass({ name, model, mode, captured, batch }: Setup): Cand
   const wait = async () => {
     values = (await logits!.data()) as Float32Array
   }
+  const last = async (): Promise<Values> => new Map([['logits', values!]])
   return {
     name,
     architecture: model.config.architecture,
@@ -53,8 +54,9 @@ export function forwardPass({ name, model, mode, captured, batch }: Setup): Cand
     async values() {
       submit()
       await wait()
-      return new Map([['logits', values!]])
+      return last()
     },
+    last,
     ...told(device, replay, { submit, wait }),
     dispose() {
       logits?.dispose()
@@ -80,6 +82,12 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
     return performance.now() - start
   }
   const wait = () => device.synchronize()
+  const last = async (): Promise<Values> => {
+    const reads = [result!.losses.data(), result!.norm.data()] as Promise<Float32Array>[]
+    const gradients = await gradientsOf(model.namedParameters())
+    const [losses, norm] = await Promise.all(reads)
+    return new Map([...gradients, ['losses', losses!], ['norm', norm!]])
+  }
   return {
     name,
     architecture: model.config.architecture,
@@ -88,11 +96,9 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
     wait,
     async values() {
       submit()
-      const reads = [result!.losses.data(), result!.norm.data()] as Promise<Float32Array>[]
-      const gradients = await gradientsOf(model.namedParameters())
-      const [losses, norm] = await Promise.all(reads)
-      return new Map([...gradients, ['losses', losses!], ['norm', norm!]])
+      return last()
     },
+    last,
     ...told(device, replay, { submit, wait }),
     dispose() {
       forget()

@@ -1,6 +1,7 @@
 import { DeviceLostError, reason } from '../../engine/index.ts'
 import { MODES, type Mode } from '../../model/index.ts'
 import type { MicroBatch } from '../../train/index.ts'
+import { checkComputed } from '../outputs.ts'
 import { normDifference, quantiles } from '../statistics.ts'
 import { within } from '../target.ts'
 import type { BatchData, Candidate, Pass, Values } from './candidate.ts'
@@ -65,7 +66,9 @@ export class PassRun {
       const candidates = checked.map(({ candidate }) => candidate)
       const series = await measure(candidates, this.#options)
       const measured = checked.map((one, i) => ({ ...one, series: series[i]! }))
-      this.#report.rows.push(...makeRows(this.#at, measured))
+      const right: typeof measured = []
+      for (const one of measured) if (await this.#stillRight(one.candidate)) right.push(one)
+      this.#report.rows.push(...makeRows(this.#at, right))
     } finally {
       for (const { candidate } of checked) candidate.dispose()
       for (const t of [resident.images, resident.labels]) t.dispose()
@@ -116,6 +119,23 @@ export class PassRun {
     return found[best]?.checked
   }
 
+  /** Whether the last of the timed runs gave the right values; reports it if not. */
+  async #stillRight(candidate: Candidate): Promise<boolean> {
+    try {
+      const values = await candidate.last()
+      within(
+        difference(values, this.#expected.get(candidate.architecture)!),
+        TOLERANCE[this.#at.pass],
+        'values of the timed runs',
+      )
+      return true
+    } catch (error) {
+      if (error instanceof DeviceLostError) throw error
+      this.#report.failures.push({ ...this.#at, name: candidate.name, reason: reason(error) })
+      return false
+    }
+  }
+
   /** The candidate with what it counts, unless it fails or its values are not those of the first of its architecture. */
   async #check(name: string, make: () => Candidate): Promise<Checked | undefined> {
     let candidate: Candidate | undefined
@@ -123,6 +143,7 @@ export class PassRun {
       candidate = make()
       const values = await candidate.values()
       const expected = this.#expected.get(candidate.architecture) ?? values
+      checkComputed([joined(expected, [...expected.keys()])])
       this.#expected.set(candidate.architecture, expected)
       const error = within(difference(values, expected), TOLERANCE[this.#at.pass], 'values')
       return { candidate, counted: { ...(await countRun(candidate)), error } }
@@ -146,6 +167,7 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
   await candidate.submit()
   const after = total()
   await candidate.wait()
+  if (after.dispatches === before.dispatches) throw new Error('a run dispatches nothing to its devices')
   const memory = await candidate.memory?.()
   const chain = candidate.chain?.()
   return {
@@ -157,9 +179,11 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
   }
 }
 
-/** Norm-relative difference over what `actual` has. */
+/** Norm-relative difference over what `actual` has. @throws Error when that is nothing, or of something else */
 function difference(actual: Values, expected: Values): number {
   const names = [...actual.keys()]
+  const odd = names.find((name) => !expected.has(name))
+  if (odd !== undefined) throw new Error(`gives ${odd}, which the first of its kind does not`)
   return normDifference(joined(actual, names), joined(expected, names))
 }
 

@@ -22,9 +22,18 @@ export function spreadPass(
     return logits as Promise<Float32Array>
   }
   const step = () => spread.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
+  let kept: Values = new Map()
+  const run = async (): Promise<Values> => {
+    if (pass === 'forward') return new Map([['logits', await infer()]])
+    const { losses, norm } = await step()
+    return new Map([
+      ['losses', Float32Array.from(losses)],
+      ['norm', Float32Array.of(norm)],
+    ])
+  }
   const submit = async () => {
     const before = spread.host
-    await (pass === 'forward' ? infer() : step())
+    kept = await run()
     return spread.host - before
   }
   const wait = async () => {
@@ -37,18 +46,12 @@ export function spreadPass(
     submit,
     wait,
     async values(): Promise<Values> {
-      if (pass === 'forward') return new Map([['logits', await infer()]])
-      if (scheme === 'prefixSum') {
-        // Devices forget their gradients with the step; those of the full sum they would tell.
-        const { losses, norm } = await step()
-        return new Map([
-          ['losses', Float32Array.from(losses)],
-          ['norm', Float32Array.of(norm)],
-        ])
-      }
+      // Devices forget their gradients with the step; those of the full sum they would tell.
+      if (pass === 'forward' || scheme === 'prefixSum') return run()
       const entries = await spread.gradients({ images, labels }, branches, B)
       return new Map(Array.from(entries, ([name, { data }]) => [name, data as Float32Array]))
     },
+    last: async () => kept,
     moved: () => traffic.between,
     dispose() {},
   }
@@ -63,7 +66,17 @@ export function pipelinePass(
   microBatches: number,
 ): Candidate {
   const pipeline = new Pipeline(vit, state, devices, { images, labels, microBatches, train: pass === 'step' })
-  const submit = async () => (pass === 'forward' ? pipeline.forward() : pipeline.step(STILL)).then(({ host }) => host)
+  let logits: readonly Float32Array[] = []
+  const submit = async () => {
+    if (pass === 'step') return (await pipeline.step(STILL)).host
+    const { results, host } = await pipeline.forward()
+    logits = results
+    return host
+  }
+  const last = async (): Promise<Values> => {
+    if (pass === 'step') return pipeline.gradients()
+    return new Map([['logits', Float32Array.from(logits.flatMap((part) => [...part]))]])
+  }
   return {
     name: `pipeline of ${devices.length}, ${microBatches} micro-batch${microBatches > 1 ? 'es' : ''}`,
     architecture: 'vit',
@@ -71,13 +84,10 @@ export function pipelinePass(
     submit,
     wait: () => pipeline.synchronize(),
     async values(): Promise<Values> {
-      if (pass === 'step') {
-        await pipeline.step(STILL)
-        return pipeline.gradients()
-      }
-      const { results } = await pipeline.forward()
-      return new Map([['logits', Float32Array.from(results.flatMap((part) => [...part]))]])
+      await submit()
+      return last()
     },
+    last,
     moved: () => pipeline.moved,
     dispose: () => pipeline.dispose(),
   }

@@ -104,17 +104,33 @@ test('--shape times an op at any shape', async () => {
   if (results.length !== 1 || results[0].id !== 'ops/matmul/forward 17x33x5 NN') throw new Error(JSON.stringify(results))
 })
 
-test('--tune full finds out what the chosen ops use', async () => {
-  const args = ['bench', 'softmax', '--shape', '64x64', '--quick', '--no-history', '--json', '--tune', 'full']
-  const { code, stdout, stderr } = await runCli(args, { env: { XDG_CACHE_HOME: join(folder, 'cache') } })
-  if (code !== 0 || !/^tuning: (1 shape|0 shapes) of kernels in .*; 0 known before, [01] left/m.test(stderr))
-    throw new Error(stderr)
-  if (JSON.parse(stdout).results.length !== 1) throw new Error(stdout)
+for (const [what, tuned] of [
+  [['softmax', '--shape', '64x64'], /^tuning: (1 shape|0 shapes) of kernels in .*; 0 known before, [01] left/m],
+  // Captured work is shown to the tuner op by op.
+  [['layers', '--batch', '1', '--filter', 'layers/mlp/step quick'], /^tuning: \d+ shapes? of kernels in .*; 0 known before/m],
+] as const) {
+  test(`--tune full finds out what ${what[0]} use`, async () => {
+    const args = ['bench', ...what, '--quick', '--no-history', '--json', '--tune', 'full']
+    const { code, stdout, stderr } = await runCli(args, { env: { XDG_CACHE_HOME: join(folder, 'cache', what[0]) } })
+    if (code !== 0 || !tuned.test(stderr)) throw new Error(stderr)
+    if (JSON.parse(stdout).results.length !== 1) throw new Error(stdout)
+  })
+}
+
+test('forward passes of layers and models do their work: none passes its ceiling', async () => {
+  const args = ['layers', 'models', '--batch', '1', '--filter', 'forward quick', '--quick', '--no-history', '--json']
+  const { results } = JSON.parse((await bench(...args)).stdout)
+  if (results.length !== 5) throw new Error(`${results.length} results`)
+  for (const { id, share, gflops, median, ceilings } of results) {
+    if (!(share > 0 && share <= 1.05 && ceilings.gflops > 0))
+      throw new Error(`${id}: ${median} ms, ${gflops} GFLOP/s, ${share}`)
+  }
 })
 
 const BAD: [args: string[], message: RegExp][] = [
   [['--fast'], /unknown option '--fast'.*paraformer bench --help/],
-  [['sofmax'], /nothing to time is called "sofmax"; there are kernels, ops/],
+  [['sofmax'], /nothing to time is called "sofmax"; did you mean softmax\?; there are kernels, ops/],
+  [['queryGradient'], /nothing to time is called "queryGradient"; did you mean attentionQueryGradient\?/],
   [['--filter', '('], /--filter \( is no regular expression/],
   [['--filter', 'nothing like this'], /leaves nothing to time/],
   [['softmax', '--variant', 'magic'], /no kernel chosen has a variant "magic" on this device; there are direct/],

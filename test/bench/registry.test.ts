@@ -1,10 +1,13 @@
-import { readdirSync } from 'node:fs'
-import { kernelTargets } from '../../bench/kernelTargets.ts'
+import { readdirSync, readFileSync } from 'node:fs'
+import { benchCases, kernelTargets, REFERENCE_LIMIT, referenceProblem } from '../../bench/kernelTargets.ts'
 import { layerTargets, modelTargets } from '../../bench/modelTargets.ts'
 import { opTargets } from '../../bench/opTargets.ts'
-import { idOf } from '../../bench/target.ts'
+import { selectTargets } from '../../bench/select.ts'
+import { GROUPS, idOf } from '../../bench/target.ts'
+import { attention, keyValueGradient, queryGradient } from '../../kernels/attention/index.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
-import type { Capabilities } from '../../kernels/spec.ts'
+import { matmul } from '../../kernels/matmul/index.ts'
+import type { Capabilities, KernelEntry } from '../../kernels/spec.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('what can be timed')
@@ -34,6 +37,7 @@ test('every folder of kernels is registered under its name', () => {
   if (wrong.length > 0) throw new Error(wrong.join('; '))
 })
 
+const entries: readonly KernelEntry[] = Object.values(kernelFamilies).flat()
 const targets = [...kernelTargets(capabilities), ...opTargets(false), ...layerTargets(64), ...modelTargets(64)]
 
 test('every kernel has a target', () => {
@@ -48,6 +52,60 @@ test('no two targets share an id, under which the history keeps them', () => {
   const ids = targets.map(idOf)
   const twice = ids.filter((id, i) => ids.indexOf(id) !== i)
   if (twice.length > 0) throw new Error(twice.join(', '))
+})
+
+test('references of timed cases end in time: large ones compute the first part of their problem', () => {
+  const parts = entries.flatMap((entry) =>
+    benchCases(entry).map((kase) => ({
+      name: `${entry.spec.name} ${kase.name}`,
+      whole: entry.spec.flops(kase.problem),
+      part: entry.spec.flops(referenceProblem(entry.spec, kase)),
+    })),
+  )
+  const slow = parts.filter(({ part }) => part > 10 * REFERENCE_LIMIT)
+  if (slow.length > 0) throw new Error(slow.map(({ name, part }) => `${name}: ${part}`).join(', '))
+  // Both gradients of attention, attention and products are among them.
+  const shortened = new Set(parts.filter(({ whole, part }) => part < whole).map(({ name }) => name.split(' ')[0]!))
+  const expected = [matmul, attention, queryGradient, keyValueGradient].map(({ name }) => name)
+  if ([...shortened].sort().join() !== expected.sort().join()) throw new Error([...shortened].join())
+})
+
+test('every kernel is found by the name of its spec, and by what people call it', () => {
+  for (const { spec } of entries) {
+    const found = selectTargets(capabilities, { names: [spec.name] })
+    if (!found.some(({ group, name }) => group === 'kernels' && name === spec.name)) throw new Error(spec.name)
+    if (spec.name.length < 5) continue
+    const typed = [`${spec.name}x`, spec.name.slice(0, -1), spec.name.toUpperCase(), `kernels/${spec.name}s`]
+    for (const name of typed) mustSuggest(name, spec.name)
+  }
+  mustSuggest('queryGradient', 'attentionQueryGradient')
+  mustSuggest('keyValueGradient', 'attentionKeyValueGradient')
+  mustSuggest('sofmax', 'softmax')
+  mustSuggest('encoder', 'encoderLayer')
+  mustSuggest('kernel', 'kernels')
+})
+
+/** Fails unless a name is refused and `wanted` is suggested, or where it is the name of something else, is found. */
+function mustSuggest(name: string, wanted: string): void {
+  let message = ''
+  try {
+    if (selectTargets(capabilities, { names: [name] }).length > 0) return
+  } catch (error) {
+    message = (error as Error).message
+  }
+  const [, suggested = ''] = /did you mean (.*)\?; there are/.exec(message) ?? []
+  if (!suggested.split(' or ').includes(wanted)) throw new Error(`${name}: said "${message}"`)
+}
+
+test('names that the documents ask for can be timed', () => {
+  const known = new Set<string>([...GROUPS, ...targets.map(({ name }) => name), 'streams'])
+  const asked = ['README.md', 'bench/README.md', 'bench/NOTES.md', 'bench/command.ts'].flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(/paraformer bench ((?:[a-zA-Z]+ )*[a-zA-Z]+)/g)].flatMap(([, names]) =>
+      names!.split(' ').map((name) => `${file}: ${name}`),
+    ),
+  )
+  const unknown = asked.filter((one) => !known.has(one.split(': ')[1]!))
+  if (asked.length < 10 || unknown.length > 0) throw new Error(`of ${asked.length}: ${unknown.join(', ')}`)
 })
 
 test('every target counts operations or bytes', () => {

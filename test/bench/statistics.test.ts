@@ -1,4 +1,4 @@
-import { normDifference, quantile, quantiles } from '../../bench/statistics.ts'
+import { knownDifference, normDifference, quantile, quantiles } from '../../bench/statistics.ts'
 import { within } from '../../bench/target.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -41,12 +41,19 @@ test('a numeric sort, not one of texts', () => equal(quantiles([9, 10, 100]).med
 test('differences are relative to the norm, over what is expected', () => {
   equal(normDifference([3, 4], [3, 4]), 0)
   equal(normDifference([3, 5], [3, 4]), 1 / 5)
-  equal(normDifference([3, 999], [3, Number.NaN]), 0)
+  equal(normDifference([3, 999], [3, Number.NaN]), Number.NaN)
+  equal(knownDifference([3, 999], [3, Number.NaN]), 0)
   equal(normDifference([0.5], [0]), 0.5)
   throws(() => normDifference([1], [1, 2]))
 })
 
+test('a comparison of nothing is none', () => {
+  throws(() => normDifference([], []))
+  throws(() => knownDifference([1, 2], [Number.NaN, Number.NaN]))
+})
+
 test('NaN never passes', () => {
+  equal(knownDifference([Number.NaN, 4], [3, Number.NaN]), Number.NaN)
   equal(normDifference([Number.NaN, 4], [3, 4]), Number.NaN)
   throws(() => within(Number.NaN, 1, 'NaN'))
   throws(() => within(1.5, 1, 'too far'))

@@ -1,7 +1,8 @@
 import { expectedOutput } from '../../bench/expected.ts'
 import { operandsOf, parametersOf } from '../../bench/operands.ts'
 import { runOurs } from '../../bench/ours.ts'
-import { normDifference } from '../../bench/statistics.ts'
+import { checkComputed, disposeAll } from '../../bench/outputs.ts'
+import { knownDifference } from '../../bench/statistics.ts'
 import { within } from '../../bench/target.ts'
 import { Training } from '../../bench/training.ts'
 import { costOf, type Workload } from '../../bench/workloads.ts'
@@ -48,11 +49,17 @@ for (const w of SMALL) {
       if (Object.keys(values).sort().join() !== names.join()) throw new Error(`gives ${Object.keys(values)}`)
       await running.training.checkGradient(w.kind)
     } else {
-      within(normDifference(values.out!, expectedOutput(w, operands)!), 1e-5, w.kind)
+      within(knownDifference(values.out!, expectedOutput(w, operands)!), 1e-5, w.kind)
     }
-    if (!(costOf(w).flops > 0)) throw new Error('costs nothing')
-    running.record()
-    await device.synchronize()
+    for (const outputs of [running.record(), running.ops()]) {
+      checkComputed(await Promise.all(outputs.map((one) => one.data())))
+      disposeAll(outputs)
+    }
+    // Steps do more than the matrix products that are counted, ops nothing else.
+    const { flops } = costOf(w)
+    const executed = running.executed()
+    const most = running.training ? 3 * flops : flops
+    if (!(flops > 0 && executed >= flops && executed <= most)) throw new Error(`${flops} counted, ${executed} executed`)
     running.dispose()
   })
 }
@@ -78,6 +85,23 @@ test('a wrong gradient is found', async () => {
     message = error.message
   })
   if (!message.includes('slope of the loss')) throw new Error(`said "${message}"`)
+})
+
+test('a replay that does something else than its ops is found', async () => {
+  for (const [i, message] of [/the loss of a replayed step/, /the change that a replayed step makes/].entries()) {
+    const x = tensor([1, 2, 3], { requiresGrad: true })
+    let calls = 0
+    // Once as ops, once recorded: another loss, or another gradient of the same loss.
+    const loss = () => (calls++ === 0 ? x.mul(x).sum() : i === 0 ? x.mul(x).sum().mul(2) : x.mul(x.detach()).sum())
+    const training = new Training({ parameters: [['x', x]], loss })
+    const found = await training.checkReplay('wrong').catch((error: Error) => error.message)
+    if (!message.test(found ?? '')) throw new Error(`said "${found}"`)
+    training.dispose()
+  }
+  const still = tensor([1, 2, 3], { requiresGrad: true })
+  const training = new Training({ parameters: [['still', still]], loss: () => still.mul(0).sum() })
+  const found = await training.checkReplay('still').catch((error: Error) => error.message)
+  if (!found?.includes('a step leaves all parameters as they were')) throw new Error(`said "${found}"`)
 })
 
 test('expected values know their rows: a sample, and NaN for the rest', () => {

@@ -1,0 +1,68 @@
+import type { Device } from '../engine/index.ts'
+import type { BufferRange } from '../engine/ranges.ts'
+import { touch } from './ceilingKernels.ts'
+import type { Budget } from './doBench.ts'
+import { quantiles } from './statistics.ts'
+
+/** Dispatches that tell what one more costs. */
+const MANY = 100
+
+/** µs of a dispatch, a submit and a read of 4 KB, on the host's clock. */
+export function latencies(device: Device, budget: Budget): Promise<{ dispatch: number; submit: number; readback: number }> {
+  return withBuffers(device, [4096], async ([range]) => {
+    const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
+    const together = await microseconds(() => touchOften(device, range!, MANY, false), budget)
+    const apart = await microseconds(() => touchOften(device, range!, MANY, true), budget)
+    const readback = await microseconds(() => device.read(range!, 4096), budget)
+    return { dispatch: more(one, together), submit: more(together, apart), readback }
+  })
+}
+
+/** µs of one more dispatch. */
+export function dispatchCost(device: Device, budget: Budget): Promise<number> {
+  return withBuffers(device, [4096], async ([range]) => {
+    const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
+    return more(one, await microseconds(() => touchOften(device, range!, MANY, false), budget))
+  })
+}
+
+/** Of one more of what `many` has 99 more of. */
+function more(few: number, many: number): number {
+  return Math.max(0, many - few) / (MANY - 1)
+}
+
+/** Dispatches nothing worth mentioning, so often. */
+function touchOften(device: Device, range: BufferRange, count: number, flushEach: boolean): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    device.dispatch(touch, { step: 1 }, [range])
+    if (flushEach) device.flush()
+  }
+  return device.synchronize()
+}
+
+/** Of a round on the host's clock, the p20 of several. */
+async function microseconds(round: () => Promise<unknown>, { time }: Budget): Promise<number> {
+  await round()
+  const samples: number[] = []
+  const began = performance.now()
+  while (samples.length < 5 || performance.now() - began < time) {
+    const start = performance.now()
+    await round()
+    samples.push(performance.now() - start)
+  }
+  return quantiles(samples).p20 * 1000
+}
+
+/** Buffers for as long as `use` runs. */
+export async function withBuffers<T>(
+  device: Device,
+  sizes: readonly number[],
+  use: (ranges: BufferRange[]) => Promise<T>,
+): Promise<T> {
+  const buffers = sizes.map((bytes) => device.acquire(bytes))
+  try {
+    return await use(buffers.map((buffer) => ({ buffer, offset: 0 })))
+  } finally {
+    for (const buffer of buffers) device.release(buffer)
+  }
+}
