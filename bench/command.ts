@@ -63,9 +63,9 @@ export function benchCommand(): Command {
     .addHelpText(
       'after',
       `
-Values are checked before they are timed. Times are medians with the 20th and 80th percentile. "Of ceiling" is the least
-time that the device could take, by its own multiply-add rate, copy bandwidth or dispatch cost measured in the same run,
-over the median.
+Values are checked before they are timed, and those of the last timed run again. Times are medians with the 20th and 80th
+percentile. "Of ceiling" is the least time that the device could take, by its own multiply-add rate, memory bandwidth or
+dispatch cost measured beside each target, over the median; more than 100 % cannot be, and fails.
 
   paraformer bench softmax attention       kernels and ops of these names
   paraformer bench ops --filter 1024       some of a group

@@ -180,7 +180,7 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
 }
 
 /** Norm-relative difference over what `actual` has. @throws Error when that is nothing, or of something else */
-function difference(actual: Values, expected: Values): number {
+export function difference(actual: Values, expected: Values): number {
   const names = [...actual.keys()]
   const odd = names.find((name) => !expected.has(name))
   if (odd !== undefined) throw new Error(`gives ${odd}, which the first of its kind does not`)
