@@ -141,8 +141,12 @@ export async function checkReplay(
       one.write(start[i]!)
     })
     random.counter = counter
-    const changes = after.flatMap((values, i) => Array.from(values, (value, j) => value - start[i]![j]!))
-    return { loss: found, changes: Float32Array.from(changes) }
+    const changes = new Float32Array(after.reduce((sum, { length }) => sum + length, 0))
+    let at = 0
+    after.forEach((values, i) => {
+      for (const [j, value] of values.entries()) changes[at++] = value - start[i]![j]!
+    })
+    return { loss: found, changes }
   }
   const expected = await result(run.ops())
   if (expected.changes.every((one) => one === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
