@@ -136,6 +136,21 @@ test('a worker that hangs delays the end by seconds: the last checkpoint is kept
   if (!(seconds < 10)) throw new Error(`${seconds} s`)
 })
 
+test('a worker that hangs does not outlive an evaluation that a signal ends', async () => {
+  const model = join(await undisturbed(), 'model.safetensors')
+  let hung = 0
+  const { code, stderr } = await runCli(['eval', '--checkpoint', model, '--mode', 'devices'], {
+    onStderr(text, kill) {
+      if (hung || !/branches live on/.test(text)) return
+      hung = workersOf(text)[0]!
+      process.kill(hung, 'SIGSTOP')
+      kill('SIGTERM')
+    },
+  })
+  if (code !== codeOf('SIGTERM')) throw new Error(`code ${code}: ${stderr}`)
+  await until(() => !isAlive(hung), 'the end of the worker')
+})
+
 test('a closed terminal loses no work: its signal reaches trainer and workers, and nothing can be printed any more', async () => {
   const folder = join(work, 'terminal')
   const args = train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1000000')
