@@ -1,6 +1,7 @@
 import { copyInto } from './accumulate.ts'
 import { type Branches, divide, slotsOf, spaceOf } from './arenaLayout.ts'
 import { checkTensor, checkTensors } from './arguments.ts'
+import { checkFunction, checkWhole } from './checks.ts'
 import { ShapeError } from './errors.ts'
 import { zeros } from './ops/create.ts'
 import { withoutScope } from './scope.ts'
@@ -106,6 +107,8 @@ export class ParameterArena {
    * @param first the parameter that the flat tensor begins with
    */
   slot(flat: Tensor, index: number, first = 0): Tensor {
+    checkTensor('slot', flat)
+    checkWhole('slot', index, 'the parameter', 0, this.parameters.length - 1)
     const { shape } = this.parameters[index]!
     return partOf(flat, shape, rowMajorStrides(shape), flat.offset + this.#offsets[index]! - this.#offsets[first]!)
   }
@@ -152,12 +155,17 @@ export function holdArenas(op: string, parameters: readonly Tensor[], options: A
  * those that share one already stay where they are. Of branches with parameters of the same shapes, corresponding ones then lie equally
  * far apart, so that their dispatches can be coalesced. Nothing is moved while a capture records.
  * @param branches the parameters of branches; matters where one binding does not hold all
+ * @throws ShapeError for what no allocation can hold: other tensors than float32 leaves of one device; ArgumentError for what is no list
+ *   of live tensors
  */
 export function colocate(parameters: readonly Tensor[], branches: () => readonly Branches[] = () => []): void {
   checkTensors('colocate', parameters)
+  checkFunction('colocate', branches, 'branches')
   if (parameters[0]?.device.recording) return
   const homeless = parameters.filter((parameter) => !homes.has(parameter))
-  if (homeless.length > 0) place(homeless, branches())
+  if (homeless.length === 0) return
+  checkParameters('colocate', homeless)
+  place(homeless, branches())
 }
 
 /** Puts parameters side by side that nobody holds, unless they lie so already with nothing else between. */

@@ -3,7 +3,7 @@ import { withOwnCopies } from './autocast.ts'
 import { checkFunction, refusal } from './checks.ts'
 import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
-import { ArgumentError } from './errors.ts'
+import { ArgumentError, ShapeError } from './errors.ts'
 import { withoutDead } from './graph/dead.ts'
 import { accessesOf, type Graph, type GraphCommand } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
@@ -11,7 +11,7 @@ import { planMemory } from './graph/plan.ts'
 import { earlyWrites, Program } from './graph/program.ts'
 import { weave } from './graph/weave.ts'
 import { scope, withoutScope } from './scope.ts'
-import { format } from './shape.ts'
+import { checkShape, format, sizeOf } from './shape.ts'
 import { replace, walk } from './structure.ts'
 import { empty, Tensor } from './tensor.ts'
 import type { Changeable } from './version.ts'
@@ -131,7 +131,12 @@ export function fromHost(
   if (!(data instanceof Float32Array || data instanceof Int32Array)) {
     throw refusal('fromHost', data, 'a Float32Array or Int32Array', 'what compute() gives')
   }
-  const t = empty(shape ?? [data.length], data instanceof Float32Array ? 'float32' : 'int32', device)
+  const dims = shape ?? [data.length]
+  checkShape('fromHost', dims)
+  if (sizeOf(dims) !== data.length) {
+    throw new ShapeError(`fromHost: ${data.length} values do not fill shape ${format(dims)}`)
+  }
+  const t = empty(dims, data instanceof Float32Array ? 'float32' : 'int32', device)
   t.write(data, compute)
   return t
 }

@@ -47,6 +47,11 @@ export function checkBoolean(op: string, value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw refusal(op, value, 'true or false', name)
 }
 
+/** @throws ArgumentError for what is no text, or an empty one */
+export function checkText(op: string, value: unknown, name: string): void {
+  if (typeof value !== 'string' || value === '') throw refusal(op, value, 'a text', name)
+}
+
 /** @throws ArgumentError for what is no number; NaN is one */
 export function checkNumber(op: string, value: unknown, name: string): void {
   if (typeof value !== 'number') throw refusal(op, value, 'a number', name)

@@ -41,10 +41,16 @@ export class UserError extends Error {
 /** A file that cannot be written. Space, permissions and folders may come back: whoever has something to lose tries again. */
 export class FileError extends UserError {}
 
+function textOf(error: unknown): string {
+  if (error instanceof Error) return error.message
+  try {
+    return String(error)
+  } catch {
+    return 'what has no text was thrown'
+  }
+}
+
 /** The message of anything thrown, on one line, without what a terminal obeys instead of showing it. */
 export function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(
-    /\s*[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+\s*/gu,
-    ' ',
-  )
+  return textOf(error).replace(/\s*[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+\s*/gu, ' ')
 }

@@ -1,7 +1,7 @@
 import './methods.ts'
 
 export { firstNonFinite } from './anomaly.ts'
-export { colocate, holdArenas, type ParameterArena } from './arena.ts'
+export { colocate } from './arena.ts'
 export { autocast } from './autocast.ts'
 export { backward, defineOp, noGrad, type OpContext, type OpDefinition, watchOps } from './autograd.ts'
 export { DeviceStore } from './autotune/store.ts'
@@ -12,7 +12,6 @@ export { Device, defaultDevice, requestDevice, setDefaultDevice } from './device
 export { type Dtype, requireFloat16 } from './dtype.ts'
 export * from './errors.ts'
 export { FORK_MODES, type ForkMode, fork } from './graph/fork.ts'
-export * from './ops/adamW.ts'
 export * from './ops/addAll.ts'
 export * from './ops/attention.ts'
 export { cast } from './ops/cast.ts'

@@ -1,10 +1,10 @@
 import { checkTensor } from './arguments.ts'
 import { autocast, autocastDtype } from './autocast.ts'
 import { enableGrad } from './autograd.ts'
-import { checkFunction } from './checks.ts'
+import { checkFunction, refusal } from './checks.ts'
 import { Recomputation } from './recomputation.ts'
 import { scope, withoutScope } from './scope.ts'
-import { type Tensor, view } from './tensor.ts'
+import { Tensor, view } from './tensor.ts'
 
 /**
  * Runs a part of a model that keeps only its inputs for backward, which runs it again to get at what its ops save: memory
@@ -22,7 +22,11 @@ export function recompute<I extends readonly Tensor[]>(fn: (...inputs: I) => Ten
   const part = new Recomputation(held, (again) => {
     autocast(dtype, () => scope(() => void enableGrad(() => fn(...(again as unknown as I)))))
   })
-  return part.first(() => scope(() => fn(...inputs)))
+  return part.first(() => {
+    const result = scope(() => fn(...inputs))
+    if (!(result instanceof Tensor)) throw refusal('recompute', result, 'a tensor', 'what the function gives')
+    return result
+  })
 }
 
 /** The tensor at the same place of the tape. */

@@ -200,6 +200,7 @@ export function branchShape(config: ModelConfig): { branches: number; depth: num
  * @throws UserError for any other number
  */
 export function checkPrefix(config: ModelConfig, branches: number | undefined): number {
+  if (typeof config !== 'object' || config === null) throw refusal('checkPrefix', config, 'a model config')
   const all = branchShape(config).branches
   if (branches === undefined) return all
   if (!Number.isInteger(branches) || branches < 1 || branches > all) {

@@ -60,7 +60,7 @@ export function fork<T>(
   options?: { together?: number | undefined },
 ): T[] {
   checkOptions('fork', options, { together: true })
-  const together = options?.together ?? Number.POSITIVE_INFINITY
+  const { together = Number.POSITIVE_INFINITY } = options ?? {}
   if (typeof device?.recordForked !== 'function') throw refusal('fork', device, 'a device', 'device')
   if (typeof branches !== 'object' || branches === null) throw refusal('fork', branches, 'functions by name', 'branches')
   if (!(together >= 1 && (Number.isInteger(together) || together === Number.POSITIVE_INFINITY)))

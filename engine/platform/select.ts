@@ -1,3 +1,4 @@
+import { refusal } from '../checks.ts'
 import { UserError } from '../errors.ts'
 import { type AdapterReport, type AdapterSummary, type DeviceRequest, SUBGROUP_MATRIX } from './types.ts'
 
@@ -108,8 +109,9 @@ export async function requestFrom(adapter: GPUAdapter, request: DeviceRequest): 
   })
 }
 
-/** One line on the adapter taken, and how to get a faster one. */
+/** One line on the adapter taken, and how to get a faster one. @throws ArgumentError for what is no summary of an adapter */
 export function describe(summary: AdapterSummary): string {
+  if (typeof summary?.name !== 'string') throw refusal('describe', summary, 'the summary of a device')
   const { name, driver } = summary
   if (!summary.software) return `WebGPU on ${name}${driver && ` (${driver})`}`
   if (name.includes('swiftshader')) {

@@ -1,3 +1,4 @@
+import { refusal } from '../../engine/checks.ts'
 import { fromHalves } from '../../kernels/half.ts'
 import type { SafetensorsEntry } from './safetensors.ts'
 
@@ -41,8 +42,13 @@ export function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype].BYTES_PER_ELEMENT
 }
 
-/** The values of an entry as float32, of any dtype: rounded where float32 is narrower, exact from F16, BF16 and BOOL. */
-export function toFloat32({ dtype, data }: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
+/** The values of an entry as float32, of any dtype: rounded where float32 is narrower, exact from F16, BF16 and BOOL. @throws ArgumentError for what is no entry */
+export function toFloat32(entry: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
+  const { dtype, data } = entry ?? {}
+  if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {
+    throw refusal('toFloat32', dtype, `one of ${Object.keys(ARRAYS).join(', ')}`, 'dtype')
+  }
+  if (!(data instanceof ARRAYS[dtype])) throw refusal('toFloat32', data, `${dtype} in a ${ARRAYS[dtype].name}`, 'data')
   if (dtype === 'BF16') return new Float32Array(new Uint32Array(data as Uint16Array).map((word) => word << 16).buffer)
   if (dtype === 'F16') return fromHalves(data as Uint16Array)
   const out = new Float32Array(data.length)

@@ -1,5 +1,5 @@
 import { files } from '#platform'
-import { checkWhole, refusal } from '../../engine/checks.ts'
+import { checkText, checkWhole, refusal } from '../../engine/checks.ts'
 import { UserError } from '../../engine/errors.ts'
 import type { Dtype, Tensor } from '../../engine/index.ts'
 import { kindOf } from '../../engine/kind.ts'
@@ -30,13 +30,14 @@ const SAVED_AS: Readonly<Record<Dtype, SafetensorsDtype>> = { float32: 'F32', fl
  *   names are saved whole, each
  * @param metadata texts, stored as `__metadata__`
  * @throws UserError in one line when the file cannot be written, for names and metadata that are no texts, dtypes that the format lacks,
- *   shapes and data that disagree; what reading a tensor throws, such as that it was disposed
+ *   shapes and data that disagree; ArgumentError for a path that is no text; what reading a tensor throws, such as that it was disposed
  */
 export async function saveSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Saveable> | Readonly<Record<string, Saveable>>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
+  checkText('saveSafetensors', path, 'path')
   await files.write(path, await piecesOf(path, tensors, metadata))
 }
 
@@ -47,7 +48,7 @@ async function piecesOf(
   metadata?: Readonly<Record<string, string>>,
 ): Promise<Uint8Array[]> {
   try {
-    if (typeof tensors !== 'object' || tensors === null) {
+    if (typeof tensors !== 'object' || tensors === null || Symbol.iterator in tensors !== tensors instanceof Map) {
       throw new UserError(`got ${kindOf(tensors)} as tensors; give a Map or an object of tensors by name`)
     }
     const named: [string, Saveable][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors)
@@ -95,9 +96,10 @@ export interface OpenSafetensors {
 
 /**
  * Opens a safetensors file of any size and reads its header alone. Close it in the end.
- * @throws UserError in one line when it is missing, unreadable or malformed
+ * @throws UserError in one line when it is missing, unreadable or malformed; ArgumentError for a path that is no text
  */
 export async function openSafetensors(path: string): Promise<OpenSafetensors> {
+  checkText('openSafetensors', path, 'path')
   const file = await files.open(path)
   try {
     const fail = failIn(path)
@@ -138,9 +140,10 @@ const LOAD_OPTIONS: OptionNames<LoadSafetensorsOptions> = { tensors: true }
 /**
  * Loads a safetensors file of any size: raw entries by name in the file's order (`toFloat32` converts one), and the metadata.
  * @throws UserError in one line when it is missing, unreadable or malformed, lacks a tensor that was asked for, or has one of those of a
- *   dtype that is not known
+ *   dtype that is not known; ArgumentError for a path that is no text and unknown options
  */
 export async function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): Promise<SafetensorsFile> {
+  checkText('loadSafetensors', path, 'path')
   checkOptions('loadSafetensors', options, LOAD_OPTIONS)
   const { tensors: names } = options
   if (names !== undefined && (typeof names !== 'object' || !(Symbol.iterator in names))) {

@@ -1,3 +1,4 @@
+import { checkText, refusal } from '../../engine/checks.ts'
 import { UserError } from '../../engine/errors.ts'
 import { kindOf } from '../../engine/kind.ts'
 import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype } from './dtypes.ts'
@@ -57,6 +58,7 @@ export function encodePieces(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array[] {
+  if (!(tensors instanceof Map)) throw new UserError(`got ${kindOf(tensors)} as tensors; give a Map of entries by name`)
   checkMetadata(metadata)
   for (const [name, entry] of tensors) checkTensor(name, entry)
   const entries = [...tensors].sort(([nameA, a], [nameB, b]) => byDtype(a.dtype, b.dtype) || byCodePoint(nameA, nameB))
@@ -129,9 +131,11 @@ function checkTensor(name: string, entry: unknown): void {
 /**
  * Decodes a safetensors file; every tensor gets its own memory. Tensors must fill the data without gap or overlap.
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for anything malformed, and for a dtype that is not known
+ * @throws UserError in one line for anything malformed, and for a dtype that is not known; ArgumentError for what is no Uint8Array
  */
 export function decodeSafetensors(bytes: Uint8Array, where: string): SafetensorsFile {
+  if (!(bytes instanceof Uint8Array)) throw refusal('decodeSafetensors', bytes, 'a Uint8Array')
+  checkText('decodeSafetensors', where, 'the name of the file')
   const fail = failIn(where)
   const start = PREFIX + headerLength(bytes.subarray(0, PREFIX), bytes.length, fail)
   const header = parseHeader(bytes.subarray(PREFIX, start), bytes.length - start, fail)

@@ -1,4 +1,5 @@
 import { decodeImage as decode, files } from '#platform'
+import { checkText, checkWhole, refusal } from '../../engine/checks.ts'
 import { reason, UserError } from '../../engine/errors.ts'
 import { luma } from './imageops.ts'
 import { checkPng } from './png.ts'
@@ -18,6 +19,9 @@ const MAX_PIXELS = 100_000_000
 /** More than the pixels of the largest image take uncompressed, at 16 bits for each of four samples. */
 const MAX_BYTES = 1_000_000_000
 
+/** Pixels a side that an image can be resized to: three channels of them fit into `MAX_TOTAL`. */
+const MAX_SIDE = 2 ** 14
+
 /** Images of one call, as they go into a model: more is no use at once. */
 const MAX_TOTAL = 2 ** 31
 
@@ -36,9 +40,13 @@ const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
  * Reads an image file as model input before normalisation: uint8 [channels, imageSize, imageSize]. Gray becomes RGB by
  * repetition, RGB gray by its luma. An image that is not square is stretched, not cropped. Values are taken as they are: a
  * dark digit on white paper is not turned into MNIST's white on black.
- * @throws UserError in one line for a file that is missing, of another kind, corrupt, or above 100 megapixels
+ * @throws UserError in one line for a file that is missing, of another kind, corrupt, or above 100 megapixels; ArgumentError for what is no path, or
+ *   no number of channels or pixels
  */
 export async function readImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
+  checkText('readImage', path, 'path')
+  checkWhole('readImage', channels, 'channels')
+  checkWhole('readImage', imageSize, 'imageSize', 1, MAX_SIDE)
   const image = toChannels(await decodeImage(await files.read(path, MAX_BYTES), path), channels, path)
   const { height, width } = image
   if (height === imageSize && width === imageSize) return image.data
@@ -73,9 +81,11 @@ export async function readImages(paths: readonly string[], channels: number, ima
  * decides its content, not its name. Samples are taken as they are stored, without colour profile or gamma: 16 bits are rounded to 8,
  * transparent pixels are laid over black, the value that padding has too, and CMYK becomes (1 - ink) (1 - black).
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for what is of another kind, corrupt, truncated, or above 100 megapixels
+ * @throws UserError in one line for what is of another kind, corrupt, truncated, or above 100 megapixels; ArgumentError for what is no Uint8Array
  */
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<PlanarImage> {
+  if (!(bytes instanceof Uint8Array)) throw refusal('decodeImage', bytes, 'a Uint8Array')
+  checkText('decodeImage', where, 'the name of the file')
   const kind = Object.keys(SIGNATURES).find((name) => startsWith(bytes, SIGNATURES[name]!))
   if (kind === undefined) {
     const what =

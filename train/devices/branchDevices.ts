@@ -1,8 +1,11 @@
+import { checkBoolean, checkFunction, checkNumber, checkWhole } from '../../engine/checks.ts'
 import { noGrad, scope, type Tensor, type TracedDevice, Tracing } from '../../engine/index.ts'
-import type { ParaFormer } from '../../model/index.ts'
+import { checkOptions } from '../../engine/options.ts'
+import { checkPrefix, type ParaFormer } from '../../model/index.ts'
 import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { makeScheme, type Objective } from '../schemes.ts'
+import { checkBatch, checkImages, checkSteps } from './checkBatch.ts'
 import { takeGradients, takeState } from './partState.ts'
 import { type Findings, type Loaded, type PartValues, type Pass, Passes } from './passes.ts'
 import type { Residents } from './residents.ts'
@@ -76,12 +79,19 @@ export class BranchDevices {
    * @param parts in which the mini-batch is computed
    * @param maxNorm for objectives that clip
    * @returns of each step its values; when one rejects, so do all after it
+   * @throws ArgumentError for a batch that does not fit the model, steps that are no objectives with learning rates, and unknown options
    */
   updates(
     batch: LabelledImages,
     steps: readonly { objective: Objective; lr: number }[],
-    { parts = 1, maxNorm = Number.POSITIVE_INFINITY }: { parts?: number; maxNorm?: number } = {},
+    options: { parts?: number; maxNorm?: number } = {},
   ): Promise<StepValues>[] {
+    checkBatch('updates', batch, this.model.config)
+    checkSteps('updates', steps)
+    checkOptions('updates', options, { parts: true, maxNorm: true })
+    const { parts = 1, maxNorm = Number.POSITIVE_INFINITY } = options
+    checkWhole('updates', parts, 'parts')
+    checkNumber('updates', maxNorm, 'maxNorm')
     // Images travel while the step before is computed.
     const loaded = partsOf(batch, parts).map((part) => ({ ...part, at: this.#passes.load(part.images, part.labels.length) }))
     const results = steps.map(({ objective, lr }) =>
@@ -98,14 +108,21 @@ export class BranchDevices {
    * Branches run on their devices, then `head` on device 0, off the tape; dropout as `model.training` says.
    * @param images normalised, [count, C, H, W]
    * @param head of the images on device 0 and what the branches gave, for `ForwardOptions.outputs`; what it returns must not hold tensors
+   * @throws ArgumentError for images that are not so many of the model's, and for what is no pass or function
    */
   async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor) => T): Promise<T> {
+    checkWhole('infer', count, 'count')
+    checkImages('infer', images, count, this.model.config)
+    checkOptions('infer', pass ?? null, { branches: true, eachBranch: true })
+    const branches = checkPrefix(this.model.config, pass.branches)
+    checkBoolean('infer', pass.eachBranch, 'eachBranch')
+    checkFunction('infer', head, 'head')
     const loaded = this.#passes.load(images, count)
     const run = async () => {
-      const { outputs, here } = await this.#passes.forward(loaded, { ...pass, differentiate: false })
+      const { outputs, here } = await this.#passes.forward(loaded, { ...pass, branches, differentiate: false })
       try {
         return this.#passes.host.time(() => {
-          const result = scope(() => noGrad(() => head(loaded.images, outputs)))
+          const result = attempt(() => scope(() => noGrad(() => head(loaded.images, outputs))))
           this.#residents.device.flush()
           return result
         })
@@ -113,15 +130,21 @@ export class BranchDevices {
         for (const t of [outputs, here]) t.dispose()
       }
     }
-    return this.#inTurn(run).finally(() => this.#passes.drop(loaded))
+    const result = await this.#inTurn(run).finally(() => this.#passes.drop(loaded))
+    if ('error' in result) throw result.error
+    return result.value
   }
 
   /**
    * Gradients of the mean cross-entropy of a prefix for every parameter, zeros where it does not reach.
    * @param chunk images computed at once
+   * @throws ArgumentError for a batch that does not fit the model; UserError for a prefix that it does not have
    */
-  gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
-    return this.#inTurn(() => this.#gradients(batch, branches, chunk))
+  async gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
+    checkBatch('gradients', batch, this.model.config)
+    const k = checkPrefix(this.model.config, branches)
+    checkWhole('gradients', chunk, 'chunk')
+    return this.#inTurn(() => this.#gradients(batch, k, chunk))
   }
 
   /** All parameters and their optimizer state, copied to the host. */
@@ -231,6 +254,15 @@ export class BranchDevices {
     const here = takeGradients(this.model.namedParameters())
     const all = await Promise.all([here, ...this.shards.map((shard) => shard.gradients())])
     return new Map(all.flatMap((entries) => [...entries]))
+  }
+}
+
+/** What a caller's function gives or throws; its error is its own and ends nothing that comes after. */
+function attempt<T>(fn: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: fn() }
+  } catch (error) {
+    return { error }
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type TracedDevice,
   Tracing,
   tensor,
+  withoutScope,
 } from '../../engine/index.ts'
 import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
@@ -78,7 +79,9 @@ export class LocalShard implements Shard {
 
   async load(id: number, images: Float32Array, count: number): Promise<void> {
     const { channels, imageSize } = this.#residents.model.config
-    this.#images.set(id, tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.device }))
+    // Until `drop`, whatever scope it is asked for in.
+    const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.device }))
+    this.#images.set(id, there)
   }
 
   async drop(id: number): Promise<void> {

@@ -1,5 +1,5 @@
 import { addInto, copyInto } from '../../engine/accumulate.ts'
-import { addAll, noGrad, scope, stack, type Tensor, tensor } from '../../engine/index.ts'
+import { addAll, noGrad, scope, stack, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
 import { HeadPass } from './headPass.ts'
@@ -70,7 +70,9 @@ export class Passes {
         this.send(shard.load(id, images, count))
       }
       const { device } = this.#residents
-      return { id, count, images: tensor(images, { shape: [count, channels, imageSize, imageSize], device }) }
+      // Until `drop`, whatever scope it is asked for in.
+      const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device }))
+      return { id, count, images: there }
     })
   }
 
@@ -118,6 +120,8 @@ export class Passes {
     const request = { ...pass, lossScale, training: model.training }
     const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
     const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
+    // Where device 0 fails at once, nobody waits for them.
+    for (const reply of replies) reply.catch(() => {})
     const here = this.#residents.forward(loaded.images, request)
     device.flush()
     return { here, away, replies }

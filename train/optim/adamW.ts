@@ -1,17 +1,8 @@
 import { forget, gatherGradients, holdArenas } from '../../engine/arena.ts'
+import { checkOptionalTensor, checkTensor } from '../../engine/arguments.ts'
 import { checkFunction, refusal } from '../../engine/checks.ts'
-import {
-  ArgumentError,
-  adamWStep,
-  checkAdamW,
-  type Device,
-  gradSquares,
-  scope,
-  type Tensor,
-  tensor,
-  withoutScope,
-  zeros,
-} from '../../engine/index.ts'
+import { ArgumentError, type Device, scope, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
+import { adamWStep, checkAdamW, gradSquares } from '../../engine/ops/adamW.ts'
 import { checkOptions, type OptionNames } from '../../engine/options.ts'
 import { LossScale } from './lossScale.ts'
 import { type MomentPart, momentParts } from './momentPart.ts'
@@ -41,8 +32,9 @@ export interface AdamWState {
   v: Map<string, Tensor>
 }
 
-/** Weights of Linear layers decay; biases, LayerNorm, the CLS token and the position embedding do not. */
+/** Weights of Linear layers decay; biases, LayerNorm, the CLS token and the position embedding do not. @throws ArgumentError for what is no tensor */
 export function decays(name: string, parameter: Tensor): boolean {
+  checkTensor('decays', parameter)
   return parameter.ndim >= 2 && name !== 'clsToken' && name !== 'posEmbedding'
 }
 
@@ -127,6 +119,7 @@ export class AdamW {
    *   and for a parameter that was disposed
    */
   step(lr: number, maxNorm = Number.POSITIVE_INFINITY, wholeNorm?: Tensor): Tensor {
+    checkOptionalTensor('AdamW.step', wholeNorm, 'wholeNorm')
     this.#checkLive('step')
     this.lr = lr
     const { betas, eps } = this.settings
@@ -227,6 +220,7 @@ export class AdamW {
    */
   setSteps(steps: Readonly<Record<string, number>>): void {
     this.#checkLive('setSteps')
+    if (typeof steps !== 'object' || steps === null) throw refusal('AdamW.setSteps', steps, 'counts by name')
     const counts = new Int32Array(this.#steps.size)
     for (const [i, name] of this.#names.entries()) {
       const count = Object.hasOwn(steps, name) ? steps[name]! : 0

@@ -1,5 +1,6 @@
 import { refusal } from '../../engine/checks.ts'
-import { checkAdamW, type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { checkAdamW } from '../../engine/ops/adamW.ts'
 import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
 /** A loss scale as a checkpoint holds it. */

@@ -1,5 +1,6 @@
 import type { ParameterArena } from '../../engine/arena.ts'
-import { type AdamWArena, type Tensor, withoutScope, zeros } from '../../engine/index.ts'
+import { type Tensor, withoutScope, zeros } from '../../engine/index.ts'
+import type { AdamWArena } from '../../engine/ops/adamW.ts'
 import { type Changeable, joint } from '../../engine/version.ts'
 
 /** The parameters of an optimizer that lie in one arena, with their moments: what one dispatch updates. */

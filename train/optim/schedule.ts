@@ -1,5 +1,5 @@
 import { refusal } from '../../engine/checks.ts'
-import { checkAdamW } from '../../engine/index.ts'
+import { checkAdamW } from '../../engine/ops/adamW.ts'
 import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
 /** A learning rate for each optimizer step, counted from 0. */
@@ -31,7 +31,7 @@ export function schedule(name: ScheduleName, options: ScheduleOptions): Schedule
   if (!SCHEDULE_NAMES.includes(name)) {
     throw refusal(op, name, SCHEDULE_NAMES.map((one) => JSON.stringify(one)).join(' or '), 'name')
   }
-  checkOptions(op, options, OPTIONS)
+  checkOptions(op, options ?? null, OPTIONS)
   const { lr, warmup, total, finalFraction = 0.01 } = options
   checkAdamW(op, { lr })
   if (!(Number.isSafeInteger(warmup) && warmup >= 0)) throw refusal(op, warmup, 'a whole number of at least 0', 'warmup')
