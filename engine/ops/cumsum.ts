@@ -1,5 +1,6 @@
-import { cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
+import { cumsumChunk, cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
 import type { Lines } from '../../kernels/lines.ts'
+import { outputs, rowMajor, sumInt, sum as sumKernel, withChunk } from '../../kernels/reduce/index.ts'
 import { checkTensor } from '../arguments.ts'
 import { defineOp } from '../autograd.ts'
 import { checkNoMore } from '../checks.ts'
@@ -8,16 +9,32 @@ import { run } from '../run.ts'
 import { empty, type Tensor } from '../tensor.ts'
 import { linesAlong } from './lines.ts'
 
+/** Writes running sums of x along the lines into y, both contiguous, of float32 or int32; `reverse`: from the ends of the lines. */
+function scanInto(y: Tensor, x: Tensor, lines: Lines, reverse: boolean): void {
+  const { outer, n, inner } = lines
+  const [scan, sum] = x.dtype === 'float32' ? [cumsumKernel, sumKernel] : [cumsumInt, sumInt]
+  const pieces = withChunk(rowMajor(outer, n, inner), cumsumChunk(x.device.capabilities, lines))
+  const { chunk, chunks } = pieces
+  let sums = x
+  if (chunks > 1) {
+    const ofPieces = empty([outputs(pieces)], x.dtype, x.device)
+    run(sum, { ...pieces, scale: 1 }, [x, ofPieces])
+    sums = empty([outputs(pieces)], x.dtype, x.device)
+    scanInto(sums, ofPieces, { outer, n: chunks, inner }, reverse)
+  }
+  run(scan, { outer, n, inner, chunk, chunks, reverse }, [x, sums, y])
+}
+
 const op = defineOp<[Tensor], Lines>({
   name: 'cumsum',
   forward(_ctx, [x], lines) {
     const y = empty(x.shape, x.dtype, x.device)
-    run(x.dtype === 'float32' ? cumsumKernel : cumsumInt, { ...lines, reverse: false }, [x.contiguous(), y])
+    scanInto(y, x.contiguous(), lines, false)
     return y
   },
   backward(ctx, grad, lines) {
     const dx = ctx.gradOut(0)
-    run(cumsumKernel, { ...lines, reverse: true }, [grad.contiguous(), dx])
+    scanInto(dx, grad.contiguous(), lines, true)
     return [dx]
   },
 })

@@ -1,7 +1,7 @@
-import type { KernelCase } from '../spec.ts'
+import { ceilDiv, type KernelCase } from '../spec.ts'
 import type { CumsumProblem } from './cumsum.ts'
 
-const SHAPES: readonly [outer: number, n: number, inner: number][] = [
+const SHAPES: readonly [outer: number, n: number, inner: number, chunk?: number][] = [
   [1, 1, 1],
   [7, 1, 1],
   [31, 7, 1],
@@ -15,17 +15,40 @@ const SHAPES: readonly [outer: number, n: number, inner: number][] = [
   [1, 8, 1028],
   [2, 129, 8],
   [1, 1025, 3],
+  [1, 5000, 1, 1024],
+  [3, 100, 1, 33],
+  [2, 129, 7, 10],
+  [1, 257, 8, 64],
 ]
 
+function problemOf(outer: number, n: number, inner: number, chunk: number, reverse: boolean) {
+  const chunks = ceilDiv(n, chunk)
+  const size = outer * n * inner
+  return {
+    problem: { outer, n, inner, chunk, chunks, reverse },
+    sizes: { x: size, sums: outer * chunks * inner, y: size },
+  }
+}
+
+/** The worst that rounding can do: a constant, whose rounding errors have one sign. */
+function constantCase(shape: readonly [number, number, number], chunk: number, value: number): KernelCase<CumsumProblem> {
+  const [, n, inner] = shape
+  return {
+    name: `[${shape}] of ${value}`,
+    ...problemOf(...shape, chunk, n % 2 === 0),
+    fills: { x: () => value, sums: (i) => value * chunk * (1 + (Math.floor(i / inner) % ceilDiv(n, chunk))) },
+    tolerance: 6e-7,
+  }
+}
+
 function cases(integers: boolean): KernelCase<CumsumProblem>[] {
-  return SHAPES.flatMap(([outer, n, inner]) =>
+  return SHAPES.flatMap(([outer, n, inner, chunk = n]) =>
     [false, true].map((reverse) => {
-      const size = outer * n * inner
+      const whole = (_: number, random: () => number) => Math.floor(2001 * random()) - 1000
       return {
-        name: `${reverse ? 'reversed ' : ''}[${outer}, ${n}, ${inner}]`,
-        problem: { outer, n, inner, reverse },
-        sizes: { x: size, y: size },
-        ...(integers ? { fills: { x: (_: number, random: () => number) => Math.floor(2001 * random()) - 1000 } } : {}),
+        name: `${reverse ? 'reversed ' : ''}[${outer}, ${n}, ${inner}]${chunk < n ? ` in pieces of ${chunk}` : ''}`,
+        ...problemOf(outer, n, inner, chunk, reverse),
+        ...(integers ? { fills: { x: whole, sums: whole } } : {}),
       }
     }),
   )
@@ -33,12 +56,18 @@ function cases(integers: boolean): KernelCase<CumsumProblem>[] {
 
 export const cumsumCases: readonly KernelCase<CumsumProblem>[] = [
   ...cases(false),
+  ...[0.1, 0.7].flatMap((value) => [
+    constantCase([1, 300_003, 1], 300_003, value),
+    constantCase([1, 100_000, 4], 100_000, value),
+    constantCase([2, 10_001, 3], 10_001, value),
+    constantCase([1, 200_000, 1], 20_480, value),
+  ]),
   {
     name: 'bench [1024, 1024]',
-    problem: { outer: 1024, n: 1024, inner: 1, reverse: false },
-    sizes: { x: 1 << 20, y: 1 << 20 },
+    ...problemOf(1024, 1024, 1, 1024, false),
     bench: true,
   },
+  { name: 'bench [1, 8, 131072]', ...problemOf(1, 8, 131072, 8, false), bench: true },
 ]
 
 export const cumsumIntCases: readonly KernelCase<CumsumProblem>[] = cases(true)

@@ -3,51 +3,81 @@ import { type Capabilities, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './direct.wgsl'
 import workgroup from './workgroup.wgsl'
 
-/** A tensor viewed as [outer, n, inner]; sums run along n, from its end where `reverse` is set. */
+/** A tensor viewed as [outer, n, inner]; sums run along n, from its end where `reverse` is set, in `chunks` pieces of `chunk`. */
 export interface CumsumProblem extends Lines {
+  chunk: number
+  chunks: number
   reverse: boolean
 }
 
-/** y[j] = x[0] + … + x[j] along the middle axis of [outer, n, inner]; reversed: x[j] + … + x[n - 1]. */
+/**
+ * y[j] = x[0] + … + x[j] along the middle axis of [outer, n, inner]; reversed: x[j] + … + x[n - 1]. Pieces of a line are summed side by
+ * side: `sums` [outer, chunks, inner] are the running sums, in the same direction, of the sums of the pieces. With one piece they are
+ * not read.
+ */
 export const cumsum = specFor('f32')
 /** The same of int32, which wraps around. */
 export const cumsumInt = specFor('i32')
+
+/** Elements of a block of the `direct` variant. */
+const BLOCK = 16
+/** Elements of a tile of the `workgroup` variant. */
+const TILE = 1024
 
 function specFor(dtype: 'f32' | 'i32'): KernelSpec<CumsumProblem> {
   return {
     name: dtype === 'f32' ? 'cumsum' : 'cumsumInt',
     bindings: [
       { name: 'x', access: 'read', dtype },
+      { name: 'sums', access: 'read', dtype },
       { name: 'y', access: 'read_write', dtype },
     ],
-    params: ['outer', 'n', 'inner'].map((name) => ({ name, type: 'u32' })),
+    params: ['outer', 'n', 'inner', 'chunk', 'chunks'].map((name) => ({ name, type: 'u32' })),
     variants: [
       {
         name: 'direct',
         source: direct,
-        constants: ({ outer, inner, reverse }) => {
+        constants: ({ outer, inner, chunk, chunks, reverse }) => {
           const lineVec = inner % 4 === 0 ? 4 : 1
           return {
             Element: lineVec === 4 ? `vec4<${dtype}>` : dtype,
-            WORKGROUP: threadsFor((outer * inner) / lineVec),
+            WORKGROUP: threadsFor((outer * chunks * inner) / lineVec),
             LINE_VEC: lineVec,
+            BLOCKS: chunk > BLOCK,
+            PIECES: chunks > 1,
             REVERSE: reverse,
           }
         },
-        grid: ({ outer, inner }, { LINE_VEC, WORKGROUP }) =>
-          grid1d(ceilDiv((outer * inner) / Number(LINE_VEC), Number(WORKGROUP))),
+        grid: ({ outer, inner, chunks }, { LINE_VEC, WORKGROUP }) =>
+          grid1d(ceilDiv((outer * chunks * inner) / Number(LINE_VEC), Number(WORKGROUP))),
       },
       {
         name: 'workgroup',
         source: workgroup,
-        constants: ({ reverse }) => ({ Scalar: dtype, REVERSE: reverse }),
-        grid: ({ outer, inner }) => grid1d(outer * inner),
+        constants: ({ chunk, chunks, reverse }) => ({
+          Scalar: dtype,
+          TILES: chunk > TILE,
+          PIECES: chunks > 1,
+          REVERSE: reverse,
+        }),
+        grid: ({ outer, inner, chunks }) => grid1d(outer * chunks * inner),
       },
     ],
     choose,
     flops: ({ outer, n, inner }) => outer * n * inner,
     bytes: ({ outer, n, inner }) => 8 * outer * n * inner,
   }
+}
+
+/**
+ * The length of the pieces of long lines: as many pieces as keep the device busy, one where the lines alone do.
+ * @returns a multiple of TILE, or n
+ */
+export function cumsumChunk(device: Capabilities, { outer, n, inner }: Lines): number {
+  const alone = outer * (device.software && inner % 4 === 0 ? inner / 4 : inner)
+  const [wanted, shortest] = device.software ? [128, 8192] : [1024, 8192]
+  const pieces = Math.min(ceilDiv(wanted, alone), Math.floor(n / shortest))
+  return alone * 2 > wanted || pieces < 2 ? n : Math.min(n, TILE * ceilDiv(n, pieces * TILE))
 }
 
 function choose(device: Capabilities, { outer, n, inner }: CumsumProblem): string {

@@ -3,7 +3,7 @@ import { cumsumCases, cumsumIntCases } from './cases.ts'
 import { cumsum, cumsumInt } from './cumsum.ts'
 import { cumsumReference } from './reference.ts'
 
-export { cumsum, cumsumInt } from './cumsum.ts'
+export { cumsum, cumsumChunk, cumsumInt } from './cumsum.ts'
 
 export const entries: readonly KernelEntry[] = [
   { spec: cumsum, cases: cumsumCases, reference: cumsumReference },

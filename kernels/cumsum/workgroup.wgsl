@@ -1,23 +1,50 @@
-// Running sum along lines, one workgroup a line. Tile by tile: each thread sums ITEMS neighbours, the threads' sums are
-// scanned in two levels (GROUP threads, then groups), and what came before the tile is carried along. The order of all
-// additions is fixed.
+// Running sum along lines, one workgroup a piece of a line. Tile by tile: each thread sums ITEMS neighbours, the threads' sums are
+// scanned in two levels (GROUP threads, then groups), and what came before the tile is added. The order of all additions is fixed.
 
 alias Scalar = f32;
+alias Sum = Scalar;
 const WORKGROUP: u32 = 256u;
 // Threads whose sums are added up by one; its square is WORKGROUP.
 const GROUP: u32 = 16u;
 const ITEMS: u32 = 4u;
+// Whether pieces are longer than a tile, and lines than a piece.
+const TILES: bool = true;
+const PIECES: bool = true;
 // Sum from the end of the line instead.
 const REVERSE: bool = false;
 
-struct Params { outer: u32, n: u32, inner: u32 }
+struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<Scalar>;
-@group(0) @binding(1) var<storage, read_write> y: array<Scalar>;
+// Running sums of the pieces' sums [outer, chunks, inner]; not read where a line is one piece.
+@group(0) @binding(1) var<storage, read> sums: array<Scalar>;
+@group(0) @binding(2) var<storage, read_write> y: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> threadSums: array<Scalar, WORKGROUP>;
 var<workgroup> groupSums: array<Scalar, WORKGROUP / GROUP>;
+
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -25,19 +52,32 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
-  let n = params.n;
   let inner = params.inner;
-  let line = wid.y * groups.x + wid.x;
-  if (line >= params.outer * inner) { return; }
-  let start = line / inner * n * inner + line % inner;
+  let group = wid.y * groups.x + wid.x;
+  if (group >= params.outer * params.chunks * inner) { return; }
+  var row = group / inner;
+  var piece = 0u;
+  var first = 0u;
+  var last = params.n - 1u;
+  if (PIECES) {
+    piece = row % params.chunks;
+    row /= params.chunks;
+    first = piece * params.chunk;
+    last = min(first + params.chunk, params.n) - 1u;
+  }
+  let n = last - first + 1u;
+  let start = row * params.n * inner + group % inner;
 
   var carry = Scalar();
+  if (PIECES && REVERSE && piece + 1u < params.chunks) { carry = sums[group + inner]; }
+  if (PIECES && !REVERSE && piece > 0u) { carry = sums[group - inner]; }
+  var levels: Levels;
   for (var tile = 0u; tile < n; tile += WORKGROUP * ITEMS) {
     var running: array<Scalar, ITEMS>;
     var sum = Scalar();
     for (var k = 0u; k < ITEMS; k++) {
       let j = tile + lid * ITEMS + k;
-      if (j < n) { sum += x[start + select(j, n - 1u - j, REVERSE) * inner]; }
+      if (j < n) { sum += x[start + select(first + j, last - j, REVERSE) * inner]; }
       running[k] = sum;
     }
     threadSums[lid] = sum;
@@ -55,11 +95,14 @@ fn main(
       total += groupSums[g];
     }
     for (var t = lid / GROUP * GROUP; t < lid; t++) { before += threadSums[t]; }
-    before += carry;
-    carry += total;
+    if (PIECES) { before += carry; }
+    if (TILES) {
+      before += sumOf(levels);
+      join(&levels, total);
+    }
     for (var k = 0u; k < ITEMS; k++) {
       let j = tile + lid * ITEMS + k;
-      if (j < n) { y[start + select(j, n - 1u - j, REVERSE) * inner] = before + running[k]; }
+      if (j < n) { y[start + select(first + j, last - j, REVERSE) * inner] = before + running[k]; }
     }
     workgroupBarrier();
   }

@@ -54,6 +54,19 @@ export const sumCases: KernelCase<Sum>[] = [
   sumCase('1e6 normal', rowMajor(1, MILLION, 1), { tolerance: 1e-6 }),
   sumCase('1e6 uniform', rowMajor(1, MILLION, 1), { fills: { input: 'uniform' }, tolerance: 1e-6 }),
   sumCase('1e6 uniform over 0 of 4', rowMajor(1, MILLION, 4), { fills: { input: 'uniform' }, tolerance: 1e-6 }),
+  // The worst that rounding can do: a constant, whose rounding errors have one sign.
+  ...[0.1, 0.7].flatMap((value) => {
+    const constant = { fills: { input: () => value }, tolerance: 1e-6 }
+    return [
+      sumCase(`1000003 of ${value}`, rowMajor(1, MILLION + 3, 1), constant),
+      sumCase(`4e5 of ${value}`, rowMajor(1, 400_000, 1), constant),
+      sumCase(`200001 of ${value} over 0 of 3`, rowMajor(1, 200_001, 3), constant),
+    ]
+  }),
+  sumCase('1e7 of 0.1 over 0 of 2, in pieces', withChunk(rowMajor(1, 5 * MILLION, 2), 78125), {
+    fills: { input: () => 0.1 },
+    tolerance: 1e-6,
+  }),
   sumCase('1e6 in pieces', withChunk(rowMajor(1, MILLION, 1), 1956), { tolerance: 1e-6, bench: true }),
   sumCase('[2176, 192] over 0', withChunk(rowMajor(1, 2176, 192), 272), { bench: true }),
   sumCase('[12608, 768] over 0', withChunk(rowMajor(1, 12608, 768), 4204), { bench: true }),

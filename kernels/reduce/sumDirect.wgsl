@@ -1,11 +1,12 @@
 // Sum along the middle axis of [outer, n, inner]: a thread for each output, or for four that are neighbours in memory
-// (Value = vec4). Sums of BLOCK elements in four accumulators are added up apart, so that rounding grows with the number of blocks.
+// (Value = vec4). Sums of BLOCK elements in four accumulators are added up apart.
 
 alias Scalar = f32;
 alias Input = f32;
 alias Value = f32;
+alias Sum = Value;
 const WIDTH: u32 = 1;
-const BLOCK: u32 = 256;
+const BLOCK: u32 = 64;
 const WORKGROUP: u32 = 64;
 
 struct Params {
@@ -26,6 +27,28 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
 
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
@@ -45,7 +68,7 @@ fn main(
   let step = params.nStride / WIDTH;
   var at = (own.x + params.offset + row * params.outerStride) / WIDTH + first * step + (index % columns) * params.innerStride;
 
-  var total = Value();
+  var levels: Levels;
   var k = first;
   while (k < last) {
     let stop = min(k + BLOCK, last);
@@ -64,7 +87,7 @@ fn main(
       a += Value(input[at]);
       at += step;
     }
-    total += (a + b) + (c + d);
+    join(&levels, (a + b) + (c + d));
   }
-  output[own.y / WIDTH + index] = total * Value(Scalar(params.scale));
+  output[own.y / WIDTH + index] = sumOf(levels) * Value(Scalar(params.scale));
 }

@@ -4,8 +4,9 @@
 alias Scalar = f32;
 alias Input = vec4<f32>;
 alias Quad = vec4<f32>;
+alias Sum = Quad;
 // Quads summed before they join the total.
-const BLOCK: u32 = 128;
+const BLOCK: u32 = 64;
 const WORKGROUP: u32 = 64;
 
 struct Params {
@@ -26,6 +27,28 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> output: array<Scalar>;
 @group(1) @binding(0) var<uniform> params: Params;
 
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u,
@@ -44,7 +67,7 @@ fn main(
   var at = (start + first) / 4;
   let end = (start + min(first + params.chunk, params.n)) / 4;
 
-  var total = Quad();
+  var levels: Levels;
   while (at < end) {
     let stop = min(at + BLOCK, end);
     var a = Quad();
@@ -60,7 +83,8 @@ fn main(
     for (; at < stop; at++) {
       a += Quad(input[at]);
     }
-    total += (a + b) + (c + d);
+    join(&levels, (a + b) + (c + d));
   }
+  let total = sumOf(levels);
   output[own.y + index] = ((total.x + total.y) + (total.z + total.w)) * Scalar(params.scale);
 }

@@ -1,12 +1,14 @@
 // Sum along the middle axis of [outer, n, inner]: a workgroup for COLUMNS outputs (or vec4 of outputs), LANES threads each,
-// joined by a tree in workgroup memory.
+// joined by a tree in workgroup memory. A lane adds up sums of BLOCK elements in two accumulators apart.
 
 alias Scalar = f32;
 alias Input = f32;
 alias Value = f32;
+alias Sum = Value;
 const WIDTH: u32 = 1;
 const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
+const BLOCK: u32 = 32;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
@@ -27,6 +29,28 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> sums: array<Value, COLUMNS * LANES>;
+
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
 
 @compute @workgroup_size(COLUMNS, LANES)
 fn main(
@@ -49,20 +73,26 @@ fn main(
   let step = params.nStride / WIDTH;
   let start = (own.x + params.offset + row * params.outerStride) / WIDTH + column * params.innerStride;
 
-  var a = Value();
-  var b = Value();
+  var levels: Levels;
   if (column < columns) {
     var k = first + local.y;
-    for (; k + LANES < last; k += 2 * LANES) {
-      a += Value(input[start + k * step]);
-      b += Value(input[start + (k + LANES) * step]);
-    }
-    if (k < last) {
-      a += Value(input[start + k * step]);
+    while (k < last) {
+      let stop = min(k + BLOCK * LANES, last);
+      var a = Value();
+      var b = Value();
+      for (; k + LANES < stop; k += 2 * LANES) {
+        a += Value(input[start + k * step]);
+        b += Value(input[start + (k + LANES) * step]);
+      }
+      if (k < stop) {
+        a += Value(input[start + k * step]);
+        k += LANES;
+      }
+      join(&levels, a + b);
     }
   }
   let slot = local.y * COLUMNS + local.x;
-  sums[slot] = a + b;
+  sums[slot] = sumOf(levels);
   for (var half = LANES / 2; half > 0; half /= 2) {
     workgroupBarrier();
     if (local.y < half) {

@@ -14,7 +14,8 @@ const { test, run } = suite('cumsum op')
 
 /** Running sums in float64. */
 function running(x: ArrayLike<number>, shape: Shape, dim: number, reverse: boolean): Float64Array {
-  const problem = { ...linesAlong('cumsum', shape, dim), reverse }
+  const lines = linesAlong('cumsum', shape, dim)
+  const problem = { ...lines, chunk: lines.n, chunks: 1, reverse }
   return cumsumReference(problem, { x: Float64Array.from(x), y: new Float64Array(x.length) }).y!
 }
 
