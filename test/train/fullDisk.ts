@@ -24,7 +24,12 @@ export function smallDisk(path: string, kib: number): SmallDisk | undefined {
     path,
     fill(leave = 0) {
       const { bsize, bavail } = statfsSync(path)
-      writeFileSync(ballast, Buffer.alloc(Math.max(0, bsize * bavail - leave)))
+      try {
+        writeFileSync(ballast, Buffer.alloc(Math.max(0, bsize * bavail - leave)))
+      } catch (error) {
+        // Somebody else took some of it: full it is.
+        if ((error as { code?: string }).code !== 'ENOSPC') throw error
+      }
     },
     free: () => rmSync(ballast, { force: true }),
     remove: () => execFileSync('umount', ['-l', path]),

