@@ -12,6 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { build } from 'esbuild'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('package')
@@ -115,4 +116,27 @@ test('it compiles where it is installed, strictly and with declarations checked,
 })
 
 test('ends', () => rmSync(work, { recursive: true }))
+test('the lock file has the image decoder of every platform', () => {
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as { packages: Record<string, object> }
+  for (const platform of ['linux-x64', 'linux-arm64', 'linuxmusl-x64', 'darwin-arm64', 'darwin-x64', 'win32-x64']) {
+    const name = `node_modules/@img/sharp-${platform}`
+    if (!Object.hasOwn(packages, name)) throw new Error(`${name} is missing; run npm install again`)
+  }
+})
+
+test('the browser build decodes images with the browser alone', async () => {
+  const { outputFiles } = await build({
+    entryPoints: ['train/index.ts'],
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    format: 'esm',
+    loader: { '.wgsl': 'text' },
+    logLevel: 'silent',
+  })
+  const text = outputFiles[0]!.text
+  if (!text.includes('createImageBitmap')) throw new Error('it has no decoder')
+  if (/from ["'](sharp|node:)|import\(["'](sharp|node:)/.test(text)) throw new Error('it asks for what only Node has')
+})
+
 run()
