@@ -47,6 +47,31 @@ test('differences are relative to the norm, over what is expected', () => {
   throws(() => normDifference([1], [1, 2]))
 })
 
+test('infinities are met exactly or not at all', () => {
+  const [up, down] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  equal(normDifference([up, 3, down], [up, 3, down]), 0)
+  for (const [actual, expected] of [
+    [
+      [up, 3],
+      [down, 3],
+    ],
+    [
+      [5, 3],
+      [up, 3],
+    ],
+    [
+      [up, 3],
+      [5, 3],
+    ],
+    [
+      [Number.NaN, 3],
+      [up, 3],
+    ],
+  ] as const) {
+    throws(() => within(normDifference(actual, expected), 1e6, 'infinity'))
+  }
+})
+
 test('a comparison of nothing is none', () => {
   throws(() => normDifference([], []))
   throws(() => knownDifference([1, 2], [Number.NaN, Number.NaN]))
