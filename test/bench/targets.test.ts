@@ -1,3 +1,5 @@
+import { doBench } from '../../bench/doBench.ts'
+import { kernelTargets } from '../../bench/kernelTargets.ts'
 import { layerTargets, modelTargets } from '../../bench/modelTargets.ts'
 import { checkComputed, disposeAll } from '../../bench/outputs.ts'
 import { idOf } from '../../bench/target.ts'
@@ -27,6 +29,28 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
     prepared.dispose()
   })
 }
+
+/** Operations and bytes of what is checked here: the others take long on a software device. */
+const SMALL = 2e7
+
+const seen = new Set<string>()
+for (const target of kernelTargets(device.capabilities)) {
+  const { name, shape, flops, bytes } = target
+  // The first variant of each case.
+  if (flops + bytes > SMALL || seen.has(`${name} ${shape}`)) continue
+  seen.add(`${name} ${shape}`)
+  test(`${idOf(target)} gives what its reference does, and again after several runs`, async () => {
+    const prepared = target.prepare(device)
+    await prepared.check()
+    await doBench(device, prepared.record, { warmup: 0, time: 1, least: 2, confirm: prepared.confirm })
+    prepared.dispose()
+  })
+}
+
+test('most kernels are among them', () => {
+  const names = new Set([...seen].map((one) => one.split(' ')[0]!))
+  if (names.size < 30) throw new Error(`only ${[...names].join(', ')}`)
+})
 
 test('ends', () => device.destroy())
 
