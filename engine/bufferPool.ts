@@ -1,3 +1,5 @@
+import TinyQueue from 'tinyqueue'
+import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from './errors.ts'
 
 /** A GPU buffer owned by the pool. */
@@ -25,14 +27,30 @@ export interface MemoryStatistics {
 /** Free buffers beyond this, and beyond what is in use, go back to the driver. */
 const CACHE_LIMIT = 256 << 20
 
+/**
+ * Bytes in use from which on the garbage is collected, each time that twice as many are in use as after the last collection: JavaScript does
+ * not know how much memory a dropped tensor holds. The same amount, given back in that way, is worth a warning.
+ */
+const COLLECT_FROM = 64 << 20
+
+/** Free buffers of one size class. The lowest id is taken first, whatever order they come back in: a step that allocates as the one before gets
+ * the same buffers, and so finds its bind groups again. */
+class FreeBuffers extends TinyQueue<PooledBuffer> {
+  constructor(buffers: PooledBuffer[] = []) {
+    super(buffers, (a, b) => a.id - b.id)
+  }
+}
+
 /** Storage buffers by size class, reused; a freed buffer may be reused at once, since commands run in recorded order. */
 export class BufferPool {
   readonly #device: GPUDevice
-  readonly #free = new Map<number, PooledBuffer[]>()
+  readonly #free = new Map<number, FreeBuffers>()
   readonly #onDestroy: (buffer: PooledBuffer) => void
   readonly #onError: (error: Error) => void
   #statistics: MemoryStatistics = { liveBytes: 0, peakBytes: 0, cachedBytes: 0, buffers: 0 }
   #nextId = 0
+  #collectAbove = COLLECT_FROM
+  #reclaimedBytes = 0
 
   /**
    * @param onDestroy called for a buffer before it is destroyed, so that its bind groups can be dropped
@@ -66,7 +84,24 @@ export class BufferPool {
     else buffer.lastUse = 0
     this.#statistics.liveBytes += buffer.bytes
     this.#statistics.peakBytes = Math.max(this.#statistics.peakBytes, this.#statistics.liveBytes)
+    if (this.#statistics.liveBytes > this.#collectAbove) {
+      this.#collectAbove = 2 * this.#statistics.liveBytes
+      collectGarbage()
+    }
     return buffer
+  }
+
+  /** Counts memory that came back because the garbage collector found its tensors dropped; warns once when that is much. */
+  reclaimed(bytes: number): void {
+    this.#collectAbove = Math.max(COLLECT_FROM, 2 * this.#statistics.liveBytes)
+    const before = this.#reclaimedBytes
+    this.#reclaimedBytes += bytes
+    if (before < COLLECT_FROM && this.#reclaimedBytes >= COLLECT_FROM) {
+      console.warn(
+        `paraformer: ${COLLECT_FROM >> 20} MiB of tensors were dropped and only found by the garbage collector; run steps inside scope(), or ` +
+          'dispose() of tensors, so that their memory is free at once',
+      )
+    }
   }
 
   /** The bytes that the device allows in one buffer. @throws OutOfMemoryError when that is less than `bytes` */
@@ -89,13 +124,12 @@ export class BufferPool {
       return
     }
     const size = sizeClass(buffer.bytes)
-    const list = this.#free.get(size) ?? []
-    this.#free.set(size, list)
-    // The lowest id is last and taken first, whatever order buffers come back in: a step that allocates as the one before gets
-    // the same buffers, and so finds its bind groups again.
-    let at = list.length
-    while (at > 0 && list[at - 1]!.id < buffer.id) at--
-    list.splice(at, 0, buffer)
+    let free = this.#free.get(size)
+    if (!free) {
+      free = new FreeBuffers()
+      this.#free.set(size, free)
+    }
+    free.push(buffer)
     this.#statistics.cachedBytes += buffer.bytes
   }
 
@@ -103,14 +137,13 @@ export class BufferPool {
   trim(keep: number, submitted: number): void {
     const sizes = [...this.#free.keys()].sort((a, b) => b - a)
     for (const size of sizes) {
-      const list = this.#free.get(size)!
-      for (let i = list.length - 1; i >= 0 && this.#statistics.cachedBytes > keep; i--) {
-        const buffer = list[i]!
-        if (buffer.lastUse > submitted) continue
-        list.splice(i, 1)
+      const kept = this.#free.get(size)!.data.filter((buffer) => {
+        if (buffer.lastUse > submitted || this.#statistics.cachedBytes <= keep) return true
         this.#statistics.cachedBytes -= buffer.bytes
         this.#destroy(buffer)
-      }
+        return false
+      })
+      this.#free.set(size, new FreeBuffers(kept))
     }
   }
 
@@ -135,10 +168,9 @@ export class BufferPool {
       (error) => {
         if (!error) return
         buffer.broken = true
-        const free = this.#free.get(sizeClass(size)) ?? []
-        const at = free.indexOf(buffer)
-        if (at >= 0) {
-          free.splice(at, 1)
+        const free = this.#free.get(sizeClass(size))?.data ?? []
+        if (free.includes(buffer)) {
+          this.#free.set(sizeClass(size), new FreeBuffers(free.filter((other) => other !== buffer)))
           this.#statistics.cachedBytes -= size
           this.#destroy(buffer)
         }

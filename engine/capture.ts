@@ -243,6 +243,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
+  device.reserveBindGroups(woven.commands.filter(({ kind }) => kind === 'dispatch').length)
   const constants = new Set([...early].map(({ target }) => target.buffer).filter(isVirtual))
   const plan = planMemory(woven, {
     buffers: graph.buffers,

@@ -72,7 +72,7 @@ export class Device {
   #lane: Lane | undefined
 
   /** @param request what another device like this one is opened with */
-  constructor({ device, summary }: OpenedDevice, request: DeviceRequest = {}) {
+  constructor({ device, summary, bindGroupLimit }: OpenedDevice, request: DeviceRequest = {}) {
     this.gpu = device
     this.request = request
     this.summary = summary
@@ -80,7 +80,7 @@ export class Device {
     this.bindingBytes = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize)
     this.pipelines = new PipelineCache(device)
     this.#batches = new BatchQueue(device, summary.name, this.pipelines.paramLayout, () => this.profiler)
-    this.#bindGroups = new BindGroups(device)
+    this.#bindGroups = new BindGroups(device, bindGroupLimit)
     this.#pool = new BufferPool(
       device,
       (buffer) => this.#bindGroups.drop(buffer),
@@ -177,6 +177,11 @@ export class Device {
       buffer.released = true
       if (buffer.place) this.releaseBlock(buffer.place.block)
     } else this.#pool.release(buffer)
+  }
+
+  /** Counts memory that came back because the garbage collector found its tensors dropped. */
+  reclaimed(bytes: number): void {
+    this.#pool.reclaimed(bytes)
   }
 
   /** Takes one of its users from a block. */
@@ -375,7 +380,17 @@ export class Device {
     program.taken()
   }
 
-  /** A bind group of memory that there is, which the caller keeps. */
+  /** Looks whether the driver has room for a program of so many dispatches. @throws OutOfMemoryError when it has not */
+  reserveBindGroups(dispatches: number): void {
+    this.#bindGroups.reserve(dispatches)
+  }
+
+  /** Says that a program of so many dispatches is gone. */
+  releaseBindGroups(dispatches: number): void {
+    this.#bindGroups.release(dispatches)
+  }
+
+  /** A bind group of memory that there is, which the caller keeps. @throws OutOfMemoryError */
   bindGroup(kernel: CompiledKernel, ranges: readonly BufferRange[]): GPUBindGroup {
     return this.#bindGroups.make(kernel, ranges.map(place))
   }

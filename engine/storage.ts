@@ -1,5 +1,5 @@
 import type { Device } from './device.ts'
-import type { DeviceBuffer } from './virtual.ts'
+import { type DeviceBuffer, isVirtual } from './virtual.ts'
 
 /** Memory shared by a tensor and its views, freed with the last of them. */
 export class Storage {
@@ -27,5 +27,11 @@ export class Storage {
 
   release(): void {
     if (--this.#references === 0) this.device.release(this.buffer)
+  }
+
+  /** Releases it for a tensor that was dropped without `dispose()`. */
+  drop(): void {
+    this.release()
+    if (this.#references === 0 && !isVirtual(this.buffer)) this.device.reclaimed(this.bytes)
   }
 }

@@ -17,7 +17,7 @@ import { Version } from './version.ts'
 export type TensorData = Float32Array | Int32Array
 
 /** Frees the memory of tensors that were dropped without `dispose()`. */
-const dropped = new FinalizationRegistry<() => void>((release) => release())
+const dropped = new FinalizationRegistry<Storage>((storage) => storage.drop())
 
 /**
  * An n-dimensional array on a device, a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + …`.
@@ -54,7 +54,7 @@ export class Tensor {
     this.version = version
     this.#scope = currentScope()
     this.#scope?.add(this)
-    dropped.register(this, () => storage.release(), this)
+    dropped.register(this, storage, this)
   }
 
   get device(): Device {
@@ -175,7 +175,7 @@ export class Tensor {
     this.storage.release()
     dropped.unregister(this)
     const storage = target.storage.retain()
-    dropped.register(this, () => storage.release(), this)
+    dropped.register(this, storage, this)
     this.storage = storage
     this.strides = rowMajorStrides(this.shape)
     this.offset = target.offset

@@ -218,7 +218,11 @@ export class Program {
 
   /** Frees its memory, once runs that still wait for their turn have been submitted. */
   destroy(): void {
-    this.submitted.then(() => this.#params.destroy())
+    this.submitted.then(() => {
+      this.#params.destroy()
+      this.#steps.length = 0
+      this.#device.releaseBindGroups(this.dispatches)
+    })
   }
 }
 

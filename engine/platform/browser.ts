@@ -46,8 +46,11 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   if (!matches(request.adapter, summary)) {
     throw new UserError(`no adapter is "${request.adapter}"; this browser offers ${summary.name}`)
   }
-  return { device: await requestFrom(adapter, request), summary }
+  return { device: await requestFrom(adapter, request), summary, bindGroupLimit: Number.POSITIVE_INFINITY }
 }
+
+/** Browsers know what objects of WebGPU hold, and collect them in time. */
+export function collectGarbage(): void {}
 
 /** Browsers tell when they have an answer. */
 export function expectAnswer(): void {}

@@ -5,10 +5,11 @@ import { checkWritable, writeFile } from './files.ts'
 import { slowPolling } from './polling.ts'
 import { openFile, readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
-import type { AdapterReport, DeviceRequest, Files, OpenedDevice } from './types.ts'
+import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
 export { decodeImage } from './images.ts'
+export { collectGarbage } from './garbage.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 export { describe } from './select.ts'
@@ -33,7 +34,17 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   opened.push(gpu, adapter, device)
   const summary = summarize(adapter)
   if (summary.software) slowPolling()
-  return { device, summary }
+  return { device, summary, bindGroupLimit: await bindGroupLimitOf(summary) }
+}
+
+/**
+ * Lavapipe has a memory mapping for each bind group, and the process ends by SIGSEGV when Linux allows no more of them. Some are left for
+ * everything else.
+ */
+async function bindGroupLimitOf({ name }: AdapterSummary): Promise<number> {
+  if (!name.includes('llvmpipe')) return Number.POSITIVE_INFINITY
+  const allowed = Number(await readFile('/proc/sys/vm/max_map_count', 'utf8').catch(() => '65530'))
+  return Math.floor(0.95 * allowed)
 }
 
 export async function listAdapters(): Promise<AdapterReport[]> {

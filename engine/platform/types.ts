@@ -58,6 +58,8 @@ export interface AdapterReport extends AdapterSummary {
 export interface OpenedDevice {
   device: GPUDevice
   summary: AdapterSummary
+  /** Bind groups that the driver has room for, in this process; Infinity where nothing is known of a limit. */
+  bindGroupLimit: number
 }
 
 /** A decoded image: uint8, row-major [height, width, channels], 1 channel (gray) or 3 (RGB). */

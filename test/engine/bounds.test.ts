@@ -1,0 +1,127 @@
+// What a program keeps or forgets must not bring the process or the device down: bind groups, free buffers, dropped tensors.
+import * as assert from 'uvu/assert'
+import { type Captured, capture, OutOfMemoryError, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite(`bounds of memory on ${device.summary.name}`)
+
+test('70,000 results that are kept, with a wait now and then', async () => {
+  const kept: Tensor[] = []
+  let x = tensor([1, 2, 3])
+  for (let i = 0; i < 70_000; i++) {
+    x = x.add(1)
+    kept.push(x)
+    if (i % 10_000 === 0) await device.synchronize()
+  }
+  assert.equal([...(await x.data())], [70_001, 70_002, 70_003])
+  for (const t of kept) t.dispose()
+})
+
+test('as many without any wait end with an error where the driver has no room, and the device goes on', async () => {
+  let x = tensor([1])
+  const kept: Tensor[] = []
+  let failure: unknown
+  try {
+    for (let i = 0; i < 70_000; i++) {
+      x = x.add(1)
+      kept.push(x)
+    }
+  } catch (error) {
+    failure = error
+  }
+  if (device.summary.name.includes('llvmpipe')) {
+    assert.instance(failure, OutOfMemoryError)
+    assert.match((failure as Error).message, /room for \d+ bind groups.*await device\.synchronize\(\)/)
+  } else assert.is(failure, undefined)
+  assert.equal([...(await x.data())], [kept.length + 1])
+  for (const t of kept) t.dispose()
+  assert.equal([...(await tensor([20]).add(1).data())], [21])
+})
+
+test('captures that hold more than there is room for end with an error, and dispose() makes room', async () => {
+  if (!device.summary.name.includes('llvmpipe')) return
+  const long = (x: Tensor) => {
+    for (let i = 0; i < 3000; i++) x = x.mul(1.5).sub(x)
+    return x
+  }
+  const x = tensor([1])
+  const captured: Captured<[Tensor], Tensor>[] = []
+  const fill = () => {
+    for (let i = 0; i < 8; i++) {
+      captured.push(capture(long))
+      captured.at(-1)!(x)
+    }
+  }
+  assert.throws(fill, /\d+ dispatches of captured steps; .*dispose\(\)/)
+  for (const one of captured) one.dispose()
+  await device.synchronize()
+  const last = capture(long)
+  assert.ok((await last(x).item()) < 1e-30)
+  last.dispose()
+})
+
+test('tensors are freed as fast in the order in which they were made as in reverse', () => {
+  const seconds = (reverse: boolean): number => {
+    const made = Array.from({ length: 40_000 }, () => tensor([1]))
+    if (reverse) made.reverse()
+    const begin = performance.now()
+    for (const t of made) t.dispose()
+    return (performance.now() - begin) / 1000
+  }
+  seconds(true)
+  const [backwards, forwards] = [seconds(true), seconds(false)]
+  // It took 100 times as long, and 4 s, when every buffer looked for its place among the others.
+  assert.ok(forwards < 10 * backwards + 0.5, `${forwards} s against ${backwards} s`)
+})
+
+test('a buffer that is free is used again, the lowest first, whatever the order they came back in', () => {
+  const made = Array.from({ length: 9 }, () => tensor([1]))
+  const buffers = made.map(({ storage }) => storage.buffer)
+  for (const i of [4, 0, 7, 2, 8, 1, 3, 6, 5]) made[i]!.dispose()
+  const again = Array.from({ length: 9 }, () => tensor([1]))
+  const ids = again.map(({ storage }) => storage.buffer.id)
+  assert.equal(
+    ids,
+    [...ids].sort((a, b) => a - b),
+  )
+  assert.ok(again.every(({ storage }) => buffers.includes(storage.buffer)))
+  for (const t of again) t.dispose()
+})
+
+test('a loop without scope() stays bounded and says once what to do', async () => {
+  const warnings: string[] = []
+  const { warn } = console
+  console.warn = (text: string) => warnings.push(text)
+  try {
+    const before = device.memory.liveBytes
+    device.resetPeakMemory()
+    const w = tensor(new Float32Array(1 << 18), { requiresGrad: true }) // 1 MiB
+    for (let step = 0; step < 300; step++) {
+      const loss = w.mul(2).tanh().sum()
+      loss.backward()
+      w.grad = undefined
+      await loss.item()
+    }
+    assert.ok(device.memory.peakBytes - before < 256 << 20, `${(device.memory.peakBytes - before) >> 20} MiB at the peak`)
+    assert.is(warnings.length, 1)
+    assert.match(warnings[0]!, /dropped and only found by the garbage collector; run steps inside scope\(\)/)
+  } finally {
+    console.warn = warn
+  }
+})
+
+test('a loop inside scope() warns of nothing', async () => {
+  const warnings: string[] = []
+  const { warn } = console
+  console.warn = (text: string) => warnings.push(text)
+  try {
+    const x = tensor(new Float32Array(1 << 18))
+    for (let step = 0; step < 100; step++) await scope(() => x.mul(2).sum()).item()
+    assert.equal(warnings, [])
+  } finally {
+    console.warn = warn
+  }
+})
+
+run()
