@@ -59,6 +59,15 @@ export class BindGroups {
     collectSome()
   }
 
+  /** After a wait for the device: lets the driver have back what was dropped, where that is much. */
+  async settle(): Promise<void> {
+    if (uncollected < COLLECT_FROM) return
+    sinceCollection = 0
+    collectGarbage()
+    // What was collected is told in a later turn of the event loop.
+    await new Promise((resolve) => setTimeout(resolve))
+  }
+
   /** A bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
   make({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
     collectSome()

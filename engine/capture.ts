@@ -243,7 +243,6 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
-  device.reserveBindGroups(woven.commands.filter(({ kind }) => kind === 'dispatch').length)
   const constants = new Set([...early].map(({ target }) => target.buffer).filter(isVirtual))
   const plan = planMemory(woven, {
     buffers: graph.buffers,
@@ -252,7 +251,17 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     takeKept: (bytes) => device.acquirePooled(bytes),
   })
   for (const block of plan.kept) block.users++
-  const program = new Program(graph, woven, early, device)
+  const giveMemory = () => {
+    for (const block of plan.kept) device.releaseBlock(block)
+    device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
+  }
+  let program: Program
+  try {
+    program = new Program(graph, woven, early, device)
+  } catch (error) {
+    giveMemory()
+    throw error
+  }
   const used = new Set(
     graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
   )
@@ -285,8 +294,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
       for (const t of results) t.dispose()
       for (const t of held) t.dispose()
       graph.dispose()
-      for (const block of plan.kept) device.releaseBlock(block)
-      device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
+      giveMemory()
     },
   }
 }

@@ -356,6 +356,7 @@ export class Device {
       throw await this.#batches.explain(error, serial)
     }
     await this.#batches.settle(serial)
+    await this.#bindGroups.settle()
   }
 
   /**

@@ -88,6 +88,7 @@ export class Program {
     this.#device = device
     const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
     this.dispatches = dispatches.length
+    device.reserveBindGroups(dispatches.length)
     const size = Math.max(1, dispatches.length) * PARAM_SLOT
     this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
     this.#paramGroup = gpu.createBindGroup({

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { UserError } from '../errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
@@ -8,8 +9,8 @@ import { isSoftware, matches, report, requestFrom, summarize } from './select.ts
 import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
-export { decodeImage } from './images.ts'
 export { collectGarbage } from './garbage.ts'
+export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 export { describe } from './select.ts'

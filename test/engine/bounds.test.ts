@@ -36,6 +36,7 @@ test('as many without any wait end with an error where the driver has no room, a
   } else assert.is(failure, undefined)
   assert.equal([...(await x.data())], [kept.length + 1])
   for (const t of kept) t.dispose()
+  await device.synchronize()
   assert.equal([...(await tensor([20]).add(1).data())], [21])
 })
 
