@@ -134,9 +134,9 @@ test('evaluation batches are smaller for large images', () => {
 
 test('a run that cannot fit is refused with what it takes and what there is', () => {
   const cifar = { height: 32, width: 32, channels: 3, classes: 10 }
-  const check = (given: Partial<Settings>, software: boolean, memory: number) => {
+  const check = (given: Partial<Settings>, software: boolean, memory: number, images = 1e6) => {
     const settings = checkSettings(given)
-    return () => checkMemory(settings, modelConfigOf(settings, cifar), software, memory)
+    return () => checkMemory(settings, modelConfigOf(settings, cifar), { software, images, memory })
   }
   for (const { settings } of Object.values(PRESETS)) {
     if (settings.dataset) check(settings, true, 32 * GIB)()
@@ -152,6 +152,7 @@ test('a run that cannot fit is refused with what it takes and what there is', ()
   throws(check(many, true, 64 * GIB), /inputs of layers for 65536 images/, UserError)
   throws(check(many, false, 64 * GIB), /there are 1.02e\+3 GiB|there are 1\d+ GiB/, UserError)
   check({ ...many, accumulate: 65536 }, false, 64 * GIB)()
+  check(many, true, 64 * GIB, 100)()
 })
 
 test('shapes of a bench are bounded', () => {
@@ -187,6 +188,11 @@ refuses(
 )
 refuses('a padding larger than the image', ['--crop-padding', '100'], /crop padding 100 is not a whole number from 0 to 28/)
 refuses('a billion branches', ['--branches', '1000000000'], /--branches 1000000000 is not a whole number from 1 to 4096/)
+refuses(
+  'more activations than any machine holds',
+  [...['--dim', '65536', '--heads', '1', '--dim-head', '1', '--mlp-dim', '1', '--branches', '64'], '--batch-size', '60000'],
+  /training takes at least .* TiB|training takes at least [\d.e+]+ GiB .*inputs of layers for 60000 images/,
+)
 refuses(
   'more parameters than there can be',
   ['--dim', '32768', '--mlp-dim', '16384', '--branches', '64'],

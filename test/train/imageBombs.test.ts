@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deflateSync } from 'node:zlib'
 import { decodeImage } from '../../train/data/images.ts'
+import { resizeBytes } from '../../train/data/resize.ts'
 import { peakMemory, peakMemoryOf } from '../harness/memory.ts'
 import { encodePng, pngOf } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
@@ -11,7 +12,11 @@ import { suite } from '../harness/suite.ts'
 const [, , path] = process.argv
 if (path !== undefined) {
   const said = await decodeImage(readFileSync(path), 'bomb').then(
-    ({ width, height }) => `read ${width}x${height}`,
+    ({ data, channels, width, height }) => {
+      // As models of large images do it: columns first would make 1.5 GB of it.
+      if (height === 65_000) resizeBytes(data, channels, height, width, 2000, 2000)
+      return `read ${width}x${height}`
+    },
     (error) => error.message,
   )
   console.log(JSON.stringify({ said, peak: peakMemory() }))
@@ -74,6 +79,19 @@ bounded(
   1000,
   /^bomb: corrupt, truncated/,
 )
+
+test('an image of a long side is refused, a narrow one resized within its own memory', () => {
+  for (const [width, height] of [
+    [70_000, 1],
+    [1, 70_000],
+    [30_000_000, 1],
+  ] as const) {
+    const { said } = measure(pixelsOf(width, height, deflateSync(new Uint8Array((3 * width + 1) * height))))
+    if (!/too large PNG \(\d+x\d+ pixels\)/.test(said)) throw new Error(`${width}x${height}: it says ${said}`)
+  }
+  const { said, peak } = measure(pixelsOf(1, 65_000, deflateSync(new Uint8Array(4 * 65_000))))
+  if (said !== 'read 1x65000' || !(peak < 400)) throw new Error(`${said}, ${peak} MiB`)
+})
 
 test('ends', () => rmSync(folder, { recursive: true }))
 run()

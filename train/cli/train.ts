@@ -99,7 +99,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     device = await interrupt.orStop(requestDevice(first))
     checkPrecision(settings.precision, device)
-    checkMemory(settings, config, device.capabilities.software)
+    checkMemory(settings, config, { software: device.capabilities.software, images: data.train.count })
     held ??= await newRunFolder(flags.out, settings, say)
     announce(device)
     const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))

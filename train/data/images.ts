@@ -16,6 +16,9 @@ export interface PlanarImage {
 /** A header that claims more must not allocate them. */
 const MAX_PIXELS = 100_000_000
 
+/** What JPEG and GIF can hold; a filter of longer rows would take more than the image. */
+const MAX_LENGTH = 65_535
+
 /** More than the pixels of the largest image take uncompressed, at 16 bits for each of four samples. */
 const MAX_BYTES = 1_000_000_000
 
@@ -40,8 +43,8 @@ const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
  * Reads an image file as model input before normalisation: uint8 [channels, imageSize, imageSize]. Gray becomes RGB by
  * repetition, RGB gray by its luma. An image that is not square is stretched, not cropped. Values are taken as they are: a
  * dark digit on white paper is not turned into MNIST's white on black.
- * @throws UserError in one line for a file that is missing, of another kind, corrupt, or above 100 megapixels; ArgumentError for what is no path, or
- *   no number of channels or pixels
+ * @throws UserError in one line for a file that is missing, of another kind, corrupt, above 100 megapixels or longer than 65,535 pixels
+ *   a side; ArgumentError for what is no path, or no number of channels or pixels
  */
 export async function readImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
   checkText('readImage', path, 'path')
@@ -81,7 +84,8 @@ export async function readImages(paths: readonly string[], channels: number, ima
  * decides its content, not its name. Samples are taken as they are stored, without colour profile or gamma: 16 bits are rounded to 8,
  * transparent pixels are laid over black, the value that padding has too, and CMYK becomes (1 - ink) (1 - black).
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for what is of another kind, corrupt, truncated, or above 100 megapixels; ArgumentError for what is no Uint8Array
+ * @throws UserError in one line for what is of another kind, corrupt, truncated, above 100 megapixels or longer than
+ *   65,535 pixels a side; ArgumentError for what is no Uint8Array
  */
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<PlanarImage> {
   if (!(bytes instanceof Uint8Array)) throw refusal('decodeImage', bytes, 'a Uint8Array')
@@ -99,6 +103,7 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pla
   try {
     if (kind === 'PNG') checkPng(bytes)
     const { data, channels, width, height } = await decode(bytes, MAX_PIXELS)
+    if (Math.max(width, height) > MAX_LENGTH) throw new Error(`${width}x${height} pixels`)
     return { data: toPlanar(data, channels, width * height), channels, height, width }
   } catch (error) {
     if (error instanceof UserError) throw error

@@ -12,21 +12,11 @@ export function resize(
   toHeight: number,
   toWidth: number,
 ): Float32Array {
-  const narrow = resizeColumns(source, channels * height, width, toWidth) // [channels, height, toWidth]
-  const out = new Float32Array(channels * toHeight * toWidth)
-  const { first, weights, count } = tapsFor(height, toHeight)
-  for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < toHeight; y++) {
-      const to = (c * toHeight + y) * toWidth
-      // Row by row, so that memory is walked in order.
-      for (let i = 0; i < count; i++) {
-        const weight = weights[y * count + i]!
-        const from = (c * height + first[y]! + i) * toWidth
-        for (let x = 0; x < toWidth; x++) out[to + x] = out[to + x]! + weight * narrow[from + x]!
-      }
-    }
-  }
-  return out
+  // Columns first, unless that makes much more of a narrow, high image than it was or becomes.
+  const rowsFirst = height * toWidth > 4 * Math.max(height * width, toHeight * toWidth)
+  if (rowsFirst)
+    return resizeColumns(resizeRows(source, channels, height, width, toHeight), channels * toHeight, width, toWidth)
+  return resizeRows(resizeColumns(source, channels * height, width, toWidth), channels, height, toWidth, toHeight)
 }
 
 /** `resize` for bytes, rounded to the nearest. */
@@ -42,6 +32,30 @@ export function resizeBytes(
   const out = new Uint8Array(values.length)
   // Weights sum to 1 only up to rounding, so a value may be a hair above 255, never half a step.
   for (let i = 0; i < out.length; i++) out[i] = values[i]! + 0.5
+  return out
+}
+
+/** [channels, height, width] -> [channels, toHeight, width] */
+function resizeRows(
+  source: ArrayLike<number>,
+  channels: number,
+  height: number,
+  width: number,
+  toHeight: number,
+): Float32Array {
+  const out = new Float32Array(channels * toHeight * width)
+  const { first, weights, count } = tapsFor(height, toHeight)
+  for (let c = 0; c < channels; c++) {
+    for (let y = 0; y < toHeight; y++) {
+      const to = (c * toHeight + y) * width
+      // Row by row, so that memory is walked in order.
+      for (let i = 0; i < count; i++) {
+        const weight = weights[y * count + i]!
+        const from = (c * height + first[y]! + i) * width
+        for (let x = 0; x < width; x++) out[to + x] = out[to + x]! + weight * source[from + x]!
+      }
+    }
+  }
   return out
 }
 
