@@ -37,8 +37,8 @@ export function attentionReference(problem: AttentionProblem, arrays: Arrays): A
     lse![at] = top + Math.log(total)
     for (let d = 0; d < width; d++) {
       let sum = 0
-      for (let j = 0; j < keys; j++) sum += Math.exp(scores[j]! - lse![at]!) * v![start(problem.v, b, h, j) + d]!
-      out![start(problem.out, b, h, t) + d] = sum
+      for (let j = 0; j < keys; j++) sum += Math.exp(scores[j]! - top) * v![start(problem.v, b, h, j) + d]!
+      out![start(problem.out, b, h, t) + d] = sum / total
     }
   })
   return { out: out!, lse: lse! }

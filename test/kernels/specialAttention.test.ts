@@ -1,0 +1,120 @@
+// Attention and its gradients on special values among queries, keys, values and gradients: each scenario is a sequence of its own, with a
+// number of keys and queries that ends inside every tile.
+import type { AttentionShape, RowView } from '../../kernels/attention/index.ts'
+import { attentionReference, queryGradientReference } from '../../kernels/attention/reference.ts'
+import type { Arrays } from '../../kernels/spec.ts'
+import { kernelDevice } from '../harness/device.ts'
+import { INFINITY, NAN, type SpecialCase, testSpecial } from '../harness/specialValues.ts'
+import { suite } from '../harness/suite.ts'
+
+const on = await kernelDevice()
+const { test, run } = suite(`special values of attention on ${on.summary.name}`)
+const check = (special: SpecialCase) => testSpecial(on, test, special)
+
+/** Tokens of a sequence, and elements of a row. */
+const [T, W] = [35, 7]
+
+type Operand = 'q' | 'k' | 'v' | 'dOut'
+/** Changes one sequence; a row is given by its token. */
+type Scenario = (row: (operand: Operand, token: number) => Float64Array) => void
+
+/** The first element of each query times that of each key is the whole score. */
+function scores(of: (key: number) => number): Scenario {
+  return (row) => {
+    for (let t = 0; t < T; t++) {
+      row('q', t).fill(0)[0] = 1
+      row('k', t).fill(0.5)[0] = of(t)
+    }
+  }
+}
+
+/** Kernels take scores times log2 e, whose magnitude must stay below the highest float32. */
+const EDGE = 2.358e38
+
+const SCENARIOS: readonly Scenario[] = [
+  () => {},
+  ...(['q', 'k', 'v', 'dOut'] as const).flatMap((operand) =>
+    [0, 17, T - 1].flatMap((token) =>
+      [0, W - 1].map(
+        (d): Scenario =>
+          (row) => {
+            row(operand, token)[d] = NAN
+          },
+      ),
+    ),
+  ),
+  ...[0, 3, T - 1].flatMap((token) =>
+    [INFINITY, -INFINITY].flatMap((value): Scenario[] => [
+      (row) => {
+        row('q', token)[2] = value
+      },
+      (row) => {
+        row('k', token)[2] = value
+      },
+    ]),
+  ),
+  // Keys without weight: all, those of the first steps, all but the last.
+  scores(() => -INFINITY),
+  scores((key) => (key < 17 ? -INFINITY : key / 8)),
+  scores((key) => (key < T - 1 ? -INFINITY : 1)),
+  scores((key) => (key === T - 1 ? -INFINITY : key / 8)),
+  scores((key) => (key === T - 1 ? INFINITY : key / 8)),
+  scores((key) => (key === 5 ? NAN : -INFINITY)),
+]
+
+/** Of the forward kernel only: all scores alike, at both ends of what there is. Gradients with such keys overflow. */
+const EDGES: readonly Scenario[] = [
+  scores(() => -EDGE),
+  scores(() => EDGE),
+  scores((key) => (key % 2 === 0 ? -EDGE : EDGE)),
+  scores((key) => (key === T - 1 ? -EDGE : -INFINITY)),
+]
+
+/** The problem of all kernels, and the operands of the scenarios, a sequence each. */
+function sequences(scenarios: readonly Scenario[]) {
+  const shape: AttentionShape = { batch: scenarios.length, heads: 1, queries: T, keys: T, width: W, scale: 1 }
+  const view: RowView = [0, T * W, T * W, W]
+  const size = scenarios.length * T * W
+  const behind: RowView = [size, T * W, T * W, W]
+  const problem = { ...shape, ...{ q: view, k: view, v: view, out: view, dOut: view, dq: view, dk: view, dv: behind } }
+  const operand = (seed: number) => Float64Array.from({ length: size }, (_, i) => (((i + seed) * 7919) % 23) / 8 - 1.375)
+  const operands = { q: operand(0), k: operand(5), v: operand(9), dOut: operand(14) }
+  for (const [s, scenario] of scenarios.entries()) {
+    scenario((name, token) => operands[name].subarray((s * T + token) * W, (s * T + token + 1) * W))
+  }
+  for (const values of Object.values(operands)) values.set(Float32Array.from(values))
+  return { problem, size, rows: scenarios.length * T, operands }
+}
+
+const all = sequences([...SCENARIOS, ...EDGES])
+check({
+  kernel: 'attention',
+  name: 'scenarios',
+  problem: all.problem,
+  inputs: { q: all.operands.q, k: all.operands.k, v: all.operands.v },
+  outputs: { out: all.size, lse: all.rows },
+  tolerance: 1e-5,
+})
+
+const { problem, size, rows, operands } = sequences(SCENARIOS)
+const { q, k, v, dOut } = operands
+const saved = { out: new Float64Array(size), lse: new Float64Array(rows), delta: new Float64Array(rows) }
+const arrays: Arrays = { ...operands, ...saved, dq: new Float64Array(size) }
+attentionReference(problem, arrays)
+queryGradientReference(problem, arrays)
+const { out, lse, delta } = saved
+const ofQueries = { q, k, v, out, dOut, lse }
+const name = 'scenarios'
+check({
+  kernel: 'attentionQueryGradient',
+  name,
+  problem,
+  inputs: ofQueries,
+  outputs: { dq: size, delta: rows },
+  tolerance: 1e-3,
+})
+const ofKeys = { q, k, v, dOut, lse, delta }
+check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
+
+test('ends', () => on.device.destroy())
+run()
