@@ -48,7 +48,10 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
 })
 
 /**
- * Attention of each query over all keys, softmax(q k^T * Dh^-0.5) v, in one kernel that never holds the [Tq, Tk] scores.
+ * Attention of each query over all keys, softmax(q k^T * Dh^-0.5) v, in one kernel that never holds the [Tq, Tk] scores. A row of scores with
+ * NaN or Infinity, or of -Infinity alone, gives NaN; -Infinity beside others has weight 0. Scores beyond 2.358e38 count as infinite, and
+ * an infinite value may give NaN where it should give infinity. Gradients take probabilities from e^(score - logsumexp), which has the
+ * digits that float32 has at the size of the scores.
  * Views are read where they lie if their last dim is contiguous.
  * @param q [B, H, Tq, Dh], float32 or float16; inside `autocast` all are taken in its dtype
  * @param k [B, H, Tk, Dh], of q's dtype

@@ -27,7 +27,7 @@ const op = defineOp<[Tensor], { from: Dtype; to: Dtype }>({
 
 /**
  * x as another dtype. To float16 numbers are rounded to the nearest, those beyond 65504 to infinity; the gradient comes back as x's
- * dtype. To int32 fractions are cut off, and no gradient flows.
+ * dtype. To int32 fractions are cut off, numbers beyond it become its last within float32, NaN its lowest; no gradient flows.
  * @throws ShapeError for an unknown dtype; UserError for float16 on a device without it
  */
 export function cast(x: Tensor, dtype: Dtype, ...extra: []): Tensor {

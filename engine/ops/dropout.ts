@@ -24,7 +24,7 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
   },
 })
 
-/** Writes grad / (1 - p), or 0 where forward gave 0; float32. The stream gives the same mask again, so none is stored. */
+/** Writes grad / (1 - p), or grad times 0 where forward gave x times 0; float32. The stream gives the same mask again, so none is stored. */
 export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tensor): void {
   run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { refresh: () => draw.words })
 }
@@ -35,7 +35,7 @@ export function checkProbability(op: string, p: number): void {
 }
 
 /**
- * Each element x / (1 - p), or 0 with probability p; which ones, the device's random state says. A model calls it in
+ * Each element x / (1 - p), or x times 0 with probability p, which leaves NaN and makes it of infinity; which ones, the device's random state says. A model calls it in
  * training only.
  * @param x float32, any shape
  * @param p in [0, 1]; with 0 the result is x and the random state stays

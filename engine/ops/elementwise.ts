@@ -27,7 +27,8 @@ function checkFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
 }
 
-// Functions of one operand
+// Functions of one operand. NaN gives NaN, infinities and zeros of either sign what IEEE 754 says. Subnormal operands and results are those
+// of the driver: SwiftShader takes them for 0, as GPUs may.
 
 function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
@@ -57,17 +58,21 @@ function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
 
 /** -x, of any dtype. */
 export const neg = defineUnary('neg')
-/** e^x, of float32 or float16. @throws ShapeError for int32 */
+/** e^x, of float32 or float16; a result below the normal numbers is 0 on both software drivers. @throws ShapeError for int32 */
 export const exp = defineUnary('exp')
-/** The natural logarithm, of float32 or float16. @throws ShapeError for int32 */
+/** The natural logarithm, of float32 or float16: NaN below 0, -Infinity at 0 and, on SwiftShader, at subnormals. @throws ShapeError for int32 */
 export const log = defineUnary('log')
 /** The square root, of float32 or float16. @throws ShapeError for int32 */
 export const sqrt = defineUnary('sqrt')
 /** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
 export const tanh = defineUnary('tanh')
-/** max(x, 0), of float32 or float16; the gradient at 0 is 0. @throws ShapeError for int32 */
+/** max(x, 0), of float32 or float16; the gradient at 0 is 0, NaN passes it on as in PyTorch. @throws ShapeError for int32 */
 export const relu = defineUnary('relu')
-/** x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32 or float16. @throws ShapeError for int32 */
+/**
+ * x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32 or float16. At -Infinity it is NaN, as in PyTorch,
+ * and so is the gradient at both infinities.
+ * @throws ShapeError for int32
+ */
 export const gelu = defineUnary('gelu')
 /** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
 export const sigmoid = defineUnary('sigmoid')
@@ -215,8 +220,9 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
 })
 
 /**
- * a ^ b with NumPy's broadcasting; one may be a number. 0 ^ 0 is 1; negative bases take whole exponents, else the result is
- * NaN; the gradient by the exponent is 0 where the base is not positive.
+ * a ^ b with NumPy's broadcasting; one may be a number. x ^ 0 and 1 ^ x are 1, of NaN too; negative bases take whole exponents, else the
+ * result is NaN; the gradient by the exponent is 0 where the base is not positive (PyTorch has NaN below 0). Subnormal operands count as
+ * 0 on SwiftShader.
  * @throws ShapeError for other dtypes than float32, or shapes that do not broadcast
  */
 export function pow(a: Operand, b: Operand, ...extra: []): Tensor {

@@ -127,8 +127,8 @@ const maxOp = defineOp<[Tensor], Span>({
 })
 
 /**
- * The maximum over one or more dims. The whole gradient goes to the first of equal maxima.
- * @param x float32 (without NaN) or int32, any shape
+ * The maximum over one or more dims; NaN where there is one. The whole gradient goes to the first of equal maxima, or the first NaN.
+ * @param x float32 or int32, any shape
  * @param dim default all; negative ones count back
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for float16, a dim that x does not have, or one named twice
@@ -147,8 +147,9 @@ const argmaxOp = defineOp<[Tensor], Span>({
 })
 
 /**
- * The int32 index of the first maximum along a dim, or in row-major order of all elements. Has no gradient.
- * @param x float32 (without NaN) or int32, any shape
+ * The int32 index of the first maximum along a dim, or in row-major order of all elements; of the first NaN where there is one. Has no
+ * gradient.
+ * @param x float32 or int32, any shape
  * @param dim default all; a negative one counts back
  * @param keepdim whether the dim stays, with size 1
  * @throws ShapeError for float16, or a dim that x does not have

@@ -35,7 +35,8 @@ function define(log: boolean) {
 }
 
 /**
- * exp(x) / sum(exp(x)) along a dim, safe for logits of any size.
+ * exp(x) / sum(exp(x)) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity gives 0, and a
+ * line of nothing else NaN.
  * @param x float32, any shape; inside `autocast` float16 too
  * @param dim the dim that sums to 1; negative counts back
  * @returns a tensor of x's shape
@@ -44,7 +45,8 @@ function define(log: boolean) {
 export const softmax = define(false)
 
 /**
- * x - log(sum(exp(x))) along a dim, safe for logits of any size.
+ * x - log(sum(exp(x))) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity stays, and a
+ * line of nothing else becomes NaN.
  * @param x float32, any shape; inside `autocast` float16 too
  * @param dim the dim of the sum; negative counts back
  * @returns a tensor of x's shape

@@ -50,7 +50,7 @@ const op = defineOp<Inputs, Arguments>({
 })
 
 /**
- * a where the condition is not 0, else b, with NumPy's broadcasting of all three.
+ * a where the condition is not 0 (as NaN is not), else b, with NumPy's broadcasting of all three.
  * @param condition float32 or int32
  * @param a,b of one dtype; numbers take the dtype of the other one, two numbers are float32
  * @throws ShapeError for two dtypes, float16, or shapes that do not broadcast

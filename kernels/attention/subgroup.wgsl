@@ -175,8 +175,10 @@ fn main(
     let k14 = kRow + t14 * kStep; let k15 = kRow + t15 * kStep;
     var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
     var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
-    var s8 = Rows(); var s9 = Rows(); var s10 = Rows(); var s11 = Rows();
-    var s12 = Rows(); var s13 = Rows(); var s14 = Rows(); var s15 = Rows();
+    // What is left out must not be the highest.
+    let unused = select(low, Rows(), more);
+    var s8 = unused; var s9 = unused; var s10 = unused; var s11 = unused;
+    var s12 = unused; var s13 = unused; var s14 = unused; var s15 = unused;
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
       let a = Slice(x[d], x[d ^ 1u], x[d ^ 2u], x[d ^ 3u]);
@@ -191,7 +193,7 @@ fn main(
         let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
       }
     }
-    if (left < 16u || !more) {
+    if (left < 16u) {
       s0 = select(low, s0, left > (0u ^ flip));
       s1 = select(low, s1, left > (1u ^ flip));
       s2 = select(low, s2, left > (2u ^ flip));

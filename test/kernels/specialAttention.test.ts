@@ -53,6 +53,8 @@ const SCENARIOS: readonly Scenario[] = [
       },
     ]),
   ),
+  // All alike, and none near 0.
+  scores(() => -1000),
   // Keys without weight: all, those of the first steps, all but the last.
   scores(() => -INFINITY),
   scores((key) => (key < 17 ? -INFINITY : key / 8)),
