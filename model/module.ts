@@ -73,22 +73,7 @@ export abstract class Module {
   loadStateDict(source: StateSource): void {
     const parameters = new Map(this.namedParameters())
     const entries = untied(entriesOf(source), this)
-    const missing = [...parameters.keys()].filter((name) => !entries.has(name))
-    const unknown = [...entries.keys()].filter((name) => !parameters.has(name))
-    const misfits = [...parameters].flatMap(([name, parameter]) => {
-      const entry = entries.get(name)
-      return entries.has(name) ? misfit(name, parameter, entry) : []
-    })
-    const problems = [
-      ...(missing.length > 0 ? [`missing ${few(missing)}`] : []),
-      ...(unknown.length > 0 ? [`unknown ${few(unknown)}`] : []),
-      ...(misfits.length > 0 ? [few(misfits)] : []),
-    ]
-    if (problems.length > 0) {
-      throw new UserError(
-        `these parameters do not fit the model: ${problems.join('; ')}; use those of a model with this config`,
-      )
-    }
+    checkFit(parameters, entries, misfit)
     for (const [name, parameter] of parameters) {
       const entry = entries.get(name)!
       parameter.version.label = name
@@ -181,15 +166,57 @@ function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
 
 const DTYPES = ['float32', 'F32', 'F64']
 
+/** What is known of a parameter or an entry without its values. */
+interface Outline {
+  dtype: string
+  shape: readonly number[]
+}
+
+/**
+ * Compares the outlines of entries with the shapes of parameters.
+ * @throws UserError in one line that names what is missing, unknown or of another shape or dtype
+ */
+export function checkOutlines(
+  parameters: ReadonlyMap<string, Pick<Outline, 'shape'>>,
+  entries: ReadonlyMap<string, Outline>,
+): void {
+  checkFit(parameters, entries, (name, parameter, entry) => outlineMisfit(name, parameter, entry!))
+}
+
+/** @throws UserError for names that only one of both has, and for what `misfit` finds */
+function checkFit<P, E>(
+  parameters: ReadonlyMap<string, P>,
+  entries: ReadonlyMap<string, E>,
+  misfit: (name: string, parameter: P, entry: E | undefined) => string[],
+): void {
+  const missing = [...parameters.keys()].filter((name) => !entries.has(name))
+  const unknown = [...entries.keys()].filter((name) => !parameters.has(name))
+  const misfits = [...parameters].flatMap(([name, parameter]) =>
+    entries.has(name) ? misfit(name, parameter, entries.get(name)) : [],
+  )
+  const problems = [
+    ...(missing.length > 0 ? [`missing ${few(missing)}`] : []),
+    ...(unknown.length > 0 ? [`unknown ${few(unknown)}`] : []),
+    ...(misfits.length > 0 ? [few(misfits)] : []),
+  ]
+  if (problems.length > 0) {
+    throw new UserError(`these parameters do not fit the model: ${problems.join('; ')}; use those of a model with this config`)
+  }
+}
+
+function outlineMisfit(name: string, parameter: Pick<Outline, 'shape'>, entry: Outline): string[] {
+  const [has, takes] = [entry, parameter].map(({ shape }) => `[${shape.join(', ')}]`)
+  if (has !== takes) return [`${name} is ${has}, the model has ${takes}`]
+  return DTYPES.includes(entry.dtype) ? [] : [`${name} is ${entry.dtype}, the model takes float32`]
+}
+
 /** What of an entry does not fit its parameter, if anything. */
 function misfit(name: string, parameter: Parameter, entry: StateEntry | undefined): string[] {
   if (!isEntry(entry)) return [`${name} is ${kindOf(entry)}, the model takes a tensor`]
   if (entry instanceof Tensor && entry.disposed) return [`${name} was disposed`]
   if (entry instanceof Tensor && entry.device !== parameter.device) return [`${name} is on another device; read it with data()`]
-  const [has, takes] = [entry, parameter].map(({ shape }) => `[${shape.join(', ')}]`)
-  if (has !== takes) return [`${name} is ${has}, the model has ${takes}`]
-  if (!DTYPES.includes(entry.dtype)) return [`${name} is ${entry.dtype}, the model takes float32`]
-  if (entry instanceof Tensor || entry.data.length === parameter.size) return []
+  const wrong = outlineMisfit(name, parameter, entry)
+  if (wrong.length > 0 || entry instanceof Tensor || entry.data.length === parameter.size) return wrong
   return [`${name} has ${entry.data.length} values, not ${parameter.size}`]
 }
 
@@ -204,5 +231,10 @@ function isEntry(entry: unknown): entry is StateEntry {
 }
 
 function few(names: string[]): string {
-  return names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '')
+  return (
+    names
+      .slice(0, 3)
+      .map((name) => name.slice(0, 200))
+      .join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '')
+  )
 }

@@ -168,13 +168,20 @@ spoiled(
 )
 spoiled('no config', (_, metadata) => delete metadata.config, /no model config/)
 spoiled('a config that is not JSON', (_, metadata) => Object.assign(metadata, { config: '{' }), /not JSON/)
-spoiled('data info without means', (_, metadata) => Object.assign(metadata, { data: '{}' }), /metadata data .*malformed/)
+spoiled(
+  'data info without means',
+  (_, metadata) => Object.assign(metadata, { data: '{}' }),
+  /metadata data is malformed: it lacks dataset/,
+)
 test('checkpoint: a position that is none', async () => {
   const { tensors, metadata } = decodeSafetensors(readFileSync(join(work, 'made', 'checkpoint.safetensors')), checkpoint)
   const training = JSON.stringify({ ...JSON.parse(metadata.training!), position: { epoch: 'x' } })
   mkdirSync(join(work, 'lost'))
   writeFileSync(join(work, 'lost', 'checkpoint.safetensors'), encodeSafetensors(tensors, { ...metadata, training }))
-  await expectUserError(['train', '--resume', join(work, 'lost')], /metadata training .*malformed/)
+  await expectUserError(
+    ['train', '--resume', join(work, 'lost')],
+    /metadata training is malformed: position.epoch is "x", not a whole number/,
+  )
 })
 
 const wrongInput = (title: string, tensors: Record<string, SafetensorsEntry>, flags: string[], message: RegExp) =>

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
-import type { TrainingState } from '../../train/run/checkpoint.ts'
+import type { TrainingState } from '../../train/run/metadata.ts'
 
 /** Settings of a run of a second: two epochs of 8 mini-batches, with dropout and augmentation, since all that is random must come back. */
 export const TINY = [

@@ -6,15 +6,16 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { type Device, DeviceLostError, FileError, files, reason, requestDevice, UserError } from '../../engine/index.ts'
 import { countParameters, type Mode, type Model } from '../../model/index.ts'
-import { readRun, type TrainingState } from '../run/checkpoint.ts'
+import { readRun } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, type HeldFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
 import { Keeper } from '../run/keeper.ts'
 import { checkMemory } from '../run/memory.ts'
+import type { TrainingState } from '../run/metadata.ts'
 import { MetricsLog } from '../run/metrics.ts'
-import { startTrainer } from '../run/start.ts'
+import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
-import { checkSettings, flagOf, MOST_COUNT, modelConfigOf, PRESETS } from '../settings.ts'
+import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
 import { announce, checkPrecision } from './device.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
@@ -94,7 +95,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
         `--coalesce ${coalesce} is for branches that coalesce, and they run in mode ${mode}; leave it out, or change --mode`,
       )
     data = await interrupt.orStop(openData(settings))
-    const config = from?.checkpoint.config ?? modelConfigOf(settings, data.dataset)
+    const config = configOf(settings, data, from)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     device = await interrupt.orStop(requestDevice(first))

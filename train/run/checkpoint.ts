@@ -1,55 +1,21 @@
-import type { TunedJson } from '../../engine/autotune/tuned.ts'
 import { Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
-import { loadSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../checkpoint/files.ts'
-import type { SafetensorsFile } from '../checkpoint/safetensors.ts'
-import type { DatasetName } from '../data/names.ts'
-import { wrongStatistics } from '../data/normalize.ts'
-import type { Evaluation } from '../evaluate.ts'
+import { checkOutlines } from '../../model/module.ts'
+import { parameterShapes } from '../../model/shapes.ts'
+import {
+  type OpenSafetensors,
+  openSafetensors,
+  type Saveable,
+  saveSafetensors,
+  type TensorInfo,
+  toFloat32,
+} from '../checkpoint/files.ts'
+import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import { isLossScale, type LossScale, type LossScaleState } from '../optim/lossScale.ts'
-import { checkSettings, type Settings } from '../settings.ts'
+import type { LossScale } from '../optim/lossScale.ts'
+import { type DataInfo, parseDataInfo, parseTraining, type TrainingState } from './metadata.ts'
 
-/** Where a run stands: the mini-batch that comes next. */
-export interface Position {
-  epoch: number
-  /** Of the scheme. */
-  pass: number
-  batch: number
-  /** Mini-batches done. */
-  step: number
-  /** Optimizer steps done. */
-  updates: number
-}
-
-/** How images must be normalised for the model, and what its classes are called. */
-export interface DataInfo {
-  dataset: DatasetName
-  mean: number[]
-  std: number[]
-  classNames?: string[] | undefined
-}
-
-/** What a checkpoint holds besides the parameters, so that a run resumes with the same bits. */
-export interface TrainingState {
-  settings: Settings
-  position: Position
-  random: { seed: number; counter: number }
-  /** Step counts of AdamW by parameter name. */
-  steps: Record<string, number>
-  /** In mixed precision. */
-  lossScale?: LossScaleState | undefined
-  /** Evaluations so far, one an epoch. */
-  history: (Evaluation & { epoch: number })[]
-  /** The evaluation at this position was interrupted and comes next. */
-  evaluationDue?: boolean | undefined
-  /** Seconds of training so far. */
-  seconds: number
-  /** Variants of kernels that were measured to be fastest: others give other bits. */
-  variants?: TunedJson | undefined
-}
-
-/** What the training loop itself knows of it. */
+/** What the training loop itself knows of a run's state. */
 export type LoopState = Omit<TrainingState, 'steps' | 'lossScale'>
 
 const M = 'optimizer.m.'
@@ -98,39 +64,57 @@ export async function saveCheckpoint(
   }
 }
 
-/** A checkpoint in memory: its config is checked, its tensors are not yet in a model. */
+/** A checkpoint in memory: all of it is checked, its tensors are not yet in a model. */
 export interface Checkpoint {
   path: string
-  file: SafetensorsFile
   config: ModelConfig
   data: DataInfo | undefined
+  /** Parameters by name; of a run that is to go on its optimizer's moments too. */
+  tensors: ReadonlyMap<string, SafetensorsEntry>
 }
 
 /**
- * Reads a checkpoint; no device is needed.
- * @throws UserError in one line for a file that is missing, malformed or without a sound config
+ * Reads a model's parameters; no device is needed. The config is compared with the tensors of the file before any is read, so that it can
+ * ask for no more memory than the file is long.
+ * @throws UserError in one line for a file that is missing, malformed, without a sound config or of other tensors than it says
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  const file = await loadSafetensors(path)
-  const { config: json, data } = file.metadata
-  if (json === undefined) {
-    throw new UserError(`${path}: has no model config in its metadata; use a checkpoint that this project wrote`)
-  }
-  const config = named(path, () => parseConfig(json))
-  const info = data === undefined ? undefined : parse(path, 'data', data, (value) => isDataInfo(value, config))
-  return { path, file, config, data: info }
+  return (await read(path, false)).checkpoint
 }
 
-/**
- * The model of a checkpoint, on the default device.
- * @throws UserError in one line when the checkpoint has other tensors than its config says
- */
-export function modelOf({ path, file, config }: Checkpoint): Model {
-  return named(path, () => {
-    const model = createModel(config)
-    model.loadStateDict(new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
-    return model
-  })
+/** What a run goes on from: a checkpoint with its training state. @throws UserError in one line, also when it has none */
+export async function readRun(path: string): Promise<{ checkpoint: Checkpoint; state: TrainingState }> {
+  const { checkpoint, state } = await read(path, true)
+  return { checkpoint, state: state! }
+}
+
+async function read(path: string, resumes: boolean): Promise<{ checkpoint: Checkpoint; state: TrainingState | undefined }> {
+  const file = await openSafetensors(path)
+  try {
+    const { names, ...checked } = named(path, () => check(file, resumes))
+    const tensors = new Map<string, SafetensorsEntry>()
+    for (const name of names) tensors.set(name, await file.read(name))
+    return { checkpoint: { path, config: checked.config, data: checked.data, tensors }, state: checked.state }
+  } finally {
+    await file.close()
+  }
+}
+
+/** The metadata of a file, and the names of the tensors that are to be read, once they fit each other. */
+function check(file: OpenSafetensors, resumes: boolean) {
+  const { config: json, data: info, training } = file.metadata
+  if (json === undefined) throw new UserError('has no model config in its metadata; use a checkpoint that this project wrote')
+  const config = parseConfig(json)
+  const shapes = parameterShapes(config)
+  checkOutlines(shapes, new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+  const parameters = [...shapes.keys()]
+  const data = info === undefined ? undefined : parseDataInfo(info, config)
+  if (!resumes) return { config, data, names: parameters }
+  if (training === undefined) throw new UserError("holds no training state; resume from a run's checkpoint.safetensors")
+  const state = parseTraining(training, config, parameters)
+  const moments = parameters.flatMap((name) => [M + name, V + name])
+  for (const name of moments) checkMoment(name, file.tensors.get(name), shapes.get(name.slice(M.length))!.shape)
+  return { config, data, state, names: [...parameters, ...moments] }
 }
 
 /** Runs `fn`; what the user can mend names the file. */
@@ -142,25 +126,22 @@ function named<T>(path: string, fn: () => T): T {
   }
 }
 
-/** The training state of a checkpoint. @throws UserError when it has none */
-export function trainingState({ path, file }: Checkpoint): TrainingState {
-  const { training } = file.metadata
-  if (training === undefined) {
-    throw new UserError(`${path}: holds no training state; resume from a run's checkpoint.safetensors`)
+function checkMoment(name: string, found: TensorInfo | undefined, shape: readonly number[]): void {
+  if (found?.shape.join() !== shape.join() || found.dtype !== 'F32') {
+    throw new UserError(`lacks ${name} of F32 [${shape.join(', ')}]; use an intact checkpoint`)
   }
-  const state = parse(path, 'training', training, isTrainingState)
-  return { ...state, settings: checkSettings(state.settings) }
 }
 
-/** What a run goes on from: a checkpoint with its training state. @throws UserError in one line */
-export async function readRun(path: string): Promise<{ checkpoint: Checkpoint; state: TrainingState }> {
-  const checkpoint = await readCheckpoint(path)
-  return { checkpoint, state: trainingState(checkpoint) }
+/** The model of a checkpoint, on the default device. */
+export function modelOf({ config, tensors }: Checkpoint): Model {
+  const model = createModel(config)
+  model.loadStateDict(new Map([...tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+  return model
 }
 
-/** Puts the saved moments, step counts and loss scale back. @throws UserError when some are missing or of another shape */
+/** Puts the saved moments, step counts and loss scale back. */
 export function restoreOptimizer(
-  { path, file }: Checkpoint,
+  { tensors }: Checkpoint,
   optimizer: AdamW,
   { steps, lossScale }: Pick<TrainingState, 'steps' | 'lossScale'>,
 ): void {
@@ -170,80 +151,11 @@ export function restoreOptimizer(
       [M, state.m],
       [V, state.v],
     ] as const) {
-      for (const [name, t] of moments) restore(path, file, prefix + name, t)
+      for (const [name, t] of moments) t.write(toFloat32(tensors.get(prefix + name)!))
     }
   } finally {
     for (const t of [...state.m.values(), ...state.v.values()]) t.dispose()
   }
   optimizer.setSteps(steps)
   if (lossScale) optimizer.lossScale.restore(lossScale)
-}
-
-function restore(path: string, file: SafetensorsFile, name: string, into: Tensor): void {
-  const entry = file.tensors.get(name)
-  if (entry?.shape.join() !== into.shape.join()) {
-    throw new UserError(`${path}: lacks ${name} of shape [${into.shape.join(', ')}]; use an intact checkpoint`)
-  }
-  into.write(toFloat32(entry))
-}
-
-function parse<T>(path: string, key: string, json: string, check: (value: unknown) => value is T): T {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch {
-    throw new UserError(`${path}: the metadata ${key} is not JSON; use an intact checkpoint`)
-  }
-  if (!check(value))
-    throw new UserError(`${path}: the metadata ${key} lacks something or is malformed; use an intact checkpoint`)
-  return value
-}
-
-/** Characters of a name in a checkpoint. */
-const MAX_NAME = 200
-
-function isDataInfo(value: unknown, { channels, classes }: ModelConfig): value is DataInfo {
-  const { dataset, mean, std, classNames } = (value ?? {}) as Partial<DataInfo>
-  const isName = (name: unknown) => typeof name === 'string' && name.length <= MAX_NAME
-  return (
-    isName(dataset) &&
-    Array.isArray(mean) &&
-    Array.isArray(std) &&
-    wrongStatistics(mean, std, channels) === undefined &&
-    (classNames === undefined || (Array.isArray(classNames) && classNames.length === classes && classNames.every(isName)))
-  )
-}
-
-function isTrainingState(value: unknown): value is TrainingState {
-  const {
-    settings,
-    position: p,
-    random,
-    steps,
-    lossScale,
-    history,
-    evaluationDue = false,
-    seconds,
-    variants,
-  } = (value ?? {}) as Partial<TrainingState>
-  const counts = [
-    p?.epoch,
-    p?.pass,
-    p?.batch,
-    p?.step,
-    p?.updates,
-    random?.seed,
-    random?.counter,
-    ...Object.values(steps ?? {}),
-  ]
-  return (
-    [settings, steps, variants?.answers ?? {}].every((part) => typeof part === 'object' && part !== null) &&
-    counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
-    Array.isArray(history) &&
-    history.every(({ losses, accuracies }) => Array.isArray(losses) && Array.isArray(accuracies)) &&
-    typeof evaluationDue === 'boolean' &&
-    Number.isFinite(seconds) &&
-    Object.values(steps!).every((count) => count < 2 ** 31) &&
-    (lossScale === undefined || isLossScale(lossScale))
-  )
 }

@@ -1,7 +1,7 @@
 import { type Dataset, loadDataset } from '../data/datasets.ts'
 import { BatchLoader, splitIndices } from '../data/loader.ts'
 import { augmentOf, type Settings } from '../settings.ts'
-import type { DataInfo } from './checkpoint.ts'
+import type { DataInfo } from './metadata.ts'
 
 /** What a run reads: training batches, and those it is evaluated on after each epoch. */
 export interface RunData {

@@ -1,7 +1,8 @@
 import { FileError } from '../../engine/index.ts'
-import { type DataInfo, saveCheckpoint, saveModel } from './checkpoint.ts'
+import { saveCheckpoint, saveModel } from './checkpoint.ts'
 import type { RunFolder } from './folder.ts'
 import type { RunLock } from './lock.ts'
+import type { DataInfo } from './metadata.ts'
 import type { MetricsLog } from './metrics.ts'
 import type { Trainer } from './trainer.ts'
 

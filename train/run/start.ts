@@ -1,15 +1,24 @@
-import type { Device } from '../../engine/index.ts'
-import { createModel, type Mode } from '../../model/index.ts'
+import { type Device, UserError } from '../../engine/index.ts'
+import { branchShape, createModel, type Mode, type ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type SpreadOptions, spreadBranches } from '../devices/spread.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { LossScale } from '../optim/lossScale.ts'
+import { makeScheme } from '../schemes.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
-import { type Checkpoint, modelOf, restoreOptimizer, type TrainingState } from './checkpoint.ts'
+import { type Checkpoint, modelOf, restoreOptimizer } from './checkpoint.ts'
 import type { RunData } from './data.ts'
 import { fastestMode } from './fastestMode.ts'
+import type { TrainingState } from './metadata.ts'
+import { checkPosition } from './position.ts'
 import { rehearse } from './rehearse.ts'
 import { Trainer } from './trainer.ts'
+
+/** What a run goes on from. */
+export interface Start {
+  checkpoint: Checkpoint
+  state: TrainingState
+}
 
 export interface StartOptions {
   /** Mini-batches between saves, besides those after each epoch. */
@@ -25,6 +34,30 @@ export interface StartOptions {
 }
 
 /**
+ * The model that settings mean for a data set. No device is needed.
+ * @param from what the run goes on from, which is compared with both
+ * @throws UserError where that has another model, or a position that the run does not come by
+ */
+export function configOf(settings: Settings, { dataset, train }: RunData, from?: Start): ModelConfig {
+  const config = modelConfigOf(settings, dataset)
+  if (!from) return config
+  const { checkpoint, state } = from
+  for (const [key, value] of Object.entries(config)) {
+    const found = checkpoint.config[key as keyof ModelConfig]
+    if (found === value) continue
+    throw new UserError(
+      `${checkpoint.path}: its model has ${key} ${found}, its settings and data mean ${value}; use an intact checkpoint with its own data`,
+    )
+  }
+  try {
+    checkPosition(state.position, makeScheme(settings.scheme, branchShape(config).branches), train.stepsPerEpoch)
+  } catch (error) {
+    throw error instanceof UserError ? new UserError(`${checkpoint.path}: ${error.message}`) : error
+  }
+  return config
+}
+
+/**
  * A trainer at its first step, or where a checkpoint left off. Mode `auto` becomes the fastest one; in mode `devices` the branches of each
  * device run in that.
  */
@@ -33,10 +66,11 @@ export async function startTrainer(
   settings: Settings,
   data: RunData,
   { saveEvery, eager = false, chooseVariants, devices, onMode }: StartOptions,
-  from?: { checkpoint: Checkpoint; state: TrainingState },
+  from?: Start,
 ): Promise<Trainer> {
   device.random.seed = settings.seed
-  const model = from ? modelOf(from.checkpoint) : createModel(modelConfigOf(settings, data.dataset))
+  const config = configOf(settings, data, from)
+  const model = from ? modelOf(from.checkpoint) : createModel(config)
   model.precision = settings.precision
   model.recomputes = settings.recompute
   model.coalesces = settings.coalesce

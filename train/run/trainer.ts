@@ -17,7 +17,9 @@ import {
   type StepResult,
 } from '../schemes.ts'
 import type { Settings } from '../settings.ts'
-import type { LoopState, Position, SavedModel, SavedOptimizer, TrainingState } from './checkpoint.ts'
+import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
+import type { Position, TrainingState } from './metadata.ts'
+import { checkPosition } from './position.ts'
 
 /** A mini-batch that the device has done. */
 export interface StepReport {
@@ -119,6 +121,10 @@ export class Trainer {
       throw new UserError(
         `the run is at mini-batch ${step} already and would end at ${this.totalSteps}; use larger --epochs or --max-steps, or none`,
       )
+    }
+    checkPosition(state.position, this.scheme, this.parts.train.stepsPerEpoch)
+    if (step === this.totalSteps && !evaluationDue && state.history.length === 0) {
+      throw new UserError('the checkpoint is of the end of a run and holds no evaluation; use an intact one')
     }
     this.position = { ...state.position }
     this.seconds = state.seconds

@@ -1,0 +1,38 @@
+import { branchShape, type ModelConfig } from './config.ts'
+
+/**
+ * The shape of every parameter of a model by its name in checkpoints, without a device and before anything is made.
+ * @param config complete and checked
+ */
+export function parameterShapes(config: ModelConfig): Map<string, { shape: readonly number[] }> {
+  const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes } = config
+  const { branches, depth } = branchShape(config)
+  const tokens = (imageSize / patchSize) ** 2
+  const inner = heads * dimHead
+  const shapes = new Map<string, { shape: readonly number[] }>()
+  const norm = (name: string) => {
+    shapes.set(`${name}.weight`, { shape: [dim] })
+    shapes.set(`${name}.bias`, { shape: [dim] })
+  }
+  const linear = (name: string, outputs: number, inputs: number, bias = true) => {
+    shapes.set(`${name}.weight`, { shape: [outputs, inputs] })
+    if (bias) shapes.set(`${name}.bias`, { shape: [outputs] })
+  }
+  linear('embed', dim, channels * patchSize ** 2)
+  shapes.set('clsToken', { shape: [1, 1, dim] })
+  shapes.set('posEmbedding', { shape: [1, tokens + 1, dim] })
+  for (let i = 0; i < branches; i++) {
+    for (let l = 0; l < depth; l++) {
+      const layer = `branches.${i}.layers.${l}`
+      norm(`${layer}.norm1`)
+      linear(`${layer}.attention.qkv`, 3 * inner, dim, false)
+      linear(`${layer}.attention.out`, dim, inner)
+      norm(`${layer}.norm2`)
+      linear(`${layer}.mlp.fc1`, mlpDim, dim)
+      linear(`${layer}.mlp.fc2`, dim, mlpDim)
+    }
+  }
+  norm('head.norm')
+  linear('head.linear', classes, dim)
+  return shapes
+}

@@ -1,0 +1,96 @@
+import * as v from 'valibot'
+import { UserError } from '../../engine/errors.ts'
+import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../engine/json.ts'
+import { branchShape, type ModelConfig } from '../../model/index.ts'
+import type { DatasetName } from '../data/names.ts'
+import { wrongStatistics } from '../data/normalize.ts'
+import { checkSettings, type SettingName, type Settings } from '../settings.ts'
+
+/** Where a run stands: the mini-batch that comes next. */
+export interface Position {
+  epoch: number
+  /** Of the scheme. */
+  pass: number
+  batch: number
+  /** Mini-batches done. */
+  step: number
+  /** Optimizer steps done. */
+  updates: number
+}
+
+/** How images must be normalised for the model, and what its classes are called. */
+export interface DataInfo {
+  dataset: DatasetName
+  mean: number[]
+  std: number[]
+  classNames?: string[] | undefined
+}
+
+const whole31 = v.pipe(count, v.maxValue(2 ** 31 - 1, 'a whole number below 2^31'))
+/** Losses and accuracies of the prefixes. */
+const scores = listOf(numberOrNaN)
+
+const TRAINING = fields({
+  settings: mapOf(v.unknown()),
+  position: fields({ epoch: count, pass: count, batch: count, step: count, updates: count }),
+  random: fields({ seed: count, counter: count }),
+  /** Step counts of AdamW by parameter name. */
+  steps: mapOf(whole31),
+  /** In mixed precision. */
+  lossScale: v.optional(fields({ scale: amount, steady: amount })),
+  /** Evaluations so far, one an epoch. */
+  history: listOf(fields({ epoch: count, images: count, losses: scores, accuracies: scores })),
+  /** The evaluation at this position was interrupted and comes next. */
+  evaluationDue: v.optional(v.boolean('true or false')),
+  /** Seconds of training so far. */
+  seconds: amount,
+  /** Variants of kernels that were measured to be fastest: others give other bits. */
+  variants: v.optional(fields({ device: text, answers: mapOf(text) })),
+})
+
+/** What a checkpoint holds besides the parameters, so that a run resumes with the same bits. */
+export type TrainingState = Omit<v.InferOutput<typeof TRAINING>, 'settings'> & { settings: Settings }
+
+/** Characters of a name in a checkpoint. */
+const MAX_NAME = 200
+const name = v.pipe(text, v.maxLength(MAX_NAME, `a text of at most ${MAX_NAME} characters`))
+
+const DATA = fields({
+  dataset: name,
+  mean: listOf(v.unknown()),
+  std: listOf(v.unknown()),
+  classNames: v.optional(listOf(name)),
+})
+
+/**
+ * The training state of a model of `config`.
+ * @param json of the metadata
+ * @throws UserError in one line that names the field which is wrong
+ */
+export function parseTraining(json: string, config: ModelConfig, parameters: Iterable<string>): TrainingState {
+  const state = parseJson(TRAINING, json, 'the metadata training')
+  const fail: (what: string) => never = (what) => {
+    throw new UserError(`the metadata training is malformed: ${what}`)
+  }
+  const { branches } = branchShape(config)
+  for (const [i, { losses, accuracies }] of state.history.entries()) {
+    if (losses.length !== branches || accuracies.length !== branches) {
+      fail(`history.${i} has ${losses.length} losses and ${accuracies.length} accuracies, not ${branches}`)
+    }
+  }
+  for (const parameter of parameters) if (!Object.hasOwn(state.steps, parameter)) fail(`it lacks steps.${parameter}`)
+  if (state.evaluationDue && state.position.step === 0) fail('evaluationDue is true before the first mini-batch')
+  return { ...state, settings: checkSettings(state.settings as Partial<Record<SettingName, unknown>>) }
+}
+
+/** How images are normalised for a model of `config`. @throws UserError in one line that names the field which is wrong */
+export function parseDataInfo(json: string, { channels, classes }: ModelConfig): DataInfo {
+  const { dataset, mean, std, classNames } = parseJson(DATA, json, 'the metadata data')
+  const wrong =
+    wrongStatistics(mean, std, channels) ??
+    (classNames && classNames.length !== classes
+      ? `classNames has ${classNames.length} names for ${classes} classes`
+      : undefined)
+  if (wrong !== undefined) throw new UserError(`the metadata data is malformed: ${wrong}`)
+  return { dataset: dataset as DatasetName, mean: mean as number[], std: std as number[], classNames }
+}

@@ -1,0 +1,28 @@
+import { UserError } from '../../engine/index.ts'
+import type { Scheme } from '../schemes.ts'
+import type { Position } from './metadata.ts'
+
+/**
+ * Checks that a run comes by a position.
+ * @param batches mini-batches of a pass over the training images
+ * @throws UserError in one line that names what is wrong
+ */
+export function checkPosition(position: Position, { passes }: Pick<Scheme, 'passes'>, batches: number): void {
+  const { epoch, pass, batch } = position
+  const updates = passes.map(({ length }) => length)
+  const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
+  const expected = {
+    pass: Math.min(pass, passes.length - 1),
+    batch: Math.min(batch, batches - 1),
+    step: (epoch * passes.length + pass) * batches + batch,
+    updates: batches * (epoch * sum(updates) + sum(updates.slice(0, pass))) + batch * (updates[pass] ?? 0),
+  }
+  for (const [key, value] of Object.entries(expected)) {
+    const found = position[key as keyof Position]
+    if (found === value) continue
+    throw new UserError(
+      `position.${key} is ${found}, not ${value}, in ${passes.length} passes of ${batches} mini-batches an epoch; use an intact ` +
+        'checkpoint with its own data',
+    )
+  }
+}
