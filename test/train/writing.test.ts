@@ -190,7 +190,7 @@ test('what killed writers left is removed: of this process id in an earlier cont
   equal(readdirSync(folder).sort(), [...kept, 'file'].sort(), 'files')
 })
 
-test('long names, and a file that is mounted by itself, are written too', async () => {
+test('long names, and a file that is mounted by itself, in a folder that takes no files too, are written', async () => {
   const folder = place()
   await writeFile(join(folder, 'n'.repeat(255)), 'x')
   const [file, outside] = [join(folder, 'mounted'), join(folder, 'outside')]
@@ -206,10 +206,25 @@ test('long names, and a file that is mounted by itself, are written too', async 
     await checkWritable(file)
     await writeFile(file, 'short')
     equal(text(outside), 'short', 'content')
+    const readOnly = join(folder, 'readOnly')
+    mkdirSync(readOnly)
+    writeFileSync(join(readOnly, 'file'), '')
+    const mount = (...args: string[]) => execFileSync('mount', args)
+    mount('--bind', readOnly, readOnly)
+    try {
+      mount('--bind', outside, join(readOnly, 'file'))
+      mount('-o', 'remount,bind,ro', readOnly)
+      await checkWritable(join(readOnly, 'file'))
+      await writeFile(join(readOnly, 'file'), 'in place')
+      equal(text(outside), 'in place', 'content of the one in a folder that takes no files')
+      await rejects(writeFile(join(readOnly, 'other'), 'x'), /cannot be written \(EROFS\)/)
+    } finally {
+      execFileSync('umount', ['-R', readOnly])
+    }
   } finally {
     execFileSync('umount', [file])
   }
-  equal(readdirSync(folder).length, 3, 'files')
+  equal(readdirSync(folder).length, 4, 'files')
 })
 
 // The command line.

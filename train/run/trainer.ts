@@ -1,10 +1,8 @@
-import { type Device, firstNonFinite, type Tensor, tensor, UserError } from '../../engine/index.ts'
-import { branchShape, type Mode, type Model } from '../../model/index.ts'
-import type { Batch, BatchLoader } from '../data/loader.ts'
-import { partsOf } from '../data/parts.ts'
-import type { BranchDevices, StepValues } from '../devices/branchDevices.ts'
-import { type Evaluation, evaluate } from '../evaluate.ts'
-import type { AdamW } from '../optim/adamW.ts'
+import { firstNonFinite, UserError } from '../../engine/index.ts'
+import { branchShape } from '../../model/index.ts'
+import type { Batch } from '../data/loader.ts'
+import type { StepValues } from '../devices/branchDevices.ts'
+import { evaluate } from '../evaluate.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
 import {
   type CapturedStep,
@@ -19,54 +17,9 @@ import {
 import type { Settings } from '../settings.ts'
 import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
 import type { Position, TrainingState } from './metadata.ts'
+import { accuracies, microBatches, readStep } from './miniBatch.ts'
 import { checkPosition } from './position.ts'
-
-/** A mini-batch that the device has done. */
-export interface StepReport {
-  /** The epoch it belongs to, from 0. */
-  epoch: number
-  /** The next mini-batch after it. */
-  position: Position
-  /** Losses before each of its optimizer steps; entry j of a step is the loss of prefix `firstPrefixes + j`. */
-  losses: number[][]
-  /** Shares of the mini-batch that were classified right, laid out like `losses`. */
-  accuracies: number[][]
-  firstPrefixes: number[]
-  norms: number[]
-  /** Of the next step, in mixed precision. */
-  lossScale?: number | undefined
-  lr: number
-  images: number
-}
-
-export interface TrainerHooks {
-  /** Called before a mini-batch, with the number of those done. */
-  onBegin?(step: number): void
-  onStep?(report: StepReport): void
-  onEvaluating?(images: number, of: number): void
-  onEpoch?(evaluation: Evaluation & { epoch: number }): void | Promise<void>
-  /** Called between mini-batches when it is time to save; the device is idle. */
-  onSave?(): Promise<void>
-  /** Asked between mini-batches, and between the batches of an evaluation; true ends the run after a save. */
-  shouldStop?(): boolean
-}
-
-export interface TrainerParts {
-  device: Device
-  model: Model
-  optimizer: AdamW
-  train: BatchLoader
-  evaluation: BatchLoader
-  settings: Settings
-  /** Mini-batches between saves, besides those after each epoch. */
-  saveEvery: number
-  /** How the branches run; default `serial`. */
-  mode?: Mode
-  /** Where the branches live, if not all on `device`; `model` and `optimizer` are those of device 0 then. */
-  spread?: BranchDevices | undefined
-  /** Runs every op of every step on the host, for debugging, instead of capturing and replaying steps. */
-  eager?: boolean
-}
+import type { TrainerHooks, TrainerParts } from './trainerParts.ts'
 
 /** Mini-batches handed to the device before the host waits for the first: enough to keep it busy, few enough to stop soon. */
 const AHEAD = 2
@@ -259,7 +212,7 @@ export class Trainer {
     const { model, settings, optimizer } = this.parts
     const micro = microBatches(model, batch, settings.accumulate)
     const scale = settings.precision === 'mixed' ? optimizer.lossScale.value : undefined
-    const reads = steps.map(({ objective, lr }) => read(this.#update(objective, micro, lr), scale))
+    const reads = steps.map(({ objective, lr }) => readStep(this.#update(objective, micro, lr), scale))
     for (const { images, labels } of micro) {
       images.dispose()
       labels.dispose()
@@ -333,32 +286,4 @@ export class Trainer {
         `use a smaller --lr (it was ${lr}) or --max-norm${precision === 'mixed' ? ', or --precision f32' : ''}`,
     )
   }
-}
-
-/** A batch on the device in `parts` parts of about the same size. */
-function microBatches(model: Model, batch: Batch, parts: number): MicroBatch[] {
-  const { channels, imageSize } = model.config
-  return partsOf(batch, parts).map(({ images, labels, share }) => ({
-    images: tensor(images, { shape: [labels.length, channels, imageSize, imageSize] }),
-    labels: tensor(labels),
-    share,
-  }))
-}
-
-/** Shares of rows of `predicted` [k * B] that equal the labels [B]. */
-function accuracies(predicted: ArrayLike<number>, labels: Int32Array): number[] {
-  const B = labels.length
-  return Array.from({ length: predicted.length / B }, (_, k) => {
-    return labels.reduce((hits, label, b) => hits + Number(predicted[k * B + b] === label), 0) / B
-  })
-}
-
-/** Reads what a step left on the device, and frees it; and the loss scale as it is then. */
-async function read(result: StepResult, lossScale: Tensor | undefined): Promise<StepValues> {
-  const tensors = [result.losses, result.predicted, result.norm]
-  const reads = tensors.map((t) => t.data())
-  const scale = lossScale?.item()
-  for (const t of tensors) t.dispose()
-  const [losses, predicted, norms] = await Promise.all(reads)
-  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]!, lossScale: await scale }
 }
