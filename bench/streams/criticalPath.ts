@@ -47,10 +47,10 @@ export async function criticalPaths(models: Models, batch: number): Promise<Path
 async function count(candidate: Candidate): Promise<{ dispatches: number; chain: number }> {
   const { counts } = candidate.devices[0]!
   try {
-    candidate.submit()
+    await candidate.submit()
     await candidate.wait()
     const before = counts.dispatches
-    candidate.submit()
+    await candidate.submit()
     await candidate.wait()
     return { dispatches: counts.dispatches - before, chain: candidate.chain!() }
   } finally {

@@ -131,7 +131,7 @@ function told(
     async memory() {
       device.resetPeakMemory()
       const before = device.memory.peakBytes
-      submit()
+      await submit()
       await wait()
       return { bytes: device.memory.peakBytes - before }
     },

@@ -3,6 +3,7 @@ import { ArgumentError } from '../../engine/errors.ts'
 /** Norm-relative error of `actual` against `expected`: |actual - expected| / |expected| (the plain norm where that is 0). */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
+  if (expected.length === 0) throw new Error('no values to compare')
   let difference = 0
   let norm = 0
   for (let i = 0; i < expected.length; i++) {
@@ -16,7 +17,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
 
 /**
  * Fails unless every value is finite where the expected one is, and the norm-relative error is within the tolerance.
- * Written so that NaN can never pass.
+ * Written so that NaN can never pass, nor a comparison of nothing.
  */
 export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
   if (actual.length !== expected.length) throw new Error(`${what}: ${actual.length} values, expected ${expected.length}`)

@@ -40,6 +40,9 @@ async function step(model: ParaFormer | ViT, options: ForwardOptions = {}) {
     parameter.grad.dispose()
     parameter.grad = undefined
   }
+  // Every pass here reaches the stem, a branch of at least 12 parameters and the head.
+  const reached = Object.keys(numbers).length - 1
+  if (reached < 20) throw new Error(`only ${reached} parameters got a gradient`)
   return numbers
 }
 
