@@ -13,6 +13,7 @@ import { rejects } from './userError.ts'
 const { test, run } = suite('images')
 const golden = decodeSafetensors(readFileSync('test/golden/images.safetensors'), 'images.safetensors').tensors
 const names = [...golden.keys()].filter((name) => name.startsWith('file.')).map((name) => name.slice(5))
+if (names.length < 5) throw new Error(`test/golden/images.safetensors has ${names.length} files: the tests below need them`)
 const fileOf = (name: string) => golden.get(`file.${name}`)!.data as Uint8Array
 
 /** How far decoders may differ: 1 where alpha is multiplied in, 2 where JPEG's inverse transform and chroma filter are free. */
