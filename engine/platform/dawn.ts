@@ -6,7 +6,7 @@ import type { DeviceRequest } from './types.ts'
 
 Object.assign(globalThis, globals)
 
-/** An adapter and the Dawn instance it came from, which must stay referenced as long as the adapter is used. */
+/** An adapter and the Dawn instance it came from, which must stay referenced as long as the adapter is used: it does, see `instances`. */
 export interface Found {
   gpu: GPU
   adapter: GPUAdapter
@@ -57,6 +57,12 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
   return found
 }
 
+/**
+ * Dawn's instances by the drivers that they look at, kept since adapters need them. One serves all devices: each has threads of its own and of
+ * its drivers, which stay when its devices are gone.
+ */
+const instances = new Map<string, GPU>()
+
 async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
   // Unsafe in Dawn's words are features that it has for trial, such as subgroup matrices.
   const flags = [
@@ -64,7 +70,9 @@ async function firstAdapter(request: DeviceRequest, name?: string): Promise<Foun
     'disable-dawn-features=timestamp_quantization',
   ]
   if (name !== undefined) flags.push(`adapter=${name}`)
-  const gpu = create(flags)
+  const key = [name, ...DRIVER_VARIABLES.map((variable) => process.env[variable])].join('\n')
+  const gpu = instances.get(key) ?? create(flags)
+  instances.set(key, gpu)
   const { powerPreference } = request
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {})
   return adapter ? { gpu, adapter } : undefined

@@ -21,20 +21,30 @@ export const runtime = `webgpu ${version}`
 export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
 
 /**
- * Every device with what it came from, for as long as the process lives: Dawn crashes or hangs when one of its objects is
- * collected while the GPU still owes an answer, and at the end of the process even after `destroy()`.
+ * Every device with its adapter: Dawn crashes or hangs when one of its objects is collected while the GPU still owes an answer, and at the
+ * end of the process even after `destroy()`. Of devices that are gone the last few stay, the others are collected with their threads.
  */
-const opened: unknown[] = []
+const opened = new Map<GPUDevice, GPUAdapter>()
+const gone: GPUDevice[] = []
+const KEPT_GONE = 4
+
+function keep(device: GPUDevice, adapter: GPUAdapter): void {
+  opened.set(device, adapter)
+  device.lost.then(() => {
+    gone.push(device)
+    if (gone.length > KEPT_GONE) opened.delete(gone.shift()!)
+  })
+}
 
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
   const asked = request.adapter || process.env.PARAFORMER_ADAPTER || undefined
   const found = await findAdapter(asked, request)
   if (!found) throw new UserError(await whatIsThere(asked))
-  const { gpu, adapter } = found
+  const { adapter } = found
   const device = await requestFrom(adapter, request)
-  opened.push(gpu, adapter, device)
+  keep(device, adapter)
   const summary = summarize(adapter)
-  if (summary.software) slowPolling()
+  if (summary.software) slowPolling(device)
   return { device, summary, bindGroupLimit: await bindGroupLimitOf(summary) }
 }
 

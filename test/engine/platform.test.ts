@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { UserError } from '../../engine/errors.ts'
 import { cacheFolders } from '../../engine/platform/cache.ts'
-import { files, listAdapters, openDevice, texts } from '../../engine/platform/node.ts'
+import { collectGarbage, files, listAdapters, openDevice, texts } from '../../engine/platform/node.ts'
 import { findSwiftShader } from '../../engine/platform/swiftshader.ts'
 import type { AdapterSummary, OpenedDevice } from '../../engine/platform/types.ts'
 import { suite } from '../harness/suite.ts'
@@ -32,6 +32,44 @@ const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
       JSON.stringify({ ...opened.summary, variables, binding: limits.maxStorageBufferBindingSize, features: [...features] }),
     )
     opened.device.destroy()
+  },
+  /** Devices that come and go; tells how many threads there are after the first and after the last. */
+  async many(adapter) {
+    const counts: number[] = []
+    for (let i = 0; i < 30; i++) {
+      const { device } = await openDevice({ adapter })
+      await compute(device)
+      device.destroy()
+      await device.lost
+      if (i === 4 || i === 29) {
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        collectGarbage()
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        counts.push(readdirSync('/proc/self/task').length)
+      }
+    }
+    console.log(JSON.stringify(counts))
+  },
+  /** Whether timers of the program are what they were while and after the device works, whose questions must be slow all the same. */
+  async timers(adapter) {
+    const before = globalThis.setImmediate
+    const { device } = await openDevice({ adapter })
+    let seen = globalThis.setImmediate === before
+    let handles = 0
+    const watch = setInterval(() => {
+      seen &&= globalThis.setImmediate === before
+      clearImmediate(setImmediate(() => assert.unreachable('was cleared')))
+      handles++
+    }, 1)
+    const waiting = compute(device)
+    seen &&= globalThis.setImmediate === before
+    await waiting
+    const buffer = device.createBuffer({ size: 256, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+    await buffer.mapAsync(GPUMapMode.READ)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    clearInterval(watch)
+    console.log(JSON.stringify({ seen, handles: handles > 0 }))
+    device.destroy()
   },
   /** Ends while the device owes a read-back and a compilation, and nothing refers to it any more. */
   async forget(adapter) {
@@ -334,6 +372,23 @@ async function runTests(): Promise<void> {
       assert.is(await read(join(folder, 'file')), undefined, 'nothing stale is left')
       assert.match(await userError(withCache('/proc/nowhere', () => texts.write('a', 'b'), '/proc/nowhere')), /XDG_CACHE_HOME/)
     }))
+
+  test('devices that are gone leave no threads behind', async () => {
+    for (const { name } of adapters) {
+      const { code, stdout } = await start('many', name)
+      assert.is(code, 0)
+      const [few, many] = JSON.parse(stdout.split('\n')[0]!) as [number, number]
+      assert.ok(many <= few + 2, `${name}: ${few} threads after 5 devices, ${many} after 30`)
+    }
+  })
+
+  test('no timer of the program is replaced', async () => {
+    for (const { name } of adapters) {
+      const { code, stdout } = await start('timers', name)
+      assert.is(code, 0)
+      assert.equal(JSON.parse(stdout.split('\n')[0]!), { seen: true, handles: true })
+    }
+  })
 
   test('50 starts and exits, half of them without an end: none crashes or hangs', async () => {
     const ends = await eachOfTwo(50, (i) => start(i % 2 ? 'forget' : 'open', adapters[(i >> 1) % adapters.length]!.name))
