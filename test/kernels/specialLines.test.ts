@@ -47,16 +47,14 @@ for (const [n, inner] of ALONG) {
   }
 
   const cumsum = x.map((value) => (Math.abs(value) === HIGHEST ? value / 1024 : value))
-  for (const reverse of [false, true]) {
-    const problem = { outer, n, inner, reverse }
-    check({
-      kernel: 'cumsum',
-      name: `${name} ${reverse}`,
-      problem,
-      inputs: { x: cumsum },
-      outputs: { y: size },
-      tolerance: 1e-4,
-    })
+  for (const chunk of n > 100 ? [n, 64] : [n]) {
+    const chunks = Math.ceil(n / chunk)
+    const sums = Array.from({ length: outer * chunks * inner }, (_, i) => [1, -2, INFINITY, 0.5, NAN, -INFINITY, 3][i % 7]!)
+    for (const reverse of [false, true]) {
+      const problem = { outer, n, inner, chunk, chunks, reverse }
+      const [where, inputs] = [`${name} in ${chunks}, reverse ${reverse}`, { x: cumsum, sums }]
+      check({ kernel: 'cumsum', name: where, problem, inputs, outputs: { y: size }, tolerance: 1e-4 })
+    }
   }
   const whole = rowMajor(outer, n, inner)
   for (const reduction of n > 100 ? [whole, withChunk(whole, 148)] : [whole]) {
