@@ -188,6 +188,13 @@ test('CIFAR files are read from a folder, the one above, or their archive', () =
         )
       }
     }
+    const endless = Array.from({ length: 100 }, (_, i) => `${i} ${'x'.repeat(i === 5 ? 1000 : 1)}\n`).join('')
+    writeFiles(join(folder, 'long'), { ...cifar100Files, 'fine_label_names.txt': new TextEncoder().encode(endless) })
+    equal(
+      (await loadDataset('cifar-100', { dir: join(folder, 'long') })).classNames,
+      undefined,
+      'names that no checkpoint takes',
+    )
     const names = new TextEncoder().encode(Array.from({ length: 100 }, (_, i) => `class ${i}\n`).join(''))
     const files100 = { ...cifar100Files, 'fine_label_names.txt': names }
     writeFiles(join(folder, 'flat10'), cifar10Files)

@@ -5,7 +5,7 @@ import { UserError } from '../../engine/errors.ts'
 import { loadCifarSplit } from './cifar.ts'
 import { loadIdxSplit } from './idx.ts'
 import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
-import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName } from './names.ts'
+import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName, MAX_NAME } from './names.ts'
 import type { Split } from './split.ts'
 
 export { DATASET_NAMES, type DatasetName } from './names.ts'
@@ -74,5 +74,5 @@ async function fineLabelNames(folder: string): Promise<string[] | undefined> {
     .split('\n')
     .map((line) => line.trim())
     .filter(Boolean)
-  return names.length === 100 ? names : undefined
+  return names.length === 100 && names.every((name) => name.length <= MAX_NAME) ? names : undefined
 }

@@ -2,6 +2,9 @@ export type DatasetName = 'mnist' | 'fashion-mnist' | 'cifar-10' | 'cifar-100'
 
 export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist', 'cifar-10', 'cifar-100']
 
+/** Characters that the name of a class or a data set may have. */
+export const MAX_NAME = 200
+
 /** Class names in label order, where they are few enough to read. CIFAR-100's come with its files. */
 export const CLASS_NAMES: Partial<Record<DatasetName, string[]>> = {
   mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],

@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { UserError } from '../../engine/errors.ts'
 import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../engine/json.ts'
 import { branchShape, type ModelConfig } from '../../model/index.ts'
-import type { DatasetName } from '../data/names.ts'
+import { type DatasetName, MAX_NAME } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
 
@@ -51,8 +51,6 @@ const TRAINING = fields({
 /** What a checkpoint holds besides the parameters, so that a run resumes with the same bits. */
 export type TrainingState = Omit<v.InferOutput<typeof TRAINING>, 'settings'> & { settings: Settings }
 
-/** Characters of a name in a checkpoint. */
-const MAX_NAME = 200
 const name = v.pipe(text, v.maxLength(MAX_NAME, `a text of at most ${MAX_NAME} characters`))
 
 const DATA = fields({
