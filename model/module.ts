@@ -103,16 +103,23 @@ export function parameter(initial: () => Tensor): Parameter {
 }
 
 /** Parameters under every name that they have. A module that holds one around it, or itself, is not gone into again. */
-function everyName(module: Module, around: readonly Module[] = []): [string, Parameter][] {
-  const inside = [...around, module]
-  return Object.entries(module).flatMap(([name, value]): [string, Parameter][] => {
-    if (value instanceof Tensor) return [[name, value]]
-    return modulesIn(name, value)
-      .filter(([, child]) => !inside.includes(child))
-      .flatMap(([prefix, child]) =>
-        everyName(child, inside).map(([rest, parameter]): [string, Parameter] => [`${prefix}.${rest}`, parameter]),
-      )
-  })
+function everyName(
+  module: Module,
+  prefix = '',
+  around: Module[] = [],
+  found: [string, Parameter][] = [],
+): [string, Parameter][] {
+  around.push(module)
+  for (const [name, value] of Object.entries(module)) {
+    if (value instanceof Tensor) found.push([prefix + name, value])
+    else {
+      for (const [path, child] of modulesIn(name, value)) {
+        if (!around.includes(child)) everyName(child, `${prefix}${path}.`, around, found)
+      }
+    }
+  }
+  around.pop()
+  return found
 }
 
 /** Entries with those of tied weights under their first names. @throws UserError where two are of one weight and differ */
