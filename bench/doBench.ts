@@ -1,4 +1,5 @@
 import type { Device, ProfiledDispatch, Profiler } from '../engine/index.ts'
+import { checkOptions, type OptionNames } from '../engine/options.ts'
 import { checkComputed, disposeAll, type Outputs } from './outputs.ts'
 import { type Quantiles, quantiles } from './statistics.ts'
 
@@ -33,6 +34,15 @@ export interface BenchOptions extends Budget {
   confirm?: ((values: readonly ArrayLike<number>[]) => void) | undefined
 }
 
+const OPTIONS: OptionNames<BenchOptions> = {
+  warmup: true,
+  time: true,
+  least: true,
+  profiler: true,
+  flush: true,
+  confirm: true,
+}
+
 /** Samples that a budget is divided into. */
 const SAMPLES = 20
 /** Runs of a sample at most, for clocks that see none of them. */
@@ -54,6 +64,7 @@ export function budgetOf(software: boolean, quick: boolean): Budget {
  *   time pass; when `confirm` finds wrong values; and whatever the driver reports
  */
 export async function doBench(device: Device, record: () => Outputs, options: BenchOptions): Promise<Timing> {
+  checkOptions('doBench', options ?? null, OPTIONS)
   const runs = new Runs(device, record)
   try {
     await runs.first()

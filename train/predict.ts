@@ -1,4 +1,5 @@
 import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
+import { checkOptions } from '../engine/options.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import type { OpenSafetensors } from './checkpoint/files.ts'
 import { toFloat32 } from './checkpoint/files.ts'
@@ -88,6 +89,7 @@ export async function predict(
   options: PredictOptions = {},
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
+  checkOptions('predict', options, { branches: true, mode: true, spread: true })
   checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
   const chunk = chunkOf(model.config)

@@ -1,3 +1,4 @@
+import type { OptionNames } from '../../engine/options.ts'
 import { randAugment } from './randaugment.ts'
 import type { CounterRandom } from './random.ts'
 
@@ -10,6 +11,8 @@ export interface AugmentOptions {
   /** `n` random operations of the given magnitude (0 to 30). */
   randAugment?: { n: number; magnitude: number }
 }
+
+export const AUGMENTATIONS: OptionNames<AugmentOptions> = { cropPadding: true, flip: true, randAugment: true }
 
 /**
  * Crop, flip and RandAugment, in this order, on one uint8 image [channels, height, width].

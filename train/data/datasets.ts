@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/errors.ts'
+import { checkOptions } from '../../engine/options.ts'
 import { loadCifarSplit } from './cifar.ts'
 import { loadIdxSplit } from './idx.ts'
 import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
@@ -36,6 +37,7 @@ const CIFAR_100_FILES = ['train.bin', 'test.bin']
  * @throws UserError in one line: which file, what is wrong, what to do
  */
 export async function loadDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
+  checkOptions('loadDataset', options, { dir: true, download: true })
   if (!DATASET_NAMES.includes(name)) {
     throw new UserError(`unknown data set ${JSON.stringify(name)}; known are ${DATASET_NAMES.join(', ')}`)
   }

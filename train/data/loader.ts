@@ -1,5 +1,6 @@
 import { UserError } from '../../engine/errors.ts'
-import type { AugmentOptions } from './augment.ts'
+import { checkOptions, type OptionNames } from '../../engine/options.ts'
+import { AUGMENTATIONS, type AugmentOptions } from './augment.ts'
 import { type Batch, BatchMaker, type BatchSpec, stepsPerEpoch } from './batch.ts'
 import { checkSpec, whole } from './check.ts'
 import type { Dataset } from './datasets.ts'
@@ -40,6 +41,20 @@ export interface LoaderOptions {
 /** Batches made ahead. */
 const MOST_PREFETCH = 64
 
+const OPTIONS: OptionNames<LoaderOptions> = {
+  batchSize: true,
+  seed: true,
+  shuffle: true,
+  dropLast: true,
+  indices: true,
+  augment: true,
+  imageSize: true,
+  mean: true,
+  std: true,
+  prefetch: true,
+  state: true,
+}
+
 /**
  * Mini-batches over a split, without end: after an epoch's last batch comes the next epoch's first. The batch at (epoch,
  * step) is a pure function of seed and data, so a run that saves `state` resumes exactly.
@@ -56,8 +71,10 @@ export class BatchLoader {
   #worker: BatchWorker | undefined
   #state: LoaderState
 
-  /** @throws UserError for a batch size, subset, normalisation or state that cannot be */
+  /** @throws UserError for a batch size, subset, normalisation or state that cannot be; ArgumentError for an unknown option */
   constructor(dataset: Pick<Dataset, 'channels' | 'height' | 'width' | 'mean' | 'std'>, split: Split, options: LoaderOptions) {
+    checkOptions('BatchLoader', options ?? null, OPTIONS)
+    if (options.augment) checkOptions('augment', options.augment, AUGMENTATIONS)
     const { channels, height, width } = dataset
     const size = options.imageSize === undefined ? { height, width } : { height: options.imageSize, width: options.imageSize }
     this.#spec = {

@@ -1,0 +1,73 @@
+// Unknown options of what trains, loads and times, and numbers that are none on the command line.
+import * as assert from 'uvu/assert'
+import { doBench } from '../../bench/doBench.ts'
+import { loadDataset } from '../../train/data/datasets.ts'
+import { BatchLoader } from '../../train/data/loader.ts'
+import { ArgumentError, ParaFormer, requestDevice } from '../../train/index.ts'
+import { predict } from '../../train/predict.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const { test, run } = suite('options of training')
+
+/** Options as somebody may write them who knows another library. */
+const given = (options: object) => options as never
+
+async function message(work: () => unknown): Promise<string> {
+  try {
+    await work()
+  } catch (error) {
+    assert.instance(error, ArgumentError)
+    return (error as Error).message
+  }
+  throw new Error('nothing was thrown')
+}
+
+test('each names the option and the nearest one', async () => {
+  const dataset = { channels: 1, height: 1, width: 1, mean: [0], std: [1] }
+  const split = { count: 1, images: new Uint8Array(1), labels: new Uint8Array(1) }
+  const model = new ParaFormer({
+    imageSize: 4,
+    patchSize: 2,
+    channels: 1,
+    dim: 4,
+    heads: 1,
+    dimHead: 4,
+    mlpDim: 4,
+    branches: 1,
+  })
+  const images = { count: 1, slice: () => new Float32Array(16) }
+  const calls: [() => unknown, string, string?][] = [
+    [
+      () => new BatchLoader(dataset, given(split), given({ batch_size: 1 })),
+      'BatchLoader: unknown option "batch_size"',
+      'batchSize',
+    ],
+    [
+      () => new BatchLoader(dataset, given(split), given({ batchSize: 1, augment: { crop_padding: 1 } })),
+      'augment: unknown option',
+      'cropPadding',
+    ],
+    [() => new BatchLoader(dataset, given(split), undefined as never), 'BatchLoader: got null as options'],
+    [() => loadDataset('mnist', given({ folder: '/x' })), 'loadDataset: unknown option "folder"'],
+    [() => loadDataset('mnist', given({ downloads: true })), 'loadDataset: unknown option', 'download'],
+    [() => predict(model, images, given({ branch: 1 })), 'predict: unknown option "branch"', 'branches'],
+    [
+      () =>
+        doBench(
+          device,
+          given(() => []),
+          given({ warm_up: 1, time: 1, least: 1 }),
+        ),
+      'doBench: unknown option',
+      'warmup',
+    ],
+  ]
+  for (const [call, start, meant] of calls) {
+    const found = await message(call)
+    assert.ok(found.startsWith(start), found)
+    if (meant) assert.match(found, `did you mean "${meant}"?`)
+  }
+})
+
+run()
