@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import * as v from 'valibot'
 import { FileError, reason, UserError } from '../engine/index.ts'
+import { amount, count, fields, mapOf, parseJson, text as string } from '../engine/json.ts'
 import { fileError, makeFolder } from '../engine/platform/files.ts'
 import { isJson, LineFile } from '../train/run/lines.ts'
 import type { BenchReport } from './runBench.ts'
@@ -21,6 +23,13 @@ export interface HistoryEntry {
   /** Median, p20 and p80 in milliseconds, by target. */
   times: Record<string, [median: number, p20: number, p80: number]>
 }
+
+/** What is read of a line again. */
+const ENTRY = fields({
+  method: v.optional(count),
+  date: string,
+  times: mapOf(v.looseTuple([amount], 'a list of milliseconds')),
+})
 
 /** What method 1 did not time. */
 const FORWARD = /^(layers|models)\/\w+\/forward /
@@ -55,16 +64,20 @@ export async function previousTimes(folder: string, device: string): Promise<Map
   for (const [i, line] of lines.entries()) {
     // What was not finished, on a full disk or by a killed process, has no line end.
     if (line.trim() === '' || (i === lines.length - 1 && !isJson(line))) continue
-    try {
-      const { method = 1, date, times } = JSON.parse(line) as HistoryEntry
-      for (const [id, [median]] of Object.entries(times)) {
-        if (method >= METHOD || !FORWARD.test(id)) found.set(id, { date, median })
-      }
-    } catch {
-      throw new UserError(`${path}: line ${i + 1} is no run of paraformer bench; remove it, or choose another --history`)
+    const { method = 1, date, times } = entryOf(line, `${path}: line ${i + 1}`)
+    for (const [id, [median]] of Object.entries(times)) {
+      if (method >= METHOD || !FORWARD.test(id)) found.set(id, { date, median })
     }
   }
   return found
+}
+
+function entryOf(line: string, where: string): v.InferOutput<typeof ENTRY> {
+  try {
+    return parseJson(ENTRY, line, 'it')
+  } catch (error) {
+    throw new UserError(`${where} is no run of paraformer bench (${reason(error)}); remove it, or choose another --history`)
+  }
 }
 
 /**

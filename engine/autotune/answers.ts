@@ -1,23 +1,36 @@
+import * as v from 'valibot'
 import type { KernelSpec, Variant } from '../../kernels/spec.ts'
+import { accepted, amount, count, fields, listOf, mapOf, text } from '../json.ts'
 import type { Findings, Verdict } from './race.ts'
-import { Rates, type Work } from './rates.ts'
+import { Rates } from './rates.ts'
 import { sizesOf } from './shapeClass.ts'
 import type { DeviceStore } from './store.ts'
 import type { Problem } from './survey.ts'
 import { kernelKey, TunedVariants } from './tuned.ts'
 
+const FINDINGS = { dropped: mapOf(text), slow: mapOf(amount) } satisfies Record<keyof Findings, unknown>
+
+const ANSWER = v.pipe(
+  fields({
+    ...FINDINGS,
+    /** The sizes that it was measured at. */
+    sizes: listOf(amount),
+    variant: text,
+    /** The spec's own choice. */
+    fallback: text,
+    /** Least milliseconds of the variants that ran to the end. */
+    ms: mapOf(amount),
+    /** Of the spec's cost model. */
+    work: fields({ flops: amount, bytes: amount }),
+  }),
+  v.check(
+    ({ variant, fallback, ms }) => Object.hasOwn(ms, variant) && Object.hasOwn(ms, fallback),
+    'an answer with the times of its variants',
+  ),
+)
+
 /** What tuning found out about a kernel and a shape class, as it is kept. */
-export interface Answer extends Findings {
-  /** The sizes that it was measured at. */
-  sizes: readonly number[]
-  variant: string
-  /** The spec's own choice. */
-  fallback: string
-  /** Least milliseconds of the variants that ran to the end. */
-  ms: Record<string, number>
-  /** Of the spec's cost model. */
-  work: Work
-}
+export type Answer = v.InferOutput<typeof ANSWER>
 
 const PREFIX = 'variant '
 const UNFINISHED = 'unfinished '
@@ -33,21 +46,20 @@ export class Answers {
   }
 
   has({ key }: Problem): boolean {
-    return isAnswer(this.#store.get(PREFIX + key))
+    return accepted(ANSWER, this.#store.get(PREFIX + key)) !== undefined
   }
 
   /** Keeps the answer of a race that came to its end. */
   add({ key, spec, problem }: Problem, { fallback, variant, ms, dropped, slow }: Verdict): Answer {
     const work = { flops: spec.flops(problem), bytes: spec.bytes(problem) }
-    const answer: Answer = { sizes: sizesOf(spec, problem), variant: variant!, fallback, ms, dropped, slow, work }
+    const answer: Answer = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }
     this.#store.set(PREFIX + key, answer)
     return answer
   }
 
   /** What is known of a problem without answer. */
   findings({ key }: Problem): Findings {
-    const found = this.#store.get(UNFINISHED + key)
-    return isFindings(found) ? found : { dropped: {}, slow: {} }
+    return accepted(fields(FINDINGS), this.#store.get(UNFINISHED + key)) ?? { dropped: {}, slow: {} }
   }
 
   /** Keeps what a race that did not come to its end found out. */
@@ -58,7 +70,7 @@ export class Answers {
 
   /** How often a variant broke off a race. */
   breaks(spec: KernelSpec, { name }: Variant<any>): number {
-    return Number(this.#store.get(breaksKey(spec, name)) ?? 0)
+    return accepted(count, this.#store.get(breaksKey(spec, name))) ?? 0
   }
 
   isGivenUp(spec: KernelSpec, variant: Variant<any>): boolean {
@@ -68,14 +80,15 @@ export class Answers {
   /** Counts a variant that broke off a race. One by which the device was lost gets no other chance. */
   addBreak(spec: KernelSpec, variant: string, lost: boolean): void {
     const key = breaksKey(spec, variant)
-    this.#store.set(key, lost ? CHANCES : Number(this.#store.get(key) ?? 0) + 1)
+    this.#store.set(key, lost ? CHANCES : (accepted(count, this.#store.get(key)) ?? 0) + 1)
   }
 
   /** All answers, of kernels whose sources may have changed since as well, by key. */
   all(): Map<string, Answer> {
     const answers = new Map<string, Answer>()
     for (const [key, value] of this.#store.entries()) {
-      if (key.startsWith(PREFIX) && isAnswer(value)) answers.set(key.slice(PREFIX.length), value)
+      const answer = key.startsWith(PREFIX) ? accepted(ANSWER, value) : undefined
+      if (answer) answers.set(key.slice(PREFIX.length), answer)
     }
     return answers
   }
@@ -104,24 +117,4 @@ export class Answers {
 
 function breaksKey(spec: KernelSpec, variant: string): string {
   return `breaks ${kernelKey(spec)}/${variant}`
-}
-
-function isAnswer(value: unknown): value is Answer {
-  const { sizes, variant, fallback, ms, work } = (value ?? {}) as Partial<Answer>
-  return (
-    Array.isArray(sizes) &&
-    typeof variant === 'string' &&
-    typeof fallback === 'string' &&
-    areObjects(ms, work) &&
-    isFindings(value)
-  )
-}
-
-function isFindings(value: unknown): value is Findings {
-  const { dropped, slow } = (value ?? {}) as Partial<Findings>
-  return areObjects(dropped, slow)
-}
-
-function areObjects(...values: unknown[]): boolean {
-  return values.every((one) => typeof one === 'object' && one !== null)
 }

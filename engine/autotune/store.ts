@@ -1,11 +1,14 @@
+import * as v from 'valibot'
 import { runtime, texts } from '#platform'
 import { refusal } from '../checks.ts'
+import { fields, mapOf, parseJson } from '../json.ts'
 import { normalize } from '../platform/select.ts'
 import type { AdapterSummary } from '../platform/types.ts'
 import { hashOf } from './hash.ts'
 
 /** Files of another format are read as empty, and replaced. */
 const FORMAT = 1
+const STORE = fields({ format: v.literal(FORMAT), values: mapOf(v.unknown()) })
 
 /** A device, its driver and the implementation of WebGPU above it, as a name for files: what was measured on one says nothing of others. */
 export function deviceKey(summary: AdapterSummary): string {
@@ -71,9 +74,7 @@ async function readValues(summary: AdapterSummary): Promise<Map<string, unknown>
   const text = await texts.read(fileOf(summary))
   if (text === undefined) return new Map()
   try {
-    const { format, values } = JSON.parse(text) as { format?: unknown; values?: unknown }
-    if (format !== FORMAT || typeof values !== 'object' || values === null || Array.isArray(values)) return new Map()
-    return new Map(Object.entries(values))
+    return new Map(Object.entries(parseJson(STORE, text, 'store').values))
   } catch {
     return new Map()
   }

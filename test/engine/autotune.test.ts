@@ -247,7 +247,21 @@ test('answers that are damaged or of unknown variants are as if there were none'
   const text = readFileSync(path, 'utf8')
   const store = JSON.parse(text)
   const key = Object.keys(store.values).find((one) => one.startsWith('variant damaged@'))!
-  for (const value of [null, 7, 'fast', {}, { ...store.values[key], variant: 3 }, { ...store.values[key], ms: undefined }]) {
+  const answer = store.values[key]
+  const damaged = [
+    ...[null, 7, 'fast', {}, [], { ...answer, variant: 3 }, { ...answer, ms: undefined }, { ...answer, ms: { fast: 'x' } }],
+    ...[
+      { ...answer, ms: {} },
+      { ...answer, work: null },
+      { ...answer, sizes: ['x'] },
+      { ...answer, slow: { slow: null } },
+    ],
+    ...[
+      { ...answer, dropped: [] },
+      { ...answer, variant: 'toString' },
+    ],
+  ]
+  for (const value of damaged) {
     writeFileSync(path, JSON.stringify({ ...store, values: { ...store.values, [key]: value } }))
     await tuneDevice(device, 'cached', () => {})
     expect(chosen(spec), 'slow', JSON.stringify(value))
