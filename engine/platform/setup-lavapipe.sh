@@ -25,6 +25,7 @@ sources() {
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sed -n 's/ main$//p'
 }
 
+[ -d node_modules/webgpu ] || fail 'needs Dawn to try the driver with; run: npm ci'
 if found=$(probe); then
   echo "lavapipe is there already; 'paraformer devices' lists it: $found"
   exit 0

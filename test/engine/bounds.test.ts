@@ -125,4 +125,57 @@ test('a loop inside scope() warns of nothing', async () => {
   }
 })
 
+/** An object of a class with tensors in fields, one in a list and one in another object. */
+class Statistics {
+  readonly mean: Tensor
+  readonly inner: { list: Tensor[]; self?: Statistics }
+  constructor(x: Tensor) {
+    this.mean = x.mean()
+    this.inner = { list: [x.sum()] }
+    this.inner.self = this
+  }
+  total(): Tensor {
+    return this.inner.list[0]!
+  }
+}
+
+test('scope() and capture() keep what objects of a class, Maps and Sets hold', async () => {
+  const structures: [string, (x: Tensor) => unknown, (result: any) => Tensor[]][] = [
+    ['an object of a class', (x) => new Statistics(x), (made: Statistics) => [made.mean, made.total(), made.inner.self!.mean]],
+    ['a Map', (x) => new Map([['sum', x.sum()]]), (made: Map<string, Tensor>) => [made.get('sum')!]],
+    ['a Map of lists', (x) => new Map([['sum', [x.sum()]]]), (made: Map<string, Tensor[]>) => made.get('sum')!],
+    ['a Set', (x) => new Set([x.sum(), x.max()]), (made: Set<Tensor>) => [...made]],
+    ['an object with a dispose() of its own', (x) => ({ t: x.sum(), dispose() {} }), (made: { t: Tensor }) => [made.t]],
+  ]
+  for (const [what, make, tensorsOf] of structures) {
+    const x = tensor([1, 2, 3])
+    const expected = (await Promise.all(tensorsOf(make(x)).map((t) => t.data()))).map(([value]) => value)
+    const before = device.memory.liveBytes
+    const scoped = tensorsOf(
+      scope(() => {
+        x.mul(5)
+        return make(x)
+      }),
+    )
+    assert.equal(
+      (await Promise.all(scoped.map((t) => t.data()))).map(([value]) => value),
+      expected,
+      `scope: ${what}`,
+    )
+    for (const t of scoped) t.dispose()
+    assert.is(device.memory.liveBytes, before, `${what}: the rest is freed`)
+    const captured = capture((given: Tensor) => make(given))
+    captured(tensor([7, 8, 9]))
+    const again = captured(x)
+    assert.is((again as object).constructor, (make(x) as object).constructor, what)
+    const values = await Promise.all(tensorsOf(again).map((t) => t.data()))
+    assert.equal(
+      values.map(([value]) => value),
+      expected,
+      `capture: ${what}`,
+    )
+    captured.dispose()
+  }
+})
+
 run()
