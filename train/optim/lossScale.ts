@@ -3,6 +3,12 @@ import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } 
 import { checkAdamW } from '../../engine/ops/adamW.ts'
 import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
+/** What a loss scale can be: it and its reciprocal are normal numbers of float32. */
+export const LEAST_SCALE = 2 ** -126
+export const MOST_SCALE = 2 ** 126
+/** Finite steps that are counted: float32 has all whole numbers up to here. */
+export const MOST_STEADY = 2 ** 24
+
 /** A loss scale as a checkpoint holds it. */
 export interface LossScaleState {
   scale: number
@@ -76,24 +82,12 @@ export class LossScale {
   }
 }
 
-/** Whether a value is a state that a loss scale can have. */
-export function isLossScale(state: unknown): state is LossScaleState {
-  return problemOf(state) === undefined
-}
-
 /** @throws ArgumentError for a state that no loss scale has */
 function checkState(op: string, state: LossScaleState): LossScaleState {
-  const problem = problemOf(state)
-  if (problem) throw refusal(op, ...problem)
-  return state
-}
-
-/** What no loss scale has, what it takes, and its name. */
-function problemOf(state: unknown): [value: unknown, takes: string, name: string] | undefined {
   const { scale, steady } = (state ?? {}) as Partial<LossScaleState>
-  if (typeof scale !== 'number' || !(scale >= 2 ** -126 && scale <= 2 ** 126))
-    return [scale, 'a number from 2^-126 to 2^126', 'scale']
-  if (!Number.isInteger(steady) || !(steady! >= 0 && steady! <= 2 ** 24))
-    return [steady, 'a whole number from 0 to 2^24', 'steady']
-  return undefined
+  if (typeof scale !== 'number' || !(scale >= LEAST_SCALE && scale <= MOST_SCALE))
+    throw refusal(op, scale, 'a number from 2^-126 to 2^126', 'scale')
+  if (!Number.isInteger(steady) || !(steady! >= 0 && steady! <= MOST_STEADY))
+    throw refusal(op, steady, 'a whole number from 0 to 2^24', 'steady')
+  return state
 }

@@ -4,6 +4,7 @@ import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } fr
 import { branchShape, type ModelConfig } from '../../model/index.ts'
 import { type DatasetName, MAX_NAME } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'
+import { LEAST_SCALE, MOST_SCALE, MOST_STEADY } from '../optim/lossScale.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
 
 /** Where a run stands: the mini-batch that comes next. */
@@ -27,6 +28,9 @@ export interface DataInfo {
 }
 
 const whole31 = v.pipe(count, v.maxValue(2 ** 31 - 1, 'a whole number below 2^31'))
+const SCALE = 'a number from 2^-126 to 2^126'
+const scale = v.pipe(amount, v.minValue(LEAST_SCALE, SCALE), v.maxValue(MOST_SCALE, SCALE))
+const steady = v.pipe(count, v.maxValue(MOST_STEADY, 'a whole number of at most 2^24'))
 /** Losses and accuracies of the prefixes. */
 const scores = listOf(numberOrNaN)
 
@@ -37,7 +41,7 @@ const TRAINING = fields({
   /** Step counts of AdamW by parameter name. */
   steps: mapOf(whole31),
   /** In mixed precision. */
-  lossScale: v.optional(fields({ scale: amount, steady: amount })),
+  lossScale: v.optional(fields({ scale, steady })),
   /** Evaluations so far, one an epoch. */
   history: listOf(fields({ epoch: count, images: count, losses: scores, accuracies: scores })),
   /** The evaluation at this position was interrupted and comes next. */
