@@ -15,6 +15,8 @@ const THREADS = 64
 /** The same where lines are few: a software device runs a workgroup on one core, so there must be several. */
 const FEW_THREADS = 8
 const FEW = 512
+/** The longest chain of additions whose rounding is let be, at most 4e-6: shorter ones would cost rows of usual lengths 2 to 5 %. */
+const LONG_CHAIN = 256
 
 /**
  * Constants of a kernel with one thread a line: `Element` holds 4 neighbours of a line (`ROW_VEC`) where lines are
@@ -22,6 +24,7 @@ const FEW = 512
  */
 export function lineConstants({ outer, n, inner }: Lines): {
   WORKGROUP: number
+  LONG: boolean
   ROW_VEC: number
   LINE_VEC: number
   UNROLL: number
@@ -31,6 +34,7 @@ export function lineConstants({ outer, n, inner }: Lines): {
   const lineVec = inner % 4 === 0 ? 4 : 1
   return {
     WORKGROUP: threadsFor((outer * inner) / lineVec),
+    LONG: isLong(n / rowVec),
     ROW_VEC: rowVec,
     LINE_VEC: lineVec,
     UNROLL: unroll(n / rowVec),
@@ -41,6 +45,11 @@ export function lineConstants({ outer, n, inner }: Lines): {
 /** Elements of a line that a turn of a loop takes, where it has `elements` in all. */
 export function unroll(elements: number): number {
   return elements % 2 === 0 ? 2 : 1
+}
+
+/** Whether a thread adds up so many Elements that it must do so in levels. */
+export function isLong(elements: number): boolean {
+  return elements > LONG_CHAIN
 }
 
 /** Workgroup size for kernels with one thread a line. */
@@ -56,11 +65,18 @@ export function lineGrid({ outer, inner }: Lines, { WORKGROUP, LINE_VEC }: Const
 /** Constants of a kernel with one workgroup a line. */
 export function groupConstants({ n, inner }: Pick<Lines, 'n' | 'inner'>): {
   WORKGROUP: number
+  LONG: boolean
   ROW_VEC: number
   Element: string
 } {
   const rowVec = inner === 1 && n % 4 === 0 ? 4 : 1
-  return { WORKGROUP: n / rowVec <= 128 ? 64 : 256, ROW_VEC: rowVec, Element: rowVec === 4 ? 'vec4<f32>' : 'f32' }
+  const workgroup = n / rowVec <= 128 ? 64 : 256
+  return {
+    WORKGROUP: workgroup,
+    LONG: isLong(n / rowVec / workgroup),
+    ROW_VEC: rowVec,
+    Element: rowVec === 4 ? 'vec4<f32>' : 'f32',
+  }
 }
 
 /** Which of the variants `direct` (a thread a line), `workgroup` and `subgroup` (a workgroup a line) suits a device and a shape. */

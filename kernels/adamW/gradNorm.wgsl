@@ -23,18 +23,25 @@ fn main(
   if (first >= params.blocks) {
     return;
   }
+  let end = min(first + params.chunk, params.blocks);
   var total = vec4f();
-  for (var block = first; block < min(first + params.chunk, params.blocks); block++) {
-    // An inactive slot may hold anything, NaN too.
-    if (rules[u32(blockSlot[block])].y != 0.0) {
-      var a = vec4f();
-      var b = vec4f();
-      for (var at = block * 16; at < block * 16 + 16; at += 2) {
-        a += gradients[at] * gradients[at];
-        b += gradients[at + 1] * gradients[at + 1];
+  // Sums of 16 blocks are added up, so that rounding hardly grows with their number.
+  for (var block = first; block < end;) {
+    let stop = min(block + 16, end);
+    var sum = vec4f();
+    for (; block < stop; block++) {
+      // An inactive slot may hold anything, NaN too.
+      if (rules[u32(blockSlot[block])].y != 0.0) {
+        var a = vec4f();
+        var b = vec4f();
+        for (var at = block * 16; at < block * 16 + 16; at += 2) {
+          a += gradients[at] * gradients[at];
+          b += gradients[at + 1] * gradients[at + 1];
+        }
+        sum += a + b;
       }
-      total += a + b;
     }
+    total += sum;
   }
   partials[index] = (total.x + total.y) + (total.z + total.w);
 }

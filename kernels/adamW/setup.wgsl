@@ -71,8 +71,14 @@ fn decide(total: f32) -> f32 {
 fn main() {
   var total = vec4f();
   var at = 0u;
-  for (; at + 4 <= params.pieces; at += 4) {
-    total += vec4f(partials[at], partials[at + 1], partials[at + 2], partials[at + 3]);
+  // Sums of 64 pieces are added up, so that rounding hardly grows with their number.
+  while (at + 4 <= params.pieces) {
+    let stop = min(at + 64, params.pieces);
+    var sum = vec4f();
+    for (; at + 4 <= stop; at += 4) {
+      sum += vec4f(partials[at], partials[at + 1], partials[at + 2], partials[at + 3]);
+    }
+    total += sum;
   }
   for (; at < params.pieces; at++) {
     total.x += partials[at];

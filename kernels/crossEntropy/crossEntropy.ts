@@ -1,4 +1,4 @@
-import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
+import { chooseForLines, groupConstants, isLong, threadsFor, unroll } from '../lines.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
@@ -31,7 +31,10 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
     {
       name: 'direct',
       source: direct,
-      constants: threadPerRow,
+      constants: (problem) => {
+        const constants = threadPerRow(problem)
+        return { ...constants, LONG: isLong(problem.classes / constants.ROW_VEC) }
+      },
       grid: ({ rows }, { WORKGROUP }) => grid1d(ceilDiv(rows, Number(WORKGROUP))),
     },
     { name: 'workgroup', source: workgroup, constants: groupPerRow, grid: ({ rows }) => grid1d(rows) },
@@ -49,7 +52,7 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
 }
 
 /** Constants of kernels with one thread a row. */
-export function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants {
+export function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants & { ROW_VEC: number } {
   const vector = classes % 4 === 0 ? { ROW_VEC: 4, Element: 'vec4<f32>' } : { ROW_VEC: 1, Element: 'f32' }
   return { WORKGROUP: threadsFor(rows), UNROLL: unroll(classes / vector.ROW_VEC), ...vector }
 }

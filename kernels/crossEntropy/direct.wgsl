@@ -2,7 +2,10 @@
 // (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 64u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
@@ -28,6 +31,34 @@ fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -49,10 +80,13 @@ fn main(
   let m = vec4<f32>(lanesMax);
   let largest = max(max(m.x, m.y), max(m.z, m.w));
   var lanesSum = Element(0.0);
+  var levels: Levels;
   for (var i = start; i < end; i += UNROLL) {
     lanesSum += exp(logits[i] - largest);
     if (UNROLL == 2u) { lanesSum += exp(logits[i + 1u] - largest); }
+    if (LONG) { carry(&levels, &lanesSum); }
   }
+  if (LONG) { lanesSum = sumOf(levels, lanesSum); }
   let s = vec4<f32>(lanesSum);
   // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
   let sum = checked(((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25));

@@ -2,7 +2,10 @@
 // (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 256u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
@@ -53,6 +56,34 @@ fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -70,7 +101,12 @@ fn main(
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
   let largest = workgroupMax(threadMax, lid);
   var threadSum = Element(0.0);
-  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(logits[start + j] - largest); }
+  var levels: Levels;
+  for (var j = lid; j < n; j += WORKGROUP) {
+    threadSum += exp(logits[start + j] - largest);
+    if (LONG) { carry(&levels, &threadSum); }
+  }
+  if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = checked(workgroupSum(threadSum, lid));
 
   if (lid != 0u) { return; }

@@ -2,7 +2,10 @@
 // of the output, or four (Value = vec4), and looks at every index, so no two threads write one element.
 
 alias Value = f32;
+alias Sum = Value;
 const WIDTH: u32 = 1;
+// Rows that are added up before they join the levels.
+const BLOCK: u32 = 32;
 
 struct Params {
   count: u32,
@@ -14,6 +17,28 @@ struct Params {
 @group(0) @binding(1) var<storage, read> indices: array<i32>;
 @group(0) @binding(2) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -28,17 +53,16 @@ fn main(
   }
   let row = i32(at / columns);
   let column = at % columns;
-  var total = Value();
-  // Sums of up to 256 rows join the total, so that rounding grows with their number only.
-  for (var first = 0u; first < params.count; first += 256) {
+  var levels: Levels;
+  for (var first = 0u; first < params.count; first += BLOCK) {
     var sum = Value();
-    let last = min(first + 256, params.count);
+    let last = min(first + BLOCK, params.count);
     for (var k = first; k < last; k++) {
       if (indices[k] == row) {
         sum += input[k * columns + column];
       }
     }
-    total += sum;
+    join(&levels, sum);
   }
-  output[at] = total;
+  output[at] = sumOf(levels);
 }

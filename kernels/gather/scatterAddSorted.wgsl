@@ -2,7 +2,10 @@
 // of the output, or four (Value = vec4), and adds up the run of its row.
 
 alias Value = f32;
+alias Sum = Value;
 const WIDTH: u32 = 1;
+// Rows that are added up before they join the levels.
+const BLOCK: u32 = 32;
 
 struct Params {
   count: u32,
@@ -15,6 +18,28 @@ struct Params {
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read_write> output: array<Value>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -30,15 +55,14 @@ fn main(
   let row = at / columns;
   let column = at % columns;
   let end = starts[row + 1];
-  var total = Value();
-  // Sums of up to 256 rows join the total, so that rounding grows with their number only.
+  var levels: Levels;
   for (var place = starts[row]; place < end;) {
     var sum = Value();
-    let last = min(place + 256, end);
+    let last = min(place + BLOCK, end);
     for (; place < last; place++) {
       sum += input[order[place] * columns + column];
     }
-    total += sum;
+    join(&levels, sum);
   }
-  output[at] = total;
+  output[at] = sumOf(levels);
 }

@@ -3,13 +3,17 @@
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, one thread a row.
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 64u;
+// Whether a thread adds up so many terms of a row, or of a column, that it must do so in levels.
+const LONG: bool = false;
+const LONG_COLUMNS: bool = false;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
-// Rows that are summed before they join the total, so that rounding grows with their number only.
-const BLOCK: u32 = 256u;
+// Rows that are summed before they end a turn.
+const BLOCK: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -57,6 +61,8 @@ fn sumColumn(starts: Starts, column: u32, chunk: u32) {
   let end = min((chunk + 1u) * perChunk, params.rows);
   var dweight = Element(0.0);
   var dbias = Element(0.0);
+  var weightLevels: Levels;
+  var biasLevels: Levels;
   var row = min(chunk * perChunk, params.rows);
   while (row < end) {
     let stop = min(row + BLOCK, end);
@@ -71,6 +77,14 @@ fn sumColumn(starts: Starts, column: u32, chunk: u32) {
     }
     dweight += products;
     dbias += sum;
+    if (LONG_COLUMNS) {
+      carry(&weightLevels, &dweight);
+      carry(&biasLevels, &dbias);
+    }
+  }
+  if (LONG_COLUMNS) {
+    dweight = sumOf(weightLevels, dweight);
+    dbias = sumOf(biasLevels, dbias);
   }
   let to = starts.sums + chunk * params.n;
   sums[to / ROW_VEC + column] = dweight;
@@ -89,6 +103,8 @@ fn differentiateRow(starts: Starts, row: u32) {
 
   var sum = Element(0.0);
   var product = Element(0.0);
+  var sumLevels: Levels;
+  var productLevels: Levels;
   for (var j = 0u; j < n; j += UNROLL) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     sum += g;
@@ -99,6 +115,14 @@ fn differentiateRow(starts: Starts, row: u32) {
       sum += h;
       product += h * (x[xRow + k] - first - mean);
     }
+    if (LONG) {
+      carry(&sumLevels, &sum);
+      carry(&productLevels, &product);
+    }
+  }
+  if (LONG) {
+    sum = sumOf(sumLevels, sum);
+    product = sumOf(productLevels, product);
   }
   let meanG = rowSum(sum) / f32(params.n);
   let meanGX = rowSum(product) / f32(params.n) * scale * scale;
@@ -111,6 +135,34 @@ fn differentiateRow(starts: Starts, row: u32) {
       dx[dxRow + k] = scale * (h - meanG - (x[xRow + k] - first - mean) * meanGX);
     }
   }
+}
+
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -6,7 +6,11 @@
 enable subgroups;
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 256u;
+// Whether a thread adds up so many terms of a row, or of a column, that it must do so in levels.
+const LONG: bool = false;
+const LONG_COLUMNS: bool = false;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 // Threads side by side along the columns; the others share the rows of a chunk.
@@ -74,6 +78,8 @@ fn sumColumns(starts: Starts, firstColumn: u32, chunk: u32, lid: u32) {
   let end = min((chunk + 1u) * perChunk, params.rows);
   var dweight = Element(0.0);
   var dbias = Element(0.0);
+  var weightLevels: Levels;
+  var biasLevels: Levels;
   if (column < n) {
     for (var row = chunk * perChunk + lid / COLUMNS; row < end; row += SHARES) {
       let xRow = (starts.x + row * params.xStride) / ROW_VEC;
@@ -81,6 +87,14 @@ fn sumColumns(starts: Starts, firstColumn: u32, chunk: u32, lid: u32) {
       let first = vec4<f32>(x[xRow]).x;
       dweight += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
       dbias += g;
+      if (LONG_COLUMNS) {
+        carry(&weightLevels, &dweight);
+        carry(&biasLevels, &dbias);
+      }
+    }
+    if (LONG_COLUMNS) {
+      dweight = sumOf(weightLevels, dweight);
+      dbias = sumOf(biasLevels, dbias);
     }
   }
   dweights[lid] = dweight;
@@ -107,10 +121,20 @@ fn differentiateRow(starts: Starts, row: u32, lid: u32) {
 
   var sum = Element(0.0);
   var product = Element(0.0);
+  var sumLevels: Levels;
+  var productLevels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
+    if (LONG) {
+      carry(&sumLevels, &sum);
+      carry(&productLevels, &product);
+    }
+  }
+  if (LONG) {
+    sum = sumOf(sumLevels, sum);
+    product = sumOf(productLevels, product);
   }
   let means = workgroupSum(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
   let meanGX = means.y * scale * scale;
@@ -118,6 +142,34 @@ fn differentiateRow(starts: Starts, row: u32, lid: u32) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     dx[starts.dx + row * n + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
   }
+}
+
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
 }
 
 @compute @workgroup_size(WORKGROUP)

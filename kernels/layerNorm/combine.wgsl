@@ -30,9 +30,15 @@ fn main(
   let own = wid.z * params.strides[0]; // where this branch's operands begin
   var i = own.x + select(0u, params.chunks * n, ofBias) + column;
   var sum = 0.0;
-  for (var chunk = 0u; chunk < params.chunks; chunk++) {
-    sum += sums[i];
-    i += n;
+  // Sums of 16 chunks are added up, so that rounding hardly grows with their number.
+  for (var chunk = 0u; chunk < params.chunks;) {
+    let stop = min(chunk + 16u, params.chunks);
+    var block = 0.0;
+    for (; chunk < stop; chunk++) {
+      block += sums[i];
+      i += n;
+    }
+    sum += block;
   }
   gradients[own.y + params.weightOffset + select(0u, params.toBias, ofBias) + column] = sum;
 }

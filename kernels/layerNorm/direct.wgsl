@@ -2,7 +2,10 @@
 // eat the digits of the differences, and the mean itself, rounded to f32, would be too coarse to subtract.
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 64u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 // Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
@@ -39,6 +42,34 @@ fn rstdOf(variance: f32) -> f32 {
   return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -57,12 +88,16 @@ fn main(
   let first = vec4<f32>(x[xRow]).x;
 
   var sum = Element(0.0);
+  var sumLevels: Levels;
   for (var j = 0u; j < n; j += UNROLL) {
     sum += x[xRow + j] - first;
     if (UNROLL == 2u) { sum += x[xRow + j + 1u] - first; }
+    if (LONG) { carry(&sumLevels, &sum); }
   }
+  if (LONG) { sum = sumOf(sumLevels, sum); }
   let mean = rowSum(sum) / f32(params.n);
   var squares = Element(0.0);
+  var squareLevels: Levels;
   for (var j = 0u; j < n; j += UNROLL) {
     let d = x[xRow + j] - first - mean;
     squares += d * d;
@@ -70,7 +105,9 @@ fn main(
       let e = x[xRow + j + 1u] - first - mean;
       squares += e * e;
     }
+    if (LONG) { carry(&squareLevels, &squares); }
   }
+  if (LONG) { squares = sumOf(squareLevels, squares); }
   let scale = rstdOf(rowSum(squares) / f32(params.n));
   for (var j = 0u; j < n; j += UNROLL) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];

@@ -1,4 +1,4 @@
-import { chooseForLines, groupConstants, threadsFor, unroll } from '../lines.ts'
+import { chooseForLines, groupConstants, isLong, threadsFor, unroll } from '../lines.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
@@ -58,7 +58,8 @@ export const layerNorm: KernelSpec<LayerNormProblem> = {
 /** Constants of kernels with one thread a row. */
 export function threadPerRow(problem: LayerNormRows): Constants {
   const vector = rowVector(problem)
-  return { WORKGROUP: threadsFor(problem.rows), UNROLL: unroll(problem.n / vector.ROW_VEC), ...vector }
+  const elements = problem.n / vector.ROW_VEC
+  return { WORKGROUP: threadsFor(problem.rows), LONG: isLong(elements), UNROLL: unroll(elements), ...vector }
 }
 
 /** Constants of kernels with one workgroup a row. */

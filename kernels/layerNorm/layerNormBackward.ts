@@ -1,4 +1,4 @@
-import { chooseForLines, unroll } from '../lines.ts'
+import { chooseForLines, isLong, unroll } from '../lines.ts'
 import { branchStrides, type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'
@@ -18,6 +18,10 @@ export interface LayerNormBackwardProblem extends LayerNormRows {
 
 /** Columns that a workgroup of the variants with workgroup memory takes. */
 const COLUMNS = 32
+/** Threads at least that share the rows of a chunk there. */
+const SHARES = 2
+/** Rows that the `direct` variant sums before they join the others. */
+const BLOCK = 32
 
 /**
  * Gradients of LayerNorm in one dispatch; `center` and `rstd` are what the forward kernel gave. Those of weight and bias are summed
@@ -51,7 +55,13 @@ export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
         const vector = elementOf(problem)
         const elements = problem.n / vector.ROW_VEC
         // A software device runs a workgroup on one core, and columns may be few; where they are many, neighbours share cache lines.
-        return { WORKGROUP: device.software ? (elements < 64 ? 8 : 16) : 64, UNROLL: unroll(elements), ...vector }
+        return {
+          WORKGROUP: device.software ? (elements < 64 ? 8 : 16) : 64,
+          LONG: isLong(elements),
+          LONG_COLUMNS: problem.chunks > 0 && isLong(problem.rows / problem.chunks / BLOCK),
+          UNROLL: unroll(elements),
+          ...vector,
+        }
       },
       grid: (problem, { ROW_VEC, WORKGROUP }) =>
         grid(problem, Number(ROW_VEC) * Number(WORKGROUP), ceilDiv(problem.rows, Number(WORKGROUP))),
@@ -59,14 +69,14 @@ export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
     {
       name: 'workgroup',
       source: workgroup,
-      constants: (problem) => ({ ...groupPerRow(problem), ...elementOf(problem) }),
+      constants: groupConstants,
       grid: (problem, { ROW_VEC }) => grid(problem, Number(ROW_VEC) * COLUMNS, problem.rows),
     },
     {
       name: 'subgroup',
       source: subgroup,
       supports: (device) => device.subgroupMaxSize > 0,
-      constants: (problem) => ({ ...groupPerRow(problem), ...elementOf(problem) }),
+      constants: groupConstants,
       grid: (problem, { ROW_VEC }) => grid(problem, Number(ROW_VEC) * COLUMNS, problem.rows),
     },
   ],
@@ -79,6 +89,12 @@ export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
 /** Workgroups for the columns of all chunks, so many columns each, then those for the rows. */
 function grid({ n, chunks, input }: LayerNormBackwardProblem, columns: number, rowGroups: number): Grid {
   return grid1d(ceilDiv(n, columns) * chunks + (input ? rowGroups : 0))
+}
+
+/** Constants of the variants with workgroup memory. */
+function groupConstants(problem: LayerNormBackwardProblem): Constants {
+  const longColumns = problem.chunks > 0 && isLong(problem.rows / problem.chunks / SHARES)
+  return { ...groupPerRow(problem), LONG_COLUMNS: longColumns, ...elementOf(problem) }
 }
 
 /** `Element` is a vec4 where every row of x and both sums start at a multiple of 4. */

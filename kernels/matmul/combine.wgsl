@@ -2,6 +2,7 @@
 // thread takes 4 neighbours of a row.
 
 // Element types in memory; sums are f32.
+alias Sum = vec4<f32>;
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
@@ -151,6 +152,28 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
+// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
+// hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+
+fn join(levels: ptr<function, Levels>, block: Sum) {
+  (*levels).a += block;
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+}
+
+fn sumOf(levels: Levels) -> Sum {
+  return levels.d + (levels.c + (levels.b + levels.a));
+}
+
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -166,10 +189,15 @@ fn main(
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let size = params.m * params.n;
   let branch = wid.z * params.strides[0];
-  var sum = vec4(0.0);
-  for (var split = 0u; split < params.splits; split++) {
-    let at = branch.x + (split * params.batches + batch) * size + row * params.n + columns;
-    sum += vec4(partials[at.x], partials[at.y], partials[at.z], partials[at.w]);
+  var levels: Levels;
+  for (var split = 0u; split < params.splits;) {
+    let stop = min(split + 16u, params.splits);
+    var block = vec4(0.0);
+    for (; split < stop; split++) {
+      let at = branch.x + (split * params.batches + batch) * size + row * params.n + columns;
+      block += vec4(partials[at.x], partials[at.y], partials[at.z], partials[at.w]);
+    }
+    join(&levels, block);
   }
   let starts = Starts(
     branch.w + batch * size,
@@ -179,5 +207,5 @@ fn main(
     batch * size,
     params.streamLow + wid.z * params.streamStep,
   );
-  store(row, column, starts, sum);
+  store(row, column, starts, sumOf(levels));
 }

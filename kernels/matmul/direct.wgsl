@@ -9,6 +9,10 @@ alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
+alias Sum = vec4<f32>;
+// Whether k is so long that it must be added up in levels.
+const LONG: bool = false;
+
 // Whether elements are dropped: code that some drivers would run, asked for or not.
 const DROPOUT: bool = false;
 
@@ -163,6 +167,34 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -193,6 +225,10 @@ fn main(
   var sum1 = vec4(0.0);
   var sum2 = vec4(0.0);
   var sum3 = vec4(0.0);
+  var levels0: Levels;
+  var levels1: Levels;
+  var levels2: Levels;
+  var levels3: Levels;
   var k = kStart;
   for (; k + 4u <= kEnd; k += 4u) {
     let b1 = loadB(b0.x + bSteps);
@@ -209,6 +245,12 @@ fn main(
     sum3 += vec4(dot(a4, b1), dot(a4, b2), dot(a4, b3), dot(a4, b4));
     a0 += 4u * params.aCol;
     b0 += 4u * params.bRow;
+    if (LONG) {
+      carry(&levels0, &sum0);
+      carry(&levels1, &sum1);
+      carry(&levels2, &sum2);
+      carry(&levels3, &sum3);
+    }
   }
   for (; k < kEnd; k++) {
     let right = loadB(b0);
@@ -221,6 +263,12 @@ fn main(
     b0 += vec4(params.bRow);
   }
 
+  if (LONG) {
+    sum0 = sumOf(levels0, sum0);
+    sum1 = sumOf(levels1, sum1);
+    sum2 = sumOf(levels2, sum2);
+    sum3 = sumOf(levels3, sum3);
+  }
   let c0 = (split * params.batches + batch) * params.m * params.n;
   let starts = Starts(
     results.x + c0,

@@ -1,7 +1,17 @@
 import { type Capabilities, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
-import { bindings, combineBindings, dtype, type Element, EPILOGUE, type Matmul, params, storeConstants } from './problem.ts'
+import {
+  bindings,
+  combineBindings,
+  dtype,
+  type Element,
+  EPILOGUE,
+  isLong,
+  type Matmul,
+  params,
+  storeConstants,
+} from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
 import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
 import { chooseTiled, tiledVariants } from './tiled.ts'
@@ -16,6 +26,9 @@ const ENOUGH = 8
 const MAX_ROWS = 512
 /** What it does in a pass of its own. */
 const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.slope | EPILOGUE.add
+/** Elements of a long k in a chunk, and of partial products at most. */
+const PRECISE = 1024
+const MAX_PARTIALS = 1 << 23
 /** Rows and columns of the smallest tiles of GPU variants. */
 const TILE = 64
 
@@ -46,7 +59,11 @@ export const matmul: KernelSpec<Matmul> = {
     {
       name: 'direct',
       source: directSource,
-      constants: (problem) => ({ WORKGROUP: directThreads(problem), ...storeConstants(bindings, problem) }),
+      constants: (problem) => ({
+        WORKGROUP: directThreads(problem),
+        LONG: isLong(problem),
+        ...storeConstants(bindings, problem),
+      }),
       grid: ({ m, n, batches, splits }, { WORKGROUP }) =>
         grid1d(ceilDiv(ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits, Number(WORKGROUP))),
     },
@@ -111,7 +128,7 @@ export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' |
   return ceilDiv(m, parts)
 }
 
-/** How to cut k so that a small C with a long k fills the device. */
+/** How to cut k so that a small C with a long k fills the device, and so that a very long one is added up precisely. */
 export function splitK(
   device: Capabilities,
   { m, n, k, batches }: Pick<Matmul, 'm' | 'n' | 'k' | 'batches'>,
@@ -121,7 +138,10 @@ export function splitK(
   const wanted = device.software
     ? Math.min(ceilDiv(ENOUGH, groups), Math.floor(k / 512))
     : Math.min(ceilDiv(256, groups), Math.floor(k / 256))
-  if (wanted <= 1) return { splits: 1, chunk: k }
-  const chunk = SUBGROUP_DEPTH * ceilDiv(k, wanted * SUBGROUP_DEPTH)
+  // The variants let rounding grow along a chunk; the partial products are added up in levels.
+  const precise = isLong({ k }) ? Math.min(ceilDiv(k, PRECISE), Math.floor(MAX_PARTIALS / (m * n * batches))) : 1
+  const parts = Math.max(wanted, precise)
+  if (parts <= 1) return { splits: 1, chunk: k }
+  const chunk = SUBGROUP_DEPTH * ceilDiv(k, parts * SUBGROUP_DEPTH)
   return { splits: ceilDiv(k, chunk), chunk }
 }

@@ -63,6 +63,14 @@ export interface Matmul {
   dtypes?: { readonly [name in Element]?: 'f16' }
 }
 
+/** The longest k that is added up as it comes: rounding grows with it, at most to 1e-5 where all products are alike. */
+const LONG_K = 16384
+
+/** Whether k is so long that it is added up in levels. */
+export function isLong({ k }: Pick<Matmul, 'k'>): boolean {
+  return k > LONG_K
+}
+
 /** What may be float16. */
 export type Element = 'a' | 'b' | 'aux' | 'c' | 'pre'
 

@@ -1,6 +1,6 @@
 import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { operandLoads } from './operandLoads.ts'
-import { bindings, type Matmul, storeConstants } from './problem.ts'
+import { bindings, isLong, type Matmul, storeConstants } from './problem.ts'
 import source from './tiled.wgsl'
 
 /** Threads of a workgroup. */
@@ -16,7 +16,12 @@ function tiledVariant(name: string, blocks: number): Variant<Matmul> {
     name,
     source,
     supports: (device) => device.maxInvocations >= THREADS && device.maxWorkgroupMemory >= memory,
-    constants: (problem) => ({ BLOCKS: blocks, ...operandLoads(problem), ...storeConstants(bindings.slice(2), problem) }),
+    constants: (problem) => ({
+      BLOCKS: blocks,
+      LONG: isLong(problem),
+      ...operandLoads(problem),
+      ...storeConstants(bindings.slice(2), problem),
+    }),
     grid: (problem) => grid1d(tiles(problem, blocks) * problem.splits),
   }
 }

@@ -19,6 +19,9 @@ alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
+// Whether k is so long that sums of DEPTH products are added up apart.
+const LONG: bool = false;
+
 // Whether elements are dropped: code that some drivers would run, asked for or not.
 const DROPOUT: bool = false;
 
@@ -271,6 +274,7 @@ fn main(
   }
   // Block (i, j), row r: sums[4 (BLOCKS i + j) + r].
   var sums: array<vec4<f32>, 4u * BLOCKS * BLOCKS>;
+  var totals: array<vec4<f32>, 4u * BLOCKS * BLOCKS>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     if (loadsA) {
       for (var s = 0u; s < 4u; s++) { tileA[slot + s * PITCH] = next[s]; }
@@ -299,8 +303,15 @@ fn main(
         }
       }
     }
+    if (LONG) {
+      for (var s = 0u; s < 4u * BLOCKS * BLOCKS; s++) {
+        totals[s] += sums[s];
+        sums[s] = vec4<f32>();
+      }
+    }
     workgroupBarrier();
   }
+  if (LONG) { sums = totals; }
 
   let c0 = (split * params.batches + batch) * params.m * params.n;
   let starts = Starts(

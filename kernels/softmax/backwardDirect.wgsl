@@ -1,8 +1,11 @@
 // Gradient of softmax or logSoftmax from its output, one thread a line, no workgroup memory.
 
 alias Element = f32;
+alias Sum = Element;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
@@ -33,6 +36,34 @@ fn spoiled(sum: Element, output: Element) -> Element {
   return select(sum, output, (bitcast<Bits>(output) & Bits(0x7fffffffu)) > Bits(0x7f800000u));
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -49,11 +80,14 @@ fn main(
   let step = inner * UNROLL;
 
   var sum = Element(0.0);
+  var levels: Levels;
   if (LOG) {
     for (var i = start; i < end; i += step) {
       sum += dy[own.y + i];
       if (UNROLL == 2u) { sum += dy[own.y + i + inner]; }
+      if (LONG) { carry(&levels, &sum); }
     }
+    if (LONG) { sum = sumOf(levels, sum); }
     sum = spoiled(lineSum(sum), y[own.x + start]);
     for (var i = start; i < end; i += step) {
       dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum;
@@ -63,7 +97,9 @@ fn main(
     for (var i = start; i < end; i += step) {
       sum += y[own.x + i] * dy[own.y + i];
       if (UNROLL == 2u) { sum += y[own.x + i + inner] * dy[own.y + i + inner]; }
+      if (LONG) { carry(&levels, &sum); }
     }
+    if (LONG) { sum = sumOf(levels, sum); }
     sum = lineSum(sum);
     for (var i = start; i < end; i += step) {
       dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum);

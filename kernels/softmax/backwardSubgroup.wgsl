@@ -3,7 +3,10 @@
 enable subgroups;
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 256u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
@@ -40,6 +43,34 @@ fn spoiled(sum: f32, output: f32) -> f32 {
   return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -54,10 +85,13 @@ fn main(
   let start = line / inner * n * inner + line % inner;
 
   var threadSum = Element(0.0);
+  var levels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
+    if (LONG) { carry(&levels, &threadSum); }
   }
+  if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = spoiled(workgroupSum(threadSum, lid), vec4<f32>(y[own.x + start]).x);
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;

@@ -2,8 +2,11 @@
 // its sum, because exp(0) need not be exactly 1 and such an error would compound along the line.
 
 alias Element = f32;
+alias Sum = Element;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
@@ -42,6 +45,34 @@ fn orNaN(value: Element, sum: Element) -> Element {
   return select(bitcast<Element>(nan), value, bitcast<Bits>(sum) - Bits(1u) < Bits(0x7f7fffffu));
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -64,10 +95,13 @@ fn main(
   }
   largest = lineMax(largest);
   var sum = Element(0.0);
+  var levels: Levels;
   for (var i = start; i < end; i += step) {
     sum += exp(x[own.x + i] - largest);
     if (UNROLL == 2u) { sum += exp(x[own.x + i + inner] - largest); }
+    if (LONG) { carry(&levels, &sum); }
   }
+  if (LONG) { sum = sumOf(levels, sum); }
   sum = lineSum(sum);
   if (LOG) {
     let logSum = orNaN(log(sum), sum);

@@ -3,7 +3,10 @@
 enable subgroups;
 
 alias Element = f32;
+alias Sum = Element;
 const WORKGROUP: u32 = 256u;
+// Whether a thread adds up so many terms that it must do so in levels.
+const LONG: bool = false;
 // Neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
@@ -53,6 +56,34 @@ fn orNaN(value: f32, sum: f32) -> f32 {
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
+// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
+// that rounding hardly grows with their number.
+struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a turn: every 8 turns, moves the sum up.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).turns += 1u;
+  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).turns % 128u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).turns % 2048u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).turns % 32768u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).turns % 524288u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -72,7 +103,12 @@ fn main(
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
   let largest = workgroupMax(threadMax, lane);
   var threadSum = Element(0.0);
-  for (var j = lid; j < n; j += WORKGROUP) { threadSum += exp(x[own.x + start + j * inner] - largest); }
+  var levels: Levels;
+  for (var j = lid; j < n; j += WORKGROUP) {
+    threadSum += exp(x[own.x + start + j * inner] - largest);
+    if (LONG) { carry(&levels, &threadSum); }
+  }
+  if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = workgroupSum(threadSum, lane);
   if (LOG) {
     let logSum = orNaN(log(sum), sum);

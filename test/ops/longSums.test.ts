@@ -1,5 +1,20 @@
 // Sums of many terms of one sign: rounding must hardly grow with their number, whatever adds them up.
-import { cumsum, full, mean, requestDevice, scope, sum, type Tensor, tensor } from '../../engine/index.ts'
+import {
+  crossEntropy,
+  cumsum,
+  embedding,
+  full,
+  layerNorm,
+  logSoftmax,
+  matmul,
+  mean,
+  requestDevice,
+  scope,
+  softmax,
+  sum,
+  type Tensor,
+  tensor,
+} from '../../engine/index.ts'
 import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -100,5 +115,131 @@ for (const [name, transform] of [
     x.dispose()
   })
 }
+/** Long rows, of lengths that vec4 takes and that it does not. */
+const ROWS: readonly [rows: number, n: number][] = [
+  [2, 400_000],
+  [3, 100_003],
+]
+
+/** Runs a test on each variant of kernels that this device takes. */
+function onVariants(kernels: readonly string[], title: string, body: () => Promise<void>): void {
+  for (const variant of ['direct', 'workgroup', 'subgroup']) {
+    if (variant === 'subgroup' && device.capabilities.subgroupMaxSize === 0) continue
+    test(`${title}, ${variant}`, async () => {
+      for (const kernel of kernels) device.pinned.set(kernel, variant)
+      try {
+        await body()
+      } finally {
+        for (const kernel of kernels) device.pinned.delete(kernel)
+      }
+    })
+  }
+}
+
+onVariants(['softmax', 'softmaxBackward'], 'softmax of long rows, forward and backward', async () => {
+  for (const [rows, n] of ROWS) {
+    // One logit above equal ones: its probability is 1 / sum.
+    const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : -3.3))
+    const e = Math.exp(Math.fround(-3.3))
+    const denominator = 1 + (n - 1) * e
+    const x = tensor(values, { shape: [rows, n], requiresGrad: true })
+    const y = softmax(x, 1)
+    assertNear((await y.data())[5]!, 1 / denominator, `softmax [${rows}, ${n}]`)
+    // dx = y (dy - sum(y dy)), dy = 1 at one place and 0.1 elsewhere.
+    const dy = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : 0.1))
+    y.backward(tensor(dy, { shape: [rows, n] }))
+    const inner = ((n - 1) * e * Math.fround(0.1)) / denominator
+    assertNear((await x.grad!.data())[5]!, -inner / denominator, `softmax gradient [${rows}, ${n}]`)
+    const z = logSoftmax(x, 1)
+    assertNear((await z.data())[5]!, -Math.log(denominator), `logSoftmax [${rows}, ${n}]`)
+    for (const one of [x, y, z]) one.dispose()
+  }
+})
+test('softmax of one row of 1e7', async () => {
+  const n = MANY
+  const x = tensor(
+    Float32Array.from({ length: n }, (_, i) => (i === 5 ? 0 : -3.3)),
+    { shape: [1, n] },
+  )
+  assertNear((await scope(() => softmax(x, 1)).data())[5]!, 1 / (1 + (n - 1) * Math.exp(Math.fround(-3.3))), 'softmax')
+  x.dispose()
+})
+onVariants(['crossEntropy'], 'cross-entropy of long rows', async () => {
+  for (const [rows, n] of ROWS) {
+    const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : -3.3))
+    const logits = tensor(values, { shape: [rows, n] })
+    const labels = tensor(new Int32Array(rows).fill(5), { dtype: 'int32' })
+    const expected = Math.log(1 + (n - 1) * Math.exp(Math.fround(-3.3)))
+    assertNear(await readOne(() => crossEntropy(logits, labels)), expected, `cross-entropy [${rows}, ${n}]`)
+    logits.dispose()
+  }
+})
+onVariants(['layerNorm', 'layerNormBackward'], 'layerNorm of long rows', async () => {
+  for (const [rows, n] of ROWS) {
+    // The first element is 0, so that nothing cancels in the sum of the others.
+    const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 0 ? 0 : i % n < n / 2 ? 0.1 : 0.7))
+    const x = tensor(values, { shape: [rows, n], requiresGrad: true })
+    const y = layerNorm(x, full([n], 1), full([n], 0), 0)
+    const row = values.subarray(0, n)
+    const average = total(row) / n
+    const deviation = Math.sqrt(row.reduce((sum, v) => sum + (v - average) ** 2, 0) / n)
+    const got = await y.data()
+    for (const j of [0, 1, n - 1]) assertNear(got[j]!, (row[j]! - average) / deviation, `layerNorm [${rows}, ${n}] at ${j}`)
+    for (const one of [x, y]) one.dispose()
+  }
+})
+onVariants(['layerNormBackward'], 'layerNorm over many rows: the gradients of weight and bias', async () => {
+  for (const [rows, n] of [
+    [300_003, 1],
+    [300_000, 4],
+  ] as const) {
+    const values = Float32Array.from({ length: rows * n }, (_, i) => i % 4)
+    const x = tensor(values, { shape: [rows, n] })
+    const weight = full([n], 1, { requiresGrad: true })
+    const bias = full([n], 0, { requiresGrad: true })
+    const y = layerNorm(x, weight, bias)
+    y.backward(full([rows, n], 0.1))
+    for (const one of await bias.grad!.data()) assertNear(one, rows * Math.fround(0.1), `dbias [${rows}, ${n}]`)
+    if (n === 4) {
+      const dweight = await weight.grad!.data()
+      for (let j = 0; j < 4; j++) {
+        assertNear(dweight[j]!, (rows * Math.fround(0.1) * (j - 1.5)) / Math.sqrt(1.25 + 1e-5), `dweight[${j}] [${rows}, ${n}]`)
+      }
+    }
+    for (const one of [x, weight, bias, y]) one.dispose()
+  }
+})
+test(`matmul over a k of ${MANY}`, async () => {
+  const expected = MANY * Math.fround(0.1) * Math.fround(0.7)
+  const [a, b] = [full([1, MANY], 0.1), full([MANY, 1], 0.7)]
+  assertNear(await readOne(() => matmul(a, b)), expected, 'matmul')
+  for (const one of [a, b]) one.dispose()
+})
+for (const variant of ['direct', 'subgroup', 'tiled', 'tiledLarge']) {
+  test(`matmul over a long k, ${variant}`, async () => {
+    device.pinned.set('matmul', variant)
+    for (const [m, n, k] of [
+      [1, 1, 300_003],
+      [3, 5, 100_000],
+    ] as const) {
+      const [a, b] = [full([m, k], 0.1), full([k, n], 0.7)]
+      const c = await scope(() => matmul(a, b)).data()
+      for (const one of c) assertNear(one, k * Math.fround(0.1) * Math.fround(0.7), `matmul ${m}x${n}x${k}`)
+      for (const one of [a, b]) one.dispose()
+    }
+    device.pinned.delete('matmul')
+  })
+}
+test('the gradient of an embedding whose rows are used many times', async () => {
+  for (const width of [1, 4]) {
+    const count = 200_003
+    const weight = full([3, width], 1, { requiresGrad: true })
+    const y = embedding(weight, full([count], 1, { dtype: 'int32' }))
+    y.backward(full([count, width], 0.1))
+    const grad = await weight.grad!.data()
+    assertNear(grad[width]!, count * Math.fround(0.1), `embedding gradient, width ${width}`)
+    for (const one of [weight, y]) one.dispose()
+  }
+})
 test('ends', () => device.destroy())
 run()
