@@ -1,10 +1,12 @@
 // Unknown options of what trains, loads and times, and numbers that are none on the command line.
 import * as assert from 'uvu/assert'
 import { doBench } from '../../bench/doBench.ts'
+import { addSettings, count, givenSettings, makeCommand } from '../../train/cli/options.ts'
 import { loadDataset } from '../../train/data/datasets.ts'
 import { BatchLoader } from '../../train/data/loader.ts'
-import { ArgumentError, ParaFormer, requestDevice } from '../../train/index.ts'
+import { ArgumentError, ParaFormer, requestDevice, UserError } from '../../train/index.ts'
 import { predict } from '../../train/predict.ts'
+import { checkSettings, flagOf, SETTINGS } from '../../train/settings.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -68,6 +70,37 @@ test('each names the option and the nearest one', async () => {
     assert.ok(found.startsWith(start), found)
     if (meant) assert.match(found, `did you mean "${meant}"?`)
   }
+})
+
+/** A command that takes every setting, as `train` does. */
+const parse = (...words: string[]) => addSettings(makeCommand('train')).parse(words, { from: 'user' }).opts()
+
+test('every number of the command line is one that it can be, else one line says which flag and what it takes', () => {
+  const numeric = Object.entries(SETTINGS).filter(([, { kind }]) => kind === 'whole' || kind === 'number' || kind === 'numbers')
+  assert.ok(numeric.length > 15, `${numeric.length}`)
+  for (const [name, setting] of numeric) {
+    const flag = flagOf(name)
+    const words = ['', ' ', 'abc', 'NaN', '0x10', '0b1', '1,', '1 2', '--', '٣', 'Infinity', '-Infinity', '1e400', '-1']
+    // A learning rate may be large, a seed has 53 bits.
+    for (const word of [...words, '1e300', ...(setting.kind === 'whole' ? ['1.5', '9007199254740993', '1e16'] : [])]) {
+      try {
+        checkSettings(givenSettings(parse(`${flag}=${word}`)))
+      } catch (error) {
+        assert.instance(error, UserError, `${flag} ${word}: ${error}`)
+        const { message } = error as Error
+        assert.ok(message.includes(flag) && !message.includes('\n'), message)
+        continue
+      }
+      throw new Error(`${flag} ${JSON.stringify(word)} was taken`)
+    }
+  }
+})
+
+test('counts of other flags, too', () => {
+  for (const word of ['', 'abc', 'NaN', '0', '-1', '1.5', '0x10', 'Infinity', '1e300', '101']) {
+    assert.throws(() => count(100)(word), /^It must be a (whole )?number/)
+  }
+  assert.equal(['1', '100', '1e2', ' 7 '].map(count(100)), [1, 100, 100, 7])
 })
 
 run()

@@ -55,7 +55,9 @@ export function tuneOption(): Option {
 /** Parses a number; ranges are the settings' business. */
 export function number(text: string): number {
   const value = Number(text)
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.')
+  // Number() reads hexadecimal digits too, which nobody means.
+  if (text.trim() === '' || Number.isNaN(value) || /^[+-]?0[box]/i.test(text.trim()))
+    throw new InvalidArgumentError('It must be a number.')
   return value
 }
 
