@@ -1,4 +1,4 @@
-import { type Arange, arangeInt, arange as arangeKernel, fill, wordOf } from '../../kernels/copy/index.ts'
+import { type Arange, arangeInt, arange as arangeKernel, arangeWhole, fill, wordOf } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
 import { checkBoolean, checkNumber, refusal } from '../checks.ts'
 import { checkDevice, type Device, defaultDevice } from '../device.ts'
@@ -79,6 +79,7 @@ export function ones(shape: Shape, options?: CreateOptions): Tensor {
 /**
  * The numbers start, start + step, … below `stop` (above it for a negative step), as a tensor of one dim: `arange(stop)`,
  * `arange(start, stop)` or `arange(start, stop, step)`, then options. float32 unless `dtype` says int32.
+ * Whole numbers are rounded once; of other float32 numbers the step, its multiple and the sum are rounded one after the other.
  * @throws ShapeError for float16, and when there are no such numbers; ArgumentError for what is no number, for int32 no whole number of
  *   32 bits, and unknown options
  */
@@ -102,7 +103,11 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
   if (options?.dtype === 'int32') for (const value of [start, step, start + (count - 1) * step]) checkInt('arange', value)
   refuseHalf('arange', { dtype: options?.dtype ?? 'float32' })
   const t = allocate('arange', [count], options)
-  run<Arange>(t.dtype === 'int32' ? arangeInt : arangeKernel, { count, start, step }, [t])
+  const ends = [start, start + (count - 1) * step]
+  const whole = [start, step].every(Number.isInteger) && ends.every((value) => Math.abs(value) < 2 ** 31)
+  // float32 computes with whole numbers up to 2^24 exactly.
+  const large = whole && [...ends, count].some((value) => Math.abs(value) > 2 ** 24)
+  run<Arange>(t.dtype === 'int32' ? arangeInt : large ? arangeWhole : arangeKernel, { count, start, step }, [t])
   return t
 }
 

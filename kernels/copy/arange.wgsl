@@ -1,5 +1,7 @@
 // y[i] = start + i step. Threads as in unary.wgsl.
 alias Scalar = f32;
+// What is stored: whole numbers beyond 2^24 are computed exactly and rounded once.
+alias Value = f32;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
@@ -9,7 +11,7 @@ struct Params {
   step: Scalar,
 }
 
-@group(0) @binding(0) var<storage, read_write> y: array<vec4<Scalar>>;
+@group(0) @binding(0) var<storage, read_write> y: array<vec4<Value>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
@@ -24,7 +26,7 @@ fn main(
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
-    let v = params.start + params.step * vec4<Scalar>(4u * i + vec4(0u, 1u, 2u, 3u));
+    let v = vec4<Value>(params.start + params.step * vec4<Scalar>(4u * i + vec4(0u, 1u, 2u, 3u)));
     if (!TAIL || i < params.count / 4u) {
       y[i] = v;
     } else {

@@ -101,6 +101,10 @@ export const arangeCases = [
   arangeCase(1025, -3, 0.25),
   arangeCase(33, 7, -1.1),
 ]
+export const arangeWholeCases = [arangeCase(1025, 2 ** 30 - 7, 3), arangeCase(33, 16777217, -1)].map((one) => ({
+  ...one,
+  tolerance: 4e-8,
+}))
 export const arangeIntCases = [
   ...SIZES.map((count) => arangeCase(count, 0, 1)),
   arangeCase(1025, -30, 7),

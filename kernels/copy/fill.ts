@@ -35,10 +35,10 @@ export interface Arange {
   step: number
 }
 
-function makeArange(name: string, dtype: ParamScalar): KernelSpec<Arange> {
+function makeArange(name: string, dtype: ParamScalar, value = dtype): KernelSpec<Arange> {
   return {
     name,
-    bindings: [{ name: 'y', access: 'read_write', dtype }],
+    bindings: [{ name: 'y', access: 'read_write', dtype: value }],
     params: [
       { name: 'count', type: 'u32' },
       { name: 'start', type: dtype },
@@ -48,7 +48,7 @@ function makeArange(name: string, dtype: ParamScalar): KernelSpec<Arange> {
       {
         name: 'flat',
         source: arangeSource,
-        constants: (problem, device) => ({ Scalar: dtype, ...flatConstants(problem, device) }),
+        constants: (problem, device) => ({ Scalar: dtype, Value: value, ...flatConstants(problem, device) }),
         grid: flatGrid,
       },
     ],
@@ -59,5 +59,7 @@ function makeArange(name: string, dtype: ParamScalar): KernelSpec<Arange> {
 
 /** y[i] = start + i step, float32. */
 export const arange = makeArange('arange', 'f32')
+/** y[i] = start + i step, float32, of whole numbers of 32 bits: rounded once. */
+export const arangeWhole = makeArange('arangeWhole', 'i32', 'f32')
 /** y[i] = start + i step, int32. */
 export const arangeInt = makeArange('arangeInt', 'i32')

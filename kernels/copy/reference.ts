@@ -21,6 +21,10 @@ export function arangeReference({ start, step }: Arange, { y }: Arrays): Arrays 
   return { y: y!.map((_, i) => Math.fround(start) + i * Math.fround(step)) }
 }
 
+export function arangeWholeReference({ start, step }: Arange, { y }: Arrays): Arrays {
+  return { y: y!.map((_, i) => start + i * step) }
+}
+
 export function padReference(p: Pad, { source, out }: Arrays): Arrays {
   for (let row = 0; row < p.rows; row++) {
     let from: number | undefined = p.sourceOffset

@@ -31,6 +31,14 @@ test('arange', async () => {
   await check('a start', arange(-2, 3), [5], [-2, -1, 0, 1, 2])
   await check('a step', arange(0, 1, 0.25), [4], [0, 0.25, 0.5, 0.75])
   await check('downwards', arange(3, -4, -3), [3], [3, 0, -3])
+  // float32 would round i, 3 i and the sum.
+  const large = arange(16777217, 16777217 + 3 * 20_000, 3)
+  await check(
+    'beyond 2^24',
+    large,
+    [20_000],
+    Array.from({ length: 20_000 }, (_, i) => Math.fround(16777217 + 3 * i)),
+  )
   await check('int32', arange(1, 8, 3, { dtype: 'int32' }), [3], [1, 4, 7], 'int32')
   await check('options only', arange(2, { dtype: 'int32' }), [2], [0, 1], 'int32')
 })
