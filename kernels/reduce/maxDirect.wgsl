@@ -80,7 +80,8 @@ fn main(
   }
   // The place of the first NaN. A sum is NaN for infinities of both signs too.
   var place = Index(-1);
-  if (FLOAT && any(isNaN(sum))) {
+  // Chromium 147 makes no valid SPIR-V of any() on one bool.
+  if (FLOAT && any(vec4<bool>(isNaN(sum)))) {
     for (k = first; k < last; k++) {
       let value = input[start + k * step];
       let here = isNaN(value) & (place < Index(0));
