@@ -2,35 +2,41 @@ import * as v from 'valibot'
 import type { KernelSpec, Variant } from '../../kernels/spec.ts'
 import { accepted, amount, count, fields, listOf, mapOf, text } from '../json.ts'
 import type { Findings, Verdict } from './race.ts'
-import { Rates } from './rates.ts'
+import { Rates, type Work } from './rates.ts'
 import { sizesOf } from './shapeClass.ts'
 import type { DeviceStore } from './store.ts'
 import type { Problem } from './survey.ts'
 import { kernelKey, TunedVariants } from './tuned.ts'
 
+/** What tuning found out about a kernel and a shape class, as it is kept. */
+export interface Answer extends Findings {
+  /** The sizes that it was measured at. */
+  sizes: number[]
+  variant: string
+  /** The spec's own choice. */
+  fallback: string
+  /** Least milliseconds of the variants that ran to the end. */
+  ms: Record<string, number>
+  /** Of the spec's cost model. */
+  work: Work
+}
+
 const FINDINGS = { dropped: mapOf(text), slow: mapOf(amount) } satisfies Record<keyof Findings, unknown>
 
-const ANSWER = v.pipe(
+const ANSWER: v.GenericSchema<unknown, Answer> = v.pipe(
   fields({
     ...FINDINGS,
-    /** The sizes that it was measured at. */
     sizes: listOf(amount),
     variant: text,
-    /** The spec's own choice. */
     fallback: text,
-    /** Least milliseconds of the variants that ran to the end. */
     ms: mapOf(amount),
-    /** Of the spec's cost model. */
     work: fields({ flops: amount, bytes: amount }),
   }),
   v.check(
     ({ variant, fallback, ms }) => Object.hasOwn(ms, variant) && Object.hasOwn(ms, fallback),
     'an answer with the times of its variants',
   ),
-)
-
-/** What tuning found out about a kernel and a shape class, as it is kept. */
-export type Answer = v.InferOutput<typeof ANSWER>
+) as v.GenericSchema<unknown, Answer>
 
 const PREFIX = 'variant '
 const UNFINISHED = 'unfinished '

@@ -61,7 +61,7 @@ test('its declarations name nothing that TypeScript 5.4 or a machine without its
   for (const path of found) {
     const text = readFileSync(path, 'utf8')
     const [odd] =
-      /Array(View)?<ArrayBuffer(Like)?>|\b\w+Iterator<[^<>]*, (any|undefined|BuiltinIteratorReturn)>|['"](#|node:)[^'"]*['"]/.exec(
+      /Array(View)?<ArrayBuffer(Like)?>|\b\w+Iterator<[^<>]*, (any|undefined|BuiltinIteratorReturn)>|['"](#|node:|valibot)[^'"]*['"]/.exec(
         text,
       ) ?? []
     if (odd) throw new Error(`${path}: ${odd}`)
