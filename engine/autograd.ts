@@ -18,10 +18,13 @@ type Inputs = readonly (Tensor | undefined)[]
 export interface OpContext {
   /** Which inputs want a gradient. */
   readonly needs: readonly boolean[]
-  /** What forward kept. */
+  /** What forward kept, in that order. */
   readonly saved: readonly Tensor[]
-  /** Keeps tensors alive until backward has run. Call it once, in forward. */
-  saveForBackward(...tensors: Tensor[]): void
+  /**
+   * Keeps tensors alive until backward has run, which refuses to start when one of them was changed since: give undefined in place of what
+   * the gradients that are needed do not depend on. Call it once, in forward.
+   */
+  saveForBackward(...tensors: (Tensor | undefined)[]): void
   /**
    * In backward: a tensor of undefined content, of input i's shape and dtype, to write its whole gradient into and return. It may be
    * the slot of a parameter's gradient, which saves a copy.
@@ -115,9 +118,10 @@ export class TapeNode implements OpContext {
     this.#backward = backward && ((ctx, grad) => backward(ctx, grad, args))
   }
 
-  saveForBackward(...tensors: Tensor[]): void {
+  saveForBackward(...tensors: (Tensor | undefined)[]): void {
     if (!this.needs.includes(true)) return
-    const keep = () => withoutScope(() => tensors.map((t) => t.detach()))
+    // Backward does not look at what is left out.
+    const keep = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
     const recomputation = currentRecomputation()
     if (!recomputation) this.#keep(keep())
     else if (recomputation.save(this, keep)) this.#recomputation = recomputation
@@ -130,19 +134,19 @@ export class TapeNode implements OpContext {
 
   /** Takes what it would have saved. */
   restore(saved: readonly Tensor[]): void {
-    if (this.#freed) for (const t of saved) t.dispose()
+    if (this.#freed) for (const t of saved as readonly (Tensor | undefined)[]) t?.dispose()
     else this.#keep(saved)
   }
 
   #keep(saved: readonly Tensor[]): void {
     this.#saved = saved
-    this.#counts = saved.map(({ version }) => version.count)
+    this.#counts = saved.map((one) => one?.version.count ?? 0)
   }
 
   /** @throws StaleValueError when a saved tensor was changed in place since */
   #checkSaved(): void {
-    this.saved.forEach(({ version, shape, dtype }, i) => {
-      if (version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, { version, shape, dtype })
+    this.saved.forEach((one: Tensor | undefined, i) => {
+      if (one && one.version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, one)
     })
   }
 
@@ -160,7 +164,7 @@ export class TapeNode implements OpContext {
 
   /** Whether what backward starts from lies in the memory of `t`, as gradients of other parameters of an arena do. */
   #reads({ storage }: Tensor): boolean {
-    return this.#given?.storage === storage || this.saved.some((one) => one.storage === storage)
+    return this.#given?.storage === storage || this.saved.some((one: Tensor | undefined) => one?.storage === storage)
   }
 
   /**
@@ -206,7 +210,7 @@ export class TapeNode implements OpContext {
   free(): void {
     if (this.#freed) return
     this.#freed = true
-    for (const t of this.#saved) t.dispose()
+    for (const t of this.#saved as readonly (Tensor | undefined)[]) t?.dispose()
     this.#saved = []
     this.#recomputation?.leave()
   }

@@ -42,27 +42,27 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dty
     const out = empty([batch, 1, inner], compute, u.device)
     const { query, k, v } = operands(q, kv, shape)
     const lse = attend(shape, query, k, v, blockRows(out, 0, shape))
-    ctx.saveForBackward(u, weight, q, kv, out, lse)
+    ctx.saveForBackward(ctx.needs[1] ? u : undefined, ctx.needs[0] ? weight : undefined, q, kv, out, lse)
     return out
   },
   backward(ctx, grad, { compute, ...shape }) {
-    const [u, weight, q, kv, out, lse] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+    const [u, weight, q, kv, out, lse] = ctx.saved as [Tensor | undefined, Tensor | undefined, Tensor, Tensor, Tensor, Tensor]
     const inner = shape.heads * shape.width
-    const [dq, dkv] = [empty(q.shape, compute, u.device), empty(kv.shape, compute, u.device)]
+    const [dq, dkv] = [empty(q.shape, compute, q.device), empty(kv.shape, compute, q.device)]
     const { query, k, v } = operands(q, kv, shape)
     const { query: dQuery, k: dk, v: dv } = operands(dq, dkv, shape)
     const dOut = blockRows(grad.contiguous(), 0, shape)
     attendBackward(shape, { q: query, k, v, out: blockRows(out, 0, shape), lse, dOut }, dQuery, { dk, dv })
     let [du, dweight]: (Tensor | undefined)[] = []
-    if (ctx.needs[0]) {
+    if (weight) {
       du = ctx.gradOut(0) // [B, N, D]
-      product(shaped(du, [kv.shape[0]!, u.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
+      product(shaped(du, [kv.shape[0]!, du.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
       // The first tokens are queries too.
-      const first = empty([shape.batch, u.shape[2]!], du.dtype, u.device)
+      const first = empty([shape.batch, du.shape[2]!], du.dtype, q.device)
       product(first, dq, rowsOf(weight, 0, inner), { residual: firstTokens(du) })
       copyInto(first, firstTokens(du))
     }
-    if (ctx.needs[1]) {
+    if (u) {
       dweight = ctx.gradOut(1) // [3 * H * Dh, D]
       productInto(rowsOf(dweight, 0, inner), transposed(dq), firstTokens(u))
       productInto(rowsOf(dweight, inner, 3 * inner), transposed(dkv), asRows(u))

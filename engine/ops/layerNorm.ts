@@ -26,11 +26,11 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const center = empty([rows.rows], 'float32', device)
     const rstd = empty([rows.rows], 'float32', device)
     run(layerNormKernel, { ...rows, eps }, [base(x), weight, bias.contiguous(), y, center, rstd])
-    ctx.saveForBackward(x, weight, center, rstd)
+    ctx.saveForBackward(x, ctx.needs[0] ? weight : undefined, center, rstd)
     return y
   },
   backward(ctx, grad) {
-    const [x, weight, center, rstd] = ctx.saved as [Tensor, Tensor, Tensor, Tensor]
+    const [x, weight, center, rstd] = ctx.saved as [Tensor, Tensor | undefined, Tensor, Tensor]
     const { device } = x
     const rows = rowsOf(x)
     const sums = ctx.needs[1] || ctx.needs[2] ? parameterSums(ctx, rows) : undefined
@@ -39,7 +39,8 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const dx = own && own.storage !== sums?.out.storage ? own : empty(own ? x.shape : [1], 'float32', device)
     const problem = { ...rows, input: !!own, chunks: sums?.chunks ?? 0, weightOffset: 0, toBias: 0, ...sums?.place }
     const out = sums?.out ?? empty([1], 'float32', device)
-    run(layerNormBackward, problem, [base(x), weight, center, rstd, grad.contiguous(), dx, out])
+    // Only the gradient of x reads the weight.
+    run(layerNormBackward, problem, [base(x), weight ?? base(x), center, rstd, grad.contiguous(), dx, out])
     sums?.combine()
     return [own && dx, sums?.dweight, sums?.dbias]
   },

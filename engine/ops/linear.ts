@@ -54,11 +54,11 @@ const op = defineOp<Inputs, Arguments>({
     const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
     const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, dropout, residual }
     product(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
-    ctx.saveForBackward(x, weight, ...(pre ? [pre] : []))
+    ctx.saveForBackward(ctx.needs[1] ? x : undefined, ctx.needs[0] ? weight : undefined, pre)
     return out
   },
   backward(ctx, grad, { compute, dropout, residual }) {
-    const [x, weight, pre] = ctx.saved as [Tensor, Tensor, Tensor?]
+    const [x, weight, pre] = ctx.saved as [Tensor?, Tensor?, Tensor?]
     const kept = dropout ? undropped(grad, dropout) : grad
     const narrow = converted(kept, compute)
     const dy = asRows(pre ? geluBackward(narrow, pre) : narrow) // [rows, out]
@@ -71,10 +71,10 @@ const op = defineOp<Inputs, Arguments>({
 interface LayerGradients {
   /** Gradient of its product, [rows, out]. */
   dy: Tensor
-  /** [..., in] */
-  x: Tensor
-  /** [out, in] */
-  weight: Tensor
+  /** [..., in]; the gradient of weight needs it. */
+  x: Tensor | undefined
+  /** [out, in]; the gradient of x needs it. */
+  weight: Tensor | undefined
   /** What adds up to the bias' gradient: dy, in the dtype it came in. */
   sums: Tensor
 }
@@ -88,11 +88,11 @@ export function linearGradients(
   let [dx, dweight, dbias]: (Tensor | undefined)[] = []
   if (atX !== undefined && ctx.needs[atX]) {
     dx = ctx.gradOut(atX)
-    product(shaped(dx, [dy.shape[0]!, weight.shape[1]!]), dy, weight)
+    product(shaped(dx, [dy.shape[0]!, weight!.shape[1]!]), dy, weight!)
   }
   if (ctx.needs[atWeight]) {
     dweight = ctx.gradOut(atWeight)
-    product(dweight, transposed(dy), asRows(x))
+    product(dweight, transposed(dy), asRows(x!))
   }
   if (ctx.needs[atBias]) {
     dbias = ctx.gradOut(atBias)

@@ -18,6 +18,7 @@ interface Sizes {
   dtype: Dtype
   /** Of the inputs, and so of their gradients. */
   dtypes: readonly [Dtype, Dtype]
+  shapes: readonly [Shape, Shape]
 }
 
 const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
@@ -26,40 +27,41 @@ const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
     const [a, b] = inputs.map((t) => computed(t, dtype)) as [Tensor, Tensor]
     const out = empty([...batch, ...(a.ndim > 1 ? [m] : []), ...(b.ndim > 1 ? [n] : [])], dtype, a.device)
     product(shaped(out, [...batch, m, n]), leftMatrix(a), rightMatrix(b))
-    ctx.saveForBackward(a, b)
+    ctx.saveForBackward(ctx.needs[1] ? a : undefined, ctx.needs[0] ? b : undefined)
     return out
   },
-  backward(ctx, grad, { batch, m, n, dtypes }) {
-    const [a, b] = ctx.saved as [Tensor, Tensor]
+  backward(ctx, grad, { batch, m, n, dtypes, shapes }) {
+    const [a, b] = ctx.saved as [Tensor?, Tensor?]
+    const [left, right] = shapes
     // [..., m, n], with the dims back that vectors left out.
     const [rowStride, columnStride] = [
-      a.ndim > 1 ? grad.strides.at(b.ndim > 1 ? -2 : -1)! : 0,
-      b.ndim > 1 ? grad.strides.at(-1)! : 0,
+      left.length > 1 ? grad.strides.at(right.length > 1 ? -2 : -1)! : 0,
+      right.length > 1 ? grad.strides.at(-1)! : 0,
     ]
     const g = view(grad, [...batch, m, n], [...grad.strides.slice(0, batch.length), rowStride, columnStride], grad.offset)
     return [
-      ctx.needs[0] ? gradient(ctx, 0, a, dtypes[0], batch, g, transposed(rightMatrix(b))) : undefined,
-      ctx.needs[1] ? gradientOfRight(ctx, a, b, dtypes[1], batch, g) : undefined,
+      b && gradient(ctx, 0, left, dtypes[0], batch, g, transposed(rightMatrix(b))),
+      a && gradientOfRight(ctx, a, right, dtypes[1], batch, g),
     ]
   },
 })
 
 /** x y as the gradient of input i, of a dtype, summed over the batch dims in which that repeats. */
-function gradient(ctx: OpContext, i: number, input: Tensor, dtype: Dtype, batch: Shape, x: Tensor, y: Tensor): Tensor {
+function gradient(ctx: OpContext, i: number, input: Shape, dtype: Dtype, batch: Shape, x: Tensor, y: Tensor): Tensor {
   const matrix = [x.shape.at(-2)!, y.shape.at(-1)!]
-  if (format(input.shape.slice(0, -2)) === format(batch)) {
+  if (format(input.slice(0, -2)) === format(batch)) {
     const out = ctx.gradOut(i)
     product(shaped(out, [...batch, ...matrix]), x, y)
     return out
   }
-  const full = empty([...batch, ...matrix], dtype, input.device)
+  const full = empty([...batch, ...matrix], dtype, x.device)
   product(full, x, y)
-  return sumToInput(ctx, i, input.ndim === 1 ? shaped(full, [...batch, input.size]) : full, input.shape)
+  return sumToInput(ctx, i, input.length === 1 ? shaped(full, [...batch, input[0]!]) : full, input)
 }
 
-function gradientOfRight(ctx: OpContext, a: Tensor, b: Tensor, dtype: Dtype, batch: Shape, g: Tensor): Tensor {
+function gradientOfRight(ctx: OpContext, a: Tensor, b: Shape, dtype: Dtype, batch: Shape, g: Tensor): Tensor {
   // One matrix for a batch of rows: its gradient is one product over all rows.
-  const one = a.ndim > 2 && b.ndim <= 2
+  const one = a.ndim > 2 && b.length <= 2
   const [x, y] = one ? [asRows(a), asRows(g)] : [leftMatrix(a), g]
   return gradient(ctx, 1, b, dtype, one ? [] : batch, transposed(x), y)
 }
@@ -93,5 +95,6 @@ export function matmul(a: Tensor, b: Tensor, ...extra: []): Tensor {
     )
   }
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2))
-  return op([a, b], { batch, m: a.shape.at(-2) ?? 1, n: b.ndim > 1 ? b.shape.at(-1)! : 1, dtype, dtypes: [a.dtype, b.dtype] })
+  const [m, n] = [a.shape.at(-2) ?? 1, b.ndim > 1 ? b.shape.at(-1)! : 1]
+  return op([a, b], { batch, m, n, dtype, dtypes: [a.dtype, b.dtype], shapes: [a.shape, b.shape] })
 }

@@ -29,16 +29,24 @@ const op = defineOp<Inputs, Arguments>({
     const matrix = out.ndim > 1 ? out : shaped(out, [1, out.size])
     const last = { bias: converted(bias2, 'float32').contiguous(), residual }
     product(matrix, shaped(hidden, [...matrix.shape.slice(0, -1), wide[1]!]), transposed(weight2), last)
-    ctx.saveForBackward(x, weight1, weight2, hidden, ...(pre ? [pre] : []))
+    const [toX, toWeight1, , toWeight2] = ctx.needs
+    const toFirst = ctx.needs.slice(0, 3).includes(true)
+    ctx.saveForBackward(
+      toWeight1 ? x : undefined,
+      toX ? weight1 : undefined,
+      toFirst ? weight2 : undefined,
+      toWeight2 ? hidden : undefined,
+      toFirst ? pre : undefined,
+    )
     return out
   },
   backward(ctx, grad, { compute, residual }) {
-    const [x, weight1, weight2, hidden, pre] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor]
+    const [x, weight1, weight2, hidden, pre] = ctx.saved as (Tensor | undefined)[]
     const dy = asRows(converted(grad, compute)) // [rows, out]
     const layer2 = { dy, x: hidden, weight: weight2, sums: asRows(grad) }
     const [, dweight2, dbias2] = linearGradients(ctx, [undefined, 3, 4], layer2)
     let first: readonly (Tensor | undefined)[] = [undefined, undefined, undefined]
-    if (ctx.needs.slice(0, 3).includes(true)) {
+    if (weight2 && pre) {
       // gelu'(pre) comes with the product that gives the gradient of what GELU gave.
       const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
       product(dpre, dy, weight2, { slope: pre })

@@ -4,7 +4,12 @@ import {
   autocast,
   capture,
   crossEntropy,
+  firstTokenAttention,
   fork,
+  layerNorm,
+  linear,
+  matmul,
+  mlp,
   noGrad,
   recompute,
   requestDevice,
@@ -54,6 +59,74 @@ test('what does not depend on the old value goes through, as does a change befor
   loss.backward()
   w.write(Float32Array.of(0, 0))
   assert.equal([...(await w.grad!.data())], [15, 15])
+})
+
+test('products and layers mind a change only of what the gradients that are wanted come from', async () => {
+  const values = (shape: number[]) => {
+    const size = shape.reduce((a, b) => a * b, 1)
+    return tensor(
+      Float32Array.from({ length: size }, (_, i) => ((7 * i) % 11) / 8 - 0.5),
+      { shape },
+    )
+  }
+  /** For each op: its inputs, and for each the inputs that its gradient depends on, itself apart. */
+  const cases: Record<string, { of: (inputs: Tensor[]) => Tensor; shapes: number[][]; needs: number[][] }> = {
+    linear: {
+      of: ([x, w, b]) => linear(x!, w!, b),
+      shapes: [[2, 3], [4, 3], [4]],
+      needs: [[1], [0], []],
+    },
+    matmul: {
+      of: ([a, b]) => matmul(a!, b!),
+      shapes: [
+        [2, 2, 3],
+        [3, 2],
+      ],
+      needs: [[1], [0]],
+    },
+    'matmul of vectors': { of: ([a, b]) => matmul(a!, b!), shapes: [[3], [2, 3, 2]], needs: [[1], [0]] },
+    mlp: {
+      of: ([x, w1, b1, w2, b2]) => mlp(x!, w1!, b1!, w2!, b2!),
+      shapes: [[2, 3], [4, 3], [4], [2, 4], [2]],
+      needs: [[1, 3], [0, 3], [3], [], []],
+    },
+    layerNorm: {
+      of: ([x, w, b]) => layerNorm(x!, w!, b!),
+      shapes: [[2, 4], [4], [4]],
+      needs: [[0, 1], [0], [0]],
+    },
+    firstTokenAttention: {
+      of: ([u, w]) => firstTokenAttention(u!, w!, 1),
+      shapes: [
+        [2, 3, 4],
+        [12, 4],
+      ],
+      needs: [[1], [0]],
+    },
+  }
+  for (const [name, { of, shapes, needs }] of Object.entries(cases)) {
+    for (const wanted of shapes.keys()) {
+      const gradient = async (changed?: number): Promise<number[]> => {
+        const inputs = shapes.map(values)
+        inputs[wanted]!.requiresGrad = true
+        const out = of(inputs)
+        if (changed !== undefined) inputs[changed]!.write(new Float32Array(inputs[changed]!.size).fill(9))
+        out.backward(values([...out.shape]))
+        return [...(await inputs[wanted]!.grad!.data())]
+      }
+      const right = await gradient()
+      for (const changed of shapes.keys()) {
+        const what = `${name}: gradient of input ${wanted}, changed ${changed}`
+        if (needs[wanted]!.includes(changed)) {
+          let error: unknown
+          await gradient(changed).catch((one) => {
+            error = one
+          })
+          assert.instance(error, StaleValueError, what)
+        } else assert.equal(await gradient(changed), right, what)
+      }
+    }
+  }
 })
 
 test('through views and of them, detached or not', () => {
