@@ -4,6 +4,7 @@ import { kernelFamilies } from '../kernels/index.ts'
 import { announce } from '../train/cli/device.ts'
 import { Interrupt } from '../train/cli/interrupt.ts'
 import { Progress } from '../train/cli/progress.ts'
+import { lossBehind } from '../train/run/throughLosses.ts'
 import type { BenchFlags } from './command.ts'
 import { budgetOf } from './doBench.ts'
 import { appendHistory, defaultHistory, previousTimes } from './history.ts'
@@ -68,6 +69,8 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
       onProgress,
       shouldStop: () => interrupt.asked,
     })
+  } catch (error) {
+    throw (await lossBehind(error, device)) ?? error
   } finally {
     progress.stop()
   }

@@ -97,12 +97,13 @@ interface Scorer {
 /** On one device. */
 function scorer(model: Model, mode: Mode): Scorer {
   const { channels, imageSize } = model.config
+  const { device } = model.posEmbedding
   if (mode === 'coalesced') model.colocate()
   const scores = capture((images: Tensor, labels: Tensor) => prefixScores(model, images, labels, { mode }))
   return {
     read({ images, labels }) {
       const shape = [labels.length, channels, imageSize, imageSize]
-      return readScores(scope(() => dataOf(scores(tensor(images, { shape }), tensor(labels)))))
+      return readScores(scope(() => dataOf(scores(tensor(images, { shape, device }), tensor(labels, { device })))))
     },
     dispose: scores.dispose,
   }

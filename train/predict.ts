@@ -179,7 +179,7 @@ export async function gradients(
     scope(() => {
       const part = onDevice(model, images, to - from)
       const logits = model.forward(part, { branches, mode }) // [b, classes]
-      const loss = crossEntropy(logits, tensor(labels!.subarray(from, to)))
+      const loss = crossEntropy(logits, tensor(labels!.subarray(from, to), { device: model.posEmbedding.device }))
       loss.mul((to - from) / count).backward()
     })
     await model.head.linear.weight.device.flush()
@@ -194,9 +194,9 @@ export async function gradients(
 }
 
 /** Images [b, C, H, W] on the device. */
-function onDevice({ config }: Model, images: Float32Array, b: number): Tensor {
+function onDevice({ config, posEmbedding }: Model, images: Float32Array, b: number): Tensor {
   const { channels, imageSize } = config
-  return tensor(images, { shape: [b, channels, imageSize, imageSize] })
+  return tensor(images, { shape: [b, channels, imageSize, imageSize], device: posEmbedding.device })
 }
 
 /** Softmax of one row of logits, largest first, as [class, probability]. */

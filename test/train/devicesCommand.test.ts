@@ -6,6 +6,7 @@ import { decodeSafetensors, encodeSafetensors } from '../../train/checkpoint/saf
 import { expectUserError, runCli } from '../harness/cli.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
+import { assertSameBits } from './runs.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-devices-'))
 const load = (path: string) => decodeSafetensors(readFileSync(path), path)
@@ -117,27 +118,54 @@ test('a run that Ctrl-C stopped on two devices of one process goes on on one dev
   assertSameRun(join(broken, 'checkpoint.safetensors'), join(whole, 'checkpoint.safetensors'))
 })
 
-test('a worker that is killed ends the run within a second, with a checkpoint from which it goes on on one device', async () => {
-  const folder = join(work, 'killed')
+test('a worker that is killed is replaced within a second or two: training goes on by itself, with the same bits', async () => {
+  const [whole, folder] = [join(work, 'unkilled'), join(work, 'killed')]
+  const args = ['--epochs', '3', '--mode', 'devices', '--save-every', '1']
+  const straight = await runCli(train(whole, ...args))
+  if (straight.code !== 0) throw new Error(straight.stderr)
   let killed = 0
   const act = onceUnderWay(folder, (stderr) => {
     killed = performance.now()
     process.kill(workersOf(stderr)[0]!, 'SIGKILL')
   })
   let told = 0
-  const args = ['--epochs', '200', '--mode', 'devices', '--save-every', '1']
   const { code, stderr } = await runCli(train(folder, ...args), {
     onStderr(text) {
       if (!told && /was ended by SIGKILL/.test(text)) told = performance.now()
       act(text)
     },
   })
-  if (code !== 1 || !/paraformer: device 1 \(process \d+\) was ended by SIGKILL/.test(stderr))
-    throw new Error(`code ${code}: ${stderr}`)
-  if (!/the checkpoint of mini-batch \d+ is whole; go on with: .*--resume/.test(stderr)) throw new Error(stderr)
+  const goesOn = /^device 1 \(process \d+\) was ended by SIGKILL; training goes on from mini-batch \d+ on a new one$/gm
+  if (code !== 0 || stderr.match(goesOn)?.length !== 1) throw new Error(`code ${code}: ${stderr}`)
+  if (workersOf(stderr.replace(goesOn, '')).length !== 2) throw new Error(stderr)
   if (!(told - killed < 1000)) throw new Error(`told after ${told - killed} ms`)
+  assertSameBits(folder, whole)
+})
+
+test('workers that are killed again and again end the run with exit code 1, with a checkpoint from which it goes on on one device', async () => {
+  const folder = join(work, 'killed-again')
+  const killed = new Set<number>()
+  const act = onceUnderWay(folder, () => {
+    killAll = true
+  })
+  let killAll = false
+  const { code, stderr } = await runCli(train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1'), {
+    onStderr(text) {
+      act(text)
+      for (const worker of killAll ? workersOf(text) : []) {
+        if (!killed.has(worker) && isAlive(worker)) process.kill(worker, 'SIGKILL')
+        killed.add(worker)
+      }
+    },
+  })
+  if (code !== 1 || !/^paraformer: device 1 \(process \d+\) was ended by SIGKILL/m.test(stderr))
+    throw new Error(`code ${code}: ${stderr}`)
+  if (!/^3 devices were lost in a row .*; the checkpoint of mini-batch \d+ is whole; go on with: .*--resume/m.test(stderr))
+    throw new Error(stderr)
   if (existsSync(join(folder, 'run.lock'))) throw new Error('the lock is left')
-  const resumed = await runCli(['train', '--resume', folder, '--epochs', '20', '--mode', 'serial', '--json'])
+  const { step } = JSON.parse(load(join(folder, 'checkpoint.safetensors')).metadata.training!).position
+  const end = String(step + 3)
+  const resumed = await runCli(['train', '--resume', folder, '--max-steps', end, '--mode', 'serial', '--json'])
   if (resumed.code !== 0) throw new Error(resumed.stderr)
 })
 

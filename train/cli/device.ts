@@ -4,6 +4,7 @@ import type { Model, Precision } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { spreadBranches } from '../devices/spread.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
+import { lossBehind } from '../run/throughLosses.ts'
 import { say } from './printable.ts'
 import { placementOf, type SpreadFlags, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
@@ -41,6 +42,8 @@ export async function withModel<T>(
     if (flags.mode === 'devices') spread = await spreadBranches(model, devices)
     if (spread) say(spreadLine(spread))
     return await fn(model, spread)
+  } catch (error) {
+    throw (await lossBehind(error, device)) ?? error
   } finally {
     await spread?.close()
     device.destroy()

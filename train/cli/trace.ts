@@ -62,6 +62,16 @@ export class Trace {
     if (step >= this.#to) this.#end()
   }
 
+  /** Whether the file is written already: a device that was lost needs no other trace. */
+  async isWritten(): Promise<boolean> {
+    return (
+      this.#written?.then(
+        () => true,
+        () => false,
+      ) ?? false
+    )
+  }
+
   /** Settles when it is written; of an interrupted run as far as it came. */
   async save(step: number): Promise<void> {
     if (step > this.#from) await this.#end()

@@ -4,28 +4,23 @@ import { type Command, Option } from 'commander'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
-import { type Device, DeviceLostError, FileError, files, reason, requestDevice, UserError } from '../../engine/index.ts'
-import { countParameters, type Mode, type Model } from '../../model/index.ts'
+import { type Device, DeviceLostError, files, requestDevice, UserError } from '../../engine/index.ts'
+import type { Mode } from '../../model/index.ts'
 import { readRun } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
-import { existingRunFolder, type HeldFolder, newRunFolder, type RunFolder } from '../run/folder.ts'
-import { Keeper } from '../run/keeper.ts'
+import { existingRunFolder, newRunFolder } from '../run/folder.ts'
 import { checkMemory } from '../run/memory.ts'
 import type { TrainingState } from '../run/metadata.ts'
-import { MetricsLog } from '../run/metrics.ts'
-import { configOf, startTrainer } from '../run/start.ts'
+import { configOf, type Start, startTrainer } from '../run/start.ts'
+import { throughLosses } from '../run/throughLosses.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
 import { announce, checkPrecision } from './device.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { say } from './printable.ts'
-import { Progress } from './progress.ts'
+import { goOn, lostLine, Session } from './session.ts'
 import { addSpread, placementOf, spreadLine } from './spread.ts'
-import { compact } from './table.ts'
-import { Trace } from './trace.ts'
-import { trainLoop } from './trainLoop.ts'
-import { report } from './trainReport.ts'
 import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
@@ -85,7 +80,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   // Files are read and checked before a device is opened: what is wrong with them shows at once.
   let held = flags.resume === undefined ? undefined : await existingRunFolder(flags.resume, say)
   let data: RunData | undefined
-  let device: Device | undefined
+  let session: Session | undefined
   try {
     const from = held && (await readRun(held.folder.checkpoint))
     const settings = checkSettings({ ...(from?.state.settings ?? PRESETS[flags.preset ?? '']?.settings), ...given })
@@ -98,34 +93,54 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const config = configOf(settings, data, from)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
-    device = await interrupt.orStop(requestDevice(first))
-    checkPrecision(settings.precision, device)
-    checkMemory(settings, config, { software: device.capabilities.software, images: data.train.count })
-    held ??= await newRunFolder(flags.out, settings, say)
-    announce(device)
-    const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
-    const chooseVariants = variantsOf(device, from?.state, flags.tune, interrupt)
-    const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
-    const trainer = await interrupt.orStop(startTrainer(device, settings, data, options, from))
-    const { spread } = trainer.parts
-    if (spread) say(spreadLine(spread))
-    await go(trainer, data, held, flags, interrupt).finally(() => spread?.close())
+    const start = async (device: Device, from: Start | undefined, before: Trainer | undefined): Promise<Trainer> => {
+      checkPrecision(settings.precision, device)
+      checkMemory(settings, config, { software: device.capabilities.software, images: data!.train.count })
+      held ??= await newRunFolder(flags.out, settings, say)
+      announce(device)
+      const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
+      const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)
+      const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
+      // A mode that was found to be fastest stays.
+      const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
+      if (trainer.parts.spread) say(spreadLine(trainer.parts.spread))
+      return trainer
+    }
+    await throughLosses({
+      from,
+      open: () => interrupt.orStop(requestDevice(first)),
+      start,
+      async train(trainer) {
+        const parts = { data: data!, held: held!, interrupt, trace: flags.trace, json: flags.json ?? false }
+        session ??= await Session.open(trainer, parts)
+        await session.train(trainer)
+      },
+      kept: async () => (await session?.kept()) ?? from,
+      goesOn: () => !interrupt.asked,
+      onLost: (loss, step) => (session ? session.onLost(loss, step) : say(lostLine(loss, step))),
+    })
   } catch (error) {
+    if (error instanceof DeviceLostError && !interrupt.asked) session?.gaveUp()
     if (!(error instanceof InterruptedError)) throw error
     const next = held && existsSync(held.folder.checkpoint) ? `; ${goOn(held.folder)}` : ''
-    say(`ended by ${error.message} before a mini-batch was done${next}`)
+    say(`ended by ${error.message}${session ? `; ${session.lostWork()}` : ` before a mini-batch was done${next}`}`)
     interrupt.end()
   } finally {
+    await session?.close()
     await held?.lock.release()
     // Of a run that did not begin nothing is left.
     if (held) await rmdir(held.folder.path).catch(() => {})
     if (data) await Promise.all([data.train.close(), data.evaluation.close()])
-    device?.destroy()
   }
 }
 
-/** A resumed run takes the variants that it began with, for the same bits, unless it goes on on another device. */
-function variantsOf(device: Device, resumed: TrainingState | undefined, when: Tune | undefined, interrupt: Interrupt) {
+/** A run that goes on takes the variants that it began with, for the same bits, unless it goes on on another device. */
+function variantsOf(
+  device: Device,
+  resumed: Pick<TrainingState, 'variants'> | undefined,
+  when: Tune | undefined,
+  interrupt: Interrupt,
+) {
   const here = deviceKey(device.summary)
   const kept = resumed && (resumed.variants ?? { device: here, answers: {} })
   return async (work: () => void) => {
@@ -137,72 +152,4 @@ function variantsOf(device: Device, resumed: TrainingState | undefined, when: Tu
 function modeLine(mode: Mode, measured: Record<Mode, number>): string {
   const each = Object.entries(measured).map(([name, milliseconds]) => `${name} ${milliseconds.toFixed(1)} ms`)
   return `branches run in mode ${mode} (a step: ${each.join(', ')})`
-}
-
-function goOn({ path }: RunFolder): string {
-  return `go on with: npx paraformer train --resume ${path}`
-}
-
-/** Trains, with progress, metrics and saves, and prints the result. */
-async function go(
-  trainer: Trainer,
-  data: RunData,
-  { folder, lock }: HeldFolder,
-  flags: TrainFlags,
-  interrupt: Interrupt,
-): Promise<void> {
-  const { device, model, settings, spread } = trainer.parts
-  const { step } = trainer.position
-  const trace =
-    flags.trace === undefined
-      ? undefined
-      : await Trace.open(spread ?? device, flags.trace, { first: step, end: trainer.totalSteps })
-  const progress = new Progress({ total: trainer.totalSteps, value: step })
-  const note = (text: string) => progress.note(text)
-  const metrics = await MetricsLog.open(folder.metrics, { step, evaluationDue: trainer.evaluationDue }, note)
-  const keeper = new Keeper(
-    { folder, lock, metrics, info: data.info, say: note },
-    existsSync(folder.checkpoint) ? step : undefined,
-  )
-  note(
-    `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
-      `scheme ${settings.scheme}; ${folder.path}${step > 0 ? `, from mini-batch ${step} on` : ''}`,
-  )
-  interrupt.says = 'saving; once more ends at once'
-  const forget = interrupt.onAsked(() => spread?.hurry())
-  // What could not be written is an error at the end, after the result.
-  const unwritten: FileError[] = []
-  const orUnwritten = (error: unknown) => {
-    if (!(error instanceof FileError)) throw error
-    unwritten.push(error)
-  }
-  let finished = false
-  try {
-    finished = await trainLoop(trainer, { interrupt, progress, metrics, keeper, trace, split: data.split })
-    await keeper.end(trainer, finished).catch(orUnwritten)
-  } catch (error) {
-    if (!(error instanceof DeviceLostError) || keeper.kept === undefined) throw error
-    const left = `the checkpoint of mini-batch ${keeper.kept} is whole; ${goOn(folder)}`
-    if (!interrupt.asked) {
-      note(left)
-      throw error
-    }
-    note(`${reason(error)}\nmini-batches after the last save are lost; ${left}`)
-    return interrupt.end()
-  } finally {
-    progress.stop()
-    forget()
-    await metrics.close().catch(orUnwritten)
-  }
-  if (finished) report(trainer, data, folder, flags.json ?? false)
-  else if (unwritten.length === 0) say(`saved after mini-batch ${trainer.position.step}; ${goOn(folder)}`)
-  if (!finished) interrupt.end()
-  await trace?.save(trainer.position.step)
-  for (const error of unwritten.slice(1)) say(reason(error))
-  if (unwritten[0]) throw unwritten[0]
-}
-
-function describeModel({ config }: Model): string {
-  const shape = config.architecture === 'vit' ? `${config.depth} layers` : `${config.branches} branches x ${config.branchDepth}`
-  return `${config.architecture} ${shape}, ${compact(countParameters(config).total)} parameters`
 }

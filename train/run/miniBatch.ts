@@ -8,9 +8,10 @@ import type { MicroBatch, StepResult } from '../schemes.ts'
 /** A batch on the device in `parts` parts of about the same size. */
 export function microBatches(model: Model, batch: Batch, parts: number): MicroBatch[] {
   const { channels, imageSize } = model.config
+  const { device } = model.posEmbedding
   return partsOf(batch, parts).map(({ images, labels, share }) => ({
-    images: tensor(images, { shape: [labels.length, channels, imageSize, imageSize] }),
-    labels: tensor(labels),
+    images: tensor(images, { shape: [labels.length, channels, imageSize, imageSize], device }),
+    labels: tensor(labels, { device }),
     share,
   }))
 }

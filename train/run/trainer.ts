@@ -37,6 +37,8 @@ export class Trainer {
   seconds = 0
   readonly #schedule: Schedule
   readonly #captured = new Map<Objective, CapturedStep>()
+  /** Mini-batches of which losses are known, and evaluations: it grows with every one. */
+  reached = 0
   #began = 0
   #lossWasNotFinite = false
   /** The epoch whose evaluation comes next, before any mini-batch. */
@@ -82,6 +84,7 @@ export class Trainer {
     this.position = { ...state.position }
     this.seconds = state.seconds
     this.history.push(...state.history)
+    this.reached = step + this.history.length
     if (evaluationDue) this.#due = this.#epochDone()
     const { random } = this.parts.device
     random.seed = state.random.seed
@@ -120,18 +123,28 @@ export class Trainer {
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
    * @throws UserError when a loss or gradient is not finite (in mixed precision: and stays so), with the op that made
-   *   it so; nothing was changed by that step
+   *   it so; nothing was changed by that step. DeviceLostError: the run can go on with another trainer, from a kept state
    */
   async run(hooks: TrainerHooks = {}): Promise<boolean> {
     this.#began = performance.now()
-    const { model, train } = this.parts
+    this.parts.model.train()
     const inFlight: Promise<void>[] = []
+    try {
+      return await this.#loop(inFlight, hooks)
+    } catch (error) {
+      // Another trainer may go on: nothing is heard of this one any more.
+      await Promise.allSettled(inFlight)
+      throw error
+    }
+  }
+
+  async #loop(inFlight: Promise<void>[], hooks: TrainerHooks): Promise<boolean> {
+    const { train, spread, saveEvery } = this.parts
     const drain = async (keep: number) => {
       while (inFlight.length > keep) await inFlight.shift()
     }
-    model.train()
-    // A device that is lost takes its branches with it: there is a checkpoint from the first mini-batch on.
-    if (this.parts.spread && this.position.step === 0) await hooks.onSave?.()
+    // A process that ends takes its branches with it: there is a checkpoint from the first mini-batch on.
+    if (spread && this.position.step === 0) await hooks.onSave?.()
     while (this.#due !== undefined || this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
         await drain(0)
@@ -155,7 +168,7 @@ export class Trainer {
       if (epochEnds || this.position.step >= this.totalSteps) {
         await drain(0)
         this.#due = epoch
-      } else if (this.position.step % this.parts.saveEvery === 0) {
+      } else if (this.position.step % saveEvery === 0) {
         await drain(0)
         await hooks.onSave?.()
       }
@@ -182,6 +195,7 @@ export class Trainer {
         const found = spread ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
         throw this.#explain(batch, position.step, found)
       }
+      this.reached = position.step + this.history.length
       hooks.onStep?.({
         epoch: batch.epoch,
         position,
@@ -259,6 +273,7 @@ export class Trainer {
       const found = await evaluate(model, evaluation, onBatch, spread ?? mode)
       this.#due = undefined
       this.history.push({ epoch, ...found })
+      this.reached++
       await hooks.onEpoch?.({ epoch, ...found })
     } catch (error) {
       if (error !== stopped) throw error

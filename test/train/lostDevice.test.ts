@@ -1,0 +1,214 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import * as assert from 'uvu/assert'
+import { DeviceLostError, requestDevice } from '../../engine/index.ts'
+import { Interrupt } from '../../train/cli/interrupt.ts'
+import { Session } from '../../train/cli/session.ts'
+import { openData } from '../../train/run/data.ts'
+import { newRunFolder } from '../../train/run/folder.ts'
+import { startTrainer } from '../../train/run/start.ts'
+import { throughLosses } from '../../train/run/throughLosses.ts'
+import type { Trainer } from '../../train/run/trainer.ts'
+import { checkSettings, type Settings } from '../../train/settings.ts'
+import { runCli } from '../harness/cli.ts'
+import { suite } from '../harness/suite.ts'
+import { assertSameBits, metricLines, TINY, trainingOf } from './runs.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-lost-'))
+const { test, run } = suite('lost devices')
+
+/** Two epochs of 8 mini-batches and three batches of an evaluation; all that is random must come back. */
+const SETTINGS = {
+  ...{ dim: 8, heads: 1, dimHead: 8, mlpDim: 8, patchSize: 14, branches: 2, trainImages: 64, batchSize: 8, epochs: 2 },
+  ...{ warmup: 3, dropout: 0.2, seed: 7, flip: true, cropPadding: 2, testImages: 600 },
+}
+const SAVE_EVERY = 5
+
+interface How {
+  mode: Settings['mode']
+  eager?: boolean
+  precision?: Settings['precision']
+  /** In mode `devices`: whether device 1 is in this process. */
+  inProcess?: boolean
+}
+
+/** Where a device is lost: before mini-batch `begin`, in an evaluation, in the save after `save` mini-batches, or when a trainer is made. */
+type Where = { begin: number } | { evaluating: number } | { save: number } | { start: true }
+type Loss = Where & {
+  /** Device 0 of the driver, the same ended by this program, or device 1; default the first. */
+  what?: 'driver' | 'destroy' | 'other'
+}
+
+/** Takes a device from a trainer. */
+function lose({ parts: { device, spread } }: Pick<Trainer, 'parts'>, { what = 'driver' }: Loss): void {
+  const [shard] = (spread?.shards ?? []) as unknown as { device?: { gpu: GPUDevice }; name: string }[]
+  if (what === 'driver') device.gpu.destroy()
+  else if (what === 'destroy') device.destroy()
+  else if (shard!.device) shard!.device.gpu.destroy()
+  else process.kill(Number(/process (\d+)/.exec(shard!.name)![1]), 'SIGKILL')
+}
+
+/** Trains in a folder, with losses one after the other. @returns the mini-batches from which it went on */
+async function train(folder: string, { mode, eager = false, precision = 'f32', inProcess = true }: How, losses: Loss[] = []) {
+  const settings = checkSettings({ ...SETTINGS, mode, precision })
+  const data = await openData(settings)
+  const held = await newRunFolder(folder, settings, () => {})
+  const interrupt = new Interrupt()
+  const [left, from] = [[...losses], [] as number[]]
+  let session: Session | undefined
+  /** Takes the device when the next loss is of this kind and due. */
+  const due = (trainer: Pick<Trainer, 'parts'>, isDue: (loss: any) => boolean) => {
+    if (!left[0] || !isDue(left[0])) return
+    lose(trainer, left.shift()!)
+  }
+  try {
+    await throughLosses({
+      open: () => requestDevice(),
+      async start(device, state, before) {
+        const options = { saveEvery: SAVE_EVERY, eager, devices: { others: [{}], inProcess } }
+        due({ parts: { device } } as Trainer, ({ start }) => start)
+        const trainer = await startTrainer(device, before?.parts.settings ?? settings, data, options, state)
+        const run = trainer.run.bind(trainer)
+        trainer.run = (hooks) =>
+          run({
+            ...hooks,
+            onBegin(step) {
+              due(trainer, ({ begin }) => begin === step)
+              hooks!.onBegin?.(step)
+            },
+            onEvaluating(images, of) {
+              due(trainer, ({ evaluating }) => evaluating === images)
+              hooks!.onEvaluating?.(images, of)
+            },
+            onSave() {
+              const saving = hooks!.onSave!()
+              due(trainer, ({ save }) => save === trainer.position.step)
+              return saving
+            },
+          })
+        return trainer
+      },
+      async train(trainer) {
+        session ??= await Session.open(trainer, { data, held, interrupt, json: true })
+        await session.train(trainer)
+      },
+      kept: async () => session?.kept(),
+      onLost(loss, step) {
+        from.push(step)
+        session?.onLost(loss, step)
+      },
+    })
+    assert.equal(left, [], 'losses that did not happen')
+    return from
+  } finally {
+    await session?.close()
+    interrupt.close()
+    await held.lock.release()
+    await Promise.all([data.train.close(), data.evaluation.close()])
+  }
+}
+
+const undisturbed = new Map<string, string>()
+
+/** A run of the same kind that lost nothing. */
+async function whole(name: string, how: How): Promise<string> {
+  const known = undisturbed.get(name)
+  if (known !== undefined) return known
+  const folder = join(work, `${name}-whole`)
+  undisturbed.set(name, folder)
+  await train(folder, how)
+  return folder
+}
+
+/** Fails unless a run with losses goes on from the mini-batches `from`, and ends as one without, bit for bit. */
+async function goesOn(name: string, how: How, losses: Loss[], from: number[]): Promise<void> {
+  const folder = join(work, `${name}-${from.join('-')}`)
+  assert.equal(await train(folder, how, losses), from, 'went on from')
+  const expected = await whole(name, how)
+  assertSameBits(folder, expected)
+  assert.equal(metricLines(folder), metricLines(expected))
+  assert.equal(metricLines(folder).length, 18)
+  const model = (path: string) => readFileSync(join(path, 'model.safetensors'))
+  assert.ok(model(folder).equals(model(expected)), 'the model differs')
+  assert.equal(readdirSync(folder).sort(), readdirSync(expected).sort())
+}
+
+// Before a checkpoint, in an evaluation, in a save, twice at the same place.
+const EVERYWHERE: Loss[] = [
+  { begin: 3 },
+  { evaluating: 250 },
+  { save: 10 },
+  { begin: 14, what: 'destroy' },
+  { begin: 14 },
+  { evaluating: 600 },
+]
+const FROM = [0, 5, 8, 10, 10, 15]
+
+for (const [name, how] of Object.entries({
+  serial: { mode: 'serial' },
+  eager: { mode: 'serial', eager: true },
+  coalesced: { mode: 'coalesced' },
+  streams: { mode: 'streams' },
+} satisfies Record<string, How>)) {
+  test(`${name}: a run that loses its device six times ends with the same bits`, () => goesOn(name, how, EVERYWHERE, FROM))
+}
+
+test('two devices in one process: whichever is lost, wherever, the run ends with the same bits', async () => {
+  await goesOn(
+    'devices',
+    { mode: 'devices' },
+    [{ begin: 3 }, { begin: 7, what: 'other' }, { evaluating: 250, what: 'other' }, { save: 10, what: 'other' }, { save: 15 }],
+    [0, 5, 5, 8, 10],
+  )
+})
+
+test('two devices in two processes: one that is killed, and the first one lost, are replaced', async () => {
+  await goesOn(
+    'processes',
+    { mode: 'devices', inProcess: false },
+    [{ begin: 6, what: 'other' }, { evaluating: 250, what: 'other' }, { begin: 12 }],
+    [5, 5, 10],
+  )
+})
+
+test('what is lost while a trainer is made, or after all mini-batches, is made again', async () => {
+  await goesOn('serial', { mode: 'serial' }, [{ start: true }, { start: true }, { save: 16 }], [0, 0, 15])
+})
+
+test('three losses in a row without a mini-batch more end a run; its checkpoint is whole', async () => {
+  const folder = join(work, 'three')
+  const at7: Loss = { begin: 7 }
+  const error = await train(folder, { mode: 'serial' }, [{ begin: 2 }, at7, at7, at7]).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(error, DeviceLostError)
+  assert.equal(trainingOf(folder).position.step, 5)
+  const resumed = await runCli(['train', '--resume', folder, '--save-every', '5'])
+  assert.equal(resumed.code, 0, resumed.stderr)
+  assertSameBits(folder, await whole('serial', { mode: 'serial' }))
+})
+
+const losing = (submits: number) => ({
+  env: {
+    NODE_OPTIONS: `--import ${pathToFileURL('test/harness/loseDevice.mjs')}`,
+    LOSE_AFTER: String(submits),
+  },
+})
+
+test('train: a driver that loses every device ends the run with exit code 1, and a line that says how to go on', async () => {
+  const folder = join(work, 'command')
+  const args = ['train', ...TINY, '--out', folder, '--save-every', '1', '--eager']
+  const { code, stderr } = await runCli(args, losing(3))
+  assert.equal(code, 1, stderr)
+  const goesOn = [...stderr.matchAll(/^the device .* was destroyed; training goes on from mini-batch (\d+) on a new one$/gm)]
+  assert.ok(goesOn.length >= 2, stderr)
+  assert.match(stderr, /^3 devices were lost in a row without a mini-batch more done; .*$/m)
+  assert.match(stderr, /^paraformer: the device .* was destroyed; request a new one and load a checkpoint$/m)
+  assert.not.match(stderr, /^ +at /m)
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()

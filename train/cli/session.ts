@@ -1,0 +1,179 @@
+import { existsSync } from 'node:fs'
+import { DeviceLostError, FileError, reason } from '../../engine/index.ts'
+import { countParameters, type Model } from '../../model/index.ts'
+import { readRun } from '../run/checkpoint.ts'
+import type { RunData } from '../run/data.ts'
+import type { HeldFolder, RunFolder } from '../run/folder.ts'
+import { Keeper } from '../run/keeper.ts'
+import { MetricsLog } from '../run/metrics.ts'
+import type { Start } from '../run/start.ts'
+import { MOST_LOSSES } from '../run/throughLosses.ts'
+import type { Trainer } from '../run/trainer.ts'
+import type { Interrupt } from './interrupt.ts'
+import { say } from './printable.ts'
+import { Progress } from './progress.ts'
+import { compact } from './table.ts'
+import { Trace } from './trace.ts'
+import { trainLoop } from './trainLoop.ts'
+import { report } from './trainReport.ts'
+
+export interface SessionParts {
+  data: RunData
+  held: HeldFolder
+  interrupt: Interrupt
+  /** Where a trace is written, if it is. */
+  trace?: string | undefined
+  /** Prints the result as JSON. */
+  json: boolean
+}
+
+/** What a run has besides its trainer, which is another one after a device is lost: progress, metrics, checkpoints, a trace. */
+export class Session {
+  readonly #parts: SessionParts
+  readonly #progress: Progress
+  readonly #metrics: MetricsLog
+  readonly #keeper: Keeper
+  #trace: Trace | undefined
+  /** What could not be written; an error at the end, after the result. */
+  readonly #unwritten: FileError[] = []
+  #closed: Promise<void> | undefined
+
+  /** @param trainer the run's first one */
+  static async open(trainer: Trainer, parts: SessionParts): Promise<Session> {
+    const { data, held } = parts
+    const { settings, model } = trainer.parts
+    const { step } = trainer.position
+    const { folder, lock } = held
+    const progress = new Progress({ total: trainer.totalSteps, value: step })
+    const note = (text: string) => progress.note(text)
+    const metrics = await MetricsLog.open(folder.metrics, placeOf(trainer), note)
+    const kept = existsSync(folder.checkpoint) ? step : undefined
+    const keeper = new Keeper({ folder, lock, metrics, info: data.info, say: note }, kept)
+    note(
+      `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
+        `scheme ${settings.scheme}; ${folder.path}${step > 0 ? `, from mini-batch ${step} on` : ''}`,
+    )
+    return new Session(parts, progress, metrics, keeper)
+  }
+
+  private constructor(parts: SessionParts, progress: Progress, metrics: MetricsLog, keeper: Keeper) {
+    this.#parts = parts
+    this.#progress = progress
+    this.#metrics = metrics
+    this.#keeper = keeper
+  }
+
+  /** Trains to the end and prints the result, or to an interruption. @throws DeviceLostError: another trainer may go on from `kept()` */
+  async train(trainer: Trainer): Promise<void> {
+    const { interrupt, data, held, json } = this.#parts
+    const { spread } = trainer.parts
+    interrupt.says = 'saving; once more ends at once'
+    const forget = interrupt.onAsked(() => spread?.hurry())
+    let finished = false
+    try {
+      finished = await this.#run(trainer)
+    } catch (error) {
+      if (!(error instanceof DeviceLostError) || !interrupt.asked || this.#keeper.kept === undefined) throw error
+      this.#progress.note(`${reason(error)}\n${this.lostWork()}`)
+      return interrupt.end()
+    } finally {
+      forget()
+    }
+    await this.close()
+    if (finished) report(trainer, data, held.folder, json)
+    else if (this.#unwritten.length === 0) say(`saved after mini-batch ${trainer.position.step}; ${goOn(held.folder)}`)
+    if (!finished) interrupt.end()
+    for (const error of this.#unwritten.slice(1)) say(reason(error))
+    if (this.#unwritten[0]) throw this.#unwritten[0]
+  }
+
+  async #run(trainer: Trainer): Promise<boolean> {
+    const { interrupt, data } = this.#parts
+    const trace = await this.#traceOf(trainer)
+    await this.#metrics.rewind(placeOf(trainer))
+    const parts = {
+      interrupt,
+      progress: this.#progress,
+      metrics: this.#metrics,
+      keeper: this.#keeper,
+      trace,
+      split: data.split,
+    }
+    const finished = await trainLoop(trainer, parts)
+    await this.#keeper.end(trainer, finished).catch(this.#orUnwritten)
+    await trace?.save(trainer.position.step).catch(this.#orUnwritten)
+    return finished
+  }
+
+  /** The trace of the run, begun anew where it was lost with a device. */
+  async #traceOf(trainer: Trainer): Promise<Trace | undefined> {
+    const { trace: path } = this.#parts
+    if (path === undefined || (await this.#trace?.isWritten())) return this.#trace
+    const { spread, device } = trainer.parts
+    this.#trace = await Trace.open(spread ?? device, path, { first: trainer.position.step, end: trainer.totalSteps })
+    return this.#trace
+  }
+
+  /** What the last checkpoint holds; undefined where there is none yet. */
+  async kept(): Promise<Start | undefined> {
+    return this.#keeper.kept === undefined ? undefined : readRun(this.#parts.held.folder.checkpoint)
+  }
+
+  /** Says that training goes on after a loss. */
+  onLost(loss: DeviceLostError, step: number): void {
+    this.#progress.note(lostLine(loss, step))
+  }
+
+  /** Says what is left of a run that so many devices were lost in. */
+  gaveUp(): void {
+    const { kept } = this.#keeper
+    const left = kept === undefined ? 'there is no checkpoint yet' : this.#whole(kept)
+    this.#progress.note(`${MOST_LOSSES} devices were lost in a row without a mini-batch more done; ${left}`)
+  }
+
+  /** What a run has that is interrupted where it cannot save. */
+  lostWork(): string {
+    const { kept } = this.#keeper
+    return `mini-batches after the last save are lost; ${kept === undefined ? 'there is no checkpoint yet' : this.#whole(kept)}`
+  }
+
+  /** Ends what is shown, and writes what waits. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#progress.stop()
+    await this.#metrics.close().catch(this.#orUnwritten)
+  }
+
+  readonly #orUnwritten = (error: unknown) => {
+    if (!(error instanceof FileError)) throw error
+    this.#unwritten.push(error)
+  }
+
+  #whole(kept: number): string {
+    return `the checkpoint of mini-batch ${kept} is whole; ${goOn(this.#parts.held.folder)}`
+  }
+}
+
+/** How to go on with a run. */
+export function goOn({ path }: RunFolder): string {
+  return `go on with: npx paraformer train --resume ${path}`
+}
+
+/** What was lost, and from where training goes on. */
+export function lostLine({ message }: DeviceLostError, step: number): string {
+  // What a program of one's own would have to do stands behind.
+  return `${message.split(';')[0]}; training goes on from mini-batch ${step} on a new one`
+}
+
+function placeOf(trainer: Trainer) {
+  return { step: trainer.position.step, evaluationDue: trainer.evaluationDue }
+}
+
+function describeModel({ config }: Model): string {
+  const shape = config.architecture === 'vit' ? `${config.depth} layers` : `${config.branches} branches x ${config.branchDepth}`
+  return `${config.architecture} ${shape}, ${compact(countParameters(config).total)} parameters`
+}
