@@ -52,6 +52,11 @@ test('kernels that use them are held against it, and no others', () => {
   if (targets.filter(({ unit }) => unit === 'matrix').length < 4) throw new Error('too few kernels use them')
 })
 
-test('ends', () => device.destroy())
+test('ends', async () => {
+  device.destroy()
+  await device.lost
+  // Named here, since what no function names may be collected before.
+  if (!instance || !adapter) throw new Error('collected')
+})
 
 run()
