@@ -1,5 +1,6 @@
 import { copyInto } from './accumulate.ts'
 import { withOwnCopies } from './autocast.ts'
+import { CapturedGradients } from './capturedGradients.ts'
 import { checkFunction, refusal } from './checks.ts'
 import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { ITEM_BYTES } from './dtype.ts'
@@ -35,13 +36,15 @@ export interface CaptureStatistics {
 /** A function whose work on the device is recorded once for each set of input shapes, then replayed. */
 export interface Captured<I extends readonly Tensor[], R> {
   (...inputs: I): R
-  /** One entry for each set of input shapes met so far. */
+  /** One entry for each recording. */
   readonly statistics: readonly CaptureStatistics[]
   /** Frees the memory of all recordings, but for that of results that were not disposed. */
   dispose(): void
 }
 
 interface Recording<R> {
+  /** The dtypes and shapes of its inputs. */
+  key: string
   device: Device
   program: Program
   inputs: readonly Tensor[]
@@ -50,20 +53,21 @@ interface Recording<R> {
   outsiders: readonly Changeable[]
   /** Memory that every replay changes, of tensors made outside and of results. */
   changes: readonly Changeable[]
+  gradients: CapturedGradients
   statistics: CaptureStatistics
   dispose(): void
 }
 
-/** Recordings kept for different input shapes; the one not used for longest goes first. */
+/** Recordings kept; the one not used for longest goes first. */
 const RECORDINGS = 16
 
 /**
  * Records what `fn` does on the device at its first call, plans its memory over the whole of it, and replays that at every
  * later call with inputs of the same shapes: no op runs on the host again, nothing is allocated, and the bits are those of
  * calling `fn` with contiguous inputs. Random ops draw anew in every replay, and tensors of `fromHost` are computed anew.
- * Anything else that `fn` does on the host happens once: gradients in an arena that are there when it is recorded are added to
- * by every replay, others that it leaves behind are written anew. Other shapes are recorded as they come. What computes nothing that is
- * returned, kept or written to memory made outside is left out.
+ * Gradients are set, added to and cleared as `fn` does; where another set of leaves has gradients than before, it is recorded once more.
+ * Those of no arena lie in memory that replays share, as results do. Anything else that `fn` does on the host happens once. Other shapes
+ * are recorded as they come. What computes nothing that is returned, kept or written to memory made outside is left out.
  * @param fn of tensors to tensors, or lists, Maps, Sets or objects of them. Inputs are seen as constants (no gradient flows to them), the
  *   results are off the tape. It must not read values. Tensors made outside that it uses must keep their memory
  * @returns the function to call instead. Its results share memory from call to call: read or copy them before the next call
@@ -73,41 +77,39 @@ const RECORDINGS = 16
  */
 export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
   checkFunction('capture', fn)
-  const recordings = new Map<string, Recording<R>>()
+  /** The one used last at the end. */
+  let recordings: Recording<R>[] = []
   const label = nameOf(fn)
   const call = (...inputs: I): R => {
     checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
-    let recording = recordings.get(key)
-    if ((recording?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
-    if (recording?.outsiders.some(({ moved }) => moved)) {
-      // A parameter lies elsewhere since, in the arena of an optimizer: what was recorded would go on with its old memory.
-      recording.dispose()
-      recording = undefined
-    }
+    const sameShapes = recordings.filter((one) => one.key === key)
+    if ((sameShapes[0]?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
+    // A parameter or its gradient lies elsewhere since, in the arena of an optimizer: what was recorded would go on with its old memory.
+    for (const one of sameShapes) if (one.gradients.spent || one.outsiders.some(({ moved }) => moved)) forget(one)
+    let recording = recordings.findLast((one) => one.key === key && one.gradients.agree)
     if (recording) {
       load(recording.inputs, inputs)
       recording.program.refresh()
       for (const version of recording.changes) version.change(label)
-      recordings.delete(key)
+      recording.gradients.leave()
     } else {
-      recording = record(fn, inputs)
-      for (const [oldest, { dispose }] of recordings) {
-        if (recordings.size < RECORDINGS) break
-        dispose()
-        recordings.delete(oldest)
-      }
+      recording = record(fn, inputs, key)
+      while (recordings.length >= RECORDINGS) forget(recordings[0]!)
     }
-    recordings.set(key, recording)
+    if (recordings.at(-1) !== recording) recordings = [...recordings.filter((one) => one !== recording), recording]
     recording.device.run(recording.program, label)
     return replace(recording.result, isTensor, (t) => t.detach())
   }
+  const forget = (recording: Recording<R>) => {
+    recording.dispose()
+    recordings = recordings.filter((one) => one !== recording)
+  }
   const dispose = () => {
-    for (const recording of recordings.values()) recording.dispose()
-    recordings.clear()
+    for (const recording of recordings) forget(recording)
   }
   return Object.defineProperties(call, {
-    statistics: { get: () => [...recordings.values()].map(({ statistics }) => statistics) },
+    statistics: { get: () => recordings.map(({ statistics }) => statistics) },
     dispose: { value: dispose },
   }) as Captured<I, R>
 }
@@ -187,26 +189,33 @@ function loadOne(source: Tensor, target: Tensor): void {
   } else copyInto(source, target)
 }
 
-function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): Recording<R> {
+function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I, key: string): Recording<R> {
   const device = deviceOf(inputs)
   const held = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
   try {
     load(held, inputs)
+    const gradients = new CapturedGradients()
     const { graph, result } = device.record(() =>
-      withoutScope(() => {
-        const given = held.map((t) => t.detach())
-        try {
-          // Views of the results: what was made outside goes on to belong to who made it.
-          return scope(() => withOwnCopies(() => replace(notAsync(fn, given as unknown as I), isTensor, (t) => t.detach())))
-        } finally {
-          for (const t of given) t.dispose()
-        }
-      }),
+      gradients.watch(() =>
+        withoutScope(() => {
+          const given = held.map((t) => t.detach())
+          try {
+            // Views of the results: what was made outside goes on to belong to who made it.
+            return scope(() => withOwnCopies(() => replace(notAsync(fn, given as unknown as I), isTensor, (t) => t.detach())))
+          } finally {
+            for (const t of given) t.dispose()
+          }
+        }),
+      ),
     )
+    gradients.end(({ storage: { buffer } }) => isVirtual(buffer) && graph.buffers.has(buffer))
     try {
       leaveOutDead(graph, nameOf(fn))
-      return build(device, graph, held, result)
+      const built = build(device, graph, held, result, gradients)
+      gradients.keep()
+      return { key, ...built }
     } catch (error) {
+      gradients.undo()
       graph.dispose()
       throw error
     }
@@ -239,7 +248,13 @@ function leaveOutDead(graph: Graph, name: string): void {
 }
 
 /** Weaves and plans what was recorded. */
-function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result: R): Recording<R> {
+function build<R>(
+  device: Device,
+  graph: Graph,
+  held: readonly Tensor[],
+  result: R,
+  gradients: CapturedGradients,
+): Omit<Recording<R>, 'key'> {
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
   const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
@@ -266,7 +281,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
   )
   const results = tensorsIn(result)
-  const made = results.filter(({ storage }) => isVirtual(storage.buffer)).map(({ version }) => version)
+  const made = [...results, ...gradients.left].filter(({ storage }) => isVirtual(storage.buffer)).map(({ version }) => version)
   const changed = [...graph.outsiders].filter(([, changes]) => changes).map(([version]) => version)
   const recorded = graph.commands.filter((command) => command.kind === 'dispatch')
   return {
@@ -276,6 +291,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     result,
     outsiders: [...graph.outsiders.keys()],
     changes: [...new Set([...changed, ...made])],
+    gradients,
     statistics: {
       recorded: recorded.length,
       dispatches: program.dispatches,
@@ -292,6 +308,7 @@ function build<R>(device: Device, graph: Graph, held: readonly Tensor[], result:
     dispose() {
       program.destroy()
       for (const t of results) t.dispose()
+      gradients.dispose()
       for (const t of held) t.dispose()
       graph.dispose()
       giveMemory()

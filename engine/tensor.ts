@@ -19,6 +19,20 @@ export type TensorData = Float32Array | Int32Array
 /** Frees the memory of tensors that were dropped without `dispose()`. */
 const dropped = new FinalizationRegistry<Storage>((storage) => storage.drop())
 
+/** Called with a tensor whose gradient is about to be read or set, and that gradient, while set; see `watchGradients`. */
+let gradientWatcher: ((leaf: Tensor, grad: Tensor | undefined) => void) | undefined
+
+/** Calls `watch` whenever the gradient of a tensor is read or set inside `fn`, before it is. */
+export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined) => void, fn: () => T): T {
+  const outer = gradientWatcher
+  gradientWatcher = watch
+  try {
+    return fn()
+  } finally {
+    gradientWatcher = outer
+  }
+}
+
 /**
  * An n-dimensional array on a device, a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + …`.
  * Ops are methods too (see methods.ts). Immutable but for `write()`.
@@ -35,12 +49,11 @@ export class Tensor {
   version: Version
   /** Whether gradients flow to or through this tensor. */
   requiresGrad = false
-  /** Set on leaves by `backward()`. */
-  grad: Tensor | undefined
   /** Memory in which a parameter's gradient must come to lie (a slot of an arena). */
   gradSlot: Tensor | undefined
   /** The op that made it, while it is on the tape. */
   node: TapeNode | undefined
+  #grad: Tensor | undefined
   #scope: Scope | undefined
   #disposed = false
 
@@ -59,6 +72,17 @@ export class Tensor {
 
   get device(): Device {
     return this.storage.device
+  }
+
+  /** Set on leaves by `backward()`. */
+  get grad(): Tensor | undefined {
+    gradientWatcher?.(this, this.#grad)
+    return this.#grad
+  }
+
+  set grad(grad: Tensor | undefined) {
+    gradientWatcher?.(this, this.#grad)
+    this.#grad = grad
   }
 
   get size(): number {

@@ -1,3 +1,4 @@
+import { forget } from '../../engine/arena.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope, tensor } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'
@@ -59,13 +60,11 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
     )
     return { mode, run, least: Number.POSITIVE_INFINITY }
   })
+  const parameters = model.parameters()
   for (const { run } of candidates) {
     run().dispose()
-    // Only now: gradients that are gone when the recording ends would not be computed at all.
-    for (const parameter of model.parameters()) {
-      parameter.grad?.dispose()
-      parameter.grad = undefined
-    }
+    // Only now: gradients that are gone when the recording ends would not be computed at all. Every run finds none, as it did then.
+    forget(parameters)
   }
   await device.synchronize()
   const start = performance.now()
@@ -75,6 +74,7 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
       candidate.run().dispose()
       await device.synchronize()
       candidate.least = Math.min(candidate.least, performance.now() - before)
+      forget(parameters)
     }
     if (performance.now() - start > 4 * BUDGET_MS) break
   }
