@@ -92,6 +92,7 @@ export class Recomputation {
   compute(): void {
     if (this.#done) return
     this.#done = true
+    this.#followMoved()
     this.#again = { nodes: 0, draws: 0 }
     try {
       this.#inside(() => this.#run(this.#inputs))
@@ -102,6 +103,15 @@ export class Recomputation {
     } finally {
       this.#again = undefined
       this.#dropInputs()
+    }
+  }
+
+  /** Parameters may lie in an arena since: what counts their changes there stands in for what did before. */
+  #followMoved(): void {
+    for (const [version, count] of [...this.#counts]) {
+      if (!version.moved) continue
+      const now = version.latest(count)
+      this.#counts.set(now.version, now.count)
     }
   }
 

@@ -204,7 +204,7 @@ export class Tensor {
     this.strides = rowMajorStrides(this.shape)
     this.offset = target.offset
     target.version.label = this.version.label
-    this.version.moved = true
+    this.version.moveTo(target.version)
     this.version = target.version
   }
 

@@ -29,10 +29,30 @@ export class Version implements Changeable {
   #changedAt = 0
   /** The name of the parameter that lies there, for errors. */
   label = ''
-  moved = false
+  #successor: { version: Version; count: number; leftAt: number } | undefined
 
   constructor(whole?: Version) {
     this.#whole = whole
+  }
+
+  get moved(): boolean {
+    return this.#successor !== undefined
+  }
+
+  /** The tensor lies elsewhere from now on, with the same values. */
+  moveTo(version: Version): void {
+    this.#successor = { version, count: version.count, leftAt: this.count }
+  }
+
+  /** What counts the tensor's changes now, and what it counts for the values of `count` here: -1 when they were changed before they moved. */
+  latest(count: number): { version: Version; count: number } {
+    let [version, at]: [Version, number] = [this, count]
+    while (version.#successor) {
+      const { leftAt, ...next } = version.#successor
+      at = at === leftAt ? next.count : -1
+      version = next.version
+    }
+    return { version, count: at }
   }
 
   /** The number of changes so far. */

@@ -294,6 +294,44 @@ test('moving parameters into an arena changes nothing', async () => {
   optimizer.dispose()
 })
 
+test('what is recomputed follows parameters into an arena: a move is no change, a change before or after it is', async () => {
+  const passOf = () => {
+    const w = leaf([2, 3])
+    const x = leaf([5, 7])
+    return { w, x, loss: recompute((t) => t.mul(w).mul(w), x).sum() }
+  }
+  const write = (w: Tensor) => w.write(Float32Array.of(9, 9))
+  const moved = passOf()
+  const old = moved.w.detach()
+  const optimizers = [new AdamW([['w', moved.w]])]
+  write(old) // its old memory, which nobody reads
+  moved.loss.backward()
+  assert.equal([...(await moved.x.grad!.data())], [4, 9])
+  for (const [before, after] of [
+    [true, false],
+    [false, true],
+  ]) {
+    const { w, loss } = passOf()
+    if (before) write(w)
+    optimizers.push(new AdamW([['w', w]]))
+    if (after) write(w)
+    assert.match(
+      staleBy(() => loss.backward()),
+      /^mul, recomputed for backward: w, float32 \[2\] was changed by /,
+    )
+  }
+  // Twice: out of one arena into another.
+  const { w, loss } = passOf()
+  new AdamW([
+    ['w', w],
+    ['v', leaf([1])],
+  ]).dispose()
+  optimizers.push(new AdamW([['w', w]]))
+  write(w)
+  staleBy(() => loss.backward())
+  for (const optimizer of optimizers) optimizer.dispose()
+})
+
 test('a captured step changes parameters in every replay', () => {
   const w = leaf([2, 3])
   const optimizer = new AdamW([['w', w]])
