@@ -28,7 +28,10 @@ export class OutOfMemoryError extends Error {
   override readonly name = 'OutOfMemoryError'
 }
 
-/** The device is gone (a driver reset, or `destroy()`); every pending and later call ends with this. */
+/**
+ * The device is gone (a driver reset, `destroy()`, a process of branches that ended); every pending and later call ends with this. Tensors
+ * and modules on it are gone too: request a new device, make the model and its optimizer anew, and load what was saved of them.
+ */
 export class DeviceLostError extends Error {
   override readonly name = 'DeviceLostError'
 }

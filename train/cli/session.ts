@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { DeviceLostError, FileError, reason } from '../../engine/index.ts'
+import { type DeviceLostError, FileError, reason } from '../../engine/index.ts'
 import { countParameters, type Model } from '../../model/index.ts'
 import { readRun } from '../run/checkpoint.ts'
 import type { RunData } from '../run/data.ts'
@@ -7,7 +7,7 @@ import type { HeldFolder, RunFolder } from '../run/folder.ts'
 import { Keeper } from '../run/keeper.ts'
 import { MetricsLog } from '../run/metrics.ts'
 import type { Start } from '../run/start.ts'
-import { MOST_LOSSES } from '../run/throughLosses.ts'
+import { lossBehind, MOST_LOSSES } from '../run/throughLosses.ts'
 import type { Trainer } from '../run/trainer.ts'
 import type { Interrupt } from './interrupt.ts'
 import { say } from './printable.ts'
@@ -73,8 +73,9 @@ export class Session {
     try {
       finished = await this.#run(trainer)
     } catch (error) {
-      if (!(error instanceof DeviceLostError) || !interrupt.asked || this.#keeper.kept === undefined) throw error
-      this.#progress.note(`${reason(error)}\n${this.lostWork()}`)
+      const loss = await lossBehind(error, trainer.parts.device, trainer)
+      if (!loss || !interrupt.asked) throw loss ?? error
+      this.#progress.note(`${reason(loss)}\n${this.lostWork()}`)
       return interrupt.end()
     } finally {
       forget()
@@ -126,15 +127,12 @@ export class Session {
 
   /** Says what is left of a run that so many devices were lost in. */
   gaveUp(): void {
-    const { kept } = this.#keeper
-    const left = kept === undefined ? 'there is no checkpoint yet' : this.#whole(kept)
-    this.#progress.note(`${MOST_LOSSES} devices were lost in a row without a mini-batch more done; ${left}`)
+    this.#progress.note(`${MOST_LOSSES} devices were lost in a row without a mini-batch more done; ${this.#left()}`)
   }
 
   /** What a run has that is interrupted where it cannot save. */
   lostWork(): string {
-    const { kept } = this.#keeper
-    return `mini-batches after the last save are lost; ${kept === undefined ? 'there is no checkpoint yet' : this.#whole(kept)}`
+    return `mini-batches after the last save are lost; ${this.#left()}`
   }
 
   /** Ends what is shown, and writes what waits. */
@@ -153,7 +151,9 @@ export class Session {
     this.#unwritten.push(error)
   }
 
-  #whole(kept: number): string {
+  #left(): string {
+    const { kept } = this.#keeper
+    if (kept === undefined) return 'there is no checkpoint yet, begin again with a smaller --save-every'
     return `the checkpoint of mini-batch ${kept} is whole; ${goOn(this.#parts.held.folder)}`
   }
 }

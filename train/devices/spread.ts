@@ -54,7 +54,8 @@ function checkArguments(model: unknown, options: SpreadOptions): void {
 
 /**
  * Spreads the branches of a model over its own device and others: branch i goes to device i mod n. The model keeps stem, head and the
- * branches of device 0, whose parameters stay the same Tensor objects. The optimizer given is disposed; go on with the result's.
+ * branches of device 0, whose parameters stay the same Tensor objects. The optimizer given is disposed; go on with the result's. When one
+ * of the devices is lost, all calls reject with DeviceLostError: `close()` the result, and spread a model anew from what `state()` gave.
  * @throws UserError in one line when the model has fewer branches than there are devices, or a device cannot be opened; then nothing
  *   was changed; ArgumentError for unknown options and those of a wrong kind
  */

@@ -30,6 +30,7 @@ export async function readStep(result: StepResult, lossScale: Tensor | undefined
   const reads = tensors.map((t) => t.data())
   const scale = lossScale?.item()
   for (const t of tensors) t.dispose()
-  const [losses, predicted, norms] = await Promise.all(reads)
-  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]!, lossScale: await scale }
+  // All are waited for together: of a device that is lost every one rejects.
+  const [scaled, losses, predicted, norms] = await Promise.all([scale, ...reads])
+  return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]!, lossScale: scaled }
 }
