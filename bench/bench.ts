@@ -33,7 +33,10 @@ async function benchUntil(interrupt: Interrupt, names: readonly string[], flags:
       throw new UserError(`${device.summary.name} has no timestamps; take --timer wall, or another --adapter`)
     }
     const targets = selectTargets(device.capabilities, { ...flags, names })
-    if (flags.list) return console.log(targets.map(idOf).join('\n'))
+    if (flags.list) {
+      const ids = targets.map(idOf)
+      return console.log(flags.json ? JSON.stringify(ids, null, 2) : ids.join('\n'))
+    }
     if (flags.html !== undefined) await checkWritable(flags.html)
     if (flags.variant !== undefined) pin(device, flags.variant)
     const history = historyFolder(flags.history)

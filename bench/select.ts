@@ -36,7 +36,10 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   }
   let chosen = names.length > 0 ? all.filter((target) => names.some((name) => isNamed(target, name))) : all
   if (variant !== undefined) {
-    const variants = [...new Set(chosen.filter(({ group }) => group === 'kernels').map((target) => target.variant))].sort()
+    // Where no kernel is chosen, what is takes the variant of any kernel in it.
+    const among = chosen.some(({ group }) => group === 'kernels') ? chosen : all
+    const kernels = among.filter(({ group }) => group === 'kernels')
+    const variants = [...new Set(kernels.map((target) => target.variant))].sort()
     if (!variants.includes(variant)) {
       throw new UserError(`no kernel chosen has a variant "${variant}" on this device; there are ${variants.join(', ')}`)
     }

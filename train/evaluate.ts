@@ -8,7 +8,7 @@ export interface Evaluation {
   images: number
   /** Mean cross-entropy L_k. */
   losses: number[]
-  /** Share of images whose largest logit is the label's, 0 to 1. */
+  /** Share of images whose loss is finite and whose largest logit is the label's, 0 to 1. */
   accuracies: number[]
 }
 
@@ -51,8 +51,10 @@ export async function evaluate(
         if (sums.losses.length === 0) Object.assign(sums, { losses: new Float64Array(m), hits: new Float64Array(m) })
         for (let k = 0; k < m; k++) {
           for (let b = 0; b < B; b++) {
-            sums.losses[k]! += losses[k * B + b]!
-            if (predicted[k * B + b] === batch.labels[b]) sums.hits[k]!++
+            const loss = losses[k * B + b]!
+            sums.losses[k]! += loss
+            // Of logits that are not numbers the largest one is none.
+            if (Number.isFinite(loss) && predicted[k * B + b] === batch.labels[b]) sums.hits[k]!++
           }
         }
         images += B
@@ -132,6 +134,12 @@ function dataOf({ losses, predicted }: ReturnType<typeof prefixScores>): Reads {
 async function readScores(reads: Reads) {
   const [losses, predicted] = await Promise.all(reads)
   return { losses, predicted }
+}
+
+/** The prefixes whose loss is not finite, in words; undefined when all are. */
+export function spoiledPrefixes(losses: readonly number[]): string | undefined {
+  const spoiled = losses.flatMap((loss, k) => (Number.isFinite(loss) ? [] : [k + 1]))
+  return spoiled.length > 0 ? `the loss of prefix ${spoiled.join(', ')} is not finite` : undefined
 }
 
 /** Prefixes whose loss is larger than that of the prefix before: progressive approximation says there are none. */

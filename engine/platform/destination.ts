@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { lstat, readlink, realpath } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, resolve, sep } from 'node:path'
 
 /** What a path leads to when all links are followed. */
 export type Destination =
@@ -16,6 +16,8 @@ const MOST_LINKS = 40
 
 /** Follows the links of a path. Rejects with an error of the file system for a folder and for links in a circle. */
 export async function destinationOf(path: string): Promise<Destination> {
+  // `resolve` would leave out what says that a folder is meant.
+  if (path === '' || path.endsWith('/') || path.endsWith(sep)) throw fileSystemError('EISDIR')
   let at = resolve(path)
   for (let links = 0; links < MOST_LINKS; links++) {
     const fd = descriptorOf(at)

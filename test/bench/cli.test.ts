@@ -27,6 +27,16 @@ test('--list has every group', async () => {
   }
 })
 
+test('--list --json is a list', async () => {
+  const ids = JSON.parse((await bench('softmax', '--list', '--json')).stdout)
+  if (!Array.isArray(ids) || !ids.some((id) => id.startsWith('kernels/softmax/direct'))) throw new Error(JSON.stringify(ids))
+})
+
+test('ops, layers and models take a variant without a kernel beside them', async () => {
+  const ids = (await bench('models', '--variant', 'direct', '--list')).stdout.trim().split('\n')
+  if (ids.length === 0 || !ids.every((id) => id.startsWith('models/'))) throw new Error(ids.join())
+})
+
 const QUICK = ['fill', 'arange', '--quick', '--no-history']
 
 test('--json of a quick run', async () => {
@@ -133,6 +143,7 @@ const BAD: [args: string[], message: RegExp][] = [
   [['queryGradient'], /nothing to time is called "queryGradient"; did you mean attentionQueryGradient\?/],
   [['--filter', '('], /--filter \( is no regular expression/],
   [['--filter', 'nothing like this'], /leaves nothing to time/],
+  [['models', '--variant', 'magic'], /no kernel chosen has a variant "magic" on this device; there are [a-z]/],
   [['softmax', '--variant', 'magic'], /no kernel chosen has a variant "magic" on this device; there are direct/],
   [['--shape', '4x4x4'], /--shape needs the name of an op/],
   [['matmul', '--shape', '4x4'], /--shape 4x4: matmul takes MxKxN/],

@@ -235,6 +235,16 @@ test('the commands end with code 2 and one line', async () => {
   }
 })
 
+test('a history of a length that no run has', async () => {
+  const training = JSON.parse(metadata.training!)
+  const evaluation = { epoch: 0, images: 1, losses: [1, 1], accuracies: [1, 1] }
+  equal(
+    await take(spoiled({ training: { ...training, history: Array(200_000).fill(evaluation) } }), 'history'),
+    undefined,
+    'error',
+  )
+})
+
 test('ends', async () => {
   await Promise.all([data.train.close(), data.evaluation.close()])
   device.destroy()

@@ -149,6 +149,8 @@ test('folders, links in a circle and files in the way are one line', async () =>
   for (const act of [(path: string) => writeFile(path, 'x'), checkWritable]) {
     await rejects(act(folder), /is a folder; name a file/)
     await rejects(act(join(folder, 'here')), /is a folder; name a file/)
+    await rejects(act(`${join(folder, 'none')}/`), /is a folder; name a file/)
+    await rejects(act(''), /is a folder; name a file/)
     await rejects(act(join(folder, 'a')), /leads to itself/)
     await rejects(act(join(folder, 'file', 'x')), /cannot be written \(\w+\)/)
   }

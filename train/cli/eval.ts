@@ -3,7 +3,7 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError, zeros } from '../../engine/index.ts'
 import { countParameters, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
-import { evaluate, prefixScores, violations } from '../evaluate.ts'
+import { evaluate, prefixScores, spoiledPrefixes, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
 import { MOST_COUNT } from '../settings.ts'
@@ -88,5 +88,10 @@ async function run(flags: EvalFlags): Promise<void> {
     const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
     console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
     console.log(`on ${found.images} ${flags.split} images of ${printable(name)}`)
+  }
+  const spoiled = spoiledPrefixes(found.losses)
+  if (spoiled) {
+    const or = flags.precision === 'mixed' ? ', or --precision f32' : ''
+    throw new UserError(`${flags.checkpoint}: ${spoiled}; its parameters are spoiled, use an earlier checkpoint${or}`)
   }
 }

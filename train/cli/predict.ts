@@ -8,6 +8,7 @@ import { readImages } from '../data/images.ts'
 import { normalizeInto, normalizeTables } from '../data/normalize.ts'
 import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
+import { checkApart } from './apart.ts'
 import { withModel } from './device.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { printJson } from './printable.ts'
@@ -81,6 +82,16 @@ async function run(images: string[], flags: PredictFlags): Promise<void> {
 async function predictFile(path: string, checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { output, gradients: gradientsPath, branches } = flags
   const { classes, dim } = checkpoint.config
+  await checkApart(
+    [
+      ['--output', output],
+      ['--gradients', gradientsPath],
+    ],
+    [
+      ['--checkpoint', checkpoint.path],
+      ['--input', path],
+    ],
+  )
   for (const to of [output, gradientsPath]) if (to !== undefined) await files.checkWritable(to)
   const file = await openSafetensors(path)
   try {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { type DeviceLostError, FileError, reason } from '../../engine/index.ts'
+import { type DeviceLostError, FileError, reason, UserError } from '../../engine/index.ts'
 import { countParameters, type Model } from '../../model/index.ts'
+import { spoiledPrefixes } from '../evaluate.ts'
 import { readRun } from '../run/checkpoint.ts'
 import type { RunData } from '../run/data.ts'
 import type { HeldFolder, RunFolder } from '../run/folder.ts'
@@ -86,6 +87,7 @@ export class Session {
     if (!finished) interrupt.end()
     for (const error of this.#unwritten.slice(1)) say(reason(error))
     if (this.#unwritten[0]) throw this.#unwritten[0]
+    if (finished) refuseSpoiled(trainer)
   }
 
   async #run(trainer: Trainer): Promise<boolean> {
@@ -156,6 +158,15 @@ export class Session {
     if (kept === undefined) return 'there is no checkpoint yet, begin again with a smaller --save-every'
     return `the checkpoint of mini-batch ${kept} is whole; ${goOn(this.#parts.held.folder)}`
   }
+}
+
+/** @throws UserError when what a run ends with has no loss that is a number */
+function refuseSpoiled({ history, parts }: Trainer): void {
+  const spoiled = spoiledPrefixes(history.at(-1)!.losses)
+  if (spoiled === undefined) return
+  const { lr, precision } = parts.settings
+  const or = precision === 'mixed' ? ', or --precision f32' : ''
+  throw new UserError(`${spoiled} at the end; train anew with a smaller --lr (it was ${lr}) or --max-norm${or}`)
 }
 
 /** How to go on with a run. */

@@ -15,6 +15,7 @@ import { configOf, type Start, startTrainer } from '../run/start.ts'
 import { throughLosses } from '../run/throughLosses.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
+import { checkApart } from './apart.ts'
 import { announce, checkPrecision } from './device.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
@@ -97,6 +98,9 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       checkPrecision(settings.precision, device)
       checkMemory(settings, config, { software: device.capabilities.software, images: data!.train.count })
       held ??= await newRunFolder(flags.out, settings, say)
+      const { checkpoint, model, metrics, lock } = held.folder
+      const ofRun = [checkpoint, model, metrics, lock].map((path) => ['the run', path] as const)
+      await checkApart([['--trace', flags.trace]], ofRun)
       announce(device)
       const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
       const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)

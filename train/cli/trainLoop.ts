@@ -65,6 +65,8 @@ class PrefixAccuracies {
   add({ accuracies, firstPrefixes }: StepReport): readonly number[] {
     accuracies.forEach((shares, step) => {
       shares.forEach((share, j) => {
+        // In mixed precision a step whose logits overflow is left out.
+        if (Number.isNaN(share)) return
         const k = firstPrefixes[step]! - 1 + j
         this.#means[k] = (this.#means[k] ?? share) * 0.95 + 0.05 * share
       })

@@ -58,10 +58,11 @@ export async function newRunFolder(
   return { folder, lock }
 }
 
-function refuseRun({ path, checkpoint }: RunFolder): void {
+function refuseRun({ path, checkpoint, model }: RunFolder): void {
   if (existsSync(checkpoint)) {
     throw new UserError(`${path}: holds a run; go on with --resume ${path}, or choose another --out`)
   }
+  if (existsSync(model)) throw new UserError(`${path}: holds a model; choose another --out`)
 }
 
 /**

@@ -16,10 +16,11 @@ export function microBatches(model: Model, batch: Batch, parts: number): MicroBa
   }))
 }
 
-/** Shares of rows of `predicted` [k * B] that equal the labels [B]. */
-export function accuracies(predicted: ArrayLike<number>, labels: Int32Array): number[] {
+/** Shares of rows of `predicted` [k * B] that equal the labels [B]; NaN where the loss [k] is not finite, since logits are not. */
+export function accuracies(predicted: ArrayLike<number>, labels: Int32Array, losses: readonly number[]): number[] {
   const B = labels.length
-  return Array.from({ length: predicted.length / B }, (_, k) => {
+  return losses.map((loss, k) => {
+    if (!Number.isFinite(loss)) return Number.NaN
     return labels.reduce((hits, label, b) => hits + Number(predicted[k * B + b] === label), 0) / B
   })
 }

@@ -83,7 +83,7 @@ export class Trainer {
     }
     this.position = { ...state.position }
     this.seconds = state.seconds
-    this.history.push(...state.history)
+    for (const evaluation of state.history) this.history.push(evaluation)
     this.reached = step + this.history.length
     if (evaluationDue) this.#due = this.#epochDone()
     const { random } = this.parts.device
@@ -200,7 +200,7 @@ export class Trainer {
         epoch: batch.epoch,
         position,
         losses: values.map(({ losses }) => losses),
-        accuracies: values.map(({ predicted }) => accuracies(predicted, batch.labels)),
+        accuracies: values.map(({ predicted, losses }) => accuracies(predicted, batch.labels, losses)),
         firstPrefixes: objectives.map(({ firstPrefix }) => firstPrefix),
         norms: values.map(({ norm }) => norm),
         lossScale: values.at(-1)!.lossScale,
