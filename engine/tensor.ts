@@ -1,7 +1,7 @@
 import { fromHalves, toHalf } from '../kernels/half.ts'
 import { copyInto } from './accumulate.ts'
 import type { TapeNode } from './autograd.ts'
-import { checkBoolean, checkFunction } from './checks.ts'
+import { checkBoolean, checkFunction, refusal } from './checks.ts'
 import { checkDevice, type Device, defaultDevice } from './device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from './dtype.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from './errors.ts'
@@ -74,13 +74,14 @@ export class Tensor {
     return this.storage.device
   }
 
-  /** Set on leaves by `backward()`. */
+  /** Set on leaves by `backward()`. @throws ArgumentError when it is set to what is neither a tensor nor undefined */
   get grad(): Tensor | undefined {
     gradientWatcher?.(this, this.#grad)
     return this.#grad
   }
 
   set grad(grad: Tensor | undefined) {
+    if (grad !== undefined && !(grad instanceof Tensor)) throw refusal('grad', grad, 'a tensor or undefined')
     gradientWatcher?.(this, this.#grad)
     this.#grad = grad
   }

@@ -353,5 +353,14 @@ test('an arena made in a scope outlives it, and dispose gives its memory back', 
   if (live() > before) throw new Error(`${live() - before} bytes are left`)
 })
 
+test('a gradient is a tensor or undefined', () => {
+  const w = tensor([1], { requiresGrad: true })
+  for (const wrong of [5, null, 'none', [1], Float32Array.of(1)]) {
+    throws(() => {
+      ;(w as { grad: unknown }).grad = wrong
+    }, /^grad: got .*, takes a tensor or undefined$/)
+  }
+})
+
 test('ends', () => device.destroy())
 run()
