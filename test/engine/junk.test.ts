@@ -11,6 +11,9 @@ const other = await api.requestDevice()
 api.setDefaultDevice(device)
 const folder = mkdtempSync(join(tmpdir(), 'paraformer-junk-'))
 const path = join(folder, 'x.safetensors')
+// Some junk is a path, to which files are written.
+const tree = process.cwd()
+process.chdir(folder)
 const { test, run } = suite(`wrong arguments on ${device.summary.name}`)
 
 const { tensor, ones } = api
@@ -441,6 +444,7 @@ test('the device still works, and nothing was left behind', async () => {
   if (value !== 3) throw new Error(`${value}`)
   await device.synchronize()
   await other.synchronize()
+  process.chdir(tree)
   rmSync(folder, { recursive: true })
 })
 
