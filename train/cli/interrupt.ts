@@ -20,6 +20,10 @@ export class InterruptedError extends Error {
   override readonly name = 'InterruptedError'
 }
 
+function atOnce(): void {
+  process.exit()
+}
+
 /** Turns the first signal into a request to stop; the second ends the process at once. */
 export class Interrupt {
   /** The first one. */
@@ -61,9 +65,15 @@ export class Interrupt {
     this.#ends = true
   }
 
-  /** To be called when all is cleaned up. What still runs in the background of an interrupted process is not waited for. */
+  /**
+   * To be called when all is cleaned up. What still runs in the background of an interrupted process is not waited for; a signal that comes
+   * after the work ends the process with the exit code that it has.
+   */
   close(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#handle)
+    for (const signal of SIGNALS) {
+      process.off(signal, this.#handle)
+      process.once(signal, atOnce)
+    }
     if (this.#ends) setTimeout(() => process.exit(), GRACE).unref()
   }
 
