@@ -1,5 +1,5 @@
 import type { Device, Profiler } from '../engine/index.ts'
-import type { BufferRange } from '../engine/ranges.ts'
+import type { BufferRange } from '../engine/memory/bindings.ts'
 import { toHalf } from '../kernels/half.ts'
 import { type KernelSpec, runsOn, type Variant } from '../kernels/spec.ts'
 import {

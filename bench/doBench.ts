@@ -1,5 +1,5 @@
+import { checkOptions, type OptionNames } from '../engine/base/options.ts'
 import type { Device, ProfiledDispatch, Profiler } from '../engine/index.ts'
-import { checkOptions, type OptionNames } from '../engine/options.ts'
 import { checkComputed, disposeAll, type Outputs } from './outputs.ts'
 import { type Quantiles, quantiles } from './statistics.ts'
 

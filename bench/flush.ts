@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/ranges.ts'
+import type { BufferRange } from '../engine/memory/bindings.ts'
 
 /** Bytes written to empty the caches: more than the last-level cache of any device of the kind. */
 const GPU_BYTES = 256 << 20

@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/ranges.ts'
+import type { BufferRange } from '../engine/memory/bindings.ts'
 import { touch } from './ceilingKernels.ts'
 import type { Budget } from './doBench.ts'
 import { quantiles } from './statistics.ts'

@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/ranges.ts'
+import type { BufferRange } from '../engine/memory/bindings.ts'
 import { bytesOf, valuesOf } from '../kernels/fill.ts'
 import type { Scalar } from '../kernels/spec.ts'
 

@@ -1,5 +1,5 @@
+import { nearest } from '../engine/base/options.ts'
 import { UserError } from '../engine/index.ts'
-import { nearest } from '../engine/options.ts'
 import type { Capabilities } from '../kernels/spec.ts'
 import { kernelTargets } from './kernelTargets.ts'
 import { defaultBatch, layerTargets, modelTargets } from './modelTargets.ts'

@@ -1,6 +1,6 @@
-import { addInto } from '../engine/accumulate.ts'
-import { forget, holdArenas, type ParameterArena } from '../engine/arena.ts'
+import { forget, holdArenas, type ParameterArena } from '../engine/autograd/arena.ts'
 import { addAll, backward, scope, type Tensor } from '../engine/index.ts'
+import { addInto } from '../engine/tensor/copies.ts'
 import type { AdamW } from '../train/index.ts'
 import { disposeAll, type Outputs } from './outputs.ts'
 import { type Replayed, replayed } from './replayed.ts'

@@ -1,11 +1,11 @@
-import { noGrad, watchOps } from './autograd.ts'
-import { checkFunction } from './checks.ts'
-import { isFloat } from './dtype.ts'
+import { noGrad, watchOps } from './autograd/tape.ts'
+import { checkFunction } from './base/checks.ts'
+import { isFloat } from './layout/dtype.ts'
+import { format } from './layout/shape.ts'
 import { mul } from './ops/elementwise.ts'
 import { sum } from './ops/reduce.ts'
-import { scope, withoutScope } from './scope.ts'
-import { format } from './shape.ts'
-import type { Tensor } from './tensor.ts'
+import { scope, withoutScope } from './tensor/scope.ts'
+import type { Tensor } from './tensor/tensor.ts'
 
 /**
  * Runs `fn` and finds the first op, forward or backward, whose result holds NaN or an infinity. Costs a reduction an op:

@@ -1,6 +1,6 @@
-import { withoutScope } from './scope.ts'
-import type { Storage } from './storage.ts'
-import { type Tensor, watchGradients } from './tensor.ts'
+import type { Storage } from './memory/storage.ts'
+import { withoutScope } from './tensor/scope.ts'
+import { type Tensor, watchGradients } from './tensor/tensor.ts'
 
 /** What a recording does on the host to the gradient of a leaf that was made outside. */
 class CapturedGradient {

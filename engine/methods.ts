@@ -1,5 +1,5 @@
 // Ops as methods of Tensor. A module of its own, so that ops can import Tensor without a cycle.
-import { backward } from './autograd.ts'
+import { backward } from './autograd/tape.ts'
 import { cast } from './ops/cast.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
@@ -12,7 +12,7 @@ import { mlp } from './ops/mlp.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
-import { Tensor } from './tensor.ts'
+import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
   add,
@@ -56,7 +56,7 @@ type Methods = {
     : never
 }
 
-declare module './tensor.ts' {
+declare module './tensor/tensor.ts' {
   interface Tensor extends Methods {}
 }
 

@@ -1,7 +1,7 @@
-import { refusal } from '../engine/checks.ts'
-import { UserError } from '../engine/errors.ts'
-import { kindOf } from '../engine/kind.ts'
-import { suggestion } from '../engine/options.ts'
+import { refusal } from '../engine/base/checks.ts'
+import { UserError } from '../engine/base/errors.ts'
+import { kindOf } from '../engine/base/kind.ts'
+import { suggestion } from '../engine/base/options.ts'
 
 export type Architecture = 'paraformer' | 'vit'
 

@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from '../engine/options.ts'
+import { checkOptions, type OptionNames } from '../engine/base/options.ts'
 import { branchShape, checkConfig, checkPrefix, type ModelConfig } from './config.ts'
 
 /** Parameters of a model and of its parts. */

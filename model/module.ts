@@ -1,10 +1,10 @@
-import { copyInto } from '../engine/accumulate.ts'
-import { noGrad } from '../engine/autograd.ts'
-import { checkBoolean } from '../engine/checks.ts'
-import { UserError } from '../engine/errors.ts'
-import { kindOf } from '../engine/kind.ts'
-import { scope, withoutScope } from '../engine/scope.ts'
-import { Tensor } from '../engine/tensor.ts'
+import { noGrad } from '../engine/autograd/tape.ts'
+import { checkBoolean } from '../engine/base/checks.ts'
+import { UserError } from '../engine/base/errors.ts'
+import { kindOf } from '../engine/base/kind.ts'
+import { copyInto } from '../engine/tensor/copies.ts'
+import { scope, withoutScope } from '../engine/tensor/scope.ts'
+import { Tensor } from '../engine/tensor/tensor.ts'
 
 /** A tensor that training changes; modules hold no other tensors. */
 export type Parameter = Tensor

@@ -1,6 +1,6 @@
-import { refusal } from '../engine/checks.ts'
+import { refusal } from '../engine/base/checks.ts'
+import { checkOptions } from '../engine/base/options.ts'
 import { addAll, stack, type Tensor, UserError } from '../engine/index.ts'
-import { checkOptions } from '../engine/options.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { runBranches } from './modes.ts'
 import { tidy } from './taps.ts'

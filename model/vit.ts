@@ -1,4 +1,4 @@
-import { refusal } from '../engine/checks.ts'
+import { refusal } from '../engine/base/checks.ts'
 import type { Tensor } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type PartialConfig, type ViTConfig } from './config.ts'
 import { runBranches } from './modes.ts'

@@ -1,5 +1,5 @@
+import { checkOptions } from '../engine/base/options.ts'
 import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
-import { checkOptions } from '../engine/options.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import type { OpenSafetensors } from './checkpoint/files.ts'
 import { toFloat32 } from './checkpoint/files.ts'

@@ -1,8 +1,8 @@
-import { checkTensor } from '../engine/arguments.ts'
-import { checkFunction, checkNumber, checkWhole, refusal } from '../engine/checks.ts'
-import { ArgumentError } from '../engine/errors.ts'
+import { checkFunction, checkNumber, checkWhole, refusal } from '../engine/base/checks.ts'
+import { ArgumentError } from '../engine/base/errors.ts'
+import { checkOptions } from '../engine/base/options.ts'
 import { autocast, type CaptureStatistics, capture, concat, crossEntropy, scope, type Tensor, tensor } from '../engine/index.ts'
-import { checkOptions } from '../engine/options.ts'
+import { checkTensor } from '../engine/tensor/arguments.ts'
 import { MODES, type Mode, type Model, Module, ParaFormer } from '../model/index.ts'
 import { AdamW } from './optim/adamW.ts'
 

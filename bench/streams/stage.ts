@@ -1,4 +1,4 @@
-import { type Device, withDevice } from '../../engine/device.ts'
+import { type Device, withDevice } from '../../engine/device/device.ts'
 import { type Captured, capture, crossEntropy, empty, noGrad, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { ViT, type ViTConfig } from '../../model/index.ts'
 import { AdamW } from '../../train/index.ts'

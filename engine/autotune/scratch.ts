@@ -1,10 +1,10 @@
 import { seededRandom } from '../../kernels/fill.ts'
 import { fromHalves, toHalves } from '../../kernels/half.ts'
 import { bindingDtype, type Scalar } from '../../kernels/spec.ts'
-import type { PooledBuffer } from '../bufferPool.ts'
-import type { Device } from '../device.ts'
-import type { BufferRange } from '../ranges.ts'
-import type { Problem } from './survey.ts'
+import type { Device } from '../device/device.ts'
+import type { BufferRange } from '../memory/bindings.ts'
+import type { PooledBuffer } from '../memory/bufferPool.ts'
+import type { Problem } from './extractTasks.ts'
 
 /** Numbers that are drawn; larger memory repeats them. */
 const DRAWN = 1 << 16

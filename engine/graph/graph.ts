@@ -1,10 +1,10 @@
 import type { Grid, KernelSpec } from '../../kernels/spec.ts'
-import type { CompiledKernel } from '../pipelines.ts'
-import type { BufferRange } from '../ranges.ts'
-import type { Storage } from '../storage.ts'
-import type { Changeable } from '../version.ts'
-import { isVirtual, VirtualBuffer } from '../virtual.ts'
-import type { Lane } from './fork.ts'
+import type { Lane } from '../fork.ts'
+import type { BufferRange } from '../memory/bindings.ts'
+import { isVirtual, VirtualBuffer } from '../memory/plannedMemory.ts'
+import type { Storage } from '../memory/storage.ts'
+import type { Changeable } from '../memory/version.ts'
+import type { CompiledKernel } from '../submit/pipelines.ts'
 
 /** Parameters that change from replay to replay, by name. */
 export type Refresh = () => object

@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from '../virtual.ts'
+import type { DeviceBuffer } from '../memory/plannedMemory.ts'
 import { accessesOf, type GraphCommand } from './graph.ts'
 
 interface Use {

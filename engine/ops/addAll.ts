@@ -1,8 +1,8 @@
-import { checkTensors } from '../arguments.ts'
-import { byPairs } from '../byPairs.ts'
-import { checkNoMore } from '../checks.ts'
-import { ShapeError } from '../errors.ts'
-import type { Tensor } from '../tensor.ts'
+import { byPairs } from '../autograd/treeReduce.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { checkTensors } from '../tensor/arguments.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { add } from './elementwise.ts'
 
 /**

@@ -1,10 +1,10 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { narrowed } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore, checkNumber } from '../checks.ts'
-import { bindingAlignment, isFloat } from '../dtype.ts'
-import { empty, type Tensor, view } from '../tensor.ts'
+import { narrowed } from '../autograd/autocast.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore, checkNumber } from '../base/checks.ts'
+import { bindingAlignment, isFloat } from '../layout/dtype.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import {
   alikeFloats,
   attend,

@@ -1,11 +1,11 @@
 // What the attention ops share: how heads lie in packed tensors, and the launches of the kernels.
 import { type AttentionShape, attention, keyValueGradient, queryGradient, type RowView } from '../../kernels/attention/index.ts'
-import { type Dtype, isFloat } from '../dtype.ts'
-import { ShapeError } from '../errors.ts'
-import { type Bindable, run } from '../run.ts'
-import { format } from '../shape.ts'
-import { operand } from '../strided.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { ShapeError } from '../base/errors.ts'
+import { type Dtype, isFloat } from '../layout/dtype.ts'
+import { format } from '../layout/shape.ts'
+import { type Bindable, run } from '../tensor/run.ts'
+import { operand } from '../tensor/strided.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 
 /** An operand of the kernels: memory, and how rows of a head lie in it. */
 export interface Rows {

@@ -1,11 +1,11 @@
 import { castToFloat, castToInt } from '../../kernels/elementwise/index.ts'
-import { copyInto } from '../accumulate.ts'
-import { checkTensor } from '../arguments.ts'
-import { defineOp, noGrad } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { checkDtype, type Dtype, isFloat } from '../dtype.ts'
-import { run } from '../run.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { defineOp, noGrad } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { checkDtype, type Dtype, isFloat } from '../layout/dtype.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { copyInto } from '../tensor/copies.ts'
+import { run } from '../tensor/run.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 
 /** The values of x as another dtype, row-major, off the tape; x itself where it has that dtype. */
 export function converted(x: Tensor, dtype: Dtype): Tensor {

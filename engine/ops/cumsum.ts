@@ -1,12 +1,12 @@
 import { cumsumChunk, cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
 import type { Lines } from '../../kernels/lines.ts'
 import { outputs, rowMajor, sumInt, sum as sumKernel, withChunk } from '../../kernels/reduce/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { refuseHalf } from '../dtype.ts'
-import { run } from '../run.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { refuseHalf } from '../layout/dtype.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { run } from '../tensor/run.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 import { linesAlong } from './lines.ts'
 
 /** Writes running sums of x along the lines into y, both contiguous, of float32 or int32; `reverse`: from the ends of the lines. */

@@ -1,12 +1,12 @@
 import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { ShapeError } from '../errors.ts'
-import { kindOf } from '../kind.ts'
-import { type Drawing, drawFrom } from '../random.ts'
-import { run } from '../run.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { kindOf } from '../base/kind.ts'
+import { type Drawing, drawFrom } from '../device/random.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { run } from '../tensor/run.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 
 const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
   name: 'dropout',

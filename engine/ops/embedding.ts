@@ -9,13 +9,13 @@ import {
   scatterAddSorted,
   sortBlocks,
 } from '../../kernels/gather/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { ShapeError } from '../errors.ts'
-import { run } from '../run.ts'
-import { format } from '../shape.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { format } from '../layout/shape.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { run } from '../tensor/run.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
   name: 'embedding',

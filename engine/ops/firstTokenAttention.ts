@@ -1,13 +1,13 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
-import { copyInto } from '../accumulate.ts'
-import { checkTensor } from '../arguments.ts'
-import { computeDtype, computed } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore, checkNumber } from '../checks.ts'
-import { bindingAlignment, type Dtype } from '../dtype.ts'
-import { empty, type Tensor, view } from '../tensor.ts'
+import { computeDtype, computed } from '../autograd/autocast.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore, checkNumber } from '../base/checks.ts'
+import { bindingAlignment, type Dtype } from '../layout/dtype.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { copyInto } from '../tensor/copies.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
-import { asRows, product, shaped, transposed } from './product.ts'
+import { asRows, product, shaped, transposed } from './gemm.ts'
 
 /** Rows `from` to `to` of a matrix; a view. */
 function rowsOf(matrix: Tensor, from: number, to: number): Tensor {

@@ -1,11 +1,11 @@
-import { copyInto } from '../accumulate.ts'
-import { checkTensors } from '../arguments.ts'
-import { alike } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { ShapeError } from '../errors.ts'
-import { format, normalizeDim, type Shape } from '../shape.ts'
-import { empty, type Tensor, view } from '../tensor.ts'
+import { alike } from '../autograd/autocast.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { format, normalizeDim, type Shape } from '../layout/shape.ts'
+import { checkTensors } from '../tensor/arguments.ts'
+import { copyInto } from '../tensor/copies.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** The part of `t` that starts at `at` along a dim and has this shape and these strides. */
 function part(t: Tensor, dim: number, at: number, shape: Shape, strides: Shape): Tensor {

@@ -4,16 +4,16 @@ import {
   layerNormCombine,
   layerNorm as layerNormKernel,
 } from '../../kernels/layerNorm/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { widened } from '../autocast.ts'
-import { defineOp, type OpContext } from '../autograd.ts'
-import { checkNoMore, refusal } from '../checks.ts'
-import { bindingAlignment } from '../dtype.ts'
-import { ShapeError } from '../errors.ts'
-import { base, run } from '../run.ts'
-import { format } from '../shape.ts'
-import { empty, type Tensor, view } from '../tensor.ts'
-import { joint } from '../version.ts'
+import { widened } from '../autograd/autocast.ts'
+import { defineOp, type OpContext } from '../autograd/tape.ts'
+import { checkNoMore, refusal } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { bindingAlignment } from '../layout/dtype.ts'
+import { format } from '../layout/shape.ts'
+import { joint } from '../memory/version.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { base, run } from '../tensor/run.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',

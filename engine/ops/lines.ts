@@ -1,5 +1,5 @@
 import type { Lines } from '../../kernels/lines.ts'
-import { normalizeDim, type Shape, sizeOf } from '../shape.ts'
+import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
 
 /** A shape seen as [outer, n, inner] around one of its dims; rank 0 as one line of one element. @throws ShapeError */
 export function linesAlong(op: string, shape: Shape, dim: number): Lines {

@@ -1,14 +1,14 @@
-import { checkOptionalTensor, checkTensor } from '../arguments.ts'
-import { computeDtype, computed } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { type Dtype, isFloat } from '../dtype.ts'
-import { ShapeError } from '../errors.ts'
-import { broadcastShapes, format } from '../shape.ts'
-import { empty, type Tensor } from '../tensor.ts'
+import { computeDtype, computed } from '../autograd/autocast.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { type Dtype, isFloat } from '../layout/dtype.ts'
+import { broadcastShapes, format } from '../layout/shape.ts'
+import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 import { converted } from './cast.ts'
+import { asRows, product, shaped, transposed } from './gemm.ts'
 import { type Kept, linearGradients, residualGradient } from './linear.ts'
-import { asRows, product, shaped, transposed } from './product.ts'
 
 type Inputs = [x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual: Tensor | undefined]
 

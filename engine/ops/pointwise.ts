@@ -15,9 +15,9 @@ import {
   unaryBackwardHalf,
   unaryHalf,
 } from '../../kernels/elementwise/index.ts'
-import { run } from '../run.ts'
-import { operand } from '../strided.ts'
-import type { Tensor } from '../tensor.ts'
+import { run } from '../tensor/run.ts'
+import { operand } from '../tensor/strided.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 
 /** y = op(x); both are contiguous and of one dtype, int32 for `neg` only. */
 export function runUnary(op: UnaryOp, x: Tensor, y: Tensor): void {

@@ -1,12 +1,12 @@
 import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
-import { checkTensor } from '../arguments.ts'
-import { widened } from '../autocast.ts'
-import { defineOp } from '../autograd.ts'
-import { checkNoMore } from '../checks.ts'
-import { ShapeError } from '../errors.ts'
-import { run } from '../run.ts'
+import { widened } from '../autograd/autocast.ts'
+import { defineOp } from '../autograd/tape.ts'
+import { checkNoMore } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { checkTensor } from '../tensor/arguments.ts'
+import { run } from '../tensor/run.ts'
 
-import { empty, type Tensor } from '../tensor.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 import { linesAlong } from './lines.ts'
 
 function define(log: boolean) {

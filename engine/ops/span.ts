@@ -1,9 +1,9 @@
 import type { Reduction } from '../../kernels/reduce/index.ts'
-import { ShapeError } from '../errors.ts'
-import type { Bindable } from '../run.ts'
-import { normalizeDim, type Shape, sizeOf } from '../shape.ts'
-import { operand } from '../strided.ts'
-import { type Tensor, view } from '../tensor.ts'
+import { ShapeError } from '../base/errors.ts'
+import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
+import type { Bindable } from '../tensor/run.ts'
+import { operand } from '../tensor/strided.ts'
+import { type Tensor, view } from '../tensor/tensor.ts'
 
 /** Dims start to end (not included) of the input become one, and the output gets `shape`. */
 export interface Span {

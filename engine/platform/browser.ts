@@ -1,4 +1,4 @@
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
 

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { access, constants, mkdir, readFile, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import { makeFolder, writeFile } from './files.ts'
 import type { Texts } from './types.ts'
 

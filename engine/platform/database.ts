@@ -1,4 +1,4 @@
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import type { Texts } from './types.ts'
 
 const DATABASE = 'paraformer'

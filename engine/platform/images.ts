@@ -1,4 +1,4 @@
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import type { DecodedImage } from './types.ts'
 
 type Sharp = typeof import('sharp')['default']

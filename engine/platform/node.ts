@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { UserError } from '../errors.ts'
+import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
 import { slowPolling } from './polling.ts'

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { UserError } from '../errors.ts'
+import { UserError } from '../base/errors.ts'
 import type { ModuleProcess } from './types.ts'
 
 /** Milliseconds that a process has to end by itself once it was told to. */

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import type { OpenFile } from './types.ts'
 
 /**

@@ -1,5 +1,5 @@
-import { refusal } from '../checks.ts'
-import { UserError } from '../errors.ts'
+import { refusal } from '../base/checks.ts'
+import { UserError } from '../base/errors.ts'
 import { type AdapterReport, type AdapterSummary, type DeviceRequest, SUBGROUP_MATRIX } from './types.ts'
 
 /** Features the engine uses when a device has them. */

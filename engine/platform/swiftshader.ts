@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliDecompress } from 'node:zlib'
 import { parseTar } from 'nanotar'
-import { reason, UserError } from '../errors.ts'
+import { reason, UserError } from '../base/errors.ts'
 import { cacheFolders, makeCacheFolder } from './cache.ts'
 import { writeFile } from './files.ts'
 

@@ -1,5 +1,5 @@
-import { refusal } from '../checks.ts'
-import { checkOptions, type OptionNames } from '../options.ts'
+import { refusal } from '../base/checks.ts'
+import { checkOptions, type OptionNames } from '../base/options.ts'
 
 /** What a device is asked for. */
 export interface DeviceRequest {

@@ -2,8 +2,8 @@
 import { create, globals } from 'webgpu'
 import { chainsOf, MATRIX_THREADS, type Matrix, matrix, matrixRoom } from '../../bench/ceilingKernels.ts'
 import { kernelTargets } from '../../bench/kernelTargets.ts'
-import { PipelineCache } from '../../engine/pipelines.ts'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
+import { PipelineCache } from '../../engine/submit/pipelines.ts'
 import type { Capabilities } from '../../kernels/spec.ts'
 import { suite } from '../harness/suite.ts'
 

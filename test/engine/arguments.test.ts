@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
-import { ArgumentError, ShapeError } from '../../engine/errors.ts'
-import { kindOf } from '../../engine/kind.ts'
-import { checkOptions, nearest } from '../../engine/options.ts'
+import { ArgumentError, ShapeError } from '../../engine/base/errors.ts'
+import { kindOf } from '../../engine/base/kind.ts'
+import { checkOptions, nearest } from '../../engine/base/options.ts'
 import { messageOf } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
-import { addInto } from '../../engine/accumulate.ts'
 import { capture, fork, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
+import { addInto } from '../../engine/tensor/copies.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()

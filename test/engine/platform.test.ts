@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import { cacheFolders } from '../../engine/platform/cache.ts'
 import { collectGarbage, files, listAdapters, openDevice, texts } from '../../engine/platform/node.ts'
 import { findSwiftShader } from '../../engine/platform/swiftshader.ts'

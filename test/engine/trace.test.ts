@@ -1,6 +1,5 @@
 import * as assert from 'uvu/assert'
 import { openDevice } from '#platform'
-import { Barriers } from '../../engine/graph/barriers.ts'
 import {
   capture,
   chromeTrace,
@@ -14,6 +13,7 @@ import {
   Tracing,
   tensor,
 } from '../../engine/index.ts'
+import { Barriers } from '../../engine/submit/barriers.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()

@@ -1,8 +1,8 @@
 // Numbers from the host: what tensors can be made of, what is refused, and seeds.
 import * as assert from 'uvu/assert'
-import { requestDevice } from '../../engine/device.ts'
+import { requestDevice } from '../../engine/device/device.ts'
+import { RandomState } from '../../engine/device/random.ts'
 import { arange, full, type Tensor, type TensorOptions, tensor, where } from '../../engine/index.ts'
-import { RandomState } from '../../engine/random.ts'
 import { messageOf } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 

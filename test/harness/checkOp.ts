@@ -1,6 +1,6 @@
-import { backward } from '../../engine/autograd.ts'
-import { type Shape, sizeOf } from '../../engine/shape.ts'
-import { type Tensor, tensor, view } from '../../engine/tensor.ts'
+import { backward } from '../../engine/autograd/tape.ts'
+import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
+import { type Tensor, tensor, view } from '../../engine/tensor/tensor.ts'
 import { assertClose } from './errors.ts'
 import { normal, testRandom } from './kernel.ts'
 

@@ -1,6 +1,6 @@
 import { openDevice } from '#platform'
-import { capabilitiesOf } from '../../engine/capabilities.ts'
-import { PipelineCache } from '../../engine/pipelines.ts'
+import { capabilitiesOf } from '../../engine/device/capabilities.ts'
+import { PipelineCache } from '../../engine/submit/pipelines.ts'
 
 /** A bare GPUDevice with a pipeline cache, for tests of kernels alone. */
 export async function kernelDevice() {

@@ -1,4 +1,4 @@
-import { ArgumentError } from '../../engine/errors.ts'
+import { ArgumentError } from '../../engine/base/errors.ts'
 
 /** Norm-relative error of `actual` against `expected`: |actual - expected| / |expected| (the plain norm where that is 0). */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

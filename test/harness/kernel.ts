@@ -1,4 +1,4 @@
-import { PARAM_SLOT } from '../../engine/pipelines.ts'
+import { PARAM_SLOT } from '../../engine/submit/pipelines.ts'
 import { fillCase, findTouched, toleranceOf, valuesOf } from '../../kernels/fill.ts'
 import type { Arrays, Binding, KernelCase, KernelEntry, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { bindingDtype, packParams } from '../../kernels/spec.ts'

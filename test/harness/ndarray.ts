@@ -1,4 +1,4 @@
-import { rowMajorStrides, type Shape, sizeOf } from '../../engine/shape.ts'
+import { rowMajorStrides, type Shape, sizeOf } from '../../engine/layout/shape.ts'
 
 /** A row-major float64 array that every view op copies: what chains of views are compared with. */
 export interface NdArray {

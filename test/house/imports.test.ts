@@ -59,8 +59,8 @@ test('no module imports itself through others', () => {
 
 test('the scan sees the imports it judges', () => {
   if (files.length < 50) throw new Error(`only ${files.length} files found; run the tests from the project's root`)
-  if (!importsOf('engine/tensor.ts', false).includes('engine/shape.ts'))
-    throw new Error('engine/tensor.ts imports engine/shape.ts')
+  if (!importsOf('engine/tensor/tensor.ts', false).includes('engine/layout/shape.ts'))
+    throw new Error('engine/tensor/tensor.ts imports engine/layout/shape.ts')
 })
 
 test('only engine/platform and train know Node', () => {

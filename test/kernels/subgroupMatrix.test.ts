@@ -2,8 +2,8 @@
 // the matrices emulated, the kernels run on software devices that have float16.
 import { env } from 'node:process'
 import { create } from 'webgpu'
-import { PipelineCache } from '../../engine/pipelines.ts'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
+import { PipelineCache } from '../../engine/submit/pipelines.ts'
 import { attentionMatrices } from '../../kernels/attention/attention.ts'
 import { entries as attentionEntries } from '../../kernels/attention/index.ts'
 import { keyValueGradientMatrices } from '../../kernels/attention/keyValueGradient.ts'

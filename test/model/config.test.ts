@@ -1,5 +1,5 @@
 import { equal, is, throws } from 'uvu/assert'
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import { branchShape, checkConfig, checkPrefix, DEFAULT_CONFIGS, parseConfig } from '../../model/config.ts'
 import { suite } from '../harness/suite.ts'
 

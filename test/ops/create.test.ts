@@ -1,6 +1,6 @@
-import { requestDevice } from '../../engine/device.ts'
+import { requestDevice } from '../../engine/device/device.ts'
 import { arange, full, ones, rand, randn, zeros } from '../../engine/ops/create.ts'
-import type { Tensor } from '../../engine/tensor.ts'
+import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { streamOf } from '../../kernels/random/index.ts'
 import { randomReference } from '../../kernels/random/reference.ts'
 import { assertShapeError } from '../harness/checkOp.ts'

@@ -1,6 +1,7 @@
-import { holdArenas } from '../../engine/arena.ts'
-import { backward } from '../../engine/autograd.ts'
-import { requestDevice } from '../../engine/device.ts'
+import { holdArenas } from '../../engine/autograd/arena.ts'
+import { backward } from '../../engine/autograd/tape.ts'
+import { requestDevice } from '../../engine/device/device.ts'
+import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { cast } from '../../engine/ops/cast.ts'
 import {
   add,
@@ -19,8 +20,7 @@ import {
   tanh,
 } from '../../engine/ops/elementwise.ts'
 import { permute, slice } from '../../engine/ops/shape.ts'
-import { type Shape, sizeOf } from '../../engine/shape.ts'
-import { type Tensor, tensor } from '../../engine/tensor.ts'
+import { type Tensor, tensor } from '../../engine/tensor/tensor.ts'
 import { unaryFunctions } from '../../kernels/elementwise/reference.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
 import { assertClose } from '../harness/errors.ts'

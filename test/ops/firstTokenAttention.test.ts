@@ -1,6 +1,6 @@
-import { requestDevice } from '../../engine/device.ts'
+import { requestDevice } from '../../engine/device/device.ts'
 import { firstTokenAttention } from '../../engine/ops/firstTokenAttention.ts'
-import type { Tensor } from '../../engine/tensor.ts'
+import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
 import { suite } from '../harness/suite.ts'
 

@@ -1,5 +1,5 @@
 import { equal, is, ok } from 'uvu/assert'
-import { divide } from '../../engine/arenaLayout.ts'
+import { divide } from '../../engine/autograd/arenaLayout.ts'
 import { capture, crossEntropy, requestDevice, scope, type Tensor, tensor, zeros } from '../../engine/index.ts'
 import { createModel, type Mode, type ParaFormer } from '../../model/index.ts'
 import { AdamW } from '../../train/optim/adamW.ts'

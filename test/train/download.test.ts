@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import { downloadFile } from '../../train/data/download.ts'
 import { REMOTE_FILES } from '../../train/data/remote.ts'
 import { suite } from '../harness/suite.ts'

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { decodeImage, type PlanarImage, readImage } from '../../train/data/images.ts'
 import { CounterRandom } from '../../train/data/random.ts'

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FileError } from '../../engine/errors.ts'
+import { FileError } from '../../engine/base/errors.ts'
 import { type Metric, MetricsLog } from '../../train/run/metrics.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'

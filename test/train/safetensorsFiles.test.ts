@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ArgumentError, UserError } from '../../engine/errors.ts'
+import { ArgumentError, UserError } from '../../engine/base/errors.ts'
 import { requestDevice, tensor } from '../../engine/index.ts'
 import { loadSafetensors, openSafetensors, type Saveable, saveSafetensors, toFloat32 } from '../../train/checkpoint/files.ts'
 import { decodeSafetensors, type SafetensorsDtype, type SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'

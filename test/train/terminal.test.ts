@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { reason } from '../../engine/errors.ts'
+import { reason } from '../../engine/base/errors.ts'
 import { decodeSafetensors, encodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { printable, printableLines } from '../../train/cli/printable.ts'
 import { table } from '../../train/cli/table.ts'

@@ -1,4 +1,4 @@
-import { refusal } from '../../engine/checks.ts'
+import { refusal } from '../../engine/base/checks.ts'
 import { fromHalves } from '../../kernels/half.ts'
 import type { SafetensorsEntry } from './safetensors.ts'
 

@@ -1,4 +1,4 @@
-import { reason, UserError } from '../../engine/errors.ts'
+import { reason, UserError } from '../../engine/base/errors.ts'
 import { ARRAYS, elementBytes, type SafetensorsDtype } from './dtypes.ts'
 import { duplicateKey } from './duplicateKeys.ts'
 

@@ -1,6 +1,6 @@
-import { checkText, refusal } from '../../engine/checks.ts'
-import { UserError } from '../../engine/errors.ts'
-import { kindOf } from '../../engine/kind.ts'
+import { checkText, refusal } from '../../engine/base/checks.ts'
+import { UserError } from '../../engine/base/errors.ts'
+import { kindOf } from '../../engine/base/kind.ts'
 import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype } from './dtypes.ts'
 import {
   failIn,

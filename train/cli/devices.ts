@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Answer, Answers } from '../../engine/autotune/answers.ts'
+import { type Answer, Answers } from '../../engine/autotune/database.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { listAdapters } from '../../engine/index.ts'
 import { makeCommand } from './options.ts'

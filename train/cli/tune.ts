@@ -1,4 +1,4 @@
-import type { Answer } from '../../engine/autotune/answers.ts'
+import type { Answer } from '../../engine/autotune/database.ts'
 import { type Tune, type TuneOptions, type TuneReport, tuneDevice } from '../../engine/autotune/tune.ts'
 import type { Device } from '../../engine/index.ts'
 import { say } from './printable.ts'

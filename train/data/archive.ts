@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { parseTar } from 'nanotar'
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 
 /** Entries of the data sets' own archives are far fewer. */
 const MAX_ENTRIES = 1000

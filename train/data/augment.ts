@@ -1,4 +1,4 @@
-import type { OptionNames } from '../../engine/options.ts'
+import type { OptionNames } from '../../engine/base/options.ts'
 import { randAugment } from './randaugment.ts'
 import type { CounterRandom } from './random.ts'
 

@@ -1,4 +1,4 @@
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'

@@ -1,4 +1,4 @@
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 import { readMaybeGzip, sharedBytes } from './files.ts'
 import { checkLabels, type Split } from './split.ts'
 

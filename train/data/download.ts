@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { files } from '#platform'
-import { reason, UserError } from '../../engine/errors.ts'
+import { reason, UserError } from '../../engine/base/errors.ts'
 import type { RemoteFile } from './remote.ts'
 
 export interface DownloadOptions {

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { constants, gunzip } from 'node:zlib'
 import { files } from '#platform'
-import { reason, UserError } from '../../engine/errors.ts'
+import { reason, UserError } from '../../engine/base/errors.ts'
 
 const inflate = promisify(gunzip)
 

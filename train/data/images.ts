@@ -1,6 +1,6 @@
 import { decodeImage as decode, files } from '#platform'
-import { checkText, checkWhole, refusal } from '../../engine/checks.ts'
-import { reason, UserError } from '../../engine/errors.ts'
+import { checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
+import { reason, UserError } from '../../engine/base/errors.ts'
 import { luma } from './imageops.ts'
 import { checkPng } from './png.ts'
 import { resizeBytes } from './resize.ts'

@@ -1,5 +1,5 @@
-import { UserError } from '../../engine/errors.ts'
-import { checkOptions, type OptionNames } from '../../engine/options.ts'
+import { UserError } from '../../engine/base/errors.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { AUGMENTATIONS, type AugmentOptions } from './augment.ts'
 import { type Batch, BatchMaker, type BatchSpec, stepsPerEpoch } from './batch.ts'
 import { checkSpec, whole } from './check.ts'

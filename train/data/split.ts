@@ -1,4 +1,4 @@
-import { UserError } from '../../engine/errors.ts'
+import { UserError } from '../../engine/base/errors.ts'
 
 /** Images of one split: `images` is uint8 [count, C, H, W], `labels` uint8 [count]. */
 export interface Split {

@@ -1,6 +1,6 @@
-import { checkBoolean, checkFunction, checkNumber, checkWhole } from '../../engine/checks.ts'
+import { checkBoolean, checkFunction, checkNumber, checkWhole } from '../../engine/base/checks.ts'
+import { checkOptions } from '../../engine/base/options.ts'
 import { noGrad, scope, type Tensor, type TracedDevice, Tracing } from '../../engine/index.ts'
-import { checkOptions } from '../../engine/options.ts'
 import { checkPrefix, type ParaFormer } from '../../model/index.ts'
 import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'

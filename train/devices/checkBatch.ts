@@ -1,4 +1,4 @@
-import { checkFunction, checkNumber, refusal } from '../../engine/checks.ts'
+import { checkFunction, checkNumber, refusal } from '../../engine/base/checks.ts'
 import type { ParaFormerConfig } from '../../model/index.ts'
 import type { LabelledImages } from '../data/parts.ts'
 

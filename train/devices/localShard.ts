@@ -1,7 +1,7 @@
 import { openDevice } from '#platform'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
-import { withDevice } from '../../engine/device.ts'
+import { withDevice } from '../../engine/device/device.ts'
 import {
   Device,
   type DeviceRequest,

@@ -1,5 +1,5 @@
-import { addInto, copyInto } from '../../engine/accumulate.ts'
 import { addAll, noGrad, scope, stack, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
+import { addInto, copyInto } from '../../engine/tensor/copies.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
 import { HeadPass } from './headPass.ts'

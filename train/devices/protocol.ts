@@ -1,4 +1,4 @@
-import * as errors from '../../engine/errors.ts'
+import * as errors from '../../engine/base/errors.ts'
 import type { ShardSpec } from './localShard.ts'
 import type { Shard } from './shard.ts'
 

@@ -1,5 +1,5 @@
+import type { RandomStream } from '../../engine/device/random.ts'
 import type { TracedDevice } from '../../engine/index.ts'
-import type { RandomStream } from '../../engine/random.ts'
 import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
 
 /** Values by parameter name. */

@@ -1,6 +1,6 @@
-import { checkBoolean, refusal } from '../../engine/checks.ts'
+import { checkBoolean, refusal } from '../../engine/base/checks.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
-import { checkOptions, type OptionNames } from '../../engine/options.ts'
 import { checkRequest } from '../../engine/platform/types.ts'
 import { MODES, type Model, type ModelConfig, Module, ParaFormer } from '../../model/index.ts'
 import { AdamW } from '../optim/adamW.ts'

@@ -1,7 +1,7 @@
-import { refusal } from '../../engine/checks.ts'
+import { refusal } from '../../engine/base/checks.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { checkAdamW } from '../../engine/ops/adamW.ts'
-import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
 /** What a loss scale can be: it and its reciprocal are normal numbers of float32. */
 export const LEAST_SCALE = 2 ** -126

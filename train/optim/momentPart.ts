@@ -1,7 +1,7 @@
-import type { ParameterArena } from '../../engine/arena.ts'
+import type { ParameterArena } from '../../engine/autograd/arena.ts'
 import { type Tensor, withoutScope, zeros } from '../../engine/index.ts'
+import { type Changeable, joint } from '../../engine/memory/version.ts'
 import type { AdamWArena } from '../../engine/ops/adamW.ts'
-import { type Changeable, joint } from '../../engine/version.ts'
 
 /** The parameters of an optimizer that lie in one arena, with their moments: what one dispatch updates. */
 export class MomentPart implements AdamWArena {

@@ -1,5 +1,5 @@
-import type { Branches } from '../../engine/arenaLayout.ts'
-import { refusal } from '../../engine/checks.ts'
+import type { Branches } from '../../engine/autograd/arenaLayout.ts'
+import { refusal } from '../../engine/base/checks.ts'
 import { ArgumentError, Tensor } from '../../engine/index.ts'
 
 /** A parameter as optimizers take it: with its name, or alone. */

@@ -1,6 +1,6 @@
-import { refusal } from '../../engine/checks.ts'
+import { refusal } from '../../engine/base/checks.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { checkAdamW } from '../../engine/ops/adamW.ts'
-import { checkOptions, type OptionNames } from '../../engine/options.ts'
 
 /** A learning rate for each optimizer step, counted from 0. */
 export type Schedule = (step: number) => number

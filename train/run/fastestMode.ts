@@ -1,4 +1,4 @@
-import { forget } from '../../engine/arena.ts'
+import { forget } from '../../engine/autograd/arena.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope, tensor } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'

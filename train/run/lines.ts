@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { FileError } from '../../engine/errors.ts'
+import { FileError } from '../../engine/base/errors.ts'
 import { fileError } from '../../engine/platform/files.ts'
 
 /** Bytes that are read at once, from the end of a file. */

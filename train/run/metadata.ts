@@ -1,6 +1,6 @@
 import * as v from 'valibot'
-import { UserError } from '../../engine/errors.ts'
-import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../engine/json.ts'
+import { UserError } from '../../engine/base/errors.ts'
+import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../engine/base/json.ts'
 import { branchShape, type ModelConfig } from '../../model/index.ts'
 import { type DatasetName, MAX_NAME } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'

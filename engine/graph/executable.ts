@@ -1,0 +1,236 @@
+import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
+import type { Device } from '../device/device.ts'
+import type { Lane } from '../fork.ts'
+import { place, usesOf } from '../memory/bindings.ts'
+import type { PooledBuffer } from '../memory/bufferPool.ts'
+import { isVirtual, type VirtualBuffer } from '../memory/plannedMemory.ts'
+import { Encoding } from '../submit/encoding.ts'
+import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
+import type { Profiler } from '../submit/profiler.ts'
+import type { CopyCommand, Launch, WriteCommand } from '../submit/stream.ts'
+import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
+import type { Woven, WovenCommand } from './horizontalFusion.ts'
+
+const SLOT_WORDS = PARAM_SLOT / 4
+
+/** Where a step is encoded. */
+interface Placed {
+  stream: string
+}
+
+interface DispatchStep extends Launch, Placed {
+  kind: 'dispatch'
+  /** Where its parameter block is, in bytes. */
+  params: number
+}
+
+interface CopyStep extends CopyCommand, Placed {}
+
+interface WriteStep extends Omit<WriteCommand, 'data'>, Placed {
+  /** Which of a run's writes it is. */
+  index: number
+}
+
+type Step = DispatchStep | CopyStep | WriteStep
+
+/** What one run of a program writes: parameter blocks from a word on, and the data of its writes. */
+export interface RunValues {
+  params: Uint32Array<ArrayBuffer> | undefined
+  firstWord: number
+  writes: (Uint8Array<ArrayBuffer> | undefined)[]
+}
+
+/**
+ * Writes to memory that nothing else writes, also after the run, and nothing reads before: they can be made before the commands
+ * run, and where the data never changes once for all.
+ */
+export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
+  const used = new Set<VirtualBuffer>()
+  const spoiled = new Set<VirtualBuffer>()
+  const early: [GraphWrite, VirtualBuffer][] = []
+  for (const command of commands) {
+    for (const { range, write } of accessesOf(command)) {
+      const { buffer } = range
+      if (!isVirtual(buffer)) continue
+      if (command.kind === 'write' && !used.has(buffer) && buffer.released) early.push([command, buffer])
+      else if (write) spoiled.add(buffer)
+      used.add(buffer)
+    }
+  }
+  return new Set(early.filter(([, buffer]) => !spoiled.has(buffer)).map(([command]) => command))
+}
+
+/** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
+export class Program {
+  readonly #device: Device
+  readonly #steps: Step[] = []
+  readonly #params: GPUBuffer
+  readonly #paramGroup: GPUBindGroup
+  readonly #blocks: Uint32Array<ArrayBuffer>
+  /** Run in recorded order, since they may draw random numbers. */
+  readonly #refreshes: (() => void)[] = []
+  readonly #early: { target: GPUBuffer; offset: number; index: number }[] = []
+  /** What the next run writes; `undefined` for what is in place for good. */
+  readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
+  /** Words of the parameter blocks that the device does not have yet. */
+  #dirty: [from: number, to: number] = [0, 0]
+  readonly kernels: readonly CompiledKernel[]
+  /** All memory that a run uses. */
+  readonly buffers: readonly PooledBuffer[]
+  /** Dispatches of one run. */
+  readonly dispatches: number
+  /** Settles when the last run has been handed to the driver. */
+  submitted: Promise<void> = Promise.resolve()
+
+  /** @param early from `earlyWrites`; their commands are not in `woven` */
+  constructor(graph: Graph, woven: Woven, early: ReadonlySet<GraphWrite>, device: Device) {
+    const { gpu } = device
+    this.#device = device
+    const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
+    this.dispatches = dispatches.length
+    device.reserveBindGroups(dispatches.length)
+    const size = Math.max(1, dispatches.length) * PARAM_SLOT
+    this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
+    this.#paramGroup = gpu.createBindGroup({
+      layout: device.pipelines.paramLayout,
+      entries: [{ binding: 0, resource: { buffer: this.#params, size: PARAM_SLOT } }],
+    })
+    this.#blocks = new Uint32Array(size / 4)
+    this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
+    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => place(range)))
+    this.buffers = [...new Set(ranges.map(({ buffer }) => buffer))]
+    const slots = new Map<WovenCommand, number>()
+    const writeSteps = new Map<GraphWrite, number>()
+    for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
+    for (const command of early) {
+      const { buffer, offset } = place(command.target)
+      this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
+      writeSteps.set(command, this.#writes.length)
+      this.#writes.push(command.data)
+    }
+    this.#dirty = [0, this.#blocks.length]
+    let index = 0
+    for (const command of graph.commands) {
+      const woves = command.kind === 'write' && early.has(command) ? undefined : woven.places[index++]!
+      if (command.kind === 'copy' || !command.refresh) continue
+      if (command.kind === 'dispatch') {
+        this.#addRefresh(command.spec, command.refresh, slots.get(woven.commands[woves!.place]!)!, woves!.leads)
+      } else {
+        const { data, refresh } = command
+        const write = writeSteps.get(command)!
+        this.#refreshes.push(() => {
+          // Copied: the host may fill one array again and again.
+          data.set(bytesOf(refresh()))
+          this.#writes[write] = data
+        })
+      }
+    }
+  }
+
+  #add(command: WovenCommand, slots: Map<WovenCommand, number>, writeSteps: Map<GraphWrite, number>, device: Device): void {
+    const stream = streamOf(command.lane)
+    if (command.kind === 'dispatch') {
+      const slot = slots.size
+      slots.set(command, slot)
+      this.#blocks.set(command.words, slot * SLOT_WORDS)
+      const { kernel, grid, op } = command
+      const group = device.bindGroup(kernel, command.ranges)
+      const uses = usesOf(command.spec, command.ranges.map(place))
+      const { streams } = command
+      this.#steps.push({
+        kind: 'dispatch',
+        kernel,
+        bindGroup: group,
+        params: slot * PARAM_SLOT,
+        grid,
+        op,
+        stream,
+        streams,
+        uses,
+      })
+    } else if (command.kind === 'copy') {
+      const { buffer: source, offset: sourceOffset } = place(command.source)
+      const { buffer: target, offset: targetOffset } = place(command.target)
+      const [from, to] = [source.gpu, target.gpu]
+      this.#steps.push({ kind: 'copy', source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes, stream })
+    } else {
+      const { buffer: target, offset } = place(command.target)
+      writeSteps.set(command, this.#writes.length)
+      this.#steps.push({ kind: 'write', target: target.gpu, offset, index: this.#writes.length, stream })
+      this.#writes.push(command.data)
+    }
+  }
+
+  #addRefresh(spec: KernelSpec, refresh: Refresh, slot: number, leads: boolean): void {
+    const words = paramWordsByName(spec.params)
+    const memory = this.#blocks.buffer
+    const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
+    this.#refreshes.push(() => {
+      const values = refresh()
+      // A branch of a joint dispatch draws its numbers too; how far apart they are never changes.
+      if (!leads) return
+      for (const [name, value] of Object.entries(values)) {
+        const found = words.get(name)
+        if (found) views[found.type][slot * SLOT_WORDS + found.word] = value as number
+      }
+      this.#dirty[0] = Math.min(this.#dirty[0], slot * SLOT_WORDS)
+      this.#dirty[1] = Math.max(this.#dirty[1], (slot + 1) * SLOT_WORDS)
+    })
+  }
+
+  /** Computes what changes from the run before to the next one. */
+  refresh(): void {
+    for (const refresh of this.#refreshes) refresh()
+  }
+
+  /** What the next run must write; `copied` where the run has to wait for its turn. */
+  values(copied: boolean): RunValues {
+    const [from, to] = this.#dirty
+    const blocks = from < to ? this.#blocks.subarray(from, to) : undefined
+    if (!copied) return { params: blocks, firstWord: from, writes: this.#writes }
+    return { params: blocks?.slice(), firstWord: from, writes: this.#writes.map((data) => data?.slice()) }
+  }
+
+  /** Says that the values of a run were taken: what does not change is in place now. */
+  taken(): void {
+    this.#dirty = [this.#blocks.length, 0]
+    for (const { index } of this.#early) this.#writes[index] = undefined
+  }
+
+  /** Encodes and submits one run: a command buffer, or one for every stream of a fork in mode `streams`. */
+  submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
+    const { gpu, counts } = this.#device
+    if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
+    for (const { target, offset, index } of this.#early) {
+      const data = writes[index]
+      if (data) gpu.queue.writeBuffer(target, offset, data)
+    }
+    const encoding = new Encoding(gpu, counts, profiler)
+    let stream = ''
+    for (const step of this.#steps) {
+      if (step.stream !== stream) encoding.submit()
+      stream = step.stream
+      if (step.kind === 'dispatch') encoding.dispatch(step, this.#paramGroup, step.params, stream)
+      else if (step.kind === 'copy') encoding.copy(step, stream)
+      else encoding.write({ ...step, data: writes[step.index]! })
+    }
+    encoding.end(stream)
+  }
+
+  /** Frees its memory, once runs that still wait for their turn have been submitted. */
+  destroy(): void {
+    this.submitted.then(() => {
+      this.#params.destroy()
+      this.#steps.length = 0
+      this.#device.releaseBindGroups(this.dispatches)
+    })
+  }
+}
+
+function streamOf(lane: Lane | undefined): string {
+  return lane?.fork.mode === 'streams' ? lane.name : 'main'
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}

@@ -1,0 +1,138 @@
+import { findSiblings, type Siblings, type Stack } from './fusionGroups.ts'
+import type { GraphCommand, GraphDispatch } from './graph.ts'
+import { dependencies } from './hazards.ts'
+
+/** A dispatch of a woven graph: that of one lane, or of several. */
+export interface WovenDispatch extends GraphDispatch {
+  /** The streams of the dispatches that it stands for. */
+  streams: readonly string[]
+}
+
+export type WovenCommand = WovenDispatch | Exclude<GraphCommand, GraphDispatch>
+
+/** Commands in an order that keeps what each depends on before it. */
+export interface Woven {
+  commands: WovenCommand[]
+  stacks: Stack[]
+  /** For each command of the graph the place of the one that does its work, and whether that one has its parameters. */
+  places: { place: number; leads: boolean }[]
+}
+
+/**
+ * Makes one dispatch of matching dispatches of sibling lanes, and orders all: a joint dispatch comes when all its parts may,
+ * everything else as early as it was recorded.
+ * @param maxBytes of one binding
+ */
+export function weave(commands: readonly GraphCommand[], maxBytes: number): Woven {
+  const before = dependencies(commands)
+  const banned = new Set<number>()
+  for (;;) {
+    const { siblings, stacks } = findSiblings(commands, before, maxBytes, banned)
+    const nodes = nodesOf(commands.length, siblings)
+    const { order, stuck } = schedule(nodes, before)
+    // Lanes that match crosswise wait for each other: one of the joint dispatches in the way falls apart.
+    if (stuck) {
+      for (const index of stuck) banned.add(index)
+      continue
+    }
+    const places: Woven['places'] = new Array(commands.length)
+    const woven = order.map((node, place): WovenCommand => {
+      node.members.forEach((index, i) => {
+        places[index] = { place, leads: i === 0 }
+      })
+      return joint(node, commands)
+    })
+    return { commands: woven, stacks, places }
+  }
+}
+
+interface Node extends Pick<Siblings, 'members'> {
+  words?: Siblings['words']
+}
+
+function nodesOf(count: number, siblings: readonly Siblings[]): Node[] {
+  const inGroup = new Set(siblings.flatMap(({ members }) => members))
+  const single = Array.from({ length: count }, (_, index) => ({ members: [index] })).filter(
+    ({ members }) => !inGroup.has(members[0]!),
+  )
+  const earliest = ({ members }: Node) => Math.min(...members)
+  return [...siblings, ...single].sort((a, b) => earliest(a) - earliest(b))
+}
+
+/** The nodes in order, or the members of a joint one that waits in a circle. */
+function schedule(
+  nodes: readonly Node[],
+  before: readonly (readonly number[])[],
+): { order: Node[]; stuck?: readonly number[] } {
+  const nodeOf: number[] = []
+  nodes.forEach(({ members }, n) => {
+    for (const index of members) nodeOf[index] = n
+  })
+  const after: number[][] = nodes.map(() => [])
+  const waiting = nodes.map(({ members }, n) => {
+    const earlier = new Set(members.flatMap((index) => before[index]!.map((one) => nodeOf[one]!)))
+    for (const one of earlier) after[one]!.push(n)
+    return earlier.size
+  })
+  // Nodes are numbered in recorded order, and of those that may run the first does.
+  const ready = new Heap()
+  waiting.forEach((count, n) => {
+    if (count === 0) ready.push(n)
+  })
+  const order: Node[] = []
+  for (let n = ready.pop(); n !== undefined; n = ready.pop()) {
+    order.push(nodes[n]!)
+    waiting[n] = -1
+    for (const next of after[n]!) if (--waiting[next]! === 0) ready.push(next)
+  }
+  if (order.length === nodes.length) return { order }
+  return { order, stuck: nodes.find(({ members }, n) => waiting[n]! > 0 && members.length > 1)!.members }
+}
+
+function joint({ members, words }: Node, commands: readonly GraphCommand[]): WovenCommand {
+  const first = commands[members[0]!]!
+  if (first.kind !== 'dispatch') return first
+  const streams = [...new Set(members.map((index) => commands[index]!.lane?.name ?? 'main'))]
+  if (!words) return { ...first, streams }
+  const [x, y] = first.grid
+  const last = commands[members.at(-1)!] as GraphDispatch
+  const ranges = first.ranges.map((range, b) => {
+    const other = last.ranges[b]!
+    return range.buffer === other.buffer ? { ...other, offset: range.offset } : range
+  })
+  return { ...first, words, ranges, grid: [x, y, members.length], streams }
+}
+
+/** A binary heap of numbers, smallest first. */
+class Heap {
+  readonly #items: number[] = []
+
+  push(item: number): void {
+    const items = this.#items
+    let at = items.length
+    items.push(item)
+    for (let up = (at - 1) >> 1; at > 0 && items[up]! > item; up = (at - 1) >> 1) {
+      items[at] = items[up]!
+      items[up] = item
+      at = up
+    }
+  }
+
+  pop(): number | undefined {
+    const items = this.#items
+    const top = items[0]
+    const last = items.pop()
+    if (last === undefined || items.length === 0) return top
+    let at = 0
+    for (;;) {
+      let down = 2 * at + 1
+      if (down >= items.length) break
+      if (down + 1 < items.length && items[down + 1]! < items[down]!) down++
+      if (items[down]! >= last) break
+      items[at] = items[down]!
+      at = down
+    }
+    items[at] = last
+    return top
+  }
+}

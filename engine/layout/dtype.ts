@@ -1,0 +1,61 @@
+import type { Scalar } from '../../kernels/spec.ts'
+import { refusal } from '../base/checks.ts'
+import { ShapeError, UserError } from '../base/errors.ts'
+import { kindOf } from '../base/kind.ts'
+import type { Device } from '../device/device.ts'
+
+/** Element types of tensors. float16 needs a device with the feature shader-f16. */
+export type Dtype = 'float32' | 'float16' | 'int32'
+
+/** Bytes of an element. */
+export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
+
+/** The numbers that int32 holds. */
+export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1] as const
+
+/** Bytes to which a binding's start is aligned. */
+const BINDING_BYTES = 256
+
+/** The same in elements: a kernel can bind a tensor from a multiple of it on. */
+export function bindingAlignment(dtype: Dtype): number {
+  return BINDING_BYTES / ITEM_BYTES[dtype]
+}
+
+/** Whether tensors of the type have gradients, which are of the same type. */
+export function isFloat(dtype: Dtype): boolean {
+  return dtype !== 'int32'
+}
+
+/** What kernels call a type of floating-point numbers. */
+export function scalarOf(dtype: Dtype): Extract<Scalar, 'f32' | 'f16'> {
+  return dtype === 'float16' ? 'f16' : 'f32'
+}
+
+/** @throws ShapeError for float16, where an op takes 4-byte types only */
+export function refuseHalf(op: string, { dtype }: { dtype: Dtype }): void {
+  if (dtype === 'float16') throw new ShapeError(`${op}: got float16, takes float32 or int32; use cast()`)
+}
+
+/** What was given as a dtype, for a message: names as they are. */
+export function nameOf(dtype: unknown): string {
+  return typeof dtype === 'string' && /^\w{1,20}$/.test(dtype) ? dtype : kindOf(dtype)
+}
+
+/** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
+export function checkDtype(op: string, dtype: Dtype, device: Device): void {
+  if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
+    throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, takes float32, float16 or int32`)
+  }
+  if (dtype === 'float16') requireFloat16(op, device)
+}
+
+/**
+ * @param what needs it, and what to do without, for the message
+ * @throws UserError unless the device has float16; ArgumentError for what is no device
+ */
+export function requireFloat16(what: string, device: Device, instead = 'use float32 or another adapter'): void {
+  if (device?.capabilities === undefined) throw refusal('requireFloat16', device, 'a device', 'device')
+  const { capabilities, summary } = device
+  if (capabilities.f16) return
+  throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); ${instead}`)
+}

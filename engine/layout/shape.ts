@@ -1,0 +1,74 @@
+import { ShapeError } from '../base/errors.ts'
+import { kindOf } from '../base/kind.ts'
+
+export type Shape = readonly number[]
+
+/** Number of elements of a shape; 1 for rank 0. */
+export function sizeOf(shape: Shape): number {
+  let size = 1
+  for (const dim of shape) size *= dim
+  return size
+}
+
+/** Row-major strides in elements. */
+export function rowMajorStrides(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length)
+  let stride = 1
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride
+    stride *= shape[i]!
+  }
+  return strides
+}
+
+/** Whether strides walk the elements in row-major order without gaps (dims of size 1 do not count). */
+export function isRowMajor(shape: Shape, strides: Shape): boolean {
+  let stride = 1
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] === 1) continue
+    if (strides[i] !== stride) return false
+    stride *= shape[i]!
+  }
+  return true
+}
+
+/** NumPy's broadcast of two shapes. @throws ShapeError naming the op */
+export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length)
+  return Array.from({ length: rank }, (_, i) => {
+    const left = a[i - rank + a.length] ?? 1
+    const right = b[i - rank + b.length] ?? 1
+    if (left !== right && left !== 1 && right !== 1) {
+      throw new ShapeError(`${op}: shapes ${format(a)} and ${format(b)} do not broadcast; align them from the last dim`)
+    }
+    return left === 1 ? right : left
+  })
+}
+
+/** A dim counted from the front. @throws ShapeError when the tensor has no such dim */
+export function normalizeDim(op: string, dim: number, rank: number): number {
+  const counted = typeof dim === 'number' && dim < 0 ? dim + rank : dim
+  if (!Number.isInteger(counted) || counted < 0 || counted >= rank) {
+    const dims = rank === 0 ? 'which has none' : `which takes ${-rank} to ${rank - 1}`
+    throw new ShapeError(`${op}: dim ${kindOf(dim)} does not exist in a tensor of rank ${rank}, ${dims}`)
+  }
+  return counted
+}
+
+/** Elements of the largest tensor: kernels index with 32 bits. */
+export const MAX_ELEMENTS = 2 ** 31 - 1
+
+/** @throws ShapeError for what is no list, dims that are no whole numbers of at least 1, or too many elements */
+export function checkShape(op: string, shape: Shape): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`${op}: got shape ${kindOf(shape)}, takes a list such as [2, 3]`)
+  for (const dim of shape) {
+    if (!Number.isSafeInteger(dim) || dim < 1)
+      throw new ShapeError(`${op}: shape ${kindOf(shape)} has a dim ${kindOf(dim)} that is not at least 1, or no whole number`)
+  }
+  if (sizeOf(shape) > MAX_ELEMENTS) throw new ShapeError(`${op}: shape ${format(shape)} has more than ${MAX_ELEMENTS} elements`)
+}
+
+/** A shape as text, `[2, 3]`. */
+export function format(shape: Shape): string {
+  return `[${shape.join(', ')}]`
+}

@@ -1,0 +1,214 @@
+import {
+  EPILOGUE,
+  type Matmul,
+  matmulCombine,
+  matmul as matmulKernel,
+  rowsPerGroup,
+  splitK,
+} from '../../kernels/matmul/index.ts'
+import { dropoutProblem } from '../../kernels/random/index.ts'
+import type { Drawing } from '../device/random.ts'
+import type { Dtype } from '../layout/dtype.ts'
+import { type Shape, sizeOf } from '../layout/shape.ts'
+import { type Bindable, run } from '../tensor/run.ts'
+import { broadcastStrides, operand } from '../tensor/strided.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
+
+/** What happens to a product before it is stored, in this order. */
+export interface Epilogue {
+  /** float32 [n], added to every row; contiguous. */
+  bias?: Tensor | undefined
+  /** Takes the value as it is now; contiguous, of the product's shape. */
+  pre?: Tensor | undefined
+  /** The exact (erf) form. */
+  gelu?: boolean | undefined
+  /** Multiplied by gelu'(it); contiguous, of the product's shape, not with `residual`. */
+  slope?: Tensor | undefined
+  /** Elements become 0 with a probability of p, the others grow by 1 / (1 - p), as `dropout` does. */
+  dropout?: { p: number; draw: Drawing } | undefined
+  /** Added; broadcasts to the product's shape, of float32 or float16. */
+  residual?: Tensor | undefined
+}
+
+/** A batch dim and the elements from one of its indices to the next, in each operand. */
+interface BatchDim {
+  size: number
+  a: number
+  b: number
+  aux: number
+}
+
+/** Operands as the kernel takes them: bound, and the sizes and strides of the problem. */
+interface Arranged {
+  a: Bindable
+  b: Bindable
+  aux: Bindable | undefined
+  problem: Omit<Matmul, 'rows' | 'splits' | 'chunk' | 'flags'>
+}
+
+/**
+ * Writes epilogue(a b) into `out`, off the tape. Operands are read where they lie, whatever their strides; every one may be float32 or
+ * float16, sums are float32.
+ * @param out contiguous [..., m, n]
+ * @param a broadcasts to [..., m, k]
+ * @param b broadcasts to [..., k, n]
+ */
+export function product(out: Tensor, a: Tensor, b: Tensor, epilogue: Epilogue = {}): void {
+  const { device } = out
+  const { bias, pre, gelu, slope, dropout, residual } = epilogue
+  const other = slope ?? residual
+  const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
+  const split = splitK(device.capabilities, problem)
+  const rows = rowsPerGroup({ ...problem, ...split })
+  const asked = { bias, pre, gelu, slope, dropout, add: residual }
+  const names = Object.keys(asked) as (keyof typeof asked)[]
+  const flags = names.reduce((sum, name) => sum | (asked[name] ? EPILOGUE[name] : 0), 0)
+  // What is not used must be bound all the same: an operand again, or something that nothing else touches.
+  const unused = () => empty([1], 'float32', device)
+  const aux = bound.aux ?? bound.a
+  const target = pre ?? unused()
+  const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
+  const dtypes = halves({ a, b, aux, c: out, pre: target })
+  const whole: Matmul = { ...problem, ...split, rows, flags, ...dropping(out.size, dropout), ...(dtypes && { dtypes }) }
+  const refresh = dropout && { refresh: () => dropout.draw.next() }
+  if (split.splits === 1) {
+    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], refresh)
+  } else {
+    const partials = empty([split.splits, ...out.shape], 'float32', device)
+    run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
+    run(matmulCombine, whole, [partials, ...extras, out, target], refresh)
+  }
+}
+
+/** Dropout as the kernel takes it. */
+function dropping(count: number, dropout: Epilogue['dropout']): Partial<Matmul> {
+  if (!dropout) return {}
+  const { p, draw } = dropout
+  const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)
+  return { threshold, keep, ...draw.words }
+}
+
+/** Which elements are float16; undefined where none is. */
+function halves(tensors: Record<keyof NonNullable<Matmul['dtypes']>, { dtype: Dtype }>): Matmul['dtypes'] {
+  const half = Object.entries(tensors).filter(([, { dtype }]) => dtype === 'float16')
+  return half.length > 0 ? Object.fromEntries(half.map(([name]) => [name, 'f16'])) : undefined
+}
+
+/** The problem of the operands as they lie, or undefined where the kernel cannot walk through them. */
+function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged | undefined {
+  const batch = shape.slice(0, -2)
+  const [m, n] = shape.slice(-2) as [number, number]
+  const k = a.shape.at(-1)!
+  const left = operand(a, [...batch, m, k])
+  const right = operand(b, [...batch, k, n])
+  const aux = residual && operand(residual, shape)
+  const [aRow, aCol] = left.layout.strides.slice(-2) as [number, number]
+  const [bRow, bCol] = right.layout.strides.slice(-2) as [number, number]
+  const [auxRow, auxCol] = aux ? (aux.layout.strides.slice(-2) as [number, number]) : [undefined, 1]
+  const dims = batch.map((size, d) => {
+    const stride = (from: typeof aux) => from?.layout.strides[d] ?? 0
+    return { size, a: stride(left), b: stride(right), aux: stride(aux) }
+  })
+  const rows = foldRows(joined(dims), { m, aRow, auxRow })
+  if (rows.dims.length > 3 || (auxCol !== 1 && n > 1)) return undefined
+  const repeated: BatchDim = { size: 1, a: 0, b: 0, aux: 0 }
+  const [d0, d1, d2] = [repeated, repeated, repeated, ...rows.dims].slice(-3) as [BatchDim, BatchDim, BatchDim]
+  return {
+    a: left.bound,
+    b: right.bound,
+    aux: aux?.bound,
+    problem: {
+      a: [left.layout.offset, d0.a, d1.a, d2.a],
+      b: [right.layout.offset, d0.b, d1.b, d2.b],
+      bias: [0, 0, 0, 0],
+      aux: [aux?.layout.offset ?? 0, d0.aux, d1.aux, d2.aux],
+      m: rows.m,
+      n,
+      k,
+      batches: d0.size * d1.size * d2.size,
+      batch1: d1.size,
+      batch2: d2.size,
+      aRow: rows.aRow,
+      aCol,
+      bRow,
+      bCol,
+      auxRow: rows.auxRow ?? 0,
+      scale: 1,
+    },
+  }
+}
+
+/** The problem of row-major copies of the operands, broadcast: all batch dims become one. */
+function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged {
+  const copy = (t: Tensor, to: Shape) => view(t, to, broadcastStrides(t.shape, t.strides, to), t.offset).contiguous()
+  const batch = shape.slice(0, -2)
+  const copies = [a, b].map((t) => copy(t, [...batch, ...t.shape.slice(-2)])) as [Tensor, Tensor]
+  return arrange(shape, ...copies, residual && copy(residual, shape))!
+}
+
+/** Batch dims without those of size 1, neighbours that memory walks through evenly made one. */
+function joined(batch: readonly BatchDim[]): BatchDim[] {
+  const dims: BatchDim[] = []
+  for (const dim of batch) {
+    if (dim.size === 1) continue
+    const outer = dims.at(-1)
+    const even = (name: 'a' | 'b' | 'aux') => outer?.[name] === dim[name] * dim.size
+    if (outer && even('a') && even('b') && even('aux')) dims[dims.length - 1] = { ...dim, size: outer.size * dim.size }
+    else dims.push(dim)
+  }
+  return dims
+}
+
+interface Rows {
+  m: number
+  aRow: number
+  /** undefined: there is no aux. */
+  auxRow: number | undefined
+}
+
+/** Takes inner batch dims along which B repeats as further rows, where they lie as far apart as the rows do. */
+function foldRows(batch: readonly BatchDim[], { m, aRow, auxRow }: Rows): Rows & { dims: BatchDim[] } {
+  const dims = [...batch]
+  const rows = { m, aRow, auxRow, dims }
+  for (let dim = dims.at(-1); dim && dim.b === 0; dim = dims.at(-1)) {
+    const one = rows.m === 1
+    const even = (stride: number, row: number | undefined) => one || row === undefined || stride === rows.m * row
+    if (!even(dim.a, rows.aRow) || !even(dim.aux, rows.auxRow)) break
+    if (one) rows.aRow = dim.a
+    if (one && auxRow !== undefined) rows.auxRow = dim.aux
+    rows.m *= dim.size
+    dims.pop()
+  }
+  return rows
+}
+
+/** [..., n] as [rows, n]: a view where the rows lie evenly spaced, else a copy. */
+export function asRows(t: Tensor): Tensor {
+  const n = t.shape.at(-1)!
+  const count = sizeOf(t.shape.slice(0, -1))
+  let stride: number | undefined
+  let seen = 1
+  for (let d = t.ndim - 2; d >= 0; d--) {
+    if (t.shape[d] === 1) continue
+    stride ??= t.strides[d]!
+    if (t.strides[d] !== stride * seen) return asRows(t.contiguous())
+    seen *= t.shape[d]!
+  }
+  return view(t, [count, n], [stride ?? n, t.strides.at(-1)!], t.offset)
+}
+
+/** The last two dims swapped; a view. */
+export function transposed(t: Tensor): Tensor {
+  const swap = (list: Shape) => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!]
+  return view(t, swap(t.shape), swap(t.strides), t.offset)
+}
+
+/** The same memory, contiguous, in another shape of as many elements. */
+export function shaped(t: Tensor, shape: Shape): Tensor {
+  let stride = t.size
+  const strides = shape.map((size) => {
+    stride /= size
+    return stride
+  })
+  return view(t, shape, strides, t.offset)
+}

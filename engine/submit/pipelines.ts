@@ -1,0 +1,139 @@
+import type { Constants, KernelSpec, Variant } from '../../kernels/spec.ts'
+import { paramWords } from '../../kernels/spec.ts'
+import { specialize } from '../../kernels/specialize.ts'
+import { KernelCompileError } from '../base/errors.ts'
+
+/** Bytes of one slot of the parameter ring: the alignment of dynamic uniform offsets. */
+export const PARAM_SLOT = 256
+
+/** A kernel variant compiled for fixed constants. */
+export interface CompiledKernel {
+  readonly id: number
+  readonly label: string
+  /** Kernels of one layout can share bind groups. */
+  readonly layout: number
+  readonly bindGroupLayout: GPUBindGroupLayout
+  /** Set once the driver has compiled it. */
+  pipeline: GPUComputePipeline | undefined
+  /** Set once the driver has refused it. */
+  error: Error | undefined
+  /** Settles when the driver has compiled it. @throws KernelCompileError */
+  readonly ready: Promise<GPUComputePipeline>
+}
+
+/**
+ * Compiles kernels asynchronously and in parallel, each (kernel, variant, constants) once. Storage buffers are bind group 0
+ * in the order of the spec; the parameter block is a uniform at group 1, binding 0, with a dynamic offset.
+ */
+export class PipelineCache {
+  readonly paramLayout: GPUBindGroupLayout
+  readonly #device: GPUDevice
+  readonly #compiled = new Map<string, CompiledKernel>()
+  readonly #compiling = new Set<Promise<unknown>>()
+  #holding: ReturnType<typeof setInterval> | undefined
+  readonly #layouts = new Map<string, { id: number; bindGroupLayout: GPUBindGroupLayout; pipelineLayout: GPUPipelineLayout }>()
+
+  constructor(device: GPUDevice) {
+    this.#device = device
+    this.paramLayout = device.createBindGroupLayout({
+      label: 'params',
+      entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } }],
+    })
+  }
+
+  /** Pipelines compiled or compiling. */
+  get size(): number {
+    return this.#compiled.size
+  }
+
+  /** The compiled kernel; compilation starts at the first call and is awaited by whoever submits it. */
+  get(spec: KernelSpec, variant: Variant<any>, constants: Constants): CompiledKernel {
+    const key = `${spec.name}/${variant.name} ${JSON.stringify(constants)}`
+    let kernel = this.#compiled.get(key)
+    if (!kernel) {
+      kernel = this.#compile(spec, variant, constants, key)
+      this.#compiled.set(key, kernel)
+    }
+    return kernel
+  }
+
+  #compile(spec: KernelSpec, variant: Variant<any>, constants: Constants, label: string): CompiledKernel {
+    if (paramWords(spec.params) * 4 > PARAM_SLOT) throw new Error(`${spec.name}: parameters exceed ${PARAM_SLOT} bytes`)
+    const { id: layout, bindGroupLayout, pipelineLayout } = this.#layout(spec)
+    const code = specialize(variant.source, constants)
+    const device = this.#device
+    device.pushErrorScope('validation')
+    const module = device.createShaderModule({ label, code })
+    const moduleError = device.popErrorScope()
+    const ready = device
+      .createComputePipelineAsync({ label, layout: pipelineLayout, compute: { module, entryPoint: 'main' } })
+      .catch(async (error: unknown) => {
+        await moduleError
+        const { messages } = await module.getCompilationInfo()
+        const lines = messages.map((m) => `${m.type} at ${m.lineNum}:${m.linePos}: ${m.message}`)
+        const detail = lines.length > 0 ? lines.join('; ') : error instanceof Error ? error.message : String(error)
+        throw new KernelCompileError(`kernel ${label} does not compile: ${detail}`)
+      })
+    const kernel: CompiledKernel = {
+      id: this.#compiled.size,
+      label,
+      layout,
+      bindGroupLayout,
+      pipeline: undefined,
+      error: undefined,
+      ready: ready.then(
+        (pipeline) => {
+          kernel.pipeline = pipeline
+          return pipeline
+        },
+        (error: Error) => {
+          kernel.error = error
+          throw error
+        },
+      ),
+    }
+    this.#hold(kernel.ready)
+    return kernel
+  }
+
+  /** Settles when nothing is being compiled. */
+  async idle(): Promise<void> {
+    while (this.#compiling.size > 0) await Promise.all(this.#compiling)
+  }
+
+  /** Keeps the process alive while drivers compile: one that ends under their threads crashes. */
+  #hold(ready: Promise<unknown>): void {
+    this.#holding ??= setInterval(() => {}, 1000)
+    const done = () => {
+      this.#compiling.delete(settled)
+      if (this.#compiling.size > 0) return
+      clearInterval(this.#holding)
+      this.#holding = undefined
+    }
+    // Whoever submits the kernel awaits `ready` and reports; an unused one must not end the process.
+    const settled: Promise<void> = ready.then(done, done)
+    this.#compiling.add(settled)
+  }
+
+  #layout(spec: KernelSpec) {
+    const access = spec.bindings.map((binding) => binding.access).join()
+    let layout = this.#layouts.get(access)
+    if (!layout) {
+      const bindGroupLayout = this.#device.createBindGroupLayout({
+        label: access,
+        entries: spec.bindings.map((binding, i) => ({
+          binding: i,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: binding.access === 'read' ? 'read-only-storage' : 'storage' },
+        })),
+      })
+      const pipelineLayout = this.#device.createPipelineLayout({
+        label: access,
+        bindGroupLayouts: [bindGroupLayout, this.paramLayout],
+      })
+      layout = { id: this.#layouts.size, bindGroupLayout, pipelineLayout }
+      this.#layouts.set(access, layout)
+    }
+    return layout
+  }
+}
