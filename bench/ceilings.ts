@@ -1,5 +1,5 @@
 import type { Device, Profiler } from '../engine/index.ts'
-import type { BufferRange } from '../engine/memory/bindings.ts'
+import type { Binding } from '../engine/memory/bindings.ts'
 import { toHalf } from '../kernels/half.ts'
 import { type KernelSpec, runsOn, type Variant } from '../kernels/spec.ts'
 import {
@@ -49,7 +49,7 @@ export interface Clock {
 interface Work<P> {
   spec: KernelSpec<P>
   problem: P
-  ranges: readonly BufferRange[]
+  ranges: readonly Binding[]
   flush?: (() => void) | undefined
 }
 
@@ -212,7 +212,7 @@ export class CeilingGauge {
       device.dispatch(write, problem, [x!])
       const last = Math.floor((problem.count * 16 - 16) / 256) * 256
       let best = 0
-      const kinds: [KernelSpec<Memory>, BufferRange[]][] = [
+      const kinds: [KernelSpec<Memory>, Binding[]][] = [
         [copy, [x!, y!]],
         [read, [x!, y!]],
         [write, [y!]],

@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/memory/bindings.ts'
+import type { Binding } from '../engine/memory/bindings.ts'
 
 /** Bytes written to empty the caches: more than the last-level cache of any device of the kind. */
 const GPU_BYTES = 256 << 20
@@ -8,8 +8,8 @@ const SOFTWARE_BYTES = 64 << 20
 /** Empties the device's caches by copying a buffer larger than they are. Copies are no dispatches: no clock counts them. */
 export class CacheFlush {
   readonly #device: Device
-  readonly #source: BufferRange
-  readonly #target: BufferRange
+  readonly #source: Binding
+  readonly #target: Binding
   readonly #bytes: number
 
   constructor(device: Device) {

@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/memory/bindings.ts'
+import type { Binding } from '../engine/memory/bindings.ts'
 import { touch } from './ceilingKernels.ts'
 import type { Budget } from './doBench.ts'
 import { quantiles } from './statistics.ts'
@@ -32,7 +32,7 @@ function more(few: number, many: number): number {
 }
 
 /** Dispatches nothing worth mentioning, so often. */
-function touchOften(device: Device, range: BufferRange, count: number, flushEach: boolean): Promise<void> {
+function touchOften(device: Device, range: Binding, count: number, flushEach: boolean): Promise<void> {
   for (let i = 0; i < count; i++) {
     device.dispatch(touch, { step: 1 }, [range])
     if (flushEach) device.flush()
@@ -57,7 +57,7 @@ async function microseconds(round: () => Promise<unknown>, { time }: Budget): Pr
 export async function withBuffers<T>(
   device: Device,
   sizes: readonly number[],
-  use: (ranges: BufferRange[]) => Promise<T>,
+  use: (ranges: Binding[]) => Promise<T>,
 ): Promise<T> {
   const buffers = sizes.map((bytes) => device.acquire(bytes))
   try {

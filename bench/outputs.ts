@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import type { BufferRange } from '../engine/memory/bindings.ts'
+import type { Binding } from '../engine/memory/bindings.ts'
 import { bytesOf, valuesOf } from '../kernels/fill.ts'
 import type { Scalar } from '../kernels/spec.ts'
 
@@ -18,7 +18,7 @@ export function disposeAll(outputs: readonly Output[]): void {
 }
 
 /** Memory that a run writes to, as an output; it goes on to belong to whoever made it. */
-export function outputOf(device: Device, range: BufferRange, dtype: Scalar, size: number): Output {
+export function outputOf(device: Device, range: Binding, dtype: Scalar, size: number): Output {
   return {
     data: async () => valuesOf(dtype, await device.read(range, bytesOf(dtype, size)), size),
     dispose: () => {},

@@ -1,6 +1,6 @@
 import { forget, holdArenas, type ParameterArena } from '../engine/autograd/arena.ts'
 import { addAll, backward, scope, type Tensor } from '../engine/index.ts'
-import { addInto } from '../engine/tensor/copies.ts'
+import { addInPlace } from '../engine/tensor/copies.ts'
 import type { AdamW } from '../train/index.ts'
 import { disposeAll, type Outputs } from './outputs.ts'
 import { type Replayed, replayed } from './replayed.ts'
@@ -108,7 +108,7 @@ export class Training {
 
   /** Moves all parameters along their gradients. */
   #move(distance: number): void {
-    for (const { values, gradients } of this.#arenas) scope(() => addInto(values, gradients.mul(distance)))
+    for (const { values, gradients } of this.#arenas) scope(() => addInPlace(values, gradients.mul(distance)))
   }
 
   async #value(): Promise<number> {

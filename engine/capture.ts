@@ -4,15 +4,15 @@ import { ArgumentError, ShapeError } from './base/errors.ts'
 import { replace, walk } from './base/pytree.ts'
 import { CapturedGradients } from './capturedGradients.ts'
 import { checkDevice, type Device, defaultDevice } from './device/device.ts'
-import { withoutDead } from './graph/deadCode.ts'
-import { earlyWrites, Program } from './graph/executable.ts'
+import { eliminateDeadCode } from './graph/deadCode.ts'
+import { ExecutableGraph, earlyWrites } from './graph/executable.ts'
 import { accessesOf, type Graph, type GraphCommand } from './graph/graph.ts'
 import { longestChain } from './graph/hazards.ts'
-import { weave } from './graph/horizontalFusion.ts'
+import { fuseHorizontally } from './graph/horizontalFusion.ts'
 import { planMemory } from './graph/memoryPlan.ts'
 import { ITEM_BYTES } from './layout/dtype.ts'
 import { checkShape, format, sizeOf } from './layout/shape.ts'
-import { isVirtual } from './memory/plannedMemory.ts'
+import { isPlanned } from './memory/plannedMemory.ts'
 import type { Changeable } from './memory/version.ts'
 import { copyInto } from './tensor/copies.ts'
 import { scope, withoutScope } from './tensor/scope.ts'
@@ -42,11 +42,11 @@ export interface Captured<I extends readonly Tensor[], R> {
   dispose(): void
 }
 
-interface Recording<R> {
+interface CapturedRecording<R> {
   /** The dtypes and shapes of its inputs. */
   key: string
   device: Device
-  program: Program
+  program: ExecutableGraph
   inputs: readonly Tensor[]
   result: R
   /** Tensors made outside that it uses. */
@@ -78,7 +78,7 @@ const RECORDINGS = 16
 export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R): Captured<I, R> {
   checkFunction('capture', fn)
   /** The one used last at the end. */
-  let recordings: Recording<R>[] = []
+  let recordings: CapturedRecording<R>[] = []
   const label = nameOf(fn)
   const call = (...inputs: I): R => {
     checkInputs(inputs)
@@ -101,7 +101,7 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
     recording.device.run(recording.program, label)
     return replace(recording.result, isTensor, (t) => t.detach())
   }
-  const forget = (recording: Recording<R>) => {
+  const forget = (recording: CapturedRecording<R>) => {
     recording.dispose()
     recordings = recordings.filter((one) => one !== recording)
   }
@@ -189,7 +189,7 @@ function loadOne(source: Tensor, target: Tensor): void {
   } else copyInto(source, target)
 }
 
-function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I, key: string): Recording<R> {
+function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I, key: string): CapturedRecording<R> {
   const device = deviceOf(inputs)
   const held = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
   try {
@@ -208,7 +208,7 @@ function record<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs:
         }),
       ),
     )
-    gradients.end(({ storage: { buffer } }) => isVirtual(buffer) && graph.buffers.has(buffer))
+    gradients.end(({ storage: { buffer } }) => isPlanned(buffer) && graph.buffers.has(buffer))
     try {
       leaveOutDead(graph, nameOf(fn))
       const built = build(device, graph, held, result, gradients)
@@ -241,7 +241,7 @@ function nameOf(fn: { name: string }): string {
 function leaveOutDead(graph: Graph, name: string): void {
   const isDispatch = ({ kind }: GraphCommand) => kind === 'dispatch'
   const recorded = graph.commands.filter(isDispatch).length
-  graph.commands = withoutDead(graph.commands)
+  graph.commands = eliminateDeadCode(graph.commands)
   if (recorded === 0 || graph.commands.some(isDispatch)) return
   const all = recorded === 1 ? 'its only dispatch' : `all of its ${recorded} dispatches`
   throw new Error(`capture: nothing uses what ${name} computes, so ${all} would be left out; return the tensors that it is for`)
@@ -254,11 +254,11 @@ function build<R>(
   held: readonly Tensor[],
   result: R,
   gradients: CapturedGradients,
-): Omit<Recording<R>, 'key'> {
+): Omit<CapturedRecording<R>, 'key'> {
   const early = earlyWrites(graph)
   const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
-  const woven = weave(commands, device.gpu.limits.maxStorageBufferBindingSize)
-  const constants = new Set([...early].map(({ target }) => target.buffer).filter(isVirtual))
+  const woven = fuseHorizontally(commands, device.gpu.limits.maxStorageBufferBindingSize)
+  const constants = new Set([...early].map(({ target }) => target.buffer).filter(isPlanned))
   const plan = planMemory(woven, {
     buffers: graph.buffers,
     constants,
@@ -270,18 +270,18 @@ function build<R>(
     for (const block of plan.kept) device.releaseBlock(block)
     device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
   }
-  let program: Program
+  let program: ExecutableGraph
   try {
-    program = new Program(graph, woven, early, device)
+    program = new ExecutableGraph(graph, woven, early, device)
   } catch (error) {
     giveMemory()
     throw error
   }
   const used = new Set(
-    graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isVirtual),
+    graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => range.buffer)).filter(isPlanned),
   )
   const results = tensorsIn(result)
-  const made = [...results, ...gradients.left].filter(({ storage }) => isVirtual(storage.buffer)).map(({ version }) => version)
+  const made = [...results, ...gradients.left].filter(({ storage }) => isPlanned(storage.buffer)).map(({ version }) => version)
   const changed = [...graph.outsiders].filter(([, changes]) => changes).map(([version]) => version)
   const recorded = graph.commands.filter((command) => command.kind === 'dispatch')
   return {

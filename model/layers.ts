@@ -15,7 +15,7 @@ import { Module, type Parameter, parameter } from './module.ts'
 import { type Tap, under } from './taps.ts'
 
 /** What a matrix product does to its result before it is stored. */
-interface Epilogue {
+interface LinearEpilogue {
   /** Added to the result; same shape. */
   residual?: Tensor
   /** Of the result, whatever `autocast` says. */
@@ -35,7 +35,7 @@ export class Linear extends Module {
   }
 
   /** [..., inputs] -> [..., outputs] */
-  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
+  forward(x: Tensor, epilogue: LinearEpilogue = {}): Tensor {
     return linear(x, this.weight, this.bias, epilogue)
   }
 }

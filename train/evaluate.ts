@@ -34,7 +34,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const training = model.training
   model.eval()
-  const { read, dispose } = typeof how === 'string' ? scorer(model, how) : spreadScorer(how)
+  const { read, dispose } = typeof how === 'string' ? scorer(model, how) : distributedScorer(how)
   const sums: { losses: Float64Array; hits: Float64Array } = { losses: new Float64Array(0), hits: new Float64Array(0) }
   let images = 0
   let pending: Promise<void> = Promise.resolve()
@@ -112,7 +112,7 @@ function scorer(model: Model, mode: Mode): Scorer {
 }
 
 /** On several. */
-function spreadScorer(devices: BranchDevices): Scorer {
+function distributedScorer(devices: BranchDevices): Scorer {
   const { model } = devices
   return {
     async read({ images, labels }) {

@@ -15,7 +15,7 @@ export {
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
-export { type SpreadOptions, spreadBranches } from './devices/spread.ts'
+export { type DistributeOptions, distributeBranches } from './devices/distribute.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
 export { LossScale, type LossScaleOptions } from './optim/lossScale.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'

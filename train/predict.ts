@@ -18,7 +18,7 @@ function chunkOf({ channels, imageSize, patchSize, dim, heads, dimHead, mlpDim }
 
 export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {
   /** Where the branches live, if not all on the model's device. */
-  spread?: BranchDevices | undefined
+  distributed?: BranchDevices | undefined
 }
 
 /** Normalised images, of which some are read or made when they are needed: [to - from, C, H, W], row-major. */
@@ -89,13 +89,13 @@ export async function predict(
   options: PredictOptions = {},
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
-  checkOptions('predict', options, { branches: true, mode: true, spread: true })
+  checkOptions('predict', options, { branches: true, mode: true, distributed: true })
   checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
   const chunk = chunkOf(model.config)
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
-  const { read, dispose } = options.spread ? spreadReader(options.spread, options) : reader(model, options)
+  const { read, dispose } = options.distributed ? distributedReader(options.distributed, options) : reader(model, options)
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)
@@ -126,7 +126,7 @@ function reader(model: Model, options: PredictOptions): Reader {
 }
 
 /** On several. */
-function spreadReader(devices: BranchDevices, { branches = devices.model.config.branches }: PredictOptions): Reader {
+function distributedReader(devices: BranchDevices, { branches = devices.model.config.branches }: PredictOptions): Reader {
   const pass = { branches, eachBranch: false }
   const head = (images: Tensor, outputs: Tensor) => dataOf(infer(devices.model, images, { branches, outputs }))
   return { read: (images, b) => devices.infer(images, b, pass, head), dispose() {} }
@@ -150,7 +150,7 @@ function infer(
 }
 
 /** Predicts on zeros, for `tuneDevice()` to see what `predict` is going to do with so many images. */
-export function rehearsePrediction(model: Model, count: number, options: PredictOptions = {}): void {
+export function dryRunPrediction(model: Model, count: number, options: PredictOptions = {}): void {
   const { channels, imageSize } = model.config
   model.eval()
   infer(model, zeros([Math.min(count, chunkOf(model.config)), channels, imageSize, imageSize]), options)
@@ -166,11 +166,11 @@ export async function gradients(
   options: PredictOptions = {},
 ): Promise<Map<string, SafetensorsEntry>> {
   model.eval()
-  const { branches, mode, spread } = options
+  const { branches, mode, distributed } = options
   const chunk = chunkOf(model.config)
-  if (spread) {
+  if (distributed) {
     const images = await slice(0, count)
-    return spread.gradients({ images, labels: labels! }, branches ?? spread.model.config.branches, chunk)
+    return distributed.gradients({ images, labels: labels! }, branches ?? distributed.model.config.branches, chunk)
   }
   const named = model.namedParameters()
   for (let from = 0; from < count; from += chunk) {

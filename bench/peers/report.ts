@@ -27,9 +27,9 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
       one.shape,
       one.peer,
       significant(one.ours.median),
-      spread(one.ours),
+      quantileRange(one.ours),
       significant(one.theirs.median),
-      spread(one.theirs),
+      quantileRange(one.theirs),
       `${significant(one.ratio)}x`,
       one.difference.toExponential(1),
     ])
@@ -65,10 +65,10 @@ function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
   const title = `PyTorch ${torch.version} on ${torch.device}`
   if (!alone) return title
-  const rows = torch.times.map((one) => [one.workload, one.shape, significant(one.median), spread(one)])
+  const rows = torch.times.map((one) => [one.workload, one.shape, significant(one.median), quantileRange(one)])
   return `${title}\n${table(['workload', 'shape', 'ms', '[p20 p80]'], rows)}`
 }
 
-function spread({ p20, p80 }: Quantiles): string {
+function quantileRange({ p20, p80 }: Quantiles): string {
   return `[${significant(p20)} ${significant(p80)}]`
 }

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { adapterOption, addSettings, count, makeCommand, tuneOption } from '../../train/cli/options.ts'
-import { MAX_DEVICES } from '../../train/devices/spread.ts'
+import { MAX_DEVICES } from '../../train/devices/distribute.ts'
 import { MOST_BATCH, MOST_TIME } from '../limits.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 

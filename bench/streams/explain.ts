@@ -27,7 +27,7 @@ export function explain(rows: readonly Row[], { device: { software }, choices }:
     if (name === EAGER || !serial) return []
     if (name === 'streams') return line(speedup.serial, 'serial', queued(row, serial))
     if (name === 'coalesced') return line(speedup.serial, 'serial', wider(row, serial))
-    return line(speedup.serial, 'serial', spread(row, serial, software))
+    return line(speedup.serial, 'serial', distributedNote(row, serial, software))
   })
 }
 
@@ -51,7 +51,7 @@ function wider(row: Row, serial: Row): string {
   return `with ${fewer} the device works ${ms(works)} instead of ${ms(worked)}, JavaScript ${ms(row.host)} instead of ${ms(serial.host)}`
 }
 
-function spread(row: Row, serial: Row, software: boolean): string {
+function distributedNote(row: Row, serial: Row, software: boolean): string {
   return (
     `${shared(row, software)}, every one gets the images anew and computes the stem, and ` +
     `${bytes(row.moved)} cross by way of the host, which waits for them; ` +

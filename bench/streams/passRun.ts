@@ -9,7 +9,7 @@ import { type MeasureOptions, measure } from './measure.ts'
 import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
 import { type Counted, EAGER, makeRows, type Row } from './rows.ts'
 import type { StreamsOptions, StreamsReport } from './runStreams.ts'
-import { pipelinePass, spreadPass } from './severalDevices.ts'
+import { distributedPass, pipelinePass } from './severalDevices.ts'
 import { loadBatch, type Workbench } from './workbench.ts'
 
 /** Norm-relative differences that rounding explains. */
@@ -84,8 +84,8 @@ export class PassRun {
       const scheme = who === vit ? 'joint' : sizes.scheme
       return { name, choices: [['', () => (pass === 'forward' ? forwardPass(setup) : trainingStep(setup, scheme))]] }
     }
-    const spreads = (several?.spreads ?? []).map((one) => {
-      return [one.mode, () => spreadPass(one, pass, data, sizes.scheme)] as const
+    const spreads = (several?.distributions ?? []).map((one) => {
+      return [one.mode, () => distributedPass(one, pass, data, sizes.scheme)] as const
     })
     const numbers = this.#options.microBatches.filter((number) => several && this.#at.batch % number === 0)
     const pipelines = numbers.map((number) => {

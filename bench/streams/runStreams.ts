@@ -51,7 +51,7 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
   report.paths = await criticalPaths(bench, batches[0]!)
   const clocks = new Map<Device, DeviceClock>()
   // The pipeline has the devices of one of the spreads.
-  for (const one of new Set([device, ...(bench.several?.spreads ?? []).flatMap(({ devices }) => devices)])) {
+  for (const one of new Set([device, ...(bench.several?.distributions ?? []).flatMap(({ devices }) => devices)])) {
     const clock = DeviceClock.of(one.gpu)
     if (clock) clocks.set(one, clock)
   }

@@ -3,25 +3,25 @@ import type { SchemeName } from '../../train/index.ts'
 import { type BatchData, type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'
 import { Pipeline } from './pipeline.ts'
-import type { Several, Spread } from './workbench.ts'
+import type { Distribution, Several } from './workbench.ts'
 
 /** The forward pass, or a training step, of branches on several devices. */
-export function spreadPass(
-  { spread, devices, mode }: Spread,
+export function distributedPass(
+  { distributed, devices, mode }: Distribution,
   pass: Pass,
   { images, labels }: BatchData,
   scheme: SchemeName,
 ): Candidate {
-  const { model, traffic } = spread
+  const { model, traffic } = distributed
   const branches = model.config.branches
   const B = labels.length
   const objective = lastObjective(scheme, branches)
   const infer = async (): Promise<Float32Array> => {
     const all = { branches, eachBranch: false }
-    const [logits] = await spread.infer(images, B, all, (input, outputs) => [model.forward(input, { outputs }).data()])
+    const [logits] = await distributed.infer(images, B, all, (input, outputs) => [model.forward(input, { outputs }).data()])
     return logits as Promise<Float32Array>
   }
-  const step = () => spread.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
+  const step = () => distributed.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
   let kept: Values = new Map()
   const run = async (): Promise<Values> => {
     if (pass === 'forward') return new Map([['logits', await infer()]])
@@ -32,9 +32,9 @@ export function spreadPass(
     ])
   }
   const submit = async () => {
-    const before = spread.host
+    const before = distributed.host
     kept = await run()
-    return spread.host - before
+    return distributed.host - before
   }
   const wait = async () => {
     await Promise.all(devices.map((device) => device.synchronize()))
@@ -48,7 +48,7 @@ export function spreadPass(
     async values(): Promise<Values> {
       // Devices forget their gradients with the step; those of the full sum they would tell.
       if (pass === 'forward' || scheme === 'prefixSum') return run()
-      const entries = await spread.gradients({ images, labels }, branches, B)
+      const entries = await distributed.gradients({ images, labels }, branches, B)
       return new Map(Array.from(entries, ([name, { data }]) => [name, data as Float32Array]))
     },
     last: async () => kept,

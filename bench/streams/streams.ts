@@ -8,7 +8,7 @@ import type { StreamsFlags } from './command.ts'
 import { csvReport, textReport } from './report.ts'
 import { runStreams, type StreamsReport } from './runStreams.ts'
 import { sizesOf } from './sizes.ts'
-import { makeModels, rehearse, spreadOver, type Workbench } from './workbench.ts'
+import { distributeOver, dryRun, makeModels, type Workbench } from './workbench.ts'
 
 /** Rounds at least: of so few the median still leaves out a bad one. */
 const LEAST = 5
@@ -41,14 +41,14 @@ async function benchUntil(interrupt: Interrupt, flags: StreamsFlags): Promise<vo
     }
     announce(device)
     const models = makeModels(device, sizes)
-    await tune(device, flags.tune, () => rehearse(models, batches))
-    const several = flags.devices > 1 ? await spreadOver(models, flags.devices) : undefined
+    await tune(device, flags.tune, () => dryRun(models, batches))
+    const several = flags.devices > 1 ? await distributeOver(models, flags.devices) : undefined
     try {
       print(await measureAll({ ...models, several }, batches, flags, interrupt), flags)
       // What was measured before is shown.
       if (interrupt.asked) interrupt.end()
     } finally {
-      for (const { spread } of several?.spreads ?? []) await spread.close()
+      for (const { distributed } of several?.distributions ?? []) await distributed.close()
     }
   } finally {
     device.destroy()

@@ -1,8 +1,8 @@
 import { type Device, noGrad, tensor } from '../../engine/index.ts'
 import { type Mode, ParaFormer, ViT } from '../../model/index.ts'
 import type { BranchDevices } from '../../train/devices/branchDevices.ts'
-import type { LocalShard } from '../../train/devices/localShard.ts'
-import { spreadBranches } from '../../train/devices/spread.ts'
+import { distributeBranches } from '../../train/devices/distribute.ts'
+import type { LocalBranchWorker } from '../../train/devices/localWorker.ts'
 import { AdamW, type MicroBatch, optimizerStep } from '../../train/index.ts'
 import { type BatchData, MAX_NORM, STILL, type Values } from './candidate.ts'
 import { lastObjective, type Resident } from './oneDevice.ts'
@@ -18,8 +18,8 @@ export interface Models {
 }
 
 /** A copy of the ParaFormer with its branches on several devices. */
-export interface Spread {
-  spread: BranchDevices
+export interface Distribution {
+  distributed: BranchDevices
   devices: readonly Device[]
   /** How each device runs its branches. */
   mode: Mode
@@ -27,7 +27,7 @@ export interface Spread {
 
 /** What is measured on several devices. */
 export interface Several {
-  spreads: readonly Spread[]
+  distributions: readonly Distribution[]
   /** Of the pipeline. */
   devices: readonly Device[]
   /** The ViT's parameters. */
@@ -54,7 +54,7 @@ export function makeModels(device: Device, sizes: Sizes): Models {
 }
 
 /** Does what will be measured, for `tuneDevice()` to look at. */
-export function rehearse(models: Models, batches: readonly number[]): void {
+export function dryRun(models: Models, batches: readonly number[]): void {
   const { paraformer, vit, sizes } = models
   for (const batch of batches) {
     const { resident } = loadBatch(models, batch)
@@ -79,23 +79,26 @@ export function loadBatch({ device, sizes }: Models, batch: number): { data: Bat
 }
 
 /** Spreads copies of the models over their device and as many others like it as make `count`. */
-export async function spreadOver(models: Models, count: number): Promise<Several> {
+export async function distributeOver(models: Models, count: number): Promise<Several> {
   const state = await parametersOf(models.vit.model)
-  const spreads = [await spreadParaFormer(models, count, 'serial'), await spreadParaFormer(models, count, 'coalesced')]
-  return { spreads, devices: spreads[0]!.devices, state }
+  const distributions = [
+    await distributeParaFormer(models, count, 'serial'),
+    await distributeParaFormer(models, count, 'coalesced'),
+  ]
+  return { distributions, devices: distributions[0]!.devices, state }
 }
 
-async function spreadParaFormer(models: Models, count: number, mode: Mode): Promise<Spread> {
+async function distributeParaFormer(models: Models, count: number, mode: Mode): Promise<Distribution> {
   const { device, sizes, paraformer } = models
   const copy = new ParaFormer(sizes.paraformer)
   copy.recomputes = sizes.recompute
   copy.coalesces = sizes.coalesce
   copy.loadStateDict(paraformer.model.stateDict())
   const others = Array.from({ length: count - 1 }, () => device.request)
-  const spread = await spreadBranches(copy, { others, inProcess: true, mode })
+  const distributed = await distributeBranches(copy, { others, inProcess: true, mode })
   const { data, resident } = loadBatch(models, 1)
   for (const t of [resident.images, resident.labels]) t.dispose()
   // With the first gradients devices lay their parameters side by side; passes recorded before could not be coalesced.
-  await spread.gradients(data, sizes.paraformer.branches, 1)
-  return { spread, devices: [device, ...spread.shards.map((shard) => (shard as LocalShard).device)], mode }
+  await distributed.gradients(data, sizes.paraformer.branches, 1)
+  return { distributed, devices: [device, ...distributed.workers.map((worker) => (worker as LocalBranchWorker).device)], mode }
 }

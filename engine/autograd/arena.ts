@@ -46,7 +46,7 @@ export class ParameterArena {
       const flat = zeros([length], { device })
       parameters.forEach((parameter, i) => {
         const place = this.slot(flat, i)
-        parameter.rehome(place)
+        parameter.rebind(place)
         place.dispose()
         homes.set(parameter, this)
       })

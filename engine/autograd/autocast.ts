@@ -70,7 +70,7 @@ export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
 }
 
 /** A tensor as a product computes with it, off the tape: itself, or a copy that parameters share. */
-export function computed(t: Tensor, dtype: Dtype): Tensor {
+export function castCached(t: Tensor, dtype: Dtype): Tensor {
   if (t.dtype === dtype || autocasts === 0 || !t.requiresGrad || t.node) return converted(t, dtype)
   const { storage } = t
   let kept = copies.get(storage)
@@ -89,16 +89,16 @@ export function computed(t: Tensor, dtype: Dtype): Tensor {
 }
 
 /** Inside `autocast` the tensor as its type, on the tape. */
-export function narrowed(t: Tensor): Tensor {
+export function toLowerPrecision(t: Tensor): Tensor {
   return computing && t.dtype === 'float32' ? cast(t, computing) : t
 }
 
 /** Inside `autocast` a float16 tensor as float32, on the tape, for ops that take nothing else. */
-export function widened(t: Tensor): Tensor {
+export function toFloat32(t: Tensor): Tensor {
   return computing && t.dtype === 'float16' ? cast(t, 'float32') : t
 }
 
 /** Inside `autocast` tensors of float32 and float16 all as float32, on the tape. */
-export function alike(tensors: readonly Tensor[]): readonly Tensor[] {
-  return computing && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(widened) : tensors
+export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
+  return computing && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
 }

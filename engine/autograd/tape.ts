@@ -6,11 +6,11 @@ import type { Dtype } from '../layout/dtype.ts'
 import { format } from '../layout/shape.ts'
 import { staleValue } from '../memory/version.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { addInto, addTo, copyInto } from '../tensor/copies.ts'
+import { addInPlace, addOut, copyInto } from '../tensor/copies.ts'
 import { scope, withoutScope } from '../tensor/scope.ts'
 import { empty, type Tensor, tensor, view } from '../tensor/tensor.ts'
 import { currentRecomputation, type Recomputation } from './recomputation.ts'
-import { byPairs } from './treeReduce.ts'
+import { treeReduce } from './treeReduce.ts'
 
 type Inputs = readonly (Tensor | undefined)[]
 
@@ -360,7 +360,7 @@ interface Gradient {
 
 /** The whole gradient; of several parts by pairs, which takes fewer steps after each other. */
 function total({ value, others }: Gradient): Tensor {
-  return byPairs([value, ...others], (a, b) => {
+  return treeReduce([value, ...others], (a, b) => {
     const sum = sumOf(a, b)
     a.dispose()
     b.dispose()
@@ -371,7 +371,7 @@ function total({ value, others }: Gradient): Tensor {
 function merge(present: Gradient | undefined, value: Tensor): Gradient {
   if (!present) return { value, owned: false, others: [] }
   if (present.owned) {
-    addInto(present.value, value)
+    addInPlace(present.value, value)
     value.dispose()
     return present
   }
@@ -384,7 +384,7 @@ function merge(present: Gradient | undefined, value: Tensor): Gradient {
 /** a + b in memory of its own. */
 function sumOf(a: Tensor, b: Tensor): Tensor {
   const sum = empty(a.shape, a.dtype, a.device)
-  addTo(sum, a, b)
+  addOut(sum, a, b)
   return sum
 }
 
@@ -392,7 +392,7 @@ function accumulate(leaf: Tensor, given: Tensor): void {
   const slot = leaf.gradSlot
   const value = slot && given.storage === slot.storage && given.offset !== slot.offset ? ownCopy(given) : given
   if (leaf.grad) {
-    if (slot && leaf.grad.storage === slot.storage) addInto(leaf.grad, value)
+    if (slot && leaf.grad.storage === slot.storage) addInPlace(leaf.grad, value)
     else {
       const sum = sumOf(leaf.grad, value).moveTo(leaf)
       leaf.grad.dispose()

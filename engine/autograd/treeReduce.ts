@@ -2,7 +2,7 @@
  * Joins all items to one, neighbours first, then the results: as many steps follow each other as the logarithm of their number.
  * @param items at least one
  */
-export function byPairs<T>(items: readonly T[], join: (a: T, b: T) => T): T {
+export function treeReduce<T>(items: readonly T[], join: (a: T, b: T) => T): T {
   let parts = items
   while (parts.length > 1) {
     const from = parts

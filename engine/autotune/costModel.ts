@@ -13,7 +13,7 @@ export interface Work {
  * The rates that variants reached so far: the ceilings by which the cost model predicts how long they take at least.
  * A kernel goes by its name and sources.
  */
-export class Rates {
+export class CostModel {
   /** By kernel and variant: work, and how much of it was done in a millisecond. */
   readonly #rates = new Map<string, { work: Work; speed: Work }[]>()
 

@@ -1,15 +1,15 @@
 import * as v from 'valibot'
 import type { KernelSpec, Variant } from '../../kernels/spec.ts'
 import { accepted, amount, count, fields, listOf, mapOf, text } from '../base/json.ts'
-import { Rates, type Work } from './costModel.ts'
-import type { Problem } from './extractTasks.ts'
-import type { Findings, Verdict } from './measurement.ts'
+import { CostModel, type Work } from './costModel.ts'
+import type { TuningTask } from './extractTasks.ts'
+import type { Findings, MeasureResult } from './measurement.ts'
 import { sizesOf } from './shapeClass.ts'
 import type { DeviceStore } from './store.ts'
 import { kernelKey, TunedVariants } from './tuned.ts'
 
 /** What tuning found out about a kernel and a shape class, as it is kept. */
-export interface Answer extends Findings {
+export interface TuningRecord extends Findings {
   /** The sizes that it was measured at. */
   sizes: number[]
   variant: string
@@ -23,7 +23,7 @@ export interface Answer extends Findings {
 
 const FINDINGS = { dropped: mapOf(text), slow: mapOf(amount) } satisfies Record<keyof Findings, unknown>
 
-const ANSWER: v.GenericSchema<unknown, Answer> = v.pipe(
+const ANSWER: v.GenericSchema<unknown, TuningRecord> = v.pipe(
   fields({
     ...FINDINGS,
     sizes: listOf(amount),
@@ -36,7 +36,7 @@ const ANSWER: v.GenericSchema<unknown, Answer> = v.pipe(
     ({ variant, fallback, ms }) => Object.hasOwn(ms, variant) && Object.hasOwn(ms, fallback),
     'an answer with the times of its variants',
   ),
-) as v.GenericSchema<unknown, Answer>
+) as v.GenericSchema<unknown, TuningRecord>
 
 const PREFIX = 'variant '
 const UNFINISHED = 'unfinished '
@@ -44,32 +44,32 @@ const UNFINISHED = 'unfinished '
 const CHANCES = 2
 
 /** The answers in a device's store. */
-export class Answers {
+export class TuningDatabase {
   readonly #store: DeviceStore
 
   constructor(store: DeviceStore) {
     this.#store = store
   }
 
-  has({ key }: Problem): boolean {
+  has({ key }: TuningTask): boolean {
     return accepted(ANSWER, this.#store.get(PREFIX + key)) !== undefined
   }
 
   /** Keeps the answer of a race that came to its end. */
-  add({ key, spec, problem }: Problem, { fallback, variant, ms, dropped, slow }: Verdict): Answer {
+  add({ key, spec, problem }: TuningTask, { fallback, variant, ms, dropped, slow }: MeasureResult): TuningRecord {
     const work = { flops: spec.flops(problem), bytes: spec.bytes(problem) }
-    const answer: Answer = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }
+    const answer: TuningRecord = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }
     this.#store.set(PREFIX + key, answer)
     return answer
   }
 
   /** What is known of a problem without answer. */
-  findings({ key }: Problem): Findings {
+  findings({ key }: TuningTask): Findings {
     return accepted(fields(FINDINGS), this.#store.get(UNFINISHED + key)) ?? { dropped: {}, slow: {} }
   }
 
   /** Keeps what a race that did not come to its end found out. */
-  addFindings({ key }: Problem, { dropped, slow, blamed }: Verdict): void {
+  addFindings({ key }: TuningTask, { dropped, slow, blamed }: MeasureResult): void {
     const others = Object.entries(dropped).filter(([name]) => name !== blamed)
     if (others.length > 0) this.#store.set(UNFINISHED + key, { dropped: Object.fromEntries(others), slow })
   }
@@ -90,8 +90,8 @@ export class Answers {
   }
 
   /** All answers, of kernels whose sources may have changed since as well, by key. */
-  all(): Map<string, Answer> {
-    const answers = new Map<string, Answer>()
+  all(): Map<string, TuningRecord> {
+    const answers = new Map<string, TuningRecord>()
     for (const [key, value] of this.#store.entries()) {
       const answer = key.startsWith(PREFIX) ? accepted(ANSWER, value) : undefined
       if (answer) answers.set(key.slice(PREFIX.length), answer)
@@ -100,8 +100,8 @@ export class Answers {
   }
 
   /** The rates that variants reached. */
-  rates(): Rates {
-    const rates = new Rates()
+  rates(): CostModel {
+    const rates = new CostModel()
     for (const [key, { ms, slow, work }] of this.all()) {
       const [kernel] = key.split(' ') as [string]
       for (const [variant, time] of Object.entries({ ...slow, ...ms })) rates.add(kernel, variant, work, time)

@@ -1,12 +1,12 @@
 import { type KernelSpec, runsOn } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
-import type { BufferRange } from '../memory/bindings.ts'
+import type { Binding } from '../memory/bindings.ts'
 import type { DeviceBuffer } from '../memory/plannedMemory.ts'
 import { scope } from '../tensor/scope.ts'
 import { tuningKey } from './tuned.ts'
 
 /** What a kernel is launched with, so that it can be launched again on other memory. */
-export interface Problem {
+export interface TuningTask {
   /** See `tuningKey`. */
   key: string
   spec: KernelSpec
@@ -23,8 +23,8 @@ export interface Problem {
  * The problems that `fn` would launch kernels of several variants with, one a shape class. Nothing is run, no memory is taken;
  * what `fn` counts on the host is counted. It must not read values.
  */
-export function survey(device: Device, fn: () => void): Problem[] {
-  const found = new Map<string, Problem>()
+export function extractTasks(device: Device, fn: () => void): TuningTask[] {
+  const found = new Map<string, TuningTask>()
   device.observer = (spec, problem, ranges, variantName) => {
     const runs = spec.variants.filter((variant) => runsOn(spec, variant, device.capabilities, problem))
     if (runs.length < 2 || variantName !== undefined || device.pinned.has(spec.name)) return
@@ -47,7 +47,7 @@ export function survey(device: Device, fn: () => void): Problem[] {
 }
 
 /** Bytes from the first used one to the last of every distinct buffer. */
-function memoryOf(ranges: readonly BufferRange[]): Pick<Problem, 'buffers' | 'operands'> {
+function memoryOf(ranges: readonly Binding[]): Pick<TuningTask, 'buffers' | 'operands'> {
   const spans = new Map<DeviceBuffer, { from: number; to: number }>()
   for (const { buffer, offset, end = buffer.bytes } of ranges) {
     const span = spans.get(buffer)

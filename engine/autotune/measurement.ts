@@ -1,8 +1,8 @@
 import type { Variant } from '../../kernels/spec.ts'
 import { DeviceLostError, reason } from '../base/errors.ts'
-import type { Rates, Work } from './costModel.ts'
-import type { Problem } from './extractTasks.ts'
-import { type Lab, LateError } from './runner.ts'
+import type { CostModel, Work } from './costModel.ts'
+import type { TuningTask } from './extractTasks.ts'
+import { LateError, type Runner } from './runner.ts'
 import { Scratch } from './scratch.ts'
 import { kernelKey } from './tuned.ts'
 
@@ -33,7 +33,7 @@ export interface Findings {
 }
 
 /** How a race ended. */
-export interface Verdict extends Findings {
+export interface MeasureResult extends Findings {
   /** The default. */
   fallback: string
   /** The fastest variant; undefined when the race did not come to its end. */
@@ -48,11 +48,11 @@ export interface Verdict extends Findings {
 
 /** What a race is run with. */
 export interface Conditions {
-  lab: Lab
-  problem: Problem
+  lab: Runner
+  problem: TuningTask
   /** The default. */
   fallback: Variant<any>
-  rates: Rates
+  rates: CostModel
   /** Of the host's clock. */
   deadline: number
   /** What a race that did not come to its end found out. */
@@ -63,12 +63,12 @@ export interface Conditions {
  * Finds the fastest of some variants for a problem. The default is run first; a candidate then runs one workgroup, some and
  * all of them, and is out where it does not compile, takes too long or writes other values. Those left are timed in turn.
  */
-export class Race {
+export class Measurement {
   readonly #conditions: Conditions
   readonly #scratch: Scratch
   readonly #kernel: string
   readonly #work: Work
-  readonly #verdict: Verdict
+  readonly #verdict: MeasureResult
   /** Milliseconds of the default on the host's clock, and what it wrote. */
   #usual = 0
   #expected: readonly ArrayBuffer[] = []
@@ -84,7 +84,7 @@ export class Race {
   }
 
   /** @throws what the driver reports of the default */
-  async run(candidates: readonly Variant<any>[]): Promise<Verdict> {
+  async run(candidates: readonly Variant<any>[]): Promise<MeasureResult> {
     const { fallback, rates } = this.#conditions
     const verdict = this.#verdict
     try {

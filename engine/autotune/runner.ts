@@ -3,7 +3,7 @@ import type { Variant } from '../../kernels/spec.ts'
 import { DeviceLostError } from '../base/errors.ts'
 import { Device } from '../device/device.ts'
 import { Profiler } from '../submit/profiler.ts'
-import type { Problem } from './extractTasks.ts'
+import type { TuningTask } from './extractTasks.ts'
 import type { Scratch } from './scratch.ts'
 
 /** Something did not end in its time. */
@@ -18,7 +18,7 @@ const left = new Map<Device, Promise<unknown>>()
  * A device apart, of the same adapter, on which variants are tried: one that hangs or loses its device takes nothing along
  * but this.
  */
-export class Lab {
+export class Runner {
   readonly device: Device
   readonly #profiler: Profiler | undefined
   /** What was waited for in vain. */
@@ -33,16 +33,16 @@ export class Lab {
    * A device that is still busy holds others up, and they would be blamed for it: it is waited for.
    * @throws LateError
    */
-  static async open({ request }: Device, limit: number): Promise<Lab> {
+  static async open({ request }: Device, limit: number): Promise<Runner> {
     await within(Promise.all(left.values()), limit)
-    return new Lab(new Device(await openDevice(request), request))
+    return new Runner(new Device(await openDevice(request), request))
   }
 
   /**
    * Compiles a variant for a problem; being late with that is nobody's fault and blocks nothing.
    * @throws KernelCompileError, LateError
    */
-  async compile({ spec, problem }: Problem, variant: Variant<any>, limit: number): Promise<void> {
+  async compile({ spec, problem }: TuningTask, variant: Variant<any>, limit: number): Promise<void> {
     const constants = variant.constants?.(problem, this.device.capabilities) ?? {}
     try {
       await this.#within(this.device.pipelines.get(spec, variant, constants).ready, limit)
@@ -53,7 +53,7 @@ export class Lab {
   }
 
   /** Workgroups that a variant launches for a problem. */
-  groups({ problem }: Problem, variant: Variant<any>): number {
+  groups({ problem }: TuningTask, variant: Variant<any>): number {
     const [x, y, z] = variant.grid(problem, variant.constants?.(problem, this.device.capabilities) ?? {})
     return x * y * z
   }
@@ -68,7 +68,7 @@ export class Lab {
    * @returns milliseconds on the host's clock
    * @throws LateError, and whatever the driver reports
    */
-  async run(problem: Problem, variant: Variant<any>, scratch: Scratch, limit: number, groups?: number): Promise<number> {
+  async run(problem: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, groups?: number): Promise<number> {
     const began = performance.now()
     this.#launch(problem, variant, scratch, groups)
     await this.#within(this.device.synchronize(), limit)
@@ -79,7 +79,7 @@ export class Lab {
    * Milliseconds of one run of a variant, from `runs` back to back: on the device's clock where it has one.
    * @throws LateError, and whatever the driver reports
    */
-  async time(problem: Problem, variant: Variant<any>, scratch: Scratch, limit: number, runs: number): Promise<number> {
+  async time(problem: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, runs: number): Promise<number> {
     const { device } = this
     const began = performance.now()
     device.profiler = this.#profiler
@@ -120,7 +120,7 @@ export class Lab {
     left.set(device, this.#late.then(done, done))
   }
 
-  #launch({ spec, problem }: Problem, variant: Variant<any>, { ranges }: Scratch, groups?: number): void {
+  #launch({ spec, problem }: TuningTask, variant: Variant<any>, { ranges }: Scratch, groups?: number): void {
     const first: Variant<any> = groups === undefined ? variant : { ...variant, grid: () => [groups, 1, 1] }
     this.device.dispatch({ ...spec, variants: [first] }, problem, ranges, variant.name)
   }

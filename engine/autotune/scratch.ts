@@ -2,9 +2,9 @@ import { seededRandom } from '../../kernels/fill.ts'
 import { fromHalves, toHalves } from '../../kernels/half.ts'
 import { bindingDtype, type Scalar } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
-import type { BufferRange } from '../memory/bindings.ts'
+import type { Binding } from '../memory/bindings.ts'
 import type { PooledBuffer } from '../memory/bufferPool.ts'
-import type { Problem } from './extractTasks.ts'
+import type { TuningTask } from './extractTasks.ts'
 
 /** Numbers that are drawn; larger memory repeats them. */
 const DRAWN = 1 << 16
@@ -35,15 +35,15 @@ function drawnOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
 
 /** Memory of a problem's sizes, apart from everybody's. */
 export class Scratch {
-  readonly ranges: BufferRange[]
+  readonly ranges: Binding[]
   readonly #device: Device
-  readonly #problem: Problem
+  readonly #problem: TuningTask
   readonly #buffers: PooledBuffer[]
   /** By buffer, that of the first binding in it. */
   readonly #dtypes: Scalar[]
 
   /** @throws OutOfMemoryError */
-  constructor(device: Device, problem: Problem) {
+  constructor(device: Device, problem: TuningTask) {
     const { spec, operands, buffers } = problem
     this.#device = device
     this.#problem = problem

@@ -3,11 +3,11 @@ import { checkFunction, refusal } from '../base/checks.ts'
 import { DeviceLostError, reason } from '../base/errors.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
 import { checkDevice, type Device } from '../device/device.ts'
-import type { Rates } from './costModel.ts'
-import { type Answer, Answers } from './database.ts'
-import { type Problem, survey } from './extractTasks.ts'
-import { Race, type Verdict } from './measurement.ts'
-import { Lab, LateError } from './runner.ts'
+import type { CostModel } from './costModel.ts'
+import { TuningDatabase, type TuningRecord } from './database.ts'
+import { extractTasks, type TuningTask } from './extractTasks.ts'
+import { Measurement, type MeasureResult } from './measurement.ts'
+import { LateError, Runner } from './runner.ts'
 import { DeviceStore, deviceKey } from './store.ts'
 import { TunedVariants } from './tuned.ts'
 
@@ -25,7 +25,7 @@ export interface TuneOptions {
 
 export interface TuneReport {
   /** New answers, with the kernel's name. */
-  tuned: (Answer & { kernel: string })[]
+  tuned: (TuningRecord & { kernel: string })[]
   /** Problems that had answers. */
   known: number
   /** Problems left for the next time. */
@@ -67,8 +67,8 @@ export async function tuneDevice(
   if (shouldStop !== undefined) checkFunction('tuneDevice', shouldStop, 'shouldStop')
   device.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
   if (tune === 'off') return undefined
-  const answers = new Answers(await DeviceStore.open(device.summary))
-  const report = tune === 'full' ? await tuneProblems(device, survey(device, work), answers, options) : undefined
+  const answers = new TuningDatabase(await DeviceStore.open(device.summary))
+  const report = tune === 'full' ? await tuneProblems(device, extractTasks(device, work), answers, options) : undefined
   device.tuned = answers.variants()
   return report
 }
@@ -76,8 +76,8 @@ export async function tuneDevice(
 /** Finds and keeps the fastest variants for problems without answer, the weightiest first, on a device apart. */
 export async function tuneProblems(
   device: Device,
-  problems: readonly Problem[],
-  answers: Answers,
+  problems: readonly TuningTask[],
+  answers: TuningDatabase,
   { budget = BUDGET, onProgress, shouldStop }: TuneOptions = {},
 ): Promise<TuneReport> {
   const began = performance.now()
@@ -85,7 +85,7 @@ export async function tuneProblems(
   const open = inOrder(device, problems, answers)
   const tuned: TuneReport['tuned'] = []
   const rates = answers.rates()
-  let lab: Lab | undefined
+  let lab: Runner | undefined
   try {
     for (const [i, problem] of open.entries()) {
       if (performance.now() > deadline || shouldStop?.()) break
@@ -119,9 +119,9 @@ export async function tuneProblems(
 }
 
 /** A lab, or undefined where what hangs since before leaves no time for one. */
-async function openLab(device: Device, limit: number): Promise<Lab | undefined> {
+async function openLab(device: Device, limit: number): Promise<Runner | undefined> {
   try {
-    return await Lab.open(device, limit)
+    return await Runner.open(device, limit)
   } catch (error) {
     if (error instanceof LateError) return undefined
     throw error
@@ -130,12 +130,12 @@ async function openLab(device: Device, limit: number): Promise<Lab | undefined> 
 
 /** The verdict on a problem, or undefined where there is no memory for it or the default does not run. */
 async function decide(
-  lab: Lab,
-  problem: Problem,
-  answers: Answers,
-  rates: Rates,
+  lab: Runner,
+  problem: TuningTask,
+  answers: TuningDatabase,
+  rates: CostModel,
   deadline: number,
-): Promise<Verdict | undefined> {
+): Promise<MeasureResult | undefined> {
   const { spec } = problem
   const fallback = lab.device.variant(spec, problem.problem)
   const candidates = spec.variants.filter((variant) => {
@@ -143,9 +143,9 @@ async function decide(
     return variant !== fallback && runs && !answers.isGivenUp(spec, variant)
   })
   const before = answers.findings(problem)
-  let race: Race | undefined
+  let race: Measurement | undefined
   try {
-    race = new Race({ lab, problem, fallback, rates, deadline, before })
+    race = new Measurement({ lab, problem, fallback, rates, deadline, before })
     return await race.run(candidates)
   } catch (error) {
     if (!(error instanceof DeviceLostError)) return undefined
@@ -156,11 +156,11 @@ async function decide(
 }
 
 /** Problems worth tuning and without answer: the weightiest first, those with a variant that did not end before last. */
-function inOrder({ capabilities }: Device, problems: readonly Problem[], answers: Answers): Problem[] {
-  const weight = ({ spec, problem, count }: Problem) => count * (spec.flops(problem) + FLOPS_A_BYTE * spec.bytes(problem))
+function inOrder({ capabilities }: Device, problems: readonly TuningTask[], answers: TuningDatabase): TuningTask[] {
+  const weight = ({ spec, problem, count }: TuningTask) => count * (spec.flops(problem) + FLOPS_A_BYTE * spec.bytes(problem))
   const total = problems.reduce((sum, problem) => sum + weight(problem), 0)
   const most = capabilities.software ? MAX_BYTES.software : MAX_BYTES.hardware
-  const risky = ({ spec }: Problem) => Number(spec.variants.some((variant) => answers.breaks(spec, variant) > 0))
+  const risky = ({ spec }: TuningTask) => Number(spec.variants.some((variant) => answers.breaks(spec, variant) > 0))
   return problems
     .filter((problem) => !answers.has(problem) && weight(problem) >= WORTHWHILE * total)
     .filter(({ buffers }) => buffers.reduce((sum, bytes) => sum + bytes, 0) <= most)

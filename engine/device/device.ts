@@ -6,13 +6,13 @@ import { refusal } from '../base/checks.ts'
 import { type DeviceLostError, UserError } from '../base/errors.ts'
 import { OPAQUE } from '../base/pytree.ts'
 import type { ForkMode, Lane } from '../fork.ts'
-import type { Program } from '../graph/executable.ts'
-import { Graph, type Refresh } from '../graph/graph.ts'
-import type { WovenCommand, WovenDispatch } from '../graph/horizontalFusion.ts'
+import type { ExecutableGraph } from '../graph/executable.ts'
+import { Graph, type UpdateParams } from '../graph/graph.ts'
+import type { FusedCommand, FusedDispatch } from '../graph/horizontalFusion.ts'
 import { BindGroups } from '../memory/bindGroups.ts'
-import { type BufferRange, place, usesOf } from '../memory/bindings.ts'
+import { type Binding, resolve, usesOf } from '../memory/bindings.ts'
 import { BufferPool, type MemoryStatistics, type PooledBuffer } from '../memory/bufferPool.ts'
-import { type Block, type DeviceBuffer, isVirtual } from '../memory/plannedMemory.ts'
+import { type Block, type DeviceBuffer, isPlanned } from '../memory/plannedMemory.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 import { Workspace } from '../memory/workspace.ts'
@@ -35,7 +35,7 @@ const MAIN: readonly string[] = ['main']
 const NONE: readonly BufferUse[] = []
 
 /** Gets what `dispatch` got. */
-export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly BufferRange[], variantName?: string) => void
+export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly Binding[], variantName?: string) => void
 
 /**
  * One GPUDevice with its buffers, pipelines, streams and random state. Ops record into `stream`; `flush()` submits. Errors
@@ -173,7 +173,7 @@ export class Device {
   }
 
   release(buffer: DeviceBuffer): void {
-    if (isVirtual(buffer)) {
+    if (isPlanned(buffer)) {
       buffer.released = true
       if (buffer.place) this.releaseBlock(buffer.place.block)
     } else this.#pool.release(buffer)
@@ -195,14 +195,14 @@ export class Device {
    */
   uses(storage: Storage, version: Changeable, changedBy?: string): void {
     if (changedBy !== undefined) version.change(changedBy)
-    if (this.#graph && !isVirtual(storage.buffer)) this.#graph.uses(version, changedBy !== undefined)
+    if (this.#graph && !isPlanned(storage.buffer)) this.#graph.uses(version, changedBy !== undefined)
   }
 
   /**
    * Records one launch of a kernel; the variant is the pinned one, the one named, the tuned one, or the spec's own choice.
    * @param refresh parameters that every replay of a capture computes anew
    */
-  dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly BufferRange[], variantName?: string, refresh?: Refresh): void {
+  dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly Binding[], variantName?: string, refresh?: UpdateParams): void {
     this.#batches.checkLost()
     if (this.observer) {
       this.observer(spec, problem, ranges, variantName)
@@ -240,8 +240,8 @@ export class Device {
     grid,
     op,
     streams,
-  }: Omit<WovenDispatch, 'kind' | 'problem' | 'words' | 'itemBytes' | 'lane'>): void {
-    const places = ranges.map(place)
+  }: Omit<FusedDispatch, 'kind' | 'problem' | 'words' | 'itemBytes' | 'lane'>): void {
+    const places = ranges.map(resolve)
     for (const { buffer } of places) buffer.lastUse = this.#batches.serial
     const uses = this.profiler ? usesOf(spec, places) : NONE
     this.#stream.dispatch({ kernel, bindGroup: this.#bindGroups.get(kernel, places), grid, op, streams, uses })
@@ -249,7 +249,7 @@ export class Device {
   }
 
   /** Records commands of a planned graph into the current stream. */
-  emit(commands: readonly WovenCommand[]): void {
+  emit(commands: readonly FusedCommand[]): void {
     for (const command of commands) {
       if (command.kind === 'write') this.write(command.target, command.data)
       else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
@@ -276,14 +276,14 @@ export class Device {
    * Copies data into a buffer, after everything recorded so far that uses it.
    * @param refresh the data of every replay of a capture
    */
-  write(range: BufferRange, data: ArrayBufferView, refresh?: () => ArrayBufferView<ArrayBuffer>): void {
+  write(range: Binding, data: ArrayBufferView, refresh?: () => ArrayBufferView<ArrayBuffer>): void {
     this.#batches.checkLost()
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
     if (this.#graph) {
       this.#graph.write({ target: range, data: bytes.slice(), refresh, lane: this.#lane })
       return
     }
-    const { buffer, offset } = place(range)
+    const { buffer, offset } = resolve(range)
     if (buffer.lastUse <= this.#batches.submitted) {
       this.gpu.queue.writeBuffer(buffer.gpu, offset, bytes)
       return
@@ -293,13 +293,13 @@ export class Device {
   }
 
   /** Records a copy between buffers (not within one). */
-  copy(source: BufferRange, target: BufferRange, bytes: number): void {
+  copy(source: Binding, target: Binding, bytes: number): void {
     this.#batches.checkLost()
     if (this.#graph) {
       this.#graph.copy({ source, target, bytes, lane: this.#lane })
       return
     }
-    const [from, to] = [place(source), place(target)]
+    const [from, to] = [resolve(source), resolve(target)]
     from.buffer.lastUse = this.#batches.serial
     to.buffer.lastUse = this.#batches.serial
     this.#stream.record({
@@ -316,12 +316,12 @@ export class Device {
    * Reads bytes as they are after everything recorded so far.
    * @throws DeviceLostError, and whatever the driver reported for commands before
    */
-  async read(range: BufferRange, bytes: number): Promise<ArrayBuffer> {
+  async read(range: Binding, bytes: number): Promise<ArrayBuffer> {
     this.#batches.checkLost()
     if (this.#graph) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
     const serial = this.#batches.serial
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
-    const { buffer, offset } = place(range)
+    const { buffer, offset } = resolve(range)
     buffer.lastUse = this.#batches.serial
     this.#stream.record({
       kind: 'copy',
@@ -372,7 +372,7 @@ export class Device {
    * Runs a program after everything recorded so far.
    * @param label what errors call it
    */
-  run(program: Program, label: string): void {
+  run(program: ExecutableGraph, label: string): void {
     this.#batches.checkLost()
     this.flush()
     const waits = this.#batches.busy || program.kernels.some(({ pipeline }) => !pipeline)
@@ -392,8 +392,8 @@ export class Device {
   }
 
   /** A bind group of memory that there is, which the caller keeps. @throws OutOfMemoryError */
-  bindGroup(kernel: CompiledKernel, ranges: readonly BufferRange[]): GPUBindGroup {
-    return this.#bindGroups.make(kernel, ranges.map(place))
+  bindGroup(kernel: CompiledKernel, ranges: readonly Binding[]): GPUBindGroup {
+    return this.#bindGroups.make(kernel, ranges.map(resolve))
   }
 
   /** Ends the device, once the driver compiles nothing any more. Later calls throw DeviceLostError. */

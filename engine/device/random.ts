@@ -1,4 +1,4 @@
-import { streamOf, type Stream as Words } from '../../kernels/random/index.ts'
+import { streamOf, type RandomWords as Words } from '../../kernels/random/index.ts'
 import { currentRecomputation } from '../autograd/recomputation.ts'
 import { checkWhole } from '../base/checks.ts'
 

@@ -1,11 +1,11 @@
-import { weave } from '../graph/horizontalFusion.ts'
+import { fuseHorizontally } from '../graph/horizontalFusion.ts'
 import { planMemory } from '../graph/memoryPlan.ts'
 import type { Device } from './device.ts'
 
 /** Records what `fn` does, weaves it and hands it to the current stream. */
 export function runOnce<T>(device: Device, fn: () => T): T {
   const { graph, result } = device.record(fn)
-  const woven = weave(graph.commands, device.gpu.limits.maxStorageBufferBindingSize)
+  const woven = fuseHorizontally(graph.commands, device.gpu.limits.maxStorageBufferBindingSize)
   const { scratch } = planMemory(woven, {
     buffers: graph.buffers,
     constants: new Set(),

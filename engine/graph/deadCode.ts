@@ -1,21 +1,21 @@
-import { isVirtual, type VirtualBuffer } from '../memory/plannedMemory.ts'
+import { isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
 import { accessesOf, type GraphCommand } from './graph.ts'
 
 /**
  * The commands without those whose results nobody reads, such as the last op of what is computed again for backward. What
  * changes from replay to replay stays: it may draw random numbers, on which later ones depend.
  */
-export function withoutDead(commands: readonly GraphCommand[]): GraphCommand[] {
-  const read = new Set<VirtualBuffer>()
+export function eliminateDeadCode(commands: readonly GraphCommand[]): GraphCommand[] {
+  const read = new Set<PlannedBuffer>()
   const isUsed = (command: GraphCommand): boolean => {
     if (command.kind !== 'copy' && command.refresh) return true
     const written = accessesOf(command).filter(({ write }) => write)
-    return written.some(({ range: { buffer } }) => !isVirtual(buffer) || !buffer.released || read.has(buffer))
+    return written.some(({ range: { buffer } }) => !isPlanned(buffer) || !buffer.released || read.has(buffer))
   }
   // From the last on: a command that is used makes those that write what it reads used too.
   const used = commands.toReversed().filter((command) => {
     if (!isUsed(command)) return false
-    for (const { range } of accessesOf(command)) if (isVirtual(range.buffer)) read.add(range.buffer)
+    for (const { range } of accessesOf(command)) if (isPlanned(range.buffer)) read.add(range.buffer)
     return true
   })
   return used.reverse()

@@ -1,15 +1,15 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
 import type { Lane } from '../fork.ts'
-import { place, usesOf } from '../memory/bindings.ts'
+import { resolve, usesOf } from '../memory/bindings.ts'
 import type { PooledBuffer } from '../memory/bufferPool.ts'
-import { isVirtual, type VirtualBuffer } from '../memory/plannedMemory.ts'
+import { isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
 import { Encoding } from '../submit/encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import type { CopyCommand, Launch, WriteCommand } from '../submit/stream.ts'
-import { accessesOf, type Graph, type GraphWrite, type Refresh } from './graph.ts'
-import type { Woven, WovenCommand } from './horizontalFusion.ts'
+import { accessesOf, type Graph, type GraphWrite, type UpdateParams } from './graph.ts'
+import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
@@ -45,13 +45,13 @@ export interface RunValues {
  * run, and where the data never changes once for all.
  */
 export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
-  const used = new Set<VirtualBuffer>()
-  const spoiled = new Set<VirtualBuffer>()
-  const early: [GraphWrite, VirtualBuffer][] = []
+  const used = new Set<PlannedBuffer>()
+  const spoiled = new Set<PlannedBuffer>()
+  const early: [GraphWrite, PlannedBuffer][] = []
   for (const command of commands) {
     for (const { range, write } of accessesOf(command)) {
       const { buffer } = range
-      if (!isVirtual(buffer)) continue
+      if (!isPlanned(buffer)) continue
       if (command.kind === 'write' && !used.has(buffer) && buffer.released) early.push([command, buffer])
       else if (write) spoiled.add(buffer)
       used.add(buffer)
@@ -61,7 +61,7 @@ export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
 }
 
 /** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
-export class Program {
+export class ExecutableGraph {
   readonly #device: Device
   readonly #steps: Step[] = []
   readonly #params: GPUBuffer
@@ -83,7 +83,7 @@ export class Program {
   submitted: Promise<void> = Promise.resolve()
 
   /** @param early from `earlyWrites`; their commands are not in `woven` */
-  constructor(graph: Graph, woven: Woven, early: ReadonlySet<GraphWrite>, device: Device) {
+  constructor(graph: Graph, woven: FusedGraph, early: ReadonlySet<GraphWrite>, device: Device) {
     const { gpu } = device
     this.#device = device
     const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
@@ -97,13 +97,13 @@ export class Program {
     })
     this.#blocks = new Uint32Array(size / 4)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
-    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => place(range)))
+    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => resolve(range)))
     this.buffers = [...new Set(ranges.map(({ buffer }) => buffer))]
-    const slots = new Map<WovenCommand, number>()
+    const slots = new Map<FusedCommand, number>()
     const writeSteps = new Map<GraphWrite, number>()
     for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
     for (const command of early) {
-      const { buffer, offset } = place(command.target)
+      const { buffer, offset } = resolve(command.target)
       this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
       writeSteps.set(command, this.#writes.length)
       this.#writes.push(command.data)
@@ -116,26 +116,26 @@ export class Program {
       if (command.kind === 'dispatch') {
         this.#addRefresh(command.spec, command.refresh, slots.get(woven.commands[woves!.place]!)!, woves!.leads)
       } else {
-        const { data, refresh } = command
+        const { data, refresh: updateParams } = command
         const write = writeSteps.get(command)!
         this.#refreshes.push(() => {
           // Copied: the host may fill one array again and again.
-          data.set(bytesOf(refresh()))
+          data.set(bytesOf(updateParams()))
           this.#writes[write] = data
         })
       }
     }
   }
 
-  #add(command: WovenCommand, slots: Map<WovenCommand, number>, writeSteps: Map<GraphWrite, number>, device: Device): void {
-    const stream = streamOf(command.lane)
+  #add(command: FusedCommand, slots: Map<FusedCommand, number>, writeSteps: Map<GraphWrite, number>, device: Device): void {
+    const stream = streamNameOf(command.lane)
     if (command.kind === 'dispatch') {
       const slot = slots.size
       slots.set(command, slot)
       this.#blocks.set(command.words, slot * SLOT_WORDS)
       const { kernel, grid, op } = command
       const group = device.bindGroup(kernel, command.ranges)
-      const uses = usesOf(command.spec, command.ranges.map(place))
+      const uses = usesOf(command.spec, command.ranges.map(resolve))
       const { streams } = command
       this.#steps.push({
         kind: 'dispatch',
@@ -149,19 +149,19 @@ export class Program {
         uses,
       })
     } else if (command.kind === 'copy') {
-      const { buffer: source, offset: sourceOffset } = place(command.source)
-      const { buffer: target, offset: targetOffset } = place(command.target)
+      const { buffer: source, offset: sourceOffset } = resolve(command.source)
+      const { buffer: target, offset: targetOffset } = resolve(command.target)
       const [from, to] = [source.gpu, target.gpu]
       this.#steps.push({ kind: 'copy', source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes, stream })
     } else {
-      const { buffer: target, offset } = place(command.target)
+      const { buffer: target, offset } = resolve(command.target)
       writeSteps.set(command, this.#writes.length)
       this.#steps.push({ kind: 'write', target: target.gpu, offset, index: this.#writes.length, stream })
       this.#writes.push(command.data)
     }
   }
 
-  #addRefresh(spec: KernelSpec, refresh: Refresh, slot: number, leads: boolean): void {
+  #addRefresh(spec: KernelSpec, refresh: UpdateParams, slot: number, leads: boolean): void {
     const words = paramWordsByName(spec.params)
     const memory = this.#blocks.buffer
     const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
@@ -227,7 +227,7 @@ export class Program {
   }
 }
 
-function streamOf(lane: Lane | undefined): string {
+function streamNameOf(lane: Lane | undefined): string {
   return lane?.fork.mode === 'streams' ? lane.name : 'main'
 }
 

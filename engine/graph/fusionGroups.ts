@@ -1,6 +1,6 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import type { Fork } from '../fork.ts'
-import { isVirtual, type VirtualBuffer } from '../memory/plannedMemory.ts'
+import { isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
 import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
 
 /** Bytes to which stacked operands are aligned: where a binding may start. */
@@ -8,12 +8,12 @@ const ALIGNMENT = 256
 
 /** Buffers that the plan must place side by side, `stride` bytes from one to the next. */
 export interface Stack {
-  members: readonly VirtualBuffer[]
+  members: readonly PlannedBuffer[]
   stride: number
 }
 
 /** Dispatches of different lanes that become one, with what its parameter block says besides that of the first. */
-export interface Siblings {
+export interface FusionGroup {
   /** Places in the list of commands, lane by lane. */
   members: readonly number[]
   words: Uint32Array<ArrayBuffer>
@@ -66,12 +66,12 @@ function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLa
  * @param maxBytes of one binding
  * @param banned commands that must stay by themselves
  */
-export function findSiblings(
+export function findFusionGroups(
   commands: readonly GraphCommand[],
   earlier: readonly (readonly number[])[],
   maxBytes: number,
   banned: ReadonlySet<number>,
-): { siblings: Siblings[]; stacks: Stack[] } {
+): { siblings: FusionGroup[]; stacks: Stack[] } {
   // The j-th dispatch of a signature in one lane belongs to the j-th of that signature in the others.
   const groups = new Map<string, number[]>()
   const seen = new Map<string, number>()
@@ -102,9 +102,9 @@ export function findSiblings(
     if (group) group.push(index)
     else groups.set(key, [index])
   })
-  const stacked = new Map<VirtualBuffer, Stack>()
+  const stacked = new Map<PlannedBuffer, Stack>()
   const apart = keptApart(commands)
-  const siblings: Siblings[] = []
+  const siblings: FusionGroup[] = []
   for (const members of groups.values()) {
     if (members.length < 2) continue
     members.sort((a, b) => (laneOf(commands[a]!)?.index ?? a) - (laneOf(commands[b]!)?.index ?? b))
@@ -122,9 +122,9 @@ export function findSiblings(
 }
 
 /** For each buffer those that a command uses beside it, one of both to write: they must not become one buffer. */
-function keptApart(commands: readonly GraphCommand[]): Map<VirtualBuffer, Set<VirtualBuffer>> {
-  const apart = new Map<VirtualBuffer, Set<VirtualBuffer>>()
-  const keep = (one: VirtualBuffer, other: VirtualBuffer) => {
+function keptApart(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<PlannedBuffer>> {
+  const apart = new Map<PlannedBuffer, Set<PlannedBuffer>>()
+  const keep = (one: PlannedBuffer, other: PlannedBuffer) => {
     const others = apart.get(one)
     if (others) others.add(other)
     else apart.set(one, new Set([other]))
@@ -132,9 +132,9 @@ function keptApart(commands: readonly GraphCommand[]): Map<VirtualBuffer, Set<Vi
   for (const command of commands) {
     const accesses = accessesOf(command)
     for (const { range, write } of accesses) {
-      if (!write || !isVirtual(range.buffer)) continue
+      if (!write || !isPlanned(range.buffer)) continue
       for (const { range: other } of accesses) {
-        if (!isVirtual(other.buffer) || other.buffer === range.buffer) continue
+        if (!isPlanned(other.buffer) || other.buffer === range.buffer) continue
         keep(range.buffer, other.buffer)
         keep(other.buffer, range.buffer)
       }
@@ -146,8 +146,8 @@ function keptApart(commands: readonly GraphCommand[]): Map<VirtualBuffer, Set<Vi
 /** The parameter block of the joint dispatch, or undefined where operands lie unevenly; enters the stacks it needs. */
 function join(
   members: readonly GraphDispatch[],
-  stacked: Map<VirtualBuffer, Stack>,
-  apart: ReadonlyMap<VirtualBuffer, ReadonlySet<VirtualBuffer>>,
+  stacked: Map<PlannedBuffer, Stack>,
+  apart: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
   maxBytes: number,
 ): Uint32Array<ArrayBuffer> | undefined {
   const [first] = members as [GraphDispatch]
@@ -167,7 +167,7 @@ function join(
       if (stride === 0 && first.spec.bindings[b]!.access === 'read_write') return undefined
     } else {
       if (!members.every((one) => at(one) === at(first))) return undefined
-      const found = spacing(buffers as VirtualBuffer[], stacked, apart, wanted)
+      const found = spacing(buffers as PlannedBuffer[], stacked, apart, wanted)
       if (found === undefined || found * members.length > maxBytes) return undefined
       stride = found
     }
@@ -188,13 +188,13 @@ function join(
  * in any.
  */
 function spacing(
-  buffers: readonly VirtualBuffer[],
-  stacked: ReadonlyMap<VirtualBuffer, Stack>,
-  apart: ReadonlyMap<VirtualBuffer, ReadonlySet<VirtualBuffer>>,
+  buffers: readonly PlannedBuffer[],
+  stacked: ReadonlyMap<PlannedBuffer, Stack>,
+  apart: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
   wanted: Stack[],
 ): number | undefined {
-  const [first] = buffers as [VirtualBuffer]
-  const stackOf = (buffer: VirtualBuffer) => stacked.get(buffer) ?? wanted.find(({ members }) => members.includes(buffer))
+  const [first] = buffers as [PlannedBuffer]
+  const stackOf = (buffer: PlannedBuffer) => stacked.get(buffer) ?? wanted.find(({ members }) => members.includes(buffer))
   const found = stackOf(first)
   if (found) {
     const places = buffers.map((buffer) => found.members.indexOf(buffer))
@@ -202,7 +202,7 @@ function spacing(
     const even = places.every((place, i) => place >= 0 && place === places[0]! + i * step)
     return even ? step * found.stride : undefined
   }
-  if (!buffers.every((buffer) => isVirtual(buffer) && buffer.bytes === first.bytes)) return undefined
+  if (!buffers.every((buffer) => isPlanned(buffer) && buffer.bytes === first.bytes)) return undefined
   if (new Set(buffers).size < buffers.length || buffers.some(stackOf)) return undefined
   if (buffers.some((one) => buffers.some((other) => apart.get(one)?.has(other)))) return undefined
   const stack = { members: buffers, stride: ALIGNMENT * Math.ceil(first.bytes / ALIGNMENT) }

@@ -1,13 +1,13 @@
 import type { Grid, KernelSpec } from '../../kernels/spec.ts'
 import type { Lane } from '../fork.ts'
-import type { BufferRange } from '../memory/bindings.ts'
-import { isVirtual, VirtualBuffer } from '../memory/plannedMemory.ts'
+import type { Binding } from '../memory/bindings.ts'
+import { isPlanned, PlannedBuffer } from '../memory/plannedMemory.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
 
 /** Parameters that change from replay to replay, by name. */
-export type Refresh = () => object
+export type UpdateParams = () => object
 
 export interface GraphDispatch {
   kind: 'dispatch'
@@ -17,26 +17,26 @@ export interface GraphDispatch {
   problem: unknown
   /** Bytes of one element of each binding. */
   itemBytes: readonly number[]
-  ranges: readonly BufferRange[]
+  ranges: readonly Binding[]
   /** The parameter block. */
   words: Uint32Array<ArrayBuffer>
   grid: Grid
   op: string
   lane: Lane | undefined
-  refresh?: Refresh | undefined
+  refresh?: UpdateParams | undefined
 }
 
 export interface GraphCopy {
   kind: 'copy'
-  source: BufferRange
-  target: BufferRange
+  source: Binding
+  target: Binding
   bytes: number
   lane: Lane | undefined
 }
 
 export interface GraphWrite {
   kind: 'write'
-  target: BufferRange
+  target: Binding
   data: Uint8Array<ArrayBuffer>
   /** Gives the data of every later replay. */
   refresh?: (() => ArrayBufferView<ArrayBuffer>) | undefined
@@ -51,14 +51,14 @@ export type GraphCommand = GraphDispatch | GraphCopy | GraphWrite
  */
 export class Graph {
   commands: GraphCommand[] = []
-  readonly buffers = new Set<VirtualBuffer>()
+  readonly buffers = new Set<PlannedBuffer>()
   /** Memory made outside that the commands use; the graph keeps it. */
   readonly #outside = new Set<Storage>()
   /** Of tensors made outside: whether the commands change them. */
   readonly outsiders = new Map<Changeable, boolean>()
 
-  acquire(bytes: number): VirtualBuffer {
-    const buffer = new VirtualBuffer(bytes)
+  acquire(bytes: number): PlannedBuffer {
+    const buffer = new PlannedBuffer(bytes)
     this.buffers.add(buffer)
     return buffer
   }
@@ -91,12 +91,12 @@ export class Graph {
   }
 
   /** The range in memory of this graph, or memory made outside, which must not go before the graph does. */
-  #known(range: BufferRange): BufferRange {
+  #known(range: Binding): Binding {
     const { buffer, owner, end } = range
-    if (isVirtual(buffer) && this.buffers.has(buffer)) return range
+    if (isPlanned(buffer) && this.buffers.has(buffer)) return range
     // Else it could be let go while the rest is recorded, and become a place in the plan.
     if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
-    if (!isVirtual(buffer)) return range
+    if (!isPlanned(buffer)) return range
     if (!buffer.place) throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
     const { block, offset } = buffer.place
     const moved = { ...range, buffer: block.buffer, offset: range.offset + offset }
@@ -106,7 +106,7 @@ export class Graph {
 
 /** One use of memory by a command: bytes `from` to `to` of a buffer. */
 export interface Access {
-  range: BufferRange
+  range: Binding
   from: number
   to: number
   write: boolean
@@ -123,7 +123,7 @@ export function accessesOf(command: GraphCommand): Access[] {
     }))
   }
   const bytes = command.kind === 'copy' ? command.bytes : command.data.byteLength
-  const part = (range: BufferRange, write: boolean): Access => ({
+  const part = (range: Binding, write: boolean): Access => ({
     range,
     from: range.offset,
     to: range.offset + bytes,

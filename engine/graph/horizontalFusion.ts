@@ -1,18 +1,18 @@
-import { findSiblings, type Siblings, type Stack } from './fusionGroups.ts'
+import { type FusionGroup, findFusionGroups, type Stack } from './fusionGroups.ts'
 import type { GraphCommand, GraphDispatch } from './graph.ts'
 import { dependencies } from './hazards.ts'
 
 /** A dispatch of a woven graph: that of one lane, or of several. */
-export interface WovenDispatch extends GraphDispatch {
+export interface FusedDispatch extends GraphDispatch {
   /** The streams of the dispatches that it stands for. */
   streams: readonly string[]
 }
 
-export type WovenCommand = WovenDispatch | Exclude<GraphCommand, GraphDispatch>
+export type FusedCommand = FusedDispatch | Exclude<GraphCommand, GraphDispatch>
 
 /** Commands in an order that keeps what each depends on before it. */
-export interface Woven {
-  commands: WovenCommand[]
+export interface FusedGraph {
+  commands: FusedCommand[]
   stacks: Stack[]
   /** For each command of the graph the place of the one that does its work, and whether that one has its parameters. */
   places: { place: number; leads: boolean }[]
@@ -23,11 +23,11 @@ export interface Woven {
  * everything else as early as it was recorded.
  * @param maxBytes of one binding
  */
-export function weave(commands: readonly GraphCommand[], maxBytes: number): Woven {
+export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: number): FusedGraph {
   const before = dependencies(commands)
   const banned = new Set<number>()
   for (;;) {
-    const { siblings, stacks } = findSiblings(commands, before, maxBytes, banned)
+    const { siblings, stacks } = findFusionGroups(commands, before, maxBytes, banned)
     const nodes = nodesOf(commands.length, siblings)
     const { order, stuck } = schedule(nodes, before)
     // Lanes that match crosswise wait for each other: one of the joint dispatches in the way falls apart.
@@ -35,22 +35,22 @@ export function weave(commands: readonly GraphCommand[], maxBytes: number): Wove
       for (const index of stuck) banned.add(index)
       continue
     }
-    const places: Woven['places'] = new Array(commands.length)
-    const woven = order.map((node, place): WovenCommand => {
+    const places: FusedGraph['places'] = new Array(commands.length)
+    const woven = order.map((node, place): FusedCommand => {
       node.members.forEach((index, i) => {
         places[index] = { place, leads: i === 0 }
       })
-      return joint(node, commands)
+      return fused(node, commands)
     })
     return { commands: woven, stacks, places }
   }
 }
 
-interface Node extends Pick<Siblings, 'members'> {
-  words?: Siblings['words']
+interface Node extends Pick<FusionGroup, 'members'> {
+  words?: FusionGroup['words']
 }
 
-function nodesOf(count: number, siblings: readonly Siblings[]): Node[] {
+function nodesOf(count: number, siblings: readonly FusionGroup[]): Node[] {
   const inGroup = new Set(siblings.flatMap(({ members }) => members))
   const single = Array.from({ length: count }, (_, index) => ({ members: [index] })).filter(
     ({ members }) => !inGroup.has(members[0]!),
@@ -89,7 +89,7 @@ function schedule(
   return { order, stuck: nodes.find(({ members }, n) => waiting[n]! > 0 && members.length > 1)!.members }
 }
 
-function joint({ members, words }: Node, commands: readonly GraphCommand[]): WovenCommand {
+function fused({ members, words }: Node, commands: readonly GraphCommand[]): FusedCommand {
   const first = commands[members[0]!]!
   if (first.kind !== 'dispatch') return first
   const streams = [...new Set(members.map((index) => commands[index]!.lane?.name ?? 'main'))]

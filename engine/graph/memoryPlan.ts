@@ -1,11 +1,11 @@
 import type { PooledBuffer } from '../memory/bufferPool.ts'
-import { type Block, isVirtual, type VirtualBuffer } from '../memory/plannedMemory.ts'
+import { type Block, isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
 import { accessesOf } from './graph.ts'
-import type { Woven } from './horizontalFusion.ts'
+import type { FusedGraph } from './horizontalFusion.ts'
 
 /** What takes one stretch of memory: a buffer, or a stack of them. */
 interface Unit {
-  members: readonly VirtualBuffer[]
+  members: readonly PlannedBuffer[]
   bytes: number
   stride: number
   /** Places of the first and last command that uses it. */
@@ -24,9 +24,9 @@ interface Slot {
 /** What planning needs to know besides the commands. */
 export interface PlanOptions {
   /** All buffers of the graph. */
-  buffers: Iterable<VirtualBuffer>
+  buffers: Iterable<PlannedBuffer>
   /** Those that keep their values from run to run. */
-  constants: ReadonlySet<VirtualBuffer>
+  constants: ReadonlySet<PlannedBuffer>
   /** Gives memory for the blocks of intermediate values, largest first. */
   takeScratch(sizes: readonly number[]): PooledBuffer[]
   /** Gives memory that outlives a run. */
@@ -50,7 +50,7 @@ export interface MemoryPlan {
  * arXiv 2001.03288). A block is never read and written by one command under two names.
  */
 export function planMemory(
-  { commands, stacks }: Woven,
+  { commands, stacks }: FusedGraph,
   { buffers, constants, takeScratch, takeKept }: PlanOptions,
 ): MemoryPlan {
   const units = lifetimes({ commands, stacks }, buffers, constants)
@@ -75,12 +75,12 @@ export function planMemory(
 }
 
 function lifetimes(
-  { commands, stacks }: Pick<Woven, 'commands' | 'stacks'>,
-  buffers: Iterable<VirtualBuffer>,
-  constants: ReadonlySet<VirtualBuffer>,
+  { commands, stacks }: Pick<FusedGraph, 'commands' | 'stacks'>,
+  buffers: Iterable<PlannedBuffer>,
+  constants: ReadonlySet<PlannedBuffer>,
 ): Unit[] {
-  const unitOf = new Map<VirtualBuffer, Unit>()
-  const alone = (buffer: VirtualBuffer, place: number): Unit => {
+  const unitOf = new Map<PlannedBuffer, Unit>()
+  const alone = (buffer: PlannedBuffer, place: number): Unit => {
     const unit = { members: [buffer], stride: 0, bytes: buffer.bytes, first: place, last: place, kept: false }
     unitOf.set(buffer, unit)
     return unit
@@ -92,7 +92,7 @@ function lifetimes(
   commands.forEach((command, place) => {
     for (const { range } of accessesOf(command)) {
       const { buffer } = range
-      if (!isVirtual(buffer)) continue
+      if (!isPlanned(buffer)) continue
       const unit = unitOf.get(buffer) ?? alone(buffer, place)
       unit.first = Math.min(unit.first, place)
       unit.last = Math.max(unit.last, place)

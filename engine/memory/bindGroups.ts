@@ -1,7 +1,7 @@
 import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from '../base/errors.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
-import type { PlacedRange } from './bindings.ts'
+import type { ResolvedBinding } from './bindings.ts'
 import type { PooledBuffer } from './bufferPool.ts'
 
 /** Bind groups kept for reuse by each device. */
@@ -69,7 +69,7 @@ export class BindGroups {
   }
 
   /** A bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
-  make({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
+  make({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly ResolvedBinding[]): GPUBindGroup {
     collectSome()
     if (uncollected >= SHARE * this.#limit) throw this.#full()
     const entries = ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
@@ -81,7 +81,7 @@ export class BindGroups {
   }
 
   /** @throws OutOfMemoryError when the driver has room for no more */
-  get(kernel: CompiledKernel, ranges: readonly PlacedRange[]): GPUBindGroup {
+  get(kernel: CompiledKernel, ranges: readonly ResolvedBinding[]): GPUBindGroup {
     let key = `${kernel.layout}`
     for (const { buffer, offset } of ranges) key += ` ${buffer.id}+${offset}`
     let group = this.#groups.get(key)

@@ -1,11 +1,11 @@
 import type { KernelSpec } from '../../kernels/spec.ts'
 import type { BufferUse } from '../submit/barriers.ts'
 import type { PooledBuffer } from './bufferPool.ts'
-import { type DeviceBuffer, isVirtual } from './plannedMemory.ts'
+import { type DeviceBuffer, isPlanned } from './plannedMemory.ts'
 import type { Storage } from './storage.ts'
 
 /** A binding: a buffer from a byte offset on. */
-export interface BufferRange {
+export interface Binding {
   buffer: DeviceBuffer
   /** A multiple of 256. */
   offset: number
@@ -16,20 +16,20 @@ export interface BufferRange {
 }
 
 /** A binding in memory that there is. */
-export interface PlacedRange {
+export interface ResolvedBinding {
   buffer: PooledBuffer
   offset: number
 }
 
 /** Where a range lies. @throws Error for memory of a capture that is still being recorded, or did not return it */
-export function place(range: BufferRange): PlacedRange {
+export function resolve(range: Binding): ResolvedBinding {
   const { buffer, offset } = range
-  if (!isVirtual(buffer)) return range as PlacedRange
+  if (!isPlanned(buffer)) return range as ResolvedBinding
   if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
   return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
 }
 
 /** How a dispatch uses what it binds. */
-export function usesOf({ bindings }: KernelSpec<any>, places: readonly PlacedRange[]): BufferUse[] {
+export function usesOf({ bindings }: KernelSpec<any>, places: readonly ResolvedBinding[]): BufferUse[] {
   return places.map(({ buffer }, i) => ({ buffer: buffer.gpu, write: bindings[i]!.access === 'read_write' }))
 }

@@ -12,7 +12,7 @@ let created = 0
  * Memory that a graph records with before anybody knows where it will lie: the plan of the graph places it in a block, beside
  * others or where others have been.
  */
-export class VirtualBuffer {
+export class PlannedBuffer {
   readonly id = created++
   readonly bytes: number
   /** Nobody but the graph's own commands uses it any more. */
@@ -25,8 +25,8 @@ export class VirtualBuffer {
 }
 
 /** What a tensor's memory can be. */
-export type DeviceBuffer = PooledBuffer | VirtualBuffer
+export type DeviceBuffer = PooledBuffer | PlannedBuffer
 
-export function isVirtual(buffer: DeviceBuffer): buffer is VirtualBuffer {
-  return buffer instanceof VirtualBuffer
+export function isPlanned(buffer: DeviceBuffer): buffer is PlannedBuffer {
+  return buffer instanceof PlannedBuffer
 }

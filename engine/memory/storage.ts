@@ -1,5 +1,5 @@
 import type { Device } from '../device/device.ts'
-import { type DeviceBuffer, isVirtual } from './plannedMemory.ts'
+import { type DeviceBuffer, isPlanned } from './plannedMemory.ts'
 
 /** Memory shared by a tensor and its views, freed with the last of them. */
 export class Storage {
@@ -32,6 +32,6 @@ export class Storage {
   /** Releases it for a tensor that was dropped without `dispose()`. */
   drop(): void {
     this.release()
-    if (this.#references === 0 && !isVirtual(this.buffer)) this.device.reclaimed(this.bytes)
+    if (this.#references === 0 && !isPlanned(this.buffer)) this.device.reclaimed(this.bytes)
   }
 }

@@ -1,4 +1,4 @@
-import { byPairs } from '../autograd/treeReduce.ts'
+import { treeReduce } from '../autograd/treeReduce.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { checkTensors } from '../tensor/arguments.ts'
@@ -15,5 +15,5 @@ export function addAll(tensors: readonly Tensor[], ...extra: []): Tensor {
   checkTensors('addAll', tensors)
   checkNoMore('addAll', extra)
   if (tensors.length === 0) throw new ShapeError('addAll: got no tensors, takes at least one')
-  return byPairs(tensors, add)
+  return treeReduce(tensors, add)
 }

@@ -1,5 +1,5 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
-import { narrowed } from '../autograd/autocast.ts'
+import { toLowerPrecision } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, isFloat } from '../layout/dtype.ts'
@@ -64,7 +64,7 @@ export function scaledDotProductAttention(givenQ: Tensor, givenK: Tensor, givenV
   checkTensor('scaledDotProductAttention', givenK, 'k')
   checkTensor('scaledDotProductAttention', givenV, 'v')
   checkNoMore('scaledDotProductAttention', extra)
-  const [q, k, v] = [narrowed(givenQ), narrowed(givenK), narrowed(givenV)]
+  const [q, k, v] = [toLowerPrecision(givenQ), toLowerPrecision(givenK), toLowerPrecision(givenV)]
   const inputs = [q, k, v] as [Tensor, Tensor, Tensor]
   const [batch, heads, queries, width] = q.shape as [number, number, number, number]
   const keys = k.shape[2]
@@ -108,7 +108,7 @@ export function packedAttention(given: Tensor, heads: number, ...extra: []): Ten
   checkTensor('packedAttention', given)
   checkNumber('packedAttention', heads, 'heads')
   checkNoMore('packedAttention', extra)
-  const qkv = narrowed(given)
+  const qkv = toLowerPrecision(given)
   const [batch, tokens, last] = qkv.shape as [number, number, number]
   if (!isFloat(qkv.dtype) || qkv.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
     throw mismatch('packedAttention', [qkv], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
@@ -152,7 +152,7 @@ export function packedCrossAttention(givenQ: Tensor, givenKv: Tensor, heads: num
   checkTensor('packedCrossAttention', givenKv, 'kv')
   checkNumber('packedCrossAttention', heads, 'heads')
   checkNoMore('packedCrossAttention', extra)
-  const [q, kv] = [narrowed(givenQ), narrowed(givenKv)]
+  const [q, kv] = [toLowerPrecision(givenQ), toLowerPrecision(givenKv)]
   const [batch, queries, last] = q.shape as [number, number, number]
   const fits = q.ndim === 3 && kv.ndim === 3 && kv.shape[0] === batch && kv.shape[2] === 2 * last
   if (!alikeFloats([q, kv]) || !fits || !isCount(heads) || last % heads !== 0) {

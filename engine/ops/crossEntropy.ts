@@ -1,6 +1,6 @@
 import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
 import { rowMajor, sum } from '../../kernels/reduce/index.ts'
-import { widened } from '../autograd/autocast.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -59,7 +59,7 @@ export function crossEntropy(given: Tensor, labels: Tensor, options?: CrossEntro
   checkTensor('crossEntropy', labels, 'labels')
   checkOptions('crossEntropy', options, OPTIONS)
   checkNoMore('crossEntropy', extra)
-  const logits = widened(given)
+  const logits = toFloat32(given)
   const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
   if (logits.dtype !== 'float32' || labels.dtype !== 'int32' || !matching) {
     const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')

@@ -1,5 +1,5 @@
+import type { AxisView } from '../../kernels/axisView.ts'
 import { cumsumChunk, cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
-import type { Lines } from '../../kernels/lines.ts'
 import { outputs, rowMajor, sumInt, sum as sumKernel, withChunk } from '../../kernels/reduce/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
@@ -7,10 +7,10 @@ import { refuseHalf } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { linesAlong } from './lines.ts'
+import { axisViewOf } from './axisView.ts'
 
 /** Writes running sums of x along the lines into y, both contiguous, of float32 or int32; `reverse`: from the ends of the lines. */
-function scanInto(y: Tensor, x: Tensor, lines: Lines, reverse: boolean): void {
+function scanInto(y: Tensor, x: Tensor, lines: AxisView, reverse: boolean): void {
   const { outer, n, inner } = lines
   const [scan, sum] = x.dtype === 'float32' ? [cumsumKernel, sumKernel] : [cumsumInt, sumInt]
   const pieces = withChunk(rowMajor(outer, n, inner), cumsumChunk(x.device.capabilities, lines))
@@ -25,7 +25,7 @@ function scanInto(y: Tensor, x: Tensor, lines: Lines, reverse: boolean): void {
   run(scan, { outer, n, inner, chunk, chunks, reverse }, [x, sums, y])
 }
 
-const op = defineOp<[Tensor], Lines>({
+const op = defineOp<[Tensor], AxisView>({
   name: 'cumsum',
   forward(_ctx, [x], lines) {
     const y = empty(x.shape, x.dtype, x.device)
@@ -50,5 +50,5 @@ export function cumsum(x: Tensor, dim: number, ...extra: []): Tensor {
   checkTensor('cumsum', x)
   checkNoMore('cumsum', extra)
   refuseHalf('cumsum', x)
-  return op([x], linesAlong('cumsum', x.shape, dim))
+  return op([x], axisViewOf('cumsum', x.shape, dim))
 }

@@ -8,7 +8,7 @@ import {
   type ScalarOp,
   type UnaryOp,
 } from '../../kernels/elementwise/index.ts'
-import { alike } from '../autograd/autocast.ts'
+import { promoteTypes } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -167,7 +167,7 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) =>
     if (typeof a === 'number' && typeof b === 'number')
       throw new ShapeError(`${name}: got two numbers, takes at least one tensor`)
     if (typeof a !== 'number' && typeof b !== 'number') {
-      const [left, right] = alike([a, b]) as [Tensor, Tensor]
+      const [left, right] = promoteTypes([a, b]) as [Tensor, Tensor]
       if (left.dtype !== right.dtype)
         throw new ShapeError(`${name}: got ${left.dtype} and ${right.dtype}, takes tensors of one dtype; use cast()`)
       return tensors([left, right], [a.shape, b.shape])

@@ -1,5 +1,5 @@
 import type { AttentionShape } from '../../kernels/attention/index.ts'
-import { computeDtype, computed } from '../autograd/autocast.ts'
+import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, type Dtype } from '../layout/dtype.ts'
@@ -7,7 +7,7 @@ import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
-import { asRows, product, shaped, transposed } from './gemm.ts'
+import { asRows, gemm, shaped, transposed } from './gemm.ts'
 
 /** Rows `from` to `to` of a matrix; a view. */
 function rowsOf(matrix: Tensor, from: number, to: number): Tensor {
@@ -25,20 +25,20 @@ function firstTokens(u: Tensor): Tensor {
 function productInto(out: Tensor, a: Tensor, b: Tensor): void {
   const direct = out.isContiguous() && out.offset % bindingAlignment(out.dtype) === 0
   const made = direct ? out : empty(out.shape, out.dtype, out.device)
-  product(made, a, b)
+  gemm(made, a, b)
   if (!direct) copyInto(made, out)
 }
 
 const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dtype }>({
   name: 'firstTokenAttention',
   forward(ctx, inputs, { compute, ...shape }) {
-    const [u, weight] = inputs.map((t) => computed(t, compute)) as [Tensor, Tensor]
+    const [u, weight] = inputs.map((t) => castCached(t, compute)) as [Tensor, Tensor]
     const { batch, keys } = shape
     const inner = shape.heads * shape.width
     const q = empty([batch, inner], compute, u.device)
-    product(q, firstTokens(u), transposed(rowsOf(weight, 0, inner)))
+    gemm(q, firstTokens(u), transposed(rowsOf(weight, 0, inner)))
     const kv = empty([batch * keys, 2 * inner], compute, u.device)
-    product(kv, asRows(u), transposed(rowsOf(weight, inner, 3 * inner)))
+    gemm(kv, asRows(u), transposed(rowsOf(weight, inner, 3 * inner)))
     const out = empty([batch, 1, inner], compute, u.device)
     const { query, k, v } = operands(q, kv, shape)
     const lse = attend(shape, query, k, v, blockRows(out, 0, shape))
@@ -56,10 +56,10 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dty
     let [du, dweight]: (Tensor | undefined)[] = []
     if (weight) {
       du = ctx.gradOut(0) // [B, N, D]
-      product(shaped(du, [kv.shape[0]!, du.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
+      gemm(shaped(du, [kv.shape[0]!, du.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
       // The first tokens are queries too.
       const first = empty([shape.batch, du.shape[2]!], du.dtype, q.device)
-      product(first, dq, rowsOf(weight, 0, inner), { residual: firstTokens(du) })
+      gemm(first, dq, rowsOf(weight, 0, inner), { residual: firstTokens(du) })
       copyInto(first, firstTokens(du))
     }
     if (u) {

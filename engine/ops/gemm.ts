@@ -15,7 +15,7 @@ import { broadcastStrides, operand } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** What happens to a product before it is stored, in this order. */
-export interface Epilogue {
+export interface GemmEpilogue {
   /** float32 [n], added to every row; contiguous. */
   bias?: Tensor | undefined
   /** Takes the value as it is now; contiguous, of the product's shape. */
@@ -23,7 +23,7 @@ export interface Epilogue {
   /** The exact (erf) form. */
   gelu?: boolean | undefined
   /** Multiplied by gelu'(it); contiguous, of the product's shape, not with `residual`. */
-  slope?: Tensor | undefined
+  geluGrad?: Tensor | undefined
   /** Elements become 0 with a probability of p, the others grow by 1 / (1 - p), as `dropout` does. */
   dropout?: { p: number; draw: Drawing } | undefined
   /** Added; broadcasts to the product's shape, of float32 or float16. */
@@ -53,14 +53,14 @@ interface Arranged {
  * @param a broadcasts to [..., m, k]
  * @param b broadcasts to [..., k, n]
  */
-export function product(out: Tensor, a: Tensor, b: Tensor, epilogue: Epilogue = {}): void {
+export function gemm(out: Tensor, a: Tensor, b: Tensor, epilogue: GemmEpilogue = {}): void {
   const { device } = out
-  const { bias, pre, gelu, slope, dropout, residual } = epilogue
-  const other = slope ?? residual
+  const { bias, pre, gelu, geluGrad, dropout, residual } = epilogue
+  const other = geluGrad ?? residual
   const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
   const split = splitK(device.capabilities, problem)
   const rows = rowsPerGroup({ ...problem, ...split })
-  const asked = { bias, pre, gelu, slope, dropout, add: residual }
+  const asked = { bias, pre, gelu, geluGrad, dropout, add: residual }
   const names = Object.keys(asked) as (keyof typeof asked)[]
   const flags = names.reduce((sum, name) => sum | (asked[name] ? EPILOGUE[name] : 0), 0)
   // What is not used must be bound all the same: an operand again, or something that nothing else touches.
@@ -81,7 +81,7 @@ export function product(out: Tensor, a: Tensor, b: Tensor, epilogue: Epilogue = 
 }
 
 /** Dropout as the kernel takes it. */
-function dropping(count: number, dropout: Epilogue['dropout']): Partial<Matmul> {
+function dropping(count: number, dropout: GemmEpilogue['dropout']): Partial<Matmul> {
   if (!dropout) return {}
   const { p, draw } = dropout
   const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)

@@ -1,4 +1,4 @@
-import { alike } from '../autograd/autocast.ts'
+import { promoteTypes } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -44,7 +44,7 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
 export function concat(given: readonly Tensor[], dim: number, ...extra: []): Tensor {
   checkTensors('concat', given)
   checkNoMore('concat', extra)
-  const tensors = alike(given)
+  const tensors = promoteTypes(given)
   const first = checkParts('concat', tensors)
   const axis = normalizeDim('concat', dim, first.ndim)
   for (const { shape } of tensors) {
@@ -78,7 +78,7 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
 export function stack(given: readonly Tensor[], dim = 0, ...extra: []): Tensor {
   checkTensors('stack', given)
   checkNoMore('stack', extra)
-  const tensors = alike(given)
+  const tensors = promoteTypes(given)
   const first = checkParts('stack', tensors)
   const axis = normalizeDim('stack', dim, first.ndim + 1)
   for (const { shape } of tensors) {

@@ -4,7 +4,7 @@ import {
   layerNormCombine,
   layerNorm as layerNormKernel,
 } from '../../kernels/layerNorm/index.ts'
-import { widened } from '../autograd/autocast.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -113,7 +113,7 @@ export function layerNorm(given: Tensor, weight: Tensor, bias: Tensor, eps = 1e-
   checkTensor('layerNorm', bias, 'bias')
   if (!(Number.isFinite(eps) && eps >= 0)) throw refusal('layerNorm', eps, 'a finite number of at least 0', 'eps')
   checkNoMore('layerNorm', extra)
-  const x = widened(given)
+  const x = toFloat32(given)
   const n = x.shape.at(-1)
   const fits = (t: Tensor) => t.dtype === 'float32' && t.ndim === 1 && t.shape[0] === n
   if (x.dtype !== 'float32' || n === undefined || !fits(weight) || !fits(bias)) {

@@ -1,4 +1,4 @@
-import { computeDtype, computed } from '../autograd/autocast.ts'
+import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -10,7 +10,7 @@ import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { converted } from './cast.ts'
 import { checkProbability, dropoutBackward } from './dropout.ts'
-import { asRows, product, shaped, transposed } from './gemm.ts'
+import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { runUnaryBackward } from './pointwise.ts'
 import { sumInto } from './reduce.ts'
 import { sumToInput } from './shape.ts'
@@ -45,7 +45,7 @@ interface Arguments {
 const op = defineOp<Inputs, Arguments>({
   name: 'linear',
   forward(ctx, [givenX, givenWeight, bias, residual], { gelu, compute, dtype, dropout }) {
-    const [x, weight] = [computed(givenX, compute), computed(givenWeight, compute)]
+    const [x, weight] = [castCached(givenX, compute), castCached(givenWeight, compute)]
     const { device } = x
     const shape = [...x.shape.slice(0, -1), weight.shape[0]!]
     // A vector is one row.
@@ -53,7 +53,7 @@ const op = defineOp<Inputs, Arguments>({
     const out = empty(shape, dtype, device)
     const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
     const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, dropout, residual }
-    product(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
+    gemm(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
     ctx.saveForBackward(ctx.needs[1] ? x : undefined, ctx.needs[0] ? weight : undefined, pre)
     return out
   },
@@ -88,11 +88,11 @@ export function linearGradients(
   let [dx, dweight, dbias]: (Tensor | undefined)[] = []
   if (atX !== undefined && ctx.needs[atX]) {
     dx = ctx.gradOut(atX)
-    product(shaped(dx, [dy.shape[0]!, weight!.shape[1]!]), dy, weight!)
+    gemm(shaped(dx, [dy.shape[0]!, weight!.shape[1]!]), dy, weight!)
   }
   if (ctx.needs[atWeight]) {
     dweight = ctx.gradOut(atWeight)
-    product(dweight, transposed(dy), asRows(x!))
+    gemm(dweight, transposed(dy), asRows(x!))
   }
   if (ctx.needs[atBias]) {
     dbias = ctx.gradOut(atBias)

@@ -1,4 +1,4 @@
-import { computeDtype, computed } from '../autograd/autocast.ts'
+import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -6,7 +6,7 @@ import type { Dtype } from '../layout/dtype.ts'
 import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
-import { asRows, product, shaped, transposed } from './gemm.ts'
+import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { sumToInput } from './shape.ts'
 
 /** Sizes of a product, vectors taken as matrices of one row or column. */
@@ -24,9 +24,9 @@ interface Sizes {
 const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
   name: 'matmul',
   forward(ctx, inputs, { batch, m, n, dtype }) {
-    const [a, b] = inputs.map((t) => computed(t, dtype)) as [Tensor, Tensor]
+    const [a, b] = inputs.map((t) => castCached(t, dtype)) as [Tensor, Tensor]
     const out = empty([...batch, ...(a.ndim > 1 ? [m] : []), ...(b.ndim > 1 ? [n] : [])], dtype, a.device)
-    product(shaped(out, [...batch, m, n]), leftMatrix(a), rightMatrix(b))
+    gemm(shaped(out, [...batch, m, n]), leftMatrix(a), rightMatrix(b))
     ctx.saveForBackward(ctx.needs[1] ? a : undefined, ctx.needs[0] ? b : undefined)
     return out
   },
@@ -51,11 +51,11 @@ function gradient(ctx: OpContext, i: number, input: Shape, dtype: Dtype, batch: 
   const matrix = [x.shape.at(-2)!, y.shape.at(-1)!]
   if (format(input.slice(0, -2)) === format(batch)) {
     const out = ctx.gradOut(i)
-    product(shaped(out, [...batch, ...matrix]), x, y)
+    gemm(shaped(out, [...batch, ...matrix]), x, y)
     return out
   }
   const full = empty([...batch, ...matrix], dtype, x.device)
-  product(full, x, y)
+  gemm(full, x, y)
   return sumToInput(ctx, i, input.length === 1 ? shaped(full, [...batch, input[0]!]) : full, input)
 }
 

@@ -1,4 +1,4 @@
-import { computeDtype, computed } from '../autograd/autocast.ts'
+import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -7,7 +7,7 @@ import { broadcastShapes, format } from '../layout/shape.ts'
 import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { converted } from './cast.ts'
-import { asRows, product, shaped, transposed } from './gemm.ts'
+import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { type Kept, linearGradients, residualGradient } from './linear.ts'
 
 type Inputs = [x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual: Tensor | undefined]
@@ -18,17 +18,17 @@ type Arguments = { compute: Dtype; dtype: Dtype; residual: Kept | undefined }
 const op = defineOp<Inputs, Arguments>({
   name: 'mlp',
   forward(ctx, [givenX, given1, bias1, given2, bias2, residual], { compute, dtype }) {
-    const [x, weight1, weight2] = [computed(givenX, compute), computed(given1, compute), computed(given2, compute)]
+    const [x, weight1, weight2] = [castCached(givenX, compute), castCached(given1, compute), castCached(given2, compute)]
     const { device } = x
     const rows = asRows(x) // [rows, in]
     const wide = [rows.shape[0]!, weight1.shape[0]!]
     const hidden = empty(wide, compute, device)
     const pre = ctx.needs.includes(true) ? empty(wide, compute, device) : undefined
-    product(hidden, rows, transposed(weight1), { bias: converted(bias1, 'float32').contiguous(), pre, gelu: true })
+    gemm(hidden, rows, transposed(weight1), { bias: converted(bias1, 'float32').contiguous(), pre, gelu: true })
     const out = empty([...x.shape.slice(0, -1), weight2.shape[0]!], dtype, device)
     const matrix = out.ndim > 1 ? out : shaped(out, [1, out.size])
     const last = { bias: converted(bias2, 'float32').contiguous(), residual }
-    product(matrix, shaped(hidden, [...matrix.shape.slice(0, -1), wide[1]!]), transposed(weight2), last)
+    gemm(matrix, shaped(hidden, [...matrix.shape.slice(0, -1), wide[1]!]), transposed(weight2), last)
     const [toX, toWeight1, , toWeight2] = ctx.needs
     const toFirst = ctx.needs.slice(0, 3).includes(true)
     ctx.saveForBackward(
@@ -49,7 +49,7 @@ const op = defineOp<Inputs, Arguments>({
     if (weight2 && pre) {
       // gelu'(pre) comes with the product that gives the gradient of what GELU gave.
       const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
-      product(dpre, dy, weight2, { slope: pre })
+      gemm(dpre, dy, weight2, { geluGrad: pre })
       first = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, sums: dpre })
     }
     return [...first, dweight2, dbias2, residual && residualGradient(ctx, 5, grad, residual)]

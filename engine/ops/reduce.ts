@@ -22,7 +22,7 @@ import { copyInto } from '../tensor/copies.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { runScalar } from './pointwise.ts'
-import { dropped, lengthOf, reductionOf, type Span, spansOf, spread } from './span.ts'
+import { broadcastBack, dropped, lengthOf, type ReduceDims, reduceDimsOf, reductionOf } from './reduceDims.ts'
 
 // Sum and mean
 
@@ -52,8 +52,8 @@ export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scal
 }
 
 function defineSum(name: 'sum' | 'mean') {
-  const scaleOf = (span: Span) => (name === 'mean' ? 1 / lengthOf(span) : 1)
-  const op = defineOp<[Tensor], Span>({
+  const scaleOf = (span: ReduceDims) => (name === 'mean' ? 1 / lengthOf(span) : 1)
+  const op = defineOp<[Tensor], ReduceDims>({
     name,
     forward(_ctx, [x], span) {
       if (lengthOf(span) === 1) return dropped(x, span)
@@ -63,11 +63,11 @@ function defineSum(name: 'sum' | 'mean') {
     },
     backward(_ctx, given, span) {
       const scale = scaleOf(span)
-      if (scale === 1) return [spread(given, span)]
+      if (scale === 1) return [broadcastBack(given, span)]
       const grad = given.contiguous()
       const scaled = empty(grad.shape, grad.dtype, grad.device)
       runScalar('mul', grad, scale, scaled)
-      return [spread(scaled, span)]
+      return [broadcastBack(scaled, span)]
     },
   })
   return (x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor => {
@@ -75,7 +75,7 @@ function defineSum(name: 'sum' | 'mean') {
     checkBoolean(name, keepdim, 'keepdim')
     checkNoMore(name, extra)
     if (name === 'mean' && !isFloat(x.dtype)) throw new ShapeError(`mean: got ${x.dtype}, takes float32 or float16`)
-    return spansOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
+    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
   }
 }
 
@@ -94,7 +94,7 @@ export const mean = defineSum('mean')
 // Maximum
 
 /** Maxima and int32 indices of the first ones within the span, both of the span's shape. */
-function runMax(x: Tensor, span: Span): { values: Tensor; indices: Tensor } {
+function runMax(x: Tensor, span: ReduceDims): { values: Tensor; indices: Tensor } {
   const { device, dtype } = x
   const { reduction, input } = reductionOf(x, span.start, span.end)
   const float = dtype === 'float32'
@@ -111,7 +111,7 @@ function runMax(x: Tensor, span: Span): { values: Tensor; indices: Tensor } {
   return result
 }
 
-const maxOp = defineOp<[Tensor], Span>({
+const maxOp = defineOp<[Tensor], ReduceDims>({
   name: 'max',
   forward(ctx, [x], span) {
     const { values, indices } = runMax(x, span)
@@ -138,10 +138,10 @@ export function max(x: Tensor, dim?: number | readonly number[], keepdim = false
   checkBoolean('max', keepdim, 'keepdim')
   checkNoMore('max', extra)
   refuseHalf('max', x)
-  return spansOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
+  return reduceDimsOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
 }
 
-const argmaxOp = defineOp<[Tensor], Span>({
+const argmaxOp = defineOp<[Tensor], ReduceDims>({
   name: 'argmax',
   forward: (_ctx, [x], span) => runMax(x, span).indices,
 })
@@ -161,6 +161,6 @@ export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): 
   refuseHalf('argmax', x)
   // Several dims have no index.
   if (dim !== undefined) normalizeDim('argmax', dim, Math.max(x.ndim, 1))
-  const whole: Span = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
-  return noGrad(() => argmaxOp([x], dim === undefined ? whole : spansOf('argmax', x.shape, dim, keepdim)[0]!))
+  const whole: ReduceDims = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
+  return noGrad(() => argmaxOp([x], dim === undefined ? whole : reduceDimsOf('argmax', x.shape, dim, keepdim)[0]!))
 }

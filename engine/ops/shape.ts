@@ -9,7 +9,7 @@ import { run } from '../tensor/run.ts'
 import { broadcastStrides, operand } from '../tensor/strided.ts'
 import { type Tensor, view } from '../tensor/tensor.ts'
 import { sum, sumInto } from './reduce.ts'
-import { type Span, spansOf } from './span.ts'
+import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
 
 // Another shape
 
@@ -208,8 +208,8 @@ export function sumTo(t: Tensor, shape: Shape): Tensor {
 
 /** `sumTo` the shape of an op's input i, as its gradient: written where that must lie, if the dims to sum are neighbours. */
 export function sumToInput(ctx: OpContext, i: number, t: Tensor, shape: Shape): Tensor {
-  const spans = spansOf('sumTo', t.shape, repeatedDims(t.shape, shape), true)
-  const [{ start, end }] = spans as [Span]
+  const spans = reduceDimsOf('sumTo', t.shape, repeatedDims(t.shape, shape), true)
+  const [{ start, end }] = spans as [ReduceDims]
   if (spans.length > 1 || start === end) return sumTo(t, shape)
   const out = ctx.gradOut(i)
   sumInto(out, t, start, end)

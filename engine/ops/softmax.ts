@@ -1,5 +1,5 @@
 import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
-import { widened } from '../autograd/autocast.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -7,7 +7,7 @@ import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { linesAlong } from './lines.ts'
+import { axisViewOf } from './axisView.ts'
 
 function define(log: boolean) {
   const name = log ? 'logSoftmax' : 'softmax'
@@ -28,9 +28,9 @@ function define(log: boolean) {
   return (given: Tensor, dim: number, ...extra: []): Tensor => {
     checkTensor(name, given)
     checkNoMore(name, extra)
-    const x = widened(given)
+    const x = toFloat32(given)
     if (x.dtype !== 'float32') throw new ShapeError(`${name}: got ${x.dtype}, takes float32`)
-    return op([x], { ...linesAlong(name, x.shape, dim), log })
+    return op([x], { ...axisViewOf(name, x.shape, dim), log })
   }
 }
 

@@ -1,15 +1,15 @@
 import { expectAnswer } from '#platform'
 import { DeviceLostError } from '../base/errors.ts'
-import type { Program, RunValues } from '../graph/executable.ts'
+import type { ExecutableGraph, RunValues } from '../graph/executable.ts'
 import type { WorkCounts } from './encoding.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import type { Recording } from './stream.ts'
+import type { RecordedStream } from './stream.ts'
 import { errorOf, Submission } from './submission.ts'
 
 /** One run of a program. */
 interface ProgramRun {
-  program: Program
+  program: ExecutableGraph
   values: RunValues
   label: string
 }
@@ -17,7 +17,7 @@ interface ProgramRun {
 /** Reads and writes wait here for the batch that holds them. */
 interface Batch {
   serial: number
-  work: Recording | ProgramRun
+  work: RecordedStream | ProgramRun
   profiler: Profiler | undefined
   submitted: () => void
 }

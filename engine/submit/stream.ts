@@ -49,7 +49,7 @@ export interface ParamBlocks {
 }
 
 /** What a stream held when it was taken for submission. */
-export interface Recording {
+export interface RecordedStream {
   stream: string
   commands: Command[]
   params: ParamBlocks
@@ -101,7 +101,7 @@ export class Stream {
   }
 
   /** Hands over what was recorded and starts anew. Whoever has submitted it gives the blocks back with `giveBlocks`. */
-  take(): Recording {
+  take(): RecordedStream {
     const recording = { stream: this.name, commands: this.#commands, params: this.#params, slots: this.#slots }
     this.#commands = []
     this.#params = NO_BLOCKS

@@ -2,7 +2,7 @@ import { ValidationError } from '../base/errors.ts'
 import { Encoding, type WorkCounts } from './encoding.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import { giveBlocks, type Recording } from './stream.ts'
+import { giveBlocks, type RecordedStream } from './stream.ts'
 
 /** Dispatches whose parameters fit one write of the uniform ring. */
 const RING_SLOTS = 512
@@ -33,7 +33,7 @@ export class Submission {
    * Submits a recording whose pipelines are compiled.
    * @returns settles with the first error the driver reports for it, or undefined
    */
-  submit(recording: Recording, profiler: Profiler | undefined): Promise<Error | undefined> {
+  submit(recording: RecordedStream, profiler: Profiler | undefined): Promise<Error | undefined> {
     return errorOf(
       this.#device,
       () => opNames(recording),
@@ -41,7 +41,7 @@ export class Submission {
     )
   }
 
-  #encode(recording: Recording, profiler: Profiler | undefined): void {
+  #encode(recording: RecordedStream, profiler: Profiler | undefined): void {
     const { queue } = this.#device
     const { commands, params, slots, stream } = recording
     const encoding = new Encoding(this.#device, this.#counts, profiler)
@@ -89,7 +89,7 @@ export function errorOf(device: GPUDevice, by: string | (() => string), submit: 
 }
 
 /** The distinct ops of a recording, for an error message. */
-function opNames(recording: Recording): string {
+function opNames(recording: RecordedStream): string {
   const names = new Set<string>()
   for (const command of recording.commands) {
     if (command.kind === 'dispatch') names.add(`${command.op} [${command.kernel.label}]`)

@@ -25,13 +25,13 @@ export function copyInto(source: Tensor, target: Tensor): void {
 }
 
 /** target += value in place, float32 or float16; `target` is contiguous and bindable, `value` any view of the same shape and dtype. */
-export function addInto(target: Tensor, value: Tensor): void {
+export function addInPlace(target: Tensor, value: Tensor): void {
   const { layout, bound } = operand(value)
   run(target.dtype === 'float16' ? accumulateHalf : accumulate, accumulateProblem(value.shape, layout), [bound, target])
 }
 
 /** out = a + b, float32 or float16; `out` is contiguous and bindable, a and b any views of the same shape and dtype. */
-export function addTo(out: Tensor, a: Tensor, b: Tensor): void {
+export function addOut(out: Tensor, a: Tensor, b: Tensor): void {
   const [left, right] = [operand(a), operand(b)]
   run(out.dtype === 'float16' ? binaryHalf : binary, binaryProblem('add', out.shape, left.layout, right.layout), [
     left.bound,

@@ -1,8 +1,8 @@
 import { bindingDtype, type KernelSpec, SCALAR_BYTES } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
-import type { Refresh } from '../graph/graph.ts'
+import type { UpdateParams } from '../graph/graph.ts'
 import { bindingAlignment, type Dtype, ITEM_BYTES } from '../layout/dtype.ts'
-import type { BufferRange } from '../memory/bindings.ts'
+import type { Binding } from '../memory/bindings.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 
@@ -29,10 +29,10 @@ export function run<P>(
   spec: KernelSpec<P>,
   problem: P,
   tensors: readonly Bindable[],
-  options?: { variant?: string; refresh?: Refresh },
+  options?: { variant?: string; refresh?: UpdateParams },
 ): void {
   const { device } = tensors[0]!
-  const ranges: BufferRange[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
+  const ranges: Binding[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
     if (storage.device !== device)
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
     const binding = spec.bindings[i]!

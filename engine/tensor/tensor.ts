@@ -195,7 +195,7 @@ export class Tensor {
   }
 
   /** Moves the values into the memory of `target`, of the same size, and stays there: how parameters enter an arena. */
-  rehome(target: Tensor): void {
+  rebind(target: Tensor): void {
     copyInto(this, target)
     this.storage.release()
     dropped.unregister(this)

@@ -1,4 +1,4 @@
-import { chooseForLines, groupConstants, isLong, threadsFor, unroll } from '../lines.ts'
+import { chooseForLines, groupConstants, isLong, threadsFor, unroll } from '../axisView.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'

@@ -1,10 +1,10 @@
-import { type Lines, threadsFor } from '../lines.ts'
+import { type AxisView, threadsFor } from '../axisView.ts'
 import { type Capabilities, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './direct.wgsl'
 import workgroup from './workgroup.wgsl'
 
 /** A tensor viewed as [outer, n, inner]; sums run along n, from its end where `reverse` is set, in `chunks` pieces of `chunk`. */
-export interface CumsumProblem extends Lines {
+export interface CumsumProblem extends AxisView {
   chunk: number
   chunks: number
   reverse: boolean
@@ -73,7 +73,7 @@ function specFor(dtype: 'f32' | 'i32'): KernelSpec<CumsumProblem> {
  * The length of the pieces of long lines: as many pieces as keep the device busy, one where the lines alone do.
  * @returns a multiple of TILE, or n
  */
-export function cumsumChunk(device: Capabilities, { outer, n, inner }: Lines): number {
+export function cumsumChunk(device: Capabilities, { outer, n, inner }: AxisView): number {
   const alone = outer * (device.software && inner % 4 === 0 ? inner / 4 : inner)
   const [wanted, shortest] = device.software ? [128, 8192] : [1024, 8192]
   const pieces = Math.min(ceilDiv(wanted, alone), Math.floor(n / shortest))

@@ -1,4 +1,4 @@
-import { chooseForLines, isLong, unroll } from '../lines.ts'
+import { chooseForLines, isLong, unroll } from '../axisView.ts'
 import { branchStrides, type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'

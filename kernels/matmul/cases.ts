@@ -91,7 +91,7 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
       a: extent(a, batch, sizeA),
       b: extent(b, batch, sizeB),
       bias: flags & EPILOGUE.bias ? extent(bias, batch, n) : 1,
-      aux: flags & (EPILOGUE.slope | EPILOGUE.add) ? extent(aux, batch, m * n) : 1,
+      aux: flags & (EPILOGUE.geluGrad | EPILOGUE.add) ? extent(aux, batch, m * n) : 1,
     },
   }
 }
@@ -123,7 +123,7 @@ function combineCase(shape: Shape): KernelCase<Matmul> {
   }
 }
 
-const { bias, pre, gelu, slope, dropout, add, accumulate } = EPILOGUE
+const { bias, pre, gelu, geluGrad: slope, dropout, add, accumulate } = EPILOGUE
 
 const allHalf: readonly Element[] = ['a', 'b', 'aux', 'c', 'pre']
 

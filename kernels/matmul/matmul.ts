@@ -25,7 +25,7 @@ const ENOUGH = 8
 /** Rows of one at most. */
 const MAX_ROWS = 512
 /** What it does in a pass of its own. */
-const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.slope | EPILOGUE.add
+const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.geluGrad | EPILOGUE.add
 /** Elements of a long k in a chunk, and of partial products at most. */
 const PRECISE = 1024
 const MAX_PARTIALS = 1 << 23

@@ -14,7 +14,7 @@ export const EPILOGUE = {
   /** gelu(value), the exact (erf) form. */
   gelu: 4,
   /** * gelu'(aux[row, column]) */
-  slope: 8,
+  geluGrad: 8,
   /** * `keep`, or * 0 where the element's number of the random stream is below `threshold`, as the dropout kernel does on C */
   dropout: 64,
   /** + aux[row, column]; not with `slope` */

@@ -20,7 +20,7 @@ function store(p: Matmul, arrays: Arrays, batch: number, row: number, column: nu
   if (has(EPILOGUE.accumulate)) value += c![at]!
   if (has(EPILOGUE.pre)) pre![at] = value
   if (has(EPILOGUE.gelu)) value = gelu(value)
-  if (has(EPILOGUE.slope)) value *= geluSlope(other)
+  if (has(EPILOGUE.geluGrad)) value *= geluSlope(other)
   if (has(EPILOGUE.dropout)) value = wordOf(p, at) >= p.threshold! ? value * Math.fround(p.keep!) : value * 0
   if (has(EPILOGUE.add)) value += other
   c![at] = value

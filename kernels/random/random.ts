@@ -4,7 +4,7 @@ import dropoutSource from './dropout.wgsl'
 import randomSource from './random.wgsl'
 
 /** Which random numbers: the seed is the Philox key, the stream the upper half of its counter; element i is word i. */
-export interface Stream {
+export interface RandomWords {
   seedLow: number
   seedHigh: number
   streamLow: number
@@ -12,7 +12,7 @@ export interface Stream {
 }
 
 /** A stream from two whole numbers in [0, 2^53). */
-export function streamOf(seed: number, stream: number): Stream {
+export function streamOf(seed: number, stream: number): RandomWords {
   return { seedLow: seed >>> 0, seedHigh: upper(seed), streamLow: stream >>> 0, streamHigh: upper(stream) }
 }
 
@@ -28,7 +28,7 @@ const streamParams: Param[] = [
   { name: 'streamStep', type: 'u32', optional: true },
 ]
 
-export interface Random extends Stream {
+export interface Random extends RandomWords {
   count: number
   distribution: 'uniform' | 'normal'
 }
@@ -50,7 +50,7 @@ export const random: KernelSpec<Random> = {
   bytes: ({ count }) => 4 * count,
 }
 
-export interface Dropout extends Stream {
+export interface Dropout extends RandomWords {
   count: number
   /** Elements whose word is below it become 0: p 2^32. */
   threshold: number
@@ -59,7 +59,7 @@ export interface Dropout extends Stream {
 }
 
 /** @param p probability of 0, in [0, 1] */
-export function dropoutProblem(count: number, p: number, stream: Stream): Dropout {
+export function dropoutProblem(count: number, p: number, stream: RandomWords): Dropout {
   // With p = 1 the threshold ends one word short of all, and the scale takes the rest.
   return { count, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: p < 1 ? 1 / (1 - p) : 0, ...stream }
 }

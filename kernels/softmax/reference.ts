@@ -1,9 +1,9 @@
-import type { Lines } from '../lines.ts'
+import type { AxisView } from '../axisView.ts'
 import type { Arrays } from '../spec.ts'
 import type { SoftmaxProblem } from './softmax.ts'
 
 /** Calls `visit` with the indices of each line's elements. */
-function forEachLine({ outer, n, inner }: Lines, visit: (indices: number[]) => void): void {
+function forEachLine({ outer, n, inner }: AxisView, visit: (indices: number[]) => void): void {
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) visit(Array.from({ length: n }, (_, j) => (o * n + j) * inner + i))
   }

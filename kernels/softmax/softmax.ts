@@ -1,11 +1,11 @@
-import { chooseForLines, groupConstants, type Lines, lineConstants, lineGrid } from '../lines.ts'
+import { type AxisView, chooseForLines, groupConstants, lineConstants, lineGrid } from '../axisView.ts'
 import { branchStrides, type Capabilities, type Constants, grid1d, type KernelSpec, type Param } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
 
 /** A tensor viewed as [outer, n, inner]; the softmax runs along n. `log`: its logarithm instead. */
-export interface SoftmaxProblem extends Lines {
+export interface SoftmaxProblem extends AxisView {
   log: boolean
 }
 
@@ -57,7 +57,7 @@ export function directConstants(problem: SoftmaxProblem): Constants {
 }
 
 /** Which variant of the forward and the backward kernel suits a device and a shape. */
-export function chooseSoftmax(device: Capabilities, { outer, n, inner }: Lines): string {
+export function chooseSoftmax(device: Capabilities, { outer, n, inner }: AxisView): string {
   // Lines side by side are read coalesced by neighbouring threads, if there are enough of them to fill the device.
   if (inner >= 32 && outer * inner >= 4096) return 'direct'
   return chooseForLines(device, outer * inner, n)

@@ -1,4 +1,4 @@
-import { groupConstants, lineGrid } from '../lines.ts'
+import { groupConstants, lineGrid } from '../axisView.ts'
 import { grid1d, type KernelSpec } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'

@@ -1,8 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Answers } from '../../engine/autotune/database.ts'
-import { survey } from '../../engine/autotune/extractTasks.ts'
+import { TuningDatabase } from '../../engine/autotune/database.ts'
+import { extractTasks } from '../../engine/autotune/extractTasks.ts'
 import { classOf, sizesOf } from '../../engine/autotune/shapeClass.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { type TuneReport, tuneDevice, tuneProblems } from '../../engine/autotune/tune.ts'
@@ -120,7 +120,7 @@ test('a pinned variant wins over a tuned one, and so does one that is named', as
   expect(device.variant(spec, { size: SIZE }, 'slow').name, 'slow', 'named')
   device.pinned.set('pinned', 'slow')
   expect(chosen(spec), 'slow', 'pinned')
-  expect(survey(device, () => launch(spec)).length, 0, 'a pinned kernel to tune')
+  expect(extractTasks(device, () => launch(spec)).length, 0, 'a pinned kernel to tune')
   device.pinned.clear()
 })
 
@@ -137,7 +137,7 @@ test('a survey runs nothing, takes no memory and tells how often each shape come
   const single = doubling('single', slow)
   const before = await out.data()
   const { liveBytes } = device.memory
-  const problems = survey(device, () => {
+  const problems = extractTasks(device, () => {
     launch(spec)
     launch(spec)
     launch(single)
@@ -163,9 +163,9 @@ test('operands in one buffer are in one buffer again', async () => {
   const both = empty([1024])
   const second = view(both, [512], [1], 512)
   const other = empty([512])
-  const [problem] = survey(device, () => dispatch(spec, { size: 512 }, [both, other]))
+  const [problem] = extractTasks(device, () => dispatch(spec, { size: 512 }, [both, other]))
   expect(problem!.buffers.length, 2, 'buffers')
-  const [shared] = survey(device, () => dispatch(spec, { size: 512 }, [both, second]))
+  const [shared] = extractTasks(device, () => dispatch(spec, { size: 512 }, [both, second]))
   expect(JSON.stringify(shared!.operands), '[{"buffer":0,"offset":0},{"buffer":0,"offset":2048}]', 'operands')
   expect(`${shared!.buffers}`, '4096', 'bytes')
 })
@@ -219,7 +219,7 @@ test('a candidate that hangs is given up in time, twice at most, and takes nothi
   const report = await tuneFully(() => launch(spec), budget)
   if (!(report.seconds < 6)) throw new Error(`took ${report.seconds} s of 4`)
   expect(`${report.tuned.length} ${report.left}`, '0 1', 'with it')
-  const answers = new Answers(await DeviceStore.open(device.summary))
+  const answers = new TuningDatabase(await DeviceStore.open(device.summary))
   expect(answers.breaks(spec, hanging), 1, 'kept')
   expect(chosen(spec), 'slow', 'meanwhile')
   launch(spec)
@@ -295,8 +295,8 @@ test('answers go through JSON as they are; where they cannot be kept, they are u
   const { request } = device
   const store = await DeviceStore.open(device.summary)
   keep()
-  const problems = survey(device, () => launch(spec))
-  const answers = new Answers(store)
+  const problems = extractTasks(device, () => launch(spec))
+  const answers = new TuningDatabase(store)
   const save = answers.save.bind(answers)
   answers.save = () => {
     keepNothing()

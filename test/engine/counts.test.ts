@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { capture, fork, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
-import { addInto } from '../../engine/tensor/copies.ts'
+import { addInPlace } from '../../engine/tensor/copies.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -69,7 +69,7 @@ test('who overwrites what others read must follow them', () => {
   const z = tensor([0, 0, 0])
   const [recorded, chain] = chainOf(() => {
     const read = z.mul(2)
-    addInto(z, x)
+    addInPlace(z, x)
     return read
   })
   assert.equal([recorded, chain], [2, 2])

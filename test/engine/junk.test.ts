@@ -39,7 +39,7 @@ const objective = api.makeScheme('joint', 2).passes[0]![0]!
 const images = () => ones([2, 1, 4, 4])
 const entry = () => ({ dtype: 'F32', shape: [1], data: Float32Array.of(1) })
 const bytes = api.encodeSafetensors(new Map([['a', entry() as api.SafetensorsEntry]]))
-const spread = await api.spreadBranches(new api.ParaFormer(tiny), { others: [{}], inProcess: true })
+const distributed = await api.distributeBranches(new api.ParaFormer(tiny), { others: [{}], inProcess: true })
 const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1) })
 
 type Arguments = () => unknown[]
@@ -126,7 +126,7 @@ const FUNCTIONS: Record<string, Arguments> = {
   slice: () => [x(2, 3), [[0, 1], []]],
   softmax: () => [x(2, 3), 1],
   // Before anything is opened a ViT ends it.
-  spreadBranches: () => [vit, { others: [{}], inProcess: true }],
+  distributeBranches: () => [vit, { others: [{}], inProcess: true }],
   sqrt: () => [x(2)],
   stack: () => [[x(2), x(2)], 0],
   sub: () => [x(2), x(2)],
@@ -183,7 +183,7 @@ const METHODS: Record<string, { make: () => object; methods: Record<string, Argu
   AdamW: { make: () => optimizer, methods: { step: () => [1e-3, 1], setSteps: () => [{}] } },
   LossScale: { make: () => optimizer.lossScale, methods: { restore: () => [{ scale: 1, steady: 0 }] } },
   BranchDevices: {
-    make: () => spread,
+    make: () => distributed,
     methods: {
       updates: () => [batch(), [{ objective, lr: 1e-3 }], { parts: 1 }],
       infer: () => [new Float32Array(32), 2, { branches: 2, eachBranch: false }, () => 1],
@@ -194,7 +194,7 @@ const METHODS: Record<string, { make: () => object; methods: Record<string, Argu
 
 /** Methods that take nothing, or are for the package's own use: what they take only it makes. */
 const INSIDE: Record<string, readonly string[]> = {
-  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rehome', 'moveTo', 'adopt', 'changed'],
+  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'moveTo', 'adopt', 'changed'],
   ParaFormer: [
     'prefixOutputs',
     'inPrecision',

@@ -184,7 +184,7 @@ product('of transposed operands', true, true, {})
 const bias = Array.from({ length: width }, (_, i) => [NAN, INFINITY, -INFINITY, -HIGHEST][i - 4] ?? 0.5)
 product('with bias and GELU', false, true, { flags: EPILOGUE.bias | EPILOGUE.gelu | EPILOGUE.pre }, { bias })
 const aux = Array.from({ length: m * width }, (_, i) => (i % 5 === 0 ? ELEMENTS[(i / 5) % n]! : 0.25))
-product('with the slope of GELU', false, false, { flags: EPILOGUE.slope }, { aux })
+product('with the slope of GELU', false, false, { flags: EPILOGUE.geluGrad }, { aux })
 const drops = { ...streamOf(3, 5), threshold: 2 ** 31, keep: 2 }
 product('with dropout', false, true, { flags: EPILOGUE.bias | EPILOGUE.dropout | EPILOGUE.add, ...drops }, { bias, aux })
 const parts = Array.from({ length: 2 * m * width }, (_, i) => (i % 3 === 0 ? ELEMENTS[(i / 3) % n]! : 0.25))

@@ -1,7 +1,7 @@
 import { requestDevice } from '../../engine/device/device.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
+import { axisViewOf } from '../../engine/ops/axisView.ts'
 import { cumsum } from '../../engine/ops/cumsum.ts'
-import { linesAlong } from '../../engine/ops/lines.ts'
 import { tensor } from '../../engine/tensor/tensor.ts'
 import { cumsumReference } from '../../kernels/cumsum/reference.ts'
 import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
@@ -14,7 +14,7 @@ const { test, run } = suite('cumsum op')
 
 /** Running sums in float64. */
 function running(x: ArrayLike<number>, shape: Shape, dim: number, reverse: boolean): Float64Array {
-  const lines = linesAlong('cumsum', shape, dim)
+  const lines = axisViewOf('cumsum', shape, dim)
   const problem = { ...lines, chunk: lines.n, chunks: 1, reverse }
   return cumsumReference(problem, { x: Float64Array.from(x), y: new Float64Array(x.length) }).y!
 }

@@ -1,6 +1,6 @@
 import { requestDevice } from '../../engine/device/device.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { linesAlong } from '../../engine/ops/lines.ts'
+import { axisViewOf } from '../../engine/ops/axisView.ts'
 import { logSoftmax, softmax } from '../../engine/ops/softmax.ts'
 import { tensor } from '../../engine/tensor/tensor.ts'
 import { softmaxBackwardReference, softmaxReference } from '../../kernels/softmax/reference.ts'
@@ -16,7 +16,7 @@ const ops = { softmax, logSoftmax }
 /** Forward and backward in float64. */
 function expected(name: keyof typeof ops, x: Float32Array, shape: Shape, dim: number): ExpectedOp {
   const size = sizeOf(shape)
-  const problem = { ...linesAlong(name, shape, dim), log: name === 'logSoftmax' }
+  const problem = { ...axisViewOf(name, shape, dim), log: name === 'logSoftmax' }
   const cotangent = normals(size, 2)
   const { y } = softmaxReference(problem, { x: Float64Array.from(x), y: new Float64Array(size) })
   const { dx } = softmaxBackwardReference(problem, {

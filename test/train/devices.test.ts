@@ -11,7 +11,7 @@ import {
 } from '../../engine/index.ts'
 import { createModel, type Mode, type Model, type ParaFormer } from '../../model/index.ts'
 import type { BatchLoader } from '../../train/data/loader.ts'
-import { spreadBranches } from '../../train/devices/spread.ts'
+import { distributeBranches } from '../../train/devices/distribute.ts'
 import { evaluate } from '../../train/evaluate.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { gradients, imagesInMemory } from '../../train/predict.ts'
@@ -112,12 +112,18 @@ async function serial(name: SchemeName, parts: number): Promise<Followed> {
   return found
 }
 
-async function spread(name: SchemeName, devices: number, inProcess: boolean, parts: number, mode?: Mode): Promise<Followed> {
+async function distributed(
+  name: SchemeName,
+  devices: number,
+  inProcess: boolean,
+  parts: number,
+  mode?: Mode,
+): Promise<Followed> {
   device.random.seed = 11
   const model = makeModel()
   const others = Array.from({ length: devices - 1 }, () => ({}))
   const optimizer = new AdamW(model.namedParameters(), adamW)
-  const branches = await spreadBranches(model, { others, inProcess, optimizer, mode })
+  const branches = await distributeBranches(model, { others, inProcess, optimizer, mode })
   try {
     model.train()
     const scheme = makeScheme(name, BRANCHES)
@@ -166,12 +172,12 @@ function compare(actual: Followed, expected: Followed, what: string): void {
 for (const name of SCHEME_NAMES) {
   test(`${name}: steps are those of one device, dropout on`, async () => {
     const expected = await serial(name, 1)
-    compare(await spread(name, 2, true, 1), expected, '2 devices in this process')
-    compare(await spread(name, 3, false, 1, 'coalesced'), expected, '3 devices, 2 in processes of their own, coalesced')
+    compare(await distributed(name, 2, true, 1), expected, '2 devices in this process')
+    compare(await distributed(name, 3, false, 1, 'coalesced'), expected, '3 devices, 2 in processes of their own, coalesced')
   })
 }
 test('mini-batches in parts are accumulated alike', async () => {
-  compare(await spread('prefixSum', 2, true, 2), await serial('prefixSum', 2), '2 devices, 2 parts')
+  compare(await distributed('prefixSum', 2, true, 2), await serial('prefixSum', 2), '2 devices, 2 parts')
 })
 
 test('gradients of every prefix are those of one device', async () => {
@@ -182,7 +188,7 @@ test('gradients of every prefix are those of one device', async () => {
   const prefixes = [1, 2, BRANCHES]
   const expected = []
   for (const branches of prefixes) expected.push(await gradients(model, input, { branches }))
-  const devices = await spreadBranches(model, { others: [{}, {}], inProcess: true })
+  const devices = await distributeBranches(model, { others: [{}, {}], inProcess: true })
   try {
     for (const [i, branches] of prefixes.entries()) {
       // Chunks smaller than the batch: they are accumulated.
@@ -201,7 +207,7 @@ test('what was computed before the first step does not hold the parameters of th
   const model = makeModel()
   const whole = makeModel()
   whole.loadStateDict(model.stateDict())
-  const devices = await spreadBranches(model, { others: [{}], inProcess: true, mode: 'coalesced' })
+  const devices = await distributeBranches(model, { others: [{}], inProcess: true, mode: 'coalesced' })
   const pass = { branches: BRANCHES, eachBranch: false }
   const head = (images: Tensor, outputs: Tensor) => [model.forward(images, { outputs }).data()]
   const logits = async () => (await devices.infer(batches[0]!.images, BATCH, pass, head))[0]!
@@ -227,7 +233,7 @@ test('what was computed before the first step does not hold the parameters of th
 
 test('what crosses are rows of branches with their gradients, and the stem', async () => {
   const model = makeModel()
-  const devices = await spreadBranches(model, { others: [{}], inProcess: true })
+  const devices = await distributeBranches(model, { others: [{}], inProcess: true })
   try {
     const [objective] = makeScheme('prefixSum', BRANCHES).passes[0]!
     await Promise.all(devices.updates(batches[0]!, [{ objective: objective!, lr: 1e-3 }]))
@@ -251,7 +257,7 @@ test('what cannot be spread is refused, and the model stays whole', async () => 
   const model = makeModel()
   const names = Object.keys(model.stateDict())
   const refused = async (others: DeviceRequest[], message: RegExp, inProcess = true, one: Model = model) => {
-    const error = await spreadBranches(one, { others, inProcess }).catch((reason: unknown) => reason)
+    const error = await distributeBranches(one, { others, inProcess }).catch((reason: unknown) => reason)
     assert.instance(error, UserError)
     assert.match((error as Error).message, message)
   }
@@ -270,12 +276,12 @@ test('what cannot be spread is refused, and the model stays whole', async () => 
 
 test('a lost device ends what waits for it, and all that comes later', async () => {
   const model = makeModel()
-  const devices = await spreadBranches(model, { others: [{}], inProcess: false })
+  const devices = await distributeBranches(model, { others: [{}], inProcess: false })
   const [objective] = makeScheme('joint', BRANCHES).passes[0]!
   const steps = [{ objective: objective!, lr: 1e-3 }]
   await Promise.all(devices.updates(batches[0]!, steps))
   const waiting = devices.updates(batches[1]!, steps)
-  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  const pid = Number(/process (\d+)/.exec(devices.workers[0]!.name)![1])
   process.kill(pid, 'SIGKILL')
   const failed = async (work: Promise<unknown>) => {
     const error = await work.then(
@@ -293,8 +299,8 @@ test('a lost device ends what waits for it, and all that comes later', async () 
 
 test('a device lost while batches are evaluated is one error, however many wait', async () => {
   const model = makeModel()
-  const devices = await spreadBranches(model, { others: [{}], inProcess: false })
-  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  const devices = await distributeBranches(model, { others: [{}], inProcess: false })
+  const pid = Number(/process (\d+)/.exec(devices.workers[0]!.name)![1])
   const loader = {
     seek() {},
     async *[Symbol.asyncIterator]() {
@@ -322,10 +328,10 @@ test('a device lost while batches are evaluated is one error, however many wait'
 
 test('a process that hangs is ended, one that was stopped for a moment is not', async () => {
   const model = makeModel()
-  const devices = await spreadBranches(model, { others: [{}], inProcess: false, pulse: { every: 100, missed: 10 } })
+  const devices = await distributeBranches(model, { others: [{}], inProcess: false, pulse: { every: 100, missed: 10 } })
   const [objective] = makeScheme('joint', BRANCHES).passes[0]!
   const steps = [{ objective: objective!, lr: 1e-3 }]
-  const pid = Number(/process (\d+)/.exec(devices.shards[0]!.name)![1])
+  const pid = Number(/process (\d+)/.exec(devices.workers[0]!.name)![1])
   const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
   process.kill(pid, 'SIGSTOP')
   const first = devices.updates(batches[0]!, steps)

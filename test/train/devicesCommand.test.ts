@@ -86,14 +86,14 @@ test('an epoch on three devices, two in processes of their own, is that of one d
   if (alone.code !== 0) throw new Error(alone.stderr)
   const trace = join(work, 'trace.json')
   const flags = ['--mode', 'devices', '--devices', '3', '--accumulate', '2', '--json', '--trace', trace]
-  const spread = await runCli(train(three, ...flags))
-  if (spread.code !== 0) throw new Error(spread.stderr)
-  if (workersOf(spread.stderr).length !== 2) throw new Error(spread.stderr)
+  const distributed = await runCli(train(three, ...flags))
+  if (distributed.code !== 0) throw new Error(distributed.stderr)
+  if (workersOf(distributed.stderr).length !== 2) throw new Error(distributed.stderr)
   assertSameRun(join(three, 'checkpoint.safetensors'), join(one, 'checkpoint.safetensors'))
   const model = load(join(three, 'model.safetensors'))
   for (const [name, { data }] of load(join(one, 'model.safetensors')).tensors)
     assertClose(model.tensors.get(name)!.data as Float32Array, data as Float32Array, 1e-5, name)
-  const losses = JSON.parse(spread.stdout).prefixes.map(({ loss }: { loss: number }) => loss)
+  const losses = JSON.parse(distributed.stdout).prefixes.map(({ loss }: { loss: number }) => loss)
   const expected = JSON.parse(load(join(one, 'checkpoint.safetensors')).metadata.training!).history.at(-1).losses
   assertClose(losses, expected, 1e-5, 'losses of the evaluation')
   assertTrace(JSON.parse(readFileSync(trace, 'utf8')))

@@ -48,12 +48,12 @@ type Loss = Where & {
 }
 
 /** Takes a device from a trainer. */
-function lose({ parts: { device, spread } }: Pick<Trainer, 'parts'>, { what = 'driver' }: Loss): void {
-  const [shard] = (spread?.shards ?? []) as unknown as { device?: { gpu: GPUDevice }; name: string }[]
+function lose({ parts: { device, distributed } }: Pick<Trainer, 'parts'>, { what = 'driver' }: Loss): void {
+  const [worker] = (distributed?.workers ?? []) as unknown as { device?: { gpu: GPUDevice }; name: string }[]
   if (what === 'driver') device.gpu.destroy()
   else if (what === 'destroy') device.destroy()
-  else if (shard!.device) shard!.device.gpu.destroy()
-  else process.kill(Number(/process (\d+)/.exec(shard!.name)![1]), 'SIGKILL')
+  else if (worker!.device) worker!.device.gpu.destroy()
+  else process.kill(Number(/process (\d+)/.exec(worker!.name)![1]), 'SIGKILL')
 }
 
 /** Trains in a folder, with losses one after the other. @returns the mini-batches from which it went on */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { requestDevice, tensor } from '../../engine/index.ts'
 import { createModel, type ParaFormer } from '../../model/index.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
-import { spreadBranches } from '../../train/devices/spread.ts'
+import { distributeBranches } from '../../train/devices/distribute.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { LossScale } from '../../train/optim/lossScale.ts'
 import { captureStep, makeScheme, optimizerStep, type StepResult } from '../../train/schemes.ts'
@@ -136,7 +136,7 @@ if (device.capabilities.f16) {
 
   test('branches on two devices leave out the same steps, and go on with one loss scale', async () => {
     const [plain, mixed] = [training('f32', CONSTANT), training('mixed', { initial: 2 ** 34, growthInterval: 4 })]
-    const spread = await spreadBranches(mixed.model, {
+    const distributed = await distributeBranches(mixed.model, {
       others: [device.request],
       inProcess: true,
       optimizer: mixed.optimizer,
@@ -147,7 +147,7 @@ if (device.capabilities.f16) {
     let [count, skipped] = [0, 0]
     for (let i = 0; i < 25; i++) {
       device.random.counter = counter + 10 * count
-      const [reading] = spread.updates({ images, labels }, [{ objective: objective!, lr: 1e-3 }], { maxNorm: 1 })
+      const [reading] = distributed.updates({ images, labels }, [{ objective: objective!, lr: 1e-3 }], { maxNorm: 1 })
       const got = await reading!
       const { scale, steady } = expected
       if (Number.isFinite(got.norm)) {
@@ -162,10 +162,10 @@ if (device.capabilities.f16) {
       if (got.lossScale !== expected.scale) throw new Error(`step ${i}: scale ${got.lossScale}, expected ${expected.scale}`)
     }
     if (skipped < 3 || count < 5) throw new Error(`${skipped} steps left out, ${count} taken`)
-    const { steps } = await spread.state()
+    const { steps } = await distributed.state()
     const wrong = Object.entries(steps).find(([, taken]) => taken !== count)
     if (wrong || !steps['branches.1.layers.0.norm1.weight']) throw new Error(`${count} steps, but ${wrong}`)
-    await spread.close()
+    await distributed.close()
   })
 
   const settings = [

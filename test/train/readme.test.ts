@@ -9,7 +9,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('README')
 const readme = readFileSync('README.md', 'utf8')
 
-const [example, captured, spread] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const [example, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
 
 test('the library example runs as it stands, learns, and saves what it says', async () => {
   const { tensors, metadata } = await learns(example!)
@@ -25,8 +25,10 @@ test('its loop can be the captured one', async () => {
 
 test('its branches can live on two devices', async () => {
   const [loop] = /for \(let step[\s\S]*?await saveSafetensors.*\n/.exec(example!) ?? []
-  const other = example!.replace(loop!, spread!).replace('import { AdamW,', 'import { AdamW, makeScheme, spreadBranches,')
-  if (!other.includes('spreadBranches(model')) throw new Error(other)
+  const other = example!
+    .replace(loop!, distributed!)
+    .replace('import { AdamW,', 'import { AdamW, makeScheme, distributeBranches,')
+  if (!other.includes('distributeBranches(model')) throw new Error(other)
   const { tensors, metadata } = await learns(other)
   if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
 })

@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { MODES, type Mode, type Precision } from '../../model/index.ts'
-import type { LocalShard } from '../../train/devices/localShard.ts'
-import { spreadBranches } from '../../train/devices/spread.ts'
+import { distributeBranches } from '../../train/devices/distribute.ts'
+import type { LocalBranchWorker } from '../../train/devices/localWorker.ts'
 import {
   AdamW,
   captureStep,
@@ -61,16 +61,16 @@ function makeModel(): ParaFormer {
 
 /** Trains a tiny model on two devices of this process, and compares memory of both early and late. */
 async function holdTwo(count: number): Promise<void> {
-  const spread = await spreadBranches(makeModel(), { others: [{}], inProcess: true })
-  const devices = [device, (spread.shards[0] as LocalShard).device]
-  spread.model.train()
+  const distributed = await distributeBranches(makeModel(), { others: [{}], inProcess: true })
+  const devices = [device, (distributed.workers[0] as LocalBranchWorker).device]
+  distributed.model.train()
   const images = Float32Array.from({ length: 4 * 64 }, (_, i) => Math.sin(i))
   const labels = Int32Array.of(0, 1, 2, 3)
   const objective = makeScheme('prefixSum', 2).passes[0]![0]!
   const train = async (steps: number) => {
     let loss = 0
     for (let i = 0; i < steps; i++) {
-      const { losses } = await spread.updates({ images, labels }, [{ objective, lr: 1e-3 }], { maxNorm: 1 })[0]!
+      const { losses } = await distributed.updates({ images, labels }, [{ objective, lr: 1e-3 }], { maxNorm: 1 })[0]!
       loss = losses[1]!
     }
     await Promise.all(devices.map((one) => one.synchronize()))
@@ -81,7 +81,7 @@ async function holdTwo(count: number): Promise<void> {
   const before = look()
   const last = await train(count)
   const after = look()
-  await spread.close()
+  await distributed.close()
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
   // Peaks depend on when what crosses arrives.

@@ -1,15 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Answers } from '../../engine/autotune/database.ts'
-import { survey } from '../../engine/autotune/extractTasks.ts'
+import { TuningDatabase } from '../../engine/autotune/database.ts'
+import { extractTasks } from '../../engine/autotune/extractTasks.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { requestDevice } from '../../engine/index.ts'
 import { runsOn } from '../../kernels/spec.ts'
 import { createModel } from '../../model/index.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { AdamW } from '../../train/index.ts'
-import { rehearse } from '../../train/run/rehearse.ts'
+import { dryRun } from '../../train/run/dryRun.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
 import { expectUserError, runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
@@ -48,8 +48,8 @@ async function keepOthers(): Promise<Record<string, string>> {
   const { height, width, channels, classes } = { height: 28, width: 28, channels: 1, classes: 10 }
   const model = createModel(modelConfigOf(settings, { height, width, channels, classes }))
   const optimizer = new AdamW(model.namedParameters())
-  const answers = new Answers(await DeviceStore.open(device.summary))
-  for (const problem of survey(device, () => rehearse(device, model, optimizer, settings))) {
+  const answers = new TuningDatabase(await DeviceStore.open(device.summary))
+  for (const problem of extractTasks(device, () => dryRun(device, model, optimizer, settings))) {
     const { spec } = problem
     const fallback = device.variant(spec, problem.problem)
     const runs = spec.variants.filter((one) => runsOn(spec, one, device.capabilities, problem.problem))

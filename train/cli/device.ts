@@ -2,11 +2,11 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { type Device, describe, requestDevice, requireFloat16 } from '../../engine/index.ts'
 import type { Model, Precision } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
-import { spreadBranches } from '../devices/spread.ts'
+import { distributeBranches } from '../devices/distribute.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
 import { lossBehind } from '../run/throughLosses.ts'
+import { type DistributeFlags, distributionLine, placementOf } from './distribute.ts'
 import { say } from './printable.ts'
-import { placementOf, type SpreadFlags, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
 
 /** @throws UserError for `--precision mixed` on a device without float16 */
@@ -22,30 +22,30 @@ export function announce(device: Device): void {
 /**
  * Runs `fn` with the model of a checkpoint in `--precision` on the device that `--adapter` means, with the variants that `--tune` means, spread over
  * several devices where flags say so, and ends the devices.
- * @param rehearse does what `fn` is going to do, see `tuneDevice()`
+ * @param dryRun does what `fn` is going to do, see `tuneDevice()`
  */
 export async function withModel<T>(
   checkpoint: Checkpoint,
-  flags: SpreadFlags & { mode: string; precision: Precision; tune?: Tune | undefined },
-  rehearse: (model: Model) => void,
-  fn: (model: Model, spread?: BranchDevices) => Promise<T>,
+  flags: DistributeFlags & { mode: string; precision: Precision; tune?: Tune | undefined },
+  dryRun: (model: Model) => void,
+  fn: (model: Model, distributed?: BranchDevices) => Promise<T>,
 ): Promise<T> {
   const { first, ...devices } = placementOf(flags.mode, flags, checkpoint.config)
   const device = await requestDevice(first)
-  let spread: BranchDevices | undefined
+  let distributed: BranchDevices | undefined
   try {
     checkPrecision(flags.precision, device)
     const model = modelOf(checkpoint)
     model.precision = flags.precision
     announce(device)
-    await tune(device, flags.tune, () => rehearse(model))
-    if (flags.mode === 'devices') spread = await spreadBranches(model, devices)
-    if (spread) say(spreadLine(spread))
-    return await fn(model, spread)
+    await tune(device, flags.tune, () => dryRun(model))
+    if (flags.mode === 'devices') distributed = await distributeBranches(model, devices)
+    if (distributed) say(distributionLine(distributed))
+    return await fn(model, distributed)
   } catch (error) {
     throw (await lossBehind(error, device)) ?? error
   } finally {
-    await spread?.close()
+    await distributed?.close()
     device.destroy()
   }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Answer, Answers } from '../../engine/autotune/database.ts'
+import { TuningDatabase, type TuningRecord } from '../../engine/autotune/database.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { listAdapters } from '../../engine/index.ts'
 import { makeCommand } from './options.ts'
@@ -13,7 +13,7 @@ export function devicesCommand(): Command {
     .action(async ({ json }: { json?: boolean }) => {
       const found = await listAdapters()
       const stores = await Promise.all(found.map((summary) => DeviceStore.open(summary)))
-      const adapters = found.map((one, i) => ({ ...one, tuned: Object.fromEntries(new Answers(stores[i]!).all()) }))
+      const adapters = found.map((one, i) => ({ ...one, tuned: Object.fromEntries(new TuningDatabase(stores[i]!).all()) }))
       if (json) return printJson(adapters)
       for (const { name, driver, software, subgroupMinSize, subgroupMaxSize, features, limits, tuned } of adapters) {
         const size = subgroupMinSize === subgroupMaxSize ? `${subgroupMinSize}` : `${subgroupMinSize} to ${subgroupMaxSize}`
@@ -32,7 +32,7 @@ export function devicesCommand(): Command {
 }
 
 /** How much was tuned, and what is faster than by default. */
-function tuningLines(tuned: Record<string, Answer>): string[] {
+function tuningLines(tuned: Record<string, TuningRecord>): string[] {
   const answers = Object.entries(tuned)
   const faster = answers.filter(([, { variant, fallback }]) => variant !== fallback)
   const summary = `  tuned      ${answers.length} shapes of kernels, ${faster.length} faster than by default`

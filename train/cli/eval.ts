@@ -8,10 +8,10 @@ import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
 import { MOST_COUNT } from '../settings.ts'
 import { withModel } from './device.ts'
+import { addDistributeFlags } from './distribute.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { printable, printJson } from './printable.ts'
 import { Progress } from './progress.ts'
-import { addSpread } from './spread.ts'
 import { compact, percent, table } from './table.ts'
 
 interface EvalFlags {
@@ -45,7 +45,7 @@ export function evalCommand(): Command {
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')
-  return addSpread(command).action(run)
+  return addDistributeFlags(command).action(run)
 }
 
 async function run(flags: EvalFlags): Promise<void> {
@@ -65,14 +65,14 @@ async function run(flags: EvalFlags): Promise<void> {
   const indices = first(dataset[flags.split].count, flags.images)
   const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
   const B = evaluationBatch(indices.length, config.channels, config.imageSize)
-  const rehearse = (model: Model) => {
+  const dryRun = (model: Model) => {
     model.eval()
     prefixScores(model, zeros([B, config.channels, config.imageSize, config.imageSize]), zeros([B], { dtype: 'int32' }))
   }
-  const found = await withModel(checkpoint, flags, rehearse, (model, spread) => {
+  const found = await withModel(checkpoint, flags, dryRun, (model, distributed) => {
     const progress = new Progress({ total: indices.length })
     const done = (images: number) => progress.update(images, `${images}/${indices.length} images`)
-    const how = spread ?? (flags.mode === 'devices' ? 'serial' : flags.mode)
+    const how = distributed ?? (flags.mode === 'devices' ? 'serial' : flags.mode)
     return evaluate(model, loader, done, how).finally(() => progress.stop())
   }).finally(() => loader.close())
   const prefixes = found.losses.map((loss, i) => ({

@@ -6,14 +6,14 @@ import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../..
 import { openSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImages } from '../data/images.ts'
 import { normalizeInto, normalizeTables } from '../data/normalize.ts'
-import { gradients, type PredictOptions, predict, predictInput, ranked, rehearsePrediction } from '../predict.ts'
+import { dryRunPrediction, gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
 import { checkApart } from './apart.ts'
 import { withModel } from './device.ts'
+import { addDistributeFlags } from './distribute.ts'
 import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
 import { printJson } from './printable.ts'
 import { Progress } from './progress.ts'
-import { addSpread } from './spread.ts'
 import { percent, table } from './table.ts'
 
 interface PredictFlags {
@@ -54,7 +54,7 @@ export function predictCommand(): Command {
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--json', 'print JSON')
-  return addSpread(command).action(run)
+  return addDistributeFlags(command).action(run)
 }
 
 async function run(images: string[], flags: PredictFlags): Promise<void> {
@@ -96,9 +96,9 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
   const file = await openSafetensors(path)
   try {
     const input = await predictInput(path, file, checkpoint.config, gradientsPath !== undefined)
-    const rehearse = (model: Model) => rehearsePrediction(model, input.count, options)
-    await withModel(checkpoint, flags, rehearse, async (model, spread) => {
-      const how = { ...options, spread }
+    const dryRun = (model: Model) => dryRunPrediction(model, input.count, options)
+    await withModel(checkpoint, flags, dryRun, async (model, distributed) => {
+      const how = { ...options, distributed }
       if (output !== undefined) {
         const progress = new Progress({ total: input.count })
         const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
@@ -136,11 +136,11 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
       return out
     },
   }
-  const rehearse = (model: Model) => rehearsePrediction(model, files.length, options)
-  const { logits } = await withModel(checkpoint, flags, rehearse, async (model, spread) => {
+  const dryRun = (model: Model) => dryRunPrediction(model, files.length, options)
+  const { logits } = await withModel(checkpoint, flags, dryRun, async (model, distributed) => {
     const progress = new Progress({ total: files.length })
     const done = (count: number) => progress.update(count, `${count}/${files.length} images`)
-    return predict(model, images, { ...options, spread }, done).finally(() => progress.stop())
+    return predict(model, images, { ...options, distributed }, done).finally(() => progress.stop())
   })
   if (!logits.every(Number.isFinite)) {
     throw new UserError(`${path}: gives logits that are not finite; its parameters are spoiled, use an earlier checkpoint`)

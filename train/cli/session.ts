@@ -67,9 +67,9 @@ export class Session {
   /** Trains to the end and prints the result, or to an interruption. @throws DeviceLostError: another trainer may go on from `kept()` */
   async train(trainer: Trainer): Promise<void> {
     const { interrupt, data, held, json } = this.#parts
-    const { spread } = trainer.parts
+    const { distributed } = trainer.parts
     interrupt.says = 'saving; once more ends at once'
-    const forget = interrupt.onAsked(() => spread?.hurry())
+    const forget = interrupt.onAsked(() => distributed?.hurry())
     let finished = false
     try {
       finished = await this.#run(trainer)
@@ -112,8 +112,8 @@ export class Session {
   async #traceOf(trainer: Trainer): Promise<Trace | undefined> {
     const { trace: path } = this.#parts
     if (path === undefined || (await this.#trace?.isWritten())) return this.#trace
-    const { spread, device } = trainer.parts
-    this.#trace = await Trace.open(spread ?? device, path, { first: trainer.position.step, end: trainer.totalSteps })
+    const { distributed, device } = trainer.parts
+    this.#trace = await Trace.open(distributed ?? device, path, { first: trainer.position.step, end: trainer.totalSteps })
     return this.#trace
   }
 

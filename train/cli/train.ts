@@ -17,11 +17,11 @@ import type { Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
 import { checkApart } from './apart.ts'
 import { announce, checkPrecision } from './device.ts'
+import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { say } from './printable.ts'
 import { goOn, lostLine, Session } from './session.ts'
-import { addSpread, placementOf, spreadLine } from './spread.ts'
 import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
@@ -59,7 +59,7 @@ export function trainCommand(): Command {
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')
     .option('--eager', 'run every op on the host in every step instead of replaying captured steps; for debugging, slower')
     .option('--json', 'print the result as JSON')
-  return addSettings(addSpread(command)).action(async (flags: TrainFlags) => {
+  return addSettings(addDistributeFlags(command)).action(async (flags: TrainFlags) => {
     const interrupt = new Interrupt()
     try {
       await train(flags, interrupt)
@@ -107,7 +107,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
       // A mode that was found to be fastest stays.
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
-      if (trainer.parts.spread) say(spreadLine(trainer.parts.spread))
+      if (trainer.parts.distributed) say(distributionLine(trainer.parts.distributed))
       return trainer
     }
     await throughLosses({

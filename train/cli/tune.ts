@@ -1,4 +1,4 @@
-import type { Answer } from '../../engine/autotune/database.ts'
+import type { TuningRecord } from '../../engine/autotune/database.ts'
 import { type Tune, type TuneOptions, type TuneReport, tuneDevice } from '../../engine/autotune/tune.ts'
 import type { Device } from '../../engine/index.ts'
 import { say } from './printable.ts'
@@ -32,6 +32,6 @@ export function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport):
 }
 
 /** How many times as fast the answer is as the default. */
-function gain({ ms, variant, fallback }: Answer): number {
+function gain({ ms, variant, fallback }: TuningRecord): number {
   return ms[fallback]! / ms[variant]!
 }

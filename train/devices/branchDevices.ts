@@ -6,12 +6,12 @@ import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { makeScheme, type Objective } from '../schemes.ts'
 import { checkBatch, checkImages, checkSteps } from './checkBatch.ts'
+import type { LocalBranches } from './localBranches.ts'
 import { takeGradients, takeState } from './partState.ts'
 import { type Findings, type Loaded, type PartValues, type Pass, Passes } from './passes.ts'
-import type { Residents } from './residents.ts'
-import type { Entries, PartState, Shard } from './shard.ts'
 import type { Traffic } from './traffic.ts'
 import { Waiting } from './waiting.ts'
+import type { BranchWorker, Entries, PartState } from './worker.ts'
 
 /** What is known of an optimizer step after it. */
 export interface StepValues {
@@ -31,31 +31,28 @@ export interface StepValues {
  * A ParaFormer whose branches live on several devices: stem and head on device 0, branch i on device i mod n, optimizer state
  * beside its parameters. Every device computes the stem from the images, so that only CLS rows and their gradients [B, D] cross, and the
  * stem's gradients and parameters. Numbers are those of one device but for rounding, and bits of dropout the same. All devices are given
- * their work before any is waited for. `spreadBranches()` makes one.
+ * their work before any is waited for. `distributeBranches()` makes one.
  *
  * When a device is gone, all that waits and all later calls reject with its error, whatever else is going on.
  */
 export class BranchDevices {
   /** On device 0: stem, head and its own branches. */
   readonly model: ParaFormer
-  readonly shards: readonly Shard[]
-  readonly #residents: Residents
+  readonly workers: readonly BranchWorker[]
+  readonly #local: LocalBranches
   readonly #passes: Passes
   readonly #waiting: Waiting
   #queue: Promise<unknown> = Promise.resolve()
   #tracing: Tracing | undefined
   readonly #prefixLosses: Objective[] = []
 
-  /** @param shards devices 1 to n - 1 */
-  constructor(residents: Residents, shards: readonly Shard[]) {
-    this.model = residents.model
-    this.shards = shards
-    this.#residents = residents
-    this.#passes = new Passes(residents, shards)
-    this.#waiting = new Waiting([
-      residents.device.lost.then((error) => Promise.reject(error)),
-      ...shards.map(({ lost }) => lost),
-    ])
+  /** @param workers devices 1 to n - 1 */
+  constructor(local: LocalBranches, workers: readonly BranchWorker[]) {
+    this.model = local.model
+    this.workers = workers
+    this.#local = local
+    this.#passes = new Passes(local, workers)
+    this.#waiting = new Waiting([local.device.lost.then((error) => Promise.reject(error)), ...workers.map(({ lost }) => lost)])
   }
 
   /** What crossed between devices so far. */
@@ -70,7 +67,7 @@ export class BranchDevices {
 
   /** Of device 0. */
   get optimizer(): AdamW {
-    return this.#residents.optimizer
+    return this.#local.optimizer
   }
 
   /**
@@ -123,7 +120,7 @@ export class BranchDevices {
       try {
         return this.#passes.host.time(() => {
           const result = attempt(() => scope(() => noGrad(() => head(loaded.images, outputs))))
-          this.#residents.device.flush()
+          this.#local.device.flush()
           return result
         })
       } finally {
@@ -150,7 +147,7 @@ export class BranchDevices {
   /** All parameters and their optimizer state, copied to the host. */
   async state(): Promise<PartState> {
     const states = await this.#waiting.for(
-      Promise.all([takeState(this.#residents), ...this.shards.map((shard) => shard.state())]),
+      Promise.all([takeState(this.#local), ...this.workers.map((worker) => worker.state())]),
     )
     const merged = (pick: (state: PartState) => Entries) => new Map(states.flatMap((state) => [...pick(state)]))
     return {
@@ -167,29 +164,29 @@ export class BranchDevices {
    */
   startTrace(): Promise<void> {
     return this.#inTurn(async () => {
-      this.#tracing = new Tracing(this.#residents.device)
-      await Promise.all(this.shards.map((shard) => shard.startTrace()))
+      this.#tracing = new Tracing(this.#local.device)
+      await Promise.all(this.workers.map((worker) => worker.startTrace()))
     })
   }
 
   /** @returns what each device did, device 0 first */
   endTrace(): Promise<TracedDevice[]> {
     return this.#inTurn(async () => {
-      const [here, ...away] = await Promise.all([this.#tracing!.end(), ...this.shards.map((shard) => shard.endTrace())])
+      const [here, ...away] = await Promise.all([this.#tracing!.end(), ...this.workers.map((worker) => worker.endTrace())])
       return [{ ...here, name: `device 0 (${here.name})` }, ...away]
     })
   }
 
   /** From now on a device that does not answer for some seconds is lost: this process is to end soon. */
   hurry(): void {
-    for (const shard of this.shards) shard.hurry()
+    for (const worker of this.workers) worker.hurry()
   }
 
   /** Ends all devices but device 0, where it frees everything. */
   async close(): Promise<void> {
-    await Promise.all(this.shards.map((shard) => shard.close()))
+    await Promise.all(this.workers.map((worker) => worker.close()))
     this.#passes.dispose()
-    this.#residents.dispose()
+    this.#local.dispose()
   }
 
   /** Runs `work` after all that came before: passes overwrite what the one before left on the devices. */
@@ -205,7 +202,7 @@ export class BranchDevices {
     lr: number,
     maxNorm: number,
   ): Promise<StepValues> {
-    const { optimizer } = this.#residents
+    const { optimizer } = this.#local
     const { traffic, host } = this.#passes
     const findings: Findings = []
     const done: PartValues[] = []
@@ -216,18 +213,18 @@ export class BranchDevices {
       const norm = here.mul(here).add(elsewhere).sqrt() // [1]
       optimizer.step(lr, maxNorm, norm)
       optimizer.zeroGrad()
-      const stem = this.#residents.stem().values
+      const stem = this.#local.stem().values
       const scale = optimizer.lossScale.value.item()
       const reads = [stem.data(), norm.item(), scale] as const
-      this.#residents.device.flush()
+      this.#local.device.flush()
       return reads
     }
     const [stem, norm, scale] = await Promise.all(host.time(() => scope(update)))
-    this.#residents.lossScale = scale
+    this.#local.lossScale = scale
     host.time(() => {
-      for (const shard of this.shards) {
+      for (const worker of this.workers) {
         traffic.stem += stem.byteLength
-        this.#passes.send(shard.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
+        this.#passes.send(worker.update({ lr, maxNorm, square: norm ** 2, stem: stem as Float32Array }))
       }
     })
     const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
@@ -243,7 +240,7 @@ export class BranchDevices {
 
   async #gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
     const objective = this.#prefixLoss(branches)
-    let away: readonly Shard[] = []
+    let away: readonly BranchWorker[] = []
     for (const part of partsOf(batch, Math.ceil(batch.labels.length / chunk))) {
       const at = this.#passes.load(part.images, part.labels.length)
       const done = await this.#passes.differentiate({ ...part, at }, objective)
@@ -252,7 +249,7 @@ export class BranchDevices {
     }
     await this.#passes.gatherStem(away)
     const here = takeGradients(this.model.namedParameters())
-    const all = await Promise.all([here, ...this.shards.map((shard) => shard.gradients())])
+    const all = await Promise.all([here, ...this.workers.map((worker) => worker.gradients())])
     return new Map(all.flatMap((entries) => [...entries]))
   }
 }

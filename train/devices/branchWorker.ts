@@ -1,27 +1,27 @@
-// The process behind ProcessShard: its own entry point, because a process is started from a file of its own.
-import { LocalShard } from './localShard.ts'
-import { type ShardReply, type ShardRequest, sendError } from './protocol.ts'
+// The process behind ProcessBranchWorker: its own entry point, because a process is started from a file of its own.
+import { LocalBranchWorker } from './localWorker.ts'
+import { type BranchWorkerReply, type BranchWorkerRequest, sendError } from './protocol.ts'
 
-let opening: Promise<LocalShard> | undefined
+let opening: Promise<LocalBranchWorker> | undefined
 
-function reply(message: ShardReply): void {
+function reply(message: BranchWorkerReply): void {
   // Whoever asked may be gone meanwhile, which `disconnect` tells.
   if (process.connected) process.send!(message, undefined, undefined, () => {})
 }
 
-async function answer(request: ShardRequest): Promise<unknown> {
+async function answer(request: BranchWorkerRequest): Promise<unknown> {
   if ('open' in request) {
-    opening = LocalShard.open(request.open)
+    opening = LocalBranchWorker.open(request.open)
     await opening
     return undefined
   }
   if ('alive' in request) return undefined
-  const shard = await opening!
-  const call = shard[request.method] as (...args: readonly unknown[]) => Promise<unknown>
-  return call.apply(shard, [...request.args])
+  const worker = await opening!
+  const call = worker[request.method] as (...args: readonly unknown[]) => Promise<unknown>
+  return call.apply(worker, [...request.args])
 }
 
-process.on('message', async (request: ShardRequest) => {
+process.on('message', async (request: BranchWorkerRequest) => {
   try {
     reply({ id: request.id, value: await answer(request) })
   } catch (error) {
@@ -37,7 +37,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', () => 
 // The one that trains is done, or gone: with the device this process ends too.
 process.on('disconnect', () => {
   opening?.then(
-    (shard) => shard.close(),
+    (worker) => worker.close(),
     () => {},
   )
 })

@@ -3,7 +3,7 @@ import type { Module, Parameter } from '../../model/index.ts'
 import { toFloat32 } from '../checkpoint/files.ts'
 import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import type { Entries, PartState } from './shard.ts'
+import type { Entries, PartState } from './worker.ts'
 
 export type NamedTensors = Tensor | SafetensorsEntry
 

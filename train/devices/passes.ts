@@ -1,12 +1,12 @@
 import { addAll, noGrad, scope, stack, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
-import { addInto, copyInto } from '../../engine/tensor/copies.ts'
+import { addInPlace, copyInto } from '../../engine/tensor/copies.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
 import { HeadPass } from './headPass.ts'
-import type { ResidentRows, Residents } from './residents.ts'
-import type { ForwardRequest, Shard, StemGradient } from './shard.ts'
+import type { LocalBranches, LocalRows } from './localBranches.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { Traffic } from './traffic.ts'
+import type { BranchWorker, ForwardRequest, StemGradient } from './worker.ts'
 
 /** Images that all devices hold. */
 export interface Loaded {
@@ -21,9 +21,9 @@ export interface Gathered {
   /** On device 0: [k, B, D] of k branches, or [1, B, D] their sum. */
   outputs: Tensor
   /** Of device 0's own branches. */
-  here: ResidentRows
-  /** Shards that took part. */
-  away: readonly Shard[]
+  here: LocalRows
+  /** Workers that took part. */
+  away: readonly BranchWorker[]
 }
 
 /** What a part of a mini-batch gave. */
@@ -32,8 +32,8 @@ export interface PartValues {
   losses: ArrayLike<number>
   /** [1 or m, B] */
   predicted: ArrayLike<number>
-  /** Shards that took part. */
-  away: readonly Shard[]
+  /** Workers that took part. */
+  away: readonly BranchWorker[]
 }
 
 /** What a step found on its way, that the host holds anyway. */
@@ -47,29 +47,29 @@ export class Passes {
   readonly traffic = new Traffic()
   /** JavaScript of this process so far, without waits. */
   readonly host = new Stopwatch()
-  readonly #residents: Residents
-  readonly #shards: readonly Shard[]
+  readonly #local: LocalBranches
+  readonly #workers: readonly BranchWorker[]
   readonly #head: HeadPass
-  /** Calls of shards that answer nothing and are not awaited yet. */
+  /** Calls of workers that answer nothing and are not awaited yet. */
   #sent: Promise<void>[] = []
   #loads = 0
 
-  constructor(residents: Residents, shards: readonly Shard[]) {
-    this.#residents = residents
-    this.#shards = shards
-    this.#head = new HeadPass(residents.model, () => residents.optimizer, residents.eager)
+  constructor(local: LocalBranches, workers: readonly BranchWorker[]) {
+    this.#local = local
+    this.#workers = workers
+    this.#head = new HeadPass(local.model, () => local.optimizer, local.eager)
   }
 
   /** Gives images to all devices. */
   load(images: Float32Array, count: number): Loaded {
-    const { channels, imageSize } = this.#residents.model.config
+    const { channels, imageSize } = this.#local.model.config
     const id = this.#loads++
     return this.host.time(() => {
-      for (const shard of this.#shards) {
+      for (const worker of this.#workers) {
         this.traffic.images += images.byteLength
-        this.send(shard.load(id, images, count))
+        this.send(worker.load(id, images, count))
       }
-      const { device } = this.#residents
+      const { device } = this.#local
       // Until `drop`, whatever scope it is asked for in.
       const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device }))
       return { id, count, images: there }
@@ -79,7 +79,7 @@ export class Passes {
   drop({ id, images }: Loaded): void {
     this.host.time(() => {
       images.dispose()
-      for (const shard of this.#shards) this.send(shard.drop(id))
+      for (const worker of this.#workers) this.send(worker.drop(id))
     })
   }
 
@@ -115,20 +115,20 @@ export class Passes {
     loaded: Loaded,
     pass: Pass & { differentiate: boolean },
   ): Omit<Gathered, 'outputs'> & { replies: Promise<Float32Array>[] } {
-    const { device, lossScale, model } = this.#residents
+    const { device, lossScale, model } = this.#local
     const { seed, counter } = device.random
     const request = { ...pass, lossScale, training: model.training }
-    const away = this.#shards.filter(({ own }) => own.some((i) => i < pass.branches))
-    const replies = away.map((shard) => shard.forward({ ...request, images: loaded.id, random: { seed, counter } }))
+    const away = this.#workers.filter(({ own }) => own.some((i) => i < pass.branches))
+    const replies = away.map((worker) => worker.forward({ ...request, images: loaded.id, random: { seed, counter } }))
     // Where device 0 fails at once, nobody waits for them.
     for (const reply of replies) reply.catch(() => {})
-    const here = this.#residents.forward(loaded.images, request)
+    const here = this.#local.forward(loaded.images, request)
     device.flush()
     return { here, away, replies }
   }
 
   /** [k, B, D] of the branches in the model's order, from what devices gave of theirs. */
-  #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly Shard[], branches: number): Tensor {
+  #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly BranchWorker[], branches: number): Tensor {
     const [, B, D] = rows.shape as [number, number, number]
     const size = B * D
     const all = new Float32Array(branches * size)
@@ -139,7 +139,7 @@ export class Passes {
     }
     const outputs = tensor(all, { shape: [branches, B, D], device: rows.device })
     scope(() => {
-      for (const [at, i] of this.#residents.active(branches).entries()) {
+      for (const [at, i] of this.#local.active(branches).entries()) {
         copyInto(rows.slice([[at, at + 1]]), outputs.slice([[i, i + 1]]))
       }
     })
@@ -176,47 +176,47 @@ export class Passes {
     // Before the branches of device 0 go on, so that the others need not wait for them.
     const reads = [cotangent.data(), losses.data(), predicted.data()] as const
     scope(() => {
-      const own = objective.eachBranch ? this.#residents.active(objective.branches) : [0]
+      const own = objective.eachBranch ? this.#local.active(objective.branches) : [0]
       const mine = stack(
         own.map((i) => cotangent.slice([[i, i + 1]])),
         0,
       ) // [own, 1, B, D]
       here.backward(mine.reshape(here.rows.shape))
     })
-    this.#residents.device.flush()
+    this.#local.device.flush()
     for (const t of [losses, predicted, cotangent, outputs, here]) t.dispose()
     return reads
   }
 
   /** Sends every device its part of the gradient of the branches' outputs. */
-  #sendCotangents(objective: Objective, values: Float32Array, away: readonly Shard[]): void {
+  #sendCotangents(objective: Objective, values: Float32Array, away: readonly BranchWorker[]): void {
     const size = values.length / (objective.eachBranch ? objective.branches : 1)
-    for (const shard of away) {
-      const theirs = objective.eachBranch ? shard.own.filter((i) => i < objective.branches) : [0]
+    for (const worker of away) {
+      const theirs = objective.eachBranch ? worker.own.filter((i) => i < objective.branches) : [0]
       const cotangent = new Float32Array(theirs.length * size)
       for (const [at, i] of theirs.entries()) cotangent.set(values.subarray(i * size, (i + 1) * size), at * size)
       this.traffic.cotangents += cotangent.byteLength
-      this.send(shard.backward(cotangent))
+      this.send(worker.backward(cotangent))
     }
   }
 
   /** Adds the stem's gradients of other devices to those here. @returns the squared norm of the gradients that stay there */
-  async gatherStem(away: readonly Shard[], findings: Findings = []): Promise<number> {
-    const replies = await Promise.all(this.host.time(() => away.map((shard) => shard.stemGradient())))
+  async gatherStem(away: readonly BranchWorker[], findings: Findings = []): Promise<number> {
+    const replies = await Promise.all(this.host.time(() => away.map((worker) => worker.stemGradient())))
     await this.#settleSent()
     return this.host.time(() => this.#addStem(away, replies, findings))
   }
 
-  #addStem(away: readonly Shard[], replies: readonly StemGradient[], findings: Findings): number {
-    const { optimizer } = this.#residents
+  #addStem(away: readonly BranchWorker[], replies: readonly StemGradient[], findings: Findings): number {
+    const { optimizer } = this.#local
     optimizer.gather()
     let total = 0
     scope(() => {
-      const sum = this.#residents.stem().gradients
+      const sum = this.#local.stem().gradients
       for (const [i, { stem, square }] of replies.entries()) {
         this.traffic.stemGradients += stem.byteLength
         findings.push([`the backward pass of ${away[i]!.name}`, [square]], [`the stem's gradient of ${away[i]!.name}`, stem])
-        addInto(sum, tensor(stem, { device: sum.device }))
+        addInPlace(sum, tensor(stem, { device: sum.device }))
         total += square
       }
     })

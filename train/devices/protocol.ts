@@ -1,18 +1,18 @@
 import * as errors from '../../engine/base/errors.ts'
-import type { ShardSpec } from './localShard.ts'
-import type { Shard } from './shard.ts'
+import type { BranchWorkerSpec } from './localWorker.ts'
+import type { BranchWorker } from './worker.ts'
 
-/** Calls of a shard that cross to its process. */
-export type Method = Exclude<keyof Shard, 'name' | 'own' | 'lost' | 'hurry' | 'close'>
+/** Calls of a worker that cross to its process. */
+export type Method = Exclude<keyof BranchWorker, 'name' | 'own' | 'lost' | 'hurry' | 'close'>
 
-/** What the process of a shard is asked. The first request opens the shard; each is answered, `alive` at once. */
-export type ShardRequest = { id: number } & (
-  | { open: ShardSpec }
+/** What the process of a worker is asked. The first request opens the worker; each is answered, `alive` at once. */
+export type BranchWorkerRequest = { id: number } & (
+  | { open: BranchWorkerSpec }
   | { alive: true }
   | { method: Method; args: readonly unknown[] }
 )
 
-export type ShardReply = { id: number; value: unknown } | { id: number; error: SentError }
+export type BranchWorkerReply = { id: number; value: unknown } | { id: number; error: SentError }
 
 /** An error on its way between processes: structured clones lose its class. */
 interface SentError {

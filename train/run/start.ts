@@ -1,17 +1,17 @@
 import { type Device, UserError } from '../../engine/index.ts'
 import { branchShape, createModel, type Mode, type ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
-import { type SpreadOptions, spreadBranches } from '../devices/spread.ts'
+import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { LossScale } from '../optim/lossScale.ts'
 import { makeScheme } from '../schemes.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, modelOf, restoreOptimizer } from './checkpoint.ts'
 import type { RunData } from './data.ts'
+import { dryRun } from './dryRun.ts'
 import { fastestMode } from './fastestMode.ts'
 import type { TrainingState } from './metadata.ts'
 import { checkPosition } from './position.ts'
-import { rehearse } from './rehearse.ts'
 import { Trainer } from './trainer.ts'
 
 /** What a run goes on from. */
@@ -28,7 +28,7 @@ export interface StartOptions {
   /** Decides which variants of kernels run, given what is going to be run (see `tuneDevice`); default the device's as they are. */
   chooseVariants?: (work: () => void) => Promise<void>
   /** What else than `device` branches are spread over in mode `devices`. */
-  devices?: Pick<SpreadOptions, 'others' | 'inProcess'>
+  devices?: Pick<DistributeOptions, 'others' | 'inProcess'>
   /** Told how long a step takes in each mode, where that was measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
@@ -78,7 +78,7 @@ export async function startTrainer(
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
   let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
   const { train, evaluation } = data
-  await chooseVariants?.(() => rehearse(device, model, optimizer, settings))
+  await chooseVariants?.(() => dryRun(device, model, optimizer, settings))
   const { mode: asked } = settings
   let mode: Mode
   if (asked === 'auto' || asked === 'devices') {
@@ -90,10 +90,10 @@ export async function startTrainer(
   // The mode is kept: a resumed run takes the same, for the same bits.
   const resolved = { ...settings, mode: asked === 'devices' ? asked : mode }
   if (from) restoreOptimizer(from.checkpoint, optimizer, from.state)
-  let spread: BranchDevices | undefined
+  let distributed: BranchDevices | undefined
   if (asked === 'devices') {
-    spread = await spreadBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
-    optimizer = spread.optimizer
+    distributed = await distributeBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
+    optimizer = distributed.optimizer
   }
   try {
     const trainer = new Trainer({
@@ -104,14 +104,14 @@ export async function startTrainer(
       evaluation,
       settings: resolved,
       mode,
-      spread,
+      distributed,
       saveEvery,
       eager,
     })
     if (from) trainer.resume(from.state)
     return trainer
   } catch (error) {
-    await spread?.close()
+    await distributed?.close()
     throw error
   }
 }

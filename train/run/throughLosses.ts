@@ -63,7 +63,7 @@ export async function throughLosses<T>(relay: Relay<T>): Promise<T> {
       from = await relay.kept()
       await relay.onLost?.(loss, from?.state.position.step ?? 0)
     } finally {
-      await trainer?.parts.spread?.close()
+      await trainer?.parts.distributed?.close()
       device?.destroy()
     }
     if (losses === MOST_LOSSES - 1) await new Promise((resolve) => setTimeout(resolve, PAUSE))
@@ -78,12 +78,12 @@ export async function lossBehind(
 ): Promise<DeviceLostError | undefined> {
   if (error instanceof DeviceLostError) return error
   if (error instanceof UserError || error instanceof ShapeError || !device) return undefined
-  const others = trainer?.parts.spread?.shards ?? []
+  const others = trainer?.parts.distributed?.workers ?? []
   let timer: NodeJS.Timeout | undefined
   const soon = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), SOON)
   })
-  const lost = others.map((shard) => shard.lost.catch((loss: DeviceLostError) => loss))
+  const lost = others.map((worker) => worker.lost.catch((loss: DeviceLostError) => loss))
   return Promise.race([device.lost, ...lost, soon]).finally(() => clearTimeout(timer))
 }
 

@@ -112,9 +112,9 @@ export class Trainer {
 
   /** Model and optimizer as a checkpoint takes them, wherever their parts live. */
   async saved(): Promise<{ model: SavedModel; optimizer: SavedOptimizer }> {
-    const { model, optimizer, spread } = this.parts
-    if (!spread) return { model, optimizer }
-    const { parameters, m, v, steps } = await spread.state()
+    const { model, optimizer, distributed } = this.parts
+    if (!distributed) return { model, optimizer }
+    const { parameters, m, v, steps } = await distributed.state()
     const whole = { config: model.config, stateDict: () => Object.fromEntries(parameters) }
     return { model: whole, optimizer: { state: () => ({ m, v }), steps: async () => steps, lossScale: optimizer.lossScale } }
   }
@@ -139,12 +139,12 @@ export class Trainer {
   }
 
   async #loop(inFlight: Promise<void>[], hooks: TrainerHooks): Promise<boolean> {
-    const { train, spread, saveEvery } = this.parts
+    const { train, distributed, saveEvery } = this.parts
     const drain = async (keep: number) => {
       while (inFlight.length > keep) await inFlight.shift()
     }
     // A process that ends takes its branches with it: there is a checkpoint from the first mini-batch on.
-    if (spread && this.position.step === 0) await hooks.onSave?.()
+    if (distributed && this.position.step === 0) await hooks.onSave?.()
     while (this.#due !== undefined || this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
         await drain(0)
@@ -180,19 +180,19 @@ export class Trainer {
 
   /** Records the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
-    const { device, settings, spread } = this.parts
+    const { device, settings, distributed } = this.parts
     const { counter } = device.random
     const objectives = this.scheme.passes[this.position.pass]!
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
     const { accumulate: parts, maxNorm } = settings
-    const reads = spread?.updates(batch, steps, { parts, maxNorm }) ?? this.#updates(batch, steps)
+    const reads = distributed?.updates(batch, steps, { parts, maxNorm }) ?? this.#updates(batch, steps)
     this.#advance()
     const position = { ...this.position }
     const settle = async () => {
       const values = await Promise.all(reads)
       const bad = values.findIndex((step) => this.#ends(step))
       if (bad >= 0) {
-        const found = spread ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
+        const found = distributed ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
         throw this.#explain(batch, position.step, found)
       }
       this.reached = position.step + this.history.length
@@ -263,14 +263,14 @@ export class Trainer {
 
   /** @returns whether it came to the end */
   async #evaluate(epoch: number, hooks: TrainerHooks): Promise<boolean> {
-    const { model, evaluation, mode, spread } = this.parts
+    const { model, evaluation, mode, distributed } = this.parts
     const stopped = new Error('the evaluation was interrupted')
     const onBatch = (images: number) => {
       hooks.onEvaluating?.(images, evaluation.count)
       if (images < evaluation.count && hooks.shouldStop?.()) throw stopped
     }
     try {
-      const found = await evaluate(model, evaluation, onBatch, spread ?? mode)
+      const found = await evaluate(model, evaluation, onBatch, distributed ?? mode)
       this.#due = undefined
       this.history.push({ epoch, ...found })
       this.reached++

@@ -49,7 +49,7 @@ export interface TrainerParts {
   /** How the branches run; default `serial`. */
   mode?: Mode
   /** Where the branches live, if not all on `device`; `model` and `optimizer` are those of device 0 then. */
-  spread?: BranchDevices | undefined
+  distributed?: BranchDevices | undefined
   /** Runs every op of every step on the host, for debugging, instead of capturing and replaying steps. */
   eager?: boolean
 }

@@ -6,16 +6,16 @@ import { MODES, type Model, type ModelConfig, Module, ParaFormer } from '../../m
 import { AdamW } from '../optim/adamW.ts'
 import { BranchDevices } from './branchDevices.ts'
 import type { Pulse } from './heartbeat.ts'
-import { LocalShard, type ShardSpec } from './localShard.ts'
+import { LocalBranches, type RunOptions } from './localBranches.ts'
+import { type BranchWorkerSpec, LocalBranchWorker } from './localWorker.ts'
 import { isStem, partOf, restoreMoments, takeState } from './partState.ts'
-import { ProcessShard } from './processShard.ts'
-import { Residents, type RunOptions } from './residents.ts'
-import type { Shard } from './shard.ts'
+import { ProcessBranchWorker } from './processWorker.ts'
+import type { BranchWorker } from './worker.ts'
 
 /** More are surely a mistake. */
 export const MAX_DEVICES = 64
 
-export interface SpreadOptions extends RunOptions {
+export interface DistributeOptions extends RunOptions {
   /** What devices 1, 2, … are opened with; device 0 is the model's own. */
   others: readonly DeviceRequest[]
   /** Keeps all devices in this process, so that images need not be copied; default a process for each. */
@@ -26,7 +26,7 @@ export interface SpreadOptions extends RunOptions {
   pulse?: Pulse
 }
 
-const OPTIONS: OptionNames<SpreadOptions> = {
+const OPTIONS: OptionNames<DistributeOptions> = {
   mode: true,
   eager: true,
   others: true,
@@ -36,19 +36,19 @@ const OPTIONS: OptionNames<SpreadOptions> = {
 }
 
 /** @throws ArgumentError for what is no model, unknown options, and options of a wrong kind */
-function checkArguments(model: unknown, options: SpreadOptions): void {
-  if (!(model instanceof Module)) throw refusal('spreadBranches', model, 'a ParaFormer', 'model')
-  checkOptions('spreadBranches', options ?? null, OPTIONS)
+function checkArguments(model: unknown, options: DistributeOptions): void {
+  if (!(model instanceof Module)) throw refusal('distributeBranches', model, 'a ParaFormer', 'model')
+  checkOptions('distributeBranches', options ?? null, OPTIONS)
   const { others, inProcess = false, optimizer, eager = false, mode = 'serial' } = options
   if (!Array.isArray(others) || others.length === 0) {
-    throw refusal('spreadBranches', others, 'what each other device is opened with, such as [{ adapter }]', 'others')
+    throw refusal('distributeBranches', others, 'what each other device is opened with, such as [{ adapter }]', 'others')
   }
-  for (const request of others) checkRequest('spreadBranches', request)
-  checkBoolean('spreadBranches', inProcess, 'inProcess')
-  checkBoolean('spreadBranches', eager, 'eager')
-  if (!MODES.includes(mode)) throw refusal('spreadBranches', mode, `one of ${MODES.join(', ')}`, 'mode')
+  for (const request of others) checkRequest('distributeBranches', request)
+  checkBoolean('distributeBranches', inProcess, 'inProcess')
+  checkBoolean('distributeBranches', eager, 'eager')
+  if (!MODES.includes(mode)) throw refusal('distributeBranches', mode, `one of ${MODES.join(', ')}`, 'mode')
   if (optimizer !== undefined && !(optimizer instanceof AdamW)) {
-    throw refusal('spreadBranches', optimizer, 'an AdamW', 'optimizer')
+    throw refusal('distributeBranches', optimizer, 'an AdamW', 'optimizer')
   }
 }
 
@@ -59,12 +59,12 @@ function checkArguments(model: unknown, options: SpreadOptions): void {
  * @throws UserError in one line when the model has fewer branches than there are devices, or a device cannot be opened; then nothing
  *   was changed; ArgumentError for unknown options and those of a wrong kind
  */
-export async function spreadBranches(model: Model, options: SpreadOptions): Promise<BranchDevices> {
+export async function distributeBranches(model: Model, options: DistributeOptions): Promise<BranchDevices> {
   checkArguments(model, options)
   const { others, inProcess = false, optimizer, pulse, ...how } = options
   const devices = others.length + 1
   const { branches } = model
-  checkSpread(model.config, devices)
+  checkDistribution(model.config, devices)
   if (!(model instanceof ParaFormer)) throw new Error('no ParaFormer')
   const { config, precision, recomputes, coalesces } = model
   const state = await takeState({ model, optimizer })
@@ -77,10 +77,10 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     const own = [...branches.keys()].filter((branch) => branch % devices === index)
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
     const shared = { request, config, stem, adamW, precision, recomputes, coalesces, how, tuned }
-    const spec: ShardSpec = { ...shared, index, own, branches: part }
-    return inProcess ? LocalShard.open(spec) : ProcessShard.open(spec, pulse)
+    const spec: BranchWorkerSpec = { ...shared, index, own, branches: part }
+    return inProcess ? LocalBranchWorker.open(spec) : ProcessBranchWorker.open(spec, pulse)
   })
-  const shards = await allOrNone(opening)
+  const workers = await allOrNone(opening)
   optimizer?.dispose()
   for (const i of branches.keys()) {
     if (i % devices === 0) continue
@@ -88,17 +88,17 @@ export async function spreadBranches(model: Model, options: SpreadOptions): Prom
     // A hole: the branches behind it keep their names.
     delete branches[i]
   }
-  const residents = new Residents(model, adamW, how, scale)
+  const local = new LocalBranches(model, adamW, how, scale)
   if (optimizer)
     restoreMoments(
-      residents.optimizer,
+      local.optimizer,
       partOf(state, (name) => Object.hasOwn(model.stateDict(), name)),
     )
-  return new BranchDevices(residents, shards)
+  return new BranchDevices(local, workers)
 }
 
 /** @throws UserError when a model of this config cannot be spread over so many devices */
-export function checkSpread(config: ModelConfig, devices: number): void {
+export function checkDistribution(config: ModelConfig, devices: number): void {
   if (config.architecture === 'vit') throw new UserError('a vit has no branches to spread; use another mode than devices')
   const { branches } = config
   if (branches < devices) {
@@ -106,12 +106,12 @@ export function checkSpread(config: ModelConfig, devices: number): void {
   }
 }
 
-/** All shards; where one cannot be opened, the others are closed. */
-async function allOrNone(opening: readonly Promise<Shard>[]): Promise<Shard[]> {
+/** All workers; where one cannot be opened, the others are closed. */
+async function allOrNone(opening: readonly Promise<BranchWorker>[]): Promise<BranchWorker[]> {
   const settled = await Promise.allSettled(opening)
-  const shards = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  const workers = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
   const failed = settled.find((one) => one.status === 'rejected')
-  if (!failed) return shards
-  await Promise.all(shards.map((shard) => shard.close()))
+  if (!failed) return workers
+  await Promise.all(workers.map((worker) => worker.close()))
   throw failed.reason
 }

@@ -2,10 +2,10 @@ import type { Command } from 'commander'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
 import type { ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
-import { checkSpread, MAX_DEVICES } from '../devices/spread.ts'
+import { checkDistribution, MAX_DEVICES } from '../devices/distribute.ts'
 
-/** Flags of every command that can spread branches over devices. */
-export interface SpreadFlags {
+/** Flags of every command that can distributed branches over devices. */
+export interface DistributeFlags {
   adapter?: string
   devices?: string
   inProcess?: boolean
@@ -23,7 +23,7 @@ export interface Placement {
 const DEFAULT_DEVICES = 2
 
 /** Adds `--devices` and `--in-process`. */
-export function addSpread(command: Command): Command {
+export function addDistributeFlags(command: Command): Command {
   return command
     .option(
       '--devices <n or names>',
@@ -33,13 +33,13 @@ export function addSpread(command: Command): Command {
 }
 
 /** The devices that flags mean for a model. @throws UserError for flags that make no sense */
-export function placementOf(mode: string, flags: SpreadFlags, config: ModelConfig): Placement {
+export function placementOf(mode: string, flags: DistributeFlags, config: ModelConfig): Placement {
   const placement = parse(mode, flags)
-  if (mode === 'devices') checkSpread(config, placement.others.length + 1)
+  if (mode === 'devices') checkDistribution(config, placement.others.length + 1)
   return placement
 }
 
-function parse(mode: string, { adapter, devices, inProcess = false }: SpreadFlags): Placement {
+function parse(mode: string, { adapter, devices, inProcess = false }: DistributeFlags): Placement {
   const first = { adapter }
   if (mode !== 'devices') {
     const given = devices !== undefined ? '--devices' : inProcess ? '--in-process' : undefined
@@ -64,9 +64,9 @@ function parse(mode: string, { adapter, devices, inProcess = false }: SpreadFlag
 }
 
 /** Says in one line where branches live. */
-export function spreadLine({ shards, model }: BranchDevices): string {
+export function distributionLine({ workers, model }: BranchDevices): string {
   const here = Object.keys(model.branches).map(Number)
-  const places = [['this one', here] as const, ...shards.map(({ name, own }) => [name, own] as const)]
+  const places = [['this one', here] as const, ...workers.map(({ name, own }) => [name, own] as const)]
   const words = places.map(([name, own]) => `${own.map((i) => i + 1).join(', ')} on ${name}`)
   return `branches live on ${places.length} devices: ${words.join('; ')}`
 }

@@ -51,15 +51,15 @@ export interface PartState {
 
 /**
  * Branches that live on a device of their own, with a copy of the stem and the optimizer state of the branches. Calls take effect in
- * their order, and what they record is handed to the device before they return. A call that fails rejects; the shard is of no use
+ * their order, and what they record is handed to the device before they return. A call that fails rejects; the worker is of no use
  * afterwards.
  */
-export interface Shard {
+export interface BranchWorker {
   /** Such as `device 1 (process 1234)`. */
   readonly name: string
   /** Branches, by their place in the model. */
   readonly own: readonly number[]
-  /** Rejects when the shard is gone, never else. */
+  /** Rejects when the worker is gone, never else. */
   readonly lost: Promise<never>
   /** Puts normalised images [count, C, H, W] on the device. */
   load(id: number, images: Float32Array, count: number): Promise<void>

@@ -4,7 +4,7 @@ import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
 import { LossScale, type LossScaleCopy } from '../optim/lossScale.ts'
 import { BranchPass } from './branchPass.ts'
 import { isStem } from './partState.ts'
-import type { ForwardRequest } from './shard.ts'
+import type { ForwardRequest } from './worker.ts'
 
 /** How the branches of one device run. */
 export interface RunOptions {
@@ -15,7 +15,7 @@ export interface RunOptions {
 }
 
 /** Rows of branches, and the way back. */
-export interface ResidentRows {
+export interface LocalRows {
   /** [own, B, D], or their sum [B, D]; on the device until the next pass. */
   rows: Tensor
   /** Sends the gradient of the rows to the parameters, where gradients add up; once. */
@@ -27,7 +27,7 @@ export interface ResidentRows {
 const PASSES = 3
 
 /** What lives on one device: a model with some of its branches and the stem, and their optimizer. */
-export class Residents {
+export class LocalBranches {
   readonly model: ParaFormer
   /** Branches that are here. */
   readonly own: readonly number[]
@@ -74,7 +74,7 @@ export class Residents {
   }
 
   /** Runs the branches that take part. */
-  forward(images: Tensor, request: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>): ResidentRows {
+  forward(images: Tensor, request: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>): LocalRows {
     const { branches, eachBranch, training, differentiate } = request
     this.model.train(training)
     const compute = (on: Tensor) =>
@@ -94,7 +94,7 @@ export class Residents {
     return { rows, backward: (cotangent) => pass.backward(cotangent), dispose: () => rows.dispose() }
   }
 
-  #infer(images: Tensor, compute: (images: Tensor) => Tensor, key: string): ResidentRows {
+  #infer(images: Tensor, compute: (images: Tensor) => Tensor, key: string): LocalRows {
     let run = this.#how.eager ? (on: Tensor) => noGrad(() => compute(on)) : this.#inferences.get(key)
     if (!run) {
       if (this.#how.mode === 'coalesced') this.model.colocate()

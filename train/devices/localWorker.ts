@@ -15,12 +15,12 @@ import {
 } from '../../engine/index.ts'
 import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
+import { LocalBranches, type LocalRows, type RunOptions } from './localBranches.ts'
 import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
-import { type ResidentRows, Residents, type RunOptions } from './residents.ts'
-import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
+import type { BranchWorker, Entries, ForwardRequest, PartState, StemGradient, UpdateRequest } from './worker.ts'
 
-/** What a shard is opened with. */
-export interface ShardSpec {
+/** What a worker is opened with. */
+export interface BranchWorkerSpec {
   /** Place of the device among all. */
   index: number
   request: DeviceRequest
@@ -38,26 +38,26 @@ export interface ShardSpec {
   tuned?: TunedJson | undefined
 }
 
-/** A shard on a device of this process. */
-export class LocalShard implements Shard {
+/** A worker on a device of this process. */
+export class LocalBranchWorker implements BranchWorker {
   readonly name: string
   readonly own: readonly number[]
   readonly lost: Promise<never>
   readonly device: Device
-  readonly #residents: Residents
+  readonly #local: LocalBranches
   readonly #images = new Map<number, Tensor>()
   /** What `forward` gave, while it waits for its gradient. */
-  #pending: ResidentRows | undefined
+  #pending: LocalRows | undefined
   #tracing: Tracing | undefined
 
   /** @throws UserError when there is no such device */
-  static async open(spec: ShardSpec): Promise<LocalShard> {
+  static async open(spec: BranchWorkerSpec): Promise<LocalBranchWorker> {
     const device = new Device(await openDevice(spec.request), spec.request)
     if (spec.tuned && spec.tuned.device === deviceKey(device.summary)) device.tuned = new TunedVariants(spec.tuned)
-    return withDevice(device, () => new LocalShard(device, spec))
+    return withDevice(device, () => new LocalBranchWorker(device, spec))
   }
 
-  private constructor(device: Device, spec: ShardSpec) {
+  private constructor(device: Device, spec: BranchWorkerSpec) {
     const { index, config, own, stem, branches, adamW, precision, recomputes, coalesces, how } = spec
     if (precision === 'mixed') requireFloat16('mixed precision', device)
     const model = new ParaFormer(config, { own })
@@ -71,14 +71,14 @@ export class LocalShard implements Shard {
     })
     this.lost.catch(() => {})
     this.device = device
-    this.#residents = new Residents(model, adamW, how)
+    this.#local = new LocalBranches(model, adamW, how)
     const head = Object.entries(model.stateDict()).filter(([name]) => name.startsWith('head.'))
     model.loadStateDict(new Map<string, NamedTensors>([...head, ...stem, ...branches.parameters]))
-    if (branches.m.size > 0) restoreMoments(this.#residents.optimizer, branches)
+    if (branches.m.size > 0) restoreMoments(this.#local.optimizer, branches)
   }
 
   async load(id: number, images: Float32Array, count: number): Promise<void> {
-    const { channels, imageSize } = this.#residents.model.config
+    const { channels, imageSize } = this.#local.model.config
     // Until `drop`, whatever scope it is asked for in.
     const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.device }))
     this.#images.set(id, there)
@@ -97,13 +97,13 @@ export class LocalShard implements Shard {
     random.counter = request.random.counter
     this.#pending?.dispose()
     this.#pending = undefined
-    const found = this.#residents.forward(images, request)
+    const found = this.#local.forward(images, request)
     const reading = found.rows.data()
     this.device.flush()
     if (request.differentiate) {
       this.#pending = found
       // It changes on device 0 alone.
-      this.#residents.optimizer.lossScale.restore({ scale: request.lossScale, steady: 0 })
+      this.#local.optimizer.lossScale.restore({ scale: request.lossScale, steady: 0 })
     } else found.dispose()
     return (await reading) as Float32Array
   }
@@ -118,11 +118,11 @@ export class LocalShard implements Shard {
   }
 
   async stemGradient(): Promise<StemGradient> {
-    const { optimizer } = this.#residents
+    const { optimizer } = this.#local
     optimizer.gather()
     const reads = scope(() => {
-      const reading = this.#residents.stem().gradients.data()
-      this.#residents.dropStemGradient()
+      const reading = this.#local.stem().gradients.data()
+      this.#local.dropStemGradient()
       return [reading, optimizer.gradNorm().item()] as const
     })
     this.device.flush()
@@ -131,23 +131,23 @@ export class LocalShard implements Shard {
   }
 
   async update({ lr, maxNorm, square, stem }: UpdateRequest): Promise<void> {
-    const { optimizer, model } = this.#residents
+    const { optimizer, model } = this.#local
     scope(() => {
       if (model.parameters().some(({ grad }) => grad)) {
         optimizer.step(lr, maxNorm, tensor([Math.sqrt(square)], { device: this.device }))
         optimizer.zeroGrad()
       }
-      this.#residents.stem().values.write(stem)
+      this.#local.stem().values.write(stem)
     })
     await this.device.flush()
   }
 
   gradients(): Promise<Entries> {
-    return takeGradients(this.#residents.model.namedParameters().filter(([name]) => isBranch(name)))
+    return takeGradients(this.#local.model.namedParameters().filter(([name]) => isBranch(name)))
   }
 
   state(): Promise<PartState> {
-    return takeState(this.#residents).then((state) => partOf(state, isBranch))
+    return takeState(this.#local).then((state) => partOf(state, isBranch))
   }
 
   async startTrace(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Settings } from '../settings.ts'
  * Does the optimizer steps of a mini-batch of zeros, for `tuneDevice()` to see what a run is going to do: none of it is run, and what is
  * counted on the host stands as before.
  */
-export function rehearse(device: Device, model: Model, optimizer: AdamW, settings: Settings): void {
+export function dryRun(device: Device, model: Model, optimizer: AdamW, settings: Settings): void {
   const { counter } = device.random
   const { channels, imageSize } = model.config
   const B = Math.ceil(settings.batchSize / settings.accumulate)

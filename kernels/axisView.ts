@@ -4,7 +4,7 @@ import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d } from '.
  * A tensor viewed as [outer, n, inner] around one axis of n elements. A line is what runs along that axis: outer * inner
  * lines of n elements, `inner` apart.
  */
-export interface Lines {
+export interface AxisView {
   outer: number
   n: number
   inner: number
@@ -22,7 +22,7 @@ const LONG_CHAIN = 256
  * Constants of a kernel with one thread a line: `Element` holds 4 neighbours of a line (`ROW_VEC`) where lines are
  * contiguous, or the same place of 4 neighbouring lines (`LINE_VEC`), where the sizes allow.
  */
-export function lineConstants({ outer, n, inner }: Lines): {
+export function lineConstants({ outer, n, inner }: AxisView): {
   WORKGROUP: number
   LONG: boolean
   ROW_VEC: number
@@ -58,12 +58,12 @@ export function threadsFor(lines: number): number {
 }
 
 /** Grid of a kernel with one thread a line, its constants those of `lineConstants`. */
-export function lineGrid({ outer, inner }: Lines, { WORKGROUP, LINE_VEC }: Constants): Grid {
+export function lineGrid({ outer, inner }: AxisView, { WORKGROUP, LINE_VEC }: Constants): Grid {
   return grid1d(ceilDiv((outer * inner) / Number(LINE_VEC), Number(WORKGROUP)))
 }
 
 /** Constants of a kernel with one workgroup a line. */
-export function groupConstants({ n, inner }: Pick<Lines, 'n' | 'inner'>): {
+export function groupConstants({ n, inner }: Pick<AxisView, 'n' | 'inner'>): {
   WORKGROUP: number
   LONG: boolean
   ROW_VEC: number

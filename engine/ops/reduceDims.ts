@@ -6,7 +6,7 @@ import { operand } from '../tensor/strided.ts'
 import { type Tensor, view } from '../tensor/tensor.ts'
 
 /** Dims start to end (not included) of the input become one, and the output gets `shape`. */
-export interface Span {
+export interface ReduceDims {
   from: Shape
   start: number
   end: number
@@ -52,12 +52,17 @@ export function reductionOf(t: Tensor, start: number, end: number): { reduction:
  * do not count. All spans but the last keep their dims as 1; where nothing is to reduce there is one empty span.
  * @throws ShapeError for a dim that does not exist, or one named twice
  */
-export function spansOf(op: string, given: Shape, dims: number | readonly number[] | undefined, keepdim: boolean): Span[] {
+export function reduceDimsOf(
+  op: string,
+  given: Shape,
+  dims: number | readonly number[] | undefined,
+  keepdim: boolean,
+): ReduceDims[] {
   const list = dims === undefined ? given.map((_, d) => d) : [dims].flat()
   const reduced = new Set(list.map((dim) => normalizeDim(op, dim, Math.max(given.length, 1))))
   if (reduced.size !== list.length) throw new ShapeError(`${op}: dims [${list}] name a dim twice`)
   const final = given.flatMap((size, d) => (!reduced.has(d) ? [size] : keepdim ? [1] : []))
-  const spans: Span[] = []
+  const spans: ReduceDims[] = []
   let from: Shape = given
   for (let d = 0; d < given.length; d++) {
     if (!reduced.has(d)) continue
@@ -76,19 +81,19 @@ export function spansOf(op: string, given: Shape, dims: number | readonly number
 }
 
 /** A view of `from` in which the dims of a span repeat what the reduced tensor holds. */
-export function spread(reduced: Tensor, { from, start, end }: Span): Tensor {
+export function broadcastBack(reduced: Tensor, { from, start, end }: ReduceDims): Tensor {
   const strides = reduced.strides.filter((_, d) => reduced.shape[d] !== 1)
   const repeated = from.map((size, d) => (size === 1 || (d >= start && d < end) ? 0 : strides.shift()!))
   return view(reduced, from, repeated, reduced.offset)
 }
 
 /** The number of elements that become one. */
-export function lengthOf({ from, start, end }: Span): number {
+export function lengthOf({ from, start, end }: ReduceDims): number {
   return sizeOf(from.slice(start, end))
 }
 
 /** The span's result as a view of x, where the reduced dims have size 1. */
-export function dropped(x: Tensor, { shape }: Span): Tensor {
+export function dropped(x: Tensor, { shape }: ReduceDims): Tensor {
   const strides = x.strides.filter((_, d) => x.shape[d] !== 1)
   return view(
     x,

@@ -2,9 +2,9 @@ import { startProcess } from '#platform'
 import { DeviceLostError, type TracedDevice } from '../../engine/index.ts'
 import type { ModuleProcess } from '../../engine/platform/types.ts'
 import { Heartbeat, type Pulse } from './heartbeat.ts'
-import type { ShardSpec } from './localShard.ts'
-import { type Method, receiveError, type ShardReply } from './protocol.ts'
-import type { Entries, ForwardRequest, PartState, Shard, StemGradient, UpdateRequest } from './shard.ts'
+import type { BranchWorkerSpec } from './localWorker.ts'
+import { type BranchWorkerReply, type Method, receiveError } from './protocol.ts'
+import type { BranchWorker, Entries, ForwardRequest, PartState, StemGradient, UpdateRequest } from './worker.ts'
 
 /** Every build bundles `branchWorker.ts` as an entry point of its own into the folder of the code that starts it. */
 const ENTRY = new URL('./branchWorker.js', import.meta.url)
@@ -18,10 +18,10 @@ interface Pending {
 }
 
 /**
- * A shard in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this one along.
+ * A worker in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this one along.
  * With the process every call that waits rejects at once; a process that hangs is ended after a minute.
  */
-export class ProcessShard implements Shard {
+export class ProcessBranchWorker implements BranchWorker {
   readonly name: string
   readonly own: readonly number[]
   readonly lost: Promise<never>
@@ -35,19 +35,19 @@ export class ProcessShard implements Shard {
    * @param pulse how often its process is asked whether it is there; default every 5 s, and 12 times in vain
    * @throws UserError when the build has no file for the process, or there is no such device
    */
-  static async open(spec: ShardSpec, pulse?: Pulse): Promise<ProcessShard> {
-    const shard = new ProcessShard(spec, pulse)
+  static async open(spec: BranchWorkerSpec, pulse?: Pulse): Promise<ProcessBranchWorker> {
+    const worker = new ProcessBranchWorker(spec, pulse)
     try {
-      await shard.#request({ open: spec })
+      await worker.#request({ open: spec })
     } catch (error) {
-      await shard.close()
+      await worker.close()
       throw error
     }
-    return shard
+    return worker
   }
 
-  private constructor({ index, own }: ShardSpec, pulse: Pulse | undefined) {
-    this.#process = startProcess(ENTRY, (message) => this.#settle(message as ShardReply))
+  private constructor({ index, own }: BranchWorkerSpec, pulse: Pulse | undefined) {
+    this.#process = startProcess(ENTRY, (message) => this.#settle(message as BranchWorkerReply))
     let hangs = () => {}
     const silence = new Promise<string>((resolve) => {
       hangs = () => resolve('does not answer any more')
@@ -119,7 +119,7 @@ export class ProcessShard implements Shard {
     return this.#request({ method, args }) as Promise<T>
   }
 
-  #request(what: { open: ShardSpec } | { method: Method; args: unknown[] }): Promise<unknown> {
+  #request(what: { open: BranchWorkerSpec } | { method: Method; args: unknown[] }): Promise<unknown> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     return new Promise((resolve, reject) => {
       const id = this.#requests++
@@ -128,7 +128,7 @@ export class ProcessShard implements Shard {
     })
   }
 
-  #settle(reply: ShardReply): void {
+  #settle(reply: BranchWorkerReply): void {
     this.#heartbeat.heard()
     const pending = this.#pending.get(reply.id)
     this.#pending.delete(reply.id)
