@@ -1,27 +1,8 @@
 import { type Command, Option } from 'commander'
-import type { Tune } from '../engine/autotune/tune.ts'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
-import type { Timer } from './doBench.ts'
+import type { BenchFlags } from './flags.ts'
 import { MOST_BATCH, MOST_TIME } from './limits.ts'
 import { streamsCommand } from './streams/command.ts'
-
-export interface BenchFlags {
-  list?: boolean
-  variant?: string
-  filter?: string
-  shape?: string
-  batch?: number
-  quick?: boolean
-  time?: number
-  timer?: Timer
-  flush: boolean
-  adapter?: string
-  tune?: Tune
-  json?: boolean
-  csv?: boolean
-  html?: string
-  history: string | boolean
-}
 
 /** `paraformer bench`, and `paraformer bench streams`, whose flags stand behind its name. */
 export function benchCommand(): Command {

@@ -40,11 +40,3 @@ export interface Candidate {
   moved?(): number
   dispose(): void
 }
-
-/** What a batch is, for all candidates the same. */
-export interface BatchData {
-  /** [B, C, H, W] */
-  images: Float32Array
-  /** [B] */
-  labels: Int32Array
-}

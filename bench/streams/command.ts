@@ -1,22 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { Tune } from '../../engine/autotune/tune.ts'
 import { adapterOption, addSettings, count, makeCommand, tuneOption } from '../../train/cli/options.ts'
 import { MAX_DEVICES } from '../../train/devices/distribute.ts'
 import { MOST_BATCH, MOST_TIME } from '../limits.ts'
+import type { StreamsFlags } from './flags.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
-
-export interface StreamsFlags {
-  batch: number[]
-  preset?: string
-  devices: number
-  microBatches: number[]
-  quick?: boolean
-  time?: number
-  adapter?: string
-  tune?: Tune
-  json?: boolean
-  csv?: boolean
-}
 
 /** `paraformer bench streams` */
 export function streamsCommand(): Command {

@@ -1,7 +1,7 @@
 import { significant } from '../report.ts'
 import { bytes } from './bytes.ts'
 import { EAGER, type Row } from './rows.ts'
-import type { StreamsReport } from './runStreams.ts'
+import type { StreamsReport } from './streamsReport.ts'
 
 /** What is no help: less than so many times as fast. */
 const HELPS = 1.05

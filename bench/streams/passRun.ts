@@ -1,15 +1,16 @@
 import { DeviceLostError, reason } from '../../engine/index.ts'
 import { MODES, type Mode } from '../../model/index.ts'
+import type { LabelledImages } from '../../train/data/parts.ts'
 import type { MicroBatch } from '../../train/index.ts'
 import { checkComputed } from '../outputs.ts'
 import { normDifference, quantiles } from '../statistics.ts'
 import { within } from '../target.ts'
-import type { BatchData, Candidate, Pass, Values } from './candidate.ts'
+import type { Candidate, Pass, Values } from './candidate.ts'
 import { type MeasureOptions, measure } from './measure.ts'
 import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
 import { type Counted, EAGER, makeRows, type Row } from './rows.ts'
-import type { StreamsOptions, StreamsReport } from './runStreams.ts'
 import { distributedPass, pipelinePass } from './severalDevices.ts'
+import type { StreamsReport } from './streamsReport.ts'
 import { loadBatch, type Workbench } from './workbench.ts'
 
 /** Norm-relative differences that rounding explains. */
@@ -17,6 +18,11 @@ const TOLERANCE: Record<Pass, number> = { forward: 1e-5, step: 1e-4 }
 
 /** Rounds that choose what stands for several in a row. */
 const CHOICE_ROUNDS = 3
+
+export interface PassOptions extends MeasureOptions {
+  /** Numbers of micro-batches that the pipeline may have. */
+  microBatches: readonly number[]
+}
 
 type Checked = { candidate: Candidate; counted: Counted }
 
@@ -30,7 +36,7 @@ interface Entry {
 export class PassRun {
   readonly #bench: Workbench
   readonly #report: StreamsReport
-  readonly #options: MeasureOptions & Pick<StreamsOptions, 'microBatches'>
+  readonly #options: PassOptions
   readonly #at: Pick<Row, 'batch' | 'pass'>
   readonly #tell: (share: number, what: string) => void
   /** Values of the first candidate of each architecture. */
@@ -40,7 +46,7 @@ export class PassRun {
   constructor(
     bench: Workbench,
     report: StreamsReport,
-    options: MeasureOptions & Pick<StreamsOptions, 'microBatches'>,
+    options: PassOptions,
     at: Pick<Row, 'batch' | 'pass'>,
     tell: (share: number, what: string) => void,
   ) {
@@ -76,7 +82,7 @@ export class PassRun {
   }
 
   /** What is compared, the eager model of each architecture first. */
-  #entries(data: BatchData, batch: MicroBatch): Entry[] {
+  #entries(data: LabelledImages, batch: MicroBatch): Entry[] {
     const { paraformer, vit, several, sizes } = this.#bench
     const { pass } = this.#at
     const alone = (who: Resident, name: string, mode: Mode, captured: boolean): Entry => {

@@ -4,7 +4,7 @@ import { bytes } from './bytes.ts'
 import type { Pass } from './candidate.ts'
 import { explain } from './explain.ts'
 import { fastest, type Row } from './rows.ts'
-import type { StreamsReport } from './runStreams.ts'
+import type { StreamsReport } from './streamsReport.ts'
 
 const TITLES: Record<Pass, string> = { forward: 'forward pass, until the logits have reached the host', step: 'training step' }
 

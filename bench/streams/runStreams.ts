@@ -1,32 +1,13 @@
-import type { AdapterSummary, Device } from '../../engine/index.ts'
+import type { Device } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
-import type { Pass } from './candidate.ts'
-import { criticalPaths, type Path } from './criticalPath.ts'
+import { criticalPaths } from './criticalPath.ts'
 import { DeviceClock } from './deviceClock.ts'
-import type { MeasureOptions } from './measure.ts'
-import { PassRun } from './passRun.ts'
-import type { Row } from './rows.ts'
-import type { Sizes } from './sizes.ts'
+import { type PassOptions, PassRun } from './passRun.ts'
+import type { StreamsReport } from './streamsReport.ts'
 import type { Workbench } from './workbench.ts'
 
-/** All that `paraformer bench streams` found out. */
-export interface StreamsReport {
-  date: string
-  device: AdapterSummary
-  /** Of ParaFormer and ViT. */
-  parameters: [number, number]
-  sizes: Sizes
-  rows: Row[]
-  /** What was tried where one row stands for the fastest of several: milliseconds by mode of each device, or number of micro-batches. */
-  choices: { batch: number; pass: Pass; name: 'devices' | 'pipeline'; ms: Record<string, number> }[]
-  paths: Path[]
-  failures: { batch: number; pass: Pass; name: string; reason: string }[]
-}
-
-export interface StreamsOptions extends Pick<MeasureOptions, 'time' | 'least'> {
+export interface StreamsOptions extends Pick<PassOptions, 'time' | 'least' | 'microBatches'> {
   batches: readonly number[]
-  /** Numbers of micro-batches that the pipeline may have. */
-  microBatches: readonly number[]
   onProgress?(done: number, of: number, what: string): void
   /** Asked between passes: true leaves out the rest. */
   shouldStop?(): boolean

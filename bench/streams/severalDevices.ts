@@ -1,6 +1,7 @@
 import type { ViT } from '../../model/index.ts'
+import type { LabelledImages } from '../../train/data/parts.ts'
 import type { SchemeName } from '../../train/index.ts'
-import { type BatchData, type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
+import { type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'
 import { Pipeline } from './pipeline.ts'
 import type { Distribution, Several } from './workbench.ts'
@@ -9,7 +10,7 @@ import type { Distribution, Several } from './workbench.ts'
 export function distributedPass(
   { distributed, devices, mode }: Distribution,
   pass: Pass,
-  { images, labels }: BatchData,
+  { images, labels }: LabelledImages,
   scheme: SchemeName,
 ): Candidate {
   const { model, traffic } = distributed
@@ -62,7 +63,7 @@ export function pipelinePass(
   vit: ViT,
   { state, devices }: Several,
   pass: Pass,
-  { images, labels }: BatchData,
+  { images, labels }: LabelledImages,
   microBatches: number,
 ): Candidate {
   const pipeline = new Pipeline(vit, state, devices, { images, labels, microBatches, train: pass === 'step' })

@@ -4,10 +4,11 @@ import { Interrupt } from '../../train/cli/interrupt.ts'
 import { givenSettings } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
 import { tune } from '../../train/cli/tune.ts'
-import type { StreamsFlags } from './command.ts'
+import type { StreamsFlags } from './flags.ts'
 import { csvReport, textReport } from './report.ts'
-import { runStreams, type StreamsReport } from './runStreams.ts'
+import { runStreams } from './runStreams.ts'
 import { sizesOf } from './sizes.ts'
+import type { StreamsReport } from './streamsReport.ts'
 import { distributeOver, dryRun, makeModels, type Workbench } from './workbench.ts'
 
 /** Rounds at least: of so few the median still leaves out a bad one. */

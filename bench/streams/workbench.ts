@@ -1,10 +1,11 @@
 import { type Device, noGrad, tensor } from '../../engine/index.ts'
 import { type Mode, ParaFormer, ViT } from '../../model/index.ts'
+import type { LabelledImages } from '../../train/data/parts.ts'
 import type { BranchDevices } from '../../train/devices/branchDevices.ts'
 import { distributeBranches } from '../../train/devices/distribute.ts'
 import type { LocalBranchWorker } from '../../train/devices/localWorker.ts'
 import { AdamW, type MicroBatch, optimizerStep } from '../../train/index.ts'
-import { type BatchData, MAX_NORM, STILL, type Values } from './candidate.ts'
+import { MAX_NORM, STILL, type Values } from './candidate.ts'
 import { lastObjective, type Resident } from './oneDevice.ts'
 import { parametersOf } from './pipeline.ts'
 import type { Sizes } from './sizes.ts'
@@ -67,7 +68,7 @@ export function dryRun(models: Models, batches: readonly number[]): void {
 }
 
 /** A batch of random images on the host, and on the device, where the caller frees it. */
-export function loadBatch({ device, sizes }: Models, batch: number): { data: BatchData; resident: MicroBatch } {
+export function loadBatch({ device, sizes }: Models, batch: number): { data: LabelledImages; resident: MicroBatch } {
   const { channels, imageSize, classes } = sizes.paraformer
   const shape = [batch, channels, imageSize, imageSize]
   const size = shape.reduce((product, one) => product * one)

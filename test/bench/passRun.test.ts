@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { difference, PassRun } from '../../bench/streams/passRun.ts'
-import type { StreamsReport } from '../../bench/streams/runStreams.ts'
 import { sizesOf } from '../../bench/streams/sizes.ts'
+import type { StreamsReport } from '../../bench/streams/streamsReport.ts'
 import { makeModels } from '../../bench/streams/workbench.ts'
 import { requestDevice } from '../../engine/index.ts'
 import { suite } from '../harness/suite.ts'

@@ -1,79 +1,144 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize } from 'node:path'
+import { readFileSync } from 'node:fs'
+import * as assert from 'uvu/assert'
 import { suite } from '../harness/suite.ts'
+import { EXCEPTIONS } from './exceptions.ts'
+import { isAllowed, placeOf, wrongImports } from './order.ts'
+import { imports, importsIn, modules } from './sources.ts'
 
-const LAYERS = ['kernels', 'engine', 'model', 'train'] as const
-const OUTSIDE = ['bench', 'test', 'web']
+/** The modules of the package itself. */
+const library = modules.filter((file) => /^(kernels|engine|model|train)\//.test(file))
 
-/** Repository-relative paths of the modules a file imports from this project, types left out where `types` is false. */
-function importsOf(file: string, types: boolean): string[] {
-  const text = readFileSync(file, 'utf8')
-  const found: string[] = []
-  for (const match of text.matchAll(
-    /^(?:import|export)\s+(type\s)?[^'"]*?from\s+['"](\.[^'"]+)['"]|^import\s+['"](\.[^'"]+)['"]/gm,
-  )) {
-    if (match[1] && !types) continue
-    found.push(normalize(join(dirname(file), match[2] ?? match[3]!)))
-  }
-  return found
-}
-
-/** A file without its comment lines. */
+/** The code of a module without its comment lines. */
 function code(file: string): string {
   return readFileSync(file, 'utf8').replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')
 }
 
-const files = LAYERS.flatMap((layer) =>
-  readdirSync(layer, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
-    .map((name) => join(layer, name)),
-)
-
 const { test, run } = suite('house')
 
-test('imports go one way: kernels <- engine <- model <- train, and nothing imports bench, test or web', () => {
-  const wrong: string[] = []
-  for (const file of files) {
-    const own = LAYERS.indexOf(file.split('/')[0] as (typeof LAYERS)[number])
-    for (const target of importsOf(file, true)) {
-      const layer = target.split('/')[0]!
-      const other = LAYERS.indexOf(layer as (typeof LAYERS)[number])
-      if (OUTSIDE.includes(layer) || other > own) wrong.push(`${file} imports ${target}`)
-    }
-  }
-  if (wrong.length > 0) throw new Error(wrong.join('; '))
+test('imports go one way, and no modules import each other in a circle', () => {
+  const wrong = [...wrongImports(imports)].filter(([edge]) => !EXCEPTIONS.includes(edge))
+  assert.equal(wrong.map(([edge, why]) => `${edge}: ${why}`).join('\n'), '')
 })
 
-test('no module imports itself through others', () => {
-  const edges = new Map(files.map((file) => [file, importsOf(file, false)]))
-  const state = new Map<string, 'open' | 'done'>()
-  const visit = (file: string, path: string[]): void => {
-    if (state.get(file) === 'done') return
-    if (state.get(file) === 'open') throw new Error(`cycle: ${[...path.slice(path.indexOf(file)), file].join(' -> ')}`)
-    state.set(file, 'open')
-    for (const target of edges.get(file) ?? []) visit(target, [...path, file])
-    state.set(file, 'done')
-  }
-  for (const file of files) visit(file, [])
+test('every exception is still needed', () => {
+  const wrong = wrongImports(imports)
+  const stale = EXCEPTIONS.filter((edge) => !wrong.has(edge))
+  assert.equal(stale, [], 'delete these lines of test/house/exceptions.ts')
 })
 
-test('the scan sees the imports it judges', () => {
-  if (files.length < 50) throw new Error(`only ${files.length} files found; run the tests from the project's root`)
-  if (!importsOf('engine/tensor/tensor.ts', false).includes('engine/layout/shape.ts'))
-    throw new Error('engine/tensor/tensor.ts imports engine/layout/shape.ts')
+test('the rules: kernels <- engine <- model <- train, the order in engine/, and leaves that only tests import', () => {
+  const file = { kernels: 'kernels/a/a.ts', tensor: 'engine/tensor/a.ts', ops: 'engine/ops/a.ts', top: 'engine/capture.ts' }
+  const entry = 'engine/index.ts'
+  for (const [from, target, allowed] of [
+    [file.tensor, file.kernels, true],
+    [file.kernels, file.tensor, false],
+    [file.ops, file.tensor, true],
+    [file.tensor, file.ops, false],
+    [file.top, file.ops, true],
+    [file.ops, file.top, false],
+    ['engine/trace/a.ts', file.top, true],
+    [file.top, 'engine/trace/a.ts', false],
+    [entry, 'engine/autotune/a.ts', true],
+    ['engine/autotune/a.ts', entry, false],
+    ['model/a.ts', entry, true],
+    [entry, 'model/a.ts', false],
+    ['train/a.ts', 'model/a.ts', true],
+    ['model/a.ts', 'train/a.ts', false],
+    ['train/a.ts', 'bench/a.ts', false],
+    ['web/a.ts', 'bench/a.ts', false],
+    ['bench/a.ts', 'test/a.ts', false],
+    ['test/a.ts', 'bench/a.ts', true],
+  ] as const) {
+    assert.is(isAllowed(from, target), allowed, `${from} -> ${target}`)
+  }
+  assert.throws(() => isAllowed('engine/new/a.ts', entry), /engine\/new is missing/)
+})
+
+test('the rules: a circle of two modules, a module that imports itself, and a circle that a wrong import closes', () => {
+  const [a, b, c] = ['train/a.ts', 'train/b.ts', 'model/c.ts'] as const
+  const wrong = (edges: [string, string[]][]) => Object.fromEntries(wrongImports(new Map(edges)))
+  assert.equal(
+    wrong([
+      [a, [b]],
+      [b, [a]],
+    ]),
+    { [`${a} -> ${b}`]: `a circle: ${a} -> ${b} -> ${a}`, [`${b} -> ${a}`]: `a circle: ${b} -> ${a} -> ${b}` },
+  )
+  assert.equal(wrong([[a, [a]]]), { [`${a} -> ${a}`]: `a circle: ${a} -> ${a}` })
+  assert.equal(
+    wrong([
+      [a, [c]],
+      [c, [a]],
+    ]),
+    { [`${c} -> ${a}`]: 'model must not import train' },
+  )
+  assert.equal(
+    wrong([
+      [a, [b, c]],
+      [b, [c]],
+    ]),
+    {},
+  )
+})
+
+test('the scan sees every form of import, types included', () => {
+  const text = `
+    import a from './a.ts'
+    import type { B } from './b.ts'
+    import './c.ts'
+    export * from './d.ts'
+    export type { E } from './e.ts'
+    type F = import('../base/f.ts').F
+    const g = await import('./g.ts')
+    import h from 'node:fs'
+    import { i } from '#platform'
+    import j from '../../package.json'
+    // import k from './k.ts'
+  `
+  const found = [
+    'layout/a',
+    'layout/b',
+    'layout/c',
+    'layout/d',
+    'layout/e',
+    'base/f',
+    'layout/g',
+    'platform/browser',
+    'platform/node',
+  ]
+  assert.equal(
+    importsIn('engine/layout/x.ts', text),
+    found.map((name) => `engine/${name}.ts`),
+  )
+  assert.throws(() => importsIn('engine/x.ts', 'import from'), /engine\/x\.ts/)
+})
+
+test('the scan sees every folder', () => {
+  for (const place of ['kernels', 'engine/*.ts', 'engine/tensor', 'model', 'train', 'bench', 'test']) {
+    assert.ok(
+      modules.some((file) => placeOf(file) === place && imports.get(file)!.length > 0),
+      place,
+    )
+  }
+  const missing = [...imports].flatMap(([file, targets]) =>
+    targets.filter((target) => /\.(ts|mjs)$/.test(target) && !imports.has(target)).map((target) => `${file} -> ${target}`),
+  )
+  assert.equal(missing, [])
 })
 
 test('only engine/platform and train know Node', () => {
-  const wrong = files.filter((file) => {
+  const wrong = library.filter((file) => {
     if (file.startsWith('train/') || file.startsWith('engine/platform/')) return false
     return /from ['"]node:|\bprocess\./.test(code(file))
   })
-  if (wrong.length > 0) throw new Error(wrong.join(', '))
+  assert.equal(wrong, [])
 })
 
 test('WGSL lives in .wgsl files only', () => {
-  const wrong = files.filter((file) => /@compute|@group\(/.test(code(file)))
-  if (wrong.length > 0) throw new Error(wrong.join(', '))
+  assert.equal(
+    library.filter((file) => /@compute|@group\(/.test(code(file))),
+    [],
+  )
 })
 
 run()

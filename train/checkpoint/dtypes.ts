@@ -1,6 +1,5 @@
 import { refusal } from '../../engine/base/checks.ts'
 import { fromHalves } from '../../kernels/half.ts'
-import type { SafetensorsEntry } from './safetensors.ts'
 
 export type SafetensorsData =
   | BigUint64Array
@@ -37,6 +36,13 @@ export const ARRAYS = {
 } as const satisfies Record<string, ArrayType>
 
 export type SafetensorsDtype = keyof typeof ARRAYS
+
+/** One tensor of a file, row-major. F16 and BF16 travel as raw 16-bit words, BOOL as bytes; see `toFloat32`. */
+export interface SafetensorsEntry {
+  dtype: SafetensorsDtype
+  shape: number[]
+  data: SafetensorsData
+}
 
 export function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype].BYTES_PER_ELEMENT

@@ -1,7 +1,7 @@
 import { checkText, refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
 import { kindOf } from '../../engine/base/kind.ts'
-import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype } from './dtypes.ts'
+import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype, type SafetensorsEntry } from './dtypes.ts'
 import {
   failIn,
   headerLength,
@@ -16,14 +16,7 @@ import {
   quote,
 } from './header.ts'
 
-export type { SafetensorsData, SafetensorsDtype } from './dtypes.ts'
-
-/** One tensor of a file, row-major. F16 and BF16 travel as raw 16-bit words, BOOL as bytes; see `toFloat32`. */
-export interface SafetensorsEntry {
-  dtype: SafetensorsDtype
-  shape: number[]
-  data: SafetensorsData
-}
+export type { SafetensorsData, SafetensorsDtype, SafetensorsEntry } from './dtypes.ts'
 
 export interface SafetensorsFile {
   tensors: Map<string, SafetensorsEntry>

@@ -1,0 +1,57 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { type ParseResult, parseSync, Visitor } from 'oxc-parser'
+
+/** Top-level folders that hold modules, in the order of the imports; `web` and `examples` count once they exist. */
+export const FOLDERS = ['kernels', 'engine', 'model', 'train', 'bench', 'web', 'examples', 'test'].filter((folder) =>
+  existsSync(folder),
+)
+
+/** The project's modules, by their paths from its root. */
+export const modules: readonly string[] = FOLDERS.flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /(?<!\.d)\.tsx?$|\.mjs$/.test(name) && !/(^|\/)(node_modules|\.build)\//.test(name))
+    .map((name) => join(folder, name)),
+).sort()
+
+/** Parses a module. @throws Error for a syntax error, after which the tree would lack the rest of the file */
+export function parse(file: string, text: string): ParseResult {
+  const result = parseSync(file, text)
+  const [error] = result.errors
+  if (error) throw new Error(`${file}: ${error.message}`)
+  return result
+}
+
+/** Paths of the project's files that a module imports, re-exports or loads by `import()`, types included. */
+export function importsIn(file: string, text: string): string[] {
+  const { program } = parse(file, text)
+  const found: string[] = []
+  const add = ({ source }: { source: unknown }): void => {
+    const { value } = (source ?? {}) as { value?: unknown }
+    if (typeof value === 'string') found.push(...resolve(file, value))
+  }
+  new Visitor({
+    ImportDeclaration: add,
+    ExportNamedDeclaration: add,
+    ExportAllDeclaration: add,
+    ImportExpression: add,
+    TSImportType: add,
+  }).visit(program)
+  return found
+}
+
+/** `#platform` leads to a file for each kind of host. */
+const aliases = (JSON.parse(readFileSync('package.json', 'utf8')) as { imports: Record<string, Record<string, string>> })
+  .imports
+
+function resolve(file: string, name: string): string[] {
+  if (Object.hasOwn(aliases, name)) return Object.values(aliases[name]!).map(normalize)
+  if (!name.startsWith('.')) return []
+  const path = normalize(join(dirname(file), name))
+  return FOLDERS.includes(path.split('/')[0]!) ? [path] : []
+}
+
+/** What each module imports. */
+export const imports: ReadonlyMap<string, readonly string[]> = new Map(
+  modules.map((file) => [file, importsIn(file, readFileSync(file, 'utf8'))]),
+)
