@@ -106,18 +106,19 @@ export class CeilingGauge {
    * @param clock of the target: whether launches count, and what empties the caches between runs
    * @param thorough tries all kernels again, and takes the best that the device ever showed
    */
-  async beside(target: Target, { launches, flush }: Clock, budget: Budget, thorough = false): Promise<Bounds> {
+  async beside(target: Target, clock: Clock, budget: Budget, thorough = false): Promise<Bounds> {
+    const { launches, flush } = clock
     const whole = this.#whole ?? (await this.measure(budget))
     const before = target.unit === 'matrix' ? (whole.matrixGflops ?? whole.gflops) : whole.gflops
     const [computing, moving] = [target.flops / before, target.bytes / whole.gbps]
-    const [bytes, clock] = [this.#bytesFor(target.bytes), flush ? ' cold' : '']
+    const bytes = this.#bytesFor(target.bytes)
     const gflops = computing >= MATTERS * moving ? await this.#compute(target.unit, budget, thorough) : before
     const gbps = moving >= MATTERS * computing && moving > 0 ? await this.#memory(bytes, flush, budget, thorough) : whole.gbps
     const dispatch = target.single && launches ? await this.#dispatch(budget) : whole.dispatch
     if (!thorough) return { gflops, gbps, dispatch }
     return {
       gflops: Math.max(gflops, this.#best.get(target.unit) ?? 0),
-      gbps: Math.max(gbps, this.#best.get(`memory ${bytes}${clock}`) ?? 0),
+      gbps: Math.max(gbps, this.#best.get(`memory ${bytes}${flush ? ' cold' : ''}`) ?? 0),
       dispatch: this.#best.get('dispatch') ?? dispatch,
     }
   }

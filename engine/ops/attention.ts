@@ -53,9 +53,9 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
  * an infinite value may give NaN where it should give infinity. Gradients take probabilities from e^(score - logsumexp), which has the
  * digits that float32 has at the size of the scores.
  * Views are read where they lie if their last dim is contiguous.
- * @param q [B, H, Tq, Dh], float32 or float16; inside `autocast` all are taken in its dtype
- * @param k [B, H, Tk, Dh], of q's dtype
- * @param v [B, H, Tk, Dh], of q's dtype
+ * @param givenQ queries [B, H, Tq, Dh], float32 or float16; inside `autocast` all are taken in its dtype
+ * @param givenK keys [B, H, Tk, Dh], of the queries' dtype
+ * @param givenV values [B, H, Tk, Dh], of the queries' dtype
  * @returns [B, H, Tq, Dh]
  * @throws ShapeError for other dtypes or shapes
  */
@@ -99,7 +99,7 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
 
 /**
  * Self-attention on what one Linear for queries, keys and values gives, without taking it apart.
- * @param qkv float32 or float16 [B, T, 3 * H * Dh]: q, k and v one behind the other, heads side by side in each
+ * @param given float32 or float16 [B, T, 3 * H * Dh]: q, k and v one behind the other, heads side by side in each
  * @param heads H
  * @returns [B, T, H * Dh]
  * @throws ShapeError for another dtype or a last dim that is no multiple of 3 * heads
@@ -141,8 +141,8 @@ const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
 
 /**
  * Attention of some tokens (such as only the class token) over all, on what Linears give.
- * @param q float32 or float16 [B, Tq, H * Dh], heads side by side
- * @param kv [B, Tk, 2 * H * Dh], of q's dtype: k, then v
+ * @param givenQ queries [B, Tq, H * Dh], float32 or float16, heads side by side
+ * @param givenKv keys, then values [B, Tk, 2 * H * Dh], of the queries' dtype
  * @param heads H
  * @returns [B, Tq, H * Dh]
  * @throws ShapeError for other dtypes or shapes

@@ -49,7 +49,7 @@ function problemOf(logits: Tensor, labels: Tensor) {
 /**
  * Cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label. A row with NaN or Infinity, or of -Infinity
  * alone, has the loss and gradient NaN; a label whose logit is -Infinity the loss Infinity.
- * @param logits float32 [..., C]; inside `autocast` float16 too
+ * @param given float32 [..., C]; inside `autocast` float16 too
  * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
  * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
  * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option

@@ -37,7 +37,7 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
 
 /**
  * Tensors one after the other along a dim.
- * @param tensors of one dtype, of equal sizes in the other dims
+ * @param given tensors of one dtype, of equal sizes in the other dims
  * @param dim negative counts back
  * @throws ShapeError for no tensors, or tensors that do not fit together
  */
@@ -71,7 +71,7 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
 
 /**
  * Tensors side by side along a new dim.
- * @param tensors of one dtype and shape
+ * @param given tensors of one dtype and shape
  * @param dim place of the new dim in the result; negative counts back
  * @throws ShapeError for no tensors, or tensors that differ
  */

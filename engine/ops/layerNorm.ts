@@ -100,7 +100,7 @@ function rowsOf(x: Tensor) {
  * (x - mean) / sqrt(variance + eps) * weight + bias over the last dim, exact also for rows with a large mean. Rows of a
  * larger tensor (such as one token of each sequence) are read where they lie. A row with NaN or an infinity is NaN, and so is one whose
  * variance float32 cannot hold (elements some 1e19 apart); a constant row gives the bias.
- * @param x float32 [..., D]; inside `autocast` float16 too
+ * @param given float32 [..., D]; inside `autocast` float16 too
  * @param weight float32 [D]
  * @param bias float32 [D]
  * @param eps finite, at least 0; with 0 a row of one value gives NaN

@@ -37,7 +37,7 @@ function define(log: boolean) {
 /**
  * exp(x) / sum(exp(x)) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity gives 0, and a
  * line of nothing else NaN.
- * @param x float32, any shape; inside `autocast` float16 too
+ * @param given float32, any shape; inside `autocast` float16 too
  * @param dim the dim that sums to 1; negative counts back
  * @returns a tensor of x's shape
  * @throws ShapeError for another dtype, or a dim that x does not have
@@ -47,7 +47,7 @@ export const softmax = define(false)
 /**
  * x - log(sum(exp(x))) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity stays, and a
  * line of nothing else becomes NaN.
- * @param x float32, any shape; inside `autocast` float16 too
+ * @param given float32, any shape; inside `autocast` float16 too
  * @param dim the dim of the sum; negative counts back
  * @returns a tensor of x's shape
  * @throws ShapeError for another dtype, or a dim that x does not have

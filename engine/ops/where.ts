@@ -52,7 +52,8 @@ const op = defineOp<Inputs, Arguments>({
 /**
  * a where the condition is not 0 (as NaN is not), else b, with NumPy's broadcasting of all three.
  * @param condition float32 or int32
- * @param a,b of one dtype; numbers take the dtype of the other one, two numbers are float32
+ * @param a of b's dtype, or a number, which takes it; two numbers are float32
+ * @param b of a's dtype, or a number, which takes it
  * @throws ShapeError for two dtypes, float16, or shapes that do not broadcast
  */
 export function where(condition: Tensor, a: Operand, b: Operand, ...extra: []): Tensor {

@@ -73,8 +73,8 @@ export class BranchDevices {
   /**
    * Optimizer steps on one mini-batch, after all that were asked for before.
    * @param steps objectives with their learning rates
-   * @param parts in which the mini-batch is computed
-   * @param maxNorm for objectives that clip
+   * @param options.parts in which the mini-batch is computed
+   * @param options.maxNorm for objectives that clip
    * @returns of each step its values; when one rejects, so do all after it
    * @throws ArgumentError for a batch that does not fit the model, steps that are no objectives with learning rates, and unknown options
    */

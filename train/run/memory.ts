@@ -11,8 +11,8 @@ const MOST_GPU = 1024 * GIB
 /**
  * Refuses a run that cannot fit, before anything is allocated: by the least that it needs, which is parameters with gradients and two
  * moments, and the input of every layer, kept for backward.
- * @param images training images, of which a mini-batch has no more
- * @param memory bytes of this machine
+ * @param options.images training images, of which a mini-batch has no more
+ * @param options.memory bytes of this machine
  * @throws UserError in one line: how much it takes, how much there is, what to lower
  */
 export function checkMemory(
