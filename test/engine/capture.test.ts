@@ -2,24 +2,18 @@ import * as assert from 'uvu/assert'
 import {
   type CaptureStatistics,
   capture,
-  colocate,
   crossEntropy,
   dropout,
-  fork,
   fromHost,
   linear,
   noGrad,
   OutOfMemoryError,
   requestDevice,
-  scaledDotProductAttention,
   scope,
   setDefaultDevice,
   type Tensor,
   tensor,
-  withoutScope,
-  zeros,
 } from '../../engine/index.ts'
-import { assertClose } from '../harness/errors.ts'
 import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -74,73 +68,6 @@ test('what nobody reads is left out of a replay, but host values are computed an
   unread.dispose()
 })
 
-test('a function of whose work nothing is used is refused by its name, whatever it did with it', async () => {
-  const x = tensor(numbers(6))
-  const weight = tensor(numbers(6), { requiresGrad: true })
-  const before = device.memory.liveBytes
-  const unused: Record<string, () => unknown> = {
-    returnsNothing: () => void x.add(1).exp(),
-    scoped: () => scope(() => void x.add(1).exp()),
-    offTape: () => noGrad(() => void x.mul(weight).sum()),
-    returnsNumbers: () => x.add(1).exp().shape,
-    returnsItsInput: () => {
-      x.exp().log()
-      return x
-    },
-    dropsItsGradient: () => {
-      x.mul(weight).sum().backward()
-      weight.grad?.dispose()
-      weight.grad = undefined
-    },
-  }
-  for (const [name, fn] of Object.entries(unused)) {
-    const captured = capture(fn)
-    for (let i = 0; i < 2; i++)
-      assert.throws(captured, new RegExp(`nothing uses what ${name} computes, so .* be left out`), name)
-  }
-  assert.throws(() => capture(() => void x.add(1))(), /what a captured function computes, so its only dispatch would/)
-  assert.is(device.memory.liveBytes, before)
-  // What is kept, returned in part or written outside is used.
-  let kept: Tensor | undefined
-  const keeps = capture(() => {
-    kept = withoutScope(() => x.add(1))
-  })
-  keeps()
-  assert.equal(await kept!.data(), await x.add(1).data())
-  const leavesGradient = capture(() => x.mul(weight).sum().backward())
-  leavesGradient()
-  assert.equal(await weight.grad!.data(), await x.data())
-})
-
-test('an async function is refused: what it does after waiting would run once and never again', async () => {
-  const x = tensor(numbers(6))
-  async function waits() {
-    await undefined
-    return x.add(1)
-  }
-  const computesFirst = async () => x.add(1)
-  const fails = async () => Promise.reject(new Error('later'))
-  for (const fn of [waits, computesFirst, fails]) {
-    assert.throws(capture(fn), new RegExp(`capture: ${fn.name} is async; .* must not wait`))
-  }
-  assert.is(device.recording, false)
-})
-
-test('operations are counted of what is used, coalesced or not', async () => {
-  const [a, b] = [tensor(numbers(12), { shape: [3, 4] }), tensor(numbers(8), { shape: [4, 2] })]
-  const used = capture(() => {
-    a.exp()
-    return a.matmul(b)
-  })
-  used()
-  assert.is(used.statistics[0]!.flops, 2 * 3 * 4 * 2)
-  for (const mode of ['serial', 'coalesced'] as const) {
-    const forked = capture(() => fork(device, mode, { a: () => a.matmul(b), b: () => a.matmul(b) }) as Tensor[])
-    forked()
-    assert.is(forked.statistics[0]!.flops, 2 * 2 * 3 * 4 * 2, mode)
-  }
-})
-
 test('gradients, random numbers and host values of a captured step are those of the eager one', async () => {
   const train = (capturing: boolean) => {
     const weight = tensor(
@@ -176,96 +103,6 @@ test('gradients, random numbers and host values of a captured step are those of 
   assert.equal(results[1], results[0])
 })
 
-test('coalesced branches give the same bits in fewer dispatches', async () => {
-  const weights = Array.from({ length: 4 }, () => tensor(numbers(64 * 64), { shape: [64, 64] }))
-  const all = tensor(numbers(4 * 64 * 64), { shape: [4, 64, 64] })
-  const parts = weights.map((_, i) => all.slice([[i, i + 1]]).reshape([64, 64]))
-  const forward = (mode: 'serial' | 'streams' | 'coalesced') => (x: Tensor) => {
-    const branches = parts.map((weight, i) => [`b${i}`, () => scope(() => linear(linear(x, weight).gelu(), weight))] as const)
-    return fork(device, mode, Object.fromEntries(branches)).reduce((sum, one) => sum.add(one))
-  }
-  const x = tensor(numbers(10 * 64), { shape: [10, 64] })
-  const expected = await scope(() => forward('serial')(x)).data()
-  for (const mode of ['streams', 'coalesced'] as const) {
-    assert.equal(await scope(() => forward(mode)(x)).data(), expected, mode)
-    const captured = capture(forward(mode))
-    assert.equal(await captured(x).data(), expected, mode)
-    const [{ recorded, dispatches }] = captured.statistics as readonly [CaptureStatistics]
-    assert.is(recorded, 15)
-    assert.is(dispatches, mode === 'streams' ? 15 : 6)
-    captured.dispose()
-  }
-})
-
-test('branches coalesced some at a time give the same bits; each group comes after the one before', async () => {
-  const x = tensor(numbers(10 * 64), { shape: [10, 64] })
-  const leaves = Array.from({ length: 5 }, () => tensor(numbers(64 * 64), { shape: [64, 64], requiresGrad: true }))
-  colocate(leaves)
-  const step = (together: number | undefined) => () => {
-    const branches = leaves.map((weight, i) => [`b${i}`, () => scope(() => linear(linear(x, weight).gelu(), weight))] as const)
-    const sum = fork(device, 'coalesced', Object.fromEntries(branches), { together }).reduce((sum, one) => sum.add(one))
-    sum.mul(sum).mean().backward()
-    const gradients = leaves.map((leaf) => leaf.grad!.mul(1))
-    for (const leaf of leaves) {
-      leaf.grad!.dispose()
-      leaf.grad = undefined
-    }
-    return [sum, ...gradients]
-  }
-  const found: { values: unknown[]; dispatches: number }[] = []
-  for (const together of [undefined, 5, 3, 2, 1]) {
-    const captured = capture(step(together))
-    const values = await Promise.all(captured().map((t) => t.data()))
-    const [{ dispatches }] = captured.statistics as readonly [CaptureStatistics]
-    found.push({ values, dispatches })
-    captured.dispose()
-  }
-  for (const { values } of found) assert.equal(values, found[0]!.values)
-  const counts = found.map(({ dispatches }) => dispatches)
-  assert.is(counts[1], counts[0])
-  assert.ok(counts[1]! < counts[2]! && counts[2]! < counts[3]! && counts[3]! < counts[4]!, counts.join())
-})
-
-test('no number of branches to join at a time is one clear error', () => {
-  const x = tensor([1, 2])
-  for (const together of [0, -1, 1.5, Number.NaN, null as unknown as number]) {
-    for (const mode of ['serial', 'streams', 'coalesced'] as const) {
-      const call = () => fork(device, mode, { a: () => x.mul(2), b: () => x.mul(3) }, { together })
-      assert.throws(call, /fork: .* branches cannot be joined at a time; give a whole number of at least 1/)
-    }
-  }
-})
-
-test('reading inside a capture is one clear error', async () => {
-  let read: Promise<unknown> = Promise.resolve()
-  const leaking = capture((x: Tensor) => {
-    read = x.data().catch((error: Error) => error)
-    return x.add(1)
-  })
-  assert.equal(await leaking(tensor([1])).data(), Float32Array.of(2))
-  assert.match(String(await read), /values cannot be read inside it/)
-})
-
-test('a function that throws leaves nothing behind, and may be called again', async () => {
-  const before = device.memory.liveBytes
-  let broken = true
-  const captured = capture((x: Tensor) => {
-    const y = x.mul(2)
-    if (broken) throw new Error('not yet')
-    return y
-  })
-  const x = tensor([1, 2, 3])
-  assert.throws(() => captured(x), /not yet/)
-  assert.is(device.recording, false)
-  broken = false
-  const y = captured(x)
-  assert.equal(await y.data(), Float32Array.of(2, 4, 6))
-  y.dispose()
-  captured.dispose()
-  x.dispose()
-  assert.is(device.memory.liveBytes, before)
-})
-
 test('results that overlap in time have memory of their own, and disposing them frees nothing', async () => {
   const captured = capture((x: Tensor) => ({ twice: x.mul(2), list: [x.add(1), x], count: 3 }))
   for (let i = 0; i < 3; i++) {
@@ -292,28 +129,6 @@ test('memory is planned by lifetime: a chain needs two buffers, whatever its len
   assert.ok(bytes <= 2 * 4096 * 4 + 1024, String(bytes))
 })
 
-test('branches of different shapes run beside those that match', async () => {
-  const weights = [8, 16, 8, 16, 24].map((rows) => tensor(numbers(rows * 8), { shape: [rows, 8], requiresGrad: true }))
-  const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
-    const branches = weights.map((w, i) => [`b${i}`, () => scope(() => linear(x, w).gelu().mean())] as const)
-    const loss = fork(device, mode, Object.fromEntries(branches)).reduce((sum, one) => sum.add(one))
-    loss.backward()
-    const grads = weights.map((w) => w.grad!.detach())
-    for (const w of weights) {
-      w.grad!.dispose()
-      w.grad = undefined
-    }
-    return { loss, grads }
-  }
-  const x = tensor(numbers(5 * 8), { shape: [5, 8] })
-  const values = async ({ loss, grads }: { loss: Tensor; grads: Tensor[] }) =>
-    Promise.all([loss, ...grads].map(async (t) => [...(await t.data())]))
-  const expected = await values(forward('serial')(x))
-  assert.equal(await values(forward('coalesced')(x)), expected)
-  const captured = capture(forward('coalesced'))
-  for (let i = 0; i < 2; i++) assert.equal(await values(captured(x)), expected)
-})
-
 test('what a call returned may be the input of the next one, and what was made outside stays alive', async () => {
   const weight = tensor([2, 2])
   const swap = capture((x: Tensor, y: Tensor) => ({ pair: [y, x], weight, grown: x.mul(weight) }))
@@ -330,30 +145,6 @@ test('what a call returned may be the input of the next one, and what was made o
   }
   swap.dispose()
   assert.equal(await weight.data(), Float32Array.of(2, 2))
-})
-
-test('a call that is refused loses nothing: a disposed input, host values of another length, a call in a capture', async () => {
-  const [x, gone] = [tensor([1, 2]), tensor([3, 4])]
-  gone.dispose()
-  const before = device.memory.liveBytes
-  let length = 1
-  const captured = capture((t: Tensor) => t.mul(fromHost(() => new Float32Array(length).fill(length))))
-  captured(x).dispose()
-  assert.throws(() => captured(gone), /input 0 of shape \[2\] was used after it was disposed/)
-  length = 2
-  assert.throws(() => captured(x), /write: Float32Array\(2\) into float32 \[1\]/)
-  assert.throws(() => capture((t: Tensor) => captured(t))(x), /inside another capture/)
-  const huge = device.gpu.limits.maxStorageBufferBindingSize / 4 + 64
-  assert.throws(
-    () => capture((t: Tensor) => t.add(zeros([huge])))(x),
-    /zeros of shape \[\d+\]: a tensor of \d+ bytes is larger/,
-  )
-  length = 1
-  const y = captured(x)
-  assert.equal(await y.data(), Float32Array.of(1, 2))
-  y.dispose()
-  captured.dispose()
-  assert.is(device.memory.liveBytes, before)
 })
 
 test('calls that wait for pipelines run in their turn with their own values, also when all was disposed meanwhile', async () => {
@@ -416,73 +207,6 @@ test('memory that the driver did not have is reported and not used again', async
   assert.equal(await sum(x).data(), Float32Array.of(4, 6))
   other.destroy()
   setDefaultDevice(device)
-})
-
-test('a sum is not stacked with what is added to it in place', async () => {
-  for (const mode of ['serial', 'coalesced'] as const) {
-    const x = tensor(new Float32Array(64).fill(1), { requiresGrad: true })
-    scope(() => {
-      const a = x.mul(1)
-      const b = a.reshape([64])
-      // In backward the gradients of b and of a are summed one right after the other, then the first is added to the second.
-      const sum = [b, b, a, a].map((one) => one.add(0)).reduce((all, one) => all.add(one))
-      const parts = fork(device, mode, { a: () => sum.mul(1), b: () => sum.mul(2) })
-      parts[0]!.add(parts[1]!).sum().backward()
-    })
-    assert.equal(await x.grad!.data(), new Float32Array(64).fill(12), mode)
-  }
-})
-
-test('a dispatch that writes two gradients comes before the readers of both', async () => {
-  const grads: number[][] = []
-  const [a, b] = [numbers(96), numbers(96)].map((data) => tensor(data, { shape: [2, 2, 6, 4] }))
-  const data = numbers(96)
-  for (const mode of ['serial', 'coalesced'] as const) {
-    const x = tensor(data, { shape: [2, 2, 6, 4], requiresGrad: true })
-    scope(() => {
-      const branch = () => scope(() => scaledDotProductAttention(x.mul(2), x.mul(3), x.mul(4)))
-      // The first two get one gradient and the third another, so that only what follows attention is coalesced.
-      const [first, second, third] = fork(device, mode, { a: branch, b: branch, c: branch }) as [Tensor, Tensor, Tensor]
-      first.add(second).mul(a!).sum().add(third.mul(b!).sum()).backward()
-    })
-    grads.push([...(await x.grad!.data())])
-  }
-  assertClose(grads[1]!, grads[0]!, 1e-6, 'coalesced')
-})
-
-test('gradients from coalesced branches add to those from before and after the fork', async () => {
-  for (const mode of ['serial', 'streams', 'coalesced'] as const) {
-    const x = tensor([1, 2, 3], { requiresGrad: true })
-    scope(() => {
-      const h = x.mul(1)
-      const before = h.mul(10)
-      const parts = fork(device, mode, { a: () => h.mul(100), b: () => h.mul(1000), c: () => h.mul(5000) })
-      const all = [before, ...parts, h.mul(20_000)].reduce((sum, one) => sum.add(one))
-      all.sum().backward()
-    })
-    assert.equal(await x.grad!.data(), Float32Array.of(26_110, 26_110, 26_110), mode)
-  }
-})
-
-test('dropout in coalesced branches draws the numbers of serial ones, in every replay', async () => {
-  const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
-    const branch = (i: number) => () => scope(() => dropout(dropout(x.mul(i + 1), 0.4), 0.2))
-    const branches = Object.fromEntries(Array.from({ length: 3 }, (_, i) => [`b${i}`, branch(i)]))
-    return fork(device, mode, branches).reduce((sum, one) => sum.add(one))
-  }
-  const x = tensor(numbers(640), { shape: [10, 64] })
-  const follow = async (run: (x: Tensor) => Tensor) => {
-    device.random.seed = 9
-    const all: number[][] = []
-    for (let i = 0; i < 3; i++) all.push([...(await run(x).data())])
-    return all
-  }
-  const expected = await follow(forward('serial'))
-  assert.not.equal(expected[0], expected[1])
-  const captured = capture(forward('coalesced'))
-  assert.equal(await follow(captured), expected)
-  const [{ recorded, dispatches }] = captured.statistics as readonly [CaptureStatistics]
-  assert.ok(dispatches === recorded - 4, `${recorded} ${dispatches}`)
 })
 
 test('ends', () => device.destroy())

@@ -1,0 +1,148 @@
+import * as api from '../../train/index.ts'
+import { type Arguments, device, other } from './publicCalls.ts'
+
+const { tensor, ones } = api
+
+/** Functions that open adapters whatever stands behind their arguments, which takes long. */
+const OPENS = ['requestDevice', 'listAdapters']
+
+/** Names that messages begin with, where it is not the function's own. */
+const SPEAKERS: Record<string, string[]> = {
+  optimizerStep: ['forward', 'model', 'crossEntropy', 'AdamW', 'AdamW.step'],
+  restore: ['LossScale.restore'],
+  setSteps: ['AdamW.setSteps'],
+  step: ['AdamW', 'AdamW.step'],
+  captureStep: ['capture'],
+  saveSafetensors: ['data'],
+  forward: ['model'],
+  features: ['model'],
+  forwardPrefixes: ['model'],
+  branchOutputs: ['model'],
+  // What runs the function.
+  recompute: ['scope'],
+  firstNonFinite: ['scope'],
+  infer: ['noGrad'],
+}
+
+function junk(): [string, unknown][] {
+  const gone = ones([2])
+  gone.dispose()
+  return [
+    ...[
+      undefined,
+      null,
+      true,
+      3,
+      -1,
+      0,
+      1.5,
+      NaN,
+      Infinity,
+      1e300,
+      3n,
+      '',
+      '3',
+      'float32',
+      [],
+      [1, 0],
+      [undefined],
+      [NaN],
+      ['a'],
+      [[]],
+    ].map((one): [string, unknown] => [
+      Array.isArray(one) ? `[${one.map(String)}]` : typeof one === 'string' ? `"${one}"` : String(one),
+      one,
+    ]),
+    ['{}', {}],
+    ['{ labelSmoothing }', { labelSmoothing: 1 }],
+    ['a bare object', Object.create(null)],
+    ['a function', () => {}],
+    ['an asynchronous function', async () => {}],
+    ['a symbol', Symbol('s')],
+    ['a date', new Date(0)],
+    ['a map', new Map([['a', 1]])],
+    ['bytes', new Uint8Array(2)],
+    ['a bigint array', new BigInt64Array(2)],
+    ['floats', new Float32Array(2)],
+    ['a promise', Promise.resolve(1)],
+    ['a disposed tensor', gone],
+    ['a list of a disposed tensor', [gone]],
+    ['a tensor', ones([7])],
+    ['an int32 tensor', tensor(Int32Array.of(1, 2, 3))],
+    ['a tensor of another device', ones([2], { device: other })],
+    ['another device', other],
+  ]
+}
+
+/** What somebody may write behind the last argument. */
+const BEHIND: [string, unknown][] = [
+  ['true', true],
+  ['3', 3],
+  ['{ causal }', { causal: true }],
+  ['null', null],
+]
+
+const OURS = [
+  api.ArgumentError,
+  api.UserError,
+  api.OutOfMemoryError,
+  api.DeviceLostError,
+  api.ValidationError,
+  api.KernelCompileError,
+] as readonly (new (
+  message: string,
+) => Error)[]
+
+/** What is wrong with an error, if anything. */
+function fault(name: string, error: unknown): string | undefined {
+  if (!(error instanceof Error)) return `threw ${String(error)}`
+  const said = `${error.name}: ${error.message.slice(0, 300)}`
+  if (!OURS.some((one) => error instanceof one)) return `threw ${said}`
+  if (/[\r\n]/.test(error.message)) return `more than one line: ${said}`
+  const speakers = [name, ...(SPEAKERS[name] ?? [])]
+  if (error instanceof api.ArgumentError && !speakers.some((one) => error.message.startsWith(`${one}: `)))
+    return `does not name ${name}: ${said}`
+  return undefined
+}
+
+/** What was asked for, waited for: one promise, or a list of them. */
+function settled(result: unknown): unknown {
+  return Array.isArray(result) ? Promise.all(result) : result
+}
+
+/** Calls `fn` with junk in each place, and with too few arguments. @returns what is wrong, one line a call */
+export async function misuse(name: string, args: Arguments, fn: (...given: unknown[]) => unknown): Promise<string[]> {
+  const faults: string[] = []
+  const attempt = async (what: string, given: unknown[]) => {
+    let result: unknown
+    try {
+      api.scope(() => {
+        result = fn(...given)
+      })
+      const value = await settled(result)
+      if (value instanceof api.Device && value !== device && value !== other) value.destroy()
+    } catch (error) {
+      const found = fault(name, error)
+      if (found) faults.push(`${name}(${what}): ${found}`)
+    }
+    api.setDefaultDevice(device)
+    device.op = ''
+  }
+  try {
+    await settled(fn(...args()))
+  } catch (error) {
+    if (!(error instanceof api.UserError)) faults.push(`${name}: does not work: ${error}`)
+  }
+  api.setDefaultDevice(device)
+  for (let i = 0; i < args().length; i++) await attempt(`only ${i} arguments`, args().slice(0, i))
+  // One place behind the last, too.
+  const { length } = args()
+  for (let i = 0; i < length + (OPENS.includes(name) ? 0 : 1); i++) {
+    for (const [what, value] of i < length ? junk() : BEHIND) {
+      const given = args()
+      given[i] = value
+      await attempt(`${what} at ${i}`, given)
+    }
+  }
+  return faults
+}

@@ -1,0 +1,217 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as api from '../../train/index.ts'
+
+export const device = await api.requestDevice()
+export const other = await api.requestDevice()
+api.setDefaultDevice(device)
+export const folder = mkdtempSync(join(tmpdir(), 'paraformer-junk-'))
+const path = join(folder, 'x.safetensors')
+
+const { tensor, ones } = api
+const x = (...shape: number[]) => ones(shape, { requiresGrad: true })
+const labels = () => tensor(Int32Array.of(0, 1))
+const tiny = {
+  imageSize: 4,
+  patchSize: 2,
+  channels: 1,
+  dim: 4,
+  heads: 1,
+  dimHead: 4,
+  mlpDim: 4,
+  branches: 2,
+  branchDepth: 1,
+  classes: 2,
+}
+const { branches: _, branchDepth: __, ...shared } = tiny
+const model = new api.ParaFormer(tiny)
+const vit = new api.ViT({ ...shared, depth: 1 })
+const optimizer = new api.AdamW(new api.ParaFormer(tiny).namedParameters())
+const objective = api.makeScheme('joint', 2).passes[0]![0]!
+const images = () => ones([2, 1, 4, 4])
+const entry = () => ({ dtype: 'F32', shape: [1], data: Float32Array.of(1) })
+const bytes = api.encodeSafetensors(new Map([['a', entry() as api.SafetensorsEntry]]))
+const distributed = await api.distributeBranches(new api.ParaFormer(tiny), { others: [{}], inProcess: true })
+const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1) })
+
+export type Arguments = () => unknown[]
+
+/** Arguments with which each function works. */
+export const FUNCTIONS: Record<string, Arguments> = {
+  add: () => [x(2), x(2)],
+  addAll: () => [[x(2), x(2)]],
+  arange: () => [0, 4, 2, { dtype: 'int32' }],
+  argmax: () => [x(2, 3), 1, true],
+  autocast: () => ['float32', () => 1],
+  backward: () => [x(2).mul(2), ones([2])],
+  branchShape: () => [model.config],
+  broadcastTo: () => [x(1, 3), [2, 3]],
+  capture: () => [(t: api.Tensor) => t.mul(2)],
+  captureStep: () => [model, optimizer, objective, 1],
+  cast: () => [x(2), 'float32'],
+  checkConfig: () => [tiny, 'paraformer'],
+  checkPrefix: () => [model.config, 1],
+  chromeTrace: () => [[{ name: 'a', dispatches: [], offset: 0 }]],
+  colocate: () => [[x(2), x(3)]],
+  concat: () => [[x(2), x(2)], 0],
+  countFlops: () => [model.config, { branches: 1 }],
+  countParameters: () => [model.config, { branches: 1 }],
+  createModel: () => [tiny],
+  crossEntropy: () => [x(2, 3), labels(), { reduction: 'none' }],
+  cumsum: () => [x(2, 3), 0],
+  decays: () => ['weight', x(2, 2)],
+  // No image is given: they fail as files do.
+  decodeImage: () => [new Uint8Array(4), 'a file'],
+  decodeSafetensors: () => [bytes, 'a file'],
+  defaultDevice: () => [],
+  defineOp: () => [{ name: 'twice', forward: (_: unknown, [t]: [api.Tensor]) => t.detach() }],
+  describe: () => [device.summary],
+  div: () => [x(2), x(2)],
+  dropout: () => [x(2), 0.5],
+  embedding: () => [x(3, 2), labels()],
+  empty: () => [[2], 'float32', device],
+  encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
+  exp: () => [x(2)],
+  firstNonFinite: () => [() => void x(2).exp()],
+  firstTokenAttention: () => [x(2, 3, 4), x(12, 4), 1],
+  fork: () => [device, 'serial', { a: () => x(2) }, { together: 1 }],
+  fromHost: () => [() => Float32Array.of(1, 2), [2], device],
+  full: () => [[2], 1, { dtype: 'float32' }],
+  gelu: () => [x(2)],
+  layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
+  linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
+  listAdapters: () => [],
+  loadSafetensors: () => [path],
+  log: () => [x(2)],
+  logSoftmax: () => [x(2, 3), 1],
+  makeScheme: () => ['prefixSum', 2, { weights: [1, 1] }],
+  matmul: () => [x(2, 3), x(3, 4)],
+  max: () => [x(2, 3), 1, true],
+  mean: () => [x(2, 3), 1, true],
+  mlp: () => [x(2, 3), x(4, 3), x(4), x(3, 4), x(3), x(2, 3)],
+  mul: () => [x(2), x(2)],
+  neg: () => [x(2)],
+  noGrad: () => [() => 1],
+  ones: () => [[2], {}],
+  openSafetensors: () => [path],
+  optimizerStep: () => [model, optimizer, objective, [{ images: images(), labels: labels(), share: 1 }], 1e-3, 1],
+  packedAttention: () => [x(2, 3, 12), 1],
+  packedCrossAttention: () => [x(2, 3, 4), x(2, 3, 8), 1],
+  parseConfig: () => [JSON.stringify(tiny)],
+  permute: () => [x(2, 3), [1, 0]],
+  pow: () => [x(2), 2],
+  rand: () => [[2], {}],
+  randn: () => [[2], {}],
+  readImage: () => [path, 1, 4],
+  reason: () => ['why'],
+  recompute: () => [(t?: api.Tensor) => t?.mul(2), x(2)],
+  relu: () => [x(2)],
+  requestDevice: () => [{ adapter: 'no such adapter' }],
+  requireFloat16: () => ['this', device],
+  reshape: () => [x(2, 3), [3, -1]],
+  saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
+  scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],
+  schedule: () => ['cosine', { lr: 1, warmup: 1, total: 10 }],
+  scope: () => [() => 1],
+  setDefaultDevice: () => [device],
+  sigmoid: () => [x(2)],
+  slice: () => [x(2, 3), [[0, 1], []]],
+  softmax: () => [x(2, 3), 1],
+  // Before anything is opened a ViT ends it.
+  distributeBranches: () => [vit, { others: [{}], inProcess: true }],
+  sqrt: () => [x(2)],
+  stack: () => [[x(2), x(2)], 0],
+  sub: () => [x(2), x(2)],
+  sum: () => [x(2, 3), [0, 1], true],
+  tanh: () => [x(2)],
+  tensor: () => [[1, 2], { dtype: 'int32' }],
+  toFloat32: () => [entry()],
+  transpose: () => [x(2, 3), 0, 1],
+  tuneDevice: () => [other, 'off', () => {}, { budget: 1 }],
+  watchOps: () => [() => {}, () => 1],
+  where: () => [x(2), x(2), 0],
+  withoutScope: () => [() => 1],
+  zeros: () => [[2], {}],
+}
+
+export const CONSTRUCTORS: Record<string, Arguments> = {
+  AdamW: () => [new api.ParaFormer(tiny).namedParameters(), { weightDecay: 0 }],
+  LossScale: () => [{ initial: 2 }],
+  ParaFormer: () => [tiny, { own: [0] }],
+  Profiler: () => [device.gpu],
+  Tracing: () => [device],
+  ViT: () => [{ ...shared, depth: 1 }],
+}
+
+/** Classes whose constructors take what only this package makes, or nothing. */
+export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Stream', 'Tensor']
+
+/** Objects of each class, and arguments of methods that are no functions of `FUNCTIONS`. */
+export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {
+  Tensor: {
+    make: () => x(1),
+    methods: { data: () => [], item: () => [], write: () => [new Float32Array(1)], array: () => [], detach: () => [] },
+  },
+  ParaFormer: {
+    make: () => model,
+    methods: {
+      forward: () => [images(), { branches: 1 }],
+      features: () => [images(), {}],
+      forwardPrefixes: () => [images(), {}],
+      branchOutputs: () => [images(), {}],
+      train: () => [false],
+      loadStateDict: () => [model.stateDict()],
+    },
+  },
+  ViT: {
+    make: () => vit,
+    methods: {
+      forward: () => [images(), {}],
+      features: () => [images(), {}],
+      train: () => [false],
+      loadStateDict: () => [vit.stateDict()],
+    },
+  },
+  AdamW: { make: () => optimizer, methods: { step: () => [1e-3, 1], setSteps: () => [{}] } },
+  LossScale: { make: () => optimizer.lossScale, methods: { restore: () => [{ scale: 1, steady: 0 }] } },
+  BranchDevices: {
+    make: () => distributed,
+    methods: {
+      updates: () => [batch(), [{ objective, lr: 1e-3 }], { parts: 1 }],
+      infer: () => [new Float32Array(32), 2, { branches: 2, eachBranch: false }, () => 1],
+      gradients: () => [batch(), 2, 2],
+    },
+  },
+}
+
+/** Methods that take nothing, or are for the package's own use: what they take only it makes. */
+export const INSIDE: Record<string, readonly string[]> = {
+  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'moveTo', 'adopt', 'changed'],
+  ParaFormer: [
+    'prefixOutputs',
+    'inPrecision',
+    'sequence',
+    'branchOutput',
+    'namedChildren',
+    'namedParameters',
+    'parameters',
+    'eval',
+    'stateDict',
+    'dispose',
+  ],
+  ViT: [
+    'inPrecision',
+    'sequence',
+    'branchOutput',
+    'namedChildren',
+    'namedParameters',
+    'parameters',
+    'eval',
+    'stateDict',
+    'dispose',
+  ],
+  AdamW: ['gradNorm', 'zeroGrad', 'gather', 'flat', 'dispose', 'state', 'steps'],
+  LossScale: ['copy', 'save', 'dispose'],
+  BranchDevices: ['state', 'startTrace', 'endTrace', 'hurry', 'close'],
+}
