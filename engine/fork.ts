@@ -2,32 +2,9 @@ import { checkFunction, refusal } from './base/checks.ts'
 import { UserError } from './base/errors.ts'
 import { kindOf } from './base/kind.ts'
 import { checkOptions } from './base/options.ts'
-import type { Device } from './device/device.ts'
-
-/**
- * How forked branches run on one device; the numbers are the same.
- * `serial`: one after the other on one stream. `streams`: each recorded, encoded and submitted as a stream of its own.
- * `coalesced`: recorded as in `streams`, then woven: matching dispatches of the branches become one.
- */
-export type ForkMode = (typeof FORK_MODES)[number]
-
-export const FORK_MODES = ['serial', 'streams', 'coalesced'] as const
-
-/** Branches that left one point and join at another. */
-export interface Fork {
-  readonly mode: ForkMode
-}
-
-/** The stream of one branch of a fork. */
-export interface Lane {
-  readonly fork: Fork
-  readonly index: number
-  readonly name: string
-  /** The name alone. */
-  readonly streams: readonly string[]
-  /** The lane of the same branch's backward pass. */
-  readonly backward: Lane
-}
+import { Device } from './device/device.ts'
+import { recordForked } from './device/recordForked.ts'
+import { FORK_MODES, type Fork, type ForkMode, type Lane } from './graph/lane.ts'
 
 /** @param together how many make one fork */
 function makeLanes(mode: ForkMode, names: readonly string[], together: number): Lane[] {
@@ -61,7 +38,7 @@ export function fork<T>(
 ): T[] {
   checkOptions('fork', options, { together: true })
   const { together = Number.POSITIVE_INFINITY } = options ?? {}
-  if (typeof device?.recordForked !== 'function') throw refusal('fork', device, 'a device', 'device')
+  if (!(device instanceof Device)) throw refusal('fork', device, 'a device', 'device')
   if (typeof branches !== 'object' || branches === null) throw refusal('fork', branches, 'functions by name', 'branches')
   if (!(together >= 1 && (Number.isInteger(together) || together === Number.POSITIVE_INFINITY)))
     throw new UserError(
@@ -75,7 +52,7 @@ export function fork<T>(
   if (alone && device.lane) return Object.values(branches).map((branch) => branch())
   const how = alone ? 'serial' : mode
   const lanes = makeLanes(how, names, together)
-  return device.recordForked(how, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
+  return recordForked(device, how, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
 }
 
 /** Runs `fn` with what it records in `lane`. */

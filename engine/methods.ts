@@ -1,6 +1,7 @@
 // Ops as methods of Tensor. A module of its own, so that ops can import Tensor without a cycle.
-import { backward } from './autograd/tape.ts'
-import { cast } from './ops/cast.ts'
+
+import { backward } from './autograd/backward.ts'
+import { cast } from './autograd/cast.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'

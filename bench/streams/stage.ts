@@ -1,4 +1,5 @@
-import { type Device, withDevice } from '../../engine/device/device.ts'
+import { withDevice } from '../../engine/device/defaultDevice.ts'
+import type { Device } from '../../engine/device/device.ts'
 import { type Captured, capture, crossEntropy, empty, noGrad, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { ViT, type ViTConfig } from '../../model/index.ts'
 import { AdamW } from '../../train/index.ts'

@@ -1,13 +1,14 @@
 import { checkFunction, checkWhole } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
+import type { Device } from '../device/device.ts'
 import { format, rowMajorStrides } from '../layout/shape.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Version } from '../memory/version.ts'
-import { zeros } from '../ops/create.ts'
 import { checkTensor, checkTensors } from '../tensor/arguments.ts'
-import { copyInto } from '../tensor/copies.ts'
+import { copyInto, fillInPlace } from '../tensor/copies.ts'
+import { tensor } from '../tensor/fromValues.ts'
 import { withoutScope } from '../tensor/scope.ts'
-import { empty, partOf, Tensor, tensor, view } from '../tensor/tensor.ts'
+import { empty, partOf, Tensor, view } from '../tensor/tensor.ts'
 import { type Branches, divide, slotsOf, spaceOf } from './arenaLayout.ts'
 
 /** Elements of the blocks that kernels treat alike. */
@@ -26,7 +27,7 @@ export class ParameterArena {
   readonly length: number
   readonly #offsets: readonly number[]
   readonly #slots: ReadonlyMap<Tensor, number>
-  readonly #memory: Storage
+  readonly #memory: Storage<Device>
   /** Counts changes of all values at once; each parameter counts its own. */
   readonly #version: Version
   #holders = 0
@@ -43,7 +44,7 @@ export class ParameterArena {
     this.#slots = new Map(parameters.map((parameter, i) => [parameter, i]))
     // An arena outlives the scope it is made in, as its parameters do.
     const whole = withoutScope(() => {
-      const flat = zeros([length], { device })
+      const flat = zeroed(length, device)
       parameters.forEach((parameter, i) => {
         const place = this.slot(flat, i)
         parameter.rebind(place)
@@ -79,7 +80,7 @@ export class ParameterArena {
     const { device } = this.#memory
     withoutScope(() => {
       this.#values = new Tensor(this.#memory.retain(), [this.length], [1], 0, 'float32', this.#version)
-      this.#gradients = zeros([this.length], { device })
+      this.#gradients = zeroed(this.length, device)
       for (const [slot, parameter] of this.parameters.entries()) parameter.gradSlot = this.slot(this.#gradients, slot)
     })
     return this
@@ -205,6 +206,12 @@ function checkGradient(what: string, parameter: Tensor, { disposed, device, dtyp
   if (disposed) throw new ShapeError(`${what} was disposed; set it to undefined too`)
   if (device !== parameter.device) throw new ShapeError(`${what} is on another device than its parameter`)
   if (dtype === 'int32' || got !== takes) throw new ShapeError(`${what} is ${dtype} ${got}, takes float32 ${takes}`)
+}
+
+function zeroed(length: number, device: Device): Tensor {
+  const t = empty([length], 'float32', device)
+  fillInPlace(t, 0)
+  return t
 }
 
 function copyOf(t: Tensor): Tensor {

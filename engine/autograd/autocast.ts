@@ -1,14 +1,15 @@
 import { checkFunction, refusal, synchronous } from '../base/checks.ts'
+import type { Device } from '../device/device.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'
 import type { Storage } from '../memory/storage.ts'
 import { changesSoFar } from '../memory/version.ts'
-import { cast, converted } from '../ops/cast.ts'
 import { withoutScope } from '../tensor/scope.ts'
 import { Tensor, view } from '../tensor/tensor.ts'
+import { cast, converted } from './cast.ts'
 
 let computing: 'float16' | undefined
 /** Parameters as `computing`, by the memory they lie in; kept until the outermost `autocast` ends. */
-let copies = new Map<Storage, { copy: Tensor; madeAt: number }>()
+let copies = new Map<Storage<Device>, { copy: Tensor; madeAt: number }>()
 
 /**
  * Mixed precision: inside `fn` matrix products and attention compute with operands of `dtype` (sums are float32) and give results of it,

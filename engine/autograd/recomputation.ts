@@ -1,7 +1,21 @@
-import type { Drawing } from '../device/random.ts'
+import type { RandomWords } from '../../kernels/random/index.ts'
 import { staleValue, type Version } from '../memory/version.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { TapeNode } from './tape.ts'
+
+/** What one op draws. */
+export interface Drawing {
+  /** Parameters of the random kernels for what was drawn last. */
+  readonly words: RandomWords
+  /** Draws for the next replay of a capture. */
+  next(): RandomWords
+  /** The same numbers once more. */
+  repeated(): Drawing
+}
+
+/** A node of the tape that takes the tensors that its op would have saved. */
+export interface Restorable {
+  restore(saved: readonly Tensor[]): void
+}
 
 let current: Recomputation | undefined
 
@@ -15,7 +29,7 @@ export class Recomputation {
   readonly #run: (inputs: readonly Tensor[]) => void
   readonly #outer = current
   /** Those that saved something, in order. */
-  readonly #nodes: TapeNode[] = []
+  readonly #nodes: Restorable[] = []
   readonly #draws: Drawing[] = []
   /** Changes, so far, of the tensors that its ops read. */
   readonly #counts = new Map<Version, number>()
@@ -64,7 +78,7 @@ export class Recomputation {
    * What an op of it saves: the first time it is dropped, again the node of the first time gets it.
    * @returns whether it was dropped, so that `node` must ask for it
    */
-  save(node: TapeNode, tensors: () => readonly Tensor[]): boolean {
+  save(node: Restorable, tensors: () => readonly Tensor[]): boolean {
     if (this.#again) {
       this.#nodes[this.#again.nodes++]?.restore(tensors())
       return false

@@ -1,7 +1,9 @@
 import { type KernelSpec, runsOn } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
+import { GraphRecorder } from '../device/graphRecorder.ts'
+import type { KernelLaunch } from '../device/recorder.ts'
 import type { Binding } from '../memory/bindings.ts'
-import type { DeviceBuffer } from '../memory/plannedMemory.ts'
+import type { DeviceBuffer } from '../memory/deviceBuffer.ts'
 import { scope } from '../tensor/scope.ts'
 import { tuningKey } from './tuned.ts'
 
@@ -19,37 +21,49 @@ export interface TuningTask {
   count: number
 }
 
+/** Lists the kernels that a step launches, where several variants could run them, one task a shape class. */
+class TaskRecorder extends GraphRecorder {
+  readonly tasks = new Map<string, TuningTask>()
+  readonly #device: Device
+
+  constructor(device: Device) {
+    super(device.kernels, device.pool)
+    this.#device = device
+  }
+
+  override dispatch({ spec, problem, bindings, variant }: KernelLaunch): void {
+    const { capabilities, pinned } = this.#device
+    const runs = spec.variants.filter((one) => runsOn(spec, one, capabilities, problem))
+    if (runs.length < 2 || variant !== undefined || pinned.has(spec.name)) return
+    const key = tuningKey(spec, problem, capabilities)
+    const known = this.tasks.get(key)
+    if (known) known.count++
+    else this.tasks.set(key, { key, spec, problem, ...memoryOf(bindings), count: 1 })
+  }
+}
+
 /**
- * The problems that `fn` would launch kernels of several variants with, one a shape class. Nothing is run, no memory is taken;
- * what `fn` counts on the host is counted. It must not read values.
+ * The tasks of the kernels that `fn` would launch. Nothing is executed and no memory is taken, but the host's counters go on as they
+ * would. `fn` must not read values.
  */
 export function extractTasks(device: Device, fn: () => void): TuningTask[] {
-  const found = new Map<string, TuningTask>()
-  device.observer = (spec, problem, ranges, variantName) => {
-    const runs = spec.variants.filter((variant) => runsOn(spec, variant, device.capabilities, problem))
-    if (runs.length < 2 || variantName !== undefined || device.pinned.has(spec.name)) return
-    const key = tuningKey(spec, problem, device.capabilities)
-    const known = found.get(key)
-    if (known) known.count++
-    else found.set(key, { key, spec, problem, ...memoryOf(ranges), count: 1 })
-  }
+  const recorder = new TaskRecorder(device)
   try {
-    const { graph } = device.record(() => {
+    device.recordWith(recorder, () => {
       scope(() => {
         fn()
       })
     })
-    graph.dispose()
   } finally {
-    device.observer = undefined
+    recorder.graph.dispose()
   }
-  return [...found.values()]
+  return [...recorder.tasks.values()]
 }
 
 /** Bytes from the first used one to the last of every distinct buffer. */
-function memoryOf(ranges: readonly Binding[]): Pick<TuningTask, 'buffers' | 'operands'> {
+function memoryOf(bindings: readonly Binding[]): Pick<TuningTask, 'buffers' | 'operands'> {
   const spans = new Map<DeviceBuffer, { from: number; to: number }>()
-  for (const { buffer, offset, end = buffer.bytes } of ranges) {
+  for (const { buffer, offset, end = buffer.bytes } of bindings) {
     const span = spans.get(buffer)
     if (!span) spans.set(buffer, { from: offset, to: end })
     else Object.assign(span, { from: Math.min(span.from, offset), to: Math.max(span.to, end) })
@@ -58,7 +72,7 @@ function memoryOf(ranges: readonly Binding[]): Pick<TuningTask, 'buffers' | 'ope
   return {
     // In whole words.
     buffers: [...spans.values()].map(({ from, to }) => 4 * Math.ceil((to - from) / 4)),
-    operands: ranges.map(({ buffer, offset }) => ({
+    operands: bindings.map(({ buffer, offset }) => ({
       buffer: distinct.indexOf(buffer),
       offset: offset - spans.get(buffer)!.from,
     })),

@@ -120,9 +120,9 @@ export class Runner {
     left.set(device, this.#late.then(done, done))
   }
 
-  #launch({ spec, problem }: TuningTask, variant: Variant<any>, { ranges }: Scratch, groups?: number): void {
+  #launch({ spec, problem }: TuningTask, variant: Variant<any>, { bindings }: Scratch, groups?: number): void {
     const first: Variant<any> = groups === undefined ? variant : { ...variant, grid: () => [groups, 1, 1] }
-    this.device.dispatch({ ...spec, variants: [first] }, problem, ranges, variant.name)
+    this.device.dispatch({ ...spec, variants: [first] }, problem, bindings, variant.name)
   }
 
   async #within<T>(work: Promise<T>, limit: number): Promise<T> {

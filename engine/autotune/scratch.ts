@@ -3,7 +3,7 @@ import { fromHalves, toHalves } from '../../kernels/half.ts'
 import { bindingDtype, type Scalar } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
 import type { Binding } from '../memory/bindings.ts'
-import type { PooledBuffer } from '../memory/bufferPool.ts'
+import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { TuningTask } from './extractTasks.ts'
 
 /** Numbers that are drawn; larger memory repeats them. */
@@ -35,7 +35,7 @@ function drawnOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
 
 /** Memory of a problem's sizes, apart from everybody's. */
 export class Scratch {
-  readonly ranges: Binding[]
+  readonly bindings: Binding[]
   readonly #device: Device
   readonly #problem: TuningTask
   readonly #buffers: PooledBuffer[]
@@ -54,7 +54,7 @@ export class Scratch {
       this.dispose()
       throw error
     }
-    this.ranges = operands.map(({ buffer, offset }) => ({ buffer: this.#buffers[buffer]!, offset }))
+    this.bindings = operands.map(({ buffer, offset }) => ({ buffer: this.#buffers[buffer]!, offset }))
     this.#dtypes = buffers.map((_, i) => {
       return bindingDtype(spec.bindings[operands.findIndex(({ buffer }) => buffer === i)]!, problem.problem)
     })

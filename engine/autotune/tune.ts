@@ -2,7 +2,8 @@ import { runsOn } from '../../kernels/spec.ts'
 import { checkFunction, refusal } from '../base/checks.ts'
 import { DeviceLostError, reason } from '../base/errors.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
-import { checkDevice, type Device } from '../device/device.ts'
+import { checkDevice } from '../device/defaultDevice.ts'
+import type { Device } from '../device/device.ts'
 import type { CostModel } from './costModel.ts'
 import { TuningDatabase, type TuningRecord } from './database.ts'
 import { extractTasks, type TuningTask } from './extractTasks.ts'
@@ -65,11 +66,11 @@ export async function tuneDevice(
   if (!(typeof budget === 'number' && budget >= 0)) throw refusal('tuneDevice', budget, 'milliseconds, at least 0', 'budget')
   if (onProgress !== undefined) checkFunction('tuneDevice', onProgress, 'onProgress')
   if (shouldStop !== undefined) checkFunction('tuneDevice', shouldStop, 'shouldStop')
-  device.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
+  device.kernels.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
   if (tune === 'off') return undefined
   const answers = new TuningDatabase(await DeviceStore.open(device.summary))
   const report = tune === 'full' ? await tuneProblems(device, extractTasks(device, work), answers, options) : undefined
-  device.tuned = answers.variants()
+  device.kernels.tuned = answers.variants()
   return report
 }
 

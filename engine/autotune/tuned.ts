@@ -1,14 +1,7 @@
 import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
+import type { TunedJson, VariantChooser } from '../device/kernelSelection.ts'
 import { hashOf } from './hash.ts'
 import { classOf, kindOf, sizesOf } from './shapeClass.ts'
-
-/** Answers as JSON: for a run's metadata. */
-export interface TunedJson {
-  /** Of the device, see `deviceKey`. */
-  device: string
-  /** Variant by kernel and shape class, see `tuningKey`. */
-  answers: Record<string, string>
-}
 
 const keys = new WeakMap<KernelSpec, string>()
 
@@ -31,7 +24,7 @@ export function tuningKey<P>(spec: KernelSpec<P>, problem: P, device: Capabiliti
 type Classes = Map<number, Map<number, string>>
 
 /** Which variants of kernels are fastest on a device, by shape class. */
-export class TunedVariants {
+export class TunedVariants implements VariantChooser {
   /** Of the device, see `deviceKey`. */
   readonly device: string
   readonly #answers = new Map<string, string>()

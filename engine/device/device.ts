@@ -1,77 +1,64 @@
-import { openDevice } from '#platform'
-import type { Capabilities, Constants, KernelSpec, Variant } from '../../kernels/spec.ts'
-import { bindingDtype, packParams, paramWords, runsOn, SCALAR_BYTES } from '../../kernels/spec.ts'
-import type { TunedVariants } from '../autotune/tuned.ts'
-import { refusal } from '../base/checks.ts'
-import { type DeviceLostError, UserError } from '../base/errors.ts'
+import type { Capabilities, KernelSpec, Variant } from '../../kernels/spec.ts'
+import type { DeviceLostError } from '../base/errors.ts'
 import { OPAQUE } from '../base/pytree.ts'
-import type { ForkMode, Lane } from '../fork.ts'
-import type { ExecutableGraph } from '../graph/executable.ts'
-import { Graph, type UpdateParams } from '../graph/graph.ts'
-import type { FusedCommand, FusedDispatch } from '../graph/horizontalFusion.ts'
+import type { ExecutableGraph, ExecutableResources } from '../graph/executable.ts'
+import type { Graph, UpdateParams } from '../graph/graph.ts'
+import type { FusedCommand } from '../graph/horizontalFusion.ts'
+import type { Lane } from '../graph/lane.ts'
 import { BindGroups } from '../memory/bindGroups.ts'
-import { type Binding, resolve, usesOf } from '../memory/bindings.ts'
-import { BufferPool, type MemoryStatistics, type PooledBuffer } from '../memory/bufferPool.ts'
-import { type Block, type DeviceBuffer, isPlanned } from '../memory/plannedMemory.ts'
-import type { Storage } from '../memory/storage.ts'
+import type { Binding } from '../memory/bindings.ts'
+import { BufferPool, type MemoryStatistics } from '../memory/bufferPool.ts'
+import type { DeviceBuffer, PooledBuffer } from '../memory/deviceBuffer.ts'
+import type { Allocator } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 import { Workspace } from '../memory/workspace.ts'
-import { type AdapterSummary, checkRequest, type DeviceRequest, type OpenedDevice } from '../platform/types.ts'
-import type { BufferUse } from '../submit/barriers.ts'
-import { BatchQueue } from '../submit/batchQueue.ts'
+import type { AdapterSummary, DeviceRequest, OpenedDevice } from '../platform/types.ts'
 import type { WorkCounts } from '../submit/encoding.ts'
-import { type CompiledKernel, PipelineCache } from '../submit/pipelines.ts'
+import { PipelineCache } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import { Stream } from '../submit/stream.ts'
+import type { Stream } from '../submit/stream.ts'
+import { StreamSubmission } from '../submit/streamSubmission.ts'
+import { SubmissionQueue } from '../submit/submissionQueue.ts'
 import { capabilitiesOf } from './capabilities.ts'
+import { EagerRecorder } from './eagerRecorder.ts'
+import { GraphRecorder } from './graphRecorder.ts'
+import { KernelSelection } from './kernelSelection.ts'
 import { RandomState } from './random.ts'
-import { runOnce } from './runOnce.ts'
-
-/** Dispatches recorded before the device is given work without being asked. */
-const FLUSH_AFTER = 128
-
-/** What is true of most dispatches, one list for all. */
-const MAIN: readonly string[] = ['main']
-const NONE: readonly BufferUse[] = []
-
-/** Gets what `dispatch` got. */
-export type DispatchObserver = (spec: KernelSpec, problem: any, ranges: readonly Binding[], variantName?: string) => void
+import type { Recorder } from './recorder.ts'
 
 /**
- * One GPUDevice with its buffers, pipelines, streams and random state. Ops record into `stream`; `flush()` submits. Errors
- * of the driver surface from the next `read()` or `synchronize()`.
+ * One GPUDevice with its buffers, pipelines, streams and random state. Ops hand their work to the recorder in charge: the eager one,
+ * whose stream `flush()` submits, or one that `record` puts in its place. Errors of the driver surface from the next `read()` or
+ * `synchronize()`.
  */
-export class Device {
+export class Device implements Allocator, ExecutableResources {
   readonly [OPAQUE] = true
   readonly gpu: GPUDevice
+  /** Opens another device like this one. */
   readonly request: DeviceRequest
   readonly summary: AdapterSummary
   readonly capabilities: Capabilities
   readonly pipelines: PipelineCache
+  readonly bindGroups: BindGroups
   readonly random = new RandomState()
-  /** Set to time every dispatch. */
+  /** Times every dispatch while it is set. */
   profiler: Profiler | undefined
-  /** Variants to take instead of the default ones, by kernel name. */
-  readonly pinned = new Map<string, string>()
-  /** Variants measured to be fastest, taken where none is pinned. */
-  tuned: TunedVariants | undefined
-  /** Is told of every dispatch in place of its being recorded, see `survey()`. */
-  observer: DispatchObserver | undefined
+  /** Whether `destroy()` was called. */
+  destroyed = false
   /** The op being recorded, for errors and traces. */
   op = ''
   /** Bytes that one binding holds: parameters that take more are divided among several arenas. Tests lower it. */
   bindingBytes: number
-  /** Memory that captured programs share. */
+  /** Memory that captured graphs share. */
   readonly workspace = new Workspace(this)
-  readonly #pool: BufferPool
-  readonly #batches: BatchQueue
-  readonly #bindGroups: BindGroups
-  readonly #main = new Stream(MAIN[0]!)
-  #stream = this.#main
-  #graph: Graph | undefined
+  readonly pool: BufferPool
+  readonly #queue: SubmissionQueue
+  readonly kernels: KernelSelection
+  readonly #eager: EagerRecorder
+  #recorder: Recorder
   #lane: Lane | undefined
 
-  /** @param request what another device like this one is opened with */
+  /** @param request opens another device like this one */
   constructor({ device, summary, bindGroupLimit }: OpenedDevice, request: DeviceRequest = {}) {
     this.gpu = device
     this.request = request
@@ -79,42 +66,58 @@ export class Device {
     this.capabilities = capabilitiesOf(device, summary)
     this.bindingBytes = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize)
     this.pipelines = new PipelineCache(device)
-    this.#batches = new BatchQueue(device, summary.name, this.pipelines.paramLayout, () => this.profiler)
-    this.#bindGroups = new BindGroups(device, bindGroupLimit)
-    this.#pool = new BufferPool(
+    this.bindGroups = new BindGroups(device, bindGroupLimit)
+    this.#queue = new SubmissionQueue(device, summary.name, () => this.profiler)
+    this.pool = new BufferPool(
       device,
-      (buffer) => this.#bindGroups.drop(buffer),
-      (error) => this.#batches.fail(error),
+      (buffer) => this.bindGroups.drop(buffer),
+      (error) => this.#queue.fail(error),
     )
+    this.kernels = new KernelSelection(this.capabilities, this.pipelines, summary.name)
+    this.#eager = new EagerRecorder({
+      gpu: device,
+      kernels: this.kernels,
+      pool: this.pool,
+      bindGroups: this.bindGroups,
+      queue: this.#queue,
+      submission: new StreamSubmission(device, this.pipelines.paramLayout, this.#queue.counts),
+      profiler: () => this.profiler,
+    })
+    this.#recorder = this.#eager
   }
 
   /** Settles when the device is gone; every later call throws the same error. */
   get lost(): Promise<DeviceLostError> {
-    return this.#batches.lost
+    return this.#queue.lost
   }
 
-  /** What was submitted so far. */
+  /** The numbers of submits and dispatches so far. */
   get counts(): WorkCounts {
-    return this.#batches.counts
+    return this.#queue.counts
   }
 
   /** The stream that ops record into. */
   get stream(): Stream {
-    return this.#stream
+    return this.#eager.stream
+  }
+
+  /** Variants to take instead of all others, by kernel name. */
+  get pinned(): Map<string, string> {
+    return this.kernels.pinned
   }
 
   get memory(): MemoryStatistics {
-    return this.#pool.statistics
+    return this.pool.statistics
   }
 
   /** Starts the peak of `memory` anew. */
   resetPeakMemory(): void {
-    this.#pool.resetPeak()
+    this.pool.resetPeak()
   }
 
   /** Gives free buffers back to the driver. */
   trim(): void {
-    this.#pool.trim(0, this.#batches.submitted)
+    this.pool.trim(0, this.#queue.submitted)
   }
 
   /** The branch of a fork that is being recorded. */
@@ -124,324 +127,174 @@ export class Device {
 
   set lane(lane: Lane | undefined) {
     this.#lane = lane
-    if (this.#graph) return
-    const name = lane?.fork.mode === 'streams' ? lane.name : this.#main.name
-    if (name === this.#stream.name) return
-    this.flush()
-    this.#stream = name === this.#main.name ? this.#main : new Stream(name)
+    this.#recorder.enter(lane)
   }
 
-  /** Whether commands go to a graph: nothing can be read until it has run. */
+  /** Whether another recorder than the eager one is in charge: nothing can be read then. */
   get recording(): boolean {
-    return this.#graph !== undefined
+    return this.#recorder !== this.#eager
   }
 
   /**
-   * Records what `fn` does into a graph; nothing of it is executed.
-   * @throws Error when one is being recorded
+   * Records the work of `fn` into a graph; nothing of it is executed.
+   * @throws Error when a graph is being recorded
    */
   record<T>(fn: () => T): { graph: Graph; result: T } {
-    if (this.#graph) throw new Error('capture: cannot be used inside another capture')
-    const graph = new Graph()
-    this.#graph = graph
+    const recorder = new GraphRecorder(this.kernels, this.pool)
     try {
-      return { graph, result: fn() }
+      return { graph: recorder.graph, result: this.recordWith(recorder, fn) }
     } catch (error) {
-      graph.dispose()
+      recorder.graph.dispose()
       throw error
-    } finally {
-      this.#graph = undefined
     }
   }
 
-  /** Runs `fn`, which forks: in mode `coalesced` what it recorded is woven before it goes on. */
-  recordForked<T>(mode: ForkMode, fn: () => T): T {
-    return mode === 'coalesced' && !this.#graph ? runOnce(this, fn) : fn()
+  /**
+   * Runs `fn` with another recorder in charge.
+   * @throws Error when the eager recorder is not in charge now
+   */
+  recordWith<T>(recorder: Recorder, fn: () => T): T {
+    if (this.recording) throw new Error('capture: cannot be used inside another capture')
+    this.#recorder = recorder
+    try {
+      return fn()
+    } finally {
+      this.#recorder = this.#eager
+    }
   }
 
-  /** Memory for a tensor; while a graph is recorded, its place is decided later. @throws OutOfMemoryError, DeviceLostError */
+  /** Memory for a tensor. @throws OutOfMemoryError, DeviceLostError */
   acquire(bytes: number): DeviceBuffer {
-    if (!this.#graph) return this.acquirePooled(bytes)
-    this.#pool.checkSize(bytes)
-    return this.#graph.acquire(bytes)
+    return this.#recorder.acquire(bytes)
   }
 
-  /** @throws OutOfMemoryError, DeviceLostError */
+  /** Memory that has its place at once, whatever is recorded. @throws OutOfMemoryError, DeviceLostError */
   acquirePooled(bytes: number): PooledBuffer {
-    this.#batches.checkLost()
-    return this.#pool.acquire(bytes, this.#batches.submitted)
+    return this.#eager.acquire(bytes)
   }
 
   release(buffer: DeviceBuffer): void {
-    if (isPlanned(buffer)) {
-      buffer.released = true
-      if (buffer.place) this.releaseBlock(buffer.place.block)
-    } else this.#pool.release(buffer)
+    this.pool.release(buffer)
   }
 
-  /** Counts memory that came back because the garbage collector found its tensors dropped. */
   reclaimed(bytes: number): void {
-    this.#pool.reclaimed(bytes)
-  }
-
-  /** Takes one of its users from a block. */
-  releaseBlock(block: Block): void {
-    if (--block.users === 0) this.#pool.release(block.buffer)
+    this.pool.reclaimed(bytes)
   }
 
   /**
-   * Says that a command uses memory of a tensor.
-   * @param changedBy the op that changes it, if it does
+   * Notes that a command uses memory of a tensor.
+   * @param changedBy the op that changes the memory, if it does
    */
-  uses(storage: Storage, version: Changeable, changedBy?: string): void {
-    if (changedBy !== undefined) version.change(changedBy)
-    if (this.#graph && !isPlanned(storage.buffer)) this.#graph.uses(version, changedBy !== undefined)
+  uses(buffer: DeviceBuffer, version: Changeable, changedBy?: string): void {
+    const changes = changedBy !== undefined
+    if (changes) version.change(changedBy)
+    this.#recorder.uses(buffer, version, changes)
   }
 
   /**
    * Records one launch of a kernel; the variant is the pinned one, the one named, the tuned one, or the spec's own choice.
-   * @param refresh parameters that every replay of a capture computes anew
+   * @param updateParams gives the parameters that change, for every replay of a capture
+   * @throws DeviceLostError; Error when no variant runs here, or the device does not take its grid
    */
-  dispatch<P>(spec: KernelSpec<P>, problem: P, ranges: readonly Binding[], variantName?: string, refresh?: UpdateParams): void {
-    this.#batches.checkLost()
-    if (this.observer) {
-      this.observer(spec, problem, ranges, variantName)
-      return
-    }
-    const variant = this.variant(spec, problem, variantName)
-    const constants: Constants = variant.constants?.(problem, this.capabilities) ?? {}
-    const grid = variant.grid(problem, constants)
-    const limit = this.capabilities.maxWorkgroups
-    if (grid.some((count) => !(count >= 1 && count <= limit))) {
-      throw new Error(
-        `${this.op}: kernel ${spec.name}/${variant.name} needs a grid of ${grid.join('x')}, the device takes ${limit}`,
-      )
-    }
-    const kernel = this.pipelines.get(spec, variant, constants)
-    const op = this.op || spec.name
-    if (this.#graph) {
-      const words = new Uint32Array(paramWords(spec.params))
-      const memory = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
-      packParams(spec.params, problem as Record<string, unknown>, memory, 0)
-      const itemBytes = spec.bindings.map((binding) => SCALAR_BYTES[bindingDtype(binding, problem)])
-      this.#graph.dispatch({ kernel, spec, problem, itemBytes, ranges, words, grid, op, lane: this.#lane, refresh })
-      return
-    }
-    const { params, word } = this.#stream.nextBlock()
-    packParams(spec.params, problem as Record<string, unknown>, params, word)
-    this.#launch({ kernel, spec, ranges, grid, op, streams: this.#lane?.streams ?? MAIN })
+  dispatch<P>(
+    spec: KernelSpec<P>,
+    problem: P,
+    bindings: readonly Binding[],
+    variant?: string,
+    updateParams?: UpdateParams,
+  ): void {
+    this.#queue.checkLost()
+    this.#recorder.dispatch({ spec, problem, bindings, variant, updateParams, op: this.op || spec.name, lane: this.#lane })
   }
 
-  /** Records a launch whose parameters lie in the stream's next block. */
-  #launch({
-    kernel,
-    spec,
-    ranges,
-    grid,
-    op,
-    streams,
-  }: Omit<FusedDispatch, 'kind' | 'problem' | 'words' | 'itemBytes' | 'lane'>): void {
-    const places = ranges.map(resolve)
-    for (const { buffer } of places) buffer.lastUse = this.#batches.serial
-    const uses = this.profiler ? usesOf(spec, places) : NONE
-    this.#stream.dispatch({ kernel, bindGroup: this.#bindGroups.get(kernel, places), grid, op, streams, uses })
-    if (this.#stream.slots >= FLUSH_AFTER) this.flush()
-  }
-
-  /** Records commands of a planned graph into the current stream. */
-  emit(commands: readonly FusedCommand[]): void {
-    for (const command of commands) {
-      if (command.kind === 'write') this.write(command.target, command.data)
-      else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
-      else {
-        const { params, word } = this.#stream.nextBlock()
-        params.u32.set(command.words, word)
-        this.#launch(command)
-      }
-    }
-  }
-
-  /** The variant that `dispatch` would take. @throws Error when there is none of that name, or none that runs here */
+  /** The variant that `dispatch` would take. @throws Error when none runs here */
   variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
-    const given = this.pinned.get(spec.name) ?? name ?? this.tuned?.choose(spec, problem, this.capabilities)
-    const wanted = given ?? spec.choose?.(this.capabilities, problem)
-    const runs = (one: Variant<P>) => runsOn(spec, one, this.capabilities, problem)
-    const found =
-      spec.variants.find((one) => (wanted === undefined || one.name === wanted) && runs(one)) ?? spec.variants.find(runs)
-    if (!found) throw new Error(`${spec.name}: no variant runs on ${this.summary.name}`)
-    return found
+    return this.kernels.variant(spec, problem, name)
   }
 
   /**
    * Copies data into a buffer, after everything recorded so far that uses it.
-   * @param refresh the data of every replay of a capture
+   * @param update gives the data of every replay of a capture
+   * @throws DeviceLostError
    */
-  write(range: Binding, data: ArrayBufferView, refresh?: () => ArrayBufferView<ArrayBuffer>): void {
-    this.#batches.checkLost()
+  write(target: Binding, data: ArrayBufferView, update?: () => ArrayBufferView<ArrayBuffer>): void {
+    this.#queue.checkLost()
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
-    if (this.#graph) {
-      this.#graph.write({ target: range, data: bytes.slice(), refresh, lane: this.#lane })
-      return
-    }
-    const { buffer, offset } = resolve(range)
-    if (buffer.lastUse <= this.#batches.submitted) {
-      this.gpu.queue.writeBuffer(buffer.gpu, offset, bytes)
-      return
-    }
-    buffer.lastUse = this.#batches.serial
-    this.#stream.record({ kind: 'write', target: buffer.gpu, offset, data: bytes.slice() })
+    this.#recorder.write(target, bytes, this.#lane, update)
   }
 
-  /** Records a copy between buffers (not within one). */
+  /** Records a copy between two buffers. @throws DeviceLostError */
   copy(source: Binding, target: Binding, bytes: number): void {
-    this.#batches.checkLost()
-    if (this.#graph) {
-      this.#graph.copy({ source, target, bytes, lane: this.#lane })
-      return
-    }
-    const [from, to] = [resolve(source), resolve(target)]
-    from.buffer.lastUse = this.#batches.serial
-    to.buffer.lastUse = this.#batches.serial
-    this.#stream.record({
-      kind: 'copy',
-      source: from.buffer.gpu,
-      sourceOffset: from.offset,
-      target: to.buffer.gpu,
-      targetOffset: to.offset,
-      bytes,
-    })
+    this.#queue.checkLost()
+    this.#recorder.copy(source, target, bytes, this.#lane)
+  }
+
+  /** Records the commands of a planned graph into the current stream. */
+  emit(commands: readonly FusedCommand[]): void {
+    this.#eager.emit(commands)
   }
 
   /**
    * Reads bytes as they are after everything recorded so far.
-   * @throws DeviceLostError, and whatever the driver reported for commands before
+   * @throws DeviceLostError, and the errors that the driver reported for commands before
    */
-  async read(range: Binding, bytes: number): Promise<ArrayBuffer> {
-    this.#batches.checkLost()
-    if (this.#graph) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
-    const serial = this.#batches.serial
+  async read(source: Binding, bytes: number): Promise<ArrayBuffer> {
+    this.#queue.checkLost()
+    if (this.recording) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
+    const { serial } = this.#queue
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
-    const { buffer, offset } = resolve(range)
-    buffer.lastUse = this.#batches.serial
-    this.#stream.record({
-      kind: 'copy',
-      source: buffer.gpu,
-      sourceOffset: offset,
-      target: staging,
-      targetOffset: 0,
-      bytes,
-    })
+    this.#eager.readBack(source, staging, bytes)
     // Reads asked for together are submitted together.
     await undefined
     await this.flush()
     try {
-      await staging.mapAsync(GPUMapMode.READ)
-      await this.#batches.settle(serial)
+      await this.#queue.finish(staging.mapAsync(GPUMapMode.READ), serial)
       return staging.getMappedRange().slice(0)
-    } catch (error) {
-      throw await this.#batches.explain(error, serial)
     } finally {
       staging.destroy()
     }
   }
 
-  /** Waits until the device has done everything recorded so far. @throws what the driver reported */
+  /** Waits until the device has done everything recorded so far. @throws the errors that the driver reported */
   async synchronize(): Promise<void> {
-    const serial = this.#batches.serial
+    const { serial } = this.#queue
     await this.flush()
-    this.#batches.checkLost()
-    try {
-      await this.gpu.queue.onSubmittedWorkDone()
-    } catch (error) {
-      throw await this.#batches.explain(error, serial)
-    }
-    await this.#batches.settle(serial)
-    await this.#bindGroups.settle()
+    this.#queue.checkLost()
+    await this.#queue.finish(this.gpu.queue.onSubmittedWorkDone(), serial)
+    await this.bindGroups.settle()
   }
 
   /**
-   * Submits what the current stream holds, as soon as its pipelines are compiled.
-   * @returns settles when it is submitted
+   * Submits the commands of the current stream, as soon as their pipelines are compiled.
+   * @returns settles when they are submitted
    */
   flush(): Promise<void> {
-    const stream = this.#stream
-    return stream.length === 0 ? this.#batches.idle : this.#batches.add(stream.take())
+    return this.#eager.flush()
   }
 
   /**
-   * Runs a program after everything recorded so far.
-   * @param label what errors call it
+   * Runs an executable graph after everything recorded so far.
+   * @param label names the graph in errors
+   * @throws DeviceLostError
    */
-  run(program: ExecutableGraph, label: string): void {
-    this.#batches.checkLost()
+  run(executable: ExecutableGraph, label: string): void {
+    this.#queue.checkLost()
     this.flush()
-    const waits = this.#batches.busy || program.kernels.some(({ pipeline }) => !pipeline)
-    for (const buffer of program.buffers) buffer.lastUse = this.#batches.serial
-    program.submitted = this.#batches.add({ program, values: program.values(waits), label })
-    program.taken()
-  }
-
-  /** Looks whether the driver has room for a program of so many dispatches. @throws OutOfMemoryError when it has not */
-  reserveBindGroups(dispatches: number): void {
-    this.#bindGroups.reserve(dispatches)
-  }
-
-  /** Says that a program of so many dispatches is gone. */
-  releaseBindGroups(dispatches: number): void {
-    this.#bindGroups.release(dispatches)
-  }
-
-  /** A bind group of memory that there is, which the caller keeps. @throws OutOfMemoryError */
-  bindGroup(kernel: CompiledKernel, ranges: readonly Binding[]): GPUBindGroup {
-    return this.#bindGroups.make(kernel, ranges.map(resolve))
+    const waits = this.#queue.busy || executable.kernels.some(({ pipeline }) => !pipeline)
+    for (const buffer of executable.buffers) buffer.lastUse = this.#queue.serial
+    const values = executable.values(waits)
+    executable.submitted = this.#queue.add({
+      kernels: executable.kernels,
+      submit: (profiler) => executable.submit(values, profiler),
+      describe: () => label,
+    })
+    executable.taken()
   }
 
   /** Ends the device, once the driver compiles nothing any more. Later calls throw DeviceLostError. */
   destroy(): void {
-    if (current === this) current = undefined
-    this.#batches.lose('was destroyed')
+    this.destroyed = true
+    this.#queue.lose('was destroyed')
     this.pipelines.idle().then(() => this.gpu.destroy())
-  }
-}
-
-let current: Device | undefined
-
-/** @throws ArgumentError for what is no device of this package */
-export function checkDevice(op: string, device: unknown): asserts device is Device {
-  if (!(device instanceof Device)) throw refusal(op, device, 'a device, as `await requestDevice()` gives it', 'device')
-}
-
-/**
- * Opens a device and makes it the default one.
- * @throws ArgumentError for an unknown option or a value of a wrong kind; UserError in one line that says what to install, when there is
- *   no adapter, or none of that name
- */
-export async function requestDevice(request: DeviceRequest = {}): Promise<Device> {
-  checkRequest('requestDevice', request)
-  const device = new Device(await openDevice(request), request)
-  current = device
-  return device
-}
-
-/** The device that tensors are made on when none is named. @throws UserError when `requestDevice()` was not called */
-export function defaultDevice(): Device {
-  if (!current) throw new UserError('no device yet: call `await requestDevice()` first')
-  return current
-}
-
-/** Makes `device` the default. @throws ArgumentError for what is no device */
-export function setDefaultDevice(device: Device): void {
-  checkDevice('setDefaultDevice', device)
-  current = device
-}
-
-/** Runs `fn`, which does not wait for anything, with `device` as the default one. */
-export function withDevice<T>(device: Device, fn: () => T): T {
-  const outer = current
-  current = device
-  try {
-    return fn()
-  } finally {
-    current = outer
   }
 }

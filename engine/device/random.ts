@@ -1,5 +1,3 @@
-import { streamOf, type RandomWords as Words } from '../../kernels/random/index.ts'
-import { currentRecomputation } from '../autograd/recomputation.ts'
 import { checkWhole } from '../base/checks.ts'
 
 /** A place in the random numbers of a run: `seed` is the key, `counter` the stream of one op. */
@@ -48,61 +46,5 @@ export class RandomState {
   /** The stream for one op. */
   next(): RandomStream {
     return { seed: this.#seed, counter: this.#counter++ }
-  }
-}
-
-/** What one op draws. */
-export interface Drawing {
-  /** Parameters of the random kernels for what was drawn last. */
-  readonly words: Words
-  /** Draws for the next replay of a capture. */
-  next(): Words
-  /** The same numbers once more. */
-  repeated(): Drawing
-}
-
-/** A stream of its own for an op, and the next one in every replay; what is computed again for backward draws the same again. */
-export function drawFrom(state: RandomState): Drawing {
-  const make = (): Drawing => new Draw(state)
-  return currentRecomputation()?.draw(make) ?? make()
-}
-
-class Draw implements Drawing {
-  readonly #state: RandomState
-  words: Words
-
-  constructor(state: RandomState) {
-    this.#state = state
-    this.words = this.next()
-  }
-
-  next(): Words {
-    const { seed, counter } = this.#state.next()
-    this.words = streamOf(seed, counter)
-    return this.words
-  }
-
-  repeated(): Drawing {
-    return new Repetition(this)
-  }
-}
-
-class Repetition implements Drawing {
-  readonly #draw: Drawing
-
-  constructor(draw: Drawing) {
-    this.#draw = draw
-  }
-
-  get words(): Words {
-    return this.#draw.words
-  }
-
-  next(): Words {
-    return this.words
-  }
-
-  repeated(): Drawing {
-    return this
   }
 }

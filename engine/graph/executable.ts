@@ -1,15 +1,14 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
-import type { Device } from '../device/device.ts'
-import type { Lane } from '../fork.ts'
+import type { BindGroups } from '../memory/bindGroups.ts'
 import { resolve, usesOf } from '../memory/bindings.ts'
-import type { PooledBuffer } from '../memory/bufferPool.ts'
-import { isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
-import { Encoding } from '../submit/encoding.ts'
+import { isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/deviceBuffer.ts'
+import { Encoding, type WorkCounts } from '../submit/encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import type { CopyCommand, Launch, WriteCommand } from '../submit/stream.ts'
 import { accessesOf, type Graph, type GraphWrite, type UpdateParams } from './graph.ts'
 import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
+import type { Lane } from './lane.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
@@ -49,8 +48,8 @@ export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
   const spoiled = new Set<PlannedBuffer>()
   const early: [GraphWrite, PlannedBuffer][] = []
   for (const command of commands) {
-    for (const { range, write } of accessesOf(command)) {
-      const { buffer } = range
+    for (const { binding, write } of accessesOf(command)) {
+      const { buffer } = binding
       if (!isPlanned(buffer)) continue
       if (command.kind === 'write' && !used.has(buffer) && buffer.released) early.push([command, buffer])
       else if (write) spoiled.add(buffer)
@@ -60,15 +59,24 @@ export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
   return new Set(early.filter(([, buffer]) => !spoiled.has(buffer)).map(([command]) => command))
 }
 
+/** The parts of a device that an executable graph uses. */
+export interface ExecutableResources {
+  readonly gpu: GPUDevice
+  readonly pipelines: { readonly paramLayout: GPUBindGroupLayout }
+  readonly bindGroups: BindGroups
+  /** Counts what is submitted. */
+  readonly counts: WorkCounts
+}
+
 /** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
 export class ExecutableGraph {
-  readonly #device: Device
+  readonly #resources: ExecutableResources
   readonly #steps: Step[] = []
   readonly #params: GPUBuffer
   readonly #paramGroup: GPUBindGroup
   readonly #blocks: Uint32Array<ArrayBuffer>
   /** Run in recorded order, since they may draw random numbers. */
-  readonly #refreshes: (() => void)[] = []
+  readonly #updates: (() => void)[] = []
   readonly #early: { target: GPUBuffer; offset: number; index: number }[] = []
   /** What the next run writes; `undefined` for what is in place for good. */
   readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
@@ -82,26 +90,26 @@ export class ExecutableGraph {
   /** Settles when the last run has been handed to the driver. */
   submitted: Promise<void> = Promise.resolve()
 
-  /** @param early from `earlyWrites`; their commands are not in `woven` */
-  constructor(graph: Graph, woven: FusedGraph, early: ReadonlySet<GraphWrite>, device: Device) {
-    const { gpu } = device
-    this.#device = device
-    const dispatches = woven.commands.filter((command) => command.kind === 'dispatch')
+  /** @param early from `earlyWrites`; their commands are not in `fused` */
+  constructor(graph: Graph, fused: FusedGraph, early: ReadonlySet<GraphWrite>, resources: ExecutableResources) {
+    const { gpu, bindGroups, pipelines } = resources
+    this.#resources = resources
+    const dispatches = fused.commands.filter((command) => command.kind === 'dispatch')
     this.dispatches = dispatches.length
-    device.reserveBindGroups(dispatches.length)
+    bindGroups.reserve(dispatches.length)
     const size = Math.max(1, dispatches.length) * PARAM_SLOT
     this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
     this.#paramGroup = gpu.createBindGroup({
-      layout: device.pipelines.paramLayout,
+      layout: pipelines.paramLayout,
       entries: [{ binding: 0, resource: { buffer: this.#params, size: PARAM_SLOT } }],
     })
     this.#blocks = new Uint32Array(size / 4)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
-    const ranges = graph.commands.flatMap((command) => accessesOf(command).map(({ range }) => resolve(range)))
-    this.buffers = [...new Set(ranges.map(({ buffer }) => buffer))]
+    const bindings = graph.commands.flatMap((command) => accessesOf(command).map(({ binding }) => resolve(binding)))
+    this.buffers = [...new Set(bindings.map(({ buffer }) => buffer))]
     const slots = new Map<FusedCommand, number>()
     const writeSteps = new Map<GraphWrite, number>()
-    for (const command of woven.commands) this.#add(command, slots, writeSteps, device)
+    for (const command of fused.commands) this.#add(command, slots, writeSteps)
     for (const command of early) {
       const { buffer, offset } = resolve(command.target)
       this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
@@ -111,31 +119,25 @@ export class ExecutableGraph {
     this.#dirty = [0, this.#blocks.length]
     let index = 0
     for (const command of graph.commands) {
-      const woves = command.kind === 'write' && early.has(command) ? undefined : woven.places[index++]!
-      if (command.kind === 'copy' || !command.refresh) continue
-      if (command.kind === 'dispatch') {
-        this.#addRefresh(command.spec, command.refresh, slots.get(woven.commands[woves!.place]!)!, woves!.leads)
-      } else {
-        const { data, refresh: updateParams } = command
-        const write = writeSteps.get(command)!
-        this.#refreshes.push(() => {
-          // Copied: the host may fill one array again and again.
-          data.set(bytesOf(updateParams()))
-          this.#writes[write] = data
-        })
+      const place = command.kind === 'write' && early.has(command) ? undefined : fused.places[index++]!
+      if (command.kind === 'dispatch' && command.updateParams) {
+        this.#addParamUpdate(command.spec, command.updateParams, slots.get(fused.commands[place!.place]!)!, place!.leads)
+      } else if (command.kind === 'write' && command.updateData) {
+        this.#addDataUpdate(command.data, command.updateData, writeSteps.get(command)!)
       }
     }
   }
 
-  #add(command: FusedCommand, slots: Map<FusedCommand, number>, writeSteps: Map<GraphWrite, number>, device: Device): void {
+  #add(command: FusedCommand, slots: Map<FusedCommand, number>, writeSteps: Map<GraphWrite, number>): void {
     const stream = streamNameOf(command.lane)
     if (command.kind === 'dispatch') {
       const slot = slots.size
       slots.set(command, slot)
       this.#blocks.set(command.words, slot * SLOT_WORDS)
       const { kernel, grid, op } = command
-      const group = device.bindGroup(kernel, command.ranges)
-      const uses = usesOf(command.spec, command.ranges.map(resolve))
+      const places = command.bindings.map(resolve)
+      const group = this.#resources.bindGroups.make(kernel, places)
+      const uses = usesOf(command.spec, places)
       const { streams } = command
       this.#steps.push({
         kind: 'dispatch',
@@ -161,12 +163,20 @@ export class ExecutableGraph {
     }
   }
 
-  #addRefresh(spec: KernelSpec, refresh: UpdateParams, slot: number, leads: boolean): void {
+  #addDataUpdate(data: Uint8Array<ArrayBuffer>, update: () => ArrayBufferView<ArrayBuffer>, write: number): void {
+    this.#updates.push(() => {
+      // The data is copied, because the host may fill one array again and again.
+      data.set(bytesOf(update()))
+      this.#writes[write] = data
+    })
+  }
+
+  #addParamUpdate(spec: KernelSpec, update: UpdateParams, slot: number, leads: boolean): void {
     const words = paramWordsByName(spec.params)
     const memory = this.#blocks.buffer
     const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
-    this.#refreshes.push(() => {
-      const values = refresh()
+    this.#updates.push(() => {
+      const values = update()
       // A branch of a joint dispatch draws its numbers too; how far apart they are never changes.
       if (!leads) return
       for (const [name, value] of Object.entries(values)) {
@@ -179,8 +189,8 @@ export class ExecutableGraph {
   }
 
   /** Computes what changes from the run before to the next one. */
-  refresh(): void {
-    for (const refresh of this.#refreshes) refresh()
+  updateParams(): void {
+    for (const update of this.#updates) update()
   }
 
   /** What the next run must write; `copied` where the run has to wait for its turn. */
@@ -199,7 +209,7 @@ export class ExecutableGraph {
 
   /** Encodes and submits one run: a command buffer, or one for every stream of a fork in mode `streams`. */
   submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
-    const { gpu, counts } = this.#device
+    const { gpu, counts } = this.#resources
     if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
     for (const { target, offset, index } of this.#early) {
       const data = writes[index]
@@ -222,7 +232,7 @@ export class ExecutableGraph {
     this.submitted.then(() => {
       this.#params.destroy()
       this.#steps.length = 0
-      this.#device.releaseBindGroups(this.dispatches)
+      this.#resources.bindGroups.release(this.dispatches)
     })
   }
 }

@@ -1,7 +1,7 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
-import type { Fork } from '../fork.ts'
-import { isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
+import { isPlanned, type PlannedBuffer } from '../memory/deviceBuffer.ts'
 import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
+import type { Fork } from './lane.ts'
 
 /** Bytes to which stacked operands are aligned: where a binding may start. */
 const ALIGNMENT = 256
@@ -71,15 +71,15 @@ export function findFusionGroups(
   earlier: readonly (readonly number[])[],
   maxBytes: number,
   banned: ReadonlySet<number>,
-): { siblings: FusionGroup[]; stacks: Stack[] } {
+): { groups: FusionGroup[]; stacks: Stack[] } {
   // The j-th dispatch of a signature in one lane belongs to the j-th of that signature in the others.
-  const groups = new Map<string, number[]>()
+  const matching = new Map<string, number[]>()
   const seen = new Map<string, number>()
   const forks = new Map<Fork, number>()
   const coalesces = ({ lane }: GraphCommand) => lane?.fork.mode === 'coalesced'
   // Branches that run one after the other are told apart for traces alone.
   const laneOf = ({ lane }: GraphCommand) => (lane?.fork.mode === 'serial' ? undefined : lane)
-  if (!commands.some(coalesces)) return { siblings: [], stacks: [] }
+  if (!commands.some(coalesces)) return { groups: [], stacks: [] }
   let before = { index: -2, signature: '', start: -1 }
   commands.forEach((command, index) => {
     const lane = laneOf(command)
@@ -98,14 +98,14 @@ export function findFusionGroups(
       before = { index, signature: own, start: goesOn ? before.start : index }
       key = `from ${before.start}`
     }
-    const group = groups.get(key)
-    if (group) group.push(index)
-    else groups.set(key, [index])
+    const members = matching.get(key)
+    if (members) members.push(index)
+    else matching.set(key, [index])
   })
   const stacked = new Map<PlannedBuffer, Stack>()
   const apart = keptApart(commands)
-  const siblings: FusionGroup[] = []
-  for (const members of groups.values()) {
+  const groups: FusionGroup[] = []
+  for (const members of matching.values()) {
     if (members.length < 2) continue
     members.sort((a, b) => (laneOf(commands[a]!)?.index ?? a) - (laneOf(commands[b]!)?.index ?? b))
     // Along the memory: where lanes say no order, either may be it.
@@ -114,11 +114,11 @@ export function findFusionGroups(
       const dispatches = order.map((index) => commands[index] as GraphDispatch)
       const words = join(dispatches, stacked, apart, maxBytes)
       if (!words) continue
-      siblings.push({ members: order, words })
+      groups.push({ members: order, words })
       break
     }
   }
-  return { siblings, stacks: [...new Set(stacked.values())] }
+  return { groups, stacks: [...new Set(stacked.values())] }
 }
 
 /** For each buffer those that a command uses beside it, one of both to write: they must not become one buffer. */
@@ -131,12 +131,12 @@ function keptApart(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<Pl
   }
   for (const command of commands) {
     const accesses = accessesOf(command)
-    for (const { range, write } of accesses) {
-      if (!write || !isPlanned(range.buffer)) continue
-      for (const { range: other } of accesses) {
-        if (!isPlanned(other.buffer) || other.buffer === range.buffer) continue
-        keep(range.buffer, other.buffer)
-        keep(other.buffer, range.buffer)
+    for (const { binding, write } of accesses) {
+      if (!write || !isPlanned(binding.buffer)) continue
+      for (const { binding: other } of accesses) {
+        if (!isPlanned(other.buffer) || other.buffer === binding.buffer) continue
+        keep(binding.buffer, other.buffer)
+        keep(other.buffer, binding.buffer)
       }
     }
   }
@@ -154,12 +154,12 @@ function join(
   const layout = layoutOf(first.spec)!
   const words = first.words.slice()
   const wanted: Stack[] = []
-  for (let b = 0; b < first.ranges.length; b++) {
+  for (let b = 0; b < first.bindings.length; b++) {
     const item = first.itemBytes[b]!
     const word = layout.offsets[b]
-    const at = (one: GraphDispatch) => one.ranges[b]!.offset + (word === undefined ? 0 : one.words[word]! * item)
+    const at = (one: GraphDispatch) => one.bindings[b]!.offset + (word === undefined ? 0 : one.words[word]! * item)
     let stride: number | undefined
-    const buffers = members.map((one) => one.ranges[b]!.buffer)
+    const buffers = members.map((one) => one.bindings[b]!.buffer)
     if (buffers.every((buffer) => buffer === buffers[0])) {
       stride = at(members[1]!) - at(first)
       if (!members.every((one, i) => at(one) === at(first) + i * stride!)) return undefined

@@ -1,10 +1,9 @@
 import type { Grid, KernelSpec } from '../../kernels/spec.ts'
-import type { Lane } from '../fork.ts'
-import type { Binding } from '../memory/bindings.ts'
-import { isPlanned, PlannedBuffer } from '../memory/plannedMemory.ts'
-import type { Storage } from '../memory/storage.ts'
+import type { Binding, Retained } from '../memory/bindings.ts'
+import { isPlanned, PlannedBuffer } from '../memory/deviceBuffer.ts'
 import type { Changeable } from '../memory/version.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
+import type { Lane } from './lane.ts'
 
 /** Parameters that change from replay to replay, by name. */
 export type UpdateParams = () => object
@@ -17,13 +16,14 @@ export interface GraphDispatch {
   problem: unknown
   /** Bytes of one element of each binding. */
   itemBytes: readonly number[]
-  ranges: readonly Binding[]
+  bindings: readonly Binding[]
   /** The parameter block. */
   words: Uint32Array<ArrayBuffer>
   grid: Grid
   op: string
   lane: Lane | undefined
-  refresh?: UpdateParams | undefined
+  /** Gives the parameters that change, for every later replay. */
+  updateParams?: UpdateParams | undefined
 }
 
 export interface GraphCopy {
@@ -39,7 +39,7 @@ export interface GraphWrite {
   target: Binding
   data: Uint8Array<ArrayBuffer>
   /** Gives the data of every later replay. */
-  refresh?: (() => ArrayBufferView<ArrayBuffer>) | undefined
+  updateData?: (() => ArrayBufferView<ArrayBuffer>) | undefined
   lane: Lane | undefined
 }
 
@@ -53,7 +53,7 @@ export class Graph {
   commands: GraphCommand[] = []
   readonly buffers = new Set<PlannedBuffer>()
   /** Memory made outside that the commands use; the graph keeps it. */
-  readonly #outside = new Set<Storage>()
+  readonly #outside = new Set<Retained>()
   /** Of tensors made outside: whether the commands change them. */
   readonly outsiders = new Map<Changeable, boolean>()
 
@@ -70,7 +70,7 @@ export class Graph {
 
   /** @throws Error for memory that an earlier capture did not return */
   dispatch(command: Omit<GraphDispatch, 'kind'>): void {
-    this.commands.push({ kind: 'dispatch', ...command, ranges: command.ranges.map((range) => this.#known(range)) })
+    this.commands.push({ kind: 'dispatch', ...command, bindings: command.bindings.map((binding) => this.#known(binding)) })
   }
 
   /** @throws Error for memory that an earlier capture did not return */
@@ -90,23 +90,23 @@ export class Graph {
     this.#outside.clear()
   }
 
-  /** The range in memory of this graph, or memory made outside, which must not go before the graph does. */
-  #known(range: Binding): Binding {
-    const { buffer, owner, end } = range
-    if (isPlanned(buffer) && this.buffers.has(buffer)) return range
+  /** The binding in memory of this graph, or memory made outside, which must not go before the graph does. */
+  #known(binding: Binding): Binding {
+    const { buffer, owner, end } = binding
+    if (isPlanned(buffer) && this.buffers.has(buffer)) return binding
     // Else it could be let go while the rest is recorded, and become a place in the plan.
     if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
-    if (!isPlanned(buffer)) return range
+    if (!isPlanned(buffer)) return binding
     if (!buffer.place) throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
     const { block, offset } = buffer.place
-    const moved = { ...range, buffer: block.buffer, offset: range.offset + offset }
+    const moved = { ...binding, buffer: block.buffer, offset: binding.offset + offset }
     return end === undefined ? moved : { ...moved, end: end + offset }
   }
 }
 
 /** One use of memory by a command: bytes `from` to `to` of a buffer. */
 export interface Access {
-  range: Binding
+  binding: Binding
   from: number
   to: number
   write: boolean
@@ -115,20 +115,26 @@ export interface Access {
 /** What a command reads and writes. */
 export function accessesOf(command: GraphCommand): Access[] {
   if (command.kind === 'dispatch') {
-    return command.ranges.map((range, i) => ({
-      range,
-      from: range.offset,
-      to: range.end ?? Number.POSITIVE_INFINITY,
+    return command.bindings.map((binding, i) => ({
+      binding,
+      from: binding.offset,
+      to: binding.end ?? Number.POSITIVE_INFINITY,
       write: command.spec.bindings[i]!.access === 'read_write',
     }))
   }
   const bytes = command.kind === 'copy' ? command.bytes : command.data.byteLength
-  const part = (range: Binding, write: boolean): Access => ({
-    range,
-    from: range.offset,
-    to: range.offset + bytes,
+  const part = (binding: Binding, write: boolean): Access => ({
+    binding,
+    from: binding.offset,
+    to: binding.offset + bytes,
     write,
   })
   if (command.kind === 'write') return [part(command.target, true)]
   return [part(command.source, false), part(command.target, true)]
+}
+
+/** Whether a command does something new in every replay. */
+export function changesWithReplay(command: GraphCommand): boolean {
+  if (command.kind === 'dispatch') return command.updateParams !== undefined
+  return command.kind === 'write' && command.updateData !== undefined
 }

@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from '../memory/plannedMemory.ts'
+import type { DeviceBuffer } from '../memory/deviceBuffer.ts'
 import { accessesOf, type GraphCommand } from './graph.ts'
 
 interface Use {
@@ -13,8 +13,8 @@ export function dependencies(commands: readonly GraphCommand[]): number[][] {
   const uses = new Map<DeviceBuffer, Use[]>()
   return commands.map((command, index) => {
     const before = new Set<number>()
-    for (const { range, from, to, write } of accessesOf(command)) {
-      const earlier = uses.get(range.buffer) ?? []
+    for (const { binding, from, to, write } of accessesOf(command)) {
+      const earlier = uses.get(binding.buffer) ?? []
       const kept = earlier.filter((use) => {
         const overlap = use.from < to && from < use.to
         if (overlap && (write || use.write) && use.command !== index) before.add(use.command)
@@ -22,7 +22,7 @@ export function dependencies(commands: readonly GraphCommand[]): number[][] {
         return !(write && use.command !== index && from <= use.from && use.to <= to)
       })
       kept.push({ command: index, from, to, write })
-      uses.set(range.buffer, kept)
+      uses.set(binding.buffer, kept)
     }
     return [...before]
   })

@@ -1,3 +1,4 @@
+import TinyQueue from 'tinyqueue'
 import { type FusionGroup, findFusionGroups, type Stack } from './fusionGroups.ts'
 import type { GraphCommand, GraphDispatch } from './graph.ts'
 import { dependencies } from './hazards.ts'
@@ -27,8 +28,8 @@ export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: nu
   const before = dependencies(commands)
   const banned = new Set<number>()
   for (;;) {
-    const { siblings, stacks } = findFusionGroups(commands, before, maxBytes, banned)
-    const nodes = nodesOf(commands.length, siblings)
+    const { groups, stacks } = findFusionGroups(commands, before, maxBytes, banned)
+    const nodes = nodesOf(commands.length, groups)
     const { order, stuck } = schedule(nodes, before)
     // Lanes that match crosswise wait for each other: one of the joint dispatches in the way falls apart.
     if (stuck) {
@@ -36,13 +37,13 @@ export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: nu
       continue
     }
     const places: FusedGraph['places'] = new Array(commands.length)
-    const woven = order.map((node, place): FusedCommand => {
+    const all = order.map((node, place): FusedCommand => {
       node.members.forEach((index, i) => {
         places[index] = { place, leads: i === 0 }
       })
       return fused(node, commands)
     })
-    return { commands: woven, stacks, places }
+    return { commands: all, stacks, places }
   }
 }
 
@@ -50,13 +51,13 @@ interface Node extends Pick<FusionGroup, 'members'> {
   words?: FusionGroup['words']
 }
 
-function nodesOf(count: number, siblings: readonly FusionGroup[]): Node[] {
-  const inGroup = new Set(siblings.flatMap(({ members }) => members))
+function nodesOf(count: number, groups: readonly FusionGroup[]): Node[] {
+  const inGroup = new Set(groups.flatMap(({ members }) => members))
   const single = Array.from({ length: count }, (_, index) => ({ members: [index] })).filter(
     ({ members }) => !inGroup.has(members[0]!),
   )
   const earliest = ({ members }: Node) => Math.min(...members)
-  return [...siblings, ...single].sort((a, b) => earliest(a) - earliest(b))
+  return [...groups, ...single].sort((a, b) => earliest(a) - earliest(b))
 }
 
 /** The nodes in order, or the members of a joint one that waits in a circle. */
@@ -75,7 +76,7 @@ function schedule(
     return earlier.size
   })
   // Nodes are numbered in recorded order, and of those that may run the first does.
-  const ready = new Heap()
+  const ready = new TinyQueue<number>()
   waiting.forEach((count, n) => {
     if (count === 0) ready.push(n)
   })
@@ -96,43 +97,9 @@ function fused({ members, words }: Node, commands: readonly GraphCommand[]): Fus
   if (!words) return { ...first, streams }
   const [x, y] = first.grid
   const last = commands[members.at(-1)!] as GraphDispatch
-  const ranges = first.ranges.map((range, b) => {
-    const other = last.ranges[b]!
-    return range.buffer === other.buffer ? { ...other, offset: range.offset } : range
+  const bindings = first.bindings.map((binding, b) => {
+    const other = last.bindings[b]!
+    return binding.buffer === other.buffer ? { ...other, offset: binding.offset } : binding
   })
-  return { ...first, words, ranges, grid: [x, y, members.length], streams }
-}
-
-/** A binary heap of numbers, smallest first. */
-class Heap {
-  readonly #items: number[] = []
-
-  push(item: number): void {
-    const items = this.#items
-    let at = items.length
-    items.push(item)
-    for (let up = (at - 1) >> 1; at > 0 && items[up]! > item; up = (at - 1) >> 1) {
-      items[at] = items[up]!
-      items[up] = item
-      at = up
-    }
-  }
-
-  pop(): number | undefined {
-    const items = this.#items
-    const top = items[0]
-    const last = items.pop()
-    if (last === undefined || items.length === 0) return top
-    let at = 0
-    for (;;) {
-      let down = 2 * at + 1
-      if (down >= items.length) break
-      if (down + 1 < items.length && items[down + 1]! < items[down]!) down++
-      if (items[down]! >= last) break
-      items[at] = items[down]!
-      at = down
-    }
-    items[at] = last
-    return top
-  }
+  return { ...first, words, bindings, grid: [x, y, members.length], streams }
 }

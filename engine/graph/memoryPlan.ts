@@ -1,5 +1,4 @@
-import type { PooledBuffer } from '../memory/bufferPool.ts'
-import { type Block, isPlanned, type PlannedBuffer } from '../memory/plannedMemory.ts'
+import { type Block, isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/deviceBuffer.ts'
 import { accessesOf } from './graph.ts'
 import type { FusedGraph } from './horizontalFusion.ts'
 
@@ -90,8 +89,8 @@ function lifetimes(
     for (const member of members) unitOf.set(member, unit)
   }
   commands.forEach((command, place) => {
-    for (const { range } of accessesOf(command)) {
-      const { buffer } = range
+    for (const { binding } of accessesOf(command)) {
+      const { buffer } = binding
       if (!isPlanned(buffer)) continue
       const unit = unitOf.get(buffer) ?? alone(buffer, place)
       unit.first = Math.min(unit.first, place)

@@ -2,7 +2,6 @@ import type { Scalar } from '../../kernels/spec.ts'
 import { refusal } from '../base/checks.ts'
 import { ShapeError, UserError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
-import type { Device } from '../device/device.ts'
 
 /** Element types of tensors. float16 needs a device with the feature shader-f16. */
 export type Dtype = 'float32' | 'float16' | 'int32'
@@ -41,8 +40,14 @@ export function nameOf(dtype: unknown): string {
   return typeof dtype === 'string' && /^\w{1,20}$/.test(dtype) ? dtype : kindOf(dtype)
 }
 
+/** Tells whether a device has float16, and its name. */
+export interface HalfSupport {
+  readonly capabilities: { readonly f16: boolean }
+  readonly summary: { readonly name: string }
+}
+
 /** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
-export function checkDtype(op: string, dtype: Dtype, device: Device): void {
+export function checkDtype(op: string, dtype: Dtype, device: HalfSupport): void {
   if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
     throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, takes float32, float16 or int32`)
   }
@@ -53,7 +58,7 @@ export function checkDtype(op: string, dtype: Dtype, device: Device): void {
  * @param what needs it, and what to do without, for the message
  * @throws UserError unless the device has float16; ArgumentError for what is no device
  */
-export function requireFloat16(what: string, device: Device, instead = 'use float32 or another adapter'): void {
+export function requireFloat16(what: string, device: HalfSupport, instead = 'use float32 or another adapter'): void {
   if (device?.capabilities === undefined) throw refusal('requireFloat16', device, 'a device', 'device')
   const { capabilities, summary } = device
   if (capabilities.f16) return

@@ -1,8 +1,7 @@
 import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from '../base/errors.ts'
-import type { CompiledKernel } from '../submit/pipelines.ts'
 import type { ResolvedBinding } from './bindings.ts'
-import type { PooledBuffer } from './bufferPool.ts'
+import type { PooledBuffer } from './deviceBuffer.ts'
 
 /** Bind groups kept for reuse by each device. */
 const KEPT = 8192
@@ -30,6 +29,12 @@ function collectSome(): void {
   if (uncollected < COLLECT_FROM || sinceCollection < KEPT) return
   sinceCollection = 0
   collectGarbage()
+}
+
+/** The layout of a kernel's bindings; kernels of one layout can share bind groups. */
+export interface BindingLayout {
+  readonly layout: number
+  readonly bindGroupLayout: GPUBindGroupLayout
 }
 
 /** Bind groups by kernel layout and memory, each made once while its buffers live. */
@@ -69,10 +74,10 @@ export class BindGroups {
   }
 
   /** A bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
-  make({ bindGroupLayout: layout }: CompiledKernel, ranges: readonly ResolvedBinding[]): GPUBindGroup {
+  make({ bindGroupLayout: layout }: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
     collectSome()
     if (uncollected >= SHARE * this.#limit) throw this.#full()
-    const entries = ranges.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
+    const entries = bindings.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
     const group = this.#device.createBindGroup({ layout, entries })
     uncollected++
     sinceCollection++
@@ -81,18 +86,18 @@ export class BindGroups {
   }
 
   /** @throws OutOfMemoryError when the driver has room for no more */
-  get(kernel: CompiledKernel, ranges: readonly ResolvedBinding[]): GPUBindGroup {
+  get(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
     let key = `${kernel.layout}`
-    for (const { buffer, offset } of ranges) key += ` ${buffer.id}+${offset}`
+    for (const { buffer, offset } of bindings) key += ` ${buffer.id}+${offset}`
     let group = this.#groups.get(key)
     if (!group) {
       if (this.#groups.size >= KEPT) {
         this.#groups.clear()
         this.#keysOf.clear()
       }
-      group = this.make(kernel, ranges)
+      group = this.make(kernel, bindings)
       this.#groups.set(key, group)
-      for (const { buffer } of ranges) {
+      for (const { buffer } of bindings) {
         const keys = this.#keysOf.get(buffer.id)
         if (keys) keys.add(key)
         else this.#keysOf.set(buffer.id, new Set([key]))

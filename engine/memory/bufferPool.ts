@@ -1,17 +1,7 @@
 import TinyQueue from 'tinyqueue'
 import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from '../base/errors.ts'
-
-/** A GPU buffer owned by the pool. */
-export interface PooledBuffer {
-  readonly id: number
-  readonly gpu: GPUBuffer
-  readonly bytes: number
-  /** Serial of the last batch of commands recorded with it. */
-  lastUse: number
-  /** The device had no memory for it: nobody may get it again. */
-  broken: boolean
-}
+import { type Block, type DeviceBuffer, isPlanned, type PooledBuffer } from './deviceBuffer.ts'
 
 export interface MemoryStatistics {
   /** Bytes of buffers in use. */
@@ -116,8 +106,20 @@ export class BufferPool {
     return limit
   }
 
-  /** Takes a buffer back. */
-  release(buffer: PooledBuffer): void {
+  /** Takes a buffer back; planned memory only once the last user of its block is gone. */
+  release(buffer: DeviceBuffer): void {
+    if (isPlanned(buffer)) {
+      buffer.released = true
+      if (buffer.place) this.releaseBlock(buffer.place.block)
+    } else this.#release(buffer)
+  }
+
+  /** Takes one of its users from a block. */
+  releaseBlock(block: Block): void {
+    if (--block.users === 0) this.#release(block.buffer)
+  }
+
+  #release(buffer: PooledBuffer): void {
     this.#statistics.liveBytes -= buffer.bytes
     if (buffer.broken) {
       this.#destroy(buffer)

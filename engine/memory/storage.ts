@@ -1,15 +1,25 @@
-import type { Device } from '../device/device.ts'
-import { type DeviceBuffer, isPlanned } from './plannedMemory.ts'
+import type { Retained } from './bindings.ts'
+import { type DeviceBuffer, isPlanned } from './deviceBuffer.ts'
+
+/** Gives memory and takes it back. */
+export interface Allocator {
+  /** @throws OutOfMemoryError, DeviceLostError */
+  acquire(bytes: number): DeviceBuffer
+  release(buffer: DeviceBuffer): void
+  /** Counts memory of tensors that the garbage collector found dropped. */
+  reclaimed(bytes: number): void
+}
 
 /** Memory shared by a tensor and its views, freed with the last of them. */
-export class Storage {
-  readonly device: Device
+export class Storage<D extends Allocator = Allocator> implements Retained {
+  readonly device: D
   readonly buffer: DeviceBuffer
-  /** What was asked for. */
+  /** The size that was asked for; the buffer may be larger. */
   readonly bytes: number
   #references = 1
 
-  constructor(device: Device, bytes: number) {
+  /** @throws OutOfMemoryError, DeviceLostError */
+  constructor(device: D, bytes: number) {
     this.device = device
     this.bytes = bytes
     this.buffer = device.acquire(bytes)
@@ -20,7 +30,7 @@ export class Storage {
     return this
   }
 
-  /** Whether more than one tensor is here. */
+  /** Whether more than one tensor uses it. */
   get shared(): boolean {
     return this.#references > 1
   }

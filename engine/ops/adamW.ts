@@ -167,14 +167,14 @@ export function adamWStep(
     maxNorm: maxNorm > 0 && maxNorm < LARGEST ? Math.max(maxNorm, SMALLEST) : 0,
     growthInterval,
   }
-  const refresh = () => {
+  const updateParams = () => {
     const lr = learningRate()
     checkAdamW('adamWStep', { lr })
     return { lr }
   }
   const slots = empty([steps.size, 4], 'float32', device)
   const norm = empty([1], 'float32', device)
-  run(stepSetup, setup, [squares, rules, lossScale, steps, slots, norm], { refresh })
+  run(stepSetup, setup, [squares, rules, lossScale, steps, slots, norm], { updateParams })
   for (const { params, grads, m, v, blockSlot, changes } of arenas) {
     const problem = {
       blocks: blockSlot.size,

@@ -1,15 +1,17 @@
-import { type Arange, arangeInt, arange as arangeKernel, arangeWhole, fill, wordOf } from '../../kernels/copy/index.ts'
+import { type Arange, arangeInt, arange as arangeKernel, arangeWhole } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
+import { drawFrom } from '../autograd/drawing.ts'
 import { checkBoolean, checkNumber, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
-import { checkDevice, type Device, defaultDevice } from '../device/device.ts'
-import { drawFrom } from '../device/random.ts'
-import { type Dtype, INT32_MAX, INT32_MIN, ITEM_BYTES, isFloat, nameOf, refuseHalf, scalarOf } from '../layout/dtype.ts'
+import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
+import type { Device } from '../device/device.ts'
+import { type Dtype, INT32_MAX, INT32_MIN, isFloat, nameOf, refuseHalf } from '../layout/dtype.ts'
 import { MAX_ELEMENTS, type Shape } from '../layout/shape.ts'
 import { isInt32 } from '../layout/values.ts'
-import { run, words } from '../tensor/run.ts'
+import { fillInPlace } from '../tensor/copies.ts'
+import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
 export interface CreateOptions {
@@ -51,10 +53,7 @@ function filled(op: string, shape: Shape, value: number, options: CreateOptions 
   checkNumber(op, value, 'the value')
   if (options?.dtype === 'int32') checkInt(op, value)
   const t = allocate(op, shape, options)
-  const word = wordOf(value, t.dtype === 'int32' ? 'i32' : scalarOf(t.dtype))
-  // Two halves a word; what lies behind the last one is nobody's.
-  const count = Math.ceil((t.size * ITEM_BYTES[t.dtype]) / 4)
-  run(fill, { count, word }, [words(t)])
+  fillInPlace(t, value)
   return t
 }
 
@@ -117,7 +116,7 @@ function drawn(op: string, distribution: Random['distribution'], shape: Shape, o
   if (dtype !== 'float32') throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, makes float32`)
   const t = allocate(op, shape, options)
   const draw = drawFrom(t.device.random)
-  run(random, { count: t.size, distribution, ...draw.words }, [t], { refresh: () => draw.next() })
+  run(random, { count: t.size, distribution, ...draw.words }, [t], { updateParams: () => draw.next() })
   return t
 }
 

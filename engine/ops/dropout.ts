@@ -1,9 +1,10 @@
 import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
+import { drawFrom } from '../autograd/drawing.ts'
+import type { Drawing } from '../autograd/recomputation.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
-import { type Drawing, drawFrom } from '../device/random.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
@@ -13,7 +14,7 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
   forward(_ctx, [x], { p, draw }) {
     if (!draw) return x
     const y = empty(x.shape, 'float32', x.device)
-    run(dropoutKernel, dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], { refresh: () => draw.next() })
+    run(dropoutKernel, dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], { updateParams: () => draw.next() })
     return y
   },
   backward(ctx, grad, { p, draw }) {
@@ -26,7 +27,7 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
 
 /** Writes grad / (1 - p), or grad times 0 where forward gave x times 0; float32. The stream gives the same mask again, so none is stored. */
 export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tensor): void {
-  run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { refresh: () => draw.words })
+  run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { updateParams: () => draw.words })
 }
 
 /** @throws ShapeError unless p is in [0, 1] */

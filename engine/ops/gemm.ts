@@ -7,7 +7,7 @@ import {
   splitK,
 } from '../../kernels/matmul/index.ts'
 import { dropoutProblem } from '../../kernels/random/index.ts'
-import type { Drawing } from '../device/random.ts'
+import type { Drawing } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import { type Shape, sizeOf } from '../layout/shape.ts'
 import { type Bindable, run } from '../tensor/run.ts'
@@ -70,13 +70,13 @@ export function gemm(out: Tensor, a: Tensor, b: Tensor, epilogue: GemmEpilogue =
   const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
   const dtypes = halves({ a, b, aux, c: out, pre: target })
   const whole: Matmul = { ...problem, ...split, rows, flags, ...dropping(out.size, dropout), ...(dtypes && { dtypes }) }
-  const refresh = dropout && { refresh: () => dropout.draw.next() }
+  const update = dropout && { updateParams: () => dropout.draw.next() }
   if (split.splits === 1) {
-    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], refresh)
+    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], update)
   } else {
     const partials = empty([split.splits, ...out.shape], 'float32', device)
     run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
-    run(matmulCombine, whole, [partials, ...extras, out, target], refresh)
+    run(matmulCombine, whole, [partials, ...extras, out, target], update)
   }
 }
 

@@ -1,4 +1,5 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
+import { converted } from '../autograd/cast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -6,7 +7,6 @@ import { type Dtype, isFloat } from '../layout/dtype.ts'
 import { broadcastShapes, format } from '../layout/shape.ts'
 import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { converted } from './cast.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { type Kept, linearGradients, residualGradient } from './linear.ts'
 

@@ -1,8 +1,4 @@
-/** One use of a buffer by a command. */
-export interface BufferUse {
-  buffer: GPUBuffer
-  write: boolean
-}
+import type { BufferUse } from '../memory/bindings.ts'
 
 /**
  * Tells of commands in their order why the driver makes each wait for those before it, such as `read after write of layerNorm`. As in

@@ -1,6 +1,7 @@
 import { refusal } from '../base/checks.ts'
 import { UserError } from '../base/errors.ts'
-import { Barriers, type BufferUse } from './barriers.ts'
+import type { BufferUse } from '../memory/bindings.ts'
+import { Barriers } from './barriers.ts'
 import type { Launch } from './stream.ts'
 
 /** Timestamps of one query set: two a dispatch. */

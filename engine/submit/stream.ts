@@ -1,5 +1,5 @@
 import type { Grid } from '../../kernels/spec.ts'
-import type { BufferUse } from './barriers.ts'
+import type { BufferUse } from '../memory/bindings.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 

@@ -9,7 +9,7 @@ import type { Changeable } from '../memory/version.ts'
 /** What `run` binds: memory of a device from an element on. */
 export interface Bindable {
   readonly device: Device
-  readonly storage: Storage
+  readonly storage: Storage<Device>
   readonly dtype: Dtype
   /** First element, a multiple of `bindingAlignment`. */
   readonly offset: number
@@ -23,16 +23,16 @@ export interface Bindable {
  * Records one dispatch of a kernel into the current stream.
  * @param problem every parameter of the kernel by name, and what else its variants ask for
  * @param tensors in the order of the kernel's bindings, each bound from its own first element on
- * @param options.refresh parameters that every replay of a capture computes anew
+ * @param options.updateParams gives the parameters that change, for every replay of a capture
  */
 export function run<P>(
   spec: KernelSpec<P>,
   problem: P,
   tensors: readonly Bindable[],
-  options?: { variant?: string; refresh?: UpdateParams },
+  options?: { variant?: string; updateParams?: UpdateParams },
 ): void {
   const { device } = tensors[0]!
-  const ranges: Binding[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
+  const bindings: Binding[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
     if (storage.device !== device)
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
     const binding = spec.bindings[i]!
@@ -42,12 +42,12 @@ export function run<P>(
       throw new Error(`${spec.name}: the binding ${binding.name} is ${taken}, got a tensor of ${dtype}`)
     if (offset % bindingAlignment(dtype) !== 0)
       throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of ${bindingAlignment(dtype)}`)
-    device.uses(storage, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
+    device.uses(storage.buffer, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
     const { buffer } = storage
-    const range = { buffer, offset: offset * bytes, owner: storage }
-    return end === undefined ? range : { ...range, end: end * bytes }
+    const bound = { buffer, offset: offset * bytes, owner: storage }
+    return end === undefined ? bound : { ...bound, end: end * bytes }
   })
-  device.dispatch(spec, problem, ranges, options?.variant, options?.refresh)
+  device.dispatch(spec, problem, bindings, options?.variant, options?.updateParams)
 }
 
 /** The memory of a tensor as words of 4 bytes. */

@@ -1,13 +1,11 @@
 import { fromHalves, toHalf } from '../../kernels/half.ts'
-import type { TapeNode } from '../autograd/tape.ts'
-import { checkBoolean, checkFunction, refusal } from '../base/checks.ts'
+import { checkFunction, refusal } from '../base/checks.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
-import { checkOptions, type OptionNames } from '../base/options.ts'
-import { checkDevice, type Device, defaultDevice } from '../device/device.ts'
+import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
+import type { Device } from '../device/device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from '../layout/dtype.ts'
 import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from '../layout/shape.ts'
-import { type Nested, shapeOfValues, valuesOf } from '../layout/values.ts'
 import { Storage } from '../memory/storage.ts'
 import { Version } from '../memory/version.ts'
 import { copyInto } from './copies.ts'
@@ -17,7 +15,15 @@ import { currentScope, type Scope } from './scope.ts'
 export type TensorData = Float32Array | Int32Array
 
 /** Frees the memory of tensors that were dropped without `dispose()`. */
-const dropped = new FinalizationRegistry<Storage>((storage) => storage.drop())
+const dropped = new FinalizationRegistry<Storage<Device>>((storage) => storage.drop())
+
+/** The op that made a tensor, on the tape. */
+export interface GradNode {
+  /** The op's name. */
+  readonly name: string
+  retain(): this
+  release(): void
+}
 
 /** Called with a tensor whose gradient is about to be read or set, and that gradient, while set; see `watchGradients`. */
 let gradientWatcher: ((leaf: Tensor, grad: Tensor | undefined) => void) | undefined
@@ -38,7 +44,7 @@ export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined
  * Ops are methods too (see methods.ts). Immutable but for `write()`.
  */
 export class Tensor {
-  storage: Storage
+  storage: Storage<Device>
   readonly shape: Shape
   /** Elements from one index of a dim to the next. */
   strides: Shape
@@ -52,13 +58,13 @@ export class Tensor {
   /** Memory in which a parameter's gradient must come to lie (a slot of an arena). */
   gradSlot: Tensor | undefined
   /** The op that made it, while it is on the tape. */
-  node: TapeNode | undefined
+  node: GradNode | undefined
   #grad: Tensor | undefined
   #scope: Scope | undefined
   #disposed = false
 
   /** Takes over one reference to `storage`. */
-  constructor(storage: Storage, shape: Shape, strides: Shape, offset: number, dtype: Dtype, version = new Version()) {
+  constructor(storage: Storage<Device>, shape: Shape, strides: Shape, offset: number, dtype: Dtype, version = new Version()) {
     this.storage = storage
     this.shape = shape
     this.strides = strides
@@ -139,10 +145,10 @@ export class Tensor {
 
   /**
    * Overwrites the values, row-major; those of float16 are rounded to it.
-   * @param refresh gives the values of every replay of a capture, of the same type and length
-   * @throws ShapeError when the length or type of `data` differs, or this is a strided view; ArgumentError for a `refresh` that is no function
+   * @param update gives the values of every replay of a capture, of the same type and length
+   * @throws ShapeError when the length or type of `data` differs, or this is a strided view; ArgumentError for an `update` that is no function
    */
-  write(data: TensorData, refresh?: () => TensorData): void {
+  write(data: TensorData, update?: () => TensorData): void {
     const { dtype, offset, shape, size } = this
     const check = (values: TensorData): void => {
       const matches = isFloat(dtype) ? values instanceof Float32Array : values instanceof Int32Array
@@ -153,14 +159,14 @@ export class Tensor {
       throw new ShapeError(`write: ${kindOf(values)} into ${target}, takes ${takes} of ${size} values`)
     }
     check(data)
-    if (refresh !== undefined) checkFunction('write', refresh, 'refresh')
+    if (update !== undefined) checkFunction('write', update, 'update')
     const storage = this.#live('write')
     const bytes = ITEM_BYTES[dtype]
     // Writes of the device move whole words: a view that begins or ends inside one must leave the other half alone.
     const words = (offset * bytes) % 4 === 0 && ((size * bytes) % 4 === 0 || (offset + size) * bytes === storage.bytes)
     if (!words) {
       const whole = empty(this.shape, dtype, this.device)
-      whole.write(data, refresh)
+      whole.write(data, update)
       copyInto(whole, this)
       whole.dispose()
       return
@@ -169,9 +175,9 @@ export class Tensor {
       check(values)
       return (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
     }
-    this.device.uses(storage, this.version, this.device.op || 'write')
+    this.device.uses(storage.buffer, this.version, this.device.op || 'write')
     const target = { buffer: storage.buffer, offset: offset * bytes, owner: storage }
-    this.device.write(target, encode(data), refresh && (() => encode(refresh())))
+    this.device.write(target, encode(data), update && (() => encode(update())))
   }
 
   /** The same values off the tape, sharing memory. */
@@ -223,7 +229,7 @@ export class Tensor {
     scope?.add(this)
   }
 
-  #live(op: string): Storage {
+  #live(op: string): Storage<Device> {
     if (this.#disposed) throw disposedError(op, this)
     return this.storage
   }
@@ -242,7 +248,7 @@ function wordsOfHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
 }
 
 /** @throws OutOfMemoryError that names the op and the shape */
-function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Storage {
+function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Storage<Device> {
   try {
     return new Storage(device, sizeOf(shape) * ITEM_BYTES[dtype])
   } catch (error) {
@@ -271,40 +277,4 @@ export function partOf(t: Tensor, shape: Shape, strides: Shape, offset: number):
   const part = view(t, shape, strides, offset)
   part.version = new Version(t.version)
   return part
-}
-
-export interface TensorOptions {
-  shape?: Shape
-  dtype?: Dtype
-  requiresGrad?: boolean
-  device?: Device
-}
-
-const OPTIONS: OptionNames<TensorOptions> = { shape: true, dtype: true, requiresGrad: true, device: true }
-
-/**
- * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists. For float32 numbers are rounded to the
- * nearest, those beyond its range to infinity; for int32 all must be whole numbers of 32 bits.
- * @param options.dtype default 'int32' for an Int32Array, else 'float32'; 'float16' rounds to the nearest
- * @throws ArgumentError for an unknown option, what is no number (a hole, undefined, a text, true, a bigint), and what int32 does not hold;
- *   ShapeError when the shape and the number of values disagree, or nested lists are ragged
- */
-export function tensor(data: Nested, options?: TensorOptions): Tensor {
-  checkOptions('tensor', options, OPTIONS)
-  const {
-    device = defaultDevice(),
-    requiresGrad = false,
-    dtype = data instanceof Int32Array ? 'int32' : 'float32',
-  } = options ?? {}
-  checkDevice('tensor', device)
-  checkDtype('tensor', dtype, device)
-  checkBoolean('tensor', requiresGrad, 'requiresGrad')
-  if (requiresGrad && !isFloat(dtype)) throw new ShapeError('tensor: only tensors of float32 and float16 have gradients')
-  const shape = options?.shape ?? shapeOfValues('tensor', data)
-  checkShape('tensor', shape)
-  const values = valuesOf('tensor', data, dtype, shape, sizeOf(shape))
-  const t = empty(shape, dtype, device)
-  t.write(values)
-  t.requiresGrad = requiresGrad
-  return t
 }

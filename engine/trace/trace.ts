@@ -1,5 +1,6 @@
 import { refusal } from '../base/checks.ts'
-import { checkDevice, type Device } from '../device/device.ts'
+import { checkDevice } from '../device/defaultDevice.ts'
+import type { Device } from '../device/device.ts'
 import { type ProfiledDispatch, Profiler } from '../submit/profiler.ts'
 
 /** What a device did. */

@@ -7,9 +7,10 @@ import { classOf, sizesOf } from '../../engine/autotune/shapeClass.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { type TuneReport, tuneDevice, tuneProblems } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
+import { tensor } from '../../engine/tensor/fromValues.ts'
 import { run as dispatch } from '../../engine/tensor/run.ts'
-import { empty, type Tensor, tensor, view } from '../../engine/tensor/tensor.ts'
+import { empty, type Tensor, view } from '../../engine/tensor/tensor.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
 import { ceilDiv, grid1d, type KernelEntry, type KernelSpec, type Variant } from '../../kernels/spec.ts'
 import { assertClose } from '../harness/errors.ts'
@@ -305,7 +306,7 @@ test('answers go through JSON as they are; where they cannot be kept, they are u
   const report = await tuneProblems(device, problems, answers, { budget: 20_000 })
   if (!/cannot be written/.test(report.unkept ?? '')) throw new Error(`kept under /dev/null: ${report.unkept}`)
   expect(device.request, request, 'request')
-  device.tuned = new TunedVariants(JSON.parse(JSON.stringify(answers.variants())))
+  device.kernels.tuned = new TunedVariants(JSON.parse(JSON.stringify(answers.variants())))
   expect(chosen(spec), 'fast', 'from JSON')
 })
 

@@ -1,6 +1,6 @@
 // Numbers from the host: what tensors can be made of, what is refused, and seeds.
 import * as assert from 'uvu/assert'
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { RandomState } from '../../engine/device/random.ts'
 import { arange, full, type Tensor, type TensorOptions, tensor, where } from '../../engine/index.ts'
 import { messageOf } from '../harness/errors.ts'

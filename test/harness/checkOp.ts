@@ -1,6 +1,7 @@
-import { backward } from '../../engine/autograd/tape.ts'
+import { backward } from '../../engine/autograd/backward.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { type Tensor, tensor, view } from '../../engine/tensor/tensor.ts'
+import { tensor } from '../../engine/tensor/fromValues.ts'
+import { type Tensor, view } from '../../engine/tensor/tensor.ts'
 import { assertClose } from './errors.ts'
 import { normal, testRandom } from './kernel.ts'
 

@@ -1,8 +1,9 @@
 import { forget, holdArenas } from '../../engine/autograd/arena.ts'
 import { autocast } from '../../engine/autograd/autocast.ts'
-import { backward, noGrad, watchOps } from '../../engine/autograd/tape.ts'
+import { backward } from '../../engine/autograd/backward.ts'
+import { noGrad, watchOps } from '../../engine/autograd/tape.ts'
 import { capture } from '../../engine/capture.ts'
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
 import { add } from '../../engine/ops/elementwise.ts'
 import { concat } from '../../engine/ops/join.ts'
@@ -10,8 +11,9 @@ import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
+import { tensor } from '../../engine/tensor/fromValues.ts'
 import { scope } from '../../engine/tensor/scope.ts'
-import { type Tensor, tensor } from '../../engine/tensor/tensor.ts'
+import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { ParaFormer, ViT } from '../../model/index.ts'
 import { normals } from '../harness/checkOp.ts'
 import { relativeError } from '../harness/errors.ts'
@@ -109,9 +111,11 @@ if (device.capabilities.f16) {
     const arena = holdArenas('test', model.parameters())[0]!
     const whole: number[] = []
     const before = device.memory.liveBytes
-    device.observer = (spec, problem) => {
+    const { dispatch } = device
+    device.dispatch = (spec, problem, ...rest) => {
       const { to, rows, inner } = problem as { to?: string; rows: number; inner: number }
       if (spec.name === 'copy' && to === 'f16') whole.push(rows * inner)
+      dispatch.call(device, spec, problem, ...rest)
     }
     try {
       scope(() =>
@@ -120,7 +124,7 @@ if (device.capabilities.f16) {
         }),
       )
     } finally {
-      device.observer = undefined
+      device.dispatch = dispatch
     }
     if (whole.filter((count) => count === arena.length).length !== 1) throw new Error(`casts of ${whole} elements`)
     forget(arena.parameters)

@@ -1,4 +1,4 @@
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { arange, full, ones, rand, randn, zeros } from '../../engine/ops/create.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { streamOf } from '../../kernels/random/index.ts'

@@ -1,8 +1,8 @@
 import { holdArenas } from '../../engine/autograd/arena.ts'
-import { backward } from '../../engine/autograd/tape.ts'
-import { requestDevice } from '../../engine/device/device.ts'
+import { backward } from '../../engine/autograd/backward.ts'
+import { cast } from '../../engine/autograd/cast.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { cast } from '../../engine/ops/cast.ts'
 import {
   add,
   div,
@@ -20,7 +20,8 @@ import {
   tanh,
 } from '../../engine/ops/elementwise.ts'
 import { permute, slice } from '../../engine/ops/shape.ts'
-import { type Tensor, tensor } from '../../engine/tensor/tensor.ts'
+import { tensor } from '../../engine/tensor/fromValues.ts'
+import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { unaryFunctions } from '../../kernels/elementwise/reference.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
 import { assertClose } from '../harness/errors.ts'

@@ -1,4 +1,4 @@
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { firstTokenAttention } from '../../engine/ops/firstTokenAttention.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'

@@ -1,8 +1,9 @@
-import { requestDevice } from '../../engine/device/device.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { concat, stack } from '../../engine/ops/join.ts'
 import { slice, transpose } from '../../engine/ops/shape.ts'
-import { type Tensor, tensor } from '../../engine/tensor/tensor.ts'
+import { tensor } from '../../engine/tensor/fromValues.ts'
+import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
 import { suite } from '../harness/suite.ts'
 

@@ -1,6 +1,6 @@
 // Ops on NaN, infinities and the ends of float32 against what PyTorch 1.13 gives for the same calls, forward and backward.
-import { backward } from '../../engine/autograd/tape.ts'
-import { requestDevice } from '../../engine/device/device.ts'
+import { backward } from '../../engine/autograd/backward.ts'
+import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import {
   add,
   argmax,

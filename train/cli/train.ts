@@ -148,7 +148,7 @@ function variantsOf(
   const here = deviceKey(device.summary)
   const kept = resumed && (resumed.variants ?? { device: here, answers: {} })
   return async (work: () => void) => {
-    if (kept?.device === here) device.tuned = new TunedVariants(kept)
+    if (kept?.device === here) device.kernels.tuned = new TunedVariants(kept)
     else await tune(device, when, work, { shouldStop: () => interrupt.asked })
   }
 }

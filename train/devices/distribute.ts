@@ -71,7 +71,7 @@ export async function distributeBranches(model: Model, options: DistributeOption
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
   const scale = optimizer && (await optimizer.lossScale.copy())
-  const tuned = model.posEmbedding.device.tuned?.toJSON()
+  const tuned = model.posEmbedding.device.kernels.tuned?.toJSON()
   const opening = others.map((request, i) => {
     const index = i + 1
     const own = [...branches.keys()].filter((branch) => branch % devices === index)

@@ -1,7 +1,8 @@
 import { openDevice } from '#platform'
 import { deviceKey } from '../../engine/autotune/store.ts'
-import { type TunedJson, TunedVariants } from '../../engine/autotune/tuned.ts'
-import { withDevice } from '../../engine/device/device.ts'
+import { TunedVariants } from '../../engine/autotune/tuned.ts'
+import { withDevice } from '../../engine/device/defaultDevice.ts'
+import type { TunedJson } from '../../engine/device/kernelSelection.ts'
 import {
   Device,
   type DeviceRequest,
@@ -53,7 +54,7 @@ export class LocalBranchWorker implements BranchWorker {
   /** @throws UserError when there is no such device */
   static async open(spec: BranchWorkerSpec): Promise<LocalBranchWorker> {
     const device = new Device(await openDevice(spec.request), spec.request)
-    if (spec.tuned && spec.tuned.device === deviceKey(device.summary)) device.tuned = new TunedVariants(spec.tuned)
+    if (spec.tuned && spec.tuned.device === deviceKey(device.summary)) device.kernels.tuned = new TunedVariants(spec.tuned)
     return withDevice(device, () => new LocalBranchWorker(device, spec))
   }
 

@@ -106,7 +106,7 @@ export class Trainer {
       history: [...this.history],
       evaluationDue: this.evaluationDue,
       seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
-      variants: this.parts.device.tuned?.toJSON(),
+      variants: this.parts.device.kernels.tuned?.toJSON(),
     }
   }
 

@@ -1,11 +1,11 @@
 import { castToFloat, castToInt } from '../../kernels/elementwise/index.ts'
-import { defineOp, noGrad } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { checkDtype, type Dtype, isFloat } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { defineOp, noGrad } from './tape.ts'
 
 /** The values of x as another dtype, row-major, off the tape; x itself where it has that dtype. */
 export function converted(x: Tensor, dtype: Dtype): Tensor {

@@ -1,14 +1,14 @@
-import { ValidationError } from '../base/errors.ts'
 import { Encoding, type WorkCounts } from './encoding.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
 import { giveBlocks, type RecordedStream } from './stream.ts'
+import type { Work } from './submissionQueue.ts'
 
 /** Dispatches whose parameters fit one write of the uniform ring. */
 const RING_SLOTS = 512
 
-/** Submits recordings. */
-export class Submission {
+/** Makes work for the submission queue from recorded streams, whose parameters go through one uniform ring. */
+export class StreamSubmission {
   readonly #device: GPUDevice
   readonly #ring: GPUBuffer
   readonly #ringGroup: GPUBindGroup
@@ -29,16 +29,14 @@ export class Submission {
     })
   }
 
-  /**
-   * Submits a recording whose pipelines are compiled.
-   * @returns settles with the first error the driver reports for it, or undefined
-   */
-  submit(recording: RecordedStream, profiler: Profiler | undefined): Promise<Error | undefined> {
-    return errorOf(
-      this.#device,
-      () => opNames(recording),
-      () => this.#encode(recording, profiler),
-    )
+  /** The commands of a stream as work for the submission queue. */
+  workOf(recording: RecordedStream): Work {
+    const { commands } = recording
+    return {
+      kernels: commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : [])),
+      submit: (profiler) => this.#encode(recording, profiler),
+      describe: () => opNames(recording),
+    }
   }
 
   #encode(recording: RecordedStream, profiler: Profiler | undefined): void {
@@ -65,27 +63,6 @@ export class Submission {
     encoding.end(stream)
     giveBlocks(params)
   }
-}
-
-/**
- * Submits, and says what the driver found wrong with it.
- * @param by what recorded it, for the message
- * @returns settles with the first error the driver reports, or undefined
- */
-export function errorOf(device: GPUDevice, by: string | (() => string), submit: () => void): Promise<Error | undefined> {
-  device.pushErrorScope('out-of-memory')
-  device.pushErrorScope('validation')
-  submit()
-  const validation = device.popErrorScope()
-  const memory = device.popErrorScope()
-  return Promise.all([validation, memory]).then(
-    ([first, second]) => {
-      const error = first ?? second
-      if (!error) return undefined
-      return new ValidationError(`${error.message.trim()} (recorded by ${typeof by === 'string' ? by : by()})`)
-    },
-    () => undefined,
-  )
 }
 
 /** The distinct ops of a recording, for an error message. */

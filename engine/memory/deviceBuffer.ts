@@ -1,4 +1,13 @@
-import type { PooledBuffer } from './bufferPool.ts'
+/** A GPU buffer owned by the pool. */
+export interface PooledBuffer {
+  readonly id: number
+  readonly gpu: GPUBuffer
+  readonly bytes: number
+  /** Serial of the last batch of commands recorded with it. */
+  lastUse: number
+  /** The device had no memory for it: nobody may get it again. */
+  broken: boolean
+}
 
 /** A pooled buffer that several virtual buffers lie in; it goes back to the pool with the last of its users. */
 export interface Block {

@@ -1,23 +1,23 @@
 import { expectAnswer } from '#platform'
-import { DeviceLostError } from '../base/errors.ts'
-import type { ExecutableGraph, RunValues } from '../graph/executable.ts'
+import { DeviceLostError, ValidationError } from '../base/errors.ts'
 import type { WorkCounts } from './encoding.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import type { RecordedStream } from './stream.ts'
-import { errorOf, Submission } from './submission.ts'
 
-/** One run of a program. */
-interface ProgramRun {
-  program: ExecutableGraph
-  values: RunValues
-  label: string
+/** Commands that are submitted together. */
+export interface Work {
+  /** The kernels that must be compiled before it is submitted. */
+  readonly kernels: Iterable<CompiledKernel>
+  /** Encodes the commands and submits them. */
+  submit(profiler: Profiler | undefined): void
+  /** Names what recorded the commands, for error messages. */
+  describe(): string
 }
 
-/** Reads and writes wait here for the batch that holds them. */
-interface Batch {
+/** Work with its place in the order of submissions. */
+interface Submission {
   serial: number
-  work: RecordedStream | ProgramRun
+  work: Work
   profiler: Profiler | undefined
   submitted: () => void
 }
@@ -37,15 +37,14 @@ const FAILURES_KEPT = 64
  * Batches of work on their way to the driver: submitted in order, each once its pipelines are compiled. Keeps what the driver
  * reports for them until those who read their results ask.
  */
-export class BatchQueue {
+export class SubmissionQueue {
   /** Settles when the device is gone; every later call throws the same error. */
   readonly lost: Promise<DeviceLostError>
   readonly counts: WorkCounts = { submits: 0, dispatches: 0 }
   readonly #device: GPUDevice
   readonly #name: string
   readonly #profiler: () => Profiler | undefined
-  readonly #submission: Submission
-  #waiting: Batch[] = []
+  #waiting: Submission[] = []
   #idle: Promise<void> = Promise.resolve()
   #serial = 1
   #submitted = 0
@@ -54,11 +53,10 @@ export class BatchQueue {
   #lostError: DeviceLostError | undefined
 
   /** @param name of the device, for messages */
-  constructor(device: GPUDevice, name: string, paramLayout: GPUBindGroupLayout, profiler: () => Profiler | undefined) {
+  constructor(device: GPUDevice, name: string, profiler: () => Profiler | undefined) {
     this.#device = device
     this.#name = name
     this.#profiler = profiler
-    this.#submission = new Submission(device, paramLayout, this.counts)
     this.lost = device.lost.then((info) => {
       return this.lose(info.reason === 'destroyed' ? 'was destroyed' : `was lost (${info.message || 'no reason given'})`)
     })
@@ -86,7 +84,7 @@ export class BatchQueue {
   }
 
   /** Hands work to the driver in its turn; settles when it has it. */
-  add(work: Batch['work']): Promise<void> {
+  add(work: Work): Promise<void> {
     const serial = this.#serial++
     let submitted = () => {}
     const promise = new Promise<void>((resolve) => {
@@ -118,6 +116,19 @@ export class BatchQueue {
     for (const one of found) one.reported = Math.min(one.reported, this.#serial)
     if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
     throw failure.error
+  }
+
+  /**
+   * Waits for work of the driver, then for the error scopes of batch `serial` and those before it.
+   * @throws the failure of one of these batches, DeviceLostError, or the error of the work itself
+   */
+  async finish(work: Promise<unknown>, serial: number): Promise<void> {
+    try {
+      await work
+      await this.settle(serial)
+    } catch (error) {
+      throw await this.explain(error, serial)
+    }
   }
 
   /** The error behind a failed read: the loss of the device, if that is about to be reported, or a failure before it. */
@@ -152,7 +163,7 @@ export class BatchQueue {
       if (!batch) return
       const compiling = new Set<Promise<unknown>>()
       const broken = new Set<Error>()
-      for (const { pipeline, error, ready } of kernelsOf(batch.work)) {
+      for (const { pipeline, error, ready } of batch.work.kernels) {
         if (error) broken.add(error)
         else if (!pipeline) compiling.add(ready)
       }
@@ -166,11 +177,12 @@ export class BatchQueue {
     }
   }
 
-  #submit({ serial, work, profiler, submitted }: Batch): void {
-    const error =
-      'program' in work
-        ? errorOf(this.#device, work.label, () => work.program.submit(work.values, profiler))
-        : this.#submission.submit(work, profiler)
+  #submit({ serial, work, profiler, submitted }: Submission): void {
+    const error = errorOf(
+      this.#device,
+      () => work.describe(),
+      () => work.submit(profiler),
+    )
     const check: Promise<void> = error.then((error) => {
       if (error) this.fail(error, serial)
       this.#checks.delete(check)
@@ -188,8 +200,22 @@ export class BatchQueue {
   }
 }
 
-/** The kernels of a batch. */
-function kernelsOf(work: Batch['work']): Iterable<CompiledKernel> {
-  if ('program' in work) return work.program.kernels
-  return work.commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
+/**
+ * Submits, and collects what the driver reports about it.
+ * @param by names what recorded the commands, for the message
+ * @returns settles with the first error the driver reports, or undefined
+ */
+function errorOf(device: GPUDevice, by: () => string, submit: () => void): Promise<Error | undefined> {
+  device.pushErrorScope('out-of-memory')
+  device.pushErrorScope('validation')
+  submit()
+  const validation = device.popErrorScope()
+  const memory = device.popErrorScope()
+  return Promise.all([validation, memory]).then(
+    ([first, second]) => {
+      const error = first ?? second
+      return error ? new ValidationError(`${error.message.trim()} (recorded by ${by()})`) : undefined
+    },
+    () => undefined,
+  )
 }

@@ -1,0 +1,71 @@
+import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../../kernels/spec.ts'
+import { runsOn } from '../../kernels/spec.ts'
+import type { CompiledKernel, PipelineCache } from '../submit/pipelines.ts'
+import type { KernelLaunch } from './recorder.ts'
+
+/** Tuned variants as JSON, for the metadata of a run. */
+export interface TunedJson {
+  /** Identifies the device and its driver. */
+  device: string
+  /** Variants by kernel and shape class. */
+  answers: Record<string, string>
+}
+
+/** Knows the fastest variants of kernels, by measurement. */
+export interface VariantChooser {
+  /** The name of the fastest variant, or undefined where none is known. */
+  choose<P>(spec: KernelSpec<P>, problem: P, capabilities: Capabilities): string | undefined
+  toJSON(): TunedJson
+}
+
+/** A kernel variant that is compiled or compiling, and its grid of workgroups. */
+export interface SelectedKernel {
+  kernel: CompiledKernel
+  grid: Grid
+}
+
+/** Chooses variants of kernels for a device and has them compiled. */
+export class KernelSelection {
+  /** Variants to take instead of all others, by kernel name. */
+  readonly pinned = new Map<string, string>()
+  /** Variants measured to be fastest, taken where none is pinned or named. */
+  tuned: VariantChooser | undefined
+  readonly #capabilities: Capabilities
+  readonly #pipelines: PipelineCache
+  readonly #name: string
+
+  /** @param name of the device, for messages */
+  constructor(capabilities: Capabilities, pipelines: PipelineCache, name: string) {
+    this.#capabilities = capabilities
+    this.#pipelines = pipelines
+    this.#name = name
+  }
+
+  /**
+   * The variant for a problem: the pinned one, the one named, the tuned one, or the spec's own choice; the first that runs where that
+   * one does not.
+   * @throws Error when no variant runs on the device
+   */
+  variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
+    const asked = this.pinned.get(spec.name) ?? name ?? this.tuned?.choose(spec, problem, this.#capabilities)
+    const wanted = asked ?? spec.choose?.(this.#capabilities, problem)
+    const runs = (variant: Variant<P>) => runsOn(spec, variant, this.#capabilities, problem)
+    const found =
+      spec.variants.find((variant) => (wanted === undefined || variant.name === wanted) && runs(variant)) ??
+      spec.variants.find(runs)
+    if (!found) throw new Error(`${spec.name}: no variant runs on ${this.#name}`)
+    return found
+  }
+
+  /** The variant's compiled kernel and grid. @throws Error when no variant runs, or the device does not take the grid */
+  select({ spec, problem, variant: name, op }: KernelLaunch): SelectedKernel {
+    const variant = this.variant(spec, problem, name)
+    const constants: Constants = variant.constants?.(problem, this.#capabilities) ?? {}
+    const grid = variant.grid(problem, constants)
+    const limit = this.#capabilities.maxWorkgroups
+    if (grid.some((count) => !(count >= 1 && count <= limit))) {
+      throw new Error(`${op}: kernel ${spec.name}/${variant.name} needs a grid of ${grid.join('x')}, the device takes ${limit}`)
+    }
+    return { kernel: this.#pipelines.get(spec, variant, constants), grid }
+  }
+}

@@ -1,0 +1,34 @@
+import { checkFunction, refusal } from '../base/checks.ts'
+import { ShapeError } from '../base/errors.ts'
+import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
+import { checkShape, format, sizeOf } from '../layout/shape.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
+
+/**
+ * A tensor of values that the host computes: once, and inside a capture once more before every replay. How learning rates and
+ * step counts reach a captured step.
+ * @param compute gives the values, always as many
+ * @param shape default one dim
+ * @throws ArgumentError when `compute` is no function, or gives no Float32Array or Int32Array; ShapeError when its values do not fill the
+ *   shape
+ */
+export function fromHost(
+  compute: () => Float32Array | Int32Array,
+  shape?: readonly number[],
+  device = defaultDevice(),
+): Tensor {
+  checkFunction('fromHost', compute)
+  checkDevice('fromHost', device)
+  const data = compute()
+  if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+    throw refusal('fromHost', data, 'a Float32Array or Int32Array', 'what compute() gives')
+  }
+  const dims = shape ?? [data.length]
+  checkShape('fromHost', dims)
+  if (sizeOf(dims) !== data.length) {
+    throw new ShapeError(`fromHost: ${data.length} values do not fill shape ${format(dims)}`)
+  }
+  const t = empty(dims, data instanceof Float32Array ? 'float32' : 'int32', device)
+  t.write(data, compute)
+  return t
+}
