@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { suite } from '../harness/suite.ts'
-import { EXCEPTIONS } from './exceptions.ts'
 import { isAllowed, placeOf, wrongImports } from './order.ts'
 import { imports, importsIn, modules } from './sources.ts'
 
@@ -16,14 +15,7 @@ function code(file: string): string {
 const { test, run } = suite('house')
 
 test('imports go one way, and no modules import each other in a circle', () => {
-  const wrong = [...wrongImports(imports)].filter(([edge]) => !EXCEPTIONS.includes(edge))
-  assert.equal(wrong.map(([edge, why]) => `${edge}: ${why}`).join('\n'), '')
-})
-
-test('every exception is still needed', () => {
-  const wrong = wrongImports(imports)
-  const stale = EXCEPTIONS.filter((edge) => !wrong.has(edge))
-  assert.equal(stale, [], 'delete these lines of test/house/exceptions.ts')
+  assert.equal([...wrongImports(imports)].map(([edge, why]) => `${edge}: ${why}`).join('\n'), '')
 })
 
 test('the rules: kernels <- engine <- model <- train, the order in engine/, and leaves that only tests import', () => {
