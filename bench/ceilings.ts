@@ -61,8 +61,9 @@ interface Expected {
 
 /** Part of the time of one ceiling from which on another matters too. */
 const MATTERS = 0.25
-/** Bytes moved at least, so that what a launch costs is little beside it, and steps between sizes. */
+/** Bytes moved at least, so that what a launch costs is little beside it. */
 const LEAST_BYTES = 1 << 20
+/** Sizes within this factor have one fastest variant, and one highest rate. */
 const BYTES_STEP = 4
 
 /**
@@ -118,22 +119,24 @@ export class CeilingGauge {
     if (!thorough) return { gflops, gbps, dispatch }
     return {
       gflops: Math.max(gflops, this.#best.get(target.unit) ?? 0),
-      gbps: Math.max(gbps, this.#best.get(`memory ${bytes}${flush ? ' cold' : ''}`) ?? 0),
+      gbps: Math.max(gbps, this.#best.get(memoryOf(bytes, flush)) ?? 0),
       dispatch: this.#best.get('dispatch') ?? dispatch,
     }
   }
 
   /** Bytes of the largest copy: more than caches hold. */
   get #most(): number {
-    const wanted = this.#device.capabilities.software ? 64 << 20 : 512 << 20
+    const wanted = this.#device.capabilities.software ? 256 << 20 : 512 << 20
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.gpu.limits
     return Math.min(wanted, 2 * maxBufferSize, 2 * maxStorageBufferBindingSize)
   }
 
-  /** The size at which to measure for a target that moves so many bytes: a step of those there are, not more. */
+  /**
+   * The bytes to move beside a target: as many as it moves itself, within limits. Fewer would give a lower rate where caches are
+   * emptied before each run, because they write back then what they held.
+   */
   #bytesFor(bytes: number): number {
-    const step = Math.floor(Math.log(bytes / LEAST_BYTES) / Math.log(BYTES_STEP))
-    return Math.min(this.#most, LEAST_BYTES * BYTES_STEP ** Math.max(0, step))
+    return Math.min(this.#most, Math.max(LEAST_BYTES, bytes))
   }
 
   async #compute(unit: Target['unit'], budget: Budget, thorough: boolean): Promise<number> {
@@ -208,7 +211,7 @@ export class CeilingGauge {
   #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
     const device = this.#device
     const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
-    const what = `memory ${bytes}${flush ? ' cold' : ''}`
+    const what = memoryOf(bytes, flush)
     return withBuffers(device, [problem.count * 16, problem.count * 16], async ([x, y]) => {
       device.dispatch(write, problem, [x!])
       const last = Math.floor((problem.count * 16 - 16) / 256) * 256
@@ -252,6 +255,11 @@ export class CeilingGauge {
     }
     return (await doBench(device, record, { ...budget, profiler: this.#profiler, flush, confirm })).fastest
   }
+}
+
+/** Names the memory ceiling of so many bytes and of all within a factor. */
+function memoryOf(bytes: number, flush: (() => void) | undefined): string {
+  return `memory ${Math.round(Math.log(bytes / LEAST_BYTES) / Math.log(BYTES_STEP))}${flush ? ' cold' : ''}`
 }
 
 /** vec4s that the first thread of `read` adds up. */
