@@ -15,7 +15,10 @@ import { selectTargets } from './select.ts'
 import { idOf, type Target } from './target.ts'
 import { tuneTargets } from './tune.ts'
 
-/** Runs `paraformer bench`. @throws UserError for names and flags that mean nothing */
+/**
+ * Runs `paraformer bench`.
+ * @throws UserError for an unknown name, variant, filter or shape, and for a clock that the device lacks
+ */
 export async function bench(names: readonly string[], flags: BenchFlags): Promise<void> {
   const interrupt = new Interrupt()
   interrupt.says = 'ending after what is timed now; once more ends at once'
@@ -51,7 +54,7 @@ async function benchUntil(interrupt: Interrupt, names: readonly string[], flags:
       process.stderr.write(`kept in ${await appendHistory(history, found)}\n`)
     if (flags.html !== undefined) await writeFile(flags.html, htmlReport(report))
     if (report.failures.length > 0) process.exitCode = 1
-    // What was measured before is shown and kept.
+    // The results from before the interrupt are shown and kept by now.
     if (interrupt.asked) interrupt.end()
   } finally {
     device.destroy()
@@ -79,7 +82,7 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
   }
 }
 
-/** Makes everything above kernels take a variant wherever a kernel has one of that name. */
+/** Pins the variant in every kernel that has one of this name, so that ops, layers and models run it. */
 function pin(device: Device, variant: string): void {
   for (const { spec } of Object.values(kernelFamilies).flat()) {
     if (spec.variants.some(({ name }) => name === variant)) device.pinned.set(spec.name, variant)

@@ -6,14 +6,20 @@ import readWgsl from './ceilings/read.wgsl'
 import touchWgsl from './ceilings/touch.wgsl'
 import writeWgsl from './ceilings/write.wgsl'
 
+/** Threads of a workgroup of `fma`. */
 export const FMA_THREADS = 64
 
+/** The problem of `fma`. */
 export interface Fma {
+  /** Multiply-adds of each chain. */
   rounds: number
   threads: number
 }
 
-/** Multiply-adds; a variant for each number of chains of vec4 in a thread, by the built-in or by a product and a sum. */
+/**
+ * Multiply-adds of vec4s. Each variant runs a number of independent chains in a thread, with the built-in `fma` or with a
+ * product and a sum.
+ */
 export const fma: KernelSpec<Fma> = {
   name: 'ceilingFma',
   bindings: [
@@ -22,7 +28,7 @@ export const fma: KernelSpec<Fma> = {
   ],
   params: [{ name: 'rounds', type: 'u32' }],
   variants: [2, 4, 8].flatMap((chains) => [fmaVariant(chains, true), fmaVariant(chains, false)]),
-  // Of one chain: a variant does as many as its name says, see `chainsOf`.
+  // The operations of one chain; `chainsOf` gives the number of chains of a variant.
   flops: ({ rounds, threads }) => rounds * threads * 4 * 2,
   bytes: ({ threads }) => threads * 16,
 }
@@ -36,27 +42,30 @@ function fmaVariant(chains: number, builtin: boolean): Variant<Fma> {
   }
 }
 
-/** Chains of a variant of `fma` or `matrix`. */
+/** The number of chains of a variant of `fma` or `matrix`, which its name begins with. */
 export function chainsOf({ name }: { name: string }): number {
   return Number.parseInt(name, 10)
 }
 
+/** Threads of a workgroup of `matrix`. */
 export const MATRIX_THREADS = 128
 
+/** The problem of `matrix`. */
 export interface Matrix {
+  /** Products that each sum adds up. */
   rounds: number
   workgroups: number
-  /** Of the device, the largest and the smallest. */
+  /** Threads of the largest and of the smallest subgroup of the device. */
   subgroupMaxSize: number
   subgroupMinSize: number
 }
 
-/** Subgroups of a workgroup at most. */
+/** The largest number of subgroups that a workgroup of `matrix` may have. */
 export function matrixRoom({ subgroupMinSize }: Matrix): number {
   return MATRIX_THREADS / subgroupMinSize
 }
 
-/** Products of 16 x 16 matrices by subgroups; a variant for each number of sums. */
+/** Products of 16 x 16 matrices, computed by subgroups. Each variant adds to another number of sums, its chains. */
 export const matrix: KernelSpec<Matrix> = {
   name: 'ceilingMatrix',
   bindings: [
@@ -71,19 +80,20 @@ export const matrix: KernelSpec<Matrix> = {
     constants: (problem) => ({ CHAINS: chains, THREADS: MATRIX_THREADS, SUBGROUPS: matrixRoom(problem) }),
     grid: ({ workgroups }) => [workgroups, 1, 1],
   })),
-  // Of one sum, as of `fma`.
+  // The operations of one sum; `chainsOf` gives the number of sums of a variant.
   flops: ({ rounds, workgroups, subgroupMaxSize }) => rounds * workgroups * (MATRIX_THREADS / subgroupMaxSize) * 16 ** 3 * 2,
   bytes: () => 0,
 }
 
+/** The problem of `copy`, `read` and `write`. */
 export interface Memory {
-  /** vec4s. */
+  /** Number of vec4s. */
   count: number
-  /** What `write` writes. */
+  /** The value that `write` writes. */
   value: number
 }
 
-/** GPUs want many threads; on lavapipe few with much to do come near a memcpy, and many are a fifth as fast. */
+/** GPUs want many threads. On lavapipe a few threads with much to do come near a memcpy, and many are a fifth as fast. */
 const SHAPES: readonly [threads: number, perThread: number][] = [
   [256, 1],
   [256, 4],
@@ -102,6 +112,7 @@ function memoryVariants(source: string, shapes: typeof SHAPES = SHAPES): Variant
 const source = { name: 'x', access: 'read', dtype: 'f32' } as const
 const target = { name: 'y', access: 'read_write', dtype: 'f32' } as const
 
+/** Copies vec4s. */
 export const copy: KernelSpec<Memory> = {
   name: 'ceilingCopy',
   bindings: [source, target],
@@ -111,7 +122,7 @@ export const copy: KernelSpec<Memory> = {
   bytes: ({ count }) => count * 32,
 }
 
-/** Bytes written, a vec4 a thread, are not counted. */
+/** Reads vec4s. `bytes` leaves out the one vec4 that each thread writes. */
 export const read: KernelSpec<Memory> = {
   name: 'ceilingRead',
   bindings: [source, target],
@@ -125,6 +136,7 @@ export const read: KernelSpec<Memory> = {
   bytes: ({ count }) => count * 16,
 }
 
+/** Writes one value to all vec4s. */
 export const write: KernelSpec<Memory> = {
   name: 'ceilingWrite',
   bindings: [target],
@@ -137,7 +149,7 @@ export const write: KernelSpec<Memory> = {
   bytes: ({ count }) => count * 16,
 }
 
-/** A dispatch that costs nothing but being dispatched. */
+/** A dispatch of one thread, whose time is the cost of dispatching. */
 export const touch: KernelSpec<{ step: number }> = {
   name: 'ceilingTouch',
   bindings: [{ name: 'y', access: 'read_write', dtype: 'u32' }],

@@ -19,33 +19,34 @@ import { dispatchCost, latencies, withBuffers } from './latencies.ts'
 import { type Outputs, outputOf } from './outputs.ts'
 import type { Target } from './target.ts'
 
-/** What the device can do at best, as measured by kernels that do nothing else. */
+/** The highest rates and the lowest costs of a device, as kernels that do nothing else reach them. */
 export interface Ceilings {
-  /** Multiply-adds, GFLOP/s (each counts two). */
+  /** Multiply-adds in float32, GFLOP/s; each counts as two operations. */
   gflops: number
-  /** The same of matrices of float16 with sums in float32 (tensor cores), where the device has them. */
+  /** Products of float16 matrices with sums in float32 (tensor cores), GFLOP/s, where the device has them. */
   matrixGflops?: number
-  /** Bytes of a copy, a read or a write, whichever is fastest, GB/s. */
+  /** Memory bandwidth of a copy, a read or a write, whichever is fastest, GB/s. */
   gbps: number
-  /** Of one more dispatch among many, µs. */
+  /** Cost of one more dispatch among many, µs. */
   dispatch: number
-  /** Of one more submit, µs. */
+  /** Cost of one more submit among many, µs. */
   submit: number
-  /** From a flush to 4 KB in the host's hands, µs. */
+  /** Time from a flush until 4 KB have reached the host, µs. */
   readback: number
 }
 
-/** The ceilings of one target, on the unit that it multiplies with. */
+/** The ceilings of one target; `gflops` is that of the unit that the target multiplies with. */
 export type Bounds = Pick<Ceilings, 'gflops' | 'gbps' | 'dispatch'>
 
-/** What times a target. */
+/** How a target is timed. */
 export interface Clock {
-  /** Whether it is the host's, which sees what a launch costs. */
+  /** Whether the time includes the cost of launches, as the host's clock does. */
   launches: boolean
+  /** Records what empties the caches before each run; undefined leaves them as they are. */
   flush: (() => void) | undefined
 }
 
-/** A kernel on its memory, the last of which it writes. */
+/** A kernel, its problem and its bindings, of which it writes the last. */
 interface Work<P> {
   spec: KernelSpec<P>
   problem: P
@@ -53,41 +54,42 @@ interface Work<P> {
   flush?: (() => void) | undefined
 }
 
-/** What is written first, and at another byte. */
+/** The value that a kernel must write. */
 interface Expected {
   value: number
+  /** Offset of a second place to check, in bytes; the first place is the start. */
   last?: number
 }
 
-/** Part of the time of one ceiling from which on another matters too. */
+/** A ceiling is measured again if its share of the time is at least this part of the other's. */
 const MATTERS = 0.25
-/** Bytes moved at least, so that what a launch costs is little beside it. */
+/** Smallest number of bytes at which bandwidth is measured: there a launch costs little beside the copy. */
 const LEAST_BYTES = 1 << 20
-/** Sizes within this factor have one fastest variant, and one highest rate. */
+/** Sizes within this factor share a fastest variant and a highest rate. */
 const BYTES_STEP = 4
 
 /**
- * Measures ceilings. Rates are those of the fastest run of a few kernels: other work on the machine lowers what is measured, nothing
- * raises it. Load comes and goes, so that a target has its ceilings measured again beside it.
+ * Measures ceilings. A rate is that of the fastest run of a few kernels: other work on the machine lowers a rate, and nothing
+ * raises it. Load comes and goes, so the ceilings of a target are measured again beside it.
  */
 export class CeilingGauge {
   readonly #device: Device
   readonly #profiler: Profiler | undefined
-  /** Fastest variants by kernel and size, found when all were tried. */
+  /** Fastest variant of each kernel and size, once all variants were tried. */
   readonly #fastest = new Map<string, Variant<any>>()
-  /** The highest rates and least costs that the device ever showed, by what they are of. */
+  /** The highest rate or the lowest cost measured so far, by the name of the ceiling. */
   readonly #best = new Map<string, number>()
   #whole: Ceilings | undefined
 
-  /** @param profiler takes rates from the device's clock; costs are always the host's */
+  /** @param profiler times the rates by the device's clock; costs are timed by the host's */
   constructor(device: Device, profiler?: Profiler) {
     this.#device = device
     this.#profiler = profiler
   }
 
   /**
-   * Measures all; takes a second or two.
-   * @throws Error when one of the kernels does not do its work
+   * Measures all ceilings.
+   * @throws Error when a kernel writes wrong values
    */
   async measure(budget: Budget): Promise<Ceilings> {
     const gflops = await this.#compute('vector', budget, true)
@@ -102,10 +104,10 @@ export class CeilingGauge {
   }
 
   /**
-   * Measures again what bounds a target, with as many bytes as it moves, since caches hold little. What cannot bound it is as
-   * `measure` found it.
-   * @param clock of the target: whether launches count, and what empties the caches between runs
-   * @param thorough tries all kernels again, and takes the best that the device ever showed
+   * Measures the ceilings again that may bound a target. Bandwidth is measured at the bytes that the target moves, since a size
+   * that fits the caches is faster. A ceiling that cannot bound the target keeps the value of `measure`.
+   * @param clock how the target itself is timed
+   * @param thorough tries all variants again, and takes the best values measured so far
    */
   async beside(target: Target, clock: Clock, budget: Budget, thorough = false): Promise<Bounds> {
     const { launches, flush } = clock
@@ -124,7 +126,7 @@ export class CeilingGauge {
     }
   }
 
-  /** Bytes of the largest copy: more than caches hold. */
+  /** Bytes that the largest copy reads and writes in all: more than the caches hold. */
   get #most(): number {
     const wanted = this.#device.capabilities.software ? 256 << 20 : 512 << 20
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.gpu.limits
@@ -132,8 +134,8 @@ export class CeilingGauge {
   }
 
   /**
-   * The bytes to move beside a target: as many as it moves itself, within limits. Fewer would give a lower rate where caches are
-   * emptied before each run, because they write back then what they held.
+   * The bytes to move beside a target: as many as the target itself, within limits. Fewer would give a lower rate where the caches
+   * are emptied before each run, because the caches then write back what they hold.
    */
   #bytesFor(bytes: number): number {
     return Math.min(this.#most, Math.max(LEAST_BYTES, bytes))
@@ -154,7 +156,7 @@ export class CeilingGauge {
     return found
   }
 
-  /** The highest rate of the variants of a kernel, or that of the one which was fastest before. */
+  /** The highest rate of a kernel's variants; unless `thorough`, only the variant that was fastest before is timed. */
   async #rate<P>(
     spec: KernelSpec<P>,
     problem: P,
@@ -182,7 +184,7 @@ export class CeilingGauge {
       const [factor, summand] = [0.5, 0.25]
       device.write(ranges[0]!, Float32Array.of(factor, summand, 0.1, 0.2, 0.3, 0.4))
       return this.#rate(fma, problem, fma.name, thorough, async (variant) => {
-        // Every chain ends where v * 0.5 + 0.25 stands still.
+        // Every chain converges to the fixed point of v * 0.5 + 0.25.
         const chains = chainsOf(variant)
         const ms = await this.#time({ spec: fma, problem, ranges }, variant, { value: chains * 0.5 }, budget)
         return (chains * fma.flops(problem)) / ms / 1e6
@@ -207,7 +209,7 @@ export class CeilingGauge {
     })
   }
 
-  /** @param bytes that a copy reads and writes in all */
+  /** The highest bandwidth of copy, read and write. @param bytes what a copy reads and writes in all */
   #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
     const device = this.#device
     const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
@@ -233,7 +235,7 @@ export class CeilingGauge {
     })
   }
 
-  /** Milliseconds of the fastest run. @throws Error when what it wrote is not what it must be */
+  /** Milliseconds of the fastest run. @throws Error unless the kernel writes the expected values */
   async #time<P>(
     { spec, problem, ranges, flush }: Work<P>,
     variant: Variant<P>,
@@ -257,12 +259,12 @@ export class CeilingGauge {
   }
 }
 
-/** Names the memory ceiling of so many bytes and of all within a factor. */
+/** The name of a memory ceiling, which all sizes within a factor share. */
 function memoryOf(bytes: number, flush: (() => void) | undefined): string {
   return `memory ${Math.round(Math.log(bytes / LEAST_BYTES) / Math.log(BYTES_STEP))}${flush ? ' cold' : ''}`
 }
 
-/** vec4s that the first thread of `read` adds up. */
+/** The sum that the first thread of `read` writes: the value times the number of vec4s that it reads. */
 function readBy({ name }: Variant<Memory>, { count, value }: Memory): number {
   const [threads, perThread] = name.split(' x ').map(Number)
   return value * Math.min(perThread!, Math.ceil(count / threads!))

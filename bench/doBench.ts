@@ -3,32 +3,35 @@ import type { Device, ProfiledDispatch, Profiler } from '../engine/index.ts'
 import { checkComputed, disposeAll, type Outputs } from './outputs.ts'
 import { type Quantiles, quantiles } from './statistics.ts'
 
-/** `device`: timestamps around every dispatch; `wall`: the host's clock around launches back to back and a synchronize. */
+/** `device` takes timestamps around every dispatch; `wall` is the host's clock around consecutive runs and a synchronize. */
 export type Timer = 'device' | 'wall'
 
-/** How long to measure, in milliseconds. */
+/** How long to measure. */
 export interface Budget {
+  /** Milliseconds of runs before the timed ones. */
   warmup: number
+  /** Milliseconds of timed runs. */
   time: number
-  /** Samples taken at least, however long they take. */
+  /** Smallest number of samples, however long they take. */
   least: number
 }
 
+/** Milliseconds of one run. */
 export interface Timing extends Quantiles {
   timer: Timer
-  /** What the quantiles were taken over. */
+  /** Number of samples that the quantiles are taken over. */
   samples: number
   /** Milliseconds of the fastest sample. */
   fastest: number
 }
 
 export interface BenchOptions extends Budget {
-  /** Takes the time from the device's clock; without one the host's is used. */
+  /** Times dispatches by the device's clock; without a profiler the host's clock is used. */
   profiler?: Profiler | undefined
-  /** Records what empties the caches before each run. Only the device's clock can leave it out of the time. */
+  /** Records what empties the caches before each run. It takes a profiler: the host's clock would count it. */
   flush?: (() => void) | undefined
   /**
-   * Looks at the values of the last timed run, which are read once outside the time, and throws when they are wrong; default
+   * Checks the values of the last timed run, which are read after the timing, and throws when they are wrong; default
    * `checkComputed`.
    */
   confirm?: ((values: readonly ArrayLike<number>[]) => void) | undefined
@@ -43,25 +46,26 @@ const OPTIONS: OptionNames<BenchOptions> = {
   confirm: true,
 }
 
-/** Samples that a budget is divided into. */
+/** Number of samples that the time of a budget is divided into. */
 const SAMPLES = 20
-/** Runs of a sample at most, for clocks that see none of them. */
+/** Largest number of runs in a sample, for clocks that are too coarse to see one. */
 const MOST_RUNS = 10_000
-/** Dispatches between two looks at the device's clock: what one query set holds, twice. */
+/** Dispatches whose timestamps are collected at a time. */
 const TIMED_DISPATCHES = 1000
 
-/** Budgets by what the device is; `quick` only shows that everything runs. */
+/** The default budget for a software device or a GPU; with `quick` a short one that only shows that everything runs. */
 export function budgetOf(software: boolean, quick: boolean): Budget {
   if (quick) return { warmup: 0, time: 20, least: 1 }
   return { warmup: 50, time: software ? 300 : 200, least: 3 }
 }
 
 /**
- * Milliseconds of one run of what `record` records into the device's current stream (Triton's `do_bench`): first once, which
- * compiles, then a warm-up, then runs for a time. The outputs of a run are freed before the next; those of the last are read.
- * @param record gives what a run computes, whole
- * @throws Error when a run gives nothing, dispatches nothing, or another number of dispatches than the first; when the clock sees no
- *   time pass; when `confirm` finds wrong values; and whatever the driver reports
+ * Times what `record` records into the device's current stream, as Triton's `do_bench` does: one run, which compiles, then a
+ * warm-up, then timed runs. The outputs of a run are freed before the next run, and those of the last one are read.
+ * @param record records one run and returns all that it computes
+ * @returns milliseconds of one run
+ * @throws Error when a run returns no outputs, dispatches nothing, or dispatches another number of times than the first; when
+ *   the clock sees no time pass; when `confirm` finds wrong values; and whatever the driver reports
  */
 export async function doBench(device: Device, record: () => Outputs, options: BenchOptions): Promise<Timing> {
   checkOptions('doBench', options ?? null, OPTIONS)
@@ -85,7 +89,7 @@ export async function doBench(device: Device, record: () => Outputs, options: Be
   }
 }
 
-/** Runs something again and again, and sees to it that each run does work whose results are kept. */
+/** Repeats a run, and checks that every run dispatches what the first one did and returns its outputs. */
 class Runs {
   readonly #device: Device
   readonly #record: () => Outputs
@@ -121,7 +125,7 @@ class Runs {
     if (this.#perRun === 0) throw new Error('a run dispatches nothing to the device, so there is nothing to time')
   }
 
-  /** What the last run computed. */
+  /** The values that the last run computed. @throws Error when some run dispatched another number of times than the first */
   async values(): Promise<ArrayLike<number>[]> {
     const values = await Promise.all(this.#last.map((output) => output.data()))
     const dispatches = this.#device.counts.dispatches - this.#before
@@ -140,7 +144,7 @@ class Runs {
   }
 }
 
-/** Runs for a while and returns roughly how long one run takes, on the host's clock. */
+/** Repeats a run for some milliseconds. @returns the time of the fastest run by the host's clock, in milliseconds */
 async function warmUp(device: Device, run: () => void, milliseconds: number): Promise<number> {
   const began = performance.now()
   let fastest = Number.POSITIVE_INFINITY
@@ -153,7 +157,7 @@ async function warmUp(device: Device, run: () => void, milliseconds: number): Pr
   return fastest
 }
 
-/** Runs that fill a sample. */
+/** The number of runs that fill a sample. */
 function runsOf(time: number, estimate: number): number {
   return Math.min(MOST_RUNS, Math.max(1, Math.round(time / SAMPLES / estimate)))
 }
@@ -188,7 +192,7 @@ async function onDevice(
       await device.synchronize()
       return profiler.collect()
     }
-    // How many dispatches make a run, which the profiler does not know.
+    // The profiler does not know where a run ends, so one run is counted first.
     const dispatches = (await measure(1)).length
     const most = Math.max(1, Math.floor(TIMED_DISPATCHES / dispatches))
     const runs = Math.min(most, runsOf(time, estimate))
@@ -201,18 +205,19 @@ async function onDevice(
       samples.push(...each)
       means.push(each.reduce((sum, one) => sum + one, 0) / runs)
     }
-    // A coarse clock, as of browsers, sees many runs only.
+    // A coarse clock, such as a browser's, sees 0 for single runs, but not for the mean of many.
     return passing(samples.every((sample) => sample > 0) ? samples : means)
   } finally {
     device.profiler = undefined
   }
 }
 
+/** The sum of the dispatches' times. */
 function milliseconds(dispatches: readonly ProfiledDispatch[]): number {
   return dispatches.reduce((sum, { begin, end }) => sum + (end - begin), 0) / 1e6
 }
 
-/** @throws Error unless time passes in every sample: else rates would be infinite */
+/** The samples themselves. @throws Error unless time passes in every sample: otherwise rates would be infinite */
 function passing(samples: number[]): number[] {
   const odd = samples.find((sample) => !(sample > 0 && Number.isFinite(sample)))
   if (odd !== undefined)

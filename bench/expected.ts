@@ -1,12 +1,12 @@
 import type { Operand } from './operands.ts'
 import type { Workload, WorkloadOf } from './workloads.ts'
 
-/** Rows of a product or of attention that are computed in float64. */
+/** Rows at either end of a product or of attention that are computed in float64. */
 const SAMPLED = 4
 
 /**
- * What a workload must give, in float64 by plain loops: the whole output or, of products and attention, its first and last
- * rows, with NaN for the rest. Undefined for steps, whose gradients are checked otherwise.
+ * The output of a workload, computed in float64 by plain loops. Of products and attention only the first and the last rows are
+ * computed, and the rest is NaN. Training steps have no expected output, since their gradients are checked otherwise.
  */
 export function expectedOutput(w: Workload, operands: Record<string, Operand>): Float64Array | undefined {
   switch (w.kind) {
@@ -27,7 +27,7 @@ export function expectedOutput(w: Workload, operands: Record<string, Operand>): 
   }
 }
 
-/** The rows to compute of `count`: a few from either end. */
+/** The rows to compute: a few from either end. */
 function sample(count: number): number[] {
   return Array.from({ length: count }, (_, row) => row).filter((row) => row < SAMPLED || row >= count - SAMPLED)
 }
@@ -53,7 +53,7 @@ function softmax({ rows, n }: WorkloadOf<'softmax'>, x: ArrayLike<number>): Floa
   const out = new Float64Array(rows * n)
   for (let row = 0; row < rows; row++) {
     let sum = 0
-    // Scores are of ordinary size here: nothing overflows.
+    // Scores are small enough here that nothing overflows.
     for (let i = row * n; i < (row + 1) * n; i++) sum += out[i] = Math.exp(x[i]!)
     for (let i = row * n; i < (row + 1) * n; i++) out[i]! /= sum
   }

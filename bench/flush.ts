@@ -1,11 +1,11 @@
 import type { Device } from '../engine/index.ts'
 import type { Binding } from '../engine/memory/bindings.ts'
 
-/** Bytes written to empty the caches: more than the last-level cache of any device of the kind. */
+/** Bytes that are copied to empty the caches: more than the last-level caches of GPUs, and of processors, hold. */
 const GPU_BYTES = 256 << 20
 const SOFTWARE_BYTES = 64 << 20
 
-/** Empties the device's caches by copying a buffer larger than they are. Copies are no dispatches: no clock counts them. */
+/** Empties the device's caches by copying a buffer larger than they are. The device's clock times dispatches, not copies. */
 export class CacheFlush {
   readonly #device: Device
   readonly #source: Binding
@@ -21,7 +21,7 @@ export class CacheFlush {
     this.#target = { buffer: device.acquire(this.#bytes), offset: 0 }
   }
 
-  /** Records the copy. */
+  /** Records the copy into the current stream. */
   readonly record = (): void => this.#device.copy(this.#source, this.#target, this.#bytes)
 
   dispose(): void {

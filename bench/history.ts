@@ -9,13 +9,14 @@ import { isJson, LineFile } from '../train/run/lines.ts'
 import type { BenchReport } from './runBench.ts'
 
 /**
- * How times are taken. Before 2, forward passes of layers and models were left out of what was replayed, and cannot be compared with.
+ * Version of the method of measurement. Method 1 left forward passes of layers and models out of what it replayed, so their
+ * times cannot be compared.
  */
 const METHOD = 2
 
-/** One line of the history: a run on a device. */
+/** One line of the history: a run of the bench on a device. */
 export interface HistoryEntry {
-  /** Absent: 1. */
+  /** See `METHOD`; lines of method 1 have none. */
   method?: number
   date: string
   driver: string
@@ -24,23 +25,23 @@ export interface HistoryEntry {
   times: Record<string, [median: number, p20: number, p80: number]>
 }
 
-/** What is read of a line again. */
+/** The fields of a line that are read again. */
 const ENTRY = fields({
   method: v.optional(count),
   date: string,
   times: mapOf(v.looseTuple([amount], 'a list of milliseconds')),
 })
 
-/** What method 1 did not time. */
+/** Targets whose times of method 1 cannot be compared. */
 const FORWARD = /^(layers|models)\/\w+\/forward /
 
-/** What a result was before. */
+/** The last time that was kept for a target. */
 export interface Previous {
   date: string
   median: number
 }
 
-/** Where runs are kept unless the user says otherwise: with the sources in a clone, else beside the training runs. */
+/** The default folder of the history: beside the sources in a clone, otherwise beside the training runs. */
 export function defaultHistory(): string {
   return existsSync(join('bench', 'cli.ts')) ? join('bench', 'history') : join('runs', 'bench')
 }
@@ -50,8 +51,8 @@ function fileOf(folder: string, device: string): string {
 }
 
 /**
- * The last measurement of every target on a device.
- * @throws UserError when there is a history and it cannot be read
+ * The last measurement of every target on a device; none without a history.
+ * @throws UserError for a history that cannot be read or parsed
  */
 export async function previousTimes(folder: string, device: string): Promise<Map<string, Previous>> {
   const path = fileOf(folder, device)
@@ -62,7 +63,7 @@ export async function previousTimes(folder: string, device: string): Promise<Map
   const found = new Map<string, Previous>()
   const lines = text.split('\n')
   for (const [i, line] of lines.entries()) {
-    // What was not finished, on a full disk or by a killed process, has no line end.
+    // A full disk or a killed process leaves a last line that is not whole.
     if (line.trim() === '' || (i === lines.length - 1 && !isJson(line))) continue
     const { method = 1, date, times } = entryOf(line, `${path}: line ${i + 1}`)
     for (const [id, [median]] of Object.entries(times)) {
@@ -82,8 +83,8 @@ function entryOf(line: string, where: string): v.InferOutput<typeof ENTRY> {
 
 /**
  * Adds a run to the history.
- * @returns the file
- * @throws UserError when it cannot be written
+ * @returns the path of its file
+ * @throws UserError for a file that cannot be written
  */
 export async function appendHistory(folder: string, { date, device, ceilings, results }: BenchReport): Promise<string> {
   const path = fileOf(folder, device.name)

@@ -18,18 +18,18 @@ import { type Outputs, outputOf } from './outputs.ts'
 import { knownDifference } from './statistics.ts'
 import { type Prepared, type Target, within } from './target.ts'
 
-/** Operations that a reference in plain loops may take before only a part of the outputs is compared. */
+/** Largest number of operations of a problem that the reference computes whole; of a larger one it computes a part. */
 export const REFERENCE_LIMIT = 2e8
 
-/** Elements of an input that are drawn; a larger one repeats them. */
+/** Number of random values that are drawn for an input; a larger input repeats them. */
 const DRAWN = 65521
 
 /**
- * The first part of a problem, in the same memory, for kernels whose reference is too slow for a large one. A prefix of the
- * outputs is then compared.
+ * The first part of a problem, in the same memory, for kernels whose reference is too slow for a large problem. Only a prefix
+ * of the outputs is then compared.
  */
 const PREFIX = new Map<KernelSpec, (problem: any) => unknown>([
-  // Partial products lie one behind the other, so that a part of them is no prefix.
+  // With splits, a part of the problem writes no prefix of the partial products.
   [matmul, (problem) => (problem.splits > 1 ? problem : { ...problem, m: Math.min(problem.m, 8), batches: 1 })],
   ...[attention, queryGradient, keyValueGradient].map((spec) => [spec, oneImage] as const),
 ])
@@ -38,7 +38,7 @@ function oneImage<P extends object>(problem: P): P {
   return { ...problem, batch: 1 }
 }
 
-/** A target for every kernel, variant that runs on the device, and case made for benches (else the largest there is). */
+/** A target for every kernel, each variant of it that runs on the device, and each of its `benchCases`. */
 export function kernelTargets(capabilities: Capabilities): Target[] {
   return Object.values(kernelFamilies as Record<string, readonly KernelEntry[]>)
     .flat()
@@ -51,7 +51,7 @@ export function kernelTargets(capabilities: Capabilities): Target[] {
     )
 }
 
-/** The cases of a kernel that are timed. */
+/** The cases of a kernel that are timed: those marked for benches, or the largest case where none is. */
 export function benchCases({ spec, cases }: KernelEntry): readonly KernelCase[] {
   const made = cases.filter((kase) => kase.bench)
   if (made.length > 0) return made
@@ -74,6 +74,7 @@ function kernelTarget(entry: KernelEntry, kase: KernelCase, variant: Variant<any
   }
 }
 
+/** Puts the inputs of a case on the device. */
 function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: Variant<any>): Prepared {
   const { spec } = entry
   const { memory } = materialOf(entry, kase)
@@ -95,7 +96,7 @@ function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: 
   const named = (name: string) => `${spec.name}/${variant.name} ${kase.name}: ${name}`
   const compare = (values: readonly ArrayLike<number>[]): number => {
     const { expected } = materialOf(entry, kase)
-    // What a problem does not use is left alone.
+    // An output whose expected values are all NaN is one that this problem does not write.
     const used = written.flatMap(({ name, dtype }, i) => {
       const wanted = expected[name]!
       if (wanted.every(Number.isNaN)) return []
@@ -104,7 +105,7 @@ function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: 
     if (used.length === 0) throw new Error(`${named('')}nothing is known of what it writes`)
     return Math.max(...used)
   }
-  // Memory that holds numbers before a run is changed by each: after several its values are not known any more.
+  // An output that has values before a run may be changed by every run, so its values after several runs are unknown.
   const changes = written.some(({ name }) => kase.fills?.[name] !== undefined)
   const stillFinite = (values: readonly ArrayLike<number>[]): void => {
     const { expected } = materialOf(entry, kase)
@@ -125,16 +126,16 @@ function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: 
   }
 }
 
-/** What a case starts from and must give. */
+/** The inputs of a case and its expected outputs. */
 interface Material {
-  /** Kernels may share a list of cases. */
+  /** Part of the key beside `kase`, since kernels may share a list of cases. */
   entry: KernelEntry
   kase: KernelCase
   memory: Map<string, ArrayBuffer>
   expected: Arrays
 }
 
-/** That of the last case asked for: its variants come one after the other. */
+/** The material of the last case, kept because the variants of a case follow each other. */
 let material: Material | undefined
 
 function materialOf(entry: KernelEntry, kase: KernelCase): Material {
@@ -145,7 +146,7 @@ function materialOf(entry: KernelEntry, kase: KernelCase): Material {
   return material
 }
 
-/** Expected outputs; NaN where nothing is known, either since the kernel leaves it alone or beyond the prefix. */
+/** Expected outputs; NaN where the kernel writes nothing, and beyond the prefix that the reference computes. */
 function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: Map<string, ArrayBuffer>): Arrays {
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
@@ -155,13 +156,16 @@ function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: M
   return reference(referenceProblem(spec, kase), arrays)
 }
 
-/** The problem that a reference computes for a case: the first part of a large one, where parts can be told apart. */
+/**
+ * The problem that the reference computes for a case: the first part of a large problem where `PREFIX` knows one, else the
+ * whole.
+ */
 export function referenceProblem<P>(spec: KernelSpec<P>, { problem }: KernelCase<P>): P {
   const prefix = spec.flops(problem) > REFERENCE_LIMIT ? PREFIX.get(spec as KernelSpec) : undefined
   return prefix ? (prefix(problem) as P) : problem
 }
 
-/** The case with large normal inputs repeating a few numbers: drawing millions takes longer than running the kernel. */
+/** The case with large normal inputs that repeat `DRAWN` values, since drawing millions takes longer than running the kernel. */
 function quickly({ spec }: KernelEntry, kase: KernelCase): KernelCase {
   const random = seededRandom(1)
   const drawn = Float32Array.from({ length: DRAWN }, () => normal(random))

@@ -4,10 +4,10 @@ import { touch } from './ceilingKernels.ts'
 import type { Budget } from './doBench.ts'
 import { quantiles } from './statistics.ts'
 
-/** Dispatches that tell what one more costs. */
+/** Number of dispatches that are compared with one dispatch. */
 const MANY = 100
 
-/** µs of a dispatch, a submit and a read of 4 KB, on the host's clock. */
+/** Costs of one more dispatch, one more submit, and a read of 4 KB by the host's clock, in µs. */
 export function latencies(device: Device, budget: Budget): Promise<{ dispatch: number; submit: number; readback: number }> {
   return withBuffers(device, [4096], async ([range]) => {
     const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
@@ -18,7 +18,7 @@ export function latencies(device: Device, budget: Budget): Promise<{ dispatch: n
   })
 }
 
-/** µs of one more dispatch. */
+/** Cost of one more dispatch by the host's clock, in µs. */
 export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   return withBuffers(device, [4096], async ([range]) => {
     const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
@@ -26,12 +26,12 @@ export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   })
 }
 
-/** Of one more of what `many` has 99 more of. */
+/** The cost of one repetition, where `many` has `MANY - 1` repetitions more than `few`. */
 function more(few: number, many: number): number {
   return Math.max(0, many - few) / (MANY - 1)
 }
 
-/** Dispatches nothing worth mentioning, so often. */
+/** Dispatches `touch` a number of times, in one submit or each in its own, and waits for the device. */
 function touchOften(device: Device, range: Binding, count: number, flushEach: boolean): Promise<void> {
   for (let i = 0; i < count; i++) {
     device.dispatch(touch, { step: 1 }, [range])
@@ -40,7 +40,7 @@ function touchOften(device: Device, range: Binding, count: number, flushEach: bo
   return device.synchronize()
 }
 
-/** Of a round on the host's clock, the p20 of several. */
+/** The 20th percentile of the times of several rounds by the host's clock, in µs. */
 async function microseconds(round: () => Promise<unknown>, { time }: Budget): Promise<number> {
   await round()
   const samples: number[] = []
@@ -53,7 +53,7 @@ async function microseconds(round: () => Promise<unknown>, { time }: Budget): Pr
   return quantiles(samples).p20 * 1000
 }
 
-/** Buffers for as long as `use` runs. */
+/** Calls `use` with buffers of these sizes in bytes, and releases them when it has ended. */
 export async function withBuffers<T>(
   device: Device,
   sizes: readonly number[],

@@ -20,27 +20,27 @@ import { type Target, within } from './target.ts'
 import { checkReplay, Training } from './training.ts'
 import { LEARNING_RATE } from './workloads.ts'
 
-/** Norm-relative difference of a replay from its ops, which have the same bits on most drivers. */
+/** Largest norm-relative difference of a replay from the same ops run one by one, which give the same bits on most drivers. */
 const REPLAY_TOLERANCE = 1e-6
 
-/** What images of the data sets of the presets are. */
+/** Images and classes of the presets' data sets. */
 export const IMAGES: Record<string, { height: number; width: number; channels: number; classes: number }> = {
   mnist: { height: 28, width: 28, channels: 1, classes: 10 },
   'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },
 }
 
-/** The model of a preset. */
+/** The model config of a preset. */
 function presetConfig(preset: string, architecture: 'paraformer' | 'vit'): ModelConfig {
   const settings = checkSettings({ ...PRESETS[preset]!.settings, architecture, scheme: 'joint' })
   return modelConfigOf(settings, IMAGES[settings.dataset]!)
 }
 
-/** Images of a batch unless the user says otherwise. */
+/** The default number of images in a batch. */
 export function defaultBatch(software: boolean): number {
   return software ? 2 : 64
 }
 
-/** Single layers at the size of each preset, forward, and forward with backward and plain SGD. */
+/** Targets for single layers at the sizes of each preset: forward passes, and training steps with plain SGD. */
 export function layerTargets(batch: number): Target[] {
   return Object.keys(PRESETS).flatMap((preset) => {
     const config = presetConfig(preset, 'paraformer')
@@ -63,7 +63,7 @@ function layerTarget(
   const attention = 8 * rows * dim * heads * dimHead + 4 * rows * tokens * heads * dimHead
   const mlp = 4 * rows * dim * mlpDim
   const forward = { attention, mlp, encoderLayer: attention + mlp }[name]
-  // Nobody asks for the gradient of the input, which the first product of these two would give.
+  // A step needs no gradient of the layer's input, so the products that would compute it are not counted.
   const spared = { attention: 6 * rows * dim * heads * dimHead, mlp: 2 * rows * dim * mlpDim, encoderLayer: 0 }[name]
   return {
     group: 'layers',
@@ -77,7 +77,7 @@ function layerTarget(
     prepare() {
       const x = randn([batch, tokens, dim])
       const { module, run } = makeLayer(name, config)
-      // A mean square, so that every element has a gradient of its own.
+      // In a mean square every element has a gradient of its own.
       const loss = () => run(x).pow(2).mean()
       const training = new Training({ parameters: module.namedParameters(), loss })
       const forward = replayed(() => noGrad(() => run(x)))
@@ -117,7 +117,7 @@ function makeLayer(
   return { module, run: (x) => module.forward(x) }
 }
 
-/** Whole models of the presets: forward, and the training steps of `paraformer train`. */
+/** Targets for the models of the presets: forward passes, and the training steps of `paraformer train`. */
 export function modelTargets(batch: number): Target[] {
   return Object.keys(PRESETS).flatMap((preset) =>
     (['paraformer', 'vit'] as const).flatMap((architecture) => {
@@ -128,7 +128,7 @@ export function modelTargets(batch: number): Target[] {
   )
 }
 
-/** @param scheme of the training step; without one the forward pass is timed */
+/** @param scheme the scheme of the training step; without one the forward pass is timed */
 function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?: SchemeName): Target {
   const { channels, imageSize, classes, architecture } = config
   const { forward, training } = countFlops(config)
@@ -146,7 +146,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
       const optimizer = new AdamW(model.namedParameters())
       const images = randn([batch, channels, imageSize, imageSize])
       const labels = tensor(Int32Array.from({ length: batch }, (_, i) => i % classes))
-      // As a user without a measurement would run them.
+      // The mode that a user would take without measuring.
       const mode = architecture === 'paraformer' ? 'coalesced' : 'serial'
       const loss = () => crossEntropy(model.forward(images, { mode }), labels)
       const training = new Training({ parameters: model.namedParameters(), loss, optimizer })
@@ -161,7 +161,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
         async check() {
           if (step) await checkReplay(what, step, model.parameters())
           else await checkForward(what, forward)
-          // Dropout would make every loss another.
+          // With dropout no two losses would be the same.
           model.eval()
           const difference = await training.checkGradient(what)
           model.train()
@@ -180,11 +180,11 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
   }
 }
 
-/** The captured step of `paraformer train` on one batch; its outputs are the losses and the norm of the gradient. */
+/** The captured step of `paraformer train` on one batch; its outputs are the losses and the gradient's norm. */
 function trainingStep(model: Model, optimizer: AdamW, objective: Objective, batch: MicroBatch): Replayed {
   const step = captureStep(model, optimizer, objective, 1)
   const outputs = ({ losses, predicted, norm }: StepResult): Outputs => {
-    // Classes may all be 0, which says nothing.
+    // The predicted classes may all be 0, which `checkComputed` would refuse.
     predicted.dispose()
     return [losses, norm]
   }
@@ -196,7 +196,7 @@ function trainingStep(model: Model, optimizer: AdamW, objective: Objective, batc
   }
 }
 
-/** @throws Error unless replays of a forward pass give what its ops give, with the same random numbers */
+/** @throws Error unless replays of a forward pass give the values of its ops run one by one, with the same random numbers */
 async function checkForward(what: string, { ops, record }: Replayed): Promise<void> {
   const { random } = defaultDevice()
   const { counter } = random

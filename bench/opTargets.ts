@@ -8,12 +8,12 @@ import { knownDifference } from './statistics.ts'
 import { type Target, within } from './target.ts'
 import { costOf, shapeOf, standardWorkloads, type Workload } from './workloads.ts'
 
-/** Ops through the engine, at the shapes that peers are compared at. */
+/** Targets for ops and small training steps, at the shapes at which peers are compared. */
 export function opTargets(software: boolean): Target[] {
   return standardWorkloads(software).flatMap((w) => (w.kind === 'modelStep' ? [] : [opTarget(w)]))
 }
 
-/** One workload through the engine. */
+/** The target of a workload, run by the engine's ops. */
 export function opTarget(w: Workload): Target {
   const shape = shapeOf(w)
   return {
@@ -50,14 +50,16 @@ export function opTarget(w: Workload): Target {
   }
 }
 
+/** How the `--shape` of an op is read. */
 interface Shape {
+  /** The sizes and their order, as a message shows them. */
   takes: string
   make(sizes: number[]): Workload
-  /** Numbers of the largest operand or result; default the product of all sizes. */
+  /** Number of elements of the largest operand or result; default the product of all sizes. */
   largest?(sizes: number[]): number
 }
 
-/** How `--shape` is read: the sizes an op takes, in this order. */
+/** The shape of each op that takes `--shape`. */
 const SHAPES: Partial<Record<Workload['kind'], Shape>> = {
   matmul: {
     takes: 'MxKxN or MxKxNxBATCH',
@@ -80,8 +82,8 @@ const SHAPES: Partial<Record<Workload['kind'], Shape>> = {
 }
 
 /**
- * An op at a shape that the user gives.
- * @throws UserError when there is no such op or it does not take such a shape
+ * The target of an op at the shape that `--shape` gives.
+ * @throws UserError for an unknown op, and for a shape that the op does not take
  */
 export function shapedTarget(name: string, shape: string): Target {
   const op = SHAPES[name.replace(/^ops\//, '') as Workload['kind']]

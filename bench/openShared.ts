@@ -3,8 +3,8 @@ import { swiftShaderAdapter, systemAdapter, systemNames } from '../engine/platfo
 import { normalize } from '../engine/platform/select.ts'
 
 /**
- * Opens a device in Node, makes it the default one, and shows a WebGPU of the same adapter as `navigator.gpu`, where other
- * libraries look for it: theirs then run on the same Dawn and driver.
+ * Opens a device in Node, makes it the default one, and sets `navigator.gpu` to a WebGPU of the same adapter. Other libraries
+ * look there, and so their devices run on the same Dawn and driver.
  */
 export async function openShared(request: DeviceRequest): Promise<Device> {
   const device = await requestDevice(request)
@@ -17,7 +17,10 @@ export async function openShared(request: DeviceRequest): Promise<Device> {
   return device
 }
 
-/** Browsers write from shared memory, as libraries compiled to WebAssembly do; Dawn's Node binding rejects it. */
+/**
+ * Lets `writeBuffer` take shared memory, which WebAssembly libraries pass: browsers accept it, but Dawn's Node binding rejects
+ * it.
+ */
 function acceptSharedMemory(): void {
   const { prototype } = GPUQueue
   const { writeBuffer } = prototype

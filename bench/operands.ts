@@ -1,18 +1,18 @@
 import { normal, seededRandom } from '../kernels/fill.ts'
 import type { Workload } from './workloads.ts'
 
-/** An operand: float32, or int32 for labels. */
+/** An operand: float32, or int32 for labels, row-major. */
 export interface Operand {
   shape: number[]
   data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>
 }
 
-/** The operands of a workload by name, the same numbers every time; steps have their parameters among them. */
+/** The operands of a workload by name, with the same values in every call. Those of a step include its parameters. */
 export function operandsOf(w: Workload): Record<string, Operand> {
   const random = seededRandom(7)
   const drawn = Float32Array.from({ length: 65521 }, () => normal(random))
   let next = 0
-  /** Normal numbers of a deviation; large operands repeat them, each from another place on. */
+  /** Normally distributed values. Large operands repeat the drawn ones, and each operand begins at another of them. */
   const values = (shape: number[], deviation = 1, mean = 0): Operand => {
     next += 7919
     const data = new Float32Array(shape.reduce((product, size) => product * size, 1))
@@ -87,7 +87,7 @@ export function operandsOf(w: Workload): Record<string, Operand> {
   }
 }
 
-/** The operands that a step trains: all but the data. */
+/** The operands that a step trains: all but images, other inputs and labels. */
 export function parametersOf(operands: Record<string, Operand>): Record<string, Operand> {
   return Object.fromEntries(Object.entries(operands).filter(([name]) => !['x', 'images', 'labels'].includes(name)))
 }

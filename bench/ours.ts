@@ -19,22 +19,22 @@ import { operationsOf } from './replayed.ts'
 import { Training } from './training.ts'
 import type { Workload, WorkloadOf } from './workloads.ts'
 
-/** A workload on a device, with its operands in place. */
+/** A workload whose operands lie on the device. */
 export interface Running {
-  /** Records one run. @returns what it computes: the output, or of a step the loss before it */
+  /** Records one run. @returns the output of an op, or the loss before the update of a step */
   record(): Outputs
-  /** The same as ops on the host; of an op it is `record`. */
+  /** Records the same run op by op, without a replay; for an op it is `record`. */
   ops(): Outputs
-  /** Floating-point operations of what a run executes, by the cost models of its kernels; known once it has run. */
+  /** Floating-point operations that a run executes, by the cost models of its kernels; known after a run. */
   executed(): number
-  /** What it gives: `out`, or of a step `loss` and the gradient of each parameter, from the parameters as they are. */
+  /** Values by name: `out` of an op; of a step `loss`, and each parameter's gradient by its name, without an update. */
   values(): Promise<Record<string, ArrayLike<number>>>
-  /** Of a step: its training. */
+  /** The training of a step; undefined for an op. */
   training?: Training
   dispose(): void
 }
 
-/** Puts a workload on the default device. */
+/** Puts the operands of a workload on a device, which must be the default one. */
 export function runOurs(device: Device, w: Workload, operands: Record<string, Operand>): Running {
   const on = ({ data, shape }: Operand) => tensor(data, { shape, device })
   switch (w.kind) {
@@ -83,7 +83,7 @@ function runOp(operands: readonly Tensor[], op: () => Tensor): Running {
   }
 }
 
-/** Two layers with GELU between. */
+/** Two linear layers with GELU between them. */
 class TwoLayers extends Module {
   readonly fc1: Linear
   readonly fc2: Linear

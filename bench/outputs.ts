@@ -3,13 +3,16 @@ import type { Binding } from '../engine/memory/bindings.ts'
 import { bytesOf, valuesOf } from '../kernels/fill.ts'
 import type { Scalar } from '../kernels/spec.ts'
 
-/** A value that a run computes; every Tensor is one. */
+/** Values that a run computes; every Tensor is an Output. */
 export interface Output {
   data(): Promise<ArrayLike<number>>
   dispose(): void
 }
 
-/** What a run computes: at least one value, since a run that gives none may be left out as a whole and then seems very fast. */
+/**
+ * All that a run computes. It is at least one output: a capture leaves out work without outputs, which would then seem very
+ * fast.
+ */
 export type Outputs = readonly [Output, ...Output[]]
 
 /** Frees the outputs of a run. */
@@ -17,7 +20,7 @@ export function disposeAll(outputs: readonly Output[]): void {
   for (const output of outputs) output.dispose()
 }
 
-/** Memory that a run writes to, as an output; it goes on to belong to whoever made it. */
+/** Memory that a run writes, as an output whose `dispose` leaves the memory to the caller. */
 export function outputOf(device: Device, range: Binding, dtype: Scalar, size: number): Output {
   return {
     data: async () => valuesOf(dtype, await device.read(range, bytesOf(dtype, size)), size),
@@ -26,8 +29,8 @@ export function outputOf(device: Device, range: Binding, dtype: Scalar, size: nu
 }
 
 /**
- * Looks at the outputs of a run where nobody knows their values.
- * @throws Error when one is not finite, or nothing but zeros: memory that was never written
+ * Checks outputs whose values are unknown.
+ * @throws Error for a value that is not finite, and for an output of zeros alone, which was probably never written
  */
 export function checkComputed(values: readonly ArrayLike<number>[]): void {
   values.forEach((one, i) => {

@@ -1,12 +1,15 @@
 import { type Captured, capture, scope, type Tensor } from '../engine/index.ts'
 import type { Prepared } from './target.ts'
 
-/** What a captured run needs to be a target, and its end. */
+/** A captured run with what a target needs of it. */
 export interface Replayed extends Pick<Prepared, 'record' | 'ops' | 'executed'> {
   dispose(): void
 }
 
-/** Work recorded at its first run and replayed after it. @param compute gives what it is for; what that does not need is left out */
+/**
+ * Work that is recorded in its first run and replayed in all later ones.
+ * @param compute returns the result; a replay leaves out what the result does not need
+ */
 export function replayed(compute: () => Tensor): Replayed {
   const run = capture(compute)
   return {
@@ -17,12 +20,12 @@ export function replayed(compute: () => Tensor): Replayed {
   }
 }
 
-/** Floating-point operations of a replay. */
+/** Floating-point operations of the last capture's replay; 0 before the first run. */
 export function executedBy({ statistics }: Pick<Captured<[], unknown>, 'statistics'>): number {
   return statistics.at(-1)?.flops ?? 0
 }
 
-/** Floating-point operations that the result of some work needs: it is captured for that, and runs once. */
+/** Floating-point operations that a result needs. The work is captured for this, and runs once. */
 export function operationsOf(compute: () => Tensor): number {
   const run = capture(compute)
   try {

@@ -2,12 +2,12 @@ import { percent, table } from '../train/cli/table.ts'
 import type { Previous } from './history.ts'
 import type { BenchReport, BenchResult } from './runBench.ts'
 
-/** A report with what the results were before, as JSON and the plot show it. */
+/** A report in which each result has the last measurement of its target, if there is one. */
 export interface ComparedReport extends Omit<BenchReport, 'results'> {
   results: (BenchResult & { previous?: Previous })[]
 }
 
-/** Puts the last measurement on the same device beside every result. */
+/** Adds the last measurement on the same device to every result. */
 export function compare(report: BenchReport, before: ReadonlyMap<string, Previous>): ComparedReport {
   const results = report.results.map((result) => {
     const previous = before.get(result.id)
@@ -16,7 +16,7 @@ export function compare(report: BenchReport, before: ReadonlyMap<string, Previou
   return { ...report, results }
 }
 
-/** The report as text; times that cannot be stand in the table too, and say so. */
+/** The report as text. Impossible times stand in the table too, marked as such. */
 export function textReport({ ceilings, results, failures }: ComparedReport): string {
   const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
   const rows = [
@@ -78,7 +78,7 @@ export function csvReport({ results }: ComparedReport): string {
   return [CSV_COLUMNS.join(','), ...lines].join('\n')
 }
 
-/** Three significant digits. */
+/** A number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
 export function significant(value: number): string {
   if (!Number.isFinite(value)) return '-'
   return value === 0 || Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)))

@@ -20,8 +20,8 @@ function axis(values: readonly number[], start: number, end: number): Axis {
 }
 
 /**
- * The roofline plot as SVG: operations per byte against GFLOP/s, both logarithmic; a point for each result that counts both,
- * under the roof that copy bandwidth and multiply-add rate make. Every point names itself when pointed at.
+ * The roofline plot as SVG: GFLOP/s over operations per byte, both logarithmic. Each result that counts both is a point with a
+ * tooltip, under the roof of memory bandwidth and multiply-add rate.
  */
 export function roofline({ results, ceilings }: ComparedReport): string {
   const points = results.filter(({ flops, bytes }) => flops > 0 && bytes > 0)
@@ -35,7 +35,7 @@ export function roofline({ results, ceilings }: ComparedReport): string {
   const y = axis([...points.map((point) => point.gflops), gflops / 100, gflops], HEIGHT - MARGIN.bottom, MARGIN.top)
   const [left, right] = [10 ** x.from, 10 ** x.to]
   const lowest = 10 ** y.from
-  // The slope leaves the plot through its left or its lower side.
+  // The sloped part of the roof begins at the left or at the lower side of the plot.
   const start = Math.max(left, lowest / gbps)
   const roof = [
     [start, start * gbps],
@@ -96,7 +96,7 @@ function place(value: number): string {
   return value.toFixed(1)
 }
 
-/** Text as SVG and HTML show it. */
+/** Text with the characters escaped that SVG and HTML would read as markup. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
 }

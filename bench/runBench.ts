@@ -4,7 +4,7 @@ import { type BenchOptions, type Budget, doBench, type Timer, type Timing } from
 import { CacheFlush } from './flush.ts'
 import { type Group, idOf, type Prepared, type Target } from './target.ts'
 
-/** A measured target: milliseconds of one run, and what follows from them. */
+/** A measured target: milliseconds of one run, and the rates that follow from them. */
 export interface BenchResult extends Timing {
   id: string
   group: Group
@@ -15,24 +15,27 @@ export interface BenchResult extends Timing {
   bytes: number
   gflops: number
   gbps: number
-  /** The ceiling that bounds it, and how much of it is reached: least possible time / median. */
+  /** The ceiling that bounds the target. */
   bound: 'compute' | 'memory' | 'dispatch'
+  /** The reached part of that ceiling: the least possible time over the median. */
   share: number
-  /** The ceilings as they were beside it. */
+  /** The ceilings as measured beside the target. */
   ceilings: Bounds
-  /** Norm-relative error of the values before they were timed. */
+  /** Norm-relative error of the values of the run before the timed ones. */
   error: number
 }
 
-/** A target that could not be measured, or whose values were wrong, or whose time cannot be. */
+/** A target that failed: it could not be measured, its values were wrong, or its time is impossible. */
 export interface BenchFailure {
   id: string
   reason: string
-  /** The time that cannot be. */
+  /** The result with the impossible time. */
   result?: BenchResult
 }
 
+/** All that a run of the bench found. */
 export interface BenchReport {
+  /** ISO 8601. */
   date: string
   device: AdapterSummary
   budget: Budget
@@ -43,21 +46,24 @@ export interface BenchReport {
   failures: BenchFailure[]
 }
 
+/** How `runBench` measures. */
 export interface RunOptions {
   budget: Budget
-  /** Of single kernels; default the device's own clock where it has one. Everything else is timed on the host's. */
+  /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
   timer?: Timer | undefined
-  /** Empties the caches before each run of a kernel timed on the device. */
+  /** Whether the caches are emptied before each run of a kernel that the device's clock times. */
   flush: boolean
   onProgress?(done: number, what: string): void
-  /** Asked between targets: true leaves out the rest. */
+  /** Called before each target; when it returns true, the remaining targets are left out. */
   shouldStop?(): boolean
 }
 
-/** How much of a ceiling can be reached by chance: both are measured, and the machine may do other things meanwhile. */
+/**
+ * Largest share of a ceiling that counts as possible. It is above 1 because other work may slow the ceiling's own measurement.
+ */
 export const POSSIBLE = 1.05
 
-/** A time shorter than the device could need: less work is done than is counted. */
+/** Thrown for a time shorter than the device could need: the target does less work than is counted. */
 export class ImpossibleTimeError extends Error {
   override readonly name = 'ImpossibleTimeError'
   readonly result: BenchResult
@@ -72,8 +78,9 @@ export class ImpossibleTimeError extends Error {
 }
 
 /**
- * Measures the ceilings of the device, then every target, its values first and its ceilings beside it.
- * @throws DeviceLostError; other failures are reported with their target
+ * Measures the ceilings of the device, then every target. The values of a target are checked before it is timed, and its
+ * ceilings are measured beside it.
+ * @throws DeviceLostError; the report names the other failures with their targets
  */
 export async function runBench(device: Device, targets: readonly Target[], options: RunOptions): Promise<BenchReport> {
   const { budget, onProgress } = options
@@ -111,12 +118,15 @@ export async function runBench(device: Device, targets: readonly Target[], optio
   }
 }
 
-/** @throws ImpossibleTimeError, and whatever is wrong with the target */
+/**
+ * Checks and times a target, and times it once more when the first time is impossible.
+ * @throws ImpossibleTimeError when the second time is, too; Error for wrong values
+ */
 async function measure(device: Device, target: Target, options: BenchOptions, gauge: CeilingGauge): Promise<BenchResult> {
   const prepared = target.prepare(device)
   try {
     const error = await prepared.check()
-    // What is worth a look at most, since it is done beside every target.
+    // Ceilings are measured beside every target, so each of them gets little time.
     const brief = { warmup: 0, time: options.time / 20, least: 2 }
     const clock: Clock = { launches: !options.profiler, flush: options.flush }
     const once = async (thorough: boolean): Promise<BenchResult> => {
@@ -135,7 +145,7 @@ async function measure(device: Device, target: Target, options: BenchOptions, ga
   }
 }
 
-/** @throws Error unless a run executes the operations that are counted: what its outputs do not need is left out of a capture */
+/** @throws Error for a run that executes fewer operations than are counted: a capture leaves out what the outputs do not need */
 function checkWork({ flops }: Target, prepared: Prepared): void {
   const executed = prepared.executed()
   if (executed >= flops * (1 - 1e-9)) return
@@ -149,7 +159,9 @@ function describe({ group, name, variant, shape, flops, bytes }: Target) {
   return { id: idOf({ group, name, variant, shape }), group, name, variant, shape, flops, bytes }
 }
 
-/** Rates of a run, and its place under the roofline: no run is faster than its slowest part at the ceiling. */
+/**
+ * The rates of a run and its place under the roofline. The least possible time is the longest that one of the ceilings allows.
+ */
 export function rates(
   { flops, bytes, single }: Pick<Target, 'flops' | 'bytes' | 'single'>,
   { median, timer }: Pick<Timing, 'median' | 'timer'>,
@@ -158,7 +170,7 @@ export function rates(
   const least = {
     compute: flops / ceilings.gflops / 1e6,
     memory: bytes / ceilings.gbps / 1e6,
-    // The device's clock does not see what it costs to launch.
+    // The device's clock leaves out the cost of launching.
     dispatch: single && timer === 'wall' ? ceilings.dispatch / 1000 : 0,
   }
   const bound = (['compute', 'memory', 'dispatch'] as const).reduce((most, one) => (least[one] > least[most] ? one : most))

@@ -6,8 +6,9 @@ import { defaultBatch, layerTargets, modelTargets } from './modelTargets.ts'
 import { opTargets, shapedTarget } from './opTargets.ts'
 import { GROUPS, idOf, type Target } from './target.ts'
 
+/** Which targets the user selects. */
 export interface Selection {
-  /** Groups, or names within them; none means everything. */
+  /** Groups, or names of targets; an empty list selects everything. */
   names: readonly string[]
   variant?: string | undefined
   filter?: string | undefined
@@ -16,8 +17,8 @@ export interface Selection {
 }
 
 /**
- * The targets that a selection means on a device.
- * @throws UserError when a name, variant, filter or shape means nothing
+ * The targets that a selection takes on a device.
+ * @throws UserError for a name or variant that no target has, a filter that leaves nothing, and a shape that an op does not take
  */
 export function selectTargets(capabilities: Capabilities, selection: Selection): Target[] {
   const { names, variant, filter, shape } = selection
@@ -36,7 +37,7 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   }
   let chosen = names.length > 0 ? all.filter((target) => names.some((name) => isNamed(target, name))) : all
   if (variant !== undefined) {
-    // Where no kernel is chosen, what is takes the variant of any kernel in it.
+    // Ops, layers and models run kernels: if no kernel is selected, a variant of any kernel will do.
     const among = chosen.some(({ group }) => group === 'kernels') ? chosen : all
     const kernels = among.filter(({ group }) => group === 'kernels')
     const variants = [...new Set(kernels.map((target) => target.variant))].sort()
@@ -53,7 +54,7 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   return chosen
 }
 
-/** The nearest name, and those that have what was asked in them, as a question. */
+/** A question with the nearest known name, and with the names that contain the asked one. */
 function didYouMean(asked: string, known: readonly string[]): string {
   const name = asked.split('/').at(-1)!.toLowerCase()
   const longer = name === '' ? [] : known.filter((one) => one.toLowerCase().includes(name))
@@ -66,7 +67,7 @@ function isNamed({ group, name }: Target, asked: string): boolean {
   return asked === group || asked === name || asked === `${group}/${name}`
 }
 
-/** A pattern that the user gives. @throws UserError when it is none */
+/** The pattern of a `--filter`. @throws UserError for an invalid regular expression */
 export function regularExpression(text: string): RegExp {
   try {
     return new RegExp(text)

@@ -6,8 +6,8 @@ export interface Quantiles {
 }
 
 /**
- * The q-th quantile, linear between neighbours (NumPy's default).
- * @param sorted ascending, not empty
+ * The q-quantile, interpolated linearly between neighbours as by NumPy's default.
+ * @param sorted samples in ascending order, at least one
  */
 export function quantile(sorted: readonly number[], q: number): number {
   if (sorted.length === 0) throw new Error('no samples')
@@ -25,16 +25,16 @@ export function quantiles(samples: readonly number[]): Quantiles {
 }
 
 /**
- * Norm-relative difference; NaN on either side gives NaN, which passes no comparison.
- * @throws Error for lists of different lengths, and for empty ones, which would be equal whatever was computed
+ * The norm-relative difference of two lists. NaN on either side gives NaN, which passes no comparison.
+ * @throws Error for lists of different lengths, and for empty lists, which would be equal whatever was computed
  */
 export function normDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   return differenceWhere(actual, expected, () => true)
 }
 
 /**
- * The same over the elements that `expected` gives: NaN stands for one that nobody knows.
- * @throws Error when nothing is known
+ * The norm-relative difference over the known elements: NaN in `expected` stands for an unknown one.
+ * @throws Error for lists of different lengths, and when no element is known
  */
 export function knownDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   return differenceWhere(actual, expected, (want) => !Number.isNaN(want))
@@ -49,7 +49,7 @@ function differenceWhere(actual: ArrayLike<number>, expected: ArrayLike<number>,
     const want = expected[i]!
     if (!isKnown(want)) continue
     known++
-    // An infinity is met exactly or not at all.
+    // An infinity that is expected and met adds nothing.
     if (actual[i] === want && !Number.isFinite(want)) continue
     difference += (actual[i]! - want) ** 2
     norm += want ** 2

@@ -1,26 +1,26 @@
 import type { Device } from '../engine/index.ts'
 import type { Outputs } from './outputs.ts'
 
-/** What can be measured, from single kernels to training steps. */
+/** Groups of targets, from single kernels to whole models. */
 export const GROUPS = ['kernels', 'ops', 'layers', 'models'] as const
 export type Group = (typeof GROUPS)[number]
 
-/** One line of the bench. */
+/** One thing to measure: a line of the report. */
 export interface Target {
   group: Group
   name: string
-  /** Of a kernel: which algorithm; of the others: `forward`, `step` and such. */
+  /** The variant of a kernel; `forward` or a kind of `step` for all others. */
   variant: string
   shape: string
-  /** Floating-point operations of one run; a multiply-add counts two. */
+  /** Floating-point operations of one run; a multiply-add counts as two. */
   flops: number
-  /** Bytes that one run must move at least; 0 where nobody counted them. */
+  /** Smallest number of bytes that one run must move; 0 where they are not counted. */
   bytes: number
-  /** One dispatch, which the device's clock can time. */
+  /** Whether a run is one dispatch, which the device's clock can time. */
   single: boolean
-  /** What multiplies: the vector units, or those for matrices of float16 (tensor cores), whose ceiling is another. */
+  /** The units that multiply: vector units, or those for float16 matrices (tensor cores), which have a ceiling of their own. */
   unit: 'vector' | 'matrix'
-  /** Allocates what it works on. */
+  /** Allocates the operands on a device. */
   prepare(device: Device): Prepared
 }
 
@@ -28,17 +28,19 @@ export interface Target {
 export interface Prepared {
   /** Records one run into the current stream. */
   record(): Outputs
-  /** The same as ops on the host, which somebody else may record or capture; of what is not captured it is `record`. */
+  /**
+   * Records the same run op by op, without a replay, so that the tuner can look at it; of what is not captured it is `record`.
+   */
   ops(): Outputs
-  /** Floating-point operations of what a run executes, by the cost models of its kernels; known once it has run. */
+  /** Floating-point operations that a run executes, by the cost models of its kernels; known after a run. */
   executed(): number
   /**
-   * Runs once and looks at the values.
-   * @returns the error found (norm-relative), within tolerance
-   * @throws Error that says what is wrong
+   * Runs the target and checks its values.
+   * @returns the norm-relative error, which is within tolerance
+   * @throws Error for wrong values
    */
   check(): Promise<number>
-  /** Looks at the values of the last timed run, as `check` at those of the first. @throws Error that says what is wrong */
+  /** Checks the values of the last timed run. @throws Error for wrong values */
   confirm(values: readonly ArrayLike<number>[]): void
   dispose(): void
 }
@@ -48,7 +50,7 @@ export function idOf({ group, name, variant, shape }: Pick<Target, 'group' | 'na
   return `${group}/${name}/${variant} ${shape}`
 }
 
-/** Fails unless a difference is within a tolerance; NaN is not. */
+/** The difference itself. @throws Error for one beyond the tolerance, and for NaN */
 export function within(difference: number, tolerance: number, what: string): number {
   if (!(difference <= tolerance)) throw new Error(`${what}: off by ${difference.toExponential(2)}, more than ${tolerance}`)
   return difference

@@ -8,19 +8,19 @@ import { normDifference } from './statistics.ts'
 import { type Prepared, within } from './target.ts'
 import { LEARNING_RATE } from './workloads.ts'
 
-/** Change of the loss, relative to it, by which a gradient is checked: large beside rounding, small beside curvature. */
+/** Relative change of the loss in the check of a gradient: large compared to rounding, small compared to curvature. */
 const PROBE = 2e-3
 const PROBE_TOLERANCE = 0.05
-/** Replays of the same work: the state of an optimizer goes on from step to step, so that its changes are rounded otherwise. */
 const LOSS_TOLERANCE = 1e-5
+/** Larger than rounding, since the moments of an optimizer go on from step to step and change the update. */
 const CHANGE_TOLERANCE = 1e-2
 
-/** Something to train: its parameters, and a loss to differentiate. */
+/** Parameters to train and their loss. */
 export interface Trainable {
   parameters: readonly (readonly [name: string, parameter: Tensor])[]
-  /** A scalar. */
+  /** Computes the loss, a scalar. */
   loss(): Tensor
-  /** Plain SGD without one. */
+  /** Updates the parameters; without an optimizer plain SGD does. */
   optimizer?: AdamW
 }
 
@@ -36,10 +36,13 @@ export class Training {
     this.#arenas = holdArenas('Training', this.#parameters)
   }
 
-  /** Forward, backward and update, recorded at the first call and replayed after it; gives the loss before the update. */
+  /**
+   * Forward pass, backward pass and update, captured in the first call and replayed in later ones; gives the loss before the
+   * update.
+   */
   readonly run: Replayed = replayed(() => this.#step())
 
-  /** Loss and gradients by parameter name, without an update. */
+  /** The loss, and the gradients by parameter name, without an update. */
   async gradients(): Promise<{ loss: number; gradients: Record<string, Float32Array> }> {
     const loss = this.#backward()
     const gradients: Record<string, Float32Array> = {}
@@ -54,9 +57,9 @@ export class Training {
   }
 
   /**
-   * Compares the gradient with differences of the loss along it.
+   * Compares the gradient with a central difference of the loss along it.
    * @returns the relative difference
-   * @throws Error when it is too large
+   * @throws Error for too large a difference
    */
   async checkGradient(what: string): Promise<number> {
     const loss = this.#backward()
@@ -74,19 +77,19 @@ export class Training {
     return within(Math.abs(slope / norm2 - 1), PROBE_TOLERANCE, `${what}: slope of the loss along its gradient`)
   }
 
-  /** @throws Error unless replayed steps do what the ops of a step do */
+  /** @throws Error unless replayed steps give the loss and the change of parameters of a step run op by op */
   checkReplay(what: string): Promise<void> {
     return checkReplay(what, this.run, this.#parameters)
   }
 
-  /** Frees the parameters and what updates them. */
+  /** Frees the parameters, their arenas, the optimizer and the captured step. */
   dispose(): void {
     this.run.dispose()
     this.#trainable.optimizer?.dispose()
     for (const one of [...this.#arenas, ...this.#parameters]) one.dispose()
   }
 
-  /** @returns the loss before it */
+  /** One training step. @returns the loss before its update */
   #step(): Tensor {
     const { optimizer } = this.#trainable
     const loss = this.#trainable.loss()
@@ -97,7 +100,7 @@ export class Training {
     return loss
   }
 
-  /** Forward and backward. @returns the loss */
+  /** Forward and backward pass. @returns the loss */
   #backward(): Tensor {
     return scope(() => {
       const loss = this.#trainable.loss()
@@ -106,7 +109,7 @@ export class Training {
     })
   }
 
-  /** Moves all parameters along their gradients. */
+  /** Moves all parameters by a multiple of their gradients. */
   #move(distance: number): void {
     for (const { values, gradients } of this.#arenas) scope(() => addInPlace(values, gradients.mul(distance)))
   }
@@ -120,9 +123,9 @@ export class Training {
 }
 
 /**
- * Compares what replays of a training step leave with what its ops leave one by one, from the same parameters, to which they return,
- * and the same random numbers.
- * @throws Error unless the first output (the loss) and the change of the parameters are the same
+ * Compares replays of a training step with the same step run op by op. All begin from the same parameters and random numbers,
+ * and the parameters are restored after each.
+ * @throws Error unless the first outputs (the losses) and the changes of the parameters agree
  */
 export async function checkReplay(
   what: string,
@@ -150,7 +153,7 @@ export async function checkReplay(
   }
   const expected = await result(run.ops())
   if (expected.changes.every((one) => one === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
-  // The first is recorded, the second replayed.
+  // The first run is captured, and the second is a replay.
   for (const replay of [await result(run.record()), await result(run.record())]) {
     within(normDifference(replay.loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a replayed step`)
     within(normDifference(replay.changes, expected.changes), CHANGE_TOLERANCE, `${what}: the change that a replayed step makes`)

@@ -4,12 +4,12 @@ import { tuningLine } from '../train/cli/tune.ts'
 import { disposeAll } from './outputs.ts'
 import { idOf, type Target } from './target.ts'
 
-/** Milliseconds to tune one target: more than a training run has, since a bench takes minutes anyway. */
+/** Milliseconds to tune one target: more than before a training run, since a bench takes minutes anyway. */
 const BUDGET = 10_000
 
 /**
- * Gives the device the variants that `--tune` means for ops, layers and models; kernels are timed variant by variant. `full` finds
- * out what is not known of them and says so in one line.
+ * Sets the variants of a device as `--tune` says: those that ops, layers and models run, since of kernels every variant is
+ * timed. `full` also tunes what is not known yet, and prints one line about it.
  */
 export async function tuneTargets(
   device: Device,

@@ -1,29 +1,29 @@
 import { countFlops, DEFAULT_CONFIGS, type ParaFormerConfig } from '../model/index.ts'
 
-/** A computation that every library can be asked for, so that they can be compared on the same numbers. */
+/** A computation on which libraries are compared. */
 export type Workload =
-  /** [batch] times [m, k] by [k, n]; T: that operand lies transposed in memory. */
+  /** `batch` products of [m, k] and [k, n]; a T in `form` marks an operand that lies transposed in memory. */
   | { kind: 'matmul'; form: 'NN' | 'NT' | 'TN'; batch: number; m: number; k: number; n: number }
   | { kind: 'softmax'; rows: number; n: number }
   | { kind: 'layerNorm'; rows: number; n: number }
   | { kind: 'attention'; batch: number; heads: number; tokens: number; width: number }
   | { kind: 'add'; n: number }
-  /** Cross-entropy of two layers with GELU between, backward, plain SGD. */
+  /** A step of two linear layers with GELU between them: cross-entropy, backward pass, plain SGD. */
   | { kind: 'mlpStep'; batch: number; inputs: number; hidden: number; classes: number }
-  /** Mean square of a pre-norm ViT layer's output, backward, plain SGD. */
+  /** A step of a pre-norm ViT layer: mean square of its output, backward pass, plain SGD. */
   | { kind: 'blockStep'; batch: number; tokens: number; dim: number; heads: number; mlp: number }
-  /** Cross-entropy of a whole model, backward, Adam. */
+  /** A step of a whole model: cross-entropy, backward pass, Adam. */
   | { kind: 'modelStep'; batch: number; config: ParaFormerConfig }
 
 export type WorkloadOf<K extends Workload['kind']> = Extract<Workload, { kind: K }>
 
-/** Learning rate of the steps: small, so that a long measurement stays where it began. */
+/** Learning rate of the steps: small, so that the parameters hardly change in a long measurement. */
 export const LEARNING_RATE = 1e-4
 
-/** The shapes to compare at. */
+/** The workloads to compare. */
 export function standardWorkloads(software: boolean): Workload[] {
   const square = (size: number): Workload => ({ kind: 'matmul', form: 'NN', batch: 1, m: size, k: size, n: size })
-  // A Linear of a ViT over 64 images of 197 tokens: y = x W^T, then dx = dy W and dW = dy^T x.
+  // The products of a Linear of a ViT over 64 images of 197 tokens: y = x W^T, then dx = dy W and dW = dy^T x.
   const linear = (inputs: number, outputs: number): Workload[] => [
     { kind: 'matmul', form: 'NT', batch: 1, m: 12608, k: inputs, n: outputs },
     { kind: 'matmul', form: 'NN', batch: 1, m: 12608, k: outputs, n: inputs },
@@ -45,7 +45,7 @@ export function standardWorkloads(software: boolean): Workload[] {
   ]
 }
 
-/** Sizes of a workload, as tables show them. */
+/** The sizes of a workload as tables show them. */
 export function shapeOf(w: Workload): string {
   switch (w.kind) {
     case 'matmul':
@@ -68,7 +68,7 @@ export function shapeOf(w: Workload): string {
   }
 }
 
-/** Operations (multiply-adds count two; of steps those of the matrix products) and bytes that must move at least. */
+/** Operations, where a multiply-add counts as two and only the matrix products of steps count, and the least bytes to move. */
 export function costOf(w: Workload): { flops: number; bytes: number } {
   switch (w.kind) {
     case 'matmul':

@@ -1,4 +1,5 @@
-// Copies vec4s: what can be read and written at best. Every thread takes PER_THREAD of them, neighbours side by side.
+// Copies vec4s as fast as the device reads and writes. Every thread copies PER_THREAD vec4s, and neighbouring threads copy
+// neighbouring ones.
 
 struct Params {
   count: u32,

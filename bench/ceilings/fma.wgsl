@@ -1,11 +1,11 @@
-// Multiply-adds as fast as the device makes them: CHAINS independent chains of vec4 a thread, nothing read in the loop. GPUs
-// want many chains to hide latency; processors have few registers.
+// Computes multiply-adds as fast as the device can: each thread runs CHAINS independent chains of vec4s, and the loop reads
+// nothing. GPUs want many chains to hide latency; processors have few registers.
 
 struct Params {
   rounds: u32,
 }
 
-/** Whether the built-in is called, or a product and a sum are left to the compiler. */
+/** Whether the built-in `fma` is called, or a product and a sum, which the compiler may join. */
 const BUILTIN: bool = true;
 /** 2, 4 or 8. */
 const CHAINS: u32 = 8u;
@@ -24,7 +24,7 @@ fn step(value: vec4<f32>, factor: f32, summand: f32) -> vec4<f32> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  // Values stay between 0 and 1, so that no driver takes a slow path for infinities or denormals.
+  // Values between 0 and 1 keep drivers from slow paths for infinities and denormals.
   let factor = x[0];
   let summand = x[1];
   let start = vec4(x[2], x[3], x[4], x[5]);

@@ -1,5 +1,5 @@
-// Products of 16 x 16 matrices of float16 with sums in f32 as fast as the device makes them (tensor cores): CHAINS independent sums a
-// subgroup, nothing read in the loop.
+// Multiplies 16 x 16 matrices of float16 with sums in f32 as fast as the device can (tensor cores): each subgroup adds to
+// CHAINS independent sums, and the loop reads nothing.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -11,14 +11,14 @@ struct Params {
 
 const CHAINS: u32 = 8u;
 const THREADS: u32 = 128u;
-// Subgroups of a workgroup at most, for which y has room.
+// Largest number of subgroups of a workgroup, for which y has room.
 const SUBGROUPS: u32 = 32u;
 
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
-@group(0) @binding(0) var<storage, read> x: array<f16>; // [1 + CHAINS, 16, 16], the left operand and a right one for each sum
+@group(0) @binding(0) var<storage, read> x: array<f16>; // [1 + CHAINS, 16, 16]: the left operand, and a right operand for each sum
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [workgroups, SUBGROUPS, CHAINS, 16, 16]
 @group(1) @binding(0) var<uniform> params: Params;
 

@@ -1,4 +1,5 @@
-// Reads vec4s: how fast a kernel that writes next to nothing can be. Every thread adds PER_THREAD of them up, neighbours side by side.
+// Reads vec4s as fast as the device can. Every thread adds up PER_THREAD vec4s and writes one; neighbouring threads read
+// neighbouring ones.
 
 struct Params {
   count: u32,

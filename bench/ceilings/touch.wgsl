@@ -1,4 +1,4 @@
-// One thread adds one: a dispatch that costs nothing but being dispatched. Each waits for the one before.
+// One thread adds `step` to one number, so that the time is the cost of a dispatch. Each dispatch waits for the one before it.
 
 struct Params {
   step: u32,

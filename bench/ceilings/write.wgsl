@@ -1,5 +1,5 @@
-// Writes vec4s of one value: how fast a kernel that reads nothing can be. Every thread writes PER_THREAD of them, neighbours side by
-// side.
+// Writes vec4s of one value as fast as the device can. Every thread writes PER_THREAD vec4s, and neighbouring threads write
+// neighbouring ones.
 
 struct Params {
   count: u32,

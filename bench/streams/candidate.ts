@@ -1,42 +1,49 @@
 import type { Device } from '../../engine/index.ts'
 
-/** What is timed of a model. */
+/** What is timed: the forward pass of a model, or a training step. */
 export type Pass = 'forward' | 'step'
 
-/** Learning rate of all steps: with it a step does all its work and leaves the parameters alone, so that steps can be compared. */
+/**
+ * Learning rate of all steps. With 0 a step does all its work and keeps the parameters, so that the values of steps can be
+ * compared.
+ */
 export const STILL = 0
-/** Largest norm of the gradient, as in training. */
+/** Norm to which gradients are clipped, as in training. */
 export const MAX_NORM = 1
 
-/** Values by name: `logits`; or gradients by parameter, `losses` and `norm`, as far as a candidate knows them. */
+/**
+ * Values by name: `logits` of a forward pass; of a step `losses`, `norm` and gradients by parameter, as far as a candidate has
+ * them.
+ */
 export type Values = ReadonlyMap<string, Float32Array>
 
-/** Bytes that the values of one run take: what is taken from the pool at most at once, or what was planned. */
+/** Memory of the values of one run. */
 export interface PassMemory {
+  /** Peak bytes taken from the pool, or the bytes of the memory plan. */
   bytes: number
-  /** With a buffer for each value, where that is known. */
+  /** Bytes with a buffer of its own for each value, where that is known. */
   unplanned?: number
 }
 
-/** One pass of one model in one mode, ready to be run again and again. */
+/** One pass of one model in one mode, ready to run repeatedly. */
 export interface Candidate {
   /** Such as `coalesced`. */
   name: string
   architecture: 'paraformer' | 'vit'
-  /** That it runs on, the one with the clock first. */
+  /** The devices that it runs on. */
   devices: readonly Device[]
-  /** Hands one run to the devices. @returns milliseconds of JavaScript until they have all of it, waits left out */
+  /** Submits one run to the devices. @returns milliseconds of JavaScript that this takes, without waits */
   submit(): number | Promise<number>
-  /** Waits until the values of what was submitted last are there. */
+  /** Waits until the values of the last submitted run are there. */
   wait(): Promise<void>
-  /** What a run gives: it is run once for that. */
+  /** Runs once and gives the values. */
   values(): Promise<Values>
-  /** What the last run gave, as far as it is kept: one value at least. */
+  /** The values of the last run, as far as they are kept: at least one. */
   last(): Promise<Values>
   memory?(): Promise<PassMemory>
-  /** Dispatches of the longest chain of which each must follow the one before. */
+  /** Length of the longest chain of dependent dispatches. */
   chain?(): number
-  /** Bytes that have crossed between devices so far. */
+  /** Bytes that have moved between devices so far. */
   moved?(): number
   dispose(): void
 }

@@ -4,16 +4,16 @@ import type { Candidate, Pass } from './candidate.ts'
 import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
 import { loadBatch, type Models } from './workbench.ts'
 
-/** What stands one behind the other in a captured run. */
+/** How many dispatches of a captured run follow one another. */
 export interface Path {
   name: string
-  /** All dispatches: their number is the critical path where a barrier stands before each, as in Dawn. */
+  /** Number of all dispatches. It is the critical path where a barrier stands before each dispatch, as in Dawn. */
   dispatches: Record<Pass, number>
-  /** The longest chain of which each must follow the one before: the critical path where independent ones overlap. */
+  /** Length of the longest chain of dependent dispatches. It is the critical path where independent dispatches overlap. */
   chain: Record<Pass, number>
 }
 
-/** Counts a ParaFormer of one branch, the given model serially and coalesced, and the ViT. */
+/** The critical paths of a ParaFormer of one branch, of the whole ParaFormer coalesced and serial, and of the ViT. */
 export async function criticalPaths(models: Models, batch: number): Promise<Path[]> {
   const { paraformer, vit, sizes } = models
   const model = new ParaFormer({ ...sizes.paraformer, branches: 1 })
@@ -43,7 +43,7 @@ export async function criticalPaths(models: Models, batch: number): Promise<Path
   }
 }
 
-/** Dispatches of one run, and of its longest chain. */
+/** Counts the dispatches of one run and of its longest chain. */
 async function count(candidate: Candidate): Promise<{ dispatches: number; chain: number }> {
   const { counts } = candidate.devices[0]!
   try {

@@ -1,10 +1,10 @@
-/** Times stretches of work on the device with a timestamp before and one after all of it, however it is divided. */
+/** Times work on the device with one timestamp before it and one after it, whatever number of submits it has. */
 export class DeviceClock {
   readonly #device: GPUDevice
   readonly #queries: GPUQuerySet
   readonly #resolved: GPUBuffer
 
-  /** A clock, where the device has timestamps. */
+  /** A clock for a device with timestamps; undefined for others. */
   static of(device: GPUDevice): DeviceClock | undefined {
     return device.features.has('timestamp-query') ? new DeviceClock(device) : undefined
   }
@@ -15,17 +15,17 @@ export class DeviceClock {
     this.#resolved = device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC })
   }
 
-  /** Starts behind everything submitted so far. */
+  /** Marks the begin of the work, after everything submitted so far. */
   begin(): void {
     this.#mark(0)
   }
 
-  /** Ends behind everything submitted so far. */
+  /** Marks the end of the work, after everything submitted so far. */
   end(): void {
     this.#mark(1)
   }
 
-  /** Milliseconds between the last `begin` and `end`. */
+  /** Milliseconds on the device between the last `begin` and the last `end`. */
   async read(): Promise<number> {
     const staging = this.#device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     const encoder = this.#device.createCommandEncoder()
@@ -44,7 +44,7 @@ export class DeviceClock {
     this.#resolved.destroy()
   }
 
-  /** An empty pass ends when all before it has. */
+  /** Submits an empty pass that writes a timestamp: it ends when all work before it has ended. */
   #mark(index: number): void {
     const encoder = this.#device.createCommandEncoder()
     encoder.beginComputePass({ timestampWrites: { querySet: this.#queries, endOfPassWriteIndex: index } }).end()

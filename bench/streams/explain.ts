@@ -3,14 +3,14 @@ import { bytes } from './bytes.ts'
 import { EAGER, type Row } from './rows.ts'
 import type { StreamsReport } from './streamsReport.ts'
 
-/** What is no help: less than so many times as fast. */
+/** Smallest speedup that counts as help. */
 const HELPS = 1.05
-/** The device works as long: at least such a part of the time. */
+/** Smallest ratio of two device times at which the device does not work less. */
 const AS_LONG = 0.95
 
 type ExplainedBy = Pick<StreamsReport, 'device' | 'choices'>
 
-/** A line for every mode that does not help at one batch size, with the reason as far as the numbers tell it. */
+/** A line for every mode that does not help in one table, with the reason as far as the numbers show it. */
 export function explain(rows: readonly Row[], { device: { software }, choices }: ExplainedBy): string[] {
   const named = (architecture: Row['architecture'], name: string) =>
     rows.find((row) => row.architecture === architecture && row.name === name)

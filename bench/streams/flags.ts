@@ -1,6 +1,6 @@
 import type { Tune } from '../../engine/autotune/tune.ts'
 
-/** The flags of `paraformer bench streams`, as commander parses them; the sizes of the models are flags too, see `SIZE_FLAGS`. */
+/** The flags of `paraformer bench streams`, as commander parses them. The model's sizes are flags too, see `SIZE_FLAGS`. */
 export interface StreamsFlags {
   batch: number[]
   preset?: string

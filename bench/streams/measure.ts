@@ -2,38 +2,43 @@ import type { Device } from '../../engine/index.ts'
 import type { Candidate } from './candidate.ts'
 import type { DeviceClock } from './deviceClock.ts'
 
-/** Milliseconds of one candidate, round by round. */
+/** Times of one candidate in milliseconds, one for each round. */
 export interface Series {
-  /** One run from its call until its values are there, nothing else under way. */
+  /** Time of a single run, from its submission until its values are there. */
   latency: number[]
-  /** One run of several handed over without waiting in between. */
+  /** Time of one of several runs that are submitted without waiting between them. */
   queued: number[]
-  /** JavaScript of one run, the device idle when it begins. */
+  /** Time that JavaScript takes for one run, which begins when the device is idle. */
   host: number[]
-  /** One run by the device's clock, from its first command to its last, of several devices the longest; empty without one. */
+  /**
+   * Time from the first to the last command of a run by the device's clock, the longest of several devices; empty without a
+   * clock.
+   */
   device: number[]
 }
 
+/** How candidates are measured. */
 export interface MeasureOptions {
   /** Milliseconds for each candidate. */
   time: number
-  /** Rounds at least, whatever they take. */
+  /** Smallest number of rounds, however long they take. */
   least: number
-  /** Whether several runs in a row are timed too. */
+  /** Whether consecutive runs are timed too. */
   queue: boolean
-  /** Of the devices that have one. */
+  /** The clocks of the devices that have one. */
   clocks: ReadonlyMap<Device, DeviceClock>
 }
 
-/** What runs in a row take at least, so that one wait at their end does not count, and how many they are at most. */
+/** Milliseconds that consecutive runs take together, so that the one wait at their end hardly counts. */
 const ROW_MS = 60
+/** Largest number of consecutive runs. */
 const ROW_RUNS = 16
-/** Rounds in which the device's clock is asked: its times vary little, and each is a run more. */
+/** Number of rounds that the device's clock times: its times vary little, and each takes another run. */
 const CLOCKED = 5
 
 /**
- * Times candidates in turn, round after round, so that whatever else the machine does slows down all alike and values of one round
- * can be compared. All have run before: nothing is compiled any more.
+ * Times candidates in turn, round after round: other work on the machine slows down all alike, so the times of one round can be
+ * compared. All candidates must have run before, so that nothing is compiled meanwhile.
  */
 export async function measure(candidates: readonly Candidate[], options: MeasureOptions): Promise<Series[]> {
   const series = candidates.map((): Series => ({ latency: [], queued: [], host: [], device: [] }))
@@ -64,7 +69,7 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
   }
 }
 
-/** Milliseconds of a run among several; of a single one those that it just took. */
+/** Milliseconds of one of `runs` consecutive runs; for fewer than two runs it is `one`, the time of the single run. */
 async function row(candidate: Candidate, runs: number, one: number): Promise<number> {
   if (runs < 2) return one
   const start = performance.now()

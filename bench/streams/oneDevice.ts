@@ -12,17 +12,17 @@ import {
 import type { Objective } from '../../train/schemes.ts'
 import { type Candidate, MAX_NORM, STILL, type Values } from './candidate.ts'
 
-/** A model on one device and what trains it. */
+/** A model on one device and its optimizer. */
 export interface Resident {
   model: Model
   optimizer: AdamW
 }
 
-/** What runs and how, on batches that lie on the device. */
+/** A pass of a model, and the batch on the device that it runs on. */
 interface Setup extends Resident {
   name: string
   mode: Mode
-  /** Recorded once and replayed, or run op by op. */
+  /** Whether the pass is captured and replayed, or run op by op. */
   captured: boolean
   batch: MicroBatch
 }
@@ -57,7 +57,7 @@ export function forwardPass({ name, model, mode, captured, batch }: Setup): Cand
       return last()
     },
     last,
-    ...told(device, replay, { submit, wait }),
+    ...statisticsOf(device, replay, { submit, wait }),
     dispose() {
       logits?.dispose()
       replay?.dispose()
@@ -99,7 +99,7 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
       return last()
     },
     last,
-    ...told(device, replay, { submit, wait }),
+    ...statisticsOf(device, replay, { submit, wait }),
     dispose() {
       forget()
       replay?.dispose()
@@ -107,15 +107,15 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
   }
 }
 
-/** The last step of a scheme, which runs all branches. */
+/** The objective of the last step of a scheme, which runs all branches. */
 export function lastObjective(scheme: SchemeName, branches: number, mode?: Mode): Objective {
   return makeScheme(scheme, branches, mode ? { mode } : {})
     .passes.at(-1)!
     .at(-1)!
 }
 
-/** What can be told of a run: from its plan where it was captured, else by watching the pool. */
-function told(
+/** Memory and longest chain of a run: of a captured run as its plan says, else the memory alone, by the pool's peak. */
+function statisticsOf(
   device: Device,
   replay: { readonly statistics: readonly CaptureStatistics[] } | undefined,
   { submit, wait }: Pick<Candidate, 'submit' | 'wait'>,
@@ -138,7 +138,7 @@ function told(
   }
 }
 
-/** The gradients that the last step left in the arenas of its optimizer, by name. */
+/** The gradients that the last step left in the optimizer's arenas, by parameter name. */
 export async function gradientsOf(named: readonly (readonly [string, Tensor])[]): Promise<Values> {
   const reads = named.map(async ([name, { gradSlot }]) => [name, (await gradSlot!.data()) as Float32Array] as const)
   return new Map(await Promise.all(reads))

@@ -13,36 +13,42 @@ import { distributedPass, pipelinePass } from './severalDevices.ts'
 import type { StreamsReport } from './streamsReport.ts'
 import { loadBatch, type Workbench } from './workbench.ts'
 
-/** Norm-relative differences that rounding explains. */
+/** Largest norm-relative difference that rounding explains, for each pass. */
 const TOLERANCE: Record<Pass, number> = { forward: 1e-5, step: 1e-4 }
 
-/** Rounds that choose what stands for several in a row. */
+/** Rounds that choose the fastest candidate of an entry. */
 const CHOICE_ROUNDS = 3
 
+/** How the candidates of a pass are made and measured. */
 export interface PassOptions extends MeasureOptions {
-  /** Numbers of micro-batches that the pipeline may have. */
+  /** Numbers of micro-batches that the pipeline tries. */
   microBatches: readonly number[]
 }
 
+/** A candidate with the right values, and its counts. */
 type Checked = { candidate: Candidate; counted: Counted }
 
-/** A row to be: candidates of which the fastest is taken, by what they differ in. */
+/** The candidates for one row, of which the fastest is taken. Each has a label that tells it from the others. */
 interface Entry {
   name: string
   choices: readonly (readonly [label: string, make: () => Candidate])[]
 }
 
-/** Checks, counts and times all candidates of one pass at one batch size. */
+/** Checks, counts and times the candidates of one pass at one batch size. */
 export class PassRun {
   readonly #bench: Workbench
   readonly #report: StreamsReport
   readonly #options: PassOptions
   readonly #at: Pick<Row, 'batch' | 'pass'>
   readonly #tell: (share: number, what: string) => void
-  /** Values of the first candidate of each architecture. */
+  /** The values of the first candidate of each architecture, with which those of the others are compared. */
   readonly #expected = new Map<Candidate['architecture'], Values>()
 
-  /** @param tell how much of it is done */
+  /**
+   * @param report what the run adds its rows, choices and failures to
+   * @param at the pass and the batch size
+   * @param tell called with the part of the run that is done, 0 to 1, and with what comes next
+   */
   constructor(
     bench: Workbench,
     report: StreamsReport,
@@ -57,7 +63,7 @@ export class PassRun {
     this.#tell = tell
   }
 
-  /** Adds what it finds to the report. @throws DeviceLostError */
+  /** Adds rows, choices and failures to the report. @throws DeviceLostError */
   async run(): Promise<void> {
     const { data, resident } = loadBatch(this.#bench, this.#at.batch)
     const checked: Checked[] = []
@@ -81,7 +87,7 @@ export class PassRun {
     }
   }
 
-  /** What is compared, the eager model of each architecture first. */
+  /** The entries to compare; the eager model of each architecture comes first. */
   #entries(data: LabelledImages, batch: MicroBatch): Entry[] {
     const { paraformer, vit, several, sizes } = this.#bench
     const { pass } = this.#at
@@ -107,7 +113,7 @@ export class PassRun {
     ]
   }
 
-  /** The fastest of those that give the right values. */
+  /** The fastest candidate of an entry that gives the right values. */
   async #take({ name, choices }: Entry): Promise<Checked | undefined> {
     const found: { label: string; checked: Checked }[] = []
     for (const [label, make] of choices) {
@@ -125,7 +131,7 @@ export class PassRun {
     return found[best]?.checked
   }
 
-  /** Whether the last of the timed runs gave the right values; reports it if not. */
+  /** Whether the last timed run of a candidate gave the right values; if not, the report gets a failure. */
   async #stillRight(candidate: Candidate): Promise<boolean> {
     try {
       const values = await candidate.last()
@@ -142,7 +148,10 @@ export class PassRun {
     }
   }
 
-  /** The candidate with what it counts, unless it fails or its values are not those of the first of its architecture. */
+  /**
+   * Makes a candidate, checks its values against the first one of its architecture, and counts a run; reports a failure
+   * otherwise.
+   */
   async #check(name: string, make: () => Candidate): Promise<Checked | undefined> {
     let candidate: Candidate | undefined
     try {
@@ -162,7 +171,7 @@ export class PassRun {
   }
 }
 
-/** Counts what one run does. */
+/** Counts dispatches, submits, moved bytes and memory of one run. */
 async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
   const total = () =>
     candidate.devices.reduce(
@@ -185,7 +194,10 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
   }
 }
 
-/** Norm-relative difference over what `actual` has. @throws Error when that is nothing, or of something else */
+/**
+ * The norm-relative difference of all values of `actual` from those of the same names in `expected`.
+ * @throws Error when `actual` is empty, or has a name that `expected` lacks
+ */
 export function difference(actual: Values, expected: Values): number {
   const names = [...actual.keys()]
   const odd = names.find((name) => !expected.has(name))
@@ -193,6 +205,7 @@ export function difference(actual: Values, expected: Values): number {
   return normDifference(joined(actual, names), joined(expected, names))
 }
 
+/** The values of these names as one list. */
 function joined(values: Values, names: readonly string[]): Float32Array {
   const parts = names.map((name) => values.get(name)!)
   const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))

@@ -5,7 +5,7 @@ import type { Values } from './candidate.ts'
 import { gradientsOf } from './oneDevice.ts'
 import { type PipelineWork, Stage } from './stage.ts'
 
-/** Parameters of a model by name, copied to the host. */
+/** The parameters of a model by name, copied to the host. */
 export async function parametersOf(model: ViT): Promise<Map<string, Float32Array>> {
   const read = model.namedParameters().map(async ([name, parameter]): Promise<[string, Float32Array]> => {
     return [name, (await parameter.data()) as Float32Array]
@@ -14,22 +14,23 @@ export async function parametersOf(model: ViT): Promise<Map<string, Float32Array
 }
 
 /**
- * A ViT whose layers lie on several devices one after the other (GPipe, arXiv 1811.06965; the method of FairScale's Pipe, which the
- * paper compares with): a batch is computed in micro-batches, forward passes of all before the backward passes in the opposite
- * order, so that the devices work on different ones at a time. Activations and their gradients [B / micro-batches, N, D] cross by
- * way of the host. Unlike there nothing is computed twice, which takes memory and no time. Gradients are those of the whole
- * batch on one device but for rounding; they are not clipped.
+ * A ViT whose layers are divided over several devices (GPipe, arXiv 1811.06965; the method of FairScale's Pipe, which the paper
+ * compares with). A batch is divided into micro-batches, so that the devices work on different ones at a time. The forward
+ * passes of all micro-batches come first, then their backward passes in the opposite order. Activations and their gradients [B
+ * / micro-batches, N, D] move by way of the host. Unlike GPipe, this pipeline keeps activations instead of computing them
+ * twice, which takes memory and saves time. The gradients are those of the whole batch on one device but for rounding; they are
+ * not clipped.
  */
 export class Pipeline {
   readonly stages: readonly Stage[]
-  /** Bytes that crossed between devices so far. */
+  /** Bytes that moved between devices so far. */
   moved = 0
   readonly #work: PipelineWork
 
   /**
-   * @param vit the model on one device, whose parameters are copied
-   * @param state its `parametersOf`
-   * @param devices of which each gets as many layers as the others, or one more
+   * @param vit the model that the pipeline computes
+   * @param state the model's parameters by name, see `parametersOf`
+   * @param devices the devices of the stages, in the order of the layers; layers are divided as evenly as possible
    * @throws UserError for more devices than layers, or micro-batches that do not divide the batch
    */
   constructor(vit: ViT, state: ReadonlyMap<string, Float32Array>, devices: readonly Device[], work: PipelineWork) {
@@ -46,9 +47,8 @@ export class Pipeline {
   }
 
   /**
-   * The forward pass of all micro-batches.
-   * @returns what the last stage gives of each: logits, or while training its part of the loss; and the milliseconds that JavaScript
-   *   took
+   * The forward passes of all micro-batches.
+   * @returns for each micro-batch its logits, or its part of the loss if the pipeline trains; and milliseconds of JavaScript
    */
   async forward(): Promise<{ results: Float32Array[]; host: number }> {
     const watch = new Stopwatch()
@@ -57,8 +57,8 @@ export class Pipeline {
   }
 
   /**
-   * An optimizer step.
-   * @returns the loss before it, and the milliseconds that JavaScript took
+   * A training step.
+   * @returns the loss before the update, and milliseconds of JavaScript
    */
   async step(lr: number): Promise<{ loss: number; host: number }> {
     const watch = new Stopwatch()
@@ -68,7 +68,8 @@ export class Pipeline {
     for (const stage of [...this.stages].reverse()) {
       const needs = received
       const sent: Promise<Float32Array>[] = []
-      // In the last stage after its forward passes, for which it need not wait; the others get gradients after theirs anyway.
+      // The last stage submits its backward passes after its forward passes. In other stages they wait for gradients, which
+      // come later.
       let turn = submitted
       for (let i = this.#work.microBatches - 1; i >= 0; i--) {
         const begun = Promise.all([needs[i], turn]).then(([values]) => {
@@ -90,7 +91,7 @@ export class Pipeline {
     await Promise.all(this.stages.map(({ device }) => device.synchronize()))
   }
 
-  /** Gradients of the last step by parameter name. */
+  /** The gradients of the last step, by parameter name. */
   async gradients(): Promise<Values> {
     const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.parameters())))
     return new Map(found.flatMap((values) => [...values]))
@@ -101,7 +102,10 @@ export class Pipeline {
     for (const stage of this.stages) stage.dispose()
   }
 
-  /** Starts all forward passes: each as soon as its input is there, and after that of the micro-batch before. */
+  /**
+   * Starts all forward passes. Each begins when its input is there and the stage has submitted the micro-batch before it.
+   * @returns the results of the last stage, and when it has submitted all its passes
+   */
   #forward(watch: Stopwatch): { results: Promise<Float32Array>[]; submitted: Promise<unknown> } {
     let received: Promise<Float32Array>[] = []
     let turn: Promise<unknown> = Promise.resolve()
@@ -119,7 +123,7 @@ export class Pipeline {
     return { results: received, submitted: turn }
   }
 
-  /** Counts what crosses from a device to another. */
+  /** Counts the bytes of values that move to another device. @returns the values themselves */
   #cross<T extends Float32Array | undefined>(values: T): T {
     this.moved += values?.byteLength ?? 0
     return values

@@ -2,43 +2,48 @@ import { type Quantiles, quantile, quantiles } from '../statistics.ts'
 import type { Candidate, Pass, PassMemory } from './candidate.ts'
 import type { Series } from './measure.ts'
 
-/** What was measured of a candidate at one batch size; times in milliseconds. */
+/** The measurements of a candidate at one batch size; times are in milliseconds. */
 export interface Row {
   batch: number
   pass: Pass
   architecture: Candidate['architecture']
   name: string
-  /** How many it runs on. */
+  /** Number of devices that it runs on. */
   devices: number
-  /** A forward pass until its logits have reached the host, or a training step among several. */
+  /** Time of a forward pass until its logits have reached the host, or of one of several consecutive training steps. */
   time: Quantiles
-  /** Of one run, nothing else under way. */
+  /** Time of a single run until its values are there. */
   latency: Quantiles
+  /** Number of samples of `time`. */
   samples: number
-  /** JavaScript of one run, and of one dispatch. */
+  /** Time that JavaScript takes for one run. */
   host: number
   hostPerDispatch: number
-  /** From the first command of a run to its last, by the device's clock, of several devices the longest; of a device without one that of a run among several. */
+  /**
+   * Time from the first to the last command of a run by the device's clock, the longest of several devices; without a clock the
+   * time of one of several consecutive runs.
+   */
   device?: number
   dispatches: number
   submits: number
   memory?: PassMemory
-  /** Dispatches of the longest chain of which each must follow the one before. */
+  /** Length of the longest chain of dependent dispatches. */
   chain?: number
-  /** Bytes between devices. */
+  /** Bytes that one run moves between devices. */
   moved: number
-  /** Norm-relative difference of its values to those of the eager model. */
+  /** Norm-relative difference of the values from those of the eager model. */
   error: number
-  /** How many times as fast it is as ParaFormer run op by op, in mode `serial`, and as the ViT on one device. */
+  /** Speedup over the eager ParaFormer, over its captured mode `serial`, and over the captured ViT on one device. */
   speedup: { eager: number; serial: number; vit: number }
 }
 
-/** What a run counted, beside its times. */
+/** The fields of a row that are not times. */
 export type Counted = Pick<Row, 'dispatches' | 'submits' | 'memory' | 'chain' | 'moved' | 'error'>
 
+/** Name of the candidates that run op by op. */
 export const EAGER = 'eager serial'
 
-/** Rows of candidates that were timed in turn. */
+/** Makes the rows of candidates that were timed in turn. */
 export function makeRows(
   at: Pick<Row, 'batch' | 'pass'>,
   measured: readonly { candidate: Candidate; series: Series; counted: Counted }[],
@@ -71,13 +76,13 @@ export function makeRows(
   })
 }
 
-/** The mode that a measurement would take: of the captured ones on one device the fastest, round by round. */
+/** The fastest captured mode on one device, by the speedup round by round. */
 export function fastest(rows: readonly Row[]): Row | undefined {
   const modes = rows.filter(({ architecture, chain }) => architecture === 'paraformer' && chain !== undefined)
   return modes.sort((a, b) => b.speedup.serial - a.speedup.serial)[0]
 }
 
-/** The median of the ratios round by round, which other work on the machine leaves alone. */
+/** The speedup over `base`: the median of the ratios round by round, on which other work on the machine has little effect. */
 function faster(base: readonly number[] | undefined, times: readonly number[]): number {
   return base ? median(times.map((time, round) => base[round]! / time)) : Number.NaN
 }

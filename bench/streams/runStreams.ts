@@ -6,14 +6,15 @@ import { type PassOptions, PassRun } from './passRun.ts'
 import type { StreamsReport } from './streamsReport.ts'
 import type { Workbench } from './workbench.ts'
 
+/** What `runStreams` measures, and how. */
 export interface StreamsOptions extends Pick<PassOptions, 'time' | 'least' | 'microBatches'> {
   batches: readonly number[]
   onProgress?(done: number, of: number, what: string): void
-  /** Asked between passes: true leaves out the rest. */
+  /** Called before each pass; when it returns true, the remaining passes are left out. */
   shouldStop?(): boolean
 }
 
-/** Measures forward pass and training step of every mode at every batch size. @throws DeviceLostError */
+/** Measures the forward pass and the training step of every mode at every batch size. @throws DeviceLostError */
 export async function runStreams(bench: Workbench, options: StreamsOptions): Promise<StreamsReport> {
   const { batches, onProgress } = options
   const { sizes, device } = bench
@@ -31,7 +32,7 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
   onProgress?.(0, passes.length + 1, 'critical path')
   report.paths = await criticalPaths(bench, batches[0]!)
   const clocks = new Map<Device, DeviceClock>()
-  // The pipeline has the devices of one of the spreads.
+  // The pipeline runs on the devices of the first distribution.
   for (const one of new Set([device, ...(bench.several?.distributions ?? []).flatMap(({ devices }) => devices)])) {
     const clock = DeviceClock.of(one.gpu)
     if (clock) clocks.set(one, clock)

@@ -6,7 +6,7 @@ import { lastObjective } from './oneDevice.ts'
 import { Pipeline } from './pipeline.ts'
 import type { Distribution, Several } from './workbench.ts'
 
-/** The forward pass, or a training step, of branches on several devices. */
+/** The forward pass, or a training step, of a ParaFormer with its branches on several devices. */
 export function distributedPass(
   { distributed, devices, mode }: Distribution,
   pass: Pass,
@@ -47,7 +47,7 @@ export function distributedPass(
     submit,
     wait,
     async values(): Promise<Values> {
-      // Devices forget their gradients with the step; those of the full sum they would tell.
+      // A step clears its gradients. `gradients` gives those of the sum of all branches, which is not the objective of prefixSum.
       if (pass === 'forward' || scheme === 'prefixSum') return run()
       const entries = await distributed.gradients({ images, labels }, branches, B)
       return new Map(Array.from(entries, ([name, { data }]) => [name, data as Float32Array]))
@@ -58,7 +58,7 @@ export function distributedPass(
   }
 }
 
-/** The forward pass, or a training step, of a ViT in a pipeline. */
+/** The forward pass, or a training step, of a ViT in a pipeline over several devices. */
 export function pipelinePass(
   vit: ViT,
   { state, devices }: Several,

@@ -4,24 +4,26 @@ import { type Captured, capture, crossEntropy, empty, noGrad, type Tensor, tenso
 import { ViT, type ViTConfig } from '../../model/index.ts'
 import { AdamW } from '../../train/index.ts'
 
-/** Which layers of a ViT a stage holds: `first` up to before `end`. */
+/** The layers of a ViT that a stage holds. */
 export interface Layers {
   first: number
+  /** Exclusive end. */
   end: number
 }
 
-/** What a pipeline computes on. */
+/** The batch of a pipeline, and whether it trains. */
 export interface PipelineWork {
-  /** The whole batch: images [B, C, H, W], labels [B]. */
+  /** Images of the whole batch [B, C, H, W]. */
   images: Float32Array
+  /** Labels of the whole batch [B]. */
   labels: Int32Array
-  /** Divides the batch. */
+  /** Number of micro-batches, a divisor of the batch size. */
   microBatches: number
-  /** Whether backward passes and updates follow. */
+  /** Whether backward passes and updates follow the forward passes. */
   train: boolean
 }
 
-/** Some layers of a ViT, with the stem where they are the first and the head where they are the last. */
+/** Some layers of a ViT. The first layers come with the stem, and the last with the head. */
 class StageModel extends ViT {
   readonly isFirst: boolean
   readonly isLast: boolean
@@ -32,7 +34,7 @@ class StageModel extends ViT {
     this.isLast = end === config.depth
   }
 
-  /** The parameters that are used here, by their names here. */
+  /** The parameters that this stage computes with, by their names in this model. */
   used(): [string, Tensor][] {
     return this.namedParameters().filter(([name]) => {
       if (name.startsWith('branches.')) return true
@@ -40,40 +42,44 @@ class StageModel extends ViT {
     })
   }
 
-  /** Images, or what the stage before sent [b, N, D] -> what the stage behind reads [b, N, D], or logits [b, classes]. */
+  /**
+   * Takes images [b, C, H, W], or the output of the stage before [b, N, D]; gives this stage's output [b, N, D], or logits [b,
+   * classes].
+   */
   run(x: Tensor): Tensor {
     const z = this.isFirst ? this.sequence(x, undefined) : x // [b, N, D]
     return this.isLast ? this.head.forward(this.branchOutput(0, z, {})) : this.branches[0]!.forward(z)
   }
 }
 
-/** The recorded passes of one micro-batch. */
+/** The captured passes of one micro-batch. */
 interface Part {
   input: Tensor
-  /** Gives what the stage sends on; of the last stage the logits, or while it trains its part of the loss. */
+  /** Gives the stage's output; in the last stage the logits, or while training the micro-batch's part of the loss. */
   forward: Captured<[], Tensor>
   training?: {
     labels: Tensor
-    /** The gradient of what was sent on, and what turns it into that of the input. */
+    /** The gradient of the stage's output. */
     cotangent: Tensor
+    /** Gives the gradient of the input, except in the first stage. */
     backward: Captured<[], Tensor | undefined>
   }
 }
 
 /**
- * One device of a pipeline. While it trains every micro-batch has programs of its own, since what its forward pass keeps must
- * live through the passes of all others: nothing is computed twice.
+ * One device of a pipeline. In training every micro-batch has captured passes of its own, since the activations of its forward
+ * pass must live through the passes of the other micro-batches.
  */
 export class Stage {
   readonly device: Device
-  /** Of the parameters that are computed here. */
+  /** The optimizer of this stage's parameters; undefined without training. */
   readonly optimizer: AdamW | undefined
   readonly #layers: Layers
   readonly #model: StageModel
   readonly #parts: Part[]
   readonly #update: Captured<[], void>
 
-  /** @param state parameters of the whole model by name */
+  /** @param state the parameters of the whole model by name */
   constructor(
     device: Device,
     config: ViTConfig,
@@ -91,7 +97,7 @@ export class Stage {
     const { imageSize, patchSize, channels, dim } = config
     const [pixels, b] = [images.length / microBatches, labels.length / microBatches]
     this.#parts = Array.from({ length: microBatches }, (_, i) => {
-      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], what crosses
+      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], what moves between stages
       const input = empty(model.isFirst ? [b, channels, imageSize, imageSize] : sequence, 'float32', device)
       if (model.isFirst) input.write(images.subarray(i * pixels, (i + 1) * pixels))
       if (!train) return this.#inferPart(input)
@@ -105,9 +111,9 @@ export class Stage {
   }
 
   /**
-   * Forward pass of a micro-batch.
-   * @param received what the stage before sent
-   * @returns what the stage sends on
+   * The forward pass of a micro-batch.
+   * @param received the output of the stage before; the first stage has its images
+   * @returns this stage's output
    */
   forward(i: number, received?: Float32Array): Promise<Float32Array> {
     const { input, forward } = this.#parts[i]!
@@ -116,9 +122,9 @@ export class Stage {
   }
 
   /**
-   * Backward pass of a micro-batch after its forward pass; gradients of the parameters add up.
-   * @param received the gradient of what was sent on; the last stage's is that of the loss
-   * @returns the gradient of what was received, of all stages but the first
+   * The backward pass of a micro-batch, which comes after its forward pass. Gradients of parameters add up.
+   * @param received the gradient of this stage's output; the last stage begins at its loss
+   * @returns the gradient of this stage's input; undefined in the first stage
    */
   backward(i: number, received?: Float32Array): Promise<Float32Array> | undefined {
     const { cotangent, backward } = this.#parts[i]!.training!
@@ -126,18 +132,18 @@ export class Stage {
     return withDevice(this.device, backward)?.data() as Promise<Float32Array> | undefined
   }
 
-  /** An optimizer step on the gradients of all micro-batches. */
+  /** Updates the parameters by the gradients of all micro-batches. */
   update(lr: number): void {
     this.optimizer!.lr = lr
     withDevice(this.device, this.#update)
   }
 
-  /** The parameters that are computed here, by their names in the whole model. */
+  /** The parameters that this stage computes with, by their names in the whole model. */
   parameters(): [string, Tensor][] {
     return this.#model.used().map(([name, parameter]) => [this.#wholeName(name), parameter])
   }
 
-  /** Frees everything on the device but the device itself. */
+  /** Frees all that this stage holds on its device, but not the device. */
   dispose(): void {
     for (const { input, forward, training } of this.#parts) {
       for (const one of [input, forward, ...Object.values(training ?? {})]) one.dispose()
@@ -154,7 +160,7 @@ export class Stage {
   #trainPart(input: Tensor, labels: Tensor, cotangent: Tensor, share: number): Part {
     const { isFirst, isLast } = this.#model
     input.requiresGrad = !isFirst
-    // What backward starts from: on the tape, and out of the scope of the capture that makes it.
+    // Backward starts from this view, which is on the tape and outlives the scope of the capture that makes it.
     let sent: Tensor | undefined
     const forward = capture(() => {
       const output = this.#model.run(input) // [b, N, D] or [b, classes]

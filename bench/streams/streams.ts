@@ -11,10 +11,10 @@ import { sizesOf } from './sizes.ts'
 import type { StreamsReport } from './streamsReport.ts'
 import { distributeOver, dryRun, makeModels, type Workbench } from './workbench.ts'
 
-/** Rounds at least: of so few the median still leaves out a bad one. */
+/** Smallest number of rounds, so that the median leaves out a bad one. */
 const LEAST = 5
 
-/** Runs `paraformer bench streams`. @throws UserError for flags that do not fit together */
+/** Runs `paraformer bench streams`. @throws UserError for flags that do not fit together, or do not fit the device */
 export async function benchStreams(flags: StreamsFlags): Promise<void> {
   const interrupt = new Interrupt()
   interrupt.says = 'ending after what is timed now; once more ends at once'
@@ -46,7 +46,7 @@ async function benchUntil(interrupt: Interrupt, flags: StreamsFlags): Promise<vo
     const several = flags.devices > 1 ? await distributeOver(models, flags.devices) : undefined
     try {
       print(await measureAll({ ...models, several }, batches, flags, interrupt), flags)
-      // What was measured before is shown.
+      // The results from before the interrupt are shown by now.
       if (interrupt.asked) interrupt.end()
     } finally {
       for (const { distributed } of several?.distributions ?? []) await distributed.close()

@@ -4,15 +4,19 @@ import type { Path } from './criticalPath.ts'
 import type { Row } from './rows.ts'
 import type { Sizes } from './sizes.ts'
 
-/** All that `paraformer bench streams` found out. */
+/** All that `paraformer bench streams` found. */
 export interface StreamsReport {
+  /** ISO 8601. */
   date: string
   device: AdapterSummary
-  /** Of ParaFormer and ViT. */
+  /** Numbers of parameters of ParaFormer and ViT. */
   parameters: [number, number]
   sizes: Sizes
   rows: Row[]
-  /** What was tried where one row stands for the fastest of several: milliseconds by mode of each device, or number of micro-batches. */
+  /**
+   * The candidates of rows that are the fastest of several: milliseconds by the mode of each device, or by the number of
+   * micro-batches.
+   */
   choices: { batch: number; pass: Pass; name: 'devices' | 'pipeline'; ms: Record<string, number> }[]
   paths: Path[]
   failures: { batch: number; pass: Pass; name: string; reason: string }[]

@@ -10,7 +10,7 @@ import { lastObjective, type Resident } from './oneDevice.ts'
 import { parametersOf } from './pipeline.ts'
 import type { Sizes } from './sizes.ts'
 
-/** The models that are compared, on one device. */
+/** The models to compare, on one device. */
 export interface Models {
   device: Device
   sizes: Sizes
@@ -22,25 +22,25 @@ export interface Models {
 export interface Distribution {
   distributed: BranchDevices
   devices: readonly Device[]
-  /** How each device runs its branches. */
+  /** Execution mode of the branches on each device. */
   mode: Mode
 }
 
-/** What is measured on several devices. */
+/** The models on several devices. */
 export interface Several {
   distributions: readonly Distribution[]
-  /** Of the pipeline. */
+  /** The devices of the pipeline. */
   devices: readonly Device[]
-  /** The ViT's parameters. */
+  /** The parameters of the pipeline's ViT by name. */
   state: Values
 }
 
-/** What everything is measured on. */
+/** All models to measure. */
 export interface Workbench extends Models {
   several: Several | undefined
 }
 
-/** Makes both models on a device; parameters lie side by side, as coalescing wants them. */
+/** Makes both models on a device. The optimizers put parameters side by side, as coalescing needs them. */
 export function makeModels(device: Device, sizes: Sizes): Models {
   device.random.seed = 1
   const [paraformer, vit] = [new ParaFormer(sizes.paraformer), new ViT(sizes.vit)]
@@ -54,7 +54,7 @@ export function makeModels(device: Device, sizes: Sizes): Models {
   }
 }
 
-/** Does what will be measured, for `tuneDevice()` to look at. */
+/** Runs every pass that will be measured once, so that `tuneDevice()` can record the dispatches. */
 export function dryRun(models: Models, batches: readonly number[]): void {
   const { paraformer, vit, sizes } = models
   for (const batch of batches) {
@@ -67,19 +67,19 @@ export function dryRun(models: Models, batches: readonly number[]): void {
   }
 }
 
-/** A batch of random images on the host, and on the device, where the caller frees it. */
+/** Makes a batch of random images on the host, with a copy on the device that the caller disposes of. */
 export function loadBatch({ device, sizes }: Models, batch: number): { data: LabelledImages; resident: MicroBatch } {
   const { channels, imageSize, classes } = sizes.paraformer
   const shape = [batch, channels, imageSize, imageSize]
   const size = shape.reduce((product, one) => product * one)
-  // Of mean 0 and variance 1, as normalised images.
+  // Mean 0 and variance 1, as normalised images have.
   const images = Float32Array.from({ length: size }, () => Math.sqrt(3) * (2 * Math.random() - 1))
   const labels = Int32Array.from({ length: batch }, (_, i) => i % classes)
   const resident = { images: tensor(images, { shape, device }), labels: tensor(labels, { device }), share: 1 }
   return { data: { images, labels }, resident }
 }
 
-/** Spreads copies of the models over their device and as many others like it as make `count`. */
+/** Distributes copies of the models over `count` devices: their own, and others opened by the same request. */
 export async function distributeOver(models: Models, count: number): Promise<Several> {
   const state = await parametersOf(models.vit.model)
   const distributions = [
@@ -99,7 +99,7 @@ async function distributeParaFormer(models: Models, count: number, mode: Mode): 
   const distributed = await distributeBranches(copy, { others, inProcess: true, mode })
   const { data, resident } = loadBatch(models, 1)
   for (const t of [resident.images, resident.labels]) t.dispose()
-  // With the first gradients devices lay their parameters side by side; passes recorded before could not be coalesced.
+  // Devices put their parameters side by side at the first gradients. Passes that are captured earlier could not be coalesced.
   await distributed.gradients(data, sizes.paraformer.branches, 1)
   return { distributed, devices: [device, ...distributed.workers.map((worker) => (worker as LocalBranchWorker).device)], mode }
 }
