@@ -85,7 +85,7 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
 /** Pins the variant in every kernel that has one of this name, so that ops, layers and models run it. */
 function pin(device: Device, variant: string): void {
   for (const { spec } of Object.values(kernelFamilies).flat()) {
-    if (spec.variants.some(({ name }) => name === variant)) device.pinned.set(spec.name, variant)
+    if (spec.variants.some(({ name }) => name === variant)) device.kernels.pinned.set(spec.name, variant)
   }
 }
 

@@ -32,9 +32,9 @@ class TaskRecorder extends GraphRecorder {
   }
 
   override dispatch({ spec, problem, bindings, variant }: KernelLaunch): void {
-    const { capabilities, pinned } = this.#device
+    const { capabilities, kernels } = this.#device
     const runs = spec.variants.filter((one) => runsOn(spec, one, capabilities, problem))
-    if (runs.length < 2 || variant !== undefined || pinned.has(spec.name)) return
+    if (runs.length < 2 || variant !== undefined || kernels.pinned.has(spec.name)) return
     const key = tuningKey(spec, problem, capabilities)
     const known = this.tasks.get(key)
     if (known) known.count++

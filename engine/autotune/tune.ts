@@ -138,7 +138,7 @@ async function decide(
   deadline: number,
 ): Promise<MeasureResult | undefined> {
   const { spec } = problem
-  const fallback = lab.device.variant(spec, problem.problem)
+  const fallback = lab.device.kernels.variant(spec, problem.problem)
   const candidates = spec.variants.filter((variant) => {
     const runs = runsOn(spec, variant, lab.device.capabilities, problem.problem)
     return variant !== fallback && runs && !answers.isGivenUp(spec, variant)

@@ -1,4 +1,4 @@
-import type { Capabilities, KernelSpec, Variant } from '../../kernels/spec.ts'
+import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
 import type { DeviceLostError } from '../base/errors.ts'
 import { OPAQUE } from '../base/pytree.ts'
 import type { ExecutableGraph, ExecutableResources } from '../graph/executable.ts'
@@ -13,12 +13,10 @@ import type { Allocator } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 import { Workspace } from '../memory/workspace.ts'
 import type { AdapterSummary, DeviceRequest, OpenedDevice } from '../platform/types.ts'
-import type { WorkCounts } from '../submit/encoding.ts'
+import { StreamEncoder } from '../submit/encoding.ts'
 import { PipelineCache } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import type { Stream } from '../submit/stream.ts'
-import { StreamSubmission } from '../submit/streamSubmission.ts'
-import { SubmissionQueue } from '../submit/submissionQueue.ts'
+import { SubmissionQueue, type WorkCounts } from '../submit/submissionQueue.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { EagerRecorder } from './eagerRecorder.ts'
 import { GraphRecorder } from './graphRecorder.ts'
@@ -80,7 +78,7 @@ export class Device implements Allocator, ExecutableResources {
       pool: this.pool,
       bindGroups: this.bindGroups,
       queue: this.#queue,
-      submission: new StreamSubmission(device, this.pipelines.paramLayout, this.#queue.counts),
+      streams: new StreamEncoder(device, this.pipelines.paramLayout, this.#queue.counts),
       profiler: () => this.profiler,
     })
     this.#recorder = this.#eager
@@ -94,16 +92,6 @@ export class Device implements Allocator, ExecutableResources {
   /** The numbers of submits and dispatches so far. */
   get counts(): WorkCounts {
     return this.#queue.counts
-  }
-
-  /** The stream that ops record into. */
-  get stream(): Stream {
-    return this.#eager.stream
-  }
-
-  /** Variants to take instead of all others, by kernel name. */
-  get pinned(): Map<string, string> {
-    return this.kernels.pinned
   }
 
   get memory(): MemoryStatistics {
@@ -205,11 +193,6 @@ export class Device implements Allocator, ExecutableResources {
   ): void {
     this.#queue.checkLost()
     this.#recorder.dispatch({ spec, problem, bindings, variant, updateParams, op: this.op || spec.name, lane: this.#lane })
-  }
-
-  /** The variant that `dispatch` would take. @throws Error when none runs here */
-  variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
-    return this.kernels.variant(spec, problem, name)
   }
 
   /**

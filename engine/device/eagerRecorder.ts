@@ -5,9 +5,9 @@ import type { BindGroups } from '../memory/bindGroups.ts'
 import { type Binding, type BufferUse, resolve, usesOf } from '../memory/bindings.ts'
 import type { BufferPool } from '../memory/bufferPool.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
+import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import { type Launch, Stream } from '../submit/stream.ts'
-import type { StreamSubmission } from '../submit/streamSubmission.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
@@ -21,13 +21,13 @@ const MAIN_STREAMS: readonly string[] = [MAIN]
 const NO_USES: readonly BufferUse[] = []
 
 /** The parts of a device that its eager recorder uses. */
-export interface EagerResources {
+interface EagerResources {
   readonly gpu: GPUDevice
   readonly kernels: KernelSelection
   readonly pool: BufferPool
   readonly bindGroups: BindGroups
   readonly queue: SubmissionQueue
-  readonly submission: StreamSubmission
+  readonly streams: StreamEncoder
   readonly profiler: () => Profiler | undefined
 }
 
@@ -39,11 +39,6 @@ export class EagerRecorder implements Recorder {
 
   constructor(resources: EagerResources) {
     this.#resources = resources
-  }
-
-  /** The stream that commands are recorded into. */
-  get stream(): Stream {
-    return this.#stream
   }
 
   acquire(bytes: number): PooledBuffer {
@@ -117,8 +112,8 @@ export class EagerRecorder implements Recorder {
    * @returns settles when it is submitted
    */
   flush(): Promise<void> {
-    const { queue, submission } = this.#resources
-    return this.#stream.length === 0 ? queue.idle : queue.add(submission.workOf(this.#stream.take()))
+    const { queue, streams } = this.#resources
+    return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
   }
 
   /** Records a launch whose parameters lie in the stream's next block. */

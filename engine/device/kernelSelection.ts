@@ -19,7 +19,7 @@ export interface VariantChooser {
 }
 
 /** A kernel variant that is compiled or compiling, and its grid of workgroups. */
-export interface SelectedKernel {
+interface SelectedKernel {
   kernel: CompiledKernel
   grid: Grid
 }

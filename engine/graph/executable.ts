@@ -2,10 +2,11 @@ import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
 import { resolve, usesOf } from '../memory/bindings.ts'
 import { isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/deviceBuffer.ts'
-import { Encoding, type WorkCounts } from '../submit/encoding.ts'
+import { Encoding } from '../submit/encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import type { CopyCommand, Launch, WriteCommand } from '../submit/stream.ts'
+import type { WorkCounts } from '../submit/submissionQueue.ts'
 import { accessesOf, type Graph, type GraphWrite, type UpdateParams } from './graph.ts'
 import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
 import type { Lane } from './lane.ts'
@@ -33,7 +34,7 @@ interface WriteStep extends Omit<WriteCommand, 'data'>, Placed {
 type Step = DispatchStep | CopyStep | WriteStep
 
 /** What one run of a program writes: parameter blocks from a word on, and the data of its writes. */
-export interface RunValues {
+interface RunValues {
   params: Uint32Array<ArrayBuffer> | undefined
   firstWord: number
   writes: (Uint8Array<ArrayBuffer> | undefined)[]

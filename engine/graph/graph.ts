@@ -26,7 +26,7 @@ export interface GraphDispatch {
   updateParams?: UpdateParams | undefined
 }
 
-export interface GraphCopy {
+interface GraphCopy {
   kind: 'copy'
   source: Binding
   target: Binding
@@ -105,7 +105,7 @@ export class Graph {
 }
 
 /** One use of memory by a command: bytes `from` to `to` of a buffer. */
-export interface Access {
+interface Access {
   binding: Binding
   from: number
   to: number

@@ -4,7 +4,7 @@ import type { GraphCommand, GraphDispatch } from './graph.ts'
 import { dependencies } from './hazards.ts'
 
 /** A dispatch of a woven graph: that of one lane, or of several. */
-export interface FusedDispatch extends GraphDispatch {
+interface FusedDispatch extends GraphDispatch {
   /** The streams of the dispatches that it stands for. */
   streams: readonly string[]
 }

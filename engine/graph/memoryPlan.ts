@@ -21,7 +21,7 @@ interface Slot {
 }
 
 /** What planning needs to know besides the commands. */
-export interface PlanOptions {
+interface PlanOptions {
   /** All buffers of the graph. */
   buffers: Iterable<PlannedBuffer>
   /** Those that keep their values from run to run. */
@@ -32,7 +32,7 @@ export interface PlanOptions {
   takeKept(bytes: number): PooledBuffer
 }
 
-export interface MemoryPlan {
+interface MemoryPlan {
   /** What is alive at once in the busiest command, in bytes: no plan needs less. */
   bound: number
   /** Bytes of all blocks. */

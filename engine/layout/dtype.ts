@@ -41,7 +41,7 @@ export function nameOf(dtype: unknown): string {
 }
 
 /** Tells whether a device has float16, and its name. */
-export interface HalfSupport {
+interface HalfSupport {
   readonly capabilities: { readonly f16: boolean }
   readonly summary: { readonly name: string }
 }

@@ -32,7 +32,7 @@ function collectSome(): void {
 }
 
 /** The layout of a kernel's bindings; kernels of one layout can share bind groups. */
-export interface BindingLayout {
+interface BindingLayout {
   readonly layout: number
   readonly bindGroupLayout: GPUBindGroupLayout
 }

@@ -190,7 +190,7 @@ export class BufferPool {
 }
 
 /** Rounds up to an eighth of a power of two (256 bytes at least), so that at most an eighth is wasted. */
-export function sizeClass(bytes: number): number {
+function sizeClass(bytes: number): number {
   if (bytes <= 2048) return Math.max(256, Math.ceil(bytes / 256) * 256)
   const step = 2 ** (Math.floor(Math.log2(bytes)) - 3)
   return Math.ceil(bytes / step) * step

@@ -1,7 +1,7 @@
 import type { PooledBuffer } from './deviceBuffer.ts'
 
 /** Gives buffers and takes them back. */
-export interface WorkspacePool {
+interface WorkspacePool {
   /** @throws OutOfMemoryError, DeviceLostError */
   acquirePooled(bytes: number): PooledBuffer
   release(buffer: PooledBuffer): void

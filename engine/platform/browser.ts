@@ -1,10 +1,8 @@
 import { reason, UserError } from '../base/errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
-import type { AdapterReport, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
+import type { AdapterReport, DecodedImage, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
 
-export { decodeImage } from './bitmap.ts'
-export { texts } from './database.ts'
-export { describe } from './select.ts'
+export { texts } from './indexedDB.ts'
 
 export const runtime = navigator.userAgent
 
@@ -79,4 +77,27 @@ export async function listAdapters(): Promise<AdapterReport[]> {
 async function requestAdapter(powerPreference: GPUPowerPreference | undefined): Promise<GPUAdapter | null> {
   // Absent in browsers without WebGPU and on pages that are no secure context.
   return (navigator.gpu as GPU | undefined)?.requestAdapter(powerPreference ? { powerPreference } : {}) ?? null
+}
+
+/** Decodes an image file with the browser's decoder, see `Platform.decodeImage`. 16-bit samples are rounded as the browser does. */
+export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage> {
+  const blob = new Blob([bytes as Uint8Array<ArrayBuffer>])
+  // The browser has bounds of its own, before it decodes.
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', imageOrientation: 'from-image' })
+  try {
+    const { width, height } = bitmap
+    if (width * height > mostPixels) throw new Error(`${width}x${height} pixels`)
+    const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!
+    context.fillStyle = 'black'
+    context.fillRect(0, 0, width, height)
+    context.drawImage(bitmap, 0, 0)
+    const { data: rgba } = context.getImageData(0, 0, width, height)
+    const data = new Uint8Array(width * height * 3)
+    for (let from = 0, to = 0; to < data.length; from += 4) {
+      for (let c = 0; c < 3; c++) data[to++] = rgba[from + c]!
+    }
+    return { data, channels: 3, width, height }
+  } finally {
+    bitmap.close()
+  }
 }

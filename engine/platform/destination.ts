@@ -7,7 +7,7 @@ export type Destination =
   /** A regular file, or a place where one can be. */
   | { kind: 'file'; path: string; found: Stats | undefined }
   /** A pipe or a device, which takes bytes in their order and cannot be replaced. */
-  | { kind: 'stream'; path: string; pipe: boolean }
+  | { kind: 'pipe'; path: string; fifo: boolean }
   /** A file that this process has open already, such as /dev/stdout. */
   | { kind: 'descriptor'; fd: number }
 
@@ -33,7 +33,7 @@ export async function destinationOf(path: string): Promise<Destination> {
     }
     if (found?.isDirectory()) throw fileSystemError('EISDIR')
     if (!found || found.isFile()) return { kind: 'file', path: at, found }
-    return { kind: 'stream', path: at, pipe: found.isFIFO() }
+    return { kind: 'pipe', path: at, fifo: found.isFIFO() }
   }
   throw fileSystemError('ELOOP')
 }

@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { FileError, reason } from '../base/errors.ts'
 import { destinationOf } from './destination.ts'
-import { checkStream, writeAll, writeStream } from './streams.ts'
+import { checkPipe, writeAll, writeToPipe } from './pipes.ts'
 import type { Content } from './types.ts'
 
 /** Temporary files that this process is writing. */
@@ -25,7 +25,7 @@ export async function writeFile(path: string, content: Content): Promise<void> {
   try {
     const to = await destinationOf(path)
     if (to.kind === 'file') await writeRegular(to.path, to.found, content)
-    else await writeStream(to, content)
+    else await writeToPipe(to, content)
   } catch (error) {
     throw fileError(path, error)
   }
@@ -38,7 +38,7 @@ export async function writeFile(path: string, content: Content): Promise<void> {
 export async function checkWritable(path: string): Promise<void> {
   try {
     const to = await destinationOf(path)
-    if (to.kind !== 'file') return await checkStream(to)
+    if (to.kind !== 'file') return await checkPipe(to)
     if (to.found) await access(to.path, constants.W_OK)
     await makeFolder(dirname(to.path))
     const temporary = await openBeside(to.path).catch(orInPlace(to.found))

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
@@ -9,11 +11,9 @@ import { isSoftware, matches, report, requestFrom, summarize } from './select.ts
 import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
-export { collectGarbage } from './garbage.ts'
 export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
-export { describe } from './select.ts'
 
 const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
 export const runtime = `webgpu ${version}`
@@ -97,4 +97,19 @@ async function whatIsThere(asked: string | undefined): Promise<string> {
     'no WebGPU adapter: install a GPU driver with Vulkan, or the software driver lavapipe (Debian, Ubuntu: npm run setup:lavapipe), ' +
     'or SwiftShader (Linux on x64: npm install --save-dev @sparticuz/chromium)'
   )
+}
+
+let collect: (() => void) | undefined
+
+/**
+ * Collects garbage now, so that the driver gets back what objects of WebGPU hold that JavaScript has dropped: Node counts only their few
+ * bytes in its own memory, and may not look for them before the driver has run out of something.
+ */
+export function collectGarbage(): void {
+  if (!collect) {
+    setFlagsFromString('--expose-gc')
+    collect = runInNewContext('gc') as () => void
+    setFlagsFromString('--no-expose-gc')
+  }
+  collect()
 }

@@ -1,10 +1,16 @@
 import * as platform from '#platform'
+import type * as browser from './browser.ts'
+import type * as node from './node.ts'
 import type { Platform } from './types.ts'
 
-// Typed apart from Node and browsers, so that declarations of the package need no module of either.
+/**
+ * The platform that runs this, in types that name no module of Node or of browsers: the package's declarations need neither. The
+ * compiler checks here that both implement all of `Platform`.
+ */
+const current: Platform = platform as typeof node | typeof browser
 
-/** Reading and writing files, where the platform has them. */
-export const files: Platform['files'] = platform.files
+/** Reads and writes files, where the platform has them. */
+export const files = current.files
 
-/** Every adapter that `requestDevice` can take, the one that it takes by default first. */
-export const listAdapters: Platform['listAdapters'] = platform.listAdapters
+/** Lists every adapter that `requestDevice` can take, with the default one first. */
+export const listAdapters = current.listAdapters

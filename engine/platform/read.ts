@@ -91,7 +91,7 @@ function readError(path: string, error: unknown): UserError {
 }
 
 /** What comes in pieces, or undefined as soon as it is more than `most` bytes. */
-export async function readPieces(pieces: AsyncIterable<Uint8Array>, most: number): Promise<Uint8Array | undefined> {
+async function readPieces(pieces: AsyncIterable<Uint8Array>, most: number): Promise<Uint8Array | undefined> {
   const kept: Uint8Array[] = []
   let length = 0
   for await (const piece of pieces) {

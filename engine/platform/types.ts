@@ -138,8 +138,12 @@ export interface Platform {
    * @throws Error with the decoder's words for what is corrupt, truncated or too large
    */
   decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage>
-  files: Files
-  texts: Texts
-  /** Which implementation of WebGPU this is, as far as its speed depends on it. */
-  runtime: string
+  /** Collects garbage now or soon, so that the driver gets back what dropped objects hold. */
+  collectGarbage(): void
+  /** Learns that work was submitted, whose answer may come soon. */
+  expectAnswer(): void
+  readonly files: Files
+  readonly texts: Texts
+  /** Names the implementation of WebGPU, as far as its speed depends on it. */
+  readonly runtime: string
 }

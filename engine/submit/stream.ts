@@ -18,7 +18,7 @@ export interface Launch {
 }
 
 /** One kernel launch; its parameters are slot `slot` of the stream's parameter blocks. */
-export interface DispatchCommand extends Launch {
+interface DispatchCommand extends Launch {
   kind: 'dispatch'
   slot: number
 }
@@ -42,7 +42,7 @@ export interface WriteCommand {
 export type Command = DispatchCommand | CopyCommand | WriteCommand
 
 /** Parameter blocks of dispatches, packed on the host as one memory seen as u32, i32 and f32. */
-export interface ParamBlocks {
+interface ParamBlocks {
   readonly u32: Uint32Array<ArrayBuffer>
   readonly i32: Int32Array
   readonly f32: Float32Array

@@ -1,8 +1,13 @@
 import { expectAnswer } from '#platform'
 import { DeviceLostError, ValidationError } from '../base/errors.ts'
-import type { WorkCounts } from './encoding.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
+
+/** What a device was given so far. */
+export interface WorkCounts {
+  submits: number
+  dispatches: number
+}
 
 /** Commands that are submitted together. */
 export interface Work {

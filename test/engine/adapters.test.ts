@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
-import { describe, files, listAdapters, openDevice } from '#platform'
+import { files, listAdapters, openDevice } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
-import { isSoftware, matches, normalize } from '../../engine/platform/select.ts'
+import { describe, isSoftware, matches, normalize } from '../../engine/platform/select.ts'
 import type { AdapterSummary } from '../../engine/platform/types.ts'
 import { suite } from '../harness/suite.ts'
 

@@ -75,7 +75,7 @@ function launch(spec: KernelSpec<Doubling>, size = SIZE): void {
   dispatch(spec, { size }, [x, out])
 }
 
-const chosen = (spec: KernelSpec<Doubling>, size = SIZE) => device.variant(spec, { size }).name
+const chosen = (spec: KernelSpec<Doubling>, size = SIZE) => device.kernels.variant(spec, { size }).name
 
 function expect(found: unknown, expected: unknown, what: string): void {
   if (found !== expected) throw new Error(`${what}: ${found}, expected ${expected}`)
@@ -118,11 +118,11 @@ test('a pinned variant wins over a tuned one, and so does one that is named', as
   const spec = doubling('pinned', slow, fast)
   await tuneFully(() => launch(spec))
   expect(chosen(spec), 'fast', 'tuned')
-  expect(device.variant(spec, { size: SIZE }, 'slow').name, 'slow', 'named')
-  device.pinned.set('pinned', 'slow')
+  expect(device.kernels.variant(spec, { size: SIZE }, 'slow').name, 'slow', 'named')
+  device.kernels.pinned.set('pinned', 'slow')
   expect(chosen(spec), 'slow', 'pinned')
   expect(extractTasks(device, () => launch(spec)).length, 0, 'a pinned kernel to tune')
-  device.pinned.clear()
+  device.kernels.pinned.clear()
 })
 
 test('a default that is fastest stays, and other sources know nothing of old answers', async () => {

@@ -145,7 +145,7 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
 }
 
 /** Classes whose constructors take what only this package makes, or nothing. */
-export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Stream', 'Tensor']
+export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor']
 
 /** Objects of each class, and arguments of methods that are no functions of `FUNCTIONS`. */
 export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {

@@ -13,7 +13,7 @@ import {
   Tracing,
   tensor,
 } from '../../engine/index.ts'
-import { Barriers } from '../../engine/submit/barriers.ts'
+import { Barriers } from '../../engine/submit/profiler.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()

@@ -126,11 +126,11 @@ function onVariants(kernels: readonly string[], title: string, body: () => Promi
   for (const variant of ['direct', 'workgroup', 'subgroup']) {
     if (variant === 'subgroup' && device.capabilities.subgroupMaxSize === 0) continue
     test(`${title}, ${variant}`, async () => {
-      for (const kernel of kernels) device.pinned.set(kernel, variant)
+      for (const kernel of kernels) device.kernels.pinned.set(kernel, variant)
       try {
         await body()
       } finally {
-        for (const kernel of kernels) device.pinned.delete(kernel)
+        for (const kernel of kernels) device.kernels.pinned.delete(kernel)
       }
     })
   }
@@ -218,7 +218,7 @@ test(`matmul over a k of ${MANY}`, async () => {
 })
 for (const variant of ['direct', 'subgroup', 'tiled', 'tiledLarge']) {
   test(`matmul over a long k, ${variant}`, async () => {
-    device.pinned.set('matmul', variant)
+    device.kernels.pinned.set('matmul', variant)
     for (const [m, n, k] of [
       [1, 1, 300_003],
       [3, 5, 100_000],
@@ -228,7 +228,7 @@ for (const variant of ['direct', 'subgroup', 'tiled', 'tiledLarge']) {
       for (const one of c) assertNear(one, k * Math.fround(0.1) * Math.fround(0.7), `matmul ${m}x${n}x${k}`)
       for (const one of [a, b]) one.dispose()
     }
-    device.pinned.delete('matmul')
+    device.kernels.pinned.delete('matmul')
   })
 }
 test('the gradient of an embedding whose rows are used many times', async () => {

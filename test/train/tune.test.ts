@@ -51,7 +51,7 @@ async function keepOthers(): Promise<Record<string, string>> {
   const answers = new TuningDatabase(await DeviceStore.open(device.summary))
   for (const problem of extractTasks(device, () => dryRun(device, model, optimizer, settings))) {
     const { spec } = problem
-    const fallback = device.variant(spec, problem.problem)
+    const fallback = device.kernels.variant(spec, problem.problem)
     const runs = spec.variants.filter((one) => runsOn(spec, one, device.capabilities, problem.problem))
     const other = runs.find(({ name }) => name !== fallback.name && name !== 'tiled')
     if (!OTHERS.includes(spec.name) || !other) continue

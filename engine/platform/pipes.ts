@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import type { Destination } from './destination.ts'
 import type { Content } from './types.ts'
 
-type Stream = Exclude<Destination, { kind: 'file' }>
+type Pipe = Exclude<Destination, { kind: 'file' }>
 
 /** Milliseconds between two looks at a pipe that takes nothing. */
 const PAUSE = 10
@@ -16,9 +16,9 @@ const MOST = 64 << 20
 const write = promisify(writeTo) as (fd: number, bytes: Uint8Array) => Promise<{ bytesWritten: number }>
 
 /** Writes into a pipe, a device or an open file. A pipe without reader is waited for. */
-export async function writeStream(to: Stream, content: Content): Promise<void> {
+export async function writeToPipe(to: Pipe, content: Content): Promise<void> {
   if (to.kind === 'descriptor') return writeAll(to.fd, content)
-  const file = await openStream(to)
+  const file = await openPipe(to)
   try {
     await writeAll(file.fd, content)
   } finally {
@@ -27,19 +27,19 @@ export async function writeStream(to: Stream, content: Content): Promise<void> {
 }
 
 /** Rejects where nothing could be written. */
-export async function checkStream(to: Stream): Promise<void> {
+export async function checkPipe(to: Pipe): Promise<void> {
   if (to.kind === 'descriptor') fstatSync(to.fd)
   else await access(to.path, constants.W_OK)
 }
 
-async function openStream({ path, pipe }: Stream & { kind: 'stream' }) {
+async function openPipe({ path, fifo }: Pipe & { kind: 'pipe' }) {
   // To open a pipe waits for a reader, in a thread that the end of the process would wait for: so it is asked again and again.
-  const flags = constants.O_WRONLY | constants.O_NOCTTY | (pipe ? constants.O_NONBLOCK : 0)
+  const flags = constants.O_WRONLY | constants.O_NOCTTY | (fifo ? constants.O_NONBLOCK : 0)
   for (;;) {
     try {
       return await open(path, flags)
     } catch (error) {
-      if (!pipe || (error as { code?: string }).code !== 'ENXIO') throw error
+      if (!fifo || (error as { code?: string }).code !== 'ENXIO') throw error
       await sleep(PAUSE)
     }
   }
