@@ -1,6 +1,7 @@
-import { forget, holdArenas, type ParameterArena } from '../engine/autograd/arena.ts'
+import { holdArenas, type ParameterArena } from '../engine/autograd/arena.ts'
+import { zeroGrad } from '../engine/autograd/backward.ts'
 import { addAll, backward, scope, type Tensor } from '../engine/index.ts'
-import { addInPlace } from '../engine/tensor/copies.ts'
+import { addInPlace } from '../engine/tensor/pointwise.ts'
 import type { AdamW } from '../train/index.ts'
 import { disposeAll, type Outputs } from './outputs.ts'
 import { type Replayed, replayed } from './replayed.ts'
@@ -50,7 +51,7 @@ export class Training {
       if (!parameter.grad) throw new Error(`${name} got no gradient`)
       gradients[name] = (await parameter.grad.data()) as Float32Array
     }
-    forget(this.#parameters)
+    zeroGrad(this.#parameters)
     const value = await loss.item()
     loss.dispose()
     return { loss: value, gradients }
@@ -71,7 +72,7 @@ export class Training {
     this.#move(-2 * distance)
     const below = await this.#value()
     this.#move(distance)
-    forget(this.#parameters)
+    zeroGrad(this.#parameters)
     for (const t of [loss, squares]) t.dispose()
     const slope = (above - below) / (2 * distance)
     return within(Math.abs(slope / norm2 - 1), PROBE_TOLERANCE, `${what}: slope of the loss along its gradient`)
@@ -96,7 +97,7 @@ export class Training {
     backward(loss)
     if (optimizer) optimizer.step(LEARNING_RATE)
     else this.#move(-LEARNING_RATE)
-    forget(this.#parameters)
+    zeroGrad(this.#parameters)
     return loss
   }
 

@@ -36,7 +36,7 @@ class CapturedGradient {
     const [leaf, left] = [this.#leaf, this.left]
     if (isAt(leaf.grad, left)) return
     leaf.grad?.dispose()
-    leaf.grad = left && withoutScope(() => left.detach()).moveTo(leaf)
+    leaf.grad = left && withoutScope(() => left.detach()).joinScopeOf(leaf)
   }
 }
 
@@ -75,7 +75,7 @@ export class CapturedGradients {
       if (leaf.disposed || leaf.grad === found?.grad) found?.view.dispose()
       else {
         leaf.grad?.dispose()
-        leaf.grad = found?.view.moveTo(leaf)
+        leaf.grad = found?.view.joinScopeOf(leaf)
       }
     }
     this.#found.clear()

@@ -1,3 +1,4 @@
+import { zeroGrad } from '../engine/autograd/backward.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
@@ -186,8 +187,7 @@ export async function gradients(
   }
   const entries = named.map(async ([name, parameter]): Promise<[string, SafetensorsEntry]> => {
     const data = (await parameter.grad?.data()) ?? new Float32Array(parameter.size)
-    parameter.grad?.dispose()
-    parameter.grad = undefined
+    zeroGrad([parameter])
     return [name, { dtype: 'F32', shape: [...parameter.shape], data: data as Float32Array }]
   })
   return new Map(await Promise.all(entries))

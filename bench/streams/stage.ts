@@ -1,3 +1,4 @@
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { withDevice } from '../../engine/device/defaultDevice.ts'
 import type { Device } from '../../engine/device/device.ts'
 import { type Captured, capture, crossEntropy, empty, noGrad, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
@@ -172,8 +173,7 @@ export class Stage {
       sent!.backward(isLast ? undefined : cotangent)
       sent!.dispose()
       const result = input.grad?.detach()
-      input.grad?.dispose()
-      input.grad = undefined
+      zeroGrad([input])
       return result
     })
     return { input, forward, training: { labels, cotangent, backward } }

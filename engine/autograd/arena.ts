@@ -8,19 +8,21 @@ import { checkTensor, checkTensors } from '../tensor/arguments.ts'
 import { copyInto, fillInPlace } from '../tensor/copies.ts'
 import { tensor } from '../tensor/fromValues.ts'
 import { withoutScope } from '../tensor/scope.ts'
-import { empty, partOf, Tensor, view } from '../tensor/tensor.ts'
+import { copyOf, empty, partOf, Tensor, view } from '../tensor/tensor.ts'
 import { type Branches, divide, slotsOf, spaceOf } from './arenaLayout.ts'
+import { zeroGrad } from './backward.ts'
 
-/** Elements of the blocks that kernels treat alike. */
+/** Elements of a block. Every block of an arena belongs to one parameter. */
 export const ARENA_BLOCK = 64
 
-/** Where parameters live that an arena took in, and the memory of all arenas. By the tensors, so that what is dropped can go. */
-const homes = new WeakMap<Tensor, ParameterArena>()
-const memories = new WeakSet<Storage>()
+/** By parameter, the arena that it lies in. */
+const arenaOf = new WeakMap<Tensor, ParameterArena>()
+/** The storages of all arenas. */
+const arenaStorages = new WeakSet<Storage>()
 
 /**
- * Parameters side by side in one allocation. While somebody holds the arena, their gradients lie in a second one of the same layout, so
- * that one dispatch can update all of them, and nothing moves them. Between slots lie zeros.
+ * Parameters side by side in one allocation. While the arena is held, it does not move its parameters, and their gradients lie in a second
+ * allocation of the same layout, so that one dispatch can update all of them. Gaps between slots hold zeros.
  */
 export class ParameterArena {
   readonly parameters: readonly Tensor[]
@@ -28,13 +30,13 @@ export class ParameterArena {
   readonly #offsets: readonly number[]
   readonly #slots: ReadonlyMap<Tensor, number>
   readonly #memory: Storage<Device>
-  /** Counts changes of all values at once; each parameter counts its own. */
+  /** Counts the changes of all values at once; each parameter counts its own changes. */
   readonly #version: Version
   #holders = 0
   #values: Tensor | undefined
   #gradients: Tensor | undefined
 
-  /** Moves the parameters; they stay the same Tensor objects. */
+  /** Moves the parameters into a new allocation; they stay the same Tensor objects. */
   constructor(parameters: readonly Tensor[]) {
     const { device } = parameters[0]!
     const { offsets, length } = slotsOf(parameters)
@@ -42,39 +44,39 @@ export class ParameterArena {
     this.length = length
     this.#offsets = offsets
     this.#slots = new Map(parameters.map((parameter, i) => [parameter, i]))
-    // An arena outlives the scope it is made in, as its parameters do.
-    const whole = withoutScope(() => {
+    // An arena outlives the scope that it is made in, as its parameters do.
+    const values = withoutScope(() => {
       const flat = zeroed(length, device)
       parameters.forEach((parameter, i) => {
-        const place = this.slot(flat, i)
-        parameter.rebind(place)
-        place.dispose()
-        homes.set(parameter, this)
+        const slot = this.slot(flat, i)
+        parameter.rebind(slot)
+        slot.dispose()
+        arenaOf.set(parameter, this)
       })
       flat.dispose()
       return flat
     })
-    this.#memory = whole.storage
-    this.#version = whole.version
-    memories.add(this.#memory)
+    this.#memory = values.storage
+    this.#version = values.version
+    arenaStorages.add(this.#memory)
   }
 
-  /** Whether it has gradients, and its parameters must stay. */
+  /** Whether an optimizer holds the arena: then it has gradients, and its parameters must not move. */
   get held(): boolean {
     return this.#holders > 0
   }
 
-  /** All values, flat, [length], while it is held. */
+  /** All values [length], while the arena is held. */
   get values(): Tensor {
     return this.#values!
   }
 
-  /** All gradients, flat, [length], while it is held; a slot holds nothing useful while its parameter has no `grad`. */
+  /** All gradients [length], while the arena is held. The content of a slot is undefined while its parameter has no `grad`. */
   get gradients(): Tensor {
     return this.#gradients!
   }
 
-  /** Makes room for gradients, until as many holders let go by `dispose()`. */
+  /** Adds a holder. The first one allocates the gradients; `dispose()` ends a hold. */
   hold(): this {
     if (this.#holders++ > 0) return this
     const { device } = this.#memory
@@ -86,10 +88,10 @@ export class ParameterArena {
     return this
   }
 
-  /** Lets go. With the last holder the gradients are freed; the values live on with their parameters. */
+  /** Ends a hold. The last one frees the gradients; the values live as long as their parameters. */
   dispose(): void {
     if (--this.#holders > 0) return
-    forget(this.parameters)
+    zeroGrad(this.parameters)
     for (const parameter of this.parameters) {
       parameter.gradSlot?.dispose()
       parameter.gradSlot = undefined
@@ -98,14 +100,16 @@ export class ParameterArena {
     this.#gradients!.dispose()
   }
 
-  /** The place of a parameter among those of the arena. */
+  /** The index of a parameter in `parameters`. */
   indexOf(parameter: Tensor): number {
     return this.#slots.get(parameter)!
   }
 
   /**
-   * The part of a flat tensor of the arena's layout that belongs to one parameter, in its shape. Its changes are no changes of others.
-   * @param first the parameter that the flat tensor begins with
+   * Makes a view of one parameter's slot in a flat tensor of the arena's layout. A change of the slot counts as no change of other slots.
+   * @param index of the parameter
+   * @param first index of the parameter that the flat tensor starts with
+   * @throws ArgumentError when `flat` is no live tensor, or there is no such parameter
    */
   slot(flat: Tensor, index: number, first = 0): Tensor {
     checkTensor('slot', flat)
@@ -114,75 +118,77 @@ export class ParameterArena {
     return partOf(flat, shape, rowMajorStrides(shape), flat.offset + this.#offsets[index]! - this.#offsets[first]!)
   }
 
-  /** The part of a flat tensor of the arena's layout that the parameters from `first` to `last` take, flat. */
+  /** Makes a flat view of the slots of parameters `first` to `last`, inclusive, in a flat tensor of the arena's layout. */
   span(flat: Tensor, first: number, last: number): Tensor {
     const [start, end] = [this.#offsets[first]!, this.#offsets[last]! + spaceOf(this.parameters[last]!.size)]
     return view(flat, [end - start], [1], flat.offset + start)
   }
 
-  /** int32, one for each block of 64 elements of such a part: what `numberOf` says of the parameter that it belongs to. */
+  /** An int32 tensor with one element a block of such a view: `numberOf` the parameter that the block belongs to. */
   blocks(first: number, last: number, numberOf: (parameter: Tensor) => number): Tensor {
     const parameters = this.parameters.slice(first, last + 1)
-    const numbers = parameters.flatMap((one) => Array(spaceOf(one.size) / ARENA_BLOCK).fill(numberOf(one)))
+    const numbers = parameters.flatMap((t) => Array(spaceOf(t.size) / ARENA_BLOCK).fill(numberOf(t)))
     return tensor(Int32Array.from(numbers), { device: this.#memory.device })
   }
 }
 
-export interface ArenaOptions {
-  /** What messages call the parameters; default their places. */
+interface ArenaOptions {
+  /** Names of the parameters for error messages; by default their indices. */
   names?: readonly string[]
-  /** Parameters of branches whose dispatches are to be coalesced; matters where one binding does not hold all. */
+  /** Parameters of branches whose dispatches are to be coalesced. Matters only where several arenas are needed. */
   branches?: readonly Branches[]
 }
 
 /**
- * Arenas of parameters, held until each is disposed: one, where a binding holds all of them. Parameters of an arena that is held already
- * stay there, beside what else is in it: its holders see the same values and gradients.
+ * Puts parameters into arenas and holds these until each is disposed. One arena is enough where one binding holds all parameters.
+ * Parameters of an arena that is held already stay there; its holders share values and gradients.
  * @param parameters float32 leaves of one device, each once
- * @throws ShapeError for other tensors, views that share the memory of others, or none; ArgumentError for what is no live tensor; Error
- *   inside a capture; OutOfMemoryError for a parameter that no binding holds
+ * @throws ShapeError for other tensors, views that share the memory of others, or no parameters; ArgumentError for a parameter that is no
+ *   live tensor; Error inside a capture; OutOfMemoryError for a parameter that no binding holds
  */
 export function holdArenas(op: string, parameters: readonly Tensor[], options: ArenaOptions = {}): ParameterArena[] {
   checkParameters(op, parameters, options.names)
   const { device } = parameters[0]!
   if (device.recording) throw new Error(`${op}: cannot be made inside capture(), since it moves parameters; make it before`)
-  const movable = parameters.filter((parameter) => !homes.get(parameter)?.held)
+  const movable = parameters.filter((parameter) => !arenaOf.get(parameter)?.held)
   if (movable.length > 0) place(movable, options.branches)
-  return [...new Set(parameters.map((parameter) => homes.get(parameter)!))].map((arena) => arena.hold())
+  return [...new Set(parameters.map((parameter) => arenaOf.get(parameter)!))].map((arena) => arena.hold())
 }
 
 /**
- * Moves float32 parameters into one allocation, in this order, or into as few as bindings hold; they stay the same Tensor objects, and
- * those that share one already stay where they are. Of branches with parameters of the same shapes, corresponding ones then lie equally
- * far apart, so that their dispatches can be coalesced. Nothing is moved while a capture records.
- * @param branches the parameters of branches; matters where one binding does not hold all
- * @throws ShapeError for what no allocation can hold: other tensors than float32 leaves of one device; ArgumentError for what is no list
- *   of live tensors
+ * Moves parameters side by side into one allocation, in the given order, or into several where one binding does not hold all. They stay
+ * the same Tensor objects. Corresponding parameters of branches of equal shapes then lie evenly spaced, so that their dispatches can be
+ * coalesced. Parameters that lie in an arena already stay there, and nothing moves while a capture records.
+ * @param parameters float32 leaves of one device
+ * @param branches gives the parameters of branches. Matters only where several allocations are needed
+ * @throws ShapeError for other tensors; ArgumentError when `parameters` is no list of live tensors; OutOfMemoryError for a parameter that no
+ *   binding holds
  */
 export function colocate(parameters: readonly Tensor[], branches: () => readonly Branches[] = () => []): void {
   checkTensors('colocate', parameters)
   checkFunction('colocate', branches, 'branches')
   if (parameters[0]?.device.recording) return
-  const homeless = parameters.filter((parameter) => !homes.has(parameter))
-  if (homeless.length === 0) return
-  checkParameters('colocate', homeless)
-  place(homeless, branches())
+  const outside = parameters.filter((parameter) => !arenaOf.has(parameter))
+  if (outside.length === 0) return
+  checkParameters('colocate', outside)
+  place(outside, branches())
 }
 
-/** Puts parameters side by side that nobody holds, unless they lie so already with nothing else between. */
+/** Puts parameters of no held arena into new arenas, unless they are exactly the parameters of as many arenas already. */
 function place(parameters: readonly Tensor[], branches: readonly Branches[] = []): void {
   const { device } = parameters[0]!
   const allocations = divide(parameters, branches, device.bindingBytes)
   const among = new Set(parameters)
-  const found = new Set(parameters.map((parameter) => homes.get(parameter)))
-  if (found.size === allocations.length && [...found].every((one) => one?.parameters.every((t) => among.has(t)))) return
+  const present = new Set(parameters.map((parameter) => arenaOf.get(parameter)))
+  if (present.size === allocations.length && [...present].every((arena) => arena?.parameters.every((t) => among.has(t)))) return
   for (const allocation of allocations) new ParameterArena(allocation)
 }
 
 /**
- * Copies gradients that lie elsewhere (made before the arena, or set by hand) to their slots.
- * @param parameters of arenas that are held
- * @throws ShapeError for one that was disposed, is not of its parameter's shape and device, or no float
+ * Copies gradients that lie outside their slots (made before the arena, or set by the caller) into the slots.
+ * @param parameters parameters of held arenas
+ * @param names names of the parameters for error messages; by default their indices
+ * @throws ShapeError for a gradient that is disposed, int32, or not of its parameter's shape and device
  */
 export function gatherGradients(op: string, parameters: readonly Tensor[], names?: readonly string[]): void {
   const moves: [parameter: Tensor, slot: Tensor, value: Tensor][] = []
@@ -190,7 +196,7 @@ export function gatherGradients(op: string, parameters: readonly Tensor[], names
     const { grad, gradSlot: slot } = parameter
     if (!grad || !slot || (grad.storage === slot.storage && grad.offset === slot.offset)) continue
     checkGradient(`${op}: the gradient of ${names?.[i] ?? i}`, parameter, grad)
-    // One may lie in the slot of another: all are read before the first is written.
+    // A gradient may lie in the slot of another parameter, so it is copied before any slot is written.
     moves.push([parameter, slot, grad.storage === slot.storage ? copyOf(grad) : grad])
   }
   for (const [parameter, slot, value] of moves) {
@@ -200,7 +206,7 @@ export function gatherGradients(op: string, parameters: readonly Tensor[], names
   }
 }
 
-/** @throws ShapeError unless a parameter may have this gradient */
+/** @throws ShapeError unless the tensor is a valid gradient of the parameter */
 function checkGradient(what: string, parameter: Tensor, { disposed, device, dtype, shape }: Tensor): void {
   const [got, takes] = [format(shape), format(parameter.shape)]
   if (disposed) throw new ShapeError(`${what} was disposed; set it to undefined too`)
@@ -214,21 +220,7 @@ function zeroed(length: number, device: Device): Tensor {
   return t
 }
 
-function copyOf(t: Tensor): Tensor {
-  const copy = empty(t.shape, t.dtype, t.device)
-  copyInto(t, copy)
-  return copy
-}
-
-/** Forgets the gradients of parameters. */
-export function forget(parameters: readonly Tensor[]): void {
-  for (const parameter of parameters) {
-    parameter.grad?.dispose()
-    parameter.grad = undefined
-  }
-}
-
-/** @throws ShapeError in one line that names what no arena can hold */
+/** @throws ShapeError for the first parameter that no arena can hold, with the reason */
 function checkParameters(op: string, parameters: readonly Tensor[], names?: readonly string[]): void {
   const takes = 'takes at least one float32 leaf, each once and of one device'
   const [first] = parameters
@@ -246,10 +238,10 @@ function checkParameters(op: string, parameters: readonly Tensor[], names?: read
     if (dtype !== 'float32') fail(`is ${dtype} ${format(shape)}, ${takes}`)
     if (node) fail(`is what ${node.name} made, ${takes}; detach() it`)
     if (device !== first.device) fail(`is on another device, ${takes}`)
-    // It would move away from what shares its memory, which would see no step.
-    const alone = !memories.has(storage) && !seen.has(storage) && !(storage.shared && 4 * size !== storage.bytes)
-    if (!homes.has(parameter) && !alone)
-      fail('is a view of another tensor, which would not change with it; give that, or a copy')
-    if (!homes.has(parameter)) seen.add(storage)
+    if (arenaOf.has(parameter)) continue
+    // A view would move away from the tensors that share its memory, and they would miss every step.
+    const alone = !arenaStorages.has(storage) && !seen.has(storage) && !(storage.shared && 4 * size !== storage.bytes)
+    if (!alone) fail('is a view of another tensor, which would not change with it; give that, or a copy')
+    seen.add(storage)
   }
 }

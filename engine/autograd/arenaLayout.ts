@@ -3,18 +3,18 @@ import { bindingAlignment } from '../layout/dtype.ts'
 import { format } from '../layout/shape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-/** Elements to which slots are aligned: a binding's alignment, that of a float16 copy of the arena too. */
+/** The alignment of slots, in elements. A float16 copy of an arena needs it for its bindings, and float32 needs less. */
 const SLOT_ALIGNMENT = bindingAlignment('float16')
 
-/** Parameters of sibling branches, branch after branch, each in the same order. */
+/** The parameters of sibling branches: a list for each branch, all in the same order. */
 export type Branches = readonly (readonly Tensor[])[]
 
-/** Elements that a parameter of this size takes. */
+/** The elements that a slot takes for a parameter of `size` elements. */
 export function spaceOf(size: number): number {
   return SLOT_ALIGNMENT * Math.ceil(size / SLOT_ALIGNMENT)
 }
 
-/** Where parameters begin that lie side by side, and where the last one ends, in elements. */
+/** The offsets of slots side by side, and the end of the last one, in elements. */
 export function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; length: number } {
   let length = 0
   const offsets = parameters.map(({ size }) => {
@@ -26,14 +26,14 @@ export function slotsOf(parameters: readonly Tensor[]): { offsets: number[]; len
 }
 
 /**
- * Divides parameters among allocations, each small enough for one binding: one in the given order where all fit. Else corresponding
- * parameters of branches come into one allocation, evenly spaced, as far as that holds them, so that their dispatches can still be
- * coalesced; everything else keeps the order.
- * @param bytes of a binding
+ * Divides parameters among allocations that each fit into one binding. Where one allocation holds all, they keep their order. Otherwise
+ * corresponding parameters of branches go into one allocation, evenly spaced, so that their dispatches can be coalesced; branches too large
+ * for one allocation are cut into runs of parameters.
+ * @param bindingBytes the bytes that one binding holds
  * @throws OutOfMemoryError for a parameter that no binding holds
  */
-export function divide(parameters: readonly Tensor[], sets: readonly Branches[], bytes: number): Tensor[][] {
-  const room = SLOT_ALIGNMENT * Math.floor(bytes / 4 / SLOT_ALIGNMENT)
+export function divide(parameters: readonly Tensor[], sets: readonly Branches[], bindingBytes: number): Tensor[][] {
+  const room = SLOT_ALIGNMENT * Math.floor(bindingBytes / 4 / SLOT_ALIGNMENT)
   if (slotsOf(parameters).length <= room) return [[...parameters]]
   const filling = new Filling(room)
   const setOf = new Map(sets.filter((set) => isEven(set, parameters)).flatMap((set) => set.flat().map((t) => [t, set])))
@@ -49,19 +49,20 @@ export function divide(parameters: readonly Tensor[], sets: readonly Branches[],
   return filling.allocations
 }
 
-/** Whether branches match parameter by parameter, and all are among `parameters`. */
+/** Tells whether corresponding parameters of the branches have equal shapes, and all are distinct and among `parameters`. */
 function isEven(set: Branches, parameters: readonly Tensor[]): boolean {
   const [first = []] = set
   const all = set.flat()
   const among = new Set(parameters)
-  const alike = (branch: readonly Tensor[]) =>
+  const matches = (branch: readonly Tensor[]) =>
     branch.length === first.length && branch.every(({ shape }, i) => format(shape) === format(first[i]!.shape))
-  return set.every(alike) && new Set(all).size === all.length && all.every((t) => among.has(t))
+  return set.every(matches) && new Set(all).size === all.length && all.every((t) => among.has(t))
 }
 
-/** Fills allocations one after the other. */
+/** Fills allocations, one after another. */
 class Filling {
   readonly allocations: Tensor[][] = []
+  /** Elements of an allocation. */
   readonly room: number
   #taken = 0
 
@@ -74,7 +75,7 @@ class Filling {
     return this.allocations.length === 0 ? 0 : this.room - this.#taken
   }
 
-  /** Adds what must lie in one allocation, and begins another where there is no room. */
+  /** Adds parameters that must share an allocation; starts a new one where the last has no room. @throws OutOfMemoryError */
   add(parameters: readonly Tensor[]): void {
     const space = slotsOf(parameters).length
     if (space > this.room) {
@@ -92,7 +93,7 @@ class Filling {
   }
 }
 
-/** Adds branches in runs of parameters: as many in a row as fit beside those of the other branches. */
+/** Adds branches in runs of consecutive parameters. A run is as long as the room allows for all branches together. */
 function addBranches(filling: Filling, set: Branches): void {
   const [first] = set as [readonly Tensor[]]
   const spaces = first.map(({ size }) => set.length * spaceOf(size))
@@ -103,7 +104,7 @@ function addBranches(filling: Filling, set: Branches): void {
   }
   for (let from = 0; from < first.length; ) {
     const to = run(from, filling.left > 0 && run(from, filling.left) > from ? filling.left : filling.room)
-    // Those of all branches are too large for one allocation.
+    // This parameter alone, times the branches, exceeds one allocation.
     if (to === from) for (const branch of set) filling.add([branch[from]!])
     else filling.add(set.flatMap((branch) => branch.slice(from, to)))
     from = Math.max(to, from + 1)

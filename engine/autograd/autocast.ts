@@ -5,44 +5,47 @@ import type { Storage } from '../memory/storage.ts'
 import { changesSoFar } from '../memory/version.ts'
 import { withoutScope } from '../tensor/scope.ts'
 import { Tensor, view } from '../tensor/tensor.ts'
-import { cast, converted } from './cast.ts'
+import { cast, castDetached } from './cast.ts'
 
-let computing: 'float16' | undefined
-/** Parameters as `computing`, by the memory they lie in; kept until the outermost `autocast` ends. */
+/** The dtype of the innermost `autocast`; undefined for float32 and outside any. */
+let lower: 'float16' | undefined
+/** How many calls of `autocast` are running. */
+let depth = 0
+/** Casts of parameters, by the storage that they lie in; they live until the outermost `autocast` ends. */
 let copies = new Map<Storage<Device>, { copy: Tensor; madeAt: number }>()
 
 /**
- * Mixed precision: inside `fn` matrix products and attention compute with operands of `dtype` (sums are float32) and give results of it,
- * unless they add a residual or are told otherwise; what backward needs of them is kept in it. LayerNorm, softmax and cross-entropy take
- * float32, and arithmetic on two types is done in it. Gradients have the dtype of their tensors: those of float32 parameters are float32,
- * straight from the products. Parameters are converted once, and again after a change, all that share an allocation (an arena) in one
- * dispatch. The backward pass may run inside or later.
- * @param dtype 'float32' turns it off inside another one
- * @throws ArgumentError for another dtype, or when `fn` is no function, or asynchronous: what follows its first await would not be cast;
- *   UserError from the first product on a device without float16
+ * Runs `fn` in mixed precision (Micikevicius et al., arXiv 1710.03740). Inside, matrix products and attention take operands of `dtype`,
+ * accumulate in float32, give results of `dtype` unless they add a residual or an option says otherwise, and save values of `dtype` for
+ * backward. LayerNorm, softmax and cross-entropy compute in float32, and so does arithmetic on tensors of both dtypes. A gradient has the
+ * dtype of its tensor, so float32 parameters get float32 gradients straight from the products. Parameters are cast once and again after a
+ * change; all parameters of one allocation (an arena) are cast in one dispatch. The backward pass may run inside or later.
+ * @param dtype 'float32' turns off an `autocast` around this one
+ * @throws ArgumentError for another dtype, or when `fn` is no function or returns a promise; UserError from the first product on a device
+ *   without float16
  */
 export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
   if (dtype !== 'float16' && dtype !== 'float32') throw refusal('autocast', dtype, "'float16' or 'float32'")
   checkFunction('autocast', fn)
-  const outer = computing
-  computing = dtype === 'float16' ? dtype : undefined
-  autocasts++
+  const outer = lower
+  lower = dtype === 'float16' ? dtype : undefined
+  depth++
   try {
     return synchronous('autocast', fn())
   } finally {
-    computing = outer
-    if (--autocasts === 0) dropCopies()
+    lower = outer
+    if (--depth === 0) dropCopies()
   }
 }
 
-/** What the innermost `autocast` computes with. */
+/** The dtype of the innermost `autocast`, float32 outside any. */
 export function autocastDtype(): 'float32' | 'float16' {
-  return computing ?? 'float32'
+  return lower ?? 'float32'
 }
 
 /**
- * Runs `fn` with copies of its own: a capture must convert parameters anew in every replay, and what it converted is no memory to
- * anybody outside.
+ * Runs `fn` with an empty cache of casts, which is freed at the end. A capture needs it: every replay must cast the parameters again, and
+ * casts that it records hold no values outside.
  */
 export function withOwnCopies<T>(fn: () => T): T {
   const outer = copies
@@ -60,46 +63,43 @@ function dropCopies(): void {
   copies.clear()
 }
 
-/** Calls of `autocast` that run. */
-let autocasts = 0
-
-/** What products of these tensors compute with: the type of `autocast`, else the one they share; undefined where they share none. */
+/** The dtype for products of these tensors: that of `autocast`, else the dtype that they share; undefined where they share no float dtype. */
 export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
   const [first] = tensors as [Tensor]
-  if (computing && tensors.every(({ dtype }) => isFloat(dtype))) return computing
+  if (lower && tensors.every(({ dtype }) => isFloat(dtype))) return lower
   return isFloat(first.dtype) && tensors.every(({ dtype }) => dtype === first.dtype) ? first.dtype : undefined
 }
 
-/** A tensor as a product computes with it, off the tape: itself, or a copy that parameters share. */
+/** Returns a tensor cast to `dtype`, off the tape. Inside `autocast` the cast of a parameter is a view of a cached cast of its whole storage. */
 export function castCached(t: Tensor, dtype: Dtype): Tensor {
-  if (t.dtype === dtype || autocasts === 0 || !t.requiresGrad || t.node) return converted(t, dtype)
+  if (t.dtype === dtype || depth === 0 || !t.requiresGrad || t.node) return castDetached(t, dtype)
   const { storage } = t
-  let kept = copies.get(storage)
-  if (!kept || t.version.changedAt > kept.madeAt) {
-    kept?.copy.dispose()
+  let cached = copies.get(storage)
+  if (!cached || t.version.changedAt > cached.madeAt) {
+    cached?.copy.dispose()
     const copy = withoutScope(() => {
       const whole = new Tensor(storage.retain(), [storage.bytes / 4], [1], 0, t.dtype)
-      const made = converted(whole, dtype)
+      const cast = castDetached(whole, dtype)
       whole.dispose()
-      return made
+      return cast
     })
-    kept = { copy, madeAt: changesSoFar() }
-    copies.set(storage, kept)
+    cached = { copy, madeAt: changesSoFar() }
+    copies.set(storage, cached)
   }
-  return view(kept.copy, t.shape, t.strides, t.offset)
+  return view(cached.copy, t.shape, t.strides, t.offset)
 }
 
-/** Inside `autocast` the tensor as its type, on the tape. */
+/** Inside `autocast`, casts a float32 tensor to its dtype, on the tape. */
 export function toLowerPrecision(t: Tensor): Tensor {
-  return computing && t.dtype === 'float32' ? cast(t, computing) : t
+  return lower && t.dtype === 'float32' ? cast(t, lower) : t
 }
 
-/** Inside `autocast` a float16 tensor as float32, on the tape, for ops that take nothing else. */
+/** Inside `autocast`, casts a float16 tensor to float32, on the tape, for ops that take no float16. */
 export function toFloat32(t: Tensor): Tensor {
-  return computing && t.dtype === 'float16' ? cast(t, 'float32') : t
+  return lower && t.dtype === 'float16' ? cast(t, 'float32') : t
 }
 
-/** Inside `autocast` tensors of float32 and float16 all as float32, on the tape. */
+/** Inside `autocast`, casts float16 tensors that meet a float32 tensor to float32, on the tape. */
 export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
-  return computing && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
+  return lower && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
 }

@@ -3,19 +3,20 @@ import type { Device } from '../device/device.ts'
 import { recordForked } from '../device/recordForked.ts'
 import { format } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { addInPlace, addOut, copyInto } from '../tensor/copies.ts'
+import { copyInto } from '../tensor/copies.ts'
 import { tensor } from '../tensor/fromValues.ts'
+import { addInPlace, runBinary } from '../tensor/pointwise.ts'
 import { scope, withoutScope } from '../tensor/scope.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
-import { claimed, deviceOf, nodeOf, noGrad, TapeNode, tell } from './tape.ts'
+import { copyOf, empty, type Tensor } from '../tensor/tensor.ts'
+import { claimed, deviceOf, nodeOf, noGrad, reportResult, TapeNode } from './tape.ts'
 import { treeReduce } from './treeReduce.ts'
 
 /**
- * Adds to the gradient of every leaf that `output` depends on, and frees what the tape kept.
- * @param cotangent gradient of the objective with respect to `output`, of its shape; may be left out for one element (1)
- * @throws ArgumentError for what is no tensor, or when nothing requires gradients; ShapeError for a wrong cotangent; StaleValueError
- *   when a tensor that an op needs was changed in place (`write`, an optimizer's step) after the op used it; Error when an op has
- *   no backward, or it ran before
+ * Adds the gradient of `output` to every leaf that it depends on, then frees the values that the tape saved.
+ * @param cotangent the gradient of the objective with respect to `output`, of its shape and dtype; by default 1 for an output of one element
+ * @throws ArgumentError when an argument is no live tensor, or no leaf requires gradients; ShapeError when the cotangent does not fit, or
+ *   is missing where `output` has several elements; StaleValueError when a tensor that backward needs was changed in place after its op
+ *   ran; Error when an op has no backward, or backward ran before
  */
 export function backward(output: Tensor, cotangent?: Tensor): void {
   checkTensor('backward', output)
@@ -35,14 +36,22 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
   try {
     noGrad(() =>
       scope(() => {
-        const first = cotangent?.detach() ?? tensor([1], { shape: output.shape, dtype: output.dtype, device })
-        if (!output.node) return accumulate(output, first)
-        propagate(nodeOf(output)!, first)
+        const seed = cotangent?.detach() ?? tensor([1], { shape: output.shape, dtype: output.dtype, device })
+        if (!output.node) return accumulate(output, seed)
+        propagate(nodeOf(output)!, seed)
       }),
     )
   } finally {
     device.op = outerOp
     claimed.clear()
+  }
+}
+
+/** Frees the gradients of leaves. The next backward pass sets them anew. */
+export function zeroGrad(leaves: Iterable<Tensor>): void {
+  for (const leaf of leaves) {
+    leaf.grad?.dispose()
+    leaf.grad = undefined
   }
 }
 
@@ -58,7 +67,7 @@ function propagate(root: TapeNode, cotangent: Tensor): void {
   }
 }
 
-/** Sends gradients through the nodes in order, what a branch computes in its lane. */
+/** Runs the backward of each node in order, in the lane of its forward pass, and hands the gradients on to its sources. */
 function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotangent: Tensor): void {
   const gradients = new Map<TapeNode, Gradient>([[root, { value: cotangent, owned: false, others: [] }]])
   for (const node of nodes) {
@@ -67,25 +76,25 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
     gradients.delete(node)
     device.lane = node.lane
     device.op = `${node.name}.backward`
-    const value = total(gradient)
-    const results = scope(() => node.backward(value))
-    value.dispose()
+    const grad = total(gradient)
+    const results = scope(() => node.backward(grad))
+    grad.dispose()
     node.sources.forEach((source, i) => {
       const value = results[i]
       if (!source || !value) return
-      tell(device.op, value)
+      reportResult(device.op, value)
       if (!(source instanceof TapeNode)) {
         accumulate(source, value)
         return
       }
       const present = gradients.get(source)
-      const joins = source.lane !== node.lane
-      if (present && joins && node.lane?.fork.mode === 'coalesced') {
+      const leavesLane = source.lane !== node.lane
+      if (present && leavesLane && node.lane?.fork.mode === 'coalesced') {
         present.others.push(value)
         return
       }
-      // A sum of what several branches give belongs to none of them.
-      if (joins) device.lane = source.lane
+      // A sum over several branches belongs to the lane around the fork.
+      if (leavesLane) device.lane = source.lane
       gradients.set(source, merge(present, value))
       device.lane = node.lane
     })
@@ -93,15 +102,16 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
   }
 }
 
-/** A gradient on its way; `owned` memory may be added to in place. */
+/** The gradient of a node's result, so far. */
 interface Gradient {
   value: Tensor
+  /** Whether `value` has memory of its own, which may be added to in place. */
   owned: boolean
-  /** What coalesced branches give: it comes at once and is added up at once. */
+  /** Gradients from coalesced branches, which are added to `value` at the end. */
   others: Tensor[]
 }
 
-/** The whole gradient; of several parts by pairs, which takes fewer steps after each other. */
+/** Adds up the parts of a gradient by a tree reduction, whose additions depend on each other only log2(parts) deep. */
 function total({ value, others }: Gradient): Tensor {
   return treeReduce([value, ...others], (a, b) => {
     const sum = sumOf(a, b)
@@ -111,6 +121,7 @@ function total({ value, others }: Gradient): Tensor {
   })
 }
 
+/** Adds `value` to a gradient and frees it; without a present gradient it becomes that. */
 function merge(present: Gradient | undefined, value: Tensor): Gradient {
   if (!present) return { value, owned: false, others: [] }
   if (present.owned) {
@@ -124,20 +135,22 @@ function merge(present: Gradient | undefined, value: Tensor): Gradient {
   return { value: sum, owned: true, others: present.others }
 }
 
-/** a + b in memory of its own. */
+/** Returns a + b in memory of its own. */
 function sumOf(a: Tensor, b: Tensor): Tensor {
   const sum = empty(a.shape, a.dtype, a.device)
-  addOut(sum, a, b)
+  runBinary('add', a, b, sum)
   return sum
 }
 
-function accumulate(leaf: Tensor, given: Tensor): void {
+/** Adds `grad` to the gradient of a leaf and frees it. */
+function accumulate(leaf: Tensor, grad: Tensor): void {
   const slot = leaf.gradSlot
-  const value = slot && given.storage === slot.storage && given.offset !== slot.offset ? ownCopy(given) : given
+  const isAlias = slot !== undefined && grad.storage === slot.storage && grad.offset !== slot.offset
+  const value = isAlias ? ownCopy(grad) : grad
   if (leaf.grad) {
     if (slot && leaf.grad.storage === slot.storage) addInPlace(leaf.grad, value)
     else {
-      const sum = sumOf(leaf.grad, value).moveTo(leaf)
+      const sum = sumOf(leaf.grad, value).joinScopeOf(leaf)
       leaf.grad.dispose()
       leaf.grad = sum
     }
@@ -147,20 +160,19 @@ function accumulate(leaf: Tensor, given: Tensor): void {
     value.dispose()
     leaf.grad = withoutScope(() => slot.detach())
   } else {
-    // A gradient may share memory with another one, or be a strided view of it: a leaf keeps its own.
-    leaf.grad = ownCopy(value).moveTo(leaf)
+    // `value` may share its memory with another gradient or be a strided view; a leaf keeps memory of its own.
+    leaf.grad = ownCopy(value).joinScopeOf(leaf)
   }
 }
 
-/** The values in memory of their own, for which `t` is given up. */
+/** Copies a tensor and frees the original. */
 function ownCopy(t: Tensor): Tensor {
-  const own = empty(t.shape, t.dtype, t.device)
-  copyInto(t, own)
+  const copy = copyOf(t)
   t.dispose()
-  return own
+  return copy
 }
 
-/** Nodes below `root` that gradients reach, each after all that depend on it. */
+/** The nodes that `root` depends on and that gradients reach, each after every node that depends on it. */
 function reachable(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root])
   const stack = [root]

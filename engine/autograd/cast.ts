@@ -7,12 +7,12 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { defineOp, noGrad } from './tape.ts'
 
-/** The values of x as another dtype, row-major, off the tape; x itself where it has that dtype. */
-export function converted(x: Tensor, dtype: Dtype): Tensor {
+/** Returns x itself if it has the dtype, else a row-major copy in that dtype, off the tape. */
+export function castDetached(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x
-  // Kernels take integers to and from float32 only.
-  if (!isFloat(x.dtype) && dtype === 'float16') return converted(converted(x, 'float32'), dtype)
-  if (x.dtype === 'float16' && !isFloat(dtype)) return converted(converted(x, 'float32'), dtype)
+  // No kernel casts between int32 and float16 directly.
+  const direct = x.dtype === 'float32' || dtype === 'float32'
+  if (!direct) return castDetached(castDetached(x, 'float32'), dtype)
   const out = empty(x.shape, dtype, x.device)
   if (isFloat(x.dtype) && isFloat(dtype)) copyInto(x, out)
   else run(isFloat(dtype) ? castToFloat : castToInt, { count: x.size }, [x.contiguous(), out])
@@ -21,13 +21,14 @@ export function converted(x: Tensor, dtype: Dtype): Tensor {
 
 const op = defineOp<[Tensor], { from: Dtype; to: Dtype }>({
   name: 'cast',
-  forward: (_ctx, [x], { to }) => converted(x, to),
-  backward: (_ctx, grad, { from }) => [converted(grad, from)],
+  forward: (_ctx, [x], { to }) => castDetached(x, to),
+  backward: (_ctx, grad, { from }) => [castDetached(grad, from)],
 })
 
 /**
- * x as another dtype. To float16 numbers are rounded to the nearest, those beyond 65504 to infinity; the gradient comes back as x's
- * dtype. To int32 fractions are cut off, numbers beyond it become its last within float32, NaN its lowest; no gradient flows.
+ * Returns the values of x in another dtype. float16 rounds to the nearest number, beyond 65504 to infinity. int32 cuts fractions off; it
+ * turns numbers beyond its range into the last one within the range that float32 has, and NaN into its least. The gradient is cast back to
+ * the dtype of x; none flows through int32.
  * @throws ShapeError for an unknown dtype; UserError for float16 on a device without it
  */
 export function cast(x: Tensor, dtype: Dtype, ...extra: []): Tensor {

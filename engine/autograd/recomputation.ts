@@ -1,55 +1,86 @@
-import type { RandomWords } from '../../kernels/random/index.ts'
+import { type RandomWords, streamOf } from '../../kernels/random/index.ts'
+import type { RandomState } from '../device/random.ts'
 import { staleValue, type Version } from '../memory/version.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-/** What one op draws. */
-export interface Drawing {
-  /** Parameters of the random kernels for what was drawn last. */
+/** The random stream of one op, as parameters of the random kernels. */
+export interface RandomDraw {
+  /** The stream drawn last. */
   readonly words: RandomWords
-  /** Draws for the next replay of a capture. */
+  /** Draws the stream of the next replay of a capture. */
   next(): RandomWords
-  /** The same numbers once more. */
-  repeated(): Drawing
 }
 
-/** A node of the tape that takes the tensors that its op would have saved. */
+class FreshDraw implements RandomDraw {
+  readonly #state: RandomState
+  words: RandomWords
+
+  constructor(state: RandomState) {
+    this.#state = state
+    this.words = this.next()
+  }
+
+  next(): RandomWords {
+    const { seed, counter } = this.#state.next()
+    this.words = streamOf(seed, counter)
+    return this.words
+  }
+}
+
+/** Gives the numbers of another draw once more, in replays too. */
+function repeat(draw: RandomDraw): RandomDraw {
+  return {
+    get words() {
+      return draw.words
+    },
+    next: () => draw.words,
+  }
+}
+
+/** Draws a random stream for an op. A part that runs again for backward draws the streams of its first run. */
+export function drawStream(state: RandomState): RandomDraw {
+  const draw = () => new FreshDraw(state)
+  return current?.draw(draw) ?? draw()
+}
+
+/** A node of the tape that can take its saved tensors later. */
 export interface Restorable {
   restore(saved: readonly Tensor[]): void
 }
 
 let current: Recomputation | undefined
 
-/** The innermost one that is computed now, for the first time or again. */
+/** The innermost recomputation whose function is running, for the first time or again. */
 export function currentRecomputation(): Recomputation | undefined {
   return current
 }
 
-/** A part of a forward pass that keeps its inputs only; what its ops save is computed again when backward first reads it. */
+/** A part of a forward pass that keeps only its inputs. It runs again when backward first reads a tensor that one of its ops saved. */
 export class Recomputation {
   readonly #run: (inputs: readonly Tensor[]) => void
   readonly #outer = current
-  /** Those that saved something, in order. */
+  /** The nodes that saved tensors in the first run, in order. */
   readonly #nodes: Restorable[] = []
-  readonly #draws: Drawing[] = []
-  /** Changes, so far, of the tensors that its ops read. */
+  readonly #draws: RandomDraw[] = []
+  /** By version of a tensor that its ops read, its count in the first run. */
   readonly #counts = new Map<Version, number>()
   #inputs: readonly Tensor[]
-  /** Nodes that backward has not been through. */
+  /** How many of the nodes backward has yet to visit. */
   #waiting = 0
   #done = false
-  /** While it computes again: the nodes and draws it came by. */
+  /** During the second run, how many nodes and draws it has come to. */
   #again: { nodes: number; draws: number } | undefined
 
   /**
-   * @param inputs are disposed when they are no longer needed
-   * @param run computes it again, on the tape
+   * @param inputs tensors that are disposed as soon as they are not needed any more
+   * @param run runs the part again, on the tape
    */
   constructor(inputs: readonly Tensor[], run: (inputs: readonly Tensor[]) => void) {
     this.#inputs = inputs
     this.#run = run
   }
 
-  /** Runs `fn`, which computes it for the first time. */
+  /** Runs `fn`, the first run of the part. */
   first<T>(fn: () => T): T {
     try {
       return this.#inside(fn)
@@ -59,8 +90,8 @@ export class Recomputation {
   }
 
   /**
-   * An op of it reads these tensors.
-   * @throws StaleValueError when it computes again and one was changed in place since the first time
+   * Notes the versions of tensors that an op of the part reads.
+   * @throws StaleValueError in the second run when a tensor was changed in place since the first
    */
   reads(op: string, inputs: readonly (Tensor | undefined)[]): void {
     for (const input of inputs) {
@@ -75,8 +106,8 @@ export class Recomputation {
   }
 
   /**
-   * What an op of it saves: the first time it is dropped, again the node of the first time gets it.
-   * @returns whether it was dropped, so that `node` must ask for it
+   * Notes in the first run that a node saves tensors, which are dropped. The second run gives the tensors to the node of the first.
+   * @returns whether the tensors were dropped, so that `node` must call `compute` for them
    */
   save(node: Restorable, tensors: () => readonly Tensor[]): boolean {
     if (this.#again) {
@@ -88,20 +119,20 @@ export class Recomputation {
     return true
   }
 
-  /** What a random op of it draws: again the same as the first time, in replays of a capture too. */
-  draw(make: () => Drawing): Drawing {
+  /** Draws for a random op of the part. The second run gives the draws of the first, in replays of a capture too. */
+  draw(fresh: () => RandomDraw): RandomDraw {
     if (this.#again) {
-      const draw = this.#draws[this.#again.draws++]
-      return draw ? draw.repeated() : make()
+      const first = this.#draws[this.#again.draws++]
+      return first ? repeat(first) : fresh()
     }
-    const draw = this.#outer ? this.#outer.draw(make) : make()
+    const draw = this.#outer ? this.#outer.draw(fresh) : fresh()
     this.#draws.push(draw)
     return draw
   }
 
   /**
-   * Computes it again, unless that was done.
-   * @throws Error when it does not do the same as the first time
+   * Runs the part again, unless that is done.
+   * @throws Error when the second run has other saving or random ops than the first
    */
   compute(): void {
     if (this.#done) return
@@ -120,7 +151,7 @@ export class Recomputation {
     }
   }
 
-  /** Parameters may lie in an arena since: what counts their changes there stands in for what did before. */
+  /** Looks up the new versions of parameters that have moved into an arena since the first run. */
   #followMoved(): void {
     for (const [version, count] of [...this.#counts]) {
       if (!version.moved) continue
@@ -129,7 +160,7 @@ export class Recomputation {
     }
   }
 
-  /** Backward has been through a node, or never will. */
+  /** Notes that backward has visited a node, or never will. */
   leave(): void {
     if (--this.#waiting === 0) this.#dropInputs()
   }

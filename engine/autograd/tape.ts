@@ -12,52 +12,52 @@ import { currentRecomputation, type Recomputation, type Restorable } from './rec
 
 type Inputs = readonly (Tensor | undefined)[]
 
-/** What an op's forward and backward share. */
+/** The context that an op's forward and backward share. */
 export interface OpContext {
-  /** Which inputs want a gradient. */
+  /** By input, whether it needs a gradient. */
   readonly needs: readonly boolean[]
-  /** What forward kept, in that order. */
+  /** The tensors that forward saved, in order. */
   readonly saved: readonly Tensor[]
   /**
-   * Keeps tensors alive until backward has run, which refuses to start when one of them was changed since: give undefined in place of what
-   * the gradients that are needed do not depend on. Call it once, in forward.
+   * Keeps tensors alive until backward has run; backward throws when one of them was changed in place since. Forward calls it once, with
+   * undefined in place of tensors that no needed gradient depends on.
    */
   saveForBackward(...tensors: (Tensor | undefined)[]): void
   /**
-   * In backward: a tensor of undefined content, of input i's shape and dtype, to write its whole gradient into and return. It may be
-   * the slot of a parameter's gradient, which saves a copy.
+   * In backward, gives a tensor of undefined content with the shape and dtype of input i. Backward writes the whole gradient of the input
+   * into it and returns it. The tensor may be the parameter's slot in an arena of gradients, which saves a copy.
    */
   gradOut(i: number): Tensor
 }
 
-/** An op and its derivative. Both run off the tape and in a scope: temporaries are freed. */
+/** An op and its derivative. Both run off the tape and in a scope, which frees their temporaries. */
 export interface OpDefinition<I extends Inputs, A> {
   name: string
   forward(ctx: OpContext, inputs: I, args: A): Tensor
-  /** Gradients of the inputs, `undefined` for those that want none. `grad` may be a strided view. */
+  /** Returns the gradient of each input, undefined for inputs that need none. `grad` may be a strided view. */
   backward?(ctx: OpContext, grad: Tensor, args: A): readonly (Tensor | undefined)[]
 }
 
 let taping = true
 let sequence = 0
-/** Called with every op's result while set; see `watchOps`. */
+/** While set, it is called with every op's name and result; see `watchOps`. */
 let watcher: ((name: string, result: Tensor) => void) | undefined
 
-/** Tells `watchOps` of a result. */
-export function tell(name: string, result: Tensor): void {
+/** Passes a result to the watcher of `watchOps`, if any. */
+export function reportResult(name: string, result: Tensor): void {
   watcher?.(name, result)
 }
 
 /**
- * Runs `fn` without recording a tape: nothing in it can be differentiated, and nothing is kept for backward.
- * @throws ArgumentError when `fn` is no function, or asynchronous: what follows its first await would be taped
+ * Runs `fn` without recording on the tape: no gradient flows through its results, and no value is saved for backward.
+ * @throws ArgumentError when `fn` is no function or returns a promise, since ops after its first await would be recorded
  */
 export function noGrad<T>(fn: () => T): T {
   checkFunction('noGrad', fn)
   return synchronous('noGrad', withTape(false, fn))
 }
 
-/** Runs `fn` on the tape, also inside `noGrad`. */
+/** Runs `fn` with recording on the tape, also inside `noGrad`. */
 export function enableGrad<T>(fn: () => T): T {
   return withTape(true, fn)
 }
@@ -73,8 +73,8 @@ function withTape<T>(on: boolean, fn: () => T): T {
 }
 
 /**
- * Calls `watch` with the name and result of every op, forward and backward, that runs inside `fn`.
- * @throws ArgumentError unless both are functions
+ * Runs `fn` and calls `watch` with the name and result of every op inside it. Gradients go by the name `<op>.backward`.
+ * @throws ArgumentError unless both arguments are functions
  */
 export function watchOps<T>(watch: (name: string, result: Tensor) => void, fn: () => T): T {
   checkFunction('watchOps', watch, 'watch')
@@ -88,14 +88,14 @@ export function watchOps<T>(watch: (name: string, result: Tensor) => void, fn: (
   }
 }
 
-/** A recorded op: how to send a gradient on to its inputs. */
+/** An op on the tape, which turns the gradient of its result into gradients of its inputs. */
 export class TapeNode implements OpContext, GradNode, Restorable {
   readonly name: string
   readonly order = sequence++
   readonly needs: readonly boolean[]
-  /** For each input that wants a gradient the node that made it, or the leaf itself. */
+  /** By input, the node that made it, or the leaf itself; undefined where no gradient is needed. */
   readonly sources: readonly (TapeNode | Tensor | undefined)[]
-  /** Where its backward pass is recorded. */
+  /** The lane that its backward is recorded in. */
   readonly lane: Lane | undefined
   readonly #device: Device
   readonly #inputs: readonly { shape: readonly number[]; dtype: Dtype }[]
@@ -103,12 +103,12 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   #references = 1
   #freed = false
   #saved: readonly Tensor[] = []
-  /** Changes of each saved tensor when it was saved. */
+  /** By saved tensor, the count of its version when it was saved. */
   #counts: readonly number[] = []
-  /** Computes `saved` where it was not kept. */
+  /** Computes the saved tensors again, if they were not kept. */
   #recomputation: Recomputation | undefined
-  /** The gradient that backward got. */
-  #given: Tensor | undefined
+  /** The gradient of the result, while backward runs. */
+  #grad: Tensor | undefined
 
   constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
     this.name = definition.name
@@ -123,11 +123,11 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   saveForBackward(...tensors: (Tensor | undefined)[]): void {
     if (!this.needs.includes(true)) return
-    // Backward does not look at what is left out.
-    const keep = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
+    // Backward never reads the places of undefined.
+    const detached = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
     const recomputation = currentRecomputation()
-    if (!recomputation) this.#keep(keep())
-    else if (recomputation.save(this, keep)) this.#recomputation = recomputation
+    if (!recomputation) this.#keep(detached())
+    else if (recomputation.save(this, detached)) this.#recomputation = recomputation
   }
 
   get saved(): readonly Tensor[] {
@@ -135,7 +135,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     return this.#saved
   }
 
-  /** Takes what it would have saved. */
+  /** Takes the tensors that a recomputation saves in its place. */
   restore(saved: readonly Tensor[]): void {
     if (this.#freed) for (const t of saved as readonly (Tensor | undefined)[]) t?.dispose()
     else this.#keep(saved)
@@ -143,19 +143,19 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   #keep(saved: readonly Tensor[]): void {
     this.#saved = saved
-    this.#counts = saved.map((one) => one?.version.count ?? 0)
+    this.#counts = saved.map((t) => t?.version.count ?? 0)
   }
 
-  /** @throws StaleValueError when a saved tensor was changed in place since */
+  /** @throws StaleValueError when a saved tensor was changed in place since it was saved */
   #checkSaved(): void {
-    this.saved.forEach((one: Tensor | undefined, i) => {
-      if (one && one.version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, one)
+    this.saved.forEach((t: Tensor | undefined, i) => {
+      if (t && t.version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, t)
     })
   }
 
   gradOut(i: number): Tensor {
     const source = this.sources[i]
-    // Of a leaf that is several inputs the first may: gradients are added up in that order.
+    // Where one leaf is several inputs, only the first may take the slot: gradients are added up in that order.
     const leaf = source instanceof TapeNode || this.sources.indexOf(source) < i ? undefined : source
     if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf) && !this.#reads(leaf.gradSlot)) {
       claimed.add(leaf)
@@ -165,16 +165,15 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     return empty(shape, dtype, this.#device)
   }
 
-  /** Whether what backward starts from lies in the memory of `t`, as gradients of other parameters of an arena do. */
+  /** Tells whether backward reads the storage of `t`, in which gradients of other parameters of an arena may lie. */
   #reads({ storage }: Tensor): boolean {
-    return this.#given?.storage === storage || this.saved.some((one: Tensor | undefined) => one?.storage === storage)
+    return this.#grad?.storage === storage || this.saved.some((t: Tensor | undefined) => t?.storage === storage)
   }
 
   /**
-   * The gradients of the inputs, each a tensor of its own: an op may return what it was given or saved, or one tensor twice.
-   * @throws Error when the op has no backward, or its saved tensors are gone; StaleValueError when one of them was changed in place since
-   *   the forward pass; ShapeError when a gradient is not of its input's shape
-   *   and dtype
+   * Computes the gradients of the inputs. Each is a tensor of its own, also where the op returns `grad`, a saved tensor, or one tensor twice.
+   * @throws Error when the op has no backward, or the saved tensors are freed; StaleValueError when one of them was changed in place since
+   *   the forward pass; ShapeError when a gradient has not the shape and dtype of its input
    */
   backward(grad: Tensor): readonly (Tensor | undefined)[] {
     if (!this.#backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
@@ -182,7 +181,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
       throw new Error(`backward: ${this.name} was already differentiated and its values are freed; run the forward pass again`)
     }
     this.#checkSaved()
-    this.#given = grad
+    this.#grad = grad
     return this.#backward(this, grad).map((value, i) => {
       if (!value || !this.sources[i]) return undefined
       const { shape, dtype } = this.#inputs[i]!
@@ -199,7 +198,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     return this
   }
 
-  /** With the last reference the saved tensors go, and so on to the inputs. */
+  /** Drops a reference. The last one frees the saved tensors and drops the references to the nodes of the inputs, and so on. */
   release(): void {
     const stack: TapeNode[] = [this]
     for (let node = stack.pop(); node; node = stack.pop()) {
@@ -209,7 +208,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     }
   }
 
-  /** Drops what forward saved. */
+  /** Frees the saved tensors. */
   free(): void {
     if (this.#freed) return
     this.#freed = true
@@ -219,17 +218,17 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   }
 }
 
-/** The node that made a tensor: all nodes are made here. */
+/** The node that made a tensor. Every GradNode is a TapeNode. */
 export function nodeOf({ node }: Tensor): TapeNode | undefined {
   return node as TapeNode | undefined
 }
 
-/** Leaves whose slot was handed out by `gradOut` in the backward pass that runs. */
+/** The leaves whose slot `gradOut` has given out in the current backward pass. */
 export const claimed = new Set<Tensor>()
 
 /**
- * Makes an op: a function of its inputs and arguments that records itself on the tape.
- * @throws ArgumentError for a definition without name or forward; from the op for inputs that are no live tensors of one device
+ * Makes an op: a function of inputs and arguments that records itself on the tape where an input needs a gradient.
+ * @throws ArgumentError for a definition without name or forward, and from the op unless its inputs are live tensors of one device
  */
 export function defineOp<I extends Inputs, A = undefined>(definition: OpDefinition<I, A>): (inputs: I, args: A) => Tensor {
   if (typeof definition?.name !== 'string') throw refusal('defineOp', definition?.name, 'an object with a text as name', 'name')
@@ -244,7 +243,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
     try {
       const out = scope(() => {
         const result = noGrad(() => definition.forward(node, inputs, args))
-        // An op that has nothing to do may return its input; the tape needs a tensor of its own.
+        // A forward that returns its input gets a view of it, since the tape needs a tensor of its own.
         return inputs.includes(result) ? result.detach() : result
       })
       if (node.needs.includes(true)) {
@@ -262,7 +261,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
   }
 }
 
-/** The device of an op's inputs. @throws ArgumentError for inputs that are no live tensors of one device, or none at all */
+/** The device of an op's inputs. @throws ArgumentError unless there are inputs and all are live tensors of one device */
 export function deviceOf(op: string, inputs: Inputs): Device {
   let device: Device | undefined
   for (const input of inputs) {

@@ -1,13 +1,14 @@
 /**
- * Joins all items to one, neighbours first, then the results: as many steps follow each other as the logarithm of their number.
+ * Combines all items into one by a balanced tree: neighbours first, then their results. At most ceil(log2(n)) combinations depend on each
+ * other.
  * @param items at least one
  */
-export function treeReduce<T>(items: readonly T[], join: (a: T, b: T) => T): T {
-  let parts = items
-  while (parts.length > 1) {
-    const from = parts
-    const pairs = Array.from({ length: from.length >> 1 }, (_, i) => join(from[2 * i]!, from[2 * i + 1]!))
-    parts = from.length % 2 === 1 ? [...pairs, from.at(-1)!] : pairs
+export function treeReduce<T>(items: readonly T[], combine: (a: T, b: T) => T): T {
+  let level = items
+  while (level.length > 1) {
+    const below = level
+    const pairs = Array.from({ length: below.length >> 1 }, (_, i) => combine(below[2 * i]!, below[2 * i + 1]!))
+    level = below.length % 2 === 1 ? [...pairs, below.at(-1)!] : pairs
   }
-  return parts[0]!
+  return level[0]!
 }

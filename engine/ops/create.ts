@@ -1,6 +1,6 @@
 import { type Arange, arangeInt, arange as arangeKernel, arangeWhole } from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
-import { drawFrom } from '../autograd/drawing.ts'
+import { drawStream } from '../autograd/recomputation.ts'
 import { checkBoolean, checkNumber, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
@@ -115,7 +115,7 @@ function drawn(op: string, distribution: Random['distribution'], shape: Shape, o
   const dtype = options?.dtype ?? 'float32'
   if (dtype !== 'float32') throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, makes float32`)
   const t = allocate(op, shape, options)
-  const draw = drawFrom(t.device.random)
+  const draw = drawStream(t.device.random)
   run(random, { count: t.size, distribution, ...draw.words }, [t], { updateParams: () => draw.next() })
   return t
 }

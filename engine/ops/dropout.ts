@@ -1,6 +1,5 @@
 import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
-import { drawFrom } from '../autograd/drawing.ts'
-import type { Drawing } from '../autograd/recomputation.ts'
+import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -9,7 +8,7 @@ import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
-const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
+const op = defineOp<[Tensor], { p: number; draw: RandomDraw | undefined }>({
   name: 'dropout',
   forward(_ctx, [x], { p, draw }) {
     if (!draw) return x
@@ -26,7 +25,7 @@ const op = defineOp<[Tensor], { p: number; draw: Drawing | undefined }>({
 })
 
 /** Writes grad / (1 - p), or grad times 0 where forward gave x times 0; float32. The stream gives the same mask again, so none is stored. */
-export function dropoutBackward(p: number, draw: Drawing, grad: Tensor, dx: Tensor): void {
+export function dropoutBackward(p: number, draw: RandomDraw, grad: Tensor, dx: Tensor): void {
   run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { updateParams: () => draw.words })
 }
 
@@ -47,5 +46,5 @@ export function dropout(x: Tensor, p: number, ...extra: []): Tensor {
   checkNoMore('dropout', extra)
   if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
   checkProbability('dropout', p)
-  return op([x], { p, draw: p > 0 ? drawFrom(x.device.random) : undefined })
+  return op([x], { p, draw: p > 0 ? drawStream(x.device.random) : undefined })
 }

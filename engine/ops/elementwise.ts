@@ -15,11 +15,11 @@ import { ShapeError } from '../base/errors.ts'
 import { isFloat } from '../layout/dtype.ts'
 import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
 import { checkOperand, checkTensor } from '../tensor/arguments.ts'
+import { runBinary, runScalar, runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
 import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
-import { runBinary, runScalar, runUnary, runUnaryBackward } from './pointwise.ts'
 import { sumTo, sumToInput } from './shape.ts'
 
 /** @throws ShapeError for int32 */

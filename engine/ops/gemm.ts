@@ -7,7 +7,7 @@ import {
   splitK,
 } from '../../kernels/matmul/index.ts'
 import { dropoutProblem } from '../../kernels/random/index.ts'
-import type { Drawing } from '../autograd/recomputation.ts'
+import type { RandomDraw } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import { type Shape, sizeOf } from '../layout/shape.ts'
 import { type Bindable, run } from '../tensor/run.ts'
@@ -25,7 +25,7 @@ export interface GemmEpilogue {
   /** Multiplied by gelu'(it); contiguous, of the product's shape, not with `residual`. */
   geluGrad?: Tensor | undefined
   /** Elements become 0 with a probability of p, the others grow by 1 / (1 - p), as `dropout` does. */
-  dropout?: { p: number; draw: Drawing } | undefined
+  dropout?: { p: number; draw: RandomDraw } | undefined
   /** Added; broadcasts to the product's shape, of float32 or float16. */
   residual?: Tensor | undefined
 }

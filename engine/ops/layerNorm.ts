@@ -12,7 +12,7 @@ import { bindingAlignment } from '../layout/dtype.ts'
 import { format } from '../layout/shape.ts'
 import { joint } from '../memory/version.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { base, run } from '../tensor/run.ts'
+import { fromStorageStart, run } from '../tensor/run.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
@@ -25,7 +25,7 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const y = empty(x.shape, 'float32', device)
     const center = empty([rows.rows], 'float32', device)
     const rstd = empty([rows.rows], 'float32', device)
-    run(layerNormKernel, { ...rows, eps }, [base(x), weight, bias.contiguous(), y, center, rstd])
+    run(layerNormKernel, { ...rows, eps }, [fromStorageStart(x), weight, bias.contiguous(), y, center, rstd])
     ctx.saveForBackward(x, ctx.needs[0] ? weight : undefined, center, rstd)
     return y
   },
@@ -40,7 +40,15 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const problem = { ...rows, input: !!own, chunks: sums?.chunks ?? 0, weightOffset: 0, toBias: 0, ...sums?.place }
     const out = sums?.out ?? empty([1], 'float32', device)
     // Only the gradient of x reads the weight.
-    run(layerNormBackward, problem, [base(x), weight ?? base(x), center, rstd, grad.contiguous(), dx, out])
+    run(layerNormBackward, problem, [
+      fromStorageStart(x),
+      weight ?? fromStorageStart(x),
+      center,
+      rstd,
+      grad.contiguous(),
+      dx,
+      out,
+    ])
     sums?.combine()
     return [own && dx, sums?.dweight, sums?.dbias]
   },

@@ -1,7 +1,6 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
-import { converted } from '../autograd/cast.ts'
-import { drawFrom } from '../autograd/drawing.ts'
-import type { Drawing } from '../autograd/recomputation.ts'
+import { castDetached } from '../autograd/cast.ts'
+import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -9,10 +8,10 @@ import { checkOptions, type OptionNames } from '../base/options.ts'
 import { checkDtype, type Dtype, isFloat } from '../layout/dtype.ts'
 import { broadcastShapes, format } from '../layout/shape.ts'
 import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
+import { runUnaryBackward } from '../tensor/pointwise.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkProbability, dropoutBackward } from './dropout.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
-import { runUnaryBackward } from './pointwise.ts'
 import { sumInto } from './reduce.ts'
 import { sumToInput } from './shape.ts'
 
@@ -39,7 +38,7 @@ interface Arguments {
   /** What the product computes with, and what it gives. */
   compute: Dtype
   dtype: Dtype
-  dropout: { p: number; draw: Drawing } | undefined
+  dropout: { p: number; draw: RandomDraw } | undefined
   residual: Kept | undefined
 }
 
@@ -53,7 +52,7 @@ const op = defineOp<Inputs, Arguments>({
     const matrix = x.ndim > 1 ? shape : [1, ...shape]
     const out = empty(shape, dtype, device)
     const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
-    const epilogue = { bias: bias && converted(bias, 'float32').contiguous(), pre, gelu, dropout, residual }
+    const epilogue = { bias: bias && castDetached(bias, 'float32').contiguous(), pre, gelu, dropout, residual }
     gemm(shaped(out, matrix), x.ndim > 1 ? x : asRows(x), transposed(weight), epilogue)
     ctx.saveForBackward(ctx.needs[1] ? x : undefined, ctx.needs[0] ? weight : undefined, pre)
     return out
@@ -61,7 +60,7 @@ const op = defineOp<Inputs, Arguments>({
   backward(ctx, grad, { compute, dropout, residual }) {
     const [x, weight, pre] = ctx.saved as [Tensor?, Tensor?, Tensor?]
     const kept = dropout ? undropped(grad, dropout) : grad
-    const narrow = converted(kept, compute)
+    const narrow = castDetached(kept, compute)
     const dy = asRows(pre ? geluBackward(narrow, pre) : narrow) // [rows, out]
     const gradients = linearGradients(ctx, [0, 1, 2], { dy, x, weight, sums: pre ? dy : asRows(kept) })
     return [...gradients, residual && residualGradient(ctx, 3, grad, residual)]
@@ -104,7 +103,7 @@ export function linearGradients(
 
 /** Gradient of what was added to a result, input i. */
 export function residualGradient(ctx: OpContext, i: number, grad: Tensor, residual: Kept): Tensor | undefined {
-  return ctx.needs[i] ? sumToInput(ctx, i, converted(grad, residual.dtype), residual.shape) : undefined
+  return ctx.needs[i] ? sumToInput(ctx, i, castDetached(grad, residual.dtype), residual.shape) : undefined
 }
 
 /** grad gelu'(pre) */
@@ -118,7 +117,7 @@ function geluBackward(given: Tensor, pre: Tensor): Tensor {
 /** The gradient behind dropout, float32. */
 function undropped(grad: Tensor, { p, draw }: NonNullable<Arguments['dropout']>): Tensor {
   const out = empty(grad.shape, 'float32', grad.device)
-  dropoutBackward(p, draw, converted(grad, 'float32'), out)
+  dropoutBackward(p, draw, castDetached(grad, 'float32'), out)
   return out
 }
 
@@ -160,6 +159,6 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: Linear
   const dtype = options.dtype ?? residual?.dtype ?? compute
   checkDtype('linear', dtype, x.device)
   const kept = residual && { shape: residual.shape, dtype: residual.dtype }
-  const dropout = p > 0 ? { p, draw: drawFrom(x.device.random) } : undefined
+  const dropout = p > 0 ? { p, draw: drawStream(x.device.random) } : undefined
   return op([x, weight, bias, residual], { gelu, compute, dtype, dropout, residual: kept })
 }

@@ -1,5 +1,5 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
-import { converted } from '../autograd/cast.ts'
+import { castDetached } from '../autograd/cast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -24,10 +24,10 @@ const op = defineOp<Inputs, Arguments>({
     const wide = [rows.shape[0]!, weight1.shape[0]!]
     const hidden = empty(wide, compute, device)
     const pre = ctx.needs.includes(true) ? empty(wide, compute, device) : undefined
-    gemm(hidden, rows, transposed(weight1), { bias: converted(bias1, 'float32').contiguous(), pre, gelu: true })
+    gemm(hidden, rows, transposed(weight1), { bias: castDetached(bias1, 'float32').contiguous(), pre, gelu: true })
     const out = empty([...x.shape.slice(0, -1), weight2.shape[0]!], dtype, device)
     const matrix = out.ndim > 1 ? out : shaped(out, [1, out.size])
-    const last = { bias: converted(bias2, 'float32').contiguous(), residual }
+    const last = { bias: castDetached(bias2, 'float32').contiguous(), residual }
     gemm(matrix, shaped(hidden, [...matrix.shape.slice(0, -1), wide[1]!]), transposed(weight2), last)
     const [toX, toWeight1, , toWeight2] = ctx.needs
     const toFirst = ctx.needs.slice(0, 3).includes(true)
@@ -42,7 +42,7 @@ const op = defineOp<Inputs, Arguments>({
   },
   backward(ctx, grad, { compute, residual }) {
     const [x, weight1, weight2, hidden, pre] = ctx.saved as (Tensor | undefined)[]
-    const dy = asRows(converted(grad, compute)) // [rows, out]
+    const dy = asRows(castDetached(grad, compute)) // [rows, out]
     const layer2 = { dy, x: hidden, weight: weight2, sums: asRows(grad) }
     const [, dweight2, dbias2] = linearGradients(ctx, [undefined, 3, 4], layer2)
     let first: readonly (Tensor | undefined)[] = [undefined, undefined, undefined]

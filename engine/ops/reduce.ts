@@ -19,9 +19,9 @@ import { isFloat, refuseHalf } from '../layout/dtype.ts'
 import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
+import { runScalar } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { runScalar } from './pointwise.ts'
 import { broadcastBack, dropped, lengthOf, type ReduceDims, reduceDimsOf, reductionOf } from './reduceDims.ts'
 
 // Sum and mean

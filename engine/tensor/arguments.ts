@@ -3,23 +3,23 @@ import type { ArgumentError } from '../base/errors.ts'
 import { isTensorLike } from '../base/kind.ts'
 import { disposedError, Tensor } from './tensor.ts'
 
-/** @throws ArgumentError for what is no tensor, or one that was disposed */
+/** @throws ArgumentError unless `value` is a live tensor */
 export function checkTensor(op: string, value: unknown, name?: string): asserts value is Tensor {
   if (!(value instanceof Tensor) || value.disposed) throw badTensor(op, value, 'a tensor', name)
 }
 
-/** @throws ArgumentError unless it is undefined or a live tensor */
+/** @throws ArgumentError unless `value` is undefined or a live tensor */
 export function checkOptionalTensor(op: string, value: unknown, name?: string): asserts value is Tensor | undefined {
   if (value !== undefined) checkTensor(op, value, name)
 }
 
-/** @throws ArgumentError unless it is a number or a live tensor */
+/** @throws ArgumentError unless `value` is a number or a live tensor */
 export function checkOperand(op: string, value: unknown, name?: string): asserts value is Tensor | number {
   if (typeof value === 'number') return
   if (!(value instanceof Tensor) || value.disposed) throw badTensor(op, value, 'a tensor or a number', name)
 }
 
-/** @throws ArgumentError unless it is a list of live tensors, which may be empty */
+/** @throws ArgumentError unless `value` is a list of live tensors; the list may be empty */
 export function checkTensors(op: string, value: unknown): asserts value is readonly Tensor[] {
   if (!Array.isArray(value)) throw refusal(op, value, 'a list of tensors')
   for (let i = 0; i < value.length; i++) checkTensor(op, value[i], `number ${i} of the list`)

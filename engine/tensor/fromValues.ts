@@ -18,11 +18,13 @@ export interface TensorOptions {
 const OPTIONS: OptionNames<TensorOptions> = { shape: true, dtype: true, requiresGrad: true, device: true }
 
 /**
- * A tensor from numbers: a typed array or a flat list with `shape`, a number, or nested lists. For float32 numbers are rounded to the
- * nearest, those beyond its range to infinity; for int32 all must be whole numbers of 32 bits.
- * @param options.dtype default 'int32' for an Int32Array, else 'float32'; 'float16' rounds to the nearest
- * @throws ArgumentError for an unknown option, what is no number (a hole, undefined, a text, true, a bigint), and what int32 does not hold;
- *   ShapeError when the shape and the number of values disagree, or nested lists are ragged
+ * Makes a tensor from numbers. float32 and float16 round to the nearest number, beyond their range to infinity; int32 takes only whole
+ * numbers of 32 bits.
+ * @param data a number, nested lists, a flat list or a typed array
+ * @param options.shape by default the nesting of `data`
+ * @param options.dtype by default 'int32' for an Int32Array, else 'float32'
+ * @throws ArgumentError for an unknown option, an element that is no number (a hole, a text, true, a bigint), and a number that int32 does
+ *   not hold; ShapeError when the shape and the number of values disagree, or nested lists are ragged
  */
 export function tensor(data: Nested, options?: TensorOptions): Tensor {
   checkOptions('tensor', options, OPTIONS)

@@ -6,24 +6,26 @@ import type { Binding } from '../memory/bindings.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Changeable } from '../memory/version.ts'
 
-/** What `run` binds: memory of a device from an element on. */
+/** A range of a device's memory, in elements of one dtype, that `run` binds. */
 export interface Bindable {
   readonly device: Device
   readonly storage: Storage<Device>
   readonly dtype: Dtype
-  /** First element, a multiple of `bindingAlignment`. */
+  /** The first element; a multiple of `bindingAlignment(dtype)`. */
   readonly offset: number
-  /** One behind the last element; absent: the memory's end. */
+  /** Exclusive end, in elements; by default the range ends with the memory. */
   readonly end?: number
-  /** Counts what kernels change there. */
+  /** Counts the changes of these values. */
   readonly version: Changeable
 }
 
 /**
- * Records one dispatch of a kernel into the current stream.
- * @param problem every parameter of the kernel by name, and what else its variants ask for
- * @param tensors in the order of the kernel's bindings, each bound from its own first element on
- * @param options.updateParams gives the parameters that change, for every replay of a capture
+ * Records one launch of a kernel with the device's current recorder.
+ * @param problem the kernel's parameters by name, and the other facts that its variants ask for
+ * @param tensors in the order of the kernel's bindings, each bound from its first element
+ * @param options.variant the variant to take where none is pinned
+ * @param options.updateParams computes the parameters that change, before every replay of a capture
+ * @throws Error for tensors of two devices, a tensor whose element size is not the binding's, or an unaligned start
  */
 export function run<P>(
   spec: KernelSpec<P>,
@@ -37,9 +39,9 @@ export function run<P>(
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
     const binding = spec.bindings[i]!
     const bytes = ITEM_BYTES[dtype]
-    const taken = bindingDtype(binding, problem)
-    if (bytes !== SCALAR_BYTES[taken])
-      throw new Error(`${spec.name}: the binding ${binding.name} is ${taken}, got a tensor of ${dtype}`)
+    const scalar = bindingDtype(binding, problem)
+    if (bytes !== SCALAR_BYTES[scalar])
+      throw new Error(`${spec.name}: the binding ${binding.name} is ${scalar}, got a tensor of ${dtype}`)
     if (offset % bindingAlignment(dtype) !== 0)
       throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of ${bindingAlignment(dtype)}`)
     device.uses(storage.buffer, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
@@ -50,13 +52,13 @@ export function run<P>(
   device.dispatch(spec, problem, bindings, options?.variant, options?.updateParams)
 }
 
-/** The memory of a tensor as words of 4 bytes. */
-export function words({ device, storage, offset, dtype, version }: Bindable): Bindable {
+/** A tensor's memory from its first element on, as words of 4 bytes. */
+export function asWords({ device, storage, offset, dtype, version }: Bindable): Bindable {
   return { device, storage, version, dtype: 'int32', offset: (offset * ITEM_BYTES[dtype]) / 4 }
 }
 
-/** The whole memory behind a tensor, for kernels that take an offset and strides. */
-export function base({ device, storage, dtype, end, version }: Bindable): Bindable {
+/** A tensor's memory from the start of its storage on, for kernels that take the offset as a parameter. */
+export function fromStorageStart({ device, storage, dtype, end, version }: Bindable): Bindable {
   const whole = { device, storage, version, dtype, offset: 0 }
   return end === undefined ? whole : { ...whole, end }
 }

@@ -1,10 +1,10 @@
 import { checkFunction, synchronous } from '../base/checks.ts'
 import { walk } from '../base/pytree.ts'
 
-/** Anything that `scope` frees. */
+/** An object that `scope` frees. */
 export interface Disposable {
   dispose(): void
-  /** The scope is over and `outer`, if any, takes the object over. */
+  /** Moves the object to the scope `outer`, because its own scope ends; undefined leaves it to the caller. */
   adopt(outer: Scope | undefined): void
 }
 
@@ -12,38 +12,38 @@ function isDisposable(object: object): object is Disposable {
   return 'adopt' in object
 }
 
-/** What a scope made and has not let go. */
+/** The objects that were made in a scope and still belong to it. */
 export class Scope {
-  readonly #made = new Set<Disposable>()
+  readonly #members = new Set<Disposable>()
 
-  add(one: Disposable): void {
-    this.#made.add(one)
+  add(object: Disposable): void {
+    this.#members.add(object)
   }
 
-  delete(one: Disposable): void {
-    this.#made.delete(one)
+  delete(object: Disposable): void {
+    this.#members.delete(object)
   }
 
-  /** Frees all but `kept`, which `outer` takes over. */
+  /** Moves the members in `kept` to the scope `outer` and frees the others. */
   end(kept: ReadonlySet<unknown>, outer: Scope | undefined): void {
-    for (const one of this.#made) {
-      if (kept.has(one)) one.adopt(outer)
-      else one.dispose()
+    for (const object of this.#members) {
+      if (kept.has(object)) object.adopt(outer)
+      else object.dispose()
     }
   }
 }
 
 let innermost: Scope | undefined
 
-/** The innermost scope running. */
+/** The innermost scope that is running, if any. */
 export function currentScope(): Scope | undefined {
   return innermost
 }
 
 /**
- * Frees every tensor made inside `fn` when it ends, but for those in its result (itself, or in lists, Maps, Sets and public fields of objects
- * in it), and gradients of leaves made outside. What backward still needs stays until backward has run.
- * @throws ArgumentError when `fn` is no function, or asynchronous: read results after the scope
+ * Runs `fn`, then frees the tensors that were made inside it. Tensors in the result stay (the result itself, and tensors in its lists, Maps,
+ * Sets and public fields), as do gradients of leaves made outside. Memory that backward needs stays until backward has run.
+ * @throws ArgumentError when `fn` is no function or returns a promise: read values after the scope
  */
 export function scope<T>(fn: () => T): T {
   checkFunction('scope', fn)
@@ -64,7 +64,7 @@ export function scope<T>(fn: () => T): T {
   }
 }
 
-/** Runs `fn` outside any scope: what it makes lives until it is disposed. @throws ArgumentError when it is no function */
+/** Runs `fn` outside any scope: tensors made inside live until they are disposed. @throws ArgumentError when `fn` is no function */
 export function withoutScope<T>(fn: () => T): T {
   checkFunction('withoutScope', fn)
   const outer = innermost

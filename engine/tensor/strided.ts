@@ -3,22 +3,22 @@ import { bindingAlignment } from '../layout/dtype.ts'
 import type { Shape } from '../layout/shape.ts'
 import type { Bindable } from './run.ts'
 
-/** Strides of a shape seen as the larger `shape` it broadcasts to: 0 along dims that repeat. */
-export function broadcastStrides(own: Shape, strides: Shape, shape: Shape): number[] {
-  const lead = shape.length - own.length
-  return shape.map((size, d) => (d < lead || (own[d - lead] === 1 && size !== 1) ? 0 : strides[d - lead]!))
+/** The strides of a view with shape `from` after broadcasting to shape `to`: 0 along dims that repeat. */
+export function broadcastStrides(from: Shape, strides: Shape, to: Shape): number[] {
+  const lead = to.length - from.length
+  return to.map((size, d) => (d < lead || (from[d - lead] === 1 && size !== 1) ? 0 : strides[d - lead]!))
 }
 
-/** A tensor as memory with a shape and strides. */
+/** Memory with a shape and strides; every Tensor is one. */
 export interface StridedView extends Bindable {
   readonly shape: Shape
-  /** Elements from one index of a dim to the next. */
+  /** By dim, the distance between neighbouring elements, in elements. */
   readonly strides: Shape
 }
 
 /**
- * A tensor as strided kernels take it, broadcast to `shape`: bound at the last aligned element at or before its first one,
- * which is then the layout's offset.
+ * A view as strided kernels take it, broadcast to `shape`. The binding starts at the last aligned element at or before the view's first
+ * element; the layout's offset leads from there to that element.
  */
 export function operand(t: StridedView, shape: Shape = t.shape): { layout: Layout; bound: Bindable } {
   const offset = t.offset % bindingAlignment(t.dtype)

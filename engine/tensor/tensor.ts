@@ -11,13 +11,13 @@ import { Version } from '../memory/version.ts'
 import { copyInto } from './copies.ts'
 import { currentScope, type Scope } from './scope.ts'
 
-/** Values on the host: an Int32Array of int32, a Float32Array of float32 and float16. */
+/** The values of a tensor on the host: an Int32Array for int32, a Float32Array for float32 and float16. */
 export type TensorData = Float32Array | Int32Array
 
-/** Frees the memory of tensors that were dropped without `dispose()`. */
+/** Frees the memory of tensors that are garbage-collected without `dispose()`. */
 const dropped = new FinalizationRegistry<Storage<Device>>((storage) => storage.drop())
 
-/** The op that made a tensor, on the tape. */
+/** The op on the tape that made a tensor. */
 export interface GradNode {
   /** The op's name. */
   readonly name: string
@@ -25,10 +25,10 @@ export interface GradNode {
   release(): void
 }
 
-/** Called with a tensor whose gradient is about to be read or set, and that gradient, while set; see `watchGradients`. */
+/** While set, it is called before a gradient is read or replaced; see `watchGradients`. */
 let gradientWatcher: ((leaf: Tensor, grad: Tensor | undefined) => void) | undefined
 
-/** Calls `watch` whenever the gradient of a tensor is read or set inside `fn`, before it is. */
+/** Runs `fn` and calls `watch` with a tensor and its present gradient each time that gradient is about to be read or replaced. */
 export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined) => void, fn: () => T): T {
   const outer = gradientWatcher
   gradientWatcher = watch
@@ -40,30 +40,30 @@ export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined
 }
 
 /**
- * An n-dimensional array on a device, a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + …`.
- * Ops are methods too (see methods.ts). Immutable but for `write()`.
+ * An n-dimensional array on a device. It is a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + j * strides[1] + …`.
+ * Every op is also a method (see methods.ts). No op but `write()` and an optimizer's step changes the values.
  */
 export class Tensor {
   storage: Storage<Device>
   readonly shape: Shape
-  /** Elements from one index of a dim to the next. */
+  /** By dim, the distance between neighbouring elements, in elements. */
   strides: Shape
-  /** Of the first element, in elements. */
+  /** The place of the first element in the storage, in elements. */
   offset: number
   readonly dtype: Dtype
-  /** Counts changes of the values in place; shared with views. */
+  /** Counts the changes in place; views share it. */
   version: Version
   /** Whether gradients flow to or through this tensor. */
   requiresGrad = false
-  /** Memory in which a parameter's gradient must come to lie (a slot of an arena). */
+  /** A parameter's slot in an arena of gradients: `backward()` puts the gradient into this memory. */
   gradSlot: Tensor | undefined
-  /** The op that made it, while it is on the tape. */
+  /** The op that made the tensor, while it is on the tape; leaves have none. */
   node: GradNode | undefined
   #grad: Tensor | undefined
   #scope: Scope | undefined
   #disposed = false
 
-  /** Takes over one reference to `storage`. */
+  /** Takes over one of the caller's references to `storage`. */
   constructor(storage: Storage<Device>, shape: Shape, strides: Shape, offset: number, dtype: Dtype, version = new Version()) {
     this.storage = storage
     this.shape = shape
@@ -80,7 +80,7 @@ export class Tensor {
     return this.storage.device
   }
 
-  /** Set on leaves by `backward()`. @throws ArgumentError when it is set to what is neither a tensor nor undefined */
+  /** The gradient that `backward()` adds to on leaves. @throws ArgumentError when set to a value that is no tensor and not undefined */
   get grad(): Tensor | undefined {
     gradientWatcher?.(this, this.#grad)
     return this.#grad
@@ -96,7 +96,7 @@ export class Tensor {
     return sizeOf(this.shape)
   }
 
-  /** One behind the last element of the memory that it covers. */
+  /** Exclusive end of the elements in the storage. */
   get end(): number {
     return this.shape.reduce((end, size, d) => end + (size - 1) * this.strides[d]!, this.offset + 1)
   }
@@ -105,23 +105,21 @@ export class Tensor {
     return this.shape.length
   }
 
-  /** Whether the elements lie in row-major order without gaps. */
+  /** Tells whether the elements lie in row-major order without gaps. */
   isContiguous(): boolean {
     return isRowMajor(this.shape, this.strides)
   }
 
-  /** This tensor where a kernel can bind it as it is (row-major, start aligned), else a row-major copy. No gradient flows. */
+  /** Returns this tensor if kernels can bind it (row-major, aligned start), else a row-major copy off the tape. */
   contiguous(): Tensor {
     this.#live('contiguous')
     if (this.isContiguous() && this.offset % bindingAlignment(this.dtype) === 0) return this
-    const out = empty(this.shape, this.dtype, this.device)
-    copyInto(this, out)
-    return out
+    return copyOf(this)
   }
 
   /**
-   * The values, row-major, as they are after everything recorded so far; of float16 as a Float32Array.
-   * @throws DeviceLostError, OutOfMemoryError, ValidationError, KernelCompileError: whatever ops before it ran into
+   * Reads the values in row-major order, as they are after all work recorded so far.
+   * @throws DeviceLostError, OutOfMemoryError, ValidationError or KernelCompileError from ops recorded before
    */
   async data(): Promise<TensorData> {
     this.#live('data')
@@ -136,7 +134,7 @@ export class Tensor {
     return dtype === 'float32' ? new Float32Array(memory) : new Int32Array(memory)
   }
 
-  /** The value of a tensor of one element. @throws ShapeError when it has more */
+  /** Reads the value of a tensor of one element. @throws ShapeError when the tensor has more */
   async item(): Promise<number> {
     this.#live('item')
     if (this.size !== 1) throw new ShapeError(`item: shape ${format(this.shape)} has ${this.size} elements, not 1`)
@@ -144,9 +142,10 @@ export class Tensor {
   }
 
   /**
-   * Overwrites the values, row-major; those of float16 are rounded to it.
-   * @param update gives the values of every replay of a capture, of the same type and length
-   * @throws ShapeError when the length or type of `data` differs, or this is a strided view; ArgumentError for an `update` that is no function
+   * Overwrites the values in row-major order; float16 rounds them to the nearest.
+   * @param update computes the values before every replay of a capture, of the type and length of `data`
+   * @throws ShapeError when the type or length of `data` does not fit, or the tensor is a strided view; ArgumentError when `update` is no
+   *   function
    */
   write(data: TensorData, update?: () => TensorData): void {
     const { dtype, offset, shape, size } = this
@@ -162,7 +161,7 @@ export class Tensor {
     if (update !== undefined) checkFunction('write', update, 'update')
     const storage = this.#live('write')
     const bytes = ITEM_BYTES[dtype]
-    // Writes of the device move whole words: a view that begins or ends inside one must leave the other half alone.
+    // A device writes whole words; where a float16 view begins or ends inside a word, the other half must stay.
     const words = (offset * bytes) % 4 === 0 && ((size * bytes) % 4 === 0 || (offset + size) * bytes === storage.bytes)
     if (!words) {
       const whole = empty(this.shape, dtype, this.device)
@@ -180,13 +179,13 @@ export class Tensor {
     this.device.write(target, encode(data), update && (() => encode(update())))
   }
 
-  /** The same values off the tape, sharing memory. */
+  /** Returns a view of the same values off the tape. */
   detach(): Tensor {
     this.#live('detach')
     return view(this, this.shape, this.strides, this.offset)
   }
 
-  /** Frees the memory, unless a view or the tape still needs it. Calling it twice is allowed. */
+  /** Frees the memory, unless a view or the tape still needs it. A second call does nothing. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
@@ -200,7 +199,7 @@ export class Tensor {
     return this.#disposed
   }
 
-  /** Moves the values into the memory of `target`, of the same size, and stays there: how parameters enter an arena. */
+  /** Moves the values into the memory of `target`, a tensor of the same size; parameters enter an arena so. */
   rebind(target: Tensor): void {
     copyInto(this, target)
     this.storage.release()
@@ -215,15 +214,15 @@ export class Tensor {
     this.version = target.version
   }
 
-  /** Ties the lifetime to that of `owner`: it leaves the scope it was made in for the one `owner` is in. */
-  moveTo(owner: Tensor): this {
+  /** Moves the tensor from its scope to the scope of `owner`, so that both live as long. */
+  joinScopeOf(owner: Tensor): this {
     this.#scope?.delete(this)
     this.#scope = owner.#scope
     this.#scope?.add(this)
     return this
   }
 
-  /** Called by a scope that hands the tensor to the one around it. */
+  /** Enters another scope, because its own scope has ended. */
   adopt(scope: Scope | undefined): void {
     this.#scope = scope
     scope?.add(this)
@@ -235,12 +234,12 @@ export class Tensor {
   }
 }
 
-/** The error for a tensor that was disposed. */
+/** The error for an op on a disposed tensor. */
 export function disposedError(op: string, { shape }: { shape: Shape }): ArgumentError {
   return new ArgumentError(`${op}: a tensor of shape ${format(shape)} was used after it was disposed`)
 }
 
-/** Numbers as halves, and a zero where that makes the last word whole. */
+/** Numbers as float16 bits, padded with a zero to whole words of 4 bytes. */
 function wordsOfHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2))
   for (let i = 0; i < values.length; i++) halves[i] = toHalf(values[i]!)
@@ -257,7 +256,11 @@ function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Stora
   }
 }
 
-/** A tensor of undefined content. @throws ShapeError for dims below 1, or an unknown dtype; ArgumentError for what is no device */
+/**
+ * Makes a tensor of undefined content.
+ * @throws ShapeError for dims below 1 or an unknown dtype; UserError for float16 on a device without it; ArgumentError when `device` is no
+ *   device; OutOfMemoryError
+ */
 export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = defaultDevice()): Tensor {
   checkDevice('empty', device)
   const op = device.op || 'empty'
@@ -266,15 +269,22 @@ export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = d
   return new Tensor(allocate(op, shape, dtype, device), [...shape], rowMajorStrides(shape), 0, dtype)
 }
 
-/** Another view of the same memory; off the tape. */
+/** Makes another view of a tensor's memory, off the tape. */
 export function view(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   if (t.disposed) throw disposedError(t.device.op || 'view', t)
   return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype, t.version)
 }
 
-/** A view of memory whose changes count for itself and for all of `t`, but not for other parts of it, as a slot of an arena. */
+/** Makes a view, such as a slot of an arena, whose changes count for itself and for `t` as a whole but not for other parts of `t`. */
 export function partOf(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   const part = view(t, shape, strides, offset)
   part.version = new Version(t.version)
   return part
+}
+
+/** Makes a row-major copy in memory of its own, off the tape. */
+export function copyOf(t: Tensor): Tensor {
+  const copy = empty(t.shape, t.dtype, t.device)
+  copyInto(t, copy)
+  return copy
 }

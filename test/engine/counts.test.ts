@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { capture, fork, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
-import { addInPlace } from '../../engine/tensor/copies.ts'
+import { addInPlace } from '../../engine/tensor/pointwise.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()

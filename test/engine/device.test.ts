@@ -2,7 +2,7 @@ import { DeviceLostError, KernelCompileError, OutOfMemoryError, ValidationError 
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { Profiler } from '../../engine/submit/profiler.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
-import { base, run as dispatch } from '../../engine/tensor/run.ts'
+import { run as dispatch, fromStorageStart } from '../../engine/tensor/run.ts'
 import { scope } from '../../engine/tensor/scope.ts'
 import { empty, view } from '../../engine/tensor/tensor.ts'
 import { ceilDiv, grid1d, type KernelSpec } from '../../kernels/spec.ts'
@@ -145,7 +145,7 @@ test('strided views are read as what they are', async () => {
   assertClose(await view(x, [2, 2], [3, 1], 1).data(), [2, 3, 5, 6], 0, 'sliced')
   assertClose(await view(x, [2, 2], [0, 3], 2).data(), [3, 6, 3, 6], 0, 'broadcast')
   const out = empty([2])
-  dispatch(scaleSpec(), { size: 2, factor: 1 }, [base(view(x, [2], [1], 4)), out])
+  dispatch(scaleSpec(), { size: 2, factor: 1 }, [fromStorageStart(view(x, [2], [1], 4)), out])
   assertClose(await out.data(), [1, 2], 0, 'base')
 })
 

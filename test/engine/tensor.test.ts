@@ -1,5 +1,5 @@
-import { forget, gatherGradients, holdArenas } from '../../engine/autograd/arena.ts'
-import { backward } from '../../engine/autograd/backward.ts'
+import { gatherGradients, holdArenas } from '../../engine/autograd/arena.ts'
+import { backward, zeroGrad } from '../../engine/autograd/backward.ts'
 import { defineOp, noGrad, watchOps } from '../../engine/autograd/tape.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../../engine/base/errors.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
@@ -209,7 +209,7 @@ test('an arena moves parameters and takes gradients in place', async () => {
   assertClose(flat.subarray(0, 3), [6, 6, 6], 1e-6, 'first slot')
   assertClose(flat.subarray(128, 228), Array(100).fill(8), 1e-6, 'second slot')
   if (parameters[1]!.grad!.storage !== arena.gradients.storage) throw new Error('the gradient lies elsewhere')
-  forget(parameters)
+  zeroGrad(parameters)
   if (parameters[0]!.grad) throw new Error('a gradient is left')
   objective()
   assertClose(await parameters[0]!.grad!.data(), [3, 3, 3], 1e-6, 'afresh')

@@ -1,6 +1,6 @@
-import { forget, holdArenas } from '../../engine/autograd/arena.ts'
+import { holdArenas } from '../../engine/autograd/arena.ts'
 import { autocast } from '../../engine/autograd/autocast.ts'
-import { backward } from '../../engine/autograd/backward.ts'
+import { backward, zeroGrad } from '../../engine/autograd/backward.ts'
 import { noGrad, watchOps } from '../../engine/autograd/tape.ts'
 import { capture } from '../../engine/capture.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
@@ -127,7 +127,7 @@ if (device.capabilities.f16) {
       device.dispatch = dispatch
     }
     if (whole.filter((count) => count === arena.length).length !== 1) throw new Error(`casts of ${whole} elements`)
-    forget(arena.parameters)
+    zeroGrad(arena.parameters)
     if (device.memory.liveBytes !== before) throw new Error(`${device.memory.liveBytes - before} bytes are left`)
   })
 

@@ -1,3 +1,4 @@
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
 import type { Mode, ParaFormer } from '../../model/index.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
@@ -130,13 +131,9 @@ export class LocalBranches {
     return this.optimizer.flat(this.model.namedParameters().flatMap(([name, t]) => (isStem(name) ? [t] : [])))
   }
 
-  /** Forgets the stem's gradient. */
+  /** Frees the stem's gradient. */
   dropStemGradient(): void {
-    for (const [name, parameter] of this.model.namedParameters()) {
-      if (!isStem(name)) continue
-      parameter.grad?.dispose()
-      parameter.grad = undefined
-    }
+    zeroGrad(this.model.namedParameters().flatMap(([name, parameter]) => (isStem(name) ? [parameter] : [])))
   }
 
   /** Ends with everything on the device but the device itself. */

@@ -1,3 +1,4 @@
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import type { Tensor } from '../../engine/index.ts'
 import type { Module, Parameter } from '../../model/index.ts'
 import { toFloat32 } from '../checkpoint/files.ts'
@@ -18,13 +19,10 @@ export async function readEntries(tensors: Iterable<readonly [string, Tensor]>):
   return new Map(await Promise.all(reads))
 }
 
-/** Reads the gradients of parameters, zeros where there is none, and forgets them. */
+/** Reads the gradients of parameters, zeros where there is none, and frees them. */
 export async function takeGradients(named: readonly (readonly [string, Parameter])[]): Promise<Entries> {
   const found = readEntries(named.flatMap(([name, { grad }]) => (grad ? [[name, grad]] : [])))
-  for (const [, parameter] of named) {
-    parameter.grad?.dispose()
-    parameter.grad = undefined
-  }
+  zeroGrad(named.map(([, parameter]) => parameter))
   const entries = await found
   const zeros = ({ shape, size }: Parameter): SafetensorsEntry => ({
     dtype: 'F32',

@@ -1,5 +1,6 @@
 import { addAll, noGrad, scope, stack, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
-import { addInPlace, copyInto } from '../../engine/tensor/copies.ts'
+import { copyInto } from '../../engine/tensor/copies.ts'
+import { addInPlace } from '../../engine/tensor/pointwise.ts'
 import type { BatchPart } from '../data/parts.ts'
 import type { Objective } from '../schemes.ts'
 import { HeadPass } from './headPass.ts'

@@ -1,4 +1,5 @@
-import { forget, gatherGradients, holdArenas } from '../../engine/autograd/arena.ts'
+import { gatherGradients, holdArenas } from '../../engine/autograd/arena.ts'
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { checkFunction, refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { ArgumentError, type Device, scope, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
@@ -185,9 +186,9 @@ export class AdamW {
     return tensor(rules, { device })
   }
 
-  /** Forgets the gradients of its parameters. */
+  /** Frees the gradients of its parameters. */
   zeroGrad(): void {
-    forget(this.parameters)
+    zeroGrad(this.parameters)
   }
 
   /** Frees the moments, and the gradients unless another optimizer has their parameters; these live on. Calling it twice is allowed. */

@@ -1,4 +1,4 @@
-import { forget } from '../../engine/autograd/arena.ts'
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope, tensor } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'
@@ -64,7 +64,7 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
   for (const { run } of candidates) {
     run().dispose()
     // Only now: gradients that are gone when the recording ends would not be computed at all. Every run finds none, as it did then.
-    forget(parameters)
+    zeroGrad(parameters)
   }
   await device.synchronize()
   const start = performance.now()
@@ -74,7 +74,7 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
       candidate.run().dispose()
       await device.synchronize()
       candidate.least = Math.min(candidate.least, performance.now() - before)
-      forget(parameters)
+      zeroGrad(parameters)
     }
     if (performance.now() - start > 4 * BUDGET_MS) break
   }
