@@ -1,5 +1,5 @@
 import type { Scalar } from '../../kernels/spec.ts'
-import { refusal } from '../base/checks.ts'
+import { checkText, refusal } from '../base/checks.ts'
 import { ShapeError, UserError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 
@@ -56,10 +56,12 @@ export function checkDtype(op: string, dtype: Dtype, device: HalfSupport): void 
 
 /**
  * @param what needs it, and what to do without, for the message
- * @throws UserError unless the device has float16; ArgumentError for what is no device
+ * @throws UserError unless the device has float16; ArgumentError when `device` is no device, or `what` or `instead` no text
  */
 export function requireFloat16(what: string, device: HalfSupport, instead = 'use float32 or another adapter'): void {
   if (device?.capabilities === undefined) throw refusal('requireFloat16', device, 'a device', 'device')
+  checkText('requireFloat16', what, 'what')
+  checkText('requireFloat16', instead, 'instead')
   const { capabilities, summary } = device
   if (capabilities.f16) return
   throw new UserError(`${what} needs shader-f16, this device has none (${summary.name}); ${instead}`)

@@ -187,7 +187,7 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
 
 /** Methods that take nothing, or are for the package's own use: what they take only it makes. */
 export const INSIDE: Record<string, readonly string[]> = {
-  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'moveTo', 'adopt', 'changed'],
+  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [
     'prefixOutputs',
     'inPrecision',
