@@ -1,5 +1,5 @@
 import type { Grid, KernelSpec } from '../../kernels/spec.ts'
-import type { Binding, Retained } from '../memory/bindings.ts'
+import type { Binding, RefCounted } from '../memory/bindings.ts'
 import { isPlanned, PlannedBuffer } from '../memory/deviceBuffer.ts'
 import type { Changeable } from '../memory/version.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
@@ -53,7 +53,7 @@ export class Graph {
   commands: GraphCommand[] = []
   readonly buffers = new Set<PlannedBuffer>()
   /** Memory made outside that the commands use; the graph keeps it. */
-  readonly #outside = new Set<Retained>()
+  readonly #outside = new Set<RefCounted>()
   /** Of tensors made outside: whether the commands change them. */
   readonly outsiders = new Map<Changeable, boolean>()
 
@@ -97,8 +97,9 @@ export class Graph {
     // Else it could be let go while the rest is recorded, and become a place in the plan.
     if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
     if (!isPlanned(buffer)) return binding
-    if (!buffer.place) throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
-    const { block, offset } = buffer.place
+    if (!buffer.allocation)
+      throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
+    const { block, offset } = buffer.allocation
     const moved = { ...binding, buffer: block.buffer, offset: binding.offset + offset }
     return end === undefined ? moved : { ...moved, end: end + offset }
   }

@@ -118,7 +118,7 @@ function placeAll(units: readonly Unit[], buffer: PooledBuffer): Block {
   const block: Block = { buffer, users: 0 }
   for (const { members, stride } of units) {
     members.forEach((member, i) => {
-      member.place = { block, offset: i * stride }
+      member.allocation = { block, offset: i * stride }
       if (!member.released) block.users++
     })
   }

@@ -3,79 +3,76 @@ import { OutOfMemoryError } from '../base/errors.ts'
 import type { ResolvedBinding } from './bindings.ts'
 import type { PooledBuffer } from './deviceBuffer.ts'
 
-/** Bind groups kept for reuse by each device. */
+/** The number of bind groups that each device keeps for reuse. */
 const KEPT = 8192
-/** Bind groups that were made and not collected, from which on the garbage is collected after every `KEPT` more. */
+/** With this many bind groups not yet collected, garbage is collected each time that `KEPT` more were made or released. */
 const COLLECT_FROM = 16_384
-/**
- * The parts of the driver's room that all bind groups, and those of captured programs, may take. Lavapipe needs another three quarters of the
- * latter while programs run.
- */
+/** The share of the driver's limit that all bind groups may take. */
 const SHARE = 0.68
-const SHARE_OF_PROGRAMS = 0.42
+/** The share that executable graphs may take: lavapipe needs another three quarters of it while they run. */
+const GRAPH_SHARE = 0.42
 
-/**
- * Bind groups of all devices that JavaScript has not collected, as far as it has told (which it does between turns of the event loop
- * only), and those made or let go since it was last made to look.
- */
+// These counters cover all devices, because the driver's limit is one of the process.
+/** Bind groups not known to be collected; JavaScript reports collection only between turns of the event loop. */
 let uncollected = 0
+/** Bind groups made or released since garbage was last collected from here. */
 let sinceCollection = 0
-/** Of captured programs. */
+/** Bind groups that executable graphs hold. */
 let held = 0
 const collected = new FinalizationRegistry<undefined>(() => uncollected--)
 
-/** Collects the garbage where that is due. */
-function collectSome(): void {
+/** Collects garbage when it is due. */
+function collectWhenDue(): void {
   if (uncollected < COLLECT_FROM || sinceCollection < KEPT) return
   sinceCollection = 0
   collectGarbage()
 }
 
-/** The layout of a kernel's bindings; kernels of one layout can share bind groups. */
+/** Identifies the layout of a kernel's bindings; kernels with equal layouts can share bind groups. */
 interface BindingLayout {
   readonly layout: number
   readonly bindGroupLayout: GPUBindGroupLayout
 }
 
-/** Bind groups by kernel layout and memory, each made once while its buffers live. */
+/** Caches bind groups by kernel layout and memory, while their buffers live. */
 export class BindGroups {
   readonly #device: GPUDevice
   readonly #limit: number
   readonly #groups = new Map<string, GPUBindGroup>()
   readonly #keysOf = new Map<number, Set<string>>()
 
-  /** @param limit how many the driver has room for, in this process */
+  /** @param limit bind groups that the driver allows in this process */
   constructor(device: GPUDevice, limit: number) {
     this.#device = device
     this.#limit = limit
   }
 
-  /** Makes room for a program of so many dispatches. @throws OutOfMemoryError when the driver has none */
+  /** Reserves bind groups for an executable graph, one a dispatch. @throws OutOfMemoryError when the driver has no room for them */
   reserve(dispatches: number): void {
-    const fits = held + dispatches <= SHARE_OF_PROGRAMS * this.#limit && uncollected + dispatches <= SHARE * this.#limit
+    const fits = held + dispatches <= GRAPH_SHARE * this.#limit && uncollected + dispatches <= SHARE * this.#limit
     if (!fits) throw this.#full()
     held += dispatches
   }
 
-  /** Says that a program of so many dispatches has let its bind groups go. */
+  /** Gives back what `reserve` took for an executable graph, whose bind groups are now dropped. */
   release(dispatches: number): void {
     held -= dispatches
     sinceCollection += dispatches
-    collectSome()
+    collectWhenDue()
   }
 
-  /** After a wait for the device: lets the driver have back what was dropped, where that is much. */
+  /** Frees dropped bind groups where they are many. Callers have just waited for the device. */
   async settle(): Promise<void> {
     if (uncollected < COLLECT_FROM) return
     sinceCollection = 0
     collectGarbage()
-    // What was collected is told in a later turn of the event loop.
+    // JavaScript reports what it collected in a later turn of the event loop.
     await new Promise((resolve) => setTimeout(resolve))
   }
 
-  /** A bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
+  /** Makes a bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
   make({ bindGroupLayout: layout }: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
-    collectSome()
+    collectWhenDue()
     if (uncollected >= SHARE * this.#limit) throw this.#full()
     const entries = bindings.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
     const group = this.#device.createBindGroup({ layout, entries })
@@ -85,7 +82,7 @@ export class BindGroups {
     return group
   }
 
-  /** @throws OutOfMemoryError when the driver has room for no more */
+  /** Returns the cached bind group of a kernel's layout and memory, or makes it. @throws OutOfMemoryError as `make` does */
   get(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
     let key = `${kernel.layout}`
     for (const { buffer, offset } of bindings) key += ` ${buffer.id}+${offset}`
@@ -106,16 +103,16 @@ export class BindGroups {
     return group
   }
 
-  /** Forgets the groups of a buffer that is about to go. */
+  /** Drops the cached bind groups of a buffer that is about to be destroyed. */
   drop(buffer: PooledBuffer): void {
     for (const key of this.#keysOf.get(buffer.id) ?? []) this.#groups.delete(key)
     this.#keysOf.delete(buffer.id)
   }
 
   #full(): OutOfMemoryError {
-    const [all, programs] = [SHARE, SHARE_OF_PROGRAMS].map((share) => Math.floor(share * this.#limit))
+    const [all, graphs] = [SHARE, GRAPH_SHARE].map((share) => Math.floor(share * this.#limit))
     return new OutOfMemoryError(
-      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${programs} dispatches of captured steps; ` +
+      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${graphs} dispatches of captured steps; ` +
         'await device.synchronize() more often, dispose() captured steps no longer used, or coalesce branches',
     )
   }

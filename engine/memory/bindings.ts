@@ -1,24 +1,24 @@
 import type { KernelSpec } from '../../kernels/spec.ts'
 import { type DeviceBuffer, isPlanned, type PooledBuffer } from './deviceBuffer.ts'
 
-/** Memory that counts who uses it and is freed with its last user. */
-export interface Retained {
+/** An object that counts its users and is freed with the last of them. */
+export interface RefCounted {
   retain(): this
   release(): void
 }
 
-/** A buffer from a byte offset on, as a kernel binds it. */
+/** A part of a buffer that a command uses, such as a kernel's operand. */
 export interface Binding {
   buffer: DeviceBuffer
-  /** In bytes, a multiple of 256. */
+  /** Start, in bytes; a kernel can bind multiples of 256. */
   offset: number
-  /** Exclusive end of the bytes that are used; absent: the buffer's end. */
+  /** Exclusive end of the bytes that are used; default: the end of the buffer. */
   end?: number
   /** Keeps the buffer alive. */
-  owner?: Retained
+  owner?: RefCounted
 }
 
-/** A binding whose memory has its place in a pooled buffer. */
+/** A binding in a buffer that exists on the device. */
 export interface ResolvedBinding {
   buffer: PooledBuffer
   offset: number
@@ -31,17 +31,18 @@ export interface BufferUse {
 }
 
 /**
- * The place of a binding in a pooled buffer.
- * @throws Error for memory of a capture that is still being recorded, or that the capture did not return
+ * Resolves a binding in planned memory to the pooled buffer that the memory plan gave it.
+ * @throws Error for memory without a plan: a graph is still being captured, or did not return the tensor
  */
 export function resolve(binding: Binding): ResolvedBinding {
   const { buffer, offset } = binding
   if (!isPlanned(buffer)) return binding as ResolvedBinding
-  if (!buffer.place) throw new Error('a tensor made inside a capture that did not return it was used after it')
-  return { buffer: buffer.place.block.buffer, offset: buffer.place.offset + offset }
+  const { allocation } = buffer
+  if (!allocation) throw new Error('a tensor made inside a capture that did not return it was used after it')
+  return { buffer: allocation.block.buffer, offset: allocation.offset + offset }
 }
 
-/** The buffers that a dispatch reads and writes. */
+/** Lists the buffers that a dispatch reads and writes. */
 export function usesOf({ bindings }: KernelSpec<any>, resolved: readonly ResolvedBinding[]): BufferUse[] {
   return resolved.map(({ buffer }, i) => ({ buffer: buffer.gpu, write: bindings[i]!.access === 'read_write' }))
 }

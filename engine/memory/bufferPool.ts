@@ -10,28 +10,30 @@ export interface MemoryStatistics {
   peakBytes: number
   /** Bytes of free buffers kept for reuse. */
   cachedBytes: number
-  /** Buffers in use and kept. */
+  /** The number of buffers, in use or kept. */
   buffers: number
 }
 
-/** Free buffers beyond this, and beyond what is in use, go back to the driver. */
+/** Bytes of free buffers that the pool keeps, or as many as are in use where that is more. */
 const CACHE_LIMIT = 256 << 20
 
 /**
- * Bytes in use from which on the garbage is collected, each time that twice as many are in use as after the last collection: JavaScript does
- * not know how much memory a dropped tensor holds. The same amount, given back in that way, is worth a warning.
+ * Garbage is collected when more bytes than this are in use and they have doubled since the last collection: JavaScript does not know how
+ * much memory a dropped tensor holds. When collection has freed this many bytes, the pool warns.
  */
 const COLLECT_FROM = 64 << 20
 
-/** Free buffers of one size class. The lowest id is taken first, whatever order they come back in: a step that allocates as the one before gets
- * the same buffers, and so finds its bind groups again. */
+/**
+ * The free buffers of one size class. The lowest id is taken first, in whatever order they come back: a step that allocates as the step
+ * before it gets the same buffers, and so finds its bind groups in the cache.
+ */
 class FreeBuffers extends TinyQueue<PooledBuffer> {
   constructor(buffers: PooledBuffer[] = []) {
     super(buffers, (a, b) => a.id - b.id)
   }
 }
 
-/** Storage buffers by size class, reused; a freed buffer may be reused at once, since commands run in recorded order. */
+/** Reuses storage buffers by size class. A freed buffer can be reused at once, because commands run in recorded order. */
 export class BufferPool {
   readonly #device: GPUDevice
   readonly #free = new Map<number, FreeBuffers>()
@@ -43,8 +45,8 @@ export class BufferPool {
   #reclaimedBytes = 0
 
   /**
-   * @param onDestroy called for a buffer before it is destroyed, so that its bind groups can be dropped
-   * @param onError called when the driver reports, later, that an allocation failed
+   * @param onDestroy is called before a buffer is destroyed, so that its bind groups can be dropped
+   * @param onError is called when the driver reports that an allocation failed, which it does later
    */
   constructor(device: GPUDevice, onDestroy: (buffer: PooledBuffer) => void, onError: (error: Error) => void) {
     this.#device = device
@@ -56,14 +58,14 @@ export class BufferPool {
     return { ...this.#statistics }
   }
 
-  /** Forgets the peak so far. */
+  /** Sets the peak to what is in use now. */
   resetPeak(): void {
     this.#statistics.peakBytes = this.#statistics.liveBytes
   }
 
   /**
-   * A buffer of at least `bytes`, its content undefined.
-   * @param submitted serial of the last batch handed to the driver: only buffers not used since may be destroyed
+   * Gives a buffer of at least `bytes`, with undefined content.
+   * @param submitted serial of the last submission that the driver has; buffers that later ones use are not destroyed
    * @throws OutOfMemoryError when the device allows no buffer that large
    */
   acquire(bytes: number, submitted: number): PooledBuffer {
@@ -81,7 +83,7 @@ export class BufferPool {
     return buffer
   }
 
-  /** Counts memory that came back because the garbage collector found its tensors dropped; warns once when that is much. */
+  /** Counts memory that was freed only because the garbage collector found its tensors dropped, and warns once when it is much. */
   reclaimed(bytes: number): void {
     this.#collectAbove = Math.max(COLLECT_FROM, 2 * this.#statistics.liveBytes)
     const before = this.#reclaimedBytes
@@ -94,7 +96,7 @@ export class BufferPool {
     }
   }
 
-  /** The bytes that the device allows in one buffer. @throws OutOfMemoryError when that is less than `bytes` */
+  /** Returns the bytes that the device allows in one buffer. @throws OutOfMemoryError when they are fewer than `bytes` */
   checkSize(bytes: number): number {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits
     const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize)
@@ -106,15 +108,15 @@ export class BufferPool {
     return limit
   }
 
-  /** Takes a buffer back; planned memory only once the last user of its block is gone. */
+  /** Takes a buffer back; planned memory is free when its block has no users any more. */
   release(buffer: DeviceBuffer): void {
     if (isPlanned(buffer)) {
       buffer.released = true
-      if (buffer.place) this.releaseBlock(buffer.place.block)
+      if (buffer.allocation) this.releaseBlock(buffer.allocation.block)
     } else this.#release(buffer)
   }
 
-  /** Takes one of its users from a block. */
+  /** Ends one use of a block, and takes its buffer back with the last one. */
   releaseBlock(block: Block): void {
     if (--block.users === 0) this.#release(block.buffer)
   }
@@ -135,7 +137,7 @@ export class BufferPool {
     this.#statistics.cachedBytes += buffer.bytes
   }
 
-  /** Destroys free buffers, the largest first, until at most `keep` bytes of them are left. */
+  /** Destroys free buffers, largest first, until at most `keep` bytes of them are left. @param submitted as for `acquire` */
   trim(keep: number, submitted: number): void {
     const sizes = [...this.#free.keys()].sort((a, b) => b - a)
     for (const size of sizes) {
@@ -189,7 +191,7 @@ export class BufferPool {
   }
 }
 
-/** Rounds up to an eighth of a power of two (256 bytes at least), so that at most an eighth is wasted. */
+/** Rounds up to a multiple of an eighth of the power of two below, so that at most an eighth is wasted; small sizes to 256 bytes. */
 function sizeClass(bytes: number): number {
   if (bytes <= 2048) return Math.max(256, Math.ceil(bytes / 256) * 256)
   const step = 2 ** (Math.floor(Math.log2(bytes)) - 3)

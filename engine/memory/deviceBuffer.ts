@@ -1,39 +1,33 @@
-/** A GPU buffer owned by the pool. */
+/** A GPU buffer that the pool owns. */
 export interface PooledBuffer {
   readonly id: number
   readonly gpu: GPUBuffer
   readonly bytes: number
-  /** Serial of the last batch of commands recorded with it. */
+  /** Serial of the last submission that uses it. */
   lastUse: number
-  /** The device had no memory for it: nobody may get it again. */
+  /** Whether the device had no memory for it; the pool does not hand it out again. */
   broken: boolean
 }
 
-/** A pooled buffer that several virtual buffers lie in; it goes back to the pool with the last of its users. */
+/** A pooled buffer that holds planned buffers; the last of its users returns it to the pool. */
 export interface Block {
   readonly buffer: PooledBuffer
   users: number
 }
 
-let created = 0
-
-/**
- * Memory that a graph records with before anybody knows where it will lie: the plan of the graph places it in a block, beside
- * others or where others have been.
- */
+/** Memory of a graph. Its commands are captured with it before the memory plan allocates it in a block, which lifetimes let it share. */
 export class PlannedBuffer {
-  readonly id = created++
   readonly bytes: number
-  /** Nobody but the graph's own commands uses it any more. */
+  /** Whether only the graph's own commands use it. */
   released = false
-  place: { readonly block: Block; readonly offset: number } | undefined
+  allocation: { readonly block: Block; readonly offset: number } | undefined
 
   constructor(bytes: number) {
     this.bytes = bytes
   }
 }
 
-/** What a tensor's memory can be. */
+/** The memory of a tensor: eager or captured. */
 export type DeviceBuffer = PooledBuffer | PlannedBuffer
 
 export function isPlanned(buffer: DeviceBuffer): buffer is PlannedBuffer {

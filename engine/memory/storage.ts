@@ -1,20 +1,20 @@
-import type { Retained } from './bindings.ts'
+import type { RefCounted } from './bindings.ts'
 import { type DeviceBuffer, isPlanned } from './deviceBuffer.ts'
 
-/** Gives memory and takes it back. */
+/** Allocates memory for tensors. */
 export interface Allocator {
   /** @throws OutOfMemoryError, DeviceLostError */
   acquire(bytes: number): DeviceBuffer
   release(buffer: DeviceBuffer): void
-  /** Counts memory of tensors that the garbage collector found dropped. */
+  /** Counts memory that was freed only because the garbage collector found its tensors dropped. */
   reclaimed(bytes: number): void
 }
 
-/** Memory shared by a tensor and its views, freed with the last of them. */
-export class Storage<D extends Allocator = Allocator> implements Retained {
+/** The memory of a tensor and its views; it is freed with the last of them. */
+export class Storage<D extends Allocator = Allocator> implements RefCounted {
   readonly device: D
   readonly buffer: DeviceBuffer
-  /** The size that was asked for; the buffer may be larger. */
+  /** The size asked for; the buffer may be larger. */
   readonly bytes: number
   #references = 1
 
@@ -30,7 +30,7 @@ export class Storage<D extends Allocator = Allocator> implements Retained {
     return this
   }
 
-  /** Whether more than one tensor uses it. */
+  /** Whether it has more than one user. */
   get shared(): boolean {
     return this.#references > 1
   }
@@ -39,7 +39,7 @@ export class Storage<D extends Allocator = Allocator> implements Retained {
     if (--this.#references === 0) this.device.release(this.buffer)
   }
 
-  /** Releases it for a tensor that was dropped without `dispose()`. */
+  /** Releases the memory for a tensor that was dropped without `dispose()`. */
   drop(): void {
     this.release()
     if (this.#references === 0 && !isPlanned(this.buffer)) this.device.reclaimed(this.bytes)

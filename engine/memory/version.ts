@@ -1,33 +1,33 @@
 import { StaleValueError } from '../base/errors.ts'
 import { format, type Shape } from '../layout/shape.ts'
 
-/** How `run` tells of a change in memory, see `Version`. */
+/** Learns of changes of memory in place, see `Version`. */
 export interface Changeable {
-  /** Counts a change by the op `by`. */
+  /** Counts a change. @param by the op that makes it */
   change(by: string): void
-  /** Whether the tensor that lay there lies elsewhere now. */
+  /** Whether the tensor has moved to other memory. */
   readonly moved: boolean
 }
 
 let changes = 0
 
-/** The number of changes of all memory. */
+/** Returns the number of changes of all memory so far. */
 export function changesSoFar(): number {
   return changes
 }
 
 /**
- * Counts the changes of some memory in place, for a tensor and its views together, so that backward notices when a value that it kept
- * is no longer the one that the forward pass used (PyTorch's version counter).
+ * Counts in-place changes of the memory of a tensor and its views, so that backward notices when a value that it saved is no longer the one
+ * that the forward pass used (PyTorch's version counter).
  */
 export class Version implements Changeable {
-  /** The memory that this one is a part of, as a slot is of an arena: a change of the whole is one of every part. */
+  /** The memory that contains this part, as an arena contains a slot: a change of the whole changes every part. */
   readonly #whole: Version | undefined
   #own = 0
   #ofParts = 0
   #changedBy = ''
   #changedAt = 0
-  /** The name of the parameter that lies there, for errors. */
+  /** The name of the parameter in this memory, for errors. */
   label = ''
   #successor: { version: Version; count: number; leftAt: number } | undefined
 
@@ -39,12 +39,16 @@ export class Version implements Changeable {
     return this.#successor !== undefined
   }
 
-  /** The tensor lies elsewhere from now on, with the same values. */
+  /** Says that the tensor has moved, with its values, to memory that `version` counts. */
   moveTo(version: Version): void {
     this.#successor = { version, count: version.count, leftAt: this.count }
   }
 
-  /** What counts the tensor's changes now, and what it counts for the values of `count` here: -1 when they were changed before they moved. */
+  /**
+   * Follows the tensor to where it lies now.
+   * @param count a number of changes counted here
+   * @returns the version that counts the tensor's changes now, and the number there for the same values: -1 when they changed before the move
+   */
   latest(count: number): { version: Version; count: number } {
     let [version, at]: [Version, number] = [this, count]
     while (version.#successor) {
@@ -67,12 +71,12 @@ export class Version implements Changeable {
     return this.#latest().#changedBy
   }
 
-  /** When the last change was, in `changesSoFar()`. */
+  /** `changesSoFar()` at the last change. */
   get changedAt(): number {
     return this.#latest().#changedAt
   }
 
-  /** Of this memory and those it is a part of the one that was changed last. */
+  /** Returns the version that changed last: this one or one that contains it. */
   #latest(): Version {
     let last: Version = this
     for (let whole = this.#whole; whole; whole = whole.#whole) if (whole.#changedAt > last.#changedAt) last = whole
@@ -87,7 +91,7 @@ export class Version implements Changeable {
   }
 }
 
-/** Of memory in which several tensors lie. */
+/** Counts changes of memory that several tensors share for each of them. */
 export function joint(versions: readonly Changeable[]): Changeable {
   return {
     change(by) {
@@ -99,7 +103,7 @@ export function joint(versions: readonly Changeable[]): Changeable {
   }
 }
 
-/** The error of backward, in `op`, for a value that is no longer the one of the forward pass. */
+/** Makes the error of backward, in `op`, for a saved value that has changed since the forward pass. */
 export function staleValue(
   op: string,
   { version, dtype, shape }: { version: Version; dtype: string; shape: Shape },

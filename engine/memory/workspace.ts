@@ -1,6 +1,6 @@
 import type { PooledBuffer } from './deviceBuffer.ts'
 
-/** Gives buffers and takes them back. */
+/** Allocates the buffers of a workspace. */
 interface WorkspacePool {
   /** @throws OutOfMemoryError, DeviceLostError */
   acquirePooled(bytes: number): PooledBuffer
@@ -8,23 +8,23 @@ interface WorkspacePool {
 }
 
 /**
- * Memory for the intermediate values of captured programs. Programs of one device run one after the other, so all of them
- * use the same buffers.
+ * Holds the intermediate values of executable graphs. The graphs of one device run one after the other, so all of them use the same
+ * buffers.
  */
 export class Workspace {
   readonly #pool: WorkspacePool
-  /** Largest first. */
+  /** Sorted, largest first. */
   #buffers: { buffer: PooledBuffer; users: number }[] = []
 
   constructor(pool: WorkspacePool) {
     this.#pool = pool
   }
 
-  /** Distinct buffers of at least these sizes, given largest first. @throws OutOfMemoryError */
+  /** Gives distinct buffers of at least these sizes, which are sorted, largest first. @throws OutOfMemoryError, DeviceLostError */
   take(sizes: readonly number[]): PooledBuffer[] {
     const free = [...this.#buffers]
     const taken = sizes.map((bytes) => {
-      // The smallest that is large enough; a much larger one is left to who needs it.
+      // Take the smallest buffer that is large enough, but leave much larger ones to those that need them.
       const at = free.findLastIndex(({ buffer }) => buffer.bytes >= bytes)
       if (at >= 0 && free[at]!.buffer.bytes <= 2 * bytes) return free.splice(at, 1)[0]!
       const made = { buffer: this.#pool.acquirePooled(bytes), users: 0 }
@@ -36,7 +36,7 @@ export class Workspace {
     return taken.map(({ buffer }) => buffer)
   }
 
-  /** Takes one user from each buffer; those without any go back to the pool. */
+  /** Ends one use of each buffer; those without users go back to the pool. */
   give(buffers: readonly PooledBuffer[]): void {
     const given = new Set(buffers)
     for (const one of this.#buffers) {

@@ -3,12 +3,12 @@ import type { Profiler } from './profiler.ts'
 import { type CopyCommand, giveBlocks, type Launch, type RecordedStream, type WriteCommand } from './stream.ts'
 import type { Work, WorkCounts } from './submissionQueue.ts'
 
-/** Dispatches whose parameters fit one write of the uniform ring. */
+/** The number of dispatches whose parameter blocks the uniform ring holds at a time. */
 const RING_SLOTS = 512
 
 /**
- * Encodes one batch of work and submits it: commands go into one command buffer, and dispatches without copies between into one
- * compute pass, until `submit()`. With a profiler every dispatch has a pass of its own.
+ * Encodes commands and submits them. Commands go into one command buffer until `submit()`, and consecutive dispatches into one compute
+ * pass. With a profiler every dispatch has a pass of its own.
  */
 export class Encoding {
   readonly #device: GPUDevice
@@ -16,11 +16,11 @@ export class Encoding {
   readonly #profiler: Profiler | undefined
   #encoder: GPUCommandEncoder | undefined
   #pass: GPUComputePassEncoder | undefined
-  /** What the pass has set. */
+  /** The pipeline and the bind group that the pass has set. */
   #pipeline: GPUComputePipeline | undefined
   #bindGroup: GPUBindGroup | undefined
 
-  /** @param counts are kept up */
+  /** @param counts counts what is submitted */
   constructor(device: GPUDevice, counts: WorkCounts, profiler: Profiler | undefined) {
     this.#device = device
     this.#counts = counts
@@ -28,8 +28,8 @@ export class Encoding {
   }
 
   /**
-   * One whose pipeline did not compile is left out: that was reported.
-   * @param paramGroup and the offset in bytes where its parameter block is
+   * Encodes a dispatch. One whose pipeline did not compile is left out, because the queue has reported that.
+   * @param params offset of its parameter block in the buffer of `paramGroup`, in bytes
    * @param stream names the command buffer
    */
   dispatch(launch: Launch, paramGroup: GPUBindGroup, params: number, stream: string): void {
@@ -50,6 +50,7 @@ export class Encoding {
     this.#counts.dispatches++
   }
 
+  /** Encodes a copy. @param stream names the command buffer */
   copy({ source, sourceOffset, target, targetOffset, bytes }: Omit<CopyCommand, 'kind'>, stream: string): void {
     this.#endPass()
     this.#commands(stream).copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes)
@@ -59,14 +60,14 @@ export class Encoding {
     ])
   }
 
-  /** Hands over what was encoded, then data for a buffer, before what comes next. */
+  /** Submits what is encoded, then writes to a buffer, so that later commands find the data. */
   write({ target, offset, data }: Omit<WriteCommand, 'kind'>): void {
     this.submit()
     this.#device.queue.writeBuffer(target, offset, data)
     this.#profiler?.note('upload', [{ buffer: target, write: true }])
   }
 
-  /** Hands over what was encoded, before what comes next. */
+  /** Submits what is encoded. */
   submit(): void {
     this.#endPass()
     if (!this.#encoder) return
@@ -75,7 +76,7 @@ export class Encoding {
     this.#encoder = undefined
   }
 
-  /** Submits the rest. */
+  /** Ends the batch: resolves the profiler's timestamps and submits what is encoded. */
   end(stream: string): void {
     this.#endPass()
     if (this.#profiler) this.#profiler.resolve(this.#commands(stream))
@@ -93,14 +94,14 @@ export class Encoding {
   }
 }
 
-/** Makes work for the submission queue from recorded streams, whose parameters go through one uniform ring. */
+/** Makes recorded streams into work for the submission queue. Their parameters go through one uniform ring. */
 export class StreamEncoder {
   readonly #device: GPUDevice
   readonly #ring: GPUBuffer
   readonly #ringGroup: GPUBindGroup
   readonly #counts: WorkCounts
 
-  /** @param counts are kept up */
+  /** @param counts counts what is submitted */
   constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
     this.#counts = counts
@@ -115,19 +116,19 @@ export class StreamEncoder {
     })
   }
 
-  /** The commands of a stream as work for the submission queue. */
-  workOf(recording: RecordedStream): Work {
-    const { commands } = recording
+  /** Makes the commands of a stream into work for the submission queue. */
+  workOf(recorded: RecordedStream): Work {
+    const { commands } = recorded
     return {
       kernels: commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : [])),
-      submit: (profiler) => this.#encode(recording, profiler),
-      describe: () => opNames(recording),
+      submit: (profiler) => this.#encode(recorded, profiler),
+      describe: () => opNames(recorded),
     }
   }
 
-  #encode(recording: RecordedStream, profiler: Profiler | undefined): void {
+  #encode(recorded: RecordedStream, profiler: Profiler | undefined): void {
     const { queue } = this.#device
-    const { commands, params, slots, stream } = recording
+    const { commands, params, slots, stream } = recorded
     const encoding = new Encoding(this.#device, this.#counts, profiler)
     const paramGroup = this.#ringGroup
     let written = 0
@@ -137,7 +138,7 @@ export class StreamEncoder {
       else {
         const { slot } = command
         if (slot >= written) {
-          // The ring is rewritten between submits, which the queue keeps in order.
+          // The device's queue orders submits and writes, so the ring can be written again for the next dispatches.
           encoding.submit()
           const count = Math.min(RING_SLOTS, slots - written)
           queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
@@ -151,10 +152,10 @@ export class StreamEncoder {
   }
 }
 
-/** The distinct ops of a recording, for an error message. */
-function opNames(recording: RecordedStream): string {
+/** Names the distinct ops of a stream, for an error message. */
+function opNames(recorded: RecordedStream): string {
   const names = new Set<string>()
-  for (const command of recording.commands) {
+  for (const command of recorded.commands) {
     if (command.kind === 'dispatch') names.add(`${command.op} [${command.kernel.label}]`)
   }
   const list = [...names]

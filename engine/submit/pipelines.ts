@@ -3,27 +3,27 @@ import { paramWords } from '../../kernels/spec.ts'
 import { specialize } from '../../kernels/specialize.ts'
 import { KernelCompileError } from '../base/errors.ts'
 
-/** Bytes of one slot of the parameter ring: the alignment of dynamic uniform offsets. */
+/** Bytes from one parameter block to the next: the alignment of dynamic uniform offsets. */
 export const PARAM_SLOT = 256
 
 /** A kernel variant compiled for fixed constants. */
 export interface CompiledKernel {
   readonly id: number
   readonly label: string
-  /** Kernels of one layout can share bind groups. */
+  /** Identifies `bindGroupLayout`; kernels with equal layouts can share bind groups. */
   readonly layout: number
   readonly bindGroupLayout: GPUBindGroupLayout
-  /** Set once the driver has compiled it. */
+  /** Set when the driver has compiled it. */
   pipeline: GPUComputePipeline | undefined
-  /** Set once the driver has refused it. */
+  /** Set when the driver has refused it. */
   error: Error | undefined
-  /** Settles when the driver has compiled it. @throws KernelCompileError */
+  /** Resolves when the driver has compiled it; rejects with a KernelCompileError. */
   readonly ready: Promise<GPUComputePipeline>
 }
 
 /**
- * Compiles kernels asynchronously and in parallel, each (kernel, variant, constants) once. Storage buffers are bind group 0
- * in the order of the spec; the parameter block is a uniform at group 1, binding 0, with a dynamic offset.
+ * Compiles each (kernel, variant, constants) once, asynchronously and in parallel. Storage buffers are bind group 0 in the order of the
+ * spec; the parameter block is a uniform at group 1, binding 0, with a dynamic offset.
  */
 export class PipelineCache {
   readonly paramLayout: GPUBindGroupLayout
@@ -41,12 +41,12 @@ export class PipelineCache {
     })
   }
 
-  /** Pipelines compiled or compiling. */
+  /** The number of pipelines compiled or compiling. */
   get size(): number {
     return this.#compiled.size
   }
 
-  /** The compiled kernel; compilation starts at the first call and is awaited by whoever submits it. */
+  /** Returns a kernel. The first call starts its compilation, which the submission queue waits for. */
   get(spec: KernelSpec, variant: Variant<any>, constants: Constants): CompiledKernel {
     const key = `${spec.name}/${variant.name} ${JSON.stringify(constants)}`
     let kernel = this.#compiled.get(key)
@@ -96,12 +96,12 @@ export class PipelineCache {
     return kernel
   }
 
-  /** Settles when nothing is being compiled. */
+  /** Resolves when nothing is being compiled. */
   async idle(): Promise<void> {
     while (this.#compiling.size > 0) await Promise.all(this.#compiling)
   }
 
-  /** Keeps the process alive while drivers compile: one that ends under their threads crashes. */
+  /** Keeps the process alive until a compilation ends: a process that ends while the driver's threads compile crashes. */
   #hold(ready: Promise<unknown>): void {
     this.#holding ??= setInterval(() => {}, 1000)
     const done = () => {
@@ -110,7 +110,7 @@ export class PipelineCache {
       clearInterval(this.#holding)
       this.#holding = undefined
     }
-    // Whoever submits the kernel awaits `ready` and reports; an unused one must not end the process.
+    // The submission queue reports a kernel that does not compile; an unused one must not end the process as an unhandled rejection.
     const settled: Promise<void> = ready.then(done, done)
     this.#compiling.add(settled)
   }

@@ -3,33 +3,33 @@ import { UserError } from '../base/errors.ts'
 import type { BufferUse } from '../memory/bindings.ts'
 import type { Launch } from './stream.ts'
 
-/** Timestamps of one query set: two a dispatch. */
+/** The number of timestamps in a query set; a dispatch takes two. */
 const QUERIES = 4096
 
-/** How often the device's clock is read to compare it. */
+/** The number of times that `offset` reads the device's clock. */
 const READINGS = 8
 
-/** One dispatch as the device timed it, nanoseconds on the device's clock. */
+/** One dispatch with its times, in nanoseconds on the device's clock. */
 export interface ProfiledDispatch {
   op: string
   kernel: string
-  /** The streams that it works for: several where branches were coalesced. */
+  /** The streams that it works for; several where branches were fused. */
   streams: readonly string[]
-  /** Why it waits for those before it, as far as they were profiled too. */
+  /** The reasons why it waits for profiled commands before it. */
   barriers: readonly string[]
   begin: number
   end: number
 }
 
 /**
- * Tells of commands in their order why the driver makes each wait for those before it, such as `read after write of layerNorm`. As in
- * Dawn's Vulkan backend, which remembers for each buffer how it was used last: any two uses but two reads put a barrier between
- * them, and a barrier waits for everything.
+ * Predicts where the driver puts barriers between commands, and says why, such as `read after write of layerNorm`. It follows Dawn's Vulkan
+ * backend, which tracks the last use of each buffer: any two uses but two reads need a barrier, and a barrier waits for all commands
+ * before it.
  */
 export class Barriers {
   readonly #last = new Map<GPUBuffer, { write: boolean; op: string }>()
 
-  /** @returns the reasons of the next command, none where it need not wait */
+  /** Takes the next command. @returns why it waits; empty when it does not */
   next(op: string, uses: readonly BufferUse[]): string[] {
     const reasons = new Set<string>()
     const own = new Map<GPUBuffer, boolean>()
@@ -47,20 +47,20 @@ export class Barriers {
 
 type Label = Omit<ProfiledDispatch, 'begin' | 'end'>
 
-/** A query set, and what it times of the batch being encoded. */
+/** A query set, with labels for the dispatches that it times in the batch being encoded. */
 interface Timestamps {
   queries: GPUQuerySet
   labels: Label[]
 }
 
 /**
- * Times every dispatch on the device with timestamp queries. While one is set as `device.profiler` each dispatch gets a
- * compute pass of its own, which costs time: profile to compare kernels, not to time a step.
+ * Times every dispatch with timestamp queries while it is set as `device.profiler`. Each dispatch then has a compute pass of its own, which
+ * costs time: a profile compares kernels, and does not tell the time of a step.
  */
 export class Profiler {
   readonly #device: GPUDevice
   readonly #sets: Timestamps[] = []
-  /** Of the set in use. */
+  /** Index of the query set in use. */
   #at = 0
   readonly #resolved: GPUBuffer
   readonly #barriers = new Barriers()
@@ -82,7 +82,7 @@ export class Profiler {
     })
   }
 
-  /** The descriptor of the compute pass of one dispatch. */
+  /** Returns the descriptor of the compute pass of one dispatch. */
   pass({ op, kernel, streams, uses }: Launch): GPUComputePassDescriptor {
     if (2 * this.#set().labels.length === QUERIES) this.#at++
     const { queries, labels } = this.#set()
@@ -93,12 +93,12 @@ export class Profiler {
     }
   }
 
-  /** What else uses buffers, untimed: later dispatches may wait for it. */
+  /** Takes an untimed command, which later dispatches may wait for. */
   note(op: string, uses: readonly BufferUse[]): void {
     this.#barriers.next(op, uses)
   }
 
-  /** Ends the timed passes of an encoder. */
+  /** Encodes the copy of all timestamps of an encoder's passes to the host. */
   resolve(encoder: GPUCommandEncoder): void {
     for (const set of this.#sets) {
       const count = 2 * set.labels.length
@@ -112,7 +112,7 @@ export class Profiler {
     this.#at = 0
   }
 
-  /** Waits for what was submitted and returns its dispatches in order, once. */
+  /** Waits for the submitted work. @returns its dispatches in order, each from one call only */
   async collect(): Promise<ProfiledDispatch[]> {
     const staging = this.#staging
     this.#staging = []
@@ -129,8 +129,8 @@ export class Profiler {
   }
 
   /**
-   * How far the host's clock (Unix time) is ahead of the device's, in milliseconds, the device being idle: late by what a read takes, of
-   * several reads the least.
+   * Measures how far the host's clock (Unix time) is ahead of the device's, in milliseconds, on an idle device. A reading is late by the time
+   * it takes, so the least of several is returned.
    */
   async offset(): Promise<number> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST
@@ -153,7 +153,7 @@ export class Profiler {
     return least
   }
 
-  /** Frees its query sets; what was not collected is lost. */
+  /** Frees the query sets; dispatches not yet collected are lost. */
   dispose(): void {
     for (const { queries } of this.#sets) queries.destroy()
     this.#resolved.destroy()

@@ -5,19 +5,20 @@ import { PARAM_SLOT } from './pipelines.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-/** A kernel with what it works on. */
+/** One launch of a compiled kernel. */
 export interface Launch {
   kernel: CompiledKernel
   bindGroup: GPUBindGroup
   grid: Readonly<Grid>
-  /** The op that asked for it, for errors and traces. */
+  /** The op that launches it, for errors and traces. */
   op: string
-  /** For traces: the branches it works for, and where it is profiled the buffers it uses. */
+  /** Names of the branches it works for, for traces. */
   streams: readonly string[]
+  /** The buffers it uses, where a profiler is set. */
   uses: readonly BufferUse[]
 }
 
-/** One kernel launch; its parameters are slot `slot` of the stream's parameter blocks. */
+/** A recorded launch, whose parameters are block number `slot` of its stream. */
 interface DispatchCommand extends Launch {
   kind: 'dispatch'
   slot: number
@@ -41,14 +42,14 @@ export interface WriteCommand {
 
 export type Command = DispatchCommand | CopyCommand | WriteCommand
 
-/** Parameter blocks of dispatches, packed on the host as one memory seen as u32, i32 and f32. */
+/** Parameter blocks on the host: one memory, viewed as u32, i32 and f32. */
 interface ParamBlocks {
   readonly u32: Uint32Array<ArrayBuffer>
   readonly i32: Int32Array
   readonly f32: Float32Array
 }
 
-/** What a stream held when it was taken for submission. */
+/** The content of a stream, taken for submission. */
 export interface RecordedStream {
   stream: string
   commands: Command[]
@@ -56,10 +57,7 @@ export interface RecordedStream {
   slots: number
 }
 
-/**
- * An ordered recording of commands that becomes one command buffer. Ops record into the device's current stream; nothing
- * reaches the GPU before `device.flush()`.
- */
+/** Records commands in order. The device submits them as one batch, and nothing reaches the GPU before. */
 export class Stream {
   readonly name: string
   #commands: Command[] = []
@@ -70,17 +68,17 @@ export class Stream {
     this.name = name
   }
 
-  /** Commands recorded and not yet taken. */
+  /** The number of commands recorded and not yet taken. */
   get length(): number {
     return this.#commands.length
   }
 
-  /** Dispatches recorded and not yet taken. */
+  /** The number of dispatches recorded and not yet taken. */
   get slots(): number {
     return this.#slots
   }
 
-  /** The parameter memory and the word at which the next dispatch packs its block. */
+  /** Returns the parameter memory, and the word at which the next dispatch packs its block. */
   nextBlock(): { params: ParamBlocks; word: number } {
     if ((this.#slots + 1) * SLOT_WORDS > this.#params.u32.length) {
       const larger = takeBlocks(Math.max(64, 2 * this.#slots))
@@ -91,7 +89,7 @@ export class Stream {
     return { params: this.#params, word: this.#slots * SLOT_WORDS }
   }
 
-  /** Records a dispatch whose block was packed at `nextBlock()`. */
+  /** Records a dispatch, whose parameters are packed at `nextBlock()`. */
   dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch): void {
     this.#commands.push({ kind: 'dispatch', slot: this.#slots++, kernel, bindGroup, grid, op, streams, uses })
   }
@@ -100,13 +98,13 @@ export class Stream {
     this.#commands.push(command)
   }
 
-  /** Hands over what was recorded and starts anew. Whoever has submitted it gives the blocks back with `giveBlocks`. */
+  /** Takes the content and leaves the stream empty. After submission the parameter blocks go back with `giveBlocks`. */
   take(): RecordedStream {
-    const recording = { stream: this.name, commands: this.#commands, params: this.#params, slots: this.#slots }
+    const recorded = { stream: this.name, commands: this.#commands, params: this.#params, slots: this.#slots }
     this.#commands = []
     this.#params = NO_BLOCKS
     this.#slots = 0
-    return recording
+    return recorded
   }
 }
 
@@ -117,7 +115,7 @@ function paramBlocks(slots: number): ParamBlocks {
 
 const NO_BLOCKS = paramBlocks(0)
 
-/** Blocks that were submitted: used again, since memory of arrays is what the garbage collector is slow at. */
+/** Blocks that were submitted and are used again, because the garbage collector frees array memory slowly. */
 const spare: ParamBlocks[] = []
 const MOST_SPARE = 16
 
@@ -126,7 +124,7 @@ function takeBlocks(slots: number): ParamBlocks {
   return at < 0 ? paramBlocks(slots) : spare.splice(at, 1)[0]!
 }
 
-/** Takes blocks back whose content the driver has. */
+/** Takes back parameter blocks whose content the driver has copied. */
 export function giveBlocks(blocks: ParamBlocks): void {
   if (blocks !== NO_BLOCKS && spare.length < MOST_SPARE) spare.push(blocks)
 }

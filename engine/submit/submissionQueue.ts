@@ -3,7 +3,7 @@ import { DeviceLostError, ValidationError } from '../base/errors.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
 
-/** What a device was given so far. */
+/** Counts what a device has been given so far. */
 export interface WorkCounts {
   submits: number
   dispatches: number
@@ -11,15 +11,15 @@ export interface WorkCounts {
 
 /** Commands that are submitted together. */
 export interface Work {
-  /** The kernels that must be compiled before it is submitted. */
+  /** The kernels that it launches; it is submitted when they are compiled. */
   readonly kernels: Iterable<CompiledKernel>
-  /** Encodes the commands and submits them. */
+  /** Encodes and submits the commands. */
   submit(profiler: Profiler | undefined): void
-  /** Names what recorded the commands, for error messages. */
+  /** Names the ops or the graph behind the commands, for error messages. */
   describe(): string
 }
 
-/** Work with its place in the order of submissions. */
+/** Work that waits in the queue, with its number in the order of submissions. */
 interface Submission {
   serial: number
   work: Work
@@ -27,23 +27,24 @@ interface Submission {
   submitted: () => void
 }
 
-/** What the driver reported for a batch. */
+/** An error of the driver. */
 interface Failure {
   error: Error
+  /** The submission that it belongs to; 0 where that is unknown. */
   serial: number
-  /** The batch that was being recorded when a reader was first told; those from it on are not. */
+  /** The submission that was being recorded when a reader was first told. Readers of it and of later ones are not told. */
   reported: number
 }
 
-/** Failures remembered for readers that have not asked yet. */
+/** The number of failures kept for readers that have not asked yet. */
 const FAILURES_KEPT = 64
 
 /**
- * Batches of work on their way to the driver: submitted in order, each once its pipelines are compiled. Keeps what the driver
- * reports for them until those who read their results ask.
+ * Submits work in order, each piece when its pipelines are compiled, and keeps the errors that the driver reports until somebody reads
+ * results.
  */
 export class SubmissionQueue {
-  /** Settles when the device is gone; every later call throws the same error. */
+  /** Resolves when the device is lost, with the error that every later call throws. */
   readonly lost: Promise<DeviceLostError>
   readonly counts: WorkCounts = { submits: 0, dispatches: 0 }
   readonly #device: GPUDevice
@@ -68,27 +69,27 @@ export class SubmissionQueue {
     device.onuncapturederror = (event) => this.fail(new Error(event.error.message))
   }
 
-  /** Serial of the batch being recorded. */
+  /** Serial of the submission being recorded. */
   get serial(): number {
     return this.#serial
   }
 
-  /** Serial of the last batch submitted. */
+  /** Serial of the last submission that the driver has. */
   get submitted(): number {
     return this.#submitted
   }
 
-  /** Whether batches wait to be submitted. */
+  /** Whether work waits to be submitted. */
   get busy(): boolean {
     return this.#waiting.length > 0
   }
 
-  /** Settles when everything added so far is submitted. */
+  /** Resolves when everything added so far is submitted. */
   get idle(): Promise<void> {
     return this.#idle
   }
 
-  /** Hands work to the driver in its turn; settles when it has it. */
+  /** Submits work in its turn. @returns resolves when it is submitted */
   add(work: Work): Promise<void> {
     const serial = this.#serial++
     let submitted = () => {}
@@ -102,30 +103,31 @@ export class SubmissionQueue {
     return promise
   }
 
-  /** Remembers an error of the driver; without a batch's serial it is of no known one, and whoever reads next is told. */
+  /** Keeps an error of the driver. @param serial the submission it belongs to; default: unknown, and the next reader is told */
   fail(error: Error, serial = 0): void {
     this.#failures.push({ error, serial, reported: Number.POSITIVE_INFINITY })
   }
 
   /**
-   * Waits for the error scopes of submitted batches. Throws the failure of batch `serial` or one before it: every reader of
-   * what was recorded until the failure was first reported must learn of it, later ones start afresh.
+   * Waits for the error scopes of all submissions so far.
+   * @throws the first failure of submission `serial` or an earlier one, unless an earlier reader was told before `serial` was recorded;
+   *   DeviceLostError
    */
   async settle(serial: number): Promise<void> {
     if (this.#checks.size > 0) await Promise.all(this.#checks)
     this.checkLost()
-    const found = this.#failures.filter((one) => one.serial <= serial && serial < one.reported)
+    const found = this.#failures.filter((failure) => failure.serial <= serial && serial < failure.reported)
     const [failure] = found
     if (!failure) return
-    // With the first all others that it may have brought about are told.
-    for (const one of found) one.reported = Math.min(one.reported, this.#serial)
+    // Report the first failure; the rest may follow from it.
+    for (const each of found) each.reported = Math.min(each.reported, this.#serial)
     if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
     throw failure.error
   }
 
   /**
-   * Waits for work of the driver, then for the error scopes of batch `serial` and those before it.
-   * @throws the failure of one of these batches, DeviceLostError, or the error of the work itself
+   * Waits for work of the driver, then for the error scopes of all submissions.
+   * @throws what `settle` throws, or the error of the work itself
    */
   async finish(work: Promise<unknown>, serial: number): Promise<void> {
     try {
@@ -136,7 +138,7 @@ export class SubmissionQueue {
     }
   }
 
-  /** The error behind a failed read: the loss of the device, if that is about to be reported, or a failure before it. */
+  /** Finds the cause of an error: loss of the device, which may be reported a little later, or an earlier failure. @returns the cause */
   async explain(error: unknown, serial: number): Promise<unknown> {
     const soon = new Promise<undefined>((resolve) => setTimeout(resolve, 100))
     const lost = await Promise.race([this.lost, soon])
@@ -149,26 +151,26 @@ export class SubmissionQueue {
     return error
   }
 
-  /** From here on every call ends with the same error. */
+  /** Marks the device as lost, so that every later call throws the same error. @param how completes "the device X …" */
   lose(how: string): DeviceLostError {
     this.#lostError ??= new DeviceLostError(`the device ${this.#name} ${how}; request a new one and load a checkpoint`)
     this.#endWaiting()
     return this.#lostError
   }
 
-  /** @throws DeviceLostError when the device is gone */
+  /** @throws DeviceLostError when the device is lost */
   checkLost(): void {
     if (this.#lostError) throw this.#lostError
   }
 
-  /** Submits waiting batches in order, up to the first whose pipelines are still compiling; then waits for those. */
+  /** Submits waiting work in order, up to the first whose pipelines are still compiling, and continues when they are compiled. */
   #pump(): void {
     for (;;) {
-      const batch = this.#waiting[0]
-      if (!batch) return
+      const next = this.#waiting[0]
+      if (!next) return
       const compiling = new Set<Promise<unknown>>()
       const broken = new Set<Error>()
-      for (const { pipeline, error, ready } of batch.work.kernels) {
+      for (const { pipeline, error, ready } of next.work.kernels) {
         if (error) broken.add(error)
         else if (!pipeline) compiling.add(ready)
       }
@@ -176,8 +178,8 @@ export class SubmissionQueue {
         Promise.allSettled(compiling).then(() => this.#pump())
         return
       }
-      for (const error of broken) this.fail(error, batch.serial)
-      this.#submit(batch)
+      for (const error of broken) this.fail(error, next.serial)
+      this.#submit(next)
       this.#waiting.shift()
     }
   }
@@ -198,7 +200,7 @@ export class SubmissionQueue {
     submitted()
   }
 
-  /** Batches that wait for pipelines of a lost device end unsubmitted; their readers find the device lost. */
+  /** Drops the work that waits for a lost device; its readers get the DeviceLostError. */
   #endWaiting(): void {
     for (const { submitted } of this.#waiting) submitted()
     this.#waiting = []
@@ -206,9 +208,9 @@ export class SubmissionQueue {
 }
 
 /**
- * Submits, and collects what the driver reports about it.
- * @param by names what recorded the commands, for the message
- * @returns settles with the first error the driver reports, or undefined
+ * Runs `submit` in error scopes.
+ * @param by names the ops or the graph behind the commands, for the message
+ * @returns resolves with the first error that the driver reports, or undefined
  */
 function errorOf(device: GPUDevice, by: () => string, submit: () => void): Promise<Error | undefined> {
   device.pushErrorScope('out-of-memory')

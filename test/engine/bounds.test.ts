@@ -1,6 +1,7 @@
 // What a program keeps or forgets must not bring the process or the device down: bind groups, free buffers, dropped tensors.
 import * as assert from 'uvu/assert'
 import { type Captured, capture, OutOfMemoryError, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
+import type { PooledBuffer } from '../../engine/memory/deviceBuffer.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -81,7 +82,7 @@ test('a buffer that is free is used again, the lowest first, whatever the order 
   const buffers = made.map(({ storage }) => storage.buffer)
   for (const i of [4, 0, 7, 2, 8, 1, 3, 6, 5]) made[i]!.dispose()
   const again = Array.from({ length: 9 }, () => tensor([1]))
-  const ids = again.map(({ storage }) => storage.buffer.id)
+  const ids = again.map(({ storage }) => (storage.buffer as PooledBuffer).id)
   assert.equal(
     ids,
     [...ids].sort((a, b) => a - b),
