@@ -7,20 +7,22 @@ import { build } from 'esbuild'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { UserError } from '../../engine/index.ts'
 
+/** Places of Chromium to try. */
 const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
 const FLAGS = ['--enable-unsafe-webgpu', '--disable-background-networking', '--disable-component-update', '--no-first-run']
 const OUT = '.build/bench-browser'
 const PEERS = 'bench/peers/node_modules'
 
-/** Where the page finds the packages of the peers. */
+/** The import map of the page: the peers' packages by name. */
 const IMPORTS = {
   '@jax-js/jax': `/${PEERS}/@jax-js/jax/dist/index.js`,
   'onnxruntime-web/webgpu': `/${PEERS}/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs`,
 }
 
+/** Content types by the extension of a file's name. */
 const TYPES: Record<string, string> = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' }
 
-/** Headless Chromium with the bench's page, served to this machine only. */
+/** Headless Chromium, and a server of the bench's page that only this machine can reach. */
 export class Chromium {
   readonly version: string
   readonly #browser: Browser
@@ -32,7 +34,7 @@ export class Chromium {
     this.version = browser.version()
   }
 
-  /** @throws UserError when there is no Chromium */
+  /** Bundles the page, and starts the server and the browser. @throws UserError when there is no Chromium */
   static async start(): Promise<Chromium> {
     const program = process.env.CHROMIUM ?? PROGRAMS.find((path) => existsSync(path))
     if (!program || !existsSync(program)) {
@@ -48,7 +50,7 @@ export class Chromium {
     }
   }
 
-  /** A page in which `run` of page.ts can be called; `onReport` hears what it reports. */
+  /** Opens a page in which `call` can call functions of page.ts. @param onReport gets what the page passes to `report` */
   async open(onReport: (what: unknown) => void): Promise<Page> {
     const page = await this.#browser.newPage()
     await page.exposeFunction('report', onReport)
@@ -62,7 +64,7 @@ export class Chromium {
   }
 }
 
-/** Calls a function of page.ts in a page. */
+/** Calls an exported function of page.ts in a page. */
 export async function call<T>(page: Page, name: string, ...args: unknown[]): Promise<T> {
   const calling = async ([url, called, given]: readonly [string, string, unknown[]]) => (await import(url))[called](...given)
   return page.evaluate(calling, ['/page.js', name, args] as const)
@@ -76,7 +78,7 @@ async function bundlePage(): Promise<void> {
   await build({ ...common, entryPoints: ['bench/peers/tensorflow.js'], outdir: OUT, logLevel: 'error' })
 }
 
-/** Serves the page, its bundle and the peers. Shared memory, which WebAssembly needs, wants an isolated page. */
+/** Serves the page, its bundle and the peers. The headers isolate the page, so that WebAssembly can use shared memory. */
 function serve(): Promise<Server> {
   const html = `<!doctype html><title>bench</title><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`
   const server = createServer(async (request, response) => {

@@ -1,4 +1,4 @@
-// `npm run bench:browser`: `paraformer bench` in headless Chromium on its own WebGPU.
+// `npm run bench:browser` runs `paraformer bench` in headless Chromium, on Chromium's own WebGPU.
 import { CommanderError } from 'commander'
 import { reason, UserError } from '../../engine/index.ts'
 import { checkWritable, writeFile } from '../../engine/platform/files.ts'

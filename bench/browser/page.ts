@@ -1,4 +1,5 @@
-// What runs in the page: the bench, and comparisons with peers. The host (chromium.ts) calls these and hears by `report`.
+// The functions that run in the page: the bench, and comparisons with peers. The host calls them (chromium.ts) and gets what
+// they report.
 import { requestDevice } from '../../engine/index.ts'
 import { budgetOf } from '../doBench.ts'
 import { type Answer, answerTask, type Task } from '../peers/answer.ts'
@@ -6,11 +7,11 @@ import { type BenchReport, runBench } from '../runBench.ts'
 import { type Selection, selectTargets } from '../select.ts'
 
 declare global {
-  /** Given by the host. */
+  /** Sends progress or an answer to the host, which defines this function. */
   function report(what: Answer | { done: number; of: number; id: string }): Promise<void>
 }
 
-/** Runs what a selection means on the browser's device. */
+/** Times the selected targets on the browser's device. */
 export async function bench(selection: Selection, quick: boolean, time: number | undefined): Promise<BenchReport> {
   const device = await requestDevice()
   const targets = selectTargets(device.capabilities, selection)
@@ -22,12 +23,12 @@ export async function bench(selection: Selection, quick: boolean, time: number |
   })
 }
 
-/** Compares with a peer; every answer goes to the host. */
+/** Compares workloads with a peer, and reports every answer to the host. */
 export async function compare(task: Task): Promise<void> {
   await answerTask(task, () => requestDevice(), report)
 }
 
-/** Whether the browser's device is software. */
+/** The name of the browser's device, and whether it is software. */
 export async function describeDevice(): Promise<{ name: string; software: boolean }> {
   const device = await requestDevice()
   const { name, software } = device.summary

@@ -2,7 +2,7 @@ import type { Answer } from '../peers/answer.ts'
 import type { RunTask } from '../peers/runPeer.ts'
 import { type Chromium, call } from './chromium.ts'
 
-/** Runs comparisons in pages of a browser, each in a page of its own. */
+/** Runs each task in a page of its own. */
 export function runPageIn(browser: Chromium): RunTask {
   return (task, onAnswer) => {
     let stop = () => {}
@@ -17,7 +17,7 @@ export function runPageIn(browser: Chromium): RunTask {
         (error: Error) => error.message,
       )
       const ended = await Promise.race([compared, crashed, stopped])
-      // A page that hangs may not close either.
+      // A page that hangs may never close, so nobody waits for it.
       page.close().catch(() => {})
       return ended
     }

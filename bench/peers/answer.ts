@@ -5,22 +5,26 @@ import { type Comparison, compareOn } from './compare.ts'
 import { NotOffered } from './peer.ts'
 import { PEERS } from './peers.ts'
 
-/** What a child process, or a page, is asked. */
+/** The comparisons that a child process, or a page, is to make. */
 export interface Task {
+  /** Package name of the peer. */
   package: string
   adapter: string | undefined
   budget: Budget
   workloads: Workload[]
 }
 
-/** What it says: that it is ready, then how each workload ended, in order; or that it cannot go on, and no other could. */
+/**
+ * An answer to a task. `ready` comes first, then a `result` or a `failure` for each workload, in order. `closed` means that
+ * neither this process nor another one can do the task.
+ */
 export type Answer =
   | { kind: 'ready' }
   | { kind: 'result'; comparison: Comparison }
   | { kind: 'failure'; reason: string; offered: boolean }
   | { kind: 'closed'; reason: string }
 
-/** Compares every workload of a task with its peer. */
+/** Compares every workload of a task in ours and in the peer. */
 export async function answerTask(
   task: Task,
   openDevice: () => Promise<Device>,

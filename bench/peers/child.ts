@@ -1,10 +1,11 @@
-// One peer beside ours in a process of its own, so that a crash ends one comparison: started by runChild.ts, answers by IPC.
+// The child process that runChild.ts starts: it compares one peer with ours, and answers by IPC. A crash of it ends only one
+// comparison.
 import { openShared } from '../openShared.ts'
 import { type Answer, answerTask, type Task } from './answer.ts'
 
 process.once('message', async (task: Task) => {
   const answer = (one: Answer) => new Promise<void>((resolve) => process.send!(one, () => resolve()))
   await answerTask(task, () => openShared({ adapter: task.adapter }), answer)
-  // Libraries keep their devices, and with them the process.
+  // The libraries' devices would keep the process alive.
   process.exit()
 })

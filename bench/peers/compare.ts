@@ -9,40 +9,42 @@ import { knownDifference, normDifference, type Quantiles, quantiles } from '../s
 import { shapeOf, type Workload } from '../workloads.ts'
 import type { Peer, PeerRun } from './peer.ts'
 
-/** Largest norm-relative difference between two libraries, and of each from float64; gradients pass through more rounding. */
+/** Largest norm-relative difference between two libraries, and of each from float64. */
 const TOLERANCE = 1e-4
+/** Largest norm-relative difference of gradients, which are rounded more often. */
 const GRADIENT_TOLERANCE = 1e-3
-/** Of a run, for clocks (browsers) that see none pass. */
+/** Least time of a run in milliseconds, for clocks that are too coarse to see one, as in browsers. */
 const LEAST_MS = 1e-3
 
 /** Values by name. */
 type Named = Record<string, ArrayLike<number>>
 
-/** A workload measured on both, run alternately; milliseconds of one run. */
+/** The times of a workload in both libraries, in milliseconds of one run. */
 export interface Comparison {
   workload: Workload['kind']
   shape: string
   peer: string
   ours: Quantiles
   theirs: Quantiles
-  /** Median of theirs over that of ours: above 1, ours is faster. */
+  /** Median of theirs over the median of ours: above 1, ours is faster. */
   ratio: number
-  /** Rounds of one sample each. */
+  /** Number of rounds; each takes one sample of either library. */
   rounds: number
-  /** Largest norm-relative difference of their values from ours, and of each from float64 where that is known. */
+  /** Largest norm-relative difference of their values from ours. */
   difference: number
+  /** Norm-relative differences from float64, where its values are known. */
   oursError?: number
   theirsError?: number
 }
 
 /**
- * Compares the values of both, then times them in turn: ours, theirs, ours, theirs.
- * @throws Error when a library fails, or their values differ
+ * Compares the values of both libraries, then times them in turn.
+ * @throws Error when a library fails, or when values differ
  */
 export async function compareOn(device: Device, peer: Peer, w: Workload, budget: Budget): Promise<Comparison> {
   checkAdapter(device, peer)
   const errors: string[] = []
-  // A library that does not look lets rejected commands pass as very fast ones.
+  // Rejected commands would seem very fast where a library ignores their errors.
   const onError = (event: Event) => errors.push((event as GPUUncapturedErrorEvent).error.message)
   peer.device.addEventListener('uncapturederror', onError)
   const operands = operandsOf(w)
@@ -67,13 +69,16 @@ export async function compareOn(device: Device, peer: Peer, w: Workload, budget:
   }
 }
 
-/** @throws Error when the two run on different adapters */
+/** @throws Error when the libraries run on different adapters */
 function checkAdapter({ summary }: Device, { device }: Peer): void {
   const theirs = summarize({ info: device.adapterInfo, features: device.features } as GPUAdapter).name
   if (theirs !== summary.name) throw new Error(`its device is ${theirs}, ours ${summary.name}: nothing to compare`)
 }
 
-/** @throws Error unless both give the same, and what float64 gives where that is known */
+/**
+ * Compares named values of both libraries.
+ * @throws Error unless they agree with each other, and with float64 where it is known
+ */
 export function compareValues(
   w: Workload,
   operands: Record<string, Operand>,
@@ -89,7 +94,7 @@ export function compareValues(
   return { difference: Math.max(...differences), ...compareOutputs(w, operands, mine.out, other.out) }
 }
 
-/** Of an op: how far both are from float64. */
+/** Compares an op's output in both libraries with float64; a step has none. */
 function compareOutputs(
   w: Workload,
   operands: Record<string, Operand>,
@@ -105,7 +110,7 @@ function compareOutputs(
   }
 }
 
-/** Looks at what the last timed runs gave. @throws Error unless both computed it */
+/** Compares the values of the last timed runs. @throws Error unless they agree; of steps, unless both are computed */
 function compareLast(w: Workload, operands: Record<string, Operand>, mine: ArrayLike<number>, other: ArrayLike<number>): void {
   checkComputed([mine, other])
   if (w.kind.endsWith('Step')) return
@@ -113,7 +118,10 @@ function compareLast(w: Workload, operands: Record<string, Operand>, mine: Array
   compareOutputs(w, operands, mine, other)
 }
 
-/** @throws Error unless the timed steps changed something: both take other numbers of steps, so that nothing more is known */
+/**
+ * @throws Error unless the timed steps changed something. The libraries take different numbers of steps, so values cannot be
+ *   compared.
+ */
 async function checkMoved(ours: Running, theirs: PeerRun, before: readonly [Named, Named]): Promise<void> {
   for (const [i, run] of [ours, theirs].entries()) {
     const after = await run.values()
@@ -132,6 +140,7 @@ function check(difference: number, tolerance: number, what: string): number {
   return difference
 }
 
+/** Times both libraries in turn: ours, theirs, ours, theirs. @param confirm checks the values of the last runs */
 async function alternate(
   device: Device,
   ours: Running,
@@ -154,7 +163,7 @@ async function alternate(
     await done()
     return (performance.now() - start) / runs
   }
-  // Compiles, and tells how many runs make a sample; rounds share the time between both.
+  // The first run compiles, and the warm-up tells how many runs make a sample. Each side gets half the time of the rounds.
   for (const side of sides) {
     await measure(side)
     const began = performance.now()

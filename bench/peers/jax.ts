@@ -5,13 +5,13 @@ import type { OpenPeer, PeerRun } from './peer.ts'
 
 const PACKAGE = '@jax-js/jax'
 
-/** An array of jax-js; functions take their arguments over, `.ref` keeps one. */
+/** An array of jax-js. Functions consume their arguments; `.ref` gives another reference, so that the array survives. */
 interface Jax {
   ref: Jax
   [method: string]: any
 }
 
-/** jax-js; everything is compiled with its `jit`. */
+/** Opens jax-js; every computation is compiled by its `jit`. */
 export const openJax: OpenPeer = async () => {
   const jax = await import(PACKAGE)
   const backends: string[] = await jax.init('webgpu')
@@ -25,7 +25,7 @@ export const openJax: OpenPeer = async () => {
   }
 }
 
-/** Ops that keep their operands: under `jit` they run once, to be traced. */
+/** Ops that do not consume their operands. Under `jit` they run once, while they are traced. */
 function opsOf({ numpy: np, nn }: any): Ops<Jax> {
   const layerNorm = (x: Jax, weight: Jax, bias: Jax): Jax => nn.standardize(x.ref, -1).mul(weight.ref).add(bias.ref)
   return {
@@ -78,7 +78,7 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     add: (a, b) => a!.add(b),
   }
   const compiled = jit(functions[w.kind]!)
-  // Arrays are computed once somebody waits for them: results are kept until then.
+  // Arrays are computed when something waits for them, so results are kept until then.
   let results: Jax[] = []
   let last: Jax | undefined
   const call = (): Jax => compiled(...inputs.map((input) => input.ref))

@@ -1,4 +1,4 @@
-// `npm run bench:peers`: other WebGPU libraries and ours, in turn, on the same driver.
+// `npm run bench:peers` times other WebGPU libraries and ours in turn, on the same driver.
 import { readFile } from 'node:fs/promises'
 import { CommanderError } from 'commander'
 import { reason, requestDevice, UserError } from '../../engine/index.ts'
@@ -27,7 +27,7 @@ interface Flags {
   json?: boolean
 }
 
-/** Where comparisons run. */
+/** The place of the comparisons: Node or a browser. */
 interface Place {
   name: string
   software: boolean
@@ -133,7 +133,7 @@ function titleOf(w: Workload): string {
   return `${w.kind} ${shapeOf(w)}`
 }
 
-/** The versions of the peers, which their package folder pins. */
+/** The versions of the peers, as their package.json pins them. */
 async function versions(): Promise<Record<string, string>> {
   const text = await readFile('bench/peers/package.json', 'utf8')
   return (JSON.parse(text) as { dependencies: Record<string, string> }).dependencies

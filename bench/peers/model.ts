@@ -2,35 +2,41 @@ import type { ParaFormerConfig } from '../../model/index.ts'
 import type { Workload } from '../workloads.ts'
 import { NotOffered } from './peer.ts'
 
-/** What the models of the workloads are made of, in a peer's words. No function consumes its operands. */
+/** The ops of the workloads' models, written with a peer's functions. No op consumes its operands. */
 export interface Ops<T> {
-  /** x W^T + b: x [..., in], W [out, in], b [out] */
+  /** x W^T + b, with x [..., in], W [out, in], b [out]. */
   linear(x: T, weight: T, bias?: T): T
-  /** Over the last dim, eps 1e-5. */
+  /** Normalises the last dim, with eps 1e-5. */
   layerNorm(x: T, weight: T, bias: T): T
-  /** The erf form. */
+  /** The exact GELU, with erf. */
   gelu(x: T): T
-  /** Broadcasts. */
+  /** The sum, with broadcasting. */
   add(a: T, b: T): T
-  /** [B, H, Tq, Dh] over [B, H, Tk, Dh] */
+  /** Attention of q [B, H, Tq, Dh] over k and v [B, H, Tk, Dh]. */
   attention(q: T, k: T, v: T): T
   reshape(x: T, shape: readonly number[]): T
   permute(x: T, order: readonly number[]): T
-  /** Indices `from` to `to` of one dim. */
+  /** The part of a dim from index `from` up to the exclusive `to`. */
   slice(x: T, dim: number, from: number, to: number): T
   concat(parts: readonly T[], dim: number): T
-  /** The value with a leading dim of 1 repeated. */
+  /** Repeats the leading dim, whose size is 1. */
   repeat(x: T, times: number): T
-  /** Mean of squares of all elements, a scalar. */
+  /** The mean of the squares of all elements, a scalar. */
   meanSquare(x: T): T
-  /** Mean over the batch; labels as one-hot rows. */
+  /** The mean cross-entropy over the batch; labels are one-hot rows. */
   crossEntropy(logits: T, oneHot: T): T
 }
 
 /** Parameters by checkpoint name. */
 export type Named<T> = Record<string, T>
 
-/** The loss of a step; `x` is its input, `oneHot` its labels. @throws NotOffered for workloads that are no steps */
+/**
+ * The loss of a step.
+ * @param p the parameters
+ * @param x the input
+ * @param oneHot the labels, where the step has some
+ * @throws NotOffered for a workload that is no step
+ */
 export function stepLoss<T>(ops: Ops<T>, w: Workload, p: Named<T>, x: T, oneHot: T | undefined): T {
   switch (w.kind) {
     case 'mlpStep': {
@@ -57,7 +63,9 @@ interface LayerSizes {
   residual: 'paper' | 'preNorm'
 }
 
-/** One encoder layer, [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], as ours skips what nobody reads. */
+/**
+ * One encoder layer, [B, N, D] -> [B, N, D]; with `clsOnly` -> [B, 1, D], since ours computes only the CLS row of a last layer.
+ */
 function layer<T>(ops: Ops<T>, sizes: LayerSizes, p: Named<T>, prefix: string, x: T, clsOnly: boolean): T {
   const { batch, tokens, heads, width, residual } = sizes
   const get = (name: string) => p[prefix + name]!
@@ -119,7 +127,7 @@ export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array
   return rows
 }
 
-/** The number of classes of a step with labels. */
+/** The number of classes of a workload; 0 where it has no labels. */
 export function classesOf(w: Workload): number {
   return w.kind === 'mlpStep' ? w.classes : w.kind === 'modelStep' ? w.config.classes : 0
 }

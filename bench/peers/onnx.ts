@@ -17,13 +17,14 @@ const VARINT = 0
 const BYTES = 2
 const FIXED32 = 5
 
-/** Types of ONNX: attributes, and elements of tensors. */
+/** ONNX's types of attributes. */
 const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
+/** ONNX's element type of float32 tensors. */
 const FLOAT32 = 1
 
 /**
- * An ONNX model as the bytes of its file: one graph over float32 values in the operators of opset 20.
- * Field numbers are those of onnx.proto.
+ * The bytes of an ONNX file: one graph over float32 values, with the operators of opset 20. Field numbers are those of
+ * onnx.proto.
  */
 export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue[], outputs: readonly OnnxValue[]): Uint8Array {
   const graph = [
@@ -73,7 +74,7 @@ function text(field: number, value: string): number[] {
   return message(field, [...new TextEncoder().encode(value)])
 }
 
-/** A whole number that is not negative, seven bits a byte, the lowest first. */
+/** A non-negative integer in seven bits a byte, the lowest bits first. */
 function varint(value: number): number[] {
   const bytes: number[] = []
   let rest = value

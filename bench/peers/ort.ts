@@ -8,12 +8,12 @@ const PACKAGE = 'onnxruntime-web/webgpu'
 /** onnxruntime-web on its WebGPU execution provider; operands and results stay on the device. */
 export const openOrt: OpenPeer = async () => {
   const ort = await import(PACKAGE)
-  // Threads would need workers that share memory; the device does the work anyway.
+  // Threads would need workers that share memory, and the device does the work anyway.
   ort.env.wasm.numThreads = 1
   ort.env.logLevel = 'error'
   const scalar = (name: string): OnnxValue => ({ name, shape: [1] })
   const first = onnxModel([{ op: 'Neg', inputs: ['x'], outputs: ['y'] }], [scalar('x')], [scalar('y')])
-  // The first session opens the device, which lives as long as there is a session.
+  // The first session opens the device, which lives as long as any session.
   const keep = await open(ort, first)
   const device: GPUDevice = await ort.env.webgpu.device
   return {
@@ -60,7 +60,7 @@ function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output:
       return { nodes: [norm], inputs, output: { name: 'out', shape } }
     }
     case 'attention': {
-      // Its fused MultiHeadAttention gives wrong values on software devices, by 4 % on lavapipe and 86 % on SwiftShader.
+      // The library's fused MultiHeadAttention is wrong on software devices, by 4 % on lavapipe and 86 % on SwiftShader.
       const shape = [w.batch, w.heads, w.tokens, w.width]
       const inputs = ['q', 'k', 'v'].map((name) => ({ name, shape }))
       const nodes = [
@@ -89,7 +89,7 @@ async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Recor
   for (const { name, shape } of inputs) {
     const { data } = operands[name] ?? scaleOf(w)
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC
-    // The library wants buffers of whole vec4s.
+    // The library takes only buffers of whole vec4s.
     const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 16) * 16, usage })
     device.queue.writeBuffer(buffer, 0, data)
     buffers.push(buffer)
@@ -113,7 +113,7 @@ async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Recor
   }
 }
 
-/** The factor of attention's scores, an operand where there are no constants. */
+/** The factor of attention's scores, which the graph takes as an operand. */
 function scaleOf(w: Workload): Operand {
   if (w.kind !== 'attention') throw new Error(`${w.kind} has no scale`)
   return { shape: [1], data: Float32Array.of(w.width ** -0.5) }

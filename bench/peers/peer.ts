@@ -4,31 +4,34 @@ import type { Workload } from '../workloads.ts'
 /** Another library, on a device of its own over the same driver. */
 export interface Peer {
   name: string
-  /** The device it opened. */
+  /** The device that the library opened. */
   device: GPUDevice
-  /** What must not be collected as long as the peer is used. */
+  /** A value that must not be garbage-collected while the peer is used. */
   keep?: unknown
-  /** Puts a workload in place. @throws NotOffered when the library cannot do it */
+  /** Makes a workload ready to run. @throws NotOffered when the library lacks the computation */
   prepare(w: Workload, operands: Record<string, Operand>): Promise<PeerRun>
 }
 
-/** A workload of a peer, ready to run. */
+/** A workload in a peer, ready to run. */
 export interface PeerRun {
-  /** Hands one run to the device, and keeps what it gives until the next. */
+  /** Submits one run to the device; its result is kept until the next run. */
   run(): void | Promise<void>
-  /** What the last run gave: the output, or the loss of a step. */
+  /** The values of the last run: an op's output, or a step's loss. */
   last(): Promise<ArrayLike<number>>
-  /** Waits until the device has done all of them. */
+  /** Waits until the device has done all submitted runs. */
   done(): Promise<void>
-  /** What it gives, under the names of `Running.values` in ours.ts. */
+  /** Values by the names of `Running.values` in ours.ts. */
   values(): Promise<Record<string, ArrayLike<number>>>
   dispose(): void
 }
 
-/** The library has no such computation. */
+/** Thrown for a computation that the library lacks. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 }
 
-/** Opens a peer; the page or process has `navigator.gpu`. Libraries are installed apart, so the type checker knows none. */
+/**
+ * Opens a peer in a page or process that has `navigator.gpu`. Peers are installed apart, so the type checker does not know
+ * them.
+ */
 export type OpenPeer = () => Promise<Peer>

@@ -8,7 +8,7 @@ import type { TorchReport } from './torch.ts'
 export interface PeerReport {
   date: string
   device: string
-  /** Of the packages. */
+  /** Versions by package name. */
   versions: Record<string, string>
   comparisons: Comparison[]
   failures: PeerFailure[]
@@ -39,7 +39,7 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
   return lines.join('\n')
 }
 
-/** Against the fastest peer of each workload, PyTorch's time beside it. */
+/** A table of the fastest peer of each workload, with PyTorch's time beside it. */
 function fastest(comparisons: readonly Comparison[], torch: TorchReport | undefined): string {
   const times = torch && 'times' in torch ? torch.times : []
   const rows = byWorkload(comparisons).map((group) => {
@@ -60,7 +60,7 @@ function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
   return [...groups.values()]
 }
 
-/** What PyTorch ran on, and its times where no table has them. */
+/** The device of PyTorch, and its times where no other table has them. */
 function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
   const title = `PyTorch ${torch.version} on ${torch.device}`

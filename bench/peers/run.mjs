@@ -1,4 +1,4 @@
-// Installs the peers where they are missing or of other versions than the lock file's, bundles and runs bench/peers/main.ts.
+// Installs the peers if they are missing or older than the lock file; then bundles and runs bench/peers/main.ts.
 import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { build } from 'esbuild'
@@ -13,7 +13,7 @@ if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(`${folder}/
   })
   if (status !== 0) process.exit(status ?? 1)
 }
-// Beside the peers, so that their packages are found from there.
+// The bundle lies beside the peers, so that it finds their packages.
 const outdir = `${folder}/.build`
 await build({
   entryPoints: ['main', 'child'].map((name) => `${folder}/${name}.ts`),
@@ -34,7 +34,7 @@ await build({
   bundle: true,
   platform: 'node',
   mainFields: ['module', 'main'],
-  // The library asks for Node's own modules with require().
+  // The library loads Node's own modules with require().
   banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)" },
   format: 'esm',
   target: 'node20',

@@ -3,13 +3,13 @@ import { fileURLToPath } from 'node:url'
 import type { Answer } from './answer.ts'
 import type { RunTask } from './runPeer.ts'
 
-/** Last characters that a child wrote, to say why it ended. */
+/** Number of characters of a child's output that are kept, to say why it ended. */
 const TAIL = 400
 
 /** Runs a task in a process of its own. */
 export const runChild: RunTask = (task, onAnswer) => {
   const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), {
-    // Node stands still for minutes while V8 optimizes the 27 MB of WebAssembly of onnxruntime-web, which only dispatches.
+    // V8 would take minutes to optimize the 27 MB of WebAssembly of onnxruntime-web, which only dispatches.
     execArgv: ['--enable-source-maps', '--liftoff-only'],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })

@@ -12,17 +12,19 @@ export interface PeerFailure {
   offered: boolean
 }
 
+/** How all workloads of a task ended. */
 export interface PeerResults {
   comparisons: Comparison[]
   failures: PeerFailure[]
 }
 
-/** Starts a task somewhere; `ended` says how that place ended, by itself or by `stop`. */
+/** Starts a task in a process or page; `ended` says how that process or page ended, by itself or by `stop`. */
 export type RunTask = (task: Task, onAnswer: (answer: Answer) => void) => { ended: Promise<string>; stop(): void }
 
 /**
- * Compares every workload with one peer, in processes or pages: one that crashes, or is slower than `limit` seconds with a
- * workload, is replaced by a new one for the rest. Nothing is left out without a reason.
+ * Compares every workload with one peer, in processes or pages. When a process or page crashes, or takes longer than the limit
+ * for a workload, the workload fails, and a new process or page does the rest.
+ * @param limit seconds for each workload
  */
 export async function runPeer(
   task: Task,
@@ -56,7 +58,7 @@ export async function runPeer(
   return results
 }
 
-/** Runs a task until its place ends or an answer is late. @returns how it ended */
+/** Runs a task until its process or page ends, or an answer is late. @returns how it ended */
 async function once(task: Task, limit: number, runTask: RunTask, onAnswer: (answer: Answer) => void): Promise<string> {
   let late = false
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -68,7 +70,7 @@ async function once(task: Task, limit: number, runTask: RunTask, onAnswer: (answ
     }, limit * 1000)
   }
   const running = runTask(task, (answer) => {
-    // An answer that was under way when time was up belongs to nobody.
+    // An answer that arrives after the limit is dropped: its workload has failed already.
     if (late) return
     wait()
     onAnswer(answer)

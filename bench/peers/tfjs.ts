@@ -3,7 +3,7 @@ import { LEARNING_RATE, type Workload } from '../workloads.ts'
 import { classesOf, type Named, type Ops, oneHot, stepLoss } from './model.ts'
 import type { OpenPeer, PeerRun } from './peer.ts'
 
-/** Core, gradients and backend as one module, made by run.mjs: Node cannot load the gradients from the package. */
+/** The module of core, gradients and backend that run.mjs bundles: Node cannot load the gradients from the package. */
 const MODULE = './tensorflow.js'
 
 /** TensorFlow.js on its WebGPU backend. */
@@ -22,7 +22,7 @@ export const openTfjs: OpenPeer = async () => {
 function opsOf(tf: any): Ops<any> {
   return {
     linear(x, weight, bias) {
-      // Its product of a stack by one matrix is slow; of two matrices it is not.
+      // TensorFlow.js is slow at the product of a stack and a matrix, but not at that of two matrices.
       const width = x.shape.at(-1)
       const product = tf.matMul(tf.reshape(x, [-1, width]), weight, false, true)
       const shaped = tf.reshape(product, [...x.shape.slice(0, -1), weight.shape[0]])
@@ -55,7 +55,7 @@ function opsOf(tf: any): Ops<any> {
   }
 }
 
-/** Waits for the device: what was recorded is submitted first. */
+/** Submits what is recorded, and waits for the device. */
 function done(tf: any): Promise<void> {
   const backend = tf.backend()
   if (backend.commandEncoder) {

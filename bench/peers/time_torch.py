@@ -1,4 +1,4 @@
-"""Times workloads of bench/workloads.ts in PyTorch: JSON on stdin, JSON on stdout. Called by torch.ts."""
+"""Times workloads of bench/workloads.ts in PyTorch for torch.ts: takes JSON on stdin, and writes JSON to stdout."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def attention(q, k, v):
 
 
 class Layer(torch.nn.Module):
-    """An encoder layer; `paper`: the residual is the normalised input."""
+    """An encoder layer; with `paper` the residual is the normalised input."""
 
     def __init__(self, dim, heads, width, mlp, paper):
         super().__init__()
@@ -158,7 +158,7 @@ def quantile(values, q):
 
 def main():
     task = json.load(sys.stdin)
-    # Full float32, as everywhere else.
+    # Products are computed in full float32, as in the other libraries.
     torch.backends.cuda.matmul.allow_tf32 = False
     times = []
     for w in task["workloads"]:

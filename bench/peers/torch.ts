@@ -2,18 +2,18 @@ import { spawn } from 'node:child_process'
 import type { Quantiles } from '../statistics.ts'
 import { shapeOf, type Workload } from '../workloads.ts'
 
-/** What PyTorch takes for the same workloads, or why nobody knows. */
+/** PyTorch's times for the workloads, or the reason why there are none. */
 export type TorchReport =
   | { version: string; device: string; times: ({ workload: string; shape: string } & Quantiles)[] }
   | { reason: string }
 
 const PROGRAM = 'bench/peers/time_torch.py'
 
-/** Pythons to try: the user's, and the distribution's, whose packages another one on the path does not see. */
+/** Pythons to try: the one of PYTHON, or the first on the path and the distribution's, which has packages of its own. */
 const PYTHONS = process.env.PYTHON ? [process.env.PYTHON] : ['python3', '/usr/bin/python3']
 
 /**
- * Times the workloads in PyTorch where a Python finds it: on CUDA where that is, else on the CPU.
+ * Times the workloads in PyTorch, on CUDA if there is one, else on the CPU.
  * @param time milliseconds for each
  * @param limit seconds for each
  */
@@ -46,7 +46,7 @@ function run(python: string, task: string, seconds: number): Promise<TorchReport
       if (code === 0) return resolve(JSON.parse(output) as TorchReport)
       resolve({ reason: errors.trim().split('\n').at(-1) || `ended with ${signal ?? `code ${code}`}` })
     })
-    // One that ends at once does not read its task.
+    // A process that ends at once never reads its task.
     child.stdin.on('error', () => {})
     child.stdin.end(task)
   })
