@@ -1,9 +1,9 @@
-// Runs test files in headless Chromium on its own WebGPU, each in a page of its own, and counts what ran.
+// Runs test files in headless Chromium on Chromium's own WebGPU, each in a page of its own, and counts the tests.
 //
 //   node test/browser/run.mjs            all suites of the engine, kernels, ops and models
 //   node test/browser/run.mjs FILE...    these files
 //
-// CHROMIUM names the browser's program where it is not found by itself.
+// CHROMIUM names the browser's program if it is none of PROGRAMS.
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -12,15 +12,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 
-/** Layers whose suites run in browsers too, but for files that need Node themselves. */
+/** Folders of tests that run in browsers, except for files that import Node's modules. */
 const LAYERS = ['engine', 'kernels', 'ops', 'model']
 const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
-/** Minutes after which a page is given up. */
+/** Minutes that a page may take. */
 const LIMIT = 10
 
 const FLAGS = [
   '--enable-unsafe-webgpu',
-  // Pages wait for the GPU process only; nothing here needs the network, sync or updates.
+  // Tests need no network, sync or updates.
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
@@ -82,7 +82,7 @@ function find(folder) {
     .sort()
 }
 
-/** Serves the bundles and the golden values to this machine only; localhost counts as a secure context, which WebGPU needs. */
+/** Serves the bundles and the golden values to this machine only. WebGPU needs a secure context, which localhost is. */
 function serve() {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname)).replace(/^[/\\]+/, '')
@@ -96,7 +96,7 @@ function serve() {
   return new Promise((resolve) => server.listen(0, 'localhost', () => resolve(server.unref())))
 }
 
-/** Runs one file in a page; what was registered and did not pass has failed, and so has a page that broke. */
+/** Runs one file in a page. A test that is registered and does not pass has failed, and so has a page that crashes or hangs. */
 async function run(browser, port, file) {
   const page = await browser.newPage()
   const lines = []
@@ -115,7 +115,7 @@ async function run(browser, port, file) {
     .catch((error) => error.message)
   const broken = await Promise.race([done, crashed, late])
   if (broken) lines.push(broken)
-  // A page that hangs answers nothing any more.
+  // A page that hangs never answers.
   const tally = await Promise.race([
     page.evaluate(() => globalThis.tally).catch(() => undefined),
     crashed.then(() => undefined),

@@ -1,4 +1,4 @@
-/** AdamW over one parameter in float64, in the form of PyTorch: what an optimizer is compared with. */
+/** AdamW over one parameter in float64, in PyTorch's form, with which optimizers are compared. */
 export class ReferenceAdamW {
   readonly m: Float64Array
   readonly v: Float64Array
@@ -15,7 +15,7 @@ export class ReferenceAdamW {
     this.eps = eps
   }
 
-  /** One step of `values`, in place, on a gradient multiplied by `factor`. */
+  /** Updates `values` in place by one step on the gradient multiplied by `factor`. */
   step(values: Float64Array, gradient: ArrayLike<number>, lr: number, factor = 1): void {
     const [beta1, beta2] = this.betas
     this.t++
@@ -29,7 +29,7 @@ export class ReferenceAdamW {
   }
 }
 
-/** What clipping multiplies gradients by. */
+/** The factor by which clipping to a norm multiplies gradients. */
 export function clipFactor(gradients: readonly ArrayLike<number>[], maxNorm: number): number {
   const squares = gradients.flatMap((gradient) => Array.from(gradient, (value) => value * value))
   return Math.min(1, maxNorm / (Math.sqrt(squares.reduce((sum, one) => sum + one, 0)) + 1e-6))

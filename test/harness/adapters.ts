@@ -1,17 +1,17 @@
-// Prints the devices that the device suites run on, as JSON: the default one first, then every software driver, lavapipe
-// at each subgroup size that its vector width gives.
+// Prints as JSON the devices that tests run on, the default one first: GPUs, then lavapipe at each size of subgroups that its
+// vector width sets, then SwiftShader.
 import { listAdapters } from '#platform'
 
 const found = await listAdapters()
 const has = (name: string) => found.some((one) => one.name.includes(name))
-/** Lavapipe with vectors of so many bits; after the first visit only for what uses subgroups. */
-const lavapipe = (bits: number, again: boolean) => ({
+/** Lavapipe at a vector width; with `subgroupsOnly` only variants that use subgroups run there. */
+const lavapipe = (bits: number, subgroupsOnly: boolean) => ({
   label: `lavapipe, subgroups of ${bits / 32}`,
-  subgroupsOnly: again,
+  subgroupsOnly,
   env: {
     PARAFORMER_ADAPTER: 'lavapipe',
     LP_NATIVE_VECTOR_WIDTH: String(bits),
-    ...(again && { PARAFORMER_SUBGROUPS_ONLY: '1' }),
+    ...(subgroupsOnly && { PARAFORMER_SUBGROUPS_ONLY: '1' }),
   },
 })
 const software = [

@@ -5,13 +5,14 @@ import { type Tensor, view } from '../../engine/tensor/tensor.ts'
 import { assertClose } from './errors.ts'
 import { normal, testRandom } from './kernel.ts'
 
-/** What an op should give. */
+/** The expected output and gradients of an op. */
 export interface ExpectedOp {
+  /** Shape of the output. */
   shape: Shape
   output: ArrayLike<number>
-  /** Back-propagated through the op. */
+  /** The gradient of the output, from which backward begins. */
   cotangent: ArrayLike<number>
-  /** Of each input; `undefined` for one that has none. */
+  /** The gradient of each input; undefined for an input that gets none. */
   gradients: readonly (ArrayLike<number> | undefined)[]
 }
 
@@ -43,18 +44,18 @@ export async function checkOp(
   cotangent.dispose()
 }
 
-/** Normal numbers rounded to float32, the same for the same seed. */
+/** Normally distributed numbers as float32; a seed always gives the same. */
 export function normals(size: number, seed: number): Float32Array {
   const random = testRandom(seed)
   return Float32Array.from({ length: size }, () => normal(random))
 }
 
-/** A leaf of these values (row-major), contiguous. */
+/** A contiguous leaf with these values, row-major. */
 export function leaf(data: ArrayLike<number>, shape: Shape): Tensor {
   return tensor(Float32Array.from(data), { shape, requiresGrad: true })
 }
 
-/** A leaf of these values that lies in memory back to front in its dims, off any alignment. */
+/** A leaf with these values, row-major, whose dims lie in memory in the opposite order and at an odd offset. */
 export function stridedLeaf(data: ArrayLike<number>, shape: Shape): Tensor {
   const offset = 3
   const strides = shape.map((_, i) => sizeOf(shape.slice(0, i)))
@@ -73,7 +74,7 @@ export function stridedLeaf(data: ArrayLike<number>, shape: Shape): Tensor {
   return t
 }
 
-/** Fails unless `fn` throws a ShapeError whose message contains `part`. */
+/** Fails unless `fn` throws a ShapeError whose message is one line that contains `part`. */
 export function assertShapeError(fn: () => unknown, part: string): void {
   try {
     fn()

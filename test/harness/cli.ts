@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
+/** How a command ended. */
 export interface CliResult {
   code: number | null
   stdout: string
   stderr: string
 }
 
-/** Runs the command line in a process of its own. `onStderr` may act on what it says, for example kill it; `closesStdout` does not read it. */
+/**
+ * Runs the command line in a process of its own.
+ * @param options.onStderr called with all of stderr so far; may kill the process
+ * @param options.closesStdout closes stdout at once, so that the process cannot write to it
+ */
 export function runCli(
   args: readonly string[],
   options: {
@@ -34,10 +39,10 @@ export function runCli(
   })
 }
 
-/** What Dawn's native code prints when it finds lavapipe; nothing in JavaScript can stop it. */
+/** A line that Dawn's native code prints when it finds lavapipe; JavaScript cannot prevent it. */
 const DAWN_WARNING = /^Warning: maxDynamic(Uniform|Storage)BuffersPerPipelineLayout artificially reduced/
 
-/** Fails unless the command ended with exit code 2, one line on stderr that matches, and nothing on stdout. */
+/** Fails unless the command ends with exit code 2, prints one line to stderr that matches, and prints nothing to stdout. */
 export async function expectUserError(args: readonly string[], message: RegExp): Promise<void> {
   const { code, stdout, stderr } = await runCli(args)
   const lines = stderr.split('\n').filter((line) => line !== '' && !DAWN_WARNING.test(line))

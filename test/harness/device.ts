@@ -2,7 +2,7 @@ import { openDevice } from '#platform'
 import { capabilitiesOf } from '../../engine/device/capabilities.ts'
 import { PipelineCache } from '../../engine/submit/pipelines.ts'
 
-/** A bare GPUDevice with a pipeline cache, for tests of kernels alone. */
+/** Opens a bare GPUDevice with a pipeline cache, for tests of kernels without the engine. */
 export async function kernelDevice() {
   const { device, summary } = await openDevice({})
   const capabilities = capabilitiesOf(device, summary)

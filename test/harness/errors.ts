@@ -1,13 +1,13 @@
 import { ArgumentError } from '../../engine/base/errors.ts'
 
-/** Norm-relative error of `actual` against `expected`: |actual - expected| / |expected| (the plain norm where that is 0). */
+/** The norm-relative error |actual - expected| / |expected|, or |actual - expected| where |expected| is 0. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`)
   if (expected.length === 0) throw new Error('no values to compare')
   let difference = 0
   let norm = 0
   for (let i = 0; i < expected.length; i++) {
-    // An expected NaN or infinity (poison that must stay, too) that is met exactly is no error.
+    // A NaN or an infinity is no error where it is expected, as in poison that must stay.
     if (!Number.isFinite(expected[i]!) && Object.is(actual[i], expected[i])) continue
     difference += (actual[i]! - expected[i]!) ** 2
     norm += expected[i]! ** 2
@@ -16,8 +16,8 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
 }
 
 /**
- * Fails unless every value is finite where the expected one is, and the norm-relative error is within the tolerance.
- * Written so that NaN can never pass, nor a comparison of nothing.
+ * Fails unless values that are not finite are the expected ones, and the norm-relative error is within the tolerance. Neither
+ * an unexpected NaN nor an empty list passes.
  */
 export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
   if (actual.length !== expected.length) throw new Error(`${what}: ${actual.length} values, expected ${expected.length}`)
@@ -38,7 +38,7 @@ export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
   }
 }
 
-/** The message of the ArgumentError that `fn` throws, one line. */
+/** The message of the ArgumentError that `fn` throws. Fails for another error, and for more than one line. */
 export function messageOf(fn: () => unknown): string {
   try {
     fn()

@@ -1,15 +1,15 @@
 import { files } from '#platform'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 
-/** A stored value: results as float64, inputs as float32, labels and indices as int32. */
+/** A stored tensor: float64 for results, float32 for inputs, int32 for labels and indices. */
 export interface GoldenTensor {
   shape: number[]
   data: Float64Array | Float32Array | Int32Array
 }
 
-/** Golden values of PyTorch by name, from test/golden/<name>.safetensors; test/golden/generate.py says what they are. */
+/** Loads PyTorch's golden values by name from test/golden/<name>.safetensors, which test/golden/generate.py describes. */
 export async function loadGolden(name: string): Promise<Map<string, GoldenTensor>> {
-  // Relative to the project's folder in Node, to the page in a browser.
+  // The path is relative to the project's root in Node, and to the page in a browser.
   const path = `test/golden/${name}.safetensors`
   const golden = new Map<string, GoldenTensor>()
   for (const [key, { dtype, shape, data }] of decodeSafetensors(await files.read(path), path).tensors) {

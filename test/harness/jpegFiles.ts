@@ -1,15 +1,15 @@
-/** What a JPEG file is made of: every block of 8 x 8 pixels of a component has one value. */
+/** The content of a JPEG file in which every block of 8 x 8 pixels of a component has one value. */
 export interface JpegParts {
-  /** Pixels; multiples of 8 times the largest sampling factors. */
+  /** Size in pixels: multiples of 8 times the largest sampling factors. */
   width: number
   height: number
-  /** One to four, with an id and how many blocks of it lie side by side in a unit of the file. */
+  /** One to four components with their ids and sampling factors. */
   components: readonly { id: number; across: number; down: number }[]
-  /** The value of a block, 0 to 255. */
+  /** The value of a block, 0 to 255, at a column and row of blocks. */
   block: (component: number, x: number, y: number) => number
 }
 
-/** A baseline JPEG file without any application segment, which decoders read without rounding but for the change of colours. */
+/** A baseline JPEG file without application segments. Decoders round only where they convert colours. */
 export function encodeJpeg({ width, height, components, block }: JpegParts): Uint8Array {
   const across = Math.max(...components.map((one) => one.across))
   const down = Math.max(...components.map((one) => one.down))
@@ -28,7 +28,7 @@ export function encodeJpeg({ width, height, components, block }: JpegParts): Uin
           const size = 32 - Math.clz32(Math.abs(difference))
           write(size, 4)
           write(difference < 0 ? difference + 2 ** size - 1 : difference, size)
-          // Of the other 63 coefficients there are none.
+          // This bit ends the block: its other 63 coefficients are 0.
           write(0, 1)
         }
       }
@@ -45,14 +45,14 @@ export function encodeJpeg({ width, height, components, block }: JpegParts): Uin
   return new Uint8Array(
     Buffer.concat([
       Buffer.from([0xff, 0xd8]),
-      // A step of 8 makes the first coefficient the block's value.
+      // With a quantization step of 8 the first coefficient is the value of the block.
       segment(0xffdb, [0, ...new Array<number>(64).fill(8)]),
       segment(0xffc0, [
         8,
         ...[height >> 8, height & 255, width >> 8, width & 255, n],
         ...components.flatMap(({ id, across: h, down: v }) => [id, 16 * h + v, 0]),
       ]),
-      // Sizes 0 to 11 of the first coefficient in four bits each; of the others the end of the block in one.
+      // The code of the first coefficient's size, 0 to 11, has four bits, and the code of the block's end has one.
       segment(0xffc4, [0, 0, 0, 0, 12, ...new Array<number>(12).fill(0), ...Array.from({ length: 12 }, (_, i) => i)]),
       segment(0xffc4, [16, 1, ...new Array<number>(15).fill(0), 0]),
       segment(0xffda, [n, ...components.flatMap(({ id }) => [id, 0]), 0, 63, 0]),
@@ -69,7 +69,7 @@ function segment(marker: number, data: ArrayLike<number>): Buffer {
   return Buffer.concat([head, Uint8Array.from(data)])
 }
 
-/** The content of an EXIF block that says how the image is turned. */
+/** The content of an EXIF block with an orientation. */
 export function exifOf(orientation: number): Uint8Array {
   const exif = Buffer.alloc(26)
   exif.write('MM', 0, 'latin1')
@@ -83,18 +83,18 @@ export function exifOf(orientation: number): Uint8Array {
   return new Uint8Array(exif)
 }
 
-/** A JPEG file with one more segment behind its start. */
+/** The JPEG file with another segment after its start marker. */
 export function withSegment(jpeg: Uint8Array, marker: number, data: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.concat([jpeg.subarray(0, 2), segment(marker, data), jpeg.subarray(2)]))
 }
 
-/** A JPEG file whose Adobe marker names a transform: 0 none, 1 YCbCr, 2 YCCK. */
+/** The JPEG file with an Adobe marker that names a colour transform: 0 none, 1 YCbCr, 2 YCCK. */
 export function withAdobe(jpeg: Uint8Array, transform: number): Uint8Array {
   const data = Uint8Array.from([...Buffer.from('Adobe', 'latin1'), 0, 100, 0, 0, 0, 0, transform])
   return withSegment(jpeg, 0xffee, data)
 }
 
-/** A JPEG file with an EXIF block that says how the image is turned. */
+/** The JPEG file with an EXIF block that has an orientation. */
 export function withOrientation(jpeg: Uint8Array, orientation: number): Uint8Array {
   const data = new Uint8Array(Buffer.concat([Buffer.from('Exif\0\0', 'latin1'), exifOf(orientation)]))
   return withSegment(jpeg, 0xffe1, data)

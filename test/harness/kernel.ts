@@ -7,15 +7,15 @@ import { assertClose } from './errors.ts'
 
 export { normal, seededRandom as testRandom } from '../../kernels/fill.ts'
 
-/** Elements written behind every buffer; a kernel that touches them fails. */
+/** Number of poisoned elements after the end of every buffer; a kernel that writes there fails. */
 export const GUARD = 64
 
-/** Memory of every binding, by name. */
+/** The memory of every binding, by name. */
 export type Memory = Map<string, ArrayBuffer>
 
 /**
- * Runs one case on one variant and compares every buffer with the float64 reference: guards must be untouched, NaN and Inf
- * are looked for first, then the norm-relative error.
+ * Runs one case on one variant, and compares every buffer that the kernel may write with the float64 reference. Guards must be
+ * untouched, and values that are not finite fail before the norm-relative error is computed.
  */
 export async function checkKernel(
   on: KernelDevice,
@@ -34,7 +34,7 @@ export async function checkKernel(
   }
 }
 
-/** The numbers in the memory of a case, for its reference. */
+/** The values in the memory of a case as float64, for its reference. */
 export function arraysOf(spec: KernelSpec, kase: KernelCase, memory: Memory): Arrays {
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
@@ -44,7 +44,7 @@ export function arraysOf(spec: KernelSpec, kase: KernelCase, memory: Memory): Ar
   return arrays
 }
 
-/** Runs one dispatch, of so many branches. @returns the memory of the bindings it may have written */
+/** Runs one dispatch over a number of branches. @returns the memory of the bindings that the kernel may write */
 export async function launch(
   on: KernelDevice,
   spec: KernelSpec,
@@ -105,7 +105,7 @@ export async function launch(
   return results
 }
 
-/** Compares one binding with what the reference expects, and the poison behind it. */
+/** Fails unless a binding has the values of the reference, and the poison after its end is untouched. */
 export function compare(binding: Binding, kase: KernelCase, bytes: ArrayBuffer, expected: Arrays, label: string): void {
   const { name } = binding
   const size = kase.sizes[name]!

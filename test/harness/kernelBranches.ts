@@ -4,7 +4,7 @@ import type { KernelDevice } from './device.ts'
 import { arraysOf, compare, GUARD, launch, type Memory } from './kernel.ts'
 
 const BRANCHES = 3
-/** How much parameters with a `branchStep` grow. */
+/** The difference from branch to branch of parameters that have a `branchStep`. */
 const STEP = 5
 
 /** Whether one dispatch of a kernel can do the work of several branches. */
@@ -13,9 +13,9 @@ export function takesBranches({ spec }: KernelEntry): boolean {
 }
 
 /**
- * Runs a case as one dispatch of three branches, each with numbers of its own in the same buffers, a guard behind each, and
- * compares every branch with the float64 reference.
- * @param shared the read binding that all branches share, if any
+ * Runs a case as one dispatch of three branches, whose values lie in the same buffers with guards between them. Compares every
+ * branch with the float64 reference.
+ * @param shared the read-only binding that all branches share, if any
  */
 export async function checkBranches(
   on: KernelDevice,
@@ -52,22 +52,22 @@ export async function checkBranches(
   })
 }
 
-/** Memory of at least so many bytes that holds the poison which lies behind the numbers of a case, whose bytes are given. */
-function poisoned(bytes: ArrayBuffer, length: number): ArrayBuffer {
-  const [word] = new Uint32Array(bytes).subarray(-1)
-  const all = new ArrayBuffer(Math.max(length, bytes.byteLength))
+/** Memory of at least `length` bytes, filled with the poison that `filled` ends with. */
+function poisoned(filled: ArrayBuffer, length: number): ArrayBuffer {
+  const [word] = new Uint32Array(filled).subarray(-1)
+  const all = new ArrayBuffer(Math.max(length, filled.byteLength))
   new Uint32Array(all).fill(word!)
   return all
 }
 
-/** The problem as one branch has it. */
+/** The problem of one branch, whose parameters with a `branchStep` have grown. */
 function grown({ spec }: KernelEntry, problem: Record<string, any>, branch: number): Record<string, any> {
   const made = { ...problem }
   for (const { name, branchStep } of spec.params) if (branchStep) made[name] = (problem[name] + branch * STEP) % 2 ** 32
   return made
 }
 
-/** The cases of a variant to run in branches too: of those that compile to one pipeline the one nearest to 4,000 elements. */
+/** The cases of a variant to run in branches too: for each pipeline, the case nearest to 4,000 elements. */
 export function branchCases(on: KernelDevice, cases: readonly KernelCase[], variant: Variant<any>): KernelCase[] {
   const chosen = new Map<string, { kase: KernelCase; distance: number }>()
   for (const kase of cases) {

@@ -1,4 +1,5 @@
-// Loaded before the command line (`node --import`): the driver loses its device after so many submits of a process, each time anew.
+// Loaded before the command line (`node --import`): every device is destroyed at its LOSE_AFTER-th submit, as a driver loses a
+// device.
 import { globals } from 'webgpu'
 
 const after = Number(process.env.LOSE_AFTER)

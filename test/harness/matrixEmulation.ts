@@ -1,8 +1,9 @@
 /**
- * A shader for devices without subgroup matrices: an operand becomes an array of 256 numbers, of which every invocation has all,
- * a result 8 numbers of each of 32 lanes. Slow, but the algorithm around them is the shader's own. Takes shaders that load,
- * accumulate and store in statements of their own, and whose `main` names its builtins `thread`, `subgroup`, `lane` and `lanes`.
- * @param size an expression for 16 that drivers cannot unroll loops by
+ * Rewrites a shader for devices without subgroup matrices. An operand becomes an array of 256 numbers that every invocation
+ * holds whole; a result becomes 8 numbers in each of 32 lanes. This is slow, but keeps the shader's own algorithm. The shader
+ * must load, accumulate and store in statements of their own, and its `main` must name its builtins `thread`, `subgroup`,
+ * `lane` and `lanes`.
+ * @param size an expression for 16 that keeps drivers from unrolling loops
  */
 export function emulateMatrices(source: string, size: string): string {
   const made = new Map<string, string>()

@@ -1,6 +1,6 @@
 import { rowMajorStrides, type Shape, sizeOf } from '../../engine/layout/shape.ts'
 
-/** A row-major float64 array that every view op copies: what chains of views are compared with. */
+/** A row-major float64 array, with which chains of views are compared: here every view op copies. */
 export interface NdArray {
   shape: Shape
   data: Float64Array
@@ -19,7 +19,10 @@ function generate(shape: Shape, value: (index: number[]) => number): NdArray {
   return { shape, data }
 }
 
-/** The element at an index; dims of size 1 repeat, and leading dims that the array does not have are dropped. */
+/**
+ * The element at an index, with broadcasting: dims of size 1 repeat, and leading dims of the index that the array lacks are
+ * dropped.
+ */
 function elementAt({ shape, data }: NdArray, index: readonly number[]): number {
   const strides = rowMajorStrides(shape)
   const own = index.slice(index.length - shape.length)
@@ -55,7 +58,7 @@ export function broadcasted(a: NdArray, shape: Shape): NdArray {
   return generate(shape, (index) => elementAt(a, index))
 }
 
-/** f of two arrays with NumPy's broadcasting. */
+/** Applies `f` to the elements of two arrays, with NumPy's broadcasting. */
 export function zip(a: NdArray, b: NdArray, f: (a: number, b: number) => number): NdArray {
   const rank = Math.max(a.shape.length, b.shape.length)
   const sizes = [a, b].map(({ shape }) => [...new Array<number>(rank - shape.length).fill(1), ...shape])
@@ -63,7 +66,7 @@ export function zip(a: NdArray, b: NdArray, f: (a: number, b: number) => number)
   return generate(shape, (index) => f(elementAt(a, index), elementAt(b, index)))
 }
 
-/** The sum over the dims in which `shape` repeats: the gradient of broadcasting. */
+/** The sum over the dims in which `shape` is broadcast to the array's shape: the gradient of broadcasting. */
 export function summedTo(a: NdArray, shape: Shape): NdArray {
   const out = { shape, data: new Float64Array(sizeOf(shape)) }
   const strides = rowMajorStrides(shape)

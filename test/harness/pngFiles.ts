@@ -1,10 +1,10 @@
 import { deflateSync } from 'node:zlib'
 import { crc32 } from '../../train/data/png.ts'
 
-/** Samples of a pixel by PNG's colour type. */
+/** Number of samples of a pixel, by PNG's colour type. */
 export const PNG_SAMPLES: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }
 
-/** What a PNG file is made of. */
+/** The content of a PNG file. */
 export interface PngParts {
   width: number
   height: number
@@ -13,19 +13,19 @@ export interface PngParts {
   /** 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGB and alpha. */
   colorType: number
   interlaced?: boolean
-  /** Row-major, samples of a pixel side by side. */
+  /** Samples [height, width, samples of a pixel]. */
   samples: ArrayLike<number>
-  /** RGB triples of colour type 3. */
+  /** RGB triples, for colour type 3. */
   palette?: readonly number[]
   /** Content of the tRNS chunk. */
   transparency?: readonly number[]
-  /** The width and height that the header claims, if not these. */
+  /** The width and height in the header, where they differ from the real ones. */
   size?: readonly [number, number]
   /** Further chunks before the pixels. */
   chunks?: readonly (readonly [type: string, data: Uint8Array])[]
 }
 
-/** The passes of Adam7: first column and row, and the distance to the next ones. */
+/** The passes of Adam7: first column, first row, distance of columns, distance of rows. */
 const ADAM7 = [
   [0, 0, 8, 8],
   [4, 0, 8, 8],
@@ -36,7 +36,7 @@ const ADAM7 = [
   [0, 1, 1, 2],
 ] as const
 
-/** A PNG file. Rows are filtered by each of the five filters in turn. */
+/** A PNG file whose rows use the five filters in turn. */
 export function encodePng(parts: PngParts): Uint8Array {
   const {
     width,
@@ -79,7 +79,7 @@ export function pngOf(chunks: readonly (readonly [type: string, data: Uint8Array
   return new Uint8Array(Buffer.concat([Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), ...parts]))
 }
 
-/** The rows of a pass, each behind the number of its filter. */
+/** The rows of a pass; each begins with the number of its filter. */
 function filteredRows({ width, height, depth, colorType, samples }: PngParts, x0: number, y0: number, dx: number, dy: number) {
   const perPixel = PNG_SAMPLES[colorType]!
   const step = Math.max(1, (perPixel * depth) >> 3)
@@ -98,6 +98,7 @@ function filteredRows({ width, height, depth, colorType, samples }: PngParts, x0
   return rows
 }
 
+/** The samples of a row as bytes. */
 function packed(row: readonly number[], depth: number): number[] {
   if (depth === 16) return row.flatMap((value) => [value >> 8, value & 255])
   if (depth === 8) return [...row]
@@ -106,6 +107,7 @@ function packed(row: readonly number[], depth: number): number[] {
   return out
 }
 
+/** The value that a filter predicts for byte `i` of a row. */
 function predicted(filter: number, row: readonly number[], previous: readonly number[], i: number, step: number): number {
   const [left, up, corner] = [row[i - step] ?? 0, previous[i] ?? 0, (i < step ? 0 : previous[i - step]) ?? 0]
   if (filter < 3) return [0, left, up][filter]!

@@ -15,12 +15,13 @@ import { testRandom } from './kernel.ts'
 import { randomProgram } from './randomProgram.ts'
 import { type Inputs, VOCABULARY, type Weights, WIDTH, type World } from './randomSteps.ts'
 
+/** How the programs of a seed run. */
 export interface Run {
   mode: World['mode']
   captured: boolean
 }
 
-/** All that a run read, in order. */
+/** All values that a run read, with their names, in order. */
 export interface Trace {
   names: string[]
   values: Float32Array[]
@@ -29,10 +30,10 @@ export interface Trace {
 const TOKENS = 3
 const CALLS = 7
 
-/** What becomes of gradients at the end of a call: they are returned, used for a step of AdamW, or kept and added to. */
+/** What a call does with its gradients at its end: it returns them, steps AdamW with them, or keeps them to add to. */
 const POLICIES = ['returned', 'stepped', 'kept'] as const
 
-/** Whether a seed's products compute in float16. */
+/** Whether the products of a seed's programs compute in float16. */
 export function isHalf(seed: number, on: Device): boolean {
   return seed % 4 === 3 && on.capabilities.f16
 }
@@ -57,16 +58,16 @@ function makeWorld(on: Device, mode: World['mode'], seed: number) {
   const parametersOf = ({ square, bias, scale, qkv }: Weights) => [square, bias, scale, qkv]
   const inBranches = branches.flatMap(parametersOf)
   let asked = 0
-  // One array filled again and again, as hosts do.
-  const given = new Float32Array(1)
-  const ask = () => given.fill(1 / (1 + (asked++ % 7)))
+  // The same array is filled at every call, as hosts do.
+  const hostValue = new Float32Array(1)
+  const ask = () => hostValue.fill(1 / (1 + (asked++ % 7)))
   const world: World = { device: on, mode, half: isHalf(seed, on), branches, shared, table, fromHost: ask }
   return { world, inBranches, leaves: [...inBranches, ...parametersOf(shared), table], notes }
 }
 
-/** Inputs of one call, in memory of one kind or another. */
+/** Makes the inputs of one call, as contiguous tensors or as views. */
 function makeInputs(random: () => number): Inputs {
-  // Of the largest some sums take two dispatches.
+  // Some sums of the largest size take two dispatches.
   const n = [2, 3, 90][Math.floor(random() * 2.4)]!
   const numbers = (...shape: number[]) => {
     const size = shape.reduce((product, one) => product * one, 1)
@@ -93,13 +94,13 @@ function makeInputs(random: () => number): Inputs {
   }
 }
 
-/** Runs two programs of a seed in turns on the default device, with what else can happen between, and reads everything. */
+/** Runs the two programs of a seed in turn on the default device, with other events between the calls, and reads all values. */
 export async function followCalls(seed: number, { mode, captured }: Run): Promise<Trace> {
   const random = testRandom(1000 + seed)
   const device = defaultDevice()
   const { world, inBranches, leaves, notes } = makeWorld(device, mode, seed)
   const policy = POLICIES[seed % 3]!
-  // All parameters lie in an arena, or those of branches side by side.
+  // Either all parameters lie in an arena, or those of branches lie side by side.
   const named = leaves.map((t, i) => [`p${i}`, t] as const)
   const optimizer = policy !== 'returned' || seed % 2 === 0 ? new AdamW(named, { eps: 0.05 }) : undefined
   if (!optimizer) colocate(inBranches)
@@ -114,7 +115,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
     const reading = t.data().then((data) => {
       trace.values[at] = Float32Array.from(data)
     })
-    // Failures are met where all are awaited.
+    // Failures surface where all reads are awaited.
     reading.catch(() => {})
     reads.push(reading)
   }
@@ -139,7 +140,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
   const calls = [0, 1].map((i) => makeCall(randomProgram(2 * seed + i, world)))
   const captures: Captured<Parameters<Call>, ReturnType<Call>>[] = captured ? calls.map((call) => capture(call)) : []
 
-  /** What can happen between two calls, by the number drawn. */
+  /** Events between two calls; a random number chooses one, or none. */
   const events: ((which: number) => unknown)[] = [
     () => device.trim(),
     (which) => captures[which]?.dispose(),
@@ -176,7 +177,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
   for (let i = 0; i < CALLS; i++) {
     const which = Math.floor(random() * 2)
     const inputs = makeInputs(testRandom(Math.floor(random() * 6)))
-    // What a call returned may be the input of the next one.
+    // A value that a call returned may be the input of the next call.
     const x = carried && `${carried.shape}` === `${inputs.x.shape}` ? carried : inputs.x
     if (optimizer) optimizer.lr = 0.01 * random()
     const { values, ...others } = captured
@@ -202,7 +203,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
   return trace
 }
 
-/** Fails where a call that is made does not fail. */
+/** Fails when a call returns a value instead of throwing. */
 function mustThrow(call: () => unknown): void {
   let result: unknown
   try {

@@ -2,22 +2,21 @@ import { addAll, autocast, fork, noGrad, scope, stack, type Tensor } from '../..
 import { testRandom } from './kernel.ts'
 import { type Inputs, Steps, type World } from './randomSteps.ts'
 
-/** What a program computes: values to compare, and those that a loss may be made of. */
+/** The values that a program computes, to be compared, and those of which a loss is made. */
 export interface Outcome {
   values: Tensor[]
   losses: Tensor[]
 }
 
 /**
- * A program drawn from a seed: what it does depends on the seed and the shapes of its inputs alone, so that calling it again does
- * the same.
+ * A random program. It depends only on the seed and on the shapes of its inputs, so that every call does the same.
  */
 export function randomProgram(seed: number, world: World): (inputs: Inputs) => Outcome {
   const walk = (inputs: Inputs) => new Walk(new Steps(testRandom(seed), world, inputs, [inputs.x], world.shared, true), 0)
   return (inputs) => autocast(world.half ? 'float16' : 'float32', () => walk(inputs).outcome())
 }
 
-/** One run of a program: steps, and forks whose branches do the same in turn. */
+/** One run of a program: steps and forks, whose branches have steps and forks of their own. */
 class Walk {
   readonly #steps: Steps
   readonly #depth: number
@@ -36,7 +35,7 @@ class Walk {
       steps.take(1 + steps.below(4))
     }
     const made = steps.values.slice(1)
-    // Some values are never used, some twice.
+    // Some values are never returned, and some twice.
     const values = [made.at(-1)!, ...made.filter(() => steps.random() < 0.4)]
     if (steps.random() < 0.5) values.push(values[0]!, steps.inputs.x, steps.transposed(steps.inputs.x))
     const losses = [made.at(-1)!, ...made.filter(() => steps.random() < 0.5)]
@@ -44,14 +43,14 @@ class Walk {
     return { values, losses: losses.filter(({ requiresGrad }) => requiresGrad) }
   }
 
-  /** Branches that do the same, begin alike, or have nothing in common. */
+  /** Forks into branches that do the same, begin alike, or differ. */
   #fork(): void {
     const steps = this.#steps
     const count = 2 + steps.below(3)
     const likeness = steps.pick(['same', 'same', 'begin', 'different'] as const)
     const seed = steps.below(2 ** 30)
-    const given = steps.values.filter(() => steps.random() < 0.7)
-    const values = given.length > 0 ? given : [steps.inputs.x]
+    const taken = steps.values.filter(() => steps.random() < 0.7)
+    const values = taken.length > 0 ? taken : [steps.inputs.x]
     const own = steps.random() < 0.75
     const scoped = steps.random() < 0.7
     const drawn = steps.pick(['serial', 'streams', 'coalesced'] as const)
@@ -74,10 +73,10 @@ class Walk {
     }
   }
 
-  /** The work of one branch; `other` draws its later steps. */
+  /** The work of one branch. @param other draws the last steps of a branch that only begins like the others */
   #branch(other: (() => number) | undefined): Tensor[] {
     const steps = this.#steps
-    const given = steps.values.length
+    const before = steps.values.length
     steps.take(1 + steps.below(4))
     if (this.#depth < 2 && steps.random() < 0.25) this.#fork()
     if (other) {
@@ -85,7 +84,7 @@ class Walk {
       steps.values.push(other() < 0.5 ? last.gelu() : last.mul(0.5))
       if (other() < 0.5) steps.values.push(last.add(other()))
     }
-    const made = steps.values.slice(given)
+    const made = steps.values.slice(before)
     const result = made.at(-1) ?? steps.any()
     const rare = steps.random()
     if (rare < 0.08) return [steps.any()]

@@ -19,12 +19,13 @@ import {
   where,
 } from '../../engine/index.ts'
 
-/** Width of most values, which parameters fit. */
+/** Last dim of most values, and of the parameters. */
 export const WIDTH = 8
 export const VOCABULARY = 5
+/** Largest number of elements of a value. */
 const LARGEST = 8192
 
-/** Parameters of one branch, or of what is around branches. */
+/** Parameters of one branch, or of the steps outside branches. */
 export interface Weights {
   square: Tensor // [WIDTH, WIDTH]
   bias: Tensor // [WIDTH]
@@ -34,20 +35,21 @@ export interface Weights {
   note: Tensor
 }
 
-/** What programs use besides their inputs. */
+/** The values and settings that programs use besides their inputs. */
 export interface World {
   device: Device
-  /** Of forks; 'mixed' draws one for each. */
+  /** Mode of forks; `mixed` draws one for each fork. */
   mode: ForkMode | 'mixed'
   /** Whether products and attention compute in float16. */
   half: boolean
   branches: readonly Weights[]
   shared: Weights
   table: Tensor // [VOCABULARY, WIDTH]
-  /** Differs from call to call. */
+  /** Gives a host value [1], another one in each call. */
   fromHost: () => Float32Array
 }
 
+/** The inputs of a program. */
 export interface Inputs {
   x: Tensor // [N, T, WIDTH], any strides
   ids: Tensor // int32 [N, T]
@@ -56,14 +58,16 @@ export interface Inputs {
 
 type Random = () => number
 
-/** Values so far, of which each step takes some and makes another: small ones, well conditioned. */
+/**
+ * The values of a program so far. Each step takes some of them and makes another; steps keep values small and well conditioned.
+ */
 export class Steps {
   readonly random: Random
   readonly world: World
   readonly inputs: Inputs
   readonly values: Tensor[]
   readonly weights: Weights
-  /** Whether nobody else uses its weights, so that it may overwrite their note. */
+  /** Whether these steps alone use the weights, so that they may overwrite the note. */
   readonly #writes: boolean
 
   constructor(random: Random, world: World, inputs: Inputs, values: readonly Tensor[], weights: Weights, writes: boolean) {
@@ -75,7 +79,7 @@ export class Steps {
     this.#writes = writes
   }
 
-  /** A whole number below n. */
+  /** A random integer from 0 to n - 1. */
   below(n: number): number {
     return Math.floor(this.random() * n)
   }
@@ -84,12 +88,12 @@ export class Steps {
     return list[this.below(list.length)]!
   }
 
-  /** One of the values. */
+  /** A random one of the values. */
   any(): Tensor {
     return this.pick(this.values)
   }
 
-  /** A value whose last dim parameters fit. */
+  /** A random value whose last dim fits the parameters. */
   #wide(): Tensor {
     const fitting = this.values.filter((t) => t.ndim >= 2 && t.shape.at(-1) === WIDTH)
     return fitting.length > 0 ? this.pick(fitting) : this.inputs.x
@@ -228,14 +232,14 @@ export class Steps {
 
   #attention(): Tensor {
     const { x } = this.inputs
-    const given = this.values.find((t) => t.ndim === 3 && t.shape.at(-1) === WIDTH) ?? x
-    if (this.random() < 0.5) return packedAttention(linear(given, this.weights.qkv), 2)
-    const [n, t] = given.shape as [number, number]
-    const heads = given.reshape([n, t, 2, WIDTH / 2]).permute([0, 2, 1, 3]) // [N, 2, T, WIDTH / 2]
+    const rows = this.values.find((t) => t.ndim === 3 && t.shape.at(-1) === WIDTH) ?? x // [N, T, WIDTH]
+    if (this.random() < 0.5) return packedAttention(linear(rows, this.weights.qkv), 2)
+    const [n, t] = rows.shape as [number, number]
+    const heads = rows.reshape([n, t, 2, WIDTH / 2]).permute([0, 2, 1, 3]) // [N, 2, T, WIDTH / 2]
     return scaledDotProductAttention(heads, heads.mul(0.5), heads.add(0.1)).transpose(1, 2).reshape([n, t, WIDTH])
   }
 
-  /** A value that comes from the host or from nothing. */
+  /** A step with a value of the host, a constant or random numbers. */
   #constant(a: Tensor): Tensor {
     const ops: (() => Tensor)[] = [
       () => a.mul(fromHost(this.world.fromHost, [1])),
@@ -257,7 +261,7 @@ export class Steps {
   #inPlace(a: Tensor): Tensor {
     const { note } = this.weights
     const before = this.random() < 0.5 ? note.mul(1) : a.mul(note.sum())
-    // What branches do to a tensor that they share has no order.
+    // Branches must not write a tensor that they share, since they have no order.
     if (!this.#writes) return before.mean().add(a)
     note.write(new Float32Array(WIDTH).fill(this.random()))
     return a.add(note.mean()).add(before.mean())

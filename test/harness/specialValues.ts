@@ -10,10 +10,10 @@ export const HIGHEST = 3.4028234663852886e38
 export const LEAST_NORMAL = 2 ** -126
 const SUBNORMAL = Math.fround(1e-40)
 
-/** What is put among ordinary numbers; subnormals of both signs lie among the ordinary numbers of `ELEMENTS`. */
+/** Values that are put among ordinary numbers. */
 const SPECIALS = [NAN, INFINITY, -INFINITY, -HIGHEST, HIGHEST, -0, SUBNORMAL]
 
-/** Operands of functions of an element. */
+/** Operands of elementwise functions. */
 export const ELEMENTS: readonly number[] = [
   ...SPECIALS,
   ...[
@@ -39,18 +39,21 @@ export const ELEMENTS: readonly number[] = [
   ],
 ]
 
-/** An ordinary number, another one at each place. */
+/** An ordinary number for a place, such that neighbours differ. */
 function ordinary(i: number): number {
   return ((i * 7919) % 23) / 8 - 1.25
 }
 
-/** Places of a row where something begins or ends: all of a short one. */
+/** Places of a row where a tile or the row begins or ends; all places of a short row. */
 function places(n: number): number[] {
   if (n <= 8) return Array.from({ length: n }, (_, i) => i)
   return [0, 1, 63, 64, 255, 256, n - 2, n - 1].filter((i) => i < n)
 }
 
-/** Rows of n numbers: each special value at each place, rows of nothing else, and two infinities, in any order. */
+/**
+ * Rows of n numbers with each special value at each of the `places`, rows of one special value alone, and rows of several in
+ * both orders.
+ */
 export function specialRows(n: number): number[][] {
   const row = (set: (i: number) => number | undefined) => Array.from({ length: n }, (_, i) => set(i) ?? ordinary(i))
   const rows = [
@@ -67,15 +70,19 @@ export function specialRows(n: number): number[][] {
   return rows
 }
 
-/** A special case of a kernel. */
+/** A case of a kernel with special values. */
 export interface SpecialCase {
   kernel: string
   name: string
   problem: object
-  /** Elements of outputs, by name. */
+  /** Number of elements of each output, by name. */
   outputs: Record<string, number>
+  /** Values of each input, by name. */
   inputs: Record<string, ArrayLike<number>>
-  /** Largest error of a finite number, absolute; relative it is 1e-4 (float16: 2e-3). Default: subnormals. */
+  /**
+   * Absolute tolerance for a finite number, in addition to the relative one of 1e-4 (float16: 2e-3); default the least normal
+   * number.
+   */
   tolerance?: number
   /** Whether zeros must have their sign. */
   signs?: boolean
@@ -91,11 +98,15 @@ function roundHalf(value: number): number {
   return fromHalf(toHalf(Math.fround(value)))
 }
 
+/** A value with subnormals flushed to 0, as some drivers do. */
 function flushed(value: number): number {
   return Math.abs(value) < LEAST_NORMAL ? value * 0 : value
 }
 
-/** Registers a test for each variant that runs a case. */
+/**
+ * Registers a test for each variant that runs a case. A value passes if it is right with subnormal inputs kept, or flushed to
+ * 0.
+ */
 export function testSpecial(
   on: KernelDevice,
   test: (title: string, body: () => Promise<void>) => void,
@@ -116,9 +127,10 @@ export function testSpecial(
     test(`${spec.name}/${variant.name} ${kase.name}`, async () => {
       const memory = fillCase(spec, kase, GUARD)
       const expected = reference(kase.problem, arraysOf(spec, kase, memory))
-      const given = arraysOf(spec, kase, memory)
+      const operands = arraysOf(spec, kase, memory)
       const zeros: Arrays = {}
-      for (const [name, values] of Object.entries(given)) zeros[name] = name in special.outputs ? values : values.map(flushed)
+      for (const [name, values] of Object.entries(operands))
+        zeros[name] = name in special.outputs ? values : values.map(flushed)
       const alternative = reference(kase.problem, zeros)
       const results = await launch(on, spec, variant, problem, memory)
       for (const binding of spec.bindings) {

@@ -1,9 +1,10 @@
 import * as assert from 'uvu/assert'
 import { StaleValueError, tensor } from '../../engine/index.ts'
 
+/** A leaf of one dim. */
 export const leaf = (values: number[]) => tensor(values, { requiresGrad: true })
 
-/** The message of the StaleValueError that `fn` throws. */
+/** The message of the StaleValueError that `fn` throws. Fails for another error, and for none. */
 export function staleBy(fn: () => void): string {
   try {
     fn()

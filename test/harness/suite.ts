@@ -1,9 +1,12 @@
 import { suite as uvuSuite } from 'uvu'
 
-/** Tests registered and ended in this process, which the runner compares: uvu's own exit code can hide what did not run. */
+/**
+ * Counts of the tests registered and ended in this process. The runner compares them, since uvu's exit code hides tests that
+ * never ran.
+ */
 export const tally = { registered: 0, passed: 0, failed: 0, failures: [] as string[] }
 
-/** A group of tests of one file. Call `run()` once, at the end; no hooks (uvu loses failures in them). */
+/** The tests of one file. Call `run()` once, at the end. There are no hooks, because uvu loses failures in them. */
 export function suite(name: string): { test(title: string, body: () => void | Promise<void>): void; run(): void } {
   const tests = uvuSuite(name)
   return {
@@ -31,6 +34,6 @@ if (typeof process !== 'undefined' && typeof process.on === 'function') {
     if (!process.send) console.log(`${tally.passed} passed, ${tally.registered - tally.passed} failed`)
   })
 } else {
-  // The runner of the browser looks here.
+  // The browser's runner reads the counts here.
   Object.assign(globalThis, { tally })
 }
