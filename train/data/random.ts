@@ -1,7 +1,7 @@
 import { type PhiloxKey, philox4x32 } from '../../kernels/random/philox.ts'
 
 /** What a random stream is for; keeps streams of one seed apart. */
-export const Purpose = { shuffle: 1, augment: 2, split: 3 } as const
+export const Purpose = { shuffle: 1, augment: 2, split: 3, bootstrap: 4 } as const
 
 /**
  * Random numbers that are a pure function of (seed, stream): no state to save, and the same in every thread.
