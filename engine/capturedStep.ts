@@ -5,9 +5,9 @@ import { CapturedGradients } from './capturedGradients.ts'
 import { defaultDevice } from './device/defaultDevice.ts'
 import type { Device } from './device/device.ts'
 import { eliminateDeadCode } from './graph/deadCode.ts'
-import { ExecutableGraph, earlyWrites } from './graph/executable.ts'
+import { ExecutableGraph, hoistableWrites } from './graph/executable.ts'
 import { accessesOf, type Graph, type GraphCommand } from './graph/graph.ts'
-import { longestChain } from './graph/hazards.ts'
+import { criticalPath } from './graph/hazards.ts'
 import { fuseHorizontally } from './graph/horizontalFusion.ts'
 import { planMemory } from './graph/memoryPlan.ts'
 import { ITEM_BYTES } from './layout/dtype.ts'
@@ -151,10 +151,10 @@ function build<R>(
   result: R,
   gradients: CapturedGradients,
 ): Omit<CapturedStep<R>, 'key'> {
-  const early = earlyWrites(graph)
-  const commands = graph.commands.filter((command) => !(command.kind === 'write' && early.has(command)))
+  const hoisted = hoistableWrites(graph)
+  const commands = graph.commands.filter((command) => !(command.kind === 'write' && hoisted.has(command)))
   const fused = fuseHorizontally(commands, device.gpu.limits.maxStorageBufferBindingSize)
-  const constants = new Set([...early].map(({ target }) => target.buffer).filter(isPlanned))
+  const constants = new Set([...hoisted].map(({ target }) => target.buffer).filter(isPlanned))
   const plan = planMemory(fused, {
     buffers: graph.buffers,
     constants,
@@ -168,7 +168,7 @@ function build<R>(
   }
   let executable: ExecutableGraph
   try {
-    executable = new ExecutableGraph(graph, fused, early, device)
+    executable = new ExecutableGraph(graph, fused, hoisted, device)
   } catch (error) {
     giveMemory()
     throw error
@@ -198,7 +198,7 @@ function build<R>(
       bound: plan.bound,
       unplanned: [...used].reduce((sum, { bytes }) => sum + bytes, 0),
       get chain() {
-        return longestChain(commands)
+        return criticalPath(commands)
       },
     },
     dispose() {

@@ -1,63 +1,59 @@
-import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
+import { paramWordsByName } from '../../kernels/spec.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
 import { resolve, usesOf } from '../memory/bindings.ts'
 import { isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/deviceBuffer.ts'
 import { Encoding } from '../submit/encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import type { CopyCommand, Launch, WriteCommand } from '../submit/stream.ts'
+import { type CopyCommand, type Launch, type ParamBlocks, paramBlocks, type WriteCommand } from '../submit/stream.ts'
 import type { WorkCounts } from '../submit/submissionQueue.ts'
-import { accessesOf, type Graph, type GraphWrite, type UpdateParams } from './graph.ts'
+import { accessesOf, type Graph, type GraphDispatch, type GraphWrite } from './graph.ts'
 import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
-import type { Lane } from './lane.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-/** Where a step is encoded. */
-interface Placed {
-  stream: string
-}
+type Bytes = Uint8Array<ArrayBuffer>
 
-interface DispatchStep extends Launch, Placed {
+/** A launch, with the offset of its parameter block in bytes. */
+interface DispatchStep extends Launch {
   kind: 'dispatch'
-  /** Where its parameter block is, in bytes. */
   params: number
 }
 
-interface CopyStep extends CopyCommand, Placed {}
-
-interface WriteStep extends Omit<WriteCommand, 'data'>, Placed {
-  /** Which of a run's writes it is. */
+/** A write, with the index of its data among those of a run. */
+interface WriteStep extends Omit<WriteCommand, 'data'> {
   index: number
 }
 
-type Step = DispatchStep | CopyStep | WriteStep
+/** A command of a run, with the name of the stream that it is encoded in. */
+type Step = { stream: string } & (DispatchStep | CopyCommand | WriteStep)
 
-/** What one run of a program writes: parameter blocks from a word on, and the data of its writes. */
+/** What one run writes: parameter blocks from a word on, and data. */
 interface RunValues {
   params: Uint32Array<ArrayBuffer> | undefined
   firstWord: number
-  writes: (Uint8Array<ArrayBuffer> | undefined)[]
+  /** Data by index; undefined where the device has it. */
+  writes: (Bytes | undefined)[]
 }
 
 /**
- * Writes to memory that nothing else writes, also after the run, and nothing reads before: they can be made before the commands
- * run, and where the data never changes once for all.
+ * Finds the writes of data that can be hoisted before all other commands: nothing reads the memory before, and nothing else writes it, during
+ * the run or after. Where the data is constant, such a write is made once.
  */
-export function earlyWrites({ commands }: Graph): Set<GraphWrite> {
+export function hoistableWrites({ commands }: Graph): Set<GraphWrite> {
   const used = new Set<PlannedBuffer>()
-  const spoiled = new Set<PlannedBuffer>()
-  const early: [GraphWrite, PlannedBuffer][] = []
+  const overwritten = new Set<PlannedBuffer>()
+  const found: [GraphWrite, PlannedBuffer][] = []
   for (const command of commands) {
     for (const { binding, write } of accessesOf(command)) {
       const { buffer } = binding
       if (!isPlanned(buffer)) continue
-      if (command.kind === 'write' && !used.has(buffer) && buffer.released) early.push([command, buffer])
-      else if (write) spoiled.add(buffer)
+      if (command.kind === 'write' && !used.has(buffer) && buffer.released) found.push([command, buffer])
+      else if (write) overwritten.add(buffer)
       used.add(buffer)
     }
   }
-  return new Set(early.filter(([, buffer]) => !spoiled.has(buffer)).map(([command]) => command))
+  return new Set(found.filter(([, buffer]) => !overwritten.has(buffer)).map(([command]) => command))
 }
 
 /** The parts of a device that an executable graph uses. */
@@ -69,150 +65,136 @@ export interface ExecutableResources {
   readonly counts: WorkCounts
 }
 
-/** A planned graph, made into what `submit` needs to encode it with nothing to look up. */
+/** A fused graph with memory, made so that a run looks nothing up and allocates nothing. */
 export class ExecutableGraph {
   readonly #resources: ExecutableResources
   readonly #steps: Step[] = []
   readonly #params: GPUBuffer
   readonly #paramGroup: GPUBindGroup
-  readonly #blocks: Uint32Array<ArrayBuffer>
-  /** Run in recorded order, since they may draw random numbers. */
+  readonly #blocks: ParamBlocks
+  /** In captured order, because they may draw random numbers. */
   readonly #updates: (() => void)[] = []
-  readonly #early: { target: GPUBuffer; offset: number; index: number }[] = []
-  /** What the next run writes; `undefined` for what is in place for good. */
-  readonly #writes: (Uint8Array<ArrayBuffer> | undefined)[] = []
-  /** Words of the parameter blocks that the device does not have yet. */
-  #dirty: [from: number, to: number] = [0, 0]
+  readonly #hoisted: { target: GPUBuffer; offset: number; index: number }[] = []
+  /** The data that the next run writes; undefined where the device has it. */
+  readonly #writes: (Bytes | undefined)[] = []
+  /** The words [from, to) of the parameter blocks that the device does not have yet. */
+  #dirty: [from: number, to: number]
   readonly kernels: readonly CompiledKernel[]
-  /** All memory that a run uses. */
+  /** All buffers that a run uses. */
   readonly buffers: readonly PooledBuffer[]
-  /** Dispatches of one run. */
+  /** The number of dispatches of a run. */
   readonly dispatches: number
-  /** Settles when the last run has been handed to the driver. */
+  /** Resolves when the last run is submitted. */
   submitted: Promise<void> = Promise.resolve()
 
-  /** @param early from `earlyWrites`; their commands are not in `fused` */
-  constructor(graph: Graph, fused: FusedGraph, early: ReadonlySet<GraphWrite>, resources: ExecutableResources) {
+  /**
+   * @param hoisted the result of `hoistableWrites`; these commands are not in `fused`
+   * @throws OutOfMemoryError when the driver has no room for the bind groups
+   */
+  constructor(graph: Graph, fused: FusedGraph, hoisted: ReadonlySet<GraphWrite>, resources: ExecutableResources) {
     const { gpu, bindGroups, pipelines } = resources
     this.#resources = resources
     const dispatches = fused.commands.filter((command) => command.kind === 'dispatch')
     this.dispatches = dispatches.length
     bindGroups.reserve(dispatches.length)
-    const size = Math.max(1, dispatches.length) * PARAM_SLOT
+    this.#blocks = paramBlocks(Math.max(1, dispatches.length))
+    this.#dirty = [0, this.#blocks.u32.length]
+    const size = this.#blocks.u32.byteLength
     this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
     this.#paramGroup = gpu.createBindGroup({
       layout: pipelines.paramLayout,
       entries: [{ binding: 0, resource: { buffer: this.#params, size: PARAM_SLOT } }],
     })
-    this.#blocks = new Uint32Array(size / 4)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
     const bindings = graph.commands.flatMap((command) => accessesOf(command).map(({ binding }) => resolve(binding)))
     this.buffers = [...new Set(bindings.map(({ buffer }) => buffer))]
     const slots = new Map<FusedCommand, number>()
-    const writeSteps = new Map<GraphWrite, number>()
-    for (const command of fused.commands) this.#add(command, slots, writeSteps)
-    for (const command of early) {
+    const writes = new Map<GraphWrite, number>()
+    const addWrite = (command: GraphWrite) => {
       const { buffer, offset } = resolve(command.target)
-      this.#early.push({ target: buffer.gpu, offset, index: this.#writes.length })
-      writeSteps.set(command, this.#writes.length)
-      this.#writes.push(command.data)
+      const index = this.#writes.push(command.data) - 1
+      writes.set(command, index)
+      return { target: buffer.gpu, offset, index }
     }
-    this.#dirty = [0, this.#blocks.length]
-    let index = 0
-    for (const command of graph.commands) {
-      const place = command.kind === 'write' && early.has(command) ? undefined : fused.places[index++]!
-      if (command.kind === 'dispatch' && command.updateParams) {
-        this.#addParamUpdate(command.spec, command.updateParams, slots.get(fused.commands[place!.place]!)!, place!.leads)
-      } else if (command.kind === 'write' && command.updateData) {
-        this.#addDataUpdate(command.data, command.updateData, writeSteps.get(command)!)
+    for (const command of fused.commands) {
+      const stream = command.lane?.fork.mode === 'streams' ? command.lane.name : 'main'
+      if (command.kind === 'write') this.#steps.push({ kind: 'write', stream, ...addWrite(command) })
+      else if (command.kind === 'copy') {
+        const { buffer: source, offset: sourceOffset } = resolve(command.source)
+        const { buffer: target, offset: targetOffset } = resolve(command.target)
+        const [from, to] = [source.gpu, target.gpu]
+        this.#steps.push({ kind: 'copy', stream, source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes })
+      } else {
+        const slot = slots.size
+        slots.set(command, slot)
+        this.#blocks.u32.set(command.words, slot * SLOT_WORDS)
+        const { kind, kernel, grid, op, streams } = command
+        const resolved = command.bindings.map(resolve)
+        const bindGroup = bindGroups.make(kernel, resolved)
+        const uses = usesOf(command.spec, resolved)
+        this.#steps.push({ kind, stream, kernel, bindGroup, grid, op, streams, uses, params: slot * PARAM_SLOT })
       }
     }
-  }
-
-  #add(command: FusedCommand, slots: Map<FusedCommand, number>, writeSteps: Map<GraphWrite, number>): void {
-    const stream = streamNameOf(command.lane)
-    if (command.kind === 'dispatch') {
-      const slot = slots.size
-      slots.set(command, slot)
-      this.#blocks.set(command.words, slot * SLOT_WORDS)
-      const { kernel, grid, op } = command
-      const places = command.bindings.map(resolve)
-      const group = this.#resources.bindGroups.make(kernel, places)
-      const uses = usesOf(command.spec, places)
-      const { streams } = command
-      this.#steps.push({
-        kind: 'dispatch',
-        kernel,
-        bindGroup: group,
-        params: slot * PARAM_SLOT,
-        grid,
-        op,
-        stream,
-        streams,
-        uses,
-      })
-    } else if (command.kind === 'copy') {
-      const { buffer: source, offset: sourceOffset } = resolve(command.source)
-      const { buffer: target, offset: targetOffset } = resolve(command.target)
-      const [from, to] = [source.gpu, target.gpu]
-      this.#steps.push({ kind: 'copy', source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes, stream })
-    } else {
-      const { buffer: target, offset } = resolve(command.target)
-      writeSteps.set(command, this.#writes.length)
-      this.#steps.push({ kind: 'write', target: target.gpu, offset, index: this.#writes.length, stream })
-      this.#writes.push(command.data)
+    for (const command of hoisted) this.#hoisted.push(addWrite(command))
+    let next = 0
+    for (const command of graph.commands) {
+      const into = command.kind === 'write' && hoisted.has(command) ? undefined : fused.fusedInto[next++]!
+      if (command.kind === 'dispatch') this.#addParamUpdate(command, slots.get(fused.commands[into!.index]!)!, into!.leads)
+      else if (command.kind === 'write') this.#addDataUpdate(command, writes.get(command)!)
     }
   }
 
-  #addDataUpdate(data: Uint8Array<ArrayBuffer>, update: () => ArrayBufferView<ArrayBuffer>, write: number): void {
+  #addDataUpdate({ data, updateData }: GraphWrite, index: number): void {
+    if (!updateData) return
     this.#updates.push(() => {
-      // The data is copied, because the host may fill one array again and again.
-      data.set(bytesOf(update()))
-      this.#writes[write] = data
+      const { buffer, byteOffset, byteLength } = updateData()
+      // The data is copied, because the host may fill the same array for every run.
+      data.set(new Uint8Array(buffer, byteOffset, byteLength))
+      this.#writes[index] = data
     })
   }
 
-  #addParamUpdate(spec: KernelSpec, update: UpdateParams, slot: number, leads: boolean): void {
+  #addParamUpdate({ spec, updateParams }: GraphDispatch, slot: number, leads: boolean): void {
+    if (!updateParams) return
     const words = paramWordsByName(spec.params)
-    const memory = this.#blocks.buffer
-    const views = { u32: this.#blocks, i32: new Int32Array(memory), f32: new Float32Array(memory) }
+    const start = slot * SLOT_WORDS
     this.#updates.push(() => {
-      const values = update()
-      // A branch of a joint dispatch draws its numbers too; how far apart they are never changes.
+      const values = updateParams()
+      // Every member of a fused dispatch draws its numbers, but the first one's parameters and a constant growth give the others'.
       if (!leads) return
       for (const [name, value] of Object.entries(values)) {
         const found = words.get(name)
-        if (found) views[found.type][slot * SLOT_WORDS + found.word] = value as number
+        if (found) this.#blocks[found.type][start + found.word] = value as number
       }
-      this.#dirty[0] = Math.min(this.#dirty[0], slot * SLOT_WORDS)
-      this.#dirty[1] = Math.max(this.#dirty[1], (slot + 1) * SLOT_WORDS)
+      this.#dirty[0] = Math.min(this.#dirty[0], start)
+      this.#dirty[1] = Math.max(this.#dirty[1], start + SLOT_WORDS)
     })
   }
 
-  /** Computes what changes from the run before to the next one. */
+  /** Computes the parameters and the data that change from run to run. */
   updateParams(): void {
     for (const update of this.#updates) update()
   }
 
-  /** What the next run must write; `copied` where the run has to wait for its turn. */
+  /** Returns what the next run must write. @param copied whether it has to stay as it is until the run is submitted later */
   values(copied: boolean): RunValues {
     const [from, to] = this.#dirty
-    const blocks = from < to ? this.#blocks.subarray(from, to) : undefined
+    const blocks = from < to ? this.#blocks.u32.subarray(from, to) : undefined
     if (!copied) return { params: blocks, firstWord: from, writes: this.#writes }
     return { params: blocks?.slice(), firstWord: from, writes: this.#writes.map((data) => data?.slice()) }
   }
 
-  /** Says that the values of a run were taken: what does not change is in place now. */
+  /** Notes that a run writes its values, so that later runs write only what changes. */
   taken(): void {
-    this.#dirty = [this.#blocks.length, 0]
-    for (const { index } of this.#early) this.#writes[index] = undefined
+    this.#dirty = [this.#blocks.u32.length, 0]
+    for (const { index } of this.#hoisted) this.#writes[index] = undefined
   }
 
-  /** Encodes and submits one run: a command buffer, or one for every stream of a fork in mode `streams`. */
+  /** Encodes and submits one run as a command buffer, or as one for each stream of a fork in mode `streams`. */
   submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
     const { gpu, counts } = this.#resources
     if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
-    for (const { target, offset, index } of this.#early) {
+    for (const { target, offset, index } of this.#hoisted) {
       const data = writes[index]
       if (data) gpu.queue.writeBuffer(target, offset, data)
     }
@@ -228,7 +210,7 @@ export class ExecutableGraph {
     encoding.end(stream)
   }
 
-  /** Frees its memory, once runs that still wait for their turn have been submitted. */
+  /** Frees its buffers and bind groups when all of its runs are submitted. */
   destroy(): void {
     this.submitted.then(() => {
       this.#params.destroy()
@@ -236,12 +218,4 @@ export class ExecutableGraph {
       this.#resources.bindGroups.release(this.dispatches)
     })
   }
-}
-
-function streamNameOf(lane: Lane | undefined): string {
-  return lane?.fork.mode === 'streams' ? lane.name : 'main'
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(buffer, byteOffset, byteLength)
 }

@@ -3,28 +3,29 @@ import { isPlanned, type PlannedBuffer } from '../memory/deviceBuffer.ts'
 import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
 import type { Fork } from './lane.ts'
 
-/** Bytes to which stacked operands are aligned: where a binding may start. */
+/** Alignment of stacked operands in bytes: that of the start of a binding. */
 const ALIGNMENT = 256
 
-/** Buffers that the plan must place side by side, `stride` bytes from one to the next. */
+/** Buffers that the memory plan allocates side by side, `stride` bytes from one to the next. */
 export interface Stack {
   members: readonly PlannedBuffer[]
   stride: number
 }
 
-/** Dispatches of different lanes that become one, with what its parameter block says besides that of the first. */
+/** Dispatches that are fused into one, with the parameter block of that. */
 export interface FusionGroup {
-  /** Places in the list of commands, lane by lane. */
+  /** Indices in the list of commands, in the order in which their operands lie in memory. */
   members: readonly number[]
   words: Uint32Array<ArrayBuffer>
 }
 
-/** Where a kernel's parameter block holds what siblings may differ in. */
+/** The words of a kernel's parameter block in which the members of a group may differ. */
 interface BlockLayout {
+  /** The first word of the strides from branch to branch, one for each binding. */
   strides: number
-  /** For each binding the word of its offset. */
+  /** The word of each binding's offset. */
   offsets: readonly (number | undefined)[]
-  /** Words that grow from branch to branch, and where the growth goes. */
+  /** Words that grow from branch to branch, with the words that hold their growth. */
   steps: readonly { word: number; step: number }[]
 }
 
@@ -49,7 +50,7 @@ function layoutOf(spec: KernelSpec): BlockLayout | undefined {
   return layout
 }
 
-/** The parameter block without what siblings may differ in, as a key together with the kernel and its grid. */
+/** Makes a key of the kernel, the grid and the parameters that all members of a group have in common. */
 function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLayout): string {
   const masked = words.slice()
   masked.fill(0, layout.strides, layout.strides + spec.bindings.length)
@@ -59,32 +60,32 @@ function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLa
 }
 
 /**
- * Finds what of the lanes of coalesced forks can become one dispatch: the same kernel, parameters and grid, each lane's
- * operands as far from the one's before as everywhere else. Buffers of the graph are stacked to make them so. Where the lanes
- * meet, dispatches that follow each other may become one too, such as the copies that gather their results.
- * @param earlier for each command those it depends on
+ * Finds dispatches of coalesced lanes that can be fused: with the same kernel, parameters and grid, and with operands evenly spaced from lane
+ * to lane, for which planned buffers are stacked. Outside of lanes, consecutive dispatches can be fused too, such as the copies that
+ * gather the results of the lanes.
+ * @param earlier for each command the indices of those it depends on
  * @param maxBytes of one binding
- * @param banned commands that must stay by themselves
+ * @param excluded indices of commands that must stay by themselves
  */
 export function findFusionGroups(
   commands: readonly GraphCommand[],
   earlier: readonly (readonly number[])[],
   maxBytes: number,
-  banned: ReadonlySet<number>,
+  excluded: ReadonlySet<number>,
 ): { groups: FusionGroup[]; stacks: Stack[] } {
-  // The j-th dispatch of a signature in one lane belongs to the j-th of that signature in the others.
+  // The j-th dispatch of a signature in one lane matches the j-th of that signature in the others.
   const matching = new Map<string, number[]>()
   const seen = new Map<string, number>()
   const forks = new Map<Fork, number>()
   const coalesces = ({ lane }: GraphCommand) => lane?.fork.mode === 'coalesced'
-  // Branches that run one after the other are told apart for traces alone.
+  // Serial forks have lanes for traces only.
   const laneOf = ({ lane }: GraphCommand) => (lane?.fork.mode === 'serial' ? undefined : lane)
   if (!commands.some(coalesces)) return { groups: [], stacks: [] }
   let before = { index: -2, signature: '', start: -1 }
   commands.forEach((command, index) => {
     const lane = laneOf(command)
     const layout = command.kind === 'dispatch' ? layoutOf(command.spec) : undefined
-    if (command.kind !== 'dispatch' || !layout || banned.has(index) || (lane && !coalesces(command))) return
+    if (command.kind !== 'dispatch' || !layout || excluded.has(index) || (lane && !coalesces(command))) return
     const own = signature(command, layout)
     let key: string
     if (lane) {
@@ -94,8 +95,8 @@ export function findFusionGroups(
       key = `${forks.get(lane.fork)} ${turn} ${own}`
     } else {
       const follows = before.index === index - 1 && before.signature === own
-      const goesOn = follows && !earlier[index]!.some((one) => one >= before.start)
-      before = { index, signature: own, start: goesOn ? before.start : index }
+      const continues = follows && !earlier[index]!.some((other) => other >= before.start)
+      before = { index, signature: own, start: continues ? before.start : index }
       key = `from ${before.start}`
     }
     const members = matching.get(key)
@@ -103,16 +104,16 @@ export function findFusionGroups(
     else matching.set(key, [index])
   })
   const stacked = new Map<PlannedBuffer, Stack>()
-  const apart = keptApart(commands)
+  const conflicts = conflictsOf(commands)
   const groups: FusionGroup[] = []
   for (const members of matching.values()) {
     if (members.length < 2) continue
     members.sort((a, b) => (laneOf(commands[a]!)?.index ?? a) - (laneOf(commands[b]!)?.index ?? b))
-    // Along the memory: where lanes say no order, either may be it.
+    // Members go in the order of memory. Outside of lanes that may be the captured order or its reverse.
     const orders = laneOf(commands[members[0]!]!) ? [members] : [members, members.toReversed()]
     for (const order of orders) {
       const dispatches = order.map((index) => commands[index] as GraphDispatch)
-      const words = join(dispatches, stacked, apart, maxBytes)
+      const words = fusedWords(dispatches, stacked, conflicts, maxBytes)
       if (!words) continue
       groups.push({ members: order, words })
       break
@@ -121,13 +122,13 @@ export function findFusionGroups(
   return { groups, stacks: [...new Set(stacked.values())] }
 }
 
-/** For each buffer those that a command uses beside it, one of both to write: they must not become one buffer. */
-function keptApart(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<PlannedBuffer>> {
-  const apart = new Map<PlannedBuffer, Set<PlannedBuffer>>()
-  const keep = (one: PlannedBuffer, other: PlannedBuffer) => {
-    const others = apart.get(one)
+/** Lists for each buffer those that a command uses beside it, where it writes one of the two: they must not share a stack. */
+function conflictsOf(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<PlannedBuffer>> {
+  const conflicts = new Map<PlannedBuffer, Set<PlannedBuffer>>()
+  const add = (buffer: PlannedBuffer, other: PlannedBuffer) => {
+    const others = conflicts.get(buffer)
     if (others) others.add(other)
-    else apart.set(one, new Set([other]))
+    else conflicts.set(buffer, new Set([other]))
   }
   for (const command of commands) {
     const accesses = accessesOf(command)
@@ -135,19 +136,19 @@ function keptApart(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<Pl
       if (!write || !isPlanned(binding.buffer)) continue
       for (const { binding: other } of accesses) {
         if (!isPlanned(other.buffer) || other.buffer === binding.buffer) continue
-        keep(binding.buffer, other.buffer)
-        keep(other.buffer, binding.buffer)
+        add(binding.buffer, other.buffer)
+        add(other.buffer, binding.buffer)
       }
     }
   }
-  return apart
+  return conflicts
 }
 
-/** The parameter block of the joint dispatch, or undefined where operands lie unevenly; enters the stacks it needs. */
-function join(
+/** Makes the parameter block of a fused dispatch, and adds the stacks it needs. @returns undefined where operands lie unevenly */
+function fusedWords(
   members: readonly GraphDispatch[],
   stacked: Map<PlannedBuffer, Stack>,
-  apart: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
+  conflicts: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
   maxBytes: number,
 ): Uint32Array<ArrayBuffer> | undefined {
   const [first] = members as [GraphDispatch]
@@ -157,17 +158,18 @@ function join(
   for (let b = 0; b < first.bindings.length; b++) {
     const item = first.itemBytes[b]!
     const word = layout.offsets[b]
-    const at = (one: GraphDispatch) => one.bindings[b]!.offset + (word === undefined ? 0 : one.words[word]! * item)
+    const startOf = ({ bindings, words }: GraphDispatch) => bindings[b]!.offset + (word === undefined ? 0 : words[word]! * item)
+    const start = startOf(first)
     let stride: number | undefined
-    const buffers = members.map((one) => one.bindings[b]!.buffer)
+    const buffers = members.map(({ bindings }) => bindings[b]!.buffer)
     if (buffers.every((buffer) => buffer === buffers[0])) {
-      stride = at(members[1]!) - at(first)
-      if (!members.every((one, i) => at(one) === at(first) + i * stride!)) return undefined
-      // One branch's result must not be another's.
+      stride = startOf(members[1]!) - start
+      if (!members.every((member, i) => startOf(member) === start + i * stride!)) return undefined
+      // Members must not write to the same place.
       if (stride === 0 && first.spec.bindings[b]!.access === 'read_write') return undefined
     } else {
-      if (!members.every((one) => at(one) === at(first))) return undefined
-      const found = spacing(buffers as PlannedBuffer[], stacked, apart, wanted)
+      if (!members.every((member) => startOf(member) === start)) return undefined
+      const found = stackStride(buffers as PlannedBuffer[], stacked, conflicts, wanted)
       if (found === undefined || found * members.length > maxBytes) return undefined
       stride = found
     }
@@ -176,7 +178,7 @@ function join(
   }
   for (const { word, step } of layout.steps) {
     const growth = members[1]!.words[word]! - first.words[word]!
-    if (growth < 0 || !members.every((one, i) => one.words[word] === first.words[word]! + i * growth)) return undefined
+    if (growth < 0 || !members.every(({ words }, i) => words[word] === first.words[word]! + i * growth)) return undefined
     words[step] = growth
   }
   for (const stack of wanted) for (const member of stack.members) stacked.set(member, stack)
@@ -184,27 +186,28 @@ function join(
 }
 
 /**
- * How many bytes the buffers lie apart: as members of a stack there is, evenly spaced, or as a new one where none of them is
- * in any.
+ * Finds the bytes from one buffer to the next, as evenly spaced members of an existing stack, or as members of a new one where none of them
+ * is in a stack yet.
+ * @param wanted gets the new stack
  */
-function spacing(
+function stackStride(
   buffers: readonly PlannedBuffer[],
   stacked: ReadonlyMap<PlannedBuffer, Stack>,
-  apart: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
+  conflicts: ReadonlyMap<PlannedBuffer, ReadonlySet<PlannedBuffer>>,
   wanted: Stack[],
 ): number | undefined {
   const [first] = buffers as [PlannedBuffer]
   const stackOf = (buffer: PlannedBuffer) => stacked.get(buffer) ?? wanted.find(({ members }) => members.includes(buffer))
   const found = stackOf(first)
   if (found) {
-    const places = buffers.map((buffer) => found.members.indexOf(buffer))
-    const step = places[1]! - places[0]!
-    const even = places.every((place, i) => place >= 0 && place === places[0]! + i * step)
+    const indices = buffers.map((buffer) => found.members.indexOf(buffer))
+    const step = indices[1]! - indices[0]!
+    const even = indices.every((index, i) => index >= 0 && index === indices[0]! + i * step)
     return even ? step * found.stride : undefined
   }
   if (!buffers.every((buffer) => isPlanned(buffer) && buffer.bytes === first.bytes)) return undefined
   if (new Set(buffers).size < buffers.length || buffers.some(stackOf)) return undefined
-  if (buffers.some((one) => buffers.some((other) => apart.get(one)?.has(other)))) return undefined
+  if (buffers.some((buffer) => buffers.some((other) => conflicts.get(buffer)?.has(other)))) return undefined
   const stack = { members: buffers, stride: ALIGNMENT * Math.ceil(first.bytes / ALIGNMENT) }
   wanted.push(stack)
   return stack.stride

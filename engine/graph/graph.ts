@@ -5,14 +5,14 @@ import type { Changeable } from '../memory/version.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
 import type { Lane } from './lane.ts'
 
-/** Parameters that change from replay to replay, by name. */
+/** Gives the parameters that change from replay to replay, by name. */
 export type UpdateParams = () => object
 
 export interface GraphDispatch {
   kind: 'dispatch'
   kernel: CompiledKernel
   spec: KernelSpec
-  /** What the kernel was launched for, for its cost model. */
+  /** The problem that the kernel solves, for its cost model. */
   problem: unknown
   /** Bytes of one element of each binding. */
   itemBytes: readonly number[]
@@ -22,7 +22,7 @@ export interface GraphDispatch {
   grid: Grid
   op: string
   lane: Lane | undefined
-  /** Gives the parameters that change, for every later replay. */
+  /** Called before every replay. */
   updateParams?: UpdateParams | undefined
 }
 
@@ -38,7 +38,7 @@ export interface GraphWrite {
   kind: 'write'
   target: Binding
   data: Uint8Array<ArrayBuffer>
-  /** Gives the data of every later replay. */
+  /** Gives the data of every replay. */
   updateData?: (() => ArrayBufferView<ArrayBuffer>) | undefined
   lane: Lane | undefined
 }
@@ -46,15 +46,15 @@ export interface GraphWrite {
 export type GraphCommand = GraphDispatch | GraphCopy | GraphWrite
 
 /**
- * Commands recorded with virtual memory, to be woven, planned and then either run once or replayed. Every intermediate
- * value has a buffer of its own here, so that the order of the commands says nothing but what depends on what.
+ * Captured commands on planned memory. Every intermediate value has a buffer of its own, so that commands depend on each other through
+ * values alone, and passes may reorder, fuse and leave out what values allow.
  */
 export class Graph {
   commands: GraphCommand[] = []
   readonly buffers = new Set<PlannedBuffer>()
-  /** Memory made outside that the commands use; the graph keeps it. */
+  /** Memory made outside that the commands use; the graph keeps it alive. */
   readonly #outside = new Set<RefCounted>()
-  /** Of tensors made outside: whether the commands change them. */
+  /** Versions of the tensors made outside that the commands use, with whether they change them. */
   readonly outsiders = new Map<Changeable, boolean>()
 
   acquire(bytes: number): PlannedBuffer {
@@ -63,57 +63,57 @@ export class Graph {
     return buffer
   }
 
-  /** Says that a command uses, or changes, a tensor made outside. */
+  /** Notes that a command uses a tensor made outside, and whether it changes it. */
   uses(version: Changeable, changes: boolean): void {
     if (changes || !this.outsiders.has(version)) this.outsiders.set(version, changes)
   }
 
   /** @throws Error for memory that an earlier capture did not return */
   dispatch(command: Omit<GraphDispatch, 'kind'>): void {
-    this.commands.push({ kind: 'dispatch', ...command, bindings: command.bindings.map((binding) => this.#known(binding)) })
+    this.commands.push({ kind: 'dispatch', ...command, bindings: command.bindings.map((binding) => this.#resolve(binding)) })
   }
 
   /** @throws Error for memory that an earlier capture did not return */
   copy(command: Omit<GraphCopy, 'kind'>): void {
-    const [source, target] = [this.#known(command.source), this.#known(command.target)]
+    const [source, target] = [this.#resolve(command.source), this.#resolve(command.target)]
     this.commands.push({ kind: 'copy', ...command, source, target })
   }
 
   /** @throws Error for memory that an earlier capture did not return */
   write(command: Omit<GraphWrite, 'kind'>): void {
-    this.commands.push({ kind: 'write', ...command, target: this.#known(command.target) })
+    this.commands.push({ kind: 'write', ...command, target: this.#resolve(command.target) })
   }
 
-  /** Lets go of the memory made outside. */
+  /** Releases the memory made outside. */
   dispose(): void {
     for (const storage of this.#outside) storage.release()
     this.#outside.clear()
   }
 
-  /** The binding in memory of this graph, or memory made outside, which must not go before the graph does. */
-  #known(binding: Binding): Binding {
+  /** Resolves memory that was made outside this graph, and keeps it as long as the graph lives. @throws Error as `dispatch` does */
+  #resolve(binding: Binding): Binding {
     const { buffer, owner, end } = binding
     if (isPlanned(buffer) && this.buffers.has(buffer)) return binding
-    // Else it could be let go while the rest is recorded, and become a place in the plan.
+    // Otherwise its owner could release it during the capture, and something else could be allocated there.
     if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
     if (!isPlanned(buffer)) return binding
     if (!buffer.allocation)
       throw new Error('capture: a tensor made in another capture that did not return it is used in this one')
     const { block, offset } = buffer.allocation
-    const moved = { ...binding, buffer: block.buffer, offset: binding.offset + offset }
-    return end === undefined ? moved : { ...moved, end: end + offset }
+    const resolved = { ...binding, buffer: block.buffer, offset: binding.offset + offset }
+    return end === undefined ? resolved : { ...resolved, end: end + offset }
   }
 }
 
-/** One use of memory by a command: bytes `from` to `to` of a buffer. */
-interface Access {
+/** One use of memory by a command: the bytes in [from, to) of a buffer. */
+export interface Access {
   binding: Binding
   from: number
   to: number
   write: boolean
 }
 
-/** What a command reads and writes. */
+/** Lists what a command reads and writes. */
 export function accessesOf(command: GraphCommand): Access[] {
   if (command.kind === 'dispatch') {
     return command.bindings.map((binding, i) => ({
@@ -134,7 +134,7 @@ export function accessesOf(command: GraphCommand): Access[] {
   return [part(command.source, false), part(command.target, true)]
 }
 
-/** Whether a command does something new in every replay. */
+/** Whether a command has new parameters or data in every replay. */
 export function changesWithReplay(command: GraphCommand): boolean {
   if (command.kind === 'dispatch') return command.updateParams !== undefined
   return command.kind === 'write' && command.updateData !== undefined

@@ -1,14 +1,11 @@
 import type { DeviceBuffer } from '../memory/deviceBuffer.ts'
-import { accessesOf, type GraphCommand } from './graph.ts'
+import { type Access, accessesOf, type GraphCommand } from './graph.ts'
 
-interface Use {
+interface Use extends Omit<Access, 'binding'> {
   command: number
-  from: number
-  to: number
-  write: boolean
 }
 
-/** For each command those before it that it must follow: reads after writes, writes after reads and writes, of the same bytes. */
+/** Lists for each command the earlier ones it must follow: those that use the same bytes, where one of the two writes them. */
 export function dependencies(commands: readonly GraphCommand[]): number[][] {
   const uses = new Map<DeviceBuffer, Use[]>()
   return commands.map((command, index) => {
@@ -18,7 +15,7 @@ export function dependencies(commands: readonly GraphCommand[]): number[][] {
       const kept = earlier.filter((use) => {
         const overlap = use.from < to && from < use.to
         if (overlap && (write || use.write) && use.command !== index) before.add(use.command)
-        // What is overwritten whole is no hazard to anybody later: the overwriting command stands for it.
+        // Once its bytes are overwritten, a use is no hazard to later commands: they follow the overwriting one.
         return !(write && use.command !== index && from <= use.from && use.to <= to)
       })
       kept.push({ command: index, from, to, write })
@@ -28,12 +25,12 @@ export function dependencies(commands: readonly GraphCommand[]): number[][] {
   })
 }
 
-/** How many dispatches the longest chain has in which each must follow the one before. */
-export function longestChain(commands: readonly GraphCommand[]): number {
+/** Counts the dispatches of the critical path: the longest chain in which each must follow the one before it. */
+export function criticalPath(commands: readonly GraphCommand[]): number {
   const lengths: number[] = []
   dependencies(commands).forEach((before, i) => {
-    const earlier = before.reduce((most, one) => Math.max(most, lengths[one]!), 0)
+    const earlier = before.reduce((most, index) => Math.max(most, lengths[index]!), 0)
     lengths.push(earlier + (commands[i]!.kind === 'dispatch' ? 1 : 0))
   })
-  return lengths.reduce((most, one) => Math.max(most, one), 0)
+  return lengths.reduce((most, length) => Math.max(most, length), 0)
 }

@@ -3,50 +3,50 @@ import { type FusionGroup, findFusionGroups, type Stack } from './fusionGroups.t
 import type { GraphCommand, GraphDispatch } from './graph.ts'
 import { dependencies } from './hazards.ts'
 
-/** A dispatch of a woven graph: that of one lane, or of several. */
+/** A dispatch of a fused graph: a captured one, or the fusion of several. */
 interface FusedDispatch extends GraphDispatch {
-  /** The streams of the dispatches that it stands for. */
+  /** Names of the streams whose dispatches it does. */
   streams: readonly string[]
 }
 
 export type FusedCommand = FusedDispatch | Exclude<GraphCommand, GraphDispatch>
 
-/** Commands in an order that keeps what each depends on before it. */
+/** A graph after horizontal fusion, in an order that keeps all dependencies. */
 export interface FusedGraph {
   commands: FusedCommand[]
   stacks: Stack[]
-  /** For each command of the graph the place of the one that does its work, and whether that one has its parameters. */
-  places: { place: number; leads: boolean }[]
+  /** For each captured command the index of the fused command that does its work, and whether that has its parameters. */
+  fusedInto: { index: number; leads: boolean }[]
 }
 
 /**
- * Makes one dispatch of matching dispatches of sibling lanes, and orders all: a joint dispatch comes when all its parts may,
- * everything else as early as it was recorded.
+ * Fuses matching dispatches of a fork's lanes, and orders all commands: a fused dispatch runs when all of its members can, everything else in
+ * captured order as early as it can.
  * @param maxBytes of one binding
  */
 export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: number): FusedGraph {
   const before = dependencies(commands)
-  const banned = new Set<number>()
+  const excluded = new Set<number>()
   for (;;) {
-    const { groups, stacks } = findFusionGroups(commands, before, maxBytes, banned)
+    const { groups, stacks } = findFusionGroups(commands, before, maxBytes, excluded)
     const nodes = nodesOf(commands.length, groups)
-    const { order, stuck } = schedule(nodes, before)
-    // Lanes that match crosswise wait for each other: one of the joint dispatches in the way falls apart.
-    if (stuck) {
-      for (const index of stuck) banned.add(index)
+    const { order, waiting } = schedule(nodes, before)
+    // Groups that match crosswise wait for each other. The members of one of them then stay by themselves.
+    if (waiting) {
+      for (const index of waiting) excluded.add(index)
       continue
     }
-    const places: FusedGraph['places'] = new Array(commands.length)
-    const all = order.map((node, place): FusedCommand => {
-      node.members.forEach((index, i) => {
-        places[index] = { place, leads: i === 0 }
+    const fusedInto: FusedGraph['fusedInto'] = new Array(commands.length)
+    order.forEach(({ members }, index) => {
+      members.forEach((member, i) => {
+        fusedInto[member] = { index, leads: i === 0 }
       })
-      return fused(node, commands)
     })
-    return { commands: all, stacks, places }
+    return { commands: order.map((node) => fuse(node, commands)), stacks, fusedInto }
   }
 }
 
+/** A fusion group, or a command by itself, which has no parameters of its own here. */
 interface Node extends Pick<FusionGroup, 'members'> {
   words?: FusionGroup['words']
 }
@@ -60,43 +60,44 @@ function nodesOf(count: number, groups: readonly FusionGroup[]): Node[] {
   return [...groups, ...single].sort((a, b) => earliest(a) - earliest(b))
 }
 
-/** The nodes in order, or the members of a joint one that waits in a circle. */
+/** Orders the nodes by their dependencies. @returns also the members of a group that waits in a circle, where there is one */
 function schedule(
   nodes: readonly Node[],
   before: readonly (readonly number[])[],
-): { order: Node[]; stuck?: readonly number[] } {
+): { order: Node[]; waiting?: readonly number[] } {
   const nodeOf: number[] = []
   nodes.forEach(({ members }, n) => {
     for (const index of members) nodeOf[index] = n
   })
   const after: number[][] = nodes.map(() => [])
-  const waiting = nodes.map(({ members }, n) => {
-    const earlier = new Set(members.flatMap((index) => before[index]!.map((one) => nodeOf[one]!)))
-    for (const one of earlier) after[one]!.push(n)
+  const missing = nodes.map(({ members }, n) => {
+    const earlier = new Set(members.flatMap((index) => before[index]!.map((other) => nodeOf[other]!)))
+    for (const other of earlier) after[other]!.push(n)
     return earlier.size
   })
-  // Nodes are numbered in recorded order, and of those that may run the first does.
+  // Nodes are numbered in captured order, and the lowest number that is ready comes first.
   const ready = new TinyQueue<number>()
-  waiting.forEach((count, n) => {
+  missing.forEach((count, n) => {
     if (count === 0) ready.push(n)
   })
   const order: Node[] = []
   for (let n = ready.pop(); n !== undefined; n = ready.pop()) {
     order.push(nodes[n]!)
-    waiting[n] = -1
-    for (const next of after[n]!) if (--waiting[next]! === 0) ready.push(next)
+    missing[n] = -1
+    for (const next of after[n]!) if (--missing[next]! === 0) ready.push(next)
   }
   if (order.length === nodes.length) return { order }
-  return { order, stuck: nodes.find(({ members }, n) => waiting[n]! > 0 && members.length > 1)!.members }
+  return { order, waiting: nodes.find(({ members }, n) => missing[n]! > 0 && members.length > 1)!.members }
 }
 
-function fused({ members, words }: Node, commands: readonly GraphCommand[]): FusedCommand {
+function fuse({ members, words }: Node, commands: readonly GraphCommand[]): FusedCommand {
   const first = commands[members[0]!]!
   if (first.kind !== 'dispatch') return first
   const streams = [...new Set(members.map((index) => commands[index]!.lane?.name ?? 'main'))]
   if (!words) return { ...first, streams }
   const [x, y] = first.grid
   const last = commands[members.at(-1)!] as GraphDispatch
+  // A binding of the fused dispatch starts where the first member's does and ends where the last member's does.
   const bindings = first.bindings.map((binding, b) => {
     const other = last.bindings[b]!
     return binding.buffer === other.buffer ? { ...other, offset: binding.offset } : binding

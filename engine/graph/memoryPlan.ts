@@ -2,121 +2,118 @@ import { type Block, isPlanned, type PlannedBuffer, type PooledBuffer } from '..
 import { accessesOf } from './graph.ts'
 import type { FusedGraph } from './horizontalFusion.ts'
 
-/** What takes one stretch of memory: a buffer, or a stack of them. */
-interface Unit {
+/** One piece of memory with its lifetime: a buffer, or a stack of them. */
+interface LiveRange {
   members: readonly PlannedBuffer[]
   bytes: number
+  /** Bytes from one member to the next. */
   stride: number
-  /** Places of the first and last command that uses it. */
+  /** Indices of the first and the last command that uses it. */
   first: number
   last: number
-  /** Somebody may still read it when the commands have run. */
+  /** Whether its content outlives a run. */
   kept: boolean
 }
 
-/** Stretches of memory that share one buffer, none used while another is. */
-interface Slot {
+/** Live ranges that share one block, because their lifetimes do not overlap. */
+interface SharedBlock {
   bytes: number
-  units: Unit[]
+  ranges: LiveRange[]
 }
 
-/** What planning needs to know besides the commands. */
 interface PlanOptions {
   /** All buffers of the graph. */
   buffers: Iterable<PlannedBuffer>
-  /** Those that keep their values from run to run. */
+  /** Buffers that keep their content from run to run. */
   constants: ReadonlySet<PlannedBuffer>
-  /** Gives memory for the blocks of intermediate values, largest first. */
+  /** Allocates the blocks of intermediate values, whose sizes are sorted, largest first. */
   takeScratch(sizes: readonly number[]): PooledBuffer[]
-  /** Gives memory that outlives a run. */
+  /** Allocates memory that outlives a run. */
   takeKept(bytes: number): PooledBuffer
 }
 
 interface MemoryPlan {
-  /** What is alive at once in the busiest command, in bytes: no plan needs less. */
+  /** The largest number of bytes alive at one command: no plan needs fewer. */
   bound: number
   /** Bytes of all blocks. */
   bytes: number
   /** Blocks of intermediate values, free between runs. */
   scratch: Block[]
-  /** Blocks of what outlives a run. */
+  /** Blocks of values that outlive a run. */
   kept: Block[]
 }
 
 /**
- * Gives every buffer of a woven graph its place. Intermediate values share blocks where their lifetimes, from first to last
- * use, do not meet: largest first, each into the block that fits it closest (greedy by size: Pisarchyk and Lee,
- * arXiv 2001.03288). A block is never read and written by one command under two names.
+ * Allocates the buffers of a fused graph. Intermediate values share a block where their lifetimes, from first to last use, do not overlap.
+ * They are taken largest first, and each goes where its neighbours in time are closest (greedy by size: Pisarchyk and Lee,
+ * arXiv 2001.03288). No command uses a block under two names, because it uses both of them at one time.
  */
-export function planMemory(
-  { commands, stacks }: FusedGraph,
-  { buffers, constants, takeScratch, takeKept }: PlanOptions,
-): MemoryPlan {
-  const units = lifetimes({ commands, stacks }, buffers, constants)
-  const slots: Slot[] = []
-  const passing = units.filter(({ kept }) => !kept).sort((a, b) => b.bytes - a.bytes || a.first - b.first)
-  for (const unit of passing) {
-    // All slots are at least as large as the unit; the one whose neighbour in time is closest keeps the rest whole.
-    let best: Slot | undefined
+export function planMemory(graph: FusedGraph, { buffers, constants, takeScratch, takeKept }: PlanOptions): MemoryPlan {
+  const ranges = liveRanges(graph, buffers, constants)
+  const shared: SharedBlock[] = []
+  const intermediate = ranges.filter(({ kept }) => !kept).sort((a, b) => b.bytes - a.bytes || a.first - b.first)
+  for (const range of intermediate) {
+    // All blocks so far are at least as large as the range. The closest neighbour leaves the longest gaps whole.
+    let best: SharedBlock | undefined
     let closest = Number.POSITIVE_INFINITY
-    for (const slot of slots) {
-      const gap = gapTo(slot, unit)
-      if (gap < closest) [best, closest] = [slot, gap]
+    for (const block of shared) {
+      const gap = gapTo(block, range)
+      if (gap < closest) [best, closest] = [block, gap]
     }
-    if (best) best.units.push(unit)
-    else slots.push({ bytes: unit.bytes, units: [unit] })
+    if (best) best.ranges.push(range)
+    else shared.push({ bytes: range.bytes, ranges: [range] })
   }
-  const memory = takeScratch(slots.map(({ bytes }) => bytes))
-  const scratch = slots.map((slot, i) => placeAll(slot.units, memory[i]!))
-  const kept = units.filter((unit) => unit.kept).map((unit) => placeAll([unit], takeKept(unit.bytes)))
+  const memory = takeScratch(shared.map(({ bytes }) => bytes))
+  const scratch = shared.map((block, i) => allocate(block.ranges, memory[i]!))
+  const kept = ranges.filter((range) => range.kept).map((range) => allocate([range], takeKept(range.bytes)))
   const bytes = [...scratch, ...kept].reduce((sum, { buffer }) => sum + buffer.bytes, 0)
-  return { bound: busiest(units, commands.length), bytes, scratch, kept }
+  return { bound: peakBytes(ranges, graph.commands.length), bytes, scratch, kept }
 }
 
-function lifetimes(
-  { commands, stacks }: Pick<FusedGraph, 'commands' | 'stacks'>,
+function liveRanges(
+  { commands, stacks }: FusedGraph,
   buffers: Iterable<PlannedBuffer>,
   constants: ReadonlySet<PlannedBuffer>,
-): Unit[] {
-  const unitOf = new Map<PlannedBuffer, Unit>()
-  const alone = (buffer: PlannedBuffer, place: number): Unit => {
-    const unit = { members: [buffer], stride: 0, bytes: buffer.bytes, first: place, last: place, kept: false }
-    unitOf.set(buffer, unit)
-    return unit
+): LiveRange[] {
+  const rangeOf = new Map<PlannedBuffer, LiveRange>()
+  const single = (buffer: PlannedBuffer, index: number): LiveRange => {
+    const range = { members: [buffer], stride: 0, bytes: buffer.bytes, first: index, last: index, kept: false }
+    rangeOf.set(buffer, range)
+    return range
   }
   for (const { members, stride } of stacks) {
-    const unit = { members, stride, bytes: stride * members.length, first: Number.POSITIVE_INFINITY, last: -1, kept: false }
-    for (const member of members) unitOf.set(member, unit)
+    const range = { members, stride, bytes: stride * members.length, first: Number.POSITIVE_INFINITY, last: -1, kept: false }
+    for (const member of members) rangeOf.set(member, range)
   }
-  commands.forEach((command, place) => {
+  commands.forEach((command, index) => {
     for (const { binding } of accessesOf(command)) {
       const { buffer } = binding
       if (!isPlanned(buffer)) continue
-      const unit = unitOf.get(buffer) ?? alone(buffer, place)
-      unit.first = Math.min(unit.first, place)
-      unit.last = Math.max(unit.last, place)
+      const range = rangeOf.get(buffer) ?? single(buffer, index)
+      range.first = Math.min(range.first, index)
+      range.last = Math.max(range.last, index)
     }
   })
-  // What no command uses may be used later, or be written before the commands run.
-  for (const buffer of buffers) if ((!buffer.released || constants.has(buffer)) && !unitOf.has(buffer)) alone(buffer, 0)
-  const units = [...new Set(unitOf.values())]
-  for (const unit of units) unit.kept = unit.members.some((one) => !one.released || constants.has(one))
-  return units
+  // A buffer that no command uses may be used after the run, or be written before it.
+  for (const buffer of buffers) if ((!buffer.released || constants.has(buffer)) && !rangeOf.has(buffer)) single(buffer, 0)
+  const ranges = [...new Set(rangeOf.values())]
+  for (const range of ranges) range.kept = range.members.some((buffer) => !buffer.released || constants.has(buffer))
+  return ranges
 }
 
-/** Commands between the unit and its nearest neighbour in time in the slot; infinite where their lifetimes meet. */
-function gapTo(slot: Slot, unit: Unit): number {
+/** Counts the commands from a range to its nearest neighbour in time in a block; infinite where lifetimes overlap. */
+function gapTo(block: SharedBlock, range: LiveRange): number {
   let gap = Number.MAX_SAFE_INTEGER
-  for (const other of slot.units) {
-    if (other.first <= unit.last && unit.first <= other.last) return Number.POSITIVE_INFINITY
-    gap = Math.min(gap, other.first > unit.last ? other.first - unit.last : unit.first - other.last)
+  for (const other of block.ranges) {
+    if (other.first <= range.last && range.first <= other.last) return Number.POSITIVE_INFINITY
+    gap = Math.min(gap, other.first > range.last ? other.first - range.last : range.first - other.last)
   }
   return gap
 }
 
-function placeAll(units: readonly Unit[], buffer: PooledBuffer): Block {
+function allocate(ranges: readonly LiveRange[], buffer: PooledBuffer): Block {
   const block: Block = { buffer, users: 0 }
-  for (const { members, stride } of units) {
+  for (const { members, stride } of ranges) {
     members.forEach((member, i) => {
       member.allocation = { block, offset: i * stride }
       if (!member.released) block.users++
@@ -125,10 +122,10 @@ function placeAll(units: readonly Unit[], buffer: PooledBuffer): Block {
   return block
 }
 
-/** The largest sum of bytes in use at one command. */
-function busiest(units: readonly Unit[], commands: number): number {
+/** Returns the largest sum of bytes alive at one command. */
+function peakBytes(ranges: readonly LiveRange[], commands: number): number {
   const change = new Float64Array(commands + 1)
-  for (const { first, last, bytes, kept } of units) {
+  for (const { first, last, bytes, kept } of ranges) {
     change[kept ? 0 : first]! += bytes
     if (!kept) change[last + 1]! -= bytes
   }

@@ -43,7 +43,7 @@ export interface WriteCommand {
 export type Command = DispatchCommand | CopyCommand | WriteCommand
 
 /** Parameter blocks on the host: one memory, viewed as u32, i32 and f32. */
-interface ParamBlocks {
+export interface ParamBlocks {
   readonly u32: Uint32Array<ArrayBuffer>
   readonly i32: Int32Array
   readonly f32: Float32Array
@@ -108,7 +108,8 @@ export class Stream {
   }
 }
 
-function paramBlocks(slots: number): ParamBlocks {
+/** Makes memory for the parameter blocks of `slots` dispatches. */
+export function paramBlocks(slots: number): ParamBlocks {
   const memory = new ArrayBuffer(slots * PARAM_SLOT)
   return { u32: new Uint32Array(memory), i32: new Int32Array(memory), f32: new Float32Array(memory) }
 }
