@@ -116,7 +116,7 @@ test('--shape times an op at any shape', async () => {
 
 for (const [what, tuned] of [
   [['softmax', '--shape', '64x64'], /^tuning: (1 shape|0 shapes) of kernels in .*; 0 known before, [01] left/m],
-  // Captured work is shown to the tuner op by op.
+  // The tuner sees captured work op by op.
   [['layers', '--batch', '1', '--filter', 'layers/mlp/step quick'], /^tuning: \d+ shapes? of kernels in .*; 0 known before/m],
 ] as const) {
   test(`--tune full finds out what ${what[0]} use`, async () => {

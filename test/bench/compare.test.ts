@@ -1,4 +1,4 @@
-// The peer of these tests is our own library, with one thing or another changed: what must be found.
+// The peer in these tests is our own library with one change, which a comparison must find.
 
 import { runOurs } from '../../bench/ours.ts'
 import { disposeAll, type Output } from '../../bench/outputs.ts'

@@ -21,7 +21,7 @@ const budget = { warmup: 0, time: 5, least: 2 }
 const profiler = device.gpu.features.has('timestamp-query') ? new Profiler(device.gpu) : undefined
 const small = kernelTargets(device.capabilities).find(({ name }) => name === 'softmax')!
 
-/** What doBench is not given by the type checker. */
+/** Lets tests pass a `record` that the type checker would reject. */
 const anything = (record: () => unknown) => record as () => Outputs
 
 async function failure(work: () => Promise<unknown>): Promise<string> {
@@ -59,7 +59,7 @@ if (profiler) {
       return [scope(() => x.add(1).mul(2))]
     }
     const { median, samples, timer } = await doBench(device, record, { ...budget, profiler, flush: flush.record })
-    // Once to compile, once to warm up, once to count its dispatches.
+    // Three runs are no samples: one compiles, one warms up, and one counts the dispatches.
     if (timer !== 'device' || samples !== runs - 3 || !(median > 0))
       throw new Error(`${timer}, ${samples} of ${runs}, ${median}`)
     if (device.profiler) throw new Error('the profiler is still set')
@@ -77,7 +77,7 @@ if (profiler) {
     const x = ones([64])
     const message = await failure(() => doBench(device, () => [x.add(1)], { ...budget, profiler: stopped }))
     if (!message.includes('the clock saw a run take 0 ms')) throw new Error(message)
-    // One that is coarse sees several runs together.
+    // A coarse clock sees time pass only over several runs.
     let reads = 0
     class Coarse extends Profiler {
       override async collect() {
@@ -202,7 +202,7 @@ test('wrong values are reported and not timed, and the others go on', async () =
 test('a kernel that gives wrong values fails its check', async () => {
   const prepared = small.prepare(device)
   const { dispatch } = device
-  // Nothing runs, so the output keeps its poison.
+  // Without a dispatch the output keeps its poison.
   device.dispatch = () => {}
   try {
     const found = await prepared.check().catch((error: Error) => error.message)
@@ -213,7 +213,7 @@ test('a kernel that gives wrong values fails its check', async () => {
   }
 })
 
-/** A target of the engine's ops, captured, that claims so many operations. */
+/** A target of captured ops that claims a number of operations. */
 function claiming(flops: number, compute: () => Tensor, executed = (run: Replayed) => run.executed()): Target {
   return {
     ...{ group: 'ops', name: 'claims', variant: 'forward', shape: '', bytes: 0, single: false, unit: 'vector', flops },

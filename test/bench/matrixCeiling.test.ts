@@ -1,4 +1,4 @@
-// No driver at hand has subgroup matrices: Dawn's null backend checks the WGSL as it would for a device that has them.
+// The software drivers lack subgroup matrices, but Dawn's null backend checks the WGSL as for a device that has them.
 import { create, globals } from 'webgpu'
 import { chainsOf, MATRIX_THREADS, type Matrix, matrix, matrixRoom } from '../../bench/ceilingKernels.ts'
 import { kernelTargets } from '../../bench/kernelTargets.ts'
@@ -9,7 +9,7 @@ import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('the ceiling of tensor cores')
 
-// Dawn's objects must stay referenced.
+// Dawn's objects must stay referenced, or the garbage collector takes them.
 Object.assign(globalThis, globals)
 const instance = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])
 const adapter = (await instance.requestAdapter())!
@@ -55,7 +55,7 @@ test('kernels that use them are held against it, and no others', () => {
 test('ends', async () => {
   device.destroy()
   await device.lost
-  // Named here, since what no function names may be collected before.
+  // The last test names them, so that the garbage collector does not take them earlier.
   if (!instance || !adapter) throw new Error('collected')
 })
 

@@ -11,7 +11,7 @@ const { test, run } = suite(`passes of streams on ${device.summary.name}`)
 
 const SIZES = { imageSize: 8, patchSize: 4, dim: 8, heads: 2, dimHead: 4, mlpDim: 8, branches: 2, branchDepth: 1 }
 
-/** Measures a pass of all modes on one device, two rounds; `onSample` is called at each sample. */
+/** Measures a pass of all modes on one device in two rounds. @param onSample called at each sample */
 async function measured(
   pass: 'forward' | 'step',
   onSample: (bench: ReturnType<typeof makeModels>) => void,

@@ -29,7 +29,7 @@ const CONFIG: PartialConfig<'vit'> = {
 const images = Float32Array.from({ length: B * 2 * 12 * 12 }, (_, i) => Math.sin(i * i))
 const labels = Int32Array.from({ length: B }, (_, i) => (3 * i) % 7)
 
-/** The model and its batch on one device. */
+/** A model and a batch on one device. */
 function whole(config: PartialConfig<'vit'>) {
   device.random.seed = 5
   const model = new ViT(config)
@@ -51,7 +51,7 @@ for (const [devices, microBatches] of [
       const infer = new Pipeline(model, state, all, { images, labels, microBatches, train: false })
       const train = new Pipeline(model, state, all, { images, labels, microBatches, train: true })
       const logits = model.forward(x)
-      // Twice, since the second time everything is replayed.
+      // The second turn replays everything.
       for (let i = 0; i < 2; i++) {
         const { results } = await infer.forward()
         const found = results.flatMap((part) => [...part])

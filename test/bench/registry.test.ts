@@ -64,7 +64,7 @@ test('references of timed cases end in time: large ones compute the first part o
   )
   const slow = parts.filter(({ part }) => part > 10 * REFERENCE_LIMIT)
   if (slow.length > 0) throw new Error(slow.map(({ name, part }) => `${name}: ${part}`).join(', '))
-  // Both gradients of attention, attention and products are among them.
+  // The kernels of attention, of its two gradients and of matmul.
   const shortened = new Set(parts.filter(({ whole, part }) => part < whole).map(({ name }) => name.split(' ')[0]!))
   const expected = [matmul, attention, queryGradient, keyValueGradient].map(({ name }) => name)
   if ([...shortened].sort().join() !== expected.sort().join()) throw new Error([...shortened].join())
@@ -85,7 +85,7 @@ test('every kernel is found by the name of its spec, and by what people call it'
   mustSuggest('kernel', 'kernels')
 })
 
-/** Fails unless a name is refused and `wanted` is suggested, or where it is the name of something else, is found. */
+/** Fails unless a misspelt name is refused with `wanted` as a suggestion; a name that another target has must be found. */
 function mustSuggest(name: string, wanted: string): void {
   let message = ''
   try {

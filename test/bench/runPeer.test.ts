@@ -25,7 +25,7 @@ function result(w: Workload, ratio = 2): Answer {
   return { kind: 'result', comparison }
 }
 
-/** A place that answers what `script` says of each workload, and ends, or hangs, where it says nothing. */
+/** A `runTask` that answers for each workload as `script` says; it may also crash or hang there. */
 function place(script: (w: Workload) => Answer | 'crash' | 'hang'): { runTask: RunTask; started: () => number } {
   let started = 0
   const runTask: RunTask = ({ workloads: given }, onAnswer) => {

@@ -56,7 +56,7 @@ test('--json has all that was measured', async () => {
       `${what}: ${numbers}`,
     )
     assert.ok(time.p20 <= time.median && time.median <= time.p80 && error >= 0 && error <= 1e-4, what)
-    // JavaScript is a part of one run; that of a pass on several devices too, whose waits are left out.
+    // JavaScript takes a part of a run's time, also on several devices, since its waits do not count.
     assert.ok(
       host < latency.p80 && Math.abs(host / dispatches / row.hostPerDispatch - 1) < 1e-9,
       `${what}: ${host} of ${latency.p80}`,
@@ -77,7 +77,7 @@ test('--json has all that was measured', async () => {
     assert.is(eager!.dispatches, serial!.dispatches, pass)
     assert.ok(coalesced!.dispatches < serial!.dispatches && split!.submits > serial!.submits, pass)
   }
-  // Forward: a CLS row [1, D] of floats. A pipeline passes [1, N, D] on, and back again in a step.
+  // A forward pass moves a CLS row [1, D] of float32. A pipeline moves [1, N, D], and in a step the gradient back.
   assert.is(find(DEVICES, 'forward').moved, 8 * 4)
   assert.is(find('pipeline of 2, 1 micro-batch', 'forward').moved, 5 * 8 * 4)
   assert.is(find('pipeline of 2, 1 micro-batch', 'step').moved, 2 * 5 * 8 * 4)
@@ -135,7 +135,7 @@ test('the models have as many layers and parameters, and no dropout', () => {
   assert.is(sizesOf('small', { dim: 24 }).vit.dim, 24)
 })
 
-/** Rows of series that are given as milliseconds a round. */
+/** Makes rows of series from times in milliseconds, one for each round. */
 function rowsOf(times: Record<string, number[]>, pass: 'forward' | 'step' = 'forward'): Row[] {
   const measured = Object.entries(times).map(([title, ms]) => {
     const [architecture, name] = title.startsWith('ViT ')
@@ -151,7 +151,7 @@ function rowsOf(times: Record<string, number[]>, pass: 'forward' | 'step' = 'for
 }
 
 test('speed-ups are medians of the ratios round by round', () => {
-  // The machine is three times as slow in the second round.
+  // In the second round the machine is three times as slow.
   const [eager, serial, coalesced, vit] = rowsOf({
     [EAGER]: [8, 24, 8],
     serial: [4, 12, 4],

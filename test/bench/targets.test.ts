@@ -9,7 +9,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite(`targets on ${device.summary.name}`)
 
-/** Operations beside the matrix products that are counted: norms, activations, scores computed again for backward, the optimizer. */
+/** Largest ratio of executed to counted operations: norms, activations, recomputed scores and the optimizer are not counted. */
 const BESIDE = 2.2
 
 for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape }) => shape.startsWith('quick'))) {
@@ -30,13 +30,13 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
   })
 }
 
-/** Operations and bytes of what is checked here: the others take long on a software device. */
+/** Largest sum of operations and bytes of a target to check: larger ones take long on a software device. */
 const SMALL = 2e7
 
 const seen = new Set<string>()
 for (const target of kernelTargets(device.capabilities)) {
   const { name, shape, flops, bytes } = target
-  // The first variant of each case.
+  // Only the first variant of each case is checked.
   if (flops + bytes > SMALL || seen.has(`${name} ${shape}`)) continue
   seen.add(`${name} ${shape}`)
   test(`${idOf(target)} gives what its reference does, and again after several runs`, async () => {

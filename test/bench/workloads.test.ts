@@ -55,7 +55,7 @@ for (const w of SMALL) {
       checkComputed(await Promise.all(outputs.map((one) => one.data())))
       disposeAll(outputs)
     }
-    // Steps do more than the matrix products that are counted, ops nothing else.
+    // Only the matrix products of steps are counted, but all operations of ops.
     const { flops } = costOf(w)
     const executed = running.executed()
     const most = running.training ? 3 * flops : flops
@@ -77,7 +77,7 @@ test('steps move the parameters, so that they are no empty measurement', async (
 test('a wrong gradient is found', async () => {
   const x = tensor([1, 2, 3], { requiresGrad: true })
   let calls = 0
-  // Every loss after the one that was differentiated is another function.
+  // Only the first loss, which is differentiated, is this function.
   const loss = (): Tensor => (calls++ === 0 ? x.mul(x).sum() : x.mul(x).mul(x).sum())
   const training = new Training({ parameters: [['x', x]], loss })
   let message = ''
@@ -91,7 +91,7 @@ test('a replay that does something else than its ops is found', async () => {
   for (const [i, message] of [/the loss of a replayed step/, /the change that a replayed step makes/].entries()) {
     const x = tensor([1, 2, 3], { requiresGrad: true })
     let calls = 0
-    // Once as ops, once recorded: another loss, or another gradient of the same loss.
+    // The capture computes another loss than the ops, or another gradient of the same loss.
     const loss = () => (calls++ === 0 ? x.mul(x).sum() : i === 0 ? x.mul(x).sum().mul(2) : x.mul(x.detach()).sum())
     const training = new Training({ parameters: [['x', x]], loss })
     const found = await training.checkReplay('wrong').catch((error: Error) => error.message)

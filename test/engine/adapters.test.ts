@@ -5,7 +5,7 @@ import { describe, isSoftware, matches, normalize } from '../../engine/platform/
 import type { AdapterSummary } from '../../engine/platform/types.ts'
 import { suite } from '../harness/suite.ts'
 
-// What holds in Node and in browsers alike.
+// Adapters and devices, as they are in both Node and browsers.
 const { test, run } = suite('adapters')
 const adapters = await listAdapters()
 

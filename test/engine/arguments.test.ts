@@ -23,7 +23,7 @@ test('kinds of values in messages', () => {
     [() => {}, 'a function'],
     [[1, 0], '[1, 0]'],
     [[1, undefined, '2'], '[1, undefined, "2"]'],
-    // A hole is shown as what it reads as.
+    // A hole in an array is shown as undefined, which it reads as.
     [Array(2), '[undefined, undefined]'],
     [[[1], [2]], 'a list of 2'],
     [Array(9).fill(0), 'a list of 9'],
@@ -45,7 +45,7 @@ test('unknown options name the nearest known one', () => {
   assert.is(check({ requires_grad: true }), `tensor: unknown option "requires_grad" (did you mean "requiresGrad"?); ${takes}`)
   assert.is(check({ dType: 'int32' }), `tensor: unknown option "dType" (did you mean "dtype"?); ${takes}`)
   assert.is(check({ grad: undefined }), `tensor: unknown option "grad"; ${takes}`)
-  // Inherited names are no options.
+  // The names of inherited properties are unknown options.
   assert.match(check({ toString: 1 }), 'unknown option "toString"')
   const kinds: [unknown, string][] = [
     [null, 'null'],

@@ -25,7 +25,7 @@ interface Doubling {
   size: number
 }
 
-/** A way to double, in a workgroup of `threads`; `body` reads x[i] and writes out[i]. */
+/** A variant that doubles, in workgroups of `threads`; `body` reads x[i] and writes out[i]. */
 function way(name: string, body: string, threads = 64): Variant<Doubling> {
   const source = `struct Params { size: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -33,7 +33,7 @@ function way(name: string, body: string, threads = 64): Variant<Doubling> {
 @group(1) @binding(0) var<uniform> params: Params;
 fn idle(turns: u32, seed: f32) -> f32 {
   var state = bitcast<u32>(seed);
-  // Two loops, since drivers may bound the turns of one.
+  // There are two loops, since drivers may limit the turns of one.
   for (var k = 0u; k < turns; k++) { for (var j = 0u; j < 1000u; j++) { state = state * 1664525u + 1013904223u; } }
   return select(0.0, 1.0, state == 1u);
 }
@@ -51,7 +51,7 @@ const wrong = way('wrong', 'out[i] = 2.001 * x[i];')
 const broken = way('broken', 'out[i] = 2.0 * y[i];')
 const slower = way('slower', 'out[i] = 2.0 * x[i] + idle(800u, x[i]);')
 
-/** A kernel whose default is the first of its variants. */
+/** A kernel whose first variant is its default. */
 function doubling(name: string, ...variants: Variant<Doubling>[]): KernelSpec<Doubling> {
   return {
     name,
@@ -194,7 +194,7 @@ test('what does not fit the budget is left, and found out the next time', async 
   for (const spec of specs) expect(chosen(spec), 'fast', spec.name)
 })
 
-/** Turns of `idle` for which a workgroup of one thread takes so many milliseconds of processor time, whatever else runs. */
+/** The turns of `idle` for which one thread takes some milliseconds of processor time, whatever else runs. */
 async function turnsFor(milliseconds: number): Promise<number> {
   for (let turns = 10_000; ; turns *= 4) {
     const spec = doubling(`idle${turns}`, way('idling', `out[i] = idle(${turns}u, x[i]);`, 1))
@@ -211,10 +211,10 @@ async function turnsFor(milliseconds: number): Promise<number> {
 
 test('a candidate that hangs is given up in time, twice at most, and takes nothing along', async () => {
   const budget = 4000
-  // Each of its workgroups runs for longer, on a queue that nothing can stop.
+  // Each workgroup of this variant runs longer than the budget, and nothing can stop it.
   const hanging = way('hanging', `out[i] = 2.0 * x[i] + idle(${await turnsFor(3 * budget)}u, x[i]);`, 1)
   const spec = doubling('hanging', slow, hanging, fast)
-  // Compiled before.
+  // This launch compiles the kernel.
   launch(spec)
   await device.synchronize()
   const report = await tuneFully(() => launch(spec), budget)

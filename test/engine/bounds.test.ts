@@ -1,4 +1,4 @@
-// What a program keeps or forgets must not bring the process or the device down: bind groups, free buffers, dropped tensors.
+// Bind groups, free buffers and dropped tensors must not exhaust the process or the device, whatever a program keeps or forgets.
 import * as assert from 'uvu/assert'
 import { type Captured, capture, OutOfMemoryError, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
 import type { PooledBuffer } from '../../engine/memory/deviceBuffer.ts'
@@ -73,7 +73,7 @@ test('tensors are freed as fast in the order in which they were made as in rever
   }
   seconds(true)
   const [backwards, forwards] = [seconds(true), seconds(false)]
-  // It took 100 times as long, and 4 s, when every buffer looked for its place among the others.
+  // This took 100 times as long, and 4 s, when every buffer was searched for its place among the others.
   assert.ok(forwards < 10 * backwards + 0.5, `${forwards} s against ${backwards} s`)
 })
 
@@ -126,7 +126,7 @@ test('a loop inside scope() warns of nothing', async () => {
   }
 })
 
-/** An object of a class with tensors in fields, one in a list and one in another object. */
+/** A class with tensors in its fields, one of them in a list and one in another object. */
 class Statistics {
   readonly mean: Tensor
   readonly inner: { list: Tensor[]; self?: Statistics }

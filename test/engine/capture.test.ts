@@ -181,7 +181,7 @@ test('memory that the driver did not have is reported and not used again', async
   await other.synchronize()
   const before = other.memory
   const sum = capture((t: Tensor) => t.add(1).mul(2))
-  // The driver has no memory for the buffers of the first recording.
+  // The driver reports that it has no memory for the buffers of the first capture.
   const { gpu } = other
   const [create, pop] = [gpu.createBuffer.bind(gpu), gpu.popErrorScope.bind(gpu)]
   let failing = false

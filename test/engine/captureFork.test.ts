@@ -125,7 +125,7 @@ test('a sum is not stacked with what is added to it in place', async () => {
     scope(() => {
       const a = x.mul(1)
       const b = a.reshape([64])
-      // In backward the gradients of b and of a are summed one right after the other, then the first is added to the second.
+      // Backward sums the gradients of b, then those of a, and then adds the first sum to the second.
       const sum = [b, b, a, a].map((one) => one.add(0)).reduce((all, one) => all.add(one))
       const parts = fork(device, mode, { a: () => sum.mul(1), b: () => sum.mul(2) })
       parts[0]!.add(parts[1]!).sum().backward()
@@ -142,7 +142,7 @@ test('a dispatch that writes two gradients comes before the readers of both', as
     const x = tensor(data, { shape: [2, 2, 6, 4], requiresGrad: true })
     scope(() => {
       const branch = () => scope(() => scaledDotProductAttention(x.mul(2), x.mul(3), x.mul(4)))
-      // The first two get one gradient and the third another, so that only what follows attention is coalesced.
+      // The first two outputs share a gradient and the third has another, so only the dispatches after attention are coalesced.
       const [first, second, third] = fork(device, mode, { a: branch, b: branch, c: branch }) as [Tensor, Tensor, Tensor]
       first.add(second).mul(a!).sum().add(third.mul(b!).sum()).backward()
     })

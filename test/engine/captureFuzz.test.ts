@@ -1,5 +1,5 @@
-// Random programs: captured ones must give the bits of eager ones, coalesced ones their values, and all must leave nothing behind.
-// PARAFORMER_FUZZ_SEEDS=100-200 tries other seeds.
+// Runs random programs. Captured runs must give the bits of eager ones, and coalesced runs must give their values; no run may
+// keep memory. PARAFORMER_FUZZ_SEEDS=100-200 takes other seeds.
 import { requestDevice, setDefaultDevice } from '../../engine/index.ts'
 import { followCalls, isHalf, type Run, type Trace } from '../harness/randomCalls.ts'
 import { suite } from '../harness/suite.ts'
@@ -7,7 +7,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite(`random programs, captured and coalesced, on ${device.summary.name}`)
 
-/** Difference of two lists relative to the norm of the second, which counts no less than that of small numbers. */
+/** The difference of two lists relative to the norm of the second, or relative to the norm of small numbers if that is larger. */
 function difference(actual: Float32Array, expected: Float32Array): number {
   if (actual.length !== expected.length) return Number.NaN
   let [error, norm] = [0, 1e-3 * expected.length]
@@ -18,7 +18,7 @@ function difference(actual: Float32Array, expected: Float32Array): number {
   return Math.sqrt(error / norm)
 }
 
-/** Fails where traces differ by more than the tolerance; with 0, in any bit. */
+/** Fails for traces that differ by more than the tolerance; with a tolerance of 0, for any bit that differs. */
 function compare(actual: Trace, expected: Trace, tolerance: number, what: string): void {
   if (actual.names.join() !== expected.names.join()) throw new Error(`${what}: other things were read`)
   const bits = ({ buffer }: Float32Array) => new Uint32Array(buffer).join()
@@ -30,10 +30,10 @@ function compare(actual: Trace, expected: Trace, tolerance: number, what: string
   }
 }
 
-/** The trace of one run, which must give back all memory it took. */
+/** The trace of one run. Fails for a run that does not free all its memory. */
 async function follow(seed: number, run: Run): Promise<{ trace: Trace; what: string }> {
   const what = `seed ${seed}, ${run.mode}, ${run.captured ? 'captured' : 'eager'}`
-  // On a new device calls come while pipelines still compile.
+  // On a new device calls run while pipelines are still compiling.
   const on = seed % 6 === 5 && run.captured ? await requestDevice() : device
   const before = on.memory.liveBytes
   try {

@@ -1,4 +1,4 @@
-// Gradients that a captured function leaves behind, adds to or clears are those of calling it.
+// A captured function leaves, adds to and clears gradients as the function itself does.
 import * as assert from 'uvu/assert'
 import { capture, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
 import { AdamW } from '../../train/index.ts'
@@ -7,7 +7,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite(`gradients of captures on ${device.summary.name}`)
 
-/** What training gives when `pass`, a forward and a backward pass, is called as it is, or captured. */
+/** The values of some training steps. @param wrap captures the forward and backward pass, or leaves it as it is */
 async function trainedBy(wrap: (pass: (x: Tensor) => Tensor) => (x: Tensor) => Tensor): Promise<number[][]> {
   const w = tensor([2, -1], { requiresGrad: true })
   const seen: number[][] = []
@@ -23,14 +23,14 @@ async function trainedBy(wrap: (pass: (x: Tensor) => Tensor) => (x: Tensor) => T
     optimizer.zeroGrad()
   }
   for (const parts of [1, 1, 3, 2, 1]) {
-    // Gradients of several mini-batches add up, and are cleared outside.
+    // The gradients of several mini-batches add up, and are cleared outside the pass.
     for (let i = 0; i < parts; i++) await see(pass(tensor([1, i + 0.5])))
     await see(w.grad!)
     step()
     assert.is(w.grad, undefined)
     await see(w)
   }
-  // Another optimizer has another memory for gradients.
+  // Another optimizer has other memory for gradients.
   optimizer.dispose()
   optimizer = new AdamW([w])
   for (let i = 0; i < 2; i++) {
@@ -38,7 +38,7 @@ async function trainedBy(wrap: (pass: (x: Tensor) => Tensor) => (x: Tensor) => T
     step()
     await see(w)
   }
-  // Without an optimizer gradients lie anywhere.
+  // Without an optimizer, gradients have no fixed place in memory.
   optimizer.dispose()
   for (let i = 0; i < 3; i++) {
     await see(pass(tensor([1, i])))
@@ -55,7 +55,7 @@ test('a pass is captured, the optimizer steps and clears the gradients outside: 
     return one
   })
   assert.equal(captured, await trainedBy((pass) => pass))
-  // With and without gradients to add to, not one for each call.
+  // There is a recording with gradients to add to and one without, but not one for each call.
   assert.ok(captures[0]!.statistics.length <= 3, `${captures[0]!.statistics.length} recordings`)
 })
 

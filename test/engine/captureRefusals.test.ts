@@ -45,7 +45,7 @@ test('a function of whose work nothing is used is refused by its name, whatever 
   }
   assert.throws(() => capture(() => void x.add(1))(), /what a captured function computes, so its only dispatch would/)
   assert.is(device.memory.liveBytes, before)
-  // What is kept, returned in part or written outside is used.
+  // Work counts as used when its result is kept or is a gradient.
   let kept: Tensor | undefined
   const keeps = capture(() => {
     kept = withoutScope(() => x.add(1))

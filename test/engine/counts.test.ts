@@ -8,7 +8,7 @@ const { test, run } = suite('counts of work')
 const x = tensor([1, 2, 3])
 const y = tensor([4, 5, 6])
 
-/** Submits and dispatches of a call. */
+/** Counts the submits and dispatches of a call. */
 async function counted(fn: () => unknown): Promise<[submits: number, dispatches: number]> {
   await device.synchronize()
   const before = { ...device.counts }
@@ -17,7 +17,7 @@ async function counted(fn: () => unknown): Promise<[submits: number, dispatches:
   return [device.counts.submits - before.submits, device.counts.dispatches - before.dispatches]
 }
 
-/** Dispatches recorded by a capture, and those of its longest chain. */
+/** Counts the dispatches that a capture records, and those of its longest chain. */
 function chainOf(fn: () => Tensor): [recorded: number, chain: number] {
   const captured = capture(fn)
   captured()

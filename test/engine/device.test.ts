@@ -12,7 +12,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('device')
 const device = await requestDevice()
 
-/** out[i] = x[i] * factor, as a kernel of the test's own. */
+/** A kernel of this test: out[i] = x[i] * factor. */
 function scaleSpec(body = 'out[i] = x[i] * params.factor;'): KernelSpec<{ size: number; factor: number }> {
   const source = `struct Params { size: u32, factor: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;

@@ -2,7 +2,7 @@ import { decodeImage, files } from '#platform'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
 
-// The decoder of the platform alone, in Node and in browsers; test/train/images*.test.ts tests what is made of it.
+// The platform's image decoder, in Node and in browsers; test/train/images*.test.ts tests what is built on it.
 const { test, run } = suite('image decoder')
 
 test("a file has Pillow's pixels, whatever decodes it", async () => {

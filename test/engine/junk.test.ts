@@ -1,12 +1,12 @@
-// Every public function, constructor and method, called with values that it does not take: in each place, one after the other. What is
-// thrown is of our classes, one line, and names the function.
+// Calls every public function, constructor and method with wrong values for each argument in turn. The error must be of one of
+// our classes, and its message must be one line that names the function.
 import { rmSync } from 'node:fs'
 import * as api from '../../train/index.ts'
 import { suite } from '../harness/suite.ts'
 import { misuse } from './misuse.ts'
 import { CONSTRUCTORS, device, FUNCTIONS, folder, INSIDE, MADE_INSIDE, METHODS, other } from './publicCalls.ts'
 
-// Some junk is a path, to which files are written.
+// Functions write files to junk that is a path, so the tests run in a temporary folder.
 const tree = process.cwd()
 process.chdir(folder)
 const { test, run } = suite(`wrong arguments on ${device.summary.name}`)

@@ -3,10 +3,10 @@ import { type Arguments, device, other } from './publicCalls.ts'
 
 const { tensor, ones } = api
 
-/** Functions that open adapters whatever stands behind their arguments, which takes long. */
+/** Functions that open adapters even with additional arguments, which takes long. */
 const OPENS = ['requestDevice', 'listAdapters']
 
-/** Names that messages begin with, where it is not the function's own. */
+/** Other names that a function's messages may begin with. */
 const SPEAKERS: Record<string, string[]> = {
   optimizerStep: ['forward', 'model', 'crossEntropy', 'AdamW', 'AdamW.step'],
   restore: ['LossScale.restore'],
@@ -18,7 +18,7 @@ const SPEAKERS: Record<string, string[]> = {
   features: ['model'],
   forwardPrefixes: ['model'],
   branchOutputs: ['model'],
-  // What runs the function.
+  // These functions run the caller's function in a scope.
   recompute: ['scope'],
   firstNonFinite: ['scope'],
   infer: ['noGrad'],
@@ -74,7 +74,7 @@ function junk(): [string, unknown][] {
   ]
 }
 
-/** What somebody may write behind the last argument. */
+/** Values for an additional argument after the last one. */
 const BEHIND: [string, unknown][] = [
   ['true', true],
   ['3', 3],
@@ -93,7 +93,7 @@ const OURS = [
   message: string,
 ) => Error)[]
 
-/** What is wrong with an error, if anything. */
+/** Says what is wrong with an error; undefined if nothing is. */
 function fault(name: string, error: unknown): string | undefined {
   if (!(error instanceof Error)) return `threw ${String(error)}`
   const said = `${error.name}: ${error.message.slice(0, 300)}`
@@ -105,12 +105,15 @@ function fault(name: string, error: unknown): string | undefined {
   return undefined
 }
 
-/** What was asked for, waited for: one promise, or a list of them. */
+/** Waits for a promise, or for a list of promises. */
 function settled(result: unknown): unknown {
   return Array.isArray(result) ? Promise.all(result) : result
 }
 
-/** Calls `fn` with junk in each place, and with too few arguments. @returns what is wrong, one line a call */
+/**
+ * Calls `fn` with junk for each argument, with too few arguments and with too many.
+ * @returns a line for each call that goes wrong
+ */
 export async function misuse(name: string, args: Arguments, fn: (...given: unknown[]) => unknown): Promise<string[]> {
   const faults: string[] = []
   const attempt = async (what: string, given: unknown[]) => {
@@ -135,7 +138,7 @@ export async function misuse(name: string, args: Arguments, fn: (...given: unkno
   }
   api.setDefaultDevice(device)
   for (let i = 0; i < args().length; i++) await attempt(`only ${i} arguments`, args().slice(0, i))
-  // One place behind the last, too.
+  // The last turn gives an additional argument.
   const { length } = args()
   for (let i = 0; i < length + (OPENS.includes(name) ? 0 : 1); i++) {
     for (const [what, value] of i < length ? junk() : BEHIND) {

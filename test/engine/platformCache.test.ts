@@ -1,4 +1,4 @@
-// SwiftShader, which the package unpacks into a cache, and the files that the platform keeps there.
+// SwiftShader, which the package unpacks into a cache, and the texts that the platform keeps there.
 import {
   chmodSync,
   existsSync,
@@ -41,7 +41,7 @@ async function inFolder(body: (folder: string) => Promise<void>): Promise<void> 
   }
 }
 
-/** Runs a body with other variables for the cache, which are put back. */
+/** Runs a body with other environment variables for the cache, and restores them. */
 async function withCache<T>(
   XDG_CACHE_HOME: string,
   body: () => Promise<T>,
@@ -124,7 +124,7 @@ async function runTests(): Promise<void> {
         assert.is(statSync(dirname(dirname(found!.icd))).mode & 0o777, 0o700)
         const refused = withCache('/proc/nowhere', findSwiftShader, '/proc/nowhere')
         assert.match(await userError(refused), /SwiftShader cannot be unpacked.*XDG_CACHE_HOME/)
-        // What others may write is not loaded.
+        // A folder that others may write to is not trusted.
         chmodSync(dirname(dirname(found!.icd)), 0o777)
         assert.match(await userError(withCache('/proc/nowhere', findSwiftShader, folder)), /cannot be unpacked/)
       }))

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { collectGarbage, openDevice, texts } from '../../engine/platform/node.ts'
 import { findSwiftShader } from '../../engine/platform/swiftshader.ts'
 
-/** What a process that `start` starts may do, by the first word of its command line. */
+/** Roles of a process that `start` starts; the first word of its command line names one. */
 const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
   async open(adapter) {
     const opened = await openDevice({ adapter })
@@ -16,7 +16,7 @@ const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
     )
     opened.device.destroy()
   },
-  /** Devices that come and go; tells how many threads there are after the first and after the last. */
+  /** Opens and destroys 30 devices. Prints the number of threads after 5 of them and after all. */
   async many(adapter) {
     const counts: number[] = []
     for (let i = 0; i < 30; i++) {
@@ -33,7 +33,7 @@ const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
     }
     console.log(JSON.stringify(counts))
   },
-  /** Whether timers of the program are what they were while and after the device works, whose questions must be slow all the same. */
+  /** Prints whether the program's timers stay as they are while the device works, and whether they fire. */
   async timers(adapter) {
     const before = globalThis.setImmediate
     const { device } = await openDevice({ adapter })
@@ -54,7 +54,7 @@ const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
     console.log(JSON.stringify({ seen, handles: handles > 0 }))
     device.destroy()
   },
-  /** Ends while the device owes a read-back and a compilation, and nothing refers to it any more. */
+  /** Ends while the device has a read-back and a compilation pending, and is no longer referenced. */
   async forget(adapter) {
     const { device } = await openDevice({ adapter })
     await compute(device)
@@ -70,7 +70,7 @@ const roles: Record<string, (adapter: string | undefined) => Promise<void>> = {
   async unpack() {
     console.log(JSON.stringify(await findSwiftShader()))
   },
-  /** As a user of whom the system knows nothing, where this process may become one. */
+  /** Runs as a user that the system does not know, if this process may change its user. */
   async homeless() {
     delete process.env.HOME
     delete process.env.XDG_CACHE_HOME
@@ -92,7 +92,7 @@ interface Ended {
 
 export const running = new Set<ChildProcess>()
 
-/** Starts the running test file in a role; variables of the parent that choose a device are not passed on. */
+/** Starts the current test file in a role, without the parent's environment variables that choose a device. */
 export function start(role: string, adapter?: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const { PARAFORMER_ADAPTER, VK_DRIVER_FILES, VK_ICD_FILENAMES, NODE_CHANNEL_FD, ...inherited } = process.env
   const args = ['--enable-source-maps', process.argv[1]!, role, ...(adapter ? [adapter] : [])]
@@ -110,7 +110,7 @@ export function start(role: string, adapter?: string, env: NodeJS.ProcessEnv = {
   })
 }
 
-/** What a child printed, as JSON, when it ended well. */
+/** The JSON that a child printed. Fails unless the child ended with code 0. */
 export function printed<T>(ended: Ended): T {
   assert.is(ended.code, 0, `code ${ended.code} ${ended.signal}: ${ended.stderr}`)
   return JSON.parse(ended.stdout.split('\n')[0]!) as T
@@ -122,7 +122,7 @@ function pipeline(device: GPUDevice): GPUComputePipelineDescriptor {
   return { layout: 'auto', compute: { module: device.createShaderModule({ code }) } }
 }
 
-/** Multiplies 64 numbers and reads them back. */
+/** Multiplies 64 numbers on the device, reads them back and checks one. */
 export async function compute(device: GPUDevice): Promise<void> {
   const compiled = await device.createComputePipelineAsync(pipeline(device))
   const out = device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC })
@@ -141,7 +141,7 @@ export async function compute(device: GPUDevice): Promise<void> {
   if (values[63] !== 189) throw new Error(`computed ${values[63]}, expected 189`)
 }
 
-/** Runs a body n times, two at a time. */
+/** Runs a body `n` times, two at a time. @returns the results, in the order of their ends */
 export async function eachOfTwo<T>(n: number, body: (i: number) => Promise<T>): Promise<T[]> {
   const results: T[] = []
   let next = 0
@@ -152,7 +152,7 @@ export async function eachOfTwo<T>(n: number, body: (i: number) => Promise<T>): 
   return results
 }
 
-/** Plays the role that this process was started in. @returns whether it was started in one; if not, the tests are to run */
+/** Plays the role that this process was started in. @returns false for a process without a role, which runs the tests */
 export async function playRole(): Promise<boolean> {
   const [role, adapter] = process.argv.slice(2)
   if (role) await roles[role]!(adapter)

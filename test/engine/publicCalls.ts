@@ -37,7 +37,7 @@ const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1)
 
 export type Arguments = () => unknown[]
 
-/** Arguments with which each function works. */
+/** Valid arguments of every public function. */
 export const FUNCTIONS: Record<string, Arguments> = {
   add: () => [x(2), x(2)],
   addAll: () => [[x(2), x(2)]],
@@ -61,7 +61,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   crossEntropy: () => [x(2, 3), labels(), { reduction: 'none' }],
   cumsum: () => [x(2, 3), 0],
   decays: () => ['weight', x(2, 2)],
-  // No image is given: they fail as files do.
+  // These bytes are no image: the function fails as for a broken file.
   decodeImage: () => [new Uint8Array(4), 'a file'],
   decodeSafetensors: () => [bytes, 'a file'],
   defaultDevice: () => [],
@@ -118,7 +118,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   sigmoid: () => [x(2)],
   slice: () => [x(2, 3), [[0, 1], []]],
   softmax: () => [x(2, 3), 1],
-  // Before anything is opened a ViT ends it.
+  // The function refuses a ViT before it opens a device.
   distributeBranches: () => [vit, { others: [{}], inProcess: true }],
   sqrt: () => [x(2)],
   stack: () => [[x(2), x(2)], 0],
@@ -144,10 +144,10 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
   ViT: () => [{ ...shared, depth: 1 }],
 }
 
-/** Classes whose constructors take what only this package makes, or nothing. */
+/** Classes that users do not construct: their constructors take only values that this package makes. */
 export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor']
 
-/** Objects of each class, and arguments of methods that are no functions of `FUNCTIONS`. */
+/** Makes an object of each class, with valid arguments of its methods that are not in `FUNCTIONS` too. */
 export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {
   Tensor: {
     make: () => x(1),
@@ -185,7 +185,7 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
   },
 }
 
-/** Methods that take nothing, or are for the package's own use: what they take only it makes. */
+/** Methods that take no arguments, or are for the package's own use. */
 export const INSIDE: Record<string, readonly string[]> = {
   Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [

@@ -32,7 +32,7 @@ gain.requiresGrad = true
 const leaves = [...weights, gain]
 const given = tensor(numbers(7 * W), { shape: [7, W] })
 
-/** A layer that saves much and draws. */
+/** A layer that saves many values for backward and draws random numbers. */
 const layer = (weight: Tensor) => (x: Tensor) =>
   linear(dropout(layerNorm(x, gain, shift), 0.3), weight, undefined, { gelu: true }).mul(x)
 
@@ -40,7 +40,7 @@ type Around = (fn: (x: Tensor) => Tensor, x: Tensor) => Tensor
 const plain: Around = (fn, x) => fn(x)
 const again: Around = (fn, x) => recompute(fn, x)
 
-/** What a step gives: the loss and all gradients, after which they are gone. */
+/** The loss and all gradients of a step; clears the gradients. */
 async function gradientsOf(step: () => Tensor): Promise<Float32Array[]> {
   const loss = step()
   const values = [loss, ...leaves.map(({ grad }) => grad!)].map((t) => t.data())
@@ -69,7 +69,7 @@ test('results, gradients and random numbers have the bits of keeping everything'
   device.random.seed = 3
   assert.equal(await gradientsOf(() => step(again)(given)), expected)
   assert.is(device.random.counter, counter)
-  // One inside another.
+  // One recomputed function calls another.
   device.random.seed = 3
   const nested: Around = (fn, x) => recompute((z) => recompute(fn, z), x)
   assert.equal(await gradientsOf(() => step(nested)(given)), expected)
@@ -133,7 +133,7 @@ test('memory: a chain of layers holds about one of them, and nothing is left beh
   }
   const [kept, recomputed] = [await peak(plain), await peak(again)]
   assert.ok(recomputed < 0.75 * kept, `${recomputed} bytes of ${kept}`)
-  // Forward passes whose results are dropped free what was held for backward.
+  // Dropping the results of a forward pass frees what is saved for backward.
   const before = device.memory.liveBytes
   for (let i = 0; i < 3; i++) scope(() => void again(layer(weights[0]!), wide))
   await device.synchronize()

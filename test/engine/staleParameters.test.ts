@@ -1,4 +1,4 @@
-// Parameters that an optimizer, an arena or a captured step changes between a forward pass and its backward pass.
+// Parameters that change between a forward pass and its backward pass, by an optimizer, an arena or a captured step.
 import * as assert from 'uvu/assert'
 import { capture, crossEntropy, noGrad, recompute, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
 import { ParaFormer } from '../../model/index.ts'
@@ -109,7 +109,7 @@ test('moving parameters into an arena changes nothing', async () => {
   const w = leaf([2, 3])
   const loss = w.mul(w).sum()
   const optimizer = new AdamW([['w', w]])
-  w.write(Float32Array.of(0, 0)) // where it lies now; the tape has its old memory
+  w.write(Float32Array.of(0, 0)) // changes the memory in the arena; the tape holds the memory before the move
   loss.backward()
   assert.equal([...(await w.grad!.data())], [4, 6])
   optimizer.dispose()
@@ -125,7 +125,7 @@ test('what is recomputed follows parameters into an arena: a move is no change, 
   const moved = passOf()
   const old = moved.w.detach()
   const optimizers = [new AdamW([['w', moved.w]])]
-  write(old) // its old memory, which nobody reads
+  write(old) // changes the memory before the move, which nobody reads
   moved.loss.backward()
   assert.equal([...(await moved.x.grad!.data())], [4, 9])
   for (const [before, after] of [
@@ -141,7 +141,7 @@ test('what is recomputed follows parameters into an arena: a move is no change, 
       /^mul, recomputed for backward: w, float32 \[2\] was changed by /,
     )
   }
-  // Twice: out of one arena into another.
+  // The parameter moves twice, from one arena into another.
   const { w, loss } = passOf()
   new AdamW([
     ['w', w],

@@ -1,4 +1,4 @@
-// Backward must not use a value that was changed in place after the forward pass: it says so, as PyTorch's version counters do.
+// Backward must refuse a value that was changed in place after the forward pass, as PyTorch's version counters do.
 import * as assert from 'uvu/assert'
 import {
   autocast,
@@ -37,7 +37,7 @@ test('a write between forward and backward is named, with the op and the tensor'
 
 test('what does not depend on the old value goes through, as does a change before forward or after backward', async () => {
   const w = leaf([2, 5])
-  const unused = w.add(tensor([1, 1])).sum() // the gradient of a sum needs no values
+  const unused = w.add(tensor([1, 1])).sum() // the gradient of a sum depends on no values
   w.write(Float32Array.of(7, 7))
   unused.backward()
   assert.equal([...(await w.grad!.data())], [1, 1])
@@ -55,7 +55,7 @@ test('products and layers mind a change only of what the gradients that are want
       { shape },
     )
   }
-  /** For each op: its inputs, and for each the inputs that its gradient depends on, itself apart. */
+  /** Ops with the shapes of their inputs; `needs` lists for each input the inputs that its gradient depends on. */
   const cases: Record<string, { of: (inputs: Tensor[]) => Tensor; shapes: number[][]; needs: number[][] }> = {
     linear: {
       of: ([x, w, b]) => linear(x!, w!, b),
@@ -164,7 +164,7 @@ test('a gradient that is on a tape of its own, once more is added to it', async 
     w.mul(w).sum().backward()
     return { penalty, factor }
   })
-  // Outside an arena the sum is new memory, inside it lies where the gradient was.
+  // Outside an arena the sum of gradients has new memory; inside it overwrites the first gradient.
   penalties[0]!.penalty.backward()
   assert.equal([...(await penalties[0]!.factor.grad!.data())], [4, 6])
   assert.match(

@@ -5,10 +5,10 @@ import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('device store')
 
-// Not the user's own; a browser keeps a database for this page's origin alone.
+// The test must not use the user's cache. In a browser, the page's origin has a database of its own.
 if (typeof process === 'object') process.env.XDG_CACHE_HOME = `${process.cwd()}/.build/store-test`
 
-/** A device that there is not, another one each time. */
+/** The summary of a device that does not exist, another one in each call. */
 function device(changes: Partial<AdapterSummary> = {}): AdapterSummary {
   const name = `store test ${Math.random()}`
   return {

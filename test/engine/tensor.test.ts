@@ -129,10 +129,10 @@ test('scope keeps its result and frees the rest; what backward needs lives until
       empty([4096])
       return { kept: [mul(mul(x, x), x)] }
     })
-    // y itself, and x * x, which the second product saved.
+    // Live are y, and x * x, which the second product saved.
     if (live() !== before + 2 * 4096) throw new Error(`${live() - before} bytes`)
     scope(() => backward(sum(y.kept[0]!)))
-    // y, and the gradient of x.
+    // Live are y and the gradient of x.
     if (live() !== before + 2 * 4096) throw new Error(`${live() - before} bytes after backward`)
   })
   throws(() => scope(async () => 1), /asynchronous/)
@@ -183,7 +183,7 @@ test('steps that allocate alike get the same buffers and make no bind groups, wh
       w.grad?.dispose()
       w.grad = undefined
       const temporaries = [mul(w, 4), mul(w, 5), mul(w, 6)]
-      // In another order each time.
+      // The order differs from turn to turn.
       for (let k = 0; k < 3; k++) temporaries[(i + k) % 3]!.dispose()
     })
   for (let i = 0; i < 3; i++) step(i)
@@ -191,7 +191,7 @@ test('steps that allocate alike get the same buffers and make no bind groups, wh
   for (let i = 0; i < 100; i++) step(i)
   gpu.createBindGroup = create
   if (made > 0) throw new Error(`${made} new bind groups`)
-  // Ever new ones are not kept for good: a process has few memory mappings.
+  // Not all of 9,000 new bind groups may be kept, since a process has few memory mappings.
   const { length } = Array.from({ length: 9000 }, (_, i) => mul(tensor([i]), 2))
   assertClose(await mul(tensor([length]), 2).data(), [18000], 0, 'after many bind groups')
 })
@@ -199,7 +199,7 @@ test('steps that allocate alike get the same buffers and make no bind groups, wh
 test('an arena moves parameters and takes gradients in place', async () => {
   const parameters = [leaf([1, 2, 3]), leaf(Array(100).fill(2), { shape: [10, 10] })]
   const arena = holdArenas('test', parameters)[0]!
-  // A slot starts where float16 can be bound too: every 128 elements.
+  // Slots begin at multiples of 128 elements, where float16 values can be bound too.
   if (arena.length !== 128 + 128) throw new Error(`length ${arena.length}`)
   assertClose(await parameters[0]!.data(), [1, 2, 3], 0, 'values')
   const objective = () => scope(() => backward(add(sum(mul(parameters[0]!, 3)), sum(mul(parameters[1]!, parameters[1]!)))))
@@ -221,7 +221,7 @@ test('gradients of an arena can be differentiated with', async () => {
   const [a, b] = [leaf([1, 2, 3]), leaf([4, 5, 6])] as const
   const arena = holdArenas('test', [a, b])[0]!
   backward(sum(mul(a, 2)))
-  // Saved by an op, given to one whose gradient is computed, and to one that passes it on.
+  // One op saves the gradient, one gets it as a cotangent to compute with, and one passes it on as a cotangent.
   const uses = [() => backward(sum(mul(b, a.grad!))), () => backward(mul(b, 1), a.grad), () => backward(add(b, 0), a.grad)]
   for (const use of uses) {
     use()

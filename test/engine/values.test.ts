@@ -1,4 +1,4 @@
-// Numbers from the host: what tensors can be made of, what is refused, and seeds.
+// Values from the host: which ones make tensors, which ones are refused, and seeds.
 import * as assert from 'uvu/assert'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { RandomState } from '../../engine/device/random.ts'
@@ -112,7 +112,7 @@ test('lists hold numbers and nothing else', () => {
     assert.ok(refused(value).startsWith(`tensor: got ${kind}, ${takes}`), refused(value))
     assert.ok(refused([value, 1], { shape: [2] }).startsWith(`tensor: value 0 is ${kind}; ${takes}`))
   }
-  // biome-ignore lint/suspicious/noSparseArray: that is what is tested
+  // biome-ignore lint/suspicious/noSparseArray: the test is about a sparse array
   assert.is(refused([1, , 3]), `tensor: value 1 is undefined; ${takes}`)
   assert.is(refused([1, true]), `tensor: value 1 is true; ${takes} (1 for true and 0 for false)`)
   assert.is(refused(Array(3)), `tensor: value 0 is undefined; ${takes}`)
@@ -143,7 +143,7 @@ test('lists that are ragged, deep, or in themselves', async () => {
   own.push(own)
   assert.match(refused(own), 'nested more than 64 deep')
   assert.match(refused(own, { shape: [1] }), 'nested more than 64 deep')
-  // With a shape the lists only give the order.
+  // With a shape, nested lists give only the order of the values.
   await check(make([[1], [2, 3]], { shape: [3] }), [1, 2, 3], 'float32')
 })
 
@@ -218,7 +218,7 @@ test('a seed is a whole number of 53 bits, all of which count', () => {
         'as seed',
       )
   }
-  // What is refused changes nothing.
+  // A refused value changes nothing.
   assert.equal([random.seed, random.counter], [5, 3])
   for (const seed of [0, 1, 2 ** 32, 2 ** 53 - 1]) {
     random.seed = seed

@@ -1,4 +1,4 @@
-// What each op says of arguments of a wrong kind, one line a call.
+// The messages of ops for arguments of a wrong kind.
 
 import * as api from '../../engine/index.ts'
 import { messageOf } from '../harness/errors.ts'

@@ -5,7 +5,7 @@ import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('halves')
 
-/** All finite halves that are not negative, in order. */
+/** All finite, non-negative float16 numbers in ascending order. */
 const finite = Array.from({ length: 0x7c00 }, (_, half) => fromHalf(half))
 
 test('every half is the number that its bits say, and comes back', () => {
@@ -36,7 +36,7 @@ test('numbers between halves go to the nearest, ties to the even one; beyond the
     const [low, high] = [finite[i - 1]!, finite[i]!]
     const middle = (low + high) / 2
     const even = i % 2 === 0 ? i : i - 1
-    const nudge = middle * 2 ** -20 // more than float32 rounds off, less than half a half
+    const nudge = middle * 2 ** -20 // more than float32's rounding, and less than half a step of float16
     const found = [middle - nudge, middle, middle + nudge, -middle].map(toHalf)
     if (`${found}` !== `${[i - 1, even, i, even | 0x8000]}`) throw new Error(`around ${middle}: ${found}`)
   }

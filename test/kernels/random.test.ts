@@ -5,7 +5,7 @@ import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('Philox')
 
-// The vectors that the authors publish with Random123 (kat_vectors, philox4x32 10).
+// Known answers that the authors publish with Random123 (kat_vectors, philox4x32 10).
 const known: [string, [number, number, number, number], [number, number]][] = [
   ['6627e8d5 e169c58d bc57ac4c 9b00dbd8', [0, 0, 0, 0], [0, 0]],
   ['408f276d 41c83b0e a20bc7c6 6d5451fd', [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff]],

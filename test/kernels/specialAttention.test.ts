@@ -1,5 +1,5 @@
-// Attention and its gradients on special values among queries, keys, values and gradients: each scenario is a sequence of its own, with a
-// number of keys and queries that ends inside every tile.
+// Attention and its gradients for special values in queries, keys, values and gradients. Each scenario is a sequence of its
+// own, whose number of tokens is no multiple of any tile.
 import type { AttentionShape, RowView } from '../../kernels/attention/index.ts'
 import { attentionReference, queryGradientReference } from '../../kernels/attention/reference.ts'
 import type { Arrays } from '../../kernels/spec.ts'
@@ -11,14 +11,14 @@ const on = await kernelDevice()
 const { test, run } = suite(`special values of attention on ${on.summary.name}`)
 const check = (special: SpecialCase) => testSpecial(on, test, special)
 
-/** Tokens of a sequence, and elements of a row. */
+/** Number of tokens of a sequence, and of elements of a row. */
 const [T, W] = [35, 7]
 
 type Operand = 'q' | 'k' | 'v' | 'dOut'
-/** Changes one sequence; a row is given by its token. */
+/** Changes the operands of one sequence. @param row gives the row of a token, to be changed in place */
 type Scenario = (row: (operand: Operand, token: number) => Float64Array) => void
 
-/** The first element of each query times that of each key is the whole score. */
+/** A scenario with one score for each key, which comes from the first elements of queries and keys. */
 function scores(of: (key: number) => number): Scenario {
   return (row) => {
     for (let t = 0; t < T; t++) {
@@ -28,7 +28,7 @@ function scores(of: (key: number) => number): Scenario {
   }
 }
 
-/** Kernels take scores times log2 e, whose magnitude must stay below the highest float32. */
+/** Largest score: kernels compute with scores times log2 e, which must stay below the highest float32. */
 const EDGE = 2.358e38
 
 const SCENARIOS: readonly Scenario[] = [
@@ -53,9 +53,9 @@ const SCENARIOS: readonly Scenario[] = [
       },
     ]),
   ),
-  // All alike, and none near 0.
+  // All scores are equal and far from 0.
   scores(() => -1000),
-  // Keys without weight: all, those of the first steps, all but the last.
+  // Keys with a score of -Infinity have no weight.
   scores(() => -INFINITY),
   scores((key) => (key < 17 ? -INFINITY : key / 8)),
   scores((key) => (key < T - 1 ? -INFINITY : 1)),
@@ -64,7 +64,9 @@ const SCENARIOS: readonly Scenario[] = [
   scores((key) => (key === 5 ? NAN : -INFINITY)),
 ]
 
-/** Of the forward kernel only: all scores alike, at both ends of what there is. Gradients with such keys overflow. */
+/**
+ * Scenarios with equal scores at both ends of the range. They are for the forward kernel only, since gradients overflow there.
+ */
 const EDGES: readonly Scenario[] = [
   scores(() => -EDGE),
   scores(() => EDGE),
@@ -72,7 +74,7 @@ const EDGES: readonly Scenario[] = [
   scores((key) => (key === T - 1 ? -EDGE : -INFINITY)),
 ]
 
-/** The problem of all kernels, and the operands of the scenarios, a sequence each. */
+/** The problem that all kernels share, and the operands of the scenarios, each of which is a sequence. */
 function sequences(scenarios: readonly Scenario[]) {
   const shape: AttentionShape = { batch: scenarios.length, heads: 1, queries: T, keys: T, width: W, scale: 1 }
   const view: RowView = [0, T * W, T * W, W]

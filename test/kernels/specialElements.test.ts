@@ -1,4 +1,4 @@
-// Kernels that work element by element, and products, on special values: in every lane of a vec4, and where a tile ends.
+// Elementwise kernels and products for special values, in every lane of a vec4 and at the ends of tiles.
 import {
   accumulateProblem,
   BINARY,
@@ -24,12 +24,12 @@ const on = await kernelDevice()
 const { test, run } = suite(`special values by element on ${on.summary.name}`)
 const check = (special: SpecialCase) => testSpecial(on, test, special)
 
-// Functions of one operand: 4 turns of the list, one element short of whole vec4s.
+// Functions of one operand: the list repeats 4 times, and its length is one less than a multiple of 4.
 
 const count = 4 * ELEMENTS.length - 1
 const x = Array.from({ length: count }, (_, i) => ELEMENTS[(i + Math.floor(i / ELEMENTS.length)) % ELEMENTS.length]!)
 for (const op of Object.keys(UNARY) as UnaryOp[]) {
-  // What a sum of rounded numbers gives 0 of has either sign, as has what underflows.
+  // A 0 from a sum of rounded numbers, or from underflow, may have either sign.
   const signs = !['exp', 'gelu', 'sigmoid'].includes(op)
   check({ kernel: 'unary', name: op, problem: { op, count }, inputs: { x }, outputs: { y: count }, signs })
   check({ kernel: 'unaryHalf', name: op, problem: { op, count }, inputs: { x }, outputs: { y: count }, tolerance: 1e-4 })
@@ -47,7 +47,7 @@ for (const op of Object.keys(UNARY) as UnaryOp[]) {
   }
 }
 
-// Two operands: every pair of them.
+// Functions of two operands: every pair of the list.
 
 const n = ELEMENTS.length
 const rows = { strides: [1, 0], offset: 0 }
@@ -97,7 +97,7 @@ for (const exponent of [false, true]) {
     problem: powBackwardProblem(exponent, [n, n], { strides: [0, 0], offset: 0 }, rows, columns),
     inputs: { grad: [1], a: ELEMENTS, b: ELEMENTS },
     outputs: { out: n * n },
-    // A power that is subnormal may be 0.
+    // A subnormal power may be flushed to 0.
     tolerance: 1e-36,
   })
 }
@@ -124,7 +124,7 @@ check({
 const whole = x.map((value) => (Math.abs(value) < 2 ** 31 || Number.isNaN(value) ? value : Math.sign(value) * 2147483520))
 check({ kernel: 'castToInt', name: 'within', problem: { count }, inputs: { x: whole }, outputs: { y: count } })
 
-// What is dropped stays NaN where it is NaN or infinite.
+// Dropout: a dropped element that is NaN or infinite gives NaN.
 for (const p of [0.5, 1]) {
   const values = x.map((value) => (Math.abs(value) === HIGHEST ? value / 4 : value))
   const problem = dropoutProblem(count, p, streamOf(7, 11))
@@ -140,7 +140,7 @@ check({
   signs: true,
 })
 
-// Products: an infinity or NaN reaches its row or column and no other, wherever k ends.
+// Products: an infinity or a NaN affects only its own row or column, for every k.
 
 const [m, width, k] = [35, 38, 70]
 const ordinary = (i: number) => ((i * 7919) % 23) / 8 - 1.3

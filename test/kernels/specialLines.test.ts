@@ -1,4 +1,4 @@
-// Kernels that run along lines, on special values at every place of a line: softmax, cross-entropy, reductions, running sums, LayerNorm.
+// Kernels along lines for special values at every place of a line: softmax, cross-entropy, reductions, running sums, LayerNorm.
 import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
 import { layerNormReference } from '../../kernels/layerNorm/reference.ts'
 import { rowMajor, withChunk } from '../../kernels/reduce/index.ts'
@@ -11,7 +11,7 @@ const on = await kernelDevice()
 const { test, run } = suite(`special values along lines on ${on.summary.name}`)
 const check = (special: SpecialCase) => testSpecial(on, test, special)
 
-/** Rows as the lines of [outer, n, inner]. */
+/** Lays rows out as the lines of [outer, n, inner]. */
 function lines(rows: readonly number[][], inner: number): { outer: number; n: number; inner: number; x: number[] } {
   const [outer, n] = [rows.length / inner, rows[0]!.length]
   const x = new Array<number>(rows.length * n)
@@ -41,7 +41,7 @@ for (const [n, inner] of ALONG) {
     const backward = { kernel: 'softmaxBackward', problem, outputs: { dx: size }, tolerance: 1e-4 }
     check({ ...backward, name: `${name} log ${log}`, inputs: { y, dy: cotangent(size) } })
     const plain = { x: Float64Array.from({ length: size }, (_, i) => (i % 5) / 4), y: new Float64Array(size) }
-    // The lowest and the highest number overflow in a sum or not, as its order has it.
+    // Whether a sum with the lowest or the highest number overflows depends on its order.
     const dy = x.map((value) => (Math.abs(value) === HIGHEST ? 1 : value))
     check({ ...backward, name: `${name} log ${log}, gradient`, inputs: { y: softmaxReference(problem, plain).y!, dy } })
   }
@@ -67,7 +67,7 @@ for (const [n, inner] of ALONG) {
   }
 }
 
-// Pieces of a maximum: lines of 7 of them.
+// The kernel that combines the pieces of a split maximum, in lines of 7 pieces.
 const pieces = lines(specialRows(7), 4)
 const pieceIndices = pieces.x.map((_, i) => 10 * Math.floor(i / 4))
 check({
@@ -86,7 +86,7 @@ for (const classes of [7, 8, 300]) {
   const name = `[${rows.length}, ${classes}]`
   const outputs = { losses: rows.length, statistics: 2 * rows.length }
   const inputs = { logits, labels }
-  // The greatest of a row with NaN is no part of the contract, its sum is.
+  // For a row with NaN the saved statistics may have any maximum.
   check({ kernel: 'crossEntropy', name, problem: shape, inputs, outputs, free: ['statistics'], tolerance: 1e-5 })
   const statistics = rows.flatMap((row) => {
     const largest = Math.max(-HIGHEST, ...row.filter((value) => !Number.isNaN(value)))
@@ -107,7 +107,7 @@ for (const classes of [7, 8, 300]) {
 }
 
 for (const n of [7, 300]) {
-  // A spread of 1e30 has a variance that float32 cannot hold; rows that are constant have none.
+  // The variance of a spread of 1e30 overflows float32; that of constant rows is 0.
   const rows = [
     ...specialRows(n).filter((row) => !row.some((value) => Math.abs(value) === HIGHEST)),
     ...[1e30, 1e15, 0].map((spread) => Array.from({ length: n }, (_, i) => 3 + spread * ((i % 5) - 2))),
@@ -119,7 +119,7 @@ for (const n of [7, 300]) {
   const sizes = { y: x.length, center: rows.length, rstd: rows.length }
   const name = `[${rows.length}, ${n}]`
   const problem = { ...shape, eps: 1e-5 }
-  // Of a row that gives NaN anyway the center may be anything.
+  // The center of a row that gives NaN may have any value.
   const free = ['center']
   check({ kernel: 'layerNorm', name, problem, inputs: { x, weight, bias }, outputs: sizes, free, tolerance: 1e-4 })
 
@@ -132,7 +132,8 @@ for (const n of [7, 300]) {
   const outputs = { dx: x.length, sums: 2 * n }
   const inputs = { x, weight, center: center!, rstd: rstd!, dy: cotangent(x.length) }
   check({ kernel: 'layerNormBackward', name, problem: backward, inputs, outputs, tolerance: 1e-2 })
-  // Ordinary rows: NaN in one gradient is NaN in its row, and in its column of the parameters' gradients only.
+  // In ordinary rows, NaN in a gradient gives NaN in its own row and in its own column of the parameters' gradients, and
+  // nowhere else.
   const plain = { ...backward, rows: 4 }
   const dy = cotangent(4 * n)
   dy[n - 1] = NAN

@@ -1,5 +1,5 @@
-// No driver at hand has subgroup matrices. Dawn's null backend checks the WGSL as it would for a device that has them; and with
-// the matrices emulated, the kernels run on software devices that have float16.
+// The software drivers lack subgroup matrices. Dawn's null backend checks the WGSL as for a device that has them. With emulated
+// matrices the kernels also run on software devices that have float16.
 import { env } from 'node:process'
 import { create } from 'webgpu'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
@@ -22,7 +22,7 @@ import { suite } from '../harness/suite.ts'
 const on = await kernelDevice()
 const { test, run } = suite(`subgroup matrices on ${on.summary.name}`)
 
-/** A GPU with subgroups of 32, as NVIDIA's. */
+/** Capabilities of a GPU with subgroups of 32, such as NVIDIA's. */
 const gpu: Capabilities = {
   ...on.capabilities,
   software: false,
@@ -39,24 +39,24 @@ function casesFor({ cases }: KernelEntry, variant: Variant<any>, device: Capabil
   return cases.filter((kase) => !kase.bench && variant.supports!(device, kase.problem))
 }
 
-/** Every set of constants that the cases which run on a device ask for. */
+/** The different constants of all cases that run on a device. */
 function constantsFor(entry: KernelEntry, variant: Variant<any>, device: Capabilities): Constants[] {
   const sets = casesFor(entry, variant, device).map((kase) => JSON.stringify(variant.constants!(kase.problem, device)))
   if (sets.length === 0) throw new Error(`${entry.spec.name}/${variant.name}: no case asks for it`)
   return [...new Set(sets)].map((text) => JSON.parse(text) as Constants)
 }
 
-/** What is emulated of a kernel: a small variant, and the cases by name. */
+/** A kernel to emulate, with a small variant and the names of its cases. */
 interface Emulated {
   variant: Variant<any>
-  /** The same where the large subgroups of the null backend leave no room for it. */
+  /** A smaller variant, where the large subgroups of the null backend leave no room for `variant`. */
   smaller?: Variant<any>
   cases: RegExp
 }
 
 interface Kernel {
   entry: KernelEntry
-  /** 16 in words that no compiler can unroll by. */
+  /** An expression for 16 that keeps compilers from unrolling loops. */
   size: string
   emulated: Emulated[]
 }
@@ -78,7 +78,7 @@ const kernels: Kernel[] = [
     size: 'min(16u, params.width + 15u)',
     emulated: [{ variant: attentionMatrixVariant<any>('32 rows', 2, attentionMatrices), cases: /./ }],
   },
-  // Emulations of the gradients take long to compile: one of each way to load, with all queries and keys it needs.
+  // Emulated gradients take long to compile, so there is one case for each way to load operands.
   ...[queryGradientMatrices, keyValueGradientMatrices].map((kernel, i) => ({
     entry: attentionEntries[1 + i]!,
     size: 'min(16u, params.width + 15u)',
@@ -132,7 +132,7 @@ for (const { entry, size, emulated } of kernels) {
         await pipelines.get(spec, smaller, constants).ready
       }
     })
-    // The emulation has subgroups of its own: it need not be repeated for other sizes.
+    // The emulation has subgroups of 32 on every device, so it runs once.
     if (!on.capabilities.f16 || env.PARAFORMER_SUBGROUPS_ONLY === '1') continue
     const standIn = { ...variant, source: emulateMatrices(variant.source, size) }
     const device = { ...on, capabilities: { ...on.capabilities, subgroupMaxSize: 32 } }

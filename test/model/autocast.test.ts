@@ -33,7 +33,7 @@ function loss(model: Model): Tensor {
   return crossEntropy(model.forward(images), labels)
 }
 
-/** Loss and gradients by parameter name. */
+/** The loss, and the gradients by parameter name. */
 async function gradients(model: Model, dtype: 'float32' | 'float16'): Promise<Map<string, Float32Array>> {
   const value = scope(() => {
     const one = autocast(dtype, () => loss(model))

@@ -5,7 +5,7 @@ import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('model config')
 
-/** Passes only for a UserError of one line that matches. */
+/** A check that passes only a UserError whose message is one line and matches. */
 function userError(pattern: RegExp) {
   return (error: unknown) => {
     const good = error instanceof UserError && !error.message.includes('\n') && pattern.test(error.message)

@@ -33,7 +33,7 @@ test('counts are those of the modules', () => {
     is(count.layer, size(model.branches[0]!.layers[0]!.namedParameters()))
     is(count.stem, size(model.namedParameters().filter(([name]) => /^(embed|clsToken|posEmbedding)/.test(name))))
 
-    // Every weight matrix multiplies each of its rows once; attention's two products come on top.
+    // Every weight matrix multiplies each of its input rows once; attention has two more products.
     const products = (named: [string, { size: number; ndim: number }][], rows: number) =>
       2 * rows * size(named.filter(([, { ndim }]) => ndim === 2))
     const N = (config.imageSize / config.patchSize) ** 2 + 1
@@ -51,7 +51,7 @@ test('what skipping saves', () => {
   const [skipped, whole] = [countFlops(config), countFlops(config, { skipDeadTokens: false })]
   const [N, D, I, M] = [5, 37, 35, 53]
   is(whole.layer, whole.lastLayer)
-  // N - 1 tokens fewer through queries, scores, weighted values, output projection and MLP.
+  // Queries, scores, weighted values, output projection and MLP have N - 1 tokens less.
   is(whole.lastLayer - skipped.lastLayer, (N - 1) * (2 * D * I + 4 * N * I + 2 * I * D + 4 * D * M))
   is(skipped.forward, skipped.stem + 3 * (skipped.layer + skipped.lastLayer) + skipped.head)
   is(skipped.training, 3 * skipped.forward - skipped.stem)
@@ -59,7 +59,7 @@ test('what skipping saves', () => {
   equal(countFlops(mean), countFlops(mean, { skipDeadTokens: false }))
 })
 
-/** Operations of the matrix products and attentions that run in `fn`, by what their kernels say of themselves. */
+/** Operations of the matrix products and attention kernels that `fn` runs, by the kernels' own cost models. */
 function dispatchedFlops(fn: () => void): number {
   const dispatch = device.dispatch
   let flops = 0
@@ -88,7 +88,7 @@ test('counts are what the kernels do', () => {
       const training = dispatchedFlops(() =>
         scope(() => crossEntropy(model.forward(images, { skipDeadTokens }), labels).backward()),
       )
-      // The two kernels of attention's backward pass compute its scores and their gradient anew: 7 products, 4 counted.
+      // The two kernels of attention's backward pass recompute the scores and their gradient: 7 products, of which 4 are counted.
       const { branches, depth } = branchShape(config)
       const [N, inner] = [(config.imageSize / config.patchSize) ** 2 + 1, config.heads * config.dimHead]
       const rows = (depth - 1) * N + (skipDeadTokens && config.pool === 'cls' ? 1 : N)

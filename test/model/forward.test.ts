@@ -25,7 +25,7 @@ const images = tensor(
 )
 const labels = tensor(Int32Array.of(1, 4, 0, 1))
 
-/** Loss, logits and all gradients of a forward pass, as numbers. */
+/** The loss, the logits and all gradients of a forward pass, as lists of numbers. */
 async function step(model: ParaFormer | ViT, options: ForwardOptions = {}) {
   const logits = scope(() => {
     const out = model.forward(images, options)
@@ -40,7 +40,7 @@ async function step(model: ParaFormer | ViT, options: ForwardOptions = {}) {
     parameter.grad.dispose()
     parameter.grad = undefined
   }
-  // Every pass here reaches the stem, a branch of at least 12 parameters and the head.
+  // Every pass here reaches the stem, the head, and a branch of at least 12 parameters.
   const reached = Object.keys(numbers).length - 1
   if (reached < 20) throw new Error(`only ${reached} parameters got a gradient`)
   return numbers
@@ -48,7 +48,7 @@ async function step(model: ParaFormer | ViT, options: ForwardOptions = {}) {
 
 test('patches are row by row; inside one the order is row, column, channel', async () => {
   const [C, H, W, size] = [2, 4, 6, 2]
-  // The value says where a pixel is: image, channel, row, column.
+  // The digits of a pixel's value are its image, channel, row and column.
   const x = tensor(
     Float32Array.from({ length: 2 * C * H * W }, (_, i) => {
       const [b, c, row, column] = [Math.floor(i / (C * H * W)), Math.floor(i / (H * W)) % C, Math.floor(i / W) % H, i % W]
@@ -117,7 +117,7 @@ test('taps see every value, which outlive the pass, and change nothing', async (
     const plain = scope(() => noGrad(() => model.forward(images)))
     const bits = [...(await plain.data())]
     plain.dispose()
-    // The copies are made after the pass has ended and before the scope has.
+    // The copies are made when the pass has ended, but not yet the scope.
     const { logits, copies } = scope(() =>
       noGrad(() => {
         const logits = model.forward(images, { taps: (tap, value) => taps.set(tap, value) })
@@ -181,7 +181,7 @@ test('dropout works in training only, and repeats with the random state', async 
     model.eval()
     equal(await step(model), evaluated)
   }
-  // Half of the embedded sequence is zero, the rest doubled.
+  // Dropout zeroes half of the embedded sequence and doubles the rest.
   const embed = (model: ParaFormer) =>
     scope(() => {
       let embedded: Tensor | undefined

@@ -9,10 +9,10 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('models against PyTorch')
 const device = await requestDevice()
 
-/** Norm-relative, against float64. */
+/** Largest norm-relative error against float64. */
 const TOLERANCE = 1e-4
 
-/** A stored model: test/golden/generate.py says what is in it. */
+/** Loads a stored model, whose content test/golden/generate.py describes. */
 async function load(name: string) {
   const path = `test/golden/${name}.safetensors`
   const { tensors, metadata } = decodeSafetensors(await files.read(path), path)
@@ -38,7 +38,7 @@ async function check(actual: Tensor, golden: Golden, key: string): Promise<void>
   actual.dispose()
 }
 
-/** Compares every parameter's gradient, and that those no gradient reaches have none; then forgets them. */
+/** Compares the gradient of every parameter, including that some parameters have none; then clears the gradients. */
 async function checkGradients(model: Model, golden: Golden, prefix: string): Promise<void> {
   const reached = model.namedParameters().filter(([, { grad }]) => grad)
   const expected = golden.under(`${prefix}.grad.`)

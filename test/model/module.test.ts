@@ -45,7 +45,7 @@ async function values(state: Record<string, Tensor>): Promise<Record<string, num
   return Object.fromEntries(await Promise.all(entries))
 }
 
-/** Entries as a safetensors file holds them, each value its index plus `first`. */
+/** The entries of a safetensors file for a model, in which each value is its index plus `first`. */
 function rawEntries(model: ParaFormer, dtype: 'F32' | 'F64', first: number) {
   const ArrayType = dtype === 'F32' ? Float32Array : Float64Array
   return new Map(
@@ -102,7 +102,7 @@ test('parameters start as PyTorch’s and repeat with the seed', async () => {
         name,
       )
   }
-  // Uniform in ±1 / sqrt(inputs), the bias too; both ends are reached.
+  // Weights and biases are uniform in ±1 / sqrt(inputs), and come near both ends.
   const range = (name: string) => [Math.min(...first[name]!), Math.max(...first[name]!)]
   for (const [name, inputs] of [
     ['embed.weight', 18],
@@ -115,7 +115,7 @@ test('parameters start as PyTorch’s and repeat with the seed', async () => {
   }
   const [low, high] = range('embed.bias') as [number, number]
   ok(low >= -1 / Math.sqrt(18) && low < -0.2 && high > 0.2 && high <= 1 / Math.sqrt(18), `embed.bias in [${low}, ${high}]`)
-  // 1025 * 64 standard normal numbers.
+  // These are 1025 * 64 standard normal numbers.
   const positions = first.posEmbedding!
   const mean = positions.reduce((sum, v) => sum + v, 0) / positions.length
   const variance = positions.reduce((sum, v) => sum + (v - mean) ** 2, 0) / positions.length

@@ -32,12 +32,12 @@ class Table extends Module {
   }
 }
 
-/** A table that words are looked up in, and that answers are compared with; two branches between. */
+/** A model with one table for both its embedding and its output layer, and two branches between them. */
 class Tied extends Module {
   readonly input: Table
   readonly branches: Linear[]
   readonly output: Table
-  /** A module that several hold. */
+  /** The Linear of both branches, under a name of its own. */
   readonly again: Linear
 
   constructor(seed: number, tied = true) {
@@ -54,7 +54,7 @@ class Tied extends Module {
     this.again = shared
   }
 
-  /** int32 [B] -> [B, V] */
+  /** Takes words, int32 [B], and gives logits [B, V]. */
   forward(words: Tensor, mode: ForkMode): Tensor {
     const x = embedding(this.input.weight, words) // [B, D]
     const [a, b] = fork(device, mode, { a: () => this.branches[0]!.forward(x), b: () => this.branches[1]!.forward(x).gelu() })
@@ -115,7 +115,7 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
     }
     const captured = capture(step)
     for (let i = 0; i < 4; i++) {
-      // Of two tables with the same values the gradients are parts of that of one.
+      // The gradient of a shared table is the sum of the gradients of two tables with the same values.
       scope(() => backward(apart, tensor(words)))
       const parts = await Promise.all([apart.input, apart.output].map(({ weight }) => weight.grad!.data()))
       const want = parts[0]!.map((value, at) => value + parts[1]![at]!)

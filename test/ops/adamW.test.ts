@@ -26,7 +26,7 @@ const HYPERPARAMETERS: AdamWHyperparameters = {
   growthInterval: 0,
 }
 
-/** Parameters of these sizes in an arena, moments of zeros, and a step over them. */
+/** Makes an arena of parameters, their moments, and a function that steps over them. */
 function optimizer(values: readonly Float32Array[], scale = 1) {
   const parameters = values.map((data) => leaf(data, [data.length]))
   const arena = holdArenas('test', parameters)[0]!
@@ -52,7 +52,7 @@ function optimizer(values: readonly Float32Array[], scale = 1) {
     lossScale,
     tensorsWith,
     setGradient: (slot: number, data: ArrayLike<number>) => write(arena.gradients, slot, data),
-    /** @returns the norm */
+    /** Makes a step. @returns the gradients' norm */
     step: (active = values.map(() => true), hyperparameters = HYPERPARAMETERS) =>
       adamWStep(tensorsWith(active), hyperparameters),
   }
@@ -73,7 +73,7 @@ test('adamW.clipped as PyTorch, step by step', async () => {
   }
 })
 
-/** The same in float64, one parameter. */
+/** The steps of one parameter in float64. */
 function reference(values: Float64Array, gradients: readonly Float32Array[], scales: readonly number[]): Float64Array {
   const { beta1, beta2, eps } = HYPERPARAMETERS
   const [m, v] = [new Float64Array(values.length), new Float64Array(values.length)]
@@ -186,10 +186,10 @@ test('gradients of a scaled loss give the same step, and the scale halves and do
     const [halved, since] = await scaled.lossScale.data()
     if (halved !== 512 || since !== 0) throw new Error(`after overflow: scale ${halved}, ${since} finite steps`)
     if (`${v}${s}` !== `${await scaled.v.data()}${await scaled.steps.data()}`) throw new Error('the step was not left out')
-    // As if it had not been: the next step doubles the scale.
+    // The overflow leaves no trace: the next step doubles the scale.
     scaled.lossScale.write(Float32Array.of(1024, 2))
   }
-  // Powers of two round nothing.
+  // Multiplying by powers of two does not round.
   if (`${await plain.arena.values.data()}` !== `${await scaled.arena.values.data()}`) throw new Error('other values')
 })
 

@@ -23,7 +23,7 @@ interface Dims {
   width: number
 }
 
-/** Operands and results of [B, H, T, Dh] attention in float64. */
+/** Operands and results of attention in float64, each [B, H, T, Dh]. */
 interface Values {
   q: NdArray
   k: NdArray
@@ -35,7 +35,7 @@ interface Values {
   dv: NdArray
 }
 
-/** Attention and its gradients, a head at a time, with the whole matrix of probabilities. */
+/** Computes attention and its gradients for one head at a time, with the whole matrix of probabilities. */
 function attend({ batch, heads, queries, keys, width }: Dims): Values {
   const ofQueries = [batch, heads, queries, width]
   const ofKeys = [batch, heads, keys, width]
@@ -73,7 +73,7 @@ function attend({ batch, heads, queries, keys, width }: Dims): Values {
   return { q, k, v, out, cotangent, dq, dk, dv }
 }
 
-/** [B, H, T, Dh] operands side by side as [B, T, blocks * H * Dh]. */
+/** Packs operands [B, H, T, Dh] side by side as [B, T, blocks * H * Dh]. */
 function pack(blocks: readonly NdArray[]): NdArray {
   const [batch, heads, tokens, width] = blocks[0]!.shape as [number, number, number, number]
   const rows = blocks.map((block) => permuted(block, [0, 2, 1, 3])) // [B, T, H, Dh]

@@ -31,7 +31,7 @@ test('arange', async () => {
   await check('a start', arange(-2, 3), [5], [-2, -1, 0, 1, 2])
   await check('a step', arange(0, 1, 0.25), [4], [0, 0.25, 0.5, 0.75])
   await check('downwards', arange(3, -4, -3), [3], [3, 0, -3])
-  // float32 would round i, 3 i and the sum.
+  // float32 cannot hold i, 3 i or the sum exactly.
   const large = arange(16777217, 16777217 + 3 * 20_000, 3)
   await check(
     'beyond 2^24',
@@ -66,7 +66,7 @@ test('their distribution', async () => {
   }
   const close = (what: string, actual: number[], expected: number[], spread: number[]) => {
     for (const [p, value] of actual.entries()) {
-      // Six standard deviations of the mean of 200,000 draws.
+      // The limit is six standard deviations of the mean of 200,000 draws.
       const limit = (6 * spread[p]!) / Math.sqrt(200_000)
       if (!(Math.abs(value - expected[p]!) <= limit))
         throw new Error(`${what}: moment ${p + 1} is ${value}, expected ${expected[p]}`)

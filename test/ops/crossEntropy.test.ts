@@ -23,7 +23,7 @@ function labelsFor(rows: number, classes: number): Int32Array {
   return Int32Array.from({ length: rows }, () => Math.floor(random() * classes))
 }
 
-/** Forward and backward in float64. */
+/** The expected output and gradient in float64. */
 function expected(x: Float32Array, shape: Shape, labels: Int32Array, reduction: Reduction): ExpectedOp {
   const classes = shape.at(-1)!
   const rows = labels.length

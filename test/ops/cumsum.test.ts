@@ -12,7 +12,7 @@ const device = await requestDevice()
 const golden = await loadGolden('ops')
 const { test, run } = suite('cumsum op')
 
-/** Running sums in float64. */
+/** Running sums along a dim in float64. */
 function running(x: ArrayLike<number>, shape: Shape, dim: number, reverse: boolean): Float64Array {
   const lines = axisViewOf('cumsum', shape, dim)
   const problem = { ...lines, chunk: lines.n, chunks: 1, reverse }

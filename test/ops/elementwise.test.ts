@@ -124,7 +124,7 @@ const PAIRS: [Shape, Shape][] = [
   ],
 ]
 
-/** Operands away from 0, bases positive, so that every rule is smooth. */
+/** Operands away from 0, and positive bases, so that every derivative is smooth. */
 function operands(a: Shape, b: Shape) {
   const [x, y] = [normals(sizeOf(a), 3), normals(sizeOf(b), 4)].map((values) => values.map((value) => Math.abs(value) + 0.3))
   return [ndarray(x!, a), ndarray(y!, b)] as const

@@ -41,7 +41,7 @@ const CASES: [table: [number, number], shape: number[]][] = [
       [9, n],
       [2, 1, 3],
     ],
-    // Few indices into much: these are sorted first.
+    // Few indices into a large table are sorted first.
     [[1000, n], [70]],
   ]),
   [[300, 8], [1500]],
@@ -58,7 +58,7 @@ for (const [table, shape] of CASES) {
 test('strided weight and indices', async () => {
   const weight = normals(60, 1)
   const indices = Int32Array.of(3, 0, 3, 9, 1, 1)
-  // [3, 2] in memory, read as [2, 3].
+  // The indices lie in memory as [3, 2] and are read as [2, 3].
   const swapped = transpose(tensor(Int32Array.of(3, 9, 0, 1, 3, 1), { shape: [3, 2] }), 0, 1)
   await checkOp(
     'embedding',

@@ -15,7 +15,7 @@ interface Dims {
   Dh: number
 }
 
-/** Output and gradients in plain float64 loops, all row-major. */
+/** The output and the gradients by plain float64 loops, all row-major. */
 function reference(u: Float32Array, w: Float32Array, cotangent: Float32Array, { B, N, D, H, Dh }: Dims) {
   const inner = H * Dh
   const out = new Float64Array(B * inner)
@@ -26,7 +26,7 @@ function reference(u: Float32Array, w: Float32Array, cotangent: Float32Array, { 
     for (let d = 0; d < D; d++) sum += u[(b * N + n) * D + d]! * w[row * D + d]!
     return sum
   }
-  /** Sends the gradient of projected(b, n, row) on. */
+  /** Adds to du and dw what the gradient of projected(b, n, row) contributes. */
   const project = (b: number, n: number, row: number, gradient: number) => {
     for (let d = 0; d < D; d++) {
       du[(b * N + n) * D + d]! += gradient * w[row * D + d]!

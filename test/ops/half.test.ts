@@ -31,7 +31,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('float16 ops')
 
-/** Values as a list that compares -0 and NaN too. */
+/** The values as text that tells -0 from 0 and shows NaN. */
 const shown = async (t: Tensor) => Array.from(await t.data(), (value) => (Object.is(value, -0) ? '-0' : String(value))).join()
 
 async function expect(what: string, t: Tensor, dtype: Dtype, values: readonly number[] | Float32Array): Promise<void> {
@@ -39,15 +39,15 @@ async function expect(what: string, t: Tensor, dtype: Dtype, values: readonly nu
   if (t.dtype !== dtype || (await shown(t)) !== want) throw new Error(`${what}: ${t.dtype} ${await shown(t)}, expected ${want}`)
 }
 
-/** Normal numbers that are halves. */
+/** Normally distributed numbers that float16 holds exactly. */
 const halves = (size: number, seed: number) => fromHalves(toHalves(normals(size, seed)))
 
-/** An op on inputs of these shapes. `away` from 0: inputs whose place is listed are 0.5 to 2. */
+/** An op and the shapes of its inputs. The inputs listed in `away` are from 0.5 to 2, away from 0. */
 interface Case {
   op: (...inputs: Tensor[]) => Tensor
   shapes: Shape[]
   away?: number[]
-  /** Largest error of the output and of gradients; default 1e-3 and 2e-3. */
+  /** Largest errors of the output and of the gradients; default 1e-3 and 2e-3. */
   tolerance?: [number, number]
 }
 
@@ -179,7 +179,7 @@ const CASES: Record<string, Case> = {
   },
 }
 
-/** The output and the gradients of an op on leaves of a dtype, on the same values. */
+/** The output and the gradients of a case, with leaves of a dtype; both dtypes get the same values. */
 async function results({ op, shapes, away = [] }: Case, dtype: Dtype): Promise<Float32Array[]> {
   const inputs = shapes.map((shape, i) => {
     const values = halves(sizeOf(shape), i + 1).map((value) => (away.includes(i) ? 0.5 + Math.abs(value % 1.5) : value))

@@ -10,7 +10,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('join ops')
 
-/** Row-major values of parts one after the other along a dim. */
+/** Concatenates parts along a dim; all values are row-major. */
 function joined(parts: readonly ArrayLike<number>[], shapes: readonly Shape[], dim: number): number[] {
   const outer = sizeOf(shapes[0]!.slice(0, dim))
   const out: number[] = []
@@ -23,7 +23,7 @@ function joined(parts: readonly ArrayLike<number>[], shapes: readonly Shape[], d
   return out
 }
 
-/** The parts that `joined` joins. */
+/** Splits values into the parts that `joined` concatenates. */
 function parted(values: ArrayLike<number>, shapes: readonly Shape[], dim: number): number[][] {
   const outer = sizeOf(shapes[0]!.slice(0, dim))
   const parts: number[][] = shapes.map(() => [])

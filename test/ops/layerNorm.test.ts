@@ -33,7 +33,7 @@ function values(shape: Shape): Values {
   }
 }
 
-/** Forward and backward in float64. */
+/** The expected output and gradients in float64. */
 function expected({ shape, x, weight, bias }: Values): ExpectedOp {
   const n = shape.at(-1)!
   const rows = x.length / n
@@ -113,7 +113,7 @@ for (const rows of [9, 1025]) {
     const given = values([rows, 36])
     const { gradients, cotangent } = expected(given)
     const [x, weight, bias] = [leaf(given.x, given.shape), leaf(given.weight, [36]), leaf(given.bias, [36])]
-    // The other order: what lies first in the arena must not matter.
+    // The bias lies before the weight in this arena, which must make no difference.
     const arena = holdArenas('test', [bias, weight])[0]!
     backward(layerNorm(x, weight, bias), tensor(Float32Array.from(cotangent), { shape: given.shape }))
     assertClose(await weight.grad!.data(), gradients[1]!, 1e-4, 'weight')

@@ -21,7 +21,7 @@ const { test, run } = suite('linear op')
 const { f: gelu, slope } = unaryFunctions.gelu
 
 interface Values {
-  /** [..., in] */
+  /** Shape of x, [..., in]. */
   shape: Shape
   outputs: number
   x: Float32Array
@@ -43,7 +43,7 @@ function values(shape: Shape, outputs: number, { gelu = false, residual }: { gel
   }
 }
 
-/** Output and gradients (of x, weight, bias, residual) in float64. */
+/** The expected output, and the gradients of x, weight, bias and residual, in float64. */
 function expected({ shape, outputs, x, weight, bias, residual, ...given }: Values): ExpectedOp {
   const inputs = shape.at(-1)!
   const rows = x.length / inputs
@@ -85,7 +85,7 @@ function residualAt({ shape, data }: NonNullable<Values['residual']>, outShape: 
   return data[place]!
 }
 
-/** Runs it on leaves that `make` puts into memory. */
+/** Checks `linear` with leaves that `make` makes. */
 async function check(given: Values, make: (data: Float32Array, shape: Shape) => Tensor = leaf): Promise<void> {
   const { shape, outputs, x, weight, bias, residual, gelu } = given
   const inputs = [make(x, shape), make(weight, [outputs, shape.at(-1)!]), make(bias, [outputs])]
@@ -145,7 +145,7 @@ for (const options of [{}, { gelu: true }] satisfies LinearOptions[]) {
     [1, 5],
   ] satisfies Shape[]) {
     test(`tokens ${range} of each sequence${options.gelu ? ', GELU' : ''}`, async () => {
-      // [B, T, D], of which some tokens are used: the others get a gradient of 0.
+      // Only some tokens of x [B, T, D] are used; the others get a gradient of 0.
       const [B, T, D, outputs] = [9, 5, 37, 20]
       const tokens = range[1]! - range[0]!
       const all = normals(B * T * D, 1)

@@ -1,4 +1,4 @@
-// Sums of many terms of one sign: rounding must hardly grow with their number, whatever adds them up.
+// Sums of many terms of one sign, whose rounding error must hardly grow with the number of terms, in every kernel that adds.
 import {
   crossEntropy,
   cumsum,
@@ -21,7 +21,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('long sums')
 const MANY = 10_000_000
-/** Of a sum of at most so many terms, relative. */
+/** Largest relative error of a sum. */
 const TOLERANCE = 1e-6
 
 function assertNear(actual: number, expected: number, what: string, tolerance = TOLERANCE): void {
@@ -34,14 +34,14 @@ function random(count: number, seed: number, transform: (x: number) => number = 
   return Float32Array.from({ length: count }, () => transform(next()))
 }
 
-/** Sum in float64. */
+/** The sum in float64. */
 function total(values: ArrayLike<number>): number {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]!
   return sum
 }
 
-/** A constant is the worst case: its rounding errors have one sign. */
+/** Constants are the worst case, since all their rounding errors have one sign. */
 const CONSTANTS = [0.1, 1 / 3, 0.7]
 const lognormal = (x: number) => Math.exp(2 * Math.sqrt(-2 * Math.log(1 - x)) * Math.cos(40 * x))
 
@@ -115,13 +115,13 @@ for (const [name, transform] of [
     x.dispose()
   })
 }
-/** Long rows, of lengths that vec4 takes and that it does not. */
+/** Long rows, of lengths that are multiples of 4 and that are not. */
 const ROWS: readonly [rows: number, n: number][] = [
   [2, 400_000],
   [3, 100_003],
 ]
 
-/** Runs a test on each variant of kernels that this device takes. */
+/** Registers a test for each variant of some kernels that runs on this device. */
 function onVariants(kernels: readonly string[], title: string, body: () => Promise<void>): void {
   for (const variant of ['direct', 'workgroup', 'subgroup']) {
     if (variant === 'subgroup' && device.capabilities.subgroupMaxSize === 0) continue
@@ -138,18 +138,18 @@ function onVariants(kernels: readonly string[], title: string, body: () => Promi
 
 onVariants(['softmax', 'softmaxBackward'], 'softmax of long rows, forward and backward', async () => {
   for (const [rows, n] of ROWS) {
-    // One logit above equal ones: its probability is 1 / sum.
+    // One logit is above the others, which are equal, so its probability is 1 / sum.
     const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : -3.3))
     const e = Math.exp(Math.fround(-3.3))
     const denominator = 1 + (n - 1) * e
     const x = tensor(values, { shape: [rows, n], requiresGrad: true })
     const y = softmax(x, 1)
     assertNear((await y.data())[5]!, 1 / denominator, `softmax [${rows}, ${n}]`)
-    // dx = y (dy - sum(y dy)), dy = 1 at one place and 0.1 elsewhere.
+    // dx = y (dy - sum(y dy)), where dy is 0 at one place and 0.1 elsewhere.
     const dy = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : 0.1))
     y.backward(tensor(dy, { shape: [rows, n] }))
     const inner = ((n - 1) * e * Math.fround(0.1)) / denominator
-    // Of two long sums.
+    // The gradient has the errors of two long sums.
     assertNear((await x.grad!.data())[5]!, -inner / denominator, `softmax gradient [${rows}, ${n}]`, 2 * TOLERANCE)
     const z = logSoftmax(x, 1)
     assertNear((await z.data())[5]!, -Math.log(denominator), `logSoftmax [${rows}, ${n}]`)
@@ -177,7 +177,7 @@ onVariants(['crossEntropy'], 'cross-entropy of long rows', async () => {
 })
 onVariants(['layerNorm', 'layerNormBackward'], 'layerNorm of long rows', async () => {
   for (const [rows, n] of ROWS) {
-    // The first element is 0, so that nothing cancels in the sum of the others.
+    // The first element is 0, so that the sum of the others has no cancellation.
     const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 0 ? 0 : i % n < n / 2 ? 0.1 : 0.7))
     const x = tensor(values, { shape: [rows, n], requiresGrad: true })
     const y = layerNorm(x, full([n], 1), full([n], 0), 0)

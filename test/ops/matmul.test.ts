@@ -14,7 +14,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('matmul op')
 
-/** [..., m, k] times [..., k, n] in float64, every batch dim of both given (1 repeats). */
+/** The product of [..., m, k] and [..., k, n] in float64. Both have all batch dims; those of size 1 repeat. */
 function multiply(a: NdArray, b: NdArray): NdArray {
   const [m, k] = a.shape.slice(-2) as [number, number]
   const n = b.shape.at(-1)!
@@ -45,7 +45,7 @@ function swapped(a: NdArray): NdArray {
   return permuted(a, [...a.shape.keys()].slice(0, -2).concat(rank - 1, rank - 2))
 }
 
-/** Product and gradients in float64, by NumPy's rules. */
+/** The expected product and gradients in float64, by NumPy's rules. */
 function expected(a: NdArray, b: NdArray): ExpectedOp {
   const rank = Math.max(a.shape.length, b.shape.length, 2)
   const whole = (shape: Shape) => [...new Array<number>(rank - shape.length).fill(1), ...shape]
@@ -136,7 +136,7 @@ test('transposed and sliced views', async () => {
 })
 
 test('a slice of the columns, heads taken apart', async () => {
-  // [B, T, 2 * H * Dh] as q and k of [B, H, T, Dh], then scores [B, H, T, T].
+  // x [B, T, 2 * H * Dh] is read as q and k, each [B, H, T, Dh], whose product is scores [B, H, T, T].
   const [B, T, H, Dh] = [2, 5, 3, 4]
   const x = values([B, T, 2 * H * Dh], 1)
   const heads = (t: Tensor, part: number) =>

@@ -19,7 +19,7 @@ const { f: gelu, slope } = unaryFunctions.gelu
 
 type Make = (data: Float32Array, shape: Shape) => Tensor
 
-/** Values of x, the two layers and a residual of the result's shape, with their shapes. */
+/** Random values and shapes of x, of the two layers' parameters, and of a residual. */
 function values(shape: Shape, hidden: number, outputs: number): [data: Float32Array, shape: Shape][] {
   const inputs = shape.at(-1)!
   const scaled = (size: number, seed: number, by: number) => normals(size, seed).map((value) => value / Math.sqrt(by))
@@ -34,7 +34,7 @@ function values(shape: Shape, hidden: number, outputs: number): [data: Float32Ar
   ]
 }
 
-/** Output and gradients in float64. */
+/** The expected output and gradients in float64. */
 function expected(given: ReturnType<typeof values>): ExpectedOp {
   const [[x, shape], [w1], [b1], [w2], [b2], [residual, outShape]] = given as [
     ...[[Float32Array, Shape], [Float32Array], [Float32Array], [Float32Array], [Float32Array], [Float32Array, Shape]],
@@ -82,7 +82,7 @@ const SHAPES: readonly [shape: Shape, hidden: number, outputs: number][] = [
   [[31, 33], 129, 31],
   [[4, 17, 64], 128, 64],
   [[2, 3, 5, 37], 35, 41],
-  // Long sums are split.
+  // Sums this long are split.
   [[3, 9], 1500, 7],
   [[1, 2100], 6, 2100],
 ]

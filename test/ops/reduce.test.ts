@@ -18,7 +18,7 @@ const { test, run } = suite('reduction ops')
 
 type Dims = number | number[] | undefined
 
-/** The reduced shape, and for each element of the input the element of the output it belongs to. */
+/** The reduced shape, and for each element of the input the index of its output element. */
 function reduction(shape: Shape, dims: Dims, keepdim: boolean): { reduced: Shape; target: number[] } {
   const set = new Set((dims === undefined ? shape.map((_, d) => d) : [dims].flat()).map((d) => (d < 0 ? d + shape.length : d)))
   const kept = shape.map((size, d) => (set.has(d) ? 1 : size))
@@ -29,7 +29,7 @@ function reduction(shape: Shape, dims: Dims, keepdim: boolean): { reduced: Shape
   return { reduced: keepdim ? kept : kept.filter((_, d) => !set.has(d)), target }
 }
 
-/** Float64 results and gradients; places of a maximum are counted along the reduced dims in row-major order. */
+/** Results and gradients in float64. The index of a maximum counts along the reduced dims in row-major order. */
 function reference(name: 'sum' | 'mean' | 'max', x: ArrayLike<number>, shape: Shape, dims: Dims, keepdim = false) {
   const { reduced, target } = reduction(shape, dims, keepdim)
   const size = sizeOf(reduced)
@@ -116,7 +116,7 @@ for (const [shape, dims] of SHAPES) {
   }
 }
 
-/** Chains of views, and the same on a row-major copy as a float64 list. */
+/** Chains of views by name. */
 const VIEWS: Record<string, (t: Tensor) => Tensor> = {
   transposed: (t) => transpose(t, 0, 2),
   'rows permuted': (t) => permute(t, [1, 0, 2]),
@@ -138,7 +138,7 @@ for (const [what, chain] of Object.entries(VIEWS)) {
         const source = leaf(x, [4, 9, 12])
         const y = ops[name](chain(source), dims)
         assertClose(await y.data(), expected.output, 1e-5, `${name}: output`)
-        // The gradient of a view is checked by its own tests: here a leaf of the view's values stands for it.
+        // Other tests check the gradients of views, so a leaf with the view's values stands in for the view here.
         await checkOp(name, (t) => ops[name](t, dims), [leaf(values, plain.shape)], expected)
       }
       const { place } = reference('max', values, plain.shape, dims)

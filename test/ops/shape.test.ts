@@ -14,14 +14,14 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('shape ops')
 
-/** A view op on a tensor and on the reference; both as text for messages. */
+/** A view op on a tensor and on the reference, with its text for messages. */
 interface Step {
   text: string
   onTensor(t: Tensor): Tensor
   onArray(a: NdArray): NdArray
 }
 
-/** Elements of an array that are its own numbers 0, 1, 2, …: where each one went. */
+/** An array whose elements are 0, 1, 2, …, which shows where a view puts each element. */
 function labels(shape: Shape): NdArray {
   return ndarray(
     Array.from({ length: sizeOf(shape) }, (_, i) => i),
@@ -156,7 +156,7 @@ for (const [shape, step] of STEPS) test(`${step.text} of [${shape}]`, () => chec
 
 // Chains
 
-/** A random view op that such a shape can take. */
+/** A random view op that fits a shape. */
 function randomStep(shape: Shape, random: () => number): Step {
   const pick = (n: number) => Math.floor(random() * n)
   const rank = shape.length
@@ -183,7 +183,7 @@ function randomStep(shape: Shape, random: () => number): Step {
   if (kind === 'broadcastTo' && sizeOf(shape) < 500 && rank < 5) {
     return broadcastStep([...(random() < 0.3 ? [2] : []), ...shape.map((size) => (size === 1 ? 1 + pick(3) : size))])
   }
-  // Split the size into random factors.
+  // The new shape splits the size into random factors.
   const into: number[] = []
   for (let rest = sizeOf(shape); rest > 1; ) {
     const divisors = Array.from({ length: rest }, (_, i) => i + 1).filter((n) => n > 1 && rest % n === 0)
@@ -197,7 +197,7 @@ function randomStep(shape: Shape, random: () => number): Step {
 
 const STARTS: Shape[] = [[4, 6, 8], [3, 5, 7], [2, 2, 3, 2, 2], [60], [8, 36], [1, 12, 1, 10]]
 
-/** Up to six random steps from a random start, with the shape after each. */
+/** A random shape, and a chain of up to six random steps from it. */
 function randomChain(seed: number): { shape: Shape; chain: Step } {
   const random = testRandom(seed)
   const shape = STARTS[Math.floor(random() * STARTS.length)]!
@@ -226,7 +226,7 @@ for (let seed = 201; seed <= 260; seed++) {
   test(`into operands, chain ${seed}: ${chain.text}`, async () => {
     const values = normals(sizeOf(shape), seed)
     const view = chain.onArray(ndarray(values, shape))
-    // Met by a tensor that repeats along every other dim, in either place, and by itself turned around.
+    // The view is combined with a tensor that is broadcast along every other dim, as either operand, and with its own transpose.
     const otherShape = view.shape.map((size, d) => (d % 2 === 0 ? size : 1))
     const other = ndarray(normals(sizeOf(otherShape), seed + 1), otherShape)
     const output = zip(view, other, (a, b) => a * b + b)

@@ -13,7 +13,7 @@ const golden = await loadGolden('ops')
 const { test, run } = suite('softmax op')
 const ops = { softmax, logSoftmax }
 
-/** Forward and backward in float64. */
+/** The expected output and gradient in float64. */
 function expected(name: keyof typeof ops, x: Float32Array, shape: Shape, dim: number): ExpectedOp {
   const size = sizeOf(shape)
   const problem = { ...axisViewOf(name, shape, dim), log: name === 'logSoftmax' }

@@ -1,4 +1,4 @@
-// Ops on NaN, infinities and the ends of float32 against what PyTorch 1.13 gives for the same calls, forward and backward.
+// Compares ops on NaN, infinities and the ends of float32 with PyTorch 1.13's results for the same calls, forward and backward.
 import { backward } from '../../engine/autograd/backward.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import {
@@ -38,7 +38,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('special values of ops')
 
-/** Compares element by element: finite numbers to 1e-5, all others exactly. */
+/** Compares each element: finite numbers to 1e-5, all others exactly. */
 async function equals(t: Tensor, expected: readonly number[], what: string): Promise<void> {
   const actual = await t.data()
   if (actual.length !== expected.length) throw new Error(`${what}: got ${actual.length} elements, expected ${expected.length}`)
@@ -52,7 +52,7 @@ async function equals(t: Tensor, expected: readonly number[], what: string): Pro
 interface Row {
   x: readonly number[]
   y: readonly number[]
-  /** Of x, for the cotangent 1, 2, 3, …; absent: not checked. */
+  /** Gradient of x for the cotangent 1, 2, 3, …; not checked where it is missing. */
   dx?: readonly number[]
 }
 
@@ -78,7 +78,7 @@ function check(name: string, op: (x: Tensor) => Tensor, rows: readonly Row[]): v
 const all = (value: number) => [value, value, value, value]
 const LOWEST = all(-HIGHEST)
 const MIXED = [1, -INFINITY, 2, 3]
-/** Rows that make all of a softmax NaN. */
+/** Rows whose softmax is all NaN. */
 const SPOILT = [[1, 5, NAN, 2], [NAN, NAN, 1, 2], [1, INFINITY, 2, 3], [INFINITY, -INFINITY, 0, 0], all(-INFINITY)]
 const spoilt = SPOILT.map((x): Row => ({ x, y: all(NAN), dx: all(NAN) }))
 const third = -Math.log(4)
@@ -141,7 +141,7 @@ check('cumsum', (x) => cumsum(x, 0), [
 ])
 
 const S = [NAN, INFINITY, -INFINITY, 0, HIGHEST, -HIGHEST, -1]
-/** Gradients for a cotangent of 1, times the place. */
+/** Gradients for the cotangent 1, 2, 3, …, from the derivatives. */
 const times = (slopes: readonly number[]) => slopes.map((slope, i) => slope * (i + 1))
 const e1 = Math.exp(-1)
 const t1 = Math.tanh(-1)

@@ -18,7 +18,7 @@ const WHOLE = device.bindingBytes
 const images = normals(B * 64, 1)
 const labels = Int32Array.from({ length: B }, (_, i) => i % 5)
 
-/** Runs `fn` on a device whose bindings hold so many bytes. */
+/** Runs `fn` while the device's bindings hold only some bytes. */
 function withBindings<T>(bytes: number, fn: () => T): T {
   device.bindingBytes = bytes
   try {
@@ -28,7 +28,7 @@ function withBindings<T>(bytes: number, fn: () => T): T {
   }
 }
 
-/** The same model every time, its parameters in allocations of at most so many bytes. */
+/** Makes a model and its optimizer with arenas of at most some bytes; parameters are the same in every call. */
 function training(bytes: number, options: { lossScale?: LossScale } = {}) {
   device.random.seed = 5
   const sizes = { imageSize: 8, patchSize: 4, channels: 1, dim: 16, heads: 2, dimHead: 8, mlpDim: 24, classes: 5, dropout: 0.1 }
@@ -54,7 +54,7 @@ async function stateOf({ model, optimizer }: Training): Promise<Record<string, n
   return { ...Object.fromEntries(values), steps: Object.values(await optimizer.steps()) }
 }
 
-/** Some steps on one mini-batch. @returns their norms and losses */
+/** Takes some steps on one mini-batch. @returns the norms and losses */
 async function train({ model, optimizer }: Training, mode: Mode, captured: boolean, steps = 4): Promise<number[]> {
   const [goal] = makeScheme('prefixSum', BRANCHES, { mode }).passes[0]!
   const batch = [{ images: tensor(images, { shape: [B, 1, 8, 8] }), labels: tensor(labels), share: 1 }]
@@ -75,7 +75,7 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
       const one = training(WHOLE)
       is(one.arenas, 1)
       const [norms, state] = [await train(one, mode, captured), await stateOf(one)]
-      // All of it is 38 KiB.
+      // All parameters take 38 KiB.
       for (const bytes of [24 << 10, 16 << 10, 8 << 10, 4 << 10]) {
         const several = training(bytes)
         ok(several.arenas > 1, `${several.arenas} arenas of ${bytes}`)
@@ -87,9 +87,9 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
         equal(Object.keys(moved), Object.keys(state))
         for (const [name, values] of Object.entries(state)) assertClose(moved[name]!, values, 1e-4, `${name}, ${bytes}`)
         if (dispatches) {
-          // Zeros once, and for each more arena sums and an update. What branches do is still joined.
+          // Zeros take one more dispatch, and each further arena takes sums and an update. Branches are still coalesced.
           const least = dispatches[0]! + 1 + 2 * (several.arenas - 1)
-          // Where weight and bias of a LayerNorm come to lie apart, their gradients are copied.
+          // If weight and bias of a LayerNorm lie in different arenas, their gradients are copied.
           const apart = 2 * (several.arenas - 1) * (mode === 'coalesced' ? 1 : BRANCHES)
           const found = dispatches[1]!
           if (bytes >= 16 << 10)
@@ -117,7 +117,7 @@ test('the norm is over all arenas, and one gradient that is not finite leaves al
   assertClose([await optimizer.gradNorm().item()], [0.25 * Math.sqrt(count)], 1e-6, 'norm')
   assertClose([await optimizer.step(1e-2, 1).item()], [0.25 * Math.sqrt(count)], 1e-6, 'norm of the step')
   const before = await stateOf(several)
-  // Clipped: m = (1 - beta1) g / norm.
+  // With clipping, m = (1 - beta1) g / norm.
   assertClose(before['m.embed.bias']!, Array(16).fill(0.1 / Math.sqrt(count)), 1e-5, 'moment in the first arena')
   assertClose(before['m.head.linear.bias']!, Array(5).fill(0.1 / Math.sqrt(count)), 1e-5, 'moment in the last arena')
   for (const which of ['embed.weight', 'branches.1.layers.1.mlp.fc1.weight', 'head.linear.bias']) {
@@ -183,14 +183,14 @@ test('how parameters are divided', () => {
   const division = (blocks: number, sets: Tensor[][][] = [branches]) =>
     divide(all, sets, 512 * blocks).map((list) => list.map((one) => names.get(one)).join(' '))
   equal(division(10), ['a 00 01 02 10 11 12 z'])
-  // As many in a row as fit beside those of the other branch.
+  // A row has as many parameters as fit beside those of the other branch.
   equal(division(9), ['a 00 01 02 10 11 12', 'z'])
   equal(division(8), ['a 00 01 10 11', '02 12 z'])
   equal(division(6), ['a 00 10', '01 02 11 12', 'z'])
-  // Where two of a kind do not fit, each has a place.
+  // If two corresponding parameters do not fit, each has an arena of its own.
   equal(division(3), ['a 00 10', '01', '11', '02 12 z'])
   equal(division(2), ['a', '00 10', '01', '11', '02 12', 'z'])
-  // Branches that differ, or are not all there, keep the order.
+  // Branches that differ or lack parameters keep their order.
   equal(division(8, [[branches[0]!, branches[1]!.slice(1)]]), ['a 00 01 02 10 11', '12 z'])
   equal(division(8, [[branches[0]!, [t(1), t(2), t(1)]]]), ['a 00 01 02 10 11', '12 z'])
   equal(division(8, []), ['a 00 01 02 10 11', '12 z'])

@@ -19,7 +19,7 @@ function checkpoint(round: number): Record<string, SafetensorsEntry> {
 
 const save = (path: string, round: number) => saveSafetensors(path, checkpoint(round), { round: String(round) })
 
-/** The round of the file, which must be whole and of one write. */
+/** The round of a file. Fails unless the file is whole and comes from one write. */
 async function roundOf(path: string): Promise<number> {
   const { tensors, metadata } = await loadSafetensors(path)
   const round = Number(metadata.round)
@@ -52,7 +52,7 @@ if (role === 'writer') {
         interrupted += leftOver().length > 0 ? 1 : 0
         if (!(leftOver().length <= 1)) throw new Error(`kill ${kill}: ${leftOver().join(', ')} are left`)
         const round = await roundOf(file)
-        // The write that was begun last may have ended or not; the one before it has.
+        // The last write that began may have ended or not; the one before it has ended.
         if (!(round >= begun - 1)) throw new Error(`kill ${kill}: round ${round} after ${begun} was begun`)
         last = round
       }
@@ -80,7 +80,7 @@ if (role === 'writer') {
   run()
 }
 
-/** Starts a writer, kills it at a random moment after its second write has begun, and returns the round it was at. */
+/** Starts a writer and kills it at a random moment after its second write has begun. @returns the last round that it began */
 function killWriter(file: string, round: number, kill: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(import.meta.url), ['writer', file, String(round)])

@@ -90,7 +90,7 @@ test('RandAugment draws every operation and both signs', () => {
     const out = randAugment(image, 3, height, width, { n: 1, magnitude: 14 }, new CounterRandom(5, [sample, 0, 2]))
     outputs.add(Buffer.from(out).toString('base64'))
   }
-  // 9 operations with a sign, 5 without.
+  // 9 operations have a sign, and 5 have none.
   equal(outputs.size, 23, 'different results')
 })
 

@@ -20,7 +20,7 @@ const out = join(work, 'run')
 const train = (...args: string[]) => ['train', '--out', out, ...small, ...args]
 const { test, run } = suite('bad input')
 
-/** Expects an error, and that nothing of the run was written. */
+/** Registers a test that a command fails with one line, and writes nothing of a run. */
 function refuses(title: string, args: string[], message: RegExp): void {
   test(title, async () => {
     await expectUserError(args, message)
@@ -75,7 +75,7 @@ test('a device that cannot be opened leaves no folder behind', async () => {
 refuses('a run folder that is a file', ['train', ...small, '--out', join(work, 'file', 'run')], /cannot be written/)
 refuses('a run that is not there', ['train', '--resume', join(work, 'nothing')], /no such file/)
 
-/** A folder with MNIST's files, one of them changed; `undefined` leaves it out. */
+/** Makes a folder with MNIST's files, one of them changed. @param change gives the new bytes, or undefined for no file */
 function dataWith(name: string, file: (typeof FILES)[number], change: (bytes: Buffer) => Buffer | undefined): string {
   const folder = join(work, name)
   mkdirSync(folder)
@@ -132,7 +132,7 @@ test('a small model to spoil', async () => {
   )
 })
 
-/** Expects predict to refuse a changed checkpoint and to write no output. */
+/** Registers a test that predict refuses a changed checkpoint, and writes no output. */
 function spoiled(
   title: string,
   change: (tensors: Map<string, SafetensorsEntry>, metadata: Record<string, string>) => unknown,

@@ -31,7 +31,7 @@ test('every setting that is a number has a lower and an upper bound, which hold'
   for (const { settings } of Object.values(PRESETS)) checkSettings(settings)
 })
 
-/** All options of a command and those below it. */
+/** All options of a command and of its subcommands, with their names. */
 function optionsOf(command: Command): [string, Option][] {
   const own = command.options.map((option): [string, Option] => [`${command.name()} ${option.long}`, option])
   return [...own, ...command.commands.flatMap(optionsOf)]
@@ -103,7 +103,7 @@ test('a model is bounded field by field and as a whole', () => {
     UserError,
   )
   throws(() => checkConfig({ ...vit, dim: 16384, mlpDim: 32768, depth: 64 }), /parameters are more than 8589934592/, UserError)
-  // What people have trained stays possible: ViT-22B's width, a thousand branches, megapixels.
+  // Large models stay possible: ViT-22B's width, a thousand branches, images of megapixels.
   checkConfig({ ...vit, dim: 6144, heads: 48, dimHead: 128, mlpDim: 24576, depth: 16 })
   checkConfig({ ...paraformer, branches: 1000 })
   checkConfig({ ...vit, imageSize: 8192, patchSize: 16 })

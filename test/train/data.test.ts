@@ -14,7 +14,7 @@ import { rejects, throws } from './userError.ts'
 
 const { test, run } = suite('data')
 
-/** Runs `body` with a folder of its own. */
+/** Runs `body` with a temporary folder. */
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'paraformer-data-'))
   try {
@@ -44,7 +44,7 @@ const LABELS = 'train-labels-idx1-ubyte'
 const TEST_IMAGES = 't10k-images-idx3-ubyte'
 const TEST_LABELS = 't10k-labels-idx1-ubyte'
 
-/** A small MNIST in a folder, with some files replaced or (null) left out. */
+/** Writes a small MNIST to a folder. @param changed replaces files, or leaves them out with null */
 function writeIdx(folder: string, changed: Record<string, Uint8Array | null> = {}): void {
   const files: Record<string, Uint8Array | null> = {
     [IMAGES]: idx([COUNT, HEIGHT, WIDTH], pixels),
@@ -56,7 +56,7 @@ function writeIdx(folder: string, changed: Record<string, Uint8Array | null> = {
   for (const [name, bytes] of Object.entries(files)) if (bytes) writeFileSync(join(folder, name), bytes)
 }
 
-/** A CIFAR record whose pixel bytes all follow from `first`. */
+/** A CIFAR record whose pixels are computed from `first`. */
 function record(labelBytes: number[], first: number): number[] {
   return [...labelBytes, ...Array.from({ length: 3072 }, (_, i) => (first + i) % 256)]
 }
@@ -142,7 +142,7 @@ for (const [what, files, message] of badFiles) {
     inFolder(async (folder) => {
       writeIdx(folder, files)
       await rejects(loadDataset('mnist', { dir: folder }), message, UserError)
-      // What (the file), where, what to do.
+      // The message names the file, what is wrong and what to do.
       await rejects(loadDataset('mnist', { dir: folder }), new RegExp(`^${folder}/.*ubyte(\\.gz)?: .*; .*`), UserError)
     }))
 }

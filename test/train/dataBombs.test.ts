@@ -12,7 +12,7 @@ import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { throws } from './userError.ts'
 
-// Data sets that unpack to much: a process of its own loads each, and says how much memory it took.
+// Data sets whose files unpack to very much. A process of its own loads each, and prints its peak memory.
 const [, , argument] = process.argv
 if (argument !== undefined) {
   const [name, dir] = argument.split('=') as [DatasetName, string]
@@ -37,7 +37,7 @@ function idx(dims: readonly number[], data: Uint8Array): Uint8Array {
 
 const zeros = new Uint8Array(100 * MIB)
 const packedZeros = gzipSync(zeros, { level: 1 })
-/** A gzip of a header, where there is one, and a thousand MiB of zeros behind it. */
+/** A gzip of a header, if there is one, and 1000 MiB of zeros after it. */
 const bomb = (head?: Uint8Array) =>
   Buffer.concat([...(head ? [gzipSync(head)] : []), ...new Array<Buffer>(10).fill(packedZeros)])
 const images = idx([1, 2, 2], new Uint8Array(4))
@@ -49,7 +49,7 @@ const mnist = {
   't10k-labels-idx1-ubyte': labels,
 }
 
-/** @param most MiB beyond those that a small data set takes */
+/** Registers a test of the message and the peak memory of loading a data set. @param most MiB beyond the usual 120 */
 function bounded(title: string, name: DatasetName, files: () => Record<string, Uint8Array>, most: number, says: RegExp) {
   test(title, () => {
     const dir = mkdtempSync(join(folder, 'set-'))
@@ -60,7 +60,7 @@ function bounded(title: string, name: DatasetName, files: () => Record<string, U
     const { said, peak } = peakMemoryOf<{ said: string; peak: number }>(`${name}=${dir}`)
     rmSync(dir, { recursive: true })
     if (!says.test(said)) throw new Error(`it says ${said}`)
-    // Node itself and what it takes to unpack.
+    // Node itself and unpacking take up to 120 MiB.
     if (!(peak < 120 + most)) throw new Error(`took ${peak} MiB`)
   })
 }
@@ -132,7 +132,7 @@ test('a spoiled tar archive is refused or read, and hangs nowhere', () => {
       if (!(error instanceof UserError)) throw new Error(`round ${round}: ${String(error)}`)
     }
   }
-  // A size below 0 leads back to the entry itself.
+  // A negative size leads back to the entry itself.
   const backwards = tar.slice()
   backwards.set(Buffer.from('-0000001000\0'), 124)
   throws(() => unpack(backwards), /^x: truncated or no tar archive/, UserError)

@@ -21,7 +21,7 @@ import { suite } from '../harness/suite.ts'
 
 const STEPS = 5
 const BATCH = 6
-/** Branches: what 2 and 3 devices get is uneven. */
+/** Number of branches, which 2 or 3 devices cannot share evenly. */
 const BRANCHES = 5
 const PIXELS = 12 * 12
 const adamW = { weightDecay: 0.1 }
@@ -44,7 +44,7 @@ function makeModel(): ParaFormer {
   return createModel({ ...SIZES, architecture: 'paraformer', branches: BRANCHES, branchDepth: 1 }) as ParaFormer
 }
 
-/** Mini-batches drawn once, the same for all. */
+/** Mini-batches that all runs share. */
 const batches = await Promise.all(
   Array.from({ length: STEPS }, async (_, step) => {
     const images = randn([BATCH, 1, 12, 12])
@@ -55,7 +55,7 @@ const batches = await Promise.all(
 )
 
 interface Followed {
-  /** Losses and norms of all steps. */
+  /** The losses of all steps, and their norms. */
   losses: number[]
   norms: number[]
   predicted: number[]
@@ -65,7 +65,7 @@ interface Followed {
   counter: number
 }
 
-/** Steps on one device, one branch after the other. */
+/** Takes the steps on one device, in mode serial. */
 async function serial(name: SchemeName, parts: number): Promise<Followed> {
   device.random.seed = 11
   const model = makeModel()
@@ -191,7 +191,7 @@ test('gradients of every prefix are those of one device', async () => {
   const devices = await distributeBranches(model, { others: [{}, {}], inProcess: true })
   try {
     for (const [i, branches] of prefixes.entries()) {
-      // Chunks smaller than the batch: they are accumulated.
+      // Chunks are smaller than the batch, so gradients accumulate.
       const found = await devices.gradients({ images, labels }, branches, 4)
       assert.equal([...found.keys()].sort(), [...expected[i]!.keys()].sort())
       for (const [name, { data }] of expected[i]!) {
@@ -238,11 +238,11 @@ test('what crosses are rows of branches with their gradients, and the stem', asy
     const [objective] = makeScheme('prefixSum', BRANCHES).passes[0]!
     await Promise.all(devices.updates(batches[0]!, [{ objective: objective!, lr: 1e-3 }]))
     const { images, rows, cotangents, stemGradients, stem, between } = devices.traffic
-    // Branches 2 and 4 of 5 live on device 1.
+    // Branches 2 and 4 of 5 are on device 1.
     const branches = 2 * BATCH * 24 * 4
     const parameters = (24 * 16 + 24 + 24 + 10 * 24) * 4
     assert.equal([images, rows, cotangents], [BATCH * PIXELS * 4, branches, branches])
-    // The slots of an arena are rounded up.
+    // Slots of an arena are padded.
     assert.ok(
       stem >= parameters && stem <= parameters + 4 * 512 && stemGradients === stem,
       `${stem} and ${stemGradients} bytes`,

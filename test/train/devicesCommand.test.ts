@@ -31,7 +31,7 @@ const { test, run } = suite('branches on several devices: the command line')
 
 const train = (folder: string, ...args: string[]) => ['train', ...settings, '--out', folder, ...args]
 
-/** Fails unless two checkpoints hold the same numbers but for rounding, and the same place in the run. */
+/** Fails unless two checkpoints have the same values but for rounding, at the same position of the run. */
 function assertSameRun(one: string, other: string): void {
   const [a, b] = [load(one), load(other)]
   if (a.tensors.size < 60 || a.tensors.size !== b.tensors.size)
@@ -45,7 +45,7 @@ function assertSameRun(one: string, other: string): void {
   if (left !== right) throw new Error(`${left} is not ${right}`)
 }
 
-/** Fails unless a trace shows three devices at work at the same time, each with the track of its branch. */
+/** Fails unless a trace shows three devices that work at the same time, each with the track of its branch. */
 function assertTrace({ traceEvents }: { traceEvents: Record<string, any>[] }): void {
   const all = [0, 1, 2].map((device) => {
     const own = traceEvents.filter(({ pid }) => pid === device)
@@ -62,10 +62,10 @@ function assertTrace({ traceEvents }: { traceEvents: Record<string, any>[] }): v
   if (to - from < longest / 2) throw new Error(`devices work at different times: ${JSON.stringify(all)}`)
 }
 
-/** Process ids of the devices that a run says it has. */
+/** Process ids of devices, as a run prints them. */
 const workersOf = (stderr: string) => [...stderr.matchAll(/\(process (\d+)\)/g)].map((match) => Number(match[1]))
 
-/** Calls `act` once, with what a run says, as soon as it has saved a checkpoint past its first mini-batches. */
+/** Calls `act` once with a run's stderr, as soon as the run has saved a checkpoint after its first mini-batches. */
 function onceUnderWay(folder: string, act: (stderr: string) => void) {
   let stderr = ''
   let waiting: NodeJS.Timeout | undefined
@@ -180,7 +180,7 @@ test('a worker that hangs does not outlive a second Ctrl-C', async () => {
     process.kill(workers[0]!, 'SIGSTOP')
     signal('SIGINT')
     setTimeout(() => signal('SIGINT'), 300)
-    // A worker that lives on keeps what it prints to open, for which runCli waits.
+    // A worker that lives on keeps its output open, and runCli waits for that.
     deadline = setTimeout(() => {
       late = isAlive(workers[0]!)
       if (late) process.kill(workers[0]!, 'SIGKILL')

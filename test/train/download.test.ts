@@ -18,7 +18,7 @@ const sha256 = createHash('sha256').update(content).digest('hex')
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
-/** Downloads from a server of this machine that answers so; `asked` counts its requests. */
+/** Downloads from a server on this machine. @returns the result, and the number of requests as `asked` */
 async function download(
   answer: Answer,
   body: (
@@ -45,7 +45,7 @@ async function download(
   }
 }
 
-/** Expects a failure in one line, how often the server is asked, and that nothing is kept. */
+/** Registers a test that a download fails with one line after a number of requests, and keeps no file. */
 function fails(title: string, answer: Answer, message: RegExp, requests = 1, expected = {}): void {
   test(title, () =>
     download(answer, async (fetchIt, folder, asked) => {
@@ -59,7 +59,7 @@ function fails(title: string, answer: Answer, message: RegExp, requests = 1, exp
   )
 }
 
-/** Serves ranges, as data sets' servers do; at most `most` bytes of an answer, then it breaks off. */
+/** Serves ranges as the servers of data sets do, but breaks off each answer after `most` bytes. */
 const serve =
   (most = bytes, ranges = true): Answer =>
   (request, response) => {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 
-/** Fails unless both are the same, of arrays of any kind their values. */
+/** Fails unless both values are equal; arrays of any kind are compared by their values. */
 export function equal(actual: unknown, expected: unknown, what: string): void {
   const [found, wanted] = [plain(actual), plain(expected)]
   if (isDeepStrictEqual(found, wanted)) return

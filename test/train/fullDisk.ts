@@ -2,16 +2,16 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A disk of its own that can be filled and freed. */
+/** A small disk that a test can fill and free. */
 export interface SmallDisk {
   path: string
-  /** Takes all space but so many bytes. */
+  /** Takes all space but `leave` bytes. */
   fill(leave?: number): void
   free(): void
   remove(): void
 }
 
-/** Mounts a disk of so many KiB in memory, or gives undefined where this user may not. */
+/** Mounts a disk of some KiB in memory; undefined for a user who may not mount one. */
 export function smallDisk(path: string, kib: number): SmallDisk | undefined {
   mkdirSync(path)
   try {
@@ -27,7 +27,7 @@ export function smallDisk(path: string, kib: number): SmallDisk | undefined {
       try {
         writeFileSync(ballast, Buffer.alloc(Math.max(0, bsize * bavail - leave)))
       } catch (error) {
-        // Somebody else took some of it: full it is.
+        // Another process took some of the space, so the disk is full.
         if ((error as { code?: string }).code !== 'ENOSPC') throw error
       }
     },

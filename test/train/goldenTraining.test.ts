@@ -26,7 +26,7 @@ for (const name of ['joint', 'prefixSum', 'paper'] satisfies SchemeName[]) {
   for (const mode of MODES) test(`${name}, captured, ${mode}`, () => follow(name, 1, mode))
 }
 
-/** Takes the stored steps and compares losses, gradient norms and final parameters; with a mode, steps are captured. */
+/** Takes the stored steps, and compares losses, gradient norms and final parameters. With a mode, the steps are captured. */
 async function follow(name: SchemeName, parts: number, mode?: Mode): Promise<void> {
   const file = await loadSafetensors(`test/golden/training-${name}.safetensors`)
   const golden = (key: string) => {

@@ -8,12 +8,12 @@ import { peakMemory, peakMemoryOf } from '../harness/memory.ts'
 import { encodePng, pngOf } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 
-// Small files that unpack to much: a process of its own reads each, and says how much memory it took.
+// Small image files that unpack to very much. A process of its own reads each, and prints its peak memory.
 const [, , path] = process.argv
 if (path !== undefined) {
   const said = await decodeImage(readFileSync(path), 'bomb').then(
     ({ data, channels, width, height }) => {
-      // As models of large images do it: columns first would make 1.5 GB of it.
+      // Resizing as for a model of large images. Resizing columns first would take 1.5 GB.
       if (height === 65_000) resizeBytes(data, channels, height, width, 2000, 2000)
       return `read ${width}x${height}`
     },
@@ -24,7 +24,7 @@ if (path !== undefined) {
 }
 
 const { test, run } = suite('image bombs')
-/** 600 MB of zeros, in 600 kB. */
+/** 600 MB of zeros, compressed to 600 kB. */
 const zeros = deflateSync(Buffer.alloc(6e8), { level: 9 })
 const none = new Uint8Array(0)
 const header = (width: number, height: number) => {
@@ -53,7 +53,7 @@ function measure(bytes: Uint8Array): { peak: number; said: string } {
 
 let usual: number | undefined
 
-/** @param most MiB beyond what a small image takes; the decoder of before took thousands */
+/** Registers a test of the message and the peak memory of reading a file. @param most MiB beyond those of a small image */
 function bounded(title: string, bytes: () => Uint8Array, most: number, says: RegExp): void {
   test(title, () => {
     const { peak, said } = measure(bytes())

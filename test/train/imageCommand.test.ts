@@ -9,7 +9,7 @@ import { encodePng } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 
-// `paraformer predict` on image files: those that are none, and kinds that must give the same classes.
+// `paraformer predict` on image files: broken ones, and kinds that must give the same classes.
 const { test, run } = suite('image command')
 const folder = mkdtempSync(join(tmpdir(), 'paraformer-images-'))
 const path = (name: string) => join(folder, name)
@@ -33,7 +33,7 @@ const png = encodePng({ width, height, depth: 8, colorType: 2, samples })
 const raw = () => sharp(samples, { raw: { width, height, channels: 3 } })
 const jpeg = new Uint8Array(await raw().jpeg({ quality: 95 }).toBuffer())
 
-/** Writes a file and expects predict to refuse it, in one line and without a device. */
+/** Registers a test that predict refuses a file with one line, before it opens a device. */
 function refuses(title: string, bytes: Uint8Array | undefined, message: RegExp): void {
   test(title, () => {
     const file = path(`${title.replaceAll(' ', '-')}.png`)
@@ -99,7 +99,7 @@ test('the same pixels give the same classes, whatever holds them', async () => {
     Object.keys(same).map(path),
     'files in their order',
   )
-  // Stored turned to the left, with the note that it is to be turned right.
+  // The image is stored turned to the left, with an orientation that turns it right.
   const { data, info } = await turned.toBuffer({ resolveWithObject: true })
   const left = encodePng({ width: info.width, height: info.height, depth: 8, colorType: 2, samples: data })
   writeFileSync(path('upright.jpg'), jpeg)

@@ -6,11 +6,11 @@ import { encodePng, PNG_SAMPLES } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 
-// A reference table of small files of every kind, made here, with the pixels that they mean.
+// Small files of every kind, made here, with the pixels that decoders must give.
 const { test, run } = suite('image kinds')
 let tested = 0
 
-/** What a file means: interleaved [height, width, channels], as real numbers from 0 to 255. */
+/** The pixels of a file, [height, width, channels], as real numbers from 0 to 255. */
 interface Meaning {
   channels: 1 | 3
   width: number
@@ -35,7 +35,7 @@ function means(title: string, file: () => Uint8Array | Promise<Uint8Array>, mean
   })
 }
 
-// 11 x 9: rows of 1, 2 and 4 bits end within a byte, and all seven passes of Adam7 have pixels.
+// At this size rows of 1, 2 and 4 bits end within a byte, and all seven passes of Adam7 have pixels.
 const [WIDTH, HEIGHT] = [11, 9]
 const PIXELS = WIDTH * HEIGHT
 const random = (stream: number, count: number, below: number): number[] => {
@@ -51,7 +51,10 @@ const DEPTHS: Readonly<Record<number, readonly number[]>> = {
   6: [8, 16],
 }
 
-/** A PNG of random samples, and what it means. `transparent` adds a colour, or alphas of the palette, to gray, RGB or palette. */
+/**
+ * A PNG of random samples and its pixels.
+ * @param transparent adds a transparent colour to gray or RGB, and alphas to a palette
+ */
 function png(colorType: number, depth: number, interlaced: boolean, transparent: boolean) {
   const most = 2 ** depth - 1
   const perPixel = PNG_SAMPLES[colorType]!
@@ -134,7 +137,7 @@ means(
   () => rgb(),
 )
 
-/** The pixels of an image stored turned, in the place of each pixel as it is shown; EXIF's orientations 1 to 8. */
+/** The size of an image as it is shown, and for each pixel the index of the stored one, by EXIF's orientations 1 to 8. */
 function upright(orientation: number, width: number, height: number): { width: number; height: number; from: number[] } {
   const turned = orientation > 4
   const [w, h] = turned ? [height, width] : [width, height]
@@ -188,7 +191,7 @@ for (let orientation = 1; orientation <= 8; orientation++) {
   )
 }
 
-/** A JPEG of 2 x 2 blocks a component, or 2 x 2 units of several, of one colour each, and what they mean. */
+/** A JPEG of 2 x 2 blocks, or 2 x 2 units of several blocks, with one colour each, and its pixels. */
 function jpeg(
   title: string,
   ids: readonly number[],
@@ -197,7 +200,7 @@ function jpeg(
   [across, down] = [1, 1],
 ): void {
   const colours = Array.from({ length: 4 }, (_, i) => random(60 + i, ids.length, 200).map((value) => value + 28))
-  // Chroma that is stored in fewer samples is blended at the borders of units: one chroma for all.
+  // Decoders blend subsampled chroma at the borders of units, so all units get one chroma.
   if (across * down > 1) for (const colour of colours) colour.splice(1, 2, colours[0]![1]!, colours[0]![2]!)
   const [width, height] = [16 * across, 16 * down]
   means(
@@ -223,7 +226,7 @@ const clamp = (value: number) => Math.min(255, Math.max(0, value))
 const fromYcc = ([y = 0, cb = 0, cr = 0]: readonly number[]) =>
   [y + 1.402 * (cr - 128), y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128), y + 1.772 * (cb - 128)].map(clamp)
 const same = (block: readonly number[]) => [...block]
-// What these files store is 255 less the ink, as Adobe's programs write it.
+// These files store 255 minus the ink, as Adobe's programs do.
 const fromCmyk = ([c = 0, m = 0, y = 0, k = 0]: readonly number[]) => [c, m, y].map((value) => (value * k) / 255)
 
 const RGB_IDS = [...Buffer.from('RGB')]
@@ -241,7 +244,7 @@ jpeg('JPEG, YCbCr 4:2:2', [1, 2, 3], undefined, fromYcc, [2, 1])
 jpeg('JPEG, YCbCr 4:2:0', [1, 2, 3], undefined, fromYcc, [2, 2])
 jpeg('JPEG, YCbCr 4:4:0', [1, 2, 3], undefined, fromYcc, [1, 2])
 
-/** A gentle slope, which lossy kinds keep. */
+/** A gentle slope, which lossy formats keep. */
 const slope = Uint8Array.from({ length: 40 * 24 * 3 }, (_, i) => {
   const [x, y] = [Math.floor(i / 3) % 40, Math.floor(i / 120)]
   return [4 * x + 40, 6 * y + 30, 220 - 2 * x - 2 * y][i % 3]!

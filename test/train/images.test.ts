@@ -16,7 +16,7 @@ const names = [...golden.keys()].filter((name) => name.startsWith('file.')).map(
 if (names.length < 5) throw new Error(`test/golden/images.safetensors has ${names.length} files: the tests below need them`)
 const fileOf = (name: string) => golden.get(`file.${name}`)!.data as Uint8Array
 
-/** How far decoders may differ: 1 where alpha is multiplied in, 2 where JPEG's inverse transform and chroma filter are free. */
+/** Largest difference between decoders: 1 with alpha, which is multiplied in; 2 for JPEG, whose rounding is up to the decoder. */
 const tolerance = (name: string) => (name.endsWith('.jpg') ? 2 : /rgba|Alpha/.test(name) ? 1 : 0)
 
 for (const name of names) {
@@ -30,7 +30,7 @@ for (const name of names) {
   })
 }
 
-/** Runs `body` with a folder of its own. */
+/** Runs `body` with a temporary folder. */
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'paraformer-images-'))
   try {
@@ -85,7 +85,7 @@ test('what is no image, or too large, is refused', async () => {
   }
 })
 
-/** UserError, or an image whose size and bytes agree; nothing else, and soon. */
+/** Fails unless decoding soon gives an image whose size and bytes agree, or a UserError. */
 async function decodesOrRefuses(bytes: Uint8Array, what: string): Promise<PlanarImage | undefined> {
   const started = performance.now()
   let image: PlanarImage | undefined
@@ -102,7 +102,7 @@ async function decodesOrRefuses(bytes: Uint8Array, what: string): Promise<Planar
 test('a file cut anywhere is refused', async () => {
   for (const name of names) {
     const file = fileOf(name)
-    // Most of a JPEG's cuts are alike, and its decoder is not the fastest to say so.
+    // Most cuts of a JPEG are alike, and its decoder is slow to refuse them.
     const step = (length: number) => (name.endsWith('.jpg') && length > 20 && length < file.length - 40 ? 5 : 1)
     for (let length = 0; length < file.length; length += step(length)) {
       const image = await decodesOrRefuses(file.subarray(0, length), `${name} cut to ${length} of ${file.length}`)

@@ -19,7 +19,7 @@ const { test, run } = suite('interrupted runs')
 const train = (folder: string, ...args: string[]) => ['train', ...TINY, '--out', folder, ...args]
 const codeOf = (signal: NodeJS.Signals) => 128 + constants.signals[signal]
 
-/** Calls `act` once when `when` holds, which is asked again and again. */
+/** Calls `act` once, as soon as `when` holds. */
 function once(when: () => boolean, act: () => void): void {
   const waiting = setInterval(() => {
     if (!when()) return
@@ -28,7 +28,7 @@ function once(when: () => boolean, act: () => void): void {
   }, 2).unref()
 }
 
-/** A run that was not disturbed, made once for each set of flags. */
+/** Folders of undisturbed runs by their flags, each made once. */
 const whole = new Map<string, Promise<string>>()
 function undisturbed(...args: string[]): Promise<string> {
   const key = args.join(' ')
@@ -43,7 +43,7 @@ function undisturbed(...args: string[]): Promise<string> {
   return whole.get(key)!
 }
 
-/** Goes on with a run to its end, which must be that of an undisturbed one. */
+/** Resumes a run to its end. Fails unless it ends with the bits of an undisturbed run. */
 async function assertGoesOn(folder: string, ...args: string[]): Promise<void> {
   const { code, stderr } = await runCli(['train', '--resume', folder])
   if (code !== 0) throw new Error(stderr)
@@ -55,7 +55,7 @@ function assertSame(folder: string, other: string): void {
   equal(metricLines(folder), metricLines(other), 'metrics')
 }
 
-// Of 8 mini-batches an epoch. Evaluations of 40 batches, which takes a while.
+// Evaluations of 40 batches, which take a while.
 const LONG = ['--test-images', '10000']
 
 for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
@@ -132,7 +132,7 @@ test('a worker that hangs delays the end by seconds: the last checkpoint is kept
   if (code !== codeOf('SIGTERM') || !said) throw new Error(`code ${code}: ${stderr}`)
   equal(trainingOf(folder).position.step, Number(said[1]), 'mini-batch of the checkpoint')
   equal(isAlive(hung), false, 'the worker lives on')
-  // It saves or gives up within 5 s; the machine may have other things to do.
+  // The run saves or gives up within 5 s; the limit is larger for a busy machine.
   if (!(seconds < 10)) throw new Error(`${seconds} s`)
 })
 
@@ -159,7 +159,7 @@ test('a closed terminal loses no work: its signal reaches trainer and workers, a
   const trainer = Number(readFileSync(join(folder, 'run.lock'), 'utf8').split(' ')[1])
   const workers = workersOf(terminal.text())
   equal(workers.length, 1, 'workers')
-  // As a closed window does: the terminal goes without a word to what runs in it.
+  // The terminal ends without a signal to the program in it, as when a window is closed.
   terminal.child.kill('SIGKILL')
   await until(() => ![trainer, ...workers].some(isAlive), 'the end of all processes')
   const { position } = trainingOf(folder)
@@ -187,7 +187,7 @@ test('Ctrl-C on a terminal: twice ends a run at once and leaves the terminal as 
 
 test('a disk that is full for a while costs nothing: metrics wait, a checkpoint that fails is written with the next', async () => {
   const disk = smallDisk(join(work, 'disk'), 256)
-  // Only root may mount one.
+  // Only root can mount a disk.
   if (!disk) return
   try {
     const folder = join(disk.path, 'run')
@@ -266,7 +266,7 @@ test('many processes of branches share one listener of each kind, which go with 
 
 const workersOf = (text: string) => [...text.matchAll(/\(process (\d+)\)/g)].map((match) => Number(match[1]))
 
-/** Runs the command line in a terminal of its own, in which what is written to stdin is typed. */
+/** Runs the command line in a terminal of its own; text that is written to stdin is typed there. */
 function inTerminal(args: readonly string[]) {
   const command = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(' ')
   const child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -286,7 +286,7 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** Fails where the cursor was hidden or lines were kept from wrapping, and not put right after it. */
+/** Fails unless the text shows the cursor, and turns line wrapping on, after it has changed them. */
 function assertTerminalAsBefore(text: string): void {
   for (const [off, on] of [
     ['\x1b[?25l', '\x1b[?25h'],

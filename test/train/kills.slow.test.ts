@@ -5,7 +5,7 @@ import { suite } from '../harness/suite.ts'
 import { smallDisk } from './fullDisk.ts'
 import { killRuns } from './kills.ts'
 
-/** A smaller number for a first look: PARAFORMER_KILLS=20 node test/run.mjs test/train/kills.slow.test.ts */
+/** Number of kills; PARAFORMER_KILLS=20 node test/run.mjs test/train/kills.slow.test.ts gives a first look. */
 const KILLS = Number(process.env.PARAFORMER_KILLS ?? 200)
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-kills-'))
@@ -19,7 +19,7 @@ test(`${KILLS} kills of trainers and workers, in training, evaluation, saving an
 
 test('nor do kills on a disk that fills and frees all the time', async () => {
   const disk = smallDisk(join(work, 'disk'), 400)
-  // Only root may mount one.
+  // Only root can mount a disk.
   if (!disk) return
   try {
     mkdirSync(join(work, 'full'))

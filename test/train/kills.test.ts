@@ -7,7 +7,7 @@ import { killRuns } from './kills.ts'
 const work = mkdtempSync(join(tmpdir(), 'paraformer-kills-'))
 const { test, run } = suite('killed runs')
 
-// kills.slow.test.ts has 200.
+// kills.slow.test.ts does the same with 200 kills.
 test('runs that are killed 10 times while two processes want their folder end with the bits of runs that are not', async () => {
   const { races } = await killRuns(work, 10)
   if (!(races >= 5)) throw new Error(`only ${races} races`)

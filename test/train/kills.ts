@@ -13,12 +13,12 @@ const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
 const SIGNALS = ['SIGKILL', 'SIGTERM', 'SIGHUP', 'SIGINT'] as const
 type Signal = (typeof SIGNALS)[number]
 
-/** Evaluations of several batches, and saves that fall between them. */
+/** Flags of runs with evaluations of several batches, and with saves between the epochs' ends. */
 const FLAGS = [...TINY, '--test-images', '2000', '--save-every', '3']
-/** Mini-batches of an epoch. */
+/** Number of mini-batches in an epoch. */
 const EPOCH = 8
 
-/** What is killed, and when. */
+/** One kill of a run. */
 interface Kill {
   mode: 'serial' | 'devices'
   target: 'trainer' | 'worker'
@@ -34,17 +34,18 @@ const KILLS: Kill[] = SIGNALS.flatMap((signal): Kill[] => [
   { mode: 'devices', target: 'trainer', moment: 'evaluation', signal },
 ])
 
-/** How it went. */
+/** Counts of what happened. */
 export interface KillReport {
   kills: number
-  /** By what was killed and when. */
+  /** Number of kills by target and moment. */
   byKind: Record<string, number>
-  /** Times that two processes wanted one folder, and one was refused. */
+  /** How often one of two processes was refused the folder that both wanted. */
   races: number
-  /** Runs that came to their end, with the bits of an undisturbed one. */
+  /** Number of runs that ended with the bits of an undisturbed run. */
   finished: number
-  /** Runs that a full disk ended or did not let begin, and runs that outlived one. */
+  /** Number of processes that a full disk ended, or kept from beginning. */
   full: number
+  /** Number of processes that met a full disk and went on. */
   outlived: number
 }
 
@@ -56,9 +57,9 @@ interface Ended {
 }
 
 /**
- * Kills runs at random moments and lets them go on, until so many kills have hit. Two processes are started for the folder each time. Fails
- * when something is lost that a checkpoint had, or a run ends with other bits than one that was not disturbed.
- * @param disk on which the runs are, filled and freed all the time
+ * Kills runs at random moments and resumes them, until a number of kills have hit. Each time two processes want the folder.
+ * Fails when something is lost that a checkpoint had, or when a run ends with other bits than an undisturbed run.
+ * @param disk the disk of the runs, which is filled and freed all the time
  */
 export async function killRuns(work: string, kills: number, disk?: SmallDisk): Promise<KillReport> {
   const report: KillReport = { kills: 0, byKind: {}, races: 0, finished: 0, full: 0, outlived: 0 }
@@ -100,7 +101,7 @@ async function undisturbed(folder: string, mode: string): Promise<string> {
 
 const stepOf = (folder: string) => (existsSync(join(folder, 'checkpoint.safetensors')) ? trainingOf(folder).position.step : 0)
 
-/** Starts or goes on with a run, and kills it. */
+/** Starts or resumes a run, and kills it. */
 function disturb(folder: string, { mode, target, moment, signal }: Kill, draw: number): Promise<Ended> {
   const resumes = existsSync(join(folder, 'checkpoint.safetensors'))
   const args = resumes ? ['--resume', folder] : [...FLAGS, '--mode', mode, '--out', folder]
@@ -128,7 +129,7 @@ function isEvaluating(folder: string): boolean {
   return last.startsWith('{"kind":"step"') && new RegExp(`"step":(${EPOCH}|${2 * EPOCH}),`).test(last)
 }
 
-/** @returns whether the run came to its end */
+/** Fails for an end of a process that its kill does not explain. @returns whether the run came to its end */
 function judge(
   { code, signal, stderr, sent }: Ended,
   kill: Kill,
@@ -155,17 +156,17 @@ function judge(
     report.byKind[kind] = (report.byKind[kind] ?? 0) + 1
   }
   if (code === 0) {
-    // Workers leave what signals mean to the trainer, and one that is killed is replaced.
+    // Workers leave signals to the trainer, which replaces a worker that is killed.
     const replaced = /was ended by SIGKILL; training goes on from mini-batch \d+/.test(stderr)
     if (sent && kill.target === 'worker' && (kill.signal !== 'SIGKILL' || replaced)) hit()
-    // Or it came after the end of the training.
+    // The kill may also come after the end of the training.
     return true
   }
-  // When all is done and Node takes itself down, it hears no signal any more: what the run left is compared all the same.
+  // While Node exits it no longer handles signals, so a signal can end the process then. The files are compared all the same.
   if (sent && signal === kill.signal && kill.signal !== 'SIGKILL' && /\nepoch 2: /.test(stderr)) return true
   if (!sent || kill.target === 'worker') throw fail()
   if (kill.signal === 'SIGKILL' || signal === kill.signal) {
-    // Before it listens, the other signals end it as well.
+    // Before the process handles signals, any signal ends it.
     if (signal !== kill.signal || (kill.signal !== 'SIGKILL' && /mnist: /.test(stderr))) throw fail()
   } else {
     if (code !== 128 + constants.signals[kill.signal]) throw fail()
@@ -175,7 +176,7 @@ function judge(
   return false
 }
 
-/** What a checkpoint had is there, in it and in the metrics. */
+/** Fails unless the checkpoint and the metrics still have what the last checkpoint had. */
 function check(folder: string, before: number, gaps: boolean, shown: string): void {
   const step = stepOf(folder)
   if (step < before) throw new Error(`${shown}: the checkpoint went back to ${step}`)
@@ -188,9 +189,9 @@ function check(folder: string, before: number, gaps: boolean, shown: string): vo
 
 interface Running {
   stderr(): string
-  /** Settles when the process said it, false when it ended without. */
+  /** Resolves to true when the process prints a match, and to false when it ends without one. */
   says(what: RegExp): Promise<boolean>
-  /** Settles when it holds, or the process has ended. */
+  /** Resolves when the condition holds, or the process has ended. */
   until(holds: () => boolean): Promise<void>
   send(signal: Signal, pid: number | undefined): void
 }
@@ -224,7 +225,7 @@ async function start(args: readonly string[], act: (running: Running) => void | 
         process.kill(pid ?? child.pid!, signal)
         sent = true
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
       }
     },
   })
@@ -233,14 +234,14 @@ async function start(args: readonly string[], act: (running: Running) => void | 
   return { code, signal, stderr, sent }
 }
 
-/** Fills the disk and frees it, again and again. @returns what stops it, and leaves the disk free */
+/** Fills and frees the disk repeatedly. @returns a function that stops this and frees the disk */
 function keepFilling(disk: SmallDisk): () => Promise<void> {
   let over = false
   const filling = (async () => {
     for (let round = 0; !over; round++) {
       const random = new CounterRandom(12, [round, 0, 0])
       await sleep(random.below(2000))
-      // Sometimes a part of a file fits.
+      // Sometimes there is room for a part of a file.
       disk.fill(random.below(3) * 12_000)
       await sleep(random.below(1500))
       disk.free()

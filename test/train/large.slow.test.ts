@@ -15,7 +15,7 @@ import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
-// As lavapipe has it, whatever device this is.
+// Bindings of lavapipe's size, on every device.
 device.bindingBytes = Math.min(device.bindingBytes, 128 << 20)
 const { test, run } = suite('a model larger than a binding')
 
@@ -23,7 +23,7 @@ const { test, run } = suite('a model larger than a binding')
 const VIT_BASE = { dim: 768, heads: 12, dimHead: 64, mlpDim: 3072, depth: 12 }
 const LR = 1e-3
 
-/** Values, one tensor after the other: the device need not hold copies of all at once. */
+/** Reads tensors one after the other, so that the device holds only one copy at a time. */
 async function read(tensors: readonly Tensor[]): Promise<Float32Array[]> {
   const values: Float32Array[] = []
   for (const t of tensors) values.push((await t.data()) as Float32Array)
@@ -55,7 +55,7 @@ test('captured steps of ViT-Base are those of float64, clipped by the norm over 
     const result = step(batch, LR)
     const [norm, loss] = await Promise.all([result.norm.item(), result.losses.item()])
     losses.push(loss)
-    // The slots hold what the last backward pass left.
+    // The slots hold the gradients of the last backward pass.
     const found = await read(parameters.map(({ gradSlot }) => gradSlot!))
     let squares = 0
     for (const gradient of found) for (const value of gradient) squares += value * value
@@ -70,7 +70,7 @@ test('captured steps of ViT-Base are those of float64, clipped by the norm over 
     const want = Float64Array.from(before[k]!)
     const reference = new ReferenceAdamW(parameter.size, { decay: decays(name, parameter) ? 0.05 : 0 })
     for (const [i, factor] of factors.entries()) reference.step(want, gradients[i]![k]!, LR, factor)
-    // What a step does, not what it starts from; where the gradient is rounding alone, its sign is too.
+    // Compares the changes by a step. Where a gradient is nothing but rounding, even its sign is arbitrary.
     const moved = want.map((value, at) => value - before[k]![at]!)
     assertClose(
       after[k]!.map((value, at) => value - before[k]![at]!),

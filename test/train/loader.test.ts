@@ -29,14 +29,14 @@ async function take(from: BatchLoader, batches: number): Promise<Batch[]> {
   return out
 }
 
-/** The samples of one epoch, in order: labels are sample numbers here. */
+/** The samples of one epoch in their order; here labels are the numbers of samples. */
 async function order(from: BatchLoader): Promise<number[]> {
   const out: number[] = []
   for await (const { labels } of from) out.push(...labels)
   return out
 }
 
-// In a process of its own: a loader that is never closed must neither end it early nor keep it.
+// In a process of its own, a loader that is never closed must neither end the process early nor keep it alive.
 if (process.argv[2] === 'unclosed') {
   const one = loader({ augment, prefetch: 4 })
   const { labels } = await one.next()
@@ -142,7 +142,7 @@ if (process.argv[2] === 'unclosed') {
       one.seek({ epoch: 0, step })
       equal((await one.next()).images, expected[step]!.images, `step ${step}`)
     }
-    // Not awaited one by one: the order of asking counts.
+    // The batches are asked for at once, since their order counts.
     one.seek({ epoch: 0, step: 0 })
     const together = await Promise.all(expected.map(() => one.next()))
     for (const [i, { images }] of together.entries()) equal(images, expected[i]!.images, `asked together, ${i}`)

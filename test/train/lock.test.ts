@@ -38,7 +38,7 @@ if (role === 'holder') {
   process.send!(await race(path!))
 } else runTests()
 
-/** Takes the lock again and again; while it has it, it must be alone. */
+/** Takes and releases the lock repeatedly; no other process may hold it meanwhile. */
 async function race(path: string): Promise<{ won: number; broken: string[] }> {
   const inside = join(dirname(dirname(path)), 'inside')
   const broken: string[] = []
@@ -62,16 +62,16 @@ async function race(path: string): Promise<{ won: number; broken: string[] }> {
     }
     await lock.release()
     try {
-      // As a run does that did not begin.
+      // A run that does not begin removes its folder.
       if (tries % 2 === 0) rmdirSync(dirname(path))
     } catch {
-      // Another one has it already.
+      // Another process has the lock.
     }
   }
   return { won, broken }
 }
 
-/** Starts a process that takes the lock and keeps it. */
+/** Starts a process that takes and keeps the lock. */
 async function startHolder(path: string) {
   const child = fork(fileURLToPath(import.meta.url), ['holder', path])
   await new Promise((resolve, reject) => {
@@ -141,7 +141,7 @@ function runTests(): void {
 
   test('a full disk takes the text, not the lock', async () => {
     const disk = smallDisk(join(work, 'disk'), 64)
-    // Only root may mount one.
+    // Only root can mount a disk.
     if (!disk) return
     try {
       const path = join(disk.path, 'run.lock')
@@ -168,7 +168,7 @@ function runTests(): void {
     renameSync(dirname(path), `${dirname(path)}-moved`)
     const holder = await startHolder(path)
     await rejects(lock.hold(), new RegExp(`process ${holder.pid} of`), UserError)
-    // Releasing leaves what another one has.
+    // Releasing leaves the lock of another process.
     await lock.release()
     equal(existsSync(path), true, 'its file')
     await holder.kill()
@@ -212,7 +212,7 @@ function runTests(): void {
 
   test('--resume takes the lock before it reads the checkpoint', async () => {
     const path = place()
-    // What the other process is just about to replace.
+    // The other process is about to replace this file.
     writeFileSync(join(dirname(path), 'checkpoint.safetensors'), 'no checkpoint')
     const lock = await RunLock.take(path)
     const refused = await runCli(['train', '--resume', dirname(path)])

@@ -25,7 +25,7 @@ requested.destroy()
 const work = mkdtempSync(join(tmpdir(), 'paraformer-lost-'))
 const { test, run } = suite('lost devices')
 
-/** Two epochs of 8 mini-batches and three batches of an evaluation; all that is random must come back. */
+/** Two epochs of 8 mini-batches, evaluations of three batches, and all kinds of randomness, which must come back. */
 const SETTINGS = {
   ...{ dim: 8, heads: 1, dimHead: 8, mlpDim: 8, patchSize: 14, branches: 2, trainImages: 64, batchSize: 8, epochs: 2 },
   ...{ warmup: 3, dropout: 0.2, seed: 7, flip: true, cropPadding: 2, testImages: 600 },
@@ -36,18 +36,21 @@ interface How {
   mode: Settings['mode']
   eager?: boolean
   precision?: Settings['precision']
-  /** In mode `devices`: whether device 1 is in this process. */
+  /** Whether device 1 is in this process, in mode `devices`. */
   inProcess?: boolean
 }
 
-/** Where a device is lost: before mini-batch `begin`, in an evaluation, in the save after `save` mini-batches, or when a trainer is made. */
+/**
+ * Place of a loss: before mini-batch `begin`, in an evaluation, in the save after `save` mini-batches, or when a trainer is
+ * made.
+ */
 type Where = { begin: number } | { evaluating: number } | { save: number } | { start: true }
 type Loss = Where & {
-  /** Device 0 of the driver, the same ended by this program, or device 1; default the first. */
+  /** `driver` (default): the driver loses device 0. `destroy`: the program destroys it. `other`: device 1 is lost. */
   what?: 'driver' | 'destroy' | 'other'
 }
 
-/** Takes a device from a trainer. */
+/** Makes a trainer lose a device. */
 function lose({ parts: { device, distributed } }: Pick<Trainer, 'parts'>, { what = 'driver' }: Loss): void {
   const [worker] = (distributed?.workers ?? []) as unknown as { device?: { gpu: GPUDevice }; name: string }[]
   if (what === 'driver') device.gpu.destroy()
@@ -56,7 +59,7 @@ function lose({ parts: { device, distributed } }: Pick<Trainer, 'parts'>, { what
   else process.kill(Number(/process (\d+)/.exec(worker!.name)![1]), 'SIGKILL')
 }
 
-/** Trains in a folder, with losses one after the other. @returns the mini-batches from which it went on */
+/** Trains in a folder, with device losses one after the other. @returns the mini-batches at which the training went on */
 async function train(folder: string, { mode, eager = false, precision = 'f32', inProcess = true }: How, losses: Loss[] = []) {
   const settings = checkSettings({ ...SETTINGS, mode, precision })
   const data = await openData(settings)
@@ -64,7 +67,7 @@ async function train(folder: string, { mode, eager = false, precision = 'f32', i
   const interrupt = new Interrupt()
   const [left, from] = [[...losses], [] as number[]]
   let session: Session | undefined
-  /** Takes the device when the next loss is of this kind and due. */
+  /** Makes the trainer lose the device if the next loss is due. */
   const due = (trainer: Pick<Trainer, 'parts'>, isDue: (loss: any) => boolean) => {
     if (!left[0] || !isDue(left[0])) return
     lose(trainer, left.shift()!)
@@ -118,7 +121,7 @@ async function train(folder: string, { mode, eager = false, precision = 'f32', i
 
 const undisturbed = new Map<string, string>()
 
-/** A run of the same kind that lost nothing. */
+/** The folder of a run of the same kind without losses. */
 async function whole(name: string, how: How): Promise<string> {
   const known = undisturbed.get(name)
   if (known !== undefined) return known
@@ -128,7 +131,7 @@ async function whole(name: string, how: How): Promise<string> {
   return folder
 }
 
-/** Fails unless a run with losses goes on from the mini-batches `from`, and ends as one without, bit for bit. */
+/** Fails unless a run with losses goes on at the mini-batches `from`, and ends with the bits of a run without losses. */
 async function goesOn(name: string, how: How, losses: Loss[], from: number[]): Promise<void> {
   const folder = join(work, `${name}-${from.join('-')}`)
   assert.equal(await train(folder, how, losses), from, 'went on from')
@@ -141,7 +144,7 @@ async function goesOn(name: string, how: How, losses: Loss[], from: number[]): P
   assert.equal(readdirSync(folder).sort(), readdirSync(expected).sort())
 }
 
-// Before a checkpoint, in an evaluation, in a save, twice at the same place.
+// Losses before a checkpoint, in an evaluation, in a save, and twice at the same place.
 const EVERYWHERE: Loss[] = [
   { begin: 3 },
   { evaluating: 250, what: 'destroy' },
@@ -159,7 +162,7 @@ for (const [name, how] of Object.entries({
   streams: { mode: 'streams' },
   ...(requested.capabilities.f16 ? { mixed: { mode: 'coalesced', precision: 'mixed' } } : {}),
 } satisfies Record<string, How>)) {
-  // Opening devices takes most of the time.
+  // Most of the time goes to opening devices, so the other modes have fewer losses.
   const count = ['serial', 'mixed'].includes(name) ? 6 : 3
   test(`${name}: a run that loses its device ${count} times ends with the same bits`, () =>
     goesOn(name, how, EVERYWHERE.slice(0, count), FROM.slice(0, count)))

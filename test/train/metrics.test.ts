@@ -34,7 +34,7 @@ const quiet = (text: string) => {
   throw new Error(`said: ${text}`)
 }
 
-/** Opens a file as a run does that goes on at `step`, writes the next line, and gives the text. */
+/** Opens a file as a run that resumes at `step`, and writes the next line. @returns the text of the file */
 async function resumed(path: string, step: number): Promise<string> {
   const log = await MetricsLog.open(path, { step }, quiet)
   log.write(metric(step + 1))
@@ -94,7 +94,7 @@ test('of a file of 5 GiB only the end is read, and nothing is lost', async () =>
   log.write(metric(11))
   await log.close()
   equal(statSync(path).size, size - Buffer.byteLength(linesOf(12, 25)), 'size')
-  // Garbage without any line end is left alone.
+  // Garbage without a line end stays as it is.
   truncateSync(path, 5 * 2 ** 30)
   const again = await MetricsLog.open(path, { step: 10 }, quiet)
   again.write(metric(11))
@@ -140,7 +140,7 @@ test('lines wait while the folder is away, which is said once, and come in their
 
 test('a disk that fills and frees leaves no gap, no half line, and no line twice', async () => {
   const disk = smallDisk(join(work, 'disk'), 256)
-  // Only root may mount one.
+  // Only root can mount a disk.
   if (!disk) return
   try {
     const path = join(disk.path, 'metrics.jsonl')

@@ -21,7 +21,7 @@ const B = 8
 const images = Float32Array.from({ length: B * 144 }, (_, i) => Math.sin(i * i * 0.37))
 const labels = Int32Array.from({ length: B }, (_, i) => i % 5)
 
-/** A model with the same parameters every time, with gradients of a scaled loss. */
+/** Makes a model and its optimizer with a loss scale; parameters are the same in every call. */
 function training(precision: 'f32' | 'mixed', scale: { initial: number; growthInterval: number }) {
   device.random.seed = 5
   device.random.counter = 0
@@ -44,12 +44,12 @@ function training(precision: 'f32' | 'mixed', scale: { initial: number; growthIn
 
 const [objective] = makeScheme('prefixSum', BRANCHES).passes[0]!
 
-/** All parameters, one after the other. */
+/** The values of all parameters as one list. */
 async function valuesOf({ parameters }: AdamW): Promise<number[]> {
   return (await Promise.all(parameters.map((parameter) => parameter.data()))).flatMap((values) => [...values])
 }
 
-/** What one step leaves: its losses and norm, and then the loss scale, step counts and parameters. */
+/** Takes one step. @returns its losses and norm, and the loss scale, step counts and parameters after it */
 async function follow({ model, optimizer }: ReturnType<typeof training>, step: () => StepResult) {
   const { losses, norm } = step()
   const [loss, length, scale, counts, parameters] = await Promise.all([
@@ -63,7 +63,7 @@ async function follow({ model, optimizer }: ReturnType<typeof training>, step: (
   return { loss: loss.at(-1)!, norm: length, ...scale, count: counts['head.linear.weight']!, parameters }
 }
 
-/** One mini-batch in so many parts, eager. */
+/** An eager step on one mini-batch in a number of parts. */
 function eager({ model, optimizer }: ReturnType<typeof training>, parts = 1): () => StepResult {
   return () => {
     const size = B / parts
@@ -83,7 +83,7 @@ if (device.capabilities.f16) {
     for (const parts of [1, 2]) {
       const [plain, mixed] = [training('f32', CONSTANT), training('mixed', { initial: 65536, growthInterval: 2000 })]
       const [one, other] = [eager(plain, parts), eager(mixed, parts)]
-      // Dropout draws on from where the last step left the random state.
+      // Both models must draw the same random numbers, so the counter is set before each step.
       const counter = device.random.counter
       for (let i = 0; i < 5; i++) {
         device.random.counter = counter + 10 * i
@@ -93,7 +93,7 @@ if (device.capabilities.f16) {
         assertClose([got.loss, got.norm], [want.loss, want.norm], 1e-2, `step ${i} in ${parts}`)
         if (got.count !== i + 1 || got.scale !== 65536 || got.steady !== i + 1)
           throw new Error(`step ${i}: ${got.scale}, ${got.steady}`)
-        // One of them may be equal by chance.
+        // One of the two may be equal by chance, but not both.
         if (relativeError([got.loss, got.norm], [want.loss, want.norm]) === 0)
           throw new Error('nothing was computed in float16')
       }

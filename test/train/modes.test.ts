@@ -15,7 +15,7 @@ interface Followed {
   counter: number
 }
 
-/** Losses, norms, predictions and final parameters of a few steps of a model with dropout. */
+/** Trains a model with dropout for a few steps. @returns losses, norms, predictions and final parameters */
 async function follow(name: SchemeName, mode: Mode, captured: boolean, parts = 1): Promise<Followed> {
   device.random.seed = 11
   const model = createModel({

@@ -11,13 +11,13 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('optimizers')
 
-/** A parameter of these numbers with what follows it on the host. */
+/** A parameter of random values, and the same values in float64 for a reference. */
 function followed(size: number, seed: number) {
   const data = normals(size, seed)
   return { t: leaf(data, [size]), want: Float64Array.from(data) }
 }
 
-/** Makes `gradient` the gradient of a parameter, through the tape. */
+/** Gives a parameter a gradient, by a backward pass. */
 function give(t: Tensor, gradient: Float32Array): void {
   scope(() =>
     t
@@ -45,7 +45,7 @@ test('two optimizers over one parameter both update it, each by moments of its o
     await check([w], `step ${i} of optimizer ${which}`)
   }
   equal([await first.steps(), await second.steps()], [{ w: 3 }, { w: 3 }])
-  // On one gradient, without zeroGrad between.
+  // Several steps use one gradient, without zeroGrad between them.
   const gradient = normals(100, 20)
   give(w.t, gradient)
   for (const [i, one] of [first, second].entries()) {
@@ -88,7 +88,7 @@ test('optimizers over parts of a model: each clips by the norm of its own, and w
   const whole = new AdamW(all.map(({ t }) => t))
   const outer = [all[0]!, all[3]!]
   const part = new AdamW(outer.map(({ t }, i) => [`p${i}`, t] as const))
-  // Of what is in an arena, and of what is in none yet.
+  // One parameter is in an arena already, and one is not.
   const extra = followed(10, 9)
   const more = new AdamW([all[4]!.t, extra.t])
   const groups = [all, outer, [all[4]!, extra]]
@@ -193,13 +193,13 @@ test('a new optimizer moves nothing where an earlier one left the parameters, an
   const second = new AdamW(parameters)
   ok(places().every(({ storage, offset }, i) => storage === there[i]!.storage && offset === there[i]!.offset))
   second.dispose()
-  // Those of a part of it may move.
+  // A part of the parameters may move.
   const third = new AdamW([parameters[1]!])
   give(parameters[1]!, normals(30, 3))
   third.step(1e-3).dispose()
   third.dispose()
   for (const one of parameters) one.dispose()
-  // What earlier tests dropped may go meanwhile.
+  // Memory that earlier tests dropped may be freed meanwhile.
   ok(device.memory.liveBytes <= before, `${device.memory.liveBytes - before} bytes are left`)
 })
 
@@ -233,7 +233,7 @@ test('gradients made before the optimizer, set by hand, and swapped; others are 
     ],
     'swapped',
   )
-  // Of another parameter, which has none of its own.
+  // The gradient belongs to another parameter, which has none of its own.
   optimizer.zeroGrad()
   give(a.t, Float32Array.of(1, 1, 1, 1))
   b.t.grad = a.t.grad!.detach()
@@ -370,7 +370,7 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
     const captured = capture(step)
     const wants = [w, ...own].map(({ want }) => new ReferenceAdamW(want.length, { decay: 0 }))
     for (let i = 0; i < 4; i++) {
-      // w x c, of the sum of c: d / dw [r, k] = (own0 [r] + own1 [r]) x [k]
+      // The gradient of w by the sum of both products: d / dw [r, k] = (own0 [r] + own1 [r]) x [k].
       const products = Float64Array.from({ length: 64 }, (_, r) =>
         x.reduce((sum, one, k) => sum + one * w.want[64 * r + k]!, 0),
       )

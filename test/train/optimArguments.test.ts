@@ -21,7 +21,7 @@ const other = await requestDevice()
 setDefaultDevice(device)
 const { test, run } = suite('arguments of optimizers')
 
-/** One line that says all this. */
+/** Fails unless `fn` throws an ArgumentError of one line that contains all parts. */
 function refuses(fn: () => unknown, ...parts: string[]): void {
   throws(
     fn,
@@ -137,7 +137,7 @@ test('options of AdamW', () => {
   first.dispose()
   refuses(make({ lossScale: scale }), 'belongs to another optimizer')
   refuses(make({ lossScale: new LossScale({ device: other }) }), 'the loss scale is on another device')
-  // None of that took the parameter.
+  // None of these optimizers has taken the parameter.
   is(w.gradSlot, undefined)
 })
 

@@ -1,4 +1,4 @@
-// Unknown options of what trains, loads and times, and numbers that are none on the command line.
+// Unknown options of functions that train, load and time, and invalid numbers on the command line.
 import * as assert from 'uvu/assert'
 import { doBench } from '../../bench/doBench.ts'
 import { addSettings, count, givenSettings, makeCommand } from '../../train/cli/options.ts'
@@ -12,7 +12,7 @@ import { suite } from '../harness/suite.ts'
 const device = await requestDevice()
 const { test, run } = suite('options of training')
 
-/** Options as somebody may write them who knows another library. */
+/** Lets tests pass options that the type checker would reject. */
 const given = (options: object) => options as never
 
 async function message(work: () => unknown): Promise<string> {
@@ -72,7 +72,7 @@ test('each names the option and the nearest one', async () => {
   }
 })
 
-/** A command that takes every setting, as `train` does. */
+/** Parses words as a command that takes every setting, as `train` does. */
 const parse = (...words: string[]) => addSettings(makeCommand('train')).parse(words, { from: 'user' }).opts()
 
 test('every number of the command line is one that it can be, else one line says which flag and what it takes', () => {
@@ -81,7 +81,7 @@ test('every number of the command line is one that it can be, else one line says
   for (const [name, setting] of numeric) {
     const flag = flagOf(name)
     const words = ['', ' ', 'abc', 'NaN', '0x10', '0b1', '1,', '1 2', '--', '٣', 'Infinity', '-Infinity', '1e400', '-1']
-    // A learning rate may be large, a seed has 53 bits.
+    // A learning rate may be large, and a seed has at most 53 bits.
     for (const word of [...words, '1e300', ...(setting.kind === 'whole' ? ['1.5', '9007199254740993', '1e16'] : [])]) {
       try {
         checkSettings(givenSettings(parse(`${flag}=${word}`)))

@@ -13,7 +13,7 @@ const [output, gradients] = [join(work, 'output.safetensors'), join(work, 'gradi
 const load = (path: string) => decodeSafetensors(readFileSync(path), path)
 const { test, run } = suite('predict')
 
-/** A golden model as a checkpoint and an input file; int64 labels, as PyTorch users have them. */
+/** Writes a golden model as a checkpoint, and an input file with int64 labels, as PyTorch users have them. */
 function prepare(name: string) {
   const { tensors, metadata } = load(`test/golden/${name}.safetensors`)
   const parameters = [...tensors]

@@ -6,7 +6,7 @@ import { runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-resume-'))
-// Dropout, crops and flips are on: all that is random must come back.
+// Dropout, crops and flips are on, since all randomness must come back.
 const settings = [
   ...['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '2'],
   ...['--crop-padding', '2', '--flip', '--rand-augment', '2,9', '--dropout', '0.2', '--seed', '7'],
@@ -14,7 +14,7 @@ const settings = [
 ]
 const { test, run } = suite('resume')
 
-/** Fails unless two checkpoints hold the same tensors bit for bit, and the same place in the run. */
+/** Fails unless two checkpoints have the same bits in all tensors, at the same position of the run. */
 function assertSame(one: string, other: string): void {
   const [a, b] = [one, other].map((path) => decodeSafetensors(readFileSync(path), path)) as [
     ReturnType<typeof decodeSafetensors>,
@@ -33,7 +33,7 @@ function assertSame(one: string, other: string): void {
   if (left !== right) throw new Error(`${left} is not ${right}`)
 }
 
-/** Sends a signal as soon as a run has saved for the first time: in its first epoch, whatever the machine's speed. */
+/** Sends a signal when a run has saved for the first time, which is in its first epoch, whatever the machine's speed. */
 function signalAfterSave(folder: string, signal: NodeJS.Signals) {
   let waiting: NodeJS.Timeout | undefined
   return (_: string, kill: (signal: NodeJS.Signals) => void) => {
@@ -117,7 +117,7 @@ test('metrics of the last mini-batch of an epoch belong to that epoch', () => {
     .trim()
     .split('\n')
   const epochs = lines.map((line) => JSON.parse(line)).map(({ kind, step, epoch }) => [kind, step, epoch])
-  // 320 images in mini-batches of 32.
+  // An epoch has 320 images in mini-batches of 32.
   const wrong = epochs.find(([, step, epoch]) => epoch !== Math.ceil(step / 10) - 1)
   if (wrong || epochs.length < 22) throw new Error(`${wrong} of ${epochs.length} lines`)
 })

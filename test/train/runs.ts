@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import type { TrainingState } from '../../train/run/metadata.ts'
 
-/** Settings of a run of a second: two epochs of 8 mini-batches, with dropout and augmentation, since all that is random must come back. */
+/**
+ * Flags of a run of a second: two epochs of 8 mini-batches, with dropout and augmentation, since all randomness must come back.
+ */
 export const TINY = [
   ...['--dim', '8', '--heads', '1', '--dim-head', '8', '--mlp-dim', '8', '--patch-size', '14', '--branches', '2'],
   ...['--train-images', '64', '--batch-size', '8', '--epochs', '2', '--warmup', '3', '--dropout', '0.2', '--seed', '7'],
@@ -21,14 +23,14 @@ export function trainingOf(folder: string): TrainingState {
 }
 
 /**
- * The metrics of a run but for times; every line must be whole, and each step be there once, in order.
+ * The lines of a run's metrics without times. Fails unless every line is whole and every step is there once, in order.
  * @param gaps whether steps may be missing
  */
 export function metricLines(folder: string, gaps = false): string[] {
   const path = join(folder, 'metrics.jsonl')
   if (!existsSync(path)) return []
   const text = readFileSync(path, 'utf8')
-  // The last line may be on its way.
+  // The last line may be incomplete while the run writes it.
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n')
   let last = 0
   return lines.slice(0, -1).map((line) => {
@@ -42,7 +44,7 @@ export function metricLines(folder: string, gaps = false): string[] {
   })
 }
 
-/** Fails unless two runs have the same tensors bit for bit, and the same place. */
+/** Fails unless two runs have the same bits in all tensors, at the same position. */
 export function assertSameBits(one: string, other: string): void {
   const [a, b] = [readRun(one), readRun(other)]
   if (a.tensors.size < 30 || a.tensors.size !== b.tensors.size)

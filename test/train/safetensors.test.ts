@@ -9,7 +9,7 @@ import { throws } from './userError.ts'
 
 const { test, run } = suite('safetensors')
 
-/** A file with the given header text and data. */
+/** A file with a header, as text or as JSON, and data. */
 function file(header: unknown, data = new Uint8Array(0)): Uint8Array {
   const json = new TextEncoder().encode(typeof header === 'string' ? header : JSON.stringify(header))
   const out = new Uint8Array(8 + json.length + data.length)
@@ -74,7 +74,7 @@ test('a file of the reference implementation is read, and written again to the s
   const { tensors, metadata: strings } = decodeSafetensors(bytes, 'images.safetensors')
   equal(strings, { madeBy: 'Pillow 12.3.0' }, 'metadata')
   equal(Buffer.compare(encodeSafetensors(tensors, strings), bytes), 0, 'difference')
-  // Every dtype, made by safetensors 0.8.0 for Python: see test/golden/images.py.
+  // The file has every dtype, and comes from safetensors 0.8.0 for Python, see test/golden/images.py.
   const dtypes = readFileSync('test/golden/dtypes.safetensors')
   const decoded = decodeSafetensors(dtypes, 'dtypes.safetensors')
   equal(Buffer.compare(encodeSafetensors(decoded.tensors), dtypes), 0, 'difference of dtypes')
@@ -212,7 +212,7 @@ test('what breaks the rules is refused in one line that names the file', () => {
   throws(() => decodeSafetensors(notUtf8, 'x'), /bad JSON header/, UserError)
 })
 
-/** A result that keeps the rules, or a UserError; nothing else, and soon. */
+/** Fails unless decoding soon gives a valid result or a UserError. @returns whether there is a result */
 function decodesOrRefuses(bytes: Uint8Array, what: string): boolean {
   const started = performance.now()
   let decoded = false
@@ -246,7 +246,7 @@ test('damaged bytes give a UserError or a sound result', () => {
     for (let n = 0; n <= random.below(3); n++) damaged[random.below(header)] = random.below(256)
     if (!decodesOrRefuses(damaged, `round ${round}`)) refused++
   }
-  // Some changes only touch a name, a string or a digit that is not checked.
+  // Some changes touch only a name, a string or a digit that is not checked.
   if (!(refused > 3000 && refused < 6000)) throw new Error(`${refused} of 6000 refused`)
 })
 

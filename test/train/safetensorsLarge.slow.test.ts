@@ -17,7 +17,7 @@ test('5.3 GB are written in pieces and read back, one tensor of them larger than
     const marks = [0, 2 ** 28 - 1, 2 ** 28, 2 ** 29 - 1, 2 ** 29, count - 1]
     for (const at of marks) data[at] = at + 0.5
     const small: SafetensorsEntry = { dtype: 'U8', shape: [3], data: Uint8Array.of(1, 2, 3) }
-    // Both names share their memory, not their place in the file.
+    // Both names share their data in memory, but not in the file.
     await saveSafetensors(path, { a: { dtype: 'F32', shape: [count], data }, b: { dtype: 'F32', shape: [count], data }, small })
     if (statSync(path).size < 8 * count) throw new Error(`${statSync(path).size} bytes`)
     equal((await loadSafetensors(path, { tensors: ['small'] })).tensors.get('small'), small, 'at the end')

@@ -8,7 +8,7 @@ import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { TINY } from './runs.ts'
 
-// A model whose numbers are spoiled must not look like one that guesses.
+// A model with values that are not finite must not look like a model that guesses.
 const { test, run } = suite('spoiled models')
 const work = mkdtempSync(join(tmpdir(), 'paraformer-spoiled-'))
 const folder = join(work, 'run')
@@ -40,7 +40,7 @@ test('a run that ends with losses that are not finite shows them and fails', asy
   )
 })
 
-/** The model of the run, with one value in all of one tensor. */
+/** The run's model, with one tensor filled with one value. */
 function filled(name: string, value: number): string {
   const { tensors, metadata } = decodeSafetensors(readFileSync(model), model)
   for (const [, { data, dtype }] of tensors) if (dtype === 'F32') (data as Float32Array).fill(0.01)

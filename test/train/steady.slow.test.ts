@@ -21,7 +21,7 @@ const CAPTURED_STEPS = 5_000
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void
 
-/** Bytes of the heap that are in use, garbage left out. */
+/** Bytes of the heap in use, after a garbage collection. */
 function heapUsed(): number {
   gc()
   return process.memoryUsage().heapUsed
@@ -59,7 +59,7 @@ function makeModel(): ParaFormer {
   })
 }
 
-/** Trains a tiny model on two devices of this process, and compares memory of both early and late. */
+/** Trains a tiny model on two devices of this process, and compares the memory of both between an early and a late step. */
 async function holdTwo(count: number): Promise<void> {
   const distributed = await distributeBranches(makeModel(), { others: [{}], inProcess: true })
   const devices = [device, (distributed.workers[0] as LocalBranchWorker).device]
@@ -84,13 +84,13 @@ async function holdTwo(count: number): Promise<void> {
   await distributed.close()
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
-  // Peaks depend on when what crosses arrives.
+  // Peaks depend on when transfers arrive, so they are not compared.
   const steady = ({ memory }: typeof before) =>
     JSON.stringify(memory.map(({ liveBytes, buffers, pipelines }) => [liveBytes, buffers, pipelines]))
   if (steady(after) !== steady(before) || after.heap > before.heap + (16 << 20)) throw new Error(shown)
 }
 
-/** Trains a tiny model, with a mode in captured steps, and compares memory early and late. */
+/** Trains a tiny model, and compares memory between an early and a late step. With a mode, steps are captured. */
 async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): Promise<void> {
   const model = makeModel()
   model.train()
@@ -118,7 +118,7 @@ async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): P
   const before = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   const last = await train(count)
   const after = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
-  // What is left to the garbage collector would go at some time of the next test.
+  // The garbage collector would free these during the next test.
   for (const one of [captured, optimizer, model, images, labels]) one?.dispose()
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)

@@ -10,12 +10,12 @@ import { encodePng } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 
-// What files say must not command the terminal that it is printed on.
+// Text of files that is printed must not control the terminal.
 const { test, run } = suite('terminal')
 const folder = mkdtempSync(join(tmpdir(), 'paraformer-terminal-'))
 const path = (name: string) => join(folder, name)
 
-/** Text that a terminal would obey: colours, a title, a C1 sequence, a new line, a carriage return, a turned direction. */
+/** Text with control characters: colours, a title, a C1 sequence, a new line, a carriage return, a change of direction. */
 const HOSTILE = '\x1b[31mcat\x1b]0;title\x07\x9b2J\nfake line\r\x7f\u202egnp\u2028'
 const OBEYED = /(?![\n\t])[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/u
 
@@ -29,7 +29,7 @@ test('text is shown, never obeyed', () => {
   if (OBEYED.test(said) || said.includes('\n')) throw new Error(JSON.stringify(said))
 })
 
-/** A checkpoint whose data info is changed. */
+/** Writes a checkpoint with changed information about its data set. */
 function checkpoint(change: (data: Record<string, unknown>) => unknown): string {
   const { tensors, metadata } = decodeSafetensors(readFileSync('test/golden/paraformer-paper-cls.safetensors'), 'golden')
   const config = JSON.parse(metadata.config!)
@@ -65,7 +65,7 @@ for (const json of [false, true]) {
   })
 }
 
-/** Expects predict to refuse a checkpoint in one line, before any device is opened. */
+/** Registers a test that predict refuses a checkpoint with one line, before it opens a device. */
 function refuses(title: string, change: (data: Record<string, unknown>) => unknown): void {
   test(`data info: ${title}`, () =>
     expectUserError(['predict', '--checkpoint', checkpoint(change), picture], /metadata data .*malformed/))

@@ -9,7 +9,7 @@ const work = mkdtempSync(join(tmpdir(), 'paraformer-trace-'))
 const { test, run } = suite('train --trace')
 const SMALL = '--dim 16 --heads 2 --dim-head 8 --mlp-dim 16 --patch-size 14 --branches 2 --train-images 320 --batch-size 32'
 
-/** Trains for some mini-batches and gives the dispatches of the trace. */
+/** Trains for some mini-batches. @returns the dispatches of the trace */
 async function traced(steps: number, ...flags: string[]): Promise<{ name: string; ts: number; args: any }[]> {
   const [out, trace] = [join(work, `${flags.join('')}${steps}`), join(work, 'trace.json')]
   const args = ['train', ...SMALL.split(' '), '--test-images', '64', '--out', out, '--trace', trace]
@@ -28,7 +28,7 @@ for (const mode of ['serial', 'coalesced']) {
       const found = await traced(steps, '--mode', mode)
       const updates = found.filter(({ name }) => name === 'adamW')
       assert.is(updates.length, expected)
-      // What trains waits for what was written before it; that begins with the first update traced at the latest.
+      // Every update waits for what was written before it.
       assert.ok(updates.every(({ args }) => args.barriers.some((one: string) => one.startsWith('write after'))))
       const last = updates.at(-1)!.ts
       assert.ok(found.filter(({ ts }) => ts > last).length < 10, 'more than the end of a step follows the last update')

@@ -36,14 +36,14 @@ const settings = checkSettings({
 const flags = [
   ...['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '2'],
   ...['--train-images', '320', '--test-images', '32', '--batch-size', '32', '--mode', 'serial', '--seed', '7'],
-  // A run that is cut short has the same learning rates.
+  // With a constant rate, a run that is cut short has the same learning rates.
   ...['--schedule', 'constant', '--warmup', '0'],
 ]
 
-/** Kernels that take another variant than the default one here: their sums run in another order, which changes bits. */
+/** Kernels that get another variant here than their default; its sums have another order, which changes bits. */
 const OTHERS = ['matmul', 'layerNorm', 'layerNormBackward']
 
-/** Keeps answers that nobody measured: other variants than by default. @returns them by key */
+/** Stores tuning records with other variants than the defaults. @returns the variants by key */
 async function keepOthers(): Promise<Record<string, string>> {
   const { height, width, channels, classes } = { height: 28, width: 28, channels: 1, classes: 10 }
   const model = createModel(modelConfigOf(settings, { height, width, channels, classes }))

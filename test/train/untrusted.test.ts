@@ -23,7 +23,7 @@ const settings = checkSettings({
 const data = await openData(settings)
 const options = { saveEvery: 1000 }
 
-/** A checkpoint in the middle of the second pass, which everything below spoils. */
+/** Makes a checkpoint in the middle of the second pass, which the tests below spoil. */
 async function makeCheckpoint(): Promise<Uint8Array> {
   const trainer = await startTrainer(device, settings, data, options)
   await trainer.run({
@@ -39,7 +39,10 @@ async function makeCheckpoint(): Promise<Uint8Array> {
 const whole = await makeCheckpoint()
 const { tensors, metadata } = decodeSafetensors(whole, path)
 
-/** Reads a checkpoint as eval, predict and `train --resume` do. @returns the error of the user, or undefined when it was taken */
+/**
+ * Reads a checkpoint as eval, predict and `train --resume` do.
+ * @returns the message of a UserError, or undefined without an error
+ */
 async function take(bytes: Uint8Array, what: string): Promise<string | undefined> {
   writeFileSync(path, bytes)
   const begin = performance.now()
@@ -55,7 +58,7 @@ async function tryToTake(what: string): Promise<string | undefined> {
     await readCheckpoint(path)
     const from = await readRun(path)
     configOf(from.state.settings, data, from)
-    // Other settings may be taken; what they are going to do is no business of the file.
+    // Changed settings may be valid too; then their training is not started.
     if (JSON.stringify(from.state.settings) === JSON.stringify(settings)) {
       const trainer = await startTrainer(device, settings, data, options, from)
       for (const parameter of trainer.parts.model.parameters()) parameter.dispose()
@@ -78,7 +81,7 @@ function spoiled(changes: Record<string, unknown>): Uint8Array {
   return encodeSafetensors(tensors, Object.fromEntries(texts))
 }
 
-/** A copy of JSON with another value at a path; without a value the key is left out. */
+/** A copy of JSON with another value at a path; undefined leaves out the key. */
 function changed(json: unknown, at: readonly (string | number)[], value: unknown): unknown {
   const copy = structuredClone(json) as Record<string | number, unknown>
   const inner = at.slice(0, -1).reduce<any>((object, key) => object[key], copy)
@@ -87,7 +90,7 @@ function changed(json: unknown, at: readonly (string | number)[], value: unknown
   return copy
 }
 
-/** Every place in JSON, of long lists and maps only the first ones. */
+/** The paths of all values in JSON; of long lists and maps only the first. */
 function places(json: unknown, around: readonly (string | number)[] = []): (string | number)[][] {
   if (typeof json !== 'object' || json === null) return []
   return Object.entries(json)
@@ -110,7 +113,7 @@ for (const key of ['config', 'data', 'training']) {
     let all = 0
     for (const at of places(json)) {
       for (const [i, value] of VALUES.entries()) {
-        // Every place gets some values, every value some places.
+        // Only a third of the combinations are tried, so that every path gets some values, and every value some paths.
         if (at.length > 1 && (i + all) % 3 > 0 && value !== null) continue
         all++
         const message = await take(

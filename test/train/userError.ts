@@ -1,6 +1,6 @@
 type ErrorClass = new (...parameters: never[]) => Error
 
-/** Fails unless `body` throws an error of the class (default: any) whose message is one line and matches. */
+/** Fails unless `body` throws an error of the class, with a message of one line that matches. */
 export function throws(body: () => unknown, message: RegExp, type: ErrorClass = Error): void {
   let result: unknown
   try {
@@ -12,7 +12,7 @@ export function throws(body: () => unknown, message: RegExp, type: ErrorClass = 
   throw new Error(`nothing thrown (but ${String(result)}), expected ${type.name} ${message}`)
 }
 
-/** The same for a promise. */
+/** Fails unless a promise rejects with an error of the class, with a message of one line that matches. */
 export async function rejects(promise: Promise<unknown>, message: RegExp, type: ErrorClass = Error): Promise<void> {
   let result: unknown
   try {

@@ -26,7 +26,7 @@ import { rejects } from './userError.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-writing-'))
 let places = 0
-/** An empty folder. */
+/** Makes an empty folder. */
 const place = () => {
   const folder = join(work, String(places++))
   mkdirSync(folder)
@@ -41,7 +41,7 @@ test('a link stays a link, and the file at its end is written: near, far, throug
   const target = join(folder, 'far', 'target')
   const links = { near: 'far/target', absolute: target, over: 'near' }
   for (const [name, to] of Object.entries(links)) symlinkSync(to, join(folder, name))
-  // The link lies in a folder that is a link itself: its target counts from where it really lies.
+  // The link lies in a folder that is a link itself. Its target is relative to the real folder.
   mkdirSync(join(folder, 'deep'))
   symlinkSync(join(folder, 'deep'), join(folder, 'shortcut'))
   symlinkSync('../far/target', join(folder, 'deep', 'up'))
@@ -86,12 +86,12 @@ test('a pipe without reader is waited for, and takes more than fits into it', as
   equal(lstatSync(path).isFIFO(), true, 'it is a pipe still')
 })
 
-/** A device that swallows all, of this test's own where it may make one: the system's would not survive a failure. */
+/** A null device of this test, if this user may make one, since a failure would replace the system's. */
 function nullDevice(path: string): string {
   try {
     execFileSync('mknod', [path, 'c', '1', '3'], { stdio: 'ignore' })
   } catch {
-    // Not root, who alone may replace the system's.
+    // Users other than root cannot replace the system's device, so a link to it will do.
     symlinkSync('/dev/null', path)
   }
   return path
@@ -201,7 +201,7 @@ test('long names, and a file that is mounted by itself, in a folder that takes n
   try {
     execFileSync('mount', ['--bind', outside, file], { stdio: 'ignore' })
   } catch {
-    // Only root may.
+    // Only root can do this.
     return
   }
   try {
