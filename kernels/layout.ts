@@ -36,24 +36,38 @@ export interface NestProblem extends Nest {
   readonly walks: readonly Walk[]
 }
 
+/** Dims after merging: sizes, each operand's strides, and the first dim of the shape that went into each. */
+export interface MergedDims {
+  readonly dims: number[]
+  readonly strides: number[][]
+  readonly firsts: number[]
+}
+
 /**
- * Drops dims of size 1 and merges neighbours that every operand walks through as if they were one, so that most problems
- * end with one or two dims.
+ * Drops dims of size 1 and merges a dim into the one before it where every operand walks through both as through one, so that most
+ * problems end with one or two dims.
+ * @param strides for each operand a stride per dim of the shape
+ * @param mayMerge whether a dim may be merged into the one before it as far as anything but the strides says
  */
-function collapse(shape: readonly number[], layouts: readonly Layout[]): { dims: number[]; strides: number[][] } {
+export function mergeDims(
+  shape: readonly number[],
+  strides: readonly (readonly number[])[],
+  mayMerge: (d: number) => boolean = () => true,
+): MergedDims {
   const dims: number[] = []
-  const strides: number[][] = layouts.map(() => [])
+  const merged: number[][] = strides.map(() => [])
+  const firsts: number[] = []
   for (let d = 0; d < shape.length; d++) {
     const size = shape[d]!
     if (size === 1) continue
     const last = dims.length - 1
-    let one = last >= 0
-    for (let k = 0; k < layouts.length; k++) one = one && strides[k]![last] === layouts[k]!.strides[d]! * size
+    let one = last >= 0 && mayMerge(d)
+    for (let k = 0; k < strides.length; k++) one = one && merged[k]![last] === strides[k]![d]! * size
     if (one) dims[last]! *= size
-    else dims.push(size)
-    for (let k = 0; k < layouts.length; k++) strides[k]![dims.length - 1] = layouts[k]!.strides[d]!
+    else firsts[dims.push(size) - 1] = d
+    for (let k = 0; k < strides.length; k++) merged[k]![dims.length - 1] = strides[k]![d]!
   }
-  return { dims, strides }
+  return { dims, strides: merged, firsts }
 }
 
 /**
@@ -78,7 +92,10 @@ export function nest(...names: string[]) {
    * @throws Error when more than MAX_DIMS dims remain after merging
    */
   function problem(shape: readonly number[], layouts: readonly Layout[]): NestProblem {
-    const { dims, strides } = collapse(shape, layouts)
+    const { dims, strides } = mergeDims(
+      shape,
+      layouts.map((layout) => layout.strides),
+    )
     if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
     const inner = dims.pop() ?? 1
     let rows = 1

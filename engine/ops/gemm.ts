@@ -1,4 +1,6 @@
+import { mergeDims } from '../../kernels/layout.ts'
 import {
+  type BatchView,
   EPILOGUE,
   type Matmul,
   matmulCombine,
@@ -28,14 +30,6 @@ export interface GemmEpilogue {
   dropout?: { p: number; draw: RandomDraw } | undefined
   /** Added; broadcasts to the product's shape, of float32 or float16. */
   residual?: Tensor | undefined
-}
-
-/** A batch dim and the elements from one of its indices to the next, in each operand. */
-interface BatchDim {
-  size: number
-  a: number
-  b: number
-  aux: number
 }
 
 /** Operands as the kernel takes them: bound, and the sizes and strides of the problem. */
@@ -102,38 +96,40 @@ function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefine
   const left = operand(a, [...batch, m, k])
   const right = operand(b, [...batch, k, n])
   const aux = residual && operand(residual, shape)
-  const [aRow, aCol] = left.layout.strides.slice(-2) as [number, number]
   const [bRow, bCol] = right.layout.strides.slice(-2) as [number, number]
-  const [auxRow, auxCol] = aux ? (aux.layout.strides.slice(-2) as [number, number]) : [undefined, 1]
-  const dims = batch.map((size, d) => {
-    const stride = (from: typeof aux) => from?.layout.strides[d] ?? 0
-    return { size, a: stride(left), b: stride(right), aux: stride(aux) }
-  })
-  const rows = foldRows(joined(dims), { m, aRow, auxRow })
-  if (rows.dims.length > 3 || (auxCol !== 1 && n > 1)) return undefined
-  const repeated: BatchDim = { size: 1, a: 0, b: 0, aux: 0 }
-  const [d0, d1, d2] = [repeated, repeated, repeated, ...rows.dims].slice(-3) as [BatchDim, BatchDim, BatchDim]
+  if (aux && n > 1 && aux.layout.strides.at(-1) !== 1) return undefined
+  // b repeats along m. Inner batch dims along which it repeats too become further rows, where those lie evenly spaced.
+  const walks = [left.layout.strides, right.layout.strides.with(-2, 0), aux?.layout.strides ?? shape.map(() => 0)]
+  const { dims, strides } = mergeDims([...batch, m], walks)
+  const folds = dims.length > 0 && strides[1]!.at(-1) === 0
+  const rows = folds ? dims.pop()! : 1
+  const [aRow, , auxRow] = (folds ? strides.map((list) => list.pop()) : walks.map((list) => list.at(-2))) as [
+    number,
+    number,
+    number,
+  ]
+  if (dims.length > 3) return undefined
+  const [, batch1, batch2] = [1, 1, 1, ...dims].slice(-3) as [number, number, number]
+  const view = (offset: number, steps: readonly number[]) => [offset, ...[0, 0, 0, ...steps].slice(-3)] as BatchView
   return {
     a: left.bound,
     b: right.bound,
     aux: aux?.bound,
     problem: {
-      a: [left.layout.offset, d0.a, d1.a, d2.a],
-      b: [right.layout.offset, d0.b, d1.b, d2.b],
-      bias: [0, 0, 0, 0],
-      aux: [aux?.layout.offset ?? 0, d0.aux, d1.aux, d2.aux],
-      m: rows.m,
+      a: view(left.layout.offset, strides[0]!),
+      b: view(right.layout.offset, strides[1]!),
+      aux: view(aux?.layout.offset ?? 0, strides[2]!),
+      m: rows,
       n,
       k,
-      batches: d0.size * d1.size * d2.size,
-      batch1: d1.size,
-      batch2: d2.size,
-      aRow: rows.aRow,
-      aCol,
+      batches: sizeOf(dims),
+      batch1,
+      batch2,
+      aRow,
+      aCol: left.layout.strides.at(-1)!,
       bRow,
       bCol,
-      auxRow: rows.auxRow ?? 0,
-      scale: 1,
+      auxRow,
     },
   }
 }
@@ -146,55 +142,13 @@ function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | un
   return arrange(shape, ...copies, residual && copy(residual, shape))!
 }
 
-/** Batch dims without those of size 1, neighbours that memory walks through evenly made one. */
-function joined(batch: readonly BatchDim[]): BatchDim[] {
-  const dims: BatchDim[] = []
-  for (const dim of batch) {
-    if (dim.size === 1) continue
-    const outer = dims.at(-1)
-    const even = (name: 'a' | 'b' | 'aux') => outer?.[name] === dim[name] * dim.size
-    if (outer && even('a') && even('b') && even('aux')) dims[dims.length - 1] = { ...dim, size: outer.size * dim.size }
-    else dims.push(dim)
-  }
-  return dims
-}
-
-interface Rows {
-  m: number
-  aRow: number
-  /** undefined: there is no aux. */
-  auxRow: number | undefined
-}
-
-/** Takes inner batch dims along which B repeats as further rows, where they lie as far apart as the rows do. */
-function foldRows(batch: readonly BatchDim[], { m, aRow, auxRow }: Rows): Rows & { dims: BatchDim[] } {
-  const dims = [...batch]
-  const rows = { m, aRow, auxRow, dims }
-  for (let dim = dims.at(-1); dim && dim.b === 0; dim = dims.at(-1)) {
-    const one = rows.m === 1
-    const even = (stride: number, row: number | undefined) => one || row === undefined || stride === rows.m * row
-    if (!even(dim.a, rows.aRow) || !even(dim.aux, rows.auxRow)) break
-    if (one) rows.aRow = dim.a
-    if (one && auxRow !== undefined) rows.auxRow = dim.aux
-    rows.m *= dim.size
-    dims.pop()
-  }
-  return rows
-}
-
 /** [..., n] as [rows, n]: a view where the rows lie evenly spaced, else a copy. */
 export function asRows(t: Tensor): Tensor {
   const n = t.shape.at(-1)!
   const count = sizeOf(t.shape.slice(0, -1))
-  let stride: number | undefined
-  let seen = 1
-  for (let d = t.ndim - 2; d >= 0; d--) {
-    if (t.shape[d] === 1) continue
-    stride ??= t.strides[d]!
-    if (t.strides[d] !== stride * seen) return asRows(t.contiguous())
-    seen *= t.shape[d]!
-  }
-  return view(t, [count, n], [stride ?? n, t.strides.at(-1)!], t.offset)
+  const { dims, strides } = mergeDims(t.shape.slice(0, -1), [t.strides])
+  if (dims.length > 1) return asRows(t.contiguous())
+  return view(t, [count, n], [strides[0]![0] ?? n, t.strides.at(-1)!], t.offset)
 }
 
 /** The last two dims swapped; a view. */

@@ -1,3 +1,4 @@
+import { mergeDims } from '../../kernels/layout.ts'
 import type { Reduction } from '../../kernels/reduce/index.ts'
 import { ShapeError } from '../base/errors.ts'
 import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
@@ -14,18 +15,15 @@ export interface ReduceDims {
 }
 
 /** Neighbouring dims seen as one, or undefined where memory does not walk through them evenly. */
-function collapse(shape: Shape, strides: Shape): { size: number; stride: number } | undefined {
-  const dims = shape.map((size, d) => ({ size, stride: strides[d]! })).filter(({ size }) => size !== 1)
-  for (let d = 1; d < dims.length; d++) {
-    if (dims[d - 1]!.stride !== dims[d]!.stride * dims[d]!.size) return undefined
-  }
-  return { size: sizeOf(shape), stride: dims.at(-1)?.stride ?? 0 }
+function asOneDim(shape: Shape, strides: Shape): { size: number; stride: number } | undefined {
+  const merged = mergeDims(shape, [strides])
+  return merged.dims.length > 1 ? undefined : { size: sizeOf(shape), stride: merged.strides[0]![0] ?? 0 }
 }
 
 /** The reduction of dims start to end as the kernels take it: of the tensor as it lies in memory, else of a row-major copy. */
 export function reductionOf(t: Tensor, start: number, end: number): { reduction: Reduction; input: Bindable } {
   const { layout, bound } = operand(t)
-  const part = (from: number, to?: number) => collapse(t.shape.slice(from, to), t.strides.slice(from, to))
+  const part = (from: number, to?: number) => asOneDim(t.shape.slice(from, to), t.strides.slice(from, to))
   const [outer, along, inner] = [part(0, start), part(start, end), part(end)]
   if (!outer || !along || !inner) return reductionOf(t.contiguous(), start, end)
   // Lines side by side in memory: neighbouring outputs belong to `inner`.

@@ -1,4 +1,5 @@
 import { pad, padProblem } from '../../kernels/copy/index.ts'
+import { mergeDims } from '../../kernels/layout.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -14,27 +15,19 @@ import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
 // Another shape
 
 /**
- * Strides under which a view has another shape of the same size, or undefined where its elements are not spaced so. Both
- * shapes fall into groups of dims with equal products; a group can be regrouped if memory walks through it as through one dim.
+ * Strides under which a view has another shape of the same size, or undefined where its elements are not spaced so: each merged dim of
+ * the tensor must be a product of neighbouring dims of the new shape.
  */
 function reshapedStrides(t: Tensor, into: Shape): number[] | undefined {
-  const old = t.shape.map((size, d) => ({ size, stride: t.strides[d]! })).filter(({ size }) => size !== 1)
+  const merged = mergeDims(t.shape, [t.strides])
   const strides = new Array<number>(into.length).fill(1)
-  let from = 0
-  let to = 0
-  while (from < old.length) {
-    let [fromEnd, toEnd] = [from + 1, to + 1]
-    let [have, want] = [old[from]!.size, into[to]!]
-    while (have !== want) {
-      if (have < want) have *= old[fromEnd++]!.size
-      else want *= into[toEnd++]!
-    }
-    for (let d = from + 1; d < fromEnd; d++) {
-      if (old[d - 1]!.stride !== old[d]!.stride * old[d]!.size) return undefined
-    }
-    for (let d = toEnd - 1, stride = old[fromEnd - 1]!.stride; d >= to; stride *= into[d]!, d--) strides[d] = stride
-    from = fromEnd
-    to = toEnd
+  let end = 0
+  for (const [i, size] of merged.dims.entries()) {
+    const first = end
+    let product = 1
+    while (product < size) product *= into[end++]!
+    if (product !== size) return undefined
+    for (let d = end - 1, stride = merged.strides[0]![i]!; d >= first; stride *= into[d]!, d--) strides[d] = stride
   }
   return strides
 }

@@ -1,4 +1,4 @@
-import { type Layout, MAX_DIMS } from '../layout.ts'
+import { type Layout, MAX_DIMS, mergeDims } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
 import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import padSource from './pad.wgsl'
@@ -25,32 +25,24 @@ export interface Pad {
  * @param source strides by the same dims, first element
  */
 export function padProblem(shape: readonly number[], box: readonly (readonly [number, number])[], source: Layout): Pad {
-  const merged: { size: number; from: number; to: number; stride: number }[] = []
-  for (const [d, size] of shape.entries()) {
-    if (size === 1) continue
-    const [from, to] = box[d]!
-    const stride = source.strides[d]!
-    const last = merged.at(-1)
-    // A dim that the box fills joins the one before it, if the source walks through both as one.
-    if (last && from === 0 && to === size && last.stride === stride * size) {
-      merged[merged.length - 1] = { size: last.size * size, from: last.from * size, to: last.to * size, stride }
-    } else {
-      merged.push({ size, from, to, stride })
-    }
-  }
-  if (merged.length > MAX_DIMS) throw new Error(`${merged.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
-  const inner = merged.pop() ?? { size: 1, from: 0, to: 1, stride: 1 }
+  // A dim can only go into the one before it where the box fills it.
+  const fills = (d: number) => box[d]![0] === 0 && box[d]![1] === shape[d]
+  const { dims, strides, firsts } = mergeDims(shape, [source.strides], fills)
+  if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
+  const bounds = dims.map((size, i) => box[firsts[i]!]!.map((at) => (at * size) / shape[firsts[i]!]!))
+  const inner = dims.pop() ?? 1
+  const [start, stop] = (bounds.pop() ?? [0, 1]) as [number, number]
   return {
-    dims: merged.map((dim) => dim.size),
-    begin: merged.map((dim) => dim.from),
-    end: merged.map((dim) => dim.to),
-    sourceStrides: merged.map((dim) => dim.stride),
-    outer: merged.length,
-    rows: merged.reduce((product, dim) => product * dim.size, 1),
-    inner: inner.size,
-    start: inner.from,
-    stop: inner.to,
-    sourceStep: inner.stride,
+    dims,
+    begin: bounds.map(([from]) => from!),
+    end: bounds.map(([, to]) => to!),
+    sourceStep: strides[0]!.pop() ?? 1,
+    sourceStrides: strides[0]!,
+    outer: dims.length,
+    rows: dims.reduce((product, size) => product * size, 1),
+    inner,
+    start,
+    stop,
     sourceOffset: source.offset,
   }
 }

@@ -65,7 +65,7 @@ fn power(v: f32, e: f32) -> f32 {
   return select(1.0, -1.0, odd) * positivePower(-v, e);
 }
 
-fn slope(v: f32, e: f32) -> f32 {
+fn derivative(v: f32, e: f32) -> f32 {
   if (EXPONENT) {
     if (v <= 0.0) { return 0.0; }
     // Not every driver has logarithms of NaN and of subnormals.
@@ -104,7 +104,7 @@ fn main(
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    let derivative = slope(a[atA + i * params.aStep], b[atB + i * params.bStep]);
-    out[row * params.inner + i] = grad[atGrad + i * params.gradStep] * derivative;
+    let factor = derivative(a[atA + i * params.aStep], b[atB + i * params.bStep]);
+    out[row * params.inner + i] = grad[atGrad + i * params.gradStep] * factor;
   }
 }

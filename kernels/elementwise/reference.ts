@@ -34,18 +34,18 @@ function sigmoid(x: number): number {
 }
 
 /** The functions of `unary` and their derivatives, both of x. */
-export const unaryFunctions: Record<UnaryOp, { f(x: number): number; slope(x: number): number }> = {
-  neg: { f: (x) => -x, slope: () => -1 },
-  exp: { f: Math.exp, slope: Math.exp },
-  log: { f: Math.log, slope: (x) => 1 / x },
-  sqrt: { f: Math.sqrt, slope: (x) => 0.5 / Math.sqrt(x) },
-  tanh: { f: Math.tanh, slope: (x) => 1 - Math.tanh(x) ** 2 },
-  relu: { f: (x) => Math.max(x, 0), slope: (x) => (x > 0 ? 1 : 0) },
+export const unaryFunctions: Record<UnaryOp, { f(x: number): number; derivative(x: number): number }> = {
+  neg: { f: (x) => -x, derivative: () => -1 },
+  exp: { f: Math.exp, derivative: Math.exp },
+  log: { f: Math.log, derivative: (x) => 1 / x },
+  sqrt: { f: Math.sqrt, derivative: (x) => 0.5 / Math.sqrt(x) },
+  tanh: { f: Math.tanh, derivative: (x) => 1 - Math.tanh(x) ** 2 },
+  relu: { f: (x) => Math.max(x, 0), derivative: (x) => (x > 0 ? 1 : 0) },
   gelu: {
     f: (x) => x * normalCdf(x),
-    slope: (x) => normalCdf(x) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
+    derivative: (x) => normalCdf(x) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
   },
-  sigmoid: { f: sigmoid, slope: (x) => sigmoid(x) * (1 - sigmoid(x)) },
+  sigmoid: { f: sigmoid, derivative: (x) => sigmoid(x) * (1 - sigmoid(x)) },
 }
 
 export function unaryReference({ op }: Unary, { x }: Arrays): Arrays {
@@ -53,22 +53,22 @@ export function unaryReference({ op }: Unary, { x }: Arrays): Arrays {
 }
 
 /** The derivative by what was saved: x itself, or y = f(x). */
-export const savedSlopes: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => number> = {
+const savedDerivatives: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => number> = {
   exp: (y) => y,
   log: (x) => 1 / x,
   sqrt: (y) => 0.5 / y,
   tanh: (y) => 1 - y * y,
   // NaN passes the gradient on, as in PyTorch.
   relu: (y) => (y <= 0 ? 0 : 1),
-  gelu: unaryFunctions.gelu.slope,
+  gelu: unaryFunctions.gelu.derivative,
   sigmoid: (y) => y * (1 - y),
 }
 
 export function unaryBackwardReference({ op }: Unary, { grad, saved }: Arrays): Arrays {
-  const slope = savedSlopes[op as keyof typeof savedSlopes]
+  const derivative = savedDerivatives[op as keyof typeof savedDerivatives]
   // Where relu was 0 it takes the gradient for nothing, infinite or not.
   const isCut = (i: number) => op === 'relu' && saved![i]! <= 0
-  return { out: grad!.map((g, i) => (isCut(i) ? 0 : g * slope(saved![i]!))) }
+  return { out: grad!.map((g, i) => (isCut(i) ? 0 : g * derivative(saved![i]!))) }
 }
 
 const operations = {
@@ -134,14 +134,14 @@ export function powBackwardReference(problem: PowBackward, { grad, a, b, out }: 
   forEachElement(problem, (i, [atGrad, atA, atB]) => {
     const v = a![atA!]!
     const e = b![atB!]!
-    const slope = problem.exponent
+    const derivative = problem.exponent
       ? v <= 0
         ? 0
         : power(v, e) * Math.log(v)
       : e === 0
         ? 0
         : e * Math.fround(power(v, Math.fround(e - 1)))
-    out![i] = grad![atGrad!]! * slope
+    out![i] = grad![atGrad!]! * derivative
   })
   return { out: out! }
 }

@@ -60,15 +60,19 @@ fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
   return select(t * r, r, v >= vec4(0.0));
 }
 
-// The normal distribution function. Its tail Q(|x|) = e^(-x^2 / 2) t P(t), t = 1 / (1 + 0.33 |x| / sqrt 2), has the form of
-// Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 (relative error 1e-7, far left tail included).
-fn normalCdf(v: vec4<f32>) -> vec4<f32> {
-  let a = abs(v);
-  let t = 1.0 / (1.0 + 0.23334524 * a);
-  let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
-    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
-  let q = t * p * exp(-0.5 * a * a);
-  return select(q, 1.0 - q, v >= vec4(0.0));
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
+// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+// The exact GELU (1606.08415): v Phi(v).
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let x = abs(v);
+  let q = tail(x) * exp(-0.5 * x * x);
+  return v * select(q, 1.0 - q, v >= vec4(0.0));
 }
 
 fn apply(v: vec4<f32>) -> vec4<f32> {
@@ -80,7 +84,7 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
     case TANH: { return tanhOf(v); }
     // Not max: NaN must stay NaN.
     case RELU: { return select(v, vec4(0.0), v <= vec4(0.0)); }
-    case GELU: { return v * normalCdf(v); }
+    case GELU: { return gelu(v); }
     default: { return sigmoidOf(v); }
   }
 }

@@ -23,14 +23,19 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// (x Phi(x))' = Phi(x) + x phi(x); Phi as in unary.wgsl, sharing its e^(-x^2 / 2).
-fn geluSlope(v: vec4<f32>) -> vec4<f32> {
-  let a = abs(v);
-  let e = exp(-0.5 * a * a);
-  let t = 1.0 / (1.0 + 0.23334524 * a);
-  let p = 0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
-    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164))))));
-  let q = t * p * e;
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
+// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+fn tail(x: vec4<f32>) -> vec4<f32> {
+  let t = 1.0 / (1.0 + 0.23334524 * x);
+  return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
+    + t * (-0.1756399 + t * (0.23015568 + t * -0.06768164)))))));
+}
+
+// The derivative of GELU: Phi(v) + v phi(v).
+fn geluGrad(v: vec4<f32>) -> vec4<f32> {
+  let x = abs(v);
+  let e = exp(-0.5 * x * x);
+  let q = tail(x) * e;
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
@@ -42,7 +47,7 @@ fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
     case TANH: { return g * (1.0 - s * s); }
     // NaN passes the gradient on, as in PyTorch.
     case RELU: { return select(g, vec4(0.0), s <= vec4(0.0)); }
-    case GELU: { return g * geluSlope(s); }
+    case GELU: { return g * geluGrad(s); }
     default: { return g * s * (1.0 - s); }
   }
 }

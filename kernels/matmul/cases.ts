@@ -20,7 +20,6 @@ interface Shape {
   flags?: number
   /** Residual with one row for all. */
   auxBroadcast?: boolean
-  scale?: number
   splits?: number
   /** What is float16. */
   half?: readonly Element[]
@@ -46,7 +45,7 @@ function extent([offset, ...strides]: BatchView, batch: readonly number[], size:
 
 function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: number; b: number; bias: number; aux: number } } {
   const [m, n, k] = shape.size
-  const { batch = [1, 1, 1], offset = 0, gap = 0, flags = 0, scale = 1, splits = 1, transA = false, transB = false } = shape
+  const { batch = [1, 1, 1], offset = 0, gap = 0, flags = 0, splits = 1, transA = false, transB = false } = shape
   const batches = batch[0] * batch[1] * batch[2]
   const pitchA = (transA ? m : k) + gap
   const pitchB = (transB ? k : n) + gap
@@ -54,13 +53,11 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
   const sizeB = (transB ? n : k) * pitchB
   const a = batchView(offset, sizeA, batch, shape.repeatA)
   const b = batchView(offset, sizeB, batch, shape.repeatB)
-  const bias = batchView(offset, n, batch, [1, 2])
   const aux = batchView(offset, m * n, batch)
   const chunk = splits === 1 ? k : 64 * Math.ceil(k / splits / 64)
   const problem = {
     a,
     b,
-    bias,
     aux,
     m,
     n,
@@ -77,7 +74,6 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
     splits: Math.ceil(k / chunk),
     chunk,
     flags,
-    scale,
     ...(flags & EPILOGUE.dropout ? { ...streamOf(12345678901234, 2 ** 33 + 1), threshold: 2 ** 30, keep: 4 / 3 } : {}),
     ...(shape.half ? { dtypes: Object.fromEntries(shape.half.map((name) => [name, 'f16' as const])) } : {}),
   }
@@ -90,7 +86,7 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
     sizes: {
       a: extent(a, batch, sizeA),
       b: extent(b, batch, sizeB),
-      bias: flags & EPILOGUE.bias ? extent(bias, batch, n) : 1,
+      bias: flags & EPILOGUE.bias ? n : 1,
       aux: flags & (EPILOGUE.geluGrad | EPILOGUE.add) ? extent(aux, batch, m * n) : 1,
     },
   }
@@ -104,7 +100,6 @@ function matmulCase(shape: Shape): KernelCase<Matmul> {
     name,
     problem,
     sizes: { ...sizes, c: size * splits, pre: flags & EPILOGUE.pre ? size : 1 },
-    ...(flags & EPILOGUE.accumulate ? { fills: { c: 'normal' } } : {}),
     ...(shape.bench ? { bench: true } : {}),
   }
 }
@@ -118,12 +113,11 @@ function combineCase(shape: Shape): KernelCase<Matmul> {
     name,
     problem,
     sizes: { partials: size * splits, bias, aux, c: size, pre: flags & EPILOGUE.pre ? size : 1 },
-    ...(flags & EPILOGUE.accumulate ? { fills: { c: 'normal' } } : {}),
     ...(shape.bench ? { bench: true } : {}),
   }
 }
 
-const { bias, pre, gelu, geluGrad: slope, dropout, add, accumulate } = EPILOGUE
+const { bias, pre, gelu, geluGrad, dropout, add } = EPILOGUE
 
 const allHalf: readonly Element[] = ['a', 'b', 'aux', 'c', 'pre']
 
@@ -136,7 +130,7 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
     ),
   ),
   ...[false, true].flatMap((transA) =>
-    [false, true].map((transB) => matmulCase({ size: [64, 128, 192], transA, transB, offset: 4, gap: 8, scale: 0.25 })),
+    [false, true].map((transB) => matmulCase({ size: [64, 128, 192], transA, transB, offset: 4, gap: 8 })),
   ),
   matmulCase({ size: [1, 1, 1025] }),
   matmulCase({ size: [1025, 1, 1], transB: true }),
@@ -154,15 +148,13 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'A repeats', size: [9, 40, 70], batch: [2, 2, 2], repeatA: [1], transA: true }),
   matmulCase({ size: [37, 50, 100], transB: true, flags: bias | gelu | pre, gap: 3 }),
   matmulCase({ size: [64, 96, 64], transB: true, flags: bias | gelu | pre | add, batch: [1, 2, 1] }),
-  matmulCase({ size: [33, 31, 129], flags: slope, scale: 2 }),
+  matmulCase({ size: [33, 31, 129], flags: geluGrad }),
   matmulCase({ size: [33, 31, 129], transB: true, flags: bias | add }),
   matmulCase({ name: 'one row for all', size: [20, 21, 22], batch: [2, 1, 1], flags: add, auxBroadcast: true }),
-  matmulCase({ size: [40, 44, 130], transA: true, flags: accumulate }),
-  matmulCase({ size: [40, 44, 30], transA: true, flags: accumulate | gelu }),
   matmulCase({ size: [20, 33, 40], transB: true, flags: bias | gelu | pre | dropout | add, batch: [1, 1, 3] }),
-  matmulCase({ size: [33, 40, 70], flags: slope | dropout, half: ['c'] }),
+  matmulCase({ size: [33, 40, 70], flags: geluGrad | dropout, half: ['c'] }),
   matmulCase({ size: [7, 3, 5], flags: dropout }),
-  matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3, scale: 0.5 }),
+  matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3 }),
   matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
   ...[false, true].flatMap((transA) =>
     [false, true].map((transB) => matmulCase({ size: [67, 33, 200], transA, transB, half: ['a', 'b', 'c'] })),
@@ -172,11 +164,11 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   ),
   matmulCase({ size: [1, 1, 1], half: allHalf }),
   matmulCase({ size: [129, 50, 130], transB: true, flags: bias | gelu | pre | add, half: allHalf, offset: 1, gap: 3 }),
-  matmulCase({ size: [33, 31, 129], flags: slope, scale: 2, half: allHalf }),
-  matmulCase({ size: [40, 44, 130], transA: true, flags: accumulate, half: ['a', 'b', 'c'] }),
+  matmulCase({ size: [33, 31, 129], flags: geluGrad, half: allHalf }),
+  matmulCase({ size: [40, 44, 130], transA: true, half: ['a', 'b', 'c'] }),
   matmulCase({ name: 'A repeats', size: [9, 40, 70], batch: [2, 2, 2], repeatA: [1], transA: true, half: ['a', 'b', 'c'] }),
   // As a weight's gradient of mixed precision, and a product with a weight that was left in float32.
-  matmulCase({ size: [40, 44, 1030], transA: true, flags: accumulate, half: ['a', 'b'] }),
+  matmulCase({ size: [40, 44, 1030], transA: true, half: ['a', 'b'] }),
   matmulCase({ size: [33, 20, 500], transA: true, splits: 3, half: ['a', 'b', 'c'] }),
   matmulCase({ size: [37, 50, 100], transB: true, flags: bias | pre | gelu, half: ['a', 'c'] }),
   ...[false, true].flatMap((transA) =>
@@ -192,12 +184,11 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
 
 export const combineCases: readonly KernelCase<Matmul>[] = [
   combineCase({ size: [1, 1, 128], splits: 2 }),
-  combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre, scale: 0.5 }),
+  combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre }),
   combineCase({ size: [7, 64, 500], splits: 3, flags: bias | add, batch: [2, 3, 1], offset: 2 }),
-  combineCase({ size: [12, 9, 500], splits: 3, flags: slope }),
+  combineCase({ size: [12, 9, 500], splits: 3, flags: geluGrad }),
   combineCase({ size: [12, 9, 500], splits: 3, flags: bias | dropout | add, batch: [2, 1, 1] }),
-  combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate }),
   combineCase({ size: [33, 31, 500], splits: 5, flags: bias | gelu | pre | add, half: ['aux', 'c', 'pre'] }),
-  combineCase({ size: [12, 9, 500], splits: 3, flags: accumulate, half: ['c'] }),
+  combineCase({ size: [12, 9, 500], splits: 3, half: ['c'] }),
   combineCase({ size: [512, 128, 4096], splits: 8, bench: true }),
 ]

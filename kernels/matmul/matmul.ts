@@ -100,7 +100,7 @@ export const matmul: KernelSpec<Matmul> = {
   },
 }
 
-/** C = epilogue(scale * the sum of partial products); the problem is that of `matmul`. */
+/** C = epilogue(the sum of partial products); the problem is that of `matmul`. */
 export const matmulCombine: KernelSpec<Matmul> = {
   name: 'matmulCombine',
   bindings: combineBindings,

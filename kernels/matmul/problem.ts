@@ -7,8 +7,6 @@ export type BatchView = [offset: number, batch0: number, batch1: number, batch2:
 export const EPILOGUE = {
   /** + bias[column] */
   bias: 1,
-  /** + what C holds; not with `bias` */
-  accumulate: 32,
   /** Stored to `pre` as it is now. */
   pre: 2,
   /** gelu(value), the exact (erf) form. */
@@ -16,19 +14,18 @@ export const EPILOGUE = {
   /** * gelu'(aux[row, column]) */
   geluGrad: 8,
   /** * `keep`, or * 0 where the element's number of the random stream is below `threshold`, as the dropout kernel does on C */
-  dropout: 64,
-  /** + aux[row, column]; not with `slope` */
-  add: 16,
+  dropout: 16,
+  /** + aux[row, column]; not with `geluGrad` */
+  add: 32,
 } as const
 
 /**
- * C[batch] = epilogue(scale * A[batch] B[batch]) over three batch dims, A [m, k] and B [k, n] in any strides. C is contiguous,
+ * C[batch] = epilogue(A[batch] B[batch]) over three batch dims, A [m, k] and B [k, n] in any strides. C is contiguous,
  * [splits, batches, m, n]: with several splits these are partial products for `matmulCombine`, and `flags` is 0.
  */
 export interface Matmul {
   a: BatchView
   b: BatchView
-  bias: BatchView
   aux: BatchView
   m: number
   n: number
@@ -51,7 +48,6 @@ export interface Matmul {
   chunk: number
   /** Of `EPILOGUE`. */
   flags: number
-  scale: number
   /** Of dropout: see the kernel of that name, whose `scale` is `keep` here. */
   threshold?: number
   keep?: number
@@ -89,12 +85,11 @@ export function storeConstants(bindings: readonly Binding[], problem: Matmul): C
 
 export const params: readonly Param[] = [
   branchStrides(6),
-  ...['a', 'b', 'bias', 'aux'].map((name): Param => ({ name, type: 'u32', length: 4 })),
+  ...['a', 'b', 'aux'].map((name): Param => ({ name, type: 'u32', length: 4 })),
   ...['m', 'n', 'k', 'batches', 'batch1', 'batch2', 'aRow', 'aCol', 'bRow', 'bCol', 'auxRow'].map(
     (name): Param => ({ name, type: 'u32' }),
   ),
   ...['rows', 'splits', 'chunk', 'flags'].map((name): Param => ({ name, type: 'u32' })),
-  { name: 'scale', type: 'f32' },
   { name: 'threshold', type: 'u32', optional: true },
   { name: 'keep', type: 'f32', optional: true },
   { name: 'seedLow', type: 'u32', optional: true },
@@ -107,7 +102,7 @@ export const params: readonly Param[] = [
 export const bindings: readonly Binding[] = [
   { name: 'a', access: 'read', dtype: dtype('a'), offset: 'a' },
   { name: 'b', access: 'read', dtype: dtype('b'), offset: 'b' },
-  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+  { name: 'bias', access: 'read', dtype: 'f32' },
   { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
   { name: 'c', access: 'read_write', dtype: (problem: Matmul) => (problem.splits > 1 ? 'f32' : dtype('c')(problem)) },
   { name: 'pre', access: 'read_write', dtype: dtype('pre') },
@@ -115,7 +110,7 @@ export const bindings: readonly Binding[] = [
 
 export const combineBindings: readonly Binding[] = [
   { name: 'partials', access: 'read', dtype: 'f32' },
-  { name: 'bias', access: 'read', dtype: 'f32', offset: 'bias' },
+  { name: 'bias', access: 'read', dtype: 'f32' },
   { name: 'aux', access: 'read', dtype: dtype('aux'), offset: 'aux' },
   { name: 'c', access: 'read_write', dtype: dtype('c') },
   { name: 'pre', access: 'read_write', dtype: dtype('pre') },

@@ -3,7 +3,7 @@ import { philox4x32 } from '../random/philox.ts'
 import type { Arrays } from '../spec.ts'
 import { type BatchView, EPILOGUE, type Matmul } from './problem.ts'
 
-const { f: gelu, slope: geluSlope } = unaryFunctions.gelu
+const { f: gelu, derivative: geluGrad } = unaryFunctions.gelu
 
 function batchOffset([offset, s0, s1, s2]: BatchView, batch: number, { batch1, batch2 }: Matmul): number {
   const outer = Math.floor(batch / batch2)
@@ -15,12 +15,11 @@ function store(p: Matmul, arrays: Arrays, batch: number, row: number, column: nu
   const { bias, aux, c, pre } = arrays as Record<string, Float64Array>
   const has = (flag: number) => (p.flags & flag) !== 0
   const other = aux![batchOffset(p.aux, batch, p) + row * p.auxRow + column]!
-  let value = p.scale * product
-  if (has(EPILOGUE.bias)) value += bias![batchOffset(p.bias, batch, p) + column]!
-  if (has(EPILOGUE.accumulate)) value += c![at]!
+  let value = product
+  if (has(EPILOGUE.bias)) value += bias![column]!
   if (has(EPILOGUE.pre)) pre![at] = value
   if (has(EPILOGUE.gelu)) value = gelu(value)
-  if (has(EPILOGUE.geluGrad)) value *= geluSlope(other)
+  if (has(EPILOGUE.geluGrad)) value *= geluGrad(other)
   if (has(EPILOGUE.dropout)) value = wordOf(p, at) >= p.threshold! ? value * Math.fround(p.keep!) : value * 0
   if (has(EPILOGUE.add)) value += other
   c![at] = value

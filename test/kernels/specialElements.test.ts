@@ -170,8 +170,8 @@ function product(
   const none: Matmul['a'] = [0, 0, 0, 0]
   const shape = { m, n: width, k, batches: 1, batch1: 1, batch2: 1, aRow, aCol, bRow, bCol, auxRow: width }
   const problem: Matmul = {
-    ...{ a: none, b: none, bias: none, aux: none, ...shape },
-    ...{ rows: rowsPerGroup({ ...shape, splits: 1 }), splits: 1, chunk: k, flags: 0, scale: 1, ...change },
+    ...{ a: none, b: none, aux: none, ...shape },
+    ...{ rows: rowsPerGroup({ ...shape, splits: 1 }), splits: 1, chunk: k, flags: 0, ...change },
   }
   const inputs = { a, b, bias: more.bias ?? [0], aux: more.aux ?? [0] }
   const pre = (problem.flags & EPILOGUE.pre) !== 0 ? m * width : 1
@@ -184,7 +184,7 @@ product('of transposed operands', true, true, {})
 const bias = Array.from({ length: width }, (_, i) => [NAN, INFINITY, -INFINITY, -HIGHEST][i - 4] ?? 0.5)
 product('with bias and GELU', false, true, { flags: EPILOGUE.bias | EPILOGUE.gelu | EPILOGUE.pre }, { bias })
 const aux = Array.from({ length: m * width }, (_, i) => (i % 5 === 0 ? ELEMENTS[(i / 5) % n]! : 0.25))
-product('with the slope of GELU', false, false, { flags: EPILOGUE.geluGrad }, { aux })
+product('with the derivative of GELU', false, false, { flags: EPILOGUE.geluGrad }, { aux })
 const drops = { ...streamOf(3, 5), threshold: 2 ** 31, keep: 2 }
 product('with dropout', false, true, { flags: EPILOGUE.bias | EPILOGUE.dropout | EPILOGUE.add, ...drops }, { bias, aux })
 const parts = Array.from({ length: 2 * m * width }, (_, i) => (i % 3 === 0 ? ELEMENTS[(i / 3) % n]! : 0.25))
@@ -195,7 +195,6 @@ check({
     ...{
       a: [0, 0, 0, 0],
       b: [0, 0, 0, 0],
-      bias: [0, 0, 0, 0],
       aux: [0, 0, 0, 0],
       m,
       n: width,
@@ -214,7 +213,6 @@ check({
       splits: 2,
       chunk: 64,
       flags: EPILOGUE.gelu,
-      scale: 1,
     },
   },
   inputs: { partials: parts, bias: [0], aux: [0] },

@@ -38,14 +38,14 @@ const SHAPES: Shape[] = [[], [1], [7], [31, 33], [3, 5, 7], [2, 129, 8], [1025],
 
 const functions = { neg, exp, log, sqrt, tanh, relu, gelu, sigmoid }
 for (const [name, op] of Object.entries(functions)) {
-  const { f, slope } = unaryFunctions[name as keyof typeof functions]
+  const { f, derivative } = unaryFunctions[name as keyof typeof functions]
   for (const shape of SHAPES) {
     for (const [kind, make] of Object.entries({ contiguous: leaf, strided: stridedLeaf })) {
       test(`${name} of ${kind} [${shape}]`, async () => {
         const positive = name === 'log' || name === 'sqrt'
         const x = normals(sizeOf(shape), 1).map((value) => (positive ? Math.abs(value) + 0.1 : value))
         const cotangent = normals(x.length, 2)
-        const gradient = Array.from(x, (value, i) => cotangent[i]! * slope(value))
+        const gradient = Array.from(x, (value, i) => cotangent[i]! * derivative(value))
         await checkOp(name, op, [make(x, shape)], { shape, output: Array.from(x, f), cotangent, gradients: [gradient] })
       })
     }

@@ -18,7 +18,7 @@ import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite('linear op')
-const { f: gelu, slope } = unaryFunctions.gelu
+const { f: gelu, derivative: geluGrad } = unaryFunctions.gelu
 
 interface Values {
   /** Shape of x, [..., in]. */
@@ -58,7 +58,7 @@ function expected({ shape, outputs, x, weight, bias, residual, ...given }: Value
       let pre = bias[o]!
       for (let i = 0; i < inputs; i++) pre += x[r * inputs + i]! * weight[o * inputs + i]!
       output[r * outputs + o] = given.gelu ? gelu(pre) : pre
-      const g = cotangent[r * outputs + o]! * (given.gelu ? slope(pre) : 1)
+      const g = cotangent[r * outputs + o]! * (given.gelu ? geluGrad(pre) : 1)
       dbias[o]! += g
       for (let i = 0; i < inputs; i++) {
         dx[r * inputs + i]! += g * weight[o * inputs + i]!

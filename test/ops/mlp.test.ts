@@ -15,7 +15,7 @@ import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite('mlp op')
-const { f: gelu, slope } = unaryFunctions.gelu
+const { f: gelu, derivative: geluGrad } = unaryFunctions.gelu
 
 type Make = (data: Float32Array, shape: Shape) => Tensor
 
@@ -62,7 +62,7 @@ function expected(given: ReturnType<typeof values>): ExpectedOp {
         g += cotangent[r * outputs + o]! * w2[o * hidden + h]!
         dw2[o * hidden + h]! += cotangent[r * outputs + o]! * gelu(pre[h]!)
       }
-      g *= slope(pre[h]!)
+      g *= geluGrad(pre[h]!)
       db1[h]! += g
       for (let i = 0; i < inputs; i++) {
         dx[r * inputs + i]! += g * w1[h * inputs + i]!
