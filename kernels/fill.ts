@@ -1,7 +1,7 @@
 import { fromHalves, toHalf } from './half.ts'
 import { bindingDtype, type KernelCase, type KernelSpec, SCALAR_BYTES, type Scalar } from './spec.ts'
 
-/** Poison of outputs and of what lies behind them: a NaN with a payload, or its bits as an integer. */
+/** The poison of outputs and of guards: a NaN with a payload, or its bits as an integer. */
 const POISON = 0x7fc0dead
 const HALF_POISON = 0x7ead
 
@@ -16,35 +16,35 @@ export function seededRandom(seed: number): () => number {
   }
 }
 
-/** Standard normal numbers from a uniform generator (Box-Muller). */
+/** A standard normal number from a uniform generator, by Box-Muller. */
 export function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }
 
-/** Norm-relative error that a case allows a binding; integers are compared exactly. Rounding to halves alone makes about 2e-4. */
+/** The norm-relative error that a case allows a binding. Integers are compared exactly. Rounding to float16 alone makes about 2e-4. */
 export function toleranceOf({ tolerance }: KernelCase, dtype: Scalar): number {
   if (dtype === 'i32' || dtype === 'u32') return 0
   return tolerance ?? (dtype === 'f16' ? 1e-3 : 1e-5)
 }
 
-/** Memory as elements of a type, halves by their bits. */
+/** Memory as elements of a type; float16 by its bits. */
 function elementsOf(dtype: Scalar, buffer: ArrayBuffer) {
   if (dtype === 'f16') return new Uint16Array(buffer)
   return dtype === 'f32' ? new Float32Array(buffer) : dtype === 'i32' ? new Int32Array(buffer) : new Uint32Array(buffer)
 }
 
-/** The numbers that the first `size` elements of a type hold. */
+/** The values of the first `size` elements of a type. */
 export function valuesOf(dtype: Scalar, buffer: ArrayBuffer, size: number): Float32Array | Int32Array | Uint32Array {
   const elements = elementsOf(dtype, buffer).subarray(0, size)
   return elements instanceof Uint16Array ? fromHalves(elements) : elements
 }
 
-/** Bytes of `size` elements in whole words, which is what buffers are made of. */
+/** The bytes of `size` elements, rounded up to the whole words that buffers are made of. */
 export function bytesOf(dtype: Scalar, size: number): number {
   return 4 * Math.ceil((size * SCALAR_BYTES[dtype]) / 4)
 }
 
-/** Place of the first element behind `size` others that does not hold the poison any more, or -1. */
+/** The index of the first element from `size` on that no longer holds the poison, or -1. */
 export function findTouched(dtype: Scalar, buffer: ArrayBuffer, size: number): number {
   const elements = dtype === 'f16' ? new Uint16Array(buffer) : new Uint32Array(buffer)
   const poison = dtype === 'f16' ? HALF_POISON : POISON
@@ -53,8 +53,8 @@ export function findTouched(dtype: Scalar, buffer: ArrayBuffer, size: number): n
 }
 
 /**
- * Memory for every binding of a case, by name: inputs hold numbers, outputs and `guard` elements behind every binding hold
- * poison. The same case and seed always give the same numbers.
+ * Memory for every binding of a case, by name. Inputs hold numbers; outputs, and `guard` elements behind every binding, hold poison. The
+ * same case and seed always give the same numbers.
  */
 export function fillCase(spec: KernelSpec, kase: KernelCase, guard = 0, seed = 1): Map<string, ArrayBuffer> {
   const random = seededRandom(seed)

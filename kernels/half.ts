@@ -1,9 +1,9 @@
-// IEEE 754 half precision (binary16): 1 sign bit, 5 exponent bits, 10 fraction bits. JavaScript has no array of them everywhere.
+// IEEE 754 binary16, float16: 1 sign bit, 5 exponent bits, 10 fraction bits. Not every JavaScript engine has an array of it.
 
 const bits = new Uint32Array(1)
 const single = new Float32Array(bits.buffer)
 
-/** The half nearest to a number (already rounded to float32), ties to even; beyond 65504 infinity. */
+/** The bits of the float16 nearest to a number that is first rounded to float32. Ties go to even; numbers that round beyond 65504 become infinity. */
 export function toHalf(value: number): number {
   single[0] = value
   const word = bits[0]!
@@ -12,9 +12,9 @@ export function toHalf(value: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00
   // 65520 and above are nearer to the next power of two than to 65504.
   if (magnitude >= 0x477ff000) return sign | 0x7c00
-  // Below 2^-14 halves are whole multiples of 2^-24.
+  // Below 2^-14 a float16 is a whole multiple of 2^-24.
   if (magnitude < 0x38800000) return sign | roundEven(Math.abs(single[0]!) * 2 ** 24)
-  // The exponent is rebiased and 13 bits rounded off; a carry goes on into the exponent as it should.
+  // The exponent is rebiased and 13 bits are rounded off. A carry goes on into the exponent as it should.
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
 }
 
@@ -24,7 +24,7 @@ function roundEven(value: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor
 }
 
-/** The number that a half is. */
+/** The number of a float16, from its bits. */
 export function fromHalf(half: number): number {
   const sign = half & 0x8000 ? -1 : 1
   const exponent = (half >> 10) & 31
@@ -33,12 +33,12 @@ export function fromHalf(half: number): number {
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
 }
 
-/** Numbers as halves. */
+/** The bits of numbers as float16. */
 export function toHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
   return Uint16Array.from(values, toHalf)
 }
 
-/** Halves as numbers, which float32 holds exactly. */
+/** The numbers of float16 bits, which float32 holds exactly. */
 export function fromHalves(halves: ArrayLike<number>): Float32Array<ArrayBuffer> {
   return Float32Array.from(halves, fromHalf)
 }

@@ -12,7 +12,7 @@ import { entries as reduce } from './reduce/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
 
-/** Every kernel with what proves it, by the folder it lives in. */
+/** Every kernel with what proves it, by its folder. */
 export const kernelFamilies = {
   adamW,
   attention,

@@ -1,37 +1,34 @@
-import type { Param } from './spec.ts'
+import { type Param, scalars } from './spec.ts'
 
-/** Dims that strided kernels take after merging. */
+/** The most dims that strided kernels take after merging. */
 export const MAX_DIMS = 8
 
-/**
- * Where an operand lies in its buffer, in elements: a stride per dim of the problem (0 where it is broadcast), and its first
- * element.
- */
+/** Where an operand lies in its buffer, in elements: a stride per dim of the problem, 0 where it is broadcast, and its first element. */
 export interface Layout {
   readonly strides: readonly number[]
   readonly offset: number
 }
 
-/** The loop nest of a strided kernel: the outer dims, and the innermost one that threads walk along. */
+/** The loop nest of a strided kernel: the outer dims, and the innermost dim, along which threads walk. */
 export interface Nest {
-  /** Sizes of the outer dims, outermost first; at most MAX_DIMS - 1. */
+  /** The sizes of the outer dims, outermost first. */
   readonly dims: number[]
-  /** Number of outer dims. */
+  /** The number of outer dims. */
   readonly outer: number
-  /** Product of the outer dims. */
+  /** The product of the outer dims. */
   readonly rows: number
-  /** Size of the innermost dim. */
+  /** The size of the innermost dim. */
   readonly inner: number
 }
 
-/** An operand of a Nest: strides of its outer dims, stride along the innermost one, first element. */
+/** How a Nest walks through an operand: strides of the outer dims, the stride along the innermost one, and the first element. */
 export interface Walk {
   readonly strides: number[]
   readonly step: number
   readonly offset: number
 }
 
-/** A Nest and its operands in the order of `nest()`; the parameters that `nest()` declares are properties too. */
+/** A Nest with its operands in the order of `nest()`. The parameters that `nest()` declares are properties too. */
 export interface NestProblem extends Nest {
   readonly walks: readonly Walk[]
 }
@@ -71,24 +68,18 @@ export function mergeDims(
 }
 
 /**
- * What the strided kernels share: parameters for the Nest and the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
- * `inner`, `aStep`, `aOffset`, …), and the problems that carry them.
+ * What the strided kernels share: the parameters of the Nest and of the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
+ * `inner`, `aStep`, `aOffset`, …), and a function that makes the problems which carry them.
  */
 export function nest(...names: string[]) {
   const keys = names.map((name) => ({ strides: `${name}Strides`, step: `${name}Step`, offset: `${name}Offset` }))
   const params: Param[] = [
     { name: 'dims', type: 'u32', length: MAX_DIMS },
     ...keys.map(({ strides }): Param => ({ name: strides, type: 'u32', length: MAX_DIMS })),
-    { name: 'outer', type: 'u32' },
-    { name: 'rows', type: 'u32' },
-    { name: 'inner', type: 'u32' },
-    ...keys.flatMap(({ step, offset }): Param[] => [
-      { name: step, type: 'u32' },
-      { name: offset, type: 'u32' },
-    ]),
+    ...scalars('u32', 'outer', 'rows', 'inner', ...keys.flatMap(({ step, offset }) => [step, offset])),
   ]
   /**
-   * @param shape sizes of the dims, none of them 0
+   * @param shape the sizes of the dims, none of them 0
    * @throws Error when more than MAX_DIMS dims remain after merging
    */
   function problem(shape: readonly number[], layouts: readonly Layout[]): NestProblem {
@@ -115,12 +106,12 @@ export function nest(...names: string[]) {
   return { params, problem }
 }
 
-/** Whether rows can be walked in vec4s: each operand runs along the row, starting on a vec4, or stays at one element. */
+/** Whether rows can be walked in vec4s: each operand runs along the row from the start of a vec4 on, or stays at one element. */
 export function hasVectorRows({ inner, walks }: NestProblem): boolean {
   return inner % 4 === 0 && walks.every((walk) => movesInVectors(walk))
 }
 
-/** Whether there is one row, and each operand runs along it, starting on a vec4, or stays at one element; the row may end inside a vec4. */
+/** Whether there is one row that can be walked in vec4s, except that it may end inside one. */
 export function isFlat({ rows, walks }: NestProblem): boolean {
   return rows === 1 && walks.every((walk) => movesInVectors(walk))
 }
@@ -129,12 +120,12 @@ function movesInVectors({ step, strides, offset }: Walk): boolean {
   return step === 0 || (step === 1 && offset % 4 === 0 && strides.every((stride) => stride % 4 === 0))
 }
 
-/** Elements of a buffer that an operand reaches, from its start. */
+/** The elements of a buffer from its start to the end of what an operand reaches. */
 export function reach({ dims, inner }: Nest, { strides, step, offset }: Walk): number {
   return dims.reduce((end, size, d) => end + (size - 1) * strides[d]!, offset + (inner - 1) * step + 1)
 }
 
-/** Calls `visit` for each element in row-major order, with the place of every operand in its buffer. For references. */
+/** Calls `visit` for each element in row-major order, with the index of every operand's element in its buffer. References use it. */
 export function forEachElement({ dims, rows, inner, walks }: NestProblem, visit: (index: number, at: number[]) => void): void {
   for (let row = 0; row < rows; row++) {
     const coordinates: number[] = []

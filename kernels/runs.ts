@@ -1,38 +1,54 @@
 import { hasVectorRows, isFlat, type NestProblem } from './layout.ts'
 import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type Variant } from './spec.ts'
 
-/** Threads of a workgroup of the elementwise kernels. */
+/** The threads of a workgroup of the elementwise kernels. */
 const THREADS = 64
 
 /**
- * Neighbouring elements or vec4s that one thread takes. Starting a thread costs software devices more than its work; real
- * GPUs want neighbours in neighbouring threads.
+ * The neighbouring elements or vec4s that one thread takes. A software device spends more on starting a thread than on its work; a real
+ * GPU wants neighbours in neighbouring threads.
  */
 function runLength(device: Capabilities, onSoftware: number): number {
   return device.software ? onSoftware : 1
 }
 
 /**
- * Constants of the kernels that walk flat memory in vec4s, each workgroup an equal share of it with its threads side by side. On
- * software devices the threads of a workgroup run in lockstep as one vector, and few workgroups of one vector are best.
+ * The constants of the kernels that walk flat memory in vec4s, where each workgroup takes an equal share with its threads side by side.
+ * A software device runs the threads of a workgroup in lockstep as one vector, and few workgroups of one vector are the fastest there.
  */
-export function flatConstants({ count }: { count: number }, device: Capabilities): Constants {
+function flatConstants(count: number, device: Capabilities): Constants {
   return { WORKGROUP: device.software ? Math.max(8, device.subgroupMaxSize) : THREADS, TAIL: count % 4 !== 0 }
 }
 
-/** Workgroups enough for the cores of a software device, few enough that starting them costs nothing; on a GPU a vec4 a thread. */
-export function flatGrid({ count }: { count: number }, { WORKGROUP }: Constants): Grid {
+/**
+ * On a GPU each thread takes one vec4. A software device gets enough workgroups for its cores, and so few that starting them costs
+ * nothing.
+ */
+function flatGrid(count: number, { WORKGROUP }: Constants): Grid {
   const total = ceilDiv(count, 4)
   const most = ceilDiv(total, THREADS)
   return grid1d(WORKGROUP === THREADS ? most : Math.min(most, Math.max(64, ceilDiv(total, 4096))))
 }
 
-/** Which operands of a nest move along a row (1) and which stay in place (0). */
+/** Whether each operand of a nest moves along a row (1) or stays in place (0). */
 function stepConstants(operands: readonly string[], { walks }: NestProblem): Constants {
   return Object.fromEntries(operands.map((name, k) => [`${name.toUpperCase()}_STEP`, walks[k]!.step]))
 }
 
-/** The variant of a strided kernel for operands that are one run of neighbours in memory, or one element. */
+/** The one variant of a kernel on `count` neighbours in memory. */
+export function countVariant<P extends { count: number }>(
+  source: string,
+  constants: (problem: P) => Constants = () => ({}),
+): Variant<P> {
+  return {
+    name: 'flat',
+    source,
+    constants: (problem, device) => ({ ...constants(problem), ...flatConstants(problem.count, device) }),
+    grid: ({ count }, constants) => flatGrid(count, constants),
+  }
+}
+
+/** The variant of a strided kernel whose operands are each one run of neighbours in memory, or one element. */
 export function flatVariant<P extends NestProblem>(
   source: string,
   operands: readonly string[],
@@ -45,13 +61,13 @@ export function flatVariant<P extends NestProblem>(
     constants: (problem, device) => ({
       ...constants(problem),
       ...stepConstants(operands, problem),
-      ...flatConstants({ count: problem.inner }, device),
+      ...flatConstants(problem.inner, device),
     }),
-    grid: ({ inner }, constants) => flatGrid({ count: inner }, constants),
+    grid: ({ inner }, constants) => flatGrid(inner, constants),
   }
 }
 
-/** The vec4 variant of a strided kernel; the constants say which operands stay in place along a row. */
+/** The vec4 variant of a strided kernel. Its constants say which operands stay in place along a row. */
 export function vectorVariant<P extends NestProblem>(
   source: string,
   operands: readonly string[],

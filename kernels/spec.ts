@@ -4,76 +4,93 @@ export type Scalar = 'f32' | 'f16' | 'i32' | 'u32'
 /** Element types of parameters. */
 export type ParamScalar = Exclude<Scalar, 'f16'>
 
-/** Bytes of an element. */
+/** Bytes of an element of each type. */
 export const SCALAR_BYTES: Readonly<Record<Scalar, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 }
 
-/** What a kernel may know of the device it runs on; plain data, so that a spec can be read and tested without one. */
+/** What a kernel may know of the device it runs on. It is plain data, so a spec can be read and tested without a device. */
 export interface Capabilities {
-  /** A software driver (no real GPU): barriers and workgroup memory cost dearly there. */
+  /** Whether this is a software driver, on which barriers and workgroup memory cost dearly. */
   software: boolean
-  /** Private arrays are read lane by lane wherever an index is no constant (SwiftShader). */
+  /** Whether private arrays are read lane by lane wherever an index is not a constant, as on SwiftShader. */
   gathersPrivate: boolean
-  /** Smallest and largest subgroup size a pipeline may get; both 0 when the device has no subgroups. */
+  /** The smallest and the largest subgroup size that a pipeline may get; both are 0 where the device has no subgroups. */
   subgroupMinSize: number
   subgroupMaxSize: number
   f16: boolean
-  /** Subgroups multiply 16 x 16 matrices of float16 with float32 sums (tensor cores). */
+  /** Whether subgroups multiply 16 x 16 matrices of float16 with float32 sums (tensor cores). */
   subgroupMatrix: boolean
-  /** Invocations of one workgroup, and its size in x, at most. */
+  /** The most invocations of one workgroup, and its largest size in x. */
   maxInvocations: number
   /** Bytes of workgroup memory. */
   maxWorkgroupMemory: number
-  /** Workgroups of one dispatch in each dimension, at most. */
+  /** The most workgroups of one dispatch in each dimension. */
   maxWorkgroups: number
 }
 
-/** A storage buffer at `@group(0) @binding(i)`, i being its place in the list. */
+/** A storage buffer at `@group(0) @binding(i)`, where i is its index in the list. */
 export interface Binding {
   name: string
-  /** `read` becomes `var<storage, read>`: drivers may then overlap readers. */
+  /** `read` becomes `var<storage, read>`, so drivers may overlap readers. */
   access: 'read' | 'read_write'
-  /** A function where the problem decides, as for kernels that take float32 or float16; `bindingDtype` gives it. */
+  /** The element type, or a function of the problem for kernels that take several types; `bindingDtype` evaluates it. */
   dtype: Scalar | ((problem: any) => Scalar)
-  /** The parameter (its first word, where it is an array) that holds the first element used, for kernels that bind a whole buffer. */
+  /** The parameter whose first word holds the index of the first element used, for kernels that bind a whole buffer. */
   offset?: string
 }
 
 /**
- * One member of the `Params` struct at `@group(1) @binding(0) var<uniform>`, packed in order as 4-byte words. `length` makes
- * it an array: a multiple of 4, declared `array<vec4<…>, length / 4>` and placed where 16 bytes are aligned.
+ * One member of the `Params` struct at `@group(1) @binding(0) var<uniform>`. Members are packed in order as 4-byte words. A member
+ * with a `length` is an array, declared as `array<vec4<…>, length / 4>`; its length is a multiple of 4 and its place is aligned to
+ * 16 bytes.
  */
 export interface Param {
   name: string
   type: ParamScalar
   length?: number
-  /** May be left out of a problem: it is 0 then. */
+  /** Whether a problem may leave it out, which makes it 0. */
   optional?: boolean
-  /** The parameter that holds how much this one grows from branch to branch, for kernels that take it. */
+  /** The parameter that holds how much this one grows from branch to branch. */
   branchStep?: string
 }
 
+/** Scalar parameters of one type, in order. */
+export function scalars(type: ParamScalar, ...names: readonly string[]): Param[] {
+  return names.map((name) => ({ name, type }))
+}
+
+/** Bindings that a kernel only reads, in order. */
+export function reads(dtype: Binding['dtype'], ...names: readonly string[]): Binding[] {
+  return names.map((name) => ({ name, access: 'read', dtype }))
+}
+
+/** Bindings that a kernel writes, in order. */
+export function writes(dtype: Binding['dtype'], ...names: readonly string[]): Binding[] {
+  return names.map((name) => ({ name, access: 'read_write', dtype }))
+}
+
 /**
- * The parameter `strides: array<vec4<u32>, count / 4>`, which lets one dispatch do the work of m sibling dispatches ("branches"): for
- * every binding, in order, the elements from one branch's operand to the next one's (0 where they share it; a multiple of 64
- * where a binding starts). The branch is `workgroup_id.z`; a grid therefore leaves z at 1. Comes first, for its alignment.
+ * The parameter `strides: array<vec4<u32>, count / 4>`, which lets one dispatch do the work of m sibling dispatches, its branches. It
+ * holds for each binding, in order, the elements from one branch's operand to the next one's: 0 where the branches share it, a
+ * multiple of 64 where a binding starts. The branch is `workgroup_id.z`, so a grid leaves z at 1. The parameter comes first because
+ * of its alignment.
  */
 export function branchStrides(bindings: number): Param {
   return { name: 'strides', type: 'u32', length: 4 * Math.ceil(bindings / 4), optional: true }
 }
 
-/** Values for `specialize()`: the right-hand side of a named `const`, `override`-free, or `alias`. */
+/** Values for `specialize()`: the right-hand sides of `const` and `alias` declarations by name. */
 export type Constants = Record<string, number | boolean | string>
 
 export type Grid = [x: number, y: number, z: number]
 
-/** One algorithm for a kernel: a WGSL file and how to launch it. P is the problem: every parameter by name, and what else decides. */
+/** One algorithm for a kernel: a WGSL file and how to launch it. The problem P holds every parameter by name, and what else decides. */
 export interface Variant<P> {
   name: string
-  /** Text of the `.wgsl` file; legal as it stands. */
+  /** The text of the `.wgsl` file, which is legal WGSL as it stands. */
   source: string
-  /** Whether this variant can run this problem on such a device; absent means always. */
+  /** Whether this variant can run this problem on such a device; it always can where this is absent. */
   supports?(device: Capabilities, problem: P): boolean
-  /** Declarations to replace; distinct values compile to distinct pipelines, so keep them few. */
+  /** Declarations to replace. Distinct values compile to distinct pipelines, so they should be few. */
   constants?(problem: P, device: Capabilities): Constants
   /** Workgroups to launch. */
   grid(problem: P, constants: Constants): Grid
@@ -84,46 +101,49 @@ export interface KernelSpec<P = any> {
   name: string
   bindings: readonly Binding[]
   params: readonly Param[]
-  /** What the autotuner chooses from; other launch parameters of the same source are variants too. */
+  /** What the autotuner chooses from. Other launch parameters of the same source are variants too. */
   variants: readonly Variant<P>[]
-  /** The variant to take where nothing was pinned or tuned; default the first that supports the problem. */
+  /** The variant to take where none is pinned or tuned; without it, the first that supports the problem. */
   choose?(device: Capabilities, problem: P): string
   /**
-   * The numbers, up to 8, that decide which variant is fastest: the autotuner rounds each to a half of a power of two, and what
-   * rounds alike shares an answer. Default: every scalar u32 parameter that must be given and is no offset.
+   * At most 8 numbers that decide which variant is fastest. The autotuner rounds each to a half of a power of two, and problems that
+   * round alike share an answer. The default is every scalar u32 parameter that is required and is not an offset.
    */
   shapeClass?(problem: P): readonly number[]
-  /** Floating-point operations (a fused multiply-add counts two). */
+  /** The floating-point operations; a fused multiply-add counts two. */
   flops(problem: P): number
-  /** Bytes that must cross the memory bus at least once. */
+  /** The bytes that must cross the memory bus at least once. */
   bytes(problem: P): number
 }
 
-/** How a case fills an input: numbers drawn from a seeded generator, or a function of the index. */
+/** How a case fills an input: numbers from a seeded generator, or a function of the index and such a generator. */
 export type Fill = 'normal' | 'uniform' | ((index: number, random: () => number) => number)
 
-/** One shape of a kernel; the same list drives the tests and the benches. */
+/** One problem of a kernel. The same list drives the tests and the benches. */
 export interface KernelCase<P = any> {
   name: string
   problem: P
-  /** Elements of every binding, by name (inputs and outputs), offsets included. */
+  /** The elements of every binding by name, offsets included. */
   sizes: Record<string, number>
-  /** How inputs are filled; default 'normal'. A `read_write` binding listed here starts with these values, else it is poisoned. */
+  /** How inputs are filled, by default 'normal'. A `read_write` binding starts with these values where it is listed, else with poison. */
   fills?: Record<string, Fill>
-  /** Largest norm-relative error against float64; default 1e-5, for float16 1e-3. */
+  /** The largest norm-relative error against float64: by default 1e-5, for float16 1e-3. */
   tolerance?: number
-  /** A size for the benches (large); tests leave it out unless `small` devices can take it. */
+  /** Whether the case is a size for the benches, which tests leave out. */
   bench?: boolean
 }
 
-/** Inputs and outputs of a reference: float64 values by binding name. */
+/** The inputs and outputs of a reference: float64 values by binding name. */
 export type Arrays = Record<string, Float64Array>
 
-/** A kernel with what proves it. `reference` gets copies of all bindings and returns the expected outputs, whole buffers. */
+/** A kernel with what proves it. */
 export interface KernelEntry<P = any> {
   spec: KernelSpec<P>
   cases: readonly KernelCase<P>[]
-  /** Plain float64 loops; elements that the kernel must leave alone are returned unchanged (NaN poison included). */
+  /**
+   * Plain float64 loops that take copies of all bindings and return the expected outputs as whole buffers. Elements that the kernel
+   * must leave alone are returned unchanged, NaN poison included.
+   */
   reference(problem: P, arrays: Arrays): Arrays
 }
 
@@ -133,20 +153,20 @@ export function bindingDtype<P>({ dtype }: Binding, problem: P): Scalar {
 }
 
 /**
- * Whether a variant runs a problem on a device. Problems with float16 in a binding need a device that has it; variants with float16
- * inside say so themselves.
+ * Whether a variant runs a problem on a device. A problem with float16 in a binding needs a device that has it; a variant that uses
+ * float16 only inside says so itself.
  */
 export function runsOn<P>(spec: KernelSpec<P>, variant: Variant<P>, device: Capabilities, problem: P): boolean {
   const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
   return (device.f16 || !half) && (variant.supports?.(device, problem) ?? true)
 }
 
-/** Number of 4-byte words of a parameter block. */
+/** The number of 4-byte words of a parameter block. */
 export function paramWords(params: readonly Param[]): number {
   return params.reduce((words, { length = 1 }) => words + length, 0)
 }
 
-/** Where in a parameter block each parameter begins, in words. */
+/** The first word of each parameter in a parameter block. */
 export function paramWordsByName(params: readonly Param[]): Map<string, { word: number; type: ParamScalar }> {
   let word = 0
   return new Map(
@@ -158,8 +178,9 @@ export function paramWordsByName(params: readonly Param[]): Map<string, { word: 
 }
 
 /**
- * Writes a problem's parameters at `offset` (in words) of one memory seen as u32, i32 and f32.
- * @throws Error when a parameter is missing, or does not fit its type
+ * Writes a problem's parameters into one memory that is seen as u32, i32 and f32.
+ * @param offset the first word to write
+ * @throws Error when a parameter is missing or does not fit its type
  */
 export function packParams(
   params: readonly Param[],
@@ -191,8 +212,8 @@ function fits(value: number, type: ParamScalar): boolean {
 }
 
 /**
- * Spreads a count of workgroups over x and y, for kernels that number them `wid.y * num_workgroups.x + wid.x` and return
- * early past the end.
+ * Spreads a number of workgroups over x and y. The kernels number them `wid.y * num_workgroups.x + wid.x` and return early past the
+ * end.
  */
 export function grid1d(workgroups: number): Grid {
   const limit = 65535

@@ -1,9 +1,9 @@
 import type { Constants } from './spec.ts'
 
 /**
- * Replaces the right-hand side of named declarations (`const TILE: u32 = 64;`, `alias Scalar = f32;`), and enables f16 where an
- * alias becomes one. The text stays legal WGSL before and after.
- * @throws Error for a name the source does not declare at the start of a line
+ * Replaces the right-hand sides of named declarations such as `const TILE: u32 = 64;` and `alias Scalar = f32;`, and enables f16 where an
+ * alias becomes it. The text is legal WGSL before and after.
+ * @throws Error for a name that the source does not declare at the start of a line
  */
 export function specialize(source: string, constants: Constants): string {
   let text = source
@@ -15,7 +15,7 @@ export function specialize(source: string, constants: Constants): string {
     text = `${text.slice(0, match.index)}${match[1]}${literal(value, match[2])};${after}`
   }
   const half = Object.values(constants).some((value) => typeof value === 'string' && /\bf16\b/.test(value))
-  // First in the text, where directives must be; a file that needs f16 whatever the constants has it already.
+  // Directives come first in the text. A file that always needs f16 enables it itself.
   return half && !/^enable [^;]*\bf16\b/m.test(source) ? `enable f16;\n${text}` : text
 }
 

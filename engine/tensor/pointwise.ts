@@ -12,6 +12,7 @@ import {
   scalar,
   scalarHalf,
   scalarInt,
+  type UnaryBackward,
   type UnaryOp,
   unary,
   unaryBackward,
@@ -29,7 +30,7 @@ export function runUnary(op: UnaryOp, x: Tensor, y: Tensor): void {
 }
 
 /** dx = grad * op'(x). `saved` is x or op(x), as `SAVES_INPUT` says; all are contiguous and of one float dtype. */
-export function runUnaryBackward(op: UnaryOp, grad: Tensor, saved: Tensor, dx: Tensor): void {
+export function runUnaryBackward(op: UnaryBackward['op'], grad: Tensor, saved: Tensor, dx: Tensor): void {
   run(dx.dtype === 'float16' ? unaryBackwardHalf : unaryBackward, { op, count: dx.size }, [grad, saved, dx])
 }
 

@@ -3,13 +3,9 @@
 // step size, bias correction and decay come from a table. A thread takes a block, and so needs its slot once.
 
 struct Params {
-  blocks: u32,
-  beta1: f32,
-  beta2: f32,
+  blocks: u32, beta1: f32, beta2: f32,
   // 1 - beta1 and 1 - beta2, which float32 cannot subtract well.
-  complement1: f32,
-  complement2: f32,
-  eps: f32,
+  complement1: f32, complement2: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4f>;
@@ -23,18 +19,12 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let block = (wid.y * groups.x + wid.x) * 64 + local;
-  if (block >= params.blocks) {
-    return;
-  }
+  if (block >= params.blocks) { return; }
   let slot = slots[u32(blockSlot[block])];
-  if (slot.w < 0.0) {
-    return;
-  }
+  if (slot.w < 0.0) { return; }
   for (var at = block * 16; at < block * 16 + 16; at++) {
     let gradient = gradients[at] * slot.w;
     let m = params.beta1 * firstMoments[at] + params.complement1 * gradient;

@@ -5,13 +5,9 @@
 const VEC4S_PER_THREAD: u32 = 4;
 
 struct Params {
-  blocks: u32,
-  beta1: f32,
-  beta2: f32,
+  blocks: u32, beta1: f32, beta2: f32,
   // 1 - beta1 and 1 - beta2, which float32 cannot subtract well.
-  complement1: f32,
-  complement2: f32,
-  eps: f32,
+  complement1: f32, complement2: f32, eps: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4f>;
@@ -25,16 +21,12 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let first = (wid.y * groups.x + wid.x) * 64 * VEC4S_PER_THREAD + local;
   for (var i = 0u; i < VEC4S_PER_THREAD; i++) {
     let at = first + i * 64;
-    if (at >= params.blocks * 16) {
-      return;
-    }
+    if (at >= params.blocks * 16) { return; }
     let slot = slots[u32(blockSlot[at / 16])];
     if (slot.w >= 0.0) {
       let gradient = gradients[at] * slot.w;

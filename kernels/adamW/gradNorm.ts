@@ -1,5 +1,4 @@
-import type { Capabilities, KernelSpec } from '../spec.ts'
-import { ceilDiv, grid1d } from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import gradNormSource from './gradNorm.wgsl'
 import gradNormWorkgroup from './gradNormWorkgroup.wgsl'
 
@@ -9,29 +8,29 @@ export interface GradNorm {
   chunk: number
 }
 
-/** Whether a workgroup of 256 can add up in a tree. */
+/** Whether a device has workgroups of 256, which add up in a tree. */
 export function tree(device: Capabilities): boolean {
   return device.maxInvocations >= 256
 }
 
-/** Blocks of a piece: pieces enough to keep the device busy, few enough that adding them up costs nothing. */
+/** The blocks of a piece: there are enough pieces to keep the device busy, and so few that adding them up costs nothing. */
 export function gradNormChunk(device: Capabilities, blocks: number): number {
   return Math.max(device.software ? 8 : 32, ceilDiv(blocks, 1024))
 }
 
-/** First pass of the global gradient norm: sums of squares over slots that take part (`rules`), [ceil(blocks / chunk)]. */
+/**
+ * The first pass of the global gradient norm: `partials` [ceil(blocks / chunk)] are the sums of squares of `gradients` [blocks, 64] over
+ * the blocks whose slot takes part, as `rules` [slots, 2] says.
+ */
 export const gradNorm: KernelSpec<GradNorm> = {
   name: 'gradNorm',
   bindings: [
-    { name: 'gradients', access: 'read', dtype: 'f32' },
-    { name: 'blockSlot', access: 'read', dtype: 'i32' },
-    { name: 'rules', access: 'read', dtype: 'f32' },
-    { name: 'partials', access: 'read_write', dtype: 'f32' },
+    ...reads('f32', 'gradients'),
+    ...reads('i32', 'blockSlot'),
+    ...reads('f32', 'rules'),
+    ...writes('f32', 'partials'),
   ],
-  params: [
-    { name: 'blocks', type: 'u32' },
-    { name: 'chunk', type: 'u32' },
-  ],
+  params: scalars('u32', 'blocks', 'chunk'),
   variants: [
     {
       name: 'direct',

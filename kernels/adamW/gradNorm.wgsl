@@ -1,9 +1,6 @@
 // Sums of squares of the gradients of active slots: a thread for each piece of `chunk` blocks of 64 elements.
 
-struct Params {
-  blocks: u32,
-  chunk: u32,
-}
+struct Params { blocks: u32, chunk: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4f>;
 @group(0) @binding(1) var<storage, read> blockSlot: array<i32>;
@@ -14,15 +11,11 @@ struct Params {
 
 @compute @workgroup_size(32)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * 32 + local;
   let first = index * params.chunk;
-  if (first >= params.blocks) {
-    return;
-  }
+  if (first >= params.blocks) { return; }
   let end = min(first + params.chunk, params.blocks);
   var total = vec4f();
   // Sums of 16 blocks are added up, so that rounding hardly grows with their number.

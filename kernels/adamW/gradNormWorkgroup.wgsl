@@ -1,10 +1,7 @@
 // Sums of squares of the gradients of active slots: a workgroup for each piece of `chunk` blocks of 64 elements, joined by a
 // tree in workgroup memory.
 
-struct Params {
-  blocks: u32,
-  chunk: u32,
-}
+struct Params { blocks: u32, chunk: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4f>;
 @group(0) @binding(1) var<storage, read> blockSlot: array<i32>;
@@ -17,31 +14,21 @@ var<workgroup> sums: array<f32, 256>;
 
 @compute @workgroup_size(256)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = wid.y * groups.x + wid.x;
   let first = index * params.chunk;
-  if (first >= params.blocks) {
-    return;
-  }
+  if (first >= params.blocks) { return; }
   let end = min(first + params.chunk, params.blocks) * 16;
   var total = vec4f();
   for (var at = first * 16 + local; at < end; at += 256) {
     // An inactive slot may hold anything, NaN too.
-    if (rules[u32(blockSlot[at / 16])].y != 0.0) {
-      total += gradients[at] * gradients[at];
-    }
+    if (rules[u32(blockSlot[at / 16])].y != 0.0) { total += gradients[at] * gradients[at]; }
   }
   sums[local] = (total.x + total.y) + (total.z + total.w);
   for (var half = 128u; half > 0; half /= 2) {
     workgroupBarrier();
-    if (local < half) {
-      sums[local] += sums[local + half];
-    }
+    if (local < half) { sums[local] += sums[local + half]; }
   }
-  if (local == 0) {
-    partials[index] = sums[0];
-  }
+  if (local == 0) { partials[index] = sums[0]; }
 }

@@ -33,7 +33,7 @@ export function setupReference(problem: StepSetup, arrays: Arrays): Arrays {
   const { lr, logBeta1, logBeta2, maxNorm, growthInterval } = problem
   const { partials, rules, lossScale, steps, slots } = arrays as Required<typeof arrays> & Arrays
   const [scale, finiteSteps] = lossScale as unknown as [number, number]
-  // What overflows float32 is infinite.
+  // A sum that overflows float32 is infinite.
   const norm = Math.sqrt(Math.fround(partials!.reduce((total, value) => total + value, 0))) / scale
   const finite = Number.isFinite(norm)
   const factor = (maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1) / scale

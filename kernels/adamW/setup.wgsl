@@ -1,15 +1,7 @@
 // What a step does, before AdamW does it: the norm of the gradient from sums of squares of its pieces, the loss scale of the next
 // step, step counts, and the table of slots that adamW.wgsl reads. By one thread.
 
-struct Params {
-  pieces: u32,
-  slots: u32,
-  lr: f32,
-  logBeta1: f32,
-  logBeta2: f32,
-  maxNorm: f32,
-  growthInterval: u32,
-}
+struct Params { pieces: u32, slots: u32, lr: f32, logBeta1: f32, logBeta2: f32, maxNorm: f32, growthInterval: u32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 // Weight decay, active (0 or 1).
@@ -24,18 +16,14 @@ struct Params {
 
 // 1 - e^x for x <= 0. Near 0, where the difference has no digits left, by its series.
 fn complement(x: f32) -> f32 {
-  if (x < -0.3) {
-    return 1.0 - exp(x);
-  }
+  if (x < -0.3) { return 1.0 - exp(x); }
   return -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0))))));
 }
 
 // Counts the step of a slot that takes part, and says what it does to it.
 fn advance(slot: u32, factor: f32) -> vec4f {
   let rule = rules[slot];
-  if (factor < 0.0 || rule.y == 0.0) {
-    return vec4f(0.0, 0.0, 0.0, -1.0);
-  }
+  if (factor < 0.0 || rule.y == 0.0) { return vec4f(0.0, 0.0, 0.0, -1.0); }
   let t = steps[slot] + 1;
   steps[slot] = t;
   let stepSize = params.lr / complement(f32(t) * params.logBeta1);
@@ -58,12 +46,8 @@ fn decide(total: f32) -> f32 {
     lossScale[0] = scale * select(select(1.0, 0.5, shrinks), 2.0, grows);
     lossScale[1] = select(steady, 0.0, steady == f32(params.growthInterval));
   }
-  if (!finite) {
-    return -1.0;
-  }
-  if (params.maxNorm > 0.0) {
-    return min(1.0, params.maxNorm / (unscaled + 1e-6)) / scale;
-  }
+  if (!finite) { return -1.0; }
+  if (params.maxNorm > 0.0) { return min(1.0, params.maxNorm / (unscaled + 1e-6)) / scale; }
   return 1.0 / scale;
 }
 
@@ -80,11 +64,7 @@ fn main() {
     }
     total += sum;
   }
-  for (; at < params.pieces; at++) {
-    total.x += partials[at];
-  }
+  for (; at < params.pieces; at++) { total.x += partials[at]; }
   let factor = decide((total.x + total.y) + (total.z + total.w));
-  for (var slot = 0u; slot < params.slots; slot++) {
-    slots[slot] = advance(slot, factor);
-  }
+  for (var slot = 0u; slot < params.slots; slot++) { slots[slot] = advance(slot, factor); }
 }

@@ -1,15 +1,7 @@
 // What a step does, before AdamW does it: the norm of the gradient from sums of squares of its pieces, the loss scale of the next
 // step, step counts, and the table of slots that adamW.wgsl reads. By one workgroup, with a tree in workgroup memory.
 
-struct Params {
-  pieces: u32,
-  slots: u32,
-  lr: f32,
-  logBeta1: f32,
-  logBeta2: f32,
-  maxNorm: f32,
-  growthInterval: u32,
-}
+struct Params { pieces: u32, slots: u32, lr: f32, logBeta1: f32, logBeta2: f32, maxNorm: f32, growthInterval: u32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 // Weight decay, active (0 or 1).
@@ -27,18 +19,14 @@ var<workgroup> decided: f32;
 
 // 1 - e^x for x <= 0. Near 0, where the difference has no digits left, by its series.
 fn complement(x: f32) -> f32 {
-  if (x < -0.3) {
-    return 1.0 - exp(x);
-  }
+  if (x < -0.3) { return 1.0 - exp(x); }
   return -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0))))));
 }
 
 // Counts the step of a slot that takes part, and says what it does to it.
 fn advance(slot: u32, factor: f32) -> vec4f {
   let rule = rules[slot];
-  if (factor < 0.0 || rule.y == 0.0) {
-    return vec4f(0.0, 0.0, 0.0, -1.0);
-  }
+  if (factor < 0.0 || rule.y == 0.0) { return vec4f(0.0, 0.0, 0.0, -1.0); }
   let t = steps[slot] + 1;
   steps[slot] = t;
   let stepSize = params.lr / complement(f32(t) * params.logBeta1);
@@ -61,33 +49,21 @@ fn decide(total: f32) -> f32 {
     lossScale[0] = scale * select(select(1.0, 0.5, shrinks), 2.0, grows);
     lossScale[1] = select(steady, 0.0, steady == f32(params.growthInterval));
   }
-  if (!finite) {
-    return -1.0;
-  }
-  if (params.maxNorm > 0.0) {
-    return min(1.0, params.maxNorm / (unscaled + 1e-6)) / scale;
-  }
+  if (!finite) { return -1.0; }
+  if (params.maxNorm > 0.0) { return min(1.0, params.maxNorm / (unscaled + 1e-6)) / scale; }
   return 1.0 / scale;
 }
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
   var total = 0.0;
-  for (var at = local; at < params.pieces; at += 256) {
-    total += partials[at];
-  }
+  for (var at = local; at < params.pieces; at += 256) { total += partials[at]; }
   sums[local] = total;
   for (var half = 128u; half > 0; half /= 2) {
     workgroupBarrier();
-    if (local < half) {
-      sums[local] += sums[local + half];
-    }
+    if (local < half) { sums[local] += sums[local + half]; }
   }
-  if (local == 0) {
-    decided = decide(sums[0]);
-  }
+  if (local == 0) { decided = decide(sums[0]); }
   workgroupBarrier();
-  for (var slot = local; slot < params.slots; slot += 256) {
-    slots[slot] = advance(slot, decided);
-  }
+  for (var slot = local; slot < params.slots; slot += 256) { slots[slot] = advance(slot, decided); }
 }

@@ -5,21 +5,13 @@ alias Value = f32;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
-struct Params {
-  count: u32,
-  start: Scalar,
-  step: Scalar,
-}
+struct Params { count: u32, start: Scalar, step: Scalar }
 
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<Value>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;

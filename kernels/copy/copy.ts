@@ -8,19 +8,19 @@ import transposeTiled from './transposeTiled.wgsl'
 import vector from './vector.wgsl'
 
 export interface Copy extends NestProblem {
-  /** Element types: two equal ones, or of float32 and float16. Default any 4-byte type. */
+  /** The element types: two equal ones, or float32 and float16. Any 4-byte type where both are left out. */
   from?: Scalar
   to?: Scalar
 }
 
 const operands = nest('source', 'target')
 
-/** Side of the tiles of transposeTiled.wgsl. */
+/** The side of the tiles of transposeTiled.wgsl. */
 const TILE = 32
 
 /**
- * Problem of `copy`: the elements of `source`, as a tensor of this shape, into those of `target`.
- * @param shape no dim of 0
+ * The problem of `copy`: the elements of `source`, as a tensor of this shape, go into those of `target`.
+ * @param shape the sizes of the dims, none of them 0
  */
 export function copyProblem(
   shape: readonly number[],
@@ -30,12 +30,10 @@ export function copyProblem(
 ): Copy {
   const problem: Copy = Object.assign(operands.problem(shape, [source, target]), types)
   const [from, to] = walksOf(problem)
-  // The order of the outer dims is free; the transposing variants want the one that the source runs along last.
+  // The order of the outer dims is free. The transposing variants want the dim along which the source is contiguous last.
   const along = from.strides.indexOf(1)
   if (along >= 0 && from.step !== 1) {
-    for (const list of [problem.dims, from.strides, to.strides]) {
-      list.push(...list.splice(along, 1))
-    }
+    for (const list of [problem.dims, from.strides, to.strides]) list.push(...list.splice(along, 1))
   }
   return problem
 }
@@ -44,41 +42,33 @@ function walksOf({ walks }: Copy): readonly [source: Walk, target: Walk] {
   return walks as readonly [Walk, Walk]
 }
 
-/** Whether all can be moved as one run in vec4s. */
+/** Whether all elements can be moved as one run of vec4s. */
 function movesFlat(problem: Copy): boolean {
   return walksOf(problem)[1].step === 1 && isFlat(problem)
 }
 
-/** Whether rows can be moved in vec4s: writing them needs a target that runs along the row. */
+/** Whether rows can be moved in vec4s, which needs a target that is contiguous along the row. */
 function movesVectors(problem: Copy): boolean {
   return walksOf(problem)[1].step === 1 && hasVectorRows(problem)
 }
 
-/** Whether the target runs along the innermost dim and the source along the one before it. */
+/** Whether the target is contiguous along the innermost dim and the source along the dim before it. */
 function transposes(problem: Copy): boolean {
   const [source, target] = walksOf(problem)
   return target.step === 1 && source.step > 1 && source.strides.at(-1) === 1
 }
 
-/** The same with rows and columns made of vec4s. */
+/** Whether a problem that transposes does so in blocks of 4 x 4: rows and columns are made of vec4s. */
 function transposesBlocks(problem: Copy): boolean {
   const { dims, inner } = problem
   const [source, target] = walksOf(problem)
-  const vectors = [
-    inner,
-    dims.at(-1)!,
-    source.step,
-    source.offset,
-    target.offset,
-    ...target.strides,
-    ...source.strides.slice(0, -1),
-  ]
-  return vectors.every((count) => count % 4 === 0)
+  const counts = [inner, dims.at(-1)!, source.step, source.offset, target.offset]
+  return [...counts, ...target.strides, ...source.strides.slice(0, -1)].every((count) => count % 4 === 0)
 }
 
 const aliases = ({ from = 'u32', to = from }: Copy): Constants => ({ Source: from, Target: to })
 
-/** Moves elements between any strides, rounded to the nearest where `to` is narrower; what `out` holds elsewhere stays. */
+/** Moves elements between any strides, rounded to the nearest where `to` is narrower. What `out` holds elsewhere stays. */
 export const copy: KernelSpec<Copy> = {
   name: 'copy',
   bindings: [
@@ -87,14 +77,8 @@ export const copy: KernelSpec<Copy> = {
   ],
   params: [branchStrides(2), ...operands.params],
   variants: [
-    {
-      ...flatVariant<Copy>(flat, ['source'], aliases),
-      supports: (_, problem) => movesFlat(problem),
-    },
-    {
-      ...vectorVariant<Copy>(vector, ['source'], aliases),
-      supports: (_, problem) => movesVectors(problem),
-    },
+    { ...flatVariant<Copy>(flat, ['source'], aliases), supports: (_, problem) => movesFlat(problem) },
+    { ...vectorVariant<Copy>(vector, ['source'], aliases), supports: (_, problem) => movesVectors(problem) },
     {
       name: 'transposeDirect',
       source: transposeDirect,

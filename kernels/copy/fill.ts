@@ -1,6 +1,6 @@
 import { toHalf } from '../half.ts'
-import { flatConstants, flatGrid } from '../runs.ts'
-import type { KernelSpec, ParamScalar } from '../spec.ts'
+import { countVariant } from '../runs.ts'
+import { type KernelSpec, type ParamScalar, scalars, writes } from '../spec.ts'
 import arangeSource from './arange.wgsl'
 import fillSource from './fill.wgsl'
 
@@ -16,15 +16,12 @@ export function wordOf(value: number, dtype: 'f32' | 'f16' | 'i32'): number {
   return dtype === 'i32' ? value >>> 0 : new Uint32Array(Float32Array.of(value).buffer)[0]!
 }
 
-/** Sets `count` words to one value. */
+/** Sets the words y [count] to one value. */
 export const fill: KernelSpec<FillProblem> = {
   name: 'fill',
-  bindings: [{ name: 'y', access: 'read_write', dtype: 'u32' }],
-  params: [
-    { name: 'count', type: 'u32' },
-    { name: 'word', type: 'u32' },
-  ],
-  variants: [{ name: 'flat', source: fillSource, constants: flatConstants, grid: flatGrid }],
+  bindings: writes('u32', 'y'),
+  params: scalars('u32', 'count', 'word'),
+  variants: [countVariant(fillSource)],
   flops: () => 0,
   bytes: ({ count }) => 4 * count,
 }
@@ -38,20 +35,9 @@ export interface Arange {
 function makeArange(name: string, dtype: ParamScalar, value = dtype): KernelSpec<Arange> {
   return {
     name,
-    bindings: [{ name: 'y', access: 'read_write', dtype: value }],
-    params: [
-      { name: 'count', type: 'u32' },
-      { name: 'start', type: dtype },
-      { name: 'step', type: dtype },
-    ],
-    variants: [
-      {
-        name: 'flat',
-        source: arangeSource,
-        constants: (problem, device) => ({ Scalar: dtype, Value: value, ...flatConstants(problem, device) }),
-        grid: flatGrid,
-      },
-    ],
+    bindings: writes(value, 'y'),
+    params: [...scalars('u32', 'count'), ...scalars(dtype, 'start', 'step')],
+    variants: [countVariant(arangeSource, () => ({ Scalar: dtype, Value: value }))],
     flops: ({ count }) => 2 * count,
     bytes: ({ count }) => 4 * count,
   }
@@ -59,7 +45,7 @@ function makeArange(name: string, dtype: ParamScalar, value = dtype): KernelSpec
 
 /** y[i] = start + i step, float32. */
 export const arange = makeArange('arange', 'f32')
-/** y[i] = start + i step, float32, of whole numbers of 32 bits: rounded once. */
+/** y[i] = start + i step, computed in int32 and rounded once to float32. */
 export const arangeWhole = makeArange('arangeWhole', 'i32', 'f32')
 /** y[i] = start + i step, int32. */
 export const arangeInt = makeArange('arangeInt', 'i32')

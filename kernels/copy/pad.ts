@@ -1,9 +1,9 @@
 import { type Layout, MAX_DIMS, mergeDims } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar, scalars, writes } from '../spec.ts'
 import padSource from './pad.wgsl'
 
-/** The outer dims of the result with the box in them, and the innermost dim with the box in it. */
+/** A result with a box of source values in it: `begin` and `end` bound the box in the outer dims, `start` and `stop` in the innermost one. */
 export interface Pad {
   dims: number[]
   begin: number[]
@@ -16,13 +16,14 @@ export interface Pad {
   stop: number
   sourceStep: number
   sourceOffset: number
-  /** Element type; default any 4-byte type. */
+  /** The element type; any 4-byte type where it is left out. */
   dtype?: Scalar
 }
 
 /**
- * Problem of `pad`: a result of this shape that holds `source` in the box of [first, end) in each dim.
- * @param source strides by the same dims, first element
+ * The problem of `pad`: a result of this shape that holds `source` in a box.
+ * @param box the first index and the exclusive end of the box in each dim
+ * @param source a stride for each dim, and the first element
  */
 export function padProblem(shape: readonly number[], box: readonly (readonly [number, number])[], source: Layout): Pad {
   // A dim can only go into the one before it where the box fills it.
@@ -47,19 +48,17 @@ export function padProblem(shape: readonly number[], box: readonly (readonly [nu
   }
 }
 
-/** out = source inside a box, 0 around it: the gradient of a slice, in one pass. */
+/** out, row-major, is source inside a box and 0 around it: the gradient of a slice in one pass. */
 export const pad: KernelSpec<Pad> = {
   name: 'pad',
   bindings: [
     { name: 'source', access: 'read', dtype: ({ dtype = 'u32' }: Pad) => dtype, offset: 'sourceOffset' },
-    { name: 'out', access: 'read_write', dtype: ({ dtype = 'u32' }: Pad) => dtype },
+    ...writes(({ dtype = 'u32' }: Pad) => dtype, 'out'),
   ],
   params: [
     branchStrides(2),
     ...['dims', 'begin', 'end', 'sourceStrides'].map((name) => ({ name, type: 'u32', length: MAX_DIMS }) as const),
-    ...['outer', 'rows', 'inner', 'start', 'stop', 'sourceStep', 'sourceOffset'].map(
-      (name) => ({ name, type: 'u32' }) as const,
-    ),
+    ...scalars('u32', 'outer', 'rows', 'inner', 'start', 'stop', 'sourceStep', 'sourceOffset'),
   ],
   variants: [stridedVariant(padSource, ({ dtype = 'u32' }) => ({ Element: dtype }))],
   flops: () => 0,

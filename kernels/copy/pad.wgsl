@@ -6,17 +6,9 @@ const RUN: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  dims: array<vec4<u32>, 2>,
-  begin: array<vec4<u32>, 2>,
-  end: array<vec4<u32>, 2>,
+  dims: array<vec4<u32>, 2>, begin: array<vec4<u32>, 2>, end: array<vec4<u32>, 2>,
   sourceStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  start: u32,
-  stop: u32,
-  sourceStep: u32,
-  sourceOffset: u32,
+  outer: u32, rows: u32, inner: u32, start: u32, stop: u32, sourceStep: u32, sourceOffset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Element>;
@@ -24,11 +16,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;

@@ -6,15 +6,8 @@ const TILE: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  dims: array<vec4<u32>, 2>,
-  sourceStrides: array<vec4<u32>, 2>,
-  targetStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  sourceStep: u32,
-  sourceOffset: u32,
-  targetStep: u32,
+  dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
+  outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
@@ -26,11 +19,7 @@ struct Params {
 var<workgroup> tile: array<Target, TILE * (TILE + 1u)>;
 
 @compute @workgroup_size(TILE, 8)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_id) lid: vec3<u32>,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) lid: vec3u) {
   let last = params.outer - 1u;
   let height = params.dims[last / 4u][last % 4u];
   let tilesM = (height + TILE - 1u) / TILE;
@@ -63,8 +52,6 @@ fn main(
   for (var k = lid.y; k < TILE; k += 8u) {
     let m = firstM + k;
     let n = firstN + lid.x;
-    if (alive && m < height && n < params.inner) {
-      out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k];
-    }
+    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k]; }
   }
 }

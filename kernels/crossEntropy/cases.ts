@@ -1,6 +1,5 @@
 import type { Fill, KernelCase } from '../spec.ts'
-import { type CrossEntropyProblem, NAN_BITS } from './crossEntropy.ts'
-import type { CrossEntropyBackwardProblem } from './crossEntropyBackward.ts'
+import { type CrossEntropyBackwardProblem, type CrossEntropyProblem, NAN_BITS } from './crossEntropy.ts'
 
 const SHAPES: readonly [rows: number, classes: number][] = [
   [1, 1],

@@ -1,10 +1,12 @@
-import { chooseForLines, groupConstants, isLong, threadsFor, unroll } from '../axisView.ts'
-import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import { chooseForLines, groupConstants, groupVariants, isLong, rowVector, threadsFor, unroll } from '../axisView.ts'
+import { branchStrides, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
+import backwardDirect from './backwardDirect.wgsl'
+import backwardElements from './backwardElements.wgsl'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
 
-/** Bits of a NaN. WGSL rejects constant NaNs, so the kernels get them as a parameter. */
+/** The bits of a NaN, which the kernels get as a parameter because WGSL rejects constant NaNs. */
 export const NAN_BITS = 0x7fc00000
 
 export interface CrossEntropyProblem {
@@ -13,50 +15,85 @@ export interface CrossEntropyProblem {
   nan: typeof NAN_BITS
 }
 
+function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants {
+  const vector = rowVector(classes)
+  return { WORKGROUP: threadsFor(rows), UNROLL: unroll(classes / vector.ROW_VEC), ...vector }
+}
+
+function threadGrid({ rows }: CrossEntropyProblem, { WORKGROUP }: Constants): Grid {
+  return grid1d(ceilDiv(rows, Number(WORKGROUP)))
+}
+
 /**
- * losses = logsumexp(logits of the row) - logit of the label. Keeps each row's largest logit and its sum of
- * exp(logit - largest) for the backward pass; their sum, logsumexp, would be too coarse where logits are large. A label
- * outside [0, classes) gives the loss NaN.
+ * losses [rows] = logsumexp(row of logits [rows, classes]) - its logit at labels [rows]. A label outside [0, classes) gives the loss NaN.
+ * `statistics` [rows, 2] keeps each row's largest logit and its sum of exp(logit - largest) for the backward pass. Their logsumexp alone
+ * is too coarse where logits are large.
  */
 export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
   name: 'crossEntropy',
-  bindings: [
-    { name: 'logits', access: 'read', dtype: 'f32' },
-    { name: 'labels', access: 'read', dtype: 'i32' },
-    { name: 'losses', access: 'read_write', dtype: 'f32' },
-    { name: 'statistics', access: 'read_write', dtype: 'f32' },
-  ],
-  params: [branchStrides(4), ...['rows', 'classes', 'nan'].map((name): Param => ({ name, type: 'u32' }))],
+  bindings: [...reads('f32', 'logits'), ...reads('i32', 'labels'), ...writes('f32', 'losses', 'statistics')],
+  params: [branchStrides(4), ...scalars('u32', 'rows', 'classes', 'nan')],
   variants: [
     {
       name: 'direct',
       source: direct,
-      constants: (problem) => {
-        const constants = threadPerRow(problem)
-        return { ...constants, LONG: isLong(problem.classes / constants.ROW_VEC) }
-      },
-      grid: ({ rows }, { WORKGROUP }) => grid1d(ceilDiv(rows, Number(WORKGROUP))),
+      constants: (problem) => ({
+        ...threadPerRow(problem),
+        LONG: isLong(problem.classes / rowVector(problem.classes).ROW_VEC),
+      }),
+      grid: threadGrid,
     },
-    { name: 'workgroup', source: workgroup, constants: groupPerRow, grid: ({ rows }) => grid1d(rows) },
-    {
-      name: 'subgroup',
-      source: subgroup,
-      supports: (device) => device.subgroupMaxSize > 0,
-      constants: groupPerRow,
-      grid: ({ rows }) => grid1d(rows),
-    },
+    ...groupVariants<CrossEntropyProblem>(
+      { workgroup, subgroup },
+      ({ classes }) => groupConstants(classes, rowVector(classes)),
+      ({ rows }) => grid1d(rows),
+    ),
   ],
   choose: (device, { rows, classes }) => chooseForLines(device, rows, classes),
   flops: ({ rows, classes }) => 4 * rows * classes,
   bytes: ({ rows, classes }) => 4 * (rows * classes + 4 * rows),
 }
 
-/** Constants of kernels with one thread a row. */
-export function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants & { ROW_VEC: number } {
-  const vector = classes % 4 === 0 ? { ROW_VEC: 4, Element: 'vec4<f32>' } : { ROW_VEC: 1, Element: 'f32' }
-  return { WORKGROUP: threadsFor(rows), UNROLL: unroll(classes / vector.ROW_VEC), ...vector }
+/** The gradient of row r's loss is `scale` times element `r * gradientStride` of `gradient`. A stride of 0 takes one element for all. */
+export interface CrossEntropyBackwardProblem extends CrossEntropyProblem {
+  gradientStride: 0 | 1
+  scale: number
 }
 
-function groupPerRow({ classes }: CrossEntropyProblem): Constants {
-  return groupConstants({ n: classes, inner: 1 })
+function lanes({ classes }: CrossEntropyProblem): Constants {
+  const vector = rowVector(classes)
+  return { ...vector, LANES: vector.ROW_VEC === 4 ? 'vec4<f32>(0.0, 1.0, 2.0, 3.0)' : '0.0' }
+}
+
+/**
+ * dlogits [rows, classes] = (softmax(logits) - onehot(label)) * gradient of the row's loss, where `statistics` [rows, 2] is what the
+ * forward kernel wrote. A row whose label lies outside [0, classes) gets NaN. Nothing is reduced, so no variant needs workgroup memory.
+ */
+export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
+  name: 'crossEntropyBackward',
+  bindings: [
+    ...reads('f32', 'logits'),
+    ...reads('i32', 'labels'),
+    ...reads('f32', 'statistics', 'gradient'),
+    ...writes('f32', 'dlogits'),
+  ],
+  params: [branchStrides(5), ...scalars('u32', 'rows', 'classes', 'nan', 'gradientStride'), ...scalars('f32', 'scale')],
+  variants: [
+    {
+      name: 'direct',
+      source: backwardDirect,
+      constants: (problem) => ({ ...threadPerRow(problem), ...lanes(problem) }),
+      grid: threadGrid,
+    },
+    {
+      name: 'elements',
+      source: backwardElements,
+      constants: lanes,
+      grid: ({ rows, classes }, { ROW_VEC }) => grid1d(ceilDiv((rows * classes) / Number(ROW_VEC), 64)),
+    },
+  ],
+  // A thread of `elements` spends two divisions on finding its row, which a software device feels.
+  choose: (device, { rows }) => (device.software && rows >= 4 ? 'direct' : 'elements'),
+  flops: ({ rows, classes }) => 4 * rows * classes,
+  bytes: ({ rows, classes }) => 4 * (2 * rows * classes + 4 * rows),
 }

@@ -1,11 +1,9 @@
 import type { KernelEntry } from '../spec.ts'
 import { crossEntropyBackwardCases, crossEntropyCases } from './cases.ts'
-import { crossEntropy } from './crossEntropy.ts'
-import { crossEntropyBackward } from './crossEntropyBackward.ts'
+import { crossEntropy, crossEntropyBackward } from './crossEntropy.ts'
 import { crossEntropyBackwardReference, crossEntropyReference } from './reference.ts'
 
-export { crossEntropy, NAN_BITS } from './crossEntropy.ts'
-export { crossEntropyBackward } from './crossEntropyBackward.ts'
+export { crossEntropy, crossEntropyBackward, NAN_BITS } from './crossEntropy.ts'
 
 export const entries: readonly KernelEntry[] = [
   { spec: crossEntropy, cases: crossEntropyCases, reference: crossEntropyReference },

@@ -1,8 +1,7 @@
 import type { Arrays } from '../spec.ts'
-import type { CrossEntropyProblem } from './crossEntropy.ts'
-import type { CrossEntropyBackwardProblem } from './crossEntropyBackward.ts'
+import type { CrossEntropyBackwardProblem, CrossEntropyProblem } from './crossEntropy.ts'
 
-/** Losses, and each row's largest logit and sum of exp(logit - largest), in float64. */
+/** The losses, and each row's largest logit and sum of exp(logit - largest), in float64. */
 export function crossEntropyReference({ rows, classes }: CrossEntropyProblem, arrays: Arrays): Arrays {
   const { labels, losses, statistics } = arrays
   for (let row = 0; row < rows; row++) {
@@ -17,7 +16,7 @@ export function crossEntropyReference({ rows, classes }: CrossEntropyProblem, ar
   return { losses: losses!, statistics: statistics! }
 }
 
-/** dlogits in float64. */
+/** The gradient of the logits in float64. */
 export function crossEntropyBackwardReference(problem: CrossEntropyBackwardProblem, arrays: Arrays): Arrays {
   const { rows, classes, gradientStride, scale } = problem
   const { logits, labels, statistics, gradient, dlogits } = arrays

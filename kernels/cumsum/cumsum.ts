@@ -1,9 +1,9 @@
 import { type AxisView, threadsFor } from '../axisView.ts'
-import { type Capabilities, ceilDiv, grid1d, type KernelSpec } from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import direct from './direct.wgsl'
 import workgroup from './workgroup.wgsl'
 
-/** A tensor viewed as [outer, n, inner]; sums run along n, from its end where `reverse` is set, in `chunks` pieces of `chunk`. */
+/** Sums along n of [outer, n, inner], from its end where `reverse` is set, in `chunks` pieces of `chunk` elements. */
 export interface CumsumProblem extends AxisView {
   chunk: number
   chunks: number
@@ -11,28 +11,24 @@ export interface CumsumProblem extends AxisView {
 }
 
 /**
- * y[j] = x[0] + … + x[j] along the middle axis of [outer, n, inner]; reversed: x[j] + … + x[n - 1]. Pieces of a line are summed side by
- * side: `sums` [outer, chunks, inner] are the running sums, in the same direction, of the sums of the pieces. With one piece they are
- * not read.
+ * y[j] = x[0] + … + x[j] along the middle axis of [outer, n, inner], or x[j] + … + x[n - 1] in reverse. Pieces of a line are summed side
+ * by side. `sums` [outer, chunks, inner] are the running sums of the pieces' sums in the same direction; with one piece they are not
+ * read.
  */
 export const cumsum = specFor('f32')
-/** The same of int32, which wraps around. */
+/** The same for int32, which wraps around. */
 export const cumsumInt = specFor('i32')
 
-/** Elements of a block of the `direct` variant. */
+/** The elements of a block of the `direct` variant. */
 const BLOCK = 16
-/** Elements of a tile of the `workgroup` variant. */
+/** The elements of a tile of the `workgroup` variant. */
 const TILE = 1024
 
 function specFor(dtype: 'f32' | 'i32'): KernelSpec<CumsumProblem> {
   return {
     name: dtype === 'f32' ? 'cumsum' : 'cumsumInt',
-    bindings: [
-      { name: 'x', access: 'read', dtype },
-      { name: 'sums', access: 'read', dtype },
-      { name: 'y', access: 'read_write', dtype },
-    ],
-    params: ['outer', 'n', 'inner', 'chunk', 'chunks'].map((name) => ({ name, type: 'u32' })),
+    bindings: [...reads(dtype, 'x', 'sums'), ...writes(dtype, 'y')],
+    params: scalars('u32', 'outer', 'n', 'inner', 'chunk', 'chunks'),
     variants: [
       {
         name: 'direct',
@@ -70,7 +66,7 @@ function specFor(dtype: 'f32' | 'i32'): KernelSpec<CumsumProblem> {
 }
 
 /**
- * The length of the pieces of long lines: as many pieces as keep the device busy, one where the lines alone do.
+ * The length of the pieces of lines: there are as many pieces as keep the device busy, one where the lines alone do.
  * @returns a multiple of TILE, or n
  */
 export function cumsumChunk(device: Capabilities, { outer, n, inner }: AxisView): number {
@@ -82,6 +78,6 @@ export function cumsumChunk(device: Capabilities, { outer, n, inner }: AxisView)
 
 function choose(device: Capabilities, { outer, n, inner }: CumsumProblem): string {
   if (device.software || n <= 64) return 'direct'
-  // Lines side by side are read coalesced by neighbouring threads, if there are enough of them to fill the device.
+  // Neighbouring threads read neighbouring lines coalesced, where there are enough lines to fill the device.
   return inner >= 32 && outer * inner >= 4096 ? 'direct' : 'workgroup'
 }

@@ -45,11 +45,7 @@ fn sumOf(levels: Levels) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let inner = params.inner / LINE_VEC;
   let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (thread >= params.outer * params.chunks * inner) { return; }

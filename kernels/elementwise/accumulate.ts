@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
-import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
+import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
 import accumulateFlat from './accumulateFlat.wgsl'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
@@ -17,10 +17,7 @@ function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<Accumula
   const constants = (): Constants => ({ Scalar: dtype })
   return {
     name,
-    bindings: [
-      { name: 'x', access: 'read', dtype, offset: 'xOffset' },
-      { name: 'out', access: 'read_write', dtype },
-    ],
+    bindings: [{ name: 'x', access: 'read', dtype, offset: 'xOffset' }, ...writes(dtype, 'out')],
     params: [branchStrides(2), ...operands.params],
     variants: [
       flatVariant(accumulateFlat, ['x'], constants),
@@ -32,7 +29,7 @@ function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<Accumula
   }
 }
 
-/** out += x, float32, out row-major. */
+/** out += x over a shape, float32; out is row-major. */
 export const accumulate = makeAccumulate('accumulate', 'f32')
-/** out += x, float16, out row-major. */
+/** out += x over a shape, float16; out is row-major. */
 export const accumulateHalf = makeAccumulate('accumulateHalf', 'f16')

@@ -6,13 +6,8 @@ const X_STEP: u32 = 1u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  dims: array<vec4<u32>, 2>,
-  xStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  xStep: u32,
-  xOffset: u32,
+  dims: array<vec4<u32>, 2>, xStrides: array<vec4<u32>, 2>,
+  outer: u32, rows: u32, inner: u32, xStep: u32, xOffset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>;
@@ -20,11 +15,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let total = (params.inner + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;

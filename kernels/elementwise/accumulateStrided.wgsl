@@ -4,13 +4,8 @@ const RUN: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  dims: array<vec4<u32>, 2>,
-  xStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  xStep: u32,
-  xOffset: u32,
+  dims: array<vec4<u32>, 2>, xStrides: array<vec4<u32>, 2>,
+  outer: u32, rows: u32, inner: u32, xStep: u32, xOffset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Scalar>;
@@ -18,11 +13,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;
@@ -39,7 +30,5 @@ fn main(
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   let outRow = own.y + row * params.inner;
-  for (var i = start; i < end; i++) {
-    out[outRow + i] += x[atX + i * params.xStep];
-  }
+  for (var i = start; i < end; i++) { out[outRow + i] += x[atX + i * params.xStep]; }
 }

@@ -1,11 +1,11 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
-import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
 import binaryFlat from './binaryFlat.wgsl'
 import binaryStrided from './binaryStrided.wgsl'
 import binaryVector from './binaryVector.wgsl'
 
-/** Operations on two operands, by their number in the WGSL. */
+/** Operations on two operands, by their numbers in the WGSL. */
 export const BINARY = { add: 0, sub: 1, mul: 2, div: 3 } as const
 
 export type BinaryOp = keyof typeof BINARY
@@ -17,8 +17,9 @@ export interface Binary extends NestProblem {
 const operands = nest('a', 'b')
 
 /**
- * Problem of `binary`, `binaryHalf` and `binaryInt`: out [shape], row-major, from operands of that shape (stride 0 where broadcast).
- * @param shape no dim of 0
+ * The problem of `binary`, `binaryHalf` and `binaryInt`: out [shape], row-major, from operands of that shape with a stride of 0 where
+ * they are broadcast.
+ * @param shape the sizes of the dims, none of them 0
  */
 export function binaryProblem(op: BinaryOp, shape: readonly number[], a: Layout, b: Layout): Binary {
   return Object.assign(operands.problem(shape, [a, b]), { op })
@@ -31,7 +32,7 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
     bindings: [
       { name: 'a', access: 'read', dtype, offset: 'aOffset' },
       { name: 'b', access: 'read', dtype, offset: 'bOffset' },
-      { name: 'out', access: 'read_write', dtype },
+      ...writes(dtype, 'out'),
     ],
     params: [branchStrides(3), ...operands.params],
     variants: [
@@ -48,5 +49,5 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
 export const binary = makeBinary('binary', 'f32')
 /** out = a op b, float16. */
 export const binaryHalf = makeBinary('binaryHalf', 'f16')
-/** out = a op b, int32: products and sums wrap, quotients are cut towards 0. */
+/** out = a op b, int32. Products and sums wrap; quotients are cut towards 0. */
 export const binaryInt = makeBinary('binaryInt', 'i32')

@@ -12,16 +12,8 @@ const MUL: u32 = 2u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  dims: array<vec4<u32>, 2>,
-  aStrides: array<vec4<u32>, 2>,
-  bStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  aStep: u32,
-  aOffset: u32,
-  bStep: u32,
-  bOffset: u32,
+  dims: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>, bStrides: array<vec4<u32>, 2>,
+  outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>;
@@ -39,11 +31,7 @@ fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
 }
 
 @compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let width = params.inner / 4u;
   let runs = (width + RUN - 1u) / RUN;

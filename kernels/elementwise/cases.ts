@@ -4,7 +4,7 @@ import { type Accumulate, accumulateProblem } from './accumulate.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
 import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
 import { SCALAR, type ScalarOp, type WithScalar } from './scalar.ts'
-import { UNARY, type Unary, type UnaryOp } from './unary.ts'
+import { UNARY, type Unary, type UnaryBackward, type UnaryOp } from './unary.ts'
 import { type Where, whereProblem } from './where.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
@@ -80,10 +80,10 @@ const SAVED: Partial<Record<UnaryOp, Fill>> = {
   sigmoid: between(0, 1),
 }
 
-export const unaryBackwardCases: KernelCase<Unary>[] = unaryOps
+export const unaryBackwardCases: KernelCase<UnaryBackward>[] = unaryOps
   .filter((op) => op !== 'neg')
   .flatMap((op) => {
-    const make = (name: string, count: number, saved: Fill): KernelCase<Unary> => ({
+    const make = (name: string, count: number, saved: Fill): KernelCase<UnaryBackward> => ({
       name: `${op}, ${name}`,
       problem: { op, count },
       sizes: { grad: count, saved: count, out: count },
@@ -111,7 +111,7 @@ export const unaryHalfCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
   ]
 })
 
-export const unaryBackwardHalfCases: KernelCase<Unary>[] = unaryOps
+export const unaryBackwardHalfCases: KernelCase<UnaryBackward>[] = unaryOps
   .filter((op) => op !== 'neg')
   .flatMap((op) =>
     (op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => ({

@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import type { KernelSpec } from '../spec.ts'
+import { type KernelSpec, reads, writes } from '../spec.ts'
 import powSource from './pow.wgsl'
 import powBackwardSource from './powBackward.wgsl'
 
@@ -12,14 +12,10 @@ export function powProblem(shape: readonly number[], a: Layout, b: Layout): Pow 
   return operands.problem(shape, [a, b])
 }
 
-/** out = a ^ b as NumPy has it: 0 ^ 0 is 1, negative bases take whole exponents (else NaN). */
+/** out = a ^ b over a shape, as in NumPy: 0 ^ 0 is 1, and a negative base gives NaN unless the exponent is a whole number. */
 export const pow: KernelSpec<Pow> = {
   name: 'pow',
-  bindings: [
-    { name: 'a', access: 'read', dtype: 'f32' },
-    { name: 'b', access: 'read', dtype: 'f32' },
-    { name: 'out', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings: [...reads('f32', 'a', 'b'), ...writes('f32', 'out')],
   params: operands.params,
   variants: [stridedVariant(powSource, () => ({}))],
   flops: ({ rows, inner }) => rows * inner,
@@ -27,7 +23,7 @@ export const pow: KernelSpec<Pow> = {
 }
 
 export interface PowBackward extends NestProblem {
-  /** The derivative by the exponent b, not by the base a. */
+  /** Whether the derivative is by the exponent b, not by the base a. */
   exponent: boolean
 }
 
@@ -43,15 +39,10 @@ export function powBackwardProblem(
   return Object.assign(backwardOperands.problem(shape, [grad, a, b]), { exponent })
 }
 
-/** out = grad b a^(b - 1), 0 where b is 0; or by the exponent grad a^b ln a, 0 where a <= 0. */
+/** out = grad b a^(b - 1), 0 where b is 0. By the exponent it is grad a^b ln a, 0 where a <= 0. */
 export const powBackward: KernelSpec<PowBackward> = {
   name: 'powBackward',
-  bindings: [
-    { name: 'grad', access: 'read', dtype: 'f32' },
-    { name: 'a', access: 'read', dtype: 'f32' },
-    { name: 'b', access: 'read', dtype: 'f32' },
-    { name: 'out', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings: [...reads('f32', 'grad', 'a', 'b'), ...writes('f32', 'out')],
   params: backwardOperands.params,
   variants: [stridedVariant(powBackwardSource, ({ exponent }) => ({ EXPONENT: exponent }))],
   flops: ({ rows, inner }) => rows * inner,

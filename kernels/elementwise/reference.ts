@@ -4,7 +4,7 @@ import type { Accumulate } from './accumulate.ts'
 import type { Binary } from './binary.ts'
 import type { Pow, PowBackward } from './pow.ts'
 import type { WithScalar } from './scalar.ts'
-import type { Unary, UnaryOp } from './unary.ts'
+import type { Unary, UnaryBackward, UnaryOp } from './unary.ts'
 import type { Where } from './where.ts'
 
 /** erfc in float64: a series of positive terms near 0, the continued fraction beyond. */
@@ -53,7 +53,7 @@ export function unaryReference({ op }: Unary, { x }: Arrays): Arrays {
 }
 
 /** The derivative by what was saved: x itself, or y = f(x). */
-const savedDerivatives: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => number> = {
+const savedDerivatives: Record<UnaryBackward['op'], (saved: number) => number> = {
   exp: (y) => y,
   log: (x) => 1 / x,
   sqrt: (y) => 0.5 / y,
@@ -64,8 +64,8 @@ const savedDerivatives: Record<Exclude<UnaryOp, 'neg'>, (saved: number) => numbe
   sigmoid: (y) => y * (1 - y),
 }
 
-export function unaryBackwardReference({ op }: Unary, { grad, saved }: Arrays): Arrays {
-  const derivative = savedDerivatives[op as keyof typeof savedDerivatives]
+export function unaryBackwardReference({ op }: UnaryBackward, { grad, saved }: Arrays): Arrays {
+  const derivative = savedDerivatives[op]
   // Where relu was 0 it takes the gradient for nothing, infinite or not.
   const isCut = (i: number) => op === 'relu' && saved![i]! <= 0
   return { out: grad!.map((g, i) => (isCut(i) ? 0 : g * derivative(saved![i]!))) }

@@ -1,13 +1,13 @@
-import { flatConstants, flatGrid } from '../runs.ts'
-import { branchStrides, type KernelSpec, type ParamScalar, SCALAR_BYTES, type Scalar } from '../spec.ts'
+import { countVariant } from '../runs.ts'
+import { branchStrides, type KernelSpec, type ParamScalar, reads, SCALAR_BYTES, type Scalar, scalars, writes } from '../spec.ts'
 import scalarSource from './scalar.wgsl'
 
-/** x + s, x s, x / s, s - x, s / x, by their number in scalar.wgsl. */
+/** x + s, x s, x / s, s - x and s / x, by their numbers in scalar.wgsl. */
 export const SCALAR = { add: 0, mul: 1, div: 2, subFrom: 3, divInto: 4 } as const
 
 export type ScalarOp = keyof typeof SCALAR
 
-/** Of `count` elements in a row and one number. */
+/** An operation of `count` neighbouring elements and one number. */
 export interface WithScalar {
   op: ScalarOp
   count: number
@@ -17,32 +17,17 @@ export interface WithScalar {
 function makeScalar(name: string, dtype: ParamScalar, stored: Scalar = dtype): KernelSpec<WithScalar> {
   return {
     name,
-    bindings: [
-      { name: 'x', access: 'read', dtype: stored },
-      { name: 'out', access: 'read_write', dtype: stored },
-    ],
-    params: [branchStrides(2), { name: 'count', type: 'u32' }, { name: 'scalar', type: dtype }],
-    variants: [
-      {
-        name: 'flat',
-        source: scalarSource,
-        constants: (problem, device) => ({
-          Stored: stored,
-          Scalar: dtype,
-          OP: SCALAR[problem.op],
-          ...flatConstants(problem, device),
-        }),
-        grid: flatGrid,
-      },
-    ],
+    bindings: [...reads(stored, 'x'), ...writes(stored, 'out')],
+    params: [branchStrides(2), ...scalars('u32', 'count'), ...scalars(dtype, 'scalar')],
+    variants: [countVariant(scalarSource, ({ op }) => ({ Stored: stored, Scalar: dtype, OP: SCALAR[op] }))],
     flops: ({ count }) => count,
     bytes: ({ count }) => 2 * SCALAR_BYTES[stored] * count,
   }
 }
 
-/** out = x op scalar, float32. */
+/** out [count] = x [count] op scalar, float32. */
 export const scalar = makeScalar('scalar', 'f32')
-/** out = x op scalar, float16, computed in float32. */
+/** out [count] = x [count] op scalar, float16 computed in float32. */
 export const scalarHalf = makeScalar('scalarHalf', 'f32', 'f16')
-/** out = x op scalar, int32. */
+/** out [count] = x [count] op scalar, int32. */
 export const scalarInt = makeScalar('scalarInt', 'i32')

@@ -12,8 +12,7 @@ const SUB_FROM: u32 = 3u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  count: u32,
-  scalar: Scalar,
+  count: u32, scalar: Scalar,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>;
@@ -31,11 +30,7 @@ fn apply(v: vec4<Scalar>, s: vec4<Scalar>) -> vec4<Scalar> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;

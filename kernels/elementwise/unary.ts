@@ -1,72 +1,47 @@
-import { flatConstants, flatGrid } from '../runs.ts'
-import { branchStrides, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
+import { countVariant } from '../runs.ts'
+import { branchStrides, type KernelSpec, reads, SCALAR_BYTES, scalars, writes } from '../spec.ts'
 import unarySource from './unary.wgsl'
 import unaryBackwardSource from './unaryBackward.wgsl'
 
-/** Functions of one operand, by their number in unary.wgsl. */
+/** Functions of one operand, by their numbers in unary.wgsl. */
 export const UNARY = { neg: 0, exp: 1, log: 2, sqrt: 3, tanh: 4, relu: 5, gelu: 6, sigmoid: 7 } as const
 
 export type UnaryOp = keyof typeof UNARY
 
-/** Of `count` elements in a row. */
-export interface Unary {
-  op: UnaryOp
+/** A function of `count` neighbouring elements. */
+export interface Unary<Op extends UnaryOp = UnaryOp> {
+  op: Op
   count: number
 }
 
-function makeUnary(name: string, dtype: 'f32' | 'f16'): KernelSpec<Unary> {
-  return {
-    name,
-    bindings: [
-      { name: 'x', access: 'read', dtype },
-      { name: 'y', access: 'read_write', dtype },
-    ],
-    params: [branchStrides(2), { name: 'count', type: 'u32' }],
-    variants: [
-      {
-        name: 'flat',
-        source: unarySource,
-        constants: ({ op, count }, device) => ({ Stored: dtype, OP: UNARY[op], ...flatConstants({ count }, device) }),
-        grid: flatGrid,
-      },
-    ],
-    flops: ({ count }) => count,
-    bytes: ({ count }) => 2 * SCALAR_BYTES[dtype] * count,
-  }
-}
+/** The gradient of a function. The backward of `neg` is `neg`. */
+export type UnaryBackward = Unary<Exclude<UnaryOp, 'neg'>>
 
-/** y = f(x), float32. `gelu` is the exact (erf) form. */
-export const unary = makeUnary('unary', 'f32')
-/** y = f(x), float16, computed in float32. */
-export const unaryHalf = makeUnary('unaryHalf', 'f16')
-
-/** Functions whose derivative is computed from x; of the others it follows from y. */
+/** Functions whose derivative is computed from x. The derivative of the others follows from y. */
 export const SAVES_INPUT: ReadonlySet<UnaryOp> = new Set<UnaryOp>(['log', 'gelu'])
 
-function makeUnaryBackward(name: string, dtype: 'f32' | 'f16'): KernelSpec<Unary> {
+function make<P extends Unary>(
+  name: string,
+  dtype: 'f32' | 'f16',
+  source: string,
+  inputs: readonly string[],
+  output: string,
+): KernelSpec<P> {
   return {
     name,
-    bindings: [
-      { name: 'grad', access: 'read', dtype },
-      { name: 'saved', access: 'read', dtype },
-      { name: 'out', access: 'read_write', dtype },
-    ],
-    params: [branchStrides(3), { name: 'count', type: 'u32' }],
-    variants: [
-      {
-        name: 'flat',
-        source: unaryBackwardSource,
-        supports: (_, { op }) => op !== 'neg',
-        constants: ({ op, count }, device) => ({ Stored: dtype, OP: UNARY[op], ...flatConstants({ count }, device) }),
-        grid: flatGrid,
-      },
-    ],
+    bindings: [...reads(dtype, ...inputs), ...writes(dtype, output)],
+    params: [branchStrides(inputs.length + 1), ...scalars('u32', 'count')],
+    variants: [countVariant(source, ({ op }) => ({ Stored: dtype, OP: UNARY[op] }))],
     flops: ({ count }) => count,
-    bytes: ({ count }) => 3 * SCALAR_BYTES[dtype] * count,
+    bytes: ({ count }) => (inputs.length + 1) * SCALAR_BYTES[dtype] * count,
   }
 }
 
-/** out = grad f'(x), float32, from x or y as `SAVES_INPUT` says. `neg` has none: its backward is itself. */
-export const unaryBackward = makeUnaryBackward('unaryBackward', 'f32')
-/** out = grad f'(x), float16, computed in float32. */
-export const unaryBackwardHalf = makeUnaryBackward('unaryBackwardHalf', 'f16')
+/** y [count] = f(x [count]), float32. `gelu` is the exact (erf) form. */
+export const unary = make<Unary>('unary', 'f32', unarySource, ['x'], 'y')
+/** y [count] = f(x [count]), float16 computed in float32. */
+export const unaryHalf = make<Unary>('unaryHalf', 'f16', unarySource, ['x'], 'y')
+/** out [count] = grad f'(x), float32, where `saved` is x or y as `SAVES_INPUT` says. */
+export const unaryBackward = make<UnaryBackward>('unaryBackward', 'f32', unaryBackwardSource, ['grad', 'saved'], 'out')
+/** out [count] = grad f'(x), float16 computed in float32. */
+export const unaryBackwardHalf = make<UnaryBackward>('unaryBackwardHalf', 'f16', unaryBackwardSource, ['grad', 'saved'], 'out')

@@ -90,11 +90,7 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;

@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import type { KernelSpec, Scalar } from '../spec.ts'
+import { type KernelSpec, reads, type Scalar, writes } from '../spec.ts'
 import whereSource from './where.wgsl'
 
 export type Where = NestProblem
@@ -14,12 +14,7 @@ export function whereProblem(shape: readonly number[], condition: Layout, a: Lay
 function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
   return {
     name,
-    bindings: [
-      { name: 'condition', access: 'read', dtype: condition },
-      { name: 'a', access: 'read', dtype: 'u32' },
-      { name: 'b', access: 'read', dtype: 'u32' },
-      { name: 'out', access: 'read_write', dtype: 'u32' },
-    ],
+    bindings: [...reads(condition, 'condition'), ...reads('u32', 'a', 'b'), ...writes('u32', 'out')],
     params: operands.params,
     variants: [stridedVariant(whereSource, () => ({ NOT_ZERO: condition === 'f32' ? 0x7fffffff : 0xffffffff }))],
     flops: () => 0,
@@ -27,7 +22,7 @@ function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
   }
 }
 
-/** out = condition ? a : b, the condition float32 and true unless it is 0 (NaN and subnormals are true); a and b of any one type. */
+/** out = condition ? a : b over a shape. The condition is float32 and true unless it is 0; NaN and subnormals are true. a and b are of one 4-byte type. */
 export const where = makeWhere('where', 'f32')
 /** The same with an int32 condition. */
 export const whereInt = makeWhere('whereInt', 'i32')

@@ -5,19 +5,10 @@ const NOT_ZERO: u32 = 0x7fffffffu;
 const RUN: u32 = 32u;
 
 struct Params {
-  dims: array<vec4<u32>, 2>,
-  conditionStrides: array<vec4<u32>, 2>,
-  aStrides: array<vec4<u32>, 2>,
+  dims: array<vec4<u32>, 2>, conditionStrides: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>,
   bStrides: array<vec4<u32>, 2>,
-  outer: u32,
-  rows: u32,
-  inner: u32,
-  conditionStep: u32,
-  conditionOffset: u32,
-  aStep: u32,
-  aOffset: u32,
-  bStep: u32,
-  bOffset: u32,
+  outer: u32, rows: u32, inner: u32, conditionStep: u32, conditionOffset: u32, aStep: u32,
+  aOffset: u32, bStep: u32, bOffset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> condition: array<u32>;
@@ -27,11 +18,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let thread = (wid.y * groups.x + wid.x) * 64u + lane;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;

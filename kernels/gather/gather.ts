@@ -1,5 +1,4 @@
-import type { KernelSpec, Param } from '../spec.ts'
-import { ceilDiv, grid1d } from '../spec.ts'
+import { type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, type Param, reads, scalars, writes } from '../spec.ts'
 import gatherSource from './gather.wgsl'
 
 /** `count` indices into the rows of [rows, width]. */
@@ -9,27 +8,29 @@ export interface Gather {
   width: number
 }
 
-export const gatherParams: readonly Param[] = [
-  { name: 'count', type: 'u32' },
-  { name: 'rows', type: 'u32' },
-  { name: 'width', type: 'u32' },
-]
+export const gatherParams: readonly Param[] = scalars('u32', 'count', 'rows', 'width')
 
-/** Rows of weight [rows, width] by int32 indices [count]: output [count, width]; NaN where an index lies outside. */
+/** A thread takes 4 neighbours (`Value` is a vec4) of rows whose width allows it, else one element. */
+export function rowWidth({ width }: Gather, element: 'f32' | 'u32'): Constants {
+  return width % 4 === 0 ? { Value: `vec4<${element}>`, WIDTH: 4 } : { Value: element, WIDTH: 1 }
+}
+
+/** A thread for each `Value` of so many elements. */
+export function elementGrid(elements: number, { WIDTH }: Constants): Grid {
+  return grid1d(ceilDiv(elements / Number(WIDTH), 64))
+}
+
+/** output [count, width] = the rows of weight [rows, width] at the int32 indices [count]; NaN where an index lies outside. */
 export const gather: KernelSpec<Gather> = {
   name: 'gather',
-  bindings: [
-    { name: 'weight', access: 'read', dtype: 'f32' },
-    { name: 'indices', access: 'read', dtype: 'i32' },
-    { name: 'output', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings: [...reads('f32', 'weight'), ...reads('i32', 'indices'), ...writes('f32', 'output')],
   params: gatherParams,
   variants: [
     {
       name: 'direct',
       source: gatherSource,
-      constants: ({ width }) => (width % 4 === 0 ? { Value: 'vec4<u32>', WIDTH: 4 } : { Value: 'u32', WIDTH: 1 }),
-      grid: ({ count, width }, { WIDTH }) => grid1d(ceilDiv((count * width) / Number(WIDTH), 64)),
+      constants: (problem) => rowWidth(problem, 'u32'),
+      grid: ({ count, width }, constants) => elementGrid(count * width, constants),
     },
   ],
   flops: () => 0,

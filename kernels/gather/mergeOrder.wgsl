@@ -1,10 +1,7 @@
 // Merges neighbouring runs of an order: each pair of runs of `run` places, both sorted by (indices[k], k), becomes one sorted run. A
 // thread for each place finds by bisection how many of the sibling run come before what is there.
 
-struct Params {
-  count: u32,
-  run: u32,
-}
+struct Params { count: u32, run: u32 }
 
 @group(0) @binding(0) var<storage, read> indices: array<i32>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
@@ -13,14 +10,10 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let place = (wid.y * groups.x + wid.x) * 64 + local;
-  if (place >= params.count) {
-    return;
-  }
+  if (place >= params.count) { return; }
   let k = order[place];
   let own = indices[k];
   let run = place / params.run;

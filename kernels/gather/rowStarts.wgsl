@@ -1,10 +1,7 @@
 // Where each row begins in the sorted order of indices: starts[r] is the first place whose index is at least r, starts[rows] the first
 // one past all rows. A thread for each finds it by bisection.
 
-struct Params {
-  count: u32,
-  rows: u32,
-}
+struct Params { count: u32, rows: u32 }
 
 @group(0) @binding(0) var<storage, read> indices: array<i32>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
@@ -13,14 +10,10 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let row = (wid.y * groups.x + wid.x) * 64 + local;
-  if (row > params.rows) {
-    return;
-  }
+  if (row > params.rows) { return; }
   var first = 0u;
   var end = params.count;
   while (first < end) {

@@ -7,11 +7,7 @@ const WIDTH: u32 = 1;
 // Rows that are added up before they join the levels.
 const BLOCK: u32 = 32;
 
-struct Params {
-  count: u32,
-  rows: u32,
-  width: u32,
-}
+struct Params { count: u32, rows: u32, width: u32 }
 
 @group(0) @binding(0) var<storage, read> input: array<Value>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
@@ -43,15 +39,11 @@ fn sumOf(levels: Levels) -> Sum {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let at = (wid.y * groups.x + wid.x) * 64 + local;
   let columns = params.width / WIDTH;
-  if (at >= params.rows * columns) {
-    return;
-  }
+  if (at >= params.rows * columns) { return; }
   let row = at / columns;
   let column = at % columns;
   let end = starts[row + 1];
@@ -59,9 +51,7 @@ fn main(
   for (var place = starts[row]; place < end;) {
     var sum = Value();
     let last = min(place + BLOCK, end);
-    for (; place < last; place++) {
-      sum += input[order[place] * columns + column];
-    }
+    for (; place < last; place++) { sum += input[order[place] * columns + column]; }
     join(&levels, sum);
   }
   output[at] = sumOf(levels);

@@ -3,9 +3,7 @@
 
 const BLOCK: u32 = 64;
 
-struct Params {
-  count: u32,
-}
+struct Params { count: u32 }
 
 @group(0) @binding(0) var<storage, read> indices: array<i32>;
 @group(0) @binding(1) var<storage, read_write> order: array<u32>;
@@ -13,14 +11,10 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let k = (wid.y * groups.x + wid.x) * 64 + local;
-  if (k >= params.count) {
-    return;
-  }
+  if (k >= params.count) { return; }
   let own = indices[k];
   let start = k / BLOCK * BLOCK;
   let end = min(start + BLOCK, params.count);

@@ -24,12 +24,12 @@ function normalized({ xOffset, xStride }: LayerNormRows, { x, center, rstd }: Ar
   return (x![start + j]! - x![start]! - center![row]!) * rstd![row]!
 }
 
-/** Where the bias's gradients begin: the distance from the weight's wraps. */
+/** Where the bias's gradients begin. The distance from the weight's gradients wraps. */
 function biasPlace({ weightOffset, toBias }: Pick<LayerNormCombineProblem, 'weightOffset' | 'toBias'>): number {
   return (weightOffset + toBias) % 2 ** 32
 }
 
-/** dx, and sums over chunks of rows, in float64. */
+/** The gradient of x, and the sums over chunks of rows, in float64. */
 export function layerNormBackwardReference(problem: LayerNormBackwardProblem, arrays: Arrays): Arrays {
   const { rows, n, chunks, weightOffset, input } = problem
   const biasOffset = biasPlace(problem)

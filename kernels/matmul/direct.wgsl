@@ -23,31 +23,16 @@ const GELU_GRAD: u32 = 8u;
 const ADD: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  a: vec4<u32>, // offset, then strides of three batch dims
-  b: vec4<u32>,
-  aux: vec4<u32>,
-  m: u32,
-  n: u32,
-  k: u32,
-  batches: u32,
-  batch1: u32, // sizes of the second and third batch dim
-  batch2: u32,
-  aRow: u32,
-  aCol: u32,
-  bRow: u32,
-  bCol: u32,
-  auxRow: u32,
-  rows: u32,
-  splits: u32,
-  chunk: u32, // of k in a split, a multiple of 64 unless there is one split
-  flags: u32,
-  threshold: u32, // of dropout
-  keep: f32, // factor of what stays
-  seedLow: u32,
-  seedHigh: u32,
-  streamLow: u32,
-  streamHigh: u32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  a: vec4<u32>, b: vec4<u32>, aux: vec4<u32>, // the offset, then the strides of three batch dims
+  m: u32, n: u32, k: u32,
+  batches: u32, batch1: u32, batch2: u32, // the product of the batch dims, the sizes of the second and the third
+  aRow: u32, aCol: u32, bRow: u32, bCol: u32, auxRow: u32, // strides of the matrices
+  rows: u32, // rows of C for a workgroup of the subgroup variant
+  splits: u32, chunk: u32, // parts of k, and their length, a multiple of 64 unless there is one part
+  flags: u32, // steps of the epilogue
+  threshold: u32, keep: f32, // of dropout: words below the threshold drop their element, keep is the factor of the others
+  seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
   streamStep: u32, // of streamLow, from branch to branch
 }
 

@@ -16,28 +16,28 @@ import subgroupSource from './subgroup.wgsl'
 import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
 import { chooseTiled, tiledVariants } from './tiled.ts'
 
-/** Columns of C that a workgroup of the `subgroup` variant takes. */
+/** The columns of C that a workgroup of the `subgroup` variant takes. */
 const SUBGROUP_COLUMNS = 32
-/** Elements along k that it takes at a time. */
+/** The elements along k that it takes at a time. */
 const SUBGROUP_DEPTH = 64
-/** Workgroups of the `subgroup` variant that give the cores of a software device enough to share. */
+/** The number of its workgroups that gives the cores of a software device enough to share. */
 const ENOUGH = 8
-/** Rows of one at most. */
+/** The most rows of C that one workgroup takes. */
 const MAX_ROWS = 512
-/** What it does in a pass of its own. */
+/** The steps of the epilogue that it does in a pass of its own. */
 const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.geluGrad | EPILOGUE.add
-/** Elements of a long k in a chunk, and of partial products at most. */
+/** The elements of a chunk of a long k, and the most elements of partial products. */
 const PRECISE = 1024
 const MAX_PARTIALS = 1 << 23
-/** Rows and columns of the smallest tiles of GPU variants. */
+/** The rows and columns of the smallest tiles of the GPU variants. */
 const TILE = 64
 
-/** A few threads make a workgroup where there are few: a software device runs a workgroup on one core. */
+/** A software device runs a workgroup on one core, so where threads are few, few make a workgroup. */
 function directThreads({ m, n, batches, splits }: Matmul): number {
   return ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits < 512 ? 8 : 64
 }
 
-/** Rows whose sums the `subgroup` variant has room for: few sizes, so that few pipelines are compiled. */
+/** The rows whose sums the `subgroup` variant has room for. There are two sizes, so that few pipelines are compiled. */
 function sumsHeld({ rows }: Matmul): number {
   return rows <= 64 ? 64 : MAX_ROWS
 }
@@ -46,7 +46,7 @@ function fitsSubgroup(device: Capabilities): boolean {
   return device.subgroupMinSize >= 4
 }
 
-/** k of each operand contiguous or not, as a number from 1. */
+/** Whether each operand is contiguous along k, as a number from 1 to 4. */
 function layout({ aCol, bRow }: Matmul): number {
   return 1 + Number(aCol === 1) + 2 * Number(bRow === 1)
 }
@@ -77,7 +77,7 @@ export const matmul: KernelSpec<Matmul> = {
         return {
           NARROW: narrow,
           SUMS: narrow || made.ScalarC ? sumsHeld(problem) : 1,
-          // Narrow devices compile in no time and run masked code; the others take seconds and skip it.
+          // Devices with narrow subgroups compile in no time but run masked code. The others take seconds to compile and skip it.
           EPILOGUE: narrow ? problem.flags & LAST_PASS : LAST_PASS,
           ...made,
         }
@@ -100,7 +100,7 @@ export const matmul: KernelSpec<Matmul> = {
   },
 }
 
-/** C = epilogue(the sum of partial products); the problem is that of `matmul`. */
+/** c [batches, m, n] = epilogue(the sum of partials [splits, batches, m, n]). The problem is that of `matmul`. */
 export const matmulCombine: KernelSpec<Matmul> = {
   name: 'matmulCombine',
   bindings: combineBindings,
@@ -119,8 +119,8 @@ export const matmulCombine: KernelSpec<Matmul> = {
 }
 
 /**
- * Rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but few enough that all cores
- * have work.
+ * The rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but so few that all cores have
+ * work.
  */
 export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' | 'batches' | 'splits'>): number {
   const columns = ceilDiv(n, SUBGROUP_COLUMNS) * batches * splits
@@ -128,7 +128,7 @@ export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' |
   return ceilDiv(m, parts)
 }
 
-/** How to cut k so that a small C with a long k fills the device, and so that a very long one is added up precisely. */
+/** Cuts k so that a small C with a long k fills the device, and so that a very long k is added up precisely. */
 export function splitK(
   device: Capabilities,
   { m, n, k, batches }: Pick<Matmul, 'm' | 'n' | 'k' | 'batches'>,
@@ -138,7 +138,7 @@ export function splitK(
   const wanted = device.software
     ? Math.min(ceilDiv(ENOUGH, groups), Math.floor(k / 512))
     : Math.min(ceilDiv(256, groups), Math.floor(k / 256))
-  // The variants let rounding grow along a chunk; the partial products are added up in levels.
+  // Rounding errors grow along a chunk. The partial products are added up in levels.
   const precise = isLong({ k }) ? Math.min(ceilDiv(k, PRECISE), Math.floor(MAX_PARTIALS / (m * n * batches))) : 1
   const parts = Math.max(wanted, precise)
   if (parts <= 1) return { splits: 1, chunk: k }

@@ -2,8 +2,8 @@ import type { Constants } from '../spec.ts'
 import { dtype, type Matmul } from './problem.ts'
 
 /**
- * How the tiles of A and B are loaded: along which dim neighbours are, whether four come at once, and the element types that
- * the bindings have for it.
+ * How the tiles of A and B are loaded: along which dim neighbours lie, whether four are loaded at once, and the element types of the
+ * bindings.
  */
 export function operandLoads(problem: Matmul): Constants {
   const { a, b, m, n, k, aRow, aCol, bRow, bCol } = problem
@@ -22,7 +22,7 @@ export function operandLoads(problem: Matmul): Constants {
   }
 }
 
-/** Whether a matrix comes in aligned fours: contiguous along a dim of such a size, everything else multiples of four apart. */
+/** Whether a matrix can be loaded in aligned fours: it is contiguous along a dim, and all sizes and other strides are multiples of four. */
 function comesInFours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
   return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
 }

@@ -10,7 +10,7 @@ function batchOffset([offset, s0, s1, s2]: BatchView, batch: number, { batch1, b
   return offset + Math.floor(outer / batch1) * s0 + (outer % batch1) * s1 + (batch % batch2) * s2
 }
 
-/** Does the epilogue on a value of the product and stores it. */
+/** Applies the epilogue to a value of the product and stores it. */
 function store(p: Matmul, arrays: Arrays, batch: number, row: number, column: number, at: number, product: number): void {
   const { bias, aux, c, pre } = arrays as Record<string, Float64Array>
   const has = (flag: number) => (p.flags & flag) !== 0
@@ -25,7 +25,7 @@ function store(p: Matmul, arrays: Arrays, batch: number, row: number, column: nu
   c![at] = value
 }
 
-/** The random number of an element of C. */
+/** The random word of an element of C. */
 function wordOf({ seedLow, seedHigh, streamLow, streamHigh }: Matmul, at: number): number {
   return philox4x32([Math.floor(at / 4), 0, streamLow!, streamHigh!], [seedLow!, seedHigh!])[at % 4]!
 }

@@ -3,26 +3,26 @@ import { operandLoads } from './operandLoads.ts'
 import { bindings, type Matmul, storeConstants } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
 
-/** How a workgroup shares its tile: subgroups in the directions of m and n, and 16 x 16 matrices of each. */
+/** How a workgroup shares its tile: its subgroups in the directions of m and n, and the 16 x 16 matrices of each. */
 export interface MatrixTile {
   subgroups: readonly [m: number, n: number]
   fragments: readonly [m: number, n: number]
-  /** Elements along k that it takes at a time. */
+  /** The elements along k that it takes at a time. */
   depth: number
 }
 
-/** 64 x 64 and 128 x 128. */
+/** Tiles of 64 x 64 and of 128 x 128. */
 const SMALL: MatrixTile = { subgroups: [2, 2], fragments: [2, 2], depth: 32 }
 const LARGE: MatrixTile = { subgroups: [2, 4], fragments: [4, 2], depth: 32 }
 
-/** Tiles that fill a GPU: with fewer the small ones are taken. */
+/** The number of tiles that fills a GPU. With fewer large tiles the small ones are taken. */
 const FILLS = 128
 
 /** The product on tiles of one kind. */
 export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
   const [m, n] = sizeOf(tile)
   const subgroups = tile.subgroups[0] * tile.subgroups[1]
-  // Lines of a tile are 8 elements longer than need be, and each subgroup stages a matrix of float32.
+  // Rows of a tile are padded by 8 elements, and each subgroup stages a matrix of float32.
   const memory = 2 * (m + n) * (tile.depth + 8) + 1024 * subgroups
   return {
     name,
@@ -45,13 +45,13 @@ export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
   }
 }
 
-/** `subgroupMatrix`: tensor cores, float16 operands; `subgroupMatrixSmall`: with smaller tiles, for a small C. */
+/** `subgroupMatrix` multiplies float16 operands on tensor cores; `subgroupMatrixSmall` has smaller tiles, for a small C. */
 export const matrixVariants: readonly Variant<Matmul>[] = [
   matrixVariant('subgroupMatrix', LARGE),
   matrixVariant('subgroupMatrixSmall', SMALL),
 ]
 
-/** The one of them to take on a GPU, where one runs the problem. */
+/** The one of them to take on a GPU, or undefined where none runs the problem. */
 export function chooseMatrices(device: Capabilities, problem: Matmul): string | undefined {
   const [large, small] = matrixVariants.map((one) => one.supports!(device, problem))
   if (large && (!small || tiles(problem, LARGE) * problem.splits >= FILLS)) return 'subgroupMatrix'

@@ -3,12 +3,12 @@ import { operandLoads } from './operandLoads.ts'
 import { bindings, isLong, type Matmul, storeConstants } from './problem.ts'
 import source from './tiled.wgsl'
 
-/** Threads of a workgroup. */
+/** The threads of a workgroup. */
 const THREADS = 256
-/** Tiles that fill a GPU: with fewer the small ones are taken. */
+/** The number of tiles that fills a GPU. With fewer large tiles the small ones are taken. */
 const FILLS = 128
 
-/** The product on tiles of 64 x 64 elements, or so many times as large in either direction. */
+/** The product on tiles of 64 x 64 elements, times `blocks` in either direction. */
 function tiledVariant(name: string, blocks: number): Variant<Matmul> {
   const depth = 32 / blocks
   const memory = 2 * depth * (16 * blocks + 1) * 16
@@ -26,10 +26,10 @@ function tiledVariant(name: string, blocks: number): Variant<Matmul> {
   }
 }
 
-/** `tiled`: 64 x 64 elements a workgroup, 4 x 4 a thread; `tiledLarge`: 128 x 128 and 8 x 8. */
+/** `tiled` computes 64 x 64 elements in a workgroup and 4 x 4 in a thread, `tiledLarge` 128 x 128 and 8 x 8. */
 export const tiledVariants: readonly Variant<Matmul>[] = [tiledVariant('tiled', 1), tiledVariant('tiledLarge', 2)]
 
-/** The one of them to take on a GPU, where one runs. */
+/** The one of them to take on a GPU, or undefined where none runs. */
 export function chooseTiled(device: Capabilities, problem: Matmul): string | undefined {
   const [small, large] = tiledVariants.map((one) => one.supports!(device, problem))
   if (large && (!small || tiles(problem, 2) * problem.splits >= FILLS)) return 'tiledLarge'

@@ -5,12 +5,7 @@ const TAIL: bool = true;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  count: u32,
-  threshold: u32,
-  scale: f32,
-  seedLow: u32,
-  seedHigh: u32,
-  streamLow: u32,
+  count: u32, threshold: u32, scale: f32, seedLow: u32, seedHigh: u32, streamLow: u32,
   streamHigh: u32,
   streamStep: u32, // of streamLow, from branch to branch
 }
@@ -47,11 +42,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
   let stream = params.streamLow + wid.z * params.streamStep;
   let total = (params.count + 3u) / 4u;

@@ -1,12 +1,12 @@
-// Philox4x32-10 (Salmon et al., SC 2011): a counter-based generator, so any number of a run can be had without its
-// predecessors. The WGSL side uses the same constants and the same word order.
+// Philox4x32-10 (Salmon et al., SC 2011) is a counter-based generator: any of its numbers can be computed without its predecessors. The
+// WGSL uses the same constants and the same order of words.
 
 const M0 = 0xd2511f53
 const M1 = 0xcd9e8d57
 const W0 = 0x9e3779b9
 const W1 = 0xbb67ae85
 
-/** Upper 32 bits of the unsigned product of two 32-bit words. */
+/** The upper 32 bits of the unsigned product of two 32-bit words. */
 function mulHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
@@ -21,7 +21,7 @@ export type PhiloxCounter = readonly [number, number, number, number]
 export type PhiloxKey = readonly [number, number]
 
 /**
- * Ten rounds of Philox4x32.
+ * Computes ten rounds of Philox4x32.
  * @param counter four unsigned 32-bit words
  * @param key two unsigned 32-bit words
  * @returns four unsigned 32-bit random words, a pure function of counter and key

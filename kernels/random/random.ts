@@ -1,9 +1,9 @@
-import { flatConstants, flatGrid } from '../runs.ts'
-import { branchStrides, type KernelSpec, type Param } from '../spec.ts'
+import { countVariant } from '../runs.ts'
+import { branchStrides, type KernelSpec, type Param, reads, scalars, writes } from '../spec.ts'
 import dropoutSource from './dropout.wgsl'
 import randomSource from './random.wgsl'
 
-/** Which random numbers: the seed is the Philox key, the stream the upper half of its counter; element i is word i. */
+/** A stream of random words. The seed is the Philox key and the stream the upper half of its counter; element i is word i. */
 export interface RandomWords {
   seedLow: number
   seedHigh: number
@@ -11,7 +11,7 @@ export interface RandomWords {
   streamHigh: number
 }
 
-/** A stream from two whole numbers in [0, 2^53). */
+/** The stream of two whole numbers in [0, 2^53). */
 export function streamOf(seed: number, stream: number): RandomWords {
   return { seedLow: seed >>> 0, seedHigh: upper(seed), streamLow: stream >>> 0, streamHigh: upper(stream) }
 }
@@ -21,8 +21,7 @@ function upper(n: number): number {
 }
 
 const streamParams: Param[] = [
-  { name: 'seedLow', type: 'u32' },
-  { name: 'seedHigh', type: 'u32' },
+  ...scalars('u32', 'seedLow', 'seedHigh'),
   { name: 'streamLow', type: 'u32', branchStep: 'streamStep' },
   { name: 'streamHigh', type: 'u32' },
   { name: 'streamStep', type: 'u32', optional: true },
@@ -33,52 +32,36 @@ export interface Random extends RandomWords {
   distribution: 'uniform' | 'normal'
 }
 
-/** `count` float32 numbers: uniform in [0, 1) with 24 bits, or standard normal (Box-Muller). */
+/** y [count]: float32 numbers that are uniform in [0, 1) with 24 bits, or standard normal by Box-Muller. */
 export const random: KernelSpec<Random> = {
   name: 'random',
-  bindings: [{ name: 'y', access: 'read_write', dtype: 'f32' }],
-  params: [branchStrides(1), { name: 'count', type: 'u32' }, ...streamParams],
-  variants: [
-    {
-      name: 'flat',
-      source: randomSource,
-      constants: (problem, device) => ({ NORMAL: problem.distribution === 'normal', ...flatConstants(problem, device) }),
-      grid: flatGrid,
-    },
-  ],
+  bindings: writes('f32', 'y'),
+  params: [branchStrides(1), ...scalars('u32', 'count'), ...streamParams],
+  variants: [countVariant(randomSource, ({ distribution }) => ({ NORMAL: distribution === 'normal' }))],
   flops: ({ count }) => count,
   bytes: ({ count }) => 4 * count,
 }
 
 export interface Dropout extends RandomWords {
   count: number
-  /** Elements whose word is below it become 0: p 2^32. */
+  /** p 2^32: elements whose word is below it become 0. */
   threshold: number
-  /** What the others are multiplied by: 1 / (1 - p). */
+  /** 1 / (1 - p), the factor of the other elements. */
   scale: number
 }
 
-/** @param p probability of 0, in [0, 1] */
+/** @param p the probability of 0, in [0, 1] */
 export function dropoutProblem(count: number, p: number, stream: RandomWords): Dropout {
-  // With p = 1 the threshold ends one word short of all, and the scale takes the rest.
+  // With p = 1 the threshold leaves one word of 2^32 out, and the scale of 0 drops its elements too.
   return { count, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: p < 1 ? 1 / (1 - p) : 0, ...stream }
 }
 
-/** y = x / (1 - p), or x 0 with probability p (NaN stays NaN); its own backward. */
+/** y [count] is x 0 with probability p, so NaN stays NaN, else x / (1 - p). The kernel is its own backward. */
 export const dropout: KernelSpec<Dropout> = {
   name: 'dropout',
-  bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
-    { name: 'y', access: 'read_write', dtype: 'f32' },
-  ],
-  params: [
-    branchStrides(2),
-    { name: 'count', type: 'u32' },
-    { name: 'threshold', type: 'u32' },
-    { name: 'scale', type: 'f32' },
-    ...streamParams,
-  ],
-  variants: [{ name: 'flat', source: dropoutSource, constants: flatConstants, grid: flatGrid }],
+  bindings: [...reads('f32', 'x'), ...writes('f32', 'y')],
+  params: [branchStrides(2), ...scalars('u32', 'count', 'threshold'), ...scalars('f32', 'scale'), ...streamParams],
+  variants: [countVariant(dropoutSource)],
   flops: ({ count }) => count,
   bytes: ({ count }) => 8 * count,
 }

@@ -2,7 +2,7 @@ import type { Arrays } from '../spec.ts'
 import { philox4x32 } from './philox.ts'
 import type { Dropout, Random, RandomWords } from './random.ts'
 
-/** The first `count` words of a stream. */
+/** The first `count` random words of a stream. */
 export function words(count: number, { seedLow, seedHigh, streamLow, streamHigh }: RandomWords): Uint32Array {
   const out = new Uint32Array(4 * Math.ceil(count / 4))
   for (let k = 0; k < out.length / 4; k++) out.set(philox4x32([k, 0, streamLow, streamHigh], [seedLow, seedHigh]), 4 * k)

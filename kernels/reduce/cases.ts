@@ -1,5 +1,6 @@
+import type { AxisView } from '../axisView.ts'
 import type { Fill, KernelCase } from '../spec.ts'
-import type { MaxBackward, MaxCombine } from './max.ts'
+import type { MaxCombine } from './max.ts'
 import { outputs, type Reduction, rowMajor, withChunk } from './reduction.ts'
 import type { Sum } from './sum.ts'
 
@@ -136,7 +137,7 @@ export const maxCombineCases: KernelCase<MaxCombine>[] = [
 
 export const maxCombineIntCases: KernelCase<MaxCombine>[] = [combineCase(2, 33, 7, integers), combineCase(3, 31, 1, ties)]
 
-function backwardCase(outer: number, n: number, inner: number): KernelCase<MaxBackward> {
+function backwardCase(outer: number, n: number, inner: number): KernelCase<AxisView> {
   return {
     name: `[${outer}, ${n}, ${inner}]`,
     problem: { outer, n, inner },
@@ -146,7 +147,7 @@ function backwardCase(outer: number, n: number, inner: number): KernelCase<MaxBa
   }
 }
 
-export const maxBackwardCases: KernelCase<MaxBackward>[] = [
+export const maxBackwardCases: KernelCase<AxisView>[] = [
   ...SIZES.flatMap((n) => [backwardCase(1, n, 1), backwardCase(5, n, 3), backwardCase(3, 2, n), backwardCase(n, 3, 1)]),
   backwardCase(2, 33, 8),
 ]

@@ -1,84 +1,36 @@
-import type { KernelSpec } from '../spec.ts'
-import { ceilDiv, grid1d } from '../spec.ts'
+import type { AxisView } from '../axisView.ts'
+import { ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import maxBackwardSource from './maxBackward.wgsl'
 import maxCombineSource from './maxCombine.wgsl'
 import maxDirect from './maxDirect.wgsl'
 import maxRows from './maxRows.wgsl'
 import maxWorkgroup from './maxWorkgroup.wgsl'
-import {
-  directThreads,
-  outputs,
-  prefersDirect,
-  type Reduction,
-  reductionParams,
-  vec4Columns,
-  vec4Rows,
-  workgroupColumns,
-} from './reduction.ts'
+import { chooseReduction, outputs, type Reduction, reductionParams, reductionVariants, vec4Columns } from './reduction.ts'
 
-/** Pieces of a first pass, row-major [outer, chunks, inner]. */
+/** The pieces of a first pass, row-major [outer, chunks, inner]. */
 export interface MaxCombine {
   outer: number
   chunks: number
   inner: number
 }
 
-/** A row-major input [outer, n, inner] reduced along the middle. */
-export interface MaxBackward {
-  outer: number
-  n: number
-  inner: number
-}
-
 function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
   const quad = `vec4<${dtype}>`
-  const float = dtype === 'f32'
+  const types = { Scalar: dtype, FLOAT: dtype === 'f32' }
   return {
     name,
-    bindings: [
-      { name: 'input', access: 'read', dtype },
-      { name: 'values', access: 'read_write', dtype },
-      { name: 'indices', access: 'read_write', dtype: 'i32' },
-    ],
+    bindings: [...reads(dtype, 'input'), ...writes(dtype, 'values'), ...writes('i32', 'indices')],
     params: reductionParams,
-    variants: [
-      {
-        name: 'direct',
-        source: maxDirect,
-        constants: (problem, device) => ({
-          Scalar: dtype,
-          FLOAT: float,
-          WORKGROUP: directThreads(device),
-          ...(vec4Columns(problem)
-            ? { Value: quad, Index: 'vec4<i32>', Bits: 'vec4<u32>', Truths: 'vec4<bool>', WIDTH: 4 }
-            : { Value: dtype, Index: 'i32', Bits: 'u32', Truths: 'bool', WIDTH: 1 }),
-        }),
-        grid: (problem, { WIDTH, WORKGROUP }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), Number(WORKGROUP))),
-      },
-      {
-        name: 'directRows',
-        source: maxRows,
-        supports: (_, problem) => vec4Rows(problem),
-        constants: (_, device) => ({ Scalar: dtype, FLOAT: float, Quad: quad, WORKGROUP: directThreads(device) }),
-        grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(outputs(problem), Number(WORKGROUP))),
-      },
-      {
-        name: 'workgroup',
-        source: maxWorkgroup,
-        supports: (device) => device.maxInvocations >= 256,
-        constants: (problem) => {
-          const columns = workgroupColumns(problem)
-          return { Scalar: dtype, FLOAT: float, COLUMNS: columns, LANES: 256 / columns }
-        },
-        grid: (problem, { COLUMNS }) => grid1d(problem.outer * problem.chunks * ceilDiv(problem.inner, Number(COLUMNS))),
-      },
-    ],
-    choose: (device, problem) =>
-      !prefersDirect(device, problem) && device.maxInvocations >= 256
-        ? 'workgroup'
-        : vec4Rows(problem)
-          ? 'directRows'
-          : 'direct',
+    variants: reductionVariants({
+      ...{ direct: maxDirect, rows: maxRows, workgroup: maxWorkgroup },
+      directConstants: (problem) =>
+        vec4Columns(problem)
+          ? { ...types, Value: quad, Index: 'vec4<i32>', Bits: 'vec4<u32>', Truths: 'vec4<bool>', WIDTH: 4 }
+          : { ...types, Value: dtype, Index: 'i32', Bits: 'u32', Truths: 'bool', WIDTH: 1 },
+      rowConstants: { ...types, Quad: quad },
+      groupConstants: () => types,
+    }),
+    choose: chooseReduction,
     flops: ({ outer, n, inner }) => outer * n * inner,
     bytes: (problem) => 4 * (problem.outer * problem.n * problem.inner + 2 * outputs(problem)),
   }
@@ -88,16 +40,12 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
   return {
     name,
     bindings: [
-      { name: 'pieceValues', access: 'read', dtype },
-      { name: 'pieceIndices', access: 'read', dtype: 'i32' },
-      { name: 'values', access: 'read_write', dtype },
-      { name: 'indices', access: 'read_write', dtype: 'i32' },
+      ...reads(dtype, 'pieceValues'),
+      ...reads('i32', 'pieceIndices'),
+      ...writes(dtype, 'values'),
+      ...writes('i32', 'indices'),
     ],
-    params: [
-      { name: 'outer', type: 'u32' },
-      { name: 'chunks', type: 'u32' },
-      { name: 'inner', type: 'u32' },
-    ],
+    params: scalars('u32', 'outer', 'chunks', 'inner'),
     variants: [
       {
         name: 'direct',
@@ -111,34 +59,22 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
   }
 }
 
-/** Maximum of float32 along an axis, and the index (along the whole axis) of its first occurrence; NaN is above all. */
+/** The maxima of float32 along an axis, and the indices along the whole axis of their first occurrences; NaN is above all. */
 export const max = makeMax('max', 'f32')
-/** Maximum of int32 along an axis, and the index of its first occurrence. */
+/** The maxima of int32 along an axis, and the indices of their first occurrences. */
 export const maxInt = makeMax('maxInt', 'i32')
-/** Second pass of a maximum that was taken in pieces. */
+/** The second pass of a maximum of float32 in pieces: values and indices [outer, inner]. */
 export const maxCombine = makeMaxCombine('maxCombine', 'f32')
-/** Second pass of a maximum of int32. */
+/** The second pass of a maximum of int32 in pieces. */
 export const maxCombineInt = makeMaxCombine('maxCombineInt', 'i32')
 
-/** Writes the whole gradient of a maximum's input from the saved indices [outer, inner] and the output's gradient. */
-export const maxBackward: KernelSpec<MaxBackward> = {
+/** Writes the whole gradient of a maximum's input [outer, n, inner] from the saved indices [outer, inner] and the gradient of its output. */
+export const maxBackward: KernelSpec<AxisView> = {
   name: 'maxBackward',
-  bindings: [
-    { name: 'indices', access: 'read', dtype: 'i32' },
-    { name: 'gradOutput', access: 'read', dtype: 'f32' },
-    { name: 'gradInput', access: 'read_write', dtype: 'f32' },
-  ],
-  params: [
-    { name: 'outer', type: 'u32' },
-    { name: 'n', type: 'u32' },
-    { name: 'inner', type: 'u32' },
-  ],
+  bindings: [...reads('i32', 'indices'), ...reads('f32', 'gradOutput'), ...writes('f32', 'gradInput')],
+  params: scalars('u32', 'outer', 'n', 'inner'),
   variants: [
-    {
-      name: 'direct',
-      source: maxBackwardSource,
-      grid: ({ outer, n, inner }) => grid1d(ceilDiv(outer * n * inner, 256)),
-    },
+    { name: 'direct', source: maxBackwardSource, grid: ({ outer, n, inner }) => grid1d(ceilDiv(outer * n * inner, 256)) },
   ],
   flops: () => 0,
   bytes: ({ outer, n, inner }) => 4 * outer * inner * (n + 2),

@@ -1,11 +1,7 @@
 // Gradient of a maximum along the middle axis of [outer, n, inner]: the output's gradient goes to the element at its index, zero
 // to the others. A thread writes four neighbours of the input's gradient.
 
-struct Params {
-  outer: u32,
-  n: u32,
-  inner: u32,
-}
+struct Params { outer: u32, n: u32, inner: u32 }
 
 @group(0) @binding(0) var<storage, read> indices: array<i32>;
 @group(0) @binding(1) var<storage, read> gradOutput: array<f32>;
@@ -14,15 +10,11 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let start = ((wid.y * groups.x + wid.x) * 64 + local) * 4;
   let size = params.outer * params.n * params.inner;
-  if (start >= size) {
-    return;
-  }
+  if (start >= size) { return; }
   var i = start % params.inner;
   var k = (start / params.inner) % params.n;
   var at = start / params.inner / params.n * params.inner;

@@ -4,11 +4,7 @@
 alias Scalar = f32;
 const FLOAT: bool = true;
 
-struct Params {
-  outer: u32,
-  chunks: u32,
-  inner: u32,
-}
+struct Params { outer: u32, chunks: u32, inner: u32 }
 
 @group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>;
 @group(0) @binding(1) var<storage, read> pieceIndices: array<i32>;
@@ -26,21 +22,15 @@ fn rank(v: Scalar) -> i32 {
 
 @compute @workgroup_size(64)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * 64 + local;
-  if (index >= params.outer * params.inner) {
-    return;
-  }
+  if (index >= params.outer * params.inner) { return; }
   let start = (index / params.inner) * params.chunks * params.inner + index % params.inner;
   var at = start;
   for (var c = 1u; c < params.chunks; c++) {
     let candidate = start + c * params.inner;
-    if (rank(pieceValues[candidate]) > rank(pieceValues[at])) {
-      at = candidate;
-    }
+    if (rank(pieceValues[candidate]) > rank(pieceValues[at])) { at = candidate; }
   }
   values[index] = pieceValues[at];
   indices[index] = pieceIndices[at];

@@ -14,15 +14,8 @@ const WIDTH: u32 = 1;
 const WORKGROUP: u32 = 64;
 
 struct Params {
-  outer: u32,
-  n: u32,
-  inner: u32,
-  chunk: u32,
-  chunks: u32,
-  offset: u32,
-  outerStride: u32,
-  nStride: u32,
-  innerStride: u32,
+  outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
+  nStride: u32, innerStride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Value>;
@@ -37,15 +30,11 @@ fn isNaN(v: Value) -> Truths {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   let columns = params.inner / WIDTH;
-  if (index >= params.outer * params.chunks * columns) {
-    return;
-  }
+  if (index >= params.outer * params.chunks * columns) { return; }
   let piece = index / columns;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
@@ -94,9 +83,7 @@ fn main(
     let top = vec4<Scalar>(best)[c];
     var found = u32(vec4<i32>(four)[c]);
     let end = min(found + 4, last) - 1;
-    while (found < end && vec4<Scalar>(input[start + found * step])[c] != top) {
-      found++;
-    }
+    while (found < end && vec4<Scalar>(input[start + found * step])[c] != top) { found++; }
     let ofNaN = vec4<i32>(place)[c];
     indices[index * WIDTH + c] = select(i32(found), ofNaN, ofNaN >= 0);
   }

@@ -10,15 +10,8 @@ const WORKGROUP: u32 = 64;
 const FLOAT: bool = true;
 
 struct Params {
-  outer: u32,
-  n: u32,
-  inner: u32,
-  chunk: u32,
-  chunks: u32,
-  offset: u32,
-  outerStride: u32,
-  nStride: u32,
-  innerStride: u32,
+  outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
+  nStride: u32, innerStride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Quad>;
@@ -33,14 +26,10 @@ fn isNaN(v: Quad) -> vec4<bool> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
-  if (index >= params.outer * params.chunks * params.inner) {
-    return;
-  }
+  if (index >= params.outer * params.chunks * params.inner) { return; }
   let piece = index / params.inner;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
@@ -89,9 +78,7 @@ fn main(
     if (best[c] == top) {
       var quad = u32(four[c]);
       let last = min(quad + 4, end) - 1;
-      while (quad < last && input[start + quad][c] != top) {
-        quad++;
-      }
+      while (quad < last && input[start + quad][c] != top) { quad++; }
       found = min(found, quad * 4 + c);
     }
   }

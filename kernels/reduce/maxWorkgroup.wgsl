@@ -7,15 +7,8 @@ const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
 
 struct Params {
-  outer: u32,
-  n: u32,
-  inner: u32,
-  chunk: u32,
-  chunks: u32,
-  offset: u32,
-  outerStride: u32,
-  nStride: u32,
-  innerStride: u32,
+  outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
+  nStride: u32, innerStride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Scalar>;
@@ -35,16 +28,10 @@ fn rank(v: Scalar) -> i32 {
 }
 
 @compute @workgroup_size(COLUMNS, LANES)
-fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let group = wid.y * groups.x + wid.x;
   let tiles = (params.inner + COLUMNS - 1) / COLUMNS;
-  if (group >= params.outer * params.chunks * tiles) {
-    return;
-  }
+  if (group >= params.outer * params.chunks * tiles) { return; }
   let piece = group / tiles;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;

@@ -1,10 +1,9 @@
-import type { Capabilities, Param } from '../spec.ts'
-import { ceilDiv } from '../spec.ts'
+import { type Capabilities, type Constants, ceilDiv, grid1d, type Param, scalars, type Variant } from '../spec.ts'
 
 /**
  * A reduction along the middle axis of [outer, n, inner], whose elements lie at
- * `offset + o * outerStride + k * nStride + i * innerStride`. The axis is cut into pieces of `chunk` elements (the last one
- * may be shorter), each reduced on its own: the output is [outer, ceil(n / chunk), inner], row-major. `chunk = n` reduces whole.
+ * `offset + o * outerStride + k * nStride + i * innerStride`. The axis is cut into `chunks` pieces of `chunk` elements, of which the last
+ * may be shorter, and each is reduced on its own. The output is [outer, chunks, inner], row-major. `chunk = n` reduces the whole axis.
  */
 export interface Reduction {
   outer: number
@@ -18,29 +17,22 @@ export interface Reduction {
   innerStride: number
 }
 
-export const reductionParams: readonly Param[] = [
-  { name: 'outer', type: 'u32' },
-  { name: 'n', type: 'u32' },
-  { name: 'inner', type: 'u32' },
-  { name: 'chunk', type: 'u32' },
-  { name: 'chunks', type: 'u32' },
-  { name: 'offset', type: 'u32' },
-  { name: 'outerStride', type: 'u32' },
-  { name: 'nStride', type: 'u32' },
-  { name: 'innerStride', type: 'u32' },
-]
+export const reductionParams: readonly Param[] = scalars(
+  'u32',
+  ...['outer', 'n', 'inner', 'chunk', 'chunks', 'offset', 'outerStride', 'nStride', 'innerStride'],
+)
 
 /** The reduction of a row-major [outer, n, inner] in one piece. */
 export function rowMajor(outer: number, n: number, inner: number): Reduction {
   return { outer, n, inner, chunk: n, chunks: 1, offset: 0, outerStride: n * inner, nStride: inner, innerStride: 1 }
 }
 
-/** The same reduction in pieces of `chunk`. */
+/** The same reduction in pieces of `chunk` elements. */
 export function withChunk<R extends Reduction>(reduction: R, chunk: number): R {
   return { ...reduction, chunk, chunks: ceilDiv(reduction.n, chunk) }
 }
 
-/** Elements of the output. */
+/** The elements of the output. */
 export function outputs({ outer, chunks, inner }: Reduction): number {
   return outer * chunks * inner
 }
@@ -51,29 +43,77 @@ export function vec4Columns(r: Reduction): boolean {
 }
 
 /** Whether four neighbours along the reduced axis can be read as one vec4. */
-export function vec4Rows(r: Reduction): boolean {
+function vec4Rows(r: Reduction): boolean {
   const innerStride = r.inner > 1 ? r.innerStride : 0
   return r.nStride === 1 && [r.n, r.chunk, r.offset, r.outerStride, innerStride].every((value) => value % 4 === 0)
 }
 
-/** Threads of a workgroup of the variants with a thread for each output: few on software devices, where outputs may be few. */
-export function directThreads(device: Capabilities): number {
+/** The threads of a workgroup of the variants with a thread for each output: few on a software device, where outputs may be few. */
+function directThreads(device: Capabilities): number {
   return device.software ? 8 : 64
 }
 
-/** Columns of outputs that a workgroup of 256 of the `workgroup` variants takes: neighbours in memory wherever that can be. */
-export function workgroupColumns(r: Reduction): number {
-  return r.nStride === 1 || r.inner === 1 ? 1 : 32
+/** Whether a device has the workgroups of 256 that the `workgroup` variants take. */
+function hasWorkgroups(device: Capabilities): boolean {
+  return device.maxInvocations >= 256
 }
 
-/** Whether a `direct` variant: software devices, and outputs enough for a GPU to give each a thread, neighbours in memory. */
-export function prefersDirect(device: Capabilities, r: Reduction): boolean {
-  return device.software || (r.inner >= 32 && r.innerStride === 1 && outputs(r) >= 65536) || r.chunk < 16
+/** What the variants of a reduction differ in. */
+interface Variants<P extends Reduction> {
+  direct: string
+  rows: string
+  workgroup: string
+  /** The constants of `direct`; a thread takes WIDTH outputs. */
+  directConstants(problem: P): Constants & { WIDTH: number }
+  /** The constants of `directRows`. */
+  rowConstants: Constants
+  /** The constants of `workgroup`; a thread takes WIDTH outputs, or one where that is left out. */
+  groupConstants(problem: P): Constants
 }
 
 /**
- * The size of the pieces for a first pass (a second one then reduces the pieces' results): as many as keep the device busy,
- * none where the outputs alone do.
+ * `direct` has a thread for each output, `directRows` one that reads vec4s along the axis, and `workgroup` a workgroup of 256 threads for
+ * a number of COLUMNS, which are neighbours in memory wherever possible.
+ */
+export function reductionVariants<P extends Reduction>(kernel: Variants<P>): Variant<P>[] {
+  return [
+    {
+      name: 'direct',
+      source: kernel.direct,
+      constants: (problem, device) => ({ ...kernel.directConstants(problem), WORKGROUP: directThreads(device) }),
+      grid: (problem, { WIDTH, WORKGROUP }) => grid1d(ceilDiv(outputs(problem) / Number(WIDTH), Number(WORKGROUP))),
+    },
+    {
+      name: 'directRows',
+      source: kernel.rows,
+      supports: (_, problem) => vec4Rows(problem),
+      constants: (_, device) => ({ ...kernel.rowConstants, WORKGROUP: directThreads(device) }),
+      grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(outputs(problem), Number(WORKGROUP))),
+    },
+    {
+      name: 'workgroup',
+      source: kernel.workgroup,
+      supports: hasWorkgroups,
+      constants: (problem) => {
+        const columns = problem.nStride === 1 || problem.inner === 1 ? 1 : 32
+        return { ...kernel.groupConstants(problem), COLUMNS: columns, LANES: 256 / columns }
+      },
+      grid: ({ outer, chunks, inner }, { WIDTH = 1, COLUMNS }) =>
+        grid1d(outer * chunks * ceilDiv(inner / Number(WIDTH), Number(COLUMNS))),
+    },
+  ]
+}
+
+/** A thread for each output suits a software device, short pieces, and outputs that fill a GPU and are neighbours in memory. */
+export function chooseReduction(device: Capabilities, r: Reduction): string {
+  const direct = device.software || (r.inner >= 32 && r.innerStride === 1 && outputs(r) >= 65536) || r.chunk < 16
+  if (!direct && hasWorkgroups(device)) return 'workgroup'
+  return vec4Rows(r) ? 'directRows' : 'direct'
+}
+
+/**
+ * The size of the pieces for a first pass, whose results a second pass reduces: there are as many pieces as keep the device busy, one
+ * where the outputs alone do.
  * @returns a multiple of 4, or n
  */
 export function splitChunk(device: Capabilities, r: Reduction): number {

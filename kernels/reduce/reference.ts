@@ -1,9 +1,10 @@
+import type { AxisView } from '../axisView.ts'
 import type { Arrays } from '../spec.ts'
-import type { MaxBackward, MaxCombine } from './max.ts'
+import type { MaxCombine } from './max.ts'
 import { outputs, type Reduction } from './reduction.ts'
 import type { Sum } from './sum.ts'
 
-/** Calls back with the output's index, the input's, and the place along the axis, in the order of each piece. */
+/** Calls `visit` with the output's index, the input's index and the place along the axis, in the order of each piece. */
 function forEach(r: Reduction, visit: (output: number, input: number, k: number) => void): void {
   for (let o = 0; o < r.outer; o++) {
     for (let k = 0; k < r.n; k++) {
@@ -65,7 +66,7 @@ export function maxCombineReference({ outer, chunks, inner }: MaxCombine, { piec
   return { values, indices }
 }
 
-export function maxBackwardReference({ outer, n, inner }: MaxBackward, { indices, gradOutput }: Arrays): Arrays {
+export function maxBackwardReference({ outer, n, inner }: AxisView, { indices, gradOutput }: Arrays): Arrays {
   const gradInput = new Float64Array(outer * n * inner)
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {

@@ -11,16 +11,8 @@ const WORKGROUP: u32 = 64;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
-  chunk: u32,
-  chunks: u32,
-  offset: u32,
-  outerStride: u32,
-  nStride: u32,
-  innerStride: u32,
-  scale: f32,
+  outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
+  nStride: u32, innerStride: u32, scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;
@@ -51,14 +43,10 @@ fn sumOf(levels: Levels) -> Sum {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
-  if (index >= params.outer * params.chunks * params.inner) {
-    return;
-  }
+  if (index >= params.outer * params.chunks * params.inner) { return; }
   let own = wid.z * params.strides[0]; // where this branch's operands begin
   let piece = index / params.inner;
   let row = piece / params.chunks;
@@ -80,9 +68,7 @@ fn main(
       c += Quad(input[at + 2]);
       d += Quad(input[at + 3]);
     }
-    for (; at < stop; at++) {
-      a += Quad(input[at]);
-    }
+    for (; at < stop; at++) { a += Quad(input[at]); }
     join(&levels, (a + b) + (c + d));
   }
   let total = sumOf(levels);

@@ -12,16 +12,8 @@ const BLOCK: u32 = 32;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
-  chunk: u32,
-  chunks: u32,
-  offset: u32,
-  outerStride: u32,
-  nStride: u32,
-  innerStride: u32,
-  scale: f32,
+  outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
+  nStride: u32, innerStride: u32, scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;
@@ -53,17 +45,11 @@ fn sumOf(levels: Levels) -> Sum {
 }
 
 @compute @workgroup_size(COLUMNS, LANES)
-fn main(
-  @builtin(workgroup_id) wid: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let group = wid.y * groups.x + wid.x;
   let columns = params.inner / WIDTH;
   let tiles = (columns + COLUMNS - 1) / COLUMNS;
-  if (group >= params.outer * params.chunks * tiles) {
-    return;
-  }
+  if (group >= params.outer * params.chunks * tiles) { return; }
   let own = wid.z * params.strides[0]; // where this branch's operands begin
   let piece = group / tiles;
   let row = piece / params.chunks;
@@ -95,9 +81,7 @@ fn main(
   sums[slot] = sumOf(levels);
   for (var half = LANES / 2; half > 0; half /= 2) {
     workgroupBarrier();
-    if (local.y < half) {
-      sums[slot] += sums[slot + half * COLUMNS];
-    }
+    if (local.y < half) { sums[slot] += sums[slot + half * COLUMNS]; }
   }
   if (local.y == 0 && column < columns) {
     output[own.y / WIDTH + piece * columns + column] = sums[slot] * Value(Scalar(params.scale));

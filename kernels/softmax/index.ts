@@ -1,11 +1,9 @@
 import type { KernelEntry } from '../spec.ts'
 import { softmaxBackwardCases, softmaxCases } from './cases.ts'
 import { softmaxBackwardReference, softmaxReference } from './reference.ts'
-import { softmax } from './softmax.ts'
-import { softmaxBackward } from './softmaxBackward.ts'
+import { softmax, softmaxBackward } from './softmax.ts'
 
-export { type SoftmaxProblem, softmax } from './softmax.ts'
-export { softmaxBackward } from './softmaxBackward.ts'
+export { type SoftmaxProblem, softmax, softmaxBackward } from './softmax.ts'
 
 export const entries: readonly KernelEntry[] = [
   { spec: softmax, cases: softmaxCases, reference: softmaxReference },

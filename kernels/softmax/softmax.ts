@@ -1,64 +1,73 @@
-import { type AxisView, chooseForLines, groupConstants, lineConstants, lineGrid } from '../axisView.ts'
-import { branchStrides, type Capabilities, type Constants, grid1d, type KernelSpec, type Param } from '../spec.ts'
+import {
+  type AxisView,
+  chooseForLines,
+  groupConstants,
+  groupVariants,
+  lineConstants,
+  lineGrid,
+  rowVector,
+} from '../axisView.ts'
+import { branchStrides, type Capabilities, grid1d, type KernelSpec, reads, scalars, type Variant, writes } from '../spec.ts'
+import backwardDirect from './backwardDirect.wgsl'
+import backwardSubgroup from './backwardSubgroup.wgsl'
+import backwardWorkgroup from './backwardWorkgroup.wgsl'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
 
-/** A tensor viewed as [outer, n, inner]; the softmax runs along n. `log`: its logarithm instead. */
+/** A softmax along the middle axis of [outer, n, inner], or its logarithm. */
 export interface SoftmaxProblem extends AxisView {
   log: boolean
 }
 
-export const softmaxParams: readonly Param[] = [
-  branchStrides(3),
-  { name: 'outer', type: 'u32' },
-  { name: 'n', type: 'u32' },
-  { name: 'inner', type: 'u32' },
-]
-
-/** y = softmax(x) or logSoftmax(x) along the middle axis of [outer, n, inner]. */
-export const softmax: KernelSpec<SoftmaxProblem> = {
-  name: 'softmax',
-  bindings: [
-    { name: 'x', access: 'read', dtype: 'f32' },
-    { name: 'y', access: 'read_write', dtype: 'f32' },
-  ],
-  params: softmaxParams,
-  variants: [
+function variants(direct: string, groups: { workgroup: string; subgroup: string }): Variant<SoftmaxProblem>[] {
+  return [
     {
       name: 'direct',
       source: direct,
-      constants: directConstants,
+      constants(problem) {
+        const constants = lineConstants(problem)
+        return { ...constants, Bits: constants.Element === 'f32' ? 'u32' : 'vec4<u32>', LOG: problem.log }
+      },
       grid: lineGrid,
     },
-    {
-      name: 'workgroup',
-      source: workgroup,
-      constants: (problem) => ({ ...groupConstants(problem), LOG: problem.log }),
-      grid: ({ outer, inner }) => grid1d(outer * inner),
-    },
-    {
-      name: 'subgroup',
-      source: subgroup,
-      supports: (device) => device.subgroupMaxSize > 0,
-      constants: (problem) => ({ ...groupConstants(problem), LOG: problem.log }),
-      grid: ({ outer, inner }) => grid1d(outer * inner),
-    },
-  ],
-  choose: chooseSoftmax,
+    ...groupVariants<SoftmaxProblem>(
+      groups,
+      ({ n, inner, log }) => ({ ...groupConstants(n, rowVector(inner === 1 ? n : 1)), LOG: log }),
+      ({ outer, inner }) => grid1d(outer * inner),
+    ),
+  ]
+}
+
+function choose(device: Capabilities, { outer, n, inner }: AxisView): string {
+  // Neighbouring threads read neighbouring lines coalesced, where there are enough lines to fill the device.
+  if (inner >= 32 && outer * inner >= 4096) return 'direct'
+  return chooseForLines(device, outer * inner, n)
+}
+
+const params = [branchStrides(3), ...scalars('u32', 'outer', 'n', 'inner')]
+
+/** y [outer, n, inner] = softmax(x) or logSoftmax(x) along the middle axis of x [outer, n, inner]. */
+export const softmax: KernelSpec<SoftmaxProblem> = {
+  name: 'softmax',
+  bindings: [...reads('f32', 'x'), ...writes('f32', 'y')],
+  params,
+  variants: variants(direct, { workgroup, subgroup }),
+  choose,
   flops: ({ outer, n, inner }) => 5 * outer * n * inner,
   bytes: ({ outer, n, inner }) => 8 * outer * n * inner,
 }
 
-/** Constants of the kernels with one thread a line. */
-export function directConstants(problem: SoftmaxProblem): Constants {
-  const constants = lineConstants(problem)
-  return { ...constants, Bits: constants.Element === 'f32' ? 'u32' : 'vec4<u32>', LOG: problem.log }
-}
-
-/** Which variant of the forward and the backward kernel suits a device and a shape. */
-export function chooseSoftmax(device: Capabilities, { outer, n, inner }: AxisView): string {
-  // Lines side by side are read coalesced by neighbouring threads, if there are enough of them to fill the device.
-  if (inner >= 32 && outer * inner >= 4096) return 'direct'
-  return chooseForLines(device, outer * inner, n)
+/**
+ * The gradient of softmax from its output y and the output's gradient dy, all [outer, n, inner]: dx = y * (dy - sum(y * dy)) along each
+ * line. For logSoftmax it is dx = dy - exp(y) * sum(dy).
+ */
+export const softmaxBackward: KernelSpec<SoftmaxProblem> = {
+  name: 'softmaxBackward',
+  bindings: [...reads('f32', 'y', 'dy'), ...writes('f32', 'dx')],
+  params,
+  variants: variants(backwardDirect, { workgroup: backwardWorkgroup, subgroup: backwardSubgroup }),
+  choose,
+  flops: ({ outer, n, inner }) => 4 * outer * n * inner,
+  bytes: ({ outer, n, inner }) => 12 * outer * n * inner,
 }

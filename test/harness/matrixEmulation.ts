@@ -29,10 +29,10 @@ export function emulateMatrices(source: string, size: string): string {
         return `multiplyMatrices(&${left}, &${right}, &${start});`
       },
     )
-    .replace(/ *@builtin\(subgroup\w+\) \w+: u32,\n/g, '')
+    .replace(/@builtin\(subgroup\w+\) \w+: u32,\s*/g, '')
     .replace(
-      /\n\) \{\n/,
-      '\n) {\n  emulatedLane = thread % 32u;\n  let subgroup = thread / 32u;\n  let lane = emulatedLane;\n  let lanes = 32u;\n',
+      /,\s*\) \{\n/,
+      ',\n) {\n  emulatedLane = thread % 32u;\n  let subgroup = thread / 32u;\n  let lane = emulatedLane;\n  let lanes = 32u;\n',
     )
   if (made.size === 0 || /subgroup_?[Mm]atrix/.test(text.replace(/^\/\/.*$/gm, '')))
     throw new Error('left unemulated: subgroup matrices')
