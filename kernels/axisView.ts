@@ -12,10 +12,7 @@ const THREADS = 64
 /** The threads of a workgroup where lines are few: a software device runs a workgroup on one core, so there must be several. */
 const FEW_THREADS = 8
 const FEW = 512
-/**
- * The longest chain of additions that is left as it is. Its rounding error is at most 4e-6; a shorter limit costs rows of usual lengths 2
- * to 5 %.
- */
+/** The longest chain of additions whose rounding is let be, at most 4e-6: shorter ones would cost rows of usual lengths 2 to 5 %. */
 const LONG_CHAIN = 256
 
 /** How many neighbours an `Element` holds along a row, and its type. */

@@ -1,19 +1,19 @@
-// One AdamW step over all parameters (Loshchilov and Hutter 2019, in the form of PyTorch's AdamW), gradient clipping and loss scaling included.
-// Parameters, gradients and moments lie in flat buffers of one layout; each block of 64 elements belongs to one slot, whose
-// step size, bias correction and decay come from a table. A thread takes a block, and so needs its slot once.
+// One AdamW step (1711.05101, in the form of PyTorch's AdamW) over all parameters, with gradient clipping and loss scaling. Parameters,
+// gradients and moments lie in flat buffers of one layout. Each block of 64 elements belongs to one slot, whose step size, bias
+// correction and decay come from a table. A thread takes a block, so it needs its slot once.
 
 struct Params {
   blocks: u32, beta1: f32, beta2: f32,
-  // 1 - beta1 and 1 - beta2, which float32 cannot subtract well.
+  // 1 - beta1 and 1 - beta2, which lose digits when float32 subtracts them.
   complement1: f32, complement2: f32, eps: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> values: array<vec4f>;
-@group(0) @binding(1) var<storage, read> gradients: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> firstMoments: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> secondMoments: array<vec4f>;
-@group(0) @binding(4) var<storage, read> blockSlot: array<i32>;
-// Step size, 1 / sqrt(1 - beta2^t), decay, factor of the gradient; below 0: the slot stays as it is.
+@group(0) @binding(0) var<storage, read_write> values: array<vec4f>; // [blocks, 64]
+@group(0) @binding(1) var<storage, read> gradients: array<vec4f>; // [blocks, 64]
+@group(0) @binding(2) var<storage, read_write> firstMoments: array<vec4f>; // [blocks, 64]
+@group(0) @binding(3) var<storage, read_write> secondMoments: array<vec4f>; // [blocks, 64]
+@group(0) @binding(4) var<storage, read> blockSlot: array<i32>; // [blocks]
+// [slots]: step size, 1 / sqrt(1 - beta2^t), decay, and the factor of the gradient. A factor below 0 leaves the slot as it is.
 @group(0) @binding(5) var<storage, read> slots: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 

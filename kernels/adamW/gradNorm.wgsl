@@ -1,12 +1,12 @@
-// Sums of squares of the gradients of active slots: a thread for each piece of `chunk` blocks of 64 elements.
+// Sums of squares of the gradients of active slots. A thread takes a piece of `chunk` blocks of 64 elements.
 
 struct Params { blocks: u32, chunk: u32 }
 
-@group(0) @binding(0) var<storage, read> gradients: array<vec4f>;
-@group(0) @binding(1) var<storage, read> blockSlot: array<i32>;
-// Weight decay, active (0 or 1).
+@group(0) @binding(0) var<storage, read> gradients: array<vec4f>; // [blocks, 64]
+@group(0) @binding(1) var<storage, read> blockSlot: array<i32>; // [blocks]
+// [slots]: weight decay, and whether the slot is active (0 or 1).
 @group(0) @binding(2) var<storage, read> rules: array<vec2f>;
-@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>; // [ceil(blocks / chunk)]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(32)
@@ -18,12 +18,12 @@ fn main(
   if (first >= params.blocks) { return; }
   let end = min(first + params.chunk, params.blocks);
   var total = vec4f();
-  // Sums of 16 blocks are added up, so that rounding hardly grows with their number.
+  // Sums over 16 blocks are added up, so the rounding error hardly grows with the number of blocks.
   for (var block = first; block < end;) {
     let stop = min(block + 16, end);
     var sum = vec4f();
     for (; block < stop; block++) {
-      // An inactive slot may hold anything, NaN too.
+      // An inactive slot may hold anything, NaN included.
       if (rules[u32(blockSlot[block])].y != 0.0) {
         var a = vec4f();
         var b = vec4f();

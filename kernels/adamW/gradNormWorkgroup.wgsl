@@ -1,13 +1,13 @@
-// Sums of squares of the gradients of active slots: a workgroup for each piece of `chunk` blocks of 64 elements, joined by a
-// tree in workgroup memory.
+// Sums of squares of the gradients of active slots. A workgroup takes a piece of `chunk` blocks of 64 elements and adds up by a tree
+// reduction in workgroup memory.
 
 struct Params { blocks: u32, chunk: u32 }
 
-@group(0) @binding(0) var<storage, read> gradients: array<vec4f>;
-@group(0) @binding(1) var<storage, read> blockSlot: array<i32>;
-// Weight decay, active (0 or 1).
+@group(0) @binding(0) var<storage, read> gradients: array<vec4f>; // [blocks, 64]
+@group(0) @binding(1) var<storage, read> blockSlot: array<i32>; // [blocks]
+// [slots]: weight decay, and whether the slot is active (0 or 1).
 @group(0) @binding(2) var<storage, read> rules: array<vec2f>;
-@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>; // [ceil(blocks / chunk)]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> sums: array<f32, 256>;
@@ -22,7 +22,7 @@ fn main(
   let end = min(first + params.chunk, params.blocks) * 16;
   var total = vec4f();
   for (var at = first * 16 + local; at < end; at += 256) {
-    // An inactive slot may hold anything, NaN too.
+    // An inactive slot may hold anything, NaN included.
     if (rules[u32(blockSlot[at / 16])].y != 0.0) { total += gradients[at] * gradients[at]; }
   }
   sums[local] = (total.x + total.y) + (total.z + total.w);

@@ -1,29 +1,29 @@
-// What a step does, before AdamW does it: the norm of the gradient from sums of squares of its pieces, the loss scale of the next
-// step, step counts, and the table of slots that adamW.wgsl reads. By one workgroup, with a tree in workgroup memory.
+// Decides what an AdamW step does: the norm of the gradient from the sums of squares of its pieces, the loss scale of the next step, the
+// step counts, and the table of slots that adamW.wgsl reads. One workgroup does it, with a tree reduction in workgroup memory.
 
 struct Params { pieces: u32, slots: u32, lr: f32, logBeta1: f32, logBeta2: f32, maxNorm: f32, growthInterval: u32 }
 
-@group(0) @binding(0) var<storage, read> partials: array<f32>;
-// Weight decay, active (0 or 1).
+@group(0) @binding(0) var<storage, read> partials: array<f32>; // [pieces]
+// [slots]: weight decay, and whether the slot is active (0 or 1).
 @group(0) @binding(1) var<storage, read> rules: array<vec2f>;
-// The loss scale, and how many steps since it changed were finite.
+// [2]: the loss scale, and the number of finite steps in a row since it changed.
 @group(0) @binding(2) var<storage, read_write> lossScale: array<f32>;
-@group(0) @binding(3) var<storage, read_write> steps: array<i32>;
-// Step size, 1 / sqrt(1 - beta2^t), decay, factor of the gradient; below 0: the slot stays as it is.
+@group(0) @binding(3) var<storage, read_write> steps: array<i32>; // [slots]
+// [slots]: step size, 1 / sqrt(1 - beta2^t), decay, and the factor of the gradient. A factor below 0 leaves the slot as it is.
 @group(0) @binding(4) var<storage, read_write> slots: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> norm: array<f32>;
+@group(0) @binding(5) var<storage, read_write> norm: array<f32>; // [1]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> sums: array<f32, 256>;
 var<workgroup> decided: f32;
 
-// 1 - e^x for x <= 0. Near 0, where the difference has no digits left, by its series.
+// 1 - e^x for x <= 0, by its series near 0, where the difference loses all digits.
 fn complement(x: f32) -> f32 {
   if (x < -0.3) { return 1.0 - exp(x); }
   return -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0))))));
 }
 
-// Counts the step of a slot that takes part, and says what it does to it.
+// Advances the step count of a slot that takes part, and returns the slot's row of the table.
 fn advance(slot: u32, factor: f32) -> vec4f {
   let rule = rules[slot];
   if (factor < 0.0 || rule.y == 0.0) { return vec4f(0.0, 0.0, 0.0, -1.0); }
@@ -33,17 +33,17 @@ fn advance(slot: u32, factor: f32) -> vec4f {
   return vec4f(stepSize, inverseSqrt(complement(f32(t) * params.logBeta2)), params.lr * rule.x, factor);
 }
 
-// Of the sum of squares of scaled gradients: stores the norm and the next loss scale. Returns the factor of the gradient, or -1
-// where it is not finite and nothing must change.
+// Takes the sum of squares of scaled gradients and stores the norm and the next loss scale. Returns the factor of the gradient, or -1
+// where the sum is not finite and nothing may change.
 fn decide(total: f32) -> f32 {
   let scale = lossScale[0];
   let unscaled = sqrt(total) / scale;
   norm[0] = unscaled;
-  // By its bits: compilers may assume that a float is finite.
+  // The test is of the bits because compilers may assume that a float is finite.
   let finite = (bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u;
   if (params.growthInterval > 0) {
     let steady = select(0.0, lossScale[1] + 1.0, finite);
-    // Its reciprocal must be a normal number; below 1 there is nothing left to scale.
+    // The reciprocal of the scale must stay a normal number. A scale below 1 has no use.
     let grows = steady == f32(params.growthInterval) && scale <= 0x1p125;
     let shrinks = !finite && scale >= 1.0;
     lossScale[0] = scale * select(select(1.0, 0.5, shrinks), 2.0, grows);

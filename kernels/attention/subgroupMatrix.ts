@@ -1,23 +1,23 @@
 import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { type AttentionShape, type RowView, roomFor } from './variants.ts'
 
-/** The rows on the other side that a workgroup takes at a time. */
+/** Rows on the other side that a workgroup takes at a time. */
 const STEP = 32
 
-/** One of the three kernels for tensor cores, with float16 operands. */
+/** One of the three kernels by tensor cores, float16 operands. */
 interface MatrixKernel<P extends AttentionShape> {
   source: string
-  /** The rows of a head that workgroups own: its queries or its keys. */
+  /** Rows of a head that workgroups own: its queries or its keys. */
   rows(problem: P): number
-  /** The name of the constant for the rows on the other side that a workgroup takes at a time. */
+  /** Name of the constant for the rows on the other side that a workgroup takes at a time. */
   step: 'KEYS' | 'QUERIES'
-  /** The bytes of workgroup memory beside rows, scores and weights, for a number of threads. */
+  /** Bytes of workgroup memory beside rows, scores and weights, for so many threads. */
   extra(threads: number): number
-  /** The operands that are loaded by fours where all their rows allow it. */
+  /** Operands that are loaded by fours where all their rows allow it. */
   views(problem: P): readonly RowView[]
 }
 
-/** The variant whose workgroups own 16 rows for each of their subgroups. */
+/** A workgroup of so many subgroups owns 16 rows for each. */
 export function matrixVariant<P extends AttentionShape>(
   name: string,
   subgroups: number,
@@ -54,12 +54,12 @@ export function subgroupMatrix<P extends AttentionShape>(kernel: MatrixKernel<P>
   return matrixVariant('subgroupMatrix', 4, kernel)
 }
 
-/** Whether to take the variant. Few rows leave most of a workgroup idle. */
+/** Whether to take it: a few rows leave most of a workgroup idle. */
 export function takesMatrices<P extends AttentionShape>(device: Capabilities, problem: P, variant: Variant<P>, rows: number) {
   return !device.software && rows >= 16 && variant.supports!(device, problem)
 }
 
-/** The bytes of workgroup memory for rows of operands, scores and weights. */
+/** Bytes of workgroup memory for rows of operands, scores and weights. */
 function memory(problem: AttentionShape, rows: number): number {
   const operands = 2 * Math.max(2 * STEP, rows) * (roomFor(problem) + 8)
   return operands + rows * (4 * (STEP + 4) + 2 * (STEP + 8))

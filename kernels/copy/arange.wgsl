@@ -1,13 +1,13 @@
-// y[i] = start + i step. Threads as in unary.wgsl.
+// y[i] = start + i step. Workgroups share y as in unary.wgsl.
 alias Scalar = f32;
-// What is stored: whole numbers beyond 2^24 are computed exactly and rounded once.
+// The type that is stored. Whole numbers beyond 2^24 are computed exactly as i32 and rounded once.
 alias Value = f32;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params { count: u32, start: Scalar, step: Scalar }
 
-@group(0) @binding(0) var<storage, read_write> y: array<vec4<Value>>;
+@group(0) @binding(0) var<storage, read_write> y: array<vec4<Value>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)

@@ -1,10 +1,10 @@
-// Every word of y the same. Threads as in unary.wgsl.
+// Sets every word of y to one value. Workgroups share y as in unary.wgsl.
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params { count: u32, word: u32 }
 
-@group(0) @binding(0) var<storage, read_write> y: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read_write> y: array<vec4<u32>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)

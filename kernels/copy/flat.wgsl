@@ -1,5 +1,5 @@
-// Copies one run of neighbours in memory, as another type where Target differs, or one element to all places of a run (STEP 0).
-// Threads as in unary.wgsl.
+// Copies one run of neighbours in memory, or one element to all places of a run (STEP 0), and converts to Target. Workgroups share out as
+// in unary.wgsl.
 alias Source = u32;
 alias Target = u32;
 const WORKGROUP: u32 = 8u;
@@ -7,14 +7,14 @@ const TAIL: bool = true;
 const SOURCE_STEP: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>; // [inner], or one element
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>; // [inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let atSource = own.x + params.sourceOffset;
   let atTarget = (own.y + params.targetOffset) / 4u;
   var v = vec4(Target(source[atSource / 4u][atSource % 4u]));

@@ -1,18 +1,17 @@
-// Moves elements from any strides to any strides, as another type where Target differs. A thread takes RUN neighbouring elements
-// of one row.
+// Moves elements from any strides to any strides and converts them to Target. A thread takes RUN neighbouring elements of one row.
 alias Source = u32;
 alias Target = u32;
 const RUN: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<Source>;
-@group(0) @binding(1) var<storage, read_write> out: array<Target>;
+@group(0) @binding(0) var<storage, read> source: array<Source>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<Target>; // [dims, inner] by strides
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -22,7 +21,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
   var atSource = own.x + params.sourceOffset;
   var atTarget = own.y + params.targetOffset;

@@ -1,18 +1,18 @@
-// Moves words where the source runs along the last outer dim (M) and the target along the innermost one (N), in blocks of
-// 4 x 4 held in registers. A thread takes RUN neighbouring blocks of one block row of the target.
+// Moves elements where the source is contiguous along the last outer dim (M) and the target along the innermost one (N), in blocks of
+// 4 x 4 that registers hold, and converts them to Target. A thread takes RUN neighbouring blocks of one block row of the target.
 alias Source = u32;
 alias Target = u32;
 const RUN: u32 = 8u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>; // [dims, inner] by strides
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let last = params.outer - 1u;
   let height = params.dims[last / 4u][last % 4u] / 4u;
   let m = blockRow % height;
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = blockRow / height;
   var atSource = own.x + params.sourceOffset + 4u * m;
   var atTarget = own.y + params.targetOffset + 4u * m * params.targetStrides[last / 4u][last % 4u];

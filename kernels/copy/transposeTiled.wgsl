@@ -1,21 +1,21 @@
-// Moves elements, as another type where Target differs, where the source runs along the last outer dim (M) and the target along the innermost one (N), in tiles of
-// 32 x 32 turned in workgroup memory, so that neighbouring threads both read and write neighbouring elements.
+// Moves elements where the source is contiguous along the last outer dim (M) and the target along the innermost one (N), and converts
+// them to Target. Tiles of 32 x 32 are transposed in workgroup memory, so neighbouring threads both read and write neighbours.
 alias Source = u32;
 alias Target = u32;
 const TILE: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<Source>;
-@group(0) @binding(1) var<storage, read_write> out: array<Target>;
+@group(0) @binding(0) var<storage, read> source: array<Source>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<Target>; // [dims, inner] by strides
 @group(1) @binding(0) var<uniform> params: Params;
 
-// A row longer by one, so that a column lies in different banks.
+// [N][M], with rows padded by one element so that the elements of a column lie in different banks.
 var<workgroup> tile: array<Target, TILE * (TILE + 1u)>;
 
 @compute @workgroup_size(TILE, 8)
@@ -27,9 +27,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let group = wid.y * groups.x + wid.x;
   let firstN = group % tilesN * TILE;
   let firstM = group / tilesN % tilesM * TILE;
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = group / tilesN / tilesM;
-  // Groups past the end must reach the barrier too, and move nothing.
+  // Workgroups past the end reach the barrier too, and move nothing.
   let alive = rest < params.rows / height;
   var atSource = own.x + params.sourceOffset;
   var atTarget = own.y + params.targetOffset;

@@ -1,19 +1,19 @@
-// Moves elements row by row in vec4s, as another type where Target differs: rows of the target run along the buffer, those of the source do so (STEP 1) or stay at
-// one element (STEP 0). A thread takes RUN neighbouring vec4s of one row.
+// Moves elements row by row in vec4s and converts them to Target. Rows of the target are contiguous; rows of the source are so too
+// (STEP 1), or are one element (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Source = u32;
 alias Target = u32;
 const RUN: u32 = 16u;
 const SOURCE_STEP: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Target>>; // [dims, inner] by strides
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
   var atSource = own.x + params.sourceOffset;
   var atTarget = own.y + params.targetOffset;

@@ -1,7 +1,6 @@
-// Running sum along lines, one thread a piece of a line, no workgroup memory. Sums within blocks of BLOCK elements are added to what
-// came before the block.
+// Running sums along lines. A thread takes a piece of a line. Sums within blocks of BLOCK elements are added to the sum before the block.
 
-// What is summed: f32, i32, or a vec4 of the same place of 4 neighbouring lines.
+// f32, i32, or a vec4 of the same place of 4 neighbouring lines.
 alias Element = f32;
 alias Sum = Element;
 const BLOCK: u32 = 16u;
@@ -9,21 +8,21 @@ const BLOCK: u32 = 16u;
 const BLOCKS: bool = true;
 const PIECES: bool = true;
 const WORKGROUP: u32 = 64u;
-// Lines in one Element.
+// The lines in one Element.
 const LINE_VEC: u32 = 1u;
-// Sum from the end of the line instead.
+// Whether sums run from the end of the line.
 const REVERSE: bool = false;
 
 struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-// Running sums of the pieces' sums [outer, chunks, inner]; not read where a line is one piece.
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [outer, n, inner]
+// [outer, chunks, inner]: the running sums of the pieces' sums, which are not read where a line is one piece.
 @group(0) @binding(1) var<storage, read> sums: array<Element>;
-@group(0) @binding(2) var<storage, read_write> y: array<Element>;
+@group(0) @binding(2) var<storage, read_write> y: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -40,7 +39,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -61,7 +60,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     last = min(first + params.chunk, params.n) - 1u;
   }
   let line = row * params.n * inner + thread % inner;
-  // From element to element; towards the start it wraps around.
+  // The step to the next element. Towards the start of the line it wraps.
   let step = select(inner, 0u - inner, REVERSE);
   var at = line + select(first, last, REVERSE) * inner;
 
@@ -97,6 +96,6 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     left -= block;
     if (!BLOCKS || left == 0u) { break; }
     join(&levels, sum);
-    origin = before + sumOf(levels);
+    origin = before + levelSum(levels);
   }
 }

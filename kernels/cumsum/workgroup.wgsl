@@ -1,31 +1,31 @@
-// Running sum along lines, one workgroup a piece of a line. Tile by tile: each thread sums ITEMS neighbours, the threads' sums are
-// scanned in two levels (GROUP threads, then groups), and what came before the tile is added. The order of all additions is fixed.
+// Running sums along lines. A workgroup takes a piece of a line, tile by tile: each thread sums ITEMS neighbours, the threads' sums are
+// scanned in two levels (GROUP threads, then groups), and the sum before the tile is added. The order of all additions is fixed.
 
 alias Scalar = f32;
 alias Sum = Scalar;
 const WORKGROUP: u32 = 256u;
-// Threads whose sums are added up by one; its square is WORKGROUP.
+// The threads whose sums one thread adds up. Its square is WORKGROUP.
 const GROUP: u32 = 16u;
 const ITEMS: u32 = 4u;
 // Whether pieces are longer than a tile, and lines than a piece.
 const TILES: bool = true;
 const PIECES: bool = true;
-// Sum from the end of the line instead.
+// Whether sums run from the end of the line.
 const REVERSE: bool = false;
 
 struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<Scalar>;
-// Running sums of the pieces' sums [outer, chunks, inner]; not read where a line is one piece.
+@group(0) @binding(0) var<storage, read> x: array<Scalar>; // [outer, n, inner]
+// [outer, chunks, inner]: the running sums of the pieces' sums, which are not read where a line is one piece.
 @group(0) @binding(1) var<storage, read> sums: array<Scalar>;
-@group(0) @binding(2) var<storage, read_write> y: array<Scalar>;
+@group(0) @binding(2) var<storage, read_write> y: array<Scalar>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> threadSums: array<Scalar, WORKGROUP>;
 var<workgroup> groupSums: array<Scalar, WORKGROUP / GROUP>;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -42,7 +42,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     for (var t = lid / GROUP * GROUP; t < lid; t++) { before += threadSums[t]; }
     if (PIECES) { before += carry; }
     if (TILES) {
-      before += sumOf(levels);
+      before += levelSum(levels);
       join(&levels, total);
     }
     for (var k = 0u; k < ITEMS; k++) {

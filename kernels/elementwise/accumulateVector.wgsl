@@ -1,17 +1,17 @@
-// out += x, x with any strides, row by row in vec4s: along a row x moves with the output (STEP 1) or stays where it is
-// (STEP 0). A thread takes RUN neighbouring vec4s of one row.
+// out += x, row by row in vec4s, for x with any strides. Along a row x moves with the output (STEP 1) or stays at one element (STEP 0). A
+// thread takes RUN neighbouring vec4s of one row.
 alias Scalar = f32;
 const RUN: u32 = 16u;
 const X_STEP: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, xStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, xStep: u32, xOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Scalar>>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<Scalar>>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
   var atX = own.x + params.xOffset;
   for (var d = params.outer; d > 0u; d--) {

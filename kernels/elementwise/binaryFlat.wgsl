@@ -1,5 +1,6 @@
-// out = a op b, all of them one run of neighbours in memory; an operand may also be one element (STEP 0). Threads as in unary.wgsl.
+// out = a op b, where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups share out as in unary.wgsl.
 alias Scalar = f32;
+alias Value = vec4<Scalar>;
 const OP: u32 = 0u;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
@@ -11,17 +12,17 @@ const SUB: u32 = 1u;
 const MUL: u32 = 2u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>, bStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>;
-@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>; // [inner], or one element
+@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>; // [inner], or one element
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>; // [inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
+fn applyBinary(v: Value, w: Value) -> Value {
   switch OP {
     case ADD: { return v + w; }
     case SUB: { return v - w; }
@@ -37,7 +38,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let atA = own.x + params.aOffset;
   let atB = own.y + params.bOffset;
   let atOut = own.z / 4u;
@@ -46,7 +47,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   for (var i = start + lane; i < end; i += WORKGROUP) {
     if (A_STEP == 1u) { v = a[atA / 4u + i]; }
     if (B_STEP == 1u) { w = b[atB / 4u + i]; }
-    let result = apply(v, w);
+    let result = applyBinary(v, w);
     if (!TAIL || i < params.inner / 4u) {
       out[atOut + i] = result;
     } else {

@@ -1,5 +1,6 @@
-// out = a op b with any strides. A thread takes RUN neighbouring elements of one row.
+// out = a op b, for operands with any strides. A thread takes RUN neighbouring elements of one row.
 alias Scalar = f32;
+alias Value = Scalar;
 const OP: u32 = 0u;
 const RUN: u32 = 32u;
 
@@ -8,17 +9,17 @@ const SUB: u32 = 1u;
 const MUL: u32 = 2u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>, bStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<Scalar>;
-@group(0) @binding(1) var<storage, read> b: array<Scalar>;
-@group(0) @binding(2) var<storage, read_write> out: array<Scalar>;
+@group(0) @binding(0) var<storage, read> a: array<Scalar>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> b: array<Scalar>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read_write> out: array<Scalar>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn apply(v: Scalar, w: Scalar) -> Scalar {
+fn applyBinary(v: Value, w: Value) -> Value {
   switch OP {
     case ADD: { return v + w; }
     case SUB: { return v - w; }
@@ -34,7 +35,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
   var atA = own.x + params.aOffset;
   var atB = own.y + params.bOffset;
@@ -48,5 +49,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   let outRow = own.z + row * params.inner;
-  for (var i = start; i < end; i++) { out[outRow + i] = apply(a[atA + i * params.aStep], b[atB + i * params.bStep]); }
+  for (var i = start; i < end; i++) { out[outRow + i] = applyBinary(a[atA + i * params.aStep], b[atB + i * params.bStep]); }
 }

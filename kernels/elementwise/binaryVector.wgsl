@@ -1,6 +1,7 @@
-// out = a op b, row by row in vec4s: along a row each operand moves with the output (STEP 1) or stays where it is (STEP 0).
-// A thread takes RUN neighbouring vec4s of one row.
+// out = a op b, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A thread takes
+// RUN neighbouring vec4s of one row.
 alias Scalar = f32;
+alias Value = vec4<Scalar>;
 const OP: u32 = 0u;
 const RUN: u32 = 16u;
 const A_STEP: u32 = 1u;
@@ -11,17 +12,17 @@ const SUB: u32 = 1u;
 const MUL: u32 = 2u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   dims: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>, bStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>;
-@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<Scalar>>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> b: array<vec4<Scalar>>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Scalar>>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn apply(v: vec4<Scalar>, w: vec4<Scalar>) -> vec4<Scalar> {
+fn applyBinary(v: Value, w: Value) -> Value {
   switch OP {
     case ADD: { return v + w; }
     case SUB: { return v - w; }
@@ -38,7 +39,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
   var atA = own.x + params.aOffset;
   var atB = own.y + params.bOffset;
@@ -57,7 +58,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   for (var i = start; i < end; i++) {
     if (A_STEP == 1u) { v = a[atA / 4u + i]; }
     if (B_STEP == 1u) { w = b[atB / 4u + i]; }
-    let result = apply(v, w);
+    let result = applyBinary(v, w);
     out[outRow + i] = result;
   }
 }

@@ -1,4 +1,4 @@
-// y = x as another type; to i32 fractions are cut off, NaN becomes the lowest. Threads as in unary.wgsl.
+// y = x as another type. To i32 fractions are cut off, and NaN becomes the lowest number. Workgroups share y as in unary.wgsl.
 alias From = f32;
 alias To = i32;
 const WORKGROUP: u32 = 8u;
@@ -7,8 +7,8 @@ const TO_INT: bool = true;
 
 struct Params { count: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<From>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<To>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<From>>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<To>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)

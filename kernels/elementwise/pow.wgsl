@@ -1,4 +1,4 @@
-// out = a ^ b with any strides. A thread takes RUN neighbouring elements of one row.
+// out = a ^ b, for operands with any strides. A thread takes RUN neighbouring elements of one row.
 const RUN: u32 = 32u;
 
 struct Params {
@@ -6,19 +6,19 @@ struct Params {
   outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<f32>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> b: array<f32>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read_write> out: array<f32>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
-// By the bits: compilers may assume that there is no NaN.
+// The test is of the bits because compilers may assume that there is no NaN.
 fn isNaN(v: f32) -> bool {
   return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// size ^ e for a positive size and e not 0. WGSL's pow() knows no infinity, and some drivers have no logarithm of subnormals.
+// size ^ e for a positive size and a nonzero e. WGSL's pow() knows no infinity, and some drivers have no logarithm of subnormals.
 fn positivePower(size: f32, e: f32) -> f32 {
-  var infinity = 0x7f800000u; // a variable, because no constant expression may be infinite
+  var infinity = 0x7f800000u; // A variable, because a constant expression may not be infinite.
   let far = select(0.0, bitcast<f32>(infinity), (size > 1.0) == (e > 0.0));
   if (size == 1.0) { return 1.0; }
   if (max(bitcast<u32>(size), bitcast<u32>(abs(e))) == 0x7f800000u) { return far; }
@@ -26,8 +26,8 @@ fn positivePower(size: f32, e: f32) -> f32 {
   return pow(size, e);
 }
 
-// As NumPy: 1 where e is 0 or v is 1, whatever the other; negative bases take whole exponents. Small whole exponents are multiplied
-// out, because pow() loses digits on large ones.
+// v ^ e as in NumPy: 1 where e is 0 or v is 1, even if the other is NaN, and NaN for a negative base unless e is a whole number. Small
+// whole exponents are multiplied out, because pow() loses digits on large bases.
 fn power(v: f32, e: f32) -> f32 {
   if (e == 0.0 || v == 1.0) { return 1.0; }
   if (isNaN(v) || isNaN(e)) { return v + e; }
@@ -47,7 +47,7 @@ fn power(v: f32, e: f32) -> f32 {
     return select(zero, 1.0 / zero, e < 0.0);
   }
   if (v > 0.0) { return positivePower(v, e); }
-  if (!whole && bitcast<u32>(v) != 0xff800000u) { return sqrt(v); } // not a number
+  if (!whole && bitcast<u32>(v) != 0xff800000u) { return sqrt(v); } // NaN without naming it
   return select(1.0, -1.0, odd) * positivePower(-v, e);
 }
 

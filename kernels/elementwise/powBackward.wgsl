@@ -1,5 +1,5 @@
-// out = grad * d(a ^ b)/da, or with EXPONENT d(a ^ b)/db = a ^ b ln a (0 where a <= 0), with any strides.
-// A thread takes RUN neighbouring elements of one row.
+// out = grad * d(a ^ b)/da, or with EXPONENT grad * d(a ^ b)/db, where d(a ^ b)/db = a ^ b ln a, taken as 0 where a <= 0. Operands have any
+// strides. A thread takes RUN neighbouring elements of one row.
 const EXPONENT: bool = false;
 const RUN: u32 = 32u;
 
@@ -10,20 +10,20 @@ struct Params {
   bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<f32>;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> grad: array<f32>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> a: array<f32>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read> b: array<f32>; // [dims, inner] by strides
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
-// By the bits: compilers may assume that there is no NaN.
+// The test is of the bits because compilers may assume that there is no NaN.
 fn isNaN(v: f32) -> bool {
   return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// size ^ e for a positive size and e not 0. WGSL's pow() knows no infinity, and some drivers have no logarithm of subnormals.
+// size ^ e for a positive size and a nonzero e. WGSL's pow() knows no infinity, and some drivers have no logarithm of subnormals.
 fn positivePower(size: f32, e: f32) -> f32 {
-  var infinity = 0x7f800000u; // a variable, because no constant expression may be infinite
+  var infinity = 0x7f800000u; // A variable, because a constant expression may not be infinite.
   let far = select(0.0, bitcast<f32>(infinity), (size > 1.0) == (e > 0.0));
   if (size == 1.0) { return 1.0; }
   if (max(bitcast<u32>(size), bitcast<u32>(abs(e))) == 0x7f800000u) { return far; }
@@ -31,8 +31,8 @@ fn positivePower(size: f32, e: f32) -> f32 {
   return pow(size, e);
 }
 
-// As NumPy: 1 where e is 0 or v is 1, whatever the other; negative bases take whole exponents. Small whole exponents are multiplied
-// out, because pow() loses digits on large ones.
+// v ^ e as in NumPy: 1 where e is 0 or v is 1, even if the other is NaN, and NaN for a negative base unless e is a whole number. Small
+// whole exponents are multiplied out, because pow() loses digits on large bases.
 fn power(v: f32, e: f32) -> f32 {
   if (e == 0.0 || v == 1.0) { return 1.0; }
   if (isNaN(v) || isNaN(e)) { return v + e; }
@@ -52,19 +52,19 @@ fn power(v: f32, e: f32) -> f32 {
     return select(zero, 1.0 / zero, e < 0.0);
   }
   if (v > 0.0) { return positivePower(v, e); }
-  if (!whole && bitcast<u32>(v) != 0xff800000u) { return sqrt(v); } // not a number
+  if (!whole && bitcast<u32>(v) != 0xff800000u) { return sqrt(v); } // NaN without naming it
   return select(1.0, -1.0, odd) * positivePower(-v, e);
 }
 
 fn derivative(v: f32, e: f32) -> f32 {
   if (EXPONENT) {
     if (v <= 0.0) { return 0.0; }
-    // Not every driver has logarithms of NaN and of subnormals.
+    // Some drivers have no logarithms of NaN and of subnormals.
     if (isNaN(v)) { return v; }
     let small = v < 1.17549435e-38;
     return power(v, e) * (log(select(v, v * 16777216.0, small)) - select(0.0, 16.635532, small));
   }
-  // A constant, whatever the base: e v^(e - 1) would be 0 * infinity at 0.
+  // v ^ 0 is constant, but e v ^ (e - 1) is 0 * infinity at v = 0.
   if (e == 0.0) { return 0.0; }
   return e * power(v, e - 1.0);
 }

@@ -1,5 +1,5 @@
-// y = f(x). Each workgroup takes an equal share of neighbouring vec4s, its threads side by side; with TAIL the last vec4 of all is
-// written element by element.
+// y = f(x). Each workgroup takes an equal share of neighbouring vec4s, its threads side by side. With TAIL the last vec4 of all is written
+// element by element, as far as y goes.
 alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
@@ -15,45 +15,45 @@ const GELU: u32 = 6u;
 const SIGMOID: u32 = 7u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<Stored>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<Stored>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// By the bits: compilers may assume that there is no NaN.
-fn isNaN(v: vec4<f32>) -> vec4<bool> {
+// The test is of the bits because compilers may assume that there is no NaN.
+fn areNaN(v: vec4<f32>) -> vec4<bool> {
   return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
 }
 
-// Some drivers give infinity for NaN.
+// The exponential, which on some drivers is infinity for NaN.
 fn expOf(v: vec4<f32>) -> vec4<f32> {
-  return select(exp(v), v, isNaN(v));
+  return select(exp(v), v, areNaN(v));
 }
 
-// Some drivers give log |v| below 0 and a finite number at 0; these are NaN and -infinity without naming them. Some take the exponent
-// of a subnormal for that of the least normal number, hence the factor of 2^24.
+// The logarithm. Some drivers give log |v| below 0 and a finite number at 0, so NaN and -infinity are made without naming them. Some take
+// the exponent of a subnormal for that of the least normal number, hence the factor of 2^24.
 fn logOf(v: vec4<f32>) -> vec4<f32> {
   let small = v < vec4(1.17549435e-38);
   let finite = log(select(v, v * 16777216.0, small)) - select(vec4(0.0), vec4(16.635532), small);
   return select(select(sqrt(v), -1.0 / abs(v), v == vec4(0.0)), finite, v > vec4(0.0));
 }
 
-// Drivers lose small results to cancellation and overflow on large ones, hence two ranges: an odd polynomial near 0, and
-// (1 - t) / (1 + t), t = e^-2|x|, which cannot overflow.
+// The hyperbolic tangent. Drivers lose small results to cancellation and overflow on large operands, hence two ranges: an odd polynomial
+// near 0, and (1 - t) / (1 + t) with t = e^-2|x|, which cannot overflow.
 fn tanhOf(v: vec4<f32>) -> vec4<f32> {
   let a = abs(v);
   let s = a * a;
   let near = a + a * s * (-0.33333278 + s * (0.13331331 + s * (-0.05373 + s * (0.020606149 + s * -0.0056669398))));
   let t = exp(-2.0 * a);
   let size = select((1.0 - t) / (1.0 + t), near, a < vec4(0.625));
-  // The sign of -0 too.
+  // The sign is copied as a bit, which keeps that of -0.
   return bitcast<vec4<f32>>(bitcast<vec4<u32>>(size) | (bitcast<vec4<u32>>(v) & vec4(0x80000000u)));
 }
 
-// e^-|x| cannot overflow.
+// The logistic function, by e^-|x|, which cannot overflow.
 fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
   let t = exp(-abs(v));
   let r = 1.0 / (1.0 + t);
@@ -75,14 +75,14 @@ fn gelu(v: vec4<f32>) -> vec4<f32> {
   return v * select(q, 1.0 - q, v >= vec4(0.0));
 }
 
-fn apply(v: vec4<f32>) -> vec4<f32> {
+fn applyUnary(v: vec4<f32>) -> vec4<f32> {
   switch OP {
     case NEG: { return -v; }
     case EXP: { return expOf(v); }
     case LOG: { return logOf(v); }
     case SQRT: { return sqrt(v); }
     case TANH: { return tanhOf(v); }
-    // Not max: NaN must stay NaN.
+    // max() may lose NaN, which must stay NaN.
     case RELU: { return select(v, vec4(0.0), v <= vec4(0.0)); }
     case GELU: { return gelu(v); }
     default: { return sigmoidOf(v); }
@@ -91,14 +91,14 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
-    let v = vec4<Stored>(apply(vec4<f32>(x[own.x + i])));
+    let v = vec4<Stored>(applyUnary(vec4<f32>(x[own.x + i])));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;
     } else {

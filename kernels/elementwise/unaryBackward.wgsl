@@ -1,5 +1,5 @@
-// out = grad * f'(x), where `saved` is x (log, gelu) or y = f(x) (the others, whose derivative y gives). Threads as in
-// unary.wgsl.
+// out = grad * f'(x), where `saved` is x for log and gelu, and y = f(x) for the others, whose derivative follows from y. Workgroups share out
+// as in unary.wgsl.
 alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
@@ -14,13 +14,13 @@ const GELU: u32 = 6u;
 const SIGMOID: u32 = 7u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<vec4<Stored>>;
-@group(0) @binding(1) var<storage, read> saved: array<vec4<Stored>>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>;
+@group(0) @binding(0) var<storage, read> grad: array<vec4<Stored>>; // [count]
+@group(0) @binding(1) var<storage, read> saved: array<vec4<Stored>>; // [count]
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
@@ -39,13 +39,13 @@ fn geluGrad(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
-fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
+fn applyBackward(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
   switch OP {
     case EXP: { return g * s; }
     case LOG: { return g / s; }
     case SQRT: { return 0.5 * g / s; }
     case TANH: { return g * (1.0 - s * s); }
-    // NaN passes the gradient on, as in PyTorch.
+    // At NaN the gradient is passed on, as in PyTorch.
     case RELU: { return select(g, vec4(0.0), s <= vec4(0.0)); }
     case GELU: { return g * geluGrad(s); }
     default: { return g * s * (1.0 - s); }
@@ -54,14 +54,14 @@ fn apply(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
-    let v = vec4<Stored>(apply(vec4<f32>(grad[own.x + i]), vec4<f32>(saved[own.y + i])));
+    let v = vec4<Stored>(applyBackward(vec4<f32>(grad[own.x + i]), vec4<f32>(saved[own.y + i])));
     if (!TAIL || i < params.count / 4u) {
       out[own.z + i] = v;
     } else {

@@ -1,6 +1,6 @@
-// out = condition != 0 ? a : b with any strides; values are moved as words, whatever their type. NaN is not 0. A thread takes RUN
+// out = condition != 0 ? a : b, for operands with any strides. Values are moved as words, whatever their type. NaN is not 0. A thread takes RUN
 // neighbouring elements of one row.
-// The bits of a condition that are not all 0: of a float32 all but its sign.
+// The bits of a condition of which one is set where it is not 0. Of a float32 these are all but the sign.
 const NOT_ZERO: u32 = 0x7fffffffu;
 const RUN: u32 = 32u;
 
@@ -11,10 +11,10 @@ struct Params {
   aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> condition: array<u32>;
-@group(0) @binding(1) var<storage, read> a: array<u32>;
-@group(0) @binding(2) var<storage, read> b: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<u32>;
+@group(0) @binding(0) var<storage, read> condition: array<u32>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> a: array<u32>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read> b: array<u32>; // [dims, inner] by strides
+@group(0) @binding(3) var<storage, read_write> out: array<u32>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

@@ -1,5 +1,5 @@
-// Rows of weight [rows, width] by index: output[k] = weight[indices[k]], NaN where the index lies outside. Elements are moved as
-// bits, a thread for each or for four (Value = vec4).
+// output[k] = weight[indices[k]], NaN where the index lies outside. Elements are moved as bits. A thread takes one element, or four
+// neighbours (Value = vec4).
 
 alias Value = u32;
 const WIDTH: u32 = 1;
@@ -7,9 +7,9 @@ const NAN: u32 = 0x7fc00000u;
 
 struct Params { count: u32, rows: u32, width: u32 }
 
-@group(0) @binding(0) var<storage, read> weight: array<Value>;
-@group(0) @binding(1) var<storage, read> indices: array<i32>;
-@group(0) @binding(2) var<storage, read_write> output: array<Value>;
+@group(0) @binding(0) var<storage, read> weight: array<Value>; // [rows, width]
+@group(0) @binding(1) var<storage, read> indices: array<i32>; // [count]
+@group(0) @binding(2) var<storage, read_write> output: array<Value>; // [count, width]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

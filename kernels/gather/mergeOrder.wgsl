@@ -1,11 +1,11 @@
-// Merges neighbouring runs of an order: each pair of runs of `run` places, both sorted by (indices[k], k), becomes one sorted run. A
-// thread for each place finds by bisection how many of the sibling run come before what is there.
+// Merges neighbouring runs of an order: two runs of `run` places, each sorted by (indices[k], k), become one sorted run. The thread of a
+// place finds by bisection how many elements of the sibling run come before its own.
 
 struct Params { count: u32, run: u32 }
 
-@group(0) @binding(0) var<storage, read> indices: array<i32>;
-@group(0) @binding(1) var<storage, read> order: array<u32>;
-@group(0) @binding(2) var<storage, read_write> merged: array<u32>;
+@group(0) @binding(0) var<storage, read> indices: array<i32>; // [count]
+@group(0) @binding(1) var<storage, read> order: array<u32>; // [count]
+@group(0) @binding(2) var<storage, read_write> merged: array<u32>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -21,7 +21,7 @@ fn main(
   let sibling = min(select(run + 1, run - 1, isLater) * params.run, params.count);
   var first = sibling;
   var end = min(sibling + params.run, params.count);
-  // Of equal ones those of the earlier run come first.
+  // Of equal indices those of the earlier run come first.
   while (first < end) {
     let middle = (first + end) / 2;
     let other = indices[order[middle]];

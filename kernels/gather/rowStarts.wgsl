@@ -1,11 +1,11 @@
-// Where each row begins in the sorted order of indices: starts[r] is the first place whose index is at least r, starts[rows] the first
-// one past all rows. A thread for each finds it by bisection.
+// Where each row begins in the sorted order of indices: starts[r] is the first place whose index is at least r, so starts[rows] is the
+// exclusive end of all rows. The thread of a row finds it by bisection.
 
 struct Params { count: u32, rows: u32 }
 
-@group(0) @binding(0) var<storage, read> indices: array<i32>;
-@group(0) @binding(1) var<storage, read> order: array<u32>;
-@group(0) @binding(2) var<storage, read_write> starts: array<u32>;
+@group(0) @binding(0) var<storage, read> indices: array<i32>; // [count]
+@group(0) @binding(1) var<storage, read> order: array<u32>; // [count]
+@group(0) @binding(2) var<storage, read_write> starts: array<u32>; // [rows + 1]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

@@ -1,21 +1,21 @@
-// Sums of rows by index: output[r] = sum of input[k] over all k with indices[k] = r, in the order of k. A thread owns an element
-// of the output, or four (Value = vec4), and looks at every index, so no two threads write one element.
+// Sums of rows by index: output[r] is the sum of input[k] over all k with indices[k] = r, in the order of k. A thread owns one element of
+// the output, or four neighbours (Value = vec4), and looks at every index, so no two threads write one element.
 
 alias Value = f32;
 alias Sum = Value;
 const WIDTH: u32 = 1;
-// Rows that are added up before they join the levels.
+// The rows that are added up before their sum joins the levels.
 const BLOCK: u32 = 32;
 
 struct Params { count: u32, rows: u32, width: u32 }
 
-@group(0) @binding(0) var<storage, read> input: array<Value>;
-@group(0) @binding(1) var<storage, read> indices: array<i32>;
-@group(0) @binding(2) var<storage, read_write> output: array<Value>;
+@group(0) @binding(0) var<storage, read> input: array<Value>; // [count, width]
+@group(0) @binding(1) var<storage, read> indices: array<i32>; // [count]
+@group(0) @binding(2) var<storage, read_write> output: array<Value>; // [rows, width]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -32,7 +32,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -54,5 +54,5 @@ fn main(
     }
     join(&levels, sum);
   }
-  output[at] = sumOf(levels);
+  output[at] = levelSum(levels);
 }

@@ -1,12 +1,12 @@
-// Stable order of indices within blocks of neighbours: order[place] = k, sorted by (indices[k], k) in each block. A thread for each
+// The stable order of indices within blocks of neighbours: order[place] = k, sorted by (indices[k], k) in each block. The thread of an
 // index counts those of its block that come before it.
 
 const BLOCK: u32 = 64;
 
 struct Params { count: u32 }
 
-@group(0) @binding(0) var<storage, read> indices: array<i32>;
-@group(0) @binding(1) var<storage, read_write> order: array<u32>;
+@group(0) @binding(0) var<storage, read> indices: array<i32>; // [count]
+@group(0) @binding(1) var<storage, read_write> order: array<u32>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

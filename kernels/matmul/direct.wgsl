@@ -2,7 +2,7 @@
 // Threads of a workgroup.
 const WORKGROUP: u32 = 64u;
 
-// Element types in memory; sums are f32.
+// Element types in memory. Sums are f32.
 alias ScalarA = f32;
 alias ScalarB = f32;
 alias ScalarAux = f32;
@@ -13,9 +13,10 @@ alias Sum = vec4<f32>;
 // Whether k is so long that it must be added up in levels.
 const LONG: bool = false;
 
-// Whether elements are dropped: code that some drivers would run, asked for or not.
+// Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
 
+// Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -36,14 +37,15 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ScalarA>;
-@group(0) @binding(1) var<storage, read> b: array<ScalarB>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(0) var<storage, read> a: array<ScalarA>; // [batches, m, k] by strides
+@group(0) @binding(1) var<storage, read> b: array<ScalarB>; // [batches, k, n] by strides
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
-@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>; // [batches, m, n]
 @group(1) @binding(0) var<uniform> params: Params;
 
+// The first element of a matrix of the batch.
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
@@ -80,7 +82,7 @@ fn loadB(at: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(b[at.x], b[at.y], b[at.z], b[at.w]));
 }
 
-// As in random/dropout.wgsl.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -91,6 +93,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -106,7 +109,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-// Four neighbours of C from `element` on, those with a low random number set to 0.
+// Dropout on four neighbours of C, of which `element` is the first: those with a random word below the threshold become 0.
 fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   let seed = vec2(params.seedLow, params.seedHigh);
   let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
@@ -117,16 +120,16 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  // A factor of 0 leaves NaN what it is.
+  // A factor of 0 keeps NaN.
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// Where row 0 of the result begins in memory and in C as if there were one branch, what the epilogue adds, and the random stream.
+// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
-// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+// Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
 fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
-  if (row >= params.m) { return; }
+  if (row >= params.m || column >= params.n) { return; }
   let flags = params.flags;
   var v = sum;
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
@@ -188,7 +191,7 @@ fn main(
   let tilesN = (params.n + 3u) / 4u;
   let tilesM = (params.m + 3u) / 4u;
   let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lane;
-  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let results = wid.z * params.strides[1];
   let matrix = thread / (tilesN * tilesM);
   let batch = matrix / params.splits;

@@ -1,30 +1,31 @@
-// Matrix product for software devices, where a load costs as much as ten multiply-adds and a swap between lanes next to
-// nothing. A lane owns 4 columns. For every 64 elements along k it first puts its 4 x 64 block of B into private memory
-// (registers, to a software device), then runs through the rows of A: each row is loaded once by LANES lanes together, a
-// share each, and handed round by swaps; a lane sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block
-// in that order. C or private memory holds the sums between blocks; what remains of the epilogue is a last pass over the rows.
+// The matrix product for software devices, on which a load costs as much as ten multiply-adds and a swap between lanes next to nothing. A
+// lane owns 4 columns. For every 64 elements along k it first loads its 4 x 64 block of B into private memory, which is registers on a
+// software device, then passes over the rows of A. LANES lanes load each row together, a share each, and hand it round by swaps. A lane
+// sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block in that order. Between blocks C or private memory holds the
+// sums. The rest of the epilogue is a last pass over the rows.
 enable subgroups;
 
-// Subgroups may have only 4 lanes; else at least 8.
+// Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
-// Rows at most whose sums are in private memory, which SwiftShader is faster with and a float16 C needs. 1: C holds them.
+// The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the sums.
 const SUMS: u32 = 512u;
 const PRIVATE: bool = SUMS > 1u;
-// The steps of the last pass that the parameters may ask for. Some drivers run the code of every step, asked for or not.
+// The steps of the last pass that `flags` may ask for. Some drivers run the code of every step whether or not it is asked for.
 const EPILOGUE: u32 = 46u;
 
-// Element types in memory; sums are f32.
+// Element types in memory. Sums are f32.
 alias ScalarA = f32;
 alias ScalarB = f32;
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
-// Whether elements are dropped: code that some drivers would run, asked for or not.
+// Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
 
+// Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -45,18 +46,19 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ScalarA>;
-@group(0) @binding(1) var<storage, read> b: array<ScalarB>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(0) var<storage, read> a: array<ScalarA>; // [batches, m, k] by strides
+@group(0) @binding(1) var<storage, read> b: array<ScalarB>; // [batches, k, n] by strides
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
-@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>; // [batches, m, n]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Column s, vec4 q along k: block[16 s + q].
+// Vec4 q along k of column s is block[16 s + q].
 var<private> block: array<vec4<f32>, 64>;
 var<private> sums: array<vec4<f32>, SUMS>;
 
+// The first element of a matrix of the batch.
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
@@ -85,7 +87,7 @@ fn geluGrad(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
-// As in random/dropout.wgsl.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -96,6 +98,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -111,7 +114,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-// Four neighbours of C from `element` on, those with a low random number set to 0.
+// Dropout on four neighbours of C, of which `element` is the first: those with a random word below the threshold become 0.
 fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   let seed = vec2(params.seedLow, params.seedHigh);
   let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
@@ -122,15 +125,15 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  // A factor of 0 leaves NaN what it is.
+  // A factor of 0 keeps NaN.
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-fn loadA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
+fn shareOfA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]));
 }
 
-fn loadB(at: vec4<u32>) -> vec4<f32> {
+fn columnOfB(at: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(b[at.x], b[at.y], b[at.z], b[at.w]));
 }
 
@@ -167,12 +170,12 @@ fn main(
   let first = group / tiles % parts * params.rows;
   let end = min(first + params.rows, params.m);
   let column = group % tiles * 32u + thread * 4u;
-  // Columns behind the last one repeat it: they compute and store the same again, or nothing where all four do.
+  // Columns past the last one repeat it: they compute and store the same again, or nothing where all four are past it.
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let inside = column < params.n;
   let lane = sid % LANES;
 
-  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let results = wid.z * params.strides[1];
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch) + columns * params.bCol;
@@ -180,7 +183,7 @@ fn main(
   let kStart = split * params.chunk;
   let kEnd = min(kStart + params.chunk, params.k);
   let last = kEnd - 1u;
-  // Known at run time only, which keeps drivers from unrolling: that costs seconds of compilation.
+  // This is 16, but only known at run time, so drivers do not unroll the loop, which costs seconds of compilation.
   let quads = min(16u, params.chunk + 15u);
 
   var start = vec4(0.0);
@@ -194,12 +197,12 @@ fn main(
       let k = vec4(k0 + 4u * (q ^ lane)) + vec4(0u, 1u, 2u, 3u);
       let there = k <= vec4(last);
       let at = min(k, vec4(last)) * params.bRow;
-      block[q] = select(vec4(0.0), loadB(at + b0.x), there);
-      block[16u + q] = select(vec4(0.0), loadB(at + b0.y), there);
-      block[32u + q] = select(vec4(0.0), loadB(at + b0.z), there);
-      block[48u + q] = select(vec4(0.0), loadB(at + b0.w), there);
+      block[q] = select(vec4(0.0), columnOfB(at + b0.x), there);
+      block[16u + q] = select(vec4(0.0), columnOfB(at + b0.y), there);
+      block[32u + q] = select(vec4(0.0), columnOfB(at + b0.z), there);
+      block[48u + q] = select(vec4(0.0), columnOfB(at + b0.w), there);
     }
-    // This lane's share of a row; elements behind the end are 0 here and in the block, since the last one may be infinite.
+    // This lane's share of a row. Elements past the end are 0 here and in the block, since the last one may be infinite.
     let k = vec4(k0 + 4u * lane) + vec4(0u, 1u, 2u, 3u);
     let o0 = min(k, vec4(last)) * params.aCol;
     let o1 = min(k + 16u, vec4(last)) * params.aCol;
@@ -216,13 +219,13 @@ fn main(
       let rowA = a0 + row * params.aRow;
       let at = c0 + row * params.n;
       var sum = initial;
-      let x0 = select(vec4(0.0), loadA(rowA, o0), there0);
-      let x2 = select(vec4(0.0), loadA(rowA, o2), there2);
+      let x0 = select(vec4(0.0), shareOfA(rowA, o0), there0);
+      let x2 = select(vec4(0.0), shareOfA(rowA, o2), there2);
       var x1: vec4<f32>;
       var x3: vec4<f32>;
       if (NARROW) {
-        x1 = select(vec4(0.0), loadA(rowA, o1), there1);
-        x3 = select(vec4(0.0), loadA(rowA, o3), there3);
+        x1 = select(vec4(0.0), shareOfA(rowA, o1), there1);
+        x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
       } else {
         x1 = subgroupShuffleXor(x0, 4u);
         x3 = subgroupShuffleXor(x2, 4u);
@@ -275,7 +278,7 @@ fn main(
     if (asked(GELU_GRAD)) { v *= geluGrad(other); }
     if (DROPOUT) {
       v = dropout(v, (batch * params.m + row) * params.n + column, stream);
-      // What repeats the last column must be what it is.
+      // A column that repeats the last one must get its value.
       v = select(v, vec4(v[lastOwn]), vec4(0u, 1u, 2u, 3u) > vec4(lastOwn));
     }
     if (asked(ADD)) { v += other; }

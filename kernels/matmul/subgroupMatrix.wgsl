@@ -1,14 +1,14 @@
-// Matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A
-// workgroup computes a tile of C: it brings tiles of A and B, DEPTH deep, into workgroup memory, zeros behind the last k, and
-// each subgroup multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
+// The matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A workgroup
+// computes a tile of C. It loads tiles of A and B, DEPTH deep, into workgroup memory, with zeros past the end of k, and each subgroup
+// multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 requires subgroup_id;
 
-// The largest subgroup size. Where subgroups turn out smaller, there are more of them, and several do the same work.
+// The largest subgroup size. Where subgroups are smaller, there are more of them, and several do the same work.
 const LANES: u32 = 32u;
-// Subgroups in the directions of m and n, and matrices of each.
+// The subgroups in the directions of m and n, and the matrices of each.
 const SUBGROUPS_M: u32 = 2u;
 const SUBGROUPS_N: u32 = 2u;
 const FRAGMENTS_M: u32 = 2u;
@@ -17,19 +17,20 @@ const DEPTH: u32 = 32u;
 // Whether neighbours in memory are neighbours along k.
 const ALONG_K_A: bool = true;
 const ALONG_K_B: bool = true;
-// Element types of the bindings: f16, or vec4<f16> where neighbours come in fours everywhere.
+// Element types of the bindings: f16, or vec4<f16> where all neighbours can be loaded by fours.
 alias ElementA = f16;
 alias ElementB = f16;
 const FOURS_A: bool = false;
 const FOURS_B: bool = false;
-// Element types of the rest in memory.
+// Element types of the other bindings. Sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
-// Whether elements are dropped: code that some drivers would run, asked for or not.
+// Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
 
+// Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -40,12 +41,12 @@ const SUBGROUPS: u32 = SUBGROUPS_M * SUBGROUPS_N;
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const TILE_M: u32 = 16u * FRAGMENTS_M * SUBGROUPS_M;
 const TILE_N: u32 = 16u * FRAGMENTS_N * SUBGROUPS_N;
-// Elements from one line of a tile to the next: 8 more than there are keep lines in different banks and 16 bytes aligned.
+// The elements from one row of a tile in memory to the next. A padding of 8 keeps rows in different banks and aligned to 16 bytes.
 const PITCH_A: u32 = select(TILE_M, DEPTH, ALONG_K_A) + 8u;
 const PITCH_B: u32 = select(TILE_N, DEPTH, ALONG_K_B) + 8u;
 const LINES_A: u32 = select(DEPTH, TILE_M, ALONG_K_A);
 const LINES_B: u32 = select(DEPTH, TILE_N, ALONG_K_B);
-// What a thread loads of a tile, four neighbours at a time.
+// The fours of neighbours that a thread loads of a tile.
 const LOADS_A: u32 = (TILE_M * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
 const LOADS_B: u32 = (TILE_N * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
 
@@ -67,18 +68,19 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ElementA>;
-@group(0) @binding(1) var<storage, read> b: array<ElementB>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(0) var<storage, read> a: array<ElementA>; // [batches, m, k] by strides
+@group(0) @binding(1) var<storage, read> b: array<ElementB>; // [batches, k, n] by strides
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
-@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>; // [batches, m, n]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> tileA: array<f16, LINES_A * PITCH_A>; // [m][k] or [k][m]
 var<workgroup> tileB: array<f16, LINES_B * PITCH_B>; // [n][k] or [k][n]
 var<workgroup> results: array<f32, SUBGROUPS * 256>; // a matrix of each subgroup, on its way to C
 
+// The first element of a matrix of the batch.
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
@@ -107,7 +109,7 @@ fn geluGrad(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
-// As in random/dropout.wgsl.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -118,6 +120,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -133,7 +136,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-// Four neighbours of C from `element` on, those with a low random number set to 0.
+// Dropout on four neighbours of C, of which `element` is the first: those with a random word below the threshold become 0.
 fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   let seed = vec2(params.seedLow, params.seedHigh);
   let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
@@ -144,14 +147,14 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  // A factor of 0 leaves NaN what it is.
+  // A factor of 0 keeps NaN.
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// Where row 0 of the result begins in memory and in C as if there were one branch, what the epilogue adds, and the random stream.
+// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
-// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+// Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
 fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   if (row >= params.m || column >= params.n) { return; }
   let flags = params.flags;
@@ -178,14 +181,14 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Place `index` of a tile by its lines, as (along m or n, along k).
-fn place(index: u32, alongK: bool, size: u32) -> vec2<u32> {
+// The place of four `index` of a tile, as (row or column, k).
+fn fourPlace(index: u32, alongK: bool, size: u32) -> vec2<u32> {
   if (alongK) { return vec2(index / (DEPTH / 4u), index % (DEPTH / 4u) * 4u); }
   return vec2(index % (size / 4u) * 4u, index / (size / 4u));
 }
 
-// Four neighbours of A from row and k on, zeros behind the end of k. Rows behind the last repeat others and are not stored.
-fn loadA(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
+// Four neighbours of A from (row, k) on, with zeros past the end of k. Rows past the last one repeat others and are not stored.
+fn halvesOfA(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
   if (FOURS_A) {
     let line = select(min(at.x, params.m - 4u), min(at.x, params.m - 1u), ALONG_K_A);
     let element = start + line * params.aRow + min(at.y, kEnd - 1u) * params.aCol;
@@ -195,14 +198,15 @@ fn loadA(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
   let row = min(select(at.x + along, vec4(at.x), ALONG_K_A), vec4(params.m - 1u));
   let k = select(vec4(at.y), at.y + along, ALONG_K_A);
   let element = start + row * params.aRow + min(k, vec4(kEnd - 1u)) * params.aCol;
-  // Where the type is a vector this must compile too.
+  // The vec4() and .x let this compile where the element is a vector too.
   let v = vec4(
     vec4<f16>(a[element.x]).x, vec4<f16>(a[element.y]).x, vec4<f16>(a[element.z]).x, vec4<f16>(a[element.w]).x,
   );
   return select(vec4<f16>(), v, k < vec4(kEnd));
 }
 
-fn loadB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
+// Four neighbours of B from (column, k) on, as halvesOfA.
+fn halvesOfB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
   if (FOURS_B) {
     let line = select(min(at.x, params.n - 4u), min(at.x, params.n - 1u), ALONG_K_B);
     let element = start + line * params.bCol + min(at.y, kEnd - 1u) * params.bRow;
@@ -212,7 +216,7 @@ fn loadB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
   let column = min(select(at.x + along, vec4(at.x), ALONG_K_B), vec4(params.n - 1u));
   let k = select(vec4(at.y), at.y + along, ALONG_K_B);
   let element = start + column * params.bCol + min(k, vec4(kEnd - 1u)) * params.bRow;
-  // Where the type is a vector this must compile too.
+  // The vec4() and .x let this compile where the element is a vector too.
   let v = vec4(
     vec4<f16>(b[element.x]).x, vec4<f16>(b[element.y]).x, vec4<f16>(b[element.z]).x, vec4<f16>(b[element.w]).x,
   );
@@ -227,7 +231,7 @@ fn main(
   let tilesN = (params.n + TILE_N - 1u) / TILE_N;
   let tilesM = (params.m + TILE_M - 1u) / TILE_M;
   let group = wid.y * groups.x + wid.x;
-  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let outputs = wid.z * params.strides[1];
   let matrix = group / (tilesN * tilesM);
   let batch = matrix / params.splits;
@@ -239,7 +243,7 @@ fn main(
   let kEnd = min(kStart + params.chunk, params.k);
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch);
-  // Where this subgroup's matrices begin.
+  // The first row and column of this subgroup's matrices.
   let own = subgroup % SUBGROUPS;
   let ownM = own / SUBGROUPS_N * 16u * FRAGMENTS_M;
   let ownN = own % SUBGROUPS_N * 16u * FRAGMENTS_N;
@@ -247,17 +251,17 @@ fn main(
   var nextA: array<vec4<f16>, LOADS_A>;
   var nextB: array<vec4<f16>, LOADS_B>;
   for (var i = 0u; i < LOADS_A; i++) {
-    nextA[i] = loadA(a0, vec2(firstRow, kStart) + place(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+    nextA[i] = halvesOfA(a0, vec2(firstRow, kStart) + fourPlace(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
   }
   for (var i = 0u; i < LOADS_B; i++) {
-    nextB[i] = loadB(b0, vec2(firstColumn, kStart) + place(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+    nextB[i] = halvesOfB(b0, vec2(firstColumn, kStart) + fourPlace(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
   }
   var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var i = 0u; i < LOADS_A; i++) {
       let index = thread + i * WORKGROUP;
       if (index < TILE_M * DEPTH / 4u) {
-        let at = place(index, ALONG_K_A, TILE_M);
+        let at = fourPlace(index, ALONG_K_A, TILE_M);
         let start = select(at.y * PITCH_A + at.x, at.x * PITCH_A + at.y, ALONG_K_A);
         for (var s = 0u; s < 4u; s++) { tileA[start + s] = nextA[i][s]; }
       }
@@ -265,7 +269,7 @@ fn main(
     for (var i = 0u; i < LOADS_B; i++) {
       let index = thread + i * WORKGROUP;
       if (index < TILE_N * DEPTH / 4u) {
-        let at = place(index, ALONG_K_B, TILE_N);
+        let at = fourPlace(index, ALONG_K_B, TILE_N);
         let start = select(at.y * PITCH_B + at.x, at.x * PITCH_B + at.y, ALONG_K_B);
         for (var s = 0u; s < 4u; s++) { tileB[start + s] = nextB[i][s]; }
       }
@@ -273,10 +277,10 @@ fn main(
     workgroupBarrier();
     if (k0 + DEPTH < kEnd) {
       for (var i = 0u; i < LOADS_A; i++) {
-        nextA[i] = loadA(a0, vec2(firstRow, k0 + DEPTH) + place(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+        nextA[i] = halvesOfA(a0, vec2(firstRow, k0 + DEPTH) + fourPlace(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
       }
       for (var i = 0u; i < LOADS_B; i++) {
-        nextB[i] = loadB(b0, vec2(firstColumn, k0 + DEPTH) + place(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+        nextB[i] = halvesOfB(b0, vec2(firstColumn, k0 + DEPTH) + fourPlace(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
       }
     }
     for (var k = 0u; k < DEPTH; k += 16u) {

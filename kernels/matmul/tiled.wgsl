@@ -1,30 +1,31 @@
-// Matrix product for GPUs: a workgroup of 16 x 16 threads computes a tile of C, each thread BLOCKS x BLOCKS blocks of 4 x 4
-// elements, from tiles of A and B in workgroup memory. A thread brings one 4 x 4 block of one of them at a time, the next one
-// while the last are multiplied.
+// The matrix product for GPUs. A workgroup of 16 x 16 threads computes a tile of C from tiles of A and B in workgroup memory, each thread
+// BLOCKS x BLOCKS blocks of 4 x 4 elements. A thread loads one 4 x 4 block of A or of B at a time, the next one while the last ones are
+// multiplied.
 
-// 4 x 4 blocks of a thread in either direction; the elements along k are half as many where there are twice as many.
+// The 4 x 4 blocks of a thread in either direction. With twice as many a tile is half as deep.
 const BLOCKS: u32 = 1u;
 const DEPTH: u32 = 32u / BLOCKS;
 const TILE: u32 = 64u * BLOCKS;
 // Whether neighbours in memory are neighbours along k.
 const ALONG_K_A: bool = true;
 const ALONG_K_B: bool = true;
-// Element types of the bindings: scalars, or vec4 where neighbours come in fours everywhere.
+// Element types of the bindings: scalars, or vec4s where all neighbours can be loaded by fours.
 alias ElementA = f32;
 alias ElementB = f32;
 const FOURS_A: bool = false;
 const FOURS_B: bool = false;
-// Element types of the rest in memory; sums are f32.
+// Element types of the other bindings. Sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
 
-// Whether k is so long that sums of DEPTH products are added up apart.
+// Whether k is so long that sums of DEPTH products are added up on their own.
 const LONG: bool = false;
 
-// Whether elements are dropped: code that some drivers would run, asked for or not.
+// Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
 
+// Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
 const BIAS: u32 = 1u;
 const PRE: u32 = 2u;
 const GELU: u32 = 4u;
@@ -45,20 +46,21 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ElementA>;
-@group(0) @binding(1) var<storage, read> b: array<ElementB>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>;
+@group(0) @binding(0) var<storage, read> a: array<ElementA>; // [batches, m, k] by strides
+@group(0) @binding(1) var<storage, read> b: array<ElementB>; // [batches, k, n] by strides
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
+@group(0) @binding(3) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
-@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>;
+@group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>; // [batches, m, n]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// vec4s from one k to the next: one more than there are keeps threads off each other's banks.
+// The vec4s from one k to the next, padded by one to keep threads off each other's banks.
 const PITCH: u32 = TILE / 4u + 1u;
 
 var<workgroup> tileA: array<vec4<f32>, PITCH * DEPTH>; // [k][m]
 var<workgroup> tileB: array<vec4<f32>, PITCH * DEPTH>; // [k][n]
 
+// The first element of a matrix of the batch.
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   let outer = batch / params.batch2;
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
@@ -87,7 +89,7 @@ fn geluGrad(v: vec4<f32>) -> vec4<f32> {
   return select(q, 1.0 - q, v >= vec4(0.0)) + 0.39894228 * v * e;
 }
 
-// As in random/dropout.wgsl.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -98,6 +100,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -113,7 +116,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-// Four neighbours of C from `element` on, those with a low random number set to 0.
+// Dropout on four neighbours of C, of which `element` is the first: those with a random word below the threshold become 0.
 fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   let seed = vec2(params.seedLow, params.seedHigh);
   let counter = vec4(element / 4u, 0u, stream, params.streamHigh);
@@ -124,14 +127,14 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
     let twoOn = select(vec4(words.w, next.xyz), vec4(words.zw, next.xy), shift == 2u);
     words = select(twoOn, vec4(words.yzw, next.x), shift == 1u);
   }
-  // A factor of 0 leaves NaN what it is.
+  // A factor of 0 keeps NaN.
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// Where row 0 of the result begins in memory and in C as if there were one branch, what the epilogue adds, and the random stream.
+// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
-// `sum` is row `row`, columns `column` to `column + 3`, of the product.
+// Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
 fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   if (row >= params.m || column >= params.n) { return; }
   let flags = params.flags;
@@ -158,25 +161,26 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Place of a thread's block in a tile, as (line, k): neighbouring threads along what is contiguous in memory.
-fn place(index: u32, alongK: bool) -> vec2<u32> {
+// The place of a thread's block in a tile, as (row or column, k). Neighbouring threads take neighbours in memory.
+fn blockPlace(index: u32, alongK: bool) -> vec2<u32> {
   if (alongK) { return 4u * vec2(index / (DEPTH / 4u), index % (DEPTH / 4u)); }
   return 4u * vec2(index % (TILE / 4u), index / (TILE / 4u));
 }
 
-// Four neighbours of A, along k with ALONG_K_A; zeros behind the end of k. Rows behind the last repeat it and are not stored.
+// Four neighbours of A, along k with ALONG_K_A, with zeros past the end of k. Rows past the last one repeat it and are not stored.
 fn fourOfA(start: u32, row: u32, k: u32, kEnd: u32) -> vec4<f32> {
   let along = vec4(0u, 1u, 2u, 3u);
   let rows = min(select(row + along, vec4(row), ALONG_K_A), vec4(params.m - 1u));
   let ks = select(vec4(k), k + along, ALONG_K_A);
   let at = start + rows * params.aRow + min(ks, vec4(kEnd - 1u)) * params.aCol;
-  // Every four is whole, or its first element is the last one there is.
+  // A four is whole, or its first element is the clamped one.
   if (FOURS_A) { return select(vec4<f32>(), vec4<f32>(vec4(a[at.x / 4u])), k < kEnd); }
-  // Where the type is a vector this must compile too.
+  // The inner vec4() and .x let this compile where the element is a vector too.
   let four = vec4<f32>(vec4(vec4(a[at.x]).x, vec4(a[at.y]).x, vec4(a[at.z]).x, vec4(a[at.w]).x));
   return select(vec4<f32>(), four, ks < vec4(kEnd));
 }
 
+// Four neighbours of B, as fourOfA.
 fn fourOfB(start: u32, column: u32, k: u32, kEnd: u32) -> vec4<f32> {
   let along = vec4(0u, 1u, 2u, 3u);
   let columns = min(select(column + along, vec4(column), ALONG_K_B), vec4(params.n - 1u));
@@ -187,7 +191,7 @@ fn fourOfB(start: u32, column: u32, k: u32, kEnd: u32) -> vec4<f32> {
   return select(vec4<f32>(), four, ks < vec4(kEnd));
 }
 
-// 4 x 4 elements from (line, k) on, a vec4 of lines for each k.
+// 4 x 4 elements from (row, k) on, a vec4 of rows for each k.
 fn blockOfA(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
   if (ALONG_K_A) {
     return transpose(mat4x4(
@@ -205,6 +209,7 @@ fn blockOfA(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
   );
 }
 
+// 4 x 4 elements from (column, k) on, a vec4 of columns for each k.
 fn blockOfB(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
   if (ALONG_K_B) {
     return transpose(mat4x4(
@@ -229,7 +234,7 @@ fn main(
   let tilesN = (params.n + TILE - 1u) / TILE;
   let tilesM = (params.m + TILE - 1u) / TILE;
   let group = wid.y * groups.x + wid.x;
-  let operands = wid.z * params.strides[0]; // where this branch's begin
+  let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let results = wid.z * params.strides[1];
   let matrix = group / (tilesN * tilesM);
   let batch = matrix / params.splits;
@@ -241,9 +246,9 @@ fn main(
   let kEnd = min(kStart + params.chunk, params.k);
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch);
-  // Half of the threads load A, half B; place x 4 of the first vec4 in a tile.
+  // Half of the threads load A, the other half B.
   let loadsA = thread < 128u;
-  let inTile = select(place(thread - 128u, ALONG_K_B), place(thread, ALONG_K_A), loadsA);
+  let inTile = select(blockPlace(thread - 128u, ALONG_K_B), blockPlace(thread, ALONG_K_A), loadsA);
   let slot = inTile.y * PITCH + inTile.x / 4u;
   let x = thread % 16u;
   let y = thread / 16u;
@@ -254,7 +259,7 @@ fn main(
   } else {
     next = blockOfB(b0, vec2(firstColumn, kStart) + inTile, kEnd);
   }
-  // Block (i, j), row r: sums[4 (BLOCKS i + j) + r].
+  // Row r of block (i, j) is sums[4 (BLOCKS i + j) + r].
   var sums: array<vec4<f32>, 4u * BLOCKS * BLOCKS>;
   var totals: array<vec4<f32>, 4u * BLOCKS * BLOCKS>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {

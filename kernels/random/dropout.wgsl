@@ -1,20 +1,20 @@
-// y = x scale, or x 0 where the word of the element (see random.wgsl) is below the threshold: dropout, and the same kernel on the
-// gradient is its backward, so no mask is stored. Threads as in unary.wgsl.
+// Dropout (1207.0580): y = x scale, or x 0 where the random word of the element (see random.wgsl) is below the threshold. The same kernel
+// on the gradient is the backward pass, so no mask is stored. Workgroups share y as in unary.wgsl.
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   count: u32, threshold: u32, scale: f32, seedLow: u32, seedHigh: u32, streamLow: u32,
   streamHigh: u32,
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Upper words of the products of both multipliers with c: WGSL has no such instruction, so by halves.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -25,7 +25,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
-// Ten rounds of Philox4x32 (Salmon et al., SC 2011), the same words as philox.ts.
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -43,7 +43,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let stream = params.streamLow + wid.z * params.streamStep;
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let end = min(start + share, total);
   for (var i = start + lane; i < end; i += WORKGROUP) {
     let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
-    // A factor of 0 leaves NaN what it is.
+    // A factor of 0 keeps NaN.
     let v = x[own.x + i] * select(vec4(0.0), vec4(params.scale), words >= vec4(params.threshold));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;

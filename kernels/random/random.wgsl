@@ -1,19 +1,18 @@
-// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of counter (k, 0, stream). Threads as
-// in unary.wgsl.
+// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of the counter (k, 0, stream). Workgroups share y as in unary.wgsl.
 const NORMAL: bool = true;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   count: u32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> y: array<vec4<f32>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Upper words of the products of both multipliers with c: WGSL has no such instruction, so by halves.
+// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);
@@ -24,7 +23,7 @@ fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
 }
 
-// Ten rounds of Philox4x32 (Salmon et al., SC 2011), the same words as philox.ts.
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
 fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   let m = vec2(0xd2511f53u, 0xcd9e8d57u);
   var even = counter.xz;
@@ -40,12 +39,12 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
   return vec4(even.x, odd.x, even.y, odd.y);
 }
 
-// The upper 24 bits, all of which a float32 holds: [0, 1).
+// Numbers in [0, 1) of the upper 24 bits, which float32 holds exactly.
 fn uniform01(words: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(words >> vec4(8u)) * 0x1p-24;
 }
 
-// sin and cos of a whole turn's part u in [0, 1), with an error of 1e-7 where the built-in ones may have 5e-4.
+// The sine and the cosine of 2 pi u, u in [0, 1), with an error of 1e-7. The built-in functions may have one of 5e-4.
 fn turn(u: vec2<f32>) -> array<vec2<f32>, 2> {
   let quarter = round(u * 4.0);
   let a = (u - quarter * 0.25) * 6.2831855;
@@ -59,7 +58,7 @@ fn turn(u: vec2<f32>) -> array<vec2<f32>, 2> {
   return array(select(sine, cosine, swapped) * sineSign, select(cosine, sine, swapped) * cosineSign);
 }
 
-// Box-Muller: words x and z give the radius (of 1 - u, which is never 0), y and w the angle.
+// Box-Muller: words x and z give the radius, from 1 - u, which is never 0, and words y and w the angle.
 fn normal(words: vec4<u32>) -> vec4<f32> {
   let u = uniform01(words);
   let radius = sqrt(max(-2.0 * log(1.0 - u.xz), vec2(0.0)));
@@ -71,7 +70,7 @@ fn normal(words: vec4<u32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let own = wid.z * params.strides[0] / 4u; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let stream = params.streamLow + wid.z * params.streamStep;
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;

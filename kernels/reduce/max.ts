@@ -27,7 +27,7 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
         vec4Columns(problem)
           ? { ...types, Value: quad, Index: 'vec4<i32>', Bits: 'vec4<u32>', Truths: 'vec4<bool>', WIDTH: 4 }
           : { ...types, Value: dtype, Index: 'i32', Bits: 'u32', Truths: 'bool', WIDTH: 1 },
-      rowConstants: { ...types, Quad: quad },
+      rowConstants: { ...types, Value: quad },
       groupConstants: () => types,
     }),
     choose: chooseReduction,

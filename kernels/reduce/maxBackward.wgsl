@@ -1,11 +1,11 @@
-// Gradient of a maximum along the middle axis of [outer, n, inner]: the output's gradient goes to the element at its index, zero
-// to the others. A thread writes four neighbours of the input's gradient.
+// The gradient of a maximum along the middle axis of [outer, n, inner]: the gradient of the output goes to the element at its index, zero
+// to the others. A thread writes four neighbours of the gradient of the input.
 
 struct Params { outer: u32, n: u32, inner: u32 }
 
-@group(0) @binding(0) var<storage, read> indices: array<i32>;
-@group(0) @binding(1) var<storage, read> gradOutput: array<f32>;
-@group(0) @binding(2) var<storage, read_write> gradInput: array<f32>;
+@group(0) @binding(0) var<storage, read> indices: array<i32>; // [outer, inner]
+@group(0) @binding(1) var<storage, read> gradOutput: array<f32>; // [outer, inner]
+@group(0) @binding(2) var<storage, read_write> gradInput: array<f32>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

@@ -1,18 +1,18 @@
-// Second pass of a maximum: the pieces of [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order,
-// so the first of equal maxima has the smallest index.
+// The second pass of a maximum: pieces [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order, so the first of
+// equal maxima has the smallest index.
 
 alias Scalar = f32;
 const FLOAT: bool = true;
 
 struct Params { outer: u32, chunks: u32, inner: u32 }
 
-@group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>;
-@group(0) @binding(1) var<storage, read> pieceIndices: array<i32>;
-@group(0) @binding(2) var<storage, read_write> values: array<Scalar>;
-@group(0) @binding(3) var<storage, read_write> indices: array<i32>;
+@group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>; // [outer, chunks, inner]
+@group(0) @binding(1) var<storage, read> pieceIndices: array<i32>; // [outer, chunks, inner]
+@group(0) @binding(2) var<storage, read_write> values: array<Scalar>; // [outer, inner]
+@group(0) @binding(3) var<storage, read_write> indices: array<i32>; // [outer, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The order of values, NaN last, -0 and 0 alike: by the bits, because compilers may assume that there is no NaN.
+// A value's rank, with NaN last and -0 and 0 alike. It is made from the bits because compilers may assume that there is no NaN.
 fn rank(v: Scalar) -> i32 {
   let bits = bitcast<i32>(v);
   if (!FLOAT) { return bits; }

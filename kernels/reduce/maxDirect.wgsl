@@ -1,14 +1,13 @@
-// Maximum along the middle axis of [outer, n, inner] and the index of its first occurrence: a thread for each output, or for
-// four that are neighbours in memory (Value = vec4). The loop keeps only which four of the axis hold the maximum; which of them
-// it is, is looked up at the end.
+// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A thread takes one output, or four
+// neighbours in memory (Value = vec4). The loop keeps only which four elements of the axis hold the maximum; which of them it is, is
+// looked up at the end.
 
 alias Scalar = f32;
 alias Value = f32;
 alias Index = i32;
 alias Bits = u32;
 alias Truths = bool;
-// NaN is the maximum of what holds it. The loop takes no notice, since max() may lose it, but for a sum: where that is no NaN, there
-// was none.
+// Whether elements can be NaN, which is above all. max() may lose it, so the loop also keeps a sum: without NaN in it there was none.
 const FLOAT: bool = true;
 const WIDTH: u32 = 1;
 const WORKGROUP: u32 = 64;
@@ -18,13 +17,13 @@ struct Params {
   nStride: u32, innerStride: u32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Value>;
-@group(0) @binding(1) var<storage, read_write> values: array<Value>;
-@group(0) @binding(2) var<storage, read_write> indices: array<i32>;
+@group(0) @binding(0) var<storage, read> input: array<Value>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> values: array<Value>; // [outer, chunks, inner]
+@group(0) @binding(2) var<storage, read_write> indices: array<i32>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// By the bits: compilers may assume that there is no NaN.
-fn isNaN(v: Value) -> Truths {
+// The test is of the bits because compilers may assume that there is no NaN.
+fn whereNaN(v: Value) -> Truths {
   return (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
 }
 
@@ -45,7 +44,7 @@ fn main(
   var at = start + first * step;
   var best = input[at];
   var sum = Value();
-  // Where the four that hold it begin, apart for each component.
+  // Where the four elements that hold the maximum begin, for each component.
   var four = Index(i32(first));
   var k = first;
   for (; k + 4 <= last; k += 4) {
@@ -67,13 +66,13 @@ fn main(
     if (FLOAT) { sum += value; }
     at += step;
   }
-  // The place of the first NaN. A sum is NaN for infinities of both signs too.
+  // The place of the first NaN, or -1. Infinities of both signs make the sum NaN too.
   var place = Index(-1);
-  // Chromium 147 makes no valid SPIR-V of any() on one bool.
-  if (FLOAT && any(vec4<bool>(isNaN(sum)))) {
+  // The cast is there because Chromium 147 makes invalid SPIR-V of any() on a bool.
+  if (FLOAT && any(vec4<bool>(whereNaN(sum)))) {
     for (k = first; k < last; k++) {
       let value = input[start + k * step];
-      let here = isNaN(value) & (place < Index(0));
+      let here = whereNaN(value) & (place < Index(0));
       place = select(place, Index(i32(k)), here);
       best = select(best, value, here);
     }

@@ -1,12 +1,13 @@
-// Maximum along a contiguous axis and the index of its first occurrence: a thread for each output, vec4 loads, the four
-// components apart until the end. The loop keeps only which four quads hold a maximum; where in them, is looked up at the end.
-// Every offset, stride and length is a multiple of 4.
+// The maximum along a contiguous axis and the index of its first occurrence. A thread takes one output, with vec4 loads whose components
+// stay apart until the end. The loop keeps only which four quads hold a maximum; where in them it is, is looked up at the end. Every
+// offset, stride and length is a multiple of 4.
 
 alias Scalar = f32;
-alias Quad = vec4<f32>;
+alias Value = vec4<f32>;
+alias Bits = vec4<u32>;
+alias Truths = vec4<bool>;
 const WORKGROUP: u32 = 64;
-// NaN is the maximum of what holds it. The loop takes no notice, since max() may lose it, but for a sum: where that is no NaN, there
-// was none.
+// Whether elements can be NaN, which is above all. max() may lose it, so the loop also keeps a sum: without NaN in it there was none.
 const FLOAT: bool = true;
 
 struct Params {
@@ -14,14 +15,14 @@ struct Params {
   nStride: u32, innerStride: u32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Quad>;
-@group(0) @binding(1) var<storage, read_write> values: array<Scalar>;
-@group(0) @binding(2) var<storage, read_write> indices: array<i32>;
+@group(0) @binding(0) var<storage, read> input: array<Value>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> values: array<Scalar>; // [outer, chunks, inner]
+@group(0) @binding(2) var<storage, read_write> indices: array<i32>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// By the bits: compilers may assume that there is no NaN.
-fn isNaN(v: Quad) -> vec4<bool> {
-  return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+// The test is of the bits because compilers may assume that there is no NaN.
+fn whereNaN(v: Value) -> Truths {
+  return (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -37,8 +38,8 @@ fn main(
   let end = min(first + params.chunk, params.n) / 4;
 
   var best = input[start + first / 4];
-  var sum = Quad();
-  // Where the four quads that hold it begin, apart for each component.
+  var sum = Value();
+  // Where the four quads that hold the maximum begin, for each component.
   var four = vec4i(i32(first / 4));
   var k = first / 4;
   for (; k + 4 <= end; k += 4) {
@@ -59,11 +60,11 @@ fn main(
     best = max(best, value);
     if (FLOAT) { sum += value; }
   }
-  // A sum is NaN for infinities of both signs too.
-  if (FLOAT && any(isNaN(sum))) {
+  // Infinities of both signs make the sum NaN too.
+  if (FLOAT && any(whereNaN(sum))) {
     for (k = first / 4; k < end; k++) {
       let value = input[start + k];
-      let here = isNaN(value);
+      let here = whereNaN(value);
       if (any(here)) {
         let c = select(select(select(3u, 2u, here.z), 1u, here.y), 0u, here.x);
         values[index] = value[c];

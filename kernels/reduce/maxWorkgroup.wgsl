@@ -1,5 +1,5 @@
-// Maximum along the middle axis of [outer, n, inner] and the index of its first occurrence: a workgroup for COLUMNS outputs,
-// LANES threads each, joined by a tree in workgroup memory.
+// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A workgroup takes COLUMNS outputs with LANES
+// threads each, and a tree reduction in workgroup memory.
 
 alias Scalar = f32;
 const FLOAT: bool = true;
@@ -11,15 +11,15 @@ struct Params {
   nStride: u32, innerStride: u32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Scalar>;
-@group(0) @binding(1) var<storage, read_write> values: array<Scalar>;
-@group(0) @binding(2) var<storage, read_write> indices: array<i32>;
+@group(0) @binding(0) var<storage, read> input: array<Scalar>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> values: array<Scalar>; // [outer, chunks, inner]
+@group(0) @binding(2) var<storage, read_write> indices: array<i32>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> bests: array<i32, COLUMNS * LANES>; // ranks
 var<workgroup> bestIndices: array<i32, COLUMNS * LANES>;
 
-// The order of values, NaN last, -0 and 0 alike: by the bits, because compilers may assume that there is no NaN.
+// A value's rank, with NaN last and -0 and 0 alike. It is made from the bits because compilers may assume that there is no NaN.
 fn rank(v: Scalar) -> i32 {
   let bits = bitcast<i32>(v);
   if (!FLOAT) { return bits; }
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let first = (piece % params.chunks) * params.chunk;
   let last = min(first + params.chunk, params.n);
   let column = (group % tiles) * COLUMNS + local.x;
-  // A lane past the end, and a column past the last one, takes an element of another, which changes no maximum.
+  // A lane past the end, or in a column past the last one, takes an element of another, which changes no maximum.
   let start = params.offset + row * params.outerStride + min(column, params.inner - 1) * params.innerStride;
   var k = min(first + local.y, last - 1);
 

@@ -1,5 +1,5 @@
-// Sum along the middle axis of [outer, n, inner]: a thread for each output, or for four that are neighbours in memory
-// (Value = vec4). Sums of BLOCK elements in four accumulators are added up apart.
+// The sum along the middle axis of [outer, n, inner]. A thread takes one output, or four neighbours in memory (Value = vec4). Blocks of BLOCK
+// elements are summed in four accumulators, and the sums of blocks in levels.
 
 alias Scalar = f32;
 alias Input = f32;
@@ -10,17 +10,17 @@ const BLOCK: u32 = 64;
 const WORKGROUP: u32 = 64;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;
-@group(0) @binding(1) var<storage, read_write> output: array<Value>;
+@group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> output: array<Value>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -37,7 +37,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -48,7 +48,7 @@ fn main(
   let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   let columns = params.inner / WIDTH;
   if (index >= params.outer * params.chunks * columns) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let piece = index / columns;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
@@ -77,5 +77,5 @@ fn main(
     }
     join(&levels, (a + b) + (c + d));
   }
-  output[own.y / WIDTH + index] = sumOf(levels) * Value(Scalar(params.scale));
+  output[own.y / WIDTH + index] = levelSum(levels) * Value(Scalar(params.scale));
 }

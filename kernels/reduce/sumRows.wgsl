@@ -1,26 +1,26 @@
-// Sum along a contiguous axis: a thread for each output, four vec4 loads at a time in accumulators of their own. Every offset,
+// The sum along a contiguous axis. A thread takes one output, with four vec4 loads at a time into accumulators of their own. Every offset,
 // stride and length is a multiple of 4.
 
 alias Scalar = f32;
 alias Input = vec4<f32>;
 alias Quad = vec4<f32>;
 alias Sum = Quad;
-// Quads summed before they join the total.
+// The quads that are summed before their sum joins the levels.
 const BLOCK: u32 = 64;
 const WORKGROUP: u32 = 64;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;
-@group(0) @binding(1) var<storage, read_write> output: array<Scalar>;
+@group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> output: array<Scalar>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -37,7 +37,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -47,7 +47,7 @@ fn main(
 ) {
   let index = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   if (index >= params.outer * params.chunks * params.inner) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let piece = index / params.inner;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
@@ -71,6 +71,6 @@ fn main(
     for (; at < stop; at++) { a += Quad(input[at]); }
     join(&levels, (a + b) + (c + d));
   }
-  let total = sumOf(levels);
+  let total = levelSum(levels);
   output[own.y + index] = ((total.x + total.y) + (total.z + total.w)) * Scalar(params.scale);
 }

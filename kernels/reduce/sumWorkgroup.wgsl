@@ -1,5 +1,5 @@
-// Sum along the middle axis of [outer, n, inner]: a workgroup for COLUMNS outputs (or vec4 of outputs), LANES threads each,
-// joined by a tree in workgroup memory. A lane adds up sums of BLOCK elements in two accumulators apart.
+// The sum along the middle axis of [outer, n, inner]. A workgroup takes COLUMNS outputs (or vec4s of outputs) with LANES threads each, and a
+// tree reduction in workgroup memory. A lane sums BLOCK elements in two accumulators, and the sums of blocks in levels.
 
 alias Scalar = f32;
 alias Input = f32;
@@ -11,19 +11,19 @@ const LANES: u32 = 256;
 const BLOCK: u32 = 32;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;
-@group(0) @binding(1) var<storage, read_write> output: array<Value>;
+@group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
+@group(0) @binding(1) var<storage, read_write> output: array<Value>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> sums: array<Value, COLUMNS * LANES>;
 
-// Sums of 16 sums each: of blocks, of 16 blocks, of 256; the last takes all others. No chain of additions is long, so that rounding
-// hardly grows with their number.
+// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
+// hardly grows with the number of blocks.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, Levels>, block: Sum) {
@@ -40,7 +40,7 @@ fn join(levels: ptr<function, Levels>, block: Sum) {
   (*levels).c = Sum();
 }
 
-fn sumOf(levels: Levels) -> Sum {
+fn levelSum(levels: Levels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let columns = params.inner / WIDTH;
   let tiles = (columns + COLUMNS - 1) / COLUMNS;
   if (group >= params.outer * params.chunks * tiles) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let piece = group / tiles;
   let row = piece / params.chunks;
   let first = (piece % params.chunks) * params.chunk;
@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   let slot = local.y * COLUMNS + local.x;
-  sums[slot] = sumOf(levels);
+  sums[slot] = levelSum(levels);
   for (var half = LANES / 2; half > 0; half /= 2) {
     workgroupBarrier();
     if (local.y < half) { sums[slot] += sums[slot + half * COLUMNS]; }
