@@ -39,7 +39,7 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
     checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
     const sameShapes = recordings.filter((one) => one.key === key)
-    if ((sameShapes[0]?.device ?? deviceOf(inputs)).recording) throw new Error('capture: cannot be used inside another capture')
+    if ((sameShapes[0]?.device ?? deviceOf(inputs)).capturing) throw new Error('capture: cannot be used inside another capture')
     // A parameter or its gradient lies elsewhere since, in the arena of an optimizer: what was recorded would go on with its old memory.
     for (const one of sameShapes) if (one.gradients.spent || one.outsiders.some(({ moved }) => moved)) forget(one)
     let recording = recordings.findLast((one) => one.key === key && one.gradients.agree)

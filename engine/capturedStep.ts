@@ -91,7 +91,7 @@ export function recordStep<I extends readonly Tensor[], R>(fn: (...inputs: I) =>
   try {
     load(held, inputs)
     const gradients = new CapturedGradients()
-    const { graph, result } = device.record(() =>
+    const { graph, result } = device.captureGraph(() =>
       gradients.watch(() =>
         withoutScope(() => {
           const given = held.map((t) => t.detach())

@@ -149,7 +149,7 @@ interface ArenaOptions {
 export function holdArenas(op: string, parameters: readonly Tensor[], options: ArenaOptions = {}): ParameterArena[] {
   checkParameters(op, parameters, options.names)
   const { device } = parameters[0]!
-  if (device.recording) throw new Error(`${op}: cannot be made inside capture(), since it moves parameters; make it before`)
+  if (device.capturing) throw new Error(`${op}: cannot be made inside capture(), since it moves parameters; make it before`)
   const movable = parameters.filter((parameter) => !arenaOf.get(parameter)?.held)
   if (movable.length > 0) place(movable, options.branches)
   return [...new Set(parameters.map((parameter) => arenaOf.get(parameter)!))].map((arena) => arena.hold())
@@ -167,7 +167,7 @@ export function holdArenas(op: string, parameters: readonly Tensor[], options: A
 export function colocate(parameters: readonly Tensor[], branches: () => readonly Branches[] = () => []): void {
   checkTensors('colocate', parameters)
   checkFunction('colocate', branches, 'branches')
-  if (parameters[0]?.device.recording) return
+  if (parameters[0]?.device.capturing) return
   const outside = parameters.filter((parameter) => !arenaOf.has(parameter))
   if (outside.length === 0) return
   checkParameters('colocate', outside)

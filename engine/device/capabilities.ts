@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../kernels/spec.ts'
 import { type AdapterSummary, SUBGROUP_MATRIX } from '../platform/types.ts'
 
-/** What kernels may know of a device, read from its limits, features and adapter. */
+/** Reads what kernels may know of a device from its limits, its features and its adapter. */
 export function capabilitiesOf(device: GPUDevice, summary: AdapterSummary): Capabilities {
   const { limits, features } = device
   const subgroups = features.has('subgroups')

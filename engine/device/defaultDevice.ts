@@ -6,15 +6,15 @@ import { Device } from './device.ts'
 
 let current: Device | undefined
 
-/** @throws ArgumentError for a value that is no device of this package */
+/** @throws ArgumentError unless `device` is a Device of this package */
 export function checkDevice(op: string, device: unknown): asserts device is Device {
   if (!(device instanceof Device)) throw refusal(op, device, 'a device, as `await requestDevice()` gives it', 'device')
 }
 
 /**
- * Opens a device and makes it the default one.
- * @throws ArgumentError for an unknown option or a value of a wrong kind; UserError in one line that says what to install, when there is
- *   no adapter, or none of that name
+ * Opens a device and makes it the default.
+ * @throws ArgumentError for an unknown option or a value of a wrong kind; UserError when there is no adapter, or none of the name asked for
+ *   or with the features: its one line says what there is, or what to install
  */
 export async function requestDevice(request: DeviceRequest = {}): Promise<Device> {
   checkRequest('requestDevice', request)
@@ -23,19 +23,19 @@ export async function requestDevice(request: DeviceRequest = {}): Promise<Device
   return device
 }
 
-/** The device that tensors are made on when none is named. @throws UserError before `requestDevice()` and after the device was destroyed */
+/** Returns the device that tensors are made on by default. @throws UserError when there is none yet, or it was destroyed */
 export function defaultDevice(): Device {
   if (!current || current.destroyed) throw new UserError('no device yet: call `await requestDevice()` first')
   return current
 }
 
-/** Makes `device` the default. @throws ArgumentError for a value that is no device */
+/** Makes `device` the default. @throws ArgumentError unless it is a Device of this package */
 export function setDefaultDevice(device: Device): void {
   checkDevice('setDefaultDevice', device)
   current = device
 }
 
-/** Runs `fn`, which does not wait for anything, with `device` as the default one. */
+/** Runs `fn`, which must not be asynchronous, with `device` as the default. */
 export function withDevice<T>(device: Device, fn: () => T): T {
   const outer = current
   current = device

@@ -25,14 +25,14 @@ import { RandomState } from './random.ts'
 import type { Recorder } from './recorder.ts'
 
 /**
- * One GPUDevice with its buffers, pipelines, streams and random state. Ops hand their work to the recorder in charge: the eager one,
- * whose stream `flush()` submits, or one that `record` puts in its place. Errors of the driver surface from the next `read()` or
- * `synchronize()`.
+ * A GPUDevice with its buffers, pipelines, stream and random state. It hands the work of ops to the recorder in charge: the eager one, whose
+ * stream `flush()` submits, or another one while `recordWith` or `captureGraph` runs. The next `read()` or `synchronize()` throws the
+ * errors of the driver.
  */
 export class Device implements Allocator, ExecutableResources {
   readonly [OPAQUE] = true
   readonly gpu: GPUDevice
-  /** Opens another device like this one. */
+  /** The request that opens another device like this one. */
   readonly request: DeviceRequest
   readonly summary: AdapterSummary
   readonly capabilities: Capabilities
@@ -43,11 +43,11 @@ export class Device implements Allocator, ExecutableResources {
   profiler: Profiler | undefined
   /** Whether `destroy()` was called. */
   destroyed = false
-  /** The op being recorded, for errors and traces. */
+  /** The op that is running, for errors and traces. */
   op = ''
-  /** Bytes that one binding holds: parameters that take more are divided among several arenas. Tests lower it. */
+  /** Bytes that fit one binding; parameters that take more are divided among several arenas. Tests lower it. */
   bindingBytes: number
-  /** Memory that captured graphs share. */
+  /** Memory that the executable graphs share. */
   readonly workspace = new Workspace(this)
   readonly pool: BufferPool
   readonly #queue: SubmissionQueue
@@ -56,7 +56,7 @@ export class Device implements Allocator, ExecutableResources {
   #recorder: Recorder
   #lane: Lane | undefined
 
-  /** @param request opens another device like this one */
+  /** @param request the request that opened the device */
   constructor({ device, summary, bindGroupLimit }: OpenedDevice, request: DeviceRequest = {}) {
     this.gpu = device
     this.request = request
@@ -84,7 +84,7 @@ export class Device implements Allocator, ExecutableResources {
     this.#recorder = this.#eager
   }
 
-  /** Settles when the device is gone; every later call throws the same error. */
+  /** Resolves when the device is lost, with the error that every later call throws. */
   get lost(): Promise<DeviceLostError> {
     return this.#queue.lost
   }
@@ -98,17 +98,17 @@ export class Device implements Allocator, ExecutableResources {
     return this.pool.statistics
   }
 
-  /** Starts the peak of `memory` anew. */
+  /** Sets `memory.peakBytes` to what is in use now. */
   resetPeakMemory(): void {
     this.pool.resetPeak()
   }
 
-  /** Gives free buffers back to the driver. */
+  /** Returns free buffers to the driver. */
   trim(): void {
     this.pool.trim(0, this.#queue.submitted)
   }
 
-  /** The branch of a fork that is being recorded. */
+  /** The lane of the branch that is running, inside a fork. */
   get lane(): Lane | undefined {
     return this.#lane
   }
@@ -118,16 +118,16 @@ export class Device implements Allocator, ExecutableResources {
     this.#recorder.enter(lane)
   }
 
-  /** Whether another recorder than the eager one is in charge: nothing can be read then. */
-  get recording(): boolean {
+  /** Whether a recorder other than the eager one is in charge. Nothing can be read then. */
+  get capturing(): boolean {
     return this.#recorder !== this.#eager
   }
 
   /**
-   * Records the work of `fn` into a graph; nothing of it is executed.
-   * @throws Error when a graph is being recorded
+   * Captures the work of `fn` in a graph without executing it.
+   * @throws Error inside another capture
    */
-  record<T>(fn: () => T): { graph: Graph; result: T } {
+  captureGraph<T>(fn: () => T): { graph: Graph; result: T } {
     const recorder = new GraphRecorder(this.kernels, this.pool)
     try {
       return { graph: recorder.graph, result: this.recordWith(recorder, fn) }
@@ -138,11 +138,11 @@ export class Device implements Allocator, ExecutableResources {
   }
 
   /**
-   * Runs `fn` with another recorder in charge.
-   * @throws Error when the eager recorder is not in charge now
+   * Runs `fn` with `recorder` in charge.
+   * @throws Error inside another capture
    */
   recordWith<T>(recorder: Recorder, fn: () => T): T {
-    if (this.recording) throw new Error('capture: cannot be used inside another capture')
+    if (this.capturing) throw new Error('capture: cannot be used inside another capture')
     this.#recorder = recorder
     try {
       return fn()
@@ -151,12 +151,12 @@ export class Device implements Allocator, ExecutableResources {
     }
   }
 
-  /** Memory for a tensor. @throws OutOfMemoryError, DeviceLostError */
+  /** Allocates memory for a tensor: planned memory inside a capture. @throws OutOfMemoryError, DeviceLostError */
   acquire(bytes: number): DeviceBuffer {
     return this.#recorder.acquire(bytes)
   }
 
-  /** Memory that has its place at once, whatever is recorded. @throws OutOfMemoryError, DeviceLostError */
+  /** Allocates memory that exists at once, also inside a capture. @throws OutOfMemoryError, DeviceLostError */
   acquirePooled(bytes: number): PooledBuffer {
     return this.#eager.acquire(bytes)
   }
@@ -170,8 +170,8 @@ export class Device implements Allocator, ExecutableResources {
   }
 
   /**
-   * Notes that a command uses memory of a tensor.
-   * @param changedBy the op that changes the memory, if it does
+   * Notes that a command uses the memory of a tensor.
+   * @param changedBy the op, where it changes the memory
    */
   uses(buffer: DeviceBuffer, version: Changeable, changedBy?: string): void {
     const changes = changedBy !== undefined
@@ -180,7 +180,8 @@ export class Device implements Allocator, ExecutableResources {
   }
 
   /**
-   * Records one launch of a kernel; the variant is the pinned one, the one named, the tuned one, or the spec's own choice.
+   * Records one launch of a kernel.
+   * @param variant the variant to take, see `KernelSelection.variant`
    * @param updateParams gives the parameters that change, for every replay of a capture
    * @throws DeviceLostError; Error when no variant runs here, or the device does not take its grid
    */
@@ -196,7 +197,7 @@ export class Device implements Allocator, ExecutableResources {
   }
 
   /**
-   * Copies data into a buffer, after everything recorded so far that uses it.
+   * Copies data into a buffer, in order with everything recorded so far.
    * @param update gives the data of every replay of a capture
    * @throws DeviceLostError
    */
@@ -212,22 +213,22 @@ export class Device implements Allocator, ExecutableResources {
     this.#recorder.copy(source, target, bytes, this.#lane)
   }
 
-  /** Records the commands of a planned graph into the current stream. */
+  /** Records the commands of a fused and planned graph into the eager recorder's stream. */
   emit(commands: readonly FusedCommand[]): void {
     this.#eager.emit(commands)
   }
 
   /**
    * Reads bytes as they are after everything recorded so far.
-   * @throws DeviceLostError, and the errors that the driver reported for commands before
+   * @throws DeviceLostError, or the first error that the driver reported for commands so far; Error inside a capture
    */
   async read(source: Binding, bytes: number): Promise<ArrayBuffer> {
     this.#queue.checkLost()
-    if (this.recording) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
+    if (this.capturing) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
     const { serial } = this.#queue
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     this.#eager.readBack(source, staging, bytes)
-    // Reads asked for together are submitted together.
+    // Reads of one turn of the event loop are submitted together.
     await undefined
     await this.flush()
     try {
@@ -238,7 +239,7 @@ export class Device implements Allocator, ExecutableResources {
     }
   }
 
-  /** Waits until the device has done everything recorded so far. @throws the errors that the driver reported */
+  /** Waits until the device has done everything recorded so far. @throws as `read` does */
   async synchronize(): Promise<void> {
     const { serial } = this.#queue
     await this.flush()
@@ -248,8 +249,8 @@ export class Device implements Allocator, ExecutableResources {
   }
 
   /**
-   * Submits the commands of the current stream, as soon as their pipelines are compiled.
-   * @returns settles when they are submitted
+   * Submits the eager recorder's stream when its pipelines are compiled.
+   * @returns resolves when everything so far is submitted
    */
   flush(): Promise<void> {
     return this.#eager.flush()
@@ -274,7 +275,7 @@ export class Device implements Allocator, ExecutableResources {
     executable.taken()
   }
 
-  /** Ends the device, once the driver compiles nothing any more. Later calls throw DeviceLostError. */
+  /** Destroys the device when the driver has no compilation left to do. Later calls throw DeviceLostError. */
   destroy(): void {
     this.destroyed = true
     this.#queue.lose('was destroyed')

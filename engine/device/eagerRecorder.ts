@@ -2,7 +2,7 @@ import { packParams } from '../../kernels/spec.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
-import { type Binding, type BufferUse, resolve, usesOf } from '../memory/bindings.ts'
+import { type Binding, type BufferUse, type ResolvedBinding, resolve, usesOf } from '../memory/bindings.ts'
 import type { BufferPool } from '../memory/bufferPool.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { StreamEncoder } from '../submit/encoding.ts'
@@ -12,10 +12,10 @@ import type { SubmissionQueue } from '../submit/submissionQueue.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
-/** Dispatches recorded before the device is given work without being asked. */
+/** The number of recorded dispatches at which the stream is submitted unasked. */
 const FLUSH_AFTER = 128
 
-/** The name of the stream for all that belongs to no branch, and the list of it alone. */
+/** The name of the stream for work outside branches, and a list of it alone. */
 const MAIN = 'main'
 const MAIN_STREAMS: readonly string[] = [MAIN]
 const NO_USES: readonly BufferUse[] = []
@@ -31,7 +31,7 @@ interface EagerResources {
   readonly profiler: () => Profiler | undefined
 }
 
-/** Records commands into the current stream, which is submitted when it is flushed or long. */
+/** Records commands into a stream, which is submitted by `flush()` or when it is long. */
 export class EagerRecorder implements Recorder {
   readonly #resources: EagerResources
   readonly #main = new Stream(MAIN)
@@ -56,7 +56,7 @@ export class EagerRecorder implements Recorder {
   }
 
   copy(source: Binding, target: Binding, bytes: number): void {
-    const [from, to] = [source, target].map((binding) => this.#used(binding)) as [Used, Used]
+    const [from, to] = [source, target].map((binding) => this.#used(binding)) as [ResolvedBinding, ResolvedBinding]
     this.#stream.record({
       kind: 'copy',
       source: from.buffer.gpu,
@@ -70,7 +70,7 @@ export class EagerRecorder implements Recorder {
   write(target: Binding, data: Uint8Array<ArrayBuffer>): void {
     const { gpu, queue } = this.#resources
     const { buffer, offset } = resolve(target)
-    // No command that is still recorded or waiting uses the buffer.
+    // No command that is not yet submitted uses the buffer.
     if (buffer.lastUse <= queue.submitted) {
       gpu.queue.writeBuffer(buffer.gpu, offset, data)
       return
@@ -87,6 +87,7 @@ export class EagerRecorder implements Recorder {
 
   uses(): void {}
 
+  /** Continues in the lane's own stream in mode `streams`, and in the main one otherwise. */
   enter(lane: Lane | undefined): void {
     const name = lane?.fork.mode === 'streams' ? lane.name : MAIN
     if (name === this.#stream.name) return
@@ -94,7 +95,7 @@ export class EagerRecorder implements Recorder {
     this.#stream = name === MAIN ? this.#main : new Stream(name)
   }
 
-  /** Records the commands of a planned graph. */
+  /** Records the commands of a fused and planned graph. */
   emit(commands: readonly FusedCommand[]): void {
     for (const command of commands) {
       if (command.kind === 'write') this.write(command.target, command.data)
@@ -108,15 +109,15 @@ export class EagerRecorder implements Recorder {
   }
 
   /**
-   * Hands the current stream to the submission queue.
-   * @returns settles when it is submitted
+   * Hands the stream to the submission queue.
+   * @returns resolves when everything so far is submitted
    */
   flush(): Promise<void> {
     const { queue, streams } = this.#resources
     return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
   }
 
-  /** Records a launch whose parameters lie in the stream's next block. */
+  /** Records a launch whose parameters are packed in the stream's next block. */
   #launch({
     kernel,
     spec,
@@ -132,12 +133,10 @@ export class EagerRecorder implements Recorder {
     if (this.#stream.slots >= FLUSH_AFTER) this.flush()
   }
 
-  /** Resolves a binding and notes that the work being recorded uses its buffer. */
-  #used(binding: Binding): Used {
+  /** Resolves a binding, and notes that the next submission uses its buffer. */
+  #used(binding: Binding): ResolvedBinding {
     const resolved = resolve(binding)
     resolved.buffer.lastUse = this.#resources.queue.serial
     return resolved
   }
 }
-
-type Used = ReturnType<typeof resolve>

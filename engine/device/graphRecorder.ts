@@ -8,7 +8,7 @@ import type { Changeable } from '../memory/version.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
-/** Adds commands to a graph. Nothing is executed, and the graph's plan decides later where memory lies. */
+/** Adds commands to a graph, on planned memory. Nothing is executed. */
 export class GraphRecorder implements Recorder {
   readonly graph = new Graph()
   readonly #kernels: KernelSelection

@@ -3,32 +3,32 @@ import { runsOn } from '../../kernels/spec.ts'
 import type { CompiledKernel, PipelineCache } from '../submit/pipelines.ts'
 import type { KernelLaunch } from './recorder.ts'
 
-/** Tuned variants as JSON, for the metadata of a run. */
+/** Tuned variants as JSON, for checkpoints and for other processes. */
 export interface TunedJson {
-  /** Identifies the device and its driver. */
+  /** A key of the device and its driver. */
   device: string
-  /** Variants by kernel and shape class. */
+  /** Names of variants by kernel and shape class. */
   answers: Record<string, string>
 }
 
-/** Knows the fastest variants of kernels, by measurement. */
+/** Chooses variants of kernels by measurements. */
 export interface VariantChooser {
-  /** The name of the fastest variant, or undefined where none is known. */
+  /** Returns the name of the fastest variant, or undefined where none was measured. */
   choose<P>(spec: KernelSpec<P>, problem: P, capabilities: Capabilities): string | undefined
   toJSON(): TunedJson
 }
 
-/** A kernel variant that is compiled or compiling, and its grid of workgroups. */
+/** A compiled kernel, which may still be compiling, and the grid of one launch. */
 interface SelectedKernel {
   kernel: CompiledKernel
   grid: Grid
 }
 
-/** Chooses variants of kernels for a device and has them compiled. */
+/** Chooses variants of kernels for a device, and has them compiled. */
 export class KernelSelection {
-  /** Variants to take instead of all others, by kernel name. */
+  /** Names of variants by kernel name; they take precedence over all others. */
   readonly pinned = new Map<string, string>()
-  /** Variants measured to be fastest, taken where none is pinned or named. */
+  /** Chooses the variant where none is pinned or named. */
   tuned: VariantChooser | undefined
   readonly #capabilities: Capabilities
   readonly #pipelines: PipelineCache
@@ -42,13 +42,13 @@ export class KernelSelection {
   }
 
   /**
-   * The variant for a problem: the pinned one, the one named, the tuned one, or the spec's own choice; the first that runs where that
-   * one does not.
+   * Chooses the variant for a problem: the pinned one, the one named, the tuned one, or the spec's own choice. Where that does not run, it is
+   * the first that does.
    * @throws Error when no variant runs on the device
    */
   variant<P>(spec: KernelSpec<P>, problem: P, name?: string): Variant<P> {
-    const asked = this.pinned.get(spec.name) ?? name ?? this.tuned?.choose(spec, problem, this.#capabilities)
-    const wanted = asked ?? spec.choose?.(this.#capabilities, problem)
+    const tuned = () => this.tuned?.choose(spec, problem, this.#capabilities)
+    const wanted = this.pinned.get(spec.name) ?? name ?? tuned() ?? spec.choose?.(this.#capabilities, problem)
     const runs = (variant: Variant<P>) => runsOn(spec, variant, this.#capabilities, problem)
     const found =
       spec.variants.find((variant) => (wanted === undefined || variant.name === wanted) && runs(variant)) ??
@@ -57,7 +57,7 @@ export class KernelSelection {
     return found
   }
 
-  /** The variant's compiled kernel and grid. @throws Error when no variant runs, or the device does not take the grid */
+  /** Returns the kernel and the grid for a launch. @throws Error when no variant runs, or the device does not take the grid */
   select({ spec, problem, variant: name, op }: KernelLaunch): SelectedKernel {
     const variant = this.variant(spec, problem, name)
     const constants: Constants = variant.constants?.(problem, this.#capabilities) ?? {}

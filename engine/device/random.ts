@@ -1,26 +1,26 @@
 import { checkWhole } from '../base/checks.ts'
 
-/** A place in the random numbers of a run: `seed` is the key, `counter` the stream of one op. */
+/** The random stream of one op: `seed` is the key of the generator, `counter` the number of the stream. */
 export interface RandomStream {
   seed: number
   counter: number
 }
 
 /**
- * Counter-based random state (Philox): every random op takes the next stream number, so that a seed fixes a run and two
- * integers restore it.
+ * The state of counter-based random numbers (Philox). Every random op takes the next stream, so that a seed fixes a run and two integers
+ * restore it.
  */
 export class RandomState {
   #counter = 0
   #seed = 0
 
-  /** @throws ArgumentError for a seed that is no whole number in [0, 2^53) */
+  /** @throws ArgumentError unless the seed is a whole number in [0, 2^53) */
   constructor(seed = 0) {
     this.seed = seed
   }
 
   /**
-   * A whole number in [0, 2^53), all of whose bits count. Setting it starts the numbers anew, also to the same seed.
+   * A whole number in [0, 2^53), all of whose bits count. Setting it, also to the same value, restarts the streams at 0.
    * @throws ArgumentError for any other value
    */
   get seed(): number {
@@ -33,7 +33,7 @@ export class RandomState {
     this.#counter = 0
   }
 
-  /** Stream numbers handed out since the seed was set, a whole number in [0, 2^53). @throws ArgumentError for any other value */
+  /** The number of the next stream, a whole number in [0, 2^53). @throws ArgumentError for any other value */
   get counter(): number {
     return this.#counter
   }
@@ -43,7 +43,7 @@ export class RandomState {
     this.#counter = counter
   }
 
-  /** The stream for one op. */
+  /** Takes the next stream. */
   next(): RandomStream {
     return { seed: this.#seed, counter: this.#counter++ }
   }

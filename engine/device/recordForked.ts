@@ -4,12 +4,12 @@ import { planMemory } from '../graph/memoryPlan.ts'
 import type { Device } from './device.ts'
 
 /**
- * Runs `fn`, which forks. In mode `coalesced` the matching dispatches of its branches become one before they are recorded into the
- * current stream; where a graph is being recorded already, that is left to the graph.
+ * Runs `fn`, which records into lanes of a fork. In mode `coalesced` its work is captured, fused horizontally, and then recorded by the eager
+ * recorder. Inside another capture nothing happens here, because the whole graph is fused later.
  */
 export function recordForked<T>(device: Device, mode: ForkMode, fn: () => T): T {
-  if (mode !== 'coalesced' || device.recording) return fn()
-  const { graph, result } = device.record(fn)
+  if (mode !== 'coalesced' || device.capturing) return fn()
+  const { graph, result } = device.captureGraph(fn)
   const fused = fuseHorizontally(graph.commands, device.gpu.limits.maxStorageBufferBindingSize)
   const { scratch } = planMemory(fused, {
     buffers: graph.buffers,
@@ -18,7 +18,7 @@ export function recordForked<T>(device: Device, mode: ForkMode, fn: () => T): T 
     takeKept: (bytes) => device.acquirePooled(bytes),
   })
   device.emit(fused.commands)
-  // Freed memory may be used again at once, as everywhere: commands run in recorded order.
+  // The memory can be reused at once, because commands run in recorded order.
   for (const { buffer } of scratch) device.release(buffer)
   graph.dispose()
   return result

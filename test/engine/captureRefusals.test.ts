@@ -68,7 +68,7 @@ test('an async function is refused: what it does after waiting would run once an
   for (const fn of [waits, computesFirst, fails]) {
     assert.throws(capture(fn), new RegExp(`capture: ${fn.name} is async; .* must not wait`))
   }
-  assert.is(device.recording, false)
+  assert.is(device.capturing, false)
 })
 
 test('reading inside a capture is one clear error', async () => {
@@ -91,7 +91,7 @@ test('a function that throws leaves nothing behind, and may be called again', as
   })
   const x = tensor([1, 2, 3])
   assert.throws(() => captured(x), /not yet/)
-  assert.is(device.recording, false)
+  assert.is(device.capturing, false)
   broken = false
   const y = captured(x)
   assert.equal(await y.data(), Float32Array.of(2, 4, 6))
