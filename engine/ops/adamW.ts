@@ -10,50 +10,52 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { zeros } from './create.ts'
 
-/** Numbers that float32 has: the smallest above 0 that no device takes for 0, and one above all. */
+/** The least normal float32: devices may take smaller numbers for 0. */
 const SMALLEST = 2 ** -126
-const LARGEST = 2 ** 128
+/** The least power of two above every float32. */
+const ABOVE_ALL = 2 ** 128
 
-/** Parameters in one allocation: flat float32 tensors of one layout. */
+/** The parameters of one arena and their state: flat float32 tensors of the arena's layout. */
 export interface AdamWArena {
   params: Tensor
   grads: Tensor
-  /** First and second moment; zeros before the first step. */
+  /** The first and second moments, zeros before the first step. */
   m: Tensor
   v: Tensor
-  /** int32, the slot of each block of 64 elements, which is its row in the tables of all arenas. */
+  /** int32, one element a block of 64 elements: the block's slot, which is its row in `rules` and its place in `steps`. */
   blockSlot: Tensor
-  /** Counts the change of those that take part; default that of all. */
+  /** Counts the changes of the parameters that take part; by default of all parameters. */
   changes?: Changeable
 }
 
-/** What a step reads and writes: parameters, and tables of all of them. */
+/** The tensors that a step reads and writes. */
 export interface AdamWTensors {
   arenas: readonly AdamWArena[]
-  /** float32 [slots, 2]: each slot's weight decay, and whether it takes part (0 or 1). */
+  /** float32 [slots, 2]: by slot its weight decay, and 1 or 0 for whether it takes part. */
   rules: Tensor
-  /** float32: what `gradSquares` gives, or other numbers whose sum is the square of the gradient's norm. */
+  /** float32 [n]: numbers whose sum is the squared norm of the gradient, as `gradSquares` gives them. */
   squares: Tensor
-  /** int32 [slots]: steps taken so far; zeros before the first one. */
+  /** int32 [slots]: by slot the number of steps so far. */
   steps: Tensor
-  /** float32 [2]: what the loss was multiplied by, and the finite steps in a row since that changed. */
+  /** float32 [2]: the factor of the loss, and the number of finite steps in a row since the factor changed. */
   lossScale: Tensor
 }
 
 export interface AdamWHyperparameters {
   /** From 0 to 1e32. */
   lr: number
-  /** At least 0 and below 1. */
+  /** Decay rates of the moments, at least 0 and below 1. */
   beta1: number
   beta2: number
-  /** Added to the root of the second moment; of 0 that of an element without gradient is still no division by 0. */
+  /** Added to the root of the second moment, from 0 to 1e30; 0 counts as the least normal float32. */
   eps: number
-  /** The gradient is multiplied by min(1, maxNorm / (norm + 1e-6)); Infinity or 0: no clipping. */
+  /** The gradient is multiplied by min(1, maxNorm / (norm + 1e-6)); 0 and Infinity turn clipping off. */
   maxNorm: number
-  /** Finite steps in a row that double the loss scale; 0: it is constant. */
+  /** The number of finite steps in a row that doubles the loss scale; 0 keeps it constant. */
   growthInterval: number
 }
 
+/** A test of a hyperparameter and its description for messages. */
 type Rule = readonly [takes: string, fits: (value: number) => boolean]
 
 const between = (least: number, most: number): Rule => [
@@ -63,7 +65,7 @@ const between = (least: number, most: number): Rule => [
 const MOMENT: Rule = ['a number of at least 0 and below 1', (value) => value >= 0 && value < 1]
 
 const RULES: Readonly<Record<keyof AdamWHyperparameters | 'weightDecay', Rule>> = {
-  // Divided by 1 - beta1 it must be a number that float32 has.
+  // The learning rate divided by 1 - beta1 must stay finite in float32.
   lr: between(0, 1e32),
   beta1: MOMENT,
   beta2: MOMENT,
@@ -73,18 +75,18 @@ const RULES: Readonly<Record<keyof AdamWHyperparameters | 'weightDecay', Rule>> 
   growthInterval: ['a whole number from 0 to 2^24', (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 24],
 }
 
-/** @throws ArgumentError in one line that says what a hyperparameter may be */
-export function checkAdamW(op: string, given: Readonly<Partial<Record<keyof typeof RULES, unknown>>>): void {
-  for (const name of Object.keys(given) as (keyof typeof RULES)[]) {
+/** @throws ArgumentError for the first hyperparameter that is out of its range */
+export function checkAdamW(op: string, values: Readonly<Partial<Record<keyof typeof RULES, unknown>>>): void {
+  for (const name of Object.keys(values) as (keyof typeof RULES)[]) {
     const [takes, fits] = RULES[name]
-    const value = given[name]
+    const value = values[name]
     if (typeof value !== 'number' || !fits(value)) throw refusal(op, value, takes, name)
   }
 }
 
 type Expected = readonly [t: Tensor, size: number, dtype: Dtype]
 
-/** @throws ShapeError unless all tensors have their size and dtype */
+/** @throws ShapeError unless every tensor has the expected size and dtype; ArgumentError unless it is a live tensor */
 function checkSizes(op: string, tensors: readonly Expected[]): void {
   for (const [t, size, dtype] of tensors) {
     checkTensor(op, t)
@@ -93,28 +95,29 @@ function checkSizes(op: string, tensors: readonly Expected[]): void {
   }
 }
 
-/** Elements from which on a binding may start. */
+/** The alignment of a float32 binding, in elements. */
 const ALIGNMENT = bindingAlignment('float32')
 
-/** A flat tensor of the layout that `blockSlot` tells. */
+/** Expects a flat tensor of the arena whose blocks `blockSlot` lists. */
 function flat(t: Tensor, blockSlot: Tensor): Expected {
   return [t, blockSlot.size * ARENA_BLOCK, 'float32']
 }
 
-/** The logarithm of a decay; that of 0 in a number that float32 has, and whose powers are 0 all the same. */
+/** log(beta), at least -100: the logarithm of 0 becomes a finite number whose powers are 0 in float32 all the same. */
 function logarithm(beta: number): number {
   return Math.max(Math.log(beta), -100)
 }
 
 /**
- * Sums of squares of the gradients of all slots that take part, float32, off the tape; there is one for each piece of an arena, and
- * zeros. Tables as for `adamWStep`.
+ * Sums the squares of the gradients of all slots that take part, off the tape.
+ * @param rules as for `adamWStep`
+ * @returns float32 [n]: a partial sum for each chunk of an arena, and zeros in the gaps between arenas
  * @throws ShapeError for tensors of different layouts
  */
 export function gradSquares(arenas: readonly Pick<AdamWArena, 'grads' | 'blockSlot'>[], rules: Tensor): Tensor {
   const { device } = rules
   let length = 0
-  const parts = arenas.map(({ grads, blockSlot }) => {
+  const launches = arenas.map(({ grads, blockSlot }) => {
     checkSizes('gradSquares', [[blockSlot, blockSlot.size, 'int32'], flat(grads, blockSlot)])
     const blocks = blockSlot.size
     const chunk = gradNormChunk(device.capabilities, blocks)
@@ -122,23 +125,23 @@ export function gradSquares(arenas: readonly Pick<AdamWArena, 'grads' | 'blockSl
     length = offset + Math.ceil(blocks / chunk)
     return { grads, blockSlot, blocks, chunk, offset }
   })
-  // Where there are several, zeros lie between.
-  const squares = parts.length > 1 ? zeros([length], { device }) : empty([length], 'float32', device)
-  for (const { grads, blockSlot, blocks, chunk, offset } of parts) {
-    const pieces = view(squares, [Math.ceil(blocks / chunk)], [1], offset)
-    run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, pieces])
-    pieces.dispose()
+  // The partial sums of each arena start at an aligned element, so gaps may lie between them.
+  const squares = launches.length > 1 ? zeros([length], { device }) : empty([length], 'float32', device)
+  for (const { grads, blockSlot, blocks, chunk, offset } of launches) {
+    const partials = view(squares, [Math.ceil(blocks / chunk)], [1], offset)
+    run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, partials])
+    partials.dispose()
   }
   return squares
 }
 
 /**
- * One AdamW step of all slots that take part, in place and off the tape. Where the norm of the gradient is not finite nothing changes
- * but the loss scale, which halves.
- * @param learningRate asked again before every replay of a capture
- * @returns the Euclidean norm of the gradient before clipping, float32 [1]
- * @throws ShapeError for tensors of different layouts; ArgumentError for hyperparameters that are out of range, the learning rate of a
- *   replay too
+ * Takes one AdamW step (Loshchilov and Hutter, arXiv 1711.05101) for all slots that take part, in place and off the tape. If the norm of
+ * the gradient is not finite, the step only halves the loss scale.
+ * @param learningRate gives the learning rate before every replay of a capture; by default `lr`
+ * @returns float32 [1]: the Euclidean norm of the gradient before clipping
+ * @throws ShapeError for tensors of different layouts; ArgumentError for a hyperparameter out of its range, also for the learning rate of a
+ *   replay
  */
 export function adamWStep(
   tensors: AdamWTensors,
@@ -164,7 +167,7 @@ export function adamWStep(
     lr,
     logBeta1: logarithm(beta1),
     logBeta2: logarithm(beta2),
-    maxNorm: maxNorm > 0 && maxNorm < LARGEST ? Math.max(maxNorm, SMALLEST) : 0,
+    maxNorm: maxNorm > 0 && maxNorm < ABOVE_ALL ? Math.max(maxNorm, SMALLEST) : 0,
     growthInterval,
   }
   const updateParams = () => {

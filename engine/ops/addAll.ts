@@ -6,10 +6,9 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { add } from './elementwise.ts'
 
 /**
- * The sum of tensors, added up by pairs: rounding grows with the logarithm of their number, as does the number of steps that
- * must follow each other.
- * @param tensors that broadcast to one shape
- * @throws ShapeError for no tensors, or shapes that do not broadcast
+ * Adds up n tensors by a tree reduction: rounding errors and the depth of the additions grow with log2(n).
+ * @param tensors at least one, of shapes that broadcast together and of one dtype (inside `autocast`, of float32 and float16)
+ * @throws ShapeError for no tensors, two dtypes, or shapes that do not broadcast; ArgumentError unless all are live tensors of one device
  */
 export function addAll(tensors: readonly Tensor[], ...extra: []): Tensor {
   checkTensors('addAll', tensors)

@@ -17,13 +17,15 @@ import { empty, type Tensor } from '../tensor/tensor.ts'
 export interface CreateOptions {
   /** Default 'float32'. */
   dtype?: Dtype
+  /** Whether the tensor is a leaf that gets a gradient; default false. */
   requiresGrad?: boolean
+  /** By default the default device. */
   device?: Device
 }
 
 const OPTIONS: OptionNames<CreateOptions> = { dtype: true, requiresGrad: true, device: true }
 
-/** An uninitialised tensor, while errors name the op that makes it. */
+/** Makes a tensor of undefined content; errors name `op`, unless another op is being recorded. */
 function allocate(op: string, shape: Shape, options: CreateOptions | undefined): Tensor {
   checkOptions(op, options, OPTIONS)
   const { dtype = 'float32', requiresGrad = false, device = defaultDevice() } = options ?? {}
@@ -48,7 +50,7 @@ export function checkInt(op: string, value: number): void {
     throw new ShapeError(`${op}: got ${kindOf(value)}; int32 takes whole numbers from ${INT32_MIN} to ${INT32_MAX}`)
 }
 
-/** `full`, under the name of who calls it. */
+/** `full` with errors that name `op`. */
 function filled(op: string, shape: Shape, value: number, options: CreateOptions | undefined): Tensor {
   checkNumber(op, value, 'the value')
   if (options?.dtype === 'int32') checkInt(op, value)
@@ -58,36 +60,37 @@ function filled(op: string, shape: Shape, value: number, options: CreateOptions 
 }
 
 /**
- * A tensor of one value; beyond the range of float32 or float16 that is infinity.
- * @throws ShapeError for dims below 1; ArgumentError for what is no number, for int32 no whole number of 32 bits, and unknown options
+ * Makes a tensor with one value everywhere. float32 and float16 round it to the nearest number, beyond their range to infinity.
+ * @throws ShapeError for dims below 1, or a value that int32 does not hold; ArgumentError when `value` is no number, or for unknown options
  */
 export function full(shape: Shape, value: number, options?: CreateOptions): Tensor {
   return filled('full', shape, value, options)
 }
 
-/** A tensor of zeros. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+/** Makes a tensor of zeros. @throws ShapeError for dims below 1; ArgumentError for unknown options */
 export function zeros(shape: Shape, options?: CreateOptions): Tensor {
   return filled('zeros', shape, 0, options)
 }
 
-/** A tensor of ones. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+/** Makes a tensor of ones. @throws ShapeError for dims below 1; ArgumentError for unknown options */
 export function ones(shape: Shape, options?: CreateOptions): Tensor {
   return filled('ones', shape, 1, options)
 }
 
 /**
- * The numbers start, start + step, … below `stop` (above it for a negative step), as a tensor of one dim: `arange(stop)`,
- * `arange(start, stop)` or `arange(start, stop, step)`, then options. float32 unless `dtype` says int32.
- * Whole numbers are rounded once; of other float32 numbers the step, its multiple and the sum are rounded one after the other.
- * @throws ShapeError for float16, and when there are no such numbers; ArgumentError for what is no number, for int32 no whole number of
- *   32 bits, and unknown options
+ * Makes a tensor of one dim with the numbers start, start + step, … below `stop` (above it for a negative step). The calls are
+ * `arange(stop)`, `arange(start, stop)` and `arange(start, stop, step)`, each with options after the numbers. Whole numbers are rounded to
+ * float32 once; otherwise the step, its multiple and the sum are each rounded.
+ * @param options.dtype 'float32' (the default) or 'int32'
+ * @throws ShapeError for float16, an empty range, or a number that int32 does not hold; ArgumentError for arguments in another form, or
+ *   unknown options
  */
 export function arange(stop: number, options?: CreateOptions): Tensor
 export function arange(start: number, stop: number, options?: CreateOptions): Tensor
 export function arange(start: number, stop: number, step: number, options?: CreateOptions): Tensor
 export function arange(...args: (number | CreateOptions | undefined)[]): Tensor {
-  const given = args.findIndex((arg) => typeof arg !== 'number')
-  const numbers = args.slice(0, given < 0 ? 3 : given) as number[]
+  const end = args.findIndex((arg) => typeof arg !== 'number')
+  const numbers = args.slice(0, end < 0 ? 3 : end) as number[]
   const options = args[numbers.length] as CreateOptions | undefined
   if (numbers.length === 0) throw refusal('arange', args[0], 'arange(stop), arange(start, stop) or arange(start, stop, step)')
   if (args.length > numbers.length + 1) {
@@ -104,13 +107,14 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
   const t = allocate('arange', [count], options)
   const ends = [start, start + (count - 1) * step]
   const whole = [start, step].every(Number.isInteger) && ends.every((value) => Math.abs(value) < 2 ** 31)
-  // float32 computes with whole numbers up to 2^24 exactly.
+  // float32 is exact for whole numbers up to 2^24; beyond, a kernel computes in int32 and rounds once.
   const large = whole && [...ends, count].some((value) => Math.abs(value) > 2 ** 24)
   run<Arange>(t.dtype === 'int32' ? arangeInt : large ? arangeWhole : arangeKernel, { count, start, step }, [t])
   return t
 }
 
-function drawn(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions | undefined): Tensor {
+/** Fills a tensor from the device's random state. */
+function sample(op: string, distribution: Random['distribution'], shape: Shape, options: CreateOptions | undefined): Tensor {
   checkOptions(op, options, OPTIONS)
   const dtype = options?.dtype ?? 'float32'
   if (dtype !== 'float32') throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, makes float32`)
@@ -120,12 +124,15 @@ function drawn(op: string, distribution: Random['distribution'], shape: Shape, o
   return t
 }
 
-/** Standard normal numbers of the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+/** Draws standard normal float32 numbers from the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
 export function randn(shape: Shape, options?: CreateOptions): Tensor {
-  return drawn('randn', 'normal', shape, options)
+  return sample('randn', 'normal', shape, options)
 }
 
-/** Numbers evenly distributed over [0, 1), of the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+/**
+ * Draws float32 numbers, uniform over [0, 1), from the device's random state.
+ * @throws ShapeError for dims below 1; ArgumentError for unknown options
+ */
 export function rand(shape: Shape, options?: CreateOptions): Tensor {
-  return drawn('rand', 'uniform', shape, options)
+  return sample('rand', 'uniform', shape, options)
 }

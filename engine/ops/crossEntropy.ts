@@ -7,12 +7,12 @@ import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
 import { format } from '../layout/shape.ts'
-import { checkTensor } from '../tensor/arguments.ts'
+import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
 export interface CrossEntropyOptions {
-  /** The mean over all rows (default), or each row's loss. */
+  /** 'mean' (the default) averages the losses of all rows; 'none' returns them. */
   reduction?: 'mean' | 'none'
 }
 
@@ -20,11 +20,10 @@ const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true }
 
 const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'none' }>({
   name: 'crossEntropy',
-  forward(ctx, [givenLogits, givenLabels], { reduction }) {
-    const logits = givenLogits.contiguous()
-    const labels = givenLabels.contiguous()
+  forward(ctx, inputs, { reduction }) {
+    const [logits, labels] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
     const losses = empty(labels.shape, 'float32', logits.device)
-    const statistics = empty([...labels.shape, 2], 'float32', logits.device)
+    const statistics = empty([...labels.shape, 2], 'float32', logits.device) // [..., 2]: the row's maximum and sum of exponentials
     run(crossEntropyKernel, problemOf(logits, labels), [logits, labels, losses, statistics])
     ctx.saveForBackward(logits, labels, statistics)
     if (reduction === 'none') return losses
@@ -47,27 +46,26 @@ function problemOf(logits: Tensor, labels: Tensor) {
 }
 
 /**
- * Cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label. A row with NaN or Infinity, or of -Infinity
- * alone, has the loss and gradient NaN; a label whose logit is -Infinity the loss Infinity.
- * @param given float32 [..., C]; inside `autocast` float16 too
- * @param labels int32 [...], each in [0, C); another value makes that row's loss and gradient NaN
- * @returns the mean over all rows, [], or with `reduction: 'none'` each row's loss, [...]
+ * The cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label. A row with NaN or Infinity, or of
+ * -Infinity alone, has loss and gradient NaN; a label whose logit is -Infinity has loss Infinity.
+ * @param logits float32 [..., C]; inside `autocast` float16 too
+ * @param labels int32 [...], each in [0, C); a label outside makes the row's loss and gradient NaN
+ * @returns float32: the mean loss [], or with `reduction: 'none'` the loss of each row [...]
  * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
  */
-export function crossEntropy(given: Tensor, labels: Tensor, options?: CrossEntropyOptions, ...extra: []): Tensor {
-  checkTensor('crossEntropy', given, 'logits')
+export function crossEntropy(logits: Tensor, labels: Tensor, options?: CrossEntropyOptions, ...extra: []): Tensor {
+  checkTensor('crossEntropy', logits, 'logits')
   checkTensor('crossEntropy', labels, 'labels')
   checkOptions('crossEntropy', options, OPTIONS)
   checkNoMore('crossEntropy', extra)
-  const logits = toFloat32(given)
-  const matching = logits.ndim >= 1 && format(logits.shape.slice(0, -1)) === format(labels.shape)
-  if (logits.dtype !== 'float32' || labels.dtype !== 'int32' || !matching) {
-    const got = [logits, labels].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
-    throw new ShapeError(`crossEntropy: got ${got}; takes logits float32 [..., C] and labels int32 [...]`)
+  const input = toFloat32(logits)
+  const fits = input.ndim >= 1 && format(input.shape.slice(0, -1)) === format(labels.shape)
+  if (input.dtype !== 'float32' || labels.dtype !== 'int32' || !fits) {
+    throw mismatch('crossEntropy', [input, labels], 'logits float32 [..., C] and labels int32 [...]')
   }
   const reduction = options?.reduction ?? 'mean'
   if (reduction !== 'mean' && reduction !== 'none') {
     throw new ShapeError(`crossEntropy: got reduction ${kindOf(reduction)}, takes 'mean' or 'none'`)
   }
-  return op([logits, labels], { reduction })
+  return op([input, labels], { reduction })
 }

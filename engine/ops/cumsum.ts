@@ -7,43 +7,44 @@ import { refuseHalf } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { axisViewOf } from './axisView.ts'
+import { axisViewOf } from './reduceDims.ts'
 
-/** Writes running sums of x along the lines into y, both contiguous, of float32 or int32; `reverse`: from the ends of the lines. */
-function scanInto(y: Tensor, x: Tensor, lines: AxisView, reverse: boolean): void {
-  const { outer, n, inner } = lines
+/** Writes the running sums of x along the axis into y; both are contiguous, float32 or int32. `reverse` sums from the end of the axis. */
+function scanInto(y: Tensor, x: Tensor, axis: AxisView, reverse: boolean): void {
+  const { outer, n, inner } = axis
   const [scan, sum] = x.dtype === 'float32' ? [cumsumKernel, sumKernel] : [cumsumInt, sumInt]
-  const pieces = withChunk(rowMajor(outer, n, inner), cumsumChunk(x.device.capabilities, lines))
-  const { chunk, chunks } = pieces
+  const split = withChunk(rowMajor(outer, n, inner), cumsumChunk(x.device.capabilities, axis))
+  const { chunk, chunks } = split
+  // Each chunk starts from the running sum of the chunk sums before it; the kernel ignores `sums` where there is one chunk.
   let sums = x
   if (chunks > 1) {
-    const ofPieces = empty([outputs(pieces)], x.dtype, x.device)
-    run(sum, { ...pieces, scale: 1 }, [x, ofPieces])
-    sums = empty([outputs(pieces)], x.dtype, x.device)
-    scanInto(sums, ofPieces, { outer, n: chunks, inner }, reverse)
+    const chunkSums = empty([outputs(split)], x.dtype, x.device) // [outer, chunks, inner]
+    run(sum, { ...split, scale: 1 }, [x, chunkSums])
+    sums = empty([outputs(split)], x.dtype, x.device)
+    scanInto(sums, chunkSums, { outer, n: chunks, inner }, reverse)
   }
   run(scan, { outer, n, inner, chunk, chunks, reverse }, [x, sums, y])
 }
 
 const op = defineOp<[Tensor], AxisView>({
   name: 'cumsum',
-  forward(_ctx, [x], lines) {
+  forward(_ctx, [x], axis) {
     const y = empty(x.shape, x.dtype, x.device)
-    scanInto(y, x.contiguous(), lines, false)
+    scanInto(y, x.contiguous(), axis, false)
     return y
   },
-  backward(ctx, grad, lines) {
+  backward(ctx, grad, axis) {
     const dx = ctx.gradOut(0)
-    scanInto(dx, grad.contiguous(), lines, true)
+    scanInto(dx, grad.contiguous(), axis, true)
     return [dx]
   },
 })
 
 /**
  * The running sum along a dim: y[j] = x[0] + … + x[j].
- * @param x float32 or int32, any shape
- * @param dim negative counts back
- * @returns a tensor of x's shape and dtype
+ * @param x float32 or int32 (which wraps around), any shape
+ * @param dim negative numbers count back
+ * @returns a tensor of the shape and dtype of x
  * @throws ShapeError for float16, or a dim that x does not have
  */
 export function cumsum(x: Tensor, dim: number, ...extra: []): Tensor {

@@ -24,7 +24,7 @@ const op = defineOp<[Tensor], { p: number; draw: RandomDraw | undefined }>({
   },
 })
 
-/** Writes grad / (1 - p), or grad times 0 where forward gave x times 0; float32. The stream gives the same mask again, so none is stored. */
+/** Writes the gradient of x into `dx`, float32. The random stream gives the mask of forward again, so no mask is stored. */
 export function dropoutBackward(p: number, draw: RandomDraw, grad: Tensor, dx: Tensor): void {
   run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { updateParams: () => draw.words })
 }
@@ -35,11 +35,11 @@ export function checkProbability(op: string, p: number): void {
 }
 
 /**
- * Each element x / (1 - p), or x times 0 with probability p, which leaves NaN and makes it of infinity; which ones, the device's random state says. A model calls it in
- * training only.
+ * Dropout (Srivastava et al., JMLR 2014): multiplies each element by 0 with probability p, else by 1 / (1 - p). NaN stays NaN, and infinity
+ * times 0 is NaN. The mask comes from the device's random state. A model calls it in training only.
  * @param x float32, any shape
- * @param p in [0, 1]; with 0 the result is x and the random state stays
- * @throws ShapeError for another dtype or p
+ * @param p a probability in [0, 1]; 0 gives x and draws nothing from the random state
+ * @throws ShapeError for another dtype, or p outside [0, 1]
  */
 export function dropout(x: Tensor, p: number, ...extra: []): Tensor {
   checkTensor('dropout', x)

@@ -27,21 +27,22 @@ function checkFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
 }
 
-// Functions of one operand. NaN gives NaN, infinities and zeros of either sign what IEEE 754 says. Subnormal operands and results are those
-// of the driver: SwiftShader takes them for 0, as GPUs may.
-
+/**
+ * Defines a function of one operand. NaN, infinities and signed zeros follow IEEE 754. Drivers may flush subnormal operands and results to 0;
+ * SwiftShader does.
+ */
 function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
     name,
-    forward(ctx, [given]) {
-      const x = given.contiguous()
+    forward(ctx, [input]) {
+      const x = input.contiguous()
       const y = empty(x.shape, x.dtype, x.device)
       runUnary(name, x, y)
       if (name !== 'neg') ctx.saveForBackward(SAVES_INPUT.has(name) ? x : y)
       return y
     },
-    backward(ctx, given) {
-      const grad = given.contiguous()
+    backward(ctx, dy) {
+      const grad = dy.contiguous()
       const dx = ctx.gradOut(0)
       if (name === 'neg') runUnary(name, grad, dx)
       else runUnaryBackward(name, grad, ctx.saved[0]!, dx)
@@ -56,69 +57,67 @@ function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   }
 }
 
-/** -x, of any dtype. */
+/** -x, of any dtype; the least int32 wraps around to itself. */
 export const neg = defineUnary('neg')
-/** e^x, of float32 or float16; a result below the normal numbers is 0 on both software drivers. @throws ShapeError for int32 */
+/** e^x, of float32 or float16; subnormal results are 0 on both software drivers. @throws ShapeError for int32 */
 export const exp = defineUnary('exp')
-/** The natural logarithm, of float32 or float16: NaN below 0, -Infinity at 0 and, on SwiftShader, at subnormals. @throws ShapeError for int32 */
+/** The natural logarithm, of float32 or float16: NaN below 0, -Infinity at 0, and on SwiftShader at subnormals. @throws ShapeError for int32 */
 export const log = defineUnary('log')
 /** The square root, of float32 or float16. @throws ShapeError for int32 */
 export const sqrt = defineUnary('sqrt')
 /** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
 export const tanh = defineUnary('tanh')
-/** max(x, 0), of float32 or float16; the gradient at 0 is 0, NaN passes it on as in PyTorch. @throws ShapeError for int32 */
+/** max(x, 0), of float32 or float16. The gradient at 0 is 0; at NaN it passes through, as in PyTorch. @throws ShapeError for int32 */
 export const relu = defineUnary('relu')
 /**
- * x Phi(x), Phi the normal distribution function: the exact form, with erf. Of float32 or float16. At -Infinity it is NaN, as in PyTorch,
- * and so is the gradient at both infinities.
+ * GELU (Hendrycks and Gimpel, arXiv 1606.08415) in its exact form, x (1 + erf(x / sqrt(2))) / 2, of float32 or float16. It is NaN at
+ * -Infinity, as in PyTorch, and its gradient is NaN at both infinities.
  * @throws ShapeError for int32
  */
 export const gelu = defineUnary('gelu')
 /** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
 export const sigmoid = defineUnary('sigmoid')
 
-// Two operands
-
-/** What takes part in arithmetic. Numbers count as tensors of rank 0 of the other operand's dtype. */
+/** An operand of arithmetic. A number counts as a tensor of rank 0 of the other operand's dtype. */
 export type Operand = Tensor | number
 
-/** The gradient of input i, `op` of grad and the other operand: written in place where nothing was broadcast, else summed. */
-function combined(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
+/** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
+function gradientOf(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
   const same = format(shape) === format(grad.shape)
-  const product = same ? ctx.gradOut(i) : empty(grad.shape, grad.dtype, grad.device)
-  runBinary(op, grad, other, product)
-  return same ? product : sumToInput(ctx, i, product, shape)
+  const out = same ? ctx.gradOut(i) : empty(grad.shape, grad.dtype, grad.device)
+  runBinary(op, grad, other, out)
+  return same ? out : sumToInput(ctx, i, out, shape)
 }
 
 type Shapes = readonly [a: Shape, b: Shape]
 type Gradient = (ctx: OpContext, grad: Tensor, shape: Shape) => Tensor
 
-/** The gradients of both operands, of the given shapes. What was saved: see `saved` below. */
+/** By op, the gradients of its operands, which have the shape `shape`. They read the tensors that `savedFor` chooses. */
 const GRADIENTS: Record<BinaryOp, readonly [a: Gradient, b: Gradient]> = {
   add: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (ctx, grad, shape) => sumToInput(ctx, 1, grad, shape)],
   sub: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (_, grad, shape) => neg(sumTo(grad, shape))],
   mul: [
-    (ctx, grad, shape) => combined(ctx, 0, shape, 'mul', grad, ctx.saved[1]!),
-    (ctx, grad, shape) => combined(ctx, 1, shape, 'mul', grad, ctx.saved[0]!),
+    (ctx, grad, shape) => gradientOf(ctx, 0, shape, 'mul', grad, ctx.saved[1]!),
+    (ctx, grad, shape) => gradientOf(ctx, 1, shape, 'mul', grad, ctx.saved[0]!),
   ],
   div: [
-    (ctx, grad, shape) => combined(ctx, 0, shape, 'div', grad, ctx.saved[1]!),
-    // d(a / b) / db = -(a / b) / b: the quotient was saved.
+    (ctx, grad, shape) => gradientOf(ctx, 0, shape, 'div', grad, ctx.saved[1]!),
+    // d(a / b) / db = -(a / b) / b, where saved[0] is the quotient a / b.
     (ctx, grad, shape) => neg(sumTo(div(mul(grad, ctx.saved[0]!), ctx.saved[1]!), shape)),
   ],
 }
 
 /**
- * The operands (div: the quotient and the divisor) that gradients are computed from; another one stands in for what is not
- * needed.
+ * The two tensors that the gradients of an op read: the operands, or for `div` the quotient and the divisor. Where a tensor is not needed,
+ * the other one stands in its place.
  */
-function saved(op: BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
+function savedFor(op: BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
   if (op === 'add' || op === 'sub') return []
   if (op === 'div') return [needs[1] ? out : b, b]
   return [needs[1] ? a : b, needs[0] ? b : a]
 }
 
-/** Which kernels compute x op number and number op x. */
+/** By op, the kernel's op and number for `x op s` (right) and `s op x` (left). */
 const SCALAR_KERNELS: Record<BinaryOp, { right: (s: number) => [ScalarOp, number]; left: (s: number) => [ScalarOp, number] }> =
   {
     add: { right: (s) => ['add', s], left: (s) => ['add', s] },
@@ -133,27 +132,28 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) =>
     forward(ctx, [a, b]) {
       const out = empty(broadcastShapes(name, a.shape, b.shape), a.dtype, a.device)
       runBinary(name, a, b, out)
-      ctx.saveForBackward(...saved(name, ctx.needs, a, b, out))
+      ctx.saveForBackward(...savedFor(name, ctx.needs, a, b, out))
       return out
     },
-    backward: (ctx, grad, shapes) => GRADIENTS[name].map((of, i) => (ctx.needs[i] ? of(ctx, grad, shapes[i]!) : undefined)),
+    backward: (ctx, grad, shapes) =>
+      GRADIENTS[name].map((gradient, i) => (ctx.needs[i] ? gradient(ctx, grad, shapes[i]!) : undefined)),
   })
   const withNumber = defineOp<[Tensor], { op: ScalarOp; value: number }>({
     name,
-    forward(ctx, [given], { op, value }) {
-      const x = given.contiguous()
+    forward(ctx, [input], { op, value }) {
+      const x = input.contiguous()
       const out = empty(x.shape, x.dtype, x.device)
       runScalar(op, x, value, out)
       if (op === 'divInto') ctx.saveForBackward(x, out)
       return out
     },
-    backward(ctx, given, { op, value }) {
-      if (op === 'add') return [given.detach()]
+    backward(ctx, dy, { op, value }) {
+      if (op === 'add') return [dy.detach()]
       if (op === 'divInto') {
         const [x, quotient] = ctx.saved as [Tensor, Tensor]
-        return [neg(div(mul(given, quotient), x))]
+        return [neg(div(mul(dy, quotient), x))]
       }
-      const grad = given.contiguous()
+      const grad = dy.contiguous()
       const dx = ctx.gradOut(0)
       if (op === 'subFrom') runUnary('neg', grad, dx)
       else runScalar(op, grad, value, dx)
@@ -172,34 +172,32 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) =>
         throw new ShapeError(`${name}: got ${left.dtype} and ${right.dtype}, takes tensors of one dtype; use cast()`)
       return tensors([left, right], [a.shape, b.shape])
     }
-    const [x, given, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
-    if (x.dtype === 'int32') checkInt(name, given)
-    const [op, value] = SCALAR_KERNELS[name][side](given)
-    // The negative of the least int32 wraps around to itself.
+    const [x, s, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
+    if (x.dtype === 'int32') checkInt(name, s)
+    const [op, value] = SCALAR_KERNELS[name][side](s)
+    // `sub` negates the number; the negative of the least int32 wraps around to itself.
     return withNumber([x], { op, value: x.dtype === 'int32' ? value | 0 : value })
   }
 }
 
-/** a + b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a + b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
 export const add = defineBinary('add')
-/** a - b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a - b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
 export const sub = defineBinary('sub')
-/** a b with NumPy's broadcasting; one may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a * b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
 export const mul = defineBinary('mul')
 /**
- * a / b with NumPy's broadcasting, of int32 cut towards 0; one may be a number.
+ * a / b with NumPy's broadcasting; either may be a number. int32 rounds towards 0.
  * @throws ShapeError for two dtypes, or shapes that do not broadcast
  */
 export const div = defineBinary('div')
 
-// Powers
-
-/** Numbers take the place of missing operands. */
+/** The numbers a and b stand in for missing tensors. */
 const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: number; b: number; shapes: Shapes }>({
   name: 'pow',
-  forward(ctx, inputs, given) {
+  forward(ctx, inputs, numbers) {
     const { device } = (inputs[0] ?? inputs[1])!
-    const [a, b] = [inputs[0] ?? full([], given.a, { device }), inputs[1] ?? full([], given.b, { device })]
+    const [a, b] = [inputs[0] ?? full([], numbers.a, { device }), inputs[1] ?? full([], numbers.b, { device })]
     const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
     const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
     run(powKernel, powProblem(out.shape, left.layout, right.layout), [left.bound, right.bound, out])
@@ -220,19 +218,19 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
 })
 
 /**
- * a ^ b with NumPy's broadcasting; one may be a number. x ^ 0 and 1 ^ x are 1, of NaN too; negative bases take whole exponents, else the
- * result is NaN; the gradient by the exponent is 0 where the base is not positive (PyTorch has NaN below 0). Subnormal operands count as
- * 0 on SwiftShader.
+ * a ^ b with NumPy's broadcasting; either may be a number. x ^ 0 and 1 ^ x are 1, also where x is NaN. A negative base gives NaN unless the
+ * exponent is whole. The gradient of the exponent is 0 where the base is not positive (PyTorch gives NaN below 0). SwiftShader flushes
+ * subnormal operands to 0.
  * @throws ShapeError for other dtypes than float32, or shapes that do not broadcast
  */
 export function pow(a: Operand, b: Operand, ...extra: []): Tensor {
   checkOperand('pow', a)
   checkOperand('pow', b)
   checkNoMore('pow', extra)
-  const tensors = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
+  const tensors = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as [Tensor | undefined, Tensor | undefined]
   if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
-  for (const one of tensors) {
-    if (one && one.dtype !== 'float32') throw new ShapeError(`pow: got ${one.dtype}, takes float32`)
+  for (const t of tensors) {
+    if (t && t.dtype !== 'float32') throw new ShapeError(`pow: got ${t.dtype}, takes float32`)
   }
   const shapes = [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] as const
   return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })

@@ -11,25 +11,23 @@ import {
 } from '../../kernels/gather/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
-import { ShapeError } from '../base/errors.ts'
-import { format } from '../layout/shape.ts'
-import { checkTensor } from '../tensor/arguments.ts'
+import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
   name: 'embedding',
-  forward(ctx, [weight, given], problem) {
-    const indices = given.contiguous()
-    const out = empty([...indices.shape, problem.width], 'float32', weight.device)
+  forward(ctx, [weight, input], problem) {
+    const indices = input.contiguous()
+    const out = empty([...indices.shape, problem.width], 'float32', weight.device) // [..., D]
     run(gather, problem, [weight.contiguous(), indices, out])
     ctx.saveForBackward(indices)
     return out
   },
-  backward(ctx, given, problem) {
+  backward(ctx, dOut, problem) {
     const [indices] = ctx.saved as [Tensor]
-    const grad = given.contiguous()
-    const dweight = ctx.gradOut(0)
+    const grad = dOut.contiguous()
+    const dweight = ctx.gradOut(0) // [V, D]
     if (prefersSorted(problem)) {
       const { count, rows } = problem
       const order = stableOrder(indices)
@@ -41,14 +39,14 @@ const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
   },
 })
 
-/** The positions of indices, sorted by index, those of equal ones in order. */
+/** A stable merge sort: the positions of the indices, sorted by index. */
 function stableOrder(indices: Tensor): Tensor {
   const count = indices.size
   let order = empty([count], 'int32', indices.device)
   run(sortBlocks, { count }, [indices, order])
-  for (let sorted = SORT_BLOCK; sorted < count; sorted *= 2) {
+  for (let length = SORT_BLOCK; length < count; length *= 2) {
     const merged = empty([count], 'int32', indices.device)
-    run(mergeOrder, { count, run: sorted }, [indices, order, merged])
+    run(mergeOrder, { count, run: length }, [indices, order, merged])
     order.dispose()
     order = merged
   }
@@ -56,9 +54,9 @@ function stableOrder(indices: Tensor): Tensor {
 }
 
 /**
- * Rows of a table by index. Gradients of a row that is used several times add up in a fixed order.
+ * Looks up rows of a table. The gradients of a row that is used several times add up in a fixed order.
  * @param weight float32 [V, D]
- * @param indices int32 [...], each in [0, V); another value gives a row of NaN and no gradient
+ * @param indices int32 [...], each in [0, V); an index outside gives a row of NaN and no gradient
  * @returns float32 [..., D]
  * @throws ShapeError for other dtypes or shapes
  */
@@ -67,8 +65,7 @@ export function embedding(weight: Tensor, indices: Tensor, ...extra: []): Tensor
   checkTensor('embedding', indices, 'indices')
   checkNoMore('embedding', extra)
   if (weight.dtype !== 'float32' || weight.ndim !== 2 || indices.dtype !== 'int32') {
-    const got = [weight, indices].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
-    throw new ShapeError(`embedding: got ${got}; takes weight float32 [V, D] and indices int32 [...]`)
+    throw mismatch('embedding', [weight, indices], 'weight float32 [V, D] and indices int32 [...]')
   }
   const [rows, width] = weight.shape as [number, number]
   return op([weight, indices], { count: indices.size, rows, width })

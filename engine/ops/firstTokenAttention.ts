@@ -3,30 +3,33 @@ import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, type Dtype } from '../layout/dtype.ts'
-import { checkTensor } from '../tensor/arguments.ts'
+import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
-import { attend, attendBackward, blockRows, isCount, mismatch, type Rows, shapeOf } from './attentionRows.ts'
+import { attend, attendBackward, attentionShape, blocksOf, isCount, type Rows } from './attentionRows.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
 
-/** Rows `from` to `to` of a matrix; a view. */
+/** Makes a view of rows `from` to `to` (exclusive) of a matrix. */
 function rowsOf(matrix: Tensor, from: number, to: number): Tensor {
   const [row, column] = matrix.strides as [number, number]
   return view(matrix, [to - from, matrix.shape[1]!], [row, column], matrix.offset + from * row)
 }
 
-/** The first token of each sequence of [B, N, D], as [B, D]; a view. */
+/** Makes a view [B, D] of the first token of each sequence in [B, N, D]. */
 function firstTokens(u: Tensor): Tensor {
   const [batch, , column] = u.strides as [number, number, number]
   return view(u, [u.shape[0]!, u.shape[2]!], [batch, column], u.offset)
 }
 
-/** Writes a product into a view, by way of a copy where a kernel cannot bind it. */
-function productInto(out: Tensor, a: Tensor, b: Tensor): void {
-  const direct = out.isContiguous() && out.offset % bindingAlignment(out.dtype) === 0
-  const made = direct ? out : empty(out.shape, out.dtype, out.device)
-  gemm(made, a, b)
-  if (!direct) copyInto(made, out)
+/** Writes a b into the view `out`, by way of a copy where the kernel cannot bind that. */
+function gemmInto(out: Tensor, a: Tensor, b: Tensor): void {
+  if (out.isContiguous() && out.offset % bindingAlignment(out.dtype) === 0) {
+    gemm(out, a, b)
+    return
+  }
+  const product = empty(out.shape, out.dtype, out.device)
+  gemm(product, a, b)
+  copyInto(product, out)
 }
 
 const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dtype }>({
@@ -35,13 +38,13 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dty
     const [u, weight] = inputs.map((t) => castCached(t, compute)) as [Tensor, Tensor]
     const { batch, keys } = shape
     const inner = shape.heads * shape.width
-    const q = empty([batch, inner], compute, u.device)
+    const q = empty([batch, inner], compute, u.device) // [B, H * Dh]
     gemm(q, firstTokens(u), transposed(rowsOf(weight, 0, inner)))
-    const kv = empty([batch * keys, 2 * inner], compute, u.device)
+    const kv = empty([batch * keys, 2 * inner], compute, u.device) // [B * N, 2 * H * Dh]
     gemm(kv, asRows(u), transposed(rowsOf(weight, inner, 3 * inner)))
     const out = empty([batch, 1, inner], compute, u.device)
     const { query, k, v } = operands(q, kv, shape)
-    const lse = attend(shape, query, k, v, blockRows(out, 0, shape))
+    const lse = attend(shape, query, k, v, blocksOf(out, shape)[0]!)
     ctx.saveForBackward(ctx.needs[1] ? u : undefined, ctx.needs[0] ? weight : undefined, q, kv, out, lse)
     return out
   },
@@ -51,44 +54,41 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dty
     const [dq, dkv] = [empty(q.shape, compute, q.device), empty(kv.shape, compute, q.device)]
     const { query, k, v } = operands(q, kv, shape)
     const { query: dQuery, k: dk, v: dv } = operands(dq, dkv, shape)
-    const dOut = blockRows(grad.contiguous(), 0, shape)
-    attendBackward(shape, { q: query, k, v, out: blockRows(out, 0, shape), lse, dOut }, dQuery, { dk, dv })
+    const dOut = blocksOf(grad.contiguous(), shape)[0]!
+    attendBackward(shape, { q: query, k, v, out: blocksOf(out, shape)[0]!, lse, dOut }, dQuery, { dk, dv })
     let [du, dweight]: (Tensor | undefined)[] = []
     if (weight) {
       du = ctx.gradOut(0) // [B, N, D]
       gemm(shaped(du, [kv.shape[0]!, du.shape[2]!]), dkv, rowsOf(weight, inner, 3 * inner))
-      // The first tokens are queries too.
-      const first = empty([shape.batch, du.shape[2]!], du.dtype, q.device)
+      // The first tokens also get a gradient as queries.
+      const first = empty([shape.batch, du.shape[2]!], du.dtype, q.device) // [B, D]
       gemm(first, dq, rowsOf(weight, 0, inner), { residual: firstTokens(du) })
       copyInto(first, firstTokens(du))
     }
     if (u) {
       dweight = ctx.gradOut(1) // [3 * H * Dh, D]
-      productInto(rowsOf(dweight, 0, inner), transposed(dq), firstTokens(u))
-      productInto(rowsOf(dweight, inner, 3 * inner), transposed(dkv), asRows(u))
+      gemmInto(rowsOf(dweight, 0, inner), transposed(dq), firstTokens(u))
+      gemmInto(rowsOf(dweight, inner, 3 * inner), transposed(dkv), asRows(u))
     }
     return [du, dweight]
   },
 })
 
-/** How the kernels find queries [B, H * Dh] and keys and values [B * N, 2 * H * Dh]. */
+/** The rows of queries [B, H * Dh], and of keys and values [B * N, 2 * H * Dh]. */
 function operands(q: Tensor, kv: Tensor, shape: AttentionShape): { query: Rows; k: Rows; v: Rows } {
-  const packed = shaped(kv, [shape.batch, shape.keys, kv.shape[1]!])
-  return {
-    query: blockRows(shaped(q, [shape.batch, 1, q.shape[1]!]), 0, shape),
-    k: blockRows(packed, 0, shape),
-    v: blockRows(packed, 1, shape),
-  }
+  const [query] = blocksOf(shaped(q, [shape.batch, 1, q.shape[1]!]), shape) as [Rows]
+  const [k, v] = blocksOf(shaped(kv, [shape.batch, shape.keys, kv.shape[1]!]), shape) as [Rows, Rows]
+  return { query, k, v }
 }
 
 /**
- * The first row of self-attention with its projections: the query of the first token (CLS) against the keys and values of
- * all. Equals row 0 of `packedAttention(linear(u, weight), heads)` for a fraction of the work.
- * @param u [B, N, D], float32 or float16; inside `autocast` both are taken in its dtype
- * @param weight [3 * H * Dh, D], of u's dtype: rows of q, k and v one behind the other, heads one behind the other in each
+ * The first row of self-attention with its projections: the query of the first token (CLS) against the keys and values of all tokens. It
+ * equals row 0 of `packedAttention(linear(u, weight), heads)` and computes only one query.
+ * @param u [B, N, D], float32 or float16; inside `autocast` both inputs are cast to its dtype
+ * @param weight [3 * H * Dh, D], of the dtype of u: a block of rows each for q, k and v, with the rows of each head together
  * @param heads H
  * @returns [B, 1, H * Dh]
- * @throws ShapeError for other dtypes or shapes
+ * @throws ShapeError for other dtypes or shapes; ArgumentError when `heads` is no number
  */
 export function firstTokenAttention(u: Tensor, weight: Tensor, heads: number, ...extra: []): Tensor {
   checkTensor('firstTokenAttention', u)
@@ -103,5 +103,5 @@ export function firstTokenAttention(u: Tensor, weight: Tensor, heads: number, ..
     const takes = `[B, N, D] and [3 * ${heads} * Dh, D] for ${heads} heads, of one dtype, float32 or float16`
     throw mismatch('firstTokenAttention', [u, weight], takes)
   }
-  return op([u, weight], { ...shapeOf(batch, heads, 1, tokens, rows / (3 * heads), compute), compute })
+  return op([u, weight], { ...attentionShape(batch, heads, 1, tokens, rows / (3 * heads), compute), compute })
 }

@@ -2,21 +2,16 @@ import { checkFunction, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
 import { checkShape, format, sizeOf } from '../layout/shape.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { empty, type Tensor, type TensorData } from '../tensor/tensor.ts'
 
 /**
- * A tensor of values that the host computes: once, and inside a capture once more before every replay. How learning rates and
- * step counts reach a captured step.
- * @param compute gives the values, always as many
- * @param shape default one dim
- * @throws ArgumentError when `compute` is no function, or gives no Float32Array or Int32Array; ShapeError when its values do not fill the
- *   shape
+ * Makes a tensor of values that the host computes. In a capture, the host computes them again before every replay; learning rates and step
+ * counts reach a captured step so.
+ * @param compute gives the values: a Float32Array or an Int32Array, each time of the same length
+ * @param shape by default one dim
+ * @throws ArgumentError when `compute` is no function, or gives another value; ShapeError when the values do not fill the shape
  */
-export function fromHost(
-  compute: () => Float32Array | Int32Array,
-  shape?: readonly number[],
-  device = defaultDevice(),
-): Tensor {
+export function fromHost(compute: () => TensorData, shape?: readonly number[], device = defaultDevice()): Tensor {
   checkFunction('fromHost', compute)
   checkDevice('fromHost', device)
   const data = compute()

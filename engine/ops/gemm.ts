@@ -16,23 +16,23 @@ import { type Bindable, run } from '../tensor/run.ts'
 import { broadcastStrides, operand } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
-/** What happens to a product before it is stored, in this order. */
+/** The steps between a product and its store, in this order. */
 export interface GemmEpilogue {
-  /** float32 [n], added to every row; contiguous. */
+  /** A contiguous float32 [n] that is added to every row. */
   bias?: Tensor | undefined
-  /** Takes the value as it is now; contiguous, of the product's shape. */
+  /** A contiguous tensor of the product's shape, which receives the value at this point. */
   pre?: Tensor | undefined
-  /** The exact (erf) form. */
+  /** Whether to apply GELU, the exact (erf) form. */
   gelu?: boolean | undefined
-  /** Multiplied by gelu'(it); contiguous, of the product's shape, not with `residual`. */
+  /** A contiguous tensor of the product's shape: the value is multiplied by gelu' of it. It excludes `residual`. */
   geluGrad?: Tensor | undefined
-  /** Elements become 0 with a probability of p, the others grow by 1 / (1 - p), as `dropout` does. */
+  /** Dropout with probability p, as by the op `dropout`. */
   dropout?: { p: number; draw: RandomDraw } | undefined
-  /** Added; broadcasts to the product's shape, of float32 or float16. */
+  /** A float32 or float16 tensor that is added; it broadcasts to the product's shape. */
   residual?: Tensor | undefined
 }
 
-/** Operands as the kernel takes them: bound, and the sizes and strides of the problem. */
+/** The operands as the kernel takes them: their bindings, and the sizes and strides of the problem. */
 interface Arranged {
   a: Bindable
   b: Bindable
@@ -41,8 +41,8 @@ interface Arranged {
 }
 
 /**
- * Writes epilogue(a b) into `out`, off the tape. Operands are read where they lie, whatever their strides; every one may be float32 or
- * float16, sums are float32.
+ * Writes epilogue(a b) into `out`, off the tape. Views are read where they lie. Each operand is float32 or float16; sums accumulate in
+ * float32.
  * @param out contiguous [..., m, n]
  * @param a broadcasts to [..., m, k]
  * @param b broadcasts to [..., k, n]
@@ -54,41 +54,41 @@ export function gemm(out: Tensor, a: Tensor, b: Tensor, epilogue: GemmEpilogue =
   const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
   const split = splitK(device.capabilities, problem)
   const rows = rowsPerGroup({ ...problem, ...split })
-  const asked = { bias, pre, gelu, geluGrad, dropout, add: residual }
-  const names = Object.keys(asked) as (keyof typeof asked)[]
-  const flags = names.reduce((sum, name) => sum | (asked[name] ? EPILOGUE[name] : 0), 0)
-  // What is not used must be bound all the same: an operand again, or something that nothing else touches.
+  const steps = { bias, pre, gelu, geluGrad, dropout, add: residual }
+  const names = Object.keys(steps) as (keyof typeof steps)[]
+  const flags = names.reduce((sum, name) => sum | (steps[name] ? EPILOGUE[name] : 0), 0)
+  // Unused bindings need memory too: an operand once more, or a buffer that nothing else touches.
   const unused = () => empty([1], 'float32', device)
   const aux = bound.aux ?? bound.a
   const target = pre ?? unused()
   const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
   const dtypes = halves({ a, b, aux, c: out, pre: target })
-  const whole: Matmul = { ...problem, ...split, rows, flags, ...dropping(out.size, dropout), ...(dtypes && { dtypes }) }
+  const whole: Matmul = { ...problem, ...split, rows, flags, ...dropoutParams(out.size, dropout), ...(dtypes && { dtypes }) }
   const update = dropout && { updateParams: () => dropout.draw.next() }
   if (split.splits === 1) {
     run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], update)
   } else {
-    const partials = empty([split.splits, ...out.shape], 'float32', device)
+    const partials = empty([split.splits, ...out.shape], 'float32', device) // [splits, ..., m, n]
     run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
     run(matmulCombine, whole, [partials, ...extras, out, target], update)
   }
 }
 
-/** Dropout as the kernel takes it. */
-function dropping(count: number, dropout: GemmEpilogue['dropout']): Partial<Matmul> {
+/** The kernel's parameters for dropout. */
+function dropoutParams(count: number, dropout: GemmEpilogue['dropout']): Partial<Matmul> {
   if (!dropout) return {}
   const { p, draw } = dropout
   const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)
   return { threshold, keep, ...draw.words }
 }
 
-/** Which elements are float16; undefined where none is. */
+/** The bindings that hold float16; undefined where none does. */
 function halves(tensors: Record<keyof NonNullable<Matmul['dtypes']>, { dtype: Dtype }>): Matmul['dtypes'] {
   const half = Object.entries(tensors).filter(([, { dtype }]) => dtype === 'float16')
   return half.length > 0 ? Object.fromEntries(half.map(([name]) => [name, 'f16'])) : undefined
 }
 
-/** The problem of the operands as they lie, or undefined where the kernel cannot walk through them. */
+/** Arranges the operands as they lie; undefined where their strides do not suit the kernel. */
 function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged | undefined {
   const batch = shape.slice(0, -2)
   const [m, n] = shape.slice(-2) as [number, number]
@@ -134,7 +134,7 @@ function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefine
   }
 }
 
-/** The problem of row-major copies of the operands, broadcast: all batch dims become one. */
+/** Arranges row-major copies of the operands, broadcast along the batch dims, which then merge into one. */
 function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged {
   const copy = (t: Tensor, to: Shape) => view(t, to, broadcastStrides(t.shape, t.strides, to), t.offset).contiguous()
   const batch = shape.slice(0, -2)
@@ -142,7 +142,7 @@ function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | un
   return arrange(shape, ...copies, residual && copy(residual, shape))!
 }
 
-/** [..., n] as [rows, n]: a view where the rows lie evenly spaced, else a copy. */
+/** Reshapes [..., n] to [rows, n]: a view if the rows lie evenly spaced, else a copy. */
 export function asRows(t: Tensor): Tensor {
   const n = t.shape.at(-1)!
   const count = sizeOf(t.shape.slice(0, -1))
@@ -151,13 +151,13 @@ export function asRows(t: Tensor): Tensor {
   return view(t, [count, n], [strides[0]![0] ?? n, t.strides.at(-1)!], t.offset)
 }
 
-/** The last two dims swapped; a view. */
+/** Makes a view with the last two dims swapped. */
 export function transposed(t: Tensor): Tensor {
   const swap = (list: Shape) => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!]
   return view(t, swap(t.shape), swap(t.strides), t.offset)
 }
 
-/** The same memory, contiguous, in another shape of as many elements. */
+/** Makes a view of a contiguous tensor in another shape of the same size. */
 export function shaped(t: Tensor, shape: Shape): Tensor {
   let stride = t.size
   const strides = shape.map((size) => {

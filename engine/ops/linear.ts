@@ -6,8 +6,8 @@ import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
 import { checkDtype, type Dtype, isFloat } from '../layout/dtype.ts'
-import { broadcastShapes, format } from '../layout/shape.ts'
-import { checkOptionalTensor, checkTensor } from '../tensor/arguments.ts'
+import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
+import { checkOptionalTensor, checkTensor, mismatch } from '../tensor/arguments.ts'
 import { runUnaryBackward } from '../tensor/pointwise.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkProbability, dropoutBackward } from './dropout.ts'
@@ -16,39 +16,41 @@ import { sumInto } from './reduce.ts'
 import { sumToInput } from './shape.ts'
 
 export interface LinearOptions {
-  /** gelu(x W^T + b), the exact (erf) form. */
+  /** Whether to apply GELU, the exact (erf) form, to x W^T + b; default false. */
   gelu?: boolean
-  /** Probability that an element of that becomes 0, in [0, 1]; the others are divided by 1 - p. */
+  /** The probability p of dropout after that, in [0, 1]; default 0. */
   dropout?: number
-  /** Added after that, in float32; broadcasts to the result. */
+  /** A tensor that is added last, in float32; it broadcasts to the result. */
   residual?: Tensor
-  /** Of the result: float32 or float16. Default the residual's where there is one, else what the product computes with. */
+  /** The result's dtype, float32 or float16; by default that of the residual, if any, else that of the product's operands. */
   dtype?: Dtype
 }
 
 const OPTIONS: OptionNames<LinearOptions> = { gelu: true, dropout: true, residual: true, dtype: true }
 
-/** What backward has to know of an input. */
-export type Kept = Pick<Tensor, 'shape' | 'dtype'>
+/** The shape and dtype of a residual, which backward needs without its values. */
+export type ResidualType = Pick<Tensor, 'shape' | 'dtype'>
 
 type Inputs = [x: Tensor, weight: Tensor, bias: Tensor | undefined, residual: Tensor | undefined]
 
 interface Arguments {
   gelu: boolean
-  /** What the product computes with, and what it gives. */
+  /** The dtype of the product's operands. */
   compute: Dtype
+  /** The dtype of the result. */
   dtype: Dtype
   dropout: { p: number; draw: RandomDraw } | undefined
-  residual: Kept | undefined
+  residual: ResidualType | undefined
 }
 
 const op = defineOp<Inputs, Arguments>({
   name: 'linear',
-  forward(ctx, [givenX, givenWeight, bias, residual], { gelu, compute, dtype, dropout }) {
-    const [x, weight] = [castCached(givenX, compute), castCached(givenWeight, compute)]
+  forward(ctx, inputs, { gelu, compute, dtype, dropout }) {
+    const [x, weight] = [castCached(inputs[0], compute), castCached(inputs[1], compute)]
+    const [, , bias, residual] = inputs
     const { device } = x
     const shape = [...x.shape.slice(0, -1), weight.shape[0]!]
-    // A vector is one row.
+    // A vector x counts as a matrix of one row.
     const matrix = x.ndim > 1 ? shape : [1, ...shape]
     const out = empty(shape, dtype, device)
     const pre = gelu && ctx.needs.includes(true) ? empty(shape, compute, device) : undefined
@@ -59,31 +61,31 @@ const op = defineOp<Inputs, Arguments>({
   },
   backward(ctx, grad, { compute, dropout, residual }) {
     const [x, weight, pre] = ctx.saved as [Tensor?, Tensor?, Tensor?]
-    const kept = dropout ? undropped(grad, dropout) : grad
-    const narrow = castDetached(kept, compute)
-    const dy = asRows(pre ? geluBackward(narrow, pre) : narrow) // [rows, out]
-    const gradients = linearGradients(ctx, [0, 1, 2], { dy, x, weight, sums: pre ? dy : asRows(kept) })
+    const dOut = dropout ? gradBeforeDropout(grad, dropout) : grad
+    const dCast = castDetached(dOut, compute)
+    const dy = asRows(pre ? geluBackward(dCast, pre) : dCast) // [rows, out]
+    const gradients = linearGradients(ctx, [0, 1, 2], { dy, x, weight, dBias: pre ? dy : asRows(dOut) })
     return [...gradients, residual && residualGradient(ctx, 3, grad, residual)]
   },
 })
 
-/** What the gradients of a layer come from. */
+/** The tensors from which the gradients of a linear layer come. */
 interface LayerGradients {
-  /** Gradient of its product, [rows, out]. */
+  /** The gradient of x W^T, [rows, out]. */
   dy: Tensor
-  /** [..., in]; the gradient of weight needs it. */
+  /** The input [..., in], which the gradient of weight needs. */
   x: Tensor | undefined
-  /** [out, in]; the gradient of x needs it. */
+  /** The weight [out, in], which the gradient of x needs. */
   weight: Tensor | undefined
-  /** What adds up to the bias' gradient: dy, in the dtype it came in. */
-  sums: Tensor
+  /** dy, or dy before a cast to lower precision, [rows, out]; its rows add up to the gradient of bias. */
+  dBias: Tensor
 }
 
-/** Gradients of x, weight and bias, the inputs of these numbers; x may be none. */
+/** Computes the gradients of x, weight and bias where needed. The indices say which inputs of the op these are; x may be none. */
 export function linearGradients(
   ctx: OpContext,
   [atX, atWeight, atBias]: readonly [x: number | undefined, weight: number, bias: number],
-  { dy, x, weight, sums }: LayerGradients,
+  { dy, x, weight, dBias }: LayerGradients,
 ): (Tensor | undefined)[] {
   let [dx, dweight, dbias]: (Tensor | undefined)[] = []
   if (atX !== undefined && ctx.needs[atX]) {
@@ -96,43 +98,54 @@ export function linearGradients(
   }
   if (ctx.needs[atBias]) {
     dbias = ctx.gradOut(atBias)
-    sumInto(dbias, sums, 0, 1)
+    sumInto(dbias, dBias, 0, 1)
   }
   return [dx, dweight, dbias]
 }
 
-/** Gradient of what was added to a result, input i. */
-export function residualGradient(ctx: OpContext, i: number, grad: Tensor, residual: Kept): Tensor | undefined {
+/** The gradient of a residual, input i of the op, where needed. */
+export function residualGradient(ctx: OpContext, i: number, grad: Tensor, residual: ResidualType): Tensor | undefined {
   return ctx.needs[i] ? sumToInput(ctx, i, castDetached(grad, residual.dtype), residual.shape) : undefined
 }
 
-/** grad gelu'(pre) */
-function geluBackward(given: Tensor, pre: Tensor): Tensor {
-  const grad = given.contiguous()
+/** Returns grad * gelu'(pre). */
+function geluBackward(grad: Tensor, pre: Tensor): Tensor {
   const out = empty(pre.shape, pre.dtype, pre.device)
-  runUnaryBackward('gelu', grad, pre, out)
+  runUnaryBackward('gelu', grad.contiguous(), pre, out)
   return out
 }
 
-/** The gradient behind dropout, float32. */
-function undropped(grad: Tensor, { p, draw }: NonNullable<Arguments['dropout']>): Tensor {
+/** Takes a gradient back through dropout, in float32. */
+function gradBeforeDropout(grad: Tensor, { p, draw }: NonNullable<Arguments['dropout']>): Tensor {
   const out = empty(grad.shape, 'float32', grad.device)
   dropoutBackward(p, draw, castDetached(grad, 'float32'), out)
   return out
 }
 
 /**
- * x W^T + b, and what may follow it, in one kernel. Rows of a larger tensor (such as one token of each sequence) are read
- * where they lie.
+ * Checks that a residual, if any, broadcasts to the shape of a result.
+ * @throws ShapeError if it does not
+ */
+export function residualType(op: string, residual: Tensor | undefined, shape: Shape): ResidualType | undefined {
+  if (!residual) return undefined
+  if (format(broadcastShapes(op, residual.shape, shape)) !== format(shape)) {
+    throw new ShapeError(`${op}: a residual ${format(residual.shape)} does not broadcast to the result ${format(shape)}`)
+  }
+  return { shape: residual.shape, dtype: residual.dtype }
+}
+
+/**
+ * Computes x W^T + b in one kernel, and with options dropout(gelu(x W^T + b)) + residual. Rows of a larger tensor (such as one token of each
+ * sequence) are read where they lie.
  * @param x [..., in], float32 or float16
- * @param weight [out, in], PyTorch's layout, of x's dtype; inside `autocast` both are taken in its dtype
+ * @param weight [out, in] as in PyTorch, of the dtype of x; inside `autocast` x and weight are cast to its dtype
  * @param bias [out], float32 or float16
  * @param options.gelu whether to apply the exact (erf) GELU
- * @param options.dropout as `dropout` does, which draws the same; a model gives it in training only
- * @param options.residual float32 or float16, broadcasts to the result; added last
- * @param options.dtype of the result
+ * @param options.dropout the probability of dropout; the mask is the one that `dropout` would draw. A model gives it in training only
+ * @param options.residual float32 or float16, broadcasts to the result; it is added last
+ * @param options.dtype the result's dtype; see LinearOptions
  * @returns [..., out]
- * @throws ShapeError for other dtypes or p, or shapes that do not match; ArgumentError for an unknown option
+ * @throws ShapeError for other dtypes, shapes that do not fit, or a probability outside [0, 1]; ArgumentError for an unknown option
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: LinearOptions = {}, ...extra: []): Tensor {
   checkTensor('linear', x)
@@ -143,22 +156,17 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: Linear
   const { gelu = false, residual, dropout: p = 0 } = options
   checkBoolean('linear', gelu, 'gelu')
   checkOptionalTensor('linear', residual, 'residual')
-  const tensors = [x, weight, bias, residual]
+  const inputs: Inputs = [x, weight, bias, residual]
   const outputs = weight.shape[0]
-  const matches = weight.ndim === 2 && x.shape.at(-1) === weight.shape[1] && (!bias || format(bias.shape) === `[${outputs}]`)
+  const fits = weight.ndim === 2 && x.shape.at(-1) === weight.shape[1] && (!bias || format(bias.shape) === `[${outputs}]`)
   const compute = computeDtype([x, weight])
-  if (!matches || !compute || tensors.some((t) => t && !isFloat(t.dtype))) {
-    const got = tensors.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : [])).join(', ')
-    throw new ShapeError(`linear: got ${got}; takes [..., in], [out, in] of one dtype, float32 or float16, and [out]`)
+  if (!fits || !compute || inputs.some((t) => t && !isFloat(t.dtype))) {
+    throw mismatch('linear', inputs, '[..., in], [out, in] of one dtype, float32 or float16, and [out]')
   }
-  const shape = [...x.shape.slice(0, -1), outputs!]
-  if (residual && format(broadcastShapes('linear', residual.shape, shape)) !== format(shape)) {
-    throw new ShapeError(`linear: a residual ${format(residual.shape)} does not broadcast to the result ${format(shape)}`)
-  }
+  const added = residualType('linear', residual, [...x.shape.slice(0, -1), outputs!])
   checkProbability('linear', p)
   const dtype = options.dtype ?? residual?.dtype ?? compute
   checkDtype('linear', dtype, x.device)
-  const kept = residual && { shape: residual.shape, dtype: residual.dtype }
   const dropout = p > 0 ? { p, draw: drawStream(x.device.random) } : undefined
-  return op([x, weight, bias, residual], { gelu, compute, dtype, dropout, residual: kept })
+  return op(inputs, { gelu, compute, dtype, dropout, residual: added })
 }

@@ -1,27 +1,26 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
-import { ShapeError } from '../base/errors.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
-import { checkTensor } from '../tensor/arguments.ts'
+import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { sumToInput } from './shape.ts'
 
-/** Sizes of a product, vectors taken as matrices of one row or column. */
-interface Sizes {
+/** The shape of a product [...batch, m, n], where vectors count as matrices of one row or column. */
+interface Product {
   batch: Shape
   m: number
   n: number
-  /** What the product computes with and gives. */
+  /** The dtype of the operands and of the product. */
   dtype: Dtype
-  /** Of the inputs, and so of their gradients. */
+  /** The dtypes and shapes of the inputs, and so of their gradients. */
   dtypes: readonly [Dtype, Dtype]
   shapes: readonly [Shape, Shape]
 }
 
-const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
+const op = defineOp<[a: Tensor, b: Tensor], Product>({
   name: 'matmul',
   forward(ctx, inputs, { batch, m, n, dtype }) {
     const [a, b] = inputs.map((t) => castCached(t, dtype)) as [Tensor, Tensor]
@@ -33,20 +32,20 @@ const op = defineOp<[a: Tensor, b: Tensor], Sizes>({
   backward(ctx, grad, { batch, m, n, dtypes, shapes }) {
     const [a, b] = ctx.saved as [Tensor?, Tensor?]
     const [left, right] = shapes
-    // [..., m, n], with the dims back that vectors left out.
+    // The gradient as [...batch, m, n]: a vector operand leaves its dim out of the result.
     const [rowStride, columnStride] = [
       left.length > 1 ? grad.strides.at(right.length > 1 ? -2 : -1)! : 0,
       right.length > 1 ? grad.strides.at(-1)! : 0,
     ]
-    const g = view(grad, [...batch, m, n], [...grad.strides.slice(0, batch.length), rowStride, columnStride], grad.offset)
+    const dy = view(grad, [...batch, m, n], [...grad.strides.slice(0, batch.length), rowStride, columnStride], grad.offset)
     return [
-      b && gradient(ctx, 0, left, dtypes[0], batch, g, transposed(rightMatrix(b))),
-      a && gradientOfRight(ctx, a, right, dtypes[1], batch, g),
+      b && gradient(ctx, 0, left, dtypes[0], batch, dy, transposed(rightMatrix(b))),
+      a && rightGradient(ctx, a, right, dtypes[1], batch, dy),
     ]
   },
 })
 
-/** x y as the gradient of input i, of a dtype, summed over the batch dims in which that repeats. */
+/** The gradient x y of input i, which has shape `input`, summed over the batch dims along which the input broadcasts. */
 function gradient(ctx: OpContext, i: number, input: Shape, dtype: Dtype, batch: Shape, x: Tensor, y: Tensor): Tensor {
   const matrix = [x.shape.at(-2)!, y.shape.at(-1)!]
   if (format(input.slice(0, -2)) === format(batch)) {
@@ -59,26 +58,29 @@ function gradient(ctx: OpContext, i: number, input: Shape, dtype: Dtype, batch: 
   return sumToInput(ctx, i, input.length === 1 ? shaped(full, [...batch, input[0]!]) : full, input)
 }
 
-function gradientOfRight(ctx: OpContext, a: Tensor, b: Shape, dtype: Dtype, batch: Shape, g: Tensor): Tensor {
-  // One matrix for a batch of rows: its gradient is one product over all rows.
-  const one = a.ndim > 2 && b.length <= 2
-  const [x, y] = one ? [asRows(a), asRows(g)] : [leftMatrix(a), g]
-  return gradient(ctx, 1, b, dtype, one ? [] : batch, transposed(x), y)
+/** The gradient a^T dy of the right operand, which has shape `b`. */
+function rightGradient(ctx: OpContext, a: Tensor, b: Shape, dtype: Dtype, batch: Shape, dy: Tensor): Tensor {
+  // Where one matrix serves all batches, its gradient is one product over the rows of all batches.
+  const shared = a.ndim > 2 && b.length <= 2
+  const [x, y] = shared ? [asRows(a), asRows(dy)] : [leftMatrix(a), dy]
+  return gradient(ctx, 1, b, dtype, shared ? [] : batch, transposed(x), y)
 }
 
+/** Makes a vector [k] a matrix [1, k]. */
 function leftMatrix(a: Tensor): Tensor {
   return a.ndim > 1 ? a : view(a, [1, a.size], [0, a.strides[0]!], a.offset)
 }
 
+/** Makes a vector [k] a matrix [k, 1]. */
 function rightMatrix(b: Tensor): Tensor {
   return b.ndim > 1 ? b : view(b, [b.size, 1], [b.strides[0]!, 0], b.offset)
 }
 
 /**
- * The matrix product, with NumPy's rules: leading dims are batches and broadcast; a vector on the left is a row, one on the
- * right a column, and that dim is left out of the result. Views are read where they lie.
+ * The matrix product by NumPy's rules. Leading dims are batch dims and broadcast. A vector counts as a row on the left and as a column on the
+ * right, and its dim is left out of the result. Views are read where they lie.
  * @param a [..., m, k] or [k], float32 or float16
- * @param b [..., k, n] or [k], of a's dtype; inside `autocast` both are taken in its dtype
+ * @param b [..., k, n] or [k], of the dtype of a; inside `autocast` both are cast to its dtype
  * @returns [..., m, n], [..., m], [..., n] or []
  * @throws ShapeError for other dtypes, scalars, or sizes that do not match
  */
@@ -89,10 +91,7 @@ export function matmul(a: Tensor, b: Tensor, ...extra: []): Tensor {
   const k = a.shape.at(-1)
   const dtype = computeDtype([a, b])
   if (!dtype || k === undefined || k !== b.shape.at(b.ndim > 1 ? -2 : -1)) {
-    const got = [a, b].map((t) => `${t.dtype} ${format(t.shape)}`).join(' and ')
-    throw new ShapeError(
-      `matmul: got ${got}; takes [..., m, k] (or [k]) and [..., k, n] (or [k]) of one dtype, float32 or float16`,
-    )
+    throw mismatch('matmul', [a, b], '[..., m, k] (or [k]) and [..., k, n] (or [k]) of one dtype, float32 or float16')
   }
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2))
   const [m, n] = [a.shape.at(-2) ?? 1, b.ndim > 1 ? b.shape.at(-1)! : 1]

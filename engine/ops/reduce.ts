@@ -22,21 +22,18 @@ import { copyInto } from '../tensor/copies.ts'
 import { runScalar } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { broadcastBack, dropped, lengthOf, type ReduceDims, reduceDimsOf, reductionOf } from './reduceDims.ts'
-
-// Sum and mean
+import { broadcastBack, lengthOf, type ReduceDims, reduceDimsOf, reductionOf, withoutDims } from './reduceDims.ts'
 
 /**
- * Writes scale times the sum of x over dims start to end (not included) into `out`, off the tape: also for ops that sum a
- * gradient into `ctx.gradOut`, such as a bias. `out` is contiguous, of as many elements as the other dims, and of int32 where x is,
- * else of float32 or float16.
+ * Writes scale times the sum of x over dims `start` to `end` (exclusive) into `out`, off the tape.
+ * @param out contiguous, with as many elements as the other dims of x; int32 if x is, else float32 or float16
  */
 export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scale = 1): void {
   if (out.dtype === 'float16') {
-    // Sums are float32 as long as they grow.
-    const wide = empty(out.shape, 'float32', out.device)
-    sumInto(wide, x, start, end, scale)
-    copyInto(wide, out)
+    // Sums accumulate in float32 and are rounded once.
+    const accumulated = empty(out.shape, 'float32', out.device)
+    sumInto(accumulated, x, start, end, scale)
+    copyInto(accumulated, out)
     return
   }
   const { reduction, input } = reductionOf(x, start, end)
@@ -44,30 +41,29 @@ export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scal
   const split = withChunk(reduction, splitChunk(x.device.capabilities, reduction))
   if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
   else {
-    const pieces = empty([outputs(split)], out.dtype, x.device)
-    run(kernel, { ...split, scale: 1 }, [input, pieces])
-    const rest = out.dtype === 'int32' ? sumInt : sumKernel
-    run(rest, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [pieces, out])
+    const partials = empty([outputs(split)], out.dtype, x.device) // [outer, chunks, inner]
+    run(kernel, { ...split, scale: 1 }, [input, partials])
+    const combine = out.dtype === 'int32' ? sumInt : sumKernel
+    run(combine, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [partials, out])
   }
 }
 
 function defineSum(name: 'sum' | 'mean') {
-  const scaleOf = (span: ReduceDims) => (name === 'mean' ? 1 / lengthOf(span) : 1)
+  const scaleOf = (pass: ReduceDims) => (name === 'mean' ? 1 / lengthOf(pass) : 1)
   const op = defineOp<[Tensor], ReduceDims>({
     name,
-    forward(_ctx, [x], span) {
-      if (lengthOf(span) === 1) return dropped(x, span)
-      const out = empty(span.shape, x.dtype, x.device)
-      sumInto(out, x, span.start, span.end, scaleOf(span))
+    forward(_ctx, [x], pass) {
+      if (lengthOf(pass) === 1) return withoutDims(x, pass)
+      const out = empty(pass.shape, x.dtype, x.device)
+      sumInto(out, x, pass.start, pass.end, scaleOf(pass))
       return out
     },
-    backward(_ctx, given, span) {
-      const scale = scaleOf(span)
-      if (scale === 1) return [broadcastBack(given, span)]
-      const grad = given.contiguous()
+    backward(_ctx, grad, pass) {
+      const scale = scaleOf(pass)
+      if (scale === 1) return [broadcastBack(grad, pass)]
       const scaled = empty(grad.shape, grad.dtype, grad.device)
-      runScalar('mul', grad, scale, scaled)
-      return [broadcastBack(scaled, span)]
+      runScalar('mul', grad.contiguous(), scale, scaled)
+      return [broadcastBack(scaled, pass)]
     },
   })
   return (x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor => {
@@ -75,31 +71,29 @@ function defineSum(name: 'sum' | 'mean') {
     checkBoolean(name, keepdim, 'keepdim')
     checkNoMore(name, extra)
     if (name === 'mean' && !isFloat(x.dtype)) throw new ShapeError(`mean: got ${x.dtype}, takes float32 or float16`)
-    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, span) => op([reduced], span), x)
+    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, pass) => op([reduced], pass), x)
   }
 }
 
 /**
- * The sum over one or more dims.
- * @param x float32, float16 (added up in float32) or int32 (which wraps around), any shape
- * @param dim default all; negative ones count back
+ * Sums x over one or more dims.
+ * @param x any shape; float32, float16 (which accumulates in float32) or int32 (which wraps around)
+ * @param dim a dim or a list of dims; by default all. Negative numbers count back
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for a dim that x does not have, or one named twice
  */
 export const sum = defineSum('sum')
 
-/** The mean over one or more dims, of float32 or float16; as `sum`. @throws ShapeError for int32, and as `sum` */
+/** Averages x, float32 or float16, over one or more dims; otherwise as `sum`. @throws ShapeError for int32, and as `sum` */
 export const mean = defineSum('mean')
 
-// Maximum
-
-/** Maxima and int32 indices of the first ones within the span, both of the span's shape. */
-function runMax(x: Tensor, span: ReduceDims): { values: Tensor; indices: Tensor } {
+/** The maxima of a pass, and the int32 indices of the first ones within the reduced dims, both of the pass's output shape. */
+function runMax(x: Tensor, pass: ReduceDims): { values: Tensor; indices: Tensor } {
   const { device, dtype } = x
-  const { reduction, input } = reductionOf(x, span.start, span.end)
+  const { reduction, input } = reductionOf(x, pass.start, pass.end)
   const float = dtype === 'float32'
   const pair = (shape: Shape) => ({ values: empty(shape, dtype, device), indices: empty(shape, 'int32', device) })
-  const result = pair(span.shape)
+  const result = pair(pass.shape)
   const split = withChunk(reduction, splitChunk(device.capabilities, reduction))
   const first = split.chunks === 1 ? result : pair([outputs(split)])
   run(float ? maxKernel : maxInt, split, [input, first.values, first.indices])
@@ -113,8 +107,8 @@ function runMax(x: Tensor, span: ReduceDims): { values: Tensor; indices: Tensor 
 
 const maxOp = defineOp<[Tensor], ReduceDims>({
   name: 'max',
-  forward(ctx, [x], span) {
-    const { values, indices } = runMax(x, span)
+  forward(ctx, [x], pass) {
+    const { values, indices } = runMax(x, pass)
     ctx.saveForBackward(indices)
     return values
   },
@@ -127,9 +121,9 @@ const maxOp = defineOp<[Tensor], ReduceDims>({
 })
 
 /**
- * The maximum over one or more dims; NaN where there is one. The whole gradient goes to the first of equal maxima, or the first NaN.
+ * Finds the maximum over one or more dims. It is NaN if an element is. The first of equal maxima, or the first NaN, gets the whole gradient.
  * @param x float32 or int32, any shape
- * @param dim default all; negative ones count back
+ * @param dim a dim or a list of dims; by default all. Negative numbers count back
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for float16, a dim that x does not have, or one named twice
  */
@@ -138,20 +132,19 @@ export function max(x: Tensor, dim?: number | readonly number[], keepdim = false
   checkBoolean('max', keepdim, 'keepdim')
   checkNoMore('max', extra)
   refuseHalf('max', x)
-  return reduceDimsOf('max', x.shape, dim, keepdim).reduce((reduced, span) => maxOp([reduced], span), x)
+  return reduceDimsOf('max', x.shape, dim, keepdim).reduce((reduced, pass) => maxOp([reduced], pass), x)
 }
 
 const argmaxOp = defineOp<[Tensor], ReduceDims>({
   name: 'argmax',
-  forward: (_ctx, [x], span) => runMax(x, span).indices,
+  forward: (_ctx, [x], pass) => runMax(x, pass).indices,
 })
 
 /**
- * The int32 index of the first maximum along a dim, or in row-major order of all elements; of the first NaN where there is one. Has no
- * gradient.
+ * Finds the int32 index of the first maximum, or of the first NaN if there is one. No gradient flows.
  * @param x float32 or int32, any shape
- * @param dim default all; a negative one counts back
- * @param keepdim whether the dim stays, with size 1
+ * @param dim the dim that the index is along; by default it is the row-major index among all elements. Negative numbers count back
+ * @param keepdim whether the reduced dims stay, with size 1
  * @throws ShapeError for float16, or a dim that x does not have
  */
 export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): Tensor {
@@ -159,7 +152,7 @@ export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): 
   checkBoolean('argmax', keepdim, 'keepdim')
   checkNoMore('argmax', extra)
   refuseHalf('argmax', x)
-  // Several dims have no index.
+  // A list of dims would have no index.
   if (dim !== undefined) normalizeDim('argmax', dim, Math.max(x.ndim, 1))
   const whole: ReduceDims = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
   return noGrad(() => argmaxOp([x], dim === undefined ? whole : reduceDimsOf('argmax', x.shape, dim, keepdim)[0]!))

@@ -12,8 +12,6 @@ import { type Tensor, view } from '../tensor/tensor.ts'
 import { sum, sumInto } from './reduce.ts'
 import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
 
-// Another shape
-
 /**
  * Strides under which a view has another shape of the same size, or undefined where its elements are not spaced so: each merged dim of
  * the tensor must be a product of neighbouring dims of the new shape.
@@ -43,9 +41,10 @@ const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
 })
 
 /**
- * The elements of x in row-major order under another shape: a view where the strides allow, else a copy.
- * @param shape one dim may be -1 and is computed
- * @throws ShapeError when the sizes differ
+ * Gives x another shape of the same size; elements keep their row-major order. The result is a view where the strides allow that, else a
+ * copy.
+ * @param shape one dim may be -1; it follows from the others
+ * @throws ShapeError for a shape of another size, or that is no list of numbers
  */
 export function reshape(x: Tensor, shape: Shape, ...extra: []): Tensor {
   checkTensor('reshape', x)
@@ -66,8 +65,6 @@ export function reshape(x: Tensor, shape: Shape, ...extra: []): Tensor {
   return reshapeOp([x], { from: x.shape, to })
 }
 
-// Order of the dims
-
 const permuteOp = defineOp<[Tensor], number[]>({
   name: 'permute',
   forward(_ctx, [x], order) {
@@ -83,9 +80,9 @@ const permuteOp = defineOp<[Tensor], number[]>({
 })
 
 /**
- * A view whose dim i is dim `order[i]` of x.
+ * Makes a view whose dim i is dim `order[i]` of x.
  * @param order each dim once; negative numbers count back
- * @throws ShapeError for anything else
+ * @throws ShapeError unless each dim is there once; ArgumentError when `order` is no list
  */
 export function permute(x: Tensor, order: readonly number[], ...extra: []): Tensor {
   checkTensor('permute', x)
@@ -98,7 +95,7 @@ export function permute(x: Tensor, order: readonly number[], ...extra: []): Tens
   return permuteOp([x], dims)
 }
 
-/** A view with two dims swapped; negative numbers count back. @throws ShapeError for dims that x does not have */
+/** Makes a view with two dims swapped; negative numbers count back. @throws ShapeError for dims that x does not have */
 export function transpose(x: Tensor, dim0: number, dim1: number, ...extra: []): Tensor {
   checkTensor('transpose', x)
   checkNoMore('transpose', extra)
@@ -109,8 +106,7 @@ export function transpose(x: Tensor, dim0: number, dim1: number, ...extra: []): 
   )
 }
 
-// Parts
-
+/** By dim, the first index and the exclusive end of a slice. */
 type Box = readonly (readonly [number, number])[]
 
 const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
@@ -133,10 +129,13 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
   },
 })
 
-/** Bounds of a slice in one dim: default the whole; negative ones count back; those outside move to the edge, as in NumPy. */
+/**
+ * The bounds of a slice along one dim, by default the whole dim. As in NumPy, negative bounds count back, and bounds outside move to the
+ * edge. `stop` is exclusive.
+ */
 export type Range = readonly [start?: number | undefined, stop?: number | undefined]
 
-/** @throws ArgumentError for what is no list of ranges */
+/** @throws ArgumentError unless `ranges` is a list of ranges */
 function checkRanges(ranges: unknown): void {
   const takes = 'a range for each dim such as [[0, 2], [], [-1]]'
   if (!Array.isArray(ranges)) throw refusal('slice', ranges, takes)
@@ -148,9 +147,10 @@ function checkRanges(ranges: unknown): void {
 }
 
 /**
- * A view of the elements from start up to, not including, stop in each dim.
- * @param ranges by dim; dims without one stay whole
- * @throws ShapeError when nothing is left in a dim, or there are more ranges than dims
+ * Makes a view of the elements from start to stop (exclusive) along each dim.
+ * @param ranges by dim; dims without a range stay whole
+ * @throws ShapeError when a range is empty or no whole numbers, or there are more ranges than dims; ArgumentError when `ranges` is no list of
+ *   ranges
  */
 export function slice(x: Tensor, ranges: readonly Range[], ...extra: []): Tensor {
   checkTensor('slice', x)
@@ -168,15 +168,16 @@ export function slice(x: Tensor, ranges: readonly Range[], ...extra: []): Tensor
   return sliceOp([x], { shape: x.shape, box })
 }
 
-// Broadcasting
-
 const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
   name: 'broadcastTo',
   forward: (_ctx, [x], { to }) => view(x, to, broadcastStrides(x.shape, x.strides, to), x.offset),
   backward: (ctx, grad, { from }) => [sumToInput(ctx, 0, grad, from)],
 })
 
-/** A view of a larger shape in which dims of size 1, and missing leading ones, repeat. @throws ShapeError for other shapes */
+/**
+ * Broadcasts x by NumPy's rules: makes a view of a larger shape in which dims of size 1, and missing leading dims, repeat.
+ * @throws ShapeError when x does not broadcast to the shape
+ */
 export function broadcastTo(x: Tensor, shape: Shape, ...extra: []): Tensor {
   checkTensor('broadcastTo', x)
   checkNoMore('broadcastTo', extra)
@@ -187,23 +188,23 @@ export function broadcastTo(x: Tensor, shape: Shape, ...extra: []): Tensor {
   return broadcastOp([x], { from: x.shape, to: shape })
 }
 
-/** Dims of `from` in which the shape `to` repeats to become it. */
+/** The dims of the shape `to` along which a tensor of shape `from` repeats when it is broadcast. */
 function repeatedDims(from: Shape, to: Shape): number[] {
-  const lead = from.length - to.length
-  return from.flatMap((size, d) => (d < lead || (to[d - lead] === 1 && size !== 1) ? [d] : []))
+  const lead = to.length - from.length
+  return to.flatMap((size, d) => (d < lead || (from[d - lead] === 1 && size !== 1) ? [d] : []))
 }
 
-/** The inverse of broadcasting: t summed over the dims in which `shape` repeats. A view of t where there are none. */
+/** The gradient of broadcasting from `shape`: t summed over the dims along which that repeats. It is a view of t where none repeats. */
 export function sumTo(t: Tensor, shape: Shape): Tensor {
-  const dims = repeatedDims(t.shape, shape)
+  const dims = repeatedDims(shape, t.shape)
   return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)
 }
 
-/** `sumTo` the shape of an op's input i, as its gradient: written where that must lie, if the dims to sum are neighbours. */
+/** `sumTo` the shape of an op's input i, as its gradient. If the summed dims are neighbours, the sum is written straight into `ctx.gradOut(i)`. */
 export function sumToInput(ctx: OpContext, i: number, t: Tensor, shape: Shape): Tensor {
-  const spans = reduceDimsOf('sumTo', t.shape, repeatedDims(t.shape, shape), true)
-  const [{ start, end }] = spans as [ReduceDims]
-  if (spans.length > 1 || start === end) return sumTo(t, shape)
+  const passes = reduceDimsOf('sumTo', t.shape, repeatedDims(shape, t.shape), true)
+  const [{ start, end }] = passes as [ReduceDims]
+  if (passes.length > 1 || start === end) return sumTo(t, shape)
   const out = ctx.gradOut(i)
   sumInto(out, t, start, end)
   return out

@@ -5,9 +5,8 @@ import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
-
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { axisViewOf } from './axisView.ts'
+import { axisViewOf } from './reduceDims.ts'
 
 function define(log: boolean) {
   const name = log ? 'logSoftmax' : 'softmax'
@@ -25,31 +24,31 @@ function define(log: boolean) {
       return [dx]
     },
   })
-  return (given: Tensor, dim: number, ...extra: []): Tensor => {
-    checkTensor(name, given)
+  return (x: Tensor, dim: number, ...extra: []): Tensor => {
+    checkTensor(name, x)
     checkNoMore(name, extra)
-    const x = toFloat32(given)
-    if (x.dtype !== 'float32') throw new ShapeError(`${name}: got ${x.dtype}, takes float32`)
-    return op([x], { ...axisViewOf(name, x.shape, dim), log })
+    const input = toFloat32(x)
+    if (input.dtype !== 'float32') throw new ShapeError(`${name}: got ${input.dtype}, takes float32`)
+    return op([input], { ...axisViewOf(name, input.shape, dim), log })
   }
 }
 
 /**
- * exp(x) / sum(exp(x)) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity gives 0, and a
- * line of nothing else NaN.
- * @param given float32, any shape; inside `autocast` float16 too
- * @param dim the dim that sums to 1; negative counts back
- * @returns a tensor of x's shape
+ * Softmax exp(x) / sum(exp(x)) along a dim. The maximum is subtracted first, so that logits of any size do not overflow. A line along the
+ * dim with NaN or Infinity, or of -Infinity alone, becomes NaN; -Infinity beside finite logits gives 0.
+ * @param x float32, any shape; inside `autocast` float16 too
+ * @param dim the dim that sums to 1; negative numbers count back
+ * @returns float32, of the shape of x
  * @throws ShapeError for another dtype, or a dim that x does not have
  */
 export const softmax = define(false)
 
 /**
- * x - log(sum(exp(x))) along a dim, safe for logits of any size. NaN or Infinity in a line makes all of it NaN, -Infinity stays, and a
- * line of nothing else becomes NaN.
- * @param given float32, any shape; inside `autocast` float16 too
- * @param dim the dim of the sum; negative counts back
- * @returns a tensor of x's shape
+ * The logarithm of softmax, x - log(sum(exp(x))), along a dim, without overflow for logits of any size. A line along the dim with NaN or
+ * Infinity, or of -Infinity alone, becomes NaN; -Infinity beside finite logits stays.
+ * @param x float32, any shape; inside `autocast` float16 too
+ * @param dim the dim of the sum; negative numbers count back
+ * @returns float32, of the shape of x
  * @throws ShapeError for another dtype, or a dim that x does not have
  */
 export const logSoftmax = define(true)

@@ -14,19 +14,21 @@ import { sumToInput } from './shape.ts'
 
 type Inputs = [condition: Tensor, a: Tensor | undefined, b: Tensor | undefined]
 
-/** Numbers take the place of missing operands. */
 interface Arguments {
+  /** The dtype of the result. */
   dtype: Dtype
+  /** By operand, the number that stands in for a missing tensor. */
   numbers: [number, number]
   shapes: [Shape, Shape]
 }
 
+/** Launches the kernel: a where the condition is not 0, else b, all broadcast. */
 function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape))
   const out = empty(shape, a.dtype, condition.device)
-  const [test, left, right] = [operand(condition, shape), operand(a, shape), operand(b, shape)]
-  const problem = whereProblem(shape, test.layout, left.layout, right.layout)
-  run(condition.dtype === 'int32' ? whereInt : whereKernel, problem, [test.bound, left.bound, right.bound, out])
+  const [mask, left, right] = [operand(condition, shape), operand(a, shape), operand(b, shape)]
+  const problem = whereProblem(shape, mask.layout, left.layout, right.layout)
+  run(condition.dtype === 'int32' ? whereInt : whereKernel, problem, [mask.bound, left.bound, right.bound, out])
   return out
 }
 
@@ -34,7 +36,7 @@ const op = defineOp<Inputs, Arguments>({
   name: 'where',
   forward(ctx, [condition, ...operands], { dtype, numbers }) {
     const { device } = condition
-    const [a, b] = operands.map((one, i) => one ?? full([], numbers[i]!, { dtype, device })) as [Tensor, Tensor]
+    const [a, b] = operands.map((t, i) => t ?? full([], numbers[i]!, { dtype, device })) as [Tensor, Tensor]
     ctx.saveForBackward(condition)
     return select(condition, a, b)
   },
@@ -50,27 +52,27 @@ const op = defineOp<Inputs, Arguments>({
 })
 
 /**
- * a where the condition is not 0 (as NaN is not), else b, with NumPy's broadcasting of all three.
+ * Selects a where the condition is not 0 (NaN counts as not 0), else b. All three broadcast by NumPy's rules.
  * @param condition float32 or int32
- * @param a of b's dtype, or a number, which takes it; two numbers are float32
- * @param b of a's dtype, or a number, which takes it
- * @throws ShapeError for two dtypes, float16, or shapes that do not broadcast
+ * @param a a float32 or int32 tensor, or a number, which takes the dtype of b; two numbers are float32
+ * @param b a tensor of the dtype of a, or a number, which takes that dtype
+ * @throws ShapeError for two dtypes, float16, a number that int32 does not hold, or shapes that do not broadcast
  */
 export function where(condition: Tensor, a: Operand, b: Operand, ...extra: []): Tensor {
   checkTensor('where', condition, 'the condition')
   checkOperand('where', a)
   checkOperand('where', b)
   checkNoMore('where', extra)
-  const operands = [a, b].map((one) => (typeof one === 'number' ? undefined : one)) as [Tensor | undefined, Tensor | undefined]
+  const operands = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as [Tensor | undefined, Tensor | undefined]
   const dtype = (operands[0] ?? operands[1])?.dtype ?? 'float32'
-  for (const one of [condition, ...operands]) if (one) refuseHalf('where', one)
-  for (const one of [a, b]) {
-    if (typeof one === 'number') {
-      if (dtype === 'int32') checkInt('where', one)
-    } else if (one.dtype !== dtype) {
-      throw new ShapeError(`where: got ${dtype} and ${one.dtype}, takes tensors of one dtype; use cast()`)
+  for (const t of [condition, ...operands]) if (t) refuseHalf('where', t)
+  for (const x of [a, b]) {
+    if (typeof x === 'number') {
+      if (dtype === 'int32') checkInt('where', x)
+    } else if (x.dtype !== dtype) {
+      throw new ShapeError(`where: got ${dtype} and ${x.dtype}, takes tensors of one dtype; use cast()`)
     }
   }
-  const numbers = [a, b].map((one) => (typeof one === 'number' ? one : 0)) as [number, number]
+  const numbers = [a, b].map((x) => (typeof x === 'number' ? x : 0)) as [number, number]
   return op([condition, ...operands], { dtype, numbers, shapes: [operands[0]?.shape ?? [], operands[1]?.shape ?? []] })
 }

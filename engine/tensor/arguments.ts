@@ -1,6 +1,7 @@
 import { refusal } from '../base/checks.ts'
-import type { ArgumentError } from '../base/errors.ts'
+import { type ArgumentError, ShapeError } from '../base/errors.ts'
 import { isTensorLike } from '../base/kind.ts'
+import { format } from '../layout/shape.ts'
 import { disposedError, Tensor } from './tensor.ts'
 
 /** @throws ArgumentError unless `value` is a live tensor */
@@ -23,6 +24,16 @@ export function checkOperand(op: string, value: unknown, name?: string): asserts
 export function checkTensors(op: string, value: unknown): asserts value is readonly Tensor[] {
   if (!Array.isArray(value)) throw refusal(op, value, 'a list of tensors')
   for (let i = 0; i < value.length; i++) checkTensor(op, value[i], `number ${i} of the list`)
+}
+
+/**
+ * The error for tensors whose dtypes or shapes do not suit an op.
+ * @param got the tensors; missing optional ones are left out of the message
+ * @param takes the dtypes and shapes that the op takes
+ */
+export function mismatch(op: string, got: readonly (Tensor | undefined)[], takes: string): ShapeError {
+  const list = got.flatMap((t) => (t ? [`${t.dtype} ${format(t.shape)}`] : []))
+  return new ShapeError(`${op}: got ${list.join(list.length === 2 ? ' and ' : ', ')}; takes ${takes}`)
 }
 
 function badTensor(op: string, value: unknown, takes: string, name?: string): ArgumentError {

@@ -1,7 +1,7 @@
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { axisViewOf } from '../../engine/ops/axisView.ts'
 import { cumsum } from '../../engine/ops/cumsum.ts'
+import { axisViewOf } from '../../engine/ops/reduceDims.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import { cumsumReference } from '../../kernels/cumsum/reference.ts'
 import { assertShapeError, checkOp, type ExpectedOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'

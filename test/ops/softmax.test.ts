@@ -1,6 +1,6 @@
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { axisViewOf } from '../../engine/ops/axisView.ts'
+import { axisViewOf } from '../../engine/ops/reduceDims.ts'
 import { logSoftmax, softmax } from '../../engine/ops/softmax.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import { softmaxBackwardReference, softmaxReference } from '../../kernels/softmax/reference.ts'

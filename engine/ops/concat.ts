@@ -7,7 +7,7 @@ import { checkTensors } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
-/** The part of `t` that starts at `at` along a dim and has this shape and these strides. */
+/** Makes a view into `t` that starts at index `at` of a dim. */
 function part(t: Tensor, dim: number, at: number, shape: Shape, strides: Shape): Tensor {
   return view(t, shape, strides, t.offset + at * t.strides[dim]!)
 }
@@ -19,40 +19,41 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
     const total = sizes.reduce((sum, size) => sum + size, 0)
     const out = empty(first.shape.with(dim, total), first.dtype, first.device)
     let at = 0
-    for (const one of parts) {
-      copyInto(one, part(out, dim, at, one.shape, out.strides))
-      at += one.shape[dim]!
+    for (const t of parts) {
+      copyInto(t, part(out, dim, at, t.shape, out.strides))
+      at += t.shape[dim]!
     }
     return out
   },
   backward(ctx, grad, { dim, sizes }) {
     let at = 0
     return sizes.map((size, i) => {
-      const own = ctx.needs[i] ? part(grad, dim, at, grad.shape.with(dim, size), grad.strides) : undefined
+      const dx = ctx.needs[i] ? part(grad, dim, at, grad.shape.with(dim, size), grad.strides) : undefined
       at += size
-      return own
+      return dx
     })
   },
 })
 
 /**
- * Tensors one after the other along a dim.
- * @param given tensors of one dtype, of equal sizes in the other dims
- * @param dim negative counts back
- * @throws ShapeError for no tensors, or tensors that do not fit together
+ * Concatenates tensors along a dim.
+ * @param tensors at least one; they have one dtype and, but for `dim`, one shape. Inside `autocast`, float16 tensors beside float32 ones
+ *   are cast to float32
+ * @param dim the dim that grows; negative numbers count back
+ * @throws ShapeError for no tensors, two dtypes, or shapes that do not fit; ArgumentError unless all are live tensors of one device
  */
-export function concat(given: readonly Tensor[], dim: number, ...extra: []): Tensor {
-  checkTensors('concat', given)
+export function concat(tensors: readonly Tensor[], dim: number, ...extra: []): Tensor {
+  checkTensors('concat', tensors)
   checkNoMore('concat', extra)
-  const tensors = promoteTypes(given)
-  const first = checkParts('concat', tensors)
+  const parts = promoteTypes(tensors)
+  const first = checkParts('concat', parts)
   const axis = normalizeDim('concat', dim, first.ndim)
-  for (const { shape } of tensors) {
+  for (const { shape } of parts) {
     if (shape.length !== first.ndim || shape.some((size, d) => d !== axis && size !== first.shape[d])) {
       throw new ShapeError(`concat: ${format(shape)} does not fit ${format(first.shape)}; only dim ${axis} may differ`)
     }
   }
-  return concatOp([...tensors], { dim: axis, sizes: tensors.map(({ shape }) => shape[axis]!) })
+  return concatOp([...parts], { dim: axis, sizes: parts.map(({ shape }) => shape[axis]!) })
 }
 
 const stackOp = defineOp<Tensor[], { dim: number }>({
@@ -60,7 +61,7 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
   forward(_ctx, parts, { dim }) {
     const [first] = parts as [Tensor]
     const out = empty(first.shape.toSpliced(dim, 0, parts.length), first.dtype, first.device)
-    for (const [i, one] of parts.entries()) copyInto(one, part(out, dim, i, one.shape, out.strides.toSpliced(dim, 1)))
+    for (const [i, t] of parts.entries()) copyInto(t, part(out, dim, i, t.shape, out.strides.toSpliced(dim, 1)))
     return out
   },
   backward(ctx, grad, { dim }) {
@@ -70,24 +71,25 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
 })
 
 /**
- * Tensors side by side along a new dim.
- * @param given tensors of one dtype and shape
- * @param dim place of the new dim in the result; negative counts back
- * @throws ShapeError for no tensors, or tensors that differ
+ * Stacks tensors along a new dim.
+ * @param tensors at least one, of one shape and dtype. Inside `autocast`, float16 tensors beside float32 ones are cast to float32
+ * @param dim the index of the new dim in the result; negative numbers count back
+ * @throws ShapeError for no tensors, or two shapes or dtypes; ArgumentError unless all are live tensors of one device
  */
-export function stack(given: readonly Tensor[], dim = 0, ...extra: []): Tensor {
-  checkTensors('stack', given)
+export function stack(tensors: readonly Tensor[], dim = 0, ...extra: []): Tensor {
+  checkTensors('stack', tensors)
   checkNoMore('stack', extra)
-  const tensors = promoteTypes(given)
-  const first = checkParts('stack', tensors)
+  const parts = promoteTypes(tensors)
+  const first = checkParts('stack', parts)
   const axis = normalizeDim('stack', dim, first.ndim + 1)
-  for (const { shape } of tensors) {
+  for (const { shape } of parts) {
     if (format(shape) !== format(first.shape))
       throw new ShapeError(`stack: ${format(shape)} beside ${format(first.shape)}; takes one shape`)
   }
-  return stackOp([...tensors], { dim: axis })
+  return stackOp([...parts], { dim: axis })
 }
 
+/** @returns the first tensor. @throws ShapeError for no tensors, or two dtypes */
 function checkParts(op: string, tensors: readonly Tensor[]): Tensor {
   const [first] = tensors
   if (!first) throw new ShapeError(`${op}: got no tensors, takes at least one`)

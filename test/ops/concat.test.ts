@@ -1,6 +1,6 @@
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { concat, stack } from '../../engine/ops/join.ts'
+import { concat, stack } from '../../engine/ops/concat.ts'
 import { slice, transpose } from '../../engine/ops/shape.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
