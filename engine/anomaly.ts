@@ -8,10 +8,10 @@ import { scope, withoutScope } from './tensor/scope.ts'
 import type { Tensor } from './tensor/tensor.ts'
 
 /**
- * Runs `fn` and finds the first op, forward or backward, whose result holds NaN or an infinity. Costs a reduction an op:
- * for searching, after a loss was found not to be finite.
- * @returns such as `exp [32, 10]`, or undefined when all results are finite
- * @throws ArgumentError when `fn` is no function, and whatever it throws
+ * Runs `fn` and finds the first op, forward or backward, whose result holds NaN or an infinity. It adds a product and a
+ * sum to every op, so it is for a search after a loss was not finite.
+ * @returns the op and the shape of its result, such as `exp [32, 10]`; undefined when all results are finite
+ * @throws ArgumentError when `fn` is no function, and the errors of `fn`
  */
 export async function firstNonFinite(fn: () => void): Promise<string | undefined> {
   checkFunction('firstNonFinite', fn)
@@ -34,7 +34,7 @@ export async function firstNonFinite(fn: () => void): Promise<string | undefined
   return found
 }
 
-/** NaN when any element is not finite, else 0: x * 0 is 0 for finite numbers only, and the sum keeps NaN. */
+/** Returns NaN if an element is not finite, else 0: x * 0 is 0 only for finite numbers, and a sum keeps NaN. */
 function probe(x: Tensor): Tensor {
   return scope(() => sum(mul(x, 0)))
 }

@@ -2,14 +2,14 @@ import type { Storage } from './memory/storage.ts'
 import { withoutScope } from './tensor/scope.ts'
 import { type Tensor, watchGradients } from './tensor/tensor.ts'
 
-/** What a recording does on the host to the gradient of a leaf that was made outside. */
+/** What a recording does on the host to the gradient of a leaf from outside: it finds one and leaves one. */
 class CapturedGradient {
   readonly #leaf: Tensor
-  /** The gradient that it found. */
+  /** The gradient before the recording. */
   readonly #found: Tensor | undefined
-  /** Where the leaf's gradient must come to lie, if anywhere. */
+  /** The storage of the leaf's gradient slot in an arena, if any. */
   readonly #slot: Storage | undefined
-  /** The gradient that it left behind. */
+  /** A view of the gradient after the recording. */
   readonly left: Tensor | undefined
 
   constructor(leaf: Tensor, found: Tensor | undefined) {
@@ -20,19 +20,19 @@ class CapturedGradient {
     this.left = grad && !grad.disposed ? withoutScope(() => grad.detach()) : undefined
   }
 
-  /** Whether a replay finds the gradient that recording found, or none as it did. */
+  /** Whether the leaf has the gradient that the recording found, or none as then. */
   get agrees(): boolean {
     return isAt(this.#leaf.grad, this.#found)
   }
 
-  /** Whether that can never be again. */
-  get spent(): boolean {
+  /** Whether `agrees` can never be true again. */
+  get stale(): boolean {
     const found = this.#found
     return this.#leaf.gradSlot?.storage !== this.#slot || (!!found?.disposed && found.storage !== this.#slot)
   }
 
-  /** Leaves behind what recording left behind. */
-  leave(): void {
+  /** Sets the leaf's gradient to the one after the recording. */
+  restore(): void {
     const [leaf, left] = [this.#leaf, this.left]
     if (isAt(leaf.grad, left)) return
     leaf.grad?.dispose()
@@ -40,35 +40,35 @@ class CapturedGradient {
   }
 }
 
-/** Whether both are there and lie at the same place, or neither is there. */
+/** Tells whether both tensors lie at the same place, or both are undefined. */
 function isAt(a: Tensor | undefined, b: Tensor | undefined): boolean {
   return a?.storage === b?.storage && a?.offset === b?.offset
 }
 
 /**
- * The gradients of leaves made outside that a recording reads, adds to, sets or clears: a replay is right only where it finds them as
- * recording did, and must leave behind what that left.
+ * The gradients of leaves from outside that a recording reads, adds to, sets or clears. A replay is valid only if it finds them as the
+ * recording did, and it must leave them as the recording did.
  */
 export class CapturedGradients {
-  /** By leaf the gradient that was found, and a view that keeps its memory. */
+  /** By leaf, the gradient before the recording, and a view that keeps its memory alive. */
   readonly #found = new Map<Tensor, { grad: Tensor; view: Tensor } | undefined>()
   #all: readonly CapturedGradient[] = []
 
-  /** Runs `fn`, which records. When it throws, leaves have the gradients from before: nothing of it is executed. */
+  /** Runs `fn`, which records. If it throws, the leaves get back their gradients, since nothing of the recording is executed. */
   watch<T>(fn: () => T): T {
-    const see = (leaf: Tensor, grad: Tensor | undefined) => {
+    const note = (leaf: Tensor, grad: Tensor | undefined) => {
       if (this.#found.has(leaf)) return
       this.#found.set(leaf, grad && !grad.disposed ? { grad, view: withoutScope(() => grad.detach()) } : undefined)
     }
     try {
-      return watchGradients(see, fn)
+      return watchGradients(note, fn)
     } catch (error) {
       this.undo()
       throw error
     }
   }
 
-  /** Gives leaves the gradients from before recording, of which nothing comes. */
+  /** Gives the leaves back their gradients from before the recording, which is dropped. */
   undo(): void {
     this.dispose()
     for (const [leaf, found] of this.#found) {
@@ -81,33 +81,36 @@ export class CapturedGradients {
     this.#found.clear()
   }
 
-  /** Recording has ended; `keep` or `undo` follows. @param isInside whether it made the tensor */
+  /** Ends the recording; `keep` or `undo` follows. @param isInside tells whether the recording made a leaf */
   end(isInside: (leaf: Tensor) => boolean): void {
     const outside = [...this.#found].filter(([leaf]) => !leaf.disposed && !isInside(leaf))
     this.#all = outside.map(([leaf, found]) => new CapturedGradient(leaf, found?.grad))
   }
 
-  /** The recording is to be replayed. */
+  /** Keeps the recording for replays. */
   keep(): void {
     for (const found of this.#found.values()) found?.view.dispose()
     this.#found.clear()
   }
 
+  /** Whether a replay finds all gradients as the recording did. */
   get agree(): boolean {
     return this.#all.every(({ agrees }) => agrees)
   }
 
-  get spent(): boolean {
-    return this.#all.some(({ spent }) => spent)
+  /** Whether `agree` can never be true again. */
+  get stale(): boolean {
+    return this.#all.some(({ stale }) => stale)
   }
 
-  /** Those that it left behind. */
+  /** The gradients after the recording. */
   get left(): Tensor[] {
     return this.#all.flatMap(({ left }) => left ?? [])
   }
 
-  leave(): void {
-    for (const one of this.#all) one.leave()
+  /** Sets the gradients of all leaves as they were after the recording. */
+  restore(): void {
+    for (const gradient of this.#all) gradient.restore()
   }
 
   dispose(): void {

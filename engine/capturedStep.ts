@@ -16,34 +16,38 @@ import { isPlanned } from './memory/deviceBuffer.ts'
 import type { Changeable } from './memory/version.ts'
 import { copyInto } from './tensor/copies.ts'
 import { scope, withoutScope } from './tensor/scope.ts'
-import { empty, Tensor } from './tensor/tensor.ts'
+import { copyOf, empty, Tensor } from './tensor/tensor.ts'
 
-/** What a capture made of a function for inputs of one set of shapes. */
+/** Facts on a recording of a captured function. */
 export interface CaptureStatistics {
-  /** Dispatches recorded whose results are used, and dispatches of a replay, which are fewer where branches were coalesced. */
+  /** The number of recorded dispatches without dead code. */
   recorded: number
+  /** The number of dispatches of a replay; horizontal fusion makes them fewer. */
   dispatches: number
-  /** Floating-point operations of a replay, by the cost models of its kernels (a multiply-add counts two). */
+  /** Floating-point operations of a replay, as the kernel specs count them; a multiply-add counts as two. */
   readonly flops: number
-  /** Bytes of memory for intermediate values and results; the least that any plan needs; and with a buffer for each value. */
+  /** Bytes of planned memory for intermediate values and results. */
   bytes: number
+  /** A lower bound of `bytes` for any memory plan. */
   bound: number
+  /** Bytes without a memory plan, with a buffer for each value. */
   unplanned: number
-  /** Of the longest chain of recorded dispatches, each of which must follow the one before. */
+  /** The length of the critical path: the longest chain of recorded dispatches that depend on each other. */
   readonly chain: number
 }
 
-/** The work of a function on the device, recorded for inputs of one set of shapes. */
+/** A recording: the work of a function on the device for inputs of one set of shapes. */
 export interface CapturedStep<R> {
-  /** The dtypes and shapes of its inputs. */
+  /** The dtypes and shapes of the inputs as text. */
   key: string
   device: Device
   executable: ExecutableGraph
+  /** The tensors that the recording reads its inputs from. */
   inputs: readonly Tensor[]
   result: R
-  /** Tensors made outside that it uses. */
+  /** The versions of tensors from outside that the recording uses. */
   outsiders: readonly Changeable[]
-  /** Memory that every replay changes, of tensors made outside and of results. */
+  /** The versions of tensors that every replay changes: results, and tensors from outside. */
   changes: readonly Changeable[]
   gradients: CapturedGradients
   statistics: CaptureStatistics
@@ -51,32 +55,26 @@ export interface CapturedStep<R> {
 }
 
 /**
- * Copies the inputs of a call to where the recording reads them.
- * @throws ArgumentError for an input that was disposed, or of another device
+ * Copies the inputs of a call into the tensors that a recording reads.
+ * @throws ArgumentError for an input that is disposed or on another device
  */
-export function load(held: readonly Tensor[], inputs: readonly Tensor[]): void {
+export function loadInputs(targets: readonly Tensor[], inputs: readonly Tensor[]): void {
   inputs.forEach((source, i) => {
     const input = `capture: input ${i} of shape ${format(source.shape)}`
     if (source.disposed) throw new ArgumentError(`${input} was used after it was disposed`)
-    if (source.device !== held[i]!.device) throw new ArgumentError(`${input} is not on the device of what was recorded`)
+    if (source.device !== targets[i]!.device) throw new ArgumentError(`${input} is not on the device of what was recorded`)
   })
-  // A function may have returned its inputs: what lies where they are loaded to is set aside first.
-  const places = new Set(held.map(({ storage }) => storage))
-  const aside = withoutScope(() => inputs.map((source) => (places.has(source.storage) ? copyOf(source) : undefined)))
-  for (const [i, target] of held.entries()) loadOne(aside[i] ?? inputs[i]!, target)
-  for (const copy of aside) copy?.dispose()
+  // A function may have returned its inputs, so an input of this call may lie in a target; it is copied before any target is written.
+  const storages = new Set(targets.map(({ storage }) => storage))
+  const copies = withoutScope(() => inputs.map((source) => (storages.has(source.storage) ? copyOf(source) : undefined)))
+  for (const [i, target] of targets.entries()) loadInput(copies[i] ?? inputs[i]!, target)
+  for (const copy of copies) copy?.dispose()
 }
 
-function copyOf(source: Tensor): Tensor {
-  const copy = empty(source.shape, source.dtype, source.device)
-  copyInto(source, copy)
-  return copy
-}
-
-function loadOne(source: Tensor, target: Tensor): void {
+function loadInput(source: Tensor, target: Tensor): void {
   const bytes = ITEM_BYTES[source.dtype]
   const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
-  // Copies of the device move whole words.
+  // A buffer copy moves whole words.
   const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
   if (source.isContiguous() && words) {
     source.device.copy(range(source), range(target), source.size * bytes)
@@ -84,57 +82,58 @@ function loadOne(source: Tensor, target: Tensor): void {
   } else copyInto(source, target)
 }
 
-/** Records `fn` and plans its memory. @throws Error when `fn` reads values, is async, or nothing that it computes is used */
+/** Records `fn` and plans its memory. @throws Error when `fn` reads values, captures or is async, or all of its work is dead code */
 export function recordStep<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I, key: string): CapturedStep<R> {
   const device = deviceOf(inputs)
-  const held = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
+  const targets = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
   try {
-    load(held, inputs)
+    loadInputs(targets, inputs)
     const gradients = new CapturedGradients()
     const { graph, result } = device.captureGraph(() =>
       gradients.watch(() =>
         withoutScope(() => {
-          const given = held.map((t) => t.detach())
+          const views = targets.map((t) => t.detach())
           try {
-            // Views of the results: what was made outside goes on to belong to who made it.
-            return scope(() => withOwnCopies(() => replace(notAsync(fn, given as unknown as I), isTensor, (t) => t.detach())))
+            // The recording keeps views of the results, since a result from outside belongs to the caller.
+            return scope(() => withOwnCopies(() => replace(callSync(fn, views as unknown as I), isTensor, (t) => t.detach())))
           } finally {
-            for (const t of given) t.dispose()
+            for (const t of views) t.dispose()
           }
         }),
       ),
     )
     gradients.end(({ storage: { buffer } }) => isPlanned(buffer) && graph.buffers.has(buffer))
     try {
-      leaveOutDead(graph, nameOf(fn))
-      const built = build(device, graph, held, result, gradients)
+      removeDeadCode(graph, nameOf(fn))
+      const step = build(device, graph, targets, result, gradients)
       gradients.keep()
-      return { key, ...built }
+      return { key, ...step }
     } catch (error) {
       gradients.undo()
       graph.dispose()
       throw error
     }
   } catch (error) {
-    for (const t of held) t.dispose()
+    for (const t of targets) t.dispose()
     throw error
   }
 }
 
-/** @throws Error when `fn` returns a promise: what it does after waiting cannot be recorded */
-function notAsync<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): R {
+/** Calls `fn`. @throws Error when it returns a promise, since its work after an await cannot be recorded */
+function callSync<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I): R {
   const result = fn(...inputs)
   if (!(result instanceof Promise)) return result
   result.catch(() => {})
   throw new Error(`capture: ${nameOf(fn)} is async; what it does after waiting cannot be recorded, so it must not wait`)
 }
 
+/** The name of a captured function for errors and traces. */
 export function nameOf(fn: { name: string }): string {
   return fn.name || 'a captured function'
 }
 
-/** @throws Error when that is everything: whoever replays nothing has forgotten to return something, and may even time it */
-function leaveOutDead(graph: Graph, name: string): void {
+/** Removes dead code. @throws Error when all work is dead code: the function forgot to return its results */
+function removeDeadCode(graph: Graph, name: string): void {
   const isDispatch = ({ kind }: GraphCommand) => kind === 'dispatch'
   const recorded = graph.commands.filter(isDispatch).length
   graph.commands = eliminateDeadCode(graph.commands)
@@ -143,11 +142,11 @@ function leaveOutDead(graph: Graph, name: string): void {
   throw new Error(`capture: nothing uses what ${name} computes, so ${all} would be left out; return the tensors that it is for`)
 }
 
-/** Makes a recorded graph executable: fuses it horizontally, then plans its memory. */
+/** Makes a recorded graph executable: fuses it horizontally, then plans its memory. @throws OutOfMemoryError */
 function build<R>(
   device: Device,
   graph: Graph,
-  held: readonly Tensor[],
+  inputs: readonly Tensor[],
   result: R,
   gradients: CapturedGradients,
 ): Omit<CapturedStep<R>, 'key'> {
@@ -162,7 +161,7 @@ function build<R>(
     takeKept: (bytes) => device.acquirePooled(bytes),
   })
   for (const block of plan.kept) block.users++
-  const giveMemory = () => {
+  const releaseMemory = () => {
     for (const block of plan.kept) device.pool.releaseBlock(block)
     device.workspace.give(plan.scratch.map(({ buffer }) => buffer))
   }
@@ -170,23 +169,25 @@ function build<R>(
   try {
     executable = new ExecutableGraph(graph, fused, hoisted, device)
   } catch (error) {
-    giveMemory()
+    releaseMemory()
     throw error
   }
   const used = new Set(
     graph.commands.flatMap((command) => accessesOf(command).map(({ binding }) => binding.buffer)).filter(isPlanned),
   )
   const results = tensorsIn(result)
-  const made = [...results, ...gradients.left].filter(({ storage }) => isPlanned(storage.buffer)).map(({ version }) => version)
+  const written = [...results, ...gradients.left]
+    .filter(({ storage }) => isPlanned(storage.buffer))
+    .map(({ version }) => version)
   const changed = [...graph.outsiders].filter(([, changes]) => changes).map(([version]) => version)
   const recorded = graph.commands.filter((command) => command.kind === 'dispatch')
   return {
     device,
     executable,
-    inputs: held,
+    inputs,
     result,
     outsiders: [...graph.outsiders.keys()],
-    changes: [...new Set([...changed, ...made])],
+    changes: [...new Set([...changed, ...written])],
     gradients,
     statistics: {
       recorded: recorded.length,
@@ -205,9 +206,9 @@ function build<R>(
       executable.destroy()
       for (const t of results) t.dispose()
       gradients.dispose()
-      for (const t of held) t.dispose()
+      for (const t of inputs) t.dispose()
       graph.dispose()
-      giveMemory()
+      releaseMemory()
     },
   }
 }

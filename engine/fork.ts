@@ -6,7 +6,7 @@ import { Device } from './device/device.ts'
 import { recordForked } from './device/recordForked.ts'
 import { FORK_MODES, type Fork, type ForkMode, type Lane } from './graph/lane.ts'
 
-/** @param together how many make one fork */
+/** Makes a lane for each branch. @param together how many neighbouring branches share a fork, so that they can be coalesced */
 function makeLanes(mode: ForkMode, names: readonly string[], together: number): Lane[] {
   let forward: Fork
   let backward: Fork
@@ -15,7 +15,7 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
       forward = { mode }
       backward = { mode }
     }
-    // What is differentiated twice stays in the backward lane.
+    // The backward lane is its own backward lane, for ops that are differentiated twice.
     const streams = [name]
     const back: Lane = { fork: backward, index, name, streams, backward: undefined! }
     return { fork: forward, index, name, streams, backward: Object.assign(back, { backward: back }) }
@@ -23,12 +23,13 @@ function makeLanes(mode: ForkMode, names: readonly string[], together: number): 
 }
 
 /**
- * Runs independent branches, each in a lane of its own, and returns their results in the order of `Object.values`. What a branch makes and its
- * backward pass are recorded in its lane; a lane's results may be used by anything after the fork.
- * @param branches by name, none of which uses what another one made
- * @param options.together how many `coalesced` joins at a time, the next after them: less memory in use, more dispatches; default all
- * @throws UserError when that is no whole number of at least 1, or for a mode that does not exist; ArgumentError for branches that are no
- *   functions by name, and unknown options
+ * Runs independent branches, each in a lane of its own, and returns their results in the order of `Object.values`. The work of a branch and
+ * of its backward pass is recorded in its lane. Code after the fork may use the results.
+ * @param branches functions by name; no branch uses a tensor that another one makes
+ * @param options.together how many branches mode `coalesced` fuses at a time, one group after another; fewer need less memory and more
+ *   dispatches. By default all
+ * @throws UserError for an unknown mode, or when `together` is no whole number of at least 1; ArgumentError when `branches` is no object of
+ *   functions, and for unknown options
  */
 export function fork<T>(
   device: Device,
@@ -48,14 +49,14 @@ export function fork<T>(
   const names = Object.keys(branches)
   for (const name of names) checkFunction('fork', branches[name], name)
   const alone = mode === 'serial' || names.length < 2
-  // What does not fork belongs to the branch around it. Of the outermost ones traces tell the branches apart.
+  // Inside a branch, work that does not fork stays in the branch's lane. Outside, even serial branches get lanes, which traces show.
   if (alone && device.lane) return Object.values(branches).map((branch) => branch())
-  const how = alone ? 'serial' : mode
-  const lanes = makeLanes(how, names, together)
-  return recordForked(device, how, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
+  const effective = alone ? 'serial' : mode
+  const lanes = makeLanes(effective, names, together)
+  return recordForked(device, effective, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
 }
 
-/** Runs `fn` with what it records in `lane`. */
+/** Runs `fn` with `lane` as the current lane. */
 function onLane<T>(device: Device, lane: Lane, fn: () => T): T {
   const outer = device.lane
   device.lane = lane

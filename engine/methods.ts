@@ -1,4 +1,4 @@
-// Ops as methods of Tensor. A module of its own, so that ops can import Tensor without a cycle.
+// Makes ops methods of Tensor. Only this module knows both, so that ops can import Tensor without a circle.
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'

@@ -3,20 +3,20 @@ import { checkDevice } from '../device/defaultDevice.ts'
 import type { Device } from '../device/device.ts'
 import { type ProfiledDispatch, Profiler } from '../submit/profiler.ts'
 
-/** What a device did. */
+/** The dispatches that a device ran during a trace. */
 export interface TracedDevice {
   name: string
   dispatches: readonly ProfiledDispatch[]
-  /** Milliseconds by which the host's clock is ahead of the device's. */
+  /** The host's clock minus the device's clock, in milliseconds. */
   offset: number
 }
 
-/** Times every dispatch of a device from when it is made until `end()`; see `Profiler` for what that costs. */
+/** Times every dispatch of a device from the constructor until `end()`; see `Profiler` for the cost. */
 export class Tracing {
   readonly #device: Device
   readonly #profiler: Profiler
 
-  /** @throws UserError when the device has no timestamp queries; ArgumentError for what is no device */
+  /** @throws UserError when the device has no timestamp queries; ArgumentError when `device` is no device */
   constructor(device: Device) {
     checkDevice('Tracing', device)
     this.#device = device
@@ -25,7 +25,7 @@ export class Tracing {
     device.profiler = this.#profiler
   }
 
-  /** @returns what was timed, when it is done. @throws DeviceLostError, and whatever the driver reported */
+  /** Ends the trace and waits for its dispatches. @throws DeviceLostError, and the errors that the driver reported */
   async end(): Promise<TracedDevice> {
     const device = this.#device
     const done = device.synchronize()
@@ -39,10 +39,11 @@ export class Tracing {
 }
 
 /**
- * Dispatches as a Chrome trace (open in Perfetto or chrome://tracing): one process a device, one track a stream. A dispatch that
- * coalesced branches share shows on the track of each; a mark where a barrier makes it wait says why. Clocks of several devices are
- * laid over each other by the host's, to a fraction of a millisecond.
- * @throws ArgumentError for what is no list of traced devices
+ * Formats dispatches as a Chrome trace for Perfetto or chrome://tracing, with one process a device and one track a stream. A dispatch that
+ * coalesced branches share stands on the track of each. An instant event marks a barrier before a dispatch, with its reasons. The clocks of
+ * several devices are aligned by the host's clock, to a fraction of a millisecond.
+ * @returns JSON in the Trace Event Format
+ * @throws ArgumentError when `devices` is no list of traced devices
  */
 export function chromeTrace(devices: readonly TracedDevice[]): string {
   checkTraced(devices)
@@ -52,7 +53,7 @@ export function chromeTrace(devices: readonly TracedDevice[]): string {
   const starts = devices.map(({ offset }, pid) => offset + first[pid]! / 1e6)
   const origin = Math.min(...starts)
   const events = devices.flatMap(({ name, dispatches }, pid) => {
-    // Microseconds, which near the origin have digits to spare.
+    // Times are microseconds since the earliest dispatch.
     const from = (starts[pid]! - origin) * 1000
     const at = (time: number) => from + (time - first[pid]!) / 1000
     return [{ ph: 'M', pid, tid: 0, name: 'process_name', args: { name } }, ...deviceEvents(dispatches, pid, at)]

@@ -262,7 +262,7 @@ test('the same off the tape', async () => {
 
 test('refuses what it cannot take', () => {
   const zeros = (...shape: number[]) => tensor(new Float32Array(sizeOf(shape)), { shape })
-  assertShapeError(() => linear(zeros(2, 3), zeros(3, 4)), 'linear: got float32 [2, 3], float32 [3, 4]')
+  assertShapeError(() => linear(zeros(2, 3), zeros(3, 4)), 'linear: got float32 [2, 3] and float32 [3, 4]')
   assertShapeError(() => linear(zeros(2, 3), zeros(4, 3), zeros(3)), 'linear: got')
   assertShapeError(() => linear(zeros(2, 3), zeros(3)), 'linear: got')
   assertShapeError(() => linear(tensor(1), zeros(4, 3)), 'float32 []')
