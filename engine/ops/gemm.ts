@@ -13,7 +13,7 @@ import type { RandomDraw } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import { type Shape, sizeOf } from '../layout/shape.ts'
 import { type Bindable, run } from '../tensor/run.ts'
-import { broadcastStrides, operand } from '../tensor/strided.ts'
+import { broadcastStrides, operand, rowStrideOf } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** The steps between a product and its store, in this order. */
@@ -146,9 +146,9 @@ function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | un
 export function asRows(t: Tensor): Tensor {
   const n = t.shape.at(-1)!
   const count = sizeOf(t.shape.slice(0, -1))
-  const { dims, strides } = mergeDims(t.shape.slice(0, -1), [t.strides])
-  if (dims.length > 1) return asRows(t.contiguous())
-  return view(t, [count, n], [strides[0]![0] ?? n, t.strides.at(-1)!], t.offset)
+  const stride = rowStrideOf(t)
+  if (stride === undefined) return asRows(t.contiguous())
+  return view(t, [count, n], [stride, t.strides.at(-1)!], t.offset)
 }
 
 /** Makes a view with the last two dims swapped. */

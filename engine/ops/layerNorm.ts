@@ -11,12 +11,13 @@ import { bindingAlignment } from '../layout/dtype.ts'
 import { joint } from '../memory/version.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
+import { rowStrideOf } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
   forward(ctx, inputs, { eps }) {
-    const x = rowStride(inputs[0]) === undefined ? inputs[0].contiguous() : inputs[0]
+    const x = withRows(inputs[0])
     const [weight, bias] = [inputs[1].contiguous(), inputs[2].contiguous()]
     const { device } = x
     const rows = rowsOf(x)
@@ -82,24 +83,15 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   return { dweight, dbias, chunks, out: sums, place: { weightOffset: 0, toBias: chunks * n }, combine }
 }
 
-/** The distance between neighbouring rows (the last dim), in elements; undefined unless all rows lie evenly spaced. */
-function rowStride({ shape, strides }: Tensor): number | undefined {
-  const last = shape.length - 1
-  if (shape[last]! > 1 && strides[last] !== 1) return undefined
-  let stride: number | undefined
-  let rows = 1
-  for (let i = last - 1; i >= 0; i--) {
-    if (shape[i] === 1) continue
-    stride ??= strides[i]!
-    if (strides[i] !== stride * rows) return undefined
-    rows *= shape[i]!
-  }
-  return stride ?? shape[last]!
+/** The tensor if the kernels can read its rows, which lie evenly spaced with their elements side by side, else a row-major copy. */
+function withRows(x: Tensor): Tensor {
+  const contiguousRows = x.shape.at(-1) === 1 || x.strides.at(-1) === 1
+  return contiguousRows && rowStrideOf(x) !== undefined ? x : x.contiguous()
 }
 
 function rowsOf(x: Tensor) {
   const n = x.shape.at(-1)!
-  return { rows: x.size / n, n, xOffset: x.offset, xStride: rowStride(x)! }
+  return { rows: x.size / n, n, xOffset: x.offset, xStride: rowStrideOf(x)! }
 }
 
 /**

@@ -13,8 +13,8 @@ import { sum, sumInto } from './reduce.ts'
 import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
 
 /**
- * Strides under which a view has another shape of the same size, or undefined where its elements are not spaced so: each merged dim of
- * the tensor must be a product of neighbouring dims of the new shape.
+ * The strides of a view with another shape of the same size; undefined if there is no such view. There is one if each merged dim of the
+ * tensor is a product of neighbouring dims of the new shape.
  */
 function reshapedStrides(t: Tensor, into: Shape): number[] | undefined {
   const merged = mergeDims(t.shape, [t.strides])

@@ -1,4 +1,4 @@
-import type { Layout } from '../../kernels/layout.ts'
+import { type Layout, mergeDims } from '../../kernels/layout.ts'
 import { bindingAlignment } from '../layout/dtype.ts'
 import type { Shape } from '../layout/shape.ts'
 import type { Bindable } from './run.ts'
@@ -33,4 +33,10 @@ export function operand(t: StridedView, shape: Shape = t.shape): { layout: Layou
       ...(t.end !== undefined && { end: t.end }),
     },
   }
+}
+
+/** The distance between neighbouring rows (the last dim), in elements; undefined unless all rows lie evenly spaced. */
+export function rowStrideOf({ shape, strides }: StridedView): number | undefined {
+  const rows = mergeDims(shape.slice(0, -1), [strides])
+  return rows.dims.length > 1 ? undefined : (rows.strides[0]![0] ?? shape.at(-1)!)
 }
