@@ -1,14 +1,14 @@
-/** A kernel that does not compile; the message has kernel, variant, line and column of the specialized WGSL. */
+/** A kernel does not compile. The message has the kernel, the variant, and the line and column of the specialized WGSL. */
 export class KernelCompileError extends Error {
   override readonly name = 'KernelCompileError'
 }
 
-/** An argument of a kind that a function does not take, or an option that it does not have. The message names both. */
+/** An argument is of a kind that a function does not take, or an option does not exist. The message names both. */
 export class ArgumentError extends Error {
   override readonly name: string = 'ArgumentError'
 }
 
-/** Tensors or sizes that an op cannot take: shapes, dtypes, dims. The message names the op and what it got. */
+/** An op cannot take a shape, dtype, dim or size. The message names the op and what it got. */
 export class ShapeError extends ArgumentError {
   override readonly name = 'ShapeError'
 }
@@ -18,30 +18,30 @@ export class StaleValueError extends Error {
   override readonly name = 'StaleValueError'
 }
 
-/** WebGPU rejected a command; the message has the ops that were recorded with it. */
+/** WebGPU rejected a command. The message has the ops that were submitted with it. */
 export class ValidationError extends Error {
   override readonly name = 'ValidationError'
 }
 
-/** The device could not give the memory; the message has the bytes asked for and those in use. */
+/** The device or the driver has no room. The message has the bytes or the bind groups asked for. */
 export class OutOfMemoryError extends Error {
   override readonly name = 'OutOfMemoryError'
 }
 
 /**
- * The device is gone (a driver reset, `destroy()`, a process of branches that ended); every pending and later call ends with this. Tensors
- * and modules on it are gone too: request a new device, make the model and its optimizer anew, and load what was saved of them.
+ * The device is lost: by a driver reset, by `destroy()`, or because a process of branches ended. Every pending and later call throws this
+ * error. Tensors and modules on it are lost too: request a new device, make a new model and optimizer, and load their checkpoint.
  */
 export class DeviceLostError extends Error {
   override readonly name = 'DeviceLostError'
 }
 
-/** Bad input from the user (a file, a flag, a value). The message is one line that says what is wrong and what to do. */
+/** The user's input (a file, a flag, a value) is wrong. The message is one line that says what is wrong and what to do. */
 export class UserError extends Error {
   override readonly name = 'UserError'
 }
 
-/** A file that cannot be written. Space, permissions and folders may come back: whoever has something to lose tries again. */
+/** A file cannot be written. Space, permissions and folders may come back, so a caller with data to lose tries again. */
 export class FileError extends UserError {}
 
 function textOf(error: unknown): string {
@@ -53,7 +53,7 @@ function textOf(error: unknown): string {
   }
 }
 
-/** The message of anything thrown, on one line, without what a terminal obeys instead of showing it. */
+/** Returns the message of anything thrown as one line, without control characters, which a terminal would obey. */
 export function reason(error: unknown): string {
   return textOf(error).replace(/\s*[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+\s*/gu, ' ')
 }

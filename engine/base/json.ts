@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { UserError } from './errors.ts'
 import { kindOf } from './kind.ts'
 
-// Schemas of JSON that comes from files. Every message is a noun: what a value has to be.
+// These are schemas for JSON from files. Each message is a noun that says what a value has to be.
 
 const COUNT = 'a whole number of at least 0, below 2^53'
 
@@ -12,7 +12,7 @@ export const count = v.pipe(v.number(COUNT), v.safeInteger(COUNT), v.minValue(0,
 /** A finite number of at least 0. */
 export const amount = v.pipe(v.number('a number'), v.finite('a finite number'), v.minValue(0, 'a number of at least 0'))
 
-/** A number. JSON has no NaN and no infinities; what `JSON.stringify` makes of them, null, is NaN. */
+/** A number. Null is NaN: JSON has no NaN and no infinities, and `JSON.stringify` writes null for them. */
 export const numberOrNaN = v.pipe(
   v.nullable(v.number('a number')),
   v.transform((value) => value ?? Number.NaN),
@@ -20,26 +20,26 @@ export const numberOrNaN = v.pipe(
 
 export const text = v.string('a text')
 
-/** An object with these keys at least; others are left out. */
+/** An object with at least these keys; others are left out. */
 export function fields<const E extends v.ObjectEntries>(entries: E) {
   return v.object(entries, 'an object')
 }
 
-/** A list of what the schema takes. */
+/** A list of values that the schema takes. */
 export function listOf<const S extends v.GenericSchema>(item: S) {
   return v.array(item, 'a list')
 }
 
-/** An object with any keys. */
+/** An object with any keys, whose values the schema takes. */
 export function mapOf<const S extends v.GenericSchema>(value: S) {
-  const noList = v.check((given: unknown) => !Array.isArray(given), 'an object')
+  const noList = v.check((object: unknown) => !Array.isArray(object), 'an object')
   return v.pipe(v.unknown(), noList, v.record(v.string(), value, 'an object'))
 }
 
 /**
- * The value of a JSON text, checked.
- * @param what it is, which starts every message
- * @throws UserError in one line that names the field, what it is and what it has to be
+ * Parses a JSON text and checks it.
+ * @param what names the text, at the start of every message
+ * @throws UserError in one line that names the field, its value and what it has to be
  */
 export function parseJson<const S extends v.GenericSchema>(schema: S, json: string, what: string): v.InferOutput<S> {
   let value: unknown
@@ -53,7 +53,7 @@ export function parseJson<const S extends v.GenericSchema>(schema: S, json: stri
   throw new UserError(`${what} is malformed: ${problem(result.issues[0])}`)
 }
 
-/** What a schema takes, or undefined. */
+/** Returns the value as the schema takes it, or undefined where it does not. */
 export function accepted<const S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> | undefined {
   const result = v.safeParse(schema, value, { abortEarly: true })
   return result.success ? result.output : undefined
@@ -62,7 +62,7 @@ export function accepted<const S extends v.GenericSchema>(schema: S, value: unkn
 function problem(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue)?.slice(0, 200)
   if (path === undefined) return `it is ${kindOf(issue.input)}, not ${issue.message}`
-  // A key that an object lacks is reported by the object, whose message says what that is.
+  // The issue of a missing key has the message of the object, not of the key.
   const lacks = issue.type === 'object' && issue.input === undefined
   return lacks ? `it lacks ${path}` : `${path} is ${kindOf(issue.input)}, not ${issue.message}`
 }

@@ -1,15 +1,15 @@
-/** Elements of a list that a message shows; a longer one is described by its length. */
+/** The most elements of a list that a message shows; of a longer list it shows the length. */
 const SHOWN = 6
 
-/** Characters of a text that a message shows. */
+/** The most characters of a string that a message shows. */
 const CHARACTERS = 60
 
-/** Whether a value has the fields of a tensor. Here, below `Tensor`, there is no class to compare with. */
+/** Whether a value has the fields of a tensor. The class itself lies in a higher folder. */
 export function isTensorLike(value: object): value is { dtype: string; shape: readonly number[] } {
   return 'storage' in value && 'strides' in value && 'dtype' in value && 'shape' in value && Array.isArray(value.shape)
 }
 
-/** What a value is, for messages: one short line, such as `undefined`, `"3"`, `[1, 0]` or `a tensor float32 [2, 3]`. */
+/** Describes a value for messages in one short line, such as `undefined`, `"3"`, `[1, 0]` or `a tensor float32 [2, 3]`. */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') {
     return Object.is(value, -0) ? '-0' : String(value)
@@ -22,7 +22,7 @@ export function kindOf(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   if (Array.isArray(value)) {
     const short =
-      value.length <= SHOWN && Array.from(value).every((one) => typeof one !== 'object' && typeof one !== 'function')
+      value.length <= SHOWN && Array.from(value).every((item) => typeof item !== 'object' && typeof item !== 'function')
     return short ? `[${Array.from(value, kindOf).join(', ')}]` : `a list of ${value.length}`
   }
   const name = nameOf(value)

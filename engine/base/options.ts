@@ -2,14 +2,15 @@ import leven from 'leven'
 import { ArgumentError } from './errors.ts'
 import { isTensorLike, kindOf } from './kind.ts'
 
-/** Every option of `T` by name, so that the compiler says when one is added and not listed. */
+/** Lists every option of `T` by name, so that the compiler reports a new option that is not listed. */
 export type OptionNames<T> = { readonly [name in keyof Required<T>]: true }
 
 /**
- * Refuses options that do not exist, which would else be ignored without a word.
- * @param op what takes them, for the message
- * @param options undefined where none were given, which costs nothing
- * @throws ArgumentError for what is no object of options, and for an unknown name, with the nearest one that there is
+ * Refuses options that do not exist, which would otherwise be ignored in silence.
+ * @param op the function that takes the options, for the message
+ * @param options may be undefined, which costs nothing
+ * @param known the options that exist
+ * @throws ArgumentError for a value that is no object of options, and for an unknown name; the message has the nearest known one
  */
 export function checkOptions<T extends object>(op: string, options: T | undefined, known: OptionNames<T>): void {
   if (options === undefined) return
@@ -29,20 +30,20 @@ function unknownOption(op: string, name: string, known: readonly string[]): Argu
   return new ArgumentError(`${op}: unknown option ${kindOf(name)}${suggestion(name, known)}; it takes ${known.join(', ')}`)
 }
 
-/** ` (did you mean "requiresGrad"?)` for the nearest name, or nothing where none is near. */
+/** Returns text such as ` (did you mean "requiresGrad"?)`, or an empty string where no known name is near. */
 export function suggestion(name: string, known: readonly string[]): string {
   const near = nearest(name, known)
   return near === undefined ? '' : ` (did you mean ${JSON.stringify(near)}?)`
 }
 
-/** The known name that is most like `name`, upper case, `_` and `-` left aside: half of its letters must be right. */
+/** Finds the known name most like `name`, apart from case, `_` and `-`. At least half of its letters must be right. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string) => text.slice(0, 100).replace(/[_-]/g, '').toLowerCase()
   const asked = plain(name)
   let [found, least] = [undefined as string | undefined, Number.POSITIVE_INFINITY]
-  for (const one of known) {
-    const distance = leven(asked, plain(one))
-    if (distance < least) [found, least] = [one, distance]
+  for (const candidate of known) {
+    const distance = leven(asked, plain(candidate))
+    if (distance < least) [found, least] = [candidate, distance]
   }
   return least <= asked.length / 2 ? found : undefined
 }

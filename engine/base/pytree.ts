@@ -1,7 +1,7 @@
-/** Marks objects, such as a device, in which nobody looks for tensors. */
+/** Marks objects, such as a device, that hold no tensors for `walk` and `replace`. */
 export const OPAQUE = Symbol('opaque')
 
-/** Whether tensors may lie inside: not in text, buffers, promises, regular expressions and such, nor in what is marked. */
+/** Whether a value may hold tensors: it is an object, but no buffer and no promise, and not marked opaque. */
 function isContainer(value: unknown): value is object {
   return (
     typeof value === 'object' &&
@@ -11,7 +11,7 @@ function isContainer(value: unknown): value is object {
   )
 }
 
-/** The values of a list, a Map or a Set, or the public fields of an object of any class. */
+/** Returns the values of a list, a Map or a Set, or the public fields of an object of any class. */
 function partsOf(value: object): Iterable<unknown> {
   if (value instanceof Map) return value.values()
   if (Array.isArray(value) || value instanceof Set) return value
@@ -19,8 +19,9 @@ function partsOf(value: object): Iterable<unknown> {
 }
 
 /**
- * Visits a value and what it holds, each object once: in lists, Maps, Sets and the public fields of objects of any class.
- * @param visit returns whether to go inside
+ * Visits a value and all that it holds in lists, Maps, Sets and public fields of objects, each object once.
+ * @param visit returns whether to visit what the object holds
+ * @param seen objects visited before, which are skipped
  */
 export function walk(value: unknown, visit: (object: object) => boolean, seen = new Set<object>()): void {
   if (!isContainer(value) || seen.has(value)) return
@@ -29,9 +30,10 @@ export function walk(value: unknown, visit: (object: object) => boolean, seen = 
 }
 
 /**
- * The same structure with some objects replaced. Objects of a class are copied with their public fields; what holds nothing to
- * replace stays itself.
- * @param isLeaf which to replace
+ * Returns the same structure with the leaves replaced. Objects of a class are copied with their public fields; an object that holds no leaf
+ * is not copied.
+ * @param isLeaf whether an object is a leaf
+ * @param made copies by their originals, so that shared objects stay shared
  */
 export function replace<R, L extends object>(
   value: R,

@@ -3,50 +3,50 @@ import { checkText, refusal } from '../base/checks.ts'
 import { ShapeError, UserError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 
-/** Element types of tensors. float16 needs a device with the feature shader-f16. */
+/** The element type of a tensor. float16 needs a device with the feature shader-f16. */
 export type Dtype = 'float32' | 'float16' | 'int32'
 
-/** Bytes of an element. */
+/** Bytes of one element. */
 export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
 
-/** The numbers that int32 holds. */
+/** The least and the largest number of int32. */
 export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1] as const
 
-/** Bytes to which a binding's start is aligned. */
+/** Alignment of the start of a binding, in bytes. */
 const BINDING_BYTES = 256
 
-/** The same in elements: a kernel can bind a tensor from a multiple of it on. */
+/** Returns the alignment of the start of a binding, in elements. */
 export function bindingAlignment(dtype: Dtype): number {
   return BINDING_BYTES / ITEM_BYTES[dtype]
 }
 
-/** Whether tensors of the type have gradients, which are of the same type. */
+/** Whether tensors of the type can have gradients, which have the same type. */
 export function isFloat(dtype: Dtype): boolean {
   return dtype !== 'int32'
 }
 
-/** What kernels call a type of floating-point numbers. */
+/** Returns the name that kernels have for a floating-point type. */
 export function scalarOf(dtype: Dtype): Extract<Scalar, 'f32' | 'f16'> {
   return dtype === 'float16' ? 'f16' : 'f32'
 }
 
-/** @throws ShapeError for float16, where an op takes 4-byte types only */
+/** @throws ShapeError for float16, in an op that takes 4-byte types only */
 export function refuseHalf(op: string, { dtype }: { dtype: Dtype }): void {
   if (dtype === 'float16') throw new ShapeError(`${op}: got float16, takes float32 or int32; use cast()`)
 }
 
-/** What was given as a dtype, for a message: names as they are. */
+/** Describes the value of a dtype for a message: a name as it is. */
 export function nameOf(dtype: unknown): string {
   return typeof dtype === 'string' && /^\w{1,20}$/.test(dtype) ? dtype : kindOf(dtype)
 }
 
-/** Tells whether a device has float16, and its name. */
+/** The parts of a device that say whether it has float16, and its name. */
 interface HalfSupport {
   readonly capabilities: { readonly f16: boolean }
   readonly summary: { readonly name: string }
 }
 
-/** @throws ShapeError for a dtype that tensors do not have; UserError for float16 on a device without it */
+/** @throws ShapeError unless tensors can have the dtype; UserError for float16 on a device without it */
 export function checkDtype(op: string, dtype: Dtype, device: HalfSupport): void {
   if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
     throw new ShapeError(`${op}: got dtype ${nameOf(dtype)}, takes float32, float16 or int32`)
@@ -55,8 +55,9 @@ export function checkDtype(op: string, dtype: Dtype, device: HalfSupport): void 
 }
 
 /**
- * @param what needs it, and what to do without, for the message
- * @throws UserError unless the device has float16; ArgumentError when `device` is no device, or `what` or `instead` no text
+ * @param what names what needs float16, at the start of the message
+ * @param instead says what to do without it
+ * @throws UserError unless the device has float16; ArgumentError unless `device` is a device, and `what` and `instead` are text
  */
 export function requireFloat16(what: string, device: HalfSupport, instead = 'use float32 or another adapter'): void {
   if (device?.capabilities === undefined) throw refusal('requireFloat16', device, 'a device', 'device')

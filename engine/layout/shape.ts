@@ -3,14 +3,14 @@ import { kindOf } from '../base/kind.ts'
 
 export type Shape = readonly number[]
 
-/** Number of elements of a shape; 1 for rank 0. */
+/** Returns the number of elements of a shape; 1 for rank 0. */
 export function sizeOf(shape: Shape): number {
   let size = 1
   for (const dim of shape) size *= dim
   return size
 }
 
-/** Row-major strides in elements. */
+/** Returns row-major strides, in elements. */
 export function rowMajorStrides(shape: Shape): number[] {
   const strides = new Array<number>(shape.length)
   let stride = 1
@@ -21,7 +21,7 @@ export function rowMajorStrides(shape: Shape): number[] {
   return strides
 }
 
-/** Whether strides walk the elements in row-major order without gaps (dims of size 1 do not count). */
+/** Whether elements lie in row-major order without gaps. The strides of dims of size 1 do not matter. */
 export function isRowMajor(shape: Shape, strides: Shape): boolean {
   let stride = 1
   for (let i = shape.length - 1; i >= 0; i--) {
@@ -32,7 +32,7 @@ export function isRowMajor(shape: Shape, strides: Shape): boolean {
   return true
 }
 
-/** NumPy's broadcast of two shapes. @throws ShapeError naming the op */
+/** Broadcasts two shapes as NumPy does. @throws ShapeError where they do not broadcast */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, i) => {
@@ -45,7 +45,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   })
 }
 
-/** A dim counted from the front. @throws ShapeError when the tensor has no such dim */
+/** Returns a dim counted from the front. @param dim counts from the back where it is negative @throws ShapeError where there is no such dim */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const counted = typeof dim === 'number' && dim < 0 ? dim + rank : dim
   if (!Number.isInteger(counted) || counted < 0 || counted >= rank) {
@@ -55,10 +55,10 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
   return counted
 }
 
-/** Elements of the largest tensor: kernels index with 32 bits. */
+/** The number of elements of the largest tensor; kernels index with 32 bits. */
 export const MAX_ELEMENTS = 2 ** 31 - 1
 
-/** @throws ShapeError for what is no list, dims that are no whole numbers of at least 1, or too many elements */
+/** @throws ShapeError unless `shape` is a list of whole numbers of at least 1, and has at most MAX_ELEMENTS elements */
 export function checkShape(op: string, shape: Shape): void {
   if (!Array.isArray(shape)) throw new ShapeError(`${op}: got shape ${kindOf(shape)}, takes a list such as [2, 3]`)
   for (const dim of shape) {
@@ -68,7 +68,7 @@ export function checkShape(op: string, shape: Shape): void {
   if (sizeOf(shape) > MAX_ELEMENTS) throw new ShapeError(`${op}: shape ${format(shape)} has more than ${MAX_ELEMENTS} elements`)
 }
 
-/** A shape as text, `[2, 3]`. */
+/** Formats a shape as text, such as `[2, 3]`. */
 export function format(shape: Shape): string {
   return `[${shape.join(', ')}]`
 }

@@ -1,24 +1,23 @@
-// What users give as numbers, as typed arrays of a dtype.
 import { refusal } from '../base/checks.ts'
 import { ArgumentError, ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { type Dtype, INT32_MAX, INT32_MIN } from './dtype.ts'
 import { format, type Shape } from './shape.ts'
 
-/** Numbers, or lists of them as deep as the tensor has dims. */
+/** A number, or lists of numbers, nested as deep as the tensor has dims. */
 export type Nested = number | ArrayLike<number> | readonly Nested[]
 
-/** Lists in lists; deeper ones are a mistake, such as a list that holds itself. */
+/** The deepest nesting of lists. Deeper nesting is a mistake, such as a list that holds itself. */
 const MAX_DEPTH = 64
 
 const TAKES = 'numbers, lists of them or a typed array of numbers'
 
 type TypedArray = ArrayLike<number> & ArrayBufferView & { set?: unknown }
 
-/** Arrays whose elements are numbers that int32 holds. */
+/** Classes of arrays whose elements all fit int32. */
 const SMALL_INTEGERS: readonly unknown[] = [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array]
 
-/** @throws ArgumentError for views that hold no numbers: BigInt64Array, BigUint64Array, DataView */
+/** @throws ArgumentError for a view without numbers: BigInt64Array, BigUint64Array, DataView */
 function checkTyped(op: string, data: ArrayBufferView): asserts data is TypedArray {
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
     throw refusal(op, data, `${TAKES}; convert it, as Int32Array.from(values, Number) does`)
@@ -27,8 +26,8 @@ function checkTyped(op: string, data: ArrayBufferView): asserts data is TypedArr
 }
 
 /**
- * The shape of nested lists.
- * @throws ArgumentError for what is no number, list or typed array; ShapeError for lists of different lengths
+ * Returns the shape of nested lists. The values in them are checked when they are copied.
+ * @throws ArgumentError unless `data` is a number, a list or a typed array of numbers; ShapeError for lists of different lengths
  */
 export function shapeOfValues(op: string, data: unknown, depth = 0): number[] {
   if (typeof data === 'number') return []
@@ -38,8 +37,7 @@ export function shapeOfValues(op: string, data: unknown, depth = 0): number[] {
   }
   if (!Array.isArray(data)) throw refusal(op, data, TAKES)
   if (depth > MAX_DEPTH) throw new ShapeError(`${op}: lists are nested more than ${MAX_DEPTH} deep`)
-  // What is no list is looked at when it is copied.
-  const shapeOf = (one: unknown) => (isList(one) ? shapeOfValues(op, one, depth + 1) : [])
+  const shapeOf = (item: unknown) => (isList(item) ? shapeOfValues(op, item, depth + 1) : [])
   const inner = shapeOf(data[0])
   const first = format(inner)
   for (let i = 1; i < data.length; i++) {
@@ -55,10 +53,10 @@ function isList(data: unknown): data is ArrayLike<unknown> {
 }
 
 /**
- * Values as the array that a dtype is written from, row-major. A Float32Array for float32 and an Int32Array for int32 are returned as they
- * are.
- * @throws ArgumentError for what is no number, and for int32 what is no whole number of 32 bits: it names the value and its index;
- *   ShapeError when there are more or fewer than `shape` has
+ * Converts values to the array that tensors of a dtype are written from, row-major. A Float32Array for float32, or an Int32Array for int32,
+ * is returned itself.
+ * @throws ArgumentError that names the first value, with its index, that is no number, or for int32 no whole number of 32 bits;
+ *   ShapeError unless there are as many values as `shape` has elements
  */
 export function valuesOf(op: string, data: unknown, dtype: Dtype, shape: Shape, size: number): Float32Array | Int32Array {
   const fits = (count: number) => {
@@ -80,7 +78,7 @@ export function valuesOf(op: string, data: unknown, dtype: Dtype, shape: Shape, 
   return out
 }
 
-/** Numbers in nested lists, before memory is taken for them. */
+/** Counts the values in nested lists. */
 function countOf(op: string, data: unknown, depth: number): number {
   if (!isList(data)) return 1
   if (ArrayBuffer.isView(data)) {
@@ -90,13 +88,13 @@ function countOf(op: string, data: unknown, depth: number): number {
   if (depth > MAX_DEPTH) throw new ShapeError(`${op}: lists are nested more than ${MAX_DEPTH} deep`)
   let count = 0
   for (let i = 0; i < data.length; i++) {
-    const one = data[i]
-    count += typeof one === 'object' ? countOf(op, one, depth + 1) : 1
+    const item = data[i]
+    count += typeof item === 'object' ? countOf(op, item, depth + 1) : 1
   }
   return count
 }
 
-/** Copies numbers of nested lists to `out` from `at` on. @returns where the next one goes */
+/** Copies the numbers of nested lists to `out`, from index `at` on. @returns the exclusive end, in elements */
 function copy(op: string, data: ArrayLike<unknown>, out: Float32Array | Int32Array, at: number): number {
   const int = out instanceof Int32Array
   let next = at

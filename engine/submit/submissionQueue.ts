@@ -113,7 +113,7 @@ export class SubmissionQueue {
    * @throws the first failure of submission `serial` or an earlier one, unless an earlier reader was told before `serial` was recorded;
    *   DeviceLostError
    */
-  async settle(serial: number): Promise<void> {
+  async #settle(serial: number): Promise<void> {
     if (this.#checks.size > 0) await Promise.all(this.#checks)
     this.checkLost()
     const found = this.#failures.filter((failure) => failure.serial <= serial && serial < failure.reported)
@@ -127,24 +127,24 @@ export class SubmissionQueue {
 
   /**
    * Waits for work of the driver, then for the error scopes of all submissions.
-   * @throws what `settle` throws, or the error of the work itself
+   * @throws what `#settle` throws, or the error of the work itself
    */
   async finish(work: Promise<unknown>, serial: number): Promise<void> {
     try {
       await work
-      await this.settle(serial)
+      await this.#settle(serial)
     } catch (error) {
-      throw await this.explain(error, serial)
+      throw await this.#explain(error, serial)
     }
   }
 
   /** Finds the cause of an error: loss of the device, which may be reported a little later, or an earlier failure. @returns the cause */
-  async explain(error: unknown, serial: number): Promise<unknown> {
+  async #explain(error: unknown, serial: number): Promise<unknown> {
     const soon = new Promise<undefined>((resolve) => setTimeout(resolve, 100))
     const lost = await Promise.race([this.lost, soon])
     if (lost) return lost
     try {
-      await this.settle(serial)
+      await this.#settle(serial)
     } catch (failure) {
       return failure
     }

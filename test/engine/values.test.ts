@@ -194,7 +194,7 @@ test('write takes the array of the dtype only', async () => {
   )
   assert.match(
     messageOf(() => floats.write(new Float32Array(2), 3 as unknown as () => Float32Array)),
-    'write: got 3 as refresh',
+    'write: got 3 as update',
   )
   await check(floats, [1, 2], 'float32')
 })
