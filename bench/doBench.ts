@@ -13,7 +13,7 @@ export interface Budget {
   /** Milliseconds of timed runs. */
   time: number
   /** Smallest number of samples, however long they take. */
-  least: number
+  minSamples: number
 }
 
 /** Milliseconds of one run. */
@@ -40,7 +40,7 @@ export interface BenchOptions extends Budget {
 const OPTIONS: OptionNames<BenchOptions> = {
   warmup: true,
   time: true,
-  least: true,
+  minSamples: true,
   profiler: true,
   flush: true,
   confirm: true,
@@ -55,8 +55,8 @@ const TIMED_DISPATCHES = 1000
 
 /** The default budget for a software device or a GPU; with `quick` a short one that only shows that everything runs. */
 export function budgetOf(software: boolean, quick: boolean): Budget {
-  if (quick) return { warmup: 0, time: 20, least: 1 }
-  return { warmup: 50, time: software ? 300 : 200, least: 3 }
+  if (quick) return { warmup: 0, time: 20, minSamples: 1 }
+  return { warmup: 50, time: software ? 300 : 200, minSamples: 3 }
 }
 
 /**
@@ -162,17 +162,17 @@ function runsOf(time: number, estimate: number): number {
   return Math.min(MOST_RUNS, Math.max(1, Math.round(time / SAMPLES / estimate)))
 }
 
-async function onHost(device: Device, run: () => void, estimate: number, { time, least }: Budget): Promise<number[]> {
+async function onHost(device: Device, run: () => void, estimate: number, { time, minSamples }: Budget): Promise<number[]> {
   const runs = runsOf(time, estimate)
   const samples: number[] = []
   const began = performance.now()
-  while (samples.length < least || performance.now() - began < time) {
+  while (samples.length < minSamples || performance.now() - began < time) {
     const start = performance.now()
     for (let i = 0; i < runs; i++) run()
     await device.synchronize()
     samples.push((performance.now() - start) / runs)
   }
-  return passing(samples)
+  return checkedSamples(samples)
 }
 
 async function onDevice(
@@ -180,7 +180,7 @@ async function onDevice(
   profiler: Profiler,
   run: () => void,
   estimate: number,
-  { time, least, flush }: BenchOptions,
+  { time, minSamples, flush }: BenchOptions,
 ): Promise<number[]> {
   device.profiler = profiler
   try {
@@ -199,14 +199,14 @@ async function onDevice(
     const samples: number[] = []
     const means: number[] = []
     const began = performance.now()
-    while (samples.length < least || performance.now() - began < time) {
+    while (samples.length < minSamples || performance.now() - began < time) {
       const timed = await measure(runs)
       const each = Array.from({ length: runs }, (_, i) => milliseconds(timed.slice(i * dispatches, (i + 1) * dispatches)))
       samples.push(...each)
       means.push(each.reduce((sum, one) => sum + one, 0) / runs)
     }
     // A coarse clock, such as a browser's, sees 0 for single runs, but not for the mean of many.
-    return passing(samples.every((sample) => sample > 0) ? samples : means)
+    return checkedSamples(samples.every((sample) => sample > 0) ? samples : means)
   } finally {
     device.profiler = undefined
   }
@@ -218,7 +218,7 @@ function milliseconds(dispatches: readonly ProfiledDispatch[]): number {
 }
 
 /** The samples themselves. @throws Error unless time passes in every sample: otherwise rates would be infinite */
-function passing(samples: number[]): number[] {
+function checkedSamples(samples: number[]): number[] {
   const odd = samples.find((sample) => !(sample > 0 && Number.isFinite(sample)))
   if (odd !== undefined)
     throw new Error(`the clock saw a run take ${odd} ms: it is too coarse; give --time more, or another --timer`)

@@ -140,7 +140,7 @@ let material: Material | undefined
 
 function materialOf(entry: KernelEntry, kase: KernelCase): Material {
   if (material?.entry !== entry || material.kase !== kase) {
-    const memory = fillCase(entry.spec, quickly(entry, kase))
+    const memory = fillCase(entry.spec, withRepeatedInputs(entry, kase))
     material = { entry, kase, memory, expected: reference(entry, kase, memory) }
   }
   return material
@@ -166,7 +166,7 @@ export function referenceProblem<P>(spec: KernelSpec<P>, { problem }: KernelCase
 }
 
 /** The case with large normal inputs that repeat `DRAWN` values, since drawing millions takes longer than running the kernel. */
-function quickly({ spec }: KernelEntry, kase: KernelCase): KernelCase {
+function withRepeatedInputs({ spec }: KernelEntry, kase: KernelCase): KernelCase {
   const random = seededRandom(1)
   const drawn = Float32Array.from({ length: DRAWN }, () => normal(random))
   const repeat: Fill = (index) => drawn[index % DRAWN]!

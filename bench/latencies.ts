@@ -14,7 +14,7 @@ export function latencies(device: Device, budget: Budget): Promise<{ dispatch: n
     const together = await microseconds(() => touchOften(device, range!, MANY, false), budget)
     const apart = await microseconds(() => touchOften(device, range!, MANY, true), budget)
     const readback = await microseconds(() => device.read(range!, 4096), budget)
-    return { dispatch: more(one, together), submit: more(together, apart), readback }
+    return { dispatch: costOfOneMore(one, together), submit: costOfOneMore(together, apart), readback }
   })
 }
 
@@ -22,12 +22,12 @@ export function latencies(device: Device, budget: Budget): Promise<{ dispatch: n
 export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   return withBuffers(device, [4096], async ([range]) => {
     const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
-    return more(one, await microseconds(() => touchOften(device, range!, MANY, false), budget))
+    return costOfOneMore(one, await microseconds(() => touchOften(device, range!, MANY, false), budget))
   })
 }
 
 /** The cost of one repetition, where `many` has `MANY - 1` repetitions more than `few`. */
-function more(few: number, many: number): number {
+function costOfOneMore(few: number, many: number): number {
   return Math.max(0, many - few) / (MANY - 1)
 }
 

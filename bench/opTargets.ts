@@ -2,7 +2,7 @@ import { UserError } from '../engine/index.ts'
 import { expectedOutput } from './expected.ts'
 import { MOST_NUMBERS } from './limits.ts'
 import { operandsOf } from './operands.ts'
-import { runOurs } from './ours.ts'
+import { prepareOurs } from './ours.ts'
 import { checkComputed } from './outputs.ts'
 import { knownDifference } from './statistics.ts'
 import { type Target, within } from './target.ts'
@@ -26,7 +26,7 @@ export function opTarget(w: Workload): Target {
     unit: 'vector',
     prepare(device) {
       const operands = operandsOf(w)
-      const running = runOurs(device, w, operands)
+      const running = prepareOurs(device, w, operands)
       const what = `${w.kind} ${shape}`
       let expected: Float64Array | undefined
       const compare = (out: ArrayLike<number>) => {

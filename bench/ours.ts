@@ -20,7 +20,7 @@ import { Training } from './training.ts'
 import type { Workload, WorkloadOf } from './workloads.ts'
 
 /** A workload whose operands lie on the device. */
-export interface Running {
+export interface OurRun {
   /** Records one run. @returns the output of an op, or the loss before the update of a step */
   record(): Outputs
   /** Records the same run op by op, without a replay; for an op it is `record`. */
@@ -35,37 +35,37 @@ export interface Running {
 }
 
 /** Puts the operands of a workload on a device, which must be the default one. */
-export function runOurs(device: Device, w: Workload, operands: Record<string, Operand>): Running {
+export function prepareOurs(device: Device, w: Workload, operands: Record<string, Operand>): OurRun {
   const on = ({ data, shape }: Operand) => tensor(data, { shape, device })
   switch (w.kind) {
     case 'matmul': {
       const last = w.batch > 1 ? 2 : 1
       const swap = (t: Tensor) => t.transpose(last, last - 1)
       const [a, b] = [on(operands.a!), on(operands.b!)]
-      return runOp([a, b], () => matmul(w.form === 'TN' ? swap(a) : a, w.form === 'NT' ? swap(b) : b))
+      return prepareOp([a, b], () => matmul(w.form === 'TN' ? swap(a) : a, w.form === 'NT' ? swap(b) : b))
     }
     case 'softmax': {
       const x = on(operands.x!)
-      return runOp([x], () => softmax(x, -1))
+      return prepareOp([x], () => softmax(x, -1))
     }
     case 'layerNorm': {
       const [x, weight, bias] = [on(operands.x!), on(operands['norm.weight']!), on(operands['norm.bias']!)]
-      return runOp([x, weight, bias], () => layerNorm(x, weight, bias))
+      return prepareOp([x, weight, bias], () => layerNorm(x, weight, bias))
     }
     case 'attention': {
       const [q, k, v] = [on(operands.q!), on(operands.k!), on(operands.v!)]
-      return runOp([q, k, v], () => scaledDotProductAttention(q, k, v))
+      return prepareOp([q, k, v], () => scaledDotProductAttention(q, k, v))
     }
     case 'add': {
       const [a, b] = [on(operands.a!), on(operands.b!)]
-      return runOp([a, b], () => a.add(b))
+      return prepareOp([a, b], () => a.add(b))
     }
     default:
-      return runStep(w, operands, on)
+      return prepareStep(w, operands, on)
   }
 }
 
-function runOp(operands: readonly Tensor[], op: () => Tensor): Running {
+function prepareOp(operands: readonly Tensor[], op: () => Tensor): OurRun {
   const record = (): Outputs => [scope(op)]
   return {
     record,
@@ -101,11 +101,11 @@ class TwoLayers extends Module {
   }
 }
 
-function runStep(
+function prepareStep(
   w: WorkloadOf<'mlpStep' | 'blockStep' | 'modelStep'>,
   operands: Record<string, Operand>,
   on: (operand: Operand) => Tensor,
-): Running {
+): OurRun {
   const input = on(operands.images ?? operands.x!)
   const labels = operands.labels && on(operands.labels)
   const { module, loss } = model(w, input, labels)

@@ -127,7 +127,7 @@ async function measure(device: Device, target: Target, options: BenchOptions, ga
   try {
     const error = await prepared.check()
     // Ceilings are measured beside every target, so each of them gets little time.
-    const brief = { warmup: 0, time: options.time / 20, least: 2 }
+    const brief = { warmup: 0, time: options.time / 20, minSamples: 2 }
     const clock: Clock = { launches: !options.profiler, flush: options.flush }
     const once = async (thorough: boolean): Promise<BenchResult> => {
       const timing = await doBench(device, prepared.record, { ...options, confirm: prepared.confirm })

@@ -3,7 +3,7 @@ import { summarize } from '../../engine/platform/select.ts'
 import type { Budget } from '../doBench.ts'
 import { expectedOutput } from '../expected.ts'
 import { type Operand, operandsOf } from '../operands.ts'
-import { type Running, runOurs } from '../ours.ts'
+import { type OurRun, prepareOurs } from '../ours.ts'
 import { checkComputed, disposeAll, type Output } from '../outputs.ts'
 import { knownDifference, normDifference, type Quantiles, quantiles } from '../statistics.ts'
 import { shapeOf, type Workload } from '../workloads.ts'
@@ -48,7 +48,7 @@ export async function compareOn(device: Device, peer: Peer, w: Workload, budget:
   const onError = (event: Event) => errors.push((event as GPUUncapturedErrorEvent).error.message)
   peer.device.addEventListener('uncapturederror', onError)
   const operands = operandsOf(w)
-  const ours = runOurs(device, w, operands)
+  const ours = prepareOurs(device, w, operands)
   let theirs: PeerRun | undefined
   try {
     theirs = await peer.prepare(w, operands)
@@ -122,7 +122,7 @@ function compareLast(w: Workload, operands: Record<string, Operand>, mine: Array
  * @throws Error unless the timed steps changed something. The libraries take different numbers of steps, so values cannot be
  *   compared.
  */
-async function checkMoved(ours: Running, theirs: PeerRun, before: readonly [Named, Named]): Promise<void> {
+async function checkMoved(ours: OurRun, theirs: PeerRun, before: readonly [Named, Named]): Promise<void> {
   for (const [i, run] of [ours, theirs].entries()) {
     const after = await run.values()
     checkComputed([after.loss!])
@@ -143,9 +143,9 @@ function check(difference: number, tolerance: number, what: string): number {
 /** Times both libraries in turn: ours, theirs, ours, theirs. @param confirm checks the values of the last runs */
 async function alternate(
   device: Device,
-  ours: Running,
+  ours: OurRun,
   theirs: PeerRun,
-  { warmup, time, least }: Budget,
+  { warmup, time, minSamples }: Budget,
   confirm: (ours: ArrayLike<number>, theirs: ArrayLike<number>) => void,
 ): Promise<Pick<Comparison, 'ours' | 'theirs' | 'rounds'>> {
   let last: readonly Output[] = []
@@ -174,7 +174,7 @@ async function alternate(
   }
   const began = performance.now()
   let rounds = 0
-  while (rounds < least || performance.now() - began < 2 * time) {
+  while (rounds < minSamples || performance.now() - began < 2 * time) {
     for (const side of sides) side.samples.push(await measure(side))
     rounds++
   }

@@ -89,10 +89,10 @@ function layer<T>(ops: Ops<T>, sizes: LayerSizes, p: Named<T>, prefix: string, x
     k = split(ops.slice(all, 2, inner, 2 * inner), tokens)
     v = split(ops.slice(all, 2, 2 * inner, 3 * inner), tokens)
   }
-  const heard = ops.reshape(ops.permute(ops.attention(q, k, v), [0, 2, 1, 3]), [batch, rows, inner])
-  const attended = ops.linear(heard, get('attention.out.weight'), get('attention.out.bias'))
-  const kept = residual === 'paper' ? u : x
-  const y = ops.add(attended, clsOnly ? cls(kept) : kept) // [B, rows, D]
+  const context = ops.reshape(ops.permute(ops.attention(q, k, v), [0, 2, 1, 3]), [batch, rows, inner])
+  const projected = ops.linear(context, get('attention.out.weight'), get('attention.out.bias'))
+  const skip = residual === 'paper' ? u : x
+  const y = ops.add(projected, clsOnly ? cls(skip) : skip) // [B, rows, D]
   const n = ops.layerNorm(y, get('norm2.weight'), get('norm2.bias'))
   const hidden = ops.gelu(ops.linear(n, get('mlp.fc1.weight'), get('mlp.fc1.bias')))
   return ops.add(ops.linear(hidden, get('mlp.fc2.weight'), get('mlp.fc2.bias')), residual === 'paper' ? n : y)

@@ -20,7 +20,7 @@ export interface PeerRun {
   last(): Promise<ArrayLike<number>>
   /** Waits until the device has done all submitted runs. */
   done(): Promise<void>
-  /** Values by the names of `Running.values` in ours.ts. */
+  /** Values by the names of `OurRun.values` in ours.ts. */
   values(): Promise<Record<string, ArrayLike<number>>>
   dispose(): void
 }

@@ -45,9 +45,9 @@ class Layer(torch.nn.Module):
         q = F.linear(queries, weight[:inner])
         k, v = F.linear(u, weight[inner:]).chunk(2, -1)
         q, k, v = (t.unflatten(-1, (self.heads, self.width)).transpose(1, 2) for t in (q, k, v))
-        heard = attention(q, k, v).transpose(1, 2).flatten(2)
-        kept = u if self.paper else x
-        y = self.out(heard) + (kept[:, :1] if cls_only else kept)
+        context = attention(q, k, v).transpose(1, 2).flatten(2)
+        skip = u if self.paper else x
+        y = self.out(context) + (skip[:, :1] if cls_only else skip)
         n = self.norm2(y)
         return self.fc2(F.gelu(self.fc1(n))) + (n if self.paper else y)
 

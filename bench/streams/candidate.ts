@@ -7,7 +7,7 @@ export type Pass = 'forward' | 'step'
  * Learning rate of all steps. With 0 a step does all its work and keeps the parameters, so that the values of steps can be
  * compared.
  */
-export const STILL = 0
+export const ZERO_LR = 0
 /** Norm to which gradients are clipped, as in training. */
 export const MAX_NORM = 1
 

@@ -22,7 +22,7 @@ export interface MeasureOptions {
   /** Milliseconds for each candidate. */
   time: number
   /** Smallest number of rounds, however long they take. */
-  least: number
+  minRounds: number
   /** Whether consecutive runs are timed too. */
   queue: boolean
   /** The clocks of the devices that have one. */
@@ -43,8 +43,8 @@ const CLOCKED = 5
 export async function measure(candidates: readonly Candidate[], options: MeasureOptions): Promise<Series[]> {
   const series = candidates.map((): Series => ({ latency: [], queued: [], host: [], device: [] }))
   const began = performance.now()
-  const { time, least } = options
-  for (let round = 0; round < least || performance.now() - began < time * candidates.length; round++) {
+  const { time, minRounds } = options
+  for (let round = 0; round < minRounds || performance.now() - began < time * candidates.length; round++) {
     for (const [i, candidate] of candidates.entries()) await sample(candidate, series[i]!, options)
   }
   return series

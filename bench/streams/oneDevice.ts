@@ -10,7 +10,7 @@ import {
   type StepResult,
 } from '../../train/index.ts'
 import type { Objective } from '../../train/schemes.ts'
-import { type Candidate, MAX_NORM, STILL, type Values } from './candidate.ts'
+import { type Candidate, MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 
 /** A model on one device and its optimizer. */
 export interface Resident {
@@ -77,7 +77,9 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
   const submit = () => {
     forget()
     const start = performance.now()
-    result = replay ? replay([batch], STILL) : scope(() => optimizerStep(model, optimizer, objective, [batch], STILL, MAX_NORM))
+    result = replay
+      ? replay([batch], ZERO_LR)
+      : scope(() => optimizerStep(model, optimizer, objective, [batch], ZERO_LR, MAX_NORM))
     device.flush()
     return performance.now() - start
   }

@@ -122,7 +122,7 @@ export class PassRun {
     }
     if (found.length < 2) return found[0]?.checked
     const candidates = found.map(({ checked }) => checked.candidate)
-    const series = await measure(candidates, { time: 0, least: CHOICE_ROUNDS, queue: false, clocks: new Map() })
+    const series = await measure(candidates, { time: 0, minRounds: CHOICE_ROUNDS, queue: false, clocks: new Map() })
     const times = series.map(({ latency }) => quantiles(latency).median)
     const ms = Object.fromEntries(found.map(({ label }, i) => [label, times[i]!]))
     this.#report.choices.push({ ...this.#at, name: name as 'devices' | 'pipeline', ms })

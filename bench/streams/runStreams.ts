@@ -7,7 +7,7 @@ import type { StreamsReport } from './streamsReport.ts'
 import type { Workbench } from './workbench.ts'
 
 /** What `runStreams` measures, and how. */
-export interface StreamsOptions extends Pick<PassOptions, 'time' | 'least' | 'microBatches'> {
+export interface StreamsOptions extends Pick<PassOptions, 'time' | 'minRounds' | 'microBatches'> {
   batches: readonly number[]
   onProgress?(done: number, of: number, what: string): void
   /** Called before each pass; when it returns true, the remaining passes are left out. */

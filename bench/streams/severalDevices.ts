@@ -1,7 +1,7 @@
 import type { ViT } from '../../model/index.ts'
 import type { LabelledImages } from '../../train/data/parts.ts'
 import type { SchemeName } from '../../train/index.ts'
-import { type Candidate, MAX_NORM, type Pass, STILL, type Values } from './candidate.ts'
+import { type Candidate, MAX_NORM, type Pass, type Values, ZERO_LR } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'
 import { Pipeline } from './pipeline.ts'
 import type { Distribution, Several } from './workbench.ts'
@@ -22,7 +22,7 @@ export function distributedPass(
     const [logits] = await distributed.infer(images, B, all, (input, outputs) => [model.forward(input, { outputs }).data()])
     return logits as Promise<Float32Array>
   }
-  const step = () => distributed.updates({ images, labels }, [{ objective, lr: STILL }], { maxNorm: MAX_NORM })[0]!
+  const step = () => distributed.updates({ images, labels }, [{ objective, lr: ZERO_LR }], { maxNorm: MAX_NORM })[0]!
   let kept: Values = new Map()
   const run = async (): Promise<Values> => {
     if (pass === 'forward') return new Map([['logits', await infer()]])
@@ -69,7 +69,7 @@ export function pipelinePass(
   const pipeline = new Pipeline(vit, state, devices, { images, labels, microBatches, train: pass === 'step' })
   let logits: readonly Float32Array[] = []
   const submit = async () => {
-    if (pass === 'step') return (await pipeline.step(STILL)).host
+    if (pass === 'step') return (await pipeline.step(ZERO_LR)).host
     const { results, host } = await pipeline.forward()
     logits = results
     return host

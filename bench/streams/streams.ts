@@ -12,7 +12,7 @@ import type { StreamsReport } from './streamsReport.ts'
 import { distributeOver, dryRun, makeModels, type Workbench } from './workbench.ts'
 
 /** Smallest number of rounds, so that the median leaves out a bad one. */
-const LEAST = 5
+const MIN_ROUNDS = 5
 
 /** Runs `paraformer bench streams`. @throws UserError for flags that do not fit together, or do not fit the device */
 export async function benchStreams(flags: StreamsFlags): Promise<void> {
@@ -69,7 +69,7 @@ async function measureAll(
       batches,
       microBatches: flags.microBatches,
       time: flags.quick ? 0 : (flags.time ?? (software ? 1500 : 500)),
-      least: flags.quick ? 1 : LEAST,
+      minRounds: flags.quick ? 1 : MIN_ROUNDS,
       onProgress: (done, of, what) => progress.update(done / of, what),
       shouldStop: () => interrupt.asked,
     })

@@ -5,7 +5,7 @@ import type { BranchDevices } from '../../train/devices/branchDevices.ts'
 import { distributeBranches } from '../../train/devices/distribute.ts'
 import type { LocalBranchWorker } from '../../train/devices/localWorker.ts'
 import { AdamW, type MicroBatch, optimizerStep } from '../../train/index.ts'
-import { MAX_NORM, STILL, type Values } from './candidate.ts'
+import { MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 import { lastObjective, type Resident } from './oneDevice.ts'
 import { parametersOf } from './pipeline.ts'
 import type { Sizes } from './sizes.ts'
@@ -62,7 +62,7 @@ export function dryRun(models: Models, batches: readonly number[]): void {
     for (const { model, optimizer } of [paraformer, vit]) {
       const scheme = model === vit.model ? 'joint' : sizes.scheme
       noGrad(() => model.forward(resident.images))
-      optimizerStep(model, optimizer, lastObjective(scheme, model.branches.length), [resident], STILL, MAX_NORM)
+      optimizerStep(model, optimizer, lastObjective(scheme, model.branches.length), [resident], ZERO_LR, MAX_NORM)
     }
   }
 }

@@ -1,6 +1,6 @@
 // The peer in these tests is our own library with one change, which a comparison must find.
 
-import { runOurs } from '../../bench/ours.ts'
+import { prepareOurs } from '../../bench/ours.ts'
 import { disposeAll, type Output } from '../../bench/outputs.ts'
 import { compareOn, compareValues } from '../../bench/peers/compare.ts'
 import type { Peer, PeerRun } from '../../bench/peers/peer.ts'
@@ -10,7 +10,7 @@ import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite(`a comparison on ${device.summary.name}`)
-const budget = { warmup: 0, time: 1, least: 2 }
+const budget = { warmup: 0, time: 1, minSamples: 2 }
 
 const SOFTMAX: Workload = { kind: 'softmax', rows: 7, n: 33 }
 const STEP: Workload = { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 }
@@ -20,7 +20,7 @@ function peerThat(changes: (run: PeerRun) => Partial<PeerRun>): Peer {
     name: 'ours again',
     device: device.gpu,
     async prepare(w, operands) {
-      const running = runOurs(device, w, operands)
+      const running = prepareOurs(device, w, operands)
       let last: readonly Output[] = []
       const run: PeerRun = {
         run() {

@@ -17,7 +17,7 @@ import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite(`measuring on ${device.summary.name}`)
-const budget = { warmup: 0, time: 5, least: 2 }
+const budget = { warmup: 0, time: 5, minSamples: 2 }
 const profiler = device.gpu.features.has('timestamp-query') ? new Profiler(device.gpu) : undefined
 const small = kernelTargets(device.capabilities).find(({ name }) => name === 'softmax')!
 

@@ -24,7 +24,7 @@ async function measured(
       return undefined
     }
   }
-  const options = { time: 0, least: 2, queue: pass === 'step', clocks: new Watched(), microBatches: [1] }
+  const options = { time: 0, minRounds: 2, queue: pass === 'step', clocks: new Watched(), microBatches: [1] }
   await new PassRun({ ...bench, several: undefined }, report, options, { batch: 2, pass }, () => {}).run()
   for (const { model, optimizer } of [bench.paraformer, bench.vit]) {
     optimizer.dispose()

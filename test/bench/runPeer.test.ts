@@ -8,7 +8,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('comparisons with a peer')
 
 const workloads: Workload[] = [1, 2, 3, 4].map((n) => ({ kind: 'add', n }))
-const task = { package: 'peer', adapter: undefined, budget: { warmup: 0, time: 1, least: 1 }, workloads }
+const task = { package: 'peer', adapter: undefined, budget: { warmup: 0, time: 1, minSamples: 1 }, workloads }
 const times = { median: 2, p20: 1, p80: 3 }
 
 function result(w: Workload, ratio = 2): Answer {

@@ -42,7 +42,7 @@ for (const target of kernelTargets(device.capabilities)) {
   test(`${idOf(target)} gives what its reference does, and again after several runs`, async () => {
     const prepared = target.prepare(device)
     await prepared.check()
-    await doBench(device, prepared.record, { warmup: 0, time: 1, least: 2, confirm: prepared.confirm })
+    await doBench(device, prepared.record, { warmup: 0, time: 1, minSamples: 2, confirm: prepared.confirm })
     prepared.dispose()
   })
 }

@@ -1,6 +1,6 @@
 import { expectedOutput } from '../../bench/expected.ts'
 import { operandsOf, parametersOf } from '../../bench/operands.ts'
-import { runOurs } from '../../bench/ours.ts'
+import { prepareOurs } from '../../bench/ours.ts'
 import { checkComputed, disposeAll } from '../../bench/outputs.ts'
 import { knownDifference } from '../../bench/statistics.ts'
 import { within } from '../../bench/target.ts'
@@ -42,7 +42,7 @@ const SMALL: Workload[] = [
 for (const w of SMALL) {
   test(`${w.kind} ${JSON.stringify({ ...w, config: undefined })}`, async () => {
     const operands = operandsOf(w)
-    const running = runOurs(device, w, operands)
+    const running = prepareOurs(device, w, operands)
     const values = await running.values()
     if (running.training) {
       const names = ['loss', ...Object.keys(parametersOf(operands))].sort()
@@ -66,7 +66,7 @@ for (const w of SMALL) {
 
 test('steps move the parameters, so that they are no empty measurement', async () => {
   const w: Workload = { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 }
-  const running = runOurs(device, w, operandsOf(w))
+  const running = prepareOurs(device, w, operandsOf(w))
   const before = (await running.values()).loss![0]!
   for (let i = 0; i < 50; i++) running.record()
   const after = (await running.values()).loss![0]!

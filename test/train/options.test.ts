@@ -59,7 +59,7 @@ test('each names the option and the nearest one', async () => {
         doBench(
           device,
           given(() => []),
-          given({ warm_up: 1, time: 1, least: 1 }),
+          given({ warm_up: 1, time: 1, minSamples: 1 }),
         ),
       'doBench: unknown option',
       'warmup',
