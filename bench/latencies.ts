@@ -10,19 +10,19 @@ const MANY = 100
 /** Costs of one more dispatch, one more submit, and a read of 4 KB by the host's clock, in µs. */
 export function latencies(device: Device, budget: Budget): Promise<{ dispatch: number; submit: number; readback: number }> {
   return withBuffers(device, [4096], async ([range]) => {
-    const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
+    const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
     const together = await microseconds(() => touchOften(device, range!, MANY, false), budget)
     const apart = await microseconds(() => touchOften(device, range!, MANY, true), budget)
     const readback = await microseconds(() => device.read(range!, 4096), budget)
-    return { dispatch: costOfOneMore(one, together), submit: costOfOneMore(together, apart), readback }
+    return { dispatch: costOfOneMore(single, together), submit: costOfOneMore(together, apart), readback }
   })
 }
 
 /** Cost of one more dispatch by the host's clock, in µs. */
 export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   return withBuffers(device, [4096], async ([range]) => {
-    const one = await microseconds(() => touchOften(device, range!, 1, false), budget)
-    return costOfOneMore(one, await microseconds(() => touchOften(device, range!, MANY, false), budget))
+    const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
+    return costOfOneMore(single, await microseconds(() => touchOften(device, range!, MANY, false), budget))
   })
 }
 

@@ -17,7 +17,7 @@ export interface Path {
 export async function criticalPaths(models: Models, batch: number): Promise<Path[]> {
   const { paraformer, vit, sizes } = models
   const model = new ParaFormer({ ...sizes.paraformer, branches: 1 })
-  const one: Resident = { model, optimizer: new AdamW(model.namedParameters()) }
+  const single: Resident = { model, optimizer: new AdamW(model.namedParameters()) }
   const { resident } = loadBatch(models, batch)
   const path = async (name: string, who: Resident, mode: 'serial' | 'coalesced'): Promise<Path> => {
     const setup = { ...who, name, mode, captured: true, batch: resident }
@@ -31,13 +31,13 @@ export async function criticalPaths(models: Models, batch: number): Promise<Path
   }
   try {
     return [
-      await path('one branch alone', one, 'serial'),
+      await path('one branch alone', single, 'serial'),
       await path('coalesced', paraformer, 'coalesced'),
       await path('serial', paraformer, 'serial'),
       await path('ViT', vit, 'serial'),
     ]
   } finally {
-    one.optimizer.dispose()
+    single.optimizer.dispose()
     model.dispose()
     for (const t of [resident.images, resident.labels]) t.dispose()
   }

@@ -55,10 +55,10 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
   const start = performance.now()
   const javascript = await candidate.submit()
   await candidate.wait()
-  const one = performance.now() - start
-  latency.push(one)
+  const single = performance.now() - start
+  latency.push(single)
   host.push(javascript)
-  if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / one)), one))
+  if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / single)), single))
   const clocks = candidate.devices.flatMap((one) => options.clocks.get(one) ?? [])
   if (clocks.length === candidate.devices.length && device.length < CLOCKED) {
     for (const clock of clocks) clock.begin()
@@ -69,9 +69,9 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
   }
 }
 
-/** Milliseconds of one of `runs` consecutive runs; for fewer than two runs it is `one`, the time of the single run. */
-async function row(candidate: Candidate, runs: number, one: number): Promise<number> {
-  if (runs < 2) return one
+/** Milliseconds of one of `runs` consecutive runs; for fewer than two runs it is `single`, the time of the single run. */
+async function row(candidate: Candidate, runs: number, single: number): Promise<number> {
+  if (runs < 2) return single
   const start = performance.now()
   for (let i = 0; i < runs; i++) await candidate.submit()
   await candidate.wait()

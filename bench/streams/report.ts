@@ -42,7 +42,7 @@ function heading({ sizes: { paraformer, vit, scheme, recompute, coalesce }, para
 }
 
 function pathTable({ paths }: StreamsReport): string {
-  const [one] = paths
+  const [first] = paths
   const head = [
     'critical path in dispatches',
     'forward',
@@ -56,7 +56,7 @@ function pathTable({ paths }: StreamsReport): string {
     name,
     ...(['forward', 'step'] as const).flatMap((pass) => [
       String(dispatches[pass]),
-      `${significant(dispatches[pass] / one!.dispatches[pass])}x`,
+      `${significant(dispatches[pass] / first!.dispatches[pass])}x`,
       String(chain[pass]),
     ]),
   ])

@@ -26,12 +26,12 @@ export async function benchStreams(flags: StreamsFlags): Promise<void> {
 }
 
 async function benchUntil(interrupt: Interrupt, flags: StreamsFlags): Promise<void> {
-  const given = givenSettings({ ...flags })
-  if (flags.preset !== undefined) sizesOf(flags.preset, given)
+  const settings = givenSettings({ ...flags })
+  if (flags.preset !== undefined) sizesOf(flags.preset, settings)
   const device = await requestDevice({ adapter: flags.adapter })
   try {
     const { software } = device.capabilities
-    const sizes = sizesOf(flags.preset ?? (software ? 'small' : 'paper'), given)
+    const sizes = sizesOf(flags.preset ?? (software ? 'small' : 'paper'), settings)
     const batches = flags.batch
     if (flags.devices > sizes.paraformer.branches) {
       throw new UserError(`--devices ${flags.devices}: ${sizes.paraformer.branches} branches need at most as many devices`)

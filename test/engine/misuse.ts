@@ -114,13 +114,13 @@ function settled(result: unknown): unknown {
  * Calls `fn` with junk for each argument, with too few arguments and with too many.
  * @returns a line for each call that goes wrong
  */
-export async function misuse(name: string, args: Arguments, fn: (...given: unknown[]) => unknown): Promise<string[]> {
+export async function misuse(name: string, args: Arguments, fn: (...values: unknown[]) => unknown): Promise<string[]> {
   const faults: string[] = []
-  const attempt = async (what: string, given: unknown[]) => {
+  const attempt = async (what: string, values: unknown[]) => {
     let result: unknown
     try {
       api.scope(() => {
-        result = fn(...given)
+        result = fn(...values)
       })
       const value = await settled(result)
       if (value instanceof api.Device && value !== device && value !== other) value.destroy()
@@ -142,9 +142,9 @@ export async function misuse(name: string, args: Arguments, fn: (...given: unkno
   const { length } = args()
   for (let i = 0; i < length + (OPENS.includes(name) ? 0 : 1); i++) {
     for (const [what, value] of i < length ? junk() : BEHIND) {
-      const given = args()
-      given[i] = value
-      await attempt(`${what} at ${i}`, given)
+      const values = args()
+      values[i] = value
+      await attempt(`${what} at ${i}`, values)
     }
   }
   return faults

@@ -30,7 +30,7 @@ const gain = ones([W])
 const shift = zeros([W])
 gain.requiresGrad = true
 const leaves = [...weights, gain]
-const given = tensor(numbers(7 * W), { shape: [7, W] })
+const input = tensor(numbers(7 * W), { shape: [7, W] })
 
 /** A layer that saves many values for backward and draws random numbers. */
 const layer = (weight: Tensor) => (x: Tensor) =>
@@ -63,16 +63,16 @@ const step = (around: Around) => (x: Tensor) =>
 
 test('results, gradients and random numbers have the bits of keeping everything', async () => {
   device.random.seed = 3
-  const expected = await gradientsOf(() => step(plain)(given))
+  const expected = await gradientsOf(() => step(plain)(input))
   const { counter } = device.random
   for (const values of expected) assert.ok(values.every(Number.isFinite) && values.some((value) => value !== 0))
   device.random.seed = 3
-  assert.equal(await gradientsOf(() => step(again)(given)), expected)
+  assert.equal(await gradientsOf(() => step(again)(input)), expected)
   assert.is(device.random.counter, counter)
   // One recomputed function calls another.
   device.random.seed = 3
   const nested: Around = (fn, x) => recompute((z) => recompute(fn, z), x)
-  assert.equal(await gradientsOf(() => step(nested)(given)), expected)
+  assert.equal(await gradientsOf(() => step(nested)(input)), expected)
   assert.is(device.random.counter, counter)
 })
 
@@ -82,7 +82,7 @@ test('replays of a captured step keep their bits, and draw anew', async () => {
     const captured = capture(step(around))
     const all: Float32Array[] = []
     for (let i = 0; i < 3; i++) {
-      const loss = captured(given)
+      const loss = captured(input)
       all.push((await loss.data()) as Float32Array)
       for (const leaf of leaves) all.push((await leaf.grad!.data()) as Float32Array)
     }
@@ -104,7 +104,7 @@ test('replays of a captured step keep their bits, and draw anew', async () => {
 test('streams that fork recompute in their own lanes', async () => {
   const forked = (around: Around, mode: 'serial' | 'streams' | 'coalesced') => () =>
     scope(() => {
-      const parts = weights.map((weight) => () => around(layer(weight), given))
+      const parts = weights.map((weight) => () => around(layer(weight), input))
       const outs = fork(device, mode, Object.fromEntries(parts.map((part, i) => [`b${i}`, part])))
       const loss = outs.reduce((sum, out) => sum.add(out)).sum()
       loss.backward()
@@ -143,11 +143,11 @@ test('memory: a chain of layers holds about one of them, and nothing is left beh
 
 test('autocast is the same again', async () => {
   if (!device.gpu.features.has('shader-f16')) {
-    assert.throws(() => autocast('float16', () => again(layer(weights[0]!), given)), /shader-f16/)
+    assert.throws(() => autocast('float16', () => again(layer(weights[0]!), input)), /shader-f16/)
     return
   }
   const mixed = (around: Around) => () => {
-    const loss = scope(() => autocast('float16', () => weights.reduce((z, w) => around(layer(w), z), given).sum()))
+    const loss = scope(() => autocast('float16', () => weights.reduce((z, w) => around(layer(w), z), input).sum()))
     loss.backward()
     return loss
   }
@@ -163,7 +163,7 @@ test('without a tape it only runs; what does something else the second time is a
     runs++
     return runs > 1 ? x.exp().exp() : x.exp()
   }
-  scope(() => noGrad(() => void recompute(counted, given)))
+  scope(() => noGrad(() => void recompute(counted, input)))
   assert.is(runs, 1)
   runs = 0
   const x = parameter([3])

@@ -65,17 +65,17 @@ const SHAPES: readonly Shape[] = [
 
 for (const shape of SHAPES) {
   test(`[${shape}]`, async () => {
-    const given = values(shape)
+    const operands = values(shape)
     const n = shape.at(-1)!
-    const inputs = [leaf(given.x, shape), leaf(given.weight, [n]), leaf(given.bias, [n])]
-    await checkOp('layerNorm', apply, inputs, expected(given))
+    const inputs = [leaf(operands.x, shape), leaf(operands.weight, [n]), leaf(operands.bias, [n])]
+    await checkOp('layerNorm', apply, inputs, expected(operands))
   })
 }
 
 test('a view whose rows are not contiguous', async () => {
-  const given = values([5, 6, 12])
-  const inputs = [stridedLeaf(given.x, given.shape), stridedLeaf(given.weight, [12]), stridedLeaf(given.bias, [12])]
-  await checkOp('layerNorm', apply, inputs, expected(given))
+  const operands = values([5, 6, 12])
+  const inputs = [stridedLeaf(operands.x, operands.shape), stridedLeaf(operands.weight, [12]), stridedLeaf(operands.bias, [12])]
+  await checkOp('layerNorm', apply, inputs, expected(operands))
 })
 
 for (const dim of [37, 64]) {
@@ -84,22 +84,22 @@ for (const dim of [37, 64]) {
     [9, dim],
   ]) {
     test(`one token of each sequence, [${shape}], is not copied`, async () => {
-      const given = values(shape)
+      const operands = values(shape)
       const tokens = new Float32Array(9 * 5 * dim)
-      for (let b = 0; b < 9; b++) tokens.set(given.x.subarray(b * dim, (b + 1) * dim), (b * 5 + 2) * dim)
+      for (let b = 0; b < 9; b++) tokens.set(operands.x.subarray(b * dim, (b + 1) * dim), (b * 5 + 2) * dim)
       const strides = shape.length === 3 ? [5 * dim, dim, 1] : [5 * dim, 1]
       const x = view(tensor(tokens), shape, strides, 2 * dim)
       x.requiresGrad = true
-      await checkOp('layerNorm', apply, [x, leaf(given.weight, [dim]), leaf(given.bias, [dim])], expected(given))
+      await checkOp('layerNorm', apply, [x, leaf(operands.weight, [dim]), leaf(operands.bias, [dim])], expected(operands))
     })
   }
 }
 
 test('only the gradients that are wanted', async () => {
-  const given = values([7, 33])
-  const { gradients, ...rest } = expected(given)
+  const operands = values([7, 33])
+  const { gradients, ...rest } = expected(operands)
   for (let wanted = 0; wanted < 3; wanted++) {
-    const inputs = [leaf(given.x, given.shape), leaf(given.weight, [33]), leaf(given.bias, [33])]
+    const inputs = [leaf(operands.x, operands.shape), leaf(operands.weight, [33]), leaf(operands.bias, [33])]
     inputs.forEach((input, i) => {
       input.requiresGrad = i === wanted
     })
@@ -110,12 +110,12 @@ test('only the gradients that are wanted', async () => {
 
 for (const rows of [9, 1025]) {
   test(`gradients of ${rows} rows into the slots of an arena`, async () => {
-    const given = values([rows, 36])
-    const { gradients, cotangent } = expected(given)
-    const [x, weight, bias] = [leaf(given.x, given.shape), leaf(given.weight, [36]), leaf(given.bias, [36])]
+    const operands = values([rows, 36])
+    const { gradients, cotangent } = expected(operands)
+    const [x, weight, bias] = [leaf(operands.x, operands.shape), leaf(operands.weight, [36]), leaf(operands.bias, [36])]
     // The bias lies before the weight in this arena, which must make no difference.
     const arena = holdArenas('test', [bias, weight])[0]!
-    backward(layerNorm(x, weight, bias), tensor(Float32Array.from(cotangent), { shape: given.shape }))
+    backward(layerNorm(x, weight, bias), tensor(Float32Array.from(cotangent), { shape: operands.shape }))
     assertClose(await weight.grad!.data(), gradients[1]!, 1e-4, 'weight')
     assertClose(await bias.grad!.data(), gradients[2]!, 1e-4, 'bias')
     const { offset } = weight.gradSlot!

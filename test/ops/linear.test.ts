@@ -44,7 +44,7 @@ function values(shape: Shape, outputs: number, { gelu = false, residual }: { gel
 }
 
 /** The expected output, and the gradients of x, weight, bias and residual, in float64. */
-function expected({ shape, outputs, x, weight, bias, residual, ...given }: Values): ExpectedOp {
+function expected({ shape, outputs, x, weight, bias, residual, ...operands }: Values): ExpectedOp {
   const inputs = shape.at(-1)!
   const rows = x.length / inputs
   const outShape = [...shape.slice(0, -1), outputs]
@@ -57,8 +57,8 @@ function expected({ shape, outputs, x, weight, bias, residual, ...given }: Value
     for (let o = 0; o < outputs; o++) {
       let pre = bias[o]!
       for (let i = 0; i < inputs; i++) pre += x[r * inputs + i]! * weight[o * inputs + i]!
-      output[r * outputs + o] = given.gelu ? gelu(pre) : pre
-      const g = cotangent[r * outputs + o]! * (given.gelu ? geluGrad(pre) : 1)
+      output[r * outputs + o] = operands.gelu ? gelu(pre) : pre
+      const g = cotangent[r * outputs + o]! * (operands.gelu ? geluGrad(pre) : 1)
       dbias[o]! += g
       for (let i = 0; i < inputs; i++) {
         dx[r * inputs + i]! += g * weight[o * inputs + i]!
@@ -86,13 +86,13 @@ function residualAt({ shape, data }: NonNullable<Values['residual']>, outShape: 
 }
 
 /** Checks `linear` with leaves that `make` makes. */
-async function check(given: Values, make: (data: Float32Array, shape: Shape) => Tensor = leaf): Promise<void> {
-  const { shape, outputs, x, weight, bias, residual, gelu } = given
+async function check(operands: Values, make: (data: Float32Array, shape: Shape) => Tensor = leaf): Promise<void> {
+  const { shape, outputs, x, weight, bias, residual, gelu } = operands
   const inputs = [make(x, shape), make(weight, [outputs, shape.at(-1)!]), make(bias, [outputs])]
   if (residual) inputs.push(make(residual.data, residual.shape))
   const op = (x: Tensor, weight: Tensor, bias: Tensor, residual?: Tensor) =>
     linear(x, weight, bias, { gelu, ...(residual && { residual }) })
-  await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, expected(given))
+  await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, expected(operands))
 }
 
 const SHAPES: readonly [shape: Shape, outputs: number][] = [
@@ -131,10 +131,10 @@ test('GELU far into both tails', async () => {
 })
 
 test('without a bias', async () => {
-  const given = values([5, 33], 7)
-  given.bias.fill(0)
-  const { gradients, ...rest } = expected(given)
-  const inputs = [leaf(given.x, [5, 33]), leaf(given.weight, [7, 33])]
+  const operands = values([5, 33], 7)
+  operands.bias.fill(0)
+  const { gradients, ...rest } = expected(operands)
+  const inputs = [leaf(operands.x, [5, 33]), leaf(operands.weight, [7, 33])]
   await checkOp('linear', (x, weight) => linear(x, weight), inputs, { ...rest, gradients: gradients.slice(0, 2) })
 })
 
@@ -149,17 +149,17 @@ for (const options of [{}, { gelu: true }] satisfies LinearOptions[]) {
       const [B, T, D, outputs] = [9, 5, 37, 20]
       const tokens = range[1]! - range[0]!
       const all = normals(B * T * D, 1)
-      const given = values([B, tokens, D], outputs, options)
+      const operands = values([B, tokens, D], outputs, options)
       const within = (b: number) => (b * T + range[0]!) * D
-      for (let b = 0; b < B; b++) given.x.set(all.subarray(within(b), within(b) + tokens * D), b * tokens * D)
-      const { gradients, ...rest } = expected(given)
+      for (let b = 0; b < B; b++) operands.x.set(all.subarray(within(b), within(b) + tokens * D), b * tokens * D)
+      const { gradients, ...rest } = expected(operands)
       const dx = new Float64Array(all.length)
       for (let b = 0; b < B; b++) {
         dx.set((gradients[0] as Float64Array).subarray(b * tokens * D, (b + 1) * tokens * D), within(b))
       }
       const op = (x: Tensor, weight: Tensor, bias: Tensor) =>
         linear(slice(x, [[], range as [number, number]]), weight, bias, options)
-      const inputs = [leaf(all, [B, T, D]), leaf(given.weight, [outputs, D]), leaf(given.bias, [outputs])]
+      const inputs = [leaf(all, [B, T, D]), leaf(operands.weight, [outputs, D]), leaf(operands.bias, [outputs])]
       await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, {
         ...rest,
         gradients: [dx, ...gradients.slice(1)],
@@ -169,27 +169,27 @@ for (const options of [{}, { gelu: true }] satisfies LinearOptions[]) {
 }
 
 test('rows of a weight', async () => {
-  const given = values([6, 9], 4)
-  const { gradients, ...rest } = expected(given)
+  const operands = values([6, 9], 4)
+  const { gradients, ...rest } = expected(operands)
   const rows = new Float32Array(10 * 9)
-  rows.set(given.weight, 3 * 9)
+  rows.set(operands.weight, 3 * 9)
   const dweight = new Float64Array(rows.length)
   dweight.set(gradients[1] as Float64Array, 3 * 9)
   const op = (x: Tensor, weight: Tensor, bias: Tensor) => linear(x, slice(weight, [[3, 7]]), bias)
-  const inputs = [leaf(given.x, [6, 9]), leaf(rows, [10, 9]), leaf(given.bias, [4])]
+  const inputs = [leaf(operands.x, [6, 9]), leaf(rows, [10, 9]), leaf(operands.bias, [4])]
   const all = [gradients[0]!, dweight, gradients[2]!]
   await checkOp('linear', op as (...inputs: Tensor[]) => Tensor, inputs, { ...rest, gradients: all })
 })
 
 test('only the gradients that are wanted', async () => {
-  const given = values([7, 33], 12, { gelu: true, residual: [7, 12] })
-  const { gradients, ...rest } = expected(given)
+  const operands = values([7, 33], 12, { gelu: true, residual: [7, 12] })
+  const { gradients, ...rest } = expected(operands)
   for (let wanted = 0; wanted < 4; wanted++) {
     const inputs = [
-      leaf(given.x, [7, 33]),
-      leaf(given.weight, [12, 33]),
-      leaf(given.bias, [12]),
-      leaf(given.residual!.data, [7, 12]),
+      leaf(operands.x, [7, 33]),
+      leaf(operands.weight, [12, 33]),
+      leaf(operands.bias, [12]),
+      leaf(operands.residual!.data, [7, 12]),
     ]
     inputs.forEach((input, i) => {
       input.requiresGrad = i === wanted
@@ -207,13 +207,13 @@ for (const [shape, outputs] of [
 ] satisfies [Shape, number][]) {
   test(`[${shape}] -> ${outputs}, dropout: what the op dropout would drop, in every replay too`, async () => {
     const residual = [...shape.slice(0, -1), outputs]
-    const given = values(shape, outputs, { residual })
+    const operands = values(shape, outputs, { residual })
     const fused = (x: Tensor, w: Tensor, b: Tensor, r: Tensor) => linear(x, w, b, { gelu: true, dropout: 0.3, residual: r })
     const apart = (x: Tensor, w: Tensor, b: Tensor, r: Tensor) => add(dropout(linear(x, w, b, { gelu: true }), 0.3), r)
     const follow = async (op: typeof fused, captured: boolean) => {
       device.random.seed = 7
-      const inputs = [leaf(given.x, shape), leaf(given.weight, [outputs, shape.at(-1)!]), leaf(given.bias, [outputs])]
-      const all = [...inputs, leaf(given.residual!.data, residual)] as [Tensor, Tensor, Tensor, Tensor]
+      const inputs = [leaf(operands.x, shape), leaf(operands.weight, [outputs, shape.at(-1)!]), leaf(operands.bias, [outputs])]
+      const all = [...inputs, leaf(operands.residual!.data, residual)] as [Tensor, Tensor, Tensor, Tensor]
       const call = () => {
         const output = op(...all)
         backward(output, tensor(normals(output.size, 5), { shape: output.shape }))
@@ -243,9 +243,9 @@ for (const [shape, outputs] of [
 }
 
 test('gradients into the slots of an arena', async () => {
-  const given = values([5, 4, 9], 7, { gelu: true })
-  const { gradients, cotangent } = expected(given)
-  const inputs = [leaf(given.x, [5, 4, 9]), leaf(given.weight, [7, 9]), leaf(given.bias, [7])] as const
+  const operands = values([5, 4, 9], 7, { gelu: true })
+  const { gradients, cotangent } = expected(operands)
+  const inputs = [leaf(operands.x, [5, 4, 9]), leaf(operands.weight, [7, 9]), leaf(operands.bias, [7])] as const
   const arena = holdArenas('test', [inputs[1], inputs[2]])[0]!
   backward(linear(...inputs, { gelu: true }), tensor(Float32Array.from(cotangent), { shape: [5, 4, 7] }))
   for (const [slot, what] of ['weight', 'bias'].entries()) {
@@ -254,10 +254,10 @@ test('gradients into the slots of an arena', async () => {
 })
 
 test('the same off the tape', async () => {
-  const given = values([5, 9], 7, { gelu: true })
-  const inputs = [leaf(given.x, [5, 9]), leaf(given.weight, [7, 9]), leaf(given.bias, [7])] as const
+  const operands = values([5, 9], 7, { gelu: true })
+  const inputs = [leaf(operands.x, [5, 9]), leaf(operands.weight, [7, 9]), leaf(operands.bias, [7])] as const
   const out = noGrad(() => linear(...inputs, { gelu: true }))
-  assertClose(await out.data(), expected(given).output, 1e-5, 'output')
+  assertClose(await out.data(), expected(operands).output, 1e-5, 'output')
 })
 
 test('refuses what it cannot take', () => {

@@ -35,8 +35,8 @@ function values(shape: Shape, hidden: number, outputs: number): [data: Float32Ar
 }
 
 /** The expected output and gradients in float64. */
-function expected(given: ReturnType<typeof values>): ExpectedOp {
-  const [[x, shape], [w1], [b1], [w2], [b2], [residual, outShape]] = given as [
+function expected(operands: ReturnType<typeof values>): ExpectedOp {
+  const [[x, shape], [w1], [b1], [w2], [b2], [residual, outShape]] = operands as [
     ...[[Float32Array, Shape], [Float32Array], [Float32Array], [Float32Array], [Float32Array], [Float32Array, Shape]],
   ]
   const [inputs, hidden, outputs] = [shape.at(-1)!, b1.length, b2.length]
@@ -74,7 +74,7 @@ function expected(given: ReturnType<typeof values>): ExpectedOp {
 }
 
 const call = mlp as unknown as (...inputs: Tensor[]) => Tensor
-const leaves = (given: ReturnType<typeof values>, make: Make = leaf) => given.map(([data, shape]) => make(data, shape))
+const leaves = (operands: ReturnType<typeof values>, make: Make = leaf) => operands.map(([data, shape]) => make(data, shape))
 
 const SHAPES: readonly [shape: Shape, hidden: number, outputs: number][] = [
   [[1], 1, 1],
@@ -89,33 +89,33 @@ const SHAPES: readonly [shape: Shape, hidden: number, outputs: number][] = [
 for (const [shape, hidden, outputs] of SHAPES) {
   for (const [kind, make] of Object.entries({ contiguous: leaf, strided: stridedLeaf })) {
     test(`${kind} [${shape}] -> ${hidden} -> ${outputs}`, async () => {
-      const given = values(shape, hidden, outputs)
-      await checkOp('mlp', call, leaves(given, make), expected(given))
+      const operands = values(shape, hidden, outputs)
+      await checkOp('mlp', call, leaves(operands, make), expected(operands))
     })
   }
 }
 
 test('one token of each sequence; the others get a gradient of 0', async () => {
   const [B, T, D] = [9, 5, 20]
-  const given = values([B, 1, D], 33, 12)
-  const { gradients, ...rest } = expected(given)
+  const operands = values([B, 1, D], 33, 12)
+  const { gradients, ...rest } = expected(operands)
   const at = (b: number) => (b * T + 2) * D
   const [all, dx] = [normals(B * T * D, 8), new Float64Array(B * T * D)]
   for (let b = 0; b < B; b++) {
-    all.set(given[0]![0].subarray(b * D, (b + 1) * D), at(b))
+    all.set(operands[0]![0].subarray(b * D, (b + 1) * D), at(b))
     dx.set((gradients[0] as Float64Array).subarray(b * D, (b + 1) * D), at(b))
   }
-  const inputs = [leaf(all, [B, T, D]), ...leaves(given).slice(1)]
+  const inputs = [leaf(all, [B, T, D]), ...leaves(operands).slice(1)]
   const op = (x: Tensor, ...rest: Tensor[]) => call(slice(x, [[], [2, 3]]), ...rest)
   await checkOp('mlp', op, inputs, { ...rest, gradients: [dx, ...gradients.slice(1)] })
 })
 
 test('only the gradients that are wanted, and without a residual', async () => {
-  const given = values([7, 33], 20, 12)
-  given[5]![0].fill(0)
-  const { gradients, ...rest } = expected(given)
+  const operands = values([7, 33], 20, 12)
+  operands[5]![0].fill(0)
+  const { gradients, ...rest } = expected(operands)
   for (let wanted = 0; wanted < 6; wanted++) {
-    const inputs = leaves(given)
+    const inputs = leaves(operands)
     inputs.forEach((input, i) => {
       input.requiresGrad = i === wanted
     })
@@ -126,9 +126,9 @@ test('only the gradients that are wanted, and without a residual', async () => {
 })
 
 test('the bits of two calls of linear, with fewer dispatches backward', async () => {
-  const given = values([6, 17, 64], 128, 64)
+  const operands = values([6, 17, 64], 128, 64)
   const run = async (op: (...inputs: Tensor[]) => Tensor) => {
-    const inputs = leaves(given)
+    const inputs = leaves(operands)
     await device.synchronize()
     const before = device.counts.dispatches
     const output = op(...inputs)
@@ -147,10 +147,15 @@ test('the bits of two calls of linear, with fewer dispatches backward', async ()
 })
 
 test('gradients into the slots of an arena, of a bias and a weight that both layers use too', async () => {
-  const given = values([6, 9], 9, 9)
-  for (const at of [3, 4]) given[at] = given[at - 2]!
-  const { cotangent, gradients, output } = expected(given)
-  const [x, weight, bias, residual] = leaves([given[0]!, given[1]!, given[2]!, given[5]!]) as [Tensor, Tensor, Tensor, Tensor]
+  const operands = values([6, 9], 9, 9)
+  for (const at of [3, 4]) operands[at] = operands[at - 2]!
+  const { cotangent, gradients, output } = expected(operands)
+  const [x, weight, bias, residual] = leaves([operands[0]!, operands[1]!, operands[2]!, operands[5]!]) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ]
   const arena = holdArenas('test', [weight, bias])[0]!
   const y = mlp(x, weight, bias, weight, bias, residual)
   assertClose(await y.data(), output, 1e-5, 'output')
@@ -162,9 +167,9 @@ test('gradients into the slots of an arena, of a bias and a weight that both lay
 })
 
 test('the same off the tape', async () => {
-  const given = values([5, 9], 12, 7)
-  const out = noGrad(() => call(...leaves(given)))
-  assertClose(await out.data(), expected(given).output, 1e-5, 'output')
+  const operands = values([5, 9], 12, 7)
+  const out = noGrad(() => call(...leaves(operands)))
+  assertClose(await out.data(), expected(operands).output, 1e-5, 'output')
 })
 
 test('refuses what it cannot take', () => {
