@@ -1,7 +1,7 @@
 import { visitorKeys } from 'oxc-parser'
 import { parse } from './sources.ts'
 
-/** A node of a syntax tree, as far as this file looks at it. */
+/** A node of a syntax tree. */
 interface Node {
   type: string
   start: number
@@ -9,9 +9,11 @@ interface Node {
   [key: string]: unknown
 }
 
-/** A parameter: its name, or none where it is taken apart, and the names of its properties where they can be read. */
+/** A parameter of a function. */
 interface Parameter {
+  /** Undefined for a destructured parameter. */
   name: string | undefined
+  /** Names of the properties of its type; undefined where they cannot be read from the sources. */
   properties: ReadonlySet<string> | undefined
 }
 
@@ -37,7 +39,7 @@ function* nodesOf(node: Node): Generator<Node> {
 /** The interfaces and object types that modules declare, by name. */
 export type Types = ReadonlyMap<string, Node>
 
-/** @param texts sources by path */
+/** Collects the types of modules. @param texts the modules' sources by path */
 export function typesOf(texts: ReadonlyMap<string, string>): Types {
   const types = new Map<string, Node>()
   for (const [file, text] of texts) {
@@ -50,8 +52,8 @@ export function typesOf(texts: ReadonlyMap<string, string>): Types {
 }
 
 /**
- * What is wrong with the `@param` tags of a module: a tag must name a parameter of the function below it, or a property of one
- * (`options.bias`), and name it once.
+ * The errors in the `@param` tags of a module. A tag must name a parameter of the function below it, or a property of a parameter
+ * (`options.bias`), and no two tags may name the same. A destructured parameter may have any name before the dot.
  */
 export function wrongParams(file: string, text: string, types: Types): string[] {
   const { program, comments } = parse(file, text)
@@ -81,7 +83,7 @@ function isParameter(name: string, parameters: readonly Parameter[]): boolean {
   return candidates.some(({ properties }) => properties?.has(property) ?? false)
 }
 
-/** The function, method or type of a function that a declaration declares. */
+/** The node with the parameters of a declared function, method or function type. */
 function callableOf(node: Node | undefined): Node | undefined {
   switch (node?.type) {
     case 'ExportNamedDeclaration':
@@ -107,7 +109,7 @@ function callableOf(node: Node | undefined): Node | undefined {
   }
 }
 
-/** What a function of the module returns, where a declaration is a call of one, such as `const sum = defineSum('sum')`. */
+/** The function that a call in a declaration returns, such as in `const sum = defineSum('sum')`. */
 function madeBy(declaration: Node | undefined, nodes: readonly Node[]): Node | undefined {
   const statement = declaration?.type === 'ExportNamedDeclaration' ? child(declaration, 'declaration') : declaration
   const init = child(children(statement, 'declarations')[0], 'init')
@@ -127,7 +129,7 @@ function parameterOf(node: Node, types: Types): Parameter {
   return { name: undefined, properties: new Set([...own, ...(properties ?? [])]) }
 }
 
-/** Names of the properties of a type, where they can be read. */
+/** Names of the properties of a type; undefined where they cannot be read. */
 function propertiesOf(type: Node | undefined, types: Types): Set<string> | undefined {
   switch (type?.type) {
     case 'TSTypeLiteral':
@@ -145,7 +147,7 @@ function propertiesOf(type: Node | undefined, types: Types): Set<string> | undef
     case 'TSTypeReference': {
       const name = nameOf(child(type, 'typeName'))
       const [argument] = children(child(type, 'typeArguments'), 'params')
-      // Of the properties of `Pick` and `Omit` all count: the compiler knows which are left.
+      // All properties count for `Pick` and `Omit`, since the compiler checks which are left.
       if (['Readonly', 'Partial', 'Required', 'Pick', 'Omit'].includes(name)) return propertiesOf(argument, types)
       return propertiesOf(types.get(name), types)
     }

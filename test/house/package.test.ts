@@ -27,7 +27,7 @@ function start(cwd: string, command: string, ...args: string[]): string {
   return stdout
 }
 
-/** Every file below a folder, by its path from there. */
+/** Paths of all files below a folder, relative to it. */
 function filesOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

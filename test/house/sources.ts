@@ -2,19 +2,19 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { type ParseResult, parseSync, Visitor } from 'oxc-parser'
 
-/** Top-level folders that hold modules, in the order of the imports; `web` and `examples` count once they exist. */
+/** The top-level folders that hold modules, in the order of their imports; `web` and `examples` count once they exist. */
 export const FOLDERS = ['kernels', 'engine', 'model', 'train', 'bench', 'web', 'examples', 'test'].filter((folder) =>
   existsSync(folder),
 )
 
-/** The project's modules, by their paths from its root. */
+/** Paths of the project's modules from its root. */
 export const modules: readonly string[] = FOLDERS.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => /(?<!\.d)\.tsx?$|\.mjs$/.test(name) && !/(^|\/)(node_modules|\.build)\//.test(name))
     .map((name) => join(folder, name)),
 ).sort()
 
-/** Parses a module. @throws Error for a syntax error, after which the tree would lack the rest of the file */
+/** Parses a module. @throws Error for a syntax error, since the tree would lack the rest of the file */
 export function parse(file: string, text: string): ParseResult {
   const result = parseSync(file, text)
   const [error] = result.errors
@@ -22,7 +22,7 @@ export function parse(file: string, text: string): ParseResult {
   return result
 }
 
-/** Paths of the project's files that a module imports, re-exports or loads by `import()`, types included. */
+/** Paths of the project's files that a module imports, re-exports or loads by `import()`, including imports of types. */
 export function importsIn(file: string, text: string): string[] {
   const { program } = parse(file, text)
   const found: string[] = []
@@ -40,7 +40,7 @@ export function importsIn(file: string, text: string): string[] {
   return found
 }
 
-/** `#platform` leads to a file for each kind of host. */
+/** Aliases of imports, such as `#platform`, with a file for each kind of host. */
 const aliases = (JSON.parse(readFileSync('package.json', 'utf8')) as { imports: Record<string, Record<string, string>> })
   .imports
 
@@ -51,7 +51,7 @@ function resolve(file: string, name: string): string[] {
   return FOLDERS.includes(path.split('/')[0]!) ? [path] : []
 }
 
-/** What each module imports. */
+/** The imports of each module, by its path. */
 export const imports: ReadonlyMap<string, readonly string[]> = new Map(
   modules.map((file) => [file, importsIn(file, readFileSync(file, 'utf8'))]),
 )
