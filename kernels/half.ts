@@ -3,7 +3,10 @@
 const bits = new Uint32Array(1)
 const single = new Float32Array(bits.buffer)
 
-/** The bits of the float16 nearest to a number that is first rounded to float32. Ties go to even; numbers that round beyond 65504 become infinity. */
+/**
+ * The bits of the float16 nearest to a number that is first rounded to float32. Ties go to even; numbers that round beyond 65504
+ * become infinity.
+ */
 export function toHalf(value: number): number {
   single[0] = value
   const word = bits[0]!

@@ -3,7 +3,10 @@ import { type Param, scalars } from './spec.ts'
 /** The most dims that strided kernels take after merging. */
 export const MAX_DIMS = 8
 
-/** Where an operand lies in its buffer, in elements: a stride per dim of the problem, 0 where it is broadcast, and its first element. */
+/**
+ * Where an operand lies in its buffer, in elements: a stride per dim of the problem, 0 where it is broadcast, and its first
+ * element.
+ */
 export interface Layout {
   readonly strides: readonly number[]
   readonly offset: number

@@ -125,7 +125,10 @@ export interface KernelCase<P = any> {
   problem: P
   /** The elements of every binding by name, offsets included. */
   sizes: Record<string, number>
-  /** How inputs are filled, by default 'normal'. A `read_write` binding starts with these values where it is listed, else with poison. */
+  /**
+   * How inputs are filled, by default 'normal'. A `read_write` binding starts with these values where it is listed, else with
+   * poison.
+   */
   fills?: Record<string, Fill>
   /** The largest norm-relative error against float64: by default 1e-5, for float16 1e-3. */
   tolerance?: number

@@ -1,5 +1,5 @@
-// Decides what an AdamW step does: the norm of the gradient from the sums of squares of its pieces, the loss scale of the next step, the
-// step counts, and the table of slots that adamW.wgsl reads. One thread does it.
+// Decides what an AdamW step does: the norm of the gradient from the sums of squares of its pieces, the loss scale of the next
+// step, the step counts, and the table of slots that adamW.wgsl reads. One thread does it.
 
 struct Params { pieces: u32, slots: u32, lr: f32, logBeta1: f32, logBeta2: f32, maxNorm: f32, growthInterval: u32 }
 

@@ -1,5 +1,5 @@
-// Copies one run of neighbours in memory, or one element to all places of a run (STEP 0), and converts to Target. Workgroups share out as
-// in unary.wgsl.
+// Copies one run of neighbours in memory, or one element to all places of a run (STEP 0), and converts to Target. Workgroups share
+// out as in unary.wgsl.
 alias Source = u32;
 alias Target = u32;
 const WORKGROUP: u32 = 8u;

@@ -1,4 +1,5 @@
-// Running sums along lines. A thread takes a piece of a line. Sums within blocks of BLOCK elements are added to the sum before the block.
+// Running sums along lines. A thread takes a piece of a line. Sums within blocks of BLOCK elements are added to the sum before the
+// block.
 
 // f32, i32, or a vec4 of the same place of 4 neighbouring lines.
 alias Element = f32;

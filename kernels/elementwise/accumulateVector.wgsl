@@ -1,5 +1,5 @@
-// out += x, row by row in vec4s, for x with any strides. Along a row x moves with the output (STEP 1) or stays at one element (STEP 0). A
-// thread takes RUN neighbouring vec4s of one row.
+// out += x, row by row in vec4s, for x with any strides. Along a row x moves with the output (STEP 1) or stays at one element (STEP
+// 0). A thread takes RUN neighbouring vec4s of one row.
 alias Scalar = f32;
 const RUN: u32 = 16u;
 const X_STEP: u32 = 1u;

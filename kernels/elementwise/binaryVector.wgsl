@@ -1,5 +1,5 @@
-// out = a op b, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A thread takes
-// RUN neighbouring vec4s of one row.
+// out = a op b, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A
+// thread takes RUN neighbouring vec4s of one row.
 alias Scalar = f32;
 alias Value = vec4<Scalar>;
 const OP: u32 = 0u;

@@ -1,5 +1,5 @@
-// out = grad * d(a ^ b)/da, or with EXPONENT grad * d(a ^ b)/db, where d(a ^ b)/db = a ^ b ln a, taken as 0 where a <= 0. Operands have any
-// strides. A thread takes RUN neighbouring elements of one row.
+// out = grad * d(a ^ b)/da, or with EXPONENT grad * d(a ^ b)/db, where d(a ^ b)/db = a ^ b ln a, taken as 0 where a <= 0. Operands
+// have any strides. A thread takes RUN neighbouring elements of one row.
 const EXPONENT: bool = false;
 const RUN: u32 = 32u;
 

@@ -1,5 +1,5 @@
-// y = f(x). Each workgroup takes an equal share of neighbouring vec4s, its threads side by side. With TAIL the last vec4 of all is written
-// element by element, as far as y goes.
+// y = f(x). Each workgroup takes an equal share of neighbouring vec4s, its threads side by side. With TAIL the last vec4 of all is
+// written element by element, as far as y goes.
 alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
@@ -33,16 +33,16 @@ fn expOf(v: vec4<f32>) -> vec4<f32> {
   return select(exp(v), v, areNaN(v));
 }
 
-// The logarithm. Some drivers give log |v| below 0 and a finite number at 0, so NaN and -infinity are made without naming them. Some take
-// the exponent of a subnormal for that of the least normal number, hence the factor of 2^24.
+// The logarithm. Some drivers give log |v| below 0 and a finite number at 0, so NaN and -infinity are made without naming them.
+// Some take the exponent of a subnormal for that of the least normal number, hence the factor of 2^24.
 fn logOf(v: vec4<f32>) -> vec4<f32> {
   let small = v < vec4(1.17549435e-38);
   let finite = log(select(v, v * 16777216.0, small)) - select(vec4(0.0), vec4(16.635532), small);
   return select(select(sqrt(v), -1.0 / abs(v), v == vec4(0.0)), finite, v > vec4(0.0));
 }
 
-// The hyperbolic tangent. Drivers lose small results to cancellation and overflow on large operands, hence two ranges: an odd polynomial
-// near 0, and (1 - t) / (1 + t) with t = e^-2|x|, which cannot overflow.
+// The hyperbolic tangent. Drivers lose small results to cancellation and overflow on large operands, hence two ranges: an odd
+// polynomial near 0, and (1 - t) / (1 + t) with t = e^-2|x|, which cannot overflow.
 fn tanhOf(v: vec4<f32>) -> vec4<f32> {
   let a = abs(v);
   let s = a * a;
@@ -60,8 +60,8 @@ fn sigmoidOf(v: vec4<f32>) -> vec4<f32> {
   return select(t * r, r, v >= vec4(0.0));
 }
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123

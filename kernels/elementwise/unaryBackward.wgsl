@@ -1,5 +1,5 @@
-// out = grad * f'(x), where `saved` is x for log and gelu, and y = f(x) for the others, whose derivative follows from y. Workgroups share out
-// as in unary.wgsl.
+// out = grad * f'(x), where `saved` is x for log and gelu, and y = f(x) for the others, whose derivative follows from y. Workgroups
+// share out as in unary.wgsl.
 alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
@@ -23,8 +23,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123

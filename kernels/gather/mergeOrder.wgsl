@@ -1,5 +1,5 @@
-// Merges neighbouring runs of an order: two runs of `run` places, each sorted by (indices[k], k), become one sorted run. The thread of a
-// place finds by bisection how many elements of the sibling run come before its own.
+// Merges neighbouring runs of an order: two runs of `run` places, each sorted by (indices[k], k), become one sorted run. The thread
+// of a place finds by bisection how many elements of the sibling run come before its own.
 
 struct Params { count: u32, run: u32 }
 

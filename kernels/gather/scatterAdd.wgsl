@@ -1,5 +1,5 @@
-// Sums of rows by index: output[r] is the sum of input[k] over all k with indices[k] = r, in the order of k. A thread owns one element of
-// the output, or four neighbours (Value = vec4), and looks at every index, so no two threads write one element.
+// Sums of rows by index: output[r] is the sum of input[k] over all k with indices[k] = r, in the order of k. A thread owns one
+// element of the output, or four neighbours (Value = vec4), and looks at every index, so no two threads write one element.
 
 alias Value = f32;
 alias Sum = Value;

@@ -9,7 +9,10 @@ export interface LayerNormCombineProblem {
   toBias: number
 }
 
-/** Adds up `sums` [2, chunks, n] of weight and bias gradients, into [n] at `weightOffset` of `gradients` and [n] that lie `toBias` elements on. */
+/**
+ * Adds up `sums` [2, chunks, n] of weight and bias gradients, into [n] at `weightOffset` of `gradients` and [n] that lie `toBias`
+ * elements on.
+ */
 export const layerNormCombine: KernelSpec<LayerNormCombineProblem> = {
   name: 'layerNormCombine',
   bindings: [...reads('f32', 'sums'), { name: 'gradients', access: 'read_write', dtype: 'f32', offset: 'weightOffset' }],

@@ -1,15 +1,16 @@
-// The matrix product for software devices, on which a load costs as much as ten multiply-adds and a swap between lanes next to nothing. A
-// lane owns 4 columns. For every 64 elements along k it first loads its 4 x 64 block of B into private memory, which is registers on a
-// software device, then passes over the rows of A. LANES lanes load each row together, a share each, and hand it round by swaps. A lane
-// sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block in that order. Between blocks C or private memory holds the
-// sums. The rest of the epilogue is a last pass over the rows.
+// The matrix product for software devices, on which a load costs as much as ten multiply-adds and a swap between lanes next to
+// nothing. A lane owns 4 columns. For every 64 elements along k it first loads its 4 x 64 block of B into private memory, which is
+// registers on a software device, then passes over the rows of A. LANES lanes load each row together, a share each, and hand it
+// round by swaps. A lane sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block in that order. Between blocks
+// C or private memory holds the sums. The rest of the epilogue is a last pass over the rows.
 enable subgroups;
 
 // Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
-// The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the sums.
+// The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the
+// sums.
 const SUMS: u32 = 512u;
 const PRIVATE: bool = SUMS > 1u;
 // The steps of the last pass that `flags` may ask for. Some drivers run the code of every step whether or not it is asked for.
@@ -64,8 +65,8 @@ fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
 }
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123

@@ -1,6 +1,6 @@
-// The matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A workgroup
-// computes a tile of C. It loads tiles of A and B, DEPTH deep, into workgroup memory, with zeros past the end of k, and each subgroup
-// multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
+// The matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A
+// workgroup computes a tile of C. It loads tiles of A and B, DEPTH deep, into workgroup memory, with zeros past the end of k, and
+// each subgroup multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -86,8 +86,8 @@ fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
 }
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123

@@ -1,6 +1,6 @@
-// The matrix product for GPUs. A workgroup of 16 x 16 threads computes a tile of C from tiles of A and B in workgroup memory, each thread
-// BLOCKS x BLOCKS blocks of 4 x 4 elements. A thread loads one 4 x 4 block of A or of B at a time, the next one while the last ones are
-// multiplied.
+// The matrix product for GPUs. A workgroup of 16 x 16 threads computes a tile of C from tiles of A and B in workgroup memory, each
+// thread BLOCKS x BLOCKS blocks of 4 x 4 elements. A thread loads one 4 x 4 block of A or of B at a time, the next one while the
+// last ones are multiplied.
 
 // The 4 x 4 blocks of a thread in either direction. With twice as many a tile is half as deep.
 const BLOCKS: u32 = 1u;
@@ -66,8 +66,8 @@ fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
 }
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123

@@ -1,5 +1,5 @@
-// Dropout (1207.0580): y = x scale, or x 0 where the random word of the element (see random.wgsl) is below the threshold. The same kernel
-// on the gradient is the backward pass, so no mask is stored. Workgroups share y as in unary.wgsl.
+// Dropout (1207.0580): y = x scale, or x 0 where the random word of the element (see random.wgsl) is below the threshold. The same
+// kernel on the gradient is the backward pass, so no mask is stored. Workgroups share y as in unary.wgsl.
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 

@@ -1,4 +1,5 @@
-// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of the counter (k, 0, stream). Workgroups share y as in unary.wgsl.
+// Random numbers of one stream: elements 4k to 4k + 3 come from the Philox block of the counter (k, 0, stream). Workgroups share y
+// as in unary.wgsl.
 const NORMAL: bool = true;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;

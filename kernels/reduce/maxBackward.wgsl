@@ -1,5 +1,5 @@
-// The gradient of a maximum along the middle axis of [outer, n, inner]: the gradient of the output goes to the element at its index, zero
-// to the others. A thread writes four neighbours of the gradient of the input.
+// The gradient of a maximum along the middle axis of [outer, n, inner]: the gradient of the output goes to the element at its
+// index, zero to the others. A thread writes four neighbours of the gradient of the input.
 
 struct Params { outer: u32, n: u32, inner: u32 }
 

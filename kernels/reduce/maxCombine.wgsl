@@ -1,5 +1,5 @@
-// The second pass of a maximum: pieces [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order, so the first of
-// equal maxima has the smallest index.
+// The second pass of a maximum: pieces [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order, so the
+// first of equal maxima has the smallest index.
 
 alias Scalar = f32;
 const FLOAT: bool = true;

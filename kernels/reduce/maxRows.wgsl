@@ -1,6 +1,6 @@
-// The maximum along a contiguous axis and the index of its first occurrence. A thread takes one output, with vec4 loads whose components
-// stay apart until the end. The loop keeps only which four quads hold a maximum; where in them it is, is looked up at the end. Every
-// offset, stride and length is a multiple of 4.
+// The maximum along a contiguous axis and the index of its first occurrence. A thread takes one output, with vec4 loads whose
+// components stay apart until the end. The loop keeps only which four quads hold a maximum; where in them it is, is looked up at
+// the end. Every offset, stride and length is a multiple of 4.
 
 alias Scalar = f32;
 alias Value = vec4<f32>;

@@ -1,5 +1,5 @@
-// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A workgroup takes COLUMNS outputs with LANES
-// threads each, and a tree reduction in workgroup memory.
+// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A workgroup takes COLUMNS outputs
+// with LANES threads each, and a tree reduction in workgroup memory.
 
 alias Scalar = f32;
 const FLOAT: bool = true;

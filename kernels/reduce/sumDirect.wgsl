@@ -1,5 +1,5 @@
-// The sum along the middle axis of [outer, n, inner]. A thread takes one output, or four neighbours in memory (Value = vec4). Blocks of BLOCK
-// elements are summed in four accumulators, and the sums of blocks in levels.
+// The sum along the middle axis of [outer, n, inner]. A thread takes one output, or four neighbours in memory (Value = vec4).
+// Blocks of BLOCK elements are summed in four accumulators, and the sums of blocks in levels.
 
 alias Scalar = f32;
 alias Input = f32;

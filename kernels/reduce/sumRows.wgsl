@@ -1,5 +1,5 @@
-// The sum along a contiguous axis. A thread takes one output, with four vec4 loads at a time into accumulators of their own. Every offset,
-// stride and length is a multiple of 4.
+// The sum along a contiguous axis. A thread takes one output, with four vec4 loads at a time into accumulators of their own. Every
+// offset, stride and length is a multiple of 4.
 
 alias Scalar = f32;
 alias Input = vec4<f32>;

@@ -1,5 +1,5 @@
-// The sum along the middle axis of [outer, n, inner]. A workgroup takes COLUMNS outputs (or vec4s of outputs) with LANES threads each, and a
-// tree reduction in workgroup memory. A lane sums BLOCK elements in two accumulators, and the sums of blocks in levels.
+// The sum along the middle axis of [outer, n, inner]. A workgroup takes COLUMNS outputs (or vec4s of outputs) with LANES threads
+// each, and a tree reduction in workgroup memory. A lane sums BLOCK elements in two accumulators, and the sums of blocks in levels.
 
 alias Scalar = f32;
 alias Input = f32;
