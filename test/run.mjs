@@ -1,42 +1,34 @@
 // Runs the tests: formatter, linter and types, then every test file in a process of its own, and counts what ran.
 //
 //   node test/run.mjs                    all but the slow ones; kernels and ops on every software device there is
-//   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file on every device
+//   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file and case on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
 import { execFile, fork } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
 /** Processes at once: enough to use two cores, few enough for the device's own threads. */
 const PARALLEL = 2
+/** Lavapipe without its optimizations: shaders compile in a part of the time, and their numbers are the same. */
+const UNOPTIMIZED = { GALLIVM_PERF: 'nopt' }
 /** Minutes after which a file's process is killed. */
 const LIMIT = process.argv.includes('--full') ? 60 : 20
 
 const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
+/** Lists the devices. */
+const ADAPTERS = 'test/harness/adapters.ts'
 const outdir = `.build/test-${process.pid}`
 const bundleOf = (file) =>
   file
     .replace(/^test\//, '')
     .replaceAll('/', '-')
     .replace(/\.ts$/, '')
-await build({
-  // One flat folder: workers are started from files beside the bundle that uses them.
-  entryPoints: [
-    ...[...files, 'test/harness/adapters.ts'].map((file) => ({ in: file, out: bundleOf(file) })),
-    { in: 'train/data/batchWorker.ts', out: 'batchWorker' },
-    { in: 'train/devices/branchWorker.ts', out: 'branchWorker' },
-    // Only tests of train/ and bench/ start the command line; the others run while it does not build.
-    ...(files.some((file) => /^test\/(train|bench)\//.test(file))
-      ? [
-          { in: 'bench/cli.ts', out: 'cli' },
-          { in: 'train/index.ts', out: 'index' },
-        ]
-      : []),
-  ],
+/** Settings of both builds, whose files all go to one flat folder: workers are started from files beside the bundle that uses them. */
+const bundles = {
   outdir,
   bundle: true,
   splitting: true,
@@ -45,9 +37,23 @@ await build({
   target: 'node20',
   packages: 'external',
   loader: { '.wgsl': 'text' },
-  sourcemap: 'inline',
+  // Node reads the maps whenever a process starts.
+  sourcemap: true,
+  sourcesContent: false,
   logLevel: 'warning',
-})
+}
+// Only tests of train/ and bench/ start the command line; the others run while it does not build.
+const commandLine = files.some((file) => /^test\/(train|bench)\//.test(file))
+  ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
+  : {}
+await Promise.all([
+  build({ ...bundles, entryPoints: [...files, ADAPTERS].map((file) => ({ in: file, out: bundleOf(file) })) }),
+  // Apart, in the few files that it is for its users: it starts hundreds of times.
+  build({
+    ...bundles,
+    entryPoints: { ...commandLine, batchWorker: 'train/data/batchWorker.ts', branchWorker: 'train/devices/branchWorker.ts' },
+  }),
+])
 
 let passed = 0
 let failed = 0
@@ -87,26 +93,31 @@ function find(folder) {
     .sort()
 }
 
-/** What to run where: the long device suites first, and on every device that differs. */
+/** What to run where: every file on the default device, and on each of the others what differs there. */
 async function plan() {
-  if (named.length > 0) return files.map((file) => ({ file }))
-  const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf('test/harness/adapters.ts')}.js`)])
+  if (named.length > 0) return files.map((file) => ({ file, env: {} }))
+  const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf(ADAPTERS)}.js`)])
   const devices = JSON.parse(stdout)
   console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
   const [first, ...others] = devices
-  const jobs = files.map((file) => ({ file, device: first }))
+  const jobs = files.map((file) => ({ file, device: first, env: {} }))
   for (const device of others) {
     const folders = device.subgroupsOnly ? /^test\/kernels\// : /^test\/(kernels|ops)\//
+    const env = full ? {} : { PARAFORMER_FEW_PIPELINES: '1', ...(device.subgroupsOnly && UNOPTIMIZED) }
     for (const file of files)
-      if (full || (folders.test(file) && (!device.subgroupsOnly || usesSubgroups(file)) && !isLeftToFull(file, device)))
-        jobs.push({ file, device })
+      if (full || (folders.test(file) && (!device.subgroupsOnly || usesSubgroups(file)))) jobs.push({ file, device, env })
   }
   return jobs
 }
 
-/** Attention compiles for minutes at each width of subgroups: 8 and 4 show what 16 would, but to --full. */
-function isLeftToFull(file, { env }) {
-  return file === 'test/kernels/attention.test.ts' && env.LP_NATIVE_VECTOR_WIDTH === '512'
+/**
+ * Where Mesa keeps compiled shaders: at one place, whatever cache folder a test sets, and for each vector width apart, because lavapipe
+ * takes what it finds there for its own, even when it was compiled for another width.
+ */
+function shaderCache({ LP_NATIVE_VECTOR_WIDTH: width = 'default', GALLIVM_PERF: flags = '' }) {
+  const folder = resolve('.build/shaders', `${width}${flags}`)
+  mkdirSync(folder, { recursive: true })
+  return { MESA_SHADER_CACHE_DIR: folder }
 }
 
 /** Whether a kernel suite has a variant that uses subgroups. */
@@ -135,14 +146,15 @@ function check([tool, ...args]) {
 }
 
 /** Runs one bundle; what was registered and did not pass has failed, and so has a process that ends badly. */
-function run({ file, device }) {
+function run({ file, device, env }) {
+  const variables = { ...process.env, ...device?.env, ...env }
   const since = clock()
   return new Promise((resolve) => {
     let tally
     let output = ''
     const child = fork(join(outdir, `${bundleOf(file)}.js`), {
       execArgv: ['--enable-source-maps'],
-      env: { ...process.env, ...device?.env },
+      env: { ...variables, ...shaderCache(variables) },
       silent: true,
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))

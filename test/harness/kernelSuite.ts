@@ -1,11 +1,15 @@
-import { bindingDtype, type KernelEntry, runsOn } from '../../kernels/spec.ts'
+import { bindingDtype, type KernelCase, type KernelEntry, runsOn } from '../../kernels/spec.ts'
 import { kernelDevice } from './device.ts'
+import { casesOfFewPipelines } from './fewPipelines.ts'
 import { checkKernel } from './kernel.ts'
 import { branchCases, checkBranches, takesBranches } from './kernelBranches.ts'
 import { suite } from './suite.ts'
 
+const env = typeof process === 'undefined' ? {} : process.env
 /** Set where a driver is visited for its subgroup size alone: variants that use no subgroups have run on it before. */
-const subgroupsOnly = typeof process !== 'undefined' && process.env.PARAFORMER_SUBGROUPS_ONLY === '1'
+const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
+/** Set where another device has run every case. */
+const fewPipelines = env.PARAFORMER_FEW_PIPELINES === '1'
 
 /**
  * Registers a test for each case and variant of the kernels that the device supports, some of them as one dispatch of several
@@ -24,7 +28,9 @@ export async function runKernelSuite(name: string, entries: readonly KernelEntry
     }
     for (const variant of spec.variants) {
       if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
-      const supported = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
+      const constantsOf = (kase: KernelCase) => variant.constants?.(kase.problem, on.capabilities) ?? {}
+      const runs = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
+      const supported = fewPipelines ? casesOfFewPipelines(runs, constantsOf) : runs
       for (const kase of supported)
         test(`${spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
       if (!takesBranches(entry)) continue

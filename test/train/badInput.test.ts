@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -80,7 +80,7 @@ function dataWith(name: string, file: (typeof FILES)[number], change: (bytes: Bu
   const folder = join(work, name)
   mkdirSync(folder)
   for (const one of FILES) {
-    if (one !== file) copyFileSync(join(mnist, one), join(folder, one))
+    if (one !== file) symlinkSync(join(mnist, one), join(folder, one))
     else {
       const bytes = change(readFileSync(join(mnist, one)))
       if (bytes) writeFileSync(join(folder, one), bytes)

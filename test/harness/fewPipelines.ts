@@ -1,0 +1,40 @@
+import type { Constants, KernelCase } from '../../kernels/spec.ts'
+
+interface Pipeline {
+  cases: KernelCase[]
+  /** Each constant with its value; one that is left out has the value `undefined`. */
+  values: string[]
+}
+
+/**
+ * The cases that a few pipelines run, where compiling takes the time: pipelines are taken until every value of every constant is in
+ * one of them, not every combination of values. What differs at run time only, such as sizes, costs no pipeline and stays.
+ */
+export function casesOfFewPipelines(
+  cases: readonly KernelCase[],
+  constantsOf: (kase: KernelCase) => Constants,
+): readonly KernelCase[] {
+  const all = cases.map((kase) => ({ kase, constants: constantsOf(kase) }))
+  const names = [...new Set(all.flatMap(({ constants }) => Object.keys(constants)))]
+  if (names.length === 0) return cases
+  const pipelines = new Map<string, Pipeline>()
+  for (const { kase, constants } of all) {
+    const values = names.map((name) => `${name}=${constants[name]}`)
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], values }
+    pipelines.set(values.join(), pipeline)
+    pipeline.cases.push(kase)
+  }
+  const missing = new Set([...pipelines.values()].flatMap(({ values }) => values))
+  const taken = new Set<KernelCase>()
+  while (missing.size > 0) {
+    const gain = ({ values }: Pipeline) => values.filter((value) => missing.has(value)).length
+    // Of those that add as many values the one that serves most cases.
+    const next = [...pipelines.values()].reduce((best, one) => {
+      const more = gain(one) - gain(best)
+      return more > 0 || (more === 0 && one.cases.length > best.cases.length) ? one : best
+    })
+    for (const value of next.values) missing.delete(value)
+    for (const kase of next.cases) taken.add(kase)
+  }
+  return cases.filter((kase) => taken.has(kase))
+}
