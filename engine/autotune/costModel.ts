@@ -1,23 +1,20 @@
-/** How much faster than ever before a variant may turn out to be. */
+/** The factor by which a variant may turn out faster than its best rate so far. */
 const MARGIN = 2
-/** A rate counts for problems up to so many times as large: small ones are bound by what a launch costs. */
+/** A rate holds for tasks of up to this many times its work: smaller tasks are bound by the cost of a launch. */
 const LARGER = 4
 
-/** What a problem takes, by the cost model of its spec. */
+/** The work of a task, as its kernel spec counts it. */
 export interface Work {
   flops: number
   bytes: number
 }
 
-/**
- * The rates that variants reached so far: the ceilings by which the cost model predicts how long they take at least.
- * A kernel goes by its name and sources.
- */
+/** Predicts the least time of a variant from the rates that it reached so far. Kernels go by `kernelKey`. */
 export class CostModel {
-  /** By kernel and variant: work, and how much of it was done in a millisecond. */
+  /** By kernel and variant, measured work and the work done a millisecond. */
   readonly #rates = new Map<string, { work: Work; speed: Work }[]>()
 
-  /** @param ms of a run, or of a part of it */
+  /** Adds a measurement. @param ms the milliseconds of a run, or of a part of a run */
   add(kernel: string, variant: string, work: Work, ms: number): void {
     const key = `${kernel}/${variant}`
     const rates = this.#rates.get(key) ?? []
@@ -25,14 +22,14 @@ export class CostModel {
     rates.push({ work, speed: { flops: work.flops / ms, bytes: work.bytes / ms } })
   }
 
-  /** Whether a variant could do some work in `ms`, by the rates that it reached on other. */
+  /** Tells whether a variant could do the work in `ms` milliseconds; true where no rate is known. */
   couldTake(kernel: string, variant: string, { flops, bytes }: Work, ms: number): boolean {
     const rates = this.#rates.get(`${kernel}/${variant}`) ?? []
     const speeds = rates.filter(({ work }) => LARGER * (work.flops + work.bytes) >= flops + bytes).map(({ speed }) => speed)
     if (speeds.length === 0) return true
-    const most = (name: keyof Work) => Math.max(...speeds.map((speed) => speed[name]))
-    // Some kernels compute nothing.
-    const least = Math.max(flops > 0 ? flops / most('flops') : 0, bytes / most('bytes'))
+    const best = (name: keyof Work) => Math.max(...speeds.map((speed) => speed[name]))
+    // Some kernels have no floating-point operations.
+    const least = Math.max(flops > 0 ? flops / best('flops') : 0, bytes / best('bytes'))
     return !(least > MARGIN * ms)
   }
 }

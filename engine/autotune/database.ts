@@ -8,22 +8,23 @@ import { sizesOf } from './shapeClass.ts'
 import type { DeviceStore } from './store.ts'
 import { kernelKey, TunedVariants } from './tuned.ts'
 
-/** What tuning found out about a kernel and a shape class, as it is kept. */
+/** The result of tuning a kernel for a shape class, as the store keeps it. */
 export interface TuningRecord extends Findings {
-  /** The sizes that it was measured at. */
+  /** The sizes that were measured. */
   sizes: number[]
+  /** The fastest variant. */
   variant: string
-  /** The spec's own choice. */
+  /** The default variant, which the spec chooses. */
   fallback: string
-  /** Least milliseconds of the variants that ran to the end. */
+  /** By variant that ran to the end, its least milliseconds. */
   ms: Record<string, number>
-  /** Of the spec's cost model. */
+  /** The work at these sizes. */
   work: Work
 }
 
 const FINDINGS = { dropped: mapOf(text), slow: mapOf(amount) } satisfies Record<keyof Findings, unknown>
 
-const ANSWER: v.GenericSchema<unknown, TuningRecord> = v.pipe(
+const RECORD: v.GenericSchema<unknown, TuningRecord> = v.pipe(
   fields({
     ...FINDINGS,
     sizes: listOf(amount),
@@ -34,16 +35,16 @@ const ANSWER: v.GenericSchema<unknown, TuningRecord> = v.pipe(
   }),
   v.check(
     ({ variant, fallback, ms }) => Object.hasOwn(ms, variant) && Object.hasOwn(ms, fallback),
-    'an answer with the times of its variants',
+    'a record with the times of its variants',
   ),
 ) as v.GenericSchema<unknown, TuningRecord>
 
 const PREFIX = 'variant '
 const UNFINISHED = 'unfinished '
-/** Times that a variant may fail to end, or take the device down, before it is left alone for good. */
+/** After this many broken measurements a variant is not tried again. */
 const CHANCES = 2
 
-/** The answers in a device's store. */
+/** The tuning records in a device's store. */
 export class TuningDatabase {
   readonly #store: DeviceStore
 
@@ -52,29 +53,29 @@ export class TuningDatabase {
   }
 
   has({ key }: TuningTask): boolean {
-    return accepted(ANSWER, this.#store.get(PREFIX + key)) !== undefined
+    return accepted(RECORD, this.#store.get(PREFIX + key)) !== undefined
   }
 
-  /** Keeps the answer of a race that came to its end. */
+  /** Adds the record of a finished measurement. */
   add({ key, spec, problem }: TuningTask, { fallback, variant, ms, dropped, slow }: MeasureResult): TuningRecord {
     const work = { flops: spec.flops(problem), bytes: spec.bytes(problem) }
-    const answer: TuningRecord = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }
-    this.#store.set(PREFIX + key, answer)
-    return answer
+    const record: TuningRecord = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }
+    this.#store.set(PREFIX + key, record)
+    return record
   }
 
-  /** What is known of a problem without answer. */
+  /** The findings of unfinished measurements of a task. */
   findings({ key }: TuningTask): Findings {
     return accepted(fields(FINDINGS), this.#store.get(UNFINISHED + key)) ?? { dropped: {}, slow: {} }
   }
 
-  /** Keeps what a race that did not come to its end found out. */
+  /** Keeps the findings of an unfinished measurement, but for the variant that broke it. */
   addFindings({ key }: TuningTask, { dropped, slow, blamed }: MeasureResult): void {
     const others = Object.entries(dropped).filter(([name]) => name !== blamed)
     if (others.length > 0) this.#store.set(UNFINISHED + key, { dropped: Object.fromEntries(others), slow })
   }
 
-  /** How often a variant broke off a race. */
+  /** The number of measurements that a variant broke. */
   breaks(spec: KernelSpec, { name }: Variant<any>): number {
     return accepted(count, this.#store.get(breaksKey(spec, name))) ?? 0
   }
@@ -83,33 +84,33 @@ export class TuningDatabase {
     return this.breaks(spec, variant) >= CHANCES
   }
 
-  /** Counts a variant that broke off a race. One by which the device was lost gets no other chance. */
+  /** Counts a measurement that a variant broke. A variant that lost the device gets no other chance. */
   addBreak(spec: KernelSpec, variant: string, lost: boolean): void {
     const key = breaksKey(spec, variant)
     this.#store.set(key, lost ? CHANCES : (accepted(count, this.#store.get(key)) ?? 0) + 1)
   }
 
-  /** All answers, of kernels whose sources may have changed since as well, by key. */
+  /** All records by key, also those of kernels whose sources have changed since. */
   all(): Map<string, TuningRecord> {
-    const answers = new Map<string, TuningRecord>()
+    const records = new Map<string, TuningRecord>()
     for (const [key, value] of this.#store.entries()) {
-      const answer = key.startsWith(PREFIX) ? accepted(ANSWER, value) : undefined
-      if (answer) answers.set(key.slice(PREFIX.length), answer)
+      const record = key.startsWith(PREFIX) ? accepted(RECORD, value) : undefined
+      if (record) records.set(key.slice(PREFIX.length), record)
     }
-    return answers
+    return records
   }
 
-  /** The rates that variants reached. */
-  rates(): CostModel {
-    const rates = new CostModel()
+  /** A cost model of all records. */
+  costModel(): CostModel {
+    const model = new CostModel()
     for (const [key, { ms, slow, work }] of this.all()) {
       const [kernel] = key.split(' ') as [string]
-      for (const [variant, time] of Object.entries({ ...slow, ...ms })) rates.add(kernel, variant, work, time)
+      for (const [variant, time] of Object.entries({ ...slow, ...ms })) model.add(kernel, variant, work, time)
     }
-    return rates
+    return model
   }
 
-  /** The answers as a device takes them. */
+  /** The fastest variants, for `Device.kernels`. */
   variants(): TunedVariants {
     const answers = Object.fromEntries([...this.all()].map(([key, { variant }]) => [key, variant]))
     return new TunedVariants({ device: this.#store.device, answers })

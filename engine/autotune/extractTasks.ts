@@ -7,21 +7,21 @@ import type { DeviceBuffer } from '../memory/deviceBuffer.ts'
 import { scope } from '../tensor/scope.ts'
 import { tuningKey } from './tuned.ts'
 
-/** What a kernel is launched with, so that it can be launched again on other memory. */
+/** A kernel and a problem to find the fastest variant for, with the sizes of its memory, so that it can be launched on other memory. */
 export interface TuningTask {
   /** See `tuningKey`. */
   key: string
   spec: KernelSpec
   problem: any
-  /** Bytes of each buffer that the bindings lie in. */
+  /** The bytes of each buffer. */
   buffers: number[]
-  /** For every binding its buffer, and where in it it starts. */
+  /** By binding, the index of its buffer and the start in that, in bytes. */
   operands: { buffer: number; offset: number }[]
-  /** How often it is launched. */
+  /** The number of launches with this key. */
   count: number
 }
 
-/** Lists the kernels that a step launches, where several variants could run them, one task a shape class. */
+/** Lists the launches for which several variants could run, one task a shape class, instead of executing them. */
 class TaskRecorder extends GraphRecorder {
   readonly tasks = new Map<string, TuningTask>()
   readonly #device: Device
@@ -33,8 +33,8 @@ class TaskRecorder extends GraphRecorder {
 
   override dispatch({ spec, problem, bindings, variant }: KernelLaunch): void {
     const { capabilities, kernels } = this.#device
-    const runs = spec.variants.filter((one) => runsOn(spec, one, capabilities, problem))
-    if (runs.length < 2 || variant !== undefined || kernels.pinned.has(spec.name)) return
+    const candidates = spec.variants.filter((candidate) => runsOn(spec, candidate, capabilities, problem))
+    if (candidates.length < 2 || variant !== undefined || kernels.pinned.has(spec.name)) return
     const key = tuningKey(spec, problem, capabilities)
     const known = this.tasks.get(key)
     if (known) known.count++
@@ -43,8 +43,8 @@ class TaskRecorder extends GraphRecorder {
 }
 
 /**
- * The tasks of the kernels that `fn` would launch. Nothing is executed and no memory is taken, but the host's counters go on as they
- * would. `fn` must not read values.
+ * Lists the tuning tasks of the kernels that `fn` launches. Nothing is executed and no memory is allocated, but the host's state changes as
+ * in a run, such as the counter of random streams. `fn` must not read values.
  */
 export function extractTasks(device: Device, fn: () => void): TuningTask[] {
   const recorder = new TaskRecorder(device)
@@ -60,21 +60,21 @@ export function extractTasks(device: Device, fn: () => void): TuningTask[] {
   return [...recorder.tasks.values()]
 }
 
-/** Bytes from the first used one to the last of every distinct buffer. */
+/** The distinct buffers of the bindings, each cut to the range that they use, and the place of each binding. */
 function memoryOf(bindings: readonly Binding[]): Pick<TuningTask, 'buffers' | 'operands'> {
-  const spans = new Map<DeviceBuffer, { from: number; to: number }>()
+  const ranges = new Map<DeviceBuffer, { from: number; to: number }>()
   for (const { buffer, offset, end = buffer.bytes } of bindings) {
-    const span = spans.get(buffer)
-    if (!span) spans.set(buffer, { from: offset, to: end })
-    else Object.assign(span, { from: Math.min(span.from, offset), to: Math.max(span.to, end) })
+    const range = ranges.get(buffer)
+    if (!range) ranges.set(buffer, { from: offset, to: end })
+    else Object.assign(range, { from: Math.min(range.from, offset), to: Math.max(range.to, end) })
   }
-  const distinct = [...spans.keys()]
+  const distinct = [...ranges.keys()]
   return {
-    // In whole words.
-    buffers: [...spans.values()].map(({ from, to }) => 4 * Math.ceil((to - from) / 4)),
+    // Buffers hold whole words.
+    buffers: [...ranges.values()].map(({ from, to }) => 4 * Math.ceil((to - from) / 4)),
     operands: bindings.map(({ buffer, offset }) => ({
       buffer: distinct.indexOf(buffer),
-      offset: offset - spans.get(buffer)!.from,
+      offset: offset - ranges.get(buffer)!.from,
     })),
   }
 }

@@ -1,4 +1,4 @@
-/** 53 bits that tell texts apart, as a word (Bryc's cyrb53). Not against adversaries. */
+/** A hash of 53 bits in base 36 (cyrb53 by Bryc). It is not cryptographic. */
 export function hashOf(text: string): string {
   let [a, b] = [0xdeadbeef, 0x41c6ce57]
   for (let i = 0; i < text.length; i++) {

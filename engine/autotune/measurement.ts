@@ -6,191 +6,200 @@ import { LateError, type Runner } from './runner.ts'
 import { Scratch } from './scratch.ts'
 import { kernelKey } from './tuned.ts'
 
-/** Milliseconds after which a candidate that had so many for its first run is to blame: drivers may compile for that long. */
+/** A candidate that had this many milliseconds for its first run is to blame if it did not end; drivers may compile that long. */
 const PATIENCE = 1000
-/** A candidate that takes so many times as long as the default is out; one that takes `HOPELESS` times that is not waited for. */
+/** A candidate is dropped when it takes this many times as long as the default. */
 const SLOWER = 2
+/** A run is given up after this many times the limit of a slow candidate. */
 const HOPELESS = 10
-/** Milliseconds that a launch may cost on the host's clock besides. */
+/** The milliseconds that a launch may cost on the host's clock. */
 const LAUNCH = 1
-/** A candidate runs so many times as many workgroups each time, from one on: none can take long before it is found out. */
+/** The growth of the number of workgroups from run to run. Trials start with one, so that a slow candidate shows before it takes long. */
 const GROWTH = 16
-/** Times that a run which seems slow is repeated: other work on the machine may have held it up. */
+/** The number of repeats of a run that seems slow, since other work on the machine may have delayed it. */
 const REPEATS = 2
-/** Times each variant is timed, in turn with the others; after each, those this much behind the fastest are out. */
+/** The number of rounds in which the remaining variants are timed in turn. */
 const ROUNDS = 5
+/** After a round, a variant is out if it takes this many times as long as the fastest. */
 const BEHIND = 1.3
-/** Milliseconds to time at once, and runs at most. */
+/** The milliseconds to time at once. */
 const TIMED = 2
+/** The largest number of runs to time at once. */
 const MOST_RUNS = 64
-/** What a candidate must gain over the default. */
+/** A candidate wins if it takes less than this part of the default's time. */
 const GAIN = 0.95
 
-/** What was found out about variants that are out: why, and the milliseconds that the slow ones took, for the whole or a part. */
+/** Facts on candidates that are out. */
 export interface Findings {
+  /** By variant, the reason. */
   dropped: Record<string, string>
+  /** By slow variant, the milliseconds of a run, or of the part of a run that was tried. */
   slow: Record<string, number>
 }
 
-/** How a race ended. */
+/** The result of a measurement. */
 export interface MeasureResult extends Findings {
-  /** The default. */
+  /** The default variant. */
   fallback: string
-  /** The fastest variant; undefined when the race did not come to its end. */
+  /** The fastest variant; undefined for an unfinished measurement. */
   variant?: string
-  /** Least milliseconds of the variants that ran to the end. */
+  /** By variant that ran to the end, its least milliseconds. */
   ms: Record<string, number>
-  /** The lab is of no more use: its device is still busy, or lost. */
+  /** Why the runner is unusable now: its device is still busy, or lost. */
   broke?: 'busy' | 'lost'
-  /** The variant that is to blame for it: its first run did not end, or took the device down. */
+  /** The variant that broke the measurement: its first run did not end, or lost the device. */
   blamed?: string
 }
 
-/** What a race is run with. */
-export interface Conditions {
-  lab: Runner
-  problem: TuningTask
-  /** The default. */
+/** The inputs of a measurement. */
+interface MeasureInput {
+  runner: Runner
+  task: TuningTask
+  /** The default variant. */
   fallback: Variant<any>
-  rates: CostModel
-  /** Of the host's clock. */
+  costModel: CostModel
+  /** When to stop, on the clock of `performance.now()`. */
   deadline: number
-  /** What a race that did not come to its end found out. */
+  /** The findings of earlier, unfinished measurements. */
   before: Findings
 }
 
 /**
- * Finds the fastest of some variants for a problem. The default is run first; a candidate then runs one workgroup, some and
- * all of them, and is out where it does not compile, takes too long or writes other values. Those left are timed in turn.
+ * Finds the fastest variant for a task. The default runs first. Each candidate then runs one workgroup, more, and all of them; it is dropped if
+ * it does not compile, takes too long or writes other values. The remaining variants are timed in turn.
  */
 export class Measurement {
-  readonly #conditions: Conditions
+  readonly #input: MeasureInput
   readonly #scratch: Scratch
   readonly #kernel: string
   readonly #work: Work
-  readonly #verdict: MeasureResult
-  /** Milliseconds of the default on the host's clock, and what it wrote. */
-  #usual = 0
+  readonly #result: MeasureResult
+  /** The milliseconds of the default on the host's clock. */
+  #defaultMs = 0
+  /** The values that the default wrote. */
   #expected: readonly ArrayBuffer[] = []
 
   /** @throws OutOfMemoryError */
-  constructor(conditions: Conditions) {
-    const { lab, problem, fallback, before } = conditions
-    this.#conditions = conditions
-    this.#scratch = new Scratch(lab.device, problem)
-    this.#verdict = { fallback: fallback.name, ms: {}, dropped: { ...before.dropped }, slow: { ...before.slow } }
-    this.#kernel = kernelKey(problem.spec)
-    this.#work = { flops: problem.spec.flops(problem.problem), bytes: problem.spec.bytes(problem.problem) }
+  constructor(input: MeasureInput) {
+    const { runner, task, fallback, before } = input
+    this.#input = input
+    this.#scratch = new Scratch(runner.device, task)
+    this.#result = { fallback: fallback.name, ms: {}, dropped: { ...before.dropped }, slow: { ...before.slow } }
+    this.#kernel = kernelKey(task.spec)
+    this.#work = { flops: task.spec.flops(task.problem), bytes: task.spec.bytes(task.problem) }
   }
 
-  /** @throws what the driver reports of the default */
+  /** Measures the default and the candidates. @throws the errors that the driver reports for the default */
   async run(candidates: readonly Variant<any>[]): Promise<MeasureResult> {
-    const { fallback, rates } = this.#conditions
-    const verdict = this.#verdict
+    const { fallback, costModel } = this.#input
+    const result = this.#result
     try {
       await this.#runDefault()
       const running = [fallback]
       for (const variant of candidates) {
-        if (variant.name in verdict.dropped) continue
+        if (variant.name in result.dropped) continue
         const why = await this.#tryOut(variant)
         if (why === undefined) running.push(variant)
-        else verdict.dropped[variant.name] = why
-        if (verdict.broke) return verdict
+        else result.dropped[variant.name] = why
+        if (result.broke) return result
       }
-      verdict.ms = await this.#timeAll(running)
+      result.ms = await this.#timeAll(running)
     } catch (error) {
-      if (error instanceof LateError) return verdict
+      if (error instanceof LateError) return result
       throw error
     }
-    for (const [name, ms] of Object.entries(verdict.ms)) rates.add(this.#kernel, name, this.#work, ms)
-    const [fastest, ms] = Object.entries(verdict.ms).reduce((best, one) => (one[1] < best[1] ? one : best))
-    verdict.variant = ms < GAIN * verdict.ms[fallback.name]! ? fastest : fallback.name
-    return verdict
+    for (const [name, ms] of Object.entries(result.ms)) costModel.add(this.#kernel, name, this.#work, ms)
+    const [fastest, ms] = Object.entries(result.ms).reduce((best, entry) => (entry[1] < best[1] ? entry : best))
+    result.variant = ms < GAIN * result.ms[fallback.name]! ? fastest : fallback.name
+    return result
   }
 
   dispose(): void {
     this.#scratch.dispose()
   }
 
+  /** The milliseconds until the deadline. */
   #remaining(): number {
-    return this.#conditions.deadline - performance.now()
+    return this.#input.deadline - performance.now()
   }
 
   async #runDefault(): Promise<void> {
-    const { lab, problem, fallback } = this.#conditions
-    await lab.compile(problem, fallback, this.#remaining())
-    // Software drivers compile at the first launch.
+    const { runner, task, fallback } = this.#input
+    await runner.compile(task, fallback, this.#remaining())
+    // The first run is not timed, since software drivers compile in it.
     await this.#once(fallback, this.#remaining())
     this.#scratch.reset()
-    this.#usual = await this.#once(fallback, this.#remaining())
-    this.#expected = await lab.results(this.#scratch, this.#remaining())
+    this.#defaultMs = await this.#once(fallback, this.#remaining())
+    this.#expected = await runner.results(this.#scratch, this.#remaining())
   }
 
-  /** Runs a candidate with care. @returns why it is out, if it is. @throws LateError when there is no time for it */
+  /** Tries a candidate out. @returns the reason to drop it, if any. @throws LateError when there is no time left */
   async #tryOut(variant: Variant<any>): Promise<string | undefined> {
-    const { lab, problem, rates } = this.#conditions
-    if (!rates.couldTake(this.#kernel, variant.name, this.#work, this.#usual)) return 'was too slow on like problems'
+    const { runner, task, costModel } = this.#input
+    if (!costModel.couldTake(this.#kernel, variant.name, this.#work, this.#defaultMs)) return 'was too slow on similar tasks'
     try {
-      await lab.compile(problem, variant, this.#remaining())
+      await runner.compile(task, variant, this.#remaining())
       await this.#runFirst(variant)
       return (await this.#whySlow(variant)) ?? (await this.#whyWrong())
     } catch (error) {
       if (error instanceof LateError) throw error
-      if (error instanceof DeviceLostError) Object.assign(this.#verdict, { broke: 'lost', blamed: variant.name })
+      if (error instanceof DeviceLostError) Object.assign(this.#result, { broke: 'lost', blamed: variant.name })
       return reason(error)
     }
   }
 
-  /** Runs one workgroup. Software drivers compile meanwhile, so that there is no limit but the deadline. */
+  /** Runs one workgroup. Only the deadline limits the run, since software drivers compile in it. */
   async #runFirst(variant: Variant<any>): Promise<void> {
-    const { lab } = this.#conditions
+    const { runner } = this.#input
     const patient = this.#remaining() > PATIENCE
     try {
       await this.#once(variant, this.#remaining(), 1)
     } catch (error) {
-      if (error instanceof LateError && patient && !(await lab.recover(0))) this.#verdict.blamed = variant.name
+      if (error instanceof LateError && patient && !(await runner.recover(0))) this.#result.blamed = variant.name
       throw error
     }
   }
 
+  /** Runs more and more workgroups. @returns the reason if the variant is too slow */
   async #whySlow(variant: Variant<any>): Promise<string | undefined> {
-    const { lab, problem, rates } = this.#conditions
-    const most = SLOWER * this.#usual + LAUNCH
-    const all = lab.groups(problem, variant)
+    const { runner, task, costModel } = this.#input
+    const most = SLOWER * this.#defaultMs + LAUNCH
+    const all = runner.groups(task, variant)
     for (let groups = 1; ; groups *= GROWTH) {
-      const part = groups < all && groups <= lab.device.capabilities.maxWorkgroups ? groups : undefined
-      let ms = await this.#anew(variant, most, part)
+      const part = groups < all && groups <= runner.device.capabilities.maxWorkgroups ? groups : undefined
+      let ms = await this.#fromStart(variant, most, part)
       for (let i = 0; i < REPEATS && ms > most && ms < HOPELESS * most; i++) {
-        ms = Math.min(ms, await this.#anew(variant, most, part))
+        ms = Math.min(ms, await this.#fromStart(variant, most, part))
       }
       if (!(ms > most)) {
         if (part === undefined) return undefined
         continue
       }
-      rates.add(this.#kernel, variant.name, this.#work, ms)
-      this.#verdict.slow[variant.name] = ms
-      const what = part === undefined ? '' : ` for ${part} of ${all} workgroups`
-      return `took ${ms < HOPELESS * most ? '' : 'more than '}${ms.toPrecision(3)} ms${what}, the default ${this.#usual.toPrecision(3)}`
+      costModel.add(this.#kernel, variant.name, this.#work, ms)
+      this.#result.slow[variant.name] = ms
+      const extent = part === undefined ? '' : ` for ${part} of ${all} workgroups`
+      return `took ${ms < HOPELESS * most ? '' : 'more than '}${ms.toPrecision(3)} ms${extent}, the default ${this.#defaultMs.toPrecision(3)}`
     }
   }
 
+  /** @returns the reason if the last run wrote other values than the default */
   async #whyWrong(): Promise<string | undefined> {
-    const results = await this.#conditions.lab.results(this.#scratch, Math.max(PATIENCE, this.#remaining()))
+    const results = await this.#input.runner.results(this.#scratch, Math.max(PATIENCE, this.#remaining()))
     return this.#scratch.differs(this.#expected, results) ? 'gives other values than the default' : undefined
   }
 
-  /** Least milliseconds of each variant; the first stays in to the end. */
+  /** Times the variants in turn. The default stays to the end. @returns by variant, its least milliseconds */
   async #timeAll(variants: readonly Variant<any>[]): Promise<Record<string, number>> {
-    const { lab, problem, fallback } = this.#conditions
-    if (variants.length === 1) return { [fallback.name]: this.#usual }
+    const { runner, task, fallback } = this.#input
+    if (variants.length === 1) return { [fallback.name]: this.#defaultMs }
     const ms: Record<string, number> = {}
-    const runs = Math.max(1, Math.min(MOST_RUNS, Math.round(TIMED / this.#usual)))
-    const limit = HOPELESS * (SLOWER * this.#usual + LAUNCH) * runs
+    const runs = Math.max(1, Math.min(MOST_RUNS, Math.round(TIMED / this.#defaultMs)))
+    const limit = HOPELESS * (SLOWER * this.#defaultMs + LAUNCH) * runs
     let running = variants
     for (let round = 0; round < ROUNDS && running.length > 1 && this.#remaining() > 0; round++) {
       for (const variant of running) {
         if (this.#remaining() < 0) break
-        const found = await lab.time(problem, variant, this.#scratch, limit, runs)
+        const found = await runner.time(task, variant, this.#scratch, limit, runs)
         ms[variant.name] = Math.min(found, ms[variant.name] ?? found)
       }
       const best = Math.min(...Object.values(ms))
@@ -201,11 +210,12 @@ export class Measurement {
   }
 
   /**
-   * Runs a variant on the values that there were at first.
-   * @returns milliseconds, at most ten times `most`: that long it is waited for
-   * @throws LateError when there is not even time for `most`
+   * Runs a variant on the initial values.
+   * @param most the milliseconds of an acceptable run
+   * @returns the milliseconds, at most `HOPELESS` times `most`, when the wait ends
+   * @throws LateError when fewer than `most` milliseconds remain
    */
-  async #anew(variant: Variant<any>, most: number, groups: number | undefined): Promise<number> {
+  async #fromStart(variant: Variant<any>, most: number, groups: number | undefined): Promise<number> {
     if (this.#remaining() < most) throw new LateError('no time left')
     const limit = Math.min(HOPELESS * most, this.#remaining())
     this.#scratch.reset()
@@ -213,12 +223,12 @@ export class Measurement {
       return await this.#once(variant, limit, groups)
     } catch (error) {
       if (!(error instanceof LateError)) throw error
-      if (!(await this.#conditions.lab.recover(this.#remaining()))) this.#verdict.broke = 'busy'
+      if (!(await this.#input.runner.recover(this.#remaining()))) this.#result.broke = 'busy'
       return HOPELESS * most
     }
   }
 
   #once(variant: Variant<any>, limit: number, groups?: number): Promise<number> {
-    return this.#conditions.lab.run(this.#conditions.problem, variant, this.#scratch, limit, groups)
+    return this.#input.runner.run(this.#input.task, variant, this.#scratch, limit, groups)
   }
 }

@@ -6,22 +6,19 @@ import { Profiler } from '../submit/profiler.ts'
 import type { TuningTask } from './extractTasks.ts'
 import type { Scratch } from './scratch.ts'
 
-/** Something did not end in its time. */
+/** The error for work that did not end within its time limit. */
 export class LateError extends Error {
   override readonly name = 'LateError'
 }
 
-/** Devices that were busy when their lab was left, until they are done: Dawn crashes when one is collected while it owes an answer. */
-const left = new Map<Device, Promise<unknown>>()
+/** Devices that were busy when their runner closed. Dawn crashes if one is garbage-collected before its work ends, so they stay here until then. */
+const busy = new Map<Device, Promise<unknown>>()
 
-/**
- * A device apart, of the same adapter, on which variants are tried: one that hangs or loses its device takes nothing along
- * but this.
- */
+/** Runs variants on a device of its own, of the same adapter, so that a variant that hangs or loses its device harms nothing else. */
 export class Runner {
   readonly device: Device
   readonly #profiler: Profiler | undefined
-  /** What was waited for in vain. */
+  /** The work whose time limit passed. */
   #late: Promise<unknown> | undefined
 
   private constructor(device: Device) {
@@ -30,16 +27,18 @@ export class Runner {
   }
 
   /**
-   * A device that is still busy holds others up, and they would be blamed for it: it is waited for.
+   * Opens a runner. It first waits for busy devices of earlier runners, which would delay its runs.
+   * @param device the device to open another one like
+   * @param limit milliseconds to wait
    * @throws LateError
    */
-  static async open({ request }: Device, limit: number): Promise<Runner> {
-    await within(Promise.all(left.values()), limit)
-    return new Runner(new Device(await openDevice(request), request))
+  static async open(device: Device, limit: number): Promise<Runner> {
+    await within(Promise.all(busy.values()), limit)
+    return new Runner(new Device(await openDevice(device.request), device.request))
   }
 
   /**
-   * Compiles a variant for a problem; being late with that is nobody's fault and blocks nothing.
+   * Compiles a variant for a task. A late compilation does not block the device.
    * @throws KernelCompileError, LateError
    */
   async compile({ spec, problem }: TuningTask, variant: Variant<any>, limit: number): Promise<void> {
@@ -52,43 +51,46 @@ export class Runner {
     }
   }
 
-  /** Workgroups that a variant launches for a problem. */
+  /** The number of workgroups that a variant launches for a task. */
   groups({ problem }: TuningTask, variant: Variant<any>): number {
     const [x, y, z] = variant.grid(problem, variant.constants?.(problem, this.device.capabilities) ?? {})
     return x * y * z
   }
 
-  /** What the last run wrote. @throws LateError, and whatever the driver reports */
+  /** Reads the values that the last run wrote. @throws LateError, and the errors that the driver reports */
   results(scratch: Scratch, limit: number): Promise<ArrayBuffer[]> {
     return this.#within(scratch.results(), limit)
   }
 
   /**
-   * Runs a variant once, or only its first workgroups.
+   * Runs a variant once.
+   * @param limit milliseconds to wait
+   * @param groups runs only the first workgroups; by default all
    * @returns milliseconds on the host's clock
-   * @throws LateError, and whatever the driver reports
+   * @throws LateError, and the errors that the driver reports
    */
-  async run(problem: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, groups?: number): Promise<number> {
+  async run(task: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, groups?: number): Promise<number> {
     const began = performance.now()
-    this.#launch(problem, variant, scratch, groups)
+    this.#launch(task, variant, scratch, groups)
     await this.#within(this.device.synchronize(), limit)
     return performance.now() - began
   }
 
   /**
-   * Milliseconds of one run of a variant, from `runs` back to back: on the device's clock where it has one.
-   * @throws LateError, and whatever the driver reports
+   * Times `runs` runs of a variant, back to back.
+   * @returns milliseconds a run, on the device's clock if it has one, else on the host's
+   * @throws LateError, and the errors that the driver reports
    */
-  async time(problem: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, runs: number): Promise<number> {
+  async time(task: TuningTask, variant: Variant<any>, scratch: Scratch, limit: number, runs: number): Promise<number> {
     const { device } = this
     const began = performance.now()
     device.profiler = this.#profiler
     try {
-      for (let i = 0; i < runs; i++) this.#launch(problem, variant, scratch)
+      for (let i = 0; i < runs; i++) this.#launch(task, variant, scratch)
       await this.#within(device.synchronize(), limit)
       const wall = performance.now() - began
       const timed = (await this.#profiler?.collect()) ?? []
-      // From the first begin to the last end: coarse clocks (browsers) tell no single dispatch.
+      // The clocks of browsers are too coarse for a single dispatch, so all runs are timed together.
       const ticks = timed.length > 0 ? (timed.at(-1)!.end - timed[0]!.begin) / 1e6 : 0
       return (ticks > 0 ? ticks : wall) / runs
     } finally {
@@ -96,7 +98,7 @@ export class Runner {
     }
   }
 
-  /** Waits for what was late. @returns whether it ended; if not, this device is of no more use */
+  /** Waits for late work. @returns whether the runner is usable again */
   async recover(limit: number): Promise<boolean> {
     try {
       if (this.#late) await this.#within(this.#late, limit)
@@ -106,7 +108,7 @@ export class Runner {
     }
   }
 
-  /** Ends the device, unless it is still busy. */
+  /** Destroys the device, as soon as it is not busy. */
   close(): void {
     const { device } = this
     if (!this.#late) {
@@ -114,10 +116,10 @@ export class Runner {
       return
     }
     const done = () => {
-      left.delete(device)
+      busy.delete(device)
       device.destroy()
     }
-    left.set(device, this.#late.then(done, done))
+    busy.set(device, this.#late.then(done, done))
   }
 
   #launch({ spec, problem }: TuningTask, variant: Variant<any>, { bindings }: Scratch, groups?: number): void {
@@ -139,7 +141,7 @@ export class Runner {
   }
 }
 
-/** What `work` gives. @throws LateError when it does not come within so many milliseconds */
+/** Waits for `work`. @param limit milliseconds to wait. @throws LateError after them */
 async function within<T>(work: Promise<T>, limit: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {

@@ -6,47 +6,47 @@ import type { Binding } from '../memory/bindings.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { TuningTask } from './extractTasks.ts'
 
-/** Numbers that are drawn; larger memory repeats them. */
-const DRAWN = 1 << 16
-/** Elements after which one buffer's numbers start behind those of the one before: equal operands would hide mistakes. */
+/** The period of the values: larger buffers repeat them. */
+const PERIOD = 1 << 16
+/** The shift between the values of one buffer and the next, since equal operands would hide mistakes. */
 const SHIFT = 7919
-/** Bytes of a buffer that are compared whole; of larger ones a third of it at either end and in the middle. */
+/** The bytes of a buffer that are compared. Of a larger buffer, a third each of them at the start, in the middle and at the end. */
 const COMPARED = 12 << 20
-/** Norm-relative difference of two variants that is rounding. */
+/** The norm-relative difference between variants that counts as rounding. */
 const TOLERANCE = { f32: 1e-4, f16: 1e-2 }
 
 /**
- * Numbers in (0, 1], of which roots, logarithms and quotients are finite; integers 0 and 1, which are classes and places
- * wherever there are two.
+ * By type, the initial values: floats in (0, 1], whose roots, logarithms and quotients are finite, and integers 0 and 1, which are valid
+ * classes and indices where there are at least two.
  */
-const drawn = new Map<Scalar, Float32Array | Uint16Array | Int32Array>()
+const valuesByType = new Map<Scalar, Float32Array | Uint16Array | Int32Array>()
 
-function drawnOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
-  let numbers = drawn.get(dtype)
-  if (!numbers) {
+function valuesOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
+  let values = valuesByType.get(dtype)
+  if (!values) {
     const random = seededRandom(1)
-    const uniform = Float32Array.from({ length: 2 * DRAWN }, () => 1 - random())
-    if (dtype === 'f32') numbers = uniform
-    else numbers = dtype === 'f16' ? toHalves(uniform) : Int32Array.from(uniform, (value) => Number(value > 0.5))
-    drawn.set(dtype, numbers)
+    const uniform = Float32Array.from({ length: 2 * PERIOD }, () => 1 - random())
+    if (dtype === 'f32') values = uniform
+    else values = dtype === 'f16' ? toHalves(uniform) : Int32Array.from(uniform, (value) => Number(value > 0.5))
+    valuesByType.set(dtype, values)
   }
-  return numbers
+  return values
 }
 
-/** Memory of a problem's sizes, apart from everybody's. */
+/** Memory of a task's sizes, for trials. */
 export class Scratch {
   readonly bindings: Binding[]
   readonly #device: Device
-  readonly #problem: TuningTask
+  readonly #task: TuningTask
   readonly #buffers: PooledBuffer[]
-  /** By buffer, that of the first binding in it. */
+  /** By buffer, the type of the first binding in it. */
   readonly #dtypes: Scalar[]
 
   /** @throws OutOfMemoryError */
-  constructor(device: Device, problem: TuningTask) {
-    const { spec, operands, buffers } = problem
+  constructor(device: Device, task: TuningTask) {
+    const { spec, operands, buffers } = task
     this.#device = device
-    this.#problem = problem
+    this.#task = task
     this.#buffers = []
     try {
       for (const bytes of buffers) this.#buffers.push(device.acquirePooled(bytes))
@@ -56,22 +56,22 @@ export class Scratch {
     }
     this.bindings = operands.map(({ buffer, offset }) => ({ buffer: this.#buffers[buffer]!, offset }))
     this.#dtypes = buffers.map((_, i) => {
-      return bindingDtype(spec.bindings[operands.findIndex(({ buffer }) => buffer === i)]!, problem.problem)
+      return bindingDtype(spec.bindings[operands.findIndex(({ buffer }) => buffer === i)]!, task.problem)
     })
     buffers.forEach((_, i) => {
       this.#fill(i)
     })
   }
 
-  /** Gives what kernels write the values that it had at first. */
+  /** Gives the buffers that the kernel writes their initial values again. */
   reset(): void {
     for (const i of this.#written()) this.#fill(i)
   }
 
-  /** What was written, for `differs`. */
+  /** Reads the compared parts of the written buffers, for `differs`. */
   async results(): Promise<ArrayBuffer[]> {
     const reads = this.#written().flatMap((i) => {
-      const bytes = this.#problem.buffers[i]!
+      const bytes = this.#task.buffers[i]!
       const buffer = this.#buffers[i]!
       if (bytes <= COMPARED) return [this.#device.read({ buffer, offset: 0 }, bytes)]
       const third = COMPARED / 3
@@ -81,11 +81,11 @@ export class Scratch {
     return Promise.all(reads)
   }
 
-  /** Whether results differ by more than rounding; NaN equals NaN. */
+  /** Tells whether results differ by more than rounding; NaN equals NaN. */
   differs(results: readonly ArrayBuffer[], others: readonly ArrayBuffer[]): boolean {
     const half = this.#dtypes.includes('f16')
     const dtypes = this.#written().flatMap((i) => {
-      return Array<Scalar>(this.#problem.buffers[i]! <= COMPARED ? 1 : 3).fill(this.#dtypes[i]!)
+      return Array<Scalar>(this.#task.buffers[i]! <= COMPARED ? 1 : 3).fill(this.#dtypes[i]!)
     })
     return results.some((result, i) => !(difference(result, others[i]!, dtypes[i]!) <= (half ? TOLERANCE.f16 : TOLERANCE.f32)))
   }
@@ -94,25 +94,25 @@ export class Scratch {
     for (const buffer of this.#buffers) this.#device.release(buffer)
   }
 
-  /** Buffers that the kernel writes. */
+  /** The indices of the buffers that the kernel writes. */
   #written(): number[] {
-    const { spec, operands } = this.#problem
+    const { spec, operands } = this.#task
     return [...new Set(operands.flatMap(({ buffer }, i) => (spec.bindings[i]!.access === 'read_write' ? [buffer] : [])))]
   }
 
   #fill(i: number): void {
-    const numbers = drawnOf(this.#dtypes[i]!)
-    const size = numbers.BYTES_PER_ELEMENT
-    const bytes = this.#problem.buffers[i]!
-    const start = (SHIFT * i) % DRAWN
-    for (let at = 0; at < bytes; at += DRAWN * size) {
-      const count = Math.min(DRAWN, Math.ceil((bytes - at) / size))
-      this.#device.write({ buffer: this.#buffers[i]!, offset: at }, numbers.subarray(start, start + count))
+    const values = valuesOf(this.#dtypes[i]!)
+    const size = values.BYTES_PER_ELEMENT
+    const bytes = this.#task.buffers[i]!
+    const start = (SHIFT * i) % PERIOD
+    for (let at = 0; at < bytes; at += PERIOD * size) {
+      const count = Math.min(PERIOD, Math.ceil((bytes - at) / size))
+      this.#device.write({ buffer: this.#buffers[i]!, offset: at }, values.subarray(start, start + count))
     }
   }
 }
 
-/** Norm-relative difference of two memories; infinite where integers, or NaN and infinity, are not the same. */
+/** The norm-relative difference of two buffers. It is infinite where integers, NaN or infinities differ. */
 function difference(a: ArrayBuffer, b: ArrayBuffer, dtype: Scalar): number {
   const values = (buffer: ArrayBuffer) => {
     if (dtype === 'f32') return new Float32Array(buffer)
@@ -122,14 +122,14 @@ function difference(a: ArrayBuffer, b: ArrayBuffer, dtype: Scalar): number {
   const whole = dtype === 'i32' || dtype === 'u32'
   let [sum, norm] = [0, 0]
   for (let i = 0; i < x.length; i++) {
-    const [one, other] = [x[i]!, y[i]!]
-    if (one === other || Object.is(one, other)) {
-      if (Number.isFinite(one)) norm += one * one
+    const [left, right] = [x[i]!, y[i]!]
+    if (left === right || Object.is(left, right)) {
+      if (Number.isFinite(left)) norm += left * left
       continue
     }
-    if (whole || !Number.isFinite(one - other)) return Number.POSITIVE_INFINITY
-    sum += (one - other) ** 2
-    norm += one * one
+    if (whole || !Number.isFinite(left - right)) return Number.POSITIVE_INFINITY
+    sum += (left - right) ** 2
+    norm += left * left
   }
   return Math.sqrt(sum / (norm || 1))
 }

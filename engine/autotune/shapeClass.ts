@@ -1,15 +1,15 @@
 import { bindingDtype, type Capabilities, type KernelSpec, runsOn } from '../../kernels/spec.ts'
 
-/** Sizes that a class may have: as many digits fit a number exactly. */
+/** The largest number of sizes in a class: a number holds this many digits of base `CODES` exactly. */
 const MAX_SIZES = 8
-/** 0, and halves of powers of two from 1 to 2^32. */
+/** The number of codes of a size: one for 0, and one for each half power of two from 2^0 to 2^32. */
 const CODES = 66
 
-/** What is looked up of a spec at every dispatch. */
+/** Facts on a spec that every dispatch looks up. */
 interface Facts {
-  /** The parameters that are sizes, where the spec does not say itself. */
+  /** The parameters that count as sizes where the spec has no `shapeClass`. */
   names: string[]
-  /** Bindings whose type the problem decides. */
+  /** The bindings whose type depends on the problem. */
   varying: KernelSpec['bindings']
 }
 
@@ -30,9 +30,9 @@ function facts(spec: KernelSpec): Facts {
 }
 
 /**
- * The numbers that decide which variant is fastest: the spec's `shapeClass`, or else every scalar u32 parameter that must be
- * given and is no offset.
- * @throws Error when they are too many
+ * The numbers that decide which variant is fastest: the spec's `shapeClass`, or by default every required scalar u32 parameter that is no
+ * offset.
+ * @throws Error when there are more than `MAX_SIZES`
  */
 export function sizesOf<P>(spec: KernelSpec<P>, problem: P): readonly number[] {
   const sizes = spec.shapeClass?.(problem) ?? facts(spec).names.map((name) => (problem as Record<string, number>)[name]!)
@@ -41,7 +41,7 @@ export function sizesOf<P>(spec: KernelSpec<P>, problem: P): readonly number[] {
   return sizes
 }
 
-/** Which variants run a problem, and which of its bindings hold float16 where that varies: shapes that differ in it have nothing in common. */
+/** Encodes which variants run a problem and which of its varying bindings hold float16. Problems of different kinds share no class. */
 export function kindOf<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): number {
   let kind = 0
   for (const variant of spec.variants) kind = 2 * kind + Number(runsOn(spec, variant, device, problem))
@@ -49,7 +49,7 @@ export function kindOf<P>(spec: KernelSpec<P>, problem: P, device: Capabilities)
   return kind
 }
 
-/** Sizes as one number, the same for shapes whose sizes round alike, each to a half of a power of two. */
+/** Encodes sizes as one number. Each size is rounded to a half power of two, so that similar shapes share a class. */
 export function classOf(sizes: readonly number[]): number {
   let key = 0
   for (const size of sizes) key = CODES * key + (size < 1 ? 0 : Math.min(CODES - 1, 1 + Math.round(2 * Math.log2(size))))

@@ -6,22 +6,19 @@ import { normalize } from '../platform/select.ts'
 import type { AdapterSummary } from '../platform/types.ts'
 import { hashOf } from './hash.ts'
 
-/** Files of another format are read as empty, and replaced. */
+/** The version of the file format. Files of another version count as empty and are replaced. */
 const FORMAT = 1
 const STORE = fields({ format: v.literal(FORMAT), values: mapOf(v.unknown()) })
 
-/** A device, its driver and the implementation of WebGPU above it, as a name for files: what was measured on one says nothing of others. */
+/** A file name for a device with its driver and its implementation of WebGPU. Measurements on one say nothing about another. */
 export function deviceKey(summary: AdapterSummary): string {
   const { name, vendor, architecture, driver, subgroupMinSize, subgroupMaxSize } = summary
   return `${normalize(name)}-${hashOf(JSON.stringify([name, vendor, architecture, driver, subgroupMinSize, subgroupMaxSize, runtime]))}`
 }
 
-/**
- * Small JSON values by key that were found out on one device (which variant is fastest, which mode) and are kept between
- * runs. What cannot be read is as if it had never been found out.
- */
+/** Small JSON values by key that were measured on one device, such as fastest variants and modes. Runs share them; unreadable files count as empty. */
 export class DeviceStore {
-  /** Of the device, see `deviceKey`. */
+  /** The device, see `deviceKey`. */
   readonly device: string
   readonly #summary: AdapterSummary
   #values: Map<string, unknown>
@@ -33,7 +30,7 @@ export class DeviceStore {
     this.#values = values
   }
 
-  /** What is known of a device. @throws ArgumentError for what is no summary of an adapter */
+  /** Opens the store of a device. @throws ArgumentError when `summary` is no summary of an adapter */
   static async open(summary: AdapterSummary): Promise<DeviceStore> {
     if (typeof summary?.name !== 'string') throw refusal('DeviceStore', summary, 'the summary of a device')
     return new DeviceStore(summary, await readValues(summary))
@@ -43,19 +40,19 @@ export class DeviceStore {
     return this.#values.get(key)
   }
 
-  /** All that is known, keys and values. */
+  /** All keys and values. */
   entries(): IterableIterator<[string, unknown]> {
     return this.#values.entries()
   }
 
-  /** Sets a value of plain JSON, to be kept by `save()`. */
+  /** Sets a value of plain JSON, which `save()` keeps. @throws ArgumentError when `key` is no text */
   set(key: string, value: unknown): void {
     if (typeof key !== 'string') throw refusal('DeviceStore', key, 'a text', 'key')
     this.#values.set(key, value)
     this.#changed.set(key, value)
   }
 
-  /** Keeps what was set, beside what other processes kept meanwhile. @throws UserError in one line */
+  /** Writes the values that were set, beside the values that other processes have saved since. @throws UserError when the file cannot be written */
   async save(): Promise<void> {
     if (this.#changed.size === 0) return
     this.#values = new Map([...(await readValues(this.#summary)), ...this.#changed])

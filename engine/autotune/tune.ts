@@ -12,45 +12,46 @@ import { LateError, Runner } from './runner.ts'
 import { DeviceStore, deviceKey } from './store.ts'
 import { TunedVariants } from './tuned.ts'
 
-/** `off`: the specs' own choices. `cached`: what was found out before, where it was. `full`: what was not is found out first. */
+/** How to choose variants: `off` by the specs alone, `cached` by the measurements kept so far, `full` after measuring what is missing. */
 export const TUNE = ['off', 'cached', 'full'] as const
 export type Tune = (typeof TUNE)[number]
 
 export interface TuneOptions {
-  /** Milliseconds to spend; default 4000. What does not fit is left for the next time. */
+  /** Milliseconds to spend; default 4000. Tasks that do not fit are left for the next time. */
   budget?: number
+  /** Called before each task with the number of finished tasks and of all. */
   onProgress?(done: number, of: number): void
-  /** Asked between problems. */
+  /** Asked before each task. */
   shouldStop?(): boolean
 }
 
 export interface TuneReport {
-  /** New answers, with the kernel's name. */
+  /** The new records, each with the name of its kernel. */
   tuned: (TuningRecord & { kernel: string })[]
-  /** Problems that had answers. */
+  /** The number of tasks that had a record before. */
   known: number
-  /** Problems left for the next time. */
+  /** The number of tasks that are left for the next time. */
   left: number
   seconds: number
-  /** Why the answers could not be kept; they are used all the same. */
+  /** Why the records could not be saved; the device uses them all the same. */
   unkept?: string
 }
 
 const OPTIONS: OptionNames<TuneOptions> = { budget: true, onProgress: true, shouldStop: true }
 
 const BUDGET = 4000
-/** Part of the work below which a problem is not worth the time. */
+/** A task is worth tuning if it is at least this part of all work. */
 const WORTHWHILE = 0.002
-/** Operations that take as long as moving a byte, for the order. */
+/** The floating-point operations that count as much as moving a byte, for the order of tasks. */
 const FLOPS_A_BYTE = 10
-/** Bytes of scratch memory at most. */
+/** The largest scratch memory of a task, in bytes. */
 const MAX_BYTES = { software: 512 << 20, hardware: 4 * 2 ** 30 }
 
 /**
- * Gives a device the variants that `tune` means.
- * @param work what is going to be run, for `full` to look at: see `survey`
- * @returns what was found out, for `full`
- * @throws ArgumentError for what is no device, an unknown way to tune, work that is no function, and unknown options
+ * Gives a device its tuned variants.
+ * @param work launches the kernels to tune for, as the coming run will; only `full` calls it, and nothing of it is executed
+ * @returns a report, for `full`
+ * @throws ArgumentError when `device` is no device, `tune` is unknown, `work` is no function, or for unknown options
  */
 export async function tuneDevice(
   device: Device,
@@ -68,59 +69,59 @@ export async function tuneDevice(
   if (shouldStop !== undefined) checkFunction('tuneDevice', shouldStop, 'shouldStop')
   device.kernels.tuned = new TunedVariants({ device: deviceKey(device.summary), answers: {} })
   if (tune === 'off') return undefined
-  const answers = new TuningDatabase(await DeviceStore.open(device.summary))
-  const report = tune === 'full' ? await tuneProblems(device, extractTasks(device, work), answers, options) : undefined
-  device.kernels.tuned = answers.variants()
+  const database = new TuningDatabase(await DeviceStore.open(device.summary))
+  const report = tune === 'full' ? await tuneTasks(device, extractTasks(device, work), database, options) : undefined
+  device.kernels.tuned = database.variants()
   return report
 }
 
-/** Finds and keeps the fastest variants for problems without answer, the weightiest first, on a device apart. */
-export async function tuneProblems(
+/** Measures the tasks that have no record, those with the most work first, on a device of its own, and saves their records. */
+export async function tuneTasks(
   device: Device,
-  problems: readonly TuningTask[],
-  answers: TuningDatabase,
+  tasks: readonly TuningTask[],
+  database: TuningDatabase,
   { budget = BUDGET, onProgress, shouldStop }: TuneOptions = {},
 ): Promise<TuneReport> {
   const began = performance.now()
   const deadline = began + budget
-  const open = inOrder(device, problems, answers)
+  const open = selectTasks(device, tasks, database)
   const tuned: TuneReport['tuned'] = []
-  const rates = answers.rates()
-  let lab: Runner | undefined
+  const costModel = database.costModel()
+  let runner: Runner | undefined
   try {
-    for (const [i, problem] of open.entries()) {
+    for (const [i, task] of open.entries()) {
       if (performance.now() > deadline || shouldStop?.()) break
       onProgress?.(i, open.length)
-      lab ??= await openLab(device, deadline - performance.now())
-      if (!lab) break
-      const verdict = await decide(lab, problem, answers, rates, deadline)
-      const { variant, broke, blamed } = verdict ?? {}
-      if (verdict && variant !== undefined) tuned.push({ ...answers.add(problem, verdict), kernel: problem.spec.name })
-      else if (verdict) answers.addFindings(problem, verdict)
+      runner ??= await openRunner(device, deadline - performance.now())
+      if (!runner) break
+      const result = await measure(runner, task, database, costModel, deadline)
+      const { variant, broke, blamed } = result ?? {}
+      if (result && variant !== undefined) tuned.push({ ...database.add(task, result), kernel: task.spec.name })
+      else if (result) database.addFindings(task, result)
       if (blamed !== undefined) {
-        answers.addBreak(problem.spec, blamed, broke === 'lost')
-        // At once: whoever waits in vain for the device may end the process.
-        await answers.save().catch(() => {})
+        database.addBreak(task.spec, blamed, broke === 'lost')
+        // This is saved at once, since a user whose device hangs may end the process.
+        await database.save().catch(() => {})
       }
       if (broke === 'lost') {
-        lab.close()
-        lab = undefined
-      } else if (!(await lab.recover(deadline - performance.now()))) break
+        runner.close()
+        runner = undefined
+      } else if (!(await runner.recover(deadline - performance.now()))) break
     }
   } finally {
-    lab?.close()
+    runner?.close()
   }
-  const unkept = await answers.save().then(
+  const unkept = await database.save().then(
     () => ({}),
     (error: unknown) => ({ unkept: reason(error) }),
   )
-  const known = problems.filter((problem) => answers.has(problem)).length - tuned.length
+  const known = tasks.filter((task) => database.has(task)).length - tuned.length
   const left = open.length - tuned.length
   return { tuned, known, left, seconds: (performance.now() - began) / 1000, ...unkept }
 }
 
-/** A lab, or undefined where what hangs since before leaves no time for one. */
-async function openLab(device: Device, limit: number): Promise<Runner | undefined> {
+/** Opens a runner; undefined where busy devices of earlier runners leave no time. */
+async function openRunner(device: Device, limit: number): Promise<Runner | undefined> {
   try {
     return await Runner.open(device, limit)
   } catch (error) {
@@ -129,41 +130,42 @@ async function openLab(device: Device, limit: number): Promise<Runner | undefine
   }
 }
 
-/** The verdict on a problem, or undefined where there is no memory for it or the default does not run. */
-async function decide(
-  lab: Runner,
-  problem: TuningTask,
-  answers: TuningDatabase,
-  rates: CostModel,
+/** Measures a task; undefined where memory does not suffice or the default does not run. */
+async function measure(
+  runner: Runner,
+  task: TuningTask,
+  database: TuningDatabase,
+  costModel: CostModel,
   deadline: number,
 ): Promise<MeasureResult | undefined> {
-  const { spec } = problem
-  const fallback = lab.device.kernels.variant(spec, problem.problem)
+  const { spec } = task
+  const { capabilities, kernels } = runner.device
+  const fallback = kernels.variant(spec, task.problem)
   const candidates = spec.variants.filter((variant) => {
-    const runs = runsOn(spec, variant, lab.device.capabilities, problem.problem)
-    return variant !== fallback && runs && !answers.isGivenUp(spec, variant)
+    const runs = runsOn(spec, variant, capabilities, task.problem)
+    return variant !== fallback && runs && !database.isGivenUp(spec, variant)
   })
-  const before = answers.findings(problem)
-  let race: Measurement | undefined
+  const before = database.findings(task)
+  let measurement: Measurement | undefined
   try {
-    race = new Measurement({ lab, problem, fallback, rates, deadline, before })
-    return await race.run(candidates)
+    measurement = new Measurement({ runner, task, fallback, costModel, deadline, before })
+    return await measurement.run(candidates)
   } catch (error) {
     if (!(error instanceof DeviceLostError)) return undefined
     return { ...before, fallback: fallback.name, ms: {}, broke: 'lost' }
   } finally {
-    race?.dispose()
+    measurement?.dispose()
   }
 }
 
-/** Problems worth tuning and without answer: the weightiest first, those with a variant that did not end before last. */
-function inOrder({ capabilities }: Device, problems: readonly TuningTask[], answers: TuningDatabase): TuningTask[] {
+/** The tasks worth tuning that have no record. Tasks with a variant that broke a measurement come last, then less work comes later. */
+function selectTasks({ capabilities }: Device, tasks: readonly TuningTask[], database: TuningDatabase): TuningTask[] {
   const weight = ({ spec, problem, count }: TuningTask) => count * (spec.flops(problem) + FLOPS_A_BYTE * spec.bytes(problem))
-  const total = problems.reduce((sum, problem) => sum + weight(problem), 0)
+  const total = tasks.reduce((sum, task) => sum + weight(task), 0)
   const most = capabilities.software ? MAX_BYTES.software : MAX_BYTES.hardware
-  const risky = ({ spec }: TuningTask) => Number(spec.variants.some((variant) => answers.breaks(spec, variant) > 0))
-  return problems
-    .filter((problem) => !answers.has(problem) && weight(problem) >= WORTHWHILE * total)
+  const risky = ({ spec }: TuningTask) => Number(spec.variants.some((variant) => database.breaks(spec, variant) > 0))
+  return tasks
+    .filter((task) => !database.has(task) && weight(task) >= WORTHWHILE * total)
     .filter(({ buffers }) => buffers.reduce((sum, bytes) => sum + bytes, 0) <= most)
     .sort((a, b) => risky(a) - risky(b) || weight(b) - weight(a))
 }

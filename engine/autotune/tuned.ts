@@ -5,7 +5,7 @@ import { classOf, kindOf, sizesOf } from './shapeClass.ts'
 
 const keys = new WeakMap<KernelSpec, string>()
 
-/** A kernel with the state of its sources: what was measured with other sources says nothing. */
+/** A kernel's name with a hash of its sources, since measurements of other sources do not count. */
 export function kernelKey(spec: KernelSpec): string {
   let key = keys.get(spec)
   if (!key) {
@@ -15,21 +15,21 @@ export function kernelKey(spec: KernelSpec): string {
   return key
 }
 
-/** A kernel and a shape class as text. */
+/** A kernel, a kind and a shape class as text. */
 export function tuningKey<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string {
   return `${kernelKey(spec)} ${kindOf(spec, problem, device)}:${classOf(sizesOf(spec, problem))}`
 }
 
-/** Variant by class by kind, of one kernel. */
+/** The variants of one kernel by kind, then by shape class. */
 type Classes = Map<number, Map<number, string>>
 
-/** Which variants of kernels are fastest on a device, by shape class. */
+/** The fastest variants of kernels on a device, by shape class. */
 export class TunedVariants implements VariantChooser {
-  /** Of the device, see `deviceKey`. */
+  /** The device, see `deviceKey`. */
   readonly device: string
-  readonly #answers = new Map<string, string>()
+  readonly #variants = new Map<string, string>()
   readonly #kernels = new Map<string, Classes>()
-  /** Specs looked up so far, those without answers too. */
+  /** The specs looked up so far, also those without variants. */
   readonly #found = new WeakMap<KernelSpec, Classes | { none: true }>()
 
   constructor({ device, answers }: TunedJson) {
@@ -40,7 +40,7 @@ export class TunedVariants implements VariantChooser {
   #add(key: string, variant: string): void {
     const match = /^(\S+) (\d+):(\d+)$/.exec(key)
     if (!match || typeof variant !== 'string') return
-    this.#answers.set(key, variant)
+    this.#variants.set(key, variant)
     const [, kernel, kind, shape] = match as unknown as [string, string, string, string]
     const classes: Classes = this.#kernels.get(kernel) ?? new Map()
     this.#kernels.set(kernel, classes)
@@ -49,7 +49,7 @@ export class TunedVariants implements VariantChooser {
     shapes.set(Number(shape), variant)
   }
 
-  /** The fastest variant, which runs the problem, or undefined where nothing is known. */
+  /** The fastest variant that runs the problem; undefined where none was measured. */
   choose<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string | undefined {
     let classes = this.#found.get(spec)
     if (!classes) {
@@ -61,6 +61,6 @@ export class TunedVariants implements VariantChooser {
   }
 
   toJSON(): TunedJson {
-    return { device: this.device, answers: Object.fromEntries(this.#answers) }
+    return { device: this.device, answers: Object.fromEntries(this.#variants) }
   }
 }

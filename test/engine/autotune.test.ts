@@ -5,7 +5,7 @@ import { TuningDatabase } from '../../engine/autotune/database.ts'
 import { extractTasks } from '../../engine/autotune/extractTasks.ts'
 import { classOf, sizesOf } from '../../engine/autotune/shapeClass.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
-import { type TuneReport, tuneDevice, tuneProblems } from '../../engine/autotune/tune.ts'
+import { type TuneReport, tuneDevice, tuneTasks } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
@@ -303,7 +303,7 @@ test('answers go through JSON as they are; where they cannot be kept, they are u
     keepNothing()
     return save().finally(keep)
   }
-  const report = await tuneProblems(device, problems, answers, { budget: 20_000 })
+  const report = await tuneTasks(device, problems, answers, { budget: 20_000 })
   if (!/cannot be written/.test(report.unkept ?? '')) throw new Error(`kept under /dev/null: ${report.unkept}`)
   expect(device.request, request, 'request')
   device.kernels.tuned = new TunedVariants(JSON.parse(JSON.stringify(answers.variants())))
