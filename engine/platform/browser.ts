@@ -20,7 +20,7 @@ async function fetchFile(path: string): Promise<Response> {
 
 export const files: Files = {
   async open(path) {
-    // Browsers keep large blobs outside of the page's memory.
+    // A browser keeps large blobs outside the page's memory.
     const blob = await (await fetchFile(path)).blob()
     return {
       size: blob.size,
@@ -47,42 +47,39 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
   return { device: await requestFrom(adapter, request), summary, bindGroupLimit: Number.POSITIVE_INFINITY }
 }
 
-/**
- * Has garbage collected soon: memory of arrays counts for JavaScript, and what nobody touches takes none of the machine's. Pages have no
- * other way to ask.
- */
+/** Makes the browser collect garbage soon: it counts the memory of these arrays, which takes no real memory while nothing touches it. */
 export function collectGarbage(): void {
   for (let i = 0; i < 4; i++) new ArrayBuffer(64 << 20)
 }
 
-/** Browsers tell when they have an answer. */
+/** Does nothing, because a browser needs no polling. */
 export function expectAnswer(): void {}
 
 export function startProcess(): ModuleProcess {
   throw new UserError('a page in a browser has no processes; keep all devices in it')
 }
 
-/** A browser shows one adapter for each power preference; often both are the same. */
+/** Lists the adapters of both power preferences, which often are one and the same. */
 export async function listAdapters(): Promise<AdapterReport[]> {
   const reports: AdapterReport[] = []
   for (const preference of ['high-performance', 'low-power'] as const) {
     const adapter = await requestAdapter(preference)
     if (!adapter) continue
-    const one = report(adapter)
-    if (!reports.some(({ name }) => name === one.name)) reports.push(one)
+    const found = report(adapter)
+    if (!reports.some(({ name }) => name === found.name)) reports.push(found)
   }
   return reports
 }
 
 async function requestAdapter(powerPreference: GPUPowerPreference | undefined): Promise<GPUAdapter | null> {
-  // Absent in browsers without WebGPU and on pages that are no secure context.
+  // Browsers without WebGPU and pages without a secure context have no `navigator.gpu`.
   return (navigator.gpu as GPU | undefined)?.requestAdapter(powerPreference ? { powerPreference } : {}) ?? null
 }
 
-/** Decodes an image file with the browser's decoder, see `Platform.decodeImage`. 16-bit samples are rounded as the browser does. */
+/** Decodes an image file with the browser's decoder, which also rounds 16-bit samples. See `Platform.decodeImage`. */
 export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage> {
   const blob = new Blob([bytes as Uint8Array<ArrayBuffer>])
-  // The browser has bounds of its own, before it decodes.
+  // The pixels are counted after decoding, but the browser has limits of its own before it.
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', imageOrientation: 'from-image' })
   try {
     const { width, height } = bitmap

@@ -7,8 +7,8 @@ import { makeFolder, writeFile } from './files.ts'
 import type { Texts } from './types.ts'
 
 /**
- * Folders for things that can be made again, the preferred one first: $XDG_CACHE_HOME/paraformer or ~/.cache/paraformer, then a private one
- * among the temporary files, for users without a home and for homes that cannot be written. None of them need exist.
+ * Lists folders for files that can be made again, the preferred one first: $XDG_CACHE_HOME/paraformer or ~/.cache/paraformer, then a private
+ * folder among the temporary files, for users without a writable home. They may not exist yet.
  */
 export function cacheFolders(): string[] {
   const home = userCache()
@@ -17,16 +17,16 @@ export function cacheFolders(): string[] {
 }
 
 /**
- * Makes a folder of the cache in the first place that takes it.
+ * Makes a folder in the first cache folder that can be written.
  * @returns its path
- * @throws UserError when no place does
+ * @throws UserError when none can be written
  */
 export async function makeCacheFolder(name: string): Promise<string> {
   let failure: string | undefined
   for (const cache of cacheFolders()) {
     try {
       const folder = join(cache, name)
-      // Nobody else is to write what this user runs. A missing parent or an existing folder is the next line's business.
+      // Only this user may write files that the user's programs run. `makeFolder` deals with a missing parent and an existing folder.
       await mkdir(cache, { mode: 0o700 }).catch(() => {})
       await makeFolder(folder)
       await access(folder, constants.W_OK | constants.X_OK)
@@ -40,7 +40,7 @@ export async function makeCacheFolder(name: string): Promise<string> {
   )
 }
 
-/** Texts as files of the cache. What a later folder holds was written when those before it took nothing, so it is the newest. */
+/** Keeps texts as files of the cache. A text in a later folder is newer, because it was written when the earlier folders could not be. */
 export const texts: Texts = {
   async read(name) {
     for (const cache of cacheFolders().reverse()) {
@@ -61,7 +61,7 @@ export const texts: Texts = {
   },
 }
 
-/** Where the user's programs cache things, or undefined for a user without a home. Relative paths are no valid setting. */
+/** Returns the folder where the user's programs cache files, or undefined without a home. The setting must be an absolute path. */
 function userCache(): string | undefined {
   const { XDG_CACHE_HOME: named = '' } = process.env
   if (isAbsolute(named)) return named
@@ -69,12 +69,12 @@ function userCache(): string | undefined {
   try {
     home = homedir()
   } catch {
-    // Neither HOME nor an entry in the list of users.
+    // The user has neither HOME nor an entry in the list of users.
   }
   return isAbsolute(home) ? join(home, '.cache') : undefined
 }
 
-/** Whether a folder is absent, or can be written by this user alone: everybody can make one among the temporary files. */
+/** Whether a folder is absent, or only this user can write it. Any user can make a folder among the temporary files. */
 function isPrivate(folder: string): boolean {
   try {
     const found = lstatSync(folder, { throwIfNoEntry: false })

@@ -6,30 +6,30 @@ import type { DeviceRequest } from './types.ts'
 
 Object.assign(globalThis, globals)
 
-/** An adapter and the Dawn instance it came from, which must stay referenced as long as the adapter is used: it does, see `instances`. */
+/** An adapter, with the Dawn instance that made it. */
 export interface Found {
   gpu: GPU
   adapter: GPUAdapter
 }
 
-/** How Vulkan loaders, new and old, are told which drivers to load. */
+/** The environment variables that name the drivers to load, of new and of old Vulkan loaders. */
 const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']
 
-/** Where drivers put their manifests. */
+/** The folders of the drivers' manifests. */
 const DRIVER_FOLDERS = ['/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
-/** RTLD_NODELETE of Linux, which Node does not name: the library stays when Node finds that it is no addon of its own. */
+/** Linux's RTLD_NODELETE, which Node does not export. With it the library stays loaded after Node finds that it is no addon. */
 const RTLD_NODELETE = 0x1000
 
 /**
- * The first adapter of this machine's drivers (or of those that VK_DRIVER_FILES names), real GPUs before software; with
- * `name`, the first whose name contains it.
+ * Finds the first adapter of this machine's drivers, or of those that VK_DRIVER_FILES names; real GPUs come before software.
+ * @param name part of the adapter's name; default: any
  */
 export async function systemAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
   return (await canProbe()) ? firstAdapter(request, name) : undefined
 }
 
-/** The names of all adapters of this machine's drivers. Dawn tells them only in the error for a name that none has. */
+/** Lists the names of all adapters of this machine's drivers. Dawn names them only in its error for an unknown name. */
 export async function systemNames(): Promise<string[]> {
   if (!(await canProbe())) return []
   try {
@@ -40,15 +40,15 @@ export async function systemNames(): Promise<string[]> {
   }
 }
 
-/** The SwiftShader that comes with the development dependency, if it is installed. */
+/** Finds the adapter of the bundled SwiftShader, where that development dependency is installed. */
 export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
   const files = await findSwiftShader()
   if (!files) return undefined
   loadVulkan(files.loader)
   const before = DRIVER_VARIABLES.map((variable) => process.env[variable])
   for (const variable of DRIVER_VARIABLES) process.env[variable] = files.icd
-  // Each Dawn instance makes a VkInstance of its own, and the drivers are loaded before requestAdapter returns its promise:
-  // the variables need not outlive the call, and neither later instances nor child processes see them.
+  // Each Dawn instance makes a VkInstance of its own and loads the drivers before requestAdapter returns its promise. So the variables
+  // are needed during the call only, and neither later instances nor child processes see them.
   const found = firstAdapter(request)
   DRIVER_VARIABLES.forEach((variable, i) => {
     if (before[i] === undefined) delete process.env[variable]
@@ -58,13 +58,13 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
 }
 
 /**
- * Dawn's instances by the drivers that they look at, kept since adapters need them. One serves all devices: each has threads of its own and of
- * its drivers, which stay when its devices are gone.
+ * Dawn's instances by the drivers that they load. They are kept because their adapters need them, and shared because each has threads, its own
+ * and its drivers', that stay when its devices are gone.
  */
 const instances = new Map<string, GPU>()
 
 async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
-  // Unsafe in Dawn's words are features that it has for trial, such as subgroup matrices.
+  // Dawn calls its experimental features unsafe, such as subgroup matrices.
   const flags = [
     'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
     'disable-dawn-features=timestamp_quantization',
@@ -79,8 +79,8 @@ async function firstAdapter(request: DeviceRequest, name?: string): Promise<Foun
 }
 
 /**
- * Whether it makes sense to look for the machine's own drivers. Containers often get a GPU's driver without a Vulkan loader:
- * the bundled one serves there. Without any driver Dawn would only print warnings that nobody can use.
+ * Whether the machine may have drivers of its own, and a Vulkan loader for them. Containers often have a GPU's driver but no loader, so the
+ * bundled loader is used there. Without any driver Dawn would only print warnings.
  */
 async function canProbe(): Promise<boolean> {
   if (process.platform !== 'linux' || loadVulkan() === 'system') return true
@@ -92,20 +92,20 @@ async function canProbe(): Promise<boolean> {
 
 let loader: 'system' | 'bundled' | undefined
 
-/** Loads the machine's Vulkan loader, or else the bundled one. Dawn, which asks for it by name, then finds it. */
+/** Loads the machine's Vulkan loader, or the bundled one where there is none. Dawn then finds it by its name. */
 function loadVulkan(bundled?: string): typeof loader {
   if (!loader && loadLibrary('libvulkan.so.1')) loader = 'system'
   if (!loader && bundled && loadLibrary(bundled)) loader = 'bundled'
   return loader
 }
 
-/** Loads a shared library into the process, for good. */
+/** Loads a shared library into the process for good. @returns whether that worked */
 function loadLibrary(path: string): boolean {
   try {
     process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE)
     return true
   } catch (error) {
-    // Node's own words for a library that did load but is no addon.
+    // Node says this of a library that is loaded but is no addon.
     return String(error).includes('did not self-register')
   }
 }

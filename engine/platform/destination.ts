@@ -2,21 +2,21 @@ import type { Stats } from 'node:fs'
 import { lstat, readlink, realpath } from 'node:fs/promises'
 import { dirname, resolve, sep } from 'node:path'
 
-/** What a path leads to when all links are followed. */
+/** The target of a path, after all links. */
 export type Destination =
-  /** A regular file, or a place where one can be. */
+  /** A regular file, which may not exist yet. */
   | { kind: 'file'; path: string; found: Stats | undefined }
-  /** A pipe or a device, which takes bytes in their order and cannot be replaced. */
+  /** A pipe or a device: bytes are written in order, and it cannot be replaced. `fifo` says that it is a pipe. */
   | { kind: 'pipe'; path: string; fifo: boolean }
-  /** A file that this process has open already, such as /dev/stdout. */
+  /** A file that this process has open, such as /dev/stdout. */
   | { kind: 'descriptor'; fd: number }
 
-/** As many links as Linux follows. */
+/** The number of links that Linux follows. */
 const MOST_LINKS = 40
 
-/** Follows the links of a path. Rejects with an error of the file system for a folder and for links in a circle. */
+/** Follows the links of a path. @throws an error of the file system for a folder, and for links in a circle */
 export async function destinationOf(path: string): Promise<Destination> {
-  // `resolve` would leave out what says that a folder is meant.
+  // `resolve` would remove the end that says that a folder is meant.
   if (path === '' || path.endsWith('/') || path.endsWith(sep)) throw fileSystemError('EISDIR')
   let at = resolve(path)
   for (let links = 0; links < MOST_LINKS; links++) {
@@ -27,7 +27,7 @@ export async function destinationOf(path: string): Promise<Destination> {
       throw error
     })
     if (found?.isSymbolicLink()) {
-      // A relative link counts from where it really lies.
+      // A relative link starts from the real folder that holds it.
       at = resolve(await realpath(dirname(at)), await readlink(at))
       continue
     }
@@ -42,7 +42,7 @@ function fileSystemError(code: string): Error {
   return Object.assign(new Error(code), { code })
 }
 
-/** The number of an open file of this process that a path names: to open it again would lose its place, and fails for sockets. */
+/** Returns the descriptor that a path names, where this process has it open. Opening it again would lose its position, and fails for sockets. */
 function descriptorOf(path: string): number | undefined {
   if (path === '/dev/stdout') return 1
   if (path === '/dev/stderr') return 2

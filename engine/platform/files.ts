@@ -8,18 +8,17 @@ import { destinationOf } from './destination.ts'
 import { checkPipe, writeAll, writeToPipe } from './pipes.ts'
 import type { Content } from './types.ts'
 
-/** Temporary files that this process is writing. */
+/** The temporary files that this process is writing. */
 const writing = new Set<string>()
 
-/** A temporary file of another machine is garbage when it was left alone for so long, in milliseconds. */
+/** Age at which a temporary file of another machine is removed, in milliseconds. */
 const ABANDONED = 24 * 3600 * 1000
 
 /**
- * Writes a file so that readers and a crash see the old content or the new, never a part: a temporary file beside it is written, flushed
- * to disk and renamed. Missing folders are made. Through links the file at their end is written; it keeps its permissions. Pipes, devices
- * and open files (/dev/stdout) are written into, as is a file that cannot be replaced (one mounted by itself, or in a folder that takes no
- * files).
- * @throws FileError in one line when the place cannot be written
+ * Writes a file atomically: readers, and a crash, leave the old content or the new one. A temporary file beside it is written, flushed to disk
+ * and renamed. Missing folders are made. Links are followed, and permissions kept. Pipes, devices and open files (/dev/stdout) are written
+ * in place, and so is a file that cannot be replaced because it is a mount itself or its folder takes no files.
+ * @throws FileError in one line when it cannot be written
  */
 export async function writeFile(path: string, content: Content): Promise<void> {
   try {
@@ -31,10 +30,7 @@ export async function writeFile(path: string, content: Content): Promise<void> {
   }
 }
 
-/**
- * Checks before long work that its result can be written, without changing what is there. Missing folders are made.
- * @throws FileError as `writeFile` would
- */
+/** Checks that a file can be written, without changing it. Missing folders are made. @throws FileError as `writeFile` would */
 export async function checkWritable(path: string): Promise<void> {
   try {
     const to = await destinationOf(path)
@@ -48,7 +44,7 @@ export async function checkWritable(path: string): Promise<void> {
   }
 }
 
-/** An error of the file system as one line that says what to do. */
+/** Makes an error of the file system into one line that says what to do. */
 export function fileError(path: string, error: unknown): FileError {
   const { code } = error as { code?: string }
   const advice = {
@@ -63,7 +59,7 @@ export function fileError(path: string, error: unknown): FileError {
 }
 
 async function writeRegular(path: string, found: Stats | undefined, content: Content): Promise<void> {
-  // Rename would replace a file that nobody may write.
+  // A rename would replace even a file that may not be written.
   if (found) await access(path, constants.W_OK)
   await makeFolder(dirname(path))
   const temporary = await openBeside(path).catch(orInPlace(found))
@@ -76,7 +72,7 @@ async function writeRegular(path: string, found: Stats | undefined, content: Con
     await rename(temporary.path, path)
   } catch (error) {
     await temporary.drop()
-    // A file that is mounted by itself stays where it is.
+    // A file that is a mount itself cannot be replaced.
     if (found && (error as { code?: string }).code === 'EBUSY' && !isOnce(content)) return overwrite(path, content)
     throw error
   } finally {
@@ -85,12 +81,12 @@ async function writeRegular(path: string, found: Stats | undefined, content: Con
   await syncFolder(dirname(path))
 }
 
-/** Whether content can be read but once. */
+/** Whether content can be read only once. */
 function isOnce(content: Content): boolean {
   return typeof content !== 'string' && !ArrayBuffer.isView(content) && !Array.isArray(content)
 }
 
-/** Where no file can be made beside one that is there, it is to be written in place. */
+/** Handles the error of `openBeside`: an existing file whose folder takes no files is written in place. @returns undefined then */
 function orInPlace(found: Stats | undefined): (error: unknown) => undefined {
   return (error) => {
     const { code = '' } = error as { code?: string }
@@ -110,10 +106,10 @@ async function overwrite(path: string, content: Content): Promise<void> {
   }
 }
 
-/** A new file beside another one, of a name that no other process takes. */
+/** Opens a new temporary file beside `path`, with a name that no other process uses. */
 async function openBeside(path: string) {
   const folder = dirname(path)
-  // Names may have 255 bytes.
+  // A name has at most 255 bytes.
   const prefix = `.${basename(path).slice(0, 40)}.`
   await removeOrphans(folder, prefix)
   const temporary = join(folder, `${prefix}${hostname()}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
@@ -134,12 +130,12 @@ async function openBeside(path: string) {
 
 async function copyPermissions(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
   const own = await file.stat()
-  // Only root may give files away.
+  // Only root can change the owner.
   if (own.uid !== uid || own.gid !== gid) await file.chown(uid, gid).catch(() => {})
   await file.chmod(mode & 0o7777)
 }
 
-/** Removes temporary files of the same file that processes left which were killed: of this machine, or long ago. */
+/** Removes the temporary files of the same file that killed processes left behind. */
 async function removeOrphans(folder: string, prefix: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!name.startsWith(prefix) || !name.endsWith('.tmp')) continue
@@ -152,14 +148,14 @@ async function removeOrphans(folder: string, prefix: string): Promise<void> {
   }
 }
 
-/** @param pid process of this machine, else 0 @param changed milliseconds since 1970 */
+/** Whether the writer of a temporary file is gone. @param pid 0 for a process of another machine @param changed milliseconds since 1970 */
 function isAbandoned(pid: number, changed: number): boolean {
-  // In a container that was started again this process may have the id of the one before.
+  // In a restarted container this process may have the id of the previous one.
   if (pid === process.pid) return changed < Date.now() - 1000 * process.uptime()
   return pid > 0 ? !isAlive(pid) : changed < Date.now() - ABANDONED
 }
 
-/** Makes a folder and those above it. Node's own `recursive` never ends under /proc, where a parent exists and takes no child. */
+/** Makes a folder and its parents. Node's own `recursive` never ends under /proc, where a parent exists and takes no child. */
 export async function makeFolder(path: string, mayLackParent = true): Promise<void> {
   try {
     await mkdir(path)
@@ -173,7 +169,7 @@ export async function makeFolder(path: string, mayLackParent = true): Promise<vo
   }
 }
 
-/** Whether a process of this machine runs. */
+/** Whether a process of this machine is running. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -183,7 +179,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Makes the rename itself durable, where the platform can open folders. */
+/** Flushes a folder to disk, where the platform can open folders, so that a crash keeps the rename. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   if (!handle) return

@@ -4,20 +4,20 @@ import type { DecodedImage } from './types.ts'
 type Sharp = typeof import('sharp')['default']
 
 /**
- * Decodes an image file with sharp (libvips), see `Platform.decodeImage`. Colour profiles and gamma are not applied: a model is trained on
- * the numbers that a file holds. Nothing global of sharp is set, since it may serve the rest of the program too.
+ * Decodes an image file with sharp (libvips), see `Platform.decodeImage`. It applies no colour profile and no gamma, because a model is
+ * trained on the numbers in the file. It changes no global setting of sharp, which the rest of the program may use too.
  */
 export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage> {
   const sharp = await load()
-  // The strictest setting: what a warning is about would be filled with gray. Of an animation the first frame is taken.
+  // By default sharp fills what it warns about with gray; 'warning' makes it fail instead. It decodes the first frame of an animation.
   const open = () => sharp(bytes, { limitInputPixels: mostPixels, failOn: 'warning', ignoreIcc: true, autoOrient: true })
   const { space, depth, hasAlpha } = await open().metadata()
   const deep = depth === 'ushort'
   if (depth !== 'uchar' && !deep) throw new Error(`samples of kind ${depth}`)
-  // Of gray with alpha the library would give the gray alone.
+  // The library would leave out the alpha of gray images.
   const colours = space === 'b-w' && hasAlpha ? 'srgb' : space
   const image = open().toColourspace(colours)
-  // Without this, ink is turned into light by a printer's profile.
+  // Otherwise the library converts CMYK with a printer's profile.
   if (space === 'cmyk') image.pipelineColourspace('cmyk')
   const { data, info } = await image.raw({ depth }).toBuffer({ resolveWithObject: true })
   const samples = deep ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2) : data
@@ -30,7 +30,7 @@ export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promis
 
 let loaded: Promise<Sharp> | undefined
 
-/** Loads the library at the first image: nothing else of the program waits for it. */
+/** Loads the library at the first image, so that nothing else waits for it. */
 function load(): Promise<Sharp> {
   loaded ??= import('sharp').then(
     (module) => module.default,
@@ -42,7 +42,7 @@ function load(): Promise<Sharp> {
   return loaded
 }
 
-/** Samples of an image, `step` of them a pixel, each from 0 to `most`. */
+/** The samples of an image: `step` for each pixel, each from 0 to `most`. */
 interface Raw {
   samples: Uint8Array | Uint16Array
   step: number
@@ -51,7 +51,7 @@ interface Raw {
   most: number
 }
 
-/** The first `channels` samples of a pixel in 8 bits, times alpha where there is one. */
+/** Converts the first `channels` samples of each pixel to 8 bits, times alpha where there is one. */
 function overBlack({ samples, step, width, height, most }: Raw, channels: 1 | 3, hasAlpha: boolean): DecodedImage {
   if (!hasAlpha && step === channels && most === 255) return { data: samples as Uint8Array, channels, width, height }
   const data = new Uint8Array(width * height * channels)
@@ -63,7 +63,7 @@ function overBlack({ samples, step, width, height, most }: Raw, channels: 1 | 3,
   return { data, channels, width, height }
 }
 
-/** Cyan, magenta, yellow and black of 8 bits, 0 for no ink, to RGB: the light that colour and black let through. */
+/** Converts CMYK, where 0 is no ink, to 8-bit RGB: each colour is the light that its ink and black let through. */
 function inkToLight({ samples, width, height, most }: Raw): DecodedImage {
   const data = new Uint8Array(width * height * 3)
   for (let from = 0, to = 0; to < data.length; from += 4) {

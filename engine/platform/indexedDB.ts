@@ -4,7 +4,7 @@ import type { Texts } from './types.ts'
 const DATABASE = 'paraformer'
 const STORE = 'texts'
 
-/** Texts in IndexedDB, which pages of one origin and their workers share. */
+/** Keeps texts in IndexedDB, which the pages of one origin and their workers share. */
 export const texts: Texts = {
   read: (name) => request<string | undefined>('readonly', (store) => store.get(name)).catch(() => undefined),
   async write(name, text) {
@@ -16,7 +16,7 @@ export const texts: Texts = {
   },
 }
 
-/** One request in a transaction of its own; settles when the transaction is through. */
+/** Makes one request in a transaction of its own. @returns resolves with the result when the transaction is complete */
 async function request<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest): Promise<T> {
   const database = await open()
   try {

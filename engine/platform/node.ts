@@ -21,8 +21,8 @@ export const runtime = `webgpu ${version}`
 export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
 
 /**
- * Every device with its adapter: Dawn crashes or hangs when one of its objects is collected while the GPU still owes an answer, and at the
- * end of the process even after `destroy()`. Of devices that are gone the last few stay, the others are collected with their threads.
+ * Keeps devices and their adapters alive: Dawn crashes or hangs when one is collected while the GPU still owes an answer, and at the end of
+ * the process even after `destroy()`. The last few lost devices stay; earlier ones are collected with their threads.
  */
 const opened = new Map<GPUDevice, GPUAdapter>()
 const gone: GPUDevice[] = []
@@ -39,7 +39,7 @@ function keep(device: GPUDevice, adapter: GPUAdapter): void {
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
   const asked = request.adapter || process.env.PARAFORMER_ADAPTER || undefined
   const found = await findAdapter(asked, request)
-  if (!found) throw new UserError(await whatIsThere(asked))
+  if (!found) throw new UserError(await noAdapter(asked))
   const { adapter } = found
   const device = await requestFrom(adapter, request)
   keep(device, adapter)
@@ -49,8 +49,8 @@ export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> 
 }
 
 /**
- * Lavapipe has a memory mapping for each bind group, and the process ends by SIGSEGV when Linux allows no more of them. Some are left for
- * everything else.
+ * Returns the number of bind groups that the driver allows. Lavapipe maps memory for each, and the process ends by SIGSEGV when Linux allows
+ * no more mappings. Some are left for other uses.
  */
 async function bindGroupLimitOf({ name }: AdapterSummary): Promise<number> {
   if (!name.includes('llvmpipe')) return Number.POSITIVE_INFINITY
@@ -62,13 +62,13 @@ export async function listAdapters(): Promise<AdapterReport[]> {
   const reports: AdapterReport[] = []
   const found = await Promise.all((await systemNames()).map((name) => systemAdapter({}, name)))
   const bundled = await swiftShaderAdapter({}).catch((error: unknown) => {
-    // Without a place to unpack it, the others still serve.
+    // Where it cannot be unpacked, the other adapters still work.
     if (found.length === 0) throw error
     return undefined
   })
-  for (const one of [...found, bundled]) {
-    if (!one) continue
-    const added = report(one.adapter)
+  for (const candidate of [...found, bundled]) {
+    if (!candidate) continue
+    const added = report(candidate.adapter)
     // VK_DRIVER_FILES may name a SwiftShader too.
     if (!reports.some(({ name, driver }) => name === added.name && driver === added.driver)) reports.push(added)
   }
@@ -76,21 +76,22 @@ export async function listAdapters(): Promise<AdapterReport[]> {
 }
 
 async function findAdapter(asked: string | undefined, request: DeviceRequest): Promise<Found | undefined> {
-  // The bundled SwiftShader needs no look at the system's drivers, which takes a while.
+  // SwiftShader is taken without a search of the system's drivers, which is slow.
   const bundled = asked === 'swiftshader' ? await swiftShaderAdapter(request) : undefined
   if (bundled) return bundled
-  const takes = (found: Found) => matches(asked, summarize(found.adapter))
+  const takes = ({ adapter }: Found) => matches(asked, summarize(adapter))
   const first = await systemAdapter(request)
   if (first && takes(first)) return first
   if (first) {
-    const name = (await systemNames()).find((one) => matches(asked, { name: one, software: isSoftware(one) }))
+    const name = (await systemNames()).find((name) => matches(asked, { name, software: isSoftware(name) }))
     if (name) return systemAdapter(request, name)
   }
   const last = await swiftShaderAdapter(request)
   return last && takes(last) ? last : undefined
 }
 
-async function whatIsThere(asked: string | undefined): Promise<string> {
+/** Makes the message for a missing adapter. */
+async function noAdapter(asked: string | undefined): Promise<string> {
   const names = (await listAdapters()).map(({ name }) => name)
   if (names.length > 0) return `no adapter is "${asked}"; there are: ${names.join(', ')}`
   return (
@@ -102,8 +103,8 @@ async function whatIsThere(asked: string | undefined): Promise<string> {
 let collect: (() => void) | undefined
 
 /**
- * Collects garbage now, so that the driver gets back what objects of WebGPU hold that JavaScript has dropped: Node counts only their few
- * bytes in its own memory, and may not look for them before the driver has run out of something.
+ * Collects garbage now, so that the driver gets back what dropped objects of WebGPU hold. Node counts only their few bytes of its own memory,
+ * and may not collect them before the driver runs out of something.
  */
 export function collectGarbage(): void {
   if (!collect) {

@@ -7,15 +7,15 @@ import type { Content } from './types.ts'
 
 type Pipe = Exclude<Destination, { kind: 'file' }>
 
-/** Milliseconds between two looks at a pipe that takes nothing. */
+/** Milliseconds between two attempts on a pipe that takes nothing. */
 const PAUSE = 10
 
-/** Bytes of one call: systems take 2 GiB at most. */
+/** The most bytes of one call; systems take at most 2 GiB. */
 const MOST = 64 << 20
 
 const write = promisify(writeTo) as (fd: number, bytes: Uint8Array) => Promise<{ bytesWritten: number }>
 
-/** Writes into a pipe, a device or an open file. A pipe without reader is waited for. */
+/** Writes into a pipe, a device or an open file. It waits until a pipe has a reader. */
 export async function writeToPipe(to: Pipe, content: Content): Promise<void> {
   if (to.kind === 'descriptor') return writeAll(to.fd, content)
   const file = await openPipe(to)
@@ -26,14 +26,14 @@ export async function writeToPipe(to: Pipe, content: Content): Promise<void> {
   }
 }
 
-/** Rejects where nothing could be written. */
+/** @throws an error of the file system where nothing can be written */
 export async function checkPipe(to: Pipe): Promise<void> {
   if (to.kind === 'descriptor') fstatSync(to.fd)
   else await access(to.path, constants.W_OK)
 }
 
 async function openPipe({ path, fifo }: Pipe & { kind: 'pipe' }) {
-  // To open a pipe waits for a reader, in a thread that the end of the process would wait for: so it is asked again and again.
+  // A blocking open would wait for a reader in a thread, which would keep the process from ending. So this opens and tries again.
   const flags = constants.O_WRONLY | constants.O_NOCTTY | (fifo ? constants.O_NONBLOCK : 0)
   for (;;) {
     try {
@@ -45,7 +45,7 @@ async function openPipe({ path, fifo }: Pipe & { kind: 'pipe' }) {
   }
 }
 
-/** Writes into an open file from where it stands. */
+/** Writes into an open file at its current position. */
 export async function writeAll(fd: number, content: Content): Promise<void> {
   for await (const piece of piecesOf(content)) {
     for (let at = 0; at < piece.length; ) at += await writeSome(fd, piece.subarray(at, at + MOST))

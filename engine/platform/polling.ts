@@ -1,18 +1,18 @@
 import { setImmediate } from 'node:timers'
 
-/** How long Dawn may ask without pause after work was submitted. */
+/** Milliseconds after a submission for which Dawn may poll without pause. */
 const EAGER_MS = 1
 
 let eagerUntil = 0
 
-/** Work was submitted: its answer may come soon. */
+/** Notes that work was submitted, whose answer may come soon. */
 export function expectAnswer(): void {
   eagerUntil = performance.now() + EAGER_MS
 }
 
 /**
- * Makes Dawn's binding ask the driver of a device once a millisecond instead of without pause. While an answer is pending it queues itself
- * again and again with the global setImmediate, which keeps a core busy: one of those that compute, where the device is the CPU.
+ * Makes Dawn's binding poll the driver of a device once a millisecond. By itself, while an answer is pending, it polls without pause through
+ * the global setImmediate, which keeps a core busy. Where the device is the CPU, that core should compute.
  */
 export function slowPolling(device: GPUDevice): void {
   slowDown(device, 'popErrorScope')
@@ -21,7 +21,7 @@ export function slowPolling(device: GPUDevice): void {
   slowDown(queue, 'onSubmittedWorkDone')
   const create = device.createBuffer.bind(device)
   Object.defineProperties(device, {
-    // The binding makes a new object for each look at it.
+    // The binding makes a new queue object at each access.
     queue: { value: queue },
     createBuffer: {
       configurable: true,
@@ -35,32 +35,32 @@ export function slowPolling(device: GPUDevice): void {
   })
 }
 
-/** Lets a method of the binding, which answers later, queue its questions slowly. */
+/** Replaces an asynchronous method of the binding by one that polls slowly. */
 function slowDown<K extends string>(object: Record<K, (...args: any[]) => Promise<unknown>>, name: K): void {
   const method = object[name].bind(object)
   Object.defineProperty(object, name, {
     configurable: true,
     writable: true,
-    value: (...args: unknown[]) => askingSlowly(() => method(...args)),
+    value: (...args: unknown[]) => pollingSlowly(() => method(...args)),
   })
 }
 
 /**
- * Calls a function of the binding with another setImmediate in the place where it looks for that. Only the binding runs meanwhile, so that
- * nothing else ever sees it.
+ * Calls a function of the binding with `queuePoll` in place of the global setImmediate. Only the binding runs meanwhile, so nothing else
+ * sees the change.
  */
-function askingSlowly<T>(call: () => T): T {
-  const whose = globalThis.setImmediate
-  globalThis.setImmediate = later
+function pollingSlowly<T>(call: () => T): T {
+  const original = globalThis.setImmediate
+  globalThis.setImmediate = queuePoll
   try {
     return call()
   } finally {
-    globalThis.setImmediate = whose
+    globalThis.setImmediate = original
   }
 }
 
-/** Queues the binding's next question. */
-const later = ((ask: () => void) => {
-  const next = (): void => askingSlowly(ask)
+/** Queues the binding's next poll. */
+const queuePoll = ((poll: () => void) => {
+  const next = (): void => pollingSlowly(poll)
   return performance.now() > eagerUntil ? setTimeout(next, 1) : setImmediate(next)
 }) as unknown as typeof globalThis.setImmediate

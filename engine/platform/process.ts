@@ -5,15 +5,15 @@ import { fileURLToPath } from 'node:url'
 import { UserError } from '../base/errors.ts'
 import type { ModuleProcess } from './types.ts'
 
-/** Milliseconds that a process has to end by itself once it was told to. */
+/** Milliseconds that a process has to end by itself after it was told to. */
 const GRACE = 3000
 
 const children = new Set<ChildProcess>()
 
-/** What ends a process that does not listen. */
+/** The signals that end a process by default. */
 const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
-/** Sees to it that a child ends with this process: one that hangs would not notice that this one is gone. One listener serves all. */
+/** Makes a child end with this process, even when it hangs. All children share one listener of each kind. */
 function watch(child: ChildProcess): void {
   if (children.size === 0) {
     process.on('exit', killAll)
@@ -33,15 +33,15 @@ function killAll(): void {
   for (const child of children) child.kill('SIGKILL')
 }
 
-/** Ends this process as the signal would, but for `exit`. Where somebody else listens, what it means is theirs to say. */
+/** Ends this process with the exit code of the signal, unless the program listens to the signal itself. */
 function endBy(signal: (typeof SIGNALS)[number]): void {
   if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal])
 }
 
 /**
- * Starts a module as a process of its own. It may crash without harm to this one, and ends when this one does.
- * @param entry file of the module, built as an entry point
- * @throws UserError when there is no such file: a build that bundles the library alone lacks it
+ * Starts a module as a process of its own. A crash of it does not harm this process, and it ends when this process does.
+ * @param entry the module's file, built as an entry point
+ * @throws UserError when there is no such file, as in a bundle of the library alone
  */
 export function startProcess(entry: URL, onMessage: (message: unknown) => void): ModuleProcess {
   if (entry.protocol !== 'file:' || !existsSync(fileURLToPath(entry))) {
@@ -49,7 +49,7 @@ export function startProcess(entry: URL, onMessage: (message: unknown) => void):
       `${entry}: no such file; a bundle must bring it along as an entry point, or keep all devices in one process`,
     )
   }
-  // What it prints must not mix with results on stdout. Typed arrays cross as they are.
+  // Its output goes to stderr, so that it does not mix with results on stdout. 'advanced' passes typed arrays.
   const child = fork(fileURLToPath(entry), { stdio: ['ignore', 2, 2, 'ipc'], serialization: 'advanced' })
   let why: string | undefined
   const ended = new Promise<string>((resolve) => {
@@ -67,7 +67,7 @@ export function startProcess(entry: URL, onMessage: (message: unknown) => void):
     name: `process ${child.pid}`,
     ended,
     send(message) {
-      // The end of the process is told by `ended`; a message that no longer arrives is no error of its own.
+      // A message that no longer arrives is no error of its own: `ended` reports the end of the process.
       if (child.connected) child.send(message as object, () => {})
     },
     kill() {

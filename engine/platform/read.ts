@@ -4,7 +4,7 @@ import type { OpenFile } from './types.ts'
 
 /**
  * Reads a whole file, pipe or device.
- * @param most bytes; of a longer file nothing is read, and what has no length is read no further
+ * @param most the most bytes; a longer file is not read, and a pipe or device is not read further
  * @throws UserError in one line when it is missing, unreadable or longer
  */
 export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
@@ -27,11 +27,11 @@ export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): 
   }
 }
 
-/** Bytes of one call: systems give 2 GiB at most. */
+/** The most bytes of one call; systems give at most 2 GiB. */
 const MOST = 64 << 20
 
 /**
- * Opens a file to read parts of it, wherever they lie. A pipe or device is read whole.
+ * Opens a file to read any parts of it. A pipe or device is read whole.
  * @throws UserError in one line when it is missing or unreadable
  */
 export async function openFile(path: string): Promise<OpenFile> {
@@ -90,7 +90,7 @@ function readError(path: string, error: unknown): UserError {
   return new UserError(`${path}: cannot be read (${code ?? reason(error)}); check the path and its permissions`)
 }
 
-/** What comes in pieces, or undefined as soon as it is more than `most` bytes. */
+/** Joins pieces. @returns undefined as soon as they are more than `most` bytes */
 async function readPieces(pieces: AsyncIterable<Uint8Array>, most: number): Promise<Uint8Array | undefined> {
   const kept: Uint8Array[] = []
   let length = 0

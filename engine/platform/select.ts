@@ -2,10 +2,10 @@ import { refusal } from '../base/checks.ts'
 import { UserError } from '../base/errors.ts'
 import { type AdapterReport, type AdapterSummary, type DeviceRequest, SUBGROUP_MATRIX } from './types.ts'
 
-/** Features the engine uses when a device has them. */
+/** Features that the engine uses where a device has them. */
 const WANTED: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query', SUBGROUP_MATRIX]
 
-/** Limits worth raising to what the adapter has: sizes of buffers, of workgroups and of their memory. */
+/** Limits that are raised to the adapter's: sizes of buffers, of workgroups and of workgroup memory. */
 const RAISED = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -17,13 +17,13 @@ const RAISED = [
   'maxComputeWorkgroupsPerDimension',
 ] as const
 
-/** Storage buffers of a stage to ask for, where the adapter has that many: WebGPU guarantees 8 and often has 10. */
+/** Storage buffers of a stage to request, where the adapter has so many: WebGPU guarantees 8 and often has 10. */
 const STORAGE_BUFFERS = 10
 
-/** Names that drivers without a GPU go by. */
+/** Matches the names of drivers that need no GPU. */
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|basic-render/
 
-/** A name as WebGPU spells them: lower case, runs of anything but letters and digits become one dash. */
+/** Spells a name as WebGPU does: in lower case, with one dash for each run of other characters than letters and digits. */
 export function normalize(name: string): string {
   return name
     .toLowerCase()
@@ -36,7 +36,7 @@ export function isSoftware(name: string): boolean {
   return SOFTWARE.test(normalize(name))
 }
 
-/** Whether an adapter is what `asked` means: undefined (any), `gpu`, `lavapipe`, `swiftshader`, or a part of its name. */
+/** Whether `asked` means an adapter: undefined means any, or it is `gpu`, `lavapipe`, `swiftshader`, or a part of the name. */
 export function matches(asked: string | undefined, adapter: { name: string; software: boolean }): boolean {
   if (asked === undefined) return true
   const wanted = normalize(asked)
@@ -45,7 +45,7 @@ export function matches(asked: string | undefined, adapter: { name: string; soft
   return name.includes(wanted === 'lavapipe' ? 'llvmpipe' : wanted)
 }
 
-/** What Dawn tells of the matrices that subgroups multiply. */
+/** Dawn's description of matrices that subgroups multiply. */
 interface MatrixConfig {
   componentType: string
   resultComponentType: string
@@ -60,7 +60,7 @@ function isHalf16({ componentType, resultComponentType, M, N, K }: MatrixConfig)
   return componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16
 }
 
-/** The adapter in words, from what WebGPU tells of it; browsers leave much of it empty. */
+/** Summarizes an adapter. Browsers leave much of its information empty. */
 export function summarize(adapter: GPUAdapter): AdapterSummary {
   const { info } = adapter
   const name = normalize(info.device || info.description || `${info.vendor} ${info.architecture}`) || 'unnamed adapter'
@@ -78,10 +78,10 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
   }
 }
 
-/** The adapter with its features and limits. */
+/** Returns the summary of an adapter with its features and limits. */
 export function report(adapter: GPUAdapter): AdapterReport {
   const limits: Record<string, number> = {}
-  // Limits are getters of the prototype, which Object.entries does not see.
+  // Limits are getters of the prototype, which Object.entries leaves out.
   for (const name in adapter.limits) {
     const value = adapter.limits[name as keyof GPUSupportedLimits]
     if (typeof value === 'number') limits[name] = value
@@ -90,7 +90,7 @@ export function report(adapter: GPUAdapter): AdapterReport {
 }
 
 /**
- * Opens a device with the features of the engine and of the request, and the adapter's own limits.
+ * Opens a device with the features of the engine and of the request, and with the adapter's limits.
  * @throws UserError for a feature that the adapter lacks
  */
 export async function requestFrom(adapter: GPUAdapter, request: DeviceRequest): Promise<GPUDevice> {
@@ -109,7 +109,7 @@ export async function requestFrom(adapter: GPUAdapter, request: DeviceRequest): 
   })
 }
 
-/** One line on the adapter taken, and how to get a faster one. @throws ArgumentError for what is no summary of an adapter */
+/** Describes an adapter in one line, with advice for a faster one. @throws ArgumentError unless `summary` is the summary of an adapter */
 export function describe(summary: AdapterSummary): string {
   if (typeof summary?.name !== 'string') throw refusal('describe', summary, 'the summary of a device')
   const { name, driver } = summary

@@ -9,9 +9,9 @@ import { reason, UserError } from '../base/errors.ts'
 import { cacheFolders, makeCacheFolder } from './cache.ts'
 import { writeFile } from './files.ts'
 
-/** The files of SwiftShader in one folder. */
+/** Paths of SwiftShader's files, in one folder. */
 export interface SwiftShader {
-  /** The manifest that a Vulkan loader reads; it names the driver relative to itself. */
+  /** The manifest for a Vulkan loader, with the driver's path relative to it. */
   icd: string
   /** A Vulkan loader, for machines that have none. */
   loader: string
@@ -20,13 +20,13 @@ export interface SwiftShader {
 const ICD = 'vk_swiftshader_icd.json'
 const LOADER = 'libvulkan.so.1'
 const FILES: readonly string[] = [ICD, LOADER, 'libvk_swiftshader.so']
-/** Says what the other files of a folder must be, one line each as `sha256sum` writes and checks them. */
+/** The file with the checksums of the others, in the format of `sha256sum`. */
 const SUMS = 'SHA256SUMS'
 
 /**
- * The SwiftShader that npm's `@sparticuz/chromium` carries, unpacked once into the cache and compared with its checksums every time: loading
- * a library that is cut short ends the process. Undefined where the package is not installed (it is a development dependency) or
- * holds nothing for this machine.
+ * Finds the SwiftShader in the npm package `@sparticuz/chromium`. It is unpacked once into the cache, and its checksums are compared every time,
+ * because loading a truncated library ends the process.
+ * @returns undefined where that development dependency is not installed, or has nothing for this machine
  * @throws UserError when no cache folder can be written or the archive is broken
  */
 export async function findSwiftShader(): Promise<SwiftShader | undefined> {
@@ -36,7 +36,7 @@ export async function findSwiftShader(): Promise<SwiftShader | undefined> {
   const archive = join(root, 'bin', 'swiftshader.tar.br')
   try {
     const packed = await readFile(archive)
-    // Named after its content, a folder never has to hold other files.
+    // A folder's name has the hash of its content, so that its files never change.
     const name = `swiftshader-${sha256(packed).slice(0, 16)}`
     for (const cache of cacheFolders()) {
       const folder = join(cache, name)
@@ -54,7 +54,7 @@ function filesOf(folder: string): SwiftShader {
   return { icd: join(folder, ICD), loader: join(folder, LOADER) }
 }
 
-/** Where `@sparticuz/chromium` is installed; its exports hide its files, so the way goes over its entry, build/cjs/index.cjs. */
+/** Finds the folder of `@sparticuz/chromium` from its entry, build/cjs/index.cjs, because its exports hide its other files. */
 function packageRoot(): string | undefined {
   try {
     return join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')), '..', '..')
@@ -64,7 +64,7 @@ function packageRoot(): string | undefined {
 }
 
 /**
- * Unpacks into a folder file by file, each written beside and renamed: a process that has loaded a file keeps what it has, and two at
+ * Unpacks the archive into a folder. Each file is replaced atomically: a process that has loaded the old one keeps it, and two processes at
  * once write the same bytes.
  */
 async function unpack(packed: Uint8Array, folder: string): Promise<void> {
@@ -79,7 +79,7 @@ async function unpack(packed: Uint8Array, folder: string): Promise<void> {
   await writeFile(join(folder, SUMS), sums.join(''))
 }
 
-/** Whether every file is there and has its checksum. */
+/** Whether all files exist and have their checksums. */
 async function isWhole(folder: string): Promise<boolean> {
   try {
     const sums = await readFile(join(folder, SUMS), 'utf8')

@@ -1,15 +1,15 @@
 import { refusal } from '../base/checks.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
 
-/** What a device is asked for. */
+/** The options of `requestDevice`. */
 export interface DeviceRequest {
   /**
-   * `gpu` (hardware only), `lavapipe`, `swiftshader`, or a part of an adapter's name. Default: the environment variable
-   * PARAFORMER_ADAPTER, else hardware, then the system's software driver, then SwiftShader.
+   * `gpu` (hardware only), `lavapipe`, `swiftshader`, or a part of an adapter's name. Default: the environment variable PARAFORMER_ADAPTER,
+   * or else the first there is of hardware, the system's software driver and SwiftShader.
    */
   adapter?: string | undefined
   powerPreference?: GPUPowerPreference | undefined
-  /** WebGPU features to require, beyond those the engine takes when they are there. */
+  /** WebGPU features to require, besides those that the engine uses where the adapter has them. */
   features?: readonly GPUFeatureName[] | undefined
 }
 
@@ -28,37 +28,37 @@ export function checkRequest(op: string, request: DeviceRequest): void {
   if (features !== undefined && !listed) throw refusal(op, features, 'a list of names of WebGPU features', 'features')
 }
 
-/** Dawn's experimental feature; WebGPU's types do not know it yet. */
+/** Dawn's experimental feature, which is not yet in WebGPU's types. */
 export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix' as GPUFeatureName
 
-/** An adapter in words. */
+/** A description of an adapter. */
 export interface AdapterSummary {
-  /** Such as `llvmpipe-llvm-15-0-6-256-bits`. */
+  /** The name in WebGPU's spelling, such as `llvmpipe-llvm-15-0-6-256-bits`. */
   name: string
   vendor: string
   architecture: string
-  /** Driver and version, as far as the platform tells. */
+  /** Driver and version, where the platform says them. */
   driver: string
-  /** No real GPU behind it. */
+  /** Whether it computes on the CPU. */
   software: boolean
-  /** Both 0 where the adapter has no subgroups. */
+  /** Smallest and largest size of a subgroup; both are 0 where there are none. */
   subgroupMinSize: number
   subgroupMaxSize: number
-  /** Its subgroups multiply 16 x 16 matrices of float16 with float32 sums. */
+  /** Whether its subgroups multiply 16 x 16 matrices of float16 with float32 sums. */
   subgroupMatrix: boolean
 }
 
-/** An adapter with all that it offers. */
+/** A description of an adapter, with its features and limits. */
 export interface AdapterReport extends AdapterSummary {
   features: string[]
   limits: Record<string, number>
 }
 
-/** A GPUDevice and the adapter it came from, in words. */
+/** A GPUDevice, with the description of its adapter. */
 export interface OpenedDevice {
   device: GPUDevice
   summary: AdapterSummary
-  /** Bind groups that the driver has room for, in this process; Infinity where nothing is known of a limit. */
+  /** The number of bind groups that the driver allows in this process; Infinity where no limit is known. */
   bindGroupLimit: number
 }
 
@@ -70,72 +70,73 @@ export interface DecodedImage {
   height: number
 }
 
-/** What a file can be written from; pieces are written one after the other. */
+/** The content of a file, whole or in pieces. */
 export type Content = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 /** A file that is read in pieces. */
 export interface OpenFile {
-  /** In bytes. */
+  /** Length in bytes. */
   readonly size: number
-  /** Bytes in memory of their own. @throws UserError in one line when there are not so many, or no memory for them */
+  /** Reads bytes into new memory. @throws UserError in one line when the file has not so many, or there is no memory for them */
   read(offset: number, length: number): Promise<ArrayBuffer>
   close(): Promise<void>
 }
 
-/** Reading and writing files, where the platform has them. */
+/** Reads and writes files, where the platform has them. */
 export interface Files {
-  /** Opens a file (in a browser: what a URL answers) to read parts of it; what has no length is read whole. @throws UserError in one line */
+  /** Opens a file, or a URL in a browser, to read parts of it. A pipe or device is read whole. @throws UserError in one line */
   open(path: string): Promise<OpenFile>
   /**
-   * The whole file (in a browser: what a URL answers).
-   * @param most bytes; of what is longer nothing is kept
-   * @throws UserError in one line
+   * Reads a whole file, or a URL in a browser.
+   * @param most the most bytes that it may have
+   * @throws UserError in one line, also when it is longer
    */
   read(path: string, most?: number): Promise<Uint8Array>
   /**
-   * Old content or new, never a part, through links; missing folders are made. Pipes, devices and open files are written into.
-   * @throws UserError in one line, in a browser always
+   * Writes a file atomically: it has the old content or the new one, never a part. Links are followed, and missing folders made. Pipes,
+   * devices and open files are written in place.
+   * @throws UserError in one line; in a browser always
    */
   write(path: string, content: Content): Promise<void>
-  /** Checks that `write` can, without changing what is there. @throws UserError as `write` would */
+  /** Checks that a file can be written, without changing it. @throws UserError as `write` would */
   checkWritable(path: string): Promise<void>
 }
 
-/** Small texts that outlive the process, in a place for things that can be made again. */
+/** Keeps small texts that outlive the process and can be made again. */
 export interface Texts {
-  /** Undefined where there is none of that name, or nothing can be read. */
+  /** Reads a text; undefined where there is none of that name, or it cannot be read. */
   read(name: string): Promise<string | undefined>
-  /** Old text or new, never a part. @throws UserError in one line */
+  /** Writes a text atomically. @throws UserError in one line */
   write(name: string, text: string): Promise<void>
 }
 
 /** A module that runs as a process of its own. */
 export interface ModuleProcess {
-  /** Such as `process 1234`. */
+  /** A name for messages, such as `process 1234`. */
   readonly name: string
-  /** Settles when it is gone, with how it ended, such as `was ended by SIGKILL`. */
+  /** Resolves when it has ended, with how, such as `was ended by SIGKILL`. */
   readonly ended: Promise<string>
-  /** Sends what the structured clone algorithm takes. */
+  /** Sends a message that the structured clone algorithm takes. */
   send(message: unknown): void
-  /** Lets it end, and waits until it has. */
+  /** Asks it to end, and waits until it has ended. */
   end(): Promise<void>
-  /** Ends it at once, whatever it does. */
+  /** Kills it at once. */
   kill(): void
 }
 
-/** What differs between Node and a browser. */
+/** The interface to Node or to a browser, which both implement. */
 export interface Platform {
-  /** Opens the device that a request means. @throws UserError in one line that says what there is, or what to install */
+  /** Opens the device that a request asks for. @throws UserError in one line that says what there is, or what to install */
   openDevice(request: DeviceRequest): Promise<OpenedDevice>
-  /** Every adapter that `openDevice` can take, the one that it takes by default first. */
+  /** Lists every adapter that `openDevice` can open, with the default one first. */
   listAdapters(): Promise<AdapterReport[]>
-  /** Starts a built module as a process of its own. @throws UserError where there is none, in a browser always */
+  /** Starts a built module as a process of its own. @throws UserError when its file is missing; in a browser always */
   startProcess(entry: URL, onMessage: (message: unknown) => void): ModuleProcess
   /**
-   * Decodes a PNG, JPEG, WebP or GIF file as its orientation says, without its colour profile: 16-bit samples rounded to 8, transparent
-   * pixels over black, CMYK as light times black, of an animation the first frame.
-   * @param mostPixels an image that claims more is not decoded
-   * @throws Error with the decoder's words for what is corrupt, truncated or too large
+   * Decodes a PNG, JPEG, WebP or GIF file, or the first frame of an animation. It applies the orientation but not the colour profile, rounds
+   * 16-bit samples to 8 bits, puts transparent pixels over black, and converts CMYK as the light that ink lets through.
+   * @param mostPixels the most pixels that the image may have
+   * @throws Error with the decoder's message for a file that is corrupt, truncated or too large
    */
   decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage>
   /** Collects garbage now or soon, so that the driver gets back what dropped objects hold. */
