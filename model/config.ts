@@ -5,10 +5,10 @@ import { suggestion } from '../engine/base/options.ts'
 
 export type Architecture = 'paraformer' | 'vit'
 
-/** `paper`: y = f(u) + u with u = LayerNorm(x), as the authors' code does; `preNorm`: y = f(LayerNorm(x)) + x, the textbook's. */
+/** `paper`: y = f(u) + u with u = LayerNorm(x), as in the authors' code; `preNorm`: y = f(LayerNorm(x)) + x, the textbook's. */
 export type Residual = 'paper' | 'preNorm'
 
-/** What the head reads: the CLS row, or the mean over all tokens (CLS included). */
+/** The input of the head: the CLS row, or the mean over all tokens (CLS included). */
 export type Pool = 'cls' | 'mean'
 
 interface SharedConfig {
@@ -20,14 +20,14 @@ interface SharedConfig {
   /** Width D of the residual stream. */
   dim: number
   heads: number
-  /** Width of one head; heads * dimHead need not be `dim`. */
+  /** Width of a head; heads * dimHead need not be `dim`. */
   dimHead: number
   /** Hidden width of the MLP. */
   mlpDim: number
   classes: number
   residual: Residual
   pool: Pool
-  /** Probability of dropping an element of the embedded sequence, in training only. */
+  /** Probability that dropout zeroes an element of the embedded sequence, in training only. */
   dropout: number
 }
 
@@ -51,9 +51,7 @@ export type ConfigOf<A extends Architecture> = Extract<ModelConfig, { architectu
 /** A config of the architecture with any field left out. */
 export type PartialConfig<A extends Architecture = Architecture> = A extends Architecture ? Partial<ConfigOf<A>> : never
 
-/**
- * The paper's model, and beside it a textbook ViT of as many layers and parameters.
- */
+/** The paper's model, and a textbook ViT of as many layers and parameters. */
 export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<A>> } = {
   paraformer: {
     architecture: 'paraformer',
@@ -88,7 +86,7 @@ export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<
   },
 }
 
-/** The largest value of each size; what is larger is a slip, or a file that means harm. */
+/** The largest value of each size; a larger one is a slip or comes from a malicious file. */
 export const CONFIG_LIMITS = {
   imageSize: 8192,
   patchSize: 8192,
@@ -103,28 +101,31 @@ export const CONFIG_LIMITS = {
   classes: 2 ** 20,
 } as const
 
-/** Encoder layers of all branches, tokens of an image, elements of one parameter and of all: what is built or allocated before it runs. */
-const MOST_LAYERS = 2 ** 14
-const MOST_TOKENS = 2 ** 18 + 1
-const MOST_ELEMENTS = 2 ** 29
-const MOST_PARAMETERS = 2 ** 33
+/** Encoder layers of all branches. */
+const MAX_LAYERS = 2 ** 14
+/** Tokens of an image, CLS included. */
+const MAX_TOKENS = 2 ** 18 + 1
+/** Elements of one parameter. */
+const MAX_ELEMENTS = 2 ** 29
+/** Elements of all parameters together. */
+const MAX_PARAMETERS = 2 ** 33
 
 const NAMES: Record<string, readonly string[]> = { residual: ['paper', 'preNorm'], pool: ['cls', 'mean'] }
 
 /**
- * Fills what is left out with the defaults and checks every field.
- * @param given a config with any field missing; anything at all where it was read from a file
- * @param architecture the one it must be; without it the config says, or it is a ParaFormer
+ * Fills in the defaults of missing fields and checks every field.
+ * @param config a config with any field missing; it may be any value, since files hold configs too
+ * @param architecture the architecture that the config must have; default its own, or else paraformer
  * @returns a new, complete config with its keys in a fixed order
  * @throws UserError in one line: which field, what is wrong, what to do
  */
-export function checkConfig<A extends Architecture = Architecture>(given: unknown, architecture?: A): ConfigOf<A> {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+export function checkConfig<A extends Architecture = Architecture>(config: unknown, architecture?: A): ConfigOf<A> {
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new UserError(
-      `the model config is ${kindOf(given)}; give an object such as {"architecture": "paraformer", "dim": 192}`,
+      `the model config is ${kindOf(config)}; give an object such as {"architecture": "paraformer", "dim": 192}`,
     )
   }
-  const fields = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const fields = Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined))
   const named = fields.architecture ?? architecture ?? 'paraformer'
   if (typeof named !== 'string' || !Object.hasOwn(DEFAULT_CONFIGS, named)) {
     throw new UserError(`architecture ${kindOf(named)} is unknown; choose ${Object.keys(DEFAULT_CONFIGS).join(' or ')}`)
@@ -143,18 +144,18 @@ export function checkConfig<A extends Architecture = Architecture>(given: unknow
       `unknown model config key ${unknown.map(plain).join(', ')}${meant}; a ${named} takes ${known.join(', ')}`,
     )
   }
-  const config = { ...defaults, ...fields }
-  for (const [key, value] of Object.entries(config)) if (key !== 'architecture') checkField(key, value)
-  const { imageSize, patchSize } = config
+  const complete = { ...defaults, ...fields }
+  for (const [key, value] of Object.entries(complete)) if (key !== 'architecture') checkField(key, value)
+  const { imageSize, patchSize } = complete
   if (imageSize % patchSize !== 0) {
     const divisors = Array.from({ length: Math.min(imageSize, 1024) }, (_, i) => i + 1).filter((n) => imageSize % n === 0)
     throw new UserError(`patchSize ${patchSize} does not divide imageSize ${imageSize}; choose one of ${divisors.join(', ')}`)
   }
-  checkTotals(config as unknown as ModelConfig)
-  return config as unknown as ConfigOf<A>
+  checkTotals(complete as unknown as ModelConfig)
+  return complete as unknown as ConfigOf<A>
 }
 
-/** Sizes that are sound one by one can still be too much together. */
+/** @throws UserError for fields that are valid one by one and too large together */
 function checkTotals(config: ModelConfig): void {
   const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes } = config
   const { branches, depth } = branchShape(config)
@@ -163,30 +164,30 @@ function checkTotals(config: ModelConfig): void {
   const widest = Math.max(patchSize ** 2 * channels, tokens, 3 * inner, mlpDim, classes)
   const layer = dim * (4 * inner + 2 * mlpDim)
   const all = branches * depth * layer + dim * (patchSize ** 2 * channels + tokens + classes)
-  const check = (value: number, most: number, what: string, lower: string) => {
-    if (value > most) throw new UserError(`${value} ${what} are more than ${most}; lower ${lower}`)
+  const check = (value: number, max: number, what: string, lower: string) => {
+    if (value > max) throw new UserError(`${value} ${what} are more than ${max}; lower ${lower}`)
   }
-  check(branches * depth, MOST_LAYERS, 'encoder layers', config.architecture === 'vit' ? 'depth' : 'branches or branchDepth')
-  check(tokens, MOST_TOKENS, 'tokens of an image', 'imageSize or raise patchSize')
-  check(dim * widest, MOST_ELEMENTS, 'elements of one parameter', 'dim, heads, dimHead, mlpDim or classes')
-  check(all, MOST_PARAMETERS, 'parameters', 'dim, mlpDim or the number of layers')
+  check(branches * depth, MAX_LAYERS, 'encoder layers', config.architecture === 'vit' ? 'depth' : 'branches or branchDepth')
+  check(tokens, MAX_TOKENS, 'tokens of an image', 'imageSize or raise patchSize')
+  check(dim * widest, MAX_ELEMENTS, 'elements of one parameter', 'dim, heads, dimHead, mlpDim or classes')
+  check(all, MAX_PARAMETERS, 'parameters', 'dim, mlpDim or the number of layers')
 }
 
 /**
- * Reads a config from JSON, as checkpoints carry it; `JSON.stringify(config)` writes it.
+ * Parses the config of a checkpoint; `JSON.stringify(config)` writes it.
  * @throws UserError in one line for bad JSON or a bad config
  */
 export function parseConfig(json: string): ModelConfig {
-  let given: unknown
+  let config: unknown
   try {
-    given = JSON.parse(json)
+    config = JSON.parse(json)
   } catch {
     throw new UserError(`the model config is not JSON: ${kindOf(json)}; use a checkpoint that this project wrote`)
   }
-  return checkConfig(given)
+  return checkConfig(config)
 }
 
-/** Parallel branches and encoder layers a branch; a ViT is one branch. @throws ArgumentError for what is no config */
+/** Returns the number of branches and of encoder layers in each; a ViT is one branch. @throws ArgumentError unless `config` is one */
 export function branchShape(config: ModelConfig): { branches: number; depth: number } {
   if (typeof config !== 'object' || config === null) throw refusal('branchShape', config, 'a model config')
   return config.architecture === 'vit'
@@ -195,8 +196,8 @@ export function branchShape(config: ModelConfig): { branches: number; depth: num
 }
 
 /**
- * The number of branches of a prefix.
- * @param branches 1 up to the model's; undefined means all
+ * Returns the number of branches of a prefix.
+ * @param branches from 1 to those of the model; undefined means all
  * @throws UserError for any other number
  */
 export function checkPrefix(config: ModelConfig, branches: number | undefined): number {
@@ -221,14 +222,14 @@ function checkField(key: string, value: unknown): void {
       throw new UserError(`dropout ${kindOf(value)} is not a probability; give a number from 0 to below 1`)
     }
   } else {
-    const most = CONFIG_LIMITS[key as keyof typeof CONFIG_LIMITS]
-    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > most) {
-      throw new UserError(`${key} ${kindOf(value)} is not a positive integer of at most ${most}; give 1 or more`)
+    const max = CONFIG_LIMITS[key as keyof typeof CONFIG_LIMITS]
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max) {
+      throw new UserError(`${key} ${kindOf(value)} is not a positive integer of at most ${max}; give 1 or more`)
     }
   }
 }
 
-/** A name as it is, anything else quoted. */
+/** Returns a name as it is, any other value quoted. */
 function plain(name: unknown): string {
   return typeof name === 'string' && /^\w{1,40}$/.test(name) ? name : kindOf(name)
 }

@@ -7,7 +7,7 @@ export interface ParameterCount {
   stem: number
   /** One encoder layer. */
   layer: number
-  /** One branch (of a ViT: all its layers). */
+  /** One branch; of a ViT all its layers. */
   branch: number
   /** LayerNorm and classifier. */
   head: number
@@ -19,7 +19,7 @@ export interface FlopCount {
   stem: number
   /** One encoder layer that computes every token. */
   layer: number
-  /** The last layer of a branch: fewer where dead tokens are skipped. */
+  /** The last layer of a branch, which takes fewer where dead tokens are skipped. */
   lastLayer: number
   branch: number
   head: number
@@ -30,7 +30,7 @@ export interface FlopCount {
 }
 
 export interface CountOptions {
-  /** Counts the prefix of this many branches; default all. */
+  /** Number of branches of the prefix that is counted; default all. */
   branches?: number
   /** Whether each branch's last layer computes only the CLS row where only that is read; default true. */
   skipDeadTokens?: boolean
@@ -39,31 +39,31 @@ export interface CountOptions {
 const OPTIONS: OptionNames<CountOptions> = { branches: true, skipDeadTokens: true }
 
 interface Sizes {
-  /** Tokens with CLS. */
+  /** Tokens of an image, CLS included. */
   tokens: number
   patchDim: number
-  /** heads * dimHead. */
+  /** Width of all heads, heads * dimHead. */
   inner: number
   branches: number
   depth: number
 }
 
-function sizesOf(op: string, given: ModelConfig, options: CountOptions): Sizes {
+function sizesOf(op: string, config: ModelConfig, options: CountOptions): Sizes {
   checkOptions(op, options, OPTIONS)
-  const config = checkConfig(given)
-  const { imageSize, patchSize, channels, heads, dimHead } = config
+  const complete = checkConfig(config)
+  const { imageSize, patchSize, channels, heads, dimHead } = complete
   return {
     tokens: (imageSize / patchSize) ** 2 + 1,
     patchDim: channels * patchSize ** 2,
     inner: heads * dimHead,
-    branches: checkPrefix(config, options.branches),
-    depth: branchShape(config).depth,
+    branches: checkPrefix(complete, options.branches),
+    depth: branchShape(complete).depth,
   }
 }
 
 /**
- * Parameters in closed form.
- * @throws UserError for a bad config, or one of fewer branches than `options.branches`; ArgumentError for an unknown option
+ * Counts parameters in closed form.
+ * @throws UserError for a bad config, or a config of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countParameters(config: ModelConfig, options: CountOptions = {}): ParameterCount {
   const { tokens, patchDim, inner, branches, depth } = sizesOf('countParameters', config, options)
@@ -78,17 +78,17 @@ export function countParameters(config: ModelConfig, options: CountOptions = {})
 }
 
 /**
- * Operations of the matrix products, attention's two included, in closed form. LayerNorm, softmax, GELU and additions are
- * left out, as model FLOP utilization is usually counted. The backward pass makes two products for each of the forward
- * pass, except that images want no gradient; what a fused attention computes again in its backward is not counted.
- * @throws UserError for a bad config, or one of fewer branches than `options.branches`; ArgumentError for an unknown option
+ * Counts the operations of the matrix products, attention's two included, in closed form. LayerNorm, softmax, GELU and additions
+ * are left out, as is usual for model FLOP utilization. The backward pass makes two products for each of the forward pass, except
+ * that images need no gradient; recomputation in the backward pass of a fused attention is not counted.
+ * @throws UserError for a bad config, or a config of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countFlops(config: ModelConfig, options: CountOptions = {}): FlopCount {
   const { tokens, patchDim, inner, branches, depth } = sizesOf('countFlops', config, options)
   const { dim, mlpDim, classes, pool } = config
   const skip = pool === 'cls' && (options.skipDeadTokens ?? true)
 
-  /** Keys and values for all tokens; everything else only for the rows that are read. */
+  /** Operations of a layer with keys and values for all tokens, and everything else only for the rows that are read. */
   const layerOf = (rows: number) => {
     const project = 2 * rows * dim * inner + 2 * tokens * dim * 2 * inner
     const attend = 2 * (2 * rows * tokens * inner)

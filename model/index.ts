@@ -1,9 +1,21 @@
+import { checkConfig, type PartialConfig } from './config.ts'
+import { ParaFormer } from './paraformer.ts'
+import { ViT } from './vit.ts'
+
 export * from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
-export { createModel, type Model } from './create.ts'
-export { MODES, type Mode } from './modes.ts'
+export type { Tap } from './layers.ts'
 export { Module, type Parameter, type StateEntry, type StateSource } from './module.ts'
-export { ParaFormer } from './paraformer.ts'
-export type { Tap } from './taps.ts'
-export { type ForwardOptions, PRECISIONS, type Precision } from './vision.ts'
-export { ViT } from './vit.ts'
+export { type ForwardOptions, MODES, type Mode, PRECISIONS, type Precision } from './vision.ts'
+export { ParaFormer, ViT }
+
+export type Model = ParaFormer | ViT
+
+/**
+ * Makes a model of the config's architecture with fresh parameters on the default device.
+ * @throws UserError in one line for a bad config
+ */
+export function createModel(config: PartialConfig): Model {
+  const checked = checkConfig(config)
+  return checked.architecture === 'vit' ? new ViT(checked) : new ParaFormer(checked)
+}

@@ -1,28 +1,33 @@
 import {
-  type Dtype,
   firstTokenAttention,
+  type LinearOptions,
   layerNorm,
   linear,
   mlp,
   ones,
   packedAttention,
   rand,
+  scope,
   type Tensor,
   zeros,
 } from '../engine/index.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
-import { type Tap, under } from './taps.ts'
 
-/** What a matrix product does to its result before it is stored. */
-interface LinearEpilogue {
-  /** Added to the result; same shape. */
-  residual?: Tensor
-  /** Of the result, whatever `autocast` says. */
-  dtype?: Dtype
+/** Receives every intermediate value of a forward pass with its name, such as `branches.0.layers.1.attention`. */
+export type Tap = (name: string, value: Tensor) => void
+
+/** Makes a tap that puts `prefix` before the names it is called with. */
+export function under(tap: Tap | undefined, prefix: string): Tap | undefined {
+  return tap && ((name, value) => tap(`${prefix}.${name}`, value))
 }
 
-/** y = x W^T + b, weight [outputs, inputs]. Starts as PyTorch's: everything uniform in ±1 / sqrt(inputs). */
+/** Frees the intermediate values of `fn`; with a tap they live as long as the caller's scope. */
+export function tidy<T>(tap: Tap | undefined, fn: () => T): T {
+  return tap ? fn() : scope(fn)
+}
+
+/** y = x W^T + b, weight [outputs, inputs]. It starts as PyTorch's: weight and bias are uniform in ±1 / sqrt(inputs). */
 export class Linear extends Module {
   readonly weight: Parameter
   readonly bias: Parameter | undefined
@@ -35,8 +40,8 @@ export class Linear extends Module {
   }
 
   /** [..., inputs] -> [..., outputs] */
-  forward(x: Tensor, epilogue: LinearEpilogue = {}): Tensor {
-    return linear(x, this.weight, this.bias, epilogue)
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    return linear(x, this.weight, this.bias, options)
   }
 }
 
@@ -59,7 +64,7 @@ export class LayerNorm extends Module {
 
 /** Multi-head self-attention: queries, keys and values from one projection without bias, an output projection with bias. */
 export class Attention extends Module {
-  /** Rows: the blocks q, k, v; in a block (head, position in head). */
+  /** The rows of the weight are the blocks q, k, v; inside a block the order is (head, position in head). */
   readonly qkv: Linear
   readonly out: Linear
   readonly heads: number
@@ -71,7 +76,7 @@ export class Attention extends Module {
     this.out = new Linear(heads * dimHead, dim)
   }
 
-  /** Attn(u) + residual; both [B, N, D]. */
+  /** Returns Attn(u) + residual; all three are [B, N, D]. */
   forward(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
     const qkv = this.qkv.forward(u) // [B, N, 3 * H * Dh]
     const values = packedAttention(qkv, this.heads) // [B, N, H * Dh]
@@ -79,7 +84,7 @@ export class Attention extends Module {
     return this.out.forward(values, { residual }) // [B, N, D]
   }
 
-  /** The same for the CLS row alone, [B, 1, D]: its query against the keys and values of all tokens. */
+  /** Computes the CLS row of `forward` alone, [B, 1, D]: its query attends to the keys and values of all tokens. */
   forwardCls(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
     const values = firstTokenAttention(u, this.qkv.weight, this.heads) // [B, 1, H * Dh]
     tap?.('values', values)
@@ -98,14 +103,14 @@ export class Mlp extends Module {
     this.fc2 = new Linear(hidden, dim)
   }
 
-  /** Mlp(v) + residual; both [B, N, D]. */
+  /** Returns Mlp(v) + residual; all three are [B, N, D]. */
   forward(v: Tensor, residual: Tensor): Tensor {
     const { fc1, fc2 } = this
     return mlp(v, fc1.weight, fc1.bias!, fc2.weight, fc2.bias!, residual)
   }
 }
 
-/** Sizes of an encoder layer; a model config has them all. */
+/** Sizes and residual form of an encoder layer, all of which a model config has. */
 export interface LayerConfig {
   dim: number
   heads: number
@@ -115,8 +120,8 @@ export interface LayerConfig {
 }
 
 /**
- * Attention, then MLP, each behind a LayerNorm and with a residual. The residual is the normalised input (`paper`) or the
- * input itself (`preNorm`).
+ * Attention, then MLP, each after a LayerNorm and with a residual, which is the normalised input (`paper`) or the input itself
+ * (`preNorm`).
  */
 export class EncoderLayer extends Module {
   readonly norm1: LayerNorm
@@ -154,12 +159,12 @@ export class EncoderLayer extends Module {
   }
 }
 
-/** [B, N, D] -> [B, 1, D], the CLS token; a view. */
+/** Returns the CLS token as a view: [B, N, D] -> [B, 1, D]. */
 export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
 }
 
-/** A parameter drawn uniformly from ±bound. */
+/** Makes a parameter whose values are uniform in ±bound. */
 function uniform(shape: number[], bound: number): Parameter {
   return parameter(() =>
     rand(shape)

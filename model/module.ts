@@ -1,3 +1,4 @@
+import { forget } from '../engine/autograd/arena.ts'
 import { noGrad } from '../engine/autograd/tape.ts'
 import { checkBoolean } from '../engine/base/checks.ts'
 import { UserError } from '../engine/base/errors.ts'
@@ -9,29 +10,30 @@ import { Tensor } from '../engine/tensor/tensor.ts'
 /** A tensor that training changes; modules hold no other tensors. */
 export type Parameter = Tensor
 
-/** Values for one parameter: a tensor, or an entry of a safetensors file (F32 or F64). */
+/** Values of one parameter: a tensor, or an entry of a safetensors file (F32 or F64). */
 export type StateEntry = Tensor | { dtype: string; shape: readonly number[]; data: ArrayLike<number> | ArrayLike<bigint> }
 
-/** Entries by parameter name; a whole loaded safetensors file serves too. */
 export type StateEntries = Readonly<Record<string, StateEntry>> | ReadonlyMap<string, StateEntry>
+
+/** Entries by parameter name, or a loaded safetensors file, which has them as its `tensors`. */
 export type StateSource = StateEntries | { readonly tensors: StateEntries }
 
 /**
- * Base of everything with parameters. Fields are the registry: a field that holds a tensor is a parameter, one that holds a
- * module or an array of modules is a child, and names follow the fields (`branches.0.layers.1.norm1.weight`).
+ * Base class of everything with parameters. Its fields are the registry: a field that holds a tensor is a parameter, a field that
+ * holds a module or an array of modules is a child, and names follow the fields (`branches.0.layers.1.norm1.weight`).
  */
 export abstract class Module {
-  /** Whether dropout is active. Off until `train()` is called, so that a loaded model predicts as it stands. */
+  /** Whether dropout is active. It is off until `train()` is called, so that a loaded model predicts as it stands. */
   training = false
 
-  /** Modules held by this one, by name, in the order of the fields. */
+  /** Returns the children by name, in the order of the fields. */
   namedChildren(): [string, Module][] {
     return Object.entries(this).flatMap(([name, value]) => modulesIn(name, value))
   }
 
   /**
-   * Parameters of this module and all below, by name, in the order of the fields. A tied weight, which several modules hold (or a module that
-   * several hold), is there once, under the first of its names.
+   * Returns the parameters of this module and all its descendants by name, in the order of the fields. A tied weight, which several
+   * modules hold, appears once, under the first of its names.
    */
   namedParameters(): [string, Parameter][] {
     const found = new Map<Parameter, string>()
@@ -43,10 +45,10 @@ export abstract class Module {
     return this.namedParameters().map(([, parameter]) => parameter)
   }
 
-  /** Turns dropout on (or off) in this module and all below. @throws ArgumentError for what is not true or false */
+  /** Turns dropout on or off in this module and all its descendants. @throws ArgumentError unless `training` is a boolean */
   train(training = true): this {
     checkBoolean('train', training, 'training')
-    // A module may hold one that holds it.
+    // A module may be its own descendant.
     if (turning.has(this)) return this
     turning.add(this)
     this.training = training
@@ -60,14 +62,14 @@ export abstract class Module {
     return this.train(false)
   }
 
-  /** The parameters themselves (not copies) under their checkpoint names, a tied weight once. */
+  /** Returns the parameters themselves (not copies) by checkpoint name, a tied weight once. */
   stateDict(): Record<string, Parameter> {
     return Object.fromEntries(this.namedParameters())
   }
 
   /**
-   * Overwrites every parameter. Everything is checked first: an error leaves the model as it was. A tied weight may have any of its names,
-   * or several with the same values.
+   * Overwrites every parameter. Everything is checked first: an error leaves the model as it was. A tied weight may come under any of
+   * its names, or under several with the same values.
    * @throws UserError in one line that names what is missing, unknown or of another shape or dtype
    */
   loadStateDict(source: StateSource): void {
@@ -85,24 +87,27 @@ export abstract class Module {
 
   /** Frees every parameter and its gradient; the module is of no use afterwards. */
   dispose(): void {
-    for (const parameter of this.parameters()) {
-      parameter.grad?.dispose()
-      parameter.dispose()
-    }
+    const parameters = this.parameters()
+    forget(parameters)
+    for (const parameter of parameters) parameter.dispose()
   }
 }
 
-/** Modules whose `train()` runs. */
+/** Modules whose `train()` is running. */
 const turning = new Set<Module>()
 
-/** A parameter with the values of `initial()`; it wants a gradient and outlives the scope it is made in. */
+/** Makes a parameter with the values of `initial()`. It requires a gradient and outlives the scope in which it is made. */
 export function parameter(initial: () => Tensor): Parameter {
   const made = withoutScope(() => noGrad(() => scope(initial)))
   made.requiresGrad = true
   return made
 }
 
-/** Parameters under every name that they have. A module that holds one around it, or itself, is not gone into again. */
+/**
+ * Returns every parameter under each of its names.
+ * @param around the modules that contain `module`; a module that holds one of them is not entered again
+ * @param found receives the result
+ */
 function everyName(
   module: Module,
   prefix = '',
@@ -122,7 +127,7 @@ function everyName(
   return found
 }
 
-/** Entries with those of tied weights under their first names. @throws UserError where two are of one weight and differ */
+/** Moves the entries of tied weights to the weights' first names. @throws UserError where two entries of one weight differ */
 function untied(entries: ReadonlyMap<string, StateEntry>, module: Module): ReadonlyMap<string, StateEntry> {
   const first = new Map<Parameter, string>()
   const result = new Map(entries)
@@ -142,21 +147,21 @@ function untied(entries: ReadonlyMap<string, StateEntry>, module: Module): Reado
   return result
 }
 
-/** Whether two entries are surely of the same values. */
+/** Whether two entries have the same values; tensors, which are not read, only where they are the same object. */
 function isSame(a: StateEntry, b: StateEntry): boolean {
   if (a instanceof Tensor || b instanceof Tensor) return a === b
   const values = b.data
   return a.data.length === values.length && Array.prototype.every.call(a.data, (value, i) => Object.is(value, values[i]))
 }
 
-/** The modules that a field holds: one, or an array of them. */
+/** Returns the modules that a field holds, with their names: itself, or those of an array. */
 function modulesIn(name: string, value: unknown): [string, Module][] {
   if (value instanceof Module) return [[name, value]]
   if (!Array.isArray(value)) return []
   return value.flatMap((item, i): [string, Module][] => (item instanceof Module ? [[`${name}.${i}`, item]] : []))
 }
 
-/** @throws UserError for what holds no entries by name */
+/** Returns the entries of a source. @throws UserError for a source without entries by name */
 function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
   if (typeof source !== 'object' || source === null || Symbol.iterator in source !== source instanceof Map) {
     throw new UserError(
@@ -173,7 +178,7 @@ function entriesOf(source: StateSource): ReadonlyMap<string, StateEntry> {
 
 const DTYPES = ['float32', 'F32', 'F64']
 
-/** What is known of a parameter or an entry without its values. */
+/** Dtype and shape of a parameter or an entry. */
 interface Outline {
   dtype: string
   shape: readonly number[]
@@ -190,7 +195,7 @@ export function checkOutlines(
   checkFit(parameters, entries, (name, parameter, entry) => outlineMisfit(name, parameter, entry!))
 }
 
-/** @throws UserError for names that only one of both has, and for what `misfit` finds */
+/** @throws UserError for names that only parameters or only entries have, and with every text that `misfit` returns */
 function checkFit<P, E>(
   parameters: ReadonlyMap<string, P>,
   entries: ReadonlyMap<string, E>,
@@ -217,7 +222,7 @@ function outlineMisfit(name: string, parameter: Pick<Outline, 'shape'>, entry: O
   return DTYPES.includes(entry.dtype) ? [] : [`${name} is ${entry.dtype}, the model takes float32`]
 }
 
-/** What of an entry does not fit its parameter, if anything. */
+/** Says in at most one text why an entry does not fit its parameter. */
 function misfit(name: string, parameter: Parameter, entry: StateEntry | undefined): string[] {
   if (!isEntry(entry)) return [`${name} is ${kindOf(entry)}, the model takes a tensor`]
   if (entry instanceof Tensor && entry.disposed) return [`${name} was disposed`]
@@ -232,11 +237,12 @@ function isEntry(entry: unknown): entry is StateEntry {
   if (typeof entry !== 'object' || entry === null) return false
   const { shape, data } = entry as { shape?: unknown; data?: unknown }
   const numbers = Array.isArray(data)
-    ? data.every((one) => typeof one === 'number')
+    ? data.every((value) => typeof value === 'number')
     : ArrayBuffer.isView(data) && 'length' in data
   return Array.isArray(shape) && numbers && !(data instanceof BigInt64Array || data instanceof BigUint64Array)
 }
 
+/** Joins the first three texts, each cut to 200 characters, and counts the rest. */
 function few(names: string[]): string {
   return (
     names

@@ -2,8 +2,7 @@ import { refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import { addAll, stack, type Tensor, UserError } from '../engine/index.ts'
 import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
-import { runBranches } from './modes.ts'
-import { tidy } from './taps.ts'
+import { tidy } from './layers.ts'
 import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
 
 /**
@@ -12,13 +11,13 @@ import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
  *
  *     f_k(x) = Head(pool(B_1(E(x)) + ... + B_k(E(x))))
  *
- * Taps: `embed`; of each branch i and layer l `branches.{i}.layers.{l}.{norm1,attention.values,attention,norm2,mlp}`,
+ * Taps: `embed`; for each branch i and layer l `branches.{i}.layers.{l}.{norm1,attention.values,attention,norm2,mlp}`,
  * `branches.{i}.layers.{l}` and `branches.{i}`; `features`.
  */
 export class ParaFormer extends VisionModel<ParaFormerConfig> {
   /**
-   * Fresh parameters on the default device, drawn from its random state.
-   * @param config what is left out is as in the paper
+   * Draws fresh parameters from the random state of the default device.
+   * @param config missing fields take the paper's values
    * @param options.own branches to make; default all. The others live on other devices (see `BranchDevices`)
    * @throws UserError in one line for a bad config; ArgumentError for an unknown option, or branches that the config does not have
    */
@@ -29,7 +28,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     super(checked, options.own)
   }
 
-  /** The pooled sum of the branches' outputs, [B, D]. */
+  /** Returns the pooled sum of the branches' outputs, [B, D]. */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
     checkForward('features', images, options)
     return tidy(options.taps, () => {
@@ -40,9 +39,9 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   }
 
   /**
-   * Logits of every prefix from one pass over the branches: the running sum of their outputs goes through the shared head.
+   * Returns the logits of every prefix from one pass over the branches: the running sum of their outputs goes through the shared head.
    * @param images float32 [B, C, H, W]
-   * @param options with `branches`, only the prefixes up to that one
+   * @param options `branches` is the last prefix that is computed
    * @returns [k, B, classes], where row i is `forward(images, { branches: i + 1 })`
    * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
    */
@@ -56,7 +55,13 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     })
   }
 
-  /** The parts of all branches of a prefix. @throws UserError when some live on other devices */
+  /** Returns the pooled output, [B, D], of each branch of the prefix that lives on this device. */
+  branchOutputs(images: Tensor, options: ForwardOptions = {}): Tensor[] {
+    checkForward('branchOutputs', images, options)
+    return this.runBranches(images, options)
+  }
+
+  /** Returns the pooled outputs of all branches of a prefix. @throws UserError when some live on other devices */
   private prefixOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
     const k = checkPrefix(this.config, options.branches)
     const away = Array.from({ length: k }, (_, i) => i).filter((i) => !this.branches[i])
@@ -65,25 +70,11 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
         `branches ${away.map((i) => i + 1).join(', ')} live on other devices; ask the BranchDevices that put them there`,
       )
     }
-    return this.branchOutputs(images, options)
-  }
-
-  /** Each branch's part of the sum, [B, D], of those that live here; pooling is linear, so it may come before the sum. */
-  branchOutputs(images: Tensor, options: ForwardOptions = {}): Tensor[] {
-    checkForward('branchOutputs', images, options)
-    const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
-    const { mode = 'serial' } = options
-    if (mode === 'coalesced') this.colocate()
-    return this.inPrecision(() => {
-      const x = this.sequence(images, options.taps) // [B, T + 1, D]
-      // Unlike map, flatMap skips holes.
-      const runs = prefix.flatMap((_, i) => [[`branches.${i}`, () => this.branchOutput(i, x, options)] as const])
-      return runBranches(mode, x, Object.fromEntries(runs), this.coalesces)
-    })
+    return this.runBranches(images, options)
   }
 }
 
-/** @throws ArgumentError unless it is undefined or a list of different branches, counted from 0 */
+/** @throws ArgumentError unless `own` is undefined or a list of different branches, counted from 0 */
 function checkOwn(own: unknown, branches: number): void {
   if (own === undefined) return
   const exists = (i: unknown) => Number.isInteger(i) && (i as number) >= 0 && (i as number) < branches

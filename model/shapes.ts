@@ -1,7 +1,7 @@
 import { branchShape, type ModelConfig } from './config.ts'
 
 /**
- * The shape of every parameter of a model by its name in checkpoints, without a device and before anything is made.
+ * Returns the shape of every parameter of a model by its checkpoint name. It needs no device and allocates no parameter.
  * @param config complete and checked
  */
 export function parameterShapes(config: ModelConfig): Map<string, { shape: readonly number[] }> {

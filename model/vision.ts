@@ -1,31 +1,46 @@
 import { checkBoolean, checkFunction } from '../engine/base/checks.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
-import { autocast, colocate, concat, randn, recompute, ShapeError, type Tensor, UserError } from '../engine/index.ts'
+import {
+  autocast,
+  colocate,
+  concat,
+  FORK_MODES,
+  type ForkMode,
+  fork,
+  randn,
+  recompute,
+  ShapeError,
+  type Tensor,
+  UserError,
+} from '../engine/index.ts'
 import { checkTensor } from '../engine/tensor/arguments.ts'
-import { branchShape, type ModelConfig } from './config.ts'
-import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear } from './layers.ts'
-import type { Mode } from './modes.ts'
+import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
+import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear, type Tap, tidy, under } from './layers.ts'
 import { Module, type Parameter, parameter } from './module.ts'
-import { patches } from './patches.ts'
-import { type Tap, tidy, under } from './taps.ts'
 
-/** What products and attention of stem and branches compute with. */
+/**
+ * How the branches of a forward pass, and of its backward pass, run; the numbers are the same. `serial`: one after the other
+ * on one stream, the reference. `streams`: each is recorded into a stream of its own, and they join where their outputs meet.
+ * `coalesced`: they are recorded as in `streams`, then matching dispatches of all branches become one.
+ */
+export type Mode = ForkMode
+export const MODES = FORK_MODES
+
+/** The precision of the products and attention of stem and branches: float32, or float16 with float32 sums. */
 export const PRECISIONS = ['f32', 'mixed'] as const
 export type Precision = (typeof PRECISIONS)[number]
 
 export interface ForwardOptions {
-  /** Uses only the first so many branches: the prefix model; default all. */
+  /** Number k of the prefix, whose first k branches run; default all. */
   branches?: number | undefined
-  /** How the branches run; default `serial`. */
+  /** Mode in which the branches run; default `serial`. */
   mode?: Mode | undefined
   /** Whether the last layer of each branch computes only the CLS row where only that is read; default true. */
   skipDeadTokens?: boolean | undefined
-  /**
-   * What the branches gave on their devices, [k, B, D], or only their sum, [1, B, D]: taken instead of running any (ParaFormer only).
-   */
+  /** Outputs of branches that ran on their devices, [k, B, D], or their sum, [1, B, D]; no branch runs then (ParaFormer only). */
   outputs?: Tensor | undefined
-  /** Is handed the intermediate values; they live as long as what the caller's scope makes. */
+  /** Receives the intermediate values, which live as long as the caller's scope. */
   taps?: Tap | undefined
 }
 
@@ -41,6 +56,139 @@ export function checkForward(op: string, images: unknown, options: ForwardOption
   if (taps !== undefined) checkFunction(op, taps, 'taps')
 }
 
+/** Stem (images to a sequence of tokens), branches and head: all of ParaFormer and ViT but how branch outputs become features. */
+export abstract class VisionModel<C extends ModelConfig> extends Module {
+  readonly config: C
+  readonly embed: Linear
+  readonly clsToken: Parameter
+  readonly posEmbedding: Parameter
+  readonly branches: Branch[]
+  readonly head: Head
+  /**
+   * `mixed`: stem and branches run in `autocast('float16')`, which the device must support. Parameters, residuals, head and results
+   * stay float32.
+   */
+  precision: Precision = 'f32'
+  /** Whether layers of the branches keep only their inputs and run again in the backward pass: less memory, more time (`recompute`). */
+  recomputes = false
+  /** Branches that mode `coalesced` joins at a time; default all. Fewer take less memory and more dispatches. */
+  coalesces: number | undefined
+
+  /**
+   * @param config complete and checked
+   * @param own branches that live on this device; default all. The others leave holes, so that names stay
+   */
+  constructor(config: C, own?: readonly number[]) {
+    super()
+    const { imageSize, patchSize, channels, dim, classes } = config
+    const { branches, depth } = branchShape(config)
+    const tokens = (imageSize / patchSize) ** 2
+    this.config = config
+    this.embed = new Linear(channels * patchSize ** 2, dim)
+    this.clsToken = parameter(() => randn([1, 1, dim]))
+    this.posEmbedding = parameter(() => randn([1, tokens + 1, dim]))
+    this.branches = []
+    for (const i of own ?? Array(branches).keys()) this.branches[i] = new Branch(depth, config)
+    this.head = new Head(dim, classes)
+  }
+
+  /**
+   * Computes the input of the head.
+   * @param images float32 [B, C, H, W]
+   * @returns [B, D]
+   */
+  abstract features(images: Tensor, options?: ForwardOptions): Tensor
+
+  /**
+   * Computes the logits of the model, or of one of its prefixes.
+   * @param images float32 [B, C, H, W], of the config's channels and size
+   * @returns [B, classes]
+   * @throws ShapeError for images of another shape or dtype; UserError for a prefix or mode that does not exist; ArgumentError for
+   *   images that are no tensor and unknown options
+   */
+  forward(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('forward', images, options)
+    return tidy(options.taps, () => this.head.forward(this.features(images, options)))
+  }
+
+  /** Moves the parameters side by side, those of branches evenly, so that mode `coalesced` can join the branches' dispatches. */
+  colocate(): void {
+    // flatMap skips the holes of branches on other devices.
+    colocate(this.parameters(), () => [this.branches.flatMap((branch) => [branch.parameters()])])
+  }
+
+  /**
+   * Runs the stem, and the branches of a prefix that live on this device.
+   * @returns their pooled outputs in order, [B, D] each; pooling is linear, so it may come before the sum
+   * @throws ShapeError for images of another shape; UserError for a prefix, mode or precision that does not exist
+   */
+  protected runBranches(images: Tensor, options: ForwardOptions): Tensor[] {
+    const { mode = 'serial', taps } = options
+    const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
+    if ((mode as string) === 'devices') {
+      throw new UserError(
+        'mode "devices" waits for other devices, which one call of forward() cannot do; use --mode devices on the command line, or BranchDevices',
+      )
+    }
+    if (!PRECISIONS.includes(this.precision)) {
+      throw new UserError(`precision ${kindOf(this.precision)} is unknown; choose ${PRECISIONS.join(' or ')}`)
+    }
+    if (mode === 'coalesced') this.colocate()
+    const run = () => {
+      const x = this.sequence(images, taps) // [B, T + 1, D]
+      const runs = prefix.flatMap((_, i) => [[`branches.${i}`, () => this.branchOutput(i, x, options)] as const])
+      return fork(x.device, mode, Object.fromEntries(runs), { together: this.coalesces })
+    }
+    return this.precision === 'mixed' ? autocast('float16', run) : run()
+  }
+
+  /** Runs the stem: images [B, C, H, W] -> CLS token and patches with their positions, [B, T + 1, D]. */
+  protected sequence(images: Tensor, tap: Tap | undefined): Tensor {
+    const { channels, imageSize, patchSize, dim, dropout: p } = this.config
+    const [B = 0, ...rest] = images.shape
+    if (images.dtype === 'int32' || rest.join() !== [channels, imageSize, imageSize].join()) {
+      const got = images.shape.join(', ')
+      const dtype = images.dtype === 'int32' ? 'int32 ' : ''
+      throw new ShapeError(`model: images are ${dtype}[${got}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
+    }
+    const x = tidy(tap, () => {
+      // Residuals are added in float32 inside `autocast` too.
+      const tokens = this.embed.forward(patches(images, patchSize), { dtype: 'float32' }) // [B, T, D]
+      const cls = this.clsToken.broadcastTo([B, 1, dim]) // [B, 1, D]
+      const embedded = concat([cls, tokens], 1).add(this.posEmbedding) // [B, T + 1, D]
+      return this.training && p > 0 ? embedded.dropout(p) : embedded
+    })
+    tap?.('embed', x)
+    return x
+  }
+
+  /** Runs branch i on the sequence [B, T + 1, D] and pools its output, [B, D]. */
+  protected branchOutput(i: number, x: Tensor, { skipDeadTokens = true, taps }: ForwardOptions): Tensor {
+    const cls = this.config.pool === 'cls'
+    return tidy(taps, () => {
+      const name = `branches.${i}`
+      const options = { clsOnly: cls && skipDeadTokens, recomputes: this.recomputes, tap: under(taps, name) }
+      const z = this.branches[i]!.forward(x, options) // [B, T + 1 or 1, D]
+      taps?.(name, z)
+      return cls ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1) // [B, D]
+    })
+  }
+}
+
+/**
+ * Cuts images into non-overlapping square patches, as a view that the last reshape copies once.
+ * @param images [B, C, H, W], H and W multiples of `size`
+ * @returns [B, T, size * size * C], patches row by row; inside a patch the order is (row, column, channel)
+ */
+export function patches(images: Tensor, size: number): Tensor {
+  const [B, C, H, W] = images.shape as [number, number, number, number]
+  const [rows, columns] = [H / size, W / size]
+  return images
+    .reshape([B, C, rows, size, columns, size]) // [B, C, rows, size, columns, size]
+    .permute([0, 2, 4, 3, 5, 1]) // [B, rows, columns, size, size, C]
+    .reshape([B, rows * columns, size * size * C]) // [B, T, size * size * C]
+}
+
 /** Encoder layers one after the other. */
 export class Branch extends Module {
   readonly layers: EncoderLayer[]
@@ -51,8 +199,8 @@ export class Branch extends Module {
   }
 
   /**
-   * [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result: the last layer computes no other.
-   * @param options.recomputes whether layers keep only their inputs for backward (without taps)
+   * [B, N, D] -> [B, N, D]; with `clsOnly` [B, 1, D], the CLS row of the same result, which is all that the last layer computes.
+   * @param options.recomputes whether layers keep only their inputs for backward (ignored with a tap)
    */
   forward(x: Tensor, options: { clsOnly?: boolean; recomputes?: boolean; tap?: Tap | undefined } = {}): Tensor {
     const { clsOnly = false, recomputes = false, tap } = options
@@ -81,106 +229,5 @@ export class Head extends Module {
   /** [..., D] -> [..., classes] */
   forward(features: Tensor): Tensor {
     return tidy(undefined, () => this.linear.forward(this.norm.forward(features), { dtype: 'float32' }))
-  }
-}
-
-/** What ParaFormer and ViT share: the stem (images to a sequence of tokens), branches and the head. */
-export abstract class VisionModel<C extends ModelConfig> extends Module {
-  readonly config: C
-  readonly embed: Linear
-  readonly clsToken: Parameter
-  readonly posEmbedding: Parameter
-  readonly branches: Branch[]
-  readonly head: Head
-  /**
-   * `mixed`: stem and branches run in `autocast('float16')`, on devices that have it. Parameters, residuals, head and results stay float32.
-   */
-  precision: Precision = 'f32'
-  /** Whether layers of the branches keep only their inputs for backward and run again for it: less memory, more time (`recompute`). */
-  recomputes = false
-  /** Branches that mode `coalesced` joins at a time; default all. Fewer take less memory and more dispatches. */
-  coalesces: number | undefined
-
-  /**
-   * @param config complete and checked
-   * @param own branches that live on this device; default all. The others leave holes, so that names stay
-   */
-  constructor(config: C, own?: readonly number[]) {
-    super()
-    const { imageSize, patchSize, channels, dim, classes } = config
-    const { branches, depth } = branchShape(config)
-    const tokens = (imageSize / patchSize) ** 2
-    this.config = config
-    this.embed = new Linear(channels * patchSize ** 2, dim)
-    this.clsToken = parameter(() => randn([1, 1, dim]))
-    this.posEmbedding = parameter(() => randn([1, tokens + 1, dim]))
-    this.branches = []
-    for (const i of own ?? Array(branches).keys()) this.branches[i] = new Branch(depth, config)
-    this.head = new Head(dim, classes)
-  }
-
-  /**
-   * What the head reads.
-   * @param images float32 [B, C, H, W]
-   * @returns [B, D]
-   */
-  abstract features(images: Tensor, options?: ForwardOptions): Tensor
-
-  /**
-   * Logits of the model, or of one of its prefixes.
-   * @param images float32 [B, C, H, W], of the config's channels and size
-   * @returns [B, classes]
-   * @throws ShapeError for images of another shape or dtype; UserError for a prefix or mode that does not exist; ArgumentError for what is no
-   *   tensor and unknown options
-   */
-  forward(images: Tensor, options: ForwardOptions = {}): Tensor {
-    checkForward('forward', images, options)
-    return tidy(options.taps, () => this.head.forward(this.features(images, options)))
-  }
-
-  /** Moves the parameters side by side, those of branches evenly, so that mode `coalesced` can join what branches do. */
-  colocate(): void {
-    // Holes are left out.
-    colocate(this.parameters(), () => [this.branches.flatMap((branch) => [branch.parameters()])])
-  }
-
-  /** Runs `fn`, which computes stem and branches. */
-  protected inPrecision<T>(fn: () => T): T {
-    if (!PRECISIONS.includes(this.precision)) {
-      throw new UserError(`precision ${kindOf(this.precision)} is unknown; choose ${PRECISIONS.join(' or ')}`)
-    }
-    return this.precision === 'mixed' ? autocast('float16', fn) : fn()
-  }
-
-  /** The stem: images [B, C, H, W] -> CLS token and patches with their positions, [B, T + 1, D]. */
-  protected sequence(images: Tensor, tap: Tap | undefined): Tensor {
-    const { channels, imageSize, patchSize, dim, dropout: p } = this.config
-    const [B = 0, ...rest] = images.shape
-    if (images.dtype === 'int32' || rest.join() !== [channels, imageSize, imageSize].join()) {
-      const given = images.shape.join(', ')
-      const dtype = images.dtype === 'int32' ? 'int32 ' : ''
-      throw new ShapeError(`model: images are ${dtype}[${given}]; this one takes [B, ${channels}, ${imageSize}, ${imageSize}]`)
-    }
-    const x = tidy(tap, () => {
-      // What residuals are added to is float32 inside `autocast` too.
-      const tokens = this.embed.forward(patches(images, patchSize), { dtype: 'float32' }) // [B, T, D]
-      const cls = this.clsToken.broadcastTo([B, 1, dim]) // [B, 1, D]
-      const embedded = concat([cls, tokens], 1).add(this.posEmbedding) // [B, T + 1, D]
-      return this.training && p > 0 ? embedded.dropout(p) : embedded
-    })
-    tap?.('embed', x)
-    return x
-  }
-
-  /** One branch: the sequence [B, T + 1, D] -> the part of its output that the head reads, [B, D]. */
-  protected branchOutput(i: number, x: Tensor, { skipDeadTokens = true, taps }: ForwardOptions): Tensor {
-    const cls = this.config.pool === 'cls'
-    return tidy(taps, () => {
-      const name = `branches.${i}`
-      const options = { clsOnly: cls && skipDeadTokens, recomputes: this.recomputes, tap: under(taps, name) }
-      const z = this.branches[i]!.forward(x, options) // [B, T + 1 or 1, D]
-      taps?.(name, z)
-      return cls ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1) // [B, D]
-    })
   }
 }

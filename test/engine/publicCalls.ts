@@ -190,7 +190,7 @@ export const INSIDE: Record<string, readonly string[]> = {
   Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [
     'prefixOutputs',
-    'inPrecision',
+    'runBranches',
     'sequence',
     'branchOutput',
     'namedChildren',
@@ -201,7 +201,7 @@ export const INSIDE: Record<string, readonly string[]> = {
     'dispose',
   ],
   ViT: [
-    'inPrecision',
+    'runBranches',
     'sequence',
     'branchOutput',
     'namedChildren',

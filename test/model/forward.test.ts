@@ -1,7 +1,7 @@
 import { equal, is, not, ok, throws } from 'uvu/assert'
 import { crossEntropy, noGrad, requestDevice, ShapeError, scope, type Tensor, tensor, UserError } from '../../engine/index.ts'
 import { createModel, type ForwardOptions, ParaFormer, ViT } from '../../model/index.ts'
-import { patches } from '../../model/patches.ts'
+import { patches } from '../../model/vision.ts'
 import { assertClose } from '../harness/errors.ts'
 import { normal, testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
