@@ -18,8 +18,8 @@ await Promise.all([
     entryPoints: {
       cli: 'bench/cli.ts',
       index: 'train/index.ts',
-      batchWorker: 'train/data/batchWorker.ts',
-      branchWorker: 'train/devices/branchWorker.ts',
+      batchWorkerThread: 'train/data/batchWorkerThread.ts',
+      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
     },
     outdir: 'dist/node',
     platform: 'node',

@@ -4,7 +4,7 @@ import { kernelFamilies } from '../kernels/index.ts'
 import { announce } from '../train/cli/device.ts'
 import { Interrupt } from '../train/cli/interrupt.ts'
 import { Progress } from '../train/cli/progress.ts'
-import { lossBehind } from '../train/run/throughLosses.ts'
+import { deviceLossBehind } from '../train/run/restarts.ts'
 import { budgetOf } from './doBench.ts'
 import type { BenchFlags } from './flags.ts'
 import { appendHistory, defaultHistory, previousTimes } from './history.ts'
@@ -76,7 +76,7 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
       shouldStop: () => interrupt.asked,
     })
   } catch (error) {
-    throw (await lossBehind(error, device)) ?? error
+    throw (await deviceLossBehind(error, device)) ?? error
   } finally {
     progress.stop()
   }

@@ -1,4 +1,4 @@
-import { forget } from '../engine/autograd/arena.ts'
+import { zeroGrad } from '../engine/autograd/backward.ts'
 import { noGrad } from '../engine/autograd/tape.ts'
 import { checkBoolean } from '../engine/base/checks.ts'
 import { UserError } from '../engine/base/errors.ts'
@@ -88,7 +88,7 @@ export abstract class Module {
   /** Frees every parameter and its gradient; the module is of no use afterwards. */
   dispose(): void {
     const parameters = this.parameters()
-    forget(parameters)
+    zeroGrad(parameters)
     for (const parameter of parameters) parameter.dispose()
   }
 }

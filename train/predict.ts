@@ -1,16 +1,19 @@
-import { zeroGrad } from '../engine/autograd/backward.ts'
 import { checkOptions } from '../engine/base/options.ts'
-import { capture, crossEntropy, noGrad, scope, type Tensor, tensor, UserError, zeros } from '../engine/index.ts'
+import { crossEntropy, noGrad, scope, type Tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
+import { type SafetensorsEntry, toFloat32 } from './checkpoint/dtypes.ts'
 import type { OpenSafetensors } from './checkpoint/files.ts'
-import { toFloat32 } from './checkpoint/files.ts'
-import type { SafetensorsEntry } from './checkpoint/safetensors.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
+import { type InferenceOptions, inference } from './inference.ts'
+import { imageTensor, inputShape, labelTensor } from './modelInput.ts'
+import { type Entries, takeGradients } from './modelState.ts'
 
-/** Images computed at once, so that memory does not grow with their number; fewer where one of their tensors would be large. */
+/** Images that are computed at once, so that memory does not grow with the number of images. */
 const CHUNK = 64
+/** Bytes of the largest tensor of a chunk. */
 const CHUNK_BYTES = 2 ** 29
 
+/** Returns the number of images that are computed at once. */
 function chunkOf({ channels, imageSize, patchSize, dim, heads, dimHead, mlpDim }: ModelConfig): number {
   const tokens = (imageSize / patchSize) ** 2 + 1
   const largest = Math.max(channels * imageSize ** 2, tokens * Math.max(dim, 3 * heads * dimHead, mlpDim))
@@ -18,30 +21,34 @@ function chunkOf({ channels, imageSize, patchSize, dim, heads, dimHead, mlpDim }
 }
 
 export type PredictOptions = Pick<ForwardOptions, 'branches' | 'mode'> & {
-  /** Where the branches live, if not all on the model's device. */
+  /** The devices on which the branches live; default the model's alone. */
   distributed?: BranchDevices | undefined
 }
 
-/** Normalised images, of which some are read or made when they are needed: [to - from, C, H, W], row-major. */
+/** Normalised images that are read or made when they are needed. */
 export interface PredictImages {
   count: number
+  /** Returns the images [from, to), row-major [to - from, C, H, W]. */
   slice(from: number, to: number): Float32Array | Promise<Float32Array>
 }
 
-/** With labels [B], if they were asked for. */
+/** The images of a file. */
 export interface PredictInput extends PredictImages {
+  /** Labels [B], if they were asked for. */
   labels?: Int32Array | undefined
 }
 
-/** Images [count, C, H, W] that are in memory; they are cut without a copy. */
+/** Makes the input of images [count, C, H, W] in memory, which it cuts without copies. */
 export function imagesInMemory(images: Float32Array, count: number): PredictImages {
   const pixels = images.length / count
   return { count, slice: (from, to) => images.subarray(from * pixels, to * pixels) }
 }
 
 /**
- * The tensors `images` and, if `labelled`, `labels` of a file, checked against the model. Images are read when they are needed.
- * @throws UserError in one line that says which tensor, what is wrong with it, and what it takes
+ * Checks the tensors `images` and `labels` of a file against the model. Images are read when they are needed.
+ * @param path the file's name, which starts every error message
+ * @param labelled whether labels are needed
+ * @throws UserError in one line: which tensor, what is wrong, what the model takes
  */
 export async function predictInput(
   path: string,
@@ -70,7 +77,7 @@ export async function predictInput(
   return { count, slice, labels: checkedLabels(path, await file.read('labels'), classes) }
 }
 
-/** Dtypes that images may have. */
+/** Dtypes of images. */
 const FLOATS = ['F32', 'F64', 'F16']
 
 function checkedLabels(path: string, entry: SafetensorsEntry, classes: number): Int32Array {
@@ -83,7 +90,7 @@ function checkedLabels(path: string, entry: SafetensorsEntry, classes: number): 
   return labels
 }
 
-/** Logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
+/** Computes logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
 export async function predict(
   model: Model,
   { count, slice }: PredictImages,
@@ -91,18 +98,19 @@ export async function predict(
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
   checkOptions('predict', options, { branches: true, mode: true, distributed: true })
-  checkPrefix(model.config, options.branches)
+  const branches = checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
   const chunk = chunkOf(model.config)
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
   model.eval()
-  const { read, dispose } = options.distributed ? distributedReader(options.distributed, options) : reader(model, options)
+  const how = options.distributed ?? options.mode ?? 'serial'
+  const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (on, given) => infer(model, on, given))
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)
-      const [logits, features] = await Promise.all(await read(await slice(from, to), to - from))
-      out.logits.set(logits, from * classes)
-      out.features.set(features, from * dim)
+      const [logits, features] = await run(await slice(from, to), to - from)
+      out.logits.set(logits!, from * classes)
+      out.features.set(features!, from * dim)
       onDone?.(to)
     }
   } finally {
@@ -111,61 +119,29 @@ export async function predict(
   return out
 }
 
-type Reads = readonly [logits: Promise<ArrayLike<number>>, features: Promise<ArrayLike<number>>]
-
-/** Computes logits [b, classes] and features [b, D] of images [b, C, H, W]. */
-interface Reader {
-  read(images: Float32Array, b: number): Reads | Promise<Reads>
-  dispose(): void
-}
-
-/** On one device. */
-function reader(model: Model, options: PredictOptions): Reader {
-  if (options.mode === 'coalesced') model.colocate()
-  const forward = capture((images: Tensor) => infer(model, images, options))
-  return { read: (images, b) => scope(() => dataOf(forward(onDevice(model, images, b)))), dispose: forward.dispose }
-}
-
-/** On several. */
-function distributedReader(devices: BranchDevices, { branches = devices.model.config.branches }: PredictOptions): Reader {
-  const pass = { branches, eachBranch: false }
-  const head = (images: Tensor, outputs: Tensor) => dataOf(infer(devices.model, images, { branches, outputs }))
-  return { read: (images, b) => devices.infer(images, b, pass, head), dispose() {} }
-}
-
-function dataOf({ logits, features }: ReturnType<typeof infer>): Reads {
-  return [logits.data(), features.data()]
-}
-
-/** Logits [b, classes] and features [b, D] of images [b, C, H, W], off the tape. */
-function infer(
-  model: Model,
-  images: Tensor,
-  options: Pick<ForwardOptions, 'branches' | 'mode' | 'outputs'>,
-): { logits: Tensor; features: Tensor } {
+/** Returns logits [b, classes] and features [b, D] of images [b, C, H, W], off the tape. */
+function infer(model: Model, images: Tensor, options: InferenceOptions): [logits: Tensor, features: Tensor] {
   return noGrad(() => {
-    const { branches, mode, outputs } = options
-    const features = model.features(images, { branches, mode, outputs })
-    return { logits: model.head.forward(features), features }
+    const features = model.features(images, options)
+    return [model.head.forward(features), features]
   })
 }
 
-/** Predicts on zeros, for `tuneDevice()` to see what `predict` is going to do with so many images. */
-export function dryRunPrediction(model: Model, count: number, options: PredictOptions = {}): void {
-  const { channels, imageSize } = model.config
+/** Predicts `count` images of zeros, so that `tuneDevice()` sees the dispatches of `predict`. */
+export function dryRunPrediction(model: Model, count: number, { branches, mode }: PredictOptions = {}): void {
   model.eval()
-  infer(model, zeros([Math.min(count, chunkOf(model.config)), channels, imageSize, imageSize]), options)
+  infer(model, zeros(inputShape(model.config, Math.min(count, chunkOf(model.config)))), { branches, mode })
 }
 
 /**
- * Gradients of the mean cross-entropy for every parameter that it reaches, by checkpoint name; dropout off.
+ * Computes the gradients of the mean cross-entropy for every parameter by checkpoint name; dropout is off.
  * Parameters of branches after the prefix get zeros.
  */
 export async function gradients(
   model: Model,
   { count, slice, labels }: PredictInput,
   options: PredictOptions = {},
-): Promise<Map<string, SafetensorsEntry>> {
+): Promise<Entries> {
   model.eval()
   const { branches, mode, distributed } = options
   const chunk = chunkOf(model.config)
@@ -173,33 +149,20 @@ export async function gradients(
     const images = await slice(0, count)
     return distributed.gradients({ images, labels: labels! }, branches ?? distributed.model.config.branches, chunk)
   }
-  const named = model.namedParameters()
   for (let from = 0; from < count; from += chunk) {
     const to = Math.min(count, from + chunk)
     const images = await slice(from, to)
     scope(() => {
-      const part = onDevice(model, images, to - from)
-      const logits = model.forward(part, { branches, mode }) // [b, classes]
-      const loss = crossEntropy(logits, tensor(labels!.subarray(from, to), { device: model.posEmbedding.device }))
+      const logits = model.forward(imageTensor(model, images, to - from), { branches, mode }) // [b, classes]
+      const loss = crossEntropy(logits, labelTensor(model, labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()
     })
-    await model.head.linear.weight.device.flush()
+    await model.posEmbedding.device.flush()
   }
-  const entries = named.map(async ([name, parameter]): Promise<[string, SafetensorsEntry]> => {
-    const data = (await parameter.grad?.data()) ?? new Float32Array(parameter.size)
-    zeroGrad([parameter])
-    return [name, { dtype: 'F32', shape: [...parameter.shape], data: data as Float32Array }]
-  })
-  return new Map(await Promise.all(entries))
+  return takeGradients(model.namedParameters())
 }
 
-/** Images [b, C, H, W] on the device. */
-function onDevice({ config, posEmbedding }: Model, images: Float32Array, b: number): Tensor {
-  const { channels, imageSize } = config
-  return tensor(images, { shape: [b, channels, imageSize, imageSize], device: posEmbedding.device })
-}
-
-/** Softmax of one row of logits, largest first, as [class, probability]. */
+/** Returns the softmax of one row of logits as [class, probability], the largest first. */
 export function ranked(logits: ArrayLike<number>): [number, number][] {
   const row = Array.from(logits)
   const top = Math.max(...row)

@@ -9,31 +9,36 @@ import { AdamW } from './optim/adamW.ts'
 export const SCHEME_NAMES = ['joint', 'paper', 'prefixSum'] as const
 export type SchemeName = (typeof SCHEME_NAMES)[number]
 
-/** A mini-batch on the device: images [B, C, H, W], labels int32 [B]; `share` is its part of the whole batch. */
+/** A part of a mini-batch on the device. */
 export interface MicroBatch {
+  /** [B, C, H, W] */
   images: Tensor
+  /** int32 [B] */
   labels: Tensor
+  /** Share of the mini-batch's images. */
   share: number
-  /** What the branches gave on other devices (see `ForwardOptions`). */
+  /** Outputs of branches that ran on their devices (see `ForwardOptions`). */
   outputs?: Tensor
 }
 
-/** One optimizer step: what to minimize on each micro-batch. */
+/** The goal of an optimizer step. */
 export interface Objective {
-  /** Of one micro-batch: the scalar to differentiate, and the losses ([1] or [m]) and logits ([1 or m, B, classes]) to report. */
+  /** Returns the scalar to differentiate, and the losses ([1] or [m]) and logits ([1 or m, B, classes]) to report. */
   loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor; logits: Tensor }
+  /** Whether the step clips the gradient by its global norm. */
   clip: boolean
-  /** The branches that it runs: the first so many. */
+  /** Number k of the prefix that it runs. */
   branches: number
-  /** Whether it looks at each of them, not only at their sum. */
+  /** Whether it reads the output of each branch, not only their sum. */
   eachBranch: boolean
-  /** The prefix whose loss the first reported number is; later numbers are the prefixes after it. */
+  /** The prefix of the first reported loss; the others are of the prefixes after it. */
   firstPrefix: number
 }
 
-/** A way to train the branches: passes over the data an epoch, and the optimizer steps on every mini-batch of a pass. */
+/** A way to train the branches. */
 export interface Scheme {
   name: SchemeName
+  /** Passes over the data in an epoch, with the optimizer steps on every mini-batch of each. */
   passes: readonly (readonly Objective[])[]
 }
 
@@ -43,20 +48,21 @@ export interface StepResult {
   losses: Tensor
   /** Predicted classes, int32 [1 or m, B], before the step. */
   predicted: Tensor
-  /** [1], before clipping. */
+  /** Global norm of the gradient, [1], before clipping. */
   norm: Tensor
   firstPrefix: number
 }
 
 /**
+ * Makes a scheme.
  * - `joint`: one step on the loss of the full sum.
  * - `prefixSum`: one step on the weighted sum of all prefix losses, from one pass over the branches.
- * - `paper`: pass A, for k = 1..m one clipped step on the loss of prefix k; pass B, one unclipped step on the full sum
- *   (PAPER.md, Training).
- * @param options.weights of the prefix losses, default all 1 (`prefixSum` only)
- * @param options.mode how the branches run, default `serial`
- * @throws ArgumentError for an unknown scheme, mode or option, a number of branches that is none, and weights that are not one finite number
- *   of at least 0 a branch, with one above 0
+ * - `paper`: pass A, for k = 1..m one clipped step on the loss of prefix k; pass B, one unclipped step on the full sum.
+ * @param branches number of branches m
+ * @param options.weights weights of the prefix losses, default all 1 (`prefixSum` only)
+ * @param options.mode the mode in which the branches run, default `serial`
+ * @throws ArgumentError for an unknown scheme, mode or option, a bad number of branches, and weights that are not a finite number of at
+ *   least 0 for each branch, or are all 0
  */
 export function makeScheme(
   name: SchemeName,
@@ -68,8 +74,9 @@ export function makeScheme(
   checkOptions('makeScheme', options, { weights: true, mode: true })
   const { weights = Array(branches).fill(1), mode = 'serial' } = options
   if (!MODES.includes(mode)) throw refusal('makeScheme', mode, `one of ${MODES.join(', ')}`, 'mode')
-  const fits = Array.isArray(weights) && weights.length === branches && weights.every((one) => one >= 0 && Number.isFinite(one))
-  if (!fits || !weights.some((one) => one > 0)) {
+  const isWeight = (weight: number) => weight >= 0 && Number.isFinite(weight)
+  const fits = Array.isArray(weights) && weights.length === branches && weights.every(isWeight)
+  if (!fits || !weights.some((weight) => weight > 0)) {
     throw refusal('makeScheme', weights, `${branches} finite numbers of at least 0, not all 0`, 'weights')
   }
   if (name === 'joint') return { name, passes: [[prefixLoss(branches, true, mode)]] }
@@ -111,10 +118,10 @@ function prefixSumLoss(weights: readonly number[], mode: Mode): Objective {
 }
 
 /**
- * One optimizer step on a mini-batch given in parts, whose gradients are accumulated. Gradients are those of the loss times the
+ * Takes one optimizer step on the micro-batches of a mini-batch, whose gradients are accumulated. The loss is multiplied by the
  * optimizer's loss scale.
- * @param maxNorm for objectives that clip
- * @throws ArgumentError for what is no model, optimizer, objective or number, and batches that are no list of images and labels
+ * @param maxNorm global norm to which an objective that clips limits the gradient
+ * @throws ArgumentError for arguments of a wrong kind, and batches that are no list of images and labels
  */
 export function optimizerStep(
   model: Model,
@@ -131,7 +138,7 @@ export function optimizerStep(
   return scope(() => {
     let total: Tensor | undefined
     const predicted: Tensor[] = []
-    // In mixed precision all parts share one copy of the parameters.
+    // In mixed precision all micro-batches share one float16 copy of the parameters.
     autocast('float32', () => {
       for (const batch of batches) {
         const part = scope(() => {
@@ -150,15 +157,15 @@ export function optimizerStep(
   })
 }
 
-/** `optimizerStep` recorded at its first call and replayed after it, with the same bits. */
+/** `optimizerStep` captured at its first call and replayed after it, with the same bits. */
 export interface CapturedStep {
-  /** The results of the one before are overwritten; read them first. */
+  /** Takes the step. The results of the step before are overwritten and must be read first. */
   (batches: readonly MicroBatch[], lr: number): StepResult
   readonly statistics: readonly CaptureStatistics[]
   dispose(): void
 }
 
-/** @throws ArgumentError for what is no model, optimizer, objective or number */
+/** @throws ArgumentError for arguments of a wrong kind */
 function checkParts(op: string, model: unknown, optimizer: unknown, objective: Objective | undefined, maxNorm: unknown): void {
   if (!(model instanceof Module)) throw refusal(op, model, 'a model', 'model')
   if (!(optimizer instanceof AdamW)) throw refusal(op, optimizer, 'an AdamW', 'optimizer')
@@ -166,7 +173,7 @@ function checkParts(op: string, model: unknown, optimizer: unknown, objective: O
   checkNumber(op, maxNorm, 'maxNorm')
 }
 
-/** @throws ArgumentError unless it is a list of images and labels, of which there is at least one */
+/** @throws ArgumentError unless `batches` is a non-empty list of images and labels */
 function checkBatches(op: string, batches: unknown): void {
   if (!Array.isArray(batches) || batches.length === 0)
     throw refusal(op, batches, 'a list of { images, labels, share }', 'batches')
@@ -177,8 +184,8 @@ function checkBatches(op: string, batches: unknown): void {
 }
 
 /**
- * Captures the optimizer step on one objective: batches of every shape are recorded once.
- * @throws ArgumentError for what is no model, optimizer, objective or number; from a call for batches that are no list of images and labels
+ * Captures the optimizer step on one objective, once for each set of batch shapes.
+ * @throws ArgumentError for arguments of a wrong kind; from a call for batches that are no list of images and labels
  */
 export function captureStep(model: Model, optimizer: AdamW, objective: Objective, maxNorm: number): CapturedStep {
   checkParts('captureStep', model, optimizer, objective, maxNorm)

@@ -1,6 +1,6 @@
 import { DeviceLostError, reason } from '../../engine/index.ts'
 import { MODES, type Mode } from '../../model/index.ts'
-import type { LabelledImages } from '../../train/data/parts.ts'
+import type { LabelledImages } from '../../train/data/microBatch.ts'
 import type { MicroBatch } from '../../train/index.ts'
 import { checkComputed } from '../outputs.ts'
 import { normDifference, quantiles } from '../statistics.ts'

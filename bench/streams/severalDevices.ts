@@ -1,5 +1,5 @@
 import type { ViT } from '../../model/index.ts'
-import type { LabelledImages } from '../../train/data/parts.ts'
+import type { LabelledImages } from '../../train/data/microBatch.ts'
 import type { SchemeName } from '../../train/index.ts'
 import { type Candidate, MAX_NORM, type Pass, type Values, ZERO_LR } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'

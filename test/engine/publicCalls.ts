@@ -178,7 +178,7 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
   BranchDevices: {
     make: () => distributed,
     methods: {
-      updates: () => [batch(), [{ objective, lr: 1e-3 }], { parts: 1 }],
+      updates: () => [batch(), [{ objective, lr: 1e-3 }], { microBatches: 1 }],
       infer: () => [new Float32Array(32), 2, { branches: 2, eachBranch: false }, () => 1],
       gradients: () => [batch(), 2, 2],
     },

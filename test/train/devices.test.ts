@@ -138,7 +138,7 @@ async function distributed(
     }
     const results = batches.flatMap((batch, step) => {
       const steps = scheme.passes.flat().map((objective) => ({ objective, lr: 1e-3 * (step + 1) }))
-      return branches.updates(batch, steps, { parts, maxNorm: 0.5 })
+      return branches.updates(batch, steps, { microBatches: parts, maxNorm: 0.5 })
     })
     for (const { losses, norm, predicted } of await Promise.all(results)) {
       found.losses.push(...losses)

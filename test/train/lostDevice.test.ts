@@ -12,8 +12,8 @@ import { Session } from '../../train/cli/session.ts'
 import { gradients, imagesInMemory, predict } from '../../train/predict.ts'
 import { openData } from '../../train/run/data.ts'
 import { newRunFolder } from '../../train/run/folder.ts'
+import { trainWithRestarts } from '../../train/run/restarts.ts'
 import { startTrainer } from '../../train/run/start.ts'
-import { throughLosses } from '../../train/run/throughLosses.ts'
 import type { Trainer } from '../../train/run/trainer.ts'
 import { checkSettings, type Settings } from '../../train/settings.ts'
 import { runCli } from '../harness/cli.ts'
@@ -73,7 +73,7 @@ async function train(folder: string, { mode, eager = false, precision = 'f32', i
     lose(trainer, left.shift()!)
   }
   try {
-    await throughLosses({
+    await trainWithRestarts({
       open: () => requestDevice(),
       async start(device, state, before) {
         const options = { saveEvery: SAVE_EVERY, eager, devices: { others: [{}], inProcess } }
@@ -103,7 +103,7 @@ async function train(folder: string, { mode, eager = false, precision = 'f32', i
         session ??= await Session.open(trainer, { data, held, interrupt, json: true })
         await session.train(trainer)
       },
-      kept: async () => session?.kept(),
+      lastSaved: async () => session?.lastSaved(),
       onLost(loss, step) {
         from.push(step)
         session?.onLost(loss, step)

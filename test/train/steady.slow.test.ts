@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { MODES, type Mode, type Precision } from '../../model/index.ts'
 import { distributeBranches } from '../../train/devices/distribute.ts'
-import type { LocalBranchWorker } from '../../train/devices/localWorker.ts'
+import type { LocalBranchWorker } from '../../train/devices/localBranchWorker.ts'
 import {
   AdamW,
   captureStep,

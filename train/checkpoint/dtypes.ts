@@ -18,7 +18,7 @@ interface ArrayType {
   readonly BYTES_PER_ELEMENT: number
 }
 
-/** What holds each dtype, in the order in which the reference implementation lays tensors out: wide ones first. */
+/** The array type of each dtype, in the order in which the reference implementation lays tensors out: wide dtypes first. */
 export const ARRAYS = {
   U64: BigUint64Array,
   I64: BigInt64Array,
@@ -37,18 +37,26 @@ export const ARRAYS = {
 
 export type SafetensorsDtype = keyof typeof ARRAYS
 
-/** One tensor of a file, row-major. F16 and BF16 travel as raw 16-bit words, BOOL as bytes; see `toFloat32`. */
+/** One tensor of a file, row-major. F16 and BF16 are raw 16-bit words, BOOL is bytes; see `toFloat32`. */
 export interface SafetensorsEntry {
   dtype: SafetensorsDtype
   shape: number[]
   data: SafetensorsData
 }
 
+/** Whether the values of a dtype can be read. Of a tensor of another dtype only size and place are known. */
+export function isKnown(dtype: string): dtype is SafetensorsDtype {
+  return Object.hasOwn(ARRAYS, dtype)
+}
+
 export function elementBytes(dtype: SafetensorsDtype): number {
   return ARRAYS[dtype].BYTES_PER_ELEMENT
 }
 
-/** The values of an entry as float32, of any dtype: rounded where float32 is narrower, exact from F16, BF16 and BOOL. @throws ArgumentError for what is no entry */
+/**
+ * Converts the values of an entry to float32. They are rounded if the dtype holds more digits, and exact from F16, BF16 and BOOL.
+ * @throws ArgumentError unless `entry` is one
+ */
 export function toFloat32(entry: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
   const { dtype, data } = entry ?? {}
   if (typeof dtype !== 'string' || !Object.hasOwn(ARRAYS, dtype)) {

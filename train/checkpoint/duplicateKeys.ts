@@ -1,9 +1,9 @@
 /**
- * The first key that an object of a JSON text has twice, of which `JSON.parse` would keep only the last value.
- * @param json a text that `JSON.parse` takes
+ * Finds the first key that an object of a JSON text has twice; `JSON.parse` would keep only its last value.
+ * @param json valid JSON
  */
 export function duplicateKey(json: string): string | undefined {
-  /** Keys of every open object; undefined for lists. */
+  /** The keys of every open object; undefined for an open list. */
   const open: (Set<string> | undefined)[] = []
   for (let at = 0; at < json.length; at++) {
     const character = json[at]
@@ -24,7 +24,7 @@ export function duplicateKey(json: string): string | undefined {
   return undefined
 }
 
-/** One behind the quote that closes the string which begins at `begin`. */
+/** Returns the exclusive end of the string whose opening quote is at `begin`. */
 function endOfString(json: string, begin: number): number {
   for (let end = json.indexOf('"', begin + 1); ; end = json.indexOf('"', end + 1)) {
     let backslashes = 0
@@ -33,7 +33,7 @@ function endOfString(json: string, begin: number): number {
   }
 }
 
-/** Whether a colon follows. */
+/** Whether a colon follows the string that ends at `at`. */
 function isKey(json: string, at: number): boolean {
   let next = at
   while (/\s/.test(json[next] ?? '')) next++

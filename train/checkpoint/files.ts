@@ -5,32 +5,25 @@ import { kindOf } from '../../engine/base/kind.ts'
 import { checkOptions, type OptionNames, suggestion } from '../../engine/base/options.ts'
 import type { Dtype, Tensor } from '../../engine/index.ts'
 import { toHalves } from '../../kernels/half.ts'
-import { ARRAYS, type SafetensorsDtype } from './dtypes.ts'
+import { ARRAYS, type SafetensorsDtype, type SafetensorsEntry } from './dtypes.ts'
 import { failIn, headerLength, PREFIX, parseHeader, quote } from './header.ts'
-import {
-  checkMetadata,
-  checkName,
-  encodePieces,
-  knownDtype,
-  type SafetensorsEntry,
-  type SafetensorsFile,
-} from './safetensors.ts'
+import { checkMetadata, checkName, encodePieces, knownDtype, type SafetensorsFile } from './safetensors.ts'
 
 export { toFloat32 } from './dtypes.ts'
 
-/** What can be saved: an engine tensor (read back from its device) or an entry as `loadSafetensors` gives it. */
+/** A tensor that can be saved: an engine tensor, which is read from its device, or an entry of `loadSafetensors`. */
 export type Saveable = SafetensorsEntry | Pick<Tensor, 'shape' | 'dtype' | 'data'>
 
 const SAVED_AS: Readonly<Record<Dtype, SafetensorsDtype>> = { float32: 'F32', float16: 'F16', int32: 'I32' }
 
 /**
- * Saves tensors to a safetensors file, atomically: the old file or the new one is there at every moment. Everything is read and checked
- * before anything is written; values are those that tensors have when it is called. The file may be larger than 2 GiB.
- * @param tensors by name, as a Map or a plain object; float32 tensors become F32, float16 F16, int32 I32. Views and tensors under two
- *   names are saved whole, each
+ * Saves tensors to a safetensors file, atomically: the old file or the new one exists at every moment. Everything is read and checked
+ * before anything is written. The values are those at the time of the call. The file may be larger than 2 GiB.
+ * @param tensors a Map or a plain object by name; float32 tensors become F32, float16 F16, int32 I32. Views are saved whole, and so
+ *   is each of several names of one tensor
  * @param metadata texts, stored as `__metadata__`
  * @throws UserError in one line when the file cannot be written, for names and metadata that are no texts, dtypes that the format lacks,
- *   shapes and data that disagree; ArgumentError for a path that is no text; what reading a tensor throws, such as that it was disposed
+ *   shapes and data that disagree; ArgumentError for a path that is no text; the error of a tensor that cannot be read
  */
 export async function saveSafetensors(
   path: string,
@@ -41,7 +34,7 @@ export async function saveSafetensors(
   await files.write(path, await piecesOf(path, tensors, metadata))
 }
 
-/** The pieces of the file, all of them checked; errors name it. */
+/** Checks and encodes the pieces of a file; error messages start with its path. */
 async function piecesOf(
   path: string,
   tensors: ReadonlyMap<string, Saveable> | Readonly<Record<string, Saveable>>,
@@ -54,8 +47,8 @@ async function piecesOf(
     const named: [string, Saveable][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors)
     checkMetadata(metadata)
     for (const [name] of named) checkName(name)
-    // All reads begin now: a training step that comes next changes nothing of what is saved.
-    const entries = await Promise.all(named.map(async ([name, one]) => [name, await toEntry(name, one)] as const))
+    // All reads are recorded now, so that a training step that comes next does not change the saved values.
+    const entries = await Promise.all(named.map(async ([name, tensor]) => [name, await toEntry(name, tensor)] as const))
     return encodePieces(new Map(entries), metadata)
   } catch (error) {
     throw error instanceof UserError ? new UserError(`${path}: ${error.message}`) : error
@@ -74,28 +67,28 @@ async function toEntry(name: string, tensor: Saveable): Promise<SafetensorsEntry
   return { dtype: SAVED_AS[dtype], shape: [...shape], data: dtype === 'float16' ? toHalves(data) : data }
 }
 
-/** A tensor of a file that was opened. */
+/** A tensor of an open file. */
 export interface TensorInfo {
-  /** As the file says it; of a dtype that is not known values cannot be read. */
+  /** The dtype as the file names it; values of an unknown dtype cannot be read. */
   dtype: string
   shape: readonly number[]
 }
 
-/** A safetensors file whose header was read and checked. Values are read when they are asked for. */
+/** A safetensors file whose header was read and checked. `read` reads values. */
 export interface OpenSafetensors {
-  /** By name, in the order of the file. */
+  /** Tensors by name, in the order of the file. */
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly metadata: Readonly<Record<string, string>>
   /**
-   * Reads a tensor, or of its rows along the first dim only those from `rows[0]` up to and without `rows[1]`.
-   * @throws UserError in one line when there is none of that name, for an unknown dtype, or when the file cannot be read
+   * Reads a tensor, or only its rows [begin, end) along the first dim.
+   * @throws UserError in one line for an unknown name or dtype, or when the file cannot be read
    */
   read(name: string, rows?: readonly [begin: number, end: number]): Promise<SafetensorsEntry>
   close(): Promise<void>
 }
 
 /**
- * Opens a safetensors file of any size and reads its header alone. Close it in the end.
+ * Opens a safetensors file of any size and reads its header alone. The caller must close it.
  * @throws UserError in one line when it is missing, unreadable or malformed; ArgumentError for a path that is no text
  */
 export async function openSafetensors(path: string): Promise<OpenSafetensors> {
@@ -131,16 +124,16 @@ export async function openSafetensors(path: string): Promise<OpenSafetensors> {
 }
 
 export interface LoadSafetensorsOptions {
-  /** Names of the tensors to read; default all. Nothing is read of the others. */
+  /** Names of the tensors to read; default all. */
   tensors?: Iterable<string>
 }
 
 const LOAD_OPTIONS: OptionNames<LoadSafetensorsOptions> = { tensors: true }
 
 /**
- * Loads a safetensors file of any size: raw entries by name in the file's order (`toFloat32` converts one), and the metadata.
- * @throws UserError in one line when it is missing, unreadable or malformed, lacks a tensor that was asked for, or has one of those of a
- *   dtype that is not known; ArgumentError for a path that is no text and unknown options
+ * Loads a safetensors file of any size: raw entries by name in the file's order (`toFloat32` converts them), and the metadata.
+ * @throws UserError in one line when it is missing, unreadable or malformed, or a tensor to read is missing or has an unknown dtype;
+ *   ArgumentError for a path that is no text and unknown options
  */
 export async function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): Promise<SafetensorsFile> {
   checkText('loadSafetensors', path, 'path')

@@ -1,34 +1,37 @@
 import { reason, UserError } from '../../engine/base/errors.ts'
-import { ARRAYS, elementBytes, type SafetensorsDtype } from './dtypes.ts'
+import { sizeOf } from '../../engine/layout/shape.ts'
+import { elementBytes, isKnown } from './dtypes.ts'
 import { duplicateKey } from './duplicateKeys.ts'
 
-/** Bytes before the header: its length, little-endian. */
+/** Bytes before the header, which hold its length, little-endian. */
 export const PREFIX = 8
 
-/** The reference implementation refuses longer headers too. */
+/** Bytes of the longest header, as in the reference implementation. */
 export const MAX_HEADER = 100_000_000
 
 export const METADATA = '__metadata__'
 
-/** Where a tensor lies in the data behind the header, in bytes. */
+/** The place of a tensor in the data after the header. */
 export interface Location {
-  /** Of a dtype that is not known here, too. */
+  /** The dtype as the file names it, known or not. */
   dtype: string
   shape: number[]
+  /** Byte at which the tensor begins. */
   begin: number
+  /** Exclusive end, in bytes. */
   end: number
 }
 
 export interface Header {
-  /** By name, in the order of the data. */
+  /** Places by name, in the order of the data. */
   tensors: Map<string, Location>
   metadata: Record<string, string>
 }
 
-/** Refuses a file in one line. */
+/** Throws a UserError in one line that refuses a file. */
 export type Fail = (what: string) => never
 
-/** @param where the file's name, which starts the message */
+/** Makes the `Fail` of a file. @param where the file's name, which starts the message */
 export function failIn(where: string): Fail {
   return (what) => {
     throw new UserError(
@@ -38,9 +41,9 @@ export function failIn(where: string): Fail {
 }
 
 /**
- * The length of the header of a file.
- * @param prefix the file's first 8 bytes, or all it has
- * @param size of the file in bytes
+ * Reads the length of a file's header.
+ * @param prefix the file's first 8 bytes, or all if it has fewer
+ * @param size bytes of the file
  */
 export function headerLength(prefix: Uint8Array, size: number, fail: Fail): number {
   if (size < PREFIX) fail(`truncated, ${size} bytes`)
@@ -52,9 +55,9 @@ export function headerLength(prefix: Uint8Array, size: number, fail: Fail): numb
 }
 
 /**
- * Parses a header. Tensors must fill the data without gap or overlap; those of an unknown dtype need not have a size that goes with it.
- * @param bytes of the header
- * @param size of the data behind it in bytes
+ * Parses a header. Tensors must fill the data without gap or overlap. The size of a tensor of unknown dtype is not checked.
+ * @param bytes the header
+ * @param size bytes of the data after it
  */
 export function parseHeader(bytes: Uint8Array, size: number, fail: Fail): Header {
   const { [METADATA]: metadata = {}, ...entries } = parseJson(bytes, fail)
@@ -70,11 +73,6 @@ export function parseHeader(bytes: Uint8Array, size: number, fail: Fail): Header
   }
   if (previous !== size) fail(`${size - previous} bytes of data belong to no tensor`)
   return { tensors: new Map(layout), metadata }
-}
-
-/** Whether values can be read: of some dtypes only size and place are known. */
-export function isKnown(dtype: string): dtype is SafetensorsDtype {
-  return Object.hasOwn(ARRAYS, dtype)
 }
 
 function parseJson(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
@@ -102,8 +100,8 @@ function checkEntry(name: string, value: unknown, fail: Fail): Location {
   const [begin, end] = offsets as [number, number]
   if (end < begin) return fail(`${label} ends at byte ${end}, before it begins at ${begin}`)
   if (isKnown(dtype)) {
-    const needed = product(shape) * elementBytes(dtype)
-    // Also refuses a product that is no longer exact (or Infinity times 0): no file is as long as 2^53 bytes.
+    const needed = sizeOf(shape) * elementBytes(dtype)
+    // This refuses an inexact product (or Infinity times 0) too, since no file has 2^53 bytes.
     if (end - begin !== needed) {
       return fail(`${label} is ${dtype} ${quote(shape)}, which needs ${needed} bytes, but has ${end - begin}`)
     }
@@ -119,16 +117,12 @@ export function isStringMap(value: unknown): value is Record<string, string> {
   return isObject(value) && Object.values(value).every((text) => typeof text === 'string')
 }
 
-/** Whole numbers from 0 to 2^53 - 1. */
+/** Whether a value is a list of whole numbers from 0 to 2^53 - 1. */
 export function isIndexList(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-export function product(shape: readonly number[]): number {
-  return shape.reduce((total, dim) => total * dim, 1)
-}
-
-/** A value from a file for a message: short, on one line, and never parsed deeper than a list of numbers. */
+/** Shows a value from a file in a message: short, on one line, and no deeper than a list of numbers. */
 export function quote(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 80))
   return Array.isArray(value) && value.length <= 16 && value.every((item) => typeof item === 'number')

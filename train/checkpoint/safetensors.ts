@@ -1,20 +1,9 @@
 import { checkText, refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
 import { kindOf } from '../../engine/base/kind.ts'
-import { ARRAYS, elementBytes, type SafetensorsData, type SafetensorsDtype, type SafetensorsEntry } from './dtypes.ts'
-import {
-  failIn,
-  headerLength,
-  isIndexList,
-  isKnown,
-  isObject,
-  MAX_HEADER,
-  METADATA,
-  PREFIX,
-  parseHeader,
-  product,
-  quote,
-} from './header.ts'
+import { sizeOf } from '../../engine/layout/shape.ts'
+import { ARRAYS, elementBytes, isKnown, type SafetensorsData, type SafetensorsDtype, type SafetensorsEntry } from './dtypes.ts'
+import { failIn, headerLength, isIndexList, isObject, MAX_HEADER, METADATA, PREFIX, parseHeader, quote } from './header.ts'
 
 export type { SafetensorsData, SafetensorsDtype, SafetensorsEntry } from './dtypes.ts'
 
@@ -25,12 +14,12 @@ export interface SafetensorsFile {
 
 /**
  * Encodes tensors in the safetensors format: 8 bytes of header length, a JSON header padded to 8, the data. Tensors lie in
- * the reference implementation's order (wide dtypes first, then by name), which keeps every one aligned and makes the bytes
+ * the reference implementation's order (wide dtypes first, then by name), which keeps all of them aligned and makes the bytes
  * a function of the content alone.
- * @param tensors by name; two names may share their data, which is written twice
+ * @param tensors entries by name; data of two names is written twice
  * @param metadata texts by name
- * @throws UserError for what no reader would take: names and metadata that are no Unicode texts, the reserved name `__metadata__`, a
- *   dtype that the format lacks, a shape and data that disagree, a header of over 100 MB
+ * @throws UserError for a file that no reader would accept: names and metadata that are no Unicode texts, the reserved name
+ *   `__metadata__`, a dtype that the format lacks, a shape and data that disagree, a header of over 100 MB
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
@@ -46,7 +35,7 @@ export function encodeSafetensors(
   return out
 }
 
-/** The same, in pieces that follow one another: the header, then views of the data of every tensor. */
+/** Encodes like `encodeSafetensors`, in consecutive pieces: the header, then views of the data of every tensor. */
 export function encodePieces(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
   metadata?: Readonly<Record<string, string>>,
@@ -55,7 +44,7 @@ export function encodePieces(
   checkMetadata(metadata)
   for (const [name, entry] of tensors) checkTensor(name, entry)
   const entries = [...tensors].sort(([nameA, a], [nameB, b]) => byDtype(a.dtype, b.dtype) || byCodePoint(nameA, nameB))
-  // Joined by hand, since an object would put names like "0" first.
+  // The header is joined by hand, since an object would put names like "0" first.
   const header = metadata ? [`"${METADATA}":${JSON.stringify(metadata)}`] : []
   let end = 0
   for (const [name, { dtype, shape, data }] of entries) {
@@ -73,7 +62,7 @@ export function encodePieces(
   return [first, ...entries.flatMap(([, { data }]) => viewsOf(data))]
 }
 
-/** Bytes of a view: no array of bytes has more than 4 GiB. */
+/** Bytes of a view, since no array of bytes has more than 4 GiB. */
 const VIEW = 2 ** 30
 
 function viewsOf({ buffer, byteOffset, byteLength }: SafetensorsData): Uint8Array[] {
@@ -82,10 +71,10 @@ function viewsOf({ buffer, byteOffset, byteLength }: SafetensorsData): Uint8Arra
   })
 }
 
-/** Half of a character that takes two words of UTF-16, alone: no UTF-8 says it. */
+/** Half of a character that takes two words of UTF-16, alone; UTF-8 cannot encode it. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
-/** @throws UserError unless it is left out or a plain object of texts: a file with other metadata can be opened by nobody */
+/** @throws UserError unless `metadata` is undefined or a plain object of texts, since no reader opens a file with other metadata */
 export function checkMetadata(metadata: unknown): void {
   if (metadata === undefined) return
   const fail: (what: string) => never = (what) => {
@@ -99,7 +88,7 @@ export function checkMetadata(metadata: unknown): void {
   }
 }
 
-/** @throws UserError for a name that a file cannot have */
+/** @throws UserError for a name that no tensor of a file can have */
 export function checkName(name: unknown): void {
   if (typeof name !== 'string') throw new UserError(`a tensor is named ${kindOf(name)}; names are texts`)
   if (name === METADATA) throw new UserError(`a tensor cannot be named ${METADATA}; choose another name`)
@@ -116,7 +105,7 @@ function checkTensor(name: string, entry: unknown): void {
     throw new UserError(`${label} ${what}; give it a shape, data, and a dtype of ${Object.keys(ARRAYS).join(', ')}`)
   }
   if (!isIndexList(shape)) throw new UserError(`${label} has shape ${kindOf(shape)}; give a list of whole numbers from 0 on`)
-  if (!(data instanceof ARRAYS[dtype]) || data.byteLength !== product(shape) * elementBytes(dtype)) {
+  if (!(data instanceof ARRAYS[dtype]) || data.byteLength !== sizeOf(shape) * elementBytes(dtype)) {
     throw new UserError(`${label}: ${kindOf(data)} is not ${dtype} [${shape.join(', ')}]`)
   }
 }
@@ -124,7 +113,7 @@ function checkTensor(name: string, entry: unknown): void {
 /**
  * Decodes a safetensors file; every tensor gets its own memory. Tensors must fill the data without gap or overlap.
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for anything malformed, and for a dtype that is not known; ArgumentError for what is no Uint8Array
+ * @throws UserError in one line for a malformed file and an unknown dtype; ArgumentError unless `bytes` is a Uint8Array
  */
 export function decodeSafetensors(bytes: Uint8Array, where: string): SafetensorsFile {
   if (!(bytes instanceof Uint8Array)) throw refusal('decodeSafetensors', bytes, 'a Uint8Array')
@@ -141,7 +130,7 @@ export function decodeSafetensors(bytes: Uint8Array, where: string): Safetensors
   return { tensors, metadata: header.metadata }
 }
 
-/** @throws UserError for a dtype whose values cannot be read */
+/** Returns a dtype whose values can be read. @throws UserError for any other */
 export function knownDtype(where: string, name: string, dtype: string): SafetensorsDtype {
   if (isKnown(dtype)) return dtype
   const known = Object.keys(ARRAYS).join(', ')
@@ -156,7 +145,7 @@ function byDtype(a: SafetensorsDtype, b: SafetensorsDtype): number {
   return ORDER.indexOf(a) - ORDER.indexOf(b)
 }
 
-/** The order of the UTF-8 bytes, which differs from that of UTF-16 words beyond the basic plane. */
+/** Compares by UTF-8 bytes, whose order differs from that of UTF-16 words beyond the basic plane. */
 function byCodePoint(a: string, b: string): number {
   const [left, right] = [new TextEncoder().encode(a), new TextEncoder().encode(b)]
   const at = left.findIndex((byte, i) => byte !== right[i])

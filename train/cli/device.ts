@@ -1,11 +1,13 @@
+import { type Command, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { type Device, describe, requestDevice, requireFloat16 } from '../../engine/index.ts'
-import type { Model, Precision } from '../../model/index.ts'
+import { MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { distributeBranches } from '../devices/distribute.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
-import { lossBehind } from '../run/throughLosses.ts'
-import { type DistributeFlags, distributionLine, placementOf } from './distribute.ts'
+import { deviceLossBehind } from '../run/restarts.ts'
+import { addDistributeFlags, type DistributeFlags, distributionLine, placementOf } from './distribute.ts'
+import { adapterOption, precisionOption, tuneOption } from './options.ts'
 import { say } from './printable.ts'
 import { tune } from './tune.ts'
 
@@ -14,19 +16,43 @@ export function checkPrecision(precision: Precision, device: Device): void {
   if (precision === 'mixed') requireFloat16('--precision mixed', device, 'use --precision f32 or another --adapter')
 }
 
-/** Says on stderr, in one line, which device was taken; after inputs were checked, so that an error stands alone. */
+/** Says on stderr, in one line, which device is used. It comes after all input checks, so that an error stands alone. */
 export function announce(device: Device): void {
   say(describe(device.summary))
 }
 
+/** Flags of commands that run the model of a checkpoint. */
+export interface ModelFlags extends DistributeFlags {
+  checkpoint: string
+  mode: Mode | 'devices'
+  precision: Precision
+  tune?: Tune
+  json?: boolean
+}
+
+/** Adds the flags of `ModelFlags` but `--checkpoint`. */
+export function addModelFlags(command: Command): Command {
+  return addDistributeFlags(command)
+    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
+    .addOption(precisionOption())
+    .addOption(adapterOption())
+    .addOption(tuneOption())
+    .option('--json', 'print JSON')
+}
+
+/** Returns the mode in which the branches of each device run. */
+export function modeOnDevice({ mode }: ModelFlags): Mode {
+  return mode === 'devices' ? 'serial' : mode
+}
+
 /**
- * Runs `fn` with the model of a checkpoint in `--precision` on the device that `--adapter` means, with the variants that `--tune` means, spread over
- * several devices where flags say so, and ends the devices.
- * @param dryRun does what `fn` is going to do, see `tuneDevice()`
+ * Runs `fn` with the model of a checkpoint in `--precision` on the device of `--adapter`, with the kernel variants of `--tune`,
+ * distributed in mode `devices`, and ends the devices.
+ * @param dryRun makes the dispatches of `fn`, see `tuneDevice()`
  */
 export async function withModel<T>(
   checkpoint: Checkpoint,
-  flags: DistributeFlags & { mode: string; precision: Precision; tune?: Tune | undefined },
+  flags: ModelFlags,
   dryRun: (model: Model) => void,
   fn: (model: Model, distributed?: BranchDevices) => Promise<T>,
 ): Promise<T> {
@@ -43,7 +69,7 @@ export async function withModel<T>(
     if (distributed) say(distributionLine(distributed))
     return await fn(model, distributed)
   } catch (error) {
-    throw (await lossBehind(error, device)) ?? error
+    throw (await deviceLossBehind(error, device)) ?? error
   } finally {
     await distributed?.close()
     device.destroy()

@@ -5,7 +5,7 @@ import { listAdapters } from '../../engine/index.ts'
 import { makeCommand } from './options.ts'
 import { printable, printJson } from './printable.ts'
 
-/** `paraformer devices` */
+/** Makes the command `paraformer devices`. */
 export function devicesCommand(): Command {
   return makeCommand('devices')
     .description('list the adapters that can be used, with features, limits, subgroup sizes and what tuning found out on them')
@@ -13,7 +13,9 @@ export function devicesCommand(): Command {
     .action(async ({ json }: { json?: boolean }) => {
       const found = await listAdapters()
       const stores = await Promise.all(found.map((summary) => DeviceStore.open(summary)))
-      const adapters = found.map((one, i) => ({ ...one, tuned: Object.fromEntries(new TuningDatabase(stores[i]!).all()) }))
+      const adapters = found.map((summary, i) => {
+        return { ...summary, tuned: Object.fromEntries(new TuningDatabase(stores[i]!).all()) }
+      })
       if (json) return printJson(adapters)
       for (const { name, driver, software, subgroupMinSize, subgroupMaxSize, features, limits, tuned } of adapters) {
         const size = subgroupMinSize === subgroupMaxSize ? `${subgroupMinSize}` : `${subgroupMinSize} to ${subgroupMaxSize}`
@@ -31,7 +33,7 @@ export function devicesCommand(): Command {
     })
 }
 
-/** How much was tuned, and what is faster than by default. */
+/** Describes how many shapes were tuned, and which variants are faster than the default ones. */
 function tuningLines(tuned: Record<string, TuningRecord>): string[] {
   const answers = Object.entries(tuned)
   const faster = answers.filter(([, { variant, fallback }]) => variant !== fallback)

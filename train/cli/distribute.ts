@@ -4,18 +4,18 @@ import type { ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { checkDistribution, MAX_DEVICES } from '../devices/distribute.ts'
 
-/** Flags of every command that can distributed branches over devices. */
+/** Flags of commands that can distribute branches over devices. */
 export interface DistributeFlags {
   adapter?: string
   devices?: string
   inProcess?: boolean
 }
 
-/** Which devices to open. */
+/** The devices to open. */
 export interface Placement {
-  /** Device 0. */
+  /** Request of device 0. */
   first: DeviceRequest
-  /** The others, in mode `devices`. */
+  /** Requests of the other devices, in mode `devices`. */
   others: readonly DeviceRequest[]
   inProcess: boolean
 }
@@ -32,7 +32,7 @@ export function addDistributeFlags(command: Command): Command {
     .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
 }
 
-/** The devices that flags mean for a model. @throws UserError for flags that make no sense */
+/** Returns the devices that flags ask for. @throws UserError for flags that contradict each other or do not fit the model */
 export function placementOf(mode: string, flags: DistributeFlags, config: ModelConfig): Placement {
   const placement = parse(mode, flags)
   if (mode === 'devices') checkDistribution(config, placement.others.length + 1)
@@ -63,7 +63,7 @@ function parse(mode: string, { adapter, devices, inProcess = false }: Distribute
   return { first: requests[0]!, others: requests.slice(1), inProcess }
 }
 
-/** Says in one line where branches live. */
+/** Describes in one line where branches live. */
 export function distributionLine({ workers, model }: BranchDevices): string {
   const here = Object.keys(model.branches).map(Number)
   const places = [['this one', here] as const, ...workers.map(({ name, own }) => [name, own] as const)]

@@ -1,36 +1,26 @@
 import { type Command, Option } from 'commander'
-import type { Tune } from '../../engine/autotune/tune.ts'
-import { UserError, zeros } from '../../engine/index.ts'
-import { countParameters, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
+import { UserError } from '../../engine/index.ts'
+import { countParameters } from '../../model/index.ts'
 import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.ts'
-import { evaluate, prefixScores, spoiledPrefixes, violations } from '../evaluate.ts'
+import { dryRunEvaluation, evaluate, spoiledPrefixes, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
 import { MOST_COUNT } from '../settings.ts'
-import { withModel } from './device.ts'
-import { addDistributeFlags } from './distribute.ts'
-import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
+import { addModelFlags, type ModelFlags, modeOnDevice, withModel } from './device.ts'
+import { count, makeCommand } from './options.ts'
 import { printable, printJson } from './printable.ts'
-import { Progress } from './progress.ts'
+import { withProgress } from './progress.ts'
 import { compact, percent, table } from './table.ts'
 
-interface EvalFlags {
-  checkpoint: string
+interface EvalFlags extends ModelFlags {
   dataset?: DatasetName
   dataDir?: string
   download?: boolean
   split: 'train' | 'test'
   images?: number
-  mode: Mode | 'devices'
-  precision: Precision
-  adapter?: string
-  devices?: string
-  inProcess?: boolean
-  tune?: Tune
-  json?: boolean
 }
 
-/** `paraformer eval` */
+/** Makes the command `paraformer eval`. */
 export function evalCommand(): Command {
   const command = makeCommand('eval')
     .description('loss and accuracy of every prefix of a checkpoint on a data set')
@@ -40,12 +30,7 @@ export function evalCommand(): Command {
     .option('--download', 'fetch missing files from their official address')
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
     .addOption(new Option('--images <n>', 'use only so many').argParser(count(MOST_COUNT)))
-    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
-    .addOption(precisionOption())
-    .addOption(adapterOption())
-    .addOption(tuneOption())
-    .option('--json', 'print JSON')
-  return addDistributeFlags(command).action(run)
+  return addModelFlags(command).action(run)
 }
 
 async function run(flags: EvalFlags): Promise<void> {
@@ -65,16 +50,13 @@ async function run(flags: EvalFlags): Promise<void> {
   const indices = first(dataset[flags.split].count, flags.images)
   const loader = evaluationLoader(dataset, flags.split, indices, { ...size, ...normalization })
   const B = evaluationBatch(indices.length, config.channels, config.imageSize)
-  const dryRun = (model: Model) => {
-    model.eval()
-    prefixScores(model, zeros([B, config.channels, config.imageSize, config.imageSize]), zeros([B], { dtype: 'int32' }))
-  }
-  const found = await withModel(checkpoint, flags, dryRun, (model, distributed) => {
-    const progress = new Progress({ total: indices.length })
-    const done = (images: number) => progress.update(images, `${images}/${indices.length} images`)
-    const how = distributed ?? (flags.mode === 'devices' ? 'serial' : flags.mode)
-    return evaluate(model, loader, done, how).finally(() => progress.stop())
-  }).finally(() => loader.close())
+  const found = await withModel(
+    checkpoint,
+    flags,
+    (model) => dryRunEvaluation(model, B),
+    (model, distributed) =>
+      withProgress(indices.length, (onDone) => evaluate(model, loader, onDone, distributed ?? modeOnDevice(flags))),
+  ).finally(() => loader.close())
   const prefixes = found.losses.map((loss, i) => ({
     branches: i + 1,
     loss,

@@ -1,21 +1,21 @@
 import { constants } from 'node:os'
 
-/** What asks a process to end: a closed terminal, Ctrl-C, and everything that stops services, jobs and containers. */
+/** Signals that ask a process to end: of a closed terminal, of Ctrl-C, and of programs that stop services, jobs and containers. */
 export const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 export type Signal = (typeof SIGNALS)[number]
 
-/** Milliseconds in which a signal that comes twice is one: npm passes Ctrl-C on to processes that the terminal sends it to itself. */
+/** Milliseconds in which the same signal counts once: npm passes on a Ctrl-C that the process gets from the terminal too. */
 const ONCE = 100
 
-/** Milliseconds that an interrupted process has to end by itself. */
+/** Milliseconds that an interrupted process has to end on its own. */
 const GRACE = 2000
 
-/** The exit code that shells give a process which a signal ended. */
+/** Returns the exit code that shells report for a process which a signal ended. */
 export function exitCodeOf(signal: Signal): number {
   return 128 + constants.signals[signal]
 }
 
-/** Thrown where a signal ended what was waited for. */
+/** A signal ended the wait for some work. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError'
 }
@@ -26,9 +26,9 @@ function atOnce(): void {
 
 /** Turns the first signal into a request to stop; the second ends the process at once. */
 export class Interrupt {
-  /** The first one. */
+  /** The first signal. */
   signal: Signal | undefined
-  /** Said at the first signal. */
+  /** The text that is printed at the first signal. */
   says = 'ending'
   readonly #asked = new AbortController()
   #at = 0
@@ -42,7 +42,7 @@ export class Interrupt {
     return this.signal !== undefined
   }
 
-  /** Calls `fn` at the first signal, at once if there was one. @returns what makes it not to be called any more */
+  /** Calls `fn` at the first signal, at once if there was one. @returns a function that cancels the call */
   onAsked(fn: () => void): () => void {
     const { signal } = this.#asked
     if (signal.aborted) fn()
@@ -50,24 +50,24 @@ export class Interrupt {
     return () => signal.removeEventListener('abort', fn)
   }
 
-  /** The result of work that nothing is lost with, unless a signal comes before. @throws InterruptedError at a signal */
+  /** Waits for work that may be abandoned, until a signal comes. @throws InterruptedError at a signal */
   async orStop<T>(work: Promise<T>): Promise<T> {
-    let forget = () => {}
+    let cancel = () => {}
     const stop = new Promise<never>((_, reject) => {
-      forget = this.onAsked(() => reject(new InterruptedError(`${this.signal}`)))
+      cancel = this.onAsked(() => reject(new InterruptedError(`${this.signal}`)))
     })
-    return Promise.race([work, stop]).finally(forget)
+    return Promise.race([work, stop]).finally(cancel)
   }
 
-  /** The process is to end with the code of the signal. */
+  /** Makes the process end with the exit code of the signal. */
   end(): void {
     process.exitCode = exitCodeOf(this.signal!)
     this.#ends = true
   }
 
   /**
-   * To be called when all is cleaned up. What still runs in the background of an interrupted process is not waited for; a signal that comes
-   * after the work ends the process with the exit code that it has.
+   * Ends the handling of signals, after all cleanup. An interrupted process does not wait long for work in the background. A later
+   * signal ends the process with the exit code that it has.
    */
   close(): void {
     for (const signal of SIGNALS) {

@@ -4,7 +4,10 @@ import { UserError } from '../../engine/index.ts'
 import { PRECISIONS } from '../../model/index.ts'
 import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
 
-/** Adds a flag for every setting of a run; or only for those named, whose defaults are the caller's. */
+/**
+ * Adds a flag for every setting of a run.
+ * @param names the settings to add; default all. Help does not show their defaults, which are the caller's
+ */
 export function addSettings(command: Command, names?: readonly string[]): Command {
   for (const [name, setting] of Object.entries(SETTINGS)) {
     if (names && !names.includes(name)) continue
@@ -21,14 +24,14 @@ export function addSettings(command: Command, names?: readonly string[]): Comman
   return command
 }
 
-/** The settings among parsed flags: only those that were given. */
+/** Picks the settings that the user gave from parsed flags. */
 export function givenSettings(flags: Record<string, unknown>): Partial<Record<SettingName, unknown>> {
   return Object.fromEntries(
     Object.entries(flags).filter(([name, value]) => Object.hasOwn(SETTINGS, name) && value !== undefined),
   )
 }
 
-/** `--adapter`, which every command with a device takes. */
+/** Makes the flag `--adapter` of commands with a device. */
 export function adapterOption(): Option {
   return new Option(
     '--adapter <name>',
@@ -36,14 +39,14 @@ export function adapterOption(): Option {
   ).env('PARAFORMER_ADAPTER')
 }
 
-/** `--precision` of commands that train nothing. */
+/** Makes the flag `--precision` of commands that do not train. */
 export function precisionOption(): Option {
   return new Option('--precision <name>', 'f32, or mixed: products and attention in float16 (needs shader-f16)')
     .choices([...PRECISIONS])
     .default('f32')
 }
 
-/** `--tune`, which every command with kernels takes. */
+/** Makes the flag `--tune` of commands that run kernels. */
 export function tuneOption(): Option {
   return new Option(
     '--tune <when>',
@@ -52,21 +55,21 @@ export function tuneOption(): Option {
   ).choices([...TUNE])
 }
 
-/** Parses a number; ranges are the settings' business. */
+/** Parses a number of any range. */
 export function number(text: string): number {
   const value = Number(text)
-  // Number() reads hexadecimal digits too, which nobody means.
+  // Number() reads hexadecimal, octal and binary digits too.
   if (text.trim() === '' || Number.isNaN(value) || /^[+-]?0[box]/i.test(text.trim()))
     throw new InvalidArgumentError('It must be a number.')
   return value
 }
 
-/** A parser of whole numbers from 1 to `most`. */
-export function count(most: number): (text: string) => number {
+/** Makes a parser of whole numbers from 1 to `max`. */
+export function count(max: number): (text: string) => number {
   return (text) => {
     const value = number(text)
-    if (!(Number.isSafeInteger(value) && value >= 1 && value <= most)) {
-      throw new InvalidArgumentError(`It must be a whole number from 1 to ${most}.`)
+    if (!(Number.isSafeInteger(value) && value >= 1 && value <= max)) {
+      throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`)
     }
     return value
   }
@@ -81,8 +84,8 @@ function placeholder(kind: string): string {
 }
 
 /**
- * A command whose bad flags are a UserError, so that everything the user got wrong ends the same way.
- * @param path how it is called, behind `paraformer`
+ * Makes a command that throws a UserError for bad flags, so that all mistakes of the user end the same way.
+ * @param path the words after `paraformer` that call the command
  */
 export function makeCommand(name: string, path = name === 'paraformer' ? '' : `${name} `): Command {
   return new Command(name)

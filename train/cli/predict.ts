@@ -1,38 +1,29 @@
 import { type Command, Option } from 'commander'
-import type { Tune } from '../../engine/autotune/tune.ts'
+
 import { files, UserError } from '../../engine/index.ts'
 import { CONFIG_LIMITS } from '../../model/config.ts'
-import { checkPrefix, MODES, type Mode, type Model, type Precision } from '../../model/index.ts'
+import { checkPrefix, type Model } from '../../model/index.ts'
 import { openSafetensors, saveSafetensors } from '../checkpoint/files.ts'
 import { readImages } from '../data/images.ts'
 import { normalizeInto, normalizeTables } from '../data/normalize.ts'
 import { dryRunPrediction, gradients, type PredictOptions, predict, predictInput, ranked } from '../predict.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
-import { checkApart } from './apart.ts'
-import { withModel } from './device.ts'
-import { addDistributeFlags } from './distribute.ts'
-import { adapterOption, count, makeCommand, precisionOption, tuneOption } from './options.ts'
+import { addModelFlags, type ModelFlags, modeOnDevice, withModel } from './device.ts'
+import { checkDistinctPaths } from './distinctPaths.ts'
+import { count, makeCommand } from './options.ts'
 import { printJson } from './printable.ts'
-import { Progress } from './progress.ts'
+import { withProgress } from './progress.ts'
 import { percent, table } from './table.ts'
 
-interface PredictFlags {
-  checkpoint: string
+interface PredictFlags extends ModelFlags {
   input?: string
   output?: string
   gradients?: string
   branches?: number
-  mode: Mode | 'devices'
-  precision: Precision
   top: number
-  adapter?: string
-  devices?: string
-  inProcess?: boolean
-  tune?: Tune
-  json?: boolean
 }
 
-/** `paraformer predict` */
+/** Makes the command `paraformer predict`. */
 export function predictCommand(): Command {
   const command = makeCommand('predict')
     .description('logits and features for a safetensors file of images, or the classes of image files')
@@ -48,13 +39,8 @@ export function predictCommand(): Command {
       "safetensors file to write every parameter's gradient of the mean cross-entropy to; needs `labels` [B] in the input",
     )
     .addOption(new Option('--branches <k>', 'use only the first k branches').argParser(count(CONFIG_LIMITS.branches)))
-    .addOption(new Option('--mode <name>', 'how branches run').choices([...MODES, 'devices']).default('serial'))
     .addOption(new Option('--top <n>', 'classes to print for an image').argParser(count(CONFIG_LIMITS.classes)).default(3))
-    .addOption(precisionOption())
-    .addOption(adapterOption())
-    .addOption(tuneOption())
-    .option('--json', 'print JSON')
-  return addDistributeFlags(command).action(run)
+  return addModelFlags(command).action(run)
 }
 
 async function run(images: string[], flags: PredictFlags): Promise<void> {
@@ -73,16 +59,16 @@ async function run(images: string[], flags: PredictFlags): Promise<void> {
   }
   const checkpoint = await readCheckpoint(flags.checkpoint)
   checkPrefix(checkpoint.config, flags.branches)
-  const options: PredictOptions = { branches: flags.branches, mode: flags.mode === 'devices' ? 'serial' : flags.mode }
+  const options: PredictOptions = { branches: flags.branches, mode: modeOnDevice(flags) }
   if (input === undefined) await classify(images, checkpoint, options, flags)
   else await predictFile(input, checkpoint, options, flags)
 }
 
-/** Safetensors in, safetensors out. */
+/** Predicts the images of a safetensors file and writes the results to others. */
 async function predictFile(path: string, checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { output, gradients: gradientsPath, branches } = flags
   const { classes, dim } = checkpoint.config
-  await checkApart(
+  await checkDistinctPaths(
     [
       ['--output', output],
       ['--gradients', gradientsPath],
@@ -100,9 +86,7 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
     await withModel(checkpoint, flags, dryRun, async (model, distributed) => {
       const how = { ...options, distributed }
       if (output !== undefined) {
-        const progress = new Progress({ total: input.count })
-        const done = (images: number) => progress.update(images, `${images}/${input.count} images`)
-        const { logits, features } = await predict(model, input, how, done).finally(() => progress.stop())
+        const { logits, features } = await withProgress(input.count, (onDone) => predict(model, input, how, onDone))
         await saveSafetensors(output, {
           logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
           features: { dtype: 'F32', shape: [input.count, dim], data: features },
@@ -118,7 +102,7 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
   }
 }
 
-/** Image files in, their likeliest classes out. */
+/** Prints the likeliest classes of image files. */
 async function classify(files: string[], checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { path, config, data } = checkpoint
   if (!data) throw new UserError(`${path}: does not say how images are normalised; use a checkpoint that this project trained`)
@@ -137,11 +121,9 @@ async function classify(files: string[], checkpoint: Checkpoint, options: Predic
     },
   }
   const dryRun = (model: Model) => dryRunPrediction(model, files.length, options)
-  const { logits } = await withModel(checkpoint, flags, dryRun, async (model, distributed) => {
-    const progress = new Progress({ total: files.length })
-    const done = (count: number) => progress.update(count, `${count}/${files.length} images`)
-    return predict(model, images, { ...options, distributed }, done).finally(() => progress.stop())
-  })
+  const { logits } = await withModel(checkpoint, flags, dryRun, (model, distributed) =>
+    withProgress(files.length, (onDone) => predict(model, images, { ...options, distributed }, onDone)),
+  )
   if (!logits.every(Number.isFinite)) {
     throw new UserError(`${path}: gives logits that are not finite; its parameters are spoiled, use an earlier checkpoint`)
   }

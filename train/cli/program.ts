@@ -9,12 +9,12 @@ import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
 import { trainCommand } from './train.ts'
 
-/** `paraformer` with the commands of this layer and those that lie above it. */
+/** Makes the program `paraformer` with the commands of this layer. @param extra commands of higher layers */
 export function makeProgram(extra: readonly Command[] = []): Command {
   const program = makeCommand('paraformer')
     .description('Train and use ParaFormer, a shallow Transformer of parallel branches, on WebGPU.')
     .version(version)
-    // Flags stand behind the command that takes them: commands of commands may have flags of the same names.
+    // Flags come after the command that takes them, so that subcommands may have flags of the same names.
     .enablePositionalOptions()
     .addCommand(trainCommand())
     .addCommand(evalCommand())
@@ -24,7 +24,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
   return program
 }
 
-/** Runs what the arguments of the process ask for and sets its exit code. */
+/** Runs the command of the process's arguments and sets the exit code. */
 export async function runProgram(program: Command): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', endOutput)
   try {
@@ -35,12 +35,12 @@ export async function runProgram(program: Command): Promise<void> {
   }
 }
 
-/** What a stream answers when nobody is there any more: a pipe whose reader has gone, as `head` does, a terminal that was closed. */
+/** Error codes of a stream without a reader: a pipe whose reader has ended, as `head` does, or a closed terminal. */
 const GONE = ['EPIPE', 'EIO', 'ENXIO', 'ECONNRESET']
 
 let told = false
 
-/** Output that cannot be written ends nothing: whoever reads may go before the end. A full disk is an error, though. */
+/** Handles output that cannot be written: the command goes on. A reader that has gone is no error, a full disk is one. */
 function endOutput(error: NodeJS.ErrnoException): void {
   if (GONE.includes(error.code ?? '')) return
   process.exitCode = 1
@@ -50,7 +50,7 @@ function endOutput(error: NodeJS.ErrnoException): void {
   }
 }
 
-/** Reports what ended the program and returns its exit code: 2 for what the user can mend. */
+/** Reports the error that ended the program and returns the exit code, which is 2 for a mistake of the user. */
 function end(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode
   if (error instanceof UserError || error instanceof ShapeError) {

@@ -2,20 +2,26 @@ import { SingleBar } from 'cli-progress'
 import { printable, say } from './printable.ts'
 import { duration } from './table.ts'
 
-/** Seconds between progress lines where the output is no terminal. */
+/** Seconds between progress lines when the output is no terminal. */
 const LINE_EVERY = 10
 
 /** Characters of a bar. */
 const WIDTH = 24
 
-/** A bar with text behind it, on one line of the terminal. */
+/** Shows the progress of work on images. @param work gets a function to call with the number of images done */
+export function withProgress<T>(total: number, work: (onDone: (images: number) => void) => Promise<T>): Promise<T> {
+  const progress = new Progress({ total })
+  return work((images) => progress.update(images, `${images}/${total} images`)).finally(() => progress.stop())
+}
+
+/** Draws a bar and a text after it, cut to one line of the terminal. */
 function barLine(share: number, text: string): string {
   const done = Math.round(WIDTH * share)
   const line = `${'█'.repeat(done)}${'░'.repeat(WIDTH - done)} ${Math.floor(100 * share)}% ${text}`
   return line.slice(0, (process.stderr.columns || 80) - 1)
 }
 
-/** Progress of long work on stderr: a bar on a terminal, else a line now and then; nothing when `quiet`. */
+/** Progress of long work on stderr: a bar on a terminal, else a line every few seconds; nothing when `quiet`. */
 export class Progress {
   readonly #bar: SingleBar | undefined
   readonly #lines: boolean
@@ -34,10 +40,10 @@ export class Progress {
     if (quiet || !process.stderr.isTTY) return
     this.#bar = new SingleBar({
       format: (_, { progress }, { label, left }) => barLine(progress, `${left} ${label}`),
-      // The terminal stays as it is, so that nothing has to be put right however the process ends.
+      // The terminal's settings stay as they are, so that none must be restored however the process ends.
       hideCursor: false,
       linewrap: true,
-      // It would keep Ctrl-C from ending the process.
+      // A graceful exit would keep Ctrl-C from ending the process.
       gracefulExit: false,
       stream: process.stderr,
       etaBuffer: 50,
@@ -45,7 +51,7 @@ export class Progress {
     this.#bar.start(total, value, { label: '', left: '' })
   }
 
-  /** Moves to `value` of the total; `label` says how it goes. */
+  /** Moves to `value` of the total, with a text after the bar. */
   update(value: number, label: string): void {
     this.#value = value
     this.#label = label

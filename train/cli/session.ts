@@ -2,13 +2,12 @@ import { existsSync } from 'node:fs'
 import { type DeviceLostError, FileError, reason, UserError } from '../../engine/index.ts'
 import { countParameters, type Model } from '../../model/index.ts'
 import { spoiledPrefixes } from '../evaluate.ts'
-import { readRun } from '../run/checkpoint.ts'
+import { readRun, type SavedRun } from '../run/checkpoint.ts'
+import { CheckpointWriter } from '../run/checkpointWriter.ts'
 import type { RunData } from '../run/data.ts'
 import type { HeldFolder, RunFolder } from '../run/folder.ts'
-import { Keeper } from '../run/keeper.ts'
 import { MetricsLog } from '../run/metrics.ts'
-import type { Start } from '../run/start.ts'
-import { lossBehind, MOST_LOSSES } from '../run/throughLosses.ts'
+import { deviceLossBehind, MAX_DEVICE_LOSSES } from '../run/restarts.ts'
 import type { Trainer } from '../run/trainer.ts'
 import type { Interrupt } from './interrupt.ts'
 import { say } from './printable.ts'
@@ -22,24 +21,24 @@ export interface SessionParts {
   data: RunData
   held: HeldFolder
   interrupt: Interrupt
-  /** Where a trace is written, if it is. */
+  /** The file of the trace, if there is one. */
   trace?: string | undefined
   /** Prints the result as JSON. */
   json: boolean
 }
 
-/** What a run has besides its trainer, which is another one after a device is lost: progress, metrics, checkpoints, a trace. */
+/** Progress, metrics, checkpoints and trace of a run, which outlive its trainer when a device is lost. */
 export class Session {
   readonly #parts: SessionParts
   readonly #progress: Progress
   readonly #metrics: MetricsLog
-  readonly #keeper: Keeper
+  readonly #checkpoints: CheckpointWriter
   #trace: Trace | undefined
-  /** What could not be written; an error at the end, after the result. */
+  /** Errors of files that could not be written, which are reported at the end, after the result. */
   readonly #unwritten: FileError[] = []
   #closed: Promise<void> | undefined
 
-  /** @param trainer the run's first one */
+  /** Opens the session of a run. @param trainer the run's first trainer */
   static async open(trainer: Trainer, parts: SessionParts): Promise<Session> {
     const { data, held } = parts
     const { settings, model } = trainer.parts
@@ -48,38 +47,41 @@ export class Session {
     const progress = new Progress({ total: trainer.totalSteps, value: step })
     const note = (text: string) => progress.note(text)
     const metrics = await MetricsLog.open(folder.metrics, placeOf(trainer), note)
-    const kept = existsSync(folder.checkpoint) ? step : undefined
-    const keeper = new Keeper({ folder, lock, metrics, info: data.info, say: note }, kept)
+    const savedStep = existsSync(folder.checkpoint) ? step : undefined
+    const checkpoints = new CheckpointWriter({ folder, lock, metrics, info: data.info, say: note }, savedStep)
     note(
       `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
         `scheme ${settings.scheme}; ${folder.path}${step > 0 ? `, from mini-batch ${step} on` : ''}`,
     )
-    return new Session(parts, progress, metrics, keeper)
+    return new Session(parts, progress, metrics, checkpoints)
   }
 
-  private constructor(parts: SessionParts, progress: Progress, metrics: MetricsLog, keeper: Keeper) {
+  private constructor(parts: SessionParts, progress: Progress, metrics: MetricsLog, checkpoints: CheckpointWriter) {
     this.#parts = parts
     this.#progress = progress
     this.#metrics = metrics
-    this.#keeper = keeper
+    this.#checkpoints = checkpoints
   }
 
-  /** Trains to the end and prints the result, or to an interruption. @throws DeviceLostError: another trainer may go on from `kept()` */
+  /**
+   * Trains to the end and prints the result, or to an interruption.
+   * @throws DeviceLostError; another trainer may go on from `lastSaved()`
+   */
   async train(trainer: Trainer): Promise<void> {
     const { interrupt, data, held, json } = this.#parts
     const { distributed } = trainer.parts
     interrupt.says = 'saving; once more ends at once'
-    const forget = interrupt.onAsked(() => distributed?.hurry())
+    const cancel = interrupt.onAsked(() => distributed?.hurry())
     let finished = false
     try {
       finished = await this.#run(trainer)
     } catch (error) {
-      const loss = await lossBehind(error, trainer.parts.device, trainer)
+      const loss = await deviceLossBehind(error, trainer.parts.device, trainer)
       if (!loss || !interrupt.asked) throw loss ?? error
       this.#progress.note(`${reason(loss)}\n${this.lostWork()}`)
       return interrupt.end()
     } finally {
-      forget()
+      cancel()
     }
     await this.close()
     if (finished) report(trainer, data, held.folder, json)
@@ -98,17 +100,17 @@ export class Session {
       interrupt,
       progress: this.#progress,
       metrics: this.#metrics,
-      keeper: this.#keeper,
+      checkpoints: this.#checkpoints,
       trace,
       split: data.split,
     }
     const finished = await trainLoop(trainer, parts)
-    await this.#keeper.end(trainer, finished).catch(this.#orUnwritten)
+    await this.#checkpoints.end(trainer, finished).catch(this.#orUnwritten)
     await trace?.save(trainer.position.step).catch(this.#orUnwritten)
     return finished
   }
 
-  /** The trace of the run, begun anew where it was lost with a device. */
+  /** Returns the trace of the run, which begins anew if it was lost with a device. */
   async #traceOf(trainer: Trainer): Promise<Trace | undefined> {
     const { trace: path } = this.#parts
     if (path === undefined || (await this.#trace?.isWritten())) return this.#trace
@@ -117,27 +119,27 @@ export class Session {
     return this.#trace
   }
 
-  /** What the last checkpoint holds; undefined where there is none yet. */
-  async kept(): Promise<Start | undefined> {
-    return this.#keeper.kept === undefined ? undefined : readRun(this.#parts.held.folder.checkpoint)
+  /** Reads the last checkpoint; undefined when there is none yet. */
+  async lastSaved(): Promise<SavedRun | undefined> {
+    return this.#checkpoints.savedStep === undefined ? undefined : readRun(this.#parts.held.folder.checkpoint)
   }
 
-  /** Says that training goes on after a loss. */
+  /** Says that training goes on after a device loss. */
   onLost(loss: DeviceLostError, step: number): void {
     this.#progress.note(lostLine(loss, step))
   }
 
-  /** Says what is left of a run that so many devices were lost in. */
+  /** Says why a run ends after too many device losses, and what is left of it. */
   gaveUp(): void {
-    this.#progress.note(`${MOST_LOSSES} devices were lost in a row without a mini-batch more done; ${this.#left()}`)
+    this.#progress.note(`${MAX_DEVICE_LOSSES} devices were lost in a row without a mini-batch more done; ${this.#left()}`)
   }
 
-  /** What a run has that is interrupted where it cannot save. */
+  /** Describes what is left of a run that was interrupted and cannot save. */
   lostWork(): string {
     return `mini-batches after the last save are lost; ${this.#left()}`
   }
 
-  /** Ends what is shown, and writes what waits. */
+  /** Ends the progress bar, and writes the metrics that wait. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -154,13 +156,13 @@ export class Session {
   }
 
   #left(): string {
-    const { kept } = this.#keeper
-    if (kept === undefined) return 'there is no checkpoint yet, begin again with a smaller --save-every'
-    return `the checkpoint of mini-batch ${kept} is whole; ${goOn(this.#parts.held.folder)}`
+    const { savedStep } = this.#checkpoints
+    if (savedStep === undefined) return 'there is no checkpoint yet, begin again with a smaller --save-every'
+    return `the checkpoint of mini-batch ${savedStep} is whole; ${goOn(this.#parts.held.folder)}`
   }
 }
 
-/** @throws UserError when what a run ends with has no loss that is a number */
+/** @throws UserError when a loss at the end of a run is not finite */
 function refuseSpoiled({ history, parts }: Trainer): void {
   const spoiled = spoiledPrefixes(history.at(-1)!.losses)
   if (spoiled === undefined) return
@@ -169,14 +171,14 @@ function refuseSpoiled({ history, parts }: Trainer): void {
   throw new UserError(`${spoiled} at the end; train anew with a smaller --lr (it was ${lr}) or --max-norm${or}`)
 }
 
-/** How to go on with a run. */
+/** Says how to go on with a run. */
 export function goOn({ path }: RunFolder): string {
   return `go on with: npx paraformer train --resume ${path}`
 }
 
-/** What was lost, and from where training goes on. */
+/** Says which device was lost, and from where training goes on. */
 export function lostLine({ message }: DeviceLostError, step: number): string {
-  // What a program of one's own would have to do stands behind.
+  // The rest of the message is advice for programs.
   return `${message.split(';')[0]}; training goes on from mini-batch ${step} on a new one`
 }
 

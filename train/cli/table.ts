@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import { printable } from './printable.ts'
 
-/** A plain table: a header line, then rows, numbers to the right. */
+/** Formats a plain table: a header line, then rows; columns of numbers are aligned to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const numeric = head.map((_, column) => rows.every((row) => /^[-+\d.,]/.test(row[column] ?? '')))
   const made = new Table({

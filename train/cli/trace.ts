@@ -1,11 +1,12 @@
 import { chromeTrace, type Device, files, type TracedDevice, Tracing } from '../../engine/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 
-/** How many mini-batches are traced, and after how many: past those that compile, few enough for a viewer. */
+/** Mini-batches that are traced, few enough for a viewer. */
 const TRACED = 5
+/** Mini-batches before them, which compile. */
 const BEFORE = 3
 
-/** What `BranchDevices` offers, of one device. */
+/** The trace of one device, with the methods of `BranchDevices`. */
 class DeviceTrace {
   readonly #device: Device
   #tracing: Tracing | undefined
@@ -32,12 +33,14 @@ export class Trace {
   #written: Promise<void> | undefined
 
   /**
-   * @param run its mini-batches, first and last one; of a short one the last few are traced
+   * Prepares the trace of a run.
+   * @param path the file to write
+   * @param run the run's first mini-batch and exclusive end; of a short run the last mini-batches are traced
    * @throws UserError when a device has no timestamp queries
    */
   static async open(on: Device | BranchDevices, path: string, run: { first: number; end: number }): Promise<Trace> {
     const trace = new Trace(on, path, run)
-    // To know before the run whether all devices can.
+    // This shows before the run whether all devices have timestamp queries.
     await trace.#traced.startTrace()
     await trace.#traced.endTrace()
     return trace
@@ -50,19 +53,19 @@ export class Trace {
     this.#to = Math.min(this.#from + TRACED, end)
   }
 
-  /** To be called before mini-batch `step` is begun. */
+  /** Must be called before mini-batch `step` begins. */
   before(step: number): void {
-    // A device that is gone ends the run as well.
+    // A lost device ends the run by itself.
     if (step === this.#from) this.#traced.startTrace().catch(() => {})
     this.after(step)
   }
 
-  /** To be called when all mini-batches before `step` are done. */
+  /** Must be called when all mini-batches before `step` are done. */
   after(step: number): void {
     if (step >= this.#to) this.#end()
   }
 
-  /** Whether the file is written already: a device that was lost needs no other trace. */
+  /** Whether the file is written, and a run that goes on after a device loss needs no other trace. */
   async isWritten(): Promise<boolean> {
     return (
       this.#written?.then(
@@ -72,7 +75,7 @@ export class Trace {
     )
   }
 
-  /** Settles when it is written; of an interrupted run as far as it came. */
+  /** Waits until the file is written, with the mini-batches before `step` if the run was interrupted. */
   async save(step: number): Promise<void> {
     if (step > this.#from) await this.#end()
   }

@@ -6,17 +6,17 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { type Device, DeviceLostError, files, requestDevice, UserError } from '../../engine/index.ts'
 import type { Mode } from '../../model/index.ts'
-import { readRun } from '../run/checkpoint.ts'
+import { readRun, type SavedRun } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, newRunFolder } from '../run/folder.ts'
 import { checkMemory } from '../run/memory.ts'
 import type { TrainingState } from '../run/metadata.ts'
-import { configOf, type Start, startTrainer } from '../run/start.ts'
-import { throughLosses } from '../run/throughLosses.ts'
+import { trainWithRestarts } from '../run/restarts.ts'
+import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
-import { checkApart } from './apart.ts'
 import { announce, checkPrecision } from './device.ts'
+import { checkDistinctPaths } from './distinctPaths.ts'
 import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
@@ -38,10 +38,10 @@ interface TrainFlags extends Record<string, unknown> {
   json?: boolean
 }
 
-/** Settings that a resumed run may change: how long it goes on, where its data lies and how its branches run. */
+/** Settings that a resumed run may change: its length, the place of its data, and how its branches run. */
 const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode', 'recompute', 'coalesce']
 
-/** `paraformer train` */
+/** Makes the command `paraformer train`. */
 export function trainCommand(): Command {
   const presets = Object.entries(PRESETS).map(([name, { help }]) => `${name}: ${help}`)
   const command = makeCommand('train')
@@ -78,7 +78,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (flags.tune !== undefined) throw new UserError('--tune is fixed by the run that --resume goes on with; leave it out')
     if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
   }
-  // Files are read and checked before a device is opened: what is wrong with them shows at once.
+  // Files are read and checked before a device is opened, so that their faults show at once.
   let held = flags.resume === undefined ? undefined : await existingRunFolder(flags.resume, say)
   let data: RunData | undefined
   let session: Session | undefined
@@ -94,23 +94,23 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const config = configOf(settings, data, from)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
-    const start = async (device: Device, from: Start | undefined, before: Trainer | undefined): Promise<Trainer> => {
+    const start = async (device: Device, from: SavedRun | undefined, before: Trainer | undefined): Promise<Trainer> => {
       checkPrecision(settings.precision, device)
       checkMemory(settings, config, { software: device.capabilities.software, images: data!.train.count })
       held ??= await newRunFolder(flags.out, settings, say)
       const { checkpoint, model, metrics, lock } = held.folder
       const ofRun = [checkpoint, model, metrics, lock].map((path) => ['the run', path] as const)
-      await checkApart([['--trace', flags.trace]], ofRun)
+      await checkDistinctPaths([['--trace', flags.trace]], ofRun)
       announce(device)
       const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
       const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)
       const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
-      // A mode that was found to be fastest stays.
+      // A restarted trainer keeps the mode that was found to be fastest.
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
       if (trainer.parts.distributed) say(distributionLine(trainer.parts.distributed))
       return trainer
     }
-    await throughLosses({
+    await trainWithRestarts({
       from,
       open: () => interrupt.orStop(requestDevice(first)),
       start,
@@ -119,8 +119,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
         session ??= await Session.open(trainer, parts)
         await session.train(trainer)
       },
-      kept: async () => (await session?.kept()) ?? from,
-      goesOn: () => !interrupt.asked,
+      lastSaved: async () => (await session?.lastSaved()) ?? from,
+      mayRestart: () => !interrupt.asked,
       onLost: (loss, step) => (session ? session.onLost(loss, step) : say(lostLine(loss, step))),
     })
   } catch (error) {
@@ -132,13 +132,16 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   } finally {
     await session?.close()
     await held?.lock.release()
-    // Of a run that did not begin nothing is left.
+    // The folder of a run that did not begin is empty, and is removed.
     if (held) await rmdir(held.folder.path).catch(() => {})
     if (data) await Promise.all([data.train.close(), data.evaluation.close()])
   }
 }
 
-/** A run that goes on takes the variants that it began with, for the same bits, unless it goes on on another device. */
+/**
+ * Makes the choice of kernel variants. A resumed run keeps its variants, and so its bits, unless the device is another one.
+ * @param resumed the state of the run that goes on
+ */
 function variantsOf(
   device: Device,
   resumed: Pick<TrainingState, 'variants'> | undefined,
@@ -146,9 +149,9 @@ function variantsOf(
   interrupt: Interrupt,
 ) {
   const here = deviceKey(device.summary)
-  const kept = resumed && (resumed.variants ?? { device: here, answers: {} })
+  const saved = resumed && (resumed.variants ?? { device: here, answers: {} })
   return async (work: () => void) => {
-    if (kept?.device === here) device.kernels.tuned = new TunedVariants(kept)
+    if (saved?.device === here) device.kernels.tuned = new TunedVariants(saved)
     else await tune(device, when, work, { shouldStop: () => interrupt.asked })
   }
 }

@@ -1,5 +1,5 @@
 import { type Evaluation, violations } from '../evaluate.ts'
-import type { Keeper } from '../run/keeper.ts'
+import type { CheckpointWriter } from '../run/checkpointWriter.ts'
 import type { MetricsLog } from '../run/metrics.ts'
 import type { Trainer } from '../run/trainer.ts'
 import type { StepReport } from '../run/trainerParts.ts'
@@ -12,20 +12,20 @@ export interface LoopParts {
   interrupt: Interrupt
   progress: Progress
   metrics: MetricsLog
-  keeper: Keeper
+  checkpoints: CheckpointWriter
   trace?: Trace | undefined
-  /** What epochs are evaluated on. */
+  /** The split that epochs are evaluated on. */
   split: 'validation' | 'test'
 }
 
 /**
- * Trains to the end or to an interruption, with progress, metrics and saves. When it fails, the checkpoint that `keeper` has kept is whole:
- * another trainer may go on from there, with the same parts but `metrics` rewound.
+ * Trains to the end or to an interruption, with progress, metrics and saves. When it fails, the last checkpoint is intact, and another
+ * trainer may go on from it with the same parts, after `metrics` is rewound.
  * @returns whether it came to the end
  */
 export function trainLoop(
   trainer: Trainer,
-  { interrupt, progress, metrics, keeper, trace, split }: LoopParts,
+  { interrupt, progress, metrics, checkpoints, trace, split }: LoopParts,
 ): Promise<boolean> {
   const rate = new Rate()
   const running = new PrefixAccuracies()
@@ -48,7 +48,7 @@ export function trainLoop(
       progress.note(epochLine(epoch, found))
       rate.restart()
     },
-    onSave: () => keeper.save(trainer),
+    onSave: () => checkpoints.save(trainer),
   })
 }
 
@@ -57,15 +57,15 @@ function label(report: StepReport, shares: readonly number[], imagesPerSecond: n
   return `epoch ${report.epoch + 1} loss ${report.losses.at(-1)!.at(-1)!.toFixed(4)} acc ${accuracy} % ${imagesPerSecond.toFixed(0)} img/s`
 }
 
-/** Training accuracy of each prefix over the last mini-batches. */
+/** Exponential moving average of each prefix's training accuracy. */
 class PrefixAccuracies {
   readonly #means: number[] = []
 
-  /** @returns the mean of every prefix seen so far */
+  /** Adds a mini-batch. @returns the averages of all prefixes so far */
   add({ accuracies, firstPrefixes }: StepReport): readonly number[] {
     accuracies.forEach((shares, step) => {
       shares.forEach((share, j) => {
-        // In mixed precision a step whose logits overflow is left out.
+        // In mixed precision the logits of a step may overflow.
         if (Number.isNaN(share)) return
         const k = firstPrefixes[step]! - 1 + j
         this.#means[k] = (this.#means[k] ?? share) * 0.95 + 0.05 * share
@@ -80,10 +80,11 @@ function epochLine(epoch: number, { losses, accuracies }: Evaluation): string {
   return `epoch ${epoch + 1}: ${prefixes.join('  ')}`
 }
 
-/** Images a second over the last seconds. */
+/** Images per second over the last five seconds. */
 class Rate {
   #marks: { at: number; images: number }[] = []
 
+  /** Adds the images of a mini-batch. @returns the rate */
   add(images: number): number {
     const now = performance.now()
     this.#marks.push({ at: now, images })
@@ -93,7 +94,7 @@ class Rate {
     return seconds > 0 ? rest.reduce((sum, mark) => sum + mark.images, 0) / seconds : 0
   }
 
-  /** After a pause that was no training. */
+  /** Begins anew after a pause. */
   restart(): void {
     this.#marks = []
   }

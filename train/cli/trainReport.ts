@@ -6,7 +6,7 @@ import type { Trainer } from '../run/trainer.ts'
 import { printable, printJson } from './printable.ts'
 import { compact, duration, percent, table } from './table.ts'
 
-/** The final table on stdout, or the same as JSON. */
+/** Prints the final table, or the same as JSON, on stdout. */
 export function report(trainer: Trainer, data: RunData, folder: RunFolder, json: boolean): void {
   const { config } = trainer.parts.model
   const last = trainer.history.at(-1)!

@@ -5,8 +5,8 @@ import { say } from './printable.ts'
 import { Progress } from './progress.ts'
 
 /**
- * Gives the device the variants of kernels that `--tune` means, and says on stderr in one line what tuning found out.
- * @param work what is going to be run, see `survey()`
+ * Gives the device the kernel variants of `--tune`, and describes on stderr in one line the result of tuning.
+ * @param work makes the dispatches that are tuned, see `tuneDevice()`
  */
 export async function tune(
   device: Device,
@@ -20,7 +20,7 @@ export async function tune(
   if (report) say(tuningLine(report))
 }
 
-/** What tuning found out. */
+/** Describes the result of tuning in one line. */
 export function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport): string {
   const faster = tuned.filter(({ variant, fallback }) => variant !== fallback)
   const best = faster.sort((a, b) => gain(b) - gain(a))[0]
@@ -31,7 +31,7 @@ export function tuningLine({ tuned, known, left, seconds, unkept }: TuneReport):
   )
 }
 
-/** How many times as fast the answer is as the default. */
+/** Returns how many times as fast the tuned variant is as the default. */
 function gain({ ms, variant, fallback }: TuningRecord): number {
   return ms[fallback]! / ms[variant]!
 }

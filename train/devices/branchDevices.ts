@@ -2,60 +2,60 @@ import { checkBoolean, checkFunction, checkNumber, checkWhole } from '../../engi
 import { checkOptions } from '../../engine/base/options.ts'
 import { noGrad, scope, type Tensor, type TracedDevice, Tracing } from '../../engine/index.ts'
 import { checkPrefix, type ParaFormer } from '../../model/index.ts'
-import { type BatchPart, type LabelledImages, partsOf } from '../data/parts.ts'
+import { type HostMicroBatch, type LabelledImages, splitBatch } from '../data/microBatch.ts'
+import { type Entries, type ModelState, readState, takeGradients } from '../modelState.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { makeScheme, type Objective } from '../schemes.ts'
+import type { BranchWorker } from './branchWorker.ts'
 import { checkBatch, checkImages, checkSteps } from './checkBatch.ts'
+import { FailureRace } from './failureRace.ts'
 import type { LocalBranches } from './localBranches.ts'
-import { takeGradients, takeState } from './partState.ts'
-import { type Findings, type Loaded, type PartValues, type Pass, Passes } from './passes.ts'
+import { type Findings, type LoadedImages, type MicroBatchValues, type Pass, Passes } from './passes.ts'
 import type { Traffic } from './traffic.ts'
-import { Waiting } from './waiting.ts'
-import type { BranchWorker, Entries, PartState } from './worker.ts'
 
-/** What is known of an optimizer step after it. */
+/** The values of an optimizer step on the host. */
 export interface StepValues {
   /** [1] or [m], mean over the batch, before the step. */
   losses: number[]
   /** Predicted classes [1 or m, B], before the step. */
   predicted: ArrayLike<number>
-  /** Of the gradient, before clipping. */
+  /** Global norm of the gradient, before clipping. */
   norm: number
-  /** Of the next step, in mixed precision. */
+  /** Loss scale of the next step, in mixed precision. */
   lossScale?: number | undefined
-  /** What was first found not to be finite, if anything. */
+  /** The first intermediate value that is not finite, in words. */
   nonFinite?: string | undefined
 }
 
 /**
  * A ParaFormer whose branches live on several devices: stem and head on device 0, branch i on device i mod n, optimizer state
- * beside its parameters. Every device computes the stem from the images, so that only CLS rows and their gradients [B, D] cross, and the
- * stem's gradients and parameters. Numbers are those of one device but for rounding, and bits of dropout the same. All devices are given
- * their work before any is waited for. `distributeBranches()` makes one.
+ * beside its parameters. Every device computes the stem from the images, so that only these cross: CLS rows and their gradients
+ * [B, D], and the stem's gradients and parameters. The numbers are those of one device up to rounding, with the same bits of dropout.
+ * All devices get their work before any of them is awaited. `distributeBranches()` makes an instance.
  *
- * When a device is gone, all that waits and all later calls reject with its error, whatever else is going on.
+ * When a device is lost, all pending and later calls reject with its error.
  */
 export class BranchDevices {
-  /** On device 0: stem, head and its own branches. */
+  /** Stem, head and own branches of device 0. */
   readonly model: ParaFormer
   readonly workers: readonly BranchWorker[]
   readonly #local: LocalBranches
   readonly #passes: Passes
-  readonly #waiting: Waiting
+  readonly #lost: FailureRace
   #queue: Promise<unknown> = Promise.resolve()
   #tracing: Tracing | undefined
   readonly #prefixLosses: Objective[] = []
 
-  /** @param workers devices 1 to n - 1 */
+  /** @param workers the workers of devices 1 to n - 1 */
   constructor(local: LocalBranches, workers: readonly BranchWorker[]) {
     this.model = local.model
     this.workers = workers
     this.#local = local
     this.#passes = new Passes(local, workers)
-    this.#waiting = new Waiting([local.device.lost.then((error) => Promise.reject(error)), ...workers.map(({ lost }) => lost)])
+    this.#lost = new FailureRace([local.device.lost.then((error) => Promise.reject(error)), ...workers.map(({ lost }) => lost)])
   }
 
-  /** What crossed between devices so far. */
+  /** Bytes that crossed between devices so far. */
   get traffic(): Traffic {
     return this.#passes.traffic
   }
@@ -65,32 +65,34 @@ export class BranchDevices {
     return this.#passes.host.total
   }
 
-  /** Of device 0. */
+  /** The optimizer of device 0. */
   get optimizer(): AdamW {
     return this.#local.optimizer
   }
 
   /**
-   * Optimizer steps on one mini-batch, after all that were asked for before.
+   * Takes optimizer steps on one mini-batch, after all earlier calls.
    * @param steps objectives with their learning rates
-   * @param options.parts in which the mini-batch is computed
-   * @param options.maxNorm for objectives that clip
-   * @returns of each step its values; when one rejects, so do all after it
+   * @param options.microBatches number of parts in which the mini-batch is computed; default 1
+   * @param options.maxNorm global norm to which objectives that clip limit the gradient; default Infinity
+   * @returns the values of each step; when one rejects, so do all after it
    * @throws ArgumentError for a batch that does not fit the model, steps that are no objectives with learning rates, and unknown options
    */
   updates(
     batch: LabelledImages,
     steps: readonly { objective: Objective; lr: number }[],
-    options: { parts?: number; maxNorm?: number } = {},
+    options: { microBatches?: number; maxNorm?: number } = {},
   ): Promise<StepValues>[] {
     checkBatch('updates', batch, this.model.config)
     checkSteps('updates', steps)
-    checkOptions('updates', options, { parts: true, maxNorm: true })
-    const { parts = 1, maxNorm = Number.POSITIVE_INFINITY } = options
-    checkWhole('updates', parts, 'parts')
+    checkOptions('updates', options, { microBatches: true, maxNorm: true })
+    const { microBatches = 1, maxNorm = Number.POSITIVE_INFINITY } = options
+    checkWhole('updates', microBatches, 'microBatches')
     checkNumber('updates', maxNorm, 'maxNorm')
     // Images travel while the step before is computed.
-    const loaded = partsOf(batch, parts).map((part) => ({ ...part, at: this.#passes.load(part.images, part.labels.length) }))
+    const loaded = splitBatch(batch, microBatches).map((microBatch) => {
+      return { ...microBatch, at: this.#passes.load(microBatch.images, microBatch.labels.length) }
+    })
     const results = steps.map(({ objective, lr }) =>
       this.#inTurn(() => this.#update(loaded, objective, lr, objective.clip ? maxNorm : Number.POSITIVE_INFINITY)),
     )
@@ -102,10 +104,11 @@ export class BranchDevices {
   }
 
   /**
-   * Branches run on their devices, then `head` on device 0, off the tape; dropout as `model.training` says.
+   * Runs the branches on their devices, then `head` on device 0, off the tape. Dropout follows `model.training`.
    * @param images normalised, [count, C, H, W]
-   * @param head of the images on device 0 and what the branches gave, for `ForwardOptions.outputs`; what it returns must not hold tensors
-   * @throws ArgumentError for images that are not so many of the model's, and for what is no pass or function
+   * @param head is called with the images on device 0 and the outputs of the branches, for `ForwardOptions.outputs`. Its result must
+   *   not hold tensors
+   * @throws ArgumentError for images that are not `count` images of the model's shape, and for arguments of a wrong kind
    */
   async infer<T>(images: Float32Array, count: number, pass: Pass, head: (images: Tensor, outputs: Tensor) => T): Promise<T> {
     checkWhole('infer', count, 'count')
@@ -133,9 +136,9 @@ export class BranchDevices {
   }
 
   /**
-   * Gradients of the mean cross-entropy of a prefix for every parameter, zeros where it does not reach.
-   * @param chunk images computed at once
-   * @throws ArgumentError for a batch that does not fit the model; UserError for a prefix that it does not have
+   * Computes the gradients of the mean cross-entropy of a prefix for every parameter, zeros where it does not reach.
+   * @param chunk number of images that are computed at once
+   * @throws ArgumentError for a batch that does not fit the model; UserError for a prefix that the model does not have
    */
   async gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
     checkBatch('gradients', batch, this.model.config)
@@ -144,12 +147,10 @@ export class BranchDevices {
     return this.#inTurn(() => this.#gradients(batch, k, chunk))
   }
 
-  /** All parameters and their optimizer state, copied to the host. */
-  async state(): Promise<PartState> {
-    const states = await this.#waiting.for(
-      Promise.all([takeState(this.#local), ...this.workers.map((worker) => worker.state())]),
-    )
-    const merged = (pick: (state: PartState) => Entries) => new Map(states.flatMap((state) => [...pick(state)]))
+  /** Copies all parameters and their optimizer state to the host. */
+  async state(): Promise<ModelState> {
+    const states = await this.#lost.race(Promise.all([readState(this.#local), ...this.workers.map((worker) => worker.state())]))
+    const merged = (pick: (state: ModelState) => Entries) => new Map(states.flatMap((state) => [...pick(state)]))
     return {
       parameters: merged(({ parameters }) => parameters),
       m: merged(({ m }) => m),
@@ -159,7 +160,7 @@ export class BranchDevices {
   }
 
   /**
-   * Times every dispatch of all devices after what was asked for before, until `endTrace`.
+   * Times every dispatch of all devices from the end of all earlier calls to `endTrace`.
    * @throws UserError when a device has no timestamp queries
    */
   startTrace(): Promise<void> {
@@ -169,7 +170,7 @@ export class BranchDevices {
     })
   }
 
-  /** @returns what each device did, device 0 first */
+  /** @returns the trace of each device, device 0 first */
   endTrace(): Promise<TracedDevice[]> {
     return this.#inTurn(async () => {
       const [here, ...away] = await Promise.all([this.#tracing!.end(), ...this.workers.map((worker) => worker.endTrace())])
@@ -177,27 +178,27 @@ export class BranchDevices {
     })
   }
 
-  /** From now on a device that does not answer for some seconds is lost: this process is to end soon. */
+  /** Shortens the silence after which a device counts as lost to some seconds, for a process that ends soon. */
   hurry(): void {
     for (const worker of this.workers) worker.hurry()
   }
 
-  /** Ends all devices but device 0, where it frees everything. */
+  /** Ends all workers, and frees everything on device 0. */
   async close(): Promise<void> {
     await Promise.all(this.workers.map((worker) => worker.close()))
     this.#passes.dispose()
     this.#local.dispose()
   }
 
-  /** Runs `work` after all that came before: passes overwrite what the one before left on the devices. */
+  /** Runs `work` after all earlier calls, because a pass overwrites the results of the one before. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#queue.then(work)
     this.#queue = run
-    return this.#waiting.for(run)
+    return this.#lost.race(run)
   }
 
   async #update(
-    parts: readonly (BatchPart & { at: Loaded })[],
+    microBatches: readonly (HostMicroBatch & { at: LoadedImages })[],
     objective: Objective,
     lr: number,
     maxNorm: number,
@@ -205,8 +206,8 @@ export class BranchDevices {
     const { optimizer } = this.#local
     const { traffic, host } = this.#passes
     const findings: Findings = []
-    const done: PartValues[] = []
-    for (const part of parts) done.push(await this.#passes.differentiate(part, objective, findings))
+    const done: MicroBatchValues[] = []
+    for (const microBatch of microBatches) done.push(await this.#passes.differentiate(microBatch, objective, findings))
     const elsewhere = await this.#passes.gatherStem(done[0]!.away, findings)
     const update = () => {
       const here = optimizer.gradNorm()
@@ -229,10 +230,10 @@ export class BranchDevices {
     })
     const nonFinite = Number.isFinite(norm) ? undefined : findings.find(isBad)?.[0]
     const lossScale = this.model.precision === 'mixed' ? scale : undefined
-    return { losses: added(done), predicted: joined(done, parts), norm, lossScale, nonFinite }
+    return { losses: added(done), predicted: joined(done, microBatches), norm, lossScale, nonFinite }
   }
 
-  /** The loss of a prefix; always the same object, under which its head is recorded. */
+  /** Returns the loss of a prefix, always the same object, since the head's captures are kept by objective. */
   #prefixLoss(branches: number): Objective {
     this.#prefixLosses[branches] ??= makeScheme('joint', branches).passes[0]![0]!
     return this.#prefixLosses[branches]
@@ -241,9 +242,9 @@ export class BranchDevices {
   async #gradients(batch: LabelledImages, branches: number, chunk: number): Promise<Entries> {
     const objective = this.#prefixLoss(branches)
     let away: readonly BranchWorker[] = []
-    for (const part of partsOf(batch, Math.ceil(batch.labels.length / chunk))) {
-      const at = this.#passes.load(part.images, part.labels.length)
-      const done = await this.#passes.differentiate({ ...part, at }, objective)
+    for (const microBatch of splitBatch(batch, Math.ceil(batch.labels.length / chunk))) {
+      const at = this.#passes.load(microBatch.images, microBatch.labels.length)
+      const done = await this.#passes.differentiate({ ...microBatch, at }, objective)
       this.#passes.drop(at)
       away = done.away
     }
@@ -254,7 +255,7 @@ export class BranchDevices {
   }
 }
 
-/** What a caller's function gives or throws; its error is its own and ends nothing that comes after. */
+/** Returns the value or the error of a caller's function, since its error must not end later calls. */
 function attempt<T>(fn: () => T): { value: T } | { error: unknown } {
   try {
     return { value: fn() }
@@ -263,17 +264,17 @@ function attempt<T>(fn: () => T): { value: T } | { error: unknown } {
   }
 }
 
-/** The losses of a mini-batch. */
-function added(parts: readonly PartValues[]): number[] {
-  return Array.from(parts[0]!.losses, (_, k) => parts.reduce((sum, { losses }) => sum + losses[k]!, 0))
+/** Adds up the losses of the micro-batches. */
+function added(values: readonly MicroBatchValues[]): number[] {
+  return Array.from(values[0]!.losses, (_, k) => values.reduce((sum, { losses }) => sum + losses[k]!, 0))
 }
 
-/** Predicted classes [1 or m, B] of a mini-batch from those of its parts. */
-function joined(values: readonly PartValues[], parts: readonly LabelledImages[]): number[] {
+/** Joins the predicted classes of the micro-batches, [1 or m, B]. */
+function joined(values: readonly MicroBatchValues[], microBatches: readonly LabelledImages[]): number[] {
   const prefixes = values[0]!.losses.length
   return Array.from({ length: prefixes }, (_, k) =>
     values.flatMap(({ predicted }, i) => {
-      const B = parts[i]!.labels.length
+      const B = microBatches[i]!.labels.length
       return Array.from({ length: B }, (_, b) => predicted[k * B + b]!)
     }),
   ).flat()

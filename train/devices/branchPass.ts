@@ -1,37 +1,35 @@
 import { type Captured, capture, type Tensor, withoutScope } from '../../engine/index.ts'
-import type { Parameter } from '../../model/index.ts'
-import { RecordedPass } from './recordedPass.ts'
 
 /**
- * A forward pass over branches and the backward pass after it, each recorded once and replayed (see `capture`): in between the host
- * waits for the gradient that comes from elsewhere. What backward needs of the forward pass has memory of its own.
+ * A forward pass over branches and the backward pass after it, captured apart: the host waits between them for the gradient, which
+ * comes from another device. The values that backward needs of the forward pass have memory of their own.
  */
 export class BranchPass {
   readonly #forward: Captured<[Tensor], Tensor>
-  readonly #backward: RecordedPass<[Tensor], void>
-  /** On the tape, from recording the forward pass to recording the backward pass. */
+  readonly #backward: Captured<[Tensor], void>
+  /** The result of the forward pass on the tape, from the capture of `forward` to that of `backward`. */
   #tape: Tensor | undefined
 
   /**
-   * @param rows computes what the head reads from images, on the tape; always of the same shape
-   * @param parameters that gradients may reach, all in arenas; the passes always find them as at first, with gradients or without
+   * @param rows computes the rows that the head reads from images, on the tape. Images must always have the same shape, and the
+   *   leaves must have gradients in every pass or in none, or else `backward` would be captured again, without its tape
    */
-  constructor(rows: (images: Tensor) => Tensor, parameters: readonly Parameter[]) {
+  constructor(rows: (images: Tensor) => Tensor) {
     this.#forward = capture((images: Tensor) => {
       this.#tape = withoutScope(() => rows(images))
       return this.#tape
     })
-    this.#backward = new RecordedPass((cotangent: Tensor) => this.#tape!.backward(cotangent), parameters)
+    this.#backward = capture((cotangent: Tensor) => this.#tape!.backward(cotangent))
   }
 
-  /** What the head reads; the next call overwrites it. */
+  /** Computes the rows; the next call overwrites them. */
   forward(images: Tensor): Tensor {
     return this.#forward(images)
   }
 
-  /** Sends the gradient of what `forward` gave last to the parameters. */
+  /** Sends the gradient of the last rows to the parameters. */
   backward(cotangent: Tensor): void {
-    this.#backward.run(cotangent)
+    this.#backward(cotangent)
     this.#tape?.dispose()
     this.#tape = undefined
   }

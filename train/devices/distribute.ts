@@ -3,26 +3,26 @@ import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
 import { checkRequest } from '../../engine/platform/types.ts'
 import { MODES, type Model, type ModelConfig, Module, ParaFormer } from '../../model/index.ts'
+import { isStem, partOf, readState, restoreMoments } from '../modelState.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { BranchDevices } from './branchDevices.ts'
+import type { BranchWorker } from './branchWorker.ts'
 import type { Pulse } from './heartbeat.ts'
 import { LocalBranches, type RunOptions } from './localBranches.ts'
-import { type BranchWorkerSpec, LocalBranchWorker } from './localWorker.ts'
-import { isStem, partOf, restoreMoments, takeState } from './partState.ts'
-import { ProcessBranchWorker } from './processWorker.ts'
-import type { BranchWorker } from './worker.ts'
+import { type BranchWorkerSpec, LocalBranchWorker } from './localBranchWorker.ts'
+import { ProcessBranchWorker } from './processBranchWorker.ts'
 
-/** More are surely a mistake. */
+/** The largest number of devices; more are surely a mistake. */
 export const MAX_DEVICES = 64
 
 export interface DistributeOptions extends RunOptions {
-  /** What devices 1, 2, … are opened with; device 0 is the model's own. */
+  /** Requests that open devices 1, 2, …; device 0 is the model's own. */
   others: readonly DeviceRequest[]
   /** Keeps all devices in this process, so that images need not be copied; default a process for each. */
   inProcess?: boolean | undefined
-  /** The optimizer of the whole model, whose state moves along, and its hyperparameters; default AdamW as it is made. */
+  /** The optimizer of the whole model, whose state and hyperparameters are taken over; default a fresh AdamW. */
   optimizer?: AdamW
-  /** How often other processes are asked whether they are there; default every 5 s, and 12 times in vain. */
+  /** How often other processes must show that they are alive; default every 5 s, lost after 12 misses. */
   pulse?: Pulse
 }
 
@@ -35,7 +35,7 @@ const OPTIONS: OptionNames<DistributeOptions> = {
   pulse: true,
 }
 
-/** @throws ArgumentError for what is no model, unknown options, and options of a wrong kind */
+/** @throws ArgumentError unless `model` is one, for unknown options, and for options of a wrong kind */
 function checkArguments(model: unknown, options: DistributeOptions): void {
   if (!(model instanceof Module)) throw refusal('distributeBranches', model, 'a ParaFormer', 'model')
   checkOptions('distributeBranches', options ?? null, OPTIONS)
@@ -53,11 +53,11 @@ function checkArguments(model: unknown, options: DistributeOptions): void {
 }
 
 /**
- * Spreads the branches of a model over its own device and others: branch i goes to device i mod n. The model keeps stem, head and the
- * branches of device 0, whose parameters stay the same Tensor objects. The optimizer given is disposed; go on with the result's. When one
- * of the devices is lost, all calls reject with DeviceLostError: `close()` the result, and spread a model anew from what `state()` gave.
- * @throws UserError in one line when the model has fewer branches than there are devices, or a device cannot be opened; then nothing
- *   was changed; ArgumentError for unknown options and those of a wrong kind
+ * Distributes the branches of a model over its own device and others: branch i goes to device i mod n. The model keeps stem, head and
+ * the branches of device 0, whose parameters stay the same Tensor objects. `options.optimizer` is disposed; the result has its own.
+ * When a device is lost, all calls reject with DeviceLostError: `close()` the result, and distribute a model again from a `state()`.
+ * @throws UserError in one line when the model has fewer branches than there are devices, or a device cannot be opened; nothing has
+ *   changed then; ArgumentError for unknown options and options of a wrong kind
  */
 export async function distributeBranches(model: Model, options: DistributeOptions): Promise<BranchDevices> {
   checkArguments(model, options)
@@ -67,7 +67,7 @@ export async function distributeBranches(model: Model, options: DistributeOption
   checkDistribution(model.config, devices)
   if (!(model instanceof ParaFormer)) throw new Error('no ParaFormer')
   const { config, precision, recomputes, coalesces } = model
-  const state = await takeState({ model, optimizer })
+  const state = await readState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
   const scale = optimizer && (await optimizer.lossScale.copy())
@@ -85,7 +85,7 @@ export async function distributeBranches(model: Model, options: DistributeOption
   for (const i of branches.keys()) {
     if (i % devices === 0) continue
     branches[i]!.dispose()
-    // A hole: the branches behind it keep their names.
+    // A hole is left, so that later branches keep their names.
     delete branches[i]
   }
   const local = new LocalBranches(model, adamW, how, scale)
@@ -97,7 +97,7 @@ export async function distributeBranches(model: Model, options: DistributeOption
   return new BranchDevices(local, workers)
 }
 
-/** @throws UserError when a model of this config cannot be spread over so many devices */
+/** @throws UserError when a model of this config cannot be distributed over this number of devices */
 export function checkDistribution(config: ModelConfig, devices: number): void {
   if (config.architecture === 'vit') throw new UserError('a vit has no branches to spread; use another mode than devices')
   const { branches } = config
@@ -106,11 +106,11 @@ export function checkDistribution(config: ModelConfig, devices: number): void {
   }
 }
 
-/** All workers; where one cannot be opened, the others are closed. */
+/** Waits for all workers; when one cannot be opened, the others are closed. */
 async function allOrNone(opening: readonly Promise<BranchWorker>[]): Promise<BranchWorker[]> {
   const settled = await Promise.allSettled(opening)
-  const workers = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
-  const failed = settled.find((one) => one.status === 'rejected')
+  const workers = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const failed = settled.find((result) => result.status === 'rejected')
   if (!failed) return workers
   await Promise.all(workers.map((worker) => worker.close()))
   throw failed.reason

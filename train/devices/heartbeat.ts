@@ -1,18 +1,19 @@
-/** Milliseconds between two questions, and how many may go unanswered. */
 export interface Pulse {
+  /** Milliseconds between two questions. */
   every: number
+  /** Number of unanswered questions after which the other side counts as hung. */
   missed: number
 }
 
-/** A minute: loading a driver or weaving a large step may take many seconds. */
+/** It gives up after a minute, since loading a driver or planning a large step may take many seconds. */
 const PULSE: Pulse = { every: 5000, missed: 12 }
 
-/** Where the process is asked to end and will be killed soon: what does not answer for 3 s is not worth waiting for. */
+/** It gives up after 3 s, for a process that was asked to end and will be killed soon. */
 const HURRY: Pulse = { every: 300, missed: 10 }
 
 /**
- * Asks again and again whether somebody is there, who counts as hung when nothing was heard after so many questions. Questions count, not
- * time: where both sides were stopped (Ctrl-Z, a laptop that slept), none was missed.
+ * Asks again and again whether the other side is alive. Unanswered questions count, not time: none is missed while both sides are
+ * stopped (Ctrl-Z, a laptop that sleeps).
  */
 export class Heartbeat {
   readonly #ask: () => void
@@ -26,12 +27,12 @@ export class Heartbeat {
     this.#start(pulse)
   }
 
-  /** Something was heard. */
+  /** Takes note of a sign of life. */
   heard(): void {
     this.#unanswered = 0
   }
 
-  /** Waits for seconds only from now on. */
+  /** Switches to a silence of a few seconds. */
   hurry(): void {
     if (!this.#timer) return
     this.stop()
@@ -54,7 +55,7 @@ export class Heartbeat {
       this.#unanswered++
       this.#ask()
     }, every)
-    // It keeps no process alive.
+    // The timer does not keep the process alive.
     ;(this.#timer as { unref?(): void }).unref?.()
   }
 }

@@ -1,38 +1,36 @@
-import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { addAll, type Captured, capture, type Device, noGrad, scope, stack, type Tensor } from '../../engine/index.ts'
-import type { Mode, ParaFormer } from '../../model/index.ts'
+import type { Mode, ParaFormer, Parameter } from '../../model/index.ts'
+import { isStem } from '../modelState.ts'
 import { AdamW, type AdamWSettings } from '../optim/adamW.ts'
 import { LossScale, type LossScaleCopy } from '../optim/lossScale.ts'
 import { BranchPass } from './branchPass.ts'
-import { isStem } from './partState.ts'
-import type { ForwardRequest } from './worker.ts'
+import type { ForwardRequest } from './branchWorker.ts'
 
-/** How the branches of one device run. */
 export interface RunOptions {
-  /** Default `serial`. */
+  /** Mode in which the branches of each device run; default `serial`. */
   mode?: Mode | undefined
   /** Runs every op of every pass on the host instead of replaying captured passes. */
   eager?: boolean | undefined
 }
 
-/** Rows of branches, and the way back. */
+/** The result of a forward pass, with its backward pass. */
 export interface LocalRows {
-  /** [own, B, D], or their sum [B, D]; on the device until the next pass. */
+  /** The rows that the head reads, [own, B, D], or their sum [B, D]; the next pass overwrites them. */
   rows: Tensor
-  /** Sends the gradient of the rows to the parameters, where gradients add up; once. */
+  /** Sends the gradient of the rows to the parameters, where gradients add up. It can be called once. */
   backward(cotangent: Tensor): void
   dispose(): void
 }
 
-/** Passes kept for other shapes: each holds the memory of one. */
+/** Captured passes of different shapes that are kept; each holds the memory of one pass. */
 const PASSES = 3
 
-/** What lives on one device: a model with some of its branches and the stem, and their optimizer. */
+/** The part of a model that lives on one device: some of its branches, the stem, and their optimizer. */
 export class LocalBranches {
   readonly model: ParaFormer
-  /** Branches that are here. */
+  /** The branches that live here, by their index in the model. */
   readonly own: readonly number[]
-  /** What losses are multiplied by in the next step. */
+  /** The loss scale of the next step. */
   lossScale: number
   readonly #settings: Partial<AdamWSettings>
   readonly #scale: LossScaleCopy | undefined
@@ -42,8 +40,8 @@ export class LocalBranches {
   #optimizer: AdamW | undefined
 
   /**
-   * @param settings of the optimizer
-   * @param scale of losses; default 1
+   * @param settings hyperparameters of the optimizer
+   * @param scale the loss scale; default a constant 1
    */
   constructor(model: ParaFormer, settings: Partial<AdamWSettings>, how: RunOptions, scale?: LossScaleCopy) {
     this.model = model
@@ -54,7 +52,6 @@ export class LocalBranches {
     this.lossScale = scale?.initial.scale ?? 1
   }
 
-  /** Whether every op runs on the host in every pass. */
   get eager(): boolean {
     return this.#how.eager ?? false
   }
@@ -63,18 +60,18 @@ export class LocalBranches {
     return this.model.posEmbedding.device
   }
 
-  /** Made when it is first used: it takes twice the memory of the parameters. */
+  /** The optimizer, which is made at its first use, since it takes twice the memory of the parameters. */
   get optimizer(): AdamW {
     this.#optimizer ??= this.#makeOptimizer()
     return this.#optimizer
   }
 
-  /** Branches that are here and take part. */
+  /** Returns the branches that live here and belong to a prefix. */
   active(branches: number): number[] {
     return this.own.filter((i) => i < branches)
   }
 
-  /** Runs the branches that take part. */
+  /** Runs the branches that live here and belong to the prefix. */
   forward(images: Tensor, request: Omit<ForwardRequest, 'images' | 'random' | 'lossScale'>): LocalRows {
     const { branches, eachBranch, training, differentiate } = request
     this.model.train(training)
@@ -84,7 +81,7 @@ export class LocalBranches {
         return eachBranch ? stack(outputs, 0) : addAll(outputs)
       })
     if (!differentiate) return this.#infer(images, compute, `${branches} ${eachBranch} ${training}`)
-    // A pass over some of the branches only would need the memory of all once more.
+    // A captured pass over a prefix would take as much memory again as the pass over all branches.
     const captures = !this.#how.eager && this.active(branches).length === this.own.length
     if (!captures) {
       const rows = compute(images)
@@ -110,15 +107,15 @@ export class LocalBranches {
   }
 
   #pass(key: string, compute: (images: Tensor) => Tensor): BranchPass {
-    // Gradients are written to the optimizer's arena, which must be there when they are recorded.
-    const { parameters } = this.optimizer
+    // Gradients are written to the optimizer's arena, which must exist when the pass is captured.
+    this.optimizer
     let pass = this.#passes.get(key)
     if (!pass) {
-      pass = new BranchPass(compute, parameters)
-      for (const [oldest, one] of this.#passes) {
+      pass = new BranchPass(compute)
+      for (const [oldestKey, oldest] of this.#passes) {
         if (this.#passes.size < PASSES) break
-        one.dispose()
-        this.#passes.delete(oldest)
+        oldest.dispose()
+        this.#passes.delete(oldestKey)
       }
     }
     this.#passes.delete(key)
@@ -126,26 +123,25 @@ export class LocalBranches {
     return pass
   }
 
-  /** Values and gradients of the stem, flat, as they lie in memory. */
+  get stemParameters(): Parameter[] {
+    return this.model.namedParameters().flatMap(([name, parameter]) => (isStem(name) ? [parameter] : []))
+  }
+
+  /** Returns live views of the stem's values and gradients, flat, as they lie in memory. */
   stem(): { values: Tensor; gradients: Tensor } {
-    return this.optimizer.flat(this.model.namedParameters().flatMap(([name, t]) => (isStem(name) ? [t] : [])))
+    return this.optimizer.flat(this.stemParameters)
   }
 
-  /** Frees the stem's gradient. */
-  dropStemGradient(): void {
-    zeroGrad(this.model.namedParameters().flatMap(([name, parameter]) => (isStem(name) ? [parameter] : [])))
-  }
-
-  /** Ends with everything on the device but the device itself. */
+  /** Frees everything on the device. */
   dispose(): void {
-    for (const one of [...this.#passes.values(), ...this.#inferences.values()]) one.dispose()
+    for (const captured of [...this.#passes.values(), ...this.#inferences.values()]) captured.dispose()
     this.#optimizer?.dispose()
     this.model.dispose()
   }
 
   #makeOptimizer(): AdamW {
-    // Parameters move into the optimizer's arena: what was recorded before reads them where they were.
-    for (const one of this.#inferences.values()) one.dispose()
+    // Parameters move into the optimizer's arena, and earlier captures would read them at their old place.
+    for (const inference of this.#inferences.values()) inference.dispose()
     this.#inferences.clear()
     const scale = this.#scale && { lossScale: new LossScale({ ...this.#scale, device: this.device }) }
     return new AdamW(this.model.namedParameters(), { ...this.#settings, ...scale })

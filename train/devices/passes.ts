@@ -1,57 +1,59 @@
 import { addAll, noGrad, scope, stack, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { copyInto } from '../../engine/tensor/copies.ts'
 import { addInPlace } from '../../engine/tensor/pointwise.ts'
-import type { BatchPart } from '../data/parts.ts'
+import type { HostMicroBatch } from '../data/microBatch.ts'
+import { imageTensor } from '../modelInput.ts'
 import type { Objective } from '../schemes.ts'
+import type { BranchWorker, ForwardRequest, StemGradient } from './branchWorker.ts'
 import { HeadPass } from './headPass.ts'
 import type { LocalBranches, LocalRows } from './localBranches.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { Traffic } from './traffic.ts'
-import type { BranchWorker, ForwardRequest, StemGradient } from './worker.ts'
 
 /** Images that all devices hold. */
-export interface Loaded {
+export interface LoadedImages {
+  /** Their number on the workers. */
   id: number
-  /** On device 0. */
+  /** The images on device 0. */
   images: Tensor
   count: number
 }
 
-/** What the branches gave for some images. */
-export interface Gathered {
-  /** On device 0: [k, B, D] of k branches, or [1, B, D] their sum. */
+/** The result of a forward pass of all devices. */
+interface Gathered {
+  /** On device 0: [k, B, D] of k branches, or their sum [1, B, D]. */
   outputs: Tensor
-  /** Of device 0's own branches. */
+  /** The result of device 0's own branches. */
   here: LocalRows
-  /** Workers that took part. */
+  /** The workers that took part. */
   away: readonly BranchWorker[]
 }
 
-/** What a part of a mini-batch gave. */
-export interface PartValues {
-  /** [1] or [m], its share of the mean. */
+/** The result of a micro-batch. */
+export interface MicroBatchValues {
+  /** [1] or [m], the micro-batch's share of the mean. */
   losses: ArrayLike<number>
   /** [1 or m, B] */
   predicted: ArrayLike<number>
-  /** Workers that took part. */
+  /** The workers that took part. */
   away: readonly BranchWorker[]
 }
 
-/** What a step found on its way, that the host holds anyway. */
+/** Intermediate values of a step on the host, in their order, for the search for the first that is not finite. */
 export type Findings = [what: string, values: ArrayLike<number>][]
 
-/** Which branches a forward pass runs and how. */
+/** The branches of a forward pass, and whether their rows are wanted one by one. */
 export type Pass = Pick<ForwardRequest, 'branches' | 'eachBranch'>
 
-/** Forward and backward passes over all devices, seen from device 0. */
+/** Forward and backward passes over all devices, directed from device 0. */
 export class Passes {
   readonly traffic = new Traffic()
-  /** JavaScript of this process so far, without waits. */
+  /** The time of JavaScript in this process, without waits. */
   readonly host = new Stopwatch()
   readonly #local: LocalBranches
   readonly #workers: readonly BranchWorker[]
   readonly #head: HeadPass
-  /** Calls of workers that answer nothing and are not awaited yet. */
+  /** Calls of workers without a result that are not awaited yet. */
   #sent: Promise<void>[] = []
   #loads = 0
 
@@ -61,30 +63,28 @@ export class Passes {
     this.#head = new HeadPass(local.model, () => local.optimizer, local.eager)
   }
 
-  /** Gives images to all devices. */
-  load(images: Float32Array, count: number): Loaded {
-    const { channels, imageSize } = this.#local.model.config
+  /** Copies images to all devices. */
+  load(images: Float32Array, count: number): LoadedImages {
     const id = this.#loads++
     return this.host.time(() => {
       for (const worker of this.#workers) {
         this.traffic.images += images.byteLength
         this.send(worker.load(id, images, count))
       }
-      const { device } = this.#local
-      // Until `drop`, whatever scope it is asked for in.
-      const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device }))
-      return { id, count, images: there }
+      // The images live until `drop`, in whatever scope `load` is called.
+      return { id, count, images: withoutScope(() => imageTensor(this.#local.model, images, count)) }
     })
   }
 
-  drop({ id, images }: Loaded): void {
+  /** Frees images on all devices. */
+  drop({ id, images }: LoadedImages): void {
     this.host.time(() => {
       images.dispose()
       for (const worker of this.#workers) this.send(worker.drop(id))
     })
   }
 
-  /** A call that answers nothing: its failure is found with the next one that does. */
+  /** Keeps a call without a result; a failure of it comes out with the next call that has one. */
   send(call: Promise<void>): void {
     call.catch(() => {})
     this.#sent.push(call)
@@ -96,7 +96,8 @@ export class Passes {
     return Promise.all(sent)
   }
 
-  async forward(loaded: Loaded, pass: Pass & { differentiate: boolean }, findings: Findings = []): Promise<Gathered> {
+  /** Runs the forward pass of all devices and gathers their rows on device 0. */
+  async forward(loaded: LoadedImages, pass: Pass & { differentiate: boolean }, findings: Findings = []): Promise<Gathered> {
     const { here, away, replies } = this.host.time(() => this.#start(loaded, pass))
     const received = await Promise.all(replies)
     await this.#settleSent()
@@ -111,9 +112,9 @@ export class Passes {
     return { outputs, here, away }
   }
 
-  /** Sets all devices to a forward pass. */
+  /** Starts the forward pass on all devices. */
   #start(
-    loaded: Loaded,
+    loaded: LoadedImages,
     pass: Pass & { differentiate: boolean },
   ): Omit<Gathered, 'outputs'> & { replies: Promise<Float32Array>[] } {
     const { device, lossScale, model } = this.#local
@@ -121,14 +122,14 @@ export class Passes {
     const request = { ...pass, lossScale, training: model.training }
     const away = this.#workers.filter(({ own }) => own.some((i) => i < pass.branches))
     const replies = away.map((worker) => worker.forward({ ...request, images: loaded.id, random: { seed, counter } }))
-    // Where device 0 fails at once, nobody waits for them.
+    // When device 0 fails at once, nothing awaits the replies.
     for (const reply of replies) reply.catch(() => {})
     const here = this.#local.forward(loaded.images, request)
     device.flush()
     return { here, away, replies }
   }
 
-  /** [k, B, D] of the branches in the model's order, from what devices gave of theirs. */
+  /** Puts the rows of all devices into the model's order, [k, B, D]. */
   #inOrder(rows: Tensor, received: readonly Float32Array[], away: readonly BranchWorker[], branches: number): Tensor {
     const [, B, D] = rows.shape as [number, number, number]
     const size = B * D
@@ -147,34 +148,41 @@ export class Passes {
     return outputs
   }
 
-  /** [1, B, D], the sum of what devices gave. */
+  /** Adds up the sums of all devices, [1, B, D]. */
   #sum(rows: Tensor, received: readonly Float32Array[]): Tensor {
     const { shape, device } = rows
     return scope(() => {
-      const parts = [rows, ...received.map((values) => tensor(values, { shape, device }))]
+      const sums = [rows, ...received.map((values) => tensor(values, { shape, device }))]
       return noGrad(() =>
-        addAll(parts)
+        addAll(sums)
           .detach()
           .reshape([1, ...shape]),
       )
     })
   }
 
-  /** Forward and backward pass of one part of a mini-batch. Gradients stay where their parameters are. */
-  async differentiate(part: BatchPart & { at: Loaded }, objective: Objective, findings: Findings = []): Promise<PartValues> {
+  /** Runs forward and backward pass of a micro-batch. Gradients stay where their parameters are. */
+  async differentiate(
+    microBatch: HostMicroBatch & { at: LoadedImages },
+    objective: Objective,
+    findings: Findings = [],
+  ): Promise<MicroBatchValues> {
     const pass = { branches: objective.branches, eachBranch: objective.eachBranch, differentiate: true }
-    const gathered = await this.forward(part.at, pass, findings)
+    const gathered = await this.forward(microBatch.at, pass, findings)
     const { away } = gathered
-    const [values, means, classes] = await Promise.all(this.host.time(() => this.#turn(part, objective, gathered)))
+    const [values, means, classes] = await Promise.all(this.host.time(() => this.#turn(microBatch, objective, gathered)))
     findings.push(['the gradient of the loss', values])
     this.host.time(() => this.#sendCotangents(objective, values as Float32Array, away))
     return { losses: means, predicted: classes, away }
   }
 
-  /** Head and loss, and the way back of device 0's branches. @returns the cotangent of all outputs, losses, predicted classes */
-  #turn(part: BatchPart, objective: Objective, { outputs, here }: Gathered) {
-    const { losses, predicted, cotangent } = this.#head.run(objective, outputs, part.labels, part.share)
-    // Before the branches of device 0 go on, so that the others need not wait for them.
+  /**
+   * Runs head and loss, and the backward pass of device 0's branches.
+   * @returns the cotangent of all outputs, losses, predicted classes
+   */
+  #turn({ labels, share }: HostMicroBatch, objective: Objective, { outputs, here }: Gathered) {
+    const { losses, predicted, cotangent } = this.#head.run(objective, outputs, labels, share)
+    // The reads come before the branches of device 0 go on, so that the other devices need not wait for these.
     const reads = [cotangent.data(), losses.data(), predicted.data()] as const
     scope(() => {
       const own = objective.eachBranch ? this.#local.active(objective.branches) : [0]
@@ -189,7 +197,7 @@ export class Passes {
     return reads
   }
 
-  /** Sends every device its part of the gradient of the branches' outputs. */
+  /** Sends every worker its part of the gradient of the branches' outputs. */
   #sendCotangents(objective: Objective, values: Float32Array, away: readonly BranchWorker[]): void {
     const size = values.length / (objective.eachBranch ? objective.branches : 1)
     for (const worker of away) {
@@ -201,7 +209,7 @@ export class Passes {
     }
   }
 
-  /** Adds the stem's gradients of other devices to those here. @returns the squared norm of the gradients that stay there */
+  /** Adds the stem's gradients of the workers to those of device 0. @returns the squared norm of the workers' other gradients */
   async gatherStem(away: readonly BranchWorker[], findings: Findings = []): Promise<number> {
     const replies = await Promise.all(this.host.time(() => away.map((worker) => worker.stemGradient())))
     await this.#settleSent()
@@ -224,7 +232,7 @@ export class Passes {
     return total
   }
 
-  /** Frees what was recorded. */
+  /** Frees the captured passes of the head. */
   dispose(): void {
     this.#head.dispose()
   }

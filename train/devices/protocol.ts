@@ -1,11 +1,11 @@
 import * as errors from '../../engine/base/errors.ts'
-import type { BranchWorkerSpec } from './localWorker.ts'
-import type { BranchWorker } from './worker.ts'
+import type { BranchWorker } from './branchWorker.ts'
+import type { BranchWorkerSpec } from './localBranchWorker.ts'
 
-/** Calls of a worker that cross to its process. */
+/** Methods of a worker that its process carries out. */
 export type Method = Exclude<keyof BranchWorker, 'name' | 'own' | 'lost' | 'hurry' | 'close'>
 
-/** What the process of a worker is asked. The first request opens the worker; each is answered, `alive` at once. */
+/** A request to the process of a worker. The first one opens the worker. Each gets a reply, `alive` at once. */
 export type BranchWorkerRequest = { id: number } & (
   | { open: BranchWorkerSpec }
   | { alive: true }
@@ -14,7 +14,7 @@ export type BranchWorkerRequest = { id: number } & (
 
 export type BranchWorkerReply = { id: number; value: unknown } | { id: number; error: SentError }
 
-/** An error on its way between processes: structured clones lose its class. */
+/** An error on its way between processes, since structured clones lose its class. */
 interface SentError {
   name: string
   message: string
@@ -26,8 +26,8 @@ export function sendError(error: unknown): SentError {
   return { name, message, stack }
 }
 
-/** The error again, of its class where that is one of the engine's. */
+/** Makes the error again, of its class if that is one of the engine's. */
 export function receiveError({ name, message, stack }: SentError): Error {
-  const known = Object.values(errors).find((one) => one.name === name) as (new (text: string) => Error) | undefined
+  const known = Object.values(errors).find((value) => value.name === name) as (new (text: string) => Error) | undefined
   return Object.assign(new (known ?? Error)(message), { stack })
 }

@@ -3,7 +3,7 @@ export class Stopwatch {
   /** Milliseconds. */
   total = 0
 
-  /** Runs `fn`, which does not wait, on the clock; not within another stretch. */
+  /** Times `fn`, which must not be async, nor be called within another stretch. */
   time<T>(fn: () => T): T {
     const start = performance.now()
     try {

@@ -2,44 +2,37 @@ import { Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { checkOutlines } from '../../model/module.ts'
 import { parameterShapes } from '../../model/shapes.ts'
-import {
-  type OpenSafetensors,
-  openSafetensors,
-  type Saveable,
-  saveSafetensors,
-  type TensorInfo,
-  toFloat32,
-} from '../checkpoint/files.ts'
-import type { SafetensorsEntry } from '../checkpoint/safetensors.ts'
+import { type OpenSafetensors, openSafetensors, type Saveable, saveSafetensors, type TensorInfo } from '../checkpoint/files.ts'
+import { type Entries, restoreMoments } from '../modelState.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import type { LossScale } from '../optim/lossScale.ts'
 import { type DataInfo, parseDataInfo, parseTraining, type TrainingState } from './metadata.ts'
 
-/** What the training loop itself knows of a run's state. */
+/** The part of a run's state that the training loop has. */
 export type LoopState = Omit<TrainingState, 'steps' | 'lossScale'>
 
 const M = 'optimizer.m.'
 const V = 'optimizer.v.'
 
-/** A model or what was gathered of one that lives on several devices. */
+/** A model, or the state gathered from a model on several devices. */
 export interface SavedModel {
   readonly config: ModelConfig
   stateDict(): Readonly<Record<string, Saveable>>
 }
 
-/** An optimizer or what was gathered of several. */
+/** An optimizer, or the state gathered from several. */
 export interface SavedOptimizer {
   state(): { m: ReadonlyMap<string, Saveable>; v: ReadonlyMap<string, Saveable> }
   steps(): Promise<Record<string, number>>
   readonly lossScale: Pick<LossScale, 'growthInterval' | 'save'>
 }
 
-/** Saves the parameters alone, with config and data info: what `predict` needs. */
+/** Saves the parameters alone, with config and data info, which is all that `predict` needs. */
 export async function saveModel(path: string, model: SavedModel, data: DataInfo): Promise<void> {
   await saveSafetensors(path, model.stateDict(), { config: JSON.stringify(model.config), data: JSON.stringify(data) })
 }
 
-/** Saves all that a run needs to resume. */
+/** Saves everything that a run needs to resume. */
 export async function saveCheckpoint(
   path: string,
   model: SavedModel,
@@ -64,61 +57,76 @@ export async function saveCheckpoint(
   }
 }
 
-/** A checkpoint in memory: all of it is checked, its tensors are not yet in a model. */
+/** A checkpoint in host memory, all of it checked. */
 export interface Checkpoint {
   path: string
   config: ModelConfig
   data: DataInfo | undefined
-  /** Parameters by name; of a run that is to go on its optimizer's moments too. */
-  tensors: ReadonlyMap<string, SafetensorsEntry>
+  /** Parameters by name. */
+  parameters: Entries
+}
+
+/** A checkpoint with everything else that a run needs to resume. */
+export interface SavedRun {
+  checkpoint: Checkpoint
+  state: TrainingState
+  /** Moments of the optimizer by parameter name. */
+  m: Entries
+  v: Entries
 }
 
 /**
- * Reads a model's parameters; no device is needed. The config is compared with the tensors of the file before any is read, so that it can
- * ask for no more memory than the file is long.
- * @throws UserError in one line for a file that is missing, malformed, without a sound config or of other tensors than it says
+ * Reads a model's parameters; no device is needed. The config is compared with the tensors of the file before any is read, so that
+ * it cannot make the reader allocate more memory than the file is long.
+ * @throws UserError in one line for a file that is missing, malformed, without a valid config or with other tensors than its config says
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return (await read(path, false)).checkpoint
 }
 
-/** What a run goes on from: a checkpoint with its training state. @throws UserError in one line, also when it has none */
-export async function readRun(path: string): Promise<{ checkpoint: Checkpoint; state: TrainingState }> {
-  const { checkpoint, state } = await read(path, true)
-  return { checkpoint, state: state! }
+/** Reads a checkpoint to resume from. @throws UserError in one line, also when it has no training state */
+export async function readRun(path: string): Promise<SavedRun> {
+  const { checkpoint, state, m, v } = await read(path, true)
+  return { checkpoint, state: state!, m, v }
 }
 
-async function read(path: string, resumes: boolean): Promise<{ checkpoint: Checkpoint; state: TrainingState | undefined }> {
+async function read(path: string, resumes: boolean) {
   const file = await openSafetensors(path)
   try {
-    const { names, ...checked } = named(path, () => check(file, resumes))
-    const tensors = new Map<string, SafetensorsEntry>()
-    for (const name of names) tensors.set(name, await file.read(name))
-    return { checkpoint: { path, config: checked.config, data: checked.data, tensors }, state: checked.state }
+    const { names, config, data, state } = withPath(path, () => check(file, resumes))
+    const entries = async (prefix: string): Promise<Entries> => {
+      const found: Entries = new Map()
+      for (const name of names) found.set(name, await file.read(prefix + name))
+      return found
+    }
+    const parameters = await entries('')
+    const [m, v] = resumes ? [await entries(M), await entries(V)] : [new Map(), new Map()]
+    return { checkpoint: { path, config, data, parameters }, state, m, v }
   } finally {
     await file.close()
   }
 }
 
-/** The metadata of a file, and the names of the tensors that are to be read, once they fit each other. */
+/** Checks that the metadata and the tensors of a file fit each other. @returns the metadata and the names of the parameters */
 function check(file: OpenSafetensors, resumes: boolean) {
   const { config: json, data: info, training } = file.metadata
   if (json === undefined) throw new UserError('has no model config in its metadata; use a checkpoint that this project wrote')
   const config = parseConfig(json)
   const shapes = parameterShapes(config)
   checkOutlines(shapes, new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
-  const parameters = [...shapes.keys()]
+  const names = [...shapes.keys()]
   const data = info === undefined ? undefined : parseDataInfo(info, config)
-  if (!resumes) return { config, data, names: parameters }
+  if (!resumes) return { config, data, names }
   if (training === undefined) throw new UserError("holds no training state; resume from a run's checkpoint.safetensors")
-  const state = parseTraining(training, config, parameters)
-  const moments = parameters.flatMap((name) => [M + name, V + name])
-  for (const name of moments) checkMoment(name, file.tensors.get(name), shapes.get(name.slice(M.length))!.shape)
-  return { config, data, state, names: [...parameters, ...moments] }
+  const state = parseTraining(training, config, names)
+  for (const [name, { shape }] of shapes) {
+    for (const moment of [M + name, V + name]) checkMoment(moment, file.tensors.get(moment), shape)
+  }
+  return { config, data, state, names }
 }
 
-/** Runs `fn`; what the user can mend names the file. */
-function named<T>(path: string, fn: () => T): T {
+/** Runs `fn`; the message of a UserError gets the file's path before it. */
+export function withPath<T>(path: string, fn: () => T): T {
   try {
     return fn()
   } catch (error) {
@@ -132,30 +140,15 @@ function checkMoment(name: string, found: TensorInfo | undefined, shape: readonl
   }
 }
 
-/** The model of a checkpoint, on the default device. */
-export function modelOf({ config, tensors }: Checkpoint): Model {
+/** Makes the model of a checkpoint on the default device. */
+export function modelOf({ config, parameters }: Checkpoint): Model {
   const model = createModel(config)
-  model.loadStateDict(new Map([...tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+  model.loadStateDict(parameters)
   return model
 }
 
-/** Puts the saved moments, step counts and loss scale back. */
-export function restoreOptimizer(
-  { tensors }: Checkpoint,
-  optimizer: AdamW,
-  { steps, lossScale }: Pick<TrainingState, 'steps' | 'lossScale'>,
-): void {
-  const state = optimizer.state()
-  try {
-    for (const [prefix, moments] of [
-      [M, state.m],
-      [V, state.v],
-    ] as const) {
-      for (const [name, t] of moments) t.write(toFloat32(tensors.get(prefix + name)!))
-    }
-  } finally {
-    for (const t of [...state.m.values(), ...state.v.values()]) t.dispose()
-  }
-  optimizer.setSteps(steps)
+/** Overwrites moments, step counts and loss scale of an optimizer with those of a saved run. */
+export function restoreOptimizer(optimizer: AdamW, { m, v, state: { steps, lossScale } }: SavedRun): void {
+  restoreMoments(optimizer, { m, v, steps })
   if (lossScale) optimizer.lossScale.restore(lossScale)
 }

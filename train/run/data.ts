@@ -3,21 +3,22 @@ import { BatchLoader, splitIndices } from '../data/loader.ts'
 import { augmentOf, type Settings } from '../settings.ts'
 import type { DataInfo } from './metadata.ts'
 
-/** What a run reads: training batches, and those it is evaluated on after each epoch. */
+/** The data of a run: batches to train on, and batches to evaluate on after each epoch. */
 export interface RunData {
   dataset: Dataset
   info: DataInfo
   train: BatchLoader
   evaluation: BatchLoader
-  /** What `evaluation` reads. */
+  /** The split that `evaluation` reads. */
   split: 'validation' | 'test'
 }
 
-/** Images of an evaluation batch; fewer of large ones. */
+/** Images in an evaluation batch. */
 const EVALUATION_BATCH = 250
+/** Bytes of an evaluation batch, which has fewer images if they are large. */
 const EVALUATION_BYTES = 2 ** 28
 
-/** How many of `count` images [channels, imageSize, imageSize] are evaluated at once. */
+/** Returns how many of `count` images [channels, imageSize, imageSize] are evaluated at once. */
 export function evaluationBatch(count: number, channels: number, imageSize: number): number {
   return Math.max(1, Math.min(EVALUATION_BATCH, count, Math.floor(EVALUATION_BYTES / (4 * channels * imageSize ** 2))))
 }
@@ -52,7 +53,7 @@ export async function openData(settings: Settings): Promise<RunData> {
   }
 }
 
-/** Batches over some images of a split in their own order. */
+/** Makes a loader of some images of a split in the order of `indices`. */
 export function evaluationLoader(
   dataset: Dataset,
   split: 'train' | 'test',
@@ -63,7 +64,7 @@ export function evaluationLoader(
   return new BatchLoader(dataset, dataset[split], { batchSize, shuffle: false, indices, prefetch: 2, ...options })
 }
 
-/** 0, 1, … for the first `limit` of `count` images. */
+/** Returns the indices 0, 1, … of the first `limit` of `count` images. */
 export function first(count: number, limit = count): Int32Array {
   return Int32Array.from({ length: Math.min(count, limit) }, (_, i) => i)
 }

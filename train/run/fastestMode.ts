@@ -1,26 +1,28 @@
 import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
-import { capture, type Device, randn, scope, tensor } from '../../engine/index.ts'
+import { capture, type Device, randn, scope } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'
+import { inputShape, labelTensor } from '../modelInput.ts'
 import { makeScheme, type Scheme } from '../schemes.ts'
 
-/** Rounds in which all modes are timed in turn, at least; more while they take less than the budget. */
-const ROUNDS = 3
+/** Smallest number of rounds in which all modes are timed in turn. */
+const MIN_ROUNDS = 3
+/** Milliseconds that are filled with further rounds. */
 const BUDGET_MS = 300
 
-/** What the modes are compared on. */
+/** The work on which the modes are compared. */
 export interface ModeQuestion {
   device: Device
   model: Model
   scheme: Scheme['name']
-  /** Images of a batch. */
+  /** Images in a batch. */
   batch: number
 }
 
 /**
- * The mode in which a training step of the model, forward and backward, is fastest on its device, by measurement: once for each
- * device, model, scheme and batch size, then from memory. Random state, parameters and optimizer are left as they are.
- * @returns the mode, and the milliseconds of each where they were measured just now
+ * Finds the mode in which the forward and backward pass of a training step is fastest. It is measured once for each device, model,
+ * scheme and batch size, and stored. Random state, parameters and optimizer are left as they are.
+ * @returns the mode, and the milliseconds of each if they were measured just now
  */
 export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode; measured?: Record<Mode, number> }> {
   const { device, model, scheme, batch } = question
@@ -33,20 +35,20 @@ export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode;
   const { counter } = device.random
   const measured = await timeModes(question)
   device.random.counter = counter
-  const mode = MODES.reduce((best, one) => (measured[one] < measured[best] ? one : best))
+  const mode = MODES.reduce((best, next) => (measured[next] < measured[best] ? next : best))
   store.set(key, mode)
-  // Without a place to keep it, it is measured again next time.
+  // A mode that cannot be stored is measured again next time.
   await store.save().catch(() => {})
   return { mode, measured }
 }
 
-/** Milliseconds of a forward and backward pass in each mode, the least of several. */
+/** Measures the milliseconds of a forward and backward pass in each mode, the minimum of several. */
 async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promise<Record<Mode, number>> {
-  const { channels, imageSize, classes } = model.config
-  const images = randn([batch, channels, imageSize, imageSize], { device })
-  const labels = tensor(
+  const { classes } = model.config
+  const images = randn(inputShape(model.config, batch), { device })
+  const labels = labelTensor(
+    model,
     Int32Array.from({ length: batch }, (_, i) => i % classes),
-    { device },
   )
   const candidates = MODES.map((mode) => {
     // The last step of a scheme runs all branches.
@@ -63,12 +65,12 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
   const parameters = model.parameters()
   for (const { run } of candidates) {
     run().dispose()
-    // Only now: gradients that are gone when the recording ends would not be computed at all. Every run finds none, as it did then.
+    // Gradients that are cleared inside the capture would not be computed at all. Every replay finds none, as the capture did.
     zeroGrad(parameters)
   }
   await device.synchronize()
   const start = performance.now()
-  for (let round = 0; round < ROUNDS || performance.now() - start < BUDGET_MS; round++) {
+  for (let round = 0; round < MIN_ROUNDS || performance.now() - start < BUDGET_MS; round++) {
     for (const candidate of candidates) {
       const before = performance.now()
       candidate.run().dispose()

@@ -9,12 +9,12 @@ import { RunLock } from './lock.ts'
 /** The files of a run. */
 export interface RunFolder {
   path: string
-  /** Everything needed to resume. */
+  /** Everything that the run needs to resume. */
   checkpoint: string
   /** The parameters alone, after the last evaluation. */
   model: string
   metrics: string
-  /** There while a process trains in the folder. */
+  /** A file that exists while a process trains in the folder. */
   lock: string
 }
 
@@ -28,15 +28,16 @@ function filesOf(path: string): RunFolder {
   }
 }
 
-/** A folder in which no other process trains. */
+/** The folder of a run, locked against other processes. */
 export interface HeldFolder {
   folder: RunFolder
   lock: RunLock
 }
 
 /**
- * A folder for a new run, held: the one asked for, or a new one under runs/.
- * @param say told where folders cannot be locked
+ * Makes and locks the folder of a new run.
+ * @param asked its path; default a new folder under runs/
+ * @param say is called when the file system has no locks
  * @throws UserError when it holds a run already, another process has it, or it cannot be written
  */
 export async function newRunFolder(
@@ -49,7 +50,7 @@ export async function newRunFolder(
   const lock = await RunLock.take(folder.lock, say)
   try {
     await access(folder.path, constants.W_OK)
-    // Another process may have begun and ended a run meanwhile.
+    // Another process may have begun and ended a run before the lock was taken.
     refuseRun(folder)
   } catch (error) {
     await lock.release()
@@ -66,9 +67,10 @@ function refuseRun({ path, checkpoint, model }: RunFolder): void {
 }
 
 /**
- * The folder of the run to resume, named by itself or by its checkpoint, held.
- * @param say told where folders cannot be locked
- * @throws UserError when there is no checkpoint, or another process trains there
+ * Locks the folder of a run to resume.
+ * @param path the folder or its checkpoint
+ * @param say is called when the file system has no locks
+ * @throws UserError when there is no checkpoint, or another process trains in the folder
  */
 export async function existingRunFolder(path: string, say: (text: string) => void): Promise<HeldFolder> {
   const isFile = await stat(path).then(
@@ -82,7 +84,7 @@ export async function existingRunFolder(path: string, say: (text: string) => voi
   return { folder, lock: await RunLock.take(folder.lock, say) }
 }
 
-/** Makes a folder of a name that no other run has. */
+/** Makes a folder with a name that no other run has. */
 async function makeFreeFolder({ dataset, architecture, scheme }: Settings): Promise<string> {
   const base = join('runs', `${dataset}-${architecture}-${scheme}`)
   for (let i = 1; ; i++) {

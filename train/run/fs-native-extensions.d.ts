@@ -1,5 +1,5 @@
-// The package brings no types.
+// The package has no types of its own.
 declare module 'fs-native-extensions' {
-  /** Takes an exclusive lock of the whole open file, which goes with its last descriptor. False where another one has it. */
+  /** Takes an exclusive lock of the whole open file, which ends with its last descriptor. @returns false when another process has it */
   export function tryLock(fd: number): boolean
 }

@@ -3,35 +3,35 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { FileError } from '../../engine/base/errors.ts'
 import { fileError } from '../../engine/platform/files.ts'
 
-/** Bytes that are read at once, from the end of a file. */
+/** Bytes that are read at once when a file is searched from its end. */
 const CHUNK = 64 << 10
 
-/** What has no line end in so many bytes is nothing that this project wrote. */
-const LONGEST = 1 << 20
+/** Bytes of the longest line; this project writes no longer ones. */
+const MAX_LINE = 1 << 20
 
-/** Characters that wait to be written, at most: some 50,000 lines. */
-const MOST_WAITING = 16 << 20
+/** Characters of the lines that may wait to be written. */
+const MAX_WAITING = 16 << 20
 
-/** Milliseconds from a failure to the next try, unless it is asked for. */
+/** Milliseconds from a failure to the next try of `append`. */
 const PAUSE = 1000
 
 /**
- * A text file to which lines are appended, and that is never written anew. What cannot be appended (a full disk, a folder that was moved)
- * waits and is tried again with the next line, so that nothing is missing when the file can be written again.
+ * A text file to which lines are appended, and that is never rewritten. Lines that cannot be appended (a full disk, a folder that was
+ * moved) wait and are tried again with the next line, so that none is missing when the file can be written again.
  */
 export class LineFile {
   readonly path: string
   readonly #say: (text: string) => void
   #waiting: string[] = []
   #size = 0
-  /** Lines that were too many to wait. */
+  /** Number of lines that were dropped because too many waited. */
   #dropped = 0
   #writing: Promise<void> = Promise.resolve()
-  /** A write that has not begun, and will take all that waits then. */
+  /** A write that has not begun; it takes all lines that wait when it begins. */
   #next: Promise<void> | undefined
   #failure: unknown
   #nextTry = 0
-  /** The file may end in the middle of a line. */
+  /** Whether the file may end in the middle of a line. */
   #ragged = false
 
   private constructor(path: string, say: (text: string) => void) {
@@ -40,10 +40,11 @@ export class LineFile {
   }
 
   /**
-   * Opens a file for appending; it is made if it is missing. Lines at its end that `isStale` are cut off, and so is a last line that a
-   * killed process did not finish; nothing else of it is read.
-   * @param say told when lines have to wait, and when they are written
-   * @throws FileError when it cannot be read and written
+   * Opens a file for appending, or makes it. Stale lines at its end are cut off, and so is a last line that a killed process did not
+   * finish. The rest of the file is not read.
+   * @param isStale whether a line is to be cut off
+   * @param say is called when lines must wait, and when they are written
+   * @throws FileError when the file cannot be read and written
    */
   static async open(path: string, isStale: (line: string) => boolean, say: (text: string) => void): Promise<LineFile> {
     const lines = new LineFile(path, say)
@@ -51,7 +52,7 @@ export class LineFile {
     return lines
   }
 
-  /** Cuts off lines at the end that `isStale`, those that wait included. @throws FileError when the file cannot be read and written */
+  /** Cuts off stale lines at the end and among those that wait. @throws FileError when the file cannot be read and written */
   async cut(isStale: (line: string) => boolean): Promise<void> {
     await this.flush()
     this.#waiting = this.#waiting.filter((line) => !isStale(line))
@@ -71,18 +72,18 @@ export class LineFile {
     }
   }
 
-  /** Appends a line, some time soon. */
+  /** Appends a line in the background. */
   append(line: string): void {
     this.#waiting.push(`${line}\n`)
     this.#size += line.length + 1
-    while (this.#size > MOST_WAITING && this.#waiting.length > 1) {
+    while (this.#size > MAX_WAITING && this.#waiting.length > 1) {
       this.#size -= this.#waiting.shift()!.length
       this.#dropped++
     }
     if (this.#failure === undefined || performance.now() >= this.#nextTry) void this.flush()
   }
 
-  /** Settles when all lines are written or have to wait. */
+  /** Settles when all lines are written or must wait. */
   flush(): Promise<void> {
     if (!this.#next) {
       this.#next = this.#writing.then(() => {
@@ -94,7 +95,7 @@ export class LineFile {
     return this.#next
   }
 
-  /** Puts on the disk itself what was written. */
+  /** Flushes, and makes the system put the file's data on the disk. */
   async sync(): Promise<void> {
     await this.flush()
     const file = await open(this.path, 'r').catch(() => undefined)
@@ -102,7 +103,7 @@ export class LineFile {
     await file?.close()
   }
 
-  /** Writes what waits. @throws FileError when it cannot be written, with how many lines are missing */
+  /** Writes the lines that wait. @throws FileError with the number of missing lines when it cannot */
   async close(): Promise<void> {
     await this.flush()
     const missing = this.#waiting.length + this.#dropped
@@ -138,7 +139,7 @@ export class LineFile {
       try {
         await file.writeFile(separator + lines.join(''))
       } catch (error) {
-        // A part may have fitted, and would be there twice when all is tried again.
+        // A part may be written, which would appear twice after the next try.
         await file.truncate(size).catch(() => {})
         throw error
       }
@@ -154,21 +155,21 @@ async function endsLine(file: FileHandle, size: number): Promise<boolean> {
   return buffer[0] === 10
 }
 
-/** Where the part of a file ends that is to be kept, and whether that is in the middle of a line. Reads from the end. */
+/** Finds the exclusive end of the part of a file to keep, and whether that part ends in the middle of a line. Reads from the end. */
 async function keptPart(
   file: FileHandle,
   size: number,
   isStale: (line: string) => boolean,
 ): Promise<{ end: number; ragged: boolean }> {
-  // The bytes [start, end) are in `bytes`; all after them is to be cut off.
+  // `bytes` holds the bytes [start, end) of the file; everything after them is to be cut off.
   let [start, end, bytes] = [size, size, Buffer.alloc(0)]
-  /** The last line has no end: it was cut short, or somebody else wrote it. */
+  /** Whether the last line has no line end: it was cut short, or another program wrote it. */
   let open = true
   while (end > 0) {
     const searched = open ? end - start : end - start - 1
     const at = searched > 0 ? bytes.lastIndexOf(10, searched - 1) : -1
     if (at < 0 && start > 0) {
-      if (end - start > LONGEST) return { end, ragged: open }
+      if (end - start > MAX_LINE) return { end, ragged: open }
       const length = Math.min(CHUNK, start)
       const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(length), position: start - length })
       if (bytesRead < length) throw new Error('it became shorter')

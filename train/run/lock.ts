@@ -4,16 +4,16 @@ import { dirname } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import { fileError, makeFolder } from '../../engine/platform/files.ts'
 
-/** File systems that know no locks answer with one of these. */
+/** Error codes of file systems without locks. */
 const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ADDON_NOT_FOUND']
 
-/** How often a file may be gone, or another one, right after it was opened. */
+/** How often the lock file may be removed or replaced right after it was opened. */
 const TRIES = 100
 
 /**
- * Keeps a second process from training in the same folder: a file that the system locks for as long as the process lives, so that nothing
- * is left locked by one that was killed, whatever the file says. Its text, host and process id, is for people. Over NFS it holds between
- * machines where the server takes locks (`nolock` mounts: on each machine alone).
+ * Keeps a second process from training in the same folder. The system locks a file for as long as the process lives, so a killed
+ * process leaves no lock, whatever the file says. Its text, host and process id, is for people. Over NFS the lock holds between
+ * machines if the server supports locks, and with `nolock` mounts on each machine alone.
  */
 export class RunLock {
   readonly #path: string
@@ -25,8 +25,8 @@ export class RunLock {
   }
 
   /**
-   * Takes the lock; the folder is made if it is missing.
-   * @param onUnlocked told where the file system knows no locks: then nothing keeps a second process out
+   * Takes the lock, and makes the folder if it is missing.
+   * @param onUnlocked is called when the file system has no locks, and nothing keeps a second process out
    * @throws UserError when another process has it, or the folder cannot be written
    */
   static async take(path: string, onUnlocked: (text: string) => void = () => {}): Promise<RunLock> {
@@ -34,7 +34,7 @@ export class RunLock {
   }
 
   /**
-   * Sees to it that the lock is still that of the folder: somebody may have removed the file, or moved the folder and made another.
+   * Takes the lock again if the file was removed, or the folder was moved and made again.
    * @throws UserError when another process has the folder now
    */
   async hold(): Promise<void> {
@@ -45,7 +45,7 @@ export class RunLock {
   }
 
   async release(): Promise<void> {
-    // While it is locked: who opened it before finds out that it is no longer there.
+    // The file is removed while locked, so that a process which opened it before finds out that it is gone.
     if (await lies(this.#file, this.#path)) await rm(this.#path, { force: true }).catch(() => {})
     await this.#file.close()
   }
@@ -56,7 +56,7 @@ async function lock(path: string, onUnlocked: (text: string) => void): Promise<F
     const file = await openFile(path)
     try {
       if (!(await tryLock(file, path, onUnlocked))) throw await taken(file, path)
-      // Whoever had it may have removed the file in between, and a third one made another.
+      // The process before may have removed the file in between, and a third process made another.
       if (await lies(file, path)) {
         await sign(file)
         return file
@@ -75,7 +75,7 @@ async function openFile(path: string): Promise<FileHandle> {
     await makeFolder(dirname(path))
     return await open(path, 'a+')
   } catch (error) {
-    // The folder of a run that did not begin is removed by its process.
+    // The folder may be gone, since a process removes the folder of a run that did not begin.
     if ((error as { code?: string }).code === 'ENOENT') {
       await makeFolder(dirname(path)).catch(() => {})
       return await open(path, 'a+').catch((again: unknown) => {
@@ -88,7 +88,7 @@ async function openFile(path: string): Promise<FileHandle> {
 
 async function tryLock(file: FileHandle, path: string, onUnlocked: (text: string) => void): Promise<boolean> {
   try {
-    // Native code, which the other commands start without.
+    // The other commands start without this native code.
     const native = await import('fs-native-extensions')
     return native.tryLock(file.fd)
   } catch (error) {
@@ -109,7 +109,7 @@ async function readOwner(file: FileHandle): Promise<string> {
   return buffer.toString('utf8', 0, bytesRead)
 }
 
-/** Writes who has it. A full disk leaves the text empty, and the lock as good. */
+/** Writes host and process id. On a full disk the text stays empty; the lock holds all the same. */
 async function sign(file: FileHandle): Promise<void> {
   try {
     await file.truncate(0)
@@ -117,7 +117,7 @@ async function sign(file: FileHandle): Promise<void> {
   } catch {}
 }
 
-/** Whether the path leads to this very file. */
+/** Whether the path leads to this open file. */
 async function lies(file: FileHandle, path: string): Promise<boolean> {
   const [own, found] = await Promise.all([file.stat({ bigint: true }), stat(path, { bigint: true }).catch(() => undefined)])
   return found !== undefined && own.dev === found.dev && own.ino === found.ino

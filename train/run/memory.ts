@@ -5,34 +5,36 @@ import type { Settings } from '../settings.ts'
 
 const GIB = 2 ** 30
 
-/** A GPU has memory of its own; what no GPU has is refused all the same. */
-const MOST_GPU = 1024 * GIB
+/** Bytes that no GPU has. How many a GPU has is unknown. */
+const MAX_GPU = 1024 * GIB
 
 /**
- * Refuses a run that cannot fit, before anything is allocated: by the least that it needs, which is parameters with gradients and two
- * moments, and the input of every layer, kept for backward.
- * @param options.images training images, of which a mini-batch has no more
- * @param options.memory bytes of this machine
+ * Refuses a run that cannot fit, before anything is allocated. A run needs at least its parameters with gradients and two moments, and
+ * the input of every layer, which is saved for backward.
+ * @param available.software whether the device computes in host memory
+ * @param available.images number of training images, which limits a mini-batch
+ * @param available.memory bytes of host memory
  * @throws UserError in one line: how much it takes, how much there is, what to lower
  */
 export function checkMemory(
   settings: Settings,
   config: ModelConfig,
-  { software, images, memory = totalmem() }: { software: boolean; images: number; memory?: number },
+  available: { software: boolean; images: number; memory?: number },
 ): void {
+  const { software, images, memory = totalmem() } = available
   const { batchSize, accumulate, scheme } = settings
   const { imageSize, patchSize, dim } = config
   const { branches, depth } = branchShape(config)
   const parameters = 16 * countParameters(config).total
-  const part = Math.ceil(Math.min(batchSize, images) / accumulate)
+  const microBatch = Math.ceil(Math.min(batchSize, images) / accumulate)
   // The paper's scheme trains one branch at a time.
   const layers = scheme === 'paper' ? depth : branches * depth
-  const inputs = 4 * part * ((imageSize / patchSize) ** 2 + 1) * dim * layers
-  const there = software ? memory : Math.max(memory, MOST_GPU)
+  const inputs = 4 * microBatch * ((imageSize / patchSize) ** 2 + 1) * dim * layers
+  const there = software ? memory : Math.max(memory, MAX_GPU)
   if (parameters + inputs <= there) return
   throw new UserError(
     `training takes at least ${gib(parameters + inputs)} (parameters with gradients and moments ${gib(parameters)}, inputs of layers for ` +
-      `${part} images ${gib(inputs)}), and there are ${gib(there)}; lower --batch-size, raise --accumulate, or take a smaller model`,
+      `${microBatch} images ${gib(inputs)}), and there are ${gib(there)}; lower --batch-size, raise --accumulate, or take a smaller model`,
   )
 }
 

@@ -7,11 +7,12 @@ import { wrongStatistics } from '../data/normalize.ts'
 import { LEAST_SCALE, MOST_SCALE, MOST_STEADY } from '../optim/lossScale.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
 
-/** Where a run stands: the mini-batch that comes next. */
+/** The place of the next mini-batch of a run, and what is done before it. */
 export interface Position {
   epoch: number
-  /** Of the scheme. */
+  /** Pass of the scheme in the epoch. */
   pass: number
+  /** Mini-batch in the pass. */
   batch: number
   /** Mini-batches done. */
   step: number
@@ -19,7 +20,7 @@ export interface Position {
   updates: number
 }
 
-/** How images must be normalised for the model, and what its classes are called. */
+/** Normalisation of the images of a model, and names of its classes. */
 export interface DataInfo {
   dataset: DatasetName
   mean: number[]
@@ -31,7 +32,7 @@ const whole31 = v.pipe(count, v.maxValue(2 ** 31 - 1, 'a whole number below 2^31
 const SCALE = 'a number from 2^-126 to 2^126'
 const scale = v.pipe(amount, v.minValue(LEAST_SCALE, SCALE), v.maxValue(MOST_SCALE, SCALE))
 const steady = v.pipe(count, v.maxValue(MOST_STEADY, 'a whole number of at most 2^24'))
-/** Losses and accuracies of the prefixes. */
+/** Losses or accuracies of the prefixes. */
 const scores = listOf(numberOrNaN)
 
 const TRAINING = fields({
@@ -40,19 +41,19 @@ const TRAINING = fields({
   random: fields({ seed: count, counter: count }),
   /** Step counts of AdamW by parameter name. */
   steps: mapOf(whole31),
-  /** In mixed precision. */
+  /** Loss scale, in mixed precision. */
   lossScale: v.optional(fields({ scale, steady })),
-  /** Evaluations so far, one an epoch. */
+  /** Evaluations so far, one for each epoch. */
   history: listOf(fields({ epoch: count, images: count, losses: scores, accuracies: scores })),
-  /** The evaluation at this position was interrupted and comes next. */
+  /** Whether the evaluation at this position comes next. */
   evaluationDue: v.optional(v.boolean('true or false')),
   /** Seconds of training so far. */
   seconds: amount,
-  /** Variants of kernels that were measured to be fastest: others give other bits. */
+  /** Kernel variants that the run uses, since other variants give other bits. */
   variants: v.optional(fields({ device: text, answers: mapOf(text) })),
 })
 
-/** What a checkpoint holds besides the parameters, so that a run resumes with the same bits. */
+/** The state of a run besides its parameters and moments, with which it resumes with the same bits. */
 export type TrainingState = Omit<v.InferOutput<typeof TRAINING>, 'settings'> & { settings: Settings }
 
 const name = v.pipe(text, v.maxLength(MAX_NAME, `a text of at most ${MAX_NAME} characters`))
@@ -65,9 +66,10 @@ const DATA = fields({
 })
 
 /**
- * The training state of a model of `config`.
- * @param json of the metadata
- * @throws UserError in one line that names the field which is wrong
+ * Parses the training state of a model of `config`.
+ * @param json the metadata
+ * @param parameters names of the model's parameters
+ * @throws UserError in one line that names the wrong field
  */
 export function parseTraining(json: string, config: ModelConfig, parameters: Iterable<string>): TrainingState {
   const state = parseJson(TRAINING, json, 'the metadata training')
@@ -85,7 +87,7 @@ export function parseTraining(json: string, config: ModelConfig, parameters: Ite
   return { ...state, settings: checkSettings(state.settings as Partial<Record<SettingName, unknown>>) }
 }
 
-/** How images are normalised for a model of `config`. @throws UserError in one line that names the field which is wrong */
+/** Parses the data info of a model. @throws UserError in one line that names the wrong field */
 export function parseDataInfo(json: string, { channels, classes }: ModelConfig): DataInfo {
   const { dataset, mean, std, classNames } = parseJson(DATA, json, 'the metadata data')
   const wrong =

@@ -7,12 +7,13 @@ export type Metric =
       /** Mini-batches done, this one included. */
       step: number
       epoch: number
-      /** Of each optimizer step on the mini-batch. */
+      /** Losses of each optimizer step on the mini-batch. */
       losses: number[][]
-      /** Shares of the mini-batch classified right, laid out like `losses`. */
+      /** Shares of the images that are classified right, laid out like `losses`. */
       accuracies: number[][]
+      /** Global norms of the gradients, before clipping. */
       norms: number[]
-      /** Of the next step, in mixed precision. */
+      /** Loss scale of the next step, in mixed precision. */
       lossScale?: number | undefined
       lr: number
       imagesPerSecond: number
@@ -28,7 +29,7 @@ export type Metric =
       seconds: number
     }
 
-/** Where a run stands. */
+/** A place in the course of a run. */
 export interface Place {
   /** Mini-batches done. */
   step: number
@@ -36,7 +37,7 @@ export interface Place {
   evaluationDue?: boolean | undefined
 }
 
-/** A JSONL file of metrics; lines are appended as they come. */
+/** A JSONL file to which metrics are appended. */
 export class MetricsLog {
   readonly #lines: LineFile
 
@@ -45,25 +46,25 @@ export class MetricsLog {
   }
 
   /**
-   * Opens the log of a run; lines after the place of its checkpoint, which a run that was killed wrote, are cut off.
-   * @param say told when the file cannot be written for a while
-   * @throws FileError when it cannot be read and written
+   * Opens the log of a run. Lines after the place of its checkpoint, which a killed process wrote, are cut off.
+   * @param say is called when the file cannot be written for a while
+   * @throws FileError when the file cannot be read and written
    */
   static async open(path: string, place: Place, say: (text: string) => void): Promise<MetricsLog> {
     return new MetricsLog(await LineFile.open(path, isAfter(place), say))
   }
 
-  /** Forgets what came after a place, for a run that goes back to a checkpoint. @throws FileError when the file cannot be read and written */
+  /** Cuts off the lines after a place, for a run that goes back to a checkpoint. @throws FileError when the file cannot be read and written */
   rewind(place: Place): Promise<void> {
     return this.#lines.cut(isAfter(place))
   }
 
-  /** Appends a line; what cannot be written waits. */
+  /** Appends a line; a line that cannot be written waits. */
   write(metric: Metric): void {
     this.#lines.append(JSON.stringify(metric))
   }
 
-  /** Puts on the disk what was written, as far as it can be: a checkpoint that is saved after it counts on its lines. */
+  /** Puts the lines on the disk, as far as they can be written; a checkpoint that is saved next relies on them. */
   sync(): Promise<void> {
     return this.#lines.sync()
   }
@@ -74,7 +75,7 @@ export class MetricsLog {
   }
 }
 
-/** Whether a line came after a place; what is no line of this log did not. */
+/** Makes the test whether a line belongs after a place; a line that is no metric does not. */
 function isAfter({ step, evaluationDue = false }: Place): (line: string) => boolean {
   return (line) => {
     try {

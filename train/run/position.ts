@@ -3,9 +3,9 @@ import type { Scheme } from '../schemes.ts'
 import type { Position } from './metadata.ts'
 
 /**
- * Checks that a run comes by a position.
- * @param batches mini-batches of a pass over the training images
- * @throws UserError in one line that names what is wrong
+ * Checks that a run reaches a position.
+ * @param batches mini-batches in a pass over the training images
+ * @throws UserError in one line that names the wrong field
  */
 export function checkPosition(position: Position, { passes }: Pick<Scheme, 'passes'>, batches: number): void {
   const { epoch, pass, batch } = position

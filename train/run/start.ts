@@ -6,39 +6,33 @@ import { AdamW } from '../optim/adamW.ts'
 import { LossScale } from '../optim/lossScale.ts'
 import { makeScheme } from '../schemes.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
-import { type Checkpoint, modelOf, restoreOptimizer } from './checkpoint.ts'
+import { modelOf, restoreOptimizer, type SavedRun, withPath } from './checkpoint.ts'
 import type { RunData } from './data.ts'
 import { dryRun } from './dryRun.ts'
 import { fastestMode } from './fastestMode.ts'
-import type { TrainingState } from './metadata.ts'
+
 import { checkPosition } from './position.ts'
 import { Trainer } from './trainer.ts'
 
-/** What a run goes on from. */
-export interface Start {
-  checkpoint: Checkpoint
-  state: TrainingState
-}
-
 export interface StartOptions {
-  /** Mini-batches between saves, besides those after each epoch. */
+  /** Mini-batches between saves; each epoch ends with a save too. */
   saveEvery: number
   /** Runs every op of every step on the host instead of replaying captured steps. */
   eager?: boolean
-  /** Decides which variants of kernels run, given what is going to be run (see `tuneDevice`); default the device's as they are. */
+  /** Chooses the kernel variants of the device for a dry run of the work (see `tuneDevice`); default those that it has. */
   chooseVariants?: (work: () => void) => Promise<void>
-  /** What else than `device` branches are spread over in mode `devices`. */
+  /** The other devices over which branches are distributed in mode `devices`. */
   devices?: Pick<DistributeOptions, 'others' | 'inProcess'>
-  /** Told how long a step takes in each mode, where that was measured. */
+  /** Is called with the milliseconds of a step in each mode when they were measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
 
 /**
- * The model that settings mean for a data set. No device is needed.
- * @param from what the run goes on from, which is compared with both
- * @throws UserError where that has another model, or a position that the run does not come by
+ * Returns the config of the model for settings and a data set. No device is needed.
+ * @param from the saved run that goes on, which must fit both
+ * @throws UserError when that has another model, or a position that the run does not reach
  */
-export function configOf(settings: Settings, { dataset, train }: RunData, from?: Start): ModelConfig {
+export function configOf(settings: Settings, { dataset, train }: RunData, from?: SavedRun): ModelConfig {
   const config = modelConfigOf(settings, dataset)
   if (!from) return config
   const { checkpoint, state } = from
@@ -49,24 +43,21 @@ export function configOf(settings: Settings, { dataset, train }: RunData, from?:
       `${checkpoint.path}: its model has ${key} ${found}, its settings and data mean ${value}; use an intact checkpoint with its own data`,
     )
   }
-  try {
-    checkPosition(state.position, makeScheme(settings.scheme, branchShape(config).branches), train.stepsPerEpoch)
-  } catch (error) {
-    throw error instanceof UserError ? new UserError(`${checkpoint.path}: ${error.message}`) : error
-  }
+  const scheme = makeScheme(settings.scheme, branchShape(config).branches)
+  withPath(checkpoint.path, () => checkPosition(state.position, scheme, train.stepsPerEpoch))
   return config
 }
 
 /**
- * A trainer at its first step, or where a checkpoint left off. Mode `auto` becomes the fastest one; in mode `devices` the branches of each
- * device run in that.
+ * Makes a trainer at the first step of a run, or where a saved run left off. Mode `auto` becomes the fastest mode; in mode `devices`
+ * the branches of each device run in the fastest mode.
  */
 export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
   { saveEvery, eager = false, chooseVariants, devices, onMode }: StartOptions,
-  from?: Start,
+  from?: SavedRun,
 ): Promise<Trainer> {
   device.random.seed = settings.seed
   const config = configOf(settings, data, from)
@@ -87,9 +78,9 @@ export async function startTrainer(
     mode = found.mode
     if (found.measured) onMode?.(mode, found.measured)
   } else mode = asked
-  // The mode is kept: a resumed run takes the same, for the same bits.
+  // The mode is saved, so that a resumed run takes the same one and has the same bits.
   const resolved = { ...settings, mode: asked === 'devices' ? asked : mode }
-  if (from) restoreOptimizer(from.checkpoint, optimizer, from.state)
+  if (from) restoreOptimizer(optimizer, from)
   let distributed: BranchDevices | undefined
   if (asked === 'devices') {
     distributed = await distributeBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })

@@ -17,27 +17,27 @@ import {
 import type { Settings } from '../settings.ts'
 import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
 import type { Position, TrainingState } from './metadata.ts'
-import { accuracies, microBatches, readStep } from './miniBatch.ts'
+import { accuracies, microBatches, readStep } from './microBatches.ts'
 import { checkPosition } from './position.ts'
 import type { TrainerHooks, TrainerParts } from './trainerParts.ts'
 
-/** Mini-batches handed to the device before the host waits for the first: enough to keep it busy, few enough to stop soon. */
+/** Mini-batches submitted before the host waits for the first: enough to keep the device busy, few enough to stop soon. */
 const AHEAD = 2
 
-/** A gradient that overflows at a loss scale below this was no accident: there is nothing left to scale. */
-const LEAST_LOSS_SCALE = 1
+/** The loss scale below which a gradient that is not finite ends the training, since a smaller scale would not help. */
+const MIN_LOSS_SCALE = 1
 
-/** The training loop over epochs, passes and mini-batches, from any position on. */
+/** The training loop over epochs, passes and mini-batches, which can begin at any position. */
 export class Trainer {
   readonly parts: TrainerParts
   readonly scheme: Scheme
   readonly history: TrainingState['history'] = []
   position: Position = { epoch: 0, pass: 0, batch: 0, step: 0, updates: 0 }
-  /** Seconds of training so far, earlier runs included. */
+  /** Seconds of training so far, those before a resumption included. */
   seconds = 0
   readonly #schedule: Schedule
   readonly #captured = new Map<Objective, CapturedStep>()
-  /** Mini-batches of which losses are known, and evaluations: it grows with every one. */
+  /** Number of mini-batches with known losses, plus number of evaluations: a measure of progress. */
   reached = 0
   #began = 0
   #lossWasNotFinite = false
@@ -54,12 +54,12 @@ export class Trainer {
     this.#schedule = schedule(settings.schedule, { lr: settings.lr, warmup: settings.warmup, total })
   }
 
-  /** Mini-batches of an epoch, all passes together. */
+  /** Mini-batches in an epoch, all passes together. */
   get stepsPerEpoch(): number {
     return this.parts.train.stepsPerEpoch * this.scheme.passes.length
   }
 
-  /** Mini-batches of the whole run. */
+  /** Mini-batches in the whole run. */
   get totalSteps(): number {
     return this.#stepsOf(this.parts.settings)
   }
@@ -68,7 +68,7 @@ export class Trainer {
     return Math.min(epochs * this.stepsPerEpoch, maxSteps)
   }
 
-  /** Continues from a saved state. @throws UserError when the settings end the run before it, or there without an evaluation */
+  /** Continues from a saved state. @throws UserError when the settings end the run before it, or at it without an evaluation */
   resume(state: TrainingState): void {
     const { step } = state.position
     const { evaluationDue = false } = state
@@ -91,12 +91,12 @@ export class Trainer {
     random.counter = state.random.counter
   }
 
-  /** Whether the evaluation at this position was interrupted, and comes next. */
+  /** Whether the evaluation at this position comes next. */
   get evaluationDue(): boolean {
     return this.#due !== undefined
   }
 
-  /** What a checkpoint needs of the loop. */
+  /** Returns the state of the loop for a checkpoint. */
   state(): LoopState {
     const { seed, counter } = this.parts.device.random
     return {
@@ -110,7 +110,7 @@ export class Trainer {
     }
   }
 
-  /** Model and optimizer as a checkpoint takes them, wherever their parts live. */
+  /** Returns model and optimizer for a checkpoint, gathered from all devices. */
   async saved(): Promise<{ model: SavedModel; optimizer: SavedOptimizer }> {
     const { model, optimizer, distributed } = this.parts
     if (!distributed) return { model, optimizer }
@@ -122,8 +122,8 @@ export class Trainer {
   /**
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
-   * @throws UserError when a loss or gradient is not finite (in mixed precision: and stays so), with the op that made
-   *   it so; nothing was changed by that step. DeviceLostError: the run can go on with another trainer, from a kept state
+   * @throws UserError when a loss or gradient is not finite (in mixed precision: stays so), with the op that made it so; that step
+   *   has changed nothing. DeviceLostError when the device is lost; the run can go on with another trainer from a saved state
    */
   async run(hooks: TrainerHooks = {}): Promise<boolean> {
     this.#began = performance.now()
@@ -132,7 +132,7 @@ export class Trainer {
     try {
       return await this.#loop(inFlight, hooks)
     } catch (error) {
-      // Another trainer may go on: nothing is heard of this one any more.
+      // Another trainer may go on, so this one must not report anything later.
       await Promise.allSettled(inFlight)
       throw error
     }
@@ -143,7 +143,7 @@ export class Trainer {
     const drain = async (keep: number) => {
       while (inFlight.length > keep) await inFlight.shift()
     }
-    // A process that ends takes its branches with it: there is a checkpoint from the first mini-batch on.
+    // A process that ends takes its branches with it, so there is a checkpoint from the beginning.
     if (distributed && this.position.step === 0) await hooks.onSave?.()
     while (this.#due !== undefined || this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
@@ -152,7 +152,7 @@ export class Trainer {
         return false
       }
       if (this.#due !== undefined) {
-        // An evaluation that is interrupted is still due: the next turn saves that.
+        // An interrupted evaluation is still due, which the next turn of the loop saves.
         if (await this.#evaluate(this.#due, hooks)) await hooks.onSave?.()
         continue
       }
@@ -178,14 +178,14 @@ export class Trainer {
     return true
   }
 
-  /** Records the optimizer steps on one mini-batch; the promise settles when their losses are known. */
+  /** Submits the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
     const { device, settings, distributed } = this.parts
     const { counter } = device.random
     const objectives = this.scheme.passes[this.position.pass]!
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
-    const { accumulate: parts, maxNorm } = settings
-    const reads = distributed?.updates(batch, steps, { parts, maxNorm }) ?? this.#updates(batch, steps)
+    const { accumulate, maxNorm } = settings
+    const reads = distributed?.updates(batch, steps, { microBatches: accumulate, maxNorm }) ?? this.#updates(batch, steps)
     this.#advance()
     const position = { ...this.position }
     const settle = async () => {
@@ -211,17 +211,17 @@ export class Trainer {
     return settle()
   }
 
-  /** Whether a step is to end the run, asked of each in order. */
+  /** Whether the values of a step end the run. It must see each step once, in order. */
   #ends({ losses, norm, lossScale = 0 }: StepValues): boolean {
     const lossIsFinite = losses.every(Number.isFinite)
     const again = !lossIsFinite && this.#lossWasNotFinite
     this.#lossWasNotFinite = !lossIsFinite
     if (lossIsFinite && Number.isFinite(norm)) return false
-    // In mixed precision the step was left out. The next ones have a smaller loss scale, which helps gradients, and other images.
-    return again || !(lossScale >= LEAST_LOSS_SCALE)
+    // In mixed precision the step was left out. The next one has a smaller loss scale, which helps gradients, and other images.
+    return again || !(lossScale >= MIN_LOSS_SCALE)
   }
 
-  /** Optimizer steps on one device, recorded at once. */
+  /** Submits the optimizer steps on one mini-batch to a single device. */
   #updates(batch: Batch, steps: readonly { objective: Objective; lr: number }[]): Promise<StepValues>[] {
     const { model, settings, optimizer } = this.parts
     const micro = microBatches(model, batch, settings.accumulate)
@@ -255,13 +255,13 @@ export class Trainer {
     p.epoch++
   }
 
-  /** The epoch that the mini-batch before the position belongs to. */
+  /** Returns the epoch of the mini-batch before the position. */
   #epochDone(): number {
     const { epoch, pass, batch } = this.position
     return pass === 0 && batch === 0 ? epoch - 1 : epoch
   }
 
-  /** @returns whether it came to the end */
+  /** Evaluates after an epoch. @returns whether the evaluation came to its end */
   async #evaluate(epoch: number, hooks: TrainerHooks): Promise<boolean> {
     const { model, evaluation, mode, distributed } = this.parts
     const stopped = new Error('the evaluation was interrupted')
@@ -282,7 +282,7 @@ export class Trainer {
     return true
   }
 
-  /** Runs the failed step again without updating, with every op's result checked: the first that is not finite. */
+  /** Runs a failed step again without updating, and checks the result of every op. @returns the first that is not finite */
   async #findNonFinite(batch: Batch, objective: Objective, counter: number): Promise<string | undefined> {
     const { device, model, optimizer } = this.parts
     const saved = device.random.counter

@@ -7,33 +7,38 @@ import type { AdamW } from '../optim/adamW.ts'
 import type { Settings } from '../settings.ts'
 import type { Position } from './metadata.ts'
 
-/** A mini-batch that the device has done. */
+/** The values of a finished mini-batch. */
 export interface StepReport {
-  /** The epoch it belongs to, from 0. */
+  /** Epoch of the mini-batch, from 0. */
   epoch: number
-  /** The next mini-batch after it. */
+  /** Position after the mini-batch. */
   position: Position
-  /** Losses before each of its optimizer steps; entry j of a step is the loss of prefix `firstPrefixes + j`. */
+  /** Losses before each optimizer step; entry j of a step is the loss of prefix `firstPrefixes + j`. */
   losses: number[][]
-  /** Shares of the mini-batch that were classified right, laid out like `losses`. */
+  /** Shares of the images that are classified right, laid out like `losses`. */
   accuracies: number[][]
+  /** The prefix of the first loss of each optimizer step. */
   firstPrefixes: number[]
+  /** Global norms of the gradients of the optimizer steps, before clipping. */
   norms: number[]
-  /** Of the next step, in mixed precision. */
+  /** Loss scale of the next step, in mixed precision. */
   lossScale?: number | undefined
   lr: number
   images: number
 }
 
 export interface TrainerHooks {
-  /** Called before a mini-batch, with the number of those done. */
+  /** Is called before a mini-batch, with the number of mini-batches done. */
   onBegin?(step: number): void
+  /** Is called when the losses of a mini-batch are known. */
   onStep?(report: StepReport): void
+  /** Is called after each batch of an evaluation, with its images done so far and in all. */
   onEvaluating?(images: number, of: number): void
+  /** Is called after the evaluation of an epoch. */
   onEpoch?(evaluation: Evaluation & { epoch: number }): void | Promise<void>
-  /** Called between mini-batches when it is time to save; the device is idle. */
+  /** Is called between mini-batches when it is time to save; the device is idle. */
   onSave?(): Promise<void>
-  /** Asked between mini-batches, and between the batches of an evaluation; true ends the run after a save. */
+  /** Is called between mini-batches, and between the batches of an evaluation; true ends the run after a save. */
   shouldStop?(): boolean
 }
 
@@ -44,12 +49,12 @@ export interface TrainerParts {
   train: BatchLoader
   evaluation: BatchLoader
   settings: Settings
-  /** Mini-batches between saves, besides those after each epoch. */
+  /** Mini-batches between saves; each epoch ends with a save too. */
   saveEvery: number
-  /** How the branches run; default `serial`. */
+  /** Mode in which the branches run; default `serial`. */
   mode?: Mode
-  /** Where the branches live, if not all on `device`; `model` and `optimizer` are those of device 0 then. */
+  /** Devices on which the branches live; `model` and `optimizer` are those of device 0 then. Default `device` alone. */
   distributed?: BranchDevices | undefined
-  /** Runs every op of every step on the host, for debugging, instead of capturing and replaying steps. */
+  /** Runs every op of every step on the host instead of capturing and replaying steps, for debugging. */
   eager?: boolean
 }

@@ -1,4 +1,5 @@
 import { openDevice } from '#platform'
+import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { deviceKey } from '../../engine/autotune/store.ts'
 import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { withDevice } from '../../engine/device/defaultDevice.ts'
@@ -14,28 +15,30 @@ import {
   tensor,
   withoutScope,
 } from '../../engine/index.ts'
-import { ParaFormer, type ParaFormerConfig, type Precision } from '../../model/index.ts'
+import { ParaFormer, type ParaFormerConfig, type Precision, type StateEntry } from '../../model/index.ts'
+import { imageTensor } from '../modelInput.ts'
+import { type Entries, isBranch, type ModelState, partOf, readState, restoreMoments, takeGradients } from '../modelState.ts'
 import type { AdamWSettings } from '../optim/adamW.ts'
+import type { BranchWorker, ForwardRequest, StemGradient, UpdateRequest } from './branchWorker.ts'
 import { LocalBranches, type LocalRows, type RunOptions } from './localBranches.ts'
-import { isBranch, type NamedTensors, partOf, restoreMoments, takeGradients, takeState } from './partState.ts'
-import type { BranchWorker, Entries, ForwardRequest, PartState, StemGradient, UpdateRequest } from './worker.ts'
 
-/** What a worker is opened with. */
+/** Everything that a worker is opened with. */
 export interface BranchWorkerSpec {
-  /** Place of the device among all. */
+  /** The index of the device. */
   index: number
   request: DeviceRequest
   config: ParaFormerConfig
   own: readonly number[]
-  /** Parameters of the stem and of its branches, and optimizer state of these. */
+  /** Parameters of the stem. */
   stem: Entries
-  branches: PartState
+  /** State of the worker's branches. */
+  branches: ModelState
   adamW: Partial<AdamWSettings>
   precision: Precision
   recomputes: boolean
   coalesces: number | undefined
   how: RunOptions
-  /** Variants of kernels that device 0 runs, for a device of the same kind. */
+  /** Kernel variants of device 0, which a device of the same kind takes over. */
   tuned?: TunedJson | undefined
 }
 
@@ -47,11 +50,11 @@ export class LocalBranchWorker implements BranchWorker {
   readonly device: Device
   readonly #local: LocalBranches
   readonly #images = new Map<number, Tensor>()
-  /** What `forward` gave, while it waits for its gradient. */
+  /** The result of the last `forward`, until `backward` gets its gradient. */
   #pending: LocalRows | undefined
   #tracing: Tracing | undefined
 
-  /** @throws UserError when there is no such device */
+  /** @throws UserError when the device cannot be opened */
   static async open(spec: BranchWorkerSpec): Promise<LocalBranchWorker> {
     const device = new Device(await openDevice(spec.request), spec.request)
     if (spec.tuned && spec.tuned.device === deviceKey(device.summary)) device.kernels.tuned = new TunedVariants(spec.tuned)
@@ -74,15 +77,16 @@ export class LocalBranchWorker implements BranchWorker {
     this.device = device
     this.#local = new LocalBranches(model, adamW, how)
     const head = Object.entries(model.stateDict()).filter(([name]) => name.startsWith('head.'))
-    model.loadStateDict(new Map<string, NamedTensors>([...head, ...stem, ...branches.parameters]))
+    model.loadStateDict(new Map<string, StateEntry>([...head, ...stem, ...branches.parameters]))
     if (branches.m.size > 0) restoreMoments(this.#local.optimizer, branches)
   }
 
   async load(id: number, images: Float32Array, count: number): Promise<void> {
-    const { channels, imageSize } = this.#local.model.config
-    // Until `drop`, whatever scope it is asked for in.
-    const there = withoutScope(() => tensor(images, { shape: [count, channels, imageSize, imageSize], device: this.device }))
-    this.#images.set(id, there)
+    // The images live until `drop`, in whatever scope `load` is called.
+    this.#images.set(
+      id,
+      withoutScope(() => imageTensor(this.#local.model, images, count)),
+    )
   }
 
   async drop(id: number): Promise<void> {
@@ -103,7 +107,7 @@ export class LocalBranchWorker implements BranchWorker {
     this.device.flush()
     if (request.differentiate) {
       this.#pending = found
-      // It changes on device 0 alone.
+      // Only device 0 changes the loss scale.
       this.#local.optimizer.lossScale.restore({ scale: request.lossScale, steady: 0 })
     } else found.dispose()
     return (await reading) as Float32Array
@@ -119,11 +123,11 @@ export class LocalBranchWorker implements BranchWorker {
   }
 
   async stemGradient(): Promise<StemGradient> {
-    const { optimizer } = this.#local
+    const { optimizer, stemParameters } = this.#local
     optimizer.gather()
     const reads = scope(() => {
       const reading = this.#local.stem().gradients.data()
-      this.#local.dropStemGradient()
+      zeroGrad(stemParameters)
       return [reading, optimizer.gradNorm().item()] as const
     })
     this.device.flush()
@@ -147,8 +151,8 @@ export class LocalBranchWorker implements BranchWorker {
     return takeGradients(this.#local.model.namedParameters().filter(([name]) => isBranch(name)))
   }
 
-  state(): Promise<PartState> {
-    return takeState(this.#local).then((state) => partOf(state, isBranch))
+  state(): Promise<ModelState> {
+    return readState(this.#local).then((state) => partOf(state, isBranch))
   }
 
   async startTrace(): Promise<void> {

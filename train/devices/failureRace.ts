@@ -1,9 +1,9 @@
-/** Lets everything that waits end with the first failure of one of the parties, which may have been waited for by nobody. */
-export class Waiting {
+/** Ends all pending work with the first failure of one of several parties. */
+export class FailureRace {
   readonly #rejects = new Set<(error: unknown) => void>()
   #failure: { error: unknown } | undefined
 
-  /** @param failures promises that reject when a party is gone, and never else */
+  /** @param failures promises that reject when a party fails, and never settle otherwise */
   constructor(failures: readonly Promise<never>[]) {
     for (const failure of failures) {
       failure.catch((error: unknown) => {
@@ -13,8 +13,8 @@ export class Waiting {
     }
   }
 
-  /** The same result, unless a party fails before. (Promise.race would keep a reaction for every call.) */
-  for<T>(work: Promise<T>): Promise<T> {
+  /** Settles as `work` does, or rejects with an earlier failure. (Promise.race would keep a reaction for every call.) */
+  race<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const settled = () => this.#rejects.delete(reject)
       work.then(resolve, reject).finally(settled)

@@ -6,10 +6,10 @@ import type { DataInfo } from './metadata.ts'
 import type { MetricsLog } from './metrics.ts'
 import type { Trainer } from './trainer.ts'
 
-/** Milliseconds before each further try to write what the run ends with: all tries together end within a grace of 5 s. */
+/** Milliseconds before each further try to write the files of a run's end. All tries together end within a grace period of 5 s. */
 const PAUSES = [500, 1500]
 
-export interface KeeperParts {
+export interface CheckpointWriterParts {
   folder: RunFolder
   lock: Pick<RunLock, 'hold'>
   metrics: Pick<MetricsLog, 'sync'>
@@ -18,22 +18,22 @@ export interface KeeperParts {
 }
 
 /**
- * Writes the checkpoints of a run. A disk that is full for a while ends no training: a checkpoint that cannot be written is left to the
- * next one, and only at the end is it an error.
+ * Writes the checkpoints of a run. A disk that is full for a while does not end the training: a checkpoint that cannot be written is
+ * left to the next save, and is an error only at the end.
  */
-export class Keeper {
-  /** Mini-batches that the checkpoint in the folder has, if there is one. */
-  kept: number | undefined
-  readonly #parts: KeeperParts
+export class CheckpointWriter {
+  /** Mini-batches done in the checkpoint of the folder, if there is one. */
+  savedStep: number | undefined
+  readonly #parts: CheckpointWriterParts
   #failure: FileError | undefined
 
-  /** @param kept mini-batches that the checkpoint has from which the run goes on */
-  constructor(parts: KeeperParts, kept?: number) {
+  /** @param savedStep mini-batches done in the checkpoint from which the run goes on */
+  constructor(parts: CheckpointWriterParts, savedStep?: number) {
     this.#parts = parts
-    this.kept = kept
+    this.savedStep = savedStep
   }
 
-  /** Writes a checkpoint, or says that it cannot be written. */
+  /** Writes a checkpoint, or says why it cannot be written. */
   async save(trainer: Trainer): Promise<void> {
     const { lock, say } = this.#parts
     try {
@@ -47,9 +47,9 @@ export class Keeper {
   }
 
   /**
-   * Sees to it that what a run ends with is written.
-   * @param finished whether the model is, too
-   * @throws FileError when it cannot be
+   * Writes the files of a run's end: the checkpoint, if its last save failed, and the model.
+   * @param finished whether the run came to its end, and the model is written
+   * @throws FileError when a file cannot be written
    */
   async end(trainer: Trainer, finished: boolean): Promise<void> {
     const { folder, info } = this.#parts
@@ -63,16 +63,16 @@ export class Keeper {
     await metrics.sync()
     const { model, optimizer } = await trainer.saved()
     await saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), info)
-    this.kept = step
+    this.savedStep = step
     this.#failure = undefined
   }
 
   #last(): string {
-    return this.kept === undefined ? 'not there yet' : `that of mini-batch ${this.kept}`
+    return this.savedStep === undefined ? 'not there yet' : `that of mini-batch ${this.savedStep}`
   }
 }
 
-/** Tries again for a while what cannot be written. @throws FileError of the last try */
+/** Writes, and tries again for a while when that fails. @throws FileError of the last try */
 async function insist(write: () => Promise<void>): Promise<void> {
   for (const pause of PAUSES) {
     try {

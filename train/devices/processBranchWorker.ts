@@ -1,39 +1,35 @@
 import { startProcess } from '#platform'
 import { DeviceLostError, type TracedDevice } from '../../engine/index.ts'
 import type { ModuleProcess } from '../../engine/platform/types.ts'
+import type { Entries, ModelState } from '../modelState.ts'
+import { PendingCalls } from '../pendingCalls.ts'
+import type { BranchWorker, ForwardRequest, StemGradient, UpdateRequest } from './branchWorker.ts'
 import { Heartbeat, type Pulse } from './heartbeat.ts'
-import type { BranchWorkerSpec } from './localWorker.ts'
+import type { BranchWorkerSpec } from './localBranchWorker.ts'
 import { type BranchWorkerReply, type Method, receiveError } from './protocol.ts'
-import type { BranchWorker, Entries, ForwardRequest, PartState, StemGradient, UpdateRequest } from './worker.ts'
 
-/** Every build bundles `branchWorker.ts` as an entry point of its own into the folder of the code that starts it. */
-const ENTRY = new URL('./branchWorker.js', import.meta.url)
+/** Every build bundles `branchWorkerProcess.ts` as an entry point of its own into the folder of the code that starts it. */
+const ENTRY = new URL('./branchWorkerProcess.js', import.meta.url)
 
-/** Number of the requests whose answers nobody waits for. */
+/** The number of requests whose replies nothing waits for. */
 const ALIVE = -1
 
-interface Pending {
-  resolve(value: unknown): void
-  reject(error: unknown): void
-}
-
 /**
- * A worker in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this one along.
- * With the process every call that waits rejects at once; a process that hangs is ended after a minute.
+ * A worker in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this worker
+ * along. When the process ends, every pending call rejects at once; a process that hangs is killed after a minute.
  */
 export class ProcessBranchWorker implements BranchWorker {
   readonly name: string
   readonly own: readonly number[]
   readonly lost: Promise<never>
   readonly #process: ModuleProcess
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new PendingCalls<unknown>()
   readonly #heartbeat: Heartbeat
-  #requests = 0
-  #failure: unknown
 
   /**
-   * @param pulse how often its process is asked whether it is there; default every 5 s, and 12 times in vain
-   * @throws UserError when the build has no file for the process, or there is no such device
+   * Starts a process and opens a worker in it.
+   * @param pulse how often the process must show that it is alive; default every 5 s, lost after 12 misses
+   * @throws UserError when the build has no file for the process, or the device cannot be opened
    */
   static async open(spec: BranchWorkerSpec, pulse?: Pulse): Promise<ProcessBranchWorker> {
     const worker = new ProcessBranchWorker(spec, pulse)
@@ -58,7 +54,7 @@ export class ProcessBranchWorker implements BranchWorker {
     this.lost = Promise.race([this.#process.ended, silence]).then((how) => {
       this.#heartbeat.stop()
       const error = new DeviceLostError(`${this.name} ${how}; its branches are gone, go on from a checkpoint`)
-      this.#fail(error)
+      this.#pending.fail(error)
       this.#process.kill()
       throw error
     })
@@ -93,7 +89,7 @@ export class ProcessBranchWorker implements BranchWorker {
     return this.#call('gradients')
   }
 
-  state(): Promise<PartState> {
+  state(): Promise<ModelState> {
     return this.#call('state')
   }
 
@@ -111,7 +107,7 @@ export class ProcessBranchWorker implements BranchWorker {
 
   async close(): Promise<void> {
     this.#heartbeat.stop()
-    this.#fail(new Error(`${this.name} was closed`))
+    this.#pending.fail(new Error(`${this.name} was closed`))
     await this.#process.end()
   }
 
@@ -120,25 +116,11 @@ export class ProcessBranchWorker implements BranchWorker {
   }
 
   #request(what: { open: BranchWorkerSpec } | { method: Method; args: unknown[] }): Promise<unknown> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    return new Promise((resolve, reject) => {
-      const id = this.#requests++
-      this.#pending.set(id, { resolve, reject })
-      this.#process.send({ id, ...what })
-    })
+    return this.#pending.call((id) => this.#process.send({ id, ...what }))
   }
 
   #settle(reply: BranchWorkerReply): void {
     this.#heartbeat.heard()
-    const pending = this.#pending.get(reply.id)
-    this.#pending.delete(reply.id)
-    if ('error' in reply) pending?.reject(receiveError(reply.error))
-    else pending?.resolve(reply.value)
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error
-    for (const { reject } of this.#pending.values()) reject(this.#failure)
-    this.#pending.clear()
+    this.#pending.settle('error' in reply ? { id: reply.id, error: receiveError(reply.error) } : reply)
   }
 }

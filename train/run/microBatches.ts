@@ -1,22 +1,25 @@
-import { type Tensor, tensor } from '../../engine/index.ts'
+import type { Tensor } from '../../engine/index.ts'
 import type { Model } from '../../model/index.ts'
-import type { Batch } from '../data/loader.ts'
-import { partsOf } from '../data/parts.ts'
+import { type LabelledImages, splitBatch } from '../data/microBatch.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
+import { imageTensor, labelTensor } from '../modelInput.ts'
 import type { MicroBatch, StepResult } from '../schemes.ts'
 
-/** A batch on the device in `parts` parts of about the same size. */
-export function microBatches(model: Model, batch: Batch, parts: number): MicroBatch[] {
-  const { channels, imageSize } = model.config
-  const { device } = model.posEmbedding
-  return partsOf(batch, parts).map(({ images, labels, share }) => ({
-    images: tensor(images, { shape: [labels.length, channels, imageSize, imageSize], device }),
-    labels: tensor(labels, { device }),
+/** Copies a mini-batch to the device in at most `count` micro-batches of about the same size. */
+export function microBatches(model: Model, batch: LabelledImages, count: number): MicroBatch[] {
+  return splitBatch(batch, count).map(({ images, labels, share }) => ({
+    images: imageTensor(model, images, labels.length),
+    labels: labelTensor(model, labels),
     share,
   }))
 }
 
-/** Shares of rows of `predicted` [k * B] that equal the labels [B]; NaN where the loss [k] is not finite, since logits are not. */
+/**
+ * Returns the share of images that each prefix predicts right; NaN where its loss is not finite, since its logits are not either.
+ * @param predicted classes [k, B]
+ * @param labels [B]
+ * @param losses [k]
+ */
 export function accuracies(predicted: ArrayLike<number>, labels: Int32Array, losses: readonly number[]): number[] {
   const B = labels.length
   return losses.map((loss, k) => {
@@ -25,13 +28,13 @@ export function accuracies(predicted: ArrayLike<number>, labels: Int32Array, los
   })
 }
 
-/** Reads what a step left on the device, and frees it; and the loss scale as it is then. */
+/** Reads and frees the result of a step, and reads the loss scale after it. */
 export async function readStep(result: StepResult, lossScale: Tensor | undefined): Promise<StepValues> {
   const tensors = [result.losses, result.predicted, result.norm]
   const reads = tensors.map((t) => t.data())
   const scale = lossScale?.item()
   for (const t of tensors) t.dispose()
-  // All are waited for together: of a device that is lost every one rejects.
+  // All are awaited together, because on a lost device all of them reject.
   const [scaled, losses, predicted, norms] = await Promise.all([scale, ...reads])
   return { losses: Array.from(losses!), predicted: predicted!, norm: norms![0]!, lossScale: scaled }
 }

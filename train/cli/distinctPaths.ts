@@ -3,31 +3,31 @@ import { basename, dirname, join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import { destinationOf } from '../../engine/platform/destination.ts'
 
-/** What a path is for, such as its flag, and the path, if there is one. */
-export type NamedPath = readonly [what: string, path: string | undefined]
+/** A path with its name in messages, such as its flag. */
+export type NamedPath = readonly [name: string, path: string | undefined]
 
 /**
- * Refuses paths of results that lead to one file, or to a file that the command needs: the one would be lost with the other.
- * @param written of results
- * @param needed of all else
+ * Refuses paths of results that lead to one file, or to a file that the command needs, since one would overwrite the other.
+ * @param written paths of results
+ * @param needed all other paths
  * @throws UserError in one line that names both
  */
-export async function checkApart(written: readonly NamedPath[], needed: readonly NamedPath[]): Promise<void> {
+export async function checkDistinctPaths(written: readonly NamedPath[], needed: readonly NamedPath[]): Promise<void> {
   const taken = new Map<string, string>()
-  for (const [what, path] of needed) {
+  for (const [name, path] of needed) {
     const file = path === undefined ? undefined : await fileOf(path)
-    if (file !== undefined) taken.set(file, what)
+    if (file !== undefined) taken.set(file, name)
   }
-  for (const [what, path] of written) {
+  for (const [name, path] of written) {
     const file = path === undefined ? undefined : await fileOf(path)
     if (file === undefined) continue
     const other = taken.get(file)
-    if (other !== undefined) throw new UserError(`${what} ${path}: is the file of ${other} as well; name another one`)
-    taken.set(file, what)
+    if (other !== undefined) throw new UserError(`${name} ${path}: is the file of ${other} as well; name another one`)
+    taken.set(file, name)
   }
 }
 
-/** One text for all paths that lead to a file; none for pipes, devices and what is no file. */
+/** Returns the same text for all paths that lead to the same file; undefined for pipes, devices and folders. */
 async function fileOf(path: string): Promise<string | undefined> {
   const to = await destinationOf(path).catch(() => undefined)
   if (to?.kind !== 'file') return undefined

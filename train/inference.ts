@@ -1,0 +1,45 @@
+import { capture, scope, type Tensor } from '../engine/index.ts'
+import type { ForwardOptions, Mode, Model } from '../model/index.ts'
+import type { BranchDevices } from './devices/branchDevices.ts'
+import type { Pass } from './devices/passes.ts'
+import { imageTensor, labelTensor } from './modelInput.ts'
+
+export type InferenceOptions = Pick<ForwardOptions, 'branches' | 'mode' | 'outputs'>
+
+/** A model that runs on one batch after the other. */
+export interface Inference {
+  /** Runs B normalised images, row-major, and reads the results. */
+  run(images: Float32Array, B: number, labels?: Int32Array): Promise<ArrayLike<number>[]>
+  dispose(): void
+}
+
+/**
+ * Prepares the inference of a model.
+ * @param how the mode in which the branches run, or the devices on which they live
+ * @param compute makes the results from images [B, C, H, W] and labels [B], off the tape
+ */
+export function inference(
+  model: Model,
+  how: Mode | BranchDevices,
+  pass: Pass,
+  compute: (images: Tensor, options: InferenceOptions, ...labels: Tensor[]) => readonly Tensor[],
+): Inference {
+  const { branches } = pass
+  const onDevice = (labels: Int32Array | undefined) => (labels ? [labelTensor(model, labels)] : [])
+  const read = (results: readonly Tensor[]) => results.map((t) => t.data())
+  if (typeof how !== 'string') {
+    return {
+      async run(images, B, labels) {
+        const head = (on: Tensor, outputs: Tensor) => read(compute(on, { branches, outputs }, ...onDevice(labels)))
+        return Promise.all(await how.infer(images, B, pass, head))
+      },
+      dispose() {},
+    }
+  }
+  if (how === 'coalesced') model.colocate()
+  const captured = capture((on: Tensor, ...labels: Tensor[]) => compute(on, { branches, mode: how }, ...labels))
+  return {
+    run: (images, B, labels) => Promise.all(scope(() => read(captured(imageTensor(model, images, B), ...onDevice(labels))))),
+    dispose: captured.dispose,
+  }
+}
