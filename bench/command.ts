@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { BenchFlags } from './flags.ts'
-import { MOST_BATCH, MOST_TIME } from './limits.ts'
+import { MAX_BATCH, MOST_TIME } from './limits.ts'
 import { streamsCommand } from './streams/command.ts'
 
 /** `paraformer bench`, and `paraformer bench streams`, whose flags stand behind its name. */
@@ -18,7 +18,7 @@ export function benchCommand(): Command {
     .option('--shape <sizes>', 'another shape of the named ops, such as 4096x4096x4096 (M x K x N of a matmul)')
     .addOption(
       new Option('--batch <n>', 'images of layers and models (default: 2 on a software device, else 64)').argParser(
-        count(MOST_BATCH),
+        count(MAX_BATCH),
       ),
     )
     .option('--quick', 'only show that everything runs: a few milliseconds each, nothing kept')

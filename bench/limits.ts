@@ -1,4 +1,4 @@
-export { MOST_BATCH } from '../train/settings.ts'
+export { MAX_BATCH } from '../train/settings.ts'
 
 /** Largest number of milliseconds to time one target: an hour, which JavaScript's timers can hold. */
 export const MOST_TIME = 3_600_000

@@ -8,42 +8,42 @@ import { DATASET_NAMES } from './data/names.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
 import { SCHEME_NAMES } from './schemes.ts'
 
-/** One setting of a training run: a flag of the command line, a key of the checkpoint. */
+/** A setting of a training run, which is a flag of the command line and a key in checkpoints. */
 type Setting = { help: string; default?: unknown } & (
-  | { kind: 'whole' | 'number'; least: number; most: number }
+  | { kind: 'whole' | 'number'; min: number; max: number }
   | { kind: 'choice'; choices: readonly string[] }
   | { kind: 'boolean' }
   | { kind: 'text' }
   | { kind: 'numbers' }
 )
 
-/** Images, mini-batches: more than any run does. */
-export const MOST_COUNT = 2 ** 31 - 1
+/** The largest number of images or mini-batches of a run. */
+export const MAX_COUNT = 2 ** 31 - 1
 
-/** Images of a mini-batch. */
-export const MOST_BATCH = 65536
+/** The largest number of images in a mini-batch. */
+export const MAX_BATCH = 65536
 
-/** Weights of prefix losses: float32 holds their sums. */
-const MOST_WEIGHT = 1e6
+/** The largest weight of a prefix loss, with which float32 holds the sum of all. */
+const MAX_WEIGHT = 1e6
 
-/** Every setting in the order that help shows them. What has no default depends on the data set or the others. */
+/** All settings in the order in which help shows them. A missing default depends on the data set or on other settings. */
 export const SETTINGS = {
   dataset: { kind: 'choice', choices: DATASET_NAMES, default: 'mnist', help: 'data set' },
   dataDir: { kind: 'text', help: 'folder of its files' },
   download: { kind: 'boolean', default: false, help: 'fetch missing files from their official address' },
   validation: {
     kind: 'number',
-    least: 0,
-    most: 0.9,
+    min: 0,
+    max: 0.9,
     default: 0,
     help: 'share of the training images held out; evaluated instead of the test images while training',
   },
-  trainImages: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'use only so many training images' },
-  testImages: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'evaluate on only so many images' },
+  trainImages: { kind: 'whole', min: 1, max: MAX_COUNT, help: 'use only so many training images' },
+  testImages: { kind: 'whole', min: 1, max: MAX_COUNT, help: 'evaluate on only so many images' },
   cropPadding: {
     kind: 'whole',
-    least: 0,
-    most: CONFIG_LIMITS.imageSize,
+    min: 0,
+    max: CONFIG_LIMITS.imageSize,
     default: 0,
     help: 'random crop after padding by so many pixels',
   },
@@ -53,37 +53,37 @@ export const SETTINGS = {
   architecture: { kind: 'choice', choices: ['paraformer', 'vit'], default: 'paraformer', help: 'model' },
   imageSize: {
     kind: 'whole',
-    least: 1,
-    most: CONFIG_LIMITS.imageSize,
+    min: 1,
+    max: CONFIG_LIMITS.imageSize,
     help: 'resize images to so many pixels a side (default: as they are)',
   },
-  patchSize: { kind: 'whole', least: 1, most: CONFIG_LIMITS.patchSize, default: 4, help: 'pixels a side of a patch' },
-  dim: { kind: 'whole', least: 1, most: CONFIG_LIMITS.dim, default: 64, help: 'width of the residual stream' },
-  heads: { kind: 'whole', least: 1, most: CONFIG_LIMITS.heads, default: 4, help: 'attention heads' },
-  dimHead: { kind: 'whole', least: 1, most: CONFIG_LIMITS.dimHead, default: 16, help: 'width of a head' },
-  mlpDim: { kind: 'whole', least: 1, most: CONFIG_LIMITS.mlpDim, default: 128, help: 'hidden width of the MLP' },
-  branches: { kind: 'whole', least: 1, most: CONFIG_LIMITS.branches, default: 4, help: 'parallel branches (paraformer)' },
+  patchSize: { kind: 'whole', min: 1, max: CONFIG_LIMITS.patchSize, default: 4, help: 'pixels a side of a patch' },
+  dim: { kind: 'whole', min: 1, max: CONFIG_LIMITS.dim, default: 64, help: 'width of the residual stream' },
+  heads: { kind: 'whole', min: 1, max: CONFIG_LIMITS.heads, default: 4, help: 'attention heads' },
+  dimHead: { kind: 'whole', min: 1, max: CONFIG_LIMITS.dimHead, default: 16, help: 'width of a head' },
+  mlpDim: { kind: 'whole', min: 1, max: CONFIG_LIMITS.mlpDim, default: 128, help: 'hidden width of the MLP' },
+  branches: { kind: 'whole', min: 1, max: CONFIG_LIMITS.branches, default: 4, help: 'parallel branches (paraformer)' },
   branchDepth: {
     kind: 'whole',
-    least: 1,
-    most: CONFIG_LIMITS.branchDepth,
+    min: 1,
+    max: CONFIG_LIMITS.branchDepth,
     default: 1,
     help: 'layers of a branch (paraformer)',
   },
-  depth: { kind: 'whole', least: 1, most: CONFIG_LIMITS.depth, default: 4, help: 'layers (vit)' },
+  depth: { kind: 'whole', min: 1, max: CONFIG_LIMITS.depth, default: 4, help: 'layers (vit)' },
   residual: { kind: 'choice', choices: ['paper', 'preNorm'], default: 'paper', help: 'residual form' },
   pool: { kind: 'choice', choices: ['cls', 'mean'], default: 'cls', help: 'what the head reads' },
-  dropout: { kind: 'number', least: 0, most: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
+  dropout: { kind: 'number', min: 0, max: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
 
   scheme: { kind: 'choice', choices: SCHEME_NAMES, default: 'prefixSum', help: 'what is minimized' },
   prefixWeights: { kind: 'numbers', help: 'weights of the prefix losses, one a branch (prefixSum; default all 1)' },
-  epochs: { kind: 'whole', least: 1, most: 1e6, default: 1, help: 'passes over the training images' },
-  maxSteps: { kind: 'whole', least: 1, most: MOST_COUNT, help: 'end after so many mini-batches' },
-  batchSize: { kind: 'whole', least: 1, most: MOST_BATCH, default: 64, help: 'images of a mini-batch' },
+  epochs: { kind: 'whole', min: 1, max: 1e6, default: 1, help: 'passes over the training images' },
+  maxSteps: { kind: 'whole', min: 1, max: MAX_COUNT, help: 'end after so many mini-batches' },
+  batchSize: { kind: 'whole', min: 1, max: MAX_BATCH, default: 64, help: 'images of a mini-batch' },
   accumulate: {
     kind: 'whole',
-    least: 1,
-    most: MOST_BATCH,
+    min: 1,
+    max: MAX_BATCH,
     default: 1,
     help: 'parts in which a mini-batch is computed (less memory)',
   },
@@ -106,19 +106,19 @@ export const SETTINGS = {
   },
   coalesce: {
     kind: 'whole',
-    least: 1,
-    most: CONFIG_LIMITS.branches,
+    min: 1,
+    max: CONFIG_LIMITS.branches,
     help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
   },
-  lr: { kind: 'number', least: 1e-12, most: 1e30, default: 1e-3, help: 'peak learning rate' },
+  lr: { kind: 'number', min: 1e-12, max: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
-  warmup: { kind: 'whole', least: 0, most: MOST_COUNT, default: 100, help: 'optimizer steps of linear warm-up' },
-  weightDecay: { kind: 'number', least: 0, most: 1000, default: 0.05, help: 'decoupled weight decay' },
-  maxNorm: { kind: 'number', least: 1e-12, most: 1e30, default: 1, help: 'clip the gradient to this global norm' },
+  warmup: { kind: 'whole', min: 0, max: MAX_COUNT, default: 100, help: 'optimizer steps of linear warm-up' },
+  weightDecay: { kind: 'number', min: 0, max: 1000, default: 0.05, help: 'decoupled weight decay' },
+  maxNorm: { kind: 'number', min: 1e-12, max: 1e30, default: 1, help: 'clip the gradient to this global norm' },
   seed: {
     kind: 'whole',
-    least: 0,
-    most: Number.MAX_SAFE_INTEGER,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
     default: 0,
     help: 'fixes initialization, data order, augmentation and dropout',
   },
@@ -136,7 +136,7 @@ type ValueOf<S> = S extends { kind: 'whole' | 'number' }
         ? C
         : string
 
-/** Settings of a run; those without default may be missing. */
+/** The settings of a run, of which those without default may be missing. */
 export type Settings = {
   [K in SettingName as (typeof SETTINGS)[K] extends { default: unknown } ? K : never]: ValueOf<(typeof SETTINGS)[K]>
 } & {
@@ -145,7 +145,7 @@ export type Settings = {
     | undefined
 }
 
-/** Settings of a run by a name. */
+/** Named groups of settings. */
 export const PRESETS: Record<string, { help: string; settings: Partial<Settings> }> = {
   quick: {
     help: 'MNIST on any device in minutes (what `npm start` runs)',
@@ -217,15 +217,15 @@ export const PRESETS: Record<string, { help: string; settings: Partial<Settings>
  * Fills in defaults and checks every value.
  * @throws UserError in one line: which flag, what is wrong, what to do
  */
-export function checkSettings(given: Readonly<Partial<Record<SettingName, unknown>>>): Settings {
-  const unknown = Object.keys(given).find((name) => !Object.hasOwn(SETTINGS, name))
+export function checkSettings(settings: Readonly<Partial<Record<SettingName, unknown>>>): Settings {
+  const unknown = Object.keys(settings).find((name) => !Object.hasOwn(SETTINGS, name))
   if (unknown) throw new UserError(`unknown setting ${unknown}; known are ${Object.keys(SETTINGS).join(', ')}`)
-  const settings: Record<string, unknown> = {}
+  const complete: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
-    const value = given[name] ?? setting.default
-    if (value !== undefined) settings[name] = checkSetting(name, setting, value)
+    const value = settings[name] ?? setting.default
+    if (value !== undefined) complete[name] = checkSetting(name, setting, value)
   }
-  const checked = settings as Settings
+  const checked = complete as Settings
   const { architecture, branches, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
   if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
   if (randAugment) checkRandAugment(randAugment[0]!, randAugment[1]!)
@@ -235,9 +235,9 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   if (prefixWeights?.some((weight) => !(weight >= 0)) || prefixWeights?.every((weight) => weight === 0)) {
     throw new UserError('--prefix-weights must not be negative, nor all 0')
   }
-  if (prefixWeights?.some((weight) => weight > MOST_WEIGHT)) {
+  if (prefixWeights?.some((weight) => weight > MAX_WEIGHT)) {
     throw new UserError(
-      `--prefix-weights ${prefixWeights.join()} must not be above ${MOST_WEIGHT}; only their ratios matter much`,
+      `--prefix-weights ${prefixWeights.join()} must not be above ${MAX_WEIGHT}; only their ratios matter much`,
     )
   }
   if (accumulate > batchSize)
@@ -246,7 +246,7 @@ export function checkSettings(given: Readonly<Partial<Record<SettingName, unknow
   if (coalesce !== undefined && coalesce > branches)
     throw new UserError(`--coalesce ${coalesce} is more than the ${branches} branches; leave it out to join all`)
   if (architecture === 'vit' && checked.scheme !== 'joint') {
-    if (given.scheme !== undefined)
+    if (settings.scheme !== undefined)
       throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme joint`)
     checked.scheme = 'joint'
   }
@@ -267,18 +267,18 @@ function checkSetting(name: string, setting: Setting, value: unknown): unknown {
       ? value
       : fail('a list of numbers, such as 2,14')
   }
-  const { kind, least, most } = setting
+  const { kind, min, max } = setting
   const sound = kind === 'whole' ? Number.isSafeInteger(value) : typeof value === 'number'
-  const inside = sound && (value as number) >= least && (value as number) <= most
-  return inside ? value : fail(`a ${kind === 'whole' ? 'whole ' : ''}number from ${least} to ${most}`)
+  const inside = sound && (value as number) >= min && (value as number) <= max
+  return inside ? value : fail(`a ${kind === 'whole' ? 'whole ' : ''}number from ${min} to ${max}`)
 }
 
-/** The command-line flag of a setting: `batchSize` -> `--batch-size`. */
+/** Returns the command-line flag of a setting: `batchSize` -> `--batch-size`. */
 export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** The model that settings mean for a data set. @throws UserError for what does not fit together */
+/** Returns the config of the model for settings and a data set. @throws UserError when they do not fit together */
 export function modelConfigOf(
   settings: Settings,
   dataset: Pick<Dataset, 'height' | 'width' | 'channels' | 'classes'>,
@@ -296,7 +296,7 @@ export function modelConfigOf(
     : checkConfig({ architecture, ...shared, branches, branchDepth })
 }
 
-/** The augmentation that settings mean, or undefined for none. */
+/** Returns the augmentation of settings, or undefined for none. */
 export function augmentOf({ cropPadding, flip, randAugment }: Settings): AugmentOptions | undefined {
   if (cropPadding === 0 && !flip && !randAugment) return undefined
   const [n, magnitude] = randAugment ?? []

@@ -1,3 +1,3 @@
-// The package's types for TypeScript before 6, whose own library has no WebGPU.
+// The package's types for TypeScript before version 6, whose own library lacks WebGPU.
 /// <reference types="@webgpu/types" preserve="true" />
 export * from './index.ts'

@@ -5,7 +5,7 @@ import { checkWritable, writeFile } from '../../engine/platform/files.ts'
 import { count, makeCommand } from '../../train/cli/options.ts'
 import { Progress } from '../../train/cli/progress.ts'
 import { htmlReport } from '../html.ts'
-import { MOST_BATCH, MOST_TIME } from '../limits.ts'
+import { MAX_BATCH, MOST_TIME } from '../limits.ts'
 import { compare, textReport } from '../report.ts'
 import type { BenchReport } from '../runBench.ts'
 import type { Selection } from '../select.ts'
@@ -24,7 +24,7 @@ const command = makeCommand('bench:browser')
   .option('--variant <name>', 'only this variant of kernels')
   .option('--filter <regexp>', 'only targets whose `group/name/variant shape` matches')
   .option('--shape <sizes>', 'another shape of the named ops')
-  .option('--batch <n>', 'images of layers and models', count(MOST_BATCH))
+  .option('--batch <n>', 'images of layers and models', count(MAX_BATCH))
   .option('--quick', 'only show that everything runs')
   .option('--time <ms>', 'how long to time each', count(MOST_TIME))
   .option('--json', 'print JSON')

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { adapterOption, addSettings, count, makeCommand, tuneOption } from '../../train/cli/options.ts'
 import { MAX_DEVICES } from '../../train/devices/distribute.ts'
-import { MOST_BATCH, MOST_TIME } from '../limits.ts'
+import { MAX_BATCH, MOST_TIME } from '../limits.ts'
 import type { StreamsFlags } from './flags.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 
@@ -56,7 +56,7 @@ and why.
 }
 
 function counts(text: string): number[] {
-  const found = text.split(',').map(count(MOST_BATCH))
+  const found = text.split(',').map(count(MAX_BATCH))
   if (new Set(found).size < found.length) throw new InvalidArgumentError('It must not name a number twice.')
   return found
 }

@@ -22,11 +22,11 @@ const GIB = 2 ** 30
 test('every setting that is a number has a lower and an upper bound, which hold', () => {
   for (const [name, setting] of Object.entries(SETTINGS)) {
     if (setting.kind !== 'whole' && setting.kind !== 'number') continue
-    const { least, most } = setting
-    const message = new RegExp(`^${flagOf(name)} \\S+ is not a (whole )?number from ${least} to [\\d.e+]+$`)
-    const steps = [least - Math.max(1, Math.abs(least)) / 2, 2 * most + 1, 1e300, -1e300, Number.NaN, Number.POSITIVE_INFINITY]
+    const { min, max } = setting
+    const message = new RegExp(`^${flagOf(name)} \\S+ is not a (whole )?number from ${min} to [\\d.e+]+$`)
+    const steps = [min - Math.max(1, Math.abs(min)) / 2, 2 * max + 1, 1e300, -1e300, Number.NaN, Number.POSITIVE_INFINITY]
     for (const value of steps) throws(() => checkSettings({ [name]: value }), message, UserError)
-    if (setting.kind === 'whole') throws(() => checkSettings({ [name]: least + 0.5 }), message, UserError)
+    if (setting.kind === 'whole') throws(() => checkSettings({ [name]: min + 0.5 }), message, UserError)
   }
   for (const { settings } of Object.values(PRESETS)) checkSettings(settings)
 })

@@ -5,7 +5,7 @@ import { DATASET_NAMES, type DatasetName, loadDataset } from '../data/datasets.t
 import { dryRunEvaluation, evaluate, spoiledPrefixes, violations } from '../evaluate.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
-import { MOST_COUNT } from '../settings.ts'
+import { MAX_COUNT } from '../settings.ts'
 import { addModelFlags, type ModelFlags, modeOnDevice, withModel } from './device.ts'
 import { count, makeCommand } from './options.ts'
 import { printable, printJson } from './printable.ts'
@@ -29,7 +29,7 @@ export function evalCommand(): Command {
     .option('--data-dir <path>', 'folder of its files')
     .option('--download', 'fetch missing files from their official address')
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
-    .addOption(new Option('--images <n>', 'use only so many').argParser(count(MOST_COUNT)))
+    .addOption(new Option('--images <n>', 'use only so many').argParser(count(MAX_COUNT)))
   return addModelFlags(command).action(run)
 }
 

@@ -14,7 +14,7 @@ import type { TrainingState } from '../run/metadata.ts'
 import { trainWithRestarts } from '../run/restarts.ts'
 import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
-import { checkSettings, flagOf, MOST_COUNT, PRESETS } from '../settings.ts'
+import { checkSettings, flagOf, MAX_COUNT, PRESETS } from '../settings.ts'
 import { announce, checkPrecision } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
@@ -53,7 +53,7 @@ export function trainCommand(): Command {
     )
     .option('--out <folder>', 'folder of the run: checkpoint, model, metrics (default: a new one under runs/)')
     .option('--resume <folder>', 'go on with the run in this folder')
-    .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count(MOST_COUNT)).default(500))
+    .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count(MAX_COUNT)).default(500))
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option('--trace <file>', 'write a trace of a few mini-batches, dispatch by dispatch, for Perfetto or chrome://tracing')

@@ -2,12 +2,15 @@ import { basename } from 'node:path'
 import { parseTar } from 'nanotar'
 import { UserError } from '../../engine/base/errors.ts'
 
-/** Entries of the data sets' own archives are far fewer. */
+/** Entries of an archive; those of the data sets have far fewer. */
 const MAX_ENTRIES = 1000
 
 /**
- * Regular files of a tar archive by base name, those of `wanted` only, whatever folder they lie in (CIFAR's archives have one).
- * @throws UserError when the archive is cut short or spoiled, or holds a name twice
+ * Unpacks regular files of a tar archive, from any of its folders.
+ * @param where the archive's name, which starts every error message
+ * @param wanted base names of the files
+ * @returns the files that the archive has, by base name
+ * @throws UserError when the archive is truncated or corrupt, or has a name twice
  */
 export function unpackTar(bytes: Uint8Array, where: string, wanted: readonly string[]): Map<string, Uint8Array> {
   const found = new Map<string, Uint8Array>()
@@ -21,20 +24,20 @@ export function unpackTar(bytes: Uint8Array, where: string, wanted: readonly str
 }
 
 function members(bytes: Uint8Array, where: string, wanted: readonly string[]) {
-  // The parser reads the memory under a view from its start.
+  // The parser reads the buffer of a view from the buffer's start.
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
   let entries = 0
   try {
     const found = parseTar(whole ? bytes : bytes.slice(), {
       filter({ name, type, size }) {
-        // A size below 0 would lead back to an entry before, for ever.
+        // A negative size would lead back to an earlier entry, in an endless loop.
         if (!(Number.isSafeInteger(size) && size >= 0) || ++entries > MAX_ENTRIES) throw new RangeError('spoiled')
         return type === 'file' && wanted.includes(basename(name))
       },
     })
     if (entries > 0) return found
   } catch {
-    // A member that ends past the archive's end is a RangeError.
+    // The parser throws a RangeError for a member that ends after the archive's end.
   }
   throw new UserError(`${where}: truncated or no tar archive; fetch the file again`)
 }

@@ -2,21 +2,22 @@ import type { OptionNames } from '../../engine/base/options.ts'
 import { randAugment } from './randaugment.ts'
 import type { CounterRandom } from './random.ts'
 
-/** Random changes to training images; whatever is left out is not done. */
+/** Random changes of training images; default none. */
 export interface AugmentOptions {
-  /** Pad by so many zero pixels on each side, then crop at random to the size before. */
+  /** Zero pixels that are added on each side before a random crop to the original size. */
   cropPadding?: number
-  /** Mirror every other image, at random. */
+  /** Whether images are mirrored with probability 1/2. */
   flip?: boolean
-  /** `n` random operations of the given magnitude (0 to 30). */
+  /** The number of random operations and their magnitude (0 to 30). */
   randAugment?: { n: number; magnitude: number }
 }
 
 export const AUGMENTATIONS: OptionNames<AugmentOptions> = { cropPadding: true, flip: true, randAugment: true }
 
 /**
- * Crop, flip and RandAugment, in this order, on one uint8 image [channels, height, width].
- * @returns a new image of the same shape (the same array when nothing is to be done); `random` alone decides it
+ * Applies crop, flip and RandAugment, in this order, to one uint8 image [channels, height, width].
+ * @param random the only source of randomness
+ * @returns a new image of the same shape, or the same array without any change
  */
 export function augment(
   image: Uint8Array,
@@ -33,7 +34,7 @@ export function augment(
   return out
 }
 
-/** Pads with zeros by `padding` on each side and crops at random back to [channels, height, width]. */
+/** Pads with `padding` zeros on each side and crops at random back to [channels, height, width]. */
 export function randomCrop(
   image: Uint8Array,
   channels: number,
@@ -47,7 +48,7 @@ export function randomCrop(
   return shift(image, channels, height, width, top, left)
 }
 
-/** The window of the zero-padded image whose upper left corner is at (top, left). */
+/** Cuts the window with its upper left corner at (top, left) from the image, with zeros outside the image. */
 export function shift(image: Uint8Array, channels: number, height: number, width: number, top: number, left: number) {
   const out = new Uint8Array(image.length)
   const from = Math.max(0, left)

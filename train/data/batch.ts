@@ -3,18 +3,18 @@ import { normalizeInto, normalizeTables } from './normalize.ts'
 import { CounterRandom, Purpose, shuffle } from './random.ts'
 import { resizeBytes } from './resize.ts'
 
-/** All that decides a batch, in plain data so that a worker thread can be given it. */
+/** Everything that determines the batches, as plain data for a worker thread. */
 export interface BatchSpec {
-  /** uint8 [count, channels, height, width]; on shared memory a worker reads it without a copy. */
+  /** uint8 [count, channels, height, width]; a worker thread reads shared memory without a copy. */
   images: Uint8Array
   /** uint8 [count] */
   labels: Uint8Array
-  /** Samples of the split that take part. */
+  /** Samples of the split that batches are made of. */
   indices: Int32Array
   channels: number
   height: number
   width: number
-  /** The images handed out; resized when this differs from the stored ones. */
+  /** Size of the images in batches, to which stored images are resized. */
   size: { height: number; width: number }
   mean: number[]
   std: number[]
@@ -25,11 +25,14 @@ export interface BatchSpec {
   augment: AugmentOptions | undefined
 }
 
-/** One mini-batch: images [B, C, H, W] normalised, labels [B]; `epoch` and `step` say where in the order it lies. */
+/** A mini-batch in host memory. */
 export interface Batch {
+  /** Normalised, [B, C, H, W]. */
   images: Float32Array<ArrayBuffer>
+  /** [B] */
   labels: Int32Array<ArrayBuffer>
   epoch: number
+  /** Index of the batch in its epoch. */
   step: number
 }
 
@@ -58,7 +61,7 @@ export class BatchMaker {
     return { images, labels, epoch, step }
   }
 
-  /** The sample's stored bytes, resized and augmented; its randomness depends on (seed, sample, epoch) alone. */
+  /** Resizes and augments the bytes of a sample. The randomness depends on (seed, sample, epoch) alone. */
   #image(sample: number, epoch: number): Uint8Array {
     const { images, channels, height, width, size, seed, augment: options } = this.#spec
     const length = channels * height * width
@@ -80,7 +83,7 @@ export class BatchMaker {
   }
 }
 
-/** Number of batches of one epoch. */
+/** Returns the number of batches in an epoch. */
 export function stepsPerEpoch(spec: Pick<BatchSpec, 'indices' | 'batchSize' | 'dropLast'>): number {
   const whole = spec.indices.length / spec.batchSize
   return spec.dropLast ? Math.floor(whole) : Math.ceil(whole)

@@ -3,15 +3,16 @@ import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'
 
-/** Images of a mini-batch, and the bytes that they take as float32: several are made ahead. */
-const MOST_IMAGES = 2 ** 31 - 1
-const MOST_BYTES = 2 ** 30
+/** Images in a mini-batch. */
+const MAX_IMAGES = 2 ** 31 - 1
+/** Bytes of a mini-batch in float32, several of which are made ahead. */
+const MAX_BYTES = 2 ** 30
+/** Pixels of a side of an image. */
+const MAX_SIDE = 8192
+/** Operations of RandAugment on an image. */
+const MAX_OPERATIONS = 100
 
-/** Pixels of a side; operations that change one image. */
-const MOST_SIDE = 8192
-const MOST_OPERATIONS = 100
-
-/** Throws a UserError, in one line, for a batch size, subset, normalisation, size or augmentation that cannot be. */
+/** @throws UserError, in one line, for an impossible batch size, subset, normalisation, image size or augmentation */
 export function checkSpec(spec: BatchSpec, count: number): void {
   const { images, labels, indices, channels, height, width, size, mean, std, seed, augment } = spec
   if (labels.length !== count || images.length !== count * channels * height * width) {
@@ -20,14 +21,14 @@ export function checkSpec(spec: BatchSpec, count: number): void {
         'load the data set anew',
     )
   }
-  whole('batch size', spec.batchSize, 1, MOST_IMAGES)
-  whole('image size', size.height, 1, MOST_SIDE)
+  whole('batch size', spec.batchSize, 1, MAX_IMAGES)
+  whole('image size', size.height, 1, MAX_SIDE)
   whole('seed', seed, 0, Number.MAX_SAFE_INTEGER)
   const bytes = 4 * Math.min(spec.batchSize, count) * channels * size.height * size.width
-  if (bytes > MOST_BYTES) {
+  if (bytes > MAX_BYTES) {
     throw new UserError(
       `a mini-batch of ${spec.batchSize} images [${channels}, ${size.height}, ${size.width}] takes ${(bytes / 2 ** 30).toFixed(1)} GiB, ` +
-        `more than ${MOST_BYTES / 2 ** 30}; lower --batch-size or --image-size`,
+        `more than ${MAX_BYTES / 2 ** 30}; lower --batch-size or --image-size`,
     )
   }
   if (indices.length === 0) throw new UserError('no image takes part; choose a larger subset or a smaller validation share')
@@ -39,17 +40,17 @@ export function checkSpec(spec: BatchSpec, count: number): void {
   if (augment?.randAugment) checkRandAugment(augment.randAugment.n, augment.randAugment.magnitude)
 }
 
-/** Throws a UserError for a number of operations or a magnitude that RandAugment does not take. */
+/** @throws UserError for a number of operations or a magnitude that is out of range */
 export function checkRandAugment(n: number, magnitude: number): void {
-  whole('RandAugment operations', n, 0, MOST_OPERATIONS)
+  whole('RandAugment operations', n, 0, MAX_OPERATIONS)
   if (!(magnitude >= 0 && magnitude <= MAX_MAGNITUDE)) {
     throw new UserError(`RandAugment magnitude ${magnitude} is not between 0 and ${MAX_MAGNITUDE}; choose one that is`)
   }
 }
 
-/** Throws a UserError unless the value is a whole number from `least` to `most`. */
-export function whole(what: string, value: number, least: number, most: number): void {
-  if (!(Number.isSafeInteger(value) && value >= least && value <= most)) {
-    throw new UserError(`${what} ${value} is not a whole number from ${least} to ${most}; choose one that is`)
+/** @throws UserError unless `value` is a whole number from `min` to `max` */
+export function whole(what: string, value: number, min: number, max: number): void {
+  if (!(Number.isSafeInteger(value) && value >= min && value <= max)) {
+    throw new UserError(`${what} ${value} is not a whole number from ${min} to ${max}; choose one that is`)
   }
 }

@@ -4,17 +4,19 @@ import { checkLabels, type Split } from './split.ts'
 
 export const CIFAR_PIXELS = 3 * 32 * 32
 
-/** Bytes of the longest file: CIFAR-100's 50,000 training images. */
+/** Bytes of the longest file, which holds CIFAR-100's 50,000 training images. */
 const MAX_BYTES = 50_000 * (2 + CIFAR_PIXELS)
 
-/** How the records of a CIFAR binary file start: CIFAR-10 has one label byte, CIFAR-100 a coarse and a fine one. */
+/** The format of CIFAR's binary files. */
 export interface CifarLayout {
+  /** Label bytes before the pixels of an image: one in CIFAR-10, a coarse and a fine one in CIFAR-100. */
   labelBytes: 1 | 2
   classes: number
 }
 
 /**
- * Parses CIFAR's binary version; of two label bytes the second (fine) one counts.
+ * Parses a file of CIFAR's binary version. Of two label bytes it takes the second, which is the fine label.
+ * @param file the file's name, which starts every error message
  * @returns images [count, 3, 32, 32] and labels [count]
  * @throws UserError for a length that is no whole number of records, or a label outside the classes
  */
@@ -38,13 +40,13 @@ export function parseCifar(bytes: Uint8Array, layout: CifarLayout, file: string)
   return { images, labels, count }
 }
 
-/** Reads CIFAR files one after the other as one split. UserError on any malformation. */
+/** Reads CIFAR files as one split, in order. @throws UserError for a malformed file */
 export async function loadCifarSplit(files: readonly string[], layout: CifarLayout): Promise<Split> {
   const parts: Split[] = []
   for (const file of files) {
     const part = parseCifar(await readMaybeGzip(file, MAX_BYTES), layout, file)
     const first = parts[0]
-    // The official batches are equally long, so a difference is a file cut at a record's end.
+    // The official files are equally long, so a shorter one was truncated at a record's end.
     if (first && part.count !== first.count) {
       throw new UserError(`${file}: ${part.count} records, ${files[0]} has ${first.count}; fetch the shorter file again`)
     }

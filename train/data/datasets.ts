@@ -12,14 +12,16 @@ import type { Split } from './split.ts'
 export { DATASET_NAMES, type DatasetName } from './names.ts'
 export type { Split } from './split.ts'
 
-/** A labelled image data set; `mean` and `std` have one number a channel, for pixels in [0, 1]. */
+/** A labelled image data set. */
 export interface Dataset {
   name: DatasetName
   channels: number
   height: number
   width: number
   classes: number
+  /** Mean of each channel, for pixels in [0, 1]. */
   mean: number[]
+  /** Standard deviation of each channel, for pixels in [0, 1]. */
   std: number[]
   classNames?: string[]
   train: Split
@@ -32,8 +34,8 @@ const CIFAR_100_FILES = ['train.bin', 'test.bin']
 
 /**
  * Loads a data set whole into memory.
- * @param options.dir folder with its files; else the place its package installs to, then the user's cache
- * @param options.download fetch what is missing, with checksum
+ * @param options.dir folder of its files; default the folder of its package, then the user's cache
+ * @param options.download whether missing files are fetched, with a checksum
  * @throws UserError in one line: which file, what is wrong, what to do
  */
 export async function loadDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
@@ -64,10 +66,10 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
   return { ...common, ...shape, ...(names && { classNames: names }), train, test }
 }
 
-/** Bytes that the file of CIFAR-100's class names has at most. */
+/** Bytes of the file of CIFAR-100's class names. */
 const MAX_NAMES = 10_000
 
-/** CIFAR-100's class names, which lie beside its files. */
+/** Reads CIFAR-100's class names, which lie beside its files; undefined when they are missing or malformed. */
 async function fineLabelNames(folder: string): Promise<string[] | undefined> {
   const path = join(folder, FINE_LABEL_NAMES)
   if (!existsSync(path)) return undefined

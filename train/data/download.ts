@@ -6,23 +6,24 @@ import { reason, UserError } from '../../engine/base/errors.ts'
 import type { RemoteFile } from './remote.ts'
 
 export interface DownloadOptions {
-  /** Addresses that may be asked, redirections too; default https alone. */
+  /** Protocols of addresses and redirections; default https alone. */
   protocols?: readonly string[]
   /** Milliseconds without a byte after which a connection is given up; default 30,000. */
   patience?: number
-  /** How often a broken download goes on where it ended, and the milliseconds before that; default 3 and 1000. */
+  /** How often an interrupted download is resumed; default 3. */
   retries?: number
+  /** Milliseconds before the first resumption, which grow with each; default 1000. */
   pause?: number
 }
 
 const MAX_REDIRECTS = 5
 
-/** What no further try can mend. */
+/** An error that a further try would meet again. */
 class Refusal extends Error {}
 
 /**
- * Fetches one file into a folder under its own name; it appears there whole, of its known size and checksum, or not at all. A download that
- * breaks off goes on where it ended.
+ * Fetches a file into a folder under its own name. It appears there whole, with its known size and checksum, or not at all. An
+ * interrupted download is resumed.
  * @returns the path
  * @throws UserError in one line when the network, the address, the size, the checksum or the folder fails
  */
@@ -49,7 +50,7 @@ export async function downloadFile(remote: RemoteFile, folder: string, options: 
   }
 }
 
-/** Hands bytes on; the end is reached only with the size and checksum that the file must have. */
+/** Passes bytes on. @throws Refusal for a wrong size or checksum */
 async function* checked({ bytes, sha256 }: RemoteFile, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let length = 0
@@ -64,7 +65,7 @@ async function* checked({ bytes, sha256 }: RemoteFile, content: AsyncIterable<Ui
   if (found !== sha256) throw new Refusal(`its SHA-256 is ${found}, not ${sha256}`)
 }
 
-/** The bytes of a file, from as many connections as it takes. */
+/** Yields the bytes of a file, over as many connections as it takes. */
 async function* pieces({ url, bytes }: RemoteFile, options: DownloadOptions): AsyncGenerator<Uint8Array> {
   const { retries = 3, pause = 1000 } = options
   let at = 0
@@ -83,7 +84,7 @@ async function* pieces({ url, bytes }: RemoteFile, options: DownloadOptions): As
   }
 }
 
-/** One answer of a server, from byte `from` on. */
+/** Yields the bytes of one response, from byte `from` on. */
 async function* connection(url: string, from: number, bytes: number, options: DownloadOptions): AsyncGenerator<Uint8Array> {
   const { patience = 30_000 } = options
   const abort = new AbortController()
@@ -94,7 +95,7 @@ async function* connection(url: string, from: number, bytes: number, options: Do
     const partial = response.status === 206
     const length = Number(response.headers.get('content-length') ?? bytes - (partial ? from : 0))
     if (length + (partial ? from : 0) > bytes) throw new Refusal(`the server offers ${length} bytes, and it must have ${bytes}`)
-    // A server that starts anew sends what is there already.
+    // A server without ranges sends the first bytes again.
     let skip = partial ? 0 : from
     for await (const piece of response.body ?? []) {
       clearTimeout(timer)
@@ -109,14 +110,14 @@ async function* connection(url: string, from: number, bytes: number, options: Do
   }
 }
 
-/** Asks for a file, through redirections. */
+/** Requests a file, and follows redirections. */
 async function request(url: string, from: number, signal: AbortSignal, options: DownloadOptions): Promise<Response> {
   const { protocols = ['https:'] } = options
   let address = new URL(url)
   for (let i = 0; i <= MAX_REDIRECTS; i++) {
     if (!protocols.includes(address.protocol))
       throw new Refusal(`${address.origin} is not asked, only ${protocols.join(' and ')}//`)
-    // Bytes as they are stored, since they are counted.
+    // The bytes must come as they are stored, since they are counted.
     const headers = { 'accept-encoding': 'identity', ...(from > 0 && { range: `bytes=${from}-` }) }
     const response = await fetch(address, { redirect: 'manual', signal, headers })
     const { status } = response
@@ -124,7 +125,7 @@ async function request(url: string, from: number, signal: AbortSignal, options: 
     await response.body?.cancel()
     const to = response.headers.get('location')
     if (status < 300 || status >= 400 || to === null) {
-      // A server that is busy or broken may mend itself.
+      // A busy or broken server may recover.
       throw status >= 500 || status === 429 ? new Error(`HTTP ${status}`) : new Refusal(`HTTP ${status}`)
     }
     address = new URL(to, address)

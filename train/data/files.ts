@@ -5,49 +5,52 @@ import { reason, UserError } from '../../engine/base/errors.ts'
 
 const inflate = promisify(gunzip)
 
-/** No file of a data set is longer, packed or not. */
+/** Bytes of the longest file of a data set, packed or not. */
 const MAX_BYTES = 2 ** 30
 
-/** Packed bytes that the first bytes of the content are taken from. */
+/** Packed bytes from which `head` is unpacked. */
 const HEAD = 1024
 
 /** A file of a data set, plain or gzipped. */
 export interface DataFile {
-  /** The first bytes of the content, at least as many as a header has where there are so many. */
+  /** The first bytes of the content, enough for a header if the file has one. */
   head: Uint8Array
   /**
-   * The content.
-   * @param most bytes; what unpacks to more is refused as soon as it does
-   * @throws UserError when the file is corrupt or truncated, or holds more
+   * Reads the content.
+   * @param max bytes after which unpacking fails; a plain file is returned whole
+   * @throws UserError when the file is corrupt or truncated, or unpacks to more
    */
-  read(most: number): Promise<Uint8Array>
+  read(max: number): Promise<Uint8Array>
 }
 
-/** Opens a file, which is unpacked when its first two bytes are gzip's. UserError when missing, unreadable or longer than 1 GiB. */
+/**
+ * Opens a file, which counts as packed when it begins with the two bytes of gzip.
+ * @throws UserError when it is missing, unreadable or longer than 1 GiB
+ */
 export async function openDataFile(path: string): Promise<DataFile> {
   const bytes = await files.read(path, MAX_BYTES)
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return { head: bytes, read: async () => bytes }
-  // A beginning is as much as it is; what follows is complained of when all is read.
+  // A head may be incomplete; `read` checks the rest.
   const head = await inflate(bytes.subarray(0, HEAD), { finishFlush: constants.Z_SYNC_FLUSH }).catch((error) => {
     throw corrupt(path, error)
   })
-  return { head, read: (most) => unpack(bytes, path, most) }
+  return { head, read: (max) => unpack(bytes, path, max) }
 }
 
-/** Reads a file, plain or gzipped, whose content has no more than `most` bytes. @throws UserError like `DataFile` */
-export async function readMaybeGzip(path: string, most: number): Promise<Uint8Array> {
-  const bytes = await (await openDataFile(path)).read(most)
-  if (bytes.length > most) throw tooLong(path, most)
+/** Reads a file, plain or gzipped, of at most `max` bytes of content. @throws UserError for a longer, corrupt or truncated one */
+export async function readMaybeGzip(path: string, max: number): Promise<Uint8Array> {
+  const bytes = await (await openDataFile(path)).read(max)
+  if (bytes.length > max) throw tooLong(path, max)
   return bytes
 }
 
-async function unpack(bytes: Uint8Array, path: string, most: number): Promise<Uint8Array> {
-  if (most > MAX_BYTES)
-    throw new UserError(`${path}: says that it holds ${most} bytes, more than 1 GiB; use the data set's own file`)
+async function unpack(bytes: Uint8Array, path: string, max: number): Promise<Uint8Array> {
+  if (max > MAX_BYTES)
+    throw new UserError(`${path}: says that it holds ${max} bytes, more than 1 GiB; use the data set's own file`)
   try {
-    return await inflate(bytes, { maxOutputLength: Math.max(1, most) })
+    return await inflate(bytes, { maxOutputLength: Math.max(1, max) })
   } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLong(path, most)
+    if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLong(path, max)
     throw corrupt(path, error)
   }
 }
@@ -56,11 +59,11 @@ function corrupt(path: string, error: unknown): UserError {
   return new UserError(`${path}: corrupt or truncated gzip (${reason(error)}); fetch the file again`)
 }
 
-function tooLong(path: string, most: number): UserError {
-  return new UserError(`${path}: too long, unpacks to more than the ${most} bytes that it may have; fetch the file again`)
+function tooLong(path: string, max: number): UserError {
+  return new UserError(`${path}: too long, unpacks to more than the ${max} bytes that it may have; fetch the file again`)
 }
 
-/** Bytes that a worker thread can read without a copy. */
+/** Allocates bytes that a worker thread can read without a copy, if the platform has shared memory. */
 export function sharedBytes(length: number): Uint8Array {
   return new Uint8Array(typeof SharedArrayBuffer === 'undefined' ? new ArrayBuffer(length) : new SharedArrayBuffer(length))
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../../engine/base/errors.ts'
+import { sizeOf } from '../../engine/layout/shape.ts'
 import { type DataFile, openDataFile, sharedBytes } from './files.ts'
 import { checkLabels, type Split } from './split.ts'
 
@@ -10,8 +11,9 @@ export interface IdxArray {
 
 /**
  * Parses an IDX file of unsigned bytes.
- * @param rank dimensions expected: 3 for images, 1 for labels
- * @param file named in the UserError for a wrong magic number or a length that the header contradicts
+ * @param rank number of dimensions: 3 for images, 1 for labels
+ * @param file the file's name, which starts every error message
+ * @throws UserError for a wrong magic number, or a length that contradicts the header
  */
 export function parseIdx(bytes: Uint8Array, rank: number, file: string): IdxArray {
   const dims = parseHeader(bytes, rank, file)
@@ -25,7 +27,7 @@ export function parseIdx(bytes: Uint8Array, rank: number, file: string): IdxArra
   return { dims, data: bytes.subarray(headerBytes(rank)) }
 }
 
-/** The dimensions that the first bytes of a file say. */
+/** Reads the dimensions from the first bytes of a file. */
 function parseHeader(bytes: Uint8Array, rank: number, file: string): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const magic = bytes.length >= 4 ? view.getUint32(0) : undefined
@@ -46,14 +48,10 @@ function headerBytes(rank: number): number {
   return 4 + 4 * rank
 }
 
-function sizeOf(dims: readonly number[]): number {
-  return dims.reduce((product, dim) => product * dim, 1)
-}
-
-/** A file whose header is known, and no more is unpacked than that says. */
+/** Opens a file and reads its header. `read` unpacks no more data than the header says. */
 async function openIdx(path: string, rank: number): Promise<{ dims: number[]; read: () => Promise<IdxArray> }> {
   const file: DataFile = await openDataFile(path)
-  // A gzip that is cut within the header complains of itself.
+  // A gzip file that is truncated within the header makes `read` throw.
   const head = file.head.length < headerBytes(rank) ? await file.read(headerBytes(rank)) : file.head
   const dims = parseHeader(head, rank, path)
   return { dims, read: async () => parseIdx(await file.read(headerBytes(rank) + sizeOf(dims)), rank, path) }
@@ -63,7 +61,7 @@ function hex(word: number): string {
   return word.toString(16).padStart(8, '0')
 }
 
-/** Reads an IDX pair, plain or gzipped, as a one-channel split. UserError on any malformation. */
+/** Reads a pair of IDX files, plain or gzipped, as a split of one channel. @throws UserError for malformed files */
 export async function loadIdxSplit(imagesFile: string, labelsFile: string, classes: number) {
   const [imageFile, labelFile] = await Promise.all([openIdx(imagesFile, 3), openIdx(labelsFile, 1)])
   const [images, labels] = [await imageFile.read(), await labelFile.read()]

@@ -1,18 +1,18 @@
-// Operations on planar uint8 images [channels, height, width]; each returns a new image. They follow Pillow to the byte
-// (the library that torchvision's RandAugment runs on): nearest sampling in 16.16 fixed point, blends cut off, not rounded.
+// Operations on planar uint8 images [channels, height, width]; each returns a new image. They give the bytes of Pillow
+// (the library behind torchvision's RandAugment): nearest sampling in 16.16 fixed point, blends truncated, not rounded.
 
-/** Whole luma of 8-bit RGB by Rec. 601, in Pillow's fixed point. */
+/** Returns the Rec. 601 luma of 8-bit RGB, rounded in Pillow's fixed point. */
 export function luma(red: number, green: number, blue: number): number {
   return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 }
 
-/** One byte of Pillow's `blend`: `other + factor * (byte - other)` in float32, cut off to a whole number in 0..255. */
+/** Blends one byte as Pillow does: `other + factor * (byte - other)` in float32, truncated and clamped to 0..255. */
 function blend(byte: number, other: number, factor: number): number {
   const value = Math.fround(other + Math.fround(factor * (byte - other)))
   return value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value)
 }
 
-/** Every byte through one table. */
+/** Maps every byte, through a table of the values. */
 function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array {
   const table = new Uint8Array(256)
   for (let byte = 0; byte < 256; byte++) table[byte] = value(byte)
@@ -21,12 +21,12 @@ function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array 
   return out
 }
 
-/** Six numbers [a, b, c, d, e, f]: the output point (x, y) shows the input point (a x + b y + c, d x + e y + f). */
+/** Numbers [a, b, c, d, e, f]: the output point (x, y) shows the input point (a x + b y + c, d x + e y + f). */
 export type AffineMatrix = readonly [number, number, number, number, number, number]
 
 /**
- * Resamples by the nearest pixel (no interpolation, as in RandAugment's published form); what comes from outside is 0.
- * Coordinates start at the upper left corner, pixel centres are at halves.
+ * Resamples with the nearest pixel, as RandAugment's published form does; pixels outside the image are 0.
+ * Coordinates start at the upper left corner, and pixel centres are at halves.
  */
 export function affine(image: Uint8Array, height: number, width: number, matrix: AffineMatrix): Uint8Array {
   const [a, b, c, d, e, f] = matrix
@@ -59,13 +59,13 @@ export function rotate(image: Uint8Array, height: number, width: number, degrees
   return affine(image, height, width, [cos, sin, x - (cos * x + sin * y), -sin, cos, y + (sin * x - cos * y)])
 }
 
-/** Scales every pixel; factor 1 changes nothing. */
+/** Scales every pixel; factor 1 is the image. */
 export function brightness(image: Uint8Array, factor: number): Uint8Array {
   const scale = Math.fround(factor)
   return lookUp(image, (byte) => blend(byte, 0, scale))
 }
 
-/** Blends with the gray version; factor 0 is gray, 1 the image. One-channel images are gray already. */
+/** Blends with the gray version; factor 0 is gray, 1 the image. Images of one channel stay as they are. */
 export function saturation(image: Uint8Array, channels: number, factor: number): Uint8Array {
   if (channels !== 3) return image
   const scale = Math.fround(factor)
@@ -93,7 +93,7 @@ export function contrast(image: Uint8Array, channels: number, factor: number): U
   return lookUp(image, (byte) => blend(byte, mean, scale))
 }
 
-/** Blends with a 3x3-smoothed version (1 1 1, 1 5 1, 1 1 1; the border is kept); factor 0 is smooth, 1 the image. */
+/** Blends with a version smoothed by the filter (1 1 1, 1 5 1, 1 1 1) / 13 inside the border; factor 0 is smooth, 1 the image. */
 export function sharpness(image: Uint8Array, channels: number, height: number, width: number, factor: number): Uint8Array {
   const scale = Math.fround(factor)
   const out = image.slice()
@@ -121,7 +121,7 @@ export function solarize(image: Uint8Array, threshold: number): Uint8Array {
   return lookUp(image, (byte) => (byte >= threshold ? 255 - byte : byte))
 }
 
-/** Each channel through a table of its own; a channel without one stays as it is. */
+/** Maps the bytes of each channel through a table of its own; a channel without a table stays as it is. */
 function perChannel(image: Uint8Array, channels: number, table: (plane: Uint8Array) => Uint8ClampedArray | undefined) {
   const pixels = image.length / channels
   const out = image.slice()
@@ -150,7 +150,7 @@ export function autoContrast(image: Uint8Array, channels: number): Uint8Array {
   })
 }
 
-/** Evens out each channel's histogram. */
+/** Equalizes each channel's histogram. */
 export function equalize(image: Uint8Array, channels: number): Uint8Array {
   return perChannel(image, channels, (plane) => {
     const histogram = new Uint32Array(256)

@@ -13,25 +13,25 @@ export interface PlanarImage {
   width: number
 }
 
-/** A header that claims more must not allocate them. */
+/** Pixels of an image, so that a false header does not allocate more. */
 const MAX_PIXELS = 100_000_000
 
-/** What JPEG and GIF can hold; a filter of longer rows would take more than the image. */
+/** Pixels of a side, as in JPEG and GIF; the resize filter of longer sides would take more memory than the image. */
 const MAX_LENGTH = 65_535
 
-/** More than the pixels of the largest image take uncompressed, at 16 bits for each of four samples. */
+/** Bytes of a file: the largest image has less uncompressed, at 16 bits for each of four samples. */
 const MAX_BYTES = 1_000_000_000
 
-/** Pixels a side that an image can be resized to: three channels of them fit into `MAX_TOTAL`. */
+/** Pixels of a side after resizing: three channels of them fit into `MAX_TOTAL`. */
 const MAX_SIDE = 2 ** 14
 
-/** Images of one call, as they go into a model: more is no use at once. */
+/** Bytes of all images of a call after resizing. */
 const MAX_TOTAL = 2 ** 31
 
-/** Files that are decoded at once, in threads of the decoder. */
+/** Files that the decoder's threads decode at once. */
 const PARALLEL = 4
 
-/** How files of each kind begin; `undefined` is any byte. */
+/** First bytes of files of each kind; `undefined` is any byte. */
 const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
   PNG: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
   JPEG: [0xff, 0xd8, 0xff],
@@ -41,10 +41,10 @@ const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
 
 /**
  * Reads an image file as model input before normalisation: uint8 [channels, imageSize, imageSize]. Gray becomes RGB by
- * repetition, RGB gray by its luma. An image that is not square is stretched, not cropped. Values are taken as they are: a
- * dark digit on white paper is not turned into MNIST's white on black.
+ * repetition, and RGB becomes gray by its luma. An image that is not square is stretched, not cropped. Values stay as they are: a
+ * dark digit on white paper does not become MNIST's white on black.
  * @throws UserError in one line for a file that is missing, of another kind, corrupt, above 100 megapixels or longer than 65,535 pixels
- *   a side; ArgumentError for what is no path, or no number of channels or pixels
+ *   a side; ArgumentError for a path, number of channels or size of a wrong kind
  */
 export async function readImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
   checkText('readImage', path, 'path')
@@ -58,7 +58,7 @@ export async function readImage(path: string, channels: number, imageSize: numbe
 
 /**
  * Reads image files like `readImage`, several at a time: uint8 [paths, channels, imageSize, imageSize].
- * @throws UserError for the first that cannot be read, or when all of them take more than 2 GiB
+ * @throws UserError for the first file that cannot be read, or when the images take more than 2 GiB
  */
 export async function readImages(paths: readonly string[], channels: number, imageSize: number): Promise<Uint8Array> {
   const pixels = channels * imageSize ** 2
@@ -71,21 +71,21 @@ export async function readImages(paths: readonly string[], channels: number, ima
   const out = new Uint8Array(total)
   for (let from = 0; from < paths.length; from += PARALLEL) {
     const read = paths.slice(from, from + PARALLEL).map((path) => readImage(path, channels, imageSize))
-    for (const [i, one] of (await Promise.allSettled(read)).entries()) {
-      if (one.status === 'rejected') throw one.reason
-      out.set(one.value, (from + i) * pixels)
+    for (const [i, result] of (await Promise.allSettled(read)).entries()) {
+      if (result.status === 'rejected') throw result.reason
+      out.set(result.value, (from + i) * pixels)
     }
   }
   return out
 }
 
 /**
- * Decodes PNG, JPEG (CMYK and YCCK too), WebP or GIF, turned as its EXIF orientation says; of an animation the first frame. What a file is
- * decides its content, not its name. Samples are taken as they are stored, without colour profile or gamma: 16 bits are rounded to 8,
- * transparent pixels are laid over black, the value that padding has too, and CMYK becomes (1 - ink) (1 - black).
+ * Decodes PNG, JPEG (CMYK and YCCK too), WebP or GIF by content, not name. It turns the image by its EXIF orientation, and takes the
+ * first frame of an animation. It takes samples as they are stored, without colour profile or gamma: 16 bits are rounded to 8,
+ * transparent pixels are laid over black, the value of padding too, and CMYK becomes (1 - ink) (1 - black).
  * @param where the file's name, which starts every error message
- * @throws UserError in one line for what is of another kind, corrupt, truncated, above 100 megapixels or longer than
- *   65,535 pixels a side; ArgumentError for what is no Uint8Array
+ * @throws UserError in one line for a file that is of another kind, corrupt, truncated, above 100 megapixels or longer than
+ *   65,535 pixels a side; ArgumentError unless `bytes` is a Uint8Array
  */
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<PlanarImage> {
   if (!(bytes instanceof Uint8Array)) throw refusal('decodeImage', bytes, 'a Uint8Array')
@@ -112,7 +112,7 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pla
   }
 }
 
-/** The image with as many channels as a model takes. UserError when that is neither 1 nor 3. */
+/** Converts an image to the number of channels of a model. @throws UserError when that is neither 1 nor 3 */
 function toChannels(image: PlanarImage, channels: number, where: string): PlanarImage {
   const { data, height, width } = image
   if (channels !== 1 && channels !== 3) {
@@ -138,7 +138,7 @@ function toPlanar(bytes: Uint8Array, channels: number, pixels: number): Uint8Arr
   return data
 }
 
-/** Decoders say the same thing several times. */
+/** Returns the first line of an error, since decoders repeat themselves. */
 function firstLine(error: unknown): string {
   return reason(error instanceof Error ? error.message.trim().split('\n')[0] : error)
 }

@@ -10,7 +10,7 @@ import type { Split } from './split.ts'
 export type { Batch } from './batch.ts'
 export { splitIndices } from './random.ts'
 
-/** Where in the data order a run stands: the next batch to be handed out. */
+/** The place of the next batch in the data order. */
 export interface LoaderState {
   epoch: number
   step: number
@@ -18,28 +18,28 @@ export interface LoaderState {
 
 export interface LoaderOptions {
   batchSize: number
-  /** Decides order and augmentation; default 0. */
+  /** Seed of order and augmentation; default 0. */
   seed?: number
-  /** A new order each epoch; default true. */
+  /** Whether each epoch has a random order of its own; default true. */
   shuffle?: boolean
-  /** Leave out an epoch's last, smaller batch; default false. */
+  /** Whether an epoch's last, smaller batch is left out; default false. */
   dropLast?: boolean
-  /** Samples that take part (a validation split, a subset); default all. */
+  /** Samples that batches are made of (a validation split, a subset); default all. */
   indices?: Int32Array
   augment?: AugmentOptions
-  /** Resize to this many pixels a side. */
+  /** Pixels of a side to which images are resized; default their own size. */
   imageSize?: number
-  /** Override the data set's own normalisation. */
+  /** Mean of each channel; default that of the data set. */
   mean?: number[]
+  /** Standard deviation of each channel; default that of the data set. */
   std?: number[]
-  /** Batches made ahead in a worker thread; default 3 with augmentation or resizing, else 0 (made when asked for). */
+  /** Batches made ahead in a worker thread; default 3 with augmentation or resizing, else 0, which makes batches on demand. */
   prefetch?: number
-  /** Where to start; default the first batch of epoch 0. */
+  /** The first batch; default the first of epoch 0. */
   state?: LoaderState
 }
 
-/** Batches made ahead. */
-const MOST_PREFETCH = 64
+const MAX_PREFETCH = 64
 
 const OPTIONS: OptionNames<LoaderOptions> = {
   batchSize: true,
@@ -56,13 +56,13 @@ const OPTIONS: OptionNames<LoaderOptions> = {
 }
 
 /**
- * Mini-batches over a split, without end: after an epoch's last batch comes the next epoch's first. The batch at (epoch,
+ * An endless sequence of mini-batches over a split: after an epoch's last batch comes the next epoch's first. The batch at (epoch,
  * step) is a pure function of seed and data, so a run that saves `state` resumes exactly.
  */
 export class BatchLoader {
   /** Batches in an epoch. */
   readonly stepsPerEpoch: number
-  /** Samples that take part. */
+  /** Number of samples in an epoch. */
   readonly count: number
   readonly #spec: BatchSpec
   readonly #maker: BatchMaker
@@ -71,7 +71,7 @@ export class BatchLoader {
   #worker: BatchWorker | undefined
   #state: LoaderState
 
-  /** @throws UserError for a batch size, subset, normalisation or state that cannot be; ArgumentError for an unknown option */
+  /** @throws UserError for an impossible batch size, subset, normalisation or state; ArgumentError for an unknown option */
   constructor(dataset: Pick<Dataset, 'channels' | 'height' | 'width' | 'mean' | 'std'>, split: Split, options: LoaderOptions) {
     checkOptions('BatchLoader', options ?? null, OPTIONS)
     if (options.augment) checkOptions('augment', options.augment, AUGMENTATIONS)
@@ -102,22 +102,22 @@ export class BatchLoader {
     this.#maker = new BatchMaker(this.#spec)
     const costly = options.augment !== undefined || size.height !== height || size.width !== width
     const prefetch = options.prefetch ?? (costly ? 3 : 0)
-    whole('prefetch', prefetch, 0, MOST_PREFETCH)
+    whole('prefetch', prefetch, 0, MAX_PREFETCH)
     this.#prefetch = BatchWorker.isAvailable() ? prefetch : 0
     this.#state = { epoch: 0, step: 0 }
     if (options.state) this.seek(options.state)
   }
 
-  /** The next batch's place; save it, and `seek` to it in another process. */
+  /** The place of the next batch. A resumed run can `seek` to it. */
   get state(): LoaderState {
     return { ...this.#state }
   }
 
-  /** Continues from a saved state. UserError when this loader has no such batch. */
+  /** Continues from a saved state. @throws UserError when this loader has no such batch */
   seek(state: LoaderState): void {
     const { epoch, step } = state
     const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(step) && epoch >= 0 && step >= 0
-    // A state taken under another batch size or subset can point past the epoch's end.
+    // A state from another batch size or subset may lie after the epoch's end.
     if (!valid || step >= this.stepsPerEpoch) {
       throw new UserError(`no batch ${step} in epoch ${epoch} (${this.stepsPerEpoch} batches an epoch); use the same settings`)
     }
@@ -125,7 +125,7 @@ export class BatchLoader {
   }
 
   /**
-   * The next batch: images [B, C, H, W] normalised float32, labels [B] int32; those after it are asked for, too.
+   * Returns the next batch, and has the worker thread make those after it.
    * Rejects when the worker thread fails.
    */
   async next(): Promise<Batch> {
@@ -138,20 +138,20 @@ export class BatchLoader {
       ahead.set(key(place), this.#ahead.get(key(place)) ?? this.#request(place))
       place = this.#after(place)
     }
-    // What a seek left behind is dropped here.
+    // This drops batches from before a seek.
     this.#ahead = ahead
     const batch = ahead.get(key(at))!
     ahead.delete(key(at))
     return batch
   }
 
-  /** What is left of the current epoch, batch by batch (a whole one for a new loader). */
+  /** Iterates over the remaining batches of the current epoch. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void> {
     const { epoch } = this.#state
     while (this.#state.epoch === epoch) yield await this.next()
   }
 
-  /** Ends the worker thread; `next()` would start a new one. */
+  /** Ends the worker thread; a later `next()` starts a new one. */
   async close(): Promise<void> {
     const worker = this.#worker
     this.#ahead = new Map()
@@ -162,7 +162,7 @@ export class BatchLoader {
   #request({ epoch, step }: LoaderState): Promise<Batch> {
     this.#worker ??= new BatchWorker(this.#spec)
     const batch = this.#worker.make(epoch, step)
-    // Whoever awaits it in `next()` gets the error; a batch made ahead that nobody comes for must not end the process.
+    // `next()` reports the error; a batch that is never asked for must not end the process.
     batch.catch(() => {})
     return batch
   }

@@ -11,21 +11,22 @@ import type { DatasetName } from './names.ts'
 import { REMOTE_FILES } from './remote.ts'
 
 export interface LocateOptions {
-  /** Folder of the data set's files, or the folder above the one that its archive unpacks to. */
+  /** Folder of the data set's files, or the parent of the folder that its archive unpacks to. */
   dir?: string | undefined
-  /** Fetch missing files from the official address, into `dir` or the user's cache. */
+  /** Whether missing files are fetched from the official address, into `dir` or the user's cache. */
   download?: boolean | undefined
 }
 
+/** Folders that the archives unpack to. */
 const UNPACKED: Partial<Record<DatasetName, string>> = {
   'cifar-10': 'cifar-10-batches-bin',
   'cifar-100': 'cifar-100-binary',
 }
 
-/** Class names beside CIFAR-100's files; its archive holds them. */
+/** The file of class names in CIFAR-100's archive. */
 export const FINE_LABEL_NAMES = 'fine_label_names.txt'
 
-/** Bytes of CIFAR's archives unpacked: 60,000 images and a few names. */
+/** Bytes of an unpacked archive: CIFAR's hold 60,000 images and a few names. */
 const ARCHIVE_BYTES = 200_000_000
 
 const ADVICE: Record<DatasetName, string> = {
@@ -35,7 +36,7 @@ const ADVICE: Record<DatasetName, string> = {
   'cifar-100': 'name a folder that holds the binary version, or use --download',
 }
 
-/** Finds each named file of a data set, unpacking or downloading it if need be. UserError when one is nowhere. */
+/** Finds the files of a data set, and unpacks or downloads them if necessary. @throws UserError when a file is missing */
 export async function locateFiles(name: DatasetName, files: string[], options: LocateOptions): Promise<string[]> {
   const bases = options.dir
     ? [options.dir]
@@ -47,7 +48,7 @@ export async function locateFiles(name: DatasetName, files: string[], options: L
     const found = files.map((file) => firstExisting(folder, file))
     const lacks = files[found.indexOf(undefined)]
     if (lacks === undefined) return found as string[]
-    // A folder with some of the files is the one meant: report what it lacks.
+    // The message names the file that is missing from a folder with some of the files.
     if (!missing && found.some((path) => path !== undefined)) missing = join(folder, lacks)
   }
   const archives = REMOTE_FILES[name]
@@ -82,7 +83,7 @@ function installedFolders(name: DatasetName): string[] {
   }
 }
 
-/** Unpacks the files of a data set, and no others, into a folder. */
+/** Unpacks the files of a data set, and no others, into a folder. @returns their paths */
 async function unpack(archive: string, folder: string, files: string[]): Promise<string[]> {
   const members = unpackTar(await readMaybeGzip(archive, ARCHIVE_BYTES), archive, [...files, FINE_LABEL_NAMES])
   const lacking = files.find((file) => !members.has(file))

@@ -2,10 +2,10 @@ export type DatasetName = 'mnist' | 'fashion-mnist' | 'cifar-10' | 'cifar-100'
 
 export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist', 'cifar-10', 'cifar-100']
 
-/** Characters that the name of a class or a data set may have. */
+/** Characters of the longest name of a class or a data set. */
 export const MAX_NAME = 200
 
-/** Class names in label order, where they are few enough to read. CIFAR-100's come with its files. */
+/** Class names in label order; those of CIFAR-100 come with its files. */
 export const CLASS_NAMES: Partial<Record<DatasetName, string[]>> = {
   mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
   'fashion-mnist': ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'],

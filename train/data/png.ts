@@ -1,9 +1,9 @@
 const SIGNATURE_BYTES = 8
 
 /**
- * Checks that a PNG file is whole: every chunk up to the last is there and has its checksum. Decoders leave out a damaged chunk of
- * transparency or orientation, and read other pixels.
- * @throws Error that names the chunk
+ * Checks that a PNG file has every chunk up to the last, with its checksum. Decoders skip a damaged chunk of transparency or
+ * orientation, and return wrong pixels.
+ * @throws Error that names the damaged chunk
  */
 export function checkPng(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -24,7 +24,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return word
 })
 
-/** The checksum of PNG's chunks (Node's zlib has none before 20.15, browsers have none). */
+/** Returns the CRC-32 of a PNG chunk. (Node's zlib has one from 20.15 on, browsers have none.) */
 export function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff
   for (let i = 0; i < bytes.length; i++) crc = TABLE[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8)

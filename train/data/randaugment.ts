@@ -4,9 +4,9 @@ import type { CounterRandom } from './random.ts'
 type Operation = (image: Uint8Array, channels: number, height: number, width: number, level: number, sign: 1 | -1) => Uint8Array
 
 /**
- * The 14 operations of RandAugment with the ranges of torchvision's `RandAugment` (31 bins, nearest sampling, black fill):
- * `level` is the magnitude in [0, 1], `sign` is drawn anew for each use. As in the published code a shear keeps the upper
- * left corner, a rotation the centre, and a translation is cut off to whole pixels.
+ * The 14 operations of RandAugment with the ranges of torchvision's `RandAugment` (31 bins, nearest sampling, black fill).
+ * `level` is the magnitude in [0, 1], and `sign` is drawn for each use. As in the published code a shear keeps the upper
+ * left corner, a rotation keeps the centre, and a translation is truncated to whole pixels.
  */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   identity: (image) => image,
@@ -29,10 +29,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
 
 const CHOICES = Object.values(OPERATIONS)
 
-/** Magnitudes run from 0 to 30, as in torchvision's default of 31 bins. */
+/** The largest magnitude, as in torchvision's default of 31 bins. */
 export const MAX_MAGNITUDE = 30
 
-/** RandAugment (Cubuk et al., 2020): `n` operations drawn with replacement, all at one magnitude. */
+/** Applies RandAugment (Cubuk et al., 2020): `n` operations drawn with replacement, all at one magnitude. */
 export function randAugment(
   image: Uint8Array,
   channels: number,

@@ -1,39 +1,37 @@
 import { type PhiloxKey, philox4x32 } from '../../kernels/random/philox.ts'
 
-/** What a random stream is for; keeps streams of one seed apart. */
+/** The purpose of random numbers, a word of their subsequence that keeps those of one seed apart. */
 export const Purpose = { shuffle: 1, augment: 2, split: 3, bootstrap: 4 } as const
 
-/**
- * Random numbers that are a pure function of (seed, stream): no state to save, and the same in every thread.
- * `stream` is three 32-bit words, for example sample, epoch, purpose.
- */
+/** Philox random numbers that are a pure function of (seed, subsequence), so that no state is saved and all threads agree. */
 export class CounterRandom {
   readonly #key: PhiloxKey
-  readonly #stream: readonly [number, number, number]
+  readonly #subsequence: readonly [number, number, number]
   #block: Uint32Array = new Uint32Array(4)
   #used = 4
   #counter = 0
 
-  constructor(seed: number, stream: readonly [number, number, number]) {
+  /** @param subsequence three 32-bit words, such as sample, epoch, purpose */
+  constructor(seed: number, subsequence: readonly [number, number, number]) {
     this.#key = [seed >>> 0, Math.floor(seed / 0x100000000) >>> 0]
-    this.#stream = stream
+    this.#subsequence = subsequence
   }
 
-  /** The next unsigned 32-bit word. */
+  /** Draws an unsigned 32-bit word. */
   word(): number {
     if (this.#used === 4) {
-      this.#block = philox4x32([this.#counter++, ...this.#stream], this.#key)
+      this.#block = philox4x32([this.#counter++, ...this.#subsequence], this.#key)
       this.#used = 0
     }
     return this.#block[this.#used++]!
   }
 
-  /** Uniform in [0, 1). */
+  /** Draws a number uniformly from [0, 1). */
   uniform(): number {
     return this.word() / 0x100000000
   }
 
-  /** A whole number in [0, n). */
+  /** Draws a whole number from [0, n). */
   below(n: number): number {
     return Math.floor(this.uniform() * n)
   }
@@ -43,16 +41,16 @@ export class CounterRandom {
 export function shuffle(items: Int32Array, random: CounterRandom): Int32Array {
   for (let i = items.length - 1; i > 0; i--) {
     const j = random.below(i + 1)
-    const kept = items[i]!
+    const item = items[i]!
     items[i] = items[j]!
-    items[j] = kept
+    items[j] = item
   }
   return items
 }
 
 /**
  * Splits 0..count-1 at random into a training and a validation part, each in ascending order.
- * @param fraction share of the validation part, in [0, 1)
+ * @param fraction the share of the validation part, in [0, 1)
  */
 export function splitIndices(count: number, fraction: number, seed: number) {
   const order = Int32Array.from({ length: count }, (_, i) => i)

@@ -8,11 +8,11 @@ export interface RemoteFile {
 }
 
 const mnist = 'https://ossci-datasets.s3.amazonaws.com/mnist'
-// The publisher's own repository: its other address has no https.
+// This is the publisher's own repository, since the other address has no https.
 const fashion = 'https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion'
 const cifar = 'https://www.cs.toronto.edu/~kriz'
 
-/** The files of each data set. Their publishers give MD5 alone; the SHA-256 are those that many programs check the same files with. */
+/** The files of each data set. Their publishers give only MD5; the SHA-256 are those with which many programs check the same files. */
 export const REMOTE_FILES: Record<DatasetName, RemoteFile[]> = {
   mnist: [
     {

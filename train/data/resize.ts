@@ -1,8 +1,8 @@
 /**
- * Bilinear resize with half-pixel centres; when shrinking, the triangle filter widens so that no pixel is skipped (as in
- * Pillow and torchvision's antialiased form). Heights and widths may change apart: nothing is cropped.
+ * Resizes bilinearly with half-pixel centres. When it shrinks, the triangle filter widens so that no pixel is skipped (as in
+ * Pillow and torchvision's antialiased form). Nothing is cropped, so the aspect ratio may change.
  * @param source planar [channels, height, width]
- * @returns Float32Array [channels, toHeight, toWidth] in the source's range
+ * @returns [channels, toHeight, toWidth] in the source's range
  */
 export function resize(
   source: ArrayLike<number>,
@@ -12,14 +12,14 @@ export function resize(
   toHeight: number,
   toWidth: number,
 ): Float32Array {
-  // Columns first, unless that makes much more of a narrow, high image than it was or becomes.
+  // Columns come first, unless that makes the intermediate image of a narrow, high one much larger than source and result.
   const rowsFirst = height * toWidth > 4 * Math.max(height * width, toHeight * toWidth)
   if (rowsFirst)
     return resizeColumns(resizeRows(source, channels, height, width, toHeight), channels * toHeight, width, toWidth)
   return resizeRows(resizeColumns(source, channels * height, width, toWidth), channels, height, toWidth, toHeight)
 }
 
-/** `resize` for bytes, rounded to the nearest. */
+/** Resizes bytes like `resize`, and rounds to the nearest. */
 export function resizeBytes(
   source: Uint8Array,
   channels: number,
@@ -30,7 +30,7 @@ export function resizeBytes(
 ): Uint8Array {
   const values = resize(source, channels, height, width, toHeight, toWidth)
   const out = new Uint8Array(values.length)
-  // Weights sum to 1 only up to rounding, so a value may be a hair above 255, never half a step.
+  // Weights sum to 1 up to rounding, so a value may exceed 255 slightly, but never by 0.5.
   for (let i = 0; i < out.length; i++) out[i] = values[i]! + 0.5
   return out
 }
@@ -44,11 +44,11 @@ function resizeRows(
   toHeight: number,
 ): Float32Array {
   const out = new Float32Array(channels * toHeight * width)
-  const { first, weights, count } = tapsFor(height, toHeight)
+  const { first, weights, count } = filterFor(height, toHeight)
   for (let c = 0; c < channels; c++) {
     for (let y = 0; y < toHeight; y++) {
       const to = (c * toHeight + y) * width
-      // Row by row, so that memory is walked in order.
+      // Rows are the inner loop, so that memory is read in order.
       for (let i = 0; i < count; i++) {
         const weight = weights[y * count + i]!
         const from = (c * height + first[y]! + i) * width
@@ -61,7 +61,7 @@ function resizeRows(
 
 /** [rows, width] -> [rows, toWidth] */
 function resizeColumns(source: ArrayLike<number>, rows: number, width: number, toWidth: number): Float32Array {
-  const { first, weights, count } = tapsFor(width, toWidth)
+  const { first, weights, count } = filterFor(width, toWidth)
   const out = new Float32Array(rows * toWidth)
   for (let row = 0; row < rows; row++) {
     for (let x = 0; x < toWidth; x++) {
@@ -74,25 +74,27 @@ function resizeColumns(source: ArrayLike<number>, rows: number, width: number, t
   return out
 }
 
-/** For each output position: `count` weights, and the input position of the first. */
-interface Taps {
+/** The filter of a resize along one dimension. */
+interface Filter {
+  /** Input position of the first weight of each output position. */
   first: Int32Array
+  /** Weights [outputs, count]. */
   weights: Float64Array
   count: number
 }
 
-let latest: { from: number; to: number; taps: Taps }[] = []
+let latest: { from: number; to: number; filter: Filter }[] = []
 
-/** `makeTaps`, remembering the two latest: a run resizes every image alike. */
-function tapsFor(from: number, to: number): Taps {
+/** Returns the filter that `makeFilter` makes. It keeps the latest two, since a run resizes every image alike. */
+function filterFor(from: number, to: number): Filter {
   const known = latest.find((entry) => entry.from === from && entry.to === to)
-  if (known) return known.taps
-  const taps = makeTaps(from, to)
-  latest = [{ from, to, taps }, ...latest.slice(0, 1)]
-  return taps
+  if (known) return known.filter
+  const filter = makeFilter(from, to)
+  latest = [{ from, to, filter }, ...latest.slice(0, 1)]
+  return filter
 }
 
-function makeTaps(from: number, to: number): Taps {
+function makeFilter(from: number, to: number): Filter {
   const scale = from / to
   const support = Math.max(scale, 1)
   const count = Math.min(from, Math.ceil(2 * support) + 1)

@@ -1,13 +1,15 @@
 import { UserError } from '../../engine/base/errors.ts'
 
-/** Images of one split: `images` is uint8 [count, C, H, W], `labels` uint8 [count]. */
+/** The images of a split of a data set. */
 export interface Split {
+  /** uint8 [count, C, H, W] */
   images: Uint8Array
+  /** uint8 [count] */
   labels: Uint8Array
   count: number
 }
 
-/** Throws a UserError naming the file and the position of the first label that is not below `classes`. */
+/** @throws UserError with the file and the position of the first label that is not below `classes` */
 export function checkLabels(labels: Uint8Array, classes: number, file: string): void {
   const at = labels.findIndex((label) => label >= classes)
   if (at >= 0) {

@@ -10,21 +10,21 @@ import { type MomentPart, momentParts } from './momentPart.ts'
 import { branchesOf, type GivenParameter, namedOnce } from './named.ts'
 
 export interface AdamWOptions {
-  /** Decay of the first and second moment, each at least 0 and below 1; default [0.9, 0.999]. */
+  /** Decay rates of the first and second moment, each at least 0 and below 1; default [0.9, 0.999]. */
   betas?: readonly [number, number]
   /** At least 0; default 1e-8. */
   eps?: number
   /** Decoupled weight decay, at least 0; default 0.05. */
   weightDecay?: number
-  /** Which parameters decay; default `decays`. */
+  /** Whether a parameter decays; default `decays`. */
   decays?: (name: string, parameter: Tensor) => boolean
-  /** What losses are multiplied by before backward; default 1. It belongs to this optimizer, which frees it. */
+  /** The factor of losses before backward; default 1. The optimizer takes it over and frees it. */
   lossScale?: LossScale
 }
 
 const OPTIONS: OptionNames<AdamWOptions> = { betas: true, eps: true, weightDecay: true, decays: true, lossScale: true }
 
-/** The hyperparameters of an optimizer, none left out. */
+/** The complete hyperparameters of an optimizer. */
 export type AdamWSettings = Required<Pick<AdamWOptions, 'betas' | 'eps' | 'weightDecay'>>
 
 /** Moments by parameter name, for a checkpoint. */
@@ -33,43 +33,46 @@ export interface AdamWState {
   v: Map<string, Tensor>
 }
 
-/** Weights of Linear layers decay; biases, LayerNorm, the CLS token and the position embedding do not. @throws ArgumentError for what is no tensor */
+/**
+ * Whether a parameter decays: weights of Linear layers do; biases, LayerNorm, the CLS token and the position embedding do not.
+ * @throws ArgumentError unless `parameter` is a tensor
+ */
 export function decays(name: string, parameter: Tensor): boolean {
   checkTensor('decays', parameter)
   return parameter.ndim >= 2 && name !== 'clsToken' && name !== 'posEmbedding'
 }
 
-/** Loss scales that an optimizer has. */
+/** Loss scales that belong to an optimizer. */
 const taken = new WeakSet<LossScale>()
 
 /**
- * AdamW (Loshchilov and Hutter, 2019) over all parameters in one dispatch (one for each allocation, where a binding does not hold them
- * all), the gradient clipped by its global norm before. A step whose gradient norm is not finite changes nothing but the loss scale. Step
- * counts live on the device, where that is decided.
+ * AdamW (arXiv 1711.05101) over all parameters in one dispatch, or one for each allocation when a binding does not hold them all. The
+ * gradient is clipped by its global norm first. A step whose gradient norm is not finite changes nothing but the loss scale. The device
+ * decides that, so step counts live there.
  *
- * As in PyTorch, a parameter without gradient, such as a frozen one, is left alone entirely and its step count does not advance; and
- * several optimizers may have parameters in common, which each updates by moments of its own.
+ * As in PyTorch, a parameter without gradient, such as a frozen one, stays as it is and its step count does not advance. Several
+ * optimizers may share parameters, which each of them updates with its own moments.
  */
 export class AdamW {
-  /** Each once, in the order given. */
+  /** The parameters, each once, in the order of the constructor's argument. */
   readonly parameters: readonly Tensor[]
   readonly settings: AdamWSettings
   readonly lossScale: LossScale
   readonly #names: readonly string[]
   readonly #decays: readonly boolean[]
   readonly #parts: readonly MomentPart[]
-  /** int32, a row for each parameter, and a last one for what lies between them and belongs to others: it stays as it is. */
+  /** int32 step counts, a row for each parameter, and a last row for memory between them that belongs to others and stays as it is. */
   readonly #steps: Tensor
   #lr = 0
   #disposed = false
 
   /**
-   * Moves the parameters into an arena (they stay the same Tensor objects), unless they are in that of another optimizer. Views made of
-   * them before keep the old memory.
-   * @param parameters with their names, such as `model.namedParameters()`, or alone: then they are called 0, 1, … One given twice counts
-   *   once, under its first name
-   * @throws ArgumentError in one line for what is no list of parameters, and for options that do not exist or are out of range; ShapeError
-   *   for tensors that are no float32 leaves of one device; OutOfMemoryError for a parameter that no binding of the device holds
+   * Moves the parameters into an arena (they stay the same Tensor objects), unless they are in the arena of another optimizer. Earlier
+   * views of them keep the old memory.
+   * @param parameters with their names, such as `model.namedParameters()`, or without, when they are called 0, 1, … A parameter that
+   *   appears twice counts once, under its first name
+   * @throws ArgumentError in one line unless `parameters` is a list of them, and for options that do not exist or are out of range;
+   *   ShapeError for tensors that are no float32 leaves of one device; OutOfMemoryError for a parameter that no binding of the device holds
    */
   constructor(parameters: Iterable<GivenParameter>, options: AdamWOptions = {}) {
     checkOptions('AdamW', options, OPTIONS)
@@ -96,8 +99,8 @@ export class AdamW {
   }
 
   /**
-   * Learning rate of the next replay of a captured step.
-   * @throws ArgumentError when it is set to what is no number from 0 to 1e32; Error when it is read for a step after `dispose()`
+   * The learning rate of the next replay of a captured step.
+   * @throws ArgumentError when it is set to anything but a number from 0 to 1e32; Error when it is read after `dispose()`
    */
   get lr(): number {
     this.#checkLive('lr')
@@ -110,14 +113,14 @@ export class AdamW {
   }
 
   /**
-   * Updates every parameter that has a gradient, that of a loss multiplied by `lossScale`; where none has one, nothing happens, as in PyTorch.
-   * Every replay of a captured step updates the parameters that had one when it was recorded, with the `lr` set then.
+   * Updates every parameter that has a gradient, which is that of the loss times `lossScale`. Without any gradient nothing happens, as in
+   * PyTorch. A replay of a captured step updates the parameters that had a gradient at the capture, with the current `lr`.
    * @param lr from 0 to 1e32
    * @param maxNorm largest global norm of the gradient; Infinity or 0 for no clipping
-   * @param wholeNorm the global norm, [1], where these parameters are a part of those it is over
-   * @returns the norm before clipping, that of the loss itself, [1]
+   * @param wholeNorm the global norm, [1], when other optimizers have the rest of the parameters; default that of these parameters
+   * @returns the norm, [1], before clipping and without the loss scale
    * @throws ArgumentError for numbers out of range; ShapeError for a gradient of another shape than its parameter; Error after `dispose()`,
-   *   and for a parameter that was disposed
+   *   and for a disposed parameter
    */
   step(lr: number, maxNorm = Number.POSITIVE_INFINITY, wholeNorm?: Tensor): Tensor {
     checkOptionalTensor('AdamW.step', wholeNorm, 'wholeNorm')
@@ -139,7 +142,7 @@ export class AdamW {
     })
   }
 
-  /** The norm of all gradients there are, that of the loss itself, [1]. */
+  /** Computes the global norm of the gradients, [1], without the loss scale. */
   gradNorm(): Tensor {
     this.#checkLive('gradNorm')
     return scope(() => {
@@ -148,15 +151,15 @@ export class AdamW {
     })
   }
 
-  /** Puts gradients that lie elsewhere into their places. */
+  /** Copies gradients that lie elsewhere into the arena. */
   gather(): void {
     this.#checkLive('gather')
     gatherGradients('AdamW', this.parameters, this.#names)
   }
 
   /**
-   * Values and gradients of some parameters, flat, as they lie in memory: live views.
-   * @param parameters that follow each other there
+   * Returns live views of the values and gradients of some parameters, flat, as they lie in memory.
+   * @param parameters must be consecutive in memory
    */
   flat(parameters: readonly Tensor[]): { values: Tensor; gradients: Tensor } {
     this.#checkLive('flat')
@@ -171,7 +174,7 @@ export class AdamW {
     return { values: values!, gradients: gradients! }
   }
 
-  /** Weight decay, and whether there is a gradient, of every parameter. Puts gradients in their places. */
+  /** Gathers gradients. @returns for each parameter its weight decay, and 1 if it has a gradient, else 0 */
   #rules(what: string): Tensor {
     this.gather()
     const { device } = this.#steps
@@ -186,12 +189,12 @@ export class AdamW {
     return tensor(rules, { device })
   }
 
-  /** Frees the gradients of its parameters. */
+  /** Clears the gradients of the parameters. */
   zeroGrad(): void {
     zeroGrad(this.parameters)
   }
 
-  /** Frees the moments, and the gradients unless another optimizer has their parameters; these live on. Calling it twice is allowed. */
+  /** Frees the moments, and the gradients unless another optimizer has their parameters. The parameters live on. It may be called twice. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
@@ -199,7 +202,7 @@ export class AdamW {
     for (const t of [this.#steps, this.lossScale]) t.dispose()
   }
 
-  /** Live views of the moments; copy before the next step. */
+  /** Returns live views of the moments, which the next step changes. */
   state(): AdamWState {
     this.#checkLive('state')
     const where = this.parameters.map((parameter) => this.#parts.find((part) => part.has(parameter))!)
@@ -208,7 +211,7 @@ export class AdamW {
     return { m: moments('m'), v: moments('v') }
   }
 
-  /** Steps taken so far, by parameter name. */
+  /** Reads the number of steps so far, by parameter name. */
   async steps(): Promise<Record<string, number>> {
     this.#checkLive('steps')
     const counts = await this.#steps.data()
@@ -216,7 +219,7 @@ export class AdamW {
   }
 
   /**
-   * Sets the step counts; the moments of `state()` are written in place.
+   * Sets the step counts by parameter name; missing ones become 0. (Moments are set by writing to those of `state()`.)
    * @throws ArgumentError for a count that is no whole number of at least 0
    */
   setSteps(steps: Readonly<Record<string, number>>): void {
@@ -244,9 +247,12 @@ function settingsOf({ betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.05 }: Ad
   return { betas, eps, weightDecay }
 }
 
-/** The loss scale of an optimizer alone. @throws ArgumentError for what is none, and one that another optimizer has; Error on another device */
-function claim(given: LossScale | undefined, device: Device): LossScale {
-  const scale = given ?? new LossScale({ initial: 1, growthInterval: 0, device })
+/**
+ * Takes over a loss scale for an optimizer; default a constant 1.
+ * @throws ArgumentError unless `lossScale` is one, of this device and without another optimizer
+ */
+function claim(lossScale: LossScale | undefined, device: Device): LossScale {
+  const scale = lossScale ?? new LossScale({ initial: 1, growthInterval: 0, device })
   if (!(scale instanceof LossScale)) throw refusal('AdamW', scale, 'a LossScale', 'lossScale')
   if (taken.has(scale) || scale.state.disposed)
     throw new ArgumentError('AdamW: the loss scale belongs to another optimizer, whose steps change it; make one for each')

@@ -3,26 +3,27 @@ import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { checkAdamW } from '../../engine/ops/adamW.ts'
 
-/** What a loss scale can be: it and its reciprocal are normal numbers of float32. */
-export const LEAST_SCALE = 2 ** -126
-export const MOST_SCALE = 2 ** 126
-/** Finite steps that are counted: float32 has all whole numbers up to here. */
-export const MOST_STEADY = 2 ** 24
+/** The smallest loss scale, which is a normal number of float32, as is its reciprocal. */
+export const MIN_SCALE = 2 ** -126
+/** The largest loss scale, which is a normal number of float32, as is its reciprocal. */
+export const MAX_SCALE = 2 ** 126
+/** The largest count of finite steps, up to which float32 has all whole numbers. */
+export const MAX_STEADY = 2 ** 24
 
-/** A loss scale as a checkpoint holds it. */
+/** The state of a loss scale in a checkpoint. */
 export interface LossScaleState {
   scale: number
-  /** Finite steps in a row since it changed. */
+  /** Finite steps in a row since the scale changed. */
   steady: number
 }
 
-/** Options of a loss scale that goes on where another one stands. */
+/** Options that make a copy of a loss scale. */
 export type LossScaleCopy = { initial: LossScaleState; growthInterval: number }
 
 export interface LossScaleOptions {
-  /** Default 65536, fresh. */
+  /** A scale to begin with, or a saved state; default 65536. */
   initial?: LossScaleState | number
-  /** Finite steps in a row that double it, default 2000; 0: it is constant. */
+  /** Finite steps in a row that double the scale; default 2000. 0 keeps it constant. */
   growthInterval?: number
   device?: Device
 }
@@ -30,15 +31,14 @@ export interface LossScaleOptions {
 const OPTIONS: OptionNames<LossScaleOptions> = { initial: true, growthInterval: true, device: true }
 
 /**
- * What a loss is multiplied by so that its gradients do not vanish in float16, in the manner of PyTorch's GradScaler: a step whose
- * gradient is not finite is left out and halves it, many finite ones double it. All of that is decided on the device (by
- * `AdamW.step`); the host waits for nothing. Other than there it ends nowhere: below 1 it is not halved any more, and above 2^126 it does
- * not grow.
+ * A factor of the loss that keeps its gradients from vanishing in float16, as PyTorch's GradScaler: a step whose gradient is not finite
+ * is left out and halves the scale, and many finite steps double it. `AdamW.step` decides that on the device, and the host does not
+ * wait. Unlike PyTorch's, the scale is bounded: below 1 it is not halved any more, and above 2^126 it does not grow.
  */
 export class LossScale {
   /** float32 [2]: the scale, and the finite steps in a row since it changed. */
   readonly state: Tensor
-  /** The scale, []: to be given to `backward` as the gradient of the loss. */
+  /** The scale, [], which `backward` takes as the gradient of the loss. */
   readonly value: Tensor
   readonly growthInterval: number
 
@@ -59,7 +59,7 @@ export class LossScale {
     this.growthInterval = growthInterval
   }
 
-  /** What makes another one like it, on any device. */
+  /** Returns options that make a copy on any device. */
   async copy(): Promise<LossScaleCopy> {
     return { initial: await this.save(), growthInterval: this.growthInterval }
   }
@@ -70,9 +70,9 @@ export class LossScale {
     return { scale, steady }
   }
 
-  /** Overwrites the state. @throws ArgumentError for one that no loss scale has */
-  restore(given: LossScaleState): void {
-    const { scale, steady } = checkState('LossScale.restore', given)
+  /** Overwrites the state. @throws ArgumentError for values out of range */
+  restore(state: LossScaleState): void {
+    const { scale, steady } = checkState('LossScale.restore', state)
     this.state.write(Float32Array.of(scale, steady))
   }
 
@@ -82,12 +82,12 @@ export class LossScale {
   }
 }
 
-/** @throws ArgumentError for a state that no loss scale has */
+/** Returns the state. @throws ArgumentError for values out of range */
 function checkState(op: string, state: LossScaleState): LossScaleState {
   const { scale, steady } = (state ?? {}) as Partial<LossScaleState>
-  if (typeof scale !== 'number' || !(scale >= LEAST_SCALE && scale <= MOST_SCALE))
+  if (typeof scale !== 'number' || !(scale >= MIN_SCALE && scale <= MAX_SCALE))
     throw refusal(op, scale, 'a number from 2^-126 to 2^126', 'scale')
-  if (!Number.isInteger(steady) || !(steady! >= 0 && steady! <= MOST_STEADY))
+  if (!Number.isInteger(steady) || !(steady! >= 0 && steady! <= MAX_STEADY))
     throw refusal(op, steady, 'a whole number from 0 to 2^24', 'steady')
   return state
 }

@@ -3,7 +3,7 @@ import { type Tensor, withoutScope, zeros } from '../../engine/index.ts'
 import { type Changeable, joint } from '../../engine/memory/version.ts'
 import type { AdamWArena } from '../../engine/ops/adamW.ts'
 
-/** The parameters of an optimizer that lie in one arena, with their moments: what one dispatch updates. */
+/** The parameters of an optimizer in one arena, with their moments; one dispatch updates them. */
 export class MomentPart implements AdamWArena {
   readonly arena: ParameterArena
   readonly params: Tensor
@@ -11,15 +11,15 @@ export class MomentPart implements AdamWArena {
   readonly m: Tensor
   readonly v: Tensor
   readonly blockSlot: Tensor
-  /** Whether parameters lie between that are none of the optimizer's. */
+  /** Whether parameters of others lie between those of the optimizer. */
   readonly hasOthers: boolean
-  /** The place in the arena of the first parameter. */
+  /** The index in the arena of the first parameter. */
   readonly #first: number
   readonly #own: ReadonlyMap<Tensor, number>
 
   /**
-   * @param arena held, of which `dispose()` lets go
-   * @param rows of the optimizer's tables, by parameter; the one after the last is that of others
+   * @param arena a held arena, which `dispose()` releases
+   * @param rows the rows of the optimizer's tables by parameter; the row after them is for parameters of others
    */
   constructor(arena: ParameterArena, rows: ReadonlyMap<Tensor, number>) {
     const { device } = arena.values
@@ -51,12 +51,12 @@ export class MomentPart implements AdamWArena {
     return this.#own.has(parameter)
   }
 
-  /** A live view of a parameter's moment, in its shape. */
+  /** Returns a live view of a parameter's moment, in the parameter's shape. */
   slot(of: 'm' | 'v', parameter: Tensor): Tensor {
     return this.arena.slot(this[of], this.#own.get(parameter)!, this.#first)
   }
 
-  /** Counts the change by a step of the parameters that have gradients. */
+  /** The versions of the parameters that a step changes, which are those with gradients. */
   get changes(): Changeable {
     return joint([...this.#own.keys()].flatMap(({ grad, version }) => (grad ? [version] : [])))
   }
@@ -67,7 +67,7 @@ export class MomentPart implements AdamWArena {
   }
 }
 
-/** One part for each arena. */
+/** Makes a part for each arena. */
 export function momentParts(arenas: readonly ParameterArena[], parameters: readonly Tensor[]): MomentPart[] {
   const rows = new Map(parameters.map((parameter, row) => [parameter, row]))
   return arenas.map((arena) => new MomentPart(arena, rows))

@@ -2,25 +2,26 @@ import type { Branches } from '../../engine/autograd/arenaLayout.ts'
 import { refusal } from '../../engine/base/checks.ts'
 import { ArgumentError, Tensor } from '../../engine/index.ts'
 
-/** A parameter as optimizers take it: with its name, or alone. */
+/** A parameter with or without its name. */
 export type GivenParameter = Tensor | readonly [name: string, parameter: Tensor]
 
 type Named = readonly [name: string, parameter: Tensor]
 
 /**
- * Parameters with their names, each once: a tensor given twice, such as a tied weight, has the first of its names; one without name has its
- * place.
- * @throws ArgumentError for what is no list of parameters, and for a name of two
+ * Names each parameter once. A tensor that appears twice, such as a tied weight, has the first of its names; a parameter without
+ * name is called by its index.
+ * @throws ArgumentError unless `parameters` is a list of them, and for a name of two parameters
  */
-export function namedOnce(op: string, given: Iterable<GivenParameter>): Named[] {
+export function namedOnce(op: string, parameters: Iterable<GivenParameter>): Named[] {
   const takes = 'parameters, such as model.namedParameters()'
-  if (typeof given !== 'object' || given === null || !(Symbol.iterator in given)) throw refusal(op, given, takes)
+  if (typeof parameters !== 'object' || parameters === null || !(Symbol.iterator in parameters))
+    throw refusal(op, parameters, takes)
   const names = new Map<Tensor, string>()
   const owners = new Map<string, Tensor>()
   let place = 0
-  for (const one of given as Iterable<unknown>) {
-    const [name, parameter] = one instanceof Tensor ? [`${place}`, one] : Array.isArray(one) ? one : [undefined, one]
-    if (typeof name !== 'string' || !(parameter instanceof Tensor)) throw refusal(op, one, takes, `parameter ${place}`)
+  for (const item of parameters as Iterable<unknown>) {
+    const [name, parameter] = item instanceof Tensor ? [`${place}`, item] : Array.isArray(item) ? item : [undefined, item]
+    if (typeof name !== 'string' || !(parameter instanceof Tensor)) throw refusal(op, item, takes, `parameter ${place}`)
     place++
     if (names.has(parameter)) continue
     if (owners.has(name))
@@ -31,7 +32,7 @@ export function namedOnce(op: string, given: Iterable<GivenParameter>): Named[] 
   return [...names].map(([parameter, name]) => [name, parameter])
 }
 
-/** Parameters of modules that stand in a list, such as `branches.0.norm.weight` and `branches.1.norm.weight`, by their place in it. */
+/** Groups the parameters of modules in lists, such as `branches.0.norm.weight` and `branches.1.norm.weight`, by list and module. */
 export function branchesOf(pairs: readonly Named[]): Branches[] {
   const lists = new Map<string, Map<string, Tensor[]>>()
   for (const [name, parameter] of pairs) {

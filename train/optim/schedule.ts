@@ -2,7 +2,7 @@ import { refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { checkAdamW } from '../../engine/ops/adamW.ts'
 
-/** A learning rate for each optimizer step, counted from 0. */
+/** Returns the learning rate of an optimizer step, counted from 0. */
 export type Schedule = (step: number) => number
 
 export const SCHEDULE_NAMES = ['cosine', 'constant'] as const
@@ -11,25 +11,25 @@ export type ScheduleName = (typeof SCHEDULE_NAMES)[number]
 export interface ScheduleOptions {
   /** The largest learning rate, from 0 to 1e32. */
   lr: number
-  /** Steps of the warm-up, a whole number of at least 0. Where it is more than `total`, `lr` is never reached. */
+  /** Steps of the warm-up, a whole number of at least 0. If it is more than `total`, `lr` is never reached. */
   warmup: number
-  /** Steps in all, at least 0. */
+  /** Number of all steps, at least 0. */
   total: number
-  /** What is left of `lr` at the last step (`cosine`), from 0 to 1; default 0.01. */
+  /** The last learning rate of `cosine` as a fraction of `lr`, from 0 to 1; default 0.01. */
   finalFraction?: number
 }
 
 const OPTIONS: OptionNames<ScheduleOptions> = { lr: true, warmup: true, total: true, finalFraction: true }
 
 /**
- * `cosine`: linear warm-up from lr / warmup to lr, then half a cosine down to `finalFraction` of it at the last step.
+ * Makes a schedule. `cosine`: linear warm-up from lr / warmup to lr, then half a cosine down to `finalFraction` of it at the last step.
  * `constant`: the warm-up, then lr.
  * @throws ArgumentError in one line for a name or option that does not exist, and for numbers out of range
  */
 export function schedule(name: ScheduleName, options: ScheduleOptions): Schedule {
   const op = 'schedule'
   if (!SCHEDULE_NAMES.includes(name)) {
-    throw refusal(op, name, SCHEDULE_NAMES.map((one) => JSON.stringify(one)).join(' or '), 'name')
+    throw refusal(op, name, SCHEDULE_NAMES.map((known) => JSON.stringify(known)).join(' or '), 'name')
   }
   checkOptions(op, options ?? null, OPTIONS)
   const { lr, warmup, total, finalFraction = 0.01 } = options

@@ -4,7 +4,7 @@ import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } fr
 import { branchShape, type ModelConfig } from '../../model/index.ts'
 import { type DatasetName, MAX_NAME } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'
-import { LEAST_SCALE, MOST_SCALE, MOST_STEADY } from '../optim/lossScale.ts'
+import { MAX_SCALE, MAX_STEADY, MIN_SCALE } from '../optim/lossScale.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
 
 /** The place of the next mini-batch of a run, and what is done before it. */
@@ -30,8 +30,8 @@ export interface DataInfo {
 
 const whole31 = v.pipe(count, v.maxValue(2 ** 31 - 1, 'a whole number below 2^31'))
 const SCALE = 'a number from 2^-126 to 2^126'
-const scale = v.pipe(amount, v.minValue(LEAST_SCALE, SCALE), v.maxValue(MOST_SCALE, SCALE))
-const steady = v.pipe(count, v.maxValue(MOST_STEADY, 'a whole number of at most 2^24'))
+const scale = v.pipe(amount, v.minValue(MIN_SCALE, SCALE), v.maxValue(MAX_SCALE, SCALE))
+const steady = v.pipe(count, v.maxValue(MAX_STEADY, 'a whole number of at most 2^24'))
 /** Losses or accuracies of the prefixes. */
 const scores = listOf(numberOrNaN)
 
