@@ -11,8 +11,9 @@ import {
   type SchemeName,
   type StepResult,
 } from '../train/index.ts'
+import { PRESETS } from '../train/presets.ts'
 import type { Objective } from '../train/schemes.ts'
-import { checkSettings, modelConfigOf, PRESETS } from '../train/settings.ts'
+import { checkSettings, modelConfigOf } from '../train/settings.ts'
 import { checkComputed, type Outputs } from './outputs.ts'
 import { executedBy, type Replayed, replayed } from './replayed.ts'
 import { normDifference } from './statistics.ts'

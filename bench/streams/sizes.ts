@@ -1,6 +1,7 @@
 import { UserError } from '../../engine/index.ts'
 import { checkConfig, type ParaFormerConfig, type ViTConfig } from '../../model/index.ts'
-import { checkSettings, modelConfigOf, PRESETS, type SettingName, type Settings } from '../../train/settings.ts'
+import { PRESETS } from '../../train/presets.ts'
+import { checkSettings, modelConfigOf, type SettingName, type Settings } from '../../train/settings.ts'
 import { IMAGES } from '../modelTargets.ts'
 
 /** Settings of training runs that are flags of this command too. */

@@ -1,4 +1,4 @@
-import { firstNonFinite, UserError } from '../../engine/index.ts'
+import { UserError } from '../../engine/index.ts'
 import { branchShape } from '../../model/index.ts'
 import type { Batch } from '../data/loader.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
@@ -18,6 +18,7 @@ import type { Settings } from '../settings.ts'
 import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
 import type { Position, TrainingState } from './metadata.ts'
 import { accuracies, microBatches, readStep } from './microBatches.ts'
+import { findNonFinite, nonFiniteError } from './nonFinite.ts'
 import { checkPosition } from './position.ts'
 import type { TrainerHooks, TrainerParts } from './trainerParts.ts'
 
@@ -192,8 +193,9 @@ export class Trainer {
       const values = await Promise.all(reads)
       const bad = values.findIndex((step) => this.#ends(step))
       if (bad >= 0) {
-        const found = distributed ? values[bad]!.nonFinite : await this.#findNonFinite(batch, objectives[bad]!, counter)
-        throw this.#explain(batch, position.step, found)
+        const repeat = () => findNonFinite(this.parts, batch, objectives[bad]!, counter)
+        const found = distributed ? values[bad]!.nonFinite : await repeat()
+        throw nonFiniteError(settings, batch, position.step, found)
       }
       this.reached = position.step + this.history.length
       hooks.onStep?.({
@@ -280,25 +282,5 @@ export class Trainer {
       return false
     }
     return true
-  }
-
-  /** Runs a failed step again without updating, and checks the result of every op. @returns the first that is not finite */
-  async #findNonFinite(batch: Batch, objective: Objective, counter: number): Promise<string | undefined> {
-    const { device, model, optimizer } = this.parts
-    const saved = device.random.counter
-    device.random.counter = counter
-    const micro = microBatches(model, batch, 1)
-    const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward(optimizer.lossScale.value))
-    device.random.counter = saved
-    return op
-  }
-
-  #explain(batch: Batch, step: number, found: string | undefined): UserError {
-    const { lr, precision } = this.parts.settings
-    const where = found ? `first in ${found}` : 'not again when the step was repeated'
-    return new UserError(
-      `training stopped: NaN or infinity in mini-batch ${step} of epoch ${batch.epoch + 1}, ${where}; the last checkpoint is intact, ` +
-        `use a smaller --lr (it was ${lr}) or --max-norm${precision === 'mixed' ? ', or --precision f32' : ''}`,
-    )
   }
 }
