@@ -328,7 +328,7 @@ test('a device lost while batches are evaluated is one error, however many wait'
 
 test('a process that hangs is ended, one that was stopped for a moment is not', async () => {
   const model = makeModel()
-  const devices = await distributeBranches(model, { others: [{}], inProcess: false, pulse: { every: 100, missed: 10 } })
+  const devices = await distributeBranches(model, { others: [{}], inProcess: false, pulse: { every: 200, missed: 15 } })
   const [objective] = makeScheme('joint', BRANCHES).passes[0]!
   const steps = [{ objective: objective!, lr: 1e-3 }]
   const pid = Number(/process (\d+)/.exec(devices.workers[0]!.name)![1])
@@ -345,7 +345,7 @@ test('a process that hangs is ended, one that was stopped for a moment is not', 
   assert.instance(error, DeviceLostError)
   assert.match((error as Error).message, /device 1 \(process \d+\) does not answer any more; its branches are gone/)
   const waited = performance.now() - start
-  assert.ok(waited >= 900 && waited < 5000, `told after ${waited} ms`)
+  assert.ok(waited >= 2800 && waited < 9000, `told after ${waited} ms`)
   await devices.close()
   assert.throws(() => process.kill(pid, 0), /ESRCH/)
 })
