@@ -51,7 +51,11 @@ await Promise.all([
   // Apart, in the few files that it is for its users: it starts hundreds of times.
   build({
     ...bundles,
-    entryPoints: { ...commandLine, batchWorker: 'train/data/batchWorker.ts', branchWorker: 'train/devices/branchWorker.ts' },
+    entryPoints: {
+      ...commandLine,
+      batchWorkerThread: 'train/data/batchWorkerThread.ts',
+      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+    },
   }),
 ])
 
