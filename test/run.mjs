@@ -1,17 +1,17 @@
-// Runs the tests: formatter, linter and types, then every test file in a process of its own, and counts what ran.
+// Runs formatter, linter and type checker, then every test file in a process of its own, and counts the tests.
 //
-//   node test/run.mjs                    all but the slow ones; kernels and ops on every software device there is
-//   node test/run.mjs --full             the slow ones (*.slow.test.ts) too, and every file and case on every device
-//   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses)
+//   node test/run.mjs                    all files but the slow ones; kernels and ops on every device
+//   node test/run.mjs --full             the slow files (*.slow.test.ts) too, and every file and case on every device
+//   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses another)
 import { execFile, fork } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
-/** Processes at once: enough to use two cores, few enough for the device's own threads. */
+/** Number of processes at a time: enough to use two cores, and few enough for the threads of software devices. */
 const PARALLEL = 2
-/** Lavapipe without its optimizations: shaders compile in a part of the time, and their numbers are the same. */
+/** Variables for lavapipe without optimizations: shaders compile faster, and give the same numbers. */
 const UNOPTIMIZED = { GALLIVM_PERF: 'nopt' }
 /** Minutes after which a file's process is killed. */
 const LIMIT = process.argv.includes('--full') ? 60 : 20
@@ -19,7 +19,7 @@ const LIMIT = process.argv.includes('--full') ? 60 : 20
 const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
-/** Lists the devices. */
+/** The program that lists the devices. */
 const ADAPTERS = 'test/harness/adapters.ts'
 const outdir = `.build/test-${process.pid}`
 const bundleOf = (file) =>
@@ -27,7 +27,9 @@ const bundleOf = (file) =>
     .replace(/^test\//, '')
     .replaceAll('/', '-')
     .replace(/\.ts$/, '')
-/** Settings of both builds, whose files all go to one flat folder: workers are started from files beside the bundle that uses them. */
+/**
+ * Settings of both builds. All files go to one flat folder, because workers start from files beside the bundle that uses them.
+ */
 const bundles = {
   outdir,
   bundle: true,
@@ -37,18 +39,18 @@ const bundles = {
   target: 'node20',
   packages: 'external',
   loader: { '.wgsl': 'text' },
-  // Node reads the maps whenever a process starts.
+  // Node reads the source maps at every start of a process, so they leave out the sources.
   sourcemap: true,
   sourcesContent: false,
   logLevel: 'warning',
 }
-// Only tests of train/ and bench/ start the command line; the others run while it does not build.
+// Only tests of train/ and bench/ start the command line. The others run even when it does not build.
 const commandLine = files.some((file) => /^test\/(train|bench)\//.test(file))
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([
   build({ ...bundles, entryPoints: [...files, ADAPTERS].map((file) => ({ in: file, out: bundleOf(file) })) }),
-  // Apart, in the few files that it is for its users: it starts hundreds of times.
+  // The command line is built apart, into as few files as in the package, since it starts hundreds of times.
   build({
     ...bundles,
     entryPoints: {
@@ -97,7 +99,7 @@ function find(folder) {
     .sort()
 }
 
-/** What to run where: every file on the default device, and on each of the others what differs there. */
+/** Plans the jobs: every file on the default device, and on each other device the files that may differ there. */
 async function plan() {
   if (named.length > 0) return files.map((file) => ({ file, env: {} }))
   const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf(ADAPTERS)}.js`)])
@@ -115,8 +117,8 @@ async function plan() {
 }
 
 /**
- * Where Mesa keeps compiled shaders: at one place, whatever cache folder a test sets, and for each vector width apart, because lavapipe
- * takes what it finds there for its own, even when it was compiled for another width.
+ * The folder of Mesa's compiled shaders, which does not depend on the cache folder that a test sets. Each vector width has a
+ * folder of its own, because lavapipe also takes shaders that are compiled for another width.
  */
 function shaderCache({ LP_NATIVE_VECTOR_WIDTH: width = 'default', GALLIVM_PERF: flags = '' }) {
   const folder = resolve('.build/shaders', `${width}${flags}`)
@@ -133,13 +135,13 @@ function usesSubgroups(file) {
   )
 }
 
-/** Seconds from here on. */
+/** Starts a clock. @returns a function that gives the seconds since then */
 function clock() {
   const begin = performance.now()
   return () => Math.round((performance.now() - begin) / 1000)
 }
 
-/** Runs a checker of the tree as one test. */
+/** Runs the formatter, the linter or the type checker as one test. */
 function check([tool, ...args]) {
   const since = clock()
   return new Promise((resolve) => {
@@ -149,7 +151,7 @@ function check([tool, ...args]) {
   })
 }
 
-/** Runs one bundle; what was registered and did not pass has failed, and so has a process that ends badly. */
+/** Runs one bundle. A test that is registered and does not pass has failed, and so has a process that ends with an error. */
 function run({ file, device, env }) {
   const variables = { ...process.env, ...device?.env, ...env }
   const since = clock()

@@ -2,13 +2,13 @@ import type { Constants, KernelCase } from '../../kernels/spec.ts'
 
 interface Pipeline {
   cases: KernelCase[]
-  /** Each constant with its value; one that is left out has the value `undefined`. */
+  /** Each constant as `name=value`; a missing constant has the value `undefined`. */
   values: string[]
 }
 
 /**
- * The cases that a few pipelines run, where compiling takes the time: pipelines are taken until every value of every constant is in
- * one of them, not every combination of values. What differs at run time only, such as sizes, costs no pipeline and stays.
+ * The cases of a few pipelines, where compiling takes most of the time. The pipelines have every value of every constant, but not every
+ * combination of values. Cases that differ only at run time, such as in sizes, share a pipeline and all stay.
  */
 export function casesOfFewPipelines(
   cases: readonly KernelCase[],
@@ -28,7 +28,7 @@ export function casesOfFewPipelines(
   const taken = new Set<KernelCase>()
   while (missing.size > 0) {
     const gain = ({ values }: Pipeline) => values.filter((value) => missing.has(value)).length
-    // Of those that add as many values the one that serves most cases.
+    // Among pipelines with as many missing values, the one with most cases is taken.
     const next = [...pipelines.values()].reduce((best, one) => {
       const more = gain(one) - gain(best)
       return more > 0 || (more === 0 && one.cases.length > best.cases.length) ? one : best

@@ -6,14 +6,14 @@ import { branchCases, checkBranches, takesBranches } from './kernelBranches.ts'
 import { suite } from './suite.ts'
 
 const env = typeof process === 'undefined' ? {} : process.env
-/** Set where a driver is visited for its subgroup size alone: variants that use no subgroups have run on it before. */
+/** Whether only variants that use subgroups run, since the others have run on this driver before. */
 const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
-/** Set where another device has run every case. */
+/** Whether only the cases of a few pipelines run, since another device runs every case. */
 const fewPipelines = env.PARAFORMER_FEW_PIPELINES === '1'
 
 /**
- * Registers a test for each case and variant of the kernels that the device supports, some of them as one dispatch of several
- * branches too, and runs them.
+ * Registers a test for each variant and each case of kernels that the device supports, and runs them. Some cases also run as
+ * one dispatch of several branches.
  */
 export async function runKernelSuite(name: string, entries: readonly KernelEntry[]): Promise<void> {
   const on = await kernelDevice()
