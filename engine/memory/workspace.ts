@@ -31,16 +31,16 @@ export class Workspace {
       this.#buffers.push(made)
       return made
     })
-    for (const one of taken) one.users++
+    for (const entry of taken) entry.users++
     this.#buffers.sort((a, b) => b.buffer.bytes - a.buffer.bytes)
     return taken.map(({ buffer }) => buffer)
   }
 
   /** Ends one use of each buffer; those without users go back to the pool. */
   give(buffers: readonly PooledBuffer[]): void {
-    const given = new Set(buffers)
-    for (const one of this.#buffers) {
-      if (given.has(one.buffer) && --one.users === 0) this.#pool.release(one.buffer)
+    const returned = new Set(buffers)
+    for (const entry of this.#buffers) {
+      if (returned.has(entry.buffer) && --entry.users === 0) this.#pool.release(entry.buffer)
     }
     this.#buffers = this.#buffers.filter(({ users }) => users > 0)
   }

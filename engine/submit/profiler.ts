@@ -112,7 +112,7 @@ export class Profiler {
     this.#at = 0
   }
 
-  /** Waits for the submitted work. @returns its dispatches in order, each from one call only */
+  /** Waits for the submitted work. @returns its dispatches in order, without those that an earlier call returned */
   async collect(): Promise<ProfiledDispatch[]> {
     const staging = this.#staging
     this.#staging = []
