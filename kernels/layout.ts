@@ -13,7 +13,7 @@ export interface Layout {
 }
 
 /** The loop nest of a strided kernel: the outer dims, and the innermost dim, along which threads walk. */
-export interface Nest {
+interface Nest {
   /** The sizes of the outer dims, outermost first. */
   readonly dims: number[]
   /** The number of outer dims. */
@@ -37,7 +37,7 @@ export interface NestProblem extends Nest {
 }
 
 /** Dims after merging: sizes, each operand's strides, and the first dim of the shape that went into each. */
-export interface MergedDims {
+interface MergedDims {
   readonly dims: number[]
   readonly strides: number[][]
   readonly firsts: number[]

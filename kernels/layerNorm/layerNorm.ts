@@ -65,6 +65,6 @@ export function groupPerRow(problem: LayerNormRows): Constants {
 }
 
 /** An `Element` is a vec4 where every row of x starts at a multiple of 4. */
-export function vectorOf({ n, xOffset, xStride }: LayerNormRows): RowVector {
+function vectorOf({ n, xOffset, xStride }: LayerNormRows): RowVector {
   return rowVector(n, xOffset, xStride)
 }

@@ -4,7 +4,7 @@ import { bindings, type Matmul, storeConstants } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
 
 /** How a workgroup shares its tile: its subgroups in the directions of m and n, and the 16 x 16 matrices of each. */
-export interface MatrixTile {
+interface MatrixTile {
   subgroups: readonly [m: number, n: number]
   fragments: readonly [m: number, n: number]
   /** The elements along k that it takes at a time. */

@@ -17,7 +17,7 @@ function mulHigh(a: number, b: number): number {
   return (aHigh * bHigh + Math.floor(cross / 0x10000) + Math.floor(middle / 0x10000)) >>> 0
 }
 
-export type PhiloxCounter = readonly [number, number, number, number]
+type PhiloxCounter = readonly [number, number, number, number]
 export type PhiloxKey = readonly [number, number]
 
 /**
