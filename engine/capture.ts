@@ -3,10 +3,10 @@ import { replace } from './base/pytree.ts'
 import {
   type CapturedStep,
   type CaptureStatistics,
-  deviceOf,
+  functionName,
+  inputDevice,
   isTensor,
   loadInputs,
-  nameOf,
   recordStep,
 } from './capturedStep.ts'
 import { format } from './layout/shape.ts'
@@ -44,12 +44,13 @@ export function capture<I extends readonly Tensor[], R>(fn: (...inputs: I) => R)
   checkFunction('capture', fn)
   /** The recordings, most recently used last. */
   let recordings: CapturedStep<R>[] = []
-  const label = nameOf(fn)
+  const label = functionName(fn)
   const call = (...inputs: I): R => {
     checkInputs(inputs)
     const key = inputs.map(({ dtype, shape }) => `${dtype} ${format(shape)}`).join()
     const sameShapes = recordings.filter((recording) => recording.key === key)
-    if ((sameShapes[0]?.device ?? deviceOf(inputs)).capturing) throw new Error('capture: cannot be used inside another capture')
+    if ((sameShapes[0]?.device ?? inputDevice(inputs)).capturing)
+      throw new Error('capture: cannot be used inside another capture')
     // A recording is stale once a parameter or its gradient has moved into an arena: it would use the old memory.
     for (const old of sameShapes) if (old.gradients.stale || old.outsiders.some(({ moved }) => moved)) drop(old)
     let recording = recordings.findLast((candidate) => candidate.key === key && candidate.gradients.agree)

@@ -84,7 +84,7 @@ function loadInput(source: Tensor, target: Tensor): void {
 
 /** Records `fn` and plans its memory. @throws Error when `fn` reads values, captures or is async, or all of its work is dead code */
 export function recordStep<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, inputs: I, key: string): CapturedStep<R> {
-  const device = deviceOf(inputs)
+  const device = inputDevice(inputs)
   const targets = withoutScope(() => inputs.map(({ shape, dtype }) => empty(shape, dtype, device)))
   try {
     loadInputs(targets, inputs)
@@ -104,7 +104,7 @@ export function recordStep<I extends readonly Tensor[], R>(fn: (...inputs: I) =>
     )
     gradients.end(({ storage: { buffer } }) => isPlanned(buffer) && graph.buffers.has(buffer))
     try {
-      removeDeadCode(graph, nameOf(fn))
+      removeDeadCode(graph, functionName(fn))
       const step = build(device, graph, targets, result, gradients)
       gradients.keep()
       return { key, ...step }
@@ -124,11 +124,11 @@ function callSync<I extends readonly Tensor[], R>(fn: (...inputs: I) => R, input
   const result = fn(...inputs)
   if (!(result instanceof Promise)) return result
   result.catch(() => {})
-  throw new Error(`capture: ${nameOf(fn)} is async; what it does after waiting cannot be recorded, so it must not wait`)
+  throw new Error(`capture: ${functionName(fn)} is async; what it does after waiting cannot be recorded, so it must not wait`)
 }
 
 /** The name of a captured function for errors and traces. */
-export function nameOf(fn: { name: string }): string {
+export function functionName(fn: { name: string }): string {
   return fn.name || 'a captured function'
 }
 
@@ -226,6 +226,7 @@ function tensorsIn(value: unknown): Tensor[] {
   return found
 }
 
-export function deviceOf(inputs: readonly Tensor[]): Device {
+/** The device of the first input, or the default device where there are no inputs. */
+export function inputDevice(inputs: readonly Tensor[]): Device {
   return inputs[0]?.device ?? defaultDevice()
 }

@@ -11,7 +11,7 @@ export class LateError extends Error {
   override readonly name = 'LateError'
 }
 
-/** Devices that were busy when their runner closed. Dawn crashes if one is garbage-collected before its work ends, so they stay here until then. */
+/** Devices that are still busy after their runner closed. Dawn crashes if such a device is garbage-collected before its work ends. */
 const busy = new Map<Device, Promise<unknown>>()
 
 /** Runs variants on a device of its own, of the same adapter, so that a variant that hangs or loses its device harms nothing else. */

@@ -42,7 +42,7 @@ export function sizesOf<P>(spec: KernelSpec<P>, problem: P): readonly number[] {
 }
 
 /** Encodes which variants run a problem and which of its varying bindings hold float16. Problems of different kinds share no class. */
-export function kindOf<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): number {
+export function problemKind<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): number {
   let kind = 0
   for (const variant of spec.variants) kind = 2 * kind + Number(runsOn(spec, variant, device, problem))
   for (const binding of facts(spec).varying) kind = 2 * kind + Number(bindingDtype(binding, problem) === 'f16')

@@ -16,7 +16,7 @@ export function deviceKey(summary: AdapterSummary): string {
   return `${normalize(name)}-${hashOf(JSON.stringify([name, vendor, architecture, driver, subgroupMinSize, subgroupMaxSize, runtime]))}`
 }
 
-/** Small JSON values by key that were measured on one device, such as fastest variants and modes. Runs share them; unreadable files count as empty. */
+/** Small JSON values by key that were measured on one device, such as fastest variants. Runs share them; unreadable files count as empty. */
 export class DeviceStore {
   /** The device, see `deviceKey`. */
   readonly device: string
@@ -52,7 +52,7 @@ export class DeviceStore {
     this.#changed.set(key, value)
   }
 
-  /** Writes the values that were set, beside the values that other processes have saved since. @throws UserError when the file cannot be written */
+  /** Saves the values that were set, beside those that other processes saved meanwhile. @throws UserError when the file cannot be written */
   async save(): Promise<void> {
     if (this.#changed.size === 0) return
     this.#values = new Map([...(await readValues(this.#summary)), ...this.#changed])

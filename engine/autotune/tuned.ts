@@ -1,7 +1,7 @@
 import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
 import type { TunedJson, VariantChooser } from '../device/kernelSelection.ts'
 import { hashOf } from './hash.ts'
-import { classOf, kindOf, sizesOf } from './shapeClass.ts'
+import { classOf, problemKind, sizesOf } from './shapeClass.ts'
 
 const keys = new WeakMap<KernelSpec, string>()
 
@@ -17,7 +17,7 @@ export function kernelKey(spec: KernelSpec): string {
 
 /** A kernel, a kind and a shape class as text. */
 export function tuningKey<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string {
-  return `${kernelKey(spec)} ${kindOf(spec, problem, device)}:${classOf(sizesOf(spec, problem))}`
+  return `${kernelKey(spec)} ${problemKind(spec, problem, device)}:${classOf(sizesOf(spec, problem))}`
 }
 
 /** The variants of one kernel by kind, then by shape class. */
@@ -57,7 +57,7 @@ export class TunedVariants implements VariantChooser {
       this.#found.set(spec, classes)
     }
     if ('none' in classes) return undefined
-    return classes.get(kindOf(spec, problem, device))?.get(classOf(sizesOf(spec, problem)))
+    return classes.get(problemKind(spec, problem, device))?.get(classOf(sizesOf(spec, problem)))
   }
 
   toJSON(): TunedJson {

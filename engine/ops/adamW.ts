@@ -29,7 +29,7 @@ export interface AdamWArena {
 }
 
 /** The tensors that a step reads and writes. */
-export interface AdamWTensors {
+interface AdamWTensors {
   arenas: readonly AdamWArena[]
   /** float32 [slots, 2]: by slot its weight decay, and 1 or 0 for whether it takes part. */
   rules: Tensor

@@ -124,7 +124,10 @@ function sample(op: string, distribution: Random['distribution'], shape: Shape, 
   return t
 }
 
-/** Draws standard normal float32 numbers from the device's random state. @throws ShapeError for dims below 1; ArgumentError for unknown options */
+/**
+ * Draws standard normal float32 numbers from the device's random state.
+ * @throws ShapeError for dims below 1; ArgumentError for unknown options
+ */
 export function randn(shape: Shape, options?: CreateOptions): Tensor {
   return sample('randn', 'normal', shape, options)
 }

@@ -17,7 +17,7 @@ import { broadcastStrides, operand, rowStrideOf } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** The steps between a product and its store, in this order. */
-export interface GemmEpilogue {
+interface GemmEpilogue {
   /** A contiguous float32 [n] that is added to every row. */
   bias?: Tensor | undefined
   /** A contiguous tensor of the product's shape, which receives the value at this point. */

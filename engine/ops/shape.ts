@@ -200,7 +200,7 @@ export function sumTo(t: Tensor, shape: Shape): Tensor {
   return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)
 }
 
-/** `sumTo` the shape of an op's input i, as its gradient. If the summed dims are neighbours, the sum is written straight into `ctx.gradOut(i)`. */
+/** `sumTo` as the gradient of an op's input i. If the summed dims are neighbours, the sum is written straight into `ctx.gradOut(i)`. */
 export function sumToInput(ctx: OpContext, i: number, t: Tensor, shape: Shape): Tensor {
   const passes = reduceDimsOf('sumTo', t.shape, repeatedDims(shape, t.shape), true)
   const [{ start, end }] = passes as [ReduceDims]

@@ -2,7 +2,7 @@ import { checkFunction, synchronous } from '../base/checks.ts'
 import { walk } from '../base/pytree.ts'
 
 /** An object that `scope` frees. */
-export interface Disposable {
+interface Disposable {
   dispose(): void
   /** Moves the object to the scope `outer`, because its own scope ends; undefined leaves it to the caller. */
   adopt(outer: Scope | undefined): void

@@ -62,22 +62,28 @@ export function chromeTrace(devices: readonly TracedDevice[]): string {
 }
 
 function checkTraced(devices: unknown): void {
-  const traced = (one: TracedDevice | undefined) => Array.isArray(one?.dispatches) && Number.isFinite(one?.offset)
-  if (!Array.isArray(devices) || !devices.every(traced)) {
+  const isTraced = (device?: TracedDevice) => Array.isArray(device?.dispatches) && Number.isFinite(device?.offset)
+  if (!Array.isArray(devices) || !devices.every(isTraced)) {
     throw refusal('chromeTrace', devices, 'a list of what Tracing.end() gives')
   }
 }
 
 function deviceEvents(dispatches: readonly ProfiledDispatch[], pid: number, at: (time: number) => number): object[] {
-  const streams = [...new Set(dispatches.flatMap((one) => one.streams))].sort(
+  const streams = [...new Set(dispatches.flatMap(({ streams }) => streams))].sort(
     (a, b) => Number(b === 'main') - Number(a === 'main'),
   )
   const names = streams.map((name, tid) => ({ ph: 'M', pid, tid, name: 'thread_name', args: { name } }))
-  const events = dispatches.flatMap(({ op, kernel, streams: own, barriers, begin, end }) =>
-    own.flatMap((stream) => {
+  const events = dispatches.flatMap(({ op, kernel, streams: shared, barriers, begin, end }) =>
+    shared.flatMap((stream) => {
       const place = { pid, tid: streams.indexOf(stream), ts: at(begin) }
       const barrier = { ...place, ph: 'i', s: 't', name: 'barrier', args: { barriers } }
-      const event = { ...place, ph: 'X', name: op, dur: (end - begin) / 1000, args: { kernel, branches: own.length, barriers } }
+      const event = {
+        ...place,
+        ph: 'X',
+        name: op,
+        dur: (end - begin) / 1000,
+        args: { kernel, branches: shared.length, barriers },
+      }
       return barriers.length > 0 ? [barrier, event] : [event]
     }),
   )

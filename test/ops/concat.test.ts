@@ -8,7 +8,7 @@ import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harnes
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
-const { test, run } = suite('join ops')
+const { test, run } = suite('concat and stack')
 
 /** Concatenates parts along a dim; all values are row-major. */
 function joined(parts: readonly ArrayLike<number>[], shapes: readonly Shape[], dim: number): number[] {
