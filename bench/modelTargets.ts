@@ -12,7 +12,7 @@ import {
   type StepResult,
 } from '../train/index.ts'
 import { PRESETS } from '../train/presets.ts'
-import type { Objective } from '../train/schemes.ts'
+import type { Objective } from '../train/schemes/index.ts'
 import { checkSettings, modelConfigOf } from '../train/settings.ts'
 import { checkComputed, type Outputs } from './outputs.ts'
 import { executedBy, type Replayed, replayed } from './replayed.ts'

@@ -48,11 +48,19 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
   forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
     checkForward('forwardPrefixes', images, options)
     return tidy(options.taps, () => {
-      const outputs = options.outputs ?? stack(this.prefixOutputs(images, options), 0) // [k, B, D]
+      const outputs = options.outputs ?? this.outputs(images, options) // [k, B, D]
       const sums = outputs.cumsum(0) // [k, B, D]
       options.taps?.('features', sums)
       return this.head.forward(sums) // [k, B, classes]
     })
+  }
+
+  /**
+   * Returns the pooled outputs of the branches of a prefix, before they are summed, [k, B, D].
+   * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
+   */
+  outputs(images: Tensor, options: ForwardOptions = {}): Tensor {
+    return tidy(options.taps, () => stack(this.prefixOutputs(images, options), 0))
   }
 
   /** Returns the pooled output, [B, D], of each branch of the prefix that lives on this device. */

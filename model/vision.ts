@@ -1,4 +1,4 @@
-import { checkBoolean, checkFunction } from '../engine/base/checks.ts'
+import { checkBoolean, checkFunction, checkWhole } from '../engine/base/checks.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
 import {
@@ -8,6 +8,7 @@ import {
   FORK_MODES,
   type ForkMode,
   fork,
+  noGrad,
   randn,
   recompute,
   ShapeError,
@@ -40,19 +41,29 @@ export interface ForwardOptions {
   skipDeadTokens?: boolean | undefined
   /** Outputs of branches that ran on their devices, [k, B, D], or their sum, [1, B, D]; no branch runs then (ParaFormer only). */
   outputs?: Tensor | undefined
+  /** Number of branches, the first ones, that are constants together with the stem: no gradient flows into them; default 0. */
+  frozen?: number | undefined
   /** Receives the intermediate values, which live as long as the caller's scope. */
   taps?: Tap | undefined
 }
 
-const OPTIONS: OptionNames<ForwardOptions> = { branches: true, mode: true, skipDeadTokens: true, outputs: true, taps: true }
+const OPTIONS: OptionNames<ForwardOptions> = {
+  branches: true,
+  mode: true,
+  skipDeadTokens: true,
+  outputs: true,
+  frozen: true,
+  taps: true,
+}
 
 /** @throws ArgumentError for images that are no tensor, unknown options, and options of a wrong kind */
 export function checkForward(op: string, images: unknown, options: ForwardOptions): void {
   checkTensor(op, images, 'images')
   checkOptions(op, options, OPTIONS)
-  const { skipDeadTokens, outputs, taps } = options
+  const { skipDeadTokens, outputs, frozen, taps } = options
   if (skipDeadTokens !== undefined) checkBoolean(op, skipDeadTokens, 'skipDeadTokens')
   if (outputs !== undefined) checkTensor(op, outputs, 'outputs')
+  if (frozen !== undefined) checkWhole(op, frozen, 'frozen', 0)
   if (taps !== undefined) checkFunction(op, taps, 'taps')
 }
 
@@ -123,7 +134,7 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
    * @throws ShapeError for images of another shape; UserError for a prefix, mode or precision that does not exist
    */
   protected runBranches(images: Tensor, options: ForwardOptions): Tensor[] {
-    const { mode = 'serial', taps } = options
+    const { mode = 'serial', frozen = 0, taps } = options
     const prefix = this.branches.slice(0, checkPrefix(this.config, options.branches))
     if ((mode as string) === 'devices') {
       throw new UserError(
@@ -135,8 +146,11 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     }
     if (mode === 'coalesced') this.colocate()
     const run = () => {
-      const x = this.sequence(images, taps) // [B, T + 1, D]
-      const runs = prefix.flatMap((_, i) => [[`branches.${i}`, () => this.branchOutput(i, x, options)] as const])
+      const x = frozen > 0 ? noGrad(() => this.sequence(images, taps)) : this.sequence(images, taps) // [B, T + 1, D]
+      const runs = prefix.flatMap((_, i) => {
+        const run = () => this.branchOutput(i, x, options)
+        return [[`branches.${i}`, i < frozen ? () => noGrad(run) : run] as const]
+      })
       return fork(x.device, mode, Object.fromEntries(runs), { together: this.coalesces })
     }
     return this.precision === 'mixed' ? autocast('float16', run) : run()
@@ -170,8 +184,13 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
       const options = { clsOnly: cls && skipDeadTokens, recomputes: this.recomputes, tap: under(taps, name) }
       const z = this.branches[i]!.forward(x, options) // [B, T + 1 or 1, D]
       taps?.(name, z)
-      return cls ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1) // [B, D]
+      return this.pool(z) // [B, D]
     })
+  }
+
+  /** Returns the row of a sequence that the head reads: [B, N, D] -> [B, D]. */
+  protected pool(z: Tensor): Tensor {
+    return this.config.pool === 'cls' ? clsRow(z).reshape([z.shape[0]!, z.shape[2]!]) : z.mean(1)
   }
 }
 

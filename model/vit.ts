@@ -1,5 +1,5 @@
 import { refusal } from '../engine/base/checks.ts'
-import type { Tensor } from '../engine/index.ts'
+import { stack, type Tensor } from '../engine/index.ts'
 import { checkConfig, type PartialConfig, type ViTConfig } from './config.ts'
 import { tidy } from './layers.ts'
 import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
@@ -27,5 +27,21 @@ export class ViT extends VisionModel<ViTConfig> {
       options.taps?.('features', features)
       return features
     })
+  }
+
+  /**
+   * Returns the logits of the head after every layer, for a loss at each (deep supervision, arXiv 1409.5185).
+   * @param images float32 [B, C, H, W]
+   * @returns [layers, B, classes], where the last row is `forward(images)`
+   * @throws ShapeError for images of another shape
+   */
+  forwardLayers(images: Tensor): Tensor {
+    const pooled: Tensor[] = []
+    const read = (name: string, z: Tensor) => {
+      // The taps of whole layers: `branches.0.layers.{l}`, [B, T + 1, D], or the CLS row alone of the last layer.
+      if (/^branches\.0\.layers\.\d+$/.test(name)) pooled.push(this.pool(z))
+    }
+    this.features(images, { taps: read, skipDeadTokens: false })
+    return this.head.forward(stack(pooled, 0)) // [layers, B, classes]
   }
 }

@@ -28,4 +28,4 @@ export {
   type Scheme,
   type SchemeName,
   type StepResult,
-} from './schemes.ts'
+} from './schemes/index.ts'

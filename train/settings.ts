@@ -6,7 +6,7 @@ import { checkRandAugment } from './data/check.ts'
 import type { Dataset } from './data/datasets.ts'
 import { DATASET_NAMES } from './data/names.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
-import { SCHEME_NAMES } from './schemes.ts'
+import { BRANCH_SCHEMES, SCHEME_NAMES, type SchemeName, VIT_SCHEMES } from './schemes/index.ts'
 
 /** A setting of a training run, which is a flag of the command line and a key in checkpoints. */
 type Setting = { help: string; default?: unknown } & (
@@ -76,6 +76,13 @@ export const SETTINGS = {
   dropout: { kind: 'number', min: 0, max: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
 
   scheme: { kind: 'choice', choices: SCHEME_NAMES, default: 'prefixSum', help: 'what is minimized' },
+  hinge: {
+    kind: 'number',
+    min: 0,
+    max: MAX_WEIGHT,
+    default: 0,
+    help: 'weight of a hinge that pushes each prefix loss below the one before (prefixSum)',
+  },
   prefixWeights: { kind: 'numbers', help: 'weights of the prefix losses, one a branch (prefixSum; default all 1)' },
   epochs: { kind: 'whole', min: 1, max: 1e6, default: 1, help: 'passes over the training images' },
   maxSteps: { kind: 'whole', min: 1, max: MAX_COUNT, help: 'end after so many mini-batches' },
@@ -177,11 +184,18 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   if (coalesce !== undefined && architecture === 'vit') throw new UserError('--coalesce needs branches; leave it out for a vit')
   if (coalesce !== undefined && coalesce > branches)
     throw new UserError(`--coalesce ${coalesce} is more than the ${branches} branches; leave it out to join all`)
-  if (architecture === 'vit' && checked.scheme !== 'joint') {
+  const forViT = VIT_SCHEMES.includes(checked.scheme as SchemeName)
+  if (architecture === 'vit' && !forViT) {
     if (settings.scheme !== undefined)
-      throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme joint`)
+      throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme ${VIT_SCHEMES.join(' or ')}`)
     checked.scheme = 'joint'
   }
+  if (architecture !== 'vit' && !BRANCH_SCHEMES.includes(checked.scheme as SchemeName))
+    throw new UserError(`--scheme ${checked.scheme} needs --architecture vit; prefixSum is its like for branches`)
+  if (checked.mode === 'devices' && checked.scheme === 'greedy')
+    throw new UserError('--scheme greedy freezes branches, which --mode devices cannot; use another mode')
+  if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
+    throw new UserError(`--hinge has no effect on --scheme ${checked.scheme}; use it with prefixSum`)
   return checked
 }
 

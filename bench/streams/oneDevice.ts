@@ -9,7 +9,7 @@ import {
   type SchemeName,
   type StepResult,
 } from '../../train/index.ts'
-import type { Objective } from '../../train/schemes.ts'
+import type { Objective } from '../../train/schemes/index.ts'
 import { type Candidate, MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 
 /** A model on one device and its optimizer. */

@@ -4,7 +4,7 @@ import { capture, crossEntropy, requestDevice, scope, type Tensor, tensor, zeros
 import { createModel, type Mode, type ParaFormer } from '../../model/index.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { LossScale } from '../../train/optim/lossScale.ts'
-import { captureStep, makeScheme, optimizerStep } from '../../train/schemes.ts'
+import { captureStep, makeScheme, optimizerStep } from '../../train/schemes/index.ts'
 import { normals } from '../harness/checkOp.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'

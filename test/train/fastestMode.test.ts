@@ -6,6 +6,7 @@ import { requestDevice } from '../../engine/index.ts'
 import { MODES, ParaFormer } from '../../model/index.ts'
 import { AdamW } from '../../train/index.ts'
 import { fastestMode } from '../../train/run/fastestMode.ts'
+import { schemeOf } from '../../train/schemes/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -20,7 +21,7 @@ for (const [i, trained] of [true, false].entries()) {
     const model = new ParaFormer(CONFIG)
     const optimizer = trained ? new AdamW(model.namedParameters()) : undefined
     const before = device.counts.dispatches
-    const { mode, measured } = await fastestMode({ device, model, scheme: 'joint', batch: 2 + i })
+    const { mode, measured } = await fastestMode({ device, model, scheme: schemeOf('joint'), batch: 2 + i })
     assert.ok(MODES.includes(mode) && MODES.every((one) => measured![one] > 0), JSON.stringify(measured))
     // A forward and backward pass of this model has at least 20 dispatches, and each mode runs at least four times.
     const dispatches = device.counts.dispatches - before

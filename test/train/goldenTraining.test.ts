@@ -2,7 +2,7 @@ import { requestDevice, tensor, UserError } from '../../engine/index.ts'
 import { createModel, MODES, type Mode, parseConfig } from '../../model/index.ts'
 import { loadSafetensors, toFloat32 } from '../../train/checkpoint/files.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
-import { captureStep, makeScheme, optimizerStep, type SchemeName } from '../../train/schemes.ts'
+import { captureStep, makeScheme, optimizerStep, type SchemeName } from '../../train/schemes/index.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 

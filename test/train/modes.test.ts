@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert'
 import { randn, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
 import { createModel, MODES, type Mode } from '../../model/index.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
-import { captureStep, makeScheme, optimizerStep, SCHEME_NAMES, type SchemeName } from '../../train/schemes.ts'
+import { BRANCH_SCHEMES, captureStep, makeScheme, optimizerStep, type SchemeName } from '../../train/schemes/index.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -59,7 +59,7 @@ async function follow(name: SchemeName, mode: Mode, captured: boolean, parts = 1
   return { values, counter }
 }
 
-for (const name of SCHEME_NAMES) {
+for (const name of BRANCH_SCHEMES) {
   test(`${name}: captured steps and every mode give the numbers of eager serial steps, dropout on`, async () => {
     const expected = await follow(name, 'serial', false)
     assert.ok(expected.values.every(Number.isFinite))

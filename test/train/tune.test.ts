@@ -10,6 +10,7 @@ import { createModel } from '../../model/index.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { AdamW } from '../../train/index.ts'
 import { dryRun } from '../../train/run/dryRun.ts'
+import { schemeOf } from '../../train/schemes/index.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
 import { expectUserError, runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
@@ -49,7 +50,7 @@ async function keepOthers(): Promise<Record<string, string>> {
   const model = createModel(modelConfigOf(settings, { height, width, channels, classes }))
   const optimizer = new AdamW(model.namedParameters())
   const answers = new TuningDatabase(await DeviceStore.open(device.summary))
-  for (const problem of extractTasks(device, () => dryRun(device, model, optimizer, settings))) {
+  for (const problem of extractTasks(device, () => dryRun(device, model, optimizer, settings, schemeOf(settings.scheme)))) {
     const { spec } = problem
     const fallback = device.kernels.variant(spec, problem.problem)
     const runs = spec.variants.filter((one) => runsOn(spec, one, device.capabilities, problem.problem))

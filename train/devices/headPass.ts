@@ -2,7 +2,7 @@ import { type Captured, capture, scope, type Tensor, tensor } from '../../engine
 import type { ParaFormer } from '../../model/index.ts'
 import { labelTensor } from '../modelInput.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import type { Objective } from '../schemes.ts'
+import type { Objective } from '../schemes/index.ts'
 
 /** The results of the head for a micro-batch, until its next pass. */
 export interface HeadResult {

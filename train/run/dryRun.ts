@@ -2,20 +2,20 @@ import { type Device, zeros } from '../../engine/index.ts'
 import type { Model } from '../../model/index.ts'
 import { inputShape } from '../modelInput.ts'
 import type { AdamW } from '../optim/adamW.ts'
-import { makeScheme, optimizerStep } from '../schemes.ts'
+import { instantiate, optimizerStep, type SchemeDefinition } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 
 /**
  * Takes the optimizer steps of a mini-batch of zeros, so that `tuneDevice()` sees the dispatches of a run. It runs none of them, and
  * the random state on the host stays as it is.
  */
-export function dryRun(device: Device, model: Model, optimizer: AdamW, settings: Settings): void {
+export function dryRun(device: Device, model: Model, optimizer: AdamW, settings: Settings, scheme: SchemeDefinition): void {
   const { counter } = device.random
   const B = Math.ceil(settings.batchSize / settings.accumulate)
   const images = zeros(inputShape(model.config, B), { device })
   const labels = zeros([B], { device, dtype: 'int32' })
   model.train()
-  for (const objective of makeScheme(settings.scheme, model.branches.length).passes.flat()) {
+  for (const objective of instantiate(scheme, model.branches.length).passes.flat()) {
     optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 / settings.accumulate }], 0, settings.maxNorm)
   }
   device.random.counter = counter

@@ -3,7 +3,7 @@ import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope } from '../../engine/index.ts'
 import { MODES, type Mode, type Model } from '../../model/index.ts'
 import { inputShape, labelTensor } from '../modelInput.ts'
-import { makeScheme, type Scheme } from '../schemes.ts'
+import { instantiate, lastObjective, type SchemeDefinition } from '../schemes/index.ts'
 
 /** Smallest number of rounds in which all modes are timed in turn. */
 const MIN_ROUNDS = 3
@@ -14,7 +14,7 @@ const BUDGET_MS = 300
 export interface ModeQuestion {
   device: Device
   model: Model
-  scheme: Scheme['name']
+  scheme: SchemeDefinition
   /** Images in a batch. */
   batch: number
 }
@@ -29,7 +29,7 @@ export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode;
   if (model.branches.length < 2) return { mode: 'serial' }
   const store = await DeviceStore.open(device.summary)
   const how = `${model.precision}${model.recomputes ? ' recompute' : ''}${model.coalesces ? ` by ${model.coalesces}` : ''}`
-  const key = `mode ${scheme} ${how} batch ${batch} ${JSON.stringify(model.config)}`
+  const key = `mode ${scheme.name} ${how} batch ${batch} ${JSON.stringify(model.config)}`
   const known = store.get(key)
   if (MODES.includes(known as Mode)) return { mode: known as Mode }
   const { counter } = device.random
@@ -52,7 +52,7 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
   )
   const candidates = MODES.map((mode) => {
     // The last step of a scheme runs all branches.
-    const objective = makeScheme(scheme, model.branches.length, { mode }).passes.at(-1)!.at(-1)!
+    const objective = lastObjective(instantiate(scheme, model.branches.length, { mode }))
     const run = capture(() =>
       scope(() => {
         const { objective: total, losses } = objective.loss(model, { images, labels, share: 1 })

@@ -27,8 +27,8 @@ export function checkMemory(
   const { branches, depth } = branchShape(config)
   const parameters = 16 * countParameters(config).total
   const microBatch = Math.ceil(Math.min(batchSize, images) / accumulate)
-  // The paper's scheme trains one branch at a time.
-  const layers = scheme === 'paper' ? depth : branches * depth
+  // These schemes may train one branch at a time.
+  const layers = ['paper', 'randomPrefix', 'greedy'].includes(scheme) ? depth : branches * depth
   const inputs = 4 * microBatch * ((imageSize / patchSize) ** 2 + 1) * dim * layers
   const there = software ? memory : Math.max(memory, MAX_GPU)
   if (parameters + inputs <= there) return

@@ -3,7 +3,7 @@ import type { Model } from '../../model/index.ts'
 import { type LabelledImages, splitBatch } from '../data/microBatch.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
 import { imageTensor, labelTensor } from '../modelInput.ts'
-import type { MicroBatch, StepResult } from '../schemes.ts'
+import type { MicroBatch, StepResult } from '../schemes/index.ts'
 
 /** Copies a mini-batch to the device in at most `count` micro-batches of about the same size. */
 export function microBatches(model: Model, batch: LabelledImages, count: number): MicroBatch[] {

@@ -1,6 +1,6 @@
 import { firstNonFinite, UserError } from '../../engine/index.ts'
 import type { Batch } from '../data/batch.ts'
-import type { Objective } from '../schemes.ts'
+import type { Objective } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 import { microBatches } from './microBatches.ts'
 import type { TrainerParts } from './trainerParts.ts'

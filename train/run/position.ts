@@ -1,5 +1,5 @@
 import { UserError } from '../../engine/index.ts'
-import type { Scheme } from '../schemes.ts'
+import { type Scheme, updatesOf } from '../schemes/index.ts'
 import type { Position } from './metadata.ts'
 
 /**
@@ -7,9 +7,10 @@ import type { Position } from './metadata.ts'
  * @param batches mini-batches in a pass over the training images
  * @throws UserError in one line that names the wrong field
  */
-export function checkPosition(position: Position, { passes }: Pick<Scheme, 'passes'>, batches: number): void {
+export function checkPosition(position: Position, scheme: Scheme, batches: number): void {
+  const { passes } = scheme
   const { epoch, pass, batch } = position
-  const updates = passes.map(({ length }) => length)
+  const updates = updatesOf(scheme)
   const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
   const expected = {
     pass: Math.min(pass, passes.length - 1),

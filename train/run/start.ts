@@ -4,7 +4,7 @@ import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { LossScale } from '../optim/lossScale.ts'
-import { makeScheme } from '../schemes.ts'
+import { makeScheme, type SchemeDefinition, schemeOf } from '../schemes/index.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { modelOf, restoreOptimizer, type SavedRun, withPath } from './checkpoint.ts'
 import type { RunData } from './data.ts'
@@ -15,6 +15,8 @@ import { checkPosition } from './position.ts'
 import { Trainer } from './trainer.ts'
 
 export interface StartOptions {
+  /** The scheme; default the one that the settings name. */
+  scheme?: SchemeDefinition | undefined
   /** Mini-batches between saves; each epoch ends with a save too. */
   saveEvery: number
   /** Runs every op of every step on the host instead of replaying captured steps. */
@@ -56,7 +58,7 @@ export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
-  { saveEvery, eager = false, chooseVariants, devices, onMode }: StartOptions,
+  { saveEvery, eager = false, chooseVariants, devices, onMode, scheme = schemeOf(settings.scheme) }: StartOptions,
   from?: SavedRun,
 ): Promise<Trainer> {
   device.random.seed = settings.seed
@@ -69,12 +71,12 @@ export async function startTrainer(
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
   let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
   const { train, evaluation } = data
-  await chooseVariants?.(() => dryRun(device, model, optimizer, settings))
+  await chooseVariants?.(() => dryRun(device, model, optimizer, settings, scheme))
   const { mode: asked } = settings
   let mode: Mode
   if (asked === 'auto' || asked === 'devices') {
     const batch = Math.ceil(settings.batchSize / settings.accumulate)
-    const found = await fastestMode({ device, model, scheme: settings.scheme, batch })
+    const found = await fastestMode({ device, model, scheme, batch })
     mode = found.mode
     if (found.measured) onMode?.(mode, found.measured)
   } else mode = asked
@@ -94,6 +96,7 @@ export async function startTrainer(
       train,
       evaluation,
       settings: resolved,
+      scheme,
       mode,
       distributed,
       saveEvery,

@@ -1,19 +1,24 @@
 import { UserError } from '../../engine/index.ts'
 import { branchShape } from '../../model/index.ts'
 import type { Batch } from '../data/loader.ts'
+import { CounterRandom, Purpose } from '../data/random.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
 import { evaluate } from '../evaluate.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
 import {
   type CapturedStep,
   captureStep,
+  instantiate,
   type MicroBatch,
-  makeScheme,
   type Objective,
   optimizerStep,
   type Scheme,
+  type StepPlace,
   type StepResult,
-} from '../schemes.ts'
+  schemeOf,
+  stepsAt,
+  updatesOf,
+} from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
 import type { Position, TrainingState } from './metadata.ts'
@@ -46,11 +51,11 @@ export class Trainer {
   #due: number | undefined
 
   constructor(parts: TrainerParts) {
-    const { settings, model, mode = 'serial' } = parts
+    const { settings, model, mode = 'serial', scheme = schemeOf(settings.scheme) } = parts
     this.parts = parts
-    const weights = settings.prefixWeights
-    this.scheme = makeScheme(settings.scheme, branchShape(model.config).branches, weights ? { weights, mode } : { mode })
-    const updatesPerEpoch = this.scheme.passes.reduce((sum, pass) => sum + pass.length, 0) * parts.train.stepsPerEpoch
+    const { prefixWeights: weights, hinge } = settings
+    this.scheme = instantiate(scheme, branchShape(model.config).branches, { weights, hinge, mode })
+    const updatesPerEpoch = updatesOf(this.scheme).reduce((sum, count) => sum + count, 0) * parts.train.stepsPerEpoch
     const total = this.totalSteps * (updatesPerEpoch / this.stepsPerEpoch)
     this.#schedule = schedule(settings.schedule, { lr: settings.lr, warmup: settings.warmup, total })
   }
@@ -179,11 +184,18 @@ export class Trainer {
     return true
   }
 
+  /** The place of the next mini-batch, with random numbers that depend on the seed and the place alone. */
+  #place(): StepPlace {
+    const { step, updates } = this.position
+    const random = new CounterRandom(this.parts.settings.seed, [updates, 0, Purpose.scheme])
+    return { step, total: this.totalSteps, random }
+  }
+
   /** Submits the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
     const { device, settings, distributed } = this.parts
     const { counter } = device.random
-    const objectives = this.scheme.passes[this.position.pass]!
+    const objectives = stepsAt(this.scheme, this.position.pass, () => this.#place())
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
     const { accumulate, maxNorm } = settings
     const reads = distributed?.updates(batch, steps, { microBatches: accumulate, maxNorm }) ?? this.#updates(batch, steps)

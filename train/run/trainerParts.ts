@@ -4,6 +4,7 @@ import type { BatchLoader } from '../data/loader.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import type { Evaluation } from '../evaluate.ts'
 import type { AdamW } from '../optim/adamW.ts'
+import type { SchemeDefinition } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 import type { Position } from './metadata.ts'
 
@@ -49,6 +50,8 @@ export interface TrainerParts {
   train: BatchLoader
   evaluation: BatchLoader
   settings: Settings
+  /** The scheme; default the one that the settings name. */
+  scheme?: SchemeDefinition | undefined
   /** Mini-batches between saves; each epoch ends with a save too. */
   saveEvery: number
   /** Mode in which the branches run; default `serial`. */

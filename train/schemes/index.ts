@@ -1,0 +1,15 @@
+export { BRANCH_SCHEMES, makeScheme, SCHEME_NAMES, type SchemeName, schemeOf, VIT_SCHEMES } from './builtIn.ts'
+export {
+  defineScheme,
+  instantiate,
+  lastObjective,
+  type MicroBatch,
+  type Objective,
+  type Scheme,
+  type SchemeDefinition,
+  type SchemeOptions,
+  type StepPlace,
+  stepsAt,
+  updatesOf,
+} from './scheme.ts'
+export { type CapturedStep, captureStep, optimizerStep, type StepResult } from './step.ts'
