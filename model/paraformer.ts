@@ -60,6 +60,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    * @throws ShapeError for images of another shape; UserError for a prefix or mode that does not exist
    */
   outputs(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('outputs', images, options)
     return tidy(options.taps, () => stack(this.prefixOutputs(images, options), 0))
   }
 

@@ -36,6 +36,7 @@ export class ViT extends VisionModel<ViTConfig> {
    * @throws ShapeError for images of another shape
    */
   forwardLayers(images: Tensor): Tensor {
+    checkForward('forwardLayers', images, {})
     const pooled: Tensor[] = []
     const read = (name: string, z: Tensor) => {
       // The taps of whole layers: `branches.0.layers.{l}`, [B, T + 1, D], or the CLS row alone of the last layer.

@@ -22,10 +22,15 @@ export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
 export {
   type CapturedStep,
   captureStep,
+  defineScheme,
   type MicroBatch,
   makeScheme,
+  type Objective,
   optimizerStep,
   type Scheme,
+  type SchemeDefinition,
   type SchemeName,
+  type SchemeOptions,
+  type StepPlace,
   type StepResult,
 } from './schemes/index.ts'

@@ -18,6 +18,8 @@ const SPEAKERS: Record<string, string[]> = {
   features: ['model'],
   forwardPrefixes: ['model'],
   branchOutputs: ['model'],
+  outputs: ['model'],
+  forwardLayers: ['model'],
   // These functions run the caller's function in a scope.
   recompute: ['scope'],
   firstNonFinite: ['scope'],
