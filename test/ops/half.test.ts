@@ -315,7 +315,7 @@ if (device.capabilities.f16) {
       ['add: got float16 and float32', () => add(x, w)],
       ['concat: got float16 and float32', () => concat([x, w], 0)],
       ['matmul: got float16 [2, 4] and float32 [4]', () => matmul(matrix, w)],
-      ['linear: got float16 [4], float32 [1, 4]', () => linear(x, ones([1, 4]))],
+      ['linear: got float16 [4] and float32 [1, 4]', () => linear(x, ones([1, 4]))],
     ]
     for (const [message, call] of refused) assertShapeError(call, message)
   })
