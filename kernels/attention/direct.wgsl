@@ -2,9 +2,17 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = f32;
+alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // Elements of a head's row at most.
 const WIDTH: u32 = 64u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 64u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// By how much, in powers of two, a row's highest score may rise before its LONG sums are scaled anew: they are exact without it.
+const SLACK: f32 = 8.0;
 // No finite score is below it.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
@@ -38,6 +46,24 @@ fn orNaN(value: f32, sum: f32) -> f32 {
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+fn rescaled(total: Compensated, factor: Sum) -> Compensated {
+  return Compensated(total.sum * factor, total.excess * factor);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -63,6 +89,10 @@ fn main(
   for (var d = 0u; d < params.width; d++) { x[d] = f32(q[qRow + d]) * (params.scale * LOG2E); }
   var top = LOWEST;
   var total = 0.0;
+  var longAcc: array<Compensated, LONG_WIDTH>;
+  var longTop = top; // what the long sums are relative to
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += 4u) {
     let last = params.keys - 1u - j;
     let t1 = min(1u, last);
@@ -74,8 +104,10 @@ fn main(
       s += x[d] * vec4<f32>(w);
     }
     // Past the end the last key comes again, which changes no maximum.
-    let highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
-    let factor = exp2(top - highest);
+    var highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
+    if (LONG) { highest = select(top, highest, highest > top + SLACK); }
+    var factor = exp2(top - highest);
+    if (LONG && highest == top) { factor = 1.0; } // 2^0 need not be
     top = highest;
     s = select(vec4<f32>(), exp2(s - top), vec4(0u, 1u, 2u, 3u) <= vec4(last));
     total = total * factor + ((s.x + s.y) + (s.z + s.w));
@@ -85,6 +117,20 @@ fn main(
     }
     kRow += 4u * kStep;
     vRow += 4u * vStep;
+    if (LONG && ((j + 4u) % FOLD == 0u || last < 4u)) {
+      let longFactor = select(exp2(longTop - top), 1.0, longTop == top); // 2^0 need not be 1
+      longTop = top;
+      for (var d = 0u; d < params.width; d++) {
+        longAcc[d] = fold(rescaled(longAcc[d], longFactor), acc[d], zero);
+        acc[d] = 0.0;
+      }
+      longTotal = fold(rescaled(longTotal, longFactor), total, zero);
+      total = 0.0;
+    }
+  }
+  if (LONG) {
+    for (var d = 0u; d < params.width; d++) { acc[d] = longAcc[d].sum - longAcc[d].excess; }
+    total = longTotal.sum - longTotal.excess;
   }
 
   let inverse = orNaN(1.0 / total, total);

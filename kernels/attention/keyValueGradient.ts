@@ -30,6 +30,7 @@ export interface KeyValueGradientProblem extends AttentionShape {
 export const keyValueGradientMatrices = {
   source: matrixSource,
   rows: ({ keys }: KeyValueGradientProblem) => keys,
+  steps: ({ queries }: KeyValueGradientProblem) => queries,
   step: 'QUERIES',
   extra: () => 0,
   views: ({ q, k, v, dOut }: KeyValueGradientProblem) => [q, k, v, dOut],
@@ -54,6 +55,7 @@ export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
       rows: ({ keys }) => keys,
       steps: ({ queries }) => queries,
       direct,
+      directStep: 1,
       directConstants: ({ queries }) => ({ MANY: queries > 1 }),
       subgroup,
       quad,

@@ -3,11 +3,17 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = f32;
+alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // Elements of a head's row at most.
 const WIDTH: u32 = 64u;
 // There is more than one query, so that there are sums to keep.
 const MANY: bool = true;
+// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 16u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 
 struct Params {
   strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
@@ -38,6 +44,20 @@ fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
   return view.x + b * view.y + h * view.z + t * view.w;
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -61,36 +81,56 @@ fn main(
 
   var dk: array<f32, WIDTH>;
   var dv: array<f32, WIDTH>;
-  for (var i = 0u; i < params.queries; i++) {
-    var s = 0.0;
-    var p = 0.0;
-    for (var d = 0u; d < params.width; d++) {
-      s += f32(q[qRow + d]) * f32(k[kRow + d]);
-      p += f32(dOut[dOutRow + d]) * f32(v[vRow + d]);
-    }
-    let logSum = lse[rest.x + head * params.queries + i];
-    // By the bits: e^NaN is not NaN on every driver, and compilers may assume that there is none.
-    let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
-    s = select(exp(s * params.scale - logSum), logSum, isNaN);
-    p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;
-    if (MANY && i + 1u < params.queries) {
+  var longDk: array<Compensated, LONG_WIDTH>;
+  var longDv: array<Compensated, LONG_WIDTH>;
+  let zero = params.width >> 31u; // 0, but compilers do not know
+  var i = 0u;
+  loop {
+    let stop = select(params.queries, min(i + FOLD, params.queries), LONG);
+    for (; i < stop; i++) {
+      var s = 0.0;
+      var p = 0.0;
       for (var d = 0u; d < params.width; d++) {
-        dk[d] += p * f32(q[qRow + d]);
-        dv[d] += s * f32(dOut[dOutRow + d]);
+        s += f32(q[qRow + d]) * f32(k[kRow + d]);
+        p += f32(dOut[dOutRow + d]) * f32(v[vRow + d]);
       }
-    } else {
-      for (var d = 0u; d < params.width; d++) {
-        var dkElement = p * f32(q[qRow + d]);
-        var dvElement = s * f32(dOut[dOutRow + d]);
-        if (MANY) {
-          dkElement += dk[d];
-          dvElement += dv[d];
+      let logSum = lse[rest.x + head * params.queries + i];
+      // By the bits: e^NaN is not NaN on every driver, and compilers may assume that there is none.
+      let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
+      s = select(exp(s * params.scale - logSum), logSum, isNaN);
+      p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;
+      if (MANY && i + 1u < params.queries) {
+        for (var d = 0u; d < params.width; d++) {
+          dk[d] += p * f32(q[qRow + d]);
+          dv[d] += s * f32(dOut[dOutRow + d]);
         }
-        dkv[dkRow + d] = Scalar(dkElement);
-        dkv[dvRow + d] = Scalar(dvElement);
+      } else {
+        for (var d = 0u; d < params.width; d++) {
+          var dkElement = p * f32(q[qRow + d]);
+          var dvElement = s * f32(dOut[dOutRow + d]);
+          if (MANY) {
+            dkElement += dk[d];
+            dvElement += dv[d];
+          }
+          if (LONG) {
+            longDk[d] = fold(longDk[d], dkElement, zero);
+            longDv[d] = fold(longDv[d], dvElement, zero);
+            dkElement = longDk[d].sum - longDk[d].excess;
+            dvElement = longDv[d].sum - longDv[d].excess;
+          }
+          dkv[dkRow + d] = Scalar(dkElement);
+          dkv[dvRow + d] = Scalar(dvElement);
+        }
       }
+      qRow += params.q.w;
+      dOutRow += params.dOut.w;
     }
-    qRow += params.q.w;
-    dOutRow += params.dOut.w;
+    if (!LONG || i >= params.queries) { break; }
+    for (var d = 0u; d < params.width; d++) {
+      longDk[d] = fold(longDk[d], dk[d], zero);
+      longDv[d] = fold(longDv[d], dv[d], zero);
+      dk[d] = 0.0;
+      dv[d] = 0.0;
+    }
   }
 }

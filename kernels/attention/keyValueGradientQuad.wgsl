@@ -6,6 +6,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -15,6 +17,10 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // The width is less than that: what lies behind a row must not get into the products.
 const PADDED: bool = true;
+// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 128u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -46,6 +52,8 @@ var<private> x: array<Rows, WIDTH>; // keys, scaled; 0 behind the width
 var<private> y: array<Rows, WIDTH>; // values; 0 behind the width
 var<private> dk: array<Rows, WIDTH>;
 var<private> dv: array<Rows, WIDTH>;
+var<private> longDk: array<Compensated, LONG_WIDTH>;
+var<private> longDv: array<Compensated, LONG_WIDTH>;
 
 // Numbers of four queries.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
@@ -190,6 +198,17 @@ fn addGradients(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addGradients16(s, at, 112u); }
 }
 
+// The sums that dk[c] and dv[c] are of.
+fn summedDk(c: u32) -> Rows {
+  if (LONG) { return longDk[c].sum - longDk[c].excess; }
+  return dk[c];
+}
+
+fn summedDv(c: u32) -> Rows {
+  if (LONG) { return longDv[c].sum - longDv[c].excess; }
+  return dv[c];
+}
+
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
@@ -208,6 +227,58 @@ fn spoiled(bits: vec4<u32>) -> f32 {
 
 fn sizeBits(v: vec4<f32>) -> vec4<u32> {
   return bitcast<vec4<u32>>(v) & vec4(0x7fffffffu);
+}
+
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+// Written out, as all loops over the width.
+fn foldBoth4(c: u32, zero: u32) {
+  longDk[c] = fold(longDk[c], dk[c], zero);
+  longDk[c + 1u] = fold(longDk[c + 1u], dk[c + 1u], zero);
+  longDk[c + 2u] = fold(longDk[c + 2u], dk[c + 2u], zero);
+  longDk[c + 3u] = fold(longDk[c + 3u], dk[c + 3u], zero);
+  longDv[c] = fold(longDv[c], dv[c], zero);
+  longDv[c + 1u] = fold(longDv[c + 1u], dv[c + 1u], zero);
+  longDv[c + 2u] = fold(longDv[c + 2u], dv[c + 2u], zero);
+  longDv[c + 3u] = fold(longDv[c + 3u], dv[c + 3u], zero);
+  dk[c] = Rows();
+  dk[c + 1u] = Rows();
+  dk[c + 2u] = Rows();
+  dk[c + 3u] = Rows();
+  dv[c] = Rows();
+  dv[c + 1u] = Rows();
+  dv[c + 2u] = Rows();
+  dv[c + 3u] = Rows();
+}
+
+fn foldBoth16(c: u32, zero: u32) {
+  foldBoth4(c, zero);
+  foldBoth4(c + 4u, zero);
+  foldBoth4(c + 8u, zero);
+  foldBoth4(c + 12u, zero);
+}
+
+fn foldBothAll(zero: u32) {
+  foldBoth16(0u, zero);
+  if (WIDTH > 16u) { foldBoth16(16u, zero); }
+  if (WIDTH > 32u) { foldBoth16(32u, zero); }
+  if (WIDTH > 48u) { foldBoth16(48u, zero); }
+  if (WIDTH > 64u) { foldBoth16(64u, zero); }
+  if (WIDTH > 80u) { foldBoth16(80u, zero); }
+  if (WIDTH > 96u) { foldBoth16(96u, zero); }
+  if (WIDTH > 112u) { foldBoth16(112u, zero); }
 }
 
 @compute @workgroup_size(LANES)
@@ -241,33 +312,41 @@ fn main(
   var gRow = own.w + params.dOut.x + b * params.dOut.y + h * params.dOut.z;
   let sums = rest.xy + head * params.queries;
   var bits = vec4<u32>();
-  for (var j = 0u; j < params.queries; j += 4u) {
-    let last = params.queries - j - 1u;
-    let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
-    let qAt = qRow + t * params.q.w;
-    let gAt = gRow + t * params.dOut.w;
-    let i = sums.x + j + t;
-    let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
-    bits = max(bits, sizeBits(logSum));
-    // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
-    var s = Four(
-      exp2(scores(qAt.x, e) - logSum.x), exp2(scores(qAt.y, e) - logSum.y),
-      exp2(scores(qAt.z, e) - logSum.z), exp2(scores(qAt.w, e) - logSum.w),
-    );
-    if (last < 3u) {
-      s.b = select(Rows(), s.b, last >= 1u);
-      s.c = select(Rows(), s.c, last >= 2u);
-      s.d = Rows();
+  let zero = params.width >> 31u; // 0, but compilers do not know
+  var j = 0u;
+  loop {
+    let stop = select(params.queries, min(j + FOLD, params.queries), LONG);
+    for (; j < stop; j += 4u) {
+      let last = params.queries - j - 1u;
+      let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
+      let qAt = qRow + t * params.q.w;
+      let gAt = gRow + t * params.dOut.w;
+      let i = sums.x + j + t;
+      let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
+      bits = max(bits, sizeBits(logSum));
+      // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
+      var s = Four(
+        exp2(scores(qAt.x, e) - logSum.x), exp2(scores(qAt.y, e) - logSum.y),
+        exp2(scores(qAt.z, e) - logSum.z), exp2(scores(qAt.w, e) - logSum.w),
+      );
+      if (last < 3u) {
+        s.b = select(Rows(), s.b, last >= 1u);
+        s.c = select(Rows(), s.c, last >= 2u);
+        s.d = Rows();
+      }
+      let n = sums.y + j + t;
+      let p = Four(
+        s.a * (gradients(gAt.x, e) - delta[n.x]), s.b * (gradients(gAt.y, e) - delta[n.y]),
+        s.c * (gradients(gAt.z, e) - delta[n.z]), s.d * (gradients(gAt.w, e) - delta[n.w]),
+      );
+      addQueries(p, qAt + e);
+      addGradients(s, gAt + e);
+      qRow += 4u * params.q.w;
+      gRow += 4u * params.dOut.w;
     }
-    let n = sums.y + j + t;
-    let p = Four(
-      s.a * (gradients(gAt.x, e) - delta[n.x]), s.b * (gradients(gAt.y, e) - delta[n.y]),
-      s.c * (gradients(gAt.z, e) - delta[n.z]), s.d * (gradients(gAt.w, e) - delta[n.w]),
-    );
-    addQueries(p, qAt + e);
-    addGradients(s, gAt + e);
-    qRow += 4u * params.q.w;
-    gRow += 4u * params.dOut.w;
+    if (!LONG) { break; }
+    foldBothAll(zero);
+    if (j >= params.queries) { break; }
   }
 
   let dk0 = rest.z + starts(params.dk, b, h, row);
@@ -275,8 +354,8 @@ fn main(
   let nan = spoiled(bits);
   for (var c = 0u; c < WIDTH; c += 4u) {
     for (var i = 0u; i < 4u; i++) {
-      store(dk[c + i] * params.scale, row, dk0, c + (i ^ e));
-      store(dv[c + i] + nan, row, dv0, c + (i ^ e));
+      store(summedDk(c + i) * params.scale, row, dk0, c + (i ^ e));
+      store(summedDv(c + i) + nan, row, dv0, c + (i ^ e));
     }
   }
 }

@@ -6,6 +6,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -23,6 +25,10 @@ const HIGH: u32 = select(4u, 0u, NARROW);
 // 16 or 8 queries a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 that count as nothing.
 const STEP: u32 = 16u;
+// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -86,6 +92,13 @@ fn gradientPair(first: u32, second: u32, d: u32) -> Pair {
 
 fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
+}
+
+fn pairSum(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    s * w.first.x + t * w.second.x, s * w.first.y + t * w.second.y,
+    s * w.first.z + t * w.second.z, s * w.first.w + t * w.second.w,
+  );
 }
 
 fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
@@ -167,6 +180,20 @@ fn sizeBits(v: vec4<f32>) -> vec4<u32> {
   return bitcast<vec4<u32>>(v) & vec4(0x7fffffffu);
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -191,6 +218,9 @@ fn main(
   var y: array<Rows, WIDTH>; // values; 0 behind the width
   var dk: array<Rows, WIDTH>;
   var dv: array<Rows, WIDTH>;
+  var longDk: array<Compensated, LONG_WIDTH>;
+  var longDv: array<Compensated, LONG_WIDTH>;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   let clamped = min(row, vec4(params.keys - 1u));
   let k0 = own.y + starts(params.k, b, h, clamped);
   let v0 = own.z + starts(params.v, b, h, clamped);
@@ -301,13 +331,11 @@ fn main(
     }
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
-      var a = Slice(dk[d], dk[d ^ 1u], dk[d ^ 2u], dk[d ^ 3u]);
-      var o = Slice(dv[d], dv[d ^ 1u], dv[d ^ 2u], dv[d ^ 3u]);
-      a = add(a, p0, p1, queryPair(q0, q1, d));
+      var a = pairSum(p0, p1, queryPair(q0, q1, d));
       a = add(a, p2, p3, queryPair(q2, q3, d));
       a = add(a, p4, p5, queryPair(q4, q5, d));
       a = add(a, p6, p7, queryPair(q6, q7, d));
-      o = add(o, s0, s1, gradientPair(g0, g1, d));
+      var o = pairSum(s0, s1, gradientPair(g0, g1, d));
       o = add(o, s2, s3, gradientPair(g2, g3, d));
       o = add(o, s4, s5, gradientPair(g4, g5, d));
       o = add(o, s6, s7, gradientPair(g6, g7, d));
@@ -321,11 +349,25 @@ fn main(
         o = add(o, s12, s13, gradientPair(g12, g13, d));
         o = add(o, s14, s15, gradientPair(g14, g15, d));
       }
-      dk[d] = a.x0; dk[d ^ 1u] = a.x1; dk[d ^ 2u] = a.x2; dk[d ^ 3u] = a.x3;
-      dv[d] = o.x0; dv[d ^ 1u] = o.x1; dv[d ^ 2u] = o.x2; dv[d ^ 3u] = o.x3;
+      dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
+      dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
     }
     qRow += STEP * qStep;
     gRow += STEP * gStep;
+    if (LONG && ((j + STEP) % FOLD == 0u || left <= STEP)) {
+      for (var d = 0u; d < params.width; d++) {
+        longDk[d] = fold(longDk[d], dk[d], zero);
+        longDv[d] = fold(longDv[d], dv[d], zero);
+        dk[d] = Rows();
+        dv[d] = Rows();
+      }
+    }
+  }
+  if (LONG) {
+    for (var d = 0u; d < params.width; d++) {
+      dk[d] = longDk[d].sum - longDk[d].excess;
+      dv[d] = longDv[d].sum - longDv[d].excess;
+    }
   }
 
   let dk0 = rest.z + starts(params.dk, b, h, row);

@@ -26,8 +26,14 @@ const SHARE: u32 = QUERIES / PER_ROW;
 const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = QUERIES + 4u;
 const WEIGHT_PITCH: u32 = QUERIES + 8u;
+// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_ELEMENTS: u32 = select(1u, FRAGMENTS * 16u / PER_ROW, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
+alias Sum = f32;
+alias Bits = u32;
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
@@ -99,6 +105,20 @@ fn setRow(line: u32, d: u32, four: vec4<f16>) {
   for (var s = 0u; s < 4u; s++) { rows[line * PITCH + d + s] = four[s]; }
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -152,6 +172,10 @@ fn main(
 
   var dk: array<Result, FRAGMENTS>;
   var dv: array<Result, FRAGMENTS>;
+  let columns = 16u / PER_ROW;
+  var longDk: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
+  var longDv: array<Compensated, LONG_ELEMENTS>;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.queries; j += QUERIES) {
     workgroupBarrier();
     for (var i = thread; i < QUERIES * WIDTH / 4u; i += WORKGROUP) {
@@ -209,9 +233,22 @@ fn main(
         dk[f] = subgroupMatrixMultiplyAccumulate(left, right, dk[f]);
       }
     }
+    if (LONG && ((j + QUERIES) % FOLD == 0u || j + QUERIES >= params.queries)) {
+      for (var f = 0u; f < FRAGMENTS; f++) {
+        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, dk[f], SCORE_PITCH);
+        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + 16u, dv[f], SCORE_PITCH);
+        workgroupBarrier();
+        for (var i = 0u; i < columns; i++) {
+          longDk[f * columns + i] = fold(longDk[f * columns + i], scores[rowScores + part * columns + i], zero);
+          longDv[f * columns + i] = fold(longDv[f * columns + i], scores[rowScores + 16u + part * columns + i], zero);
+        }
+        workgroupBarrier();
+        dk[f] = Result();
+        dv[f] = Result();
+      }
+    }
   }
 
-  let columns = 16u / PER_ROW;
   let dkRow = rest.z + start(params.dk, b, h) + row * params.dk.w;
   let dvRow = rest.z + start(params.dv, b, h) + row * params.dv.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
@@ -221,9 +258,16 @@ fn main(
     workgroupBarrier();
     if (row < params.keys) {
       for (var i = part * columns; i < part * columns + columns; i++) {
+        var dkElement = scores[rowScores + i];
+        var dvElement = scores[rowScores + 16u + i];
+        if (LONG) {
+          let at = f * columns + i - part * columns;
+          dkElement = longDk[at].sum - longDk[at].excess;
+          dvElement = longDv[at].sum - longDv[at].excess;
+        }
         if (16u * f + i < params.width) {
-          dkv[dkRow + 16u * f + i] = f16(scores[rowScores + i] * params.scale);
-          dkv[dvRow + 16u * f + i] = f16(scores[rowScores + 16u + i]);
+          dkv[dkRow + 16u * f + i] = f16(dkElement * params.scale);
+          dkv[dvRow + 16u * f + i] = f16(dvElement);
         }
       }
     }

@@ -3,9 +3,14 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = vec4<f32>;
+alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
 // Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
 const SLICES: u32 = 2u;
+// There are so many queries that rounding would show in one chain of additions: tiles are then added up with compensation.
+const LONG: bool = false;
+const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -152,6 +157,39 @@ fn setRows(s: Block, tx: u32, ty: u32) {
   workgroupBarrier();
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+// LONG sums of 4 rows.
+struct CompensatedBlock { sum: Block, excess: Block }
+
+fn foldBlock(total: Block, excess: Block, part: Block, zero: u32) -> CompensatedBlock {
+  let r0 = fold(Compensated(total.r0, excess.r0), part.r0, zero);
+  let r1 = fold(Compensated(total.r1, excess.r1), part.r1, zero);
+  let r2 = fold(Compensated(total.r2, excess.r2), part.r2, zero);
+  let r3 = fold(Compensated(total.r3, excess.r3), part.r3, zero);
+  return CompensatedBlock(Block(r0.sum, r1.sum, r2.sum, r3.sum), Block(r0.excess, r1.excess, r2.excess, r3.excess));
+}
+
+fn added(a: Block, b: Block) -> Block {
+  return Block(a.r0 + b.r0, a.r1 + b.r1, a.r2 + b.r2, a.r3 + b.r3);
+}
+
+fn difference(a: Block, b: Block) -> Block {
+  return Block(a.r0 - b.r0, a.r1 - b.r1, a.r2 - b.r2, a.r3 - b.r3);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -178,6 +216,9 @@ fn main(
 
   var dk: array<Block, SLICES>;
   var dv: array<Block, SLICES>;
+  var dkExcess: array<Block, LONG_SLICES>;
+  var dvExcess: array<Block, LONG_SLICES>;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.queries; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
@@ -214,7 +255,14 @@ fn main(
       workgroupBarrier();
       loadGradients(dOutHead, j, c, lid);
       workgroupBarrier();
-      dv[c] = weighted(dv[c], tx, ty, rows);
+      let part = weighted(Block(), tx, ty, rows);
+      if (LONG) {
+        let folded = foldBlock(dv[c], dvExcess[c], part, zero);
+        dv[c] = folded.sum;
+        dvExcess[c] = folded.excess;
+      } else {
+        dv[c] = added(dv[c], part);
+      }
     }
     workgroupBarrier();
     setWeights(Block(s.r0 * (p.r0 - sum), s.r1 * (p.r1 - sum), s.r2 * (p.r2 - sum), s.r3 * (p.r3 - sum)), tx, ty);
@@ -222,7 +270,20 @@ fn main(
       workgroupBarrier();
       loadQueries(qHead, j, c, lid);
       workgroupBarrier();
-      dk[c] = weighted(dk[c], tx, ty, rows);
+      let part = weighted(Block(), tx, ty, rows);
+      if (LONG) {
+        let folded = foldBlock(dk[c], dkExcess[c], part, zero);
+        dk[c] = folded.sum;
+        dkExcess[c] = folded.excess;
+      } else {
+        dk[c] = added(dk[c], part);
+      }
+    }
+  }
+  if (LONG) {
+    for (var c = 0u; c < SLICES; c++) {
+      dk[c] = difference(dk[c], dkExcess[c]);
+      dv[c] = difference(dv[c], dvExcess[c]);
     }
   }
 

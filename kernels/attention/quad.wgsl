@@ -8,6 +8,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -17,6 +19,10 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // The width is less than that: what lies behind a row must not get into the scores.
 const PADDED: bool = true;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 128u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 // By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
 const SLACK: f32 = 20.0;
 // No finite score is below it.
@@ -47,6 +53,7 @@ struct Params {
 
 var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
 var<private> acc: array<Rows, WIDTH>;
+var<private> longAcc: array<Compensated, LONG_WIDTH>;
 
 // Numbers of four keys.
 struct Keys { a: Rows, b: Rows, c: Rows, d: Rows }
@@ -151,6 +158,12 @@ fn addAll(s: Keys, at: vec4<u32>) {
   if (WIDTH > 112u) { add16(s, at, 112u); }
 }
 
+// The sum that acc[c] is of.
+fn summed(c: u32) -> Rows {
+  if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
+  return acc[c];
+}
+
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
@@ -169,6 +182,54 @@ fn orNaN(value: Rows, sum: Rows) -> Rows {
     if (bitcast<u32>(sum[i]) - 1u >= 0x7f7fffffu) { result[i] = bitcast<f32>(nan); }
   }
   return result;
+}
+
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+fn rescaled(total: Compensated, factor: Sum) -> Compensated {
+  return Compensated(total.sum * factor, total.excess * factor);
+}
+
+// Written out, as all loops over the width.
+fn foldScaled4(c: u32, factor: Rows, zero: u32) {
+  longAcc[c] = fold(rescaled(longAcc[c], factor), acc[c], zero);
+  longAcc[c + 1u] = fold(rescaled(longAcc[c + 1u], factor), acc[c + 1u], zero);
+  longAcc[c + 2u] = fold(rescaled(longAcc[c + 2u], factor), acc[c + 2u], zero);
+  longAcc[c + 3u] = fold(rescaled(longAcc[c + 3u], factor), acc[c + 3u], zero);
+  acc[c] = Rows();
+  acc[c + 1u] = Rows();
+  acc[c + 2u] = Rows();
+  acc[c + 3u] = Rows();
+}
+
+fn foldScaled16(c: u32, factor: Rows, zero: u32) {
+  foldScaled4(c, factor, zero);
+  foldScaled4(c + 4u, factor, zero);
+  foldScaled4(c + 8u, factor, zero);
+  foldScaled4(c + 12u, factor, zero);
+}
+
+fn foldScaledAll(factor: Rows, zero: u32) {
+  foldScaled16(0u, factor, zero);
+  if (WIDTH > 16u) { foldScaled16(16u, factor, zero); }
+  if (WIDTH > 32u) { foldScaled16(32u, factor, zero); }
+  if (WIDTH > 48u) { foldScaled16(48u, factor, zero); }
+  if (WIDTH > 64u) { foldScaled16(64u, factor, zero); }
+  if (WIDTH > 80u) { foldScaled16(80u, factor, zero); }
+  if (WIDTH > 96u) { foldScaled16(96u, factor, zero); }
+  if (WIDTH > 112u) { foldScaled16(112u, factor, zero); }
 }
 
 @compute @workgroup_size(LANES)
@@ -192,44 +253,59 @@ fn main(
 
   var top = Rows(LOWEST);
   var total = Rows();
+  var longTop = top; // what the long sums are relative to
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z + e;
-  for (var j = 0u; j < params.keys; j += 4u) {
-    let last = params.keys - j - 1u;
-    let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
-    let at = kRow + t * params.k.w;
-    var s = Keys(scores(at.x, e), scores(at.y, e), scores(at.z, e), scores(at.w, e));
-    // Past the end the last key comes again, which changes no maximum.
-    let highest = max(max(s.a, s.b), max(s.c, s.d));
-    if (any(highest > top + SLACK)) {
-      let factor = exp2(top - max(top, highest));
-      top = max(top, highest);
-      total *= factor;
-      if (j > 0u) { for (var d = 0u; d < WIDTH; d++) { acc[d] *= factor; } }
+  var j = 0u;
+  loop {
+    let stop = select(params.keys, min(j + FOLD, params.keys), LONG);
+    for (; j < stop; j += 4u) {
+      let last = params.keys - j - 1u;
+      let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
+      let at = kRow + t * params.k.w;
+      var s = Keys(scores(at.x, e), scores(at.y, e), scores(at.z, e), scores(at.w, e));
+      // Past the end the last key comes again, which changes no maximum.
+      let highest = max(max(s.a, s.b), max(s.c, s.d));
+      if (any(highest > top + SLACK)) {
+        let factor = exp2(top - max(top, highest));
+        top = max(top, highest);
+        total *= factor;
+        if (j > 0u) { for (var d = 0u; d < WIDTH; d++) { acc[d] *= factor; } }
+      }
+      s.a = exp2(s.a - top);
+      s.b = exp2(s.b - top);
+      s.c = exp2(s.c - top);
+      s.d = exp2(s.d - top);
+      if (last < 3u) {
+        s.b = select(Rows(), s.b, last >= 1u);
+        s.c = select(Rows(), s.c, last >= 2u);
+        s.d = Rows();
+      }
+      total += (s.a + s.b) + (s.c + s.d);
+      addAll(s, vRow + t * params.v.w);
+      kRow += 4u * params.k.w;
+      vRow += 4u * params.v.w;
     }
-    s.a = exp2(s.a - top);
-    s.b = exp2(s.b - top);
-    s.c = exp2(s.c - top);
-    s.d = exp2(s.d - top);
-    if (last < 3u) {
-      s.b = select(Rows(), s.b, last >= 1u);
-      s.c = select(Rows(), s.c, last >= 2u);
-      s.d = Rows();
-    }
-    total += (s.a + s.b) + (s.c + s.d);
-    addAll(s, vRow + t * params.v.w);
-    kRow += 4u * params.k.w;
-    vRow += 4u * params.v.w;
+    if (!LONG) { break; }
+    let factor = select(exp2(longTop - top), Rows(1.0), longTop == top); // 2^0 need not be 1
+    longTop = top;
+    foldScaledAll(factor, zero);
+    longTotal = fold(rescaled(longTotal, factor), total, zero);
+    total = Rows();
+    if (j >= params.keys) { break; }
   }
+  if (LONG) { total = longTotal.sum - longTotal.excess; }
 
   let inverse = orNaN(1.0 / total, total);
   let sum = orNaN((top + log2(total)) * LN2, total);
   let to = own.w + starts(params.out, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    store(acc[c] * inverse, row, to, c + e);
-    store(acc[c + 1u] * inverse, row, to, c + (1u ^ e));
-    store(acc[c + 2u] * inverse, row, to, c + (2u ^ e));
-    store(acc[c + 3u] * inverse, row, to, c + (3u ^ e));
+    store(summed(c) * inverse, row, to, c + e);
+    store(summed(c + 1u) * inverse, row, to, c + (1u ^ e));
+    store(summed(c + 2u) * inverse, row, to, c + (2u ^ e));
+    store(summed(c + 3u) * inverse, row, to, c + (3u ^ e));
   }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { lse[rest.x + head * params.queries + row[i]] = sum[i]; }

@@ -30,6 +30,7 @@ export interface QueryGradientProblem extends AttentionShape {
 export const queryGradientMatrices = {
   source: matrixSource,
   rows: ({ queries }: QueryGradientProblem) => queries,
+  steps: ({ keys }: QueryGradientProblem) => keys,
   step: 'KEYS',
   // A sum a thread.
   extra: (threads: number) => 4 * threads,
@@ -55,7 +56,15 @@ export const queryGradient: KernelSpec<QueryGradientProblem> = {
   ],
   params: attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
   variants: [
-    ...rowVariants({ rows: ({ queries }) => queries, steps: ({ keys }) => keys, direct, subgroup, quad, tiled }),
+    ...rowVariants({
+      rows: ({ queries }) => queries,
+      steps: ({ keys }) => keys,
+      direct,
+      directStep: 4,
+      subgroup,
+      quad,
+      tiled,
+    }),
     matrices,
   ],
   choose(device, problem) {

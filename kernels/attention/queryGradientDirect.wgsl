@@ -3,9 +3,15 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = f32;
+alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // Elements of a head's row at most.
 const WIDTH: u32 = 64u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 64u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -36,6 +42,20 @@ struct Params {
 
 fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
   return view.x + b * view.y + h * view.z + t * view.w;
+}
+
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -73,6 +93,10 @@ fn main(
   delta[rest.w + row] = sum;
 
   let logSum = lse[rest.y + row] * LOG2E;
+  var longAcc: array<Compensated, LONG_WIDTH>;
+  var total = 0.0; // of the probabilities: 1, but for the rounding of logSum
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += 4u) {
     let last = params.keys - 1u - j;
     let t1 = min(1u, last);
@@ -86,14 +110,29 @@ fn main(
       s += x[d] * vec4<f32>(key);
       p += g[d] * vec4<f32>(value);
     }
-    s = exp2(s - logSum) * (p - sum);
-    s = select(vec4<f32>(), s, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+    let inside = vec4(0u, 1u, 2u, 3u) <= vec4(last);
+    let share = exp2(s - logSum);
+    s = share * (p - sum);
+    s = select(vec4<f32>(), s, inside);
+    if (LONG) { total += dot(select(vec4<f32>(), share, inside), vec4(1.0)); }
     for (var d = 0u; d < params.width; d++) {
       let key = vec4(k[kRow + d], k[kRow + t1 * kStep + d], k[kRow + t2 * kStep + d], k[kRow + t3 * kStep + d]);
       acc[d] += dot(s, vec4<f32>(key));
     }
     kRow += 4u * kStep;
     vRow += 4u * vStep;
+    if (LONG && ((j + 4u) % FOLD == 0u || last < 4u)) {
+      for (var d = 0u; d < params.width; d++) {
+        longAcc[d] = fold(longAcc[d], acc[d], zero);
+        acc[d] = 0.0;
+      }
+      longTotal = fold(longTotal, total, zero);
+      total = 0.0;
+    }
+  }
+  if (LONG) {
+    total = longTotal.sum - longTotal.excess;
+    for (var d = 0u; d < params.width; d++) { acc[d] = (longAcc[d].sum - longAcc[d].excess) / total; }
   }
   for (var d = 0u; d < params.width; d++) { dq[dqRow + d] = Scalar(acc[d] * params.scale); }
 }

@@ -6,6 +6,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -15,6 +17,10 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // The width is less than that: what lies behind a row must not get into the products.
 const PADDED: bool = true;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 128u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -46,6 +52,7 @@ struct Params {
 var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
 var<private> y: array<Rows, WIDTH>; // dOut; 0 behind the width
 var<private> acc: array<Rows, WIDTH>;
+var<private> longAcc: array<Compensated, LONG_WIDTH>;
 var<private> sum: Rows; // of dOut * out
 
 // Numbers of four keys.
@@ -171,6 +178,12 @@ fn addAll(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { add16(s, at, 112u); }
 }
 
+// The sum that acc[c] is of.
+fn summed(c: u32) -> Rows {
+  if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
+  return acc[c];
+}
+
 // Element d of the rows that exist.
 fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
@@ -178,6 +191,50 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
   if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = Scalar(value[THIRD]); }
   if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = Scalar(value[FOURTH]); }
+}
+
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+// Written out, as all loops over the width.
+fn fold4(c: u32, zero: u32) {
+  longAcc[c] = fold(longAcc[c], acc[c], zero);
+  longAcc[c + 1u] = fold(longAcc[c + 1u], acc[c + 1u], zero);
+  longAcc[c + 2u] = fold(longAcc[c + 2u], acc[c + 2u], zero);
+  longAcc[c + 3u] = fold(longAcc[c + 3u], acc[c + 3u], zero);
+  acc[c] = Rows();
+  acc[c + 1u] = Rows();
+  acc[c + 2u] = Rows();
+  acc[c + 3u] = Rows();
+}
+
+fn fold16(c: u32, zero: u32) {
+  fold4(c, zero);
+  fold4(c + 4u, zero);
+  fold4(c + 8u, zero);
+  fold4(c + 12u, zero);
+}
+
+fn foldAll(zero: u32) {
+  fold16(0u, zero);
+  if (WIDTH > 16u) { fold16(16u, zero); }
+  if (WIDTH > 32u) { fold16(32u, zero); }
+  if (WIDTH > 48u) { fold16(48u, zero); }
+  if (WIDTH > 64u) { fold16(64u, zero); }
+  if (WIDTH > 80u) { fold16(80u, zero); }
+  if (WIDTH > 96u) { fold16(96u, zero); }
+  if (WIDTH > 112u) { fold16(112u, zero); }
 }
 
 @compute @workgroup_size(LANES)
@@ -210,34 +267,56 @@ fn main(
   var logSum: Rows;
   for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
 
+  var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
-  for (var j = 0u; j < params.keys; j += 4u) {
-    let last = params.keys - j - 1u;
-    let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
-    let kAt = kRow + t * params.k.w;
-    let vAt = vRow + t * params.v.w;
-    var s: Four;
-    s.a = exp2(scores(kAt.x, e) - logSum) * (gradients(vAt.x, e) - sum);
-    s.b = exp2(scores(kAt.y, e) - logSum) * (gradients(vAt.y, e) - sum);
-    s.c = exp2(scores(kAt.z, e) - logSum) * (gradients(vAt.z, e) - sum);
-    s.d = exp2(scores(kAt.w, e) - logSum) * (gradients(vAt.w, e) - sum);
-    if (last < 3u) {
-      s.b = select(Rows(), s.b, last >= 1u);
-      s.c = select(Rows(), s.c, last >= 2u);
-      s.d = Rows();
+  var j = 0u;
+  loop {
+    let stop = select(params.keys, min(j + FOLD, params.keys), LONG);
+    for (; j < stop; j += 4u) {
+      let last = params.keys - j - 1u;
+      let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
+      let kAt = kRow + t * params.k.w;
+      let vAt = vRow + t * params.v.w;
+      var s: Four;
+      let shareX = exp2(scores(kAt.x, e) - logSum);
+      s.a = shareX * (gradients(vAt.x, e) - sum);
+      let shareY = exp2(scores(kAt.y, e) - logSum);
+      s.b = shareY * (gradients(vAt.y, e) - sum);
+      let shareZ = exp2(scores(kAt.z, e) - logSum);
+      s.c = shareZ * (gradients(vAt.z, e) - sum);
+      let shareW = exp2(scores(kAt.w, e) - logSum);
+      s.d = shareW * (gradients(vAt.w, e) - sum);
+      if (LONG) {
+        let low = shareX + select(Rows(), shareY, last >= 1u);
+        total += low + (select(Rows(), shareZ, last >= 2u) + select(Rows(), shareW, last >= 3u));
+      }
+      if (last < 3u) {
+        s.b = select(Rows(), s.b, last >= 1u);
+        s.c = select(Rows(), s.c, last >= 2u);
+        s.d = Rows();
+      }
+      addAll(s, kAt + e);
+      kRow += 4u * params.k.w;
+      vRow += 4u * params.v.w;
     }
-    addAll(s, kAt + e);
-    kRow += 4u * params.k.w;
-    vRow += 4u * params.v.w;
+    if (!LONG) { break; }
+    foldAll(zero);
+    longTotal = fold(longTotal, total, zero);
+    total = Rows();
+    if (j >= params.keys) { break; }
   }
+  var scale = Rows(params.scale);
+  if (LONG) { scale /= longTotal.sum - longTotal.excess; }
 
   let to = rest.z + starts(params.dq, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    store(acc[c] * params.scale, row, to, c + e);
-    store(acc[c + 1u] * params.scale, row, to, c + (1u ^ e));
-    store(acc[c + 2u] * params.scale, row, to, c + (2u ^ e));
-    store(acc[c + 3u] * params.scale, row, to, c + (3u ^ e));
+    store(summed(c) * scale, row, to, c + e);
+    store(summed(c + 1u) * scale, row, to, c + (1u ^ e));
+    store(summed(c + 2u) * scale, row, to, c + (2u ^ e));
+    store(summed(c + 3u) * scale, row, to, c + (3u ^ e));
   }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }

@@ -6,6 +6,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -20,6 +22,10 @@ const PADDED: bool = true;
 // 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 that count as nothing.
 const STEP: u32 = 16u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -86,6 +92,13 @@ fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
 }
 
+fn pairSum(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    s * w.first.x + t * w.second.x, s * w.first.y + t * w.second.y,
+    s * w.first.z + t * w.second.z, s * w.first.w + t * w.second.w,
+  );
+}
+
 fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
@@ -133,6 +146,20 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.queries) { dq[at.w + d] = Scalar(value[FOURTH]); }
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -170,6 +197,10 @@ fn main(
   var logSum: Rows;
   for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
 
+  var longAcc: array<Compensated, LONG_WIDTH>;
+  var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   let kStep = params.k.w;
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
@@ -233,22 +264,51 @@ fn main(
         let u7 = valuePair(v14, v15, d); p14 += product(y, u7.first); p15 += product(y, u7.second);
       }
     }
-    s0 = exp2(s0 - logSum) * (p0 - sum);
-    s1 = exp2(s1 - logSum) * (p1 - sum);
-    s2 = exp2(s2 - logSum) * (p2 - sum);
-    s3 = exp2(s3 - logSum) * (p3 - sum);
-    s4 = exp2(s4 - logSum) * (p4 - sum);
-    s5 = exp2(s5 - logSum) * (p5 - sum);
-    s6 = exp2(s6 - logSum) * (p6 - sum);
-    s7 = exp2(s7 - logSum) * (p7 - sum);
-    s8 = exp2(s8 - logSum) * (p8 - sum);
-    s9 = exp2(s9 - logSum) * (p9 - sum);
-    s10 = exp2(s10 - logSum) * (p10 - sum);
-    s11 = exp2(s11 - logSum) * (p11 - sum);
-    s12 = exp2(s12 - logSum) * (p12 - sum);
-    s13 = exp2(s13 - logSum) * (p13 - sum);
-    s14 = exp2(s14 - logSum) * (p14 - sum);
-    s15 = exp2(s15 - logSum) * (p15 - sum);
+    let share0 = exp2(s0 - logSum);
+    s0 = share0 * (p0 - sum);
+    let share1 = exp2(s1 - logSum);
+    s1 = share1 * (p1 - sum);
+    let share2 = exp2(s2 - logSum);
+    s2 = share2 * (p2 - sum);
+    let share3 = exp2(s3 - logSum);
+    s3 = share3 * (p3 - sum);
+    let share4 = exp2(s4 - logSum);
+    s4 = share4 * (p4 - sum);
+    let share5 = exp2(s5 - logSum);
+    s5 = share5 * (p5 - sum);
+    let share6 = exp2(s6 - logSum);
+    s6 = share6 * (p6 - sum);
+    let share7 = exp2(s7 - logSum);
+    s7 = share7 * (p7 - sum);
+    let share8 = exp2(s8 - logSum);
+    s8 = share8 * (p8 - sum);
+    let share9 = exp2(s9 - logSum);
+    s9 = share9 * (p9 - sum);
+    let share10 = exp2(s10 - logSum);
+    s10 = share10 * (p10 - sum);
+    let share11 = exp2(s11 - logSum);
+    s11 = share11 * (p11 - sum);
+    let share12 = exp2(s12 - logSum);
+    s12 = share12 * (p12 - sum);
+    let share13 = exp2(s13 - logSum);
+    s13 = share13 * (p13 - sum);
+    let share14 = exp2(s14 - logSum);
+    s14 = share14 * (p14 - sum);
+    let share15 = exp2(s15 - logSum);
+    s15 = share15 * (p15 - sum);
+    if (LONG) {
+      var low = ((share0 + share1) + (share2 + share3)) + ((share4 + share5) + (share6 + share7));
+      if (more) { low += ((share8 + share9) + (share10 + share11)) + ((share12 + share13) + (share14 + share15)); }
+      if (left < STEP) {
+        let shares = array<Rows, 16>(
+          share0, share1, share2, share3, share4, share5, share6, share7,
+          share8, share9, share10, share11, share12, share13, share14, share15,
+        );
+        low = Rows();
+        for (var i = 0u; i < STEP; i++) { low += select(Rows(), shares[i], left > (i ^ flip)); }
+      }
+      total += low;
+    }
     if (left < 16u) {
       s0 = select(Rows(), s0, left > (0u ^ flip));
       s1 = select(Rows(), s1, left > (1u ^ flip));
@@ -269,8 +329,7 @@ fn main(
     }
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
-      var a = Slice(acc[d], acc[d ^ 1u], acc[d ^ 2u], acc[d ^ 3u]);
-      a = add(a, s0, s1, keyPair(k0, k1, d));
+      var a = pairSum(s0, s1, keyPair(k0, k1, d));
       a = add(a, s2, s3, keyPair(k2, k3, d));
       a = add(a, s4, s5, keyPair(k4, k5, d));
       a = add(a, s6, s7, keyPair(k6, k7, d));
@@ -280,10 +339,22 @@ fn main(
         a = add(a, s12, s13, keyPair(k12, k13, d));
         a = add(a, s14, s15, keyPair(k14, k15, d));
       }
-      acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
+      acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
+    if (LONG && ((j + STEP) % FOLD == 0u || left <= STEP)) {
+      for (var d = 0u; d < params.width; d++) {
+        longAcc[d] = fold(longAcc[d], acc[d], zero);
+        acc[d] = Rows();
+      }
+      longTotal = fold(longTotal, total, zero);
+      total = Rows();
+    }
+  }
+  if (LONG) {
+    total = longTotal.sum - longTotal.excess;
+    for (var d = 0u; d < params.width; d++) { acc[d] = (longAcc[d].sum - longAcc[d].excess) / total; }
   }
 
   let dq0 = rest.z + starts(params.dq, b, h, row);

@@ -25,8 +25,14 @@ const SHARE: u32 = KEYS / PER_ROW;
 const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_ELEMENTS: u32 = select(1u, FRAGMENTS * 16u / PER_ROW, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
+alias Sum = f32;
+alias Bits = u32;
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
@@ -100,6 +106,20 @@ fn setRow(line: u32, d: u32, four: vec4<f16>) {
   for (var s = 0u; s < 4u; s++) { rows[line * PITCH + d + s] = four[s]; }
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -160,6 +180,9 @@ fn main(
   let logSum = lse[rest.y + head * params.queries + clamped] * LOG2E;
 
   var acc: array<Result, FRAGMENTS>;
+  let columns = 16u / PER_ROW;
+  var longAcc: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += KEYS) {
     workgroupBarrier();
     for (var i = thread; i < KEYS * WIDTH / 4u; i += WORKGROUP) {
@@ -211,9 +234,19 @@ fn main(
         acc[f] = subgroupMatrixMultiplyAccumulate(left, right, acc[f]);
       }
     }
+    if (LONG && ((j + KEYS) % FOLD == 0u || j + KEYS >= params.keys)) {
+      for (var f = 0u; f < FRAGMENTS; f++) {
+        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
+        workgroupBarrier();
+        for (var i = 0u; i < columns; i++) {
+          longAcc[f * columns + i] = fold(longAcc[f * columns + i], scores[rowScores + part * columns + i], zero);
+        }
+        workgroupBarrier();
+        acc[f] = Result();
+      }
+    }
   }
 
-  let columns = 16u / PER_ROW;
   let dqRow = rest.z + start(params.dq, b, h) + row * params.dq.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
     workgroupBarrier();
@@ -221,7 +254,12 @@ fn main(
     workgroupBarrier();
     if (row < params.queries) {
       for (var i = part * columns; i < part * columns + columns; i++) {
-        if (16u * f + i < params.width) { dq[dqRow + 16u * f + i] = f16(scores[rowScores + i] * params.scale); }
+        var element = scores[rowScores + i];
+        if (LONG) {
+          let at = f * columns + i - part * columns;
+          element = longAcc[at].sum - longAcc[at].excess;
+        }
+        if (16u * f + i < params.width) { dq[dqRow + 16u * f + i] = f16(element * params.scale); }
       }
     }
   }

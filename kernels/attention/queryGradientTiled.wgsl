@@ -3,9 +3,14 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = vec4<f32>;
+alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
 // Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
 const SLICES: u32 = 2u;
+// There are so many keys that rounding would show in one chain of additions: tiles are then added up with compensation.
+const LONG: bool = false;
+const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
@@ -170,6 +175,43 @@ fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
   return sum;
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+// LONG sums of 4 rows.
+struct CompensatedBlock { sum: Block, excess: Block }
+
+fn foldBlock(total: Block, excess: Block, part: Block, zero: u32) -> CompensatedBlock {
+  let r0 = fold(Compensated(total.r0, excess.r0), part.r0, zero);
+  let r1 = fold(Compensated(total.r1, excess.r1), part.r1, zero);
+  let r2 = fold(Compensated(total.r2, excess.r2), part.r2, zero);
+  let r3 = fold(Compensated(total.r3, excess.r3), part.r3, zero);
+  return CompensatedBlock(Block(r0.sum, r1.sum, r2.sum, r3.sum), Block(r0.excess, r1.excess, r2.excess, r3.excess));
+}
+
+fn scaled(block: Block, factor: vec4<f32>) -> Block {
+  return Block(block.r0 * factor.x, block.r1 * factor.y, block.r2 * factor.z, block.r3 * factor.w);
+}
+
+fn added(a: Block, b: Block) -> Block {
+  return Block(a.r0 + b.r0, a.r1 + b.r1, a.r2 + b.r2, a.r3 + b.r3);
+}
+
+fn difference(a: Block, b: Block) -> Block {
+  return Block(a.r0 - b.r0, a.r1 - b.r1, a.r2 - b.r2, a.r3 - b.r3);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -208,6 +250,10 @@ fn main(
   sum = rowSums(sum, tx, ty);
 
   var acc: array<Block, SLICES>;
+  var accExcess: array<Block, LONG_SLICES>;
+  var shares = vec4<f32>(); // of this thread's keys in the probabilities
+  var sharesExcess = vec4<f32>();
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
@@ -226,17 +272,42 @@ fn main(
       p = products(p, tx, ty, min(8u, vectors - c * 8u));
     }
     let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
-    s.r0 = select(vec4<f32>(), exp2(s.r0 * scale - logSum.x) * (p.r0 - sum.x), inside);
-    s.r1 = select(vec4<f32>(), exp2(s.r1 * scale - logSum.y) * (p.r1 - sum.y), inside);
-    s.r2 = select(vec4<f32>(), exp2(s.r2 * scale - logSum.z) * (p.r2 - sum.z), inside);
-    s.r3 = select(vec4<f32>(), exp2(s.r3 * scale - logSum.w) * (p.r3 - sum.w), inside);
+    let share0 = exp2(s.r0 * scale - logSum.x);
+    let share1 = exp2(s.r1 * scale - logSum.y);
+    let share2 = exp2(s.r2 * scale - logSum.z);
+    let share3 = exp2(s.r3 * scale - logSum.w);
+    s.r0 = select(vec4<f32>(), share0 * (p.r0 - sum.x), inside);
+    s.r1 = select(vec4<f32>(), share1 * (p.r1 - sum.y), inside);
+    s.r2 = select(vec4<f32>(), share2 * (p.r2 - sum.z), inside);
+    s.r3 = select(vec4<f32>(), share3 * (p.r3 - sum.w), inside);
+    if (LONG) {
+      let none = vec4<f32>();
+      let part = vec4(
+        total(select(none, share0, inside)), total(select(none, share1, inside)),
+        total(select(none, share2, inside)), total(select(none, share3, inside)),
+      );
+      let folded = fold(Compensated(shares, sharesExcess), part, zero);
+      shares = folded.sum;
+      sharesExcess = folded.excess;
+    }
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadKeys(kHead, j, c, lid);
       workgroupBarrier();
-      acc[c] = weighted(acc[c], tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      let part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      if (LONG) {
+        let folded = foldBlock(acc[c], accExcess[c], part, zero);
+        acc[c] = folded.sum;
+        accExcess[c] = folded.excess;
+      } else {
+        acc[c] = added(acc[c], part);
+      }
     }
+  }
+  if (LONG) {
+    shares = rowSums(shares - sharesExcess, tx, ty); // 1, but for the rounding of logSum
+    for (var c = 0u; c < SLICES; c++) { acc[c] = scaled(difference(acc[c], accExcess[c]), 1.0 / shares); }
   }
 
   let dqHead = rest.z + start(params.dq, b, h);

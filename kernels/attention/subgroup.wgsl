@@ -8,6 +8,8 @@ enable subgroups;
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
+alias Sum = Rows;
+alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
@@ -22,6 +24,12 @@ const PADDED: bool = true;
 // 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 that count as nothing.
 const STEP: u32 = 16u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
+const SLACK: f32 = 8.0;
 // No finite score is below it.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
@@ -80,6 +88,13 @@ fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
 }
 
+fn pairSum(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    s * w.first.x + t * w.second.x, s * w.first.y + t * w.second.y,
+    s * w.first.z + t * w.second.z, s * w.first.w + t * w.second.w,
+  );
+}
+
 fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
@@ -120,6 +135,24 @@ fn orNaN(value: Rows, sum: Rows) -> Rows {
   return result;
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+fn rescaled(total: Compensated, factor: Sum) -> Compensated {
+  return Compensated(total.sum * factor, total.excess * factor);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -149,6 +182,10 @@ fn main(
   let low = Rows(bitcast<f32>(lowBits));
   var top = Rows(LOWEST);
   var total = Rows();
+  var longAcc: array<Compensated, LONG_WIDTH>;
+  var longTop = top; // what the long sums are relative to
+  var longTotal: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   let kStep = params.k.w;
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
@@ -215,7 +252,7 @@ fn main(
       max(max(max(s0, s1), max(s2, s3)), max(max(s4, s5), max(s6, s7))),
       max(max(max(s8, s9), max(s10, s11)), max(max(s12, s13), max(s14, s15))),
     );
-    if (any(highest > top)) {
+    if (any(highest > top + SLACK)) {
       let factor = exp2(top - max(top, highest));
       top = max(top, highest);
       total *= factor;
@@ -239,8 +276,7 @@ fn main(
     let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
-      var a = Slice(acc[d], acc[d ^ 1u], acc[d ^ 2u], acc[d ^ 3u]);
-      a = add(a, s0, s1, valuePair(v0, v1, d));
+      var a = pairSum(s0, s1, valuePair(v0, v1, d));
       a = add(a, s2, s3, valuePair(v2, v3, d));
       a = add(a, s4, s5, valuePair(v4, v5, d));
       a = add(a, s6, s7, valuePair(v6, v7, d));
@@ -250,10 +286,25 @@ fn main(
         a = add(a, s12, s13, valuePair(v12, v13, d));
         a = add(a, s14, s15, valuePair(v14, v15, d));
       }
-      acc[d] = a.x0; acc[d ^ 1u] = a.x1; acc[d ^ 2u] = a.x2; acc[d ^ 3u] = a.x3;
+      acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
+    if (LONG && ((j + STEP) % FOLD == 0u || left <= STEP)) {
+      // 2^0 need not be 1.
+      let factor = select(exp2(longTop - top), Rows(1.0), longTop == top);
+      longTop = top;
+      for (var d = 0u; d < params.width; d++) {
+        longAcc[d] = fold(rescaled(longAcc[d], factor), acc[d], zero);
+        acc[d] = Rows();
+      }
+      longTotal = fold(rescaled(longTotal, factor), total, zero);
+      total = Rows();
+    }
+  }
+  if (LONG) {
+    for (var d = 0u; d < params.width; d++) { acc[d] = longAcc[d].sum - longAcc[d].excess; }
+    total = longTotal.sum - longTotal.excess;
   }
 
   let inverse = orNaN(1.0 / total, total);

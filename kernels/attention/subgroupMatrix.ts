@@ -3,12 +3,16 @@ import { type AttentionShape, type RowView, roomFor } from './variants.ts'
 
 /** Rows on the other side that a workgroup takes at a time. */
 const STEP = 32
+/** The most of them for one chain of additions, in which rounding is then at most 2e-5, a fraction of that of the float16 results. */
+const LONG_STEPS = 16384
 
 /** One of the three kernels by tensor cores, float16 operands. */
 interface MatrixKernel<P extends AttentionShape> {
   source: string
   /** Rows of a head that workgroups own: its queries or its keys. */
   rows(problem: P): number
+  /** Rows of a head on the other side, which each workgroup passes over. */
+  steps(problem: P): number
   /** Name of the constant for the rows on the other side that a workgroup takes at a time. */
   step: 'KEYS' | 'QUERIES'
   /** Bytes of workgroup memory beside rows, scores and weights, for so many threads. */
@@ -21,7 +25,7 @@ interface MatrixKernel<P extends AttentionShape> {
 export function matrixVariant<P extends AttentionShape>(
   name: string,
   subgroups: number,
-  { source, rows, step, extra, views }: MatrixKernel<P>,
+  { source, rows, steps, step, extra, views }: MatrixKernel<P>,
 ): Variant<P> {
   const owned = 16 * subgroups
   return {
@@ -43,6 +47,7 @@ export function matrixVariant<P extends AttentionShape>(
         WIDTH: roomFor(problem),
         Element: fours ? 'vec4<f16>' : 'f16',
         FOURS: fours,
+        ...(steps(problem) > LONG_STEPS ? { LONG: true } : {}),
       }
     },
     grid: (problem) => grid1d(ceilDiv(rows(problem), owned) * problem.batch * problem.heads),

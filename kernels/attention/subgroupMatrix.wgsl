@@ -27,12 +27,18 @@ const SHARE: u32 = KEYS / PER_ROW;
 const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
+// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+const LONG: bool = false;
+const FOLD: u32 = 512u;
+const LONG_ELEMENTS: u32 = select(1u, FRAGMENTS * 16u / PER_ROW, LONG);
 const SLACK: f32 = 8.0;
 // No finite score is below it.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
+alias Sum = f32;
+alias Bits = u32;
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
@@ -102,6 +108,24 @@ fn orNaN(value: f32, sum: f32) -> f32 {
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+fn rescaled(total: Compensated, factor: Sum) -> Compensated {
+  return Compensated(total.sum * factor, total.excess * factor);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -144,6 +168,9 @@ fn main(
   var acc: array<Result, FRAGMENTS>;
   var top = LOWEST;
   var sum = 0.0; // of this thread's weights
+  var longAcc: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
+  var longSum: Compensated;
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += KEYS) {
     workgroupBarrier();
     for (var i = thread; i < KEYS * WIDTH / 4u; i += WORKGROUP) {
@@ -175,6 +202,7 @@ fn main(
       if (j > 0u) { atomicStore(&behind, 1u); }
     }
     sum *= factor;
+    if (LONG) { longSum = rescaled(longSum, factor); }
     for (var i = part * SHARE; i < part * SHARE + SHARE; i++) {
       let weight = f16(select(0.0, exp2(scores[rowScores + i] * scale - top), i < there));
       weights[r * WEIGHT_PITCH + i] = weight;
@@ -189,6 +217,9 @@ fn main(
         acc[f] = subgroupMatrixLoad<Result, row_major>(&scores, ownRow * SCORE_PITCH, SCORE_PITCH);
         workgroupBarrier();
       }
+      if (LONG) {
+        for (var i = 0u; i < LONG_ELEMENTS; i++) { longAcc[i] = rescaled(longAcc[i], factor); }
+      }
       if (thread == 0u) { atomicStore(&behind, 0u); }
     }
     for (var n = 0u; n < KEYS; n += 16u) {
@@ -200,7 +231,21 @@ fn main(
         acc[f] = subgroupMatrixMultiplyAccumulate(left, right, acc[f]);
       }
     }
+    if (LONG && ((j + KEYS) % FOLD == 0u || j + KEYS >= params.keys)) {
+      for (var f = 0u; f < FRAGMENTS; f++) {
+        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
+        workgroupBarrier();
+        for (var i = 0u; i < columns; i++) {
+          longAcc[f * columns + i] = fold(longAcc[f * columns + i], scores[rowScores + part * columns + i], zero);
+        }
+        workgroupBarrier();
+        acc[f] = Result();
+      }
+      longSum = fold(longSum, sum, zero);
+      sum = 0.0;
+    }
   }
+  if (LONG) { sum = longSum.sum - longSum.excess; }
 
   sums[thread] = sum;
   workgroupBarrier();
@@ -213,7 +258,12 @@ fn main(
     workgroupBarrier();
     if (row < params.queries) {
       for (var i = part * columns; i < part * columns + columns; i++) {
-        if (16u * f + i < params.width) { out[outRow + 16u * f + i] = f16(scores[rowScores + i] * inverse); }
+        var element = scores[rowScores + i];
+        if (LONG) {
+          let at = f * columns + i - part * columns;
+          element = longAcc[at].sum - longAcc[at].excess;
+        }
+        if (16u * f + i < params.width) { out[outRow + 16u * f + i] = f16(element * inverse); }
       }
     }
     workgroupBarrier();

@@ -4,9 +4,16 @@
 
 // Element type in memory; sums are f32.
 alias Scalar = f32;
+alias Sum = vec4<f32>;
+alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
 // Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
 const SLICES: u32 = 2u;
+// There are so many keys that rounding would show in one chain of additions: tiles are then added up with compensation.
+const LONG: bool = false;
+const LONG_SLICES: u32 = select(1u, SLICES, LONG);
+// By how much, in powers of two, a row's highest score may rise before its LONG sums are scaled anew: they are exact without it.
+const SLACK: f32 = 8.0;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 // No finite score is below it.
@@ -170,6 +177,43 @@ fn orNaN(value: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
   return select(bitcast<vec4<f32>>(nan), value, bitcast<vec4<u32>>(sum) - vec4<u32>(1u) < vec4<u32>(0x7f7fffffu));
 }
 
+// A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
+struct Compensated { sum: Sum, excess: Sum }
+
+// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+fn opaque(value: Sum, zero: u32) -> Sum {
+  return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
+}
+
+fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
+  let term = part - total.excess;
+  let sum = total.sum + term;
+  return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
+}
+
+// LONG sums of 4 rows.
+struct CompensatedBlock { sum: Block, excess: Block }
+
+fn foldBlock(total: Block, excess: Block, part: Block, zero: u32) -> CompensatedBlock {
+  let r0 = fold(Compensated(total.r0, excess.r0), part.r0, zero);
+  let r1 = fold(Compensated(total.r1, excess.r1), part.r1, zero);
+  let r2 = fold(Compensated(total.r2, excess.r2), part.r2, zero);
+  let r3 = fold(Compensated(total.r3, excess.r3), part.r3, zero);
+  return CompensatedBlock(Block(r0.sum, r1.sum, r2.sum, r3.sum), Block(r0.excess, r1.excess, r2.excess, r3.excess));
+}
+
+fn scaled(block: Block, factor: vec4<f32>) -> Block {
+  return Block(block.r0 * factor.x, block.r1 * factor.y, block.r2 * factor.z, block.r3 * factor.w);
+}
+
+fn added(a: Block, b: Block) -> Block {
+  return Block(a.r0 + b.r0, a.r1 + b.r1, a.r2 + b.r2, a.r3 + b.r3);
+}
+
+fn difference(a: Block, b: Block) -> Block {
+  return Block(a.r0 - b.r0, a.r1 - b.r1, a.r2 - b.r2, a.r3 - b.r3);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -199,6 +243,9 @@ fn main(
   let low = bitcast<vec4<f32>>(lowBits);
   var top = vec4(LOWEST);
   var sum = vec4<f32>(); // over the keys of this thread
+  var accExcess: array<Block, LONG_SLICES>;
+  var sumExcess = vec4<f32>();
+  let zero = params.width >> 31u; // 0, but compilers do not know
   for (var j = 0u; j < params.keys; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
@@ -223,20 +270,44 @@ fn main(
     for (var t = 0u; t < 8u; t++) {
       for (var i = 0u; i < 4u; i++) { top[i] = max(top[i], partial[(ty + 8u * i) * 8u + t]); }
     }
-    let factor = exp2(before - top);
+    if (LONG) { top = select(before, top, top > before + SLACK); }
+    var factor = exp2(before - top);
+    if (LONG) {
+      factor = select(factor, vec4(1.0), top == before); // as 2^0 need not be
+      sumExcess *= factor;
+      for (var c = 0u; c < SLICES; c++) { accExcess[c] = scaled(accExcess[c], factor); }
+    }
     s.r0 = exp2(s.r0 - top.x);
     s.r1 = exp2(s.r1 - top.y);
     s.r2 = exp2(s.r2 - top.z);
     s.r3 = exp2(s.r3 - top.w);
-    sum = sum * factor + vec4(total(s.r0), total(s.r1), total(s.r2), total(s.r3));
+    let weight = vec4(total(s.r0), total(s.r1), total(s.r2), total(s.r3));
+    if (LONG) {
+      let folded = fold(Compensated(sum * factor, sumExcess), weight, zero);
+      sum = folded.sum;
+      sumExcess = folded.excess;
+    } else {
+      sum = sum * factor + weight;
+    }
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadValues(vHead, j, c, lid);
       workgroupBarrier();
-      let a = Block(acc[c].r0 * factor.x, acc[c].r1 * factor.y, acc[c].r2 * factor.z, acc[c].r3 * factor.w);
-      acc[c] = weighted(a, tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      let part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      let before = scaled(acc[c], factor);
+      if (LONG) {
+        let folded = foldBlock(before, accExcess[c], part, zero);
+        acc[c] = folded.sum;
+        accExcess[c] = folded.excess;
+      } else {
+        acc[c] = added(before, part);
+      }
     }
+  }
+  if (LONG) {
+    for (var c = 0u; c < SLICES; c++) { acc[c] = difference(acc[c], accExcess[c]); }
+    sum -= sumExcess;
   }
 
   sum = rowSums(sum, tx, ty);

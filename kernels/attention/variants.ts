@@ -55,10 +55,14 @@ interface RowKernel<P extends AttentionShape> {
   /** Rows of a head on the other side, which each thread passes over. */
   steps(problem: P): number
   direct: string
+  /** Rows that a step of it adds up. */
+  directStep: number
   /** Further constants of it. */
   directConstants?(problem: P): Constants
   subgroup: string
   quad: string
+  /** The longest chain of additions of `quad`, where precision costs more than the usual. */
+  quadChain?: number
   tiled: string
 }
 
@@ -76,6 +80,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
         WORKGROUP: total(problem) < 512 ? 8 : 64,
         WIDTH: roomFor(problem),
         ...kernel.directConstants?.(problem),
+        ...longSums(kernel.steps(problem) / kernel.directStep),
         ...scalar(problem),
       }),
       grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(total(problem), Number(WORKGROUP))),
@@ -92,14 +97,22 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       source: kernel.quad,
       // Elsewhere it takes seconds to compile.
       supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem),
-      constants: (problem, device) => quadConstants(problem, kernel.rows(problem), device),
+      constants: (problem, device) => ({
+        ...quadConstants(problem, kernel.rows(problem), device),
+        ...longSums(kernel.steps(problem) / 4, kernel.quadChain),
+      }),
       grid: (problem, { LANES, ROWS }) => grid(problem, Number(LANES) * Number(ROWS)),
     },
     {
       name: 'tiled',
       source: kernel.tiled,
       supports: (_device, problem) => fitsTiles(problem),
-      constants: (problem) => ({ SLICES: ceilDiv(problem.width, 32), ...scalar(problem) }),
+      constants: (problem) => ({
+        SLICES: ceilDiv(problem.width, 32),
+        // A tile's sum has a chain of 8.
+        ...longSums(8 + kernel.steps(problem) / 32),
+        ...scalar(problem),
+      }),
       grid: (problem) => grid(problem, 32),
     },
   ]
@@ -127,6 +140,14 @@ export function roomFor({ width }: AttentionShape): number {
   return 16 * ceilDiv(width, 16)
 }
 
+/** The longest chain of additions that is left as it is: it is at most 1e-6 off. */
+const LONG_CHAIN = 64
+
+/** What makes a kernel add up precisely where its code for few rows would have so long a chain of additions. */
+function longSums(chain: number, longest = LONG_CHAIN): Constants {
+  return chain > longest ? { LONG: true } : {}
+}
+
 function scalar({ dtype }: AttentionShape): Constants {
   return dtype ? { Scalar: dtype } : {}
 }
@@ -137,6 +158,7 @@ function quadConstants(problem: AttentionShape, rows: number, { subgroupMaxSize:
     LANES: lanes,
     ROWS: owned,
     Rows: `vec${owned}<f32>`,
+    Bits: `vec${owned}<u32>`,
     WIDTH: roomFor(problem),
     PADDED: problem.width % 16 !== 0,
     ...scalar(problem),
@@ -148,15 +170,18 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
   const narrow = device.subgroupMinSize < 8
   const owned = rowsPerLane(rows, lanes)
   // Narrow subgroups take whole steps; one costs about as much as two rows more than it has.
-  const longSteps = !narrow || 18 * ceilDiv(steps, 16) < 10 * ceilDiv(steps, 8)
+  const step = !narrow || 18 * ceilDiv(steps, 16) < 10 * ceilDiv(steps, 8) ? 16 : 8
   return {
     LANES: lanes,
     NARROW: narrow,
     ROWS: owned,
     Rows: `vec${owned}<f32>`,
+    Bits: `vec${owned}<u32>`,
     WIDTH: roomFor(problem),
     PADDED: problem.width % 4 !== 0,
-    STEP: longSteps ? 16 : 8,
+    STEP: step,
+    // A step's sum has a chain of 8.
+    ...longSums(8 + steps / step),
     ...scalar(problem),
   }
 }

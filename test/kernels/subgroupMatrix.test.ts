@@ -46,6 +46,16 @@ function constantsFor(entry: KernelEntry, variant: Variant<any>, device: Capabil
   return [...new Set(sets)].map((text) => JSON.parse(text) as Constants)
 }
 
+/** A variant as for very many keys or queries, with sums of each step added up precisely. */
+function withLongSums(variant: Variant<any>): Variant<any> {
+  const constants: Variant<any>['constants'] = (problem, device) => ({
+    ...variant.constants!(problem, device),
+    LONG: true,
+    FOLD: 32,
+  })
+  return { ...variant, name: `${variant.name}, long sums`, constants }
+}
+
 /** A kernel to emulate, with a small variant and the names of its cases. */
 interface Emulated {
   variant: Variant<any>
@@ -76,7 +86,13 @@ const kernels: Kernel[] = [
   {
     entry: attentionEntries[0]!,
     size: 'min(16u, params.width + 15u)',
-    emulated: [{ variant: attentionMatrixVariant<any>('32 rows', 2, attentionMatrices), cases: /./ }],
+    emulated: [
+      { variant: attentionMatrixVariant<any>('32 rows', 2, attentionMatrices), cases: /./ },
+      {
+        variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, attentionMatrices)),
+        cases: /^\[1,2,50.*f16/,
+      },
+    ],
   },
   // Emulated gradients take long to compile, so there is one case for each way to load operands.
   ...[queryGradientMatrices, keyValueGradientMatrices].map((kernel, i) => ({
@@ -86,8 +102,9 @@ const kernels: Kernel[] = [
       {
         variant: attentionEntries[1 + i]!.spec.variants.find(({ name }) => name === 'subgroupMatrix')!,
         smaller: attentionMatrixVariant<any>('32 rows', 2, kernel),
-        cases: /^\[(1,2,31|1,1,257|2,3,1)/,
+        cases: /^\[(1,1,257|2,3,1)/,
       },
+      { variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, kernel)), cases: /^\[1,2,31/ },
     ],
   })),
 ]
