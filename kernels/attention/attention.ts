@@ -1,4 +1,4 @@
-import type { KernelSpec } from '../spec.ts'
+import { type KernelSpec, writes } from '../spec.ts'
 import direct from './direct.wgsl'
 import quad from './quad.wgsl'
 import subgroup from './subgroup.wgsl'
@@ -10,13 +10,13 @@ import {
   attentionParams,
   chooseVariant,
   operandBytes,
-  operandType,
+  operands,
   productFlops,
   type RowView,
   rowVariants,
 } from './variants.ts'
 
-/** Operands of attention: views of the buffers at bindings q, k, v and out. */
+/** The operands of attention, as views of the buffers at the bindings of the same names. */
 export interface AttentionProblem extends AttentionShape {
   q: RowView
   k: RowView
@@ -24,28 +24,25 @@ export interface AttentionProblem extends AttentionShape {
   out: RowView
 }
 
-/** By tensor cores. */
+/** The variant for tensor cores. */
 export const attentionMatrices = {
   source: matrixSource,
   rows: ({ queries }: AttentionProblem) => queries,
   steps: ({ keys }: AttentionProblem) => keys,
   step: 'KEYS',
-  // A sum a thread, and a flag that takes up 16 bytes.
+  // A sum for each thread, and a flag that takes up 16 bytes.
   extra: (threads: number) => 4 * threads + 16,
   views: ({ q, k, v }: AttentionProblem) => [q, k, v],
 } as const
 const matrices = subgroupMatrix(attentionMatrices)
 
-/** out = softmax(q k^T * scale) v with an online softmax; lse [B, H, Tq] is the logarithm of each row's sum of exponentials. */
+/**
+ * out [B, H, Tq, Dh] = softmax(q k^T * scale) v, for q [B, H, Tq, Dh] and k and v [B, H, Tk, Dh], without the matrix of scores in memory:
+ * FlashAttention (2205.14135) with an online softmax (1805.02867). lse [B, H, Tq] is the logarithm of each row's sum of exponentials.
+ */
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
-  bindings: [
-    { name: 'q', access: 'read', dtype: operandType, offset: 'q' },
-    { name: 'k', access: 'read', dtype: operandType, offset: 'k' },
-    { name: 'v', access: 'read', dtype: operandType, offset: 'v' },
-    { name: 'out', access: 'read_write', dtype: operandType, offset: 'out' },
-    { name: 'lse', access: 'read_write', dtype: 'f32' },
-  ],
+  bindings: [...operands('read', 'q', 'k', 'v'), ...operands('read_write', 'out'), ...writes('f32', 'lse')],
   params: attentionParams(5, 'q', 'k', 'v', 'out'),
   variants: [
     ...rowVariants({

@@ -1,4 +1,4 @@
-import type { KernelSpec } from '../spec.ts'
+import { type KernelSpec, reads, writes } from '../spec.ts'
 import direct from './keyValueGradientDirect.wgsl'
 import quad from './keyValueGradientQuad.wgsl'
 import subgroup from './keyValueGradientSubgroup.wgsl'
@@ -10,13 +10,14 @@ import {
   attentionParams,
   chooseVariant,
   operandBytes,
+  operands,
   operandType,
   productFlops,
   type RowView,
   rowVariants,
 } from './variants.ts'
 
-/** Operands of the gradients of keys and values: views of the buffers at q, k, v and dOut; dk and dv are both in dkv. */
+/** The operands of the gradients of keys and values, as views of the buffers at the bindings of the same names; dk and dv are both in dkv. */
 export interface KeyValueGradientProblem extends AttentionShape {
   q: RowView
   k: RowView
@@ -26,7 +27,7 @@ export interface KeyValueGradientProblem extends AttentionShape {
   dv: RowView
 }
 
-/** By tensor cores. */
+/** The variant for tensor cores. */
 export const keyValueGradientMatrices = {
   source: matrixSource,
   rows: ({ keys }: KeyValueGradientProblem) => keys,
@@ -37,18 +38,13 @@ export const keyValueGradientMatrices = {
 } as const
 const matrices = subgroupMatrix(keyValueGradientMatrices)
 
-/** dk and dv from dOut, lse and delta [B, H, Tq] (see `queryGradient`), into one buffer, so that they may be packed. */
+/**
+ * dk and dv [B, H, Tk, Dh], the gradients of keys and values, from q and dOut [B, H, Tq, Dh], k and v [B, H, Tk, Dh], and from lse and
+ * delta [B, H, Tq] of `attention` and `queryGradient` (FlashAttention, 2205.14135). Both go into one buffer, so they may be packed.
+ */
 export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
   name: 'attentionKeyValueGradient',
-  bindings: [
-    { name: 'q', access: 'read', dtype: operandType, offset: 'q' },
-    { name: 'k', access: 'read', dtype: operandType, offset: 'k' },
-    { name: 'v', access: 'read', dtype: operandType, offset: 'v' },
-    { name: 'dOut', access: 'read', dtype: operandType, offset: 'dOut' },
-    { name: 'lse', access: 'read', dtype: 'f32' },
-    { name: 'delta', access: 'read', dtype: 'f32' },
-    { name: 'dkv', access: 'read_write', dtype: operandType },
-  ],
+  bindings: [...operands('read', 'q', 'k', 'v', 'dOut'), ...reads('f32', 'lse', 'delta'), ...writes(operandType, 'dkv')],
   params: attentionParams(7, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
   variants: [
     ...rowVariants<KeyValueGradientProblem>({

@@ -1,53 +1,45 @@
-// Gradients of the keys and values without workgroup memory or subgroups: one thread a key row, one query a step. Both
-// gradients go to one buffer, each at its own offset and strides.
+// The gradients of keys and values (2205.14135) without workgroup memory or subgroups. A thread takes a key row and one query a step.
+// Both gradients go to one buffer, each at its own offset and strides.
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 alias Sum = f32;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
-// Elements of a head's row at most.
+// The most elements of a head's row.
 const WIDTH: u32 = 64u;
-// There is more than one query, so that there are sums to keep.
+// Whether there are several queries, so there are sums to keep.
 const MANY: bool = true;
-// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
+// compensation.
 const LONG: bool = false;
 const FOLD: u32 = 16u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  dOut: vec4<u32>,
-  dk: vec4<u32>,
-  dv: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
+fn rowStart(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
   return view.x + b * view.y + h * view.z + t * view.w;
 }
 
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -59,31 +51,27 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
-  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tk]
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + local; // of [B, H, Tk]
   if (row >= params.batch * params.heads * params.keys) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = row / params.keys;
   let b = head / params.heads;
   let h = head % params.heads;
   let t = row % params.keys;
-  let kRow = own.y + start(params.k, b, h, t);
-  let vRow = own.z + start(params.v, b, h, t);
-  let dkRow = rest.z + start(params.dk, b, h, t);
-  let dvRow = rest.z + start(params.dv, b, h, t);
-  var qRow = own.x + start(params.q, b, h, 0u);
-  var dOutRow = own.w + start(params.dOut, b, h, 0u);
+  let kRow = own.y + rowStart(params.k, b, h, t);
+  let vRow = own.z + rowStart(params.v, b, h, t);
+  let dkRow = rest.z + rowStart(params.dk, b, h, t);
+  let dvRow = rest.z + rowStart(params.dv, b, h, t);
+  var qRow = own.x + rowStart(params.q, b, h, 0u);
+  var dOutRow = own.w + rowStart(params.dOut, b, h, 0u);
 
   var dk: array<f32, WIDTH>;
   var dv: array<f32, WIDTH>;
   var longDk: array<Compensated, LONG_WIDTH>;
   var longDv: array<Compensated, LONG_WIDTH>;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   var i = 0u;
   loop {
     let stop = select(params.queries, min(i + FOLD, params.queries), LONG);
@@ -95,7 +83,7 @@ fn main(
         p += f32(dOut[dOutRow + d]) * f32(v[vRow + d]);
       }
       let logSum = lse[rest.x + head * params.queries + i];
-      // By the bits: e^NaN is not NaN on every driver, and compilers may assume that there is none.
+      // The test is of the bits because e^NaN is not NaN on every driver, and compilers may assume that there is no NaN.
       let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
       s = select(exp(s * params.scale - logSum), logSum, isNaN);
       p = s * (p - delta[rest.y + head * params.queries + i]) * params.scale;

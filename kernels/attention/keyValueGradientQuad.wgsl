@@ -1,8 +1,9 @@
-// Gradients of the keys and values where private arrays want constant places, laid out as the forward kernel (quad.wgsl), but
-// a lane owns key rows and queries are handed round. Both gradients go to one buffer, each at its own offset and strides.
+// The gradients of keys and values (2205.14135) where private arrays want constant places, with the layout of the forward kernel
+// (quad.wgsl), except that a lane owns key rows and queries are handed round. Both gradients go to one buffer, each at its own
+// offset and strides.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
@@ -11,59 +12,52 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size, at least 4.
+// The workgroup size, which is the largest subgroup size and at least 4.
 const LANES: u32 = 4u;
-// Elements of a head's row at most, a multiple of 16, up to 128.
+// The most elements of a head's row: a multiple of 16, at most 128.
 const WIDTH: u32 = 64u;
-// The width is less than that: what lies behind a row must not get into the products.
+// Whether rows are shorter than WIDTH. What lies past a row must not get into the products.
 const PADDED: bool = true;
-// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
+// compensation.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  dOut: vec4<u32>,
-  dk: vec4<u32>,
-  dv: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<private> x: array<Rows, WIDTH>; // keys, scaled; 0 behind the width
-var<private> y: array<Rows, WIDTH>; // values; 0 behind the width
+var<private> x: array<Rows, WIDTH>; // [width]: the keys, scaled, and 0 past the width
+var<private> y: array<Rows, WIDTH>; // [width]: the values, and 0 past the width
 var<private> dk: array<Rows, WIDTH>;
 var<private> dv: array<Rows, WIDTH>;
 var<private> longDk: array<Compensated, LONG_WIDTH>;
 var<private> longDv: array<Compensated, LONG_WIDTH>;
 
-// Numbers of four queries.
+// Numbers of four rows on the other side.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -71,7 +65,7 @@ fn isInside(d: u32) -> bool {
   return !PADDED || d < params.width;
 }
 
-fn keyRows(at: vec4<u32>, d: u32) -> Rows {
+fn maskedKeyRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
   element[0] = f32(k[at.x + d]);
   element[1] = f32(k[at.y + d]);
@@ -80,7 +74,7 @@ fn keyRows(at: vec4<u32>, d: u32) -> Rows {
   return select(Rows(), element, isInside(d));
 }
 
-fn valueRows(at: vec4<u32>, d: u32) -> Rows {
+fn maskedValueRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
   element[0] = f32(v[at.x + d]);
   element[1] = f32(v[at.y + d]);
@@ -89,56 +83,56 @@ fn valueRows(at: vec4<u32>, d: u32) -> Rows {
   return select(Rows(), element, isInside(d));
 }
 
-fn load(k0: vec4<u32>, v0: vec4<u32>, c: u32, d: u32) {
-  x[c] = keyRows(k0, d) * (params.scale * LOG2E);
-  y[c] = valueRows(v0, d);
+fn loadKeyAndValue(k0: vec4<u32>, v0: vec4<u32>, c: u32, d: u32) {
+  x[c] = maskedKeyRows(k0, d) * (params.scale * LOG2E);
+  y[c] = maskedValueRows(v0, d);
 }
 
-// Scores of the query that begins at `at`.
-fn scores4(at: u32, c: u32, e: u32) -> Rows {
+// Scores from four elements of the query that begins at `at`.
+fn queryScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(q[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
 }
 
-fn scores16(at: u32, c: u32, e: u32) -> Rows {
-  return (scores4(at, c, e) + scores4(at, c + 4u, e)) + (scores4(at, c + 8u, e) + scores4(at, c + 12u, e));
+fn queryScores16(at: u32, c: u32, e: u32) -> Rows {
+  return (queryScores4(at, c, e) + queryScores4(at, c + 4u, e)) + (queryScores4(at, c + 8u, e) + queryScores4(at, c + 12u, e));
 }
 
-fn scores(at: u32, e: u32) -> Rows {
-  var sum = scores16(at, 0u, e);
-  if (WIDTH > 16u) { sum += scores16(at, 16u, e); }
-  if (WIDTH > 32u) { sum += scores16(at, 32u, e); }
-  if (WIDTH > 48u) { sum += scores16(at, 48u, e); }
-  if (WIDTH > 64u) { sum += scores16(at, 64u, e); }
-  if (WIDTH > 80u) { sum += scores16(at, 80u, e); }
-  if (WIDTH > 96u) { sum += scores16(at, 96u, e); }
-  if (WIDTH > 112u) { sum += scores16(at, 112u, e); }
+fn queryScores(at: u32, e: u32) -> Rows {
+  var sum = queryScores16(at, 0u, e);
+  if (WIDTH > 16u) { sum += queryScores16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += queryScores16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += queryScores16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += queryScores16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += queryScores16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += queryScores16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += queryScores16(at, 112u, e); }
   return sum;
 }
 
-// Gradients of the probabilities, from the row of dOut that begins at `at`.
-fn gradients4(at: u32, c: u32, e: u32) -> Rows {
+// Gradients of the probabilities from four elements of the row of dOut that begins at `at`.
+fn outGradients4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(dOut[at + c + e]), isInside(c + e)));
   return (y[c] * w.x + y[c + 1u] * w.y) + (y[c + 2u] * w.z + y[c + 3u] * w.w);
 }
 
-fn gradients16(at: u32, c: u32, e: u32) -> Rows {
-  return (gradients4(at, c, e) + gradients4(at, c + 4u, e)) + (gradients4(at, c + 8u, e) + gradients4(at, c + 12u, e));
+fn outGradients16(at: u32, c: u32, e: u32) -> Rows {
+  return (outGradients4(at, c, e) + outGradients4(at, c + 4u, e)) + (outGradients4(at, c + 8u, e) + outGradients4(at, c + 12u, e));
 }
 
-fn gradients(at: u32, e: u32) -> Rows {
-  var sum = gradients16(at, 0u, e);
-  if (WIDTH > 16u) { sum += gradients16(at, 16u, e); }
-  if (WIDTH > 32u) { sum += gradients16(at, 32u, e); }
-  if (WIDTH > 48u) { sum += gradients16(at, 48u, e); }
-  if (WIDTH > 64u) { sum += gradients16(at, 64u, e); }
-  if (WIDTH > 80u) { sum += gradients16(at, 80u, e); }
-  if (WIDTH > 96u) { sum += gradients16(at, 96u, e); }
-  if (WIDTH > 112u) { sum += gradients16(at, 112u, e); }
+fn outGradients(at: u32, e: u32) -> Rows {
+  var sum = outGradients16(at, 0u, e);
+  if (WIDTH > 16u) { sum += outGradients16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += outGradients16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += outGradients16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += outGradients16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += outGradients16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += outGradients16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += outGradients16(at, 112u, e); }
   return sum;
 }
 
-// Adds four queries, weighted.
+// Adds four elements of four queries with their weights.
 fn addQueries4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(q[at.x + c]));
   let b = share(f32(q[at.y + c]));
@@ -168,7 +162,7 @@ fn addQueries(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addQueries16(s, at, 112u); }
 }
 
-// Adds four rows of dOut, weighted.
+// Adds four elements of four rows of dOut with their weights.
 fn addGradients4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(dOut[at.x + c]));
   let b = share(f32(dOut[at.y + c]));
@@ -198,7 +192,7 @@ fn addGradients(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addGradients16(s, at, 112u); }
 }
 
-// The sums that dk[c] and dv[c] are of.
+// Element c of the sums.
 fn summedDk(c: u32) -> Rows {
   if (LONG) { return longDk[c].sum - longDk[c].excess; }
   return dk[c];
@@ -209,8 +203,8 @@ fn summedDv(c: u32) -> Rows {
   return dv[c];
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeMaskedDkv(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.keys) { dkv[at.x + d] = Scalar(value[0]); }
   if (row.y < params.keys) { dkv[at.y + d] = Scalar(value[1]); }
@@ -218,10 +212,10 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = Scalar(value[FOURTH]); }
 }
 
-// NaN where the largest of the bits of log-sum-exps, without their signs, is one's, else 0: all probabilities of that query are NaN then,
-// but 2^NaN is not NaN on every driver.
+// NaN where the largest of the bits of log-sum-exps, without their signs, is that of a NaN, else 0. All probabilities of that query
+// are NaN then, but 2^NaN is not NaN on every driver.
 fn spoiled(bits: vec4<u32>) -> f32 {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(0.0, bitcast<f32>(nan), any(bits > vec4(0x7f800000u)));
 }
 
@@ -232,7 +226,7 @@ fn sizeBits(v: vec4<f32>) -> vec4<u32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -243,7 +237,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
   return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
-// Written out, as all loops over the width.
+// Folds elements of the sums into the long ones, written out as all loops over the width.
 fn foldBoth4(c: u32, zero: u32) {
   longDk[c] = fold(longDk[c], dk[c], zero);
   longDk[c + 1u] = fold(longDk[c + 1u], dk[c + 1u], zero);
@@ -283,36 +277,34 @@ fn foldBothAll(zero: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let clamped = min(row, vec4(params.keys - 1u));
   let e = subgroupLane & 3u;
-  let k0 = own.y + starts(params.k, b, h, clamped);
-  let v0 = own.z + starts(params.v, b, h, clamped);
+  let k0 = own.y + rowStarts(params.k, b, h, clamped);
+  let v0 = own.z + rowStarts(params.v, b, h, clamped);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    load(k0, v0, c, c + e);
-    load(k0, v0, c + 1u, c + (1u ^ e));
-    load(k0, v0, c + 2u, c + (2u ^ e));
-    load(k0, v0, c + 3u, c + (3u ^ e));
+    loadKeyAndValue(k0, v0, c, c + e);
+    loadKeyAndValue(k0, v0, c + 1u, c + (1u ^ e));
+    loadKeyAndValue(k0, v0, c + 2u, c + (2u ^ e));
+    loadKeyAndValue(k0, v0, c + 3u, c + (3u ^ e));
   }
 
   var qRow = own.x + params.q.x + b * params.q.y + h * params.q.z;
   var gRow = own.w + params.dOut.x + b * params.dOut.y + h * params.dOut.z;
   let sums = rest.xy + head * params.queries;
   var bits = vec4<u32>();
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   var j = 0u;
   loop {
     let stop = select(params.queries, min(j + FOLD, params.queries), LONG);
@@ -324,10 +316,10 @@ fn main(
       let i = sums.x + j + t;
       let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
       bits = max(bits, sizeBits(logSum));
-      // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
+      // Turns scores into probabilities s, and dOut * v into the gradient p of the scores.
       var s = Four(
-        exp2(scores(qAt.x, e) - logSum.x), exp2(scores(qAt.y, e) - logSum.y),
-        exp2(scores(qAt.z, e) - logSum.z), exp2(scores(qAt.w, e) - logSum.w),
+        exp2(queryScores(qAt.x, e) - logSum.x), exp2(queryScores(qAt.y, e) - logSum.y),
+        exp2(queryScores(qAt.z, e) - logSum.z), exp2(queryScores(qAt.w, e) - logSum.w),
       );
       if (last < 3u) {
         s.b = select(Rows(), s.b, last >= 1u);
@@ -336,8 +328,8 @@ fn main(
       }
       let n = sums.y + j + t;
       let p = Four(
-        s.a * (gradients(gAt.x, e) - delta[n.x]), s.b * (gradients(gAt.y, e) - delta[n.y]),
-        s.c * (gradients(gAt.z, e) - delta[n.z]), s.d * (gradients(gAt.w, e) - delta[n.w]),
+        s.a * (outGradients(gAt.x, e) - delta[n.x]), s.b * (outGradients(gAt.y, e) - delta[n.y]),
+        s.c * (outGradients(gAt.z, e) - delta[n.z]), s.d * (outGradients(gAt.w, e) - delta[n.w]),
       );
       addQueries(p, qAt + e);
       addGradients(s, gAt + e);
@@ -349,13 +341,13 @@ fn main(
     if (j >= params.queries) { break; }
   }
 
-  let dk0 = rest.z + starts(params.dk, b, h, row);
-  let dv0 = rest.z + starts(params.dv, b, h, row);
+  let dk0 = rest.z + rowStarts(params.dk, b, h, row);
+  let dv0 = rest.z + rowStarts(params.dv, b, h, row);
   let nan = spoiled(bits);
   for (var c = 0u; c < WIDTH; c += 4u) {
     for (var i = 0u; i < 4u; i++) {
-      store(summedDk(c + i) * params.scale, row, dk0, c + (i ^ e));
-      store(summedDv(c + i) + nan, row, dv0, c + (i ^ e));
+      storeMaskedDkv(summedDk(c + i) * params.scale, row, dk0, c + (i ^ e));
+      storeMaskedDkv(summedDv(c + i) + nan, row, dv0, c + (i ^ e));
     }
   }
 }

@@ -1,8 +1,8 @@
-// Gradients of the keys and values on software devices, laid out as the forward kernel (subgroup.wgsl), but a lane owns key
-// rows and queries are handed round. Both gradients go to one buffer, each at its own offset and strides.
+// The gradients of keys and values (2205.14135) for software devices, with the layout of the forward kernel (subgroup.wgsl), except
+// that a lane owns key rows and queries are handed round. Both gradients go to one buffer, each at its own offset and strides.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each key row of a lane.
 alias Rows = vec4<f32>;
@@ -11,59 +11,52 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size.
+// The workgroup size, which is the largest subgroup size.
 const LANES: u32 = 4u;
-// Subgroups may have only 4 lanes; else at least 8.
+// Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
-// Elements of a head's row at most, a multiple of 4.
+// The most elements of a head's row, a multiple of 4.
 const WIDTH: u32 = 64u;
-// The width is no multiple of 4: what lies behind a row must not get into the products.
+// Whether the width is not a multiple of 4. What lies past a row must not get into the products.
 const PADDED: bool = true;
 const LAST_LANE: u32 = select(7u, 3u, NARROW);
-// The lane with the fifth of eight values, in the second load where there are two.
+// The lane with the fifth of eight values, which is in the second load where there are two.
 const HIGH: u32 = select(4u, 0u, NARROW);
-// 16 or 8 queries a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
-// in the loops cost it more than 8 that count as nothing.
+// The queries of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's:
+// branches in the loops cost it more than 8 queries that count as nothing.
 const STEP: u32 = 16u;
-// There are so many queries that rounding would show in one chain of additions: sums over FOLD queries are added up with compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
+// compensation.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  dOut: vec4<u32>,
-  dk: vec4<u32>,
-  dv: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct Pair { first: vec4<f32>, second: vec4<f32> }
 struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Elements d ^ 0 … d ^ 3 of two rows of Q; d is this lane's own.
+// Elements d ^ 0 … d ^ 3 of two rows of Q, where d is this lane's own.
 fn queryPair(first: u32, second: u32, d: u32) -> Pair {
   var own = f32(q[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
@@ -108,8 +101,8 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -131,23 +124,22 @@ fn valueRows(at: vec4<u32>, d: u32) -> Rows {
   return element;
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeDkv(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.x < params.keys) { dkv[at.x + d] = Scalar(value[0]); }
   if (row.y < params.keys) { dkv[at.y + d] = Scalar(value[1]); }
   if (ROWS > 2u && row.z < params.keys) { dkv[at.z + d] = Scalar(value[THIRD]); }
   if (ROWS > 3u && row.w < params.keys) { dkv[at.w + d] = Scalar(value[FOURTH]); }
 }
 
-// lse in base 2 and delta of a query behind the first ones; infinity behind all scores where there is none, so that its
-// probability is 0.
+// lse in base 2 and delta of a query `query` past the first. Where there is none, lse is infinite, so its probability is 0.
 fn sums(first: vec2<u32>, query: u32, last: u32) -> vec2<f32> {
-  var infinity = 0x7f800000u; // a variable, because no constant expression may be infinite
+  var infinity = 0x7f800000u; // A variable, because a constant expression may not be infinite.
   let at = first + min(query, last);
   return vec2(select(bitcast<f32>(infinity), lse[at.x] * LOG2E, query <= last), delta[at.y]);
 }
 
-// Values of the first 4 lanes, and of those that hold the next 4 of 8.
+// The values of the first 4 lanes.
 fn spreadLow(own: f32) -> vec4<f32> {
   let a = subgroupBroadcast(own, 0u);
   let b = subgroupBroadcast(own, 1u);
@@ -156,6 +148,7 @@ fn spreadLow(own: f32) -> vec4<f32> {
   return vec4(a, b, c, d);
 }
 
+// The values of the lanes that hold the last 4 of 8 rows.
 fn spreadHigh(own: f32) -> vec4<f32> {
   let a = subgroupBroadcast(own, HIGH);
   let b = subgroupBroadcast(own, HIGH + 1u);
@@ -164,15 +157,15 @@ fn spreadHigh(own: f32) -> vec4<f32> {
   return vec4(a, b, c, d);
 }
 
-// In the order in which this lane sees pairs.
+// Four numbers in the order in which this lane sees pairs.
 fn seen(v: vec4<f32>, flip: u32) -> vec4<f32> {
   return select(v, v.yxwz, flip == 1u);
 }
 
-// NaN where the largest of the bits of log-sum-exps, without their signs, is one's, else 0: all probabilities of that query are NaN then,
-// but 2^NaN is not NaN on every driver.
+// NaN where the largest of the bits of log-sum-exps, without their signs, is that of a NaN, else 0. All probabilities of that query
+// are NaN then, but 2^NaN is not NaN on every driver.
 fn spoiled(bits: vec4<u32>) -> f32 {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(0.0, bitcast<f32>(nan), any(bits > vec4(0x7f800000u)));
 }
 
@@ -183,7 +176,7 @@ fn sizeBits(v: vec4<f32>) -> vec4<u32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -196,34 +189,32 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>; // keys, scaled; 0 behind the width
-  var y: array<Rows, WIDTH>; // values; 0 behind the width
+  var x: array<Rows, WIDTH>; // [width]: the keys, scaled, and 0 past the width
+  var y: array<Rows, WIDTH>; // [width]: the values, and 0 past the width
   var dk: array<Rows, WIDTH>;
   var dv: array<Rows, WIDTH>;
   var longDk: array<Compensated, LONG_WIDTH>;
   var longDv: array<Compensated, LONG_WIDTH>;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   let clamped = min(row, vec4(params.keys - 1u));
-  let k0 = own.y + starts(params.k, b, h, clamped);
-  let v0 = own.z + starts(params.v, b, h, clamped);
+  let k0 = own.y + rowStarts(params.k, b, h, clamped);
+  let v0 = own.z + rowStarts(params.v, b, h, clamped);
   for (var d = 0u; d < params.width; d++) {
     x[d] = keyRows(k0, d) * (params.scale * LOG2E);
     y[d] = valueRows(v0, d);
@@ -294,7 +285,7 @@ fn main(
         let u7 = gradientPair(g14, g15, d); p14 += product(o, u7.first); p15 += product(o, u7.second);
       }
     }
-    // From scores to probabilities s, and from dOut * v to the gradient p of the scores.
+    // Turns scores into probabilities s, and dOut * v into the gradient p of the scores.
     let low0 = sums(sumsRow + j, 0u + (subgroupLane & LAST_LANE), last);
     var high0 = low0;
     if (NARROW) { high0 = sums(sumsRow + j, 4u + subgroupLane, last); }
@@ -370,11 +361,11 @@ fn main(
     }
   }
 
-  let dk0 = rest.z + starts(params.dk, b, h, row);
-  let dv0 = rest.z + starts(params.dv, b, h, row);
+  let dk0 = rest.z + rowStarts(params.dk, b, h, row);
+  let dv0 = rest.z + rowStarts(params.dv, b, h, row);
   let nan = spoiled(bits);
   for (var d = 0u; d < params.width; d++) {
-    store(dk[d] * params.scale, row, dk0, d);
-    store(dv[d] + nan, row, dv0, d);
+    storeDkv(dk[d] * params.scale, row, dk0, d);
+    storeDkv(dv[d] + nan, row, dv0, d);
   }
 }

@@ -1,101 +1,92 @@
-// Gradients of the keys and values for GPUs, laid out as the forward kernel (tiled.wgsl), but the workgroup owns key rows and
-// passes over the queries. Both gradients go to one buffer, each at its own offset and strides.
+// The gradients of keys and values (2205.14135) for GPUs, with the layout of the forward kernel (tiled.wgsl), except that the
+// workgroup owns key rows and passes over the queries. Both gradients go to one buffer, each at its own offset and strides.
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
-// Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
+// The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
-// There are so many queries that rounding would show in one chain of additions: tiles are then added up with compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then the sums of tiles are added up with compensation.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  dOut: vec4<u32>,
-  dk: vec4<u32>,
-  dv: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>;
+@group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
+// Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
 var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
 var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
 var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
 
-fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
+fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-// What is not there of the last four rows of a tile: a weight of 0 would make NaN of an old infinity or NaN.
-fn clearBehind(rows: u32, lid: u32) {
-  for (var r = rows + lid / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = vec4<f32>();
+// Clears what is missing of the last four rows of a tile, where a weight of 0 makes NaN of an old infinity or NaN.
+fn clearBehind(rows: u32, local: u32) {
+  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
   }
 }
 
-fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadKeyRows(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  for (var r = local / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
-fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadValueRows(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.keys - first); r += 8u) {
+  for (var r = local / 8u; r < min(32u, params.keys - first); r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
-fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadQueryTile(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.queries - first);
-  for (var r = lid / 8u; r < rows; r += 8u) {
+  for (var r = local / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.q.w + d;
     let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
-  clearBehind(rows, lid);
+  clearBehind(rows, local);
 }
 
-fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadGradientTile(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.queries - first);
-  for (var r = lid / 8u; r < rows; r += 8u) {
+  for (var r = local / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.dOut.w + d;
     let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
-  clearBehind(rows, lid);
+  clearBehind(rows, local);
 }
 
 // 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
@@ -120,7 +111,7 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
-// Vector tx of 4 rows: the weights times the tile, of which the first `groups` * 4 rows count.
+// Vector tx of 4 rows of the weights times the tile, of which the first `groups` * 4 rows count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
   for (var g = 0u; g < groups; g++) {
@@ -147,7 +138,7 @@ fn setWeights(s: Block, tx: u32, ty: u32) {
   weights[(ty + 24u) * 9u + tx] = s.r3;
 }
 
-// Puts 4 rows, vector tx of each, where all threads can read them.
+// Stores vector tx of 4 rows where all threads can read it.
 fn setRows(s: Block, tx: u32, ty: u32) {
   workgroupBarrier();
   rowSlice[ty * 9u + tx] = s.r0;
@@ -160,7 +151,7 @@ fn setRows(s: Block, tx: u32, ty: u32) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -191,48 +182,44 @@ fn difference(a: Block, b: Block) -> Block {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
   let first = group % blocks * 32u;
-  let tx = lid % 8u;
-  let ty = lid / 8u;
+  let tx = local % 8u;
+  let ty = local / 8u;
   let vectors = (params.width + 3u) / 4u;
-  let qHead = own.x + start(params.q, b, h);
-  let kHead = own.y + start(params.k, b, h);
-  let vHead = own.z + start(params.v, b, h);
-  let dOutHead = own.w + start(params.dOut, b, h);
+  let qHead = own.x + headStart(params.q, b, h);
+  let kHead = own.y + headStart(params.k, b, h);
+  let vHead = own.z + headStart(params.v, b, h);
+  let dOutHead = own.w + headStart(params.dOut, b, h);
   let scale = params.scale * LOG2E;
 
   var dk: array<Block, SLICES>;
   var dv: array<Block, SLICES>;
   var dkExcess: array<Block, LONG_SLICES>;
   var dvExcess: array<Block, LONG_SLICES>;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.queries; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
-      loadKeys(kHead, first, c, lid);
-      loadQueries(qHead, j, c, lid);
+      loadKeyRows(kHead, first, c, local);
+      loadQueryTile(qHead, j, c, local);
       workgroupBarrier();
       s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
     var p = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
-      loadValues(vHead, first, c, lid);
-      loadGradients(dOutHead, j, c, lid);
+      loadValueRows(vHead, first, c, local);
+      loadGradientTile(dOutHead, j, c, local);
       workgroupBarrier();
       p = products(p, tx, ty, min(8u, vectors - c * 8u));
     }
@@ -243,7 +230,7 @@ fn main(
     let deltaAt = rest.y + at;
     let logSum = vec4(lse[lseAt.x], lse[lseAt.y], lse[lseAt.z], lse[lseAt.w]) * LOG2E;
     let sum = vec4(delta[deltaAt.x], delta[deltaAt.y], delta[deltaAt.z], delta[deltaAt.w]);
-    // By the bits: 2^NaN is not NaN on every driver, and compilers may assume that there is none.
+    // The test is of the bits because 2^NaN is not NaN on every driver, and compilers may assume that there is no NaN.
     let isNaN = (bitcast<vec4<u32>>(logSum) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
     s.r0 = select(vec4<f32>(), select(exp2(s.r0 * scale - logSum), logSum, isNaN), inside);
     s.r1 = select(vec4<f32>(), select(exp2(s.r1 * scale - logSum), logSum, isNaN), inside);
@@ -253,7 +240,7 @@ fn main(
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
-      loadGradients(dOutHead, j, c, lid);
+      loadGradientTile(dOutHead, j, c, local);
       workgroupBarrier();
       let part = weighted(Block(), tx, ty, rows);
       if (LONG) {
@@ -268,7 +255,7 @@ fn main(
     setWeights(Block(s.r0 * (p.r0 - sum), s.r1 * (p.r1 - sum), s.r2 * (p.r2 - sum), s.r3 * (p.r3 - sum)), tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
-      loadQueries(qHead, j, c, lid);
+      loadQueryTile(qHead, j, c, local);
       workgroupBarrier();
       let part = weighted(Block(), tx, ty, rows);
       if (LONG) {
@@ -287,8 +274,8 @@ fn main(
     }
   }
 
-  let dkHead = rest.z + start(params.dk, b, h);
-  let dvHead = rest.z + start(params.dv, b, h);
+  let dkHead = rest.z + headStart(params.dk, b, h);
+  let dvHead = rest.z + headStart(params.dv, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(dk[c], tx, ty);
     for (var r = ty; r < min(32u, params.keys - first); r += 8u) {

@@ -1,10 +1,11 @@
-// Attention for devices that gather private arrays lane by lane unless an index is a constant (SwiftShader). As in
-// subgroup.wgsl a lane owns ROWS query rows, and a quad of lanes shares each load of K or V: element c + e of four, e being the lane's
-// own, comes with the load, the others by swaps. Place c + i of a lane's arrays holds element c + (i ^ e), so that all lanes use the
-// same places; loops over the width are written out, so that these are constants.
+// Attention (2205.14135, with the online softmax of 1805.02867) for devices that gather private arrays lane by lane unless an index
+// is a constant (SwiftShader). As in subgroup.wgsl a lane owns ROWS query rows, and a quad of lanes shares each load of K or V:
+// with e the number of the lane in its quad, element c + e of four comes with the load and the others come by swaps. Place c + i of
+// a lane's arrays holds element c + (i ^ e), so all lanes use the same places. Loops over the width are written out, so these
+// places are constants.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
@@ -13,57 +14,51 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size, at least 4.
+// The workgroup size, which is the largest subgroup size and at least 4.
 const LANES: u32 = 4u;
-// Elements of a head's row at most, a multiple of 16, up to 128.
+// The most elements of a head's row: a multiple of 16, at most 128.
 const WIDTH: u32 = 64u;
-// The width is less than that: what lies behind a row must not get into the scores.
+// Whether rows are shorter than WIDTH. What lies past a row must not get into the scores.
 const PADDED: bool = true;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
-// By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
+// How far, in powers of two, a row's highest score may rise before its sums are scaled anew. Without scaling they are exact.
 const SLACK: f32 = 20.0;
-// No finite score is below it.
+// The lowest finite score.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
+var<private> x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width
 var<private> acc: array<Rows, WIDTH>;
 var<private> longAcc: array<Compensated, LONG_WIDTH>;
 
-// Numbers of four keys.
-struct Keys { a: Rows, b: Rows, c: Rows, d: Rows }
+// Numbers of four rows on the other side.
+struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -71,7 +66,7 @@ fn isInside(d: u32) -> bool {
   return !PADDED || d < params.width;
 }
 
-// Element d of the queries of a lane.
+// Element d of the queries of a lane, scaled.
 fn query(at: vec4<u32>, d: u32, scale: f32) -> Rows {
   var element: Rows;
   element[0] = f32(q[at.x + d]);
@@ -106,30 +101,30 @@ fn loadAll(at: vec4<u32>, e: u32, scale: f32) {
   if (WIDTH > 112u) { load16(at, 112u, e, scale); }
 }
 
-// Scores of the key that begins at `at`, from four elements.
-fn dot4(at: u32, c: u32, e: u32) -> Rows {
+// Scores from four elements of the key that begins at `at`.
+fn keyScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
 }
 
-fn dot16(at: u32, c: u32, e: u32) -> Rows {
-  return (dot4(at, c, e) + dot4(at, c + 4u, e)) + (dot4(at, c + 8u, e) + dot4(at, c + 12u, e));
+fn keyScores16(at: u32, c: u32, e: u32) -> Rows {
+  return (keyScores4(at, c, e) + keyScores4(at, c + 4u, e)) + (keyScores4(at, c + 8u, e) + keyScores4(at, c + 12u, e));
 }
 
-fn scores(at: u32, e: u32) -> Rows {
-  var sum = dot16(at, 0u, e);
-  if (WIDTH > 16u) { sum += dot16(at, 16u, e); }
-  if (WIDTH > 32u) { sum += dot16(at, 32u, e); }
-  if (WIDTH > 48u) { sum += dot16(at, 48u, e); }
-  if (WIDTH > 64u) { sum += dot16(at, 64u, e); }
-  if (WIDTH > 80u) { sum += dot16(at, 80u, e); }
-  if (WIDTH > 96u) { sum += dot16(at, 96u, e); }
-  if (WIDTH > 112u) { sum += dot16(at, 112u, e); }
+fn keyScores(at: u32, e: u32) -> Rows {
+  var sum = keyScores16(at, 0u, e);
+  if (WIDTH > 16u) { sum += keyScores16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += keyScores16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += keyScores16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += keyScores16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += keyScores16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += keyScores16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += keyScores16(at, 112u, e); }
   return sum;
 }
 
-// Adds four elements of four values, weighted.
-fn add4(s: Keys, at: vec4<u32>, c: u32) {
+// Adds four elements of four values with their weights.
+fn addValues4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(v[at.x + c]));
   let b = share(f32(v[at.y + c]));
   let f = share(f32(v[at.z + c]));
@@ -140,32 +135,32 @@ fn add4(s: Keys, at: vec4<u32>, c: u32) {
   acc[c + 3u] += (s.a * a.w + s.b * b.w) + (s.c * f.w + s.d * g.w);
 }
 
-fn add16(s: Keys, at: vec4<u32>, c: u32) {
-  add4(s, at, c);
-  add4(s, at, c + 4u);
-  add4(s, at, c + 8u);
-  add4(s, at, c + 12u);
+fn addValues16(s: Four, at: vec4<u32>, c: u32) {
+  addValues4(s, at, c);
+  addValues4(s, at, c + 4u);
+  addValues4(s, at, c + 8u);
+  addValues4(s, at, c + 12u);
 }
 
-fn addAll(s: Keys, at: vec4<u32>) {
-  add16(s, at, 0u);
-  if (WIDTH > 16u) { add16(s, at, 16u); }
-  if (WIDTH > 32u) { add16(s, at, 32u); }
-  if (WIDTH > 48u) { add16(s, at, 48u); }
-  if (WIDTH > 64u) { add16(s, at, 64u); }
-  if (WIDTH > 80u) { add16(s, at, 80u); }
-  if (WIDTH > 96u) { add16(s, at, 96u); }
-  if (WIDTH > 112u) { add16(s, at, 112u); }
+fn addValues(s: Four, at: vec4<u32>) {
+  addValues16(s, at, 0u);
+  if (WIDTH > 16u) { addValues16(s, at, 16u); }
+  if (WIDTH > 32u) { addValues16(s, at, 32u); }
+  if (WIDTH > 48u) { addValues16(s, at, 48u); }
+  if (WIDTH > 64u) { addValues16(s, at, 64u); }
+  if (WIDTH > 80u) { addValues16(s, at, 80u); }
+  if (WIDTH > 96u) { addValues16(s, at, 96u); }
+  if (WIDTH > 112u) { addValues16(s, at, 112u); }
 }
 
-// The sum that acc[c] is of.
+// Element c of the sum.
 fn summed(c: u32) -> Rows {
   if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
   return acc[c];
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeMaskedOut(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.queries) { out[at.x + d] = Scalar(value[0]); }
   if (row.y < params.queries) { out[at.y + d] = Scalar(value[1]); }
@@ -173,10 +168,10 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
 }
 
-// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
-// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
-fn orNaN(value: Rows, sum: Rows) -> Rows {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+// The value, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity
+// alone. The test is of the bits because drivers differ on exponentials of NaN and compilers may assume that there is no NaN.
+fn rowsOrNaN(value: Rows, sum: Rows) -> Rows {
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   var result = value;
   for (var i = 0u; i < ROWS; i++) {
     if (bitcast<u32>(sum[i]) - 1u >= 0x7f7fffffu) { result[i] = bitcast<f32>(nan); }
@@ -187,7 +182,7 @@ fn orNaN(value: Rows, sum: Rows) -> Rows {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -202,7 +197,7 @@ fn rescaled(total: Compensated, factor: Sum) -> Compensated {
   return Compensated(total.sum * factor, total.excess * factor);
 }
 
-// Written out, as all loops over the width.
+// Folds elements of the sums into the long ones, written out as all loops over the width.
 fn foldScaled4(c: u32, factor: Rows, zero: u32) {
   longAcc[c] = fold(rescaled(longAcc[c], factor), acc[c], zero);
   longAcc[c + 1u] = fold(rescaled(longAcc[c + 1u], factor), acc[c + 1u], zero);
@@ -234,28 +229,26 @@ fn foldScaledAll(factor: Rows, zero: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let e = subgroupLane & 3u;
-  loadAll(own.x + starts(params.q, b, h, min(row, vec4(params.queries - 1u))), e, params.scale * LOG2E);
+  loadAll(own.x + rowStarts(params.q, b, h, min(row, vec4(params.queries - 1u))), e, params.scale * LOG2E);
 
   var top = Rows(LOWEST);
   var total = Rows();
   var longTop = top; // what the long sums are relative to
   var longTotal: Compensated;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z + e;
   var j = 0u;
@@ -265,8 +258,8 @@ fn main(
       let last = params.keys - j - 1u;
       let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
       let at = kRow + t * params.k.w;
-      var s = Keys(scores(at.x, e), scores(at.y, e), scores(at.z, e), scores(at.w, e));
-      // Past the end the last key comes again, which changes no maximum.
+      var s = Four(keyScores(at.x, e), keyScores(at.y, e), keyScores(at.z, e), keyScores(at.w, e));
+      // Past the end the last key is repeated, which changes no maximum.
       let highest = max(max(s.a, s.b), max(s.c, s.d));
       if (any(highest > top + SLACK)) {
         let factor = exp2(top - max(top, highest));
@@ -284,12 +277,12 @@ fn main(
         s.d = Rows();
       }
       total += (s.a + s.b) + (s.c + s.d);
-      addAll(s, vRow + t * params.v.w);
+      addValues(s, vRow + t * params.v.w);
       kRow += 4u * params.k.w;
       vRow += 4u * params.v.w;
     }
     if (!LONG) { break; }
-    let factor = select(exp2(longTop - top), Rows(1.0), longTop == top); // 2^0 need not be 1
+    let factor = select(exp2(longTop - top), Rows(1.0), longTop == top); // 2^0 is not 1 on every driver.
     longTop = top;
     foldScaledAll(factor, zero);
     longTotal = fold(rescaled(longTotal, factor), total, zero);
@@ -298,14 +291,14 @@ fn main(
   }
   if (LONG) { total = longTotal.sum - longTotal.excess; }
 
-  let inverse = orNaN(1.0 / total, total);
-  let sum = orNaN((top + log2(total)) * LN2, total);
-  let to = own.w + starts(params.out, b, h, row);
+  let inverse = rowsOrNaN(1.0 / total, total);
+  let sum = rowsOrNaN((top + log2(total)) * LN2, total);
+  let to = own.w + rowStarts(params.out, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    store(summed(c) * inverse, row, to, c + e);
-    store(summed(c + 1u) * inverse, row, to, c + (1u ^ e));
-    store(summed(c + 2u) * inverse, row, to, c + (2u ^ e));
-    store(summed(c + 3u) * inverse, row, to, c + (3u ^ e));
+    storeMaskedOut(summed(c) * inverse, row, to, c + e);
+    storeMaskedOut(summed(c + 1u) * inverse, row, to, c + (1u ^ e));
+    storeMaskedOut(summed(c + 2u) * inverse, row, to, c + (2u ^ e));
+    storeMaskedOut(summed(c + 3u) * inverse, row, to, c + (3u ^ e));
   }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { lse[rest.x + head * params.queries + row[i]] = sum[i]; }

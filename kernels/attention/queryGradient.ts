@@ -1,4 +1,4 @@
-import type { KernelSpec } from '../spec.ts'
+import { type KernelSpec, reads, writes } from '../spec.ts'
 import direct from './queryGradientDirect.wgsl'
 import quad from './queryGradientQuad.wgsl'
 import subgroup from './queryGradientSubgroup.wgsl'
@@ -10,13 +10,13 @@ import {
   attentionParams,
   chooseVariant,
   operandBytes,
-  operandType,
+  operands,
   productFlops,
   type RowView,
   rowVariants,
 } from './variants.ts'
 
-/** Operands of the gradient of the queries: views of the buffers at the bindings of the same names. */
+/** The operands of the gradient of the queries, as views of the buffers at the bindings of the same names. */
 export interface QueryGradientProblem extends AttentionShape {
   q: RowView
   k: RowView
@@ -26,33 +26,30 @@ export interface QueryGradientProblem extends AttentionShape {
   dq: RowView
 }
 
-/** By tensor cores. */
+/** The variant for tensor cores. */
 export const queryGradientMatrices = {
   source: matrixSource,
   rows: ({ queries }: QueryGradientProblem) => queries,
   steps: ({ keys }: QueryGradientProblem) => keys,
   step: 'KEYS',
-  // A sum a thread.
+  // A sum for each thread.
   extra: (threads: number) => 4 * threads,
   views: ({ q, k, v, dOut }: QueryGradientProblem) => [q, k, v, dOut],
 } as const
 const matrices = subgroupMatrix(queryGradientMatrices)
 
 /**
- * dq from dOut and what the forward kernel left (out, lse [B, H, Tq]). Also writes delta [B, H, Tq], the row sums of
- * dOut * out, which the gradient of keys and values reads: this kernel runs first.
+ * dq [B, H, Tq, Dh], the gradient of the queries, from q and dOut [B, H, Tq, Dh], k and v [B, H, Tk, Dh], and from out [B, H, Tq, Dh]
+ * and lse [B, H, Tq] of `attention` (FlashAttention, 2205.14135). The kernel also writes delta [B, H, Tq], the row sums of dOut * out,
+ * which `keyValueGradient` reads, so this kernel runs first.
  */
 export const queryGradient: KernelSpec<QueryGradientProblem> = {
   name: 'attentionQueryGradient',
   bindings: [
-    { name: 'q', access: 'read', dtype: operandType, offset: 'q' },
-    { name: 'k', access: 'read', dtype: operandType, offset: 'k' },
-    { name: 'v', access: 'read', dtype: operandType, offset: 'v' },
-    { name: 'out', access: 'read', dtype: operandType, offset: 'out' },
-    { name: 'dOut', access: 'read', dtype: operandType, offset: 'dOut' },
-    { name: 'lse', access: 'read', dtype: 'f32' },
-    { name: 'dq', access: 'read_write', dtype: operandType, offset: 'dq' },
-    { name: 'delta', access: 'read_write', dtype: 'f32' },
+    ...operands('read', 'q', 'k', 'v', 'out', 'dOut'),
+    ...reads('f32', 'lse'),
+    ...operands('read_write', 'dq'),
+    ...writes('f32', 'delta'),
   ],
   params: attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
   variants: [

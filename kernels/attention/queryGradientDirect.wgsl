@@ -1,53 +1,44 @@
-// Gradient of the queries without workgroup memory or subgroups: one thread a query row, 4 keys a step. Also writes delta, the
-// row sums of dOut * out that the gradient of keys and values needs.
+// The gradient of the queries (2205.14135) without workgroup memory or subgroups. A thread takes a query row and 4 keys a step.
+// It also writes delta, the row sums of dOut * out, which the gradient of keys and values needs.
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 alias Sum = f32;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
-// Elements of a head's row at most.
+// The most elements of a head's row.
 const WIDTH: u32 = 64u;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 64u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  dOut: vec4<u32>,
-  dq: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> out: array<Scalar>;
-@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn start(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
+fn rowStart(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
   return view.x + b * view.y + h * view.z + t * view.w;
 }
 
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -59,29 +50,25 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
-  let row = (wid.y * groups.x + wid.x) * WORKGROUP + lid; // of [B, H, Tq]
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let row = (wid.y * groups.x + wid.x) * WORKGROUP + local; // of [B, H, Tq]
   if (row >= params.batch * params.heads * params.queries) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = row / params.queries;
   let b = head / params.heads;
   let h = head % params.heads;
   let t = row % params.queries;
-  let qRow = own.x + start(params.q, b, h, t);
-  let dOutRow = rest.x + start(params.dOut, b, h, t);
-  let dqRow = rest.z + start(params.dq, b, h, t);
+  let qRow = own.x + rowStart(params.q, b, h, t);
+  let dOutRow = rest.x + rowStart(params.dOut, b, h, t);
+  let dqRow = rest.z + rowStart(params.dq, b, h, t);
   let kStep = params.k.w;
   let vStep = params.v.w;
-  var kRow = own.y + start(params.k, b, h, 0u);
-  var vRow = own.z + start(params.v, b, h, 0u);
+  var kRow = own.y + rowStart(params.k, b, h, 0u);
+  var vRow = own.z + rowStart(params.v, b, h, 0u);
 
   var sum = 0.0;
-  let outRow = own.w + start(params.out, b, h, t);
+  let outRow = own.w + rowStart(params.out, b, h, t);
   var x: array<f32, WIDTH>; // the query, scaled
   var g: array<f32, WIDTH>; // dOut
   var acc: array<f32, WIDTH>;
@@ -96,7 +83,7 @@ fn main(
   var longAcc: array<Compensated, LONG_WIDTH>;
   var total = 0.0; // of the probabilities: 1, but for the rounding of logSum
   var longTotal: Compensated;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.keys; j += 4u) {
     let last = params.keys - 1u - j;
     let t1 = min(1u, last);

@@ -1,8 +1,8 @@
-// Gradient of the queries where private arrays want constant places, laid out as the forward kernel (quad.wgsl). Also writes
-// delta, the row sums of dOut * out that the gradient of keys and values needs.
+// The gradient of the queries (2205.14135) where private arrays want constant places, with the layout of the forward kernel
+// (quad.wgsl). It also writes delta, the row sums of dOut * out, which the gradient of keys and values needs.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
@@ -11,59 +11,51 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size, at least 4.
+// The workgroup size, which is the largest subgroup size and at least 4.
 const LANES: u32 = 4u;
-// Elements of a head's row at most, a multiple of 16, up to 128.
+// The most elements of a head's row: a multiple of 16, at most 128.
 const WIDTH: u32 = 64u;
-// The width is less than that: what lies behind a row must not get into the products.
+// Whether rows are shorter than WIDTH. What lies past a row must not get into the products.
 const PADDED: bool = true;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  dOut: vec4<u32>,
-  dq: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> out: array<Scalar>;
-@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<private> x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
-var<private> y: array<Rows, WIDTH>; // dOut; 0 behind the width
+var<private> x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width
+var<private> y: array<Rows, WIDTH>; // [width]: dOut, and 0 past the width
 var<private> acc: array<Rows, WIDTH>;
 var<private> longAcc: array<Compensated, LONG_WIDTH>;
 var<private> sum: Rows; // of dOut * out
 
-// Numbers of four keys.
+// Numbers of four rows on the other side.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -71,7 +63,7 @@ fn isInside(d: u32) -> bool {
   return !PADDED || d < params.width;
 }
 
-fn queryRows(at: vec4<u32>, d: u32) -> Rows {
+fn maskedQueryRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
   element[0] = f32(q[at.x + d]);
   element[1] = f32(q[at.y + d]);
@@ -80,7 +72,7 @@ fn queryRows(at: vec4<u32>, d: u32) -> Rows {
   return select(Rows(), element, isInside(d));
 }
 
-fn outRows(at: vec4<u32>, d: u32) -> Rows {
+fn maskedOutRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
   element[0] = f32(out[at.x + d]);
   element[1] = f32(out[at.y + d]);
@@ -89,7 +81,7 @@ fn outRows(at: vec4<u32>, d: u32) -> Rows {
   return select(Rows(), element, isInside(d));
 }
 
-fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
+fn maskedGradientRows(at: vec4<u32>, d: u32) -> Rows {
   var element: Rows;
   element[0] = f32(dOut[at.x + d]);
   element[1] = f32(dOut[at.y + d]);
@@ -98,58 +90,59 @@ fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
   return select(Rows(), element, isInside(d));
 }
 
-fn load(q0: vec4<u32>, g0: vec4<u32>, o0: vec4<u32>, c: u32, d: u32) {
-  x[c] = queryRows(q0, d) * (params.scale * LOG2E);
-  y[c] = gradientRows(g0, d);
-  sum += y[c] * outRows(o0, d);
+fn loadQuery(q0: vec4<u32>, g0: vec4<u32>, o0: vec4<u32>, c: u32, d: u32) {
+  x[c] = maskedQueryRows(q0, d) * (params.scale * LOG2E);
+  y[c] = maskedGradientRows(g0, d);
+  sum += y[c] * maskedOutRows(o0, d);
 }
 
-// Scores of the key that begins at `at`.
-fn scores4(at: u32, c: u32, e: u32) -> Rows {
+// Scores from four elements of the key that begins at `at`.
+fn keyScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
 }
 
-fn scores16(at: u32, c: u32, e: u32) -> Rows {
-  return (scores4(at, c, e) + scores4(at, c + 4u, e)) + (scores4(at, c + 8u, e) + scores4(at, c + 12u, e));
+fn keyScores16(at: u32, c: u32, e: u32) -> Rows {
+  return (keyScores4(at, c, e) + keyScores4(at, c + 4u, e)) + (keyScores4(at, c + 8u, e) + keyScores4(at, c + 12u, e));
 }
 
-fn scores(at: u32, e: u32) -> Rows {
-  var sum = scores16(at, 0u, e);
-  if (WIDTH > 16u) { sum += scores16(at, 16u, e); }
-  if (WIDTH > 32u) { sum += scores16(at, 32u, e); }
-  if (WIDTH > 48u) { sum += scores16(at, 48u, e); }
-  if (WIDTH > 64u) { sum += scores16(at, 64u, e); }
-  if (WIDTH > 80u) { sum += scores16(at, 80u, e); }
-  if (WIDTH > 96u) { sum += scores16(at, 96u, e); }
-  if (WIDTH > 112u) { sum += scores16(at, 112u, e); }
+fn keyScores(at: u32, e: u32) -> Rows {
+  var sum = keyScores16(at, 0u, e);
+  if (WIDTH > 16u) { sum += keyScores16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += keyScores16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += keyScores16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += keyScores16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += keyScores16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += keyScores16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += keyScores16(at, 112u, e); }
   return sum;
 }
 
-// Gradients of the probabilities, from the value that begins at `at`.
-fn gradients4(at: u32, c: u32, e: u32) -> Rows {
+// Gradients of the probabilities from four elements of the value that begins at `at`.
+fn valueGradients4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(v[at + c + e]), isInside(c + e)));
   return (y[c] * w.x + y[c + 1u] * w.y) + (y[c + 2u] * w.z + y[c + 3u] * w.w);
 }
 
-fn gradients16(at: u32, c: u32, e: u32) -> Rows {
-  return (gradients4(at, c, e) + gradients4(at, c + 4u, e)) + (gradients4(at, c + 8u, e) + gradients4(at, c + 12u, e));
+fn valueGradients16(at: u32, c: u32, e: u32) -> Rows {
+  return (valueGradients4(at, c, e) + valueGradients4(at, c + 4u, e))
+    + (valueGradients4(at, c + 8u, e) + valueGradients4(at, c + 12u, e));
 }
 
-fn gradients(at: u32, e: u32) -> Rows {
-  var sum = gradients16(at, 0u, e);
-  if (WIDTH > 16u) { sum += gradients16(at, 16u, e); }
-  if (WIDTH > 32u) { sum += gradients16(at, 32u, e); }
-  if (WIDTH > 48u) { sum += gradients16(at, 48u, e); }
-  if (WIDTH > 64u) { sum += gradients16(at, 64u, e); }
-  if (WIDTH > 80u) { sum += gradients16(at, 80u, e); }
-  if (WIDTH > 96u) { sum += gradients16(at, 96u, e); }
-  if (WIDTH > 112u) { sum += gradients16(at, 112u, e); }
+fn valueGradients(at: u32, e: u32) -> Rows {
+  var sum = valueGradients16(at, 0u, e);
+  if (WIDTH > 16u) { sum += valueGradients16(at, 16u, e); }
+  if (WIDTH > 32u) { sum += valueGradients16(at, 32u, e); }
+  if (WIDTH > 48u) { sum += valueGradients16(at, 48u, e); }
+  if (WIDTH > 64u) { sum += valueGradients16(at, 64u, e); }
+  if (WIDTH > 80u) { sum += valueGradients16(at, 80u, e); }
+  if (WIDTH > 96u) { sum += valueGradients16(at, 96u, e); }
+  if (WIDTH > 112u) { sum += valueGradients16(at, 112u, e); }
   return sum;
 }
 
-// Adds four keys, weighted.
-fn add4(s: Four, at: vec4<u32>, c: u32) {
+// Adds four elements of four keys with their weights.
+fn addKeys4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(k[at.x + c]));
   let b = share(f32(k[at.y + c]));
   let f = share(f32(k[at.z + c]));
@@ -160,32 +153,32 @@ fn add4(s: Four, at: vec4<u32>, c: u32) {
   acc[c + 3u] += (s.a * a.w + s.b * b.w) + (s.c * f.w + s.d * g.w);
 }
 
-fn add16(s: Four, at: vec4<u32>, c: u32) {
-  add4(s, at, c);
-  add4(s, at, c + 4u);
-  add4(s, at, c + 8u);
-  add4(s, at, c + 12u);
+fn addKeys16(s: Four, at: vec4<u32>, c: u32) {
+  addKeys4(s, at, c);
+  addKeys4(s, at, c + 4u);
+  addKeys4(s, at, c + 8u);
+  addKeys4(s, at, c + 12u);
 }
 
-fn addAll(s: Four, at: vec4<u32>) {
-  add16(s, at, 0u);
-  if (WIDTH > 16u) { add16(s, at, 16u); }
-  if (WIDTH > 32u) { add16(s, at, 32u); }
-  if (WIDTH > 48u) { add16(s, at, 48u); }
-  if (WIDTH > 64u) { add16(s, at, 64u); }
-  if (WIDTH > 80u) { add16(s, at, 80u); }
-  if (WIDTH > 96u) { add16(s, at, 96u); }
-  if (WIDTH > 112u) { add16(s, at, 112u); }
+fn addKeys(s: Four, at: vec4<u32>) {
+  addKeys16(s, at, 0u);
+  if (WIDTH > 16u) { addKeys16(s, at, 16u); }
+  if (WIDTH > 32u) { addKeys16(s, at, 32u); }
+  if (WIDTH > 48u) { addKeys16(s, at, 48u); }
+  if (WIDTH > 64u) { addKeys16(s, at, 64u); }
+  if (WIDTH > 80u) { addKeys16(s, at, 80u); }
+  if (WIDTH > 96u) { addKeys16(s, at, 96u); }
+  if (WIDTH > 112u) { addKeys16(s, at, 112u); }
 }
 
-// The sum that acc[c] is of.
+// Element c of the sum.
 fn summed(c: u32) -> Rows {
   if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
   return acc[c];
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeMaskedDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
   if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
@@ -196,7 +189,7 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -207,7 +200,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
   return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
-// Written out, as all loops over the width.
+// Folds elements of the sums into the long ones, written out as all loops over the width.
 fn fold4(c: u32, zero: u32) {
   longAcc[c] = fold(longAcc[c], acc[c], zero);
   longAcc[c + 1u] = fold(longAcc[c + 1u], acc[c + 1u], zero);
@@ -239,37 +232,35 @@ fn foldAll(zero: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let clamped = min(row, vec4(params.queries - 1u));
   let e = subgroupLane & 3u;
-  let q0 = own.x + starts(params.q, b, h, clamped);
-  let o0 = own.w + starts(params.out, b, h, clamped);
-  let g0 = rest.x + starts(params.dOut, b, h, clamped);
+  let q0 = own.x + rowStarts(params.q, b, h, clamped);
+  let o0 = own.w + rowStarts(params.out, b, h, clamped);
+  let g0 = rest.x + rowStarts(params.dOut, b, h, clamped);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    load(q0, g0, o0, c, c + e);
-    load(q0, g0, o0, c + 1u, c + (1u ^ e));
-    load(q0, g0, o0, c + 2u, c + (2u ^ e));
-    load(q0, g0, o0, c + 3u, c + (3u ^ e));
+    loadQuery(q0, g0, o0, c, c + e);
+    loadQuery(q0, g0, o0, c + 1u, c + (1u ^ e));
+    loadQuery(q0, g0, o0, c + 2u, c + (2u ^ e));
+    loadQuery(q0, g0, o0, c + 3u, c + (3u ^ e));
   }
   var logSum: Rows;
   for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
 
   var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
   var longTotal: Compensated;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
   var j = 0u;
@@ -281,14 +272,14 @@ fn main(
       let kAt = kRow + t * params.k.w;
       let vAt = vRow + t * params.v.w;
       var s: Four;
-      let shareX = exp2(scores(kAt.x, e) - logSum);
-      s.a = shareX * (gradients(vAt.x, e) - sum);
-      let shareY = exp2(scores(kAt.y, e) - logSum);
-      s.b = shareY * (gradients(vAt.y, e) - sum);
-      let shareZ = exp2(scores(kAt.z, e) - logSum);
-      s.c = shareZ * (gradients(vAt.z, e) - sum);
-      let shareW = exp2(scores(kAt.w, e) - logSum);
-      s.d = shareW * (gradients(vAt.w, e) - sum);
+      let shareX = exp2(keyScores(kAt.x, e) - logSum);
+      s.a = shareX * (valueGradients(vAt.x, e) - sum);
+      let shareY = exp2(keyScores(kAt.y, e) - logSum);
+      s.b = shareY * (valueGradients(vAt.y, e) - sum);
+      let shareZ = exp2(keyScores(kAt.z, e) - logSum);
+      s.c = shareZ * (valueGradients(vAt.z, e) - sum);
+      let shareW = exp2(keyScores(kAt.w, e) - logSum);
+      s.d = shareW * (valueGradients(vAt.w, e) - sum);
       if (LONG) {
         let low = shareX + select(Rows(), shareY, last >= 1u);
         total += low + (select(Rows(), shareZ, last >= 2u) + select(Rows(), shareW, last >= 3u));
@@ -298,7 +289,7 @@ fn main(
         s.c = select(Rows(), s.c, last >= 2u);
         s.d = Rows();
       }
-      addAll(s, kAt + e);
+      addKeys(s, kAt + e);
       kRow += 4u * params.k.w;
       vRow += 4u * params.v.w;
     }
@@ -311,12 +302,12 @@ fn main(
   var scale = Rows(params.scale);
   if (LONG) { scale /= longTotal.sum - longTotal.excess; }
 
-  let to = rest.z + starts(params.dq, b, h, row);
+  let to = rest.z + rowStarts(params.dq, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
-    store(summed(c) * scale, row, to, c + e);
-    store(summed(c + 1u) * scale, row, to, c + (1u ^ e));
-    store(summed(c + 2u) * scale, row, to, c + (2u ^ e));
-    store(summed(c + 3u) * scale, row, to, c + (3u ^ e));
+    storeMaskedDq(summed(c) * scale, row, to, c + e);
+    storeMaskedDq(summed(c + 1u) * scale, row, to, c + (1u ^ e));
+    storeMaskedDq(summed(c + 2u) * scale, row, to, c + (2u ^ e));
+    storeMaskedDq(summed(c + 3u) * scale, row, to, c + (3u ^ e));
   }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }

@@ -1,8 +1,8 @@
-// Gradient of the queries on software devices, laid out as the forward kernel (subgroup.wgsl). Also writes delta, the row
-// sums of dOut * out that the gradient of keys and values needs.
+// The gradient of the queries (2205.14135) for software devices, with the layout of the forward kernel (subgroup.wgsl).
+// It also writes delta, the row sums of dOut * out, which the gradient of keys and values needs.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
@@ -11,44 +11,35 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size.
+// The workgroup size, which is the largest subgroup size.
 const LANES: u32 = 4u;
-// Subgroups may have only 4 lanes; else at least 8.
+// Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
-// Elements of a head's row at most, a multiple of 4.
+// The most elements of a head's row, a multiple of 4.
 const WIDTH: u32 = 64u;
-// The width is no multiple of 4: what lies behind a row must not get into the products.
+// Whether the width is not a multiple of 4. What lies past a row must not get into the products.
 const PADDED: bool = true;
-// 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
-// in the loops cost it more than 8 that count as nothing.
+// The keys of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
+// in the loops cost it more than 8 keys that count as nothing.
 const STEP: u32 = 16u;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  dOut: vec4<u32>,
-  dq: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> out: array<Scalar>;
-@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
@@ -57,11 +48,12 @@ struct Params {
 struct Pair { first: vec4<f32>, second: vec4<f32> }
 struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
+// Elements d ^ 0 … d ^ 3 of two rows of K, where d is this lane's own.
 fn keyPair(first: u32, second: u32, d: u32) -> Pair {
   var own = f32(k[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
@@ -106,8 +98,8 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -138,8 +130,8 @@ fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
   return element;
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
   if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
   if (ROWS > 2u && row.z < params.queries) { dq[at.z + d] = Scalar(value[THIRD]); }
@@ -149,7 +141,7 @@ fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -162,31 +154,29 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
-  var g: array<Rows, WIDTH>; // dOut; 0 behind the width
+  var x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width
+  var g: array<Rows, WIDTH>; // [width]: dOut, and 0 past the width
   var acc: array<Rows, WIDTH>;
   let clamped = min(row, vec4(params.queries - 1u));
-  let q0 = own.x + starts(params.q, b, h, clamped);
-  let out0 = own.w + starts(params.out, b, h, clamped);
-  let dOut0 = rest.x + starts(params.dOut, b, h, clamped);
+  let q0 = own.x + rowStarts(params.q, b, h, clamped);
+  let out0 = own.w + rowStarts(params.out, b, h, clamped);
+  let dOut0 = rest.x + rowStarts(params.dOut, b, h, clamped);
   var sum = Rows();
   for (var d = 0u; d < params.width; d++) {
     x[d] = queryRows(q0, d) * (params.scale * LOG2E);
@@ -200,7 +190,7 @@ fn main(
   var longAcc: array<Compensated, LONG_WIDTH>;
   var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
   var longTotal: Compensated;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   let kStep = params.k.w;
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
@@ -310,22 +300,14 @@ fn main(
       total += low;
     }
     if (left < 16u) {
-      s0 = select(Rows(), s0, left > (0u ^ flip));
-      s1 = select(Rows(), s1, left > (1u ^ flip));
-      s2 = select(Rows(), s2, left > (2u ^ flip));
-      s3 = select(Rows(), s3, left > (3u ^ flip));
-      s4 = select(Rows(), s4, left > (4u ^ flip));
-      s5 = select(Rows(), s5, left > (5u ^ flip));
-      s6 = select(Rows(), s6, left > (6u ^ flip));
-      s7 = select(Rows(), s7, left > (7u ^ flip));
-      s8 = select(Rows(), s8, left > (8u ^ flip));
-      s9 = select(Rows(), s9, left > (9u ^ flip));
-      s10 = select(Rows(), s10, left > (10u ^ flip));
-      s11 = select(Rows(), s11, left > (11u ^ flip));
-      s12 = select(Rows(), s12, left > (12u ^ flip));
-      s13 = select(Rows(), s13, left > (13u ^ flip));
-      s14 = select(Rows(), s14, left > (14u ^ flip));
-      s15 = select(Rows(), s15, left > (15u ^ flip));
+      s0 = select(Rows(), s0, left > (0u ^ flip)); s1 = select(Rows(), s1, left > (1u ^ flip));
+      s2 = select(Rows(), s2, left > (2u ^ flip)); s3 = select(Rows(), s3, left > (3u ^ flip));
+      s4 = select(Rows(), s4, left > (4u ^ flip)); s5 = select(Rows(), s5, left > (5u ^ flip));
+      s6 = select(Rows(), s6, left > (6u ^ flip)); s7 = select(Rows(), s7, left > (7u ^ flip));
+      s8 = select(Rows(), s8, left > (8u ^ flip)); s9 = select(Rows(), s9, left > (9u ^ flip));
+      s10 = select(Rows(), s10, left > (10u ^ flip)); s11 = select(Rows(), s11, left > (11u ^ flip));
+      s12 = select(Rows(), s12, left > (12u ^ flip)); s13 = select(Rows(), s13, left > (13u ^ flip));
+      s14 = select(Rows(), s14, left > (14u ^ flip)); s15 = select(Rows(), s15, left > (15u ^ flip));
     }
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
@@ -357,8 +339,8 @@ fn main(
     for (var d = 0u; d < params.width; d++) { acc[d] = (longAcc[d].sum - longAcc[d].excess) / total; }
   }
 
-  let dq0 = rest.z + starts(params.dq, b, h, row);
-  for (var d = 0u; d < params.width; d++) { store(acc[d] * params.scale, row, dq0, d); }
+  let dq0 = rest.z + rowStarts(params.dq, b, h, row);
+  for (var d = 0u; d < params.width; d++) { storeDq(acc[d] * params.scale, row, dq0, d); }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
   }

@@ -1,31 +1,32 @@
-// Gradient of the queries on float16 for GPUs whose subgroups multiply 16 x 16 matrices, with sums in f32; laid out as the
-// forward kernel (subgroupMatrix.wgsl). Also writes delta, the row sums of dOut * out that the gradient of keys and values needs.
+// The gradient of the queries (2205.14135) on float16 for GPUs whose subgroups multiply 16 x 16 matrices, with sums in f32 and the
+// layout of the forward kernel (subgroupMatrix.wgsl). It also writes delta, the row sums of dOut * out, which the gradient of keys
+// and values needs.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 requires subgroup_id;
 
-// The largest subgroup size. Where subgroups turn out smaller, there are more of them, and several do the same work.
+// The largest subgroup size. Where subgroups are smaller, there are more of them, and several do the same work.
 const LANES: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const KEYS: u32 = 32u;
-// Elements of a head's row at most, a multiple of 16.
+// The most elements of a head's row, a multiple of 16.
 const WIDTH: u32 = 64u;
-// Element type of q, k, v and dOut: f16, or vec4<f16> where rows come in fours.
+// Element type of q, k, v and dOut: f16, or vec4<f16> where rows can be loaded by fours.
 alias Element = f16;
 const FOURS: bool = false;
 
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const ROWS: u32 = 16u * SUBGROUPS;
 const FRAGMENTS: u32 = WIDTH / 16u;
-// Threads of a row of scores, and what each of them weighs.
+// The threads of a row of scores, and the scores that each of them weighs.
 const PER_ROW: u32 = LANES / 16u;
 const SHARE: u32 = KEYS / PER_ROW;
-// Elements from row to row, so that rows lie in different banks and 16 bytes aligned.
+// The elements from row to row, padded so that rows lie in different banks and are aligned to 16 bytes.
 const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_ELEMENTS: u32 = select(1u, FRAGMENTS * 16u / PER_ROW, LONG);
@@ -38,45 +39,36 @@ alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  dOut: vec4<u32>,
-  dq: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Element>;
-@group(0) @binding(1) var<storage, read> k: array<Element>;
-@group(0) @binding(2) var<storage, read> v: array<Element>;
-@group(0) @binding(3) var<storage, read> out: array<f16>;
-@group(0) @binding(4) var<storage, read> dOut: array<Element>;
+@group(0) @binding(0) var<storage, read> q: array<Element>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Element>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<f16>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Element>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dq: array<f16>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> rows: array<f16, max(2u * KEYS, ROWS) * PITCH>; // queries, then their gradients, then keys and behind them values
+var<workgroup> rows: array<f16, max(2u * KEYS, ROWS) * PITCH>; // queries, then their gradients, then keys followed by values
 var<workgroup> scores: array<f32, ROWS * SCORE_PITCH>; // or their gradients, or 16 columns of dq
 var<workgroup> weights: array<f16, ROWS * WEIGHT_PITCH>;
 var<workgroup> sums: array<f32, WORKGROUP>;
 
-fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
+fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-// Elements d to d + 3 of the row that starts at `row`, zeros behind the width.
+// Elements d to d + 3 of the row that starts at `row`, and zeros past the width.
 fn queryFour(row: u32, d: u32) -> vec4<f16> {
   let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
   if (FOURS) { return select(vec4<f16>(), vec4<f16>(q[at.x / 4u]), d < params.width); }
-  // Where the type is a vector this must compile too.
+  // The vec4() and .x let this compile where the element is a vector too.
   let four = vec4(vec4<f16>(q[at.x]).x, vec4<f16>(q[at.y]).x, vec4<f16>(q[at.z]).x, vec4<f16>(q[at.w]).x);
   return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
 }
@@ -109,7 +101,7 @@ fn setRow(line: u32, d: u32, four: vec4<f16>) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -122,34 +114,32 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_id) subgroup: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + ROWS - 1u) / ROWS;
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
   let first = group % blocks * ROWS;
-  let qHead = own.x + start(params.q, b, h);
-  let kHead = own.y + start(params.k, b, h);
-  let vHead = own.z + start(params.v, b, h);
-  let dOutHead = rest.x + start(params.dOut, b, h);
+  let qHead = own.x + headStart(params.q, b, h);
+  let kHead = own.y + headStart(params.k, b, h);
+  let vHead = own.z + headStart(params.v, b, h);
+  let dOutHead = rest.x + headStart(params.dOut, b, h);
   let scale = params.scale * LOG2E;
   let ownRow = subgroup % SUBGROUPS * 16u;
-  // The row of scores that this thread weighs, and which part of it.
-  let r = thread / PER_ROW;
-  let part = thread % PER_ROW;
+  // The row of scores that this thread weighs, and the part of it.
+  let r = local / PER_ROW;
+  let part = local % PER_ROW;
   let row = first + r;
   let clamped = min(row, params.queries - 1u);
   let rowScores = r * SCORE_PITCH;
 
-  for (var i = thread; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
+  for (var i = local; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
     let line = i / (WIDTH / 4u);
     let d = i % (WIDTH / 4u) * 4u;
     setRow(line, d, queryFour(qHead + min(first + line, params.queries - 1u) * params.q.w, d));
@@ -160,7 +150,7 @@ fn main(
     query[f] = subgroupMatrixLoad<Left, row_major>(&rows, ownRow * PITCH + 16u * f, PITCH);
   }
   workgroupBarrier();
-  for (var i = thread; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
+  for (var i = local; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
     let line = i / (WIDTH / 4u);
     let d = i % (WIDTH / 4u) * 4u;
     setRow(line, d, gradientFour(dOutHead + min(first + line, params.queries - 1u) * params.dOut.w, d));
@@ -170,10 +160,10 @@ fn main(
   for (var f = 0u; f < FRAGMENTS; f++) {
     gradient[f] = subgroupMatrixLoad<Left, row_major>(&rows, ownRow * PITCH + 16u * f, PITCH);
   }
-  let outRow = own.w + start(params.out, b, h) + clamped * params.out.w;
+  let outRow = own.w + headStart(params.out, b, h) + clamped * params.out.w;
   var product = 0.0;
   for (var d = part; d < params.width; d += PER_ROW) { product += f32(rows[r * PITCH + d]) * f32(out[outRow + d]); }
-  sums[thread] = product;
+  sums[local] = product;
   workgroupBarrier();
   var sum = 0.0; // delta of the row
   for (var i = 0u; i < PER_ROW; i++) { sum += sums[r * PER_ROW + i]; }
@@ -182,10 +172,10 @@ fn main(
   var acc: array<Result, FRAGMENTS>;
   let columns = 16u / PER_ROW;
   var longAcc: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.keys; j += KEYS) {
     workgroupBarrier();
-    for (var i = thread; i < KEYS * WIDTH / 4u; i += WORKGROUP) {
+    for (var i = local; i < KEYS * WIDTH / 4u; i += WORKGROUP) {
       let line = i / (WIDTH / 4u);
       let d = i % (WIDTH / 4u) * 4u;
       let key = min(j + line, params.keys - 1u);
@@ -204,7 +194,7 @@ fn main(
     }
     workgroupBarrier();
     let there = min(KEYS, params.keys - j);
-    var shares: array<f32, SHARE>; // of attention
+    var shares: array<f32, SHARE>; // the probabilities
     for (var s = 0u; s < SHARE; s++) {
       let i = part * SHARE + s;
       shares[s] = select(0.0, exp2(scores[rowScores + i] * scale - logSum), i < there);
@@ -247,7 +237,7 @@ fn main(
     }
   }
 
-  let dqRow = rest.z + start(params.dq, b, h) + row * params.dq.w;
+  let dqRow = rest.z + headStart(params.dq, b, h) + row * params.dq.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
     workgroupBarrier();
     subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);

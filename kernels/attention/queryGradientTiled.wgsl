@@ -1,51 +1,42 @@
-// Gradient of the queries for GPUs, laid out as the forward kernel (tiled.wgsl). Also writes delta, the row sums of
-// dOut * out that the gradient of keys and values needs.
+// The gradient of the queries (2205.14135) for GPUs, with the layout of the forward kernel (tiled.wgsl).
+// It also writes delta, the row sums of dOut * out, which the gradient of keys and values needs.
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
-// Slices of 8 vectors in a head's row: a thread accumulates one vector of each, for 4 rows.
+// The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
-// There are so many keys that rounding would show in one chain of additions: tiles are then added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are added up with compensation.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  dOut: vec4<u32>,
-  dq: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
-@group(0) @binding(3) var<storage, read> out: array<Scalar>;
-@group(0) @binding(4) var<storage, read> dOut: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Rows are 9 vectors apart, so that neighbouring rows lie in different banks.
+// Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
 var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
 var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
 var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
 var<workgroup> partial: array<f32, 32 * 8>;
 
-fn start(view: vec4<u32>, b: u32, h: u32) -> u32 {
+fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
@@ -53,55 +44,55 @@ fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
-// What is not there of the last four rows of a tile: a weight of 0 would make NaN of an old infinity or NaN.
-fn clearBehind(rows: u32, lid: u32) {
-  for (var r = rows + lid / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = vec4<f32>();
+// Clears what is missing of the last four rows of a tile, where a weight of 0 makes NaN of an old infinity or NaN.
+fn clearBehind(rows: u32, local: u32) {
+  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
   }
 }
 
-fn loadQueries(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadQueryRows(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+  for (var r = local / 8u; r < min(32u, params.queries - first); r += 8u) {
     let at = head + (first + r) * params.q.w + d;
     let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
-fn loadGradients(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadGradientRows(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = lid / 8u; r < min(32u, params.queries - first); r += 8u) {
+  for (var r = local / 8u; r < min(32u, params.queries - first); r += 8u) {
     let at = head + (first + r) * params.dOut.w + d;
     let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
-    rowSlice[r * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
 }
 
-fn loadKeys(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadKeyTile(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.keys - first);
-  for (var r = lid / 8u; r < rows; r += 8u) {
+  for (var r = local / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.k.w + d;
     let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
-  clearBehind(rows, lid);
+  clearBehind(rows, local);
 }
 
-fn loadValues(head: u32, first: u32, c: u32, lid: u32) {
-  let d = (c * 8u + lid % 8u) * 4u;
+fn loadValueTile(head: u32, first: u32, c: u32, local: u32) {
+  let d = (c * 8u + local % 8u) * 4u;
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.keys - first);
-  for (var r = lid / 8u; r < rows; r += 8u) {
+  for (var r = local / 8u; r < rows; r += 8u) {
     let at = head + (first + r) * params.v.w + d;
     let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + lid % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
   }
-  clearBehind(rows, lid);
+  clearBehind(rows, local);
 }
 
 // 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
@@ -126,7 +117,7 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
-// Vector tx of 4 rows: the weights times the tile, of which the first `groups` * 4 rows count.
+// Vector tx of 4 rows of the weights times the tile, of which the first `groups` * 4 rows count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
   for (var g = 0u; g < groups; g++) {
@@ -153,7 +144,7 @@ fn setWeights(s: Block, tx: u32, ty: u32) {
   weights[(ty + 24u) * 9u + tx] = s.r3;
 }
 
-// Puts 4 rows, vector tx of each, where all threads can read them.
+// Stores vector tx of 4 rows where all threads can read it.
 fn setRows(s: Block, tx: u32, ty: u32) {
   workgroupBarrier();
   rowSlice[ty * 9u + tx] = s.r0;
@@ -163,7 +154,7 @@ fn setRows(s: Block, tx: u32, ty: u32) {
   workgroupBarrier();
 }
 
-// For each of 4 rows the sum over the 8 threads that share it.
+// The sum of each of 4 rows over the 8 threads that share it.
 fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
   workgroupBarrier();
   for (var i = 0u; i < 4u; i++) { partial[(ty + 8u * i) * 8u + tx] = own[i]; }
@@ -178,7 +169,7 @@ fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -213,29 +204,25 @@ fn difference(a: Block, b: Block) -> Block {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + 31u) / 32u;
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
   let first = group % blocks * 32u;
-  let tx = lid % 8u;
-  let ty = lid / 8u;
+  let tx = local % 8u;
+  let ty = local / 8u;
   let row = first + ty + vec4(0u, 8u, 16u, 24u);
   let vectors = (params.width + 3u) / 4u;
-  let qHead = own.x + start(params.q, b, h);
-  let kHead = own.y + start(params.k, b, h);
-  let vHead = own.z + start(params.v, b, h);
-  let outHead = own.w + start(params.out, b, h);
-  let dOutHead = rest.x + start(params.dOut, b, h);
+  let qHead = own.x + headStart(params.q, b, h);
+  let kHead = own.y + headStart(params.k, b, h);
+  let vHead = own.z + headStart(params.v, b, h);
+  let outHead = own.w + headStart(params.out, b, h);
+  let dOutHead = rest.x + headStart(params.dOut, b, h);
   let scale = params.scale * LOG2E;
 
   var sum = vec4<f32>(); // delta of 4 rows
@@ -253,21 +240,21 @@ fn main(
   var accExcess: array<Block, LONG_SLICES>;
   var shares = vec4<f32>(); // of this thread's keys in the probabilities
   var sharesExcess = vec4<f32>();
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.keys; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
-      loadQueries(qHead, first, c, lid);
-      loadKeys(kHead, j, c, lid);
+      loadQueryRows(qHead, first, c, local);
+      loadKeyTile(kHead, j, c, local);
       workgroupBarrier();
       s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
     var p = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
-      loadGradients(dOutHead, first, c, lid);
-      loadValues(vHead, j, c, lid);
+      loadGradientRows(dOutHead, first, c, local);
+      loadValueTile(vHead, j, c, local);
       workgroupBarrier();
       p = products(p, tx, ty, min(8u, vectors - c * 8u));
     }
@@ -293,7 +280,7 @@ fn main(
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
-      loadKeys(kHead, j, c, lid);
+      loadKeyTile(kHead, j, c, local);
       workgroupBarrier();
       let part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
       if (LONG) {
@@ -310,7 +297,7 @@ fn main(
     for (var c = 0u; c < SLICES; c++) { acc[c] = scaled(difference(acc[c], accExcess[c]), 1.0 / shares); }
   }
 
-  let dqHead = rest.z + start(params.dq, b, h);
+  let dqHead = rest.z + headStart(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(acc[c], tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {

@@ -4,7 +4,7 @@ import type { KeyValueGradientProblem } from './keyValueGradient.ts'
 import type { QueryGradientProblem } from './queryGradient.ts'
 import type { AttentionShape, RowView } from './variants.ts'
 
-/** Where a row begins. */
+/** The first element of a row. */
 function start([offset, batch, head, token]: RowView, b: number, h: number, t: number): number {
   return offset + b * batch + h * head + t * token
 }
@@ -15,7 +15,7 @@ function dot(a: Float64Array, aStart: number, b: Float64Array, bStart: number, w
   return sum
 }
 
-/** Calls `body` for each query of each head, with the query's place in a [B, H, Tq] array. */
+/** Calls `body` for each query of each head, with the query's index in a [B, H, Tq] array. */
 function eachQuery({ batch, heads, queries }: AttentionShape, body: (b: number, h: number, t: number, at: number) => void) {
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
@@ -24,7 +24,7 @@ function eachQuery({ batch, heads, queries }: AttentionShape, body: (b: number, 
   }
 }
 
-/** The textbook formula: all scores of a row, their maximum, the exponentials, the weighted sum of the values. */
+/** Computes the textbook formula: all scores of a row, their maximum, the exponentials, the weighted sum of the values. */
 export function attentionReference(problem: AttentionProblem, arrays: Arrays): Arrays {
   const { q, k, v, out, lse } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
@@ -44,7 +44,7 @@ export function attentionReference(problem: AttentionProblem, arrays: Arrays): A
   return { out: out!, lse: lse! }
 }
 
-/** delta = rowsum(dOut * out); ds = p (dOut v^T - delta); dq = scale ds k. */
+/** Computes delta = rowsum(dOut * out), ds = p (dOut v^T - delta) and dq = scale ds k. */
 export function queryGradientReference(problem: QueryGradientProblem, arrays: Arrays): Arrays {
   const { q, k, v, out, dOut, lse, dq, delta } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
@@ -63,7 +63,7 @@ export function queryGradientReference(problem: QueryGradientProblem, arrays: Ar
   return { dq: dq!, delta: delta! }
 }
 
-/** dv = p^T dOut; dk = scale ds^T q. */
+/** Computes dv = p^T dOut and dk = scale ds^T q. */
 export function keyValueGradientReference(problem: KeyValueGradientProblem, arrays: Arrays): Arrays {
   const { q, k, v, dOut, lse, delta, dkv } = arrays as Record<string, Float64Array> & Arrays
   const { batch, heads, queries, keys, width, scale } = problem

@@ -1,10 +1,11 @@
-// Attention for software devices, where a load costs as much as ten multiply-adds and a swap between lanes next to nothing.
-// A lane owns ROWS query rows; all lanes of a workgroup read the same head. A load of K or V brings another element to each
-// lane and swaps hand them round: a lane gets elements d ^ 0 … d ^ 3 of a row, d being its own, and takes its own rows'
-// elements in that order. The two quads of eight lanes load two keys at once and see them in opposite order.
+// Attention (2205.14135, with the online softmax of 1805.02867) for software devices, on which a load costs as much as ten
+// multiply-adds and a swap between lanes next to nothing. A lane owns ROWS query rows, and all lanes of a workgroup read the same
+// head. A load of K or V brings another element to each lane and swaps hand them round: a lane gets elements d ^ 0 … d ^ 3 of a
+// row, where d is its own, and takes its own rows' elements in that order. The two quads of eight lanes load two keys at once and
+// see them in opposite order.
 enable subgroups;
 
-// Element type in memory; sums are f32.
+// The element type in memory. Sums are f32.
 alias Scalar = f32;
 // A number for each query row of a lane.
 alias Rows = vec4<f32>;
@@ -13,45 +14,38 @@ alias Bits = vec4<u32>;
 const ROWS: u32 = 4u;
 const THIRD: u32 = min(2u, ROWS - 1u);
 const FOURTH: u32 = ROWS - 1u;
-// Workgroup size: the largest subgroup size.
+// The workgroup size, which is the largest subgroup size.
 const LANES: u32 = 4u;
-// Subgroups may have only 4 lanes; else at least 8.
+// Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
-// Elements of a head's row at most, a multiple of 4.
+// The most elements of a head's row, a multiple of 4.
 const WIDTH: u32 = 64u;
-// The width is no multiple of 4: what lies behind a row must not get into the scores.
+// Whether the width is not a multiple of 4. What lies past a row must not get into the scores.
 const PADDED: bool = true;
-// 16 or 8 keys a step. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
-// in the loops cost it more than 8 that count as nothing.
+// The keys of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
+// in the loops cost it more than 8 keys that count as nothing.
 const STEP: u32 = 16u;
-// There are so many keys that rounding would show in one chain of additions: sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
-// By how much, in powers of two, a row's highest score may rise before its sums are scaled anew: they are exact without it.
+// How far, in powers of two, a row's highest score may rise before its sums are scaled anew. Without scaling they are exact.
 const SLACK: f32 = 8.0;
-// No finite score is below it.
+// The lowest finite score.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  q: vec4<u32>, // offset, then strides of batch, head and token
-  k: vec4<u32>,
-  v: vec4<u32>,
-  out: vec4<u32>,
-  batch: u32,
-  heads: u32,
-  queries: u32,
-  keys: u32,
-  width: u32,
-  scale: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  q: vec4<u32>, // the offset, then the strides of batch, head and token
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
+  batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>;
-@group(0) @binding(1) var<storage, read> k: array<Scalar>;
-@group(0) @binding(2) var<storage, read> v: array<Scalar>;
+@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
@@ -59,11 +53,12 @@ struct Params {
 struct Pair { first: vec4<f32>, second: vec4<f32> }
 struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
 
+// A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// Elements d ^ 0 … d ^ 3 of two rows of K; d is this lane's own.
+// Elements d ^ 0 … d ^ 3 of two rows of K, where d is this lane's own.
 fn keyPair(first: u32, second: u32, d: u32) -> Pair {
   var own = f32(k[first + d]);
   if (PADDED) { own = select(0.0, own, d < params.width); }
@@ -77,7 +72,7 @@ fn keyPair(first: u32, second: u32, d: u32) -> Pair {
   return Pair(share(own), share(other));
 }
 
-fn valuePair(first: u32, second: u32, d: u32) -> Pair {
+fn rawValuePair(first: u32, second: u32, d: u32) -> Pair {
   let own = f32(v[first + d]);
   var other: f32;
   if (NARROW) { other = f32(v[second + d]); } else { other = subgroupShuffleXor(own, 4u); }
@@ -102,8 +97,8 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
-// Where rows begin.
-fn starts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The first elements of rows.
+fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -116,18 +111,18 @@ fn queryRows(at: vec4<u32>, d: u32) -> Rows {
   return element;
 }
 
-// Element d of the rows that exist.
-fn store(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
+// Stores element d of the rows that exist.
+fn storeOut(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.x < params.queries) { out[at.x + d] = Scalar(value[0]); }
   if (row.y < params.queries) { out[at.y + d] = Scalar(value[1]); }
   if (ROWS > 2u && row.z < params.queries) { out[at.z + d] = Scalar(value[THIRD]); }
   if (ROWS > 3u && row.w < params.queries) { out[at.w + d] = Scalar(value[FOURTH]); }
 }
 
-// value, or NaN where the sum of a row's weights is not positive and finite: its scores hold NaN or infinity, or -infinity alone. The
-// bits decide, because drivers differ on 2^NaN and compilers may assume that there is no NaN.
-fn orNaN(value: Rows, sum: Rows) -> Rows {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+// The value, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity
+// alone. The test is of the bits because drivers differ on exponentials of NaN and compilers may assume that there is no NaN.
+fn rowsOrNaN(value: Rows, sum: Rows) -> Rows {
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   var result = value;
   for (var i = 0u; i < ROWS; i++) {
     if (bitcast<u32>(sum[i]) - 1u >= 0x7f7fffffu) { result[i] = bitcast<f32>(nan); }
@@ -138,7 +133,7 @@ fn orNaN(value: Rows, sum: Rows) -> Rows {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// value, but compilers must not know it: they would simplify a difference of sums. `zero` is 0.
+// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -155,37 +150,35 @@ fn rescaled(total: Compensated, factor: Sum) -> Compensated {
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
   if (group >= blocks * params.batch * params.heads) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let row = group % blocks * LANES * ROWS + lane + LANES * vec4(0u, 1u, 2u, 3u); // the first ROWS count
+  let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let e = subgroupLane & 3u;
   var flip = (subgroupLane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
-  var x: array<Rows, WIDTH>; // queries, scaled; 0 behind the width
+  var x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width
   var acc: array<Rows, WIDTH>;
-  let q0 = own.x + starts(params.q, b, h, min(row, vec4(params.queries - 1u)));
+  let q0 = own.x + rowStarts(params.q, b, h, min(row, vec4(params.queries - 1u)));
   for (var d = 0u; d < params.width; d++) { x[d] = queryRows(q0, d) * (params.scale * LOG2E); }
 
-  var lowBits = 0xff800000u; // a variable, because no constant expression may be infinite
+  var lowBits = 0xff800000u; // A variable, because a constant expression may not be infinite.
   let low = Rows(bitcast<f32>(lowBits));
   var top = Rows(LOWEST);
   var total = Rows();
   var longAcc: array<Compensated, LONG_WIDTH>;
   var longTop = top; // what the long sums are relative to
   var longTotal: Compensated;
-  let zero = params.width >> 31u; // 0, but compilers do not know
+  let zero = params.width >> 31u; // 0, which compilers do not know
   let kStep = params.k.w;
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
@@ -212,7 +205,7 @@ fn main(
     let k14 = kRow + t14 * kStep; let k15 = kRow + t15 * kStep;
     var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
     var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
-    // What is left out must not be the highest.
+    // What is left out must not become the highest.
     let unused = select(low, Rows(), more);
     var s8 = unused; var s9 = unused; var s10 = unused; var s11 = unused;
     var s12 = unused; var s13 = unused; var s14 = unused; var s15 = unused;
@@ -231,22 +224,14 @@ fn main(
       }
     }
     if (left < 16u) {
-      s0 = select(low, s0, left > (0u ^ flip));
-      s1 = select(low, s1, left > (1u ^ flip));
-      s2 = select(low, s2, left > (2u ^ flip));
-      s3 = select(low, s3, left > (3u ^ flip));
-      s4 = select(low, s4, left > (4u ^ flip));
-      s5 = select(low, s5, left > (5u ^ flip));
-      s6 = select(low, s6, left > (6u ^ flip));
-      s7 = select(low, s7, left > (7u ^ flip));
-      s8 = select(low, s8, left > (8u ^ flip));
-      s9 = select(low, s9, left > (9u ^ flip));
-      s10 = select(low, s10, left > (10u ^ flip));
-      s11 = select(low, s11, left > (11u ^ flip));
-      s12 = select(low, s12, left > (12u ^ flip));
-      s13 = select(low, s13, left > (13u ^ flip));
-      s14 = select(low, s14, left > (14u ^ flip));
-      s15 = select(low, s15, left > (15u ^ flip));
+      s0 = select(low, s0, left > (0u ^ flip)); s1 = select(low, s1, left > (1u ^ flip));
+      s2 = select(low, s2, left > (2u ^ flip)); s3 = select(low, s3, left > (3u ^ flip));
+      s4 = select(low, s4, left > (4u ^ flip)); s5 = select(low, s5, left > (5u ^ flip));
+      s6 = select(low, s6, left > (6u ^ flip)); s7 = select(low, s7, left > (7u ^ flip));
+      s8 = select(low, s8, left > (8u ^ flip)); s9 = select(low, s9, left > (9u ^ flip));
+      s10 = select(low, s10, left > (10u ^ flip)); s11 = select(low, s11, left > (11u ^ flip));
+      s12 = select(low, s12, left > (12u ^ flip)); s13 = select(low, s13, left > (13u ^ flip));
+      s14 = select(low, s14, left > (14u ^ flip)); s15 = select(low, s15, left > (15u ^ flip));
     }
     let highest = max(
       max(max(max(s0, s1), max(s2, s3)), max(max(s4, s5), max(s6, s7))),
@@ -276,22 +261,22 @@ fn main(
     let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
     for (var c = 0u; c < params.width; c += 4u) {
       let d = c + e;
-      var a = pairSum(s0, s1, valuePair(v0, v1, d));
-      a = add(a, s2, s3, valuePair(v2, v3, d));
-      a = add(a, s4, s5, valuePair(v4, v5, d));
-      a = add(a, s6, s7, valuePair(v6, v7, d));
+      var a = pairSum(s0, s1, rawValuePair(v0, v1, d));
+      a = add(a, s2, s3, rawValuePair(v2, v3, d));
+      a = add(a, s4, s5, rawValuePair(v4, v5, d));
+      a = add(a, s6, s7, rawValuePair(v6, v7, d));
       if (more) {
-        a = add(a, s8, s9, valuePair(v8, v9, d));
-        a = add(a, s10, s11, valuePair(v10, v11, d));
-        a = add(a, s12, s13, valuePair(v12, v13, d));
-        a = add(a, s14, s15, valuePair(v14, v15, d));
+        a = add(a, s8, s9, rawValuePair(v8, v9, d));
+        a = add(a, s10, s11, rawValuePair(v10, v11, d));
+        a = add(a, s12, s13, rawValuePair(v12, v13, d));
+        a = add(a, s14, s15, rawValuePair(v14, v15, d));
       }
       acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
     if (LONG && ((j + STEP) % FOLD == 0u || left <= STEP)) {
-      // 2^0 need not be 1.
+      // 2^0 is not 1 on every driver..
       let factor = select(exp2(longTop - top), Rows(1.0), longTop == top);
       longTop = top;
       for (var d = 0u; d < params.width; d++) {
@@ -307,10 +292,10 @@ fn main(
     total = longTotal.sum - longTotal.excess;
   }
 
-  let inverse = orNaN(1.0 / total, total);
-  let sum = orNaN((top + log2(total)) * LN2, total);
-  let out0 = own.w + starts(params.out, b, h, row);
-  for (var d = 0u; d < params.width; d++) { store(acc[d] * inverse, row, out0, d); }
+  let inverse = rowsOrNaN(1.0 / total, total);
+  let sum = rowsOrNaN((top + log2(total)) * LN2, total);
+  let out0 = own.w + rowStarts(params.out, b, h, row);
+  for (var d = 0u; d < params.width; d++) { storeOut(acc[d] * inverse, row, out0, d); }
   for (var i = 0u; i < ROWS; i++) {
     if (row[i] < params.queries) { lse[rest.x + head * params.queries + row[i]] = sum[i]; }
   }

@@ -1,27 +1,27 @@
 import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { type AttentionShape, type RowView, roomFor } from './variants.ts'
 
-/** Rows on the other side that a workgroup takes at a time. */
+/** The rows on the other side that a workgroup takes at a time. */
 const STEP = 32
-/** The most of them for one chain of additions, in which rounding is then at most 2e-5, a fraction of that of the float16 results. */
+/** The most of them in one chain of additions. Its rounding error is at most 2e-5, a fraction of that of the float16 results. */
 const LONG_STEPS = 16384
 
-/** One of the three kernels by tensor cores, float16 operands. */
+/** One of the three kernels for tensor cores, with float16 operands. */
 interface MatrixKernel<P extends AttentionShape> {
   source: string
-  /** Rows of a head that workgroups own: its queries or its keys. */
+  /** The rows of a head that workgroups own: its queries or its keys. */
   rows(problem: P): number
-  /** Rows of a head on the other side, which each workgroup passes over. */
+  /** The rows of a head on the other side, which each workgroup passes over. */
   steps(problem: P): number
-  /** Name of the constant for the rows on the other side that a workgroup takes at a time. */
+  /** The name of the constant for the rows on the other side that a workgroup takes at a time. */
   step: 'KEYS' | 'QUERIES'
-  /** Bytes of workgroup memory beside rows, scores and weights, for so many threads. */
+  /** The bytes of workgroup memory beside rows, scores and weights, for a number of threads. */
   extra(threads: number): number
-  /** Operands that are loaded by fours where all their rows allow it. */
+  /** The operands that are loaded by fours where all their rows allow it. */
   views(problem: P): readonly RowView[]
 }
 
-/** A workgroup of so many subgroups owns 16 rows for each. */
+/** The variant whose workgroups own 16 rows for each of their subgroups. */
 export function matrixVariant<P extends AttentionShape>(
   name: string,
   subgroups: number,
@@ -59,12 +59,12 @@ export function subgroupMatrix<P extends AttentionShape>(kernel: MatrixKernel<P>
   return matrixVariant('subgroupMatrix', 4, kernel)
 }
 
-/** Whether to take it: a few rows leave most of a workgroup idle. */
+/** Whether to take the variant. Few rows leave most of a workgroup idle. */
 export function takesMatrices<P extends AttentionShape>(device: Capabilities, problem: P, variant: Variant<P>, rows: number) {
   return !device.software && rows >= 16 && variant.supports!(device, problem)
 }
 
-/** Bytes of workgroup memory for rows of operands, scores and weights. */
+/** The bytes of workgroup memory for rows of operands, scores and weights. */
 function memory(problem: AttentionShape, rows: number): number {
   const operands = 2 * Math.max(2 * STEP, rows) * (roomFor(problem) + 8)
   return operands + rows * (4 * (STEP + 4) + 2 * (STEP + 8))

@@ -1,4 +1,5 @@
 import {
+  type Binding,
   branchStrides,
   type Capabilities,
   type Constants,
@@ -9,55 +10,57 @@ import {
   type Param,
   SCALAR_BYTES,
   type Scalar,
+  scalars,
   type Variant,
 } from '../spec.ts'
 
-/** A [B, H, T, Dh] operand in its buffer, in elements; neighbours along Dh are adjacent. */
+/** Where a [B, H, T, Dh] operand lies in its buffer, in elements. Neighbours along Dh are adjacent. */
 export type RowView = [offset: number, batch: number, head: number, token: number]
 
-/** Sizes of attention: [batch, heads, queries, width] over [batch, heads, keys, width]. */
+/** The sizes of attention: queries [batch, heads, queries, width] and keys [batch, heads, keys, width]. */
 export interface AttentionShape {
   batch: number
   heads: number
   queries: number
   keys: number
-  /** Dh, elements of a head's row. */
+  /** Dh, the elements of a head's row. */
   width: number
-  /** Factor of the scores, usually width ** -0.5. */
+  /** The factor of the scores, usually width ** -0.5. */
   scale: number
-  /** Of all operands and their gradients; float32 if left out. Log-sum-exps and deltas are float32. */
+  /** The element type of all operands and their gradients; float32 where it is left out. Log-sum-exps and deltas are float32. */
   dtype?: 'f16'
 }
 
-/** Element type of the operands. */
+/** The element type of the operands. */
 export function operandType({ dtype }: AttentionShape): Scalar {
   return dtype ?? 'f32'
 }
 
-/** The parameter block: what needs 16-byte alignment (strides of the branches, views), then the shape. */
+/** Bindings of operands, whose views are parameters of the same names. */
+export function operands(access: Binding['access'], ...names: readonly string[]): Binding[] {
+  return names.map((name) => ({ name, access, dtype: operandType, offset: name }))
+}
+
+/** The parameter block: the strides of the branches and the views, which need an alignment of 16 bytes, then the shape. */
 export function attentionParams(bindings: number, ...views: string[]): Param[] {
   return [
     branchStrides(bindings),
     ...views.map((name): Param => ({ name, type: 'u32', length: 4 })),
-    { name: 'batch', type: 'u32' },
-    { name: 'heads', type: 'u32' },
-    { name: 'queries', type: 'u32' },
-    { name: 'keys', type: 'u32' },
-    { name: 'width', type: 'u32' },
-    { name: 'scale', type: 'f32' },
+    ...scalars('u32', 'batch', 'heads', 'queries', 'keys', 'width'),
+    ...scalars('f32', 'scale'),
   ]
 }
 
-/** What the three kernels share: which rows they are parallel over, and the sources of their variants. */
+/** What the three kernels differ in: which rows they are parallel over, and the sources of their variants. */
 interface RowKernel<P extends AttentionShape> {
-  /** Rows of a head that threads own: its queries or its keys. */
+  /** The rows of a head that threads own: its queries or its keys. */
   rows(problem: P): number
-  /** Rows of a head on the other side, which each thread passes over. */
+  /** The rows of a head on the other side, which each thread passes over. */
   steps(problem: P): number
   direct: string
-  /** Rows that a step of it adds up. */
+  /** The rows that a step of `direct` adds up. */
   directStep: number
-  /** Further constants of it. */
+  /** Further constants of `direct`. */
   directConstants?(problem: P): Constants
   subgroup: string
   quad: string
@@ -66,7 +69,7 @@ interface RowKernel<P extends AttentionShape> {
   tiled: string
 }
 
-/** `direct`: a thread a row. `subgroup`: software devices. `quad`: the same for SwiftShader. `tiled`: GPUs. */
+/** `direct` has a thread for each row. `subgroup` is for software devices, `quad` for SwiftShader among them, and `tiled` for GPUs. */
 export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Variant<P>[] {
   const total = (problem: P) => problem.batch * problem.heads * kernel.rows(problem)
   const grid = (problem: P, rowsPerGroup: number): Grid =>
@@ -75,7 +78,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
     {
       name: 'direct',
       source: kernel.direct,
-      // A software device runs a workgroup on one core: there must be several.
+      // A software device runs a workgroup on one core, so there must be several workgroups.
       constants: (problem) => ({
         WORKGROUP: total(problem) < 512 ? 8 : 64,
         WIDTH: roomFor(problem),
@@ -95,7 +98,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
     {
       name: 'quad',
       source: kernel.quad,
-      // Elsewhere it takes seconds to compile.
+      // On other devices it takes seconds to compile.
       supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem),
       constants: (problem, device) => ({
         ...quadConstants(problem, kernel.rows(problem), device),
@@ -109,7 +112,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       supports: (_device, problem) => fitsTiles(problem),
       constants: (problem) => ({
         SLICES: ceilDiv(problem.width, 32),
-        // A tile's sum has a chain of 8.
+        // The sum of a tile is a chain of 8.
         ...longSums(8 + kernel.steps(problem) / 32),
         ...scalar(problem),
       }),
@@ -119,8 +122,8 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
 }
 
 /**
- * The variant for a device: a lane of the subgroup variant owns rows of one head only, so few rows leave most lanes idle,
- * where `direct` puts rows of all heads side by side.
+ * The variant for a device. A lane of the subgroup variant owns rows of one head only, so few rows leave most lanes idle, whereas
+ * `direct` puts rows of all heads side by side.
  */
 export function chooseVariant(device: Capabilities, problem: AttentionShape, few: boolean): string {
   if (device.software) {
@@ -130,7 +133,7 @@ export function chooseVariant(device: Capabilities, problem: AttentionShape, few
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 
-/** Subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that compile in seconds. */
+/** The variant needs subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that compile in seconds. */
 function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean {
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
@@ -140,10 +143,10 @@ export function roomFor({ width }: AttentionShape): number {
   return 16 * ceilDiv(width, 16)
 }
 
-/** The longest chain of additions that is left as it is: it is at most 1e-6 off. */
+/** The longest chain of additions that is left as it is. Its rounding error is at most 1e-6. */
 const LONG_CHAIN = 64
 
-/** What makes a kernel add up precisely where its code for few rows would have so long a chain of additions. */
+/** Makes a kernel add up with compensation where one chain of additions is longer than it may be. */
 function longSums(chain: number, longest = LONG_CHAIN): Constants {
   return chain > longest ? { LONG: true } : {}
 }
@@ -169,7 +172,7 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
   const lanes = device.subgroupMaxSize
   const narrow = device.subgroupMinSize < 8
   const owned = rowsPerLane(rows, lanes)
-  // Narrow subgroups take whole steps; one costs about as much as two rows more than it has.
+  // Narrow subgroups take whole steps. A step costs about as much as two rows more than it has.
   const step = !narrow || 18 * ceilDiv(steps, 16) < 10 * ceilDiv(steps, 8) ? 16 : 8
   return {
     LANES: lanes,
@@ -187,25 +190,25 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
 }
 
 /**
- * Rows that a lane of the subgroup variant owns: more make more of each load, fewer leave fewer lanes idle in the last
- * workgroup of a head. A workgroup costs about as much as two rows, and each of its rows (measured on both software drivers).
+ * The rows that a lane of the subgroup variant owns. More rows make more of each load; fewer leave fewer lanes idle in the last
+ * workgroup of a head. As measured on both software drivers, a workgroup costs about as much as two rows and its own rows.
  */
 function rowsPerLane(total: number, lanes: number): number {
   const cost = (rows: number) => ceilDiv(total, lanes * rows) * (2 + rows)
   return [2, 3, 4].reduce((best, rows) => (cost(rows) < cost(best) ? rows : best))
 }
 
-/** A thread of the tiled variant accumulates 16 numbers, of the gradient of keys and values 32, for each 32 of the width. */
+/** For each 32 of the width a thread of the tiled variant accumulates 16 numbers, or 32 for the gradients of keys and values. */
 function fitsTiles({ width }: AttentionShape): boolean {
   return width <= 256
 }
 
-/** A spec's `flops` for a number of products of [Tq, Dh] with [Tk, Dh] (or alike). */
+/** A spec's `flops` for a number of products as of [Tq, Dh] with [Tk, Dh]. */
 export function productFlops(products: number): KernelSpec<AttentionShape>['flops'] {
   return ({ batch, heads, queries, keys, width }) => 2 * products * batch * heads * queries * keys * width
 }
 
-/** A spec's `bytes` for a number of operands of query and of key rows. */
+/** A spec's `bytes` for a number of operands with rows of queries and with rows of keys. */
 export function operandBytes(ofQueries: number, ofKeys: number): KernelSpec<AttentionShape>['bytes'] {
   return (problem) => {
     const { batch, heads, queries, keys, width } = problem

@@ -11,13 +11,13 @@ struct Params { count: u32, start: Scalar, step: Scalar }
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     let v = vec4<Value>(params.start + params.step * vec4<Scalar>(4u * i + vec4(0u, 1u, 2u, 3u)));
     if (!TAIL || i < params.count / 4u) {
       y[i] = v;

@@ -18,7 +18,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let total = (params.inner + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let atSource = own.x + params.sourceOffset;
   let atTarget = (own.y + params.targetOffset) / 4u;
   var v = vec4(Target(source[atSource / 4u][atSource % 4u]));
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     if (SOURCE_STEP == 1u) { v = vec4<Target>(source[atSource / 4u + i]); }
     if (!TAIL || i < params.inner / 4u) {
       out[atTarget + i] = v;

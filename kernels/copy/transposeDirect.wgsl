@@ -16,8 +16,8 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + local;
   let width = params.inner / 4u;
   let runs = (width + RUN - 1u) / RUN;
   let blockRow = thread / runs;

@@ -1,37 +1,35 @@
-// Cross-entropy of each row of logits with its label, one workgroup a row: subgroup reductions, each with one exchange through
-// workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full. The loss is
-// (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
+// The cross-entropy of each row of logits with its label, with a workgroup for each row: subgroup reductions, each with one exchange
+// through workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full. The loss is
+// (max - logit of the label) + log(sum), because logsumexp loses its digits where logits are large.
 enable subgroups;
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a row in one Element.
+// The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  rows: u32,
-  classes: u32,
-  nan: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  rows: u32, classes: u32, nan: u32,
 }
 
-@group(0) @binding(0) var<storage, read> logits: array<Element>;
-@group(0) @binding(1) var<storage, read> labels: array<i32>;
-@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// Of each row: the largest logit, and the sum of exp(logit - largest), or NaN.
+@group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>; // [rows]
+// [rows]: the largest logit, and the sum of exp(logit - largest) or NaN.
 @group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> maxima: array<f32, WORKGROUP>;
 var<workgroup> sums: array<f32, WORKGROUP>;
 
-// An invocation's place among the active ones of its subgroup, and their count.
+// An invocation's index, its place among the active ones of its subgroup, and their count.
 struct Lane { index: u32, rank: u32, count: u32 }
 
-fn workgroupMax(value: Element, lane: Lane) -> f32 {
+fn maxBySubgroups(value: Element, lane: Lane) -> f32 {
   let v = vec4<f32>(value);
   let ofSubgroup = subgroupMax(max(max(v.x, v.y), max(v.z, v.w)));
   maxima[lane.index] = ofSubgroup;
@@ -41,9 +39,9 @@ fn workgroupMax(value: Element, lane: Lane) -> f32 {
   return subgroupMax(largest);
 }
 
-fn workgroupSum(value: Element, lane: Lane) -> f32 {
+fn sumBySubgroups(value: Element, lane: Lane) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
   sums[lane.index] = select(0.0, ofSubgroup, lane.rank == 0u);
   workgroupBarrier();
@@ -52,8 +50,8 @@ fn workgroupSum(value: Element, lane: Lane) -> f32 {
   return subgroupAdd(sum);
 }
 
-// The sum of exponentials, or NaN where it is not positive and finite: the row holds NaN or infinity, or -infinity alone. The bits
-// decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+// The sum of exponentials, or NaN where it is not positive and finite, since the row holds NaN or infinity, or -infinity alone. The
+// test is of the bits because drivers differ on e^NaN and compilers may assume that there is no NaN.
 fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
@@ -87,14 +85,10 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let n = params.classes / ROW_VEC;
   let start = own.x / ROW_VEC + row * n;
   let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
@@ -102,7 +96,7 @@ fn main(
   // A thread past the end takes the last Element, which changes no maximum.
   var threadMax = logits[start + min(lid, n - 1u)];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
-  let largest = workgroupMax(threadMax, lane);
+  let largest = maxBySubgroups(threadMax, lane);
   var threadSum = Element(0.0);
   var levels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
@@ -110,11 +104,11 @@ fn main(
     if (LONG) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = checked(workgroupSum(threadSum, lane));
+  let sum = checked(sumBySubgroups(threadSum, lane));
 
   if (lid != 0u) { return; }
   statistics[own.w / 2u + row] = vec2(largest, sum);
-  // A negative label becomes a large number.
+  // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
   if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];

@@ -1,31 +1,29 @@
-// Cross-entropy of each row of logits with its label, one workgroup a row, tree reductions in workgroup memory. The loss is
-// (max - logit of the label) + log(sum): by way of logsumexp it would lose its digits where logits are large.
+// The cross-entropy of each row of logits with its label, with a workgroup for each row and tree reductions in workgroup memory.
+// The loss is (max - logit of the label) + log(sum), because logsumexp loses its digits where logits are large.
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a row in one Element.
+// The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  rows: u32,
-  classes: u32,
-  nan: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  rows: u32, classes: u32, nan: u32,
 }
 
-@group(0) @binding(0) var<storage, read> logits: array<Element>;
-@group(0) @binding(1) var<storage, read> labels: array<i32>;
-@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
-// Of each row: the largest logit, and the sum of exp(logit - largest), or NaN.
+@group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>; // [rows]
+// [rows]: the largest logit, and the sum of exp(logit - largest) or NaN.
 @group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-fn workgroupMax(value: Element, lid: u32) -> f32 {
+fn maxByTree(value: Element, lid: u32) -> f32 {
   let v = vec4<f32>(value);
   partial[lid] = max(max(v.x, v.y), max(v.z, v.w));
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
@@ -38,9 +36,9 @@ fn workgroupMax(value: Element, lid: u32) -> f32 {
   return largest;
 }
 
-fn workgroupSum(value: Element, lid: u32) -> f32 {
+fn sumByTree(value: Element, lid: u32) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -50,8 +48,8 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return partial[0];
 }
 
-// The sum of exponentials, or NaN where it is not positive and finite: the row holds NaN or infinity, or -infinity alone. The bits
-// decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+// The sum of exponentials, or NaN where it is not positive and finite, since the row holds NaN or infinity, or -infinity alone. The
+// test is of the bits because drivers differ on e^NaN and compilers may assume that there is no NaN.
 fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
@@ -85,21 +83,17 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let n = params.classes / ROW_VEC;
   let start = own.x / ROW_VEC + row * n;
 
   // A thread past the end takes the last Element, which changes no maximum.
   var threadMax = logits[start + min(lid, n - 1u)];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
-  let largest = workgroupMax(threadMax, lid);
+  let largest = maxByTree(threadMax, lid);
   var threadSum = Element(0.0);
   var levels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
@@ -107,11 +101,11 @@ fn main(
     if (LONG) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = checked(workgroupSum(threadSum, lid));
+  let sum = checked(sumByTree(threadSum, lid));
 
   if (lid != 0u) { return; }
   statistics[own.w / 2u + row] = vec2(largest, sum);
-  // A negative label becomes a large number.
+  // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
   if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];

@@ -24,30 +24,27 @@ struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 
 // Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
 // hardly grows with the number of blocks.
-struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
-fn join(levels: ptr<function, Levels>, block: Sum) {
+fn join(levels: ptr<function, BlockLevels>, block: Sum) {
   (*levels).a += block;
   (*levels).blocks += 1u;
   if ((*levels).blocks % 16u != 0u) { return; }
-  (*levels).b += (*levels).a;
-  (*levels).a = Sum();
+  (*levels).b += (*levels).a; (*levels).a = Sum();
   if ((*levels).blocks % 256u != 0u) { return; }
-  (*levels).c += (*levels).b;
-  (*levels).b = Sum();
+  (*levels).c += (*levels).b; (*levels).b = Sum();
   if ((*levels).blocks % 4096u != 0u) { return; }
-  (*levels).d += (*levels).c;
-  (*levels).c = Sum();
+  (*levels).d += (*levels).c; (*levels).c = Sum();
 }
 
-fn levelSum(levels: Levels) -> Sum {
+fn levelSum(levels: BlockLevels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let inner = params.inner / LINE_VEC;
-  let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
+  let thread = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   if (thread >= params.outer * params.chunks * inner) { return; }
   let place = thread / inner;
   var row = place;
@@ -69,7 +66,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   if (PIECES && REVERSE && piece + 1u < params.chunks) { before = sums[thread + inner]; }
   if (PIECES && !REVERSE && piece > 0u) { before = sums[thread - inner]; }
   var origin = before;
-  var levels: Levels;
+  var levels: BlockLevels;
   var left = last - first + 1u;
   loop {
     let block = select(left, min(left, BLOCK), BLOCKS);

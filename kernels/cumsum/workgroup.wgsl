@@ -26,28 +26,25 @@ var<workgroup> groupSums: array<Scalar, WORKGROUP / GROUP>;
 
 // Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
 // hardly grows with the number of blocks.
-struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
-fn join(levels: ptr<function, Levels>, block: Sum) {
+fn join(levels: ptr<function, BlockLevels>, block: Sum) {
   (*levels).a += block;
   (*levels).blocks += 1u;
   if ((*levels).blocks % 16u != 0u) { return; }
-  (*levels).b += (*levels).a;
-  (*levels).a = Sum();
+  (*levels).b += (*levels).a; (*levels).a = Sum();
   if ((*levels).blocks % 256u != 0u) { return; }
-  (*levels).c += (*levels).b;
-  (*levels).b = Sum();
+  (*levels).c += (*levels).b; (*levels).b = Sum();
   if ((*levels).blocks % 4096u != 0u) { return; }
-  (*levels).d += (*levels).c;
-  (*levels).c = Sum();
+  (*levels).d += (*levels).c; (*levels).c = Sum();
 }
 
-fn levelSum(levels: Levels) -> Sum {
+fn levelSum(levels: BlockLevels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let inner = params.inner;
   let group = wid.y * groups.x + wid.x;
   if (group >= params.outer * params.chunks * inner) { return; }
@@ -67,37 +64,37 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var carry = Scalar();
   if (PIECES && REVERSE && piece + 1u < params.chunks) { carry = sums[group + inner]; }
   if (PIECES && !REVERSE && piece > 0u) { carry = sums[group - inner]; }
-  var levels: Levels;
+  var levels: BlockLevels;
   for (var tile = 0u; tile < n; tile += WORKGROUP * ITEMS) {
     var running: array<Scalar, ITEMS>;
     var sum = Scalar();
     for (var k = 0u; k < ITEMS; k++) {
-      let j = tile + lid * ITEMS + k;
+      let j = tile + local * ITEMS + k;
       if (j < n) { sum += x[start + select(first + j, last - j, REVERSE) * inner]; }
       running[k] = sum;
     }
-    threadSums[lid] = sum;
+    threadSums[local] = sum;
     workgroupBarrier();
-    if (lid < WORKGROUP / GROUP) {
+    if (local < WORKGROUP / GROUP) {
       var groupSum = Scalar();
-      for (var t = 0u; t < GROUP; t++) { groupSum += threadSums[lid * GROUP + t]; }
-      groupSums[lid] = groupSum;
+      for (var t = 0u; t < GROUP; t++) { groupSum += threadSums[local * GROUP + t]; }
+      groupSums[local] = groupSum;
     }
     workgroupBarrier();
     var total = Scalar();
     var before = Scalar();
     for (var g = 0u; g < WORKGROUP / GROUP; g++) {
-      if (g == lid / GROUP) { before = total; }
+      if (g == local / GROUP) { before = total; }
       total += groupSums[g];
     }
-    for (var t = lid / GROUP * GROUP; t < lid; t++) { before += threadSums[t]; }
+    for (var t = local / GROUP * GROUP; t < local; t++) { before += threadSums[t]; }
     if (PIECES) { before += carry; }
     if (TILES) {
       before += levelSum(levels);
       join(&levels, total);
     }
     for (var k = 0u; k < ITEMS; k++) {
-      let j = tile + lid * ITEMS + k;
+      let j = tile + local * ITEMS + k;
       if (j < n) { y[start + select(first + j, last - j, REVERSE) * inner] = before + running[k]; }
     }
     workgroupBarrier();

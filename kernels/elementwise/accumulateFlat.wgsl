@@ -15,7 +15,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let total = (params.inner + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let atX = own.x + params.xOffset;
   let atOut = own.y / 4u;
   var v = vec4(x[atX / 4u][atX % 4u]);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     if (X_STEP == 1u) { v = x[atX / 4u + i]; }
     if (!TAIL || i < params.inner / 4u) {
       out[atOut + i] += v;

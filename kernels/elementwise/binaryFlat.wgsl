@@ -7,9 +7,7 @@ const TAIL: bool = true;
 const A_STEP: u32 = 1u;
 const B_STEP: u32 = 1u;
 
-const ADD: u32 = 0u;
-const SUB: u32 = 1u;
-const MUL: u32 = 2u;
+const ADD: u32 = 0u; const SUB: u32 = 1u; const MUL: u32 = 2u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
@@ -32,7 +30,7 @@ fn applyBinary(v: Value, w: Value) -> Value {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let total = (params.inner + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
@@ -44,7 +42,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let atOut = own.z / 4u;
   var v = vec4(a[atA / 4u][atA % 4u]);
   var w = vec4(b[atB / 4u][atB % 4u]);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     if (A_STEP == 1u) { v = a[atA / 4u + i]; }
     if (B_STEP == 1u) { w = b[atB / 4u + i]; }
     let result = applyBinary(v, w);

@@ -4,9 +4,7 @@ alias Value = Scalar;
 const OP: u32 = 0u;
 const RUN: u32 = 32u;
 
-const ADD: u32 = 0u;
-const SUB: u32 = 1u;
-const MUL: u32 = 2u;
+const ADD: u32 = 0u; const SUB: u32 = 1u; const MUL: u32 = 2u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
@@ -29,8 +27,8 @@ fn applyBinary(v: Value, w: Value) -> Value {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let thread = (wid.y * groups.x + wid.x) * 64u + local;
   let runs = (params.inner + RUN - 1u) / RUN;
   let row = thread / runs;
   if (row >= params.rows) { return; }

@@ -12,13 +12,13 @@ struct Params { count: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     var v = vec4<To>(x[i]);
     if (TO_INT) {
       let isNaN = (bitcast<vec4<u32>>(x[i]) & vec4(0x7fffffffu)) > vec4(0x7f800000u);

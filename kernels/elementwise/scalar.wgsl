@@ -5,10 +5,7 @@ const OP: u32 = 0u;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
-const ADD: u32 = 0u;
-const MUL: u32 = 1u;
-const DIV: u32 = 2u;
-const SUB_FROM: u32 = 3u;
+const ADD: u32 = 0u; const MUL: u32 = 1u; const DIV: u32 = 2u; const SUB_FROM: u32 = 3u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
@@ -30,14 +27,14 @@ fn applyScalar(v: vec4<Scalar>, s: vec4<Scalar>) -> vec4<Scalar> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     let v = vec4<Stored>(applyScalar(vec4<Scalar>(x[own.x + i]), vec4(params.scalar)));
     if (!TAIL || i < params.count / 4u) {
       out[own.y + i] = v;

@@ -5,14 +5,7 @@ const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
-const NEG: u32 = 0u;
-const EXP: u32 = 1u;
-const LOG: u32 = 2u;
-const SQRT: u32 = 3u;
-const TANH: u32 = 4u;
-const RELU: u32 = 5u;
-const GELU: u32 = 6u;
-const SIGMOID: u32 = 7u;
+const NEG = 0u; const EXP = 1u; const LOG = 2u; const SQRT = 3u; const TANH = 4u; const RELU = 5u; const GELU = 6u;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
@@ -90,14 +83,14 @@ fn applyUnary(v: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let total = (params.count + 3u) / 4u;
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     let v = vec4<Stored>(applyUnary(vec4<f32>(x[own.x + i])));
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;

@@ -16,23 +16,20 @@ struct Params { count: u32, rows: u32, width: u32 }
 
 // Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
 // hardly grows with the number of blocks.
-struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
-fn join(levels: ptr<function, Levels>, block: Sum) {
+fn join(levels: ptr<function, BlockLevels>, block: Sum) {
   (*levels).a += block;
   (*levels).blocks += 1u;
   if ((*levels).blocks % 16u != 0u) { return; }
-  (*levels).b += (*levels).a;
-  (*levels).a = Sum();
+  (*levels).b += (*levels).a; (*levels).a = Sum();
   if ((*levels).blocks % 256u != 0u) { return; }
-  (*levels).c += (*levels).b;
-  (*levels).b = Sum();
+  (*levels).c += (*levels).b; (*levels).b = Sum();
   if ((*levels).blocks % 4096u != 0u) { return; }
-  (*levels).d += (*levels).c;
-  (*levels).c = Sum();
+  (*levels).d += (*levels).c; (*levels).c = Sum();
 }
 
-fn levelSum(levels: Levels) -> Sum {
+fn levelSum(levels: BlockLevels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -45,7 +42,7 @@ fn main(
   if (at >= params.rows * columns) { return; }
   let row = i32(at / columns);
   let column = at % columns;
-  var levels: Levels;
+  var levels: BlockLevels;
   for (var first = 0u; first < params.count; first += BLOCK) {
     var sum = Value();
     let last = min(first + BLOCK, params.count);

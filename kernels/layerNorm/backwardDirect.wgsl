@@ -1,48 +1,43 @@
-// Gradients of LayerNorm, no workgroup memory; xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over chunks
-// of rows, dweight = sum(dy * xhat) and dbias = sum(dy), one thread an Element of the columns and a chunk. The others compute
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, one thread a row.
+// The gradients of layer normalization, with xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over chunks of
+// rows, dweight = sum(dy * xhat) and dbias = sum(dy), with a thread for each Element of the columns and each chunk. The others compute
+// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, with a thread for each row.
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 64u;
-// Whether a thread adds up so many terms of a row, or of a column, that it must do so in levels.
+// Whether a thread adds up so many terms of a row, or of a column, that it does so in levels.
 const LONG: bool = false;
 const LONG_COLUMNS: bool = false;
-// Neighbours of a row in one Element.
+// The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
-// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a row. On software devices a turn itself costs dearly.
+// The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
-// Rows that are summed before they end a turn.
+// The rows whose sums end a block.
 const BLOCK: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  rows: u32,
-  n: u32,
-  xOffset: u32,
-  xStride: u32,
-  chunks: u32,
-  weightOffset: u32,
-  toBias: u32, // from weightOffset on, wrapping
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  rows: u32, n: u32, xOffset: u32, xStride: u32, chunks: u32, weightOffset: u32,
+  toBias: u32, // the distance from weightOffset, which wraps
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-@group(0) @binding(1) var<storage, read> weight: array<Element>;
-@group(0) @binding(2) var<storage, read> center: array<f32>;
-@group(0) @binding(3) var<storage, read> rstd: array<f32>;
-@group(0) @binding(4) var<storage, read> dy: array<Element>;
-@group(0) @binding(5) var<storage, read_write> dx: array<Element>;
-// [chunks, n] at weightOffset, and again toBias elements on.
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [rows, n], rows xStride apart
+@group(0) @binding(1) var<storage, read> weight: array<Element>; // [n]
+@group(0) @binding(2) var<storage, read> center: array<f32>; // [rows]
+@group(0) @binding(3) var<storage, read> rstd: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read> dy: array<Element>; // [rows, n]
+@group(0) @binding(5) var<storage, read_write> dx: array<Element>; // [rows, n]
+// [chunks, n] at weightOffset and again toBias elements on.
 @group(0) @binding(6) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Where this branch's operands begin: x in elements, the others in what they are made of.
-struct Starts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
+// The first elements of this branch's operands. x and sums are in numbers, the others in the elements of their bindings.
+struct RowStarts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
 
-fn startsOf(branch: u32) -> Starts {
+fn startsOf(branch: u32) -> RowStarts {
   let own = branch * params.strides[0];
   let rest = branch * params.strides[1];
-  return Starts(
+  return RowStarts(
     own.x + params.xOffset, own.y / ROW_VEC, own.z, own.w,
     rest.x / ROW_VEC, rest.y / ROW_VEC, rest.z + params.weightOffset,
   );
@@ -50,11 +45,11 @@ fn startsOf(branch: u32) -> Starts {
 
 fn rowSum(value: Element) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   return ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
 }
 
-fn sumColumn(starts: Starts, column: u32, chunk: u32) {
+fn sumColumn(starts: RowStarts, column: u32, chunk: u32) {
   let n = params.n / ROW_VEC;
   if (column >= n) { return; }
   let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
@@ -91,7 +86,7 @@ fn sumColumn(starts: Starts, column: u32, chunk: u32) {
   sums[(to + params.toBias) / ROW_VEC + column] = dbias;
 }
 
-fn differentiateRow(starts: Starts, row: u32) {
+fn differentiateOwnRow(starts: RowStarts, row: u32) {
   if (row >= params.rows) { return; }
   let n = params.n / ROW_VEC;
   let xRow = (starts.x + row * params.xStride) / ROW_VEC;
@@ -166,19 +161,15 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let starts = startsOf(wid.z);
   let n = params.n / ROW_VEC;
   let group = wid.y * groups.x + wid.x;
-  // Columns come first: their threads run longest.
+  // Columns come first because their threads run longest.
   let columnGroups = (n + WORKGROUP - 1u) / WORKGROUP;
   if (group < columnGroups * params.chunks) {
     sumColumn(starts, group % columnGroups * WORKGROUP + lid, group / columnGroups);
   } else {
-    differentiateRow(starts, (group - columnGroups * params.chunks) * WORKGROUP + lid);
+    differentiateOwnRow(starts, (group - columnGroups * params.chunks) * WORKGROUP + lid);
   }
 }

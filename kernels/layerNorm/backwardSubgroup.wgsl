@@ -1,50 +1,45 @@
-// Gradients of LayerNorm, xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over chunks of rows,
-// dweight = sum(dy * xhat) and dbias = sum(dy): one workgroup a chunk and 32 Elements of the columns, whose threads share the rows and
-// add up in workgroup memory. The others compute dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * weight, one workgroup a
-// row, by subgroup reductions, then one exchange through workgroup memory. Nothing is assumed of how invocations map to subgroups,
-// nor that all subgroups are full.
+// The gradients of layer normalization, with xhat = (x - mean) * rstd. The first workgroups sum those of weight and bias over
+// chunks of rows, dweight = sum(dy * xhat) and dbias = sum(dy). Each takes a chunk and 32 Elements of the columns; its threads
+// share the rows and add up in workgroup memory. The others compute dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy *
+// weight, with a workgroup for each row, by subgroup reductions, then one exchange through workgroup memory. Nothing is assumed of
+// how invocations map to subgroups, nor that all subgroups are full.
 enable subgroups;
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms of a row, or of a column, that it must do so in levels.
+// Whether a thread adds up so many terms of a row, or of a column, that it does so in levels.
 const LONG: bool = false;
 const LONG_COLUMNS: bool = false;
-// Neighbours of a row in one Element.
+// The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
-// Threads side by side along the columns; the others share the rows of a chunk.
+// The threads side by side along the columns, and those that share the rows of a chunk.
 const COLUMNS: u32 = 32u;
 const SHARES: u32 = WORKGROUP / COLUMNS;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  rows: u32,
-  n: u32,
-  xOffset: u32,
-  xStride: u32,
-  chunks: u32,
-  weightOffset: u32,
-  toBias: u32, // from weightOffset on, wrapping
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  rows: u32, n: u32, xOffset: u32, xStride: u32, chunks: u32, weightOffset: u32,
+  toBias: u32, // the distance from weightOffset, which wraps
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-@group(0) @binding(1) var<storage, read> weight: array<Element>;
-@group(0) @binding(2) var<storage, read> center: array<f32>;
-@group(0) @binding(3) var<storage, read> rstd: array<f32>;
-@group(0) @binding(4) var<storage, read> dy: array<Element>;
-@group(0) @binding(5) var<storage, read_write> dx: array<Element>;
-// [chunks, n] at weightOffset, and again toBias elements on.
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [rows, n], rows xStride apart
+@group(0) @binding(1) var<storage, read> weight: array<Element>; // [n]
+@group(0) @binding(2) var<storage, read> center: array<f32>; // [rows]
+@group(0) @binding(3) var<storage, read> rstd: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read> dy: array<Element>; // [rows, n]
+@group(0) @binding(5) var<storage, read_write> dx: array<Element>; // [rows, n]
+// [chunks, n] at weightOffset and again toBias elements on.
 @group(0) @binding(6) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Where this branch's operands begin: x in elements, the others in what they are made of.
-struct Starts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
+// The first elements of this branch's operands. x and sums are in numbers, the others in the elements of their bindings.
+struct RowStarts { x: u32, weight: u32, center: u32, rstd: u32, dy: u32, dx: u32, sums: u32 }
 
-fn startsOf(branch: u32) -> Starts {
+fn startsOf(branch: u32) -> RowStarts {
   let own = branch * params.strides[0];
   let rest = branch * params.strides[1];
-  return Starts(
+  return RowStarts(
     own.x + params.xOffset, own.y / ROW_VEC, own.z, own.w,
     rest.x / ROW_VEC, rest.y / ROW_VEC, rest.z + params.weightOffset,
   );
@@ -56,11 +51,11 @@ var<workgroup> dbiases: array<Element, WORKGROUP>;
 
 fn elementSum(value: Element) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   return ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
 }
 
-fn workgroupSum(value: vec2<f32>, lid: u32) -> vec2<f32> {
+fn pairSumBySubgroups(value: vec2<f32>, lid: u32) -> vec2<f32> {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let ofSubgroup = subgroupAdd(value);
@@ -71,7 +66,7 @@ fn workgroupSum(value: vec2<f32>, lid: u32) -> vec2<f32> {
   return subgroupAdd(sum);
 }
 
-fn sumColumns(starts: Starts, firstColumn: u32, chunk: u32, lid: u32) {
+fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, lid: u32) {
   let n = params.n / ROW_VEC;
   let column = firstColumn + lid % COLUMNS;
   let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
@@ -110,7 +105,7 @@ fn sumColumns(starts: Starts, firstColumn: u32, chunk: u32, lid: u32) {
   sums[(to + params.toBias) / ROW_VEC + column] = dbias;
 }
 
-fn differentiateRow(starts: Starts, row: u32, lid: u32) {
+fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
   if (row >= params.rows) { return; }
   let n = params.n / ROW_VEC;
   let xRow = (starts.x + row * params.xStride) / ROW_VEC;
@@ -136,7 +131,7 @@ fn differentiateRow(starts: Starts, row: u32, lid: u32) {
     sum = sumOf(sumLevels, sum);
     product = sumOf(productLevels, product);
   }
-  let means = workgroupSum(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
+  let means = pairSumBySubgroups(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
   let meanGX = means.y * scale * scale;
   for (var j = lid; j < n; j += WORKGROUP) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
@@ -173,19 +168,15 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let starts = startsOf(wid.z);
   let n = params.n / ROW_VEC;
   let group = wid.y * groups.x + wid.x;
-  // Columns come first: their threads run longest.
+  // Columns come first because their threads run longest.
   let columnGroups = (n + COLUMNS - 1u) / COLUMNS;
   if (group < columnGroups * params.chunks) {
     sumColumns(starts, group % columnGroups * COLUMNS, group / columnGroups, lid);
   } else {
-    differentiateRow(starts, group - columnGroups * params.chunks, lid);
+    differentiateRowBySubgroups(starts, group - columnGroups * params.chunks, lid);
   }
 }

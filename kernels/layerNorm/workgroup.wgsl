@@ -1,37 +1,34 @@
-// LayerNorm, one workgroup a row, tree reductions in workgroup memory. All sums are taken of x - x[first of the row]: a
-// large common mean would eat the digits of the differences, and the mean itself, rounded to f32, would be too coarse.
+// Layer normalization (1607.06450) with a workgroup for each row and tree reductions in workgroup memory. All sums are of x -
+// x[first of the row], because a large common mean eats the digits of the differences, and the mean itself, rounded to f32, is too
+// coarse to subtract.
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a row in one Element.
+// The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // from branch to branch, of each binding
-  rows: u32,
-  n: u32,
-  xOffset: u32,
-  xStride: u32,
-  eps: f32,
+  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-@group(0) @binding(1) var<storage, read> weight: array<Element>;
-@group(0) @binding(2) var<storage, read> bias: array<Element>;
-@group(0) @binding(3) var<storage, read_write> y: array<Element>;
-// Of each row: the mean minus the first element, and 1 / sqrt(variance + eps) or NaN.
-@group(0) @binding(4) var<storage, read_write> center: array<f32>;
-@group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [rows, n], rows xStride apart
+@group(0) @binding(1) var<storage, read> weight: array<Element>; // [n]
+@group(0) @binding(2) var<storage, read> bias: array<Element>; // [n]
+@group(0) @binding(3) var<storage, read_write> y: array<Element>; // [rows, n]
+// The mean minus the first element, and 1 / sqrt(variance + eps) or NaN.
+@group(0) @binding(4) var<storage, read_write> center: array<f32>; // [rows]
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [rows]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-fn workgroupSum(value: Element, lid: u32) -> f32 {
+fn rowSumByTree(value: Element, lid: u32) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -43,10 +40,10 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return sum;
 }
 
-// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32: the row would become the bias. By the bits, because compilers
-// may assume that a float is finite.
+// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32, which otherwise turns the row into the bias. The test is
+// of the bits because compilers may assume that a float is finite.
 fn rstdOf(variance: f32) -> f32 {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
@@ -79,14 +76,10 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
-  let own = wid.z * params.strides[0]; // where this branch's operands begin
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
   let xRow = (own.x + params.xOffset + row * params.xStride) / ROW_VEC;
@@ -102,7 +95,7 @@ fn main(
     if (LONG) { carry(&sumLevels, &sum); }
   }
   if (LONG) { sum = sumOf(sumLevels, sum); }
-  let mean = workgroupSum(sum, lid) / f32(params.n);
+  let mean = rowSumByTree(sum, lid) / f32(params.n);
   var squares = Element(0.0);
   var squareLevels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
@@ -111,7 +104,7 @@ fn main(
     if (LONG) { carry(&squareLevels, &squares); }
   }
   if (LONG) { squares = sumOf(squareLevels, squares); }
-  let scale = rstdOf(workgroupSum(squares, lid) / f32(params.n));
+  let scale = rstdOf(rowSumByTree(squares, lid) / f32(params.n));
   for (var j = lid; j < n; j += WORKGROUP) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
   }

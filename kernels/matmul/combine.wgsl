@@ -11,11 +11,7 @@ alias ScalarPre = f32;
 const DROPOUT: bool = false;
 
 // Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
-const BIAS: u32 = 1u;
-const PRE: u32 = 2u;
-const GELU: u32 = 4u;
-const GELU_GRAD: u32 = 8u;
-const ADD: u32 = 32u;
+const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -141,30 +137,27 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
 
 // Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
 // hardly grows with the number of blocks.
-struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
-fn join(levels: ptr<function, Levels>, block: Sum) {
+fn join(levels: ptr<function, BlockLevels>, block: Sum) {
   (*levels).a += block;
   (*levels).blocks += 1u;
   if ((*levels).blocks % 16u != 0u) { return; }
-  (*levels).b += (*levels).a;
-  (*levels).a = Sum();
+  (*levels).b += (*levels).a; (*levels).a = Sum();
   if ((*levels).blocks % 256u != 0u) { return; }
-  (*levels).c += (*levels).b;
-  (*levels).b = Sum();
+  (*levels).c += (*levels).b; (*levels).b = Sum();
   if ((*levels).blocks % 4096u != 0u) { return; }
-  (*levels).d += (*levels).c;
-  (*levels).c = Sum();
+  (*levels).d += (*levels).c; (*levels).c = Sum();
 }
 
-fn levelSum(levels: Levels) -> Sum {
+fn levelSum(levels: BlockLevels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let quads = (params.n + 3u) / 4u;
-  let thread = (wid.y * groups.x + wid.x) * 64u + lane;
+  let thread = (wid.y * groups.x + wid.x) * 64u + local;
   let batch = thread / quads / params.m;
   if (batch >= params.batches) { return; }
   let row = thread / quads % params.m;
@@ -172,7 +165,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let size = params.m * params.n;
   let branch = wid.z * params.strides[0];
-  var levels: Levels;
+  var levels: BlockLevels;
   for (var split = 0u; split < params.splits;) {
     let stop = min(split + 16u, params.splits);
     var block = vec4(0.0);

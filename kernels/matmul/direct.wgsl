@@ -1,5 +1,4 @@
-// Matrix product for any device: a thread computes 4 x 4 elements of C from registers, 4 elements along k a step.
-// Threads of a workgroup.
+// The matrix product for any device. A thread computes 4 x 4 elements of C in registers, with 4 elements along k a step.
 const WORKGROUP: u32 = 64u;
 
 // Element types in memory. Sums are f32.
@@ -10,18 +9,14 @@ alias ScalarC = f32;
 alias ScalarPre = f32;
 
 alias Sum = vec4<f32>;
-// Whether k is so long that it must be added up in levels.
+// Whether k is so long that it is added up in levels.
 const LONG: bool = false;
 
 // Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
 
 // Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
-const BIAS: u32 = 1u;
-const PRE: u32 = 2u;
-const GELU: u32 = 4u;
-const GELU_GRAD: u32 = 8u;
-const ADD: u32 = 32u;
+const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -51,8 +46,8 @@ fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
   return view.x + outer / params.batch1 * view.y + outer % params.batch1 * view.z + batch % params.batch2 * view.w;
 }
 
-// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt 2), the
-// form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
+// Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
+// 2), the form of Abramowitz and Stegun 7.1.26, with a minimax P of degree 7 whose relative error is 1e-7, the far tail included.
 fn tail(x: vec4<f32>) -> vec4<f32> {
   let t = 1.0 / (1.0 + 0.23334524 * x);
   return t * (0.093179024 + t * (0.0914762 + t * (0.10062246 + t * (0.023576944 + t * (0.20431123
@@ -183,11 +178,7 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let tilesN = (params.n + 3u) / 4u;
   let tilesM = (params.m + 3u) / 4u;
   let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lane;

@@ -27,11 +27,7 @@ alias ScalarPre = f32;
 const DROPOUT: bool = false;
 
 // Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
-const BIAS: u32 = 1u;
-const PRE: u32 = 2u;
-const GELU: u32 = 4u;
-const GELU_GRAD: u32 = 8u;
-const ADD: u32 = 32u;
+const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -159,7 +155,7 @@ fn dots(x: vec4<f32>, q: u32) -> vec4<f32> {
 
 @compute @workgroup_size(8)
 fn main(
-  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) sid: u32,
 ) {
   let tiles = (params.n + 31u) / 32u;
@@ -170,7 +166,7 @@ fn main(
   let split = group / (tiles * parts) % params.splits;
   let first = group / tiles % parts * params.rows;
   let end = min(first + params.rows, params.m);
-  let column = group % tiles * 32u + thread * 4u;
+  let column = group % tiles * 32u + local * 4u;
   // Columns past the last one repeat it: they compute and store the same again, or nothing where all four are past it.
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let inside = column < params.n;

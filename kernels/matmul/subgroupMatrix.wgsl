@@ -31,11 +31,7 @@ alias ScalarPre = f32;
 const DROPOUT: bool = false;
 
 // Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
-const BIAS: u32 = 1u;
-const PRE: u32 = 2u;
-const GELU: u32 = 4u;
-const GELU_GRAD: u32 = 8u;
-const ADD: u32 = 32u;
+const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 const SUBGROUPS: u32 = SUBGROUPS_M * SUBGROUPS_N;
 const WORKGROUP: u32 = SUBGROUPS * LANES;
@@ -225,7 +221,7 @@ fn halvesOfB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32,
 ) {
   let tilesN = (params.n + TILE_N - 1u) / TILE_N;
@@ -251,15 +247,15 @@ fn main(
   var nextA: array<vec4<f16>, LOADS_A>;
   var nextB: array<vec4<f16>, LOADS_B>;
   for (var i = 0u; i < LOADS_A; i++) {
-    nextA[i] = halvesOfA(a0, vec2(firstRow, kStart) + fourPlace(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+    nextA[i] = halvesOfA(a0, vec2(firstRow, kStart) + fourPlace(local + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
   }
   for (var i = 0u; i < LOADS_B; i++) {
-    nextB[i] = halvesOfB(b0, vec2(firstColumn, kStart) + fourPlace(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+    nextB[i] = halvesOfB(b0, vec2(firstColumn, kStart) + fourPlace(local + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
   }
   var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var i = 0u; i < LOADS_A; i++) {
-      let index = thread + i * WORKGROUP;
+      let index = local + i * WORKGROUP;
       if (index < TILE_M * DEPTH / 4u) {
         let at = fourPlace(index, ALONG_K_A, TILE_M);
         let start = select(at.y * PITCH_A + at.x, at.x * PITCH_A + at.y, ALONG_K_A);
@@ -267,7 +263,7 @@ fn main(
       }
     }
     for (var i = 0u; i < LOADS_B; i++) {
-      let index = thread + i * WORKGROUP;
+      let index = local + i * WORKGROUP;
       if (index < TILE_N * DEPTH / 4u) {
         let at = fourPlace(index, ALONG_K_B, TILE_N);
         let start = select(at.y * PITCH_B + at.x, at.x * PITCH_B + at.y, ALONG_K_B);
@@ -277,10 +273,10 @@ fn main(
     workgroupBarrier();
     if (k0 + DEPTH < kEnd) {
       for (var i = 0u; i < LOADS_A; i++) {
-        nextA[i] = halvesOfA(a0, vec2(firstRow, k0 + DEPTH) + fourPlace(thread + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+        nextA[i] = halvesOfA(a0, vec2(firstRow, k0 + DEPTH) + fourPlace(local + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
       }
       for (var i = 0u; i < LOADS_B; i++) {
-        nextB[i] = halvesOfB(b0, vec2(firstColumn, k0 + DEPTH) + fourPlace(thread + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+        nextB[i] = halvesOfB(b0, vec2(firstColumn, k0 + DEPTH) + fourPlace(local + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
       }
     }
     for (var k = 0u; k < DEPTH; k += 16u) {

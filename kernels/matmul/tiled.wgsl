@@ -26,11 +26,7 @@ const LONG: bool = false;
 const DROPOUT: bool = false;
 
 // Bits of `flags`, in the order of the steps. Dropout, which DROPOUT asks for, comes before ADD.
-const BIAS: u32 = 1u;
-const PRE: u32 = 2u;
-const GELU: u32 = 4u;
-const GELU_GRAD: u32 = 8u;
-const ADD: u32 = 32u;
+const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -229,7 +225,7 @@ fn blockOfB(start: u32, at: vec2<u32>, kEnd: u32) -> mat4x4<f32> {
 
 @compute @workgroup_size(256)
 fn main(
-  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let tilesN = (params.n + TILE - 1u) / TILE;
   let tilesM = (params.m + TILE - 1u) / TILE;
@@ -247,11 +243,11 @@ fn main(
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch);
   // Half of the threads load A, the other half B.
-  let loadsA = thread < 128u;
-  let inTile = select(blockPlace(thread - 128u, ALONG_K_B), blockPlace(thread, ALONG_K_A), loadsA);
+  let loadsA = local < 128u;
+  let inTile = select(blockPlace(local - 128u, ALONG_K_B), blockPlace(local, ALONG_K_A), loadsA);
   let slot = inTile.y * PITCH + inTile.x / 4u;
-  let x = thread % 16u;
-  let y = thread / 16u;
+  let x = local % 16u;
+  let y = local / 16u;
 
   var next: mat4x4<f32>;
   if (loadsA) {

@@ -42,7 +42,7 @@ fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
   let stream = params.streamLow + wid.z * params.streamStep;
   let total = (params.count + 3u) / 4u;
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
-  for (var i = start + lane; i < end; i += WORKGROUP) {
+  for (var i = start + local; i < end; i += WORKGROUP) {
     let words = philox(vec4(i, 0u, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
     // A factor of 0 keeps NaN.
     let v = x[own.x + i] * select(vec4(0.0), vec4(params.scale), words >= vec4(params.threshold));

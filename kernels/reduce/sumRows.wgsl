@@ -21,23 +21,20 @@ struct Params {
 
 // Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
 // hardly grows with the number of blocks.
-struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
+struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
-fn join(levels: ptr<function, Levels>, block: Sum) {
+fn join(levels: ptr<function, BlockLevels>, block: Sum) {
   (*levels).a += block;
   (*levels).blocks += 1u;
   if ((*levels).blocks % 16u != 0u) { return; }
-  (*levels).b += (*levels).a;
-  (*levels).a = Sum();
+  (*levels).b += (*levels).a; (*levels).a = Sum();
   if ((*levels).blocks % 256u != 0u) { return; }
-  (*levels).c += (*levels).b;
-  (*levels).b = Sum();
+  (*levels).c += (*levels).b; (*levels).b = Sum();
   if ((*levels).blocks % 4096u != 0u) { return; }
-  (*levels).d += (*levels).c;
-  (*levels).c = Sum();
+  (*levels).d += (*levels).c; (*levels).c = Sum();
 }
 
-fn levelSum(levels: Levels) -> Sum {
+fn levelSum(levels: BlockLevels) -> Sum {
   return levels.d + (levels.c + (levels.b + levels.a));
 }
 
@@ -55,7 +52,7 @@ fn main(
   var at = (start + first) / 4;
   let end = (start + min(first + params.chunk, params.n)) / 4;
 
-  var levels: Levels;
+  var levels: BlockLevels;
   while (at < end) {
     let stop = min(at + BLOCK, end);
     var a = Quad();

@@ -1,28 +1,26 @@
-// Gradient of softmax or logSoftmax from its output, one thread a line, no workgroup memory.
+// The gradient of softmax or logSoftmax from its output, with a thread for each line.
 
 alias Element = f32;
 alias Sum = Element;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
+// The neighbours of a line in one Element, and the neighbouring lines in one Element. At most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
-// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a line. On software devices a turn itself costs dearly.
+// The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a line. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  outer: u32, n: u32, inner: u32,
 }
 
-@group(0) @binding(0) var<storage, read> y: array<Element>;
-@group(0) @binding(1) var<storage, read> dy: array<Element>;
-@group(0) @binding(2) var<storage, read_write> dx: array<Element>;
+@group(0) @binding(0) var<storage, read> y: array<Element>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read> dy: array<Element>; // [outer, n, inner]
+@group(0) @binding(2) var<storage, read_write> dx: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn lineSum(value: Element) -> Element {
@@ -31,8 +29,8 @@ fn lineSum(value: Element) -> Element {
   return Element((v.x + v.y) + (v.z + v.w));
 }
 
-// sum, or the output where that is NaN, as it then is all along the line: e^NaN is not NaN on every driver.
-fn spoiled(sum: Element, output: Element) -> Element {
+// The sum, or the output where that is NaN, as it then is all along the line. e^NaN is not NaN on every driver.
+fn spoiledLine(sum: Element, output: Element) -> Element {
   return select(sum, output, (bitcast<Bits>(output) & Bits(0x7fffffffu)) > Bits(0x7f800000u));
 }
 
@@ -65,16 +63,12 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner / LINE_VEC;
   let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (line >= params.outer * inner) { return; }
-  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // where this branch's operands begin
+  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // the first elements of this branch's operands
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
   let step = inner * UNROLL;
@@ -88,7 +82,7 @@ fn main(
       if (LONG) { carry(&levels, &sum); }
     }
     if (LONG) { sum = sumOf(levels, sum); }
-    sum = spoiled(lineSum(sum), y[own.x + start]);
+    sum = spoiledLine(lineSum(sum), y[own.x + start]);
     for (var i = start; i < end; i += step) {
       dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum;
       if (UNROLL == 2u) { dx[own.z + i + inner] = dy[own.y + i + inner] - exp(y[own.x + i + inner]) * sum; }

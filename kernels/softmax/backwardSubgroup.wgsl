@@ -1,35 +1,33 @@
-// Gradient of softmax or logSoftmax from its output, one workgroup a line: a subgroup reduction, then one exchange through
-// workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full.
+// The gradient of softmax or logSoftmax from its output, with a workgroup for each line: a subgroup reduction, then one exchange
+// through workgroup memory. Nothing is assumed of how invocations map to subgroups, nor that all subgroups are full.
 enable subgroups;
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a line in one Element.
+// The neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  outer: u32, n: u32, inner: u32,
 }
 
-@group(0) @binding(0) var<storage, read> y: array<Element>;
-@group(0) @binding(1) var<storage, read> dy: array<Element>;
-@group(0) @binding(2) var<storage, read_write> dx: array<Element>;
+@group(0) @binding(0) var<storage, read> y: array<Element>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read> dy: array<Element>; // [outer, n, inner]
+@group(0) @binding(2) var<storage, read_write> dx: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> sums: array<f32, WORKGROUP>;
 
-fn workgroupSum(value: Element, lid: u32) -> f32 {
+fn lineSumBySubgroups(value: Element, lid: u32) -> f32 {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
   sums[lid] = select(0.0, ofSubgroup, rank == 0u);
   workgroupBarrier();
@@ -38,8 +36,8 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return subgroupAdd(sum);
 }
 
-// sum, or the output where that is NaN, as it then is all along the line: e^NaN is not NaN on every driver.
-fn spoiled(sum: f32, output: f32) -> f32 {
+// The sum, or the output where that is NaN, as it then is all along the line. e^NaN is not NaN on every driver.
+fn spoiledSum(sum: f32, output: f32) -> f32 {
   return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
 }
 
@@ -72,16 +70,12 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
   if (line >= params.outer * inner) { return; }
-  let own = wid.z * params.strides[0] / ROW_VEC; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / ROW_VEC; // the first elements of this branch's operands
   let start = line / inner * n * inner + line % inner;
 
   var threadSum = Element(0.0);
@@ -92,7 +86,7 @@ fn main(
     if (LONG) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = spoiled(workgroupSum(threadSum, lid), vec4<f32>(y[own.x + start]).x);
+  let sum = spoiledSum(lineSumBySubgroups(threadSum, lid), vec4<f32>(y[own.x + start]).x);
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum; } else { dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum); }

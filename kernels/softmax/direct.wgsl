@@ -1,31 +1,29 @@
-// Softmax or logSoftmax, one thread a line, no workgroup memory. Three reads of the line beat an online pass that rescales
-// its sum, because exp(0) need not be exactly 1 and such an error would compound along the line.
+// Softmax or logSoftmax with a thread for each line. Three reads of the line beat the online pass of 1805.02867, which rescales its
+// sum: exp(0) need not be exactly 1, and such an error compounds along the line.
 
 alias Element = f32;
 alias Sum = Element;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a line in one Element, and neighbouring lines in one Element; at most one of them is 4.
+// The neighbours of a line in one Element, and the neighbouring lines in one Element. At most one of them is 4.
 const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
-// Elements a turn of a loop takes, 1 or 2; it divides the Elements of a line. On software devices a turn itself costs dearly.
+// The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a line. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  outer: u32, n: u32, inner: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read_write> y: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The largest of a line, given the largest of each of its vector lanes.
+// The largest element of a line, from the largest of each component.
 fn lineMax(value: Element) -> Element {
   if (ROW_VEC == 1u) { return value; }
   let v = vec4<f32>(value);
@@ -38,10 +36,10 @@ fn lineSum(value: Element) -> Element {
   return Element((v.x + v.y) + (v.z + v.w));
 }
 
-// value, or NaN where the sum of exponentials is not positive and finite: the line holds NaN or infinity, or -infinity alone. The
-// bits decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
-fn orNaN(value: Element, sum: Element) -> Element {
-  var nan = Bits(0x7fc00000u); // a variable, because no constant expression may be NaN
+// The value, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity
+// alone. The test is of the bits because drivers differ on exponentials of NaN and compilers may assume that there is no NaN.
+fn lineOrNaN(value: Element, sum: Element) -> Element {
+  var nan = Bits(0x7fc00000u); // A variable, because a constant expression may not be NaN.
   return select(bitcast<Element>(nan), value, bitcast<Bits>(sum) - Bits(1u) < Bits(0x7f7fffffu));
 }
 
@@ -74,16 +72,12 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner / LINE_VEC;
   let line = (wid.y * groups.x + wid.x) * WORKGROUP + lid;
   if (line >= params.outer * inner) { return; }
-  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // where this branch's operands begin
+  let own = wid.z * params.strides[0] / (ROW_VEC * LINE_VEC); // the first elements of this branch's operands
   let start = line / inner * n * inner + line % inner;
   let end = start + n * inner;
   let step = inner * UNROLL;
@@ -104,13 +98,13 @@ fn main(
   if (LONG) { sum = sumOf(levels, sum); }
   sum = lineSum(sum);
   if (LOG) {
-    let logSum = orNaN(log(sum), sum);
+    let logSum = lineOrNaN(log(sum), sum);
     for (var i = start; i < end; i += step) {
       y[own.y + i] = x[own.x + i] - largest - logSum;
       if (UNROLL == 2u) { y[own.y + i + inner] = x[own.x + i + inner] - largest - logSum; }
     }
   } else {
-    let scale = orNaN(1.0 / sum, sum);
+    let scale = lineOrNaN(1.0 / sum, sum);
     for (var i = start; i < end; i += step) {
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;
       if (UNROLL == 2u) { y[own.y + i + inner] = exp(x[own.x + i + inner] - largest) * scale; }

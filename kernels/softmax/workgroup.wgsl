@@ -1,28 +1,26 @@
-// Softmax or logSoftmax, one workgroup a line, tree reductions in workgroup memory.
+// Softmax or logSoftmax with a workgroup for each line and tree reductions in workgroup memory.
 
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it must do so in levels.
+// Whether a thread adds up so many terms that it does so in levels.
 const LONG: bool = false;
-// Neighbours of a line in one Element.
+// The neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // from branch to branch, of each binding
-  outer: u32,
-  n: u32,
-  inner: u32,
+  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  outer: u32, n: u32, inner: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Element>;
-@group(0) @binding(1) var<storage, read_write> y: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read_write> y: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-fn workgroupMax(value: Element, lid: u32) -> f32 {
+fn maxByTree(value: Element, lid: u32) -> f32 {
   let v = vec4<f32>(value);
   partial[lid] = max(max(v.x, v.y), max(v.z, v.w));
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
@@ -35,9 +33,9 @@ fn workgroupMax(value: Element, lid: u32) -> f32 {
   return largest;
 }
 
-fn workgroupSum(value: Element, lid: u32) -> f32 {
+fn sumByTree(value: Element, lid: u32) -> f32 {
   let v = vec4<f32>(value);
-  // A scalar Element is spread over four lanes: a quarter of their sum, exactly.
+  // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
@@ -47,10 +45,10 @@ fn workgroupSum(value: Element, lid: u32) -> f32 {
   return partial[0];
 }
 
-// value, or NaN where the sum of exponentials is not positive and finite: the line holds NaN or infinity, or -infinity alone. The
-// bits decide, because drivers differ on e^NaN and compilers may assume that there is no NaN.
+// The value, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity
+// alone. The test is of the bits because drivers differ on exponentials of NaN and compilers may assume that there is no NaN.
 fn orNaN(value: f32, sum: f32) -> f32 {
-  var nan = 0x7fc00000u; // a variable, because no constant expression may be NaN
+  var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
@@ -83,22 +81,18 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
   if (line >= params.outer * inner) { return; }
-  let own = wid.z * params.strides[0] / ROW_VEC; // where this branch's operands begin
+  let own = wid.z * params.strides[0] / ROW_VEC; // the first elements of this branch's operands
   let start = line / inner * n * inner + line % inner;
 
   // A thread past the end takes the last Element, which changes no maximum.
   var threadMax = x[own.x + start + min(lid, n - 1u) * inner];
   for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
-  let largest = workgroupMax(threadMax, lid);
+  let largest = maxByTree(threadMax, lid);
   var threadSum = Element(0.0);
   var levels: Levels;
   for (var j = lid; j < n; j += WORKGROUP) {
@@ -106,7 +100,7 @@ fn main(
     if (LONG) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = workgroupSum(threadSum, lid);
+  let sum = sumByTree(threadSum, lid);
   if (LOG) {
     let logSum = orNaN(log(sum), sum);
     for (var j = lid; j < n; j += WORKGROUP) {

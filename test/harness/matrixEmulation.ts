@@ -1,7 +1,7 @@
 /**
  * Rewrites a shader for devices without subgroup matrices. An operand becomes an array of 256 numbers that every invocation
  * holds whole; a result becomes 8 numbers in each of 32 lanes. This is slow, but keeps the shader's own algorithm. The shader
- * must load, accumulate and store in statements of their own, and its `main` must name its builtins `thread`, `subgroup`,
+ * must load, accumulate and store in statements of their own, and its `main` must name its builtins `local`, `subgroup`,
  * `lane` and `lanes`.
  * @param size an expression for 16 that keeps drivers from unrolling loops
  */
@@ -32,7 +32,7 @@ export function emulateMatrices(source: string, size: string): string {
     .replace(/@builtin\(subgroup\w+\) \w+: u32,\s*/g, '')
     .replace(
       /,\s*\) \{\n/,
-      ',\n) {\n  emulatedLane = thread % 32u;\n  let subgroup = thread / 32u;\n  let lane = emulatedLane;\n  let lanes = 32u;\n',
+      ',\n) {\n  emulatedLane = local % 32u;\n  let subgroup = local / 32u;\n  let lane = emulatedLane;\n  let lanes = 32u;\n',
     )
   if (made.size === 0 || /subgroup_?[Mm]atrix/.test(text.replace(/^\/\/.*$/gm, '')))
     throw new Error('left unemulated: subgroup matrices')
