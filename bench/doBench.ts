@@ -8,9 +8,9 @@ export type Timer = 'device' | 'wall'
 
 /** How long to measure. */
 export interface Budget {
-  /** Milliseconds of runs before the timed ones. */
+  /** Milliseconds of warm-up runs, which come before the timed ones. */
   warmup: number
-  /** Milliseconds of timed runs. */
+  /** Milliseconds that all timed runs take together. */
   time: number
   /** Smallest number of samples, however long they take. */
   minSamples: number
@@ -28,7 +28,7 @@ export interface Timing extends Quantiles {
 export interface BenchOptions extends Budget {
   /** Times dispatches by the device's clock; without a profiler the host's clock is used. */
   profiler?: Profiler | undefined
-  /** Records what empties the caches before each run. It takes a profiler: the host's clock would count it. */
+  /** Records work that empties the caches before each run. It needs a profiler, because the host's clock would count that work. */
   flush?: (() => void) | undefined
   /**
    * Checks the values of the last timed run, which are read after the timing, and throws when they are wrong; default
@@ -48,7 +48,7 @@ const OPTIONS: OptionNames<BenchOptions> = {
 
 /** Number of samples that the time of a budget is divided into. */
 const SAMPLES = 20
-/** Largest number of runs in a sample, for clocks that are too coarse to see one. */
+/** Largest number of runs in a sample, for clocks that are too coarse to time a single run. */
 const MOST_RUNS = 10_000
 /** Dispatches whose timestamps are collected at a time. */
 const TIMED_DISPATCHES = 1000

@@ -2,7 +2,7 @@ import type { Storage } from './memory/storage.ts'
 import { withoutScope } from './tensor/scope.ts'
 import { type Tensor, watchGradients } from './tensor/tensor.ts'
 
-/** What a recording does on the host to the gradient of a leaf from outside: it finds one and leaves one. */
+/** The gradients of a leaf from outside before and after a recording. */
 class CapturedGradient {
   readonly #leaf: Tensor
   /** The gradient before the recording. */
@@ -20,7 +20,7 @@ class CapturedGradient {
     this.left = grad && !grad.disposed ? withoutScope(() => grad.detach()) : undefined
   }
 
-  /** Whether the leaf has the gradient that the recording found, or none as then. */
+  /** Whether the leaf has the gradient that the recording found, or has none if the recording found none. */
   get agrees(): boolean {
     return isAt(this.#leaf.grad, this.#found)
   }
@@ -68,7 +68,7 @@ export class CapturedGradients {
     }
   }
 
-  /** Gives the leaves back their gradients from before the recording, which is dropped. */
+  /** Drops the recording, and gives the leaves back the gradients that they had before it. */
   undo(): void {
     this.dispose()
     for (const [leaf, found] of this.#found) {

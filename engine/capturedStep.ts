@@ -30,7 +30,7 @@ export interface CaptureStatistics {
   bytes: number
   /** A lower bound of `bytes` for any memory plan. */
   bound: number
-  /** Bytes without a memory plan, with a buffer for each value. */
+  /** What `bytes` would be if each value had a buffer of its own. */
   unplanned: number
   /** The length of the critical path: the longest chain of recorded dispatches that depend on each other. */
   readonly chain: number

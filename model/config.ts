@@ -198,7 +198,7 @@ export function branchShape(config: ModelConfig): { branches: number; depth: num
 /**
  * Returns the number of branches of a prefix.
  * @param branches from 1 to those of the model; undefined means all
- * @throws UserError for any other number
+ * @throws UserError for any other number; ArgumentError when `config` is no object
  */
 export function checkPrefix(config: ModelConfig, branches: number | undefined): number {
   if (typeof config !== 'object' || config === null) throw refusal('checkPrefix', config, 'a model config')

@@ -222,7 +222,7 @@ function outlineMisfit(name: string, parameter: Pick<Outline, 'shape'>, entry: O
   return DTYPES.includes(entry.dtype) ? [] : [`${name} is ${entry.dtype}, the model takes float32`]
 }
 
-/** Says in at most one text why an entry does not fit its parameter. */
+/** Returns the reason why an entry does not fit its parameter, as a list of one text; the list is empty where the entry fits. */
 function misfit(name: string, parameter: Parameter, entry: StateEntry | undefined): string[] {
   if (!isEntry(entry)) return [`${name} is ${kindOf(entry)}, the model takes a tensor`]
   if (entry instanceof Tensor && entry.disposed) return [`${name} was disposed`]

@@ -7,7 +7,7 @@ struct Params {
 
 /** Whether the built-in `fma` is called, or a product and a sum, which the compiler may join. */
 const BUILTIN: bool = true;
-/** 2, 4 or 8. */
+/** Chains of a thread: 2, 4 or 8. */
 const CHAINS: u32 = 8u;
 const THREADS: u32 = 64u;
 

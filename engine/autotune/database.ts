@@ -69,7 +69,7 @@ export class TuningDatabase {
     return accepted(fields(FINDINGS), this.#store.get(UNFINISHED + key)) ?? { dropped: {}, slow: {} }
   }
 
-  /** Keeps the findings of an unfinished measurement, but for the variant that broke it. */
+  /** Keeps the findings of an unfinished measurement, except for the reason to drop the variant that broke it. */
   addFindings({ key }: TuningTask, { dropped, slow, blamed }: MeasureResult): void {
     const others = Object.entries(dropped).filter(([name]) => name !== blamed)
     if (others.length > 0) this.#store.set(UNFINISHED + key, { dropped: Object.fromEntries(others), slow })
@@ -100,7 +100,7 @@ export class TuningDatabase {
     return records
   }
 
-  /** A cost model of all records. */
+  /** Makes a cost model from all records. */
   costModel(): CostModel {
     const model = new CostModel()
     for (const [key, { ms, slow, work }] of this.all()) {

@@ -15,7 +15,7 @@ export interface TuningTask {
   problem: any
   /** The bytes of each buffer. */
   buffers: number[]
-  /** By binding, the index of its buffer and the start in that, in bytes. */
+  /** By binding, the index of its buffer and its start in the buffer, in bytes. */
   operands: { buffer: number; offset: number }[]
   /** The number of launches with this key. */
   count: number

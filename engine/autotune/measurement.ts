@@ -47,7 +47,7 @@ export interface MeasureResult extends Findings {
   ms: Record<string, number>
   /** Why the runner is unusable now: its device is still busy, or lost. */
   broke?: 'busy' | 'lost'
-  /** The variant that broke the measurement: its first run did not end, or lost the device. */
+  /** The variant that broke the measurement: its first run did not end, or one of its runs lost the device. */
   blamed?: string
 }
 

@@ -18,7 +18,7 @@ const busy = new Map<Device, Promise<unknown>>()
 export class Runner {
   readonly device: Device
   readonly #profiler: Profiler | undefined
-  /** The work whose time limit passed. */
+  /** The work that is waited for, or that did not end within its time limit. */
   #late: Promise<unknown> | undefined
 
   private constructor(device: Device) {

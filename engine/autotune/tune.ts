@@ -21,7 +21,7 @@ export interface TuneOptions {
   budget?: number
   /** Called before each task with the number of finished tasks and of all. */
   onProgress?(done: number, of: number): void
-  /** Asked before each task. */
+  /** Called before each task; true ends the tuning. */
   shouldStop?(): boolean
 }
 
@@ -120,7 +120,7 @@ export async function tuneTasks(
   return { tuned, known, left, seconds: (performance.now() - began) / 1000, ...unkept }
 }
 
-/** Opens a runner; undefined where busy devices of earlier runners leave no time. */
+/** Opens a runner; undefined where devices of earlier runners are busy for longer than `limit` milliseconds. */
 async function openRunner(device: Device, limit: number): Promise<Runner | undefined> {
   try {
     return await Runner.open(device, limit)

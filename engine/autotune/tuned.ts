@@ -15,12 +15,12 @@ export function kernelKey(spec: KernelSpec): string {
   return key
 }
 
-/** A kernel, a kind and a shape class as text. */
+/** Returns the key of a tuning record: the kernel, and the kind and the shape class of the problem. */
 export function tuningKey<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string {
   return `${kernelKey(spec)} ${problemKind(spec, problem, device)}:${classOf(sizesOf(spec, problem))}`
 }
 
-/** The variants of one kernel by kind, then by shape class. */
+/** The fastest variants of one kernel, by the problem's kind (`problemKind`), then by its shape class (`classOf`). */
 type Classes = Map<number, Map<number, string>>
 
 /** The fastest variants of kernels on a device, by shape class. */

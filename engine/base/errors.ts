@@ -29,7 +29,7 @@ export class OutOfMemoryError extends Error {
 }
 
 /**
- * The device is lost: by a driver reset, by `destroy()`, or because a process of branches ended. Every pending and later call throws this
+ * The device is lost: by a driver reset, by `destroy()`, or because the worker process that runs it ended. Every pending and later call throws this
  * error. Tensors and modules on it are lost too: request a new device, make a new model and optimizer, and load their checkpoint.
  */
 export class DeviceLostError extends Error {
@@ -41,7 +41,7 @@ export class UserError extends Error {
   override readonly name = 'UserError'
 }
 
-/** A file cannot be written. Space, permissions and folders may come back, so a caller with data to lose tries again. */
+/** A file cannot be written. The cause, such as a full disk or a missing folder, may pass, so a caller with data to lose tries again. */
 export class FileError extends UserError {}
 
 function textOf(error: unknown): string {

@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { UserError } from './errors.ts'
 import { kindOf } from './kind.ts'
 
-// These are schemas for JSON from files. Each message is a noun that says what a value has to be.
+// These are schemas for JSON from files. Each message is a noun phrase that says what a value has to be.
 
 const COUNT = 'a whole number of at least 0, below 2^53'
 
@@ -20,17 +20,17 @@ export const numberOrNaN = v.pipe(
 
 export const text = v.string('a text')
 
-/** An object with at least these keys; others are left out. */
+/** Makes the schema of an object with at least these keys. Other keys are left out of the result. */
 export function fields<const E extends v.ObjectEntries>(entries: E) {
   return v.object(entries, 'an object')
 }
 
-/** A list of values that the schema takes. */
+/** Makes the schema of a list whose items `item` takes. */
 export function listOf<const S extends v.GenericSchema>(item: S) {
   return v.array(item, 'a list')
 }
 
-/** An object with any keys, whose values the schema takes. */
+/** Makes the schema of an object with any keys, whose values `value` takes. */
 export function mapOf<const S extends v.GenericSchema>(value: S) {
   const noList = v.check((object: unknown) => !Array.isArray(object), 'an object')
   return v.pipe(v.unknown(), noList, v.record(v.string(), value, 'an object'))

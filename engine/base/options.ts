@@ -36,7 +36,10 @@ export function suggestion(name: string, known: readonly string[]): string {
   return near === undefined ? '' : ` (did you mean ${JSON.stringify(near)}?)`
 }
 
-/** Finds the known name most like `name`, apart from case, `_` and `-`. At least half of its letters must be right. */
+/**
+ * Finds the known name with the smallest edit distance to `name`, ignoring case, `_` and `-`.
+ * @returns undefined where that distance is more than half the length of `name`
+ */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string) => text.slice(0, 100).replace(/[_-]/g, '').toLowerCase()
   const asked = plain(name)

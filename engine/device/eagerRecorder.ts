@@ -12,7 +12,7 @@ import type { SubmissionQueue } from '../submit/submissionQueue.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
-/** The number of recorded dispatches at which the stream is submitted unasked. */
+/** The number of recorded dispatches at which the stream is submitted without a call of `flush()`. */
 const FLUSH_AFTER = 128
 
 /** The name of the stream for work outside branches, and a list of it alone. */
@@ -87,7 +87,7 @@ export class EagerRecorder implements Recorder {
 
   uses(): void {}
 
-  /** Continues in the lane's own stream in mode `streams`, and in the main one otherwise. */
+  /** Continues in the lane's own stream in mode `streams`, and in the main stream otherwise. */
   enter(lane: Lane | undefined): void {
     const name = lane?.fork.mode === 'streams' ? lane.name : MAIN
     if (name === this.#stream.name) return

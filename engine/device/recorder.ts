@@ -15,9 +15,9 @@ export interface KernelLaunch<P = any> {
   variant?: string | undefined
   /** Gives the parameters that change, before every replay of a capture. */
   updateParams?: UpdateParams | undefined
-  /** The op that launches it, for errors and traces. */
+  /** The op that launches the kernel, for errors and traces. */
   op: string
-  /** The lane of the branch that launches it. */
+  /** The lane of the branch that launches the kernel. */
   lane: Lane | undefined
 }
 
@@ -39,7 +39,7 @@ export interface Recorder {
     lane: Lane | undefined,
     updateData?: () => ArrayBufferView<ArrayBuffer>,
   ): void
-  /** Notes that the next command uses memory of a tensor, and whether it changes it. */
+  /** Notes that the next command uses the memory of a tensor. @param changes whether the command changes the memory */
   uses(buffer: DeviceBuffer, version: Changeable, changes: boolean): void
   /** Notes that the work that follows belongs to another lane, or to none. */
   enter(lane: Lane | undefined): void

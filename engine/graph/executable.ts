@@ -20,7 +20,7 @@ interface DispatchStep extends Launch {
   params: number
 }
 
-/** A write, with the index of its data among those of a run. */
+/** A write, with the index of its data in `RunValues.writes`. */
 interface WriteStep extends Omit<WriteCommand, 'data'> {
   index: number
 }
@@ -28,11 +28,12 @@ interface WriteStep extends Omit<WriteCommand, 'data'> {
 /** A command of a run, with the name of the stream that it is encoded in. */
 type Step = { stream: string } & (DispatchStep | CopyCommand | WriteStep)
 
-/** What one run writes: parameter blocks from a word on, and data. */
+/** The values that one run writes to the device. */
 interface RunValues {
+  /** The words of the parameter blocks from `firstWord` on that changed; undefined where none did. */
   params: Uint32Array<ArrayBuffer> | undefined
   firstWord: number
-  /** Data by index; undefined where the device has it. */
+  /** The data of each write, by its index; undefined where the device already has the data. */
   writes: (Bytes | undefined)[]
 }
 
@@ -72,10 +73,10 @@ export class ExecutableGraph {
   readonly #params: GPUBuffer
   readonly #paramGroup: GPUBindGroup
   readonly #blocks: ParamBlocks
-  /** In captured order, because they may draw random numbers. */
+  /** Compute what changes from run to run. They run in captured order, because they may draw random numbers. */
   readonly #updates: (() => void)[] = []
   readonly #hoisted: { target: GPUBuffer; offset: number; index: number }[] = []
-  /** The data that the next run writes; undefined where the device has it. */
+  /** The data of each write of the next run, by its index; undefined where the device already has the data. */
   readonly #writes: (Bytes | undefined)[] = []
   /** The words [from, to) of the parameter blocks that the device does not have yet. */
   #dirty: [from: number, to: number]
@@ -160,7 +161,8 @@ export class ExecutableGraph {
     const start = slot * SLOT_WORDS
     this.#updates.push(() => {
       const values = updateParams()
-      // Every member of a fused dispatch draws its numbers, but the first one's parameters and a constant growth give the others'.
+      // Every member of a fused dispatch computes its parameters, since that may draw random numbers. The fused dispatch takes those of the
+      // first member, and a constant growth gives those of the others.
       if (!leads) return
       for (const [name, value] of Object.entries(values)) {
         const found = words.get(name)
@@ -176,7 +178,7 @@ export class ExecutableGraph {
     for (const update of this.#updates) update()
   }
 
-  /** Returns what the next run must write. @param copied whether it has to stay as it is until the run is submitted later */
+  /** Returns what the next run must write. @param copied whether to copy the values, because the run is submitted later */
   values(copied: boolean): RunValues {
     const [from, to] = this.#dirty
     const blocks = from < to ? this.#blocks.u32.subarray(from, to) : undefined
@@ -210,7 +212,7 @@ export class ExecutableGraph {
     encoding.end(stream)
   }
 
-  /** Frees its buffers and bind groups when all of its runs are submitted. */
+  /** Frees the parameter buffer and the bind groups when all runs are submitted. */
   destroy(): void {
     this.submitted.then(() => {
       this.#params.destroy()

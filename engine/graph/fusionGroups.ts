@@ -12,7 +12,7 @@ export interface Stack {
   stride: number
 }
 
-/** Dispatches that are fused into one, with the parameter block of that. */
+/** Dispatches to fuse into one, with the parameter block of the fused dispatch. */
 export interface FusionGroup {
   /** Indices in the list of commands, in the order in which their operands lie in memory. */
   members: readonly number[]
@@ -63,8 +63,8 @@ function signature({ kernel, spec, words, grid }: GraphDispatch, layout: BlockLa
  * Finds dispatches of coalesced lanes that can be fused: with the same kernel, parameters and grid, and with operands evenly spaced from lane
  * to lane, for which planned buffers are stacked. Outside of lanes, consecutive dispatches can be fused too, such as the copies that
  * gather the results of the lanes.
- * @param earlier for each command the indices of those it depends on
- * @param maxBytes of one binding
+ * @param earlier for each command the indices of the commands that it depends on
+ * @param maxBytes the most bytes of one binding
  * @param excluded indices of commands that must stay by themselves
  */
 export function findFusionGroups(
@@ -109,7 +109,7 @@ export function findFusionGroups(
   for (const members of matching.values()) {
     if (members.length < 2) continue
     members.sort((a, b) => (laneOf(commands[a]!)?.index ?? a) - (laneOf(commands[b]!)?.index ?? b))
-    // Members go in the order of memory. Outside of lanes that may be the captured order or its reverse.
+    // Members go in the order of their operands in memory. Outside of lanes this may be the captured order or its reverse.
     const orders = laneOf(commands[members[0]!]!) ? [members] : [members, members.toReversed()]
     for (const order of orders) {
       const dispatches = order.map((index) => commands[index] as GraphDispatch)
@@ -122,7 +122,7 @@ export function findFusionGroups(
   return { groups, stacks: [...new Set(stacked.values())] }
 }
 
-/** Lists for each buffer those that a command uses beside it, where it writes one of the two: they must not share a stack. */
+/** Lists for each buffer the others that some command uses with it while writing one of the two. Such buffers must not share a stack. */
 function conflictsOf(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<PlannedBuffer>> {
   const conflicts = new Map<PlannedBuffer, Set<PlannedBuffer>>()
   const add = (buffer: PlannedBuffer, other: PlannedBuffer) => {
@@ -144,7 +144,10 @@ function conflictsOf(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<
   return conflicts
 }
 
-/** Makes the parameter block of a fused dispatch, and adds the stacks it needs. @returns undefined where operands lie unevenly */
+/**
+ * Makes the parameter block of a fused dispatch, and adds the stacks that it needs to `stacked`.
+ * @returns undefined when the members cannot be fused, for example because their operands are not evenly spaced
+ */
 function fusedWords(
   members: readonly GraphDispatch[],
   stacked: Map<PlannedBuffer, Stack>,
@@ -189,6 +192,7 @@ function fusedWords(
  * Finds the bytes from one buffer to the next, as evenly spaced members of an existing stack, or as members of a new one where none of them
  * is in a stack yet.
  * @param wanted gets the new stack
+ * @returns undefined where neither is possible
  */
 function stackStride(
   buffers: readonly PlannedBuffer[],

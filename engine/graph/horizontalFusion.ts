@@ -5,7 +5,7 @@ import { dependencies } from './hazards.ts'
 
 /** A dispatch of a fused graph: a captured one, or the fusion of several. */
 interface FusedDispatch extends GraphDispatch {
-  /** Names of the streams whose dispatches it does. */
+  /** Names of the streams that the dispatch belongs to. */
   streams: readonly string[]
 }
 
@@ -15,14 +15,17 @@ export type FusedCommand = FusedDispatch | Exclude<GraphCommand, GraphDispatch>
 export interface FusedGraph {
   commands: FusedCommand[]
   stacks: Stack[]
-  /** For each captured command the index of the fused command that does its work, and whether that has its parameters. */
+  /**
+   * For each captured command, the index of the fused command that does its work, and whether it leads: the fused command has the parameters
+   * of the member that leads.
+   */
   fusedInto: { index: number; leads: boolean }[]
 }
 
 /**
  * Fuses matching dispatches of a fork's lanes, and orders all commands: a fused dispatch runs when all of its members can, everything else in
  * captured order as early as it can.
- * @param maxBytes of one binding
+ * @param maxBytes the most bytes of one binding
  */
 export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: number): FusedGraph {
   const before = dependencies(commands)
@@ -31,7 +34,7 @@ export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: nu
     const { groups, stacks } = findFusionGroups(commands, before, maxBytes, excluded)
     const nodes = nodesOf(commands.length, groups)
     const { order, waiting } = schedule(nodes, before)
-    // Groups that match crosswise wait for each other. The members of one of them then stay by themselves.
+    // Groups that match crosswise depend on each other. The members of one such group are then not fused.
     if (waiting) {
       for (const index of waiting) excluded.add(index)
       continue
@@ -46,7 +49,7 @@ export function fuseHorizontally(commands: readonly GraphCommand[], maxBytes: nu
   }
 }
 
-/** A fusion group, or a command by itself, which has no parameters of its own here. */
+/** A fusion group, or a single command, whose `words` are undefined. */
 interface Node extends Pick<FusionGroup, 'members'> {
   words?: FusionGroup['words']
 }
@@ -60,7 +63,10 @@ function nodesOf(count: number, groups: readonly FusionGroup[]): Node[] {
   return [...groups, ...single].sort((a, b) => earliest(a) - earliest(b))
 }
 
-/** Orders the nodes by their dependencies. @returns also the members of a group that waits in a circle, where there is one */
+/**
+ * Orders the nodes by their dependencies.
+ * @returns the order, and where dependencies form a cycle, the members of a group that cannot run because of it
+ */
 function schedule(
   nodes: readonly Node[],
   before: readonly (readonly number[])[],

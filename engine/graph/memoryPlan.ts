@@ -8,7 +8,7 @@ interface LiveRange {
   bytes: number
   /** Bytes from one member to the next. */
   stride: number
-  /** Indices of the first and the last command that uses it. */
+  /** Indices of the first and the last command that uses the memory. */
   first: number
   last: number
   /** Whether its content outlives a run. */
@@ -46,7 +46,7 @@ interface MemoryPlan {
 /**
  * Allocates the buffers of a fused graph. Intermediate values share a block where their lifetimes, from first to last use, do not overlap.
  * They are taken largest first, and each goes where its neighbours in time are closest (greedy by size: Pisarchyk and Lee,
- * arXiv 2001.03288). No command uses a block under two names, because it uses both of them at one time.
+ * arXiv 2001.03288). Buffers that one command uses never share a block, because their lifetimes overlap.
  */
 export function planMemory(graph: FusedGraph, { buffers, constants, takeScratch, takeKept }: PlanOptions): MemoryPlan {
   const ranges = liveRanges(graph, buffers, constants)

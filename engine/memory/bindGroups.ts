@@ -3,25 +3,25 @@ import { OutOfMemoryError } from '../base/errors.ts'
 import type { ResolvedBinding } from './bindings.ts'
 import type { PooledBuffer } from './deviceBuffer.ts'
 
-/** The number of bind groups that each device keeps for reuse. */
+/** The most bind groups that each device keeps for reuse. */
 const KEPT = 8192
 /** With this many bind groups not yet collected, garbage is collected each time that `KEPT` more were made or released. */
 const COLLECT_FROM = 16_384
-/** The share of the driver's limit that all bind groups may take. */
+/** The most bind groups at a time, as a share of the driver's limit on bind groups. */
 const SHARE = 0.68
-/** The share that executable graphs may take: lavapipe needs another three quarters of it while they run. */
+/** The most bind groups of executable graphs, as a share of the driver's limit. Lavapipe needs three quarters as much again while graphs run. */
 const GRAPH_SHARE = 0.42
 
-// These counters cover all devices, because the driver's limit is one of the process.
+// These counters cover all devices, because the driver limits the bind groups of the whole process.
 /** Bind groups not known to be collected; JavaScript reports collection only between turns of the event loop. */
 let uncollected = 0
-/** Bind groups made or released since garbage was last collected from here. */
+/** Bind groups made or released since this module last collected garbage. */
 let sinceCollection = 0
 /** Bind groups that executable graphs hold. */
 let held = 0
 const collected = new FinalizationRegistry<undefined>(() => uncollected--)
 
-/** Collects garbage when it is due. */
+/** Collects garbage when enough bind groups are uncollected, and enough of them are new since the last collection. */
 function collectWhenDue(): void {
   if (uncollected < COLLECT_FROM || sinceCollection < KEPT) return
   sinceCollection = 0

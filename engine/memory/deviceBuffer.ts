@@ -3,9 +3,9 @@ export interface PooledBuffer {
   readonly id: number
   readonly gpu: GPUBuffer
   readonly bytes: number
-  /** Serial of the last submission that uses it. */
+  /** Serial of the last submission that uses the buffer. */
   lastUse: number
-  /** Whether the device had no memory for it; the pool does not hand it out again. */
+  /** Whether the device had no memory for the buffer. The pool does not hand out such a buffer again. */
   broken: boolean
 }
 
@@ -15,10 +15,10 @@ export interface Block {
   users: number
 }
 
-/** Memory of a graph. Its commands are captured with it before the memory plan allocates it in a block, which lifetimes let it share. */
+/** A buffer of a captured graph. The memory plan later places it in a block, which it shares with buffers of other lifetimes. */
 export class PlannedBuffer {
   readonly bytes: number
-  /** Whether only the graph's own commands use it. */
+  /** Whether only the graph's own commands use the buffer. */
   released = false
   allocation: { readonly block: Block; readonly offset: number } | undefined
 
@@ -27,7 +27,7 @@ export class PlannedBuffer {
   }
 }
 
-/** The memory of a tensor: eager or captured. */
+/** The buffer of a tensor: a pooled one, or a planned one for a tensor made inside a capture. */
 export type DeviceBuffer = PooledBuffer | PlannedBuffer
 
 export function isPlanned(buffer: DeviceBuffer): buffer is PlannedBuffer {

@@ -30,7 +30,7 @@ export class Storage<D extends Allocator = Allocator> implements RefCounted {
     return this
   }
 
-  /** Whether it has more than one user. */
+  /** Whether the memory has more than one user. */
   get shared(): boolean {
     return this.#references > 1
   }

@@ -39,7 +39,7 @@ export class Version implements Changeable {
     return this.#successor !== undefined
   }
 
-  /** Says that the tensor has moved, with its values, to memory that `version` counts. */
+  /** Notes that the tensor has moved, with its values, to other memory, whose changes `version` counts. */
   moveTo(version: Version): void {
     this.#successor = { version, count: version.count, leftAt: this.count }
   }
@@ -91,7 +91,7 @@ export class Version implements Changeable {
   }
 }
 
-/** Counts changes of memory that several tensors share for each of them. */
+/** Joins the versions of tensors that lie in the same memory: a change of it counts for each of them. */
 export function joint(versions: readonly Changeable[]): Changeable {
   return {
     change(by) {
@@ -103,7 +103,7 @@ export function joint(versions: readonly Changeable[]): Changeable {
   }
 }
 
-/** Makes the error of backward, in `op`, for a saved value that has changed since the forward pass. */
+/** Makes the error that backward throws when a value that `op` saved has changed since the forward pass. */
 export function staleValue(
   op: string,
   { version, dtype, shape }: { version: Version; dtype: string; shape: Shape },

@@ -13,7 +13,7 @@ interface WorkspacePool {
  */
 export class Workspace {
   readonly #pool: WorkspacePool
-  /** Sorted, largest first. */
+  /** The buffers, largest first. */
   #buffers: { buffer: PooledBuffer; users: number }[] = []
 
   constructor(pool: WorkspacePool) {
@@ -36,7 +36,7 @@ export class Workspace {
     return taken.map(({ buffer }) => buffer)
   }
 
-  /** Ends one use of each buffer; those without users go back to the pool. */
+  /** Ends one use of each buffer, and returns the buffers that have no users any more to the pool. */
   give(buffers: readonly PooledBuffer[]): void {
     const returned = new Set(buffers)
     for (const entry of this.#buffers) {

@@ -13,8 +13,8 @@ import { sum, sumInto } from './reduce.ts'
 import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
 
 /**
- * The strides of a view with another shape of the same size; undefined if there is no such view. There is one if each merged dim of the
- * tensor is a product of neighbouring dims of the new shape.
+ * Returns the strides of a view with another shape of the same size, or undefined if there is no such view. Such a view exists if each dim
+ * of the tensor, after dims are merged as far as the strides allow, is a product of neighbouring dims of the new shape.
  */
 function reshapedStrides(t: Tensor, into: Shape): number[] | undefined {
   const merged = mergeDims(t.shape, [t.strides])
@@ -194,7 +194,7 @@ function repeatedDims(from: Shape, to: Shape): number[] {
   return to.flatMap((size, d) => (d < lead || (from[d - lead] === 1 && size !== 1) ? [d] : []))
 }
 
-/** The gradient of broadcasting from `shape`: t summed over the dims along which that repeats. It is a view of t where none repeats. */
+/** Returns the gradient of broadcasting from `shape`: t summed over the dims that broadcasting repeats, or a view of t where none repeats. */
 export function sumTo(t: Tensor, shape: Shape): Tensor {
   const dims = repeatedDims(shape, t.shape)
   return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)

@@ -61,7 +61,7 @@ export const texts: Texts = {
   },
 }
 
-/** Returns the folder where the user's programs cache files, or undefined without a home. The setting must be an absolute path. */
+/** Returns the folder where the user's programs cache files, or undefined without a home. A relative XDG_CACHE_HOME does not count. */
 function userCache(): string | undefined {
   const { XDG_CACHE_HOME: named = '' } = process.env
   if (isAbsolute(named)) return named

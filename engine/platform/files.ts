@@ -15,9 +15,9 @@ const writing = new Set<string>()
 const ABANDONED = 24 * 3600 * 1000
 
 /**
- * Writes a file atomically: readers, and a crash, leave the old content or the new one. A temporary file beside it is written, flushed to disk
- * and renamed. Missing folders are made. Links are followed, and permissions kept. Pipes, devices and open files (/dev/stdout) are written
- * in place, and so is a file that cannot be replaced because it is a mount itself or its folder takes no files.
+ * Writes a file atomically: readers find the old content or the new one, also after a crash. A temporary file beside it is written, flushed to
+ * disk and renamed. Missing folders are made. Links are followed, and permissions kept. Pipes, devices and open files (/dev/stdout) are written
+ * in place, and so is a file that cannot be replaced because it is a mount itself or its folder takes no new files.
  * @throws FileError in one line when it cannot be written
  */
 export async function writeFile(path: string, content: Content): Promise<void> {
@@ -86,7 +86,10 @@ function isOnce(content: Content): boolean {
   return typeof content !== 'string' && !ArrayBuffer.isView(content) && !Array.isArray(content)
 }
 
-/** Handles the error of `openBeside`: an existing file whose folder takes no files is written in place. @returns undefined then */
+/**
+ * Makes a handler for the error of `openBeside`. It returns undefined for an existing file whose folder takes no new files, because such a
+ * file is written in place, and throws the error otherwise.
+ */
 function orInPlace(found: Stats | undefined): (error: unknown) => undefined {
   return (error) => {
     const { code = '' } = error as { code?: string }
@@ -148,7 +151,11 @@ async function removeOrphans(folder: string, prefix: string): Promise<void> {
   }
 }
 
-/** Whether the writer of a temporary file is gone. @param pid 0 for a process of another machine @param changed milliseconds since 1970 */
+/**
+ * Whether the writer of a temporary file is gone.
+ * @param pid the writer's process id, or 0 for a process of another machine
+ * @param changed when the file last changed, in milliseconds since 1970
+ */
 function isAbandoned(pid: number, changed: number): boolean {
   // In a restarted container this process may have the id of the previous one.
   if (pid === process.pid) return changed < Date.now() - 1000 * process.uptime()

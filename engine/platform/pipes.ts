@@ -7,10 +7,10 @@ import type { Content } from './types.ts'
 
 type Pipe = Exclude<Destination, { kind: 'file' }>
 
-/** Milliseconds between two attempts on a pipe that takes nothing. */
+/** Milliseconds between two attempts to open a pipe that has no reader, or to write into a full one. */
 const PAUSE = 10
 
-/** The most bytes of one call; systems take at most 2 GiB. */
+/** The most bytes to write in one call; systems take at most 2 GiB. */
 const MOST = 64 << 20
 
 const write = promisify(writeTo) as (fd: number, bytes: Uint8Array) => Promise<{ bytesWritten: number }>
@@ -33,7 +33,8 @@ export async function checkPipe(to: Pipe): Promise<void> {
 }
 
 async function openPipe({ path, fifo }: Pipe & { kind: 'pipe' }) {
-  // A blocking open would wait for a reader in a thread, which would keep the process from ending. So this opens and tries again.
+  // A blocking open would wait for a reader in a thread, which would keep the process from ending. So the open
+  // does not block, and it is tried again until the pipe has a reader.
   const flags = constants.O_WRONLY | constants.O_NOCTTY | (fifo ? constants.O_NONBLOCK : 0)
   for (;;) {
     try {

@@ -39,7 +39,7 @@ function endBy(signal: (typeof SIGNALS)[number]): void {
 }
 
 /**
- * Starts a module as a process of its own. A crash of it does not harm this process, and it ends when this process does.
+ * Starts a module as a process of its own. A crash of the child does not harm this process, and the child ends when this process does.
  * @param entry the module's file, built as an entry point
  * @throws UserError when there is no such file, as in a bundle of the library alone
  */
@@ -49,7 +49,7 @@ export function startProcess(entry: URL, onMessage: (message: unknown) => void):
       `${entry}: no such file; a bundle must bring it along as an entry point, or keep all devices in one process`,
     )
   }
-  // Its output goes to stderr, so that it does not mix with results on stdout. 'advanced' passes typed arrays.
+  // The child's output goes to stderr, so that it does not mix with results on stdout. Advanced serialization can pass typed arrays.
   const child = fork(fileURLToPath(entry), { stdio: ['ignore', 2, 2, 'ipc'], serialization: 'advanced' })
   let why: string | undefined
   const ended = new Promise<string>((resolve) => {

@@ -36,7 +36,7 @@ export async function findSwiftShader(): Promise<SwiftShader | undefined> {
   const archive = join(root, 'bin', 'swiftshader.tar.br')
   try {
     const packed = await readFile(archive)
-    // A folder's name has the hash of its content, so that its files never change.
+    // The folder's name contains a hash of the archive, so the files in a folder never change.
     const name = `swiftshader-${sha256(packed).slice(0, 16)}`
     for (const cache of cacheFolders()) {
       const folder = join(cache, name)

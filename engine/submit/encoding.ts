@@ -28,8 +28,8 @@ export class Encoding {
   }
 
   /**
-   * Encodes a dispatch. One whose pipeline did not compile is left out, because the queue has reported that.
-   * @param params offset of its parameter block in the buffer of `paramGroup`, in bytes
+   * Encodes a dispatch. A dispatch is left out when its pipeline did not compile, which the queue has reported.
+   * @param params offset of the parameter block in the buffer of `paramGroup`, in bytes
    * @param stream names the command buffer
    */
   dispatch(launch: Launch, paramGroup: GPUBindGroup, params: number, stream: string): void {

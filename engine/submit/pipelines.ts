@@ -13,11 +13,11 @@ export interface CompiledKernel {
   /** Identifies `bindGroupLayout`; kernels with equal layouts can share bind groups. */
   readonly layout: number
   readonly bindGroupLayout: GPUBindGroupLayout
-  /** Set when the driver has compiled it. */
+  /** The pipeline, once the driver has compiled it. */
   pipeline: GPUComputePipeline | undefined
-  /** Set when the driver has refused it. */
+  /** The error, once the driver has refused the kernel. */
   error: Error | undefined
-  /** Resolves when the driver has compiled it; rejects with a KernelCompileError. */
+  /** Resolves when the driver has compiled the kernel; rejects with a KernelCompileError. */
   readonly ready: Promise<GPUComputePipeline>
 }
 

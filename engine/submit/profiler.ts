@@ -13,9 +13,9 @@ const READINGS = 8
 export interface ProfiledDispatch {
   op: string
   kernel: string
-  /** The streams that it works for; several where branches were fused. */
+  /** Names of the streams that the dispatch belongs to; several where branches were fused. */
   streams: readonly string[]
-  /** The reasons why it waits for profiled commands before it. */
+  /** The reasons why the dispatch waits for earlier commands. */
   barriers: readonly string[]
   begin: number
   end: number
@@ -29,7 +29,7 @@ export interface ProfiledDispatch {
 export class Barriers {
   readonly #last = new Map<GPUBuffer, { write: boolean; op: string }>()
 
-  /** Takes the next command. @returns why it waits; empty when it does not */
+  /** Takes the next command. @returns the reasons why the command waits; none when it does not wait */
   next(op: string, uses: readonly BufferUse[]): string[] {
     const reasons = new Set<string>()
     const own = new Map<GPUBuffer, boolean>()

@@ -10,11 +10,11 @@ export interface Launch {
   kernel: CompiledKernel
   bindGroup: GPUBindGroup
   grid: Readonly<Grid>
-  /** The op that launches it, for errors and traces. */
+  /** The op that launches the kernel, for errors and traces. */
   op: string
-  /** Names of the branches it works for, for traces. */
+  /** Names of the streams that the launch belongs to, for traces. */
   streams: readonly string[]
-  /** The buffers it uses, where a profiler is set. */
+  /** The buffers that the launch uses, for the profiler; the list may be empty where none is set. */
   uses: readonly BufferUse[]
 }
 
@@ -89,7 +89,7 @@ export class Stream {
     return { params: this.#params, word: this.#slots * SLOT_WORDS }
   }
 
-  /** Records a dispatch, whose parameters are packed at `nextBlock()`. */
+  /** Records a dispatch, after its parameters were packed into the block that `nextBlock()` gave. */
   dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch): void {
     this.#commands.push({ kind: 'dispatch', slot: this.#slots++, kernel, bindGroup, grid, op, streams, uses })
   }
@@ -116,7 +116,7 @@ export function paramBlocks(slots: number): ParamBlocks {
 
 const NO_BLOCKS = paramBlocks(0)
 
-/** Blocks that were submitted and are used again, because the garbage collector frees array memory slowly. */
+/** Free blocks, which are used again because the garbage collector frees array memory slowly. */
 const spare: ParamBlocks[] = []
 const MOST_SPARE = 16
 
@@ -125,7 +125,7 @@ function takeBlocks(slots: number): ParamBlocks {
   return at < 0 ? paramBlocks(slots) : spare.splice(at, 1)[0]!
 }
 
-/** Takes back parameter blocks whose content the driver has copied. */
+/** Takes back parameter blocks whose content is no longer needed. */
 export function giveBlocks(blocks: ParamBlocks): void {
   if (blocks !== NO_BLOCKS && spare.length < MOST_SPARE) spare.push(blocks)
 }

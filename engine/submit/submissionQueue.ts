@@ -11,7 +11,7 @@ export interface WorkCounts {
 
 /** Commands that are submitted together. */
 export interface Work {
-  /** The kernels that it launches; it is submitted when they are compiled. */
+  /** The kernels that the commands launch; the commands are submitted when all of these are compiled. */
   readonly kernels: Iterable<CompiledKernel>
   /** Encodes and submits the commands. */
   submit(profiler: Profiler | undefined): void
@@ -30,9 +30,9 @@ interface Submission {
 /** An error of the driver. */
 interface Failure {
   error: Error
-  /** The submission that it belongs to; 0 where that is unknown. */
+  /** The submission that caused the error; 0 where this is unknown. */
   serial: number
-  /** The submission that was being recorded when a reader was first told. Readers of it and of later ones are not told. */
+  /** The submission that was being recorded when a reader was first told. Readers of that submission and of later ones are not told. */
   reported: number
 }
 

@@ -23,12 +23,12 @@ function copyCase(name: string, shape: readonly number[], source: Layout, target
     name,
     problem,
     sizes: { source: reach(problem, problem.walks[0]!), out: reach(problem, problem.walks[1]!) + 5 },
-    // The target holds values of its own, which must stay around the copy.
+    // The target is filled too, so that a test notices when a copy changes other elements of it.
     fills: { source: words, out: words },
   }
 }
 
-/** The copy of a tensor of shape [shape] with its dims in this order. */
+/** A copy of a tensor of this shape, with its dims permuted. */
 function permuteCase(shape: readonly number[], order: readonly number[], bench = false): KernelCase<Copy> {
   const turned = order.map((d) => shape[d]!)
   return { ...copyCase(`[${shape}] permuted ${order}`, turned, permuted(within(shape), order)), bench }
@@ -66,10 +66,10 @@ const wordCases: KernelCase<Copy>[] = [
   { ...copyCase('1e6', [1_000_000], within([1_000_000])), bench: true },
 ]
 
-/** Halves of every exponent and sign, subnormals and what rounds to infinity too. */
+/** Numbers of every exponent and sign of float16, including subnormals and numbers that round to infinity. */
 const anyHalf: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * 2 ** (42 * random() - 25.5)
 
-/** A case of words with other types: its values are halves, or floats that become halves. */
+/** Makes a case with other element types, whose values `anyHalf` gives. */
 function typedCase(kase: KernelCase<Copy>, from: 'f16' | 'f32', to: 'f16' | 'f32'): KernelCase<Copy> {
   const problem: Copy = { ...kase.problem, from, to }
   return { ...kase, name: `${kase.name}, ${from} to ${to}`, problem, fills: { source: anyHalf, out: 'normal' }, tolerance: 0 }

@@ -5,7 +5,7 @@ import type { MergeOrder } from './sort.ts'
 
 const SIZES = [1, 7, 31, 33, 129, 257, 1025]
 
-/** [count, rows, width]: each odd size at each place, and widths that vec4 takes. */
+/** Shapes [count, rows, width]: each of SIZES as each of the three, and widths that are multiples of 4. */
 const SHAPES: [number, number, number][] = [
   ...SIZES.flatMap((size): [number, number, number][] => [
     [size, 5, 3],
@@ -16,12 +16,12 @@ const SHAPES: [number, number, number][] = [
   [5000, 2, 1],
 ]
 
-/** Indices by a fixed recipe, so that a case can give their order too: many repeated, some rows never used. */
+/** Returns a function that gives index k of a case. Many indices repeat, and some rows are never used. */
 function repeated(rows: number): (k: number) => number {
   return (k) => ((k * k * 31 + 7 * k) % 1009) % rows
 }
 
-/** Some indices below 0 and past the end. */
+/** Returns a function that gives index k of a case: in turn below 0, past the last row, and of a row. */
 function outside(rows: number): (k: number) => number {
   return (k) => (k % 3 === 0 ? -1 - k : k % 3 === 1 ? rows + k : k % rows)
 }

@@ -20,7 +20,7 @@ const SHARES: u32 = WORKGROUP / COLUMNS;
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
   rows: u32, n: u32, xOffset: u32, xStride: u32, chunks: u32, weightOffset: u32,
-  toBias: u32, // the distance from weightOffset, which wraps
+  toBias: u32, // the distance from weightOffset to the sums of the bias, modulo 2^32
 }
 
 @group(0) @binding(0) var<storage, read> x: array<Element>; // [rows, n], rows xStride apart
@@ -29,7 +29,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> rstd: array<f32>; // [rows]
 @group(0) @binding(4) var<storage, read> dy: array<Element>; // [rows, n]
 @group(0) @binding(5) var<storage, read_write> dx: array<Element>; // [rows, n]
-// [chunks, n] at weightOffset and again toBias elements on.
+// The sums of the weight [chunks, n] begin at weightOffset, and those of the bias begin toBias elements later.
 @group(0) @binding(6) var<storage, read_write> sums: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 

@@ -5,12 +5,12 @@ const WORKGROUP: u32 = 64u;
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
   n: u32, chunks: u32, weightOffset: u32,
-  toBias: u32, // the distance from weightOffset, which wraps
+  toBias: u32, // the distance from weightOffset to the gradient of the bias, modulo 2^32
 }
 
 // [2, chunks, n]: the sums of the weight, then of the bias.
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
-// [n] at weightOffset and again toBias elements on.
+// The gradient of the weight [n] begins at weightOffset, and that of the bias begins toBias elements later.
 @group(0) @binding(1) var<storage, read_write> gradients: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 

@@ -10,8 +10,8 @@ export interface LayerNormCombineProblem {
 }
 
 /**
- * Adds up `sums` [2, chunks, n] of weight and bias gradients, into [n] at `weightOffset` of `gradients` and [n] that lie `toBias`
- * elements on.
+ * Adds up `sums` [2, chunks, n], the partial gradients of weight and bias. In `gradients`, the gradient of the weight [n] begins at
+ * `weightOffset`, and that of the bias begins `toBias` elements later.
  */
 export const layerNormCombine: KernelSpec<LayerNormCombineProblem> = {
   name: 'layerNormCombine',

@@ -21,9 +21,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<Element>; // [n]
 @group(0) @binding(2) var<storage, read> bias: array<Element>; // [n]
 @group(0) @binding(3) var<storage, read_write> y: array<Element>; // [rows, n]
-// The mean minus the first element, and 1 / sqrt(variance + eps) or NaN.
-@group(0) @binding(4) var<storage, read_write> center: array<f32>; // [rows]
-@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> center: array<f32>; // [rows]: the mean minus the first element
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [rows]: the result of rstdOf
 @group(1) @binding(0) var<uniform> params: Params;
 
 // [reduction][thread]: each of the two reductions has its own row, so no barrier is needed between them.

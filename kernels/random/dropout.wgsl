@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The upper words of the products of m and c, by halves because WGSL has no instruction for them.
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
 fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
   let mLow = m & vec2(0xffffu);
   let mHigh = m >> vec2(16u);

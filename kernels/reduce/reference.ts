@@ -4,7 +4,7 @@ import type { MaxCombine } from './max.ts'
 import { outputs, type Reduction } from './reduction.ts'
 import type { Sum } from './sum.ts'
 
-/** Calls `visit` with the output's index, the input's index and the place along the axis, in the order of each piece. */
+/** Calls `visit` with the output's index, the input's index and the index along the axis. Elements of a piece come in order. */
 function forEach(r: Reduction, visit: (output: number, input: number, k: number) => void): void {
   for (let o = 0; o < r.outer; o++) {
     for (let k = 0; k < r.n; k++) {
@@ -32,7 +32,7 @@ export function sumIntReference(problem: Sum, { input }: Arrays): Arrays {
   return { output: Float64Array.from(output) }
 }
 
-/** Whether a number takes the place of the greatest so far: NaN is above all. */
+/** Whether a value replaces the maximum so far. NaN counts as larger than every number. */
 function isAbove(value: number, best: number): boolean {
   return value > best || (Number.isNaN(value) && !Number.isNaN(best))
 }

@@ -9,7 +9,9 @@ export interface JpegParts {
   block: (component: number, x: number, y: number) => number
 }
 
-/** A baseline JPEG file without application segments. Decoders round only where they convert colours. */
+/**
+ * Makes a baseline JPEG file without application segments. Its samples are whole numbers, so decoders round only when they convert colours.
+ */
 export function encodeJpeg({ width, height, components, block }: JpegParts): Uint8Array {
   const across = Math.max(...components.map((one) => one.across))
   const down = Math.max(...components.map((one) => one.down))

@@ -193,7 +193,7 @@ test('a new optimizer moves nothing where an earlier one left the parameters, an
   const second = new AdamW(parameters)
   ok(places().every(({ storage, offset }, i) => storage === there[i]!.storage && offset === there[i]!.offset))
   second.dispose()
-  // A part of the parameters may move.
+  // An optimizer of only some of the parameters may move these to an arena of their own.
   const third = new AdamW([parameters[1]!])
   give(parameters[1]!, normals(30, 3))
   third.step(1e-3).dispose()
