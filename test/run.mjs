@@ -9,10 +9,18 @@ import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
-/** Number of processes at a time: enough to use two cores, and few enough for the threads of software devices. */
-const PARALLEL = 2
+/** Number of processes at a time: one more than two cores, since many wait for a process that they start, or for one compiling thread. */
+const PARALLEL = 3
 /** Variables for lavapipe without optimizations: shaders compile faster, and give the same numbers. */
 const UNOPTIMIZED = { GALLIVM_PERF: 'nopt' }
+/** The files that take longest. They begin first, so that none of them runs alone at the end. */
+const LONGEST = [
+  'test/kernels/attention.test.ts',
+  'test/kernels/subgroupMatrix.test.ts',
+  'test/ops/longSums.test.ts',
+  'test/kernels/matmul.test.ts',
+  'test/bench/cli.test.ts',
+]
 /** Minutes after which a file's process is killed. */
 const LIMIT = process.argv.includes('--full') ? 60 : 20
 
@@ -72,16 +80,9 @@ const count = (what, one) => {
 }
 
 try {
-  if (named.length === 0)
-    for (const tool of [
-      ['biome', 'check'],
-      ['tsc', '-p', '.'],
-    ])
-      count(tool.join(' '), await check(tool))
   const jobs = await plan()
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift())
-      count(`${job.file}${job.device ? ` on ${job.device.label}` : ''}`, await run(job))
+    for (let job = jobs.shift(); job; job = jobs.shift()) count(job.title, await job.run())
   }
   await Promise.all(Array.from({ length: PARALLEL }, worker))
 } catch (error) {
@@ -99,21 +100,42 @@ function find(folder) {
     .sort()
 }
 
-/** Plans the jobs: every file on the default device, and on each other device the files that may differ there. */
+/**
+ * Plans the jobs, the longest first: every file on the default device, on each other device the files that may differ there, and the
+ * checks of the tree.
+ */
 async function plan() {
-  if (named.length > 0) return files.map((file) => ({ file, env: {} }))
+  if (named.length > 0) return files.map((file) => ({ title: file, run: () => run({ file }) }))
   const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf(ADAPTERS)}.js`)])
   const devices = JSON.parse(stdout)
   console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
-  const [first, ...others] = devices
-  const jobs = files.map((file) => ({ file, device: first, env: {} }))
-  for (const device of others) {
-    const folders = device.subgroupsOnly ? /^test\/kernels\// : /^test\/(kernels|ops)\//
-    const env = full ? {} : { PARAFORMER_FEW_PIPELINES: '1', ...(device.subgroupsOnly && UNOPTIMIZED) }
-    for (const file of files)
-      if (full || (folders.test(file) && (!device.subgroupsOnly || usesSubgroups(file)))) jobs.push({ file, device, env })
-  }
-  return jobs
+  const [first] = devices
+  const runs = devices.flatMap((device) =>
+    files.filter((file) => full || device === first || mayDiffer(file, device)).map((file) => ({ file, device })),
+  )
+  const place = ({ file }) => (LONGEST.includes(file) ? LONGEST.indexOf(file) : LONGEST.length)
+  runs.sort((one, other) => place(one) - place(other))
+  return [
+    ...[
+      ['biome', 'check'],
+      ['tsc', '-p', '.'],
+    ].map((tool) => ({ title: tool.join(' '), run: () => check(tool) })),
+    ...runs.map(({ file, device }) => {
+      const env = { ...device.env, ...(full ? {} : trimmed(file, device, first)) }
+      return { title: `${file} on ${device.label}`, run: () => run({ file, env }) }
+    }),
+  ]
+}
+
+/** Whether a file may show something on a device that it does not show on the default one. */
+function mayDiffer(file, { subgroupsOnly }) {
+  return subgroupsOnly ? /^test\/kernels\//.test(file) && usesSubgroups(file) : /^test\/(kernels|ops)\//.test(file)
+}
+
+/** Variables for a file that leaves something to --full: pipelines of kernels, and optimizations of lavapipe. */
+function trimmed(file, device, first) {
+  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts'
+  return { PARAFORMER_PIPELINES: device === first ? 'most' : 'few', ...(unoptimized && UNOPTIMIZED) }
 }
 
 /**
@@ -152,8 +174,8 @@ function check([tool, ...args]) {
 }
 
 /** Runs one bundle. A test that is registered and does not pass has failed, and so has a process that ends with an error. */
-function run({ file, device, env }) {
-  const variables = { ...process.env, ...device?.env, ...env }
+function run({ file, env }) {
+  const variables = { ...process.env, ...env }
   const since = clock()
   return new Promise((resolve) => {
     let tally

@@ -2,17 +2,19 @@ import type { Constants, KernelCase } from '../../kernels/spec.ts'
 
 interface Pipeline {
   cases: KernelCase[]
-  /** Each constant as `name=value`; a missing constant has the value `undefined`. */
-  values: string[]
+  /** What its constants cover: each constant as `name=value`, or also each pair of them. A missing constant has the value `undefined`. */
+  covers: string[]
 }
 
 /**
- * The cases of a few pipelines, where compiling takes most of the time. The pipelines have every value of every constant, but not every
- * combination of values. Cases that differ only at run time, such as in sizes, share a pipeline and all stay.
+ * The cases of a few pipelines, where compiling takes most of the time. The pipelines have every value of every constant, or every pair
+ * of values of two constants that a case has, but not every combination of values. Cases that differ only at run time, such as in
+ * sizes, share a pipeline and all stay.
  */
 export function casesOfFewPipelines(
   cases: readonly KernelCase[],
   constantsOf: (kase: KernelCase) => Constants,
+  cover: 'values' | 'pairs',
 ): readonly KernelCase[] {
   const all = cases.map((kase) => ({ kase, constants: constantsOf(kase) }))
   const names = [...new Set(all.flatMap(({ constants }) => Object.keys(constants)))]
@@ -20,20 +22,21 @@ export function casesOfFewPipelines(
   const pipelines = new Map<string, Pipeline>()
   for (const { kase, constants } of all) {
     const values = names.map((name) => `${name}=${constants[name]}`)
-    const pipeline = pipelines.get(values.join()) ?? { cases: [], values }
+    const pairs = values.flatMap((value, i) => values.slice(i + 1).map((other) => `${value} ${other}`))
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'values' ? values : [...values, ...pairs] }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
   }
-  const missing = new Set([...pipelines.values()].flatMap(({ values }) => values))
+  const missing = new Set([...pipelines.values()].flatMap(({ covers }) => covers))
   const taken = new Set<KernelCase>()
   while (missing.size > 0) {
-    const gain = ({ values }: Pipeline) => values.filter((value) => missing.has(value)).length
-    // Among pipelines with as many missing values, the one with most cases is taken.
+    const gain = ({ covers }: Pipeline) => covers.filter((value) => missing.has(value)).length
+    // Among pipelines that add as much, the one with most cases is taken.
     const next = [...pipelines.values()].reduce((best, one) => {
       const more = gain(one) - gain(best)
       return more > 0 || (more === 0 && one.cases.length > best.cases.length) ? one : best
     })
-    for (const value of next.values) missing.delete(value)
+    for (const value of next.covers) missing.delete(value)
     for (const kase of next.cases) taken.add(kase)
   }
   return cases.filter((kase) => taken.has(kase))

@@ -8,14 +8,19 @@ import { suite } from './suite.ts'
 const env = typeof process === 'undefined' ? {} : process.env
 /** Whether only variants that use subgroups run, since the others have run on this driver before. */
 const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
-/** Whether only the cases of a few pipelines run, since another device runs every case. */
-const fewPipelines = env.PARAFORMER_FEW_PIPELINES === '1'
+/** `few` where another device runs every case; `most` where kernels that are slow to compile leave out combinations of constants. */
+const pipelines = env.PARAFORMER_PIPELINES
 
 /**
  * Registers a test for each variant and each case of kernels that the device supports, and runs them. Some cases also run as
  * one dispatch of several branches.
+ * @param options.slowToCompile the pipelines take seconds each
  */
-export async function runKernelSuite(name: string, entries: readonly KernelEntry[]): Promise<void> {
+export async function runKernelSuite(
+  name: string,
+  entries: readonly KernelEntry[],
+  { slowToCompile = false }: { slowToCompile?: boolean } = {},
+): Promise<void> {
   const on = await kernelDevice()
   const { test, run } = suite(`${name} on ${on.summary.name}`)
   for (const entry of entries) {
@@ -30,7 +35,10 @@ export async function runKernelSuite(name: string, entries: readonly KernelEntry
       if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
       const constantsOf = (kase: KernelCase) => variant.constants?.(kase.problem, on.capabilities) ?? {}
       const runs = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
-      const supported = fewPipelines ? casesOfFewPipelines(runs, constantsOf) : runs
+      const again = spec.variants.find(({ source }) => source === variant.source) !== variant
+      const cover = pipelines === 'few' || again ? 'values' : 'pairs'
+      const trims = pipelines === 'few' || (pipelines === 'most' && slowToCompile)
+      const supported = trims ? casesOfFewPipelines(runs, constantsOf, cover) : runs
       for (const kase of supported)
         test(`${spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
       if (!takesBranches(entry)) continue

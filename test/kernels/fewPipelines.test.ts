@@ -5,8 +5,8 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('few pipelines')
 const kase = (name: string, problem: Record<string, string | number>): KernelCase => ({ name, problem, sizes: {} })
 
-function expectCases(cases: readonly KernelCase[], expected: string): void {
-  const names = casesOfFewPipelines(cases, ({ problem }) => problem).map(({ name }) => name)
+function expectCases(cases: readonly KernelCase[], expected: string, cover: 'values' | 'pairs' = 'values'): void {
+  const names = casesOfFewPipelines(cases, ({ problem }) => problem, cover).map(({ name }) => name)
   if (names.join(' ') !== expected) throw new Error(`${names.join(' ')}, expected ${expected}`)
 }
 
@@ -34,6 +34,12 @@ test('all cases of a pipeline that is taken run, and those of the one with most 
     ],
     'c d e',
   )
+})
+
+test('every pair of values is compiled, not every three', () => {
+  const bits = [0, 1]
+  const cases = bits.flatMap((A) => bits.flatMap((B) => bits.map((C) => kase(`${A}${B}${C}`, { A, B, C }))))
+  expectCases(cases, '000 001 010 100 111', 'pairs')
 })
 
 test('cases of one pipeline all stay', () => expectCases([kase('a', {}), kase('b', {})], 'a b'))

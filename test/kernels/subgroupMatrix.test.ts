@@ -14,6 +14,7 @@ import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
 import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
 import { specialize } from '../../kernels/specialize.ts'
 import { kernelDevice } from '../harness/device.ts'
+import { casesOfFewPipelines } from '../harness/fewPipelines.ts'
 import { checkKernel } from '../harness/kernel.ts'
 import { checkBranches } from '../harness/kernelBranches.ts'
 import { emulateMatrices } from '../harness/matrixEmulation.ts'
@@ -153,10 +154,12 @@ for (const { entry, size, emulated } of kernels) {
     if (!on.capabilities.f16 || env.PARAFORMER_SUBGROUPS_ONLY === '1') continue
     const standIn = { ...variant, source: emulateMatrices(variant.source, size) }
     const device = { ...on, capabilities: { ...on.capabilities, subgroupMaxSize: 32 } }
-    for (const kase of casesFor(entry, variant, gpu).filter(({ name }) => cases.test(name))) {
+    const asked = casesFor(entry, variant, gpu).filter(({ name }) => cases.test(name))
+    const constantsOf = (kase: KernelCase) => variant.constants!(kase.problem, gpu)
+    for (const kase of env.PARAFORMER_PIPELINES ? casesOfFewPipelines(asked, constantsOf, 'values') : asked) {
       test(`${spec.name}, ${variant.name}, emulated: ${kase.name}`, () => checkKernel(device, entry, kase, standIn))
     }
-    const some = casesFor(entry, variant, gpu).find(({ name }) => cases.test(name))!
+    const some = asked[0]!
     test(`${spec.name}, ${variant.name}, emulated, branches: ${some.name}`, () =>
       checkBranches(device, entry, some, standIn, undefined))
   }

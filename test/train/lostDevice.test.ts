@@ -162,8 +162,8 @@ for (const [name, how] of Object.entries({
   streams: { mode: 'streams' },
   ...(requested.capabilities.f16 ? { mixed: { mode: 'coalesced', precision: 'mixed' } } : {}),
 } satisfies Record<string, How>)) {
-  // Most of the time goes to opening devices, so the other modes have fewer losses.
-  const count = ['serial', 'mixed'].includes(name) ? 6 : 3
+  // Opening devices takes most of the time; a loss in a save, or two at one place, is the same in every mode.
+  const count = name === 'serial' ? 6 : 2
   test(`${name}: a run that loses its device ${count} times ends with the same bits`, () =>
     goesOn(name, how, EVERYWHERE.slice(0, count), FROM.slice(0, count)))
 }
