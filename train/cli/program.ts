@@ -7,6 +7,7 @@ import { evalCommand } from './eval.ts'
 import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
+import { reportCommand } from './report.ts'
 import { trainCommand } from './train.ts'
 
 /** Makes the program `paraformer` with the commands of this layer. @param extra commands of higher layers */
@@ -19,6 +20,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(trainCommand())
     .addCommand(evalCommand())
     .addCommand(predictCommand())
+    .addCommand(reportCommand())
     .addCommand(devicesCommand())
   for (const command of extra) program.addCommand(command)
   return program

@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { files } from '../../engine/index.ts'
+import { makeReport, writeReport } from '../study/report/index.ts'
+import { checkDistinctPaths } from './distinctPaths.ts'
+import { makeCommand } from './options.ts'
+import { printable, printJson, say } from './printable.ts'
+
+interface ReportFlags {
+  out?: string
+  data?: string
+  json?: boolean
+}
+
+/** Names of files in the folders of runs and studies, which a report must not overwrite. */
+const KEPT = ['settings.json', 'metrics.jsonl', 'run.json', 'registered.json', 'results.jsonl', 'compression.json']
+
+/** Makes the command `paraformer report`. */
+export function reportCommand(): Command {
+  return makeCommand('report')
+    .description(
+      'one HTML file of runs or studies: claims with verdicts, learning curves, accuracy over cost; opens without a server',
+    )
+    .argument('<folders...>', 'folders of runs or studies; several are shown side by side')
+    .option('--out <file>', 'the HTML file (default: report.html in the folder, or here for several folders)')
+    .option('--data <folder>', 'write what is drawn as CSV and JSONL there, too')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  paraformer report runs/mnist-paraformer-prefixSum
+  paraformer report runs/mnist-paraformer-prefixSum runs/mnist-vit-joint --out both.html --data data
+  paraformer report runs/studies/schemes-tiny`,
+    )
+    .action(async (folders: string[], flags: ReportFlags) => {
+      const path = flags.out ?? (folders.length === 1 ? join(folders[0]!, 'report.html') : 'report.html')
+      const kept = folders.flatMap((folder) => KEPT.map((name) => ['the input', join(folder, name)] as const))
+      const report = await makeReport(folders)
+      await checkDistinctPaths([['--out', path]], kept)
+      await files.checkWritable(path)
+      await writeReport(report, path, flags.data)
+      const { notes, figures } = report
+      if (flags.json) printJson({ report: path, figures, notes, data: flags.data ?? null })
+      else {
+        for (const note of notes) say(note)
+        console.log(`${figures} figures: ${printable(path)}`)
+      }
+    })
+}

@@ -1,0 +1,72 @@
+import { interquartileMean, mean, samplingError, tInterval } from '../statistics/index.ts'
+import { metricOf, type Run } from './record.ts'
+
+/** The runs of an arm in numbers. */
+export interface ArmSummary {
+  study: string | undefined
+  arm: string
+  runs: readonly Run[]
+  /** The metric at each seed, in the order of `runs`, without runs that lack it. */
+  values: number[]
+  mean: number | undefined
+  /** Ends of Student's t interval over the seeds. */
+  low: number | undefined
+  high: number | undefined
+  /** Half of the interval that comes from the number of test images alone, where the metric is a test accuracy. */
+  sampling: number | undefined
+}
+
+/** Groups runs by study and arm, in the order in which they come. */
+export function armsOf(runs: readonly Run[]): Run[][] {
+  const groups = new Map<string, Run[]>()
+  for (const run of runs) {
+    const key = JSON.stringify([run.study, run.arm])
+    const group = groups.get(key)
+    if (group) group.push(run)
+    else groups.set(key, [run])
+  }
+  return [...groups.values()]
+}
+
+/** Sums up the runs of an arm. */
+export function summarize(runs: readonly Run[], metric: string): ArmSummary {
+  const { study, arm, testImages } = runs[0]!
+  const values = runs.map((run) => metricOf(run, metric)).filter((value) => value !== undefined)
+  const finite = values.length > 0 && values.every(Number.isFinite)
+  const center = finite ? mean(values) : undefined
+  const interval = finite && values.length > 1 ? tInterval(values) : undefined
+  const sampled = metric === 'testAccuracy' && center !== undefined && testImages !== undefined
+  return {
+    study,
+    arm,
+    runs,
+    values,
+    mean: center,
+    low: interval?.low,
+    high: interval?.high,
+    sampling: sampled ? samplingError(center, testImages) : undefined,
+  }
+}
+
+/** An arm over several data sets. */
+export interface AcrossDatasets {
+  arm: string
+  datasets: string[]
+  runs: number
+  interquartileMean: number
+}
+
+/** The interquartile mean of the test accuracy of every arm that has runs on several data sets, over all its runs. */
+export function acrossDatasets(runs: readonly Run[]): AcrossDatasets[] {
+  const arms = new Map<string, { dataset: string; value: number }[]>()
+  for (const run of runs) {
+    const value = metricOf(run, 'testAccuracy')
+    if (run.study === undefined || run.dataset === undefined || value === undefined || !Number.isFinite(value)) continue
+    arms.set(run.arm, [...(arms.get(run.arm) ?? []), { dataset: run.dataset, value }])
+  }
+  return [...arms].flatMap(([arm, found]) => {
+    const datasets = [...new Set(found.map(({ dataset }) => dataset))]
+    if (datasets.length < 2) return []
+    return [{ arm, datasets, runs: found.length, interquartileMean: interquartileMean(found.map(({ value }) => value)) }]
+  })
+}

@@ -1,0 +1,201 @@
+import { violations } from '../../evaluate.ts'
+import type { ArmSummary } from './arms.ts'
+import type { Claim } from './claims.ts'
+import { armColor, armDash, type Figure, finite, metricFormat, metricTitle, type Row } from './figure.ts'
+import type { Run } from './record.ts'
+
+/** Every seed of every arm, with the mean, its interval and the sampling error of the test images. */
+export function seedFigure(summaries: readonly ArmSummary[], metric: string): Figure | undefined {
+  const drawn = summaries.filter(({ values }) => values.some(Number.isFinite))
+  if (drawn.length === 0) return undefined
+  const arms = drawn.map(({ arm }) => arm)
+  const points: Row[] = drawn.flatMap(({ arm, values }) => values.map((value) => ({ arm, value: finite(value) })))
+  const means: Row[] = drawn.map(({ arm, mean, low, high, sampling }) => ({
+    arm,
+    value: finite(mean),
+    low: finite(low),
+    high: finite(high),
+    least: finite(sampling === undefined ? undefined : mean! - sampling),
+    most: finite(sampling === undefined ? undefined : mean! + sampling),
+  }))
+  const title = metricTitle(metric)
+  const y = { field: 'arm', type: 'nominal', title: null, sort: arms }
+  const x = (field: string) => ({
+    field,
+    type: 'quantitative',
+    title,
+    scale: { zero: false },
+    axis: { format: metricFormat(metric) },
+  })
+  const color = { ...armColor(arms), legend: null }
+  return {
+    id: 'seeds',
+    title: `Every seed: ${title}`,
+    description:
+      'Circles are seeds. Below them, a diamond is the mean with Student’s t interval (95 %); the thin dashed line is the sampling error of ' +
+      'the test images alone (95 %), whatever the seeds say.',
+    spec: {
+      width: 620,
+      height: { step: 46 },
+      layer: [
+        {
+          data: { values: points },
+          mark: { type: 'point', size: 50, filled: false, yOffset: -7, strokeWidth: 1.6 },
+          encoding: { x: x('value'), y, color },
+        },
+        {
+          data: { values: means },
+          mark: { type: 'rule', yOffset: 7, strokeWidth: 2.4 },
+          encoding: { x: x('low'), x2: { field: 'high' }, y, color },
+        },
+        {
+          data: { values: means },
+          mark: { type: 'point', shape: 'diamond', filled: true, size: 90, yOffset: 7 },
+          encoding: { x: x('value'), y, color },
+        },
+        {
+          data: { values: means },
+          mark: { type: 'rule', yOffset: 14, strokeWidth: 1, strokeDash: [3, 2] },
+          encoding: { x: x('least'), x2: { field: 'most' }, y, color },
+        },
+      ],
+    },
+    table: {
+      columns: ['arm', 'seeds', 'mean', 'low', 'high', 'sampling error ±', 'every seed'],
+      rows: drawn.map((summary) => [
+        summary.arm,
+        summary.values.length,
+        summary.mean,
+        summary.low,
+        summary.high,
+        summary.sampling,
+        summary.values.map((value) => Number(value.toPrecision(6))).join(', '),
+      ]),
+    },
+  }
+}
+
+/** The paired differences on which claims are decided. */
+export function differenceFigure(claims: readonly Claim[], metric: string): Figure | undefined {
+  const compared = claims.flatMap(({ comparisons }) => comparisons).filter(({ difference }) => difference !== undefined)
+  if (compared.length === 0) return undefined
+  const pairOf = ({ rule }: (typeof compared)[number]) => `${rule.compare[0]} − ${rule.compare[1]}`
+  const pairs = [...new Set(compared.map(pairOf))]
+  const values: Row[] = compared.map((one) => ({
+    pair: pairOf(one),
+    mean: one.difference!.mean,
+    low: one.difference!.low,
+    high: one.difference!.high,
+    margin: (one.rule.better === 'higher' ? 1 : -1) * (one.rule.margin ?? 0),
+  }))
+  const seeds: Row[] = compared.flatMap((one) =>
+    one.difference!.differences.map((difference) => ({ pair: pairOf(one), mean: difference })),
+  )
+  const y = { field: 'pair', type: 'nominal', title: null, sort: pairs }
+  const x = (field: string) => ({
+    field,
+    type: 'quantitative',
+    title: `paired difference of ${metricTitle(metric)}`,
+    axis: { format: metricFormat(metric) },
+  })
+  return {
+    id: 'differences',
+    title: 'Paired differences',
+    description:
+      'Circles are the differences at each seed. A diamond is their mean with the bootstrap interval (95 %); the vertical line is 0, and a ' +
+      'short bar is the margin that the claim asks for.',
+    spec: {
+      width: 620,
+      height: { step: 40 },
+      layer: [
+        { data: { values: [{ mean: 0 }] }, mark: { type: 'rule', strokeWidth: 1 }, encoding: { x: x('mean') } },
+        {
+          data: { values: seeds },
+          mark: { type: 'point', size: 45, filled: false, yOffset: -7, color: 'var(--arm1)' },
+          encoding: { x: x('mean'), y },
+        },
+        {
+          data: { values },
+          mark: { type: 'tick', thickness: 2, size: 16, color: 'var(--arm2)' },
+          encoding: { x: x('margin'), y },
+        },
+        {
+          data: { values },
+          mark: { type: 'rule', strokeWidth: 2.4, yOffset: 7, color: 'var(--ink)' },
+          encoding: { x: x('low'), x2: { field: 'high' }, y },
+        },
+        {
+          data: { values },
+          mark: { type: 'point', shape: 'diamond', filled: true, size: 90, yOffset: 7, color: 'var(--ink)' },
+          encoding: { x: x('mean'), y },
+        },
+      ],
+    },
+    table: {
+      columns: ['comparison', 'seeds', 'mean', 'low', 'high', 'margin', 'p (Holm)', 'verdict'],
+      rows: compared.map((one) => [
+        pairOf(one),
+        one.seeds.length,
+        one.difference!.mean,
+        one.difference!.low,
+        one.difference!.high,
+        one.rule.margin ?? 0,
+        one.p,
+        one.verdict,
+      ]),
+    },
+  }
+}
+
+/** Counts of prefixes whose loss is above that of the prefix before, over the evaluations of each run. */
+export function violationFigure(runs: readonly Run[]): Figure | undefined {
+  const values = runs.flatMap((run, i) => violationsOf(run).map((row) => ({ arm: run.arm, run: i, ...row })))
+  if (values.length === 0) return undefined
+  const arms = [...new Set(values.map(({ arm }) => arm))]
+  return {
+    id: 'violations',
+    title: 'Violations of progressive approximation',
+    description:
+      'How many prefixes have a higher loss than the prefix before, at each evaluation; progressive approximation has none.',
+    spec: {
+      data: { values },
+      width: 760,
+      height: 220,
+      mark: { type: 'line', point: { size: 30 }, strokeWidth: 1.6, opacity: 0.85 },
+      encoding: {
+        x: { field: 'step', type: 'quantitative', title: 'mini-batches', axis: { format: '~s' } },
+        y: { field: 'violations', type: 'quantitative', title: 'violations', axis: { tickMinStep: 1, format: 'd' } },
+        color: armColor(arms),
+        strokeDash: armDash(arms),
+        detail: { field: 'run' },
+      },
+    },
+    table: {
+      columns: ['arm', 'seed', 'evaluations', 'with violations', 'violations at the end'],
+      rows: runs.flatMap((run) => {
+        const found = violationsOf(run)
+        if (found.length === 0) return []
+        return [
+          [run.arm, run.seed, found.length, found.filter(({ violations }) => violations > 0).length, found.at(-1)!.violations],
+        ]
+      }),
+    },
+  }
+}
+
+/** Violations at each evaluation of a run, or at its end alone; none for a model of one branch. */
+function violationsOf({ points, result }: Run): { step: number; violations: number }[] {
+  const evaluations = new Map<string, { step: number; losses: number[] }>()
+  for (const { split, step, prefix, loss } of points) {
+    if (split === 'train') continue
+    const key = `${split} ${step}`
+    const found = evaluations.get(key) ?? { step, losses: [] }
+    found.losses[prefix - 1] = loss
+    evaluations.set(key, found)
+  }
+  const end = result.final?.test ?? result.final?.validation
+  if (evaluations.size === 0 && end) evaluations.set('end', { step: result.optimizerSteps ?? 0, losses: end.loss })
+  return [...evaluations.values()]
+    .filter(({ losses }) => losses.length > 1)
+    .map(({ step, losses }) => ({ step, violations: violations(losses) }))
+}

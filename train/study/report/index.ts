@@ -1,0 +1,1 @@
+export { makeReport, type Report, writeReport } from './report.ts'

@@ -1,0 +1,134 @@
+import { join } from 'node:path'
+import { files } from '#platform'
+import { acrossDatasets, armsOf, summarize } from './arms.ts'
+import { decide } from './claims.ts'
+import { reportCommandLine, studyCommand, trainCommand } from './commands.ts'
+import { differenceFigure, seedFigure, violationFigure } from './comparisons.ts'
+import { compressionFigures } from './compression.ts'
+import { costFigures } from './costs.ts'
+import { curveFigures } from './curves.ts'
+import { csv, jsonl, type Table } from './data.ts'
+import type { Figure } from './figure.ts'
+import { type Drawn, renderPage, type Section } from './page.ts'
+import type { Run } from './record.ts'
+import { loadVega } from './render.ts'
+import { readFolder, type StudyRecord } from './studyFolder.ts'
+import { acrossTable, armTable, dataTables, provenance, settingsTable } from './tables.ts'
+
+/** A report before it is written. */
+export interface Report {
+  html: string
+  /** Tables of everything that it shows, by name. */
+  data: Record<string, Table>
+  /** What was left out, and why. */
+  notes: string[]
+  figures: number
+}
+
+type Undrawn = Omit<Section, 'figures'> & { figures: readonly Figure[]; runs: readonly Run[] }
+
+/**
+ * Makes the report of run folders and study folders: a pure function of their files.
+ * @throws UserError in one line for a folder that is missing, that holds neither, or that a newer version wrote
+ */
+export async function makeReport(paths: readonly string[]): Promise<Report> {
+  const notes: string[] = []
+  const note = (text: string) => notes.push(text)
+  const studies: StudyRecord[] = []
+  const runs: Run[] = []
+  for (const path of paths) {
+    const found = await readFolder(path, note)
+    if ('runs' in found) studies.push(found)
+    else runs.push(found)
+  }
+  const command = reportCommandLine(paths)
+  const undrawn = [
+    ...studies.map((study, i) => studySection(study, `study-${i + 1}`, command)),
+    ...(runs.length > 0 ? [runSection(distinct(runs), command)] : []),
+  ]
+  const draw = await loadVega()
+  const sections: Section[] = []
+  for (const section of undrawn) {
+    const figures: Drawn[] = []
+    for (const figure of section.figures) figures.push({ ...figure, svg: await draw(figure.spec) })
+    sections.push({ ...section, figures })
+  }
+  const across = acrossDatasets(undrawn.flatMap((section) => section.runs))
+  const tables = across.length > 0 ? [['Interquartile mean over the runs of all data sets', acrossTable(across)] as const] : []
+  const data = dataTables(undrawn)
+  const html = renderPage({ title: titleOf(studies, runs), sections, notes, tables, data })
+  return { html, data, notes, figures: sections.reduce((sum, { figures }) => sum + figures.length, 0) }
+}
+
+/** Writes a report, and its tables as CSV and JSONL into a folder. @throws FileError in one line */
+export async function writeReport({ html, data }: Report, path: string, folder?: string): Promise<void> {
+  await files.write(path, html)
+  if (folder === undefined) return
+  for (const [name, table] of Object.entries(data)) {
+    await files.write(join(folder, `${name}.csv`), csv(table))
+    await files.write(join(folder, `${name}.jsonl`), jsonl(table))
+  }
+}
+
+function titleOf(studies: readonly StudyRecord[], runs: readonly Run[]): string {
+  if (studies.length === 1 && runs.length === 0) return `Study ${studies[0]!.title}`
+  if (studies.length === 0) return runs.length === 1 ? `Run ${runs[0]!.arm}` : `${runs.length} runs`
+  return `${studies.length} ${studies.length === 1 ? 'study' : 'studies'}${runs.length > 0 ? ` and ${runs.length} runs` : ''}`
+}
+
+/** Runs whose folders have one name are told apart by their paths. */
+function distinct(runs: readonly Run[]): Run[] {
+  return runs.map((run) => (runs.filter(({ arm }) => arm === run.arm).length > 1 ? { ...run, arm: run.folder! } : run))
+}
+
+function studySection(study: StudyRecord, id: string, command: string): Undrawn {
+  const { title, statement, registered, runs, descriptions, seeds } = study
+  const metric = statement.metric ?? 'testAccuracy'
+  const claims = decide(study)
+  const summaries = armsOf(runs).map((group) => summarize(group, metric))
+  const stated = Object.entries({
+    Hypothesis: statement.hypothesis,
+    Prediction: statement.prediction,
+    Metric: metric,
+    'Equal in all arms': statement.budget,
+    Seeds: seeds?.join(', '),
+    Registered: registered && [registered.at, registered.hash?.slice(0, 16)].filter(Boolean).join(', hash '),
+  }).filter((field): field is [string, string] => field[1] !== undefined && field[1] !== '')
+  const deviations = (registered?.deviations ?? []).map(
+    ({ at, reason, changed = [] }) =>
+      `${at ?? ''} ${changed.join(', ') || 'a change'} after registration: ${reason ?? 'no reason given'}`,
+  )
+  const made = studyCommand(study)
+  return {
+    ...{ id, title: `Study ${title}`, stated, claims, deviations, command, made: made === undefined ? [] : [made], runs },
+    figures: [seedFigure(summaries, metric), differenceFigure(claims, metric), ...shared(runs)].filter(isFigure),
+    tables: tablesOf(runs, armTable(summaries, metric, descriptions)),
+  }
+}
+
+function runSection(runs: readonly Run[], command: string): Undrawn {
+  const figures = shared(runs).filter(isFigure)
+  const made = runs.filter(({ settings }) => Object.keys(settings).length > 0).map(trainCommand)
+  const title = runs.length === 1 ? 'Run' : 'Runs'
+  return { id: 'runs', title, stated: [], claims: [], deviations: [], command, made, runs, figures, tables: tablesOf(runs) }
+}
+
+/** Figures of any runs. */
+function shared(runs: readonly Run[]): (Figure | undefined)[] {
+  const compressed = runs.flatMap(({ arm, seed, study, compression }) => {
+    const name = study === undefined || seed === undefined ? arm : `${arm}, seed ${seed}`
+    return compression ? compressionFigures(name, compression) : []
+  })
+  return [...curveFigures(runs), ...costFigures(runs), violationFigure(runs), ...compressed]
+}
+
+const isFigure = (figure: Figure | undefined): figure is Figure => figure !== undefined
+
+function tablesOf(runs: readonly Run[], arms?: Table): (readonly [string, Table])[] {
+  const tables: (readonly [string, Table])[] = [
+    ...(arms ? [['Arms', arms] as const] : []),
+    [armsOf(runs).length > 1 ? 'Settings that differ' : 'Settings', settingsTable(runs)],
+    ['Where and how the runs ran', provenance(runs)],
+  ]
+  return tables.filter(([, { rows }]) => rows.length > 0)
+}

@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import * as v from 'valibot'
+import { reason } from '../../../engine/base/errors.ts'
+import { accepted, count, fields, mapOf, parseJson, text } from '../../../engine/base/json.ts'
+import { branchShape } from '../../../model/index.ts'
+import { openSafetensors } from '../../checkpoint/files.ts'
+import { readCompression } from './compression.ts'
+import { type Note, readJson, readText } from './files.ts'
+import { readMetrics } from './metricsFile.ts'
+import { configOf, RESULT, type Result, type Run } from './record.ts'
+
+const SETTINGS = fields({
+  format: v.optional(count),
+  settings: mapOf(v.unknown()),
+  model: v.optional(v.unknown()),
+  dataset: v.optional(fields({ name: v.optional(text), testImages: v.optional(count) })),
+})
+
+type SavedSettings = v.InferOutput<typeof SETTINGS>
+
+/** Whether a folder holds a run. */
+export function isRunFolder(path: string): boolean {
+  return ['metrics.jsonl', 'run.json', 'settings.json', 'compression.json'].some((name) => existsSync(join(path, name)))
+}
+
+/**
+ * Reads a run folder. What is missing or malformed in it is noted and left out.
+ * @throws UserError in one line when a file of it was written by a newer version, or cannot be read
+ */
+export async function readRunFolder(path: string, note: Note): Promise<Run> {
+  const saved = (await readJson(join(path, 'settings.json'), SETTINGS, note)) ?? (await settingsOfCheckpoint(path, note))
+  const raw = await readRaw(join(path, 'run.json'), note)
+  const result: Result = (raw === undefined ? undefined : await readJson(join(path, 'run.json'), RESULT, note)) ?? {}
+  const config = configOf(saved?.model)
+  const metrics = join(path, 'metrics.jsonl')
+  const found = existsSync(metrics) ? await readMetrics(metrics, config && branchShape(config).branches) : undefined
+  if (!found) note(`${metrics}: no such file; the run has no curves`)
+  else if (found.skipped > 0)
+    note(`${metrics}: ${found.skipped} ${found.skipped === 1 ? 'line is' : 'lines are'} no metrics and left out`)
+  const settings = saved?.settings ?? {}
+  return {
+    study: undefined,
+    arm: basename(resolve(path)),
+    seed: result.seed ?? accepted(count, settings.seed),
+    folder: path,
+    settings,
+    config,
+    dataset: accepted(text, settings.dataset) ?? saved?.dataset?.name,
+    testImages: result.final?.test?.images ?? testImagesOf(settings, saved),
+    result,
+    raw,
+    points: found?.points ?? [],
+    compression: await readCompression(path, note),
+  }
+}
+
+/** Test images that a run evaluates on. */
+export function testImagesOf(settings: Readonly<Record<string, unknown>>, saved?: SavedSettings): number | undefined {
+  const all = saved?.dataset?.testImages ?? (settings.dataset === undefined ? undefined : TEST_IMAGES)
+  const asked = accepted(count, settings.testImages)
+  return asked === undefined || all === undefined ? (asked ?? all) : Math.min(asked, all)
+}
+
+/** Test images of each data set that can be trained on. */
+const TEST_IMAGES = 10_000
+
+/** Reads settings and config from the checkpoint of a run that has no settings.json. */
+async function settingsOfCheckpoint(path: string, note: Note): Promise<SavedSettings | undefined> {
+  const name = ['checkpoint.safetensors', 'model.safetensors'].map((file) => join(path, file)).find((file) => existsSync(file))
+  if (!name) {
+    note(`${path}: has neither settings.json nor a checkpoint; its settings are unknown`)
+    return undefined
+  }
+  try {
+    const file = await openSafetensors(name)
+    await file.close()
+    const { training, config } = file.metadata
+    const settings =
+      training === undefined ? {} : parseJson(fields({ settings: mapOf(v.unknown()) }), training, 'the metadata').settings
+    return { settings, model: config === undefined ? undefined : JSON.parse(config) }
+  } catch (error) {
+    note(`${name}: ${reason(error)}; its settings are left out`)
+    return undefined
+  }
+}
+
+async function readRaw(path: string, note: Note): Promise<unknown> {
+  if (!existsSync(path)) return undefined
+  const json = await readText(path)
+  try {
+    return JSON.parse(json)
+  } catch {
+    note(`${path}: is not JSON and left out`)
+    return undefined
+  }
+}

@@ -1,0 +1,185 @@
+import { type AcrossDatasets, type ArmSummary, armsOf } from './arms.ts'
+import type { Claim } from './claims.ts'
+import { prefixCosts } from './costs.ts'
+import { type Table, tableOf } from './data.ts'
+import { finalScores, type Run } from './record.ts'
+
+/** Where, with what and at what cost each run ran. */
+export function provenance(runs: readonly Run[]): Table {
+  const columns = [
+    ...['arm', 'seed', 'commit', 'clean', 'adapter', 'driver', 'parameters', 'optimizer steps', 'images', 'training FLOPs'],
+    ...['cold s', 'warm s', 'wall s', 'peak bytes', 'tuning trials'],
+  ]
+  return {
+    columns,
+    rows: runs.map(({ arm, seed, result }) => [
+      arm,
+      seed,
+      result.commit?.slice(0, 12),
+      result.clean,
+      result.adapter,
+      result.driver,
+      result.parameters,
+      result.optimizerSteps,
+      result.images,
+      result.trainingFlops,
+      result.coldSeconds,
+      result.warmSeconds,
+      result.wallSeconds,
+      result.peakBytes,
+      result.trials,
+    ]),
+  }
+}
+
+/** The arms in numbers. */
+export function armTable(summaries: readonly ArmSummary[], metric: string, descriptions: ReadonlyMap<string, string>): Table {
+  return {
+    columns: ['arm', 'runs', `mean ${metric}`, 'low', 'high', 'sampling error ±', 'description'],
+    rows: summaries.map((one) => [
+      one.arm,
+      one.runs.length,
+      one.mean,
+      one.low,
+      one.high,
+      one.sampling,
+      descriptions.get(one.arm),
+    ]),
+  }
+}
+
+/** Arms over several data sets. */
+export function acrossTable(found: readonly AcrossDatasets[]): Table {
+  return {
+    columns: ['arm', 'data sets', 'runs', 'interquartile mean of test accuracy'],
+    rows: found.map((one) => [one.arm, one.datasets.join(', '), one.runs, one.interquartileMean]),
+  }
+}
+
+/** Settings in which the arms of runs differ, or all of a single one. */
+export function settingsTable(runs: readonly Run[]): Table {
+  const firsts = armsOf(runs).map((group) => group[0]!)
+  const names = [...new Set(firsts.flatMap(({ settings }) => Object.keys(settings)))].filter((name) => name !== 'seed')
+  const text = (run: Run, name: string) => {
+    const value = run.settings[name]
+    if (value === undefined || value === null) return undefined
+    return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  }
+  const differing = names.filter((name) => new Set(firsts.map((run) => text(run, name))).size > 1)
+  const shown = firsts.length === 1 ? names : differing
+  return {
+    columns: ['setting', ...firsts.map(({ arm }) => arm)],
+    rows: shown.map((name) => [name, ...firsts.map((run) => text(run, name))]),
+  }
+}
+
+/** A group of runs with the claims that they decide. */
+export interface Decided {
+  title: string
+  runs: readonly Run[]
+  claims: readonly Claim[]
+}
+
+/** Everything that the report shows, as tables by the names of their files. */
+export function dataTables(groups: readonly Decided[]): Record<string, Table> {
+  const of = ({ study, arm, seed }: Run) => ({ study: study ?? '', arm, seed })
+  const runs = groups.flatMap((group) => group.runs)
+  return {
+    claims: tableOf(
+      [
+        'study',
+        'claim',
+        'later',
+        'arm',
+        'other',
+        'better',
+        'margin',
+        'seeds',
+        'mean',
+        'low',
+        'high',
+        'tLow',
+        'tHigh',
+        'p',
+        'verdict',
+        'reason',
+      ],
+      groups.flatMap(({ title, claims }) =>
+        claims.flatMap(({ claim, later, comparisons }) =>
+          comparisons.map(({ rule, seeds, difference, p, verdict, reason }) => ({
+            ...{ study: title, claim, later, arm: rule.compare[0], other: rule.compare[1], better: rule.better },
+            ...{ margin: rule.margin ?? 0, seeds: seeds.join(' '), mean: difference?.mean, low: difference?.low },
+            ...{ high: difference?.high, tLow: difference?.t.low, tHigh: difference?.t.high, p, verdict, reason },
+          })),
+        ),
+      ),
+    ),
+    runs: tableOf(
+      [
+        'study',
+        'arm',
+        'seed',
+        'dataset',
+        'parameters',
+        'optimizerSteps',
+        'images',
+        'trainingFlops',
+        'wallSeconds',
+        'testLoss',
+        'testAccuracy',
+        'validationLoss',
+        'validationAccuracy',
+        'commit',
+        'adapter',
+        'driver',
+        'settings',
+      ],
+      runs.map((run) => {
+        const [test, validation] = [finalScores(run, 'test'), finalScores(run, 'validation')]
+        const { parameters, optimizerSteps, images, trainingFlops, wallSeconds, commit, adapter, driver } = run.result
+        return {
+          ...{ ...of(run), dataset: run.dataset, parameters, optimizerSteps, images, trainingFlops, wallSeconds },
+          ...{ testLoss: test?.loss.at(-1), testAccuracy: test?.accuracy.at(-1), validationLoss: validation?.loss.at(-1) },
+          ...{
+            validationAccuracy: validation?.accuracy.at(-1),
+            commit,
+            adapter,
+            driver,
+            settings: JSON.stringify(run.settings),
+          },
+        }
+      }),
+    ),
+    prefixes: tableOf(
+      ['study', 'arm', 'seed', 'split', 'prefix', 'parameters', 'flops', 'loss', 'accuracy'],
+      runs.flatMap((run) => prefixCosts(run).map(({ run: _, ...cost }) => ({ ...of(run), ...cost }))),
+    ),
+    curves: tableOf(
+      ['study', 'arm', 'seed', 'split', 'prefix', 'epoch', 'step', 'seconds', 'flops', 'loss', 'accuracy'],
+      runs.flatMap((run) => run.points.map((point) => ({ ...of(run), ...point }))),
+    ),
+    compression: tableOf(
+      [
+        'study',
+        'arm',
+        'seed',
+        'prefix',
+        'threshold',
+        'parameters',
+        'flops',
+        'branches',
+        'validation',
+        'test',
+        'latencyMs',
+        'chosen',
+      ],
+      runs.flatMap((run) => [
+        ...(run.compression?.prefixes ?? []).map(({ prefix, parameters, flops, validation, test, latencyMs }) => ({
+          ...{ ...of(run), prefix, parameters, flops, branches: prefix, validation, test },
+          ...{ latencyMs: JSON.stringify(latencyMs), chosen: prefix === run.compression!.chosen },
+        })),
+        ...(run.compression?.exits ?? []).map(({ accuracy, ...exit }) => ({ ...of(run), ...exit, test: accuracy })),
+      ]),
+    ),
+  }
+}
