@@ -3,6 +3,7 @@ import { violations } from '../evaluate.ts'
 import type { RunData } from '../run/data.ts'
 import type { RunFolder } from '../run/folder.ts'
 import type { Trainer } from '../run/trainer.ts'
+import { reportCommandLine } from '../study/report/commands.ts'
 import { printable, printJson } from './printable.ts'
 import { compact, duration, percent, table } from './table.ts'
 
@@ -44,4 +45,5 @@ export function report(trainer: Trainer, data: RunData, folder: RunFolder, json:
   console.log(
     `on ${last.images} ${data.split} images; L_k > L_(k-1) ${violations(last.losses)} times; trained in ${duration(seconds)}; model: ${printable(folder.model)}`,
   )
+  console.log(`learning curves as a page: ${printable(reportCommandLine([folder.path]))}`)
 }

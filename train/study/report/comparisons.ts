@@ -29,7 +29,6 @@ export function seedFigure(summaries: readonly ArmSummary[], metric: string): Fi
   })
   const color = { ...armColor(arms), legend: null }
   return {
-    id: 'seeds',
     title: `Every seed: ${title}`,
     description:
       'Circles are seeds. Below them, a diamond is the mean with Student’s t interval (95 %); the thin dashed line is the sampling error of ' +
@@ -96,10 +95,9 @@ export function differenceFigure(claims: readonly Claim[], metric: string): Figu
     field,
     type: 'quantitative',
     title: `paired difference of ${metricTitle(metric)}`,
-    axis: { format: metricFormat(metric) },
+    axis: { format: metricFormat(metric, 2) },
   })
   return {
-    id: 'differences',
     title: 'Paired differences',
     description:
       'Circles are the differences at each seed. A diamond is their mean with the bootstrap interval (95 %); the vertical line is 0, and a ' +
@@ -153,7 +151,6 @@ export function violationFigure(runs: readonly Run[]): Figure | undefined {
   if (values.length === 0) return undefined
   const arms = [...new Set(values.map(({ arm }) => arm))]
   return {
-    id: 'violations',
     title: 'Violations of progressive approximation',
     description:
       'How many prefixes have a higher loss than the prefix before, at each evaluation; progressive approximation has none.',

@@ -53,7 +53,6 @@ export function compressionFigures(name: string, found: Compression): Figure[] {
   const series = { field: 'kind', type: 'nominal', title: null }
   return [
     {
-      id: `compression-${name}`,
       title: `Compression of ${name}: accuracy over FLOPs of an image`,
       description:
         `Test accuracy of every prefix, and of exits by confidence, on ${images.test} test images. ` +
@@ -126,7 +125,6 @@ export function compressionFigures(name: string, found: Compression): Figure[] {
       },
     },
     {
-      id: `latency-${name}`,
       title: `Compression of ${name}: latency of prefixes`,
       description: 'Median milliseconds of a forward pass of each prefix, by the number of images in a batch.',
       spec: {

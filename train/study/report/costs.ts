@@ -44,10 +44,9 @@ export function costFigures(runs: readonly Run[]): Figure[] {
     const here = costs.filter(({ run, accuracy }) => run.dataset === dataset && Number.isFinite(accuracy))
     const whole = here.filter(({ run, prefix }) => prefix === branchesOf(run))
     return [
-      costFigure('parameters', 'parameters', 'Every prefix is a point', here, dataset, ({ parameters }) => parameters),
-      costFigure('flops', 'FLOPs of an image', 'Every prefix is a point', here, dataset, ({ flops }) => flops),
+      costFigure('parameters', 'Every prefix is a point', here, dataset, ({ parameters }) => parameters),
+      costFigure('FLOPs of an image', 'Every prefix is a point', here, dataset, ({ flops }) => flops),
       costFigure(
-        'training-flops',
         'training FLOPs',
         'Every whole model is a point',
         whole,
@@ -59,7 +58,6 @@ export function costFigures(runs: readonly Run[]): Figure[] {
 }
 
 function costFigure(
-  id: string,
   axis: string,
   points: string,
   costs: readonly PrefixCost[],
@@ -88,7 +86,6 @@ function costFigure(
   }
   const where = dataset === undefined ? '' : ` on ${dataset}`
   return {
-    id: `accuracy-${id}-${dataset ?? 'unknown'}`,
     title: `Accuracy over ${axis}${where}`,
     description:
       `${points}, at every seed; lines join the means of an arm. ` +
@@ -133,13 +130,13 @@ function barLayers(bars: readonly { label: string; accuracy: number }[], domain:
       above = Math.max(accuracy, above + gap)
       return { bar: `${label}: ${(100 * accuracy).toFixed(1)} %`, accuracy, at: above }
     })
-  const y = { field: 'accuracy', type: 'quantitative' }
+  const y = { field: 'accuracy', type: 'quantitative', title: 'accuracy' }
   return [
     { data: { values }, mark: { type: 'rule', strokeDash: [4, 4], strokeWidth: 1, color: 'var(--muted)' }, encoding: { y } },
     {
       data: { values },
       mark: { type: 'text', align: 'left', baseline: 'bottom', dx: 6, fontSize: 10, color: 'var(--muted)' },
-      encoding: { x: { value: 0 }, y: { field: 'at', type: 'quantitative' }, text: { field: 'bar' } },
+      encoding: { x: { value: 0 }, y: { ...y, field: 'at' }, text: { field: 'bar' } },
     },
   ]
 }

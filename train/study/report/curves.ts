@@ -17,12 +17,16 @@ const MEASURES = [
 
 type Axis = (typeof AXES)[number]
 
+const ONE_LEGEND = { scale: { color: 'shared', strokeDash: 'shared' } }
+
 /** The learning curves of runs: every prefix, and the whole models beside each other, against steps, FLOPs and seconds. */
 export function curveFigures(runs: readonly Run[]): Figure[] {
   const evaluated = evaluatedSplit(runs)
   const figures: Figure[] = []
-  for (const split of new Set<Split>(evaluated === undefined ? ['train'] : [evaluated, 'train'])) {
-    for (const axis of AXES) {
+  // Where models were evaluated while training, training itself is drawn once.
+  const drawnAgainst = evaluated === undefined ? { train: AXES } : { [evaluated]: AXES, train: AXES.slice(0, 1) }
+  for (const [split, axes] of Object.entries(drawnAgainst) as [Split, readonly Axis[]][]) {
+    for (const axis of axes) {
       const drawn = runs.filter(({ points }) => points.some((point) => point.split === split && axis.of(point) !== undefined))
       if (drawn.length === 0) continue
       if (armsIn(drawn).length > 1) figures.push(wholeFigure(drawn, split, axis))
@@ -62,11 +66,11 @@ function wholeFigure(runs: readonly Run[], split: Split, axis: Axis): Figure {
   const arms = armsIn(runs)
   const values = rowsOf(runs, split, axis, (run, prefix) => prefix === branchesOf(run))
   return {
-    id: `whole-${split}-${axis.id}`,
     title: `${nameOf(split)}: whole models against ${axis.title}`,
     description: `Accuracy and loss of the whole model of each arm against ${axis.title}, one line for each seed.`,
     spec: {
       data: { values },
+      resolve: ONE_LEGEND,
       hconcat: MEASURES.map((measure) => ({
         width: 400,
         height: 260,
@@ -106,16 +110,24 @@ function prefixFigure(runs: readonly Run[], split: Split, axis: Axis): Figure {
     spec: panel(measure),
   })
   return {
-    id: `prefixes-${split}-${axis.id}`,
     title: `${nameOf(split)}: prefixes against ${axis.title}`,
     description: `Accuracy and loss of each prefix${alone ? '' : ', one panel for each arm'}, against ${axis.title}. Every seed is a line.`,
-    spec: { data: { values }, ...(alone ? { hconcat: MEASURES.map(panel) } : { vconcat: MEASURES.map(faceted) }) },
+    spec: {
+      data: { values },
+      resolve: ONE_LEGEND,
+      ...(alone ? { hconcat: MEASURES.map(panel) } : { vconcat: MEASURES.map(faceted) }),
+    },
     table: endTable(runs, split, false),
   }
 }
 
 function xOf({ id, title }: Axis) {
-  return { field: 'x', type: 'quantitative', title, axis: { format: id === 'seconds' ? '~g' : '~s', tickCount: 4 } }
+  return {
+    field: 'x',
+    type: 'quantitative',
+    title,
+    axis: { format: id === 'seconds' ? '~g' : '~s', tickCount: 4, ...(id === 'steps' && { tickMinStep: 1 }) },
+  }
 }
 
 function yOf({ field, title, format }: (typeof MEASURES)[number]) {

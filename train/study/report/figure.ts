@@ -3,8 +3,6 @@ import { COLORS } from './theme.ts'
 
 /** A figure with what stands in for it where it cannot be seen. */
 export interface Figure {
-  /** Unique among the figures of a section. */
-  id: string
   title: string
   /** What is drawn, in a sentence or two. */
   description: string
@@ -81,8 +79,9 @@ export function metricTitle(metric: string): string {
 }
 
 /** The format of a metric on an axis. */
-export function metricFormat(metric: string): string {
-  return /accuracy/i.test(metric) ? '.1%' : '~s'
+export function metricFormat(metric: string, digits = 1): string {
+  if (/accuracy/i.test(metric)) return `.${digits}%`
+  return /flops|bytes|parameters|images|steps/i.test(metric) ? '~s' : '~g'
 }
 
 /** Ends of a logarithmic axis, a little beyond the values. */

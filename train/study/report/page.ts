@@ -18,8 +18,11 @@ export interface Section {
   stated: readonly (readonly [string, string])[]
   claims: readonly Claim[]
   deviations: readonly string[]
-  tables: readonly (readonly [caption: string, table: Table])[]
+  /** The arms in numbers. */
+  arms: Table | undefined
   figures: readonly Drawn[]
+  /** What stands after the figures. */
+  tables: readonly (readonly [caption: string, table: Table])[]
   /** The command that draws the figures again. */
   command: string
   /** The commands that made the runs. */
@@ -107,25 +110,25 @@ function comparisonText({ rule, seeds, difference, p, verdict, reason }: Claim['
 }
 
 function sectionPart(section: Section): Markup {
-  const { id, title, stated, deviations, tables, figures } = section
+  const { id, title, stated, deviations, arms, figures, tables } = section
   return html`<section aria-labelledby="${id}">
 <h2 id="${id}">${title}</h2>
 ${stated.length === 0 ? undefined : html`<dl>${stated.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>\n`)}</dl>`}
 ${deviations.length === 0 ? undefined : html`<h3>Deviations</h3>\n<ul>${deviations.map((text) => html`<li>${text}</li>\n`)}</ul>`}
-${figures.map((figure) => figurePart(figure, section))}
+${arms && html`<h3>Arms</h3>\n${htmlTable('Arms', arms)}`}
+${figures.map((figure, i) => figurePart(figure, section, `${id}-figure-${i + 1}`))}
 ${tables.map(([caption, table]) => html`<h3>${caption}</h3>\n${htmlTable(caption, table)}`)}
 </section>
 `
 }
 
-function figurePart(figure: Drawn, { id: section, command, made }: Section): Markup {
-  const id = `${section}-${figure.id.replace(/[^\w-]/g, '-')}`
+function figurePart(figure: Drawn, { command, made }: Section, id: string): Markup {
   return html`<h3 id="${id}">${figure.title}</h3>
 <figure aria-labelledby="${id}">
 ${labelled(figure, id)}
 <figcaption>${figure.description}</figcaption>
-<pre tabindex="0" aria-label="Command"><code>${command}</code></pre>
-${made.length === 0 ? undefined : html`<details><summary>How the runs were made</summary><pre tabindex="0" aria-label="Commands"><code>${made.join('\n')}</code></pre></details>`}
+<pre><code>${command}</code></pre>
+${made.length === 0 ? undefined : html`<details><summary>How the runs were made</summary><pre><code>${made.join('\n')}</code></pre></details>`}
 <details><summary>Table</summary>${htmlTable(figure.title, figure.table)}</details>
 </figure>
 `
@@ -141,9 +144,12 @@ function labelled({ svg, title, description }: Drawn, id: string): Markup {
   )
 }
 
-function downloads([name, table]: [string, Table]): Markup {
-  if (table.rows.length === 0) return html``
-  const link = (file: string, type: string, text: string) =>
-    html`<a download="${file}" href="data:${type};base64,${Buffer.from(text).toString('base64')}">${file}</a>`
-  return html`<li>${name}, ${table.rows.length} rows: ${link(`${name}.csv`, 'text/csv', csv(table))}, ${link(`${name}.jsonl`, 'application/x-ndjson', jsonl(table))}</li>\n`
+/** Buttons that save a table, whose texts lie in the page. A link with the data in its address would break browsers' limits. */
+function downloads([name, table]: [string, Table]): Markup | undefined {
+  if (table.rows.length === 0) return undefined
+  const file = (id: string, type: string, text: string) =>
+    html`<button type="button" data-file="${id}" data-type="${type}">${id}</button>
+<script type="text/plain" id="${id}">${new Markup(Buffer.from(text).toString('base64'))}</script>`
+  return html`<li>${name}, ${table.rows.length} rows: ${file(`${name}.csv`, 'text/csv', csv(table))}
+${file(`${name}.jsonl`, 'application/x-ndjson', jsonl(table))}</li>\n`
 }

@@ -56,7 +56,7 @@ export async function makeReport(paths: readonly string[]): Promise<Report> {
   const across = acrossDatasets(undrawn.flatMap((section) => section.runs))
   const tables = across.length > 0 ? [['Interquartile mean over the runs of all data sets', acrossTable(across)] as const] : []
   const data = dataTables(undrawn)
-  const html = renderPage({ title: titleOf(studies, runs), sections, notes, tables, data })
+  const html = renderPage({ title: `Report: ${titleOf(studies, runs)}`, sections, notes, tables, data })
   return { html, data, notes, figures: sections.reduce((sum, { figures }) => sum + figures.length, 0) }
 }
 
@@ -71,8 +71,8 @@ export async function writeReport({ html, data }: Report, path: string, folder?:
 }
 
 function titleOf(studies: readonly StudyRecord[], runs: readonly Run[]): string {
-  if (studies.length === 1 && runs.length === 0) return `Study ${studies[0]!.title}`
-  if (studies.length === 0) return runs.length === 1 ? `Run ${runs[0]!.arm}` : `${runs.length} runs`
+  if (studies.length === 1 && runs.length === 0) return `study ${studies[0]!.title}`
+  if (studies.length === 0) return runs.length === 1 ? `run ${runs[0]!.arm}` : `${runs.length} runs`
   return `${studies.length} ${studies.length === 1 ? 'study' : 'studies'}${runs.length > 0 ? ` and ${runs.length} runs` : ''}`
 }
 
@@ -102,7 +102,8 @@ function studySection(study: StudyRecord, id: string, command: string): Undrawn 
   return {
     ...{ id, title: `Study ${title}`, stated, claims, deviations, command, made: made === undefined ? [] : [made], runs },
     figures: [seedFigure(summaries, metric), differenceFigure(claims, metric), ...shared(runs)].filter(isFigure),
-    tables: tablesOf(runs, armTable(summaries, metric, descriptions)),
+    arms: summaries.length > 0 ? armTable(summaries, metric, descriptions) : undefined,
+    tables: tablesOf(runs),
   }
 }
 
@@ -110,7 +111,19 @@ function runSection(runs: readonly Run[], command: string): Undrawn {
   const figures = shared(runs).filter(isFigure)
   const made = runs.filter(({ settings }) => Object.keys(settings).length > 0).map(trainCommand)
   const title = runs.length === 1 ? 'Run' : 'Runs'
-  return { id: 'runs', title, stated: [], claims: [], deviations: [], command, made, runs, figures, tables: tablesOf(runs) }
+  return {
+    id: 'runs',
+    title,
+    stated: [],
+    claims: [],
+    deviations: [],
+    command,
+    made,
+    runs,
+    arms: undefined,
+    figures,
+    tables: tablesOf(runs),
+  }
 }
 
 /** Figures of any runs. */
@@ -124,9 +137,8 @@ function shared(runs: readonly Run[]): (Figure | undefined)[] {
 
 const isFigure = (figure: Figure | undefined): figure is Figure => figure !== undefined
 
-function tablesOf(runs: readonly Run[], arms?: Table): (readonly [string, Table])[] {
+function tablesOf(runs: readonly Run[]): (readonly [string, Table])[] {
   const tables: (readonly [string, Table])[] = [
-    ...(arms ? [['Arms', arms] as const] : []),
     [armsOf(runs).length > 1 ? 'Settings that differ' : 'Settings', settingsTable(runs)],
     ['Where and how the runs ran', provenance(runs)],
   ]

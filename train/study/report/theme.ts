@@ -77,7 +77,7 @@ caption{text-align:left;color:var(--muted);padding:.25rem 0}
 th,td{text-align:left;padding:.25rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere;min-width:4rem}
 tbody th{font-weight:500}
 .number{text-align:right}
-pre{background:var(--raised);border:1px solid var(--line);border-radius:.4rem;padding:.5rem .75rem;overflow-x:auto;font-size:.85rem;margin:.4rem 0}
+pre{background:var(--raised);border:1px solid var(--line);border-radius:.4rem;padding:.5rem .75rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.4rem 0}
 summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 .verdict{font-weight:700;white-space:nowrap}
 .verdict.supported{color:var(--good)}
@@ -86,12 +86,21 @@ summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 @media print{button{display:none}}
 `
 
-/** The script of the page: the button changes the theme. */
+/** The script of the page: one button changes the theme, the others save the tables. */
 export const SCRIPT = `
 const button=document.getElementById('theme'),root=document.documentElement
 button.hidden=false
 button.addEventListener('click',()=>{
 const dark=root.dataset.theme?root.dataset.theme==='dark':matchMedia('(prefers-color-scheme:dark)').matches
 root.dataset.theme=dark?'light':'dark'
+})
+for(const button of document.querySelectorAll('button[data-file]'))button.addEventListener('click',()=>{
+const {file,type}=button.dataset
+const bytes=Uint8Array.from(atob(document.getElementById(file).textContent),(character)=>character.charCodeAt(0))
+const link=document.createElement('a')
+link.download=file
+link.href=URL.createObjectURL(new Blob([bytes],{type}))
+link.click()
+setTimeout(()=>URL.revokeObjectURL(link.href),10000)
 })
 `
