@@ -166,3 +166,22 @@ export function compression(branches: number) {
     ...{ tolerance: 0.5, chosen: branches - 1, order: [], within: [] },
   }
 }
+
+const stage = { tasks: 2, branches: 4, parameters: 4000, optimizerSteps: 10, images: 640, seconds: 2, validation: [0.5] }
+
+/** What `paraformer expand` writes. */
+export const EXPANSION = {
+  ...{ format: 1, dataset: 'fashion-mnist', split: 'classes', add: 1, freeze: true, init: 'zero', replay: 0.1 },
+  tasks: ['0 to 4', '5 to 9'].map((name) => ({ name, classes: 10, train: 30000, test: 5000 })),
+  base: { branches: 3, parameters: 3000, accuracy: 0.9 },
+  arms: [
+    {
+      arm: 'expand',
+      stages: [{ ...stage, accuracies: [0.6, 0.8], atPrefix: [0.9, 0.8], old: 0.6, new: 0.8, forgetting: 0.3 }],
+    },
+    {
+      arm: 'finetune',
+      stages: [{ ...stage, accuracies: [0.1, 0.9], atPrefix: [0.2, 0.9], old: 0.1, new: 0.9, forgetting: 0.8 }],
+    },
+  ],
+}

@@ -10,7 +10,7 @@ import { escapeHtml, html, shown } from '../../train/study/report/markup.ts'
 import { DARK, LIGHT, STYLE, type Theme } from '../../train/study/report/theme.ts'
 import { suite } from '../harness/suite.ts'
 import { rejects } from '../train/userError.ts'
-import { compression, writeNestedRun, writeRun, writeStudy } from './reportFixtures.ts'
+import { compression, EXPANSION, writeNestedRun, writeRun, writeStudy } from './reportFixtures.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-report-page-'))
 const { test, run } = suite('report: page')
@@ -22,6 +22,7 @@ const SEEDS = [0.8, 0.81, 0.79, 0.805, 0.8025]
 
 writeRun(place('flat'))
 writeFileSync(join(place('flat'), 'compression.json'), JSON.stringify(compression(3)))
+writeFileSync(join(place('flat'), 'expansion.json'), JSON.stringify(EXPANSION))
 writeRun(place('other'), { branches: 1, accuracy: 0.7, settings: { lr: 0.01 } })
 writeNestedRun(place('nested'))
 writeStudy(place('study'), {
@@ -58,6 +59,7 @@ test('it has every figure, and says what it left out', async () => {
     ]),
     ...['Training: prefixes against mini-batches', 'Violations of progressive approximation'],
     ...['Compression of flat: accuracy over FLOPs of an image', 'Compression of flat: latency of prefixes'],
+    'Expansion of flat: what is learned and what is forgotten',
   ]
   const missing = expected.filter((title) => !titles.includes(title))
   if (missing.length > 0) throw new Error(`${missing.join(', ')} of ${titles.join(', ')}`)
@@ -188,7 +190,10 @@ test('the command writes the file into the folder of a run, and tables beside it
   const data = place('data')
   const said = await command(place('flat'), '--data', data)
   if (!said.includes(join(place('flat'), 'report.html'))) throw new Error(said)
-  const names = ['claims', 'compression', 'curves', 'prefixes', 'runs'].flatMap((name) => [`${name}.csv`, `${name}.jsonl`])
+  const names = ['claims', 'compression', 'curves', 'expansion', 'prefixes', 'runs'].flatMap((name) => [
+    `${name}.csv`,
+    `${name}.jsonl`,
+  ])
   if (readdirSync(data).sort().join() !== names.join()) throw new Error(readdirSync(data).join())
   const lines = readFileSync(join(data, 'curves.jsonl'), 'utf8').trim().split('\n')
   if (lines.length !== 27 || JSON.parse(lines[0]!).loss !== 2) throw new Error(`${lines.length} ${lines[0]}`)

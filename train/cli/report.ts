@@ -13,7 +13,15 @@ interface ReportFlags {
 }
 
 /** Names of files in the folders of runs and studies, which a report must not overwrite. */
-const KEPT = ['settings.json', 'metrics.jsonl', 'run.json', 'registered.json', 'results.jsonl', 'compression.json']
+const KEPT = [
+  'settings.json',
+  'metrics.jsonl',
+  'run.json',
+  'registered.json',
+  'results.jsonl',
+  'compression.json',
+  'expansion.json',
+]
 
 /** Makes the command `paraformer report`. */
 export function reportCommand(): Command {

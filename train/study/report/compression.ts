@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as v from 'valibot'
 import { amount, count, fields, listOf, text } from '../../../engine/base/json.ts'
@@ -30,9 +29,8 @@ const COMPRESSION = fields({
 export type Compression = v.InferOutput<typeof COMPRESSION>
 
 /** Reads the results of `paraformer compress` in a folder, if they are there. @throws UserError when they are of a newer format */
-export async function readCompression(folder: string, note: Note): Promise<Compression | undefined> {
-  const path = join(folder, 'compression.json')
-  return existsSync(path) ? readJson(path, COMPRESSION, note) : undefined
+export function readCompression(folder: string, note: Note): Promise<Compression | undefined> {
+  return readJson(join(folder, 'compression.json'), COMPRESSION, note)
 }
 
 /** Accuracy of prefixes and of early exits over what they cost, and the latency of prefixes. */

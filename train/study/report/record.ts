@@ -4,6 +4,7 @@ import { branchShape, checkConfig, countParameters, type ModelConfig } from '../
 import type { DatasetName } from '../../data/names.ts'
 import { checkSettings, modelConfigOf } from '../../settings.ts'
 import type { Compression } from './compression.ts'
+import type { Expansion } from './expansion.ts'
 import type { Point, Split } from './point.ts'
 
 /** Losses and accuracies by prefix. */
@@ -34,6 +35,8 @@ export interface Run {
   points: readonly Point[]
   /** The results of `paraformer compress` in its folder. */
   compression: Compression | undefined
+  /** The results of `paraformer expand` in its folder. */
+  expansion: Expansion | undefined
 }
 
 const scores = listOf(numberOrNaN)

@@ -8,6 +8,7 @@ import { compressionFigures } from './compression.ts'
 import { costFigures } from './costs.ts'
 import { curveFigures } from './curves.ts'
 import { csv, jsonl, type Table } from './data.ts'
+import { expansionFigures } from './expansion.ts'
 import type { Figure } from './figure.ts'
 import { type Drawn, renderPage, type Section } from './page.ts'
 import type { Run } from './record.ts'
@@ -128,11 +129,14 @@ function runSection(runs: readonly Run[], command: string): Undrawn {
 
 /** Figures of any runs. */
 function shared(runs: readonly Run[]): (Figure | undefined)[] {
-  const compressed = runs.flatMap(({ arm, seed, study, compression }) => {
+  const done = runs.flatMap(({ arm, seed, study, compression, expansion }) => {
     const name = study === undefined || seed === undefined ? arm : `${arm}, seed ${seed}`
-    return compression ? compressionFigures(name, compression) : []
+    return [
+      ...(compression ? compressionFigures(name, compression) : []),
+      ...(expansion ? expansionFigures(name, expansion) : []),
+    ]
   })
-  return [...curveFigures(runs), ...costFigures(runs), violationFigure(runs), ...compressed]
+  return [...curveFigures(runs), ...costFigures(runs), violationFigure(runs), ...done]
 }
 
 const isFigure = (figure: Figure | undefined): figure is Figure => figure !== undefined

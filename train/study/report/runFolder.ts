@@ -6,6 +6,7 @@ import { accepted, count, fields, mapOf, parseJson, text } from '../../../engine
 import { branchShape } from '../../../model/index.ts'
 import { openSafetensors } from '../../checkpoint/files.ts'
 import { readCompression } from './compression.ts'
+import { readExpansion } from './expansion.ts'
 import { type Note, readJson, readText } from './files.ts'
 import { readMetrics } from './metricsFile.ts'
 import { configOf, RESULT, type Result, type Run } from './record.ts'
@@ -19,9 +20,17 @@ const SETTINGS = fields({
 
 type SavedSettings = v.InferOutput<typeof SETTINGS>
 
-/** Whether a folder holds a run. */
+/** Files of a training run, one of which at least is there. */
+const TRAINED = ['metrics.jsonl', 'run.json', 'settings.json']
+
+/** Files of what was done with a trained model; they may lie in a folder of their own. */
+const RESULTS = ['compression.json', 'expansion.json']
+
+const holds = (path: string, names: readonly string[]) => names.some((name) => existsSync(join(path, name)))
+
+/** Whether a folder holds a run, or what was done with its model. */
 export function isRunFolder(path: string): boolean {
-  return ['metrics.jsonl', 'run.json', 'settings.json', 'compression.json'].some((name) => existsSync(join(path, name)))
+  return holds(path, TRAINED) || holds(path, RESULTS)
 }
 
 /**
@@ -29,14 +38,16 @@ export function isRunFolder(path: string): boolean {
  * @throws UserError in one line when a file of it was written by a newer version, or cannot be read
  */
 export async function readRunFolder(path: string, note: Note): Promise<Run> {
-  const saved = (await readJson(join(path, 'settings.json'), SETTINGS, note)) ?? (await settingsOfCheckpoint(path, note))
+  const trained = holds(path, TRAINED)
+  const written = await readJson(join(path, 'settings.json'), SETTINGS, note)
+  const saved = written ?? (trained ? await settingsOfCheckpoint(path, note) : undefined)
   const raw = await readRaw(join(path, 'run.json'), note)
   const result: Result = (raw === undefined ? undefined : await readJson(join(path, 'run.json'), RESULT, note)) ?? {}
   const config = configOf(saved?.model)
   const metrics = join(path, 'metrics.jsonl')
   const found = existsSync(metrics) ? await readMetrics(metrics, config && branchShape(config).branches) : undefined
-  if (!found) note(`${metrics}: no such file; the run has no curves`)
-  else if (found.skipped > 0)
+  if (!found && trained) note(`${metrics}: no such file; the run has no curves`)
+  if (found && found.skipped > 0)
     note(`${metrics}: ${found.skipped} ${found.skipped === 1 ? 'line is' : 'lines are'} no metrics and left out`)
   const settings = saved?.settings ?? {}
   return {
@@ -52,6 +63,7 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
     raw,
     points: found?.points ?? [],
     compression: await readCompression(path, note),
+    expansion: await readExpansion(path, note),
   }
 }
 

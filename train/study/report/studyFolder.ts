@@ -160,6 +160,7 @@ async function readResult(line: string, path: string, study: string, note: Note)
     raw,
     points: own?.points ?? [],
     compression: own?.compression,
+    expansion: own?.expansion,
   }
 }
 

@@ -181,5 +181,24 @@ export function dataTables(groups: readonly Decided[]): Record<string, Table> {
         ...(run.compression?.exits ?? []).map(({ accuracy, ...exit }) => ({ ...of(run), ...exit, test: accuracy })),
       ]),
     ),
+    expansion: tableOf(
+      [
+        'study',
+        'arm',
+        'seed',
+        'way',
+        'tasks',
+        'branches',
+        'parameters',
+        'old',
+        'new',
+        'forgetting',
+        'optimizerSteps',
+        'seconds',
+      ],
+      runs.flatMap((run) =>
+        (run.expansion?.arms ?? []).flatMap(({ arm, stages }) => stages.map((stage) => ({ ...of(run), way: arm, ...stage }))),
+      ),
+    ),
   }
 }
