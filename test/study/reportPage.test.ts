@@ -80,9 +80,13 @@ test('verdicts come first', async () => {
 })
 
 test('it loads nothing: no request leaves the file', async () => {
-  const loading = await matches(/\b(?:src|srcset|href|xlink:href|data|action|poster|background)\s*=\s*["']?([^"'\s>]*)/gi)
-  const outside = loading.map(([, target]) => target!).filter((target) => !/^(#[\w-]+$|URL\.createObjectURL\()/.test(target))
-  if (outside.length > 0) throw new Error(`leads to ${outside.join(', ')}`)
+  const tags = (await matches(/<[a-z][^>]*>/gi)).map(([tag]) => tag).join('\n')
+  const links = [...tags.matchAll(/\b(?:src|srcset|href|data|action|poster|background)\s*=\s*["']?([^"'\s>]*)/gi)]
+  const outside = links.map(([, target]) => target!).filter((target) => !/^#[\w-]+$/.test(target))
+  if (links.length === 0 || outside.length > 0) throw new Error(`${links.length} links lead to ${outside.join(', ')}`)
+  const addresses = [...tags.matchAll(/https?:[^"'\s>]*/gi)].map(([address]) => address)
+  if (addresses.some((address) => !/^http:\/\/www\.w3\.org\/(2000\/svg|1999\/xlink)$/.test(address)))
+    throw new Error(addresses.join())
   const loads = await matches(
     /<(?:link|iframe|object|embed|img|image|use|base|audio|video)\b|@import|url\(|\bfetch\(|XMLHttpRequest|import\(/gi,
   )

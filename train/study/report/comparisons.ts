@@ -1,8 +1,6 @@
-import { violations } from '../../evaluate.ts'
 import type { ArmSummary } from './arms.ts'
 import type { Claim } from './claims.ts'
-import { armColor, armDash, type Figure, finite, metricFormat, metricTitle, type Row } from './figure.ts'
-import type { Run } from './record.ts'
+import { armColor, type Figure, finite, metricFormat, metricTitle, type Row } from './figure.ts'
 
 /** Every seed of every arm, with the mean, its interval and the sampling error of the test images. */
 export function seedFigure(summaries: readonly ArmSummary[], metric: string): Figure | undefined {
@@ -143,56 +141,4 @@ export function differenceFigure(claims: readonly Claim[], metric: string): Figu
       ]),
     },
   }
-}
-
-/** Counts of prefixes whose loss is above that of the prefix before, over the evaluations of each run. */
-export function violationFigure(runs: readonly Run[]): Figure | undefined {
-  const values = runs.flatMap((run, i) => violationsOf(run).map((row) => ({ arm: run.arm, run: i, ...row })))
-  if (values.length === 0) return undefined
-  const arms = [...new Set(values.map(({ arm }) => arm))]
-  return {
-    title: 'Violations of progressive approximation',
-    description:
-      'How many prefixes have a higher loss than the prefix before, at each evaluation; progressive approximation has none.',
-    spec: {
-      data: { values },
-      width: 760,
-      height: 220,
-      mark: { type: 'line', point: { size: 30 }, strokeWidth: 1.6, opacity: 0.85 },
-      encoding: {
-        x: { field: 'step', type: 'quantitative', title: 'mini-batches', axis: { format: '~s' } },
-        y: { field: 'violations', type: 'quantitative', title: 'violations', axis: { tickMinStep: 1, format: 'd' } },
-        color: armColor(arms),
-        strokeDash: armDash(arms),
-        detail: { field: 'run' },
-      },
-    },
-    table: {
-      columns: ['arm', 'seed', 'evaluations', 'with violations', 'violations at the end'],
-      rows: runs.flatMap((run) => {
-        const found = violationsOf(run)
-        if (found.length === 0) return []
-        return [
-          [run.arm, run.seed, found.length, found.filter(({ violations }) => violations > 0).length, found.at(-1)!.violations],
-        ]
-      }),
-    },
-  }
-}
-
-/** Violations at each evaluation of a run, or at its end alone; none for a model of one branch. */
-function violationsOf({ points, result }: Run): { step: number; violations: number }[] {
-  const evaluations = new Map<string, { step: number; losses: number[] }>()
-  for (const { split, step, prefix, loss } of points) {
-    if (split === 'train') continue
-    const key = `${split} ${step}`
-    const found = evaluations.get(key) ?? { step, losses: [] }
-    found.losses[prefix - 1] = loss
-    evaluations.set(key, found)
-  }
-  const end = result.final?.test ?? result.final?.validation
-  if (evaluations.size === 0 && end) evaluations.set('end', { step: result.optimizerSteps ?? 0, losses: end.loss })
-  return [...evaluations.values()]
-    .filter(({ losses }) => losses.length > 1)
-    .map(({ step, losses }) => ({ step, violations: violations(losses) }))
 }

@@ -48,7 +48,8 @@ export function compressionFigures(name: string, found: Compression): Figure[] {
   const kept = prefixes.find(({ prefix }) => prefix === chosen)
   const whole = prefixes.at(-1)!
   const kinds = { domain: ['prefixes', 'early exits'], range: ['var(--arm1)', 'var(--arm2)'] }
-  const series = { field: 'kind', type: 'nominal', title: null }
+  const series = { field: 'kind', type: 'nominal', title: null, legend: { symbolType: 'stroke', symbolSize: 500 } }
+  const batch = { ...series, field: 'batch' }
   return [
     {
       title: `Compression of ${name}: accuracy over FLOPs of an image`,
@@ -134,12 +135,10 @@ export function compressionFigures(name: string, found: Compression): Figure[] {
           x: { field: 'prefix', type: 'quantitative', title: 'branches', axis: { tickMinStep: 1, format: 'd' } },
           y: { field: 'ms', type: 'quantitative', title: 'milliseconds' },
           color: {
-            field: 'batch',
-            type: 'nominal',
-            title: null,
+            ...batch,
             scale: { range: ['var(--arm1)', 'var(--arm2)', 'var(--arm3)'] },
           },
-          strokeDash: { field: 'batch', type: 'nominal', title: null },
+          strokeDash: batch,
         },
       },
       table: { columns: ['prefix', 'batch', 'ms'], rows: latencies.map((row) => [row.prefix, row.batch, row.ms]) },

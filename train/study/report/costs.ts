@@ -4,6 +4,8 @@ import { barsOf } from './bars.ts'
 import { armColor, armShape, type Figure, logDomain, type Row } from './figure.ts'
 import { branchesOf, finalScores, type Run } from './record.ts'
 
+const WIDTH = 620
+
 /** A prefix of a run at its end, with what it costs. */
 export interface PrefixCost {
   run: Run
@@ -93,7 +95,7 @@ function costFigure(
         ? 'Horizontal lines are accuracies from scratch that others published, at their own sizes and recipes.'
         : 'No published accuracies are known for this data set.'),
     spec: {
-      width: 760,
+      width: WIDTH,
       height: 400,
       layer: [
         ...barLayers(bars, domain),
@@ -119,24 +121,24 @@ function costFigure(
   }
 }
 
-/** Lines of published accuracies; their labels are moved apart where they would overlap. */
+/** Lines of published accuracies, with their labels on the right, moved apart where they would overlap. */
 function barLayers(bars: readonly { label: string; accuracy: number }[], domain: readonly [number, number]): object[] {
   if (bars.length === 0) return []
-  const gap = (domain[1] - domain[0]) / 30
-  let above = Number.NEGATIVE_INFINITY
+  const gap = (domain[1] - domain[0]) / 24
+  let last = Number.NEGATIVE_INFINITY
   const values = bars
     .toSorted((a, b) => a.accuracy - b.accuracy)
     .map(({ label, accuracy }) => {
-      above = Math.max(accuracy, above + gap)
-      return { bar: `${label}: ${(100 * accuracy).toFixed(1)} %`, accuracy, at: above }
+      last = Math.max(accuracy, last + gap)
+      return { bar: `${label}: ${(100 * accuracy).toFixed(1)} %`, accuracy, at: last }
     })
   const y = { field: 'accuracy', type: 'quantitative', title: 'accuracy' }
   return [
     { data: { values }, mark: { type: 'rule', strokeDash: [4, 4], strokeWidth: 1, color: 'var(--muted)' }, encoding: { y } },
     {
       data: { values },
-      mark: { type: 'text', align: 'left', baseline: 'bottom', dx: 6, fontSize: 10, color: 'var(--muted)' },
-      encoding: { x: { value: 0 }, y: { ...y, field: 'at' }, text: { field: 'bar' } },
+      mark: { type: 'text', align: 'left', baseline: 'middle', dx: 6, fontSize: 11, color: 'var(--muted)' },
+      encoding: { x: { value: WIDTH }, y: { ...y, field: 'at' }, text: { field: 'bar' } },
     },
   ]
 }

@@ -1,5 +1,5 @@
 import { mean } from '../statistics/index.ts'
-import { armColor, armDash, drawnPrefixes, type Figure, finite, prefixColor, type Row } from './figure.ts'
+import { armLines, drawnPrefixes, type Figure, finite, prefixColor, type Row } from './figure.ts'
 import type { Point, Split } from './point.ts'
 import { branchesOf, type Run } from './record.ts'
 
@@ -74,12 +74,11 @@ function wholeFigure(runs: readonly Run[], split: Split, axis: Axis): Figure {
       hconcat: MEASURES.map((measure) => ({
         width: 400,
         height: 260,
-        mark: { type: 'line', interpolate: 'linear', point: { size: 18 }, strokeWidth: 1.6, opacity: 0.85 },
+        mark: { type: 'line', interpolate: 'linear', point: { size: 18 }, strokeWidth: 1.6 },
         encoding: {
           x: xOf(axis),
           y: yOf(measure),
-          color: armColor(arms),
-          strokeDash: armDash(arms),
+          ...armLines(arms),
           detail: { field: 'run' },
         },
       })),
@@ -94,7 +93,7 @@ function prefixFigure(runs: readonly Run[], split: Split, axis: Axis): Figure {
   const values = rowsOf(runs, split, axis, (run, prefix) => prefixes.includes(prefix) || prefix === branchesOf(run))
   const alone = arms.length === 1
   const panel = (measure: (typeof MEASURES)[number]) => ({
-    mark: { type: 'line', point: { size: 14 }, strokeWidth: 1.4, opacity: 0.85 },
+    mark: { type: 'line', point: { size: 14 }, strokeWidth: 1.4 },
     width: alone ? 400 : 230,
     height: alone ? 260 : 170,
     encoding: {

@@ -38,9 +38,14 @@ export function armColor(arms: readonly string[]) {
   return { field: 'arm', type: 'nominal', title: null, scale: { domain: arms, range: repeated(colors('arm'), arms.length) } }
 }
 
-/** Dash of an arm's lines. With more arms than colours, the pairs of colour and dash still differ. */
-export function armDash(arms: readonly string[]) {
-  return { field: 'arm', type: 'nominal', title: null, scale: { domain: arms, range: repeated(DASHES, arms.length, true) } }
+/** Colour and dash of an arm's lines. With more arms than colours, the pairs of both still differ. */
+export function armLines(arms: readonly string[]) {
+  const legend = { symbolType: 'stroke', symbolSize: 500, symbolStrokeWidth: 2 }
+  const dashes = { domain: arms, range: repeated(DASHES, arms.length, true) }
+  return {
+    color: { ...armColor(arms), legend },
+    strokeDash: { field: 'arm', type: 'nominal', title: null, scale: dashes, legend },
+  }
 }
 
 /** Shape of an arm's points. */

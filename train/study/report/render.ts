@@ -30,8 +30,11 @@ const CONFIG = {
     orient: 'bottom',
     columns: 4,
     symbolSize: 120,
+    titleLimit: 300,
   },
   title: { color: 'var(--ink)', fontSize: 12, anchor: 'start', fontWeight: 'normal' },
+  // Vega-Lite draws points at 0.7 by default, which takes contrast from them.
+  point: { opacity: 1 },
   text: { color: 'var(--ink)' },
   rule: { color: 'var(--muted)' },
 } as const

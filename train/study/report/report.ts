@@ -3,7 +3,7 @@ import { files } from '#platform'
 import { acrossDatasets, armsOf, summarize } from './arms.ts'
 import { decide } from './claims.ts'
 import { reportCommandLine, studyCommand, trainCommand } from './commands.ts'
-import { differenceFigure, seedFigure, violationFigure } from './comparisons.ts'
+import { differenceFigure, seedFigure } from './comparisons.ts'
 import { compressionFigures } from './compression.ts'
 import { costFigures } from './costs.ts'
 import { curveFigures } from './curves.ts'
@@ -15,6 +15,7 @@ import type { Run } from './record.ts'
 import { loadVega } from './render.ts'
 import { readFolder, type StudyRecord } from './studyFolder.ts'
 import { acrossTable, armTable, dataTables, provenance, settingsTable } from './tables.ts'
+import { violationFigure } from './violations.ts'
 
 /** A report before it is written. */
 export interface Report {
