@@ -7,18 +7,14 @@ import { finalScores, type Run } from './record.ts'
 /** Where, with what and at what cost each run ran. */
 export function provenance(runs: readonly Run[]): Table {
   const columns = [
-    ...['arm', 'seed', 'commit', 'clean', 'adapter', 'driver', 'parameters', 'optimizer steps', 'images', 'training FLOPs'],
-    ...['cold s', 'warm s', 'wall s', 'peak bytes', 'tuning trials'],
+    ...['arm', 'seed', 'parameters', 'optimizer steps', 'images', 'training FLOPs', 'cold s', 'warm s', 'wall s'],
+    ...['peak bytes', 'tuning trials', 'commit', 'clean', 'adapter', 'driver'],
   ]
   return {
     columns,
     rows: runs.map(({ arm, seed, result }) => [
       arm,
       seed,
-      result.commit?.slice(0, 12),
-      result.clean,
-      result.adapter,
-      result.driver,
       result.parameters,
       result.optimizerSteps,
       result.images,
@@ -28,6 +24,10 @@ export function provenance(runs: readonly Run[]): Table {
       result.wallSeconds,
       result.peakBytes,
       result.trials,
+      result.commit?.slice(0, 12),
+      result.clean,
+      result.adapter,
+      result.driver,
     ]),
   }
 }

@@ -72,7 +72,7 @@ figure{margin:.5rem 0 1.5rem}
 figure svg{max-width:100%;height:auto;display:block}
 figcaption{color:var(--muted);font-size:.93rem;max-width:52rem}
 .scroll{overflow-x:auto;margin:.75rem 0}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:max-content;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--muted);padding:.25rem 0}
 th,td{text-align:left;padding:.25rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word;max-width:26rem}
 thead th{white-space:nowrap}
