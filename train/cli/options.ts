@@ -75,7 +75,8 @@ export function count(max: number): (text: string) => number {
   }
 }
 
-function numbers(text: string): number[] {
+/** Parses numbers with commas between them. */
+export function numbers(text: string): number[] {
   return text.split(',').map(number)
 }
 

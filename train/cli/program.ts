@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { type Command, CommanderError } from 'commander'
 import { DeviceLostError, OutOfMemoryError, reason, ShapeError, UserError } from '../../engine/index.ts'
 import { version } from '../../package.json'
+import { compressCommand } from './compress.ts'
 import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
 import { makeCommand } from './options.ts'
@@ -21,6 +22,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(evalCommand())
     .addCommand(predictCommand())
     .addCommand(reportCommand())
+    .addCommand(compressCommand())
     .addCommand(devicesCommand())
   for (const command of extra) program.addCommand(command)
   return program

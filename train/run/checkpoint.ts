@@ -2,6 +2,7 @@ import { Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { checkOutlines } from '../../model/module.ts'
 import { parameterShapes } from '../../model/shapes.ts'
+import { type SafetensorsEntry, toFloat32 } from '../checkpoint/dtypes.ts'
 import { type OpenSafetensors, openSafetensors, type Saveable, saveSafetensors, type TensorInfo } from '../checkpoint/files.ts'
 import { type Entries, restoreMoments } from '../modelState.ts'
 import type { AdamW } from '../optim/adamW.ts'
@@ -99,12 +100,17 @@ async function read(path: string, resumes: boolean) {
       for (const name of names) found.set(name, await file.read(prefix + name))
       return found
     }
-    const parameters = await entries('')
+    const parameters = new Map([...(await entries(''))].map(([name, entry]) => [name, widened(entry)]))
     const [m, v] = resumes ? [await entries(M), await entries(V)] : [new Map(), new Map()]
     return { checkpoint: { path, config, data, parameters }, state, m, v }
   } finally {
     await file.close()
   }
+}
+
+/** Makes a float16 entry, as `paraformer compress` writes them, one of float32, which holds its values exactly. */
+export function widened(entry: SafetensorsEntry): SafetensorsEntry {
+  return entry.dtype === 'F16' ? { dtype: 'F32', shape: entry.shape, data: toFloat32(entry) } : entry
 }
 
 /** Checks that the metadata and the tensors of a file fit each other. @returns the metadata and the names of the parameters */
@@ -113,7 +119,11 @@ function check(file: OpenSafetensors, resumes: boolean) {
   if (json === undefined) throw new UserError('has no model config in its metadata; use a checkpoint that this project wrote')
   const config = parseConfig(json)
   const shapes = parameterShapes(config)
-  checkOutlines(shapes, new Map([...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))))
+  const parameters = [...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))
+  checkOutlines(
+    shapes,
+    new Map(parameters.map(([name, { dtype, shape }]) => [name, { dtype: dtype === 'F16' ? 'F32' : dtype, shape }])),
+  )
   const names = [...shapes.keys()]
   const data = info === undefined ? undefined : parseDataInfo(info, config)
   if (!resumes) return { config, data, names }
