@@ -122,14 +122,13 @@ async function run(flags: CompressFlags, interrupt: Interrupt): Promise<void> {
   const test = evaluationLoader(dataset, 'test', first(dataset.test.count, flags.images), options)
   if (!split.heldOut) say('the validation images may have been trained on, which makes every prefix look better on them')
   const B = evaluationBatch(held.length, config.channels, config.imageSize)
-  const work = withModel(
-    checkpoint,
-    flags,
-    (model) => dryRunEvaluation(model, B),
-    (model) => compressOnDevice(model as ParaFormer, { validation, test }, flags),
-  )
   try {
-    const { found, cut, written, device } = await interrupt.orStop(work)
+    const { found, cut, written, device } = await withModel(
+      checkpoint,
+      flags,
+      (model) => dryRunEvaluation(model, B),
+      (model) => compressOnDevice(model as ParaFormer, { validation, test }, flags, interrupt),
+    )
     const { mode, precision } = flags
     const about = { format: 1, model: flags.checkpoint, dataset: dataset.name, config, device, mode, precision }
     const result = { ...about, validation: split, ...found, written: { file: modelPath, ...written } }
@@ -148,6 +147,7 @@ async function compressOnDevice(
   model: ParaFormer,
   loaders: { validation: BatchLoader; test: BatchLoader },
   flags: CompressFlags,
+  interrupt: Interrupt,
 ): Promise<{
   found: Compression
   cut: CutModel
@@ -158,7 +158,10 @@ async function compressOnDevice(
   const { name, driver, software } = model.posEmbedding.device.summary
   const mode = modeOnDevice(flags)
   const progress = new Progress({ total: STEPS })
-  const onProgress = (share: number, what: string) => progress.update(Math.round(STEPS * share), what)
+  const onProgress = (share: number, what: string) => {
+    interrupt.check()
+    progress.update(Math.round(STEPS * share), what)
+  }
   try {
     const batches = batch === 1 ? [1] : [1, batch]
     const options = { ...loaders, tolerance, reorder, prefix, thresholds, batches, mode, onProgress }

@@ -50,6 +50,11 @@ export class Interrupt {
     return () => signal.removeEventListener('abort', fn)
   }
 
+  /** Ends work that calls this from time to time. @throws InterruptedError after a signal */
+  check(): void {
+    if (this.signal !== undefined) throw new InterruptedError(this.signal)
+  }
+
   /** Waits for work that may be abandoned, until a signal comes. @throws InterruptedError at a signal */
   async orStop<T>(work: Promise<T>): Promise<T> {
     let cancel = () => {}

@@ -5,6 +5,7 @@ import { version } from '../../package.json'
 import { compressCommand } from './compress.ts'
 import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
+import { expandCommand } from './expand.ts'
 import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
@@ -23,6 +24,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(predictCommand())
     .addCommand(reportCommand())
     .addCommand(compressCommand())
+    .addCommand(expandCommand())
     .addCommand(devicesCommand())
   for (const command of extra) program.addCommand(command)
   return program

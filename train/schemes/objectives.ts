@@ -4,7 +4,7 @@ import { type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
 
 /** Mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
-function lossesOf(logits: Tensor, labels: Tensor): Tensor {
+export function lossesOf(logits: Tensor, labels: Tensor): Tensor {
   const [m, B] = logits.shape as [number, number]
   const every = labels.reshape([1, B]).broadcastTo([m, B])
   return crossEntropy(logits, every, { reduction: 'none' }).mean(1)
