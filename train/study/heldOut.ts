@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { accepted, amount, count, fields } from '../../engine/base/json.ts'
+import { files } from '../../engine/index.ts'
 import { openSafetensors } from '../checkpoint/files.ts'
 
 /** The part of the training images that a run held out. */
@@ -10,6 +10,9 @@ export interface HeldOut {
   /** Seed of the split. */
   seed: number
 }
+
+/** Bytes of the largest `settings.json`. */
+const MAX_BYTES = 1 << 20
 
 /** The settings of a run as far as they say what it held out. */
 const RUN = fields({ settings: fields({ validation: amount, seed: count }) })
@@ -22,7 +25,11 @@ export async function heldOutOf(path: string): Promise<HeldOut | undefined> {
   const file = await openSafetensors(path)
   const { training } = file.metadata
   await file.close()
-  const beside = () => readFile(join(dirname(path), 'settings.json'), 'utf8').catch(() => undefined)
+  const beside = () =>
+    files.read(join(dirname(path), 'settings.json'), MAX_BYTES).then(
+      (bytes) => new TextDecoder().decode(bytes),
+      () => undefined,
+    )
   for (const text of [training, await beside()]) {
     const found = text === undefined ? undefined : accepted(RUN, parsed(text))
     if (found) return found.settings

@@ -1,0 +1,138 @@
+import * as assert from 'uvu/assert'
+import { UserError } from '../../engine/index.ts'
+import { forgettingOf } from '../../train/study/expandForgetting.ts'
+import {
+  classGroups,
+  classTasks,
+  datasetTasks,
+  join,
+  permutedTasks,
+  rotatedTasks,
+  sample,
+  select,
+} from '../../train/study/splits.ts'
+import { suite } from '../harness/suite.ts'
+import { throws } from '../train/userError.ts'
+
+const { test, run } = suite('splits')
+
+/** Images of 2 channels and 2 x 2 pixels that count up, with labels 0 to 3. */
+function source(name: 'mnist' | 'fashion-mnist' = 'mnist') {
+  const count = 8
+  const images = Uint8Array.from({ length: count * 8 }, (_, i) => i)
+  const split = { images, labels: Uint8Array.of(0, 1, 2, 3, 3, 2, 1, 0), count }
+  return { name, channels: 2, height: 2, width: 2, classes: 4, train: split, test: split, classNames: ['a', 'b', 'c', 'd'] }
+}
+
+test('classes are divided in order, by a seed, or after those that are known', () => {
+  assert.equal(classGroups(10, 3), [
+    [0, 1, 2],
+    [3, 4, 5, 6],
+    [7, 8, 9],
+  ])
+  assert.equal(classGroups(4, 4), [[0], [1], [2], [3]])
+  const seeded = classGroups(10, 2, { seed: 1 })
+  assert.equal(seeded, classGroups(10, 2, { seed: 1 }))
+  assert.not.equal(seeded, classGroups(10, 2, { seed: 2 }))
+  assert.equal(
+    seeded.flat().sort(),
+    Array.from({ length: 10 }, (_, i) => i),
+  )
+  assert.equal(
+    seeded.map((group) => group.length),
+    [5, 5],
+  )
+  assert.equal(classGroups(6, 3, { known: [4, 1] }), [
+    [4, 1],
+    [0, 2],
+    [3, 5],
+  ])
+  throws(() => classGroups(4, 5), /5 tasks cannot share the 4 classes; choose from 2 to 4/, UserError)
+  throws(() => classGroups(4, 1), /1 tasks cannot share/, UserError)
+  throws(() => classGroups(4, 4, { known: [0, 1] }), /choose from 2 to 3/, UserError)
+  throws(() => classGroups(4, 2, { known: [0, 1, 2, 3] }), /knows all 4 classes/, UserError)
+})
+
+test('tasks of classes have their images alone, and labels in the order of the groups', () => {
+  const [one, two] = classTasks(source(), [
+    [2, 0],
+    [3, 1],
+  ])
+  assert.equal([one!.classes, two!.classes, one!.name, two!.name], [2, 4, 'c, a', 'd, b'])
+  assert.equal(Array.from(one!.train.labels), [1, 0, 0, 1])
+  assert.equal(Array.from(two!.train.labels), [3, 2, 2, 3])
+  const first = [0, 2, 5, 7].flatMap((image) => Array.from({ length: 8 }, (_, i) => 8 * image + i))
+  assert.equal(Array.from(one!.test.images), first)
+})
+
+test('pixels are permuted alike in all images and channels, in each task otherwise; the first task is as it was', () => {
+  const [plain, one, two] = permutedTasks(source(), 3, 5)
+  assert.equal(Array.from(plain!.train.images), Array.from(source().train.images))
+  const order = Array.from(one!.train.images.subarray(0, 4))
+  assert.equal([...order].sort(), [0, 1, 2, 3])
+  assert.equal(
+    Array.from(one!.train.images),
+    Array.from({ length: 64 }, (_, at) => at - (at % 4) + order[at % 4]!),
+  )
+  assert.equal(Array.from(one!.test.images), Array.from(one!.train.images))
+  const seeds = [5, 6, 7, 8].map((seed) =>
+    permutedTasks(source(), 3, seed)
+      .slice(1)
+      .map(({ train }) => train.images.subarray(0, 4).join()),
+  )
+  assert.equal(
+    seeds[0],
+    [one, two].map((task) => task!.train.images.subarray(0, 4).join()),
+  )
+  assert.ok(new Set(seeds.flat()).size > 3, 'seeds and tasks differ')
+  assert.equal(Array.from(two!.train.labels), Array.from(source().train.labels))
+})
+
+test('tasks are rotated by equal parts of a turn', () => {
+  const tasks = rotatedTasks(source(), 4)
+  assert.equal(
+    tasks.map(({ name }) => name),
+    ['0 degrees', '90 degrees', '180 degrees', '270 degrees'],
+  )
+  const image = (t: number) => Array.from(tasks[t]!.train.images.subarray(8, 12))
+  assert.equal([0, 1, 2, 3].map(image), [
+    [8, 9, 10, 11],
+    [9, 11, 8, 10],
+    [11, 10, 9, 8],
+    [10, 8, 11, 9],
+  ])
+})
+
+test('another data set has equal shape', () => {
+  const [one, two] = datasetTasks(source(), source('fashion-mnist'))
+  assert.equal([one!.name, two!.name, two!.classes], ['mnist', 'fashion-mnist', 4])
+  throws(
+    () => datasetTasks(source(), { ...source(), height: 3 }),
+    /mnist has height 2, mnist 3; choose data sets of equal shape/,
+    UserError,
+  )
+})
+
+test('splits are joined and sampled', () => {
+  const { train } = source()
+  const part = select(train, Int32Array.of(3, 0))
+  assert.equal([Array.from(part.labels), part.images[0], part.images[8]], [[3, 0], 24, 0])
+  const both = join([part, train])
+  assert.equal([both.count, both.images.length, both.labels[2], both.images[16]], [10, 80, 0, 0])
+  const half = sample(train, 0.5, 3)
+  assert.is(half.count, 4)
+  assert.equal(half, sample(train, 0.5, 3))
+  assert.is(sample(train, 1, 3), train)
+  assert.is(sample(train, 0, 3).count, 0)
+})
+
+test('forgetting is the best accuracy so far less that of now, by task', () => {
+  assert.is(forgettingOf([[0.9], [0.7, 0.8]]), 0.9 - 0.7)
+  // Task 1 was best at first, task 2 after task 3.
+  const table = [[0.9], [0.5, 0.6], [0.7, 0.75, 0.5], [0.625, 0.5, 0.25, 1]]
+  assert.ok(Math.abs(forgettingOf(table) - (0.275 + 0.25 + 0.25) / 3) < 1e-15)
+  // What is learned later is gained.
+  assert.ok(Math.abs(forgettingOf([[0.5], [0.75, 1]]) + 0.25) < 1e-15)
+})
+
+run()
