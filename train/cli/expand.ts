@@ -126,8 +126,9 @@ async function run(flags: ExpandFlags, interrupt: Interrupt): Promise<void> {
     base: join(folder, 'base.safetensors'),
     expanded: join(folder, 'expanded.safetensors'),
   }
-  await checkDistinctPaths(Object.entries(paths), [['--checkpoint', flags.checkpoint]])
-  for (const path of Object.values(paths)) await files.checkWritable(path)
+  const written = Object.entries(paths).filter(([name]) => name !== 'base' || !checkpoint)
+  await checkDistinctPaths(written, [['--checkpoint', flags.checkpoint]])
+  for (const [, path] of written) await files.checkWritable(path)
   const { expansion, base, expanded, device } = await onDevice(flags, settings, arms, data, checkpoint, interrupt)
   const { info, dataset } = data
   const { split, classSeed, to } = flags
