@@ -21,16 +21,26 @@ const M = 4
 const CONFIG: ParaFormerConfig = {
   architecture: 'paraformer',
   ...{ imageSize: 8, patchSize: 4, channels: 1, dim: 16, heads: 2, dimHead: 8, mlpDim: 24, classes: 5, dropout: 0 },
-  ...{ branches: M, branchDepth: 1, residual: 'paper', pool: 'cls' },
+  ...{ branches: M, branchDepth: 1, residual: 'paper', pool: 'mean' },
 }
 const SHAPE = { channels: 1, height: 8, width: 8, mean: [0.5], std: [0.25] }
 const device = await requestDevice()
 const work = mkdtempSync(join(tmpdir(), 'paraformer-compress-'))
 const { test, run } = suite('compress')
 
-function paraformer(): ParaFormer {
+/** A model whose classes depend much on the image: patches weigh more than positions, and logits lie far apart. */
+async function paraformer(): Promise<ParaFormer> {
   device.random.seed = 3
-  return createModel(CONFIG) as ParaFormer
+  const model = createModel(CONFIG) as ParaFormer
+  for (const [parameter, factor] of [
+    [model.embed.weight, 10],
+    [model.posEmbedding, 0.1],
+    [model.head.linear.weight, 8],
+    [model.head.linear.bias!, 0],
+  ] as const) {
+    parameter.write(Float32Array.from(await parameter.data(), (value) => factor * value))
+  }
+  return model
 }
 
 /** Noise for images, with labels that are all 0. */
@@ -69,7 +79,7 @@ async function labelled(model: ParaFormer, split: Split, wrong: number, logitsOf
 
 /** A model, and images that it mostly classifies right. */
 async function example() {
-  const model = paraformer()
+  const model = await paraformer()
   const whole = (images: Tensor) => model.forward(images)
   const validation = await labelled(model, noise(60, 1), 10, whole)
   const test = await labelled(model, noise(50, 2), 7, whole)
@@ -120,7 +130,7 @@ test('the smallest prefix within a tolerance, which may lie before a worse one',
 })
 
 test('a planted good branch comes first, and every later one is the best that is left', async () => {
-  const model = paraformer()
+  const model = await paraformer()
   const alone = (i: number) => (images: Tensor) =>
     model.head.forward(
       model
