@@ -26,8 +26,7 @@ export function exitFlops(config: ParaFormerConfig): number[] {
 
 /**
  * Lets each image leave at the first prefix whose largest softmax probability is above the threshold, or at the last prefix
- * (arXiv 2106.15183). No branch runs for this.
- * @param scores those of the prefixes 1 to m
+ * (arXiv 2106.15183). It takes the scores of the prefixes 1 to m, and no branch runs for it.
  * @param flops FLOPs of an image that leaves at prefix 1 to m
  */
 export function exitCurve(
