@@ -1,5 +1,16 @@
 import './methods.ts'
 
+export type {
+  Binding as KernelBinding,
+  Capabilities,
+  Constants as KernelConstants,
+  Grid,
+  KernelSpec,
+  Param as KernelParam,
+  ParamScalar,
+  Scalar,
+  Variant as KernelVariant,
+} from '../kernels/spec.ts'
 export { firstNonFinite } from './anomaly.ts'
 export { colocate } from './autograd/arena.ts'
 export { autocast } from './autograd/autocast.ts'
@@ -40,6 +51,7 @@ export * from './ops/where.ts'
 export { files, listAdapters } from './platform/platform.ts'
 export { describe } from './platform/select.ts'
 export type { AdapterSummary, DeviceRequest } from './platform/types.ts'
+export { type RunOptions, run } from './run.ts'
 export { type ProfiledDispatch, Profiler } from './submit/profiler.ts'
 export { type TensorOptions, tensor } from './tensor/fromValues.ts'
 export { scope, withoutScope } from './tensor/scope.ts'

@@ -4,8 +4,8 @@ import { ViT } from './vit.ts'
 
 export * from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
-export type { Tap } from './layers.ts'
-export { Module, type Parameter, type StateEntry, type StateSource } from './module.ts'
+export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
+export { Module, type Parameter, parameter, type StateEntry, type StateSource } from './module.ts'
 export { type ForwardOptions, MODES, type Mode, PRECISIONS, type Precision } from './vision.ts'
 export { ParaFormer, ViT }
 

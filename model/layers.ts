@@ -1,3 +1,5 @@
+import { checkBoolean, checkWhole, refusal } from '../engine/base/checks.ts'
+import { checkOptions } from '../engine/base/options.ts'
 import {
   firstTokenAttention,
   type LinearOptions,
@@ -32,8 +34,12 @@ export class Linear extends Module {
   readonly weight: Parameter
   readonly bias: Parameter | undefined
 
-  constructor(inputs: number, outputs: number, { bias = true } = {}) {
+  constructor(inputs: number, outputs: number, options: { bias?: boolean } = {}) {
     super()
+    checkSizes('Linear', { inputs, outputs })
+    checkOptions('Linear', options, { bias: true })
+    const { bias = true } = options
+    checkBoolean('Linear', bias, 'bias')
     const bound = 1 / Math.sqrt(inputs)
     this.weight = uniform([outputs, inputs], bound)
     this.bias = bias ? uniform([outputs], bound) : undefined
@@ -52,6 +58,7 @@ export class LayerNorm extends Module {
 
   constructor(dim: number) {
     super()
+    checkSizes('LayerNorm', { dim })
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
@@ -71,6 +78,7 @@ export class Attention extends Module {
 
   constructor(dim: number, heads: number, dimHead: number) {
     super()
+    checkSizes('Attention', { dim, heads, dimHead })
     this.heads = heads
     this.qkv = new Linear(dim, 3 * heads * dimHead, { bias: false })
     this.out = new Linear(heads * dimHead, dim)
@@ -99,6 +107,7 @@ export class Mlp extends Module {
 
   constructor(dim: number, hidden: number) {
     super()
+    checkSizes('Mlp', { dim, hidden })
     this.fc1 = new Linear(dim, hidden)
     this.fc2 = new Linear(hidden, dim)
   }
@@ -130,8 +139,14 @@ export class EncoderLayer extends Module {
   readonly mlp: Mlp
   readonly residual: Residual
 
-  constructor({ dim, heads, dimHead, mlpDim, residual }: LayerConfig) {
+  /** @throws ArgumentError unless `config` has all sizes and a residual form */
+  constructor(config: LayerConfig) {
     super()
+    if (typeof config !== 'object' || config === null) throw refusal('EncoderLayer', config, 'a model config', 'config')
+    const { dim, heads, dimHead, mlpDim, residual } = config
+    checkSizes('EncoderLayer', { dim, heads, dimHead, mlpDim })
+    if (residual !== 'paper' && residual !== 'preNorm')
+      throw refusal('EncoderLayer', residual, "'paper' or 'preNorm'", 'residual')
     this.residual = residual
     this.norm1 = new LayerNorm(dim)
     this.attention = new Attention(dim, heads, dimHead)
@@ -162,6 +177,11 @@ export class EncoderLayer extends Module {
 /** Returns the CLS token as a view: [B, N, D] -> [B, 1, D]. */
 export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
+}
+
+/** @throws ArgumentError unless every size is a whole number of at least 1 */
+function checkSizes(layer: string, sizes: Record<string, number>): void {
+  for (const [name, size] of Object.entries(sizes)) checkWhole(layer, size, name)
 }
 
 /** Makes a parameter whose values are uniform in ±bound. */

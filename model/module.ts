@@ -1,6 +1,6 @@
 import { zeroGrad } from '../engine/autograd/backward.ts'
 import { noGrad } from '../engine/autograd/tape.ts'
-import { checkBoolean } from '../engine/base/checks.ts'
+import { checkBoolean, checkFunction, refusal } from '../engine/base/checks.ts'
 import { UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { copyInto } from '../engine/tensor/copies.ts'
@@ -96,9 +96,14 @@ export abstract class Module {
 /** Modules whose `train()` is running. */
 const turning = new Set<Module>()
 
-/** Makes a parameter with the values of `initial()`. It requires a gradient and outlives the scope in which it is made. */
+/**
+ * Makes a parameter with the values of `initial()`. It requires a gradient and outlives the scope in which it is made.
+ * @throws ArgumentError for what is no function, or does not return a tensor
+ */
 export function parameter(initial: () => Tensor): Parameter {
+  checkFunction('parameter', initial)
   const made = withoutScope(() => noGrad(() => scope(initial)))
+  if (!(made instanceof Tensor)) throw refusal('parameter', made, 'a function that returns a tensor', 'its result')
   made.requiresGrad = true
   return made
 }

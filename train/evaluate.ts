@@ -1,8 +1,9 @@
+import { checkFunction, refusal } from '../engine/base/checks.ts'
 import { crossEntropy, noGrad, type Tensor, zeros } from '../engine/index.ts'
 import { branchShape, type Mode, type Model, ParaFormer } from '../model/index.ts'
 import type { BatchLoader } from './data/loader.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
-import { type InferenceOptions, inference } from './inference.ts'
+import { checkInference, type InferenceOptions, inference } from './inference.ts'
 import { inputShape } from './modelInput.ts'
 
 /** Results of every prefix, prefix 1 first (a ViT has one entry). */
@@ -18,6 +19,7 @@ export interface Evaluation {
  * Evaluates all prefixes over one epoch of a loader, from one pass over the branches; dropout is off.
  * @param onBatch is called after each batch with the images done so far; an error that it throws ends the evaluation
  * @param how the mode in which the branches run, or the devices on which they live
+ * @throws ArgumentError for arguments of a wrong kind
  */
 export async function evaluate(
   model: Model,
@@ -25,6 +27,9 @@ export async function evaluate(
   onBatch?: (images: number) => void,
   how: Mode | BranchDevices = 'serial',
 ): Promise<Evaluation> {
+  checkInference('evaluate', model, how)
+  if (typeof loader?.seek !== 'function') throw refusal('evaluate', loader, 'a loader of batches', 'loader')
+  if (onBatch !== undefined) checkFunction('evaluate', onBatch, 'onBatch')
   const training = model.training
   model.eval()
   const m = branchShape(model.config).branches

@@ -13,12 +13,22 @@ export {
   toFloat32,
 } from './checkpoint/files.ts'
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
+export type { Dataset, DatasetName, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
+export type { Batch, BatchLoader } from './data/loader.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
 export { type DistributeOptions, distributeBranches } from './devices/distribute.ts'
+export { type Evaluation, evaluate } from './evaluate.ts'
+export { loadDataset, openData } from './host/host.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
 export { LossScale, type LossScaleOptions } from './optim/lossScale.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
+export { type PredictImages, type PredictOptions, predict } from './predict.ts'
+export type { Checkpoint, SavedRun } from './run/checkpoint.ts'
+export type { RunData } from './run/data.ts'
+export { type StartOptions, startTrainer } from './run/start.ts'
+export { Trainer } from './run/trainer.ts'
+export type { StepReport, TrainerHooks, TrainerParts } from './run/trainerParts.ts'
 export {
   type CapturedStep,
   captureStep,
@@ -34,3 +44,4 @@ export {
   type StepPlace,
   type StepResult,
 } from './schemes/index.ts'
+export { checkSettings, type SettingName, type Settings } from './settings.ts'

@@ -1,5 +1,6 @@
+import { refusal } from '../engine/base/checks.ts'
 import { capture, scope, type Tensor } from '../engine/index.ts'
-import type { ForwardOptions, Mode, Model } from '../model/index.ts'
+import { type ForwardOptions, MODES, type Mode, type Model, Module } from '../model/index.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 import type { Pass } from './devices/passes.ts'
 import { imageTensor, labelTensor } from './modelInput.ts'
@@ -11,6 +12,13 @@ export interface Inference {
   /** Runs B normalised images, row-major, and reads the results. */
   run(images: Float32Array, B: number, labels?: Int32Array): Promise<ArrayLike<number>[]>
   dispose(): void
+}
+
+/** @throws ArgumentError unless `model` is one, and `how` a mode or what distributes its branches */
+export function checkInference(op: string, model: unknown, how: Mode | BranchDevices): void {
+  if (!(model instanceof Module && 'config' in model)) throw refusal(op, model, 'a model', 'model')
+  if (MODES.includes(how as Mode) || (typeof how === 'object' && typeof how?.infer === 'function')) return
+  throw refusal(op, how, `one of ${MODES.join(', ')}, or BranchDevices`, 'the mode')
 }
 
 /**

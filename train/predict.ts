@@ -1,10 +1,11 @@
+import { checkFunction, checkWhole, refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import { crossEntropy, noGrad, scope, type Tensor, UserError, zeros } from '../engine/index.ts'
 import { checkPrefix, type ForwardOptions, type Model, type ModelConfig } from '../model/index.ts'
 import { type SafetensorsEntry, toFloat32 } from './checkpoint/dtypes.ts'
 import type { OpenSafetensors } from './checkpoint/files.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
-import { type InferenceOptions, inference } from './inference.ts'
+import { checkInference, type InferenceOptions, inference } from './inference.ts'
 import { imageTensor, inputShape, labelTensor } from './modelInput.ts'
 import { type Entries, takeGradients } from './modelState.ts'
 
@@ -90,14 +91,24 @@ function checkedLabels(path: string, entry: SafetensorsEntry, classes: number): 
   return labels
 }
 
-/** Computes logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major. */
+/**
+ * Computes logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major.
+ * @param onDone is called after each chunk with the images done so far
+ * @throws UserError for a prefix that does not exist; ArgumentError for arguments of a wrong kind and unknown options
+ */
 export async function predict(
   model: Model,
-  { count, slice }: PredictImages,
+  images: PredictImages,
   options: PredictOptions = {},
   onDone?: (images: number) => void,
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
   checkOptions('predict', options, { branches: true, mode: true, distributed: true })
+  checkInference('predict', model, options.distributed ?? options.mode ?? 'serial')
+  if (typeof images?.slice !== 'function' || !('count' in images))
+    throw refusal('predict', images, '{ count, slice(from, to) }', 'images')
+  checkWhole('predict', images.count, 'the number of images', 0)
+  if (onDone !== undefined) checkFunction('predict', onDone, 'onDone')
+  const { count } = images
   const branches = checkPrefix(model.config, options.branches)
   const { classes, dim } = model.config
   const chunk = chunkOf(model.config)
@@ -108,7 +119,7 @@ export async function predict(
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)
-      const [logits, features] = await run(await slice(from, to), to - from)
+      const [logits, features] = await run(await images.slice(from, to), to - from)
       out.logits.set(logits!, from * classes)
       out.features.set(features!, from * dim)
       onDone?.(to)

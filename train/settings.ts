@@ -1,3 +1,5 @@
+import { refusal } from '../engine/base/checks.ts'
+import { kindOf } from '../engine/base/kind.ts'
 import { UserError } from '../engine/index.ts'
 import { CONFIG_LIMITS } from '../model/config.ts'
 import { checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
@@ -133,6 +135,17 @@ export const SETTINGS = {
 
 export type SettingName = keyof typeof SETTINGS
 
+/** Settings that a resumed run may change: its length, the place of its data, and how its branches run. */
+export const RESUMABLE: readonly string[] = [
+  'epochs',
+  'maxSteps',
+  'dataDir',
+  'download',
+  'mode',
+  'recompute',
+  'coalesce',
+] satisfies SettingName[]
+
 type ValueOf<S> = S extends { kind: 'whole' | 'number' }
   ? number
   : S extends { kind: 'boolean' }
@@ -154,15 +167,17 @@ export type Settings = {
 
 /**
  * Fills in defaults and checks every value.
- * @throws UserError in one line: which flag, what is wrong, what to do
+ * @throws UserError in one line: which flag, what is wrong, what to do; ArgumentError unless `settings` is an object
  */
 export function checkSettings(settings: Readonly<Partial<Record<SettingName, unknown>>>): Settings {
+  if (typeof settings !== 'object' || settings === null || Symbol.iterator in settings)
+    throw refusal('checkSettings', settings, 'an object of settings')
   const unknown = Object.keys(settings).find((name) => !Object.hasOwn(SETTINGS, name))
   if (unknown) throw new UserError(`unknown setting ${unknown}; known are ${Object.keys(SETTINGS).join(', ')}`)
   const complete: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
     const value = settings[name] ?? setting.default
-    if (value !== undefined) complete[name] = checkSetting(name, setting, value)
+    if (value !== undefined) complete[name] = checkSetting(setting, value, flagOf(name))
   }
   const checked = complete as Settings
   const { architecture, branches, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
@@ -199,9 +214,14 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   return checked
 }
 
-function checkSetting(name: string, setting: Setting, value: unknown): unknown {
+/** Checks the value of one setting alone. @param shown names it in the message @throws UserError in one line */
+export function checkOneSetting(name: SettingName, value: unknown, shown: string): void {
+  checkSetting(SETTINGS[name], value, shown)
+}
+
+function checkSetting(setting: Setting, value: unknown, shown: string): unknown {
   const fail = (needs: string): never => {
-    throw new UserError(`${flagOf(name)} ${typeof value === 'number' ? value : JSON.stringify(value)} is not ${needs}`)
+    throw new UserError(`${shown} ${kindOf(value)} is not ${needs}`)
   }
   if (setting.kind === 'choice') {
     return setting.choices.includes(value as string) ? value : fail(`one of ${setting.choices.join(', ')}`)

@@ -8,6 +8,10 @@ const OPENS = ['requestDevice', 'listAdapters']
 
 /** Other names that a function's messages may begin with. */
 const SPEAKERS: Record<string, string[]> = {
+  // Junk in their settings is told by what checks them.
+  openData: ['checkSettings', 'loadDataset'],
+  evaluate: ['inference', 'capture'],
+  parameter: ['scope', 'noGrad'],
   optimizerStep: ['forward', 'model', 'crossEntropy', 'AdamW', 'AdamW.step'],
   restore: ['LossScale.restore'],
   setSteps: ['AdamW.setSteps'],

@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { BatchLoader } from '../../train/data/loader.ts'
 import * as api from '../../train/index.ts'
 
 export const device = await api.requestDevice()
@@ -35,6 +36,35 @@ const bytes = api.encodeSafetensors(new Map([['a', entry() as api.SafetensorsEnt
 const distributed = await api.distributeBranches(new api.ParaFormer(tiny), { others: [{}], inProcess: true })
 const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1) })
 
+const pixels = { images: new Uint8Array(2 * 16), labels: Uint8Array.of(0, 1), count: 2 }
+const loader = new BatchLoader({ channels: 1, height: 4, width: 4, mean: [0], std: [1] }, pixels, { batchSize: 2 })
+const settings = () => api.checkSettings({ ...settingsOf(tiny), mode: 'serial', scheme: 'joint', batchSize: 2 })
+function settingsOf({ imageSize, channels, classes, ...settings }: typeof tiny) {
+  return settings
+}
+const data = () =>
+  ({ dataset: { name: 'mnist', channels: 1, height: 4, width: 4, classes: 2 }, train: loader, evaluation: loader }) as never
+const doubling: api.KernelSpec<{ n: number }> = {
+  name: 'doubling',
+  bindings: [{ name: 'x', access: 'read_write', dtype: 'f32' }],
+  params: [{ name: 'n', type: 'u32' }],
+  variants: [
+    {
+      name: 'plain',
+      source: `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+struct Params { n: u32 }
+@group(1) @binding(0) var<uniform> params: Params;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x < params.n) { x[id.x] = 2 * x[id.x]; }
+}`,
+      grid: () => [1, 1, 1],
+    },
+  ],
+  flops: () => 0,
+  bytes: () => 0,
+}
+
 export type Arguments = () => unknown[]
 
 /** Valid arguments of every public function. */
@@ -52,6 +82,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   cast: () => [x(2), 'float32'],
   checkConfig: () => [tiny, 'paraformer'],
   checkPrefix: () => [model.config, 1],
+  checkSettings: () => [{ dim: 8 }],
   chromeTrace: () => [[{ name: 'a', dispatches: [], offset: 0 }]],
   colocate: () => [[x(2), x(3)]],
   concat: () => [[x(2), x(2)], 0],
@@ -73,6 +104,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   embedding: () => [x(3, 2), labels()],
   empty: () => [[2], 'float32', device],
   encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
+  evaluate: () => [model, loader, () => {}, 'serial'],
   exp: () => [x(2)],
   firstNonFinite: () => [() => void x(2).exp()],
   firstTokenAttention: () => [x(2, 3, 4), x(12, 4), 1],
@@ -83,6 +115,8 @@ export const FUNCTIONS: Record<string, Arguments> = {
   layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
   linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
   listAdapters: () => [],
+  // This folder holds no such data set: the function fails as for a missing file.
+  loadDataset: () => ['cifar-10', { dir: folder }],
   loadSafetensors: () => [path],
   log: () => [x(2)],
   logSoftmax: () => [x(2, 3), 1],
@@ -95,13 +129,16 @@ export const FUNCTIONS: Record<string, Arguments> = {
   neg: () => [x(2)],
   noGrad: () => [() => 1],
   ones: () => [[2], {}],
+  openData: () => [api.checkSettings({ dataset: 'cifar-10', dataDir: folder })],
   openSafetensors: () => [path],
   optimizerStep: () => [model, optimizer, objective, [{ images: images(), labels: labels(), share: 1 }], 1e-3, 1],
   packedAttention: () => [x(2, 3, 12), 1],
   packedCrossAttention: () => [x(2, 3, 4), x(2, 3, 8), 1],
+  parameter: () => [() => ones([2])],
   parseConfig: () => [JSON.stringify(tiny)],
   permute: () => [x(2, 3), [1, 0]],
   pow: () => [x(2), 2],
+  predict: () => [model, { count: 2, slice: () => new Float32Array(32) }, { branches: 1 }, () => {}],
   rand: () => [[2], {}],
   randn: () => [[2], {}],
   readImage: () => [path, 1, 4],
@@ -111,6 +148,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   requestDevice: () => [{ adapter: 'no such adapter' }],
   requireFloat16: () => ['this', device],
   reshape: () => [x(2, 3), [3, -1]],
+  run: () => [doubling, { n: 2 }, [ones([2])], { variant: 'plain' }],
   saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
   scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],
   schedule: () => ['cosine', { lr: 1, warmup: 1, total: 10 }],
@@ -123,6 +161,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   distributeBranches: () => [vit, { others: [{}], inProcess: true }],
   sqrt: () => [x(2)],
   stack: () => [[x(2), x(2)], 0],
+  startTrainer: () => [device, settings(), data(), { saveEvery: 1 }, undefined],
   sub: () => [x(2), x(2)],
   sum: () => [x(2, 3), [0, 1], true],
   tanh: () => [x(2)],
@@ -137,6 +176,11 @@ export const FUNCTIONS: Record<string, Arguments> = {
 }
 
 export const CONSTRUCTORS: Record<string, Arguments> = {
+  Attention: () => [4, 2, 2],
+  EncoderLayer: () => [model.config],
+  LayerNorm: () => [4],
+  Linear: () => [4, 2, { bias: false }],
+  Mlp: () => [4, 8],
   AdamW: () => [new api.ParaFormer(tiny).namedParameters(), { weightDecay: 0 }],
   LossScale: () => [{ initial: 2 }],
   ParaFormer: () => [tiny, { own: [0] }],
@@ -146,7 +190,7 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
 }
 
 /** Classes that users do not construct: their constructors take only values that this package makes. */
-export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor']
+export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor', 'Trainer']
 
 /** Makes an object of each class, with valid arguments of its methods that are not in `FUNCTIONS` too. */
 export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {

@@ -10,7 +10,7 @@ import { runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { smallDisk } from './fullDisk.ts'
-import { assertSameBits, metricLines, TINY, trainingOf } from './runs.ts'
+import { assertSameBits, metricLines, stepsIn, TINY, trainingOf } from './runs.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-interrupts-'))
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
@@ -69,7 +69,7 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
           if (begun) return
           begun = true
           once(
-            () => metricLines(folder).length === 8,
+            () => stepsIn(metricLines(folder)) === 8,
             () => {
               ended = performance.now()
               kill(signal)
@@ -155,7 +155,7 @@ test('a closed terminal loses no work: its signal reaches trainer and workers, a
   const folder = join(work, 'terminal')
   const args = train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1000000')
   const terminal = inTerminal(args)
-  await until(() => metricLines(folder).length > 2, 'mini-batches')
+  await until(() => stepsIn(metricLines(folder)) > 2, 'mini-batches')
   const trainer = Number(readFileSync(join(folder, 'run.lock'), 'utf8').split(' ')[1])
   const workers = workersOf(terminal.text())
   equal(workers.length, 1, 'workers')
@@ -164,15 +164,14 @@ test('a closed terminal loses no work: its signal reaches trainer and workers, a
   await until(() => ![trainer, ...workers].some(isAlive), 'the end of all processes')
   const { position } = trainingOf(folder)
   if (!(position.step > 2)) throw new Error(`saved at mini-batch ${position.step}`)
-  // An evaluation has a line of its own.
-  equal(metricLines(folder).filter((line) => line.startsWith('{"kind":"step"')).length, position.step, 'metrics')
+  equal(stepsIn(metricLines(folder)), position.step, 'metrics')
   equal(existsSync(join(folder, 'run.lock')), false, 'the lock is there')
 })
 
 test('Ctrl-C on a terminal: twice ends a run at once and leaves the terminal as it was, once ends an evaluation', async () => {
   const folder = join(work, 'twice')
   const twice = inTerminal(train(folder, '--epochs', '200', '--save-every', '1000000', ...LONG))
-  await until(() => metricLines(folder).length > 2, 'mini-batches')
+  await until(() => stepsIn(metricLines(folder)) > 2, 'mini-batches')
   twice.child.stdin!.write('\x03')
   await sleep(300)
   twice.child.stdin!.write('\x03')

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { CounterRandom } from '../../train/data/random.ts'
 import { equal } from './equal.ts'
 import type { SmallDisk } from './fullDisk.ts'
-import { assertSameBits, metricLines, TINY, trainingOf } from './runs.ts'
+import { assertSameBits, metricLines, stepsIn, TINY, trainingOf } from './runs.ts'
 
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
 const SIGNALS = ['SIGKILL', 'SIGTERM', 'SIGHUP', 'SIGINT'] as const
@@ -119,14 +119,15 @@ function disturb(folder: string, { mode, target, moment, signal }: Kill, draw: n
   })
 }
 
-const isSaving = (folder: string) => existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.tmp'))
+const isSaving = (folder: string) =>
+  existsSync(folder) && readdirSync(folder).some((name) => /^\.checkpoint.*\.tmp$/.test(name))
 
 /** Whether the last thing that a run did was the last mini-batch of an epoch. */
 function isEvaluating(folder: string): boolean {
   const path = join(folder, 'metrics.jsonl')
   if (!existsSync(path)) return false
   const last = readFileSync(path, 'utf8').trimEnd().split('\n').at(-1)!
-  return last.startsWith('{"kind":"step"') && new RegExp(`"step":(${EPOCH}|${2 * EPOCH}),`).test(last)
+  return last.includes('"split":"train"') && new RegExp(`"step":(${EPOCH}|${2 * EPOCH}),`).test(last)
 }
 
 /** Fails for an end of a process that its kill does not explain. @returns whether the run came to its end */
@@ -181,10 +182,12 @@ function check(folder: string, before: number, gaps: boolean, shown: string): vo
   const step = stepOf(folder)
   if (step < before) throw new Error(`${shown}: the checkpoint went back to ${step}`)
   if (!existsSync(folder)) return
-  const steps = metricLines(folder, gaps).filter((line) => line.startsWith('{"kind":"step"')).length
+  const steps = stepsIn(metricLines(folder, gaps))
   if (!gaps && steps < step) throw new Error(`${shown}: metrics of ${steps} of ${step} mini-batches`)
   const left = readdirSync(folder).filter((name) => name.endsWith('.tmp'))
-  if (left.length > 1) throw new Error(`${shown}: ${left.join(' ')} are left`)
+  // At most one of each file: the next write of the file removes it.
+  const names = left.map((name) => name.split('.')[1])
+  if (new Set(names).size < names.length) throw new Error(`${shown}: ${left.join(' ')} are left`)
 }
 
 interface Running {

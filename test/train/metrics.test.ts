@@ -25,8 +25,8 @@ const place = () => join(work, `${files++}.jsonl`)
 const { test, run } = suite('metrics')
 
 const metric = (step: number): Metric => ({
-  ...{ kind: 'step', step, epoch: 0, losses: [[2.5, 2.25]], accuracies: [[0.5, 0.25]], norms: [1], lr: 1e-3 },
-  imagesPerSecond: 100,
+  ...{ time: step / 8, epoch: 0, pass: 0, step, prefix: 1, split: 'train', loss: 2.5, accuracy: 0.5 },
+  ...{ lr: 1e-3, norm: 1, imagesPerSecond: 100, flops: 1000 * step },
 })
 const lineOf = (step: number) => `${JSON.stringify(metric(step))}\n`
 const linesOf = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => lineOf(first + i)).join('')
@@ -64,18 +64,26 @@ test('lines after the checkpoint are cut off, and a line that was cut short; all
 })
 
 test('an evaluation that the checkpoint does not have is cut off too, though it is of the same mini-batch', async () => {
-  const epoch = {
-    ...{ kind: 'epoch', step: 10, epoch: 0, split: 'test', losses: [1], accuracies: [1] },
-    violations: 0,
-    seconds: 1,
+  const scored = { time: 2, epoch: 0, pass: 0, step: 10, prefix: 1, split: 'validation', loss: 1, accuracy: 1 } as const
+  const flat = [scored, { ...scored, prefix: 2, violations: 0 }]
+  const former = [{ kind: 'epoch', step: 10, epoch: 0, split: 'test', losses: [1], accuracies: [1], violations: 0, seconds: 1 }]
+  for (const evaluation of [flat, former]) {
+    const before = linesOf(1, 10) + evaluation.map((line) => `${JSON.stringify(line)}\n`).join('')
+    for (const evaluationDue of [false, true]) {
+      const path = place()
+      writeFileSync(path, before + lineOf(11))
+      await (await MetricsLog.open(path, { step: 10, evaluationDue }, quiet)).close()
+      equal(readFileSync(path, 'utf8'), evaluationDue ? linesOf(1, 10) : before, `text where it is due: ${evaluationDue}`)
+    }
   }
-  const before = `${linesOf(1, 10)}${JSON.stringify(epoch)}\n`
-  for (const evaluationDue of [false, true]) {
-    const path = place()
-    writeFileSync(path, before + lineOf(11))
-    await (await MetricsLog.open(path, { step: 10, evaluationDue }, quiet)).close()
-    equal(readFileSync(path, 'utf8'), evaluationDue ? linesOf(1, 10) : before, `text where it is due: ${evaluationDue}`)
-  }
+})
+
+test('the lines of former versions are cut back too', async () => {
+  const former = (step: number) =>
+    `${JSON.stringify({ kind: 'step', step, epoch: 0, losses: [[2.5]], accuracies: [[0.5]], norms: [1], lr: 1e-3 })}\n`
+  const path = place()
+  writeFileSync(path, former(9) + former(10) + former(11))
+  equal(await resumed(path, 10), former(9) + former(10) + lineOf(11), 'text')
 })
 
 test('a file that is missing is made', async () => {
@@ -176,7 +184,7 @@ test('what waits is bounded, and what is dropped is counted', async () => {
   mkdirSync(join(path, '..'), { recursive: true })
   const log = await MetricsLog.open(path, { step: 0 }, (text) => said.push(text))
   rmSync(join(path, '..'), { recursive: true })
-  const wide: Metric = { ...metric(1), norms: Array.from({ length: 10_000 }, (_, i) => i) } as Metric
+  const wide = { ...metric(1), note: 'x'.repeat(49_000) }
   for (let i = 0; i < 1000; i++) log.write(wide)
   await log.sync()
   mkdirSync(join(path, '..'), { recursive: true })

@@ -201,7 +201,7 @@ if (device.capabilities.f16) {
     const rest = await runCli(['train', '--resume', broken, '--max-steps', '9'])
     if (rest.code !== 0) throw new Error(rest.stderr)
     const lines = readFileSync(join(whole, 'metrics.jsonl'), 'utf8').trim().split('\n')
-    const scales = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'step')
+    const scales = lines.map((line) => JSON.parse(line)).filter(({ split, prefix }) => split === 'train' && prefix === 1)
     if (scales.length !== 9 || scales.some(({ lossScale }) => lossScale !== 65536)) throw new Error(lines.join('\n'))
     const [a, b] = [load(whole), load(broken)]
     for (const [name, { data }] of a.tensors) {

@@ -9,11 +9,21 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('README')
 const readme = readFileSync('README.md', 'utf8')
 
-const [example, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const [example, trained, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
 
 test('the library example runs as it stands, learns, and saves what it says', async () => {
   const { tensors, metadata } = await learns(example!)
   if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
+})
+
+test('its model can be trained as the command line does it', () => {
+  const mine = 'class MyParaFormer extends ParaFormer {}\n'
+  const names = 'checkSettings, evaluate, openData, ParaFormer, requestDevice, startTrainer'
+  const small = trained!.replace('epochs: 1', 'maxSteps: 3, trainImages: 256, testImages: 100')
+  const program = `import { ${names} } from 'paraformer'\nconst device = await requestDevice()\n${mine}${small}process.exit()\n`
+  if (!program.includes('maxSteps: 3')) throw new Error(program)
+  const said = start(program).stdout
+  if (!/^1 \[ \[ [\d.]+ \] \]\n2 .*\n3 .*\n\[ [\d., ]+ \]\n$/.test(said.replace(/\s*\n\s+/g, ' '))) throw new Error(said)
 })
 
 test('its loop can be the captured one', async () => {
@@ -35,11 +45,7 @@ test('its branches can live on two devices', async () => {
 
 /** Runs an example as a program. Fails unless it prints 30 losses that fall. @returns the model that it saves */
 async function learns(example: string): Promise<SafetensorsFile> {
-  const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
-  const script = join(work, 'example.mjs')
-  writeFileSync(script, example.replace("from 'paraformer'", `from '${new URL('./index.js', import.meta.url)}'`))
-  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: work, encoding: 'utf8' })
-  if (status !== 0) throw new Error(stderr)
+  const { work, stdout } = start(example)
   const losses = stdout
     .split('\n')
     .filter((line) => /^\d+ /.test(line))
@@ -48,6 +54,16 @@ async function learns(example: string): Promise<SafetensorsFile> {
   const file = await loadSafetensors(join(work, 'model.safetensors'))
   rmSync(work, { recursive: true })
   return file
+}
+
+/** Runs an example as a program in a folder of its own. */
+function start(example: string): { work: string; stdout: string } {
+  const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
+  const script = join(work, 'example.mjs')
+  writeFileSync(script, example.replace("from 'paraformer'", `from '${new URL('./index.js', import.meta.url)}'`))
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: work, encoding: 'utf8' })
+  if (status !== 0) throw new Error(stderr)
+  return { work, stdout }
 }
 
 test('the two commands of a fresh machine come first', () => {

@@ -23,7 +23,7 @@ export function trainingOf(folder: string): TrainingState {
 }
 
 /**
- * The lines of a run's metrics without times. Fails unless every line is whole and every step is there once, in order.
+ * The lines of a run's metrics without times. Fails unless every line is whole, and every prefix of every step is there once, in order.
  * @param gaps whether steps may be missing
  */
 export function metricLines(folder: string, gaps = false): string[] {
@@ -32,16 +32,23 @@ export function metricLines(folder: string, gaps = false): string[] {
   const text = readFileSync(path, 'utf8')
   // The last line may be incomplete while the run writes it.
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n')
-  let last = 0
+  let last = { step: 0, prefix: 0 }
   return lines.slice(0, -1).map((line) => {
-    const { imagesPerSecond, seconds, ...metric } = JSON.parse(line)
-    if (metric.kind === 'step') {
-      if (metric.step <= last || (!gaps && metric.step > last + 1))
-        throw new Error(`${path}: step ${metric.step} comes after ${last}`)
-      last = metric.step
+    const { imagesPerSecond, time, ...metric } = JSON.parse(line)
+    if (metric.split === 'train') {
+      const { step, prefix } = metric
+      const follows = step === last.step ? prefix === last.prefix + 1 : step === last.step + 1 && prefix === 1
+      const later = step > last.step || (step === last.step && prefix > last.prefix)
+      if (gaps ? !later : !follows) throw new Error(`${path}: ${step}.${prefix} comes after ${last.step}.${last.prefix}`)
+      last = { step, prefix }
     }
     return JSON.stringify(metric)
   })
+}
+
+/** The number of mini-batches in the lines of `metricLines`. */
+export function stepsIn(lines: readonly string[]): number {
+  return new Set(lines.map((line) => JSON.parse(line)).flatMap(({ split, step }) => (split === 'train' ? [step] : []))).size
 }
 
 /** Fails unless two runs have the same bits in all tensors, at the same position. */

@@ -7,7 +7,11 @@ import { CheckpointWriter } from '../run/checkpointWriter.ts'
 import type { RunData } from '../run/data.ts'
 import type { HeldFolder, RunFolder } from '../run/folder.ts'
 import { MetricsLog } from '../run/metrics.ts'
+import { runRecord } from '../run/record.ts'
 import { deviceLossBehind, MAX_DEVICE_LOSSES } from '../run/restarts.ts'
+import { writeSettings } from '../run/settingsFile.ts'
+import { type Sources, sourcesOf } from '../run/sources.ts'
+import { StepTimes } from '../run/stepTimes.ts'
 import type { Trainer } from '../run/trainer.ts'
 import type { Interrupt } from './interrupt.ts'
 import { say } from './printable.ts'
@@ -21,6 +25,8 @@ export interface SessionParts {
   data: RunData
   held: HeldFolder
   interrupt: Interrupt
+  /** The checkpoint whose parameters the run began with, if there is one. */
+  initFrom?: string | undefined
   /** The file of the trace, if there is one. */
   trace?: string | undefined
   /** Prints the result as JSON. */
@@ -33,6 +39,8 @@ export class Session {
   readonly #progress: Progress
   readonly #metrics: MetricsLog
   readonly #checkpoints: CheckpointWriter
+  readonly #sources: Promise<Sources>
+  readonly #times = new StepTimes()
   #trace: Trace | undefined
   /** Errors of files that could not be written, which are reported at the end, after the result. */
   readonly #unwritten: FileError[] = []
@@ -44,6 +52,8 @@ export class Session {
     const { settings, model } = trainer.parts
     const { step } = trainer.position
     const { folder, lock } = held
+    const input = { settings, config: model.config, dataset: data.dataset, initFrom: parts.initFrom }
+    await writeSettings(folder.settings, input, existsSync(folder.checkpoint) ? say : undefined)
     const progress = new Progress({ total: trainer.totalSteps, value: step })
     const note = (text: string) => progress.note(text)
     const metrics = await MetricsLog.open(folder.metrics, placeOf(trainer), note)
@@ -61,6 +71,7 @@ export class Session {
     this.#progress = progress
     this.#metrics = metrics
     this.#checkpoints = checkpoints
+    this.#sources = sourcesOf()
   }
 
   /**
@@ -101,11 +112,13 @@ export class Session {
       progress: this.#progress,
       metrics: this.#metrics,
       checkpoints: this.#checkpoints,
+      times: this.#times,
       trace,
       split: data.split,
     }
     const finished = await trainLoop(trainer, parts)
-    await this.#checkpoints.end(trainer, finished).catch(this.#orUnwritten)
+    const record = finished ? runRecord(trainer, data, this.#times, await this.#sources) : undefined
+    await this.#checkpoints.end(trainer, record).catch(this.#orUnwritten)
     await trace?.save(trainer.position.step).catch(this.#orUnwritten)
     return finished
   }

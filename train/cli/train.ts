@@ -7,15 +7,18 @@ import { TunedVariants } from '../../engine/autotune/tuned.ts'
 import { type Device, DeviceLostError, files, requestDevice, UserError } from '../../engine/index.ts'
 import type { Mode } from '../../model/index.ts'
 import { PRESETS } from '../presets.ts'
-import { readRun, type SavedRun } from '../run/checkpoint.ts'
+import { readCheckpoint, readRun, type SavedRun } from '../run/checkpoint.ts'
 import { openData, type RunData } from '../run/data.ts'
 import { existingRunFolder, newRunFolder } from '../run/folder.ts'
+import { checkInitial, settingsLike } from '../run/initFrom.ts'
 import { checkMemory } from '../run/memory.ts'
 import type { TrainingState } from '../run/metadata.ts'
 import { trainWithRestarts } from '../run/restarts.ts'
+import { checkAgreement } from '../run/settingsFile.ts'
 import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
-import { checkSettings, flagOf, MAX_COUNT } from '../settings.ts'
+import { flagOf, MAX_COUNT, RESUMABLE } from '../settings.ts'
+import { mergeSettings, readConfigFile } from './configFile.ts'
 import { announce, checkPrecision } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
@@ -27,6 +30,8 @@ import { tune } from './tune.ts'
 
 interface TrainFlags extends Record<string, unknown> {
   preset?: string
+  config?: string
+  initFrom?: string
   out?: string
   resume?: string
   saveEvery: number
@@ -39,9 +44,6 @@ interface TrainFlags extends Record<string, unknown> {
   json?: boolean
 }
 
-/** Settings that a resumed run may change: its length, the place of its data, and how its branches run. */
-const RESUMABLE = ['epochs', 'maxSteps', 'dataDir', 'download', 'mode', 'recompute', 'coalesce']
-
 /** Makes the command `paraformer train`. */
 export function trainCommand(): Command {
   const presets = Object.entries(PRESETS).map(([name, { help }]) => `${name}: ${help}`)
@@ -52,7 +54,15 @@ export function trainCommand(): Command {
         Object.keys(PRESETS),
       ),
     )
-    .option('--out <folder>', 'folder of the run: checkpoint, model, metrics (default: a new one under runs/)')
+    .option(
+      '--config <file>',
+      'settings by their names, as JSON, or the settings.json of a run; they override --preset, flags override them',
+    )
+    .option(
+      '--init-from <checkpoint>',
+      'fine-tune: begin with the parameters, and by default the model settings, of this file; classes and image size may differ',
+    )
+    .option('--out <folder>', 'folder of the run: settings, checkpoint, model, metrics (default: a new one under runs/)')
     .option('--resume <folder>', 'go on with the run in this folder')
     .addOption(new Option('--save-every <n>', 'mini-batches between checkpoints').argParser(count(MAX_COUNT)).default(500))
     .addOption(adapterOption())
@@ -75,8 +85,9 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   if (flags.resume !== undefined) {
     const fixed = Object.keys(given).find((name) => !RESUMABLE.includes(name))
     if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the run that --resume goes on with; leave it out`)
-    if (flags.preset !== undefined) throw new UserError('--preset is fixed by the run that --resume goes on with; leave it out')
-    if (flags.tune !== undefined) throw new UserError('--tune is fixed by the run that --resume goes on with; leave it out')
+    for (const name of ['preset', 'config', 'initFrom', 'tune'])
+      if (flags[name] !== undefined)
+        throw new UserError(`${flagOf(name)} is fixed by the run that --resume goes on with; leave it out`)
     if (flags.out !== undefined) throw new UserError('--out cannot go with --resume; the run stays in its folder')
   }
   // Files are read and checked before a device is opened, so that their faults show at once.
@@ -85,7 +96,12 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   let session: Session | undefined
   try {
     const from = held && (await readRun(held.folder.checkpoint))
-    const settings = checkSettings({ ...(from?.state.settings ?? PRESETS[flags.preset ?? '']?.settings), ...given })
+    const initial = flags.initFrom === undefined ? undefined : await readCheckpoint(flags.initFrom)
+    const file = flags.config === undefined ? undefined : { path: flags.config, settings: await readConfigFile(flags.config) }
+    const below = from
+      ? [from.state.settings]
+      : [initial ? settingsLike(initial) : {}, PRESETS[flags.preset ?? '']?.settings ?? {}]
+    const settings = mergeSettings(below, file, given)
     const { mode, coalesce } = settings
     if (given.coalesce !== undefined && (mode === 'serial' || mode === 'streams'))
       throw new UserError(
@@ -93,19 +109,22 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       )
     data = await interrupt.orStop(openData(settings))
     const config = configOf(settings, data, from)
+    if (initial) checkInitial(initial, config)
+    if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     const start = async (device: Device, from: SavedRun | undefined, before: Trainer | undefined): Promise<Trainer> => {
       checkPrecision(settings.precision, device)
       checkMemory(settings, config, { software: device.capabilities.software, images: data!.train.count })
       held ??= await newRunFolder(flags.out, settings, say)
-      const { checkpoint, model, metrics, lock } = held.folder
-      const ofRun = [checkpoint, model, metrics, lock].map((path) => ['the run', path] as const)
-      await checkDistinctPaths([['--trace', flags.trace]], ofRun)
+      const { path: _, ...ofFolder } = held.folder
+      const ofRun = Object.values(ofFolder).map((path) => ['the run', path] as const)
+      const read = [['--config', flags.config] as const, ['--init-from', flags.initFrom] as const]
+      await checkDistinctPaths([['--trace', flags.trace]], [...ofRun, ...read])
       announce(device)
       const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
       const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)
-      const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode }
+      const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode, initial }
       // A restarted trainer keeps the mode that was found to be fastest.
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
       if (trainer.parts.distributed) say(distributionLine(trainer.parts.distributed))
@@ -116,7 +135,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       open: () => interrupt.orStop(requestDevice(first)),
       start,
       async train(trainer) {
-        const parts = { data: data!, held: held!, interrupt, trace: flags.trace, json: flags.json ?? false }
+        const { initFrom, trace, json = false } = flags
+        const parts = { data: data!, held: held!, interrupt, initFrom, trace, json }
         session ??= await Session.open(trainer, parts)
         await session.train(trainer)
       },

@@ -1,6 +1,8 @@
-import { type Evaluation, violations } from '../evaluate.ts'
+import type { Evaluation } from '../evaluate.ts'
 import type { CheckpointWriter } from '../run/checkpointWriter.ts'
-import type { MetricsLog } from '../run/metrics.ts'
+import { evaluationMetrics, type MetricsLog, stepMetrics } from '../run/metrics.ts'
+import { placeBefore } from '../run/position.ts'
+import type { StepTimes } from '../run/stepTimes.ts'
 import type { Trainer } from '../run/trainer.ts'
 import type { StepReport } from '../run/trainerParts.ts'
 import type { Interrupt } from './interrupt.ts'
@@ -13,6 +15,7 @@ export interface LoopParts {
   progress: Progress
   metrics: MetricsLog
   checkpoints: CheckpointWriter
+  times: StepTimes
   trace?: Trace | undefined
   /** The split that epochs are evaluated on. */
   split: 'validation' | 'test'
@@ -25,28 +28,29 @@ export interface LoopParts {
  */
 export function trainLoop(
   trainer: Trainer,
-  { interrupt, progress, metrics, checkpoints, trace, split }: LoopParts,
+  { interrupt, progress, metrics, checkpoints, times, trace, split }: LoopParts,
 ): Promise<boolean> {
   const rate = new Rate()
   const running = new PrefixAccuracies()
+  times.begin()
   return trainer.run({
     onBegin: (step) => trace?.before(step),
     shouldStop: () => interrupt.asked,
     onStep(report) {
       trace?.after(report.position.step)
       const imagesPerSecond = rate.add(report.images)
-      const { epoch, position, losses, accuracies, norms, lossScale, lr } = report
-      metrics.write({ kind: 'step', step: position.step, epoch, losses, accuracies, norms, lossScale, lr, imagesPerSecond })
-      progress.update(position.step, label(report, running.add(report), imagesPerSecond))
+      times.done()
+      metrics.write(...stepMetrics(report, imagesPerSecond))
+      progress.update(report.position.step, label(report, running.add(report), imagesPerSecond))
     },
     onEvaluating: (images, of) => progress.update(trainer.position.step, `evaluating ${images}/${of}`),
     onEpoch({ epoch, ...found }) {
-      const { losses, accuracies } = found
-      const { seconds, position } = trainer.state()
-      const { step } = position
-      metrics.write({ kind: 'epoch', step, epoch, split, losses, accuracies, violations: violations(losses), seconds })
+      const { position, scheme, flops, elapsed: time } = trainer
+      const { pass } = placeBefore(position, scheme)
+      metrics.write(...evaluationMetrics(found, { time, epoch, pass, step: position.step, split, flops: flops.total }))
       progress.note(epochLine(epoch, found))
       rate.restart()
+      times.begin()
     },
     onSave: () => checkpoints.save(trainer),
   })

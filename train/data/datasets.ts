@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
+import { kindOf } from '../../engine/base/kind.ts'
 import { checkOptions } from '../../engine/base/options.ts'
 import { loadCifarSplit } from './cifar.ts'
 import { loadIdxSplit } from './idx.ts'
@@ -26,6 +27,8 @@ export interface Dataset {
   classNames?: string[]
   train: Split
   test: Split
+  /** Paths of the files that it was read from. */
+  files?: readonly string[]
 }
 
 const IDX_FILES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
@@ -41,7 +44,7 @@ const CIFAR_100_FILES = ['train.bin', 'test.bin']
 export async function loadDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
   checkOptions('loadDataset', options, { dir: true, download: true })
   if (!DATASET_NAMES.includes(name)) {
-    throw new UserError(`unknown data set ${JSON.stringify(name)}; known are ${DATASET_NAMES.join(', ')}`)
+    throw new UserError(`unknown data set ${kindOf(name)}; known are ${DATASET_NAMES.join(', ')}`)
   }
   const { mean, std } = CHANNEL_STATISTICS[name]
   const common = { name, mean: [...mean], std: [...std] }
@@ -55,7 +58,8 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
     if (test.height !== height || test.width !== width) {
       throw new UserError(`${testImages}: images of ${test.height}x${test.width}, training has ${height}x${width}; use one set`)
     }
-    return { ...common, channels: 1, height, width, classes: 10, classNames: classNames!, train: train.split, test: test.split }
+    const shape = { channels: 1, height, width, classes: 10, classNames: classNames! }
+    return { ...common, ...shape, train: train.split, test: test.split, files }
   }
   const layout = name === 'cifar-10' ? ({ labelBytes: 1, classes: 10 } as const) : ({ labelBytes: 2, classes: 100 } as const)
   const files = await locateFiles(name, name === 'cifar-10' ? CIFAR_10_FILES : CIFAR_100_FILES, options)
@@ -63,7 +67,7 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
   const test = await loadCifarSplit(files.slice(-1), layout)
   const names = classNames ?? (await fineLabelNames(dirname(files[0]!)))
   const shape = { channels: 3, height: 32, width: 32, classes: layout.classes }
-  return { ...common, ...shape, ...(names && { classNames: names }), train, test }
+  return { ...common, ...shape, ...(names && { classNames: names }), train, test, files }
 }
 
 /** Bytes of the file of CIFAR-100's class names. */

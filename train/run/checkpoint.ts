@@ -85,16 +85,20 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return (await read(path, false)).checkpoint
 }
 
-/** Reads a checkpoint to resume from. @throws UserError in one line, also when it has no training state */
-export async function readRun(path: string): Promise<SavedRun> {
-  const { checkpoint, state, m, v } = await read(path, true)
+/**
+ * Reads a checkpoint to resume from.
+ * @param options.ownModel whether the model may be of any class: its parameters are then compared with those of the file when they are loaded
+ * @throws UserError in one line, also when it has no training state
+ */
+export async function readRun(path: string, { ownModel = false } = {}): Promise<SavedRun> {
+  const { checkpoint, state, m, v } = await read(path, true, ownModel)
   return { checkpoint, state: state!, m, v }
 }
 
-async function read(path: string, resumes: boolean) {
+async function read(path: string, resumes: boolean, ownModel = false) {
   const file = await openSafetensors(path)
   try {
-    const { names, config, data, state } = withPath(path, () => check(file, resumes))
+    const { names, config, data, state } = withPath(path, () => check(file, resumes, ownModel))
     const entries = async (prefix: string): Promise<Entries> => {
       const found: Entries = new Map()
       for (const name of names) found.set(name, await file.read(prefix + name))
@@ -114,16 +118,16 @@ export function widened(entry: SafetensorsEntry): SafetensorsEntry {
 }
 
 /** Checks that the metadata and the tensors of a file fit each other. @returns the metadata and the names of the parameters */
-function check(file: OpenSafetensors, resumes: boolean) {
+function check(file: OpenSafetensors, resumes: boolean, ownModel: boolean) {
   const { config: json, data: info, training } = file.metadata
   if (json === undefined) throw new UserError('has no model config in its metadata; use a checkpoint that this project wrote')
   const config = parseConfig(json)
-  const shapes = parameterShapes(config)
   const parameters = [...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))
-  checkOutlines(
-    shapes,
-    new Map(parameters.map(([name, { dtype, shape }]) => [name, { dtype: dtype === 'F16' ? 'F32' : dtype, shape }])),
+  const found = new Map(
+    parameters.map(([name, { dtype, shape }]) => [name, { dtype: dtype === 'F16' ? 'F32' : dtype, shape }] as const),
   )
+  const shapes: ReadonlyMap<string, { shape: readonly number[] }> = ownModel ? found : parameterShapes(config)
+  checkOutlines(shapes, found)
   const names = [...shapes.keys()]
   const data = info === undefined ? undefined : parseDataInfo(info, config)
   if (!resumes) return { config, data, names }

@@ -4,6 +4,7 @@ import type { RunFolder } from './folder.ts'
 import type { RunLock } from './lock.ts'
 import type { DataInfo } from './metadata.ts'
 import type { MetricsLog } from './metrics.ts'
+import { type RunRecord, writeRunRecord } from './record.ts'
 import type { Trainer } from './trainer.ts'
 
 /** Milliseconds before each further try to write the files of a run's end. All tries together end within a grace period of 5 s. */
@@ -47,14 +48,16 @@ export class CheckpointWriter {
   }
 
   /**
-   * Writes the files of a run's end: the checkpoint, if its last save failed, and the model.
-   * @param finished whether the run came to its end, and the model is written
+   * Writes the files of a run's end: the checkpoint, if its last save failed, and the model and the record of a finished run.
+   * @param record describes the run, if it came to its end
    * @throws FileError when a file cannot be written
    */
-  async end(trainer: Trainer, finished: boolean): Promise<void> {
+  async end(trainer: Trainer, record: RunRecord | undefined): Promise<void> {
     const { folder, info } = this.#parts
     if (this.#failure) await insist(() => this.#write(trainer))
-    if (finished) await insist(async () => saveModel(folder.model, (await trainer.saved()).model, info))
+    if (!record) return
+    await insist(async () => saveModel(folder.model, (await trainer.saved()).model, info))
+    await insist(() => writeRunRecord(folder.record, record))
   }
 
   async #write(trainer: Trainer): Promise<void> {

@@ -1,3 +1,4 @@
+import { refusal } from '../../engine/base/checks.ts'
 import { type Dataset, loadDataset } from '../data/datasets.ts'
 import { BatchLoader, splitIndices } from '../data/loader.ts'
 import { augmentOf, type Settings } from '../settings.ts'
@@ -23,8 +24,13 @@ export function evaluationBatch(count: number, channels: number, imageSize: numb
   return Math.max(1, Math.min(EVALUATION_BATCH, count, Math.floor(EVALUATION_BYTES / (4 * channels * imageSize ** 2))))
 }
 
-/** Loads the data set of a run and makes its loaders. @throws UserError in one line */
+/**
+ * Loads the data set of a run and makes its loaders; `close()` those at the end.
+ * @param settings complete (see `checkSettings`)
+ * @throws UserError in one line; ArgumentError unless `settings` is an object
+ */
 export async function openData(settings: Settings): Promise<RunData> {
+  if (typeof settings !== 'object' || settings === null) throw refusal('openData', settings, 'what checkSettings() gives')
   const { seed, imageSize, batchSize, validation, trainImages, testImages } = settings
   const dataset = await loadDataset(settings.dataset, { dir: settings.dataDir, download: settings.download })
   const parts = splitIndices(dataset.train.count, validation, seed)

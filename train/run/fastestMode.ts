@@ -1,7 +1,7 @@
 import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope } from '../../engine/index.ts'
-import { MODES, type Mode, type Model } from '../../model/index.ts'
+import { MODES, type Mode, type Model, ParaFormer } from '../../model/index.ts'
 import { inputShape, labelTensor } from '../modelInput.ts'
 import { instantiate, lastObjective, type SchemeDefinition } from '../schemes/index.ts'
 
@@ -29,7 +29,8 @@ export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode;
   if (model.branches.length < 2) return { mode: 'serial' }
   const store = await DeviceStore.open(device.summary)
   const how = `${model.precision}${model.recomputes ? ' recompute' : ''}${model.coalesces ? ` by ${model.coalesces}` : ''}`
-  const key = `mode ${scheme.name} ${how} batch ${batch} ${JSON.stringify(model.config)}`
+  const own = model instanceof ParaFormer && model.constructor !== ParaFormer ? ` of ${model.constructor.name}` : ''
+  const key = `mode ${scheme.name}${own} ${how} batch ${batch} ${JSON.stringify(model.config)}`
   const known = store.get(key)
   if (MODES.includes(known as Mode)) return { mode: known as Mode }
   const { counter } = device.random

@@ -14,6 +14,10 @@ export interface RunFolder {
   /** The parameters alone, after the last evaluation. */
   model: string
   metrics: string
+  /** What the run was asked to do, from its beginning on. */
+  settings: string
+  /** The finished run in numbers. */
+  record: string
   /** A file that exists while a process trains in the folder. */
   lock: string
 }
@@ -24,6 +28,8 @@ function filesOf(path: string): RunFolder {
     checkpoint: join(path, 'checkpoint.safetensors'),
     model: join(path, 'model.safetensors'),
     metrics: join(path, 'metrics.jsonl'),
+    settings: join(path, 'settings.json'),
+    record: join(path, 'run.json'),
     lock: join(path, 'run.lock'),
   }
 }

@@ -35,26 +35,40 @@ const steady = v.pipe(count, v.maxValue(MAX_STEADY, 'a whole number of at most 2
 /** Losses or accuracies of the prefixes. */
 const scores = listOf(numberOrNaN)
 
+/** `TrainingState`, with settings that are not checked yet. */
 const TRAINING = fields({
   settings: mapOf(v.unknown()),
   position: fields({ epoch: count, pass: count, batch: count, step: count, updates: count }),
   random: fields({ seed: count, counter: count }),
-  /** Step counts of AdamW by parameter name. */
   steps: mapOf(whole31),
-  /** Loss scale, in mixed precision. */
   lossScale: v.optional(fields({ scale, steady })),
-  /** Evaluations so far, one for each epoch. */
   history: listOf(fields({ epoch: count, images: count, losses: scores, accuracies: scores })),
-  /** Whether the evaluation at this position comes next. */
   evaluationDue: v.optional(v.boolean('true or false')),
-  /** Seconds of training so far. */
   seconds: amount,
-  /** Kernel variants that the run uses, since other variants give other bits. */
+  flops: v.optional(amount),
   variants: v.optional(fields({ device: text, answers: mapOf(text) })),
 })
 
 /** The state of a run besides its parameters and moments, with which it resumes with the same bits. */
-export type TrainingState = Omit<v.InferOutput<typeof TRAINING>, 'settings'> & { settings: Settings }
+export interface TrainingState {
+  settings: Settings
+  position: Position
+  random: { seed: number; counter: number }
+  /** Step counts of AdamW by parameter name. */
+  steps: Record<string, number>
+  /** Loss scale, in mixed precision. */
+  lossScale?: { scale: number; steady: number } | undefined
+  /** Evaluations so far, one for each epoch, with the scores of all prefixes. */
+  history: { epoch: number; images: number; losses: number[]; accuracies: number[] }[]
+  /** Whether the evaluation at this position comes next. */
+  evaluationDue?: boolean | undefined
+  /** Seconds of training so far. */
+  seconds: number
+  /** Counted floating-point operations of the training so far; missing in checkpoints of former versions. */
+  flops?: number | undefined
+  /** Kernel variants that the run uses, since other variants give other bits. */
+  variants?: { device: string; answers: Record<string, string> } | undefined
+}
 
 const name = v.pipe(text, v.maxLength(MAX_NAME, `a text of at most ${MAX_NAME} characters`))
 

@@ -1,33 +1,73 @@
+import { type Evaluation, violations } from '../evaluate.ts'
 import { LineFile } from './lines.ts'
+import type { StepReport } from './trainerParts.ts'
 
-/** One line of metrics.jsonl: `step` for a mini-batch, `epoch` for an evaluation. */
-export type Metric =
-  | {
-      kind: 'step'
-      /** Mini-batches done, this one included. */
-      step: number
-      epoch: number
-      /** Losses of each optimizer step on the mini-batch. */
-      losses: number[][]
-      /** Shares of the images that are classified right, laid out like `losses`. */
-      accuracies: number[][]
-      /** Global norms of the gradients, before clipping. */
-      norms: number[]
-      /** Loss scale of the next step, in mixed precision. */
-      lossScale?: number | undefined
-      lr: number
-      imagesPerSecond: number
-    }
-  | {
-      kind: 'epoch'
-      step: number
-      epoch: number
-      split: 'validation' | 'test'
-      losses: number[]
-      accuracies: number[]
-      violations: number
-      seconds: number
-    }
+/** One line of metrics.jsonl: what one prefix scored in an optimizer step, or in an evaluation. */
+export interface Metric {
+  /** Seconds of training so far, those of earlier sessions of the run included. */
+  time: number
+  /** Epoch, from 0. */
+  epoch: number
+  /** Pass of the scheme in the epoch, from 0. */
+  pass: number
+  /** Mini-batches done, this one included. */
+  step: number
+  /** Number k of the prefix, from 1. */
+  prefix: number
+  /** The images: `train` for a mini-batch, the others for an evaluation. */
+  split: 'train' | 'validation' | 'test'
+  /** Mean cross-entropy L_k. JSON has null for a loss that is not finite. */
+  loss: number
+  /** Share of the images that are classified right. */
+  accuracy: number
+  lr?: number | undefined
+  /** Global norm of the gradient, before clipping. */
+  norm?: number | undefined
+  /** Loss scale of the next step, in mixed precision. */
+  lossScale?: number | undefined
+  imagesPerSecond?: number | undefined
+  /** Counted floating-point operations of the training so far; see `trainingFlops`. */
+  flops?: number | undefined
+  /** Number of prefixes k > 1 with L_k > L_(k-1). The line of the last prefix has it, where all prefixes were scored at once. */
+  violations?: number | undefined
+}
+
+/** Returns the lines of a mini-batch: one for each prefix of each optimizer step. */
+export function stepMetrics(report: StepReport, imagesPerSecond: number): Metric[] {
+  const { time, epoch, pass, position, losses, accuracies, firstPrefixes, norms, lossScale, lr, flops } = report
+  const shared = { time, epoch, pass, step: position.step }
+  return losses.flatMap((scores, i) =>
+    scores.map((loss, j): Metric => {
+      const last = scores.length > 1 && j === scores.length - 1
+      return {
+        ...shared,
+        prefix: firstPrefixes[i]! + j,
+        split: 'train',
+        loss,
+        accuracy: accuracies[i]![j]!,
+        lr,
+        norm: norms[i],
+        lossScale,
+        imagesPerSecond,
+        flops,
+        violations: last ? violations(scores) : undefined,
+      }
+    }),
+  )
+}
+
+/** Returns the lines of an evaluation, one for each prefix. */
+export function evaluationMetrics(
+  { losses, accuracies }: Evaluation,
+  at: Pick<Metric, 'time' | 'epoch' | 'pass' | 'step' | 'split' | 'flops'>,
+): Metric[] {
+  const { time, epoch, pass, step, split, flops } = at
+  return losses.map((loss, k): Metric => {
+    const last = k > 0 && k === losses.length - 1
+    const scored = { prefix: k + 1, split, loss, accuracy: accuracies[k]! }
+    return { time, epoch, pass, step, ...scored, flops, violations: last ? violations(losses) : undefined }
+  })
+}
 
 /** A place in the course of a run. */
 export interface Place {
@@ -59,9 +99,9 @@ export class MetricsLog {
     return this.#lines.cut(isAfter(place))
   }
 
-  /** Appends a line; a line that cannot be written waits. */
-  write(metric: Metric): void {
-    this.#lines.append(JSON.stringify(metric))
+  /** Appends lines; those that cannot be written wait. */
+  write(...metrics: readonly Metric[]): void {
+    for (const metric of metrics) this.#lines.append(JSON.stringify(metric))
   }
 
   /** Puts the lines on the disk, as far as they can be written; a checkpoint that is saved next relies on them. */
@@ -79,8 +119,10 @@ export class MetricsLog {
 function isAfter({ step, evaluationDue = false }: Place): (line: string) => boolean {
   return (line) => {
     try {
-      const metric = JSON.parse(line) as Metric
-      return metric.step > step || (evaluationDue && metric.kind === 'epoch' && metric.step === step)
+      const metric = JSON.parse(line) as Pick<Metric, 'step' | 'split'>
+      // Lines of former versions have a split in evaluations alone.
+      const evaluates = metric.split === 'validation' || metric.split === 'test'
+      return metric.step > step || (evaluationDue && evaluates && metric.step === step)
     } catch {
       return false
     }

@@ -1,22 +1,29 @@
-import { type Device, UserError } from '../../engine/index.ts'
-import { branchShape, createModel, type Mode, type ModelConfig } from '../../model/index.ts'
+import { checkFunction, checkWhole, refusal } from '../../engine/base/checks.ts'
+import { ArgumentError } from '../../engine/base/errors.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
+import { Device, UserError } from '../../engine/index.ts'
+import { branchShape, createModel, type Mode, type Model, type ModelConfig } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { LossScale } from '../optim/lossScale.ts'
-import { makeScheme, type SchemeDefinition, schemeOf } from '../schemes/index.ts'
+import { instantiate, type SchemeDefinition, schemeOf } from '../schemes/index.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
-import { modelOf, restoreOptimizer, type SavedRun, withPath } from './checkpoint.ts'
+import { type Checkpoint, restoreOptimizer, type SavedRun, withPath } from './checkpoint.ts'
 import type { RunData } from './data.ts'
 import { dryRun } from './dryRun.ts'
 import { fastestMode } from './fastestMode.ts'
-
+import { loadInitial } from './initFrom.ts'
 import { checkPosition } from './position.ts'
 import { Trainer } from './trainer.ts'
 
 export interface StartOptions {
   /** The scheme; default the one that the settings name. */
   scheme?: SchemeDefinition | undefined
+  /** Makes the model on the default device, such as one of a class that extends the library's; default `createModel`. */
+  createModel?: ((config: ModelConfig) => Model) | undefined
+  /** The checkpoint whose parameters a run begins with, for fine-tuning (see `loadInitial`). */
+  initial?: Checkpoint | undefined
   /** Mini-batches between saves; each epoch ends with a save too. */
   saveEvery: number
   /** Runs every op of every step on the host instead of replaying captured steps. */
@@ -29,12 +36,29 @@ export interface StartOptions {
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
 }
 
+const OPTIONS: OptionNames<StartOptions> = {
+  scheme: true,
+  createModel: true,
+  initial: true,
+  saveEvery: true,
+  eager: true,
+  chooseVariants: true,
+  devices: true,
+  onMode: true,
+}
+
 /**
  * Returns the config of the model for settings and a data set. No device is needed.
  * @param from the saved run that goes on, which must fit both
+ * @param scheme the scheme; default the one that the settings name
  * @throws UserError when that has another model, or a position that the run does not reach
  */
-export function configOf(settings: Settings, { dataset, train }: RunData, from?: SavedRun): ModelConfig {
+export function configOf(
+  settings: Settings,
+  { dataset, train }: RunData,
+  from?: SavedRun,
+  scheme = schemeOf(settings.scheme),
+): ModelConfig {
   const config = modelConfigOf(settings, dataset)
   if (!from) return config
   const { checkpoint, state } = from
@@ -45,25 +69,38 @@ export function configOf(settings: Settings, { dataset, train }: RunData, from?:
       `${checkpoint.path}: its model has ${key} ${found}, its settings and data mean ${value}; use an intact checkpoint with its own data`,
     )
   }
-  const scheme = makeScheme(settings.scheme, branchShape(config).branches)
-  withPath(checkpoint.path, () => checkPosition(state.position, scheme, train.stepsPerEpoch))
+  const made = instantiate(scheme, branchShape(config).branches)
+  withPath(checkpoint.path, () => checkPosition(state.position, made, train.stepsPerEpoch))
   return config
 }
 
 /**
  * Makes a trainer at the first step of a run, or where a saved run left off. Mode `auto` becomes the fastest mode; in mode `devices`
  * the branches of each device run in the fastest mode.
+ * @param device the default device
+ * @param settings complete (see `checkSettings`)
+ * @param from the saved run that goes on; one of a model that `options.createModel` makes is read by `readRun(path, { ownModel: true })`
+ * @throws UserError in one line when settings, data and saved run do not fit together; ArgumentError for arguments of a wrong kind and
+ *   unknown options
  */
 export async function startTrainer(
   device: Device,
   settings: Settings,
   data: RunData,
-  { saveEvery, eager = false, chooseVariants, devices, onMode, scheme = schemeOf(settings.scheme) }: StartOptions,
+  options: StartOptions,
   from?: SavedRun,
 ): Promise<Trainer> {
+  checkArguments(device, settings, data, options, from)
+  const { saveEvery, eager = false, chooseVariants, devices, onMode, scheme = schemeOf(settings.scheme) } = options
   device.random.seed = settings.seed
-  const config = configOf(settings, data, from)
-  const model = from ? modelOf(from.checkpoint) : createModel(config)
+  const config = configOf(settings, data, from, scheme)
+  const model = (options.createModel ?? createModel)(config)
+  if (model.posEmbedding.device !== device) {
+    model.dispose()
+    throw new ArgumentError('startTrainer: the model is on another device; make this one the default by setDefaultDevice()')
+  }
+  if (from) model.loadStateDict(from.checkpoint.parameters)
+  else if (options.initial) loadInitial(model, options.initial)
   model.precision = settings.precision
   model.recomputes = settings.recompute
   model.coalesces = settings.coalesce
@@ -108,4 +145,18 @@ export async function startTrainer(
     await distributed?.close()
     throw error
   }
+}
+
+/** @throws ArgumentError for arguments of a wrong kind, and for unknown options */
+function checkArguments(device: unknown, settings: unknown, data: RunData, options: StartOptions, from: unknown): void {
+  const op = 'startTrainer'
+  if (!(device instanceof Device)) throw refusal(op, device, 'a device', 'device')
+  const complete = typeof settings === 'object' && settings !== null && 'batchSize' in settings && 'scheme' in settings
+  if (!complete) throw refusal(op, settings, 'what checkSettings() gives', 'settings')
+  if (typeof data?.train?.next !== 'function') throw refusal(op, data, 'what openData() gives', 'data')
+  checkOptions(op, options ?? null, OPTIONS)
+  checkWhole(op, options.saveEvery, 'saveEvery')
+  if (options.createModel !== undefined) checkFunction(op, options.createModel, 'createModel')
+  const saved = typeof from === 'object' && from !== null && 'checkpoint' in from && 'state' in from
+  if (from !== undefined && !saved) throw refusal(op, from, 'what readRun() gives', 'from')
 }

@@ -1,4 +1,3 @@
-import { UserError } from '../../engine/index.ts'
 import { branchShape } from '../../model/index.ts'
 import type { Batch } from '../data/loader.ts'
 import { CounterRandom, Purpose } from '../data/random.ts'
@@ -8,6 +7,7 @@ import { type Schedule, schedule } from '../optim/schedule.ts'
 import {
   type CapturedStep,
   captureStep,
+  FlopCounter,
   instantiate,
   type MicroBatch,
   type Objective,
@@ -24,7 +24,7 @@ import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
 import type { Position, TrainingState } from './metadata.ts'
 import { accuracies, microBatches, readStep } from './microBatches.ts'
 import { findNonFinite, nonFiniteError } from './nonFinite.ts'
-import { checkPosition } from './position.ts'
+import { checkResumable, placeBefore } from './position.ts'
 import type { TrainerHooks, TrainerParts } from './trainerParts.ts'
 
 /** Mini-batches submitted before the host waits for the first: enough to keep the device busy, few enough to stop soon. */
@@ -39,8 +39,10 @@ export class Trainer {
   readonly scheme: Scheme
   readonly history: TrainingState['history'] = []
   position: Position = { epoch: 0, pass: 0, batch: 0, step: 0, updates: 0 }
-  /** Seconds of training so far, those before a resumption included. */
+  /** Seconds of training until `run()` began or ended, those before a resumption included; see `elapsed`. */
   seconds = 0
+  /** Counted floating-point operations of the training so far. */
+  readonly flops: FlopCounter
   readonly #schedule: Schedule
   readonly #captured = new Map<Objective, CapturedStep>()
   /** Number of mini-batches with known losses, plus number of evaluations: a measure of progress. */
@@ -53,6 +55,7 @@ export class Trainer {
   constructor(parts: TrainerParts) {
     const { settings, model, mode = 'serial', scheme = schemeOf(settings.scheme) } = parts
     this.parts = parts
+    this.flops = new FlopCounter(model.config)
     const { prefixWeights: weights, hinge } = settings
     this.scheme = instantiate(scheme, branchShape(model.config).branches, { weights, hinge, mode })
     const updatesPerEpoch = updatesOf(this.scheme).reduce((sum, count) => sum + count, 0) * parts.train.stepsPerEpoch
@@ -76,22 +79,14 @@ export class Trainer {
 
   /** Continues from a saved state. @throws UserError when the settings end the run before it, or at it without an evaluation */
   resume(state: TrainingState): void {
-    const { step } = state.position
-    const { evaluationDue = false } = state
-    if (step > this.totalSteps || (step === this.totalSteps && step < this.#stepsOf(state.settings) && !evaluationDue)) {
-      throw new UserError(
-        `the run is at mini-batch ${step} already and would end at ${this.totalSteps}; use larger --epochs or --max-steps, or none`,
-      )
-    }
-    checkPosition(state.position, this.scheme, this.parts.train.stepsPerEpoch)
-    if (step === this.totalSteps && !evaluationDue && state.history.length === 0) {
-      throw new UserError('the checkpoint is of the end of a run and holds no evaluation; use an intact one')
-    }
+    const ends = { end: this.totalSteps, endBefore: this.#stepsOf(state.settings) }
+    checkResumable(state, ends, this.scheme, this.parts.train.stepsPerEpoch)
     this.position = { ...state.position }
     this.seconds = state.seconds
+    this.flops.total = state.flops
     for (const evaluation of state.history) this.history.push(evaluation)
-    this.reached = step + this.history.length
-    if (evaluationDue) this.#due = this.#epochDone()
+    this.reached = state.position.step + this.history.length
+    if (state.evaluationDue) this.#due = placeBefore(this.position, this.scheme).epoch
     const { random } = this.parts.device
     random.seed = state.random.seed
     random.counter = state.random.counter
@@ -100,6 +95,11 @@ export class Trainer {
   /** Whether the evaluation at this position comes next. */
   get evaluationDue(): boolean {
     return this.#due !== undefined
+  }
+
+  /** Seconds of training so far. */
+  get elapsed(): number {
+    return this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0)
   }
 
   /** Returns the state of the loop for a checkpoint. */
@@ -111,7 +111,8 @@ export class Trainer {
       random: { seed, counter },
       history: [...this.history],
       evaluationDue: this.evaluationDue,
-      seconds: this.seconds + (this.#began ? (performance.now() - this.#began) / 1000 : 0),
+      seconds: this.elapsed,
+      flops: this.flops.total,
       variants: this.parts.device.kernels.tuned?.toJSON(),
     }
   }
@@ -179,7 +180,7 @@ export class Trainer {
         await hooks.onSave?.()
       }
     }
-    this.seconds += (performance.now() - this.#began) / 1000
+    this.seconds = this.elapsed
     this.#began = 0
     return true
   }
@@ -199,6 +200,9 @@ export class Trainer {
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
     const { accumulate, maxNorm } = settings
     const reads = distributed?.updates(batch, steps, { microBatches: accumulate, maxNorm }) ?? this.#updates(batch, steps)
+    const { pass } = this.position
+    this.flops.add(objectives, batch.labels.length)
+    const { total: flops } = this.flops
     this.#advance()
     const position = { ...this.position }
     const settle = async () => {
@@ -212,7 +216,10 @@ export class Trainer {
       this.reached = position.step + this.history.length
       hooks.onStep?.({
         epoch: batch.epoch,
+        pass,
         position,
+        time: this.elapsed,
+        flops,
         losses: values.map(({ losses }) => losses),
         accuracies: values.map(({ predicted, losses }) => accuracies(predicted, batch.labels, losses)),
         firstPrefixes: objectives.map(({ firstPrefix }) => firstPrefix),
@@ -267,12 +274,6 @@ export class Trainer {
     if (++p.pass < this.scheme.passes.length) return
     p.pass = 0
     p.epoch++
-  }
-
-  /** Returns the epoch of the mini-batch before the position. */
-  #epochDone(): number {
-    const { epoch, pass, batch } = this.position
-    return pass === 0 && batch === 0 ? epoch - 1 : epoch
   }
 
   /** Evaluates after an epoch. @returns whether the evaluation came to its end */

@@ -12,8 +12,14 @@ import type { Position } from './metadata.ts'
 export interface StepReport {
   /** Epoch of the mini-batch, from 0. */
   epoch: number
+  /** Pass of the mini-batch in the epoch, from 0. */
+  pass: number
   /** Position after the mini-batch. */
   position: Position
+  /** Seconds of training so far. */
+  time: number
+  /** Counted floating-point operations of the training so far, this mini-batch included, where they are known. */
+  flops: number | undefined
   /** Losses before each optimizer step; entry j of a step is the loss of prefix `firstPrefixes + j`. */
   losses: number[][]
   /** Shares of the images that are classified right, laid out like `losses`. */

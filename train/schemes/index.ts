@@ -1,4 +1,5 @@
 export { BRANCH_SCHEMES, makeScheme, SCHEME_NAMES, type SchemeName, schemeOf, VIT_SCHEMES } from './builtIn.ts'
+export { FlopCounter, trainingFlops } from './flops.ts'
 export {
   defineScheme,
   instantiate,

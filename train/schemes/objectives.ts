@@ -1,6 +1,6 @@
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { crossEntropy, noGrad, type Tensor, tensor } from '../../engine/index.ts'
-import { type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
+import { branchShape, countFlops, type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
 
 /** Mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
@@ -92,6 +92,12 @@ export function boostingLoss(k: number, mode: Mode): Objective {
     eachBranch: false,
     firstPrefix: k,
     oneDevice: true,
+    flops(config) {
+      const { stem, branch, head } = countFlops(config)
+      const forward = stem + k * branch + head
+      // Only what is not frozen has a backward pass: branch k and head, and the weight of the stem for prefix 1.
+      return forward + 2 * (branch + head) + (k === 1 ? stem : 0)
+    },
     loss(model, { images, labels }) {
       const logits = branched('greedy', model).forward(images, { branches: k, frozen: k - 1, mode }) // [B, classes]
       return alone(crossEntropy(logits, labels), logits)
@@ -106,6 +112,11 @@ export function everyLayerLoss(): Objective {
     branches: 1,
     eachBranch: false,
     firstPrefix: 1,
+    flops(config) {
+      // Every layer computes all tokens, and the head runs after each.
+      const { stem, layer, head } = countFlops(config)
+      return 3 * (stem + branchShape(config).depth * (layer + head)) - stem
+    },
     loss(model, { images, labels }) {
       if (!(model instanceof ViT)) throw new ArgumentError('everyLayer: got a model of branches, takes a vit')
       const logits = model.forwardLayers(images) // [layers, B, classes]

@@ -2,7 +2,7 @@ import { checkFunction, refusal } from '../../engine/base/checks.ts'
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { checkOptions } from '../../engine/base/options.ts'
 import type { Tensor } from '../../engine/index.ts'
-import type { Mode, Model } from '../../model/index.ts'
+import type { Mode, Model, ModelConfig } from '../../model/index.ts'
 import type { CounterRandom } from '../data/random.ts'
 
 /** A part of a mini-batch on the device. */
@@ -31,6 +31,8 @@ export interface Objective {
   firstPrefix: number
   /** Whether it needs all branches on one device, because it keeps some of them from learning. */
   oneDevice?: boolean
+  /** Counts the operations of a step on one image, forward and backward; default those that `trainingFlops` derives. */
+  flops?(config: ModelConfig): number
 }
 
 /** The place of an optimizer step in a run. */

@@ -1,0 +1,122 @@
+// A program that trains a model class of its own with the package's public functions alone.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import {
+  ArgumentError,
+  checkSettings,
+  EncoderLayer,
+  evaluate,
+  type ForwardOptions,
+  type ModelConfig,
+  ones,
+  openData,
+  ParaFormer,
+  type Parameter,
+  parameter,
+  requestDevice,
+  setDefaultDevice,
+  startTrainer,
+  type Tensor,
+  Trainer,
+  UserError,
+} from '../../train/index.ts'
+import { readRun, saveCheckpoint } from '../../train/run/checkpoint.ts'
+import { suite } from '../harness/suite.ts'
+import { rejects } from './userError.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-own-'))
+const path = join(work, 'checkpoint.safetensors')
+const device = await requestDevice()
+const { test, run } = suite('a model of your own')
+const settings = checkSettings({
+  ...{ dim: 16, heads: 2, dimHead: 8, mlpDim: 16, patchSize: 14, branches: 2, mode: 'serial', scheme: 'joint', dropout: 0.2 },
+  ...{ trainImages: 64, testImages: 32, batchSize: 16, epochs: 2 },
+})
+const data = await openData(settings)
+
+/** A layer whose residuals are scaled by a learned number. */
+class Scaled extends EncoderLayer {
+  readonly scale: Parameter = parameter(() => ones([1]))
+
+  override forward(x: Tensor, options: Parameters<EncoderLayer['forward']>[1] = {}): Tensor {
+    return super.forward(x.mul(this.scale), options)
+  }
+}
+
+/** ParaFormer with such layers, and a learned gate for each branch. */
+class Gated extends ParaFormer {
+  readonly gates: Parameter
+
+  constructor(config: ModelConfig) {
+    super(config as ConstructorParameters<typeof ParaFormer>[0])
+    this.gates = parameter(() => ones([this.config.branches, 1, 1]))
+    for (const { layers } of this.branches) for (const l of layers.keys()) layers[l] = new Scaled(this.config)
+  }
+
+  override features(images: Tensor, options: ForwardOptions = {}): Tensor {
+    const outputs = this.outputs(images, options) // [k, B, D]
+    return outputs.mul(this.gates.slice([[0, outputs.shape[0]!]])).sum(0)
+  }
+}
+
+const options = { saveEvery: 1000, createModel: (config: ModelConfig) => new Gated(config) }
+
+test('it trains all its parameters, and a saved run goes on with the same bits', async () => {
+  const whole = await startTrainer(device, settings, data, options)
+  assert.ok(whole instanceof Trainer && whole.parts.model instanceof Gated)
+  await whole.run()
+  const { model } = whole.parts
+  for (const name of ['gates', 'branches.1.layers.0.scale']) {
+    const values = Array.from(await model.stateDict()[name]!.data())
+    assert.ok(
+      values.every((value) => value !== 1),
+      `${name} is ${values}`,
+    )
+  }
+  const broken = await startTrainer(device, settings, data, options)
+  await broken.run({
+    shouldStop: () => broken.position.step === 3,
+    async onSave() {
+      const saved = await broken.saved()
+      await saveCheckpoint(path, saved.model, saved.optimizer, broken.state(), data.info)
+    },
+  })
+  const from = await readRun(path, { ownModel: true })
+  const resumed = await startTrainer(device, settings, data, options, from)
+  await resumed.run()
+  const expected = model.stateDict()
+  const found = Object.entries(resumed.parts.model.stateDict())
+  assert.is(found.length, Object.keys(expected).length)
+  for (const [name, tensor] of found) assert.equal(await tensor.data(), await expected[name]!.data(), name)
+  assert.equal(resumed.history, whole.history)
+  assert.is(resumed.flops.total, whole.flops.total)
+  const { accuracies } = await evaluate(model, data.evaluation)
+  assert.equal(accuracies, whole.history.at(-1)!.accuracies)
+})
+
+test('its checkpoint is not taken for one of another class', async () => {
+  await rejects(readRun(path), /do not fit the model: unknown gates, branches\.0\.layers\.0\.scale/, UserError)
+  const from = await readRun(path, { ownModel: true })
+  await rejects(startTrainer(device, settings, data, { saveEvery: 9 }, from), /unknown .*scale/, UserError)
+})
+
+test('a model on another device than the run is refused', async () => {
+  const other = await requestDevice()
+  setDefaultDevice(other)
+  await rejects(
+    startTrainer(device, settings, data, options),
+    /the model is on another device; make this one the default/,
+    ArgumentError,
+  )
+  setDefaultDevice(device)
+  other.destroy()
+})
+
+test('ends', async () => {
+  await Promise.all([data.train.close(), data.evaluation.close()])
+  device.destroy()
+  rmSync(work, { recursive: true })
+})
+run()

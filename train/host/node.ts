@@ -1,0 +1,2 @@
+export { loadDataset } from '../data/datasets.ts'
+export { openData } from '../run/data.ts'
