@@ -104,7 +104,7 @@ export async function predict(
 ): Promise<{ logits: Float32Array; features: Float32Array }> {
   checkOptions('predict', options, { branches: true, mode: true, distributed: true })
   checkInference('predict', model, options.distributed ?? options.mode ?? 'serial')
-  if (typeof images?.slice !== 'function' || !('count' in images))
+  if (typeof images !== 'object' || typeof images?.slice !== 'function' || !('count' in images))
     throw refusal('predict', images, '{ count, slice(from, to) }', 'images')
   checkWhole('predict', images.count, 'the number of images', 0)
   if (onDone !== undefined) checkFunction('predict', onDone, 'onDone')

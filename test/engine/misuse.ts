@@ -11,7 +11,7 @@ const SPEAKERS: Record<string, string[]> = {
   // Junk in their settings is told by what checks them.
   openData: ['checkSettings', 'loadDataset'],
   evaluate: ['inference', 'capture'],
-  parameter: ['scope', 'noGrad'],
+  parameter: ['scope', 'noGrad', 'withoutScope'],
   optimizerStep: ['forward', 'model', 'crossEntropy', 'AdamW', 'AdamW.step'],
   restore: ['LossScale.restore'],
   setSteps: ['AdamW.setSteps'],

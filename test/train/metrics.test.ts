@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FileError } from '../../engine/base/errors.ts'
-import { type Metric, MetricsLog } from '../../train/run/metrics.ts'
+import { evaluationMetrics, type Metric, MetricsLog, stepMetrics } from '../../train/run/metrics.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { smallDisk } from './fullDisk.ts'
@@ -202,6 +202,54 @@ test('a run that goes back to a checkpoint forgets what came after it', async ()
   log.write(metric(8))
   await log.close()
   equal(readFileSync(path, 'utf8'), linesOf(1, 8), 'text')
+})
+
+const report = {
+  ...{ epoch: 1, pass: 0, position: { epoch: 1, pass: 0, batch: 3, step: 11, updates: 22 }, time: 4.5, flops: 900 },
+  ...{ losses: [[2.5, 2.75, 2]], accuracies: [[0.25, 0.5, 0.75]], firstPrefixes: [1], norms: [3], lr: 1e-3, images: 8 },
+}
+
+test('a mini-batch has a line for each prefix; the last one counts the prefixes that are worse than the one before', () => {
+  const found = stepMetrics(report, 100)
+  equal(
+    found.map(({ prefix, loss, accuracy, violations }) => [prefix, loss, accuracy, violations]),
+    [
+      [1, 2.5, 0.25, undefined],
+      [2, 2.75, 0.5, undefined],
+      [3, 2, 0.75, 1],
+    ],
+    'scores',
+  )
+  for (const { time, epoch, pass, step, split, lr, norm, flops } of found)
+    equal([time, epoch, pass, step, split, lr, norm, flops], [4.5, 1, 0, 11, 'train', 1e-3, 3, 900], 'what all share')
+})
+
+test('a mini-batch of several optimizer steps has lines for each, with its own prefix and norm, and counts no violations', () => {
+  const steps = { losses: [[2.5], [2.75]], accuracies: [[0.25], [0.5]], firstPrefixes: [1, 2], norms: [3, 4] }
+  equal(
+    stepMetrics({ ...report, ...steps }, 100).map(({ prefix, loss, norm, violations }) => [prefix, loss, norm, violations]),
+    [
+      [1, 2.5, 3, undefined],
+      [2, 2.75, 4, undefined],
+    ],
+    'lines',
+  )
+})
+
+test('an evaluation has a line for each prefix, and a loss that is no number is a violation', () => {
+  const at = { time: 5, epoch: 1, pass: 1, step: 16, split: 'validation', flops: 1000 } as const
+  const found = evaluationMetrics({ images: 10, losses: [3, 2, Number.NaN], accuracies: [0, 1, 0] }, at)
+  equal(
+    found.map(({ prefix, loss, accuracy, violations }) => [prefix, loss, accuracy, violations]),
+    [
+      [1, 3, 0, undefined],
+      [2, 2, 1, undefined],
+      [3, Number.NaN, 0, 1],
+    ],
+    'scores',
+  )
+  const { pass, split, flops } = found[0]!
+  equal([pass, split, flops], [1, 'validation', 1000], 'what all share')
 })
 
 test('ends', () => rmSync(work, { recursive: true }))

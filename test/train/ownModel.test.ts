@@ -102,6 +102,11 @@ test('its checkpoint is not taken for one of another class', async () => {
   await rejects(startTrainer(device, settings, data, { saveEvery: 9 }, from), /unknown .*scale/, UserError)
 })
 
+test('its branches cannot be spread over devices, whose processes know only the models of the library', async () => {
+  const spread = startTrainer(device, { ...settings, mode: 'devices' }, data, options)
+  await rejects(spread, /--mode devices spreads the library's own models/, UserError)
+})
+
 test('a model on another device than the run is refused', async () => {
   const other = await requestDevice()
   setDefaultDevice(other)

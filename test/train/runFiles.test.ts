@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { countParameters } from '../../model/index.ts'
-import { parseMetrics } from '../../train/run/readMetrics.ts'
+import type { Metric } from '../../train/run/metrics.ts'
 import { sourcesOf } from '../../train/run/sources.ts'
 import { makeScheme, trainingFlops } from '../../train/schemes/index.ts'
 import { checkSettings } from '../../train/settings.ts'
@@ -15,7 +15,11 @@ import { TINY } from './runs.ts'
 const work = mkdtempSync(join(tmpdir(), 'paraformer-run-files-'))
 const { test, run } = suite('files of a run')
 const json = (folder: string, name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
-const metricsOf = (folder: string) => parseMetrics(readFileSync(join(folder, 'metrics.jsonl'), 'utf8'))
+const metricsOf = (folder: string): Metric[] =>
+  readFileSync(join(folder, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
 
 /** Trains with the flags of `TINY`. @returns the folder */
 async function train(name: string, ...flags: string[]): Promise<string> {

@@ -2,7 +2,7 @@ import { checkFunction, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { Device, UserError } from '../../engine/index.ts'
-import { branchShape, createModel, type Mode, type Model, type ModelConfig } from '../../model/index.ts'
+import { branchShape, createModel, type Mode, type Model, type ModelConfig, ParaFormer, ViT } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
@@ -98,6 +98,10 @@ export async function startTrainer(
   if (model.posEmbedding.device !== device) {
     model.dispose()
     throw new ArgumentError('startTrainer: the model is on another device; make this one the default by setDefaultDevice()')
+  }
+  if (settings.mode === 'devices' && ![ParaFormer, ViT].some((own) => model.constructor === own)) {
+    model.dispose()
+    throw new UserError("--mode devices spreads the library's own models; use another mode for a class of your own")
   }
   if (from) model.loadStateDict(from.checkpoint.parameters)
   else if (options.initial) loadInitial(model, options.initial)
