@@ -9,7 +9,7 @@ const current: Host = host
  * @see Dataset
  * @throws UserError in one line: which file, what is wrong, what to do
  */
-export const loadDataset = current.loadDataset
+export const loadDataset: Host['loadDataset'] = current.loadDataset
 
 /** Loads the data set of settings, and makes the loaders of a run. A browser always throws. @throws UserError in one line */
-export const openData = current.openData
+export const openData: Host['openData'] = current.openData
