@@ -112,6 +112,7 @@ test('headings are in order, ids are unique, and every figure has a name, a desc
     if (i === 0 ? level !== 1 : level > levels[i - 1]! + 1) throw new Error(`h${level} comes after h${levels[i - 1]}`)
   })
   if (levels.filter((level) => level === 1).length !== 1) throw new Error('not one h1')
+  if ((await matches(/<g[^>]* (role|aria-\w+)=/g)).length > 0) throw new Error('shapes inside a figure have roles')
   const ids = (await matches(/\bid="([^"]*)"/g)).map(([, id]) => id!)
   const twice = ids.filter((id, i) => ids.indexOf(id) !== i)
   if (twice.length > 0) throw new Error(`used twice: ${twice.join(', ')}`)

@@ -59,7 +59,7 @@ export function htmlTable(caption: string, { columns, rows }: Table): Markup {
     i === 0
       ? html`<th scope="row">${shown(value)}</th>`
       : html`<td${numeric[i] ? new Markup(' class="number"') : ''}>${shown(value)}</td>`
-  return html`<div class="scroll" role="region" aria-label="${caption}" tabindex="0"><table>
+  return html`<div class="scroll" role="group" aria-label="${caption}" tabindex="0"><table>
 <caption class="unseen">${caption}</caption>
 <thead><tr>${columns.map((column, i) => html`<th scope="col"${numeric[i] ? new Markup(' class="number"') : ''}>${column}</th>`)}</tr></thead>
 <tbody>${rows.map((row) => html`<tr>${row.map(cell)}</tr>\n`)}</tbody>

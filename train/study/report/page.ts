@@ -83,7 +83,7 @@ function claimsPart(sections: readonly Section[]): Markup | undefined {
   const claims = sections.flatMap((section) => section.claims.map((claim) => ({ section, claim })))
   if (claims.length === 0) return undefined
   return html`<h2>Claims</h2>
-<div class="scroll" role="region" aria-label="Claims and verdicts" tabindex="0"><table>
+<div class="scroll" role="group" aria-label="Claims and verdicts" tabindex="0"><table>
 <caption>Each claim with the verdict of the rule that was registered for it</caption>
 <thead><tr><th scope="col">claim</th><th scope="col">verdict</th><th scope="col">comparisons</th><th scope="col">study</th></tr></thead>
 <tbody>${claims.map(
@@ -134,11 +134,12 @@ ${made.length === 0 ? undefined : html`<details><summary>How the runs were made<
 `
 }
 
-/** An SVG element with a title and a description; what it is made of says nothing to a screen reader. */
+/** An SVG element with a title and a description. Vega names the shapes inside it by their kinds, which says nothing to a screen reader. */
 function labelled({ svg, title, description }: Drawn, id: string): Markup {
   const names = `<title id="${id}-title">${escapeHtml(title)}</title><desc id="${id}-desc">${escapeHtml(description)}</desc>`
+  const bare = svg.replace(/<[a-z][^>]*>/g, (tag) => tag.replace(/ (?:role|aria-[a-z]+)="[^"]*"/g, ''))
   return new Markup(
-    svg.replace(/^<svg([^>]*)>/, (_, attributes: string) => {
+    bare.replace(/^<svg([^>]*)>/, (_, attributes: string) => {
       return `<svg${attributes} role="img" aria-labelledby="${id}-title" aria-describedby="${id}-desc">${names}`
     }),
   )

@@ -2,8 +2,6 @@ import type { TopLevelSpec } from 'vega-lite'
 
 /** The look of all figures. Colours are variables of the page's style, so that figures follow its theme. */
 const CONFIG = {
-  // Figures have a title, a description and a table; the shapes inside them say nothing more.
-  aria: false,
   background: 'transparent',
   font: 'system-ui, sans-serif',
   padding: 4,
