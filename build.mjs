@@ -5,6 +5,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
+import { buildConstants } from './buildInfo.mjs'
 
 /** Typed arrays over an ArrayBuffer, as TypeScript prints them from 5.7 on. */
 const TYPED_ARRAY = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuffer>/g
@@ -20,12 +21,14 @@ await Promise.all([
       index: 'train/index.ts',
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      studyProcess: 'train/study/studyProcess.ts',
     },
     outdir: 'dist/node',
     platform: 'node',
     target: 'node20',
     packages: 'external',
     splitting: true,
+    define: await buildConstants(),
   }),
   build({
     ...common,

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
+import { buildConstants } from '../buildInfo.mjs'
 
 /** Number of processes at a time: one more than two cores, since many wait for a process that they start, or for one compiling thread. */
 const PARALLEL = 3
@@ -47,13 +48,14 @@ const bundles = {
   target: 'node20',
   packages: 'external',
   loader: { '.wgsl': 'text' },
+  define: await buildConstants(),
   // Node reads the source maps at every start of a process, so they leave out the sources.
   sourcemap: true,
   sourcesContent: false,
   logLevel: 'warning',
 }
 // Only tests of train/ and bench/ start the command line. The others run even when it does not build.
-const commandLine = files.some((file) => /^test\/(train|bench)\//.test(file))
+const commandLine = files.some((file) => /^test\/(train|study|bench)\//.test(file))
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([
@@ -65,6 +67,7 @@ await Promise.all([
       ...commandLine,
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      studyProcess: 'train/study/studyProcess.ts',
     },
   }),
 ])

@@ -45,3 +45,13 @@ export {
   type StepResult,
 } from './schemes/index.ts'
 export { checkSettings, type SettingName, type Settings } from './settings.ts'
+export {
+  type Arm,
+  type Budget,
+  defineStudy,
+  type ModelCount,
+  type Range,
+  type Rule,
+  type Study,
+  type Tuning,
+} from './study/define.ts'

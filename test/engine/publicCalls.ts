@@ -38,6 +38,10 @@ const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1)
 
 const pixels = { images: new Uint8Array(2 * 16), labels: Uint8Array.of(0, 1), count: 2 }
 const loader = new BatchLoader({ channels: 1, height: 4, width: 4, mean: [0], std: [1] }, pixels, { batchSize: 2 })
+const study = {
+  ...{ id: 's', hypothesis: 'h', prediction: 'p', metric: 'testAccuracy', decisionRule: [], seeds: [1], budget: 'steps' },
+  ...{ arms: { joint: { settings: {} } }, presets: { tiny: { validation: 0.1 } } },
+}
 const settings = () => api.checkSettings({ ...settingsOf(tiny), mode: 'serial', scheme: 'joint', batchSize: 2 })
 function settingsOf({ imageSize, channels, classes, ...settings }: typeof tiny) {
   return settings
@@ -99,6 +103,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   defineOp: () => [{ name: 'twice', forward: (_: unknown, [t]: [api.Tensor]) => t.detach() }],
   describe: () => [device.summary],
   defineScheme: () => [{ name: 'own', make: () => ({ passes: [[objective]] }) }],
+  defineStudy: () => [study],
   div: () => [x(2), x(2)],
   dropout: () => [x(2), 0.5],
   embedding: () => [x(3, 2), labels()],

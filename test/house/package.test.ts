@@ -36,7 +36,17 @@ function filesOf(folder: string): string[] {
 
 test('npm pack builds the package anew, and it holds what its manifest names and nothing of the workshop', () => {
   const source = join(work, 'source')
-  for (const name of ['kernels', 'engine', 'model', 'train', 'bench', 'build.mjs', 'tsconfig.json', 'tsconfig.types.json'])
+  for (const name of [
+    'kernels',
+    'engine',
+    'model',
+    'train',
+    'bench',
+    'build.mjs',
+    'buildInfo.mjs',
+    'tsconfig.json',
+    'tsconfig.types.json',
+  ])
     cpSync(name, join(source, name), { recursive: true, filter: (path) => !path.includes('node_modules') })
   for (const name of ['package.json', 'README.md', 'LICENSE']) cpSync(name, join(source, name))
   symlinkSync(resolve('node_modules'), join(source, 'node_modules'))
@@ -47,7 +57,12 @@ test('npm pack builds the package anew, and it holds what its manifest names and
   start(work, 'tar', '-xzf', `paraformer-${manifest.version}.tgz`, '-C', installed, '--strip-components', '1')
 
   const files = filesOf(installed)
-  const wrong = files.filter((name) => !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts))$/.test(name))
+  const wrong = files.filter(
+    (name) =>
+      !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts)|train\/studies\/[\w-]+\/(study\.ts|registered\.json|results\.jsonl))$/.test(
+        name,
+      ),
+  )
   if (wrong.length > 0 || files.includes('dist/stale.js'))
     throw new Error(`travels: ${wrong.slice(0, 10).join(', ')}, or stale.js`)
   if (!existsSync(join(source, 'dist/node/index.js.map'))) throw new Error('source maps stay at home')
@@ -113,6 +128,17 @@ test('it compiles where it is installed, strictly and with declarations checked,
   if (!said.includes('[12,true,"function","function"]')) throw new Error(said)
   if (!start(user, process.execPath, join(installed, manifest.bin.paraformer), '--version').includes(manifest.version))
     throw new Error('the command line does not start')
+})
+
+test('a study of a user runs in an empty folder: a model, a residual form and a scheme of their own', () => {
+  writeFileSync(join(user, 'own.study.ts'), readFileSync('test/study/own.study.ts'))
+  const cli = join(installed, manifest.bin.paraformer)
+  const said = start(user, process.execPath, cli, 'study', 'run', 'own.study.ts', '--seeds', '1')
+  if (!/gated +│? *1 of 2/.test(said)) throw new Error(said)
+  const results = readFileSync(join(user, 'runs/studies/own-tiny/results.jsonl'), 'utf8').trimEnd().split('\n')
+  const arms = results.map((line) => JSON.parse(line) as { arm: string; final: { test: { accuracy: number[] } } })
+  if (arms.map(({ arm }) => arm).join() !== 'sum,ends,gated' || arms.some(({ final }) => final.test.accuracy.length !== 2))
+    throw new Error(results.join())
 })
 
 test('ends', () => rmSync(work, { recursive: true }))

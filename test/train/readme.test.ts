@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsFile } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
@@ -9,7 +10,7 @@ import { suite } from '../harness/suite.ts'
 const { test, run } = suite('README')
 const readme = readFileSync('README.md', 'utf8')
 
-const [example, trained, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const [example, trained, study, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
 
 test('the library example runs as it stands, learns, and saves what it says', async () => {
   const { tensors, metadata } = await learns(example!)
@@ -65,6 +66,16 @@ function start(example: string): { work: string; stdout: string } {
   if (status !== 0) throw new Error(stderr)
   return { work, stdout }
 }
+
+test('its study is one', () => {
+  const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
+  writeFileSync(join(work, 'every-second.ts'), study!)
+  const cli = fileURLToPath(new URL('./cli.js', import.meta.url))
+  const args = ['study', 'run', 'every-second.ts', '--dry-run', '--seeds', '1']
+  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: work, encoding: 'utf8' })
+  rmSync(work, { recursive: true })
+  if (status !== 0 || !/2 of 2 are missing/.test(stdout)) throw new Error(stdout + stderr)
+})
 
 test('the two commands of a fresh machine come first', () => {
   const [start, check] = [readme.indexOf('npm ci && npm start'), readme.indexOf('npm ci && npm test')]

@@ -10,6 +10,7 @@ import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
 import { reportCommand } from './report.ts'
+import { studyCommand } from './study.ts'
 import { trainCommand } from './train.ts'
 
 /** Makes the program `paraformer` with the commands of this layer. @param extra commands of higher layers */
@@ -26,6 +27,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(compressCommand())
     .addCommand(expandCommand())
     .addCommand(devicesCommand())
+    .addCommand(studyCommand())
   for (const command of extra) program.addCommand(command)
   return program
 }

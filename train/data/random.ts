@@ -1,7 +1,7 @@
 import { type PhiloxKey, philox4x32 } from '../../kernels/random/philox.ts'
 
 /** The purpose of random numbers, a word of their subsequence that keeps those of one seed apart. */
-export const Purpose = { shuffle: 1, augment: 2, split: 3, bootstrap: 4, scheme: 5 } as const
+export const Purpose = { shuffle: 1, augment: 2, split: 3, bootstrap: 4, scheme: 5, tuning: 6 } as const
 
 /** Philox random numbers that are a pure function of (seed, subsequence), so that no state is saved and all threads agree. */
 export class CounterRandom {

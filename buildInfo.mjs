@@ -1,0 +1,42 @@
+// Says what a build is made from, for the results of studies.
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { build } from 'esbuild'
+
+/** Returns the constants that a build defines. */
+export async function buildConstants() {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const { outputFiles } = await build({
+    // What a training run consists of, without comments and names, so that only what computes counts.
+    entryPoints: ['train/run/start.ts', 'train/run/data.ts', 'train/evaluate.ts'],
+    bundle: true,
+    minify: true,
+    write: false,
+    outdir: 'sources',
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    loader: { '.wgsl': 'text' },
+    logLevel: 'silent',
+  })
+  const hash = createHash('sha256')
+  for (const { text } of outputFiles) hash.update(text)
+  const status = git('status', '--porcelain', '--untracked-files=no')
+  const info = {
+    version,
+    commit: git('rev-parse', 'HEAD') ?? null,
+    clean: status === undefined ? null : status === '',
+    sources: hash.digest('hex').slice(0, 16),
+  }
+  return { PARAFORMER_BUILD: JSON.stringify(info) }
+}
+
+/** Runs git; undefined where it fails, as outside a repository. */
+function git(...args) {
+  try {
+    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return undefined
+  }
+}

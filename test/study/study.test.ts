@@ -1,0 +1,160 @@
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { expectUserError, runCli } from '../harness/cli.ts'
+import { suite } from '../harness/suite.ts'
+import { type Line, linesOf, type StudyText, writeStudy } from './studies.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-study-'))
+const { test, run } = suite('studies')
+
+let folders = 0
+/** Writes a study into a folder of its own. */
+function study(text?: StudyText): { file: string; out: string; path: string } {
+  const folder = join(work, String(folders++))
+  mkdirSync(folder)
+  return { file: writeStudy(folder, text), out: join(folder, 'out'), path: join(folder, 'out', 'small-tiny') }
+}
+
+async function succeed(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await runCli(['study', ...args])
+  if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
+  return { stdout, stderr }
+}
+
+const whole = study()
+
+test('a run has a line with all that it must record, and its test images were evaluated once', async () => {
+  const { stdout, stderr } = await succeed('run', whole.file, '--out', whole.out)
+  assert.match(stderr, /the same seed twice gives the same bits in 2 arms/)
+  assert.match(stdout, /all runs are finished/)
+  const results = linesOf(whole.path, 'results.jsonl')
+  assert.is(results.length, 4)
+  for (const result of results) {
+    const { settings, optimizerSteps, images, trainingFlops, parameters, final, commit, versions } = result as Line
+    assert.is(settings.seed, result.seed)
+    assert.equal([optimizerSteps, images], [16, 128])
+    assert.ok(trainingFlops > 1e5 && parameters > 100 && typeof commit === 'string' && versions.webgpu)
+    assert.equal([final.test.loss.length, final.validation.accuracy.length], [2, 2])
+    for (const name of ['coldSeconds', 'warmSeconds', 'wallSeconds', 'peakBytes']) assert.ok(result[name] > 0, name)
+    const metrics = linesOf(whole.path, 'runs', result.key, 'metrics.jsonl')
+    assert.equal([...new Set(metrics.map(({ split }) => split))].sort(), ['train', 'validation'])
+  }
+})
+
+test('status and a dry run say what there is, and do nothing', async () => {
+  const status = await succeed('status', '--out', whole.out)
+  assert.match(status.stdout, /study small, preset tiny[\s\S]*2 of 2[\s\S]*all runs are finished/)
+  const { file, out } = study()
+  const dry = await succeed('run', file, '--out', out, '--dry-run', '--arms', 'every', '--seeds', '2')
+  assert.match(dry.stdout, /every +2 +run +16 +16 .*missing[\s\S]*1 of 1 are missing: .*FLOPs, \d+ s expected/)
+  assert.equal(readdirSync(join(out, '..')), ['small.ts'])
+})
+
+test('bad input: one line each', async () => {
+  const { file, out } = whole
+  const run = (...more: string[]) => ['study', 'run', ...more]
+  await expectUserError(run('nothing'), /no such study; name one of .*schemes/)
+  await expectUserError(run(file, '--out', out, '--arms', 'joint,evry'), /has no arm "evry" \(did you mean "every"\?\)/)
+  await expectUserError(run(file, '--out', out, '--seeds', '1,1'), /seed 1 is named twice/)
+  await expectUserError(run(file, '--out', out, '--seeds', '9'), /has no seed 9; there are 1, 2/)
+  await expectUserError(run(file, '--out', out, '--preset', 'huge'), /has no preset huge; there are tiny/)
+  await expectUserError(run(study({ seeds: '[1, 1]' }).file), /seed 1 is used twice/)
+  await expectUserError(run(study({ more: ')' }).file), /small\.ts:\d+:\d+: the study does not compile: /)
+  await expectUserError(run(study({ tiny: { validation: 0 } }).file), /arm joint: .*set validation above 0/)
+  await expectUserError(run(study({ arms: '{ a: { settings: { speed: 1 } as never } }' }).file), /unknown setting "speed"/)
+  await expectUserError(['study', 'status', work], /holds no study/)
+  const spoil = async (how: (path: string) => void, message: RegExp) => {
+    const copy = join(work, String(folders++))
+    cpSync(out, copy, { recursive: true })
+    how(join(copy, 'small-tiny'))
+    await expectUserError(run(file, '--out', copy), message)
+  }
+  const line = readFileSync(join(whole.path, 'results.jsonl'), 'utf8').split('\n')[0]!
+  const change = (name: string, value: unknown) => (path: string) => {
+    writeFileSync(join(path, 'results.jsonl'), `${JSON.stringify({ ...JSON.parse(line), [name]: value })}\n`)
+  }
+  await spoil(
+    (path) => appendFileSync(join(path, 'results.jsonl'), `${line}\n`),
+    /line 5: arm \w+ has seed \d already, in line 1/,
+  )
+  await spoil(change('registration', 'abc'), /line 1: is a result of another registration/)
+  await spoil(change('format', 2), /line 1: is of format 2, .* use a newer version/)
+  await spoil(change('arm', 'third'), /line 1: arm third is not registered/)
+  await spoil(change('seed', -1), /line 1 is malformed: seed is -1/)
+  const registered = (how: (content: Line) => object) => (path: string) => {
+    const content = JSON.parse(readFileSync(join(path, 'registered.json'), 'utf8'))
+    writeFileSync(join(path, 'registered.json'), JSON.stringify({ ...content, ...how(content) }))
+  }
+  await spoil(
+    registered(() => ({ format: 2 })),
+    /registered\.json: is of format 2/,
+  )
+  await spoil(
+    registered(({ statement }) => ({ statement: { ...statement, prediction: 'q' } })),
+    /was changed by hand/,
+  )
+})
+
+test('a study that changed after its registration is refused without a reason, and a deviation runs anew what it concerns', async () => {
+  const copy = join(work, 'changed')
+  cpSync(whole.out, copy, { recursive: true })
+  const slower = study({
+    arms: "{ joint: { settings: { scheme: 'joint' } }, every: { settings: { scheme: 'prefixSum', lr: 1e-4 } } }",
+  })
+  await expectUserError(['study', 'run', slower.file, '--out', copy], /arms\.every changed after .*--deviate/)
+  const other = study({ hypothesis: 'h2' })
+  await expectUserError(['study', 'run', other.file, '--out', copy], /hypothesis changed after/)
+  const before = linesOf(copy, 'small-tiny', 'results.jsonl')
+  await succeed('run', slower.file, '--out', copy, '--deviate', 'lr was a slip')
+  const { deviations } = JSON.parse(readFileSync(join(copy, 'small-tiny', 'registered.json'), 'utf8'))
+  assert.equal(
+    deviations.map(({ reason, changed }: Line) => [reason, changed]),
+    [['lr was a slip', ['arms.every']]],
+  )
+  const after = linesOf(copy, 'small-tiny', 'results.jsonl')
+  const of = (lines: Line[], arm: string) => lines.filter((line) => line.arm === arm)
+  assert.equal(of(after, 'joint'), of(before, 'joint'))
+  assert.equal(
+    of(after, 'every').map(({ settings }) => settings.lr),
+    [1e-4, 1e-4],
+  )
+  assert.equal(linesOf(copy, 'small-tiny', 'superseded.jsonl').length, 2)
+})
+
+test('tuning tries the same values for each arm, on validation images alone, and its best are used', async () => {
+  const { file, out, path } = study({
+    more: 'tuning: { trials: 2, space: { lr: { low: 1e-12, high: 1e-1, log: true } } },',
+    seeds: '[1]',
+  })
+  await succeed('run', file, '--out', out)
+  const trials = linesOf(path, 'trials.jsonl')
+  const valuesOf = (arm: string) => trials.filter((trial) => trial.arm === arm).map(({ values }) => values.lr)
+  assert.is(valuesOf('joint').length, 2)
+  assert.equal(valuesOf('every'), valuesOf('joint'))
+  for (const key of readdirSync(join(path, 'trials'))) {
+    const { final } = JSON.parse(readFileSync(join(path, 'trials', key, 'run.json'), 'utf8'))
+    assert.equal(Object.keys(final), ['validation'])
+  }
+  for (const { arm, settings, trials: of } of linesOf(path, 'results.jsonl')) {
+    const score = ({ validation }: Line) => validation.accuracy.at(-1)
+    const own = trials.filter((trial) => trial.arm === arm)
+    const best = own.reduce((found, trial) => (score(trial) > score(found) ? trial : found))
+    assert.equal([settings.lr, of], [best.values.lr, 2])
+  }
+})
+
+test('an arm whose seed gives other bits each time is refused', async () => {
+  const arms = `{ dice: { settings: {}, scheme: defineScheme({ name: 'dice', make(m) {
+    const [[step]] = makeScheme('joint', m).passes as never
+    const loss = (model, batch) => { const found = step.loss(model, batch); return { ...found, objective: found.objective.mul(1 + Math.random()) } }
+    return { passes: [[{ ...step, loss }]] } } }) } }`
+  const { file, out } = study({ arms })
+  const { code, stderr } = await runCli(['study', 'run', file, '--out', out])
+  assert.is(code, 2)
+  assert.match(stderr, /arm dice: the same seed twice gives different bits/)
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()
