@@ -156,7 +156,7 @@ function usesSubgroups(file) {
   const folder = join('kernels', basename(file, '.test.ts'))
   if (!existsSync(folder)) return false
   return readdirSync(folder).some(
-    (name) => name.endsWith('.wgsl') && /\bsubgroup/.test(readFileSync(join(folder, name), 'utf8')),
+    (name) => name.endsWith('.wgsl') && /^enable subgroups;/m.test(readFileSync(join(folder, name), 'utf8')),
   )
 }
 

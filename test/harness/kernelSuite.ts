@@ -32,7 +32,7 @@ export async function runKernelSuite(
       if (!runs && (on.capabilities.f16 || !half)) throw new Error(`${spec.name} ${kase.name}: no variant runs on this device`)
     }
     for (const variant of spec.variants) {
-      if (subgroupsOnly && !/\bsubgroup/.test(variant.source)) continue
+      if (subgroupsOnly && !/^enable subgroups;/m.test(variant.source)) continue
       const constantsOf = (kase: KernelCase) => variant.constants?.(kase.problem, on.capabilities) ?? {}
       const runs = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
       const again = spec.variants.find(({ source }) => source === variant.source) !== variant
