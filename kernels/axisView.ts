@@ -15,8 +15,8 @@ const THREADS = 64
 /** The threads of a workgroup where lines are few: a software device runs a workgroup on one core, so there must be several. */
 const FEW_THREADS = 8
 const FEW = 512
-/** The longest chain of additions whose rounding is let be, at most 4e-6: shorter ones would cost rows of usual lengths 2 to 5 %. */
-const LONG_CHAIN = 256
+/** The longest chain of additions whose rounding is let be, at most 8e-7. */
+const LONG_CHAIN = 48
 
 /** How many neighbours an `Element` holds along a row, and its type. */
 export type RowVector = { ROW_VEC: 1 | 4; Element: string }
@@ -35,10 +35,9 @@ export function lineConstants({ outer, n, inner }: AxisView): Constants & { Elem
   const [rowVec, lineVec] = inner === 1 ? [width, 1] : [1, width]
   return {
     WORKGROUP: threadsFor((outer * inner) / lineVec),
-    LONG: isLong(n / rowVec),
+    ...elementSums(n / rowVec),
     ROW_VEC: rowVec,
     LINE_VEC: lineVec,
-    UNROLL: unroll(n / rowVec),
     Element,
   }
 }
@@ -48,9 +47,16 @@ export function unroll(elements: number): number {
   return elements % 2 === 0 ? 2 : 1
 }
 
-/** Whether a thread adds up so many elements that it must do so in levels. */
-export function isLong(elements: number): boolean {
-  return elements > LONG_CHAIN
+/** How a thread adds up the elements of a line: in one chain, in up to 8 blocks of such chains (LONG), or in levels (LEVELS). */
+export function elementSums(elements: number): { UNROLL: number; LONG: boolean; LEVELS: boolean } {
+  const UNROLL = unroll(elements)
+  const turns = elements / UNROLL
+  return { UNROLL, LONG: isLong(turns), LEVELS: turns > 8 * LONG_CHAIN }
+}
+
+/** Whether a chain of so many additions is to be cut. */
+export function isLong(additions: number): boolean {
+  return additions > LONG_CHAIN
 }
 
 /** The workgroup size of kernels with a thread for each line. */

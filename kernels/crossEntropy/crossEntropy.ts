@@ -1,4 +1,4 @@
-import { chooseForLines, groupConstants, groupVariants, isLong, rowVector, threadsFor, unroll } from '../axisView.ts'
+import { chooseForLines, elementSums, groupConstants, groupVariants, rowVector, threadsFor, unroll } from '../axisView.ts'
 import { branchStrides, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import backwardDirect from './backwardDirect.wgsl'
 import backwardElements from './backwardElements.wgsl'
@@ -39,7 +39,7 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
       source: direct,
       constants: (problem) => ({
         ...threadPerRow(problem),
-        LONG: isLong(problem.classes / rowVector(problem.classes).ROW_VEC),
+        ...elementSums(problem.classes / rowVector(problem.classes).ROW_VEC),
       }),
       grid: threadGrid,
     },

@@ -10,6 +10,10 @@ const LONG: bool = false;
 const ROW_VEC: u32 = 1u;
 // The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
+// Whether there are so many blocks that their sums must be added up in levels.
+const LEVELS: bool = false;
+// Elements of a block of LONG sums.
+const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
@@ -29,26 +33,25 @@ fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }
@@ -75,10 +78,22 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let largest = max(max(m.x, m.y), max(m.z, m.w));
   var lanesSum = Element(0.0);
   var levels: Levels;
-  for (var i = start; i < end; i += UNROLL) {
-    lanesSum += exp(logits[i] - largest);
-    if (UNROLL == 2u) { lanesSum += exp(logits[i + 1u] - largest); }
-    if (LONG) { carry(&levels, &lanesSum); }
+  var i = start;
+  loop {
+    let stop = select(end, min(i + BLOCK, end), LONG);
+    for (; i < stop; i += UNROLL) {
+      var part = exp(logits[i] - largest);
+      if (UNROLL == 2u) { part += exp(logits[i + 1u] - largest); }
+      lanesSum += part;
+    }
+    if (!LONG) { break; }
+    if (LEVELS) {
+      carry(&levels, &lanesSum);
+    } else {
+      levels.a += lanesSum;
+      lanesSum = Sum();
+    }
+    if (i >= end) { break; }
   }
   if (LONG) { lanesSum = sumOf(levels, lanesSum); }
   let s = vec4<f32>(lanesSum);

@@ -12,8 +12,12 @@ const LONG_COLUMNS: bool = false;
 const ROW_VEC: u32 = 1u;
 // The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
-// The rows whose sums end a block.
-const BLOCK: u32 = 32u;
+// Whether there are so many blocks that their sums must be added up in levels.
+const LEVELS: bool = false;
+// Elements of a block of LONG sums.
+const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
+// The rows of a block of a column.
+const ROW_BLOCK: u32 = 32u;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -60,18 +64,26 @@ fn sumColumn(starts: RowStarts, column: u32, chunk: u32) {
   var biasLevels: Levels;
   var row = min(chunk * perChunk, params.rows);
   while (row < end) {
-    let stop = min(row + BLOCK, end);
-    var products = Element(0.0);
-    var sum = Element(0.0);
-    for (; row < stop; row++) {
-      let xRow = (starts.x + row * params.xStride) / ROW_VEC;
-      let g = dy[starts.dy + row * n + column];
-      let first = vec4<f32>(x[xRow]).x;
-      products += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
-      sum += g;
+    // Sums of 16 blocks are added up, so that rounding hardly grows with the number of rows.
+    let stop = min(row + 16u * ROW_BLOCK, end);
+    var productsOfBlocks = Element(0.0);
+    var sumOfBlocks = Element(0.0);
+    while (row < stop) {
+      let blockEnd = min(row + ROW_BLOCK, stop);
+      var products = Element(0.0);
+      var sum = Element(0.0);
+      for (; row < blockEnd; row++) {
+        let xRow = (starts.x + row * params.xStride) / ROW_VEC;
+        let g = dy[starts.dy + row * n + column];
+        let first = vec4<f32>(x[xRow]).x;
+        products += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
+        sum += g;
+      }
+      productsOfBlocks += products;
+      sumOfBlocks += sum;
     }
-    dweight += products;
-    dbias += sum;
+    dweight += productsOfBlocks;
+    dbias += sumOfBlocks;
     if (LONG_COLUMNS) {
       carry(&weightLevels, &dweight);
       carry(&biasLevels, &dbias);
@@ -100,20 +112,33 @@ fn differentiateOwnRow(starts: RowStarts, row: u32) {
   var product = Element(0.0);
   var sumLevels: Levels;
   var productLevels: Levels;
-  for (var j = 0u; j < n; j += UNROLL) {
-    let g = dy[dyRow + j] * weight[starts.weight + j];
-    sum += g;
-    product += g * (x[xRow + j] - first - mean);
-    if (UNROLL == 2u) {
-      let k = j + 1u;
-      let h = dy[dyRow + k] * weight[starts.weight + k];
-      sum += h;
-      product += h * (x[xRow + k] - first - mean);
+  var i = 0u;
+  loop {
+    let stop = select(n, min(i + BLOCK, n), LONG);
+    for (; i < stop; i += UNROLL) {
+      let g = dy[dyRow + i] * weight[starts.weight + i];
+      var partSum = g;
+      var partProduct = g * (x[xRow + i] - first - mean);
+      if (UNROLL == 2u) {
+        let k = i + 1u;
+        let h = dy[dyRow + k] * weight[starts.weight + k];
+        partSum += h;
+        partProduct += h * (x[xRow + k] - first - mean);
+      }
+      sum += partSum;
+      product += partProduct;
     }
-    if (LONG) {
+    if (!LONG) { break; }
+    if (LEVELS) {
       carry(&sumLevels, &sum);
       carry(&productLevels, &product);
+    } else {
+      sumLevels.a += sum;
+      productLevels.a += product;
+      sum = Sum();
+      product = Sum();
     }
+    if (i >= n) { break; }
   }
   if (LONG) {
     sum = sumOf(sumLevels, sum);
@@ -132,26 +157,25 @@ fn differentiateOwnRow(starts: RowStarts, row: u32) {
   }
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }

@@ -59,7 +59,9 @@ fn pairSumBySubgroups(value: vec2<f32>, lid: u32) -> vec2<f32> {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let ofSubgroup = subgroupAdd(value);
-  partial[lid] = select(vec2<f32>(), ofSubgroup, rank == 0u);
+  // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
+  let writer = subgroupBroadcastFirst(lid) / count % count;
+  partial[lid] = select(vec2<f32>(), ofSubgroup, rank == writer);
   workgroupBarrier();
   var sum = vec2<f32>();
   for (var i = rank; i < WORKGROUP; i += count) { sum += partial[i]; }
@@ -82,7 +84,7 @@ fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, lid: u32) {
       let first = vec4<f32>(x[xRow]).x;
       dweight += g * (x[xRow + column] - first - center[starts.center + row]) * rstd[starts.rstd + row];
       dbias += g;
-      if (LONG_COLUMNS) {
+      if (LONG_COLUMNS && (row - chunk * perChunk) / SHARES % 8u == 7u) {
         carry(&weightLevels, &dweight);
         carry(&biasLevels, &dbias);
       }
@@ -122,7 +124,7 @@ fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
-    if (LONG) {
+    if (LONG && j / WORKGROUP % 8u == 7u) {
       carry(&sumLevels, &sum);
       carry(&productLevels, &product);
     }
@@ -139,26 +141,25 @@ fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
   }
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }

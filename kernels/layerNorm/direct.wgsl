@@ -10,6 +10,10 @@ const LONG: bool = false;
 const ROW_VEC: u32 = 1u;
 // The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a row. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
+// Whether there are so many blocks that their sums must be added up in levels.
+const LEVELS: bool = false;
+// Elements of a block of LONG sums.
+const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
@@ -37,26 +41,25 @@ fn rstdOf(variance: f32) -> f32 {
   return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }
@@ -80,23 +83,47 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
 
   var sum = Element(0.0);
   var sumLevels: Levels;
-  for (var j = 0u; j < n; j += UNROLL) {
-    sum += x[xRow + j] - first;
-    if (UNROLL == 2u) { sum += x[xRow + j + 1u] - first; }
-    if (LONG) { carry(&sumLevels, &sum); }
+  var i = 0u;
+  loop {
+    let stop = select(n, min(i + BLOCK, n), LONG);
+    for (; i < stop; i += UNROLL) {
+      var part = x[xRow + i] - first;
+      if (UNROLL == 2u) { part += x[xRow + i + 1u] - first; }
+      sum += part;
+    }
+    if (!LONG) { break; }
+    if (LEVELS) {
+      carry(&sumLevels, &sum);
+    } else {
+      sumLevels.a += sum;
+      sum = Sum();
+    }
+    if (i >= n) { break; }
   }
   if (LONG) { sum = sumOf(sumLevels, sum); }
   let mean = rowSum(sum) / f32(params.n);
   var squares = Element(0.0);
   var squareLevels: Levels;
-  for (var j = 0u; j < n; j += UNROLL) {
-    let d = x[xRow + j] - first - mean;
-    squares += d * d;
-    if (UNROLL == 2u) {
-      let e = x[xRow + j + 1u] - first - mean;
-      squares += e * e;
+  i = 0u;
+  loop {
+    let stop = select(n, min(i + BLOCK, n), LONG);
+    for (; i < stop; i += UNROLL) {
+      let d = x[xRow + i] - first - mean;
+      var part = d * d;
+      if (UNROLL == 2u) {
+        let e = x[xRow + i + 1u] - first - mean;
+        part += e * e;
+      }
+      squares += part;
     }
-    if (LONG) { carry(&squareLevels, &squares); }
+    if (!LONG) { break; }
+    if (LEVELS) {
+      carry(&squareLevels, &squares);
+    } else {
+      squareLevels.a += squares;
+      squares = Sum();
+    }
+    if (i >= n) { break; }
   }
   if (LONG) { squares = sumOf(squareLevels, squares); }
   let scale = rstdOf(rowSum(squares) / f32(params.n));

@@ -1,12 +1,11 @@
 import {
   chooseForLines,
+  elementSums,
   groupConstants,
   groupVariants,
-  isLong,
   type RowVector,
   rowVector,
   threadsFor,
-  unroll,
 } from '../axisView.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param, reads, scalars, writes } from '../spec.ts'
 import direct from './direct.wgsl'
@@ -48,7 +47,7 @@ export const layerNorm: KernelSpec<LayerNormProblem> = {
       constants(problem) {
         const vector = vectorOf(problem)
         const elements = problem.n / vector.ROW_VEC
-        return { WORKGROUP: threadsFor(problem.rows), LONG: isLong(elements), UNROLL: unroll(elements), ...vector }
+        return { WORKGROUP: threadsFor(problem.rows), ...elementSums(elements), ...vector }
       },
       grid: ({ rows }, { WORKGROUP }) => grid1d(ceilDiv(rows, Number(WORKGROUP))),
     },

@@ -1,4 +1,4 @@
-import { chooseForLines, groupVariants, isLong, type RowVector, rowVector, unroll } from '../axisView.ts'
+import { chooseForLines, elementSums, groupVariants, isLong, type RowVector, rowVector } from '../axisView.ts'
 import {
   branchStrides,
   type Capabilities,
@@ -31,8 +31,8 @@ export interface LayerNormBackwardProblem extends LayerNormRows {
 const COLUMNS = 32
 /** The least number of threads that share the rows of a chunk there. */
 const SHARES = 2
-/** The rows that the `direct` variant sums before they join the others. */
-const BLOCK = 32
+/** The most rows of a chunk that the `direct` variant adds up in sums of 512; more take levels. */
+const LONG_COLUMN = 16384
 
 /**
  * The gradients of LayerNorm in one dispatch, from dy [rows, n] and from `center` [rows] and `rstd` [rows] of the forward kernel. The
@@ -59,9 +59,8 @@ export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
         // A software device runs a workgroup on one core, and columns may be few. Where they are many, neighbours share cache lines.
         return {
           WORKGROUP: device.software ? (elements < 64 ? 8 : 16) : 64,
-          LONG: isLong(elements),
-          LONG_COLUMNS: problem.chunks > 0 && isLong(problem.rows / problem.chunks / BLOCK),
-          UNROLL: unroll(elements),
+          ...elementSums(elements),
+          LONG_COLUMNS: problem.chunks > 0 && problem.rows / problem.chunks > LONG_COLUMN,
           ...vector,
         }
       },

@@ -11,6 +11,8 @@ alias ScalarPre = f32;
 alias Sum = vec4<f32>;
 // Whether k is so long that it is added up in levels.
 const LONG: bool = false;
+// Elements along k of a block of LONG sums.
+const BLOCK: u32 = 64u;
 
 // Whether elements are dropped. It is a constant because some drivers run the code whether or not the flags ask for it.
 const DROPOUT: bool = false;
@@ -149,26 +151,25 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }
@@ -208,27 +209,30 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var levels2: Levels;
   var levels3: Levels;
   var k = kStart;
-  for (; k + 4u <= kEnd; k += 4u) {
-    let b1 = loadB(b0.x + bSteps);
-    let b2 = loadB(b0.y + bSteps);
-    let b3 = loadB(b0.z + bSteps);
-    let b4 = loadB(b0.w + bSteps);
-    let a1 = loadA(a0.x + aSteps);
-    sum0 += vec4(dot(a1, b1), dot(a1, b2), dot(a1, b3), dot(a1, b4));
-    let a2 = loadA(a0.y + aSteps);
-    sum1 += vec4(dot(a2, b1), dot(a2, b2), dot(a2, b3), dot(a2, b4));
-    let a3 = loadA(a0.z + aSteps);
-    sum2 += vec4(dot(a3, b1), dot(a3, b2), dot(a3, b3), dot(a3, b4));
-    let a4 = loadA(a0.w + aSteps);
-    sum3 += vec4(dot(a4, b1), dot(a4, b2), dot(a4, b3), dot(a4, b4));
-    a0 += 4u * params.aCol;
-    b0 += 4u * params.bRow;
-    if (LONG) {
-      carry(&levels0, &sum0);
-      carry(&levels1, &sum1);
-      carry(&levels2, &sum2);
-      carry(&levels3, &sum3);
+  loop {
+    let stop = select(kEnd, min(k + BLOCK, kEnd), LONG);
+    for (; k + 4u <= stop; k += 4u) {
+      let b1 = loadB(b0.x + bSteps);
+      let b2 = loadB(b0.y + bSteps);
+      let b3 = loadB(b0.z + bSteps);
+      let b4 = loadB(b0.w + bSteps);
+      let a1 = loadA(a0.x + aSteps);
+      sum0 += vec4(dot(a1, b1), dot(a1, b2), dot(a1, b3), dot(a1, b4));
+      let a2 = loadA(a0.y + aSteps);
+      sum1 += vec4(dot(a2, b1), dot(a2, b2), dot(a2, b3), dot(a2, b4));
+      let a3 = loadA(a0.z + aSteps);
+      sum2 += vec4(dot(a3, b1), dot(a3, b2), dot(a3, b3), dot(a3, b4));
+      let a4 = loadA(a0.w + aSteps);
+      sum3 += vec4(dot(a4, b1), dot(a4, b2), dot(a4, b3), dot(a4, b4));
+      a0 += 4u * params.aCol;
+      b0 += 4u * params.bRow;
     }
+    if (!LONG) { break; }
+    carry(&levels0, &sum0);
+    carry(&levels1, &sum1);
+    carry(&levels2, &sum2);
+    carry(&levels3, &sum3);
+    if (k + 4u > kEnd) { break; }
   }
   for (; k < kEnd; k++) {
     let right = loadB(b0);

@@ -38,26 +38,25 @@ fn spoiledSum(sum: f32, output: f32) -> f32 {
   return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }
@@ -80,7 +79,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   for (var j = lid; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
-    if (LONG) { carry(&levels, &threadSum); }
+    if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = spoiledSum(sumByTree(threadSum, lid), vec4<f32>(y[own.x + start]).x);

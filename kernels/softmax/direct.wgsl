@@ -12,6 +12,10 @@ const ROW_VEC: u32 = 1u;
 const LINE_VEC: u32 = 1u;
 // The Elements that a turn of a loop takes, 1 or 2, a divisor of those of a line. On software devices a turn itself costs dearly.
 const UNROLL: u32 = 1u;
+// Whether there are so many blocks that their sums must be added up in levels.
+const LEVELS: bool = false;
+// Elements of a block of LONG sums.
+const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 const LOG: bool = false;
 
 struct Params {
@@ -43,26 +47,25 @@ fn lineOrNaN(value: Element, sum: Element) -> Element {
   return select(bitcast<Element>(nan), value, bitcast<Bits>(sum) - Bits(1u) < Bits(0x7f7fffffu));
 }
 
-// Where a thread adds up many terms: sums of 8 turns of a loop, of 16 such sums, and so on by 16. No chain of additions is long, so
-// that rounding hardly grows with their number.
-struct Levels { turns: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
+// so that rounding hardly grows with their number.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a turn: every 8 turns, moves the sum up.
+// Ends a block: moves its sum up.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
-  (*levels).turns += 1u;
-  if ((*levels).turns % 8u != 0u) { return; }
+  (*levels).blocks += 1u;
   (*levels).a += *sum;
   *sum = Sum();
-  if ((*levels).turns % 128u != 0u) { return; }
+  if ((*levels).blocks % 16u != 0u) { return; }
   (*levels).b += (*levels).a;
   (*levels).a = Sum();
-  if ((*levels).turns % 2048u != 0u) { return; }
+  if ((*levels).blocks % 256u != 0u) { return; }
   (*levels).c += (*levels).b;
   (*levels).b = Sum();
-  if ((*levels).turns % 32768u != 0u) { return; }
+  if ((*levels).blocks % 4096u != 0u) { return; }
   (*levels).d += (*levels).c;
   (*levels).c = Sum();
-  if ((*levels).turns % 524288u != 0u) { return; }
+  if ((*levels).blocks % 65536u != 0u) { return; }
   (*levels).e += (*levels).d;
   (*levels).d = Sum();
 }
@@ -90,10 +93,22 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   largest = lineMax(largest);
   var sum = Element(0.0);
   var levels: Levels;
-  for (var i = start; i < end; i += step) {
-    sum += exp(x[own.x + i] - largest);
-    if (UNROLL == 2u) { sum += exp(x[own.x + i + inner] - largest); }
-    if (LONG) { carry(&levels, &sum); }
+  var i = start;
+  loop {
+    let stop = select(end, min(i + BLOCK * inner, end), LONG);
+    for (; i < stop; i += step) {
+      var part = exp(x[own.x + i] - largest);
+      if (UNROLL == 2u) { part += exp(x[own.x + i + inner] - largest); }
+      sum += part;
+    }
+    if (!LONG) { break; }
+    if (LEVELS) {
+      carry(&levels, &sum);
+    } else {
+      levels.a += sum;
+      sum = Sum();
+    }
+    if (i >= end) { break; }
   }
   if (LONG) { sum = sumOf(levels, sum); }
   sum = lineSum(sum);
