@@ -38,6 +38,16 @@ function optionsOf(command: Command): [string, Option][] {
   return [...own, ...command.commands.flatMap(optionsOf)]
 }
 
+/** Flags of shares, points, seeds and lists, which their commands check: the tests of `compress`, `expand` and studies have cases of each. */
+const CHECKED_LATER = [
+  'compress --tolerance',
+  'compress --thresholds',
+  'expand --class-seed',
+  'expand --replay',
+  'run --arms',
+  'run --seeds',
+]
+
 test('every flag that takes a number is bounded', () => {
   const parsed = optionsOf(makeProgram([benchCommand()])).filter(([, { parseArg, argChoices }]) => parseArg && !argChoices)
   const own = parsed.filter(([, option]) => !Object.hasOwn(SETTINGS, option.attributeName()))
@@ -52,7 +62,10 @@ test('every flag that takes a number is bounded', () => {
   ]) {
     if (!flags.includes(name)) throw new Error(`${name} is not among ${flags.join(', ')}`)
   }
+  for (const name of CHECKED_LATER) if (!flags.includes(name)) throw new Error(`there is no ${name}`)
+  const found: string[] = []
   for (const [name, option] of own) {
+    if (CHECKED_LATER.includes(name)) continue
     for (const value of ['0', '-1', '1.5', '1e18', '1e300', 'Infinity', 'NaN', '99999999999', '']) {
       let taken: unknown
       try {
@@ -61,9 +74,10 @@ test('every flag that takes a number is bounded', () => {
         if ((error as { code?: string }).code === 'commander.invalidArgument') continue
         throw error
       }
-      throw new Error(`${name} takes ${value} as ${taken}`)
+      found.push(`${name} takes ${value} as ${taken}`)
     }
   }
+  equal([...new Set(found.map((one) => one.split(' takes ')[0]))], [], 'flags')
 })
 
 test('lists of numbers are bounded', () => {
