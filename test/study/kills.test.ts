@@ -30,13 +30,19 @@ function killed(out: string, signal: NodeJS.Signals, after: number): Promise<num
 
 test('ten kills at random moments leave the results of an undisturbed study', async () => {
   const [whole, disturbed] = ['whole', 'disturbed'].map((name) => join(work, name)) as [string, string]
-  const { code, stderr } = await runCli(['study', 'run', file, '--out', whole])
-  assert.is(code, 0, stderr)
+  /** Milliseconds that the undisturbed study takes, from its begin or once it is finished. */
+  const timed = async () => {
+    const began = performance.now()
+    const { code, stderr } = await runCli(['study', 'run', file, '--out', whole])
+    assert.is(code, 0, stderr)
+    return performance.now() - began
+  }
+  const [all, start] = [await timed(), await timed()]
   const ends: (number | string)[] = []
   for (let i = 0; i < KILLS; i++) {
     const random = new CounterRandom(5, [i, 0, 0])
     const signal = (['SIGKILL', 'SIGINT', 'SIGTERM'] as const)[i % 3]!
-    ends.push(await killed(disturbed, signal, 500 + random.below(8000)))
+    ends.push(await killed(disturbed, signal, start / 2 + random.below(Math.ceil((all - start) / 4))))
     const path = join(disturbed, 'small-tiny', 'results.jsonl')
     // Arms and seeds are there once at every moment.
     const names = existsSync(path) ? linesOf(path).map(({ arm, seed }) => `${arm} ${seed}`) : []
