@@ -190,26 +190,21 @@ test('prefixes have their parameters from the config of the settings, unless the
   )
 })
 
-test('the interquartile mean is over the runs of arms that have several data sets', () => {
-  const of = (arm: string, dataset: string, accuracy: number) =>
-    ({
-      study: 's',
-      arm,
-      dataset,
-      points: [],
-      result: { final: { test: { loss: [0], accuracy: [accuracy] } } },
-    }) as unknown as Run
-  const runs = [
-    of('a', 'mnist', 0.1),
-    of('a', 'mnist', 0.2),
-    of('a', 'cifar-10', 0.4),
-    of('a', 'cifar-10', 0.9),
-    of('b', 'mnist', 0.5),
-  ]
-  const found = acrossDatasets(runs)
+test('the interquartile mean is over the runs of arms that a study has on several data sets', () => {
+  const of = (arm: string, dataset: string, accuracies: number[]) =>
+    accuracies.map(
+      (accuracy) =>
+        ({ arm, dataset, points: [], result: { final: { test: { loss: [0], accuracy: [accuracy] } } } }) as unknown as Run,
+    )
+  const study = (id: string, preset: string, runs: Run[]) => ({ title: `${id} (${preset})`, statement: { id }, runs })
+  const found = acrossDatasets([
+    study('one', 'tiny', [...of('a', 'mnist', [0.1, 0.2]), ...of('b', 'mnist', [0.5])]),
+    study('one', 'cifar', of('a', 'cifar-10', [0.4, 0.9])),
+    study('other', 'cifar', of('b', 'cifar-10', [0.6])),
+  ])
   equal(
-    found.map(({ arm, datasets, runs }) => [arm, datasets, runs]),
-    [['a', ['mnist', 'cifar-10'], 4]],
+    found.map(({ study, arm, datasets, runs }) => [study, arm, datasets, runs]),
+    [['one', 'a', ['mnist', 'cifar-10'], 4]],
   )
   if (!(Math.abs(found[0]!.interquartileMean - 0.3) < 1e-12)) throw new Error(`${found[0]!.interquartileMean}`)
 })

@@ -1,5 +1,6 @@
 import { interquartileMean, mean, samplingError, tInterval } from '../statistics/index.ts'
 import { metricOf, type Run } from './record.ts'
+import type { StudyRecord } from './studyFolder.ts'
 
 /** The runs of an arm in numbers. */
 export interface ArmSummary {
@@ -50,23 +51,34 @@ export function summarize(runs: readonly Run[], metric: string): ArmSummary {
 
 /** An arm over several data sets. */
 export interface AcrossDatasets {
+  study: string
   arm: string
   datasets: string[]
   runs: number
   interquartileMean: number
 }
 
-/** The interquartile mean of the test accuracy of every arm that has runs on several data sets, over all its runs. */
-export function acrossDatasets(runs: readonly Run[]): AcrossDatasets[] {
-  const arms = new Map<string, { dataset: string; value: number }[]>()
-  for (const run of runs) {
-    const value = metricOf(run, 'testAccuracy')
-    if (run.study === undefined || run.dataset === undefined || value === undefined || !Number.isFinite(value)) continue
-    arms.set(run.arm, [...(arms.get(run.arm) ?? []), { dataset: run.dataset, value }])
+/**
+ * The interquartile mean of the test accuracy of every arm that has runs on several data sets, over all its runs.
+ * @param studies a study at several presets counts as one, by its id
+ */
+export function acrossDatasets(studies: readonly Pick<StudyRecord, 'title' | 'statement' | 'runs'>[]): AcrossDatasets[] {
+  const arms = new Map<string, { study: string; arm: string; dataset: string; value: number }[]>()
+  for (const { title, statement, runs } of studies) {
+    const study = statement.id ?? title
+    for (const run of runs) {
+      const { arm, dataset } = run
+      const value = metricOf(run, 'testAccuracy')
+      if (dataset === undefined || value === undefined || !Number.isFinite(value)) continue
+      const key = JSON.stringify([study, arm])
+      arms.set(key, [...(arms.get(key) ?? []), { study, arm, dataset, value }])
+    }
   }
-  return [...arms].flatMap(([arm, found]) => {
+  return [...arms.values()].flatMap((found) => {
+    const { study, arm } = found[0]!
     const datasets = [...new Set(found.map(({ dataset }) => dataset))]
     if (datasets.length < 2) return []
-    return [{ arm, datasets, runs: found.length, interquartileMean: interquartileMean(found.map(({ value }) => value)) }]
+    const values = found.map(({ value }) => value)
+    return [{ study, arm, datasets, runs: found.length, interquartileMean: interquartileMean(values) }]
   })
 }

@@ -55,7 +55,7 @@ export async function makeReport(paths: readonly string[]): Promise<Report> {
     for (const figure of section.figures) figures.push({ ...figure, svg: await draw(figure.spec) })
     sections.push({ ...section, figures })
   }
-  const across = acrossDatasets(undrawn.flatMap((section) => section.runs))
+  const across = acrossDatasets(studies)
   const tables = across.length > 0 ? [['Interquartile mean over the runs of all data sets', acrossTable(across)] as const] : []
   const data = dataTables(undrawn)
   const html = renderPage({ title: `Report: ${titleOf(studies, runs)}`, sections, notes, tables, data })

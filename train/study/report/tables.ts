@@ -51,8 +51,8 @@ export function armTable(summaries: readonly ArmSummary[], metric: string, descr
 /** Arms over several data sets. */
 export function acrossTable(found: readonly AcrossDatasets[]): Table {
   return {
-    columns: ['arm', 'data sets', 'runs', 'interquartile mean of test accuracy'],
-    rows: found.map((one) => [one.arm, one.datasets.join(', '), one.runs, one.interquartileMean]),
+    columns: ['study', 'arm', 'data sets', 'runs', 'interquartile mean of test accuracy'],
+    rows: found.map((one) => [one.study, one.arm, one.datasets.join(', '), one.runs, one.interquartileMean]),
   }
 }
 
