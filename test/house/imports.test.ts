@@ -126,6 +126,15 @@ test('only engine/platform and train know Node', () => {
   assert.equal(wrong, [])
 })
 
+test('studies that come with the package import it by its name, as those of users do', () => {
+  const studies = modules.filter((file) => file.startsWith('train/studies/'))
+  assert.ok(studies.includes('train/studies/schemes/study.ts'))
+  assert.equal(
+    studies.filter((file) => imports.get(file)!.length > 0),
+    [],
+  )
+})
+
 test('WGSL lives in .wgsl files only', () => {
   assert.equal(
     library.filter((file) => /@compute|@group\(/.test(code(file))),

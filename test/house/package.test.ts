@@ -139,6 +139,8 @@ test('a study of a user runs in an empty folder: a model, a residual form and a 
   const arms = results.map((line) => JSON.parse(line) as { arm: string; final: { test: { accuracy: number[] } } })
   if (arms.map(({ arm }) => arm).join() !== 'sum,ends,gated' || arms.some(({ final }) => final.test.accuracy.length !== 2))
     throw new Error(results.join())
+  const shown = start(user, process.execPath, cli, 'study', 'report', 'runs/studies/own-tiny')
+  if (!/\d+ figures: runs\/studies\/own-tiny\/report\.html/.test(shown)) throw new Error(shown)
 })
 
 test('ends', () => rmSync(work, { recursive: true }))
