@@ -60,7 +60,7 @@ fn pairSumBySubgroups(value: vec2<f32>, lid: u32) -> vec2<f32> {
   let count = subgroupAdd(1u);
   let ofSubgroup = subgroupAdd(value);
   // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
-  let writer = subgroupBroadcastFirst(lid) / count % count;
+  let writer = (subgroupBroadcastFirst(lid) >> firstTrailingBit(count)) & (count - 1u);
   partial[lid] = select(vec2<f32>(), ofSubgroup, rank == writer);
   workgroupBarrier();
   var sum = vec2<f32>();

@@ -1,4 +1,4 @@
-import { chooseForLines, elementSums, groupVariants, isLong, type RowVector, rowVector } from '../axisView.ts'
+import { chooseForLines, elementSums, groupVariants, type RowVector, rowVector } from '../axisView.ts'
 import {
   branchStrides,
   type Capabilities,
@@ -84,7 +84,7 @@ function grid({ n, chunks, input }: LayerNormBackwardProblem, columns: number, r
 
 /** The constants of the variants with workgroup memory. */
 function groupConstants(problem: LayerNormBackwardProblem): Constants {
-  const longColumns = problem.chunks > 0 && isLong(problem.rows / problem.chunks / SHARES)
+  const longColumns = problem.chunks > 0 && problem.rows / problem.chunks / SHARES > 64
   return { ...groupPerRow(problem), LONG_COLUMNS: longColumns, ...elementOf(problem) }
 }
 

@@ -30,7 +30,7 @@ fn lineSumBySubgroups(value: Element, lid: u32) -> f32 {
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
   // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
-  let writer = subgroupBroadcastFirst(lid) / count % count;
+  let writer = (subgroupBroadcastFirst(lid) >> firstTrailingBit(count)) & (count - 1u);
   sums[lid] = select(0.0, ofSubgroup, rank == writer);
   workgroupBarrier();
   var sum = 0.0;
