@@ -10,8 +10,8 @@ import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from '../buildInfo.mjs'
 
-/** Number of processes at a time: one more than two cores, since many wait for a process that they start, or for one compiling thread. */
-const PARALLEL = 3
+/** Number of processes at a time: more than cores, since many wait for a process that they start, or for one compiling thread. */
+const PARALLEL = 4
 /** Variables for lavapipe without optimizations: shaders compile faster, and give the same numbers. */
 const UNOPTIMIZED = { GALLIVM_PERF: 'nopt' }
 /** The files that take longest. They begin first, so that none of them runs alone at the end. */
@@ -135,10 +135,11 @@ function mayDiffer(file, { subgroupsOnly }) {
   return subgroupsOnly ? /^test\/kernels\//.test(file) && usesSubgroups(file) : /^test\/(kernels|ops)\//.test(file)
 }
 
-/** Variables for a file that leaves something to --full: pipelines of kernels, and optimizations of lavapipe. */
+/** Variables for a file that leaves something to --full: pipelines of kernels, random programs, and optimizations of lavapipe. */
 function trimmed(file, device, first) {
   const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts'
-  return { PARAFORMER_PIPELINES: device === first ? 'most' : 'few', ...(unoptimized && UNOPTIMIZED) }
+  const pipelines = device === first ? 'most' : 'few'
+  return { PARAFORMER_PIPELINES: pipelines, PARAFORMER_FUZZ_SEEDS: '8-15', ...(unoptimized && UNOPTIMIZED) }
 }
 
 /**

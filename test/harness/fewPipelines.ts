@@ -6,26 +6,32 @@ interface Pipeline {
   covers: string[]
 }
 
+/** The pipelines to compile: one, those with every value of every constant, or those with every pair of values that a case has. */
+export type Cover = 'one' | 'values' | 'pairs'
+
 /**
- * The cases of a few pipelines, where compiling takes most of the time. The pipelines have every value of every constant, or every pair
- * of values of two constants that a case has, but not every combination of values. Cases that differ only at run time, such as in
- * sizes, share a pipeline and all stay.
+ * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values. Cases
+ * that differ only at run time, such as in sizes, share a pipeline and all stay.
  */
 export function casesOfFewPipelines(
   cases: readonly KernelCase[],
   constantsOf: (kase: KernelCase) => Constants,
-  cover: 'values' | 'pairs',
+  cover: Cover,
 ): readonly KernelCase[] {
   const all = cases.map((kase) => ({ kase, constants: constantsOf(kase) }))
   const names = [...new Set(all.flatMap(({ constants }) => Object.keys(constants)))]
-  if (names.length === 0) return cases
+  if (names.length === 0 || cases.length === 0) return cases
   const pipelines = new Map<string, Pipeline>()
   for (const { kase, constants } of all) {
     const values = names.map((name) => `${name}=${constants[name]}`)
     const pairs = values.flatMap((value, i) => values.slice(i + 1).map((other) => `${value} ${other}`))
-    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'values' ? values : [...values, ...pairs] }
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'pairs' ? [...values, ...pairs] : values }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
+  }
+  if (cover === 'one') {
+    const served = [...pipelines.values()].map((pipeline) => pipeline.cases)
+    return served.reduce((most, one) => (one.length > most.length ? one : most))
   }
   const missing = new Set([...pipelines.values()].flatMap(({ covers }) => covers))
   const taken = new Set<KernelCase>()

@@ -1,6 +1,6 @@
-import { bindingDtype, type KernelCase, type KernelEntry, runsOn } from '../../kernels/spec.ts'
+import { bindingDtype, type KernelCase, type KernelEntry, runsOn, type Variant } from '../../kernels/spec.ts'
 import { kernelDevice } from './device.ts'
-import { casesOfFewPipelines } from './fewPipelines.ts'
+import { type Cover, casesOfFewPipelines } from './fewPipelines.ts'
 import { checkKernel } from './kernel.ts'
 import { branchCases, checkBranches, takesBranches } from './kernelBranches.ts'
 import { suite } from './suite.ts'
@@ -8,18 +8,23 @@ import { suite } from './suite.ts'
 const env = typeof process === 'undefined' ? {} : process.env
 /** Whether only variants that use subgroups run, since the others have run on this driver before. */
 const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
-/** `few` where another device runs every case; `most` where kernels that are slow to compile leave out combinations of constants. */
+/** `most` on the default device and `few` on another one leave out pipelines; without either every case runs. */
 const pipelines = env.PARAFORMER_PIPELINES
+
+/** What a kernel suite leaves out. */
+interface SuiteOptions {
+  /** The pipelines that the default device compiles, of kernels whose pipelines take seconds each. */
+  most?: Cover
+}
 
 /**
  * Registers a test for each variant and each case of kernels that the device supports, and runs them. Some cases also run as
  * one dispatch of several branches.
- * @param options.slowToCompile the pipelines take seconds each
  */
 export async function runKernelSuite(
   name: string,
   entries: readonly KernelEntry[],
-  { slowToCompile = false }: { slowToCompile?: boolean } = {},
+  { most }: SuiteOptions = {},
 ): Promise<void> {
   const on = await kernelDevice()
   const { test, run } = suite(`${name} on ${on.summary.name}`)
@@ -31,14 +36,21 @@ export async function runKernelSuite(
       const runs = spec.variants.some((one) => runsOn(spec, one, on.capabilities, kase.problem))
       if (!runs && (on.capabilities.f16 || !half)) throw new Error(`${spec.name} ${kase.name}: no variant runs on this device`)
     }
+    const chosen = new Set(cases.map((kase) => spec.choose?.(on.capabilities, kase.problem) ?? spec.variants[0]!.name))
+    /** Says which pipelines of a variant to compile; undefined means all. */
+    const coverOf = ({ name, source }: Variant<any>): Cover | undefined => {
+      // The default device runs a variant with more pipelines, unless only this device runs it, which then chooses it.
+      if (pipelines === 'few') return most && (subgroupsOnly || !chosen.has(name)) ? 'one' : 'values'
+      if (pipelines !== 'most' || !most) return undefined
+      const first = spec.variants.find((one) => one.source === source)!
+      return first.name === name ? most : 'values'
+    }
     for (const variant of spec.variants) {
       if (subgroupsOnly && !/^enable subgroups;/m.test(variant.source)) continue
       const constantsOf = (kase: KernelCase) => variant.constants?.(kase.problem, on.capabilities) ?? {}
       const runs = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
-      const again = spec.variants.find(({ source }) => source === variant.source) !== variant
-      const cover = pipelines === 'few' || again ? 'values' : 'pairs'
-      const trims = pipelines === 'few' || (pipelines === 'most' && slowToCompile)
-      const supported = trims ? casesOfFewPipelines(runs, constantsOf, cover) : runs
+      const cover = coverOf(variant)
+      const supported = cover ? casesOfFewPipelines(runs, constantsOf, cover) : runs
       for (const kase of supported)
         test(`${spec.name}/${variant.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant))
       if (!takesBranches(entry)) continue

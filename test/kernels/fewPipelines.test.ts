@@ -1,11 +1,11 @@
 import type { KernelCase } from '../../kernels/spec.ts'
-import { casesOfFewPipelines } from '../harness/fewPipelines.ts'
+import { type Cover, casesOfFewPipelines } from '../harness/fewPipelines.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('few pipelines')
 const kase = (name: string, problem: Record<string, string | number>): KernelCase => ({ name, problem, sizes: {} })
 
-function expectCases(cases: readonly KernelCase[], expected: string, cover: 'values' | 'pairs' = 'values'): void {
+function expectCases(cases: readonly KernelCase[], expected: string, cover: Cover = 'values'): void {
   const names = casesOfFewPipelines(cases, ({ problem }) => problem, cover).map(({ name }) => name)
   if (names.join(' ') !== expected) throw new Error(`${names.join(' ')}, expected ${expected}`)
 }
@@ -40,6 +40,11 @@ test('every pair of values is compiled, not every three', () => {
   const bits = [0, 1]
   const cases = bits.flatMap((A) => bits.flatMap((B) => bits.map((C) => kase(`${A}${B}${C}`, { A, B, C }))))
   expectCases(cases, '000 001 010 100 111', 'pairs')
+})
+
+test('one pipeline is the one with most cases', () => {
+  expectCases([kase('a', { N: 1 }), kase('b', { N: 2 }), kase('c', { N: 2 })], 'b c', 'one')
+  expectCases([], '', 'one')
 })
 
 test('cases of one pipeline all stay', () => expectCases([kase('a', {}), kase('b', {})], 'a b'))

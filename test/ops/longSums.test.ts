@@ -20,7 +20,9 @@ import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite('long sums')
-const MANY = 10_000_000
+/** Whether the default device adds up the longest sums. */
+const few = globalThis.process?.env.PARAFORMER_PIPELINES === 'few'
+const MANY = few ? 1_000_003 : 10_000_000
 /** Largest relative error of a sum. */
 const TOLERANCE = 1e-6
 
@@ -42,7 +44,7 @@ function total(values: ArrayLike<number>): number {
 }
 
 /** Constants are the worst case, since all their rounding errors have one sign. */
-const CONSTANTS = [0.1, 1 / 3, 0.7]
+const CONSTANTS = few ? [0.1] : [0.1, 1 / 3, 0.7]
 const lognormal = (x: number) => Math.exp(2 * Math.sqrt(-2 * Math.log(1 - x)) * Math.cos(40 * x))
 
 async function readOne(make: () => Tensor): Promise<number> {
