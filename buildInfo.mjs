@@ -8,7 +8,7 @@ import { build } from 'esbuild'
 export async function buildConstants() {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
   const { outputFiles } = await build({
-    // What a training run consists of, without comments and names, so that only what computes counts.
+    // The bundle holds the code of a training run without comments and names, so that only code that computes counts.
     entryPoints: ['train/run/start.ts', 'train/run/data.ts', 'train/evaluate.ts'],
     bundle: true,
     minify: true,

@@ -30,7 +30,7 @@ export interface CaptureStatistics {
   bytes: number
   /** A lower bound of `bytes` for any memory plan. */
   bound: number
-  /** What `bytes` would be if each value had a buffer of its own. */
+  /** The bytes that a buffer of its own for each value would take. */
   unplanned: number
   /** The length of the critical path: the longest chain of recorded dispatches that depend on each other. */
   readonly chain: number

@@ -46,7 +46,7 @@ export function run<P extends object>(
   try {
     launch(spec, problem, tensors, { ...(variant !== undefined && { variant }), ...(updateParams && { updateParams }) })
   } catch (error) {
-    // What the engine's own kernels never meet has no class.
+    // Errors that the engine's own kernels never meet have no class.
     throw error instanceof Error && error.constructor === Error ? new ArgumentError(`run: ${reason(error)}`) : error
   }
 }

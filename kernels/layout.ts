@@ -71,7 +71,7 @@ export function mergeDims(
 }
 
 /**
- * What the strided kernels share: the parameters of the Nest and of the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
+ * Gives the strided kernels the code that they share: the parameters of the Nest and of the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
  * `inner`, `aStep`, `aOffset`, …), and a function that makes the problems which carry them.
  */
 export function nest(...names: string[]) {

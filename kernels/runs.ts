@@ -35,7 +35,7 @@ function stepConstants(operands: readonly string[], { walks }: NestProblem): Con
   return Object.fromEntries(operands.map((name, k) => [`${name.toUpperCase()}_STEP`, walks[k]!.step]))
 }
 
-/** The one variant of a kernel on `count` neighbours in memory. */
+/** Makes the only variant of a kernel on `count` neighbours in memory. */
 export function countVariant<P extends { count: number }>(
   source: string,
   constants: (problem: P) => Constants = () => ({}),

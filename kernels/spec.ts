@@ -7,7 +7,7 @@ export type ParamScalar = Exclude<Scalar, 'f16'>
 /** Bytes of an element of each type. */
 export const SCALAR_BYTES: Readonly<Record<Scalar, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 }
 
-/** What a kernel may know of the device it runs on. It is plain data, so a spec can be read and tested without a device. */
+/** The facts that a kernel may know of its device. It is plain data, so a spec can be read and tested without a device. */
 export interface Capabilities {
   /** Whether this is a software driver, on which barriers and workgroup memory cost dearly. */
   software: boolean
@@ -101,7 +101,7 @@ export interface KernelSpec<P = any> {
   name: string
   bindings: readonly Binding[]
   params: readonly Param[]
-  /** What the autotuner chooses from. Other launch parameters of the same source are variants too. */
+  /** The variants that the autotuner chooses from. Other launch parameters of the same source make another variant. */
   variants: readonly Variant<P>[]
   /** The variant to take where none is pinned or tuned; without it, the first that supports the problem. */
   choose?(device: Capabilities, problem: P): string

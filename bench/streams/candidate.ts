@@ -1,6 +1,6 @@
 import type { Device } from '../../engine/index.ts'
 
-/** What is timed: the forward pass of a model, or a training step. */
+/** The work that is timed: the forward pass of a model, or a training step. */
 export type Pass = 'forward' | 'step'
 
 /**

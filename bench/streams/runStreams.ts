@@ -6,7 +6,7 @@ import { type PassOptions, PassRun } from './passRun.ts'
 import type { StreamsReport } from './streamsReport.ts'
 import type { Workbench } from './workbench.ts'
 
-/** What `runStreams` measures, and how. */
+/** The batch sizes and limits of `runStreams`, and its callbacks. */
 export interface StreamsOptions extends Pick<PassOptions, 'time' | 'minRounds' | 'microBatches'> {
   batches: readonly number[]
   onProgress?(done: number, of: number, what: string): void

@@ -11,7 +11,7 @@ type Problem = AttentionProblem & QueryGradientProblem & KeyValueGradientProblem
 /** How operands lie in memory: [B, H, T, Dh] each, or as Linear layers write them, q, k and v (k and v) side by side. */
 type Layout = 'heads' | 'packed' | 'cross'
 
-/** What the scores look like: ordinary, of the order of ±100, or all equal in every row. */
+/** The size of the scores: ordinary, of the order of ±100, or all equal in every row. */
 type Scores = 'normal' | 'large' | 'equal'
 
 interface Shape {

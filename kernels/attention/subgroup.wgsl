@@ -205,7 +205,7 @@ fn main(
     let k14 = kRow + t14 * kStep; let k15 = kRow + t15 * kStep;
     var s0 = Rows(); var s1 = Rows(); var s2 = Rows(); var s3 = Rows();
     var s4 = Rows(); var s5 = Rows(); var s6 = Rows(); var s7 = Rows();
-    // What is left out must not become the highest.
+    // A score that is left out must not become the highest.
     let unused = select(low, Rows(), more);
     var s8 = unused; var s9 = unused; var s10 = unused; var s11 = unused;
     var s12 = unused; var s13 = unused; var s14 = unused; var s15 = unused;

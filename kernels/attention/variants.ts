@@ -51,7 +51,7 @@ export function attentionParams(bindings: number, ...views: string[]): Param[] {
   ]
 }
 
-/** What the three kernels differ in: which rows they are parallel over, and the sources of their variants. */
+/** The differences of the three kernels: the rows that they are parallel over, and the sources of their variants. */
 interface RowKernel<P extends AttentionShape> {
   /** The rows of a head that threads own: its queries or its keys. */
   rows(problem: P): number

@@ -97,7 +97,7 @@ export const unaryBackwardCases: KernelCase<UnaryBackward>[] = unaryOps
     ]
   })
 
-/** What float16 can hold: normal numbers, and for `gelu` its tails. */
+/** Cases of numbers that float16 can hold: normal ones, and for `gelu` its tails. */
 export const unaryHalfCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
   const make = (name: string, count: number, x: Fill): KernelCase<Unary> => ({
     name: `${op}, ${name}`,

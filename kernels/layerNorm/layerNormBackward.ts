@@ -16,7 +16,7 @@ import subgroup from './backwardSubgroup.wgsl'
 import workgroup from './backwardWorkgroup.wgsl'
 import { groupPerRow, type LayerNormRows, rowParams } from './layerNorm.ts'
 
-/** What to compute, and where the sums over `chunks` parts of the rows go, in elements. */
+/** The gradients to compute, and the places of the sums over `chunks` parts of the rows, in elements. */
 export interface LayerNormBackwardProblem extends LayerNormRows {
   /** Whether dx is wanted. */
   input: boolean

@@ -21,7 +21,7 @@ interface Shape {
   /** Residual with one row for all. */
   auxBroadcast?: boolean
   splits?: number
-  /** What is float16. */
+  /** The operands that are float16. */
   half?: readonly Element[]
   bench?: boolean
 }

@@ -13,7 +13,7 @@ import {
 /** Where an operand lies in its buffer, in elements: its first element, then strides of three batch dims, 0 where it repeats. */
 export type BatchView = [offset: number, batch0: number, batch1: number, batch2: number]
 
-/** What is done to a product before it is stored, in this order. The numbers are bits of `flags`. */
+/** The steps that a product goes through before it is stored, in this order. The numbers are bits of `flags`. */
 export const EPILOGUE = {
   /** + bias[column] */
   bias: 1,
@@ -66,7 +66,7 @@ export interface Matmul {
   seedHigh?: number
   streamLow?: number
   streamHigh?: number
-  /** What is float16; the rest is float32. Bias and partial products always are. */
+  /** The operands that are float16; the others are float32, as bias and partial products always are. */
   dtypes?: { readonly [name in Element]?: 'f16' }
 }
 

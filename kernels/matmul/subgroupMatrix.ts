@@ -51,7 +51,7 @@ export const matrixVariants: readonly Variant<Matmul>[] = [
   matrixVariant('subgroupMatrixSmall', SMALL),
 ]
 
-/** The one of them to take on a GPU, or undefined where none runs the problem. */
+/** Names the variant with tensor cores to take on a GPU, or undefined where none runs the problem. */
 export function chooseMatrices(device: Capabilities, problem: Matmul): string | undefined {
   const [large, small] = matrixVariants.map((one) => one.supports!(device, problem))
   if (large && (!small || tiles(problem, LARGE) * problem.splits >= FILLS)) return 'subgroupMatrix'

@@ -29,7 +29,7 @@ function tiledVariant(name: string, blocks: number): Variant<Matmul> {
 /** `tiled` computes 64 x 64 elements in a workgroup and 4 x 4 in a thread, `tiledLarge` 128 x 128 and 8 x 8. */
 export const tiledVariants: readonly Variant<Matmul>[] = [tiledVariant('tiled', 1), tiledVariant('tiledLarge', 2)]
 
-/** The one of them to take on a GPU, or undefined where none runs. */
+/** Names the tiled variant to take on a GPU, or undefined where none runs the problem. */
 export function chooseTiled(device: Capabilities, problem: Matmul): string | undefined {
   const [small, large] = tiledVariants.map((one) => one.supports!(device, problem))
   if (large && (!small || tiles(problem, 2) * problem.splits >= FILLS)) return 'tiledLarge'

@@ -58,7 +58,7 @@ function hasWorkgroups(device: Capabilities): boolean {
   return device.maxInvocations >= 256
 }
 
-/** What the variants of a reduction differ in. */
+/** The sources and constants in which the variants of a reduction differ. */
 interface Variants<P extends Reduction> {
   direct: string
   rows: string

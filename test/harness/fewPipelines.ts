@@ -2,7 +2,7 @@ import type { Constants, KernelCase } from '../../kernels/spec.ts'
 
 interface Pipeline {
   cases: KernelCase[]
-  /** What its constants cover: each constant as `name=value`, or also each pair of them. A missing constant has the value `undefined`. */
+  /** The values that its constants cover: each constant as `name=value`, or also each pair of them. A missing constant has the value `undefined`. */
   covers: string[]
 }
 

@@ -11,7 +11,7 @@ const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
 /** `most` on the default device and `few` on another one leave out pipelines; without either every case runs. */
 const pipelines = env.PARAFORMER_PIPELINES
 
-/** What a kernel suite leaves out. */
+/** The limits of a kernel suite. */
 interface SuiteOptions {
   /** The pipelines that the default device compiles, of kernels whose pipelines take seconds each. */
   most?: Cover

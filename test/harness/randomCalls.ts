@@ -30,7 +30,7 @@ export interface Trace {
 const TOKENS = 3
 const CALLS = 7
 
-/** What a call does with its gradients at its end: it returns them, steps AdamW with them, or keeps them to add to. */
+/** The end of a call's gradients: the call returns them, steps AdamW with them, or keeps them to add to. */
 const POLICIES = ['returned', 'stepped', 'kept'] as const
 
 /** Whether the products of a seed's programs compute in float16. */

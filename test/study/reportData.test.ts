@@ -1,4 +1,4 @@
-// What the report reads, and what it concludes.
+// The report reads run and study folders, and draws the conclusions that they hold.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -154,7 +154,7 @@ export function writeStudy(
   writeLines(join(folder, 'results.jsonl'), [...results, ...more])
 }
 
-/** What `paraformer compress` writes. */
+/** Makes a compression.json as `paraformer compress` writes it. */
 export function compression(branches: number) {
   return {
     ...{ format: 1, model: 'model.safetensors', dataset: 'fashion-mnist', images: { validation: 6000, test: 10000 } },
@@ -169,7 +169,7 @@ export function compression(branches: number) {
 
 const stage = { tasks: 2, branches: 4, parameters: 4000, optimizerSteps: 10, images: 640, seconds: 2, validation: [0.5] }
 
-/** What `paraformer expand` writes. */
+/** An expansion.json as `paraformer expand` writes it. */
 export const EXPANSION = {
   ...{ format: 1, dataset: 'fashion-mnist', split: 'classes', add: 1, freeze: true, init: 'zero', replay: 0.1 },
   tasks: ['0 to 4', '5 to 9'].map((name) => ({ name, classes: 10, train: 30000, test: 5000 })),

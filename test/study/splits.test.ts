@@ -131,7 +131,7 @@ test('forgetting is the best accuracy so far less that of now, by task', () => {
   // Task 1 was best at first, task 2 after task 3.
   const table = [[0.9], [0.5, 0.6], [0.7, 0.75, 0.5], [0.625, 0.5, 0.25, 1]]
   assert.ok(Math.abs(forgettingOf(table) - (0.275 + 0.25 + 0.25) / 3) < 1e-15)
-  // What is learned later is gained.
+  // An accuracy that rises later is a gain, so forgetting is negative.
   assert.ok(Math.abs(forgettingOf([[0.5], [0.75, 1]]) + 0.25) < 1e-15)
 })
 

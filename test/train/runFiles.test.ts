@@ -147,7 +147,7 @@ test('a run that resumes refuses a settings.json that is not its own, of other d
   await refused({ dataset: { ...own.dataset, sha256 } }, new RegExp(`another file ${name} of mnist`))
   await refused({ format: 2 }, /settings\.json: is of format 2, this version reads up to 1/)
   await refused({ dataset: undefined }, /settings\.json is malformed: it lacks dataset/)
-  // What a resumed run may change does not count, and a run of a former version has no such file.
+  // Settings that a resumed run may change do not count, and a run of a former version has no such file.
   writeFileSync(path, JSON.stringify({ ...own, settings: { ...own.settings, maxSteps: 4, recompute: true } }))
   const changed = await runCli(['train', '--resume', folder, '--max-steps', '5'])
   assert.is(changed.code, 0, changed.stderr)

@@ -68,7 +68,7 @@ test('greedy: in phase k only branch k and head learn, in phase 1 the stem too',
     for (const [name, gradient] of await gradientsOf(objective)) {
       assert.is(gradient !== undefined, learns(name), `phase ${i + 1}: ${name}`)
     }
-    // What learns learns as it would if nothing were frozen.
+    // A parameter that learns has the gradient that it would have if nothing were frozen.
     const whole = await gradientsOf(makeScheme('paper', M).passes[0]![i]!)
     for (const [name, gradient] of await gradientsOf(objective)) {
       if (gradient) assertClose(gradient, whole.get(name)!, 1e-6, `phase ${i + 1}: ${name}`)

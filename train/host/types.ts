@@ -1,7 +1,7 @@
 import type { loadDataset } from '../data/datasets.ts'
 import type { openData } from '../run/data.ts'
 
-/** What the entry of the package takes from files, which only some hosts have. */
+/** Functions of the package that read files, which only some hosts have. */
 export interface Host {
   loadDataset: typeof loadDataset
   openData: typeof openData

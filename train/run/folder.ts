@@ -14,7 +14,7 @@ export interface RunFolder {
   /** The parameters alone, after the last evaluation. */
   model: string
   metrics: string
-  /** What the run was asked to do, from its beginning on. */
+  /** The settings of the run, written when it begins. */
   settings: string
   /** The finished run in numbers. */
   record: string

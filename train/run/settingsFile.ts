@@ -16,7 +16,7 @@ const FORMAT = 1
 /** Bytes of the longest settings.json. */
 const MAX_BYTES = 1 << 20
 
-/** What a run was asked to do: the file settings.json. */
+/** The content of settings.json: the settings of a run, its model and its data. */
 export interface RunSettings {
   format: 1
   settings: Settings
@@ -41,7 +41,7 @@ const FILE = fields({
   initFrom: v.optional(text),
 })
 
-/** What `writeSettings` writes of a run. */
+/** The parts of a run from which `writeSettings` makes settings.json. */
 export interface RunInput {
   settings: Settings
   config: ModelConfig

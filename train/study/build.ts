@@ -1,4 +1,4 @@
-/** What the package was built from. */
+/** The sources that the package was built from. */
 export interface Build {
   version: string
   /** The commit; null outside a repository. */

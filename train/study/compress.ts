@@ -30,7 +30,7 @@ export interface CompressOptions {
   onProgress?: ((share: number, what: string) => void) | undefined
 }
 
-/** What a prefix costs and what it is worth. */
+/** The costs and accuracies of a prefix. */
 export interface CompressedPrefix {
   /** Number k of branches. */
   prefix: number

@@ -51,7 +51,7 @@ function halved(parameters: Entries): Entries {
   )
 }
 
-/** What is written, and what it is worth with the bits that are written. */
+/** The model that was written, and its accuracy with the bits that were written. */
 export interface Written {
   dtype: SavedDtype
   prefix: number

@@ -12,7 +12,7 @@ export interface BatchOutputs {
   labels: Int32Array
 }
 
-/** What the head says of r sums for N images. */
+/** Losses and accuracies of the head on r sums of branch outputs, over N images. */
 export interface Scores {
   images: number
   /** Mean cross-entropy of each sum. */

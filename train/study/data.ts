@@ -2,7 +2,7 @@ import { type Dataset, loadDataset } from '../data/datasets.ts'
 import type { Settings } from '../settings.ts'
 import { hashOf } from './hash.ts'
 
-/** What a study must know of its data before any run. */
+/** The facts of its data that a study needs before any run. */
 export interface StudyData extends Pick<Dataset, 'name' | 'channels' | 'height' | 'width' | 'classes'> {
   /** Images of the training split, those held out included. */
   trainImages: number

@@ -6,7 +6,7 @@ import type { Model, ModelConfig } from '../../model/index.ts'
 import type { SchemeDefinition } from '../schemes/index.ts'
 import { SETTINGS, type SettingName, type Settings } from '../settings.ts'
 
-/** What the arms of a study have in common with its baseline: optimizer steps, counted training FLOPs, parameters or measured time. */
+/** The quantity that the arms of a study share with its baseline: optimizer steps, counted training FLOPs, parameters or measured time. */
 export type Budget = 'parameters' | 'flops' | 'steps' | 'time'
 
 /** Operations and parameters of an arm's own model, for its budget; those of a built-in model are known. */

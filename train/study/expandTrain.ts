@@ -16,7 +16,7 @@ import type { Task, TaskSource } from './splits.ts'
 /** Shape of stored images, and the normalisation that the model takes. */
 export type ImageShape = Pick<TaskSource, 'channels' | 'height' | 'width'> & { mean: number[]; std: number[] }
 
-/** What all training runs of an expansion share. */
+/** The device, settings and data that all training runs of an expansion share. */
 export interface ExpansionRun {
   device: Device
   shape: ImageShape
@@ -25,7 +25,7 @@ export interface ExpansionRun {
   mode: Mode
 }
 
-/** What a training run did. */
+/** The amount of work of a training run, and its accuracies. */
 export interface TrainedTask {
   optimizerSteps: number
   /** Images seen, each as often as it was. */

@@ -3,7 +3,7 @@ import { paceOf } from './checks.ts'
 import type { PlannedRun } from './plan.ts'
 import type { Result } from './results.ts'
 
-/** What the time of a run is expected from. */
+/** Measurements from which the time of a run is expected. */
 export interface Measured {
   results: readonly Pick<Result, 'arm' | 'wallSeconds' | 'trainingFlops'>[]
   checks: readonly Check[]

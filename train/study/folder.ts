@@ -3,7 +3,7 @@ import { join } from 'node:path'
 /** The files of a study at one preset. */
 export interface StudyFolder {
   path: string
-  /** What was stated before the first run. */
+  /** The statement that was registered before the first run. */
   registered: string
   /** One line for each finished run, and one for each trial of tuning. */
   results: string

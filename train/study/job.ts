@@ -1,7 +1,7 @@
 import type { Tune } from '../../engine/autotune/tune.ts'
 import type { Settings } from '../settings.ts'
 
-/** What a process of a study needs of the study. */
+/** The parts of a study that a process of it needs. */
 export interface JobStudy {
   /** The bundled study file. */
   bundle: string
@@ -31,7 +31,7 @@ export interface CheckJob extends JobStudy {
 
 export type Job = RunJob | CheckJob
 
-/** What a check found out about a device. */
+/** The findings of a check on a device. */
 export interface CheckReport {
   device: string
   adapter: string

@@ -25,7 +25,7 @@ export interface PlannedRun {
   trial?: { index: number; values: Partial<Settings> }
 }
 
-/** What is known before runs are planned. */
+/** The study, preset and data from which runs are planned. */
 export interface PlanInputs {
   loaded: LoadedStudy
   preset: string
@@ -211,7 +211,7 @@ export class Plan {
   }
 }
 
-/** What an arm's length follows from. */
+/** Returns the quantity that sets an arm's length, and the arm whose quantity it equals. */
 function budgetOf(study: Study, name: string): { equal: Budget | 'none'; to: string } {
   const { budget } = study.arms[name]!
   const baseline = study.baseline ?? Object.keys(study.arms)[0]!

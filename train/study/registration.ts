@@ -28,7 +28,7 @@ const STATEMENT = fields({
   arms: mapOf(mapOf(v.unknown())),
 })
 
-/** What a study states before its first run. */
+/** The statement of a study before its first run. */
 export type Statement = v.InferOutput<typeof STATEMENT>
 
 const REGISTERED = fields({
@@ -142,7 +142,7 @@ export function currentHash({ hash, deviations }: Registered): string {
   return deviations.at(-1)?.hash ?? hash
 }
 
-/** What is registered, or stated by a deviation. */
+/** A statement that was registered, or that a deviation put in its place. */
 export type Stated = Pick<Registered, 'hash' | 'code' | 'sources' | 'statement'>
 
 /** All that was stated, in order. */

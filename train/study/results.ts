@@ -35,7 +35,7 @@ const RECORD = fields({
   final: fields({ validation: SCORES, test: v.optional(SCORES) }),
 })
 
-/** What a run of a study writes at its end: run.json in its folder. */
+/** The content of run.json, which a run of a study writes at its end. */
 export type StudyRecord = v.InferOutput<typeof RECORD>
 
 /** Parses run.json of a run of a study. @throws UserError for a malformed one */
@@ -62,7 +62,7 @@ const TRIAL = fields({
   arm: text,
   seed: count,
   trial: count,
-  /** What it tries. */
+  /** The settings that the trial tries. */
   values: mapOf(v.unknown()),
   /** Scores after the last epoch; a trial that diverged has none, and a message. */
   validation: v.optional(SCORES),

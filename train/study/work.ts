@@ -12,7 +12,7 @@ export interface Work {
   flops: number
 }
 
-/** What the work of a run follows from. */
+/** The parts of a run that determine its work. */
 export interface WorkQuestion {
   settings: Settings
   scheme: Scheme

@@ -25,7 +25,7 @@ const COMPRESSION = fields({
   chosen: count,
 })
 
-/** What compression.json holds. */
+/** The content of compression.json. */
 export type Compression = v.InferOutput<typeof COMPRESSION>
 
 /** Reads the results of `paraformer compress` in a folder, if they are there. @throws UserError when they are of a newer format */

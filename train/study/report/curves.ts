@@ -3,7 +3,7 @@ import { armLines, drawnPrefixes, type Figure, finite, prefixColor, type Row } f
 import type { Point, Split } from './point.ts'
 import { branchesOf, type Run } from './record.ts'
 
-/** What curves run against. */
+/** The horizontal axes of learning curves. */
 const AXES = [
   { id: 'steps', title: 'mini-batches', of: (point: Point) => point.step as number | undefined },
   { id: 'flops', title: 'training FLOPs', of: (point: Point) => point.flops },

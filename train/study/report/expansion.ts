@@ -29,7 +29,7 @@ const EXPANSION = fields({
   ),
 })
 
-/** What expansion.json holds. */
+/** The content of expansion.json. */
 export type Expansion = v.InferOutput<typeof EXPANSION>
 
 /** Reads the results of `paraformer expand` in a folder, if they are there. @throws UserError when they are of a newer format */

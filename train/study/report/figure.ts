@@ -4,7 +4,7 @@ import { COLORS } from './theme.ts'
 /** A figure with what stands in for it where it cannot be seen. */
 export interface Figure {
   title: string
-  /** What is drawn, in a sentence or two. */
+  /** The figure described in a sentence or two. */
   description: string
   /** Vega-Lite specification. */
   spec: object

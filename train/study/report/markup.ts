@@ -8,7 +8,7 @@ export class Markup {
   }
 }
 
-/** What a template takes: texts and numbers are escaped, lists are joined, and undefined is nothing. */
+/** A value in a template: texts and numbers are escaped, lists are joined, and undefined is nothing. */
 export type Content = string | number | Markup | undefined | readonly Content[]
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }

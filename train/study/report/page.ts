@@ -14,14 +14,14 @@ export interface Drawn extends Figure {
 export interface Section {
   id: string
   title: string
-  /** What the study states, by the names of its fields. */
+  /** The statement of the study, by the names of its fields. */
   stated: readonly (readonly [string, string])[]
   claims: readonly Claim[]
   deviations: readonly string[]
   /** The arms in numbers. */
   arms: Table | undefined
   figures: readonly Drawn[]
-  /** What stands after the figures. */
+  /** Tables that stand after the figures. */
   tables: readonly (readonly [caption: string, table: Table])[]
   /** The command that draws the figures again. */
   command: string
@@ -32,7 +32,7 @@ export interface Section {
 export interface Page {
   title: string
   sections: readonly Section[]
-  /** What was left out, and why. */
+  /** The files and values that were left out, and why. */
   notes: readonly string[]
   /** Tables over all sections. */
   tables: readonly (readonly [caption: string, table: Table])[]

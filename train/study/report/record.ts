@@ -67,7 +67,7 @@ const RESULT_ENTRIES = {
   final: v.optional(fields({ test: v.optional(SCORES), validation: v.optional(SCORES), train: v.optional(SCORES) })),
 }
 
-/** What run.json holds, and a line of results.jsonl. */
+/** The content of run.json, and of a line of results.jsonl. */
 export const RESULT = fields(RESULT_ENTRIES)
 
 export type Result = v.InferOutput<typeof RESULT>

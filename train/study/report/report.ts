@@ -22,7 +22,7 @@ export interface Report {
   html: string
   /** Tables of everything that it shows, by name. */
   data: Record<string, Table>
-  /** What was left out, and why. */
+  /** The files and values that were left out, and why. */
   notes: string[]
   figures: number
 }

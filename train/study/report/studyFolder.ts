@@ -29,7 +29,7 @@ const STATEMENT = fields({
   seeds: v.optional(listOf(count)),
 })
 
-/** What a study states before its first run. */
+/** The statement of a study before its first run. */
 export type Statement = v.InferOutput<typeof STATEMENT>
 
 const REGISTERED = fields({
@@ -50,16 +50,16 @@ const REGISTERED = fields({
   ),
 })
 
-/** What registered.json holds. */
+/** The content of registered.json. */
 export type Registered = v.InferOutput<typeof REGISTERED>
 
 /** A study with its runs. */
 export interface StudyRecord {
   path: string
   title: string
-  /** What is registered; undefined where nothing was. */
+  /** The registration; undefined where there is none. */
   registered: Registered | undefined
-  /** What was stated before the first run. */
+  /** The statement before the first run. */
   statement: Statement
   /** Rules that were stated later, which decide nothing that was registered. */
   laterRules: Rule[]

@@ -1,6 +1,6 @@
 import type { PairedDifference } from './intervals.ts'
 
-/** What a study says about a claim. */
+/** The conclusion of a study about a claim. */
 export type Verdict = 'supported' | 'not supported' | 'inconclusive'
 
 /** Probability of calling a difference real that is not, over all comparisons of a claim. */
