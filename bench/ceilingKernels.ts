@@ -4,6 +4,7 @@ import fmaWgsl from './ceilings/fma.wgsl'
 import matrixWgsl from './ceilings/matrix.wgsl'
 import readWgsl from './ceilings/read.wgsl'
 import touchWgsl from './ceilings/touch.wgsl'
+import updateWgsl from './ceilings/update.wgsl'
 import writeWgsl from './ceilings/write.wgsl'
 
 /** Threads of a workgroup of `fma`. */
@@ -11,7 +12,7 @@ export const FMA_THREADS = 64
 
 /** The problem of `fma`. */
 export interface Fma {
-  /** Multiply-adds of each chain. */
+  /** Multiply-adds of each chain, a multiple of 8. */
   rounds: number
   threads: number
 }
@@ -85,11 +86,11 @@ export const matrix: KernelSpec<Matrix> = {
   bytes: () => 0,
 }
 
-/** The problem of `copy`, `read` and `write`. */
+/** The problem of `copy`, `read`, `write` and `update`. */
 export interface Memory {
   /** Number of vec4s. */
   count: number
-  /** The value that `write` writes. */
+  /** The value that `write` writes and `update` raises to. */
   value: number
 }
 
@@ -147,6 +148,19 @@ export const write: KernelSpec<Memory> = {
   variants: memoryVariants(writeWgsl),
   flops: () => 0,
   bytes: ({ count }) => count * 16,
+}
+
+/** Updates vec4s in place. */
+export const update: KernelSpec<Memory> = {
+  name: 'ceilingUpdate',
+  bindings: [target],
+  params: [
+    { name: 'count', type: 'u32' },
+    { name: 'value', type: 'f32' },
+  ],
+  variants: memoryVariants(updateWgsl),
+  flops: () => 0,
+  bytes: ({ count }) => count * 32,
 }
 
 /** A dispatch of one thread, whose time is the cost of dispatching. */

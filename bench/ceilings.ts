@@ -12,6 +12,7 @@ import {
   matrix,
   matrixRoom,
   read,
+  update,
   write,
 } from './ceilingKernels.ts'
 import { type Budget, doBench } from './doBench.ts'
@@ -25,7 +26,7 @@ export interface Ceilings {
   gflops: number
   /** Products of float16 matrices with sums in float32 (tensor cores), GFLOP/s, where the device has them. */
   matrixGflops?: number
-  /** Memory bandwidth of a copy, a read or a write, whichever is fastest, GB/s. */
+  /** Memory bandwidth of a copy, a read, a write or an update in place, whichever is fastest, GB/s. */
   gbps: number
   /** Cost of one more dispatch among many, µs. */
   dispatch: number
@@ -61,6 +62,8 @@ interface Expected {
   last?: number
 }
 
+/** The value in a kernel's output before its first run: none of the kernels writes it, and `update` raises it. */
+const WRONG = -1
 /** A ceiling is measured again if its share of the time is at least this part of the other's. */
 const MATTERS = 0.25
 /** Smallest number of bytes at which bandwidth is measured: there a launch costs little beside the copy. */
@@ -209,7 +212,7 @@ export class CeilingGauge {
     })
   }
 
-  /** The highest bandwidth of copy, read and write. @param bytes what a copy reads and writes in all */
+  /** The highest bandwidth of copy, read, write and update. @param bytes what a copy reads and writes in all */
   #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
     const device = this.#device
     const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
@@ -222,6 +225,7 @@ export class CeilingGauge {
         [copy, [x!, y!]],
         [read, [x!, y!]],
         [write, [y!]],
+        [update, [y!]],
       ]
       for (const [spec, ranges] of kinds) {
         const rate = await this.#rate(spec, problem, `${spec.name} ${what}`, thorough, async (variant) => {
@@ -245,7 +249,7 @@ export class CeilingGauge {
     const device = this.#device
     const written = ranges.at(-1)!
     const places = [0, ...(expected.last === undefined ? [] : [expected.last])].map((offset) => ({ ...written, offset }))
-    for (const place of places) device.write(place, new Float32Array(4).fill(Number.NaN))
+    for (const place of places) device.write(place, new Float32Array(4).fill(WRONG))
     const [first, ...others] = places.map((place) => outputOf(device, place, 'f32', 4))
     const record = (): Outputs => {
       device.dispatch(spec, problem, ranges, variant.name)
