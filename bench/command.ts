@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { BenchFlags } from './flags.ts'
 import { MAX_BATCH, MOST_TIME } from './limits.ts'
+import { schemesCommand } from './schemes/command.ts'
 import { streamsCommand } from './streams/command.ts'
 
 /** `paraformer bench`, and `paraformer bench streams`, whose flags stand behind its name. */
@@ -9,6 +10,7 @@ export function benchCommand(): Command {
   return makeCommand('bench')
     .enablePositionalOptions()
     .addCommand(streamsCommand())
+    .addCommand(schemesCommand())
     .helpCommand(false)
     .description('time kernels, layers, forward passes and training steps against the ceilings of the device')
     .argument('[names...]', 'what to time: groups (kernels, ops, layers, models) or names of theirs; default everything')

@@ -17,6 +17,9 @@ export interface Series {
   device: number[]
 }
 
+/** The part of a candidate that is timed. */
+export type Timed = Pick<Candidate, 'devices' | 'submit' | 'wait'>
+
 /** How candidates are measured. */
 export interface MeasureOptions {
   /** Milliseconds for each candidate. */
@@ -27,6 +30,10 @@ export interface MeasureOptions {
   queue: boolean
   /** The clocks of the devices that have one. */
   clocks: ReadonlyMap<Device, DeviceClock>
+  /** Called after each round with the share of the time that has passed. */
+  onRound?(share: number): void
+  /** Called after each round; when it returns true, no further round begins. */
+  shouldStop?(): boolean
 }
 
 /** Milliseconds that consecutive runs take together, so that the one wait at their end hardly counts. */
@@ -40,17 +47,21 @@ const CLOCKED = 5
  * Times candidates in turn, round after round: other work on the machine slows down all alike, so the times of one round can be
  * compared. All candidates must have run before, so that nothing is compiled meanwhile.
  */
-export async function measure(candidates: readonly Candidate[], options: MeasureOptions): Promise<Series[]> {
+export async function measure(candidates: readonly Timed[], options: MeasureOptions): Promise<Series[]> {
   const series = candidates.map((): Series => ({ latency: [], queued: [], host: [], device: [] }))
   const began = performance.now()
   const { time, minRounds } = options
-  for (let round = 0; round < minRounds || performance.now() - began < time * candidates.length; round++) {
+  const share = (round: number) =>
+    Math.min(round / minRounds, time === 0 ? 1 : (performance.now() - began) / (time * candidates.length))
+  for (let round = 0; share(round) < 1; round++) {
     for (const [i, candidate] of candidates.entries()) await sample(candidate, series[i]!, options)
+    options.onRound?.(Math.min(1, share(round + 1)))
+    if (options.shouldStop?.()) break
   }
   return series
 }
 
-async function sample(candidate: Candidate, { latency, queued, host, device }: Series, options: MeasureOptions): Promise<void> {
+async function sample(candidate: Timed, { latency, queued, host, device }: Series, options: MeasureOptions): Promise<void> {
   const { queue } = options
   const start = performance.now()
   const javascript = await candidate.submit()
@@ -70,7 +81,7 @@ async function sample(candidate: Candidate, { latency, queued, host, device }: S
 }
 
 /** Milliseconds of one of `runs` consecutive runs; for fewer than two runs it is `single`, the time of the single run. */
-async function row(candidate: Candidate, runs: number, single: number): Promise<number> {
+async function row(candidate: Timed, runs: number, single: number): Promise<number> {
   if (runs < 2) return single
   const start = performance.now()
   for (let i = 0; i < runs; i++) await candidate.submit()

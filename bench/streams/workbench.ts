@@ -68,7 +68,10 @@ export function dryRun(models: Models, batches: readonly number[]): void {
 }
 
 /** Makes a batch of random images on the host, with a copy on the device that the caller disposes of. */
-export function loadBatch({ device, sizes }: Models, batch: number): { data: LabelledImages; resident: MicroBatch } {
+export function loadBatch(
+  { device, sizes }: Pick<Models, 'device' | 'sizes'>,
+  batch: number,
+): { data: LabelledImages; resident: MicroBatch } {
   const { channels, imageSize, classes } = sizes.paraformer
   const shape = [batch, channels, imageSize, imageSize]
   const size = shape.reduce((product, one) => product * one)

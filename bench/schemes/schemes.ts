@@ -1,0 +1,157 @@
+import { type Device, requestDevice } from '../../engine/index.ts'
+import { type Mode, ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
+import { announce } from '../../train/cli/device.ts'
+import { Interrupt } from '../../train/cli/interrupt.ts'
+import { givenSettings } from '../../train/cli/options.ts'
+import { Progress } from '../../train/cli/progress.ts'
+import { table } from '../../train/cli/table.ts'
+import { AdamW, captureStep, makeScheme, type SchemeName } from '../../train/index.ts'
+import { BRANCH_SCHEMES, trainingFlops, updatesOf } from '../../train/schemes/index.ts'
+import { significant } from '../report.ts'
+import { type Quantiles, quantiles } from '../statistics.ts'
+import { MAX_NORM, ZERO_LR } from '../streams/candidate.ts'
+import { measure, type Timed } from '../streams/measure.ts'
+import { sizesOf } from '../streams/sizes.ts'
+import { loadBatch } from '../streams/workbench.ts'
+import type { SchemesFlags } from './flags.ts'
+
+/** Smallest number of rounds, so that the median leaves out a bad one. */
+const MIN_ROUNDS = 5
+
+/** The measurements of a scheme. A mini-batch is what an epoch does with it: all passes, and all steps of a pass. */
+export interface SchemeRow {
+  scheme: SchemeName
+  /** Optimizer steps on a mini-batch. */
+  updates: number
+  /** Operations of matrix products for a mini-batch. */
+  flops: number
+  /** Milliseconds of a mini-batch. */
+  time: Quantiles
+  /** Time and operations beside those of `joint`; the time's is the median of the ratios round by round. */
+  overJoint: { time: Quantiles; flops: number }
+}
+
+/** All schemes on a model. */
+export interface SchemesReport {
+  date: string
+  device: Device['summary']
+  config: ParaFormerConfig
+  batch: number
+  mode: Mode
+  rounds: number
+  rows: SchemeRow[]
+}
+
+/** Runs `paraformer bench schemes`. @throws UserError for settings that do not fit together */
+export async function benchSchemes(flags: SchemesFlags): Promise<void> {
+  const sizes = sizesOf(flags.preset, givenSettings({ ...flags }))
+  const interrupt = new Interrupt()
+  interrupt.says = 'ending after this round; once more ends at once'
+  const device = await requestDevice({ adapter: flags.adapter })
+  try {
+    announce(device)
+    const report = await timeSchemes(device, sizes, flags, interrupt)
+    console.log(flags.json ? JSON.stringify(report, null, 2) : textReport(report))
+    if (interrupt.asked) interrupt.end()
+  } finally {
+    device.destroy()
+    interrupt.close()
+  }
+}
+
+async function timeSchemes(
+  device: Device,
+  sizes: ReturnType<typeof sizesOf>,
+  { batch, mode, quick, time }: SchemesFlags,
+  interrupt: Interrupt,
+): Promise<SchemesReport> {
+  const config = sizes.paraformer
+  device.random.seed = 1
+  const model = new ParaFormer(config)
+  model.recomputes = sizes.recompute
+  model.coalesces = sizes.coalesce
+  // With a learning rate of 0 the schemes can share a model.
+  const optimizer = new AdamW(model.namedParameters())
+  const { resident } = loadBatch({ device, sizes }, batch)
+  const schemes = BRANCH_SCHEMES.map((name) => makeScheme(name, config.branches, { mode }))
+  const progress = new Progress({ total: 1 })
+  try {
+    const candidates: Timed[] = []
+    for (const [i, { name, passes }] of schemes.entries()) {
+      progress.update((0.5 * i) / schemes.length, `compiling ${name}`)
+      const steps = passes.flat().map((objective) => captureStep(model, optimizer, objective, MAX_NORM))
+      const candidate: Timed = {
+        devices: [device],
+        submit() {
+          const began = performance.now()
+          for (const step of steps) {
+            const { losses, predicted, norm } = step([resident], ZERO_LR)
+            for (const t of [losses, predicted, norm]) t.dispose()
+          }
+          device.flush()
+          return performance.now() - began
+        },
+        wait: () => device.synchronize(),
+      }
+      // The first run captures, the second one replays.
+      for (let run = 0; run < 2; run++) {
+        candidate.submit()
+        await candidate.wait()
+      }
+      candidates.push(candidate)
+    }
+    const limits = quick ? { time: 0, minRounds: 1 } : { time, minRounds: MIN_ROUNDS }
+    const tell = (share: number) => progress.update(0.5 + 0.5 * share, 'timing')
+    const series = await measure(candidates, {
+      ...limits,
+      queue: false,
+      clocks: new Map(),
+      onRound: tell,
+      shouldStop: () => interrupt.asked,
+    })
+    const times = schemes.map(({ choose, passes }, i) =>
+      series[i]!.latency.map((ms) => (choose ? ms / passes.flat().length : ms)),
+    )
+    const flops = schemes.map((scheme) => {
+      const all = scheme.passes.flat().reduce((sum, objective) => sum + batch * trainingFlops(objective, config), 0)
+      return scheme.choose ? all / scheme.passes.flat().length : all
+    })
+    const joint = schemes.findIndex(({ name }) => name === 'joint')
+    const rows = schemes.map(
+      (scheme, i): SchemeRow => ({
+        scheme: scheme.name as SchemeName,
+        updates: updatesOf(scheme).reduce((sum, one) => sum + one),
+        flops: flops[i]!,
+        time: quantiles(times[i]!),
+        overJoint: {
+          time: quantiles(times[i]!.map((ms, round) => ms / times[joint]![round]!)),
+          flops: flops[i]! / flops[joint]!,
+        },
+      }),
+    )
+    return { date: new Date().toISOString(), device: device.summary, config, batch, mode, rounds: times[0]!.length, rows }
+  } finally {
+    progress.stop()
+  }
+}
+
+function textReport({ config, batch, mode, rounds, rows }: SchemesReport): string {
+  const { branches, branchDepth, imageSize, patchSize, dim } = config
+  const heading =
+    `${branches} branches of ${branchDepth} layers, D ${dim}, ${(imageSize / patchSize) ** 2 + 1} tokens, batch ${batch}, ${mode}; ` +
+    `medians of ${rounds} rounds, of ratios too`
+  const spread = ({ p20, p80 }: Quantiles) => `[${significant(p20)} ${significant(p80)}]`
+  return `${heading}\n${table(
+    ['scheme', 'steps', 'GFLOP', 'ms', '[p20 p80]', 'time to joint', '[p20 p80]', 'FLOPs to joint'],
+    rows.map(({ scheme, updates, flops, time, overJoint }) => [
+      scheme,
+      String(updates),
+      significant(flops / 1e9),
+      significant(time.median),
+      spread(time),
+      `${significant(overJoint.time.median)}x`,
+      spread(overJoint.time),
+      `${significant(overJoint.flops)}x`,
+    ]),
+  )}`
+}
