@@ -5,6 +5,11 @@ import { bindingDtype, type KernelCase, type KernelSpec, SCALAR_BYTES, type Scal
 const POISON = 0x7fc0dead
 const HALF_POISON = 0x7ead
 
+/** Parses lines of shapes of cases, such as '7x1 31x7'. */
+export function shapesOf<S extends readonly (number | undefined)[]>(...lines: string[]): S[] {
+  return lines.flatMap((line) => line.split(' ').map((shape) => shape.split('x').map(Number) as unknown as S))
+}
+
 /** A small seeded generator (mulberry32) for the inputs of cases. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0

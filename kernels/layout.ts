@@ -4,12 +4,36 @@ import { type Param, scalars } from './spec.ts'
 export const MAX_DIMS = 8
 
 /**
- * Where an operand lies in its buffer, in elements: a stride per dim of the problem, 0 where it is broadcast, and its first
- * element.
+ * Where a tensor lies in memory, in elements: element (i, j, …) lies at `offset + i * strides[0] + j * strides[1] + …`. The stride is 0
+ * along a dim in which the tensor is broadcast.
  */
 export interface Layout {
+  readonly shape: readonly number[]
   readonly strides: readonly number[]
   readonly offset: number
+}
+
+/** Returns row-major strides, in elements. */
+export function rowMajorStrides(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length)
+  let stride = 1
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride
+    stride *= shape[i]!
+  }
+  return strides
+}
+
+/** Broadcasts a layout to a shape: dims of size 1 and missing leading dims repeat. */
+export function broadcastLayout({ shape, strides, offset }: Layout, to: readonly number[]): Layout {
+  const lead = to.length - shape.length
+  const repeats = (d: number) => d < lead || (shape[d - lead] === 1 && to[d] !== 1)
+  return { shape: to, strides: to.map((_, d) => (repeats(d) ? 0 : strides[d - lead]!)), offset }
+}
+
+/** The exclusive end of a layout's elements. */
+export function endOf({ shape, strides, offset }: Layout): number {
+  return shape.reduce((end, size, d) => end + (size - 1) * strides[d]!, offset + 1)
 }
 
 /** The loop nest of a strided kernel: the outer dims, and the innermost dim, along which threads walk. */
@@ -74,7 +98,7 @@ export function mergeDims(
  * Gives the strided kernels the code that they share: the parameters of the Nest and of the named operands (`dims`, `aStrides`, …, `outer`, `rows`,
  * `inner`, `aStep`, `aOffset`, …), and a function that makes the problems which carry them.
  */
-export function nest(...names: string[]) {
+export function nest<const Names extends readonly string[]>(...names: Names) {
   const keys = names.map((name) => ({ strides: `${name}Strides`, step: `${name}Step`, offset: `${name}Offset` }))
   const params: Param[] = [
     { name: 'dims', type: 'u32', length: MAX_DIMS },
@@ -82,14 +106,14 @@ export function nest(...names: string[]) {
     ...scalars('u32', 'outer', 'rows', 'inner', ...keys.flatMap(({ step, offset }) => [step, offset])),
   ]
   /**
-   * @param shape the sizes of the dims, none of them 0
+   * Makes a problem from the operands' layouts, which have one shape without zeros.
    * @throws Error when more than MAX_DIMS dims remain after merging
    */
-  function problem(shape: readonly number[], layouts: readonly Layout[]): NestProblem {
-    const { dims, strides } = mergeDims(
-      shape,
-      layouts.map((layout) => layout.strides),
-    )
+  function problem(...operands: { readonly [name in keyof Names]: Layout }): NestProblem {
+    const layouts: readonly Layout[] = operands
+    const { shape } = layouts[0]!
+    const allStrides = layouts.map((layout) => layout.strides)
+    const { dims, strides } = mergeDims(shape, allStrides)
     if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)
     const inner = dims.pop() ?? 1
     let rows = 1

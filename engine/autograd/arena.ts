@@ -1,7 +1,7 @@
 import { checkFunction, checkWhole } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import type { Device } from '../device/device.ts'
-import { format, rowMajorStrides } from '../layout/shape.ts'
+import { format, rowMajorLayout } from '../layout/shape.ts'
 import type { Storage } from '../memory/storage.ts'
 import type { Version } from '../memory/version.ts'
 import { checkTensor, checkTensors } from '../tensor/arguments.ts'
@@ -81,7 +81,7 @@ export class ParameterArena {
     if (this.#holders++ > 0) return this
     const { device } = this.#memory
     withoutScope(() => {
-      this.#values = new Tensor(this.#memory.retain(), [this.length], [1], 0, 'float32', this.#version)
+      this.#values = new Tensor(this.#memory.retain(), rowMajorLayout([this.length]), 'float32', this.#version)
       this.#gradients = zeroed(this.length, device)
       for (const [slot, parameter] of this.parameters.entries()) parameter.gradSlot = this.slot(this.#gradients, slot)
     })
@@ -115,13 +115,13 @@ export class ParameterArena {
     checkTensor('slot', flat)
     checkWhole('slot', index, 'the parameter', 0, this.parameters.length - 1)
     const { shape } = this.parameters[index]!
-    return partOf(flat, shape, rowMajorStrides(shape), flat.offset + this.#offsets[index]! - this.#offsets[first]!)
+    return partOf(flat, rowMajorLayout(shape, flat.offset + this.#offsets[index]! - this.#offsets[first]!))
   }
 
   /** Makes a flat view of the slots of parameters `first` to `last`, inclusive, in a flat tensor of the arena's layout. */
   span(flat: Tensor, first: number, last: number): Tensor {
     const [start, end] = [this.#offsets[first]!, this.#offsets[last]! + spaceOf(this.parameters[last]!.size)]
-    return view(flat, [end - start], [1], flat.offset + start)
+    return view(flat, { shape: [end - start], offset: flat.offset + start })
   }
 
   /** An int32 tensor with one element a block of such a view: `numberOf` the parameter that the block belongs to. */

@@ -1,6 +1,7 @@
 import { checkFunction, refusal, synchronous } from '../base/checks.ts'
 import type { Device } from '../device/device.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'
+import { rowMajorLayout } from '../layout/shape.ts'
 import type { Storage } from '../memory/storage.ts'
 import { changesSoFar } from '../memory/version.ts'
 import { withoutScope } from '../tensor/scope.ts'
@@ -78,7 +79,7 @@ export function castCached(t: Tensor, dtype: Dtype): Tensor {
   if (!cached || t.version.changedAt > cached.madeAt) {
     cached?.copy.dispose()
     const copy = withoutScope(() => {
-      const whole = new Tensor(storage.retain(), [storage.bytes / 4], [1], 0, t.dtype)
+      const whole = new Tensor(storage.retain(), rowMajorLayout([storage.bytes / 4]), t.dtype)
       const cast = castDetached(whole, dtype)
       whole.dispose()
       return cast
@@ -86,7 +87,7 @@ export function castCached(t: Tensor, dtype: Dtype): Tensor {
     cached = { copy, madeAt: changesSoFar() }
     copies.set(storage, cached)
   }
-  return view(cached.copy, t.shape, t.strides, t.offset)
+  return view(cached.copy, t)
 }
 
 /** Inside `autocast`, casts a float32 tensor to its dtype, on the tape. */

@@ -31,7 +31,7 @@ export function recompute<I extends readonly Tensor[]>(fn: (...inputs: I) => Ten
 
 /** Makes a view that has the same place on the tape. */
 function aliasOf(t: Tensor): Tensor {
-  const alias = view(t, t.shape, t.strides, t.offset)
+  const alias = view(t)
   alias.requiresGrad = t.requiresGrad
   alias.node = t.node?.retain()
   return alias

@@ -159,7 +159,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     const leaf = source instanceof TapeNode || this.sources.indexOf(source) < i ? undefined : source
     if (leaf?.gradSlot && !leaf.grad && !claimed.has(leaf) && !this.#reads(leaf.gradSlot)) {
       claimed.add(leaf)
-      return view(leaf.gradSlot, leaf.shape, leaf.gradSlot.strides, leaf.gradSlot.offset)
+      return view(leaf.gradSlot)
     }
     const { shape, dtype } = this.#inputs[i]!
     return empty(shape, dtype, this.#device)

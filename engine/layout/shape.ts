@@ -1,3 +1,4 @@
+import { type Layout, rowMajorStrides } from '../../kernels/layout.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 
@@ -10,19 +11,13 @@ export function sizeOf(shape: Shape): number {
   return size
 }
 
-/** Returns row-major strides, in elements. */
-export function rowMajorStrides(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length)
-  let stride = 1
-  for (let i = shape.length - 1; i >= 0; i--) {
-    strides[i] = stride
-    stride *= shape[i]!
-  }
-  return strides
+/** Returns the layout of a row-major tensor. @param offset its first element */
+export function rowMajorLayout(shape: Shape, offset = 0): Layout {
+  return { shape, strides: rowMajorStrides(shape), offset }
 }
 
 /** Whether elements lie in row-major order without gaps. The strides of dims of size 1 do not matter. */
-export function isRowMajor(shape: Shape, strides: Shape): boolean {
+export function isRowMajor({ shape, strides }: Layout): boolean {
   let stride = 1
   for (let i = shape.length - 1; i >= 0; i--) {
     if (shape[i] === 1) continue

@@ -128,7 +128,7 @@ export function gradSquares(arenas: readonly Pick<AdamWArena, 'grads' | 'blockSl
   // The partial sums of each arena start at an aligned element, so gaps may lie between them.
   const squares = launches.length > 1 ? zeros([length], { device }) : empty([length], 'float32', device)
   for (const { grads, blockSlot, blocks, chunk, offset } of launches) {
-    const partials = view(squares, [Math.ceil(blocks / chunk)], [1], offset)
+    const partials = view(squares, { shape: [Math.ceil(blocks / chunk)], offset })
     run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, partials])
     partials.dispose()
   }

@@ -35,8 +35,8 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     const start = Math.ceil(k.size / alignment) * alignment
     const both = empty([start + k.size], k.dtype, k.device)
     const strides = [k.size / shape.batch, shape.keys * shape.width, shape.width, 1]
-    const dk = view(both, k.shape, strides, 0)
-    const dv = view(both, k.shape, strides, start)
+    const dk = view(both, { shape: k.shape, strides })
+    const dv = view(both, { shape: k.shape, strides, offset: start })
     const bound = { ...headRows(dk).bound, end: dv.end }
     const [dkRows, dvRows] = [0, start].map((at): Rows => ({ bound, view: [at, strides[0]!, strides[1]!, strides[2]!] }))
     const needsKv = ctx.needs[1] || ctx.needs[2]
@@ -112,50 +112,4 @@ export function packedAttention(qkv: Tensor, heads: number, ...extra: []): Tenso
     throw mismatch('packedAttention', [input], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
   }
   return packedOp([input], attentionShape(batch, heads, tokens, tokens, last / (3 * heads), input.dtype))
-}
-
-const crossOp = defineOp<[q: Tensor, kv: Tensor], AttentionShape>({
-  name: 'packedCrossAttention',
-  forward(ctx, inputs, shape) {
-    const [q, kv] = inputs.map(withRows) as [Tensor, Tensor]
-    const out = empty(q.shape, q.dtype, q.device) // [B, Tq, H * Dh]
-    const [k, v] = blocksOf(kv, shape) as [Rows, Rows]
-    const lse = attend(shape, blocksOf(q, shape)[0]!, k, v, blocksOf(out, shape)[0]!)
-    ctx.saveForBackward(q, kv, out, lse)
-    return out
-  },
-  backward(ctx, grad, shape) {
-    const [q, kv, out, lse] = ctx.saved as [Tensor, Tensor, Tensor, Tensor]
-    const [k, v] = blocksOf(kv, shape) as [Rows, Rows]
-    const saved = { q: blocksOf(q, shape)[0]!, k, v, out: blocksOf(out, shape)[0]!, lse }
-    const dq = ctx.gradOut(0)
-    const dkv = ctx.needs[1] ? ctx.gradOut(1) : undefined
-    const [dk, dv] = dkv ? blocksOf(dkv, shape) : []
-    const dOut = blocksOf(withRows(grad), shape)[0]!
-    attendBackward(shape, { ...saved, dOut }, blocksOf(dq, shape)[0]!, dk && dv && { dk, dv })
-    return [dq, dkv]
-  },
-})
-
-/**
- * Attention of some tokens (such as only the class token) over all tokens, on the outputs of Linears.
- * @param q queries [B, Tq, H * Dh] with heads side by side, float32 or float16; inside `autocast` both inputs are cast to its dtype
- * @param kv a block each of keys and values [B, Tk, 2 * H * Dh], of the dtype of q
- * @param heads H
- * @returns [B, Tq, H * Dh]
- * @throws ShapeError for other dtypes or shapes; ArgumentError when `heads` is no number
- */
-export function packedCrossAttention(q: Tensor, kv: Tensor, heads: number, ...extra: []): Tensor {
-  checkTensor('packedCrossAttention', q, 'q')
-  checkTensor('packedCrossAttention', kv, 'kv')
-  checkNumber('packedCrossAttention', heads, 'heads')
-  checkNoMore('packedCrossAttention', extra)
-  const inputs = [toLowerPrecision(q), toLowerPrecision(kv)] as [Tensor, Tensor]
-  const [batch, queries, last] = q.shape as [number, number, number]
-  const fits = q.ndim === 3 && kv.ndim === 3 && kv.shape[0] === batch && kv.shape[2] === 2 * last
-  if (!shareFloat(inputs) || !fits || !isCount(heads) || last % heads !== 0) {
-    const takes = `[B, Tq, ${heads} * Dh] and [B, Tk, 2 * ${heads} * Dh] of one dtype, float32 or float16`
-    throw mismatch('packedCrossAttention', inputs, takes)
-  }
-  return crossOp(inputs, attentionShape(batch, heads, queries, kv.shape[1]!, last / heads, inputs[0].dtype))
 }

@@ -9,7 +9,7 @@ import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** Makes a view into `t` that starts at index `at` of a dim. */
 function part(t: Tensor, dim: number, at: number, shape: Shape, strides: Shape): Tensor {
-  return view(t, shape, strides, t.offset + at * t.strides[dim]!)
+  return view(t, { shape, strides, offset: t.offset + at * t.strides[dim]! })
 }
 
 const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({

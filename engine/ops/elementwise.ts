@@ -200,7 +200,7 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
     const [a, b] = [inputs[0] ?? full([], numbers.a, { device }), inputs[1] ?? full([], numbers.b, { device })]
     const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
     const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
-    run(powKernel, powProblem(out.shape, left.layout, right.layout), [left.bound, right.bound, out])
+    run(powKernel, powProblem(left.layout, right.layout), [left.bound, right.bound, out])
     ctx.saveForBackward(a, b)
     return out
   },
@@ -210,7 +210,7 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
     return shapes.map((shape, i) => {
       if (!ctx.needs[i]) return undefined
       const out = empty(grad.shape, 'float32', grad.device)
-      const problem = powBackwardProblem(i === 1, grad.shape, top.layout, left.layout, right.layout)
+      const problem = powBackwardProblem(i === 1, top.layout, left.layout, right.layout)
       run(powBackward, problem, [top.bound, left.bound, right.bound, out])
       return sumToInput(ctx, i, out, shape)
     })

@@ -11,14 +11,12 @@ import { asRows, gemm, shaped, transposed } from './gemm.ts'
 
 /** Makes a view of rows `from` to `to` (exclusive) of a matrix. */
 function rowsOf(matrix: Tensor, from: number, to: number): Tensor {
-  const [row, column] = matrix.strides as [number, number]
-  return view(matrix, [to - from, matrix.shape[1]!], [row, column], matrix.offset + from * row)
+  return view(matrix, { shape: [to - from, matrix.shape[1]!], offset: matrix.offset + from * matrix.strides[0]! })
 }
 
 /** Makes a view [B, D] of the first token of each sequence in [B, N, D]. */
 function firstTokens(u: Tensor): Tensor {
-  const [batch, , column] = u.strides as [number, number, number]
-  return view(u, [u.shape[0]!, u.shape[2]!], [batch, column], u.offset)
+  return view(u, { shape: u.shape.toSpliced(1, 1), strides: u.strides.toSpliced(1, 1) })
 }
 
 /** Writes a b into the view `out`, by way of a copy where the kernel cannot bind that. */

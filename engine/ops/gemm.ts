@@ -1,4 +1,4 @@
-import { mergeDims } from '../../kernels/layout.ts'
+import { broadcastLayout, mergeDims, rowMajorStrides } from '../../kernels/layout.ts'
 import {
   type BatchView,
   EPILOGUE,
@@ -13,7 +13,7 @@ import type { RandomDraw } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import { type Shape, sizeOf } from '../layout/shape.ts'
 import { type Bindable, run } from '../tensor/run.ts'
-import { broadcastStrides, operand, rowStrideOf } from '../tensor/strided.ts'
+import { operand, rowStrideOf } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 
 /** The steps between a product and its store, in this order. */
@@ -136,7 +136,7 @@ function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefine
 
 /** Arranges row-major copies of the operands, broadcast along the batch dims, which then merge into one. */
 function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged {
-  const copy = (t: Tensor, to: Shape) => view(t, to, broadcastStrides(t.shape, t.strides, to), t.offset).contiguous()
+  const copy = (t: Tensor, to: Shape) => view(t, broadcastLayout(t, to)).contiguous()
   const batch = shape.slice(0, -2)
   const copies = [a, b].map((t) => copy(t, [...batch, ...t.shape.slice(-2)])) as [Tensor, Tensor]
   return arrange(shape, ...copies, residual && copy(residual, shape))!
@@ -148,21 +148,16 @@ export function asRows(t: Tensor): Tensor {
   const count = sizeOf(t.shape.slice(0, -1))
   const stride = rowStrideOf(t)
   if (stride === undefined) return asRows(t.contiguous())
-  return view(t, [count, n], [stride, t.strides.at(-1)!], t.offset)
+  return view(t, { shape: [count, n], strides: [stride, t.strides.at(-1)!] })
 }
 
 /** Makes a view with the last two dims swapped. */
 export function transposed(t: Tensor): Tensor {
   const swap = (list: Shape) => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!]
-  return view(t, swap(t.shape), swap(t.strides), t.offset)
+  return view(t, { shape: swap(t.shape), strides: swap(t.strides) })
 }
 
 /** Makes a view of a contiguous tensor in another shape of the same size. */
 export function shaped(t: Tensor, shape: Shape): Tensor {
-  let stride = t.size
-  const strides = shape.map((size) => {
-    stride /= size
-    return stride
-  })
-  return view(t, shape, strides, t.offset)
+  return view(t, { shape, strides: rowMajorStrides(shape) })
 }

@@ -61,8 +61,8 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   // The kernels write both through one binding. In an arena both gradients lie in one buffer already.
   if (dweight.storage !== dbias.storage) {
     const both = empty([2, n], 'float32', device)
-    dweight = view(both, [n], [1], 0)
-    dbias = view(both, [n], [1], n)
+    dweight = view(both, { shape: [n], strides: [1] })
+    dbias = view(both, { shape: [n], strides: [1], offset: n })
   }
   // The binding covers only the part that is written, so that gradients of other branches in the same arena do not overlap it.
   const first = Math.min(dweight.offset, dbias.offset)

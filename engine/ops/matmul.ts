@@ -37,7 +37,8 @@ const op = defineOp<[a: Tensor, b: Tensor], Product>({
       left.length > 1 ? grad.strides.at(right.length > 1 ? -2 : -1)! : 0,
       right.length > 1 ? grad.strides.at(-1)! : 0,
     ]
-    const dy = view(grad, [...batch, m, n], [...grad.strides.slice(0, batch.length), rowStride, columnStride], grad.offset)
+    const strides = [...grad.strides.slice(0, batch.length), rowStride, columnStride]
+    const dy = view(grad, { shape: [...batch, m, n], strides })
     return [
       b && gradient(ctx, 0, left, dtypes[0], batch, dy, transposed(rightMatrix(b))),
       a && rightGradient(ctx, a, right, dtypes[1], batch, dy),
@@ -68,12 +69,12 @@ function rightGradient(ctx: OpContext, a: Tensor, b: Shape, dtype: Dtype, batch:
 
 /** Makes a vector [k] a matrix [1, k]. */
 function leftMatrix(a: Tensor): Tensor {
-  return a.ndim > 1 ? a : view(a, [1, a.size], [0, a.strides[0]!], a.offset)
+  return a.ndim > 1 ? a : view(a, { shape: [1, a.size], strides: [0, a.strides[0]!] })
 }
 
 /** Makes a vector [k] a matrix [k, 1]. */
 function rightMatrix(b: Tensor): Tensor {
-  return b.ndim > 1 ? b : view(b, [b.size, 1], [b.strides[0]!, 0], b.offset)
+  return b.ndim > 1 ? b : view(b, { shape: [b.size, 1], strides: [b.strides[0]!, 0] })
 }
 
 /**

@@ -97,7 +97,7 @@ export function reduceDimsOf(
 export function broadcastBack(reduced: Tensor, { from, start, end }: ReduceDims): Tensor {
   const strides = reduced.strides.filter((_, d) => reduced.shape[d] !== 1)
   const repeated = from.map((size, d) => (size === 1 || (d >= start && d < end) ? 0 : strides.shift()!))
-  return view(reduced, from, repeated, reduced.offset)
+  return view(reduced, { shape: from, strides: repeated })
 }
 
 /** The number of elements that are reduced to one. */
@@ -108,10 +108,5 @@ export function lengthOf({ from, start, end }: ReduceDims): number {
 /** Makes the output of a pass over dims of size 1: a view of x. */
 export function withoutDims(x: Tensor, { shape }: ReduceDims): Tensor {
   const strides = x.strides.filter((_, d) => x.shape[d] !== 1)
-  return view(
-    x,
-    shape,
-    shape.map((size) => (size === 1 ? 0 : strides.shift()!)),
-    x.offset,
-  )
+  return view(x, { shape, strides: shape.map((size) => (size === 1 ? 0 : strides.shift()!)) })
 }

@@ -1,13 +1,13 @@
 import { pad, padProblem } from '../../kernels/copy/index.ts'
-import { mergeDims } from '../../kernels/layout.ts'
+import { broadcastLayout, mergeDims } from '../../kernels/layout.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
-import { broadcastShapes, checkShape, format, normalizeDim, rowMajorStrides, type Shape, sizeOf } from '../layout/shape.ts'
+import { broadcastShapes, checkShape, format, normalizeDim, rowMajorLayout, type Shape, sizeOf } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
-import { broadcastStrides, operand } from '../tensor/strided.ts'
+import { operand } from '../tensor/strided.ts'
 import { type Tensor, view } from '../tensor/tensor.ts'
 import { sum, sumInto } from './reduce.ts'
 import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
@@ -34,8 +34,7 @@ const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
   name: 'reshape',
   forward(_ctx, [x], { to }) {
     const strides = reshapedStrides(x, to)
-    if (strides) return view(x, to, strides, x.offset)
-    return view(x.contiguous(), to, rowMajorStrides(to), 0)
+    return strides ? view(x, { shape: to, strides }) : view(x.contiguous(), rowMajorLayout(to))
   },
   backward: (_ctx, grad, { from }) => [reshape(grad, from)],
 })
@@ -69,7 +68,7 @@ const permuteOp = defineOp<[Tensor], number[]>({
   name: 'permute',
   forward(_ctx, [x], order) {
     const [shape, strides] = [x.shape, x.strides].map((list) => order.map((d) => list[d]!)) as [number[], number[]]
-    return view(x, shape, strides, x.offset)
+    return view(x, { shape, strides })
   },
   backward: (_ctx, grad, order) => [
     permute(
@@ -113,12 +112,7 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
   name: 'slice',
   forward(_ctx, [x], { box }) {
     const offset = box.reduce((sum, [start], d) => sum + start * x.strides[d]!, x.offset)
-    return view(
-      x,
-      box.map(([start, stop]) => stop - start),
-      x.strides,
-      offset,
-    )
+    return view(x, { shape: box.map(([start, stop]) => stop - start), offset })
   },
   backward(ctx, grad, { shape, box }) {
     const dx = ctx.gradOut(0)
@@ -170,7 +164,7 @@ export function slice(x: Tensor, ranges: readonly Range[], ...extra: []): Tensor
 
 const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
   name: 'broadcastTo',
-  forward: (_ctx, [x], { to }) => view(x, to, broadcastStrides(x.shape, x.strides, to), x.offset),
+  forward: (_ctx, [x], { to }) => view(x, broadcastLayout(x, to)),
   backward: (ctx, grad, { from }) => [sumToInput(ctx, 0, grad, from)],
 })
 

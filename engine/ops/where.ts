@@ -27,7 +27,7 @@ function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape))
   const out = empty(shape, a.dtype, condition.device)
   const [mask, left, right] = [operand(condition, shape), operand(a, shape), operand(b, shape)]
-  const problem = whereProblem(shape, mask.layout, left.layout, right.layout)
+  const problem = whereProblem(mask.layout, left.layout, right.layout)
   run(condition.dtype === 'int32' ? whereInt : whereKernel, problem, [mask.bound, left.bound, right.bound, out])
   return out
 }

@@ -12,7 +12,7 @@ export function copyInto(source: StridedView, target: StridedView): void {
   const [fromType, toType] = [source, target].map(({ dtype }) => scalarOf(dtype)) as [Float, Float]
   // The kernel moves 4-byte words unchanged when no types are named, so int32 is copied as it is.
   const types = fromType === 'f32' && toType === 'f32' ? {} : { from: fromType, to: toType }
-  run(copy, copyProblem(source.shape, from.layout, to.layout, types), [from.bound, to.bound])
+  run(copy, copyProblem(from.layout, to.layout, types), [from.bound, to.bound])
 }
 
 /** Sets every element of a contiguous tensor to `value`. A float16 tensor of odd size must be the only user of its last word. */

@@ -38,7 +38,7 @@ export function runUnaryBackward(op: UnaryBackward['op'], grad: Tensor, saved: T
 export function runBinary(op: BinaryOp, a: StridedView, b: StridedView, out: Tensor): void {
   const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
   const kernel = { float32: binary, float16: binaryHalf, int32: binaryInt }[out.dtype]
-  run(kernel, binaryProblem(op, out.shape, left.layout, right.layout), [left.bound, right.bound, out])
+  run(kernel, binaryProblem(op, left.layout, right.layout), [left.bound, right.bound, out])
 }
 
 /** out = x op value. Both tensors are contiguous and of one dtype. */
@@ -50,5 +50,5 @@ export function runScalar(op: ScalarOp, x: Tensor, value: number, out: Tensor): 
 /** target += value. `target` is contiguous and aligned, `value` any view of the same shape; both are float32 or both float16. */
 export function addInPlace(target: StridedView, value: StridedView): void {
   const { layout, bound } = operand(value)
-  run(target.dtype === 'float16' ? accumulateHalf : accumulate, accumulateProblem(value.shape, layout), [bound, target])
+  run(target.dtype === 'float16' ? accumulateHalf : accumulate, accumulateProblem(layout), [bound, target])
 }

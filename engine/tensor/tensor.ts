@@ -1,11 +1,12 @@
 import { fromHalves, toHalf } from '../../kernels/half.ts'
+import { endOf, type Layout, rowMajorStrides } from '../../kernels/layout.ts'
 import { checkFunction, refusal } from '../base/checks.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
 import type { Device } from '../device/device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from '../layout/dtype.ts'
-import { checkShape, format, isRowMajor, rowMajorStrides, type Shape, sizeOf } from '../layout/shape.ts'
+import { checkShape, format, isRowMajor, rowMajorLayout, type Shape, sizeOf } from '../layout/shape.ts'
 import { Storage } from '../memory/storage.ts'
 import { Version } from '../memory/version.ts'
 import { copyInto } from './copies.ts'
@@ -43,7 +44,7 @@ export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined
  * An n-dimensional array on a device. It is a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + j * strides[1] + …`.
  * Every op is also a method (see methods.ts). No op but `write()` and an optimizer's step changes the values.
  */
-export class Tensor {
+export class Tensor implements Layout {
   storage: Storage<Device>
   readonly shape: Shape
   /** By dim, the distance between neighbouring elements, in elements. */
@@ -64,7 +65,7 @@ export class Tensor {
   #disposed = false
 
   /** Takes over one of the caller's references to `storage`. */
-  constructor(storage: Storage<Device>, shape: Shape, strides: Shape, offset: number, dtype: Dtype, version = new Version()) {
+  constructor(storage: Storage<Device>, { shape, strides, offset }: Layout, dtype: Dtype, version = new Version()) {
     this.storage = storage
     this.shape = shape
     this.strides = strides
@@ -98,7 +99,7 @@ export class Tensor {
 
   /** Exclusive end of the elements in the storage. */
   get end(): number {
-    return this.shape.reduce((end, size, d) => end + (size - 1) * this.strides[d]!, this.offset + 1)
+    return endOf(this)
   }
 
   get ndim(): number {
@@ -107,7 +108,7 @@ export class Tensor {
 
   /** Tells whether the elements lie in row-major order without gaps. */
   isContiguous(): boolean {
-    return isRowMajor(this.shape, this.strides)
+    return isRowMajor(this)
   }
 
   /** Returns this tensor if kernels can bind it (row-major, aligned start), else a row-major copy off the tape. */
@@ -182,7 +183,7 @@ export class Tensor {
   /** Returns a view of the same values off the tape. */
   detach(): Tensor {
     this.#live('detach')
-    return view(this, this.shape, this.strides, this.offset)
+    return view(this)
   }
 
   /** Frees the memory, unless a view or the tape still needs it. A second call does nothing. */
@@ -266,18 +267,19 @@ export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = d
   const op = device.op || 'empty'
   checkShape(op, shape)
   checkDtype(op, dtype, device)
-  return new Tensor(allocate(op, shape, dtype, device), [...shape], rowMajorStrides(shape), 0, dtype)
+  return new Tensor(allocate(op, shape, dtype, device), rowMajorLayout([...shape]), dtype)
 }
 
-/** Makes another view of a tensor's memory, off the tape. */
-export function view(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
+/** Makes another view of a tensor's memory, off the tape. What the layout leaves out is as in `t`. */
+export function view(t: Tensor, layout: Partial<Layout> = {}): Tensor {
   if (t.disposed) throw disposedError(t.device.op || 'view', t)
-  return new Tensor(t.storage.retain(), shape, strides, offset, t.dtype, t.version)
+  const { shape = t.shape, strides = t.strides, offset = t.offset } = layout
+  return new Tensor(t.storage.retain(), { shape, strides, offset }, t.dtype, t.version)
 }
 
 /** Makes a view, such as a slot of an arena, whose changes count for itself and for `t` as a whole but not for other parts of `t`. */
-export function partOf(t: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
-  const part = view(t, shape, strides, offset)
+export function partOf(t: Tensor, layout: Layout): Tensor {
+  const part = view(t, layout)
   part.version = new Version(t.version)
   return part
 }

@@ -18,17 +18,9 @@ const operands = nest('source', 'target')
 /** The side of the tiles of transposeTiled.wgsl. */
 const TILE = 32
 
-/**
- * The problem of `copy`: the elements of `source`, as a tensor of this shape, go into those of `target`.
- * @param shape the sizes of the dims, none of them 0
- */
-export function copyProblem(
-  shape: readonly number[],
-  source: Layout,
-  target: Layout,
-  types: Pick<Copy, 'from' | 'to'> = {},
-): Copy {
-  const problem: Copy = Object.assign(operands.problem(shape, [source, target]), types)
+/** The problem of `copy`: the elements of `source` go into those of `target`, a layout of the same shape. */
+export function copyProblem(source: Layout, target: Layout, types: Pick<Copy, 'from' | 'to'> = {}): Copy {
+  const problem: Copy = Object.assign(operands.problem(source, target), types)
   const [from, to] = walksOf(problem)
   // The order of the outer dims is free. The transposing variants want the dim along which the source is contiguous last.
   const along = from.strides.indexOf(1)

@@ -1,21 +1,10 @@
+import { shapesOf } from '../fill.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import { type CrossEntropyBackwardProblem, type CrossEntropyProblem, NAN_BITS } from './crossEntropy.ts'
 
-const SHAPES: readonly [rows: number, classes: number][] = [
-  [1, 1],
-  [7, 1],
-  [31, 7],
-  [33, 10],
-  [600, 31],
-  [1025, 4],
-  [129, 33],
-  [9, 100],
-  [5, 129],
-  [3, 257],
-  [7, 1025],
-  [2, 1028],
-  [1, 5000],
-]
+const SHAPES = shapesOf<[rows: number, classes: number]>(
+  '1x1 7x1 31x7 33x10 600x31 1025x4 129x33 9x100 5x129 3x257 7x1025 2x1028 1x5000',
+)
 
 function labelsBelow(classes: number): Fill {
   return (_, random) => Math.floor(random() * classes)

@@ -1,25 +1,11 @@
+import { shapesOf } from '../fill.ts'
 import { ceilDiv, type KernelCase } from '../spec.ts'
 import type { CumsumProblem } from './cumsum.ts'
 
-const SHAPES: readonly [outer: number, n: number, inner: number, chunk?: number][] = [
-  [1, 1, 1],
-  [7, 1, 1],
-  [31, 7, 1],
-  [600, 33, 1],
-  [9, 129, 1],
-  [2, 257, 1],
-  [3, 1025, 1],
-  [1, 5000, 1],
-  [3, 5, 4],
-  [2, 31, 7],
-  [1, 8, 1028],
-  [2, 129, 8],
-  [1, 1025, 3],
-  [1, 5000, 1, 1024],
-  [3, 100, 1, 33],
-  [2, 129, 7, 10],
-  [1, 257, 8, 64],
-]
+const SHAPES = shapesOf<[outer: number, n: number, inner: number, chunk?: number]>(
+  '1x1x1 7x1x1 31x7x1 600x33x1 9x129x1 2x257x1 3x1025x1 1x5000x1 3x5x4 2x31x7 1x8x1028 2x129x8 1x1025x3',
+  '1x5000x1x1024 3x100x1x33 2x129x7x10 1x257x8x64',
+)
 
 function problemOf(outer: number, n: number, inner: number, chunk: number, reverse: boolean) {
   const chunks = ceilDiv(n, chunk)

@@ -1,19 +1,14 @@
-import { type Layout, type NestProblem, nest } from '../layout.ts'
+import { type NestProblem, nest } from '../layout.ts'
 import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
 import accumulateFlat from './accumulateFlat.wgsl'
 import accumulateStrided from './accumulateStrided.wgsl'
 import accumulateVector from './accumulateVector.wgsl'
 
-export type Accumulate = NestProblem
-
 const operands = nest('x')
+export const accumulateProblem = operands.problem
 
-export function accumulateProblem(shape: readonly number[], x: Layout): Accumulate {
-  return operands.problem(shape, [x])
-}
-
-function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<Accumulate> {
+function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<NestProblem> {
   const constants = (): Constants => ({ Scalar: dtype })
   return {
     name,

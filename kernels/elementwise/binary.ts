@@ -16,13 +16,9 @@ export interface Binary extends NestProblem {
 
 const operands = nest('a', 'b')
 
-/**
- * The problem of `binary`, `binaryHalf` and `binaryInt`: out [shape], row-major, from operands of that shape with a stride of 0 where
- * they are broadcast.
- * @param shape the sizes of the dims, none of them 0
- */
-export function binaryProblem(op: BinaryOp, shape: readonly number[], a: Layout, b: Layout): Binary {
-  return Object.assign(operands.problem(shape, [a, b]), { op })
+/** The problem of `binary`, `binaryHalf` and `binaryInt`, whose `out` is a row-major tensor of the shape of a and b. */
+export function binaryProblem(op: BinaryOp, a: Layout, b: Layout): Binary {
+  return Object.assign(operands.problem(a, b), { op })
 }
 
 function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {

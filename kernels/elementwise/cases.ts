@@ -1,11 +1,11 @@
-import { type Layout, type NestProblem, reach } from '../layout.ts'
+import { broadcastLayout, type Layout, type NestProblem, reach, rowMajorStrides } from '../layout.ts'
 import type { Fill, KernelCase } from '../spec.ts'
-import { type Accumulate, accumulateProblem } from './accumulate.ts'
+import { accumulateProblem } from './accumulate.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
-import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
+import { type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
 import { SCALAR, type ScalarOp, type WithScalar } from './scalar.ts'
 import { UNARY, type Unary, type UnaryBackward, type UnaryOp } from './unary.ts'
-import { type Where, whereProblem } from './where.ts'
+import { whereProblem } from './where.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
 /** More than each thread's first turn, no multiple of anything. */
@@ -53,23 +53,28 @@ const LIMITS: Partial<Record<UnaryOp, number>> = { gelu: 1e-6, tanh: 1e-6, sigmo
 
 const unaryOps = Object.keys(UNARY) as UnaryOp[]
 
-export const unaryCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
-  const make = (name: string, count: number, x: Fill): KernelCase<Unary> => ({
-    name: `${op}, ${name}`,
-    problem: { op, count },
-    sizes: { x: count, y: count },
-    fills: { x },
-    tolerance: LIMITS[op] ?? 1e-5,
-  })
-  return [
-    ...(op === 'gelu' ? [...SIZES, SHARES] : [1, 6, 1025]).map((count) =>
-      make(`${count}`, count, NORMAL_DOMAIN[op] ?? 'normal'),
-    ),
-    ...Object.entries(RANGES[op]).map(([name, fill]) => make(name, 1025, fill)),
-    ...(op === 'gelu' ? [{ ...make('far left tail', 1025, between(-13, -9)), tolerance: 1e-5 }] : []),
-    { ...make('1e6', MILLION, NORMAL_DOMAIN[op] ?? 'normal'), bench: true },
-  ]
-})
+/** The counts for the functions of `op`: most of them share the code around the function with gelu. */
+const countsOf = (op: UnaryOp, ofGelu = SIZES) => (op === 'gelu' ? ofGelu : [1, 6, 1025])
+
+function unaryCase(op: UnaryOp, name: string, count: number, x: Fill = NORMAL_DOMAIN[op] ?? 'normal'): KernelCase<Unary> {
+  return { name: `${op}, ${name}`, problem: { op, count }, sizes: { x: count, y: count }, fills: { x } }
+}
+
+export const unaryCases: KernelCase<Unary>[] = unaryOps.flatMap((op) =>
+  [
+    ...countsOf(op, [...SIZES, SHARES]).map((count) => unaryCase(op, `${count}`, count)),
+    ...Object.entries(RANGES[op]).map(([name, x]) => unaryCase(op, name, 1025, x)),
+    ...(op === 'gelu' ? [{ ...unaryCase(op, 'far left tail', 1025, between(-13, -9)), tolerance: 1e-5 }] : []),
+    { ...unaryCase(op, '1e6', MILLION), bench: true },
+  ].map((kase) => ({ tolerance: LIMITS[op] ?? 1e-5, ...kase })),
+)
+
+/** Cases of numbers that float16 can hold: normal ones, and for `gelu` its tails. */
+export const unaryHalfCases: KernelCase<Unary>[] = [
+  ...unaryOps.flatMap((op) => countsOf(op).map((count) => unaryCase(op, `${count}`, count))),
+  unaryCase('gelu', '-6 to 6', 1025, between(-6, 6)),
+  { ...unaryCase('gelu', '1e6', MILLION), bench: true },
+]
 
 const SAVED: Partial<Record<UnaryOp, Fill>> = {
   exp: between(0, 20),
@@ -80,47 +85,23 @@ const SAVED: Partial<Record<UnaryOp, Fill>> = {
   sigmoid: between(0, 1),
 }
 
-export const unaryBackwardCases: KernelCase<UnaryBackward>[] = unaryOps
-  .filter((op) => op !== 'neg')
-  .flatMap((op) => {
-    const make = (name: string, count: number, saved: Fill): KernelCase<UnaryBackward> => ({
-      name: `${op}, ${name}`,
-      problem: { op, count },
-      sizes: { grad: count, saved: count, out: count },
-      fills: { saved },
-      tolerance: 2e-6,
-    })
-    return [
-      ...(op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => make(`${count}`, count, SAVED[op] ?? 'normal')),
-      ...(op === 'gelu' ? Object.entries(RANGES.gelu) : []).map(([name, fill]) => make(name, 1025, fill)),
-      { ...make('1e6', MILLION, SAVED[op] ?? 'normal'), bench: true },
-    ]
-  })
+type BackwardOp = UnaryBackward['op']
+const backwardOps = unaryOps.filter((op): op is BackwardOp => op !== 'neg')
 
-/** Cases of numbers that float16 can hold: normal ones, and for `gelu` its tails. */
-export const unaryHalfCases: KernelCase<Unary>[] = unaryOps.flatMap((op) => {
-  const make = (name: string, count: number, x: Fill): KernelCase<Unary> => ({
-    name: `${op}, ${name}`,
-    problem: { op, count },
-    sizes: { x: count, y: count },
-    fills: { x },
-  })
-  return [
-    ...(op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => make(`${count}`, count, NORMAL_DOMAIN[op] ?? 'normal')),
-    ...(op === 'gelu' ? [make('-6 to 6', 1025, between(-6, 6)), { ...make('1e6', MILLION, 'normal'), bench: true }] : []),
-  ]
-})
+function unaryBackwardCase(op: BackwardOp, name: string, count: number, saved: Fill = SAVED[op] ?? 'normal') {
+  const sizes = { grad: count, saved: count, out: count }
+  return { name: `${op}, ${name}`, problem: { op, count }, sizes, fills: { saved } }
+}
 
-export const unaryBackwardHalfCases: KernelCase<UnaryBackward>[] = unaryOps
-  .filter((op) => op !== 'neg')
-  .flatMap((op) =>
-    (op === 'gelu' ? SIZES : [1, 6, 1025]).map((count) => ({
-      name: `${op}, ${count}`,
-      problem: { op, count },
-      sizes: { grad: count, saved: count, out: count },
-      fills: { saved: SAVED[op] ?? 'normal' },
-    })),
-  )
+export const unaryBackwardHalfCases: KernelCase<UnaryBackward>[] = backwardOps.flatMap((op) =>
+  countsOf(op).map((count) => unaryBackwardCase(op, `${count}`, count)),
+)
+
+export const unaryBackwardCases: KernelCase<UnaryBackward>[] = [
+  ...unaryBackwardHalfCases,
+  ...Object.entries(RANGES.gelu).map(([name, saved]) => unaryBackwardCase('gelu', name, 1025, saved)),
+  ...backwardOps.map((op) => ({ ...unaryBackwardCase(op, '1e6', MILLION), bench: true })),
+].map((kase) => ({ ...kase, tolerance: 2e-6 }))
 
 // One operand and a number
 
@@ -163,28 +144,26 @@ export const castToFloatCases = SIZES.map((count) => castCase(count, (_, random)
 
 // Strided kernels
 
-/** Row-major, broadcast where the size is 1 and the shape's is not. */
+/** A row-major tensor of the shape `own`, broadcast to `shape`. */
 function broadcast(own: readonly number[], shape: readonly number[], offset = 0): Layout {
-  const strides = new Array<number>(shape.length).fill(0)
-  let stride = 1
-  for (let d = shape.length - 1; d >= 0; d--) {
-    const size = own[d - shape.length + own.length] ?? 1
-    if (size !== 1) strides[d] = stride
-    stride *= size
-  }
-  return { strides, offset }
+  return broadcastLayout({ shape: own, strides: rowMajorStrides(own), offset }, shape)
 }
 
 interface Pair {
   name: string
-  shape: number[]
   a: Layout
   b: Layout
 }
 
 function pair(shape: number[], a: readonly number[], b: readonly number[], offsets: [number, number] = [0, 0]): Pair {
   const name = `[${a}] with [${b}]${offsets.some((offset) => offset > 0) ? ` at ${offsets}` : ''}`
-  return { name, shape, a: broadcast(a, shape, offsets[0]), b: broadcast(b, shape, offsets[1]) }
+  return { name, a: broadcast(a, shape, offsets[0]), b: broadcast(b, shape, offsets[1]) }
+}
+
+/** Two views of one shape, each with its strides and its first element. */
+function views(name: string, shape: number[], a: [number[], number], b: [number[], number]): Pair {
+  const [left, right] = [a, b].map(([strides, offset]): Layout => ({ shape, strides, offset })) as [Layout, Layout]
+  return { name, a: left, b: right }
 }
 
 /** Shapes that meet in all the ways of broadcasting, and views: transposed, sliced, with any first element. */
@@ -205,10 +184,10 @@ const PAIRS: Pair[] = [
   pair([9, 260], [9, 260], [9, 260], [4, 64]),
   pair([9, 260], [9, 260], [260], [3, 1]),
   pair([7, 8], [7, 8], [7, 8], [1, 2]),
-  { name: 'transposed [33, 17]', shape: [17, 33], a: { strides: [1, 17], offset: 0 }, b: { strides: [33, 1], offset: 0 } },
-  { name: 'two transposed', shape: [6, 8], a: { strides: [1, 6], offset: 5 }, b: { strides: [1, 6], offset: 0 } },
-  { name: 'columns of wider rows', shape: [6, 8], a: { strides: [20, 1], offset: 8 }, b: { strides: [12, 1], offset: 4 } },
-  { name: 'odd columns', shape: [6, 8], a: { strides: [21, 1], offset: 3 }, b: { strides: [8, 1], offset: 0 } },
+  views('transposed [33, 17]', [17, 33], [[1, 17], 0], [[33, 1], 0]),
+  views('two transposed', [6, 8], [[1, 6], 5], [[1, 6], 0]),
+  views('columns of wider rows', [6, 8], [[20, 1], 8], [[12, 1], 4]),
+  views('odd columns', [6, 8], [[21, 1], 3], [[8, 1], 0]),
 ]
 
 /** A case of a kernel whose inputs are the operands of its nest, by name. */
@@ -229,12 +208,12 @@ const CONDITION_AB = ['condition', 'a', 'b']
 
 const binaryOps = Object.keys(BINARY) as BinaryOp[]
 
-function binaryCase(op: BinaryOp, { name, shape, a, b }: Pair, fills: Record<string, Fill>): KernelCase<Binary> {
-  return nestCase(`${op}, ${name}`, AB, binaryProblem(op, shape, a, b), { fills })
+function binaryCase(op: BinaryOp, { name, a, b }: Pair, fills: Record<string, Fill>): KernelCase<Binary> {
+  return nestCase(`${op}, ${name}`, AB, binaryProblem(op, a, b), { fills })
 }
 
 export const binaryCases: KernelCase<Binary>[] = [
-  ...PAIRS.flatMap((one) => (['sub', 'div'] as const).map((op) => binaryCase(op, one, { b: awayFromZero }))),
+  ...PAIRS.flatMap((operands) => (['sub', 'div'] as const).map((op) => binaryCase(op, operands, { b: awayFromZero }))),
   ...binaryOps.map((op) => binaryCase(op, pair([3, 1025], [3, 1025], [1025]), { a: large, b: awayFromZero })),
   binaryCase('sub', pair([SHARES], [SHARES], [SHARES]), {}),
   { ...binaryCase('add', pair([MILLION], [MILLION], [MILLION]), {}), bench: true },
@@ -243,26 +222,25 @@ export const binaryCases: KernelCase<Binary>[] = [
 ]
 
 export const binaryHalfCases: KernelCase<Binary>[] = [
-  ...PAIRS.flatMap((one) => (['sub', 'div'] as const).map((op) => binaryCase(op, one, { b: awayFromZero }))),
+  ...PAIRS.flatMap((operands) => (['sub', 'div'] as const).map((op) => binaryCase(op, operands, { b: awayFromZero }))),
   ...binaryOps.map((op) => binaryCase(op, pair([3, 1025], [3, 1025], [1025]), { b: awayFromZero })),
 ]
 
 export const binaryIntCases: KernelCase<Binary>[] = [
-  ...PAIRS.map((one) => binaryCase('div', one, { a: integers, b: divisors })),
+  ...PAIRS.map((operands) => binaryCase('div', operands, { a: integers, b: divisors })),
   ...binaryOps.map((op) =>
     binaryCase(op, pair([3, 1025], [3, 1025], [1025]), { a: integers, b: op === 'div' ? divisors : integers }),
   ),
 ]
 
+const flat = (size: number): Layout => ({ shape: [size], strides: [1], offset: 0 })
 const exponents: Fill = (_, random) => Math.floor(random() * 9) - 3
 const mixed: Fill = (index, random) =>
   [0, 0.5, 1, 1.5, 2, 3, -0.5, -1, -2.25][index % 9]! + (index % 2) * Math.floor(random() * 2)
 const positive = between(0.2, 4)
 
-export const powCases: KernelCase<Pow>[] = [
-  ...PAIRS.map((one) =>
-    nestCase(one.name, AB, powProblem(one.shape, one.a, one.b), { fills: { a: awayFromZero, b: exponents } }),
-  ),
+export const powCases: KernelCase<NestProblem>[] = [
+  ...PAIRS.map(({ name, a, b }) => nestCase(name, AB, powProblem(a, b), { fills: { a: awayFromZero, b: exponents } })),
   ...Object.entries({
     'positive bases, any exponent': { a: positive, b: mixed },
     squares: { a: 'normal', b: () => 2 },
@@ -271,38 +249,34 @@ export const powCases: KernelCase<Pow>[] = [
     'large even and odd exponents of negative bases': { a: between(-1.1, -0.9), b: (index: number) => 65 + (index % 9) },
     'roots of large numbers': { a: between(1e10, 1e30), b: () => 0.5 },
   } satisfies Record<string, Record<string, Fill>>).map(([name, fills]) =>
-    nestCase(name, AB, powProblem([1025], { strides: [1], offset: 0 }, { strides: [1], offset: 0 }), { fills }),
+    nestCase(name, AB, powProblem(flat(1025), flat(1025)), { fills }),
   ),
 ]
 
-const flat: Layout = { strides: [1], offset: 0 }
-
 export const powBackwardCases: KernelCase<PowBackward>[] = [false, true].flatMap((exponent) => {
   const what = exponent ? 'by the exponent' : 'by the base'
-  const make = (name: string, { shape, a, b }: Omit<Pair, 'name'>, fills: Record<string, Fill>) =>
-    nestCase(`${what}, ${name}`, GRAD_AB, powBackwardProblem(exponent, shape, broadcast(shape, shape), a, b), { fills })
+  const make = ({ name, a, b }: Pair, fills: Record<string, Fill>) => {
+    const problem = powBackwardProblem(exponent, broadcast(a.shape, a.shape), a, b)
+    return nestCase(`${what}, ${name}`, GRAD_AB, problem, { fills })
+  }
   return [
-    ...PAIRS.slice(-12).map((one) => make(one.name, one, { a: positive, b: mixed })),
-    make(
-      'a broadcast gradient',
-      { shape: [5, 9], a: broadcast([9], [5, 9]), b: broadcast([5, 1], [5, 9]) },
-      { a: positive, b: mixed },
-    ),
-    make('negative bases', { shape: [1025], a: flat, b: flat }, { a: awayFromZero, b: exponents }),
-    make('bases of 0', { shape: [36], a: flat, b: flat }, { a: () => 0, b: (index) => [0, 1, 2, 3][index % 4]! }),
+    ...PAIRS.slice(-12).map((operands) => make(operands, { a: positive, b: mixed })),
+    make({ ...pair([5, 9], [9], [5, 1]), name: 'a broadcast gradient' }, { a: positive, b: mixed }),
+    make({ name: 'negative bases', a: flat(1025), b: flat(1025) }, { a: awayFromZero, b: exponents }),
+    make({ name: 'bases of 0', a: flat(36), b: flat(36) }, { a: () => 0, b: (index) => [0, 1, 2, 3][index % 4]! }),
   ]
 })
 
 const sometimes: Fill = (_, random) => Math.floor(random() * 3) - 1
 const words: Fill = (_, random) => Math.floor(random() * 2 ** 32)
 
-const whereBase: KernelCase<Where>[] = PAIRS.flatMap(({ name, shape, a, b }) => [
-  nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(shape, broadcast(shape, shape), a, b)),
-  nestCase(`${name}, one of them the condition`, CONDITION_AB, whereProblem(shape, a, b, broadcast([], shape))),
+const whereFills = { fills: { condition: sometimes, a: words, b: words } }
+
+export const whereCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) => [
+  nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(broadcast(a.shape, a.shape), a, b), whereFills),
+  nestCase(`${name}, one of them the condition`, CONDITION_AB, whereProblem(a, b, broadcast([], a.shape)), whereFills),
 ])
 
-export const whereCases = whereBase.map((one) => ({ ...one, fills: { condition: sometimes, a: words, b: words } }))
-
-export const accumulateCases: KernelCase<Accumulate>[] = PAIRS.flatMap(({ name, shape, a, b }) =>
-  [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(shape, x), { fills: { out: 'normal' } })),
+export const accumulateCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) =>
+  [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(x), { fills: { out: 'normal' } })),
 )

@@ -4,16 +4,11 @@ import { type KernelSpec, reads, writes } from '../spec.ts'
 import powSource from './pow.wgsl'
 import powBackwardSource from './powBackward.wgsl'
 
-export type Pow = NestProblem
-
 const operands = nest('a', 'b')
-
-export function powProblem(shape: readonly number[], a: Layout, b: Layout): Pow {
-  return operands.problem(shape, [a, b])
-}
+export const powProblem = operands.problem
 
 /** out = a ^ b over a shape, as in NumPy: 0 ^ 0 is 1, and a negative base gives NaN unless the exponent is a whole number. */
-export const pow: KernelSpec<Pow> = {
+export const pow: KernelSpec<NestProblem> = {
   name: 'pow',
   bindings: [...reads('f32', 'a', 'b'), ...writes('f32', 'out')],
   params: operands.params,
@@ -29,14 +24,8 @@ export interface PowBackward extends NestProblem {
 
 const backwardOperands = nest('grad', 'a', 'b')
 
-export function powBackwardProblem(
-  exponent: boolean,
-  shape: readonly number[],
-  grad: Layout,
-  a: Layout,
-  b: Layout,
-): PowBackward {
-  return Object.assign(backwardOperands.problem(shape, [grad, a, b]), { exponent })
+export function powBackwardProblem(exponent: boolean, grad: Layout, a: Layout, b: Layout): PowBackward {
+  return Object.assign(backwardOperands.problem(grad, a, b), { exponent })
 }
 
 /** out = grad b a^(b - 1), 0 where b is 0. By the exponent it is grad a^b ln a, 0 where a <= 0. */

@@ -1,11 +1,9 @@
-import { forEachElement } from '../layout.ts'
+import { forEachElement, type NestProblem } from '../layout.ts'
 import type { Arrays } from '../spec.ts'
-import type { Accumulate } from './accumulate.ts'
 import type { Binary } from './binary.ts'
-import type { Pow, PowBackward } from './pow.ts'
+import type { PowBackward } from './pow.ts'
 import type { WithScalar } from './scalar.ts'
 import type { Unary, UnaryBackward, UnaryOp } from './unary.ts'
-import type { Where } from './where.ts'
 
 /** erfc in float64: a series of positive terms near 0, the continued fraction beyond. */
 function erfc(x: number): number {
@@ -123,7 +121,7 @@ function power(base: number, exponent: number): number {
   return base === 1 || (base === -1 && Math.abs(exponent) === Infinity) ? 1 : base ** exponent
 }
 
-export function powReference(problem: Pow, { a, b, out }: Arrays): Arrays {
+export function powReference(problem: NestProblem, { a, b, out }: Arrays): Arrays {
   forEachElement(problem, (i, [atA, atB]) => {
     out![i] = power(a![atA!]!, b![atB!]!)
   })
@@ -146,14 +144,14 @@ export function powBackwardReference(problem: PowBackward, { grad, a, b, out }: 
   return { out: out! }
 }
 
-export function whereReference(problem: Where, { condition, a, b, out }: Arrays): Arrays {
+export function whereReference(problem: NestProblem, { condition, a, b, out }: Arrays): Arrays {
   forEachElement(problem, (i, [atCondition, atA, atB]) => {
     out![i] = condition![atCondition!]! !== 0 ? a![atA!]! : b![atB!]!
   })
   return { out: out! }
 }
 
-export function accumulateReference(problem: Accumulate, { x, out }: Arrays): Arrays {
+export function accumulateReference(problem: NestProblem, { x, out }: Arrays): Arrays {
   forEachElement(problem, (i, [atX]) => {
     out![i]! += x![atX!]!
   })

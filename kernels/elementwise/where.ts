@@ -1,17 +1,12 @@
-import { type Layout, type NestProblem, nest } from '../layout.ts'
+import { type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
 import { type KernelSpec, reads, type Scalar, writes } from '../spec.ts'
 import whereSource from './where.wgsl'
 
-export type Where = NestProblem
-
 const operands = nest('condition', 'a', 'b')
+export const whereProblem = operands.problem
 
-export function whereProblem(shape: readonly number[], condition: Layout, a: Layout, b: Layout): Where {
-  return operands.problem(shape, [condition, a, b])
-}
-
-function makeWhere(name: string, condition: Scalar): KernelSpec<Where> {
+function makeWhere(name: string, condition: Scalar): KernelSpec<NestProblem> {
   return {
     name,
     bindings: [...reads(condition, 'condition'), ...reads('u32', 'a', 'b'), ...writes('u32', 'out')],

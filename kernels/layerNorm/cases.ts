@@ -1,3 +1,4 @@
+import { shapesOf } from '../fill.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
 import type { LayerNormBackwardProblem } from './layerNormBackward.ts'
@@ -5,20 +6,7 @@ import type { LayerNormCombineProblem } from './layerNormCombine.ts'
 
 const EPS = 1e-5
 
-const SHAPES: readonly [rows: number, n: number][] = [
-  [1, 1],
-  [7, 1],
-  [5, 7],
-  [33, 31],
-  [600, 33],
-  [1025, 4],
-  [9, 128],
-  [129, 129],
-  [2, 257],
-  [7, 1025],
-  [3, 1028],
-  [1, 5000],
-]
+const SHAPES = shapesOf<[rows: number, n: number]>('1x1 7x1 5x7 33x31 600x33 1025x4 9x128 129x129 2x257 7x1025 3x1028 1x5000')
 
 /** Contiguous rows, then rows of a larger tensor: with and without a vec4 path. */
 const ROWS: readonly LayerNormRows[] = [

@@ -43,7 +43,8 @@ function extent([offset, ...strides]: BatchView, batch: readonly number[], size:
   return offset + size + strides.reduce((sum, stride, d) => sum + stride * (batch[d]! - 1), 0)
 }
 
-function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: number; b: number; bias: number; aux: number } } {
+/** The problem of a shape, its name, and the sizes of the operands that both kernels have in one form. */
+function problemOf(shape: Shape) {
   const [m, n, k] = shape.size
   const { batch = [1, 1, 1], offset = 0, gap = 0, flags = 0, splits = 1, transA = false, transB = false } = shape
   const batches = batch[0] * batch[1] * batch[2]
@@ -55,7 +56,7 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
   const b = batchView(offset, sizeB, batch, shape.repeatB)
   const aux = batchView(offset, m * n, batch)
   const chunk = splits === 1 ? k : 64 * Math.ceil(k / splits / 64)
-  const problem = {
+  const problem: Matmul = {
     a,
     b,
     aux,
@@ -82,39 +83,34 @@ function makeCase(shape: Shape): { problem: Matmul; name: string; sizes: { a: nu
   const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`
   return {
     problem,
+    size: m * n * batches,
+    ...(shape.bench ? { bench: true } : {}),
     name: [shape.name, batches > 1 ? `[${batch}]` : '', `${m}x${n}x${k}`, layout, ...epilogue, half].filter(Boolean).join(' '),
     sizes: {
       a: extent(a, batch, sizeA),
       b: extent(b, batch, sizeB),
       bias: flags & EPILOGUE.bias ? n : 1,
       aux: flags & (EPILOGUE.geluGrad | EPILOGUE.add) ? extent(aux, batch, m * n) : 1,
+      pre: flags & EPILOGUE.pre ? m * n * batches : 1,
     },
   }
 }
 
 function matmulCase(shape: Shape): KernelCase<Matmul> {
-  const { problem, name, sizes } = makeCase(shape)
-  const { m, n, batches, splits, flags } = problem
-  const size = m * n * batches
-  return {
-    name,
-    problem,
-    sizes: { ...sizes, c: size * splits, pre: flags & EPILOGUE.pre ? size : 1 },
-    ...(shape.bench ? { bench: true } : {}),
-  }
+  const { size, sizes, ...kase } = problemOf(shape)
+  return { ...kase, sizes: { ...sizes, c: size * kase.problem.splits } }
 }
 
 function combineCase(shape: Shape): KernelCase<Matmul> {
-  const { problem, name, sizes } = makeCase(shape)
-  const { m, n, batches, splits, flags } = problem
-  const size = m * n * batches
-  const { bias, aux } = sizes
-  return {
-    name,
-    problem,
-    sizes: { partials: size * splits, bias, aux, c: size, pre: flags & EPILOGUE.pre ? size : 1 },
-    ...(shape.bench ? { bench: true } : {}),
-  }
+  const { size, sizes, ...kase } = problemOf(shape)
+  const { bias, aux, pre } = sizes
+  return { ...kase, sizes: { partials: size * kase.problem.splits, bias, aux, c: size, pre } }
+}
+
+/** A case of `matmul` for each choice of transposed operands. */
+function transposedCases(shape: Shape): KernelCase<Matmul>[] {
+  const choices = [false, true]
+  return choices.flatMap((transA) => choices.map((transB) => matmulCase({ ...shape, transA, transB })))
 }
 
 const { bias, pre, gelu, geluGrad, dropout, add } = EPILOGUE
@@ -124,14 +120,8 @@ const allHalf: readonly Element[] = ['a', 'b', 'aux', 'c', 'pre']
 const SIZES = [1, 7, 31, 33, 129, 257]
 
 export const matmulCases: readonly KernelCase<Matmul>[] = [
-  ...SIZES.flatMap((size, i) =>
-    [false, true].flatMap((transA) =>
-      [false, true].map((transB) => matmulCase({ size: [size, SIZES.at(i - 1)!, SIZES.at(i - 2)!], transA, transB })),
-    ),
-  ),
-  ...[false, true].flatMap((transA) =>
-    [false, true].map((transB) => matmulCase({ size: [64, 128, 192], transA, transB, offset: 4, gap: 8 })),
-  ),
+  ...SIZES.flatMap((size, i) => transposedCases({ size: [size, SIZES.at(i - 1)!, SIZES.at(i - 2)!] })),
+  ...transposedCases({ size: [64, 128, 192], offset: 4, gap: 8 }),
   matmulCase({ size: [1, 1, 1025] }),
   matmulCase({ size: [1025, 1, 1], transB: true }),
   matmulCase({ size: [1, 1025, 65] }),
@@ -156,12 +146,8 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ size: [7, 3, 5], flags: dropout }),
   matmulCase({ name: 'split', size: [33, 20, 500], transA: true, splits: 3 }),
   matmulCase({ name: 'split', size: [7, 66, 129], splits: 2, batch: [1, 3, 1] }),
-  ...[false, true].flatMap((transA) =>
-    [false, true].map((transB) => matmulCase({ size: [67, 33, 200], transA, transB, half: ['a', 'b', 'c'] })),
-  ),
-  ...[false, true].flatMap((transA) =>
-    [false, true].map((transB) => matmulCase({ size: [36, 68, 72], transA, transB, half: ['a', 'b'], offset: 4, gap: 4 })),
-  ),
+  ...transposedCases({ size: [67, 33, 200], half: ['a', 'b', 'c'] }),
+  ...transposedCases({ size: [36, 68, 72], half: ['a', 'b'], offset: 4, gap: 4 }),
   matmulCase({ size: [1, 1, 1], half: allHalf }),
   matmulCase({ size: [129, 50, 130], transB: true, flags: bias | gelu | pre | add, half: allHalf, offset: 1, gap: 3 }),
   matmulCase({ size: [33, 31, 129], flags: geluGrad, half: allHalf }),
@@ -171,9 +157,7 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ size: [40, 44, 1030], transA: true, half: ['a', 'b'] }),
   matmulCase({ size: [33, 20, 500], transA: true, splits: 3, half: ['a', 'b', 'c'] }),
   matmulCase({ size: [37, 50, 100], transB: true, flags: bias | pre | gelu, half: ['a', 'c'] }),
-  ...[false, true].flatMap((transA) =>
-    [false, true].map((transB) => matmulCase({ size: [1024, 1024, 1024], transA, transB, bench: true })),
-  ),
+  ...transposedCases({ size: [1024, 1024, 1024], bench: true }),
   // A ViT layer's products at 32 x 65 tokens: forward, gradient of the input, of the weight.
   matmulCase({ name: 'fc1', size: [2080, 512, 128], transB: true, flags: bias | gelu | pre, bench: true }),
   matmulCase({ name: 'fc2', size: [2080, 128, 512], transB: true, flags: bias | add, bench: true }),

@@ -1,24 +1,11 @@
+import { shapesOf } from '../fill.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import type { SoftmaxProblem } from './softmax.ts'
 
-const SHAPES: readonly [outer: number, n: number, inner: number][] = [
-  [1, 1, 1],
-  [7, 1, 1],
-  [31, 7, 1],
-  [3, 31, 1],
-  [600, 33, 1],
-  [1025, 4, 1],
-  [9, 129, 1],
-  [2, 257, 1],
-  [5, 1025, 1],
-  [33, 1028, 1],
-  [1, 5000, 1],
-  [3, 5, 4],
-  [2, 33, 7],
-  [4, 129, 8],
-  [1, 7, 1025],
-  [2, 3, 2052],
-]
+const SHAPES = shapesOf<[outer: number, n: number, inner: number]>(
+  '1x1x1 7x1x1 31x7x1 3x31x1 600x33x1 1025x4x1 9x129x1 2x257x1 5x1025x1 33x1028x1 1x5000x1',
+  '3x5x4 2x33x7 4x129x8 1x7x1025 2x3x2052',
+)
 
 /** Logits of ±1e4: the first row ordinary, then one winner, two winners, all equal. */
 function extreme(n: number): Fill {

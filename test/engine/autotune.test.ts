@@ -163,7 +163,7 @@ test("tuning leaves the user's memory alone", async () => {
 test('operands in one buffer are in one buffer again', async () => {
   const spec = doubling('together', slow, fast)
   const both = empty([1024])
-  const second = view(both, [512], [1], 512)
+  const second = view(both, { shape: [512], offset: 512 })
   const other = empty([512])
   const [problem] = extractTasks(device, () => dispatch(spec, { size: 512 }, [both, other]))
   expect(problem!.buffers.length, 2, 'buffers')

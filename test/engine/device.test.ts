@@ -141,11 +141,11 @@ test('strided views are read as what they are', async () => {
     [1, 2, 3],
     [4, 5, 6],
   ])
-  assertClose(await view(x, [3, 2], [1, 3], 0).data(), [1, 4, 2, 5, 3, 6], 0, 'transposed')
-  assertClose(await view(x, [2, 2], [3, 1], 1).data(), [2, 3, 5, 6], 0, 'sliced')
-  assertClose(await view(x, [2, 2], [0, 3], 2).data(), [3, 6, 3, 6], 0, 'broadcast')
+  assertClose(await view(x, { shape: [3, 2], strides: [1, 3] }).data(), [1, 4, 2, 5, 3, 6], 0, 'transposed')
+  assertClose(await view(x, { shape: [2, 2], offset: 1 }).data(), [2, 3, 5, 6], 0, 'sliced')
+  assertClose(await view(x, { shape: [2, 2], strides: [0, 3], offset: 2 }).data(), [3, 6, 3, 6], 0, 'broadcast')
   const out = empty([2])
-  dispatch(scaleSpec(), { size: 2, factor: 1 }, [fromStorageStart(view(x, [2], [1], 4)), out])
+  dispatch(scaleSpec(), { size: 2, factor: 1 }, [fromStorageStart(view(x, { shape: [2], strides: [1], offset: 4 })), out])
   assertClose(await out.data(), [1, 2], 0, 'base')
 })
 

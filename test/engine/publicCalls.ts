@@ -138,7 +138,6 @@ export const FUNCTIONS: Record<string, Arguments> = {
   openSafetensors: () => [path],
   optimizerStep: () => [model, optimizer, objective, [{ images: images(), labels: labels(), share: 1 }], 1e-3, 1],
   packedAttention: () => [x(2, 3, 12), 1],
-  packedCrossAttention: () => [x(2, 3, 4), x(2, 3, 8), 1],
   parameter: () => [() => ones([2])],
   parseConfig: () => [JSON.stringify(tiny)],
   permute: () => [x(2, 3), [1, 0]],

@@ -69,7 +69,7 @@ export function stridedLeaf(data: ArrayLike<number>, shape: Shape): Tensor {
     }
     memory[at] = data[i]!
   }
-  const t = view(tensor(memory), shape, strides, offset)
+  const t = view(tensor(memory), { shape, strides, offset })
   t.requiresGrad = true
   return t
 }

@@ -1,4 +1,5 @@
-import { rowMajorStrides, type Shape, sizeOf } from '../../engine/layout/shape.ts'
+import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
+import { rowMajorStrides } from '../../kernels/layout.ts'
 
 /** A row-major float64 array, with which chains of views are compared: here every view op copies. */
 export interface NdArray {

@@ -50,16 +50,17 @@ for (const op of Object.keys(UNARY) as UnaryOp[]) {
 // Functions of two operands: every pair of the list.
 
 const n = ELEMENTS.length
-const rows = { strides: [1, 0], offset: 0 }
-const columns = { strides: [0, 1], offset: 0 }
-const pairs = { strides: [n, 1], offset: 0 }
+const ofPairs = (...strides: number[]) => ({ shape: [n, n], strides, offset: 0 })
+const rows = ofPairs(1, 0)
+const columns = ofPairs(0, 1)
+const pairs = ofPairs(n, 1)
 const first = ELEMENTS.flatMap((a) => ELEMENTS.map(() => a))
 const second = ELEMENTS.flatMap(() => ELEMENTS)
 for (const op of Object.keys(BINARY) as BinaryOp[]) {
-  const flat = binaryProblem(op, [n, n], pairs, pairs)
+  const flat = binaryProblem(op, pairs, pairs)
   const outputs = { out: n * n }
   check({ kernel: 'binary', name: `${op} of pairs`, problem: flat, inputs: { a: first, b: second }, outputs, signs: true })
-  const broadcast = binaryProblem(op, [n, n], rows, columns)
+  const broadcast = binaryProblem(op, rows, columns)
   check({
     kernel: 'binary',
     name: `${op} broadcast`,
@@ -76,8 +77,8 @@ for (const op of Object.keys(SCALAR) as ScalarOp[]) {
   }
 }
 for (const [name, problem, values] of [
-  ['pairs', accumulateProblem([n, n], pairs), first],
-  ['broadcast', accumulateProblem([n, n], columns), ELEMENTS],
+  ['pairs', accumulateProblem(pairs), first],
+  ['broadcast', accumulateProblem(columns), ELEMENTS],
 ] as const) {
   check({ kernel: 'accumulate', name, problem, inputs: { x: values, out: second }, outputs: {} })
 }
@@ -85,7 +86,7 @@ for (const [name, problem, values] of [
 check({
   kernel: 'pow',
   name: 'of pairs',
-  problem: powProblem([n, n], rows, columns),
+  problem: powProblem(rows, columns),
   inputs: { a: ELEMENTS, b: ELEMENTS },
   outputs: { out: n * n },
   signs: true,
@@ -94,7 +95,7 @@ for (const exponent of [false, true]) {
   check({
     kernel: 'powBackward',
     name: `by the ${exponent ? 'exponent' : 'base'}`,
-    problem: powBackwardProblem(exponent, [n, n], { strides: [0, 0], offset: 0 }, rows, columns),
+    problem: powBackwardProblem(exponent, ofPairs(0, 0), rows, columns),
     inputs: { grad: [1], a: ELEMENTS, b: ELEMENTS },
     outputs: { out: n * n },
     // A subnormal power may be flushed to 0.
@@ -102,10 +103,8 @@ for (const exponent of [false, true]) {
   })
 }
 
-const whereShape = whereProblem([n], columns1(), columns1(), columns1())
-function columns1() {
-  return { strides: [1], offset: 0 }
-}
+const list = { shape: [n], strides: [1], offset: 0 }
+const whereShape = whereProblem(list, list, list)
 const words = { a: ELEMENTS.map((_, i) => 0x7fc00000 + i), b: ELEMENTS.map((_, i) => 1 + i) }
 check({
   kernel: 'where',

@@ -88,7 +88,7 @@ for (const dim of [37, 64]) {
       const tokens = new Float32Array(9 * 5 * dim)
       for (let b = 0; b < 9; b++) tokens.set(operands.x.subarray(b * dim, (b + 1) * dim), (b * 5 + 2) * dim)
       const strides = shape.length === 3 ? [5 * dim, dim, 1] : [5 * dim, 1]
-      const x = view(tensor(tokens), shape, strides, 2 * dim)
+      const x = view(tensor(tokens), { shape, strides, offset: 2 * dim })
       x.requiresGrad = true
       await checkOp('layerNorm', apply, [x, leaf(operands.weight, [dim]), leaf(operands.bias, [dim])], expected(operands))
     })
