@@ -1,7 +1,5 @@
 import type { Fill, KernelCase } from '../spec.ts'
-import type { AdamW } from './adamW.ts'
-import type { GradNorm } from './gradNorm.ts'
-import type { StepSetup } from './setup.ts'
+import type { AdamW, GradNorm, StepSetup } from './adamW.ts'
 
 const SLOTS = 5
 /** Slots of several blocks each, in order. */

@@ -1,7 +1,5 @@
 import type { Arrays } from '../spec.ts'
-import type { AdamW } from './adamW.ts'
-import type { GradNorm } from './gradNorm.ts'
-import type { StepSetup } from './setup.ts'
+import type { AdamW, GradNorm, StepSetup } from './adamW.ts'
 
 export function adamWReference(problem: AdamW, arrays: Arrays): Arrays {
   const { beta1, beta2, complement1, complement2, eps } = problem

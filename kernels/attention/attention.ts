@@ -1,40 +1,40 @@
-import { type KernelSpec, writes } from '../spec.ts'
+import { type KernelSpec, reads, writes } from '../spec.ts'
 import direct from './direct.wgsl'
+import keyValueDirect from './keyValueGradientDirect.wgsl'
+import keyValueQuad from './keyValueGradientQuad.wgsl'
+import keyValueSubgroup from './keyValueGradientSubgroup.wgsl'
+import keyValueMatrix from './keyValueGradientSubgroupMatrix.wgsl'
+import keyValueTiled from './keyValueGradientTiled.wgsl'
 import quad from './quad.wgsl'
+import queryDirect from './queryGradientDirect.wgsl'
+import queryQuad from './queryGradientQuad.wgsl'
+import querySubgroup from './queryGradientSubgroup.wgsl'
+import queryMatrix from './queryGradientSubgroupMatrix.wgsl'
+import queryTiled from './queryGradientTiled.wgsl'
 import subgroup from './subgroup.wgsl'
-import { subgroupMatrix, takesMatrices } from './subgroupMatrix.ts'
-import matrixSource from './subgroupMatrix.wgsl'
+import subgroupMatrix from './subgroupMatrix.wgsl'
 import tiled from './tiled.wgsl'
-import {
-  type AttentionShape,
-  attentionParams,
-  chooseVariant,
-  operandBytes,
-  operands,
-  productFlops,
-  type RowView,
-  rowVariants,
-} from './variants.ts'
+import * as variants from './variants.ts'
 
-/** The operands of attention, as views of the buffers at the bindings of the same names. */
-export interface AttentionProblem extends AttentionShape {
-  q: RowView
-  k: RowView
-  v: RowView
-  out: RowView
-}
+/** A problem whose named operands are views of the buffers at the bindings of the same names. */
+type WithViews<Names extends string> = variants.AttentionShape & { [name in Names]: variants.RowView }
+export type AttentionProblem = WithViews<'q' | 'k' | 'v' | 'out'>
+export type QueryGradientProblem = WithViews<'q' | 'k' | 'v' | 'out' | 'dOut' | 'dq'>
+/** The gradients dk and dv are both in the buffer at the binding `dkv`. */
+export type KeyValueGradientProblem = WithViews<'q' | 'k' | 'v' | 'dOut' | 'dk' | 'dv'>
 
-/** The variant for tensor cores. */
-export const attentionMatrices = {
-  source: matrixSource,
-  rows: ({ queries }: AttentionProblem) => queries,
-  steps: ({ keys }: AttentionProblem) => keys,
+export const attentionRows: variants.RowKernel<AttentionProblem> = {
+  rows: ({ queries }) => queries,
+  steps: ({ keys }) => keys,
   step: 'KEYS',
+  ...{ direct, subgroup, quad, tiled, subgroupMatrix },
+  directStep: 4,
+  // Up to 1,024 keys, at most 4e-6 off: it would take 3 to 8 % more time (SwiftShader).
+  quadChain: 256,
   // A sum for each thread, and a flag that takes up 16 bytes.
-  extra: (threads: number) => 4 * threads + 16,
-  views: ({ q, k, v }: AttentionProblem) => [q, k, v],
-} as const
-const matrices = subgroupMatrix(attentionMatrices)
+  matrixExtra: (threads) => 4 * threads + 16,
+  matrixViews: ({ q, k, v }) => [q, k, v],
+}
 
 /**
  * out [B, H, Tq, Dh] = softmax(q k^T * scale) v, for q [B, H, Tq, Dh] and k and v [B, H, Tk, Dh], without the matrix of scores in memory:
@@ -42,26 +42,73 @@ const matrices = subgroupMatrix(attentionMatrices)
  */
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
-  bindings: [...operands('read', 'q', 'k', 'v'), ...operands('read_write', 'out'), ...writes('f32', 'lse')],
-  params: attentionParams(5, 'q', 'k', 'v', 'out'),
-  variants: [
-    ...rowVariants({
-      rows: ({ queries }) => queries,
-      steps: ({ keys }) => keys,
-      direct,
-      directStep: 4,
-      subgroup,
-      quad,
-      // Up to 1,024 keys, at most 4e-6 off: it would take 3 to 8 % more time (SwiftShader).
-      quadChain: 256,
-      tiled,
-    }),
-    matrices,
+  bindings: [...variants.operands('read', 'q', 'k', 'v'), ...variants.operands('read_write', 'out'), ...writes('f32', 'lse')],
+  params: variants.attentionParams(5, 'q', 'k', 'v', 'out'),
+  variants: variants.rowVariants(attentionRows),
+  choose: (device, problem) => variants.chooseVariant(attentionRows, device, problem, problem.queries <= 4),
+  flops: variants.productFlops(2),
+  bytes: variants.operandBytes(2, 2),
+}
+
+export const queryGradientRows: variants.RowKernel<QueryGradientProblem> = {
+  rows: ({ queries }) => queries,
+  steps: ({ keys }) => keys,
+  step: 'KEYS',
+  ...{ direct: queryDirect, subgroup: querySubgroup, quad: queryQuad, tiled: queryTiled, subgroupMatrix: queryMatrix },
+  directStep: 4,
+  // A sum for each thread.
+  matrixExtra: (threads) => 4 * threads,
+  matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+}
+
+/**
+ * dq [B, H, Tq, Dh], the gradient of the queries, from q and dOut [B, H, Tq, Dh], k and v [B, H, Tk, Dh], and from out [B, H, Tq, Dh]
+ * and lse [B, H, Tq] of `attention` (FlashAttention, 2205.14135). The kernel also writes delta [B, H, Tq], the row sums of dOut * out,
+ * which `keyValueGradient` reads, so this kernel runs first.
+ */
+export const queryGradient: KernelSpec<QueryGradientProblem> = {
+  name: 'attentionQueryGradient',
+  bindings: [
+    ...variants.operands('read', 'q', 'k', 'v', 'out', 'dOut'),
+    ...reads('f32', 'lse'),
+    ...variants.operands('read_write', 'dq'),
+    ...writes('f32', 'delta'),
   ],
-  choose(device, problem) {
-    if (takesMatrices(device, problem, matrices, problem.queries)) return matrices.name
-    return chooseVariant(device, problem, problem.queries <= 4)
-  },
-  flops: productFlops(2),
-  bytes: operandBytes(2, 2),
+  params: variants.attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
+  variants: variants.rowVariants(queryGradientRows),
+  choose: (device, problem) => variants.chooseVariant(queryGradientRows, device, problem, problem.queries <= 4),
+  flops: variants.productFlops(3),
+  bytes: variants.operandBytes(4, 2),
+}
+
+export const keyValueGradientRows: variants.RowKernel<KeyValueGradientProblem> = {
+  rows: ({ keys }) => keys,
+  steps: ({ queries }) => queries,
+  step: 'QUERIES',
+  ...{ direct: keyValueDirect, subgroup: keyValueSubgroup, quad: keyValueQuad, tiled: keyValueTiled },
+  subgroupMatrix: keyValueMatrix,
+  directStep: 1,
+  directConstants: ({ queries }) => ({ MANY: queries > 1 }),
+  matrixExtra: () => 0,
+  matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+}
+
+/**
+ * dk and dv [B, H, Tk, Dh], the gradients of keys and values, from q and dOut [B, H, Tq, Dh], k and v [B, H, Tk, Dh], and from lse and
+ * delta [B, H, Tq] of `attention` and `queryGradient` (FlashAttention, 2205.14135). Both go into one buffer, so they may be packed.
+ */
+export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
+  name: 'attentionKeyValueGradient',
+  bindings: [
+    ...variants.operands('read', 'q', 'k', 'v', 'dOut'),
+    ...reads('f32', 'lse', 'delta'),
+    ...writes(variants.operandType, 'dkv'),
+  ],
+  params: variants.attentionParams(7, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
+  variants: variants.rowVariants(keyValueGradientRows),
+  // The subgroup variant takes 8 queries a step, `direct` one.
+  choose: (device, problem) =>
+    variants.chooseVariant(keyValueGradientRows, device, problem, problem.keys <= 4 || problem.queries === 1),
+  flops: variants.productFlops(4),
+  bytes: variants.operandBytes(2, 4),
 }

@@ -1,8 +1,6 @@
 import { fromHalves, toHalves } from '../half.ts'
 import type { Arrays, Fill, KernelCase } from '../spec.ts'
-import type { AttentionProblem } from './attention.ts'
-import type { KeyValueGradientProblem } from './keyValueGradient.ts'
-import type { QueryGradientProblem } from './queryGradient.ts'
+import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
 import { attentionReference, queryGradientReference } from './reference.ts'
 import type { AttentionShape, RowView } from './variants.ts'
 

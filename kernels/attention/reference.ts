@@ -1,7 +1,5 @@
 import type { Arrays } from '../spec.ts'
-import type { AttentionProblem } from './attention.ts'
-import type { KeyValueGradientProblem } from './keyValueGradient.ts'
-import type { QueryGradientProblem } from './queryGradient.ts'
+import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
 import type { AttentionShape, RowView } from './variants.ts'
 
 /** The first element of a row. */

@@ -52,11 +52,13 @@ export function attentionParams(bindings: number, ...views: string[]): Param[] {
 }
 
 /** The differences of the three kernels: the rows that they are parallel over, and the sources of their variants. */
-interface RowKernel<P extends AttentionShape> {
+export interface RowKernel<P extends AttentionShape> {
   /** The rows of a head that threads own: its queries or its keys. */
   rows(problem: P): number
   /** The rows of a head on the other side, which each thread passes over. */
   steps(problem: P): number
+  /** The name of the constant for the rows on the other side that a workgroup of `subgroupMatrix` takes at a time. */
+  step: 'KEYS' | 'QUERIES'
   direct: string
   /** The rows that a step of `direct` adds up. */
   directStep: number
@@ -67,9 +69,17 @@ interface RowKernel<P extends AttentionShape> {
   /** The longest chain of additions of `quad`, where precision costs more than the usual. */
   quadChain?: number
   tiled: string
+  subgroupMatrix: string
+  /** The bytes of workgroup memory of `subgroupMatrix` beside rows, scores and weights, for a number of threads. */
+  matrixExtra(threads: number): number
+  /** The operands that `subgroupMatrix` loads by fours where all their rows allow it. */
+  matrixViews(problem: P): readonly RowView[]
 }
 
-/** `direct` has a thread for each row. `subgroup` is for software devices, `quad` for SwiftShader among them, and `tiled` for GPUs. */
+/**
+ * `direct` has a thread for each row. `subgroup` is for software devices, `quad` for SwiftShader among them, `tiled` for GPUs, and
+ * `subgroupMatrix` for float16 on GPUs with tensor cores.
+ */
 export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Variant<P>[] {
   const total = (problem: P) => problem.batch * problem.heads * kernel.rows(problem)
   const grid = (problem: P, rowsPerGroup: number): Grid =>
@@ -118,18 +128,63 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       }),
       grid: (problem) => grid(problem, 32),
     },
+    matrixVariant('subgroupMatrix', MATRIX_SUBGROUPS, kernel),
   ]
+}
+
+/** The subgroups of a workgroup of `subgroupMatrix`. */
+const MATRIX_SUBGROUPS = 4
+/** The rows on the other side that such a workgroup takes at a time. */
+const MATRIX_STEP = 32
+/** The most of them in one chain of additions. Its rounding error is at most 2e-5, a fraction of that of the float16 results. */
+const MATRIX_CHAIN = 16384
+
+/** The variant for tensor cores, with float16 operands, whose workgroups own 16 rows for each of their subgroups. */
+export function matrixVariant<P extends AttentionShape>(name: string, subgroups: number, kernel: RowKernel<P>): Variant<P> {
+  return {
+    name,
+    source: kernel.subgroupMatrix,
+    supports: (device, problem) => fitsMatrices(kernel, subgroups, device, problem),
+    constants(problem, device) {
+      const views = kernel.matrixViews(problem)
+      const fours = problem.width % 4 === 0 && views.every((view) => view.every((stride) => stride % 4 === 0))
+      return {
+        LANES: device.subgroupMaxSize,
+        SUBGROUPS: subgroups,
+        [kernel.step]: MATRIX_STEP,
+        WIDTH: roomFor(problem),
+        Element: fours ? 'vec4<f16>' : 'f16',
+        FOURS: fours,
+        ...longSums(kernel.steps(problem), MATRIX_CHAIN),
+      }
+    },
+    grid: (problem) => grid1d(ceilDiv(kernel.rows(problem), 16 * subgroups) * problem.batch * problem.heads),
+  }
+}
+
+/** Whether a device runs the variant for tensor cores with workgroups of so many subgroups. */
+function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, subgroups: number, device: Capabilities, problem: P) {
+  const { subgroupMaxSize: lanes, maxInvocations, maxWorkgroupMemory } = device
+  const threads = subgroups * lanes
+  const rows = 16 * subgroups
+  const operands = 2 * Math.max(2 * MATRIX_STEP, rows) * (roomFor(problem) + 8)
+  const scores = rows * (4 * (MATRIX_STEP + 4) + 2 * (MATRIX_STEP + 8))
+  const fits = lanes % 16 === 0 && threads <= maxInvocations
+  const memory = operands + scores + kernel.matrixExtra(threads)
+  return device.subgroupMatrix && fits && memory <= maxWorkgroupMemory && problem.dtype === 'f16' && problem.width <= 128
 }
 
 /**
  * The variant for a device. A lane of the subgroup variant owns rows of one head only, so few rows leave most lanes idle, whereas
- * `direct` puts rows of all heads side by side.
+ * `direct` puts rows of all heads side by side. Few rows also leave most of a workgroup of matrices idle.
  */
-export function chooseVariant(device: Capabilities, problem: AttentionShape, few: boolean): string {
+export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, device: Capabilities, problem: P, few: boolean) {
   if (device.software) {
     if (few || !fitsSubgroup(device, problem)) return 'direct'
     return device.gathersPrivate ? 'quad' : 'subgroup'
   }
+  const enough = !few && kernel.rows(problem) >= 16
+  if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 

@@ -9,7 +9,6 @@ export * from './copy.ts'
 export * from './fill.ts'
 export * from './pad.ts'
 
-/** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: copy, cases: copyCases, reference: copyReference },
   { spec: pad, cases: padCases, reference: padReference },

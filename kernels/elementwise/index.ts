@@ -17,7 +17,6 @@ export * from './scalar.ts'
 export * from './unary.ts'
 export * from './where.ts'
 
-/** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: unary, cases: cases.unaryCases, reference: reference.unaryReference },
   { spec: unaryBackward, cases: cases.unaryBackwardCases, reference: reference.unaryBackwardReference },

@@ -1,21 +1,7 @@
 import type { KernelEntry } from '../spec.ts'
-import {
-  gatherCases,
-  mergeOrderCases,
-  rowStartsCases,
-  scatterAddCases,
-  scatterAddSortedCases,
-  sortBlocksCases,
-} from './cases.ts'
+import * as cases from './cases.ts'
 import { gather } from './gather.ts'
-import {
-  gatherReference,
-  mergeOrderReference,
-  rowStartsReference,
-  scatterAddReference,
-  scatterAddSortedReference,
-  sortBlocksReference,
-} from './reference.ts'
+import * as reference from './reference.ts'
 import { scatterAdd, scatterAddSorted } from './scatterAdd.ts'
 import { mergeOrder, rowStarts, sortBlocks } from './sort.ts'
 
@@ -23,12 +9,11 @@ export * from './gather.ts'
 export * from './scatterAdd.ts'
 export * from './sort.ts'
 
-/** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
-  { spec: gather, cases: gatherCases, reference: gatherReference },
-  { spec: scatterAdd, cases: scatterAddCases, reference: scatterAddReference },
-  { spec: sortBlocks, cases: sortBlocksCases, reference: sortBlocksReference },
-  { spec: mergeOrder, cases: mergeOrderCases, reference: mergeOrderReference },
-  { spec: rowStarts, cases: rowStartsCases, reference: rowStartsReference },
-  { spec: scatterAddSorted, cases: scatterAddSortedCases, reference: scatterAddSortedReference },
+  { spec: gather, cases: cases.gatherCases, reference: reference.gatherReference },
+  { spec: scatterAdd, cases: cases.scatterAddCases, reference: reference.scatterAddReference },
+  { spec: sortBlocks, cases: cases.sortBlocksCases, reference: reference.sortBlocksReference },
+  { spec: mergeOrder, cases: cases.mergeOrderCases, reference: reference.mergeOrderReference },
+  { spec: rowStarts, cases: cases.rowStartsCases, reference: reference.rowStartsReference },
+  { spec: scatterAddSorted, cases: cases.scatterAddSortedCases, reference: reference.scatterAddSortedReference },
 ]

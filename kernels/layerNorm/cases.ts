@@ -1,8 +1,7 @@
 import { shapesOf } from '../fill.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
-import type { LayerNormBackwardProblem } from './layerNormBackward.ts'
-import type { LayerNormCombineProblem } from './layerNormCombine.ts'
+import type { LayerNormBackwardProblem, LayerNormCombineProblem } from './layerNormBackward.ts'
 
 const EPS = 1e-5
 

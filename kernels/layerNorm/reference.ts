@@ -1,7 +1,6 @@
 import type { Arrays } from '../spec.ts'
 import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
-import type { LayerNormBackwardProblem } from './layerNormBackward.ts'
-import type { LayerNormCombineProblem } from './layerNormCombine.ts'
+import type { LayerNormBackwardProblem, LayerNormCombineProblem } from './layerNormBackward.ts'
 
 /** y and the saved statistics in float64. */
 export function layerNormReference(problem: LayerNormProblem, arrays: Arrays): Arrays {

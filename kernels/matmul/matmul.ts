@@ -13,8 +13,9 @@ import {
   storeConstants,
 } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
-import { chooseMatrices, matrixVariants } from './subgroupMatrix.ts'
-import { chooseTiled, tiledVariants } from './tiled.ts'
+import { matrixVariants } from './subgroupMatrix.ts'
+import { tiledVariants } from './tiled.ts'
+import { chooseTiles } from './tiles.ts'
 
 /** The columns of C that a workgroup of the `subgroup` variant takes. */
 const SUBGROUP_COLUMNS = 32
@@ -84,12 +85,12 @@ export const matmul: KernelSpec<Matmul> = {
       },
       grid: ({ m, n, rows, batches, splits }) => grid1d(ceilDiv(n, SUBGROUP_COLUMNS) * ceilDiv(m, rows) * batches * splits),
     },
-    ...tiledVariants,
-    ...matrixVariants,
+    ...Object.values(tiledVariants),
+    ...Object.values(matrixVariants),
   ],
   choose(device, problem) {
     if (device.software) return fitsSubgroup(device) ? 'subgroup' : 'direct'
-    return chooseMatrices(device, problem) ?? chooseTiled(device, problem) ?? 'direct'
+    return chooseTiles(device, problem, matrixVariants) ?? chooseTiles(device, problem, tiledVariants) ?? 'direct'
   },
   shapeClass: (problem) => [problem.m, problem.n, problem.k, problem.batches, layout(problem)],
   flops: ({ m, n, k, batches }) => 2 * m * n * k * batches,

@@ -1,7 +1,7 @@
-import { type Capabilities, ceilDiv, grid1d, type Variant } from '../spec.ts'
-import { operandLoads } from './operandLoads.ts'
+import { ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { bindings, type Matmul, storeConstants } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
+import { operandLoads } from './tiles.ts'
 
 /** How a workgroup shares its tile: its subgroups in the directions of m and n, and the 16 x 16 matrices of each. */
 interface MatrixTile {
@@ -15,12 +15,10 @@ interface MatrixTile {
 const SMALL: MatrixTile = { subgroups: [2, 2], fragments: [2, 2], depth: 32 }
 const LARGE: MatrixTile = { subgroups: [2, 4], fragments: [4, 2], depth: 32 }
 
-/** The number of tiles that fills a GPU. With fewer large tiles the small ones are taken. */
-const FILLS = 128
-
 /** The product on tiles of one kind. */
 export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
-  const [m, n] = sizeOf(tile)
+  // The rows and columns of a tile.
+  const [m, n] = [16 * tile.subgroups[0] * tile.fragments[0], 16 * tile.subgroups[1] * tile.fragments[1]]
   const subgroups = tile.subgroups[0] * tile.subgroups[1]
   // Rows of a tile are padded by 8 elements, and each subgroup stages a matrix of float32.
   const memory = 2 * (m + n) * (tile.depth + 8) + 1024 * subgroups
@@ -41,28 +39,12 @@ export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
       ...operandLoads(problem),
       ...storeConstants(bindings.slice(2), problem),
     }),
-    grid: (problem) => grid1d(tiles(problem, tile) * problem.splits),
+    grid: (problem) => grid1d(ceilDiv(problem.m, m) * ceilDiv(problem.n, n) * problem.batches * problem.splits),
   }
 }
 
 /** `subgroupMatrix` multiplies float16 operands on tensor cores; `subgroupMatrixSmall` has smaller tiles, for a small C. */
-export const matrixVariants: readonly Variant<Matmul>[] = [
-  matrixVariant('subgroupMatrix', LARGE),
-  matrixVariant('subgroupMatrixSmall', SMALL),
-]
-
-/** Names the variant with tensor cores to take on a GPU, or undefined where none runs the problem. */
-export function chooseMatrices(device: Capabilities, problem: Matmul): string | undefined {
-  const [large, small] = matrixVariants.map((one) => one.supports!(device, problem))
-  if (large && (!small || tiles(problem, LARGE) * problem.splits >= FILLS)) return 'subgroupMatrix'
-  return small ? 'subgroupMatrixSmall' : undefined
-}
-
-function sizeOf({ subgroups, fragments }: MatrixTile): [m: number, n: number] {
-  return [16 * subgroups[0] * fragments[0], 16 * subgroups[1] * fragments[1]]
-}
-
-function tiles(problem: Matmul, tile: MatrixTile): number {
-  const [m, n] = sizeOf(tile)
-  return ceilDiv(problem.m, m) * ceilDiv(problem.n, n) * problem.batches
+export const matrixVariants = {
+  large: matrixVariant('subgroupMatrix', LARGE),
+  small: matrixVariant('subgroupMatrixSmall', SMALL),
 }

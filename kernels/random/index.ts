@@ -5,7 +5,6 @@ import { dropoutReference, randomReference } from './reference.ts'
 
 export * from './random.ts'
 
-/** Every kernel of this folder with what proves it. */
 export const entries: KernelEntry[] = [
   { spec: random, cases: randomCases, reference: randomReference },
   { spec: dropout, cases: dropoutCases, reference: dropoutReference },

@@ -4,11 +4,9 @@ import { env } from 'node:process'
 import { create } from 'webgpu'
 import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
 import { PipelineCache } from '../../engine/submit/pipelines.ts'
-import { attentionMatrices } from '../../kernels/attention/attention.ts'
+import { attentionRows, keyValueGradientRows, queryGradientRows } from '../../kernels/attention/attention.ts'
 import { entries as attentionEntries } from '../../kernels/attention/index.ts'
-import { keyValueGradientMatrices } from '../../kernels/attention/keyValueGradient.ts'
-import { queryGradientMatrices } from '../../kernels/attention/queryGradient.ts'
-import { matrixVariant as attentionMatrixVariant } from '../../kernels/attention/subgroupMatrix.ts'
+import { matrixVariant as attentionMatrixVariant } from '../../kernels/attention/variants.ts'
 import { entries as matmulEntries } from '../../kernels/matmul/index.ts'
 import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
 import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
@@ -88,15 +86,15 @@ const kernels: Kernel[] = [
     entry: attentionEntries[0]!,
     size: 'min(16u, params.width + 15u)',
     emulated: [
-      { variant: attentionMatrixVariant<any>('32 rows', 2, attentionMatrices), cases: /./ },
+      { variant: attentionMatrixVariant<any>('32 rows', 2, attentionRows), cases: /./ },
       {
-        variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, attentionMatrices)),
+        variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, attentionRows)),
         cases: /^\[1,2,50.*f16/,
       },
     ],
   },
   // Emulated gradients take long to compile, so there is one case for each way to load operands.
-  ...[queryGradientMatrices, keyValueGradientMatrices].map((kernel, i) => ({
+  ...[queryGradientRows, keyValueGradientRows].map((kernel, i) => ({
     entry: attentionEntries[1 + i]!,
     size: 'min(16u, params.width + 15u)',
     emulated: [

@@ -1,4 +1,4 @@
-import type { Constants } from '../spec.ts'
+import type { Capabilities, Constants, Variant } from '../spec.ts'
 import { dtype, type Matmul } from './problem.ts'
 
 /**
@@ -28,4 +28,19 @@ export function operandLoads(problem: Matmul): Constants {
  */
 function comesInFours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
   return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
+}
+
+/** The number of tiles that fills a GPU. With fewer large tiles the small ones are taken. */
+const FILLS = 128
+
+/** Names the variant to take on a GPU of two that differ in the size of their tiles, or undefined where neither runs the problem. */
+export function chooseTiles(
+  device: Capabilities,
+  problem: Matmul,
+  { small, large }: { small: Variant<Matmul>; large: Variant<Matmul> },
+): string | undefined {
+  const [fitsSmall, fitsLarge] = [small, large].map((variant) => variant.supports!(device, problem))
+  const [x, y] = large.grid(problem, {})
+  if (fitsLarge && (!fitsSmall || x * y >= FILLS)) return large.name
+  return fitsSmall ? small.name : undefined
 }
