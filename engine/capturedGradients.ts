@@ -1,6 +1,6 @@
 import type { Storage } from './memory/storage.ts'
 import { withoutScope } from './tensor/scope.ts'
-import { type Tensor, watchGradients } from './tensor/tensor.ts'
+import { gradientWatcher, type Tensor } from './tensor/tensor.ts'
 
 /** The gradients of a leaf from outside before and after a recording. */
 class CapturedGradient {
@@ -61,7 +61,7 @@ export class CapturedGradients {
       this.#found.set(leaf, grad && !grad.disposed ? { grad, view: withoutScope(() => grad.detach()) } : undefined)
     }
     try {
-      return watchGradients(note, fn)
+      return gradientWatcher.run(note, fn)
     } catch (error) {
       this.undo()
       throw error

@@ -1,4 +1,5 @@
 import { checkFunction, refusal, synchronous } from '../base/checks.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import type { Device } from '../device/device.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'
 import { rowMajorLayout } from '../layout/shape.ts'
@@ -9,11 +10,11 @@ import { Tensor, view } from '../tensor/tensor.ts'
 import { cast, castDetached } from './cast.ts'
 
 /** The dtype of the innermost `autocast`; undefined for float32 and outside any. */
-let lower: 'float16' | undefined
+const lower = new ContextVariable<'float16' | undefined>(undefined)
 /** How many calls of `autocast` are running. */
 let depth = 0
 /** Casts of parameters, by the storage that they lie in; they live until the outermost `autocast` ends. */
-let copies = new Map<Storage<Device>, { copy: Tensor; madeAt: number }>()
+const copies = new ContextVariable(new Map<Storage<Device>, { copy: Tensor; madeAt: number }>())
 
 /**
  * Runs `fn` in mixed precision (Micikevicius et al., arXiv 1710.03740). Inside, matrix products and attention take operands of `dtype`,
@@ -28,20 +29,17 @@ let copies = new Map<Storage<Device>, { copy: Tensor; madeAt: number }>()
 export function autocast<T>(dtype: 'float32' | 'float16', fn: () => T): T {
   if (dtype !== 'float16' && dtype !== 'float32') throw refusal('autocast', dtype, "'float16' or 'float32'")
   checkFunction('autocast', fn)
-  const outer = lower
-  lower = dtype === 'float16' ? dtype : undefined
   depth++
   try {
-    return synchronous('autocast', fn())
+    return synchronous('autocast', lower.run(dtype === 'float16' ? dtype : undefined, fn))
   } finally {
-    lower = outer
     if (--depth === 0) dropCopies()
   }
 }
 
 /** The dtype of the innermost `autocast`, float32 outside any. */
 export function autocastDtype(): 'float32' | 'float16' {
-  return lower ?? 'float32'
+  return lower.current ?? 'float32'
 }
 
 /**
@@ -49,25 +47,24 @@ export function autocastDtype(): 'float32' | 'float16' {
  * casts that it records hold no values outside.
  */
 export function withOwnCopies<T>(fn: () => T): T {
-  const outer = copies
-  copies = new Map()
-  try {
-    return fn()
-  } finally {
-    dropCopies()
-    copies = outer
-  }
+  return copies.run(new Map(), () => {
+    try {
+      return fn()
+    } finally {
+      dropCopies()
+    }
+  })
 }
 
 function dropCopies(): void {
-  for (const { copy } of copies.values()) copy.dispose()
-  copies.clear()
+  for (const { copy } of copies.current.values()) copy.dispose()
+  copies.current.clear()
 }
 
 /** The dtype for products of these tensors: that of `autocast`, else the dtype that they share; undefined where they share no float dtype. */
 export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
   const [first] = tensors as [Tensor]
-  if (lower && tensors.every(({ dtype }) => isFloat(dtype))) return lower
+  if (lower.current && tensors.every(({ dtype }) => isFloat(dtype))) return lower.current
   return isFloat(first.dtype) && tensors.every(({ dtype }) => dtype === first.dtype) ? first.dtype : undefined
 }
 
@@ -75,7 +72,7 @@ export function computeDtype(tensors: readonly Tensor[]): Dtype | undefined {
 export function castCached(t: Tensor, dtype: Dtype): Tensor {
   if (t.dtype === dtype || depth === 0 || !t.requiresGrad || t.node) return castDetached(t, dtype)
   const { storage } = t
-  let cached = copies.get(storage)
+  let cached = copies.current.get(storage)
   if (!cached || t.version.changedAt > cached.madeAt) {
     cached?.copy.dispose()
     const copy = withoutScope(() => {
@@ -85,22 +82,22 @@ export function castCached(t: Tensor, dtype: Dtype): Tensor {
       return cast
     })
     cached = { copy, madeAt: changesSoFar() }
-    copies.set(storage, cached)
+    copies.current.set(storage, cached)
   }
   return view(cached.copy, t)
 }
 
 /** Inside `autocast`, casts a float32 tensor to its dtype, on the tape. */
 export function toLowerPrecision(t: Tensor): Tensor {
-  return lower && t.dtype === 'float32' ? cast(t, lower) : t
+  return lower.current && t.dtype === 'float32' ? cast(t, lower.current) : t
 }
 
 /** Inside `autocast`, casts a float16 tensor to float32, on the tape, for ops that take no float16. */
 export function toFloat32(t: Tensor): Tensor {
-  return lower && t.dtype === 'float16' ? cast(t, 'float32') : t
+  return lower.current && t.dtype === 'float16' ? cast(t, 'float32') : t
 }
 
 /** Inside `autocast`, casts float16 tensors that meet a float32 tensor to float32, on the tape. */
 export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
-  return lower && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
+  return lower.current && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
 }

@@ -1,4 +1,5 @@
 import { type RandomWords, streamOf } from '../../kernels/random/index.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import type { RandomState } from '../device/random.ts'
 import { staleValue, type Version } from '../memory/version.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -40,7 +41,7 @@ function repeat(draw: RandomDraw): RandomDraw {
 /** Draws a random stream for an op. A part that runs again for backward draws the streams of its first run. */
 export function drawStream(state: RandomState): RandomDraw {
   const draw = () => new FreshDraw(state)
-  return current?.draw(draw) ?? draw()
+  return innermostRecomputation.current?.draw(draw) ?? draw()
 }
 
 /** A node of the tape that can take its saved tensors later. */
@@ -48,17 +49,13 @@ export interface Restorable {
   restore(saved: readonly Tensor[]): void
 }
 
-let current: Recomputation | undefined
-
 /** The innermost recomputation whose function is running, for the first time or again. */
-export function currentRecomputation(): Recomputation | undefined {
-  return current
-}
+export const innermostRecomputation = new ContextVariable<Recomputation | undefined>(undefined)
 
 /** A part of a forward pass that keeps only its inputs. It runs again when backward first reads a tensor that one of its ops saved. */
 export class Recomputation {
   readonly #run: (inputs: readonly Tensor[]) => void
-  readonly #outer = current
+  readonly #outer = innermostRecomputation.current
   /** The nodes that saved tensors in the first run, in order. */
   readonly #nodes: Restorable[] = []
   readonly #draws: RandomDraw[] = []
@@ -83,7 +80,7 @@ export class Recomputation {
   /** Runs `fn`, the first run of the part. */
   first<T>(fn: () => T): T {
     try {
-      return this.#inside(fn)
+      return innermostRecomputation.run(this, fn)
     } finally {
       if (this.#waiting === 0) this.#dropInputs()
     }
@@ -140,7 +137,7 @@ export class Recomputation {
     this.#followMoved()
     this.#again = { nodes: 0, draws: 0 }
     try {
-      this.#inside(() => this.#run(this.#inputs))
+      innermostRecomputation.run(this, () => this.#run(this.#inputs))
       const { nodes, draws } = this.#again
       if (nodes !== this.#nodes.length || draws !== this.#draws.length) {
         throw new Error('recompute: the function did not do the same when it ran again for backward')
@@ -163,16 +160,6 @@ export class Recomputation {
   /** Notes that backward has visited a node, or never will. */
   leave(): void {
     if (--this.#waiting === 0) this.#dropInputs()
-  }
-
-  #inside<T>(fn: () => T): T {
-    const outer = current
-    current = this
-    try {
-      return fn()
-    } finally {
-      current = outer
-    }
   }
 
   #dropInputs(): void {

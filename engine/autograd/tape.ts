@@ -1,4 +1,5 @@
 import { checkFunction, refusal, synchronous } from '../base/checks.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import { ArgumentError, ShapeError } from '../base/errors.ts'
 import type { Device } from '../device/device.ts'
 import type { Lane } from '../graph/lane.ts'
@@ -8,7 +9,7 @@ import { staleValue } from '../memory/version.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { scope, withoutScope } from '../tensor/scope.ts'
 import { empty, type GradNode, type Tensor, view } from '../tensor/tensor.ts'
-import { currentRecomputation, type Recomputation, type Restorable } from './recomputation.ts'
+import { innermostRecomputation, type Recomputation, type Restorable } from './recomputation.ts'
 
 type Inputs = readonly (Tensor | undefined)[]
 
@@ -38,14 +39,16 @@ export interface OpDefinition<I extends Inputs, A> {
   backward?(ctx: OpContext, grad: Tensor, args: A): readonly (Tensor | undefined)[]
 }
 
-let taping = true
-let sequence = 0
+type Watcher = (name: string, result: Tensor) => void
+
+const taping = new ContextVariable(true)
 /** While set, it is called with every op's name and result; see `watchOps`. */
-let watcher: ((name: string, result: Tensor) => void) | undefined
+const watcher = new ContextVariable<Watcher | undefined>(undefined)
+let sequence = 0
 
 /** Passes a result to the watcher of `watchOps`, if any. */
 export function reportResult(name: string, result: Tensor): void {
-  watcher?.(name, result)
+  watcher.current?.(name, result)
 }
 
 /**
@@ -54,38 +57,22 @@ export function reportResult(name: string, result: Tensor): void {
  */
 export function noGrad<T>(fn: () => T): T {
   checkFunction('noGrad', fn)
-  return synchronous('noGrad', withTape(false, fn))
+  return synchronous('noGrad', taping.run(false, fn))
 }
 
 /** Runs `fn` with recording on the tape, also inside `noGrad`. */
 export function enableGrad<T>(fn: () => T): T {
-  return withTape(true, fn)
-}
-
-function withTape<T>(on: boolean, fn: () => T): T {
-  const outer = taping
-  taping = on
-  try {
-    return fn()
-  } finally {
-    taping = outer
-  }
+  return taping.run(true, fn)
 }
 
 /**
  * Runs `fn` and calls `watch` with the name and result of every op inside it. Gradients go by the name `<op>.backward`.
  * @throws ArgumentError unless both arguments are functions
  */
-export function watchOps<T>(watch: (name: string, result: Tensor) => void, fn: () => T): T {
+export function watchOps<T>(watch: Watcher, fn: () => T): T {
   checkFunction('watchOps', watch, 'watch')
   checkFunction('watchOps', fn, 'fn')
-  const outer = watcher
-  watcher = watch
-  try {
-    return fn()
-  } finally {
-    watcher = outer
-  }
+  return watcher.run(watch, fn)
 }
 
 /** An op on the tape, which turns the gradient of its result into gradients of its inputs. */
@@ -112,7 +99,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
     this.name = definition.name
-    this.needs = inputs.map((input) => taping && (input?.requiresGrad ?? false))
+    this.needs = inputs.map((input) => taping.current && (input?.requiresGrad ?? false))
     this.#device = inputs.find((input) => input !== undefined)!.device
     this.lane = this.#device.lane?.backward
     this.#inputs = inputs.map((input) => ({ shape: input?.shape ?? [], dtype: input?.dtype ?? 'float32' }))
@@ -125,7 +112,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     if (!this.needs.includes(true)) return
     // Backward never reads the places of undefined.
     const detached = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
-    const recomputation = currentRecomputation()
+    const recomputation = innermostRecomputation.current
     if (!recomputation) this.#keep(detached())
     else if (recomputation.save(this, detached)) this.#recomputation = recomputation
   }
@@ -236,7 +223,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
   if (definition.backward !== undefined) checkFunction('defineOp', definition.backward, 'backward')
   return (inputs, args) => {
     const device = deviceOf(definition.name, inputs)
-    currentRecomputation()?.reads(definition.name, inputs)
+    innermostRecomputation.current?.reads(definition.name, inputs)
     const outerOp = device.op
     device.op = definition.name
     const node = new TapeNode(definition, inputs, args)
@@ -250,7 +237,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
         out.requiresGrad = true
         out.node = node
       } else node.release()
-      watcher?.(definition.name, out)
+      reportResult(definition.name, out)
       return out
     } catch (error) {
       node.release()

@@ -1,3 +1,5 @@
+import { getOrMake } from '../base/maps.ts'
+
 /** The factor by which a variant may turn out faster than its best rate so far. */
 const MARGIN = 2
 /** A rate holds for tasks of up to this many times its work: smaller tasks are bound by the cost of a launch. */
@@ -16,9 +18,7 @@ export class CostModel {
 
   /** Adds a measurement. @param ms the milliseconds of a run, or of a part of a run */
   add(kernel: string, variant: string, work: Work, ms: number): void {
-    const key = `${kernel}/${variant}`
-    const rates = this.#rates.get(key) ?? []
-    this.#rates.set(key, rates)
+    const rates = getOrMake(this.#rates, `${kernel}/${variant}`, () => [])
     rates.push({ work, speed: { flops: work.flops / ms, bytes: work.bytes / ms } })
   }
 

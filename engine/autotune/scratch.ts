@@ -1,6 +1,7 @@
 import { seededRandom } from '../../kernels/fill.ts'
 import { fromHalves, toHalves } from '../../kernels/half.ts'
 import { bindingDtype, type Scalar } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { Device } from '../device/device.ts'
 import type { Binding } from '../memory/bindings.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
@@ -22,15 +23,12 @@ const TOLERANCE = { f32: 1e-4, f16: 1e-2 }
 const valuesByType = new Map<Scalar, Float32Array | Uint16Array | Int32Array>()
 
 function valuesOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
-  let values = valuesByType.get(dtype)
-  if (!values) {
+  return getOrMake(valuesByType, dtype, () => {
     const random = seededRandom(1)
     const uniform = Float32Array.from({ length: 2 * PERIOD }, () => 1 - random())
-    if (dtype === 'f32') values = uniform
-    else values = dtype === 'f16' ? toHalves(uniform) : Int32Array.from(uniform, (value) => Number(value > 0.5))
-    valuesByType.set(dtype, values)
-  }
-  return values
+    if (dtype === 'f32') return uniform
+    return dtype === 'f16' ? toHalves(uniform) : Int32Array.from(uniform, (value) => Number(value > 0.5))
+  })
 }
 
 /** Memory of a task's sizes, for trials. */

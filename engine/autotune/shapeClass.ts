@@ -1,4 +1,5 @@
 import { bindingDtype, type Capabilities, type KernelSpec, runsOn } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 
 /** The largest number of sizes in a class: a number holds this many digits of base `CODES` exactly. */
 const MAX_SIZES = 8
@@ -16,17 +17,14 @@ interface Facts {
 const factsOf = new WeakMap<KernelSpec, Facts>()
 
 function facts(spec: KernelSpec): Facts {
-  let found = factsOf.get(spec)
-  if (!found) {
+  return getOrMake(factsOf, spec, () => {
     const offsets = spec.bindings.map(({ offset }) => offset)
     const sizes = spec.params.filter(({ name, type, length, optional }) => {
       return type === 'u32' && length === undefined && !optional && !/offset$/i.test(name) && !offsets.includes(name)
     })
     const varying = spec.bindings.filter(({ dtype }) => typeof dtype === 'function')
-    found = { names: sizes.map(({ name }) => name), varying }
-    factsOf.set(spec, found)
-  }
-  return found
+    return { names: sizes.map(({ name }) => name), varying }
+  })
 }
 
 /**

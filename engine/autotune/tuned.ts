@@ -1,4 +1,5 @@
 import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { TunedJson, VariantChooser } from '../device/kernelSelection.ts'
 import { hashOf } from './hash.ts'
 import { classOf, problemKind, sizesOf } from './shapeClass.ts'
@@ -7,12 +8,8 @@ const keys = new WeakMap<KernelSpec, string>()
 
 /** A kernel's name with a hash of its sources, since measurements of other sources do not count. */
 export function kernelKey(spec: KernelSpec): string {
-  let key = keys.get(spec)
-  if (!key) {
-    key = `${spec.name}@${hashOf(spec.variants.map(({ name, source }) => `${name}\n${source}`).join('\n'))}`
-    keys.set(spec, key)
-  }
-  return key
+  const sources = () => spec.variants.map(({ name, source }) => `${name}\n${source}`).join('\n')
+  return getOrMake(keys, spec, () => `${spec.name}@${hashOf(sources())}`)
 }
 
 /** Returns the key of a tuning record: the kernel, and the kind and the shape class of the problem. */
@@ -42,20 +39,14 @@ export class TunedVariants implements VariantChooser {
     if (!match || typeof variant !== 'string') return
     this.#variants.set(key, variant)
     const [, kernel, kind, shape] = match as unknown as [string, string, string, string]
-    const classes: Classes = this.#kernels.get(kernel) ?? new Map()
-    this.#kernels.set(kernel, classes)
-    const shapes = classes.get(Number(kind)) ?? new Map<number, string>()
-    classes.set(Number(kind), shapes)
-    shapes.set(Number(shape), variant)
+    const classes: Classes = getOrMake(this.#kernels, kernel, () => new Map())
+    getOrMake(classes, Number(kind), () => new Map()).set(Number(shape), variant)
   }
 
   /** The fastest variant that runs the problem; undefined where none was measured. */
   choose<P>(spec: KernelSpec<P>, problem: P, device: Capabilities): string | undefined {
-    let classes = this.#found.get(spec)
-    if (!classes) {
-      classes = (spec.variants.length > 1 && this.#kernels.get(kernelKey(spec))) || { none: true }
-      this.#found.set(spec, classes)
-    }
+    const find = () => (spec.variants.length > 1 && this.#kernels.get(kernelKey(spec))) || ({ none: true } as const)
+    const classes = getOrMake(this.#found, spec, find)
     if ('none' in classes) return undefined
     return classes.get(problemKind(spec, problem, device))?.get(classOf(sizesOf(spec, problem)))
   }

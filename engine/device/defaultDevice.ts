@@ -1,10 +1,11 @@
 import { openDevice } from '#platform'
 import { refusal } from '../base/checks.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import { UserError } from '../base/errors.ts'
 import { checkRequest, type DeviceRequest } from '../platform/types.ts'
 import { Device } from './device.ts'
 
-let current: Device | undefined
+const byDefault = new ContextVariable<Device | undefined>(undefined)
 
 /** @throws ArgumentError unless `device` is a Device of this package */
 export function checkDevice(op: string, device: unknown): asserts device is Device {
@@ -19,29 +20,24 @@ export function checkDevice(op: string, device: unknown): asserts device is Devi
 export async function requestDevice(request: DeviceRequest = {}): Promise<Device> {
   checkRequest('requestDevice', request)
   const device = new Device(await openDevice(request), request)
-  current = device
+  byDefault.current = device
   return device
 }
 
 /** Returns the device that tensors are made on by default. @throws UserError when there is none yet, or it was destroyed */
 export function defaultDevice(): Device {
-  if (!current || current.destroyed) throw new UserError('no device yet: call `await requestDevice()` first')
-  return current
+  const device = byDefault.current
+  if (!device || device.destroyed) throw new UserError('no device yet: call `await requestDevice()` first')
+  return device
 }
 
 /** Makes `device` the default. @throws ArgumentError unless it is a Device of this package */
 export function setDefaultDevice(device: Device): void {
   checkDevice('setDefaultDevice', device)
-  current = device
+  byDefault.current = device
 }
 
 /** Runs `fn`, which must not be asynchronous, with `device` as the default. */
 export function withDevice<T>(device: Device, fn: () => T): T {
-  const outer = current
-  current = device
-  try {
-    return fn()
-  } finally {
-    current = outer
-  }
+  return byDefault.run(device, fn)
 }

@@ -1,4 +1,5 @@
 import { type KernelSpec, paramWordsByName } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 import { isPlanned, type PlannedBuffer } from '../memory/deviceBuffer.ts'
 import { accessesOf, type GraphCommand, type GraphDispatch } from './graph.ts'
 import type { Fork } from './lane.ts'
@@ -89,19 +90,17 @@ export function findFusionGroups(
     const own = signature(command, layout)
     let key: string
     if (lane) {
-      if (!forks.has(lane.fork)) forks.set(lane.fork, forks.size)
-      const turn = seen.get(`${lane.index} ${forks.get(lane.fork)} ${own}`) ?? 0
-      seen.set(`${lane.index} ${forks.get(lane.fork)} ${own}`, turn + 1)
-      key = `${forks.get(lane.fork)} ${turn} ${own}`
+      const fork = getOrMake(forks, lane.fork, () => forks.size)
+      const turn = seen.get(`${lane.index} ${fork} ${own}`) ?? 0
+      seen.set(`${lane.index} ${fork} ${own}`, turn + 1)
+      key = `${fork} ${turn} ${own}`
     } else {
       const follows = before.index === index - 1 && before.signature === own
       const continues = follows && !earlier[index]!.some((other) => other >= before.start)
       before = { index, signature: own, start: continues ? before.start : index }
       key = `from ${before.start}`
     }
-    const members = matching.get(key)
-    if (members) members.push(index)
-    else matching.set(key, [index])
+    getOrMake(matching, key, () => []).push(index)
   })
   const stacked = new Map<PlannedBuffer, Stack>()
   const conflicts = conflictsOf(commands)
@@ -125,11 +124,7 @@ export function findFusionGroups(
 /** Lists for each buffer the others that some command uses with it while writing one of the two. Such buffers must not share a stack. */
 function conflictsOf(commands: readonly GraphCommand[]): Map<PlannedBuffer, Set<PlannedBuffer>> {
   const conflicts = new Map<PlannedBuffer, Set<PlannedBuffer>>()
-  const add = (buffer: PlannedBuffer, other: PlannedBuffer) => {
-    const others = conflicts.get(buffer)
-    if (others) others.add(other)
-    else conflicts.set(buffer, new Set([other]))
-  }
+  const add = (buffer: PlannedBuffer, other: PlannedBuffer) => getOrMake(conflicts, buffer, () => new Set()).add(other)
   for (const command of commands) {
     const accesses = accessesOf(command)
     for (const { binding, write } of accesses) {

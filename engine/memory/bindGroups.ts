@@ -1,5 +1,6 @@
 import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { ResolvedBinding } from './bindings.ts'
 import type { PooledBuffer } from './deviceBuffer.ts'
 
@@ -94,11 +95,7 @@ export class BindGroups {
       }
       group = this.make(kernel, bindings)
       this.#groups.set(key, group)
-      for (const { buffer } of bindings) {
-        const keys = this.#keysOf.get(buffer.id)
-        if (keys) keys.add(key)
-        else this.#keysOf.set(buffer.id, new Set([key]))
-      }
+      for (const { buffer } of bindings) getOrMake(this.#keysOf, buffer.id, () => new Set()).add(key)
     }
     return group
   }

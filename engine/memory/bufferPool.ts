@@ -1,6 +1,7 @@
 import TinyQueue from 'tinyqueue'
 import { collectGarbage } from '#platform'
 import { OutOfMemoryError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import { type Block, type DeviceBuffer, isPlanned, type PooledBuffer } from './deviceBuffer.ts'
 
 export interface MemoryStatistics {
@@ -127,13 +128,7 @@ export class BufferPool {
       this.#destroy(buffer)
       return
     }
-    const size = sizeClass(buffer.bytes)
-    let free = this.#free.get(size)
-    if (!free) {
-      free = new FreeBuffers()
-      this.#free.set(size, free)
-    }
-    free.push(buffer)
+    getOrMake(this.#free, sizeClass(buffer.bytes), () => new FreeBuffers()).push(buffer)
     this.#statistics.cachedBytes += buffer.bytes
   }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
 import { create, globals } from 'webgpu'
+import { getOrMake } from '../base/maps.ts'
 import { findSwiftShader } from './swiftshader.ts'
 import type { DeviceRequest } from './types.ts'
 
@@ -71,8 +72,7 @@ async function firstAdapter(request: DeviceRequest, name?: string): Promise<Foun
   ]
   if (name !== undefined) flags.push(`adapter=${name}`)
   const key = [name, ...DRIVER_VARIABLES.map((variable) => process.env[variable])].join('\n')
-  const gpu = instances.get(key) ?? create(flags)
-  instances.set(key, gpu)
+  const gpu = getOrMake(instances, key, () => create(flags))
   const { powerPreference } = request
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {})
   return adapter ? { gpu, adapter } : undefined

@@ -2,6 +2,7 @@ import type { Constants, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { paramWords } from '../../kernels/spec.ts'
 import { specialize } from '../../kernels/specialize.ts'
 import { KernelCompileError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 
 /** Bytes from one parameter block to the next: the alignment of dynamic uniform offsets. */
 export const PARAM_SLOT = 256
@@ -49,12 +50,7 @@ export class PipelineCache {
   /** Returns a kernel. The first call starts its compilation, which the submission queue waits for. */
   get(spec: KernelSpec, variant: Variant<any>, constants: Constants): CompiledKernel {
     const key = `${spec.name}/${variant.name} ${JSON.stringify(constants)}`
-    let kernel = this.#compiled.get(key)
-    if (!kernel) {
-      kernel = this.#compile(spec, variant, constants, key)
-      this.#compiled.set(key, kernel)
-    }
-    return kernel
+    return getOrMake(this.#compiled, key, () => this.#compile(spec, variant, constants, key))
   }
 
   #compile(spec: KernelSpec, variant: Variant<any>, constants: Constants, label: string): CompiledKernel {
@@ -117,8 +113,7 @@ export class PipelineCache {
 
   #layout(spec: KernelSpec) {
     const access = spec.bindings.map((binding) => binding.access).join()
-    let layout = this.#layouts.get(access)
-    if (!layout) {
+    return getOrMake(this.#layouts, access, () => {
       const bindGroupLayout = this.#device.createBindGroupLayout({
         label: access,
         entries: spec.bindings.map((binding, i) => ({
@@ -131,9 +126,7 @@ export class PipelineCache {
         label: access,
         bindGroupLayouts: [bindGroupLayout, this.paramLayout],
       })
-      layout = { id: this.#layouts.size, bindGroupLayout, pipelineLayout }
-      this.#layouts.set(access, layout)
-    }
-    return layout
+      return { id: this.#layouts.size, bindGroupLayout, pipelineLayout }
+    })
   }
 }

@@ -1,4 +1,5 @@
 import { checkFunction, synchronous } from '../base/checks.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import { walk } from '../base/pytree.ts'
 
 /** An object that `scope` frees. */
@@ -33,12 +34,8 @@ export class Scope {
   }
 }
 
-let innermost: Scope | undefined
-
 /** The innermost scope that is running, if any. */
-export function currentScope(): Scope | undefined {
-  return innermost
-}
+export const innermostScope = new ContextVariable<Scope | undefined>(undefined)
 
 /**
  * Runs `fn`, then frees the tensors that were made inside it. Tensors in the result stay (the result itself, and tensors in its lists, Maps,
@@ -47,19 +44,17 @@ export function currentScope(): Scope | undefined {
  */
 export function scope<T>(fn: () => T): T {
   checkFunction('scope', fn)
-  const outer = innermost
+  const outer = innermostScope.current
   const inner = new Scope()
-  innermost = inner
   const kept = new Set<unknown>()
   try {
-    const result = synchronous('scope', fn())
+    const result = synchronous('scope', innermostScope.run(inner, fn))
     walk(result, (object) => {
       kept.add(object)
       return !isDisposable(object)
     })
     return result
   } finally {
-    innermost = outer
     inner.end(kept, outer)
   }
 }
@@ -67,11 +62,5 @@ export function scope<T>(fn: () => T): T {
 /** Runs `fn` outside any scope: tensors made inside live until they are disposed. @throws ArgumentError when `fn` is no function */
 export function withoutScope<T>(fn: () => T): T {
   checkFunction('withoutScope', fn)
-  const outer = innermost
-  innermost = undefined
-  try {
-    return fn()
-  } finally {
-    innermost = outer
-  }
+  return innermostScope.run(undefined, fn)
 }

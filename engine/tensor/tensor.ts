@@ -1,6 +1,7 @@
 import { fromHalves, toHalf } from '../../kernels/half.ts'
 import { endOf, type Layout, rowMajorStrides } from '../../kernels/layout.ts'
 import { checkFunction, refusal } from '../base/checks.ts'
+import { ContextVariable } from '../base/contextVariable.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
@@ -10,7 +11,7 @@ import { checkShape, format, isRowMajor, rowMajorLayout, type Shape, sizeOf } fr
 import { Storage } from '../memory/storage.ts'
 import { Version } from '../memory/version.ts'
 import { copyInto } from './copies.ts'
-import { currentScope, type Scope } from './scope.ts'
+import { innermostScope, type Scope } from './scope.ts'
 
 /** The values of a tensor on the host: an Int32Array for int32, a Float32Array for float32 and float16. */
 export type TensorData = Float32Array | Int32Array
@@ -26,19 +27,8 @@ export interface GradNode {
   release(): void
 }
 
-/** While set, it is called before a gradient is read or replaced; see `watchGradients`. */
-let gradientWatcher: ((leaf: Tensor, grad: Tensor | undefined) => void) | undefined
-
-/** Runs `fn` and calls `watch` with a tensor and its present gradient each time that gradient is about to be read or replaced. */
-export function watchGradients<T>(watch: (leaf: Tensor, grad: Tensor | undefined) => void, fn: () => T): T {
-  const outer = gradientWatcher
-  gradientWatcher = watch
-  try {
-    return fn()
-  } finally {
-    gradientWatcher = outer
-  }
-}
+/** While set, it is called with a tensor and its present gradient each time that gradient is about to be read or replaced. */
+export const gradientWatcher = new ContextVariable<((leaf: Tensor, grad: Tensor | undefined) => void) | undefined>(undefined)
 
 /**
  * An n-dimensional array on a device. It is a view of a Storage: element (i, j, …) lies at `offset + i * strides[0] + j * strides[1] + …`.
@@ -72,7 +62,7 @@ export class Tensor implements Layout {
     this.offset = offset
     this.dtype = dtype
     this.version = version
-    this.#scope = currentScope()
+    this.#scope = innermostScope.current
     this.#scope?.add(this)
     dropped.register(this, storage, this)
   }
@@ -83,13 +73,13 @@ export class Tensor implements Layout {
 
   /** The gradient that `backward()` adds to on leaves. @throws ArgumentError when set to a value that is no tensor and not undefined */
   get grad(): Tensor | undefined {
-    gradientWatcher?.(this, this.#grad)
+    gradientWatcher.current?.(this, this.#grad)
     return this.#grad
   }
 
   set grad(grad: Tensor | undefined) {
     if (grad !== undefined && !(grad instanceof Tensor)) throw refusal('grad', grad, 'a tensor or undefined')
-    gradientWatcher?.(this, this.#grad)
+    gradientWatcher.current?.(this, this.#grad)
     this.#grad = grad
   }
 
