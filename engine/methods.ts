@@ -5,7 +5,7 @@ import { cast } from './autograd/cast.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
-import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from './ops/elementwise.ts'
+import * as elementwise from './ops/elementwise.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
@@ -16,39 +16,11 @@ import { logSoftmax, softmax } from './ops/softmax.ts'
 import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  neg,
-  exp,
-  log,
-  sqrt,
-  tanh,
-  relu,
-  gelu,
-  sigmoid,
-  cast,
-  sum,
-  mean,
-  max,
-  argmax,
-  softmax,
-  logSoftmax,
-  cumsum,
-  reshape,
-  permute,
-  transpose,
-  slice,
-  broadcastTo,
-  matmul,
-  linear,
-  mlp,
-  layerNorm,
-  crossEntropy,
-  dropout,
-  backward,
+  ...elementwise,
+  ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
+  ...{ reshape, permute, transpose, slice, broadcastTo },
+  ...{ matmul, linear, mlp, layerNorm, crossEntropy, dropout },
+  ...{ cast, backward },
 }
 
 type Methods = {

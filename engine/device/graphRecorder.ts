@@ -31,11 +31,11 @@ export class GraphRecorder implements Recorder {
     const views = { u32: words, i32: new Int32Array(words.buffer), f32: new Float32Array(words.buffer) }
     packParams(spec.params, problem as Record<string, unknown>, views, 0)
     const itemBytes = spec.bindings.map((binding) => SCALAR_BYTES[bindingDtype(binding, problem)])
-    this.graph.dispatch({ kernel, spec, problem, itemBytes, bindings, words, grid, op, lane, updateParams })
+    this.graph.add({ kind: 'dispatch', kernel, spec, problem, itemBytes, bindings, words, grid, op, lane, updateParams })
   }
 
   copy(source: Binding, target: Binding, bytes: number, lane: Lane | undefined): void {
-    this.graph.copy({ source, target, bytes, lane })
+    this.graph.add({ kind: 'copy', source, target, bytes, lane })
   }
 
   write(
@@ -44,7 +44,7 @@ export class GraphRecorder implements Recorder {
     lane: Lane | undefined,
     updateData?: () => ArrayBufferView<ArrayBuffer>,
   ): void {
-    this.graph.write({ target, data: data.slice(), updateData, lane })
+    this.graph.add({ kind: 'write', target, data: data.slice(), updateData, lane })
   }
 
   uses(buffer: DeviceBuffer, version: Changeable, changes: boolean): void {

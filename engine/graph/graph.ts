@@ -68,20 +68,12 @@ export class Graph {
     if (changes || !this.outsiders.has(version)) this.outsiders.set(version, changes)
   }
 
-  /** @throws Error for memory that an earlier capture did not return */
-  dispatch(command: Omit<GraphDispatch, 'kind'>): void {
-    this.commands.push({ kind: 'dispatch', ...command, bindings: command.bindings.map((binding) => this.#resolve(binding)) })
-  }
-
-  /** @throws Error for memory that an earlier capture did not return */
-  copy(command: Omit<GraphCopy, 'kind'>): void {
-    const [source, target] = [this.#resolve(command.source), this.#resolve(command.target)]
-    this.commands.push({ kind: 'copy', ...command, source, target })
-  }
-
-  /** @throws Error for memory that an earlier capture did not return */
-  write(command: Omit<GraphWrite, 'kind'>): void {
-    this.commands.push({ kind: 'write', ...command, target: this.#resolve(command.target) })
+  /** Adds a command. @throws Error for memory that an earlier capture did not return */
+  add(command: GraphCommand): void {
+    if (command.kind === 'copy') command.source = this.#resolve(command.source)
+    if (command.kind === 'dispatch') command.bindings = command.bindings.map((binding) => this.#resolve(binding))
+    else command.target = this.#resolve(command.target)
+    this.commands.push(command)
   }
 
   /** Releases the memory made outside. */
@@ -90,7 +82,7 @@ export class Graph {
     this.#outside.clear()
   }
 
-  /** Resolves memory that was made outside this graph, and keeps it as long as the graph lives. @throws Error as `dispatch` does */
+  /** Resolves memory that was made outside this graph, and keeps it as long as the graph lives. @throws Error as `add` does */
   #resolve(binding: Binding): Binding {
     const { buffer, owner, end } = binding
     if (isPlanned(buffer) && this.buffers.has(buffer)) return binding

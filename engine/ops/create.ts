@@ -1,4 +1,4 @@
-import { type Arange, arangeInt, arange as arangeKernel, arangeWhole } from '../../kernels/copy/index.ts'
+import * as kernels from '../../kernels/copy/index.ts'
 import { type Random, random } from '../../kernels/random/index.ts'
 import { drawStream } from '../autograd/recomputation.ts'
 import { checkBoolean, checkNumber, refusal } from '../base/checks.ts'
@@ -109,7 +109,8 @@ export function arange(...args: (number | CreateOptions | undefined)[]): Tensor 
   const whole = [start, step].every(Number.isInteger) && ends.every((value) => Math.abs(value) < 2 ** 31)
   // float32 is exact for whole numbers up to 2^24; beyond, a kernel computes in int32 and rounds once.
   const large = whole && [...ends, count].some((value) => Math.abs(value) > 2 ** 24)
-  run<Arange>(t.dtype === 'int32' ? arangeInt : large ? arangeWhole : arangeKernel, { count, start, step }, [t])
+  const kernel = t.dtype === 'int32' ? kernels.arangeInt : large ? kernels.arangeWhole : kernels.arange
+  run(kernel, { count, start, step }, [t])
   return t
 }
 

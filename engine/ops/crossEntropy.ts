@@ -1,4 +1,4 @@
-import { crossEntropyBackward, crossEntropy as crossEntropyKernel, NAN_BITS } from '../../kernels/crossEntropy/index.ts'
+import * as kernels from '../../kernels/crossEntropy/index.ts'
 import { rowMajor, sum } from '../../kernels/reduce/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
@@ -24,7 +24,7 @@ const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'non
     const [logits, labels] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
     const losses = empty(labels.shape, 'float32', logits.device)
     const statistics = empty([...labels.shape, 2], 'float32', logits.device) // [..., 2]: the row's maximum and sum of exponentials
-    run(crossEntropyKernel, problemOf(logits, labels), [logits, labels, losses, statistics])
+    run(kernels.crossEntropy, problemOf(logits, labels), [logits, labels, losses, statistics])
     ctx.saveForBackward(logits, labels, statistics)
     if (reduction === 'none') return losses
     const loss = empty([], 'float32', logits.device)
@@ -36,13 +36,13 @@ const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'non
     const problem = problemOf(logits, labels)
     const each = reduction === 'mean' ? { gradientStride: 0, scale: 1 / problem.rows } : { gradientStride: 1, scale: 1 }
     const dlogits = ctx.gradOut(0)
-    run(crossEntropyBackward, { ...problem, ...each }, [logits, labels, statistics, grad.contiguous(), dlogits])
+    run(kernels.crossEntropyBackward, { ...problem, ...each }, [logits, labels, statistics, grad.contiguous(), dlogits])
     return [dlogits, undefined]
   },
 })
 
 function problemOf(logits: Tensor, labels: Tensor) {
-  return { rows: labels.size, classes: logits.shape.at(-1)!, nan: NAN_BITS } as const
+  return { rows: labels.size, classes: logits.shape.at(-1)!, nan: kernels.NAN_BITS } as const
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { AxisView } from '../../kernels/axisView.ts'
-import { cumsumChunk, cumsumInt, cumsum as cumsumKernel } from '../../kernels/cumsum/index.ts'
-import { outputs, rowMajor, sumInt, sum as sumKernel, withChunk } from '../../kernels/reduce/index.ts'
+import * as kernels from '../../kernels/cumsum/index.ts'
+import { outputs, rowMajor, sum, sumInt, withChunk } from '../../kernels/reduce/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { refuseHalf } from '../layout/dtype.ts'
@@ -12,14 +12,14 @@ import { axisViewOf } from './reduceDims.ts'
 /** Writes the running sums of x along the axis into y; both are contiguous, float32 or int32. `reverse` sums from the end of the axis. */
 function scanInto(y: Tensor, x: Tensor, axis: AxisView, reverse: boolean): void {
   const { outer, n, inner } = axis
-  const [scan, sum] = x.dtype === 'float32' ? [cumsumKernel, sumKernel] : [cumsumInt, sumInt]
-  const split = withChunk(rowMajor(outer, n, inner), cumsumChunk(x.device.capabilities, axis))
+  const [scan, reduce] = x.dtype === 'float32' ? [kernels.cumsum, sum] : [kernels.cumsumInt, sumInt]
+  const split = withChunk(rowMajor(outer, n, inner), kernels.cumsumChunk(x.device.capabilities, axis))
   const { chunk, chunks } = split
   // Each chunk starts from the running sum of the chunk sums before it; the kernel ignores `sums` where there is one chunk.
   let sums = x
   if (chunks > 1) {
     const chunkSums = empty([outputs(split)], x.dtype, x.device) // [outer, chunks, inner]
-    run(sum, { ...split, scale: 1 }, [x, chunkSums])
+    run(reduce, { ...split, scale: 1 }, [x, chunkSums])
     sums = empty([outputs(split)], x.dtype, x.device)
     scanInto(sums, chunkSums, { outer, n: chunks, inner }, reverse)
   }

@@ -1,4 +1,4 @@
-import { dropout as dropoutKernel, dropoutProblem } from '../../kernels/random/index.ts'
+import * as kernels from '../../kernels/random/index.ts'
 import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
@@ -13,7 +13,9 @@ const op = defineOp<[Tensor], { p: number; draw: RandomDraw | undefined }>({
   forward(_ctx, [x], { p, draw }) {
     if (!draw) return x
     const y = empty(x.shape, 'float32', x.device)
-    run(dropoutKernel, dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], { updateParams: () => draw.next() })
+    run(kernels.dropout, kernels.dropoutProblem(x.size, p, draw.words), [x.contiguous(), y], {
+      updateParams: () => draw.next(),
+    })
     return y
   },
   backward(ctx, grad, { p, draw }) {
@@ -26,7 +28,9 @@ const op = defineOp<[Tensor], { p: number; draw: RandomDraw | undefined }>({
 
 /** Writes the gradient of x into `dx`, float32. The random stream gives the mask of forward again, so no mask is stored. */
 export function dropoutBackward(p: number, draw: RandomDraw, grad: Tensor, dx: Tensor): void {
-  run(dropoutKernel, dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], { updateParams: () => draw.words })
+  run(kernels.dropout, kernels.dropoutProblem(grad.size, p, draw.words), [grad.contiguous(), dx], {
+    updateParams: () => draw.words,
+  })
 }
 
 /** @throws ShapeError unless p is in [0, 1] */

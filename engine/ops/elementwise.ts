@@ -1,13 +1,4 @@
-import {
-  type BinaryOp,
-  powBackward,
-  powBackwardProblem,
-  pow as powKernel,
-  powProblem,
-  SAVES_INPUT,
-  type ScalarOp,
-  type UnaryOp,
-} from '../../kernels/elementwise/index.ts'
+import * as kernels from '../../kernels/elementwise/index.ts'
 import { promoteTypes } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
@@ -31,14 +22,14 @@ function checkFloat(op: string, x: Tensor): void {
  * Defines a function of one operand. NaN, infinities and signed zeros follow IEEE 754. Drivers may flush subnormal operands and results to 0;
  * SwiftShader does.
  */
-function defineUnary(name: UnaryOp): (x: Tensor, ...extra: []) => Tensor {
+function defineUnary(name: kernels.UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
     name,
     forward(ctx, [input]) {
       const x = input.contiguous()
       const y = empty(x.shape, x.dtype, x.device)
       runUnary(name, x, y)
-      if (name !== 'neg') ctx.saveForBackward(SAVES_INPUT.has(name) ? x : y)
+      if (name !== 'neg') ctx.saveForBackward(kernels.SAVES_INPUT.has(name) ? x : y)
       return y
     },
     backward(ctx, dy) {
@@ -82,7 +73,7 @@ export const sigmoid = defineUnary('sigmoid')
 export type Operand = Tensor | number
 
 /** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
-function gradientOf(ctx: OpContext, i: number, shape: Shape, op: BinaryOp, grad: Tensor, other: Tensor): Tensor {
+function gradientOf(ctx: OpContext, i: number, shape: Shape, op: kernels.BinaryOp, grad: Tensor, other: Tensor): Tensor {
   const same = format(shape) === format(grad.shape)
   const out = same ? ctx.gradOut(i) : empty(grad.shape, grad.dtype, grad.device)
   runBinary(op, grad, other, out)
@@ -93,7 +84,7 @@ type Shapes = readonly [a: Shape, b: Shape]
 type Gradient = (ctx: OpContext, grad: Tensor, shape: Shape) => Tensor
 
 /** By op, the gradients of its operands, which have the shape `shape`. They read the tensors that `savedFor` chooses. */
-const GRADIENTS: Record<BinaryOp, readonly [a: Gradient, b: Gradient]> = {
+const GRADIENTS: Record<kernels.BinaryOp, readonly [a: Gradient, b: Gradient]> = {
   add: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (ctx, grad, shape) => sumToInput(ctx, 1, grad, shape)],
   sub: [(ctx, grad, shape) => sumToInput(ctx, 0, grad, shape), (_, grad, shape) => neg(sumTo(grad, shape))],
   mul: [
@@ -111,22 +102,23 @@ const GRADIENTS: Record<BinaryOp, readonly [a: Gradient, b: Gradient]> = {
  * The two tensors that the gradients of an op read: the operands, or for `div` the quotient and the divisor. Where a tensor is not needed,
  * the other one stands in its place.
  */
-function savedFor(op: BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
+function savedFor(op: kernels.BinaryOp, needs: readonly boolean[], a: Tensor, b: Tensor, out: Tensor): Tensor[] {
   if (op === 'add' || op === 'sub') return []
   if (op === 'div') return [needs[1] ? out : b, b]
   return [needs[1] ? a : b, needs[0] ? b : a]
 }
 
-/** By op, the kernel's op and number for `x op s` (right) and `s op x` (left). */
-const SCALAR_KERNELS: Record<BinaryOp, { right: (s: number) => [ScalarOp, number]; left: (s: number) => [ScalarOp, number] }> =
-  {
-    add: { right: (s) => ['add', s], left: (s) => ['add', s] },
-    sub: { right: (s) => ['add', -s], left: (s) => ['subFrom', s] },
-    mul: { right: (s) => ['mul', s], left: (s) => ['mul', s] },
-    div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
-  }
+type ScalarCall = (s: number) => [op: kernels.ScalarOp, value: number]
 
-function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) => Tensor {
+/** By op, the kernel's op and number for `x op s` (right) and `s op x` (left). */
+const SCALAR_KERNELS: Record<kernels.BinaryOp, { right: ScalarCall; left: ScalarCall }> = {
+  add: { right: (s) => ['add', s], left: (s) => ['add', s] },
+  sub: { right: (s) => ['add', -s], left: (s) => ['subFrom', s] },
+  mul: { right: (s) => ['mul', s], left: (s) => ['mul', s] },
+  div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
+}
+
+function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra: []) => Tensor {
   const tensors = defineOp<[Tensor, Tensor], Shapes>({
     name,
     forward(ctx, [a, b]) {
@@ -138,7 +130,7 @@ function defineBinary(name: BinaryOp): (a: Operand, b: Operand, ...extra: []) =>
     backward: (ctx, grad, shapes) =>
       GRADIENTS[name].map((gradient, i) => (ctx.needs[i] ? gradient(ctx, grad, shapes[i]!) : undefined)),
   })
-  const withNumber = defineOp<[Tensor], { op: ScalarOp; value: number }>({
+  const withNumber = defineOp<[Tensor], { op: kernels.ScalarOp; value: number }>({
     name,
     forward(ctx, [input], { op, value }) {
       const x = input.contiguous()
@@ -200,7 +192,7 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
     const [a, b] = [inputs[0] ?? full([], numbers.a, { device }), inputs[1] ?? full([], numbers.b, { device })]
     const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
     const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
-    run(powKernel, powProblem(left.layout, right.layout), [left.bound, right.bound, out])
+    run(kernels.pow, kernels.powProblem(left.layout, right.layout), [left.bound, right.bound, out])
     ctx.saveForBackward(a, b)
     return out
   },
@@ -210,8 +202,8 @@ const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: numb
     return shapes.map((shape, i) => {
       if (!ctx.needs[i]) return undefined
       const out = empty(grad.shape, 'float32', grad.device)
-      const problem = powBackwardProblem(i === 1, top.layout, left.layout, right.layout)
-      run(powBackward, problem, [top.bound, left.bound, right.bound, out])
+      const problem = kernels.powBackwardProblem(i === 1, top.layout, left.layout, right.layout)
+      run(kernels.powBackward, problem, [top.bound, left.bound, right.bound, out])
       return sumToInput(ctx, i, out, shape)
     })
   },

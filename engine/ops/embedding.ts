@@ -1,26 +1,16 @@
-import {
-  type Gather,
-  gather,
-  mergeOrder,
-  prefersSorted,
-  rowStarts,
-  SORT_BLOCK,
-  scatterAdd,
-  scatterAddSorted,
-  sortBlocks,
-} from '../../kernels/gather/index.ts'
+import * as kernels from '../../kernels/gather/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
-const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
+const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
   name: 'embedding',
   forward(ctx, [weight, input], problem) {
     const indices = input.contiguous()
     const out = empty([...indices.shape, problem.width], 'float32', weight.device) // [..., D]
-    run(gather, problem, [weight.contiguous(), indices, out])
+    run(kernels.gather, problem, [weight.contiguous(), indices, out])
     ctx.saveForBackward(indices)
     return out
   },
@@ -28,13 +18,13 @@ const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
     const [indices] = ctx.saved as [Tensor]
     const grad = dOut.contiguous()
     const dweight = ctx.gradOut(0) // [V, D]
-    if (prefersSorted(problem)) {
+    if (kernels.prefersSorted(problem)) {
       const { count, rows } = problem
       const order = stableOrder(indices)
       const starts = empty([rows + 1], 'int32', grad.device)
-      run(rowStarts, { count, rows }, [indices, order, starts])
-      run(scatterAddSorted, problem, [grad, order, starts, dweight])
-    } else run(scatterAdd, problem, [grad, indices, dweight])
+      run(kernels.rowStarts, { count, rows }, [indices, order, starts])
+      run(kernels.scatterAddSorted, problem, [grad, order, starts, dweight])
+    } else run(kernels.scatterAdd, problem, [grad, indices, dweight])
     return [dweight, undefined]
   },
 })
@@ -43,10 +33,10 @@ const op = defineOp<[weight: Tensor, indices: Tensor], Gather>({
 function stableOrder(indices: Tensor): Tensor {
   const count = indices.size
   let order = empty([count], 'int32', indices.device)
-  run(sortBlocks, { count }, [indices, order])
-  for (let length = SORT_BLOCK; length < count; length *= 2) {
+  run(kernels.sortBlocks, { count }, [indices, order])
+  for (let length = kernels.SORT_BLOCK; length < count; length *= 2) {
     const merged = empty([count], 'int32', indices.device)
-    run(mergeOrder, { count, run: length }, [indices, order, merged])
+    run(kernels.mergeOrder, { count, run: length }, [indices, order, merged])
     order.dispose()
     order = merged
   }

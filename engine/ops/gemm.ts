@@ -1,13 +1,5 @@
 import { broadcastLayout, mergeDims, rowMajorStrides } from '../../kernels/layout.ts'
-import {
-  type BatchView,
-  EPILOGUE,
-  type Matmul,
-  matmulCombine,
-  matmul as matmulKernel,
-  rowsPerGroup,
-  splitK,
-} from '../../kernels/matmul/index.ts'
+import * as kernels from '../../kernels/matmul/index.ts'
 import { dropoutProblem } from '../../kernels/random/index.ts'
 import type { RandomDraw } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
@@ -37,7 +29,7 @@ interface Arranged {
   a: Bindable
   b: Bindable
   aux: Bindable | undefined
-  problem: Omit<Matmul, 'rows' | 'splits' | 'chunk' | 'flags'>
+  problem: Omit<kernels.Matmul, 'rows' | 'splits' | 'chunk' | 'flags'>
 }
 
 /**
@@ -52,30 +44,31 @@ export function gemm(out: Tensor, a: Tensor, b: Tensor, epilogue: GemmEpilogue =
   const { bias, pre, gelu, geluGrad, dropout, residual } = epilogue
   const other = geluGrad ?? residual
   const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
-  const split = splitK(device.capabilities, problem)
-  const rows = rowsPerGroup({ ...problem, ...split })
+  const split = kernels.splitK(device.capabilities, problem)
+  const rows = kernels.rowsPerGroup({ ...problem, ...split })
   const steps = { bias, pre, gelu, geluGrad, dropout, add: residual }
   const names = Object.keys(steps) as (keyof typeof steps)[]
-  const flags = names.reduce((sum, name) => sum | (steps[name] ? EPILOGUE[name] : 0), 0)
+  const flags = names.reduce((sum, name) => sum | (steps[name] ? kernels.EPILOGUE[name] : 0), 0)
   // Unused bindings need memory too: an operand once more, or a buffer that nothing else touches.
   const unused = () => empty([1], 'float32', device)
   const aux = bound.aux ?? bound.a
   const target = pre ?? unused()
   const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
   const dtypes = halves({ a, b, aux, c: out, pre: target })
-  const whole: Matmul = { ...problem, ...split, rows, flags, ...dropoutParams(out.size, dropout), ...(dtypes && { dtypes }) }
+  const mask = dropoutParams(out.size, dropout)
+  const whole: kernels.Matmul = { ...problem, ...split, rows, flags, ...mask, ...(dtypes && { dtypes }) }
   const update = dropout && { updateParams: () => dropout.draw.next() }
   if (split.splits === 1) {
-    run(matmulKernel, whole, [bound.a, bound.b, ...extras, out, target], update)
+    run(kernels.matmul, whole, [bound.a, bound.b, ...extras, out, target], update)
   } else {
     const partials = empty([split.splits, ...out.shape], 'float32', device) // [splits, ..., m, n]
-    run(matmulKernel, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
-    run(matmulCombine, whole, [partials, ...extras, out, target], update)
+    run(kernels.matmul, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
+    run(kernels.matmulCombine, whole, [partials, ...extras, out, target], update)
   }
 }
 
 /** The kernel's parameters for dropout. */
-function dropoutParams(count: number, dropout: GemmEpilogue['dropout']): Partial<Matmul> {
+function dropoutParams(count: number, dropout: GemmEpilogue['dropout']): Partial<kernels.Matmul> {
   if (!dropout) return {}
   const { p, draw } = dropout
   const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)
@@ -83,7 +76,7 @@ function dropoutParams(count: number, dropout: GemmEpilogue['dropout']): Partial
 }
 
 /** The bindings that hold float16; undefined where none does. */
-function halves(tensors: Record<keyof NonNullable<Matmul['dtypes']>, { dtype: Dtype }>): Matmul['dtypes'] {
+function halves(tensors: Record<keyof NonNullable<kernels.Matmul['dtypes']>, { dtype: Dtype }>): kernels.Matmul['dtypes'] {
   const half = Object.entries(tensors).filter(([, { dtype }]) => dtype === 'float16')
   return half.length > 0 ? Object.fromEntries(half.map(([name]) => [name, 'f16'])) : undefined
 }
@@ -110,7 +103,7 @@ function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefine
   ]
   if (dims.length > 3) return undefined
   const [, batch1, batch2] = [1, 1, 1, ...dims].slice(-3) as [number, number, number]
-  const view = (offset: number, steps: readonly number[]) => [offset, ...[0, 0, 0, ...steps].slice(-3)] as BatchView
+  const view = (offset: number, steps: readonly number[]) => [offset, ...[0, 0, 0, ...steps].slice(-3)] as kernels.BatchView
   return {
     a: left.bound,
     b: right.bound,

@@ -1,9 +1,4 @@
-import {
-  layerNormBackward,
-  layerNormChunks,
-  layerNormCombine,
-  layerNorm as layerNormKernel,
-} from '../../kernels/layerNorm/index.ts'
+import * as kernels from '../../kernels/layerNorm/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore, refusal } from '../base/checks.ts'
@@ -24,7 +19,7 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const y = empty(x.shape, 'float32', device)
     const center = empty([rows.rows], 'float32', device)
     const rstd = empty([rows.rows], 'float32', device)
-    run(layerNormKernel, { ...rows, eps }, [fromStorageStart(x), weight, bias, y, center, rstd])
+    run(kernels.layerNorm, { ...rows, eps }, [fromStorageStart(x), weight, bias, y, center, rstd])
     ctx.saveForBackward(x, ctx.needs[0] ? weight : undefined, center, rstd)
     return y
   },
@@ -39,7 +34,7 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const problem = { ...rows, input: !!target, chunks: sums?.chunks ?? 0, weightOffset: 0, toBias: 0, ...sums?.place }
     const out = sums?.out ?? empty([1], 'float32', device)
     // The kernel reads the weight only for the gradient of x; without that, x stands in for it.
-    run(layerNormBackward, problem, [
+    run(kernels.layerNormBackward, problem, [
       fromStorageStart(x),
       weight ?? fromStorageStart(x),
       center,
@@ -76,10 +71,10 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
     end: Math.max(dweight.end, dbias.end),
   }
   const place = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
-  const chunks = layerNormChunks(device.capabilities, rows)
+  const chunks = kernels.layerNormChunks(device.capabilities, rows)
   if (chunks === 1) return { dweight, dbias, chunks, out, place, combine() {} }
   const sums = empty([2, chunks, n], 'float32', device)
-  const combine = () => run(layerNormCombine, { n, chunks, ...place }, [sums, out])
+  const combine = () => run(kernels.layerNormCombine, { n, chunks, ...place }, [sums, out])
   return { dweight, dbias, chunks, out: sums, place: { weightOffset: 0, toBias: chunks * n }, combine }
 }
 

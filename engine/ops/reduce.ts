@@ -1,17 +1,4 @@
-import {
-  maxBackward,
-  maxCombine,
-  maxCombineInt,
-  maxInt,
-  max as maxKernel,
-  outputs,
-  rowMajor,
-  splitChunk,
-  sumHalf,
-  sumInt,
-  sum as sumKernel,
-  withChunk,
-} from '../../kernels/reduce/index.ts'
+import * as kernels from '../../kernels/reduce/index.ts'
 import { defineOp, noGrad } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -37,14 +24,14 @@ export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scal
     return
   }
   const { reduction, input } = reductionOf(x, start, end)
-  const kernel = { float32: sumKernel, float16: sumHalf, int32: sumInt }[x.dtype]
-  const split = withChunk(reduction, splitChunk(x.device.capabilities, reduction))
+  const kernel = { float32: kernels.sum, float16: kernels.sumHalf, int32: kernels.sumInt }[x.dtype]
+  const split = kernels.withChunk(reduction, kernels.splitChunk(x.device.capabilities, reduction))
   if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
   else {
-    const partials = empty([outputs(split)], out.dtype, x.device) // [outer, chunks, inner]
+    const partials = empty([kernels.outputs(split)], out.dtype, x.device) // [outer, chunks, inner]
     run(kernel, { ...split, scale: 1 }, [input, partials])
-    const combine = out.dtype === 'int32' ? sumInt : sumKernel
-    run(combine, { ...rowMajor(split.outer, split.chunks, split.inner), scale }, [partials, out])
+    const combine = out.dtype === 'int32' ? kernels.sumInt : kernels.sum
+    run(combine, { ...kernels.rowMajor(split.outer, split.chunks, split.inner), scale }, [partials, out])
   }
 }
 
@@ -94,13 +81,13 @@ function runMax(x: Tensor, pass: ReduceDims): { values: Tensor; indices: Tensor 
   const float = dtype === 'float32'
   const pair = (shape: Shape) => ({ values: empty(shape, dtype, device), indices: empty(shape, 'int32', device) })
   const result = pair(pass.shape)
-  const split = withChunk(reduction, splitChunk(device.capabilities, reduction))
-  const first = split.chunks === 1 ? result : pair([outputs(split)])
-  run(float ? maxKernel : maxInt, split, [input, first.values, first.indices])
+  const split = kernels.withChunk(reduction, kernels.splitChunk(device.capabilities, reduction))
+  const first = split.chunks === 1 ? result : pair([kernels.outputs(split)])
+  run(float ? kernels.max : kernels.maxInt, split, [input, first.values, first.indices])
   if (first !== result) {
     const { outer, chunks, inner } = split
     const tensors = [first.values, first.indices, result.values, result.indices]
-    run(float ? maxCombine : maxCombineInt, { outer, chunks, inner }, tensors)
+    run(float ? kernels.maxCombine : kernels.maxCombineInt, { outer, chunks, inner }, tensors)
   }
   return result
 }
@@ -115,7 +102,7 @@ const maxOp = defineOp<[Tensor], ReduceDims>({
   backward(ctx, grad, { from, start, end }) {
     const dx = ctx.gradOut(0)
     const [outer, n, inner] = [from.slice(0, start), from.slice(start, end), from.slice(end)].map(sizeOf)
-    run(maxBackward, { outer: outer!, n: n!, inner: inner! }, [ctx.saved[0]!, grad.contiguous(), dx])
+    run(kernels.maxBackward, { outer: outer!, n: n!, inner: inner! }, [ctx.saved[0]!, grad.contiguous(), dx])
     return [dx]
   },
 })

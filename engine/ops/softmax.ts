@@ -1,4 +1,4 @@
-import { type SoftmaxProblem, softmaxBackward, softmax as softmaxKernel } from '../../kernels/softmax/index.ts'
+import * as kernels from '../../kernels/softmax/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
@@ -10,17 +10,17 @@ import { axisViewOf } from './reduceDims.ts'
 
 function define(log: boolean) {
   const name = log ? 'logSoftmax' : 'softmax'
-  const op = defineOp<[Tensor], SoftmaxProblem>({
+  const op = defineOp<[Tensor], kernels.SoftmaxProblem>({
     name,
     forward(ctx, [x], problem) {
       const y = empty(x.shape, 'float32', x.device)
-      run(softmaxKernel, problem, [x.contiguous(), y])
+      run(kernels.softmax, problem, [x.contiguous(), y])
       ctx.saveForBackward(y)
       return y
     },
     backward(ctx, grad, problem) {
       const dx = ctx.gradOut(0)
-      run(softmaxBackward, problem, [ctx.saved[0]!, grad.contiguous(), dx])
+      run(kernels.softmaxBackward, problem, [ctx.saved[0]!, grad.contiguous(), dx])
       return [dx]
     },
   })

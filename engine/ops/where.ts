@@ -1,4 +1,4 @@
-import { whereInt, where as whereKernel, whereProblem } from '../../kernels/elementwise/index.ts'
+import * as kernels from '../../kernels/elementwise/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -27,8 +27,8 @@ function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape))
   const out = empty(shape, a.dtype, condition.device)
   const [mask, left, right] = [operand(condition, shape), operand(a, shape), operand(b, shape)]
-  const problem = whereProblem(mask.layout, left.layout, right.layout)
-  run(condition.dtype === 'int32' ? whereInt : whereKernel, problem, [mask.bound, left.bound, right.bound, out])
+  const problem = kernels.whereProblem(mask.layout, left.layout, right.layout)
+  run(condition.dtype === 'int32' ? kernels.whereInt : kernels.where, problem, [mask.bound, left.bound, right.bound, out])
   return out
 }
 
