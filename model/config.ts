@@ -51,17 +51,13 @@ export type ConfigOf<A extends Architecture> = Extract<ModelConfig, { architectu
 /** A config of the architecture with any field left out. */
 export type PartialConfig<A extends Architecture = Architecture> = A extends Architecture ? Partial<ConfigOf<A>> : never
 
+const SIZES = { imageSize: 224, patchSize: 16, channels: 3, dim: 192, heads: 3, dimHead: 64, mlpDim: 768 }
+
 /** The paper's model, and a textbook ViT of as many layers and parameters. */
 export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<A>> } = {
   paraformer: {
     architecture: 'paraformer',
-    imageSize: 224,
-    patchSize: 16,
-    channels: 3,
-    dim: 192,
-    heads: 3,
-    dimHead: 64,
-    mlpDim: 768,
+    ...SIZES,
     branches: 8,
     branchDepth: 2,
     classes: 10,
@@ -69,21 +65,7 @@ export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<
     pool: 'cls',
     dropout: 0.1,
   },
-  vit: {
-    architecture: 'vit',
-    imageSize: 224,
-    patchSize: 16,
-    channels: 3,
-    dim: 192,
-    heads: 3,
-    dimHead: 64,
-    mlpDim: 768,
-    depth: 16,
-    classes: 10,
-    residual: 'preNorm',
-    pool: 'cls',
-    dropout: 0.1,
-  },
+  vit: { architecture: 'vit', ...SIZES, depth: 16, classes: 10, residual: 'preNorm', pool: 'cls', dropout: 0.1 },
 }
 
 /** The largest value of each size; a larger one is a slip or comes from a malicious file. */

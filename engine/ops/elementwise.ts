@@ -184,12 +184,26 @@ export const mul = defineBinary('mul')
  */
 export const div = defineBinary('div')
 
-/** The numbers a and b stand in for missing tensors. */
-const powOp = defineOp<[a: Tensor | undefined, b: Tensor | undefined], { a: number; b: number; shapes: Shapes }>({
+type OptionalTensors = [a: Tensor | undefined, b: Tensor | undefined]
+
+/** The numbers among two operands, by their places, and the shapes of both operands. */
+export interface OperandArguments {
+  numbers: readonly [a: number, b: number]
+  shapes: Shapes
+}
+
+/** Splits two operands into tensors and numbers; each is missing, or 0, in the place of the other. */
+export function splitOperands(a: Operand, b: Operand): { tensors: OptionalTensors; args: OperandArguments } {
+  const tensors = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as OptionalTensors
+  const numbers = [a, b].map((x) => (typeof x === 'number' ? x : 0)) as [number, number]
+  return { tensors, args: { numbers, shapes: [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] } }
+}
+
+const powOp = defineOp<OptionalTensors, OperandArguments>({
   name: 'pow',
-  forward(ctx, inputs, numbers) {
+  forward(ctx, inputs, { numbers }) {
     const { device } = (inputs[0] ?? inputs[1])!
-    const [a, b] = [inputs[0] ?? full([], numbers.a, { device }), inputs[1] ?? full([], numbers.b, { device })]
+    const [a, b] = inputs.map((t, i) => t ?? full([], numbers[i]!, { device })) as [Tensor, Tensor]
     const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
     const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
     run(kernels.pow, kernels.powProblem(left.layout, right.layout), [left.bound, right.bound, out])
@@ -219,11 +233,10 @@ export function pow(a: Operand, b: Operand, ...extra: []): Tensor {
   checkOperand('pow', a)
   checkOperand('pow', b)
   checkNoMore('pow', extra)
-  const tensors = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as [Tensor | undefined, Tensor | undefined]
+  const { tensors, args } = splitOperands(a, b)
   if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
   for (const t of tensors) {
     if (t && t.dtype !== 'float32') throw new ShapeError(`pow: got ${t.dtype}, takes float32`)
   }
-  const shapes = [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] as const
-  return powOp(tensors, { a: typeof a === 'number' ? a : 0, b: typeof b === 'number' ? b : 0, shapes })
+  return powOp(tensors, args)
 }

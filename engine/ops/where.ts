@@ -3,24 +3,16 @@ import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { type Dtype, refuseHalf } from '../layout/dtype.ts'
-import { broadcastShapes, type Shape } from '../layout/shape.ts'
+import { broadcastShapes } from '../layout/shape.ts'
 import { checkOperand, checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
-import type { Operand } from './elementwise.ts'
+import { type Operand, type OperandArguments, splitOperands } from './elementwise.ts'
 import { sumToInput } from './shape.ts'
 
 type Inputs = [condition: Tensor, a: Tensor | undefined, b: Tensor | undefined]
-
-interface Arguments {
-  /** The dtype of the result. */
-  dtype: Dtype
-  /** By operand, the number that stands in for a missing tensor. */
-  numbers: [number, number]
-  shapes: [Shape, Shape]
-}
 
 /** Launches the kernel: a where the condition is not 0, else b, all broadcast. */
 function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
@@ -32,7 +24,7 @@ function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   return out
 }
 
-const op = defineOp<Inputs, Arguments>({
+const op = defineOp<Inputs, OperandArguments & { dtype: Dtype }>({
   name: 'where',
   forward(ctx, [condition, ...operands], { dtype, numbers }) {
     const { device } = condition
@@ -63,9 +55,9 @@ export function where(condition: Tensor, a: Operand, b: Operand, ...extra: []): 
   checkOperand('where', a)
   checkOperand('where', b)
   checkNoMore('where', extra)
-  const operands = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as [Tensor | undefined, Tensor | undefined]
-  const dtype = (operands[0] ?? operands[1])?.dtype ?? 'float32'
-  for (const t of [condition, ...operands]) if (t) refuseHalf('where', t)
+  const { tensors, args } = splitOperands(a, b)
+  const dtype = (tensors[0] ?? tensors[1])?.dtype ?? 'float32'
+  for (const t of [condition, ...tensors]) if (t) refuseHalf('where', t)
   for (const x of [a, b]) {
     if (typeof x === 'number') {
       if (dtype === 'int32') checkInt('where', x)
@@ -73,6 +65,5 @@ export function where(condition: Tensor, a: Operand, b: Operand, ...extra: []): 
       throw new ShapeError(`where: got ${dtype} and ${x.dtype}, takes tensors of one dtype; use cast()`)
     }
   }
-  const numbers = [a, b].map((x) => (typeof x === 'number' ? x : 0)) as [number, number]
-  return op([condition, ...operands], { dtype, numbers, shapes: [operands[0]?.shape ?? [], operands[1]?.shape ?? []] })
+  return op([condition, ...tensors], { dtype, ...args })
 }

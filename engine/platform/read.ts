@@ -2,11 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { reason, UserError } from '../base/errors.ts'
 import type { OpenFile } from './types.ts'
 
-/**
- * Reads a whole file, pipe or device.
- * @param most the most bytes; a longer file is not read, and a pipe or device is not read further
- * @throws UserError in one line when it is missing, unreadable or longer
- */
+/** See `Files.read`. A file that is too long is not read at all, and a pipe or device is not read further. */
 export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   try {
     const file = await open(path, 'r')
@@ -30,10 +26,7 @@ export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): 
 /** The most bytes of one call; systems give at most 2 GiB. */
 const MOST = 64 << 20
 
-/**
- * Opens a file to read any parts of it. A pipe or device is read whole.
- * @throws UserError in one line when it is missing or unreadable
- */
+/** See `Files.open`. */
 export async function openFile(path: string): Promise<OpenFile> {
   let file: FileHandle | undefined
   try {
