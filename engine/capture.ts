@@ -1,14 +1,7 @@
 import { checkFunction, refusal } from './base/checks.ts'
 import { replace } from './base/pytree.ts'
-import {
-  type CapturedStep,
-  type CaptureStatistics,
-  functionName,
-  inputDevice,
-  isTensor,
-  loadInputs,
-  recordStep,
-} from './capturedStep.ts'
+import type { CapturedStep, CaptureStatistics } from './capturedStep.ts'
+import { functionName, inputDevice, isTensor, loadInputs, recordStep } from './capturedStep.ts'
 import { format } from './layout/shape.ts'
 import { Tensor } from './tensor/tensor.ts'
 

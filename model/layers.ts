@@ -1,18 +1,7 @@
 import { checkBoolean, checkWhole, refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
-import {
-  firstTokenAttention,
-  type LinearOptions,
-  layerNorm,
-  linear,
-  mlp,
-  ones,
-  packedAttention,
-  rand,
-  scope,
-  type Tensor,
-  zeros,
-} from '../engine/index.ts'
+import type { LinearOptions, Tensor } from '../engine/index.ts'
+import { firstTokenAttention, layerNorm, linear, mlp, ones, packedAttention, rand, scope, zeros } from '../engine/index.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 

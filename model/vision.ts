@@ -1,20 +1,9 @@
 import { checkBoolean, checkFunction, checkWhole } from '../engine/base/checks.ts'
+import { ShapeError, UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
-import {
-  autocast,
-  colocate,
-  concat,
-  FORK_MODES,
-  type ForkMode,
-  fork,
-  noGrad,
-  randn,
-  recompute,
-  ShapeError,
-  type Tensor,
-  UserError,
-} from '../engine/index.ts'
+import type { ForkMode, Tensor } from '../engine/index.ts'
+import { autocast, colocate, concat, FORK_MODES, fork, noGrad, randn, recompute } from '../engine/index.ts'
 import { checkTensor } from '../engine/tensor/arguments.ts'
 import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
 import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear, type Tap, tidy, under } from './layers.ts'

@@ -5,17 +5,8 @@ import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, isFloat } from '../layout/dtype.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
-import {
-  attend,
-  attendBackward,
-  attentionShape,
-  blocksOf,
-  headRows,
-  isCount,
-  type Rows,
-  shareFloat,
-  withRows,
-} from './attentionRows.ts'
+import type { Rows } from './attentionRows.ts'
+import { attend, attendBackward, attentionShape, blocksOf, headRows, isCount, shareFloat, withRows } from './attentionRows.ts'
 
 const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
   name: 'scaledDotProductAttention',

@@ -1,18 +1,5 @@
-import {
-  type Binding,
-  branchStrides,
-  type Capabilities,
-  type Constants,
-  ceilDiv,
-  type Grid,
-  grid1d,
-  type KernelSpec,
-  type Param,
-  SCALAR_BYTES,
-  type Scalar,
-  scalars,
-  type Variant,
-} from '../spec.ts'
+import type { Binding, Capabilities, Constants, Grid, KernelSpec, Param, Scalar, Variant } from '../spec.ts'
+import { branchStrides, ceilDiv, grid1d, SCALAR_BYTES, scalars } from '../spec.ts'
 
 /** Where a [B, H, T, Dh] operand lies in its buffer, in elements. Neighbours along Dh are adjacent. */
 export type RowView = [offset: number, batch: number, head: number, token: number]

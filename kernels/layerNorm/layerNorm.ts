@@ -1,12 +1,5 @@
-import {
-  chooseForLines,
-  elementSums,
-  groupConstants,
-  groupVariants,
-  type RowVector,
-  rowVector,
-  threadsFor,
-} from '../axisView.ts'
+import type { RowVector } from '../axisView.ts'
+import { chooseForLines, elementSums, groupConstants, groupVariants, rowVector, threadsFor } from '../axisView.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, type Param, reads, scalars, writes } from '../spec.ts'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'

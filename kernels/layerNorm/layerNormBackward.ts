@@ -1,16 +1,6 @@
 import { chooseForLines, elementSums, groupVariants, type RowVector, rowVector } from '../axisView.ts'
-import {
-  branchStrides,
-  type Capabilities,
-  type Constants,
-  ceilDiv,
-  type Grid,
-  grid1d,
-  type KernelSpec,
-  reads,
-  scalars,
-  writes,
-} from '../spec.ts'
+import type { Capabilities, Constants, Grid, KernelSpec } from '../spec.ts'
+import { branchStrides, ceilDiv, grid1d, reads, scalars, writes } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'
 import workgroup from './backwardWorkgroup.wgsl'

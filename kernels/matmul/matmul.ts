@@ -1,17 +1,8 @@
 import { type Capabilities, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES } from '../spec.ts'
 import combineSource from './combine.wgsl'
 import directSource from './direct.wgsl'
-import {
-  bindings,
-  combineBindings,
-  dtype,
-  type Element,
-  EPILOGUE,
-  isLong,
-  type Matmul,
-  params,
-  storeConstants,
-} from './problem.ts'
+import type { Element, Matmul } from './problem.ts'
+import { bindings, combineBindings, dtype, EPILOGUE, isLong, params, storeConstants } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
 import { matrixVariants } from './subgroupMatrix.ts'
 import { tiledVariants } from './tiled.ts'

@@ -1,14 +1,5 @@
-import {
-  type Binding,
-  bindingDtype,
-  branchStrides,
-  type Constants,
-  type Param,
-  reads,
-  type Scalar,
-  scalars,
-  writes,
-} from '../spec.ts'
+import type { Binding, Constants, Param, Scalar } from '../spec.ts'
+import { bindingDtype, branchStrides, reads, scalars, writes } from '../spec.ts'
 
 /** Where an operand lies in its buffer, in elements: its first element, then strides of three batch dims, 0 where it repeats. */
 export type BatchView = [offset: number, batch0: number, batch1: number, batch2: number]

@@ -1,12 +1,5 @@
-import {
-  type AxisView,
-  chooseForLines,
-  groupConstants,
-  groupVariants,
-  lineConstants,
-  lineGrid,
-  rowVector,
-} from '../axisView.ts'
+import type { AxisView } from '../axisView.ts'
+import { chooseForLines, groupConstants, groupVariants, lineConstants, lineGrid, rowVector } from '../axisView.ts'
 import { branchStrides, type Capabilities, grid1d, type KernelSpec, reads, scalars, type Variant, writes } from '../spec.ts'
 import backwardDirect from './backwardDirect.wgsl'
 import backwardSubgroup from './backwardSubgroup.wgsl'
