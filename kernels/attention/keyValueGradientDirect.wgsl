@@ -10,8 +10,7 @@ const WORKGROUP: u32 = 64u;
 const WIDTH: u32 = 64u;
 // Whether there are several queries, so there are sums to keep.
 const MANY: bool = true;
-// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
-// compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 16u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -39,7 +38,7 @@ fn rowStart(view: vec4<u32>, b: u32, h: u32, t: u32) -> u32 {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }

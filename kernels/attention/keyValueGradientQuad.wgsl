@@ -18,8 +18,7 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // Whether rows are shorter than WIDTH. What lies past a row must not get into the products.
 const PADDED: bool = true;
-// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
-// compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -48,7 +47,7 @@ var<private> dv: array<Rows, WIDTH>;
 var<private> longDk: array<Compensated, LONG_WIDTH>;
 var<private> longDv: array<Compensated, LONG_WIDTH>;
 
-// Numbers of four rows on the other side.
+// For each of four rows on the other side, a number for each of the lane's own rows.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
 // A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
@@ -56,7 +55,7 @@ fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// The first elements of rows.
+// The index of the first element of each of four rows of a head.
 fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
@@ -88,7 +87,7 @@ fn loadKeyAndValue(k0: vec4<u32>, v0: vec4<u32>, c: u32, d: u32) {
   y[c] = maskedValueRows(v0, d);
 }
 
-// Scores from four elements of the query that begins at `at`.
+// The part of the scores of a lane's keys that comes from elements c to c + 3 of the query that begins at `at`.
 fn queryScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(q[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
@@ -110,7 +109,7 @@ fn queryScores(at: u32, e: u32) -> Rows {
   return sum;
 }
 
-// Gradients of the probabilities from four elements of the row of dOut that begins at `at`.
+// The part of the gradients of a lane's probabilities that comes from elements c to c + 3 of the row of dOut that begins at `at`.
 fn outGradients4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(dOut[at + c + e]), isInside(c + e)));
   return (y[c] * w.x + y[c + 1u] * w.y) + (y[c + 2u] * w.z + y[c + 3u] * w.w);
@@ -132,7 +131,7 @@ fn outGradients(at: u32, e: u32) -> Rows {
   return sum;
 }
 
-// Adds four elements of four queries with their weights.
+// Adds elements of four queries, times their weights s, to places c to c + 3 of dk.
 fn addQueries4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(q[at.x + c]));
   let b = share(f32(q[at.y + c]));
@@ -162,7 +161,7 @@ fn addQueries(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addQueries16(s, at, 112u); }
 }
 
-// Adds four elements of four rows of dOut with their weights.
+// Adds elements of four rows of dOut, times their weights s, to places c to c + 3 of dv.
 fn addGradients4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(dOut[at.x + c]));
   let b = share(f32(dOut[at.y + c]));
@@ -192,7 +191,7 @@ fn addGradients(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addGradients16(s, at, 112u); }
 }
 
-// Element c of the sums.
+// The sums of dk at place c.
 fn summedDk(c: u32) -> Rows {
   if (LONG) { return longDk[c].sum - longDk[c].excess; }
   return dk[c];
@@ -203,7 +202,7 @@ fn summedDv(c: u32) -> Rows {
   return dv[c];
 }
 
-// Stores element d of the rows that exist.
+// Stores element d of a lane's rows, but for those past the last row.
 fn storeMaskedDkv(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.keys) { dkv[at.x + d] = Scalar(value[0]); }
@@ -226,7 +225,7 @@ fn sizeBits(v: vec4<f32>) -> vec4<u32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -237,7 +236,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
   return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
-// Folds elements of the sums into the long ones, written out as all loops over the width.
+// Moves elements of the sums into the long sums. This is written out, as all loops over the width are.
 fn foldBoth4(c: u32, zero: u32) {
   longDk[c] = fold(longDk[c], dk[c], zero);
   longDk[c + 1u] = fold(longDk[c + 1u], dk[c + 1u], zero);
@@ -278,7 +277,7 @@ fn foldBothAll(zero: u32) {
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + LANES * ROWS - 1u) / (LANES * ROWS);
@@ -290,7 +289,7 @@ fn main(
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let clamped = min(row, vec4(params.keys - 1u));
-  let e = subgroupLane & 3u;
+  let e = lane & 3u;
   let k0 = own.y + rowStarts(params.k, b, h, clamped);
   let v0 = own.z + rowStarts(params.v, b, h, clamped);
   for (var c = 0u; c < WIDTH; c += 4u) {

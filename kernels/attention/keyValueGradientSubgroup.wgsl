@@ -20,13 +20,12 @@ const WIDTH: u32 = 64u;
 // Whether the width is not a multiple of 4. What lies past a row must not get into the products.
 const PADDED: bool = true;
 const LAST_LANE: u32 = select(7u, 3u, NARROW);
-// The lane with the fifth of eight values, which is in the second load where there are two.
+// The lane that holds the fifth of eight values. Subgroups of 4 lanes hold it in lane 0, by a second load.
 const HIGH: u32 = select(4u, 0u, NARROW);
 // The queries of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's:
 // branches in the loops cost it more than 8 queries that count as nothing.
 const STEP: u32 = 16u;
-// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are added up with
-// compensation.
+// Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -101,7 +100,7 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
-// The first elements of rows.
+// The index of the first element of each of four rows of a head.
 fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
@@ -124,7 +123,7 @@ fn valueRows(at: vec4<u32>, d: u32) -> Rows {
   return element;
 }
 
-// Stores element d of the rows that exist.
+// Stores element d of a lane's rows, but for those past the last row.
 fn storeDkv(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.x < params.keys) { dkv[at.x + d] = Scalar(value[0]); }
   if (row.y < params.keys) { dkv[at.y + d] = Scalar(value[1]); }
@@ -157,7 +156,7 @@ fn spreadHigh(own: f32) -> vec4<f32> {
   return vec4(a, b, c, d);
 }
 
-// Four numbers in the order in which this lane sees pairs.
+// Four numbers in the order in which this lane gets the two rows of each pair.
 fn seen(v: vec4<f32>, flip: u32) -> vec4<f32> {
   return select(v, v.yxwz, flip == 1u);
 }
@@ -176,7 +175,7 @@ fn sizeBits(v: vec4<f32>) -> vec4<u32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -190,7 +189,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.keys + LANES * ROWS - 1u) / (LANES * ROWS);
@@ -201,8 +200,8 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
-  let e = subgroupLane & 3u;
-  var flip = (subgroupLane >> 2u) & 1u;
+  let e = lane & 3u;
+  var flip = (lane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
   var x: array<Rows, WIDTH>; // [width]: the keys, scaled, and 0 past the width
@@ -286,9 +285,9 @@ fn main(
       }
     }
     // Turns scores into probabilities s, and dOut * v into the gradient p of the scores.
-    let low0 = sums(sumsRow + j, 0u + (subgroupLane & LAST_LANE), last);
+    let low0 = sums(sumsRow + j, 0u + (lane & LAST_LANE), last);
     var high0 = low0;
-    if (NARROW) { high0 = sums(sumsRow + j, 4u + subgroupLane, last); }
+    if (NARROW) { high0 = sums(sumsRow + j, 4u + lane, last); }
     let lowLse0 = seen(spreadLow(low0.x), flip);
     let lowDelta0 = seen(spreadLow(low0.y), flip);
     let highLse0 = seen(spreadHigh(high0.x), flip);
@@ -303,9 +302,9 @@ fn main(
     s6 = exp2(s6 - highLse0.z); p6 = s6 * (p6 - highDelta0.z);
     s7 = exp2(s7 - highLse0.w); p7 = s7 * (p7 - highDelta0.w);
     if (more) {
-      let low1 = sums(sumsRow + j, 8u + (subgroupLane & LAST_LANE), last);
+      let low1 = sums(sumsRow + j, 8u + (lane & LAST_LANE), last);
       var high1 = low1;
-      if (NARROW) { high1 = sums(sumsRow + j, 12u + subgroupLane, last); }
+      if (NARROW) { high1 = sums(sumsRow + j, 12u + lane, last); }
       let lowLse1 = seen(spreadLow(low1.x), flip);
       let lowDelta1 = seen(spreadLow(low1.y), flip);
       let highLse1 = seen(spreadHigh(high1.x), flip);

@@ -20,7 +20,7 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // Whether rows are shorter than WIDTH. What lies past a row must not get into the scores.
 const PADDED: bool = true;
-// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -49,7 +49,7 @@ var<private> x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past 
 var<private> acc: array<Rows, WIDTH>;
 var<private> longAcc: array<Compensated, LONG_WIDTH>;
 
-// Numbers of four rows on the other side.
+// For each of four rows on the other side, a number for each of the lane's own rows.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
 // A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
@@ -57,7 +57,7 @@ fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// The first elements of rows.
+// The index of the first element of each of four rows of a head.
 fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
@@ -101,7 +101,7 @@ fn loadAll(at: vec4<u32>, e: u32, scale: f32) {
   if (WIDTH > 112u) { load16(at, 112u, e, scale); }
 }
 
-// Scores from four elements of the key that begins at `at`.
+// The part of the scores of a lane's queries that comes from elements c to c + 3 of the key that begins at `at`.
 fn keyScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
@@ -123,7 +123,7 @@ fn keyScores(at: u32, e: u32) -> Rows {
   return sum;
 }
 
-// Adds four elements of four values with their weights.
+// Adds elements of four values, times their weights s, to places c to c + 3 of the sums.
 fn addValues4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(v[at.x + c]));
   let b = share(f32(v[at.y + c]));
@@ -153,13 +153,13 @@ fn addValues(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addValues16(s, at, 112u); }
 }
 
-// Element c of the sum.
+// The sums at place c.
 fn summed(c: u32) -> Rows {
   if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
   return acc[c];
 }
 
-// Stores element d of the rows that exist.
+// Stores element d of a lane's rows, but for those past the last row.
 fn storeMaskedOut(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.queries) { out[at.x + d] = Scalar(value[0]); }
@@ -182,7 +182,7 @@ fn rowsOrNaN(value: Rows, sum: Rows) -> Rows {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -197,7 +197,7 @@ fn rescaled(total: Compensated, factor: Sum) -> Compensated {
   return Compensated(total.sum * factor, total.excess * factor);
 }
 
-// Folds elements of the sums into the long ones, written out as all loops over the width.
+// Moves elements of the sums into the long sums. This is written out, as all loops over the width are.
 fn foldScaled4(c: u32, factor: Rows, zero: u32) {
   longAcc[c] = fold(rescaled(longAcc[c], factor), acc[c], zero);
   longAcc[c + 1u] = fold(rescaled(longAcc[c + 1u], factor), acc[c + 1u], zero);
@@ -230,7 +230,7 @@ fn foldScaledAll(factor: Rows, zero: u32) {
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
@@ -241,7 +241,7 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
-  let e = subgroupLane & 3u;
+  let e = lane & 3u;
   loadAll(own.x + rowStarts(params.q, b, h, min(row, vec4(params.queries - 1u))), e, params.scale * LOG2E);
 
   var top = Rows(LOWEST);

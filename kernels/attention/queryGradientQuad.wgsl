@@ -17,7 +17,7 @@ const LANES: u32 = 4u;
 const WIDTH: u32 = 64u;
 // Whether rows are shorter than WIDTH. What lies past a row must not get into the products.
 const PADDED: bool = true;
-// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -46,7 +46,7 @@ var<private> acc: array<Rows, WIDTH>;
 var<private> longAcc: array<Compensated, LONG_WIDTH>;
 var<private> sum: Rows; // of dOut * out
 
-// Numbers of four rows on the other side.
+// For each of four rows on the other side, a number for each of the lane's own rows.
 struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 
 // A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
@@ -54,7 +54,7 @@ fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
 }
 
-// The first elements of rows.
+// The index of the first element of each of four rows of a head.
 fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
@@ -96,7 +96,7 @@ fn loadQuery(q0: vec4<u32>, g0: vec4<u32>, o0: vec4<u32>, c: u32, d: u32) {
   sum += y[c] * maskedOutRows(o0, d);
 }
 
-// Scores from four elements of the key that begins at `at`.
+// The part of the scores of a lane's queries that comes from elements c to c + 3 of the key that begins at `at`.
 fn keyScores4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(k[at + c + e]), isInside(c + e)));
   return (x[c] * w.x + x[c + 1u] * w.y) + (x[c + 2u] * w.z + x[c + 3u] * w.w);
@@ -118,7 +118,7 @@ fn keyScores(at: u32, e: u32) -> Rows {
   return sum;
 }
 
-// Gradients of the probabilities from four elements of the value that begins at `at`.
+// The part of the gradients of a lane's probabilities that comes from elements c to c + 3 of the value that begins at `at`.
 fn valueGradients4(at: u32, c: u32, e: u32) -> Rows {
   let w = share(select(0.0, f32(v[at + c + e]), isInside(c + e)));
   return (y[c] * w.x + y[c + 1u] * w.y) + (y[c + 2u] * w.z + y[c + 3u] * w.w);
@@ -141,7 +141,7 @@ fn valueGradients(at: u32, e: u32) -> Rows {
   return sum;
 }
 
-// Adds four elements of four keys with their weights.
+// Adds elements of four keys, times their weights s, to places c to c + 3 of the sums.
 fn addKeys4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(k[at.x + c]));
   let b = share(f32(k[at.y + c]));
@@ -171,13 +171,13 @@ fn addKeys(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addKeys16(s, at, 112u); }
 }
 
-// Element c of the sum.
+// The sums at place c.
 fn summed(c: u32) -> Rows {
   if (LONG) { return longAcc[c].sum - longAcc[c].excess; }
   return acc[c];
 }
 
-// Stores element d of the rows that exist.
+// Stores element d of a lane's rows, but for those past the last row.
 fn storeMaskedDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (!isInside(d)) { return; }
   if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
@@ -189,7 +189,7 @@ fn storeMaskedDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -200,7 +200,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
   return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
-// Folds elements of the sums into the long ones, written out as all loops over the width.
+// Moves elements of the sums into the long sums. This is written out, as all loops over the width are.
 fn fold4(c: u32, zero: u32) {
   longAcc[c] = fold(longAcc[c], acc[c], zero);
   longAcc[c + 1u] = fold(longAcc[c + 1u], acc[c + 1u], zero);
@@ -233,7 +233,7 @@ fn foldAll(zero: u32) {
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
@@ -245,7 +245,7 @@ fn main(
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let clamped = min(row, vec4(params.queries - 1u));
-  let e = subgroupLane & 3u;
+  let e = lane & 3u;
   let q0 = own.x + rowStarts(params.q, b, h, clamped);
   let o0 = own.w + rowStarts(params.out, b, h, clamped);
   let g0 = rest.x + rowStarts(params.dOut, b, h, clamped);

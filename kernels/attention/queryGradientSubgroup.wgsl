@@ -22,7 +22,7 @@ const PADDED: bool = true;
 // The keys of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's: branches
 // in the loops cost it more than 8 keys that count as nothing.
 const STEP: u32 = 16u;
-// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
@@ -98,7 +98,7 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   );
 }
 
-// The first elements of rows.
+// The index of the first element of each of four rows of a head.
 fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
@@ -130,7 +130,7 @@ fn gradientRows(at: vec4<u32>, d: u32) -> Rows {
   return element;
 }
 
-// Stores element d of the rows that exist.
+// Stores element d of a lane's rows, but for those past the last row.
 fn storeDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
   if (row.x < params.queries) { dq[at.x + d] = Scalar(value[0]); }
   if (row.y < params.queries) { dq[at.y + d] = Scalar(value[1]); }
@@ -141,7 +141,7 @@ fn storeDq(value: Rows, row: vec4<u32>, at: vec4<u32>, d: u32) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -155,7 +155,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let group = wid.y * groups.x + wid.x;
   let blocks = (params.queries + LANES * ROWS - 1u) / (LANES * ROWS);
@@ -166,8 +166,8 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
-  let e = subgroupLane & 3u;
-  var flip = (subgroupLane >> 2u) & 1u;
+  let e = lane & 3u;
+  var flip = (lane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
 
   var x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width

@@ -19,14 +19,14 @@ const FOURS: bool = false;
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const ROWS: u32 = 16u * SUBGROUPS;
 const FRAGMENTS: u32 = WIDTH / 16u;
-// The threads of a row of scores, and the scores that each of them weighs.
+// The threads that make weights of a row of scores, and the scores of each.
 const PER_ROW: u32 = LANES / 16u;
 const SHARE: u32 = KEYS / PER_ROW;
 // The elements from row to row, padded so that rows lie in different banks and are aligned to 16 bytes.
 const PITCH: u32 = WIDTH + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
-// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_ELEMENTS: u32 = select(1u, FRAGMENTS * 16u / PER_ROW, LONG);
@@ -101,7 +101,7 @@ fn setRow(line: u32, d: u32, four: vec4<f16>) {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -132,7 +132,7 @@ fn main(
   let dOutHead = rest.x + headStart(params.dOut, b, h);
   let scale = params.scale * LOG2E;
   let ownRow = subgroup % SUBGROUPS * 16u;
-  // The row of scores that this thread weighs, and the part of it.
+  // The row of scores that this thread makes weights of, and its part of the row.
   let r = local / PER_ROW;
   let part = local % PER_ROW;
   let row = first + r;

@@ -8,7 +8,7 @@ alias Bits = vec4<u32>;
 const WORKGROUP: u32 = 64u;
 // The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
-// Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are added up with compensation.
+// Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are compensated.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 const LOG2E: f32 = 1.4426950408889634;
@@ -44,7 +44,7 @@ fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
-// Clears what is missing of the last four rows of a tile, where a weight of 0 makes NaN of an old infinity or NaN.
+// Sets the rows of a tile past its last one to 0, up to a multiple of four. A weight of 0 would make NaN of an infinity left there.
 fn clearBehind(rows: u32, local: u32) {
   for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
@@ -95,7 +95,7 @@ fn loadValueTile(head: u32, first: u32, c: u32, local: u32) {
   clearBehind(rows, local);
 }
 
-// 4 rows (ty + 8 i) by 4 rows of the tile (4 tx + j).
+// A vector for each of a thread's 4 rows (ty + 8 i), such as their products with 4 rows of the tile (4 tx + j).
 struct Block { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
 
 fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
@@ -117,7 +117,7 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
-// Vector tx of 4 rows of the weights times the tile, of which the first `groups` * 4 rows count.
+// Adds to vector tx of a thread's 4 rows the weights times the tile, of which the first `groups` * 4 rows count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
   for (var g = 0u; g < groups; g++) {
@@ -144,7 +144,7 @@ fn setWeights(s: Block, tx: u32, ty: u32) {
   weights[(ty + 24u) * 9u + tx] = s.r3;
 }
 
-// Stores vector tx of 4 rows where all threads can read it.
+// Stores vector tx of a thread's 4 rows in workgroup memory, where all threads can read it.
 fn setRows(s: Block, tx: u32, ty: u32) {
   workgroupBarrier();
   rowSlice[ty * 9u + tx] = s.r0;
@@ -169,7 +169,7 @@ fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
 struct Compensated { sum: Sum, excess: Sum }
 
-// The value, hidden from compilers, which simplify a difference of sums. `zero` is 0.
+// The value itself, but compilers, which simplify a difference of sums, cannot know that: `zero` is 0 only at run time.
 fn opaque(value: Sum, zero: u32) -> Sum {
   return bitcast<Sum>(bitcast<Bits>(value) ^ Bits(zero));
 }
@@ -180,7 +180,7 @@ fn fold(total: Compensated, part: Sum, zero: u32) -> Compensated {
   return Compensated(sum, opaque(opaque(sum, zero) - total.sum, zero) - term);
 }
 
-// LONG sums of 4 rows.
+// The compensated sums of a thread's 4 rows.
 struct CompensatedBlock { sum: Block, excess: Block }
 
 fn foldBlock(total: Block, excess: Block, part: Block, zero: u32) -> CompensatedBlock {

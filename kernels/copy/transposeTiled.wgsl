@@ -19,7 +19,7 @@ struct Params {
 var<workgroup> tile: array<Target, TILE * (TILE + 1u)>;
 
 @compute @workgroup_size(TILE, 8)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {
   let last = params.outer - 1u;
   let height = params.dims[last / 4u][last % 4u];
   let tilesM = (height + TILE - 1u) / TILE;
@@ -40,18 +40,18 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
     atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
   }
-  for (var k = lid.y; k < TILE; k += 8u) {
-    let m = firstM + lid.x;
+  for (var k = local.y; k < TILE; k += 8u) {
+    let m = firstM + local.x;
     let n = firstN + k;
     if (alive && m < height && n < params.inner) {
-      tile[k * (TILE + 1u) + lid.x] = Target(source[atSource + m + n * params.sourceStep]);
+      tile[k * (TILE + 1u) + local.x] = Target(source[atSource + m + n * params.sourceStep]);
     }
   }
   workgroupBarrier();
   let targetRow = params.targetStrides[last / 4u][last % 4u];
-  for (var k = lid.y; k < TILE; k += 8u) {
+  for (var k = local.y; k < TILE; k += 8u) {
     let m = firstM + k;
-    let n = firstN + lid.x;
-    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[lid.x * (TILE + 1u) + k]; }
+    let n = firstN + local.x;
+    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[local.x * (TILE + 1u) + k]; }
   }
 }

@@ -58,11 +58,10 @@ fn checked(sum: f32) -> f32 {
   return select(bitcast<f32>(params.nan), sum, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -86,28 +85,28 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
   let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let n = params.classes / ROW_VEC;
   let start = own.x / ROW_VEC + row * n;
-  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+  let lane = Lane(local, subgroupExclusiveAdd(1u), subgroupAdd(1u));
 
   // A thread past the end takes the last Element, which changes no maximum.
-  var threadMax = logits[start + min(lid, n - 1u)];
-  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
+  var threadMax = logits[start + min(local, n - 1u)];
+  for (var j = local; j < n; j += WORKGROUP) { threadMax = max(threadMax, logits[start + j]); }
   let largest = maxBySubgroups(threadMax, lane);
   var threadSum = Element(0.0);
   var levels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     threadSum += exp(logits[start + j] - largest);
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = checked(sumBySubgroups(threadSum, lane));
 
-  if (lid != 0u) { return; }
+  if (local != 0u) { return; }
   statistics[own.w / 2u + row] = vec2(largest, sum);
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);

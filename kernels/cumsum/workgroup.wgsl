@@ -24,8 +24,7 @@ struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 var<workgroup> threadSums: array<Scalar, WORKGROUP>;
 var<workgroup> groupSums: array<Scalar, WORKGROUP / GROUP>;
 
-// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
-// hardly grows with the number of blocks.
+// The levels of a long sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. So rounding hardly grows with the length.
 struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, BlockLevels>, block: Sum) {

@@ -1,6 +1,7 @@
-// out = condition != 0 ? a : b, for operands with any strides. Values are moved as words, whatever their type. NaN is not 0. A
-// thread takes RUN neighbouring elements of one row. The bits of a condition of which one is set where it is not 0. Of a float32
-// these are all but the sign.
+// out = condition != 0 ? a : b, for operands with any strides. Values are moved as words, whatever their type. NaN is not 0. A thread takes
+// RUN neighbouring elements of one row.
+
+// The bits of a condition of which at least one is set unless the condition is 0: for float32 all but the sign.
 const NOT_ZERO: u32 = 0x7fffffffu;
 const RUN: u32 = 32u;
 

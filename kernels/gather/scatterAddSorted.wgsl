@@ -15,8 +15,7 @@ struct Params { count: u32, rows: u32, width: u32 }
 @group(0) @binding(3) var<storage, read_write> output: array<Value>; // [rows, width]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
-// hardly grows with the number of blocks.
+// The levels of a long sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. So rounding hardly grows with the length.
 struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, BlockLevels>, block: Sum) {

@@ -157,11 +157,10 @@ fn differentiateOwnRow(starts: RowStarts, row: u32) {
   }
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -185,15 +184,15 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let starts = startsOf(wid.z);
   let n = params.n / ROW_VEC;
   let group = wid.y * groups.x + wid.x;
   // Columns come first because their threads run longest.
   let columnGroups = (n + WORKGROUP - 1u) / WORKGROUP;
   if (group < columnGroups * params.chunks) {
-    sumColumn(starts, group % columnGroups * WORKGROUP + lid, group / columnGroups);
+    sumColumn(starts, group % columnGroups * WORKGROUP + local, group / columnGroups);
   } else {
-    differentiateOwnRow(starts, (group - columnGroups * params.chunks) * WORKGROUP + lid);
+    differentiateOwnRow(starts, (group - columnGroups * params.chunks) * WORKGROUP + local);
   }
 }

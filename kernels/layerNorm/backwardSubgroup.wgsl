@@ -55,22 +55,22 @@ fn elementSum(value: Element) -> f32 {
   return ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
 }
 
-fn pairSumBySubgroups(value: vec2<f32>, lid: u32) -> vec2<f32> {
+fn pairSumBySubgroups(value: vec2<f32>, local: u32) -> vec2<f32> {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let ofSubgroup = subgroupAdd(value);
   // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
-  let writer = (subgroupBroadcastFirst(lid) >> firstTrailingBit(count)) & (count - 1u);
-  partial[lid] = select(vec2<f32>(), ofSubgroup, rank == writer);
+  let writer = (subgroupBroadcastFirst(local) >> firstTrailingBit(count)) & (count - 1u);
+  partial[local] = select(vec2<f32>(), ofSubgroup, rank == writer);
   workgroupBarrier();
   var sum = vec2<f32>();
   for (var i = rank; i < WORKGROUP; i += count) { sum += partial[i]; }
   return subgroupAdd(sum);
 }
 
-fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, lid: u32) {
+fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, local: u32) {
   let n = params.n / ROW_VEC;
-  let column = firstColumn + lid % COLUMNS;
+  let column = firstColumn + local % COLUMNS;
   let perChunk = (params.rows + params.chunks - 1u) / params.chunks;
   let end = min((chunk + 1u) * perChunk, params.rows);
   var dweight = Element(0.0);
@@ -78,7 +78,7 @@ fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, lid: u32) {
   var weightLevels: Levels;
   var biasLevels: Levels;
   if (column < n) {
-    for (var row = chunk * perChunk + lid / COLUMNS; row < end; row += SHARES) {
+    for (var row = chunk * perChunk + local / COLUMNS; row < end; row += SHARES) {
       let xRow = (starts.x + row * params.xStride) / ROW_VEC;
       let g = dy[starts.dy + row * n + column];
       let first = vec4<f32>(x[xRow]).x;
@@ -94,20 +94,20 @@ fn sumColumns(starts: RowStarts, firstColumn: u32, chunk: u32, lid: u32) {
       dbias = sumOf(biasLevels, dbias);
     }
   }
-  dweights[lid] = dweight;
-  dbiases[lid] = dbias;
+  dweights[local] = dweight;
+  dbiases[local] = dbias;
   workgroupBarrier();
-  if (lid >= COLUMNS || column >= n) { return; }
+  if (local >= COLUMNS || column >= n) { return; }
   for (var share = 1u; share < SHARES; share++) {
-    dweight += dweights[share * COLUMNS + lid];
-    dbias += dbiases[share * COLUMNS + lid];
+    dweight += dweights[share * COLUMNS + local];
+    dbias += dbiases[share * COLUMNS + local];
   }
   let to = starts.sums + chunk * params.n;
   sums[to / ROW_VEC + column] = dweight;
   sums[(to + params.toBias) / ROW_VEC + column] = dbias;
 }
 
-fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
+fn differentiateRowBySubgroups(starts: RowStarts, row: u32, local: u32) {
   if (row >= params.rows) { return; }
   let n = params.n / ROW_VEC;
   let xRow = (starts.x + row * params.xStride) / ROW_VEC;
@@ -120,7 +120,7 @@ fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
   var product = Element(0.0);
   var sumLevels: Levels;
   var productLevels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     sum += g;
     product += g * (x[xRow + j] - first - mean);
@@ -133,19 +133,18 @@ fn differentiateRowBySubgroups(starts: RowStarts, row: u32, lid: u32) {
     sum = sumOf(sumLevels, sum);
     product = sumOf(productLevels, product);
   }
-  let means = pairSumBySubgroups(vec2(elementSum(sum), elementSum(product)), lid) / f32(params.n);
+  let means = pairSumBySubgroups(vec2(elementSum(sum), elementSum(product)), local) / f32(params.n);
   let meanGX = means.y * scale * scale;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     let g = dy[dyRow + j] * weight[starts.weight + j];
     dx[starts.dx + row * n + j] = scale * (g - means.x - (x[xRow + j] - first - mean) * meanGX);
   }
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -169,15 +168,15 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let starts = startsOf(wid.z);
   let n = params.n / ROW_VEC;
   let group = wid.y * groups.x + wid.x;
   // Columns come first because their threads run longest.
   let columnGroups = (n + COLUMNS - 1u) / COLUMNS;
   if (group < columnGroups * params.chunks) {
-    sumColumns(starts, group % columnGroups * COLUMNS, group / columnGroups, lid);
+    sumColumns(starts, group % columnGroups * COLUMNS, group / columnGroups, local);
   } else {
-    differentiateRowBySubgroups(starts, group - columnGroups * params.chunks, lid);
+    differentiateRowBySubgroups(starts, group - columnGroups * params.chunks, local);
   }
 }

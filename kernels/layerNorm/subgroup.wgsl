@@ -51,11 +51,10 @@ fn rstdOf(variance: f32) -> f32 {
   return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -79,10 +78,10 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let row = wid.y * groups.x + wid.x;
   if (row >= params.rows) { return; }
-  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+  let lane = Lane(local, subgroupExclusiveAdd(1u), subgroupAdd(1u));
   let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let n = params.n / ROW_VEC;
@@ -94,7 +93,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
 
   var sum = Element(0.0);
   var sumLevels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     sum += x[xRow + j] - first;
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&sumLevels, &sum); }
   }
@@ -102,17 +101,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let mean = rowSumBySubgroups(sum, lane, 0u) / f32(params.n);
   var squares = Element(0.0);
   var squareLevels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     let d = x[xRow + j] - first - mean;
     squares += d * d;
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&squareLevels, &squares); }
   }
   if (LONG) { squares = sumOf(squareLevels, squares); }
   let scale = rstdOf(rowSumBySubgroups(squares, lane, 1u) / f32(params.n));
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     y[yRow + j] = (x[xRow + j] - first - mean) * scale * weight[weightAt + j] + bias[biasAt + j];
   }
-  if (lid == 0u) {
+  if (local == 0u) {
     center[rest.x + row] = mean;
     rstd[rest.y + row] = scale;
   }

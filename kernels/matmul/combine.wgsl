@@ -105,7 +105,7 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
+// Where the matrix begins in C, pre, bias and aux, the number of its first element within its branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
 // Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
@@ -135,8 +135,7 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
-// hardly grows with the number of blocks.
+// The levels of a long sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. So rounding hardly grows with the length.
 struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, BlockLevels>, block: Sum) {

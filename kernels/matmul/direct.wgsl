@@ -121,7 +121,7 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
+// Where the matrix begins in C, pre, bias and aux, the number of its first element within its branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
 // Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
@@ -151,11 +151,10 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -179,10 +178,10 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let tilesN = (params.n + 3u) / 4u;
   let tilesM = (params.m + 3u) / 4u;
-  let thread = (wid.y * groups.x + wid.x) * WORKGROUP + lane;
+  let thread = (wid.y * groups.x + wid.x) * WORKGROUP + local;
   let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let results = wid.z * params.strides[1];
   let matrix = thread / (tilesN * tilesM);

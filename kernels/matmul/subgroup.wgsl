@@ -1,8 +1,8 @@
-// The matrix product for software devices, on which a load costs as much as ten multiply-adds and a swap between lanes next to
-// nothing. A lane owns 4 columns. For every 64 elements along k it first loads its 4 x 64 block of B into private memory, which is
-// registers on a software device, then passes over the rows of A. LANES lanes load each row together, a share each, and hand it
-// round by swaps. A lane sees the row's vec4s in the order 0 ^ lane, 1 ^ lane, … and keeps its block in that order. Between blocks
-// C or private memory holds the sums. The rest of the epilogue is a last pass over the rows.
+// The matrix product for software devices, on which a load costs as much as ten multiply-adds and a swap between lanes next to nothing. A
+// lane owns 4 columns. For every 64 elements along k it first loads its 4 x 64 block of B into private memory, which is registers on a
+// software device, then passes over the rows of A. LANES lanes load each row together, a share each, and hand it round by swaps. Number
+// `member` of these lanes sees the row's vec4s in the order 0 ^ member, 1 ^ member, … and keeps its block in that order. Between blocks C
+// or private memory holds the sums. The rest of the epilogue is a last pass over the rows.
 enable subgroups;
 
 // Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
@@ -156,7 +156,7 @@ fn dots(x: vec4<f32>, q: u32) -> vec4<f32> {
 @compute @workgroup_size(8)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) sid: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let tiles = (params.n + 31u) / 32u;
   let parts = (params.m + params.rows - 1u) / params.rows;
@@ -170,7 +170,7 @@ fn main(
   // Columns past the last one repeat it: they compute and store the same again, or nothing where all four are past it.
   let columns = min(vec4(column) + vec4(0u, 1u, 2u, 3u), vec4(params.n - 1u));
   let inside = column < params.n;
-  let lane = sid % LANES;
+  let member = lane % LANES;
 
   let operands = wid.z * params.strides[0]; // the first elements of this branch's operands
   let results = wid.z * params.strides[1];
@@ -191,7 +191,7 @@ fn main(
 
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var q = 0u; q < quads; q++) {
-      let k = vec4(k0 + 4u * (q ^ lane)) + vec4(0u, 1u, 2u, 3u);
+      let k = vec4(k0 + 4u * (q ^ member)) + vec4(0u, 1u, 2u, 3u);
       let there = k <= vec4(last);
       let at = min(k, vec4(last)) * params.bRow;
       block[q] = select(vec4(0.0), columnOfB(at + b0.x), there);
@@ -200,7 +200,7 @@ fn main(
       block[48u + q] = select(vec4(0.0), columnOfB(at + b0.w), there);
     }
     // This lane's share of a row. Elements past the end are 0 here and in the block, since the last one may be infinite.
-    let k = vec4(k0 + 4u * lane) + vec4(0u, 1u, 2u, 3u);
+    let k = vec4(k0 + 4u * member) + vec4(0u, 1u, 2u, 3u);
     let o0 = min(k, vec4(last)) * params.aCol;
     let o1 = min(k + 16u, vec4(last)) * params.aCol;
     let o2 = min(k + 32u, vec4(last)) * params.aCol;

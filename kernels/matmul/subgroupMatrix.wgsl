@@ -147,7 +147,7 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
+// Where the matrix begins in C, pre, bias and aux, the number of its first element within its branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
 // Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.

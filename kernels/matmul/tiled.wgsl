@@ -127,7 +127,7 @@ fn dropout(v: vec4<f32>, element: u32, stream: u32) -> vec4<f32> {
   return v * select(vec4(0.0), vec4(params.keep), words >= vec4(params.threshold));
 }
 
-// The first elements of the matrix in C, pre, bias and aux, its first element as if there were one branch, and the random stream.
+// Where the matrix begins in C, pre, bias and aux, the number of its first element within its branch, and the random stream.
 struct Starts { c: u32, pre: u32, bias: u32, aux: u32, element: u32, stream: u32 }
 
 // Applies the epilogue to columns `column` to `column + 3` of a row of the product, and stores them as far as they lie in the matrix.
@@ -169,7 +169,7 @@ fn fourOfA(start: u32, row: u32, k: u32, kEnd: u32) -> vec4<f32> {
   let rows = min(select(row + along, vec4(row), ALONG_K_A), vec4(params.m - 1u));
   let ks = select(vec4(k), k + along, ALONG_K_A);
   let at = start + rows * params.aRow + min(ks, vec4(kEnd - 1u)) * params.aCol;
-  // A four is whole, or its first element is the clamped one.
+  // With FOURS_A a four lies before the end of k as a whole, or past it.
   if (FOURS_A) { return select(vec4<f32>(), vec4<f32>(vec4(a[at.x / 4u])), k < kEnd); }
   // The inner vec4() and .x let this compile where the element is a vector too.
   let four = vec4<f32>(vec4(vec4(a[at.x]).x, vec4(a[at.y]).x, vec4(a[at.z]).x, vec4(a[at.w]).x));

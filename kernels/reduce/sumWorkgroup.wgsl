@@ -22,8 +22,7 @@ struct Params {
 
 var<workgroup> sums: array<Value, COLUMNS * LANES>;
 
-// Levels of a sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. No chain of additions is long, so the rounding error
-// hardly grows with the number of blocks.
+// The levels of a long sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. So rounding hardly grows with the length.
 struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
 
 fn join(levels: ptr<function, BlockLevels>, block: Sum) {

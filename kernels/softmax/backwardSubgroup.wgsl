@@ -23,15 +23,15 @@ struct Params {
 
 var<workgroup> sums: array<f32, WORKGROUP>;
 
-fn lineSumBySubgroups(value: Element, lid: u32) -> f32 {
+fn lineSumBySubgroups(value: Element, local: u32) -> f32 {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
   // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
-  let writer = (subgroupBroadcastFirst(lid) >> firstTrailingBit(count)) & (count - 1u);
-  sums[lid] = select(0.0, ofSubgroup, rank == writer);
+  let writer = (subgroupBroadcastFirst(local) >> firstTrailingBit(count)) & (count - 1u);
+  sums[local] = select(0.0, ofSubgroup, rank == writer);
   workgroupBarrier();
   var sum = 0.0;
   for (var i = rank; i < WORKGROUP; i += count) { sum += sums[i]; }
@@ -43,11 +43,10 @@ fn spoiledSum(sum: f32, output: f32) -> f32 {
   return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -71,7 +70,7 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
@@ -81,14 +80,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
 
   var threadSum = Element(0.0);
   var levels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = spoiledSum(lineSumBySubgroups(threadSum, lid), vec4<f32>(y[own.x + start]).x);
-  for (var j = lid; j < n; j += WORKGROUP) {
+  let sum = spoiledSum(lineSumBySubgroups(threadSum, local), vec4<f32>(y[own.x + start]).x);
+  for (var j = local; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum; } else { dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum); }
   }

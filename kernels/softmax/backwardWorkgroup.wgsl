@@ -21,13 +21,13 @@ struct Params {
 
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-fn sumByTree(value: Element, lid: u32) -> f32 {
+fn sumByTree(value: Element, local: u32) -> f32 {
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
-  partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
+  partial[local] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
-    if (lid < half) { partial[lid] += partial[lid + half]; }
+    if (local < half) { partial[local] += partial[local + half]; }
   }
   workgroupBarrier();
   return partial[0];
@@ -38,11 +38,10 @@ fn spoiledSum(sum: f32, output: f32) -> f32 {
   return select(sum, output, (bitcast<u32>(output) & 0x7fffffffu) > 0x7f800000u);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -66,7 +65,7 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
@@ -76,14 +75,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
 
   var threadSum = Element(0.0);
   var levels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { threadSum += dy[own.y + i]; } else { threadSum += y[own.x + i] * dy[own.y + i]; }
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = spoiledSum(sumByTree(threadSum, lid), vec4<f32>(y[own.x + start]).x);
-  for (var j = lid; j < n; j += WORKGROUP) {
+  let sum = spoiledSum(sumByTree(threadSum, local), vec4<f32>(y[own.x + start]).x);
+  for (var j = local; j < n; j += WORKGROUP) {
     let i = start + j * inner;
     if (LOG) { dx[own.z + i] = dy[own.y + i] - exp(y[own.x + i]) * sum; } else { dx[own.z + i] = y[own.x + i] * (dy[own.y + i] - sum); }
   }

@@ -56,11 +56,10 @@ fn orNaN(value: f32, sum: f32) -> f32 {
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -84,22 +83,22 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
   if (line >= params.outer * inner) { return; }
   let own = wid.z * params.strides[0] / ROW_VEC; // the first elements of this branch's operands
   let start = line / inner * n * inner + line % inner;
-  let lane = Lane(lid, subgroupExclusiveAdd(1u), subgroupAdd(1u));
+  let lane = Lane(local, subgroupExclusiveAdd(1u), subgroupAdd(1u));
 
   // A thread past the end takes the last Element, which changes no maximum.
-  var threadMax = x[own.x + start + min(lid, n - 1u) * inner];
-  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
+  var threadMax = x[own.x + start + min(local, n - 1u) * inner];
+  for (var j = local; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
   let largest = maxBySubgroups(threadMax, lane);
   var threadSum = Element(0.0);
   var levels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     threadSum += exp(x[own.x + start + j * inner] - largest);
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
@@ -107,13 +106,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let sum = sumBySubgroups(threadSum, lane);
   if (LOG) {
     let logSum = orNaN(log(sum), sum);
-    for (var j = lid; j < n; j += WORKGROUP) {
+    for (var j = local; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = x[own.x + i] - largest - logSum;
     }
   } else {
     let scale = orNaN(1.0 / sum, sum);
-    for (var j = lid; j < n; j += WORKGROUP) {
+    for (var j = local; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;
     }

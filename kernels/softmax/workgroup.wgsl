@@ -20,12 +20,12 @@ struct Params {
 
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-fn maxByTree(value: Element, lid: u32) -> f32 {
+fn maxByTree(value: Element, local: u32) -> f32 {
   let v = vec4<f32>(value);
-  partial[lid] = max(max(v.x, v.y), max(v.z, v.w));
+  partial[local] = max(max(v.x, v.y), max(v.z, v.w));
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
-    if (lid < half) { partial[lid] = max(partial[lid], partial[lid + half]); }
+    if (local < half) { partial[local] = max(partial[local], partial[local + half]); }
   }
   workgroupBarrier();
   let largest = partial[0];
@@ -33,13 +33,13 @@ fn maxByTree(value: Element, lid: u32) -> f32 {
   return largest;
 }
 
-fn sumByTree(value: Element, lid: u32) -> f32 {
+fn sumByTree(value: Element, local: u32) -> f32 {
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
-  partial[lid] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
+  partial[local] = ((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25);
   for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
-    if (lid < half) { partial[lid] += partial[lid + half]; }
+    if (local < half) { partial[local] += partial[local + half]; }
   }
   workgroupBarrier();
   return partial[0];
@@ -52,11 +52,10 @@ fn orNaN(value: f32, sum: f32) -> f32 {
   return select(bitcast<f32>(nan), value, bitcast<u32>(sum) - 1u < 0x7f7fffffu);
 }
 
-// Where a thread adds up many terms: sums of blocks of some 8 to 16 terms, of 16 such sums, and so on by 16. No chain of additions is long,
-// so that rounding hardly grows with their number.
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
 struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
 
-// Ends a block: moves its sum up.
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
 fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
   (*levels).blocks += 1u;
   (*levels).a += *sum;
@@ -80,7 +79,7 @@ fn sumOf(levels: Levels, rest: Sum) -> Sum {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let n = params.n / ROW_VEC;
   let inner = params.inner;
   let line = wid.y * groups.x + wid.x;
@@ -89,26 +88,26 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = line / inner * n * inner + line % inner;
 
   // A thread past the end takes the last Element, which changes no maximum.
-  var threadMax = x[own.x + start + min(lid, n - 1u) * inner];
-  for (var j = lid; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
-  let largest = maxByTree(threadMax, lid);
+  var threadMax = x[own.x + start + min(local, n - 1u) * inner];
+  for (var j = local; j < n; j += WORKGROUP) { threadMax = max(threadMax, x[own.x + start + j * inner]); }
+  let largest = maxByTree(threadMax, local);
   var threadSum = Element(0.0);
   var levels: Levels;
-  for (var j = lid; j < n; j += WORKGROUP) {
+  for (var j = local; j < n; j += WORKGROUP) {
     threadSum += exp(x[own.x + start + j * inner] - largest);
     if (LONG && j / WORKGROUP % 8u == 7u) { carry(&levels, &threadSum); }
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
-  let sum = sumByTree(threadSum, lid);
+  let sum = sumByTree(threadSum, local);
   if (LOG) {
     let logSum = orNaN(log(sum), sum);
-    for (var j = lid; j < n; j += WORKGROUP) {
+    for (var j = local; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = x[own.x + i] - largest - logSum;
     }
   } else {
     let scale = orNaN(1.0 / sum, sum);
-    for (var j = lid; j < n; j += WORKGROUP) {
+    for (var j = local; j < n; j += WORKGROUP) {
       let i = start + j * inner;
       y[own.y + i] = exp(x[own.x + i] - largest) * scale;
     }
