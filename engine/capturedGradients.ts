@@ -2,7 +2,7 @@ import type { Storage } from './memory/storage.ts'
 import { withoutScope } from './tensor/scope.ts'
 import { gradientWatcher, type Tensor } from './tensor/tensor.ts'
 
-/** The gradients of a leaf from outside before and after a recording. */
+/** The gradient, before and after a recording, of a leaf that was made outside it. */
 class CapturedGradient {
   readonly #leaf: Tensor
   /** The gradient before the recording. */
@@ -31,7 +31,7 @@ class CapturedGradient {
     return this.#leaf.gradSlot?.storage !== this.#slot || (!!found?.disposed && found.storage !== this.#slot)
   }
 
-  /** Sets the leaf's gradient to the one after the recording. */
+  /** Sets the leaf's gradient to what it was after the recording. */
   restore(): void {
     const [leaf, left] = [this.#leaf, this.left]
     if (isAt(leaf.grad, left)) return

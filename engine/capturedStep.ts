@@ -20,7 +20,7 @@ import { copyOf, empty, Tensor } from './tensor/tensor.ts'
 
 /** Facts on a recording of a captured function. */
 export interface CaptureStatistics {
-  /** The number of recorded dispatches without dead code. */
+  /** The number of dispatches that were recorded, without dead code. */
   recorded: number
   /** The number of dispatches of a replay; horizontal fusion makes them fewer. */
   dispatches: number

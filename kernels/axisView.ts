@@ -15,7 +15,7 @@ const THREADS = 64
 /** The threads of a workgroup where lines are few: a software device runs a workgroup on one core, so there must be several. */
 const FEW_THREADS = 8
 const FEW = 512
-/** The longest chain of additions whose rounding is let be, at most 8e-7. */
+/** The longest chain of additions that is not cut. Its rounding error is at most 8e-7. */
 const LONG_CHAIN = 48
 
 /** How many neighbours an `Element` holds along a row, and its type. */
@@ -54,7 +54,7 @@ export function elementSums(elements: number): { UNROLL: number; LONG: boolean; 
   return { UNROLL, LONG: isLong(turns), LEVELS: turns > 8 * LONG_CHAIN }
 }
 
-/** Whether a chain of so many additions is to be cut. */
+/** Whether a chain of so many additions loses digits, so that it is cut. */
 export function isLong(additions: number): boolean {
   return additions > LONG_CHAIN
 }
@@ -91,7 +91,7 @@ export function groupVariants<P>(
 /** Chooses among `direct`, with a thread for each line, and the variants of `groupVariants`, with a workgroup for each line. */
 export function chooseForLines(device: Capabilities, lines: number, n: number): string {
   const reduced = device.subgroupMaxSize > 0 ? 'subgroup' : 'workgroup'
-  // A barrier costs a software device more than idle cores do. Only one long line gains.
+  // A barrier costs a software device more than idle cores do. Only a single long line gains from a workgroup.
   if (device.software) return lines === 1 && n >= 32768 ? reduced : 'direct'
   // A short line leaves most of a workgroup idle.
   return n <= 32 ? 'direct' : reduced

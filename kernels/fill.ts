@@ -32,7 +32,7 @@ export function toleranceOf({ tolerance }: KernelCase, dtype: Scalar): number {
   return tolerance ?? (dtype === 'f16' ? 1e-3 : 1e-5)
 }
 
-/** Memory as elements of a type; float16 by its bits. */
+/** Views memory as elements of a type; those of float16 are their bits. */
 function elementsOf(dtype: Scalar, buffer: ArrayBuffer) {
   if (dtype === 'f16') return new Uint16Array(buffer)
   return dtype === 'f32' ? new Float32Array(buffer) : dtype === 'i32' ? new Int32Array(buffer) : new Uint32Array(buffer)

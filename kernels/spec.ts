@@ -92,7 +92,7 @@ export interface Variant<P> {
   supports?(device: Capabilities, problem: P): boolean
   /** Declarations to replace. Distinct values compile to distinct pipelines, so they should be few. */
   constants?(problem: P, device: Capabilities): Constants
-  /** Workgroups to launch. */
+  /** The workgroups to launch in x, y and z. */
   grid(problem: P, constants: Constants): Grid
 }
 

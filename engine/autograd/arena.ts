@@ -12,7 +12,7 @@ import { copyOf, empty, partOf, Tensor, view } from '../tensor/tensor.ts'
 import { type Branches, divide, slotsOf, spaceOf } from './arenaLayout.ts'
 import { zeroGrad } from './backward.ts'
 
-/** Elements of a block. Every block of an arena belongs to one parameter. */
+/** The number of elements in a block. Each block of an arena belongs to one parameter. */
 export const ARENA_BLOCK = 64
 
 /** By parameter, the arena that it lies in. */
@@ -76,7 +76,7 @@ export class ParameterArena {
     return this.#gradients!
   }
 
-  /** Adds a holder. The first one allocates the gradients; `dispose()` ends a hold. */
+  /** Adds a holder of the arena. The first holder allocates the gradients; `dispose()` ends a hold. */
   hold(): this {
     if (this.#holders++ > 0) return this
     const { device } = this.#memory
@@ -124,7 +124,7 @@ export class ParameterArena {
     return view(flat, { shape: [end - start], offset: flat.offset + start })
   }
 
-  /** An int32 tensor with one element a block of such a view: `numberOf` the parameter that the block belongs to. */
+  /** Makes an int32 tensor with an element for each block of the slots `first` to `last`: `numberOf` the block's parameter. */
   blocks(first: number, last: number, numberOf: (parameter: Tensor) => number): Tensor {
     const parameters = this.parameters.slice(first, last + 1)
     const numbers = parameters.flatMap((t) => Array(spaceOf(t.size) / ARENA_BLOCK).fill(numberOf(t)))

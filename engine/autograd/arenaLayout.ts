@@ -59,10 +59,10 @@ function isEven(set: Branches, parameters: readonly Tensor[]): boolean {
   return set.every(matches) && new Set(all).size === all.length && all.every((t) => among.has(t))
 }
 
-/** Fills allocations, one after another. */
+/** Distributes parameters over allocations of one size, one allocation after another. */
 class Filling {
   readonly allocations: Tensor[][] = []
-  /** Elements of an allocation. */
+  /** The number of elements that an allocation holds. */
   readonly room: number
   #taken = 0
 
@@ -70,7 +70,7 @@ class Filling {
     this.room = room
   }
 
-  /** Elements left in the allocation that is being filled. */
+  /** The number of elements left in the allocation that is being filled. */
   get left(): number {
     return this.allocations.length === 0 ? 0 : this.room - this.#taken
   }
@@ -104,7 +104,7 @@ function addBranches(filling: Filling, set: Branches): void {
   }
   for (let from = 0; from < first.length; ) {
     const to = run(from, filling.left > 0 && run(from, filling.left) > from ? filling.left : filling.room)
-    // This parameter alone, times the branches, exceeds one allocation.
+    // The branches' parameters of this one place together exceed an allocation.
     if (to === from) for (const branch of set) filling.add([branch[from]!])
     else filling.add(set.flatMap((branch) => branch.slice(from, to)))
     from = Math.max(to, from + 1)

@@ -121,7 +121,7 @@ function total({ value, others }: Gradient): Tensor {
   })
 }
 
-/** Adds `value` to a gradient and frees it; without a present gradient it becomes that. */
+/** Adds `value` to the present gradient and frees it. Where there is none, `value` becomes the gradient. */
 function merge(present: Gradient | undefined, value: Tensor): Gradient {
   if (!present) return { value, owned: false, others: [] }
   if (present.owned) {

@@ -28,7 +28,7 @@ class FreshDraw implements RandomDraw {
   }
 }
 
-/** Gives the numbers of another draw once more, in replays too. */
+/** Makes a draw that gives the streams of another draw again, in replays too. */
 function repeat(draw: RandomDraw): RandomDraw {
   return {
     get words() {
@@ -59,13 +59,13 @@ export class Recomputation {
   /** The nodes that saved tensors in the first run, in order. */
   readonly #nodes: Restorable[] = []
   readonly #draws: RandomDraw[] = []
-  /** By version of a tensor that its ops read, its count in the first run. */
+  /** For each tensor that the part's ops read, by its version, the count of the version in the first run. */
   readonly #counts = new Map<Version, number>()
   #inputs: readonly Tensor[]
   /** How many of the nodes backward has yet to visit. */
   #waiting = 0
   #done = false
-  /** During the second run, how many nodes and draws it has come to. */
+  /** During the second run, the number of nodes and of draws that it has reached. */
   #again: { nodes: number; draws: number } | undefined
 
   /**

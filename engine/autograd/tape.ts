@@ -82,7 +82,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   readonly needs: readonly boolean[]
   /** By input, the node that made it, or the leaf itself; undefined where no gradient is needed. */
   readonly sources: readonly (TapeNode | Tensor | undefined)[]
-  /** The lane that its backward is recorded in. */
+  /** The lane in which the node's backward pass is recorded. */
   readonly lane: Lane | undefined
   readonly #device: Device
   readonly #inputs: readonly { shape: readonly number[]; dtype: Dtype }[]
@@ -110,7 +110,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   saveForBackward(...tensors: (Tensor | undefined)[]): void {
     if (!this.needs.includes(true)) return
-    // Backward never reads the places of undefined.
+    // Backward reads no tensor that was saved as undefined.
     const detached = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
     const recomputation = innermostRecomputation.current
     if (!recomputation) this.#keep(detached())

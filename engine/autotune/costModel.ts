@@ -2,7 +2,7 @@ import { getOrMake } from '../base/maps.ts'
 
 /** The factor by which a variant may turn out faster than its best rate so far. */
 const MARGIN = 2
-/** A rate holds for tasks of up to this many times its work: smaller tasks are bound by the cost of a launch. */
+/** A rate predicts the time of tasks with up to this many times its work. Rates of much smaller tasks are bound by the cost of a launch. */
 const LARGER = 4
 
 /** The work of a task, as its kernel spec counts it. */
@@ -13,7 +13,7 @@ export interface Work {
 
 /** Predicts the least time of a variant from the rates that it reached so far. Kernels go by `kernelKey`. */
 export class CostModel {
-  /** By kernel and variant, measured work and the work done a millisecond. */
+  /** For each kernel and variant, the work of each measurement and the work done per millisecond in it. */
   readonly #rates = new Map<string, { work: Work; speed: Work }[]>()
 
   /** Adds a measurement. @param ms the milliseconds of a run, or of a part of a run */

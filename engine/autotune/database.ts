@@ -16,9 +16,9 @@ export interface TuningRecord extends Findings {
   variant: string
   /** The default variant, which the spec chooses. */
   fallback: string
-  /** By variant that ran to the end, its least milliseconds. */
+  /** For each variant that ran to the end, the least milliseconds of a run. */
   ms: Record<string, number>
-  /** The work at these sizes. */
+  /** The work of the task at `sizes`. */
   work: Work
 }
 
@@ -110,13 +110,13 @@ export class TuningDatabase {
     return model
   }
 
-  /** The fastest variants, for `Device.kernels`. */
+  /** Returns the fastest variants by kernel and shape class, as `Device.kernels` takes them. */
   variants(): TunedVariants {
     const answers = Object.fromEntries([...this.all()].map(([key, { variant }]) => [key, variant]))
     return new TunedVariants({ device: this.#store.device, answers })
   }
 
-  /** See `DeviceStore.save`. */
+  /** Saves the records, see `DeviceStore.save`. */
   save(): Promise<void> {
     return this.#store.save()
   }

@@ -9,7 +9,7 @@ import { tuningKey } from './tuned.ts'
 
 /** A kernel and a problem to find the fastest variant for, with the sizes of its memory, so that it can be launched on other memory. */
 export interface TuningTask {
-  /** See `tuningKey`. */
+  /** The task's key in the database, see `tuningKey`. */
   key: string
   spec: KernelSpec
   problem: any

@@ -6,7 +6,10 @@ import { LateError, type Runner } from './runner.ts'
 import { Scratch } from './scratch.ts'
 import { kernelKey } from './tuned.ts'
 
-/** A candidate that had this many milliseconds for its first run is to blame if it did not end; drivers may compile that long. */
+/**
+ * If the first run of a candidate had this many milliseconds and did not end, the candidate is to blame. In less time a driver may still be
+ * compiling.
+ */
 const PATIENCE = 1000
 /** A candidate is dropped when it takes this many times as long as the default. */
 const SLOWER = 2
@@ -14,7 +17,10 @@ const SLOWER = 2
 const HOPELESS = 10
 /** The milliseconds that a launch may cost on the host's clock. */
 const LAUNCH = 1
-/** The growth of the number of workgroups from run to run. Trials start with one, so that a slow candidate shows before it takes long. */
+/**
+ * The factor by which the workgroups of a trial grow from run to run. A trial starts with one workgroup, so that a slow candidate shows
+ * before it takes long.
+ */
 const GROWTH = 16
 /** The number of repeats of a run that seems slow, since other work on the machine may have delayed it. */
 const REPEATS = 2
@@ -22,18 +28,18 @@ const REPEATS = 2
 const ROUNDS = 5
 /** After a round, a variant is out if it takes this many times as long as the fastest. */
 const BEHIND = 1.3
-/** The milliseconds to time at once. */
+/** The milliseconds of work to time at once, in one run or several. */
 const TIMED = 2
 /** The largest number of runs to time at once. */
 const MOST_RUNS = 64
 /** A candidate wins if it takes less than this part of the default's time. */
 const GAIN = 0.95
 
-/** Facts on candidates that are out. */
+/** Facts on candidates that cannot win any more. */
 export interface Findings {
-  /** By variant, the reason. */
+  /** For each variant that was dropped, the reason. */
   dropped: Record<string, string>
-  /** By slow variant, the milliseconds of a run, or of the part of a run that was tried. */
+  /** For each variant that was too slow, the milliseconds of a run, or of the part of a run that was tried. */
   slow: Record<string, number>
 }
 
@@ -43,7 +49,7 @@ export interface MeasureResult extends Findings {
   fallback: string
   /** The fastest variant; undefined for an unfinished measurement. */
   variant?: string
-  /** By variant that ran to the end, its least milliseconds. */
+  /** For each variant that ran to the end, the least milliseconds of a run. */
   ms: Record<string, number>
   /** Why the runner is unusable now: its device is still busy, or lost. */
   broke?: 'busy' | 'lost'
@@ -74,9 +80,9 @@ export class Measurement {
   readonly #kernel: string
   readonly #work: Work
   readonly #result: MeasureResult
-  /** The milliseconds of the default on the host's clock. */
+  /** The milliseconds of a run of the default variant on the host's clock. */
   #defaultMs = 0
-  /** The values that the default wrote. */
+  /** The values that the default variant wrote. */
   #expected: readonly ArrayBuffer[] = []
 
   /** @throws OutOfMemoryError */
@@ -160,7 +166,7 @@ export class Measurement {
     }
   }
 
-  /** Runs more and more workgroups. @returns the reason if the variant is too slow */
+  /** Runs a variant on more and more workgroups. @returns the reason if the variant is too slow */
   async #whySlow(variant: Variant<any>): Promise<string | undefined> {
     const { runner, task, costModel } = this.#input
     const most = SLOWER * this.#defaultMs + LAUNCH
@@ -188,7 +194,10 @@ export class Measurement {
     return this.#scratch.differs(this.#expected, results) ? 'gives other values than the default' : undefined
   }
 
-  /** Times the variants in turn. The default stays to the end. @returns by variant, its least milliseconds */
+  /**
+   * Times variants in turn and leaves out those that fall behind, but never the default.
+   * @returns for each variant its least milliseconds
+   */
   async #timeAll(variants: readonly Variant<any>[]): Promise<Record<string, number>> {
     const { runner, task, fallback } = this.#input
     if (variants.length === 1) return { [fallback.name]: this.#defaultMs }

@@ -28,7 +28,7 @@ export class Runner {
 
   /**
    * Opens a runner. It first waits for busy devices of earlier runners, which would delay its runs.
-   * @param device the device to open another one like
+   * @param device a device of the same adapter
    * @param limit milliseconds to wait
    * @throws LateError
    */

@@ -7,11 +7,14 @@ import type { Binding } from '../memory/bindings.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { TuningTask } from './extractTasks.ts'
 
-/** The period of the values: larger buffers repeat them. */
+/** The number of different initial values. Larger buffers repeat them. */
 const PERIOD = 1 << 16
 /** The shift between the values of one buffer and the next, since equal operands would hide mistakes. */
 const SHIFT = 7919
-/** The bytes of a buffer that are compared. Of a larger buffer, a third each of them at the start, in the middle and at the end. */
+/**
+ * The most bytes of a buffer that are compared. Of a larger buffer, a third of them lies at the start, a third in the middle and a third at
+ * the end.
+ */
 const COMPARED = 12 << 20
 /** The norm-relative difference between variants that counts as rounding. */
 const TOLERANCE = { f32: 1e-4, f16: 1e-2 }
@@ -31,7 +34,7 @@ function valuesOf(dtype: Scalar): Float32Array | Uint16Array | Int32Array {
   })
 }
 
-/** Memory of a task's sizes, for trials. */
+/** Memory in which the variants of a task are tried. */
 export class Scratch {
   readonly bindings: Binding[]
   readonly #device: Device

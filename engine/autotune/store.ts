@@ -40,7 +40,7 @@ export class DeviceStore {
     return this.#values.get(key)
   }
 
-  /** All keys and values. */
+  /** Lists all keys with their values. */
   entries(): IterableIterator<[string, unknown]> {
     return this.#values.entries()
   }

@@ -19,7 +19,7 @@ export type Tune = (typeof TUNE)[number]
 export interface TuneOptions {
   /** Milliseconds to spend; default 4000. Tasks that do not fit are left for the next time. */
   budget?: number
-  /** Called before each task with the number of finished tasks and of all. */
+  /** Called before each task with the number of finished tasks and the number of all tasks. */
   onProgress?(done: number, of: number): void
   /** Called before each task; true ends the tuning. */
   shouldStop?(): boolean

@@ -26,7 +26,7 @@ export class TunedVariants implements VariantChooser {
   readonly device: string
   readonly #variants = new Map<string, string>()
   readonly #kernels = new Map<string, Classes>()
-  /** The specs looked up so far, also those without variants. */
+  /** The variants of each spec that was looked up so far; `none` where there are none. */
   readonly #found = new WeakMap<KernelSpec, Classes | { none: true }>()
 
   constructor({ device, answers }: TunedJson) {

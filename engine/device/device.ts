@@ -39,7 +39,7 @@ export class Device implements Allocator, ExecutableResources {
   readonly pipelines: PipelineCache
   readonly bindGroups: BindGroups
   readonly random = new RandomState()
-  /** Times every dispatch while it is set. */
+  /** The profiler that times every dispatch, while there is one. */
   profiler: Profiler | undefined
   /** Whether `destroy()` was called. */
   destroyed = false

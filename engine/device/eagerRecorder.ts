@@ -70,7 +70,7 @@ export class EagerRecorder implements Recorder {
   write(target: Binding, data: Uint8Array<ArrayBuffer>): void {
     const { gpu, queue } = this.#resources
     const { buffer, offset } = resolve(target)
-    // No command that is not yet submitted uses the buffer.
+    // Where all commands that use the buffer are submitted, the write need not wait in the stream.
     if (buffer.lastUse <= queue.submitted) {
       gpu.queue.writeBuffer(buffer.gpu, offset, data)
       return

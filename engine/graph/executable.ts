@@ -73,7 +73,7 @@ export class ExecutableGraph {
   readonly #params: GPUBuffer
   readonly #paramGroup: GPUBindGroup
   readonly #blocks: ParamBlocks
-  /** Compute what changes from run to run. They run in captured order, because they may draw random numbers. */
+  /** The functions that compute what changes from run to run. They are called in captured order, because they may draw random numbers. */
   readonly #updates: (() => void)[] = []
   readonly #hoisted: { target: GPUBuffer; offset: number; index: number }[] = []
   /** The data of each write of the next run, by its index; undefined where the device already has the data. */

@@ -24,9 +24,9 @@ export interface FusionGroup {
 interface BlockLayout {
   /** The first word of the strides from branch to branch, one for each binding. */
   strides: number
-  /** The word of each binding's offset. */
+  /** For each binding, the word that holds its offset; undefined where the kernel takes none. */
   offsets: readonly (number | undefined)[]
-  /** Words that grow from branch to branch, with the words that hold their growth. */
+  /** The words that grow from branch to branch, each with the word that holds its growth. */
   steps: readonly { word: number; step: number }[]
 }
 

@@ -17,12 +17,12 @@ export interface GraphDispatch {
   /** Bytes of one element of each binding. */
   itemBytes: readonly number[]
   bindings: readonly Binding[]
-  /** The parameter block. */
+  /** The kernel's parameter block, in 4-byte words. */
   words: Uint32Array<ArrayBuffer>
   grid: Grid
   op: string
   lane: Lane | undefined
-  /** Called before every replay. */
+  /** Gives the parameters that change, before every replay. */
   updateParams?: UpdateParams | undefined
 }
 
@@ -52,7 +52,7 @@ export type GraphCommand = GraphDispatch | GraphCopy | GraphWrite
 export class Graph {
   commands: GraphCommand[] = []
   readonly buffers = new Set<PlannedBuffer>()
-  /** Memory made outside that the commands use; the graph keeps it alive. */
+  /** The memory from outside the capture that the commands use. The graph keeps it alive. */
   readonly #outside = new Set<RefCounted>()
   /** Versions of the tensors made outside that the commands use, with whether they change them. */
   readonly outsiders = new Map<Changeable, boolean>()
@@ -86,7 +86,7 @@ export class Graph {
   #resolve(binding: Binding): Binding {
     const { buffer, owner, end } = binding
     if (isPlanned(buffer) && this.buffers.has(buffer)) return binding
-    // Otherwise its owner could release it during the capture, and something else could be allocated there.
+    // Memory from outside is kept: its owner could release it during the capture, and something else could be allocated there.
     if (owner && !this.#outside.has(owner)) this.#outside.add(owner.retain())
     if (!isPlanned(buffer)) return binding
     if (!buffer.allocation)
@@ -105,7 +105,7 @@ export interface Access {
   write: boolean
 }
 
-/** Lists what a command reads and writes. */
+/** Lists the memory that a command reads and writes. */
 export function accessesOf(command: GraphCommand): Access[] {
   if (command.kind === 'dispatch') {
     return command.bindings.map((binding, i) => ({

@@ -53,7 +53,8 @@ export function planMemory(graph: FusedGraph, { buffers, constants, takeScratch,
   const shared: SharedBlock[] = []
   const intermediate = ranges.filter(({ kept }) => !kept).sort((a, b) => b.bytes - a.bytes || a.first - b.first)
   for (const range of intermediate) {
-    // All blocks so far are at least as large as the range. The closest neighbour leaves the longest gaps whole.
+    // Every block so far is at least as large as the range, since large ranges come first. The range goes where its neighbours in time are
+    // closest, so that long gaps in other blocks stay whole.
     let best: SharedBlock | undefined
     let closest = Number.POSITIVE_INFINITY
     for (const block of shared) {

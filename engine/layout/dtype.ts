@@ -6,7 +6,7 @@ import { kindOf } from '../base/kind.ts'
 /** The element type of a tensor. float16 needs a device with the feature shader-f16. */
 export type Dtype = 'float32' | 'float16' | 'int32'
 
-/** Bytes of one element. */
+/** The bytes of one element of each dtype. */
 export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
 
 /** The least and the largest number of int32. */
@@ -35,7 +35,7 @@ export function refuseHalf(op: string, { dtype }: { dtype: Dtype }): void {
   if (dtype === 'float16') throw new ShapeError(`${op}: got float16, takes float32 or int32; use cast()`)
 }
 
-/** Describes the value of a dtype for a message: a name as it is. */
+/** Describes for a message what was given as a dtype: a name as it is, any other value by its kind. */
 export function nameOf(dtype: unknown): string {
   return typeof dtype === 'string' && /^\w{1,20}$/.test(dtype) ? dtype : kindOf(dtype)
 }

@@ -14,7 +14,7 @@ export interface Binding {
   offset: number
   /** Exclusive end of the bytes that are used; default: the end of the buffer. */
   end?: number
-  /** Keeps the buffer alive. */
+  /** The owner that keeps the buffer alive. */
   owner?: RefCounted
 }
 

@@ -59,7 +59,7 @@ export class BufferPool {
     return { ...this.#statistics }
   }
 
-  /** Sets the peak to what is in use now. */
+  /** Sets `peakBytes` to the bytes in use now. */
   resetPeak(): void {
     this.#statistics.peakBytes = this.#statistics.liveBytes
   }

@@ -42,7 +42,7 @@ interface AdamWTensors {
 }
 
 export interface AdamWHyperparameters {
-  /** From 0 to 1e32. */
+  /** The learning rate, from 0 to 1e32. */
   lr: number
   /** Decay rates of the moments, at least 0 and below 1. */
   beta1: number
@@ -98,7 +98,7 @@ function checkSizes(op: string, tensors: readonly Expected[]): void {
 /** The alignment of a float32 binding, in elements. */
 const ALIGNMENT = bindingAlignment('float32')
 
-/** Expects a flat tensor of the arena whose blocks `blockSlot` lists. */
+/** Describes what a flat tensor of an arena has to be: float32, with an element for each of the blocks that `blockSlot` lists. */
 function flat(t: Tensor, blockSlot: Tensor): Expected {
   return [t, blockSlot.size * ARENA_BLOCK, 'float32']
 }

@@ -15,11 +15,11 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
 export interface CreateOptions {
-  /** Default 'float32'. */
+  /** The element type; default 'float32'. */
   dtype?: Dtype
   /** Whether the tensor is a leaf that gets a gradient; default false. */
   requiresGrad?: boolean
-  /** By default the default device. */
+  /** The device that holds the tensor; by default the default device. */
   device?: Device
 }
 
@@ -50,7 +50,7 @@ export function checkInt(op: string, value: number): void {
     throw new ShapeError(`${op}: got ${kindOf(value)}; int32 takes whole numbers from ${INT32_MIN} to ${INT32_MAX}`)
 }
 
-/** `full` with errors that name `op`. */
+/** Does what `full` does, with errors that name `op`. */
 function filled(op: string, shape: Shape, value: number, options: CreateOptions | undefined): Tensor {
   checkNumber(op, value, 'the value')
   if (options?.dtype === 'int32') checkInt(op, value)

@@ -48,7 +48,10 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
   },
 })
 
-/** The place of the gradients of weight and bias: one buffer. With several chunks, a second launch combines partial sums into it. */
+/**
+ * Finds the place of the gradients of weight and bias, which lie in one buffer. With several chunks, a second launch combines partial sums
+ * into it.
+ */
 function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number }) {
   let dweight = ctx.gradOut(1)
   let dbias = ctx.gradOut(2)
@@ -78,7 +81,7 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   return { dweight, dbias, chunks, out: sums, place: { weightOffset: 0, toBias: chunks * n }, combine }
 }
 
-/** The tensor if the kernels can read its rows, which lie evenly spaced with their elements side by side, else a row-major copy. */
+/** Returns the tensor if the kernels can read its rows, which lie evenly spaced with their elements side by side, else a row-major copy. */
 function withRows(x: Tensor): Tensor {
   const contiguousRows = x.shape.at(-1) === 1 || x.strides.at(-1) === 1
   return contiguousRows && rowStrideOf(x) !== undefined ? x : x.contiguous()

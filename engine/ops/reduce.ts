@@ -139,7 +139,7 @@ export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): 
   checkBoolean('argmax', keepdim, 'keepdim')
   checkNoMore('argmax', extra)
   refuseHalf('argmax', x)
-  // A list of dims would have no index.
+  // Only along a single dim is there an index, so a list of dims is refused.
   if (dim !== undefined) normalizeDim('argmax', dim, Math.max(x.ndim, 1))
   const whole: ReduceDims = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
   return noGrad(() => argmaxOp([x], dim === undefined ? whole : reduceDimsOf('argmax', x.shape, dim, keepdim)[0]!))

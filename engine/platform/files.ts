@@ -15,9 +15,9 @@ const writing = new Set<string>()
 const ABANDONED = 24 * 3600 * 1000
 
 /**
- * See `Files.write`. A temporary file beside the file is written, flushed to disk and renamed, so that readers find the old content or the
- * new one also after a crash. A file that cannot be replaced, because it is a mount itself or its folder takes no new files, is written in
- * place, as pipes, devices and open files (/dev/stdout) are.
+ * Writes a file atomically, see `Files.write`. A temporary file beside it is written, flushed to disk and renamed, so that readers find the
+ * old content or the new one also after a crash. A file that cannot be replaced, because it is a mount itself or its folder takes no new
+ * files, is written in place, as pipes, devices and open files (/dev/stdout) are.
  * @throws FileError in one line when it cannot be written
  */
 export async function writeFile(path: string, content: Content): Promise<void> {
@@ -30,7 +30,7 @@ export async function writeFile(path: string, content: Content): Promise<void> {
   }
 }
 
-/** See `Files.checkWritable`. Missing folders are made. @throws FileError as `writeFile` would */
+/** Checks that a file can be written, see `Files.checkWritable`. Missing folders are made. @throws FileError as `writeFile` would */
 export async function checkWritable(path: string): Promise<void> {
   try {
     const to = await destinationOf(path)

@@ -14,10 +14,10 @@ export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promis
   const { space, depth, hasAlpha } = await open().metadata()
   const deep = depth === 'ushort'
   if (depth !== 'uchar' && !deep) throw new Error(`samples of kind ${depth}`)
-  // The library would leave out the alpha of gray images.
+  // Without the conversion to sRGB, sharp would leave out the alpha of gray images.
   const colours = space === 'b-w' && hasAlpha ? 'srgb' : space
   const image = open().toColourspace(colours)
-  // Otherwise the library converts CMYK with a printer's profile.
+  // Without this, sharp would convert CMYK with a printer's profile.
   if (space === 'cmyk') image.pipelineColourspace('cmyk')
   const { data, info } = await image.raw({ depth }).toBuffer({ resolveWithObject: true })
   const samples = deep ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2) : data

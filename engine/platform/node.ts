@@ -62,14 +62,14 @@ export async function listAdapters(): Promise<AdapterReport[]> {
   const reports: AdapterReport[] = []
   const found = await Promise.all((await systemNames()).map((name) => systemAdapter({}, name)))
   const bundled = await swiftShaderAdapter({}).catch((error: unknown) => {
-    // Where it cannot be unpacked, the other adapters still work.
+    // Where SwiftShader cannot be unpacked, the other adapters still work.
     if (found.length === 0) throw error
     return undefined
   })
   for (const candidate of [...found, bundled]) {
     if (!candidate) continue
     const added = report(candidate.adapter)
-    // VK_DRIVER_FILES may name a SwiftShader too.
+    // VK_DRIVER_FILES may name a SwiftShader too, which is then found twice.
     if (!reports.some(({ name, driver }) => name === added.name && driver === added.driver)) reports.push(added)
   }
   return reports

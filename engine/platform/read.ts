@@ -2,7 +2,10 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { reason, UserError } from '../base/errors.ts'
 import type { OpenFile } from './types.ts'
 
-/** See `Files.read`. A file that is too long is not read at all, and a pipe or device is not read further. */
+/**
+ * Reads a whole file, pipe or device, see `Files.read`. A file that is too long is not read at all, and a pipe or device is not read
+ * further.
+ */
 export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   try {
     const file = await open(path, 'r')
@@ -23,10 +26,10 @@ export async function readWhole(path: string, most = Number.POSITIVE_INFINITY): 
   }
 }
 
-/** The most bytes of one call; systems give at most 2 GiB. */
+/** The most bytes to read in one call; systems give at most 2 GiB. */
 const MOST = 64 << 20
 
-/** See `Files.open`. */
+/** Opens a file to read parts of it, see `Files.open`. */
 export async function openFile(path: string): Promise<OpenFile> {
   let file: FileHandle | undefined
   try {

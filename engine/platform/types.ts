@@ -39,7 +39,7 @@ export interface AdapterSummary {
   architecture: string
   /** Driver and version, where the platform says them. */
   driver: string
-  /** Whether it computes on the CPU. */
+  /** Whether the adapter computes on the CPU. */
   software: boolean
   /** Smallest and largest size of a subgroup; both are 0 where there are none. */
   subgroupMinSize: number

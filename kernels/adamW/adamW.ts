@@ -12,12 +12,15 @@ export interface GradNorm {
   chunk: number
 }
 
-/** Whether a device has workgroups of 256, which add up in a tree. */
+/** Whether a device has the workgroups of 256 threads in which the `workgroup` variants add up. */
 function tree(device: Capabilities): boolean {
   return device.maxInvocations >= 256
 }
 
-/** The blocks of a piece: there are enough pieces to keep the device busy, and so few that adding them up costs nothing. */
+/**
+ * The number of blocks in a piece: so few that there are enough pieces to keep the device busy, and so many that adding up the pieces costs
+ * nothing.
+ */
 export function gradNormChunk(device: Capabilities, blocks: number): number {
   return Math.max(device.software ? 8 : 32, ceilDiv(blocks, 1024))
 }

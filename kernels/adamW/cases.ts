@@ -2,17 +2,19 @@ import type { Fill, KernelCase } from '../spec.ts'
 import type { AdamW, GradNorm, StepSetup } from './adamW.ts'
 
 const SLOTS = 5
-/** Slots of several blocks each, in order. */
+/** Assigns blocks to slots in order, several blocks to each slot. */
 const blockSlot =
   (blocks: number): Fill =>
   (block) =>
     Math.floor((block * SLOTS) / blocks)
-/** stepSize, invSqrtBc2, decay, factor of the gradient: slot 2 is left alone. */
+/**
+ * Rows of `slots`: stepSize, invSqrtBc2, decay and the factor of the gradient, which is negative for slot 2 and so leaves that as it is.
+ */
 const slotsWith =
   (factor: number): Fill =>
   (index, random) =>
     [1e-3 * (1 + random()), 1 + 30 * random(), 5e-5, index >> 2 === 2 ? -1 : factor][index & 3]!
-/** Weight decay, active: slot 2 takes no part. */
+/** Rows of `rules`: the weight decay, and whether the slot takes part, which slot 2 does not. */
 const rules: Fill = (index) => [0.05, Number(index >> 1 !== 2)][index & 1]!
 
 interface Options {
@@ -89,7 +91,7 @@ interface SetupOptions {
   scale?: number
   /** Finite steps since the scale changed. */
   steady?: number
-  /** Step count of slot i. */
+  /** Gives the step count of a slot. */
   t?: (slot: number) => number
   partials?: Fill
   betas?: [number, number]

@@ -6,7 +6,10 @@ import type { AttentionShape, RowView } from './variants.ts'
 
 type Problem = AttentionProblem & QueryGradientProblem & KeyValueGradientProblem
 
-/** How operands lie in memory: [B, H, T, Dh] each, or as Linear layers write them, q, k and v (k and v) side by side. */
+/**
+ * How operands lie in memory: each as [B, H, T, Dh], or as Linear layers write them, with q, k and v side by side ('packed') or k and v
+ * ('cross').
+ */
 type Layout = 'heads' | 'packed' | 'cross'
 
 /** The size of the scores: ordinary, of the order of ±100, or all equal in every row. */
@@ -47,7 +50,7 @@ const SHAPES: readonly Shape[] = [
   { dims: [64, 2, 17, 17, 16], layout: 'packed', bench: true },
 ]
 
-/** A view of [B, T, blocks, H, Dh], one of its blocks, or of [B, H, T, Dh] where there are no blocks. */
+/** The view of one block of [B, T, blocks, H, Dh]. Where `blocks` is 0, it is a view of [B, H, T, Dh] that begins at element `block`. */
 function view([, heads, , , width]: Shape['dims'], tokens: number, blocks: number, block: number): RowView {
   if (blocks === 0) return [block, heads * tokens * width, tokens * width, width]
   const token = blocks * heads * width
@@ -58,7 +61,7 @@ function problemOf({ dims, layout = 'heads', half }: Shape): Problem {
   const [batch, heads, queries, keys, width] = dims
   const shape: AttentionShape = { batch, heads, queries, keys, width, scale: width ** -0.5, ...(half ? { dtype: 'f16' } : {}) }
   if (layout === 'heads') {
-    // Offsets that nothing is aligned to; dk and dv one behind the other.
+    // The offsets have no alignment, and dv follows dk in one buffer.
     const ofQueries = view(dims, queries, 0, 3)
     const ofKeys = view(dims, keys, 0, 5)
     const dv = view(dims, keys, 0, 5 + batch * heads * keys * width)
@@ -77,7 +80,7 @@ function problemOf({ dims, layout = 'heads', half }: Shape): Problem {
   return { ...shape, q, k, v, out, dOut: out, dq: q, dk: k, dv: v }
 }
 
-/** Elements that a view reaches. */
+/** The number of elements from the start of the buffer to the end of a view. */
 function reach({ batch, heads, width }: AttentionShape, [offset, b, h, t]: RowView, tokens: number): number {
   return offset + (batch - 1) * b + (heads - 1) * h + (tokens - 1) * t + width
 }
@@ -98,7 +101,7 @@ function sizesOf(problem: Problem): Record<string, number> {
   }
 }
 
-/** Normal numbers from a generator of its own: every operand of a case is known before the case runs. */
+/** Returns the normal numbers of a seed, so that every operand of a case is known before the case runs. */
 function normals(size: number, seed: number): Float64Array {
   let state = seed
   const random = () => {
@@ -110,7 +113,7 @@ function normals(size: number, seed: number): Float64Array {
   )
 }
 
-/** Inputs of all three kernels; out, lse and delta are those that belong to q, k, v and dOut. */
+/** The inputs of all three kernels; out, lse and delta are computed from q, k, v and dOut. */
 function operands(problem: Problem, sizes: Record<string, number>, scores: Scores): Arrays {
   const rounded = (values: Float64Array) => (problem.dtype ? Float64Array.from(fromHalves(toHalves(values))) : values)
   const factor = scores === 'large' ? 10 : 1

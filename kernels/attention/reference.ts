@@ -2,7 +2,7 @@ import type { Arrays } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
 import type { AttentionShape, RowView } from './variants.ts'
 
-/** The first element of a row. */
+/** Returns the index of the first element of a row. */
 function start([offset, batch, head, token]: RowView, b: number, h: number, t: number): number {
   return offset + b * batch + h * head + t * token
 }

@@ -40,9 +40,9 @@ export function attentionParams(bindings: number, ...views: string[]): Param[] {
 
 /** The differences of the three kernels: the rows that they are parallel over, and the sources of their variants. */
 export interface RowKernel<P extends AttentionShape> {
-  /** The rows of a head that threads own: its queries or its keys. */
+  /** The number of rows of a head that threads own: of its queries or its keys. */
   rows(problem: P): number
-  /** The rows of a head on the other side, which each thread passes over. */
+  /** The number of rows of a head on the other side, which each thread passes over. */
   steps(problem: P): number
   /** The name of the constant for the rows on the other side that a workgroup of `subgroupMatrix` takes at a time. */
   step: 'KEYS' | 'QUERIES'
@@ -95,7 +95,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
     {
       name: 'quad',
       source: kernel.quad,
-      // On other devices it takes seconds to compile.
+      // On other devices `quad` takes seconds to compile.
       supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem),
       constants: (problem, device) => ({
         ...quadConstants(problem, kernel.rows(problem), device),
@@ -109,7 +109,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       supports: (_device, problem) => fitsTiles(problem),
       constants: (problem) => ({
         SLICES: ceilDiv(problem.width, 32),
-        // The sum of a tile is a chain of 8.
+        // The sum of a tile is a chain of 8 additions.
         ...longSums(8 + kernel.steps(problem) / 32),
         ...scalar(problem),
       }),
@@ -121,9 +121,11 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
 
 /** The subgroups of a workgroup of `subgroupMatrix`. */
 const MATRIX_SUBGROUPS = 4
-/** The rows on the other side that such a workgroup takes at a time. */
+/** The rows on the other side that a workgroup of `subgroupMatrix` takes at a time. */
 const MATRIX_STEP = 32
-/** The most of them in one chain of additions. Its rounding error is at most 2e-5, a fraction of that of the float16 results. */
+/**
+ * The most rows on the other side in one chain of additions. Its rounding error is at most 2e-5, a fraction of that of the float16 results.
+ */
 const MATRIX_CHAIN = 16384
 
 /** The variant for tensor cores, with float16 operands, whose workgroups own 16 rows for each of their subgroups. */
@@ -175,7 +177,10 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 
-/** The variant needs subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that compile in seconds. */
+/**
+ * Whether the subgroup variant runs: it needs subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that
+ * compile in seconds.
+ */
 function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean {
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
@@ -225,7 +230,7 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
     WIDTH: roomFor(problem),
     PADDED: problem.width % 4 !== 0,
     STEP: step,
-    // A step's sum has a chain of 8.
+    // The sum of a step is a chain of 8 additions.
     ...longSums(8 + steps / step),
     ...scalar(problem),
   }
@@ -240,17 +245,20 @@ function rowsPerLane(total: number, lanes: number): number {
   return [2, 3, 4].reduce((best, rows) => (cost(rows) < cost(best) ? rows : best))
 }
 
-/** For each 32 of the width a thread of the tiled variant accumulates 16 numbers, or 32 for the gradients of keys and values. */
+/**
+ * Whether the tiled variant takes the width. For each 32 of it, a thread accumulates 16 numbers, or 32 for the gradients of keys and
+ * values.
+ */
 function fitsTiles({ width }: AttentionShape): boolean {
   return width <= 256
 }
 
-/** A spec's `flops` for a number of products as of [Tq, Dh] with [Tk, Dh]. */
+/** Makes the `flops` of a spec that computes a number of products of [Tq, Dh] with [Dh, Tk], or of their size, for each head. */
 export function productFlops(products: number): KernelSpec<AttentionShape>['flops'] {
   return ({ batch, heads, queries, keys, width }) => 2 * products * batch * heads * queries * keys * width
 }
 
-/** A spec's `bytes` for a number of operands with rows of queries and with rows of keys. */
+/** Makes the `bytes` of a spec with a number of operands [B, H, Tq, Dh], and of operands [B, H, Tk, Dh]. */
 export function operandBytes(ofQueries: number, ofKeys: number): KernelSpec<AttentionShape>['bytes'] {
   return (problem) => {
     const { batch, heads, queries, keys, width } = problem

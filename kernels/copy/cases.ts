@@ -111,7 +111,7 @@ export const arangeIntCases = [
 ]
 
 /**
- * A case of a result of this shape with a box of source values in it.
+ * Makes a case of `pad`: a result of this shape with a box of source values in it.
  * @param ranges the range of the box in each dim, such as '1:3 2:6'
  * @param source the strides and the first element of the source; by default it is row-major
  */

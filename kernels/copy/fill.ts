@@ -6,7 +6,7 @@ import fillSource from './fill.wgsl'
 
 export interface FillProblem {
   count: number
-  /** The bits of the value. */
+  /** The bits of the value, repeated where two elements share a word. */
   word: number
 }
 

@@ -26,10 +26,10 @@ export interface Pad {
 /**
  * The problem of `pad`: a result of this shape that holds `source` in a box.
  * @param box the first index and the exclusive end of the box in each dim
- * @param source a stride for each dim, and the first element
+ * @param source the layout of the source, whose shape is that of the box
  */
 export function padProblem(shape: readonly number[], box: readonly (readonly [number, number])[], source: Layout): Pad {
-  // A dim can only go into the one before it where the box fills it.
+  // A dim can only be merged into the dim before it where the box fills it.
   const fills = (d: number) => box[d]![0] === 0 && box[d]![1] === shape[d]
   const { dims, strides, firsts } = mergeDims(shape, [source.strides], fills)
   if (dims.length > MAX_DIMS) throw new Error(`${dims.length} dims remain of [${shape}], more than ${MAX_DIMS}`)

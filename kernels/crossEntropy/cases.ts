@@ -10,7 +10,7 @@ function labelsBelow(classes: number): Fill {
   return (_, random) => Math.floor(random() * classes)
 }
 
-/** Rows of ±1e4: one class far ahead, all equal, and spread all over. */
+/** Logits of up to ±1e4. Rows are in turn of three kinds: one class far ahead, all equal, and uniform. */
 function extreme(classes: number): Fill {
   return (index, random) => {
     const row = Math.floor(index / classes) % 3

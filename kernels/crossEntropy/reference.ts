@@ -8,7 +8,7 @@ export function crossEntropyReference({ rows, classes }: CrossEntropyProblem, ar
     const logits = arrays.logits!.subarray(row * classes, (row + 1) * classes)
     const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity)
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0)
-    // Outside the classes there is no logit, and the loss is NaN.
+    // A label outside the classes has no logit, so its loss is NaN.
     losses![row] = largest - (logits[labels![row]!] ?? Number.NaN) + Math.log(sum)
     statistics![2 * row] = largest
     statistics![2 * row + 1] = sum

@@ -16,7 +16,7 @@ function problemOf(outer: number, n: number, inner: number, chunk: number, rever
   }
 }
 
-/** The worst that rounding can do: a constant, whose rounding errors have one sign. */
+/** Makes a case of equal elements, whose rounding errors have one sign: the worst that rounding can do. */
 function constantCase(shape: readonly [number, number, number], chunk: number, value: number): KernelCase<CumsumProblem> {
   const [, n, inner] = shape
   return {

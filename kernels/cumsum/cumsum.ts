@@ -3,7 +3,7 @@ import { type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, wr
 import direct from './direct.wgsl'
 import workgroup from './workgroup.wgsl'
 
-/** Sums along n of [outer, n, inner], from its end where `reverse` is set, in `chunks` pieces of `chunk` elements. */
+/** Running sums along n of [outer, n, inner], from its end where `reverse` is set, in `chunks` pieces of `chunk` elements. */
 export interface CumsumProblem extends AxisView {
   chunk: number
   chunks: number
@@ -16,7 +16,7 @@ export interface CumsumProblem extends AxisView {
  * read.
  */
 export const cumsum = specFor('f32')
-/** The same for int32, which wraps around. */
+/** The running sums of int32, which wrap around. */
 export const cumsumInt = specFor('i32')
 
 /** The elements of a block of the `direct` variant. */

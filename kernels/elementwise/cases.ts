@@ -8,7 +8,7 @@ import { UNARY, type Unary, type UnaryBackward, type UnaryOp } from './unary.ts'
 import { whereProblem } from './where.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
-/** More than each thread's first turn, no multiple of anything. */
+/** A count that gives each thread several turns, and that no vector or workgroup divides. */
 const SHARES = 100_003
 const MILLION = 1_000_000
 
@@ -22,9 +22,9 @@ const small: Fill = (_, random) => Math.floor(random() * 200) - 100
 const awayFromZero: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (0.3 + random())
 const divisors: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (1 + Math.floor(random() * 50))
 
-// Functions of one operand
+// The cases of functions of one operand follow.
 
-/** Where each function is tried beyond the normal numbers: its domain, its tails, and where drivers lose digits. */
+/** The numbers on which each function is tried besides normal ones: its domain, its tails, and where drivers lose digits. */
 const RANGES: Record<UnaryOp, Record<string, Fill>> = {
   neg: { large },
   exp: {
@@ -48,12 +48,15 @@ const RANGES: Record<UnaryOp, Record<string, Fill>> = {
 
 const NORMAL_DOMAIN: Partial<Record<UnaryOp, Fill>> = { log: between(0.1, 3), sqrt: between(0, 3) }
 
-/** Relative errors beyond the general limit: exp of a number with a rounding error of 4e-6 cannot be better. */
+/**
+ * The errors allowed where they are below the limit of 1e-5, which exp needs: the rounding of a number near 80 alone changes its
+ * exponential by 4e-6.
+ */
 const LIMITS: Partial<Record<UnaryOp, number>> = { gelu: 1e-6, tanh: 1e-6, sigmoid: 2e-6, neg: 0, relu: 0 }
 
 const unaryOps = Object.keys(UNARY) as UnaryOp[]
 
-/** The counts for the functions of `op`: most of them share the code around the function with gelu. */
+/** The counts to try a function with: few for most, since they share the code around the function with gelu. */
 const countsOf = (op: UnaryOp, ofGelu = SIZES) => (op === 'gelu' ? ofGelu : [1, 6, 1025])
 
 function unaryCase(op: UnaryOp, name: string, count: number, x: Fill = NORMAL_DOMAIN[op] ?? 'normal'): KernelCase<Unary> {
@@ -103,7 +106,7 @@ export const unaryBackwardCases: KernelCase<UnaryBackward>[] = [
   ...backwardOps.map((op) => ({ ...unaryBackwardCase(op, '1e6', MILLION), bench: true })),
 ].map((kase) => ({ ...kase, tolerance: 2e-6 }))
 
-// One operand and a number
+// The cases of operations of one operand and a number follow.
 
 function scalarCase(op: ScalarOp, count: number, scalar: number, x: Fill): KernelCase<WithScalar> {
   return { name: `${op} ${scalar}, ${count}`, problem: { op, count, scalar }, sizes: { x: count, out: count }, fills: { x } }
@@ -120,7 +123,7 @@ export const scalarCases: KernelCase<WithScalar>[] = [
 export const scalarHalfCases: KernelCase<WithScalar>[] = [
   ...SIZES.map((count) => scalarCase('mul', count, 0.37, 'normal')),
   ...scalarOps.flatMap((op) => [scalarCase(op, 1025, -2.7, awayFromZero), scalarCase(op, 36, 100, awayFromZero)]),
-  // A number that float16 would make 0.
+  // The divisor would be 0 in float16.
   scalarCase('div', 33, 1e-8, () => 6e-6),
 ]
 
@@ -129,7 +132,7 @@ export const scalarIntCases: KernelCase<WithScalar>[] = scalarOps.flatMap((op) =
   scalarCase(op, 36, 2_000_000_011, op === 'divInto' ? divisors : integers),
 ])
 
-// Casts
+// The cases of casts follow.
 
 const castCase = (count: number, x: Fill): KernelCase<{ count: number }> => ({
   name: `${count}`,
@@ -142,7 +145,7 @@ const castCase = (count: number, x: Fill): KernelCase<{ count: number }> => ({
 export const castToIntCases = SIZES.map((count) => castCase(count, between(-1e6, 1e6)))
 export const castToFloatCases = SIZES.map((count) => castCase(count, (_, random) => Math.floor((random() - 0.5) * 2 ** 24)))
 
-// Strided kernels
+// The cases of strided kernels follow.
 
 /** A row-major tensor of the shape `own`, broadcast to `shape`. */
 function broadcast(own: readonly number[], shape: readonly number[], offset = 0): Layout {
@@ -166,7 +169,7 @@ function views(name: string, shape: number[], a: [number[], number], b: [number[
   return { name, a: left, b: right }
 }
 
-/** Shapes that meet in all the ways of broadcasting, and views: transposed, sliced, with any first element. */
+/** Pairs of operands that meet in all ways of broadcasting, and pairs of views: transposed, sliced, with any first element. */
 const PAIRS: Pair[] = [
   pair([], [], []),
   ...SIZES.map((n) => pair([n], [n], [n])),

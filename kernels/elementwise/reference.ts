@@ -50,7 +50,7 @@ export function unaryReference({ op }: Unary, { x }: Arrays): Arrays {
   return { y: x!.map(unaryFunctions[op].f) }
 }
 
-/** The derivative by what was saved: x itself, or y = f(x). */
+/** The derivatives as functions of what was saved: of x itself, or of y = f(x). */
 const savedDerivatives: Record<UnaryBackward['op'], (saved: number) => number> = {
   exp: (y) => y,
   log: (x) => 1 / x,
@@ -64,7 +64,7 @@ const savedDerivatives: Record<UnaryBackward['op'], (saved: number) => number> =
 
 export function unaryBackwardReference({ op }: UnaryBackward, { grad, saved }: Arrays): Arrays {
   const derivative = savedDerivatives[op]
-  // Where relu was 0 it takes the gradient for nothing, infinite or not.
+  // Where relu gave 0 the result is 0, even if the incoming gradient is infinite.
   const isCut = (i: number) => op === 'relu' && saved![i]! <= 0
   return { out: grad!.map((g, i) => (isCut(i) ? 0 : g * derivative(saved![i]!))) }
 }

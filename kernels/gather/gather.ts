@@ -1,7 +1,7 @@
 import { type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, type Param, reads, scalars, writes } from '../spec.ts'
 import gatherSource from './gather.wgsl'
 
-/** `count` indices into the rows of [rows, width]. */
+/** A problem of `count` indices into the rows of a table [rows, width]. */
 export interface Gather {
   count: number
   rows: number
@@ -15,7 +15,7 @@ export function rowWidth({ width }: Gather, element: 'f32' | 'u32'): Constants {
   return width % 4 === 0 ? { Value: `vec4<${element}>`, WIDTH: 4 } : { Value: element, WIDTH: 1 }
 }
 
-/** A thread for each `Value` of so many elements. */
+/** The grid with a thread for each `Value`, which is WIDTH elements. */
 export function elementGrid(elements: number, { WIDTH }: Constants): Grid {
   return grid1d(ceilDiv(elements / Number(WIDTH), 64))
 }

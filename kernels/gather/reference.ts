@@ -22,7 +22,7 @@ export function scatterAddReference({ count, rows, width }: Gather, { input, ind
   return { output }
 }
 
-/** The positions of each block of indices, sorted by (index, position). */
+/** The positions of the indices, sorted by (index, position) within each block. */
 export function stableOrder(indices: ArrayLike<number>, block = indices.length): number[] {
   const blockOf = (k: number) => Math.floor(k / block)
   const places = Array.from({ length: indices.length }, (_, k) => k)

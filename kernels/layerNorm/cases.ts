@@ -60,7 +60,7 @@ function positive(_: number, random: () => number): number {
 interface Wanted {
   input?: boolean
   chunks?: number
-  /** The bias's gradients before the weight's. */
+  /** Whether the bias's gradients lie before the weight's. */
   swapped?: boolean
 }
 

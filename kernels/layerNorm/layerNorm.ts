@@ -17,7 +17,7 @@ export interface LayerNormProblem extends LayerNormRows {
   eps: number
 }
 
-/** The parameters of the forward and the backward kernel. */
+/** The parameters that the forward and the backward kernel share. */
 export const rowParams: readonly Param[] = scalars('u32', 'rows', 'n', 'xOffset', 'xStride')
 
 /**

@@ -20,7 +20,7 @@ export interface LayerNormBackwardProblem extends LayerNormRows {
 
 /** The columns that a workgroup of the variants with workgroup memory takes. */
 const COLUMNS = 32
-/** The least number of threads that share the rows of a chunk there. */
+/** The least number of threads that share the rows of a chunk in those variants. */
 const SHARES = 2
 /** The most rows of a chunk that the `direct` variant adds up in sums of 512; more take levels. */
 const LONG_COLUMN = 16384
@@ -68,7 +68,7 @@ export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
   bytes: ({ rows, n, chunks }) => 4 * (3 * rows * n + n + 2 * rows + 2 * chunks * n),
 }
 
-/** The workgroups for the columns of all chunks, with so many columns each, then those for the rows. */
+/** The grid: workgroups for the columns of all chunks, with `columns` columns each, then `rowGroups` workgroups for the rows. */
 function grid({ n, chunks, input }: LayerNormBackwardProblem, columns: number, rowGroups: number): Grid {
   return grid1d(ceilDiv(n, columns) * chunks + (input ? rowGroups : 0))
 }

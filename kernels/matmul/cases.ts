@@ -5,20 +5,20 @@ import { type BatchView, type Element, EPILOGUE, type Matmul } from './problem.t
 
 interface Shape {
   name?: string
-  /** m, n, k */
+  /** The sizes m, n and k. */
   size: [number, number, number]
   /** Sizes of the batch dims; A and B repeat along those that `repeatA` and `repeatB` name. */
   batch?: [number, number, number]
   repeatA?: number[]
   repeatB?: number[]
-  /** Whether k is the outer dim of A, the inner one of B. */
+  /** Whether A is stored with k as its outer dim, and B with k as its inner one. */
   transA?: boolean
   transB?: boolean
-  /** Elements before each operand, and between its rows beyond those it needs. */
+  /** The number of elements before each operand, and of unused elements between its rows. */
   offset?: number
   gap?: number
   flags?: number
-  /** Residual with one row for all. */
+  /** Whether the residual has one row for all rows of C. */
   auxBroadcast?: boolean
   splits?: number
   /** The operands that are float16. */
@@ -26,7 +26,7 @@ interface Shape {
   bench?: boolean
 }
 
-/** Strides of a row-major matrix per batch dim, or 0 where it repeats. */
+/** The view of row-major matrices of `size` elements: a stride for each batch dim, 0 where the matrices repeat. */
 function batchView(offset: number, size: number, batch: readonly number[], repeat: readonly number[] = []): BatchView {
   let stride = size
   const strides = [0, 0, 0]
@@ -153,12 +153,12 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ size: [33, 31, 129], flags: geluGrad, half: allHalf }),
   matmulCase({ size: [40, 44, 130], transA: true, half: ['a', 'b', 'c'] }),
   matmulCase({ name: 'A repeats', size: [9, 40, 70], batch: [2, 2, 2], repeatA: [1], transA: true, half: ['a', 'b', 'c'] }),
-  // As a weight's gradient of mixed precision, and a product with a weight that was left in float32.
+  // These products occur in mixed precision: weights' gradients, and a product with a weight that was left in float32.
   matmulCase({ size: [40, 44, 1030], transA: true, half: ['a', 'b'] }),
   matmulCase({ size: [33, 20, 500], transA: true, splits: 3, half: ['a', 'b', 'c'] }),
   matmulCase({ size: [37, 50, 100], transB: true, flags: bias | pre | gelu, half: ['a', 'c'] }),
   ...transposedCases({ size: [1024, 1024, 1024], bench: true }),
-  // A ViT layer's products at 32 x 65 tokens: forward, gradient of the input, of the weight.
+  // These are a ViT layer's products at 32 x 65 tokens: forward, for the gradient of the input, and for that of the weight.
   matmulCase({ name: 'fc1', size: [2080, 512, 128], transB: true, flags: bias | gelu | pre, bench: true }),
   matmulCase({ name: 'fc2', size: [2080, 128, 512], transB: true, flags: bias | add, bench: true }),
   matmulCase({ name: 'fc1 input gradient', size: [2080, 128, 512], bench: true }),

@@ -10,13 +10,13 @@ import { chooseTiles } from './tiles.ts'
 
 /** The columns of C that a workgroup of the `subgroup` variant takes. */
 const SUBGROUP_COLUMNS = 32
-/** The elements along k that it takes at a time. */
+/** The elements along k that a workgroup takes at a time. */
 const SUBGROUP_DEPTH = 64
-/** The number of its workgroups that gives the cores of a software device enough to share. */
+/** The number of workgroups of the `subgroup` variant that gives the cores of a software device enough to share. */
 const ENOUGH = 8
-/** The most rows of C that one workgroup takes. */
+/** The most rows of C that a workgroup of the `subgroup` variant takes. */
 const MAX_ROWS = 512
-/** The steps of the epilogue that it does in a pass of its own. */
+/** The steps of the epilogue that the `subgroup` variant does in a pass of their own. */
 const LAST_PASS = EPILOGUE.pre | EPILOGUE.gelu | EPILOGUE.geluGrad | EPILOGUE.add
 /** The elements of a chunk of a long k, and the most elements of partial products. */
 const PRECISE = 1024

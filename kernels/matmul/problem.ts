@@ -6,17 +6,17 @@ export type BatchView = [offset: number, batch0: number, batch1: number, batch2:
 
 /** The steps that a product goes through before it is stored, in this order. The numbers are bits of `flags`. */
 export const EPILOGUE = {
-  /** + bias[column] */
+  /** Adds bias[column]. */
   bias: 1,
-  /** pre[row, column] = the value as it is now */
+  /** Stores the value as it is now in pre[row, column]. */
   pre: 2,
-  /** gelu(value), the exact (erf) form */
+  /** Applies GELU, the exact (erf) form. */
   gelu: 4,
-  /** * gelu'(aux[row, column]) */
+  /** Multiplies by gelu'(aux[row, column]). */
   geluGrad: 8,
-  /** * keep, or * 0 where the element's word of the random stream is below `threshold`, as the dropout kernel does on C */
+  /** Multiplies by `keep`, or by 0 where the element's word of the random stream is below `threshold`, as the dropout kernel does on C. */
   dropout: 16,
-  /** + aux[row, column], which excludes `geluGrad` */
+  /** Adds aux[row, column], which excludes `geluGrad`. */
   add: 32,
 } as const
 
@@ -45,10 +45,10 @@ export interface Matmul {
   auxRow: number
   /** The rows of C that a workgroup of the `subgroup` variant takes. */
   rows: number
-  /** The parts that k is cut into, and the length of one. */
+  /** The number of parts that k is cut into, and the length of a part. */
   splits: number
   chunk: number
-  /** Bits of `EPILOGUE`. */
+  /** The steps of the epilogue, as bits of `EPILOGUE`. */
   flags: number
   /** The parameters of the dropout kernel, whose `scale` is `keep` here. */
   threshold?: number

@@ -7,7 +7,7 @@ import { operandLoads } from './tiles.ts'
 interface MatrixTile {
   subgroups: readonly [m: number, n: number]
   fragments: readonly [m: number, n: number]
-  /** The elements along k that it takes at a time. */
+  /** The elements along k that a workgroup takes at a time. */
   depth: number
 }
 
@@ -15,7 +15,7 @@ interface MatrixTile {
 const SMALL: MatrixTile = { subgroups: [2, 2], fragments: [2, 2], depth: 32 }
 const LARGE: MatrixTile = { subgroups: [2, 4], fragments: [4, 2], depth: 32 }
 
-/** The product on tiles of one kind. */
+/** The variant that computes the product on such tiles. */
 export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
   // The rows and columns of a tile.
   const [m, n] = [16 * tile.subgroups[0] * tile.fragments[0], 16 * tile.subgroups[1] * tile.fragments[1]]

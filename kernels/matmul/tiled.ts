@@ -3,10 +3,10 @@ import { bindings, isLong, type Matmul, storeConstants } from './problem.ts'
 import source from './tiled.wgsl'
 import { operandLoads } from './tiles.ts'
 
-/** The threads of a workgroup. */
+/** The number of threads of a workgroup. */
 const THREADS = 256
 
-/** The product on tiles of 64 x 64 elements, times `blocks` in either direction. */
+/** The variant with tiles of 64 x 64 elements, or of `blocks` times as many in either direction. */
 function tiledVariant(name: string, blocks: number): Variant<Matmul> {
   const depth = 32 / blocks
   const memory = 2 * depth * (16 * blocks + 1) * 16

@@ -11,7 +11,7 @@ export interface RandomWords {
   streamHigh: number
 }
 
-/** The stream of two whole numbers in [0, 2^53). */
+/** Returns the stream of a seed and of a stream's number, both whole numbers in [0, 2^53). */
 export function streamOf(seed: number, stream: number): RandomWords {
   return { seedLow: seed >>> 0, seedHigh: upper(seed), streamLow: stream >>> 0, streamHigh: upper(stream) }
 }
@@ -44,19 +44,19 @@ export const random: KernelSpec<Random> = {
 
 export interface Dropout extends RandomWords {
   count: number
-  /** p 2^32: elements whose word is below it become 0. */
+  /** The number p * 2^32: elements whose random word is below it become 0. */
   threshold: number
   /** 1 / (1 - p), the factor of the other elements. */
   scale: number
 }
 
-/** @param p the probability of 0, in [0, 1] */
+/** Makes the problem of `dropout`. @param p the probability of 0, in [0, 1] */
 export function dropoutProblem(count: number, p: number, stream: RandomWords): Dropout {
   // With p = 1 the threshold leaves one word of 2^32 out, and the scale of 0 drops its elements too.
   return { count, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: p < 1 ? 1 / (1 - p) : 0, ...stream }
 }
 
-/** y [count] is x 0 with probability p, so NaN stays NaN, else x / (1 - p). The kernel is its own backward. */
+/** y [count] is x * 0 with probability p, so that NaN stays NaN, and else x / (1 - p). The kernel is its own backward. */
 export const dropout: KernelSpec<Dropout> = {
   name: 'dropout',
   bindings: [...reads('f32', 'x'), ...writes('f32', 'y')],

@@ -55,7 +55,7 @@ export const sumCases: KernelCase<Sum>[] = [
   sumCase('1e6 normal', rowMajor(1, MILLION, 1), { tolerance: 1e-6 }),
   sumCase('1e6 uniform', rowMajor(1, MILLION, 1), { fills: { input: 'uniform' }, tolerance: 1e-6 }),
   sumCase('1e6 uniform over 0 of 4', rowMajor(1, MILLION, 4), { fills: { input: 'uniform' }, tolerance: 1e-6 }),
-  // The worst that rounding can do: a constant, whose rounding errors have one sign.
+  // Equal elements have rounding errors of one sign: the worst that rounding can do.
   ...[0.1, 0.7].flatMap((value) => {
     const constant = { fills: { input: () => value }, tolerance: 1e-6 }
     return [

@@ -27,12 +27,12 @@ export function rowMajor(outer: number, n: number, inner: number): Reduction {
   return { outer, n, inner, chunk: n, chunks: 1, offset: 0, outerStride: n * inner, nStride: inner, innerStride: 1 }
 }
 
-/** The same reduction in pieces of `chunk` elements. */
+/** Returns the reduction in pieces of `chunk` elements. */
 export function withChunk<R extends Reduction>(reduction: R, chunk: number): R {
   return { ...reduction, chunk, chunks: ceilDiv(reduction.n, chunk) }
 }
 
-/** The elements of the output. */
+/** The number of elements of the output. */
 export function outputs({ outer, chunks, inner }: Reduction): number {
   return outer * chunks * inner
 }
@@ -58,7 +58,7 @@ function hasWorkgroups(device: Capabilities): boolean {
   return device.maxInvocations >= 256
 }
 
-/** The sources and constants in which the variants of a reduction differ. */
+/** The sources and constants in which the variants of one reduction differ from those of another. */
 interface Variants<P extends Reduction> {
   direct: string
   rows: string
@@ -104,7 +104,10 @@ export function reductionVariants<P extends Reduction>(kernel: Variants<P>): Var
   ]
 }
 
-/** A thread for each output suits a software device, short pieces, and outputs that fill a GPU and are neighbours in memory. */
+/**
+ * Names the variant to take. A thread for each output suits a software device, short pieces, and outputs that fill a GPU and are neighbours
+ * in memory.
+ */
 export function chooseReduction(device: Capabilities, r: Reduction): string {
   const direct = device.software || (r.inner >= 32 && r.innerStride === 1 && outputs(r) >= 65536) || r.chunk < 16
   if (!direct && hasWorkgroups(device)) return 'workgroup'

@@ -7,7 +7,7 @@ const SHAPES = shapesOf<[outer: number, n: number, inner: number]>(
   '3x5x4 2x33x7 4x129x8 1x7x1025 2x3x2052',
 )
 
-/** Logits of ±1e4: the first row ordinary, then one winner, two winners, all equal. */
+/** Logits of up to ±1e4. Rows are in turn of four kinds: ordinary differences, one winner, two winners, all equal. */
 function extreme(n: number): Fill {
   return (index, random) => {
     const row = Math.floor(index / n) % 4
@@ -49,7 +49,7 @@ export const softmaxCases: readonly KernelCase<SoftmaxProblem>[] = [
   },
 ]
 
-/** Outputs of a softmax need not sum to 1 to check the formula; those of a logSoftmax are negative. */
+/** Random outputs of softmax, which need not sum to 1 to check the formula, or of logSoftmax, which are negative. */
 function outputs(log: boolean): Fill {
   return (_, random) => (log ? Math.log(random() + 1e-3) : random())
 }
