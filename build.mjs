@@ -21,7 +21,7 @@ await Promise.all([
       index: 'train/index.ts',
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
-      studyProcess: 'train/study/studyProcess.ts',
+      studyProcess: 'train/study/run/studyProcess.ts',
     },
     outdir: 'dist/node',
     platform: 'node',

@@ -67,7 +67,7 @@ await Promise.all([
       ...commandLine,
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
-      studyProcess: 'train/study/studyProcess.ts',
+      studyProcess: 'train/study/run/studyProcess.ts',
     },
   }),
 ])

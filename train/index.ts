@@ -54,4 +54,4 @@ export {
   type Rule,
   type Study,
   type Tuning,
-} from './study/define.ts'
+} from './study/plan/define.ts'

@@ -1,10 +1,10 @@
 import * as assert from 'uvu/assert'
 import { instantiate, type SchemeName, schemeOf, trainingFlops } from '../../train/schemes/index.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
-import { type Arm, defineStudy, type Study } from '../../train/study/define.ts'
-import { canonical, hashOf } from '../../train/study/hash.ts'
-import { Plan } from '../../train/study/plan.ts'
-import { miniBatchesFor, type WorkQuestion, workOf } from '../../train/study/work.ts'
+import { type Arm, defineStudy, type Study } from '../../train/study/plan/define.ts'
+import { canonical, hashOf } from '../../train/study/plan/hash.ts'
+import { Plan } from '../../train/study/plan/plan.ts'
+import { miniBatchesFor, type WorkQuestion, workOf } from '../../train/study/plan/work.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('plans of studies')

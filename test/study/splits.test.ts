@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { UserError } from '../../engine/index.ts'
-import { forgettingOf } from '../../train/study/expandForgetting.ts'
+import { forgettingOf } from '../../train/study/expand/forgetting.ts'
 import {
   classGroups,
   classTasks,
@@ -10,7 +10,7 @@ import {
   rotatedTasks,
   sample,
   select,
-} from '../../train/study/splits.ts'
+} from '../../train/study/expand/splits.ts'
 import { suite } from '../harness/suite.ts'
 import { throws } from '../train/userError.ts'
 

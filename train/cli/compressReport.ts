@@ -1,5 +1,5 @@
-import type { Compression } from '../study/compress.ts'
-import type { Written } from '../study/compressModel.ts'
+import type { Compression } from '../study/compress/compress.ts'
+import type { Written } from '../study/compress/cut.ts'
 import { printable } from './printable.ts'
 import { compact, percent, table } from './table.ts'
 

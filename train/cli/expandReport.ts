@@ -1,4 +1,4 @@
-import type { Expansion } from '../study/expand.ts'
+import type { Expansion } from '../study/expand/expand.ts'
 import { printable } from './printable.ts'
 import { compact, percent, table } from './table.ts'
 

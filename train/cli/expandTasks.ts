@@ -13,7 +13,7 @@ import {
   type SplitName,
   select,
   type Task,
-} from '../study/splits.ts'
+} from '../study/expand/splits.ts'
 
 /** Flags that make the tasks. */
 export interface TaskFlags {

@@ -1,6 +1,6 @@
-import type { Study } from '../study/define.ts'
-import type { PreviewedRun } from '../study/preview.ts'
-import type { StudyStatus } from '../study/status.ts'
+import type { Study } from '../study/plan/define.ts'
+import type { StudyStatus } from '../study/results/status.ts'
+import type { PreviewedRun } from '../study/run/preview.ts'
 import { printable } from './printable.ts'
 import { compact, duration, table } from './table.ts'
 

@@ -1,0 +1,196 @@
+import { UserError } from '../../../engine/index.ts'
+import { countParameters, createModel, type ParaFormer } from '../../../model/index.ts'
+import { readState } from '../../modelState.ts'
+import { schemeOf } from '../../schemes/index.ts'
+import { mean } from '../statistics/index.ts'
+import { checkTrained } from '../trained.ts'
+import { forgettingOf } from './forgetting.ts'
+import { type BaseModel, checkInit, defaultInit, expandedConfig, expandModel, type Init } from './model.ts'
+import { expansionScheme } from './scheme.ts'
+import { join, sample, type Task } from './splits.ts'
+import { accuraciesOn, type ExpansionRun, type TrainedTask, trainOn } from './train.ts'
+
+/**
+ * Ways to learn a new task. All but `scratch` append branches to the model of the tasks before:
+ * - `expand`: they learn on the new task alone; stem and old branches are frozen, unless `freeze` is off.
+ * - `expandReplay`: the same, on the new task and a share of the old images.
+ * - `replay`: everything learns, on the new task and a share of the old images.
+ * - `finetune`: everything learns, on the new task alone.
+ * - `scratch`: a new model of the same size learns all tasks so far together.
+ */
+export const EXPANSION_ARMS = ['expand', 'expandReplay', 'replay', 'finetune', 'scratch'] as const
+export type ExpansionArm = (typeof EXPANSION_ARMS)[number]
+
+export interface ExpandOptions extends ExpansionRun {
+  /** The first task is what the base model knows; each of the others brings new branches. */
+  tasks: readonly Task[]
+  /** The base model. */
+  base: BaseModel
+  /** Branches that are appended for each task; default 1. */
+  add?: number | undefined
+  /** Whether `expand` and `expandReplay` freeze stem and old branches; default true. */
+  freeze?: boolean | undefined
+  /** First values of new branches; default `zero` for the paper's residual, else `random`. */
+  init?: Init | undefined
+  /** Share of the training images of each old task that is replayed; default 0.1. */
+  replay?: number | undefined
+  /** Default all but `expandReplay`. */
+  arms?: readonly ExpansionArm[] | undefined
+  /** Is called with the share of the work that is done, and the part that is going on. */
+  onProgress?: ((share: number, what: string) => void) | undefined
+}
+
+/** An arm after a task. Accuracies are on test images, by task, the first one first. */
+export interface ExpansionStage extends TrainedTask {
+  /** Number of tasks learned. */
+  tasks: number
+  branches: number
+  parameters: number
+  /** Accuracies of the whole model. */
+  accuracies: number[]
+  /** Accuracies of the prefix that the model had after each task, with the head as it is now: for images whose task is known. */
+  atPrefix: number[]
+  /** Mean accuracy on the tasks before this one. */
+  old: number
+  /** Accuracy on this task. */
+  new: number
+  /** Mean over the tasks before this one of the best accuracy so far less that of now. */
+  forgetting: number
+}
+
+export interface Expansion {
+  tasks: { name: string; classes: number; train: number; test: number }[]
+  base: { branches: number; parameters: number; accuracy: number }
+  add: number
+  freeze: boolean
+  init: Init
+  replay: number
+  arms: { arm: ExpansionArm; stages: ExpansionStage[] }[]
+}
+
+/**
+ * Has a trained model learn task after task, in several ways, and measures what it learns and forgets. All arms have the same settings,
+ * seed and number of epochs.
+ * @returns the results, and the models after the last task by arm
+ * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base
+ */
+export async function expand(options: ExpandOptions): Promise<{ results: Expansion; models: Map<ExpansionArm, BaseModel> }> {
+  const { tasks, base, add = 1, freeze = true, replay = 0.1, onProgress } = options
+  const { init = defaultInit(base.config), arms = EXPANSION_ARMS.filter((arm) => arm !== 'expandReplay') } = options
+  checkExpand({ tasks, base, add, init, replay, arms })
+  const accuracy = await baseAccuracy(options, tasks[0]!)
+  checkTrained(accuracy, base.config.classes, tasks[0]!.test.count)
+  const models = new Map<ExpansionArm, BaseModel>()
+  const found: Expansion['arms'] = []
+  const units = arms.length * (tasks.length - 1)
+  for (const [a, arm] of arms.entries()) {
+    // Every arm draws the same random numbers, so that arms differ in what they do alone.
+    options.device.random.seed = options.settings.seed
+    let model = base
+    const stages: ExpansionStage[] = []
+    const table = [[accuracy]]
+    for (let t = 1; t < tasks.length; t++) {
+      const unit = a * (tasks.length - 1) + t - 1
+      const onStep = (share: number) => onProgress?.((unit + share) / units, `${arm}, task ${t + 1} of ${tasks.length}`)
+      const run = { ...options, add, freeze, replay, init }
+      const learned = await learn(run, arm, model, t, onStep)
+      table.push(learned.accuracies)
+      stages.push({ ...learned.stage, forgetting: forgettingOf(table) })
+      model = learned.model
+    }
+    models.set(arm, model)
+    found.push({ arm, stages })
+  }
+  const { branches } = base.config
+  const parameters = countParameters(base.config).total
+  const counts = tasks.map(({ name, classes, train, test }) => ({ name, classes, train: train.count, test: test.count }))
+  return {
+    results: { tasks: counts, base: { branches, parameters, accuracy }, add, freeze, init, replay, arms: found },
+    models,
+  }
+}
+
+/** Options with their defaults filled in. */
+type Complete = ExpandOptions & { add: number; freeze: boolean; replay: number; init: Init }
+
+/** Has an arm learn task t. @param before its model after the tasks before */
+async function learn(
+  options: Complete,
+  arm: ExpansionArm,
+  before: BaseModel,
+  t: number,
+  onStep: (share: number) => void,
+): Promise<{ stage: Omit<ExpansionStage, 'forgetting'>; accuracies: number[]; model: BaseModel }> {
+  const { tasks, base, add, init, freeze, replay, settings } = options
+  const { classes, train } = tasks[t]!
+  const old = before.config.branches
+  const model =
+    arm === 'scratch'
+      ? (createModel(expandedConfig(before.config, add, classes)) as ParaFormer)
+      : await expandModel(before, { add, classes, init })
+  try {
+    const replays = arm === 'expandReplay' || arm === 'replay'
+    const olds = tasks.slice(0, t).map((task) => task.train)
+    const data =
+      arm === 'scratch'
+        ? join([...olds, train])
+        : replays && replay > 0
+          ? join([...olds.map((split) => sample(split, replay, settings.seed)), train])
+          : train
+    const freezes = freeze && (arm === 'expand' || arm === 'expandReplay')
+    const scheme = arm === 'scratch' ? schemeOf(settings.scheme) : expansionScheme(old, freezes)
+    const trained = await trainOn(options, model, scheme, data, onStep)
+    const each: number[][] = []
+    for (const { test } of tasks.slice(0, t + 1)) each.push(await accuraciesOn(options, model, test, () => onStep(1)))
+    const accuracies = each.map((prefixes) => prefixes.at(-1)!)
+    const atPrefix = each.map((prefixes, j) => prefixes[base.config.branches + j * add - 1]!)
+    const stage = {
+      tasks: t + 1,
+      branches: model.config.branches,
+      parameters: countParameters(model.config).total,
+      ...trained,
+      accuracies,
+      atPrefix,
+      old: mean(accuracies.slice(0, t)),
+      new: accuracies[t]!,
+    }
+    const { parameters } = await readState({ model })
+    return { stage, accuracies, model: { config: model.config, parameters } }
+  } finally {
+    model.dispose()
+  }
+}
+
+async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
+  const model = createModel(run.base.config) as ParaFormer
+  model.precision = run.settings.precision
+  try {
+    model.loadStateDict(run.base.parameters)
+    return (await accuraciesOn(run, model, first.test, () => run.onProgress?.(0, 'the base on test images'))).at(-1)!
+  } finally {
+    model.dispose()
+  }
+}
+
+/** @throws UserError, see `expand` */
+function checkExpand(options: Omit<Complete, keyof ExpansionRun | 'freeze'> & { arms: readonly ExpansionArm[] }): void {
+  const { tasks, base, add, init, replay, arms } = options
+  if (tasks.length < 2) throw new UserError('an expansion takes at least 2 tasks: what the model knows, and what it learns')
+  if (base.config.architecture !== 'paraformer') throw new UserError('a vit has no branches to append; expand a paraformer')
+  const { classes } = tasks[0]!
+  if (base.config.classes !== classes) {
+    throw new UserError(
+      `the model has ${base.config.classes} classes, the first task ${classes}; use the task that it was trained on`,
+    )
+  }
+  if (!(Number.isSafeInteger(add) && add >= 1)) {
+    throw new UserError(`${add} is not a number of branches to append; give a whole number of at least 1`)
+  }
+  if (!(replay >= 0 && replay <= 1)) throw new UserError(`a replayed share of ${replay} is not from 0 to 1`)
+  const unknown = arms.find((arm) => !EXPANSION_ARMS.includes(arm))
+  if (unknown !== undefined || arms.length === 0 || new Set(arms).size < arms.length) {
+    throw new UserError(`arms are ${arms.join(', ')}; choose from ${EXPANSION_ARMS.join(', ')}, each once`)
+  }
+  checkInit(base.config, init)
+  expandedConfig(base.config, add * (tasks.length - 1), tasks.at(-1)!.classes)
+}

@@ -1,0 +1,37 @@
+import type { Mode, ParaFormer } from '../../../model/index.ts'
+import { defineScheme, type Objective, type SchemeDefinition } from '../../schemes/index.ts'
+import { lossesOf } from '../../schemes/objectives.ts'
+
+/**
+ * Minimizes the sum of the losses of the prefixes that have a new branch.
+ * @param old number of old branches
+ * @param freezes whether stem and old branches are constant; the head learns in any case
+ */
+function expansionLoss(old: number, branches: number, freezes: boolean, mode: Mode): Objective {
+  return {
+    clip: true,
+    branches,
+    eachBranch: true,
+    firstPrefix: old + 1,
+    oneDevice: freezes,
+    loss(model, { images, labels, outputs }) {
+      const frozen = freezes ? old : 0
+      const all = (model as ParaFormer).forwardPrefixes(images, { mode, outputs, frozen }) // [m, B, classes]
+      const logits = all.slice([[old, branches]]) // [m - old, B, classes]
+      const losses = lossesOf(logits, labels) // [m - old]
+      return { objective: losses.sum(), losses: losses.detach(), logits: logits.detach() }
+    },
+  }
+}
+
+/**
+ * Makes the scheme that trains an expanded model: one step on each mini-batch, on the losses of the prefixes that have a new branch.
+ * @param old number of old branches
+ * @param freezes whether stem and old branches keep their values
+ */
+export function expansionScheme(old: number, freezes: boolean): SchemeDefinition {
+  return defineScheme({
+    name: freezes ? 'expandFrozen' : 'expandAll',
+    make: (branches, { mode = 'serial' }) => ({ passes: [[expansionLoss(old, branches, freezes, mode)]] }),
+  })
+}

@@ -1,0 +1,19 @@
+import { type Dataset, loadDataset } from '../../data/datasets.ts'
+import type { Settings } from '../../settings.ts'
+import { hashOf } from './hash.ts'
+
+/** The facts of its data that a study needs before any run. */
+export interface StudyData extends Pick<Dataset, 'name' | 'channels' | 'height' | 'width' | 'classes'> {
+  /** Images of the training split, those held out included. */
+  trainImages: number
+  testImages: number
+  /** Hash of all images and labels, however their files are packed. */
+  hash: string
+}
+
+/** Reads a data set, and takes its hash. @throws UserError in one line */
+export async function studyData({ dataset, dataDir, download }: Settings): Promise<StudyData> {
+  const { name, channels, height, width, classes, train, test } = await loadDataset(dataset, { dir: dataDir, download })
+  const hash = hashOf(train.images, train.labels, test.images, test.labels)
+  return { name, channels, height, width, classes, trainImages: train.count, testImages: test.count, hash }
+}

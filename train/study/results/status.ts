@@ -1,0 +1,68 @@
+import { existsSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { UserError } from '../../../engine/index.ts'
+import { tInterval } from '../statistics/index.ts'
+import { filesIn, type StudyFolder } from './folder.ts'
+import { type Registered, readRegistered } from './registration.ts'
+import { metricOf, type Result, readResults } from './results.ts'
+
+/** How far an arm of a registered study is. */
+export interface ArmStatus {
+  arm: string
+  finished: number
+  of: number
+  /** The metric over its finished seeds; the interval takes two. */
+  mean: number | undefined
+  low: number | undefined
+  high: number | undefined
+  /** Mean seconds of a finished run. */
+  seconds: number | undefined
+}
+
+export interface StudyStatus {
+  path: string
+  id: string
+  preset: string
+  metric: string
+  deviations: number
+  arms: ArmStatus[]
+  /** Expected seconds of the runs that are missing, one after the other; undefined before any is finished. */
+  left: number | undefined
+}
+
+/** The folders of all studies that were run. @param out the folder of all studies */
+export async function ranStudies(out: string): Promise<StudyFolder[]> {
+  const names = await readdir(out).catch(() => [])
+  const folders = names.sort().map((name) => filesIn(join(out, name)))
+  return folders.filter(({ registered }) => existsSync(registered))
+}
+
+/** Says how far a study is. @throws UserError for a folder without a study, and for files that are malformed */
+export async function studyStatus(folder: Pick<StudyFolder, 'path' | 'registered' | 'results'>): Promise<StudyStatus> {
+  const registered = await readRegistered(folder.registered)
+  if (!registered) throw new UserError(`${folder.path}: holds no study; begin with paraformer study run`)
+  const results = await readResults(folder.results, registered)
+  const { id, preset, metric, seeds, arms } = currentStatement(registered)
+  const each = Object.keys(arms).map((arm) => armStatus(arm, seeds.length, metric, results))
+  const rate = mean(results.map(({ wallSeconds }) => wallSeconds))
+  const missing = each.map(({ finished, of, seconds }) => (of - finished) * (seconds ?? rate ?? Number.NaN))
+  const left = rate === undefined ? undefined : missing.reduce((sum, seconds) => sum + seconds, 0)
+  return { path: folder.path, id, preset, metric, deviations: registered.deviations.length, arms: each, left }
+}
+
+function currentStatement({ statement, deviations }: Registered) {
+  return deviations.at(-1)?.statement ?? statement
+}
+
+function armStatus(arm: string, of: number, metric: string, results: readonly Result[]): ArmStatus {
+  const own = results.filter((result) => result.arm === arm)
+  const values = own.map((result) => metricOf(result, metric)).filter(Number.isFinite)
+  const interval = values.length > 1 ? tInterval(values) : undefined
+  const seconds = mean(own.map(({ wallSeconds }) => wallSeconds))
+  return { arm, finished: own.length, of, mean: mean(values), low: interval?.low, high: interval?.high, seconds }
+}
+
+function mean(values: readonly number[]): number | undefined {
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length
+}

@@ -1,0 +1,60 @@
+import { deviceKey } from '../../../engine/autotune/store.ts'
+import { tuneDevice } from '../../../engine/autotune/tune.ts'
+import { type Device, requestDevice } from '../../../engine/index.ts'
+import { openData } from '../../run/data.ts'
+import { configOf, startTrainer } from '../../run/start.ts'
+import { StepTimes } from '../../run/stepTimes.ts'
+import type { Settings } from '../../settings.ts'
+import { hashOf } from '../plan/hash.ts'
+import { type ArmParts, armParts } from './armParts.ts'
+import type { CheckJob, CheckReport } from './job.ts'
+
+/** Mini-batches of an epoch of a short run, and images that it evaluates. */
+const BATCHES = 4
+const EVALUATED = 64
+
+/** Settings of a run of one short epoch, of every pass of the scheme. */
+function short(settings: Settings): Settings {
+  const { maxSteps, ...rest } = settings
+  return { ...rest, epochs: 1, trainImages: BATCHES * settings.batchSize, testImages: EVALUATED }
+}
+
+/** Trains each arm for a few mini-batches. @returns their bits; none on a device that is known */
+export async function checkBits({ bundle, adapter, tune, arms, known }: CheckJob): Promise<CheckReport> {
+  const device = await requestDevice({ adapter })
+  try {
+    const { name, driver } = device.summary
+    const report = { device: deviceKey(device.summary), adapter: name, driver }
+    if (known.includes(report.device)) return report
+    const found: CheckReport['arms'] = {}
+    for (const { arm, settings } of arms) {
+      await tuneDevice(device, tune, () => {})
+      found[arm] = await bitsOf(device, short(settings), await armParts(bundle, arm))
+    }
+    return { ...report, arms: found }
+  } finally {
+    device.destroy()
+  }
+}
+
+async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
+  const data = await openData(settings)
+  const options = { saveEvery: Number.MAX_SAFE_INTEGER, ...own.options(device, configOf(settings, data)) }
+  const trainer = await startTrainer(device, settings, data, options)
+  const times = new StepTimes()
+  const losses: unknown[] = []
+  times.begin()
+  try {
+    await trainer.run({
+      onStep(report) {
+        times.done()
+        losses.push(report.losses, report.norms)
+      },
+    })
+  } finally {
+    await Promise.all([data.train.close(), data.evaluation.close()])
+  }
+  const values = await Promise.all(trainer.parts.model.parameters().map((parameter) => parameter.data()))
+  const scores = trainer.history.map(({ losses, accuracies }) => [losses, accuracies])
+  return { bits: hashOf(losses, scores, ...values), seconds: times.warm ?? times.cold ?? 0 }
+}
