@@ -11,7 +11,7 @@ import { trainCommand } from '../../train/study/report/commands.ts'
 import { prefixCosts } from '../../train/study/report/costs.ts'
 import { csv, jsonl } from '../../train/study/report/data.ts'
 import { drawnPrefixes } from '../../train/study/report/figure.ts'
-import { finalScores, metricOf, type Run } from '../../train/study/report/record.ts'
+import { finalScores, metricOfRun, type Run } from '../../train/study/report/record.ts'
 import { readRunFolder } from '../../train/study/report/runFolder.ts'
 import { readFolder, readStudyFolder } from '../../train/study/report/studyFolder.ts'
 import { thinned } from '../../train/study/report/thin.ts'
@@ -37,10 +37,10 @@ test('a run folder gives every point of its curves, its config and its result', 
   const last = found.points.filter(({ split }) => split === 'test').at(-1)!
   equal(last, { epoch: 2, step: 6, prefix: 3, split: 'test', seconds: 3, flops: 6e9, loss: lossAt(2, 3), accuracy: 0.8 })
   equal([found.seed, found.dataset, found.testImages, found.result.trainingFlops], [3, 'fashion-mnist', 10000, 6e9])
-  equal(metricOf(found, 'testAccuracy'), 0.8)
-  equal(metricOf(found, 'final.test.loss.0'), lossAt(2, 1))
-  equal(metricOf(found, 'warmSeconds'), 0.1)
-  equal(metricOf(found, 'constructor.length'), undefined)
+  equal(metricOfRun(found, 'testAccuracy'), 0.8)
+  equal(metricOfRun(found, 'final.test.loss.0'), lossAt(2, 1))
+  equal(metricOfRun(found, 'warmSeconds'), 0.1)
+  equal(metricOfRun(found, 'constructor.length'), undefined)
 })
 
 test('a run of before metrics were flat gives its curves, and settings and config from its checkpoint', async () => {
@@ -92,12 +92,18 @@ test('what is missing or of a newer version is one line', async () => {
   const newer = place()
   writeRun(newer)
   writeFileSync(join(newer, 'settings.json'), JSON.stringify({ format: 2, everything: 'else' }))
-  await rejects(readFolder(newer, noNote), /settings\.json: is of format 2, written by a newer version/, UserError)
+  await rejects(readFolder(newer, noNote), /settings\.json: is of format 2, this version reads up to 1/, UserError)
   const study = place()
   writeStudy(study, { arms: { a: [0.5] }, registered: { format: 7 } })
   await rejects(readFolder(study, noNote), /registered\.json: is of format 7/, UserError)
   writeStudy(study, { arms: { a: [0.5] }, result: { registration: 'h2' } })
-  await rejects(readFolder(study, noNote), /results of another registration/, UserError)
+  await rejects(readFolder(study, noNote), /results\.jsonl, line 1: is a result of another registration/, UserError)
+  writeStudy(study, { arms: { a: [0.5, 0.5] }, seeds: 1 })
+  await rejects(readFolder(study, noNote), /line 2: seed 1 is not registered/, UserError)
+  writeStudy(study, { arms: { a: [0.5] }, more: ['{"arm": "a"}'] })
+  await rejects(readFolder(study, noNote), /results\.jsonl, line 2 is malformed: it lacks format/, UserError)
+  writeStudy(study, { arms: { a: [0.5] }, registered: { hash: 'h1' } })
+  await rejects(readFolder(study, noNote), /registered\.json: its hash is not that of its statement/, UserError)
   const bare = place()
   mkdirSync(bare)
   const notes: string[] = []
@@ -149,20 +155,15 @@ test('a claim needs all its comparisons, corrected by Holm; seeds that are not r
   const [alone] = await decided({ arms, rules: [RULE] })
   if (!(claim!.comparisons[0]!.p! === 2 * alone!.comparisons[0]!.p!)) throw new Error(`${claim!.comparisons[0]!.p}`)
   const extra = { a: [...above(0.1), 0], b: [...BASE, 0] }
-  equal((await decided({ arms: extra, rules: [RULE] }))[0]!.comparisons[0]!.seeds, [0, 1, 2, 3, 4])
+  const fewer = [{ statement: { seeds: [0, 1, 2, 3, 4] } }]
+  const [some] = await decided({ arms: extra, rules: [RULE], seeds: 6, deviations: fewer })
+  equal(some!.comparisons[0]!.seeds, [0, 1, 2, 3, 4])
 })
 
 test('a rule of a deviation is decided as one that was stated later', async () => {
   const later = { ...RULE, claim: 'b is better', compare: ['b', 'a'] }
-  const seeds = [0, 1, 2, 3, 4]
-  const deviation = {
-    at: 'then',
-    reason: 'an idea',
-    changed: ['decisionRule'],
-    hash: 'h2',
-    statement: { decisionRule: [RULE, later], seeds },
-  }
-  const claims = await decided({ arms: { a: above(0.1), b: BASE }, rules: [RULE], registered: { deviations: [deviation] } })
+  const deviations = [{ statement: { decisionRule: [RULE, later] } }]
+  const claims = await decided({ arms: { a: above(0.1), b: BASE }, rules: [RULE], deviations })
   equal(
     claims.map(({ claim, later, verdict }) => [claim, later, verdict]),
     [

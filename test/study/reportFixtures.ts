@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { countParameters, type ModelConfig } from '../../model/index.ts'
+import { hashOf } from '../../train/study/plan/hash.ts'
 
 /** A model of as many branches, whose numbers the report counts. */
 export function config(branches: number): ModelConfig {
@@ -81,6 +82,7 @@ function resultOf(branches: number, { accuracy, seed, epochs = 3 }: { accuracy: 
     adapter: 'a software device',
     driver: 'its driver',
     features: ['shader-f16'],
+    tuned: {},
     versions: { node: '20.0.0', paraformer: '0.1.0', webgpu: '0.6.2' },
     coldSeconds: 2,
     warmSeconds: 0.1,
@@ -116,6 +118,8 @@ export interface StudyOptions {
   seeds?: number
   statement?: object
   registered?: object
+  /** What each later change puts in the place of the statement's fields, and its own fields. */
+  deviations?: readonly { statement?: object; at?: string; reason?: string; changed?: string[] }[]
   /** Fields of every result. */
   result?: object
   /** Lines after the results. */
@@ -125,7 +129,7 @@ export interface StudyOptions {
 /** Writes a study folder without run folders. */
 export function writeStudy(
   folder: string,
-  { arms, rules = [], seeds = 5, statement = {}, registered = {}, result = {}, more = [] }: StudyOptions,
+  { arms, rules = [], seeds = 5, statement = {}, registered = {}, deviations = [], result = {}, more = [] }: StudyOptions,
 ): void {
   mkdirSync(folder, { recursive: true })
   const named = Object.fromEntries(Object.keys(arms).map((arm) => [arm, { settings: {}, description: `what ${arm} is` }]))
@@ -140,15 +144,32 @@ export function writeStudy(
     },
     ...statement,
   }
+  const code = 'c1'
+  const hash = hashOf(stated, code)
+  const build = { version: '0.1.0', commit: null, clean: null, sources: 's1' }
   writeJson(join(folder, 'registered.json'), {
-    ...{ format: 1, hash: 'h1', at: '2026-01-01T00:00:00.000Z', statement: stated, deviations: [] },
+    ...{ format: 1, hash, code, at: '2026-01-01T00:00:00.000Z', ...build, statement: stated },
+    deviations: deviations.map(({ statement, ...more }) => {
+      const changed = { ...stated, ...statement }
+      const described = { at: 'then', reason: 'an idea', changed: ['decisionRule'] }
+      return { ...described, hash: hashOf(changed, code), code, sources: 's1', statement: changed, ...more }
+    }),
     ...registered,
   })
   const results = Object.entries(arms).flatMap(([arm, values]) =>
     values.map((value, seed) => {
       const one = resultOf(3, { accuracy: value ?? 0, seed })
       if (value === null) one.final.test.accuracy = [null as never, null as never, null as never]
-      return { ...one, arm, key: `${arm}-${seed}`, registration: 'h1', settings: settingsOf(3, { seed }), trials: 0, ...result }
+      const { final } = one
+      const own = {
+        arm,
+        key: `${arm}-${seed}`,
+        sources: 's1',
+        registration: hash,
+        settings: settingsOf(3, { seed }),
+        trials: 0,
+      }
+      return { ...one, ...own, final: { ...final, validation: final.test }, ...result }
     }),
   )
   writeLines(join(folder, 'results.jsonl'), [...results, ...more])

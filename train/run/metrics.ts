@@ -1,36 +1,41 @@
+import * as v from 'valibot'
+import { amount, count, fields, numberOrNaN } from '../../engine/base/json.ts'
 import { type Evaluation, violations } from '../evaluate.ts'
 import { LineFile } from './lines.ts'
 import type { StepReport } from './trainerParts.ts'
 
-/** One line of metrics.jsonl: what one prefix scored in an optimizer step, or in an evaluation. */
-export interface Metric {
+/** The schema of a line of metrics.jsonl. */
+export const METRIC = fields({
   /** Seconds of training so far, those of earlier sessions of the run included. */
-  time: number
+  time: amount,
   /** Epoch, from 0. */
-  epoch: number
+  epoch: count,
   /** Pass of the scheme in the epoch, from 0. */
-  pass: number
+  pass: count,
   /** Mini-batches done, this one included. */
-  step: number
+  step: count,
   /** Number k of the prefix, from 1. */
-  prefix: number
+  prefix: v.pipe(count, v.minValue(1, 'a whole number of at least 1')),
   /** The images: `train` for a mini-batch, the others for an evaluation. */
-  split: 'train' | 'validation' | 'test'
+  split: v.picklist(['train', 'validation', 'test'], 'train, validation or test'),
   /** Mean cross-entropy L_k. JSON has null for a loss that is not finite. */
-  loss: number
+  loss: numberOrNaN,
   /** Share of the images that are classified right. */
-  accuracy: number
-  lr?: number | undefined
+  accuracy: numberOrNaN,
+  lr: v.optional(amount),
   /** Global norm of the gradient, before clipping. */
-  norm?: number | undefined
+  norm: v.optional(numberOrNaN),
   /** Loss scale of the next step, in mixed precision. */
-  lossScale?: number | undefined
-  imagesPerSecond?: number | undefined
+  lossScale: v.optional(amount),
+  imagesPerSecond: v.optional(numberOrNaN),
   /** Counted floating-point operations of the training so far; see `trainingFlops`. */
-  flops?: number | undefined
+  flops: v.optional(amount),
   /** Number of prefixes k > 1 with L_k > L_(k-1). The line of the last prefix has it, where all prefixes were scored at once. */
-  violations?: number | undefined
-}
+  violations: v.optional(count),
+})
+
+/** One line of metrics.jsonl: what one prefix scored in an optimizer step, or in an evaluation. */
+export type Metric = v.InferOutput<typeof METRIC>
 
 /** Returns the lines of a mini-batch: one for each prefix of each optimizer step. */
 export function stepMetrics(report: StepReport, imagesPerSecond: number): Metric[] {

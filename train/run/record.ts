@@ -1,48 +1,57 @@
+import * as v from 'valibot'
 import { files, runtime } from '#platform'
+import { amount, count, fields, listOf, mapOf, numberOrNaN, text } from '../../engine/base/json.ts'
 import { countParameters } from '../../model/index.ts'
 import { version } from '../../package.json'
 import type { RunData } from './data.ts'
+import { FORMAT } from './jsonFile.ts'
 import type { Sources } from './sources.ts'
 import type { StepTimes } from './stepTimes.ts'
 import type { Trainer } from './trainer.ts'
 
-/** Scores of every prefix, prefix 1 first. JSON has null for a loss that is not finite. */
-export interface Scores {
-  loss: number[]
-  accuracy: number[]
-}
+/** Scores of every prefix, prefix 1 first, over so many images. JSON has null for a number that is not finite. */
+export const SCORES = fields({ images: v.optional(count), loss: listOf(numberOrNaN), accuracy: listOf(numberOrNaN) })
 
-/** A finished run in numbers: the file run.json. */
-export interface RunRecord extends Sources {
-  format: 1
-  /** Hash of what determines the run, and its arm, in a study. */
-  key?: string
-  arm?: string
-  seed: number
+export type Scores = v.InferOutput<typeof SCORES>
+
+/** The schema of run.json. */
+export const RUN_RECORD = fields({
+  format: count,
+  /** Hash of what determines the run, its arm, and the hash of the code that decides its numbers, in a study. */
+  key: v.optional(text),
+  arm: v.optional(text),
+  sources: v.optional(text),
+  seed: count,
+  /** The commit that is checked out, and whether every file is as in it; null outside a repository. */
+  commit: v.nullable(text),
+  clean: v.nullable(v.boolean('true or false')),
   /** The adapter and driver of the (first) device, and its features. */
-  adapter: string
-  driver: string
-  features: string[]
+  adapter: text,
+  driver: text,
+  features: listOf(text),
   /** Kernel variants that were tuned, by task. */
-  tuned: Record<string, string>
-  versions: { node: string; paraformer: string; webgpu: string }
+  tuned: mapOf(text),
+  versions: fields({ node: text, paraformer: text, webgpu: text }),
   /** Seconds until the first mini-batch of the last session was done, which compiles kernels and captures steps. */
-  coldSeconds: number | null
+  coldSeconds: v.nullable(amount),
   /** Median seconds of a later mini-batch. */
-  warmSeconds: number | null
+  warmSeconds: v.nullable(amount),
   /** The most bytes that were in use on the (first) device at a time, in the last session. */
-  peakBytes: number
-  optimizerSteps: number
+  peakBytes: amount,
+  optimizerSteps: count,
   /** Images of all mini-batches, each as often as it was trained on. */
-  images: number
+  images: count,
   /** Counted operations of the training; null where a part of the run was not counted. */
-  trainingFlops: number | null
+  trainingFlops: v.nullable(amount),
   /** Seconds of training and evaluation, in all sessions. */
-  wallSeconds: number
-  parameters: number
+  wallSeconds: amount,
+  parameters: count,
   /** The last evaluation, by split. */
-  final: { test?: Scores; validation?: Scores }
-}
+  final: fields({ test: v.optional(SCORES), validation: v.optional(SCORES) }),
+})
+
+/** A finished run in numbers: the content of run.json. */
+export type RunRecord = v.InferOutput<typeof RUN_RECORD>
 
 /** Describes a finished run. */
 export function runRecord(
@@ -57,7 +66,7 @@ export function runRecord(
   const own = () => model.parameters().reduce((sum, { size }) => sum + size, 0)
   const scores: Scores = { loss: losses, accuracy: accuracies }
   return {
-    format: 1,
+    format: FORMAT,
     seed: settings.seed,
     ...sources,
     adapter: device.summary.name,

@@ -9,16 +9,14 @@ import { sha256Of } from '../data/checksum.ts'
 import type { Dataset } from '../data/datasets.ts'
 import { RESUMABLE, type Settings } from '../settings.ts'
 import type { SavedRun } from './checkpoint.ts'
-
-/** The newest format of settings.json that this version writes and reads. */
-const FORMAT = 1
+import { checkFormat, FORMAT } from './jsonFile.ts'
 
 /** Bytes of the longest settings.json. */
 const MAX_BYTES = 1 << 20
 
 /** The content of settings.json: the settings of a run, its model and its data. */
 export interface RunSettings {
-  format: 1
+  format: number
   settings: Settings
   model: ModelConfig
   dataset: {
@@ -75,11 +73,8 @@ export async function writeSettings(path: string, run: RunInput, orSay?: (text: 
 /** Reads settings.json. @throws UserError in one line for a file that is malformed, or of a newer format */
 export async function readSettings(path: string): Promise<RunSettings> {
   const json = new TextDecoder().decode(await files.read(path, MAX_BYTES))
-  const found = parseJson(FILE, json, path)
-  if (found.format > FORMAT) {
-    throw new UserError(`${path}: is of format ${found.format}, this version reads up to ${FORMAT}; use a newer paraformer`)
-  }
-  return found as unknown as RunSettings
+  checkFormat(json, path)
+  return parseJson(FILE, json, path) as unknown as RunSettings
 }
 
 /**

@@ -1,5 +1,5 @@
 import { interquartileMean, mean, samplingError, tInterval } from '../statistics/index.ts'
-import { metricOf, type Run } from './record.ts'
+import { metricOfRun, type Run } from './record.ts'
 import type { StudyRecord } from './studyFolder.ts'
 
 /** The runs of an arm in numbers. */
@@ -32,7 +32,7 @@ export function armsOf(runs: readonly Run[]): Run[][] {
 /** Sums up the runs of an arm. */
 export function summarize(runs: readonly Run[], metric: string): ArmSummary {
   const { study, arm, testImages } = runs[0]!
-  const values = runs.map((run) => metricOf(run, metric)).filter((value) => value !== undefined)
+  const values = runs.map((run) => metricOfRun(run, metric)).filter((value) => value !== undefined)
   const finite = values.length > 0 && values.every(Number.isFinite)
   const center = finite ? mean(values) : undefined
   const interval = finite && values.length > 1 ? tInterval(values) : undefined
@@ -68,7 +68,7 @@ export function acrossDatasets(studies: readonly Pick<StudyRecord, 'title' | 'st
     const study = statement.id ?? title
     for (const run of runs) {
       const { arm, dataset } = run
-      const value = metricOf(run, 'testAccuracy')
+      const value = metricOfRun(run, 'testAccuracy')
       if (dataset === undefined || value === undefined || !Number.isFinite(value)) continue
       const key = JSON.stringify([study, arm])
       arms.set(key, [...(arms.get(key) ?? []), { study, arm, dataset, value }])

@@ -1,6 +1,7 @@
+import type { Rule } from '../results/registration.ts'
 import { type Comparison, type PairedDifference, pairedDifference, type Verdict, verdicts } from '../statistics/index.ts'
-import { metricOf, type Run } from './record.ts'
-import type { Rule, StudyRecord } from './studyFolder.ts'
+import { metricOfRun, type Run } from './record.ts'
+import type { StudyRecord } from './studyFolder.ts'
 
 /** Paired seeds below which no verdict is given. */
 export const MIN_SEEDS = 5
@@ -93,7 +94,7 @@ function reasonOf(pairs: number, finite: boolean, registered?: readonly number[]
 function valuesOf(runs: readonly Run[], arm: string, metric: string, registered?: readonly number[]): Map<number, number> {
   const values = new Map<number, number>()
   for (const run of runs) {
-    const value = metricOf(run, metric)
+    const value = metricOfRun(run, metric)
     if (run.arm !== arm || run.seed === undefined || value === undefined) continue
     if (!registered || registered.includes(run.seed)) values.set(run.seed, value)
   }

@@ -1,55 +1,30 @@
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type * as v from 'valibot'
-import { reason, UserError } from '../../../engine/base/errors.ts'
-import { accepted, count, fields, parseJson } from '../../../engine/base/json.ts'
-
-/** The newest format of files that this version reads. */
-const FORMAT = 1
+import { UserError } from '../../../engine/base/errors.ts'
+import { NewerFormatError, readJsonFile } from '../../run/jsonFile.ts'
 
 /** Says what is wrong with a file and that the report goes on without it. */
 export type Note = (text: string) => void
 
-/** Reads a JSON file; a malformed one is noted. @throws UserError when it is of a newer format */
-export async function readJson<const S extends v.GenericSchema>(
-  path: string,
-  schema: S,
-  note: Note,
-): Promise<v.InferOutput<S> | undefined> {
-  if (!existsSync(path)) return undefined
+/**
+ * Reads a file of a run. A report shows whatever a run left behind, so a malformed file is noted and left out.
+ * @returns undefined where it is left out, and where there is none
+ * @throws UserError when it is of a newer format
+ */
+export async function orNote<T>(read: Promise<T>, note: Note): Promise<T | undefined> {
   try {
-    const json = await readText(path)
-    checkFormat(path, json)
-    return parseJson(schema, json, path)
+    return await read
   } catch (error) {
-    if (!(error instanceof UserError) || error instanceof NewerFormat) throw error
+    if (!(error instanceof UserError) || error instanceof NewerFormatError) throw error
     note(`${error.message}; left out`)
     return undefined
   }
 }
 
-class NewerFormat extends UserError {}
-
-/** @throws UserError when a JSON text says that it is of a newer format */
-export function checkFormat(path: string, json: string): void {
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch {
-    return
-  }
-  const format = accepted(fields({ format: count }), value)?.format ?? FORMAT
-  if (format > FORMAT)
-    throw new NewerFormat(`${path}: is of format ${format}, written by a newer version; update paraformer to read it`)
-}
-
-/** Reads a text file. @throws UserError in one line */
-export async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    throw new UserError(
-      `${path}: cannot be read (${(error as { code?: string }).code ?? reason(error)}); check its permissions`,
-    )
-  }
+/** Reads a JSON file of a run as `orNote`. */
+export function readJson<const S extends v.GenericSchema>(
+  path: string,
+  schema: S,
+  note: Note,
+): Promise<v.InferOutput<S> | undefined> {
+  return orNote(readJsonFile(schema, path), note)
 }

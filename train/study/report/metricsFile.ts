@@ -3,22 +3,11 @@ import { createInterface } from 'node:readline'
 import * as v from 'valibot'
 import { reason, UserError } from '../../../engine/base/errors.ts'
 import { accepted, amount, count, fields, listOf, numberOrNaN } from '../../../engine/base/json.ts'
+import { METRIC } from '../../run/metrics.ts'
 import type { Point } from './point.ts'
 import { thinned } from './thin.ts'
 
-const split = v.picklist(['train', 'validation', 'test'], 'a split')
 const scores = listOf(numberOrNaN)
-
-const FLAT = fields({
-  split,
-  prefix: v.pipe(count, v.minValue(1, 'a prefix')),
-  epoch: count,
-  step: count,
-  time: v.optional(amount),
-  flops: v.optional(amount),
-  loss: numberOrNaN,
-  accuracy: numberOrNaN,
-})
 
 /** Lines of runs before metrics were flat. */
 const STEP = fields({
@@ -32,7 +21,7 @@ const EPOCH = fields({
   kind: v.literal('epoch', 'epoch'),
   epoch: count,
   step: count,
-  split,
+  split: METRIC.entries.split,
   losses: scores,
   accuracies: scores,
   seconds: v.optional(amount),
@@ -76,10 +65,10 @@ function pointsOf(line: string, branches: number | undefined): Point[] | undefin
   } catch {
     return undefined
   }
-  const flat = accepted(FLAT, value)
+  const flat = accepted(METRIC, value)
   if (flat) {
-    const { time, ...point } = flat
-    return [{ ...point, seconds: time }]
+    const { split, prefix, epoch, step, time: seconds, flops, loss, accuracy } = flat
+    return [{ split, prefix, epoch, step, seconds, flops, loss, accuracy }]
   }
   const evaluated = accepted(EPOCH, value)
   if (evaluated) {

@@ -1,19 +1,11 @@
-import * as v from 'valibot'
-import { amount, count, fields, listOf, mapOf, numberOrNaN, text } from '../../../engine/base/json.ts'
 import { branchShape, checkConfig, countParameters, type ModelConfig } from '../../../model/index.ts'
 import type { DatasetName } from '../../data/names.ts'
+import type { RunRecord, Scores } from '../../run/record.ts'
 import { checkSettings, modelConfigOf } from '../../settings.ts'
+import { metricOf, type Result } from '../results/results.ts'
 import type { Compression } from './compression.ts'
 import type { Expansion } from './expansion.ts'
-import type { Point, Split } from './point.ts'
-
-/** Losses and accuracies by prefix. */
-export interface Scores {
-  /** Number of images. */
-  images?: number | undefined
-  loss: number[]
-  accuracy: number[]
-}
+import type { Point } from './point.ts'
 
 /** A run as the report sees it, be it an arm of a study at a seed or an ordinary run. */
 export interface Run {
@@ -29,48 +21,14 @@ export interface Run {
   dataset: string | undefined
   /** Number of test images. */
   testImages: number | undefined
-  result: Result
-  /** The result as it stands in the file, for metrics of a study's own. */
-  raw: unknown
+  /** Its line in results.jsonl, or its run.json; an unfinished run has nothing of it. */
+  result: Partial<RunRecord & Pick<Result, 'trials'>>
   points: readonly Point[]
   /** The results of `paraformer compress` in its folder. */
   compression: Compression | undefined
   /** The results of `paraformer expand` in its folder. */
   expansion: Expansion | undefined
 }
-
-const scores = listOf(numberOrNaN)
-
-const SCORES = fields({ images: v.optional(count), loss: scores, accuracy: scores })
-
-const RESULT_ENTRIES = {
-  format: v.optional(count),
-  key: v.optional(text),
-  arm: v.optional(text),
-  seed: v.optional(count),
-  commit: v.optional(v.nullable(text)),
-  clean: v.optional(v.nullable(v.boolean('true or false'))),
-  adapter: v.optional(text),
-  driver: v.optional(text),
-  coldSeconds: v.optional(v.nullable(amount)),
-  warmSeconds: v.optional(v.nullable(amount)),
-  peakBytes: v.optional(v.nullable(amount)),
-  optimizerSteps: v.optional(amount),
-  images: v.optional(amount),
-  trainingFlops: v.optional(v.nullable(amount)),
-  wallSeconds: v.optional(amount),
-  parameters: v.optional(amount),
-  settings: v.optional(mapOf(v.unknown())),
-  model: v.optional(v.unknown()),
-  trials: v.optional(count),
-  registration: v.optional(text),
-  final: v.optional(fields({ test: v.optional(SCORES), validation: v.optional(SCORES), train: v.optional(SCORES) })),
-}
-
-/** The content of run.json, and of a line of results.jsonl. */
-export const RESULT = fields(RESULT_ENTRIES)
-
-export type Result = v.InferOutput<typeof RESULT>
 
 /** Returns the config of a model, or undefined for what is none. */
 export function configOf(value: unknown): ModelConfig | undefined {
@@ -104,7 +62,10 @@ export function configOfSettings(
 }
 
 /** Returns the scores at the end of a run, from its result or from its last evaluation. */
-export function finalScores({ result, points }: Pick<Run, 'result' | 'points'>, split: Split): Scores | undefined {
+export function finalScores(
+  { result, points }: Pick<Run, 'result' | 'points'>,
+  split: 'test' | 'validation',
+): Scores | undefined {
   const written = result.final?.[split]
   if (written) return written
   const evaluations = points.filter((point) => point.split === split)
@@ -124,22 +85,9 @@ export function branchesOf({ config, points, result }: Pick<Run, 'config' | 'poi
   return Math.max(1, result.final?.test?.loss.length ?? 0, ...points.map(({ prefix }) => prefix))
 }
 
-/**
- * Returns the metric of a run at its end: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model, or the number
- * at a path of its result, such as wallSeconds or final.test.accuracy.0.
- */
-export function metricOf(run: Run, metric: string): number | undefined {
-  const [, split, kind] = /^(test|validation|train)(Accuracy|Loss)$/.exec(metric) ?? []
-  if (split) {
-    const found = finalScores(run, split as Split)
-    return (kind === 'Accuracy' ? found?.accuracy : found?.loss)?.at(-1)
-  }
-  let value: unknown = run.raw
-  for (const key of metric.split('.')) {
-    value =
-      typeof value === 'object' && value !== null && Object.hasOwn(value, key)
-        ? (value as Record<string, unknown>)[key]
-        : undefined
-  }
-  return typeof value === 'number' ? value : undefined
+/** Returns the metric of a run at its end, as `metricOf` does; an unfinished run has the scores of its last evaluation. */
+export function metricOfRun(run: Run, metric: string): number | undefined {
+  const [test, validation] = [finalScores(run, 'test'), finalScores(run, 'validation')]
+  const final = { ...(test && { test }), ...(validation && { validation }) }
+  return metricOf({ ...run.result, final }, metric)
 }

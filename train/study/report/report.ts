@@ -94,11 +94,10 @@ function studySection(study: StudyRecord, id: string, command: string): Undrawn 
     Metric: metric,
     'Equal in all arms': statement.budget,
     Seeds: seeds?.join(', '),
-    Registered: registered && [registered.at, registered.hash?.slice(0, 16)].filter(Boolean).join(', hash '),
+    Registered: registered && `${registered.at}, hash ${registered.hash.slice(0, 16)}`,
   }).filter((field): field is [string, string] => field[1] !== undefined && field[1] !== '')
   const deviations = (registered?.deviations ?? []).map(
-    ({ at, reason, changed = [] }) =>
-      `${at ?? ''} ${changed.join(', ') || 'a change'} after registration: ${reason ?? 'no reason given'}`,
+    ({ at, reason, changed }) => `${at} ${changed.join(', ')} after registration: ${reason}`,
   )
   const made = studyCommand(study)
   return {

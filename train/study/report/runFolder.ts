@@ -5,20 +5,20 @@ import { reason } from '../../../engine/base/errors.ts'
 import { accepted, count, fields, mapOf, parseJson, text } from '../../../engine/base/json.ts'
 import { branchShape } from '../../../model/index.ts'
 import { openSafetensors } from '../../checkpoint/files.ts'
+import { RUN_RECORD, type RunRecord } from '../../run/record.ts'
+import { type RunSettings, readSettings } from '../../run/settingsFile.ts'
 import { readCompression } from './compression.ts'
 import { readExpansion } from './expansion.ts'
-import { type Note, readJson, readText } from './files.ts'
+import { type Note, orNote, readJson } from './files.ts'
 import { readMetrics } from './metricsFile.ts'
-import { configOf, RESULT, type Result, type Run } from './record.ts'
+import { configOf, type Run } from './record.ts'
 
-const SETTINGS = fields({
-  format: v.optional(count),
-  settings: mapOf(v.unknown()),
-  model: v.optional(v.unknown()),
-  dataset: v.optional(fields({ name: v.optional(text), testImages: v.optional(count) })),
-})
-
-type SavedSettings = v.InferOutput<typeof SETTINGS>
+/** Settings of a run as any version wrote them, with its model and data set where they are known. */
+interface SavedSettings {
+  settings: Readonly<Record<string, unknown>>
+  model?: unknown
+  dataset?: Pick<RunSettings['dataset'], 'name' | 'testImages'>
+}
 
 /** Files of a training run, one of which at least is there. */
 const TRAINED = ['metrics.jsonl', 'run.json', 'settings.json']
@@ -39,10 +39,10 @@ export function isRunFolder(path: string): boolean {
  */
 export async function readRunFolder(path: string, note: Note): Promise<Run> {
   const trained = holds(path, TRAINED)
-  const written = await readJson(join(path, 'settings.json'), SETTINGS, note)
+  const file = join(path, 'settings.json')
+  const written = existsSync(file) ? await orNote(readSettings(file), note) : undefined
   const saved = written ?? (trained ? await settingsOfCheckpoint(path, note) : undefined)
-  const raw = await readRaw(join(path, 'run.json'), note)
-  const result: Result = (raw === undefined ? undefined : await readJson(join(path, 'run.json'), RESULT, note)) ?? {}
+  const result: Partial<RunRecord> = (await readJson(join(path, 'run.json'), RUN_RECORD, note)) ?? {}
   const config = configOf(saved?.model)
   const metrics = join(path, 'metrics.jsonl')
   const found = existsSync(metrics) ? await readMetrics(metrics, config && branchShape(config).branches) : undefined
@@ -60,7 +60,6 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
     dataset: accepted(text, settings.dataset) ?? saved?.dataset?.name,
     testImages: result.final?.test?.images ?? testImagesOf(settings, saved),
     result,
-    raw,
     points: found?.points ?? [],
     compression: await readCompression(path, note),
     expansion: await readExpansion(path, note),
@@ -77,7 +76,7 @@ export function testImagesOf(settings: Readonly<Record<string, unknown>>, saved?
 /** Test images of each data set that can be trained on. */
 const TEST_IMAGES = 10_000
 
-/** Reads settings and config from the checkpoint of a run that has no settings.json. */
+/** Reads settings and config from the checkpoint of a run of a former version, which has no settings.json. Its model may be a study's own. */
 async function settingsOfCheckpoint(path: string, note: Note): Promise<SavedSettings | undefined> {
   const name = ['checkpoint.safetensors', 'model.safetensors'].map((file) => join(path, file)).find((file) => existsSync(file))
   if (!name) {
@@ -93,17 +92,6 @@ async function settingsOfCheckpoint(path: string, note: Note): Promise<SavedSett
     return { settings, model: config === undefined ? undefined : JSON.parse(config) }
   } catch (error) {
     note(`${name}: ${reason(error)}; its settings are left out`)
-    return undefined
-  }
-}
-
-async function readRaw(path: string, note: Note): Promise<unknown> {
-  if (!existsSync(path)) return undefined
-  const json = await readText(path)
-  try {
-    return JSON.parse(json)
-  } catch {
-    note(`${path}: is not JSON and left out`)
     return undefined
   }
 }

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { files } from '#platform'
+import { FORMAT } from '../../run/jsonFile.ts'
 import { LineFile } from '../../run/lines.ts'
 import { canonical } from '../plan/hash.ts'
 import type { PlannedRun } from '../plan/plan.ts'
 import { recordIn, runPath, type StudyFolder } from './folder.ts'
-import { currentHash, FORMAT, hasOwnCode, type Registered, type Stated, statedBy } from './registration.ts'
-import { parseRecord, type Result, readResults, readTrials, type StudyRecord, type Trial } from './results.ts'
+import { currentHash, hasOwnCode, type Registered, type Stated, statedBy } from './registration.ts'
+import { type Result, readRecord, readResults, readTrials, type StudyRecord, type Trial } from './results.ts'
 
 /** The results and trials of a study, which one process at a time appends to. */
 export class Ledger {
@@ -89,9 +90,8 @@ export class Ledger {
   }
 
   /** Reads the record of a finished run from its folder; undefined while it is not finished. */
-  async recordOf({ key, trial }: PlannedRun): Promise<StudyRecord | undefined> {
-    const path = recordIn(runPath(this.folder, trial ? 'trial' : 'run', key))
-    return existsSync(path) ? parseRecord(await readFile(path, 'utf8'), path) : undefined
+  recordOf({ key, trial }: PlannedRun): Promise<StudyRecord | undefined> {
+    return readRecord(recordIn(runPath(this.folder, trial ? 'trial' : 'run', key)))
   }
 
   /** Appends the result of a finished run. @param trials the number of trials that its settings were chosen among */

@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import * as v from 'valibot'
 import { files } from '#platform'
-import { count, fields, listOf, mapOf, parseJson, text } from '../../../engine/base/json.ts'
-import { reason, UserError } from '../../../engine/index.ts'
+import { amount, count, fields, listOf, mapOf, text } from '../../../engine/base/json.ts'
+import { UserError } from '../../../engine/index.ts'
+import { FORMAT, readJsonFile } from '../../run/jsonFile.ts'
 import { BUILD } from '../plan/build.ts'
 import type { Study } from '../plan/define.ts'
 import { canonical, hashOf } from '../plan/hash.ts'
@@ -11,8 +10,16 @@ import { statedSettings } from '../plan/plan.ts'
 import type { LoadedStudy } from '../plan/source.ts'
 import type { StudyFolder } from './folder.ts'
 
-/** The version of the files of a study. */
-export const FORMAT = 1
+/** A rule of the decision, as `Rule` describes it. */
+const RULE = fields({
+  claim: text,
+  compare: v.strictTuple([text, text], 'two arms'),
+  better: v.picklist(['higher', 'lower'], 'higher or lower'),
+  margin: v.optional(amount),
+})
+
+/** A comparison that decides a claim, as it was stated. */
+export type Rule = v.InferOutput<typeof RULE>
 
 const STATEMENT = fields({
   id: text,
@@ -20,7 +27,7 @@ const STATEMENT = fields({
   hypothesis: text,
   prediction: text,
   metric: text,
-  decisionRule: listOf(v.unknown()),
+  decisionRule: listOf(RULE),
   baseline: text,
   budget: text,
   tuning: v.optional(mapOf(v.unknown())),
@@ -74,29 +81,10 @@ export function statementOf(study: Study, preset: string): Statement {
 
 /** Reads registered.json; undefined where there is none. @throws UserError for a malformed one, and one of a newer version */
 export async function readRegistered(path: string): Promise<Registered | undefined> {
-  if (!existsSync(path)) return undefined
-  const json = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new UserError(`${path}: cannot be read (${reason(error)})`)
-  })
-  checkFormat(json, path)
-  const registered = parseJson(REGISTERED, json, path)
-  if (hashOf(registered.statement, registered.code) !== registered.hash)
+  const registered = await readJsonFile(REGISTERED, path)
+  if (registered && hashOf(registered.statement, registered.code) !== registered.hash)
     throw new UserError(`${path}: its hash is not that of its statement, so it was changed by hand; restore it`)
   return registered
-}
-
-/** @throws UserError for a file of a newer version of the package */
-export function checkFormat(json: string, path: string): void {
-  let format: unknown
-  try {
-    format = (JSON.parse(json) as { format?: unknown } | null)?.format
-  } catch {
-    return
-  }
-  if (typeof format === 'number' && format > FORMAT)
-    throw new UserError(
-      `${path}: is of format ${format}, and this version knows up to ${FORMAT}; use a newer version of paraformer`,
-    )
 }
 
 /**
@@ -130,6 +118,11 @@ export async function register(
   const registered = { ...found, deviations: [...found.deviations, { ...now, reason: deviate, changed }] }
   await writeRegistered(folder, registered)
   return registered
+}
+
+/** The statement that holds now. */
+export function currentStatement({ statement, deviations }: Registered): Statement {
+  return deviations.at(-1)?.statement ?? statement
 }
 
 /** Hashes of all statements that results of a study may refer to. */

@@ -1,36 +1,18 @@
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import * as v from 'valibot'
-import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../../engine/base/json.ts'
-import { reason, UserError } from '../../../engine/index.ts'
-import { checkFormat, type Registered, statedBy, statementHashes } from './registration.ts'
-
-/** Losses and accuracies of the prefixes, over so many images. */
-const SCORES = fields({ images: v.optional(count), loss: listOf(numberOrNaN), accuracy: listOf(numberOrNaN) })
+import { amount, count, fields, mapOf, parseJson, text } from '../../../engine/base/json.ts'
+import { UserError } from '../../../engine/index.ts'
+import { checkFormat, readJsonFile, readText } from '../../run/jsonFile.ts'
+import { RUN_RECORD, type RunRecord, SCORES } from '../../run/record.ts'
+import { type Registered, statedBy, statementHashes } from './registration.ts'
 
 /** A finished run as run.json describes it, in a study. */
 const RECORD = fields({
-  format: count,
+  ...RUN_RECORD.entries,
   key: text,
   arm: text,
-  seed: count,
-  commit: v.nullable(text),
-  clean: v.nullable(v.boolean('true or false')),
-  /** Hash of the code of the package that decides the numbers. */
   sources: text,
-  adapter: text,
-  driver: text,
-  features: listOf(text),
-  tuned: mapOf(text),
-  versions: fields({ node: text, paraformer: text, webgpu: text }),
-  coldSeconds: v.nullable(amount),
-  warmSeconds: v.nullable(amount),
-  peakBytes: amount,
-  optimizerSteps: count,
-  images: count,
   trainingFlops: amount,
-  wallSeconds: amount,
-  parameters: count,
   /** Scores of all prefixes after the last epoch. Trials of tuning have none on the test images. */
   final: fields({ validation: SCORES, test: v.optional(SCORES) }),
 })
@@ -38,9 +20,9 @@ const RECORD = fields({
 /** The content of run.json, which a run of a study writes at its end. */
 export type StudyRecord = v.InferOutput<typeof RECORD>
 
-/** Parses run.json of a run of a study. @throws UserError for a malformed one */
-export function parseRecord(json: string, path: string): StudyRecord {
-  return parseJson(RECORD, json, path)
+/** Reads run.json of a run of a study; undefined while it is not finished. @throws UserError for a malformed one */
+export function readRecord(path: string): Promise<StudyRecord | undefined> {
+  return readJsonFile(RECORD, path)
 }
 
 const RESULT = fields({
@@ -74,10 +56,11 @@ export type Trial = v.InferOutput<typeof TRIAL>
 
 /**
  * Reads the results of a study; none where there is no file.
+ * @param registered what they are compared with; undefined where nothing was registered
  * @throws UserError in one line for a line that is malformed, of a newer version or of another registration, of an arm or seed that is
  *   not registered, or that repeats one before
  */
-export async function readResults(path: string, registered: Registered): Promise<Result[]> {
+export async function readResults(path: string, registered: Registered | undefined): Promise<Result[]> {
   const results = await readLines(path, RESULT, registered)
   const lines = new Map<string, number>()
   results.forEach(({ arm, seed }, i) => {
@@ -85,7 +68,7 @@ export async function readResults(path: string, registered: Registered): Promise
     if (before !== undefined)
       throw new UserError(`${path}, line ${i + 1}: arm ${arm} has seed ${seed} already, in line ${before}; remove one`)
     lines.set(`${arm} ${seed}`, i + 1)
-    if (!statements(registered).some(({ seeds }) => seeds.includes(seed)))
+    if (registered && !statements(registered).some(({ seeds }) => seeds.includes(seed)))
       throw new UserError(`${path}, line ${i + 1}: seed ${seed} is not registered; remove the line`)
   })
   return results
@@ -103,12 +86,10 @@ function statements(registered: Registered) {
 async function readLines<const S extends typeof RESULT | typeof TRIAL>(
   path: string,
   schema: S,
-  registered: Registered,
+  registered: Registered | undefined,
 ): Promise<v.InferOutput<S>[]> {
   if (!existsSync(path)) return []
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new UserError(`${path}: cannot be read (${reason(error)})`)
-  })
+  const content = await readText(path)
   // A killed process may leave a last line that it did not finish, which the next run cuts off.
   const lines = content
     .slice(0, content.lastIndexOf('\n') + 1)
@@ -118,24 +99,31 @@ async function readLines<const S extends typeof RESULT | typeof TRIAL>(
     const where = `${path}, line ${i + 1}`
     checkFormat(line, where)
     const found = parseJson(schema, line, where)
-    if (!statementHashes(registered).includes(found.registration))
-      throw new UserError(`${where}: is a result of another registration; keep results and registered.json together`)
-    if (!statements(registered).some(({ arms }) => Object.hasOwn(arms, found.arm)))
-      throw new UserError(`${where}: arm ${found.arm} is not registered; remove the line`)
+    if (registered) checkRegistered(found, registered, where)
     return found
   })
 }
 
-/** The metric of a study: of the whole model at the end, or another number of a result by its name. @throws UserError for an unknown one */
-export function metricOf(result: Pick<Result, 'final'>, metric: string): number {
-  const { test, validation } = result.final
-  const named: Record<string, number | undefined> = {
-    testAccuracy: test?.accuracy.at(-1),
-    testLoss: test?.loss.at(-1),
-    validationAccuracy: validation.accuracy.at(-1),
-    validationLoss: validation.loss.at(-1),
+/** @throws UserError for a line of another registration, or of an arm that is not registered */
+function checkRegistered(found: Pick<Result, 'registration' | 'arm'>, registered: Registered, where: string): void {
+  if (!statementHashes(registered).includes(found.registration))
+    throw new UserError(`${where}: is a result of another registration; keep results and registered.json together`)
+  if (!statements(registered).some(({ arms }) => Object.hasOwn(arms, found.arm)))
+    throw new UserError(`${where}: arm ${found.arm} is not registered; remove the line`)
+}
+
+/**
+ * The metric of a result: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model at the end, or the number at a
+ * path of the result, such as wallSeconds or final.test.accuracy.0. Undefined where it has none.
+ */
+export function metricOf(result: { readonly final?: RunRecord['final'] }, metric: string): number | undefined {
+  const [, split, kind] = /^(test|validation)(Accuracy|Loss)$/.exec(metric) ?? []
+  const path = split === undefined ? metric.split('.') : ['final', split, kind!.toLowerCase()]
+  let value: unknown = result
+  for (const key of path) {
+    const holds = typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+    value = holds ? (value as Record<string, unknown>)[key] : undefined
   }
-  const value = Object.hasOwn(named, metric) ? named[metric] : (result as Record<string, unknown>)[metric]
-  if (typeof value === 'number') return value
-  throw new UserError(`results have no number ${metric}; name ${Object.keys(named).join(', ')}, or wallSeconds`)
+  if (split !== undefined) value = (value as number[] | undefined)?.at(-1)
+  return typeof value === 'number' ? value : undefined
 }

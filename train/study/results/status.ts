@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { UserError } from '../../../engine/index.ts'
 import { tInterval } from '../statistics/index.ts'
 import { filesIn, type StudyFolder } from './folder.ts'
-import { type Registered, readRegistered } from './registration.ts'
+import { currentStatement, readRegistered } from './registration.ts'
 import { metricOf, type Result, readResults } from './results.ts'
 
 /** How far an arm of a registered study is. */
@@ -51,16 +51,21 @@ export async function studyStatus(folder: Pick<StudyFolder, 'path' | 'registered
   return { path: folder.path, id, preset, metric, deviations: registered.deviations.length, arms: each, left }
 }
 
-function currentStatement({ statement, deviations }: Registered) {
-  return deviations.at(-1)?.statement ?? statement
-}
-
 function armStatus(arm: string, of: number, metric: string, results: readonly Result[]): ArmStatus {
   const own = results.filter((result) => result.arm === arm)
-  const values = own.map((result) => metricOf(result, metric)).filter(Number.isFinite)
+  const values = own.map((result) => numberOf(result, metric)).filter(Number.isFinite)
   const interval = values.length > 1 ? tInterval(values) : undefined
   const seconds = mean(own.map(({ wallSeconds }) => wallSeconds))
   return { arm, finished: own.length, of, mean: mean(values), low: interval?.low, high: interval?.high, seconds }
+}
+
+/** @throws UserError for a metric that results do not have */
+function numberOf(result: Result, metric: string): number {
+  const value = metricOf(result, metric)
+  if (value !== undefined) return value
+  throw new UserError(
+    `results have no number ${metric}; name testAccuracy, testLoss, validationAccuracy, validationLoss, or wallSeconds`,
+  )
 }
 
 function mean(values: readonly number[]): number | undefined {

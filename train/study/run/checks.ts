@@ -1,11 +1,9 @@
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type * as v from 'valibot'
 import { files } from '#platform'
-import { amount, count, fields, listOf, mapOf, parseJson, text } from '../../../engine/base/json.ts'
+import { amount, count, fields, listOf, mapOf, text } from '../../../engine/base/json.ts'
 import { UserError } from '../../../engine/index.ts'
+import { FORMAT, readJsonFile } from '../../run/jsonFile.ts'
 import { BUILD } from '../plan/build.ts'
-import { checkFormat, FORMAT } from '../results/registration.ts'
 import type { CheckJob } from './job.ts'
 import { doJob, type JobHooks } from './processes.ts'
 
@@ -30,10 +28,7 @@ export type Check = v.InferOutput<typeof CHECKS>['checks'][number]
 
 /** Reads the checks of a study; none where there is no file. @throws UserError for a malformed file */
 export async function readChecks(path: string): Promise<Check[]> {
-  if (!existsSync(path)) return []
-  const json = await readFile(path, 'utf8')
-  checkFormat(json, path)
-  return parseJson(CHECKS, json, path).checks
+  return (await readJsonFile(CHECKS, path))?.checks ?? []
 }
 
 /** Measured seconds of a mini-batch of each arm, those of the earliest check. */
