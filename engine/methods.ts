@@ -11,6 +11,7 @@ import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
+import { rmsNorm } from './ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
 import { Tensor } from './tensor/tensor.ts'
@@ -19,7 +20,7 @@ const methods = {
   ...elementwise,
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
-  ...{ matmul, linear, mlp, layerNorm, crossEntropy, dropout },
+  ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ cast, backward },
 }
 

@@ -9,6 +9,7 @@ import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
+import { entries as rmsNorm } from './rmsNorm/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
 
@@ -25,5 +26,6 @@ export const kernelFamilies = {
   matmul,
   random,
   reduce,
+  rmsNorm,
   softmax,
 } as const satisfies Record<string, readonly KernelEntry[]>

@@ -19,9 +19,9 @@ const copies = new ContextVariable(new Map<Storage<Device>, { copy: Tensor; made
 /**
  * Runs `fn` in mixed precision (Micikevicius et al., arXiv 1710.03740). Inside, matrix products and attention take operands of `dtype`,
  * accumulate in float32, give results of `dtype` unless they add a residual or an option says otherwise, and save values of `dtype` for
- * backward. LayerNorm, softmax and cross-entropy compute in float32, and so does arithmetic on tensors of both dtypes. A gradient has the
- * dtype of its tensor, so float32 parameters get float32 gradients straight from the products. Parameters are cast once and again after a
- * change; all parameters of one allocation (an arena) are cast in one dispatch. The backward pass may run inside or later.
+ * backward. LayerNorm, RMSNorm, softmax and cross-entropy compute in float32, and so does arithmetic on tensors of both dtypes. A gradient
+ * has the dtype of its tensor, so float32 parameters get float32 gradients straight from the products. Parameters are cast once and again
+ * after a change; all parameters of one allocation (an arena) are cast in one dispatch. The backward pass may run inside or later.
  * @param dtype 'float32' turns off an `autocast` around this one
  * @throws ArgumentError for another dtype, or when `fn` is no function or returns a promise; UserError from the first product on a device
  *   without float16

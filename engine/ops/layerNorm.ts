@@ -1,13 +1,13 @@
 import * as kernels from '../../kernels/layerNorm/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
-import { checkNoMore, refusal } from '../base/checks.ts'
+import { checkNoMore } from '../base/checks.ts'
 import { bindingAlignment } from '../layout/dtype.ts'
 import { joint } from '../memory/version.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
-import { rowStrideOf } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { checkEps, rowsOf, withRows } from './normRows.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -81,17 +81,6 @@ function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number })
   return { dweight, dbias, chunks, out: sums, place: { weightOffset: 0, toBias: chunks * n }, combine }
 }
 
-/** Returns the tensor if the kernels can read its rows, which lie evenly spaced with their elements side by side, else a row-major copy. */
-function withRows(x: Tensor): Tensor {
-  const contiguousRows = x.shape.at(-1) === 1 || x.strides.at(-1) === 1
-  return contiguousRows && rowStrideOf(x) !== undefined ? x : x.contiguous()
-}
-
-function rowsOf(x: Tensor) {
-  const n = x.shape.at(-1)!
-  return { rows: x.size / n, n, xOffset: x.offset, xStride: rowStrideOf(x)! }
-}
-
 /**
  * Layer normalization (Ba et al., arXiv 1607.06450), (x - mean) / sqrt(variance + eps) * weight + bias over the last dim. The variance is
  * computed from centered values, so a large mean costs no accuracy. Rows of a larger tensor (such as one token of each sequence) are read
@@ -107,7 +96,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5, .
   checkTensor('layerNorm', x)
   checkTensor('layerNorm', weight, 'weight')
   checkTensor('layerNorm', bias, 'bias')
-  if (!(Number.isFinite(eps) && eps >= 0)) throw refusal('layerNorm', eps, 'a finite number of at least 0', 'eps')
+  checkEps('layerNorm', eps)
   checkNoMore('layerNorm', extra)
   const input = toFloat32(x)
   const n = input.shape.at(-1)

@@ -1,6 +1,7 @@
 import { shapesOf } from '../fill.ts'
+import type { Rows } from '../rows.ts'
 import type { Fill, KernelCase } from '../spec.ts'
-import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
+import type { LayerNormProblem } from './layerNorm.ts'
 import type { LayerNormBackwardProblem, LayerNormCombineProblem } from './layerNormBackward.ts'
 
 const EPS = 1e-5
@@ -8,22 +9,23 @@ const EPS = 1e-5
 const SHAPES = shapesOf<[rows: number, n: number]>('1x1 7x1 5x7 33x31 600x33 1025x4 9x128 129x129 2x257 7x1025 3x1028 1x5000')
 
 /** Contiguous rows, then rows of a larger tensor: with and without a vec4 path. */
-const ROWS: readonly LayerNormRows[] = [
+export const ROWS: readonly Rows[] = [
   ...SHAPES.map(([rows, n]) => ({ rows, n, xOffset: 0, xStride: n })),
   { rows: 9, n: 33, xOffset: 5, xStride: 33 * 4 },
   { rows: 9, n: 64, xOffset: 64, xStride: 64 * 5 },
   { rows: 9, n: 64, xOffset: 2, xStride: 65 },
 ]
 
-function named({ rows, n, xOffset, xStride }: LayerNormRows): string {
+export function named({ rows, n, xOffset, xStride }: Rows): string {
   return `[${rows}, ${n}]${xOffset > 0 ? ` offset ${xOffset} stride ${xStride}` : ''}`
 }
 
-function xSize({ rows, n, xOffset, xStride }: LayerNormRows): number {
+/** The elements of x's buffer. */
+export function xSize({ rows, n, xOffset, xStride }: Rows): number {
   return xOffset + (rows - 1) * xStride + n
 }
 
-function forward(rows: LayerNormRows, name: string, x: Fill): KernelCase<LayerNormProblem> {
+function forward(rows: Rows, name: string, x: Fill): KernelCase<LayerNormProblem> {
   const size = rows.rows * rows.n
   return {
     name,
@@ -38,9 +40,9 @@ function spread(random: () => number): number {
   return Math.sqrt(12) * (random() - 0.5)
 }
 
-const BENCH: LayerNormRows = { rows: 1024, n: 512, xOffset: 0, xStride: 512 }
-const LARGE: LayerNormRows = { rows: 33, n: 257, xOffset: 0, xStride: 257 }
-const WIDE: LayerNormRows = { rows: 9, n: 1024, xOffset: 0, xStride: 1024 }
+export const BENCH: Rows = { rows: 1024, n: 512, xOffset: 0, xStride: 512 }
+const LARGE: Rows = { rows: 33, n: 257, xOffset: 0, xStride: 257 }
+const WIDE: Rows = { rows: 9, n: 1024, xOffset: 0, xStride: 1024 }
 
 export const layerNormCases: readonly KernelCase<LayerNormProblem>[] = [
   ...ROWS.map((rows) => forward(rows, named(rows), 'normal')),
@@ -53,7 +55,7 @@ export const layerNormCases: readonly KernelCase<LayerNormProblem>[] = [
   { ...forward(BENCH, 'bench [1024, 512]', 'normal'), bench: true },
 ]
 
-function positive(_: number, random: () => number): number {
+export function positive(_: number, random: () => number): number {
   return 0.5 + random()
 }
 
@@ -65,7 +67,7 @@ interface Wanted {
 }
 
 function backward(
-  rows: LayerNormRows,
+  rows: Rows,
   { input = true, chunks = 1, swapped = false }: Wanted = {},
 ): KernelCase<LayerNormBackwardProblem> {
   const size = rows.rows * rows.n

@@ -1,14 +1,14 @@
 import { chooseForLines, elementSums, groupVariants, type RowVector, rowVector } from '../axisView.ts'
+import { groupPerRow, type Rows, rowParams, rowsOfX } from '../rows.ts'
 import type { Capabilities, Constants, Grid, KernelSpec } from '../spec.ts'
 import { branchStrides, ceilDiv, grid1d, reads, scalars, writes } from '../spec.ts'
 import direct from './backwardDirect.wgsl'
 import subgroup from './backwardSubgroup.wgsl'
 import workgroup from './backwardWorkgroup.wgsl'
 import combine from './combine.wgsl'
-import { groupPerRow, type LayerNormRows, rowParams } from './layerNorm.ts'
 
 /** The gradients to compute, and the places of the sums over `chunks` parts of the rows, in elements. */
-export interface LayerNormBackwardProblem extends LayerNormRows {
+export interface LayerNormBackwardProblem extends Rows {
   /** Whether dx is wanted. */
   input: boolean
   /** The parts of the rows; 0 where the gradients of weight and bias are not wanted. */
@@ -34,7 +34,7 @@ const LONG_COLUMN = 16384
 export const layerNormBackward: KernelSpec<LayerNormBackwardProblem> = {
   name: 'layerNormBackward',
   bindings: [
-    { name: 'x', access: 'read', dtype: 'f32', offset: 'xOffset' },
+    rowsOfX,
     ...reads('f32', 'weight', 'center', 'rstd', 'dy'),
     ...writes('f32', 'dx'),
     { name: 'sums', access: 'read_write', dtype: 'f32', offset: 'weightOffset' },

@@ -1,5 +1,6 @@
+import type { Rows } from '../rows.ts'
 import type { Arrays } from '../spec.ts'
-import type { LayerNormProblem, LayerNormRows } from './layerNorm.ts'
+import type { LayerNormProblem } from './layerNorm.ts'
 import type { LayerNormBackwardProblem, LayerNormCombineProblem } from './layerNormBackward.ts'
 
 /** y and the saved statistics in float64. */
@@ -18,7 +19,7 @@ export function layerNormReference(problem: LayerNormProblem, arrays: Arrays): A
 }
 
 /** xhat of element j of a row, from the saved statistics. */
-function normalized({ xOffset, xStride }: LayerNormRows, { x, center, rstd }: Arrays, row: number, j: number): number {
+function normalized({ xOffset, xStride }: Rows, { x, center, rstd }: Arrays, row: number, j: number): number {
   const start = xOffset + row * xStride
   return (x![start + j]! - x![start]! - center![row]!) * rstd![row]!
 }

@@ -39,8 +39,8 @@ fn rowSumByTree(value: Element, local: u32) -> f32 {
   return sum;
 }
 
-// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32, which otherwise turns the row into the bias. The test is
-// of the bits because compilers may assume that a float is finite.
+// 1 / sqrt(variance + eps), or NaN where the variance is beyond float32, which otherwise makes the normalized row 0. The test is of
+// the bits because compilers may assume that a float is finite.
 fn rstdOf(variance: f32) -> f32 {
   var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(1.0 / sqrt(variance + params.eps), bitcast<f32>(nan), (bitcast<u32>(variance) & 0x7f800000u) == 0x7f800000u);

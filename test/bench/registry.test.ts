@@ -7,7 +7,7 @@ import { GROUPS, idOf } from '../../bench/target.ts'
 import { attention, keyValueGradient, queryGradient } from '../../kernels/attention/index.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
 import { matmul } from '../../kernels/matmul/index.ts'
-import type { Capabilities, KernelEntry } from '../../kernels/spec.ts'
+import { type Capabilities, type KernelEntry, runsOn } from '../../kernels/spec.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('what can be timed')
@@ -46,6 +46,23 @@ test('every kernel has a target', () => {
     .flat()
     .filter(({ spec }) => !timed.has(spec.name))
   if (missing.length > 0) throw new Error(missing.map(({ spec }) => spec.name).join(', '))
+})
+
+test('every kernel chooses a variant that runs, since selection takes any other one for a name that does not', () => {
+  const without = { subgroupMinSize: 0, subgroupMaxSize: 0, subgroupMatrix: false }
+  const devices = [capabilities, { ...capabilities, ...without }].flatMap((one) => [one, { ...one, software: true }])
+  const wrong = entries.flatMap(({ spec, cases }) =>
+    cases.flatMap(({ name, problem }) =>
+      devices.flatMap((device) => {
+        const chosen = spec.choose?.(device, problem)
+        const found = spec.variants.find((variant) => variant.name === chosen)
+        return chosen === undefined || (found && runsOn(spec, found, device, problem))
+          ? []
+          : [`${spec.name} ${name}: ${chosen}`]
+      }),
+    ),
+  )
+  if (wrong.length > 0) throw new Error(wrong.join('; '))
 })
 
 test('no two targets share an id, under which the history keeps them', () => {

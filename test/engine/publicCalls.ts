@@ -152,6 +152,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   requestDevice: () => [{ adapter: 'no such adapter' }],
   requireFloat16: () => ['this', device],
   reshape: () => [x(2, 3), [3, -1]],
+  rmsNorm: () => [x(2, 3), x(3), 1e-6],
   run: () => [doubling, { n: 2 }, [ones([2])], { variant: 'plain' }],
   saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
   scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],

@@ -12,6 +12,7 @@ import {
   noGrad,
   recompute,
   requestDevice,
+  rmsNorm,
   StaleValueError,
   scope,
   type Tensor,
@@ -81,6 +82,7 @@ test('products and layers mind a change only of what the gradients that are want
       shapes: [[2, 4], [4], [4]],
       needs: [[0, 1], [0], [0]],
     },
+    rmsNorm: { of: ([x, w]) => rmsNorm(x!, w!), shapes: [[2, 4], [4]], needs: [[0, 1], [0]] },
     firstTokenAttention: {
       of: ([u, w]) => firstTokenAttention(u!, w!, 1),
       shapes: [

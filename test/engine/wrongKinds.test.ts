@@ -106,6 +106,8 @@ const TABLE: [what: string, call: () => unknown, says: string | RegExp][] = [
     () => x.layerNorm(ones([3]), ones([3]), eps),
     /^layerNorm: got .+ as eps, takes a finite number of at least 0$/,
   ]),
+  ['rmsNorm without weight', () => x.rmsNorm(), 'rmsNorm: got undefined as weight, takes a tensor'],
+  ['rmsNorm with a bias', () => x.rmsNorm(ones([3]), ones([3])), /^rmsNorm: got .+ as eps, takes a finite number/],
   ...[NaN, 1.5, -0.1, '0.5', undefined].map((p): [string, () => unknown, RegExp] => [
     `dropout(${p})`,
     () => x.dropout(p),

@@ -12,6 +12,7 @@ import {
   ones,
   packedAttention,
   randn,
+  rmsNorm,
   scaledDotProductAttention,
   stack,
   type Tensor,
@@ -227,7 +228,7 @@ export class Steps {
     const x = this.#wide()
     const { scale, bias } = this.weights
     const weight = this.random() < 0.8 ? scale : scale.mul(2).detach()
-    return layerNorm(x, weight, bias, 0.1)
+    return this.random() < 0.5 ? layerNorm(x, weight, bias, 0.1) : rmsNorm(x, weight, 0.1)
   }
 
   #attention(): Tensor {

@@ -1,7 +1,8 @@
-// Kernels along lines for special values at every place of a line: softmax, cross-entropy, reductions, running sums, LayerNorm.
+// Kernels along lines for special values at every place of a line: softmax, cross-entropy, reductions, running sums, LayerNorm, RMSNorm.
 import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
 import { layerNormReference } from '../../kernels/layerNorm/reference.ts'
 import { rowMajor, withChunk } from '../../kernels/reduce/index.ts'
+import { rmsNormReference } from '../../kernels/rmsNorm/reference.ts'
 import { softmaxReference } from '../../kernels/softmax/reference.ts'
 import { kernelDevice } from '../harness/device.ts'
 import { HIGHEST, INFINITY, NAN, type SpecialCase, specialRows, testSpecial } from '../harness/specialValues.ts'
@@ -149,6 +150,33 @@ for (const n of [7, 300]) {
     inputs: given,
     outputs: plainOutputs,
     tolerance: 1e-2,
+  })
+}
+
+for (const n of [7, 300]) {
+  // The squares of 1e20 overflow float32.
+  const rows = [...specialRows(n), ...[1e20, 1e15, 0].map((value) => new Array<number>(n).fill(value))]
+  const shape = { rows: rows.length, n, xOffset: 0, xStride: n }
+  const x = rows.flat()
+  const weight = Array.from({ length: n }, (_, i) => (n > 7 && i === 5 ? NAN : 1 + (i % 3)))
+  const name = `[${rows.length}, ${n}]`
+  const problem = { ...shape, eps: 1e-6 }
+  const outputs = { y: x.length, rstd: rows.length }
+  check({ kernel: 'rmsNorm', name, problem, inputs: { x, weight }, outputs, tolerance: 1e-5 })
+
+  const given = { x: Float64Array.from(x, Math.fround), weight: Float64Array.from(weight) }
+  const rstd = rmsNormReference(problem, { ...given, y: new Float64Array(x.length), rstd: new Float64Array(rows.length) }).rstd!
+  const plain = Array.from({ length: n }, (_, i) => 1 + (i % 3))
+  const dy = cotangent(x.length)
+  dy[n - 1] = NAN
+  dy[(rows.length - 1) * n] = INFINITY
+  check({
+    kernel: 'rmsNormBackward',
+    name,
+    problem: { ...shape, terms: true },
+    inputs: { x, weight: plain, rstd, dy },
+    outputs: { dx: x.length, terms: x.length },
+    tolerance: 1e-3,
   })
 }
 

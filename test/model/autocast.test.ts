@@ -10,6 +10,7 @@ import { add } from '../../engine/ops/elementwise.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
+import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import { scope } from '../../engine/tensor/scope.ts'
@@ -158,11 +159,12 @@ if (device.capabilities.f16) {
     const made = autocast('float16', () => [
       softmax(half, 0),
       layerNorm(half, ones, ones),
+      rmsNorm(half, ones),
       add(half, half),
       matmul(single, single),
     ])
     const dtypes = made.map(({ dtype }) => dtype).join()
-    if (dtypes !== 'float32,float32,float16,float16') throw new Error(dtypes)
+    if (dtypes !== 'float32,float32,float32,float16,float16') throw new Error(dtypes)
     const off = autocast('float16', () => autocast('float32', () => matmul(single, single)))
     if (off.dtype !== 'float32') throw new Error(`switched off it gives ${off.dtype}`)
     if (matmul(single, single).dtype !== 'float32') throw new Error('it goes on behind its end')

@@ -18,6 +18,7 @@ import { linear } from '../../engine/ops/linear.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
 import { mlp } from '../../engine/ops/mlp.ts'
 import { argmax, max, mean, sum } from '../../engine/ops/reduce.ts'
+import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from '../../engine/ops/shape.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
 import { where } from '../../engine/ops/where.ts'
@@ -297,6 +298,7 @@ if (device.capabilities.f16) {
     const refused: [string, () => unknown][] = [
       ['softmax: got float16', () => softmax(x, 0)],
       ['layerNorm: got float16 [4]', () => layerNorm(x, w, w)],
+      ['rmsNorm: got float16 [4]', () => rmsNorm(x, w)],
       ['crossEntropy: got float16 [2, 4]', () => crossEntropy(matrix, labels)],
       ['max: got float16', () => max(x)],
       ['argmax: got float16', () => argmax(x)],

@@ -9,6 +9,7 @@ import {
   matmul,
   mean,
   requestDevice,
+  rmsNorm,
   scope,
   softmax,
   sum,
@@ -129,9 +130,16 @@ function rowsFor(variant: string): typeof ROWS {
   return variant === 'direct' ? [...ROWS, [3, 197], [3, 1000]] : ROWS
 }
 
+const VARIANTS = ['direct', 'workgroup', 'subgroup']
+
 /** Registers a test for each variant of some kernels that runs on this device. */
-function onVariants(kernels: readonly string[], title: string, body: (variant: string) => Promise<void>): void {
-  for (const variant of ['direct', 'workgroup', 'subgroup']) {
+function onVariants(
+  kernels: readonly string[],
+  title: string,
+  body: (variant: string) => Promise<void>,
+  variants = VARIANTS,
+): void {
+  for (const variant of variants) {
     if (variant === 'subgroup' && device.capabilities.subgroupMaxSize === 0) continue
     test(`${title}, ${variant}`, async () => {
       for (const kernel of kernels) device.kernels.pinned.set(kernel, variant)
@@ -218,6 +226,49 @@ onVariants(['layerNormBackward'], 'layerNorm over many rows: the gradients of we
       }
     }
     for (const one of [x, weight, bias, y]) one.dispose()
+  }
+})
+onVariants(
+  ['rmsNorm', 'rmsNormBackward'],
+  'rmsNorm of long rows, forward and backward',
+  async (variant) => {
+    // The threads of a workgroup have long chains only in the longest row.
+    for (const [rows, n] of [...rowsFor(variant), [1, 2_000_003] as const]) {
+      const values = Float32Array.from({ length: rows * n }, (_, i) => (i % n < n / 2 ? 0.1 : 0.7))
+      const x = tensor(values, { shape: [rows, n], requiresGrad: true })
+      const y = rmsNorm(x, full([n], 1), 0)
+      const row = values.subarray(0, n)
+      const square = total(row.map((v) => v * v)) / n
+      const got = await y.data()
+      for (const j of [0, 1, n - 1]) assertNear(got[j]!, row[j]! / Math.sqrt(square), `rmsNorm [${rows}, ${n}] at ${j}`)
+      // Where dy is 0, dx is -x mean(dy x) / rms^3.
+      const dy = Float32Array.from({ length: rows * n }, (_, i) => (i % n === 5 ? 0 : 0.1))
+      y.backward(tensor(dy, { shape: [rows, n] }))
+      const mean = (Math.fround(0.1) * (total(row) - row[5]!)) / n
+      const dx = (-row[5]! * mean) / square ** 1.5
+      // The gradient has the errors of two sums, and each sum of a short row may be 8e-7 off.
+      const tolerance = n < 10_000 ? 2 * TOLERANCE : TOLERANCE
+      assertNear((await x.grad!.data())[5]!, dx, `rmsNorm gradient [${rows}, ${n}]`, tolerance)
+      for (const one of [x, y]) one.dispose()
+    }
+  },
+  ['direct', 'workgroup'],
+)
+test('rmsNorm over many rows: the gradient of the weight', async () => {
+  for (const [rows, n] of [
+    [300_003, 1],
+    [300_000, 4],
+    [4100, 4],
+  ] as const) {
+    const values = Float32Array.from({ length: rows * n }, (_, i) => 1 + (i % n))
+    const x = tensor(values, { shape: [rows, n] })
+    const weight = full([n], 1, { requiresGrad: true })
+    const y = rmsNorm(x, weight)
+    y.backward(full([rows, n], 0.1))
+    const rms = Math.sqrt((n === 4 ? 7.5 : 1) + 1e-6)
+    const dweight = await weight.grad!.data()
+    for (let j = 0; j < n; j++) assertNear(dweight[j]!, (rows * Math.fround(0.1) * (j + 1)) / rms, `dweight [${rows}, ${n}]`)
+    for (const one of [x, weight, y]) one.dispose()
   }
 })
 test(`matmul over a k of ${MANY}`, async () => {

@@ -21,6 +21,7 @@ import {
   ones,
   pow,
   relu,
+  rmsNorm,
   scaledDotProductAttention,
   sigmoid,
   softmax,
@@ -210,6 +211,15 @@ check('layerNorm', normalized, [
   { x: [1e30, -1e30, 2e30, 0], y: all(NAN), dx: all(NAN) },
   { x: [5, 5, 5, 5], y: [1, 2, 3, 4] },
   { x: [1e18, -1e18, 0, 0], y: [1 + root, 2 - root, 3, 4], dx: all(0) },
+])
+
+// Beside an infinity, and where squares overflow, PyTorch gives 0 for finite elements.
+check('rmsNorm', (x) => rmsNorm(x, tensor([1, 2, 3, 4])), [
+  { x: [1, INFINITY, 2, 3], y: all(NAN), dx: all(NAN) },
+  { x: [NAN, 1, 2, 3], y: all(NAN), dx: all(NAN) },
+  { x: [1e20, 1, 2, 3], y: all(NAN), dx: all(NAN) },
+  { x: all(0), y: all(0), dx: [1e3, 4e3, 9e3, 16e3] },
+  { x: [1e18, -1e18, 0, 0], y: [root, -2 * root, 0, 0], dx: all(0) },
 ])
 
 test('attention: keys of -Infinity have no weight, NaN reaches its own sequence only', async () => {
