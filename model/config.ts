@@ -3,7 +3,7 @@ import { UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { suggestion } from '../engine/base/options.ts'
 
-export type Architecture = 'paraformer' | 'vit'
+export type Architecture = 'paraformer' | 'vit' | 'ensemble'
 
 /** `paper`: y = f(u) + u with u = LayerNorm(x), as in the authors' code; `preNorm`: y = f(LayerNorm(x)) + x, the textbook's. */
 export type Residual = 'paper' | 'preNorm'
@@ -45,7 +45,15 @@ export interface ViTConfig extends SharedConfig {
   depth: number
 }
 
-export type ModelConfig = ParaFormerConfig | ViTConfig
+export interface EnsembleConfig extends SharedConfig {
+  architecture: 'ensemble'
+  /** Independent ViTs m, whose logits are averaged. */
+  members: number
+  /** Encoder layers of each member. */
+  depth: number
+}
+
+export type ModelConfig = ParaFormerConfig | ViTConfig | EnsembleConfig
 export type ConfigOf<A extends Architecture> = Extract<ModelConfig, { architecture: A }>
 
 /** A config of the architecture with any field left out. */
@@ -53,7 +61,7 @@ export type PartialConfig<A extends Architecture = Architecture> = A extends Arc
 
 const SIZES = { imageSize: 224, patchSize: 16, channels: 3, dim: 192, heads: 3, dimHead: 64, mlpDim: 768 }
 
-/** The paper's model, and a textbook ViT of as many layers and parameters. */
+/** The paper's model, a textbook ViT of as many layers and parameters, and an ensemble of as many layers. */
 export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<A>> } = {
   paraformer: {
     architecture: 'paraformer',
@@ -66,6 +74,16 @@ export const DEFAULT_CONFIGS: { readonly [A in Architecture]: Readonly<ConfigOf<
     dropout: 0.1,
   },
   vit: { architecture: 'vit', ...SIZES, depth: 16, classes: 10, residual: 'preNorm', pool: 'cls', dropout: 0.1 },
+  ensemble: {
+    architecture: 'ensemble',
+    ...SIZES,
+    members: 8,
+    depth: 2,
+    classes: 10,
+    residual: 'preNorm',
+    pool: 'cls',
+    dropout: 0.1,
+  },
 }
 
 /** The largest value of each size; a larger one is a slip or comes from a malicious file. */
@@ -79,6 +97,7 @@ export const CONFIG_LIMITS = {
   mlpDim: 2 ** 20,
   branches: 4096,
   branchDepth: 4096,
+  members: 4096,
   depth: 4096,
   classes: 2 ** 20,
 } as const
@@ -91,6 +110,13 @@ const MAX_TOKENS = 2 ** 18 + 1
 const MAX_ELEMENTS = 2 ** 29
 /** Elements of all parameters together. */
 const MAX_PARAMETERS = 2 ** 33
+
+/** Fields that give the number of layers. */
+const LAYERS: Readonly<Record<Architecture, string>> = {
+  paraformer: 'branches or branchDepth',
+  vit: 'depth',
+  ensemble: 'members or depth',
+}
 
 const NAMES: Record<string, readonly string[]> = { residual: ['paper', 'preNorm'], pool: ['cls', 'mean'] }
 
@@ -110,11 +136,11 @@ export function checkConfig<A extends Architecture = Architecture>(config: unkno
   const fields = Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined))
   const named = fields.architecture ?? architecture ?? 'paraformer'
   if (typeof named !== 'string' || !Object.hasOwn(DEFAULT_CONFIGS, named)) {
-    throw new UserError(`architecture ${kindOf(named)} is unknown; choose ${Object.keys(DEFAULT_CONFIGS).join(' or ')}`)
+    throw new UserError(`architecture ${kindOf(named)} is unknown; choose ${Object.keys(DEFAULT_CONFIGS).join(', ')}`)
   }
   if (architecture !== undefined && named !== architecture) {
     throw new UserError(
-      `this config is of a ${named}, not of a ${plain(architecture)}; leave architecture out or use createModel()`,
+      `this config is of ${withArticle(named)}, not of ${withArticle(plain(architecture))}; leave architecture out or use createModel()`,
     )
   }
   const defaults = DEFAULT_CONFIGS[named as Architecture]
@@ -123,7 +149,7 @@ export function checkConfig<A extends Architecture = Architecture>(config: unkno
     const known = Object.keys(defaults)
     const meant = suggestion(unknown[0]!, known)
     throw new UserError(
-      `unknown model config key ${unknown.map(plain).join(', ')}${meant}; a ${named} takes ${known.join(', ')}`,
+      `unknown model config key ${unknown.map(plain).join(', ')}${meant}; ${withArticle(named)} takes ${known.join(', ')}`,
     )
   }
   const complete = { ...defaults, ...fields }
@@ -145,11 +171,12 @@ function checkTotals(config: ModelConfig): void {
   const inner = heads * dimHead
   const widest = Math.max(patchSize ** 2 * channels, tokens, 3 * inner, mlpDim, classes)
   const layer = dim * (4 * inner + 2 * mlpDim)
-  const all = branches * depth * layer + dim * (patchSize ** 2 * channels + tokens + classes)
+  const stems = config.architecture === 'ensemble' ? branches : 1
+  const all = branches * depth * layer + stems * dim * (patchSize ** 2 * channels + tokens + classes)
   const check = (value: number, max: number, what: string, lower: string) => {
     if (value > max) throw new UserError(`${value} ${what} are more than ${max}; lower ${lower}`)
   }
-  check(branches * depth, MAX_LAYERS, 'encoder layers', config.architecture === 'vit' ? 'depth' : 'branches or branchDepth')
+  check(branches * depth, MAX_LAYERS, 'encoder layers', LAYERS[config.architecture])
   check(tokens, MAX_TOKENS, 'tokens of an image', 'imageSize or raise patchSize')
   check(dim * widest, MAX_ELEMENTS, 'elements of one parameter', 'dim, heads, dimHead, mlpDim or classes')
   check(all, MAX_PARAMETERS, 'parameters', 'dim, mlpDim or the number of layers')
@@ -169,12 +196,16 @@ export function parseConfig(json: string): ModelConfig {
   return checkConfig(config)
 }
 
-/** Returns the number of branches and of encoder layers in each; a ViT is one branch. @throws ArgumentError unless `config` is one */
+/**
+ * Returns the number of branches and of encoder layers in each; a ViT is one branch, and each member of an ensemble is one.
+ * @throws ArgumentError unless `config` is a model config
+ */
 export function branchShape(config: ModelConfig): { branches: number; depth: number } {
   if (typeof config !== 'object' || config === null) throw refusal('branchShape', config, 'a model config')
-  return config.architecture === 'vit'
-    ? { branches: 1, depth: config.depth }
-    : { branches: config.branches, depth: config.branchDepth }
+  const { architecture } = config
+  if (architecture === 'vit') return { branches: 1, depth: config.depth }
+  if (architecture === 'ensemble') return { branches: config.members, depth: config.depth }
+  return { branches: config.branches, depth: config.branchDepth }
 }
 
 /**
@@ -209,6 +240,11 @@ function checkField(key: string, value: unknown): void {
       throw new UserError(`${key} ${kindOf(value)} is not a positive integer of at most ${max}; give 1 or more`)
     }
   }
+}
+
+/** Returns the name of an architecture with its article. */
+export function withArticle(architecture: string): string {
+  return `${/^[aeiou]/.test(architecture) ? 'an' : 'a'} ${architecture}`
 }
 
 /** Returns a name as it is, any other value quoted. */

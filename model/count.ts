@@ -1,7 +1,7 @@
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
 import { branchShape, checkConfig, checkPrefix, type ModelConfig } from './config.ts'
 
-/** Parameters of a model and of its parts. */
+/** Parameters of a model and of its parts. Of an ensemble, stem, branch and head are those of one member, and all members have them. */
 export interface ParameterCount {
   /** Embedding, CLS token and position embedding. */
   stem: number
@@ -14,7 +14,7 @@ export interface ParameterCount {
   total: number
 }
 
-/** Floating-point operations for one image; a multiply-add counts two. */
+/** Floating-point operations for one image; a multiply-add counts two. Of an ensemble, stem, branch and head are those of one member. */
 export interface FlopCount {
   stem: number
   /** One encoder layer that computes every token. */
@@ -46,6 +46,8 @@ interface Sizes {
   inner: number
   branches: number
   depth: number
+  /** Stems, and as many heads: one, but for the members of an ensemble. */
+  stems: number
 }
 
 function sizesOf(op: string, config: ModelConfig, options: CountOptions): Sizes {
@@ -57,6 +59,7 @@ function sizesOf(op: string, config: ModelConfig, options: CountOptions): Sizes 
     patchDim: channels * patchSize ** 2,
     inner: heads * dimHead,
     branches: checkPrefix(complete, options.branches),
+    stems: complete.architecture === 'ensemble' ? checkPrefix(complete, options.branches) : 1,
     depth: branchShape(complete).depth,
   }
 }
@@ -66,7 +69,7 @@ function sizesOf(op: string, config: ModelConfig, options: CountOptions): Sizes 
  * @throws UserError for a bad config, or a config of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countParameters(config: ModelConfig, options: CountOptions = {}): ParameterCount {
-  const { tokens, patchDim, inner, branches, depth } = sizesOf('countParameters', config, options)
+  const { tokens, patchDim, inner, branches, depth, stems } = sizesOf('countParameters', config, options)
   const { dim, mlpDim, classes } = config
   const stem = patchDim * dim + dim + dim + tokens * dim
   const attention = dim * 3 * inner + inner * dim + dim
@@ -74,7 +77,7 @@ export function countParameters(config: ModelConfig, options: CountOptions = {})
   const layer = 2 * dim + attention + 2 * dim + mlp
   const branch = depth * layer
   const head = 2 * dim + dim * classes + classes
-  return { stem, layer, branch, head, total: stem + branches * branch + head }
+  return { stem, layer, branch, head, total: stems * (stem + head) + branches * branch }
 }
 
 /**
@@ -84,7 +87,7 @@ export function countParameters(config: ModelConfig, options: CountOptions = {})
  * @throws UserError for a bad config, or a config of fewer branches than `options.branches`; ArgumentError for an unknown option
  */
 export function countFlops(config: ModelConfig, options: CountOptions = {}): FlopCount {
-  const { tokens, patchDim, inner, branches, depth } = sizesOf('countFlops', config, options)
+  const { tokens, patchDim, inner, branches, depth, stems } = sizesOf('countFlops', config, options)
   const { dim, mlpDim, classes, pool } = config
   const skip = pool === 'cls' && (options.skipDeadTokens ?? true)
 
@@ -102,6 +105,6 @@ export function countFlops(config: ModelConfig, options: CountOptions = {}): Flo
   const lastLayer = skip ? layerOf(1) : layer
   const branch = (depth - 1) * layer + lastLayer
   const head = 2 * dim * classes
-  const forward = stem + branches * branch + head
-  return { stem, layer, lastLayer, branch, head, forward, training: 3 * forward - stem }
+  const forward = stems * (stem + head) + branches * branch
+  return { stem, layer, lastLayer, branch, head, forward, training: 3 * forward - stems * stem }
 }

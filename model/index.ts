@@ -1,4 +1,5 @@
 import { checkConfig, type PartialConfig } from './config.ts'
+import { Ensemble } from './ensemble.ts'
 import { ParaFormer } from './paraformer.ts'
 import { ViT } from './vit.ts'
 
@@ -7,9 +8,9 @@ export { type CountOptions, countFlops, countParameters, type FlopCount, type Pa
 export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
 export { Module, type Parameter, parameter, type StateEntry, type StateSource } from './module.ts'
 export { type ForwardOptions, MODES, type Mode, PRECISIONS, type Precision } from './vision.ts'
-export { ParaFormer, ViT }
+export { Ensemble, ParaFormer, ViT }
 
-export type Model = ParaFormer | ViT
+export type Model = ParaFormer | ViT | Ensemble
 
 /**
  * Makes a model of the config's architecture with fresh parameters on the default device.
@@ -17,5 +18,6 @@ export type Model = ParaFormer | ViT
  */
 export function createModel(config: PartialConfig): Model {
   const checked = checkConfig(config)
-  return checked.architecture === 'vit' ? new ViT(checked) : new ParaFormer(checked)
+  if (checked.architecture === 'vit') return new ViT(checked)
+  return checked.architecture === 'ensemble' ? new Ensemble(checked) : new ParaFormer(checked)
 }

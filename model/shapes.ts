@@ -1,10 +1,11 @@
-import { branchShape, type ModelConfig } from './config.ts'
+import { branchShape, type EnsembleConfig, type ModelConfig } from './config.ts'
 
 /**
  * Returns the shape of every parameter of a model by its checkpoint name. It needs no device and allocates no parameter.
  * @param config complete and checked
  */
 export function parameterShapes(config: ModelConfig): Map<string, { shape: readonly number[] }> {
+  if (config.architecture === 'ensemble') return memberShapes(config)
   const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes } = config
   const { branches, depth } = branchShape(config)
   const tokens = (imageSize / patchSize) ** 2
@@ -34,5 +35,13 @@ export function parameterShapes(config: ModelConfig): Map<string, { shape: reado
   }
   norm('head.norm')
   linear('head.linear', classes, dim)
+  return shapes
+}
+
+/** Returns the shapes of the parameters of all members, which are those of a ViT. */
+function memberShapes({ members, ...config }: EnsembleConfig): ReturnType<typeof parameterShapes> {
+  const member = [...parameterShapes({ ...config, architecture: 'vit' })]
+  const shapes: ReturnType<typeof parameterShapes> = new Map()
+  for (let i = 0; i < members; i++) for (const [name, shape] of member) shapes.set(`members.${i}.${name}`, shape)
   return shapes
 }

@@ -2,7 +2,7 @@ import { checkBoolean, checkFunction, checkWhole } from '../engine/base/checks.t
 import { ShapeError, UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
-import type { ForkMode, Tensor } from '../engine/index.ts'
+import type { Device, ForkMode, Tensor } from '../engine/index.ts'
 import { autocast, colocate, concat, FORK_MODES, fork, noGrad, randn, recompute } from '../engine/index.ts'
 import { checkTensor } from '../engine/tensor/arguments.ts'
 import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
@@ -109,6 +109,16 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
   forward(images: Tensor, options: ForwardOptions = {}): Tensor {
     checkForward('forward', images, options)
     return tidy(options.taps, () => this.head.forward(this.features(images, options)))
+  }
+
+  /** The device that holds the parameters. */
+  get device(): Device {
+    return this.posEmbedding.device
+  }
+
+  /** Returns the logits [B, classes] that belong to `features()`, [B, D]. */
+  classify(features: Tensor): Tensor {
+    return this.head.forward(features)
   }
 
   /** Moves the parameters side by side, those of branches evenly, so that mode `coalesced` can join the branches' dispatches. */

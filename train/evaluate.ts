@@ -1,6 +1,6 @@
 import { checkFunction, refusal } from '../engine/base/checks.ts'
 import { crossEntropy, noGrad, type Tensor, zeros } from '../engine/index.ts'
-import { branchShape, type Mode, type Model, ParaFormer } from '../model/index.ts'
+import { branchShape, type Mode, type Model, ViT } from '../model/index.ts'
 import type { BatchLoader } from './data/loader.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 import { checkInference, type InferenceOptions, inference } from './inference.ts'
@@ -91,7 +91,7 @@ function prefixScores(
 
 /** Returns the logits of every prefix, [m, B, classes], where m is 1 for a ViT. */
 function prefixLogits(model: Model, images: Tensor, options: InferenceOptions): Tensor {
-  if (model instanceof ParaFormer) return model.forwardPrefixes(images, options)
+  if (!(model instanceof ViT)) return model.forwardPrefixes(images, options)
   const logits = model.forward(images) // [B, classes]
   return logits.reshape([1, ...logits.shape])
 }

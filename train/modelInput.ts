@@ -7,11 +7,11 @@ export function inputShape({ channels, imageSize }: ModelConfig, B: number): [nu
 }
 
 /** Copies B normalised images, row-major, to the device of a model, [B, C, H, W]. */
-export function imageTensor({ config, posEmbedding: { device } }: Model, images: Float32Array, B: number): Tensor {
+export function imageTensor({ config, device }: Model, images: Float32Array, B: number): Tensor {
   return tensor(images, { shape: inputShape(config, B), device })
 }
 
 /** Copies labels to the device of a model, int32 [B]. */
-export function labelTensor({ posEmbedding: { device } }: Model, labels: Int32Array): Tensor {
+export function labelTensor({ device }: Model, labels: Int32Array): Tensor {
   return tensor(labels, { device })
 }

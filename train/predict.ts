@@ -92,7 +92,8 @@ function checkedLabels(path: string, entry: SafetensorsEntry, classes: number): 
 }
 
 /**
- * Computes logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major.
+ * Computes logits [B, classes] and features [B, D] (the pooled sum of the branches, before the head), row-major; features of an ensemble
+ * are those of its members side by side, [B, m * D].
  * @param onDone is called after each chunk with the images done so far
  * @throws UserError for a prefix that does not exist; ArgumentError for arguments of a wrong kind and unknown options
  */
@@ -110,9 +111,11 @@ export async function predict(
   if (onDone !== undefined) checkFunction('predict', onDone, 'onDone')
   const { count } = images
   const branches = checkPrefix(model.config, options.branches)
-  const { classes, dim } = model.config
+  const { classes, dim, architecture } = model.config
+  // Members of an ensemble have features of their own.
+  const width = architecture === 'ensemble' ? branches * dim : dim
   const chunk = chunkOf(model.config)
-  const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * dim) }
+  const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * width) }
   model.eval()
   const how = options.distributed ?? options.mode ?? 'serial'
   const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (on, given) => infer(model, on, given))
@@ -121,7 +124,7 @@ export async function predict(
       const to = Math.min(count, from + chunk)
       const [logits, features] = await run(await images.slice(from, to), to - from)
       out.logits.set(logits!, from * classes)
-      out.features.set(features!, from * dim)
+      out.features.set(features!, from * width)
       onDone?.(to)
     }
   } finally {
@@ -134,7 +137,7 @@ export async function predict(
 function infer(model: Model, images: Tensor, options: InferenceOptions): [logits: Tensor, features: Tensor] {
   return noGrad(() => {
     const features = model.features(images, options)
-    return [model.head.forward(features), features]
+    return [model.classify(features), features]
   })
 }
 
@@ -168,7 +171,7 @@ export async function gradients(
       const loss = crossEntropy(logits, labelTensor(model, labels!.subarray(from, to)))
       loss.mul((to - from) / count).backward()
     })
-    await model.posEmbedding.device.flush()
+    await model.device.flush()
   }
   return takeGradients(model.namedParameters())
 }

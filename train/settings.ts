@@ -1,14 +1,14 @@
 import { refusal } from '../engine/base/checks.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { UserError } from '../engine/index.ts'
-import { CONFIG_LIMITS } from '../model/config.ts'
-import { checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
+import { CONFIG_LIMITS, withArticle } from '../model/config.ts'
+import { type Architecture, checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
 import type { AugmentOptions } from './data/augment.ts'
 import { checkRandAugment } from './data/check.ts'
 import type { Dataset } from './data/datasets.ts'
 import { DATASET_NAMES } from './data/names.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
-import { BRANCH_SCHEMES, SCHEME_NAMES, type SchemeName, VIT_SCHEMES } from './schemes/index.ts'
+import { SCHEME_NAMES, SCHEMES_OF, type SchemeName } from './schemes/index.ts'
 
 /** A setting of a training run, which is a flag of the command line and a key in checkpoints. */
 type Setting = { help: string; default?: unknown } & (
@@ -27,6 +27,8 @@ export const MAX_BATCH = 65536
 
 /** The largest weight of a prefix loss, with which float32 holds the sum of all. */
 const MAX_WEIGHT = 1e6
+
+const ARCHITECTURES: readonly Architecture[] = ['paraformer', 'vit', 'ensemble']
 
 /** All settings in the order in which help shows them. A missing default depends on the data set or on other settings. */
 export const SETTINGS = {
@@ -52,7 +54,7 @@ export const SETTINGS = {
   flip: { kind: 'boolean', default: false, help: 'random horizontal flip' },
   randAugment: { kind: 'numbers', help: 'RandAugment: operations,magnitude (the paper: 2,14)' },
 
-  architecture: { kind: 'choice', choices: ['paraformer', 'vit'], default: 'paraformer', help: 'model' },
+  architecture: { kind: 'choice', choices: ARCHITECTURES, default: 'paraformer', help: 'model' },
   imageSize: {
     kind: 'whole',
     min: 1,
@@ -72,7 +74,8 @@ export const SETTINGS = {
     default: 1,
     help: 'layers of a branch (paraformer)',
   },
-  depth: { kind: 'whole', min: 1, max: CONFIG_LIMITS.depth, default: 4, help: 'layers (vit)' },
+  depth: { kind: 'whole', min: 1, max: CONFIG_LIMITS.depth, default: 4, help: 'layers (vit, and each member of an ensemble)' },
+  members: { kind: 'whole', min: 1, max: CONFIG_LIMITS.members, default: 4, help: 'vits whose logits are averaged (ensemble)' },
   residual: { kind: 'choice', choices: ['paper', 'preNorm'], default: 'paper', help: 'residual form' },
   pool: { kind: 'choice', choices: ['cls', 'mean'], default: 'cls', help: 'what the head reads' },
   dropout: { kind: 'number', min: 0, max: 0.999, default: 0.1, help: 'dropout of the embedded sequence' },
@@ -180,7 +183,8 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
     if (value !== undefined) complete[name] = checkSetting(setting, value, flagOf(name))
   }
   const checked = complete as Settings
-  const { architecture, branches, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
+  const { branches, members, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
+  const { architecture } = checked
   if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
   if (randAugment) checkRandAugment(randAugment[0]!, randAugment[1]!)
   if (prefixWeights && prefixWeights.length !== branches) {
@@ -197,16 +201,19 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   if (accumulate > batchSize)
     throw new UserError(`--accumulate ${accumulate} is more than the ${batchSize} images of a batch; use less`)
   if (coalesce !== undefined && architecture === 'vit') throw new UserError('--coalesce needs branches; leave it out for a vit')
-  if (coalesce !== undefined && coalesce > branches)
-    throw new UserError(`--coalesce ${coalesce} is more than the ${branches} branches; leave it out to join all`)
-  const forViT = VIT_SCHEMES.includes(checked.scheme as SchemeName)
-  if (architecture === 'vit' && !forViT) {
-    if (settings.scheme !== undefined)
-      throw new UserError(`--scheme ${checked.scheme} needs branches; train a vit with --scheme ${VIT_SCHEMES.join(' or ')}`)
-    checked.scheme = 'joint'
+  const [joined, what] = architecture === 'ensemble' ? [members, 'members'] : [branches, 'branches']
+  if (coalesce !== undefined && coalesce > joined)
+    throw new UserError(`--coalesce ${coalesce} is more than the ${joined} ${what}; leave it out to join all`)
+  const schemes = SCHEMES_OF[architecture]
+  if (!schemes.includes(checked.scheme as SchemeName)) {
+    if (architecture === 'paraformer')
+      throw new UserError(`--scheme ${checked.scheme} needs --architecture vit; prefixSum is its like for branches`)
+    if (settings.scheme !== undefined) {
+      const trains = `train ${withArticle(architecture)} with --scheme ${schemes.join(' or ')}`
+      throw new UserError(`--scheme ${checked.scheme} needs branches; ${trains}`)
+    }
+    checked.scheme = schemes[0]!
   }
-  if (architecture !== 'vit' && !BRANCH_SCHEMES.includes(checked.scheme as SchemeName))
-    throw new UserError(`--scheme ${checked.scheme} needs --architecture vit; prefixSum is its like for branches`)
   if (checked.mode === 'devices' && checked.scheme === 'greedy')
     throw new UserError('--scheme greedy freezes branches, which --mode devices cannot; use another mode')
   if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
@@ -249,17 +256,17 @@ export function modelConfigOf(
   settings: Settings,
   dataset: Pick<Dataset, 'height' | 'width' | 'channels' | 'classes'>,
 ): ModelConfig {
-  const { architecture, patchSize, dim, heads, dimHead, mlpDim, branches, branchDepth, depth, residual, pool, dropout } =
-    settings
+  const { patchSize, dim, heads, dimHead, mlpDim, branches, branchDepth, depth, members } = settings
+  const { residual, pool, dropout } = settings
+  const { architecture } = settings
   const { channels, classes, height, width } = dataset
   if (height !== width && settings.imageSize === undefined) {
     throw new UserError(`images of ${height}x${width} are not square; choose a size with --image-size`)
   }
   const imageSize = settings.imageSize ?? height
   const shared = { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes, residual, pool, dropout }
-  return architecture === 'vit'
-    ? checkConfig({ architecture, ...shared, depth })
-    : checkConfig({ architecture, ...shared, branches, branchDepth })
+  const own = { paraformer: { branches, branchDepth }, vit: { depth }, ensemble: { members, depth } }
+  return checkConfig({ architecture, ...shared, ...own[architecture] })
 }
 
 /** Returns the augmentation of settings, or undefined for none. */

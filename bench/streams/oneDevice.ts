@@ -1,5 +1,5 @@
 import { type CaptureStatistics, capture, type Device, noGrad, scope, type Tensor } from '../../engine/index.ts'
-import type { Mode, Model } from '../../model/index.ts'
+import type { Mode, ParaFormer, ViT } from '../../model/index.ts'
 import {
   type AdamW,
   captureStep,
@@ -14,7 +14,7 @@ import { type Candidate, MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 
 /** A model on one device and its optimizer. */
 export interface Resident {
-  model: Model
+  model: ParaFormer | ViT
   optimizer: AdamW
 }
 

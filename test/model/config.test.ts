@@ -47,7 +47,7 @@ test('fields given replace defaults; undefined counts as left out; the input and
 })
 
 test('a config survives JSON, in either key order', () => {
-  for (const architecture of ['paraformer', 'vit'] as const) {
+  for (const architecture of ['paraformer', 'vit', 'ensemble'] as const) {
     const config = checkConfig({ architecture, imageSize: 22, patchSize: 11, dropout: 0.25, residual: 'paper', pool: 'mean' })
     equal(parseConfig(JSON.stringify(config)), config)
     const reversed = Object.fromEntries(Object.entries(config).reverse())
@@ -60,7 +60,7 @@ const BAD: [given: unknown, message: RegExp][] = [
   [null, /config is null/],
   [[1], /config is \[1\]/],
   ['vit', /config is "vit"/],
-  [{ architecture: 'resnet' }, /architecture "resnet" is unknown; choose paraformer or vit/],
+  [{ architecture: 'resnet' }, /architecture "resnet" is unknown; choose paraformer, vit, ensemble/],
   [{ architecture: 'toString' }, /architecture "toString" is unknown/],
   [{ architecture: 7 }, /architecture 7 is unknown/],
   [{ depth: 3 }, /unknown model config key depth; a paraformer takes .*branches, branchDepth/],
@@ -90,6 +90,8 @@ for (const key of [
     BAD.push([{ [key]: value }, new RegExp(`^${key} .* is not a positive integer of at most \\d+; give 1 or more$`)])
   }
 }
+BAD.push([{ architecture: 'ensemble', branches: 2 }, /key branches; an ensemble takes .*members, depth/])
+BAD.push([{ architecture: 'ensemble', members: 0 }, /^members 0 is not a positive integer/])
 BAD.push([{ architecture: 'vit', depth: 0 }, /^depth 0 is not a positive integer/])
 
 test('every bad field ends with its one line', () => {

@@ -1,6 +1,6 @@
 import { equal, is, throws } from 'uvu/assert'
 import { crossEntropy, requestDevice, scope, tensor, zeros } from '../../engine/index.ts'
-import { branchShape, checkConfig, countFlops, countParameters, createModel, type ModelConfig } from '../../model/index.ts'
+import { branchShape, checkConfig, countFlops, countParameters, createModel, Ensemble, type ModelConfig } from '../../model/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('model counts')
@@ -11,6 +11,7 @@ const CONFIGS: ModelConfig[] = [
   checkConfig({ ...SMALL, branches: 3, branchDepth: 2 }),
   checkConfig({ ...SMALL, branches: 1, branchDepth: 1, channels: 1, pool: 'mean', residual: 'preNorm' }),
   checkConfig({ ...SMALL, architecture: 'vit', depth: 3 }),
+  checkConfig({ ...SMALL, architecture: 'ensemble', members: 3, depth: 2 }),
 ]
 
 test('the default model has the parameters the paper’s code has', () => {
@@ -28,20 +29,21 @@ test('counts are those of the modules', () => {
     const size = (named: [string, { size: number }][]) => named.reduce((total, [, { size }]) => total + size, 0)
     const count = countParameters(config)
     is(count.total, size(model.namedParameters()))
-    is(count.head, size(model.head.namedParameters()))
-    is(count.branch, size(model.branches[0]!.namedParameters()))
-    is(count.layer, size(model.branches[0]!.layers[0]!.namedParameters()))
-    is(count.stem, size(model.namedParameters().filter(([name]) => /^(embed|clsToken|posEmbedding)/.test(name))))
+    const part = model instanceof Ensemble ? model.members[1]! : model
+    is(count.head, size(part.head.namedParameters()))
+    is(count.branch, size(part.branches[0]!.namedParameters()))
+    is(count.layer, size(part.branches[0]!.layers[0]!.namedParameters()))
+    is(count.stem, size(part.namedParameters().filter(([name]) => /^(embed|clsToken|posEmbedding)/.test(name))))
 
     // Every weight matrix multiplies each of its input rows once; attention has two more products.
     const products = (named: [string, { size: number; ndim: number }][], rows: number) =>
       2 * rows * size(named.filter(([, { ndim }]) => ndim === 2))
     const N = (config.imageSize / config.patchSize) ** 2 + 1
     const flops = countFlops(config)
-    const layer = model.branches[0]!.layers[0]!.namedParameters()
+    const layer = part.branches[0]!.layers[0]!.namedParameters()
     is(flops.layer, products(layer, N) + 2 * (2 * N * N * config.heads * config.dimHead))
-    is(flops.stem, products(model.embed.namedParameters(), N - 1))
-    is(flops.head, products(model.head.namedParameters(), 1))
+    is(flops.stem, products(part.embed.namedParameters(), N - 1))
+    is(flops.head, products(part.head.namedParameters(), 1))
     model.dispose()
   }
 })
@@ -103,6 +105,10 @@ test('a prefix costs its branches', () => {
   const flops = [1, 2, 3].map((branches) => countFlops(config, { branches }).forward)
   is(flops[1]! - flops[0]!, countFlops(config).branch)
   is(flops[2], countFlops(config).forward)
+  const ensemble = checkConfig({ ...SMALL, architecture: 'ensemble', members: 3, depth: 2 })
+  const vit = checkConfig({ ...SMALL, architecture: 'vit', depth: 2 })
+  is(countFlops(ensemble, { branches: 2 }).training, 2 * countFlops(vit).training)
+  is(countParameters(ensemble, { branches: 2 }).total, 2 * countParameters(vit).total)
   throws(() => countFlops(config, { branches: 4 }), /branches 4/)
   throws(() => countParameters(config, { branches: 0 }), /branches 0/)
 })

@@ -1,7 +1,7 @@
 import { equal } from 'uvu/assert'
 import { files } from '#platform'
 import { crossEntropy, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
-import { createModel, type Model, ParaFormer, parseConfig } from '../../model/index.ts'
+import { createModel, type Model, ParaFormer, parseConfig, type ViT } from '../../model/index.ts'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
@@ -55,7 +55,7 @@ for (const architecture of ['paraformer', 'vit']) {
       const name = `${architecture}-${residual}-${pool}`
       const golden = await load(name)
       const { config, images, labels } = golden
-      const model = createModel(config)
+      const model = createModel(config) as ParaFormer | ViT
       model.loadStateDict(golden.under('params.'))
 
       for (const skipDeadTokens of pool === 'cls' ? [true, false] : [true]) {

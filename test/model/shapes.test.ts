@@ -12,6 +12,7 @@ for (const config of [
   { architecture: 'paraformer', branches: 3, branchDepth: 2, ...sizes },
   { architecture: 'paraformer', branches: 1, branchDepth: 1, ...sizes, pool: 'mean', residual: 'preNorm' },
   { architecture: 'vit', depth: 3, ...sizes },
+  { architecture: 'ensemble', members: 2, depth: 2, ...sizes },
 ] as const) {
   test(`names and shapes of ${JSON.stringify(config)} are those of the model`, () => {
     const model = createModel(config)

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { type AdapterSummary, files, UserError } from '../../engine/index.ts'
-import { CONFIG_LIMITS } from '../../model/config.ts'
+import { CONFIG_LIMITS, withArticle } from '../../model/config.ts'
 import { checkPrefix, MODES, type ParaFormer } from '../../model/index.ts'
 import { type BatchLoader, splitIndices } from '../data/loader.ts'
 import { dryRunEvaluation } from '../evaluate.ts'
@@ -155,7 +155,7 @@ async function compressOnDevice(
   device: Pick<AdapterSummary, 'name' | 'driver' | 'software'>
 }> {
   const { tolerance, reorder, prefix, thresholds, batch, dtype } = flags
-  const { name, driver, software } = model.posEmbedding.device.summary
+  const { name, driver, software } = model.device.summary
   const mode = modeOnDevice(flags)
   const progress = new Progress({ total: STEPS })
   const onProgress = (share: number, what: string) => {
@@ -184,8 +184,10 @@ async function validationOf({ checkpoint, validation, seed }: CompressFlags): Pr
 
 /** @throws UserError in one line for flags that the model, or each other, rule out */
 function checkFlags({ path, config }: Checkpoint, { tolerance, prefix, thresholds, validation, seed }: CompressFlags): void {
-  if (config.architecture === 'vit')
-    throw new UserError(`${path}: is of a vit, which has no branches to leave out; use a paraformer`)
+  if (config.architecture !== 'paraformer')
+    throw new UserError(
+      `${path}: is of ${withArticle(config.architecture)}, which has no branches to leave out; use a paraformer`,
+    )
   checkPrefix(config, prefix)
   if (!(tolerance >= 0 && tolerance <= 100))
     throw new UserError(`--tolerance ${tolerance} is not a number of points from 0 to 100`)

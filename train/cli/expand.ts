@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { files, requestDevice, UserError } from '../../engine/index.ts'
-import { CONFIG_LIMITS } from '../../model/config.ts'
+import { CONFIG_LIMITS, withArticle } from '../../model/config.ts'
 import type { Mode, ModelConfig, ParaFormerConfig } from '../../model/index.ts'
 import { DATASET_NAMES } from '../data/datasets.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
@@ -48,7 +48,7 @@ const MODEL = [
   'dropout',
 ]
 /** Settings that have no meaning here. */
-const OTHERS = ['architecture', 'depth', 'prefixWeights']
+const OTHERS = ['architecture', 'depth', 'members', 'prefixWeights']
 /** The share of the training images of each task that is held out. */
 const VALIDATION = 0.1
 /** Steps of the progress bar. */
@@ -188,8 +188,9 @@ function settingsOf(given: ReturnType<typeof givenSettings>, checkpoint: Checkpo
   const fixed = checkpoint && Object.keys(given).find((name) => MODEL.includes(name))
   if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the model of --checkpoint; leave it out`)
   const { config, data } = checkpoint ?? {}
-  if (config?.architecture === 'vit') {
-    throw new UserError(`${checkpoint!.path}: is of a vit, which has no branches to append; use a paraformer`)
+  if (config && config.architecture !== 'paraformer') {
+    const what = withArticle(config.architecture)
+    throw new UserError(`${checkpoint!.path}: is of ${what}, which has no branches to append; use a paraformer`)
   }
   const known = config && Object.fromEntries(MODEL.map((name) => [name, config[name as keyof ModelConfig]]))
   const dataset = data && { dataset: data.dataset }

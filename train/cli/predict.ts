@@ -67,7 +67,7 @@ async function run(images: string[], flags: PredictFlags): Promise<void> {
 /** Predicts the images of a safetensors file and writes the results to others. */
 async function predictFile(path: string, checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { output, gradients: gradientsPath, branches } = flags
-  const { classes, dim } = checkpoint.config
+  const { classes } = checkpoint.config
   await checkDistinctPaths(
     [
       ['--output', output],
@@ -89,7 +89,7 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
         const { logits, features } = await withProgress(input.count, (onDone) => predict(model, input, how, onDone))
         await saveSafetensors(output, {
           logits: { dtype: 'F32', shape: [input.count, classes], data: logits },
-          features: { dtype: 'F32', shape: [input.count, dim], data: features },
+          features: { dtype: 'F32', shape: [input.count, features.length / input.count], data: features },
         })
       }
       if (gradientsPath !== undefined) await saveSafetensors(gradientsPath, await gradients(model, input, how))

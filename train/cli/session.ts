@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { type DeviceLostError, FileError, reason, UserError } from '../../engine/index.ts'
-import { countParameters, type Model } from '../../model/index.ts'
+import { branchShape, countParameters, type Model } from '../../model/index.ts'
 import { spoiledPrefixes } from '../evaluate.ts'
 import { readRun, type SavedRun } from '../run/checkpoint.ts'
 import { CheckpointWriter } from '../run/checkpointWriter.ts'
@@ -200,6 +200,12 @@ function placeOf(trainer: Trainer) {
 }
 
 function describeModel({ config }: Model): string {
-  const shape = config.architecture === 'vit' ? `${config.depth} layers` : `${config.branches} branches x ${config.branchDepth}`
+  const shapes = {
+    paraformer: (branches: number, depth: number) => `${branches} branches x ${depth}`,
+    vit: (_: number, depth: number) => `${depth} layers`,
+    ensemble: (members: number, depth: number) => `${members} members x ${depth}`,
+  }
+  const { branches, depth } = branchShape(config)
+  const shape = shapes[config.architecture](branches, depth)
   return `${config.architecture} ${shape}, ${compact(countParameters(config).total)} parameters`
 }

@@ -2,6 +2,7 @@ import { checkBoolean, refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
 import { checkRequest } from '../../engine/platform/types.ts'
+import { withArticle } from '../../model/config.ts'
 import { MODES, type Model, type ModelConfig, Module, ParaFormer } from '../../model/index.ts'
 import { isStem, partOf, readState, restoreMoments } from '../modelState.ts'
 import { AdamW } from '../optim/adamW.ts'
@@ -63,10 +64,9 @@ export async function distributeBranches(model: Model, options: DistributeOption
   checkArguments(model, options)
   const { others, inProcess = false, optimizer, pulse, ...how } = options
   const devices = others.length + 1
-  const { branches } = model
   checkDistribution(model.config, devices)
   if (!(model instanceof ParaFormer)) throw new Error('no ParaFormer')
-  const { config, precision, recomputes, coalesces } = model
+  const { config, precision, recomputes, coalesces, branches } = model
   const state = await readState({ model, optimizer })
   const stem = partOf(state, isStem).parameters
   const adamW = optimizer?.settings ?? {}
@@ -99,7 +99,9 @@ export async function distributeBranches(model: Model, options: DistributeOption
 
 /** @throws UserError when a model of this config cannot be distributed over this number of devices */
 export function checkDistribution(config: ModelConfig, devices: number): void {
-  if (config.architecture === 'vit') throw new UserError('a vit has no branches to spread; use another mode than devices')
+  if (config.architecture !== 'paraformer') {
+    throw new UserError(`${withArticle(config.architecture)} has no branches to spread; use another mode than devices`)
+  }
   const { branches } = config
   if (branches < devices) {
     throw new UserError(`${branches} branches cannot be spread over ${devices} devices; use at most ${branches}`)

@@ -39,7 +39,7 @@ export interface AdamWState {
  */
 export function decays(name: string, parameter: Tensor): boolean {
   checkTensor('decays', parameter)
-  return parameter.ndim >= 2 && name !== 'clsToken' && name !== 'posEmbedding'
+  return parameter.ndim >= 2 && !/(^|\.)(clsToken|posEmbedding)$/.test(name)
 }
 
 /** Loss scales that belong to an optimizer. */

@@ -1,5 +1,5 @@
 import { type Device, zeros } from '../../engine/index.ts'
-import type { Model } from '../../model/index.ts'
+import { branchShape, type Model } from '../../model/index.ts'
 import { inputShape } from '../modelInput.ts'
 import type { AdamW } from '../optim/adamW.ts'
 import { instantiate, optimizerStep, type SchemeDefinition } from '../schemes/index.ts'
@@ -15,7 +15,7 @@ export function dryRun(device: Device, model: Model, optimizer: AdamW, settings:
   const images = zeros(inputShape(model.config, B), { device })
   const labels = zeros([B], { device, dtype: 'int32' })
   model.train()
-  for (const objective of instantiate(scheme, model.branches.length).passes.flat()) {
+  for (const objective of instantiate(scheme, branchShape(model.config).branches).passes.flat()) {
     optimizerStep(model, optimizer, objective, [{ images, labels, share: 1 / settings.accumulate }], 0, settings.maxNorm)
   }
   device.random.counter = counter

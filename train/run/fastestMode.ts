@@ -1,7 +1,7 @@
 import { zeroGrad } from '../../engine/autograd/backward.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
 import { capture, type Device, randn, scope } from '../../engine/index.ts'
-import { MODES, type Mode, type Model, ParaFormer } from '../../model/index.ts'
+import { branchShape, MODES, type Mode, type Model, ParaFormer } from '../../model/index.ts'
 import { inputShape, labelTensor } from '../modelInput.ts'
 import { instantiate, lastObjective, type SchemeDefinition } from '../schemes/index.ts'
 
@@ -26,7 +26,7 @@ export interface ModeQuestion {
  */
 export async function fastestMode(question: ModeQuestion): Promise<{ mode: Mode; measured?: Record<Mode, number> }> {
   const { device, model, scheme, batch } = question
-  if (model.branches.length < 2) return { mode: 'serial' }
+  if (branchShape(model.config).branches < 2) return { mode: 'serial' }
   const store = await DeviceStore.open(device.summary)
   const how = `${model.precision}${model.recomputes ? ' recompute' : ''}${model.coalesces ? ` by ${model.coalesces}` : ''}`
   const own = model instanceof ParaFormer && model.constructor !== ParaFormer ? ` of ${model.constructor.name}` : ''
@@ -53,7 +53,7 @@ async function timeModes({ device, model, scheme, batch }: ModeQuestion): Promis
   )
   const candidates = MODES.map((mode) => {
     // The last step of a scheme runs all branches.
-    const objective = lastObjective(instantiate(scheme, model.branches.length, { mode }))
+    const objective = lastObjective(instantiate(scheme, branchShape(model.config).branches, { mode }))
     const run = capture(() =>
       scope(() => {
         const { objective: total, losses } = objective.loss(model, { images, labels, share: 1 })

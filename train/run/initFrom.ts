@@ -47,15 +47,18 @@ export function loadInitial(model: Model, checkpoint: Checkpoint): void {
   const initial = new Map<string, StateEntry>(parameters)
   if (config.classes !== model.config.classes) {
     const own = model.stateDict()
-    for (const name of HEAD) if (own[name]) initial.set(name, own[name])
+    for (const [name, fresh] of Object.entries(own)) if (HEAD.test(name)) initial.set(name, fresh)
   }
-  const position = parameters.get(POSITION)
-  if (position) initial.set(POSITION, resizePositions(position, model.posEmbedding.shape[1]!))
+  for (const [name, { shape }] of model.namedParameters()) {
+    const position = POSITION.test(name) ? parameters.get(name) : undefined
+    if (position) initial.set(name, resizePositions(position, shape[1]!))
+  }
   model.loadStateDict(initial)
 }
 
-const HEAD = ['head.linear.weight', 'head.linear.bias']
-const POSITION = 'posEmbedding'
+/** Names of the last layer and of the position embedding, of a model or of a member of an ensemble. */
+const HEAD = /(^|\.)head\.linear\.(weight|bias)$/
+const POSITION = /(^|\.)posEmbedding$/
 
 /**
  * Interpolates a position embedding [1, T + 1, D], whose first row is that of the CLS token, to [1, rows, D]. Patches lie in square

@@ -2,7 +2,16 @@ import { checkFunction, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { Device, UserError } from '../../engine/index.ts'
-import { branchShape, createModel, type Mode, type Model, type ModelConfig, ParaFormer, ViT } from '../../model/index.ts'
+import {
+  branchShape,
+  createModel,
+  Ensemble,
+  type Mode,
+  type Model,
+  type ModelConfig,
+  ParaFormer,
+  ViT,
+} from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
@@ -95,11 +104,11 @@ export async function startTrainer(
   device.random.seed = settings.seed
   const config = configOf(settings, data, from, scheme)
   const model = (options.createModel ?? createModel)(config)
-  if (model.posEmbedding.device !== device) {
+  if (model.device !== device) {
     model.dispose()
     throw new ArgumentError('startTrainer: the model is on another device; make this one the default by setDefaultDevice()')
   }
-  if (settings.mode === 'devices' && ![ParaFormer, ViT].some((own) => model.constructor === own)) {
+  if (settings.mode === 'devices' && ![ParaFormer, ViT, Ensemble].some((own) => model.constructor === own)) {
     model.dispose()
     throw new UserError("--mode devices spreads the library's own models; use another mode for a class of your own")
   }

@@ -1,6 +1,6 @@
 import { checkNumber, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { checkOptions } from '../../engine/base/options.ts'
-import { MODES, type Mode } from '../../model/index.ts'
+import { type Architecture, MODES, type Mode } from '../../model/index.ts'
 import { boostingLoss, everyLayerLoss, independentLoss, prefixLoss, prefixSumLoss } from './objectives.ts'
 import { instantiate, type Objective, type Scheme, type SchemeDefinition, type SchemeOptions } from './scheme.ts'
 
@@ -30,9 +30,14 @@ const BUILT_IN = {
 export type SchemeName = keyof typeof BUILT_IN
 export const SCHEME_NAMES = Object.keys(BUILT_IN) as readonly SchemeName[]
 
-/** The schemes that train a ViT, and those that train a ParaFormer. */
-export const VIT_SCHEMES: readonly SchemeName[] = ['joint', 'everyLayer']
 export const BRANCH_SCHEMES: readonly SchemeName[] = SCHEME_NAMES.filter((name) => name !== 'everyLayer')
+
+/** The schemes that train each architecture, its default first where `prefixSum` does not. */
+export const SCHEMES_OF: Readonly<Record<Architecture, readonly SchemeName[]>> = {
+  paraformer: BRANCH_SCHEMES,
+  vit: ['joint', 'everyLayer'],
+  ensemble: ['independent', 'joint'],
+}
 
 /** The built-in scheme of a name. @throws ArgumentError for a name that no scheme has */
 export function schemeOf(name: SchemeName): SchemeDefinition {
@@ -53,7 +58,8 @@ export function schemeOf(name: SchemeName): SchemeDefinition {
  * - `randomPrefix`: on the loss of one prefix, drawn anew at every step (nested dropout, arXiv 1402.0915).
  * - `greedy`: the run has m phases; in phase k branch k and head learn on the loss of prefix k, stem (after phase 1) and earlier
  *   branches are frozen (boosting, arXiv 1706.04964).
- * - `independent`: on the sum of the losses of the branches, each alone with stem and head; the sum of the branches is used.
+ * - `independent`: on the sum of the losses of the branches, each alone with stem and head; the sum of the branches is used. Of an
+ *   ensemble, on the sum of the losses of its members.
  * - `everyLayer`: of a ViT, on the sum of the losses of one head after every layer (deep supervision, arXiv 1409.5185).
  * @param branches number of branches m
  * @param options.weights weights of the prefix losses, default all 1 (`prefixSum` only)

@@ -9,10 +9,10 @@ import type { Objective } from './scheme.ts'
 export function trainingFlops(objective: Objective, config: ModelConfig): number {
   if (objective.flops) return objective.flops(config)
   const { branches, eachBranch } = objective
-  const { stem, branch, head } = countFlops(config)
-  const forward = stem + branches * branch + (eachBranch ? branches : 1) * head
-  // Each product of the forward pass has two in the backward pass, except that images need no gradient.
-  return 3 * forward - stem
+  const { head, training } = countFlops(config, { branches })
+  // Each product of the forward pass has two in the backward pass. Members of an ensemble have a head each in any case.
+  const heads = eachBranch && config.architecture !== 'ensemble' ? branches - 1 : 0
+  return training + 3 * heads * head
 }
 
 /** Adds up the operations of optimizer steps. */

@@ -1,4 +1,4 @@
-export { BRANCH_SCHEMES, makeScheme, SCHEME_NAMES, type SchemeName, schemeOf, VIT_SCHEMES } from './builtIn.ts'
+export { BRANCH_SCHEMES, makeScheme, SCHEME_NAMES, SCHEMES_OF, type SchemeName, schemeOf } from './builtIn.ts'
 export { FlopCounter, trainingFlops } from './flops.ts'
 export {
   defineScheme,

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { crossEntropy, noGrad, type Tensor, tensor } from '../../engine/index.ts'
-import { branchShape, countFlops, type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
+import { branchShape, countFlops, Ensemble, type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
 
 /** Mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
@@ -15,9 +15,9 @@ function alone(loss: Tensor, logits: Tensor): ReturnType<Objective['loss']> {
   return { objective: loss, losses: loss.detach().reshape([1]), logits: logits.detach().reshape([1, ...logits.shape]) }
 }
 
-/** @throws ArgumentError for a ViT */
+/** @throws ArgumentError for a model without branches */
 function branched(scheme: string, model: Model): ParaFormer {
-  if (!(model instanceof ParaFormer)) throw new ArgumentError(`${scheme}: got a vit, takes a model of branches`)
+  if (!(model instanceof ParaFormer)) throw new ArgumentError(`${scheme}: got a model without branches, takes a paraformer`)
   return model
 }
 
@@ -61,7 +61,10 @@ export function prefixSumLoss(weights: readonly number[], hinge: number, mode: M
   }
 }
 
-/** Minimizes the sum of the losses of the branches, each alone with stem and head; reports the loss of their sum. */
+/**
+ * Minimizes the sum of the losses of the branches, each alone with stem and head, and reports the loss of their sum; of an ensemble, the
+ * sum of the losses of its members, and the loss of their mean logits.
+ */
 export function independentLoss(branches: number, mode: Mode): Objective {
   return {
     clip: true,
@@ -69,6 +72,12 @@ export function independentLoss(branches: number, mode: Mode): Objective {
     eachBranch: true,
     firstPrefix: branches,
     loss(model, batch: MicroBatch) {
+      if (model instanceof Ensemble) {
+        const each = model.memberLogits(batch.images, { mode }) // [m, B, classes]
+        const whole = noGrad(() => each.mean(0)) // [B, classes]
+        const loss = noGrad(() => crossEntropy(whole, batch.labels))
+        return { ...alone(loss, whole), objective: lossesOf(each, batch.labels).sum() }
+      }
       const paraformer = branched('independent', model)
       const outputs = batch.outputs ?? paraformer.outputs(batch.images, { mode }) // [m, B, D]
       const objective = lossesOf(paraformer.head.forward(outputs), batch.labels).sum()
@@ -118,7 +127,7 @@ export function everyLayerLoss(): Objective {
       return 3 * (stem + branchShape(config).depth * (layer + head)) - stem
     },
     loss(model, { images, labels }) {
-      if (!(model instanceof ViT)) throw new ArgumentError('everyLayer: got a model of branches, takes a vit')
+      if (!(model instanceof ViT)) throw new ArgumentError('everyLayer: got another model, takes a vit')
       const logits = model.forwardLayers(images) // [layers, B, classes]
       const losses = lossesOf(logits, labels) // [layers]
       const [layers] = losses.shape as [number]

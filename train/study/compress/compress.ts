@@ -1,6 +1,7 @@
 import { ArgumentError } from '../../../engine/base/errors.ts'
 import { UserError } from '../../../engine/index.ts'
-import { checkPrefix, countFlops, countParameters, type Mode, ParaFormer } from '../../../model/index.ts'
+import { withArticle } from '../../../model/config.ts'
+import { checkPrefix, countFlops, countParameters, type Mode, type Model, ParaFormer } from '../../../model/index.ts'
 import type { BatchLoader } from '../../data/loader.ts'
 import { spoiledPrefixes } from '../../evaluate.ts'
 import { checkTrained } from '../trained.ts'
@@ -145,7 +146,10 @@ export function smallestWithin(accuracies: readonly number[], points: number): n
 
 /** @throws UserError, see `compress` */
 function checkCompress(model: unknown, { tolerance, thresholds, prefix, batches }: CompressOptions): void {
-  if (!(model instanceof ParaFormer)) throw new UserError('a vit has no branches to leave out; compress a paraformer')
+  if (!(model instanceof ParaFormer)) {
+    const what = withArticle((model as Model).config.architecture)
+    throw new UserError(`${what} has no branches to leave out; compress a paraformer`)
+  }
   if (tolerance !== undefined && !(tolerance >= 0 && tolerance <= 100)) {
     throw new UserError(`a tolerance of ${tolerance} points is not from 0 to 100; give points of accuracy, such as 0.5`)
   }

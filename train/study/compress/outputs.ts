@@ -101,7 +101,7 @@ function toDevice(model: ParaFormer, rows: readonly Float32Array[], B: number): 
   const { dim } = model.config
   const all = new Float32Array(rows.length * B * dim)
   for (const [i, row] of rows.entries()) all.set(row, i * row.length)
-  return tensor(all, { shape: [rows.length, B, dim], device: model.posEmbedding.device })
+  return tensor(all, { shape: [rows.length, B, dim], device: model.device })
 }
 
 /** Runs the head on sums of every batch. @param sumsOf makes the sums of a batch, [r, B, D] */

@@ -1,5 +1,6 @@
 import { UserError } from '../../../engine/index.ts'
-import { countParameters, createModel, type ParaFormer } from '../../../model/index.ts'
+import { withArticle } from '../../../model/config.ts'
+import { countParameters, createModel, type ModelConfig, type ParaFormer } from '../../../model/index.ts'
 import { readState } from '../../modelState.ts'
 import { schemeOf } from '../../schemes/index.ts'
 import { mean } from '../statistics/index.ts'
@@ -176,7 +177,9 @@ async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
 function checkExpand(options: Omit<Complete, keyof ExpansionRun | 'freeze'> & { arms: readonly ExpansionArm[] }): void {
   const { tasks, base, add, init, replay, arms } = options
   if (tasks.length < 2) throw new UserError('an expansion takes at least 2 tasks: what the model knows, and what it learns')
-  if (base.config.architecture !== 'paraformer') throw new UserError('a vit has no branches to append; expand a paraformer')
+  const { architecture }: ModelConfig = base.config
+  if (architecture !== 'paraformer')
+    throw new UserError(`${withArticle(architecture)} has no branches to append; expand a paraformer`)
   const { classes } = tasks[0]!
   if (base.config.classes !== classes) {
     throw new UserError(
