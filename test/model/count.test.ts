@@ -1,6 +1,14 @@
 import { equal, is, throws } from 'uvu/assert'
 import { crossEntropy, requestDevice, scope, tensor, zeros } from '../../engine/index.ts'
-import { branchShape, checkConfig, countFlops, countParameters, createModel, Ensemble, type ModelConfig } from '../../model/index.ts'
+import {
+  branchShape,
+  checkConfig,
+  countFlops,
+  countParameters,
+  createModel,
+  Ensemble,
+  type ModelConfig,
+} from '../../model/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('model counts')
