@@ -50,6 +50,7 @@ export {
   type Budget,
   defineStudy,
   type ModelCount,
+  type Procedure,
   type Range,
   type Rule,
   type Study,

@@ -16,6 +16,7 @@ const data = {
   classes: 10,
   trainImages: 1000,
   testImages: 100,
+  imagesOfClass: Array<number>(10).fill(100),
   hash: 'd',
 } as const
 

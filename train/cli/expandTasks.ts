@@ -1,17 +1,16 @@
 import { UserError } from '../../engine/index.ts'
 import { type Dataset, type DatasetName, loadDataset } from '../data/datasets.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
-import { first } from '../run/data.ts'
 import type { DataInfo } from '../run/metadata.ts'
 import type { Settings } from '../settings.ts'
 import {
   classGroups,
   classTasks,
   datasetTasks,
+  limited,
   permutedTasks,
   rotatedTasks,
   type SplitName,
-  select,
   type Task,
 } from '../study/expand/splits.ts'
 
@@ -55,13 +54,6 @@ export async function tasksOf(flags: TaskFlags, settings: Settings, checkpoint?:
     dataset,
     info: { dataset: dataset.name, mean, std, classNames },
   }
-}
-
-/** Keeps as many images of a task as the settings say. */
-function limited(task: Task, { trainImages, testImages }: Settings): Task {
-  const train = trainImages === undefined ? task.train : select(task.train, first(task.train.count, trainImages))
-  const test = testImages === undefined ? task.test : select(task.test, first(task.test.count, testImages))
-  return { ...task, train, test }
 }
 
 function groupsOf({ tasks, classSeed }: TaskFlags, dataset: Dataset, checkpoint: Checkpoint | undefined): number[][] {

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { files, runtime } from '#platform'
 import { amount, count, fields, listOf, mapOf, numberOrNaN, text } from '../../engine/base/json.ts'
+import type { Device } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import { version } from '../../package.json'
 import type { RunData } from './data.ts'
@@ -46,6 +47,8 @@ export const RUN_RECORD = fields({
   /** Seconds of training and evaluation, in all sessions. */
   wallSeconds: amount,
   parameters: count,
+  /** Further numbers that a run of a study measured, by name (see `Procedure`). */
+  measures: v.optional(mapOf(numberOrNaN)),
   /** The last evaluation, by split. */
   final: fields({ test: v.optional(SCORES), validation: v.optional(SCORES) }),
 })
@@ -69,14 +72,9 @@ export function runRecord(
     format: FORMAT,
     seed: settings.seed,
     ...sources,
-    adapter: device.summary.name,
-    driver: device.summary.driver,
-    features: [...device.gpu.features].sort(),
-    tuned: device.kernels.tuned?.toJSON().answers ?? {},
-    versions: { node: process.versions.node, paraformer: version, webgpu: runtime },
+    ...ranOn(device),
     coldSeconds: times.cold ?? null,
     warmSeconds: times.warm ?? null,
-    peakBytes: device.memory.peakBytes,
     optimizerSteps: position.updates,
     // Every mini-batch has as many images as there are, at most those of the settings.
     images: position.step * Math.min(settings.batchSize, train.count),
@@ -84,6 +82,18 @@ export function runRecord(
     wallSeconds: elapsed,
     parameters: distributed ? countParameters(model.config).total : own(),
     final: split === 'test' ? { test: scores } : { validation: scores },
+  }
+}
+
+/** Describes the device of a run, and the software. */
+export function ranOn(device: Device): Pick<RunRecord, 'adapter' | 'driver' | 'features' | 'tuned' | 'versions' | 'peakBytes'> {
+  return {
+    adapter: device.summary.name,
+    driver: device.summary.driver,
+    features: [...device.gpu.features].sort(),
+    tuned: device.kernels.tuned?.toJSON().answers ?? {},
+    versions: { node: process.versions.node, paraformer: version, webgpu: runtime },
+    peakBytes: device.memory.peakBytes,
   }
 }
 

@@ -1,5 +1,6 @@
 import { noGrad } from '../../../engine/index.ts'
-import type { Mode, ParaFormer } from '../../../model/index.ts'
+import { branchShape, type Mode, type Model, type ParaFormer } from '../../../model/index.ts'
+import type { BranchDevices } from '../../devices/branchDevices.ts'
 import { inference } from '../../inference.ts'
 
 /** The least and the largest number of rounds, and the milliseconds that are filled with rounds between the two. */
@@ -15,30 +16,54 @@ export type Latency = Record<number, number>
  * @param onRound is called after each round with the share of the measurement that is done
  * @returns the latency of prefix 1 to m
  */
-export async function measureLatency(
+export function measureLatency(
   model: ParaFormer,
   batches: readonly number[],
   mode: Mode,
   onRound?: (share: number) => void,
 ): Promise<Latency[]> {
+  const prefixes = Array.from({ length: model.config.branches }, (_, i) => i + 1)
+  return timed(model, prefixes, batches, mode, onRound)
+}
+
+/**
+ * Measures the latency of a whole model: images in host memory to logits in host memory, median of several runs.
+ * @param how the mode in which the branches run, or the devices on which they live
+ */
+export async function measureForward(
+  model: Model,
+  batches: readonly number[],
+  how: Mode | BranchDevices,
+  onRound?: (share: number) => void,
+): Promise<Latency> {
+  const [latency] = await timed(model, [branchShape(model.config).branches], batches, how, onRound)
+  return latency!
+}
+
+/** Measures some prefixes of a model in turn. */
+async function timed(
+  model: Model,
+  prefixes: readonly number[],
+  batches: readonly number[],
+  how: Mode | BranchDevices,
+  onRound?: (share: number) => void,
+): Promise<Latency[]> {
   model.eval()
-  const { branches: m, channels, imageSize } = model.config
-  const prefixes = Array.from({ length: m }, (_, i) =>
-    inference(model, mode, { branches: i + 1, eachBranch: false }, (images, options) => [
-      noGrad(() => model.forward(images, options)),
-    ]),
+  const { channels, imageSize } = model.config
+  const passes = prefixes.map((branches) =>
+    inference(model, how, { branches, eachBranch: false }, (images, options) => [noGrad(() => model.forward(images, options))]),
   )
-  const jobs = prefixes.flatMap((prefix, i) =>
-    batches.map((B) => ({ i, B, images: new Float32Array(B * channels * imageSize ** 2), prefix, times: [] as number[] })),
+  const jobs = passes.flatMap((pass, i) =>
+    batches.map((B) => ({ i, B, images: new Float32Array(B * channels * imageSize ** 2), pass, times: [] as number[] })),
   )
   try {
     // The first run of each job compiles and captures it.
-    for (const { prefix, images, B } of jobs) await prefix.run(images, B)
+    for (const { pass, images, B } of jobs) await pass.run(images, B)
     const start = performance.now()
     for (let round = 1; round <= MAX_ROUNDS; round++) {
-      for (const { prefix, images, B, times } of jobs) {
+      for (const { pass, images, B, times } of jobs) {
         const before = performance.now()
-        await prefix.run(images, B)
+        await pass.run(images, B)
         times.push(performance.now() - before)
       }
       const spent = performance.now() - start
@@ -46,7 +71,7 @@ export async function measureLatency(
       if (round >= MIN_ROUNDS && spent > BUDGET_MS) break
     }
   } finally {
-    for (const prefix of prefixes) prefix.dispose()
+    for (const pass of passes) pass.dispose()
   }
   const latencies: Latency[] = prefixes.map(() => ({}))
   for (const { i, B, times } of jobs) latencies[i]![B] = median(times)

@@ -2,7 +2,8 @@ import { UserError } from '../../../engine/index.ts'
 import { withArticle } from '../../../model/config.ts'
 import { countParameters, createModel, type ModelConfig, type ParaFormer } from '../../../model/index.ts'
 import { readState } from '../../modelState.ts'
-import { schemeOf } from '../../schemes/index.ts'
+import { type SchemeDefinition, schemeOf } from '../../schemes/index.ts'
+import type { Settings } from '../../settings.ts'
 import { mean } from '../statistics/index.ts'
 import { checkTrained } from '../trained.ts'
 import { forgettingOf } from './forgetting.ts'
@@ -10,17 +11,7 @@ import { type BaseModel, checkInit, defaultInit, expandedConfig, expandModel, ty
 import { expansionScheme } from './scheme.ts'
 import { join, sample, type Task } from './splits.ts'
 import { accuraciesOn, type ExpansionRun, type TrainedTask, trainOn } from './train.ts'
-
-/**
- * Ways to learn a new task. All but `scratch` append branches to the model of the tasks before:
- * - `expand`: they learn on the new task alone; stem and old branches are frozen, unless `freeze` is off.
- * - `expandReplay`: the same, on the new task and a share of the old images.
- * - `replay`: everything learns, on the new task and a share of the old images.
- * - `finetune`: everything learns, on the new task alone.
- * - `scratch`: a new model of the same size learns all tasks so far together.
- */
-export const EXPANSION_ARMS = ['expand', 'expandReplay', 'replay', 'finetune', 'scratch'] as const
-export type ExpansionArm = (typeof EXPANSION_ARMS)[number]
+import { EXPANSION_ARMS, type ExpansionArm } from './ways.ts'
 
 export interface ExpandOptions extends ExpansionRun {
   /** The first task is what the base model knows; each of the others brings new branches. */
@@ -114,6 +105,18 @@ export async function expand(options: ExpandOptions): Promise<{ results: Expansi
 /** Options with their defaults filled in. */
 type Complete = ExpandOptions & { add: number; freeze: boolean; replay: number; init: Init }
 
+/** The share of the old images that an arm learns again. @param replay the share that is replayed */
+export function oldShare(arm: ExpansionArm, replay: number): number {
+  if (arm === 'scratch') return 1
+  return arm === 'expandReplay' || arm === 'replay' ? replay : 0
+}
+
+/** The scheme by which an arm learns a new task. @param old branches of its model before it */
+export function stageScheme(arm: ExpansionArm, { scheme }: Settings, old: number, freeze: boolean): SchemeDefinition {
+  const freezes = freeze && (arm === 'expand' || arm === 'expandReplay')
+  return arm === 'scratch' ? schemeOf(scheme) : expansionScheme(old, freezes)
+}
+
 /** Has an arm learn task t. @param before its model after the tasks before */
 async function learn(
   options: Complete,
@@ -130,17 +133,10 @@ async function learn(
       ? (createModel(expandedConfig(before.config, add, classes)) as ParaFormer)
       : await expandModel(before, { add, classes, init })
   try {
-    const replays = arm === 'expandReplay' || arm === 'replay'
     const olds = tasks.slice(0, t).map((task) => task.train)
-    const data =
-      arm === 'scratch'
-        ? join([...olds, train])
-        : replays && replay > 0
-          ? join([...olds.map((split) => sample(split, replay, settings.seed)), train])
-          : train
-    const freezes = freeze && (arm === 'expand' || arm === 'expandReplay')
-    const scheme = arm === 'scratch' ? schemeOf(settings.scheme) : expansionScheme(old, freezes)
-    const trained = await trainOn(options, model, scheme, data, onStep)
+    const share = oldShare(arm, replay)
+    const data = share > 0 ? join([...olds.map((split) => sample(split, share, settings.seed)), train]) : train
+    const trained = await trainOn(options, model, stageScheme(arm, settings, old, freeze), data, onStep)
     const each: number[][] = []
     for (const { test } of tasks.slice(0, t + 1)) each.push(await accuraciesOn(options, model, test, () => onStep(1)))
     const accuracies = each.map((prefixes) => prefixes.at(-1)!)

@@ -1,4 +1,4 @@
-import type { Mode, ParaFormer } from '../../../model/index.ts'
+import { countFlops, type Mode, type ParaFormer } from '../../../model/index.ts'
 import { defineScheme, type Objective, type SchemeDefinition } from '../../schemes/index.ts'
 import { lossesOf } from '../../schemes/objectives.ts'
 
@@ -14,6 +14,12 @@ function expansionLoss(old: number, branches: number, freezes: boolean, mode: Mo
     eachBranch: true,
     firstPrefix: old + 1,
     oneDevice: freezes,
+    flops(config) {
+      const { stem, branch, head } = countFlops(config)
+      const forward = stem + branches * (branch + head)
+      // Frozen branches and the stem have no backward pass.
+      return freezes ? forward + 2 * ((branches - old) * branch + branches * head) : 3 * forward - stem
+    },
     loss(model, { images, labels, outputs }) {
       const frozen = freezes ? old : 0
       const all = (model as ParaFormer).forwardPrefixes(images, { mode, outputs, frozen }) // [m, B, classes]

@@ -3,6 +3,7 @@ import type { Dataset } from '../../data/datasets.ts'
 import { rotate } from '../../data/imageops.ts'
 import { CounterRandom, Purpose, shuffle, splitIndices } from '../../data/random.ts'
 import type { Split } from '../../data/split.ts'
+import type { Settings } from '../../settings.ts'
 
 /**
  * Ways to make a sequence of tasks: `classes`, groups of the classes one after the other; `permuted`, a fixed permutation of the pixels
@@ -119,6 +120,18 @@ function domains(
     }
     return { name, train: part(source.train), test: part(source.test), classes: source.classes }
   })
+}
+
+/** Keeps the first images of a task, as many as the settings say. */
+export function limited(task: Task, { trainImages, testImages }: Pick<Settings, 'trainImages' | 'testImages'>): Task {
+  const kept = (split: Split, images: number | undefined) =>
+    images === undefined
+      ? split
+      : select(
+          split,
+          Int32Array.from({ length: Math.min(images, split.count) }, (_, i) => i),
+        )
+  return { ...task, train: kept(task.train, trainImages), test: kept(task.test, testImages) }
 }
 
 /** Copies some images of a split. */

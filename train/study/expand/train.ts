@@ -31,6 +31,8 @@ export interface TrainedTask {
   /** Images seen, each as often as it was. */
   images: number
   seconds: number
+  /** Counted operations. */
+  flops: number
   /** Accuracies of the prefixes on the images that were held out. */
   validation: number[]
 }
@@ -74,8 +76,9 @@ export async function trainOn(
         onStep?.(report.position.step / trainer.totalSteps)
       },
     })
-    const { position, seconds, history } = trainer
-    return { optimizerSteps: position.updates, images, seconds, validation: history.at(-1)!.accuracies }
+    const { position, seconds, history, flops } = trainer
+    const validation = history.at(-1)!.accuracies
+    return { optimizerSteps: position.updates, images, seconds, flops: flops.total!, validation }
   } finally {
     optimizer.dispose()
     await Promise.all([train.close(), evaluation.close()])

@@ -7,6 +7,8 @@ export interface StudyData extends Pick<Dataset, 'name' | 'channels' | 'height' 
   /** Images of the training split, those held out included. */
   trainImages: number
   testImages: number
+  /** Training images of each class. */
+  imagesOfClass: readonly number[]
   /** Hash of all images and labels, however their files are packed. */
   hash: string
 }
@@ -15,5 +17,7 @@ export interface StudyData extends Pick<Dataset, 'name' | 'channels' | 'height' 
 export async function studyData({ dataset, dataDir, download }: Settings): Promise<StudyData> {
   const { name, channels, height, width, classes, train, test } = await loadDataset(dataset, { dir: dataDir, download })
   const hash = hashOf(train.images, train.labels, test.images, test.labels)
-  return { name, channels, height, width, classes, trainImages: train.count, testImages: test.count, hash }
+  const imagesOfClass = Array<number>(classes).fill(0)
+  for (const label of train.labels) imagesOfClass[label]!++
+  return { name, channels, height, width, classes, trainImages: train.count, testImages: test.count, imagesOfClass, hash }
 }

@@ -5,6 +5,7 @@ import { type Device, UserError } from '../../../engine/index.ts'
 import type { Model, ModelConfig } from '../../../model/index.ts'
 import type { SchemeDefinition } from '../../schemes/index.ts'
 import { SETTINGS, type SettingName, type Settings } from '../../settings.ts'
+import { EXPANSION_ARMS, type ExpansionArm } from '../expand/ways.ts'
 
 /** The quantity that the arms of a study share with its baseline: optimizer steps, counted training FLOPs, parameters or measured time. */
 export type Budget = 'parameters' | 'flops' | 'steps' | 'time'
@@ -15,6 +16,29 @@ export interface ModelCount {
   /** Floating-point operations of the forward and backward pass of one image. */
   training: number
 }
+
+/** The part of a run that goes beyond training and evaluation. Its numbers are the `measures` of the result. */
+export type Procedure =
+  /** Measures every prefix of the trained model, as `paraformer compress` does. */
+  | { name: 'compress' }
+  /** Measures the seconds of a forward pass of the trained model. @param batches images at a time, default 1 and 64 */
+  | { name: 'latency'; batches?: readonly number[] }
+  /**
+   * Trains on the first of some tasks, then learns the others in one of the ways of `paraformer expand`. The seed of a run also shuffles
+   * the classes (`classes`) or pixels (`permuted`) of the tasks.
+   */
+  | {
+      name: 'expand'
+      way: ExpansionArm
+      /** Default `classes`. */
+      split?: 'classes' | 'permuted' | 'rotated'
+      /** Default 2. */
+      tasks?: number
+      /** Branches that are appended for each task; default 1. */
+      add?: number
+      /** Share of the old images that `expandReplay` and `replay` learn again; default 0.1. */
+      replay?: number
+    }
 
 /** One of the ways that a study compares. */
 export interface Arm {
@@ -29,6 +53,8 @@ export interface Arm {
   scheme?: SchemeDefinition | ((branches: number) => SchemeDefinition)
   /** The budget of this arm alone: as much of something as another arm has. `none` leaves its length as its settings say. */
   budget?: { equal: Budget; to: string } | 'none'
+  /** The part of a run that goes beyond training and evaluation. */
+  procedure?: Procedure
 }
 
 /** A claim of a study, and the comparison that decides on it. */
@@ -36,6 +62,8 @@ export interface Rule {
   claim: string
   /** The arm that the claim favours, and the one that it is compared with. */
   compare: readonly [arm: string, other: string]
+  /** The metric of this comparison, or that of each arm, if it is not the study's. */
+  metric?: string | readonly [arm: string, other: string]
   /** Whether the first arm's metric must be higher or lower. */
   better: 'higher' | 'lower'
   /** How much better it must be, in units of the metric; default 0. */
@@ -88,8 +116,16 @@ const STUDY: OptionNames<Study> = {
   presets: true,
   exclusive: true,
 }
-const ARM: OptionNames<Arm> = { description: true, settings: true, model: true, count: true, scheme: true, budget: true }
-const RULE: OptionNames<Rule> = { claim: true, compare: true, better: true, margin: true }
+const ARM: OptionNames<Arm> = {
+  description: true,
+  settings: true,
+  model: true,
+  count: true,
+  scheme: true,
+  budget: true,
+  procedure: true,
+}
+const RULE: OptionNames<Rule> = { claim: true, compare: true, metric: true, better: true, margin: true }
 const TUNING: OptionNames<Tuning> = { trials: true, space: true, seed: true }
 const BUDGETS: readonly unknown[] = ['parameters', 'flops', 'steps', 'time']
 
@@ -120,7 +156,10 @@ export function defineStudy(study: Study): Study {
       throw new UserError(`study ${id}: ${where} names arm ${kindOf(arm)}; there are ${Object.keys(arms).join(', ')}`)
   }
   if (study.baseline !== undefined) known(study.baseline, 'baseline')
-  for (const [name, arm] of Object.entries(arms)) checkArm(id, name, arm, known)
+  for (const [name, arm] of Object.entries(arms)) {
+    checkArm(id, name, arm, known)
+    if (arm.procedure !== undefined) checkProcedure(study, name, arm)
+  }
   for (const rule of decisionRule) checkRule(id, rule, known)
   for (const [name, settings] of Object.entries(presets)) checkGiven(id, `preset ${name}`, settings)
   if (tuning !== undefined) checkTuning(id, tuning)
@@ -152,9 +191,47 @@ function checkArm(id: string, name: string, arm: Arm, known: (arm: string, where
   if (budget.to === name) throw new UserError(`study ${id}: the budget of arm ${name} refers to itself; name another arm`)
 }
 
+const PROCEDURES: Readonly<Record<Procedure['name'], readonly string[]>> = {
+  compress: [],
+  latency: ['batches'],
+  expand: ['way', 'split', 'tasks', 'add', 'replay'],
+}
+
+function checkProcedure({ id, tuning, budget }: Study, name: string, { procedure, ...arm }: Arm): void {
+  const where = `arm ${name}`
+  const kind = procedure?.name as Procedure['name']
+  if (!Object.hasOwn(PROCEDURES, kind))
+    throw refusal(where, procedure, `a name of ${Object.keys(PROCEDURES).join(', ')}`, 'procedure')
+  const unknown = Object.keys(procedure!).find((key) => key !== 'name' && !PROCEDURES[kind].includes(key))
+  if (unknown !== undefined) throw new UserError(`study ${id}: procedure ${kind} of arm ${name} has no option ${unknown}`)
+  if (procedure?.name === 'latency') {
+    const { batches = [1] } = procedure
+    const sizes = Array.isArray(batches) && batches.length > 0 && batches.every((B) => Number.isSafeInteger(B) && B >= 1)
+    if (!sizes) throw refusal(where, batches, 'a list of numbers of images', 'batches')
+  }
+  if (procedure?.name !== 'expand') return
+  const { way, split = 'classes', tasks = 2, add = 1, replay = 0.1 } = procedure
+  if (!EXPANSION_ARMS.includes(way)) throw refusal(where, way, `one of ${EXPANSION_ARMS.join(', ')}`, 'way')
+  if (!['classes', 'permuted', 'rotated'].includes(split)) throw refusal(where, split, 'classes, permuted or rotated', 'split')
+  if (!(Number.isSafeInteger(tasks) && tasks >= 2)) throw refusal(where, tasks, 'a whole number of at least 2', 'tasks')
+  if (!(Number.isSafeInteger(add) && add >= 1)) throw refusal(where, add, 'a whole number of at least 1', 'add')
+  if (!(replay >= 0 && replay <= 1)) throw refusal(where, replay, 'a share from 0 to 1', 'replay')
+  // The tasks of an expansion are no one run, whose length could be changed, or whose validation images could choose.
+  const length = arm.budget === undefined || arm.budget === 'none' ? (arm.budget ?? budget) : arm.budget.equal
+  if (!['parameters', 'none'].includes(length))
+    throw new UserError(`study ${id}: arm ${name} expands a model, whose length no budget changes; use budget parameters`)
+  if (tuning !== undefined) throw new UserError(`study ${id}: arm ${name} expands a model, which cannot be tuned`)
+  if (arm.model ?? arm.scheme ?? arm.count)
+    throw new UserError(`study ${id}: arm ${name} expands a model, which must be the library's own, with its schemes`)
+}
+
 function checkRule(id: string, rule: Rule, known: (arm: string, where: string) => void): void {
   checkOptions('decisionRule', rule ?? null, RULE)
-  const { claim, compare, better, margin = 0 } = rule
+  const { claim, compare, metric, better, margin = 0 } = rule
+  const isMetric = (name: unknown) => typeof name === 'string' && name !== ''
+  const both = Array.isArray(metric) && metric.length === 2 && metric.every(isMetric)
+  if (metric !== undefined && !isMetric(metric) && !both)
+    throw refusal('decisionRule', metric, 'the name of a metric, or one for each arm', 'metric')
   if (typeof claim !== 'string') throw refusal('decisionRule', claim, 'a text', 'claim')
   if (!Array.isArray(compare) || compare.length !== 2) throw refusal('decisionRule', compare, 'two names of arms', 'compare')
   for (const arm of compare) known(arm, 'decisionRule')

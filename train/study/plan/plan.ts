@@ -6,6 +6,7 @@ import { checkSettings, modelConfigOf, type SettingName, type Settings } from '.
 import { BUILD } from './build.ts'
 import type { StudyData } from './data.ts'
 import { type Arm, type Budget, checkGiven, type Study } from './define.ts'
+import { expansionWork } from './expansionWork.ts'
 import { hashOf } from './hash.ts'
 import type { LoadedStudy } from './source.ts'
 import { batchSizes, miniBatchesFor, type Work, type WorkQuestion, workOf } from './work.ts'
@@ -111,7 +112,7 @@ export class Plan {
     const stated = this.#settings(arm, seed, tuned)
     const miniBatches = this.#length(arm)
     const settings = miniBatches === undefined ? stated : this.#withLength(arm, stated, miniBatches)
-    return { key: this.#key(arm, settings, 'run'), arm, seed, settings, work: workOf(this.#question(arm, settings)) }
+    return { key: this.#key(arm, settings, 'run'), arm, seed, settings, work: this.#work(arm, settings) }
   }
 
   #settings(arm: string, seed: number, values: Partial<Settings>): Settings {
@@ -134,12 +135,19 @@ export class Plan {
 
   #key(arm: string, settings: Settings, kind: string): string {
     const { loaded, data } = this.inputs
-    const { model, scheme, count } = this.study.arms[arm]!
+    const { model, scheme, count, procedure } = this.study.arms[arm]!
     // Of an arm without functions, the settings say all that its file says.
     const code = (model ?? scheme ?? count) ? loaded.hash : ''
     // Where files lie decides nothing.
     const { dataDir, download, ...deciding } = settings
-    return hashOf([kind, loaded.study.id, arm, deciding, data.hash, code, BUILD.version, BUILD.sources])
+    const more = procedure ? [procedure] : []
+    return hashOf([kind, loaded.study.id, arm, deciding, data.hash, code, BUILD.version, BUILD.sources, ...more])
+  }
+
+  #work(arm: string, settings: Settings): Work {
+    const { procedure } = this.study.arms[arm]!
+    if (procedure?.name === 'expand') return expansionWork(procedure, settings, this.inputs.data)
+    return workOf(this.#question(arm, settings))
   }
 
   #question(arm: string, settings: Settings): WorkQuestion {

@@ -1,5 +1,6 @@
 import type { Rule } from '../results/registration.ts'
 import { type Comparison, type PairedDifference, pairedDifference, type Verdict, verdicts } from '../statistics/index.ts'
+import { metricTitle } from './figure.ts'
 import { metricOfRun, type Run } from './record.ts'
 import type { StudyRecord } from './studyFolder.ts'
 
@@ -9,6 +10,10 @@ export const MIN_SEEDS = 5
 /** A comparison with what the runs say about it. */
 export interface Compared {
   rule: Rule
+  /** The metric of each arm. */
+  metrics: readonly [string, string]
+  /** The arms by name, with their metrics where they are not the study's. */
+  sides: readonly [string, string]
   /** Seeds that both arms have. */
   seeds: number[]
   difference: PairedDifference | undefined
@@ -62,7 +67,9 @@ function decideRules(rules: readonly Rule[], runs: readonly Run[], metric: strin
 }
 
 function compare(rule: Rule, runs: readonly Run[], metric: string, registered?: readonly number[]): Compared {
-  const [a, b] = rule.compare.map((arm) => valuesOf(runs, arm, metric, registered)) as [
+  const metrics = metricsOf(rule, metric)
+  const named = (i: 0 | 1) => (metrics[i] === metric ? rule.compare[i] : `${rule.compare[i]} (${metricTitle(metrics[i])})`)
+  const [a, b] = rule.compare.map((arm, i) => valuesOf(runs, arm, metrics[i]!, registered)) as [
     Map<number, number>,
     Map<number, number>,
   ]
@@ -79,7 +86,13 @@ function compare(rule: Rule, runs: readonly Run[], metric: string, registered?: 
         )
       : undefined
   const reason = reasonOf(seeds.length, finite, registered)
-  return { rule, seeds, difference, p: undefined, verdict: 'inconclusive', reason }
+  const sides = [named(0), named(1)] as const
+  return { rule, metrics, sides, seeds, difference, p: undefined, verdict: 'inconclusive', reason }
+}
+
+/** The metric of each arm of a comparison. @param metric that of the study */
+function metricsOf({ metric: own }: Rule, metric: string): readonly [string, string] {
+  return typeof own === 'object' ? own : [own ?? metric, own ?? metric]
 }
 
 /** Says why paired runs allow no verdict. */

@@ -76,7 +76,7 @@ export function seedFigure(summaries: readonly ArmSummary[], metric: string): Fi
 export function differenceFigure(claims: readonly Claim[], metric: string): Figure | undefined {
   const compared = claims.flatMap(({ comparisons }) => comparisons).filter(({ difference }) => difference !== undefined)
   if (compared.length === 0) return undefined
-  const pairOf = ({ rule }: (typeof compared)[number]) => `${rule.compare[0]} − ${rule.compare[1]}`
+  const pairOf = ({ sides }: (typeof compared)[number]) => sides.join(' − ')
   const pairs = [...new Set(compared.map(pairOf))]
   const values: Row[] = compared.map((one) => ({
     pair: pairOf(one),

@@ -80,7 +80,9 @@ export function finite(value: number | undefined): number | null {
 /** The name of a metric on an axis. */
 export function metricTitle(metric: string): string {
   const [, split, kind] = /^(test|validation|train)(Accuracy|Loss)$/.exec(metric) ?? []
-  return split ? `${split === 'train' ? 'training' : split} ${kind!.toLowerCase()}` : metric
+  if (split) return `${split === 'train' ? 'training' : split} ${kind!.toLowerCase()}`
+  const [, part, of, prefix] = /^final\.(test|validation)\.(accuracy|loss)\.(\d+)$/.exec(metric) ?? []
+  return part ? `${part} ${of} of prefix ${Number(prefix) + 1}` : metric.replace(/^measures\./, '')
 }
 
 /** The format of a metric on an axis. */

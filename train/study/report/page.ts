@@ -99,8 +99,8 @@ function claimsPart(sections: readonly Section[]): Markup | undefined {
 correction over the comparisons of a claim. A verdict takes ${MIN_SEEDS} paired seeds.</p>`
 }
 
-function comparisonText({ rule, seeds, difference, p, verdict, reason }: Claim['comparisons'][number]): string {
-  const [a, b] = rule.compare
+function comparisonText({ rule, sides, seeds, difference, p, verdict, reason }: Claim['comparisons'][number]): string {
+  const [a, b] = sides
   const asked = `${a} ${rule.better} than ${b}${rule.margin ? ` by more than ${rule.margin}` : ''}`
   const found = difference
     ? `difference ${shown(difference.mean)} [${shown(difference.low)}, ${shown(difference.high)}] over ${seeds.length} seeds`

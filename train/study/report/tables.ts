@@ -93,6 +93,8 @@ export function dataTables(groups: readonly Decided[]): Record<string, Table> {
         'arm',
         'other',
         'better',
+        'metric',
+        'otherMetric',
         'margin',
         'seeds',
         'mean',
@@ -106,8 +108,9 @@ export function dataTables(groups: readonly Decided[]): Record<string, Table> {
       ],
       groups.flatMap(({ title, claims }) =>
         claims.flatMap(({ claim, later, comparisons }) =>
-          comparisons.map(({ rule, seeds, difference, p, verdict, reason }) => ({
+          comparisons.map(({ rule, metrics, seeds, difference, p, verdict, reason }) => ({
             ...{ study: title, claim, later, arm: rule.compare[0], other: rule.compare[1], better: rule.better },
+            ...{ metric: metrics[0], otherMetric: metrics[1] },
             ...{ margin: rule.margin ?? 0, seeds: seeds.join(' '), mean: difference?.mean, low: difference?.low },
             ...{ high: difference?.high, tLow: difference?.t.low, tHigh: difference?.t.high, p, verdict, reason },
           })),

@@ -14,6 +14,7 @@ import type { StudyFolder } from './folder.ts'
 const RULE = fields({
   claim: text,
   compare: v.strictTuple([text, text], 'two arms'),
+  metric: v.optional(v.union([text, v.strictTuple([text, text])], 'a metric, or one for each arm')),
   better: v.picklist(['higher', 'lower'], 'higher or lower'),
   margin: v.optional(amount),
 })
@@ -63,12 +64,15 @@ export type Registered = v.InferOutput<typeof REGISTERED>
 /** Returns what a study states at a preset, with the settings of each arm and the text of its functions. */
 export function statementOf(study: Study, preset: string): Statement {
   const { id, hypothesis, prediction, metric, decisionRule, baseline, budget, tuning, seeds, arms } = study
-  const stated = Object.entries(arms).map(([name, { description, model, count, scheme, budget }]) => {
+  const stated = Object.entries(arms).map(([name, { description, model, count, scheme, budget, procedure }]) => {
     const { seed, ...settings } = statedSettings(study, preset, name, seeds[0]!)
     const own = typeof scheme === 'object' ? `${scheme.name} ${scheme.make}` : scheme
     const functions = Object.entries({ model, count, scheme: own }).filter(([, value]) => value !== undefined)
     const code = Object.fromEntries(functions.map(([field, value]) => [field, String(value)]))
-    return [name, { settings, ...(description && { description }), ...(budget && { budget }), ...code }]
+    return [
+      name,
+      { settings, ...(description && { description }), ...(budget && { budget }), ...(procedure && { procedure }), ...code },
+    ]
   })
   return JSON.parse(
     canonical({

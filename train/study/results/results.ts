@@ -13,8 +13,6 @@ const RECORD = fields({
   arm: text,
   sources: text,
   trainingFlops: amount,
-  /** Scores of all prefixes after the last epoch. Trials of tuning have none on the test images. */
-  final: fields({ validation: SCORES, test: v.optional(SCORES) }),
 })
 
 /** The content of run.json, which a run of a study writes at its end. */
@@ -114,7 +112,7 @@ function checkRegistered(found: Pick<Result, 'registration' | 'arm'>, registered
 
 /**
  * The metric of a result: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model at the end, or the number at a
- * path of the result, such as wallSeconds or final.test.accuracy.0. Undefined where it has none.
+ * path of the result, such as wallSeconds, final.test.accuracy.0 or measures.forgetting. Undefined where it has none.
  */
 export function metricOf(result: { readonly final?: RunRecord['final'] }, metric: string): number | undefined {
   const [, split, kind] = /^(test|validation)(Accuracy|Loss)$/.exec(metric) ?? []

@@ -10,6 +10,7 @@ import type { LoadedStudy } from '../plan/source.ts'
 import { runPath, type StudyFolder, studyFolder } from '../results/folder.ts'
 import { Ledger } from '../results/ledger.ts'
 import { register } from '../results/registration.ts'
+import type { StudyRecord } from '../results/results.ts'
 import { type Check, checkDevice, paceOf, readChecks } from './checks.ts'
 import { sum } from './expected.ts'
 import type { CheckJob, JobStudy, RunJob } from './job.ts'
@@ -194,7 +195,7 @@ class Execution {
   }
 
   #progress(run: PlannedRun, miniBatches: number, label: string): void {
-    this.#active.set(run, (run.work.flops * miniBatches) / run.work.miniBatches)
+    this.#active.set(run, run.work.flops * Math.min(1, miniBatches / run.work.miniBatches))
     const done = this.#done + sum([...this.#active.values()])
     this.#hooks.onProgress(Math.min(1, done / this.#total), label)
   }
@@ -211,17 +212,9 @@ export function checkedArms(plan: Plan, arms: readonly string[]): Pick<CheckJob,
   return { arms: plan.runs(arms, [plan.study.seeds[0]!]).map(({ arm, settings }) => ({ arm, settings })) }
 }
 
-function scoreLine({
-  final,
-  wallSeconds,
-}: {
-  final: { validation: Scores; test?: Scores | undefined }
-  wallSeconds: number
-}): string {
+function scoreLine({ final, measures = {}, wallSeconds }: StudyRecord): string {
   const [what, scores] = final.test ? ['test', final.test] : ['validation', final.validation]
-  return `${what} accuracy ${(100 * scores.accuracy.at(-1)!).toFixed(2)} %, ${wallSeconds.toFixed(0)} s`
-}
-
-interface Scores {
-  accuracy: number[]
+  const accuracy = scores ? [`${what} accuracy ${(100 * scores.accuracy.at(-1)!).toFixed(2)} %`] : []
+  const measured = Object.entries(measures).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`)
+  return [...accuracy, ...measured, `${wallSeconds.toFixed(0)} s`].join(', ')
 }

@@ -6,7 +6,7 @@ import { type Device, reason, requestDevice, UserError } from '../../../engine/i
 import { type Evaluation, evaluate, spoiledPrefixes } from '../../evaluate.ts'
 import { readRun, type SavedRun } from '../../run/checkpoint.ts'
 import { CheckpointWriter } from '../../run/checkpointWriter.ts'
-import { evaluationLoader, first, openData, type RunData } from '../../run/data.ts'
+import { openData, type RunData } from '../../run/data.ts'
 import { existingRunFolder, type HeldFolder, newRunFolder } from '../../run/folder.ts'
 import { checkMemory } from '../../run/memory.ts'
 import { evaluationMetrics, MetricsLog, stepMetrics } from '../../run/metrics.ts'
@@ -20,7 +20,9 @@ import type { Trainer } from '../../run/trainer.ts'
 import { BUILD } from '../plan/build.ts'
 import { checkpointIn } from '../results/folder.ts'
 import { type ArmParts, armParts } from './armParts.ts'
+import { expansionRun } from './expansionRun.ts'
 import type { RunJob } from './job.ts'
+import { type Measures, measureModel, testLoader } from './measure.ts'
 
 export interface RunHooks {
   shouldStop(): boolean
@@ -40,7 +42,8 @@ export async function runOnce(job: RunJob, hooks: RunHooks): Promise<boolean> {
   const held = resumes ? await existingRunFolder(path, hooks.note) : await newRunFolder(path, settings, hooks.note)
   try {
     const own = await armParts(bundle, arm)
-    const { ownModel } = own
+    const { ownModel, procedure } = own
+    if (procedure?.name === 'expand') return await expansionRun(job, procedure, held, hooks)
     const from = resumes ? await readRun(held.folder.checkpoint, { ownModel }) : undefined
     const data = await openData(settings)
     try {
@@ -51,6 +54,12 @@ export async function runOnce(job: RunJob, hooks: RunHooks): Promise<boolean> {
   } finally {
     await held.lock.release()
   }
+}
+
+/** The test scores of a trained model, and what its arm's procedure measured. */
+interface Judged {
+  test: Evaluation
+  measures?: Measures
 }
 
 /** A run in a process of its own, which outlives the loss of its device. */
@@ -127,10 +136,10 @@ class StudyRun {
     const finished = await this.#loop(trainer, metrics, checkpoints, times)
     const spoiled = finished ? spoiledPrefixes(trainer.history.at(-1)!.losses) : undefined
     if (spoiled !== undefined) throw new UserError(`${spoiled} at the end; the arm diverges with these settings`)
-    const test = finished && this.#job.kind === 'run' ? await this.#test(trainer) : undefined
-    const done = finished && (this.#job.kind === 'trial' || test !== undefined)
+    const found = finished && this.#job.kind === 'run' ? await this.#judge(trainer) : undefined
+    const done = finished && (this.#job.kind === 'trial' || found !== undefined)
     await metrics.sync()
-    await checkpoints.end(trainer, done ? this.#record(trainer, times, test) : undefined)
+    await checkpoints.end(trainer, done ? this.#record(trainer, times, found) : undefined)
     return done
   }
 
@@ -158,32 +167,38 @@ class StudyRun {
     })
   }
 
-  /** Evaluates on the test images. @returns undefined when it should stop */
-  async #test(trainer: Trainer): Promise<Evaluation | undefined> {
-    const { dataset } = this.#data
+  /** Evaluates on the test images, and measures as the procedure of the arm says. @returns undefined when it should stop */
+  async #judge(trainer: Trainer): Promise<Judged | undefined> {
     const { settings, model, mode, distributed } = trainer.parts
-    const { imageSize, testImages } = settings
-    const size = imageSize === undefined ? {} : { imageSize }
-    const loader = evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)
+    const { procedure } = this.#own
+    const loader = testLoader(this.#data, settings)
     const stopped = new Error('the evaluation was interrupted')
     const onBatch = (images: number) => {
       this.#hooks.onProgress(trainer.position.step, `testing ${images}/${loader.count}`)
       if (images < loader.count && this.#hooks.shouldStop()) throw stopped
     }
+    const onMeasuring = (label: string) => {
+      this.#hooks.onProgress(trainer.position.step, label)
+      if (this.#hooks.shouldStop()) throw stopped
+    }
     try {
-      return await evaluate(model, loader, onBatch, distributed ?? mode)
+      const test = await evaluate(model, loader, onBatch, distributed ?? mode)
+      if (!procedure || procedure.name === 'expand') return { test }
+      return { test, measures: await measureModel(procedure, trainer, this.#data, this.#held.folder, onMeasuring) }
     } catch (error) {
       if (error === stopped) return undefined
       throw error
+    } finally {
+      await loader.close()
     }
   }
 
-  #record(trainer: Trainer, times: StepTimes, test: Evaluation | undefined): RunRecord & { sources: string } {
+  #record(trainer: Trainer, times: StepTimes, { test, measures }: Partial<Judged> = {}): RunRecord & { sources: string } {
     const { key, arm, flops } = this.#job
     const { commit, clean, sources } = BUILD
     const record = runRecord(trainer, this.#data, times, { commit, clean })
     const scores = test && { images: test.images, loss: test.losses, accuracy: test.accuracies }
     const final = { ...record.final, ...(scores && { test: scores }) }
-    return { ...record, key, arm, sources, trainingFlops: flops ?? record.trainingFlops, final }
+    return { ...record, key, arm, sources, trainingFlops: flops ?? record.trainingFlops, ...(measures && { measures }), final }
   }
 }

@@ -1,0 +1,97 @@
+import { join } from 'node:path'
+import { files } from '#platform'
+import { requestDevice } from '../../../engine/index.ts'
+import type { Mode } from '../../../model/index.ts'
+import { loadDataset } from '../../data/datasets.ts'
+import type { HeldFolder } from '../../run/folder.ts'
+import { FORMAT } from '../../run/jsonFile.ts'
+import { ranOn, writeRunRecord } from '../../run/record.ts'
+import { writeSettings } from '../../run/settingsFile.ts'
+import type { Settings } from '../../settings.ts'
+import { expand } from '../expand/expand.ts'
+import { classGroups, classTasks, limited, permutedTasks, rotatedTasks, type Task, type TaskSource } from '../expand/splits.ts'
+import { type ExpansionRun, trainBase } from '../expand/train.ts'
+import { BUILD } from '../plan/build.ts'
+import type { Procedure } from '../plan/define.ts'
+import { mean } from '../statistics/index.ts'
+import type { RunJob } from './job.ts'
+import type { RunHooks } from './runOnce.ts'
+
+type Expansion = Extract<Procedure, { name: 'expand' }>
+
+/** Makes the tasks of an expansion. */
+function tasksOf({ split = 'classes', tasks = 2 }: Expansion, source: TaskSource, settings: Settings): Task[] {
+  const { seed } = settings
+  const made = {
+    classes: () => classTasks(source, classGroups(source.classes, tasks, { seed })),
+    permuted: () => permutedTasks(source, tasks, seed),
+    rotated: () => rotatedTasks(source, tasks),
+  }
+  return made[split]().map((task) => limited(task, settings))
+}
+
+/**
+ * Trains a base model, has it learn the other tasks in one way, and writes expansion.json and run.json. Its parts are short, so that one
+ * that should stop saves nothing and begins anew, with the same bits.
+ * @returns whether it came to the end
+ */
+export async function expansionRun(
+  { key, arm, settings, adapter }: RunJob,
+  procedure: Expansion,
+  { folder }: HeldFolder,
+  hooks: RunHooks,
+): Promise<boolean> {
+  const { dataset: name, dataDir, download } = settings
+  const dataset = await loadDataset(name, { dir: dataDir, download })
+  const tasks = tasksOf(procedure, dataset, settings)
+  const { channels, height, width, mean: average, std } = dataset
+  const stopped = new Error('the expansion was interrupted')
+  const began = performance.now()
+  const device = await requestDevice({ adapter })
+  try {
+    const mode: Mode = settings.mode === 'auto' || settings.mode === 'devices' ? 'serial' : settings.mode
+    const run: ExpansionRun = { device, shape: { channels, height, width, mean: average, std }, settings, mode }
+    let miniBatches = 0
+    const step = (label: string) => {
+      if (hooks.shouldStop()) throw stopped
+      hooks.onProgress(miniBatches++, label)
+    }
+    const { base, trained } = await trainBase(run, tasks[0]!, () => step('the base'))
+    const { way, add, replay, split = 'classes' } = procedure
+    const options = { ...run, tasks, base, add, replay, arms: [way] }
+    const { results, models } = await expand({ ...options, onProgress: (_, what) => step(what) })
+    const { stages } = results.arms[0]!
+    const last = stages.at(-1)!
+    const total = (name: 'optimizerSteps' | 'images' | 'flops') => [trained, ...stages].reduce((sum, one) => sum + one[name], 0)
+    const measures = {
+      accuracy: mean(last.accuracies),
+      oldAccuracy: last.old,
+      newAccuracy: last.new,
+      forgetting: last.forgetting,
+      baseAccuracy: results.base.accuracy,
+    }
+    await writeSettings(folder.settings, { settings, config: models.get(way)!.config, dataset })
+    const written = { format: FORMAT, dataset: dataset.name, split, ...results }
+    await files.write(join(folder.path, 'expansion.json'), `${JSON.stringify(written, null, 2)}\n`)
+    const { commit, clean, sources } = BUILD
+    await writeRunRecord(folder.record, {
+      ...{ format: FORMAT, key, arm, seed: settings.seed, commit, clean, sources },
+      ...ranOn(device),
+      coldSeconds: null,
+      warmSeconds: null,
+      optimizerSteps: total('optimizerSteps'),
+      images: total('images'),
+      trainingFlops: total('flops'),
+      wallSeconds: (performance.now() - began) / 1000,
+      parameters: last.parameters,
+      measures,
+      final: {},
+    })
+    return true
+  } catch (error) {
+    if (error === stopped) return false
+    throw error
+  } finally {
+    device.destroy()
+  }
+}
