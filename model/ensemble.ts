@@ -65,7 +65,8 @@ export class Ensemble extends Module {
    *   ArgumentError for images that are no tensor, unknown options, and those that only branches have
    */
   forward(images: Tensor, options: ForwardOptions = {}): Tensor {
-    return tidy(options.taps, () => this.memberLogits(images, options).mean(0)) // [B, classes]
+    checkForward('forward', images, options)
+    return tidy(options.taps, () => this.logits('forward', images, options).mean(0)) // [B, classes]
   }
 
   /**
@@ -74,8 +75,9 @@ export class Ensemble extends Module {
    * @throws as `forward`
    */
   forwardPrefixes(images: Tensor, options: ForwardOptions = {}): Tensor {
+    checkForward('forwardPrefixes', images, options)
     return tidy(options.taps, () => {
-      const sums = this.memberLogits(images, options).cumsum(0) // [k, B, classes]
+      const sums = this.logits('forwardPrefixes', images, options).cumsum(0) // [k, B, classes]
       const k = sums.shape[0]!
       const shares = Array.from({ length: k }, (_, i) => 1 / (i + 1))
       return sums.mul(tensor(shares, { shape: [k, 1, 1], device: this.device })) // [k, B, classes]
@@ -84,12 +86,14 @@ export class Ensemble extends Module {
 
   /** Returns the logits of each member alone, [k, B, classes]. @throws as `forward` */
   memberLogits(images: Tensor, options: ForwardOptions = {}): Tensor {
-    return tidy(options.taps, () => stack(this.run(images, options, 'forward'), 0)) // [k, B, classes]
+    checkForward('memberLogits', images, options)
+    return tidy(options.taps, () => this.logits('memberLogits', images, options))
   }
 
   /** Returns the pooled outputs of the members side by side, [B, k * D]. @throws as `forward` */
   features(images: Tensor, options: ForwardOptions = {}): Tensor {
-    return tidy(options.taps, () => concat(this.run(images, options, 'features'), 1)) // [B, k * D]
+    checkForward('features', images, options)
+    return tidy(options.taps, () => concat(this.run('features', images, options), 1)) // [B, k * D]
   }
 
   /** Returns the logits [B, classes] that belong to `features()`, [B, k * D]. */
@@ -105,12 +109,17 @@ export class Ensemble extends Module {
     colocate(this.parameters(), () => [this.members.map((member) => member.parameters())])
   }
 
-  /** Runs members, each in a lane of its own. */
-  private run(images: Tensor, options: ForwardOptions, what: 'forward' | 'features'): Tensor[] {
-    checkForward(what, images, options)
+  /** Returns the logits of each member alone, [k, B, classes]. @param op names the method in messages */
+  private logits(op: string, images: Tensor, options: ForwardOptions): Tensor {
+    return stack(this.run(op, images, options), 0)
+  }
+
+  /** Runs members, each in a lane of its own, up to their features or their logits. */
+  private run(op: string, images: Tensor, options: ForwardOptions): Tensor[] {
+    const what = op === 'features' ? 'features' : 'forward'
     const { branches, mode = 'serial', outputs, frozen = 0, taps, skipDeadTokens } = options
     for (const [name, value] of Object.entries({ outputs, frozen: frozen || undefined })) {
-      if (value !== undefined) throw refusal(what, value, 'none: an ensemble has no branches', name)
+      if (value !== undefined) throw refusal(op, value, 'none: an ensemble has no branches', name)
     }
     const running = this.members.slice(0, checkPrefix(this.config, branches))
     if (mode === 'coalesced') this.colocate()

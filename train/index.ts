@@ -45,6 +45,7 @@ export {
   type StepResult,
 } from './schemes/index.ts'
 export { checkSettings, type SettingName, type Settings } from './settings.ts'
+export { withParametersOf } from './study/plan/alike.ts'
 export {
   type Arm,
   type Budget,
@@ -56,3 +57,4 @@ export {
   type Study,
   type Tuning,
 } from './study/plan/define.ts'
+export { STUDY_PRESETS } from './study/plan/presets.ts'

@@ -23,6 +23,8 @@ const SPEAKERS: Record<string, string[]> = {
   forwardPrefixes: ['model'],
   branchOutputs: ['model'],
   outputs: ['model'],
+  memberLogits: ['model'],
+  withParametersOf: ['checkSettings'],
   forwardLayers: ['model'],
   // These functions run the caller's function in a scope.
   recompute: ['scope'],

@@ -28,6 +28,7 @@ const tiny = {
 const { branches: _, branchDepth: __, ...shared } = tiny
 const model = new api.ParaFormer(tiny)
 const vit = new api.ViT({ ...shared, depth: 1 })
+const ensemble = new api.Ensemble({ ...shared, members: 2, depth: 1 })
 const optimizer = new api.AdamW(new api.ParaFormer(tiny).namedParameters())
 const objective = api.makeScheme('joint', 2).passes[0]![0]!
 const images = () => ones([2, 1, 4, 4])
@@ -176,6 +177,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   tuneDevice: () => [other, 'off', () => {}, { budget: 1 }],
   watchOps: () => [() => {}, () => 1],
   where: () => [x(2), x(2), 0],
+  withParametersOf: () => [{ mlpDim: 8 }, { dim: 8 }],
   withoutScope: () => [() => 1],
   zeros: () => [[2], {}],
 }
@@ -191,6 +193,7 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
   ParaFormer: () => [tiny, { own: [0] }],
   Profiler: () => [device.gpu],
   Tracing: () => [device],
+  Ensemble: () => [{ ...shared, members: 2, depth: 1 }],
   ViT: () => [{ ...shared, depth: 1 }],
 }
 
@@ -225,6 +228,17 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
       loadStateDict: () => [vit.stateDict()],
     },
   },
+  Ensemble: {
+    make: () => ensemble,
+    methods: {
+      forward: () => [images(), { branches: 1 }],
+      forwardPrefixes: () => [images(), {}],
+      memberLogits: () => [images(), {}],
+      features: () => [images(), {}],
+      train: () => [false],
+      loadStateDict: () => [ensemble.stateDict()],
+    },
+  },
   AdamW: { make: () => optimizer, methods: { step: () => [1e-3, 1], setSteps: () => [{}] } },
   LossScale: { make: () => optimizer.lossScale, methods: { restore: () => [{ scale: 1, steady: 0 }] } },
   BranchDevices: {
@@ -241,6 +255,7 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
 export const INSIDE: Record<string, readonly string[]> = {
   Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [
+    'classify',
     'prefixOutputs',
     'runBranches',
     'sequence',
@@ -253,7 +268,9 @@ export const INSIDE: Record<string, readonly string[]> = {
     'stateDict',
     'dispose',
   ],
+  Ensemble: ['classify', 'logits', 'run', 'namedChildren', 'namedParameters', 'parameters', 'eval', 'stateDict', 'dispose'],
   ViT: [
+    'classify',
     'runBranches',
     'sequence',
     'branchOutput',

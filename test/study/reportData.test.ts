@@ -135,6 +135,17 @@ test('a planted null is inconclusive, a planted effect supported, its opposite n
   equal(await verdictOf({ arms: { a: above(0.1), b: BASE }, rules: [lower] }), 'supported')
 })
 
+test('a comparison may have a metric of its own, or one for each arm', async () => {
+  const arms = { a: BASE, b: BASE }
+  const first = 'final.test.accuracy.0'
+  const of = async (metric: unknown) => (await decided({ arms, rules: [{ ...RULE, metric }] }))[0]!.comparisons[0]!
+  const both = await of([first, 'testAccuracy'])
+  equal([both.verdict, both.sides], ['not supported', ['a (test accuracy of prefix 1)', 'b']])
+  const one = await of(first)
+  equal([one.verdict, one.difference!.mean, one.metrics], ['inconclusive', 0, [first, first]])
+  equal((await of('measures.forgetting')).sides, ['a (forgetting)', 'b (forgetting)'])
+})
+
 test('no verdict comes from few seeds, from unfinished ones, or from a run that ended in NaN', async () => {
   const four = { a: above(0.1).slice(0, 4), b: BASE.slice(0, 4) }
   const [few] = await decided({ arms: four, rules: [RULE], seeds: 4 })

@@ -5,6 +5,16 @@ export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist', 
 /** Characters of the longest name of a class or a data set. */
 export const MAX_NAME = 200
 
+/** Sides, channels and classes of the data sets. */
+export const DATASET_SHAPES: Readonly<
+  Record<DatasetName, { height: number; width: number; channels: number; classes: number }>
+> = {
+  mnist: { height: 28, width: 28, channels: 1, classes: 10 },
+  'fashion-mnist': { height: 28, width: 28, channels: 1, classes: 10 },
+  'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },
+  'cifar-100': { height: 32, width: 32, channels: 3, classes: 100 },
+}
+
 /** Class names in label order; those of CIFAR-100 come with its files. */
 export const CLASS_NAMES: Partial<Record<DatasetName, string[]>> = {
   mnist: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],

@@ -1,5 +1,5 @@
 import { branchShape, checkConfig, countParameters, type ModelConfig } from '../../../model/index.ts'
-import type { DatasetName } from '../../data/names.ts'
+import { DATASET_SHAPES } from '../../data/names.ts'
 import type { RunRecord, Scores } from '../../run/record.ts'
 import { checkSettings, modelConfigOf } from '../../settings.ts'
 import { metricOf, type Result } from '../results/results.ts'
@@ -39,14 +39,6 @@ export function configOf(value: unknown): ModelConfig | undefined {
   }
 }
 
-/** Sides, channels and classes of the data sets. */
-const DATASETS: Record<DatasetName, { height: number; width: number; channels: number; classes: number }> = {
-  mnist: { height: 28, width: 28, channels: 1, classes: 10 },
-  'fashion-mnist': { height: 28, width: 28, channels: 1, classes: 10 },
-  'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },
-  'cifar-100': { height: 32, width: 32, channels: 3, classes: 100 },
-}
-
 /** Returns the config that settings give; undefined where the model has another number of parameters, since it is the study's own then. */
 export function configOfSettings(
   settings: Readonly<Record<string, unknown>>,
@@ -54,7 +46,7 @@ export function configOfSettings(
 ): ModelConfig | undefined {
   try {
     const checked = checkSettings(settings)
-    const config = modelConfigOf(checked, DATASETS[checked.dataset])
+    const config = modelConfigOf(checked, DATASET_SHAPES[checked.dataset])
     return parameters === undefined || countParameters(config).total === parameters ? config : undefined
   } catch {
     return undefined

@@ -1,0 +1,132 @@
+// Arms whose runs do more than training: they compress, time or expand a model.
+
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { expectUserError, runCli } from '../harness/cli.ts'
+import { suite } from '../harness/suite.ts'
+import { type Line, resultsOf, writeStudy } from './studies.ts'
+
+const { test, run } = suite('procedures of studies')
+const work = mkdtempSync(join(tmpdir(), 'paraformer-procedures-'))
+/** Settings with which a model becomes better than chance in a few seconds. */
+const tiny = {
+  trainImages: 1600,
+  testImages: 200,
+  batchSize: 32,
+  lr: 0.01,
+  dim: 16,
+  mlpDim: 32,
+  epochs: 1,
+  flip: false,
+  dropout: 0,
+}
+const arms = `{
+  cut: { settings: { branches: 3 }, budget: 'none', procedure: { name: 'compress' } },
+  timed: { settings: { architecture: 'vit', scheme: 'joint', depth: 3 }, budget: 'none', procedure: { name: 'latency', batches: [2] } },
+  frozen: { settings: {}, budget: 'none', procedure: { name: 'expand', way: 'expand', add: 2 } },
+  scratch: { settings: {}, budget: 'none', procedure: { name: 'expand', way: 'scratch', add: 2 } },
+}`
+const file = writeStudy(work, { arms, tiny, seeds: '[1]' })
+const out = join(work, 'out')
+const path = join(out, 'small-tiny')
+const study = (...args: string[]) => ['study', ...args]
+
+async function succeed(args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await runCli(args)
+  if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
+  return stdout
+}
+
+const planned: Line[] = JSON.parse(await succeed(study('run', file, '--out', out, '--dry-run', '--json')))
+await succeed(study('run', file, '--out', out))
+const resultOf = (arm: string) => resultsOf(path).find((result) => result.arm === arm)!
+const folderOf = (arm: string) => join(path, 'runs', resultOf(arm).key)
+const json = (...parts: string[]) => JSON.parse(readFileSync(join(...parts), 'utf8'))
+
+test('the counted operations and steps of every arm are those of the plan', () => {
+  for (const { arm, work } of planned) {
+    const { optimizerSteps, images, trainingFlops } = resultOf(arm)
+    assert.equal([optimizerSteps, images, trainingFlops], [work.optimizerSteps, work.images, work.flops], arm)
+  }
+})
+
+test('compress measures every prefix of the trained model', () => {
+  const { measures, final, parameters } = resultOf('cut')
+  const { prefixes, within, images } = json(folderOf('cut'), 'compression.json')
+  assert.equal(
+    prefixes.map(({ test }: Line) => test),
+    final.test.accuracy,
+  )
+  assert.equal(images.test, 200)
+  assert.is(prefixes[2].parameters, parameters)
+  const [half, one] = within
+  const of = ({ prefix }: Line) => [prefix, prefixes[prefix - 1].parameters, prefixes[prefix - 1].test]
+  const measured = (name: string) => ['branches', 'parameters', 'testAccuracy'].map((what) => measures[`${what}Within${name}`])
+  assert.equal(measured('HalfPoint'), of(half))
+  assert.equal(measured('OnePoint'), of(one))
+})
+
+test('latency measures a forward pass of any architecture', () => {
+  const { measures, final } = resultOf('timed')
+  assert.equal(Object.keys(measures), ['forwardSeconds2'])
+  assert.ok(measures.forwardSeconds2 > 0 && measures.forwardSeconds2 < 10)
+  assert.is(final.test.accuracy.length, 1)
+})
+
+test('expand measures what is learned and forgotten, and ways with one seed share their base', () => {
+  const [frozen, scratch] = [resultOf('frozen'), resultOf('scratch')]
+  assert.is(frozen.measures.baseAccuracy, scratch.measures.baseAccuracy)
+  assert.ok(frozen.measures.baseAccuracy > 0.4)
+  assert.is(frozen.parameters, scratch.parameters)
+  for (const { arm, measures } of [frozen, scratch]) {
+    const { tasks, arms, base } = json(folderOf(arm), 'expansion.json')
+    assert.equal(
+      tasks.map(({ train, test }: Line) => [train, test]),
+      [
+        [1600, 200],
+        [1600, 200],
+      ],
+    )
+    const [{ stages }] = arms
+    assert.equal([stages.length, base.accuracy], [1, measures.baseAccuracy])
+    const [{ old, new: now, accuracies, forgetting, branches }] = stages
+    assert.equal([old, now], accuracies)
+    assert.equal([measures.oldAccuracy, measures.newAccuracy, measures.forgetting], [old, now, forgetting])
+    assert.is(measures.accuracy, (old + now) / 2)
+    assert.is(branches, 4)
+    assert.not(existsSync(join(folderOf(arm), 'checkpoint.safetensors')))
+  }
+  assert.ok(scratch.measures.forgetting < frozen.measures.forgetting)
+})
+
+test('status and report show the metric of such a study', async () => {
+  const html = join(work, 'report.html')
+  await succeed(study('report', path, '--out', html))
+  const shown = readFileSync(html, 'utf8')
+  for (const title of ['Compression of cut, seed 1', 'Expansion of frozen, seed 1']) assert.ok(shown.includes(title), title)
+})
+
+test('bad input: one line each', async () => {
+  const refused = (arm: string, message: RegExp, more = {}) => {
+    const bad = writeStudy(work, { arms: `{ a: ${arm} }`, tiny, ...more })
+    return expectUserError(study('run', bad, '--out', join(work, 'no')), message)
+  }
+  const expand = (more: string) => `{ settings: {}, procedure: { name: 'expand', way: 'expand'${more} } }`
+  await refused(`{ settings: {}, procedure: { name: 'cut' } as never }`, /a name of compress, latency, expand/)
+  await refused(
+    `{ settings: {}, procedure: { name: 'compress', ways: 1 } as never }`,
+    /procedure compress of arm a has no option ways/,
+  )
+  await refused(expand(', tasks: 1'), /as tasks, takes a whole number of at least 2/)
+  await refused(expand(', split: "halves" as never'), /as split, takes classes, permuted or rotated/)
+  await refused(
+    `{ settings: {}, budget: { equal: 'steps', to: 'a' }, procedure: { name: 'expand', way: 'expand' } }`,
+    /refers to itself|no budget changes/,
+  )
+  await refused(expand(''), /cannot be tuned/, { more: 'tuning: { trials: 1, space: { lr: [0.1] } },' })
+})
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()
