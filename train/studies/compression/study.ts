@@ -60,7 +60,7 @@ export default defineStudy({
   },
   seeds: [1, 2, 3, 4, 5],
   presets: {
-    tiny: { ...STUDY_PRESETS.tiny, ...eight },
+    tiny: { ...STUDY_PRESETS.tiny, ...eight, epochs: 3 },
     small: { ...STUDY_PRESETS.small, ...eight },
     cifar: STUDY_PRESETS.cifar,
     paper: STUDY_PRESETS.paper,

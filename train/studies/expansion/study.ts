@@ -75,7 +75,7 @@ export default defineStudy({
   seeds: [1, 2, 3, 4, 5],
   // With the paper's residual new branches begin with an output of zero, so that the expanded model begins as the old one.
   presets: {
-    tiny: { ...STUDY_PRESETS.tiny, scheme: 'prefixSum', residual: 'paper' },
+    tiny: { ...STUDY_PRESETS.tiny, scheme: 'prefixSum', residual: 'paper', epochs: 3 },
     small: { ...STUDY_PRESETS.small, scheme: 'prefixSum', residual: 'paper' },
     cifar: { ...STUDY_PRESETS.cifar, scheme: 'prefixSum', residual: 'paper' },
     paper: { ...STUDY_PRESETS.paper, scheme: 'prefixSum' },

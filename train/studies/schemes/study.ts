@@ -55,11 +55,6 @@ export default defineStudy({
     },
   },
   seeds: [1, 2, 3, 4, 5],
-  presets: {
-    // The baseline takes 2 epochs of 5 steps on each mini-batch, and arms of equal steps 10 epochs of one.
-    tiny: { ...STUDY_PRESETS.tiny, epochs: 2 },
-    small: STUDY_PRESETS.small,
-    cifar: STUDY_PRESETS.cifar,
-    paper: STUDY_PRESETS.paper,
-  },
+  // With m branches an epoch of the baseline has m + 1 steps on each mini-batch: arms of equal steps take m + 1 times its epochs.
+  presets: STUDY_PRESETS,
 })

@@ -21,7 +21,7 @@ export interface ModelCount {
 export type Procedure =
   /** Measures every prefix of the trained model, as `paraformer compress` does. */
   | { name: 'compress' }
-  /** Measures the seconds of a forward pass of the trained model. @param batches images at a time, default 1 and 64 */
+  /** Measures the seconds of a forward pass of the trained model, with so many images at a time (default 1 and 64). */
   | { name: 'latency'; batches?: readonly number[] }
   /**
    * Trains on the first of some tasks, then learns the others in one of the ways of `paraformer expand`. The seed of a run also shuffles

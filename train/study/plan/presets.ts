@@ -28,7 +28,7 @@ export const STUDY_PRESETS = {
     branchDepth: 1,
     residual: 'preNorm',
     batchSize: 128,
-    epochs: 3,
+    epochs: 2,
     lr: 2e-3,
     warmup: 100,
   },
