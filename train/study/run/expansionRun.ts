@@ -14,8 +14,7 @@ import { type ExpansionRun, trainBase } from '../expand/train.ts'
 import { BUILD } from '../plan/build.ts'
 import type { Procedure } from '../plan/define.ts'
 import { mean } from '../statistics/index.ts'
-import type { RunJob } from './job.ts'
-import type { RunHooks } from './runOnce.ts'
+import type { RunHooks, RunJob } from './job.ts'
 
 type Expansion = Extract<Procedure, { name: 'expand' }>
 

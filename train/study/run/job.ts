@@ -29,6 +29,14 @@ export interface CheckJob extends JobStudy {
   known: string[]
 }
 
+/** The way in which a run speaks with its process. */
+export interface RunHooks {
+  shouldStop(): boolean
+  /** Is called with the number of mini-batches done. */
+  onProgress(miniBatches: number, label: string): void
+  note(text: string): void
+}
+
 export type Job = RunJob | CheckJob
 
 /** The findings of a check on a device. */

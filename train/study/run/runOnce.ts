@@ -21,15 +21,8 @@ import { BUILD } from '../plan/build.ts'
 import { checkpointIn } from '../results/folder.ts'
 import { type ArmParts, armParts } from './armParts.ts'
 import { expansionRun } from './expansionRun.ts'
-import type { RunJob } from './job.ts'
+import type { RunHooks, RunJob } from './job.ts'
 import { type Measures, measureModel, testLoader } from './measure.ts'
-
-export interface RunHooks {
-  shouldStop(): boolean
-  /** Is called with the number of mini-batches done. */
-  onProgress(miniBatches: number, label: string): void
-  note(text: string): void
-}
 
 /**
  * Begins or resumes a run of a study, and trains it to its end, or until it should stop. At the end a run, but no trial, is
