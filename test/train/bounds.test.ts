@@ -91,9 +91,9 @@ test('lists of numbers are bounded', () => {
 })
 
 test('a model is bounded field by field and as a whole', () => {
-  const { paraformer, vit } = DEFAULT_CONFIGS
+  const { paraformer, vit, ensemble } = DEFAULT_CONFIGS
   for (const [field, most] of Object.entries(CONFIG_LIMITS)) {
-    const base = Object.hasOwn(paraformer, field) ? paraformer : vit
+    const base = [paraformer, vit, ensemble].find((config) => Object.hasOwn(config, field))
     for (const value of [most + 1, 1e9, 2 ** 31, 1e300, 0, -1]) {
       throws(
         () => checkConfig({ ...base, [field]: value }),
