@@ -11,6 +11,7 @@ import { run } from '../tensor/run.ts'
 import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
+import { type Operand, type OperandArguments, type OptionalTensors, type Shapes, splitOperands } from './operands.ts'
 import { sumTo, sumToInput } from './shape.ts'
 
 /** @throws ShapeError for int32 */
@@ -69,9 +70,6 @@ export const gelu = defineUnary('gelu')
 /** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
 export const sigmoid = defineUnary('sigmoid')
 
-/** An operand of arithmetic. A number counts as a tensor of rank 0 of the other operand's dtype. */
-export type Operand = Tensor | number
-
 /** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
 function gradientOf(ctx: OpContext, i: number, shape: Shape, op: kernels.BinaryOp, grad: Tensor, other: Tensor): Tensor {
   const same = format(shape) === format(grad.shape)
@@ -80,7 +78,6 @@ function gradientOf(ctx: OpContext, i: number, shape: Shape, op: kernels.BinaryO
   return same ? out : sumToInput(ctx, i, out, shape)
 }
 
-type Shapes = readonly [a: Shape, b: Shape]
 type Gradient = (ctx: OpContext, grad: Tensor, shape: Shape) => Tensor
 
 /** By op, the gradients of its operands, which have the shape `shape`. They read the tensors that `savedFor` chooses. */
@@ -183,21 +180,6 @@ export const mul = defineBinary('mul')
  * @throws ShapeError for two dtypes, or shapes that do not broadcast
  */
 export const div = defineBinary('div')
-
-type OptionalTensors = [a: Tensor | undefined, b: Tensor | undefined]
-
-/** The numbers among two operands, by their places, and the shapes of both operands. */
-export interface OperandArguments {
-  numbers: readonly [a: number, b: number]
-  shapes: Shapes
-}
-
-/** Splits two operands into tensors and numbers; each is missing, or 0, in the place of the other. */
-export function splitOperands(a: Operand, b: Operand): { tensors: OptionalTensors; args: OperandArguments } {
-  const tensors = [a, b].map((x) => (typeof x === 'number' ? undefined : x)) as OptionalTensors
-  const numbers = [a, b].map((x) => (typeof x === 'number' ? x : 0)) as [number, number]
-  return { tensors, args: { numbers, shapes: [tensors[0]?.shape ?? [], tensors[1]?.shape ?? []] } }
-}
 
 const powOp = defineOp<OptionalTensors, OperandArguments>({
   name: 'pow',

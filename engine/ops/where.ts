@@ -9,7 +9,7 @@ import { run } from '../tensor/run.ts'
 import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
-import { type Operand, type OperandArguments, splitOperands } from './elementwise.ts'
+import { type Operand, type OperandArguments, splitOperands } from './operands.ts'
 import { sumToInput } from './shape.ts'
 
 type Inputs = [condition: Tensor, a: Tensor | undefined, b: Tensor | undefined]

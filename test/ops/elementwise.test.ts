@@ -3,22 +3,8 @@ import { backward } from '../../engine/autograd/backward.ts'
 import { cast } from '../../engine/autograd/cast.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import {
-  add,
-  div,
-  exp,
-  gelu,
-  log,
-  mul,
-  neg,
-  type Operand,
-  pow,
-  relu,
-  sigmoid,
-  sqrt,
-  sub,
-  tanh,
-} from '../../engine/ops/elementwise.ts'
+import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from '../../engine/ops/elementwise.ts'
+import type { Operand } from '../../engine/ops/operands.ts'
 import { permute, slice } from '../../engine/ops/shape.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
