@@ -35,7 +35,7 @@ const op = defineOp<[x: Tensor, weight: Tensor], { eps: number }>({
 /**
  * RMSNorm (Zhang and Sennrich, arXiv 1910.07467), x / sqrt(mean(x^2) + eps) * weight over the last dim. Rows of a larger tensor (such as
  * one token of each sequence) are read where they lie. A row with NaN or an infinity becomes NaN, and so does a row whose squares add up
- * beyond float32 (elements of some 1e19), where PyTorch gives zeros.
+ * beyond float32 (elements of some 1e19), which the formula in float32 turns into zeros.
  * @param x float32 [..., D]; inside `autocast` float16 too
  * @param weight float32 [D]
  * @param eps finite, at least 0; with 0 a row of zeros gives NaN
