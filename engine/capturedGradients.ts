@@ -25,7 +25,7 @@ class CapturedGradient {
     return isAt(this.#leaf.grad, this.#found)
   }
 
-  /** Whether `agrees` can never be true again. */
+  /** Whether `agrees` can never be true again, so that the recording is of no use. */
   get stale(): boolean {
     const found = this.#found
     return this.#leaf.gradSlot?.storage !== this.#slot || (!!found?.disposed && found.storage !== this.#slot)
@@ -87,7 +87,7 @@ export class CapturedGradients {
     this.#all = outside.map(([leaf, found]) => new CapturedGradient(leaf, found?.grad))
   }
 
-  /** Keeps the recording for replays. */
+  /** Ends the bookkeeping of a recording that will be replayed: drops the views that kept earlier gradients alive. */
   keep(): void {
     for (const found of this.#found.values()) found?.view.dispose()
     this.#found.clear()
@@ -98,7 +98,7 @@ export class CapturedGradients {
     return this.#all.every(({ agrees }) => agrees)
   }
 
-  /** Whether `agree` can never be true again. */
+  /** Whether `agree` can never be true again, so that the recording is of no use. */
   get stale(): boolean {
     return this.#all.some(({ stale }) => stale)
   }

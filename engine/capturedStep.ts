@@ -74,7 +74,7 @@ export function loadInputs(targets: readonly Tensor[], inputs: readonly Tensor[]
 function loadInput(source: Tensor, target: Tensor): void {
   const bytes = ITEM_BYTES[source.dtype]
   const range = ({ storage, offset }: Tensor) => ({ buffer: storage.buffer, offset: offset * bytes })
-  // A buffer copy moves whole words.
+  // A buffer copy can only move whole words of 4 bytes.
   const words = [source.offset, source.size].every((count) => (count * bytes) % 4 === 0)
   if (source.isContiguous() && words) {
     source.device.copy(range(source), range(target), source.size * bytes)

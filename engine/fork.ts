@@ -56,7 +56,6 @@ export function fork<T>(
   return recordForked(device, effective, () => lanes.map((lane) => onLane(device, lane, branches[lane.name]!)))
 }
 
-/** Runs `fn` with `lane` as the current lane. */
 function onLane<T>(device: Device, lane: Lane, fn: () => T): T {
   const outer = device.lane
   device.lane = lane

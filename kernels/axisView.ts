@@ -1,9 +1,6 @@
 import { type Capabilities, type Constants, ceilDiv, type Grid, grid1d, type Variant } from './spec.ts'
 
-/**
- * A tensor viewed as [outer, n, inner] around one axis of n elements. It has outer * inner lines of n elements that lie `inner`
- * apart.
- */
+/** A tensor viewed as [outer, n, inner] around one axis of n elements. It has outer * inner lines of n elements that lie `inner` apart. */
 export interface AxisView {
   outer: number
   n: number

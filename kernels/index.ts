@@ -13,7 +13,7 @@ import { entries as rmsNorm } from './rmsNorm/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
 
-/** Every kernel with what proves it, by its folder. */
+/** Every kernel with its reference and its cases, by its folder. */
 export const kernelFamilies = {
   adamW,
   attention,

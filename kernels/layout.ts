@@ -85,9 +85,9 @@ export function mergeDims(
     const size = shape[d]!
     if (size === 1) continue
     const last = dims.length - 1
-    let one = last >= 0 && mayMerge(d)
-    for (let k = 0; k < strides.length; k++) one = one && merged[k]![last] === strides[k]![d]! * size
-    if (one) dims[last]! *= size
+    let merges = last >= 0 && mayMerge(d)
+    for (let k = 0; k < strides.length; k++) merges = merges && merged[k]![last] === strides[k]![d]! * size
+    if (merges) dims[last]! *= size
     else firsts[dims.push(size) - 1] = d
     for (let k = 0; k < strides.length; k++) merged[k]![dims.length - 1] = strides[k]![d]!
   }

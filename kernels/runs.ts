@@ -20,10 +20,7 @@ function flatConstants(count: number, device: Capabilities): Constants {
   return { WORKGROUP: device.software ? Math.max(8, device.subgroupMaxSize) : THREADS, TAIL: count % 4 !== 0 }
 }
 
-/**
- * On a GPU each thread takes one vec4. A software device gets enough workgroups for its cores, and so few that starting them costs
- * nothing.
- */
+/** On a GPU each thread takes one vec4. A software device gets enough workgroups for its cores, and few, since each costs time. */
 function flatGrid(count: number, { WORKGROUP }: Constants): Grid {
   const total = ceilDiv(count, 4)
   const most = ceilDiv(total, THREADS)
@@ -35,11 +32,10 @@ function stepConstants(operands: readonly string[], { walks }: NestProblem): Con
   return Object.fromEntries(operands.map((name, k) => [`${name.toUpperCase()}_STEP`, walks[k]!.step]))
 }
 
+type ConstantsOf<P> = (problem: P) => Constants
+
 /** Makes the only variant of a kernel on `count` neighbours in memory. */
-export function countVariant<P extends { count: number }>(
-  source: string,
-  constants: (problem: P) => Constants = () => ({}),
-): Variant<P> {
+export function countVariant<P extends { count: number }>(source: string, constants: ConstantsOf<P> = () => ({})): Variant<P> {
   return {
     name: 'flat',
     source,
@@ -48,48 +44,10 @@ export function countVariant<P extends { count: number }>(
   }
 }
 
-/** The variant of a strided kernel whose operands are each one run of neighbours in memory, or one element. */
-export function flatVariant<P extends NestProblem>(
-  source: string,
-  operands: readonly string[],
-  constants: (problem: P) => Constants,
-): Variant<P> {
-  return {
-    name: 'flat',
-    source,
-    supports: (_, problem) => isFlat(problem),
-    constants: (problem, device) => ({
-      ...constants(problem),
-      ...stepConstants(operands, problem),
-      ...flatConstants(problem.inner, device),
-    }),
-    grid: ({ inner }, constants) => flatGrid(inner, constants),
-  }
-}
-
-/** The vec4 variant of a strided kernel. Its constants say which operands stay in place along a row. */
-export function vectorVariant<P extends NestProblem>(
-  source: string,
-  operands: readonly string[],
-  constants: (problem: P) => Constants,
-): Variant<P> {
-  return {
-    name: 'vector',
-    source,
-    supports: (_, problem) => hasVectorRows(problem),
-    constants: (problem, device) => ({
-      ...constants(problem),
-      ...stepConstants(operands, problem),
-      RUN: runLength(device, 16),
-    }),
-    grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(inner / 4, Number(RUN)), THREADS)),
-  }
-}
-
 /** The variant of a strided kernel that takes any strides, element by element. */
 export function stridedVariant<P extends { rows: number; inner: number }>(
   source: string,
-  constants: (problem: P) => Constants,
+  constants: ConstantsOf<P> = () => ({}),
 ): Variant<P> {
   return {
     name: 'strided',
@@ -97,4 +55,33 @@ export function stridedVariant<P extends { rows: number; inner: number }>(
     constants: (problem, device) => ({ ...constants(problem), RUN: runLength(device, 32) }),
     grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(inner, Number(RUN)), THREADS)),
   }
+}
+
+/**
+ * The variants of a strided kernel: `flat` for operands that are each one run of neighbours in memory, or one element, `vector` for rows that
+ * can be walked in vec4s, and `strided` for all others. Constants of the first two say which of the named operands stay in place along a row.
+ */
+export function nestVariants<P extends NestProblem>(
+  sources: { flat: string; vector: string; strided: string },
+  operands: readonly string[],
+  constants: ConstantsOf<P>,
+): [flat: Variant<P>, vector: Variant<P>, strided: Variant<P>] {
+  const withSteps = (problem: P) => ({ ...constants(problem), ...stepConstants(operands, problem) })
+  return [
+    {
+      name: 'flat',
+      source: sources.flat,
+      supports: (_, problem) => isFlat(problem),
+      constants: (problem, device) => ({ ...withSteps(problem), ...flatConstants(problem.inner, device) }),
+      grid: ({ inner }, constants) => flatGrid(inner, constants),
+    },
+    {
+      name: 'vector',
+      source: sources.vector,
+      supports: (_, problem) => hasVectorRows(problem),
+      constants: (problem, device) => ({ ...withSteps(problem), RUN: runLength(device, 16) }),
+      grid: ({ rows, inner }, { RUN }) => grid1d(ceilDiv(rows * ceilDiv(inner / 4, Number(RUN)), THREADS)),
+    },
+    stridedVariant(sources.strided, constants),
+  ]
 }

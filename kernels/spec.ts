@@ -1,7 +1,6 @@
 /** Element types of buffers. */
 export type Scalar = 'f32' | 'f16' | 'i32' | 'u32'
 
-/** Element types of parameters. */
 export type ParamScalar = Exclude<Scalar, 'f16'>
 
 /** Bytes of an element of each type. */
@@ -125,10 +124,7 @@ export interface KernelCase<P = any> {
   problem: P
   /** The elements of every binding by name, offsets included. */
   sizes: Record<string, number>
-  /**
-   * How inputs are filled, by default 'normal'. A `read_write` binding starts with these values where it is listed, else with
-   * poison.
-   */
+  /** How inputs are filled, by default 'normal'. A `read_write` binding starts with these values where it is listed, else with poison. */
   fills?: Record<string, Fill>
   /** The largest norm-relative error against float64: by default 1e-5, for float16 1e-3. */
   tolerance?: number
@@ -139,7 +135,7 @@ export interface KernelCase<P = any> {
 /** The inputs and outputs of a reference: float64 values by binding name. */
 export type Arrays = Record<string, Float64Array>
 
-/** A kernel with what proves it. */
+/** A kernel with its reference and its cases, which tests compare it on. */
 export interface KernelEntry<P = any> {
   spec: KernelSpec<P>
   cases: readonly KernelCase<P>[]
@@ -214,10 +210,7 @@ function fits(value: number, type: ParamScalar): boolean {
   return Number.isInteger(value) && value >= least && value <= most
 }
 
-/**
- * Spreads a number of workgroups over x and y. The kernels number them `wid.y * num_workgroups.x + wid.x` and return early past the
- * end.
- */
+/** Spreads workgroups over x and y. Kernels number them `wid.y * num_workgroups.x + wid.x` and return early past the end. */
 export function grid1d(workgroups: number): Grid {
   const limit = 65535
   if (workgroups <= limit) return [workgroups, 1, 1]
@@ -225,7 +218,6 @@ export function grid1d(workgroups: number): Grid {
   return [Math.ceil(workgroups / y), y, 1]
 }
 
-/** ceil(a / b) for counts. */
 export function ceilDiv(a: number, b: number): number {
   return Math.floor((a + b - 1) / b)
 }

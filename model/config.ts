@@ -182,10 +182,7 @@ function checkTotals(config: ModelConfig): void {
   check(all, MAX_PARAMETERS, 'parameters', 'dim, mlpDim or the number of layers')
 }
 
-/**
- * Parses the config of a checkpoint; `JSON.stringify(config)` writes it.
- * @throws UserError in one line for bad JSON or a bad config
- */
+/** Parses the config of a checkpoint; `JSON.stringify(config)` writes it. @throws UserError in one line for bad JSON or a bad config */
 export function parseConfig(json: string): ModelConfig {
   let config: unknown
   try {

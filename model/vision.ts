@@ -92,11 +92,7 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     this.head = new Head(dim, classes)
   }
 
-  /**
-   * Computes the input of the head.
-   * @param images float32 [B, C, H, W]
-   * @returns [B, D]
-   */
+  /** Computes the input of the head. @param images float32 [B, C, H, W] @returns [B, D] */
   abstract features(images: Tensor, options?: ForwardOptions): Tensor
 
   /**

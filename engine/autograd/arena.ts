@@ -100,7 +100,6 @@ export class ParameterArena {
     this.#gradients!.dispose()
   }
 
-  /** The index of a parameter in `parameters`. */
   indexOf(parameter: Tensor): number {
     return this.#slots.get(parameter)!
   }

@@ -65,7 +65,7 @@ export class Recomputation {
   /** How many of the nodes backward has yet to visit. */
   #waiting = 0
   #done = false
-  /** During the second run, the number of nodes and of draws that it has reached. */
+  /** While the part runs again for backward, the number of nodes and of draws that this run has reached. */
   #again: { nodes: number; draws: number } | undefined
 
   /**
@@ -127,10 +127,7 @@ export class Recomputation {
     return draw
   }
 
-  /**
-   * Runs the part again, unless that is done.
-   * @throws Error when the second run has other saving or random ops than the first
-   */
+  /** Runs the part again, unless that is done. @throws Error when the second run has other saving or random ops than the first */
   compute(): void {
     if (this.#done) return
     this.#done = true

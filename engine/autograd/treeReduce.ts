@@ -1,8 +1,4 @@
-/**
- * Combines all items into one by a balanced tree: neighbours first, then their results. At most ceil(log2(n)) combinations depend on each
- * other.
- * @param items at least one
- */
+/** Combines all items, at least one, by a balanced tree, in which at most ceil(log2(n)) combinations depend on each other. */
 export function treeReduce<T>(items: readonly T[], combine: (a: T, b: T) => T): T {
   let level = items
   while (level.length > 1) {

@@ -28,7 +28,7 @@ export class CostModel {
     const speeds = rates.filter(({ work }) => LARGER * (work.flops + work.bytes) >= flops + bytes).map(({ speed }) => speed)
     if (speeds.length === 0) return true
     const best = (name: keyof Work) => Math.max(...speeds.map((speed) => speed[name]))
-    // Some kernels have no floating-point operations.
+    // A kernel without floating-point operations, such as a copy, is limited by its bytes alone.
     const least = Math.max(flops > 0 ? flops / best('flops') : 0, bytes / best('bytes'))
     return !(least > MARGIN * ms)
   }

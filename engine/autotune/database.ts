@@ -9,15 +9,11 @@ import type { DeviceStore } from './store.ts'
 import { kernelKey, TunedVariants } from './tuned.ts'
 
 /** The result of tuning a kernel for a shape class, as the store keeps it. */
-export interface TuningRecord extends Findings {
+export interface TuningRecord extends Findings, Pick<MeasureResult, 'fallback' | 'ms'> {
   /** The sizes that were measured. */
   sizes: number[]
   /** The fastest variant. */
   variant: string
-  /** The default variant, which the spec chooses. */
-  fallback: string
-  /** For each variant that ran to the end, the least milliseconds of a run. */
-  ms: Record<string, number>
   /** The work of the task at `sizes`. */
   work: Work
 }
@@ -56,7 +52,6 @@ export class TuningDatabase {
     return accepted(RECORD, this.#store.get(PREFIX + key)) !== undefined
   }
 
-  /** Adds the record of a finished measurement. */
   add({ key, spec, problem }: TuningTask, { fallback, variant, ms, dropped, slow }: MeasureResult): TuningRecord {
     const work = { flops: spec.flops(problem), bytes: spec.bytes(problem) }
     const record: TuningRecord = { sizes: [...sizesOf(spec, problem)], variant: variant!, fallback, ms, dropped, slow, work }

@@ -6,10 +6,7 @@ import { LateError, type Runner } from './runner.ts'
 import { Scratch } from './scratch.ts'
 import { kernelKey } from './tuned.ts'
 
-/**
- * If the first run of a candidate had this many milliseconds and did not end, the candidate is to blame. In less time a driver may still be
- * compiling.
- */
+/** The milliseconds after which a candidate is to blame if its first run has not ended; before, the driver may be compiling. */
 const PATIENCE = 1000
 /** A candidate is dropped when it takes this many times as long as the default. */
 const SLOWER = 2
@@ -17,10 +14,7 @@ const SLOWER = 2
 const HOPELESS = 10
 /** The milliseconds that a launch may cost on the host's clock. */
 const LAUNCH = 1
-/**
- * The factor by which the workgroups of a trial grow from run to run. A trial starts with one workgroup, so that a slow candidate shows
- * before it takes long.
- */
+/** The factor by which the workgroups of a trial grow from run to run, from one on, so that a slow candidate shows early. */
 const GROWTH = 16
 /** The number of repeats of a run that seems slow, since other work on the machine may have delayed it. */
 const REPEATS = 2
@@ -43,7 +37,6 @@ export interface Findings {
   slow: Record<string, number>
 }
 
-/** The result of a measurement. */
 export interface MeasureResult extends Findings {
   /** The default variant. */
   fallback: string
@@ -57,7 +50,6 @@ export interface MeasureResult extends Findings {
   blamed?: string
 }
 
-/** The inputs of a measurement. */
 interface MeasureInput {
   runner: Runner
   task: TuningTask

@@ -37,10 +37,7 @@ export class Runner {
     return new Runner(new Device(await openDevice(device.request), device.request))
   }
 
-  /**
-   * Compiles a variant for a task. A late compilation does not block the device.
-   * @throws KernelCompileError, LateError
-   */
+  /** Compiles a variant for a task. A late compilation does not block the device. @throws KernelCompileError, LateError */
   async compile({ spec, problem }: TuningTask, variant: Variant<any>, limit: number): Promise<void> {
     const constants = variant.constants?.(problem, this.device.capabilities) ?? {}
     try {

@@ -11,10 +11,7 @@ import type { TuningTask } from './extractTasks.ts'
 const PERIOD = 1 << 16
 /** The shift between the values of one buffer and the next, since equal operands would hide mistakes. */
 const SHIFT = 7919
-/**
- * The most bytes of a buffer that are compared. Of a larger buffer, a third of them lies at the start, a third in the middle and a third at
- * the end.
- */
+/** The most bytes of a buffer that are compared; in a larger buffer a third each at the start, in the middle and at the end. */
 const COMPARED = 12 << 20
 /** The norm-relative difference between variants that counts as rounding. */
 const TOLERANCE = { f32: 1e-4, f16: 1e-2 }

@@ -12,12 +12,12 @@ export function checkFunction(op: string, value: unknown, name?: string): void {
 }
 
 /**
- * Returns the result of a function that must not be asynchronous, because what follows its first await would run outside.
+ * Returns the result of a function that must not be asynchronous: what follows its first await would run after `op` has ended.
  * @throws ArgumentError for a promise
  */
 export function synchronous<T>(op: string, result: T): T {
   if (result instanceof Promise) {
-    // The caller gets this error, whether or not the promise rejects later.
+    // The caller gets the ArgumentError, so a later rejection of the promise must not become an unhandled one.
     result.catch(() => {})
     throw new ArgumentError(`${op}: the function is asynchronous; await data outside`)
   }

@@ -62,7 +62,7 @@ export function accepted<const S extends v.GenericSchema>(schema: S, value: unkn
 function problem(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue)?.slice(0, 200)
   if (path === undefined) return `it is ${kindOf(issue.input)}, not ${issue.message}`
-  // The issue of a missing key has the message of the object, not of the key.
+  // For a missing key valibot gives the message of the object's schema instead of that of the key's.
   const lacks = issue.type === 'object' && issue.input === undefined
   return lacks ? `it lacks ${path}` : `${path} is ${kindOf(issue.input)}, not ${issue.message}`
 }

@@ -2,7 +2,7 @@ import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
 import type { DeviceLostError } from '../base/errors.ts'
 import { OPAQUE } from '../base/pytree.ts'
 import type { ExecutableGraph, ExecutableResources } from '../graph/executable.ts'
-import type { Graph, UpdateParams } from '../graph/graph.ts'
+import type { Graph, UpdateData, UpdateParams } from '../graph/graph.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
 import { BindGroups } from '../memory/bindGroups.ts'
@@ -123,10 +123,7 @@ export class Device implements Allocator, ExecutableResources {
     return this.#recorder !== this.#eager
   }
 
-  /**
-   * Captures the work of `fn` in a graph without executing it.
-   * @throws Error inside another capture
-   */
+  /** Captures the work of `fn` in a graph without executing it. @throws Error inside another capture */
   captureGraph<T>(fn: () => T): { graph: Graph; result: T } {
     const recorder = new GraphRecorder(this.kernels, this.pool)
     try {
@@ -137,10 +134,7 @@ export class Device implements Allocator, ExecutableResources {
     }
   }
 
-  /**
-   * Runs `fn` with `recorder` in charge.
-   * @throws Error inside another capture
-   */
+  /** Runs `fn` with `recorder` in charge. @throws Error inside another capture */
   recordWith<T>(recorder: Recorder, fn: () => T): T {
     if (this.capturing) throw new Error('capture: cannot be used inside another capture')
     this.#recorder = recorder
@@ -169,10 +163,7 @@ export class Device implements Allocator, ExecutableResources {
     this.pool.reclaimed(bytes)
   }
 
-  /**
-   * Notes that a command uses the memory of a tensor.
-   * @param changedBy the op, where it changes the memory
-   */
+  /** Notes that a command uses the memory of a tensor. @param changedBy the op, where it changes the memory */
   uses(buffer: DeviceBuffer, version: Changeable, changedBy?: string): void {
     const changes = changedBy !== undefined
     if (changes) version.change(changedBy)
@@ -201,7 +192,7 @@ export class Device implements Allocator, ExecutableResources {
    * @param update gives the data of every replay of a capture
    * @throws DeviceLostError
    */
-  write(target: Binding, data: ArrayBufferView, update?: () => ArrayBufferView<ArrayBuffer>): void {
+  write(target: Binding, data: ArrayBufferView, update?: UpdateData): void {
     this.#queue.checkLost()
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
     this.#recorder.write(target, bytes, this.#lane, update)
@@ -248,19 +239,12 @@ export class Device implements Allocator, ExecutableResources {
     await this.bindGroups.settle()
   }
 
-  /**
-   * Submits the eager recorder's stream when its pipelines are compiled.
-   * @returns resolves when everything so far is submitted
-   */
+  /** Submits the eager recorder's stream when its pipelines are compiled. @returns resolves when everything so far is submitted */
   flush(): Promise<void> {
     return this.#eager.flush()
   }
 
-  /**
-   * Runs an executable graph after everything recorded so far.
-   * @param label names the graph in errors
-   * @throws DeviceLostError
-   */
+  /** Runs an executable graph after everything recorded so far. @param label names the graph in errors @throws DeviceLostError */
   run(executable: ExecutableGraph, label: string): void {
     this.#queue.checkLost()
     this.flush()

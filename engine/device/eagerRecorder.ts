@@ -7,7 +7,7 @@ import type { BufferPool } from '../memory/bufferPool.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import { type Launch, Stream } from '../submit/stream.ts'
+import { type Bytes, type Launch, Stream } from '../submit/stream.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
@@ -67,7 +67,7 @@ export class EagerRecorder implements Recorder {
     })
   }
 
-  write(target: Binding, data: Uint8Array<ArrayBuffer>): void {
+  write(target: Binding, data: Bytes): void {
     const { gpu, queue } = this.#resources
     const { buffer, offset } = resolve(target)
     // Where all commands that use the buffer are submitted, the write need not wait in the stream.
@@ -108,24 +108,15 @@ export class EagerRecorder implements Recorder {
     }
   }
 
-  /**
-   * Hands the stream to the submission queue.
-   * @returns resolves when everything so far is submitted
-   */
+  /** Hands the stream to the submission queue. @returns resolves when everything so far is submitted */
   flush(): Promise<void> {
     const { queue, streams } = this.#resources
     return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
   }
 
   /** Records a launch whose parameters are packed in the stream's next block. */
-  #launch({
-    kernel,
-    spec,
-    bindings,
-    grid,
-    op,
-    streams,
-  }: Pick<Launch, 'kernel' | 'grid' | 'op' | 'streams'> & Pick<KernelLaunch, 'spec' | 'bindings'>): void {
+  #launch(launch: Pick<Launch, 'kernel' | 'grid' | 'op' | 'streams'> & Pick<KernelLaunch, 'spec' | 'bindings'>): void {
+    const { kernel, spec, bindings, grid, op, streams } = launch
     const { bindGroups, profiler } = this.#resources
     const resolved = bindings.map((binding) => this.#used(binding))
     const uses = profiler() ? usesOf(spec, resolved) : NO_USES

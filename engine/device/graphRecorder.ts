@@ -1,10 +1,11 @@
 import { bindingDtype, packParams, paramWords, SCALAR_BYTES } from '../../kernels/spec.ts'
-import { Graph } from '../graph/graph.ts'
+import { Graph, type UpdateData } from '../graph/graph.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { Binding } from '../memory/bindings.ts'
 import type { BufferPool } from '../memory/bufferPool.ts'
 import { type DeviceBuffer, isPlanned } from '../memory/deviceBuffer.ts'
 import type { Changeable } from '../memory/version.ts'
+import type { Bytes } from '../submit/stream.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
@@ -38,12 +39,7 @@ export class GraphRecorder implements Recorder {
     this.graph.add({ kind: 'copy', source, target, bytes, lane })
   }
 
-  write(
-    target: Binding,
-    data: Uint8Array<ArrayBuffer>,
-    lane: Lane | undefined,
-    updateData?: () => ArrayBufferView<ArrayBuffer>,
-  ): void {
+  write(target: Binding, data: Bytes, lane: Lane | undefined, updateData?: UpdateData): void {
     this.graph.add({ kind: 'write', target, data: data.slice(), updateData, lane })
   }
 

@@ -6,10 +6,7 @@ export interface RandomStream {
   counter: number
 }
 
-/**
- * The state of counter-based random numbers (Philox). Every random op takes the next stream, so that a seed fixes a run and two integers
- * restore it.
- */
+/** The state of counter-based random numbers (Philox). Every random op takes the next stream; two integers restore the state. */
 export class RandomState {
   #counter = 0
   #seed = 0

@@ -1,9 +1,10 @@
 import type { KernelSpec } from '../../kernels/spec.ts'
-import type { UpdateParams } from '../graph/graph.ts'
+import type { UpdateData, UpdateParams } from '../graph/graph.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { Binding } from '../memory/bindings.ts'
 import type { DeviceBuffer } from '../memory/deviceBuffer.ts'
 import type { Changeable } from '../memory/version.ts'
+import type { Bytes } from '../submit/stream.ts'
 
 /** One launch of a kernel, before its variant is chosen. */
 export interface KernelLaunch<P = any> {
@@ -29,16 +30,8 @@ export interface Recorder {
   dispatch(launch: KernelLaunch): void
   /** Records a copy between two buffers. */
   copy(source: Binding, target: Binding, bytes: number, lane: Lane | undefined): void
-  /**
-   * Records a copy of `data` into a buffer.
-   * @param updateData gives the data of every replay of a capture
-   */
-  write(
-    target: Binding,
-    data: Uint8Array<ArrayBuffer>,
-    lane: Lane | undefined,
-    updateData?: () => ArrayBufferView<ArrayBuffer>,
-  ): void
+  /** Records a copy of `data` into a buffer. @param updateData gives the data of every replay of a capture */
+  write(target: Binding, data: Bytes, lane: Lane | undefined, updateData?: UpdateData): void
   /** Notes that the next command uses the memory of a tensor. @param changes whether the command changes the memory */
   uses(buffer: DeviceBuffer, version: Changeable, changes: boolean): void
   /** Notes that the work that follows belongs to another lane, or to none. */

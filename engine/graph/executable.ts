@@ -5,14 +5,19 @@ import { isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/devi
 import { Encoding } from '../submit/encoding.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import { type CopyCommand, type Launch, type ParamBlocks, paramBlocks, type WriteCommand } from '../submit/stream.ts'
+import {
+  type Bytes,
+  type CopyCommand,
+  type Launch,
+  type ParamBlocks,
+  paramBlocks,
+  type WriteCommand,
+} from '../submit/stream.ts'
 import type { WorkCounts } from '../submit/submissionQueue.ts'
 import { accessesOf, type Graph, type GraphDispatch, type GraphWrite } from './graph.ts'
 import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
-
-type Bytes = Uint8Array<ArrayBuffer>
 
 /** A launch, with the offset of its parameter block in bytes. */
 interface DispatchStep extends Launch {

@@ -79,7 +79,7 @@ export function findFusionGroups(
   const seen = new Map<string, number>()
   const forks = new Map<Fork, number>()
   const coalesces = ({ lane }: GraphCommand) => lane?.fork.mode === 'coalesced'
-  // Serial forks have lanes for traces only.
+  // The lanes of a serial fork only name the branches in traces; nothing is fused across them.
   const laneOf = ({ lane }: GraphCommand) => (lane?.fork.mode === 'serial' ? undefined : lane)
   if (!commands.some(coalesces)) return { groups: [], stacks: [] }
   let before = { index: -2, signature: '', start: -1 }

@@ -3,10 +3,14 @@ import type { Binding, RefCounted } from '../memory/bindings.ts'
 import { isPlanned, PlannedBuffer } from '../memory/deviceBuffer.ts'
 import type { Changeable } from '../memory/version.ts'
 import type { CompiledKernel } from '../submit/pipelines.ts'
+import type { Bytes } from '../submit/stream.ts'
 import type { Lane } from './lane.ts'
 
 /** Gives the parameters that change from replay to replay, by name. */
 export type UpdateParams = () => object
+
+/** Gives the data of every replay. */
+export type UpdateData = () => ArrayBufferView<ArrayBuffer>
 
 export interface GraphDispatch {
   kind: 'dispatch'
@@ -37,9 +41,8 @@ interface GraphCopy {
 export interface GraphWrite {
   kind: 'write'
   target: Binding
-  data: Uint8Array<ArrayBuffer>
-  /** Gives the data of every replay. */
-  updateData?: (() => ArrayBufferView<ArrayBuffer>) | undefined
+  data: Bytes
+  updateData?: UpdateData | undefined
   lane: Lane | undefined
 }
 

@@ -6,7 +6,7 @@ import type { FusedGraph } from './horizontalFusion.ts'
 interface LiveRange {
   members: readonly PlannedBuffer[]
   bytes: number
-  /** Bytes from one member to the next. */
+  /** The bytes from the start of one member of a stack to that of the next. */
   stride: number
   /** Indices of the first and the last command that uses the memory. */
   first: number

@@ -7,10 +7,7 @@ interface WorkspacePool {
   release(buffer: PooledBuffer): void
 }
 
-/**
- * Holds the intermediate values of executable graphs. The graphs of one device run one after the other, so all of them use the same
- * buffers.
- */
+/** Memory for the intermediate values of executable graphs. Those of one device run in turn, so they share the buffers. */
 export class Workspace {
   readonly #pool: WorkspacePool
   /** The buffers, largest first. */
@@ -24,7 +21,7 @@ export class Workspace {
   take(sizes: readonly number[]): PooledBuffer[] {
     const free = [...this.#buffers]
     const taken = sizes.map((bytes) => {
-      // Take the smallest buffer that is large enough, but leave much larger ones to those that need them.
+      // The smallest buffer that is large enough is taken, but much larger ones are left to those that need them.
       const at = free.findLastIndex(({ buffer }) => buffer.bytes >= bytes)
       if (at >= 0 && free[at]!.buffer.bytes <= 2 * bytes) return free.splice(at, 1)[0]!
       const made = { buffer: this.#pool.acquirePooled(bytes), users: 0 }

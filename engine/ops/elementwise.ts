@@ -19,10 +19,7 @@ function checkFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
 }
 
-/**
- * Defines a function of one operand. NaN, infinities and signed zeros follow IEEE 754. Drivers may flush subnormal operands and results to 0;
- * SwiftShader does.
- */
+/** Defines a function of one operand. It follows IEEE 754, except that drivers such as SwiftShader flush subnormals to 0. */
 function defineUnary(name: kernels.UnaryOp): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
     name,

@@ -122,10 +122,7 @@ function gradBeforeDropout(grad: Tensor, { p, draw }: NonNullable<Arguments['dro
   return out
 }
 
-/**
- * Checks that a residual, if any, broadcasts to the shape of a result.
- * @throws ShapeError if it does not
- */
+/** Checks that a residual, if any, broadcasts to the shape of a result. @throws ShapeError if it does not */
 export function residualType(op: string, residual: Tensor | undefined, shape: Shape): ResidualType | undefined {
   if (!residual) return undefined
   if (format(broadcastShapes(op, residual.shape, shape)) !== format(shape)) {

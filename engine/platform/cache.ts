@@ -16,11 +16,7 @@ export function cacheFolders(): string[] {
   return [...(home === undefined ? [] : [join(home, 'paraformer')]), ...(isPrivate(own) ? [own] : [])]
 }
 
-/**
- * Makes a folder in the first cache folder that can be written.
- * @returns its path
- * @throws UserError when none can be written
- */
+/** Makes a folder in the first cache folder that can be written. @returns its path @throws UserError when none can be written */
 export async function makeCacheFolder(name: string): Promise<string> {
   let failure: string | undefined
   for (const cache of cacheFolders()) {

@@ -16,7 +16,7 @@ const MOST_LINKS = 40
 
 /** Follows the links of a path. @throws an error of the file system for a folder, and for links in a circle */
 export async function destinationOf(path: string): Promise<Destination> {
-  // `resolve` would remove the end that says that a folder is meant.
+  // `resolve` would remove a slash at the end, which says that a folder is meant.
   if (path === '' || path.endsWith('/') || path.endsWith(sep)) throw fileSystemError('EISDIR')
   let at = resolve(path)
   for (let links = 0; links < MOST_LINKS; links++) {

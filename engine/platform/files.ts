@@ -81,7 +81,7 @@ async function writeRegular(path: string, found: Stats | undefined, content: Con
   await syncFolder(dirname(path))
 }
 
-/** Whether content can be read only once. */
+/** Whether content can be read only once, as that of a stream. */
 function isOnce(content: Content): boolean {
   return typeof content !== 'string' && !ArrayBuffer.isView(content) && !Array.isArray(content)
 }
@@ -112,7 +112,7 @@ async function overwrite(path: string, content: Content): Promise<void> {
 /** Opens a new temporary file beside `path`, with a name that no other process uses. */
 async function openBeside(path: string) {
   const folder = dirname(path)
-  // A name has at most 255 bytes.
+  // A name has at most 255 bytes, so only a part of the file's name goes into it.
   const prefix = `.${basename(path).slice(0, 40)}.`
   await removeOrphans(folder, prefix)
   const temporary = join(folder, `${prefix}${hostname()}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
@@ -133,7 +133,7 @@ async function openBeside(path: string) {
 
 async function copyPermissions(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
   const own = await file.stat()
-  // Only root can change the owner.
+  // Only root can give a file another owner, so for other users this fails.
   if (own.uid !== uid || own.gid !== gid) await file.chown(uid, gid).catch(() => {})
   await file.chmod(mode & 0o7777)
 }

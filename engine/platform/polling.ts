@@ -21,7 +21,7 @@ export function slowPolling(device: GPUDevice): void {
   slowDown(queue, 'onSubmittedWorkDone')
   const create = device.createBuffer.bind(device)
   Object.defineProperties(device, {
-    // The binding makes a new queue object at each access.
+    // The binding makes a new queue object at each access, so the method of a single object cannot be replaced.
     queue: { value: queue },
     createBuffer: {
       configurable: true,
@@ -45,10 +45,7 @@ function slowDown<K extends string>(object: Record<K, (...args: any[]) => Promis
   })
 }
 
-/**
- * Calls a function of the binding with `queuePoll` in place of the global setImmediate. Only the binding runs meanwhile, so nothing else
- * sees the change.
- */
+/** Calls a function of the binding with `queuePoll` as the global setImmediate. Only the binding runs then and sees that. */
 function pollingSlowly<T>(call: () => T): T {
   const original = globalThis.setImmediate
   globalThis.setImmediate = queuePoll
@@ -59,7 +56,7 @@ function pollingSlowly<T>(call: () => T): T {
   }
 }
 
-/** Queues the binding's next poll. */
+/** Queues the binding's next poll: at once after a submission, else after a millisecond. */
 const queuePoll = ((poll: () => void) => {
   const next = (): void => pollingSlowly(poll)
   return performance.now() > eagerUntil ? setTimeout(next, 1) : setImmediate(next)

@@ -114,13 +114,13 @@ export interface Texts {
 export interface ModuleProcess {
   /** A name for messages, such as `process 1234`. */
   readonly name: string
-  /** Resolves when it has ended, with how, such as `was ended by SIGKILL`. */
+  /** Resolves when the process has ended, with the manner of its end, such as `was ended by SIGKILL`. */
   readonly ended: Promise<string>
-  /** Sends a message that the structured clone algorithm takes. */
+  /** Sends the process a message, a value that the structured clone algorithm takes. */
   send(message: unknown): void
-  /** Asks it to end, and waits until it has ended. */
+  /** Asks the process to end, and waits until it has ended. */
   end(): Promise<void>
-  /** Kills it at once. */
+  /** Kills the process at once. */
   kill(): void
 }
 

@@ -33,11 +33,13 @@ export interface CopyCommand {
   bytes: number
 }
 
+export type Bytes = Uint8Array<ArrayBuffer>
+
 export interface WriteCommand {
   kind: 'write'
   target: GPUBuffer
   offset: number
-  data: Uint8Array<ArrayBuffer>
+  data: Bytes
 }
 
 export type Command = DispatchCommand | CopyCommand | WriteCommand
@@ -68,12 +70,12 @@ export class Stream {
     this.name = name
   }
 
-  /** The number of commands recorded and not yet taken. */
+  /** The number of commands that were recorded and not yet taken for submission. */
   get length(): number {
     return this.#commands.length
   }
 
-  /** The number of dispatches recorded and not yet taken. */
+  /** The number of dispatches that were recorded and not yet taken for submission. */
   get slots(): number {
     return this.#slots
   }

@@ -119,7 +119,7 @@ export class SubmissionQueue {
     const found = this.#failures.filter((failure) => failure.serial <= serial && serial < failure.reported)
     const [failure] = found
     if (!failure) return
-    // Report the first failure; the rest may follow from it.
+    // Only the first failure is reported, since the others may follow from it.
     for (const each of found) each.reported = Math.min(each.reported, this.#serial)
     if (this.#failures.length > FAILURES_KEPT) this.#failures.shift()
     throw failure.error

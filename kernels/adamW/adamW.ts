@@ -17,10 +17,7 @@ function tree(device: Capabilities): boolean {
   return device.maxInvocations >= 256
 }
 
-/**
- * The number of blocks in a piece: so few that there are enough pieces to keep the device busy, and so many that adding up the pieces costs
- * nothing.
- */
+/** The number of blocks in a piece: so few that the pieces keep the device busy, and so many that adding them up costs nothing. */
 export function gradNormChunk(device: Capabilities, blocks: number): number {
   return Math.max(device.software ? 8 : 32, ceilDiv(blocks, 1024))
 }

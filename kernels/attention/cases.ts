@@ -6,10 +6,7 @@ import type { AttentionShape, RowView } from './variants.ts'
 
 type Problem = AttentionProblem & QueryGradientProblem & KeyValueGradientProblem
 
-/**
- * How operands lie in memory: each as [B, H, T, Dh], or as Linear layers write them, with q, k and v side by side ('packed') or k and v
- * ('cross').
- */
+/** How operands lie in memory: each as [B, H, T, Dh], or with q, k and v ('packed') or k and v ('cross') side by side in tokens. */
 type Layout = 'heads' | 'packed' | 'cross'
 
 /** The size of the scores: ordinary, of the order of ±100, or all equal in every row. */

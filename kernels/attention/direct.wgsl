@@ -97,7 +97,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     var highest = max(top, max(max(s.x, s.y), max(s.z, s.w)));
     if (LONG) { highest = select(top, highest, highest > top + SLACK); }
     var factor = exp2(top - highest);
-    if (LONG && highest == top) { factor = 1.0; } // 2^0 is not 1 on every driver.
+    if (LONG && highest == top) { factor = 1.0; } // exp2(0.0) is not exactly 1 on every driver.
     top = highest;
     s = select(vec4<f32>(), exp2(s - top), vec4(0u, 1u, 2u, 3u) <= vec4(last));
     total = total * factor + ((s.x + s.y) + (s.z + s.w));
@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     kRow += 4u * kStep;
     vRow += 4u * vStep;
     if (LONG && ((j + 4u) % FOLD == 0u || last < 4u)) {
-      let longFactor = select(exp2(longTop - top), 1.0, longTop == top); // 2^0 is not 1 on every driver.
+      let longFactor = select(exp2(longTop - top), 1.0, longTop == top); // exp2(0.0) is not exactly 1 on every driver.
       longTop = top;
       for (var d = 0u; d < params.width; d++) {
         longAcc[d] = fold(rescaled(longAcc[d], longFactor), acc[d], zero);

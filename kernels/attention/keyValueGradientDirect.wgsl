@@ -8,7 +8,7 @@ alias Bits = u32;
 const WORKGROUP: u32 = 64u;
 // The most elements of a head's row.
 const WIDTH: u32 = 64u;
-// Whether there are several queries, so there are sums to keep.
+// Whether there are several queries, whose contributions are added up in sums.
 const MANY: bool = true;
 // Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;

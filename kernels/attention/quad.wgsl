@@ -282,7 +282,7 @@ fn main(
       vRow += 4u * params.v.w;
     }
     if (!LONG) { break; }
-    let factor = select(exp2(longTop - top), Rows(1.0), longTop == top); // 2^0 is not 1 on every driver.
+    let factor = select(exp2(longTop - top), Rows(1.0), longTop == top); // exp2(0.0) is not exactly 1 on every driver.
     longTop = top;
     foldScaledAll(factor, zero);
     longTotal = fold(rescaled(longTotal, factor), total, zero);

@@ -276,7 +276,7 @@ fn main(
     kRow += STEP * kStep;
     vRow += STEP * vStep;
     if (LONG && ((j + STEP) % FOLD == 0u || left <= STEP)) {
-      // 2^0 is not 1 on every driver.
+      // exp2(0.0) is not exactly 1 on every driver.
       let factor = select(exp2(longTop - top), Rows(1.0), longTop == top);
       longTop = top;
       for (var d = 0u; d < params.width; d++) {

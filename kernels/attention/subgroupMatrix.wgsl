@@ -61,7 +61,7 @@ var<workgroup> rows: array<f16, max(2u * KEYS, ROWS) * PITCH>; // first the quer
 var<workgroup> scores: array<f32, ROWS * SCORE_PITCH>; // or 16 columns of the output
 var<workgroup> weights: array<f16, ROWS * WEIGHT_PITCH>;
 var<workgroup> sums: array<f32, WORKGROUP>;
-var<workgroup> behind: atomic<u32>; // whether a row's number is left behind
+var<workgroup> behind: atomic<u32>; // 1 if the number of a row has changed, so that the output is to be scaled
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;

@@ -262,7 +262,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     if (LONG) { top = select(before, top, top > before + SLACK); }
     var factor = exp2(before - top);
     if (LONG) {
-      factor = select(factor, vec4(1.0), top == before); // 2^0 is not 1 on every driver.
+      factor = select(factor, vec4(1.0), top == before); // exp2(0.0) is not exactly 1 on every driver.
       sumExcess *= factor;
       for (var c = 0u; c < SLICES; c++) { accExcess[c] = scaled(accExcess[c], factor); }
     }

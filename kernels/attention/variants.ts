@@ -177,10 +177,7 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 
-/**
- * Whether the subgroup variant runs: it needs subgroups of at least a quad, a workgroup of one whole subgroup, and private arrays that
- * compile in seconds.
- */
+/** Whether the subgroup variant runs: it needs subgroups of 4 or more, a workgroup for the largest, and arrays that compile in seconds. */
 function fitsSubgroup(device: Capabilities, { width }: AttentionShape): boolean {
   return device.subgroupMinSize >= 4 && device.subgroupMaxSize <= device.maxInvocations && width <= 128
 }
@@ -219,7 +216,7 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
   const lanes = device.subgroupMaxSize
   const narrow = device.subgroupMinSize < 8
   const owned = rowsPerLane(rows, lanes)
-  // Narrow subgroups take whole steps. A step costs about as much as two rows more than it has.
+  // Narrow subgroups do every step in full, and a step costs about as much as two rows more than it has.
   const step = !narrow || 18 * ceilDiv(steps, 16) < 10 * ceilDiv(steps, 8) ? 16 : 8
   return {
     LANES: lanes,

@@ -1,5 +1,5 @@
 import { hasVectorRows, isFlat, type Layout, type NestProblem, nest, type Walk } from '../layout.ts'
-import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
+import { nestVariants } from '../runs.ts'
 import { branchStrides, type Constants, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES, type Scalar } from '../spec.ts'
 import flat from './flat.wgsl'
 import strided from './strided.wgsl'
@@ -59,6 +59,7 @@ function transposesBlocks(problem: Copy): boolean {
 }
 
 const aliases = ({ from = 'u32', to = from }: Copy): Constants => ({ Source: from, Target: to })
+const [flatVariant, vectorVariant, stridedVariant] = nestVariants({ flat, vector, strided }, ['source'], aliases)
 
 /** Moves elements between any strides, rounded to the nearest where `to` is narrower. What `out` holds elsewhere stays. */
 export const copy: KernelSpec<Copy> = {
@@ -69,8 +70,8 @@ export const copy: KernelSpec<Copy> = {
   ],
   params: [branchStrides(2), ...operands.params],
   variants: [
-    { ...flatVariant<Copy>(flat, ['source'], aliases), supports: (_, problem) => movesFlat(problem) },
-    { ...vectorVariant<Copy>(vector, ['source'], aliases), supports: (_, problem) => movesVectors(problem) },
+    { ...flatVariant, supports: (_, problem) => movesFlat(problem) },
+    { ...vectorVariant, supports: (_, problem) => movesVectors(problem) },
     {
       name: 'transposeDirect',
       source: transposeDirect,
@@ -88,7 +89,7 @@ export const copy: KernelSpec<Copy> = {
         return grid1d((rows / height) * ceilDiv(height, TILE) * ceilDiv(inner, TILE))
       },
     },
-    stridedVariant(strided, aliases),
+    stridedVariant,
   ],
   choose(device, problem) {
     if (movesFlat(problem)) return 'flat'

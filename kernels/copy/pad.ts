@@ -3,10 +3,7 @@ import { stridedVariant } from '../runs.ts'
 import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar, scalars, writes } from '../spec.ts'
 import padSource from './pad.wgsl'
 
-/**
- * A result with a box of source values in it: `begin` and `end` bound the box in the outer dims, `start` and `stop` in the
- * innermost one.
- */
+/** A result with a box of source values: `begin` and `end` bound it in the outer dims, `start` and `stop` in the innermost one. */
 export interface Pad {
   dims: number[]
   begin: number[]

@@ -34,8 +34,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let largest = statistics[own.z / 2u + row].x;
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
-  let given = gradient[own.w + row * params.gradientStride] * params.scale;
-  let g = select(bitcast<f32>(params.nan), given, label < params.classes);
+  let scaled = gradient[own.w + row * params.gradientStride] * params.scale;
+  let g = select(bitcast<f32>(params.nan), scaled, label < params.classes);
   let share = g / statistics[own.z / 2u + row].y;
 
   for (var j = 0u; j < n; j += UNROLL) {

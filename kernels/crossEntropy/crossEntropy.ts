@@ -54,10 +54,7 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
   bytes: ({ rows, classes }) => 4 * (rows * classes + 4 * rows),
 }
 
-/**
- * The gradient of row r's loss is `scale` times element `r * gradientStride` of `gradient`. A stride of 0 takes one element for
- * all.
- */
+/** The gradient of row r's loss is `scale` times element `r * gradientStride` of `gradient`. A stride of 0 takes one element for all. */
 export interface CrossEntropyBackwardProblem extends CrossEntropyProblem {
   gradientStride: 0 | 1
   scale: number

@@ -1,10 +1,7 @@
 import type { Arrays } from '../spec.ts'
 import type { CumsumProblem } from './cumsum.ts'
 
-/**
- * Running sums in float64, those of a piece added to the sum before it. They are exact for int32 as long as no sum leaves its
- * range.
- */
+/** Running sums in float64, those of a piece added to the sum before it. They are exact for int32 as long as no sum leaves its range. */
 export function cumsumReference({ outer, n, inner, chunk, chunks, reverse }: CumsumProblem, { x, sums, y }: Arrays): Arrays {
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {

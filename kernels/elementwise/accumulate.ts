@@ -1,24 +1,19 @@
 import { type NestProblem, nest } from '../layout.ts'
-import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
-import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
-import accumulateFlat from './accumulateFlat.wgsl'
-import accumulateStrided from './accumulateStrided.wgsl'
-import accumulateVector from './accumulateVector.wgsl'
+import { nestVariants } from '../runs.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
+import flat from './accumulateFlat.wgsl'
+import strided from './accumulateStrided.wgsl'
+import vector from './accumulateVector.wgsl'
 
 const operands = nest('x')
 export const accumulateProblem = operands.problem
 
 function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<NestProblem> {
-  const constants = (): Constants => ({ Scalar: dtype })
   return {
     name,
     bindings: [{ name: 'x', access: 'read', dtype, offset: 'xOffset' }, ...writes(dtype, 'out')],
     params: [branchStrides(2), ...operands.params],
-    variants: [
-      flatVariant(accumulateFlat, ['x'], constants),
-      vectorVariant(accumulateVector, ['x'], constants),
-      stridedVariant(accumulateStrided, constants),
-    ],
+    variants: nestVariants({ flat, vector, strided }, ['x'], () => ({ Scalar: dtype })),
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

@@ -1,9 +1,9 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
-import { flatVariant, stridedVariant, vectorVariant } from '../runs.ts'
+import { nestVariants } from '../runs.ts'
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
-import binaryFlat from './binaryFlat.wgsl'
-import binaryStrided from './binaryStrided.wgsl'
-import binaryVector from './binaryVector.wgsl'
+import flat from './binaryFlat.wgsl'
+import strided from './binaryStrided.wgsl'
+import vector from './binaryVector.wgsl'
 
 /** Operations on two operands, by their numbers in the WGSL. */
 export const BINARY = { add: 0, sub: 1, mul: 2, div: 3 } as const
@@ -31,11 +31,7 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
       ...writes(dtype, 'out'),
     ],
     params: [branchStrides(3), ...operands.params],
-    variants: [
-      flatVariant(binaryFlat, ['a', 'b'], constants),
-      vectorVariant(binaryVector, ['a', 'b'], constants),
-      stridedVariant(binaryStrided, constants),
-    ],
+    variants: nestVariants({ flat, vector, strided }, ['a', 'b'], constants),
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

@@ -48,10 +48,7 @@ const RANGES: Record<UnaryOp, Record<string, Fill>> = {
 
 const NORMAL_DOMAIN: Partial<Record<UnaryOp, Fill>> = { log: between(0.1, 3), sqrt: between(0, 3) }
 
-/**
- * The errors allowed where they are below the limit of 1e-5, which exp needs: the rounding of a number near 80 alone changes its
- * exponential by 4e-6.
- */
+/** Allowed errors below the limit of 1e-5, which exp needs: rounding a number near 80 changes its exponential by 4e-6. */
 const LIMITS: Partial<Record<UnaryOp, number>> = { gelu: 1e-6, tanh: 1e-6, sigmoid: 2e-6, neg: 0, relu: 0 }
 
 const unaryOps = Object.keys(UNARY) as UnaryOp[]

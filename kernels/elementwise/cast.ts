@@ -13,10 +13,7 @@ function makeCast(name: string, from: Scalar, to: Scalar): KernelSpec<{ count: n
   }
 }
 
-/**
- * y [count] from x [count], float32 to int32, cut towards 0. Numbers beyond int32 become the last float32 within it, and NaN the lowest
- * int32.
- */
+/** y [count] from x [count], float32 to int32, cut towards 0. Beyond int32 it is the last float32 within; for NaN the lowest int32. */
 export const castToInt = makeCast('castToInt', 'f32', 'i32')
 /** y [count] from x [count], int32 to the nearest float32. */
 export const castToFloat = makeCast('castToFloat', 'i32', 'f32')

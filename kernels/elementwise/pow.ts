@@ -12,7 +12,7 @@ export const pow: KernelSpec<NestProblem> = {
   name: 'pow',
   bindings: [...reads('f32', 'a', 'b'), ...writes('f32', 'out')],
   params: operands.params,
-  variants: [stridedVariant(powSource, () => ({}))],
+  variants: [stridedVariant(powSource)],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner }) => 12 * rows * inner,
 }

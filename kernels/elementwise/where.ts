@@ -17,10 +17,7 @@ function makeWhere(name: string, condition: Scalar): KernelSpec<NestProblem> {
   }
 }
 
-/**
- * out = condition ? a : b over a shape. The condition is float32 and true unless it is 0; NaN and subnormals are true. a and b are
- * of one 4-byte type.
- */
+/** out = condition ? a : b over a shape, of any 4-byte type. The condition is float32 and true unless it is 0; NaN is true too. */
 export const where = makeWhere('where', 'f32')
 /** The same with an int32 condition. */
 export const whereInt = makeWhere('whereInt', 'i32')

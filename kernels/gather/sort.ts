@@ -39,10 +39,7 @@ export const mergeOrder: KernelSpec<MergeOrder> = {
   bytes: ({ count }) => 12 * count,
 }
 
-/**
- * starts [rows + 1]: row r has the places from `starts[r]` to the exclusive end `starts[r + 1]` in the sorted order [count] of
- * indices [count].
- */
+/** starts [rows + 1]: row r has the places from `starts[r]` to `starts[r + 1]` (exclusive) in the order [count] of `mergeOrder`. */
 export const rowStarts: KernelSpec<{ count: number; rows: number }> = {
   name: 'rowStarts',
   bindings: [...reads('i32', 'indices'), ...reads('u32', 'order'), ...writes('u32', 'starts')],

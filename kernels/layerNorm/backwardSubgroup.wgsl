@@ -59,7 +59,7 @@ fn pairSumBySubgroups(value: vec2<f32>, local: u32) -> vec2<f32> {
   let rank = subgroupExclusiveAdd(1u);
   let count = subgroupAdd(1u);
   let ofSubgroup = subgroupAdd(value);
-  // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
+  // Each subgroup's sum is written by another lane, so that the additions below are spread over all lanes.
   let writer = (subgroupBroadcastFirst(local) >> firstTrailingBit(count)) & (count - 1u);
   partial[local] = select(vec2<f32>(), ofSubgroup, rank == writer);
   workgroupBarrier();

@@ -110,10 +110,7 @@ export const matmulCombine: KernelSpec<Matmul> = {
   bytes: (problem) => problem.m * problem.n * problem.batches * (4 * problem.splits + SCALAR_BYTES[dtype('c')(problem)]),
 }
 
-/**
- * The rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but so few that all cores have
- * work.
- */
+/** The rows for a workgroup of the `subgroup` variant: many, since it loads its part of B for them, but so few that all cores have work. */
 export function rowsPerGroup({ m, n, batches, splits }: Pick<Matmul, 'm' | 'n' | 'batches' | 'splits'>): number {
   const columns = ceilDiv(n, SUBGROUP_COLUMNS) * batches * splits
   const parts = Math.max(ceilDiv(m, MAX_ROWS), Math.min(ceilDiv(ENOUGH, columns), ceilDiv(m, 64)))

@@ -22,7 +22,7 @@ alias ElementA = f16;
 alias ElementB = f16;
 const FOURS_A: bool = false;
 const FOURS_B: bool = false;
-// Element types of the other bindings. Sums are f32.
+// Element types of aux, c and pre. Sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;

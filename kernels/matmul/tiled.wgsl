@@ -14,7 +14,7 @@ alias ElementA = f32;
 alias ElementB = f32;
 const FOURS_A: bool = false;
 const FOURS_B: bool = false;
-// Element types of the other bindings. Sums are f32.
+// Element types of aux, c and pre. Sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;

@@ -1,10 +1,7 @@
 import type { Capabilities, Constants, Variant } from '../spec.ts'
 import { dtype, type Matmul } from './problem.ts'
 
-/**
- * How the tiles of A and B are loaded: along which dim neighbours lie, whether four are loaded at once, and the element types of the
- * bindings.
- */
+/** How tiles of A and B are loaded: the dim along which neighbours lie, whether by fours, and the element types of the bindings. */
 export function operandLoads(problem: Matmul): Constants {
   const { a, b, m, n, k, aRow, aCol, bRow, bCol } = problem
   const alongA = aCol === 1 || aRow !== 1
@@ -22,10 +19,7 @@ export function operandLoads(problem: Matmul): Constants {
   }
 }
 
-/**
- * Whether a matrix can be loaded in aligned fours: it is contiguous along a dim, and all sizes and other strides are multiples of
- * four.
- */
+/** Whether a matrix can be loaded in aligned fours: it is contiguous along a dim, and all sizes and other strides are multiples of four. */
 function comesInFours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
   return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
 }

@@ -68,10 +68,7 @@ export const maxCombine = makeMaxCombine('maxCombine', 'f32')
 /** The second pass of a maximum of int32 in pieces. */
 export const maxCombineInt = makeMaxCombine('maxCombineInt', 'i32')
 
-/**
- * Writes the whole gradient of a maximum's input [outer, n, inner] from the saved indices [outer, inner] and the gradient of its
- * output.
- */
+/** The gradient of a maximum's input [outer, n, inner] from the saved indices and the output's gradient, both [outer, inner]. */
 export const maxBackward: KernelSpec<AxisView> = {
   name: 'maxBackward',
   bindings: [...reads('i32', 'indices'), ...reads('f32', 'gradOutput'), ...writes('f32', 'gradInput')],

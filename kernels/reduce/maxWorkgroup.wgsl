@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> bests: array<i32, COLUMNS * LANES>; // ranks
+var<workgroup> bests: array<i32, COLUMNS * LANES>; // the values, as `rank` orders them
 var<workgroup> bestIndices: array<i32, COLUMNS * LANES>;
 
 // A value's rank, with NaN last and -0 and 0 alike. It is made from the bits because compilers may assume that there is no NaN.

@@ -29,7 +29,7 @@ fn lineSumBySubgroups(value: Element, local: u32) -> f32 {
   let v = vec4<f32>(value);
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let ofSubgroup = subgroupAdd(((v.x + v.y) + (v.z + v.w)) * (f32(ROW_VEC) * 0.25));
-  // The lane that writes changes from subgroup to subgroup: the lanes then share what there is to add.
+  // Each subgroup's sum is written by another lane, so that the additions below are spread over all lanes.
   let writer = (subgroupBroadcastFirst(local) >> firstTrailingBit(count)) & (count - 1u);
   sums[local] = select(0.0, ofSubgroup, rank == writer);
   workgroupBarrier();

@@ -28,7 +28,7 @@ test('which adapter a word means', () => {
   const lavapipe = { name: 'llvmpipe (LLVM 15.0.6, 256 bits)', software: true }
   const swiftshader = { name: 'SwiftShader Device (Subzero)', software: true }
   const h100 = { name: 'NVIDIA H100 80GB HBM3', software: false }
-  const accepted = (asked: string | undefined) => [lavapipe, swiftshader, h100].filter((one) => matches(asked, one))
+  const accepted = (asked: string | undefined) => [lavapipe, swiftshader, h100].filter((adapter) => matches(asked, adapter))
   assert.equal(accepted(undefined), [lavapipe, swiftshader, h100])
   assert.equal(accepted('gpu'), [h100])
   assert.equal(accepted('lavapipe'), [lavapipe])
@@ -37,7 +37,7 @@ test('which adapter a word means', () => {
   assert.equal(accepted('nvidia-h100'), [h100])
   assert.equal(accepted('LLVM 15'), [lavapipe])
   assert.equal(accepted('radeon'), [])
-  for (const one of [lavapipe, swiftshader, h100]) assert.is(isSoftware(one.name), one.software)
+  for (const adapter of [lavapipe, swiftshader, h100]) assert.is(isSoftware(adapter.name), adapter.software)
 })
 
 test('one line on what was taken', () => {

@@ -248,7 +248,7 @@ test('answers that are damaged or of unknown variants are as if there were none'
   const path = join(folder, file!)
   const text = readFileSync(path, 'utf8')
   const store = JSON.parse(text)
-  const key = Object.keys(store.values).find((one) => one.startsWith('variant damaged@'))!
+  const key = Object.keys(store.values).find((key) => key.startsWith('variant damaged@'))!
   const answer = store.values[key]
   const damaged = [
     ...[null, 7, 'fast', {}, [], { ...answer, variant: 3 }, { ...answer, ms: undefined }, { ...answer, ms: { fast: 'x' } }],

@@ -56,7 +56,7 @@ test('captures that hold more than there is room for end with an error, and disp
     }
   }
   assert.throws(fill, /\d+ dispatches of captured steps; .*dispose\(\)/)
-  for (const one of captured) one.dispose()
+  for (const step of captured) step.dispose()
   await device.synchronize()
   const last = capture(long)
   assert.ok((await last(x).item()) < 1e-30)
@@ -165,7 +165,7 @@ test('scope() and capture() keep what objects of a class, Maps and Sets hold', a
     )
     for (const t of scoped) t.dispose()
     assert.is(device.memory.liveBytes, before, `${what}: the rest is freed`)
-    const captured = capture((given: Tensor) => make(given))
+    const captured = capture((x: Tensor) => make(x))
     captured(tensor([7, 8, 9]))
     const again = captured(x)
     assert.is((again as object).constructor, (make(x) as object).constructor, what)

@@ -75,7 +75,7 @@ test('gradients, random numbers and host values of a captured step are those of 
       { shape: [3, 4], requiresGrad: true },
     )
     let steps = 0
-    const one = (x: Tensor, labels: Tensor) => {
+    const step = (x: Tensor, labels: Tensor) => {
       const loss = crossEntropy(linear(dropout(x, 0.3), weight), labels)
       loss.backward()
       const scaled = weight.grad!.mul(fromHost(() => Float32Array.of(1 / ++steps)))
@@ -84,7 +84,7 @@ test('gradients, random numbers and host values of a captured step are those of 
       return { loss, scaled }
     }
     device.random.seed = 5
-    return { call: capturing ? capture(one) : (x: Tensor, labels: Tensor) => scope(() => one(x, labels)) }
+    return { call: capturing ? capture(step) : (x: Tensor, labels: Tensor) => scope(() => step(x, labels)) }
   }
   const results: ArrayLike<number>[][] = []
   for (const capturing of [false, true]) {

@@ -43,7 +43,7 @@ test('coalesced branches give the same bits in fewer dispatches', async () => {
   const parts = weights.map((_, i) => all.slice([[i, i + 1]]).reshape([64, 64]))
   const forward = (mode: 'serial' | 'streams' | 'coalesced') => (x: Tensor) => {
     const branches = parts.map((weight, i) => [`b${i}`, () => scope(() => linear(linear(x, weight).gelu(), weight))] as const)
-    return fork(device, mode, Object.fromEntries(branches)).reduce((sum, one) => sum.add(one))
+    return fork(device, mode, Object.fromEntries(branches)).reduce((sum, branch) => sum.add(branch))
   }
   const x = tensor(numbers(10 * 64), { shape: [10, 64] })
   const expected = await scope(() => forward('serial')(x)).data()
@@ -64,7 +64,7 @@ test('branches coalesced some at a time give the same bits; each group comes aft
   colocate(leaves)
   const step = (together: number | undefined) => () => {
     const branches = leaves.map((weight, i) => [`b${i}`, () => scope(() => linear(linear(x, weight).gelu(), weight))] as const)
-    const sum = fork(device, 'coalesced', Object.fromEntries(branches), { together }).reduce((sum, one) => sum.add(one))
+    const sum = fork(device, 'coalesced', Object.fromEntries(branches), { together }).reduce((sum, branch) => sum.add(branch))
     sum.mul(sum).mean().backward()
     const gradients = leaves.map((leaf) => leaf.grad!.mul(1))
     for (const leaf of leaves) {
@@ -101,7 +101,7 @@ test('branches of different shapes run beside those that match', async () => {
   const weights = [8, 16, 8, 16, 24].map((rows) => tensor(numbers(rows * 8), { shape: [rows, 8], requiresGrad: true }))
   const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
     const branches = weights.map((w, i) => [`b${i}`, () => scope(() => linear(x, w).gelu().mean())] as const)
-    const loss = fork(device, mode, Object.fromEntries(branches)).reduce((sum, one) => sum.add(one))
+    const loss = fork(device, mode, Object.fromEntries(branches)).reduce((sum, branch) => sum.add(branch))
     loss.backward()
     const grads = weights.map((w) => w.grad!.detach())
     for (const w of weights) {
@@ -126,7 +126,7 @@ test('a sum is not stacked with what is added to it in place', async () => {
       const a = x.mul(1)
       const b = a.reshape([64])
       // Backward sums the gradients of b, then those of a, and then adds the first sum to the second.
-      const sum = [b, b, a, a].map((one) => one.add(0)).reduce((all, one) => all.add(one))
+      const sum = [b, b, a, a].map((part) => part.add(0)).reduce((sum, part) => sum.add(part))
       const parts = fork(device, mode, { a: () => sum.mul(1), b: () => sum.mul(2) })
       parts[0]!.add(parts[1]!).sum().backward()
     })
@@ -158,7 +158,7 @@ test('gradients from coalesced branches add to those from before and after the f
       const h = x.mul(1)
       const before = h.mul(10)
       const parts = fork(device, mode, { a: () => h.mul(100), b: () => h.mul(1000), c: () => h.mul(5000) })
-      const all = [before, ...parts, h.mul(20_000)].reduce((sum, one) => sum.add(one))
+      const all = [before, ...parts, h.mul(20_000)].reduce((sum, part) => sum.add(part))
       all.sum().backward()
     })
     assert.equal(await x.grad!.data(), Float32Array.of(26_110, 26_110, 26_110), mode)
@@ -169,7 +169,7 @@ test('dropout in coalesced branches draws the numbers of serial ones, in every r
   const forward = (mode: 'serial' | 'coalesced') => (x: Tensor) => {
     const branch = (i: number) => () => scope(() => dropout(dropout(x.mul(i + 1), 0.4), 0.2))
     const branches = Object.fromEntries(Array.from({ length: 3 }, (_, i) => [`b${i}`, branch(i)]))
-    return fork(device, mode, branches).reduce((sum, one) => sum.add(one))
+    return fork(device, mode, branches).reduce((sum, branch) => sum.add(branch))
   }
   const x = tensor(numbers(640), { shape: [10, 64] })
   const follow = async (run: (x: Tensor) => Tensor) => {

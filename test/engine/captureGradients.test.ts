@@ -50,9 +50,9 @@ async function trainedBy(wrap: (pass: (x: Tensor) => Tensor) => (x: Tensor) => T
 test('a pass is captured, the optimizer steps and clears the gradients outside: what it leaves behind is as eager', async () => {
   const captures: { statistics: readonly unknown[]; dispose(): void }[] = []
   const captured = await trainedBy((pass) => {
-    const one = capture(pass)
-    captures.push(one)
-    return one
+    const step = capture(pass)
+    captures.push(step)
+    return step
   })
   assert.equal(captured, await trainedBy((pass) => pass))
   // There is a recording with gradients to add to and one without, but not one for each call.

@@ -97,7 +97,7 @@ test('every read of what a failed batch computed is told, later ones are not', a
   const next = empty([1])
   dispatch(scaleSpec(), { size: 1, factor: 1 }, [out, next])
   const outcomes = await Promise.allSettled([out.data(), next.data(), next.data()])
-  const told = outcomes.filter((one) => one.status === 'rejected' && one.reason instanceof KernelCompileError)
+  const told = outcomes.filter((outcome) => outcome.status === 'rejected' && outcome.reason instanceof KernelCompileError)
   if (told.length !== 3) throw new Error(`${told.length} of 3 were told`)
   assertClose(await tensor([7]).data(), [7], 0, 'afterwards')
 })

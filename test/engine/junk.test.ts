@@ -11,12 +11,12 @@ const tree = process.cwd()
 process.chdir(folder)
 const { test, run } = suite(`wrong arguments on ${device.summary.name}`)
 
-function isClass(value: unknown): value is new (...given: unknown[]) => object {
+function isClass(value: unknown): value is new (...args: unknown[]) => object {
   return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
 }
 
 const exported = Object.entries(api).filter(
-  (one): one is [string, (...given: unknown[]) => unknown] => typeof one[1] === 'function',
+  (entry): entry is [string, (...args: unknown[]) => unknown] => typeof entry[1] === 'function',
 )
 
 test('every function, constructor and method is in a table', () => {
@@ -53,15 +53,15 @@ for (const [name, value] of exported) {
   test(name, async () => {
     const made: unknown[] = []
     const call = isClass(value)
-      ? (...given: unknown[]) => {
-          const one = new value(...given)
-          made.push(one)
+      ? (...junk: unknown[]) => {
+          const object = new value(...junk)
+          made.push(object)
           return undefined
         }
       : value
     report(await misuse(name, args, call))
     device.profiler = undefined
-    for (const one of made) (one as { dispose?: () => void }).dispose?.()
+    for (const object of made) (object as { dispose?: () => void }).dispose?.()
   })
 }
 
@@ -71,12 +71,12 @@ for (const [name, { make, methods }] of Object.entries(METHODS)) {
     test(`${name}.${method}`, async () => {
       const args = methods[method] ?? (() => FUNCTIONS[method]!().slice(1))
       report(
-        await misuse(method, args, (...given) => {
+        await misuse(method, args, (...junk) => {
           const self = (methods[method] || name !== 'Tensor' ? make() : FUNCTIONS[method]!()[0]) as Record<
             string,
-            (...all: unknown[]) => unknown
+            (...args: unknown[]) => unknown
           >
-          return self[method]!(...given)
+          return self[method]!(...junk)
         }),
       )
     })

@@ -57,9 +57,9 @@ function junk(): [string, unknown][] {
       [NaN],
       ['a'],
       [[]],
-    ].map((one): [string, unknown] => [
-      Array.isArray(one) ? `[${one.map(String)}]` : typeof one === 'string' ? `"${one}"` : String(one),
-      one,
+    ].map((junk): [string, unknown] => [
+      Array.isArray(junk) ? `[${junk.map(String)}]` : typeof junk === 'string' ? `"${junk}"` : String(junk),
+      junk,
     ]),
     ['{}', {}],
     ['{ labelSmoothing }', { labelSmoothing: 1 }],
@@ -105,10 +105,10 @@ const OURS = [
 function fault(name: string, error: unknown): string | undefined {
   if (!(error instanceof Error)) return `threw ${String(error)}`
   const said = `${error.name}: ${error.message.slice(0, 300)}`
-  if (!OURS.some((one) => error instanceof one)) return `threw ${said}`
+  if (!OURS.some((kind) => error instanceof kind)) return `threw ${said}`
   if (/[\r\n]/.test(error.message)) return `more than one line: ${said}`
   const speakers = [name, ...(SPEAKERS[name] ?? [])]
-  if (error instanceof api.ArgumentError && !speakers.some((one) => error.message.startsWith(`${one}: `)))
+  if (error instanceof api.ArgumentError && !speakers.some((speaker) => error.message.startsWith(`${speaker}: `)))
     return `does not name ${name}: ${said}`
   return undefined
 }

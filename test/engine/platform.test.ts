@@ -7,7 +7,7 @@ import { compute, eachOfTwo, playRole, printed, running, start } from './platfor
 async function runTests(): Promise<void> {
   const { test, run } = suite('platform')
   const adapters = await listAdapters()
-  const software = adapters.filter((one) => one.software)
+  const software = adapters.filter((adapter) => adapter.software)
 
   test('two devices at once, of the same and of different adapters', async () => {
     const asked = [...software, ...software].map(({ name }) => openDevice({ adapter: name }))
@@ -52,7 +52,7 @@ async function runTests(): Promise<void> {
         assert.is(seen.name, name)
         assert.is(seen.driver, driver)
         assert.equal(seen.variables, [null, null], 'the environment is as it was')
-        const listed = adapters.find((one) => one.name === name && one.driver === driver)!
+        const listed = adapters.find((adapter) => adapter.name === name && adapter.driver === driver)!
         assert.is(seen.binding, listed.limits.maxStorageBufferBindingSize)
         for (const feature of ['subgroups', 'shader-f16', 'timestamp-query']) {
           assert.is(seen.features.includes(feature), listed.features.includes(feature), feature)

@@ -79,7 +79,7 @@ async function runTests(): Promise<void> {
         const ended = await Promise.all(Array.from({ length: 4 }, () => start('unpack', undefined, { XDG_CACHE_HOME: folder })))
         const cache = join(folder, 'paraformer')
         const calls = await withCache(folder, () => Promise.all(Array.from({ length: 4 }, () => findSwiftShader())))
-        for (const found of [...ended.map((one) => printed<{ icd: string; loader: string }>(one)), ...calls]) {
+        for (const found of [...ended.map((text) => printed<{ icd: string; loader: string }>(text)), ...calls]) {
           assert.ok(existsSync(found!.icd) && existsSync(found!.loader))
         }
         assert.is(readdirSync(cache).length, 1)
@@ -107,8 +107,8 @@ async function runTests(): Promise<void> {
           for (const name of names) {
             change(join(folder, name))
             assert.equal(await unpack(), first)
-            names.forEach((one, j) => {
-              assert.ok(readFileSync(join(folder, one)).equals(contents[j]!), `${one} after change ${i} of ${name}`)
+            names.forEach((file, j) => {
+              assert.ok(readFileSync(join(folder, file)).equals(contents[j]!), `${file} after change ${i} of ${name}`)
             })
           }
           change(join(folder, 'libvk_swiftshader.so'))

@@ -33,10 +33,10 @@ test("an optimizer's step between two backward passes (GAN), in every mode and r
       const model = new ParaFormer(config)
       model.recomputes = recomputes
       const optimizer = new AdamW(model.namedParameters())
-      const [one, two] = [0, 1].map(() => crossEntropy(model.forward(images, { mode }), labels)) as [Tensor, Tensor]
-      one.backward()
+      const [first, second] = [0, 1].map(() => crossEntropy(model.forward(images, { mode }), labels)) as [Tensor, Tensor]
+      first.backward()
       optimizer.step(1e-2)
-      const message = staleBy(() => two.backward())
+      const message = staleBy(() => second.backward())
       assert.match(
         message,
         /\.backward: [\w.]+, float32 \[.*\] was changed by adamW after|recomputed for backward/,
@@ -91,18 +91,18 @@ test('a step changes the parameters that have gradients, and no others of their 
     ['a', a],
     ['b', b],
   ])
-  const one = new AdamW([['alone', b]])
+  const alone = new AdamW([['alone', b]])
   const [kept, stale] = [a.mul(a).sum(), b.mul(b).sum()]
   b.sum().backward()
   both.step(1e-2)
-  one.step(1e-2)
+  alone.step(1e-2)
   kept.backward()
   assert.equal([...(await a.grad!.data())], [4])
   assert.match(
     staleBy(() => stale.backward()),
     /mul\.backward: b, float32 \[1\] was changed by adamW/,
   )
-  for (const optimizer of [both, one]) optimizer.dispose()
+  for (const optimizer of [both, alone]) optimizer.dispose()
 })
 
 test('moving parameters into an arena changes nothing', async () => {

@@ -107,8 +107,8 @@ test('products and layers mind a change only of what the gradients that are want
         const what = `${name}: gradient of input ${wanted}, changed ${changed}`
         if (needs[wanted]!.includes(changed)) {
           let error: unknown
-          await gradient(changed).catch((one) => {
-            error = one
+          await gradient(changed).catch((thrown) => {
+            error = thrown
           })
           assert.instance(error, StaleValueError, what)
         } else assert.equal(await gradient(changed), right, what)

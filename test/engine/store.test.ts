@@ -44,10 +44,10 @@ test('what is saved is found again; what is not is gone', async () => {
 
 test('two that save keep what the other one saved', async () => {
   const here = device()
-  const [one, other] = [await DeviceStore.open(here), await DeviceStore.open(here)]
-  one.set('a', 1)
+  const [store, other] = [await DeviceStore.open(here), await DeviceStore.open(here)]
+  store.set('a', 1)
   other.set('b', 2)
-  await one.save()
+  await store.save()
   await other.save()
   expect(Object.fromEntries((await DeviceStore.open(here)).entries()), { a: 1, b: 2 }, 'both')
   expect(other.get('a'), 1, 'after saving')

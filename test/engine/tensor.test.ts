@@ -253,7 +253,7 @@ test('using a disposed tensor is an error', async () => {
 })
 
 test('an op may give back what it was given, saved or captured, or one gradient for two inputs', async () => {
-  const given = defineOp<[Tensor]>({ name: 'given', forward: (_ctx, [x]) => x, backward: (_ctx, grad) => [grad] })
+  const identity = defineOp<[Tensor]>({ name: 'identity', forward: (_ctx, [x]) => x, backward: (_ctx, grad) => [grad] })
   const outside = tensor([7, 8])
   const kept = defineOp<[Tensor]>({
     name: 'kept',
@@ -279,7 +279,7 @@ test('an op may give back what it was given, saved or captured, or one gradient 
     [5, 6],
     [5, 6],
   ].map((data) => leaf(data)) as [Tensor, Tensor, Tensor, Tensor, Tensor]
-  backward(mul(given([mul(a, 2)], undefined), 3), tensor([1, 1]))
+  backward(mul(identity([mul(a, 2)], undefined), 3), tensor([1, 1]))
   backward(kept([mul(b, 2)], undefined), tensor([1, 1]))
   backward(captured([c], undefined), tensor([1, 1]))
   backward(shared([d, mul(e, 3)], undefined), tensor([1, 10]))
@@ -290,7 +290,7 @@ test('an op may give back what it was given, saved or captured, or one gradient 
     [2, 20],
     [6, 60],
   ]
-  for (const [i, one] of [a, b, c, d, e].entries()) assertClose(await one.grad!.data(), expected[i]!, 0, `gradient ${i}`)
+  for (const [i, leaf] of [a, b, c, d, e].entries()) assertClose(await leaf.grad!.data(), expected[i]!, 0, `gradient ${i}`)
   assertClose(await outside.data(), [7, 8], 0, 'what was captured')
 })
 

@@ -105,7 +105,7 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
       const tracing = new Tracing(device)
       run()
       const { dispatches } = await tracing.end()
-      const tracks = (op: string) => dispatches.filter((one) => one.op === op).flatMap(({ streams }) => streams)
+      const tracks = (op: string) => dispatches.filter((dispatch) => dispatch.op === op).flatMap(({ streams }) => streams)
       assert.equal(tracks('matmul').sort(), ['one', 'other'])
       assert.equal([...new Set(tracks('tanh.backward'))].sort(), ['one', 'other'])
       assert.equal(tracks('sum'), ['main'])

@@ -178,9 +178,9 @@ const TABLE: [what: string, call: () => unknown, says: string | RegExp][] = [
     () => ones([2], { requiresGrad: true }).mul(2).backward(gone),
     'backward: a tensor of shape [2] was used after it was disposed',
   ],
-  ...[3, undefined, [1, 2], null].map((given): [string, () => unknown, RegExp] => [
-    `a captured function of ${given}`,
-    () => any.capture((t: any) => t.mul(2))(given),
+  ...[3, undefined, [1, 2], null].map((junk): [string, () => unknown, RegExp] => [
+    `a captured function of ${junk}`,
+    () => any.capture((t: any) => t.mul(2))(junk),
     /^capture: got .+ as input 0, takes a tensor; other values are fixed inside$/,
   ]),
   ...(['zeros', 'ones', 'randn', 'rand', 'empty'] as const).flatMap((op): [string, () => unknown, RegExp][] => [

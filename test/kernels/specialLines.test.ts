@@ -37,8 +37,8 @@ for (const [n, inner] of ALONG) {
   for (const log of [false, true]) {
     const problem = { outer, n, inner, log }
     check({ kernel: 'softmax', name: `${name} log ${log}`, problem, inputs: { x }, outputs: { y: size }, tolerance: 1e-6 })
-    const given = { x: Float64Array.from(x, Math.fround), y: new Float64Array(size) }
-    const y = softmaxReference(problem, given).y!
+    const inputs = { x: Float64Array.from(x, Math.fround), y: new Float64Array(size) }
+    const y = softmaxReference(problem, inputs).y!
     const backward = { kernel: 'softmaxBackward', problem, outputs: { dx: size }, tolerance: 1e-4 }
     check({ ...backward, name: `${name} log ${log}`, inputs: { y, dy: cotangent(size) } })
     const plain = { x: Float64Array.from({ length: size }, (_, i) => (i % 5) / 4), y: new Float64Array(size) }
@@ -141,13 +141,13 @@ for (const n of [7, 300]) {
   dy[2 * n] = INFINITY
   const ordinary = Array.from({ length: 4 * n }, (_, i) => ((i * 13) % 29) / 8)
   const ones = [1, 1, 1, 1]
-  const given = { x: ordinary, weight, center: ones, rstd: ones, dy }
+  const gradientInputs = { x: ordinary, weight, center: ones, rstd: ones, dy }
   const plainOutputs = { dx: 4 * n, sums: 2 * n }
   check({
     kernel: 'layerNormBackward',
     name: `${name}, gradient`,
     problem: plain,
-    inputs: given,
+    inputs: gradientInputs,
     outputs: plainOutputs,
     tolerance: 1e-2,
   })

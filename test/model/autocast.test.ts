@@ -37,9 +37,9 @@ function loss(model: Model): Tensor {
 /** The loss, and the gradients by parameter name. */
 async function gradients(model: Model, dtype: 'float32' | 'float16'): Promise<Map<string, Float32Array>> {
   const value = scope(() => {
-    const one = autocast(dtype, () => loss(model))
-    backward(one)
-    return one
+    const value = autocast(dtype, () => loss(model))
+    backward(value)
+    return value
   })
   const found = new Map([['loss', (await value.data()) as Float32Array]])
   for (const [name, parameter] of model.namedParameters()) {
@@ -81,12 +81,14 @@ if (device.capabilities.f16) {
 
   test('products and attention give float16; what sums, normalises or is a result gives float32', () => {
     const model = new ParaFormer({ ...CONFIG, branches: 1, branchDepth: 2 })
-    const given: string[] = []
+    const outputs: string[] = []
     const note = (name: string, { dtype, shape }: Tensor) => {
-      if (!name.includes('backward')) given.push(`${name} ${shape.at(-1)} ${dtype}`)
+      if (!name.includes('backward')) outputs.push(`${name} ${shape.at(-1)} ${dtype}`)
     }
     watchOps(note, () => scope(() => autocast('float16', () => loss(model))))
-    const products = given.filter((one) => /^(linear|mlp|packedAttention|firstTokenAttention|layerNorm|crossEntropy)/.test(one))
+    const products = outputs.filter((output) =>
+      /^(linear|mlp|packedAttention|firstTokenAttention|layerNorm|crossEntropy)/.test(output),
+    )
     const wanted = [
       'linear 32 float32', // embedding
       'layerNorm 32 float32',
@@ -121,7 +123,7 @@ if (device.capabilities.f16) {
     try {
       scope(() =>
         autocast('float16', () => {
-          for (const one of [loss(model), loss(model)]) backward(one)
+          for (const value of [loss(model), loss(model)]) backward(value)
         }),
       )
     } finally {
@@ -135,8 +137,8 @@ if (device.capabilities.f16) {
   test('captured steps give the bits of eager ones, coalesced ones too', async () => {
     const model = new ParaFormer({ ...CONFIG, branches: 3, branchDepth: 1 })
     holdArenas('test', model.parameters())
-    const logits = (mode: 'serial' | 'coalesced') => (given: Tensor) =>
-      noGrad(() => autocast('float16', () => model.forward(given, { mode })))
+    const logits = (mode: 'serial' | 'coalesced') => (images: Tensor) =>
+      noGrad(() => autocast('float16', () => model.forward(images, { mode })))
     const want = await logits('serial')(images).data()
     for (const mode of ['serial', 'coalesced'] as const) {
       const captured = capture(logits(mode))
@@ -181,7 +183,7 @@ if (device.capabilities.f16) {
       w.write(Float32Array.of(5, 6))
       return [eager, first, after, read()]
     })
-    const values = (await Promise.all(results)).map(([one]) => one)
+    const values = (await Promise.all(results)).map(([value]) => value)
     if (values.join() !== '11,11,11,17') throw new Error(values.join())
   })
 } else {

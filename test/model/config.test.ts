@@ -38,10 +38,10 @@ test('defaults are the paper’s', () => {
 })
 
 test('fields given replace defaults; undefined counts as left out; the input and the defaults stay as they are', () => {
-  const given = { imageSize: 28, patchSize: 7, channels: 1, heads: undefined, pool: 'mean' }
-  const config = checkConfig(given)
+  const fields = { imageSize: 28, patchSize: 7, channels: 1, heads: undefined, pool: 'mean' }
+  const config = checkConfig(fields)
   equal([config.imageSize, config.patchSize, config.channels, config.heads, config.pool], [28, 7, 1, 3, 'mean'])
-  is(Object.keys(given).length, 5)
+  is(Object.keys(fields).length, 5)
   config.dim = 1
   is(DEFAULT_CONFIGS.paraformer.dim, 192)
 })
@@ -55,7 +55,7 @@ test('a config survives JSON, in either key order', () => {
   }
 })
 
-const BAD: [given: unknown, message: RegExp][] = [
+const BAD: [config: unknown, message: RegExp][] = [
   [undefined, /config is undefined; give an object/],
   [null, /config is null/],
   [[1], /config is \[1\]/],
@@ -95,7 +95,8 @@ BAD.push([{ architecture: 'ensemble', members: 0 }, /^members 0 is not a positiv
 BAD.push([{ architecture: 'vit', depth: 0 }, /^depth 0 is not a positive integer/])
 
 test('every bad field ends with its one line', () => {
-  for (const [given, message] of BAD) throws(() => checkConfig(given), userError(message), `accepted ${JSON.stringify(given)}`)
+  for (const [config, message] of BAD)
+    throws(() => checkConfig(config), userError(message), `accepted ${JSON.stringify(config)}`)
 })
 
 test('the architecture can be fixed', () => {

@@ -129,7 +129,7 @@ test('taps see every value, which outlive the pass, and change nothing', async (
     const layer = ['norm1', 'attention.values', 'attention', 'norm2', 'mlp']
     const expected = model.branches.flatMap((_, i) => [
       ...Array.from({ length: depth }, (_, l) =>
-        [...layer.map((one) => `.${one}`), ''].map((one) => `branches.${i}.layers.${l}${one}`),
+        [...layer.map((name) => `.${name}`), ''].map((suffix) => `branches.${i}.layers.${l}${suffix}`),
       ),
       `branches.${i}`,
     ])

@@ -104,10 +104,9 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
     apart.output.weight.write((await model.input.weight.data()) as Float32Array)
     const optimizer = new AdamW(model.namedParameters())
     optimizer.lr = 1e-2
-    const backward = (of: Tied, given: Tensor) =>
-      of.forward(given, mode).backward(tensor(cotangent, { shape: [words.length, V] }))
-    const step = (given: Tensor) => {
-      backward(model, given)
+    const backward = (of: Tied, ids: Tensor) => of.forward(ids, mode).backward(tensor(cotangent, { shape: [words.length, V] }))
+    const step = (ids: Tensor) => {
+      backward(model, ids)
       const gradients = model.parameters().map(({ grad }) => grad!.detach())
       optimizer.step(optimizer.lr)
       optimizer.zeroGrad()
@@ -120,9 +119,9 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
       const parts = await Promise.all([apart.input, apart.output].map(({ weight }) => weight.grad!.data()))
       const want = parts[0]!.map((value, at) => value + parts[1]![at]!)
       const [linear] = await Promise.all([apart.branches[0]!.weight.grad!.data()])
-      for (const one of apart.parameters()) {
-        one.grad!.dispose()
-        one.grad = undefined
+      for (const parameter of apart.parameters()) {
+        parameter.grad!.dispose()
+        parameter.grad = undefined
       }
       const before = await model.input.weight.data()
       const gradients = scope(() => (i < 2 ? step : captured)(tensor(words)))

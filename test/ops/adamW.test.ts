@@ -38,7 +38,7 @@ function optimizer(values: readonly Float32Array[], scale = 1) {
     arena.slot(flat, slot).write(Float32Array.from(data))
   }
   const tensorsWith = (active: readonly boolean[]) => {
-    const rules = tensor(active.flatMap((one) => [DECAY, Number(one)]))
+    const rules = tensor(active.flatMap((isActive) => [DECAY, Number(isActive)]))
     const { values: params, gradients: grads } = arena
     const arenas = [{ params, grads, m, v, blockSlot }]
     return { arenas, rules, squares: gradSquares(arenas, rules), steps, lossScale }
@@ -100,16 +100,16 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
     list.forEach((gradient, slot) => {
       state.setGradient(slot, slot === inactive ? new Float32Array(gradient.length).fill(Number.NaN) : gradient)
     })
-    const given = state.step(sizes.map((_, slot) => slot !== inactive))
+    const stepNorm = state.step(sizes.map((_, slot) => slot !== inactive))
     const squares = list.flatMap((gradient, slot) => (slot === inactive ? [] : Array.from(gradient, (value) => value * value)))
     const norm = Math.sqrt(squares.reduce((sum, value) => sum + value, 0))
-    assertClose(await given.data(), [norm], 1e-6, `norm of step ${step}`)
+    assertClose(await stepNorm.data(), [norm], 1e-6, `norm of step ${step}`)
     scales.push(Math.min(1, HYPERPARAMETERS.maxNorm / (norm + 1e-6)))
   }
   for (const [slot, parameter] of state.arena.parameters.entries()) {
     const start = Float64Array.from(values[slot]!)
-    const given = gradients.map((list) => list[slot]!)
-    const want = slot === inactive ? start : reference(start, given, scales)
+    const slotGradients = gradients.map((list) => list[slot]!)
+    const want = slot === inactive ? start : reference(start, slotGradients, scales)
     assertClose(await parameter.data(), want, 1e-6, `slot ${slot}`)
   }
   const counts = sizes.map((_, slot) => (slot === inactive ? 0 : 3))

@@ -145,8 +145,8 @@ test('heads of a [B, T, H, Dh] tensor are read where they lie', async () => {
   const swap = [0, 2, 1, 3]
   await checkOp(
     'permuted',
-    (...given) => {
-      const [a, b, c] = given.map((t) => permute(t, swap))
+    (...tensors) => {
+      const [a, b, c] = tensors.map((t) => permute(t, swap))
       return permute(scaledDotProductAttention(a!, b!, c!), swap)
     },
     inputs,

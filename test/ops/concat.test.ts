@@ -91,7 +91,7 @@ for (const [shapes, dim] of CONCATS) {
       const cotangent = normals(output.length, 9)
       const shape = shapes[0]!.with(
         axis,
-        shapes.reduce((sum, one) => sum + one[axis]!, 0),
+        shapes.reduce((sum, part) => sum + part[axis]!, 0),
       )
       const inputs = values.map((value, k) => make(value, shapes[k]!))
       await checkOp('concat', (...parts) => concat(parts, dim), inputs, {

@@ -251,10 +251,10 @@ if (device.capabilities.f16) {
     )
   })
 
-  for (const [name, one] of Object.entries(CASES)) {
+  for (const [name, kase] of Object.entries(CASES)) {
     test(`${name}: as in float32, output and gradients`, async () => {
-      const [got, want] = [await results(one, 'float16'), await results(one, 'float32')]
-      const [forward, gradient] = one.tolerance ?? [1e-3, 2e-3]
+      const [got, want] = [await results(kase, 'float16'), await results(kase, 'float32')]
+      const [forward, gradient] = kase.tolerance ?? [1e-3, 2e-3]
       if (got.length !== want.length || got.length === 0) throw new Error(`${got.length} results, expected ${want.length}`)
       got.forEach((values, i) => {
         assertClose(values, want[i]!, i === 0 ? forward : gradient, i === 0 ? 'output' : `gradient ${i - 1}`)

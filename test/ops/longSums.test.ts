@@ -67,7 +67,7 @@ for (const value of CONSTANTS) {
       [[3, 100_003, 5], 1],
     ] as const) {
       const sums = await scope(() => sum(full(shape, value), dim)).data()
-      for (const one of sums) assertNear(one, x * shape[dim]!, `sum of [${shape}] over ${dim}`)
+      for (const value of sums) assertNear(value, x * shape[dim]!, `sum of [${shape}] over ${dim}`)
     }
   })
   const long = value === 0.1 ? MANY : 1_000_003
@@ -96,7 +96,7 @@ for (const value of CONSTANTS) {
         if (!(Math.abs(values[i]! / ((j + 1) * x) - 1) <= TOLERANCE)) assertNear(values[i]!, (j + 1) * x, `[${shape}][${i}]`)
         if (!(Math.abs(grads[i]! / ((n - j) * x) - 1) <= TOLERANCE)) assertNear(grads[i]!, (n - j) * x, `[${shape}] grad[${i}]`)
       }
-      for (const one of [t, y]) one.dispose()
+      for (const used of [t, y]) used.dispose()
     }
   })
 }
@@ -170,7 +170,7 @@ onVariants(['softmax', 'softmaxBackward'], 'softmax of long rows, forward and ba
     assertNear((await x.grad!.data())[5]!, -inner / denominator, `softmax gradient [${rows}, ${n}]`, tolerance)
     const z = logSoftmax(x, 1)
     assertNear((await z.data())[5]!, -Math.log(denominator), `logSoftmax [${rows}, ${n}]`)
-    for (const one of [x, y, z]) one.dispose()
+    for (const t of [x, y, z]) t.dispose()
   }
 })
 test('softmax of one row of 1e7', async () => {
@@ -203,7 +203,7 @@ onVariants(['layerNorm', 'layerNormBackward'], 'layerNorm of long rows', async (
     const deviation = Math.sqrt(row.reduce((sum, v) => sum + (v - average) ** 2, 0) / n)
     const got = await y.data()
     for (const j of [0, 1, n - 1]) assertNear(got[j]!, (row[j]! - average) / deviation, `layerNorm [${rows}, ${n}] at ${j}`)
-    for (const one of [x, y]) one.dispose()
+    for (const t of [x, y]) t.dispose()
   }
 })
 onVariants(['layerNormBackward'], 'layerNorm over many rows: the gradients of weight and bias', async () => {
@@ -218,14 +218,14 @@ onVariants(['layerNormBackward'], 'layerNorm over many rows: the gradients of we
     const bias = full([n], 0, { requiresGrad: true })
     const y = layerNorm(x, weight, bias)
     y.backward(full([rows, n], 0.1))
-    for (const one of await bias.grad!.data()) assertNear(one, rows * Math.fround(0.1), `dbias [${rows}, ${n}]`)
+    for (const value of await bias.grad!.data()) assertNear(value, rows * Math.fround(0.1), `dbias [${rows}, ${n}]`)
     if (n === 4) {
       const dweight = await weight.grad!.data()
       for (let j = 0; j < 4; j++) {
         assertNear(dweight[j]!, (rows * Math.fround(0.1) * (j - 1.5)) / Math.sqrt(1.25 + 1e-5), `dweight[${j}] [${rows}, ${n}]`)
       }
     }
-    for (const one of [x, weight, bias, y]) one.dispose()
+    for (const t of [x, weight, bias, y]) t.dispose()
   }
 })
 onVariants(
@@ -275,7 +275,7 @@ test(`matmul over a k of ${MANY}`, async () => {
   const expected = MANY * Math.fround(0.1) * Math.fround(0.7)
   const [a, b] = [full([1, MANY], 0.1), full([MANY, 1], 0.7)]
   assertNear(await readOne(() => matmul(a, b)), expected, 'matmul')
-  for (const one of [a, b]) one.dispose()
+  for (const t of [a, b]) t.dispose()
 })
 for (const variant of ['direct', 'subgroup', 'tiled', 'tiledLarge']) {
   test(`matmul over a long k, ${variant}`, async () => {
@@ -286,8 +286,8 @@ for (const variant of ['direct', 'subgroup', 'tiled', 'tiledLarge']) {
     ] as const) {
       const [a, b] = [full([m, k], 0.1), full([k, n], 0.7)]
       const c = await scope(() => matmul(a, b)).data()
-      for (const one of c) assertNear(one, k * Math.fround(0.1) * Math.fround(0.7), `matmul ${m}x${n}x${k}`)
-      for (const one of [a, b]) one.dispose()
+      for (const value of c) assertNear(value, k * Math.fround(0.1) * Math.fround(0.7), `matmul ${m}x${n}x${k}`)
+      for (const t of [a, b]) t.dispose()
     }
     device.kernels.pinned.delete('matmul')
   })
@@ -300,7 +300,7 @@ test('the gradient of an embedding whose rows are used many times', async () => 
     y.backward(full([count, width], 0.1))
     const grad = await weight.grad!.data()
     assertNear(grad[width]!, count * Math.fround(0.1), `embedding gradient, width ${width}`)
-    for (const one of [weight, y]) one.dispose()
+    for (const t of [weight, y]) t.dispose()
   }
 })
 test('ends', () => device.destroy())

@@ -20,6 +20,6 @@ function testSums(count: number, [name, values]: (typeof VALUES)[number], varian
 // The constant is the worst case, and `direct` what few queries or keys get.
 testSums(1_000_003, VALUES[0]!, ['direct'])
 testSums(50_003, VALUES[0]!, variantsOn(device))
-for (const one of VALUES.slice(1)) testSums(100_003, one, ['direct'])
+for (const value of VALUES.slice(1)) testSums(100_003, value, ['direct'])
 test('ends', () => device.destroy())
 run()

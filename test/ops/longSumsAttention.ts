@@ -172,6 +172,6 @@ async function compare(
     if (!names.includes('out')) out.backward(dOut)
     const tensors = { out, dq: q.grad, dk: k.grad, dv: v.grad }
     for (const name of names) assertNear(await tensors[name]!.data(), expected[name], `${name}, ${variant}`)
-    for (const one of [out, q, k, v, dOut]) one.dispose()
+    for (const t of [out, q, k, v, dOut]) t.dispose()
   })
 }

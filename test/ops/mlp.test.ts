@@ -138,12 +138,13 @@ test('the bits of two calls of linear, with fewer dispatches backward', async ()
     const all = await Promise.all([output, ...inputs.map(({ grad }) => grad!)].map((t) => t.data()))
     return { dispatches, all }
   }
-  const one = await run(call)
-  const two = await run((x, w1, b1, w2, b2, residual) =>
+  const fused = await run(call)
+  const separate = await run((x, w1, b1, w2, b2, residual) =>
     linear(linear(x, w1, b1, { gelu: true }), w2, b2, { residual: residual! }),
   )
-  for (const [i, values] of one.all.entries()) if (`${values}` !== `${two.all[i]}`) throw new Error(`result ${i} differs`)
-  if (one.dispatches !== two.dispatches - 1) throw new Error(`${one.dispatches} and ${two.dispatches} dispatches`)
+  for (const [i, values] of fused.all.entries())
+    if (`${values}` !== `${separate.all[i]}`) throw new Error(`result ${i} differs`)
+  if (fused.dispatches !== separate.dispatches - 1) throw new Error(`${fused.dispatches} and ${separate.dispatches} dispatches`)
 })
 
 test('gradients into the slots of an arena, of a bias and a weight that both layers use too', async () => {

@@ -41,21 +41,21 @@ async function checkStep(shape: Shape, { text, onTensor, onArray }: Step): Promi
   }
 }
 
-function reshapeStep(shape: Shape, given: Shape = shape): Step {
-  return { text: `reshape [${given}]`, onTensor: (t) => reshape(t, given), onArray: (a) => reshaped(a, shape) }
+function reshapeStep(shape: Shape, asked: Shape = shape): Step {
+  return { text: `reshape [${asked}]`, onTensor: (t) => reshape(t, asked), onArray: (a) => reshaped(a, shape) }
 }
 
-function permuteStep(order: number[], given: number[] = order): Step {
-  return { text: `permute [${given}]`, onTensor: (t) => permute(t, given), onArray: (a) => permuted(a, order) }
+function permuteStep(order: number[], asked: number[] = order): Step {
+  return { text: `permute [${asked}]`, onTensor: (t) => permute(t, asked), onArray: (a) => permuted(a, order) }
 }
 
 function transposeStep(rank: number, a: number, b: number): Step {
   const order = Array.from({ length: rank }, (_, d) => (d === a ? b : d === b ? a : d))
-  return { text: `transpose ${a} ${b}`, onTensor: (t) => transpose(t, a, b - rank), onArray: (one) => permuted(one, order) }
+  return { text: `transpose ${a} ${b}`, onTensor: (t) => transpose(t, a, b - rank), onArray: (array) => permuted(array, order) }
 }
 
-function sliceStep(box: [number, number][], given: Range[] = box): Step {
-  return { text: `slice ${JSON.stringify(given)}`, onTensor: (t) => slice(t, given), onArray: (a) => sliced(a, box) }
+function sliceStep(box: [number, number][], asked: Range[] = box): Step {
+  return { text: `slice ${JSON.stringify(asked)}`, onTensor: (t) => slice(t, asked), onArray: (a) => sliced(a, box) }
 }
 
 function broadcastStep(shape: Shape): Step {

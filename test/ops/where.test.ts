@@ -44,7 +44,7 @@ for (const [conditionShape, shapeA, shapeB] of TRIPLES) {
           zip(a, b, () => 0),
           () => 0,
         )
-        const [test, left, right] = [holds, a, b].map((one) => broadcasted(one, shape).data) as [
+        const [test, left, right] = [holds, a, b].map((array) => broadcasted(array, shape).data) as [
           Float64Array,
           Float64Array,
           Float64Array,
