@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { benchCommand } from '../../bench/command.ts'
+import { makeProgram, runCommand } from '../../train/cli/program.ts'
 
 /** How a command ended. */
 export interface CliResult {
@@ -39,14 +41,38 @@ export function runCli(
   })
 }
 
-/** A line that Dawn's native code prints when it finds lavapipe; JavaScript cannot prevent it. */
-const DAWN_WARNING = /^Warning: maxDynamic(Uniform|Storage)BuffersPerPipelineLayout artificially reduced/
+const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
-/** Fails unless the command ends with exit code 2, prints one line to stderr that matches, and prints nothing to stdout. */
+/**
+ * Fails unless the command ends with exit code 2, prints one line to stderr that matches, and prints nothing to stdout. It runs in this
+ * process, since starting one takes longer than the command.
+ */
 export async function expectUserError(args: readonly string[], message: RegExp): Promise<void> {
-  const { code, stdout, stderr } = await runCli(args)
-  const lines = stderr.split('\n').filter((line) => line !== '' && !DAWN_WARNING.test(line))
-  const shown = `${args.join(' ')}: code ${code}, stderr ${JSON.stringify(stderr)}, stdout ${JSON.stringify(stdout.slice(0, 200))}`
-  if (code !== 2 || lines.length !== 1 || stdout !== '') throw new Error(shown)
+  const { stdout, stderr } = process
+  const printed = new Map([stdout, stderr].map((stream) => [stream, '']))
+  const writes = [...printed.keys()].map((stream) => {
+    const { write } = stream
+    stream.write = (text: Uint8Array | string) => {
+      printed.set(stream, `${printed.get(stream)}${text}`)
+      return true
+    }
+    return () => {
+      stream.write = write
+    }
+  })
+  const handlers = SIGNALS.map((signal) => process.listeners(signal))
+  const code = await runCommand(makeProgram([benchCommand()]), args).finally(() => {
+    for (const restore of writes) restore()
+    // A command that fails leaves its handlers to the end of the process.
+    SIGNALS.forEach((signal, i) => {
+      for (const one of process.listeners(signal)) if (!handlers[i]!.includes(one)) process.off(signal, one)
+    })
+  })
+  const lines = printed
+    .get(stderr)!
+    .split('\n')
+    .filter((line) => line !== '')
+  const shown = `${args.join(' ')}: code ${code}, stderr ${JSON.stringify(printed.get(stderr))}, stdout ${JSON.stringify(printed.get(stdout)!.slice(0, 200))}`
+  if (code !== 2 || lines.length !== 1 || printed.get(stdout) !== '') throw new Error(shown)
   if (!message.test(lines[0]!)) throw new Error(`does not match ${message}: ${shown}`)
 }

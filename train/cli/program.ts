@@ -35,11 +35,18 @@ export function makeProgram(extra: readonly Command[] = []): Command {
 /** Runs the command of the process's arguments and sets the exit code. */
 export async function runProgram(program: Command): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', endOutput)
+  const failed = await runCommand(program, process.argv.slice(2))
+  if (failed !== undefined) process.exitCode = failed
+}
+
+/** Runs the command of these arguments, and prints the error that ends it. @returns the exit code of an error, or undefined */
+export async function runCommand(program: Command, args: readonly string[]): Promise<number | undefined> {
   try {
-    if (process.argv.length <= 2) program.outputHelp()
-    else await program.parseAsync()
+    if (args.length === 0) program.outputHelp()
+    else await program.parseAsync(args, { from: 'user' })
+    return undefined
   } catch (error) {
-    process.exitCode = end(error)
+    return end(error)
   }
 }
 
