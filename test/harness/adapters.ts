@@ -1,5 +1,5 @@
 // Prints as JSON the devices that tests run on, the default one first: GPUs, then lavapipe at each size of subgroups that its
-// vector width sets, then SwiftShader.
+// vector width sets, then SwiftShader. Lavapipe compiles for the narrowest vectors in two thirds of the time, so most runs there.
 import { listAdapters } from '#platform'
 
 const found = await listAdapters()
@@ -15,7 +15,7 @@ const lavapipe = (bits: number, subgroupsOnly: boolean) => ({
   },
 })
 const software = [
-  ...(has('llvmpipe') ? [lavapipe(256, false), lavapipe(128, true), lavapipe(512, true)] : []),
+  ...(has('llvmpipe') ? [lavapipe(128, false), lavapipe(256, true), lavapipe(512, true)] : []),
   ...(has('swiftshader') ? [{ label: 'swiftshader', env: { PARAFORMER_ADAPTER: 'swiftshader' } }] : []),
 ]
 const hardware = found.filter((one) => !one.software).map(({ name }) => ({ label: name, env: { PARAFORMER_ADAPTER: name } }))
