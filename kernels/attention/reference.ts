@@ -27,17 +27,20 @@ export function attentionReference(problem: AttentionProblem, arrays: Arrays): A
   const { q, k, v, out, lse } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
   eachQuery(problem, (b, h, t, at) => {
-    const scores = Array.from({ length: keys }, (_, j) => {
-      return scale * dot(q!, start(problem.q, b, h, t), k!, start(problem.k, b, h, j), width)
-    })
+    const qRow = start(problem.q, b, h, t)
+    const scores = new Float64Array(keys)
+    for (let j = 0; j < keys; j++) scores[j] = scale * dot(q!, qRow, k!, start(problem.k, b, h, j), width)
     const top = scores.reduce((a, b) => Math.max(a, b))
-    const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0)
+    const exps = scores.map((score) => Math.exp(score - top))
+    const total = exps.reduce((sum, e) => sum + e, 0)
     lse![at] = top + Math.log(total)
-    for (let d = 0; d < width; d++) {
-      let sum = 0
-      for (let j = 0; j < keys; j++) sum += Math.exp(scores[j]! - top) * v![start(problem.v, b, h, j) + d]!
-      out![start(problem.out, b, h, t) + d] = sum / total
+    const sums = new Float64Array(width)
+    for (let j = 0; j < keys; j++) {
+      const vRow = start(problem.v, b, h, j)
+      for (let d = 0; d < width; d++) sums[d]! += exps[j]! * v![vRow + d]!
     }
+    const outRow = start(problem.out, b, h, t)
+    for (let d = 0; d < width; d++) out![outRow + d] = sums[d]! / total
   })
   return { out: out!, lse: lse! }
 }
@@ -49,10 +52,11 @@ export function queryGradientReference(problem: QueryGradientProblem, arrays: Ar
   eachQuery(problem, (b, h, t, at) => {
     const dOutRow = start(problem.dOut, b, h, t)
     delta![at] = dot(dOut!, dOutRow, out!, start(problem.out, b, h, t), width)
+    const qRow = start(problem.q, b, h, t)
     const sums = new Float64Array(width)
     for (let j = 0; j < keys; j++) {
       const kRow = start(problem.k, b, h, j)
-      const p = Math.exp(scale * dot(q!, start(problem.q, b, h, t), k!, kRow, width) - lse![at]!)
+      const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) - lse![at]!)
       const ds = p * (dot(dOut!, dOutRow, v!, start(problem.v, b, h, j), width) - delta![at]!)
       for (let d = 0; d < width; d++) sums[d]! += scale * ds * k![kRow + d]!
     }
@@ -68,14 +72,16 @@ export function keyValueGradientReference(problem: KeyValueGradientProblem, arra
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       for (let j = 0; j < keys; j++) {
+        const kRow = start(problem.k, b, h, j)
+        const vRow = start(problem.v, b, h, j)
         const dk = new Float64Array(width)
         const dv = new Float64Array(width)
         for (let t = 0; t < queries; t++) {
           const at = (b * heads + h) * queries + t
           const qRow = start(problem.q, b, h, t)
           const dOutRow = start(problem.dOut, b, h, t)
-          const p = Math.exp(scale * dot(q!, qRow, k!, start(problem.k, b, h, j), width) - lse![at]!)
-          const ds = p * (dot(dOut!, dOutRow, v!, start(problem.v, b, h, j), width) - delta![at]!)
+          const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) - lse![at]!)
+          const ds = p * (dot(dOut!, dOutRow, v!, vRow, width) - delta![at]!)
           for (let d = 0; d < width; d++) {
             dk[d]! += scale * ds * q![qRow + d]!
             dv[d]! += p * dOut![dOutRow + d]!

@@ -31,18 +31,20 @@ function wordOf({ seedLow, seedHigh, streamLow, streamHigh }: Matmul, at: number
 }
 
 export function matmulReference(p: Matmul, arrays: Arrays): Arrays {
-  const { a, b } = arrays as Record<string, Float64Array>
+  const { a, b } = arrays as { a: Float64Array; b: Float64Array }
+  const { aRow, aCol, bRow, bCol } = p
   for (let split = 0; split < p.splits; split++) {
-    const end = Math.min((split + 1) * p.chunk, p.k)
+    const begin = split * p.chunk
+    const end = Math.min(begin + p.chunk, p.k)
     for (let batch = 0; batch < p.batches; batch++) {
       const a0 = batchOffset(p.a, batch, p)
       const b0 = batchOffset(p.b, batch, p)
       for (let row = 0; row < p.m; row++) {
         for (let column = 0; column < p.n; column++) {
+          const left = a0 + row * aRow
+          const right = b0 + column * bCol
           let sum = 0
-          for (let k = split * p.chunk; k < end; k++) {
-            sum += a![a0 + row * p.aRow + k * p.aCol]! * b![b0 + k * p.bRow + column * p.bCol]!
-          }
+          for (let k = begin; k < end; k++) sum += a[left + k * aCol]! * b[right + k * bRow]!
           const at = ((split * p.batches + batch) * p.m + row) * p.n + column
           store(p, arrays, batch, row, column, at, sum)
         }

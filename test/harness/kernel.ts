@@ -24,14 +24,34 @@ export async function checkKernel(
   variant: Variant<any>,
 ): Promise<void> {
   const { spec } = entry
-  const memory = fillCase(spec, kase, GUARD)
-  const expected = entry.reference(kase.problem, arraysOf(spec, kase, memory))
+  const { memory, expected } = prepare(entry, kase)
   const results = await launch(on, spec, variant, kase.problem, memory)
   const label = `${spec.name}/${variant.name} ${kase.name}`
   for (const binding of spec.bindings) {
     const bytes = results.get(binding.name)
     if (bytes) compare(binding, kase, bytes, expected, label)
   }
+}
+
+interface Prepared {
+  memory: Memory
+  expected: Arrays
+}
+
+let ofKernel: KernelEntry | undefined
+const ofCases = new Map<KernelCase, Prepared>()
+
+/** The memory of a case and its float64 results, which all variants of a kernel share until a case of another kernel is asked for. */
+function prepare(entry: KernelEntry, kase: KernelCase): Prepared {
+  if (ofKernel !== entry) ofCases.clear()
+  ofKernel = entry
+  let prepared = ofCases.get(kase)
+  if (!prepared) {
+    const memory = fillCase(entry.spec, kase, GUARD)
+    prepared = { memory, expected: entry.reference(kase.problem, arraysOf(entry.spec, kase, memory)) }
+    ofCases.set(kase, prepared)
+  }
+  return prepared
 }
 
 /** The values in the memory of a case as float64, for its reference. */
