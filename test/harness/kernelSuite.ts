@@ -11,6 +11,8 @@ const subgroupsOnly = env.PARAFORMER_SUBGROUPS_ONLY === '1'
 /** `most` on the default device and `few` on another one leave out pipelines; without either every case runs. */
 const pipelines = env.PARAFORMER_PIPELINES
 
+const usesSubgroups = (source: string): boolean => /^enable subgroups;/m.test(source)
+
 /** The limits of a kernel suite. */
 interface SuiteOptions {
   /** The pipelines that the default device compiles, of kernels whose pipelines take seconds each. */
@@ -40,13 +42,19 @@ export async function runKernelSuite(
     /** Says which pipelines of a variant to compile; undefined means all. */
     const coverOf = ({ name, source }: Variant<any>): Cover | undefined => {
       // The default device runs a variant with more pipelines, unless only this device runs it, which then chooses it.
-      if (pipelines === 'few') return most && (subgroupsOnly || !chosen.has(name)) ? 'one' : 'values'
+      if (pipelines === 'few') {
+        if (!most) return 'values'
+        // Subgroups of 8 run other code than those of 4, and those of 16 the same.
+        return (subgroupsOnly ? on.capabilities.subgroupMaxSize === 8 : chosen.has(name)) ? 'values' : 'one'
+      }
       if (pipelines !== 'most' || !most) return undefined
+      // The other devices run variants with subgroups too.
+      if (usesSubgroups(source)) return 'values'
       const first = spec.variants.find((one) => one.source === source)!
       return first.name === name ? most : 'values'
     }
     for (const variant of spec.variants) {
-      if (subgroupsOnly && !/^enable subgroups;/m.test(variant.source)) continue
+      if (subgroupsOnly && !usesSubgroups(variant.source)) continue
       const constantsOf = (kase: KernelCase) => variant.constants?.(kase.problem, on.capabilities) ?? {}
       const runs = cases.filter((kase) => runsOn(spec, variant, on.capabilities, kase.problem))
       const cover = coverOf(variant)
