@@ -85,6 +85,38 @@ test('arms get the steps of the baseline, or the operations of another arm', () 
   assert.ok(atFlops!.optimizerSteps < 100)
 })
 
+test('arms of a budget of time get the mini-batches that take as long as those of the baseline, by measured paces', () => {
+  const arms = {
+    joint: { settings: { scheme: 'joint' } },
+    paper: { settings: { scheme: 'paper' } },
+    free: { settings: { scheme: 'joint' }, budget: 'none' },
+    twice: { settings: { scheme: 'joint' }, budget: { equal: 'time', to: 'paper' } },
+  } as const
+  const { inputs } = planOf(arms, { budget: 'time' })
+  const runs = (pace: Record<string, number>, seeds = [1]) => new Plan({ ...inputs, pace }).runs(Object.keys(arms), seeds)
+  // The baseline has 20 mini-batches of 0.2 s, and 4 s are 13 mini-batches of 0.3 s.
+  const paced = runs({ joint: 0.2, paper: 0.3, free: 9, twice: 0.1 })
+  assert.equal(
+    paced.map(({ work }) => work.miniBatches),
+    [20, 13, 20, 39],
+  )
+  const [joint, paper] = paced
+  assert.equal([joint!.settings.maxSteps, joint!.settings.epochs], [undefined, 2])
+  // An epoch of the scheme `paper` has two passes of 10 mini-batches.
+  assert.equal([paper!.settings.maxSteps, paper!.settings.epochs], [13, 1])
+  // An arm that is too slow for one mini-batch takes one; seeds are alike.
+  const slow = runs({ joint: 0.2, paper: 1000, free: 9, twice: 0.1 }, [1, 2])
+  assert.equal(
+    slow.filter(({ arm }) => arm === 'paper').map(({ work }) => work.miniBatches),
+    [1, 1],
+  )
+  // Before anything is measured, lengths are those of the settings.
+  assert.equal(
+    runs({}).map(({ work }) => work.miniBatches),
+    [20, 40, 20, 20],
+  )
+})
+
 test('arms of a budget of parameters must be alike in them, and budgets must not refer to each other', () => {
   const wide = planOf({ a: { settings: {} }, b: { settings: { dim: 128 } } }, { budget: 'parameters' })
   assert.throws(() => wide.runs(['a', 'b'], [1]), /arm b has \d+ parameters, a has \d+/)

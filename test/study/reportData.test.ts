@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { UserError } from '../../engine/base/errors.ts'
 import { saveSafetensors } from '../../train/checkpoint/files.ts'
-import { acrossDatasets } from '../../train/study/report/arms.ts'
+import { acrossDatasets, armsOf, summarize } from '../../train/study/report/arms.ts'
 import { type Claim, decide } from '../../train/study/report/claims.ts'
 import { trainCommand } from '../../train/study/report/commands.ts'
 import { prefixCosts } from '../../train/study/report/costs.ts'
 import { csv, jsonl } from '../../train/study/report/data.ts'
 import { drawnPrefixes } from '../../train/study/report/figure.ts'
+import { makeReport } from '../../train/study/report/index.ts'
 import { finalScores, metricOfRun, type Run } from '../../train/study/report/record.ts'
 import { readRunFolder } from '../../train/study/report/runFolder.ts'
 import { readFolder, readStudyFolder } from '../../train/study/report/studyFolder.ts'
@@ -154,8 +155,23 @@ test('no verdict comes from few seeds, from unfinished ones, or from a run that 
   equal([unfinished!.verdict, unfinished!.comparisons[0]!.reason], ['inconclusive', '2 of 7 registered seeds are not done'])
   const [spoiled] = await decided({ arms: { a: above(0.1), b: [...BASE.slice(1), null] }, rules: [RULE] })
   equal([spoiled!.verdict, spoiled!.comparisons[0]!.reason], ['inconclusive', 'a run ended in a number that is not finite'])
+  const ended = ['diverged', ...BASE.slice(1)] as const
+  const [diverged] = await decided({ arms: { a: above(0.1), b: ended }, rules: [RULE] })
+  equal([diverged!.verdict, diverged!.comparisons[0]!.reason], ['inconclusive', 'diverged: b at seed 0'])
+  equal(diverged!.comparisons[0]!.seeds, [0, 1, 2, 3, 4])
   const [none] = await decided({ arms: { a: BASE }, rules: [RULE] })
   equal([none!.verdict, none!.comparisons[0]!.seeds], ['inconclusive', []])
+})
+
+test('a run that diverged is counted, and leaves its arm without mean', async () => {
+  const folder = place()
+  writeStudy(folder, { arms: { a: BASE, b: ['diverged', ...BASE.slice(1)] }, rules: [RULE] })
+  const { html, data } = await makeReport([folder])
+  const [a, b] = armsOf((await readStudyFolder(folder, noNote)).runs).map((runs) => summarize(runs, 'testAccuracy'))
+  equal([a!.diverged, a!.values.length, b!.diverged, b!.values.length], [0, 5, 1, 5])
+  equal([a!.mean === undefined, b!.mean, b!.low], [false, undefined, undefined])
+  equal(data.runs!.rows.map((row) => row[data.runs!.columns.indexOf('diverged')]).filter(Boolean), ['NaN'])
+  if (!html.includes('diverged: b at seed 0')) throw new Error('the page does not say it')
 })
 
 test('a claim needs all its comparisons, corrected by Holm; seeds that are not registered do not count', async () => {
@@ -218,7 +234,7 @@ test('the interquartile mean is over the runs of arms that a study has on severa
     found.map(({ study, arm, datasets, runs }) => [study, arm, datasets, runs]),
     [['one', 'a', ['mnist', 'cifar-10'], 4]],
   )
-  if (!(Math.abs(found[0]!.interquartileMean - 0.3) < 1e-12)) throw new Error(`${found[0]!.interquartileMean}`)
+  if (!(Math.abs(found[0]!.interquartileMean! - 0.3) < 1e-12)) throw new Error(`${found[0]!.interquartileMean}`)
 })
 
 test('tables become CSV and JSONL', () => {

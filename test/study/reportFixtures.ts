@@ -112,8 +112,8 @@ export function writeNestedRun(folder: string, branches = 3): void {
 }
 
 export interface StudyOptions {
-  /** Test accuracies of each arm, at seeds 0, 1, … */
-  arms: Readonly<Record<string, readonly (number | null)[]>>
+  /** Test accuracies of each arm, at seeds 0, 1, …; null is NaN, and `diverged` a run that did. */
+  arms: Readonly<Record<string, readonly (number | null | 'diverged')[]>>
   rules?: readonly object[]
   seeds?: number
   statement?: object
@@ -158,8 +158,10 @@ export function writeStudy(
   })
   const results = Object.entries(arms).flatMap(([arm, values]) =>
     values.map((value, seed) => {
-      const one = resultOf(3, { accuracy: value ?? 0, seed })
-      if (value === null) one.final.test.accuracy = [null as never, null as never, null as never]
+      const one = resultOf(3, { accuracy: typeof value === 'number' ? value : 0, seed })
+      const none = [null as never, null as never, null as never]
+      if (value === null) one.final.test.accuracy = none
+      if (value === 'diverged') Object.assign(one, { diverged: 'NaN', final: { test: { loss: none, accuracy: none } } })
       const { final } = one
       const own = {
         arm,

@@ -145,6 +145,39 @@ test('tuning tries the same values for each arm, on validation images alone, and
   }
 })
 
+test('a run that diverges has a line that says so, and is not run again; trials that diverge lose', async () => {
+  const wild = `{ joint: { settings: {} }, wild: { settings: {}, scheme: defineScheme({ name: 'wild', make(m) {
+    const [[step]] = makeScheme('joint', m).passes as never
+    const loss = (model, batch) => { const found = step.loss(model, batch); return { ...found, objective: found.objective.mul(1e30) } }
+    return { passes: [[step], [{ ...step, loss }]] } } }) } }`
+  const { file, out, path } = study({ arms: wild, seeds: '[1]' })
+  const first = await succeed('run', file, '--out', out)
+  assert.match(first.stderr, /wild, seed 1: diverged: training stopped: NaN or infinity in mini-batch \d+/)
+  assert.match(first.stdout, /wild +1 of 1, 1 diverged +- +-[\s\S]*all runs are finished/)
+  const of = (name: string) => linesOf(path, 'results.jsonl').find(({ arm }) => arm === name)!
+  assert.is(of('joint').diverged, undefined)
+  const { diverged, final, optimizerSteps, images, trainingFlops, adapter } = of('wild')
+  assert.match(diverged, /mini-batch (9|1\d) of epoch 1/)
+  assert.equal(final, {
+    validation: { loss: [null, null], accuracy: [null, null] },
+    test: { loss: [null, null], accuracy: [null, null] },
+  })
+  assert.ok(optimizerSteps >= 8 && optimizerSteps < 16 && images === 8 * optimizerSteps && trainingFlops > 0 && adapter)
+  const lines = readFileSync(join(path, 'results.jsonl'), 'utf8')
+  await succeed('run', file, '--out', out)
+  assert.is(readFileSync(join(path, 'results.jsonl'), 'utf8'), lines)
+  const tuned = study({
+    seeds: '[1]',
+    more: 'tuning: { trials: 2, space: { maxNorm: [1] } },',
+    arms: wild,
+  })
+  const { code, stderr } = await runCli(['study', 'run', tuned.file, '--out', tuned.out])
+  assert.is(code, 2)
+  assert.match(stderr, /every trial of arm wild diverged \(training stopped: NaN/)
+  const trials = linesOf(tuned.path, 'trials.jsonl').filter(({ arm }) => arm === 'wild')
+  assert.ok(trials.length === 2 && trials.every(({ failed, validation }) => failed && validation === undefined))
+})
+
 test('an arm whose seed gives other bits each time is refused', async () => {
   const arms = `{ dice: { settings: {}, scheme: defineScheme({ name: 'dice', make(m) {
     const [[step]] = makeScheme('joint', m).passes as never

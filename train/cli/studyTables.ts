@@ -37,9 +37,9 @@ export function previewLines(runs: readonly PreviewedRun[], jobs: number): strin
 /** Describes how far a study is. */
 export function statusLines({ path, id, preset, metric, deviations, arms, left }: StudyStatus): string[] {
   const number = (value: number | undefined) => (value === undefined ? '-' : value.toPrecision(5))
-  const rows = arms.map(({ arm, finished, of, mean, low, high, seconds }) => [
+  const rows = arms.map(({ arm, finished, diverged, of, mean, low, high, seconds }) => [
     arm,
-    `${finished} of ${of}`,
+    `${finished} of ${of}${diverged > 0 ? `, ${diverged} diverged` : ''}`,
     number(mean),
     low === undefined ? '-' : `${number(low)} to ${number(high)}`,
     seconds === undefined ? '-' : duration(seconds),

@@ -49,14 +49,16 @@ export const RUN_RECORD = fields({
   parameters: count,
   /** Further numbers that a run of a study measured, by name (see `Procedure`). */
   measures: v.optional(mapOf(numberOrNaN)),
+  /** Why the training ended when numbers were not finite. The numbers above are those until then, and the scores are NaN. */
+  diverged: v.optional(text),
   /** The last evaluation, by split. */
   final: fields({ test: v.optional(SCORES), validation: v.optional(SCORES) }),
 })
 
-/** A finished run in numbers: the content of run.json. */
+/** A run that has ended in numbers: the content of run.json. */
 export type RunRecord = v.InferOutput<typeof RUN_RECORD>
 
-/** Describes a finished run. */
+/** Describes a run at its end. */
 export function runRecord(
   trainer: Trainer,
   { train, split }: Pick<RunData, 'train' | 'split'>,
@@ -65,9 +67,9 @@ export function runRecord(
 ): RunRecord {
   const { device, settings, model, distributed } = trainer.parts
   const { position, history, flops, elapsed } = trainer
-  const { losses, accuracies } = history.at(-1)!
+  const last = history.at(-1)
   const own = () => model.parameters().reduce((sum, { size }) => sum + size, 0)
-  const scores: Scores = { loss: losses, accuracy: accuracies }
+  const scores: Scores | undefined = last && { loss: last.losses, accuracy: last.accuracies }
   return {
     format: FORMAT,
     seed: settings.seed,
@@ -81,7 +83,7 @@ export function runRecord(
     trainingFlops: flops.total ?? null,
     wallSeconds: elapsed,
     parameters: distributed ? countParameters(model.config).total : own(),
-    final: split === 'test' ? { test: scores } : { validation: scores },
+    final: scores ? { [split]: scores } : {},
   }
 }
 

@@ -7,7 +7,9 @@ export interface ArmSummary {
   study: string | undefined
   arm: string
   runs: readonly Run[]
-  /** The metric at each seed, in the order of `runs`, without runs that lack it. */
+  /** Runs that diverged. Where there are any, the arm has no mean. */
+  diverged: number
+  /** The metric at each seed, in the order of `runs`, without runs that lack it; NaN for one that diverged. */
   values: number[]
   mean: number | undefined
   /** Ends of Student's t interval over the seeds. */
@@ -41,6 +43,7 @@ export function summarize(runs: readonly Run[], metric: string): ArmSummary {
     study,
     arm,
     runs,
+    diverged: runs.filter(({ result }) => result.diverged !== undefined).length,
     values,
     mean: center,
     low: interval?.low,
@@ -55,7 +58,8 @@ export interface AcrossDatasets {
   arm: string
   datasets: string[]
   runs: number
-  interquartileMean: number
+  /** Undefined where a run ended in a number that is not finite. */
+  interquartileMean: number | undefined
 }
 
 /**
@@ -69,7 +73,7 @@ export function acrossDatasets(studies: readonly Pick<StudyRecord, 'title' | 'st
     for (const run of runs) {
       const { arm, dataset } = run
       const value = metricOfRun(run, 'testAccuracy')
-      if (dataset === undefined || value === undefined || !Number.isFinite(value)) continue
+      if (dataset === undefined || value === undefined) continue
       const key = JSON.stringify([study, arm])
       arms.set(key, [...(arms.get(key) ?? []), { study, arm, dataset, value }])
     }
@@ -79,6 +83,14 @@ export function acrossDatasets(studies: readonly Pick<StudyRecord, 'title' | 'st
     const datasets = [...new Set(found.map(({ dataset }) => dataset))]
     if (datasets.length < 2) return []
     const values = found.map(({ value }) => value)
-    return [{ study, arm, datasets, runs: found.length, interquartileMean: interquartileMean(values) }]
+    return [
+      {
+        study,
+        arm,
+        datasets,
+        runs: found.length,
+        interquartileMean: values.every(Number.isFinite) ? interquartileMean(values) : undefined,
+      },
+    ]
   })
 }

@@ -76,6 +76,9 @@ function compare(rule: Rule, runs: readonly Run[], metric: string, registered?: 
   const seeds = [...a.keys()].filter((seed) => b.has(seed)).sort((x, y) => x - y)
   const pairs = seeds.map((seed) => [a.get(seed)!, b.get(seed)!] as const)
   const finite = pairs.every((pair) => pair.every(Number.isFinite))
+  const diverged = runs.filter(
+    ({ arm, seed, result }) => rule.compare.includes(arm) && seeds.includes(seed!) && result.diverged !== undefined,
+  )
   const { better, margin = 0 } = rule
   const difference =
     seeds.length >= 2 && finite
@@ -85,7 +88,7 @@ function compare(rule: Rule, runs: readonly Run[], metric: string, registered?: 
           { margin: better === 'higher' ? margin : -margin },
         )
       : undefined
-  const reason = reasonOf(seeds.length, finite, registered)
+  const reason = reasonOf(seeds.length, finite, diverged, registered)
   const sides = [named(0), named(1)] as const
   return { rule, metrics, sides, seeds, difference, p: undefined, verdict: 'inconclusive', reason }
 }
@@ -96,7 +99,14 @@ function metricsOf({ metric: own }: Rule, metric: string): readonly [string, str
 }
 
 /** Says why paired runs allow no verdict. */
-function reasonOf(pairs: number, finite: boolean, registered?: readonly number[]): string | undefined {
+function reasonOf(
+  pairs: number,
+  finite: boolean,
+  diverged: readonly Run[],
+  registered?: readonly number[],
+): string | undefined {
+  // A run that diverged has no score, and leaving it out would flatter its arm.
+  if (diverged.length > 0) return `diverged: ${diverged.map(({ arm, seed }) => `${arm} at seed ${seed}`).join(', ')}`
   if (!finite) return 'a run ended in a number that is not finite'
   if (pairs < MIN_SEEDS) return `${pairs} paired ${pairs === 1 ? 'seed' : 'seeds'}; a verdict takes ${MIN_SEEDS}`
   const missing = registered ? registered.length - pairs : 0

@@ -59,7 +59,7 @@ export function seedFigure(summaries: readonly ArmSummary[], metric: string): Fi
     },
     table: {
       columns: ['arm', 'seeds', 'mean', 'low', 'high', 'sampling error ±', 'every seed'],
-      rows: drawn.map((summary) => [
+      rows: summaries.map((summary) => [
         summary.arm,
         summary.values.length,
         summary.mean,

@@ -110,7 +110,10 @@ function studySection(study: StudyRecord, id: string, command: string): Undrawn 
 
 function runSection(runs: readonly Run[], command: string): Undrawn {
   const figures = shared(runs).filter(isFigure)
-  const made = runs.filter(({ settings }) => Object.keys(settings).length > 0).map(trainCommand)
+  // Runs of studies and expansions are made by other commands.
+  const made = runs
+    .filter(({ settings, result }) => Object.keys(settings).length > 0 && result.arm === undefined)
+    .map(trainCommand)
   const title = runs.length === 1 ? 'Run' : 'Runs'
   return {
     id: 'runs',

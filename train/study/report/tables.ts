@@ -35,10 +35,11 @@ export function provenance(runs: readonly Run[]): Table {
 /** The arms in numbers. */
 export function armTable(summaries: readonly ArmSummary[], metric: string, descriptions: ReadonlyMap<string, string>): Table {
   return {
-    columns: ['arm', 'runs', `mean ${metric}`, 'low', 'high', 'sampling error ±', 'description'],
+    columns: ['arm', 'runs', 'diverged', `mean ${metric}`, 'low', 'high', 'sampling error ±', 'description'],
     rows: summaries.map((one) => [
       one.arm,
       one.runs.length,
+      one.diverged,
       one.mean,
       one.low,
       one.high,
@@ -128,6 +129,7 @@ export function dataTables(groups: readonly Decided[]): Record<string, Table> {
         'images',
         'trainingFlops',
         'wallSeconds',
+        'diverged',
         'testLoss',
         'testAccuracy',
         'validationLoss',
@@ -139,9 +141,9 @@ export function dataTables(groups: readonly Decided[]): Record<string, Table> {
       ],
       runs.map((run) => {
         const [test, validation] = [finalScores(run, 'test'), finalScores(run, 'validation')]
-        const { parameters, optimizerSteps, images, trainingFlops, wallSeconds, commit, adapter, driver } = run.result
+        const { parameters, optimizerSteps, images, trainingFlops, wallSeconds, commit, adapter, driver, diverged } = run.result
         return {
-          ...{ ...of(run), dataset: run.dataset, parameters, optimizerSteps, images, trainingFlops, wallSeconds },
+          ...{ ...of(run), dataset: run.dataset, parameters, optimizerSteps, images, trainingFlops, wallSeconds, diverged },
           ...{ testLoss: test?.loss.at(-1), testAccuracy: test?.accuracy.at(-1), validationLoss: validation?.loss.at(-1) },
           ...{
             validationAccuracy: validation?.accuracy.at(-1),

@@ -65,7 +65,8 @@ function violationsOf({ points, result }: Run): { step: number; violations: numb
     evaluations.set(key, found)
   }
   const end = result.final?.test ?? result.final?.validation
-  if (evaluations.size === 0 && end) evaluations.set('end', { step: result.optimizerSteps ?? 0, losses: end.loss })
+  if (evaluations.size === 0 && end && result.diverged === undefined)
+    evaluations.set('end', { step: result.optimizerSteps ?? 0, losses: end.loss })
   return [...evaluations.values()]
     .filter(({ losses }) => losses.length > 1)
     .map(({ step, losses }) => ({ step, violations: violations(losses) }))

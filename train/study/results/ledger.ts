@@ -89,12 +89,12 @@ export class Ledger {
     return armOf(then) !== armOf(now) || canonical(own) !== canonical(planned)
   }
 
-  /** Reads the record of a finished run from its folder; undefined while it is not finished. */
+  /** Reads the record of a run from its folder; undefined until it has ended. */
   recordOf({ key, trial }: PlannedRun): Promise<StudyRecord | undefined> {
     return readRecord(recordIn(runPath(this.folder, trial ? 'trial' : 'run', key)))
   }
 
-  /** Appends the result of a finished run. @param trials the number of trials that its settings were chosen among */
+  /** Appends the result of a run that has ended. @param trials the number of trials that its settings were chosen among */
   async addResult({ settings }: PlannedRun, record: StudyRecord, trials: number): Promise<void> {
     const result: Result = { ...record, registration: currentHash(this.registered), settings, trials }
     this.results.push(result)
@@ -102,10 +102,10 @@ export class Ledger {
     await this.#resultFile.sync()
   }
 
-  /** Appends a trial: the record of its run, or why it failed. */
-  async addTrial({ key, arm, seed, trial }: PlannedRun, found: StudyRecord | string): Promise<void> {
+  /** Appends a trial with the record of its run. */
+  async addTrial({ key, arm, seed, trial }: PlannedRun, found: StudyRecord): Promise<void> {
     const { index, values } = trial!
-    const outcome = typeof found === 'string' ? { failed: found } : { validation: found.final.validation }
+    const outcome = found.diverged === undefined ? { validation: found.final.validation } : { failed: found.diverged }
     const registration = currentHash(this.registered)
     const line: Trial = { format: FORMAT, registration, key, arm, seed, trial: index, values, ...outcome }
     this.trials.push(line)

@@ -6,7 +6,7 @@ import { checkFormat, readJsonFile, readText } from '../../run/jsonFile.ts'
 import { RUN_RECORD, type RunRecord, SCORES } from '../../run/record.ts'
 import { type Registered, statedBy, statementHashes } from './registration.ts'
 
-/** A finished run as run.json describes it, in a study. */
+/** A run that has ended as run.json describes it, in a study. */
 const RECORD = fields({
   ...RUN_RECORD.entries,
   key: text,
@@ -32,7 +32,7 @@ const RESULT = fields({
   trials: count,
 })
 
-/** A line of results.jsonl: a finished run. */
+/** A line of results.jsonl: a run that has ended, if only because it diverged. */
 export type Result = v.InferOutput<typeof RESULT>
 
 const TRIAL = fields({
@@ -112,9 +112,13 @@ function checkRegistered(found: Pick<Result, 'registration' | 'arm'>, registered
 
 /**
  * The metric of a result: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model at the end, or the number at a
- * path of the result, such as wallSeconds, final.test.accuracy.0 or measures.forgetting. Undefined where it has none.
+ * path of the result, such as wallSeconds, final.test.accuracy.0 or measures.forgetting. Undefined where it has none, NaN for a run that diverged.
  */
-export function metricOf(result: { readonly final?: RunRecord['final'] }, metric: string): number | undefined {
+export function metricOf(
+  result: { readonly final?: RunRecord['final']; readonly diverged?: string | undefined },
+  metric: string,
+): number | undefined {
+  if (result.diverged !== undefined) return Number.NaN
   const [, split, kind] = /^(test|validation)(Accuracy|Loss)$/.exec(metric) ?? []
   const path = split === undefined ? metric.split('.') : ['final', split, kind!.toLowerCase()]
   let value: unknown = result

@@ -11,6 +11,8 @@ import { metricOf, type Result, readResults } from './results.ts'
 export interface ArmStatus {
   arm: string
   finished: number
+  /** Runs among the finished ones that diverged, which leave the arm without mean. */
+  diverged: number
   of: number
   /** The metric over its finished seeds; the interval takes two. */
   mean: number | undefined
@@ -53,10 +55,12 @@ export async function studyStatus(folder: Pick<StudyFolder, 'path' | 'registered
 
 function armStatus(arm: string, of: number, metric: string, results: readonly Result[]): ArmStatus {
   const own = results.filter((result) => result.arm === arm)
-  const values = own.map((result) => numberOf(result, metric)).filter(Number.isFinite)
-  const interval = values.length > 1 ? tInterval(values) : undefined
+  const values = own.map((result) => numberOf(result, metric))
+  const finite = values.every(Number.isFinite)
+  const { low, high } = finite && values.length > 1 ? tInterval(values) : {}
   const seconds = mean(own.map(({ wallSeconds }) => wallSeconds))
-  return { arm, finished: own.length, of, mean: mean(values), low: interval?.low, high: interval?.high, seconds }
+  const diverged = own.filter((result) => result.diverged !== undefined).length
+  return { arm, finished: own.length, diverged, of, mean: finite ? mean(values) : undefined, low, high, seconds }
 }
 
 /** @throws UserError for a metric that results do not have */

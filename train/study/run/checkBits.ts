@@ -7,6 +7,7 @@ import { StepTimes } from '../../run/stepTimes.ts'
 import type { Settings } from '../../settings.ts'
 import { hashOf } from '../plan/hash.ts'
 import { type ArmParts, armParts } from './armParts.ts'
+import { isDivergence } from './divergence.ts'
 import type { CheckJob, CheckReport } from './job.ts'
 
 /** Mini-batches of an epoch of a short run, and images that it evaluates. */
@@ -51,6 +52,10 @@ async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
         losses.push(report.losses, report.norms)
       },
     })
+  } catch (error) {
+    // An arm that diverges at once is to do so each time. Its run records that.
+    if (!isDivergence(error)) throw error
+    losses.push(error.message)
   } finally {
     await Promise.all([data.train.close(), data.evaluation.close()])
   }

@@ -182,16 +182,15 @@ class Execution {
         })
     this.#active.delete(run)
     if (outcome.how === 'stopped') return
-    // A trial that diverges is one that lost; what else fails says nothing about its settings.
-    if (outcome.how === 'failed' && (kind === 'run' || !outcome.diverged)) {
+    if (outcome.how === 'failed') {
       this.#failures.push(`${name}: ${outcome.message}`)
       return this.#hooks.note(`${name}: ${outcome.message}`)
     }
-    const record = outcome.how === 'failed' ? outcome.message : (found ?? (await this.#ledger.recordOf(run)))!
-    if (typeof record === 'string' || kind === 'trial') await this.#ledger.addTrial(run, record)
+    const record = found ?? (await this.#ledger.recordOf(run))!
+    if (kind === 'trial') await this.#ledger.addTrial(run, record)
     else await this.#ledger.addResult(run, record, this.#request.loaded.study.tuning?.trials ?? 0)
     this.#done += work.flops
-    this.#hooks.note(`${name}: ${typeof record === 'string' ? record : scoreLine(record)}`)
+    this.#hooks.note(`${name}: ${record.diverged === undefined ? scoreLine(record) : `diverged: ${record.diverged}`}`)
   }
 
   #progress(run: PlannedRun, miniBatches: number, label: string): void {

@@ -6,6 +6,7 @@ import { loadDataset } from '../../data/datasets.ts'
 import type { HeldFolder } from '../../run/folder.ts'
 import { FORMAT } from '../../run/jsonFile.ts'
 import { ranOn, writeRunRecord } from '../../run/record.ts'
+import type { RunHooks } from '../../run/runWriter.ts'
 import { writeSettings } from '../../run/settingsFile.ts'
 import type { Settings } from '../../settings.ts'
 import { expand } from '../expand/expand.ts'
@@ -14,7 +15,7 @@ import { type ExpansionRun, trainBase } from '../expand/train.ts'
 import { BUILD } from '../plan/build.ts'
 import type { Procedure } from '../plan/define.ts'
 import { mean } from '../statistics/index.ts'
-import type { RunHooks, RunJob } from './job.ts'
+import type { RunJob } from './job.ts'
 
 type Expansion = Extract<Procedure, { name: 'expand' }>
 

@@ -29,14 +29,6 @@ export interface CheckJob extends JobStudy {
   known: string[]
 }
 
-/** The way in which a run speaks with its process. */
-export interface RunHooks {
-  shouldStop(): boolean
-  /** Is called with the number of mini-batches done. */
-  onProgress(miniBatches: number, label: string): void
-  note(text: string): void
-}
-
 export type Job = RunJob | CheckJob
 
 /** The findings of a check on a device. */
@@ -57,5 +49,5 @@ export type JobReply =
   | { done: true; report?: CheckReport }
   /** It was asked to stop, and saved. */
   | { stopped: true }
-  /** It failed: because numbers were not finite, because another process has its folder, or for another reason. */
-  | { failed: string; diverged: boolean; busy: boolean }
+  /** It failed, if only because another process has its folder. */
+  | { failed: string; busy: boolean }

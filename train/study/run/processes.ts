@@ -14,7 +14,7 @@ const MAX_CRASHES = 3
 export type Outcome =
   | { how: 'done'; report?: CheckReport | undefined }
   | { how: 'stopped' }
-  | { how: 'failed'; message: string; diverged: boolean }
+  | { how: 'failed'; message: string }
 
 export interface JobHooks {
   /** Asks the process to save and end. */
@@ -39,12 +39,12 @@ export async function doJob(job: Job, hooks: JobHooks): Promise<Outcome> {
       if (done > reached) [reached, crashes] = [done, 0]
       if (hooks.signal.aborted) return { how: 'stopped' }
       if (++crashes === MAX_CRASHES) {
-        return { how: 'failed', message: `its process ${reply}, ${crashes} times without progress`, diverged: false }
+        return { how: 'failed', message: `its process ${reply}, ${crashes} times without progress` }
       }
       hooks.note(`a process ${reply}; another one goes on`)
     } else if ('done' in reply) return { how: 'done', report: reply.report }
     else if ('stopped' in reply) return { how: 'stopped' }
-    else if (!reply.busy || tries >= TRIES) return { how: 'failed', message: reply.failed, diverged: reply.diverged }
+    else if (!reply.busy || tries >= TRIES) return { how: 'failed', message: reply.failed }
     else await new Promise((resolve) => setTimeout(resolve, PAUSE))
   }
 }

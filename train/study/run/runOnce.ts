@@ -2,26 +2,26 @@ import { existsSync } from 'node:fs'
 import { deviceKey } from '../../../engine/autotune/store.ts'
 import { tuneDevice } from '../../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../../engine/autotune/tuned.ts'
-import { type Device, reason, requestDevice, UserError } from '../../../engine/index.ts'
+import { type Device, reason, requestDevice } from '../../../engine/index.ts'
+import { branchShape } from '../../../model/index.ts'
 import { type Evaluation, evaluate, spoiledPrefixes } from '../../evaluate.ts'
 import { readRun, type SavedRun } from '../../run/checkpoint.ts'
-import { CheckpointWriter } from '../../run/checkpointWriter.ts'
 import { openData, type RunData } from '../../run/data.ts'
 import { existingRunFolder, type HeldFolder, newRunFolder } from '../../run/folder.ts'
 import { checkMemory } from '../../run/memory.ts'
-import { evaluationMetrics, MetricsLog, stepMetrics } from '../../run/metrics.ts'
-import { placeBefore } from '../../run/position.ts'
 import { type RunRecord, runRecord } from '../../run/record.ts'
 import { trainWithRestarts } from '../../run/restarts.ts'
-import { writeSettings } from '../../run/settingsFile.ts'
+import { type RunHooks, RunWriter } from '../../run/runWriter.ts'
 import { configOf, startTrainer } from '../../run/start.ts'
 import { StepTimes } from '../../run/stepTimes.ts'
 import type { Trainer } from '../../run/trainer.ts'
+import type { StepReport } from '../../run/trainerParts.ts'
 import { BUILD } from '../plan/build.ts'
 import { checkpointIn } from '../results/folder.ts'
 import { type ArmParts, armParts } from './armParts.ts'
+import { isDivergence } from './divergence.ts'
 import { expansionRun } from './expansionRun.ts'
-import type { RunHooks, RunJob } from './job.ts'
+import type { RunJob } from './job.ts'
 import { type Measures, measureModel, testLoader } from './measure.ts'
 
 /**
@@ -55,6 +55,9 @@ interface Judged {
   measures?: Measures
 }
 
+/** A place in a run, and the work until then. */
+type Reached = Pick<StepReport, 'position' | 'flops'>
+
 /** A run in a process of its own, which outlives the loss of its device. */
 class StudyRun {
   readonly #job: RunJob
@@ -62,8 +65,7 @@ class StudyRun {
   readonly #held: HeldFolder
   readonly #data: RunData
   readonly #own: ArmParts
-  #metrics: MetricsLog | undefined
-  #checkpoints: CheckpointWriter | undefined
+  readonly #writer: RunWriter
 
   constructor(job: RunJob, hooks: RunHooks, held: HeldFolder, data: RunData, own: ArmParts) {
     this.#job = job
@@ -71,12 +73,13 @@ class StudyRun {
     this.#held = held
     this.#data = data
     this.#own = own
+    this.#writer = new RunWriter(held, data, hooks)
   }
 
   async train(from: SavedRun | undefined): Promise<boolean> {
     const { adapter } = this.#job
     const lastSaved = async () => {
-      return this.#checkpoints?.savedStep === undefined ? from : readRun(this.#held.folder.checkpoint, this.#own)
+      return this.#writer.savedStep === undefined ? from : readRun(this.#held.folder.checkpoint, this.#own)
     }
     let times = new StepTimes()
     try {
@@ -93,7 +96,7 @@ class StudyRun {
         onLost: (loss, step) => this.#hooks.note(`${reason(loss)}; training goes on from mini-batch ${step}`),
       })
     } finally {
-      await this.#metrics?.close()
+      await this.#writer.close()
     }
   }
 
@@ -114,50 +117,41 @@ class StudyRun {
 
   /** @param times began with the request of the device */
   async #trainWith(trainer: Trainer, times: StepTimes): Promise<boolean> {
-    const { folder, lock } = this.#held
-    const { info, dataset } = this.#data
-    const { note } = this.#hooks
-    const { settings, model } = trainer.parts
-    const place = { step: trainer.position.step, evaluationDue: trainer.evaluationDue }
-    const resumes = existsSync(folder.checkpoint)
-    await writeSettings(folder.settings, { settings, config: model.config, dataset }, resumes ? note : undefined)
-    this.#metrics ??= await MetricsLog.open(folder.metrics, place, note)
-    const metrics = this.#metrics
-    await metrics.rewind(place)
-    this.#checkpoints ??= new CheckpointWriter({ folder, lock, metrics, info, say: note }, resumes ? place.step : undefined)
-    const checkpoints = this.#checkpoints
-    const finished = await this.#loop(trainer, metrics, checkpoints, times)
+    let last: Reached = { position: { ...trainer.position }, flops: trainer.flops.total }
+    let finished: boolean
+    try {
+      finished = await this.#writer.train(trainer, times, (report) => {
+        last = report
+      })
+    } catch (error) {
+      if (!isDivergence(error)) throw error
+      return this.#diverged(trainer, times, reason(error), last)
+    }
     const spoiled = finished ? spoiledPrefixes(trainer.history.at(-1)!.losses) : undefined
-    if (spoiled !== undefined) throw new UserError(`${spoiled} at the end; the arm diverges with these settings`)
+    if (spoiled !== undefined) return this.#diverged(trainer, times, `${spoiled} at the end`, last)
     const found = finished && this.#job.kind === 'run' ? await this.#judge(trainer) : undefined
     const done = finished && (this.#job.kind === 'trial' || found !== undefined)
-    await metrics.sync()
-    await checkpoints.end(trainer, done ? this.#record(trainer, times, found) : undefined)
+    await this.#writer.end(trainer, done ? this.#record(trainer, times, found) : undefined)
     return done
   }
 
-  #loop(trainer: Trainer, metrics: MetricsLog, checkpoints: CheckpointWriter, times: StepTimes): Promise<boolean> {
-    const { shouldStop, onProgress } = this.#hooks
-    const { split } = this.#data
-    let before = trainer.elapsed
-    return trainer.run({
-      shouldStop,
-      onStep(report) {
-        times.done()
-        metrics.write(...stepMetrics(report, report.images / (report.time - before)))
-        before = report.time
-        onProgress(report.position.step, `loss ${report.losses.at(-1)!.at(-1)!.toFixed(4)}`)
-      },
-      onEvaluating: (images, of) => onProgress(trainer.position.step, `evaluating ${images}/${of}`),
-      onEpoch({ epoch, ...found }) {
-        const { position, scheme, flops, elapsed: time } = trainer
-        const { pass } = placeBefore(position, scheme)
-        metrics.write(...evaluationMetrics(found, { time, epoch, pass, step: position.step, split, flops: flops.total }))
-        before = time
-        times.begin()
-      },
-      onSave: () => checkpoints.save(trainer),
-    })
+  /** Records a run that ends because it diverged. @param last its last mini-batch of finite numbers */
+  async #diverged(trainer: Trainer, times: StepTimes, diverged: string, last: Reached): Promise<boolean> {
+    const { kind, flops } = this.#job
+    const { branches } = branchShape(trainer.parts.model.config)
+    const none = Array.from({ length: branches }, () => Number.NaN)
+    const scores = { loss: none, accuracy: none }
+    const { step, updates } = last.position
+    const record: RunRecord = {
+      ...this.#record(trainer, times),
+      optimizerSteps: updates,
+      images: step * Math.min(trainer.parts.settings.batchSize, this.#data.train.count),
+      trainingFlops: flops === undefined ? (last.flops ?? 0) : (flops * step) / trainer.totalSteps,
+      diverged,
+      final: { validation: scores, ...(kind === 'run' && { test: scores }) },
+    }
+    await this.#writer.endDiverged(record)
+    return true
   }
 
   /** Evaluates on the test images, and measures as the procedure of the arm says. @returns undefined when it should stop */

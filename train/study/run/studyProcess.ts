@@ -1,5 +1,5 @@
 // The process of one run of a study. It is an entry point of its own, because a process starts from a file.
-import { reason, ShapeError, UserError } from '../../../engine/index.ts'
+import { reason, UserError } from '../../../engine/index.ts'
 import { checkBits } from './checkBits.ts'
 import type { Job, JobReply, JobRequest } from './job.ts'
 import { runOnce } from './runOnce.ts'
@@ -33,11 +33,10 @@ process.on('message', async (request: JobRequest) => {
   try {
     await reply(await work(request.job))
   } catch (error) {
-    const user = error instanceof UserError || error instanceof ShapeError
     const failed = reason(error)
-    const says = (what: RegExp) => user && what.test(failed)
     // A process whose parent was killed may still save the run.
-    await reply({ failed, diverged: says(/not finite/), busy: says(/trains in this folder|holds a run/) })
+    const busy = error instanceof UserError && /trains in this folder|holds a run/.test(failed)
+    await reply({ failed, busy })
   }
   process.disconnect?.()
 })

@@ -23,6 +23,6 @@ export function chooseTuned(study: Study, trials: readonly Trial[]): Record<stri
 
 /** The score of a trial, of which more is better. */
 function scoreOf({ metric }: Study, { validation }: Trial): number {
-  const score = metric === 'testLoss' ? -(validation?.loss.at(-1) ?? Number.NaN) : (validation?.accuracy.at(-1) ?? Number.NaN)
+  const score = metric.endsWith('Loss') ? -(validation?.loss.at(-1) ?? Number.NaN) : (validation?.accuracy.at(-1) ?? Number.NaN)
   return Number.isFinite(score) ? score : Number.NEGATIVE_INFINITY
 }
