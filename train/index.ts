@@ -19,7 +19,7 @@ export type { Batch, BatchLoader } from './data/loader.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
 export { type DistributeOptions, distributeBranches } from './devices/distribute.ts'
 export { type Evaluation, evaluate } from './evaluate.ts'
-export { loadDataset, openData } from './host/host.ts'
+export { expand, loadDataset, openData } from './host/host.ts'
 export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
 export { LossScale, type LossScaleOptions } from './optim/lossScale.ts'
 export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
@@ -45,6 +45,20 @@ export {
   type StepResult,
 } from './schemes/index.ts'
 export { checkSettings, type SettingName, type Settings } from './settings.ts'
+export {
+  type CompressedExit,
+  type CompressedPrefix,
+  type Compression,
+  type CompressOptions,
+  compress,
+} from './study/compress/compress.ts'
+export { type CutModel, cutModel, type SavedDtype } from './study/compress/cut.ts'
+export type { ExpandOptions, Expansion, ExpansionStage } from './study/expand/expand.ts'
+export { type BaseModel, expandModel, type Init } from './study/expand/model.ts'
+export { classGroups, classTasks, datasetTasks, permutedTasks, rotatedTasks, type Task } from './study/expand/splits.ts'
+export { ExpansionStoppedError } from './study/expand/stopped.ts'
+export type { ExpansionRun, KeptRun, KeptRuns, TrainedTask } from './study/expand/train.ts'
+export type { ExpansionArm, Freeze, Softmax } from './study/expand/ways.ts'
 export { withParametersOf } from './study/plan/alike.ts'
 export {
   type Arm,

@@ -13,7 +13,9 @@ import { type ExpandOptions, expand } from '../../train/study/expand/expand.ts'
 import { type BaseModel, expandModel } from '../../train/study/expand/model.ts'
 import { expansionScheme } from '../../train/study/expand/scheme.ts'
 import { classTasks } from '../../train/study/expand/splits.ts'
+import { ExpansionStoppedError } from '../../train/study/expand/stopped.ts'
 import { type ExpansionRun, trainBase } from '../../train/study/expand/train.ts'
+import type { Freeze } from '../../train/study/expand/ways.ts'
 import { EXPANSION_ARMS } from '../../train/study/expand/ways.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
@@ -107,7 +109,7 @@ test('the loss is the sum over the prefixes with a new branch; frozen parameters
   const { images, labels } = await imagesOf(model, tasks[0]!.test)
   const expected = await Promise.all([3, 4].map((branches) => crossEntropy(model.forward(images, { branches }), labels).item()))
   for (const freezes of [true, false]) {
-    const scheme = instantiate(expansionScheme(2, freezes), 4)
+    const scheme = instantiate(expansionScheme({ branches: 2, classes: 2, freeze: freezes ? 'branches' : 'none' }), 4)
     const { objective, losses } = scheme.passes[0]![0]!.loss(model, { images, labels, share: 1 })
     assertClose(await losses.data(), expected, 1e-6, 'losses')
     assertClose([await objective.item()], [expected[0]! + expected[1]!], 1e-6, 'objective')
@@ -164,8 +166,82 @@ test('all arms: what is frozen keeps its bits, counts and accuracies are those o
   assert.equal(again.results.arms[0]!.stages[0]!.accuracies, stageOf('expand').accuracies)
 })
 
+test('a frozen head has the logits that it had before, and gradients of the new rows alone', async () => {
+  const model = await expandModel(base, { add: 2, classes: 4, init: 'random' })
+  const { images, labels } = await imagesOf(model, tasks[1]!.test)
+  const scheme = (freeze: Freeze) => instantiate(expansionScheme({ branches: 2, classes: 2, freeze }), 4)
+  const [plain, frozen] = (['branches', 'head'] as const).map((freeze) =>
+    scheme(freeze).passes[0]![0]!.loss(model, { images, labels, share: 1 }),
+  )
+  assertClose(await frozen!.losses.data(), await plain!.losses.data(), 1e-6, 'losses')
+  frozen!.objective.backward()
+  const withGradient = model.namedParameters().filter(([, { grad }]) => grad !== undefined)
+  const old = withGradient.map(([name]) => name).filter((name) => !/^branches\.[23]\./.test(name))
+  assert.equal(old, ['head.linear.weight', 'head.linear.bias'])
+  const { weight } = model.head.linear
+  const rows = Array.from(await weight.grad!.data())
+  assert.ok(rows.slice(0, 2 * SIZES.dim).every((value) => Object.is(value, 0)) && rows.slice(2 * SIZES.dim).some(Boolean))
+  for (const [, parameter] of model.namedParameters()) parameter.grad = undefined
+  // Without new classes the whole head is constant.
+  const domains = instantiate(expansionScheme({ branches: 2, classes: 4, freeze: 'head' }), 4)
+  domains.passes[0]![0]!.loss(model, { images, labels, share: 1 }).objective.backward()
+  assert.ok(model.namedParameters().every(([name, { grad }]) => (grad !== undefined) === /^branches\.[23]\./.test(name)))
+  for (const [, parameter] of model.namedParameters()) parameter.grad = undefined
+})
+
+test('with the softmax of the task, new images say nothing about old classes', async () => {
+  const model = await expandModel(base, { add: 1, classes: 4, init: 'random' })
+  const { images, labels } = await imagesOf(model, tasks[1]!.test)
+  const scheme = instantiate(expansionScheme({ branches: 2, classes: 2, freeze: 'branches', softmax: 'task' }), 3)
+  const { objective, losses, logits } = scheme.passes[0]![0]!.loss(model, { images, labels, share: 1 })
+  objective.backward()
+  const rows = Array.from(await model.head.linear.weight.grad!.data())
+  assert.ok(rows.slice(0, 2 * SIZES.dim).every((value) => value === 0) && rows.slice(2 * SIZES.dim).some(Boolean))
+  const whole = model.forward(images)
+  assertClose(await logits.data(), await whole.data(), 1e-6, 'logits, which are those of all classes')
+  const own = whole.slice([
+    [0, 40],
+    [2, 4],
+  ])
+  assertClose(await losses.data(), [await crossEntropy(own, labels.sub(2)).item()], 1e-5, 'the loss among the new classes')
+})
+
+test('a frozen head keeps old rows and their accuracy by the old prefix; with the softmax of the task less is forgotten', async () => {
+  const whole = await of({ arms: ['expand'] })
+  const apart = await of({ arms: ['expand'], freeze: 'head', softmax: 'task' })
+  const [{ parameters }] = [apart.models.get('expand')!]
+  for (const name of base.parameters.keys()) assert.ok(isKept(name, base.parameters, parameters), name)
+  const [before, after] = [whole, apart].map(({ results }) => results.arms[0]!.stages[0]!)
+  assert.ok(after!.forgetting < before!.forgetting, `${after!.forgetting} of ${before!.forgetting}`)
+  assert.ok(after!.old > 0.9, `${after!.old} on the old classes`)
+  // Nothing compared new logits with old ones, so that the new classes are told apart among themselves alone.
+  const model = load(apart.models.get('expand')!)
+  const { images, labels } = await imagesOf(model, tasks[1]!.test)
+  const among = await noGrad(() =>
+    model
+      .forward(images)
+      .slice([
+        [0, 40],
+        [2, 4],
+      ])
+      .argmax(1),
+  ).data()
+  const expected = Array.from(await labels.data())
+  const right = expected.filter((label, i) => label === among[i]! + 2).length / expected.length
+  assert.ok(right > 0.8, `${right} among the new classes`)
+})
+
+test('an expansion stops between mini-batches and between batches of an evaluation', async () => {
+  let asked = 0
+  const stop = (after: number) => of({ arms: ['expand'], shouldStop: () => ++asked > after })
+  for (const after of [0, 5]) {
+    asked = 0
+    await rejects(stop(after), /asked to stop/, ExpansionStoppedError)
+  }
+})
+
 test('without freezing, expand is what finetune is; several tasks append branches one after the other', async () => {
-  const learning = await of({ arms: ['expand', 'finetune'], freeze: false })
+  const learning = await of({ arms: ['expand', 'finetune'], freeze: 'none' })
   const [one, other] = [learning.models.get('expand')!.parameters, learning.models.get('finetune')!.parameters]
   for (const name of one.keys()) assert.ok(isKept(name, one, other), name)
   const three = classTasks(source, [[0, 1], [2], [3]])
@@ -206,6 +282,8 @@ test('bad input', async () => {
   await rejects(of({ add: 0 }), /0 is not a number of branches/, UserError)
   await rejects(of({ add: 5000 }), /branches 5002 is not a positive integer of at most 4096/, UserError)
   await rejects(of({ replay: 1.5 }), /share of 1\.5/, UserError)
+  await rejects(of({ freeze: 'stem' as 'head' }), /no freeze "stem"; choose from none, branches, head/, UserError)
+  await rejects(of({ softmax: 'new' as 'task' }), /no softmax "new"; choose from all, task/, UserError)
   await rejects(of({ arms: [] }), /choose from expand, /, UserError)
   await rejects(of({ arms: ['expand', 'expand'] }), /each once/, UserError)
   const untrained = await readState({ model: createModel(base.config) })

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readCheckpoint } from '../../train/run/checkpoint.ts'
+import { readRunFolder } from '../../train/study/report/runFolder.ts'
 import { expectUserError, runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
@@ -27,7 +28,8 @@ const first = JSON.parse(
 
 test('a base is trained on half of the classes, and its expansion on the others; files are what is printed', async () => {
   equal(JSON.parse(readFileSync(join(out, 'expansion.json'), 'utf8')), first, 'expansion.json')
-  equal(readdirSync(out).sort(), ['base.safetensors', 'expanded.safetensors', 'expansion.json'], 'files')
+  equal(readdirSync(out).sort(), ['base.safetensors', 'expanded.safetensors', 'expansion', 'expansion.json'], 'files')
+  equal(readdirSync(join(out, 'expansion')).sort(), ['base', 'expand-task2', 'finetune-task2', 'plan.json'], 'runs')
   equal([first.dataset, first.split, first.classSeed, first.add], ['mnist', 'classes', 1, 1], 'about')
   equal(
     first.arms.map(({ arm }: { arm: string }) => arm),
@@ -52,7 +54,7 @@ test('a checkpoint is expanded as its own base, by the classes that it knows; al
   const again = join(work, 'again')
   const args = ['--checkpoint', base, ...TRAINING, '--arms', 'expand', '--out', again, '--json']
   const { arms, base: found, tasks } = JSON.parse(await ok('expand', ...args))
-  equal(readdirSync(again).sort(), ['expanded.safetensors', 'expansion.json'], 'files')
+  equal(readdirSync(again).sort(), ['expanded.safetensors', 'expansion', 'expansion.json'], 'files')
   equal(readFileSync(base).equals(before), true, 'the checkpoint')
   equal(found, first.base, 'base')
   // The other classes come in the order of the data set now, so that labels differ, but not the images.
@@ -66,7 +68,20 @@ test('a checkpoint is expanded as its own base, by the classes that it knows; al
 
 test('domains: rotated images, with a model of all classes, and the table', async () => {
   const folder = join(work, 'rotated')
-  const args = [...MODEL, ...TRAINING, '--split', 'rotated', '--arms', 'expand', '--add', '2', '--no-freeze', '--out', folder]
+  const args = [
+    ...MODEL,
+    ...TRAINING,
+    '--split',
+    'rotated',
+    '--arms',
+    'expand',
+    '--add',
+    '2',
+    '--freeze',
+    'none',
+    '--out',
+    folder,
+  ]
   const stdout = await ok('expand', ...args)
   for (const line of [
     /task 2: 180 degrees \(600 training images, 200 test\)/,
@@ -84,19 +99,69 @@ test('domains: rotated images, with a model of all classes, and the table', asyn
   )
 })
 
-test('Ctrl-C ends it, and nothing is written', async () => {
-  const folder = join(work, 'interrupted')
-  let sent = false
-  const { code, stderr } = await runCli(['expand', ...MODEL, '--epochs', '50', '--out', folder], {
-    onStderr(text, kill) {
-      if (sent || !/WebGPU on/.test(text)) return
-      sent = true
-      setTimeout(() => kill('SIGINT'), 1000)
+test('each training run has a folder of its own, which the report reads', async () => {
+  const folder = join(out, 'expansion', 'expand-task2')
+  const read = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  const { arm, optimizerSteps, images, final, trainingFlops } = read('run.json')
+  const [stage] = first.arms[0].stages
+  equal([arm, optimizerSteps, images], ['expand-task2', stage.optimizerSteps, stage.images], 'run.json')
+  equal(final.validation.accuracy, stage.validation, 'validation')
+  equal(trainingFlops > 0, true, 'FLOPs')
+  const { settings, model, dataset } = read('settings.json')
+  equal([settings.branches, model.branches, model.classes, dataset.trainImages], [3, 3, 10, 600], 'settings.json')
+  const notes: string[] = []
+  const { points, result } = await readRunFolder(folder, (text) => notes.push(text))
+  equal(notes, [], 'notes')
+  equal([result.arm, new Set(points.map(({ split }) => split)).size], ['expand-task2', 2], 'the run as the report reads it')
+})
+
+/** Runs a command and sends it SIGINT when a file is there. */
+function interrupted(args: string[], path: string) {
+  let timer: NodeJS.Timeout | undefined
+  return runCli(args, {
+    onStderr(_, kill) {
+      timer ??= setInterval(() => {
+        if (!existsSync(path)) return
+        clearInterval(timer)
+        kill('SIGINT')
+      }, 20)
     },
-  })
-  if (code !== 128 + constants.signals.SIGINT || !/ended by SIGINT; nothing was written/.test(stderr))
+  }).finally(() => clearInterval(timer))
+}
+
+test('Ctrl-C saves, and --resume goes on with the same bits', async () => {
+  const folder = join(work, 'interrupted')
+  const args = [...MODEL, ...TRAINING, '--arms', 'expand,finetune', '--class-seed', '1', '--out', folder]
+  const metrics = (run: string, of = folder) => join(of, 'expansion', run, 'metrics.jsonl')
+  let { code, stderr } = await interrupted(['expand', ...args], metrics('base'))
+  if (code !== 128 + constants.signals.SIGINT || !/saved; go on with: npx paraformer expand --resume/.test(stderr))
     throw new Error(`code ${code}: ${stderr}`)
-  equal(existsSync(folder) ? readdirSync(folder) : [], [], 'files')
+  equal(readdirSync(folder), ['expansion'], 'files')
+  equal(existsSync(join(folder, 'expansion', 'base', 'checkpoint.safetensors')), true, 'checkpoint')
+  await expectUserError(['expand', ...args], /interrupted: holds an expansion; go on with --resume/)
+  await expectUserError(['expand', '--resume', folder, '--lr', '1'], /--lr is fixed by the expansion/)
+  ;({ code, stderr } = await interrupted(['expand', '--resume', folder], metrics('finetune-task2')))
+  if (code !== 128 + constants.signals.SIGINT) throw new Error(`code ${code}: ${stderr}`)
+  const found = JSON.parse(await ok('expand', '--resume', folder, '--json'))
+  const untimed = ({ arms, ...rest }: typeof first) => ({
+    ...rest,
+    arms: arms.map(({ arm, stages }: { arm: string; stages: { seconds: number }[] }) => ({
+      arm,
+      stages: stages.map(({ seconds, ...stage }) => stage),
+    })),
+  })
+  equal(untimed(found), untimed(first), 'results')
+  for (const name of ['base.safetensors', 'expanded.safetensors', 'expansion/finetune-task2/model.safetensors'])
+    equal(readFileSync(join(folder, name)).equals(readFileSync(join(out, name))), true, name)
+  const lines = (of: string) =>
+    readFileSync(metrics('finetune-task2', of), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const { time, imagesPerSecond, ...metric } = JSON.parse(line)
+        return metric
+      })
+  equal(lines(folder), lines(out), 'metrics')
 })
 
 /** Registers a test that the command fails with one line. */

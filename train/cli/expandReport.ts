@@ -3,7 +3,7 @@ import { printable } from './printable.ts'
 import { compact, percent, table } from './table.ts'
 
 /** Returns the table of an expansion. @param results path of the results */
-export function expansionReport({ tasks, base, arms, freeze, init, replay }: Expansion, results: string): string {
+export function expansionReport({ tasks, base, arms, freeze, softmax, init, replay }: Expansion, results: string): string {
   const rows = arms.flatMap(({ arm, stages }) =>
     stages.map((stage) => [
       arm,
@@ -22,7 +22,7 @@ export function expansionReport({ tasks, base, arms, freeze, init, replay }: Exp
     ...tasks.map(({ name, train, test }, t) => `task ${t + 1}: ${printable(name)} (${train} training images, ${test} test)`),
     `base: ${base.branches} branches, ${compact(base.parameters)} parameters, ${percent(base.accuracy)} on task 1`,
     table(head, rows),
-    `accuracies on test images; old branches ${freeze ? 'frozen' : 'learning'} in expand, new ones begin at ${init}; replayed share ${replay}`,
+    `accuracies on test images; expand freezes ${freeze}, new branches begin at ${init}; softmax over ${softmax}; replayed share ${replay}`,
     `results: ${printable(results)}`,
   ].join('\n')
 }

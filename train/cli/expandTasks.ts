@@ -18,9 +18,9 @@ import {
 export interface TaskFlags {
   split: SplitName
   tasks: number
-  classSeed?: number
-  to?: DatasetName
-  toDataDir?: string
+  classSeed?: number | undefined
+  to?: DatasetName | undefined
+  toDataDir?: string | undefined
 }
 
 /** A sequence of tasks, with what a model of all of them says of its data. */

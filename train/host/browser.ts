@@ -6,3 +6,7 @@ export const loadDataset: Host['loadDataset'] = async (name) => {
 }
 
 export const openData: Host['openData'] = async ({ dataset }) => loadDataset(dataset) as never
+
+export const expand: Host['expand'] = async () => {
+  throw new UserError('an expansion trains on batches that threads of Node make, which a page in a browser has not')
+}

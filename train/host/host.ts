@@ -13,3 +13,13 @@ export const loadDataset: Host['loadDataset'] = current.loadDataset
 
 /** Loads the data set of settings, and makes the loaders of a run. A browser always throws. @throws UserError in one line */
 export const openData: Host['openData'] = current.openData
+
+/**
+ * Has a trained model learn task after task, in several ways, and measures what it learns and forgets. All arms have the same settings,
+ * seed and number of epochs. A browser always throws.
+ * @param options the tasks (see `classTasks` and its like), the base model (see `cutModel`), device and settings (see `checkSettings`)
+ * @returns the results, and the models after the last task by arm
+ * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base;
+ *   ExpansionStoppedError when `shouldStop` ends it
+ */
+export const expand: Host['expand'] = current.expand

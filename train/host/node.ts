@@ -1,2 +1,3 @@
 export { loadDataset } from '../data/datasets.ts'
 export { openData } from '../run/data.ts'
+export { expand } from '../study/expand/expand.ts'

@@ -1,3 +1,4 @@
+import { kindOf } from '../../../engine/base/kind.ts'
 import { UserError } from '../../../engine/index.ts'
 import { withArticle } from '../../../model/config.ts'
 import { countParameters, createModel, type ModelConfig, type ParaFormer } from '../../../model/index.ts'
@@ -8,10 +9,13 @@ import { mean } from '../statistics/index.ts'
 import { checkTrained } from '../trained.ts'
 import { forgettingOf } from './forgetting.ts'
 import { type BaseModel, checkInit, defaultInit, expandedConfig, expandModel, type Init } from './model.ts'
-import { expansionScheme } from './scheme.ts'
+import { type ExpansionSchemeOptions, expansionScheme } from './scheme.ts'
 import { join, sample, type Task } from './splits.ts'
 import { accuraciesOn, type ExpansionRun, type TrainedTask, trainOn } from './train.ts'
-import { EXPANSION_ARMS, type ExpansionArm } from './ways.ts'
+import { EXPANSION_ARMS, type ExpansionArm, FREEZES, type Freeze, SOFTMAXES, type Softmax } from './ways.ts'
+
+/** Streams of random numbers that are set apart for each task. */
+const STREAMS = 2 ** 40
 
 export interface ExpandOptions extends ExpansionRun {
   /** The first task is what the base model knows; each of the others brings new branches. */
@@ -20,8 +24,10 @@ export interface ExpandOptions extends ExpansionRun {
   base: BaseModel
   /** Branches that are appended for each task; default 1. */
   add?: number | undefined
-  /** Whether `expand` and `expandReplay` freeze stem and old branches; default true. */
-  freeze?: boolean | undefined
+  /** What `expand` and `expandReplay` freeze; default `branches`. */
+  freeze?: Freeze | undefined
+  /** Classes among which the label of a new image competes in `expand` and `finetune`; default `all`, as with replay and `scratch`. */
+  softmax?: Softmax | undefined
   /** First values of new branches; default `zero` for the paper's residual, else `random`. */
   init?: Init | undefined
   /** Share of the training images of each old task that is replayed; default 0.1. */
@@ -54,7 +60,8 @@ export interface Expansion {
   tasks: { name: string; classes: number; train: number; test: number }[]
   base: { branches: number; parameters: number; accuracy: number }
   add: number
-  freeze: boolean
+  freeze: Freeze
+  softmax: Softmax
   init: Init
   replay: number
   arms: { arm: ExpansionArm; stages: ExpansionStage[] }[]
@@ -67,24 +74,25 @@ export interface Expansion {
  * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base
  */
 export async function expand(options: ExpandOptions): Promise<{ results: Expansion; models: Map<ExpansionArm, BaseModel> }> {
-  const { tasks, base, add = 1, freeze = true, replay = 0.1, onProgress } = options
+  const { tasks, base, add = 1, freeze = 'branches', softmax = 'all', replay = 0.1, onProgress } = options
   const { init = defaultInit(base.config), arms = EXPANSION_ARMS.filter((arm) => arm !== 'expandReplay') } = options
-  checkExpand({ tasks, base, add, init, replay, arms })
+  checkExpand({ tasks, base, add, freeze, softmax, init, replay, arms })
   const accuracy = await baseAccuracy(options, tasks[0]!)
   checkTrained(accuracy, base.config.classes, tasks[0]!.test.count)
   const models = new Map<ExpansionArm, BaseModel>()
   const found: Expansion['arms'] = []
   const units = arms.length * (tasks.length - 1)
   for (const [a, arm] of arms.entries()) {
-    // Every arm draws the same random numbers, so that arms differ in what they do alone.
-    options.device.random.seed = options.settings.seed
     let model = base
     const stages: ExpansionStage[] = []
     const table = [[accuracy]]
     for (let t = 1; t < tasks.length; t++) {
       const unit = a * (tasks.length - 1) + t - 1
       const onStep = (share: number) => onProgress?.((unit + share) / units, `${arm}, task ${t + 1} of ${tasks.length}`)
-      const run = { ...options, add, freeze, replay, init }
+      const run = { ...options, add, freeze, softmax, replay, init }
+      // Every arm draws the same random numbers for a task, so that arms differ in what they do alone, whether runs before were resumed.
+      options.device.random.seed = options.settings.seed
+      options.device.random.counter = (t - 1) * STREAMS
       const learned = await learn(run, arm, model, t, onStep)
       table.push(learned.accuracies)
       stages.push({ ...learned.stage, forgetting: forgettingOf(table) })
@@ -97,13 +105,13 @@ export async function expand(options: ExpandOptions): Promise<{ results: Expansi
   const parameters = countParameters(base.config).total
   const counts = tasks.map(({ name, classes, train, test }) => ({ name, classes, train: train.count, test: test.count }))
   return {
-    results: { tasks: counts, base: { branches, parameters, accuracy }, add, freeze, init, replay, arms: found },
+    results: { tasks: counts, base: { branches, parameters, accuracy }, add, freeze, softmax, init, replay, arms: found },
     models,
   }
 }
 
 /** Options with their defaults filled in. */
-type Complete = ExpandOptions & { add: number; freeze: boolean; replay: number; init: Init }
+type Complete = ExpandOptions & { add: number; freeze: Freeze; softmax: Softmax; replay: number; init: Init }
 
 /** The share of the old images that an arm learns again. @param replay the share that is replayed */
 export function oldShare(arm: ExpansionArm, replay: number): number {
@@ -111,10 +119,17 @@ export function oldShare(arm: ExpansionArm, replay: number): number {
   return arm === 'expandReplay' || arm === 'replay' ? replay : 0
 }
 
-/** The scheme by which an arm learns a new task. @param old branches of its model before it */
-export function stageScheme(arm: ExpansionArm, { scheme }: Settings, old: number, freeze: boolean): SchemeDefinition {
-  const freezes = freeze && (arm === 'expand' || arm === 'expandReplay')
-  return arm === 'scratch' ? schemeOf(scheme) : expansionScheme(old, freezes)
+/** What an arm freezes. @param freeze what it is asked to */
+function frozenBy(arm: ExpansionArm, freeze: Freeze): Freeze {
+  return arm === 'expand' || arm === 'expandReplay' ? freeze : 'none'
+}
+
+/** The scheme by which an arm learns a new task. @param options what is asked, and the model before the task */
+export function stageScheme(arm: ExpansionArm, { scheme }: Settings, options: ExpansionSchemeOptions): SchemeDefinition {
+  if (arm === 'scratch') return schemeOf(scheme)
+  // Replayed images compare old classes with new ones.
+  const softmax = arm === 'expand' || arm === 'finetune' ? options.softmax : 'all'
+  return expansionScheme({ ...options, freeze: frozenBy(arm, options.freeze), softmax })
 }
 
 /** Has an arm learn task t. @param before its model after the tasks before */
@@ -125,9 +140,9 @@ async function learn(
   t: number,
   onStep: (share: number) => void,
 ): Promise<{ stage: Omit<ExpansionStage, 'forgetting'>; accuracies: number[]; model: BaseModel }> {
-  const { tasks, base, add, init, freeze, replay, settings } = options
+  const { tasks, base, add, init, freeze: asked, softmax, replay, settings } = options
   const { classes, train } = tasks[t]!
-  const old = before.config.branches
+  const freeze = frozenBy(arm, asked)
   const model =
     arm === 'scratch'
       ? (createModel(expandedConfig(before.config, add, classes)) as ParaFormer)
@@ -136,7 +151,9 @@ async function learn(
     const olds = tasks.slice(0, t).map((task) => task.train)
     const share = oldShare(arm, replay)
     const data = share > 0 ? join([...olds.map((split) => sample(split, share, settings.seed)), train]) : train
-    const trained = await trainOn(options, model, stageScheme(arm, settings, old, freeze), data, onStep)
+    const { branches, classes: oldClasses } = before.config
+    const scheme = stageScheme(arm, settings, { branches, classes: oldClasses, freeze, softmax })
+    const trained = await trainOn(options, model, { name: `${arm}-task${t + 1}`, scheme, split: data, freeze, onStep })
     const each: number[][] = []
     for (const { test } of tasks.slice(0, t + 1)) each.push(await accuraciesOn(options, model, test, () => onStep(1)))
     const accuracies = each.map((prefixes) => prefixes.at(-1)!)
@@ -170,8 +187,8 @@ async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
 }
 
 /** @throws UserError, see `expand` */
-function checkExpand(options: Omit<Complete, keyof ExpansionRun | 'freeze'> & { arms: readonly ExpansionArm[] }): void {
-  const { tasks, base, add, init, replay, arms } = options
+function checkExpand(options: Omit<Complete, keyof ExpansionRun> & { arms: readonly ExpansionArm[] }): void {
+  const { tasks, base, add, freeze, softmax, init, replay, arms } = options
   if (tasks.length < 2) throw new UserError('an expansion takes at least 2 tasks: what the model knows, and what it learns')
   const { architecture }: ModelConfig = base.config
   if (architecture !== 'paraformer')
@@ -186,6 +203,9 @@ function checkExpand(options: Omit<Complete, keyof ExpansionRun | 'freeze'> & { 
     throw new UserError(`${add} is not a number of branches to append; give a whole number of at least 1`)
   }
   if (!(replay >= 0 && replay <= 1)) throw new UserError(`a replayed share of ${replay} is not from 0 to 1`)
+  if (!FREEZES.includes(freeze)) throw new UserError(`there is no freeze ${kindOf(freeze)}; choose from ${FREEZES.join(', ')}`)
+  if (!SOFTMAXES.includes(softmax))
+    throw new UserError(`there is no softmax ${kindOf(softmax)}; choose from ${SOFTMAXES.join(', ')}`)
   const unknown = arms.find((arm) => !EXPANSION_ARMS.includes(arm))
   if (unknown !== undefined || arms.length === 0 || new Set(arms).size < arms.length) {
     throw new UserError(`arms are ${arms.join(', ')}; choose from ${EXPANSION_ARMS.join(', ')}, each once`)

@@ -3,15 +3,19 @@ import { createModel, type Mode, type ParaFormer } from '../../../model/index.ts
 import { BatchLoader, splitIndices } from '../../data/loader.ts'
 import type { Split } from '../../data/split.ts'
 import { evaluate } from '../../evaluate.ts'
-import { readState } from '../../modelState.ts'
-import { AdamW } from '../../optim/adamW.ts'
+import { type Entries, readState } from '../../modelState.ts'
+import { AdamW, decays } from '../../optim/adamW.ts'
 import { LossScale } from '../../optim/lossScale.ts'
+import { restoreOptimizer, type SavedRun } from '../../run/checkpoint.ts'
 import { evaluationBatch } from '../../run/data.ts'
 import { Trainer } from '../../run/trainer.ts'
+import type { TrainerHooks } from '../../run/trainerParts.ts'
 import { type SchemeDefinition, schemeOf } from '../../schemes/index.ts'
 import { augmentOf, MAX_COUNT, modelConfigOf, type Settings } from '../../settings.ts'
 import type { BaseModel } from './model.ts'
 import type { Task, TaskSource } from './splits.ts'
+import { ExpansionStoppedError } from './stopped.ts'
+import type { Freeze } from './ways.ts'
 
 /** Shape of stored images, and the normalisation that the model takes. */
 export type ImageShape = Pick<TaskSource, 'channels' | 'height' | 'width'> & { mean: number[]; std: number[] }
@@ -23,6 +27,10 @@ export interface ExpansionRun {
   /** Settings of the optimizer, the schedule, the batches and the augmentation; those of the model are in its config. */
   settings: Settings
   mode: Mode
+  /** Keeps the training runs in files, so that an expansion that was ended goes on; default they are in memory alone. */
+  runs?: KeptRuns | undefined
+  /** Is called between mini-batches and between batches of an evaluation; true ends the expansion with an ExpansionStoppedError. */
+  shouldStop?: (() => boolean) | undefined
 }
 
 /** The amount of work of a training run, and its accuracies. */
@@ -37,24 +45,68 @@ export interface TrainedTask {
   validation: number[]
 }
 
-/**
- * Trains a model on a split, of which it holds out a share for validation.
- * @param onStep is called after each mini-batch with the share of the run that is done
- */
-export async function trainOn(
-  { device, shape, settings, mode }: ExpansionRun,
+/** Training runs that outlive the process, by their names. */
+export interface KeptRuns {
+  /** Mini-batches between saves. */
+  saveEvery: number
+  /** Opens a run, which is new, was saved, or is finished. */
+  open(name: string): Promise<KeptRun>
+}
+
+export interface KeptRun {
+  /** The results and parameters of a finished run. */
+  finished?: { trained: TrainedTask; parameters: Entries } | undefined
+  /** The state that an unfinished run goes on from. */
+  from?: SavedRun | undefined
+  /**
+   * Trains to the end, or saves when it should stop.
+   * @param split the images of the task
+   * @returns whether it came to the end
+   */
+  train(trainer: Trainer, split: Split, hooks: TrainerHooks): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** A training run of an expansion. */
+export interface TaskTraining {
+  /** A name that no other training run of the expansion has. */
+  name: string
+  scheme: SchemeDefinition
+  split: Split
+  /** What keeps its values; default nothing. */
+  freeze?: Freeze
+  /** Is called after each mini-batch with the share of the run that is done. */
+  onStep?: ((share: number) => void) | undefined
+}
+
+/** Trains a model on a split, of which it holds out a share for validation. @throws ExpansionStoppedError when it should stop */
+export async function trainOn(run: ExpansionRun, model: ParaFormer, training: TaskTraining): Promise<TrainedTask> {
+  const kept = await run.runs?.open(training.name)
+  try {
+    if (kept?.finished) {
+      model.loadStateDict(kept.finished.parameters)
+      return kept.finished.trained
+    }
+    return await trainWith(run, model, training, kept)
+  } finally {
+    await kept?.close()
+  }
+}
+
+async function trainWith(
+  { device, shape, settings, mode, runs, shouldStop }: ExpansionRun,
   model: ParaFormer,
-  scheme: SchemeDefinition,
-  split: Split,
-  onStep?: (share: number) => void,
+  { scheme, split, freeze = 'none', onStep }: TaskTraining,
+  kept: KeptRun | undefined,
 ): Promise<TrainedTask> {
   const { batchSize, seed, weightDecay, validation } = settings
   model.precision = settings.precision
   model.recomputes = settings.recompute
   model.coalesces = settings.coalesce
+  if (kept?.from) model.loadStateDict(kept.from.checkpoint.parameters)
   const parts = splitIndices(split.count, validation, seed)
   const augment = augmentOf(settings)
-  const { imageSize } = model.config
+  const { imageSize, branches } = model.config
   const train = new BatchLoader(shape, split, {
     batchSize,
     seed,
@@ -65,24 +117,35 @@ export async function trainOn(
   })
   const evaluation = evaluationOf(shape, model, split, parts.validation)
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
-  const optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
+  // Rows of the classifier without gradient keep their values where nothing decays them.
+  const decaying: typeof decays = (name, parameter) =>
+    decays(name, parameter) && !(freeze === 'head' && name.startsWith('head.'))
+  const optimizer = new AdamW(model.namedParameters(), { weightDecay, decays: decaying, ...lossScale })
   try {
-    const parts = { device, model, optimizer, train, evaluation, settings, scheme, mode, saveEvery: MAX_COUNT }
-    const trainer = new Trainer(parts)
-    let images = 0
-    await trainer.run({
-      onStep(report) {
-        images += report.images
-        onStep?.(report.position.step / trainer.totalSteps)
-      },
+    if (kept?.from) restoreOptimizer(optimizer, kept.from)
+    const trainer = new Trainer({
+      ...{ device, model, optimizer, train, evaluation, scheme, mode, saveEvery: runs?.saveEvery ?? MAX_COUNT },
+      // Checkpoint and settings.json say the branches of this model.
+      settings: { ...settings, branches },
     })
-    const { position, seconds, history, flops } = trainer
-    const validation = history.at(-1)!.accuracies
-    return { optimizerSteps: position.updates, images, seconds, flops: flops.total!, validation }
+    if (kept?.from) trainer.resume(kept.from.state)
+    const hooks: TrainerHooks = {
+      shouldStop: shouldStop ?? (() => false),
+      onStep: ({ position }) => onStep?.(position.step / trainer.totalSteps),
+    }
+    const finished = kept ? await kept.train(trainer, split, hooks) : await trainer.run(hooks)
+    if (!finished) throw new ExpansionStoppedError('the expansion was asked to stop')
+    return trainedBy(trainer)
   } finally {
     optimizer.dispose()
     await Promise.all([train.close(), evaluation.close()])
   }
+}
+
+function trainedBy({ position, elapsed, flops, history, parts }: Trainer): TrainedTask {
+  const images = position.step * Math.min(parts.settings.batchSize, parts.train.count)
+  const validation = history.at(-1)!.accuracies
+  return { optimizerSteps: position.updates, images, seconds: elapsed, flops: flops.total ?? 0, validation }
 }
 
 /**
@@ -98,7 +161,8 @@ export async function trainBase(
   device.random.seed = settings.seed
   const model = createModel(modelConfigOf(settings, { ...shape, classes: first.classes })) as ParaFormer
   try {
-    const trained = await trainOn(run, model, schemeOf(settings.scheme), first.train, onStep)
+    const training = { name: 'base', scheme: schemeOf(settings.scheme), split: first.train, onStep }
+    const trained = await trainOn(run, model, training)
     const { parameters } = await readState({ model })
     return { base: { config: model.config, parameters }, trained }
   } finally {
@@ -106,17 +170,25 @@ export async function trainBase(
   }
 }
 
-/** Returns the accuracies of the prefixes of a model on a split. @param onBatch is called after each batch */
+/**
+ * Returns the accuracies of the prefixes of a model on a split.
+ * @param onBatch is called after each batch
+ * @throws ExpansionStoppedError when it should stop
+ */
 export async function accuraciesOn(
-  { shape, mode }: ExpansionRun,
+  { shape, mode, shouldStop }: ExpansionRun,
   model: ParaFormer,
   split: Split,
   onBatch?: () => void,
 ): Promise<number[]> {
   const all = Int32Array.from({ length: split.count }, (_, i) => i)
   const loader = evaluationOf(shape, model, split, all)
+  const step = () => {
+    if (shouldStop?.()) throw new ExpansionStoppedError('the expansion was asked to stop')
+    onBatch?.()
+  }
   try {
-    return (await evaluate(model, loader, onBatch, mode)).accuracies
+    return (await evaluate(model, loader, step, mode)).accuracies
   } finally {
     await loader.close()
   }

@@ -5,7 +5,7 @@ import { type Device, UserError } from '../../../engine/index.ts'
 import type { Model, ModelConfig } from '../../../model/index.ts'
 import type { SchemeDefinition } from '../../schemes/index.ts'
 import { SETTINGS, type SettingName, type Settings } from '../../settings.ts'
-import { EXPANSION_ARMS, type ExpansionArm } from '../expand/ways.ts'
+import { EXPANSION_ARMS, type ExpansionArm, FREEZES, type Freeze, SOFTMAXES, type Softmax } from '../expand/ways.ts'
 
 /** The quantity that the arms of a study share with its baseline: optimizer steps, counted training FLOPs, parameters or measured time. */
 export type Budget = 'parameters' | 'flops' | 'steps' | 'time'
@@ -36,6 +36,10 @@ export type Procedure =
       tasks?: number
       /** Branches that are appended for each task; default 1. */
       add?: number
+      /** What `expand` and `expandReplay` freeze; default `branches`. */
+      freeze?: Freeze
+      /** Classes among which the label of a new image competes in `expand` and `finetune`; default `all`. */
+      softmax?: Softmax
       /** Share of the old images that `expandReplay` and `replay` learn again; default 0.1. */
       replay?: number
     }
@@ -194,7 +198,7 @@ function checkArm(id: string, name: string, arm: Arm, known: (arm: string, where
 const PROCEDURES: Readonly<Record<Procedure['name'], readonly string[]>> = {
   compress: [],
   latency: ['batches'],
-  expand: ['way', 'split', 'tasks', 'add', 'replay'],
+  expand: ['way', 'split', 'tasks', 'add', 'freeze', 'softmax', 'replay'],
 }
 
 function checkProcedure({ id, tuning, budget }: Study, name: string, { procedure, ...arm }: Arm): void {
@@ -210,11 +214,13 @@ function checkProcedure({ id, tuning, budget }: Study, name: string, { procedure
     if (!sizes) throw refusal(where, batches, 'a list of numbers of images', 'batches')
   }
   if (procedure?.name !== 'expand') return
-  const { way, split = 'classes', tasks = 2, add = 1, replay = 0.1 } = procedure
+  const { way, split = 'classes', tasks = 2, add = 1, freeze = 'branches', softmax = 'all', replay = 0.1 } = procedure
   if (!EXPANSION_ARMS.includes(way)) throw refusal(where, way, `one of ${EXPANSION_ARMS.join(', ')}`, 'way')
   if (!['classes', 'permuted', 'rotated'].includes(split)) throw refusal(where, split, 'classes, permuted or rotated', 'split')
   if (!(Number.isSafeInteger(tasks) && tasks >= 2)) throw refusal(where, tasks, 'a whole number of at least 2', 'tasks')
   if (!(Number.isSafeInteger(add) && add >= 1)) throw refusal(where, add, 'a whole number of at least 1', 'add')
+  if (!FREEZES.includes(freeze)) throw refusal(where, freeze, `one of ${FREEZES.join(', ')}`, 'freeze')
+  if (!SOFTMAXES.includes(softmax)) throw refusal(where, softmax, `one of ${SOFTMAXES.join(', ')}`, 'softmax')
   if (!(replay >= 0 && replay <= 1)) throw refusal(where, replay, 'a share from 0 to 1', 'replay')
   // The tasks of an expansion are no one run, whose length could be changed, or whose validation images could choose.
   const length = arm.budget === undefined || arm.budget === 'none' ? (arm.budget ?? budget) : arm.budget.equal

@@ -12,7 +12,7 @@ type Expansion = Extract<Procedure, { name: 'expand' }>
 
 /** Counts the work of an expansion: the training of the base on the first task, and that of one way on each of the others. */
 export function expansionWork(
-  { way, replay = 0.1, add = 1, ...procedure }: Expansion,
+  { way, replay = 0.1, add = 1, freeze = 'branches', softmax, ...procedure }: Expansion,
   settings: Settings,
   data: StudyData,
 ): Work {
@@ -21,7 +21,8 @@ export function expansionWork(
   const done = [phase(schemeOf(settings.scheme), config, tasks[0]!.images, settings)]
   for (let t = 1; t < tasks.length; t++) {
     const { classes, images } = tasks[t]!
-    const scheme = stageScheme(way, settings, config.branches, true)
+    const { branches } = config
+    const scheme = stageScheme(way, settings, { branches, classes: config.classes, freeze, softmax })
     const share = oldShare(way, replay)
     const old = tasks.slice(0, t).reduce((sum, task) => sum + Math.round(task.images * share), 0)
     config = expandedConfig(config, add, classes)

@@ -1,20 +1,21 @@
 import { join } from 'node:path'
 import { files } from '#platform'
 import { requestDevice } from '../../../engine/index.ts'
-import type { Mode } from '../../../model/index.ts'
+import { countParameters, type Mode } from '../../../model/index.ts'
 import { loadDataset } from '../../data/datasets.ts'
 import type { HeldFolder } from '../../run/folder.ts'
 import { FORMAT } from '../../run/jsonFile.ts'
-import { ranOn, writeRunRecord } from '../../run/record.ts'
+import { type RunRecord, ranOn, writeRunRecord } from '../../run/record.ts'
 import type { RunHooks } from '../../run/runWriter.ts'
 import { writeSettings } from '../../run/settingsFile.ts'
-import type { Settings } from '../../settings.ts'
+import { modelConfigOf, type Settings } from '../../settings.ts'
 import { expand } from '../expand/expand.ts'
 import { classGroups, classTasks, limited, permutedTasks, rotatedTasks, type Task, type TaskSource } from '../expand/splits.ts'
-import { type ExpansionRun, trainBase } from '../expand/train.ts'
+import { type ExpansionRun, type TrainedTask, trainBase } from '../expand/train.ts'
 import { BUILD } from '../plan/build.ts'
 import type { Procedure } from '../plan/define.ts'
 import { mean } from '../statistics/index.ts'
+import { isDivergence } from './divergence.ts'
 import type { RunJob } from './job.ts'
 
 type Expansion = Extract<Procedure, { name: 'expand' }>
@@ -48,6 +49,24 @@ export async function expansionRun(
   const stopped = new Error('the expansion was interrupted')
   const began = performance.now()
   const device = await requestDevice({ adapter })
+  /** The parts that have come to their end. */
+  const done: TrainedTask[] = []
+  const total = (name: 'optimizerSteps' | 'images' | 'flops') => done.reduce((sum, one) => sum + one[name], 0)
+  const write = (found: Pick<RunRecord, 'parameters' | 'measures' | 'diverged'>) => {
+    const { commit, clean, sources } = BUILD
+    return writeRunRecord(folder.record, {
+      ...{ format: FORMAT, key, arm, seed: settings.seed, commit, clean, sources },
+      ...ranOn(device),
+      coldSeconds: null,
+      warmSeconds: null,
+      optimizerSteps: total('optimizerSteps'),
+      images: total('images'),
+      trainingFlops: total('flops'),
+      wallSeconds: (performance.now() - began) / 1000,
+      ...found,
+      final: {},
+    })
+  }
   try {
     const mode: Mode = settings.mode === 'auto' || settings.mode === 'devices' ? 'serial' : settings.mode
     const run: ExpansionRun = { device, shape: { channels, height, width, mean: average, std }, settings, mode }
@@ -57,12 +76,13 @@ export async function expansionRun(
       hooks.onProgress(miniBatches++, label)
     }
     const { base, trained } = await trainBase(run, tasks[0]!, () => step('the base'))
-    const { way, add, replay, split = 'classes' } = procedure
-    const options = { ...run, tasks, base, add, replay, arms: [way] }
+    done.push(trained)
+    const { way, add, freeze, softmax, replay, split = 'classes' } = procedure
+    const options = { ...run, tasks, base, add, freeze, softmax, replay, arms: [way] }
     const { results, models } = await expand({ ...options, onProgress: (_, what) => step(what) })
     const { stages } = results.arms[0]!
     const last = stages.at(-1)!
-    const total = (name: 'optimizerSteps' | 'images' | 'flops') => [trained, ...stages].reduce((sum, one) => sum + one[name], 0)
+    done.push(...stages)
     const measures = {
       accuracy: mean(last.accuracies),
       oldAccuracy: last.old,
@@ -73,24 +93,14 @@ export async function expansionRun(
     await writeSettings(folder.settings, { settings, config: models.get(way)!.config, dataset })
     const written = { format: FORMAT, dataset: dataset.name, split, ...results }
     await files.write(join(folder.path, 'expansion.json'), `${JSON.stringify(written, null, 2)}\n`)
-    const { commit, clean, sources } = BUILD
-    await writeRunRecord(folder.record, {
-      ...{ format: FORMAT, key, arm, seed: settings.seed, commit, clean, sources },
-      ...ranOn(device),
-      coldSeconds: null,
-      warmSeconds: null,
-      optimizerSteps: total('optimizerSteps'),
-      images: total('images'),
-      trainingFlops: total('flops'),
-      wallSeconds: (performance.now() - began) / 1000,
-      parameters: last.parameters,
-      measures,
-      final: {},
-    })
+    await write({ parameters: last.parameters, measures })
     return true
   } catch (error) {
     if (error === stopped) return false
-    throw error
+    if (!isDivergence(error)) throw error
+    const config = modelConfigOf(settings, { ...dataset, classes: tasks[0]!.classes })
+    await write({ parameters: countParameters(config).total, diverged: error.message })
+    return true
   } finally {
     device.destroy()
   }
