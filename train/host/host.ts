@@ -16,8 +16,7 @@ export const openData: Host['openData'] = current.openData
 
 /**
  * Has a trained model learn task after task, in several ways, and measures what it learns and forgets. All arms have the same settings,
- * seed and number of epochs. A browser always throws.
- * @param options the tasks (see `classTasks` and its like), the base model (see `cutModel`), device and settings (see `checkSettings`)
+ * seed and number of epochs. `classTasks` and its like make tasks, `cutModel` a base. A browser always throws.
  * @returns the results, and the models after the last task by arm
  * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base;
  *   ExpansionStoppedError when `shouldStop` ends it
