@@ -3,7 +3,6 @@ import { tuneDevice } from '../../../engine/autotune/tune.ts'
 import { type Device, requestDevice } from '../../../engine/index.ts'
 import { openData } from '../../run/data.ts'
 import { configOf, startTrainer } from '../../run/start.ts'
-import { StepTimes } from '../../run/stepTimes.ts'
 import type { Settings } from '../../settings.ts'
 import { hashOf } from '../plan/hash.ts'
 import { type ArmParts, armParts } from './armParts.ts'
@@ -42,13 +41,12 @@ async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
   const data = await openData(settings)
   const options = { saveEvery: Number.MAX_SAFE_INTEGER, ...own.options(device, configOf(settings, data)) }
   const trainer = await startTrainer(device, settings, data, options)
-  const times = new StepTimes()
   const losses: unknown[] = []
-  times.begin()
+  const done = [performance.now()]
   try {
     await trainer.run({
       onStep(report) {
-        times.done()
+        done.push(performance.now())
         losses.push(report.losses, report.norms)
       },
     })
@@ -61,5 +59,15 @@ async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
   }
   const values = await Promise.all(trainer.parts.model.parameters().map((parameter) => parameter.data()))
   const scores = trainer.history.map(({ losses, accuracies }) => [losses, accuracies])
-  return { bits: hashOf(losses, scores, ...values), seconds: times.warm ?? times.cold ?? 0 }
+  return { bits: hashOf(losses, scores, ...values), seconds: pace(done) }
+}
+
+/**
+ * Mean seconds from one mini-batch to the next: of so few, several may end at once. The first one, which compiles, counts only where it is
+ * alone.
+ * @param done milliseconds at which training began, and at which each mini-batch was done
+ */
+function pace(done: readonly number[]): number {
+  const from = done.length > 2 ? 1 : 0
+  return (done.at(-1)! - done[from]!) / (1000 * (done.length - 1 - from))
 }
