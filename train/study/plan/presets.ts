@@ -27,6 +27,8 @@ export const STUDY_PRESETS = {
     branches: 4,
     branchDepth: 1,
     residual: 'preNorm',
+    // So few epochs do not overfit.
+    dropout: 0,
     batchSize: 128,
     epochs: 2,
     lr: 2e-3,
