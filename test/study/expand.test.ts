@@ -5,17 +5,23 @@ import { BatchLoader } from '../../train/data/loader.ts'
 import { CounterRandom } from '../../train/data/random.ts'
 import type { Split } from '../../train/data/split.ts'
 import { evaluate } from '../../train/evaluate.ts'
+import {
+  type BaseModel,
+  classTasks,
+  cutModel,
+  type ExpandOptions,
+  type ExpansionRun,
+  ExpansionStoppedError,
+  expand,
+  expandModel,
+  type Freeze,
+} from '../../train/index.ts'
 import { imageTensor } from '../../train/modelInput.ts'
 import { type Entries, readState } from '../../train/modelState.ts'
 import { instantiate } from '../../train/schemes/index.ts'
 import { checkSettings } from '../../train/settings.ts'
-import { type ExpandOptions, expand } from '../../train/study/expand/expand.ts'
-import { type BaseModel, expandModel } from '../../train/study/expand/model.ts'
 import { expansionScheme } from '../../train/study/expand/scheme.ts'
-import { classTasks } from '../../train/study/expand/splits.ts'
-import { ExpansionStoppedError } from '../../train/study/expand/stopped.ts'
-import { type ExpansionRun, trainBase } from '../../train/study/expand/train.ts'
-import type { Freeze } from '../../train/study/expand/ways.ts'
+import { trainBase } from '../../train/study/expand/train.ts'
 import { EXPANSION_ARMS } from '../../train/study/expand/ways.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
@@ -272,6 +278,10 @@ test('the base is the model that it was trained to be', async () => {
   assert.is(trained.trained.optimizerSteps, 27)
   const { parameters } = await readState({ model })
   assert.equal([...parameters.keys()], [...base.parameters.keys()])
+  // A model on a device becomes a base, whole or cut.
+  const whole = await cutModel(model, [0, 1], 'float32')
+  const { results } = await of({ base: whole, arms: ['expand'] })
+  assert.equal(results.arms[0]!.stages[0]!.accuracies, (await of({ arms: ['expand'] })).results.arms[0]!.stages[0]!.accuracies)
 })
 
 test('bad input', async () => {
