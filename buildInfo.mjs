@@ -4,12 +4,30 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { build } from 'esbuild'
 
+/** Bundles WGSL without comments and line ends. */
+const withoutComments = {
+  name: 'WGSL without comments',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.wgsl$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
+      return { contents: text.replace(/\s+/g, ' '), loader: 'text' }
+    })
+  },
+}
+
 /** Returns the constants that a build defines. */
 export async function buildConstants() {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
   const { outputFiles } = await build({
-    // The bundle holds the code of a training run without comments and names, so that only code that computes counts.
-    entryPoints: ['train/run/start.ts', 'train/run/data.ts', 'train/evaluate.ts'],
+    // The bundle holds the code of a training run and of what studies do after it, without comments and names, so that only code that
+    // computes counts.
+    entryPoints: [
+      'train/run/start.ts',
+      'train/run/data.ts',
+      'train/evaluate.ts',
+      'train/study/run/expansionRun.ts',
+      'train/study/run/measure.ts',
+    ],
     bundle: true,
     minify: true,
     write: false,
@@ -17,7 +35,7 @@ export async function buildConstants() {
     platform: 'node',
     format: 'esm',
     packages: 'external',
-    loader: { '.wgsl': 'text' },
+    plugins: [withoutComments],
     logLevel: 'silent',
   })
   const hash = createHash('sha256')
