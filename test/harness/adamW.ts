@@ -32,5 +32,5 @@ export class ReferenceAdamW {
 /** The factor by which clipping to a norm multiplies gradients. */
 export function clipFactor(gradients: readonly ArrayLike<number>[], maxNorm: number): number {
   const squares = gradients.flatMap((gradient) => Array.from(gradient, (value) => value * value))
-  return Math.min(1, maxNorm / (Math.sqrt(squares.reduce((sum, one) => sum + one, 0)) + 1e-6))
+  return Math.min(1, maxNorm / (Math.sqrt(squares.reduce((sum, square) => sum + square, 0)) + 1e-6))
 }

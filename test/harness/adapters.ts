@@ -3,7 +3,7 @@
 import { listAdapters } from '#platform'
 
 const found = await listAdapters()
-const has = (name: string) => found.some((one) => one.name.includes(name))
+const has = (name: string) => found.some((adapter) => adapter.name.includes(name))
 /** Lavapipe at a vector width; with `subgroupsOnly` only variants that use subgroups run there. */
 const lavapipe = (bits: number, subgroupsOnly: boolean) => ({
   label: `lavapipe, subgroups of ${bits / 32}`,
@@ -18,5 +18,7 @@ const software = [
   ...(has('llvmpipe') ? [lavapipe(128, false), lavapipe(256, true), lavapipe(512, true)] : []),
   ...(has('swiftshader') ? [{ label: 'swiftshader', env: { PARAFORMER_ADAPTER: 'swiftshader' } }] : []),
 ]
-const hardware = found.filter((one) => !one.software).map(({ name }) => ({ label: name, env: { PARAFORMER_ADAPTER: name } }))
+const hardware = found
+  .filter((adapter) => !adapter.software)
+  .map(({ name }) => ({ label: name, env: { PARAFORMER_ADAPTER: name } }))
 console.log(JSON.stringify([...hardware, ...software]))

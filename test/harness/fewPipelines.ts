@@ -31,16 +31,16 @@ export function casesOfFewPipelines(
   }
   if (cover === 'one') {
     const served = [...pipelines.values()].map((pipeline) => pipeline.cases)
-    return served.reduce((most, one) => (one.length > most.length ? one : most))
+    return served.reduce((most, cases) => (cases.length > most.length ? cases : most))
   }
   const missing = new Set([...pipelines.values()].flatMap(({ covers }) => covers))
   const taken = new Set<KernelCase>()
   while (missing.size > 0) {
     const gain = ({ covers }: Pipeline) => covers.filter((value) => missing.has(value)).length
     // Among pipelines that add as much, the one with most cases is taken.
-    const next = [...pipelines.values()].reduce((best, one) => {
-      const more = gain(one) - gain(best)
-      return more > 0 || (more === 0 && one.cases.length > best.cases.length) ? one : best
+    const next = [...pipelines.values()].reduce((best, pipeline) => {
+      const more = gain(pipeline) - gain(best)
+      return more > 0 || (more === 0 && pipeline.cases.length > best.cases.length) ? pipeline : best
     })
     for (const value of next.covers) missing.delete(value)
     for (const kase of next.cases) taken.add(kase)

@@ -13,18 +13,18 @@ export interface JpegParts {
  * Makes a baseline JPEG file without application segments. Its samples are whole numbers, so decoders round only when they convert colours.
  */
 export function encodeJpeg({ width, height, components, block }: JpegParts): Uint8Array {
-  const across = Math.max(...components.map((one) => one.across))
-  const down = Math.max(...components.map((one) => one.down))
+  const mostAcross = Math.max(...components.map(({ across }) => across))
+  const mostDown = Math.max(...components.map(({ down }) => down))
   const bits: number[] = []
   const write = (value: number, length: number) => {
     for (let i = length - 1; i >= 0; i--) bits.push((value >> i) & 1)
   }
   const last = components.map(() => 0)
-  for (let y = 0; y < height / (8 * down); y++) {
-    for (let x = 0; x < width / (8 * across); x++) {
-      for (const [c, one] of components.entries()) {
-        for (let i = 0; i < one.across * one.down; i++) {
-          const value = block(c, x * one.across + (i % one.across), y * one.down + Math.floor(i / one.across)) - 128
+  for (let y = 0; y < height / (8 * mostDown); y++) {
+    for (let x = 0; x < width / (8 * mostAcross); x++) {
+      for (const [c, { across, down }] of components.entries()) {
+        for (let i = 0; i < across * down; i++) {
+          const value = block(c, x * across + (i % across), y * down + Math.floor(i / across)) - 128
           const difference = value - last[c]!
           last[c] = value
           const size = 32 - Math.clz32(Math.abs(difference))

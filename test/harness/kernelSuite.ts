@@ -32,10 +32,10 @@ export async function runKernelSuite(
   const { test, run } = suite(`${name} on ${on.summary.name}`)
   for (const entry of entries) {
     const { spec } = entry
-    const cases = entry.cases.filter((one) => !one.bench)
+    const cases = entry.cases.filter((kase) => !kase.bench)
     for (const kase of cases) {
       const half = spec.bindings.some((binding) => bindingDtype(binding, kase.problem) === 'f16')
-      const runs = spec.variants.some((one) => runsOn(spec, one, on.capabilities, kase.problem))
+      const runs = spec.variants.some((variant) => runsOn(spec, variant, on.capabilities, kase.problem))
       if (!runs && (on.capabilities.f16 || !half)) throw new Error(`${spec.name} ${kase.name}: no variant runs on this device`)
     }
     const chosen = new Set(cases.map((kase) => spec.choose?.(on.capabilities, kase.problem) ?? spec.variants[0]!.name))
@@ -50,7 +50,7 @@ export async function runKernelSuite(
       if (pipelines !== 'most' || !most) return undefined
       // The other devices run variants with subgroups too.
       if (usesSubgroups(source)) return 'values'
-      const first = spec.variants.find((one) => one.source === source)!
+      const first = spec.variants.find((variant) => variant.source === source)!
       return first.name === name ? most : 'values'
     }
     for (const variant of spec.variants) {

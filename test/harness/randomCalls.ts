@@ -41,7 +41,7 @@ export function isHalf(seed: number, on: Device): boolean {
 function makeWorld(on: Device, mode: World['mode'], seed: number) {
   const random = testRandom(seed)
   const leaf = (...shape: number[]) => {
-    const size = shape.reduce((product, one) => product * one, 1)
+    const size = shape.reduce((product, dim) => product * dim, 1)
     const data = Float32Array.from({ length: size }, () => random() - 0.5)
     return tensor(data, { shape, requiresGrad: true })
   }
@@ -70,7 +70,7 @@ function makeInputs(random: () => number): Inputs {
   // Some sums of the largest size take two dispatches.
   const n = [2, 3, 90][Math.floor(random() * 2.4)]!
   const numbers = (...shape: number[]) => {
-    const size = shape.reduce((product, one) => product * one, 1)
+    const size = shape.reduce((product, dim) => product * dim, 1)
     return tensor(
       Float32Array.from({ length: size }, () => random() * 2 - 1),
       { shape },
@@ -124,7 +124,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
     const { values, losses } = program({ x, ids, labels })
     const parts = losses.map((loss, i) => (i % 2 === 0 ? loss.mul(loss).mean() : loss.mean()))
     const objective = parts.length > 0 ? [stack(parts)] : []
-    for (const one of objective) one.backward(one.detach())
+    for (const loss of objective) loss.backward(loss.detach())
     const gradients: Tensor[] = []
     for (const t of leaves) {
       if (policy !== 'returned' || !t.grad) continue
@@ -199,7 +199,7 @@ export async function followCalls(seed: number, { mode, captured }: Run): Promis
   await Promise.all(reads)
   await device.profiler?.collect()
   device.profiler = undefined
-  for (const one of [...captures, optimizer, carried, ...leaves.map(({ grad }) => grad), ...leaves, ...notes]) one?.dispose()
+  for (const held of [...captures, optimizer, carried, ...leaves.map(({ grad }) => grad), ...leaves, ...notes]) held?.dispose()
   return trace
 }
 

@@ -67,7 +67,7 @@ class Walk {
     const together = seed % 3 === 0 ? 2 : undefined
     const results = fork(steps.world.device, mode, branches, { together })
     for (const list of results) steps.values.push(...list.filter(() => steps.random() < 0.8))
-    const first = results.map(([one]) => one!)
+    const first = results.map(([result]) => result!)
     if (first.every(({ shape }) => `${shape}` === `${first[0]!.shape}`)) {
       steps.values.push(steps.random() < 0.5 ? addAll(first).mul(0.5) : stack(first).mean(0))
     }

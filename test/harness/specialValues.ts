@@ -120,7 +120,7 @@ export function testSpecial(
   for (const [name, values] of Object.entries(special.inputs)) fills[name] = (i) => values[i]!
   const problem = special.problem as Record<string, unknown>
   const kase: KernelCase = { name: special.name, problem, sizes: { ...special.outputs, ...sizes }, fills }
-  const variants = spec.variants.filter((one) => runsOn(spec, one, on.capabilities, problem))
+  const variants = spec.variants.filter((variant) => runsOn(spec, variant, on.capabilities, problem))
   const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
   if (variants.length === 0 && (on.capabilities.f16 || !half)) throw new Error(`no variant of ${spec.name} runs ${kase.name}`)
   for (const variant of variants) {
