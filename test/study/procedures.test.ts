@@ -98,7 +98,8 @@ test('expand measures what is learned and forgotten, and ways with one seed shar
     )
     const [{ stages }] = arms
     assert.equal([stages.length, base.accuracy], [1, measures.baseAccuracy])
-    const [{ old, new: now, accuracies, forgetting, branches }] = stages
+    const [{ old, new: now, accuracies, atPrefix, forgetting, branches }] = stages
+    assert.is(measures.oldAtPrefix, atPrefix[0])
     assert.equal([old, now], accuracies)
     assert.equal([measures.oldAccuracy, measures.newAccuracy, measures.forgetting], [old, now, forgetting])
     assert.is(measures.accuracy, (old + now) / 2)

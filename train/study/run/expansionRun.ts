@@ -86,6 +86,8 @@ export async function expansionRun(
     const measures = {
       accuracy: mean(last.accuracies),
       oldAccuracy: last.old,
+      // With the branches of before alone, for images that are known to be of an old task.
+      oldAtPrefix: mean(last.atPrefix.slice(0, -1)),
       newAccuracy: last.new,
       forgetting: last.forgetting,
       baseAccuracy: results.base.accuracy,
