@@ -3,7 +3,23 @@ import { Ensemble } from './ensemble.ts'
 import { ParaFormer } from './paraformer.ts'
 import { ViT } from './vit.ts'
 
-export * from './config.ts'
+export {
+  type Architecture,
+  branchShape,
+  CONFIG_LIMITS,
+  type ConfigOf,
+  checkConfig,
+  checkPrefix,
+  DEFAULT_CONFIGS,
+  type EnsembleConfig,
+  type ModelConfig,
+  type ParaFormerConfig,
+  type PartialConfig,
+  type Pool,
+  parseConfig,
+  type Residual,
+  type ViTConfig,
+} from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
 export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
 export { Module, type Parameter, parameter, type StateEntry, type StateSource } from './module.ts'

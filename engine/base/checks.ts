@@ -42,6 +42,32 @@ function optionsOf(value: unknown): string {
   return plain ? ` (no option ${Object.keys(value).join(', ')})` : ''
 }
 
+/** @throws ArgumentError unless `value` is an object with keys, which lists, maps and typed arrays are not */
+export function checkObject(
+  op: string,
+  value: unknown,
+  takes: string,
+  name?: string,
+): asserts value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Symbol.iterator in value) throw refusal(op, value, takes, name)
+}
+
+/** @throws ArgumentError unless `value` is a list of at least `least` entries */
+export function checkList(
+  op: string,
+  value: unknown,
+  takes: string,
+  name: string,
+  least = 0,
+): asserts value is readonly unknown[] {
+  if (!Array.isArray(value) || value.length < least) throw refusal(op, value, takes, name)
+}
+
+/** @throws ArgumentError unless `value` is one of `choices` */
+export function checkChoice(op: string, value: unknown, choices: readonly string[], name: string): void {
+  if (!choices.includes(value as string)) throw refusal(op, value, `one of ${choices.join(', ')}`, name)
+}
+
 /** @throws ArgumentError unless `value` is true or false */
 export function checkBoolean(op: string, value: unknown, name: string): void {
   if (typeof value !== 'boolean') throw refusal(op, value, 'true or false', name)

@@ -39,6 +39,8 @@ const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1)
 
 const pixels = { images: new Uint8Array(2 * 16), labels: Uint8Array.of(0, 1), count: 2 }
 const loader = new BatchLoader({ channels: 1, height: 4, width: 4, mean: [0], std: [1] }, pixels, { batchSize: 2 })
+const source = { name: 'mnist', channels: 1, height: 4, width: 4, classes: 2, train: pixels, test: pixels }
+const base = await api.cutModel(new api.ParaFormer(tiny), [0, 1], 'float32')
 const study = {
   ...{ id: 's', hypothesis: 'h', prediction: 'p', metric: 'testAccuracy', decisionRule: [], seeds: [1], budget: 'steps' },
   ...{ arms: { joint: { settings: {} } }, presets: { tiny: { validation: 0.1 } } },
@@ -84,18 +86,24 @@ export const FUNCTIONS: Record<string, Arguments> = {
   broadcastTo: () => [x(1, 3), [2, 3]],
   capture: () => [(t: api.Tensor) => t.mul(2)],
   captureStep: () => [model, optimizer, objective, 1],
+  classGroups: () => [4, 2, { seed: 1 }],
+  classTasks: () => [source, [[1], [0]]],
   cast: () => [x(2), 'float32'],
   checkConfig: () => [tiny, 'paraformer'],
   checkPrefix: () => [model.config, 1],
   checkSettings: () => [{ dim: 8 }],
   chromeTrace: () => [[{ name: 'a', dispatches: [], offset: 0 }]],
   colocate: () => [[x(2), x(3)]],
+  // On two images no model is better than chance: the function refuses it when it has run on them.
+  compress: () => [model, { validation: loader, test: loader, thresholds: [0.5], batches: [1], mode: 'serial' }],
   concat: () => [[x(2), x(2)], 0],
   countFlops: () => [model.config, { branches: 1 }],
   countParameters: () => [model.config, { branches: 1 }],
   createModel: () => [tiny],
   crossEntropy: () => [x(2, 3), labels(), { reduction: 'none' }],
   cumsum: () => [x(2, 3), 0],
+  cutModel: () => [model, [1, 0], 'float16'],
+  datasetTasks: () => [source, source],
   decays: () => ['weight', x(2, 2)],
   // These bytes are no image: the function fails as for a broken file.
   decodeImage: () => [new Uint8Array(4), 'a file'],
@@ -112,6 +120,14 @@ export const FUNCTIONS: Record<string, Arguments> = {
   encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
   evaluate: () => [model, loader, () => {}, 'serial'],
   exp: () => [x(2)],
+  // On two images no base is better than chance: the function refuses it when it has run on them.
+  expand: () => [
+    {
+      ...{ device, shape: { channels: 1, height: 4, width: 4, mean: [0], std: [1] }, settings: settings(), mode: 'serial' },
+      ...{ tasks: api.datasetTasks(source as never, source as never), base, add: 1, arms: ['expand'] },
+    },
+  ],
+  expandModel: () => [base, { add: 1, classes: 3, init: 'zero' }],
   firstNonFinite: () => [() => void x(2).exp()],
   firstTokenAttention: () => [x(2, 3, 4), x(12, 4), 1],
   fork: () => [device, 'serial', { a: () => x(2) }, { together: 1 }],
@@ -141,6 +157,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   packedAttention: () => [x(2, 3, 12), 1],
   parameter: () => [() => ones([2])],
   parseConfig: () => [JSON.stringify(tiny)],
+  permutedTasks: () => [source, 2, 1],
   permute: () => [x(2, 3), [1, 0]],
   pow: () => [x(2), 2],
   predict: () => [model, { count: 2, slice: () => new Float32Array(32) }, { branches: 1 }, () => {}],
@@ -154,6 +171,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   requireFloat16: () => ['this', device],
   reshape: () => [x(2, 3), [3, -1]],
   rmsNorm: () => [x(2, 3), x(3), 1e-6],
+  rotatedTasks: () => [source, 4],
   run: () => [doubling, { n: 2 }, [ones([2])], { variant: 'plain' }],
   saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
   scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { noGrad, requestDevice, type Tensor, UserError } from '../../engine/index.ts'
+import { ArgumentError, noGrad, requestDevice, type Tensor, UserError } from '../../engine/index.ts'
 import { countFlops, countParameters, createModel, type ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import { BatchLoader } from '../../train/data/loader.ts'
@@ -250,6 +250,20 @@ test('bad input', async () => {
   await rejects(of({ thresholds: [0.5, 1.5] }), /threshold 1\.5/, UserError)
   await rejects(of({ prefix: 5 }), /this paraformer has 4/, UserError)
   await rejects(of({ batches: [0] }), /batches of 0 images/)
+  await rejects(of({}, {}), /^compress: got an object as model/, ArgumentError)
+  await rejects(of({ reorde: true }), /^compress: unknown option "reorde" \(did you mean "reorder"\?\)/, ArgumentError)
+  await rejects(of({ test: {} }), /^compress: got an object as test, takes a loader/, ArgumentError)
+  await rejects(of({ tolerance: '1' }), /^compress: got "1" as tolerance/, ArgumentError)
+  await rejects(of({ thresholds: ['1'] }), /^compress: got "1" as a threshold/, ArgumentError)
+  await rejects(of({ batches: [Symbol('B')] }), /^compress: got batches of a symbol images/, ArgumentError)
+  await rejects(of({ mode: 'devices' }), /^compress: got "devices" as mode/, ArgumentError)
+  await rejects(
+    cutModel(model, [4], 'float32'),
+    /^cutModel: got 4 as a branch, takes a whole number from 0 to 3/,
+    ArgumentError,
+  )
+  await rejects(cutModel(model, [1, 1], 'float32'), /^cutModel: got branches 1, 1, takes each once/, ArgumentError)
+  await rejects(cutModel(model, [1], 'int8' as 'float16'), /^cutModel: got "int8" as dtype/, ArgumentError)
   const others = {
     ...validation,
     labels: validation.labels.map((label, i) => (i % 5 === 1 ? label : (label + 1 + (i % 4)) % 5)),

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { crossEntropy, noGrad, requestDevice, type Tensor, tensor, UserError } from '../../engine/index.ts'
+import { ArgumentError, crossEntropy, noGrad, requestDevice, type Tensor, tensor, UserError } from '../../engine/index.ts'
 import { countParameters, createModel, type ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
 import { BatchLoader } from '../../train/data/loader.ts'
 import { CounterRandom } from '../../train/data/random.ts'
@@ -296,6 +296,22 @@ test('bad input', async () => {
   await rejects(of({ softmax: 'new' as 'task' }), /no softmax "new"; choose from all, task/, UserError)
   await rejects(of({ arms: [] }), /choose from expand, /, UserError)
   await rejects(of({ arms: ['expand', 'expand'] }), /each once/, UserError)
+  await rejects(of({ freez: 'none' } as never), /^expand: unknown option "freez" \(did you mean "freeze"\?\)/, ArgumentError)
+  await rejects(of({ device: {} as never }), /^expand: got an object as device/, ArgumentError)
+  await rejects(of({ shape: { ...SHAPE, height: 9 } }), /^expand: got .* as tasks\[0\]\.train\.images/, ArgumentError)
+  await rejects(of({ settings: { lr: 1 } as never }), /^expand: got undefined as settings\.\w+, takes complete/, ArgumentError)
+  await rejects(of({ mode: 'devices' as never }), /^expand: got "devices" as mode, takes one of/, ArgumentError)
+  await rejects(of({ runs: { saveEvery: 1 } as never }), /^expand: got undefined as runs\.open/, ArgumentError)
+  await rejects(of({ init: 'ones' as never }), /^expand: got "ones" as init, takes one of zero, random/, ArgumentError)
+  await rejects(of({ arms: 'expand' as never }), /^expand: got "expand" as arms/, ArgumentError)
+  await rejects(of({ base: { ...base, parameters: {} as never } }), /^expand: got an object as base\.parameters/, ArgumentError)
+  const expanded = (options: object, of: object = {}) => expandModel({ ...base, ...of }, { add: 1, ...options })
+  await rejects(expanded({ add: -1 }), /-1 is not a number of branches/, UserError)
+  await rejects(expanded({ add: '1' }), /^expandModel: got "1" as add/, ArgumentError)
+  await rejects(expanded({ classes: 1 }), /1 classes are fewer than the 2 of the base/, UserError)
+  await rejects(expanded({}, { config: { branches: 2 } }), /^expandModel: got undefined as base\.config\.\w+/, ArgumentError)
+  await rejects(expanded({}, { parameters: new Map() }), /the base has no \S+, its config means/, UserError)
+  await rejects(expanded({}, { config: { ...base.config, mlpDim: 32 } }), /the base has \d+ values of \S+, its/, UserError)
   const untrained = await readState({ model: createModel(base.config) })
   const head = untrained.parameters.get('head.linear.bias')!
   // One class is predicted for all images.

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { UserError } from '../../engine/index.ts'
+import { ArgumentError, UserError } from '../../engine/index.ts'
 import { forgettingOf } from '../../train/study/expand/forgetting.ts'
 import {
   classGroups,
@@ -107,10 +107,34 @@ test('another data set has equal shape', () => {
   const [one, two] = datasetTasks(source(), source('fashion-mnist'))
   assert.equal([one!.name, two!.name, two!.classes], ['mnist', 'fashion-mnist', 4])
   throws(
-    () => datasetTasks(source(), { ...source(), height: 3 }),
-    /mnist has height 2, mnist 3; choose data sets of equal shape/,
+    () => datasetTasks(source(), { ...source(), classes: 5 }),
+    /mnist has classes 4, mnist 5; choose data sets of equal shape/,
     UserError,
   )
+})
+
+test('arguments of a wrong kind', () => {
+  const refuses = (call: () => unknown, message: RegExp) => throws(call, message, ArgumentError)
+  const wrong = (change: object) => ({ ...source(), ...change })
+  refuses(() => classGroups(2.5, 2), /^classGroups: got 2\.5 as classes/)
+  refuses(() => classGroups(4, '2' as never), /^classGroups: got "2" as tasks, takes a number/)
+  refuses(() => classGroups(4, 2, { seeds: 1 } as never), /^classGroups: unknown option "seeds" \(did you mean "seed"\?\)/)
+  refuses(() => classGroups(4, 2, { seed: 0.5 }), /^classGroups: got 0\.5 as seed/)
+  refuses(() => classGroups(4, 2, { known: [4] }), /^classGroups: got 4 as known, takes a whole number from 0 to 3/)
+  refuses(() => classGroups(4, 2, { known: [1, 1] }), /^classGroups: got class 1 twice in known/)
+  refuses(() => classTasks(source(), []), /^classTasks: got \[\] as groups/)
+  refuses(() => classTasks(source(), [[0], []]), /^classTasks: got \[\] as groups\[1\]/)
+  refuses(() => classTasks(source(), [[0], [4]]), /^classTasks: got 4 as groups, takes a whole number from 0 to 3/)
+  refuses(() => classTasks(source(), [[0, 1], [1]]), /^classTasks: got class 1 twice in groups/)
+  refuses(() => permutedTasks(source(), 0, 1), /^permutedTasks: got 0 as tasks/)
+  refuses(() => permutedTasks(source(), 2, -1), /^permutedTasks: got -1 as seed/)
+  refuses(() => rotatedTasks(wrong({ train: undefined }) as never, 2), /^rotatedTasks: got undefined as source\.train/)
+  refuses(
+    () => rotatedTasks(wrong({ height: 3 }), 2),
+    /^rotatedTasks: got Uint8Array\(64\) as source\.train\.images, takes a Uint8Array of 96/,
+  )
+  const short = { ...source().test, labels: new Uint8Array(7) }
+  refuses(() => datasetTasks(source(), wrong({ test: short })), /^datasetTasks: got Uint8Array\(7\) as second\.test\.labels/)
 })
 
 test('splits are joined and sampled', () => {

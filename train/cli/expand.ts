@@ -278,5 +278,5 @@ function armsOf({ arms, replay }: ExpandFlags): ExpansionArm[] {
 function checkModel({ add, init, settings }: ExpansionPlan, { tasks, dataset }: Tasks, checkpoint?: Checkpoint): void {
   const config = checkpoint?.config ?? modelConfigOf(settings, { ...dataset, classes: tasks[0]!.classes })
   expandedConfig(config as ParaFormerConfig, add * (tasks.length - 1), tasks.at(-1)!.classes)
-  if (init) checkInit(config as ParaFormerConfig, init)
+  if (init) checkInit('expand', config as ParaFormerConfig, init)
 }

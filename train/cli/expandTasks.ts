@@ -73,12 +73,14 @@ function knownClasses({ path, config, data }: Checkpoint, { name, classes, class
     throw new UserError(`${path}: has ${config.classes} classes, ${name} ${classes}; choose the data set it was trained on`)
   }
   if (!data?.classNames || !classNames) return Array.from({ length: config.classes }, (_, i) => i)
-  return data.classNames.map((known) => {
+  const labels = data.classNames.map((known) => {
     const label = classNames.indexOf(known)
     if (label < 0)
       throw new UserError(`${path}: knows a class ${known}, which ${name} lacks; choose the data set it was trained on`)
     return label
   })
+  if (new Set(labels).size < labels.length) throw new UserError(`${path}: names a class twice; use an intact checkpoint`)
+  return labels
 }
 
 async function domainsOf(

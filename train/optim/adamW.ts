@@ -1,6 +1,6 @@
 import { gatherGradients, holdArenas } from '../../engine/autograd/arena.ts'
 import { zeroGrad } from '../../engine/autograd/backward.ts'
-import { checkFunction, refusal } from '../../engine/base/checks.ts'
+import { checkFunction, checkText, refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { ArgumentError, type Device, scope, type Tensor, tensor, withoutScope, zeros } from '../../engine/index.ts'
 import { adamWStep, checkAdamW, gradSquares } from '../../engine/ops/adamW.ts'
@@ -35,9 +35,10 @@ export interface AdamWState {
 
 /**
  * Whether a parameter decays: weights of Linear layers do; biases, LayerNorm, the CLS token and the position embedding do not.
- * @throws ArgumentError unless `parameter` is a tensor
+ * @throws ArgumentError unless `name` is a text and `parameter` a tensor
  */
 export function decays(name: string, parameter: Tensor): boolean {
+  checkText('decays', name, 'name')
   checkTensor('decays', parameter)
   return parameter.ndim >= 2 && !/(^|\.)(clsToken|posEmbedding)$/.test(name)
 }

@@ -1,7 +1,10 @@
+import { checkBoolean, checkChoice, checkFunction, checkList, checkNumber, refusal } from '../../../engine/base/checks.ts'
 import { ArgumentError } from '../../../engine/base/errors.ts'
+import { kindOf } from '../../../engine/base/kind.ts'
+import { checkOptions, type OptionNames } from '../../../engine/base/options.ts'
 import { UserError } from '../../../engine/index.ts'
 import { withArticle } from '../../../model/config.ts'
-import { checkPrefix, countFlops, countParameters, type Mode, type Model, ParaFormer } from '../../../model/index.ts'
+import { checkPrefix, countFlops, countParameters, Ensemble, MODES, type Mode, ParaFormer, ViT } from '../../../model/index.ts'
 import type { BatchLoader } from '../../data/loader.ts'
 import { spoiledPrefixes } from '../../evaluate.ts'
 import { checkTrained } from '../trained.ts'
@@ -29,6 +32,18 @@ export interface CompressOptions {
   mode?: Mode | undefined
   /** Is called with the share of the work that is done, and the part that is going on. */
   onProgress?: ((share: number, what: string) => void) | undefined
+}
+
+const OPTIONS: OptionNames<CompressOptions> = {
+  validation: true,
+  test: true,
+  tolerance: true,
+  reorder: true,
+  prefix: true,
+  thresholds: true,
+  batches: true,
+  mode: true,
+  onProgress: true,
 }
 
 /** The costs and accuracies of a prefix. */
@@ -80,7 +95,7 @@ export interface Compression {
  * Measures what each prefix of a trained model costs and is worth, and chooses the smallest one within a tolerance. The branches run once
  * on each image: every accuracy, order and exit comes from sums of their outputs.
  * @throws UserError for a ViT, a tolerance below 0, thresholds outside 0 to 1, a prefix that does not exist, a model that is spoiled or
- *   no better than chance
+ *   no better than chance; ArgumentError for arguments of a wrong kind
  */
 export async function compress(model: ParaFormer, options: CompressOptions): Promise<Compression> {
   checkCompress(model, options)
@@ -144,12 +159,24 @@ export function smallestWithin(accuracies: readonly number[], points: number): n
   return accuracies.findIndex((accuracy) => accuracy >= least) + 1
 }
 
-/** @throws UserError, see `compress` */
-function checkCompress(model: unknown, { tolerance, thresholds, prefix, batches }: CompressOptions): void {
-  if (!(model instanceof ParaFormer)) {
-    const what = withArticle((model as Model).config.architecture)
-    throw new UserError(`${what} has no branches to leave out; compress a paraformer`)
+/** @throws UserError and ArgumentError, see `compress` */
+function checkCompress(model: unknown, options: CompressOptions): void {
+  if (model instanceof ViT || model instanceof Ensemble)
+    throw new UserError(`${withArticle(model.config.architecture)} has no branches to leave out; compress a paraformer`)
+  if (!(model instanceof ParaFormer)) throw refusal('compress', model, 'a ParaFormer', 'model')
+  checkOptions('compress', options ?? null, OPTIONS)
+  const { validation, test, tolerance, reorder, thresholds, prefix, batches, mode, onProgress } = options
+  for (const [name, loader] of Object.entries({ validation, test }))
+    if (typeof loader?.seek !== 'function') throw refusal('compress', loader, 'a loader of batches', name)
+  if (tolerance !== undefined) checkNumber('compress', tolerance, 'tolerance')
+  if (reorder !== undefined) checkBoolean('compress', reorder, 'reorder')
+  if (mode !== undefined) checkChoice('compress', mode, MODES, 'mode')
+  if (onProgress !== undefined) checkFunction('compress', onProgress, 'onProgress')
+  if (thresholds !== undefined) {
+    checkList('compress', thresholds, 'a list of numbers', 'thresholds')
+    for (const threshold of thresholds) checkNumber('compress', threshold, 'a threshold')
   }
+  if (batches !== undefined) checkList('compress', batches, 'a list of numbers of images', 'batches')
   if (tolerance !== undefined && !(tolerance >= 0 && tolerance <= 100)) {
     throw new UserError(`a tolerance of ${tolerance} points is not from 0 to 100; give points of accuracy, such as 0.5`)
   }
@@ -157,6 +184,8 @@ function checkCompress(model: unknown, { tolerance, thresholds, prefix, batches 
   if (wrong !== undefined) throw new UserError(`threshold ${wrong} is not a probability; give numbers from 0 to 1`)
   if (prefix !== undefined) checkPrefix(model.config, prefix)
   if (batches?.some((B) => !(Number.isSafeInteger(B) && B >= 1))) {
-    throw new ArgumentError(`compress: got batches of ${batches.join(', ')} images, takes whole numbers of at least 1`)
+    throw new ArgumentError(
+      `compress: got batches of ${batches.map(kindOf).join(', ')} images, takes whole numbers of at least 1`,
+    )
   }
 }

@@ -1,6 +1,7 @@
-import { UserError } from '../../../engine/index.ts'
+import { checkChoice, checkList, checkWhole, refusal } from '../../../engine/base/checks.ts'
+import { ArgumentError, UserError } from '../../../engine/index.ts'
 import { toHalves } from '../../../kernels/half.ts'
-import { checkConfig, createModel, type ParaFormer, type ParaFormerConfig } from '../../../model/index.ts'
+import { checkConfig, createModel, ParaFormer, type ParaFormerConfig } from '../../../model/index.ts'
 import { saveSafetensors } from '../../checkpoint/files.ts'
 import { evaluate } from '../../evaluate.ts'
 import { type Entries, isBranch, readState } from '../../modelState.ts'
@@ -21,9 +22,16 @@ export interface CutModel {
  * Cuts a model down to some of its branches, in another order if asked.
  * @param branches indices of the branches to keep: the first one becomes branch 0
  * @param dtype the dtype to which the parameters are rounded
- * @throws UserError for a parameter beyond the range of float16
+ * @throws UserError for a parameter beyond the range of float16; ArgumentError for arguments of a wrong kind, and for a branch that does
+ *   not exist or is named twice
  */
 export async function cutModel(model: ParaFormer, branches: readonly number[], dtype: SavedDtype): Promise<CutModel> {
+  if (!(model instanceof ParaFormer)) throw refusal('cutModel', model, 'a ParaFormer', 'model')
+  checkList('cutModel', branches, 'a list of indices of branches', 'branches')
+  for (const branch of branches) checkWhole('cutModel', branch, 'a branch', 0, model.config.branches - 1)
+  if (new Set(branches).size < branches.length)
+    throw new ArgumentError(`cutModel: got branches ${branches.join(', ')}, takes each once`)
+  checkChoice('cutModel', dtype, SAVED_DTYPES, 'dtype')
   const { parameters } = await readState({ model })
   const kept: Entries = new Map()
   for (const [name, entry] of parameters) if (!isBranch(name)) kept.set(name, entry)

@@ -1,12 +1,22 @@
+import {
+  checkChoice,
+  checkFunction,
+  checkList,
+  checkNumber,
+  checkObject,
+  checkWhole,
+  refusal,
+} from '../../../engine/base/checks.ts'
 import { kindOf } from '../../../engine/base/kind.ts'
-import { UserError } from '../../../engine/index.ts'
-import { withArticle } from '../../../model/config.ts'
-import { countParameters, createModel, type ModelConfig, type ParaFormer } from '../../../model/index.ts'
+import { checkOptions, type OptionNames } from '../../../engine/base/options.ts'
+import { Device, UserError } from '../../../engine/index.ts'
+import { countParameters, createModel, MODES, type ParaFormer } from '../../../model/index.ts'
 import { readState } from '../../modelState.ts'
 import { type SchemeDefinition, schemeOf } from '../../schemes/index.ts'
-import type { Settings } from '../../settings.ts'
+import { checkSettings, type Settings } from '../../settings.ts'
 import { mean } from '../statistics/index.ts'
 import { checkTrained } from '../trained.ts'
+import { checkAdd, checkBase, checkSizes, checkTask } from './checks.ts'
 import { forgettingOf } from './forgetting.ts'
 import { type BaseModel, checkInit, defaultInit, expandedConfig, expandModel, type Init } from './model.ts'
 import { type ExpansionSchemeOptions, expansionScheme } from './scheme.ts'
@@ -36,6 +46,24 @@ export interface ExpandOptions extends ExpansionRun {
   arms?: readonly ExpansionArm[] | undefined
   /** Is called with the share of the work that is done, and the part that is going on. */
   onProgress?: ((share: number, what: string) => void) | undefined
+}
+
+const OPTIONS: OptionNames<ExpandOptions> = {
+  device: true,
+  shape: true,
+  settings: true,
+  mode: true,
+  runs: true,
+  shouldStop: true,
+  tasks: true,
+  base: true,
+  add: true,
+  freeze: true,
+  softmax: true,
+  init: true,
+  replay: true,
+  arms: true,
+  onProgress: true,
 }
 
 /** An arm after a task. Accuracies are on test images, by task, the first one first. */
@@ -71,9 +99,11 @@ export interface Expansion {
  * Has a trained model learn task after task, in several ways, and measures what it learns and forgets. All arms have the same settings,
  * seed and number of epochs.
  * @returns the results, and the models after the last task by arm
- * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base
+ * @throws UserError for fewer than 2 tasks, a base of other classes than the first task, bad options, and an untrained base; ArgumentError
+ *   for options of a wrong kind
  */
 export async function expand(options: ExpandOptions): Promise<{ results: Expansion; models: Map<ExpansionArm, BaseModel> }> {
+  checkKinds(options)
   const { tasks, base, add = 1, freeze = 'branches', softmax = 'all', replay = 0.1, onProgress } = options
   const { init = defaultInit(base.config), arms = EXPANSION_ARMS.filter((arm) => arm !== 'expandReplay') } = options
   checkExpand({ tasks, base, add, freeze, softmax, init, replay, arms })
@@ -186,30 +216,52 @@ async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
   }
 }
 
-/** @throws UserError, see `expand` */
+/** @throws ArgumentError for options of a wrong kind; UserError for wrong settings and a base without branches */
+function checkKinds(options: ExpandOptions): void {
+  checkOptions('expand', options ?? null, OPTIONS)
+  const given: { [K in keyof ExpandOptions]?: unknown } = options
+  const { device, shape, settings, mode, runs, shouldStop, tasks, base, arms, onProgress } = given
+  if (!(device instanceof Device)) throw refusal('expand', device, 'a device', 'device')
+  checkObject('expand', shape, '{ channels, height, width, mean, std }', 'shape')
+  const pixels = checkSizes('expand', shape, 'shape')
+  for (const key of ['mean', 'std']) checkList('expand', shape[key], 'a list of numbers', `shape.${key}`)
+  checkObject('expand', settings, 'an object of settings', 'settings')
+  const missing = Object.keys(checkSettings(settings)).find((key) => settings[key] === undefined)
+  if (missing !== undefined) throw refusal('expand', undefined, 'complete settings', `settings.${missing}`)
+  checkChoice('expand', mode, MODES, 'mode')
+  if (runs !== undefined) {
+    checkObject('expand', runs, '{ saveEvery, open }', 'runs')
+    checkWhole('expand', runs.saveEvery, 'runs.saveEvery')
+    checkFunction('expand', runs.open, 'runs.open')
+  }
+  for (const [name, value] of Object.entries({ shouldStop, onProgress }))
+    if (value !== undefined) checkFunction('expand', value, name)
+  checkList('expand', tasks, 'a list of tasks', 'tasks')
+  for (const [t, task] of tasks.entries()) checkTask('expand', task, `tasks[${t}]`, pixels)
+  checkBase('expand', base)
+  if (arms !== undefined) checkList('expand', arms, 'a list of arms', 'arms')
+}
+
+/** @throws UserError, see `expand`; ArgumentError for options of a wrong kind */
 function checkExpand(options: Omit<Complete, keyof ExpansionRun> & { arms: readonly ExpansionArm[] }): void {
   const { tasks, base, add, freeze, softmax, init, replay, arms } = options
   if (tasks.length < 2) throw new UserError('an expansion takes at least 2 tasks: what the model knows, and what it learns')
-  const { architecture }: ModelConfig = base.config
-  if (architecture !== 'paraformer')
-    throw new UserError(`${withArticle(architecture)} has no branches to append; expand a paraformer`)
   const { classes } = tasks[0]!
   if (base.config.classes !== classes) {
     throw new UserError(
       `the model has ${base.config.classes} classes, the first task ${classes}; use the task that it was trained on`,
     )
   }
-  if (!(Number.isSafeInteger(add) && add >= 1)) {
-    throw new UserError(`${add} is not a number of branches to append; give a whole number of at least 1`)
-  }
+  checkAdd('expand', add)
+  checkNumber('expand', replay, 'replay')
   if (!(replay >= 0 && replay <= 1)) throw new UserError(`a replayed share of ${replay} is not from 0 to 1`)
   if (!FREEZES.includes(freeze)) throw new UserError(`there is no freeze ${kindOf(freeze)}; choose from ${FREEZES.join(', ')}`)
   if (!SOFTMAXES.includes(softmax))
     throw new UserError(`there is no softmax ${kindOf(softmax)}; choose from ${SOFTMAXES.join(', ')}`)
   const unknown = arms.find((arm) => !EXPANSION_ARMS.includes(arm))
   if (unknown !== undefined || arms.length === 0 || new Set(arms).size < arms.length) {
-    throw new UserError(`arms are ${arms.join(', ')}; choose from ${EXPANSION_ARMS.join(', ')}, each once`)
+    throw new UserError(`arms are ${kindOf(arms)}; choose from ${EXPANSION_ARMS.join(', ')}, each once`)
   }
-  checkInit(base.config, init)
+  checkInit('expand', base.config, init)
   expandedConfig(base.config, add * (tasks.length - 1), tasks.at(-1)!.classes)
 }

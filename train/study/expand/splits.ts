@@ -1,9 +1,13 @@
+import { checkList, checkNumber, checkWhole } from '../../../engine/base/checks.ts'
+import { checkOptions } from '../../../engine/base/options.ts'
 import { UserError } from '../../../engine/index.ts'
+import { CONFIG_LIMITS } from '../../../model/index.ts'
 import type { Dataset } from '../../data/datasets.ts'
 import { rotate } from '../../data/imageops.ts'
 import { CounterRandom, Purpose, shuffle, splitIndices } from '../../data/random.ts'
 import type { Split } from '../../data/split.ts'
 import type { Settings } from '../../settings.ts'
+import { checkClasses, checkSource } from './checks.ts'
 
 /**
  * Ways to make a sequence of tasks: `classes`, groups of the classes one after the other; `permuted`, a fixed permutation of the pixels
@@ -29,13 +33,19 @@ export type TaskSource = Pick<Dataset, 'name' | 'channels' | 'height' | 'width' 
  * Divides the classes 0 to `classes` - 1 into groups of about the same size.
  * @param options.seed shuffles the classes; without it they come in order
  * @param options.known the classes of the first group; the others are divided among the rest
- * @throws UserError for fewer than 2 tasks, and more tasks than classes
+ * @throws UserError for fewer than 2 tasks, and more tasks than classes; ArgumentError for arguments of a wrong kind
  */
 export function classGroups(
   classes: number,
   tasks: number,
-  { seed, known }: { seed?: number | undefined; known?: readonly number[] | undefined } = {},
+  options: { seed?: number | undefined; known?: readonly number[] | undefined } = {},
 ): number[][] {
+  checkWhole('classGroups', classes, 'classes', 1, CONFIG_LIMITS.classes)
+  checkNumber('classGroups', tasks, 'tasks')
+  checkOptions('classGroups', options, { seed: true, known: true })
+  const { seed, known } = options
+  if (seed !== undefined) checkWhole('classGroups', seed, 'seed', 0)
+  if (known !== undefined) checkClasses('classGroups', known, classes, 'known')
   const order = Int32Array.from({ length: classes }, (_, i) => i)
   if (seed !== undefined) shuffle(order, new CounterRandom(seed, [0, 1, Purpose.split]))
   const first = known ? [[...known]] : []
@@ -53,8 +63,15 @@ export function classGroups(
   return [...first, ...Array.from({ length: groups }, (_, g) => rest.slice(cut(g), cut(g + 1)))]
 }
 
-/** Makes a task of each group of classes. The labels of a group follow those of the groups before it. */
+/**
+ * Makes a task of each group of classes. The labels of a group follow those of the groups before it.
+ * @throws ArgumentError for arguments of a wrong kind, and for a class that the source lacks or that is in the groups twice
+ */
 export function classTasks(source: TaskSource, groups: readonly (readonly number[])[]): Task[] {
+  checkSource('classTasks', source)
+  checkList('classTasks', groups, 'a list of groups of classes', 'groups', 1)
+  for (const [i, group] of groups.entries()) checkList('classTasks', group, 'a list of classes', `groups[${i}]`, 1)
+  checkClasses('classTasks', groups.flat(), source.classes, 'groups')
   const order = groups.flat()
   const label = new Map(order.map((old, i) => [old, i]))
   let classes = 0
@@ -71,8 +88,14 @@ export function classTasks(source: TaskSource, groups: readonly (readonly number
   })
 }
 
-/** Makes tasks of the same classes, whose pixels are permuted, each by its own seeded permutation; the first one stays as it is. */
+/**
+ * Makes tasks of the same classes, whose pixels are permuted, each by its own seeded permutation; the first one stays as it is.
+ * @throws ArgumentError for arguments of a wrong kind
+ */
 export function permutedTasks(source: TaskSource, tasks: number, seed: number): Task[] {
+  checkSource('permutedTasks', source)
+  checkWhole('permutedTasks', tasks, 'tasks')
+  checkWhole('permutedTasks', seed, 'seed', 0)
   const pixels = source.height * source.width
   return domains(source, tasks, (t) => {
     const order = Int32Array.from({ length: pixels }, (_, i) => i)
@@ -82,8 +105,13 @@ export function permutedTasks(source: TaskSource, tasks: number, seed: number): 
   })
 }
 
-/** Makes tasks of the same classes that share out a full turn: task t of n is rotated by t / n of it, the first one not at all. */
+/**
+ * Makes tasks of the same classes that share out a full turn: task t of n is rotated by t / n of it, the first one not at all.
+ * @throws ArgumentError for arguments of a wrong kind
+ */
 export function rotatedTasks(source: TaskSource, tasks: number): Task[] {
+  checkSource('rotatedTasks', source)
+  checkWhole('rotatedTasks', tasks, 'tasks')
   const { height, width } = source
   return domains(source, tasks, (t) => {
     const degrees = (360 * t) / tasks
@@ -91,8 +119,13 @@ export function rotatedTasks(source: TaskSource, tasks: number): Task[] {
   })
 }
 
-/** Makes a task of each of two data sets. @throws UserError when their images or classes differ in shape or number */
+/**
+ * Makes a task of each of two data sets.
+ * @throws UserError when their images or classes differ in shape or number; ArgumentError for arguments of a wrong kind
+ */
 export function datasetTasks(first: TaskSource, second: TaskSource): Task[] {
+  checkSource('datasetTasks', first, 'first')
+  checkSource('datasetTasks', second, 'second')
   for (const key of ['channels', 'height', 'width', 'classes'] as const) {
     if (first[key] !== second[key]) {
       throw new UserError(
