@@ -46,7 +46,9 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
   const config = configOf(saved?.model)
   const metrics = join(path, 'metrics.jsonl')
   const found = existsSync(metrics) ? await readMetrics(metrics, config && branchShape(config).branches) : undefined
-  if (!found && trained) note(`${metrics}: no such file; the run has no curves`)
+  const expansion = await readExpansion(path, note)
+  // The parts of an expansion are no one curve.
+  if (!found && trained && !expansion) note(`${metrics}: no such file; the run has no curves`)
   if (found && found.skipped > 0)
     note(`${metrics}: ${found.skipped} ${found.skipped === 1 ? 'line is' : 'lines are'} no metrics and left out`)
   const settings = saved?.settings ?? {}
@@ -62,7 +64,7 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
     result,
     points: found?.points ?? [],
     compression: await readCompression(path, note),
-    expansion: await readExpansion(path, note),
+    expansion,
   }
 }
 
