@@ -135,11 +135,20 @@ function mayDiffer(file, { subgroupsOnly }) {
   return subgroupsOnly ? /^test\/kernels\//.test(file) && usesSubgroups(file) : /^test\/(kernels|ops)\//.test(file)
 }
 
-/** Variables for a file that leaves something to --full: pipelines of kernels, random programs, and optimizations of lavapipe. */
+/**
+ * Variables for a file that leaves something to --full: pipelines of kernels, random programs, starts of processes, and optimizations of
+ * lavapipe. The default device optimizes kernels, ops, models and the engine's own tests.
+ */
 function trimmed(file, device, first) {
-  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts'
+  const unoptimized =
+    device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts' || /^test\/(train|study|bench)\//.test(file)
   const pipelines = device === first ? 'most' : 'few'
-  return { PARAFORMER_PIPELINES: pipelines, PARAFORMER_FUZZ_SEEDS: '8-15', ...(unoptimized && UNOPTIMIZED) }
+  return {
+    PARAFORMER_PIPELINES: pipelines,
+    PARAFORMER_FUZZ_SEEDS: '8-13',
+    PARAFORMER_STARTS: '16',
+    ...(unoptimized && UNOPTIMIZED),
+  }
 }
 
 /**

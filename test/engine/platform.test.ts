@@ -4,6 +4,9 @@ import type { AdapterSummary, OpenedDevice } from '../../engine/platform/types.t
 import { suite } from '../harness/suite.ts'
 import { compute, eachOfTwo, playRole, printed, running, start } from './platformRoles.ts'
 
+/** Number of processes that start and exit. `npm test` starts fewer. */
+const STARTS = Number(process.env.PARAFORMER_STARTS ?? 50)
+
 async function runTests(): Promise<void> {
   const { test, run } = suite('platform')
   const adapters = await listAdapters()
@@ -89,8 +92,8 @@ async function runTests(): Promise<void> {
     }
   })
 
-  test('50 starts and exits, half of them without an end: none crashes or hangs', async () => {
-    const ends = await eachOfTwo(50, (i) => start(i % 2 ? 'forget' : 'open', adapters[(i >> 1) % adapters.length]!.name))
+  test(`${STARTS} starts and exits, half of them without an end: none crashes or hangs`, async () => {
+    const ends = await eachOfTwo(STARTS, (i) => start(i % 2 ? 'forget' : 'open', adapters[(i >> 1) % adapters.length]!.name))
     const bad = ends.filter(({ code, signal }) => code !== 0 || signal !== null)
     assert.equal(bad, [])
     assert.is((await start('fail')).code, 1, 'an exception ends the process with code 1')

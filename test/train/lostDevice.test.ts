@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -7,170 +7,32 @@ import { DeviceLostError, requestDevice } from '../../engine/index.ts'
 import { createModel } from '../../model/index.ts'
 import { saveSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'
-import { Interrupt } from '../../train/cli/interrupt.ts'
-import { Session } from '../../train/cli/session.ts'
 import { gradients, imagesInMemory, predict } from '../../train/predict.ts'
-import { openData } from '../../train/run/data.ts'
-import { newRunFolder } from '../../train/run/folder.ts'
-import { trainWithRestarts } from '../../train/run/restarts.ts'
-import { startTrainer } from '../../train/run/start.ts'
-import type { Trainer } from '../../train/run/trainer.ts'
-import { checkSettings, type Settings } from '../../train/settings.ts'
 import { runCli } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
-import { assertSameBits, metricLines, TINY, trainingOf } from './runs.ts'
+import { EVERYWHERE, FROM, goesOn, type How, type Loss, SETTINGS, train, whole } from './losses.ts'
+import { assertSameBits, TINY, trainingOf } from './runs.ts'
 
 const requested = await requestDevice()
 requested.destroy()
 const work = mkdtempSync(join(tmpdir(), 'paraformer-lost-'))
 const { test, run } = suite('lost devices')
 
-/** Two epochs of 8 mini-batches, evaluations of three batches, and all kinds of randomness, which must come back. */
-const SETTINGS = {
-  ...{ dim: 8, heads: 1, dimHead: 8, mlpDim: 8, patchSize: 14, branches: 2, trainImages: 64, batchSize: 8, epochs: 2 },
-  ...{ warmup: 3, dropout: 0.2, seed: 7, flip: true, cropPadding: 2, testImages: 600 },
-}
-const SAVE_EVERY = 5
-
-interface How {
-  mode: Settings['mode']
-  eager?: boolean
-  precision?: Settings['precision']
-  /** Whether device 1 is in this process, in mode `devices`. */
-  inProcess?: boolean
-}
-
-/**
- * Place of a loss: before mini-batch `begin`, in an evaluation, in the save after `save` mini-batches, or when a trainer is
- * made.
- */
-type Where = { begin: number } | { evaluating: number } | { save: number } | { start: true }
-type Loss = Where & {
-  /** `driver` (default): the driver loses device 0. `destroy`: the program destroys it. `other`: device 1 is lost. */
-  what?: 'driver' | 'destroy' | 'other'
-}
-
-/** Makes a trainer lose a device. */
-function lose({ parts: { device, distributed } }: Pick<Trainer, 'parts'>, { what = 'driver' }: Loss): void {
-  const [worker] = (distributed?.workers ?? []) as unknown as { device?: { gpu: GPUDevice }; name: string }[]
-  if (what === 'driver') device.gpu.destroy()
-  else if (what === 'destroy') device.destroy()
-  else if (worker!.device) worker!.device.gpu.destroy()
-  else process.kill(Number(/process (\d+)/.exec(worker!.name)![1]), 'SIGKILL')
-}
-
-/** Trains in a folder, with device losses one after the other. @returns the mini-batches at which the training went on */
-async function train(folder: string, { mode, eager = false, precision = 'f32', inProcess = true }: How, losses: Loss[] = []) {
-  const settings = checkSettings({ ...SETTINGS, mode, precision })
-  const data = await openData(settings)
-  const held = await newRunFolder(folder, settings, () => {})
-  const interrupt = new Interrupt()
-  const [left, from] = [[...losses], [] as number[]]
-  let session: Session | undefined
-  /** Makes the trainer lose the device if the next loss is due. */
-  const due = (trainer: Pick<Trainer, 'parts'>, isDue: (loss: any) => boolean) => {
-    if (!left[0] || !isDue(left[0])) return
-    lose(trainer, left.shift()!)
-  }
-  try {
-    await trainWithRestarts({
-      open: () => requestDevice(),
-      async start(device, state, before) {
-        const options = { saveEvery: SAVE_EVERY, eager, devices: { others: [{}], inProcess } }
-        due({ parts: { device } } as Trainer, ({ start }) => start)
-        const trainer = await startTrainer(device, before?.parts.settings ?? settings, data, options, state)
-        const run = trainer.run.bind(trainer)
-        trainer.run = (hooks) =>
-          run({
-            ...hooks,
-            onBegin(step) {
-              due(trainer, ({ begin }) => begin === step)
-              hooks!.onBegin?.(step)
-            },
-            onEvaluating(images, of) {
-              due(trainer, ({ evaluating }) => evaluating === images)
-              hooks!.onEvaluating?.(images, of)
-            },
-            onSave() {
-              const saving = hooks!.onSave!()
-              due(trainer, ({ save }) => save === trainer.position.step)
-              return saving
-            },
-          })
-        return trainer
-      },
-      async train(trainer) {
-        session ??= await Session.open(trainer, { data, held, interrupt, json: true })
-        await session.train(trainer)
-      },
-      lastSaved: async () => session?.lastSaved(),
-      onLost(loss, step) {
-        from.push(step)
-        session?.onLost(loss, step)
-      },
-    })
-    assert.equal(left, [], 'losses that did not happen')
-    return from
-  } finally {
-    await session?.close()
-    interrupt.close()
-    await held.lock.release()
-    await Promise.all([data.train.close(), data.evaluation.close()])
-  }
-}
-
-const undisturbed = new Map<string, string>()
-
-/** The folder of a run of the same kind without losses. */
-async function whole(name: string, how: How): Promise<string> {
-  const known = undisturbed.get(name)
-  if (known !== undefined) return known
-  const folder = join(work, `${name}-whole`)
-  undisturbed.set(name, folder)
-  await train(folder, how)
-  return folder
-}
-
-/** Fails unless a run with losses goes on at the mini-batches `from`, and ends with the bits of a run without losses. */
-async function goesOn(name: string, how: How, losses: Loss[], from: number[]): Promise<void> {
-  const folder = join(work, `${name}-${from.join('-')}`)
-  assert.equal(await train(folder, how, losses), from, 'went on from')
-  const expected = await whole(name, how)
-  assertSameBits(folder, expected)
-  assert.equal(metricLines(folder), metricLines(expected))
-  // 16 mini-batches and two evaluations, with two prefixes each.
-  assert.equal(metricLines(folder).length, 36)
-  const model = (path: string) => readFileSync(join(path, 'model.safetensors'))
-  assert.ok(model(folder).equals(model(expected)), 'the model differs')
-  assert.equal(readdirSync(folder).sort(), readdirSync(expected).sort())
-}
-
-// Losses before a checkpoint, in an evaluation, in a save, and twice at the same place.
-const EVERYWHERE: Loss[] = [
-  { begin: 3 },
-  { evaluating: 250, what: 'destroy' },
-  { save: 10 },
-  { begin: 14, what: 'destroy' },
-  { begin: 14 },
-  { evaluating: 600 },
-]
-const FROM = [0, 5, 8, 10, 10, 15]
-
+// lostDevice.slow.test.ts has the other modes.
 for (const [name, how] of Object.entries({
   serial: { mode: 'serial' },
-  eager: { mode: 'serial', eager: true },
   coalesced: { mode: 'coalesced' },
-  streams: { mode: 'streams' },
   ...(requested.capabilities.f16 ? { mixed: { mode: 'coalesced', precision: 'mixed' } } : {}),
 } satisfies Record<string, How>)) {
   // Opening devices takes most of the time; a loss in a save, or two at one place, is the same in every mode.
   const count = name === 'serial' ? 6 : 2
   test(`${name}: a run that loses its device ${count} times ends with the same bits`, () =>
-    goesOn(name, how, EVERYWHERE.slice(0, count), FROM.slice(0, count)))
+    goesOn(work, name, how, EVERYWHERE.slice(0, count), FROM.slice(0, count)))
 }
 
 test('two devices in one process: whichever is lost, wherever, the run ends with the same bits', async () => {
   await goesOn(
+    work,
     'devices',
     { mode: 'devices' },
     [{ begin: 3 }, { begin: 7, what: 'other' }, { evaluating: 250, what: 'other' }, { save: 10, what: 'other' }, { save: 15 }],
@@ -180,6 +42,7 @@ test('two devices in one process: whichever is lost, wherever, the run ends with
 
 test('two devices in two processes: one that is killed, and the first one lost, are replaced', async () => {
   await goesOn(
+    work,
     'processes',
     { mode: 'devices', inProcess: false },
     [{ begin: 6, what: 'other' }, { evaluating: 250, what: 'other' }, { begin: 12 }],
@@ -188,7 +51,7 @@ test('two devices in two processes: one that is killed, and the first one lost, 
 })
 
 test('what is lost while a trainer is made, or after all mini-batches, is made again', async () => {
-  await goesOn('serial', { mode: 'serial' }, [{ start: true }, { start: true }, { save: 16 }], [0, 0, 15])
+  await goesOn(work, 'serial', { mode: 'serial' }, [{ start: true }, { start: true }, { save: 16 }], [0, 0, 15])
 })
 
 test('three losses in a row without a mini-batch more end a run; its checkpoint is whole', async () => {
@@ -202,7 +65,7 @@ test('three losses in a row without a mini-batch more end a run; its checkpoint 
   assert.equal(trainingOf(folder).position.step, 5)
   const resumed = await runCli(['train', '--resume', folder, '--save-every', '5'])
   assert.equal(resumed.code, 0, resumed.stderr)
-  assertSameBits(folder, await whole('serial', { mode: 'serial' }))
+  assertSameBits(folder, await whole(work, 'serial', { mode: 'serial' }))
 })
 
 const losing = (submits: number) => ({
@@ -241,7 +104,7 @@ test('a signal while devices are lost ends the run with its code', async () => {
 })
 
 test('eval, predict and bench end with one line and exit code 1, and leave no part of a file', async () => {
-  const model = ['--checkpoint', join(await whole('serial', { mode: 'serial' }), 'model.safetensors')]
+  const model = ['--checkpoint', join(await whole(work, 'serial', { mode: 'serial' }), 'model.safetensors')]
   const [input, results] = [join(work, 'input.safetensors'), join(work, 'results')]
   const images: SafetensorsEntry = { dtype: 'F32', shape: [150, 1, 28, 28], data: new Float32Array(150 * 784) }
   await saveSafetensors(input, { images, labels: { dtype: 'I32', shape: [150], data: new Int32Array(150) } })

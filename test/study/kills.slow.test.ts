@@ -1,0 +1,14 @@
+// A study that is killed and run again loses no run, does none twice, and ends with the bits of one that is not killed.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from '../harness/suite.ts'
+import { killStudy } from './kills.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'paraformer-study-kills-'))
+const { test, run } = suite('killed studies')
+
+test('ten kills at random moments leave the results of an undisturbed study', () => killStudy(work, 10, 4))
+
+test('ends', () => rmSync(work, { recursive: true }))
+run()
