@@ -38,11 +38,9 @@ test('ops, layers and models take a variant without a kernel beside them', async
   if (ids.length === 0 || !ids.every((id) => id.startsWith('models/'))) throw new Error(ids.join())
 })
 
-const QUICK = ['fill', 'arange', '--quick']
-
-test('--json of a quick run, which no history keeps', async () => {
-  const history = join(folder, 'quick')
-  const { stdout, stderr } = await bench(...QUICK, '--json', '--history', history)
+test('--json of a quick run, which no history keeps, and a page with a plot', async () => {
+  const [history, page] = [join(folder, 'quick'), join(folder, 'roofline.html')]
+  const { stdout, stderr } = await bench('fill', 'arange', '--quick', '--json', '--history', history, '--html', page)
   if (existsSync(history)) throw new Error('a quick run was kept')
   const report = JSON.parse(stdout)
   for (const name of ['gflops', 'gbps', 'dispatch', 'submit', 'readback']) {
@@ -78,15 +76,6 @@ test('--json of a quick run, which no history keeps', async () => {
       throw new Error(JSON.stringify(one))
   }
   if (!stderr.includes('WebGPU on')) throw new Error(`stderr: ${stderr}`)
-})
-
-test("--csv on the host's clock, and a page with a plot", async () => {
-  const page = join(folder, 'roofline.html')
-  const { stdout } = await bench(...QUICK, '--csv', '--timer', 'wall', '--html', page, '--no-history')
-  const [head, ...rows] = stdout.trim().split('\n')
-  const columns = head!.split(',')
-  if (columns[0] !== 'group' || !columns.includes('median') || rows.length === 0) throw new Error(stdout)
-  if (!rows.every((row) => row.includes(',wall,'))) throw new Error(stdout)
   const html = await readFile(page, 'utf8')
   if (!html.startsWith('<!doctype html>') || !html.includes('<svg') || !html.includes('kernels/fill')) throw new Error(html)
   if (/<script|https?:\/\/|src=/.test(html.replace('http://www.w3.org', '')))
@@ -95,7 +84,7 @@ test("--csv on the host's clock, and a page with a plot", async () => {
 
 test('the history is kept, compared with, and gone on with where its last line was not finished', async () => {
   const history = join(folder, 'history')
-  const args = ['fill', '--filter', 'kernels/', '--time', '1', '--history', history, '--json']
+  const args = ['fill', '--filter', 'kernels/', '--time', '1', '--no-flush', '--history', history, '--json']
   const read = async () => {
     const [file] = await readdir(history)
     return { file: file!, text: await readFile(join(history, file!), 'utf8') }
@@ -114,27 +103,16 @@ test('the history is kept, compared with, and gone on with where its last line w
   JSON.parse(lines[1]!)
 })
 
-test('--shape times an op at any shape', async () => {
-  const args = ['matmul', '--shape', '17x33x5', '--quick', '--no-history', '--json']
-  const { results } = JSON.parse((await bench(...args)).stdout)
-  if (results.length !== 1 || results[0].id !== 'ops/matmul/forward 17x33x5 NN') throw new Error(JSON.stringify(results))
-})
-
-for (const [what, tuned] of [
-  [['softmax', '--shape', '64x64'], /^tuning: (1 shape|0 shapes) of kernels in .*; 0 known before, [01] left/m],
+test("--shape times an op at any shape on the host's clock, --tune full finds out what it uses, --csv prints it", async () => {
   // The tuner sees captured work op by op.
-  [
-    ['layers', '--batch', '1', '--filter', 'layers/mlp/forward quick'],
-    /^tuning: \d+ shapes? of kernels in .*; 0 known before/m,
-  ],
-] as const) {
-  test(`--tune full finds out what ${what[0]} use`, async () => {
-    const args = ['bench', ...what, '--quick', '--no-history', '--json', '--tune', 'full']
-    const { code, stdout, stderr } = await runCli(args, { env: { XDG_CACHE_HOME: join(folder, 'cache', what[0]) } })
-    if (code !== 0 || !tuned.test(stderr)) throw new Error(stderr)
-    if (JSON.parse(stdout).results.length !== 1) throw new Error(stdout)
-  })
-}
+  const args = ['matmul', '--shape', '17x33x5', '--tune', 'full', '--quick', '--no-history', '--csv', '--timer', 'wall']
+  const { code, stdout, stderr } = await runCli(['bench', ...args], { env: { XDG_CACHE_HOME: join(folder, 'cache') } })
+  if (code !== 0 || !/^tuning: 1 shape of kernels in .*; 0 known before, 0 left/m.test(stderr)) throw new Error(stderr)
+  const [head, ...rows] = stdout.trim().split('\n')
+  const columns = head!.split(',')
+  if (columns[0] !== 'group' || !columns.includes('median')) throw new Error(stdout)
+  if (rows.length !== 1 || !/^ops,matmul,forward,17x33x5 NN,wall,/.test(rows[0]!)) throw new Error(stdout)
+})
 
 test('forward passes of layers and models do their work: none passes its ceiling', async () => {
   const args = ['layers', 'models', '--batch', '1', '--filter', 'forward quick', '--quick', '--no-history', '--json']
@@ -177,7 +155,7 @@ test('a history that is none', async () => {
 
 test('Ctrl-C ends after what is timed, and shows what was', async () => {
   let sent = false
-  const { code, stdout, stderr } = await runCli(['bench', '--time', '1', '--no-history', '--json'], {
+  const { code, stdout, stderr } = await runCli(['bench', '--time', '1', '--no-flush', '--no-history', '--json'], {
     onStderr(text, kill) {
       if (sent || !/WebGPU on/.test(text)) return
       sent = true

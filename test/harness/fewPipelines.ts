@@ -2,12 +2,12 @@ import type { Constants, KernelCase } from '../../kernels/spec.ts'
 
 interface Pipeline {
   cases: KernelCase[]
-  /** The values that its constants cover: each constant as `name=value`, or also each pair of them. A missing constant has the value `undefined`. */
+  /** The values of its constants, each as `name=value`. A missing constant has the value `undefined`. */
   covers: string[]
 }
 
-/** The pipelines to compile: one, those with every value of every constant, or those with every pair of values that a case has. */
-export type Cover = 'one' | 'values' | 'pairs'
+/** The pipelines to compile: one, or those with every value of every constant. */
+export type Cover = 'one' | 'values'
 
 /**
  * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values. Cases
@@ -24,8 +24,7 @@ export function casesOfFewPipelines(
   const pipelines = new Map<string, Pipeline>()
   for (const { kase, constants } of all) {
     const values = names.map((name) => `${name}=${constants[name]}`)
-    const pairs = values.flatMap((value, i) => values.slice(i + 1).map((other) => `${value} ${other}`))
-    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'pairs' ? [...values, ...pairs] : values }
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: values }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
   }

@@ -36,12 +36,6 @@ test('all cases of a pipeline that is taken run, and those of the one with most 
   )
 })
 
-test('every pair of values is compiled, not every three', () => {
-  const bits = [0, 1]
-  const cases = bits.flatMap((A) => bits.flatMap((B) => bits.map((C) => kase(`${A}${B}${C}`, { A, B, C }))))
-  expectCases(cases, '000 001 010 100 111', 'pairs')
-})
-
 test('one pipeline is the one with most cases', () => {
   expectCases([kase('a', { N: 1 }), kase('b', { N: 2 }), kase('c', { N: 2 })], 'b c', 'one')
   expectCases([], '', 'one')

