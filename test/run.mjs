@@ -140,8 +140,7 @@ function mayDiffer(file, { subgroupsOnly }) {
  * lavapipe. The default device optimizes kernels, ops, models and the engine's own tests.
  */
 function trimmed(file, device, first) {
-  const unoptimized =
-    device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts' || /^test\/(train|study|bench)\//.test(file)
+  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts'
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,
