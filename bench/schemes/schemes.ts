@@ -73,13 +73,20 @@ async function timeSchemes(
   // With a learning rate of 0 the schemes can share a model.
   const optimizer = new AdamW(model.namedParameters())
   const { resident } = loadBatch({ device, sizes }, batch)
-  const schemes = BRANCH_SCHEMES.map((name) => makeScheme(name, config.branches, { mode }))
+  const schemes = BRANCH_SCHEMES.map((name) => {
+    const scheme = makeScheme(name, config.branches, { mode })
+    const objectives = scheme.passes.flat()
+    // A run takes a step on every objective, of which a mini-batch has one where the scheme chooses.
+    const share = scheme.choose ? 1 / objectives.length : 1
+    const flops = share * batch * objectives.reduce((sum, objective) => sum + trainingFlops(objective, config), 0)
+    return { name, objectives, share, flops, updates: updatesOf(scheme).reduce((sum, count) => sum + count) }
+  })
   const progress = new Progress({ total: 1 })
   try {
     const candidates: Timed[] = []
-    for (const [i, { name, passes }] of schemes.entries()) {
+    for (const [i, { name, objectives }] of schemes.entries()) {
       progress.update((0.5 * i) / schemes.length, `compiling ${name}`)
-      const steps = passes.flat().map((objective) => captureStep(model, optimizer, objective, MAX_NORM))
+      const steps = objectives.map((objective) => captureStep(model, optimizer, objective, MAX_NORM))
       const candidate: Timed = {
         devices: [device],
         submit() {
@@ -109,23 +116,17 @@ async function timeSchemes(
       onRound: tell,
       shouldStop: () => interrupt.asked,
     })
-    const times = schemes.map(({ choose, passes }, i) =>
-      series[i]!.latency.map((ms) => (choose ? ms / passes.flat().length : ms)),
-    )
-    const flops = schemes.map((scheme) => {
-      const all = scheme.passes.flat().reduce((sum, objective) => sum + batch * trainingFlops(objective, config), 0)
-      return scheme.choose ? all / scheme.passes.flat().length : all
-    })
+    const times = series.map(({ latency }, i) => latency.map((ms) => ms * schemes[i]!.share))
     const joint = schemes.findIndex(({ name }) => name === 'joint')
     const rows = schemes.map(
-      (scheme, i): SchemeRow => ({
-        scheme: scheme.name as SchemeName,
-        updates: updatesOf(scheme).reduce((sum, one) => sum + one),
-        flops: flops[i]!,
+      ({ name, updates, flops }, i): SchemeRow => ({
+        scheme: name,
+        updates,
+        flops,
         time: quantiles(times[i]!),
         overJoint: {
           time: quantiles(times[i]!.map((ms, round) => ms / times[joint]![round]!)),
-          flops: flops[i]! / flops[joint]!,
+          flops: flops / schemes[joint]!.flops,
         },
       }),
     )
