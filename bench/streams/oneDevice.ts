@@ -9,6 +9,7 @@ import {
   type SchemeName,
   type StepResult,
 } from '../../train/index.ts'
+import { gradientsOf } from '../../train/optim/gradients.ts'
 import type { Objective } from '../../train/schemes/index.ts'
 import { type Candidate, MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 
@@ -138,10 +139,4 @@ function statisticsOf(
       return { bytes: device.memory.peakBytes - before }
     },
   }
-}
-
-/** The gradients that the last step left in the optimizer's arenas, by parameter name. */
-export async function gradientsOf(named: readonly (readonly [string, Tensor])[]): Promise<Values> {
-  const reads = named.map(async ([name, { gradSlot }]) => [name, (await gradSlot!.data()) as Float32Array] as const)
-  return new Map(await Promise.all(reads))
 }

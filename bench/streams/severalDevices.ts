@@ -1,9 +1,9 @@
 import type { ViT } from '../../model/index.ts'
 import type { LabelledImages } from '../../train/data/microBatch.ts'
 import type { SchemeName } from '../../train/index.ts'
+import { Pipeline } from '../../train/pipeline/pipeline.ts'
 import { type Candidate, MAX_NORM, type Pass, type Values, ZERO_LR } from './candidate.ts'
 import { lastObjective } from './oneDevice.ts'
-import { Pipeline } from './pipeline.ts'
 import type { Distribution, Several } from './workbench.ts'
 
 /** The forward pass, or a training step, of a ParaFormer with its branches on several devices. */

@@ -5,9 +5,9 @@ import type { BranchDevices } from '../../train/devices/branchDevices.ts'
 import { distributeBranches } from '../../train/devices/distribute.ts'
 import type { LocalBranchWorker } from '../../train/devices/localBranchWorker.ts'
 import { AdamW, type MicroBatch, optimizerStep } from '../../train/index.ts'
+import { parametersOf } from '../../train/pipeline/pipeline.ts'
 import { MAX_NORM, type Values, ZERO_LR } from './candidate.ts'
 import { lastObjective, type Resident } from './oneDevice.ts'
-import { parametersOf } from './pipeline.ts'
 import type { Sizes } from './sizes.ts'
 
 /** The models to compare, on one device. */

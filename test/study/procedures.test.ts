@@ -29,6 +29,11 @@ const tiny = {
 const arms = `{
   cut: { settings: { branches: 3 }, budget: 'none', procedure: { name: 'compress' } },
   timed: { settings: { architecture: 'vit', scheme: 'joint', depth: 3 }, budget: 'none', procedure: { name: 'latency', batches: [2] } },
+  piped: {
+    settings: { architecture: 'vit', scheme: 'joint', depth: 3 },
+    budget: 'none',
+    procedure: { name: 'latency', batches: [1, 2], pipeline: { devices: 2, microBatches: 2 } },
+  },
   frozen: { settings: {}, budget: 'none', procedure: { name: 'expand', way: 'expand', add: 2 } },
   scratch: { settings: {}, budget: 'none', procedure: { name: 'expand', way: 'scratch', add: 2 } },
 }`
@@ -82,6 +87,12 @@ test('latency measures a forward pass of any architecture', () => {
   assert.is(final.test.accuracy.length, 1)
 })
 
+test('latency measures a pipeline', () => {
+  const { measures } = resultOf('piped')
+  assert.equal(Object.keys(measures), ['forwardSeconds1', 'forwardSeconds2', 'stepSeconds'])
+  for (const seconds of Object.values(measures) as number[]) assert.ok(seconds > 0 && seconds < 10)
+})
+
 test('expand measures what is learned and forgotten, and ways with one seed share their base', () => {
   const [frozen, scratch] = [resultOf('frozen'), resultOf('scratch')]
   assert.is(frozen.measures.baseAccuracy, scratch.measures.baseAccuracy)
@@ -127,6 +138,19 @@ test('bad input: one line each', async () => {
   await refused(
     `{ settings: {}, procedure: { name: 'compress', ways: 1 } as never }`,
     /procedure compress of arm a has no option ways/,
+  )
+  const piped = (settings: string, pipeline: string) =>
+    `{ settings: ${settings}, procedure: { name: 'latency', pipeline: ${pipeline} } }`
+  await refused(piped('{}', '{ devices: 1, microBatches: 2 }'), /as pipeline.devices, takes a whole number of at least 2/)
+  await refused(piped('{}', '{ devices: 2 } as never'), /as pipeline.microBatches, takes a whole number of at least 1/)
+  await refused(piped('{}', '{ devices: 2, microBatches: 2 }'), /has a pipeline, which needs a vit, not a paraformer/)
+  await refused(
+    piped("{ architecture: 'vit', depth: 3 }", '{ devices: 4, microBatches: 2 }'),
+    /divides 3 layers over 4 devices; use fewer/,
+  )
+  await refused(
+    `{ settings: { architecture: 'vit', depth: 3 }, procedure: { name: 'compress' } }`,
+    /procedure compress of arm a needs a paraformer, not a vit/,
   )
   await refused(expand(', tasks: 1'), /as tasks, takes a whole number of at least 2/)
   await refused(expand(', split: "halves" as never'), /as split, takes classes, permuted or rotated/)

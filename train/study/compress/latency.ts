@@ -54,28 +54,47 @@ async function timed(
     inference(model, how, { branches, eachBranch: false }, (images, options) => [noGrad(() => model.forward(images, options))]),
   )
   const jobs = passes.flatMap((pass, i) =>
-    batches.map((B) => ({ i, B, images: new Float32Array(B * channels * imageSize ** 2), pass, times: [] as number[] })),
+    batches.map((B) => {
+      const images = new Float32Array(B * channels * imageSize ** 2)
+      return { i, B, run: () => pass.run(images, B) }
+    }),
   )
   try {
-    // The first run of each job compiles and captures it.
-    for (const { pass, images, B } of jobs) await pass.run(images, B)
-    const start = performance.now()
-    for (let round = 1; round <= MAX_ROUNDS; round++) {
-      for (const { pass, images, B, times } of jobs) {
-        const before = performance.now()
-        await pass.run(images, B)
-        times.push(performance.now() - before)
-      }
-      const spent = performance.now() - start
-      onRound?.(Math.min(1, Math.max(round / MAX_ROUNDS, spent / BUDGET_MS)))
-      if (round >= MIN_ROUNDS && spent > BUDGET_MS) break
-    }
+    const times = await medianTimes(
+      jobs.map(({ run }) => run),
+      onRound,
+    )
+    const latencies: Latency[] = prefixes.map(() => ({}))
+    for (const [j, { i, B }] of jobs.entries()) latencies[i]![B] = times[j]!
+    return latencies
   } finally {
     for (const pass of passes) pass.dispose()
   }
-  const latencies: Latency[] = prefixes.map(() => ({}))
-  for (const { i, B, times } of jobs) latencies[i]![B] = median(times)
-  return latencies
+}
+
+/**
+ * Times jobs in rounds, in each of which every job runs once. The first round, which compiles and captures, does not count.
+ * @param onRound is called after each round with the share of the measurement that is done
+ * @returns the median milliseconds of each job
+ */
+export async function medianTimes(
+  jobs: readonly (() => Promise<unknown>)[],
+  onRound?: (share: number) => void,
+): Promise<number[]> {
+  for (const job of jobs) await job()
+  const times = jobs.map((): number[] => [])
+  const start = performance.now()
+  for (let round = 1; round <= MAX_ROUNDS; round++) {
+    for (const [i, job] of jobs.entries()) {
+      const before = performance.now()
+      await job()
+      times[i]!.push(performance.now() - before)
+    }
+    const spent = performance.now() - start
+    onRound?.(Math.min(1, Math.max(round / MAX_ROUNDS, spent / BUDGET_MS)))
+    if (round >= MIN_ROUNDS && spent > BUDGET_MS) break
+  }
+  return times.map(median)
 }
 
 function median(values: readonly number[]): number {

@@ -17,12 +17,26 @@ export interface ModelCount {
   training: number
 }
 
+/** Numbers that a run measured beside its scores, by name. */
+export type Measures = Record<string, number>
+
+/** How a pipeline divides a ViT and its batches. */
+export interface PipelineShape {
+  /** Devices of the adapter, all in one process; each has some of the layers. */
+  devices: number
+  /** Parts of a batch; a batch that they do not divide has fewer. */
+  microBatches: number
+}
+
 /** The part of a run that goes beyond training and evaluation. Its numbers are the `measures` of the result. */
 export type Procedure =
   /** Measures every prefix of the trained model, as `paraformer compress` does. */
   | { name: 'compress' }
-  /** Measures the seconds of a forward pass of the trained model, with so many images at a time (default 1 and 64). */
-  | { name: 'latency'; batches?: readonly number[] }
+  /**
+   * Measures the seconds of a forward pass of the trained model, with so many images at a time (default 1 and 64): `forwardSeconds1`. A
+   * ViT with `pipeline` passes through it, and the seconds of a training step on a batch are measured too: `stepSeconds`.
+   */
+  | { name: 'latency'; batches?: readonly number[]; pipeline?: PipelineShape }
   /**
    * Trains on the first of some tasks, then learns the others in one of the ways of `paraformer expand`. The seed of a run also shuffles
    * the classes (`classes`) or pixels (`permuted`) of the tasks.
@@ -131,6 +145,7 @@ const ARM: OptionNames<Arm> = {
 }
 const RULE: OptionNames<Rule> = { claim: true, compare: true, metric: true, better: true, margin: true }
 const TUNING: OptionNames<Tuning> = { trials: true, space: true, seed: true }
+const PIPELINE: OptionNames<PipelineShape> = { devices: true, microBatches: true }
 const BUDGETS: readonly unknown[] = ['parameters', 'flops', 'steps', 'time']
 
 /** Settings that are the study's to give, not an arm's. */
@@ -197,7 +212,7 @@ function checkArm(id: string, name: string, arm: Arm, known: (arm: string, where
 
 const PROCEDURES: Readonly<Record<Procedure['name'], readonly string[]>> = {
   compress: [],
-  latency: ['batches'],
+  latency: ['batches', 'pipeline'],
   expand: ['way', 'split', 'tasks', 'add', 'freeze', 'softmax', 'replay'],
 }
 
@@ -212,6 +227,18 @@ function checkProcedure({ id, tuning, budget }: Study, name: string, { procedure
     const { batches = [1] } = procedure
     const sizes = Array.isArray(batches) && batches.length > 0 && batches.every((B) => Number.isSafeInteger(B) && B >= 1)
     if (!sizes) throw refusal(where, batches, 'a list of numbers of images', 'batches')
+    const { pipeline } = procedure
+    if (pipeline !== undefined) {
+      checkOptions(where, pipeline, PIPELINE)
+      for (const [key, least] of [
+        ['devices', 2],
+        ['microBatches', 1],
+      ] as const) {
+        const number = pipeline[key]
+        if (!(Number.isSafeInteger(number) && number >= least))
+          throw refusal(where, number, `a whole number of at least ${least}`, `pipeline.${key}`)
+      }
+    }
   }
   if (procedure?.name !== 'expand') return
   const { way, split = 'classes', tasks = 2, add = 1, freeze = 'branches', softmax = 'all', replay = 0.1 } = procedure

@@ -110,9 +110,24 @@ export class Plan {
   #run(arm: string, seed: number): PlannedRun {
     const tuned = this.inputs.tuned?.[arm] ?? {}
     const stated = this.#settings(arm, seed, tuned)
+    this.#checkProcedure(arm, stated)
     const miniBatches = this.#length(arm)
     const settings = miniBatches === undefined ? stated : this.#withLength(arm, stated, miniBatches)
     return { key: this.#key(arm, settings, 'run'), arm, seed, settings, work: this.#work(arm, settings) }
+  }
+
+  /** @throws UserError for a procedure that an arm's model cannot take */
+  #checkProcedure(arm: string, { architecture, depth }: Settings): void {
+    const { procedure } = this.study.arms[arm]!
+    const refuse = (what: string) => {
+      return new UserError(`study ${this.study.id}: procedure ${procedure!.name} of arm ${arm} ${what}`)
+    }
+    if (procedure?.name === 'compress' && architecture !== 'paraformer')
+      throw refuse(`needs a paraformer, not a ${architecture}`)
+    if (procedure?.name !== 'latency' || procedure.pipeline === undefined) return
+    const { devices } = procedure.pipeline
+    if (architecture !== 'vit') throw refuse(`has a pipeline, which needs a vit, not a ${architecture}`)
+    if (depth < devices) throw refuse(`divides ${depth} layers over ${devices} devices; use fewer`)
   }
 
   #settings(arm: string, seed: number, values: Partial<Settings>): Settings {

@@ -1,16 +1,14 @@
 import { join } from 'node:path'
 import { files } from '#platform'
-import type { ParaFormer } from '../../../model/index.ts'
+import type { ParaFormer, ViT } from '../../../model/index.ts'
 import { evaluationLoader, first, type RunData } from '../../run/data.ts'
 import type { RunFolder } from '../../run/folder.ts'
 import { FORMAT } from '../../run/jsonFile.ts'
 import type { Trainer } from '../../run/trainer.ts'
 import { compress } from '../compress/compress.ts'
 import { measureForward } from '../compress/latency.ts'
-import type { Procedure } from '../plan/define.ts'
-
-/** Numbers that a run measured beside its scores, by name. */
-export type Measures = Record<string, number>
+import type { Measures, Procedure } from '../plan/define.ts'
+import { measurePipeline } from './pipelineTimes.ts'
 
 /** A procedure that measures a trained model. */
 export type ModelProcedure = Exclude<Procedure, { name: 'expand' }>
@@ -34,7 +32,8 @@ export async function measureModel(
 ): Promise<Measures> {
   const { model, settings, mode = 'serial', distributed } = trainer.parts
   if (procedure.name === 'latency') {
-    const { batches = [1, 64] } = procedure
+    const { batches = [1, 64], pipeline } = procedure
+    if (pipeline) return measurePipeline(model as ViT, pipeline, { batches, trainBatch: settings.batchSize }, onProgress)
     const latency = await measureForward(model, batches, distributed ?? mode, () => onProgress('measuring latency'))
     return Object.fromEntries(batches.map((B) => [`forwardSeconds${B}`, latency[B]! / 1000]))
   }

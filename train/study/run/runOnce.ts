@@ -17,12 +17,13 @@ import { StepTimes } from '../../run/stepTimes.ts'
 import type { Trainer } from '../../run/trainer.ts'
 import type { StepReport } from '../../run/trainerParts.ts'
 import { BUILD } from '../plan/build.ts'
+import type { Measures } from '../plan/define.ts'
 import { checkpointIn } from '../results/folder.ts'
 import { type ArmParts, armParts } from './armParts.ts'
 import { isDivergence } from './divergence.ts'
 import { expansionRun } from './expansionRun.ts'
 import type { RunJob } from './job.ts'
-import { type Measures, measureModel, testLoader } from './measure.ts'
+import { measureModel, testLoader } from './measure.ts'
 
 /**
  * Begins or resumes a run of a study, and trains it to its end, or until it should stop. At the end a run, but no trial, is

@@ -1,8 +1,7 @@
 import { type Device, UserError } from '../../engine/index.ts'
 import type { ViT } from '../../model/index.ts'
-import { Stopwatch } from '../../train/devices/stopwatch.ts'
-import type { Values } from './candidate.ts'
-import { gradientsOf } from './oneDevice.ts'
+import { Stopwatch } from '../devices/stopwatch.ts'
+import { gradientsOf } from '../optim/gradients.ts'
 import { type PipelineWork, Stage } from './stage.ts'
 
 /** The parameters of a model by name, copied to the host. */
@@ -92,7 +91,7 @@ export class Pipeline {
   }
 
   /** The gradients of the last step, by parameter name. */
-  async gradients(): Promise<Values> {
+  async gradients(): Promise<Map<string, Float32Array>> {
     const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.parameters())))
     return new Map(found.flatMap((values) => [...values]))
   }

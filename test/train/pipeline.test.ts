@@ -1,13 +1,13 @@
 import * as assert from 'uvu/assert'
 import { openDevice } from '#platform'
-import { gradientsOf } from '../../bench/streams/oneDevice.ts'
-import { Pipeline, parametersOf } from '../../bench/streams/pipeline.ts'
 import { Device, requestDevice, tensor, UserError } from '../../engine/index.ts'
 import { type PartialConfig, ViT } from '../../model/index.ts'
 import { AdamW, captureStep, makeScheme } from '../../train/index.ts'
+import { gradientsOf } from '../../train/optim/gradients.ts'
+import { Pipeline, parametersOf } from '../../train/pipeline/pipeline.ts'
 import { assertClose } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
-import { throws } from '../train/userError.ts'
+import { throws } from './userError.ts'
 
 const device = await requestDevice()
 const others = await Promise.all([1, 2].map(async () => new Device(await openDevice({}))))

@@ -3,7 +3,7 @@ import { withDevice } from '../../engine/device/defaultDevice.ts'
 import type { Device } from '../../engine/device/device.ts'
 import { type Captured, capture, crossEntropy, empty, noGrad, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
 import { ViT, type ViTConfig } from '../../model/index.ts'
-import { AdamW } from '../../train/index.ts'
+import { AdamW } from '../optim/adamW.ts'
 
 /** The layers of a ViT that a stage holds. */
 export interface Layers {
