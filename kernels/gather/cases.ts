@@ -60,15 +60,34 @@ export const scatterAddCases: KernelCase<Gather>[] = [
   { ...scatterCase([100_000, 3, 1], 'all rows into one', () => 1), fills: { indices: () => 1, input: 'uniform' } },
 ]
 
+/** Fills with values that are computed at the first use, since every program that uses kernels loads their cases. */
+function lazily(compute: () => readonly number[]): (i: number) => number {
+  let values: readonly number[] | undefined
+  return (i) => {
+    values ??= compute()
+    return values[i]!
+  }
+}
+
+/** The order of the first `count` indices. Within each block of `block` they are sorted. */
+function orderOf(count: number, index: (k: number) => number, block?: number): number[] {
+  return stableOrder(
+    Array.from({ length: count }, (_, k) => index(k)),
+    block,
+  )
+}
+
 /** The order of the indices of a case, and where each row begins in it. */
 function sortedOf({ problem: { count, rows }, fills }: KernelCase<Gather>): { order: Fill; starts: Fill } {
   const index = fills!.indices as (k: number) => number
-  const order = stableOrder(Array.from({ length: count }, (_, k) => index(k)))
-  const starts = Array.from({ length: rows + 1 }, (_, row) => {
-    const place = order.findIndex((k) => index(k) >= row)
-    return place < 0 ? count : place
-  })
-  return { order: (k) => order[k]!, starts: (row) => starts[row]! }
+  const starts = () => {
+    const order = orderOf(count, index)
+    return Array.from({ length: rows + 1 }, (_, row) => {
+      const place = order.findIndex((k) => index(k) >= row)
+      return place < 0 ? count : place
+    })
+  }
+  return { order: lazily(() => orderOf(count, index)), starts: lazily(starts) }
 }
 
 export const scatterAddSortedCases: KernelCase<Gather>[] = scatterAddCases.map((kase) => {
@@ -104,17 +123,11 @@ export const sortBlocksCases: KernelCase<{ count: number }>[] = SORTED.flatMap((
 
 export const mergeOrderCases: KernelCase<MergeOrder>[] = SORTED.flatMap((count) =>
   [1, 3, 64, 1024].flatMap((run) =>
-    [repeated(11), outside(5)].map((index, i) => {
-      const order = stableOrder(
-        Array.from({ length: count }, (_, k) => index(k)),
-        run,
-      )
-      return {
-        name: `${count} in runs of ${run}${i === 0 ? '' : ', some outside'}`,
-        problem: { count, run },
-        sizes: { indices: count, order: count, merged: count },
-        fills: { indices: index, order: (k: number) => order[k]! },
-      }
-    }),
+    [repeated(11), outside(5)].map((index, i) => ({
+      name: `${count} in runs of ${run}${i === 0 ? '' : ', some outside'}`,
+      problem: { count, run },
+      sizes: { indices: count, order: count, merged: count },
+      fills: { indices: index, order: lazily(() => orderOf(count, index, run)) },
+    })),
   ),
 )
