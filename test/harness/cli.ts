@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { benchCommand } from '../../bench/command.ts'
+import { type Device, defaultDevice, setDefaultDevice } from '../../engine/index.ts'
 import { makeProgram, runCommand } from '../../train/cli/program.ts'
 
 /** How a command ended. */
@@ -43,12 +44,21 @@ export function runCli(
 
 const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
-/**
- * Fails unless the command ends with exit code 2, prints one line to stderr that matches, and prints nothing to stdout. It runs in this
- * process, since starting one takes longer than the command.
- */
-export async function expectUserError(args: readonly string[], message: RegExp): Promise<void> {
+/** The default device, if there is one. */
+function deviceNow(): Device | undefined {
+  try {
+    return defaultDevice()
+  } catch {
+    return undefined
+  }
+}
+
+/** Runs the command line in this process, which saves the start of another one. Nothing else may print meanwhile. */
+export async function runHere(args: readonly string[]): Promise<CliResult> {
   const { stdout, stderr } = process
+  const device = deviceNow()
+  const { exitCode } = process
+  process.exitCode = undefined
   const printed = new Map([stdout, stderr].map((stream) => [stream, '']))
   const writes = [...printed.keys()].map((stream) => {
     const { write } = stream
@@ -62,17 +72,23 @@ export async function expectUserError(args: readonly string[], message: RegExp):
   })
   const handlers = SIGNALS.map((signal) => process.listeners(signal))
   const code = await runCommand(makeProgram([benchCommand()]), args).finally(() => {
+    if (device) setDefaultDevice(device)
     for (const restore of writes) restore()
     // A command that fails leaves its handlers to the end of the process.
     SIGNALS.forEach((signal, i) => {
       for (const one of process.listeners(signal)) if (!handlers[i]!.includes(one)) process.off(signal, one)
     })
   })
-  const lines = printed
-    .get(stderr)!
-    .split('\n')
-    .filter((line) => line !== '')
-  const shown = `${args.join(' ')}: code ${code}, stderr ${JSON.stringify(printed.get(stderr))}, stdout ${JSON.stringify(printed.get(stdout)!.slice(0, 200))}`
-  if (code !== 2 || lines.length !== 1 || printed.get(stdout) !== '') throw new Error(shown)
+  const ended = code ?? Number(process.exitCode ?? 0)
+  process.exitCode = exitCode
+  return { code: ended, stdout: printed.get(stdout)!, stderr: printed.get(stderr)! }
+}
+
+/** Fails unless the command ends with exit code 2, prints one line to stderr that matches, and prints nothing to stdout. */
+export async function expectUserError(args: readonly string[], message: RegExp): Promise<void> {
+  const { code, stdout, stderr } = await runHere(args)
+  const lines = stderr.split('\n').filter((line) => line !== '')
+  const shown = `${args.join(' ')}: code ${code}, stderr ${JSON.stringify(stderr)}, stdout ${JSON.stringify(stdout.slice(0, 200))}`
+  if (code !== 2 || lines.length !== 1 || stdout !== '') throw new Error(shown)
   if (!message.test(lines[0]!)) throw new Error(`does not match ${message}: ${shown}`)
 }

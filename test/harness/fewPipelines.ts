@@ -1,4 +1,4 @@
-import type { Constants, KernelCase } from '../../kernels/spec.ts'
+import type { Capabilities, Constants, KernelCase, KernelEntry } from '../../kernels/spec.ts'
 
 interface Pipeline {
   cases: KernelCase[]
@@ -6,8 +6,14 @@ interface Pipeline {
   covers: string[]
 }
 
-/** The pipelines to compile: one, or those with every value of every constant. */
-export type Cover = 'one' | 'values'
+/** The pipelines to compile: none, one, or those with every value of every constant. */
+export type Cover = 'none' | 'one' | 'values'
+
+/** The names of the variants that a device chooses for some case of a kernel. */
+export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capabilities): Set<string> {
+  const asked = cases.filter((kase) => !kase.bench)
+  return new Set(asked.map((kase) => spec.choose?.(capabilities, kase.problem) ?? spec.variants[0]!.name))
+}
 
 /**
  * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values. Cases
@@ -18,6 +24,7 @@ export function casesOfFewPipelines(
   constantsOf: (kase: KernelCase) => Constants,
   cover: Cover,
 ): readonly KernelCase[] {
+  if (cover === 'none') return []
   const all = cases.map((kase) => ({ kase, constants: constantsOf(kase) }))
   const names = [...new Set(all.flatMap(({ constants }) => Object.keys(constants)))]
   if (names.length === 0 || cases.length === 0) return cases

@@ -1,6 +1,6 @@
 import { bindingDtype, type KernelCase, type KernelEntry, runsOn, type Variant } from '../../kernels/spec.ts'
 import { kernelDevice } from './device.ts'
-import { type Cover, casesOfFewPipelines } from './fewPipelines.ts'
+import { type Cover, casesOfFewPipelines, chosenVariants } from './fewPipelines.ts'
 import { checkKernel } from './kernel.ts'
 import { branchCases, checkBranches, takesBranches } from './kernelBranches.ts'
 import { suite } from './suite.ts'
@@ -38,14 +38,15 @@ export async function runKernelSuite(
       const runs = spec.variants.some((variant) => runsOn(spec, variant, on.capabilities, kase.problem))
       if (!runs && (on.capabilities.f16 || !half)) throw new Error(`${spec.name} ${kase.name}: no variant runs on this device`)
     }
-    const chosen = new Set(cases.map((kase) => spec.choose?.(on.capabilities, kase.problem) ?? spec.variants[0]!.name))
+    const chosen = chosenVariants(entry, on.capabilities)
     /** Says which pipelines of a variant to compile; undefined means all. */
     const coverOf = ({ name, source }: Variant<any>): Cover | undefined => {
       // The default device runs a variant with more pipelines, unless only this device runs it, which then chooses it.
       if (pipelines === 'few') {
         if (!most) return 'values'
         // Subgroups of 8 run other code than those of 4, and those of 16 the same.
-        return (subgroupsOnly ? on.capabilities.subgroupMaxSize === 8 : chosen.has(name)) ? 'values' : 'one'
+        if (subgroupsOnly) return on.capabilities.subgroupMaxSize === 8 ? 'values' : 'one'
+        return chosen.has(name) ? 'values' : 'none'
       }
       if (pipelines !== 'most' || !most) return undefined
       // The other devices run variants with subgroups too.

@@ -3,12 +3,15 @@ import { fromHalf, toHalf } from '../../kernels/half.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
 import { type Arrays, bindingDtype, type Fill, type KernelCase, type KernelEntry, runsOn } from '../../kernels/spec.ts'
 import type { KernelDevice } from './device.ts'
+import { chosenVariants } from './fewPipelines.ts'
 import { arraysOf, GUARD, launch } from './kernel.ts'
 
 export const { NaN: NAN, POSITIVE_INFINITY: INFINITY } = Number
 export const HIGHEST = 3.4028234663852886e38
 export const LEAST_NORMAL = 2 ** -126
 const SUBNORMAL = Math.fround(1e-40)
+
+const pipelines = globalThis.process?.env.PARAFORMER_PIPELINES
 
 /** Values that are put among ordinary numbers. */
 const SPECIALS = [NAN, INFINITY, -INFINITY, -HIGHEST, HIGHEST, -0, SUBNORMAL]
@@ -86,6 +89,11 @@ export interface SpecialCase {
   tolerance?: number
   /** Whether zeros must have their sign. */
   signs?: boolean
+  /**
+   * Whether pipelines take seconds to compile. `npm test` then runs each source once on the default device, and on others the variants that
+   * they choose.
+   */
+  slow?: boolean
   /** Outputs that are not compared. */
   free?: readonly string[]
 }
@@ -121,9 +129,13 @@ export function testSpecial(
   const problem = special.problem as Record<string, unknown>
   const kase: KernelCase = { name: special.name, problem, sizes: { ...special.outputs, ...sizes }, fills }
   const variants = spec.variants.filter((variant) => runsOn(spec, variant, on.capabilities, problem))
+  const chosen = chosenVariants(entry, on.capabilities)
   const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
   if (variants.length === 0 && (on.capabilities.f16 || !half)) throw new Error(`no variant of ${spec.name} runs ${kase.name}`)
   for (const variant of variants) {
+    // The default device runs the other variants, of those that are the same code the first.
+    if (special.slow && pipelines === 'few' && !chosen.has(variant.name)) continue
+    if (special.slow && pipelines && variants.find(({ source }) => source === variant.source) !== variant) continue
     test(`${spec.name}/${variant.name} ${kase.name}`, async () => {
       const memory = fillCase(spec, kase, GUARD)
       const expected = reference(kase.problem, arraysOf(spec, kase, memory))

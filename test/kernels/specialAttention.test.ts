@@ -9,7 +9,7 @@ import { suite } from '../harness/suite.ts'
 
 const on = await kernelDevice()
 const { test, run } = suite(`special values of attention on ${on.summary.name}`)
-const check = (special: SpecialCase) => testSpecial(on, test, special)
+const check = (special: SpecialCase) => testSpecial(on, test, { slow: true, ...special })
 
 /** Number of tokens of a sequence, and of elements of a row. */
 const [T, W] = [35, 7]

@@ -8,7 +8,7 @@ import { checkSettings } from '../../train/settings.ts'
 import { studyData } from '../../train/study/plan/data.ts'
 import { Plan } from '../../train/study/plan/plan.ts'
 import { loadStudy } from '../../train/study/plan/source.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { type Line, resultsOf, writeStudy } from './studies.ts'
 
@@ -44,7 +44,7 @@ const path = join(out, 'small-tiny')
 const study = (...args: string[]) => ['study', ...args]
 
 async function succeed(args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runCli(args)
+  const { code, stdout, stderr } = await runHere(args)
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
   return stdout
 }
@@ -122,7 +122,7 @@ test('expand measures what is learned and forgotten, and ways with one seed shar
 
 test('status and report show the metric of such a study', async () => {
   const html = join(work, 'report.html')
-  const { stderr } = await runCli(study('report', path, '--out', html))
+  const { stderr } = await runHere(study('report', path, '--out', html))
   assert.not.match(stderr, /has no curves/)
   const shown = readFileSync(html, 'utf8')
   for (const title of ['Compression of cut, seed 1', 'Expansion of frozen, seed 1']) assert.ok(shown.includes(title), title)

@@ -2,7 +2,7 @@ import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { type Line, linesOf, type StudyText, writeStudy } from './studies.ts'
 
@@ -18,7 +18,7 @@ function study(text?: StudyText): { file: string; out: string; path: string } {
 }
 
 async function succeed(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await runCli(['study', ...args])
+  const { code, stdout, stderr } = await runHere(['study', ...args])
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
   return { stdout, stderr }
 }
@@ -146,11 +146,11 @@ test('tuning tries the same values for each arm, on validation images alone, and
 })
 
 test('a run that diverges has a line that says so, and is not run again; trials that diverge lose', async () => {
-  const wild = `{ joint: { settings: {} }, wild: { settings: {}, scheme: defineScheme({ name: 'wild', make(m) {
+  const wild = `wild: { settings: {}, scheme: defineScheme({ name: 'wild', make(m) {
     const [[step]] = makeScheme('joint', m).passes as never
     const loss = (model, batch) => { const found = step.loss(model, batch); return { ...found, objective: found.objective.mul(1e30) } }
-    return { passes: [[step], [{ ...step, loss }]] } } }) } }`
-  const { file, out, path } = study({ arms: wild, seeds: '[1]' })
+    return { passes: [[step], [{ ...step, loss }]] } } }) }`
+  const { file, out, path } = study({ arms: `{ joint: { settings: {} }, ${wild} }`, seeds: '[1]' })
   const first = await succeed('run', file, '--out', out)
   assert.match(first.stderr, /wild, seed 1: diverged: training stopped: NaN or infinity in mini-batch \d+/)
   assert.match(first.stdout, /wild +1 of 1, 1 diverged +- +-[\s\S]*all runs are finished/)
@@ -169,9 +169,9 @@ test('a run that diverges has a line that says so, and is not run again; trials 
   const tuned = study({
     seeds: '[1]',
     more: 'tuning: { trials: 2, space: { maxNorm: [1] } },',
-    arms: wild,
+    arms: `{ ${wild} }`,
   })
-  const { code, stderr } = await runCli(['study', 'run', tuned.file, '--out', tuned.out])
+  const { code, stderr } = await runHere(['study', 'run', tuned.file, '--out', tuned.out])
   assert.is(code, 2)
   assert.match(stderr, /every trial of arm wild diverged \(training stopped: NaN/)
   const trials = linesOf(tuned.path, 'trials.jsonl').filter(({ arm }) => arm === 'wild')
@@ -184,7 +184,7 @@ test('an arm whose seed gives other bits each time is refused', async () => {
     const loss = (model, batch) => { const found = step.loss(model, batch); return { ...found, objective: found.objective.mul(1 + Math.random()) } }
     return { passes: [[{ ...step, loss }]] } } }) } }`
   const { file, out } = study({ arms })
-  const { code, stderr } = await runCli(['study', 'run', file, '--out', out])
+  const { code, stderr } = await runHere(['study', 'run', file, '--out', out])
   assert.is(code, 2)
   assert.match(stderr, /arm dice: the same seed twice gives different bits/)
 })

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 
@@ -15,7 +15,7 @@ const { test, run } = suite('paraformer compress')
 
 /** Runs a command that succeeds. @returns its output */
 async function ok(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runCli(args)
+  const { code, stdout, stderr } = await runHere(args)
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
   return stdout
 }
@@ -52,7 +52,7 @@ test('the images that the run held out choose, and a model of which that is not 
   const checkpoint = join(folder, 'checkpoint.safetensors')
   const args = ['--images', '100', '--batch', '1', '--out', join(work, 'held'), '--json']
   const of = async (...more: string[]) => {
-    const { code, stdout, stderr } = await runCli(['compress', ...args, ...more])
+    const { code, stdout, stderr } = await runHere(['compress', ...args, ...more])
     if (code !== 0) throw new Error(stderr)
     return { found: JSON.parse(stdout), warned: stderr.includes('may have been trained on') }
   }
@@ -114,7 +114,7 @@ test('a vit, and a model that learned nothing', async () => {
   await expectUserError(of(vit), /is of a vit, which has no branches to leave out; use a paraformer/)
   const fresh = join(work, 'fresh')
   await ok('train', ...SMALL, '--branches', '2', '--max-steps', '1', '--lr', '1e-12', '--out', fresh)
-  const { code, stderr } = await runCli(of(fresh))
+  const { code, stderr } = await runHere(of(fresh))
   if (code !== 2 || !/no better than chance among 10 classes; train it first/.test(stderr))
     throw new Error(`${code}: ${stderr}`)
 })

@@ -6,7 +6,7 @@ import { UserError } from '../../engine/index.ts'
 import { mergeSettings, readConfigFile } from '../../train/cli/configFile.ts'
 import { PRESETS } from '../../train/presets.ts'
 import { checkSettings } from '../../train/settings.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { rejects, throws } from './userError.ts'
 
@@ -63,7 +63,7 @@ test('the command line takes the file, and refuses it for a run that resumes', a
   const small = { dim: 8, heads: 1, dimHead: 8, mlpDim: 8, patchSize: 14, branches: 2, mode: 'serial' }
   const config = file({ ...small, trainImages: 32, testImages: 32, batchSize: 16, maxSteps: 9 })
   const folder = join(work, 'run')
-  const { code, stdout, stderr } = await runCli(['train', '--config', config, '--max-steps', '2', '--out', folder, '--json'])
+  const { code, stdout, stderr } = await runHere(['train', '--config', config, '--max-steps', '2', '--out', folder, '--json'])
   assert.is(code, 0, stderr)
   const { settings } = JSON.parse(stdout)
   assert.equal([settings.dim, settings.batchSize, settings.maxSteps], [8, 16, 2])

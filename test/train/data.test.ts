@@ -77,6 +77,7 @@ function writeFiles(folder: string, files: Record<string, Uint8Array>): void {
 }
 
 test('MNIST comes whole from its package', async () => {
+  delete process.env.PARAFORMER_DATA
   const { train, test: held, height, width, channels, classes, mean, std } = await loadDataset('mnist')
   equal([train.count, held.count, channels, height, width, classes], [60000, 10000, 1, 28, 28, 10], 'sizes')
   const perClass = new Array<number>(10).fill(0)
@@ -108,6 +109,19 @@ test('IDX files are read plain and gzipped', () =>
     rmSync(join(folder, IMAGES))
     writeFileSync(join(folder, `${IMAGES}.gz`), gzipSync(idx([COUNT, HEIGHT, WIDTH], pixels)))
     check(await loadDataset('fashion-mnist', { dir: folder }))
+  }))
+
+test('a folder in $PARAFORMER_DATA goes before packages, and --data-dir before it', () =>
+  inFolder(async (folder) => {
+    mkdirSync(join(folder, 'mnist'))
+    writeIdx(join(folder, 'mnist'))
+    process.env.PARAFORMER_DATA = folder
+    try {
+      equal((await loadDataset('mnist')).train.count, COUNT, 'images')
+      await rejects(loadDataset('mnist', { dir: join(folder, 'none') }), /no such file/, UserError)
+    } finally {
+      delete process.env.PARAFORMER_DATA
+    }
   }))
 
 const good = idx([COUNT, HEIGHT, WIDTH], pixels)

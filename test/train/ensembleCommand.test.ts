@@ -6,7 +6,7 @@ import { requestDevice } from '../../engine/index.ts'
 import { Ensemble } from '../../model/index.ts'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import { modelOf, readCheckpoint } from '../../train/run/checkpoint.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('ensembles on the command line')
@@ -18,7 +18,7 @@ const SMALL = [
 ]
 
 async function ok(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runCli(args)
+  const { code, stdout, stderr } = await runHere(args)
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
   return stdout
 }

@@ -3,7 +3,7 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readCheckpoint } from '../../train/run/checkpoint.ts'
 import { readRunFolder } from '../../train/study/report/runFolder.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 
@@ -16,7 +16,7 @@ const { test, run } = suite('paraformer expand')
 
 /** Runs a command that succeeds. @returns its output */
 async function ok(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runCli(args)
+  const { code, stdout, stderr } = await runHere(args)
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}: ${stderr}`)
   return stdout
 }

@@ -7,7 +7,7 @@ import { createModel, type Model, type ModelConfig, type PartialConfig } from '.
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import type { Checkpoint } from '../../train/run/checkpoint.ts'
 import { checkInitial, loadInitial, resizePositions, settingsLike } from '../../train/run/initFrom.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { throws } from './userError.ts'
 
@@ -112,12 +112,12 @@ test('the command line begins with the parameters and the model settings of the 
   const few = ['--train-images', '32', '--test-images', '32', '--batch-size', '16', '--mode', 'serial']
   const shape = ['--dim', '8', '--heads', '1', '--dim-head', '8', '--mlp-dim', '8', '--patch-size', '14', '--branches', '3']
   const [first, second] = [join(work, 'first'), join(work, 'second')]
-  const trained = await runCli(['train', ...shape, ...few, '--out', first])
+  const trained = await runHere(['train', ...shape, ...few, '--out', first])
   assert.is(trained.code, 0, trained.stderr)
   const model = join(first, 'model.safetensors')
   // A rate of almost 0 leaves the parameters as they were.
   const frozen = ['--lr', '1e-12', '--weight-decay', '0', '--image-size', '56', '--max-steps', '1']
-  const { code, stderr } = await runCli(['train', '--init-from', model, ...few, ...frozen, '--out', second])
+  const { code, stderr } = await runHere(['train', '--init-from', model, ...few, ...frozen, '--out', second])
   assert.is(code, 0, stderr)
   const tensorsOf = (path: string) => decodeSafetensors(readFileSync(path), path).tensors
   const [a, b] = [tensorsOf(model), tensorsOf(join(second, 'model.safetensors'))]

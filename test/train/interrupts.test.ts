@@ -6,11 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isAlive } from '../../engine/platform/files.ts'
 import { startProcess } from '../../engine/platform/process.ts'
-import { runCli } from '../harness/cli.ts'
+import { runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { smallDisk } from './fullDisk.ts'
 import { assertSameBits, metricLines, stepsIn, TINY, trainingOf } from './runs.ts'
+
+// Evaluations must take a while.
+delete process.env.PARAFORMER_DATA
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-interrupts-'))
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
@@ -34,7 +37,7 @@ function undisturbed(...args: string[]): Promise<string> {
   const key = args.join(' ')
   if (!whole.has(key)) {
     const folder = join(work, `whole${whole.size}`)
-    const made = runCli(train(folder, ...args)).then(({ code, stderr }) => {
+    const made = runHere(train(folder, ...args)).then(({ code, stderr }) => {
       if (code !== 0) throw new Error(stderr)
       return folder
     })
@@ -45,7 +48,7 @@ function undisturbed(...args: string[]): Promise<string> {
 
 /** Resumes a run to its end. Fails unless it ends with the bits of an undisturbed run. */
 async function assertGoesOn(folder: string, ...args: string[]): Promise<void> {
-  const { code, stderr } = await runCli(['train', '--resume', folder])
+  const { code, stderr } = await runHere(['train', '--resume', folder])
   if (code !== 0) throw new Error(stderr)
   assertSame(folder, await undisturbed(...args))
 }

@@ -8,7 +8,7 @@ import { createModel } from '../../model/index.ts'
 import { saveSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'
 import { gradients, imagesInMemory, predict } from '../../train/predict.ts'
-import { runCli } from '../harness/cli.ts'
+import { runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { EVERYWHERE, FROM, goesOn, type How, type Loss, SETTINGS, train, whole } from './losses.ts'
 import { assertSameBits, TINY, trainingOf } from './runs.ts'
@@ -63,7 +63,7 @@ test('three losses in a row without a mini-batch more end a run; its checkpoint 
   )
   assert.instance(error, DeviceLostError)
   assert.equal(trainingOf(folder).position.step, 5)
-  const resumed = await runCli(['train', '--resume', folder, '--save-every', '5'])
+  const resumed = await runHere(['train', '--resume', folder, '--save-every', '5'])
   assert.equal(resumed.code, 0, resumed.stderr)
   assertSameBits(folder, await whole(work, 'serial', { mode: 'serial' }))
 })

@@ -8,7 +8,7 @@ import { distributeBranches } from '../../train/devices/distribute.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { LossScale } from '../../train/optim/lossScale.ts'
 import { captureStep, makeScheme, optimizerStep, type StepResult } from '../../train/schemes/index.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { assertClose, relativeError } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -193,12 +193,12 @@ if (device.capabilities.f16) {
 
   test('the command line: metrics tell the loss scale, and a resumed run ends with the same bits', async () => {
     const train = (folder: string, ...more: string[]) =>
-      runCli(['train', ...settings, '--precision', 'mixed', '--max-steps', '9', '--out', folder, ...more])
+      runHere(['train', ...settings, '--precision', 'mixed', '--max-steps', '9', '--out', folder, ...more])
     const straight = await train(whole)
     if (straight.code !== 0) throw new Error(straight.stderr)
     const short = await train(broken, '--max-steps', '4')
     if (short.code !== 0) throw new Error(short.stderr)
-    const rest = await runCli(['train', '--resume', broken, '--max-steps', '9'])
+    const rest = await runHere(['train', '--resume', broken, '--max-steps', '9'])
     if (rest.code !== 0) throw new Error(rest.stderr)
     const lines = readFileSync(join(whole, 'metrics.jsonl'), 'utf8').trim().split('\n')
     const scales = lines.map((line) => JSON.parse(line)).filter(({ split, prefix }) => split === 'train' && prefix === 1)
@@ -220,7 +220,7 @@ if (device.capabilities.f16) {
 
   test('a loss that is not finite twice stops the run, names the op and what to do', async () => {
     const wild = ['--precision', 'mixed', '--lr', '1e30', '--max-norm', '1e30', '--out', join(work, 'nan')]
-    const { code, stderr } = await runCli(['train', ...settings, ...wild])
+    const { code, stderr } = await runHere(['train', ...settings, ...wild])
     const message = /training stopped: NaN or infinity in mini-batch \d+ of epoch 1, first in \w+ .*, or --precision f32/
     if (code !== 2 || !message.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
   })
@@ -229,7 +229,7 @@ if (device.capabilities.f16) {
     const checkpoint = join(whole, 'model.safetensors')
     const losses: number[][] = []
     for (const precision of ['f32', 'mixed']) {
-      const { code, stdout, stderr } = await runCli([
+      const { code, stdout, stderr } = await runHere([
         'eval',
         '--checkpoint',
         checkpoint,
@@ -256,7 +256,7 @@ if (device.capabilities.f16) {
     const few = ['--train-images', '32', '--test-images', '32', '--max-steps', '1', '--batch-size', '32']
     const folder = join(work, 'run')
     await expectUserError(['train', ...small, ...few, '--precision', 'mixed', '--out', folder], message)
-    const made = await runCli(['train', ...small, ...few, '--out', folder])
+    const made = await runHere(['train', ...small, ...few, '--out', folder])
     if (made.code !== 0) throw new Error(made.stderr)
     const checkpoint = join(folder, 'model.safetensors')
     await expectUserError(['eval', '--checkpoint', checkpoint, '--images', '32', '--precision', 'mixed'], message)

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'
-import { runCli } from '../harness/cli.ts'
+import { runHere } from '../harness/cli.ts'
 import { assertClose } from '../harness/errors.ts'
 import { encodePng } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
@@ -39,7 +39,7 @@ function prepare(name: string) {
 }
 
 async function predict(...args: string[]) {
-  const { code, stderr } = await runCli(['predict', '--checkpoint', checkpoint, '--input', input, ...args])
+  const { code, stderr } = await runHere(['predict', '--checkpoint', checkpoint, '--input', input, ...args])
   if (code !== 0) throw new Error(`code ${code}: ${stderr}`)
 }
 
@@ -80,7 +80,7 @@ test('the modes give the same bits', async () => {
 
 test('--json says what was written', async () => {
   prepare('paraformer-paper-cls')
-  const { code, stdout, stderr } = await runCli([
+  const { code, stdout, stderr } = await runHere([
     'predict',
     '--checkpoint',
     checkpoint,
@@ -98,7 +98,7 @@ test('--json says what was written', async () => {
 test('image files are classified as their pixels say, whatever the format', async () => {
   const folder = join(work, 'run')
   const model = ['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '16', '--patch-size', '14', '--branches', '2']
-  const trained = await runCli([
+  const trained = await runHere([
     'train',
     ...model,
     '--train-images',
@@ -118,14 +118,14 @@ test('image files are classified as their pixels say, whatever the format', asyn
   const tripled = Uint8Array.from({ length: 3 * 28 * 28 }, (_, i) => pixels[Math.floor(i / 3)]!)
   writeFileSync(colour, encodePng({ width: 28, height: 28, samples: tripled, colorType: 2, depth: 8 }))
   const weights = join(folder, 'model.safetensors')
-  const { code, stdout, stderr } = await runCli(['predict', '--checkpoint', weights, '--json', '--top', '10', grey, colour])
+  const { code, stdout, stderr } = await runHere(['predict', '--checkpoint', weights, '--json', '--top', '10', grey, colour])
   if (code !== 0) throw new Error(stderr)
   const [first, second] = JSON.parse(stdout) as { classes: { class: number; probability: number }[] }[]
   if (JSON.stringify(first!.classes) !== JSON.stringify(second!.classes)) throw new Error(stdout)
 
   const normalised = Float32Array.from(pixels, (value) => (value / 255 - 0.1307) / 0.3081)
   writeFileSync(input, encodeSafetensors(new Map([['images', { dtype: 'F32', shape: [1, 1, 28, 28], data: normalised }]])))
-  const raw = await runCli(['predict', '--checkpoint', weights, '--input', input, '--output', output])
+  const raw = await runHere(['predict', '--checkpoint', weights, '--input', input, '--output', output])
   if (raw.code !== 0) throw new Error(raw.stderr)
   const logits = Array.from(load(output).tensors.get('logits')!.data as Float32Array, Math.exp)
   const total = logits.reduce((sum, value) => sum + value, 0)

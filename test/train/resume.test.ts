@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors } from '../../train/checkpoint/safetensors.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-resume-'))
@@ -56,7 +56,7 @@ for (const scheme of ['prefixSum', 'paper']) {
     const first = await runCli(train('--out', broken), { onStderr: signalAfterSave(broken, 'SIGINT') })
     if (first.code !== 130 || !first.stderr.includes(`--resume ${broken}`))
       throw new Error(`code ${first.code}: ${first.stderr}`)
-    const second = await runCli(['train', '--resume', broken])
+    const second = await runHere(['train', '--resume', broken])
     if (second.code !== 0) throw new Error(second.stderr)
     assertSame(join(whole, 'checkpoint.safetensors'), join(broken, 'checkpoint.safetensors'))
     const steps = (folder: string) =>
@@ -76,7 +76,7 @@ for (const scheme of ['prefixSum', 'paper']) {
     const [before, after] = scheme === 'paper' ? [['--recompute'], []] : [[], ['--recompute']]
     const first = await runCli(train('--out', killed, ...before), { onStderr: signalAfterSave(killed, 'SIGKILL') })
     if (first.code !== null) throw new Error(`it ended with ${first.code} before it was killed: ${first.stderr}`)
-    const second = await runCli(['train', '--resume', killed, ...after])
+    const second = await runHere(['train', '--resume', killed, ...after])
     if (second.code !== 0) throw new Error(second.stderr)
     assertSame(join(whole, 'checkpoint.safetensors'), join(killed, 'checkpoint.safetensors'))
   })
@@ -84,7 +84,7 @@ for (const scheme of ['prefixSum', 'paper']) {
 
 test('a finished run resumed with more epochs goes on; other settings are refused', async () => {
   const folder = join(work, 'prefixSum-whole')
-  const more = await runCli(['train', '--resume', folder, '--epochs', '3', '--json'])
+  const more = await runHere(['train', '--resume', folder, '--epochs', '3', '--json'])
   if (more.code !== 0) throw new Error(more.stderr)
   const result = JSON.parse(more.stdout)
   if (result.settings.epochs !== 3 || result.prefixes.length !== 2) throw new Error(more.stdout)
@@ -100,7 +100,7 @@ test('an end that lies before the checkpoint is refused, and so is one at it tha
   const path = join(folder, 'checkpoint.safetensors')
   const { step } = JSON.parse(decodeSafetensors(readFileSync(path), path).metadata.training!).position
   for (const end of [step, step - 1].filter((n) => n > 0)) {
-    const { code, stderr } = await runCli(['train', '--resume', folder, '--max-steps', String(end)])
+    const { code, stderr } = await runHere(['train', '--resume', folder, '--max-steps', String(end)])
     if (code !== 2 || !stderr.includes(`at mini-batch ${step} already`)) throw new Error(`code ${code}: ${stderr}`)
   }
 })
@@ -129,14 +129,14 @@ test('flags that a preset sets can be turned off', async () => {
     '32',
   ]
   const cifarsFlags = ['--preset', 'cifar', '--dataset', 'mnist', '--no-flip', '--depth', '1', '--branch-depth', '1']
-  const off = await runCli(['train', ...small, ...cifarsFlags, '--branches', '1', '--out', join(work, 'off'), '--json'])
+  const off = await runHere(['train', ...small, ...cifarsFlags, '--branches', '1', '--out', join(work, 'off'), '--json'])
   if (off.code !== 0) throw new Error(off.stderr)
   if (JSON.parse(off.stdout).settings.flip !== false) throw new Error(off.stdout)
 })
 
 test('a loss that is not finite stops the run and names the op', async () => {
   const folder = join(work, 'nan')
-  const { code, stderr } = await runCli(['train', ...settings, '--lr', '1e30', '--max-norm', '1e30', '--out', folder])
+  const { code, stderr } = await runHere(['train', ...settings, '--lr', '1e30', '--max-norm', '1e30', '--out', folder])
   if (code !== 2 || !/training stopped: NaN or infinity in mini-batch \d+ of epoch \d+, first in \w+/.test(stderr)) {
     throw new Error(`code ${code}: ${stderr}`)
   }

@@ -8,7 +8,7 @@ import type { Metric } from '../../train/run/metrics.ts'
 import { sourcesOf } from '../../train/run/sources.ts'
 import { makeScheme, trainingFlops } from '../../train/schemes/index.ts'
 import { checkSettings } from '../../train/settings.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { TINY } from './runs.ts'
 
@@ -24,11 +24,13 @@ const metricsOf = (folder: string): Metric[] =>
 /** Trains with the flags of `TINY`. @returns the folder */
 async function train(name: string, ...flags: string[]): Promise<string> {
   const folder = join(work, name)
-  const { code, stderr } = await runCli(['train', ...TINY, ...flags, '--out', folder])
+  const { code, stderr } = await runHere(['train', ...TINY, ...flags, '--out', folder])
   if (code !== 0) throw new Error(stderr)
   return folder
 }
 
+// The checksums are those of the whole data set.
+delete process.env.PARAFORMER_DATA
 const whole = await train('whole')
 
 test('settings.json holds every setting by its name, as it was resolved, the model, and the data with its checksums', async () => {
@@ -97,7 +99,7 @@ test('the passes of the scheme and the FLOPs of each prefix are told, and a resu
   const flags = ['--scheme', 'paper', '--validation', '0.1', '--schedule', 'constant']
   const straight = await train('paper', ...flags)
   const broken = await train('paper-broken', ...flags, '--max-steps', '11')
-  const { code, stderr } = await runCli(['train', '--resume', broken, '--max-steps', '32'])
+  const { code, stderr } = await runHere(['train', '--resume', broken, '--max-steps', '32'])
   if (code !== 0) throw new Error(stderr)
   const metrics = metricsOf(straight)
   const scheme = makeScheme('paper', 2)
@@ -149,11 +151,11 @@ test('a run that resumes refuses a settings.json that is not its own, of other d
   await refused({ dataset: undefined }, /settings\.json is malformed: it lacks dataset/)
   // Settings that a resumed run may change do not count, and a run of a former version has no such file.
   writeFileSync(path, JSON.stringify({ ...own, settings: { ...own.settings, maxSteps: 4, recompute: true } }))
-  const changed = await runCli(['train', '--resume', folder, '--max-steps', '5'])
+  const changed = await runHere(['train', '--resume', folder, '--max-steps', '5'])
   assert.is(changed.code, 0, changed.stderr)
   assert.is(json(folder, 'settings.json').settings.maxSteps, 5)
   rmSync(path)
-  const without = await runCli(['train', '--resume', folder, '--max-steps', '6'])
+  const without = await runHere(['train', '--resume', folder, '--max-steps', '6'])
   assert.is(without.code, 0, without.stderr)
   assert.is(json(folder, 'settings.json').settings.maxSteps, 6)
 })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from '../../train/checkpoint/safetensors.ts'
 import { accuracies } from '../../train/run/microBatches.ts'
-import { runCli } from '../harness/cli.ts'
+import { runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { TINY } from './runs.ts'
@@ -16,7 +16,7 @@ const model = join(folder, 'model.safetensors')
 
 test('a run that ends with losses that are not finite shows them and fails', async () => {
   const args = ['train', ...TINY, '--max-steps', '1', '--warmup', '0', '--lr', '1e25', '--out', folder, '--json']
-  const { code, stdout, stderr } = await runCli(args)
+  const { code, stdout, stderr } = await runHere(args)
   const { prefixes } = JSON.parse(stdout)
   const shown = prefixes.map(({ loss, accuracy }: { loss: number | null; accuracy: number }) => [loss, accuracy])
   equal(
@@ -58,7 +58,7 @@ for (const [name, value, losses] of [
   test(`eval of ${name} ${value} shows every prefix, counts no image that has no number, and fails`, async () => {
     const checkpoint = filled(name, value)
     for (const flags of [[], ['--mode', 'devices', '--in-process']]) {
-      const { code, stdout, stderr } = await runCli(['eval', '--checkpoint', checkpoint, '--images', '50', '--json', ...flags])
+      const { code, stdout, stderr } = await runHere(['eval', '--checkpoint', checkpoint, '--images', '50', '--json', ...flags])
       const { prefixes } = JSON.parse(stdout) as { prefixes: { loss: number | null; accuracy: number }[] }
       equal(
         prefixes.map(({ loss }) => (loss === null ? 'NaN' : 'finite')),
@@ -95,13 +95,13 @@ test('a trace, logits and gradients are not written over each other, nor over wh
     [['--output', model], /--output .*is the file of --checkpoint/],
     [['--gradients', input], /--gradients .*is the file of --input/],
   ] as const) {
-    const { code, stderr } = await runCli(['predict', '--checkpoint', model, '--input', input, ...flags])
+    const { code, stderr } = await runHere(['predict', '--checkpoint', model, '--input', input, ...flags])
     if (code !== 2 || !expected.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
   }
   equal(readFileSync(model).equals(before), true, 'the model')
   const other = join(work, 'other')
   for (const name of ['metrics.jsonl', 'checkpoint.safetensors']) {
-    const { code, stderr } = await runCli(['train', ...TINY, '--max-steps', '1', '--out', other, '--trace', join(other, name)])
+    const { code, stderr } = await runHere(['train', ...TINY, '--max-steps', '1', '--out', other, '--trace', join(other, name)])
     if (code !== 2 || !/--trace .*is the file of the run/.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
   }
 })
@@ -109,11 +109,11 @@ test('a trace, logits and gradients are not written over each other, nor over wh
 test('a new run is not made over the model of another one', async () => {
   const other = join(work, 'over')
   const args = ['train', ...TINY, '--max-steps', '1', '--out', other]
-  const made = await runCli(args)
+  const made = await runHere(args)
   if (made.code !== 0) throw new Error(made.stderr)
   rmSync(join(other, 'checkpoint.safetensors'))
   copyFileSync(join(other, 'model.safetensors'), join(work, 'copy'))
-  const { code, stderr } = await runCli(args)
+  const { code, stderr } = await runHere(args)
   if (code !== 2 || !/over: holds a model; choose another --out/.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
   equal(readFileSync(join(other, 'model.safetensors')).equals(readFileSync(join(work, 'copy'))), true, 'the model')
 })

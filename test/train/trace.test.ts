@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { runCli } from '../harness/cli.ts'
+import { runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-trace-'))
@@ -13,7 +13,7 @@ const SMALL = '--dim 16 --heads 2 --dim-head 8 --mlp-dim 16 --patch-size 14 --br
 async function traced(steps: number, ...flags: string[]): Promise<{ name: string; ts: number; args: any }[]> {
   const [out, trace] = [join(work, `${flags.join('')}${steps}`), join(work, 'trace.json')]
   const args = ['train', ...SMALL.split(' '), '--test-images', '64', '--out', out, '--trace', trace]
-  const { code, stderr } = await runCli([...args, '--max-steps', String(steps), ...flags])
+  const { code, stderr } = await runHere([...args, '--max-steps', String(steps), ...flags])
   if (code !== 0) throw new Error(stderr)
   return JSON.parse(readFileSync(trace, 'utf8')).traceEvents.filter(({ ph }: { ph: string }) => ph === 'X')
 }

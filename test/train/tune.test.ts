@@ -12,7 +12,7 @@ import { AdamW } from '../../train/index.ts'
 import { dryRun } from '../../train/run/dryRun.ts'
 import { schemeOf } from '../../train/schemes/index.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
-import { expectUserError, runCli } from '../harness/cli.ts'
+import { expectUserError, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-tune-'))
@@ -65,7 +65,7 @@ async function keepOthers(): Promise<Record<string, string>> {
 
 async function train(name: string, ...args: string[]): Promise<string> {
   const folder = join(work, name)
-  const { code, stderr } = await runCli(['train', ...flags, '--out', folder, ...args])
+  const { code, stderr } = await runHere(['train', ...flags, '--out', folder, ...args])
   if (code !== 0) throw new Error(`${args.join(' ')}: code ${code}, ${stderr}`)
   return stderr
 }
@@ -96,7 +96,7 @@ test('a resumed run takes the variants that it began with, whatever is known by 
   await train('broken', '--max-steps', '5')
   rmSync(join(cache, 'paraformer', 'tuning'), { recursive: true })
   await expectUserError(['train', '--resume', folder, '--tune', 'full'], /--tune is fixed by the run/)
-  const second = await runCli(['train', '--resume', folder, '--max-steps', '10'])
+  const second = await runHere(['train', '--resume', folder, '--max-steps', '10'])
   if (second.code !== 0) throw new Error(second.stderr)
   const [whole, resumed] = [checkpoint('cached'), checkpoint('broken')]
   if (!same(whole.variants, resumed.variants)) throw new Error(`variants ${JSON.stringify(resumed.variants)}`)
@@ -120,16 +120,16 @@ test('full finds out what is not known, and cached then takes the same variants 
 
 test('eval and predict take it too; devices lists what is known', async () => {
   const model = join(work, 'full', 'model.safetensors')
-  const { code, stderr } = await runCli(['eval', '--checkpoint', model, '--images', '32', '--tune', 'full'])
+  const { code, stderr } = await runHere(['eval', '--checkpoint', model, '--images', '32', '--tune', 'full'])
   if (code !== 0 || !/^tuning: /m.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
   await expectUserError(['predict', '--checkpoint', model, 'x.png', '--tune', 'sometimes'], /--tune.*off, cached, full/)
-  const listed = await runCli(['devices', '--json'])
+  const listed = await runHere(['devices', '--json'])
   const adapters = JSON.parse(listed.stdout) as { name: string; tuned: Record<string, { variant: string; sizes: number[] }> }[]
   const tuned = Object.entries(adapters.find(({ name }) => name === device.summary.name)?.tuned ?? {})
   if (!tuned.some(([key, { variant, sizes }]) => key.startsWith('matmul@') && variant && sizes.length > 2)) {
     throw new Error(listed.stdout.slice(0, 500))
   }
-  const { stdout } = await runCli(['devices'])
+  const { stdout } = await runHere(['devices'])
   if (!/tuned {6}\d+ shapes of kernels, \d+ faster/.test(stdout) || !/matmul [\d ]+: \w+ 1\.00 ms/.test(stdout)) {
     throw new Error(stdout)
   }

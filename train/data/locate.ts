@@ -40,7 +40,7 @@ const ADVICE: Record<DatasetName, string> = {
 export async function locateFiles(name: DatasetName, files: string[], options: LocateOptions): Promise<string[]> {
   const bases = options.dir
     ? [options.dir]
-    : [...installedFolders(name), ...cacheFolders().map((cache) => join(cache, 'datasets', name))]
+    : [...ownFolders(name), ...installedFolders(name), ...cacheFolders().map((cache) => join(cache, 'datasets', name))]
   const sub = UNPACKED[name]
   const folders = sub ? bases.flatMap((base) => [base, join(base, sub)]) : bases
   let missing = ''
@@ -71,6 +71,12 @@ export async function locateFiles(name: DatasetName, files: string[], options: L
 
 function firstExisting(folder: string, file: string): string | undefined {
   return [join(folder, file), join(folder, `${file}.gz`)].find((path) => existsSync(path))
+}
+
+/** Folders of the user's own: `$PARAFORMER_DATA` holds data sets, each in a folder of its name. */
+function ownFolders(name: DatasetName): string[] {
+  const { PARAFORMER_DATA: folder } = process.env
+  return folder ? [join(folder, name)] : []
 }
 
 function installedFolders(name: DatasetName): string[] {
