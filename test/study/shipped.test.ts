@@ -1,13 +1,19 @@
 // The studies that come with the package, at every preset: their plans hold the budgets that they state.
 
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { countFlops, countParameters } from '../../model/index.ts'
 import { DATASET_SHAPES } from '../../train/data/names.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
 import { withParametersOf } from '../../train/study/plan/alike.ts'
 import { Plan, type PlannedRun } from '../../train/study/plan/plan.ts'
-import { type LoadedStudy, loadStudy, shippedStudies } from '../../train/study/plan/source.ts'
-import { statementOf } from '../../train/study/results/registration.ts'
+import { type LoadedStudy, loadStudy, shippedResults, shippedStudies } from '../../train/study/plan/source.ts'
+import { filesIn } from '../../train/study/results/folder.ts'
+import { currentStatement, readRegistered, statementOf } from '../../train/study/results/registration.ts'
+import { readResults } from '../../train/study/results/results.ts'
+import { runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('studies that ship')
@@ -59,6 +65,24 @@ test('there are six, each with a claim, five seeds or more, and the same four pr
   }
 })
 
+for (const [name, { study }] of loaded) {
+  const folder = await shippedResults(name)
+  if (folder === undefined) continue
+  test(`${name}: the results that come with it are of what it states`, async () => {
+    const { registered: path, results: lines } = filesIn(folder)
+    const registered = (await readRegistered(path))!
+    const stated = currentStatement(registered)
+    assert.equal(stated, JSON.parse(JSON.stringify(statementOf(study, stated.preset))))
+    const results = await readResults(lines, registered)
+    assert.ok(results.length > 0)
+    for (const { arm, seed, clean, final } of results) {
+      assert.ok(Object.hasOwn(study.arms, arm) && study.seeds.includes(seed), `${arm} ${seed}`)
+      assert.is(clean, true, `the tree was clean in ${arm}, seed ${seed}`)
+      assert.ok(final.test, `${arm}, seed ${seed} was tested`)
+    }
+  })
+}
+
 for (const [name, study] of loaded) {
   for (const preset of Object.keys(study.study.presets)) {
     test(`${name}, ${preset}: arms are alike in what their budgets say`, () => {
@@ -76,6 +100,15 @@ for (const [name, study] of loaded) {
     })
   }
 }
+
+test('report shows, by the name of a study, the results that come with it', async () => {
+  const work = mkdtempSync(join(tmpdir(), 'paraformer-shipped-'))
+  const { code, stdout, stderr } = await runHere(['report', 'latency', '--out', join(work, 'latency.html')])
+  assert.equal([code, stderr], [0, ''])
+  assert.match(stdout, /^\d+ figures: .*latency\.html$/m)
+  assert.match(readFileSync(join(work, 'latency.html'), 'utf8'), /Study latency \(tiny\)/)
+  rmSync(work, { recursive: true })
+})
 
 test('vit: arms at equal FLOPs have the parameters of the others too, and as many trials', () => {
   for (const preset of ['tiny', 'small', 'cifar', 'paper']) {

@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { files } from '../../engine/index.ts'
+import { shippedResults } from '../study/plan/source.ts'
 import { makeReport, writeReport } from '../study/report/index.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { makeCommand } from './options.ts'
@@ -29,8 +31,8 @@ export function reportCommand(): Command {
     .description(
       'one HTML file of runs or studies: claims with verdicts, learning curves, accuracy over cost; opens without a server',
     )
-    .argument('<folders...>', 'folders of runs or studies; several are shown side by side')
-    .option('--out <file>', 'the HTML file (default: report.html in the folder, or here for several folders)')
+    .argument('<folders...>', 'folders of runs or studies, or names of studies whose results come with the package')
+    .option('--out <file>', 'the HTML file (default: report.html in the folder, or here for several folders or a name)')
     .option('--data <folder>', 'write what is drawn as CSV and JSONL there, too')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -39,10 +41,13 @@ export function reportCommand(): Command {
 Examples:
   paraformer report runs/mnist-paraformer-prefixSum
   paraformer report runs/mnist-paraformer-prefixSum runs/mnist-vit-joint --out both.html --data data
-  paraformer report runs/studies/schemes-tiny`,
+  paraformer report runs/studies/schemes-tiny
+  paraformer report latency`,
     )
-    .action(async (folders: string[], flags: ReportFlags) => {
-      const path = flags.out ?? (folders.length === 1 ? join(folders[0]!, 'report.html') : 'report.html')
+    .action(async (given: string[], flags: ReportFlags) => {
+      const folders = await Promise.all(given.map(folderNamed))
+      const own = folders.length === 1 && folders[0] === given[0]
+      const path = flags.out ?? (own ? join(folders[0]!, 'report.html') : 'report.html')
       const kept = folders.flatMap((folder) => KEPT.map((name) => ['the input', join(folder, name)] as const))
       const report = await makeReport(folders)
       await checkDistinctPaths([['--out', path]], kept)
@@ -55,4 +60,9 @@ Examples:
         console.log(`${figures} figures: ${printable(path)}`)
       }
     })
+}
+
+/** The folder that a word names: its own, else that of the results of a study which come with the package. */
+async function folderNamed(word: string): Promise<string> {
+  return existsSync(word) ? word : ((await shippedResults(word)) ?? word)
 }

@@ -5,6 +5,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { BuildFailure, BuildOptions, Plugin } from 'esbuild'
 import { reason, UserError } from '../../../engine/index.ts'
+import { filesIn } from '../results/folder.ts'
 import { defineStudy, type Study } from './define.ts'
 import { hashOf } from './hash.ts'
 
@@ -27,6 +28,13 @@ export interface LoadedStudy {
 export async function shippedStudies(): Promise<string[]> {
   const names = await readdir(SHIPPED).catch(() => [])
   return names.filter((name) => existsSync(join(SHIPPED, name, 'study.ts'))).sort()
+}
+
+/** The folder with the results of a study that come with the package; undefined where there are none. */
+export async function shippedResults(name: string): Promise<string | undefined> {
+  if (!(await shippedStudies()).includes(name)) return undefined
+  const folder = join(SHIPPED, name)
+  return existsSync(filesIn(folder).results) ? folder : undefined
 }
 
 /** Finds the file of a study. @throws UserError for a name that no study has, and a file that does not exist */
