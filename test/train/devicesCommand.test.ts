@@ -255,12 +255,14 @@ test('predict and eval in mode devices give the numbers of one device', async ()
 })
 
 test('a loss that is not finite stops the run and names the device or the pass', async () => {
-  const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', '--devices', '3']
-  const { code, stderr } = await runHere(train(join(work, 'nan'), ...args))
-  if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {
-    throw new Error(`code ${code}: ${stderr}`)
+  for (const where of [['--in-process'], ['--devices', '3']]) {
+    const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', ...where]
+    const { code, stderr } = await runHere(train(join(work, `nan${where.length}`), ...args))
+    if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {
+      throw new Error(`code ${code}: ${stderr}`)
+    }
+    if (/^ +at /m.test(stderr)) throw new Error(`a stack trace: ${stderr}`)
   }
-  if (/^ +at /m.test(stderr)) throw new Error(`a stack trace: ${stderr}`)
 })
 
 test('flags that make no sense are refused in one line', async () => {
