@@ -1,11 +1,11 @@
-// Runs formatter, linter and type checker, then every test file in a process of its own, and counts the tests.
+// Runs formatter, linter and type checker, then every test file in its own process or with a few others, and counts the tests.
 //
 //   node test/run.mjs                    all files but the slow ones; kernels and ops on every device
 //   node test/run.mjs --full             the slow files (*.slow.test.ts) too, and every file and case on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses another)
 import { execFile, fork } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from '../buildInfo.mjs'
@@ -22,6 +22,10 @@ const LONGEST = [
   'test/kernels/matmul.test.ts',
   'test/bench/cli.test.ts',
 ]
+/** Files of one folder and device that one process runs, since a process takes a second to start and to compile its own code. */
+const TOGETHER = 6
+/** Files that have a process of their own: they change its variables, its limits or the device that others take. */
+const ALONE = /^test\/(engine\/(adapters|autotune|bounds|junk|platform|platformCache|store|wrongKinds)|train\/|study\/|bench\/)/
 /** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
 const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
 /** Images of a split of MNIST that tests load, unless `--full` is given. Reading all takes each process half a second. */
@@ -31,9 +35,12 @@ const LIMIT = process.argv.includes('--full') ? 60 : 20
 
 const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
+const timedNode = process.env.TIMED_NODE
 const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
 /** The program that lists the devices. */
 const ADAPTERS = 'test/harness/adapters.ts'
+/** The program that runs the files of a process. */
+const RUN_FILES = 'test/harness/runFiles.ts'
 const outdir = `.build/test-${process.pid}`
 const bundleOf = (file) =>
   file
@@ -63,7 +70,7 @@ const commandLine = files.some((file) => /^test\/(train|study|bench)\//.test(fil
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([
-  build({ ...bundles, entryPoints: [...files, ADAPTERS].map((file) => ({ in: file, out: bundleOf(file) })) }),
+  build({ ...bundles, entryPoints: [...files, ADAPTERS, RUN_FILES].map((file) => ({ in: file, out: bundleOf(file) })) }),
   // The command line is built apart, into as few files as in the package, since it starts hundreds of times.
   build({
     ...bundles,
@@ -79,18 +86,17 @@ await Promise.all([
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
 let failed = 0
-const count = (what, one) => {
+const count = (one) => {
   passed += one.passed
   failed += one.failed
-  console.log(
-    `${one.failed ? 'FAIL' : 'ok  '} ${what}: ${one.passed} passed, ${one.failed} failed, ${one.seconds} s${one.output}`,
-  )
+  const state = one.failed ? 'FAIL' : 'ok  '
+  console.log(`${state} ${one.title}: ${one.passed} passed, ${one.failed} failed, ${one.seconds} s${one.output}`)
 }
 
 try {
   const jobs = await plan()
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift()) count(job.title, await job.run())
+    for (let job = jobs.shift(); job; job = jobs.shift()) for (const one of await job()) count(one)
   }
   await Promise.all(Array.from({ length: PARALLEL }, worker))
 } catch (error) {
@@ -110,34 +116,50 @@ function find(folder) {
 
 /**
  * Plans the jobs, the longest first: every file on the default device, on each other device the files that may differ there, and the
- * checks of the tree.
+ * checks of the tree. @returns functions, each of which gives the results of some files
  */
 async function plan() {
-  if (named.length > 0) return files.map((file) => ({ title: file, run: () => run({ file }) }))
+  if (named.length > 0) return files.map((file) => () => run({ files: [file], title: (one) => one }))
   const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf(ADAPTERS)}.js`)])
   const devices = JSON.parse(stdout)
   console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
   const [first] = devices
-  const runs = devices.flatMap((device) =>
-    files.filter((file) => full || device === first || mayDiffer(file, device)).map((file) => ({ file, device })),
+  const groups = devices.flatMap((device) =>
+    together(files.filter((file) => full || device === first || mayDiffer(file, device))).map((group) => ({ group, device })),
   )
-  const place = ({ file }) => (LONGEST.includes(file) ? LONGEST.indexOf(file) : LONGEST.length)
-  runs.sort((one, other) => place(one) - place(other))
+  const place = ({ group: [file] }) => (LONGEST.includes(file) ? LONGEST.indexOf(file) : LONGEST.length)
+  groups.sort((one, other) => place(one) - place(other))
   return [
     ...[
       ['biome', 'check'],
       ['tsc', '-p', '.'],
-    ].map((tool) => ({ title: tool.join(' '), run: () => check(tool) })),
-    ...runs.map(({ file, device }) => {
-      const env = { ...device.env, ...(full ? {} : trimmed(file, device, first)) }
-      return { title: `${file} on ${device.label}`, run: () => run({ file, env }) }
+    ].map((tool) => () => check(tool)),
+    ...groups.map(({ group, device }) => () => {
+      const env = { ...device.env, ...(full ? {} : trimmed(group[0], device, first)) }
+      return run({ files: group, env, title: (file) => `${file} on ${device.label}` })
     }),
   ]
 }
 
+/** Divides files among processes. */
+function together(files) {
+  const alone = (file) => LONGEST.includes(file) || ALONE.test(file)
+  const groups = files.filter(alone).map((file) => [file])
+  const folders = new Map()
+  for (const file of files.filter((one) => !alone(one))) {
+    const others = folders.get(dirname(file)) ?? []
+    folders.set(dirname(file), [...others, file])
+  }
+  for (const all of folders.values()) {
+    for (let i = 0; i < all.length; i += TOGETHER) groups.push(all.slice(i, i + TOGETHER))
+  }
+  return groups
+}
+
 /** Whether a file may show something on a device that it does not show on the default one. */
 function mayDiffer(file, { subgroupsOnly }) {
-  return subgroupsOnly ? /^test\/kernels\//.test(file) && usesSubgroups(file) : /^test\/(kernels|ops)\//.test(file)
+  if (subgroupsOnly) return /^test\/kernels\//.test(file) && usesSubgroups(file)
+  return /^test\/(kernels|ops)\//.test(file) && !file.includes('longSums')
 }
 
 /**
@@ -149,7 +171,7 @@ function trimmed(file, device, first) {
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,
-    PARAFORMER_FUZZ_SEEDS: '8-11',
+    PARAFORMER_FUZZ_SEEDS: '10-11',
     PARAFORMER_STARTS: '16',
     PARAFORMER_BIND_GROUPS: '32768',
     ...(unoptimized && UNOPTIMIZED),
@@ -204,41 +226,60 @@ function check([tool, ...args]) {
   const since = clock()
   return new Promise((resolve) => {
     execFile(join('node_modules/.bin', tool), args, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      resolve({ passed: error ? 0 : 1, failed: error ? 1 : 0, seconds: since(), output: error ? `\n${stdout}${stderr}` : '' })
+      const [good, output] = error ? [0, `\n${stdout}${stderr}`] : [1, '']
+      resolve([{ title: [tool, ...args].join(' '), passed: good, failed: 1 - good, seconds: since(), output }])
     })
   })
 }
 
-/** Runs one bundle. A test that is registered and does not pass has failed, and so has a process that ends with an error. */
-function run({ file, env }) {
-  const variables = { ...LARGE_PAGES, ...data, ...process.env, ...env }
-  const since = clock()
+/**
+ * Runs files in one process. A test that is registered and does not pass has failed, and so has a file that throws outside of a test
+ * or has no test, and every file that a process does not come to.
+ */
+function run({ files, env, title }) {
+  const bundles = new Map(files.map((file) => [resolve(outdir, `${bundleOf(file)}.js`), title(file)]))
+  const variables = { ...LARGE_PAGES, ...data, ...process.env, ...env, TEST_BUNDLES: JSON.stringify([...bundles.keys()]) }
   return new Promise((resolve) => {
-    let tally
+    const results = []
     let output = ''
-    const child = fork(join(outdir, `${bundleOf(file)}.js`), {
+    const child = fork(join(outdir, `${bundleOf(RUN_FILES)}.js`), {
       execArgv: ['--enable-source-maps'],
       env: { ...variables, ...shaderCache(variables) },
       silent: true,
+      ...(timedNode && { execPath: timedNode }),
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
-    child.on('message', (message) => {
-      if (message?.registered !== undefined) tally = message
+    child.on('message', ({ file, registered, passed, seconds, error }) => {
+      if (!bundles.has(file)) return
+      const missing = registered - passed
+      const failed = missing > 0 ? missing : Number(error !== undefined || registered === 0)
+      results.push({
+        title: bundles.get(file),
+        passed,
+        failed,
+        seconds: Math.round(seconds),
+        output: error ? `\n${error}` : '',
+      })
+      bundles.delete(file)
     })
     child.on('close', (code, signal) => {
       clearTimeout(timer)
-      const { registered = 0, passed: good = 0 } = tally ?? {}
-      const missing = registered - good
-      const broken = missing === 0 && (code !== 0 || signal !== null || registered === 0)
-      const why = broken ? `\nended with code ${code} ${signal ?? ''} after ${good} of ${registered} tests` : ''
-      const bad = missing + (broken ? 1 : 0)
-      resolve({
-        passed: good,
-        failed: bad,
-        seconds: since(),
-        output: bad > 0 || process.env.VERBOSE ? `\n${output}${why}` : '',
-      })
+      for (const name of bundles.values()) {
+        const why = `\nits process ended with code ${code} ${signal ?? ''} before the file did`
+        results.push({ title: name, passed: 0, failed: 1, seconds: 0, output: why })
+      }
+      const good = results.every(({ failed }) => failed === 0)
+      if (good && code !== 0)
+        results.push({
+          title: `the end of ${results.at(-1).title}`,
+          passed: 0,
+          failed: 1,
+          seconds: 0,
+          output: `\ncode ${code} ${signal ?? ''}`,
+        })
+      if (!good || code !== 0 || process.env.VERBOSE) results.at(-1).output += `\n${output}`
+      resolve(results)
     })
   })
 }

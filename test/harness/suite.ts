@@ -6,32 +6,34 @@ import { suite as uvuSuite } from 'uvu'
  */
 export const tally = { registered: 0, passed: 0, failed: 0, failures: [] as string[] }
 
-/** The tests of one file. Call `run()` once, at the end. There are no hooks, because uvu loses failures in them. */
-export function suite(name: string): { test(title: string, body: () => void | Promise<void>): void; run(): void } {
+/** Whether this is a file of `npm test`, which leaves out what `npm run test:full` and a run of the file by its name do. */
+export const quick = globalThis.process?.env.PARAFORMER_PIPELINES !== undefined
+
+type Register = (title: string, body: () => void | Promise<void>) => void
+
+/** The tests of one file; those of `slow` are left out where `quick` holds. Call `run()` once, at the end. There are no hooks, because uvu loses failures in them. */
+export function suite(name: string): { test: Register; slow: Register; run(): void } {
   const tests = uvuSuite(name)
-  return {
-    test(title, body) {
-      tally.registered++
-      tests(title, async () => {
-        try {
-          await body()
-          tally.passed++
-        } catch (error) {
-          tally.failed++
-          tally.failures.push(`${name}: ${title}: ${error instanceof Error ? error.message : error}`)
-          throw error
-        }
-      })
-    },
-    run: () => tests.run(),
+  const test: Register = (title, body) => {
+    tally.registered++
+    tests(title, async () => {
+      try {
+        await body()
+        tally.passed++
+      } catch (error) {
+        tally.failed++
+        tally.failures.push(`${name}: ${title}: ${error instanceof Error ? error.message : error}`)
+        throw error
+      }
+    })
   }
+  return { test, slow: quick ? () => {} : test, run: () => tests.run() }
 }
 
 if (typeof process !== 'undefined' && typeof process.on === 'function') {
   process.on('exit', () => {
     if (tally.registered !== tally.passed || tally.failed > 0) process.exitCode = 1
-    process.send?.(tally)
-    if (!process.send) console.log(`${tally.passed} passed, ${tally.registered - tally.passed} failed`)
+    if (!process.env.TEST_BUNDLES) console.log(`${tally.passed} passed, ${tally.registered - tally.passed} failed`)
   })
 } else {
   // The browser's runner reads the counts here.

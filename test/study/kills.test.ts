@@ -8,9 +8,9 @@ import { killStudy } from './kills.ts'
 const work = mkdtempSync(join(tmpdir(), 'paraformer-study-kills-'))
 const { test, run } = suite('killed studies')
 
-// kills.slow.test.ts does the same with ten kills and two arms.
-test('a kill by each signal at a random moment leaves the results of an undisturbed study', () =>
-  killStudy(work, 3, 1, { arms: "{ every: { settings: { scheme: 'prefixSum' } } }" }))
+// kills.slow.test.ts does the same with all signals, ten kills and two arms.
+test('kills at random moments leave the results of an undisturbed study', () =>
+  killStudy(work, 2, 1, { arms: "{ every: { settings: { scheme: 'prefixSum' } } }" }))
 
 test('ends', () => rmSync(work, { recursive: true }))
 run()

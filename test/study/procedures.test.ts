@@ -28,7 +28,6 @@ const tiny = {
 }
 const arms = `{
   cut: { settings: { branches: 3 }, budget: 'none', procedure: { name: 'compress' } },
-  timed: { settings: { architecture: 'vit', scheme: 'joint', depth: 3 }, budget: 'none', procedure: { name: 'latency', batches: [2] } },
   piped: {
     settings: { architecture: 'vit', scheme: 'joint', depth: 3 },
     budget: 'none',
@@ -80,15 +79,9 @@ test('compress measures every prefix of the trained model', () => {
   assert.equal(measured('OnePoint'), of(one))
 })
 
-test('latency measures a forward pass of any architecture', () => {
-  const { measures, final } = resultOf('timed')
-  assert.equal(Object.keys(measures), ['forwardSeconds2'])
-  assert.ok(measures.forwardSeconds2 > 0 && measures.forwardSeconds2 < 10)
+test('latency measures forward passes of any architecture, and a pipeline', () => {
+  const { measures, final } = resultOf('piped')
   assert.is(final.test.accuracy.length, 1)
-})
-
-test('latency measures a pipeline', () => {
-  const { measures } = resultOf('piped')
   assert.equal(Object.keys(measures), ['forwardSeconds1', 'forwardSeconds2', 'stepSeconds'])
   for (const seconds of Object.values(measures) as number[]) assert.ok(seconds > 0 && seconds < 10)
 })

@@ -5,7 +5,7 @@ import { isAlive } from '../../engine/platform/files.ts'
 import { decodeSafetensors, encodeSafetensors } from '../../train/checkpoint/safetensors.ts'
 import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { assertClose } from '../harness/errors.ts'
-import { suite } from '../harness/suite.ts'
+import { quick, suite } from '../harness/suite.ts'
 import { assertSameBits } from './runs.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-devices-'))
@@ -27,7 +27,7 @@ const settings = [
     '3',
   ],
 ]
-const { test, run } = suite('branches on several devices: the command line')
+const { test, slow, run } = suite('branches on several devices: the command line')
 
 const train = (folder: string, ...args: string[]) => ['train', ...settings, '--out', folder, ...args]
 
@@ -146,34 +146,37 @@ test('a worker that is killed is replaced within a second or two: training goes 
   assertSameBits(folder, whole)
 })
 
-test('workers that are killed again and again end the run with exit code 1, with a checkpoint from which it goes on on one device', async () => {
-  const folder = join(work, 'killed-again')
-  const killed = new Set<number>()
-  const act = onceUnderWay(folder, () => {
-    killAll = true
-  })
-  let killAll = false
-  const { code, stderr } = await runCli(train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1'), {
-    onStderr(text) {
-      act(text)
-      for (const worker of killAll ? workersOf(text) : []) {
-        if (!killed.has(worker) && isAlive(worker)) process.kill(worker, 'SIGKILL')
-        killed.add(worker)
-      }
-    },
-  })
-  if (code !== 1 || !/^paraformer: device 1 \(process \d+\) was ended by SIGKILL/m.test(stderr))
-    throw new Error(`code ${code}: ${stderr}`)
-  if (!/^3 devices were lost in a row .*; the checkpoint of mini-batch \d+ is whole; go on with: .*--resume/m.test(stderr))
-    throw new Error(stderr)
-  if (existsSync(join(folder, 'run.lock'))) throw new Error('the lock is left')
-  const { step } = JSON.parse(load(join(folder, 'checkpoint.safetensors')).metadata.training!).position
-  const end = String(step + 3)
-  const resumed = await runHere(['train', '--resume', folder, '--max-steps', end, '--mode', 'serial', '--json'])
-  if (resumed.code !== 0) throw new Error(resumed.stderr)
-})
+slow(
+  'workers that are killed again and again end the run with exit code 1, with a checkpoint from which it goes on on one device',
+  async () => {
+    const folder = join(work, 'killed-again')
+    const killed = new Set<number>()
+    const act = onceUnderWay(folder, () => {
+      killAll = true
+    })
+    let killAll = false
+    const { code, stderr } = await runCli(train(folder, '--epochs', '200', '--mode', 'devices', '--save-every', '1'), {
+      onStderr(text) {
+        act(text)
+        for (const worker of killAll ? workersOf(text) : []) {
+          if (!killed.has(worker) && isAlive(worker)) process.kill(worker, 'SIGKILL')
+          killed.add(worker)
+        }
+      },
+    })
+    if (code !== 1 || !/^paraformer: device 1 \(process \d+\) was ended by SIGKILL/m.test(stderr))
+      throw new Error(`code ${code}: ${stderr}`)
+    if (!/^3 devices were lost in a row .*; the checkpoint of mini-batch \d+ is whole; go on with: .*--resume/m.test(stderr))
+      throw new Error(stderr)
+    if (existsSync(join(folder, 'run.lock'))) throw new Error('the lock is left')
+    const { step } = JSON.parse(load(join(folder, 'checkpoint.safetensors')).metadata.training!).position
+    const end = String(step + 3)
+    const resumed = await runHere(['train', '--resume', folder, '--max-steps', end, '--mode', 'serial', '--json'])
+    if (resumed.code !== 0) throw new Error(resumed.stderr)
+  },
+)
 
-test('a worker that hangs does not outlive a second Ctrl-C', async () => {
+slow('a worker that hangs does not outlive a second Ctrl-C', async () => {
   const folder = join(work, 'hung')
   let workers: number[] = []
   let late = false
@@ -231,7 +234,7 @@ test('predict and eval in mode devices give the numbers of one device', async ()
   writeFileSync(checkpoint, encodeSafetensors(named, { config: golden.metadata.config! }))
   const given = new Map(['images', 'labels'].map((name) => [name, golden.tensors.get(name)!] as const))
   writeFileSync(input, encodeSafetensors(given))
-  for (const branches of process.env.PARAFORMER_PIPELINES ? [3] : [1, 3]) {
+  for (const branches of quick ? [3] : [1, 3]) {
     const results = []
     for (const mode of [['serial'], ['devices', '--devices', '2', '--in-process']]) {
       const [output, gradients] = [join(work, 'output.safetensors'), join(work, 'gradients.safetensors')]
@@ -255,7 +258,7 @@ test('predict and eval in mode devices give the numbers of one device', async ()
 })
 
 test('a loss that is not finite stops the run and names the device or the pass', async () => {
-  for (const where of [['--in-process'], ['--devices', '3']]) {
+  for (const where of quick ? [['--in-process']] : [['--in-process'], ['--devices', '3']]) {
     const args = ['--lr', '1e30', '--max-norm', '1e30', '--mode', 'devices', ...where]
     const { code, stderr } = await runHere(train(join(work, `nan${where.length}`), ...args))
     if (code !== 2 || !/NaN or infinity in mini-batch \d+ of epoch 1, first in the [a-z']+ /.test(stderr)) {

@@ -4,7 +4,7 @@ import { loadSafetensors, toFloat32 } from '../../train/checkpoint/files.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { captureStep, makeScheme, optimizerStep, type SchemeName } from '../../train/schemes/index.ts'
 import { assertClose } from '../harness/errors.ts'
-import { suite } from '../harness/suite.ts'
+import { quick, suite } from '../harness/suite.ts'
 
 interface Hyperparameters {
   lr: number
@@ -21,7 +21,7 @@ const { test, run } = suite('training against PyTorch')
 
 for (const name of ['joint', 'prefixSum', 'paper'] satisfies SchemeName[]) {
   // Each of the ten steps of `paper` is several optimizer steps, so npm test takes it whole.
-  for (const parts of name === 'paper' && process.env.PARAFORMER_PIPELINES ? [1] : [1, 3]) {
+  for (const parts of name === 'paper' && quick ? [1] : [1, 3]) {
     test(`${name}, mini-batches in ${parts} part${parts > 1 ? 's' : ''}`, () => follow(name, parts))
   }
   for (const mode of MODES) test(`${name}, captured, ${mode}`, () => follow(name, 1, mode))

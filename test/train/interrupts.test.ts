@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isAlive } from '../../engine/platform/files.ts'
 import { startProcess } from '../../engine/platform/process.ts'
 import { runCli, runHere } from '../harness/cli.ts'
-import { suite } from '../harness/suite.ts'
+import { quick, suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
 import { smallDisk } from './fullDisk.ts'
 import { assertSameBits, metricLines, stepsIn, TINY, trainingOf } from './runs.ts'
@@ -17,7 +17,7 @@ delete process.env.PARAFORMER_DATA
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-interrupts-'))
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
-const { test, run } = suite('interrupted runs')
+const { test, slow, run } = suite('interrupted runs')
 
 const train = (folder: string, ...args: string[]) => ['train', ...TINY, '--out', folder, ...args]
 const codeOf = (signal: NodeJS.Signals) => 128 + constants.signals[signal]
@@ -61,7 +61,9 @@ function assertSame(folder: string, other: string): void {
 // Evaluations of 40 batches, which take a while.
 const LONG = ['--test-images', '10000']
 
-for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
+const SIGNALS = quick ? (['SIGTERM'] as const) : (['SIGTERM', 'SIGHUP', 'SIGINT'] as const)
+
+for (const signal of SIGNALS) {
   test(`${signal} during an evaluation ends it between its batches; what was trained is saved, and the evaluation comes next`, async () => {
     const folder = join(work, `evaluation-${signal}`)
     let ended = 0
@@ -93,7 +95,7 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
 }
 
 test('a signal while a run is prepared ends it at once, and nothing of it is left', async () => {
-  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
+  for (const signal of SIGNALS) {
     const folder = join(work, `prepared-${signal}`)
     let sent = false
     const { code, stderr } = await runCli(train(folder, '--tune', 'full'), {
@@ -140,7 +142,7 @@ test('a worker that hangs delays the end by seconds: the last checkpoint is kept
   if (!(seconds < 10)) throw new Error(`${seconds} s`)
 })
 
-test('a worker that hangs does not outlive an evaluation that a signal ends', async () => {
+slow('a worker that hangs does not outlive an evaluation that a signal ends', async () => {
   const model = join(await undisturbed(), 'model.safetensors')
   let hung = 0
   const { code, stderr } = await runCli(['eval', '--checkpoint', model, '--mode', 'devices'], {

@@ -1,0 +1,35 @@
+import { pathToFileURL } from 'node:url'
+
+/** A message about one file: the counts of `tally` and the time. `error` is what the file threw outside of a test. */
+export interface FileResult {
+  file: string
+  registered: number
+  passed: number
+  seconds: number
+  error?: string | undefined
+}
+
+// Runs test files one after another in this process, and sends a FileResult after each. $TEST_BUNDLES has the bundles' paths as JSON,
+// since tests may look at the arguments of the process.
+Object.assign(globalThis, { UVU_DEFER: true })
+const { exec } = await import('uvu')
+const { tally } = await import('./suite.ts')
+const queue = (globalThis as unknown as { UVU_QUEUE: unknown[][] }).UVU_QUEUE
+
+let failed = false
+for (const file of JSON.parse(process.env.TEST_BUNDLES!) as string[]) {
+  const begin = performance.now()
+  Object.assign(tally, { registered: 0, passed: 0, failed: 0, failures: [] })
+  queue.splice(0, queue.length, [null])
+  let error: string | undefined
+  try {
+    await import(pathToFileURL(file).href)
+    await exec()
+  } catch (reason) {
+    error = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
+  }
+  const { registered, passed } = tally
+  failed ||= error !== undefined || registered === 0 || passed < registered
+  process.send!({ file, registered, passed, seconds: (performance.now() - begin) / 1000, error } satisfies FileResult)
+}
+process.exitCode = failed ? 1 : 0
