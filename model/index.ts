@@ -3,6 +3,7 @@ import { Ensemble } from './ensemble.ts'
 import { ParaFormer } from './paraformer.ts'
 import { ViT } from './vit.ts'
 
+export { clsAttention } from './clsAttention.ts'
 export {
   type Architecture,
   branchShape,

@@ -18,14 +18,26 @@ const UNOPTIMIZED = { GALLIVM_PERF: 'nopt' }
 const LONGEST = [
   'test/kernels/attention.test.ts',
   'test/kernels/subgroupMatrix.test.ts',
+  'test/study/study.test.ts',
+  'test/study/procedures.test.ts',
+  'test/train/lostDevice.test.ts',
+  'test/train/devicesCommand.test.ts',
   'test/ops/longSums.test.ts',
   'test/kernels/matmul.test.ts',
   'test/bench/cli.test.ts',
+  'test/house/package.test.ts',
+  'test/study/kills.test.ts',
+  'test/train/interrupts.test.ts',
+  'test/train/devices.test.ts',
+  'test/train/resume.test.ts',
+  'test/train/modes.test.ts',
+  'test/bench/doBench.test.ts',
+  'test/train/kills.test.ts',
 ]
 /** Files of one folder and device that one process runs, since a process takes a second to start and to compile its own code. */
 const TOGETHER = 6
-/** Files that have a process of their own: they change its variables, its limits or the device that others take. */
-const ALONE = /^test\/(engine\/(adapters|autotune|bounds|junk|platform|platformCache|store|wrongKinds)|train\/|study\/|bench\/)/
+/** The text of a file that needs a process of its own: it reads or changes the process, or starts others. */
+const ALONE = /\bprocess\.|harness\/cli|junk|startProcess/
 /** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
 const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
 /** Images of a split of MNIST that tests load, unless `--full` is given. Reading all takes each process half a second. */
@@ -143,7 +155,7 @@ async function plan() {
 
 /** Divides files among processes. */
 function together(files) {
-  const alone = (file) => LONGEST.includes(file) || ALONE.test(file)
+  const alone = (file) => LONGEST.includes(file) || ALONE.test(readFileSync(file, 'utf8'))
   const groups = files.filter(alone).map((file) => [file])
   const folders = new Map()
   for (const file of files.filter((one) => !alone(one))) {

@@ -7,7 +7,7 @@ import { suite } from '../harness/suite.ts'
 import { type Line, linesOf, type StudyText, writeStudy } from './studies.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'paraformer-study-'))
-const { test, run } = suite('studies')
+const { test, slow, run } = suite('studies')
 
 let folders = 0
 /** Writes a study into a folder of its own. */
@@ -97,6 +97,31 @@ test('bad input: one line each', async () => {
   )
 })
 
+test('an export has what a report draws and nothing large, and the study goes on from it', async () => {
+  const to = join(work, 'exported', 'small-tiny')
+  const { stdout } = await succeed('export', whole.path, to)
+  assert.match(stdout, /^4 runs, \d+ kB: /)
+  assert.equal(readFileSync(join(to, 'results.jsonl'), 'utf8'), readFileSync(join(whole.path, 'results.jsonl'), 'utf8'))
+  for (const { key } of linesOf(to, 'results.jsonl')) {
+    assert.equal(readdirSync(join(to, 'runs', key)).sort(), ['metrics.jsonl', 'settings.json'])
+    const evaluations = linesOf(whole.path, 'runs', key, 'metrics.jsonl').filter(({ split }) => split === 'validation')
+    assert.ok(evaluations.length >= 4)
+    assert.equal(linesOf(to, 'runs', key, 'metrics.jsonl'), evaluations)
+  }
+  const html = join(work, 'exported.html')
+  const report = await succeed('report', to, '--out', html)
+  assert.match(report.stdout, /^[1-9]\d* figures/)
+  assert.match(readFileSync(html, 'utf8'), /Validation: prefixes against mini-batches/)
+  const again = await succeed('run', whole.file, '--out', join(work, 'exported'))
+  assert.match(again.stdout, /all runs are finished/)
+  await expectUserError(['study', 'export', work, to], /holds no results of a study/)
+  const other = join(work, 'exported-other')
+  mkdirSync(other)
+  const registered = JSON.parse(readFileSync(join(to, 'registered.json'), 'utf8'))
+  writeFileSync(join(other, 'registered.json'), JSON.stringify({ ...registered, hash: 'abc' }))
+  await expectUserError(['study', 'export', whole.path, other], /was changed by hand/)
+})
+
 test('a study that changed after its registration is refused without a reason, and a deviation runs anew what it concerns', async () => {
   const copy = join(work, 'changed')
   cpSync(whole.out, copy, { recursive: true })
@@ -143,6 +168,25 @@ test('tuning tries the same values for each arm, on validation images alone, and
     const best = own.reduce((found, trial) => (score(trial) > score(found) ? trial : found))
     assert.equal([settings.lr, of], [best.values.lr, 2])
   }
+})
+
+slow('a budget of time gives an arm the mini-batches that its measured time says, and keeps them when it goes on', async () => {
+  const arms = "{ joint: { settings: { scheme: 'joint' } }, paper: { settings: { scheme: 'paper' } } }"
+  const { file, out, path } = study({ arms, seeds: '[1]', tiny: { epochs: 6 } })
+  const text = readFileSync(file, 'utf8').replace("budget: 'parameters'", "budget: 'time'")
+  writeFileSync(file, text)
+  await succeed('run', file, '--out', out)
+  const [check] = JSON.parse(readFileSync(join(path, 'checks.json'), 'utf8')).checks
+  const lines = linesOf(path, 'results.jsonl')
+  const of = (name: string) => lines.find(({ arm }) => arm === name)!
+  // The baseline has 6 epochs of 8 mini-batches; the scheme `paper` takes one or two steps on each of its own.
+  assert.equal([of('joint').optimizerSteps, of('joint').images], [48, 48 * 8])
+  const expected = (48 * check.arms.joint.seconds) / check.arms.paper.seconds
+  assert.ok(Math.abs(of('paper').images / 8 - expected) <= 1, `${of('paper').images} images, ${expected} mini-batches`)
+  await succeed('export', path, join(work, 'timed', 'small-tiny'))
+  const again = await succeed('run', file, '--out', join(work, 'timed'))
+  assert.match(again.stdout, /all runs are finished/)
+  assert.equal(linesOf(work, 'timed', 'small-tiny', 'results.jsonl'), lines)
 })
 
 test('a run that diverges has a line that says so, and is not run again; trials that diverge lose', async () => {

@@ -1,7 +1,9 @@
 import { type Command, Option } from 'commander'
+import { files } from '#platform'
 import { UserError } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import { dryRunEvaluation, evaluate, spoiledPrefixes, violations } from '../evaluate.ts'
+import { type AttentionSample, sampleAttention, writeAttention } from '../run/attention.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
 import { evaluationBatch, evaluationLoader, first } from '../run/data.ts'
 import { MAX_COUNT } from '../settings.ts'
@@ -15,6 +17,7 @@ import { compact, percent, table } from './table.ts'
 interface EvalFlags extends ModelFlags, DataFlags {
   split: 'train' | 'test'
   images?: number
+  attention?: string
 }
 
 /** Makes the command `paraformer eval`. */
@@ -25,11 +28,25 @@ export function evalCommand(): Command {
   addDataFlags(command)
     .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
     .addOption(new Option('--images <n>', 'use only so many').argParser(count(MAX_COUNT)))
+  command.option(
+    '--attention <file>',
+    'write how the CLS token of each branch attends to some of the images, as report draws it',
+  )
   return addModelFlags(command).action(run)
 }
 
+/** @throws UserError where there is no sample; FileError when it cannot be written */
+async function saveAttention(path: string, sample: AttentionSample | undefined): Promise<void> {
+  if (!sample) throw new UserError(`${path}: the images are too large to be kept with their attention; leave --attention out`)
+  await writeAttention(path, sample)
+}
+
 async function run(flags: EvalFlags): Promise<void> {
+  const { attention } = flags
+  if (attention !== undefined && flags.mode === 'devices')
+    throw new UserError('--attention takes the whole model, of which no device has all in --mode devices; leave one out')
   const checkpoint = await readCheckpoint(flags.checkpoint)
+  if (attention !== undefined) await files.checkWritable(attention)
   const { config } = checkpoint
   const { dataset, options } = await dataOfCheckpoint(checkpoint, flags)
   const indices = first(dataset[flags.split].count, flags.images)
@@ -39,8 +56,13 @@ async function run(flags: EvalFlags): Promise<void> {
     checkpoint,
     flags,
     (model) => dryRunEvaluation(model, B),
-    (model, distributed) =>
-      withProgress(indices.length, (onDone) => evaluate(model, loader, onDone, distributed ?? modeOnDevice(flags))),
+    async (model, distributed) => {
+      const how = distributed ?? modeOnDevice(flags)
+      const scores = await withProgress(indices.length, (onDone) => evaluate(model, loader, onDone, how))
+      if (attention !== undefined)
+        await saveAttention(attention, await sampleAttention(model, loader, { ...dataset, ...options }))
+      return scores
+    },
   ).finally(() => loader.close())
   const prefixes = found.losses.map((loss, i) => ({
     branches: i + 1,

@@ -4,6 +4,8 @@ import type { Command } from 'commander'
 import { files } from '../../engine/index.ts'
 import { shippedResults } from '../study/plan/source.ts'
 import { makeReport, writeReport } from '../study/report/index.ts'
+import { STUDIES } from '../study/results/folder.ts'
+import { ranStudyNamed } from '../study/results/status.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { makeCommand } from './options.ts'
 import { printable, printJson, say } from './printable.ts'
@@ -19,6 +21,7 @@ const KEPT = [
   'settings.json',
   'metrics.jsonl',
   'run.json',
+  'attention.json',
   'registered.json',
   'results.jsonl',
   'compression.json',
@@ -31,7 +34,10 @@ export function reportCommand(): Command {
     .description(
       'one HTML file of runs or studies: claims with verdicts, learning curves, accuracy over cost; opens without a server',
     )
-    .argument('<folders...>', 'folders of runs or studies, or names of studies whose results come with the package')
+    .argument(
+      '<folders...>',
+      'folders of runs or studies, or names of studies that were run here or whose results come with the package',
+    )
     .option('--out <file>', 'the HTML file (default: report.html in the folder, or here for several folders or a name)')
     .option('--data <folder>', 'write what is drawn as CSV and JSONL there, too')
     .option('--json', 'print the result as JSON')
@@ -62,7 +68,8 @@ Examples:
     })
 }
 
-/** The folder that a word names: its own, else that of the results of a study which come with the package. */
+/** The folder that a word names: its own, that of a study which was run here, or that of results which come with the package. */
 async function folderNamed(word: string): Promise<string> {
-  return existsSync(word) ? word : ((await shippedResults(word)) ?? word)
+  if (existsSync(word)) return word
+  return (await ranStudyNamed(word, STUDIES)) ?? (await shippedResults(word)) ?? word
 }

@@ -5,10 +5,12 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
 import { select } from '../study/plan/selection.ts'
 import { loadStudy, shippedStudies } from '../study/plan/source.ts'
-import { filesIn } from '../study/results/folder.ts'
-import { ranStudies, type StudyStatus, studyStatus } from '../study/results/status.ts'
+import { exportStudy } from '../study/results/export.ts'
+import { filesIn, STUDIES as OUT } from '../study/results/folder.ts'
+import { ranStudies, ranStudyNamed, type StudyStatus, studyStatus } from '../study/results/status.ts'
 import { runStudy, type StudyHooks, type StudyRequest } from '../study/run/execute.ts'
 import { previewStudy } from '../study/run/preview.ts'
+import { checkDistinctPaths } from './distinctPaths.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, count, makeCommand, number, tuneOption } from './options.ts'
 import { printable, printJson, say } from './printable.ts'
@@ -18,8 +20,6 @@ import { listedStudies, previewLines, statusLines } from './studyTables.ts'
 
 /** Runs at a time that a machine may be asked for. */
 const MAX_JOBS = 64
-/** Folder of all studies. */
-const OUT = join('runs', 'studies')
 
 interface RunFlags {
   preset: string
@@ -44,6 +44,7 @@ export function studyCommand(): Command {
     .addCommand(runCommand())
     .addCommand(statusCommand())
     .addCommand(reportCommand())
+    .addCommand(exportCommand())
 }
 
 function outOption(): Option {
@@ -158,6 +159,21 @@ function statusCommand(): Command {
       const found = folders.length > 0 ? folders.map(filesIn) : await ranStudies(out)
       if (found.length === 0) say(`${printable(out)}: holds no study; begin with paraformer study run`)
       print(await Promise.all(found.map(studyStatus)), json)
+    })
+}
+
+function exportCommand(): Command {
+  return makeCommand('export', 'study export ')
+    .description('copy what a report of a study needs, without checkpoints and models: a few kilobytes for each run')
+    .argument('<study>', 'folder of a study, or the name of one that was run here')
+    .argument('<folder>', 'folder to write')
+    .option('--json', 'print JSON')
+    .action(async (study: string, to: string, { json }: { json?: boolean }) => {
+      const from = (await ranStudyNamed(study, OUT)) ?? study
+      await checkDistinctPaths([['the folder to write', to]], [['the study', from]])
+      const { runs, bytes } = await exportStudy(from, to)
+      if (json) printJson({ folder: to, runs, bytes })
+      else console.log(`${runs} runs, ${Math.round(bytes / 1000)} kB: ${printable(to)}`)
     })
 }
 

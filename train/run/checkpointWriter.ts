@@ -1,4 +1,5 @@
 import { FileError } from '../../engine/index.ts'
+import { sampleAttention, writeAttention } from './attention.ts'
 import { saveCheckpoint, saveModel } from './checkpoint.ts'
 import type { RunFolder } from './folder.ts'
 import type { RunLock } from './lock.ts'
@@ -48,7 +49,8 @@ export class CheckpointWriter {
   }
 
   /**
-   * Writes the files of a run's end: the checkpoint, if its last save failed, and the model and the record of a finished run.
+   * Writes the files of a run's end: the checkpoint, if its last save failed, and the model, its attention and the record of a
+   * finished run.
    * @param record describes the run, if it came to its end
    * @throws FileError when a file cannot be written
    */
@@ -57,6 +59,10 @@ export class CheckpointWriter {
     if (this.#failure) await insist(() => this.#write(trainer))
     if (!record) return
     await insist(async () => saveModel(folder.model, (await trainer.saved()).model, info))
+    const { model, evaluation, distributed } = trainer.parts
+    // Where branches live on other devices, no device has the whole model.
+    const sample = distributed ? undefined : await sampleAttention(model, evaluation, info)
+    if (sample) await insist(() => writeAttention(folder.attention, sample))
     await insist(() => writeRunRecord(folder.record, record))
   }
 

@@ -18,6 +18,8 @@ export interface RunFolder {
   settings: string
   /** The finished run in numbers. */
   record: string
+  /** How the branches of the trained model attend to some images. */
+  attention: string
   /** A file that exists while a process trains in the folder. */
   lock: string
 }
@@ -30,6 +32,7 @@ function filesOf(path: string): RunFolder {
     metrics: join(path, 'metrics.jsonl'),
     settings: join(path, 'settings.json'),
     record: join(path, 'run.json'),
+    attention: join(path, 'attention.json'),
     lock: join(path, 'run.lock'),
   }
 }

@@ -3,6 +3,7 @@ import { DATASET_SHAPES } from '../../data/names.ts'
 import type { RunRecord, Scores } from '../../run/record.ts'
 import { checkSettings, modelConfigOf } from '../../settings.ts'
 import { metricOf, type Result } from '../results/results.ts'
+import type { AttentionMaps } from './attention.ts'
 import type { Compression } from './compression.ts'
 import type { Expansion } from './expansion.ts'
 import type { Point } from './point.ts'
@@ -24,6 +25,8 @@ export interface Run {
   /** Its line in results.jsonl, or its run.json; an unfinished run has nothing of it. */
   result: Partial<RunRecord & Pick<Result, 'trials'>>
   points: readonly Point[]
+  /** How the branches of its model attend to some images. */
+  attention: AttentionMaps | undefined
   /** The results of `paraformer compress` in its folder. */
   compression: Compression | undefined
   /** The results of `paraformer expand` in its folder. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { files } from '#platform'
 import { acrossDatasets, armsOf, summarize } from './arms.ts'
+import { attentionFigures } from './attention.ts'
 import { decide } from './claims.ts'
 import { reportCommandLine, studyCommand, trainCommand } from './commands.ts'
 import { differenceFigure, seedFigure } from './comparisons.ts'
@@ -139,7 +140,7 @@ function shared(runs: readonly Run[]): (Figure | undefined)[] {
       ...(expansion ? expansionFigures(name, expansion) : []),
     ]
   })
-  return [...curveFigures(runs), ...costFigures(runs), violationFigure(runs), ...done]
+  return [...curveFigures(runs), ...costFigures(runs), violationFigure(runs), ...attentionFigures(runs), ...done]
 }
 
 const isFigure = (figure: Figure | undefined): figure is Figure => figure !== undefined

@@ -7,6 +7,7 @@ import { branchShape } from '../../../model/index.ts'
 import { openSafetensors } from '../../checkpoint/files.ts'
 import { RUN_RECORD, type RunRecord } from '../../run/record.ts'
 import { type RunSettings, readSettings } from '../../run/settingsFile.ts'
+import { readAttention } from './attention.ts'
 import { readCompression } from './compression.ts'
 import { readExpansion } from './expansion.ts'
 import { type Note, orNote, readJson } from './files.ts'
@@ -63,6 +64,7 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
     testImages: result.final?.test?.images ?? testImagesOf(settings, saved),
     result,
     points: found?.points ?? [],
+    attention: await readAttention(path, note),
     compression: await readCompression(path, note),
     expansion,
   }

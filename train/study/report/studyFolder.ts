@@ -79,6 +79,7 @@ async function runOf(result: Result, files: StudyFolder, study: string, note: No
     dataset: accepted(text, settings.dataset),
     testImages: final.test?.images ?? testImagesOf(settings),
     points: own?.points ?? [],
+    attention: own?.attention,
     compression: own?.compression,
     expansion: own?.expansion,
   }

@@ -72,14 +72,14 @@ figure{margin:.5rem 0 1.5rem}
 figure svg{max-width:100%;height:auto;display:block}
 figcaption{color:var(--muted);font-size:.93rem;max-width:52rem}
 .scroll{overflow-x:auto;margin:.75rem 0}
-table{border-collapse:collapse;width:max-content;font-size:.9rem;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:max-content;max-width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--muted);padding:.25rem 0}
 th,td{text-align:left;padding:.25rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word;max-width:26rem}
 thead th{white-space:nowrap}
 td p{margin:0 0 .25rem}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 tbody th{font-weight:500}
-.number{text-align:right}
+.number{text-align:right;white-space:nowrap}
 pre{background:var(--raised);border:1px solid var(--line);border-radius:.4rem;padding:.5rem .75rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.4rem 0}
 summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 .verdict{font-weight:700;white-space:nowrap}

@@ -1,5 +1,8 @@
 import { join } from 'node:path'
 
+/** The folder of all studies, unless a command names another. */
+export const STUDIES = join('runs', 'studies')
+
 /** The files of a study at one preset. */
 export interface StudyFolder {
   path: string

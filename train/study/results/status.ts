@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { UserError } from '../../../engine/index.ts'
 import { tInterval } from '../statistics/index.ts'
 import { filesIn, type StudyFolder } from './folder.ts'
@@ -38,6 +38,22 @@ export async function ranStudies(out: string): Promise<StudyFolder[]> {
   const names = await readdir(out).catch(() => [])
   const folders = names.sort().map((name) => filesIn(join(out, name)))
   return folders.filter(({ registered }) => existsSync(registered))
+}
+
+/**
+ * Finds the folder of a study that was run: the one of its name and preset, such as `schemes-tiny`, or of its name alone.
+ * @param out the folder of all studies
+ * @returns undefined where `word` is a path, and where no such study was run
+ * @throws UserError where the name alone stands for several presets
+ */
+export async function ranStudyNamed(word: string, out: string): Promise<string | undefined> {
+  if (existsSync(word)) return undefined
+  const found = (await ranStudies(out)).map(({ path }) => path)
+  const exact = found.find((path) => basename(path) === word)
+  if (exact !== undefined) return exact
+  const named = found.filter((path) => basename(path).replace(/-[^-]+$/, '') === word)
+  if (named.length > 1) throw new UserError(`${word} was run at several presets; name one of ${named.join(', ')}`)
+  return named[0]
 }
 
 /** Says how far a study is. @throws UserError for a folder without a study, and for files that are malformed */
