@@ -118,7 +118,9 @@ export async function predict(
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * width) }
   model.eval()
   const how = options.distributed ?? options.mode ?? 'serial'
-  const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (on, given) => infer(model, on, given))
+  const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (batch, settings) =>
+    infer(model, batch, settings),
+  )
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)

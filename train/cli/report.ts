@@ -44,9 +44,9 @@ Examples:
   paraformer report runs/studies/schemes-tiny
   paraformer report latency`,
     )
-    .action(async (given: string[], flags: ReportFlags) => {
-      const folders = await Promise.all(given.map(folderNamed))
-      const own = folders.length === 1 && folders[0] === given[0]
+    .action(async (names: string[], flags: ReportFlags) => {
+      const folders = await Promise.all(names.map(folderNamed))
+      const own = folders.length === 1 && folders[0] === names[0]
       const path = flags.out ?? (own ? join(folders[0]!, 'report.html') : 'report.html')
       const kept = folders.flatMap((folder) => KEPT.map((name) => ['the input', join(folder, name)] as const))
       const report = await makeReport(folders)

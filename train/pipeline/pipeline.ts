@@ -75,7 +75,7 @@ export class Pipeline {
           return { sent: watch.time(() => stage.backward(i, this.#cross(values))) }
         })
         turn = begun
-        sent[i] = begun.then((one) => one.sent as Promise<Float32Array>)
+        sent[i] = begun.then((pass) => pass.sent as Promise<Float32Array>)
       }
       done.push(turn.then(() => watch.time(() => stage.update(lr))))
       received = sent

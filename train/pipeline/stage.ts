@@ -147,7 +147,7 @@ export class Stage {
   /** Frees all that this stage holds on its device, but not the device. */
   dispose(): void {
     for (const { input, forward, training } of this.#parts) {
-      for (const one of [input, forward, ...Object.values(training ?? {})]) one.dispose()
+      for (const resource of [input, forward, ...Object.values(training ?? {})]) resource.dispose()
     }
     this.#update.dispose()
     this.optimizer?.dispose()

@@ -219,8 +219,8 @@ async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
 /** @throws ArgumentError for options of a wrong kind; UserError for wrong settings and a base without branches */
 function checkKinds(options: ExpandOptions): void {
   checkOptions('expand', options ?? null, OPTIONS)
-  const given: { [K in keyof ExpandOptions]?: unknown } = options
-  const { device, shape, settings, mode, runs, shouldStop, tasks, base, arms, onProgress } = given
+  const unchecked: { [K in keyof ExpandOptions]?: unknown } = options
+  const { device, shape, settings, mode, runs, shouldStop, tasks, base, arms, onProgress } = unchecked
   if (!(device instanceof Device)) throw refusal('expand', device, 'a device', 'device')
   checkObject('expand', shape, '{ channels, height, width, mean, std }', 'shape')
   const pixels = checkSizes('expand', shape, 'shape')

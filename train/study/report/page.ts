@@ -91,7 +91,7 @@ function claimsPart(sections: readonly Section[]): Markup | undefined {
       section,
       claim,
     }) => html`<tr><th scope="row">${claim.claim}${claim.later ? ' (stated after the first run)' : undefined}</th>
-<td>${badge(claim.verdict)}</td><td>${claim.comparisons.map((one) => html`<p>${comparisonText(one)}</p>`)}</td>
+<td>${badge(claim.verdict)}</td><td>${claim.comparisons.map((comparison) => html`<p>${comparisonText(comparison)}</p>`)}</td>
 <td><a href="#${section.id}">${section.title}</a></td></tr>\n`,
   )}</tbody>
 </table></div>

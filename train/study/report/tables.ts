@@ -36,15 +36,15 @@ export function provenance(runs: readonly Run[]): Table {
 export function armTable(summaries: readonly ArmSummary[], metric: string, descriptions: ReadonlyMap<string, string>): Table {
   return {
     columns: ['arm', 'runs', 'diverged', `mean ${metric}`, 'low', 'high', 'sampling error ±', 'description'],
-    rows: summaries.map((one) => [
-      one.arm,
-      one.runs.length,
-      one.diverged,
-      one.mean,
-      one.low,
-      one.high,
-      one.sampling,
-      descriptions.get(one.arm),
+    rows: summaries.map((summary) => [
+      summary.arm,
+      summary.runs.length,
+      summary.diverged,
+      summary.mean,
+      summary.low,
+      summary.high,
+      summary.sampling,
+      descriptions.get(summary.arm),
     ]),
   }
 }
@@ -53,7 +53,7 @@ export function armTable(summaries: readonly ArmSummary[], metric: string, descr
 export function acrossTable(found: readonly AcrossDatasets[]): Table {
   return {
     columns: ['study', 'arm', 'data sets', 'runs', 'interquartile mean of test accuracy'],
-    rows: found.map((one) => [one.study, one.arm, one.datasets.join(', '), one.runs, one.interquartileMean]),
+    rows: found.map((row) => [row.study, row.arm, row.datasets.join(', '), row.runs, row.interquartileMean]),
   }
 }
 

@@ -170,8 +170,10 @@ function changedFields(before: Statement, after: Statement): string[] {
     const [a, b] = [before, after].map((statement) => statement[name as keyof Statement])
     if (!differ(a, b)) return []
     if (name !== 'arms') return [name]
-    const [one, other] = [a, b] as [Statement['arms'], Statement['arms']]
-    return Object.keys({ ...one, ...other }).flatMap((arm) => (differ(one[arm], other[arm]) ? [`arms.${arm}`] : []))
+    const [armsBefore, armsAfter] = [a, b] as [Statement['arms'], Statement['arms']]
+    return Object.keys({ ...armsBefore, ...armsAfter }).flatMap((arm) =>
+      differ(armsBefore[arm], armsAfter[arm]) ? [`arms.${arm}`] : [],
+    )
   })
 }
 

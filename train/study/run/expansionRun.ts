@@ -51,7 +51,7 @@ export async function expansionRun(
   const device = await requestDevice({ adapter })
   /** The parts that have come to their end. */
   const done: TrainedTask[] = []
-  const total = (name: 'optimizerSteps' | 'images' | 'flops') => done.reduce((sum, one) => sum + one[name], 0)
+  const total = (name: 'optimizerSteps' | 'images' | 'flops') => done.reduce((sum, task) => sum + task[name], 0)
   const write = (found: Pick<RunRecord, 'parameters' | 'measures' | 'diverged'>) => {
     const { commit, clean, sources } = BUILD
     return writeRunRecord(folder.record, {
