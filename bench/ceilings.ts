@@ -168,7 +168,9 @@ export class CeilingGauge {
     rateOf: (variant: Variant<P>) => Promise<number>,
   ): Promise<number> {
     const known = thorough ? undefined : this.#fastest.get(what)
-    const variants = known ? [known] : spec.variants.filter((one) => runsOn(spec, one, this.#device.capabilities, problem))
+    const variants = known
+      ? [known]
+      : spec.variants.filter((variant) => runsOn(spec, variant, this.#device.capabilities, problem))
     let best = 0
     for (const variant of variants) {
       const rate = await rateOf(variant)
@@ -256,7 +258,9 @@ export class CeilingGauge {
       return [first!, ...others]
     }
     const confirm = (values: readonly ArrayLike<number>[]) => {
-      const odd = values.flatMap((one) => Array.from(one)).find((one) => !(Math.abs(one / expected.value - 1) <= 1e-3))
+      const odd = values
+        .flatMap((output) => Array.from(output))
+        .find((value) => !(Math.abs(value / expected.value - 1) <= 1e-3))
       if (odd !== undefined) throw new Error(`${spec.name}/${variant.name} gives ${odd}, expected ${expected.value}`)
     }
     return (await doBench(device, record, { ...budget, profiler: this.#profiler, flush, confirm })).fastest

@@ -203,7 +203,7 @@ async function onDevice(
       const timed = await measure(runs)
       const each = Array.from({ length: runs }, (_, i) => milliseconds(timed.slice(i * dispatches, (i + 1) * dispatches)))
       samples.push(...each)
-      means.push(each.reduce((sum, one) => sum + one, 0) / runs)
+      means.push(each.reduce((sum, sample) => sum + sample, 0) / runs)
     }
     // A coarse clock, such as a browser's, sees 0 for single runs, but not for the mean of many.
     return checkedSamples(samples.every((sample) => sample > 0) ? samples : means)

@@ -33,10 +33,10 @@ export function outputOf(device: Device, range: Binding, dtype: Scalar, size: nu
  * @throws Error for a value that is not finite, and for an output of zeros alone, which was probably never written
  */
 export function checkComputed(values: readonly ArrayLike<number>[]): void {
-  values.forEach((one, i) => {
+  values.forEach((output, i) => {
     let computed = false
-    for (let j = 0; j < one.length; j++) {
-      const value = one[j]!
+    for (let j = 0; j < output.length; j++) {
+      const value = output[j]!
       if (!Number.isFinite(value)) throw new Error(`output ${i} has ${value} at ${j}`)
       computed ||= value !== 0
     }

@@ -173,6 +173,6 @@ export function rates(
     // The device's clock leaves out the cost of launching.
     dispatch: single && timer === 'wall' ? ceilings.dispatch / 1000 : 0,
   }
-  const bound = (['compute', 'memory', 'dispatch'] as const).reduce((most, one) => (least[one] > least[most] ? one : most))
+  const bound = (['compute', 'memory', 'dispatch'] as const).reduce((most, kind) => (least[kind] > least[most] ? kind : most))
   return { gflops: flops / median / 1e6, gbps: bytes / median / 1e6, bound, share: least[bound] / median }
 }

@@ -57,7 +57,7 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
 /** A question with the nearest known name, and with the names that contain the asked one. */
 function didYouMean(asked: string, known: readonly string[]): string {
   const name = asked.split('/').at(-1)!.toLowerCase()
-  const longer = name === '' ? [] : known.filter((one) => one.toLowerCase().includes(name))
+  const longer = name === '' ? [] : known.filter((candidate) => candidate.toLowerCase().includes(name))
   const near = nearest(name, known)
   const all = new Set([...(near === undefined ? [] : [near]), ...longer])
   return all.size > 0 ? `; did you mean ${[...all].join(' or ')}?` : ''

@@ -87,7 +87,7 @@ export class Training {
   dispose(): void {
     this.run.dispose()
     this.#trainable.optimizer?.dispose()
-    for (const one of [...this.#arenas, ...this.#parameters]) one.dispose()
+    for (const resource of [...this.#arenas, ...this.#parameters]) resource.dispose()
   }
 
   /** One training step. @returns the loss before its update */
@@ -135,14 +135,14 @@ export async function checkReplay(
 ): Promise<void> {
   const { random } = parameters[0]!.device
   const { counter } = random
-  const read = () => Promise.all(parameters.map((one) => one.data() as Promise<Float32Array>))
+  const read = () => Promise.all(parameters.map((parameter) => parameter.data() as Promise<Float32Array>))
   const start = await read()
   const result = async ([loss, ...others]: Outputs): Promise<{ loss: ArrayLike<number>; changes: Float32Array }> => {
     const found = await loss.data()
     const after = await read()
     disposeAll([loss, ...others])
-    parameters.forEach((one, i) => {
-      one.write(start[i]!)
+    parameters.forEach((parameter, i) => {
+      parameter.write(start[i]!)
     })
     random.counter = counter
     const changes = new Float32Array(after.reduce((sum, { length }) => sum + length, 0))
@@ -153,7 +153,7 @@ export async function checkReplay(
     return { loss: found, changes }
   }
   const expected = await result(run.ops())
-  if (expected.changes.every((one) => one === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
+  if (expected.changes.every((change) => change === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
   // The first run is captured, and the second is a replay.
   for (const replay of [await result(run.record()), await result(run.record())]) {
     within(normDifference(replay.loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a replayed step`)

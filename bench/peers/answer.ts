@@ -28,7 +28,7 @@ export type Answer =
 export async function answerTask(
   task: Task,
   openDevice: () => Promise<Device>,
-  answer: (one: Answer) => Promise<unknown>,
+  answer: (message: Answer) => Promise<unknown>,
 ): Promise<void> {
   try {
     const device = await openDevice()

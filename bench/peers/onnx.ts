@@ -49,7 +49,7 @@ function nodeFields({ op, inputs, outputs, attributes = {} }: OnnxNode): number[
 function attributeFields(name: string, value: number | { float: number } | readonly number[]): number[] {
   if (typeof value === 'number') return [...text(1, name), ...whole(3, value), ...whole(20, ATTRIBUTE.int)]
   if ('float' in value) return [...text(1, name), ...float(2, value.float), ...whole(20, ATTRIBUTE.float)]
-  return [...text(1, name), ...value.flatMap((one) => whole(8, one)), ...whole(20, ATTRIBUTE.ints)]
+  return [...text(1, name), ...value.flatMap((int) => whole(8, int)), ...whole(20, ATTRIBUTE.ints)]
 }
 
 function valueFields({ name, shape }: OnnxValue): number[] {

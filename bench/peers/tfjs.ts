@@ -92,7 +92,7 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
       return { out: data }
     },
     dispose() {
-      for (const one of [last, ...Object.values(t)]) one?.dispose()
+      for (const tensor of [last, ...Object.values(t)]) tensor?.dispose()
     },
   }
 }
@@ -126,7 +126,7 @@ function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): P
       return found
     },
     dispose() {
-      for (const one of [x, hot, last, ...list]) one?.dispose()
+      for (const tensor of [x, hot, last, ...list]) tensor?.dispose()
       optimizer.dispose()
     },
   }

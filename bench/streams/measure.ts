@@ -70,7 +70,7 @@ async function sample(candidate: Timed, { latency, queued, host, device }: Serie
   latency.push(single)
   host.push(javascript)
   if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / single)), single))
-  const clocks = candidate.devices.flatMap((one) => options.clocks.get(one) ?? [])
+  const clocks = candidate.devices.flatMap((d) => options.clocks.get(d) ?? [])
   if (clocks.length === candidate.devices.length && device.length < CLOCKED) {
     for (const clock of clocks) clock.begin()
     await candidate.submit()

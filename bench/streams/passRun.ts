@@ -77,9 +77,9 @@ export class PassRun {
       this.#tell(0.5, 'timing')
       const candidates = checked.map(({ candidate }) => candidate)
       const series = await measure(candidates, this.#options)
-      const measured = checked.map((one, i) => ({ ...one, series: series[i]! }))
+      const measured = checked.map((row, i) => ({ ...row, series: series[i]! }))
       const right: typeof measured = []
-      for (const one of measured) if (await this.#stillRight(one.candidate)) right.push(one)
+      for (const row of measured) if (await this.#stillRight(row.candidate)) right.push(row)
       this.#report.rows.push(...makeRows(this.#at, right))
     } finally {
       for (const { candidate } of checked) candidate.dispose()
@@ -96,8 +96,8 @@ export class PassRun {
       const scheme = who === vit ? 'joint' : sizes.scheme
       return { name, choices: [['', () => (pass === 'forward' ? forwardPass(setup) : trainingStep(setup, scheme))]] }
     }
-    const spreads = (several?.distributions ?? []).map((one) => {
-      return [one.mode, () => distributedPass(one, pass, data, sizes.scheme)] as const
+    const spreads = (several?.distributions ?? []).map((distribution) => {
+      return [distribution.mode, () => distributedPass(distribution, pass, data, sizes.scheme)] as const
     })
     const numbers = this.#options.microBatches.filter((number) => several && this.#at.batch % number === 0)
     const pipelines = numbers.map((number) => {
