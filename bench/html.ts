@@ -14,7 +14,7 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .grid { stroke: var(--grid); } .roof { stroke: var(--ink); stroke-width: 2; fill: none; } .soft { fill: var(--soft); }
 .failed { color: #c33; }`
 
-/** The report as an HTML page with a roofline plot and a table. The page needs no scripts and no other files. */
+/** Makes the report as an HTML page with a roofline plot and a table. The page needs no scripts and no other files. */
 export function htmlReport(report: ComparedReport): string {
   const { device, date, ceilings, results, failures } = report
   const title = `paraformer bench on ${device.name}`

@@ -20,7 +20,7 @@ export function disposeAll(outputs: readonly Output[]): void {
   for (const output of outputs) output.dispose()
 }
 
-/** Memory that a run writes, as an output whose `dispose` leaves the memory to the caller. */
+/** Returns the memory that a run writes as an output, whose `dispose` leaves the memory to the caller. */
 export function outputOf(device: Device, range: Binding, dtype: Scalar, size: number): Output {
   return {
     data: async () => valuesOf(dtype, await device.read(range, bytesOf(dtype, size)), size),

@@ -16,7 +16,7 @@ export function compare(report: BenchReport, before: ReadonlyMap<string, Previou
   return { ...report, results }
 }
 
-/** The report as text. Impossible times stand in the table too, marked as such. */
+/** Makes the report as text. Impossible times stand in the table too, marked as such. */
 export function textReport({ ceilings, results, failures }: ComparedReport): string {
   const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
   const rows = [
@@ -45,7 +45,7 @@ function cells(result: BenchResult, remark: string): string[] {
   ]
 }
 
-/** The ceilings in one line. */
+/** Returns the ceilings in one line. */
 export function ceilingLine({ gflops, matrixGflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
   const matrices = matrixGflops === undefined ? '' : ` (float16 matrices ${significant(matrixGflops)})`
   return (
@@ -73,14 +73,14 @@ const CSV_COLUMNS = [
   'error',
 ] as const satisfies readonly (keyof BenchResult)[]
 
-/** The results as comma-separated values with a header line; times in milliseconds. */
+/** Returns the results as comma-separated values with a header line; times in milliseconds. */
 export function csvReport({ results }: ComparedReport): string {
   const quote = (value: string | number) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value)
   const lines = results.map((result) => CSV_COLUMNS.map((column) => quote(result[column])).join(','))
   return [CSV_COLUMNS.join(','), ...lines].join('\n')
 }
 
-/** A number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
+/** Formats a number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
 export function significant(value: number): string {
   if (!Number.isFinite(value)) return '-'
   return value === 0 || Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)))

@@ -46,7 +46,7 @@ export interface BenchReport {
   failures: BenchFailure[]
 }
 
-/** How `runBench` measures. */
+/** Options of `runBench`. */
 export interface RunOptions {
   budget: Budget
   /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
@@ -160,7 +160,8 @@ function describe({ group, name, variant, shape, flops, bytes }: Target) {
 }
 
 /**
- * The rates of a run and its place under the roofline. The least possible time is the longest that one of the ceilings allows.
+ * Returns the rates of a run and its place under the roofline. The least possible time is the longest that one of the ceilings
+ * allows.
  */
 export function rates(
   { flops, bytes, single }: Pick<Target, 'flops' | 'bytes' | 'single'>,

@@ -38,12 +38,12 @@ export class Training {
   }
 
   /**
-   * Forward pass, backward pass and update, captured in the first call and replayed in later ones; gives the loss before the
-   * update.
+   * A training step: forward pass, backward pass and update. It is captured in the first call and replayed in later ones, and
+   * gives the loss before the update.
    */
   readonly run: Replayed = replayed(() => this.#step())
 
-  /** The loss, and the gradients by parameter name, without an update. */
+  /** Computes the loss, and the gradients by parameter name, without an update. */
   async gradients(): Promise<{ loss: number; gradients: Record<string, Float32Array> }> {
     const loss = this.#backward()
     const gradients: Record<string, Float32Array> = {}
@@ -90,7 +90,7 @@ export class Training {
     for (const resource of [...this.#arenas, ...this.#parameters]) resource.dispose()
   }
 
-  /** One training step. @returns the loss before its update */
+  /** Takes one training step. @returns the loss before its update */
   #step(): Tensor {
     const { optimizer } = this.#trainable
     const loss = this.#trainable.loss()
@@ -101,7 +101,7 @@ export class Training {
     return loss
   }
 
-  /** Forward and backward pass. @returns the loss */
+  /** Runs a forward and backward pass. @returns the loss */
   #backward(): Tensor {
     return scope(() => {
       const loss = this.#trainable.loss()

@@ -23,7 +23,7 @@ const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
 const FLOAT32 = 1
 
 /**
- * The bytes of an ONNX file: one graph over float32 values, with the operators of opset 20. Field numbers are those of
+ * Returns the bytes of an ONNX file: one graph over float32 values, with the operators of opset 20. Field numbers are those of
  * onnx.proto.
  */
 export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue[], outputs: readonly OnnxValue[]): Uint8Array {
@@ -74,7 +74,7 @@ function text(field: number, value: string): number[] {
   return message(field, [...new TextEncoder().encode(value)])
 }
 
-/** A non-negative integer in seven bits a byte, the lowest bits first. */
+/** Encodes a non-negative integer in seven bits a byte, the lowest bits first. */
 function varint(value: number): number[] {
   const bytes: number[] = []
   let rest = value

@@ -15,7 +15,7 @@ export interface PeerReport {
   torch?: TorchReport
 }
 
-/** The report as text: a row for each workload and peer, the fastest peer of each workload, and what failed. */
+/** Makes the report as text: a row for each workload and peer, the fastest peer of each workload, and what failed. */
 export function peerText({ device, versions, comparisons, failures, torch }: PeerReport): string {
   const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
   const lines = [`on ${device}, in turn with ${names.join(', ')}; ratio: theirs / ours`]
@@ -39,7 +39,7 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
   return lines.join('\n')
 }
 
-/** A table of the fastest peer of each workload, with PyTorch's time beside it. */
+/** Makes a table of the fastest peer of each workload, with PyTorch's time beside it. */
 function fastest(comparisons: readonly Comparison[], torch: TorchReport | undefined): string {
   const times = torch && 'times' in torch ? torch.times : []
   const rows = byWorkload(comparisons).map((group) => {
@@ -62,7 +62,7 @@ function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
   return [...groups.values()]
 }
 
-/** The device of PyTorch, and its times where no other table has them. */
+/** Names the device of PyTorch, and gives its times where no other table has them. */
 function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
   const title = `PyTorch ${torch.version} on ${torch.device}`

@@ -6,7 +6,7 @@ import type { OpenPeer, PeerRun } from './peer.ts'
 /** The module of core, gradients and backend that run.mjs bundles: Node cannot load the gradients from the package. */
 const MODULE = './tensorflow.js'
 
-/** TensorFlow.js on its WebGPU backend. */
+/** Opens TensorFlow.js on its WebGPU backend. */
 export const openTfjs: OpenPeer = async () => {
   const tf = await import(MODULE)
   if (!(await tf.setBackend('webgpu'))) throw new Error('TensorFlow.js finds no WebGPU device')

@@ -75,7 +75,7 @@ export function loadBatch(
   const { channels, imageSize, classes } = sizes.paraformer
   const shape = [batch, channels, imageSize, imageSize]
   const size = shape.reduce((product, length) => product * length)
-  // Mean 0 and variance 1, as normalised images have.
+  // Normalised images have mean 0 and variance 1, as these have.
   const images = Float32Array.from({ length: size }, () => Math.sqrt(3) * (2 * Math.random() - 1))
   const labels = Int32Array.from({ length: batch }, (_, i) => i % classes)
   const resident = { images: tensor(images, { shape, device }), labels: tensor(labels, { device }), share: 1 }
