@@ -9,9 +9,9 @@ import { checkInference, type InferenceOptions, inference } from './inference.ts
 import { imageTensor, inputShape, labelTensor } from './modelInput.ts'
 import { type Entries, takeGradients } from './modelState.ts'
 
-/** Images that are computed at once, so that memory does not grow with the number of images. */
+/** Largest number of images that are computed at once, so that memory does not grow with the number of images. */
 const CHUNK = 64
-/** Bytes of the largest tensor of a chunk. */
+/** Largest number of bytes of a tensor of a chunk. */
 const CHUNK_BYTES = 2 ** 29
 
 /** Returns the number of images that are computed at once. */

@@ -62,7 +62,10 @@ Examples:
     })
 }
 
-/** The folder that a word names: its own, else that of the results of a study which come with the package. */
+/**
+ * Returns the folder that a word names: the folder of that path, else the results of the study of that name, which come with
+ * the package.
+ */
 async function folderNamed(word: string): Promise<string> {
   return existsSync(word) ? word : ((await shippedResults(word)) ?? word)
 }

@@ -36,7 +36,7 @@ const OPTIONS: OptionNames<DistributeOptions> = {
   pulse: true,
 }
 
-/** @throws ArgumentError unless `model` is one, for unknown options, and for options of a wrong kind */
+/** @throws ArgumentError unless `model` is a model, for unknown options, and for options of a wrong kind */
 function checkArguments(model: unknown, options: DistributeOptions): void {
   if (!(model instanceof Module)) throw refusal('distributeBranches', model, 'a ParaFormer', 'model')
   checkOptions('distributeBranches', options ?? null, OPTIONS)

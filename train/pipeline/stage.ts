@@ -35,7 +35,7 @@ class StageModel extends ViT {
     this.isLast = end === config.depth
   }
 
-  /** The parameters that this stage computes with, by their names in this model. */
+  /** Returns the parameters that this stage computes with, by their names in this model. */
   used(): [string, Tensor][] {
     return this.namedParameters().filter(([name]) => {
       if (name.startsWith('branches.')) return true
@@ -112,7 +112,7 @@ export class Stage {
   }
 
   /**
-   * The forward pass of a micro-batch.
+   * Runs the forward pass of a micro-batch.
    * @param received the output of the stage before; the first stage has its images
    * @returns this stage's output
    */
@@ -123,7 +123,7 @@ export class Stage {
   }
 
   /**
-   * The backward pass of a micro-batch, which comes after its forward pass. Gradients of parameters add up.
+   * Runs the backward pass of a micro-batch, which comes after its forward pass. Gradients of parameters add up.
    * @param received the gradient of this stage's output; the last stage begins at its loss
    * @returns the gradient of this stage's input; undefined in the first stage
    */
@@ -139,7 +139,7 @@ export class Stage {
     withDevice(this.device, this.#update)
   }
 
-  /** The parameters that this stage computes with, by their names in the whole model. */
+  /** Returns the parameters that this stage computes with, by their names in the whole model. */
   parameters(): [string, Tensor][] {
     return this.#model.used().map(([name, parameter]) => [this.#wholeName(name), parameter])
   }

@@ -2,7 +2,7 @@ import type { ArmSummary } from './arms.ts'
 import type { Claim } from './claims.ts'
 import { armColor, type Figure, finite, metricFormat, metricTitle, type Row } from './figure.ts'
 
-/** Every seed of every arm, with the mean, its interval and the sampling error of the test images. */
+/** Draws every seed of every arm, with the mean, its interval and the sampling error of the test images. */
 export function seedFigure(summaries: readonly ArmSummary[], metric: string): Figure | undefined {
   const drawn = summaries.filter(({ values }) => values.some(Number.isFinite))
   if (drawn.length === 0) return undefined
@@ -72,7 +72,7 @@ export function seedFigure(summaries: readonly ArmSummary[], metric: string): Fi
   }
 }
 
-/** The paired differences on which claims are decided. */
+/** Draws the paired differences on which claims are decided. */
 export function differenceFigure(claims: readonly Claim[], metric: string): Figure | undefined {
   const compared = claims.flatMap(({ comparisons }) => comparisons).filter(({ difference }) => difference !== undefined)
   if (compared.length === 0) return undefined

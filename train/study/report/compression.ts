@@ -33,7 +33,7 @@ export function readCompression(folder: string, note: Note): Promise<Compression
   return readJson(join(folder, 'compression.json'), COMPRESSION, note)
 }
 
-/** Accuracy of prefixes and of early exits over what they cost, and the latency of prefixes. */
+/** Draws the accuracy of prefixes and of early exits over what they cost, and the latency of prefixes. */
 export function compressionFigures(name: string, found: Compression): Figure[] {
   const { prefixes, exits, chosen, tolerance, images } = found
   if (prefixes.length === 0) return []
