@@ -23,7 +23,7 @@ export interface DistributeOptions extends RunOptions {
   inProcess?: boolean | undefined
   /** The optimizer of the whole model, whose state and hyperparameters are taken over; default a fresh AdamW. */
   optimizer?: AdamW
-  /** How often other processes must show that they are alive; default every 5 s, lost after 12 misses. */
+  /** The pulse by which other processes show that they are alive; default every 5 s, lost after 12 misses. */
   pulse?: Pulse
 }
 

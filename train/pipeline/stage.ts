@@ -98,7 +98,7 @@ export class Stage {
     const { imageSize, patchSize, channels, dim } = config
     const [pixels, b] = [images.length / microBatches, labels.length / microBatches]
     this.#parts = Array.from({ length: microBatches }, (_, i) => {
-      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], what moves between stages
+      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], the tensor that moves between stages
       const input = empty(model.isFirst ? [b, channels, imageSize, imageSize] : sequence, 'float32', device)
       if (model.isFirst) input.write(images.subarray(i * pixels, (i + 1) * pixels))
       if (!train) return this.#inferPart(input)

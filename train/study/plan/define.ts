@@ -84,7 +84,7 @@ export interface Rule {
   metric?: string | readonly [arm: string, other: string]
   /** Whether the first arm's metric must be higher or lower. */
   better: 'higher' | 'lower'
-  /** The amount by which it must be better, in units of the metric; default 0. */
+  /** The amount by which the first arm's metric must be better, in its units; default 0. */
   margin?: number
 }
 

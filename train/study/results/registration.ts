@@ -45,7 +45,7 @@ const REGISTERED = fields({
   hash: text,
   /** Hash of the study file. */
   code: text,
-  /** The time at which it was registered, and the version of the package that did it. */
+  /** The time at which the study was registered, and the version of the package that registered it. */
   at: text,
   version: text,
   commit: v.nullable(text),

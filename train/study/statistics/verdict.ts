@@ -27,7 +27,7 @@ export interface Comparison {
   difference: PairedDifference
   /** Whether the claim says that the first arm's metric is higher or lower. */
   better: 'higher' | 'lower'
-  /** The amount by which it must be better, at least 0, in units of the metric. */
+  /** The amount by which the first arm's metric must be better, at least 0, in its units. */
   margin: number
 }
 
