@@ -29,7 +29,7 @@ export const fma: KernelSpec<Fma> = {
   ],
   params: [{ name: 'rounds', type: 'u32' }],
   variants: [2, 4, 8].flatMap((chains) => [fmaVariant(chains, true), fmaVariant(chains, false)]),
-  // The operations of one chain; `chainsOf` gives the number of chains of a variant.
+  // These are the operations of one chain; `chainsOf` gives the number of chains of a variant.
   flops: ({ rounds, threads }) => rounds * threads * 4 * 2,
   bytes: ({ threads }) => threads * 16,
 }
@@ -43,7 +43,7 @@ function fmaVariant(chains: number, builtin: boolean): Variant<Fma> {
   }
 }
 
-/** The number of chains of a variant of `fma` or `matrix`, which its name begins with. */
+/** Returns the number of chains of a variant of `fma` or `matrix`, which its name begins with. */
 export function chainsOf({ name }: { name: string }): number {
   return Number.parseInt(name, 10)
 }
@@ -61,7 +61,7 @@ export interface Matrix {
   subgroupMinSize: number
 }
 
-/** The largest number of subgroups that a workgroup of `matrix` may have. */
+/** Returns the largest number of subgroups that a workgroup of `matrix` may have. */
 export function matrixRoom({ subgroupMinSize }: Matrix): number {
   return MATRIX_THREADS / subgroupMinSize
 }
@@ -81,7 +81,7 @@ export const matrix: KernelSpec<Matrix> = {
     constants: (problem) => ({ CHAINS: chains, THREADS: MATRIX_THREADS, SUBGROUPS: matrixRoom(problem) }),
     grid: ({ workgroups }) => [workgroups, 1, 1],
   })),
-  // The operations of one sum; `chainsOf` gives the number of sums of a variant.
+  // These are the operations of one sum; `chainsOf` gives the number of sums of a variant.
   flops: ({ rounds, workgroups, subgroupMaxSize }) => rounds * workgroups * (MATRIX_THREADS / subgroupMaxSize) * 16 ** 3 * 2,
   bytes: () => 0,
 }

@@ -39,7 +39,7 @@ export interface Ceilings {
 /** The ceilings of one target; `gflops` is that of the unit that the target multiplies with. */
 export type Bounds = Pick<Ceilings, 'gflops' | 'gbps' | 'dispatch'>
 
-/** How a target is timed. */
+/** The way in which a target is timed. */
 export interface Clock {
   /** Whether the time includes the cost of launches, as the host's clock does. */
   launches: boolean
@@ -47,7 +47,7 @@ export interface Clock {
   flush: (() => void) | undefined
 }
 
-/** A kernel, its problem and its bindings, of which it writes the last. */
+/** A kernel, its problem, and its bindings, the last of which it writes. */
 interface Work<P> {
   spec: KernelSpec<P>
   problem: P
@@ -137,8 +137,8 @@ export class CeilingGauge {
   }
 
   /**
-   * The bytes to move beside a target: as many as the target itself, within limits. Fewer would give a lower rate where the caches
-   * are emptied before each run, because the caches then write back what they hold.
+   * Returns the number of bytes to move beside a target: as many as the target itself, within limits. Fewer would give a lower
+   * rate where the caches are emptied before each run, because the caches then write back what they hold.
    */
   #bytesFor(bytes: number): number {
     return Math.min(this.#most, Math.max(LEAST_BYTES, bytes))
@@ -159,7 +159,7 @@ export class CeilingGauge {
     return found
   }
 
-  /** The highest rate of a kernel's variants; unless `thorough`, only the variant that was fastest before is timed. */
+  /** Measures the highest rate of a kernel's variants; unless `thorough`, only the variant that was fastest before is timed. */
   async #rate<P>(
     spec: KernelSpec<P>,
     problem: P,
@@ -168,7 +168,9 @@ export class CeilingGauge {
     rateOf: (variant: Variant<P>) => Promise<number>,
   ): Promise<number> {
     const known = thorough ? undefined : this.#fastest.get(what)
-    const variants = known ? [known] : spec.variants.filter((one) => runsOn(spec, one, this.#device.capabilities, problem))
+    const variants = known
+      ? [known]
+      : spec.variants.filter((variant) => runsOn(spec, variant, this.#device.capabilities, problem))
     let best = 0
     for (const variant of variants) {
       const rate = await rateOf(variant)
@@ -212,7 +214,7 @@ export class CeilingGauge {
     })
   }
 
-  /** The highest bandwidth of copy, read, write and update. @param bytes what a copy reads and writes in all */
+  /** Measures the highest bandwidth of copy, read, write and update. @param bytes what a copy reads and writes in all */
   #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
     const device = this.#device
     const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
@@ -239,7 +241,7 @@ export class CeilingGauge {
     })
   }
 
-  /** Milliseconds of the fastest run. @throws Error unless the kernel writes the expected values */
+  /** Measures the milliseconds of the fastest run. @throws Error unless the kernel writes the expected values */
   async #time<P>(
     { spec, problem, ranges, flush }: Work<P>,
     variant: Variant<P>,
@@ -256,19 +258,21 @@ export class CeilingGauge {
       return [first!, ...others]
     }
     const confirm = (values: readonly ArrayLike<number>[]) => {
-      const odd = values.flatMap((one) => Array.from(one)).find((one) => !(Math.abs(one / expected.value - 1) <= 1e-3))
+      const odd = values
+        .flatMap((output) => Array.from(output))
+        .find((value) => !(Math.abs(value / expected.value - 1) <= 1e-3))
       if (odd !== undefined) throw new Error(`${spec.name}/${variant.name} gives ${odd}, expected ${expected.value}`)
     }
     return (await doBench(device, record, { ...budget, profiler: this.#profiler, flush, confirm })).fastest
   }
 }
 
-/** The name of a memory ceiling, which all sizes within a factor share. */
+/** Returns the name of a memory ceiling, which all sizes within a factor share. */
 function memoryOf(bytes: number, flush: (() => void) | undefined): string {
   return `memory ${Math.round(Math.log(bytes / LEAST_BYTES) / Math.log(BYTES_STEP))}${flush ? ' cold' : ''}`
 }
 
-/** The sum that the first thread of `read` writes: the value times the number of vec4s that it reads. */
+/** Returns the sum that the first thread of `read` writes: the value times the number of vec4s that it reads. */
 function readBy({ name }: Variant<Memory>, { count, value }: Memory): number {
   const [threads, perThread] = name.split(' x ').map(Number)
   return value * Math.min(perThread!, Math.ceil(count / threads!))

@@ -5,7 +5,7 @@ import { MAX_BATCH, MOST_TIME } from './limits.ts'
 import { schemesCommand } from './schemes/command.ts'
 import { streamsCommand } from './streams/command.ts'
 
-/** `paraformer bench`, and `paraformer bench streams`, whose flags stand behind its name. */
+/** Makes the command `paraformer bench` with its subcommands `streams` and `schemes`, whose flags stand behind their names. */
 export function benchCommand(): Command {
   return makeCommand('bench')
     .enablePositionalOptions()

@@ -6,7 +6,7 @@ import { type Quantiles, quantiles } from './statistics.ts'
 /** `device` takes timestamps around every dispatch; `wall` is the host's clock around consecutive runs and a synchronize. */
 export type Timer = 'device' | 'wall'
 
-/** How long to measure. */
+/** The limits of a measurement. */
 export interface Budget {
   /** Milliseconds of warm-up runs, which come before the timed ones. */
   warmup: number
@@ -53,7 +53,7 @@ const MOST_RUNS = 10_000
 /** Dispatches whose timestamps are collected at a time. */
 const TIMED_DISPATCHES = 1000
 
-/** The default budget for a software device or a GPU; with `quick` a short one that only shows that everything runs. */
+/** Returns the default budget for a software device or a GPU; with `quick` a short one that only shows that everything runs. */
 export function budgetOf(software: boolean, quick: boolean): Budget {
   if (quick) return { warmup: 0, time: 20, minSamples: 1 }
   return { warmup: 50, time: software ? 300 : 200, minSamples: 3 }
@@ -109,7 +109,7 @@ class Runs {
     this.#last = this.#record()
   }
 
-  /** The first run, which compiles. */
+  /** Makes the first run, which compiles. */
   async first(): Promise<void> {
     await this.#device.synchronize()
     this.#before = this.#device.counts.dispatches
@@ -125,7 +125,10 @@ class Runs {
     if (this.#perRun === 0) throw new Error('a run dispatches nothing to the device, so there is nothing to time')
   }
 
-  /** The values that the last run computed. @throws Error when some run dispatched another number of times than the first */
+  /**
+   * Reads the values that the last run computed.
+   * @throws Error when some run dispatched another number of times than the first
+   */
   async values(): Promise<ArrayLike<number>[]> {
     const values = await Promise.all(this.#last.map((output) => output.data()))
     const dispatches = this.#device.counts.dispatches - this.#before
@@ -157,7 +160,7 @@ async function warmUp(device: Device, run: () => void, milliseconds: number): Pr
   return fastest
 }
 
-/** The number of runs that fill a sample. */
+/** Returns the number of runs that fill a sample. */
 function runsOf(time: number, estimate: number): number {
   return Math.min(MOST_RUNS, Math.max(1, Math.round(time / SAMPLES / estimate)))
 }
@@ -203,7 +206,7 @@ async function onDevice(
       const timed = await measure(runs)
       const each = Array.from({ length: runs }, (_, i) => milliseconds(timed.slice(i * dispatches, (i + 1) * dispatches)))
       samples.push(...each)
-      means.push(each.reduce((sum, one) => sum + one, 0) / runs)
+      means.push(each.reduce((sum, sample) => sum + sample, 0) / runs)
     }
     // A coarse clock, such as a browser's, sees 0 for single runs, but not for the mean of many.
     return checkedSamples(samples.every((sample) => sample > 0) ? samples : means)
@@ -212,12 +215,12 @@ async function onDevice(
   }
 }
 
-/** The sum of the dispatches' times. */
+/** Returns the sum of the dispatches' times. */
 function milliseconds(dispatches: readonly ProfiledDispatch[]): number {
   return dispatches.reduce((sum, { begin, end }) => sum + (end - begin), 0) / 1e6
 }
 
-/** The samples themselves. @throws Error unless time passes in every sample: otherwise rates would be infinite */
+/** Returns the samples themselves. @throws Error unless time passes in every sample: otherwise rates would be infinite */
 function checkedSamples(samples: number[]): number[] {
   const odd = samples.find((sample) => !(sample > 0 && Number.isFinite(sample)))
   if (odd !== undefined)

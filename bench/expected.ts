@@ -5,8 +5,8 @@ import type { Workload, WorkloadOf } from './workloads.ts'
 const SAMPLED = 4
 
 /**
- * The output of a workload, computed in float64 by plain loops. Of products and attention only the first and the last rows are
- * computed, and the rest is NaN. Training steps have no expected output, since their gradients are checked otherwise.
+ * Returns the output of a workload, computed in float64 by plain loops. Of products and attention only the first and the last
+ * rows are computed, and the rest is NaN. Training steps have no expected output, since their gradients are checked otherwise.
  */
 export function expectedOutput(w: Workload, operands: Record<string, Operand>): Float64Array | undefined {
   switch (w.kind) {
@@ -27,7 +27,7 @@ export function expectedOutput(w: Workload, operands: Record<string, Operand>): 
   }
 }
 
-/** The rows to compute: a few from either end. */
+/** Returns the indices of the rows to compute: a few from either end. */
 function sample(count: number): number[] {
   return Array.from({ length: count }, (_, row) => row).filter((row) => row < SAMPLED || row >= count - SAMPLED)
 }

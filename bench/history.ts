@@ -41,7 +41,7 @@ export interface Previous {
   median: number
 }
 
-/** The default folder of the history: beside the sources in a clone, otherwise beside the training runs. */
+/** Returns the default folder of the history: beside the sources in a clone, otherwise beside the training runs. */
 export function defaultHistory(): string {
   return existsSync(join('bench', 'cli.ts')) ? join('bench', 'history') : join('runs', 'bench')
 }
@@ -51,7 +51,7 @@ function fileOf(folder: string, device: string): string {
 }
 
 /**
- * The last measurement of every target on a device; none without a history.
+ * Reads the last measurement of every target on a device; none without a history.
  * @throws UserError for a history that cannot be read or parsed
  */
 export async function previousTimes(folder: string, device: string): Promise<Map<string, Previous>> {

@@ -14,27 +14,29 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .grid { stroke: var(--grid); } .roof { stroke: var(--ink); stroke-width: 2; fill: none; } .soft { fill: var(--soft); }
 .failed { color: #c33; }`
 
-/** The report as an HTML page with a roofline plot and a table. The page needs no scripts and no other files. */
+/** Makes the report as an HTML page with a roofline plot and a table. The page needs no scripts and no other files. */
 export function htmlReport(report: ComparedReport): string {
   const { device, date, ceilings, results, failures } = report
   const title = `paraformer bench on ${device.name}`
-  const line = (one: BenchResult, remark: string, failed: boolean) =>
+  const line = (result: BenchResult, remark: string, failed: boolean) =>
     row(
       [
-        `${one.group}/${one.name}`,
-        one.variant,
-        one.shape,
-        significant(one.median),
-        `${significant(one.p20)} to ${significant(one.p80)}`,
-        one.flops > 0 ? significant(one.gflops) : '',
-        one.bytes > 0 ? significant(one.gbps) : '',
-        `${(100 * one.share).toFixed(1)} % ${one.bound}`,
+        `${result.group}/${result.name}`,
+        result.variant,
+        result.shape,
+        significant(result.median),
+        `${significant(result.p20)} to ${significant(result.p80)}`,
+        result.flops > 0 ? significant(result.gflops) : '',
+        result.bytes > 0 ? significant(result.gbps) : '',
+        `${(100 * result.share).toFixed(1)} % ${result.bound}`,
         remark,
       ],
       failed,
     )
   const rows = [
-    ...results.map((one) => line(one, one.previous ? `${significant(one.median / one.previous.median)}x` : '', false)),
+    ...results.map((result) =>
+      line(result, result.previous ? `${significant(result.median / result.previous.median)}x` : '', false),
+    ),
     ...failures.flatMap(({ result }) => (result ? [line(result, 'impossible', true)] : [])),
   ]
   const head = ['target', 'variant', 'shape', 'ms', 'p20 to p80', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']

@@ -38,7 +38,7 @@ function oneImage<P extends object>(problem: P): P {
   return { ...problem, batch: 1 }
 }
 
-/** A target for every kernel, each variant of it that runs on the device, and each of its `benchCases`. */
+/** Makes a target for every kernel, each variant of it that runs on the device, and each of its `benchCases`. */
 export function kernelTargets(capabilities: Capabilities): Target[] {
   return Object.values(kernelFamilies as Record<string, readonly KernelEntry[]>)
     .flat()
@@ -51,7 +51,7 @@ export function kernelTargets(capabilities: Capabilities): Target[] {
     )
 }
 
-/** The cases of a kernel that are timed: those marked for benches, or the largest case where none is. */
+/** Returns the cases of a kernel that are timed: those marked for benches, or the largest case where none is. */
 export function benchCases({ spec, cases }: KernelEntry): readonly KernelCase[] {
   const made = cases.filter((kase) => kase.bench)
   if (made.length > 0) return made
@@ -146,7 +146,7 @@ function materialOf(entry: KernelEntry, kase: KernelCase): Material {
   return material
 }
 
-/** Expected outputs; NaN where the kernel writes nothing, and beyond the prefix that the reference computes. */
+/** Computes the expected outputs; NaN where the kernel writes nothing, and beyond the prefix that the reference computes. */
 function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: Map<string, ArrayBuffer>): Arrays {
   const arrays: Arrays = {}
   for (const binding of spec.bindings) {
@@ -157,15 +157,18 @@ function reference({ spec, reference }: KernelEntry, kase: KernelCase, memory: M
 }
 
 /**
- * The problem that the reference computes for a case: the first part of a large problem where `PREFIX` knows one, else the
- * whole.
+ * Returns the problem that the reference computes for a case: the first part of a large problem where `PREFIX` knows one, else
+ * the whole.
  */
 export function referenceProblem<P>(spec: KernelSpec<P>, { problem }: KernelCase<P>): P {
   const prefix = spec.flops(problem) > REFERENCE_LIMIT ? PREFIX.get(spec as KernelSpec) : undefined
   return prefix ? (prefix(problem) as P) : problem
 }
 
-/** The case with large normal inputs that repeat `DRAWN` values, since drawing millions takes longer than running the kernel. */
+/**
+ * Returns the case with large normal inputs that repeat `DRAWN` values, since drawing millions takes longer than running the
+ * kernel.
+ */
 function withRepeatedInputs({ spec }: KernelEntry, kase: KernelCase): KernelCase {
   const random = seededRandom(1)
   const drawn = Float32Array.from({ length: DRAWN }, () => normal(random))

@@ -7,7 +7,7 @@ import { quantiles } from './statistics.ts'
 /** Number of dispatches that are compared with one dispatch. */
 const MANY = 100
 
-/** Costs of one more dispatch, one more submit, and a read of 4 KB by the host's clock, in µs. */
+/** Measures the costs of one more dispatch, one more submit, and a read of 4 KB by the host's clock, in µs. */
 export function latencies(device: Device, budget: Budget): Promise<{ dispatch: number; submit: number; readback: number }> {
   return withBuffers(device, [4096], async ([range]) => {
     const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
@@ -18,7 +18,7 @@ export function latencies(device: Device, budget: Budget): Promise<{ dispatch: n
   })
 }
 
-/** Cost of one more dispatch by the host's clock, in µs. */
+/** Measures the cost of one more dispatch by the host's clock, in µs. */
 export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   return withBuffers(device, [4096], async ([range]) => {
     const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
@@ -26,7 +26,7 @@ export function dispatchCost(device: Device, budget: Budget): Promise<number> {
   })
 }
 
-/** The cost of one repetition, where `many` has `MANY - 1` repetitions more than `few`. */
+/** Returns the cost of one repetition, where `many` has `MANY - 1` repetitions more than `few`. */
 function costOfOneMore(few: number, many: number): number {
   return Math.max(0, many - few) / (MANY - 1)
 }
@@ -40,7 +40,7 @@ function touchOften(device: Device, range: Binding, count: number, flushEach: bo
   return device.synchronize()
 }
 
-/** The 20th percentile of the times of several rounds by the host's clock, in µs. */
+/** Measures the 20th percentile of the times of several rounds by the host's clock, in µs. */
 async function microseconds(round: () => Promise<unknown>, { time }: Budget): Promise<number> {
   await round()
   const samples: number[] = []

@@ -30,18 +30,18 @@ export const IMAGES: Record<string, { height: number; width: number; channels: n
   'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },
 }
 
-/** The model config of a preset. */
+/** Returns the model config of a preset. */
 function presetConfig(preset: string, architecture: 'paraformer' | 'vit'): ModelConfig {
   const settings = checkSettings({ ...PRESETS[preset]!.settings, architecture, scheme: 'joint' })
   return modelConfigOf(settings, IMAGES[settings.dataset]!)
 }
 
-/** The default number of images in a batch. */
+/** Returns the default number of images in a batch. */
 export function defaultBatch(software: boolean): number {
   return software ? 2 : 64
 }
 
-/** Targets for single layers at the sizes of each preset: forward passes, and training steps with plain SGD. */
+/** Makes targets for single layers at the sizes of each preset: forward passes, and training steps with plain SGD. */
 export function layerTargets(batch: number): Target[] {
   return Object.keys(PRESETS).flatMap((preset) => {
     const config = presetConfig(preset, 'paraformer')
@@ -118,7 +118,7 @@ function makeLayer(
   return { module, run: (x) => module.forward(x) }
 }
 
-/** Targets for the models of the presets: forward passes, and the training steps of `paraformer train`. */
+/** Makes targets for the models of the presets: forward passes, and the training steps of `paraformer train`. */
 export function modelTargets(batch: number): Target[] {
   return Object.keys(PRESETS).flatMap((preset) =>
     (['paraformer', 'vit'] as const).flatMap((architecture) => {
@@ -147,7 +147,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
       const optimizer = new AdamW(model.namedParameters())
       const images = randn([batch, channels, imageSize, imageSize])
       const labels = tensor(Int32Array.from({ length: batch }, (_, i) => i % classes))
-      // The mode that a user would take without measuring.
+      // This is the mode that a user would take without measuring.
       const mode = architecture === 'paraformer' ? 'coalesced' : 'serial'
       const loss = () => crossEntropy(model.forward(images, { mode }), labels)
       const training = new Training({ parameters: model.namedParameters(), loss, optimizer })
@@ -181,7 +181,7 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
   }
 }
 
-/** The captured step of `paraformer train` on one batch; its outputs are the losses and the gradient's norm. */
+/** Makes the captured step of `paraformer train` on one batch; its outputs are the losses and the gradient's norm. */
 function trainingStep(model: Model, optimizer: AdamW, objective: Objective, batch: MicroBatch): Replayed {
   const step = captureStep(model, optimizer, objective, 1)
   const outputs = ({ losses, predicted, norm }: StepResult): Outputs => {

@@ -8,12 +8,12 @@ import { knownDifference } from './statistics.ts'
 import { type Target, within } from './target.ts'
 import { costOf, shapeOf, standardWorkloads, type Workload } from './workloads.ts'
 
-/** Targets for ops and small training steps, at the shapes at which peers are compared. */
+/** Makes targets for ops and small training steps, at the shapes at which peers are compared. */
 export function opTargets(software: boolean): Target[] {
   return standardWorkloads(software).flatMap((w) => (w.kind === 'modelStep' ? [] : [opTarget(w)]))
 }
 
-/** The target of a workload, run by the engine's ops. */
+/** Makes the target of a workload, run by the engine's ops. */
 export function opTarget(w: Workload): Target {
   const shape = shapeOf(w)
   return {
@@ -50,7 +50,7 @@ export function opTarget(w: Workload): Target {
   }
 }
 
-/** How the `--shape` of an op is read. */
+/** The rule by which the `--shape` of an op is read. */
 interface Shape {
   /** The sizes and their order, as a message shows them. */
   takes: string
@@ -82,7 +82,7 @@ const SHAPES: Partial<Record<Workload['kind'], Shape>> = {
 }
 
 /**
- * The target of an op at the shape that `--shape` gives.
+ * Makes the target of an op at the shape that `--shape` gives.
  * @throws UserError for an unknown op, and for a shape that the op does not take
  */
 export function shapedTarget(name: string, shape: string): Target {

@@ -8,7 +8,7 @@ import { normalize } from '../engine/platform/select.ts'
  */
 export async function openShared(request: DeviceRequest): Promise<Device> {
   const device = await requestDevice(request)
-  const name = (await systemNames()).find((one) => normalize(one) === device.summary.name)
+  const name = (await systemNames()).find((systemName) => normalize(systemName) === device.summary.name)
   const found = name ? await systemAdapter({}, name) : await swiftShaderAdapter({})
   if (!found) throw new Error(`${device.summary.name} cannot be opened a second time`)
   const navigator = { gpu: found.gpu, userAgent: 'Node', hardwareConcurrency: 1 }

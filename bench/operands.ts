@@ -7,12 +7,12 @@ export interface Operand {
   data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>
 }
 
-/** The operands of a workload by name, with the same values in every call. Those of a step include its parameters. */
+/** Makes the operands of a workload by name, with the same values in every call. Those of a step include its parameters. */
 export function operandsOf(w: Workload): Record<string, Operand> {
   const random = seededRandom(7)
   const drawn = Float32Array.from({ length: 65521 }, () => normal(random))
   let next = 0
-  /** Normally distributed values. Large operands repeat the drawn ones, and each operand begins at another of them. */
+  /** Draws normally distributed values. Large operands repeat the drawn ones, and each operand begins at another of them. */
   const values = (shape: number[], deviation = 1, mean = 0): Operand => {
     next += 7919
     const data = new Float32Array(shape.reduce((product, size) => product * size, 1))
@@ -87,7 +87,7 @@ export function operandsOf(w: Workload): Record<string, Operand> {
   }
 }
 
-/** The operands that a step trains: all but images, other inputs and labels. */
+/** Returns the operands that a step trains: all but images, other inputs and labels. */
 export function parametersOf(operands: Record<string, Operand>): Record<string, Operand> {
   return Object.fromEntries(Object.entries(operands).filter(([name]) => !['x', 'images', 'labels'].includes(name)))
 }

@@ -20,7 +20,7 @@ export function disposeAll(outputs: readonly Output[]): void {
   for (const output of outputs) output.dispose()
 }
 
-/** Memory that a run writes, as an output whose `dispose` leaves the memory to the caller. */
+/** Returns the memory that a run writes as an output, whose `dispose` leaves the memory to the caller. */
 export function outputOf(device: Device, range: Binding, dtype: Scalar, size: number): Output {
   return {
     data: async () => valuesOf(dtype, await device.read(range, bytesOf(dtype, size)), size),
@@ -33,10 +33,10 @@ export function outputOf(device: Device, range: Binding, dtype: Scalar, size: nu
  * @throws Error for a value that is not finite, and for an output of zeros alone, which was probably never written
  */
 export function checkComputed(values: readonly ArrayLike<number>[]): void {
-  values.forEach((one, i) => {
+  values.forEach((output, i) => {
     let computed = false
-    for (let j = 0; j < one.length; j++) {
-      const value = one[j]!
+    for (let j = 0; j < output.length; j++) {
+      const value = output[j]!
       if (!Number.isFinite(value)) throw new Error(`output ${i} has ${value} at ${j}`)
       computed ||= value !== 0
     }

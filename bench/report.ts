@@ -16,11 +16,13 @@ export function compare(report: BenchReport, before: ReadonlyMap<string, Previou
   return { ...report, results }
 }
 
-/** The report as text. Impossible times stand in the table too, marked as such. */
+/** Makes the report as text. Impossible times stand in the table too, marked as such. */
 export function textReport({ ceilings, results, failures }: ComparedReport): string {
   const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
   const rows = [
-    ...results.map((one) => cells(one, one.previous ? `${significant(one.median / one.previous.median)}x` : '-')),
+    ...results.map((result) =>
+      cells(result, result.previous ? `${significant(result.median / result.previous.median)}x` : '-'),
+    ),
     ...failures.flatMap(({ result }) => (result ? [cells(result, 'IMPOSSIBLE')] : [])),
   ]
   const lines = [ceilingLine(ceilings)]
@@ -29,21 +31,21 @@ export function textReport({ ceilings, results, failures }: ComparedReport): str
   return lines.join('\n')
 }
 
-function cells(one: BenchResult, remark: string): string[] {
+function cells(result: BenchResult, remark: string): string[] {
   return [
-    `${one.group}/${one.name}`,
-    one.variant,
-    one.shape,
-    significant(one.median),
-    `[${significant(one.p20)} ${significant(one.p80)}]`,
-    one.flops > 0 ? significant(one.gflops) : '-',
-    one.bytes > 0 ? significant(one.gbps) : '-',
-    `${percent(one.share)} ${one.bound}`,
+    `${result.group}/${result.name}`,
+    result.variant,
+    result.shape,
+    significant(result.median),
+    `[${significant(result.p20)} ${significant(result.p80)}]`,
+    result.flops > 0 ? significant(result.gflops) : '-',
+    result.bytes > 0 ? significant(result.gbps) : '-',
+    `${percent(result.share)} ${result.bound}`,
     remark,
   ]
 }
 
-/** The ceilings in one line. */
+/** Returns the ceilings in one line. */
 export function ceilingLine({ gflops, matrixGflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
   const matrices = matrixGflops === undefined ? '' : ` (float16 matrices ${significant(matrixGflops)})`
   return (
@@ -71,14 +73,14 @@ const CSV_COLUMNS = [
   'error',
 ] as const satisfies readonly (keyof BenchResult)[]
 
-/** The results as comma-separated values with a header line; times in milliseconds. */
+/** Returns the results as comma-separated values with a header line; times in milliseconds. */
 export function csvReport({ results }: ComparedReport): string {
   const quote = (value: string | number) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value)
-  const lines = results.map((one) => CSV_COLUMNS.map((column) => quote(one[column])).join(','))
+  const lines = results.map((result) => CSV_COLUMNS.map((column) => quote(result[column])).join(','))
   return [CSV_COLUMNS.join(','), ...lines].join('\n')
 }
 
-/** A number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
+/** Formats a number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
 export function significant(value: number): string {
   if (!Number.isFinite(value)) return '-'
   return value === 0 || Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)))

@@ -20,8 +20,8 @@ function axis(values: readonly number[], start: number, end: number): Axis {
 }
 
 /**
- * The roofline plot as SVG: GFLOP/s over operations per byte, both logarithmic. Each result that counts both is a point with a
- * tooltip, under the roof of memory bandwidth and multiply-add rate.
+ * Draws the roofline plot as SVG: GFLOP/s over operations per byte, both logarithmic. Each result that counts both is a point
+ * with a tooltip, under the roof of memory bandwidth and multiply-add rate.
  */
 export function roofline({ results, ceilings }: ComparedReport): string {
   const points = results.filter(({ flops, bytes }) => flops > 0 && bytes > 0)
@@ -96,7 +96,7 @@ function place(value: number): string {
   return value.toFixed(1)
 }
 
-/** Text with the characters escaped that SVG and HTML would read as markup. */
+/** Returns a text with the characters escaped that SVG and HTML would read as markup. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
 }

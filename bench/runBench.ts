@@ -46,7 +46,7 @@ export interface BenchReport {
   failures: BenchFailure[]
 }
 
-/** How `runBench` measures. */
+/** Options of `runBench`. */
 export interface RunOptions {
   budget: Budget
   /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
@@ -160,7 +160,8 @@ function describe({ group, name, variant, shape, flops, bytes }: Target) {
 }
 
 /**
- * The rates of a run and its place under the roofline. The least possible time is the longest that one of the ceilings allows.
+ * Returns the rates of a run and its place under the roofline. The least possible time is the longest that one of the ceilings
+ * allows.
  */
 export function rates(
   { flops, bytes, single }: Pick<Target, 'flops' | 'bytes' | 'single'>,
@@ -173,6 +174,6 @@ export function rates(
     // The device's clock leaves out the cost of launching.
     dispatch: single && timer === 'wall' ? ceilings.dispatch / 1000 : 0,
   }
-  const bound = (['compute', 'memory', 'dispatch'] as const).reduce((most, one) => (least[one] > least[most] ? one : most))
+  const bound = (['compute', 'memory', 'dispatch'] as const).reduce((most, kind) => (least[kind] > least[most] ? kind : most))
   return { gflops: flops / median / 1e6, gbps: bytes / median / 1e6, bound, share: least[bound] / median }
 }

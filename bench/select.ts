@@ -6,7 +6,7 @@ import { defaultBatch, layerTargets, modelTargets } from './modelTargets.ts'
 import { opTargets, shapedTarget } from './opTargets.ts'
 import { GROUPS, idOf, type Target } from './target.ts'
 
-/** Which targets the user selects. */
+/** The user's selection of targets. */
 export interface Selection {
   /** Groups, or names of targets; an empty list selects everything. */
   names: readonly string[]
@@ -17,8 +17,9 @@ export interface Selection {
 }
 
 /**
- * The targets that a selection takes on a device.
- * @throws UserError for a name or variant that no target has, a filter that leaves nothing, and a shape that an op does not take
+ * Returns the targets that a selection takes on a device.
+ * @throws UserError for a name or variant that no target has, a filter that leaves nothing, and a shape that an op does not
+ *   take
  */
 export function selectTargets(capabilities: Capabilities, selection: Selection): Target[] {
   const { names, variant, filter, shape } = selection
@@ -54,10 +55,10 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   return chosen
 }
 
-/** A question with the nearest known name, and with the names that contain the asked one. */
+/** Asks a question with the nearest known name, and with the names that contain the asked one. */
 function didYouMean(asked: string, known: readonly string[]): string {
   const name = asked.split('/').at(-1)!.toLowerCase()
-  const longer = name === '' ? [] : known.filter((one) => one.toLowerCase().includes(name))
+  const longer = name === '' ? [] : known.filter((candidate) => candidate.toLowerCase().includes(name))
   const near = nearest(name, known)
   const all = new Set([...(near === undefined ? [] : [near]), ...longer])
   return all.size > 0 ? `; did you mean ${[...all].join(' or ')}?` : ''
@@ -67,7 +68,7 @@ function isNamed({ group, name }: Target, asked: string): boolean {
   return asked === group || asked === name || asked === `${group}/${name}`
 }
 
-/** The pattern of a `--filter`. @throws UserError for an invalid regular expression */
+/** Compiles the pattern of a `--filter`. @throws UserError for an invalid regular expression */
 export function regularExpression(text: string): RegExp {
   try {
     return new RegExp(text)

@@ -6,7 +6,7 @@ export interface Quantiles {
 }
 
 /**
- * The q-quantile, interpolated linearly between neighbours as by NumPy's default.
+ * Returns the q-quantile, interpolated linearly between neighbours as by NumPy's default.
  * @param sorted samples in ascending order, at least one
  */
 export function quantile(sorted: readonly number[], q: number): number {
@@ -18,14 +18,14 @@ export function quantile(sorted: readonly number[], q: number): number {
   return below + (at - low) * (above - below)
 }
 
-/** Median, p20 and p80 of samples in any order. */
+/** Returns the median, p20 and p80 of samples in any order. */
 export function quantiles(samples: readonly number[]): Quantiles {
   const sorted = [...samples].sort((a, b) => a - b)
   return { median: quantile(sorted, 0.5), p20: quantile(sorted, 0.2), p80: quantile(sorted, 0.8) }
 }
 
 /**
- * The norm-relative difference of two lists. NaN on either side gives NaN, which passes no comparison.
+ * Returns the norm-relative difference of two lists. NaN on either side gives NaN, which passes no comparison.
  * @throws Error for lists of different lengths, and for empty lists, which would be equal whatever was computed
  */
 export function normDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
@@ -33,7 +33,7 @@ export function normDifference(actual: ArrayLike<number>, expected: ArrayLike<nu
 }
 
 /**
- * The norm-relative difference over the known elements: NaN in `expected` stands for an unknown one.
+ * Returns the norm-relative difference over the known elements: NaN in `expected` stands for an unknown one.
  * @throws Error for lists of different lengths, and when no element is known
  */
 export function knownDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

@@ -45,12 +45,12 @@ export interface Prepared {
   dispose(): void
 }
 
-/** A target's name in reports and in the history. */
+/** Returns a target's name in reports and in the history. */
 export function idOf({ group, name, variant, shape }: Pick<Target, 'group' | 'name' | 'variant' | 'shape'>): string {
   return `${group}/${name}/${variant} ${shape}`
 }
 
-/** The difference itself. @throws Error for one beyond the tolerance, and for NaN */
+/** Returns the difference itself. @throws Error for one beyond the tolerance, and for NaN */
 export function within(difference: number, tolerance: number, what: string): number {
   if (!(difference <= tolerance)) throw new Error(`${what}: off by ${difference.toExponential(2)}, more than ${tolerance}`)
   return difference

@@ -38,12 +38,12 @@ export class Training {
   }
 
   /**
-   * Forward pass, backward pass and update, captured in the first call and replayed in later ones; gives the loss before the
-   * update.
+   * A training step: forward pass, backward pass and update. It is captured in the first call and replayed in later ones, and
+   * gives the loss before the update.
    */
   readonly run: Replayed = replayed(() => this.#step())
 
-  /** The loss, and the gradients by parameter name, without an update. */
+  /** Computes the loss, and the gradients by parameter name, without an update. */
   async gradients(): Promise<{ loss: number; gradients: Record<string, Float32Array> }> {
     const loss = this.#backward()
     const gradients: Record<string, Float32Array> = {}
@@ -87,10 +87,10 @@ export class Training {
   dispose(): void {
     this.run.dispose()
     this.#trainable.optimizer?.dispose()
-    for (const one of [...this.#arenas, ...this.#parameters]) one.dispose()
+    for (const resource of [...this.#arenas, ...this.#parameters]) resource.dispose()
   }
 
-  /** One training step. @returns the loss before its update */
+  /** Takes one training step. @returns the loss before its update */
   #step(): Tensor {
     const { optimizer } = this.#trainable
     const loss = this.#trainable.loss()
@@ -101,7 +101,7 @@ export class Training {
     return loss
   }
 
-  /** Forward and backward pass. @returns the loss */
+  /** Runs a forward and backward pass. @returns the loss */
   #backward(): Tensor {
     return scope(() => {
       const loss = this.#trainable.loss()
@@ -135,14 +135,14 @@ export async function checkReplay(
 ): Promise<void> {
   const { random } = parameters[0]!.device
   const { counter } = random
-  const read = () => Promise.all(parameters.map((one) => one.data() as Promise<Float32Array>))
+  const read = () => Promise.all(parameters.map((parameter) => parameter.data() as Promise<Float32Array>))
   const start = await read()
   const result = async ([loss, ...others]: Outputs): Promise<{ loss: ArrayLike<number>; changes: Float32Array }> => {
     const found = await loss.data()
     const after = await read()
     disposeAll([loss, ...others])
-    parameters.forEach((one, i) => {
-      one.write(start[i]!)
+    parameters.forEach((parameter, i) => {
+      parameter.write(start[i]!)
     })
     random.counter = counter
     const changes = new Float32Array(after.reduce((sum, { length }) => sum + length, 0))
@@ -153,7 +153,7 @@ export async function checkReplay(
     return { loss: found, changes }
   }
   const expected = await result(run.ops())
-  if (expected.changes.every((one) => one === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
+  if (expected.changes.every((change) => change === 0)) throw new Error(`${what}: a step leaves all parameters as they were`)
   // The first run is captured, and the second is a replay.
   for (const replay of [await result(run.record()), await result(run.record())]) {
     within(normDifference(replay.loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a replayed step`)

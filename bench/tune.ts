@@ -8,8 +8,8 @@ import { idOf, type Target } from './target.ts'
 const BUDGET = 10_000
 
 /**
- * Sets the variants of a device as `--tune` says: those that ops, layers and models run, since of kernels every variant is
- * timed. `full` also tunes what is not known yet, and prints one line about it.
+ * Sets the kernel variants that ops, layers and models run on a device, as `--tune` says; kernels are timed in every variant
+ * anyway. `full` also tunes what is not known yet, and prints one line about it.
  */
 export async function tuneTargets(
   device: Device,

@@ -20,7 +20,7 @@ export type WorkloadOf<K extends Workload['kind']> = Extract<Workload, { kind: K
 /** Learning rate of the steps: small, so that the parameters hardly change in a long measurement. */
 export const LEARNING_RATE = 1e-4
 
-/** The workloads to compare. */
+/** Returns the workloads to compare. */
 export function standardWorkloads(software: boolean): Workload[] {
   const square = (size: number): Workload => ({ kind: 'matmul', form: 'NN', batch: 1, m: size, k: size, n: size })
   // The products of a Linear of a ViT over 64 images of 197 tokens: y = x W^T, then dx = dy W and dW = dy^T x.
@@ -45,7 +45,7 @@ export function standardWorkloads(software: boolean): Workload[] {
   ]
 }
 
-/** The sizes of a workload as tables show them. */
+/** Returns the sizes of a workload as tables show them. */
 export function shapeOf(w: Workload): string {
   switch (w.kind) {
     case 'matmul':
@@ -68,7 +68,10 @@ export function shapeOf(w: Workload): string {
   }
 }
 
-/** Operations, where a multiply-add counts as two and only the matrix products of steps count, and the least bytes to move. */
+/**
+ * Counts the operations, where a multiply-add counts as two and only the matrix products of steps count, and the least bytes to
+ * move.
+ */
 export function costOf(w: Workload): { flops: number; bytes: number } {
   switch (w.kind) {
     case 'matmul':

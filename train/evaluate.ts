@@ -59,7 +59,7 @@ export async function evaluate(
         images += B
         onBatch?.(images)
       })
-      // It is awaited with the next batch, or below.
+      // The promise is awaited with the next batch, or after the loop.
       pending.catch(() => {})
     }
     await pending

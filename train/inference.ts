@@ -14,7 +14,7 @@ export interface Inference {
   dispose(): void
 }
 
-/** @throws ArgumentError unless `model` is one, and `how` a mode or what distributes its branches */
+/** @throws ArgumentError unless `model` is a model, and `how` is a mode or distributes the branches of this model */
 export function checkInference(op: string, model: unknown, how: Mode | BranchDevices): void {
   if (!(model instanceof Module && 'config' in model)) throw refusal(op, model, 'a model', 'model')
   if (MODES.includes(how as Mode) || (typeof how === 'object' && typeof how?.infer === 'function')) return

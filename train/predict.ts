@@ -9,9 +9,9 @@ import { checkInference, type InferenceOptions, inference } from './inference.ts
 import { imageTensor, inputShape, labelTensor } from './modelInput.ts'
 import { type Entries, takeGradients } from './modelState.ts'
 
-/** Images that are computed at once, so that memory does not grow with the number of images. */
+/** Largest number of images that are computed at once, so that memory does not grow with the number of images. */
 const CHUNK = 64
-/** Bytes of the largest tensor of a chunk. */
+/** Largest number of bytes of a tensor of a chunk. */
 const CHUNK_BYTES = 2 ** 29
 
 /** Returns the number of images that are computed at once. */
@@ -118,7 +118,9 @@ export async function predict(
   const out = { logits: new Float32Array(count * classes), features: new Float32Array(count * width) }
   model.eval()
   const how = options.distributed ?? options.mode ?? 'serial'
-  const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (on, given) => infer(model, on, given))
+  const { run, dispose } = inference(model, how, { branches, eachBranch: false }, (batch, settings) =>
+    infer(model, batch, settings),
+  )
   try {
     for (let from = 0; from < count; from += chunk) {
       const to = Math.min(count, from + chunk)

@@ -66,7 +66,7 @@ export class Chromium {
 
 /** Calls an exported function of page.ts in a page. */
 export async function call<T>(page: Page, name: string, ...args: unknown[]): Promise<T> {
-  const calling = async ([url, called, given]: readonly [string, string, unknown[]]) => (await import(url))[called](...given)
+  const calling = async ([url, called, values]: readonly [string, string, unknown[]]) => (await import(url))[called](...values)
   return page.evaluate(calling, ['/page.js', name, args] as const)
 }
 

@@ -1,5 +1,5 @@
-// The functions that run in the page: the bench, and comparisons with peers. The host calls them (chromium.ts) and gets what
-// they report.
+// These functions run in the page: the bench, and comparisons with peers. The host calls them (chromium.ts) and gets what they
+// report.
 import { requestDevice } from '../../engine/index.ts'
 import { budgetOf } from '../doBench.ts'
 import { type Answer, answerTask, type Task } from '../peers/answer.ts'
@@ -28,7 +28,7 @@ export async function compare(task: Task): Promise<void> {
   await answerTask(task, () => requestDevice(), report)
 }
 
-/** The name of the browser's device, and whether it is software. */
+/** Returns the name of the browser's device, and whether it is software. */
 export async function describeDevice(): Promise<{ name: string; software: boolean }> {
   const device = await requestDevice()
   const { name, software } = device.summary

@@ -5,7 +5,7 @@ import { type Comparison, compareOn } from './compare.ts'
 import { NotOffered } from './peer.ts'
 import { PEERS } from './peers.ts'
 
-/** The comparisons that a child process, or a page, is to make. */
+/** The comparisons that a child process or a page has to make. */
 export interface Task {
   /** Package name of the peer. */
   package: string
@@ -28,7 +28,7 @@ export type Answer =
 export async function answerTask(
   task: Task,
   openDevice: () => Promise<Device>,
-  answer: (one: Answer) => Promise<unknown>,
+  answer: (message: Answer) => Promise<unknown>,
 ): Promise<void> {
   try {
     const device = await openDevice()

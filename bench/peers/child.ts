@@ -4,7 +4,7 @@ import { openShared } from '../openShared.ts'
 import { type Answer, answerTask, type Task } from './answer.ts'
 
 process.once('message', async (task: Task) => {
-  const answer = (one: Answer) => new Promise<void>((resolve) => process.send!(one, () => resolve()))
+  const answer = (message: Answer) => new Promise<void>((resolve) => process.send!(message, () => resolve()))
   await answerTask(task, () => openShared({ adapter: task.adapter }), answer)
   // The libraries' devices would keep the process alive.
   process.exit()

@@ -96,7 +96,7 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     last: () => last!.ref.data(),
     values: async () => ({ out: await call().data() }),
     dispose() {
-      for (const one of [last, ...inputs]) one?.dispose()
+      for (const array of [last, ...inputs]) array?.dispose()
     },
   }
 }
@@ -118,14 +118,14 @@ function prepareStep(jax: any, w: Workload, operands: Record<string, Operand>, o
   const gradients = jit((p: Named<Jax>, ...rest: Jax[]) => withGradients(p, ...rest))
   const sgd = jit((p: Named<Jax>, ...rest: Jax[]) => {
     const [value, g] = withGradients({ ...p }, ...rest)
-    return [value, mapNamed(p, (one, name) => move(one, g[name]))]
+    return [value, mapNamed(p, (parameter, name) => move(parameter, g[name]))]
   })
   const adam = jit((p: Named<Jax>, m: Named<Jax>, v: Named<Jax>, correction: Jax, ...rest: Jax[]) => {
     const [value, g] = withGradients({ ...p }, ...rest)
-    const m2 = mapNamed(m, (one, name) => one.ref.mul(0.9).add(g[name].ref.mul(0.1)))
-    const v2 = mapNamed(v, (one, name) => one.ref.mul(0.999).add(np.square(g[name].ref).mul(0.001)))
+    const m2 = mapNamed(m, (moment, name) => moment.ref.mul(0.9).add(g[name].ref.mul(0.1)))
+    const v2 = mapNamed(v, (moment, name) => moment.ref.mul(0.999).add(np.square(g[name].ref).mul(0.001)))
     const update = (name: string): Jax => m2[name]!.ref.div(np.sqrt(v2[name]!.ref).add(1e-8)).mul(correction.ref)
-    return [value, mapNamed(p, (one, name) => one.ref.sub(update(name))), m2, v2]
+    return [value, mapNamed(p, (parameter, name) => parameter.ref.sub(update(name))), m2, v2]
   })
 
   let parameters: Named<Jax> = Object.fromEntries(names.map((name) => [name, on(operands[name]!)]))
@@ -133,7 +133,7 @@ function prepareStep(jax: any, w: Workload, operands: Record<string, Operand>, o
     w.kind === 'modelStep' ? [zeros(parameters), zeros(parameters)] : undefined
   let steps = 0
   let value: Jax | undefined
-  const kept = () => mapNamed(parameters, (one) => one.ref)
+  const kept = () => mapNamed(parameters, (parameter) => parameter.ref)
   return {
     run() {
       value?.dispose()
@@ -159,8 +159,8 @@ function prepareStep(jax: any, w: Workload, operands: Record<string, Operand>, o
       return found
     },
     dispose() {
-      for (const one of [x, hot, value, ...Object.values(parameters)]) one?.dispose()
-      for (const one of moments ?? []) for (const moment of Object.values(one)) moment.dispose()
+      for (const array of [x, hot, value, ...Object.values(parameters)]) array?.dispose()
+      for (const named of moments ?? []) for (const moment of Object.values(named)) moment.dispose()
     },
   }
 }

@@ -133,7 +133,7 @@ function titleOf(w: Workload): string {
   return `${w.kind} ${shapeOf(w)}`
 }
 
-/** The versions of the peers, as their package.json pins them. */
+/** Reads the versions of the peers, as their package.json pins them. */
 async function versions(): Promise<Record<string, string>> {
   const text = await readFile('bench/peers/package.json', 'utf8')
   return (JSON.parse(text) as { dependencies: Record<string, string> }).dependencies

@@ -31,7 +31,7 @@ export interface Ops<T> {
 export type Named<T> = Record<string, T>
 
 /**
- * The loss of a step.
+ * Computes the loss of a step.
  * @param p the parameters
  * @param x the input
  * @param oneHot the labels, where the step has some
@@ -64,7 +64,8 @@ interface LayerSizes {
 }
 
 /**
- * One encoder layer, [B, N, D] -> [B, N, D]; with `clsOnly` -> [B, 1, D], since ours computes only the CLS row of a last layer.
+ * Computes one encoder layer, [B, N, D] -> [B, N, D]; with `clsOnly` -> [B, 1, D], since ours computes only the CLS row of a
+ * last layer.
  */
 function layer<T>(ops: Ops<T>, sizes: LayerSizes, p: Named<T>, prefix: string, x: T, clsOnly: boolean): T {
   const { batch, tokens, heads, width, residual } = sizes
@@ -98,7 +99,7 @@ function layer<T>(ops: Ops<T>, sizes: LayerSizes, p: Named<T>, prefix: string, x
   return ops.add(ops.linear(hidden, get('mlp.fc2.weight'), get('mlp.fc2.bias')), residual === 'paper' ? n : y)
 }
 
-/** Logits of ParaFormer, [B, classes], from images [B, C, H, W]. */
+/** Computes the logits of ParaFormer, [B, classes], from images [B, C, H, W]. */
 function paraformer<T>(ops: Ops<T>, config: ParaFormerConfig, batch: number, p: Named<T>, images: T): T {
   const { channels, imageSize, patchSize, dim, heads, dimHead, branches, branchDepth, residual } = config
   const side = imageSize / patchSize
@@ -120,14 +121,14 @@ function paraformer<T>(ops: Ops<T>, config: ParaFormerConfig, batch: number, p: 
   return ops.linear(normed, p['head.linear.weight']!, p['head.linear.bias']!)
 }
 
-/** Class labels as one-hot rows. */
+/** Returns class labels as one-hot rows. */
 export function oneHot(labels: ArrayLike<number>, classes: number): Float32Array<ArrayBuffer> {
   const rows = new Float32Array(labels.length * classes)
   for (let i = 0; i < labels.length; i++) rows[i * classes + labels[i]!] = 1
   return rows
 }
 
-/** The number of classes of a workload; 0 where it has no labels. */
+/** Returns the number of classes of a workload; 0 where it has no labels. */
 export function classesOf(w: Workload): number {
   return w.kind === 'mlpStep' ? w.classes : w.kind === 'modelStep' ? w.config.classes : 0
 }

@@ -23,7 +23,7 @@ const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
 const FLOAT32 = 1
 
 /**
- * The bytes of an ONNX file: one graph over float32 values, with the operators of opset 20. Field numbers are those of
+ * Returns the bytes of an ONNX file: one graph over float32 values, with the operators of opset 20. Field numbers are those of
  * onnx.proto.
  */
 export function onnxModel(nodes: readonly OnnxNode[], inputs: readonly OnnxValue[], outputs: readonly OnnxValue[]): Uint8Array {
@@ -49,7 +49,7 @@ function nodeFields({ op, inputs, outputs, attributes = {} }: OnnxNode): number[
 function attributeFields(name: string, value: number | { float: number } | readonly number[]): number[] {
   if (typeof value === 'number') return [...text(1, name), ...whole(3, value), ...whole(20, ATTRIBUTE.int)]
   if ('float' in value) return [...text(1, name), ...float(2, value.float), ...whole(20, ATTRIBUTE.float)]
-  return [...text(1, name), ...value.flatMap((one) => whole(8, one)), ...whole(20, ATTRIBUTE.ints)]
+  return [...text(1, name), ...value.flatMap((int) => whole(8, int)), ...whole(20, ATTRIBUTE.ints)]
 }
 
 function valueFields({ name, shape }: OnnxValue): number[] {
@@ -74,7 +74,7 @@ function text(field: number, value: string): number[] {
   return message(field, [...new TextEncoder().encode(value)])
 }
 
-/** A non-negative integer in seven bits a byte, the lowest bits first. */
+/** Encodes a non-negative integer in seven bits a byte, the lowest bits first. */
 function varint(value: number): number[] {
   const bytes: number[] = []
   let rest = value

@@ -5,7 +5,7 @@ import { NotOffered, type OpenPeer, type PeerRun } from './peer.ts'
 
 const PACKAGE = 'onnxruntime-web/webgpu'
 
-/** onnxruntime-web on its WebGPU execution provider; operands and results stay on the device. */
+/** Opens onnxruntime-web on its WebGPU execution provider; operands and results stay on the device. */
 export const openOrt: OpenPeer = async () => {
   const ort = await import(PACKAGE)
   // Threads would need workers that share memory, and the device does the work anyway.
@@ -28,7 +28,7 @@ function open(ort: any, model: Uint8Array): Promise<any> {
   return ort.InferenceSession.create(model, { executionProviders: ['webgpu'], preferredOutputLocation: 'gpu-buffer' })
 }
 
-/** The graph of an op. @throws NotOffered for steps */
+/** Makes the graph of an op. @throws NotOffered for steps */
 function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output: OnnxValue } {
   const node = (op: string, inputs: string[], more: Partial<OnnxNode> = {}): OnnxNode => ({
     op,
@@ -113,7 +113,7 @@ async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Recor
   }
 }
 
-/** The factor of attention's scores, which the graph takes as an operand. */
+/** Returns the factor of attention's scores, which the graph takes as an operand. */
 function scaleOf(w: Workload): Operand {
   if (w.kind !== 'attention') throw new Error(`${w.kind} has no scale`)
   return { shape: [1], data: Float32Array.of(w.width ** -0.5) }

@@ -15,23 +15,23 @@ export interface PeerReport {
   torch?: TorchReport
 }
 
-/** The report as text: a row for each workload and peer, the fastest peer of each workload, and what failed. */
+/** Makes the report as text: a row for each workload and peer, the fastest peer of each workload, and what failed. */
 export function peerText({ device, versions, comparisons, failures, torch }: PeerReport): string {
   const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
   const lines = [`on ${device}, in turn with ${names.join(', ')}; ratio: theirs / ours`]
   const head = ['workload', 'shape', 'peer', 'ours ms', '[p20 p80]', 'theirs ms', '[p20 p80]', 'ratio', 'values differ by']
   const rows = byWorkload(comparisons)
     .flat()
-    .map((one) => [
-      one.workload,
-      one.shape,
-      one.peer,
-      significant(one.ours.median),
-      quantileRange(one.ours),
-      significant(one.theirs.median),
-      quantileRange(one.theirs),
-      `${significant(one.ratio)}x`,
-      one.difference.toExponential(1),
+    .map((comparison) => [
+      comparison.workload,
+      comparison.shape,
+      comparison.peer,
+      significant(comparison.ours.median),
+      quantileRange(comparison.ours),
+      significant(comparison.theirs.median),
+      quantileRange(comparison.theirs),
+      `${significant(comparison.ratio)}x`,
+      comparison.difference.toExponential(1),
     ])
   if (rows.length > 0) lines.push(table(head, rows), '', fastest(comparisons, torch))
   for (const { workload, shape, peer, reason } of failures) lines.push(`- ${peer}, ${workload} ${shape}: ${reason}`)
@@ -39,12 +39,14 @@ export function peerText({ device, versions, comparisons, failures, torch }: Pee
   return lines.join('\n')
 }
 
-/** A table of the fastest peer of each workload, with PyTorch's time beside it. */
+/** Makes a table of the fastest peer of each workload, with PyTorch's time beside it. */
 function fastest(comparisons: readonly Comparison[], torch: TorchReport | undefined): string {
   const times = torch && 'times' in torch ? torch.times : []
   const rows = byWorkload(comparisons).map((group) => {
-    const { workload, shape, peer, ratio, ours } = group.reduce((least, one) => (one.ratio < least.ratio ? one : least))
-    const known = times.find((one) => one.workload === workload && one.shape === shape)
+    const { workload, shape, peer, ratio, ours } = group.reduce((least, comparison) =>
+      comparison.ratio < least.ratio ? comparison : least,
+    )
+    const known = times.find((time) => time.workload === workload && time.shape === shape)
     const beside = known ? [significant(known.median), `${significant(known.median / ours.median)}x`] : ['-', '-']
     return [workload, shape, peer, `${significant(ratio)}x`, ...beside]
   })
@@ -53,19 +55,19 @@ function fastest(comparisons: readonly Comparison[], torch: TorchReport | undefi
 
 function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
   const groups = new Map<string, Comparison[]>()
-  for (const one of comparisons) {
-    const key = `${one.workload} ${one.shape}`
-    groups.set(key, [...(groups.get(key) ?? []), one])
+  for (const comparison of comparisons) {
+    const key = `${comparison.workload} ${comparison.shape}`
+    groups.set(key, [...(groups.get(key) ?? []), comparison])
   }
   return [...groups.values()]
 }
 
-/** The device of PyTorch, and its times where no other table has them. */
+/** Names the device of PyTorch, and gives its times where no other table has them. */
 function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
   const title = `PyTorch ${torch.version} on ${torch.device}`
   if (!alone) return title
-  const rows = torch.times.map((one) => [one.workload, one.shape, significant(one.median), quantileRange(one)])
+  const rows = torch.times.map((time) => [time.workload, time.shape, significant(time.median), quantileRange(time)])
   return `${title}\n${table(['workload', 'shape', 'ms', '[p20 p80]'], rows)}`
 }
 

@@ -12,7 +12,7 @@ export interface PeerFailure {
   offered: boolean
 }
 
-/** How all workloads of a task ended. */
+/** The results of all workloads of a task: the comparisons and the failures. */
 export interface PeerResults {
   comparisons: Comparison[]
   failures: PeerFailure[]

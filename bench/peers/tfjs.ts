@@ -6,7 +6,7 @@ import type { OpenPeer, PeerRun } from './peer.ts'
 /** The module of core, gradients and backend that run.mjs bundles: Node cannot load the gradients from the package. */
 const MODULE = './tensorflow.js'
 
-/** TensorFlow.js on its WebGPU backend. */
+/** Opens TensorFlow.js on its WebGPU backend. */
 export const openTfjs: OpenPeer = async () => {
   const tf = await import(MODULE)
   if (!(await tf.setBackend('webgpu'))) throw new Error('TensorFlow.js finds no WebGPU device')
@@ -92,7 +92,7 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
       return { out: data }
     },
     dispose() {
-      for (const one of [last, ...Object.values(t)]) one?.dispose()
+      for (const tensor of [last, ...Object.values(t)]) tensor?.dispose()
     },
   }
 }
@@ -126,7 +126,7 @@ function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): P
       return found
     },
     dispose() {
-      for (const one of [x, hot, last, ...list]) one?.dispose()
+      for (const tensor of [x, hot, last, ...list]) tensor?.dispose()
       optimizer.dispose()
     },
   }

@@ -5,7 +5,7 @@ import { MAX_BATCH, MOST_TIME } from '../limits.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from '../streams/sizes.ts'
 import type { SchemesFlags } from './flags.ts'
 
-/** The command `paraformer bench schemes`. */
+/** Makes the command `paraformer bench schemes`. */
 export function schemesCommand(): Command {
   const command = makeCommand('schemes', 'bench schemes ')
     .description('time what every training scheme takes for a mini-batch, in turn, beside a step on the full sum')

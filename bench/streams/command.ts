@@ -5,7 +5,7 @@ import { MAX_BATCH, MOST_TIME } from '../limits.ts'
 import type { StreamsFlags } from './flags.ts'
 import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 
-/** The command `paraformer bench streams`. */
+/** Makes the command `paraformer bench streams`. */
 export function streamsCommand(): Command {
   const command = makeCommand('streams', 'bench streams ')
     .description('time the execution modes of a ParaFormer, beside a ViT of as many layers and a pipeline of it')

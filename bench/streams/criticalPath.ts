@@ -4,7 +4,7 @@ import type { Candidate, Pass } from './candidate.ts'
 import { forwardPass, type Resident, trainingStep } from './oneDevice.ts'
 import { loadBatch, type Models } from './workbench.ts'
 
-/** How many dispatches of a captured run follow one another. */
+/** The number of dispatches of a captured run, and of those that follow one another. */
 export interface Path {
   name: string
   /** Number of all dispatches. It is the critical path where a barrier stands before each dispatch, as in Dawn. */
@@ -13,7 +13,7 @@ export interface Path {
   chain: Record<Pass, number>
 }
 
-/** The critical paths of a ParaFormer of one branch, of the whole ParaFormer coalesced and serial, and of the ViT. */
+/** Measures the critical paths of a ParaFormer of one branch, of the whole ParaFormer coalesced and serial, and of the ViT. */
 export async function criticalPaths(models: Models, batch: number): Promise<Path[]> {
   const { paraformer, vit, sizes } = models
   const model = new ParaFormer({ ...sizes.paraformer, branches: 1 })

@@ -4,7 +4,7 @@ export class DeviceClock {
   readonly #queries: GPUQuerySet
   readonly #resolved: GPUBuffer
 
-  /** A clock for a device with timestamps; undefined for others. */
+  /** Makes a clock for a device with timestamps; undefined for others. */
   static of(device: GPUDevice): DeviceClock | undefined {
     return device.features.has('timestamp-query') ? new DeviceClock(device) : undefined
   }
@@ -25,7 +25,7 @@ export class DeviceClock {
     this.#mark(1)
   }
 
-  /** Milliseconds on the device between the last `begin` and the last `end`. */
+  /** Reads the milliseconds on the device between the last `begin` and the last `end`. */
   async read(): Promise<number> {
     const staging = this.#device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     const encoder = this.#device.createCommandEncoder()

@@ -10,7 +10,7 @@ const AS_LONG = 0.95
 
 type ExplainedBy = Pick<StreamsReport, 'device' | 'choices'>
 
-/** A line for every mode that does not help in one table, with the reason as far as the numbers show it. */
+/** Returns a line for every mode that does not help in one table, with the reason as far as the numbers show it. */
 export function explain(rows: readonly Row[], { device: { software }, choices }: ExplainedBy): string[] {
   const named = (architecture: Row['architecture'], name: string) =>
     rows.find((row) => row.architecture === architecture && row.name === name)

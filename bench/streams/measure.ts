@@ -20,7 +20,7 @@ export interface Series {
 /** The part of a candidate that is timed. */
 export type Timed = Pick<Candidate, 'devices' | 'submit' | 'wait'>
 
-/** How candidates are measured. */
+/** Options of `measure`. */
 export interface MeasureOptions {
   /** Milliseconds for each candidate. */
   time: number
@@ -40,7 +40,7 @@ export interface MeasureOptions {
 const ROW_MS = 60
 /** Largest number of consecutive runs. */
 const ROW_RUNS = 16
-/** Number of rounds that the device's clock times: its times vary little, and each takes another run. */
+/** Number of rounds that the device's clock times. Its times vary little, and each takes another run. */
 const CLOCKED = 5
 
 /**
@@ -70,7 +70,7 @@ async function sample(candidate: Timed, { latency, queued, host, device }: Serie
   latency.push(single)
   host.push(javascript)
   if (queue) queued.push(await row(candidate, Math.min(ROW_RUNS, Math.floor(ROW_MS / single)), single))
-  const clocks = candidate.devices.flatMap((one) => options.clocks.get(one) ?? [])
+  const clocks = candidate.devices.flatMap((d) => options.clocks.get(d) ?? [])
   if (clocks.length === candidate.devices.length && device.length < CLOCKED) {
     for (const clock of clocks) clock.begin()
     await candidate.submit()
@@ -80,7 +80,10 @@ async function sample(candidate: Timed, { latency, queued, host, device }: Serie
   }
 }
 
-/** Milliseconds of one of `runs` consecutive runs; for fewer than two runs it is `single`, the time of the single run. */
+/**
+ * Measures the milliseconds of one of `runs` consecutive runs; for fewer than two runs it returns `single`, the time of the
+ * single run.
+ */
 async function row(candidate: Timed, runs: number, single: number): Promise<number> {
   if (runs < 2) return single
   const start = performance.now()

@@ -28,7 +28,7 @@ interface Setup extends Resident {
   batch: MicroBatch
 }
 
-/** The forward pass of a model on one device, until its logits have reached the host. */
+/** Makes the candidate of the forward pass of a model on one device, until its logits have reached the host. */
 export function forwardPass({ name, model, mode, captured, batch }: Setup): Candidate {
   const { device } = batch.images
   const forward = () => noGrad(() => model.forward(batch.images, { mode }))
@@ -66,7 +66,7 @@ export function forwardPass({ name, model, mode, captured, batch }: Setup): Cand
   }
 }
 
-/** A training step of a model on one device: forward, backward and update of all parameters. */
+/** Makes the candidate of a training step of a model on one device: forward, backward and update of all parameters. */
 export function trainingStep({ name, model, optimizer, mode, captured, batch }: Setup, scheme: SchemeName): Candidate {
   const { device } = batch.images
   const objective = lastObjective(scheme, model.branches.length, mode)
@@ -110,14 +110,16 @@ export function trainingStep({ name, model, optimizer, mode, captured, batch }: 
   }
 }
 
-/** The objective of the last step of a scheme, which runs all branches. */
+/** Returns the objective of the last step of a scheme, which runs all branches. */
 export function lastObjective(scheme: SchemeName, branches: number, mode?: Mode): Objective {
   return makeScheme(scheme, branches, mode ? { mode } : {})
     .passes.at(-1)!
     .at(-1)!
 }
 
-/** Memory and longest chain of a run: of a captured run as its plan says, else the memory alone, by the pool's peak. */
+/**
+ * Returns memory and longest chain of a run: those of the plan for a captured run, else the memory alone, by the pool's peak.
+ */
 function statisticsOf(
   device: Device,
   replay: { readonly statistics: readonly CaptureStatistics[] } | undefined,

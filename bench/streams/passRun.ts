@@ -19,7 +19,7 @@ const TOLERANCE: Record<Pass, number> = { forward: 1e-5, step: 1e-4 }
 /** Rounds that choose the fastest candidate of an entry. */
 const CHOICE_ROUNDS = 3
 
-/** How the candidates of a pass are made and measured. */
+/** Options of a `PassRun`, which decide how its candidates are made and measured. */
 export interface PassOptions extends MeasureOptions {
   /** Numbers of micro-batches that the pipeline tries. */
   microBatches: readonly number[]
@@ -45,7 +45,7 @@ export class PassRun {
   readonly #expected = new Map<Candidate['architecture'], Values>()
 
   /**
-   * @param report what the run adds its rows, choices and failures to
+   * @param report the report to which the run adds its rows, choices and failures
    * @param at the pass and the batch size
    * @param tell called with the part of the run that is done, 0 to 1, and with what comes next
    */
@@ -77,9 +77,9 @@ export class PassRun {
       this.#tell(0.5, 'timing')
       const candidates = checked.map(({ candidate }) => candidate)
       const series = await measure(candidates, this.#options)
-      const measured = checked.map((one, i) => ({ ...one, series: series[i]! }))
+      const measured = checked.map((row, i) => ({ ...row, series: series[i]! }))
       const right: typeof measured = []
-      for (const one of measured) if (await this.#stillRight(one.candidate)) right.push(one)
+      for (const row of measured) if (await this.#stillRight(row.candidate)) right.push(row)
       this.#report.rows.push(...makeRows(this.#at, right))
     } finally {
       for (const { candidate } of checked) candidate.dispose()
@@ -96,8 +96,8 @@ export class PassRun {
       const scheme = who === vit ? 'joint' : sizes.scheme
       return { name, choices: [['', () => (pass === 'forward' ? forwardPass(setup) : trainingStep(setup, scheme))]] }
     }
-    const spreads = (several?.distributions ?? []).map((one) => {
-      return [one.mode, () => distributedPass(one, pass, data, sizes.scheme)] as const
+    const spreads = (several?.distributions ?? []).map((distribution) => {
+      return [distribution.mode, () => distributedPass(distribution, pass, data, sizes.scheme)] as const
     })
     const numbers = this.#options.microBatches.filter((number) => several && this.#at.batch % number === 0)
     const pipelines = numbers.map((number) => {
@@ -113,7 +113,7 @@ export class PassRun {
     ]
   }
 
-  /** The fastest candidate of an entry that gives the right values. */
+  /** Finds the fastest candidate of an entry among those that give the right values. */
   async #take({ name, choices }: Entry): Promise<Checked | undefined> {
     const found: { label: string; checked: Checked }[] = []
     for (const [label, make] of choices) {
@@ -195,7 +195,7 @@ async function countRun(candidate: Candidate): Promise<Omit<Counted, 'error'>> {
 }
 
 /**
- * The norm-relative difference of all values of `actual` from those of the same names in `expected`.
+ * Returns the norm-relative difference of all values of `actual` from those of the same names in `expected`.
  * @throws Error when `actual` is empty, or has a name that `expected` lacks
  */
 export function difference(actual: Values, expected: Values): number {
@@ -205,7 +205,7 @@ export function difference(actual: Values, expected: Values): number {
   return normDifference(joined(actual, names), joined(expected, names))
 }
 
-/** The values of these names as one list. */
+/** Returns the values of these names as one list. */
 function joined(values: Values, names: readonly string[]): Float32Array {
   const parts = names.map((name) => values.get(name)!)
   const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))

@@ -8,7 +8,7 @@ import type { StreamsReport } from './streamsReport.ts'
 
 const TITLES: Record<Pass, string> = { forward: 'forward pass, until the logits have reached the host', step: 'training step' }
 
-/** The report as text: the models, the critical paths, and for each batch size and pass a table with remarks under it. */
+/** Makes the report as text: the models, the critical paths, and for each batch size and pass a table with remarks under it. */
 export function textReport(report: StreamsReport): string {
   const { rows, failures } = report
   const parts = [heading(report), pathTable(report)]
@@ -21,7 +21,7 @@ export function textReport(report: StreamsReport): string {
   return parts.filter((part) => part !== '').join('\n\n')
 }
 
-/** The batch sizes and passes of the rows, in their order. */
+/** Returns the batch sizes and passes of the rows, in their order. */
 function places(rows: readonly Row[]): Pick<Row, 'batch' | 'pass'>[] {
   const seen = new Map(rows.map(({ batch, pass }) => [`${batch} ${pass}`, { batch, pass }]))
   return [...seen.values()]
@@ -72,14 +72,14 @@ function rowTable(rows: readonly Row[]): string {
   const columns = [...head, 'x eager', 'x serial', 'x ViT']
   const auto = fastest(rows)
   const lines = rows.map((row) => line(row, label(row)))
-  // After the modes on one device.
+  // This line comes after those of the modes on one device.
   if (auto) lines.splice(rows.findLastIndex(isMode) + 1, 0, line(auto, `auto: ${auto.name}`))
   const kept = columns.map((_, i) => step || !['MiB', 'unplanned'].includes(columns[i]!))
   const pick = (cells: readonly string[]) => cells.filter((_, i) => kept[i])
   return table(pick(columns), lines.map(pick))
 }
 
-/** Lines with the times of the candidates that a row is the fastest of. */
+/** Returns lines with the times of the candidates among which a row is the fastest. */
 function choiceLines({ choices }: StreamsReport, at: Pick<Row, 'batch' | 'pass'>): string[] {
   return choices
     .filter(({ batch, pass }) => batch === at.batch && pass === at.pass)
@@ -139,7 +139,7 @@ const CSV: Record<string, (row: Row) => string | number | undefined> = {
   error: (row) => row.error,
 }
 
-/** The rows as comma-separated values with a header line; times are in milliseconds. */
+/** Returns the rows as comma-separated values with a header line; times are in milliseconds. */
 export function csvReport({ rows, sizes: { recompute, coalesce } }: StreamsReport): string {
   const cells: typeof CSV = { ...CSV, recompute: () => String(recompute), coalesce: () => coalesce }
   const quote = (value: string | number | undefined) => (String(value).includes(',') ? `"${value}"` : (value ?? ''))

@@ -76,13 +76,16 @@ export function makeRows(
   })
 }
 
-/** The fastest captured mode on one device, by the speedup round by round. */
+/** Returns the fastest captured mode on one device, by the speedup round by round. */
 export function fastest(rows: readonly Row[]): Row | undefined {
   const modes = rows.filter(({ architecture, chain }) => architecture === 'paraformer' && chain !== undefined)
   return modes.sort((a, b) => b.speedup.serial - a.speedup.serial)[0]
 }
 
-/** The speedup over `base`: the median of the ratios round by round, on which other work on the machine has little effect. */
+/**
+ * Returns the speedup over `base`: the median of the ratios round by round, on which other work on the machine has little
+ * effect.
+ */
 function faster(base: readonly number[] | undefined, times: readonly number[]): number {
   return base ? median(times.map((time, round) => base[round]! / time)) : Number.NaN
 }

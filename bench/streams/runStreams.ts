@@ -33,9 +33,9 @@ export async function runStreams(bench: Workbench, options: StreamsOptions): Pro
   report.paths = await criticalPaths(bench, batches[0]!)
   const clocks = new Map<Device, DeviceClock>()
   // The pipeline runs on the devices of the first distribution.
-  for (const one of new Set([device, ...(bench.several?.distributions ?? []).flatMap(({ devices }) => devices)])) {
-    const clock = DeviceClock.of(one.gpu)
-    if (clock) clocks.set(one, clock)
+  for (const d of new Set([device, ...(bench.several?.distributions ?? []).flatMap(({ devices }) => devices)])) {
+    const clock = DeviceClock.of(d.gpu)
+    if (clock) clocks.set(d, clock)
   }
   for (const [i, at] of passes.entries()) {
     if (options.shouldStop?.()) break

@@ -6,7 +6,7 @@ import { type Candidate, MAX_NORM, type Pass, type Values, ZERO_LR } from './can
 import { lastObjective } from './oneDevice.ts'
 import type { Distribution, Several } from './workbench.ts'
 
-/** The forward pass, or a training step, of a ParaFormer with its branches on several devices. */
+/** Makes the candidate of the forward pass, or a training step, of a ParaFormer with its branches on several devices. */
 export function distributedPass(
   { distributed, devices, mode }: Distribution,
   pass: Pass,
@@ -58,7 +58,7 @@ export function distributedPass(
   }
 }
 
-/** The forward pass, or a training step, of a ViT in a pipeline over several devices. */
+/** Makes the candidate of the forward pass, or a training step, of a ViT in a pipeline over several devices. */
 export function pipelinePass(
   vit: ViT,
   { state, devices }: Several,

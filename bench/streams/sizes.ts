@@ -43,7 +43,7 @@ export interface Sizes {
 }
 
 /**
- * The sizes of a preset, changed by flags. They are without dropout, so that values can be compared.
+ * Returns the sizes of a preset, changed by flags. They are without dropout, so that values can be compared.
  * @throws UserError in one line for settings that do not fit together
  */
 export function sizesOf(preset: string, flags: Readonly<Partial<Record<SettingName, unknown>>>): Sizes {

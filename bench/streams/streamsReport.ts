@@ -14,8 +14,8 @@ export interface StreamsReport {
   sizes: Sizes
   rows: Row[]
   /**
-   * The candidates of rows that are the fastest of several: milliseconds by the mode of each device, or by the number of
-   * micro-batches.
+   * Entries for rows that are the fastest of several candidates: their milliseconds by the mode of each device, or by the
+   * number of micro-batches.
    */
   choices: { batch: number; pass: Pass; name: 'devices' | 'pipeline'; ms: Record<string, number> }[]
   paths: Path[]

@@ -74,8 +74,8 @@ export function loadBatch(
 ): { data: LabelledImages; resident: MicroBatch } {
   const { channels, imageSize, classes } = sizes.paraformer
   const shape = [batch, channels, imageSize, imageSize]
-  const size = shape.reduce((product, one) => product * one)
-  // Mean 0 and variance 1, as normalised images have.
+  const size = shape.reduce((product, length) => product * length)
+  // Normalised images have mean 0 and variance 1, as these have.
   const images = Float32Array.from({ length: size }, () => Math.sqrt(3) * (2 * Math.random() - 1))
   const labels = Int32Array.from({ length: batch }, (_, i) => i % classes)
   const resident = { images: tensor(images, { shape, device }), labels: tensor(labels, { device }), share: 1 }

@@ -49,7 +49,7 @@ test('--json of a quick run, which no history keeps, and a page with a plot', as
   if (!report.device.name || !report.date || report.failures.length !== 0) throw new Error(stdout)
   const names = new Set(report.results.map(({ name }: { name: string }) => name))
   if (names.size !== 2) throw new Error(`results of ${[...names]}`)
-  for (const one of report.results) {
+  for (const result of report.results) {
     const {
       id,
       group,
@@ -68,12 +68,13 @@ test('--json of a quick run, which no history keeps, and a page with a plot', as
       bound,
       share,
       error,
-    } = one
+    } = result
     if (id !== `${group}/${name}/${variant} ${shape}` || group !== 'kernels') throw new Error(id)
     const numbers = [median, p20, p80, samples, flops, bytes, gflops, gbps, share, error]
-    if (!numbers.every(Number.isFinite) || !(p20 <= median && median <= p80 && median > 0)) throw new Error(JSON.stringify(one))
+    if (!numbers.every(Number.isFinite) || !(p20 <= median && median <= p80 && median > 0))
+      throw new Error(JSON.stringify(result))
     if (!['device', 'wall'].includes(timer) || !['compute', 'memory', 'dispatch'].includes(bound))
-      throw new Error(JSON.stringify(one))
+      throw new Error(JSON.stringify(result))
   }
   if (!stderr.includes('WebGPU on')) throw new Error(`stderr: ${stderr}`)
   const html = await readFile(page, 'utf8')
@@ -90,7 +91,7 @@ test('the history is kept, compared with, and gone on with where its last line w
     return { file: file!, text: await readFile(join(history, file!), 'utf8') }
   }
   const first = JSON.parse((await bench(...args)).stdout)
-  if (first.results.some((one: { previous?: unknown }) => one.previous)) throw new Error('compared with nothing')
+  if (first.results.some((result: { previous?: unknown }) => result.previous)) throw new Error('compared with nothing')
   const { file, text: whole } = await read()
   if (file !== `${first.device.name}.jsonl` || whole.split('\n').length !== 2) throw new Error(`${file}: ${whole}`)
   await writeFile(join(history, file), whole + whole.slice(0, 50))

@@ -44,7 +44,8 @@ test("the host's clock; the last run's values are read, and nothing stays", asyn
   const { median, p20, p80, samples, timer, fastest } = timing
   const ordered = fastest > 0 && fastest <= p20 && p20 <= median && median <= p80
   if (!(ordered && samples >= 2 && timer === 'wall')) throw new Error(JSON.stringify(timing))
-  if (seen.length !== 2 || seen[0]![10] !== 11 || seen[1]![10] !== 20) throw new Error(`values ${seen.map((one) => one[10])}`)
+  if (seen.length !== 2 || seen[0]![10] !== 11 || seen[1]![10] !== 20)
+    throw new Error(`values ${seen.map((values) => values[10])}`)
   if (device.memory.liveBytes !== before) throw new Error(`${device.memory.liveBytes - before} bytes stay`)
   x.dispose()
 })
@@ -70,7 +71,7 @@ if (profiler) {
   test('a clock that sees no time pass is no measurement', async () => {
     class Stopped extends Profiler {
       override async collect() {
-        return (await super.collect()).map((one) => ({ ...one, end: one.begin }))
+        return (await super.collect()).map((dispatch) => ({ ...dispatch, end: dispatch.begin }))
       }
     }
     const stopped = new Stopped(device.gpu)
@@ -81,7 +82,11 @@ if (profiler) {
     let reads = 0
     class Coarse extends Profiler {
       override async collect() {
-        return (await super.collect()).map((one, i) => ({ ...one, begin: 0, end: i === 0 && reads++ > 0 ? 100_000 : 0 }))
+        return (await super.collect()).map((dispatch, i) => ({
+          ...dispatch,
+          begin: 0,
+          end: i === 0 && reads++ > 0 ? 100_000 : 0,
+        }))
       }
     }
     const { median } = await doBench(device, () => [x.add(1)], { ...budget, profiler: new Coarse(device.gpu) })
@@ -143,7 +148,7 @@ test('ceilings are positive and finite, beside a target too', async () => {
     const target = { ...small, flops, bytes }
     const first = await gauge.beside(target, { launches, flush: undefined }, budget)
     const best = await gauge.beside(target, { launches, flush: undefined }, budget, true)
-    if (![first, best].every((one) => one.gflops > 0 && one.gbps > 0 && one.dispatch >= 0))
+    if (![first, best].every((rates) => rates.gflops > 0 && rates.gbps > 0 && rates.dispatch >= 0))
       throw new Error(JSON.stringify(first))
     if (best.gflops < first.gflops || best.gbps < first.gbps) throw new Error(JSON.stringify([first, best]))
   }

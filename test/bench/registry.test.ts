@@ -26,7 +26,7 @@ const capabilities: Capabilities = {
 
 test('every folder of kernels is registered under its name', () => {
   const folders = readdirSync('kernels', { withFileTypes: true })
-    .filter((one) => one.isDirectory())
+    .filter((dirent) => dirent.isDirectory())
     .map(({ name }) => name)
   if (folders.length < 10) throw new Error(`only ${folders.length} folders found; run the tests from the project's root`)
   const registered = Object.keys(kernelFamilies)
@@ -50,7 +50,10 @@ test('every kernel has a target', () => {
 
 test('every kernel chooses a variant that runs, since selection takes any other one for a name that does not', () => {
   const without = { subgroupMinSize: 0, subgroupMaxSize: 0, subgroupMatrix: false }
-  const devices = [capabilities, { ...capabilities, ...without }].flatMap((one) => [one, { ...one, software: true }])
+  const devices = [capabilities, { ...capabilities, ...without }].flatMap((machine) => [
+    machine,
+    { ...machine, software: true },
+  ])
   const wrong = entries.flatMap(({ spec, cases }) =>
     cases.flatMap(({ name, problem }) =>
       devices.flatMap((device) => {
@@ -121,7 +124,7 @@ test('names that the documents ask for can be timed', () => {
       names!.split(' ').map((name) => `${file}: ${name}`),
     ),
   )
-  const unknown = asked.filter((one) => !known.has(one.split(': ')[1]!))
+  const unknown = asked.filter((line) => !known.has(line.split(': ')[1]!))
   if (asked.length < 10 || unknown.length > 0) throw new Error(`of ${asked.length}: ${unknown.join(', ')}`)
 })
 

@@ -28,7 +28,7 @@ function result(w: Workload, ratio = 2): Answer {
 /** A `runTask` that answers for each workload as `script` says; it may also crash or hang there. */
 function place(script: (w: Workload) => Answer | 'crash' | 'hang'): { runTask: RunTask; started: () => number } {
   let started = 0
-  const runTask: RunTask = ({ workloads: given }, onAnswer) => {
+  const runTask: RunTask = ({ workloads: asked }, onAnswer) => {
     started++
     let stop = () => {}
     const stopped = new Promise<string>((resolve) => {
@@ -36,7 +36,7 @@ function place(script: (w: Workload) => Answer | 'crash' | 'hang'): { runTask: R
     })
     const answers = async (): Promise<string> => {
       onAnswer({ kind: 'ready' })
-      for (const w of given) {
+      for (const w of asked) {
         await Promise.resolve()
         const answer = script(w)
         if (answer === 'crash') return 'its process ended with SIGSEGV'

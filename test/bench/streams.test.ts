@@ -54,7 +54,7 @@ test('--json has all that was measured', () => {
     const what = `batch ${batch} ${pass} ${architecture} ${name}`
     const numbers = [time.median, latency.median, host, dispatches, submits, speedup.eager, speedup.serial, speedup.vit]
     assert.ok(
-      numbers.every((one) => one > 0 && Number.isFinite(one)),
+      numbers.every((number) => number > 0 && Number.isFinite(number)),
       `${what}: ${numbers}`,
     )
     assert.ok(time.p20 <= time.median && time.median <= time.p80 && error >= 0 && error <= 1e-4, what)
@@ -145,7 +145,7 @@ function rowsOf(times: Record<string, number[]>, pass: 'forward' | 'step' = 'for
       : (['paraformer', title] as const)
     const devices = Array(/\d/.test(name) ? 2 : 1).fill({})
     const candidate = { name, architecture, devices } as unknown as Parameters<typeof makeRows>[1][number]['candidate']
-    const series: Series = { latency: ms, queued: ms.map((one) => 2 * one), host: [0.5], device: ms }
+    const series: Series = { latency: ms, queued: ms.map((value) => 2 * value), host: [0.5], device: ms }
     const chain = name === EAGER || devices.length > 1 ? {} : { chain: 5 }
     return { candidate, series, counted: { dispatches: 10, submits: 1, moved: 1024, error: 0, ...chain } }
   })

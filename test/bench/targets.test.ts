@@ -18,7 +18,7 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
     for (const record of [prepared.record, prepared.record, prepared.ops]) {
       const before = device.counts.dispatches
       const outputs = record()
-      const values = await Promise.all(outputs.map((one) => one.data()))
+      const values = await Promise.all(outputs.map((output) => output.data()))
       checkComputed(values)
       prepared.confirm(values)
       disposeAll(outputs)
@@ -37,7 +37,7 @@ const few = globalThis.process?.env.PARAFORMER_PIPELINES !== undefined
 
 const workOf = ({ flops, bytes }: Target) => flops + bytes
 const chosen = new Map<string, Target>()
-for (const target of kernelTargets(device.capabilities).filter((one) => workOf(one) <= SMALL)) {
+for (const target of kernelTargets(device.capabilities).filter((candidate) => workOf(candidate) <= SMALL)) {
   const key = few ? target.name : `${target.name} ${target.shape}`
   const known = chosen.get(key)
   // Of the variants of a case the first one is checked.

@@ -52,7 +52,7 @@ for (const w of SMALL) {
       within(knownDifference(values.out!, expectedOutput(w, operands)!), 1e-5, w.kind)
     }
     for (const outputs of [running.record(), running.ops()]) {
-      checkComputed(await Promise.all(outputs.map((one) => one.data())))
+      checkComputed(await Promise.all(outputs.map((output) => output.data())))
       disposeAll(outputs)
     }
     // Only the matrix products of steps are counted, but all operations of ops.

@@ -57,11 +57,11 @@ try {
   console.log(`Chromium ${browser.version()}`)
   try {
     for (const file of files) {
-      const one = await run(browser, server.address().port, file)
-      passed += one.passed
-      failed += one.failed
-      console.log(`${one.failed ? 'FAIL' : 'ok  '} ${file}: ${one.passed} passed, ${one.failed} failed`)
-      for (const line of one.lines) console.log(`  ${line}`)
+      const result = await run(browser, server.address().port, file)
+      passed += result.passed
+      failed += result.failed
+      console.log(`${result.failed ? 'FAIL' : 'ok  '} ${file}: ${result.passed} passed, ${result.failed} failed`)
+      for (const line of result.lines) console.log(`  ${line}`)
     }
   } finally {
     await browser.close()

@@ -93,8 +93,8 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
     const x = tensor(new Float32Array(64).fill(1), { shape: [8, 8] })
     const step = (x: Tensor) => {
       const branches = weights.map((weight) => () => x.matmul(weight).tanh())
-      const [one, other] = fork(device, mode, { one: branches[0]!, other: branches[1]! })
-      const total = one!.mul(other!).sum()
+      const [first, second] = fork(device, mode, { one: branches[0]!, other: branches[1]! })
+      const total = first!.mul(second!).sum()
       total.backward()
       return total.detach()
     }

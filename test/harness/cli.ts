@@ -76,7 +76,7 @@ export async function runHere(args: readonly string[]): Promise<CliResult> {
     for (const restore of writes) restore()
     // A command that fails leaves its handlers to the end of the process.
     SIGNALS.forEach((signal, i) => {
-      for (const one of process.listeners(signal)) if (!handlers[i]!.includes(one)) process.off(signal, one)
+      for (const listener of process.listeners(signal)) if (!handlers[i]!.includes(listener)) process.off(signal, listener)
     })
   })
   const ended = code ?? Number(process.exitCode ?? 0)

@@ -23,15 +23,15 @@ const child = (node: unknown, key: string): Node | undefined => {
 }
 const children = (node: unknown, key: string): Node[] => {
   const found = (node as Node | undefined)?.[key]
-  return Array.isArray(found) ? found.filter((one) => one !== null) : []
+  return Array.isArray(found) ? found.filter((entry) => entry !== null) : []
 }
 const nameOf = (node: Node | undefined): string => String(node?.name ?? node?.value ?? '')
 
 function* nodesOf(node: Node): Generator<Node> {
   yield node
   for (const key of visitorKeys[node.type] ?? []) {
-    const one = child(node, key)
-    if (one) yield* nodesOf(one)
+    const inner = child(node, key)
+    if (inner) yield* nodesOf(inner)
     for (const each of children(node, key)) yield* nodesOf(each)
   }
 }
@@ -66,7 +66,7 @@ export function wrongParams(file: string, text: string, types: Types): string[] 
     const documented = nodes.find((node) => node.start === below && node.type !== 'Program')
     const callable = callableOf(documented) ?? callableOf(madeBy(documented, nodes))
     if (!callable) return [`${at}: @param ${names[0]}, but no function stands below`]
-    const parameters = children(callable, 'params').map((one) => parameterOf(one, types))
+    const parameters = children(callable, 'params').map((parameter) => parameterOf(parameter, types))
     return names.flatMap((name, i) => {
       if (names.indexOf(name) !== i) return [`${at}: @param ${name} twice`]
       return isParameter(name, parameters) ? [] : [`${at}: @param ${name} names no parameter`]
@@ -136,7 +136,7 @@ function propertiesOf(type: Node | undefined, types: Types): Set<string> | undef
       return new Set(children(type, 'members').map((member) => nameOf(child(member, 'key'))))
     case 'TSIntersectionType':
     case 'TSUnionType':
-      return new Set(children(type, 'types').flatMap((one) => [...(propertiesOf(one, types) ?? [])]))
+      return new Set(children(type, 'types').flatMap((member) => [...(propertiesOf(member, types) ?? [])]))
     case 'TSInterfaceDeclaration': {
       const own = children(child(type, 'body'), 'body').map((member) => nameOf(child(member, 'key')))
       const bases = children(type, 'extends').flatMap((base) => {

@@ -164,8 +164,9 @@ for (const n of [7, 300]) {
   const outputs = { y: x.length, rstd: rows.length }
   check({ kernel: 'rmsNorm', name, problem, inputs: { x, weight }, outputs, tolerance: 1e-5 })
 
-  const given = { x: Float64Array.from(x, Math.fround), weight: Float64Array.from(weight) }
-  const rstd = rmsNormReference(problem, { ...given, y: new Float64Array(x.length), rstd: new Float64Array(rows.length) }).rstd!
+  const operands = { x: Float64Array.from(x, Math.fround), weight: Float64Array.from(weight) }
+  const rstd = rmsNormReference(problem, { ...operands, y: new Float64Array(x.length), rstd: new Float64Array(rows.length) })
+    .rstd!
   const plain = Array.from({ length: n }, (_, i) => 1 + (i % 3))
   const dy = cotangent(x.length)
   dy[n - 1] = NAN

@@ -251,7 +251,7 @@ onVariants(
       // The gradient has the errors of two sums, and each sum of a short row may be 8e-7 off.
       const tolerance = n < 10_000 ? 2 * TOLERANCE : TOLERANCE
       assertNear((await x.grad!.data())[5]!, dx, `rmsNorm gradient [${rows}, ${n}]`, tolerance)
-      for (const one of [x, y]) one.dispose()
+      for (const t of [x, y]) t.dispose()
     }
   },
   ['direct', 'workgroup'],
@@ -270,7 +270,7 @@ test('rmsNorm over many rows: the gradient of the weight', async () => {
     const rms = Math.sqrt((n === 4 ? 7.5 : 1) + 1e-6)
     const dweight = await weight.grad!.data()
     for (let j = 0; j < n; j++) assertNear(dweight[j]!, (rows * Math.fround(0.1) * (j + 1)) / rms, `dweight [${rows}, ${n}]`)
-    for (const one of [x, weight, y]) one.dispose()
+    for (const t of [x, weight, y]) t.dispose()
   }
 })
 test(`matmul over a k of ${MANY}`, async () => {

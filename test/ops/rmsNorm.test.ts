@@ -29,8 +29,8 @@ function expected({ shape, x, weight }: Values): ExpectedOp {
   const room = (size: number) => new Float64Array(size)
   const inputs = { x: Float64Array.from(x), weight: Float64Array.from(weight) }
   const { y, rstd } = rmsNormReference({ ...place, eps: EPS }, { ...inputs, y: room(x.length), rstd: room(place.rows) })
-  const given = { ...inputs, rstd: rstd!, dy: Float64Array.from(cotangent), dx: room(x.length), terms: room(x.length) }
-  const { dx, terms } = rmsNormBackwardReference({ ...place, terms: true }, given)
+  const operands = { ...inputs, rstd: rstd!, dy: Float64Array.from(cotangent), dx: room(x.length), terms: room(x.length) }
+  const { dx, terms } = rmsNormBackwardReference({ ...place, terms: true }, operands)
   const dweight = room(n)
   for (let i = 0; i < x.length; i++) dweight[i % n]! += terms![i]!
   return { shape, output: y!, cotangent, gradients: [dx, dweight] }
@@ -70,7 +70,10 @@ test('only the gradient that is wanted', async () => {
   for (const wanted of [0, 1]) {
     const inputs = [leaf(operands.x, operands.shape), leaf(operands.weight, [33])]
     inputs[1 - wanted]!.requiresGrad = false
-    await checkOp('rmsNorm', apply, inputs, { ...rest, gradients: gradients.map((one, i) => (i === wanted ? one : undefined)) })
+    await checkOp('rmsNorm', apply, inputs, {
+      ...rest,
+      gradients: gradients.map((gradient, i) => (i === wanted ? gradient : undefined)),
+    })
   }
 })
 
@@ -81,7 +84,7 @@ test('is its formula of other ops, whose gradients were derived apart', async ()
       const [input, scale] = [leaf(x, shape), leaf(weight, [33])]
       const y = norm(input, scale)
       y.backward(tensor(normals(x.length, 4), { shape }))
-      return await Promise.all([y, input.grad!, scale.grad!].map((one) => one.data()))
+      return await Promise.all([y, input.grad!, scale.grad!].map((t) => t.data()))
     }),
   )
   const [ours, composed] = results as [Float32Array[], Float32Array[]]

@@ -248,8 +248,8 @@ test('an expansion stops between mini-batches and between batches of an evaluati
 
 test('without freezing, expand is what finetune is; several tasks append branches one after the other', async () => {
   const learning = await of({ arms: ['expand', 'finetune'], freeze: 'none' })
-  const [one, other] = [learning.models.get('expand')!.parameters, learning.models.get('finetune')!.parameters]
-  for (const name of one.keys()) assert.ok(isKept(name, one, other), name)
+  const [expanded, finetuned] = [learning.models.get('expand')!.parameters, learning.models.get('finetune')!.parameters]
+  for (const name of expanded.keys()) assert.ok(isKept(name, expanded, finetuned), name)
   const three = classTasks(source, [[0, 1], [2], [3]])
   const { results, models } = await of({ tasks: three, arms: ['expand'], add: 2 })
   const [{ stages }] = results.arms as [(typeof results.arms)[0]]

@@ -131,12 +131,12 @@ test('arms of a budget of parameters must be alike in them, and budgets must not
 test('keys depend on settings, seed, arm and sources, and not on where data lie', () => {
   const arms = { a: { settings: {} }, b: { settings: {} } }
   const keys = (plan: Plan) => plan.runs(['a', 'b'], [1, 2]).map(({ key }) => key)
-  const one = keys(planOf(arms))
-  assert.is(new Set(one).size, 4)
-  assert.equal(keys(planOf(arms)), one)
+  const expected = keys(planOf(arms))
+  assert.is(new Set(expected).size, 4)
+  assert.equal(keys(planOf(arms)), expected)
   const elsewhere = planOf(arms)
-  assert.equal(keys(new Plan({ ...elsewhere.inputs, place: { dataDir: '/x' } })), one)
-  const differs = (plan: Plan, from = one) =>
+  assert.equal(keys(new Plan({ ...elsewhere.inputs, place: { dataDir: '/x' } })), expected)
+  const differs = (plan: Plan, from = expected) =>
     assert.equal(
       keys(plan).filter((key) => from.includes(key)),
       [],
@@ -144,7 +144,7 @@ test('keys depend on settings, seed, arm and sources, and not on where data lie'
   differs(planOf({ a: { settings: { lr: 1 } }, b: { settings: { lr: 1 } } }))
   differs(new Plan({ ...elsewhere.inputs, data: { ...data, hash: 'e' } }))
   // The code of the study counts for arms with functions of their own alone.
-  assert.equal(keys(planOf(arms, {}, { hash: 'e' })), one)
+  assert.equal(keys(planOf(arms, {}, { hash: 'e' })), expected)
   const scheme = () => schemeOf('joint')
   const own = { a: { settings: {}, scheme }, b: { settings: {}, scheme } }
   differs(planOf(own, {}, { hash: 'e' }), keys(planOf(own)))

@@ -72,11 +72,11 @@ test('compress measures every prefix of the trained model', () => {
   )
   assert.equal(images.test, 200)
   assert.is(prefixes[2].parameters, parameters)
-  const [half, one] = within
+  const [halfPoint, onePoint] = within
   const of = ({ prefix }: Line) => [prefix, prefixes[prefix - 1].parameters, prefixes[prefix - 1].test]
   const measured = (name: string) => ['branches', 'parameters', 'testAccuracy'].map((what) => measures[`${what}Within${name}`])
-  assert.equal(measured('HalfPoint'), of(half))
-  assert.equal(measured('OnePoint'), of(one))
+  assert.equal(measured('HalfPoint'), of(halfPoint))
+  assert.equal(measured('OnePoint'), of(onePoint))
 })
 
 test('latency measures forward passes of any architecture, and a pipeline', () => {

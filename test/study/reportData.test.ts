@@ -142,8 +142,8 @@ test('a comparison may have a metric of its own, or one for each arm', async () 
   const of = async (metric: unknown) => (await decided({ arms, rules: [{ ...RULE, metric }] }))[0]!.comparisons[0]!
   const both = await of([first, 'testAccuracy'])
   equal([both.verdict, both.sides], ['not supported', ['a (test accuracy of prefix 1)', 'b']])
-  const one = await of(first)
-  equal([one.verdict, one.difference!.mean, one.metrics], ['inconclusive', 0, [first, first]])
+  const shared = await of(first)
+  equal([shared.verdict, shared.difference!.mean, shared.metrics], ['inconclusive', 0, [first, first]])
   equal((await of('measures.forgetting')).sides, ['a (forgetting)', 'b (forgetting)'])
 })
 

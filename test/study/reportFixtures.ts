@@ -158,11 +158,11 @@ export function writeStudy(
   })
   const results = Object.entries(arms).flatMap(([arm, values]) =>
     values.map((value, seed) => {
-      const one = resultOf(3, { accuracy: typeof value === 'number' ? value : 0, seed })
+      const made = resultOf(3, { accuracy: typeof value === 'number' ? value : 0, seed })
       const none = [null as never, null as never, null as never]
-      if (value === null) one.final.test.accuracy = none
-      if (value === 'diverged') Object.assign(one, { diverged: 'NaN', final: { test: { loss: none, accuracy: none } } })
-      const { final } = one
+      if (value === null) made.final.test.accuracy = none
+      if (value === 'diverged') Object.assign(made, { diverged: 'NaN', final: { test: { loss: none, accuracy: none } } })
+      const { final } = made
       const own = {
         arm,
         key: `${arm}-${seed}`,
@@ -171,7 +171,7 @@ export function writeStudy(
         settings: settingsOf(3, { seed }),
         trials: 0,
       }
-      return { ...one, ...own, final: { ...final, validation: final.test }, ...result }
+      return { ...made, ...own, final: { ...final, validation: final.test }, ...result }
     }),
   )
   writeLines(join(folder, 'results.jsonl'), [...results, ...more])

@@ -54,27 +54,27 @@ test('classes are divided in order, by a seed, or after those that are known', (
 })
 
 test('tasks of classes have their images alone, and labels in the order of the groups', () => {
-  const [one, two] = classTasks(source(), [
+  const [earlier, later] = classTasks(source(), [
     [2, 0],
     [3, 1],
   ])
-  assert.equal([one!.classes, two!.classes, one!.name, two!.name], [2, 4, 'c, a', 'd, b'])
-  assert.equal(Array.from(one!.train.labels), [1, 0, 0, 1])
-  assert.equal(Array.from(two!.train.labels), [3, 2, 2, 3])
+  assert.equal([earlier!.classes, later!.classes, earlier!.name, later!.name], [2, 4, 'c, a', 'd, b'])
+  assert.equal(Array.from(earlier!.train.labels), [1, 0, 0, 1])
+  assert.equal(Array.from(later!.train.labels), [3, 2, 2, 3])
   const first = [0, 2, 5, 7].flatMap((image) => Array.from({ length: 8 }, (_, i) => 8 * image + i))
-  assert.equal(Array.from(one!.test.images), first)
+  assert.equal(Array.from(earlier!.test.images), first)
 })
 
 test('pixels are permuted alike in all images and channels, in each task otherwise; the first task is as it was', () => {
-  const [plain, one, two] = permutedTasks(source(), 3, 5)
+  const [plain, second, third] = permutedTasks(source(), 3, 5)
   assert.equal(Array.from(plain!.train.images), Array.from(source().train.images))
-  const order = Array.from(one!.train.images.subarray(0, 4))
+  const order = Array.from(second!.train.images.subarray(0, 4))
   assert.equal([...order].sort(), [0, 1, 2, 3])
   assert.equal(
-    Array.from(one!.train.images),
+    Array.from(second!.train.images),
     Array.from({ length: 64 }, (_, at) => at - (at % 4) + order[at % 4]!),
   )
-  assert.equal(Array.from(one!.test.images), Array.from(one!.train.images))
+  assert.equal(Array.from(second!.test.images), Array.from(second!.train.images))
   const seeds = [5, 6, 7, 8].map((seed) =>
     permutedTasks(source(), 3, seed)
       .slice(1)
@@ -82,10 +82,10 @@ test('pixels are permuted alike in all images and channels, in each task otherwi
   )
   assert.equal(
     seeds[0],
-    [one, two].map((task) => task!.train.images.subarray(0, 4).join()),
+    [second, third].map((task) => task!.train.images.subarray(0, 4).join()),
   )
   assert.ok(new Set(seeds.flat()).size > 3, 'seeds and tasks differ')
-  assert.equal(Array.from(two!.train.labels), Array.from(source().train.labels))
+  assert.equal(Array.from(third!.train.labels), Array.from(source().train.labels))
 })
 
 test('tasks are rotated by equal parts of a turn', () => {
@@ -104,8 +104,8 @@ test('tasks are rotated by equal parts of a turn', () => {
 })
 
 test('another data set has equal shape', () => {
-  const [one, two] = datasetTasks(source(), source('fashion-mnist'))
-  assert.equal([one!.name, two!.name, two!.classes], ['mnist', 'fashion-mnist', 4])
+  const [mnist, fashion] = datasetTasks(source(), source('fashion-mnist'))
+  assert.equal([mnist!.name, fashion!.name, fashion!.classes], ['mnist', 'fashion-mnist', 4])
   throws(
     () => datasetTasks(source(), { ...source(), classes: 5 }),
     /mnist has classes 4, mnist 5; choose data sets of equal shape/,

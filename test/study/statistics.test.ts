@@ -164,7 +164,7 @@ test("Holm's correction: the textbook's example, ties, order, and the cap at 1",
     [[0.04], [0.04]],
     [[], []],
   ]
-  for (const [given, expected] of cases) for (const [i, p] of holm(given).entries()) close(`${given}`, p, expected[i]!)
+  for (const [pValues, expected] of cases) for (const [i, p] of holm(pValues).entries()) close(`${pValues}`, p, expected[i]!)
 })
 
 test('verdicts: a planted effect is supported, its opposite not, arms that are the same are inconclusive', () => {

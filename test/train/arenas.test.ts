@@ -72,9 +72,9 @@ async function train({ model, optimizer }: Training, mode: Mode, captured: boole
 for (const mode of ['serial', 'streams', 'coalesced'] as const) {
   for (const captured of [false, true]) {
     test(`${mode}, ${captured ? 'captured' : 'eager'}: steps, moments and norms are those of one arena`, async () => {
-      const one = training(WHOLE)
-      is(one.arenas, 1)
-      const [norms, state] = [await train(one, mode, captured), await stateOf(one)]
+      const whole = training(WHOLE)
+      is(whole.arenas, 1)
+      const [norms, state] = [await train(whole, mode, captured), await stateOf(whole)]
       // All parameters take 38 KiB.
       for (const bytes of [24 << 10, 16 << 10, 8 << 10, 4 << 10]) {
         const several = training(bytes)
@@ -98,8 +98,8 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
         several.optimizer.dispose()
         several.model.dispose()
       }
-      one.optimizer.dispose()
-      one.model.dispose()
+      whole.optimizer.dispose()
+      whole.model.dispose()
     })
   }
 }
@@ -157,7 +157,7 @@ test('colocated parameters in several allocations; an optimizer made later leave
   model.eval()
   const x = tensor(images, { shape: [B, 1, 8, 8] })
   const want = await scope(() => model.forward(x)).data()
-  const infer = capture((given: Tensor) => other.forward(given, { mode: 'coalesced' }))
+  const infer = capture((input: Tensor) => other.forward(input, { mode: 'coalesced' }))
   withBindings(8 << 10, () => other.colocate())
   const places = other.parameters().map(({ storage }) => storage)
   ok(new Set(places).size > 2)
@@ -170,7 +170,7 @@ test('colocated parameters in several allocations; an optimizer made later leave
   assertClose(await infer(x).data(), want, 1e-5, 'logits of what was recorded before')
   later.dispose()
   infer.dispose()
-  for (const one of [model, other]) one.dispose()
+  for (const m of [model, other]) m.dispose()
 })
 
 test('how parameters are divided', () => {
@@ -179,9 +179,9 @@ test('how parameters are divided', () => {
   const branch = () => [t(1), t(2), t(1)]
   const branches = [branch(), branch()]
   const all = [a, ...branches.flat(), z]
-  const names = new Map(all.map((one, i) => [one, ['a', '00', '01', '02', '10', '11', '12', 'z'][i]!]))
+  const names = new Map(all.map((parameter, i) => [parameter, ['a', '00', '01', '02', '10', '11', '12', 'z'][i]!]))
   const division = (blocks: number, sets: Tensor[][][] = [branches]) =>
-    divide(all, sets, 512 * blocks).map((list) => list.map((one) => names.get(one)).join(' '))
+    divide(all, sets, 512 * blocks).map((list) => list.map((parameter) => names.get(parameter)).join(' '))
   equal(division(10), ['a 00 01 02 10 11 12 z'])
   // A row has as many parameters as fit beside those of the other branch.
   equal(division(9), ['a 00 01 02 10 11 12', 'z'])

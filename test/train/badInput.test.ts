@@ -79,11 +79,11 @@ refuses('a run that is not there', ['train', '--resume', join(work, 'nothing')],
 function dataWith(name: string, file: (typeof FILES)[number], change: (bytes: Buffer) => Buffer | undefined): string {
   const folder = join(work, name)
   mkdirSync(folder)
-  for (const one of FILES) {
-    if (one !== file) symlinkSync(join(mnist, one), join(folder, one))
+  for (const dataFile of FILES) {
+    if (dataFile !== file) symlinkSync(join(mnist, dataFile), join(folder, dataFile))
     else {
-      const bytes = change(readFileSync(join(mnist, one)))
-      if (bytes) writeFileSync(join(folder, one), bytes)
+      const bytes = change(readFileSync(join(mnist, dataFile)))
+      if (bytes) writeFileSync(join(folder, dataFile), bytes)
     }
   }
   return folder

@@ -79,7 +79,7 @@ test('every flag that takes a number is bounded', () => {
       found.push(`${name} takes ${value} as ${taken}`)
     }
   }
-  equal([...new Set(found.map((one) => one.split(' takes ')[0]))], [], 'flags')
+  equal([...new Set(found.map((line) => line.split(' takes ')[0]))], [], 'flags')
 })
 
 test('lists of numbers are bounded', () => {
@@ -151,8 +151,8 @@ test('evaluation batches are smaller for large images', () => {
 
 test('a run that cannot fit is refused with what it takes and what there is', () => {
   const cifar = { height: 32, width: 32, channels: 3, classes: 10 }
-  const check = (given: Partial<Settings>, software: boolean, memory: number, images = 1e6) => {
-    const settings = checkSettings(given)
+  const check = (fields: Partial<Settings>, software: boolean, memory: number, images = 1e6) => {
+    const settings = checkSettings(fields)
     return () => checkMemory(settings, modelConfigOf(settings, cifar), { software, images, memory })
   }
   for (const { settings } of Object.values(PRESETS)) {

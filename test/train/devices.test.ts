@@ -258,8 +258,8 @@ test('what crosses are rows of branches with their gradients, and the stem', asy
 test('what cannot be spread is refused, and the model stays whole', async () => {
   const model = makeModel()
   const names = Object.keys(model.stateDict())
-  const refused = async (others: DeviceRequest[], message: RegExp, inProcess = true, one: Model = model) => {
-    const error = await distributeBranches(one, { others, inProcess }).catch((reason: unknown) => reason)
+  const refused = async (others: DeviceRequest[], message: RegExp, inProcess = true, target: Model = model) => {
+    const error = await distributeBranches(target, { others, inProcess }).catch((reason: unknown) => reason)
     assert.instance(error, UserError)
     assert.match((error as Error).message, message)
   }

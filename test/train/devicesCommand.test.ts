@@ -32,8 +32,8 @@ const { test, slow, run } = suite('branches on several devices: the command line
 const train = (folder: string, ...args: string[]) => ['train', ...settings, '--out', folder, ...args]
 
 /** Fails unless two checkpoints have the same values but for rounding, at the same position of the run. */
-function assertSameRun(one: string, other: string): void {
-  const [a, b] = [load(one), load(other)]
+function assertSameRun(pathA: string, pathB: string): void {
+  const [a, b] = [load(pathA), load(pathB)]
   if (a.tensors.size < 60 || a.tensors.size !== b.tensors.size)
     throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
   for (const [name, { data }] of b.tensors)
@@ -57,8 +57,8 @@ function assertTrace({ traceEvents }: { traceEvents: Record<string, any>[] }): v
     if (work.length < 100 || !work.every(({ ts, dur }) => ts >= 0 && dur >= 0)) throw new Error(`${work.length} dispatches`)
     return { from: Math.min(...work.map(({ ts }) => ts)), to: Math.max(...work.map(({ ts, dur }) => ts + dur)) }
   })
-  const [from, to] = [Math.max(...all.map((one) => one.from)), Math.min(...all.map((one) => one.to))]
-  const longest = Math.max(...all.map((one) => one.to - one.from))
+  const [from, to] = [Math.max(...all.map((span) => span.from)), Math.min(...all.map((span) => span.to))]
+  const longest = Math.max(...all.map((span) => span.to - span.from))
   if (to - from < longest / 2) throw new Error(`devices work at different times: ${JSON.stringify(all)}`)
 }
 
@@ -81,20 +81,20 @@ function onceUnderWay(folder: string, act: (stderr: string) => void) {
 }
 
 test('an epoch on three devices, two in processes of their own, is that of one device', async () => {
-  const [one, three] = [join(work, 'one'), join(work, 'three')]
-  const alone = await runHere(train(one, '--mode', 'serial', '--accumulate', '2'))
+  const [onOne, onThree] = [join(work, 'one'), join(work, 'three')]
+  const alone = await runHere(train(onOne, '--mode', 'serial', '--accumulate', '2'))
   if (alone.code !== 0) throw new Error(alone.stderr)
   const trace = join(work, 'trace.json')
   const flags = ['--mode', 'devices', '--devices', '3', '--accumulate', '2', '--json', '--trace', trace]
-  const distributed = await runHere(train(three, ...flags))
+  const distributed = await runHere(train(onThree, ...flags))
   if (distributed.code !== 0) throw new Error(distributed.stderr)
   if (workersOf(distributed.stderr).length !== 2) throw new Error(distributed.stderr)
-  assertSameRun(join(three, 'checkpoint.safetensors'), join(one, 'checkpoint.safetensors'))
-  const model = load(join(three, 'model.safetensors'))
-  for (const [name, { data }] of load(join(one, 'model.safetensors')).tensors)
+  assertSameRun(join(onThree, 'checkpoint.safetensors'), join(onOne, 'checkpoint.safetensors'))
+  const model = load(join(onThree, 'model.safetensors'))
+  for (const [name, { data }] of load(join(onOne, 'model.safetensors')).tensors)
     assertClose(model.tensors.get(name)!.data as Float32Array, data as Float32Array, 1e-5, name)
   const losses = JSON.parse(distributed.stdout).prefixes.map(({ loss }: { loss: number }) => loss)
-  const expected = JSON.parse(load(join(one, 'checkpoint.safetensors')).metadata.training!).history.at(-1).losses
+  const expected = JSON.parse(load(join(onOne, 'checkpoint.safetensors')).metadata.training!).history.at(-1).losses
   assertClose(losses, expected, 1e-5, 'losses of the evaluation')
   assertTrace(JSON.parse(readFileSync(trace, 'utf8')))
 })
@@ -232,8 +232,8 @@ test('predict and eval in mode devices give the numbers of one device', async ()
   const params = [...golden.tensors].filter(([name]) => name.startsWith('params.'))
   const named = new Map(params.map(([name, entry]) => [name.slice('params.'.length), entry] as const))
   writeFileSync(checkpoint, encodeSafetensors(named, { config: golden.metadata.config! }))
-  const given = new Map(['images', 'labels'].map((name) => [name, golden.tensors.get(name)!] as const))
-  writeFileSync(input, encodeSafetensors(given))
+  const inputs = new Map(['images', 'labels'].map((name) => [name, golden.tensors.get(name)!] as const))
+  writeFileSync(input, encodeSafetensors(inputs))
   for (const branches of quick ? [3] : [1, 3]) {
     const results = []
     for (const mode of [['serial'], ['devices', '--devices', '2', '--in-process']]) {
@@ -272,9 +272,9 @@ test('flags that make no sense are refused in one line', async () => {
   const checkpoint = ['--checkpoint', join(work, 'one', 'model.safetensors')]
   await expectUserError(train(join(work, 'no'), '--devices', '2'), /--devices goes with --mode devices/)
   await expectUserError(['eval', ...checkpoint, '--in-process'], /--in-process goes with --mode devices/)
-  for (const given of ['1', '0', 'lavapipe', ',']) {
+  for (const devices of ['1', '0', 'lavapipe', ',']) {
     await expectUserError(
-      train(join(work, 'no'), '--mode', 'devices', '--devices', given),
+      train(join(work, 'no'), '--mode', 'devices', '--devices', devices),
       /--devices .*(is not a number from 2|is neither)/,
     )
   }

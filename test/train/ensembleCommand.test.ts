@@ -57,8 +57,8 @@ test('a run that ends early and is resumed has the bits of one that does not', a
 
 test('it can be fine-tuned at another image size', async () => {
   const finer = ['--init-from', join(folder, 'model.safetensors'), '--image-size', '42', '--max-steps', '2']
-  const given = SMALL.filter((flag, i) => !['--seed', '7'].includes(flag) && i < SMALL.length - 6)
-  await ok('train', ...given, ...finer, '--out', join(work, 'finer'))
+  const flags = SMALL.filter((flag, i) => !['--seed', '7'].includes(flag) && i < SMALL.length - 6)
+  await ok('train', ...flags, ...finer, '--out', join(work, 'finer'))
   const { tensors } = await loadSafetensors(join(work, 'finer', 'model.safetensors'))
   assert.equal([...tensors.get('members.1.posEmbedding')!.shape], [1, 10, 16])
 })

@@ -22,7 +22,7 @@ for (const [i, trained] of [true, false].entries()) {
     const optimizer = trained ? new AdamW(model.namedParameters()) : undefined
     const before = device.counts.dispatches
     const { mode, measured } = await fastestMode({ device, model, scheme: schemeOf('joint'), batch: 2 + i })
-    assert.ok(MODES.includes(mode) && MODES.every((one) => measured![one] > 0), JSON.stringify(measured))
+    assert.ok(MODES.includes(mode) && MODES.every((candidate) => measured![candidate] > 0), JSON.stringify(measured))
     // A forward and backward pass of this model has at least 20 dispatches, and each mode runs at least four times.
     const dispatches = device.counts.dispatches - before
     assert.ok(dispatches >= 3 * 4 * 20, `${dispatches} dispatches`)

@@ -51,7 +51,9 @@ async function follow(name: SchemeName, parts: number, mode?: Mode): Promise<voi
     mode: mode ?? 'serial',
   })
 
-  const steps = new Map(scheme.passes.flat().map((one) => [one, mode && captureStep(model, optimizer, one, training.maxNorm)]))
+  const steps = new Map(
+    scheme.passes.flat().map((objective) => [objective, mode && captureStep(model, optimizer, objective, training.maxNorm)]),
+  )
   const losses: number[][][] = []
   const norms: number[][][] = []
   for (const objectives of scheme.passes) {

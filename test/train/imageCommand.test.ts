@@ -93,7 +93,7 @@ test('the same pixels give the same classes, whatever holds them', async () => {
   }
   for (const [name, bytes] of Object.entries(same)) writeFileSync(path(name), bytes)
   const results = await predict(Object.keys(same).map(path))
-  for (const one of results) equal(one.classes, results[0]!.classes, one.file)
+  for (const result of results) equal(result.classes, results[0]!.classes, result.file)
   equal(
     results.map(({ file }) => file),
     Object.keys(same).map(path),

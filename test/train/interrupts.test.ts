@@ -263,7 +263,7 @@ test('many processes of branches share one listener of each kind, which go with 
     before.map((count) => count + 1),
     'listeners',
   )
-  await Promise.all(processes.map((one) => one.end()))
+  await Promise.all(processes.map((child) => child.end()))
   await sleep(10)
   process.off('warning', hear)
   equal(counts(), before, 'listeners after the end')

@@ -79,7 +79,7 @@ export async function killRuns(work: string, kills: number, disk?: SmallDisk): P
       const shown = `cycle ${cycle}, ${JSON.stringify(kill)}, ${folder} from mini-batch ${before}`
       const ended = await Promise.all([0, 1].map((racer) => disturb(folder, kill, cycle * 2 + racer)))
       let done = false
-      for (const one of ended) done = judge(one, kill, report, disk !== undefined, shown) || done
+      for (const outcome of ended) done = judge(outcome, kill, report, disk !== undefined, shown) || done
       check(folder, before, disk !== undefined, shown)
       if (!done) continue
       assertSameBits(folder, wholes.get(mode)!)

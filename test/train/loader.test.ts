@@ -38,8 +38,8 @@ async function order(from: BatchLoader): Promise<number[]> {
 
 // In a process of its own, a loader that is never closed must neither end the process early nor keep it alive.
 if (process.argv[2] === 'unclosed') {
-  const one = loader({ augment, prefetch: 4 })
-  const { labels } = await one.next()
+  const batchLoader = loader({ augment, prefetch: 4 })
+  const { labels } = await batchLoader.next()
   process.send?.({ labels: [...labels] })
 } else {
   const { test, run } = suite('loader')
@@ -47,8 +47,8 @@ if (process.argv[2] === 'unclosed') {
   const sorted = (items: number[]) => [...items].sort((a, b) => a - b)
 
   test('an epoch holds every sample once, each epoch in another order that the seed fixes', async () => {
-    const one = loader({ seed: 7 })
-    const [first, second] = [await order(one), await order(one)]
+    const batchLoader = loader({ seed: 7 })
+    const [first, second] = [await order(batchLoader), await order(batchLoader)]
     equal(sorted(first), everyone, 'epoch 0')
     equal(sorted(second), everyone, 'epoch 1')
     if (first.join() === second.join()) throw new Error('both epochs have one order')
@@ -103,16 +103,16 @@ if (process.argv[2] === 'unclosed') {
     const options = { augment, imageSize: 9, seed: 11 }
     const expected = await take(loader({ ...options, prefetch: 0 }), 12)
     for (const prefetch of [1, 4, 9]) {
-      const one = loader({ ...options, prefetch })
-      equal((await one.next()).images.length, 5 * channels * 81, 'resized')
-      one.seek({ epoch: 0, step: 0 })
-      const batches = await take(one, 12)
+      const batchLoader = loader({ ...options, prefetch })
+      equal((await batchLoader.next()).images.length, 5 * channels * 81, 'resized')
+      batchLoader.seek({ epoch: 0, step: 0 })
+      const batches = await take(batchLoader, 12)
       for (const [i, batch] of batches.entries()) {
         equal(batch.images, expected[i]!.images, `prefetch ${prefetch}, images of batch ${i}`)
         equal(batch.labels, expected[i]!.labels, `prefetch ${prefetch}, labels of batch ${i}`)
         equal([batch.epoch, batch.step], [expected[i]!.epoch, expected[i]!.step], `prefetch ${prefetch}, place of batch ${i}`)
       }
-      await one.close()
+      await batchLoader.close()
     }
   })
 
@@ -136,23 +136,23 @@ if (process.argv[2] === 'unclosed') {
   })
 
   test('seeking while batches are on their way drops them', async () => {
-    const one = loader({ augment, prefetch: 4 })
+    const batchLoader = loader({ augment, prefetch: 4 })
     const expected = await take(loader({ augment, prefetch: 0 }), 5)
     for (const step of [3, 0, 4, 1, 1]) {
-      one.seek({ epoch: 0, step })
-      equal((await one.next()).images, expected[step]!.images, `step ${step}`)
+      batchLoader.seek({ epoch: 0, step })
+      equal((await batchLoader.next()).images, expected[step]!.images, `step ${step}`)
     }
     // The batches are asked for at once, since their order counts.
-    one.seek({ epoch: 0, step: 0 })
-    const together = await Promise.all(expected.map(() => one.next()))
+    batchLoader.seek({ epoch: 0, step: 0 })
+    const together = await Promise.all(expected.map(() => batchLoader.next()))
     for (const [i, { images }] of together.entries()) equal(images, expected[i]!.images, `asked together, ${i}`)
-    await one.close()
+    await batchLoader.close()
   })
 
   test('iterating gives what is left of the epoch', async () => {
-    const one = loader({ shuffle: false, state: { epoch: 2, step: 3 } })
-    equal(await order(one), everyone.slice(15), 'the rest of epoch 2')
-    equal(one.state, { epoch: 3, step: 0 }, 'state')
+    const batchLoader = loader({ shuffle: false, state: { epoch: 2, step: 3 } })
+    equal(await order(batchLoader), everyone.slice(15), 'the rest of epoch 2')
+    equal(batchLoader.state, { epoch: 3, step: 0 }, 'state')
   })
 
   test('a validation split is disjoint, whole, and fixed by its seed', async () => {
@@ -164,9 +164,9 @@ if (process.argv[2] === 'unclosed') {
     const other = splitIndices(1000, 0.1, 4).validation.join()
     if (other === splitIndices(1000, 0.1, 5).validation.join()) throw new Error('another seed gave the same split')
     equal(splitIndices(count, 0, 4).train, everyone, 'no validation')
-    const one = loader({ indices: train })
-    equal(one.count, 21, 'samples')
-    equal(sorted(await order(one)), [...train], 'samples of the subset')
+    const batchLoader = loader({ indices: train })
+    equal(batchLoader.count, 21, 'samples')
+    equal(sorted(await order(batchLoader)), [...train], 'samples of the subset')
   })
 
   test('a failing worker rejects next(), also later', async () => {
@@ -182,14 +182,14 @@ if (process.argv[2] === 'unclosed') {
   })
 
   test('closing rejects what is due, and next() starts anew', async () => {
-    const one = loader({ augment, prefetch: 2 })
-    const due = one.next()
+    const batchLoader = loader({ augment, prefetch: 2 })
+    const due = batchLoader.next()
     const checked = rejects(due, /closed/, Error)
-    await one.close()
+    await batchLoader.close()
     await checked
-    await one.close()
-    equal((await one.next()).step, 1, 'the batch after the one lost')
-    await one.close()
+    await batchLoader.close()
+    equal((await batchLoader.next()).step, 1, 'the batch after the one lost')
+    await batchLoader.close()
   })
 
   test('an unclosed loader neither ends the process early nor keeps it alive', async () => {
@@ -211,9 +211,9 @@ if (process.argv[2] === 'unclosed') {
       const outfile = join(folder, 'loader.mjs')
       await build({ entryPoints: ['train/data/loader.ts'], outfile, bundle: true, platform: 'node', format: 'esm' })
       const alone: { BatchLoader: typeof BatchLoader } = await import(pathToFileURL(outfile).href)
-      const one = new alone.BatchLoader(dataset, split, { batchSize: 5, augment, prefetch: 3 })
-      equal((await one.next()).images, (await loader({ augment, prefetch: 0 }).next()).images, 'images')
-      await one.close()
+      const batchLoader = new alone.BatchLoader(dataset, split, { batchSize: 5, augment, prefetch: 3 })
+      equal((await batchLoader.next()).images, (await loader({ augment, prefetch: 0 }).next()).images, 'images')
+      await batchLoader.close()
     } finally {
       rmSync(folder, { recursive: true })
     }

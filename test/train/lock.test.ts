@@ -111,7 +111,7 @@ function runTests(): void {
       [],
       'two at once',
     )
-    const won = found.reduce((sum, one) => sum + one.won, 0)
+    const won = found.reduce((sum, racer) => sum + racer.won, 0)
     // How often a racer finds it free is chance; a lock that nobody gets would show.
     if (!(won >= TRIES / 2)) throw new Error(`taken ${won} times`)
   })

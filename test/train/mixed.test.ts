@@ -82,14 +82,14 @@ if (device.capabilities.f16) {
   test('losses and norms are those of float32 to 1e-2, also in parts', async () => {
     for (const parts of [1, 2]) {
       const [plain, mixed] = [training('f32', CONSTANT), training('mixed', { initial: 65536, growthInterval: 2000 })]
-      const [one, other] = [eager(plain, parts), eager(mixed, parts)]
+      const [plainStep, mixedStep] = [eager(plain, parts), eager(mixed, parts)]
       // Both models must draw the same random numbers, so the counter is set before each step.
       const counter = device.random.counter
       for (let i = 0; i < 5; i++) {
         device.random.counter = counter + 10 * i
-        const want = await follow(plain, one)
+        const want = await follow(plain, plainStep)
         device.random.counter = counter + 10 * i
-        const got = await follow(mixed, other)
+        const got = await follow(mixed, mixedStep)
         assertClose([got.loss, got.norm], [want.loss, want.norm], 1e-2, `step ${i} in ${parts}`)
         if (got.count !== i + 1 || got.scale !== 65536 || got.steady !== i + 1)
           throw new Error(`step ${i}: ${got.scale}, ${got.steady}`)
@@ -112,23 +112,25 @@ if (device.capabilities.f16) {
     let expected = { scale: start.initial, steady: 0 }
     for (let i = 0; i < 30; i++) {
       device.random.counter = counter + 10 * i
-      const one = await follow(first, runs[0]!)
+      const want = await follow(first, runs[0]!)
       device.random.counter = counter + 10 * i
-      const other = await follow(second, runs[1]!)
-      if (JSON.stringify(one) !== JSON.stringify(other)) throw new Error(`step ${i}: captured ${other.loss} ${other.scale}`)
-      const finite = Number.isFinite(one.norm)
-      if (!Number.isFinite(one.loss)) throw new Error(`step ${i}: the loss is ${one.loss}`)
-      if (finite === (`${before}` === `${one.parameters}`)) throw new Error(`step ${i}: norm ${one.norm} and the parameters`)
+      const got = await follow(second, runs[1]!)
+      if (JSON.stringify(want) !== JSON.stringify(got)) throw new Error(`step ${i}: captured ${got.loss} ${got.scale}`)
+      const finite = Number.isFinite(want.norm)
+      if (!Number.isFinite(want.loss)) throw new Error(`step ${i}: the loss is ${want.loss}`)
+      if (finite === (`${before}` === `${want.parameters}`)) throw new Error(`step ${i}: norm ${want.norm} and the parameters`)
       if (finite) count++
       const { scale, steady } = expected
       if (!finite) expected = { scale: scale / 2, steady: 0 }
       else expected = steady === 2 ? { scale: 2 * scale, steady: 0 } : { scale, steady: steady + 1 }
-      if (one.scale !== expected.scale || one.steady !== expected.steady || one.count !== count) {
-        throw new Error(`step ${i}: scale ${one.scale}, ${one.steady} steady, count ${one.count}, expected ${expected.scale}`)
+      if (want.scale !== expected.scale || want.steady !== expected.steady || want.count !== count) {
+        throw new Error(
+          `step ${i}: scale ${want.scale}, ${want.steady} steady, count ${want.count}, expected ${expected.scale}`,
+        )
       }
       skipped += Number(!finite)
-      doubled += Number(one.scale > scale)
-      before = one.parameters
+      doubled += Number(want.scale > scale)
+      before = want.parameters
     }
     if (skipped < 3 || doubled < 2) throw new Error(`${skipped} steps left out, scale doubled ${doubled} times`)
     step.dispose()
@@ -141,7 +143,7 @@ if (device.capabilities.f16) {
       inProcess: true,
       optimizer: mixed.optimizer,
     })
-    const one = eager(plain)
+    const plainStep = eager(plain)
     const { counter } = device.random
     let expected = { scale: 2 ** 34, steady: 0 }
     let [count, skipped] = [0, 0]
@@ -152,7 +154,7 @@ if (device.capabilities.f16) {
       const { scale, steady } = expected
       if (Number.isFinite(got.norm)) {
         device.random.counter = counter + 10 * count++
-        const want = await follow(plain, one)
+        const want = await follow(plain, plainStep)
         assertClose([got.losses.at(-1)!, got.norm], [want.loss, want.norm], 2e-2, `step ${i}`)
         expected = steady === 3 ? { scale: 2 * scale, steady: 0 } : { scale, steady: steady + 1 }
       } else {

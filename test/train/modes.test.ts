@@ -37,7 +37,7 @@ async function follow(name: SchemeName, mode: Mode, captured: boolean, parts = 1
   const scheme = makeScheme(name, 3, { mode })
   const values: number[] = []
   const steps = new Map(
-    scheme.passes.flat().map((one) => [one, captured ? captureStep(model, optimizer, one, 0.5) : undefined]),
+    scheme.passes.flat().map((objective) => [objective, captured ? captureStep(model, optimizer, objective, 0.5) : undefined]),
   )
   for (let step = 0; step < STEPS; step++) {
     const batches = Array.from({ length: parts }, (_, part) => ({

@@ -48,8 +48,8 @@ test('two optimizers over one parameter both update it, each by moments of its o
   // Several steps use one gradient, without zeroGrad between them.
   const gradient = normals(100, 20)
   give(w.t, gradient)
-  for (const [i, one] of [first, second].entries()) {
-    one.step(1e-2)
+  for (const [i, optimizer] of [first, second].entries()) {
+    optimizer.step(1e-2)
     wants[i]!.step(w.want, gradient, 1e-2)
   }
   await check([w], 'both on one gradient')
@@ -96,16 +96,16 @@ test('optimizers over parts of a model: each clips by the norm of its own, and w
   for (let i = 0; i < 6; i++) {
     const which = i % 3
     const group = groups[which]!
-    const gradients = new Map([...all, extra].map((one, k) => [one, normals(one.want.length, 100 * i + k)]))
+    const gradients = new Map([...all, extra].map((parameter, k) => [parameter, normals(parameter.want.length, 100 * i + k)]))
     for (const [{ t }, gradient] of gradients) give(t, gradient)
-    const own = group.map((one) => gradients.get(one)!)
+    const own = group.map((parameter) => gradients.get(parameter)!)
     const norm = [whole, part, more][which]!.step(1e-2, 1)
     const factor = clipFactor(own, 1)
     assertClose(await norm.data(), [1 / factor - 1e-6], 1e-5, `norm of step ${i}`)
     group.forEach(({ want }, k) => {
       wants[which]![k]!.step(want, own[k]!, 1e-2, factor)
     })
-    for (const one of [whole, part, more]) one.zeroGrad()
+    for (const optimizer of [whole, part, more]) optimizer.zeroGrad()
     await check([...all, extra], `step ${i}`)
   }
   equal(await part.steps(), { p0: 2, p1: 2 })
@@ -118,7 +118,7 @@ test('optimizers over parts of a model: each clips by the norm of its own, and w
       .then(({ length }) => length),
     7,
   )
-  for (const one of [whole, part, more]) one.dispose()
+  for (const optimizer of [whole, part, more]) optimizer.dispose()
 })
 
 test('captured steps go on when other optimizers come and go, or branches are run coalesced', async () => {
@@ -198,7 +198,7 @@ test('a new optimizer moves nothing where an earlier one left the parameters, an
   give(parameters[1]!, normals(30, 3))
   third.step(1e-3).dispose()
   third.dispose()
-  for (const one of parameters) one.dispose()
+  for (const parameter of parameters) parameter.dispose()
   // Memory that earlier tests dropped may be freed meanwhile.
   ok(device.memory.liveBytes <= before, `${device.memory.liveBytes - before} bytes are left`)
 })
@@ -372,7 +372,7 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
     for (let i = 0; i < 4; i++) {
       // The gradient of w by the sum of both products: d / dw [r, k] = (own0 [r] + own1 [r]) x [k].
       const products = Float64Array.from({ length: 64 }, (_, r) =>
-        x.reduce((sum, one, k) => sum + one * w.want[64 * r + k]!, 0),
+        x.reduce((sum, value, k) => sum + value * w.want[64 * r + k]!, 0),
       )
       const gradient = Float64Array.from(
         { length: 64 * 64 },

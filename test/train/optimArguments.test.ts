@@ -54,7 +54,7 @@ test('parameters: tensors alone, with names, of a generator, twice', async () =>
 
 test('parameters that no optimizer takes', () => {
   const w = fresh()
-  const make = (given: unknown) => () => new AdamW(given as Tensor[])
+  const make = (parameters: unknown) => () => new AdamW(parameters as Tensor[])
   const takes = 'takes parameters, such as model.namedParameters()'
   refuses(make(undefined), 'AdamW: got undefined', takes)
   refuses(make(w), 'AdamW: got a tensor float32 [3]', takes)
@@ -176,7 +176,7 @@ test('loss scales', () => {
   const make = (options: object) => () => new LossScale({ device, ...options })
   for (const initial of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 127, 2 ** -127, '1']) {
     const state = typeof initial === 'number' ? [initial, { scale: initial, steady: 0 }] : [{ scale: initial, steady: 0 }]
-    for (const one of state) refuses(make({ initial: one }), 'as scale, takes a number from 2^-126 to 2^126')
+    for (const value of state) refuses(make({ initial: value }), 'as scale, takes a number from 2^-126 to 2^126')
   }
   refuses(make({ initial: null }), 'got undefined as scale')
   refuses(make({ initial: { scale: 1, steady: -1 } }), 'as steady, takes a whole number')

@@ -13,7 +13,7 @@ const device = await requestDevice()
 const { test, run } = suite('options of training')
 
 /** Lets tests pass options that the type checker would reject. */
-const given = (options: object) => options as never
+const unchecked = (options: object) => options as never
 
 async function message(work: () => unknown): Promise<string> {
   try {
@@ -41,25 +41,25 @@ test('each names the option and the nearest one', async () => {
   const images = { count: 1, slice: () => new Float32Array(16) }
   const calls: [() => unknown, string, string?][] = [
     [
-      () => new BatchLoader(dataset, given(split), given({ batch_size: 1 })),
+      () => new BatchLoader(dataset, unchecked(split), unchecked({ batch_size: 1 })),
       'BatchLoader: unknown option "batch_size"',
       'batchSize',
     ],
     [
-      () => new BatchLoader(dataset, given(split), given({ batchSize: 1, augment: { crop_padding: 1 } })),
+      () => new BatchLoader(dataset, unchecked(split), unchecked({ batchSize: 1, augment: { crop_padding: 1 } })),
       'augment: unknown option',
       'cropPadding',
     ],
-    [() => new BatchLoader(dataset, given(split), undefined as never), 'BatchLoader: got null as options'],
-    [() => loadDataset('mnist', given({ folder: '/x' })), 'loadDataset: unknown option "folder"'],
-    [() => loadDataset('mnist', given({ downloads: true })), 'loadDataset: unknown option', 'download'],
-    [() => predict(model, images, given({ branch: 1 })), 'predict: unknown option "branch"', 'branches'],
+    [() => new BatchLoader(dataset, unchecked(split), undefined as never), 'BatchLoader: got null as options'],
+    [() => loadDataset('mnist', unchecked({ folder: '/x' })), 'loadDataset: unknown option "folder"'],
+    [() => loadDataset('mnist', unchecked({ downloads: true })), 'loadDataset: unknown option', 'download'],
+    [() => predict(model, images, unchecked({ branch: 1 })), 'predict: unknown option "branch"', 'branches'],
     [
       () =>
         doBench(
           device,
-          given(() => []),
-          given({ warm_up: 1, time: 1, minSamples: 1 }),
+          unchecked(() => []),
+          unchecked({ warm_up: 1, time: 1, minSamples: 1 }),
         ),
       'doBench: unknown option',
       'warmup',

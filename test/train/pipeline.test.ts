@@ -92,7 +92,7 @@ test('what does not divide', async () => {
 })
 
 test('ends', () => {
-  for (const one of [device, ...others]) one.destroy()
+  for (const d of [device, ...others]) d.destroy()
 })
 
 run()

@@ -15,8 +15,8 @@ const settings = [
 const { test, slow, run } = suite('resume')
 
 /** Fails unless two checkpoints have the same bits in all tensors, at the same position of the run. */
-function assertSame(one: string, other: string): void {
-  const [a, b] = [one, other].map((path) => decodeSafetensors(readFileSync(path), path)) as [
+function assertSame(pathA: string, pathB: string): void {
+  const [a, b] = [pathA, pathB].map((path) => decodeSafetensors(readFileSync(path), path)) as [
     ReturnType<typeof decodeSafetensors>,
     ReturnType<typeof decodeSafetensors>,
   ]

@@ -52,8 +52,8 @@ export function stepsIn(lines: readonly string[]): number {
 }
 
 /** Fails unless two runs have the same bits in all tensors, at the same position. */
-export function assertSameBits(one: string, other: string): void {
-  const [a, b] = [readRun(one), readRun(other)]
+export function assertSameBits(folderA: string, folderB: string): void {
+  const [a, b] = [readRun(folderA), readRun(folderB)]
   if (a.tensors.size < 30 || a.tensors.size !== b.tensors.size)
     throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
   for (const [name, { data }] of a.tensors) {

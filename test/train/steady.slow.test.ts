@@ -73,10 +73,10 @@ async function holdTwo(count: number): Promise<void> {
       const { losses } = await distributed.updates({ images, labels }, [{ objective, lr: 1e-3 }], { maxNorm: 1 })[0]!
       loss = losses[1]!
     }
-    await Promise.all(devices.map((one) => one.synchronize()))
+    await Promise.all(devices.map((d) => d.synchronize()))
     return loss
   }
-  const look = () => ({ memory: devices.map((one) => ({ ...one.memory, pipelines: one.pipelines.size })), heap: heapUsed() })
+  const look = () => ({ memory: devices.map((d) => ({ ...d.memory, pipelines: d.pipelines.size })), heap: heapUsed() })
   const first = await train(500)
   const before = look()
   const last = await train(count)
@@ -119,7 +119,7 @@ async function hold(count: number, mode?: Mode, precision: Precision = 'f32'): P
   const last = await train(count)
   const after = { ...device.memory, heap: heapUsed(), pipelines: device.pipelines.size }
   // The garbage collector would free these during the next test.
-  for (const one of [captured, optimizer, model, images, labels]) one?.dispose()
+  for (const resource of [captured, optimizer, model, images, labels]) resource?.dispose()
   const shown = JSON.stringify({ before, after, first, last })
   if (!(last < first)) throw new Error(`the loss did not fall: ${shown}`)
   if (after.liveBytes !== before.liveBytes || after.cachedBytes !== before.cachedBytes || after.buffers !== before.buffers)

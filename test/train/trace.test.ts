@@ -29,7 +29,7 @@ for (const mode of ['serial', 'coalesced']) {
       const updates = found.filter(({ name }) => name === 'adamW')
       assert.is(updates.length, expected)
       // Every update waits for what was written before it.
-      assert.ok(updates.every(({ args }) => args.barriers.some((one: string) => one.startsWith('write after'))))
+      assert.ok(updates.every(({ args }) => args.barriers.some((barrier: string) => barrier.startsWith('write after'))))
       const last = updates.at(-1)!.ts
       assert.ok(found.filter(({ ts }) => ts > last).length < 10, 'more than the end of a step follows the last update')
     })

@@ -53,7 +53,7 @@ async function keepOthers(): Promise<Record<string, string>> {
   for (const problem of extractTasks(device, () => dryRun(device, model, optimizer, settings, schemeOf(settings.scheme)))) {
     const { spec } = problem
     const fallback = device.kernels.variant(spec, problem.problem)
-    const runs = spec.variants.filter((one) => runsOn(spec, one, device.capabilities, problem.problem))
+    const runs = spec.variants.filter((variant) => runsOn(spec, variant, device.capabilities, problem.problem))
     const other = runs.find(({ name }) => name !== fallback.name && name !== 'tiled')
     if (!OTHERS.includes(spec.name) || !other) continue
     const ms = { [other.name]: 1, [fallback.name]: 2 }

@@ -54,8 +54,9 @@ export function elementBytes(dtype: SafetensorsDtype): number {
 }
 
 /**
- * Converts the values of an entry to float32. They are rounded if the dtype holds more digits, and exact from F16, BF16 and BOOL.
- * @throws ArgumentError unless `entry` is one
+ * Converts the values of an entry to float32. They are rounded if the dtype holds more digits, and exact from F16, BF16 and
+ * BOOL.
+ * @throws ArgumentError unless `entry` has one of the dtypes above, and data in the array of that dtype
  */
 export function toFloat32(entry: Pick<SafetensorsEntry, 'dtype' | 'data'>): Float32Array<ArrayBuffer> {
   const { dtype, data } = entry ?? {}

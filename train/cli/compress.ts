@@ -173,7 +173,7 @@ async function compressOnDevice(
   }
 }
 
-/** The validation images of the flags, or of the run. */
+/** Returns the validation images of the flags, or of the run. */
 async function validationOf({ checkpoint, validation, seed }: CompressFlags): Promise<HeldOut & { heldOut: boolean }> {
   const run = await heldOutOf(checkpoint)
   const share = validation ?? (run?.validation || VALIDATION)

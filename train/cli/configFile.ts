@@ -50,13 +50,13 @@ export function mergeSettings(
   config: { path: string; settings: SomeSettings } | undefined,
   flags: SomeSettings,
 ): Settings {
-  const given = config?.settings ?? {}
+  const fromFile = config?.settings ?? {}
   try {
-    return checkSettings(Object.assign({}, ...below, given, flags))
+    return checkSettings(Object.assign({}, ...below, fromFile, flags))
   } catch (error) {
     if (!config || !(error instanceof UserError)) throw error
     // Flags in the message that only the file gave become its keys.
-    const named = Object.keys(given).filter((name) => !Object.hasOwn(flags, name))
+    const named = Object.keys(fromFile).filter((name) => !Object.hasOwn(flags, name))
     const told = named.reduce(
       (text, name) => text.replaceAll(new RegExp(`${flagOf(name)}(?![\\w-])`, 'g'), name),
       error.message,

@@ -42,8 +42,8 @@ export function placementOf(mode: string, flags: DistributeFlags, config: ModelC
 function parse(mode: string, { adapter, devices, inProcess = false }: DistributeFlags): Placement {
   const first = { adapter }
   if (mode !== 'devices') {
-    const given = devices !== undefined ? '--devices' : inProcess ? '--in-process' : undefined
-    if (given) throw new UserError(`${given} goes with --mode devices; add that, or leave it out`)
+    const flag = devices !== undefined ? '--devices' : inProcess ? '--in-process' : undefined
+    if (flag) throw new UserError(`${flag} goes with --mode devices; add that, or leave it out`)
     return { first, others: [], inProcess }
   }
   const names = devices === undefined ? String(DEFAULT_DEVICES) : devices

@@ -241,14 +241,14 @@ async function onDevice(
 const FREE = ['resume', 'adapter', 'saveEvery', 'json']
 
 /** @throws UserError for flags that the expansion that goes on has fixed */
-function refuseFixed(given: readonly string[]): void {
-  const fixed = given.find((name) => !FREE.includes(name))
+function refuseFixed(names: readonly string[]): void {
+  const fixed = names.find((name) => !FREE.includes(name))
   if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the expansion that --resume goes on with; leave it out`)
 }
 
 /** Fills in the settings of the training, and those of the model from its checkpoint. @throws UserError in one line for bad flags */
-function settingsOf(given: ReturnType<typeof givenSettings>, checkpoint: Checkpoint | undefined): Settings {
-  const fixed = checkpoint && Object.keys(given).find((name) => MODEL.includes(name))
+function settingsOf(flags: ReturnType<typeof givenSettings>, checkpoint: Checkpoint | undefined): Settings {
+  const fixed = checkpoint && Object.keys(flags).find((name) => MODEL.includes(name))
   if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the model of --checkpoint; leave it out`)
   const { config, data } = checkpoint ?? {}
   if (config && config.architecture !== 'paraformer') {
@@ -257,7 +257,7 @@ function settingsOf(given: ReturnType<typeof givenSettings>, checkpoint: Checkpo
   }
   const known = config && Object.fromEntries(MODEL.map((name) => [name, config[name as keyof ModelConfig]]))
   const dataset = data && { dataset: data.dataset }
-  const settings = checkSettings({ validation: VALIDATION, mode: 'serial', ...dataset, ...known, ...given })
+  const settings = checkSettings({ validation: VALIDATION, mode: 'serial', ...dataset, ...known, ...flags })
   if (settings.mode === 'devices') throw new UserError('--mode devices cannot freeze branches; use another mode')
   if (settings.validation === 0)
     throw new UserError('--validation 0 leaves nothing to watch the training by; use a share above 0')

@@ -32,7 +32,7 @@ const PLAN = fields({
 /** Everything that decides an expansion, from which an expansion that was ended goes on: the content of expansion/plan.json. */
 export type ExpansionPlan = Omit<v.InferOutput<typeof PLAN>, 'settings' | 'format'> & { settings: Settings }
 
-/** The folder of the training runs of an expansion. */
+/** Returns the folder of the training runs of an expansion. */
 export function runsIn(folder: string): string {
   return join(folder, 'expansion')
 }
@@ -50,7 +50,10 @@ export async function writePlan(folder: string, plan: ExpansionPlan): Promise<vo
   await files.write(planIn(folder), `${JSON.stringify({ format: FORMAT, ...plan }, undefined, 2)}\n`)
 }
 
-/** Reads the plan of an expansion that goes on. @throws UserError in one line, also when its checkpoint is another one by now */
+/**
+ * Reads the plan of an expansion that goes on.
+ * @throws UserError in one line, also when the file of its checkpoint has changed since then
+ */
 export async function readPlan(folder: string): Promise<ExpansionPlan> {
   const path = planIn(folder)
   const found = await readJsonFile(PLAN, path)

@@ -23,7 +23,7 @@ export interface TaskFlags {
   toDataDir?: string | undefined
 }
 
-/** A sequence of tasks, with what a model of all of them says of its data. */
+/** A sequence of tasks, the data set that they come from, and the data info of a model that has learned all of them. */
 export interface Tasks {
   tasks: Task[]
   dataset: Dataset

@@ -50,9 +50,9 @@ Examples:
   paraformer report runs/studies/schemes-tiny
   paraformer report latency`,
     )
-    .action(async (given: string[], flags: ReportFlags) => {
-      const folders = await Promise.all(given.map(folderNamed))
-      const own = folders.length === 1 && folders[0] === given[0]
+    .action(async (names: string[], flags: ReportFlags) => {
+      const folders = await Promise.all(names.map(folderNamed))
+      const own = folders.length === 1 && folders[0] === names[0]
       const path = flags.out ?? (own ? join(folders[0]!, 'report.html') : 'report.html')
       const kept = folders.flatMap((folder) => KEPT.map((name) => ['the input', join(folder, name)] as const))
       const report = await makeReport(folders)
@@ -68,7 +68,7 @@ Examples:
     })
 }
 
-/** The folder that a word names: its own, that of a study which was run here, or that of results which come with the package. */
+/** Returns the folder that a word names: its own, that of a study which was run here, or that of results which come with the package. */
 async function folderNamed(word: string): Promise<string> {
   if (existsSync(word)) return word
   return (await ranStudyNamed(word, STUDIES)) ?? (await shippedResults(word)) ?? word

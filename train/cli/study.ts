@@ -18,7 +18,7 @@ import { Progress } from './progress.ts'
 import { reportCommand } from './report.ts'
 import { listedStudies, previewLines, statusLines } from './studyTables.ts'
 
-/** Runs at a time that a machine may be asked for. */
+/** Largest number of runs at a time that a machine may be asked for. */
 const MAX_JOBS = 64
 
 interface RunFlags {

@@ -30,19 +30,19 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return made.toString()
 }
 
-/** 0.9871 -> '98.71 %' */
+/** Formats a share: 0.9871 gives '98.71 %'. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`
 }
 
-/** 7296586 -> '7.297 M' */
+/** Formats a large number: 7296586 gives '7.297 M'. */
 export function compact(value: number): string {
   const units = ['', ' k', ' M', ' G', ' T']
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3))
   return power === 0 ? String(value) : (value / 1000 ** power).toPrecision(4) + units[power]
 }
 
-/** 75 -> '1 min 15 s' */
+/** Formats seconds: 75 gives '1 min 15 s'. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '-'
   const whole = Math.round(seconds)

@@ -1,9 +1,9 @@
 import { chromeTrace, type Device, files, type TracedDevice, Tracing } from '../../engine/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 
-/** Mini-batches that are traced, few enough for a viewer. */
+/** Number of mini-batches that are traced, few enough for a viewer. */
 const TRACED = 5
-/** Mini-batches before them, which compile. */
+/** Number of mini-batches before the traced ones, in which kernels are compiled. */
 const BEFORE = 3
 
 /** The trace of one device, with the methods of `BranchDevices`. */

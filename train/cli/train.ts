@@ -81,9 +81,9 @@ export function trainCommand(): Command {
 }
 
 async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
-  const given = givenSettings(flags)
+  const fromFlags = givenSettings(flags)
   if (flags.resume !== undefined) {
-    const fixed = Object.keys(given).find((name) => !RESUMABLE.includes(name))
+    const fixed = Object.keys(fromFlags).find((name) => !RESUMABLE.includes(name))
     if (fixed) throw new UserError(`${flagOf(fixed)} is fixed by the run that --resume goes on with; leave it out`)
     for (const name of ['preset', 'config', 'initFrom', 'tune'])
       if (flags[name] !== undefined)
@@ -101,9 +101,9 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     const below = from
       ? [from.state.settings]
       : [initial ? settingsLike(initial) : {}, PRESETS[flags.preset ?? '']?.settings ?? {}]
-    const settings = mergeSettings(below, file, given)
+    const settings = mergeSettings(below, file, fromFlags)
     const { mode, coalesce } = settings
-    if (given.coalesce !== undefined && (mode === 'serial' || mode === 'streams'))
+    if (fromFlags.coalesce !== undefined && (mode === 'serial' || mode === 'streams'))
       throw new UserError(
         `--coalesce ${coalesce} is for branches that coalesce, and they run in mode ${mode}; leave it out, or change --mode`,
       )

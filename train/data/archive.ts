@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { parseTar } from 'nanotar'
 import { UserError } from '../../engine/base/errors.ts'
 
-/** Entries of an archive; those of the data sets have far fewer. */
+/** Largest number of entries of an archive; the archives of the data sets have far fewer. */
 const MAX_ENTRIES = 1000
 
 /**

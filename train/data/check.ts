@@ -3,13 +3,13 @@ import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
 import { MAX_MAGNITUDE } from './randaugment.ts'
 
-/** Images in a mini-batch. */
+/** Largest number of images in a mini-batch. */
 const MAX_IMAGES = 2 ** 31 - 1
-/** Bytes of a mini-batch in float32, several of which are made ahead. */
+/** Largest number of bytes of a mini-batch in float32, several of which are made ahead. */
 const MAX_BYTES = 2 ** 30
-/** Pixels of a side of an image. */
+/** Largest number of pixels of a side of an image. */
 const MAX_SIDE = 8192
-/** Operations of RandAugment on an image. */
+/** Largest number of operations of RandAugment on an image. */
 const MAX_OPERATIONS = 100
 
 /** @throws UserError, in one line, for an impossible batch size, subset, normalisation, image size or augmentation */

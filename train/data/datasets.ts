@@ -70,7 +70,7 @@ export async function loadDataset(name: DatasetName, options: LocateOptions = {}
   return { ...common, ...shape, ...(names && { classNames: names }), train, test, files }
 }
 
-/** Bytes of the file of CIFAR-100's class names. */
+/** Largest number of bytes of the file of CIFAR-100's class names. */
 const MAX_NAMES = 10_000
 
 /** Reads CIFAR-100's class names, which lie beside its files; undefined when they are missing or malformed. */

@@ -10,7 +10,7 @@ export interface DownloadOptions {
   protocols?: readonly string[]
   /** Milliseconds without a byte after which a connection is given up; default 30,000. */
   patience?: number
-  /** How often an interrupted download is resumed; default 3. */
+  /** Number of times that an interrupted download is resumed; default 3. */
   retries?: number
   /** Milliseconds before the first resumption, which grow with each; default 1000. */
   pause?: number

@@ -8,7 +8,7 @@ const inflate = promisify(gunzip)
 /** Bytes of the longest file of a data set, packed or not. */
 const MAX_BYTES = 2 ** 30
 
-/** Packed bytes from which `head` is unpacked. */
+/** Number of packed bytes from which `head` is unpacked. */
 const HEAD = 1024
 
 /** A file of a data set, plain or gzipped. */

@@ -13,22 +13,25 @@ export interface PlanarImage {
   width: number
 }
 
-/** Pixels of an image, so that a false header does not allocate more. */
+/** Largest number of pixels of an image, so that a false header does not allocate more. */
 const MAX_PIXELS = 100_000_000
 
-/** Pixels of a side, as in JPEG and GIF; the resize filter of longer sides would take more memory than the image. */
+/**
+ * Largest number of pixels of a side, as in JPEG and GIF; the resize filter of longer sides would take more memory than the
+ * image.
+ */
 const MAX_LENGTH = 65_535
 
-/** Bytes of a file: the largest image has less uncompressed, at 16 bits for each of four samples. */
+/** Largest number of bytes of a file: the largest image has less uncompressed, at 16 bits for each of four samples. */
 const MAX_BYTES = 1_000_000_000
 
-/** Pixels of a side after resizing: three channels of them fit into `MAX_TOTAL`. */
+/** Largest number of pixels of a side after resizing: three channels of them fit into `MAX_TOTAL`. */
 const MAX_SIDE = 2 ** 14
 
-/** Bytes of all images of a call after resizing. */
+/** Largest number of bytes of all images of a call after resizing. */
 const MAX_TOTAL = 2 ** 31
 
-/** Files that the decoder's threads decode at once. */
+/** Number of files that the decoder's threads decode at once. */
 const PARALLEL = 4
 
 /** First bytes of files of each kind; `undefined` is any byte. */
@@ -128,7 +131,7 @@ function toChannels(image: PlanarImage, channels: number, where: string): Planar
   return { data: out, channels, height, width }
 }
 
-/** [pixels, channels] -> [channels, pixels] */
+/** Transposes bytes from [pixels, channels] to [channels, pixels]. */
 function toPlanar(bytes: Uint8Array, channels: number, pixels: number): Uint8Array {
   if (channels === 1) return bytes
   const data = new Uint8Array(bytes.length)

@@ -26,7 +26,7 @@ const UNPACKED: Partial<Record<DatasetName, string>> = {
 /** The file of class names in CIFAR-100's archive. */
 export const FINE_LABEL_NAMES = 'fine_label_names.txt'
 
-/** Bytes of an unpacked archive: CIFAR's hold 60,000 images and a few names. */
+/** Largest number of bytes of an unpacked archive: CIFAR's hold 60,000 images and a few names. */
 const ARCHIVE_BYTES = 200_000_000
 
 const ADVICE: Record<DatasetName, string> = {
@@ -73,7 +73,7 @@ function firstExisting(folder: string, file: string): string | undefined {
   return [join(folder, file), join(folder, `${file}.gz`)].find((path) => existsSync(path))
 }
 
-/** Folders of the user's own: `$PARAFORMER_DATA` holds data sets, each in a folder of its name. */
+/** Returns the folders of the user's own: `$PARAFORMER_DATA` holds data sets, each in a folder of its name. */
 function ownFolders(name: DatasetName): string[] {
   const { PARAFORMER_DATA: folder } = process.env
   return folder ? [join(folder, name)] : []

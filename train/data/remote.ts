@@ -8,7 +8,7 @@ export interface RemoteFile {
 }
 
 const mnist = 'https://ossci-datasets.s3.amazonaws.com/mnist'
-// This is the publisher's own repository, since the other address has no https.
+// This is the publisher's own repository, since the publisher's other address has no https.
 const fashion = 'https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion'
 const cifar = 'https://www.cs.toronto.edu/~kriz'
 

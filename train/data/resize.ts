@@ -35,7 +35,7 @@ export function resizeBytes(
   return out
 }
 
-/** [channels, height, width] -> [channels, toHeight, width] */
+/** Resizes the height: [channels, height, width] -> [channels, toHeight, width]. */
 function resizeRows(
   source: ArrayLike<number>,
   channels: number,
@@ -59,7 +59,7 @@ function resizeRows(
   return out
 }
 
-/** [rows, width] -> [rows, toWidth] */
+/** Resizes the width: [rows, width] -> [rows, toWidth]. */
 function resizeColumns(source: ArrayLike<number>, rows: number, width: number, toWidth: number): Float32Array {
   const { first, weights, count } = filterFor(width, toWidth)
   const out = new Float32Array(rows * toWidth)

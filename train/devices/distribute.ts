@@ -23,7 +23,7 @@ export interface DistributeOptions extends RunOptions {
   inProcess?: boolean | undefined
   /** The optimizer of the whole model, whose state and hyperparameters are taken over; default a fresh AdamW. */
   optimizer?: AdamW
-  /** How often other processes must show that they are alive; default every 5 s, lost after 12 misses. */
+  /** The pulse by which other processes show that they are alive; default every 5 s, lost after 12 misses. */
   pulse?: Pulse
 }
 
@@ -36,7 +36,7 @@ const OPTIONS: OptionNames<DistributeOptions> = {
   pulse: true,
 }
 
-/** @throws ArgumentError unless `model` is one, for unknown options, and for options of a wrong kind */
+/** @throws ArgumentError unless `model` is a model, for unknown options, and for options of a wrong kind */
 function checkArguments(model: unknown, options: DistributeOptions): void {
   if (!(model instanceof Module)) throw refusal('distributeBranches', model, 'a ParaFormer', 'model')
   checkOptions('distributeBranches', options ?? null, OPTIONS)

@@ -30,7 +30,7 @@ export class HeadPass {
   /**
    * Computes losses, predictions and the gradient of the outputs; gradients of the head's parameters add up.
    * @param outputs [k, B, D] of k branches, or their sum [1, B, D]
-   * @param share of the micro-batch in its mini-batch
+   * @param share the share of the micro-batch in its mini-batch
    */
   run(objective: Objective, outputs: Tensor, labels: Int32Array, share: number): HeadResult {
     return scope(() => {

@@ -5,10 +5,10 @@ export interface Pulse {
   missed: number
 }
 
-/** It gives up after a minute, since loading a driver or planning a large step may take many seconds. */
+/** This pulse gives up after a minute, since loading a driver or planning a large step may take many seconds. */
 const PULSE: Pulse = { every: 5000, missed: 12 }
 
-/** It gives up after 3 s, for a process that was asked to end and will be killed soon. */
+/** This pulse gives up after 3 s, for a process that was asked to end and will be killed soon. */
 const HURRY: Pulse = { every: 300, missed: 10 }
 
 /**

@@ -22,7 +22,7 @@ export interface LocalRows {
   dispose(): void
 }
 
-/** Captured passes of different shapes that are kept; each holds the memory of one pass. */
+/** Number of captured passes of different shapes that are kept; each holds the memory of one pass. */
 const PASSES = 3
 
 /** The part of a model that lives on one device: some of its branches, the stem, and their optimizer. */

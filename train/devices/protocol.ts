@@ -5,7 +5,7 @@ import type { BranchWorkerSpec } from './localBranchWorker.ts'
 /** Methods of a worker that its process carries out. */
 export type Method = Exclude<keyof BranchWorker, 'name' | 'own' | 'lost' | 'hurry' | 'close'>
 
-/** A request to the process of a worker. The first one opens the worker. Each gets a reply, `alive` at once. */
+/** A request to the process of a worker. The first one opens the worker. Each request gets a reply; `alive` gets it at once. */
 export type BranchWorkerRequest = { id: number } & (
   | { open: BranchWorkerSpec }
   | { alive: true }

@@ -68,12 +68,13 @@ export class AdamW {
   #disposed = false
 
   /**
-   * Moves the parameters into an arena (they stay the same Tensor objects), unless they are in the arena of another optimizer. Earlier
-   * views of them keep the old memory.
-   * @param parameters with their names, such as `model.namedParameters()`, or without, when they are called 0, 1, … A parameter that
-   *   appears twice counts once, under its first name
-   * @throws ArgumentError in one line unless `parameters` is a list of them, and for options that do not exist or are out of range;
-   *   ShapeError for tensors that are no float32 leaves of one device; OutOfMemoryError for a parameter that no binding of the device holds
+   * Moves the parameters into an arena (they stay the same Tensor objects), unless they are in the arena of another optimizer.
+   * Earlier views of them keep the old memory.
+   * @param parameters with their names, such as `model.namedParameters()`, or without, when they are called 0, 1, … A parameter
+   *   that appears twice counts once, under its first name
+   * @throws ArgumentError in one line unless `parameters` is a list of parameters, and for options that do not exist or are out
+   *   of range; ShapeError for tensors that are no float32 leaves of one device; OutOfMemoryError for a parameter that no
+   *   binding of the device holds
    */
   constructor(parameters: Iterable<GivenParameter>, options: AdamWOptions = {}) {
     checkOptions('AdamW', options, OPTIONS)
@@ -250,7 +251,7 @@ function settingsOf({ betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.05 }: Ad
 
 /**
  * Takes over a loss scale for an optimizer; default a constant 1.
- * @throws ArgumentError unless `lossScale` is one, of this device and without another optimizer
+ * @throws ArgumentError unless `lossScale` is a LossScale of this device that no other optimizer has
  */
 function claim(lossScale: LossScale | undefined, device: Device): LossScale {
   const scale = lossScale ?? new LossScale({ initial: 1, growthInterval: 0, device })

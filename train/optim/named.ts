@@ -8,9 +8,9 @@ export type GivenParameter = Tensor | readonly [name: string, parameter: Tensor]
 type Named = readonly [name: string, parameter: Tensor]
 
 /**
- * Names each parameter once. A tensor that appears twice, such as a tied weight, has the first of its names; a parameter without
- * name is called by its index.
- * @throws ArgumentError unless `parameters` is a list of them, and for a name of two parameters
+ * Names each parameter once. A tensor that appears twice, such as a tied weight, has the first of its names; a parameter
+ * without name is called by its index.
+ * @throws ArgumentError unless `parameters` is a list of parameters, and for a name of two parameters
  */
 export function namedOnce(op: string, parameters: Iterable<GivenParameter>): Named[] {
   const takes = 'parameters, such as model.namedParameters()'

@@ -4,7 +4,7 @@ import { Stopwatch } from '../devices/stopwatch.ts'
 import { gradientsOf } from '../optim/gradients.ts'
 import { type PipelineWork, Stage } from './stage.ts'
 
-/** The parameters of a model by name, copied to the host. */
+/** Reads the parameters of a model by name, copied to the host. */
 export async function parametersOf(model: ViT): Promise<Map<string, Float32Array>> {
   const read = model.namedParameters().map(async ([name, parameter]): Promise<[string, Float32Array]> => {
     return [name, (await parameter.data()) as Float32Array]
@@ -46,7 +46,7 @@ export class Pipeline {
   }
 
   /**
-   * The forward passes of all micro-batches.
+   * Runs the forward passes of all micro-batches.
    * @returns for each micro-batch its logits, or its part of the loss if the pipeline trains; and milliseconds of JavaScript
    */
   async forward(): Promise<{ results: Float32Array[]; host: number }> {
@@ -55,10 +55,7 @@ export class Pipeline {
     return { results, host: watch.total }
   }
 
-  /**
-   * A training step.
-   * @returns the loss before the update, and milliseconds of JavaScript
-   */
+  /** Takes a training step. @returns the loss before the update, and milliseconds of JavaScript */
   async step(lr: number): Promise<{ loss: number; host: number }> {
     const watch = new Stopwatch()
     const { results: losses, submitted } = this.#forward(watch)
@@ -75,7 +72,7 @@ export class Pipeline {
           return { sent: watch.time(() => stage.backward(i, this.#cross(values))) }
         })
         turn = begun
-        sent[i] = begun.then((one) => one.sent as Promise<Float32Array>)
+        sent[i] = begun.then((pass) => pass.sent as Promise<Float32Array>)
       }
       done.push(turn.then(() => watch.time(() => stage.update(lr))))
       received = sent
@@ -90,7 +87,7 @@ export class Pipeline {
     await Promise.all(this.stages.map(({ device }) => device.synchronize()))
   }
 
-  /** The gradients of the last step, by parameter name. */
+  /** Reads the gradients of the last step, by parameter name. */
   async gradients(): Promise<Map<string, Float32Array>> {
     const found = await Promise.all(this.stages.map((stage) => gradientsOf(stage.parameters())))
     return new Map(found.flatMap((values) => [...values]))

@@ -35,7 +35,7 @@ class StageModel extends ViT {
     this.isLast = end === config.depth
   }
 
-  /** The parameters that this stage computes with, by their names in this model. */
+  /** Returns the parameters that this stage computes with, by their names in this model. */
   used(): [string, Tensor][] {
     return this.namedParameters().filter(([name]) => {
       if (name.startsWith('branches.')) return true
@@ -98,7 +98,7 @@ export class Stage {
     const { imageSize, patchSize, channels, dim } = config
     const [pixels, b] = [images.length / microBatches, labels.length / microBatches]
     this.#parts = Array.from({ length: microBatches }, (_, i) => {
-      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], what moves between stages
+      const sequence = [b, (imageSize / patchSize) ** 2 + 1, dim] // [b, N, D], the tensor that moves between stages
       const input = empty(model.isFirst ? [b, channels, imageSize, imageSize] : sequence, 'float32', device)
       if (model.isFirst) input.write(images.subarray(i * pixels, (i + 1) * pixels))
       if (!train) return this.#inferPart(input)
@@ -112,7 +112,7 @@ export class Stage {
   }
 
   /**
-   * The forward pass of a micro-batch.
+   * Runs the forward pass of a micro-batch.
    * @param received the output of the stage before; the first stage has its images
    * @returns this stage's output
    */
@@ -123,7 +123,7 @@ export class Stage {
   }
 
   /**
-   * The backward pass of a micro-batch, which comes after its forward pass. Gradients of parameters add up.
+   * Runs the backward pass of a micro-batch, which comes after its forward pass. Gradients of parameters add up.
    * @param received the gradient of this stage's output; the last stage begins at its loss
    * @returns the gradient of this stage's input; undefined in the first stage
    */
@@ -139,7 +139,7 @@ export class Stage {
     withDevice(this.device, this.#update)
   }
 
-  /** The parameters that this stage computes with, by their names in the whole model. */
+  /** Returns the parameters that this stage computes with, by their names in the whole model. */
   parameters(): [string, Tensor][] {
     return this.#model.used().map(([name, parameter]) => [this.#wholeName(name), parameter])
   }
@@ -147,7 +147,7 @@ export class Stage {
   /** Frees all that this stage holds on its device, but not the device. */
   dispose(): void {
     for (const { input, forward, training } of this.#parts) {
-      for (const one of [input, forward, ...Object.values(training ?? {})]) one.dispose()
+      for (const resource of [input, forward, ...Object.values(training ?? {})]) resource.dispose()
     }
     this.#update.dispose()
     this.optimizer?.dispose()

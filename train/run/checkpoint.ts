@@ -112,7 +112,10 @@ async function read(path: string, resumes: boolean, ownModel = false) {
   }
 }
 
-/** Makes a float16 entry, as `paraformer compress` writes them, one of float32, which holds its values exactly. */
+/**
+ * Converts a float16 entry, such as `paraformer compress` writes, to float32, which holds its values exactly. Other entries
+ * stay as they are.
+ */
 export function widened(entry: SafetensorsEntry): SafetensorsEntry {
   return entry.dtype === 'F16' ? { dtype: 'F32', shape: entry.shape, data: toFloat32(entry) } : entry
 }

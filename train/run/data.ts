@@ -14,9 +14,9 @@ export interface RunData {
   split: 'validation' | 'test'
 }
 
-/** Images in an evaluation batch. */
+/** Largest number of images in an evaluation batch. */
 const EVALUATION_BATCH = 250
-/** Bytes of an evaluation batch, which has fewer images if they are large. */
+/** Largest number of bytes of an evaluation batch, which has fewer images if they are large. */
 const EVALUATION_BYTES = 2 ** 28
 
 /** Returns how many of `count` images [channels, imageSize, imageSize] are evaluated at once. */
@@ -25,7 +25,7 @@ export function evaluationBatch(count: number, channels: number, imageSize: numb
 }
 
 /**
- * Loads the data set of a run and makes its loaders; `close()` those at the end.
+ * Loads the data set of a run and makes its loaders, which the caller must `close()` at the end.
  * @param settings complete (see `checkSettings`)
  * @throws UserError in one line; ArgumentError unless `settings` is an object
  */

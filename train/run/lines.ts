@@ -9,7 +9,7 @@ const CHUNK = 64 << 10
 /** Bytes of the longest line; this project writes no longer ones. */
 const MAX_LINE = 1 << 20
 
-/** Characters of the lines that may wait to be written. */
+/** Largest number of characters of the lines that wait to be written. */
 const MAX_WAITING = 16 << 20
 
 /** Milliseconds from a failure to the next try of `append`. */

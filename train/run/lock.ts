@@ -7,7 +7,7 @@ import { fileError, makeFolder } from '../../engine/platform/files.ts'
 /** Error codes of file systems without locks. */
 const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ADDON_NOT_FOUND']
 
-/** How often the lock file may be removed or replaced right after it was opened. */
+/** Number of times that the lock file may be removed or replaced right after it was opened. */
 const TRIES = 100
 
 /**

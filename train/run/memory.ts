@@ -5,7 +5,7 @@ import type { Settings } from '../settings.ts'
 
 const GIB = 2 ** 30
 
-/** Bytes that no GPU has. How many a GPU has is unknown. */
+/** More bytes than any GPU has. The memory of the GPU at hand is unknown. */
 const MAX_GPU = 1024 * GIB
 
 /**

@@ -4,9 +4,9 @@ import type { Position, TrainingState } from './metadata.ts'
 
 /**
  * Checks that a run can go on from a state.
- * @param ends the mini-batch with which it ends now, and with which it ended by the settings of the state
+ * @param ends the mini-batch with which the run ends now, and the one with which it ended by the settings of the state
  * @param batches mini-batches in a pass over the training images
- * @throws UserError when it ends before that state, or at it without an evaluation, or never reaches it
+ * @throws UserError when the run ends before that state, or at it without an evaluation, or never reaches it
  */
 export function checkResumable(
   { position, evaluationDue = false, history }: TrainingState,

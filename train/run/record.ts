@@ -49,7 +49,10 @@ export const RUN_RECORD = fields({
   parameters: count,
   /** Further numbers that a run of a study measured, by name (see `Procedure`). */
   measures: v.optional(mapOf(numberOrNaN)),
-  /** Why the training ended when numbers were not finite. The numbers above are those until then, and the scores are NaN. */
+  /**
+   * The reason why the training ended when numbers were not finite. The numbers above are those until then, and the scores are
+   * NaN.
+   */
   diverged: v.optional(text),
   /** The last evaluation, by split. */
   final: fields({ test: v.optional(SCORES), validation: v.optional(SCORES) }),

@@ -10,7 +10,7 @@ import type { StepTimes } from './stepTimes.ts'
 import type { Trainer } from './trainer.ts'
 import type { StepReport } from './trainerParts.ts'
 
-/** The parts of a run's data that its files speak of. */
+/** The parts of a run's data that its files describe. */
 export type WrittenData = Pick<RunData, 'dataset' | 'info' | 'split'>
 
 export interface RunHooks {

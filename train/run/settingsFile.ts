@@ -90,10 +90,10 @@ export async function checkAgreement(path: string, { checkpoint, state }: SavedR
       `${path}: ${what} is ${JSON.stringify(here)}, in ${checkpoint.path} it is ${JSON.stringify(there)}; use the files of one run`,
     )
   const compare = (kind: string, here: object, there: object, leaving: readonly string[]) => {
-    const [one, other] = [here, there] as Record<string, unknown>[]
-    for (const name of new Set([...Object.keys(one!), ...Object.keys(other!)])) {
-      if (leaving.includes(name) || JSON.stringify(one![name]) === JSON.stringify(other![name])) continue
-      throw differs(`${kind}.${name}`, one![name], other![name])
+    const [inFile, inCheckpoint] = [here, there] as Record<string, unknown>[]
+    for (const name of new Set([...Object.keys(inFile!), ...Object.keys(inCheckpoint!)])) {
+      if (leaving.includes(name) || JSON.stringify(inFile![name]) === JSON.stringify(inCheckpoint![name])) continue
+      throw differs(`${kind}.${name}`, inFile![name], inCheckpoint![name])
     }
   }
   compare('settings', found.settings, state.settings, RESUMABLE)

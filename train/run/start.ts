@@ -58,9 +58,9 @@ const OPTIONS: OptionNames<StartOptions> = {
 
 /**
  * Returns the config of the model for settings and a data set. No device is needed.
- * @param from the saved run that goes on, which must fit both
+ * @param from the saved run that goes on, which must fit the settings and the data set
  * @param scheme the scheme; default the one that the settings name
- * @throws UserError when that has another model, or a position that the run does not reach
+ * @throws UserError when the saved run has another model, or a position that the run does not reach
  */
 export function configOf(
   settings: Settings,

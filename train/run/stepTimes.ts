@@ -1,4 +1,4 @@
-/** Mini-batches whose times are kept. */
+/** Largest number of mini-batches whose times are kept. */
 const KEPT = 1000
 
 /** Times the mini-batches of a session: the first, with which kernels are compiled and steps captured, and those after it. */

@@ -185,7 +185,7 @@ export class Trainer {
     return true
   }
 
-  /** The place of the next mini-batch, with random numbers that depend on the seed and the place alone. */
+  /** Returns the place of the next mini-batch, with random numbers that depend on the seed and the place alone. */
   #place(): StepPlace {
     const { step, updates } = this.position
     const random = new CounterRandom(this.parts.settings.seed, [updates, 0, Purpose.scheme])

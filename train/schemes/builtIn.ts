@@ -6,7 +6,7 @@ import { instantiate, type Objective, type Scheme, type SchemeDefinition, type S
 
 type Make = (branches: number, options: { weights: readonly number[]; hinge: number; mode: Mode }) => Omit<Scheme, 'name'>
 
-/** Clipped losses of the prefixes 1 to m. */
+/** Makes the clipped losses of the prefixes 1 to m. */
 function prefixes(branches: number, mode: Mode): Objective[] {
   return Array.from({ length: branches }, (_, i) => prefixLoss(i + 1, true, mode))
 }
@@ -39,7 +39,7 @@ export const SCHEMES_OF: Readonly<Record<Architecture, readonly SchemeName[]>> =
   ensemble: ['independent', 'joint'],
 }
 
-/** The built-in scheme of a name. @throws ArgumentError for a name that no scheme has */
+/** Returns the built-in scheme of a name. @throws ArgumentError for a name that no scheme has */
 export function schemeOf(name: SchemeName): SchemeDefinition {
   if (!SCHEME_NAMES.includes(name)) throw refusal('makeScheme', name, `one of ${SCHEME_NAMES.join(', ')}`, 'scheme')
   return {

@@ -2,9 +2,10 @@ import { countFlops, type ModelConfig } from '../../model/index.ts'
 import type { Objective } from './scheme.ts'
 
 /**
- * Counts the operations of an optimizer step on one image: the matrix products of the forward and backward pass, as `countFlops` counts
- * them. The optimizer's own are left out, and so is what `recompute` runs again.
- * @returns what the objective says; else those of stem, its branches, and the head on their sum, or on each running sum
+ * Counts the operations of an optimizer step on one image: the matrix products of the forward and backward pass, as
+ * `countFlops` counts them. The optimizer's own operations are left out, and so are those that `recompute` runs again.
+ * @returns the number that the objective states; else the operations of stem, its branches, and the head on their sum, or on
+ *   each running sum
  */
 export function trainingFlops(objective: Objective, config: ModelConfig): number {
   if (objective.flops) return objective.flops(config)
@@ -17,7 +18,7 @@ export function trainingFlops(objective: Objective, config: ModelConfig): number
 
 /** Adds up the operations of optimizer steps. */
 export class FlopCounter {
-  /** All so far; undefined where an earlier part of the run was not counted. */
+  /** Operations of all steps so far; undefined where an earlier part of the run was not counted. */
   total: number | undefined = 0
   readonly #config: ModelConfig
   /** Operations on one image by objective. */

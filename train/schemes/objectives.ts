@@ -3,14 +3,14 @@ import { crossEntropy, noGrad, type Tensor, tensor } from '../../engine/index.ts
 import { branchShape, countFlops, Ensemble, type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
 
-/** Mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
+/** Computes the mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
 export function lossesOf(logits: Tensor, labels: Tensor): Tensor {
   const [m, B] = logits.shape as [number, number]
   const every = labels.reshape([1, B]).broadcastTo([m, B])
   return crossEntropy(logits, every, { reduction: 'none' }).mean(1)
 }
 
-/** The loss [] and logits [B, classes] of one prefix, as an objective reports them. */
+/** Returns the loss [] and logits [B, classes] of one prefix, as an objective reports them. */
 function alone(loss: Tensor, logits: Tensor): ReturnType<Objective['loss']> {
   return { objective: loss, losses: loss.detach().reshape([1]), logits: logits.detach().reshape([1, ...logits.shape]) }
 }

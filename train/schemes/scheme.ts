@@ -23,13 +23,13 @@ export interface Objective {
   loss(model: Model, batch: MicroBatch): { objective: Tensor; losses: Tensor; logits: Tensor }
   /** Whether the step clips the gradient by its global norm. */
   clip: boolean
-  /** Number k of the prefix that it runs. */
+  /** Number k of the prefix that the step runs. */
   branches: number
-  /** Whether it reads the output of each branch, not only their sum. */
+  /** Whether the loss reads the output of each branch, not only their sum. */
   eachBranch: boolean
   /** The prefix of the first reported loss; the others are of the prefixes after it. */
   firstPrefix: number
-  /** Whether it needs all branches on one device, because it keeps some of them from learning. */
+  /** Whether the step needs all branches on one device, because it keeps some of them from learning. */
   oneDevice?: boolean
   /** Counts the operations of a step on one image, forward and backward; default those that `trainingFlops` derives. */
   flops?(config: ModelConfig): number
@@ -63,7 +63,7 @@ export interface SchemeOptions {
   mode?: Mode | undefined
 }
 
-/** A scheme before it is known for how many branches. */
+/** A scheme that does not know the number of branches yet. */
 export interface SchemeDefinition {
   readonly name: string
   /** Makes the scheme for `branches` branches. */
@@ -100,7 +100,10 @@ export function instantiate(definition: SchemeDefinition, branches: number, opti
   return { ...made, name: definition.name }
 }
 
-/** The objectives of the steps on a mini-batch. @throws ArgumentError when the scheme chooses an objective that is not of the pass */
+/**
+ * Returns the objectives of the steps on a mini-batch.
+ * @throws ArgumentError when the scheme chooses an objective that is not of the pass
+ */
 export function stepsAt({ name, passes, choose }: Scheme, pass: number, place: () => StepPlace): readonly Objective[] {
   const objectives = passes[pass]!
   if (!choose) return objectives
@@ -109,12 +112,12 @@ export function stepsAt({ name, passes, choose }: Scheme, pass: number, place: (
   return [objective]
 }
 
-/** Optimizer steps on each mini-batch, by pass. */
+/** Returns the number of optimizer steps on each mini-batch, by pass. */
 export function updatesOf({ passes, choose }: Scheme): number[] {
   return passes.map((pass) => (choose ? 1 : pass.length))
 }
 
-/** The last objective of a scheme, which runs all branches. */
+/** Returns the last objective of a scheme, which runs all branches. */
 export function lastObjective({ passes }: Scheme): Objective {
   return passes.at(-1)!.at(-1)!
 }

@@ -72,7 +72,7 @@ export interface Written {
 /** Images on which a cut model is judged, and the mode in which its branches run; default `serial`. */
 export type Judges = Pick<CompressOptions, 'validation' | 'test' | 'mode'>
 
-/** Cuts a model down to the prefix that `compress()` chose. What is rounded is judged again. */
+/** Cuts a model down to the prefix that `compress()` chose. A model whose parameters were rounded is judged again. */
 export async function cutChosen(
   model: ParaFormer,
   { order, chosen, prefixes }: Pick<Compression, 'order' | 'chosen' | 'prefixes'>,

@@ -34,7 +34,7 @@ export interface ExpandOptions extends ExpansionRun {
   base: BaseModel
   /** Branches that are appended for each task; default 1. */
   add?: number | undefined
-  /** What `expand` and `expandReplay` freeze; default `branches`. */
+  /** The parameters that `expand` and `expandReplay` freeze; default `branches`. */
   freeze?: Freeze | undefined
   /** Classes among which the label of a new image competes in `expand` and `finetune`; default `all`, as with replay and `scratch`. */
   softmax?: Softmax | undefined
@@ -42,7 +42,7 @@ export interface ExpandOptions extends ExpansionRun {
   init?: Init | undefined
   /** Share of the training images of each old task that is replayed; default 0.1. */
   replay?: number | undefined
-  /** Default all but `expandReplay`. */
+  /** The arms to run; default all but `expandReplay`. */
   arms?: readonly ExpansionArm[] | undefined
   /** Is called with the share of the work that is done, and the part that is going on. */
   onProgress?: ((share: number, what: string) => void) | undefined
@@ -80,7 +80,7 @@ export interface ExpansionStage extends TrainedTask {
   old: number
   /** Accuracy on this task. */
   new: number
-  /** Mean over the tasks before this one of the best accuracy so far less that of now. */
+  /** Mean, over the tasks before this one, of the best accuracy so far minus the accuracy now. */
   forgetting: number
 }
 
@@ -120,7 +120,8 @@ export async function expand(options: ExpandOptions): Promise<{ results: Expansi
       const unit = a * (tasks.length - 1) + t - 1
       const onStep = (share: number) => onProgress?.((unit + share) / units, `${arm}, task ${t + 1} of ${tasks.length}`)
       const run = { ...options, add, freeze, softmax, replay, init }
-      // Every arm draws the same random numbers for a task, so that arms differ in what they do alone, whether runs before were resumed.
+      // Every arm draws the same random numbers for a task, so that arms differ only in what they do, whether or not earlier
+      // runs were resumed.
       options.device.random.seed = options.settings.seed
       options.device.random.counter = (t - 1) * STREAMS
       const learned = await learn(run, arm, model, t, onStep)
@@ -143,18 +144,21 @@ export async function expand(options: ExpandOptions): Promise<{ results: Expansi
 /** Options with their defaults filled in. */
 type Complete = ExpandOptions & { add: number; freeze: Freeze; softmax: Softmax; replay: number; init: Init }
 
-/** The share of the old images that an arm learns again. @param replay the share that is replayed */
+/** Returns the share of the old images that an arm learns again. @param replay the share that is replayed */
 export function oldShare(arm: ExpansionArm, replay: number): number {
   if (arm === 'scratch') return 1
   return arm === 'expandReplay' || arm === 'replay' ? replay : 0
 }
 
-/** What an arm freezes. @param freeze what it is asked to */
+/** Returns the parameters that an arm freezes. @param freeze the parameters that `expand` and `expandReplay` freeze */
 function frozenBy(arm: ExpansionArm, freeze: Freeze): Freeze {
   return arm === 'expand' || arm === 'expandReplay' ? freeze : 'none'
 }
 
-/** The scheme by which an arm learns a new task. @param options what is asked, and the model before the task */
+/**
+ * Returns the scheme by which an arm learns a new task.
+ * @param options the options of the expansion, and the model before the task
+ */
 export function stageScheme(arm: ExpansionArm, { scheme }: Settings, options: ExpansionSchemeOptions): SchemeDefinition {
   if (arm === 'scratch') return schemeOf(scheme)
   // Replayed images compare old classes with new ones.
@@ -219,8 +223,8 @@ async function baseAccuracy(run: ExpandOptions, first: Task): Promise<number> {
 /** @throws ArgumentError for options of a wrong kind; UserError for wrong settings and a base without branches */
 function checkKinds(options: ExpandOptions): void {
   checkOptions('expand', options ?? null, OPTIONS)
-  const given: { [K in keyof ExpandOptions]?: unknown } = options
-  const { device, shape, settings, mode, runs, shouldStop, tasks, base, arms, onProgress } = given
+  const unchecked: { [K in keyof ExpandOptions]?: unknown } = options
+  const { device, shape, settings, mode, runs, shouldStop, tasks, base, arms, onProgress } = unchecked
   if (!(device instanceof Device)) throw refusal('expand', device, 'a device', 'device')
   checkObject('expand', shape, '{ channels, height, width, mean, std }', 'shape')
   const pixels = checkSizes('expand', shape, 'shape')

@@ -36,7 +36,7 @@ export interface ExpansionRun {
 /** The amount of work of a training run, and its accuracies. */
 export interface TrainedTask {
   optimizerSteps: number
-  /** Images seen, each as often as it was. */
+  /** Images seen, each counted as often as it was seen. */
   images: number
   seconds: number
   /** Counted operations. */
@@ -73,7 +73,7 @@ export interface TaskTraining {
   name: string
   scheme: SchemeDefinition
   split: Split
-  /** What keeps its values; default nothing. */
+  /** The parameters that keep their values; default none. */
   freeze?: Freeze
   /** Is called after each mini-batch with the share of the run that is done. */
   onStep?: ((share: number) => void) | undefined
@@ -125,7 +125,7 @@ async function trainWith(
     if (kept?.from) restoreOptimizer(optimizer, kept.from)
     const trainer = new Trainer({
       ...{ device, model, optimizer, train, evaluation, scheme, mode, saveEvery: runs?.saveEvery ?? MAX_COUNT },
-      // Checkpoint and settings.json say the branches of this model.
+      // The checkpoint and settings.json hold the number of branches of this model.
       settings: { ...settings, branches },
     })
     if (kept?.from) trainer.resume(kept.from.state)

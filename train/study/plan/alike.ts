@@ -18,12 +18,12 @@ function parametersOf(settings: Partial<Settings>): number {
  */
 export function withParametersOf(settings: Partial<Settings>, other: Partial<Settings>): Partial<Settings> {
   const target = parametersOf(other)
-  const [one, two] = [1, 2].map((mlpDim) => parametersOf({ ...settings, mlpDim })) as [number, number]
+  const [least, next] = [1, 2].map((mlpDim) => parametersOf({ ...settings, mlpDim })) as [number, number]
   // Parameters grow by the same number with every unit of width.
-  const mlpDim = 1 + Math.round((target - one) / (two - one))
+  const mlpDim = 1 + Math.round((target - least) / (next - least))
   if (mlpDim < 1) {
     throw new UserError(
-      `a model of ${target} parameters is too small for these settings, which take ${one}; lower dim or depth`,
+      `a model of ${target} parameters is too small for these settings, which take ${least}; lower dim or depth`,
     )
   }
   return { ...settings, mlpDim }

@@ -9,7 +9,7 @@ export interface Build {
   sources: string
 }
 
-// The build replaces it by an object; see `buildInfo.mjs`.
+// The build replaces this constant by an object; see `buildInfo.mjs`.
 declare const PARAFORMER_BUILD: Build
 
 export const BUILD: Build = PARAFORMER_BUILD

@@ -20,7 +20,7 @@ export interface ModelCount {
 /** Numbers that a run measured beside its scores, by name. */
 export type Measures = Record<string, number>
 
-/** How a pipeline divides a ViT and its batches. */
+/** The division of a ViT and its batches by a pipeline. */
 export interface PipelineShape {
   /** Devices of the adapter, all in one process; each has some of the layers. */
   devices: number
@@ -50,7 +50,7 @@ export type Procedure =
       tasks?: number
       /** Branches that are appended for each task; default 1. */
       add?: number
-      /** What `expand` and `expandReplay` freeze; default `branches`. */
+      /** The parameters that `expand` and `expandReplay` freeze; default `branches`. */
       freeze?: Freeze
       /** Classes among which the label of a new image competes in `expand` and `finetune`; default `all`. */
       softmax?: Softmax
@@ -84,7 +84,7 @@ export interface Rule {
   metric?: string | readonly [arm: string, other: string]
   /** Whether the first arm's metric must be higher or lower. */
   better: 'higher' | 'lower'
-  /** How much better it must be, in units of the metric; default 0. */
+  /** The amount by which the first arm's metric must be better, in its units; default 0. */
   margin?: number
 }
 
@@ -249,7 +249,8 @@ function checkProcedure({ id, tuning, budget }: Study, name: string, { procedure
   if (!FREEZES.includes(freeze)) throw refusal(where, freeze, `one of ${FREEZES.join(', ')}`, 'freeze')
   if (!SOFTMAXES.includes(softmax)) throw refusal(where, softmax, `one of ${SOFTMAXES.join(', ')}`, 'softmax')
   if (!(replay >= 0 && replay <= 1)) throw refusal(where, replay, 'a share from 0 to 1', 'replay')
-  // The tasks of an expansion are no one run, whose length could be changed, or whose validation images could choose.
+  // An expansion is several training runs: no budget can change their length, and no validation images can choose among its
+  // trials.
   const length = arm.budget === undefined || arm.budget === 'none' ? (arm.budget ?? budget) : arm.budget.equal
   if (!['parameters', 'none'].includes(length))
     throw new UserError(`study ${id}: arm ${name} expands a model, whose length no budget changes; use budget parameters`)

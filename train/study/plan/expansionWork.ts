@@ -37,7 +37,7 @@ export function expansionWork(
   }
 }
 
-/** The training images of each task, and the classes of it and those before it. */
+/** Returns the number of training images of each task, and the number of classes of the task and those before it. */
 function tasksOf(
   { split = 'classes', tasks = 2 }: Pick<Expansion, 'split' | 'tasks'>,
   { seed, trainImages }: Settings,

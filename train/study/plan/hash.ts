@@ -8,12 +8,12 @@ function ordered(value: unknown): unknown {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, ordered(item)]))
 }
 
-/** JSON that is the same for equal values, in whatever order their keys were set. */
+/** Returns JSON that is the same for equal values, in whatever order their keys were set. */
 export function canonical(value: unknown): string {
   return JSON.stringify(ordered(value))
 }
 
-/** Hash of a value as JSON, or of bytes: 20 hexadecimal digits. */
+/** Returns the hash of a value as JSON, or of bytes: 20 hexadecimal digits. */
 export function hashOf(...values: readonly unknown[]): string {
   const hash = createHash('sha256')
   for (const value of values)

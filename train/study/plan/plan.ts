@@ -11,7 +11,7 @@ import { hashOf } from './hash.ts'
 import type { LoadedStudy } from './source.ts'
 import { batchSizes, miniBatchesFor, type Work, type WorkQuestion, workOf } from './work.ts'
 
-/** How much the parameters of arms of one budget may differ. */
+/** The share by which the parameters of arms of one budget may differ. */
 const ALIKE = 0.05
 
 /** A run, or a trial of tuning, that a study consists of. */
@@ -39,7 +39,10 @@ export interface PlanInputs {
   pace?: Readonly<Record<string, number>>
 }
 
-/** The settings of an arm as the study states them, checked, with a seed. @throws UserError in one line that names the arm */
+/**
+ * Returns the settings of an arm as the study states them, checked, with a seed.
+ * @throws UserError in one line that names the arm
+ */
 export function statedSettings(
   study: Study,
   preset: string,
@@ -61,7 +64,7 @@ export function statedSettings(
   }
 }
 
-/** The settings of a preset. @throws UserError for an unknown one */
+/** Returns the settings of a preset. @throws UserError for an unknown one */
 export function presetOf(study: Study, preset: string): Partial<Settings> {
   if (Object.hasOwn(study.presets, preset)) return study.presets[preset]!
   throw new UserError(`study ${study.id} has no preset ${preset}; there are ${Object.keys(study.presets).join(', ')}`)
@@ -70,7 +73,7 @@ export function presetOf(study: Study, preset: string): Partial<Settings> {
 /** Makes the plan of a study: the settings and the work of each run. */
 export class Plan {
   readonly inputs: PlanInputs
-  /** Settings of arms, without what budgets change, by arm and seed. */
+  /** The lengths that `#length` has found, by arm. */
   readonly #lengths = new Map<string, number | undefined>()
 
   constructor(inputs: PlanInputs) {
@@ -81,13 +84,13 @@ export class Plan {
     return this.inputs.loaded.study
   }
 
-  /** The runs of some arms and seeds, seed after seed, so that pairs are complete early. */
+  /** Plans the runs of some arms and seeds, seed after seed, so that pairs are complete early. */
   runs(arms: readonly string[], seeds: readonly number[]): PlannedRun[] {
     this.#checkParameters(arms)
     return seeds.flatMap((seed) => arms.map((arm) => this.#run(arm, seed)))
   }
 
-  /** The trials of the tuning of some arms; all arms have the same draws. */
+  /** Plans the trials of the tuning of some arms; all arms have the same draws. */
   trials(arms: readonly string[]): PlannedRun[] {
     const { tuning } = this.study
     if (!tuning) return []
@@ -102,7 +105,7 @@ export class Plan {
     )
   }
 
-  /** The scheme of an arm; undefined means the one that its settings name. */
+  /** Returns the scheme of an arm; undefined means the one that its settings name. */
   scheme(arm: string, config: ModelConfig): SchemeDefinition | undefined {
     return schemeOfArm(this.study.arms[arm]!, config)
   }
@@ -151,9 +154,9 @@ export class Plan {
   #key(arm: string, settings: Settings, kind: string): string {
     const { loaded, data } = this.inputs
     const { model, scheme, count, procedure } = this.study.arms[arm]!
-    // Of an arm without functions, the settings say all that its file says.
+    // The settings of an arm without functions say all that its file says.
     const code = (model ?? scheme ?? count) ? loaded.hash : ''
-    // Where files lie decides nothing.
+    // The key does not depend on where the files lie.
     const { dataDir, download, ...deciding } = settings
     const more = procedure ? [procedure] : []
     return hashOf([kind, loaded.study.id, arm, deciding, data.hash, code, BUILD.version, BUILD.sources, ...more])
@@ -180,7 +183,10 @@ export class Plan {
     }
   }
 
-  /** The mini-batches that an arm's budget allows; undefined where its settings say how many. It is the same for all seeds. */
+  /**
+   * Returns the number of mini-batches that an arm's budget allows; undefined where its settings say how many. It is the same
+   * for all seeds.
+   */
   #length(arm: string): number | undefined {
     if (!this.#lengths.has(arm)) this.#lengths.set(arm, this.#budgeted(arm, []))
     return this.#lengths.get(arm)
@@ -242,7 +248,7 @@ function budgetOf(study: Study, name: string): { equal: Budget | 'none'; to: str
   return budget ?? { equal: study.budget, to: baseline }
 }
 
-/** The scheme of an arm's own, if it has one. */
+/** Returns the scheme of an arm's own, if it has one. */
 export function schemeOfArm({ scheme }: Arm, config: ModelConfig): SchemeDefinition | undefined {
   return typeof scheme === 'function' ? scheme(branchShape(config).branches) : scheme
 }

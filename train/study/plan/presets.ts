@@ -1,7 +1,10 @@
 import { PRESETS } from '../../presets.ts'
 import type { Settings } from '../../settings.ts'
 
-/** Settings of a preset as studies take them: each arm names its scheme, and validation images come from the training images. */
+/**
+ * Returns the settings of a preset as studies take them: each arm names its scheme, and validation images come from the
+ * training images.
+ */
 function ofPreset(name: 'cifar' | 'paper'): Partial<Settings> {
   const { scheme, ...settings } = PRESETS[name]!.settings
   return { ...settings, validation: 0.1 }

@@ -36,7 +36,7 @@ function refuseTwice(what: string, list: readonly (string | number)[]): void {
   if (twice !== undefined) throw new UserError(`${what} ${twice} is named twice; a run is done once`)
 }
 
-/** The arms that the lengths of some arms depend on, and these arms themselves. */
+/** Returns the arms that the lengths of some arms depend on, and these arms themselves. */
 export function withReferences(study: Study, arms: readonly string[]): string[] {
   const all = new Set(arms)
   for (const arm of all) {

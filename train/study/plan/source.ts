@@ -24,13 +24,13 @@ export interface LoadedStudy {
   hash: string
 }
 
-/** Names of the studies that come with the package. */
+/** Returns the names of the studies that come with the package. */
 export async function shippedStudies(): Promise<string[]> {
   const names = await readdir(SHIPPED).catch(() => [])
   return names.filter((name) => existsSync(join(SHIPPED, name, 'study.ts'))).sort()
 }
 
-/** The folder with the results of a study that come with the package; undefined where there are none. */
+/** Returns the folder with the results of a study that come with the package; undefined where there are none. */
 export async function shippedResults(name: string): Promise<string | undefined> {
   if (!(await shippedStudies()).includes(name)) return undefined
   const folder = join(SHIPPED, name)

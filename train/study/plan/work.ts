@@ -22,7 +22,7 @@ export interface WorkQuestion {
   flopsOf: (objective: Objective) => number
 }
 
-/** The sizes of the mini-batches of an epoch, as the loader of a run makes them. */
+/** Returns the sizes of the mini-batches of an epoch, as the loader of a run makes them. */
 export function batchSizes({ batchSize, validation, trainImages }: Settings, images: number): number[] {
   const learned = images - Math.round(images * validation)
   const used = Math.min(learned, trainImages ?? learned)

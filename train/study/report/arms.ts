@@ -63,7 +63,7 @@ export interface AcrossDatasets {
 }
 
 /**
- * The interquartile mean of the test accuracy of every arm that has runs on several data sets, over all its runs.
+ * Computes the interquartile mean of the test accuracy of every arm that has runs on several data sets, over all its runs.
  * @param studies a study at several presets counts as one, by its id
  */
 export function acrossDatasets(studies: readonly Pick<StudyRecord, 'title' | 'statement' | 'runs'>[]): AcrossDatasets[] {

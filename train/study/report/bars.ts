@@ -37,7 +37,7 @@ const BARS: Record<DatasetName, readonly Bar[]> = {
   ],
 }
 
-/** Published accuracies on a data set. */
+/** Returns the published accuracies on a data set. */
 export function barsOf(dataset: string): readonly Bar[] {
   return Object.hasOwn(BARS, dataset) ? BARS[dataset as DatasetName] : []
 }

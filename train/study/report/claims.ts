@@ -20,7 +20,7 @@ export interface Compared {
   /** The p-value after Holm's correction over the comparisons of the claim. */
   p: number | undefined
   verdict: Verdict
-  /** Why there is no verdict yet. */
+  /** The reason why there is no verdict yet. */
   reason: string | undefined
 }
 
@@ -47,7 +47,7 @@ export function decide(study: StudyRecord): Claim[] {
   return [...decideAll(decisionRule, false), ...decideAll(study.laterRules, true)]
 }
 
-/** A claim holds when all its comparisons do, and does not when one of them does not. */
+/** Returns the verdict on a claim: it holds when all its comparisons do, and does not when one of them does not. */
 function verdictOf(comparisons: readonly Compared[]): Verdict {
   if (comparisons.some(({ verdict }) => verdict === 'not supported')) return 'not supported'
   return comparisons.every(({ verdict }) => verdict === 'supported') ? 'supported' : 'inconclusive'
@@ -93,7 +93,7 @@ function compare(rule: Rule, runs: readonly Run[], metric: string, registered?: 
   return { rule, metrics, sides, seeds, difference, p: undefined, verdict: 'inconclusive', reason }
 }
 
-/** The metric of each arm of a comparison. @param metric that of the study */
+/** Returns the metric of each arm of a comparison. @param metric that of the study */
 function metricsOf({ metric: own }: Rule, metric: string): readonly [string, string] {
   return typeof own === 'object' ? own : [own ?? metric, own ?? metric]
 }
@@ -113,7 +113,7 @@ function reasonOf(
   return missing > 0 ? `${missing} of ${registered!.length} registered seeds are not done` : undefined
 }
 
-/** The metric of an arm by seed; seeds that were not registered do not count. */
+/** Returns the metric of an arm by seed; seeds that were not registered do not count. */
 function valuesOf(runs: readonly Run[], arm: string, metric: string, registered?: readonly number[]): Map<number, number> {
   const values = new Map<number, number>()
   for (const run of runs) {

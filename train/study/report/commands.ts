@@ -2,7 +2,7 @@ import { flagOf, SETTINGS } from '../../settings.ts'
 import type { Run } from './record.ts'
 import type { StudyRecord } from './studyFolder.ts'
 
-/** The command that trains a run of these settings, with the flags that differ from the defaults. */
+/** Returns the command that trains a run of these settings, with the flags that differ from the defaults. */
 export function trainCommand({ settings, folder }: Pick<Run, 'settings' | 'folder'>): string {
   const flags = Object.entries(SETTINGS).flatMap(([name, setting]) => {
     const value = settings[name]
@@ -13,13 +13,13 @@ export function trainCommand({ settings, folder }: Pick<Run, 'settings' | 'folde
   return ['npx paraformer train', ...flags, ...(folder === undefined ? [] : ['--out', quoted(folder)])].join(' ')
 }
 
-/** The command that runs a study at its preset. */
+/** Returns the command that runs a study at its preset. */
 export function studyCommand({ statement: { id, preset } }: StudyRecord): string | undefined {
   if (id === undefined) return undefined
   return `npx paraformer study run ${quoted(id)}${preset === undefined ? '' : ` --preset ${quoted(preset)}`}`
 }
 
-/** The command that makes the report of these folders. */
+/** Returns the command that makes the report of these folders. */
 export function reportCommandLine(paths: readonly string[]): string {
   return `npx paraformer report ${paths.map(quoted).join(' ')}`
 }

@@ -2,7 +2,7 @@ import type { ArmSummary } from './arms.ts'
 import type { Claim } from './claims.ts'
 import { armColor, type Figure, finite, metricFormat, metricTitle, type Row } from './figure.ts'
 
-/** Every seed of every arm, with the mean, its interval and the sampling error of the test images. */
+/** Draws every seed of every arm, with the mean, its interval and the sampling error of the test images. */
 export function seedFigure(summaries: readonly ArmSummary[], metric: string): Figure | undefined {
   const drawn = summaries.filter(({ values }) => values.some(Number.isFinite))
   if (drawn.length === 0) return undefined
@@ -72,21 +72,21 @@ export function seedFigure(summaries: readonly ArmSummary[], metric: string): Fi
   }
 }
 
-/** The paired differences on which claims are decided. */
+/** Draws the paired differences on which claims are decided. */
 export function differenceFigure(claims: readonly Claim[], metric: string): Figure | undefined {
   const compared = claims.flatMap(({ comparisons }) => comparisons).filter(({ difference }) => difference !== undefined)
   if (compared.length === 0) return undefined
   const pairOf = ({ sides }: (typeof compared)[number]) => sides.join(' − ')
   const pairs = [...new Set(compared.map(pairOf))]
-  const values: Row[] = compared.map((one) => ({
-    pair: pairOf(one),
-    mean: one.difference!.mean,
-    low: one.difference!.low,
-    high: one.difference!.high,
-    margin: (one.rule.better === 'higher' ? 1 : -1) * (one.rule.margin ?? 0),
+  const values: Row[] = compared.map((comparison) => ({
+    pair: pairOf(comparison),
+    mean: comparison.difference!.mean,
+    low: comparison.difference!.low,
+    high: comparison.difference!.high,
+    margin: (comparison.rule.better === 'higher' ? 1 : -1) * (comparison.rule.margin ?? 0),
   }))
-  const seeds: Row[] = compared.flatMap((one) =>
-    one.difference!.differences.map((difference) => ({ pair: pairOf(one), mean: difference })),
+  const seeds: Row[] = compared.flatMap((comparison) =>
+    comparison.difference!.differences.map((difference) => ({ pair: pairOf(comparison), mean: difference })),
   )
   const y = { field: 'pair', type: 'nominal', title: null, sort: pairs }
   const x = (field: string) => ({
@@ -129,15 +129,15 @@ export function differenceFigure(claims: readonly Claim[], metric: string): Figu
     },
     table: {
       columns: ['comparison', 'seeds', 'mean', 'low', 'high', 'margin', 'p (Holm)', 'verdict'],
-      rows: compared.map((one) => [
-        pairOf(one),
-        one.seeds.length,
-        one.difference!.mean,
-        one.difference!.low,
-        one.difference!.high,
-        one.rule.margin ?? 0,
-        one.p,
-        one.verdict,
+      rows: compared.map((comparison) => [
+        pairOf(comparison),
+        comparison.seeds.length,
+        comparison.difference!.mean,
+        comparison.difference!.low,
+        comparison.difference!.high,
+        comparison.rule.margin ?? 0,
+        comparison.p,
+        comparison.verdict,
       ]),
     },
   }

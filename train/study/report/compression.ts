@@ -33,7 +33,7 @@ export function readCompression(folder: string, note: Note): Promise<Compression
   return readJson(join(folder, 'compression.json'), COMPRESSION, note)
 }
 
-/** Accuracy of prefixes and of early exits over what they cost, and the latency of prefixes. */
+/** Draws the accuracy of prefixes and of early exits over what they cost, and the latency of prefixes. */
 export function compressionFigures(name: string, found: Compression): Figure[] {
   const { prefixes, exits, chosen, tolerance, images } = found
   if (prefixes.length === 0) return []
@@ -100,15 +100,15 @@ export function compressionFigures(name: string, found: Compression): Figure[] {
           'test',
         ],
         rows: [
-          ...prefixes.map((one) => [
-            one.prefix === chosen ? `${one.prefix} (kept)` : String(one.prefix),
-            one.parameters,
-            one.bytes.float32,
-            one.bytes.float16,
-            one.flops,
-            ...batches.map((batch) => one.latencyMs[batch]),
-            one.validation,
-            one.test,
+          ...prefixes.map((entry) => [
+            entry.prefix === chosen ? `${entry.prefix} (kept)` : String(entry.prefix),
+            entry.parameters,
+            entry.bytes.float32,
+            entry.bytes.float16,
+            entry.flops,
+            ...batches.map((batch) => entry.latencyMs[batch]),
+            entry.validation,
+            entry.test,
           ]),
           ...exits.map((exit) => [
             `exit above ${exit.threshold}`,

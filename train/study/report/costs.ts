@@ -39,7 +39,10 @@ export function prefixCosts(run: Run): PrefixCost[] {
   })
 }
 
-/** Accuracy over parameters, over FLOPs of an image, and over training FLOPs, for each data set, with published accuracies as lines. */
+/**
+ * Draws accuracy over parameters, over FLOPs of an image, and over training FLOPs, for each data set, with published accuracies
+ * as lines.
+ */
 export function costFigures(runs: readonly Run[]): Figure[] {
   const costs = runs.flatMap(prefixCosts)
   return [...new Set(costs.map(({ run }) => run.dataset))].flatMap((dataset) => {
@@ -121,7 +124,7 @@ function costFigure(
   }
 }
 
-/** Lines of published accuracies, with their labels on the right, moved apart where they would overlap. */
+/** Makes the lines of published accuracies, with their labels on the right, moved apart where they would overlap. */
 function barLayers(bars: readonly { label: string; accuracy: number }[], domain: readonly [number, number]): object[] {
   if (bars.length === 0) return []
   const gap = (domain[1] - domain[0]) / 24
@@ -143,7 +146,7 @@ function barLayers(bars: readonly { label: string; accuracy: number }[], domain:
   ]
 }
 
-/** The means of the seeds of each arm and prefix. */
+/** Returns the means of the seeds of each arm and prefix. */
 function meansOf(values: readonly Row[]): Row[] {
   const groups = new Map<string, Row[]>()
   for (const row of values) {

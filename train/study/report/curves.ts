@@ -19,7 +19,9 @@ type Axis = (typeof AXES)[number]
 
 const ONE_LEGEND = { scale: { color: 'shared', strokeDash: 'shared' } }
 
-/** The learning curves of runs: every prefix, and the whole models beside each other, against steps, FLOPs and seconds. */
+/**
+ * Draws the learning curves of runs: every prefix, and the whole models beside each other, against steps, FLOPs and seconds.
+ */
 export function curveFigures(runs: readonly Run[]): Figure[] {
   const evaluated = evaluatedSplit(runs)
   const figures: Figure[] = []
@@ -36,7 +38,7 @@ export function curveFigures(runs: readonly Run[]): Figure[] {
   return figures
 }
 
-/** The split that was evaluated more than once while training. */
+/** Returns the split that was evaluated more than once while training. */
 function evaluatedSplit(runs: readonly Run[]): Split | undefined {
   return (['validation', 'test'] as const).find((split) =>
     runs.some(({ points }) => new Set(points.filter((point) => point.split === split).map(({ step }) => step)).size > 1),
@@ -46,7 +48,7 @@ function evaluatedSplit(runs: readonly Run[]): Split | undefined {
 const armsIn = (runs: readonly Run[]) => [...new Set(runs.map(({ arm }) => arm))]
 const nameOf = (split: Split) => ({ train: 'Training', validation: 'Validation', test: 'Test' })[split]
 
-/** Rows of all curves of a split. */
+/** Returns the rows of all curves of a split. */
 function rowsOf(runs: readonly Run[], split: Split, axis: Axis, takes: (run: Run, prefix: number) => boolean): Row[] {
   return runs.flatMap((run, i) =>
     run.points
@@ -133,7 +135,7 @@ function yOf({ field, title, format }: (typeof MEASURES)[number]) {
   return { field, type: 'quantitative', title, scale: { zero: false }, axis: { format } }
 }
 
-/** First and last values of the curves, as means over the runs of an arm. */
+/** Makes a table of the first and last values of the curves, as means over the runs of an arm. */
 function endTable(runs: readonly Run[], split: Split, whole: boolean) {
   const rows: (string | number)[][] = []
   for (const arm of armsIn(runs)) {

@@ -12,7 +12,7 @@ export function tableOf(columns: readonly string[], rows: readonly Readonly<Reco
   return { columns, rows: rows.map((row) => columns.map((column) => row[column])) }
 }
 
-/** A table as CSV (RFC 4180), with numbers in full. */
+/** Formats a table as CSV (RFC 4180), with numbers in full. */
 export function csv({ columns, rows }: Table): string {
   return [columns, ...rows].map((row) => `${row.map(csvCell).join(',')}\r\n`).join('')
 }
@@ -23,7 +23,7 @@ function csvCell(value: Cell): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** A table as JSONL, an object a line; numbers that are not finite are null, as JSON has none. */
+/** Formats a table as JSONL, an object a line; numbers that are not finite are null, as JSON has none. */
 export function jsonl({ columns, rows }: Table): string {
   return rows.map((row) => `${JSON.stringify(Object.fromEntries(columns.map((column, i) => [column, row[i]])))}\n`).join('')
 }

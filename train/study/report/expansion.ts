@@ -39,7 +39,7 @@ export function readExpansion(folder: string, note: Note): Promise<Expansion | u
 
 const MEASURES = ['old tasks', 'new task', 'forgetting']
 
-/** Old and new accuracy and forgetting of each way to learn, after each task. */
+/** Draws old and new accuracy and forgetting of each way to learn, after each task. */
 export function expansionFigures(name: string, { dataset, split, tasks, base, arms }: Expansion): Figure[] {
   const values: Row[] = arms.flatMap(({ arm, stages }) =>
     stages.flatMap((stage) => {

@@ -1,7 +1,7 @@
 import type { Table } from './data.ts'
 import { COLORS } from './theme.ts'
 
-/** A figure with what stands in for it where it cannot be seen. */
+/** A figure, with the description and the table that stand in for it where it cannot be seen. */
 export interface Figure {
   title: string
   /** The figure described in a sentence or two. */
@@ -33,12 +33,12 @@ const repeated = <T>(values: readonly T[], count: number, shift = false): T[] =>
 
 const colors = (kind: 'arm' | 'prefix') => Array.from({ length: COLORS }, (_, i) => `var(--${kind}${i + 1})`)
 
-/** Colour of an arm. */
+/** Returns the colour of an arm. */
 export function armColor(arms: readonly string[]) {
   return { field: 'arm', type: 'nominal', title: null, scale: { domain: arms, range: repeated(colors('arm'), arms.length) } }
 }
 
-/** Colour and dash of an arm's lines. With more arms than colours, the pairs of both still differ. */
+/** Returns the colour and dash of an arm's lines. With more arms than colours, the pairs of both still differ. */
 export function armLines(arms: readonly string[]) {
   const legend = { symbolType: 'stroke', symbolSize: 500, symbolStrokeWidth: 2 }
   const dashes = { domain: arms, range: repeated(DASHES, arms.length, true) }
@@ -48,12 +48,12 @@ export function armLines(arms: readonly string[]) {
   }
 }
 
-/** Shape of an arm's points. */
+/** Returns the shape of an arm's points. */
 export function armShape(arms: readonly string[]) {
   return { field: 'arm', type: 'nominal', title: null, scale: { domain: arms, range: repeated(SHAPES, arms.length, true) } }
 }
 
-/** Colour of a prefix; few prefixes take colours that lie far apart. */
+/** Returns the colour of a prefix; few prefixes take colours that lie far apart. */
 export function prefixColor(prefixes: readonly number[]) {
   const range = colors('prefix')
   const last = Math.max(1, prefixes.length - 1)
@@ -65,19 +65,19 @@ export function prefixColor(prefixes: readonly number[]) {
   }
 }
 
-/** Prefixes that are drawn: at most as many as there are colours, the first and the whole model among them. */
+/** Returns the prefixes that are drawn: at most as many as there are colours, the first and the whole model among them. */
 export function drawnPrefixes(branches: number): number[] {
   if (branches <= COLORS) return Array.from({ length: branches }, (_, k) => k + 1)
   const at = Array.from({ length: COLORS }, (_, i) => 1 + Math.round((i * (branches - 1)) / (COLORS - 1)))
   return [...new Set(at)]
 }
 
-/** A number for Vega, which takes null for what is not finite. */
+/** Returns a number for Vega, which takes null for what is not finite. */
 export function finite(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }
 
-/** The name of a metric on an axis. */
+/** Returns the name of a metric on an axis. */
 export function metricTitle(metric: string): string {
   const [, split, kind] = /^(test|validation|train)(Accuracy|Loss)$/.exec(metric) ?? []
   if (split) return `${split === 'train' ? 'training' : split} ${kind!.toLowerCase()}`
@@ -85,13 +85,13 @@ export function metricTitle(metric: string): string {
   return part ? `${part} ${of} of prefix ${Number(prefix) + 1}` : metric.replace(/^measures\./, '')
 }
 
-/** The format of a metric on an axis. */
+/** Returns the format of a metric on an axis. */
 export function metricFormat(metric: string, digits = 1): string {
   if (/accuracy/i.test(metric)) return `.${digits}%`
   return /flops|bytes|parameters|images|steps/i.test(metric) ? '~s' : '~g'
 }
 
-/** Ends of a logarithmic axis, a little beyond the values. */
+/** Returns the ends of a logarithmic axis, a little beyond the values. */
 export function logDomain(values: readonly number[]): [number, number] {
   return [Math.min(...values) / 1.25, Math.max(...values) * 1.25]
 }

@@ -20,7 +20,7 @@ export async function orNote<T>(read: Promise<T>, note: Note): Promise<T | undef
   }
 }
 
-/** Reads a JSON file of a run as `orNote`. */
+/** Reads a JSON file of a run as `orNote` does. */
 export function readJson<const S extends v.GenericSchema>(
   path: string,
   schema: S,

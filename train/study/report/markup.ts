@@ -52,7 +52,7 @@ function withUnit(value: number): string {
   return `${(value / 1000 ** (power + 1)).toPrecision(4)} ${UNITS[power - 1]}`
 }
 
-/** A table with a caption; the wide ones scroll, by keyboard too. */
+/** Makes a table with a caption; the wide ones scroll, by keyboard too. */
 export function htmlTable(caption: string, { columns, rows }: Table): Markup {
   const numeric = columns.map((_, i) => rows.some((row) => typeof row[i] === 'number'))
   const cell = (value: Cell, i: number) =>

@@ -9,7 +9,7 @@ import { thinned } from './thin.ts'
 
 const scores = listOf(numberOrNaN)
 
-/** Lines of runs before metrics were flat. */
+/** The schemas of the lines of the older shape, each of which holds all prefixes of a mini-batch or of an evaluation. */
 const STEP = fields({
   kind: v.literal('step', 'step'),
   epoch: count,

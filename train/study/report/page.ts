@@ -40,7 +40,7 @@ export interface Page {
   data: Readonly<Record<string, Table>>
 }
 
-/** The page may load nothing, from nowhere. */
+/** The policy of the page, which may load nothing from anywhere. */
 const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
@@ -78,7 +78,7 @@ function badge(verdict: Claim['verdict']): Markup {
   return html`<span class="verdict ${verdict.replace(' ', '-')}"><span aria-hidden="true">${SIGNS[verdict]}</span> ${verdict}</span>`
 }
 
-/** All claims with their verdicts, which come first. */
+/** Makes the part with all claims and their verdicts, which comes first. */
 function claimsPart(sections: readonly Section[]): Markup | undefined {
   const claims = sections.flatMap((section) => section.claims.map((claim) => ({ section, claim })))
   if (claims.length === 0) return undefined
@@ -91,7 +91,7 @@ function claimsPart(sections: readonly Section[]): Markup | undefined {
       section,
       claim,
     }) => html`<tr><th scope="row">${claim.claim}${claim.later ? ' (stated after the first run)' : undefined}</th>
-<td>${badge(claim.verdict)}</td><td>${claim.comparisons.map((one) => html`<p>${comparisonText(one)}</p>`)}</td>
+<td>${badge(claim.verdict)}</td><td>${claim.comparisons.map((comparison) => html`<p>${comparisonText(comparison)}</p>`)}</td>
 <td><a href="#${section.id}">${section.title}</a></td></tr>\n`,
   )}</tbody>
 </table></div>
@@ -134,7 +134,10 @@ ${made.length === 0 ? undefined : html`<details><summary>How the runs were made<
 `
 }
 
-/** An SVG element with a title and a description. Vega names the shapes inside it by their kinds, which says nothing to a screen reader. */
+/**
+ * Makes an SVG element with a title and a description. Vega names the shapes inside it by their kinds, which says nothing to a
+ * screen reader.
+ */
 function labelled({ svg, title, description }: Drawn, id: string): Markup {
   const names = `<title id="${id}-title">${escapeHtml(title)}</title><desc id="${id}-desc">${escapeHtml(description)}</desc>`
   const bare = svg.replace(/<[a-z][^>]*>/g, (tag) => tag.replace(/ (?:role|aria-[a-z]+)="[^"]*"/g, ''))
@@ -145,7 +148,10 @@ function labelled({ svg, title, description }: Drawn, id: string): Markup {
   )
 }
 
-/** Buttons that save a table, whose texts lie in the page. A link with the data in its address would break browsers' limits. */
+/**
+ * Makes buttons that save a table, whose texts lie in the page. A link with the data in its address would break browsers'
+ * limits.
+ */
 function downloads([name, table]: [string, Table]): Markup | undefined {
   if (table.rows.length === 0) return undefined
   const file = (id: string, type: string, text: string) =>

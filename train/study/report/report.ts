@@ -79,7 +79,7 @@ function titleOf(studies: readonly StudyRecord[], runs: readonly Run[]): string 
   return `${studies.length} ${studies.length === 1 ? 'study' : 'studies'}${runs.length > 0 ? ` and ${runs.length} runs` : ''}`
 }
 
-/** Runs whose folders have one name are told apart by their paths. */
+/** Tells runs whose folders have one name apart by their paths. */
 function distinct(runs: readonly Run[]): Run[] {
   return runs.map((run) => (runs.filter(({ arm }) => arm === run.arm).length > 1 ? { ...run, arm: run.folder! } : run))
 }
@@ -131,7 +131,7 @@ function runSection(runs: readonly Run[], command: string): Undrawn {
   }
 }
 
-/** Figures of any runs. */
+/** Makes the figures that runs of any kind have. */
 function shared(runs: readonly Run[]): (Figure | undefined)[] {
   const done = runs.flatMap(({ arm, seed, study, compression, expansion }) => {
     const name = study === undefined || seed === undefined ? arm : `${arm}, seed ${seed}`

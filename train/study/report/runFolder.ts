@@ -24,12 +24,12 @@ interface SavedSettings {
 /** Files of a training run, one of which at least is there. */
 const TRAINED = ['metrics.jsonl', 'run.json', 'settings.json']
 
-/** Files of what was done with a trained model; they may lie in a folder of their own. */
+/** Files of the commands that work on a trained model; they may lie in a folder of their own. */
 const RESULTS = ['compression.json', 'expansion.json']
 
 const holds = (path: string, names: readonly string[]) => names.some((name) => existsSync(join(path, name)))
 
-/** Whether a folder holds a run, or what was done with its model. */
+/** Whether a folder holds the files of a training run, or of a command that works on a trained model. */
 export function isRunFolder(path: string): boolean {
   return holds(path, TRAINED) || holds(path, RESULTS)
 }
@@ -70,14 +70,14 @@ export async function readRunFolder(path: string, note: Note): Promise<Run> {
   }
 }
 
-/** Test images that a run evaluates on. */
+/** Returns the number of test images that a run evaluates on. */
 export function testImagesOf(settings: Readonly<Record<string, unknown>>, saved?: SavedSettings): number | undefined {
   const all = saved?.dataset?.testImages ?? (settings.dataset === undefined ? undefined : TEST_IMAGES)
   const asked = accepted(count, settings.testImages)
   return asked === undefined || all === undefined ? (asked ?? all) : Math.min(asked, all)
 }
 
-/** Test images of each data set that can be trained on. */
+/** Number of test images of each data set that can be trained on. */
 const TEST_IMAGES = 10_000
 
 /** Reads settings and config from the checkpoint of a run of a former version, which has no settings.json. Its model may be a study's own. */

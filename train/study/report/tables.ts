@@ -4,7 +4,7 @@ import { prefixCosts } from './costs.ts'
 import { type Table, tableOf } from './data.ts'
 import { finalScores, type Run } from './record.ts'
 
-/** Where, with what and at what cost each run ran. */
+/** Makes a table that says for each run where, with what and at what cost it ran. */
 export function provenance(runs: readonly Run[]): Table {
   const columns = [
     ...['arm', 'seed', 'parameters', 'optimizer steps', 'images', 'training FLOPs', 'cold s', 'warm s', 'wall s'],
@@ -32,32 +32,32 @@ export function provenance(runs: readonly Run[]): Table {
   }
 }
 
-/** The arms in numbers. */
+/** Makes a table of the arms in numbers. */
 export function armTable(summaries: readonly ArmSummary[], metric: string, descriptions: ReadonlyMap<string, string>): Table {
   return {
     columns: ['arm', 'runs', 'diverged', `mean ${metric}`, 'low', 'high', 'sampling error ±', 'description'],
-    rows: summaries.map((one) => [
-      one.arm,
-      one.runs.length,
-      one.diverged,
-      one.mean,
-      one.low,
-      one.high,
-      one.sampling,
-      descriptions.get(one.arm),
+    rows: summaries.map((summary) => [
+      summary.arm,
+      summary.runs.length,
+      summary.diverged,
+      summary.mean,
+      summary.low,
+      summary.high,
+      summary.sampling,
+      descriptions.get(summary.arm),
     ]),
   }
 }
 
-/** Arms over several data sets. */
+/** Makes a table of arms over several data sets. */
 export function acrossTable(found: readonly AcrossDatasets[]): Table {
   return {
     columns: ['study', 'arm', 'data sets', 'runs', 'interquartile mean of test accuracy'],
-    rows: found.map((one) => [one.study, one.arm, one.datasets.join(', '), one.runs, one.interquartileMean]),
+    rows: found.map((row) => [row.study, row.arm, row.datasets.join(', '), row.runs, row.interquartileMean]),
   }
 }
 
-/** Settings in which the arms of runs differ, or all of a single one. */
+/** Makes a table of the settings in which the arms of runs differ, or of all settings of a single arm. */
 export function settingsTable(runs: readonly Run[]): Table {
   const firsts = armsOf(runs).map((group) => group[0]!)
   const names = [...new Set(firsts.flatMap(({ settings }) => Object.keys(settings)))].filter((name) => name !== 'seed')
@@ -81,7 +81,7 @@ export interface Decided {
   claims: readonly Claim[]
 }
 
-/** Everything that the report shows, as tables by the names of their files. */
+/** Returns everything that the report shows, as tables by the names of their files. */
 export function dataTables(groups: readonly Decided[]): Record<string, Table> {
   const of = ({ study, arm, seed }: Run) => ({ study: study ?? '', arm, seed })
   const runs = groups.flatMap((group) => group.runs)

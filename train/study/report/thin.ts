@@ -1,9 +1,9 @@
 import type { Point } from './point.ts'
 
-/** Points of a curve of training, each the mean of as many mini-batches. */
+/** Largest number of points of a curve of training, each of which is the mean of equally many mini-batches. */
 const MAX_TRAINING = 100
 
-/** Points of a curve of evaluations, which are some of them. */
+/** Largest number of points of a curve of evaluations, which shows some of them. */
 const MAX_EVALUATIONS = 200
 
 /** Returns so many points that a page can hold them: means of training, and some evaluations, the last one among them. */

@@ -2,7 +2,7 @@ import { violations } from '../../evaluate.ts'
 import { armColor, armLines, type Figure } from './figure.ts'
 import type { Run } from './record.ts'
 
-/** Counts of prefixes whose loss is above that of the prefix before, over the evaluations of each run. */
+/** Draws the counts of prefixes whose loss is above that of the prefix before, over the evaluations of each run. */
 export function violationFigure(runs: readonly Run[]): Figure | undefined {
   const values = runs.flatMap((run, i) => violationsOf(run).map((row) => ({ arm: run.arm, run: i, ...row })))
   if (values.length === 0) return undefined
@@ -54,7 +54,7 @@ export function violationFigure(runs: readonly Run[]): Figure | undefined {
   }
 }
 
-/** Violations at each evaluation of a run, or at its end alone; none for a model of one branch. */
+/** Counts the violations at each evaluation of a run, or at its end alone; none for a model of one branch. */
 function violationsOf({ points, result }: Run): { step: number; violations: number }[] {
   const evaluations = new Map<string, { step: number; losses: number[] }>()
   for (const { split, step, prefix, loss } of points) {

@@ -37,7 +37,7 @@ export function filesIn(path: string): StudyFolder {
   }
 }
 
-/** The folder of a run, or of a trial of tuning. */
+/** Returns the folder of a run, or of a trial of tuning. */
 export function runPath({ path }: StudyFolder, kind: 'run' | 'trial', key: string): string {
   return join(path, kind === 'run' ? 'runs' : 'trials', key)
 }

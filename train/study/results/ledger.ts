@@ -48,7 +48,7 @@ export class Ledger {
     this.#trialFile = trialFile
   }
 
-  /** The result of a planned run, if it is finished. */
+  /** Returns the result of a planned run, if it is finished. */
   resultOf({ arm, seed }: PlannedRun): Result | undefined {
     return this.results.find((result) => result.arm === arm && result.seed === seed)
   }

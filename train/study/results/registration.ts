@@ -45,7 +45,7 @@ const REGISTERED = fields({
   hash: text,
   /** Hash of the study file. */
   code: text,
-  /** When it was registered, and by which version of the package. */
+  /** The time at which the study was registered, and the version of the package that registered it. */
   at: text,
   version: text,
   commit: v.nullable(text),
@@ -124,17 +124,17 @@ export async function register(
   return registered
 }
 
-/** The statement that holds now. */
+/** Returns the statement that holds now. */
 export function currentStatement({ statement, deviations }: Registered): Statement {
   return deviations.at(-1)?.statement ?? statement
 }
 
-/** Hashes of all statements that results of a study may refer to. */
+/** Returns the hashes of all statements that results of a study may refer to. */
 export function statementHashes(registered: Registered): string[] {
   return statedBy(registered).map(({ hash }) => hash)
 }
 
-/** The hash of the statement that holds now. */
+/** Returns the hash of the statement that holds now. */
 export function currentHash({ hash, deviations }: Registered): string {
   return deviations.at(-1)?.hash ?? hash
 }
@@ -142,7 +142,7 @@ export function currentHash({ hash, deviations }: Registered): string {
 /** A statement that was registered, or that a deviation put in its place. */
 export type Stated = Pick<Registered, 'hash' | 'code' | 'sources' | 'statement'>
 
-/** All that was stated, in order. */
+/** Returns all that was stated, in order. */
 export function statedBy(registered: Registered): Stated[] {
   return [registered, ...registered.deviations]
 }
@@ -170,8 +170,10 @@ function changedFields(before: Statement, after: Statement): string[] {
     const [a, b] = [before, after].map((statement) => statement[name as keyof Statement])
     if (!differ(a, b)) return []
     if (name !== 'arms') return [name]
-    const [one, other] = [a, b] as [Statement['arms'], Statement['arms']]
-    return Object.keys({ ...one, ...other }).flatMap((arm) => (differ(one[arm], other[arm]) ? [`arms.${arm}`] : []))
+    const [armsBefore, armsAfter] = [a, b] as [Statement['arms'], Statement['arms']]
+    return Object.keys({ ...armsBefore, ...armsAfter }).flatMap((arm) =>
+      differ(armsBefore[arm], armsAfter[arm]) ? [`arms.${arm}`] : [],
+    )
   })
 }
 

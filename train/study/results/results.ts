@@ -6,7 +6,7 @@ import { checkFormat, readJsonFile, readText } from '../../run/jsonFile.ts'
 import { RUN_RECORD, type RunRecord, SCORES } from '../../run/record.ts'
 import { type Registered, statedBy, statementHashes } from './registration.ts'
 
-/** A run that has ended as run.json describes it, in a study. */
+/** A run of a study that has ended, as run.json describes it. */
 const RECORD = fields({
   ...RUN_RECORD.entries,
   key: text,
@@ -54,9 +54,9 @@ export type Trial = v.InferOutput<typeof TRIAL>
 
 /**
  * Reads the results of a study; none where there is no file.
- * @param registered what they are compared with; undefined where nothing was registered
- * @throws UserError in one line for a line that is malformed, of a newer version or of another registration, of an arm or seed that is
- *   not registered, or that repeats one before
+ * @param registered the registration that they are compared with; undefined where nothing was registered
+ * @throws UserError in one line for a line that is malformed, of a newer version or of another registration, of an arm or seed
+ *   that is not registered, or that repeats one before
  */
 export async function readResults(path: string, registered: Registered | undefined): Promise<Result[]> {
   const results = await readLines(path, RESULT, registered)
@@ -111,8 +111,9 @@ function checkRegistered(found: Pick<Result, 'registration' | 'arm'>, registered
 }
 
 /**
- * The metric of a result: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model at the end, or the number at a
- * path of the result, such as wallSeconds, final.test.accuracy.0 or measures.forgetting. Undefined where it has none, NaN for a run that diverged.
+ * Returns the metric of a result: testAccuracy, testLoss, validationAccuracy or validationLoss of the whole model at the end,
+ * or the number at a path of the result, such as wallSeconds, final.test.accuracy.0 or measures.forgetting. Undefined where it
+ * has none, NaN for a run that diverged.
  */
 export function metricOf(
   result: { readonly final?: RunRecord['final']; readonly diverged?: string | undefined },

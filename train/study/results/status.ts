@@ -7,7 +7,7 @@ import { filesIn, type StudyFolder } from './folder.ts'
 import { currentStatement, readRegistered } from './registration.ts'
 import { metricOf, type Result, readResults } from './results.ts'
 
-/** How far an arm of a registered study is. */
+/** The progress of an arm of a registered study. */
 export interface ArmStatus {
   arm: string
   finished: number
@@ -33,7 +33,7 @@ export interface StudyStatus {
   left: number | undefined
 }
 
-/** The folders of all studies that were run. @param out the folder of all studies */
+/** Returns the folders of all studies that were run. @param out the folder of all studies */
 export async function ranStudies(out: string): Promise<StudyFolder[]> {
   const names = await readdir(out).catch(() => [])
   const folders = names.sort().map((name) => filesIn(join(out, name)))

@@ -9,7 +9,7 @@ import { studyOf } from '../plan/source.ts'
 export interface ArmParts {
   ownModel: boolean
   procedure: Procedure | undefined
-  /** Returns them as `startTrainer` takes them. */
+  /** Returns the scheme, and the way to make the model, as options of `startTrainer`. */
   options(device: Device, config: ModelConfig): Pick<StartOptions, 'scheme' | 'createModel'>
 }
 

@@ -9,11 +9,11 @@ import { type ArmParts, armParts } from './armParts.ts'
 import { isDivergence } from './divergence.ts'
 import type { CheckJob, CheckReport } from './job.ts'
 
-/** Mini-batches of an epoch of a short run, and images that it evaluates. */
+/** Number of mini-batches of an epoch of a short run, and number of images that it evaluates. */
 const BATCHES = 4
 const EVALUATED = 64
 
-/** Settings of a run of one short epoch, of every pass of the scheme. */
+/** Returns the settings of a run of one short epoch, of every pass of the scheme. */
 function short(settings: Settings): Settings {
   const { maxSteps, ...rest } = settings
   return { ...rest, epochs: 1, trainImages: BATCHES * settings.batchSize, testImages: EVALUATED }
@@ -51,7 +51,7 @@ async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
       },
     })
   } catch (error) {
-    // An arm that diverges at once is to do so each time. Its run records that.
+    // An arm that diverges at once must do so each time, and its run records that.
     if (!isDivergence(error)) throw error
     losses.push(error.message)
   } finally {
@@ -63,8 +63,8 @@ async function bitsOf(device: Device, settings: Settings, own: ArmParts) {
 }
 
 /**
- * Mean seconds from one mini-batch to the next: of so few, several may end at once. The first one, which compiles, counts only where it is
- * alone.
+ * Returns the mean seconds from one mini-batch to the next; not the median, since of so few mini-batches several may end at
+ * once. The first one, which compiles, counts only where it is alone.
  * @param done milliseconds at which training began, and at which each mini-batch was done
  */
 function pace(done: readonly number[]): number {

@@ -31,7 +31,7 @@ export async function readChecks(path: string): Promise<Check[]> {
   return (await readJsonFile(CHECKS, path))?.checks ?? []
 }
 
-/** Measured seconds of a mini-batch of each arm, those of the earliest check. */
+/** Returns the measured seconds of a mini-batch of each arm, by the earliest check that has the arm. */
 export function paceOf(checks: readonly Check[]): Record<string, number> {
   const pace: Record<string, number> = {}
   for (const { arms } of checks) for (const [arm, { seconds }] of Object.entries(arms)) pace[arm] ??= seconds

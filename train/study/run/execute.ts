@@ -20,7 +20,7 @@ import { chooseTuned } from './tuning.ts'
 /** Mini-batches between the checkpoints of a run. */
 const SAVE_EVERY = 250
 
-/** The part of a study to run, and how. */
+/** A request to run a part of a study. */
 export interface StudyRequest {
   loaded: LoadedStudy
   preset: string
@@ -46,10 +46,10 @@ export interface StudyHooks {
 
 export interface StudyOutcome {
   folder: StudyFolder
-  /** Asked runs that are finished, and all. */
+  /** Number of the asked runs that are finished, and of all asked runs. */
   finished: number
   of: number
-  /** Whether it was asked to end before all was done. */
+  /** Whether the study was asked to end before all was done. */
   stopped: boolean
   /** Runs that failed, each with its reason in one line. */
   failures: string[]
@@ -65,7 +65,8 @@ export async function dataOf({ loaded, preset, place }: Pick<StudyRequest, 'load
 }
 
 /**
- * Runs what is missing of a study, each run in a process of its own, after the study is registered and the device is checked.
+ * Does the runs of a study that are missing, each run in a process of its own, after the study is registered and the device is
+ * checked.
  * @throws UserError in one line, before any run, for a study, a folder or a device that does not do
  */
 export async function runStudy(request: StudyRequest, hooks: StudyHooks): Promise<StudyOutcome> {
@@ -206,7 +207,7 @@ class Execution {
   }
 }
 
-/** The arms of a check, each with its settings at the first seed. */
+/** Returns the arms of a check, each with its settings at the first seed. */
 export function checkedArms(plan: Plan, arms: readonly string[]): Pick<CheckJob, 'arms'> {
   return { arms: plan.runs(arms, [plan.study.seeds[0]!]).map(({ arm, settings }) => ({ arm, settings })) }
 }

@@ -32,8 +32,8 @@ function tasksOf({ split = 'classes', tasks = 2 }: Expansion, source: TaskSource
 }
 
 /**
- * Trains a base model, has it learn the other tasks in one way, and writes expansion.json and run.json. Its parts are short, so that one
- * that should stop saves nothing and begins anew, with the same bits.
+ * Trains a base model, has it learn the other tasks in one way, and writes expansion.json and run.json. Each of these trainings
+ * is short, so a run that is asked to stop saves nothing, and begins anew later, with the same bits.
  * @returns whether it came to the end
  */
 export async function expansionRun(
@@ -49,9 +49,9 @@ export async function expansionRun(
   const stopped = new Error('the expansion was interrupted')
   const began = performance.now()
   const device = await requestDevice({ adapter })
-  /** The parts that have come to their end. */
+  /** The finished trainings. */
   const done: TrainedTask[] = []
-  const total = (name: 'optimizerSteps' | 'images' | 'flops') => done.reduce((sum, one) => sum + one[name], 0)
+  const total = (name: 'optimizerSteps' | 'images' | 'flops') => done.reduce((sum, task) => sum + task[name], 0)
   const write = (found: Pick<RunRecord, 'parameters' | 'measures' | 'diverged'>) => {
     const { commit, clean, sources } = BUILD
     return writeRunRecord(folder.record, {
@@ -86,7 +86,7 @@ export async function expansionRun(
     const measures = {
       accuracy: mean(last.accuracies),
       oldAccuracy: last.old,
-      // With the branches of before alone, for images that are known to be of an old task.
+      // This uses the branches of before alone, for images that are known to be of an old task.
       oldAtPrefix: mean(last.atPrefix.slice(0, -1)),
       newAccuracy: last.new,
       forgetting: last.forgetting,

@@ -9,7 +9,10 @@ export interface Measured {
   checks: readonly Check[]
 }
 
-/** Seconds that runs take, from finished runs of the arm, else from its short runs, else from the work of other arms. */
+/**
+ * Makes the function that expects the seconds of a run: from finished runs of the arm, else from its short runs, else from the
+ * work of other arms.
+ */
 export function expectSeconds({ results, checks }: Measured): (run: PlannedRun) => number | undefined {
   const pace = paceOf(checks)
   const rate = (some: Measured['results']) => {

@@ -13,7 +13,7 @@ import { measurePipeline } from './pipelineTimes.ts'
 /** A procedure that measures a trained model. */
 export type ModelProcedure = Exclude<Procedure, { name: 'expand' }>
 
-/** The test images of a run. */
+/** Makes a loader of the test images of a run. */
 export function testLoader({ dataset }: RunData, { imageSize, testImages }: Trainer['parts']['settings']) {
   const size = imageSize === undefined ? {} : { imageSize }
   return evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)

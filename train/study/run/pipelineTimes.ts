@@ -59,7 +59,7 @@ export async function measurePipeline(
   }
 }
 
-/** The largest divisor of `n` that is at most `limit`. */
+/** Returns the largest divisor of `n` that is at most `limit`. */
 function divisor(n: number, limit: number): number {
   for (let d = Math.min(n, limit); d > 1; d--) if (n % d === 0) return d
   return 1

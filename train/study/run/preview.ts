@@ -16,7 +16,7 @@ import { chooseTuned } from './tuning.ts'
 /** A run of the plan as a dry run shows it. */
 export interface PreviewedRun extends PlannedRun {
   finished: boolean
-  /** Expected seconds, those of a finished run measured. */
+  /** Expected seconds of the run; of a finished run the measured ones. */
   seconds: number | undefined
 }
 

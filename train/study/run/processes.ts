@@ -10,7 +10,7 @@ const TRIES = 60
 /** Processes in a row that may crash without a mini-batch more done. */
 const MAX_CRASHES = 3
 
-/** How a job ended. */
+/** The end of a job. */
 export type Outcome =
   | { how: 'done'; report?: CheckReport | undefined }
   | { how: 'stopped' }

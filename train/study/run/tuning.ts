@@ -21,7 +21,7 @@ export function chooseTuned(study: Study, trials: readonly Trial[]): Record<stri
   return Object.fromEntries([...best].map(([arm, { trial }]) => [arm, trial.values as Partial<Settings>]))
 }
 
-/** The score of a trial, of which more is better. */
+/** Returns the score of a trial; a higher one is better. */
 function scoreOf({ metric }: Study, { validation }: Trial): number {
   const score = metric.endsWith('Loss') ? -(validation?.loss.at(-1) ?? Number.NaN) : (validation?.accuracy.at(-1) ?? Number.NaN)
   return Number.isFinite(score) ? score : Number.NEGATIVE_INFINITY

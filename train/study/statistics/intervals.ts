@@ -25,7 +25,10 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
-/** The standard deviation of the population that `values` are a sample of (n - 1 in the denominator). @throws UserError for fewer than two */
+/**
+ * Computes the standard deviation of the population that `values` are a sample of (n - 1 in the denominator).
+ * @throws UserError for fewer than two
+ */
 export function standardDeviation(values: readonly number[]): number {
   checkValues(values, 2)
   const center = mean(values)
@@ -33,7 +36,7 @@ export function standardDeviation(values: readonly number[]): number {
 }
 
 /**
- * The mean with Student's t interval, for values that are about normal.
+ * Computes the mean with Student's t interval, for values that are about normal.
  * @throws UserError for fewer than two values, or values that are not finite
  */
 export function tInterval(values: readonly number[], level = LEVEL): Interval {
@@ -42,7 +45,10 @@ export function tInterval(values: readonly number[], level = LEVEL): Interval {
   return { mean: center, low: center - half, high: center + half }
 }
 
-/** The mean of the middle half of the values (Agarwal et al., arXiv 2108.13264), as SciPy's `trim_mean(values, 0.25)` gives it. */
+/**
+ * Computes the mean of the middle half of the values (Agarwal et al., arXiv 2108.13264), as SciPy's `trim_mean(values, 0.25)`
+ * gives it.
+ */
 export function interquartileMean(values: readonly number[]): number {
   checkValues(values, 1)
   const cut = Math.floor(0.25 * values.length)
@@ -57,7 +63,8 @@ export interface BootstrapOptions {
 }
 
 /**
- * The interval between quantiles of a statistic over resamples of the values with replacement (Efron's percentile bootstrap).
+ * Computes the interval between quantiles of a statistic over resamples of the values with replacement (Efron's percentile
+ * bootstrap).
  * @throws UserError for fewer than two values, or values that are not finite
  */
 export function bootstrapInterval(
@@ -93,7 +100,7 @@ export interface PairedDifference extends Interval {
 }
 
 /**
- * a - b, seed by seed, with a bootstrap interval, a t interval and the paired t-test.
+ * Computes the differences a - b, seed by seed, with a bootstrap interval, a t interval and the paired t-test.
  * @param options.margin the difference that the test compares with, default 0
  * @throws UserError for lists of different lengths, fewer than two pairs, or values that are not finite
  */
@@ -111,13 +118,14 @@ export function pairedDifference(
   const deviation = standardDeviation(differences)
   const center = mean(differences)
   const t = (center - margin) / (deviation / Math.sqrt(a.length))
-  // Differences that are all the same: either exactly the margin, or certainly another number.
+  // Differences that are all the same are either exactly the margin, or certainly another number.
   const p = deviation === 0 ? Number(center === margin) : tTail(t, a.length - 1)
   return { ...bootstrapInterval(differences, mean, options), t: tInterval(differences, options.level), p, differences }
 }
 
 /**
- * The half-width of the interval of an accuracy that comes from the number of test images alone, by the normal approximation.
+ * Computes the half-width of the interval of an accuracy that comes from the number of test images alone, by the normal
+ * approximation.
  * @param accuracy share of `count` images, 0 to 1
  */
 export function samplingError(accuracy: number, count: number): number {

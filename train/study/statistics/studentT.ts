@@ -2,7 +2,7 @@
 const TOLERANCE = 1e-16
 const STEPS = 10_000
 
-/** log Gamma(x) for x > 0, by Lanczos' approximation (g = 7, 9 terms), to about 1e-15 relative. */
+/** Computes log Gamma(x) for x > 0, by Lanczos' approximation (g = 7, 9 terms), to about 1e-15 relative. */
 export function logGamma(x: number): number {
   if (x < 0.5) return Math.log(Math.PI / Math.sin(Math.PI * x)) - logGamma(1 - x)
   const terms = [
@@ -14,7 +14,7 @@ export function logGamma(x: number): number {
   return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(sum)
 }
 
-/** The regularized incomplete beta function I_x(a, b), by Lentz's continued fraction (Numerical Recipes, 6.4). */
+/** Computes the regularized incomplete beta function I_x(a, b), by Lentz's continued fraction (Numerical Recipes, 6.4). */
 export function incompleteBeta(x: number, a: number, b: number): number {
   if (x <= 0) return 0
   if (x >= 1) return 1
@@ -39,12 +39,15 @@ export function incompleteBeta(x: number, a: number, b: number): number {
   return front * fraction
 }
 
-/** The two-sided tail of Student's t distribution: the probability of a value at least as far from 0 as `t`. */
+/** Computes the two-sided tail of Student's t distribution: the probability of a value at least as far from 0 as `t`. */
 export function tTail(t: number, degrees: number): number {
   return incompleteBeta(degrees / (degrees + t * t), degrees / 2, 0.5)
 }
 
-/** The t that a value of Student's t distribution stays within, on both sides of 0, with probability `level`; by bisection. */
+/**
+ * Finds the t that a value of Student's t distribution stays within, on both sides of 0, with probability `level`; by
+ * bisection.
+ */
 export function tQuantile(level: number, degrees: number): number {
   let [low, high] = [0, 1]
   while (tTail(high, degrees) > 1 - level) high *= 2

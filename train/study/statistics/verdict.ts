@@ -7,8 +7,8 @@ export type Verdict = 'supported' | 'not supported' | 'inconclusive'
 export const ALPHA = 0.05
 
 /**
- * Holm's correction: p-values such that the chance of any false finding among all stays below the level they are compared with
- * (Holm, Scandinavian Journal of Statistics 6, 1979).
+ * Corrects p-values by Holm's method, such that the chance of any false finding among all stays below the level they are
+ * compared with (Holm, Scandinavian Journal of Statistics 6, 1979).
  * @returns adjusted p-values in the order given
  */
 export function holm(pValues: readonly number[]): number[] {
@@ -27,13 +27,13 @@ export interface Comparison {
   difference: PairedDifference
   /** Whether the claim says that the first arm's metric is higher or lower. */
   better: 'higher' | 'lower'
-  /** How much better it must be, at least 0, in units of the metric. */
+  /** The amount by which the first arm's metric must be better, at least 0, in its units. */
   margin: number
 }
 
 /**
- * The verdict on each comparison of a claim: supported where the difference beats the margin in the claimed direction and the corrected
- * p-value is below `ALPHA`; not supported where it certainly falls short of it; inconclusive otherwise.
+ * Gives the verdict on each comparison of a claim: supported where the difference beats the margin in the claimed direction and
+ * the corrected p-value is below `ALPHA`; not supported where it certainly falls short of it; inconclusive otherwise.
  * @param comparisons their p-values are of a test against the margin in the claimed direction
  */
 export function verdicts(comparisons: readonly Comparison[]): { verdict: Verdict; p: number }[] {
