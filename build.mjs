@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from './buildInfo.mjs'
+import { buildWeb } from './web/build.mjs'
 
 /** Typed arrays over an ArrayBuffer, as TypeScript prints them from 5.7 on. */
 const TYPED_ARRAY = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuffer>/g
@@ -38,6 +39,7 @@ await Promise.all([
     target: 'es2022',
   }),
   types('dist/types'),
+  buildWeb('dist/web'),
 ])
 
 /** Emits declarations that TypeScript 5.4 can read, too. */

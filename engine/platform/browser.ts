@@ -1,41 +1,11 @@
-import { reason, UserError } from '../base/errors.ts'
+import { UserError } from '../base/errors.ts'
 import { matches, report, requestFrom, summarize } from './select.ts'
-import type { AdapterReport, DecodedImage, DeviceRequest, Files, ModuleProcess, OpenedDevice } from './types.ts'
+import type { AdapterReport, DecodedImage, DeviceRequest, ModuleProcess, OpenedDevice, Platform } from './types.ts'
 
+export { files } from './browserFiles.ts'
 export { texts } from './indexedDB.ts'
 
 export const runtime = navigator.userAgent
-
-async function noFiles(path: string): Promise<never> {
-  throw new UserError(`${path}: cannot be written: a page in a browser has no files`)
-}
-
-async function fetchFile(path: string): Promise<Response> {
-  const response = await fetch(path).catch((error: unknown) => {
-    throw new UserError(`${path}: cannot be read (${reason(error)})`)
-  })
-  if (!response.ok) throw new UserError(`${path}: cannot be read (${response.status} ${response.statusText})`)
-  return response
-}
-
-export const files: Files = {
-  async open(path) {
-    // A browser keeps large blobs outside the page's memory.
-    const blob = await (await fetchFile(path)).blob()
-    return {
-      size: blob.size,
-      read: (offset, length) => blob.slice(offset, offset + length).arrayBuffer(),
-      close: async () => {},
-    }
-  },
-  async read(path, most = Number.POSITIVE_INFINITY) {
-    const bytes = new Uint8Array(await (await fetchFile(path)).arrayBuffer())
-    if (bytes.length > most) throw new UserError(`${path}: longer than ${most} bytes, which no such file is; check the address`)
-    return bytes
-  },
-  write: noFiles,
-  checkWritable: noFiles,
-}
 
 export async function openDevice(request: DeviceRequest): Promise<OpenedDevice> {
   const adapter = await requestAdapter(request.powerPreference)
@@ -97,4 +67,24 @@ export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promis
   } finally {
     bitmap.close()
   }
+}
+
+/** Unpacks gzip with the browser's own unpacker. See `Platform.gunzip`. */
+export const gunzip: Platform['gunzip'] = async (bytes, { most = Number.POSITIVE_INFINITY, partial = false } = {}) => {
+  const unpacked = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('gzip'))
+  const reader = unpacked.getReader()
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  let length = 0
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      pieces.push(next.value)
+      length += next.value.length
+      if (length > most) return undefined
+    }
+  } catch (error) {
+    if (!partial) throw error
+  } finally {
+    await reader.cancel().catch(() => {})
+  }
+  return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }

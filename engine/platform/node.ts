@@ -11,6 +11,7 @@ import { isSoftware, matches, report, requestFrom, summarize } from './select.ts
 import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { gunzip } from './gunzip.ts'
 export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'

@@ -95,7 +95,7 @@ export interface Files {
   /**
    * Writes a file atomically: it has the old content or the new one, never a part. Links are followed, and missing folders made. Pipes,
    * devices and open files are written in place.
-   * @throws UserError in one line; in a browser always
+   * @throws FileError in one line; in a browser for paths that are not of the origin private file system (`opfs:NAME`)
    */
   write(path: string, content: Content): Promise<void>
   /** Checks that a file can be written, without changing it. @throws UserError as `write` would */
@@ -139,6 +139,14 @@ export interface Platform {
    * @throws Error with the decoder's message for a file that is corrupt, truncated or too large
    */
   decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage>
+  /**
+   * Unpacks gzip.
+   * @param options.most the most bytes that it may unpack to
+   * @param options.partial whether the input may end early; what is there is unpacked then
+   * @returns undefined when it unpacks to more than `most`
+   * @throws Error of the unpacker for corrupt and truncated input
+   */
+  gunzip(bytes: Uint8Array, options?: { most?: number; partial?: boolean }): Promise<Uint8Array | undefined>
   /** Collects garbage now or soon, so that the driver gets back what dropped objects hold. */
   collectGarbage(): void
   /** Learns that work was submitted, whose answer may come soon. */

@@ -9,7 +9,7 @@ import { CONFIG_LIMITS, checkConfig, DEFAULT_CONFIGS } from '../../model/config.
 import { makeProgram } from '../../train/cli/program.ts'
 import { BatchLoader } from '../../train/data/loader.ts'
 import { PRESETS } from '../../train/presets.ts'
-import { evaluationBatch } from '../../train/run/data.ts'
+import { evaluationBatch } from '../../train/run/loaders.ts'
 import { checkMemory } from '../../train/run/memory.ts'
 import { checkSettings, flagOf, modelConfigOf, SETTINGS, type Settings } from '../../train/settings.ts'
 import { expectUserError } from '../harness/cli.ts'

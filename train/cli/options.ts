@@ -64,12 +64,12 @@ export function number(text: string): number {
   return value
 }
 
-/** Makes a parser of whole numbers from 1 to `max`. */
-export function count(max: number): (text: string) => number {
+/** Makes a parser of whole numbers from `least` to `max`. */
+export function count(max: number, least = 1): (text: string) => number {
   return (text) => {
     const value = number(text)
-    if (!(Number.isSafeInteger(value) && value >= 1 && value <= max)) {
-      throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`)
+    if (!(Number.isSafeInteger(value) && value >= least && value <= max)) {
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${max}.`)
     }
     return value
   }

@@ -12,6 +12,7 @@ import { printableLines } from './printable.ts'
 import { reportCommand } from './report.ts'
 import { studyCommand } from './study.ts'
 import { trainCommand } from './train.ts'
+import { webCommand } from './web.ts'
 
 /** Makes the program `paraformer` with the commands of this layer. @param extra commands of higher layers */
 export function makeProgram(extra: readonly Command[] = []): Command {
@@ -28,6 +29,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(expandCommand())
     .addCommand(devicesCommand())
     .addCommand(studyCommand())
+    .addCommand(webCommand())
   for (const command of extra) program.addCommand(command)
   return program
 }

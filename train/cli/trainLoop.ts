@@ -1,6 +1,7 @@
 import type { Evaluation } from '../evaluate.ts'
 import type { CheckpointWriter } from '../run/checkpointWriter.ts'
-import { evaluationMetrics, type MetricsLog, stepMetrics } from '../run/metrics.ts'
+import { evaluationMetrics, stepMetrics } from '../run/metrics.ts'
+import type { MetricsLog } from '../run/metricsLog.ts'
 import { placeBefore } from '../run/position.ts'
 import type { StepTimes } from '../run/stepTimes.ts'
 import type { Trainer } from '../run/trainer.ts'

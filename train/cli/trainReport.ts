@@ -1,7 +1,7 @@
 import { countFlops, countParameters } from '../../model/index.ts'
 import { violations } from '../evaluate.ts'
-import type { RunData } from '../run/data.ts'
 import type { RunFolder } from '../run/folder.ts'
+import type { RunData } from '../run/loaders.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { reportCommandLine } from '../study/report/commands.ts'
 import { printable, printJson } from './printable.ts'

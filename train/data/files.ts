@@ -1,9 +1,5 @@
-import { promisify } from 'node:util'
-import { constants, gunzip } from 'node:zlib'
-import { files } from '#platform'
+import { files, gunzip } from '#platform'
 import { reason, UserError } from '../../engine/base/errors.ts'
-
-const inflate = promisify(gunzip)
 
 /** Bytes of the longest file of a data set, packed or not. */
 const MAX_BYTES = 2 ** 30
@@ -31,10 +27,10 @@ export async function openDataFile(path: string): Promise<DataFile> {
   const bytes = await files.read(path, MAX_BYTES)
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return { head: bytes, read: async () => bytes }
   // A head may be incomplete; `read` checks the rest.
-  const head = await inflate(bytes.subarray(0, HEAD), { finishFlush: constants.Z_SYNC_FLUSH }).catch((error) => {
+  const head = await gunzip(bytes.subarray(0, HEAD), { partial: true }).catch((error) => {
     throw corrupt(path, error)
   })
-  return { head, read: (max) => unpack(bytes, path, max) }
+  return { head: head!, read: (max) => unpack(bytes, path, max) }
 }
 
 /** Reads a file, plain or gzipped, of at most `max` bytes of content. @throws UserError for a longer, corrupt or truncated one */
@@ -47,12 +43,11 @@ export async function readMaybeGzip(path: string, max: number): Promise<Uint8Arr
 async function unpack(bytes: Uint8Array, path: string, max: number): Promise<Uint8Array> {
   if (max > MAX_BYTES)
     throw new UserError(`${path}: says that it holds ${max} bytes, more than 1 GiB; use the data set's own file`)
-  try {
-    return await inflate(bytes, { maxOutputLength: Math.max(1, max) })
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLong(path, max)
+  const found = await gunzip(bytes, { most: max }).catch((error) => {
     throw corrupt(path, error)
-  }
+  })
+  if (!found) throw tooLong(path, max)
+  return found
 }
 
 function corrupt(path: string, error: unknown): UserError {

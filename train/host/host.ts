@@ -5,13 +5,13 @@ import type { Host } from './types.ts'
 const current: Host = host
 
 /**
- * Loads a data set whole into memory. A browser has none yet, and always throws.
+ * Loads a data set whole into memory; a page reads it below the address `dir`, by default `data/NAME`.
  * @see Dataset
  * @throws UserError in one line: which file, what is wrong, what to do
  */
 export const loadDataset: Host['loadDataset'] = current.loadDataset
 
-/** Loads the data set of settings, and makes the loaders of a run. A browser always throws. @throws UserError in one line */
+/** Loads the data set of settings as `loadDataset`, and makes the loaders of a run. @throws UserError in one line */
 export const openData: Host['openData'] = current.openData
 
 /**

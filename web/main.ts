@@ -1,0 +1,34 @@
+import { Client } from './client.ts'
+import { showDevice } from './deviceTab.ts'
+import { byId } from './dom.ts'
+import { startTabs } from './tabs.ts'
+import { TrainTab } from './trainTab.ts'
+import { TryTab } from './tryTab.ts'
+
+/** Shows a line that says why something cannot be done, and what to do. */
+function trouble(error: unknown): void {
+  const line = byId('trouble')
+  line.textContent = error instanceof Error ? error.message : String(error)
+  line.hidden = false
+}
+
+const client = new Client((message) => trainTab.hear(message))
+const trainTab = new TrainTab(client, trouble)
+const tryTab = new TryTab(client, trouble)
+startTabs({ try: () => tryTab.show(), device: () => showDevice(client, trouble) })
+
+if (!navigator.gpu) {
+  trouble(
+    'This browser has no WebGPU, or has it turned off. Chrome and Edge have it from version 113 on, Safari from 26, Firefox from 141 on Windows. ' +
+      'On Linux, start Chrome with --enable-unsafe-webgpu --enable-features=Vulkan. The page must come over https or from localhost.',
+  )
+  trainTab.refuse()
+} else {
+  client.call('device').then(
+    () => trainTab.begin(),
+    (error) => {
+      trouble(error)
+      trainTab.refuse()
+    },
+  )
+}
