@@ -1,6 +1,6 @@
 // The studies that come with the package, at every preset: their plans hold the budgets that they state.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -10,13 +10,16 @@ import { checkSettings, modelConfigOf } from '../../train/settings.ts'
 import { withParametersOf } from '../../train/study/plan/alike.ts'
 import { Plan, type PlannedRun } from '../../train/study/plan/plan.ts'
 import { type LoadedStudy, loadStudy, shippedResults, shippedStudies } from '../../train/study/plan/source.ts'
+import { makeReport } from '../../train/study/report/index.ts'
 import { filesIn } from '../../train/study/results/folder.ts'
 import { currentStatement, readRegistered, statementOf } from '../../train/study/results/registration.ts'
 import { readResults } from '../../train/study/results/results.ts'
 import { runHere } from '../harness/cli.ts'
-import { suite } from '../harness/suite.ts'
+import { quick, suite } from '../harness/suite.ts'
 
 const { test, run } = suite('studies that ship')
+/** Studies whose runs were not kept beside their results. */
+const RAN_BEFORE_EXPORTS = ['schemes', 'latency']
 
 /** The data of a preset, as its files would give it. */
 function dataOf(loaded: LoadedStudy, preset: string) {
@@ -75,11 +78,19 @@ for (const [name, { study }] of loaded) {
     assert.equal(stated, JSON.parse(JSON.stringify(statementOf(study, stated.preset))))
     const results = await readResults(lines, registered)
     assert.ok(results.length > 0)
-    for (const { arm, seed, clean, final } of results) {
+    for (const { arm, seed, clean, final, measures, key } of results) {
       assert.ok(Object.hasOwn(study.arms, arm) && study.seeds.includes(seed), `${arm} ${seed}`)
       assert.is(clean, true, `the tree was clean in ${arm}, seed ${seed}`)
-      assert.ok(final.test, `${arm}, seed ${seed} was tested`)
+      // An expansion is tested on its tasks.
+      const expands = study.arms[arm]!.procedure?.name === 'expand'
+      assert.ok(expands ? Number.isFinite(measures?.accuracy) : final.test, `${arm}, seed ${seed} was tested`)
+      if (!RAN_BEFORE_EXPORTS.includes(name))
+        assert.ok(existsSync(join(folder, 'runs', key)), `${arm}, seed ${seed} has its evaluations`)
     }
+    if (quick) return
+    const page = await makeReport([folder])
+    assert.ok(page.figures >= 2 && page.html.includes('verdict'), `${page.figures} figures`)
+    assert.equal(page.notes, [])
   })
 }
 
