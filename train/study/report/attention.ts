@@ -3,7 +3,6 @@ import sharp from 'sharp'
 import { ATTENTION, type AttentionSample } from '../../run/attention.ts'
 import type { Figure } from './figure.ts'
 import { type Note, readJson } from './files.ts'
-import type { Run } from './record.ts'
 
 /** Pixels of a side of a drawn image. */
 const SIDE = 72
@@ -13,6 +12,14 @@ const MOST_BRANCHES = 8
 /** Attention with its images as addresses that a page can show. */
 export interface AttentionMaps extends Pick<AttentionSample, 'grid'> {
   images: { title: string; url: string; branches: AttentionSample['images'][number]['branches'] }[]
+}
+
+/** What the figure takes of a run. */
+interface AttendingRun {
+  study: string | undefined
+  arm: string
+  seed: number | undefined
+  attention: AttentionMaps | undefined
 }
 
 /** Reads attention.json in a folder, if it is there. @throws UserError when it is of a newer format */
@@ -49,7 +56,7 @@ async function pngUrl(bytes: Uint8Array, channels: 1 | 3, size: number): Promise
 }
 
 /** The attention of each branch over the images, for the first run of each arm that has it. */
-export function attentionFigures(runs: readonly Run[]): Figure[] {
+export function attentionFigures(runs: readonly AttendingRun[]): Figure[] {
   const seen = new Set<string>()
   return runs.flatMap((run) => {
     if (!run.attention || seen.has(`${run.study} ${run.arm}`)) return []
@@ -58,7 +65,7 @@ export function attentionFigures(runs: readonly Run[]): Figure[] {
   })
 }
 
-function attentionFigure({ arm, seed, study }: Run, { grid, images }: AttentionMaps): Figure {
+function attentionFigure({ arm, seed, study }: AttendingRun, { grid, images }: AttentionMaps): Figure {
   const count = Math.min(MOST_BRANCHES, images[0]!.branches.length)
   const columns = ['image', ...Array.from({ length: count }, (_, i) => `branch ${i + 1}`)]
   const cell = SIDE / grid
