@@ -15,6 +15,8 @@ function trouble(error: unknown): void {
 const client = new Client((message) => trainTab.hear(message))
 const trainTab = new TrainTab(client, trouble)
 const tryTab = new TryTab(client, trouble)
+// The console of the browser, and the tests, can call the worker too.
+Object.assign(globalThis, { paraformer: client })
 startTabs({ try: () => tryTab.show(), device: () => showDevice(client, trouble) })
 
 if (!navigator.gpu) {
