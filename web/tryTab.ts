@@ -82,7 +82,7 @@ export class TryTab {
     })
     const open = element('input', { type: 'file', id: 'open-image', accept: 'image/*' })
     open.addEventListener('change', () => open.files?.[0] && this.#dropped(open.files[0]))
-    const threshold = element('input', { type: 'range', id: 'threshold', min: '0.5', max: '1', step: '0.01', value: '0.95' })
+    const threshold = element('input', { type: 'range', id: 'threshold', min: '0.5', max: '1', step: '0.01', value: '0.8' })
     threshold.addEventListener('input', () => this.#ask())
     byId('picture').replaceChildren(
       element(
