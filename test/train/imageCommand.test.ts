@@ -64,9 +64,10 @@ for (const size of [
   const bytes = encodePng({ width, height, depth: 8, colorType: 2, samples, size })
   refuses(`of size ${size.join(' by ')}`, bytes, /corrupt, truncated or too large PNG/)
 }
-test('a folder', () => {
+test('a folder without images', () => {
   mkdirSync(path('folder.png'))
-  return expectUserError(['predict', '--checkpoint', checkpoint, path('folder.png')], /folder\.png: is a folder; name a file/)
+  writeFileSync(path('folder.png/notes.txt'), 'no image')
+  return expectUserError(['predict', '--checkpoint', checkpoint, path('folder.png')], /folder\.png: a folder without images; name/)
 })
 test('a device without end', () => {
   symlinkSync('/dev/zero', path('zeros.png'))

@@ -19,6 +19,7 @@ import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { flagOf, MAX_COUNT, RESUMABLE } from '../settings.ts'
 import { mergeSettings, readConfigFile } from './configFile.ts'
+import { decoding } from './decoding.ts'
 import { announce, checkPrecision } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
@@ -107,10 +108,12 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       throw new UserError(
         `--coalesce ${coalesce} is for branches that coalesce, and they run in mode ${mode}; leave it out, or change --mode`,
       )
-    data = await interrupt.orStop(openData(settings))
+    const like = from?.checkpoint ?? initial
+    const open = decoding((hooks) => openData(settings, { like, sameData: from !== undefined, ...hooks }))
+    data = await interrupt.orStop(open)
+    if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const config = configOf(settings, data, from)
     if (initial) checkInitial(initial, config)
-    if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     const start = async (device: Device, from: SavedRun | undefined, before: Trainer | undefined): Promise<Trainer> => {
