@@ -250,7 +250,8 @@ const OWN_SETTINGS = { testShare: 'images', skipBroken: 'images', channels: 'ima
 function checkOwnSettings(settings: Settings): void {
   const { dataset, channels, recordShape } = settings
   for (const [name, format] of Object.entries(OWN_SETTINGS)) {
-    if (settings[name as keyof typeof OWN_SETTINGS] === undefined || dataset === format) continue
+    const value = settings[name as keyof typeof OWN_SETTINGS]
+    if (value === undefined || value === false || dataset === format) continue
     throw new UserError(`${flagOf(name)} has no effect on --dataset ${dataset}; use it with ${format}`)
   }
   checkChannels(channels)

@@ -4,6 +4,7 @@ import { DATASET_KINDS, type Dataset, type DatasetKind, loadDataset } from '../d
 import { isOwn } from '../data/names.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
 import { decoding } from './decoding.ts'
+import { say } from './printable.ts'
 
 /** Flags of commands that use a checkpoint on a data set. */
 export interface DataFlags {
@@ -47,6 +48,7 @@ export async function dataOfCheckpoint(
         `${dataset.classes}; choose the data set it was trained on`,
     )
   }
+  if (dataset.leftOut !== undefined) say(dataset.leftOut)
   const size = config.imageSize === dataset.height && config.imageSize === dataset.width ? {} : { imageSize: config.imageSize }
   return { dataset, options: { ...size, ...(data && { mean: data.mean, std: data.std }) } }
 }

@@ -1,9 +1,8 @@
 import type { LoadOptions } from '../data/datasets.ts'
-import { say } from './printable.ts'
 import { Progress } from './progress.ts'
 
 /** Loads a data set, and shows the progress of decoding its files, if there are some to decode. */
-export async function decoding<T>(load: (hooks: Pick<LoadOptions, 'onProgress' | 'note'>) => Promise<T>): Promise<T> {
+export async function decoding<T>(load: (hooks: Pick<LoadOptions, 'onProgress'>) => Promise<T>): Promise<T> {
   let progress: Progress | undefined
   try {
     return await load({
@@ -11,7 +10,6 @@ export async function decoding<T>(load: (hooks: Pick<LoadOptions, 'onProgress' |
         progress ??= new Progress({ total: of })
         progress.update(done, `${done}/${of} files decoded`)
       },
-      note: (text) => (progress ? progress.note(text) : say(text)),
     })
   } finally {
     progress?.stop()

@@ -16,6 +16,7 @@ import {
   type Task,
 } from '../study/expand/splits.ts'
 import { decoding } from './decoding.ts'
+import { say } from './printable.ts'
 
 /** Flags that make the tasks. */
 export interface TaskFlags {
@@ -48,6 +49,7 @@ export async function tasksOf(flags: TaskFlags, settings: Settings, checkpoint?:
       `${checkpoint.path}: takes ${checkpoint.config.channels} channels, ${dataset.name} has ${dataset.channels}; choose the data set it was trained on`,
     )
   }
+  if (dataset.leftOut !== undefined) say(dataset.leftOut)
   const { mean, std } = checkpoint?.data ?? dataset
   const groups = flags.split === 'classes' ? groupsOf(flags, dataset, checkpoint) : undefined
   const order = groups?.flat() ?? Array.from({ length: dataset.classes }, (_, i) => i)

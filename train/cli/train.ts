@@ -125,6 +125,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       const read = [['--config', flags.config] as const, ['--init-from', flags.initFrom] as const]
       await checkDistinctPaths([['--trace', flags.trace]], [...ofRun, ...read])
       announce(device)
+      if (data!.dataset.leftOut !== undefined) say(data!.dataset.leftOut)
       const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
       const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)
       const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode, initial }

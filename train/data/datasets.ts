@@ -33,7 +33,6 @@ const OPTIONS: OptionNames<LoadOptions> = {
   recordShape: true,
   skipBroken: true,
   onProgress: true,
-  note: true,
 }
 
 /** What loads each format of the user's own. */
@@ -61,7 +60,6 @@ const CIFAR_100_FILES = ['train.bin', 'test.bin']
  * @param options.recordShape channels, height and width of a record; default 3, 32, 32
  * @param options.skipBroken leaves out image files that cannot be decoded; default is an error
  * @param options.onProgress is called with the number of files decoded, and of all
- * @param options.note is called with one line about the files that were left out
  * @throws UserError in one line: which file, what is wrong, what to do
  */
 export async function loadDataset(name: DatasetKind, options: LoadOptions = {}): Promise<Dataset> {

@@ -28,8 +28,8 @@ export function evaluationBatch(count: number, channels: number, imageSize: numb
   return Math.max(1, Math.min(EVALUATION_BATCH, count, Math.floor(EVALUATION_BYTES / (4 * channels * imageSize ** 2))))
 }
 
-/** What a run knows of its data from elsewhere, and who hears of the work. */
-export interface OpenOptions extends Pick<LoadOptions, 'onProgress' | 'note'> {
+/** What a run knows of its data from elsewhere, and who hears of its progress. */
+export interface OpenOptions extends Pick<LoadOptions, 'onProgress'> {
   /** The model that goes on, or that a run begins with. */
   like?: Pick<Checkpoint, 'config' | 'data'> | undefined
   /** Whether the data is what that model was trained on, whose size, division and normalisation stay as they were. */
@@ -45,11 +45,11 @@ export interface OpenOptions extends Pick<LoadOptions, 'onProgress' | 'note'> {
 export function loadDatasetOf(settings: Settings, options: OpenOptions = {}): Promise<Dataset> {
   const { dataset, dataDir: dir, download, patchSize: multipleOf, imageSize, channels, seed, testShare } = settings
   const { recordShape, skipBroken } = settings
-  const { like, sameData, onProgress, note } = options
+  const { like, sameData, onProgress } = options
   if (!isOwn(dataset)) return loadDataset(dataset, { dir, download })
   const kept = sameData && like?.data?.dataset === dataset ? like.data.own : {}
   return loadDataset(dataset, {
-    ...{ dir, download, multipleOf, seed, testShare, recordShape, skipBroken, onProgress, note, ...kept },
+    ...{ dir, download, multipleOf, seed, testShare, recordShape, skipBroken, onProgress, ...kept },
     imageSize: imageSize ?? (sameData ? like?.config.imageSize : undefined),
     channels: dataset === 'images' ? (channels ?? like?.config.channels) : undefined,
   })
@@ -62,7 +62,7 @@ export function loadDatasetOf(settings: Settings, options: OpenOptions = {}): Pr
  */
 export async function openData(settings: Settings, options: OpenOptions = {}): Promise<RunData> {
   if (typeof settings !== 'object' || settings === null) throw refusal('openData', settings, 'what checkSettings() gives')
-  checkOptions('openData', options, { like: true, sameData: true, onProgress: true, note: true })
+  checkOptions('openData', options, { like: true, sameData: true, onProgress: true })
   const { seed, imageSize, batchSize, validation, trainImages, testImages } = settings
   const dataset = await loadDatasetOf(settings, options)
   const parts = trainingParts(dataset, validation, seed)

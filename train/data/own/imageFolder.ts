@@ -25,7 +25,7 @@ export async function loadImageFolder(dir: string, options: OwnOptions): Promise
   const classNames = classOrder(dir, folders.train, options.classNames)
   const inFolders = folders.train.flatMap(({ files }) => files)
   const side = options.imageSize ?? (await defaultSide(inFolders, multipleOf))
-  const { images, channels, files } = await decodeFiles(divide(folders, seed, testShare), { ...options, side })
+  const { images, channels, files, leftOut } = await decodeFiles(divide(folders, seed, testShare), { ...options, side })
   const label = new Map(classNames.map((name, i) => [name, i]))
   const labels = labelsOf(
     classNames.length,
@@ -60,6 +60,7 @@ export async function loadImageFolder(dir: string, options: OwnOptions): Promise
     test: cut(train + validation, train + validation + test),
     ...(validation > 0 && { validation: held }),
     sha256: checksums(files),
+    ...(leftOut !== undefined && { leftOut }),
     own: { seed, testShare },
   }
 }

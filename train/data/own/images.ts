@@ -27,7 +27,6 @@ export interface DecodeOptions {
   /** Leaves out files that cannot be decoded. */
   skipBroken?: boolean | undefined
   onProgress?: ((done: number, of: number) => void) | undefined
-  note?: ((text: string) => void) | undefined
 }
 
 /** Decoded files. */
@@ -37,6 +36,8 @@ export interface DecodedFiles<F> {
   channels: number
   /** The files that were decoded, with the SHA-256 of each. */
   files: (F & { sha256: string })[]
+  /** What was left out, in one line. */
+  leftOut?: string
 }
 
 /**
@@ -44,7 +45,7 @@ export interface DecodedFiles<F> {
  * @throws UserError in one line for the first file that is broken, unless those are left out, and for more than 4 GiB
  */
 export async function decodeFiles<F extends FoundFile>(files: readonly F[], options: DecodeOptions): Promise<DecodedFiles<F>> {
-  const { side, skipBroken = false, onProgress, note } = options
+  const { side, skipBroken = false, onProgress } = options
   const most = options.channels ?? 3
   const pixels = side * side
   const total = files.length * most * pixels
@@ -70,13 +71,16 @@ export async function decodeFiles<F extends FoundFile>(files: readonly F[], opti
     } else throw result.reason
     onProgress?.(decoded.length + broken.length, files.length)
   }
-  if (broken.length > 0) {
-    const more = broken.length > NAMED ? `; and ${broken.length - NAMED} more` : ''
-    note?.(`left out ${broken.length} of ${files.length} files: ${broken.slice(0, NAMED).join('; ')}${more}`)
-  }
   const channels = options.channels ?? (gray ? 1 : 3)
   const kept = images.subarray(0, decoded.length * most * pixels)
-  return { images: channels === most ? kept : firstChannels(kept, most, pixels), channels, files: decoded }
+  const leftOut = broken.length > 0 ? { leftOut: leftOutLine(broken, files.length) } : {}
+  return { images: channels === most ? kept : firstChannels(kept, most, pixels), channels, files: decoded, ...leftOut }
+}
+
+/** Says how many files were left out, and why some of them. */
+function leftOutLine(broken: readonly string[], of: number): string {
+  const more = broken.length > NAMED ? `; and ${broken.length - NAMED} more` : ''
+  return `left out ${broken.length} of ${of} files: ${broken.slice(0, NAMED).join('; ')}${more}`
 }
 
 async function decodeFile<F extends FoundFile>(file: F, channels: number, side: number) {

@@ -19,8 +19,6 @@ export interface OwnOptions extends OwnSettings {
   /** Leaves out image files that cannot be decoded. */
   skipBroken?: boolean | undefined
   onProgress?: ((done: number, of: number) => void) | undefined
-  /** Is called with one line about what was left out. */
-  note?: ((text: string) => void) | undefined
 }
 
 /** The smallest and the largest share of test images. */
@@ -31,7 +29,7 @@ export const TEST_SHARES = { min: 0.01, max: 0.9 }
  * @throws UserError in one line for a value out of range; ArgumentError for functions and names of a wrong kind
  */
 export function checkOwnOptions(options: OwnOptions): void {
-  const { dir, imageSize, multipleOf, channels, classNames, seed, testShare, recordShape, onProgress, note } = options
+  const { dir, imageSize, multipleOf, channels, classNames, seed, testShare, recordShape, onProgress } = options
   if (typeof dir !== 'string') throw refusal('loadDataset', dir, 'a path', 'dir')
   if (imageSize !== undefined) whole('image size', imageSize, 1, CONFIG_LIMITS.imageSize)
   if (multipleOf !== undefined) whole('patch size', multipleOf, 1, CONFIG_LIMITS.patchSize)
@@ -42,8 +40,8 @@ export function checkOwnOptions(options: OwnOptions): void {
   checkRecordShape(recordShape)
   if (classNames !== undefined && !(Array.isArray(classNames) && classNames.every((name) => typeof name === 'string')))
     throw refusal('loadDataset', classNames, 'a list of texts', 'classNames')
-  for (const [name, fn] of Object.entries({ onProgress, note }))
-    if (fn !== undefined && typeof fn !== 'function') throw refusal('loadDataset', fn, 'a function', name)
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw refusal('loadDataset', onProgress, 'a function', 'onProgress')
 }
 
 /** @throws UserError for a number of channels that images are not read with */
