@@ -80,7 +80,7 @@ export const SETTINGS = {
     kind: 'whole',
     min: 1,
     max: CONFIG_LIMITS.imageSize,
-    help: 'resize images to so many pixels a side; your own are cropped where they are not square (default: as they are; of images the median shorter side, at most 64, rounded down to a multiple of --patch-size)',
+    help: 'resize images to so many pixels a side; of your own that are not square the shorter side, and the middle is cut out (default: as they are; with --dataset images the median of the shorter sides, at most 64, rounded down to a multiple of --patch-size)',
   },
   patchSize: { kind: 'whole', min: 1, max: CONFIG_LIMITS.patchSize, default: 4, help: 'pixels a side of a patch' },
   dim: { kind: 'whole', min: 1, max: CONFIG_LIMITS.dim, default: 64, help: 'width of the residual stream' },

@@ -31,7 +31,7 @@ export function samplesOf(label: number, i: number, width: number, height: numbe
   })
 }
 
-/** Writes a folder of 12 classes of mixed files that are not square. @param gray whether all images are gray */
+/** Writes a folder of these classes, of mixed files that are not square; with `gray` all images are gray. */
 export async function writeFolder(dir: string, { gray = false, classes = CLASSES as readonly string[] } = {}): Promise<void> {
   for (const name of classes) {
     const label = CLASSES.indexOf(name as 'bee')

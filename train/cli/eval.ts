@@ -90,7 +90,8 @@ async function run(flags: EvalFlags): Promise<void> {
   } else {
     const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
     console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
-    console.log(`on ${found.images} ${flags.split} images of ${printable(dataset.name)}`)
+    const where = dataset.own ? `in ${flags.dataDir}` : `of ${dataset.name}`
+    console.log(`on ${found.images} ${flags.split} images ${printable(where)}`)
   }
   const spoiled = spoiledPrefixes(found.losses)
   if (spoiled) {

@@ -85,12 +85,12 @@ function checkClasses(classes: ClassFolder[], where: string): ClassFolder[] {
 
 async function classFolders(dir: string, split: string | undefined, budget: { files: number }): Promise<ClassFolder[]> {
   const folder = split === undefined ? dir : join(dir, split)
-  const above = [dir, folder].map(identityOf)
+  const above = await Promise.all([dir, folder].map(identityOf))
   const classes: ClassFolder[] = []
   for (const name of await foldersIn(folder)) {
     const path = join(folder, name)
     if (name.length > MAX_NAME) throw new UserError(`${path}: a class name of more than ${MAX_NAME} characters; shorten it`)
-    const seen = new Set([...(await Promise.all(above)), await identityOf(path)])
+    const seen = new Set([...above, await identityOf(path)])
     const files = await filesBelow(path, split === undefined ? name : `${split}/${name}`, seen, budget, dir)
     classes.push({ name, files })
   }

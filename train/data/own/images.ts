@@ -54,7 +54,7 @@ export async function decodeFiles<F extends FoundFile>(files: readonly F[], opti
     throw new UserError(`${size}, more than ${MAX_TOTAL / 2 ** 30}; lower --image-size, or use fewer files`)
   }
   await requireDecoder()
-  const images = sharedBytes(total)
+  const images = allocate(total, files.length)
   const decoded: DecodedFiles<F>['files'] = []
   const broken: string[] = []
   let gray = true
@@ -75,6 +75,15 @@ export async function decodeFiles<F extends FoundFile>(files: readonly F[], opti
   const kept = images.subarray(0, decoded.length * most * pixels)
   const leftOut = broken.length > 0 ? { leftOut: leftOutLine(broken, files.length) } : {}
   return { images: channels === most ? kept : firstChannels(kept, most, pixels), channels, files: decoded, ...leftOut }
+}
+
+function allocate(bytes: number, files: number): Uint8Array {
+  try {
+    return sharedBytes(bytes)
+  } catch {
+    const size = `${files} images take ${(bytes / 2 ** 30).toFixed(1)} GiB`
+    throw new UserError(`${size}, more than this process has memory for; lower --image-size, or use fewer files`)
+  }
 }
 
 /** Says how many files were left out, and why some of them. */
