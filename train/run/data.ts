@@ -1,6 +1,6 @@
 import { refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
-import { checkOptions } from '../../engine/base/options.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type Dataset, type LoadOptions, loadDataset } from '../data/datasets.ts'
 import { BatchLoader, splitIndices } from '../data/loader.ts'
 import { isOwn } from '../data/names.ts'
@@ -36,6 +36,8 @@ export interface OpenOptions extends Pick<LoadOptions, 'onProgress'> {
   sameData?: boolean | undefined
 }
 
+const OPTIONS: OptionNames<OpenOptions> = { like: true, sameData: true, onProgress: true }
+
 /**
  * Loads the data set of settings.
  * @param options.like a model that takes the images, which get its number of channels where the settings leave it open
@@ -62,7 +64,10 @@ export function loadDatasetOf(settings: Settings, options: OpenOptions = {}): Pr
  */
 export async function openData(settings: Settings, options: OpenOptions = {}): Promise<RunData> {
   if (typeof settings !== 'object' || settings === null) throw refusal('openData', settings, 'what checkSettings() gives')
-  checkOptions('openData', options, { like: true, sameData: true, onProgress: true })
+  checkOptions('openData', options, OPTIONS)
+  const { like } = options
+  if (like !== undefined && !(typeof like === 'object' && like !== null && 'config' in like))
+    throw refusal('openData', like, 'a checkpoint', 'like')
   const { seed, imageSize, batchSize, validation, trainImages, testImages } = settings
   const dataset = await loadDatasetOf(settings, options)
   const parts = trainingParts(dataset, validation, seed)
