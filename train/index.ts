@@ -13,7 +13,7 @@ export {
   toFloat32,
 } from './checkpoint/files.ts'
 export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
-export type { Dataset, DatasetName, Split } from './data/datasets.ts'
+export type { Dataset, DatasetKind, DatasetName, LoadOptions, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
 export type { Batch, BatchLoader } from './data/loader.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'

@@ -5,8 +5,8 @@ import { CONFIG_LIMITS, withArticle } from '../model/config.ts'
 import { type Architecture, checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
 import type { AugmentOptions } from './data/augment.ts'
 import { checkRandAugment } from './data/check.ts'
-import type { Dataset } from './data/datasets.ts'
-import { DATASET_NAMES } from './data/names.ts'
+import { DATASET_KINDS, type DatasetShape } from './data/names.ts'
+import { checkChannels, checkRecordShape, TEST_SHARES } from './data/own/options.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
 import { SCHEME_NAMES, SCHEMES_OF, type SchemeName } from './schemes/index.ts'
 
@@ -32,9 +32,30 @@ const ARCHITECTURES: readonly Architecture[] = ['paraformer', 'vit', 'ensemble']
 
 /** All settings in the order in which help shows them. A missing default depends on the data set or on other settings. */
 export const SETTINGS = {
-  dataset: { kind: 'choice', choices: DATASET_NAMES, default: 'mnist', help: 'data set' },
+  dataset: {
+    kind: 'choice',
+    choices: DATASET_KINDS,
+    default: 'mnist',
+    help: 'data set; or your own in --data-dir: images, a folder of PNG, JPEG, WebP and GIF files for each class; idx, files like those of MNIST; cifar-like, records like those of CIFAR-10',
+  },
   dataDir: { kind: 'text', help: 'folder of its files' },
   download: { kind: 'boolean', default: false, help: 'fetch missing files from their official address' },
+  testShare: {
+    kind: 'number',
+    ...TEST_SHARES,
+    help: 'images: share of each class that --seed chooses for tests, unless --data-dir holds folders train and test (default: 0.2)',
+  },
+  skipBroken: { kind: 'boolean', help: 'images: leave out files that cannot be decoded' },
+  channels: {
+    kind: 'whole',
+    min: 1,
+    max: 3,
+    help: 'images: 1 for gray, 3 for RGB (default: 1 if every pixel of all images is gray)',
+  },
+  recordShape: {
+    kind: 'numbers',
+    help: 'cifar-like: channels,height,width of a record, which is a label byte and the pixels (default: 3,32,32)',
+  },
   validation: {
     kind: 'number',
     min: 0,
@@ -59,7 +80,7 @@ export const SETTINGS = {
     kind: 'whole',
     min: 1,
     max: CONFIG_LIMITS.imageSize,
-    help: 'resize images to so many pixels a side (default: as they are)',
+    help: 'resize images to so many pixels a side; of your own that are not square the shorter side, and the middle is cut out (default: as they are; with --dataset images the median of the shorter sides, at most 64, rounded down to a multiple of --patch-size)',
   },
   patchSize: { kind: 'whole', min: 1, max: CONFIG_LIMITS.patchSize, default: 4, help: 'pixels a side of a patch' },
   dim: { kind: 'whole', min: 1, max: CONFIG_LIMITS.dim, default: 64, help: 'width of the residual stream' },
@@ -185,6 +206,7 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   const checked = complete as Settings
   const { branches, members, coalesce, randAugment, prefixWeights, accumulate, batchSize } = checked
   const { architecture } = checked
+  checkOwnSettings(checked)
   if (randAugment && randAugment.length !== 2) throw new UserError('--rand-augment takes two numbers, such as 2,14')
   if (randAugment) checkRandAugment(randAugment[0]!, randAugment[1]!)
   if (prefixWeights && prefixWeights.length !== branches) {
@@ -221,6 +243,21 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   return checked
 }
 
+/** Settings of data sets of the user's own, with the format that has them. */
+const OWN_SETTINGS = { testShare: 'images', skipBroken: 'images', channels: 'images', recordShape: 'cifar-like' } as const
+
+/** @throws UserError for settings that the data set does not have, and for those of a wrong value */
+function checkOwnSettings(settings: Settings): void {
+  const { dataset, channels, recordShape } = settings
+  for (const [name, format] of Object.entries(OWN_SETTINGS)) {
+    const value = settings[name as keyof typeof OWN_SETTINGS]
+    if (value === undefined || value === false || dataset === format) continue
+    throw new UserError(`${flagOf(name)} has no effect on --dataset ${dataset}; use it with ${format}`)
+  }
+  checkChannels(channels)
+  checkRecordShape(recordShape)
+}
+
 /** Checks the value of one setting alone. @param shown names it in the message @throws UserError in one line */
 export function checkOneSetting(name: SettingName, value: unknown, shown: string): void {
   checkSetting(SETTINGS[name], value, shown)
@@ -251,14 +288,19 @@ export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** Returns the config of the model for settings and a data set. @throws UserError when they do not fit together */
-export function modelConfigOf(
-  settings: Settings,
-  dataset: Pick<Dataset, 'height' | 'width' | 'channels' | 'classes'>,
-): ModelConfig {
+/**
+ * Returns the config of the model for settings and a data set.
+ * @param dataset the shape of the data set; undefined for one of the user's own that is not loaded
+ * @throws UserError when they do not fit together, or the shape is unknown
+ */
+export function modelConfigOf(settings: Settings, dataset: DatasetShape | undefined): ModelConfig {
   const { patchSize, dim, heads, dimHead, mlpDim, branches, branchDepth, depth, members } = settings
   const { residual, pool, dropout } = settings
   const { architecture } = settings
+  if (!dataset)
+    throw new UserError(
+      `the sizes of --dataset ${settings.dataset} are known when it is loaded; use a data set with a name here`,
+    )
   const { channels, classes, height, width } = dataset
   if (height !== width && settings.imageSize === undefined) {
     throw new UserError(`images of ${height}x${width} are not square; choose a size with --image-size`)

@@ -28,6 +28,17 @@ export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promis
   throw new Error(`colours of kind ${space}`)
 }
 
+/** Reads the sides in the header of an image file, as they are stored. @throws Error when it is malformed */
+export async function imageSides(bytes: Uint8Array, mostPixels: number): Promise<{ width: number; height: number }> {
+  const { width, height } = await (await load())(bytes, { limitInputPixels: mostPixels }).metadata()
+  return { width, height }
+}
+
+/** @throws UserError when no image can be decoded */
+export async function requireDecoder(): Promise<void> {
+  await load()
+}
+
 let loaded: Promise<Sharp> | undefined
 
 /** Loads the library at the first image, so that nothing else waits for it. */

@@ -93,6 +93,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   checkPrefix: () => [model.config, 1],
   checkSettings: () => [{ dim: 8 }],
   chromeTrace: () => [[{ name: 'a', dispatches: [], offset: 0 }]],
+  clsAttention: () => [model, images()],
   colocate: () => [[x(2), x(3)]],
   // On two images no model is better than chance: the function refuses it when it has run on them.
   compress: () => [model, { validation: loader, test: loader, thresholds: [0.5], batches: [1], mode: 'serial' }],

@@ -15,6 +15,7 @@ export interface CliResult {
  * Runs the command line in a process of its own.
  * @param options.onStderr called with all of stderr so far; may kill the process
  * @param options.closesStdout closes stdout at once, so that the process cannot write to it
+ * @param options.stdin the content of standard input, which else stays open
  */
 export function runCli(
   args: readonly string[],
@@ -22,6 +23,7 @@ export function runCli(
     env?: Record<string, string>
     onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void
     closesStdout?: boolean
+    stdin?: string | Uint8Array
   } = {},
 ): Promise<CliResult> {
   const cli = fileURLToPath(new URL('./cli.js', import.meta.url))
@@ -30,6 +32,7 @@ export function runCli(
     let stdout = ''
     let stderr = ''
     if (options.closesStdout) child.stdout.destroy()
+    if (options.stdin !== undefined) child.stdin.end(options.stdin)
     child.stdout.on('data', (text) => {
       stdout += text
     })

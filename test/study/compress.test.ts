@@ -68,7 +68,7 @@ async function classesOf(logits: Tensor): Promise<number[]> {
   })
 }
 
-const shareOf = (found: readonly number[], labels: Uint8Array) =>
+const shareOf = (found: readonly number[], labels: ArrayLike<number>) =>
   found.filter((label, i) => label === labels[i]).length / labels.length
 
 /** Images with the labels that `logitsOf` gives them, but for every `wrong`-th one. */

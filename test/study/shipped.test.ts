@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { countFlops, countParameters } from '../../model/index.ts'
-import { DATASET_SHAPES } from '../../train/data/names.ts'
+import { DATASET_SHAPES, type DatasetName } from '../../train/data/names.ts'
 import { checkSettings, modelConfigOf } from '../../train/settings.ts'
 import { withParametersOf } from '../../train/study/plan/alike.ts'
 import { Plan, type PlannedRun } from '../../train/study/plan/plan.ts'
@@ -23,7 +23,7 @@ const RAN_BEFORE_EXPORTS = ['schemes', 'latency']
 
 /** The data of a preset, as its files would give it. */
 function dataOf(loaded: LoadedStudy, preset: string) {
-  const { dataset } = checkSettings(loaded.study.presets[preset]!)
+  const dataset = checkSettings(loaded.study.presets[preset]!).dataset as DatasetName
   const { classes } = DATASET_SHAPES[dataset]
   const trainImages = dataset.startsWith('cifar') ? 50_000 : 60_000
   const imagesOfClass = Array<number>(classes).fill(trainImages / classes)

@@ -64,9 +64,13 @@ for (const size of [
   const bytes = encodePng({ width, height, depth: 8, colorType: 2, samples, size })
   refuses(`of size ${size.join(' by ')}`, bytes, /corrupt, truncated or too large PNG/)
 }
-test('a folder', () => {
+test('a folder without images', () => {
   mkdirSync(path('folder.png'))
-  return expectUserError(['predict', '--checkpoint', checkpoint, path('folder.png')], /folder\.png: is a folder; name a file/)
+  writeFileSync(path('folder.png/notes.txt'), 'no image')
+  return expectUserError(
+    ['predict', '--checkpoint', checkpoint, path('folder.png')],
+    /folder\.png: a folder without images; name/,
+  )
 })
 test('a device without end', () => {
   symlinkSync('/dev/zero', path('zeros.png'))
@@ -124,6 +128,34 @@ test('more images than are computed at once', async () => {
   const all = await predict(files)
   const some = await predict([files[0]!, files[149]!])
   equal([all[0], all[149]], some, 'the first and the last, alone and among others')
+})
+
+test('standard input is an image, or paths of files and folders', async () => {
+  const inside = path('inside')
+  mkdirSync(join(inside, 'deeper'), { recursive: true })
+  for (const name of ['b.PNG', 'a.png', 'deeper/c.png']) writeFileSync(join(inside, name), png)
+  writeFileSync(join(inside, 'notes.txt'), 'no image')
+  const piped = async (stdin: string | Uint8Array) => {
+    const result = await runCli(['predict', '--checkpoint', checkpoint, '--json', '-'], { stdin })
+    return { ...result, found: result.code === 0 ? (JSON.parse(result.stdout) as Result[]) : [] }
+  }
+  const all = await piped(`${inside}\r\n\n${path('good.png')}`)
+  equal(
+    all.found.map(({ file }) => file),
+    [...['a.png', 'b.PNG', 'deeper/c.png'].map((name) => join(inside, name)), path('good.png')],
+    all.stderr,
+  )
+  const image = await piped(png)
+  equal(image.found, [{ ...all.found[0], file: '-' }], image.stderr)
+  for (const wrong of [new Uint8Array(0), Uint8Array.of(0, 1, 2), Uint8Array.of(0xff, 0xfe)]) {
+    const { code, stderr } = await piped(wrong)
+    if (code !== 2 || !/^paraformer: -: neither a PNG.*image nor a list of paths; pipe one of them in\n$/.test(stderr))
+      throw new Error(`${code}: ${stderr}`)
+  }
+  await expectUserError(
+    ['predict', '--checkpoint', checkpoint, '-', '-'],
+    /- is standard input, which is read once; name it once/,
+  )
 })
 
 test('without the decoder only images fail, and say what to install', async () => {

@@ -3,10 +3,11 @@ import { type Command, Option } from 'commander'
 import { type AdapterSummary, files, UserError } from '../../engine/index.ts'
 import { CONFIG_LIMITS, withArticle } from '../../model/config.ts'
 import { checkPrefix, MODES, type ParaFormer } from '../../model/index.ts'
-import { type BatchLoader, splitIndices } from '../data/loader.ts'
+import type { Dataset } from '../data/dataset.ts'
+import type { BatchLoader } from '../data/loader.ts'
 import { dryRunEvaluation } from '../evaluate.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
-import { evaluationBatch, evaluationLoader, first } from '../run/loaders.ts'
+import { evaluationBatch, evaluationLoader, first, trainingParts } from '../run/loaders.ts'
 import { MAX_BATCH, MAX_COUNT } from '../settings.ts'
 import { type Compression, compress } from '../study/compress/compress.ts'
 import { type CutModel, cutChosen, SAVED_DTYPES, type SavedDtype, saveCut, type Written } from '../study/compress/cut.ts'
@@ -113,8 +114,9 @@ async function run(flags: CompressFlags, interrupt: Interrupt): Promise<void> {
     [['--checkpoint', flags.checkpoint]],
   )
   const { dataset, options } = await dataOfCheckpoint(checkpoint, flags)
-  const split = await validationOf(flags)
-  const held = splitIndices(dataset.train.count, split.validation, split.seed).validation.slice(0, flags.images)
+  const split = await validationOf(flags, dataset)
+  const share = dataset.validation && flags.validation === undefined ? 0 : split.validation
+  const held = trainingParts(dataset, share, split.seed).validation.slice(0, flags.images)
   if (held.length === 0)
     throw new UserError(`--validation ${split.validation} leaves no image to choose by; use a larger share`)
   for (const path of [results, modelPath]) await files.checkWritable(path)
@@ -173,8 +175,12 @@ async function compressOnDevice(
   }
 }
 
-/** Returns the validation images of the flags, or of the run. */
-async function validationOf({ checkpoint, validation, seed }: CompressFlags): Promise<HeldOut & { heldOut: boolean }> {
+/** Returns the validation images of the flags, of the data set, or of the run. */
+async function validationOf(
+  { checkpoint, validation, seed }: CompressFlags,
+  { validation: own, train }: Dataset,
+): Promise<HeldOut & { heldOut: boolean }> {
+  if (own && validation === undefined) return { validation: own.length / train.count, seed: seed ?? 0, heldOut: true }
   const run = await heldOutOf(checkpoint)
   const share = validation ?? (run?.validation || VALIDATION)
   const split = { validation: share, seed: seed ?? run?.seed ?? 0 }

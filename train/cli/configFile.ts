@@ -7,7 +7,7 @@ import { checkOneSetting, checkSettings, flagOf, SETTINGS, type SettingName, typ
 export type SomeSettings = Partial<Record<SettingName, unknown>>
 
 /** Bytes of the longest file of settings. */
-const MAX_BYTES = 1 << 20
+const MAX_BYTES = 1 << 24
 
 /**
  * Reads a JSON file of settings by their names, or the settings.json of a run.

@@ -2,10 +2,11 @@ import { type Command, Option } from 'commander'
 import { files } from '#platform'
 import { UserError } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { dryRunEvaluation, evaluate, spoiledPrefixes, violations } from '../evaluate.ts'
 import { type AttentionSample, sampleAttention, writeAttention } from '../run/attention.ts'
 import { readCheckpoint } from '../run/checkpoint.ts'
-import { evaluationBatch, evaluationLoader, first } from '../run/loaders.ts'
+import { evaluationBatch, evaluationLoader, first, trainingParts } from '../run/loaders.ts'
 import { MAX_COUNT } from '../settings.ts'
 import { addDataFlags, type DataFlags, dataOfCheckpoint } from './checkpointData.ts'
 import { addModelFlags, type ModelFlags, modeOnDevice, withModel } from './device.ts'
@@ -15,7 +16,7 @@ import { withProgress } from './progress.ts'
 import { compact, percent, table } from './table.ts'
 
 interface EvalFlags extends ModelFlags, DataFlags {
-  split: 'train' | 'test'
+  split: 'train' | 'validation' | 'test'
   images?: number
   attention?: string
 }
@@ -26,7 +27,11 @@ export function evalCommand(): Command {
     .description('loss and accuracy of every prefix of a checkpoint on a data set')
     .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
   addDataFlags(command)
-    .addOption(new Option('--split <name>', 'images to use').choices(['train', 'test']).default('test'))
+    .addOption(
+      new Option('--split <name>', 'images to use; validation is the folder val of your own images')
+        .choices(['train', 'validation', 'test'])
+        .default('test'),
+    )
     .addOption(new Option('--images <n>', 'use only so many').argParser(count(MAX_COUNT)))
   command.option(
     '--attention <file>',
@@ -41,6 +46,15 @@ async function saveAttention(path: string, sample: AttentionSample | undefined):
   await writeAttention(path, sample)
 }
 
+/** Returns the indices of the images of a split. @throws UserError when the data set has no such images */
+function indicesOf(dataset: Dataset, split: EvalFlags['split']): Int32Array {
+  if (split === 'test') return first(dataset.test.count)
+  const { train, validation } = trainingParts(dataset, 0, 0)
+  if (split === 'train') return train
+  if (validation.length > 0) return validation
+  throw new UserError('--split validation is for images in a folder val; a share of the training images is not kept apart')
+}
+
 async function run(flags: EvalFlags): Promise<void> {
   const { attention } = flags
   if (attention !== undefined && flags.mode === 'devices')
@@ -49,8 +63,8 @@ async function run(flags: EvalFlags): Promise<void> {
   if (attention !== undefined) await files.checkWritable(attention)
   const { config } = checkpoint
   const { dataset, options } = await dataOfCheckpoint(checkpoint, flags)
-  const indices = first(dataset[flags.split].count, flags.images)
-  const loader = evaluationLoader(dataset, flags.split, indices, options)
+  const indices = indicesOf(dataset, flags.split).slice(0, flags.images)
+  const loader = evaluationLoader(dataset, flags.split === 'test' ? 'test' : 'train', indices, options)
   const B = evaluationBatch(indices.length, config.channels, config.imageSize)
   const found = await withModel(
     checkpoint,
@@ -76,7 +90,8 @@ async function run(flags: EvalFlags): Promise<void> {
   } else {
     const rows = prefixes.map((p) => [String(p.branches), p.loss.toFixed(4), percent(p.accuracy), compact(p.parameters)])
     console.log(table(['branches', 'loss', 'accuracy', 'parameters'], rows))
-    console.log(`on ${found.images} ${flags.split} images of ${printable(dataset.name)}`)
+    const where = dataset.own ? `in ${flags.dataDir}` : `of ${dataset.name}`
+    console.log(`on ${found.images} ${flags.split} images ${printable(where)}`)
   }
   const spoiled = spoiledPrefixes(found.losses)
   if (spoiled) {

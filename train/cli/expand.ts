@@ -4,7 +4,7 @@ import { files, requestDevice, UserError } from '../../engine/index.ts'
 import { CONFIG_LIMITS, withArticle } from '../../model/config.ts'
 import type { Mode, ModelConfig, ParaFormerConfig } from '../../model/index.ts'
 import { sha256Of } from '../data/checksum.ts'
-import { DATASET_NAMES } from '../data/datasets.ts'
+import { DATASET_KINDS } from '../data/datasets.ts'
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
 import { deviceLossBehind } from '../run/restarts.ts'
 import { checkSettings, flagOf, MAX_COUNT, modelConfigOf, SETTINGS, type Settings } from '../settings.ts'
@@ -77,7 +77,7 @@ export function expandCommand(): Command {
     )
     .addOption(new Option('--tasks <k>', 'number of tasks; the model knows the first one').argParser(count(1000)).default(2))
     .addOption(new Option('--class-seed <n>', 'shuffle the classes before they are divided').argParser(number))
-    .addOption(new Option('--to <name>', 'with --split dataset: the data set to learn').choices([...DATASET_NAMES]))
+    .addOption(new Option('--to <name>', 'with --split dataset: the data set to learn').choices([...DATASET_KINDS]))
     .option('--to-data-dir <path>', 'folder of its files')
     .addOption(new Option('--add <n>', 'branches to append for each task').argParser(count(CONFIG_LIMITS.branches)).default(1))
     .addOption(

@@ -4,7 +4,7 @@ import * as v from 'valibot'
 import { amount, count, fields, listOf, mapOf, text } from '../../engine/base/json.ts'
 import { files, UserError } from '../../engine/index.ts'
 import { sha256Of } from '../data/checksum.ts'
-import { DATASET_NAMES } from '../data/datasets.ts'
+import { DATASET_KINDS } from '../data/datasets.ts'
 import { FORMAT, readJsonFile } from '../run/jsonFile.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
 import { INITS } from '../study/expand/model.ts'
@@ -18,7 +18,7 @@ const PLAN = fields({
   split: v.picklist(SPLITS, 'a split'),
   tasks: count,
   classSeed: v.optional(count),
-  to: v.optional(v.picklist(DATASET_NAMES, 'a data set')),
+  to: v.optional(v.picklist(DATASET_KINDS, 'a data set')),
   toDataDir: v.optional(text),
   add: count,
   freeze: v.picklist(FREEZES, 'what is frozen'),

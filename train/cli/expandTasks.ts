@@ -1,6 +1,8 @@
 import { UserError } from '../../engine/index.ts'
-import { type Dataset, type DatasetName, loadDataset } from '../data/datasets.ts'
+import { type Dataset, type DatasetKind, loadDataset } from '../data/datasets.ts'
+import { isOwn } from '../data/names.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
+import { loadDatasetOf } from '../run/data.ts'
 import type { DataInfo } from '../run/metadata.ts'
 import type { Settings } from '../settings.ts'
 import {
@@ -13,13 +15,15 @@ import {
   type SplitName,
   type Task,
 } from '../study/expand/splits.ts'
+import { decoding } from './decoding.ts'
+import { say } from './printable.ts'
 
 /** Flags that make the tasks. */
 export interface TaskFlags {
   split: SplitName
   tasks: number
   classSeed?: number | undefined
-  to?: DatasetName | undefined
+  to?: DatasetKind | undefined
   toDataDir?: string | undefined
 }
 
@@ -36,14 +40,16 @@ export interface Tasks {
  * @throws UserError in one line for flags that do not fit each other, the data or the model
  */
 export async function tasksOf(flags: TaskFlags, settings: Settings, checkpoint?: Checkpoint): Promise<Tasks> {
-  const { download } = settings
   checkTaskFlags(flags)
-  const dataset = await loadDataset(settings.dataset, { dir: settings.dataDir, download })
+  const dataset = await decoding((hooks) =>
+    loadDatasetOf(settings, { like: checkpoint, sameData: checkpoint !== undefined, ...hooks }),
+  )
   if (checkpoint && checkpoint.config.channels !== dataset.channels) {
     throw new UserError(
       `${checkpoint.path}: takes ${checkpoint.config.channels} channels, ${dataset.name} has ${dataset.channels}; choose the data set it was trained on`,
     )
   }
+  if (dataset.leftOut !== undefined) say(dataset.leftOut)
   const { mean, std } = checkpoint?.data ?? dataset
   const groups = flags.split === 'classes' ? groupsOf(flags, dataset, checkpoint) : undefined
   const order = groups?.flat() ?? Array.from({ length: dataset.classes }, (_, i) => i)
@@ -52,7 +58,7 @@ export async function tasksOf(flags: TaskFlags, settings: Settings, checkpoint?:
   return {
     tasks: tasks.map((task) => limited(task, settings)),
     dataset,
-    info: { dataset: dataset.name, mean, std, classNames },
+    info: { dataset: dataset.name, mean, std, classNames, ...(dataset.own && { own: dataset.own }) },
   }
 }
 
@@ -95,7 +101,8 @@ async function domainsOf(
   }
   if (split === 'permuted') return permutedTasks(dataset, tasks, seed)
   if (split === 'rotated') return rotatedTasks(dataset, tasks)
-  return datasetTasks(dataset, await loadDataset(to!, { dir: toDataDir, download }))
+  const own = isOwn(to!) ? { imageSize: dataset.height, channels: dataset.channels, ...dataset.own, seed } : {}
+  return datasetTasks(dataset, await decoding((hooks) => loadDataset(to!, { dir: toDataDir, download, ...own, ...hooks })))
 }
 
 /** @throws UserError in one line for flags that do not go together */

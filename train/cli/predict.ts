@@ -10,6 +10,7 @@ import { dryRunPrediction, gradients, type PredictOptions, predict, predictInput
 import { type Checkpoint, readCheckpoint } from '../run/checkpoint.ts'
 import { addModelFlags, type ModelFlags, modeOnDevice, withModel } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
+import { imageInputs } from './imageInputs.ts'
 import { count, makeCommand } from './options.ts'
 import { printJson } from './printable.ts'
 import { withProgress } from './progress.ts'
@@ -29,7 +30,7 @@ export function predictCommand(): Command {
     .description('logits and features for a safetensors file of images, or the classes of image files')
     .argument(
       '[images...]',
-      'PNG, JPEG, WebP or GIF files; colour profiles are not applied, transparent pixels are laid over black',
+      'PNG, JPEG, WebP or GIF files, folders of them, and - for standard input: an image, or a text with a path in each line. Colour profiles are not applied, transparent pixels are laid over black; what is not square is stretched, or cropped for a model of --dataset images, idx or cifar-like',
     )
     .requiredOption('--checkpoint <file>', 'checkpoint.safetensors or model.safetensors of a run')
     .option('--input <file>', 'safetensors file with `images` [B, C, H, W] float32, normalised')
@@ -103,11 +104,14 @@ async function predictFile(path: string, checkpoint: Checkpoint, options: Predic
 }
 
 /** Prints the likeliest classes of image files. */
-async function classify(files: string[], checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
+async function classify(words: string[], checkpoint: Checkpoint, options: PredictOptions, flags: PredictFlags): Promise<void> {
   const { path, config, data } = checkpoint
   if (!data) throw new UserError(`${path}: does not say how images are normalised; use a checkpoint that this project trained`)
   const { channels, imageSize, classes } = config
-  const bytes = await readImages(files, channels, imageSize)
+  const inputs = await imageInputs(words)
+  const files = inputs.map((input) => (typeof input === 'string' ? input : input.name))
+  // A model of images of one's own sees them as it did in training.
+  const bytes = await readImages(inputs, channels, imageSize, data.own ? 'crop' : 'stretch')
   const tables = normalizeTables(data.mean, data.std)
   const pixels = channels * imageSize ** 2
   const images = {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { type DeviceLostError, FileError, reason, UserError } from '../../engine/index.ts'
 import { branchShape, countParameters, type Model } from '../../model/index.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { spoiledPrefixes } from '../evaluate.ts'
 import { readRun, type SavedRun } from '../run/checkpoint.ts'
 import { CheckpointWriter } from '../run/checkpointWriter.ts'
@@ -60,7 +61,7 @@ export class Session {
     const savedStep = existsSync(folder.checkpoint) ? step : undefined
     const checkpoints = new CheckpointWriter({ folder, lock, metrics, info: data.info, say: note }, savedStep)
     note(
-      `${settings.dataset}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
+      `${describeData(data.dataset)}: ${data.train.count} training images, ${data.evaluation.count} of ${data.split}; ${describeModel(model)}; ` +
         `scheme ${settings.scheme}; ${folder.path}${step > 0 ? `, from mini-batch ${step} on` : ''}`,
     )
     return new Session(parts, progress, metrics, checkpoints)
@@ -197,6 +198,11 @@ export function lostLine({ message }: DeviceLostError, step: number): string {
 
 function placeOf(trainer: Trainer) {
   return { step: trainer.position.step, evaluationDue: trainer.evaluationDue }
+}
+
+/** Names a data set; what is not known by the name alone is said too. */
+function describeData({ name, own, classes, channels, height, width }: Dataset): string {
+  return own ? `${name}, ${classes} classes, [${channels}, ${height}, ${width}]` : name
 }
 
 function describeModel({ config }: Model): string {

@@ -20,6 +20,7 @@ import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
 import { flagOf, MAX_COUNT, RESUMABLE } from '../settings.ts'
 import { mergeSettings, readConfigFile } from './configFile.ts'
+import { decoding } from './decoding.ts'
 import { announce, checkPrecision } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
 import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
@@ -108,10 +109,12 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       throw new UserError(
         `--coalesce ${coalesce} is for branches that coalesce, and they run in mode ${mode}; leave it out, or change --mode`,
       )
-    data = await interrupt.orStop(openData(settings))
+    const like = from?.checkpoint ?? initial
+    const open = decoding((hooks) => openData(settings, { like, sameData: from !== undefined, ...hooks }))
+    data = await interrupt.orStop(open)
+    if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const config = configOf(settings, data, from)
     if (initial) checkInitial(initial, config)
-    if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const { first, ...devices } = placementOf(settings.mode, flags, config)
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     const start = async (device: Device, from: SavedRun | undefined, before: Trainer | undefined): Promise<Trainer> => {
@@ -123,6 +126,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       const read = [['--config', flags.config] as const, ['--init-from', flags.initFrom] as const]
       await checkDistinctPaths([['--trace', flags.trace]], [...ofRun, ...read])
       announce(device)
+      if (data!.dataset.leftOut !== undefined) say(data!.dataset.leftOut)
       const onMode = (mode: Mode, measured: Record<Mode, number>) => say(modeLine(mode, measured))
       const chooseVariants = variantsOf(device, from?.state ?? before?.state(), flags.tune, interrupt)
       const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode, initial }

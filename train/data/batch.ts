@@ -2,13 +2,14 @@ import { type AugmentOptions, augment } from './augment.ts'
 import { normalizeInto, normalizeTables } from './normalize.ts'
 import { CounterRandom, Purpose, shuffle } from './random.ts'
 import { resizeBytes } from './resize.ts'
+import type { Labels } from './split.ts'
 
 /** Everything that determines the batches, as plain data for a worker thread. */
 export interface BatchSpec {
   /** uint8 [count, channels, height, width]; a worker thread reads shared memory without a copy. */
   images: Uint8Array
-  /** uint8 [count] */
-  labels: Uint8Array
+  /** [count] */
+  labels: Labels
   /** Samples of the split that batches are made of. */
   indices: Int32Array
   channels: number

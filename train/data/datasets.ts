@@ -3,32 +3,43 @@ import { dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
 import { kindOf } from '../../engine/base/kind.ts'
-import { checkOptions } from '../../engine/base/options.ts'
+import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { loadCifarSplit } from './cifar.ts'
+import type { Dataset } from './dataset.ts'
 import { loadIdxSplit } from './idx.ts'
 import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
-import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName, MAX_NAME } from './names.ts'
-import type { Split } from './split.ts'
+import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_KINDS, type DatasetKind, isOwn, MAX_NAME, type OwnFormat } from './names.ts'
+import { loadIdxFolder } from './own/idxFolder.ts'
+import { loadImageFolder } from './own/imageFolder.ts'
+import { checkOwnOptions, type OwnOptions } from './own/options.ts'
+import { loadRecordFolder } from './own/recordFolder.ts'
 
-export { DATASET_NAMES, type DatasetName } from './names.ts'
+export type { Dataset } from './dataset.ts'
+export { DATASET_KINDS, type DatasetKind, type DatasetName } from './names.ts'
 export type { Split } from './split.ts'
 
-/** A labelled image data set. */
-export interface Dataset {
-  name: DatasetName
-  channels: number
-  height: number
-  width: number
-  classes: number
-  /** Mean of each channel, for pixels in [0, 1]. */
-  mean: number[]
-  /** Standard deviation of each channel, for pixels in [0, 1]. */
-  std: number[]
-  classNames?: string[]
-  train: Split
-  test: Split
-  /** Paths of the files that it was read from. */
-  files?: readonly string[]
+/** Where the files of a data set are, and for one of the user's own how they are read. */
+export interface LoadOptions extends LocateOptions, OwnOptions {}
+
+const OPTIONS: OptionNames<LoadOptions> = {
+  dir: true,
+  download: true,
+  imageSize: true,
+  multipleOf: true,
+  channels: true,
+  classNames: true,
+  seed: true,
+  testShare: true,
+  recordShape: true,
+  skipBroken: true,
+  onProgress: true,
+}
+
+/** What loads each format of the user's own. */
+const OWN: Record<OwnFormat, (dir: string, options: OwnOptions) => Promise<Dataset>> = {
+  images: loadImageFolder,
+  idx: loadIdxFolder,
+  'cifar-like': loadRecordFolder,
 }
 
 const IDX_FILES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
@@ -36,15 +47,33 @@ const CIFAR_10_FILES = [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat(
 const CIFAR_100_FILES = ['train.bin', 'test.bin']
 
 /**
- * Loads a data set whole into memory.
+ * Loads a data set whole into memory. One of the user's own is read from `dir` alone: `images`, a folder of image files for each class (see
+ * `loadImageFolder`); `idx`, files like MNIST's (see `loadIdxFolder`); `cifar-like`, records like CIFAR-10's (see `loadRecordFolder`).
  * @param options.dir folder of its files; default the folder of its package, then the user's cache
  * @param options.download whether missing files are fetched, with a checksum
+ * @param options.imageSize pixels of a side of one's own images, to which they are resized and cropped
+ * @param options.multipleOf the side is a multiple of this where no size is given
+ * @param options.channels 1 (gray) or 3 (RGB); default gray if all images are
+ * @param options.classNames all classes in label order; default the names of the folders, in order
+ * @param options.seed of the division into training and test images; default 0
+ * @param options.testShare share of each class that is for tests, above 0 and up to 0.9; default 0.2
+ * @param options.recordShape channels, height and width of a record; default 3, 32, 32
+ * @param options.skipBroken leaves out image files that cannot be decoded; default is an error
+ * @param options.onProgress is called with the number of files decoded, and of all
  * @throws UserError in one line: which file, what is wrong, what to do
  */
-export async function loadDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
-  checkOptions('loadDataset', options, { dir: true, download: true })
-  if (!DATASET_NAMES.includes(name)) {
-    throw new UserError(`unknown data set ${kindOf(name)}; known are ${DATASET_NAMES.join(', ')}`)
+export async function loadDataset(name: DatasetKind, options: LoadOptions = {}): Promise<Dataset> {
+  checkOptions('loadDataset', options, OPTIONS)
+  if (!DATASET_KINDS.includes(name)) {
+    throw new UserError(`unknown data set ${kindOf(name)}; known are ${DATASET_KINDS.join(', ')}`)
+  }
+  if (isOwn(name)) {
+    const { dir } = options
+    if (dir === undefined) throw new UserError(`the data set ${name} is your own; name its folder with --data-dir`)
+    if (options.download)
+      throw new UserError(`the data set ${name} is your own, of which nothing is fetched; leave out --download`)
+    checkOwnOptions(options)
+    return OWN[name](dir, options)
   }
   const { mean, std } = CHANNEL_STATISTICS[name]
   const common = { name, mean: [...mean], std: [...std] }

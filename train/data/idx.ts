@@ -61,8 +61,12 @@ function hex(word: number): string {
   return word.toString(16).padStart(8, '0')
 }
 
-/** Reads a pair of IDX files, plain or gzipped, as a split of one channel. @throws UserError for malformed files */
-export async function loadIdxSplit(imagesFile: string, labelsFile: string, classes: number) {
+/**
+ * Reads a pair of IDX files, plain or gzipped, as a split of one channel.
+ * @param classes number of classes; default as many as a byte has values
+ * @throws UserError for malformed files
+ */
+export async function loadIdxSplit(imagesFile: string, labelsFile: string, classes = 256) {
   const [imageFile, labelFile] = await Promise.all([openIdx(imagesFile, 3), openIdx(labelsFile, 1)])
   const [images, labels] = [await imageFile.read(), await labelFile.read()]
   const [count, height, width] = images.dims as [number, number, number]

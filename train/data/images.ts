@@ -2,8 +2,9 @@ import { decodeImage as decode, files } from '#platform'
 import { checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { reason, UserError } from '../../engine/base/errors.ts'
 import { luma } from './imageops.ts'
+import { inOrder } from './inOrder.ts'
 import { checkPng } from './png.ts'
-import { resizeBytes } from './resize.ts'
+import { type Fit, toSquare } from './square.ts'
 
 /** A decoded image: planar uint8 [channels, height, width], 1 channel (gray) or 3 (RGB). */
 export interface PlanarImage {
@@ -14,7 +15,7 @@ export interface PlanarImage {
 }
 
 /** Largest number of pixels of an image, so that a false header does not allocate more. */
-const MAX_PIXELS = 100_000_000
+export const MAX_PIXELS = 100_000_000
 
 /**
  * Largest number of pixels of a side, as in JPEG and GIF; the resize filter of longer sides would take more memory than the
@@ -32,7 +33,7 @@ const MAX_SIDE = 2 ** 14
 const MAX_TOTAL = 2 ** 31
 
 /** Number of files that the decoder's threads decode at once. */
-const PARALLEL = 4
+export const PARALLEL = 4
 
 /** First bytes of files of each kind; `undefined` is any byte. */
 const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
@@ -53,31 +54,51 @@ export async function readImage(path: string, channels: number, imageSize: numbe
   checkText('readImage', path, 'path')
   checkWhole('readImage', channels, 'channels')
   checkWhole('readImage', imageSize, 'imageSize', 1, MAX_SIDE)
-  const image = toChannels(await decodeImage(await files.read(path, MAX_BYTES), path), channels, path)
-  const { height, width } = image
-  if (height === imageSize && width === imageSize) return image.data
-  return resizeBytes(image.data, channels, height, width, imageSize, imageSize)
+  return readFitted(path, channels, imageSize, 'stretch')
+}
+
+async function readFitted(source: string | ImageBytes, channels: number, imageSize: number, fit: Fit): Promise<Uint8Array> {
+  const { name, bytes } = typeof source === 'string' ? { name: source, bytes: await readImageFile(source) } : source
+  const { data, height, width } = toChannels(await decodeImage(bytes, name), channels, name)
+  return toSquare(data, channels, height, width, imageSize, fit, name)
+}
+
+/** Reads the bytes of an image file. @throws UserError when they cannot be read or are too many */
+export function readImageFile(path: string): Promise<Uint8Array> {
+  return files.read(path, MAX_BYTES)
+}
+
+/** An image file in memory, with the name that error messages give it. */
+export interface ImageBytes {
+  name: string
+  bytes: Uint8Array
 }
 
 /**
- * Reads image files like `readImage`, several at a time: uint8 [paths, channels, imageSize, imageSize].
+ * Reads image files like `readImage`, several at a time: uint8 [sources, channels, imageSize, imageSize].
+ * @param sources paths, or files in memory
+ * @param fit what becomes of images that are not square
  * @throws UserError for the first file that cannot be read, or when the images take more than 2 GiB
  */
-export async function readImages(paths: readonly string[], channels: number, imageSize: number): Promise<Uint8Array> {
+export async function readImages(
+  sources: readonly (string | ImageBytes)[],
+  channels: number,
+  imageSize: number,
+  fit: Fit = 'stretch',
+): Promise<Uint8Array> {
   const pixels = channels * imageSize ** 2
-  const total = paths.length * pixels
+  const total = sources.length * pixels
   if (total > MAX_TOTAL) {
     throw new UserError(
-      `${paths.length} images of ${imageSize}x${imageSize} take ${(total / 2 ** 30).toFixed(1)} GiB, more than 2; name fewer at a time`,
+      `${sources.length} images of ${imageSize}x${imageSize} take ${(total / 2 ** 30).toFixed(1)} GiB, more than 2; name fewer at a time`,
     )
   }
   const out = new Uint8Array(total)
-  for (let from = 0; from < paths.length; from += PARALLEL) {
-    const read = paths.slice(from, from + PARALLEL).map((path) => readImage(path, channels, imageSize))
-    for (const [i, result] of (await Promise.allSettled(read)).entries()) {
-      if (result.status === 'rejected') throw result.reason
-      out.set(result.value, (from + i) * pixels)
-    }
+  let at = 0
+  for await (const result of inOrder(sources, PARALLEL, (source) => readFitted(source, channels, imageSize, fit))) {
+    if (result.status === 'rejected') throw result.reason
+    out.set(result.value, at)
+    at += pixels
   }
   return out
 }
@@ -93,7 +114,7 @@ export async function readImages(paths: readonly string[], channels: number, ima
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<PlanarImage> {
   if (!(bytes instanceof Uint8Array)) throw refusal('decodeImage', bytes, 'a Uint8Array')
   checkText('decodeImage', where, 'the name of the file')
-  const kind = Object.keys(SIGNATURES).find((name) => startsWith(bytes, SIGNATURES[name]!))
+  const kind = imageKind(bytes)
   if (kind === undefined) {
     const what =
       bytes.length === 0
@@ -115,8 +136,13 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pla
   }
 }
 
-/** Converts an image to the number of channels of a model. @throws UserError when that is neither 1 nor 3 */
-function toChannels(image: PlanarImage, channels: number, where: string): PlanarImage {
+/** Returns the kind of an image file, such as PNG, by its first bytes; undefined for another file. */
+export function imageKind(bytes: Uint8Array): string | undefined {
+  return Object.keys(SIGNATURES).find((name) => startsWith(bytes, SIGNATURES[name]!))
+}
+
+/** Converts an image to the number of channels of a model: gray is repeated, RGB becomes its luma. @throws UserError when that is neither 1 nor 3 */
+export function toChannels(image: PlanarImage, channels: number, where: string): PlanarImage {
   const { data, height, width } = image
   if (channels !== 1 && channels !== 3) {
     throw new UserError(`${where}: cannot become ${channels} channels, only 1 or 3; give the model a safetensors file`)

@@ -2,13 +2,37 @@ export type DatasetName = 'mnist' | 'fashion-mnist' | 'cifar-10' | 'cifar-100'
 
 export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist', 'cifar-10', 'cifar-100']
 
+/**
+ * The format of a data set of the user's own, whose sizes and classes come from its files: `images`, a folder of image files for each
+ * class; `idx`, files like MNIST's; `cifar-like`, records like CIFAR-10's.
+ */
+export type OwnFormat = 'images' | 'idx' | 'cifar-like'
+
+export const OWN_FORMATS: readonly OwnFormat[] = ['images', 'idx', 'cifar-like']
+
+/** The name of a data set, or the format of the user's own. */
+export type DatasetKind = DatasetName | OwnFormat
+
+export const DATASET_KINDS: readonly DatasetKind[] = [...DATASET_NAMES, ...OWN_FORMATS]
+
+/** Whether a data set is of the user's own. */
+export function isOwn(kind: DatasetKind): kind is OwnFormat {
+  return OWN_FORMATS.includes(kind as OwnFormat)
+}
+
 /** Characters of the longest name of a class or a data set. */
 export const MAX_NAME = 200
 
-/** Sides, channels and classes of the data sets. */
-export const DATASET_SHAPES: Readonly<
-  Record<DatasetName, { height: number; width: number; channels: number; classes: number }>
-> = {
+/** Sides, channels and classes of a data set. */
+export interface DatasetShape {
+  height: number
+  width: number
+  channels: number
+  classes: number
+}
+
+/** The shapes of the data sets that are known by name. Those of the user's own are known when they are loaded. */
+export const DATASET_SHAPES: Readonly<Record<DatasetName, DatasetShape> & Partial<Record<OwnFormat, DatasetShape>>> = {
   mnist: { height: 28, width: 28, channels: 1, classes: 10 },
   'fashion-mnist': { height: 28, width: 28, channels: 1, classes: 10 },
   'cifar-10': { height: 32, width: 32, channels: 3, classes: 10 },

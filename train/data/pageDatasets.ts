@@ -1,10 +1,10 @@
 import { UserError } from '../../engine/base/errors.ts'
 import { checkOptions } from '../../engine/base/options.ts'
 import { loadCifarSplit } from './cifar.ts'
-import type { Dataset } from './datasets.ts'
+import type { Dataset } from './dataset.ts'
+import type { LoadOptions } from './datasets.ts'
 import { loadIdxSplit } from './idx.ts'
-import type { LocateOptions } from './locate.ts'
-import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_NAMES, type DatasetName } from './names.ts'
+import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_KINDS, type DatasetKind, isOwn } from './names.ts'
 
 /** Addresses of files below which a page finds its data sets, unless it names another folder. */
 const FOLDER = 'data'
@@ -15,10 +15,12 @@ const FOLDER = 'data'
  * @param options.dir address of the folder; default `data/NAME`, relative to the page
  * @throws UserError in one line: which file, what is wrong
  */
-export async function loadPageDataset(name: DatasetName, options: LocateOptions = {}): Promise<Dataset> {
-  checkOptions('loadDataset', options, { dir: true, download: true })
-  if (!DATASET_NAMES.includes(name))
-    throw new UserError(`unknown data set ${String(name)}; known are ${DATASET_NAMES.join(', ')}`)
+export async function loadPageDataset(name: DatasetKind, options: LoadOptions = {}): Promise<Dataset> {
+  const place: Pick<LoadOptions, 'dir' | 'download'> = options
+  checkOptions('loadDataset', place, { dir: true, download: true })
+  if (!DATASET_KINDS.includes(name))
+    throw new UserError(`unknown data set ${String(name)}; known are ${DATASET_KINDS.join(', ')}`)
+  if (isOwn(name)) throw new UserError(`the data set ${name} is read from a folder, which a page in a browser has not`)
   const { mean, std } = CHANNEL_STATISTICS[name]
   const at = (file: string) => `${options.dir ?? `${FOLDER}/${name}`}/${file}`
   const classNames = CLASS_NAMES[name]

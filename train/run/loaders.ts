@@ -1,4 +1,5 @@
-import type { Dataset } from '../data/datasets.ts'
+import { UserError } from '../../engine/base/errors.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { BatchLoader, splitIndices } from '../data/loader.ts'
 import { augmentOf, type Settings } from '../settings.ts'
 import type { DataInfo } from './metadata.ts'
@@ -24,13 +25,17 @@ export function evaluationBatch(count: number, channels: number, imageSize: numb
 }
 
 /**
- * Makes the loaders of a run over a data set; `close()` those at the end.
+ * Makes the loaders of a run over a data set, which the caller must `close()` at the end.
  * @param settings complete (see `checkSettings`)
+ * @param kept the data info of the model that goes on, whose normalisation and classes stay as they were
+ * @throws UserError in one line
  */
-export function loadersOf(dataset: Dataset, settings: Settings): RunData {
+export function loadersOf(dataset: Dataset, settings: Settings, kept?: DataInfo): RunData {
   const { seed, imageSize, batchSize, validation, trainImages, testImages } = settings
-  const parts = splitIndices(dataset.train.count, validation, seed)
-  const size = imageSize === undefined ? {} : { imageSize }
+  const parts = trainingParts(dataset, validation, seed)
+  if (kept) checkSameClasses(dataset, kept)
+  const { mean, std } = kept ?? dataset
+  const fitted = { mean, std, ...(imageSize !== undefined && { imageSize }) }
   const augment = augmentOf(settings)
   const train = new BatchLoader(dataset, dataset.train, {
     batchSize,
@@ -38,21 +43,43 @@ export function loadersOf(dataset: Dataset, settings: Settings): RunData {
     dropLast: parts.train.length > batchSize,
     indices: parts.train.slice(0, trainImages),
     prefetch: 3,
-    ...size,
+    ...fitted,
     ...(augment && { augment }),
   })
-  const evaluation =
-    validation > 0
-      ? evaluationLoader(dataset, 'train', parts.validation.slice(0, testImages), size)
-      : evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)
-  const { name, mean, std, classNames } = dataset
+  const holdsOut = parts.validation.length > 0 || validation > 0
+  const evaluation = holdsOut
+    ? evaluationLoader(dataset, 'train', parts.validation.slice(0, testImages), fitted)
+    : evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), fitted)
+  const { name, classNames, own } = dataset
   return {
     dataset,
-    info: { dataset: name, mean, std, classNames },
+    info: { dataset: name, mean, std, classNames, ...(own && { own }) },
     train,
     evaluation,
-    split: validation > 0 ? 'validation' : 'test',
+    split: holdsOut ? 'validation' : 'test',
   }
+}
+
+/**
+ * Divides the training images of a data set.
+ * @param share the share that is held out for validation; a data set with validation images of its own takes none
+ * @returns the indices of the parts
+ * @throws UserError for a share where the data set has validation images
+ */
+export function trainingParts({ train, validation }: Pick<Dataset, 'train' | 'validation'>, share: number, seed: number) {
+  if (!validation) return splitIndices(train.count, share, seed)
+  if (share > 0)
+    throw new UserError(`--validation ${share}: the data set has a folder of validation images; leave out one of them`)
+  return { train: first(train.count - validation.length), validation }
+}
+
+/** @throws UserError when the classes of a run's own data set are not those that it began with */
+function checkSameClasses({ classNames: now, own }: Dataset, { classNames: then }: DataInfo): void {
+  if (!own || !now || !then) return
+  const [added, gone] = [now.find((name) => !then.includes(name)), then.find((name) => !now.includes(name))]
+  if (added === undefined && gone === undefined) return
+  const what = added === undefined ? `lacks the class ${gone}, which it had` : `has a class ${added}, which it had not`
+  throw new UserError(`--data-dir: the data set ${what} when the run began; use the data that it began with`)
 }
 
 /** Makes a loader of some images of a split in the order of `indices`. */

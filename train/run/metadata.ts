@@ -2,7 +2,8 @@ import * as v from 'valibot'
 import { UserError } from '../../engine/base/errors.ts'
 import { amount, count, fields, listOf, mapOf, numberOrNaN, parseJson, text } from '../../engine/base/json.ts'
 import { branchShape, type ModelConfig } from '../../model/index.ts'
-import { type DatasetName, MAX_NAME } from '../data/names.ts'
+import type { OwnSettings } from '../data/dataset.ts'
+import { type DatasetKind, MAX_NAME } from '../data/names.ts'
 import { wrongStatistics } from '../data/normalize.ts'
 import { MAX_SCALE, MAX_STEADY, MIN_SCALE } from '../optim/lossScale.ts'
 import { checkSettings, type SettingName, type Settings } from '../settings.ts'
@@ -22,10 +23,12 @@ export interface Position {
 
 /** Normalisation of the images of a model, and names of its classes. */
 export interface DataInfo {
-  dataset: DatasetName
+  dataset: DatasetKind
   mean: number[]
   std: number[]
   classNames?: string[] | undefined
+  /** How a data set of the user's own was read, whose images are cropped where they are not square. */
+  own?: OwnSettings | undefined
 }
 
 const whole31 = v.pipe(count, v.maxValue(2 ** 31 - 1, 'a whole number below 2^31'))
@@ -77,6 +80,7 @@ const DATA = fields({
   mean: listOf(v.unknown()),
   std: listOf(v.unknown()),
   classNames: v.optional(listOf(name)),
+  own: v.optional(fields({ seed: v.optional(count), testShare: v.optional(amount), recordShape: v.optional(listOf(count)) })),
 })
 
 /**
@@ -103,12 +107,12 @@ export function parseTraining(json: string, config: ModelConfig, parameters: Ite
 
 /** Parses the data info of a model. @throws UserError in one line that names the wrong field */
 export function parseDataInfo(json: string, { channels, classes }: ModelConfig): DataInfo {
-  const { dataset, mean, std, classNames } = parseJson(DATA, json, 'the metadata data')
+  const { dataset, mean, std, classNames, own } = parseJson(DATA, json, 'the metadata data')
   const wrong =
     wrongStatistics(mean, std, channels) ??
     (classNames && classNames.length !== classes
       ? `classNames has ${classNames.length} names for ${classes} classes`
       : undefined)
   if (wrong !== undefined) throw new UserError(`the metadata data is malformed: ${wrong}`)
-  return { dataset: dataset as DatasetName, mean: mean as number[], std: std as number[], classNames }
+  return { dataset: dataset as DatasetKind, mean: mean as number[], std: std as number[], classNames, ...(own && { own }) }
 }

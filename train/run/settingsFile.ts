@@ -12,7 +12,7 @@ import type { SavedRun } from './checkpoint.ts'
 import { checkFormat, FORMAT } from './jsonFile.ts'
 
 /** Bytes of the longest settings.json. */
-const MAX_BYTES = 1 << 20
+const MAX_BYTES = 1 << 24
 
 /** The content of settings.json: the settings of a run, its model and its data. */
 export interface RunSettings {
@@ -24,7 +24,7 @@ export interface RunSettings {
     /** Images of the data set, of which the settings may use fewer. */
     trainImages: number
     testImages: number
-    /** Checksums of its files by their names. */
+    /** Checksums of its files by their names, or of all files of a class by the class. */
     sha256: Record<string, string>
   }
   /** The checkpoint whose parameters the run began with. */
@@ -98,15 +98,24 @@ export async function checkAgreement(path: string, { checkpoint, state }: SavedR
   }
   compare('settings', found.settings, state.settings, RESUMABLE)
   compare('model', found.model, checkpoint.config, [])
+  const changed = (what: string) => new UserError(`${path}: the run began with ${what}; use the data that it began with`)
+  for (const [split, before] of [
+    ['train', found.dataset.trainImages],
+    ['test', found.dataset.testImages],
+  ] as const) {
+    const { count } = dataset[split]
+    if (dataset.own && count !== before) throw changed(`${before} ${split} images, and there are ${count} now`)
+  }
   const sums = await checksums(dataset)
   for (const [name, sum] of Object.entries(found.dataset.sha256)) {
     if (sums[name] === undefined || sums[name] === sum) continue
-    throw new UserError(`${path}: the run began with another file ${name} of ${dataset.name}; use the data that it began with`)
+    throw changed(dataset.sha256 ? `other images of the class ${name}` : `another file ${name} of ${dataset.name}`)
   }
 }
 
-/** Returns the checksums of the files of a data set by their names. */
-async function checksums({ files = [] }: Dataset): Promise<Record<string, string>> {
+/** Returns the checksums of a data set, those of its files by their names. */
+async function checksums({ files = [], sha256 }: Dataset): Promise<Record<string, string>> {
+  if (sha256) return sha256
   const sums = await Promise.all(files.map(async (path) => [basename(path), await sha256Of(path)] as const))
   return Object.fromEntries(sums)
 }

@@ -12,7 +12,7 @@ export interface HeldOut {
 }
 
 /** Bytes of the largest `settings.json`. */
-const MAX_BYTES = 1 << 20
+const MAX_BYTES = 1 << 24
 
 /** The settings of a run as far as they say what it held out. */
 const RUN = fields({ settings: fields({ validation: amount, seed: count }) })

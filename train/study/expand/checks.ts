@@ -37,9 +37,10 @@ function checkSplit(op: string, value: unknown, name: string, pixels: number): v
   const { count } = value
   checkWhole(op, count, `${name}.count`, 0)
   const check = (key: 'images' | 'labels', length: number) => {
-    const bytes = value[key]
-    if (!(bytes instanceof Uint8Array && bytes.length === length))
-      throw refusal(op, bytes, `a Uint8Array of ${length}`, `${name}.${key}`)
+    const found = value[key]
+    // Labels of more than 256 classes take two bytes.
+    const isKind = found instanceof Uint8Array || (key === 'labels' && found instanceof Uint16Array)
+    if (!(isKind && found.length === length)) throw refusal(op, found, `a Uint8Array of ${length}`, `${name}.${key}`)
   }
   check('images', (count as number) * pixels)
   check('labels', count as number)

@@ -174,14 +174,18 @@ export function select(split: Split, indices: Int32Array): Split {
   for (const [to, from] of indices.entries()) {
     images.set(split.images.subarray(from * pixels, (from + 1) * pixels), to * pixels)
   }
-  const labels = Uint8Array.from(indices, (i) => split.labels[i]!)
+  const labelOf = (i: number) => split.labels[i]!
+  const wide = split.labels instanceof Uint16Array
+  const labels = wide ? Uint16Array.from(indices, labelOf) : Uint8Array.from(indices, labelOf)
   return { images, labels, count: indices.length }
 }
 
 /** Copies the images of several splits into one. */
 export function join(splits: readonly Split[]): Split {
   const images = new Uint8Array(splits.reduce((sum, split) => sum + split.images.length, 0))
-  const labels = new Uint8Array(splits.reduce((sum, split) => sum + split.count, 0))
+  const total = splits.reduce((sum, split) => sum + split.count, 0)
+  const wide = splits.some((split) => split.labels instanceof Uint16Array)
+  const labels = wide ? new Uint16Array(total) : new Uint8Array(total)
   let [at, count] = [0, 0]
   for (const split of splits) {
     images.set(split.images, at)

@@ -1,4 +1,6 @@
-import { type Dataset, loadDataset } from '../../data/datasets.ts'
+import { UserError } from '../../../engine/index.ts'
+import type { Dataset } from '../../data/datasets.ts'
+import { loadDatasetOf } from '../../run/data.ts'
 import type { Settings } from '../../settings.ts'
 import { hashOf } from './hash.ts'
 
@@ -14,8 +16,10 @@ export interface StudyData extends Pick<Dataset, 'name' | 'channels' | 'height' 
 }
 
 /** Reads a data set, and takes its hash. @throws UserError in one line */
-export async function studyData({ dataset, dataDir, download }: Settings): Promise<StudyData> {
-  const { name, channels, height, width, classes, train, test } = await loadDataset(dataset, { dir: dataDir, download })
+export async function studyData(settings: Settings): Promise<StudyData> {
+  if (settings.dataset === 'images' && settings.imageSize === undefined)
+    throw new UserError('a study of images counts its work before it loads any; state imageSize in the settings of all arms')
+  const { name, channels, height, width, classes, train, test } = await loadDatasetOf(settings)
   const hash = hashOf(train.images, train.labels, test.images, test.labels)
   const imagesOfClass = Array<number>(classes).fill(0)
   for (const label of train.labels) imagesOfClass[label]!++

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { files } from '#platform'
 import { requestDevice } from '../../../engine/index.ts'
 import { countParameters, type Mode } from '../../../model/index.ts'
-import { loadDataset } from '../../data/datasets.ts'
+import { loadDatasetOf } from '../../run/data.ts'
 import type { HeldFolder } from '../../run/folder.ts'
 import { FORMAT } from '../../run/jsonFile.ts'
 import { type RunRecord, ranOn, writeRunRecord } from '../../run/record.ts'
@@ -42,8 +42,7 @@ export async function expansionRun(
   { folder }: HeldFolder,
   hooks: RunHooks,
 ): Promise<boolean> {
-  const { dataset: name, dataDir, download } = settings
-  const dataset = await loadDataset(name, { dir: dataDir, download })
+  const dataset = await loadDatasetOf(settings)
   const tasks = tasksOf(procedure, dataset, settings)
   const { channels, height, width, mean: average, std } = dataset
   const stopped = new Error('the expansion was interrupted')
