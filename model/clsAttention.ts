@@ -1,4 +1,5 @@
 import { refusal } from '../engine/base/checks.ts'
+import { ArgumentError, ShapeError } from '../engine/base/errors.ts'
 import { linear, noGrad, scope, stack, type Tensor } from '../engine/index.ts'
 import { checkTensor } from '../engine/tensor/arguments.ts'
 import type { ModelConfig } from './config.ts'
@@ -11,13 +12,21 @@ import { VisionModel } from './vision.ts'
  * an ensemble); off the tape, without dropout.
  * @param images float32 [B, C, H, W], of the config's channels and size
  * @returns [m, B, heads, T + 1], where each row sums to 1; token 0 is the CLS token itself, the others are patches row by row
- * @throws ArgumentError for a model that is none of the library's; ShapeError for images of another shape; UserError for branches that
+ * @throws ArgumentError for a model that is none of the library's, and images on another device; ShapeError for images of another shape; UserError for branches that
  *   live on other devices
  */
 export function clsAttention(model: VisionModel<ModelConfig> | Ensemble, images: Tensor): Tensor {
   checkTensor('clsAttention', images, 'images')
   if (!(model instanceof VisionModel || model instanceof Ensemble))
     throw refusal('clsAttention', model, 'a ParaFormer, ViT or Ensemble', 'model')
+  const { channels, imageSize } = model.config
+  const takes = [channels, imageSize, imageSize]
+  if (images.dtype === 'int32' || images.shape.length !== 4 || images.shape.slice(1).join() !== takes.join()) {
+    const got = `${images.dtype} [${images.shape.join(', ')}]`
+    throw new ShapeError(`clsAttention: images are ${got}; this model takes float32 [B, ${takes.join(', ')}]`)
+  }
+  if (images.device !== model.device)
+    throw new ArgumentError('clsAttention: images are on another device than the model; make them there')
   const { training } = model
   model.eval()
   try {
