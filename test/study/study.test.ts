@@ -103,7 +103,7 @@ test('an export has what a report draws and nothing large, and the study goes on
   assert.match(stdout, /^4 runs, \d+ kB: /)
   assert.equal(readFileSync(join(to, 'results.jsonl'), 'utf8'), readFileSync(join(whole.path, 'results.jsonl'), 'utf8'))
   for (const { key } of linesOf(to, 'results.jsonl')) {
-    assert.equal(readdirSync(join(to, 'runs', key)).sort(), ['metrics.jsonl', 'settings.json'])
+    assert.equal(readdirSync(join(to, 'runs', key)).sort(), ['attention.json', 'metrics.jsonl', 'settings.json'])
     const evaluations = linesOf(whole.path, 'runs', key, 'metrics.jsonl').filter(({ split }) => split === 'validation')
     assert.ok(evaluations.length >= 4)
     assert.equal(linesOf(to, 'runs', key, 'metrics.jsonl'), evaluations)

@@ -66,7 +66,11 @@ export function loadersOf(dataset: Dataset, settings: Settings, kept?: DataInfo)
  * @returns the indices of the parts
  * @throws UserError for a share where the data set has validation images
  */
-export function trainingParts({ train, validation }: Pick<Dataset, 'train' | 'validation'>, share: number, seed: number) {
+export function trainingParts(
+  { train, validation }: Pick<Dataset, 'train' | 'validation'>,
+  share: number,
+  seed: number,
+): { train: Int32Array; validation: Int32Array } {
   if (!validation) return splitIndices(train.count, share, seed)
   if (share > 0)
     throw new UserError(`--validation ${share}: the data set has a folder of validation images; leave out one of them`)
