@@ -18,6 +18,8 @@ const queue = (globalThis as unknown as { UVU_QUEUE: unknown[][] }).UVU_QUEUE
 
 let failed = false
 for (const file of JSON.parse(process.env.TEST_BUNDLES!) as string[]) {
+  // Some tests start their own file in another process.
+  process.argv[1] = file
   const begin = performance.now()
   Object.assign(tally, { registered: 0, passed: 0, failed: 0, failures: [] })
   queue.splice(0, queue.length, [null])

@@ -33,13 +33,15 @@ export interface LoaderOptions {
   mean?: number[]
   /** Standard deviation of each channel; default that of the data set. */
   std?: number[]
-  /** Batches made ahead in a worker thread; default 3 with augmentation or resizing, else 0, which makes batches on demand. */
+  /** Batches made ahead in a worker thread; default 3 with augmentation, resizing or large batches, else 0, which makes batches on demand. */
   prefetch?: number
   /** The first batch; default the first of epoch 0. */
   state?: LoaderState
 }
 
 const MAX_PREFETCH = 64
+/** Largest number of values of a batch that is made on demand: less than a millisecond's work, where a thread takes a tenth of a second to start. */
+const MAX_INLINE = 2 ** 18
 
 const OPTIONS: OptionNames<LoaderOptions> = {
   batchSize: true,
@@ -100,7 +102,9 @@ export class BatchLoader {
       throw new UserError(`batch size ${options.batchSize} leaves no batch of ${this.count} images; use a smaller one`)
     }
     this.#maker = new BatchMaker(this.#spec)
-    const costly = options.augment !== undefined || size.height !== height || size.width !== width
+    const resizes = size.height !== height || size.width !== width
+    const values = options.batchSize * channels * size.height * size.width
+    const costly = options.augment !== undefined || resizes || values > MAX_INLINE
     const prefetch = options.prefetch ?? (costly ? 3 : 0)
     whole('prefetch', prefetch, 0, MAX_PREFETCH)
     this.#prefetch = BatchWorker.isAvailable() ? prefetch : 0

@@ -42,7 +42,6 @@ export function loadersOf(dataset: Dataset, settings: Settings, kept?: DataInfo)
     seed,
     dropLast: parts.train.length > batchSize,
     indices: parts.train.slice(0, trainImages),
-    prefetch: 3,
     ...fitted,
     ...(augment && { augment }),
   })
@@ -94,7 +93,7 @@ export function evaluationLoader(
   options: { imageSize?: number; mean?: number[]; std?: number[] },
 ): BatchLoader {
   const batchSize = evaluationBatch(indices.length, dataset.channels, options.imageSize ?? dataset.height)
-  return new BatchLoader(dataset, dataset[split], { batchSize, shuffle: false, indices, prefetch: 2, ...options })
+  return new BatchLoader(dataset, dataset[split], { batchSize, shuffle: false, indices, ...options })
 }
 
 /** Returns the indices 0, 1, … of the first `limit` of `count` images. */
