@@ -47,7 +47,6 @@ const LIMIT = process.argv.includes('--full') ? 60 : 20
 
 const full = process.argv.includes('--full')
 const named = process.argv.slice(2).filter((word) => !word.startsWith('--'))
-const timedNode = process.env.TIMED_NODE
 const files = named.length > 0 ? named : find('test').filter((file) => full || !file.endsWith('.slow.test.ts'))
 /** The program that lists the devices. */
 const ADAPTERS = 'test/harness/adapters.ts'
@@ -258,7 +257,6 @@ function run({ files, env, title }) {
       execArgv: ['--enable-source-maps'],
       env: { ...variables, ...shaderCache(variables) },
       silent: true,
-      ...(timedNode && { execPath: timedNode }),
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
