@@ -30,7 +30,7 @@ test('two devices in one process: whichever is lost, wherever, the run ends with
   )
 })
 
-test('two devices in two processes: one that is killed, and the first one lost, are replaced', async () => {
+slow('two devices in two processes: one that is killed, and the first one lost, are replaced', async () => {
   await goesOn(
     work,
     'processes',
