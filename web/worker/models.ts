@@ -1,4 +1,14 @@
-import { concat, noGrad, requestDevice, scope, setDefaultDevice, type Tensor, UserError } from '../../engine/index.ts'
+import { files } from '#platform'
+import {
+  concat,
+  DeviceLostError,
+  noGrad,
+  requestDevice,
+  scope,
+  setDefaultDevice,
+  type Tensor,
+  UserError,
+} from '../../engine/index.ts'
 import { holdFile } from '../../engine/platform/browserFiles.ts'
 import { branchShape, clsAttention, type Model, ViT } from '../../model/index.ts'
 import { normalizeInto, normalizeTables } from '../../train/data/normalize.ts'
@@ -23,24 +33,35 @@ export class Models {
 
   async take(source: 'run' | 'shipped' | { name: string; file: Blob }): Promise<ModelInfo> {
     this.#takesRun = source === 'run' && this.#training.model !== undefined
+    if (source === 'run' && !this.#takesRun && !(await exists(MODEL)))
+      throw new UserError('there is no run yet; begin one in the tab Train')
     if (this.#takesRun) return describe(this.#training.model!, 'the run')
     const path = source === 'run' ? MODEL : source === 'shipped' ? SHIPPED : source.name
     if (typeof source === 'object') holdFile(source.name, source.file)
     const checkpoint = await readCheckpoint(path).finally(() => typeof source === 'object' && holdFile(source.name, undefined))
     if (!checkpoint.data)
       throw new UserError(`${path}: does not say how its images are normalised; take a model of this project`)
-    const { device: before } = this.#own?.model ?? {}
+    const device = this.#own?.model.device ?? (await requestDevice())
     this.#own?.model.dispose()
-    const device = before ?? (await requestDevice())
-    setDefaultDevice(this.#training.model?.model.device ?? device)
     setDefaultDevice(device)
     this.#own = { model: modelOf(checkpoint), info: checkpoint.data }
+    // A run makes its tensors on the default device.
     const training = this.#training.model?.model.device
     if (training) setDefaultDevice(training)
     return describe(this.#own, source === 'shipped' ? 'the model of this page' : path)
   }
 
-  async ask({ pixels, order }: Question): Promise<Answer> {
+  async ask(question: Question): Promise<Answer> {
+    try {
+      return await this.#ask(question)
+    } catch (error) {
+      if (!(error instanceof DeviceLostError) || this.#takesRun) throw error
+      this.#own = undefined
+      throw new UserError('the device of the model was lost; choose the model again')
+    }
+  }
+
+  async #ask({ pixels, order }: Question): Promise<Answer> {
     const current = this.#takesRun ? this.#training.model : this.#own
     if (!current) throw new UserError('there is no model yet; take one')
     const { model, info } = current
@@ -79,6 +100,12 @@ function prefixes(model: Model, input: Tensor, order: readonly number[]): Tensor
     0,
   )
   return model.forwardPrefixes(input, { outputs: chosen }).softmax(-1).reshape([order.length, model.config.classes])
+}
+
+async function exists(path: string): Promise<boolean> {
+  const file = await files.open(path).catch(() => undefined)
+  await file?.close()
+  return file !== undefined
 }
 
 function describe({ model, info }: { model: Model; info: DataInfo }, from: string): ModelInfo {

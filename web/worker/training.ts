@@ -137,6 +137,8 @@ export class Training {
     const opened = new Promise<Trainer>((resolve, reject) => {
       const run = { data, metrics, allowed: 0, wake: () => {}, ended: false } as Partial<Run> as Run
       run.done = this.#train(run, settings, from, resolve).catch((error) => {
+        // A run that never got a trainer is none.
+        if (!run.trainer) this.#run = undefined
         reject(error)
         this.#state({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
       })
