@@ -13,7 +13,7 @@ export interface DeviceInfo {
   tuned: Record<string, string>
 }
 
-/** A run that is open or was saved. */
+/** A run that is open. */
 export interface RunInfo {
   settings: Settings
   step: number
@@ -55,8 +55,8 @@ export interface Answer {
 /** The functions of the worker. */
 export interface Calls {
   device(): Promise<DeviceInfo>
-  /** Finds the run that an earlier visit saved. */
-  savedRun(): Promise<RunInfo | undefined>
+  /** Whether an earlier visit saved a run that can go on. */
+  savedRun(): Promise<boolean>
   /** Opens a new run, which is paused. The saved one is gone. */
   open(settings: Partial<Settings>): Promise<RunInfo>
   /** Opens the saved run, which is paused. */

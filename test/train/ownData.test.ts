@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -11,7 +11,7 @@ import { withOrientation } from '../harness/jpegFiles.ts'
 import { encodePng } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
-import { CLASSES, samplesOf, writeFolder } from './ownFolder.ts'
+import { CLASSES, flat, folderMaker, samplesOf, write, writeFolder } from './ownFolder.ts'
 import { rejects } from './userError.ts'
 
 // How data sets of one's own are read from their files; no device.
@@ -19,24 +19,7 @@ const { test, run } = suite('own data')
 const work = mkdtempSync(join(tmpdir(), 'paraformer-own-data-'))
 const mixed = join(work, 'mixed')
 await writeFolder(mixed)
-let folders = 0
-
-/** Makes a new folder. @returns its path */
-function newFolder(): string {
-  const path = join(work, `folder-${folders++}`)
-  mkdirSync(path)
-  return path
-}
-
-function write(path: string, bytes: Uint8Array | string): string {
-  mkdirSync(join(path, '..'), { recursive: true })
-  writeFileSync(path, bytes)
-  return path
-}
-
-/** A PNG file of one colour, the same in all channels. */
-const flat = (value: number, width = 4, height = 4) =>
-  encodePng({ width, height, depth: 8, colorType: 0, samples: new Uint8Array(width * height).fill(value) })
+const newFolder = folderMaker(work)
 
 /** The value of a plane that is resized bilinearly, by the definition of the triangle filter, in float64. */
 function resized(at: (y: number, x: number) => number, [height, width]: number[], [toHeight, toWidth]: number[]) {
@@ -260,135 +243,6 @@ test('links, folders in folders, hidden files and odd names', async () => {
   const { classNames, train, test: held, sha256 } = await loadDataset('images', { dir })
   assert.equal([classNames, train.count, held.count, Object.keys(sha256!)], [['__proto__', 'a'], 3, 2, ['__proto__', 'a']])
   await rejects(findClassFolders(dir, 4), /holds too many files for one data set; name a folder of fewer/, UserError)
-})
-
-const cut = flat(5).subarray(0, 40)
-const badFolders: [string, (dir: string) => void, RegExp][] = [
-  ['nothing', (dir) => rmSync(dir, { recursive: true }), /: no such folder; check/],
-  [
-    'a file',
-    (dir) => write(join(dir, 'x'), '') && rmSync(dir, { recursive: true }) === undefined && write(dir, ''),
-    /: is no folder; check/,
-  ],
-  ['no classes', (dir) => write(join(dir, 'x.png'), flat(1)), /: holds no folders; put the images of each class/],
-  ['one class', (dir) => write(join(dir, 'a', 'x.png'), flat(1)), /: holds only the class a; name the folder that/],
-  ['an empty class', (dir) => two(dir) && mkdirSync(join(dir, 'c')), /\/c: holds no images; add some, or remove the folder$/],
-  ['a class of one image', (dir) => two(dir, 1), /: no image is left to test on; add some/],
-  [
-    'a broken PNG',
-    (dir) => two(dir) && write(join(dir, 'b', '1.png'), cut),
-    /\/b\/1\.png: corrupt, truncated .*PNG \(.*; save .*; or leave out such files with --skip-broken$/,
-  ],
-  [
-    'no image',
-    (dir) => two(dir) && write(join(dir, 'a', 'notes.txt'), 'text'),
-    /\/a\/notes\.txt: neither PNG.* --skip-broken$/,
-  ],
-  [
-    'an empty file',
-    (dir) => two(dir) && write(join(dir, 'a', '0.png'), ''),
-    /\/a\/0\.png: empty, not an image.* --skip-broken$/,
-  ],
-  [
-    'a link that leads nowhere',
-    (dir) => two(dir) && symlinkSync('none', join(dir, 'a', 'z')),
-    /\/a\/z: is a link that leads nowhere \(ENOENT\); remove it/,
-  ],
-  [
-    'a device',
-    (dir) => two(dir) && symlinkSync('/dev/zero', join(dir, 'a', 'z')),
-    /\/a\/z: is neither a file nor a folder; remove it/,
-  ],
-  [
-    'a class that leads to itself',
-    (dir) => two(dir) && symlinkSync('c', join(dir, 'c')),
-    /\/c: is a link that leads nowhere \(ELOOP\); remove it$/,
-  ],
-  [
-    'a class with a long name',
-    (dir) => two(dir) && write(join(dir, 'c'.repeat(201), '0.png'), flat(1)),
-    /a class name of more than 200 characters; shorten it/,
-  ],
-  [
-    'a strip',
-    (dir) => two(dir) && write(join(dir, 'a', '0.png'), flat(1, 99, 3)),
-    /\/a\/0\.png: an image of 99x3 is more than 32 times as long/,
-  ],
-  [
-    'a split without images',
-    (dir) => two(join(dir, 'train')) && mkdirSync(join(dir, 'test', 'a'), { recursive: true }),
-    /\/test: holds no images; add class folders as in train/,
-  ],
-]
-
-/** Writes a folder of two classes. */
-function two(dir: string, count = 2): true {
-  for (const name of ['a', 'b']) for (let i = 0; i < count; i++) write(join(dir, name, `${i}.png`), flat(i))
-  return true
-}
-
-for (const [what, change, message] of badFolders) {
-  test(`a folder with ${what} is refused in one line`, async () => {
-    const dir = newFolder()
-    change(dir)
-    await rejects(loadDataset('images', { dir }), message, UserError)
-    await rejects(loadDataset('images', { dir }), new RegExp(`^${dir}.*: .*; `), UserError)
-  })
-}
-
-test('more bytes than the limit, and options that do not fit', async () => {
-  await rejects(
-    loadDataset('images', { dir: mixed, imageSize: 8192 }),
-    /72 images \[3, 8192, 8192\] take 13\.5 GiB, more than 4; lower/,
-    UserError,
-  )
-  await rejects(loadDataset('images'), /the data set images is your own; name its folder with --data-dir/, UserError)
-  await rejects(loadDataset('images', { dir: mixed, download: true }), /nothing is fetched; leave out --download/, UserError)
-  await rejects(
-    loadDataset('images', { dir: mixed, testShare: 1 }),
-    /--test-share 1 is not a number from 0\.01 to 0\.9/,
-    UserError,
-  )
-  await rejects(
-    loadDataset('cifar-like', { dir: mixed, recordShape: [3, 32] }),
-    /--record-shape takes channels, height and width/,
-    UserError,
-  )
-  const classNames = (CLASSES as readonly string[]).with(3, 'wolf')
-  await rejects(
-    loadDataset('images', { dir: mixed, classNames }),
-    /holds a class dog, which the model does not know; use/,
-    UserError,
-  )
-  await rejects(
-    loadDataset('images', { dir: mixed, classNames: [...CLASSES, 'wolf'] }),
-    /lacks the class wolf, which the model knows/,
-    UserError,
-  )
-})
-
-test('broken files are left out if asked, and named', async () => {
-  const dir = newFolder()
-  two(dir, 6)
-  for (const name of ['2.png', '3.png', 'x.txt', 'y.txt']) write(join(dir, 'a', name), cut)
-  const seen: number[] = []
-  const found = await loadDataset('images', {
-    dir,
-    skipBroken: true,
-    onProgress: (done) => seen.push(done),
-  })
-  assert.is(found.train.count + found.test.count, 10)
-  assert.equal(
-    seen,
-    Array.from({ length: 14 }, (_, i) => i + 1),
-  )
-  assert.match(found.leftOut!, /^left out 4 of 14 files: .*\/a\/.*: corrupt.*; .*; and 1 more$/)
-  for (let i = 0; i < 6; i++) write(join(dir, 'a', `${i}.png`), cut)
-  await rejects(
-    loadDataset('images', { dir, skipBroken: true }),
-    /\/a: no image of it is left to train on; add some/,
-    UserError,
-  )
 })
 
 test('labels follow the class names of a model, whatever the order of folders', async () => {

@@ -48,3 +48,30 @@ export async function writeFolder(dir: string, { gray = false, classes = CLASSES
     }
   }
 }
+
+/** Returns a function that makes a new folder in `work` at each call, and returns its path. */
+export function folderMaker(work: string): () => string {
+  let folders = 0
+  return () => {
+    const path = join(work, `folder-${folders++}`)
+    mkdirSync(path)
+    return path
+  }
+}
+
+/** Writes a file with the folders that it needs. @returns its path */
+export function write(path: string, bytes: Uint8Array | string): string {
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(path, bytes)
+  return path
+}
+
+/** A PNG file of one colour, the same in all channels. */
+export const flat = (value: number, width = 4, height = 4) =>
+  encodePng({ width, height, depth: 8, colorType: 0, samples: new Uint8Array(width * height).fill(value) })
+
+/** Writes a folder of two classes, `count` images each. */
+export function writeTwoClasses(dir: string, count = 2): true {
+  for (const name of ['a', 'b']) for (let i = 0; i < count; i++) write(join(dir, name, `${i}.png`), flat(i))
+  return true
+}

@@ -8,7 +8,18 @@ import { loadCifarSplit } from './cifar.ts'
 import type { Dataset } from './dataset.ts'
 import { loadIdxSplit } from './idx.ts'
 import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
-import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_KINDS, type DatasetKind, isOwn, MAX_NAME, type OwnFormat } from './names.ts'
+import {
+  CHANNEL_STATISTICS,
+  CIFAR_10_FILES,
+  CIFAR_100_FILES,
+  CLASS_NAMES,
+  DATASET_KINDS,
+  type DatasetKind,
+  IDX_FILES,
+  isOwn,
+  MAX_NAME,
+  type OwnFormat,
+} from './names.ts'
 import { loadIdxFolder } from './own/idxFolder.ts'
 import { loadImageFolder } from './own/imageFolder.ts'
 import { checkOwnOptions, type OwnOptions } from './own/options.ts'
@@ -41,10 +52,6 @@ const OWN: Record<OwnFormat, (dir: string, options: OwnOptions) => Promise<Datas
   idx: loadIdxFolder,
   'cifar-like': loadRecordFolder,
 }
-
-const IDX_FILES = ['train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
-const CIFAR_10_FILES = [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat('test_batch.bin')
-const CIFAR_100_FILES = ['train.bin', 'test.bin']
 
 /**
  * Loads a data set whole into memory. One of the user's own is read from `dir` alone: `images`, a folder of image files for each class (see

@@ -53,3 +53,14 @@ export const CHANNEL_STATISTICS: Record<DatasetName, { mean: number[]; std: numb
   'cifar-10': { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] },
   'cifar-100': { mean: [0.5071, 0.4865, 0.4409], std: [0.2673, 0.2564, 0.2762] },
 }
+
+/** Files of MNIST and of data sets like it: images and labels to train on, and those of the tests. */
+export const IDX_FILES = [
+  'train-images-idx3-ubyte',
+  'train-labels-idx1-ubyte',
+  't10k-images-idx3-ubyte',
+  't10k-labels-idx1-ubyte',
+]
+/** Files of CIFAR-10 and CIFAR-100, the last of which holds the test images. */
+export const CIFAR_10_FILES = [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat('test_batch.bin')
+export const CIFAR_100_FILES = ['train.bin', 'test.bin']

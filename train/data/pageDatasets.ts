@@ -4,7 +4,16 @@ import { loadCifarSplit } from './cifar.ts'
 import type { Dataset } from './dataset.ts'
 import type { LoadOptions } from './datasets.ts'
 import { loadIdxSplit } from './idx.ts'
-import { CHANNEL_STATISTICS, CLASS_NAMES, DATASET_KINDS, type DatasetKind, isOwn } from './names.ts'
+import {
+  CHANNEL_STATISTICS,
+  CIFAR_10_FILES,
+  CIFAR_100_FILES,
+  CLASS_NAMES,
+  DATASET_KINDS,
+  type DatasetKind,
+  IDX_FILES,
+  isOwn,
+} from './names.ts'
 
 /** Addresses of files below which a page finds its data sets, unless it names another folder. */
 const FOLDER = 'data'
@@ -26,17 +35,22 @@ export async function loadPageDataset(name: DatasetKind, options: LoadOptions = 
   const classNames = CLASS_NAMES[name]
   const common = { name, mean: [...mean], std: [...std], ...(classNames && { classNames }) }
   if (name === 'mnist' || name === 'fashion-mnist') {
-    const pair = (split: string) => loadIdxSplit(at(`${split}-images-idx3-ubyte.gz`), at(`${split}-labels-idx1-ubyte.gz`), 10)
-    const [train, test] = await Promise.all([pair('train'), pair('t10k')])
+    const [trainImages, trainLabels, testImages, testLabels] = IDX_FILES.map((file) => at(`${file}.gz`)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    const [train, test] = await Promise.all([
+      loadIdxSplit(trainImages, trainLabels, 10),
+      loadIdxSplit(testImages, testLabels, 10),
+    ])
     const { height, width } = train
     return { ...common, channels: 1, height, width, classes: 10, train: train.split, test: test.split }
   }
   const ten = name === 'cifar-10'
   const layout = ten ? ({ labelBytes: 1, classes: 10 } as const) : ({ labelBytes: 2, classes: 100 } as const)
-  const files = ten ? [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`) : ['train.bin']
-  const [train, test] = [
-    await loadCifarSplit(files.map(at), layout),
-    await loadCifarSplit([at(ten ? 'test_batch.bin' : 'test.bin')], layout),
-  ]
+  const files = (ten ? CIFAR_10_FILES : CIFAR_100_FILES).map(at)
+  const [train, test] = [await loadCifarSplit(files.slice(0, -1), layout), await loadCifarSplit(files.slice(-1), layout)]
   return { ...common, channels: 3, height: 32, width: 32, classes: layout.classes, train, test }
 }

@@ -1,4 +1,3 @@
-import { files } from '#platform'
 import {
   concat,
   DeviceLostError,
@@ -16,7 +15,7 @@ import { imageTensor } from '../../train/modelInput.ts'
 import { modelOf, readCheckpoint } from '../../train/run/checkpoint.ts'
 import type { DataInfo } from '../../train/run/metadata.ts'
 import type { Answer, ModelInfo, Question } from '../protocol.ts'
-import { MODEL, type Training } from './training.ts'
+import { exists, MODEL, type Training } from './training.ts'
 
 /** The model that comes with the page. */
 const SHIPPED = 'model/mnist.safetensors'
@@ -100,12 +99,6 @@ function prefixes(model: Model, input: Tensor, order: readonly number[]): Tensor
     0,
   )
   return model.forwardPrefixes(input, { outputs: chosen }).softmax(-1).reshape([order.length, model.config.classes])
-}
-
-async function exists(path: string): Promise<boolean> {
-  const file = await files.open(path).catch(() => undefined)
-  await file?.close()
-  return file !== undefined
 }
 
 function describe({ model, info }: { model: Model; info: DataInfo }, from: string): ModelInfo {

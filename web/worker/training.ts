@@ -56,29 +56,15 @@ export class Training {
     return this.#run && { model: this.#run.trainer.parts.model, info: this.#run.data.info }
   }
 
-  /** Describes the run that was saved; undefined without one. A checkpoint that is damaged is told and counts as none. */
-  async saved(): Promise<RunInfo | undefined> {
+  /** Whether a run was saved that can go on. A checkpoint that is damaged is told and counts as none. */
+  async saved(): Promise<boolean> {
+    if (!(await exists(CHECKPOINT))) return false
     try {
-      await files.read(CHECKPOINT)
-    } catch {
-      return undefined
-    }
-    try {
-      const { checkpoint, state } = await readRun(CHECKPOINT)
-      const { settings, position } = state
-      return {
-        settings,
-        step: position.step,
-        totalSteps: position.step,
-        branches: branchShape(checkpoint.config).branches,
-        parameters: countParameters(checkpoint.config).total,
-        trainImages: 0,
-        evaluationImages: 0,
-        metrics: await readMetrics(position.step),
-      }
+      await readRun(CHECKPOINT)
+      return true
     } catch (error) {
       this.#note(error)
-      return undefined
+      return false
     }
   }
 
@@ -276,4 +262,11 @@ async function readMetrics(step: number): Promise<Metric[]> {
   } catch {
     return []
   }
+}
+
+/** Whether there is a file. */
+export async function exists(path: string): Promise<boolean> {
+  const file = await files.open(path).catch(() => undefined)
+  await file?.close()
+  return file !== undefined
 }
