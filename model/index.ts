@@ -23,8 +23,17 @@ export {
 } from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
 export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
-export { Module, type Parameter, parameter, type StateEntry, type StateSource } from './module.ts'
-export { type ForwardOptions, MODES, type Mode, PRECISIONS, type Precision } from './vision.ts'
+export { Module, type Parameter, parameter, type StateEntries, type StateEntry, type StateSource } from './module.ts'
+export {
+  type Branch,
+  type ForwardOptions,
+  type Head,
+  MODES,
+  type Mode,
+  PRECISIONS,
+  type Precision,
+  type VisionModel,
+} from './vision.ts'
 export { Ensemble, ParaFormer, ViT }
 
 export type Model = ParaFormer | ViT | Ensemble

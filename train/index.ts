@@ -12,20 +12,39 @@ export {
   type TensorInfo,
   toFloat32,
 } from './checkpoint/files.ts'
-export { decodeSafetensors, encodeSafetensors, type SafetensorsEntry, type SafetensorsFile } from './checkpoint/safetensors.ts'
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type SafetensorsData,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+} from './checkpoint/safetensors.ts'
+export type { OwnSettings } from './data/dataset.ts'
 export type { Dataset, DatasetKind, DatasetName, LoadOptions, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
-export type { Batch, BatchLoader } from './data/loader.ts'
+export type { Batch, BatchLoader, LoaderState } from './data/loader.ts'
+export type { LabelledImages } from './data/microBatch.ts'
+export type { OwnFormat } from './data/names.ts'
+export type { CounterRandom } from './data/random.ts'
+export type { Labels } from './data/split.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
 export { type DistributeOptions, distributeBranches } from './devices/distribute.ts'
+export type { Pulse } from './devices/heartbeat.ts'
+export type { Pass } from './devices/passes.ts'
+export type { Traffic } from './devices/traffic.ts'
 export { type Evaluation, evaluate } from './evaluate.ts'
 export { expand, loadDataset, openData } from './host/host.ts'
-export { AdamW, type AdamWOptions, decays } from './optim/adamW.ts'
-export { LossScale, type LossScaleOptions } from './optim/lossScale.ts'
-export { type Schedule, type ScheduleName, schedule } from './optim/schedule.ts'
+export type { Host } from './host/types.ts'
+export type { Entries, ModelState } from './modelState.ts'
+export { AdamW, type AdamWOptions, type AdamWSettings, type AdamWState, decays } from './optim/adamW.ts'
+export { LossScale, type LossScaleCopy, type LossScaleOptions, type LossScaleState } from './optim/lossScale.ts'
+export type { GivenParameter } from './optim/named.ts'
+export { SCHEDULE_NAMES, type Schedule, type ScheduleName, type ScheduleOptions, schedule } from './optim/schedule.ts'
 export { type PredictImages, type PredictOptions, predict } from './predict.ts'
-export type { Checkpoint, SavedRun } from './run/checkpoint.ts'
+export type { Checkpoint, LoopState, SavedModel, SavedOptimizer, SavedRun } from './run/checkpoint.ts'
+export type { OpenOptions } from './run/data.ts'
 export type { RunData } from './run/loaders.ts'
+export type { DataInfo, Position, TrainingState } from './run/metadata.ts'
 export { type StartOptions, startTrainer } from './run/start.ts'
 export { Trainer } from './run/trainer.ts'
 export type { StepReport, TrainerHooks, TrainerParts } from './run/trainerParts.ts'
@@ -33,10 +52,12 @@ export {
   type CapturedStep,
   captureStep,
   defineScheme,
+  type FlopCounter,
   type MicroBatch,
   makeScheme,
   type Objective,
   optimizerStep,
+  SCHEME_NAMES,
   type Scheme,
   type SchemeDefinition,
   type SchemeName,
@@ -52,19 +73,29 @@ export {
   type CompressOptions,
   compress,
 } from './study/compress/compress.ts'
-export { type CutModel, cutModel, type SavedDtype } from './study/compress/cut.ts'
+export { type CutModel, cutModel, SAVED_DTYPES, type SavedDtype } from './study/compress/cut.ts'
+export type { Latency } from './study/compress/latency.ts'
 export type { ExpandOptions, Expansion, ExpansionStage } from './study/expand/expand.ts'
-export { type BaseModel, expandModel, type Init } from './study/expand/model.ts'
-export { classGroups, classTasks, datasetTasks, permutedTasks, rotatedTasks, type Task } from './study/expand/splits.ts'
+export { type BaseModel, expandModel, INITS, type Init } from './study/expand/model.ts'
+export {
+  classGroups,
+  classTasks,
+  datasetTasks,
+  permutedTasks,
+  rotatedTasks,
+  type Task,
+  type TaskSource,
+} from './study/expand/splits.ts'
 export { ExpansionStoppedError } from './study/expand/stopped.ts'
-export type { ExpansionRun, KeptRun, KeptRuns, TrainedTask } from './study/expand/train.ts'
-export type { ExpansionArm, Freeze, Softmax } from './study/expand/ways.ts'
+export type { ExpansionRun, ImageShape, KeptRun, KeptRuns, TrainedTask } from './study/expand/train.ts'
+export { EXPANSION_ARMS, type ExpansionArm, FREEZES, type Freeze, SOFTMAXES, type Softmax } from './study/expand/ways.ts'
 export { withParametersOf } from './study/plan/alike.ts'
 export {
   type Arm,
   type Budget,
   defineStudy,
   type ModelCount,
+  type PipelineShape,
   type Procedure,
   type Range,
   type Rule,

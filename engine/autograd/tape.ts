@@ -11,7 +11,7 @@ import { scope, withoutScope } from '../tensor/scope.ts'
 import { empty, type GradNode, type Tensor, view } from '../tensor/tensor.ts'
 import { innermostRecomputation, type Recomputation, type Restorable } from './recomputation.ts'
 
-type Inputs = readonly (Tensor | undefined)[]
+export type Inputs = readonly (Tensor | undefined)[]
 
 /** The context that an op's forward and backward share. */
 export interface OpContext {
@@ -39,7 +39,7 @@ export interface OpDefinition<I extends Inputs, A> {
   backward?(ctx: OpContext, grad: Tensor, args: A): readonly (Tensor | undefined)[]
 }
 
-type Watcher = (name: string, result: Tensor) => void
+export type Watcher = (name: string, result: Tensor) => void
 
 const taping = new ContextVariable(true)
 /** While set, it is called with every op's name and result; see `watchOps`. */

@@ -36,27 +36,32 @@ export class Device implements Allocator, ExecutableResources {
   readonly request: DeviceRequest
   readonly summary: AdapterSummary
   readonly capabilities: Capabilities
+  /** @internal */
   readonly pipelines: PipelineCache
+  /** @internal */
   readonly bindGroups: BindGroups
+  /** The state of the random draws; `random.seed = 1` begins a stream that repeats. */
   readonly random = new RandomState()
-  /** The profiler that times every dispatch, while there is one. */
+  /** The profiler that times every dispatch, while there is one. @internal */
   profiler: Profiler | undefined
   /** Whether `destroy()` was called. */
   destroyed = false
-  /** The op that is running, for errors and traces. */
+  /** The op that is running, for errors and traces. @internal */
   op = ''
-  /** Bytes that fit one binding; parameters that take more are divided among several arenas. Tests lower it. */
+  /** Bytes that fit one binding; parameters that take more are divided among several arenas. Tests lower it. @internal */
   bindingBytes: number
-  /** Memory that the executable graphs share. */
+  /** Memory that the executable graphs share. @internal */
   readonly workspace = new Workspace(this)
+  /** @internal */
   readonly pool: BufferPool
   readonly #queue: SubmissionQueue
+  /** @internal */
   readonly kernels: KernelSelection
   readonly #eager: EagerRecorder
   #recorder: Recorder
   #lane: Lane | undefined
 
-  /** @param request the request that opened the device */
+  /** @param request the request that opened the device @internal */
   constructor({ device, summary, bindGroupLimit }: OpenedDevice, request: DeviceRequest = {}) {
     this.gpu = device
     this.request = request
@@ -108,11 +113,12 @@ export class Device implements Allocator, ExecutableResources {
     this.pool.trim(0, this.#queue.submitted)
   }
 
-  /** The lane of the branch that is running, inside a fork. */
+  /** The lane of the branch that is running, inside a fork. @internal */
   get lane(): Lane | undefined {
     return this.#lane
   }
 
+  /** @internal */
   set lane(lane: Lane | undefined) {
     this.#lane = lane
     this.#recorder.enter(lane)
@@ -123,7 +129,7 @@ export class Device implements Allocator, ExecutableResources {
     return this.#recorder !== this.#eager
   }
 
-  /** Captures the work of `fn` in a graph without executing it. @throws Error inside another capture */
+  /** Captures the work of `fn` in a graph without executing it. @throws Error inside another capture @internal */
   captureGraph<T>(fn: () => T): { graph: Graph; result: T } {
     const recorder = new GraphRecorder(this.kernels, this.pool)
     try {
@@ -134,7 +140,7 @@ export class Device implements Allocator, ExecutableResources {
     }
   }
 
-  /** Runs `fn` with `recorder` in charge. @throws Error inside another capture */
+  /** Runs `fn` with `recorder` in charge. @throws Error inside another capture @internal */
   recordWith<T>(recorder: Recorder, fn: () => T): T {
     if (this.capturing) throw new Error('capture: cannot be used inside another capture')
     this.#recorder = recorder
@@ -145,25 +151,27 @@ export class Device implements Allocator, ExecutableResources {
     }
   }
 
-  /** Allocates memory for a tensor: planned memory inside a capture. @throws OutOfMemoryError, DeviceLostError */
+  /** Allocates memory for a tensor: planned memory inside a capture. @throws OutOfMemoryError, DeviceLostError @internal */
   acquire(bytes: number): DeviceBuffer {
     return this.#recorder.acquire(bytes)
   }
 
-  /** Allocates memory that exists at once, also inside a capture. @throws OutOfMemoryError, DeviceLostError */
+  /** Allocates memory that exists at once, also inside a capture. @throws OutOfMemoryError, DeviceLostError @internal */
   acquirePooled(bytes: number): PooledBuffer {
     return this.#eager.acquire(bytes)
   }
 
+  /** @internal */
   release(buffer: DeviceBuffer): void {
     this.pool.release(buffer)
   }
 
+  /** @internal */
   reclaimed(bytes: number): void {
     this.pool.reclaimed(bytes)
   }
 
-  /** Notes that a command uses the memory of a tensor. @param changedBy the op, where it changes the memory */
+  /** Notes that a command uses the memory of a tensor. @param changedBy the op, where it changes the memory @internal */
   uses(buffer: DeviceBuffer, version: Changeable, changedBy?: string): void {
     const changes = changedBy !== undefined
     if (changes) version.change(changedBy)
@@ -175,6 +183,7 @@ export class Device implements Allocator, ExecutableResources {
    * @param variant the variant to take, see `KernelSelection.variant`
    * @param updateParams gives the parameters that change, for every replay of a capture
    * @throws DeviceLostError; Error when no variant runs here, or the device does not take its grid
+   * @internal
    */
   dispatch<P>(
     spec: KernelSpec<P>,
@@ -191,6 +200,7 @@ export class Device implements Allocator, ExecutableResources {
    * Copies data into a buffer, in order with everything recorded so far.
    * @param update gives the data of every replay of a capture
    * @throws DeviceLostError
+   * @internal
    */
   write(target: Binding, data: ArrayBufferView, update?: UpdateData): void {
     this.#queue.checkLost()
@@ -198,13 +208,13 @@ export class Device implements Allocator, ExecutableResources {
     this.#recorder.write(target, bytes, this.#lane, update)
   }
 
-  /** Records a copy between two buffers. @throws DeviceLostError */
+  /** Records a copy between two buffers. @throws DeviceLostError @internal */
   copy(source: Binding, target: Binding, bytes: number): void {
     this.#queue.checkLost()
     this.#recorder.copy(source, target, bytes, this.#lane)
   }
 
-  /** Records the commands of a fused and planned graph into the eager recorder's stream. */
+  /** Records the commands of a fused and planned graph into the eager recorder's stream. @internal */
   emit(commands: readonly FusedCommand[]): void {
     this.#eager.emit(commands)
   }
@@ -212,6 +222,7 @@ export class Device implements Allocator, ExecutableResources {
   /**
    * Reads bytes as they are after everything recorded so far.
    * @throws DeviceLostError, or the first error that the driver reported for commands so far; Error inside a capture
+   * @internal
    */
   async read(source: Binding, bytes: number): Promise<ArrayBuffer> {
     this.#queue.checkLost()
@@ -244,7 +255,7 @@ export class Device implements Allocator, ExecutableResources {
     return this.#eager.flush()
   }
 
-  /** Runs an executable graph after everything recorded so far. @param label names the graph in errors @throws DeviceLostError */
+  /** Runs an executable graph after everything recorded so far. @param label names the graph in errors @throws DeviceLostError @internal */
   run(executable: ExecutableGraph, label: string): void {
     this.#queue.checkLost()
     this.flush()

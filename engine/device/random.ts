@@ -40,7 +40,7 @@ export class RandomState {
     this.#counter = counter
   }
 
-  /** Takes the next stream. */
+  /** Takes the next stream. @internal */
   next(): RandomStream {
     return { seed: this.#seed, counter: this.#counter++ }
   }

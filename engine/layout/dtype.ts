@@ -41,7 +41,7 @@ export function nameOf(dtype: unknown): string {
 }
 
 /** The parts of a device that say whether it has float16, and its name. */
-interface HalfSupport {
+export interface HalfSupport {
   readonly capabilities: { readonly f16: boolean }
   readonly summary: { readonly name: string }
 }

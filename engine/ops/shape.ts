@@ -127,7 +127,7 @@ const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
  * The bounds of a slice along one dim, by default the whole dim. As in NumPy, negative bounds count back, and bounds outside move to the
  * edge. `stop` is exclusive.
  */
-export type Range = readonly [start?: number | undefined, stop?: number | undefined]
+export type SliceRange = readonly [start?: number | undefined, stop?: number | undefined]
 
 /** @throws ArgumentError unless `ranges` is a list of ranges */
 function checkRanges(ranges: unknown): void {
@@ -146,7 +146,7 @@ function checkRanges(ranges: unknown): void {
  * @throws ShapeError when a range is empty or no whole numbers, or there are more ranges than dims; ArgumentError when `ranges` is no list of
  *   ranges
  */
-export function slice(x: Tensor, ranges: readonly Range[], ...extra: []): Tensor {
+export function slice(x: Tensor, ranges: readonly SliceRange[], ...extra: []): Tensor {
   checkTensor('slice', x)
   checkRanges(ranges)
   checkNoMore('slice', extra)

@@ -82,7 +82,7 @@ export class Profiler {
     })
   }
 
-  /** Returns the descriptor of the compute pass of one dispatch. */
+  /** Returns the descriptor of the compute pass of one dispatch. @internal */
   pass({ op, kernel, streams, uses }: Launch): GPUComputePassDescriptor {
     if (2 * this.#set().labels.length === QUERIES) this.#at++
     const { queries, labels } = this.#set()
@@ -93,7 +93,7 @@ export class Profiler {
     }
   }
 
-  /** Takes an untimed command, which later dispatches may wait for. */
+  /** Takes an untimed command, which later dispatches may wait for. @internal */
   note(op: string, uses: readonly BufferUse[]): void {
     this.#barriers.next(op, uses)
   }

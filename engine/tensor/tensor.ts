@@ -35,6 +35,7 @@ export const gradientWatcher = new ContextVariable<((leaf: Tensor, grad: Tensor 
  * Every op is also a method (see methods.ts). No op but `write()` and an optimizer's step changes the values.
  */
 export class Tensor implements Layout {
+  /** @internal */
   storage: Storage<Device>
   readonly shape: Shape
   /** By dim, the distance between neighbouring elements, in elements. */
@@ -42,19 +43,19 @@ export class Tensor implements Layout {
   /** The place of the first element in the storage, in elements. */
   offset: number
   readonly dtype: Dtype
-  /** Counts the changes in place; views share it. */
+  /** Counts the changes in place; views share it. @internal */
   version: Version
   /** Whether gradients flow to or through this tensor. */
   requiresGrad = false
-  /** A parameter's slot in an arena of gradients: `backward()` puts the gradient into this memory. */
+  /** A parameter's slot in an arena of gradients: `backward()` puts the gradient into this memory. @internal */
   gradSlot: Tensor | undefined
-  /** The op that made the tensor, while it is on the tape; leaves have none. */
+  /** The op that made the tensor, while it is on the tape; leaves have none. @internal */
   node: GradNode | undefined
   #grad: Tensor | undefined
   #scope: Scope | undefined
   #disposed = false
 
-  /** Takes over one of the caller's references to `storage`. */
+  /** Takes over one of the caller's references to `storage`. @internal */
   constructor(storage: Storage<Device>, { shape, strides, offset }: Layout, dtype: Dtype, version = new Version()) {
     this.storage = storage
     this.shape = shape
@@ -190,7 +191,7 @@ export class Tensor implements Layout {
     return this.#disposed
   }
 
-  /** Moves the values into the memory of `target`, a tensor of the same size; parameters enter an arena so. */
+  /** Moves the values into the memory of `target`, a tensor of the same size; parameters enter an arena so. @internal */
   rebind(target: Tensor): void {
     copyInto(this, target)
     this.storage.release()
@@ -205,7 +206,7 @@ export class Tensor implements Layout {
     this.version = target.version
   }
 
-  /** Moves the tensor from its scope to the scope of `owner`, so that both live as long. */
+  /** Moves the tensor from its scope to the scope of `owner`, so that both live as long. @internal */
   joinScopeOf(owner: Tensor): this {
     this.#scope?.delete(this)
     this.#scope = owner.#scope
@@ -213,7 +214,7 @@ export class Tensor implements Layout {
     return this
   }
 
-  /** Enters another scope, because its own scope has ended. */
+  /** Enters another scope, because its own scope has ended. @internal */
   adopt(scope: Scope | undefined): void {
     this.#scope = scope
     scope?.add(this)

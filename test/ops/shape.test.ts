@@ -2,7 +2,7 @@ import { backward } from '../../engine/autograd/backward.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { add, exp, mul } from '../../engine/ops/elementwise.ts'
-import { broadcastTo, permute, type Range, reshape, slice, sumTo, transpose } from '../../engine/ops/shape.ts'
+import { broadcastTo, permute, reshape, type SliceRange, slice, sumTo, transpose } from '../../engine/ops/shape.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { assertShapeError, checkOp, leaf, normals, stridedLeaf } from '../harness/checkOp.ts'
@@ -54,7 +54,7 @@ function transposeStep(rank: number, a: number, b: number): Step {
   return { text: `transpose ${a} ${b}`, onTensor: (t) => transpose(t, a, b - rank), onArray: (array) => permuted(array, order) }
 }
 
-function sliceStep(box: [number, number][], asked: Range[] = box): Step {
+function sliceStep(box: [number, number][], asked: SliceRange[] = box): Step {
   return { text: `slice ${JSON.stringify(asked)}`, onTensor: (t) => slice(t, asked), onArray: (a) => sliced(a, box) }
 }
 

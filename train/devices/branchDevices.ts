@@ -38,6 +38,7 @@ export interface StepValues {
 export class BranchDevices {
   /** Stem, head and own branches of device 0. */
   readonly model: ParaFormer
+  /** @internal */
   readonly workers: readonly BranchWorker[]
   readonly #local: LocalBranches
   readonly #passes: Passes
@@ -46,7 +47,7 @@ export class BranchDevices {
   #tracing: Tracing | undefined
   readonly #prefixLosses: Objective[] = []
 
-  /** @param workers the workers of devices 1 to n - 1 */
+  /** @param workers the workers of devices 1 to n - 1 @internal */
   constructor(local: LocalBranches, workers: readonly BranchWorker[]) {
     this.model = local.model
     this.workers = workers

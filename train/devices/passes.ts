@@ -4,7 +4,7 @@ import { addInPlace } from '../../engine/tensor/pointwise.ts'
 import type { HostMicroBatch } from '../data/microBatch.ts'
 import { imageTensor } from '../modelInput.ts'
 import type { Objective } from '../schemes/index.ts'
-import type { BranchWorker, ForwardRequest, StemGradient } from './branchWorker.ts'
+import type { BranchWorker, StemGradient } from './branchWorker.ts'
 import { HeadPass } from './headPass.ts'
 import type { LocalBranches, LocalRows } from './localBranches.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -42,8 +42,13 @@ export interface MicroBatchValues {
 /** Intermediate values of a step on the host, in their order, for the search for the first that is not finite. */
 export type Findings = [what: string, values: ArrayLike<number>][]
 
-/** The branches of a forward pass, and whether their rows are wanted one by one. */
-export type Pass = Pick<ForwardRequest, 'branches' | 'eachBranch'>
+/** What a forward pass computes. */
+export interface Pass {
+  /** Number k of the prefix, whose first k branches take part. */
+  branches: number
+  /** Whether the result is the rows of each branch, or only their sum. */
+  eachBranch: boolean
+}
 
 /** Forward and backward passes over all devices, directed from device 0. */
 export class Passes {
