@@ -119,7 +119,10 @@ function mustSuggest(name: string, wanted: string): void {
 
 test('names that the documents ask for can be timed', () => {
   const known = new Set<string>([...GROUPS, ...targets.map(({ name }) => name), 'streams', 'schemes'])
-  const asked = ['README.md', 'bench/README.md', 'bench/NOTES.md', 'bench/command.ts'].flatMap((file) =>
+  const pages = readdirSync('docs')
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`)
+  const asked = ['README.md', ...pages, 'bench/README.md', 'bench/NOTES.md', 'bench/command.ts'].flatMap((file) =>
     [...readFileSync(file, 'utf8').matchAll(/paraformer bench ((?:[a-zA-Z]+ )*[a-zA-Z]+)/g)].flatMap(([, names]) =>
       names!.split(' ').map((name) => `${file}: ${name}`),
     ),

@@ -1,20 +1,32 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsFile } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
 
-const { test, run } = suite('README')
+const { test, run } = suite('README and docs')
 const readme = readFileSync('README.md', 'utf8')
 
-const [example, trained, study, captured, distributed] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+const [example] = examplesOf('README.md')
+const [perceptron, captured, trained] = examplesOf('docs/own-model.md')
+const [distributed] = examplesOf('docs/devices.md')
+const [study] = examplesOf('docs/studies.md')
+
+/** The TypeScript of a page, block by block. */
+function examplesOf(page: string): string[] {
+  return [...readFileSync(page, 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+}
 
 test('the library example runs as it stands, learns, and saves what it says', async () => {
   const { tensors, metadata } = await learns(example!)
   if (!tensors.has('branches.3.layers.0.mlp.fc2.bias') || !metadata.config) throw new Error([...tensors.keys()].join())
+})
+
+test('a module of its own learns', () => {
+  checkLosses(start(perceptron!).stdout)
 })
 
 test('its model can be trained as the command line does it', () => {
@@ -47,14 +59,19 @@ test('its branches can live on two devices', async () => {
 /** Runs an example as a program. Fails unless it prints 30 losses that fall. @returns the model that it saves */
 async function learns(example: string): Promise<SafetensorsFile> {
   const { work, stdout } = start(example)
+  checkLosses(stdout)
+  const file = await loadSafetensors(join(work, 'model.safetensors'))
+  rmSync(work, { recursive: true })
+  return file
+}
+
+/** Fails unless a program printed 30 losses that fall. */
+function checkLosses(stdout: string): void {
   const losses = stdout
     .split('\n')
     .filter((line) => /^\d+ /.test(line))
     .map((line) => Number(line.split(' ')[1]))
   if (losses.length !== 30 || !(losses.at(-1)! < losses[0]! - 0.5)) throw new Error(stdout)
-  const file = await loadSafetensors(join(work, 'model.safetensors'))
-  rmSync(work, { recursive: true })
-  return file
 }
 
 /** Runs an example as a program in a folder of its own. */
@@ -75,6 +92,19 @@ test('its study is one', () => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: work, encoding: 'utf8' })
   rmSync(work, { recursive: true })
   if (status !== 0 || !/2 of 2 are missing/.test(stdout)) throw new Error(stdout + stderr)
+})
+
+test('every link of README and the pages leads to a file, and every file in docs is linked', () => {
+  const pages = ['README.md', ...readdirSync('docs', { recursive: true }).map((name) => join('docs', String(name)))].filter(
+    (name) => name.endsWith('.md') && !name.includes('node_modules'),
+  )
+  const targets = pages.flatMap((page) => {
+    const text = readFileSync(page, 'utf8')
+    return [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target]) => join(dirname(page), target!))
+  })
+  const broken = targets.filter((target) => !existsSync(target))
+  const alone = pages.filter((page) => page !== 'README.md' && !targets.includes(page))
+  if (targets.length < 20 || broken.length > 0 || alone.length > 0) throw new Error(`broken: ${broken}; not linked: ${alone}`)
 })
 
 test('the two commands of a fresh machine come first', () => {
