@@ -1,4 +1,4 @@
-// The package's entry, for Node and browsers.
+/** The package's entry, for Node and browsers. @module paraformer */
 /// <reference lib="dom" preserve="true" />
 export * from '../engine/index.ts'
 export * from '../model/index.ts'
