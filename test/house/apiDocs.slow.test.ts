@@ -14,7 +14,9 @@ test('npm run docs builds it without a warning, with a page for every class and 
   const missing = Object.entries(api)
     .filter(([, value]) => typeof value === 'function')
     .map(([name]) => name)
-    .filter((name) => !['classes', 'functions', 'variables'].some((kind) => existsSync(join(OUT, kind, `paraformer.${name}.html`))))
+    .filter(
+      (name) => !['classes', 'functions', 'variables'].some((kind) => existsSync(join(OUT, kind, `paraformer.${name}.html`))),
+    )
   if (missing.length > 0 || !existsSync(join(OUT, 'documents/own-images.html'))) throw new Error(`no page: ${missing}`)
 })
 
