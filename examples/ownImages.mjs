@@ -40,7 +40,7 @@ const image = Float32Array.from(bytes, (byte, i) => {
   const c = Math.floor(i / pixels)
   return (byte / 255 - (mean[c] ?? 0)) / (std[c] ?? 1)
 })
-const { logits } = await predict(model, { count: 1, slice: () => image })
+const { logits } = await predict(model, { count: 1, slice: () => image }) // [classes]
 const probabilities = await tensor(logits).softmax(0).data()
 for (const [i, name] of classNames.entries()) console.log(`${file}: ${name} ${percent(probabilities[i])}`)
 await Promise.all([data.train.close(), data.evaluation.close()]) // their threads make batches

@@ -8,13 +8,8 @@ import { AdamW, defineOp, empty, Linear, requestDevice, run, scope, tensor } fro
 const forward = kernel('snake', ['x', 'y'], 'let s = sin(params.a * x[i]); y[i] = x[i] + s * s / params.a;')
 const backward = kernel('snakeBackward', ['x', 'dy', 'dx'], 'dx[i] = dy[i] * (1 + sin(2 * params.a * x[i]));')
 
-/**
- * Makes a kernel of tensors [n], the last of which it writes.
- * @param {string} name
- * @param {string[]} tensors
- * @param {string} body what it does with element i
- * @returns {KernelSpec<{ n: number, a: number }>}
- */
+// Makes a kernel of tensors [n], of which it writes the last; the body computes its element i.
+/** @type {(name: string, tensors: string[], body: string) => KernelSpec<{ n: number, a: number }>} */
 function kernel(name, tensors, body) {
   const access = (/** @type {number} */ i) => (i < tensors.length - 1 ? 'read' : 'read_write')
   const source = `
@@ -56,27 +51,21 @@ const definition = {
   },
 }
 const snake = defineOp(definition)
-
 const device = await requestDevice()
 device.random.seed = 1
 const x = tensor([-2, -0.5, 0, 0.3, 1.7], { requiresGrad: true })
 snake([x], 2).sum().backward()
-const numeric = snake([x.add(0.01)], 2)
-  .sub(snake([x.sub(0.01)], 2))
-  .div(0.02)
-console.log('largest distance from finite differences:', await x.grad?.sub(numeric).pow(2).sqrt().max().item())
-
+const difference = snake([x.add(0.01)], 2).sub(snake([x.sub(0.01)], 2))
+console.log('largest distance from finite differences:', await x.grad?.sub(difference.div(0.02)).pow(2).sqrt().max().item())
 const times = Float32Array.from({ length: 64 }, (_, i) => i / 10 - 3.2)
-const [inputs, wave] = [times, times.map((t) => Math.sin(3 * t))].map((values) => tensor(values, { shape: [64, 1] }))
-const layers = [new Linear(1, 32), new Linear(32, 1)]
-const optimizer = new AdamW(
-  layers.flatMap((layer) => layer.parameters()),
-  { weightDecay: 0 },
-)
-for (let step = 1; step <= 300; step++) {
+const sines = times.map((t) => Math.sin(3 * t))
+const [inputs, wave] = [tensor(times, { shape: [64, 1] }), tensor(sines, { shape: [64, 1] })]
+const [first, second] = [new Linear(1, 32), new Linear(32, 1)]
+const optimizer = new AdamW([...first.parameters(), ...second.parameters()])
+for (let step = 1; step <= 200; step++) {
   const loss = scope(() => {
-    const loss = layers[1]
-      .forward(snake([layers[0].forward(inputs)], 2))
+    const loss = second
+      .forward(snake([first.forward(inputs)], 2))
       .sub(wave)
       .pow(2)
       .mean()
@@ -85,6 +74,6 @@ for (let step = 1; step <= 300; step++) {
     optimizer.zeroGrad()
     return loss
   })
-  if (step % 100 === 0) console.log(`step ${step}: mean square error ${(await loss.item()).toFixed(5)}`)
+  if (step % 50 === 0) console.log(`step ${step}: mean square error ${(await loss.item()).toFixed(5)}`)
 }
 device.destroy()
