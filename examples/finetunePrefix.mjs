@@ -19,7 +19,7 @@ import {
 const device = await requestDevice()
 const settings = checkSettings({
   ...{ dataset: 'mnist', patchSize: 7, dim: 32, heads: 2, mlpDim: 64, branches: 4, dropout: 0, seed: 1 },
-  ...{ scheme: 'prefixSum', mode: 'serial', epochs: 3, maxSteps: 200, lr: 4e-3, warmup: 20 },
+  ...{ scheme: 'prefixSum', mode: 'coalesced', batchSize: 32, epochs: 2, maxSteps: 150, lr: 5e-3, warmup: 20 },
 })
 const digits = await openData(settings)
 const few = { train: first(digits.dataset.train, 3000), test: first(digits.dataset.test, 500) }
@@ -35,7 +35,7 @@ function first({ images, labels }, count) {
 function dataOf({ train, test }) {
   return {
     ...digits,
-    train: new BatchLoader(digits.dataset, train, { batchSize: 64, seed: 1, dropLast: true }),
+    train: new BatchLoader(digits.dataset, train, { batchSize: 32, seed: 1, dropLast: true }),
     evaluation: new BatchLoader(digits.dataset, test, { batchSize: 250, shuffle: false }),
   }
 }
@@ -69,5 +69,5 @@ const prefix = await cutModel(whole, [0, 1], 'float32') // indices of the branch
 const cut = createModel(prefix.config)
 cut.loadStateDict(prefix.parameters)
 await show('before', cut)
-await show('after', await train({ ...settings, branches: 2, maxSteps: 100, lr: 2e-3 }, turned, prefix))
+await show('after', await train({ ...settings, branches: 2, maxSteps: 100, lr: 3e-3 }, turned, prefix))
 device.destroy()

@@ -23,7 +23,7 @@ class GatedSum extends ParaFormer {
 const device = await requestDevice()
 const settings = checkSettings({
   ...{ dataset: 'mnist', patchSize: 7, dim: 32, heads: 2, mlpDim: 64, branches: 4, dropout: 0, seed: 1 },
-  ...{ scheme: 'prefixSum', mode: 'serial', maxSteps: 200, lr: 4e-3, warmup: 20, testImages: 1000 },
+  ...{ scheme: 'prefixSum', mode: 'coalesced', batchSize: 32, maxSteps: 150, lr: 5e-3, warmup: 20, testImages: 1000 },
 })
 
 /** Trains a model. @param {typeof ParaFormer} Model its class @returns what it is and the accuracy of each of its prefixes */

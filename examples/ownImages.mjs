@@ -13,7 +13,7 @@ const device = await requestDevice()
 const settings = checkSettings({
   ...{ dataset: 'images', dataDir: folder, imageSize: 32, channels: 3, testShare: 0.25, flip: true, seed: 1 },
   ...{ patchSize: 8, dim: 32, heads: 2, mlpDim: 64, branches: 2, dropout: 0 },
-  ...{ scheme: 'prefixSum', mode: 'serial', batchSize: 16, epochs: 20, lr: 3e-3, warmup: 10 },
+  ...{ scheme: 'prefixSum', mode: 'coalesced', batchSize: 16, epochs: 20, lr: 3e-3, warmup: 10 },
 })
 const data = await openData(settings)
 const { classNames = [], train, test, mean, std } = data.dataset
