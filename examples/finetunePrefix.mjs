@@ -14,7 +14,7 @@ import {
   startTrainer,
 } from 'paraformer'
 
-/** @import { BaseModel, Model, RunData, Settings, Task } from 'paraformer' */
+/** @import { BaseModel, Model, RunData, Settings, Split, Task } from 'paraformer' */
 
 const device = await requestDevice()
 const settings = checkSettings({
@@ -26,17 +26,17 @@ const few = { train: first(digits.dataset.train, 3000), test: first(digits.datas
 const [upright, turned] = rotatedTasks({ ...digits.dataset, ...few }, 8) // task 1 of 8 is turned by an eighth of a turn
 if (!upright || !turned) throw new Error('there are eight tasks')
 
-/** @param {import('paraformer').Split} split @param {number} count */
-function first({ images, labels }, count) {
-  return { images: images.subarray(0, count * 28 * 28), labels: labels.subarray(0, count), count }
+/** Gives the first images of a split. @param {Split} split @param {number} count @returns {Split} */
+function first(split, count) {
+  return { images: split.images.subarray(0, count * 28 * 28), labels: split.labels.subarray(0, count), count }
 }
 
 /** Loads the images of a task as those of the data set. @param {Task} task @returns {RunData} */
-function dataOf({ train, test }) {
+function dataOf(task) {
   return {
     ...digits,
-    train: new BatchLoader(digits.dataset, train, { batchSize: 32, seed: 1, dropLast: true }),
-    evaluation: new BatchLoader(digits.dataset, test, { batchSize: 250, shuffle: false }),
+    train: new BatchLoader(digits.dataset, task.train, { batchSize: 32, seed: 1, dropLast: true }),
+    evaluation: new BatchLoader(digits.dataset, task.test, { batchSize: 250, shuffle: false }),
   }
 }
 

@@ -52,12 +52,7 @@ const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
  * @throws UserError in one line for a file that is missing, of another kind, corrupt, above 100 megapixels or longer than 65,535 pixels
  *   a side; ArgumentError for a path, number of channels, size or fit of a wrong kind
  */
-export async function readImage(
-  path: string,
-  channels: number,
-  imageSize: number,
-  fit: Fit = 'stretch',
-): Promise<Uint8Array> {
+export async function readImage(path: string, channels: number, imageSize: number, fit: Fit = 'stretch'): Promise<Uint8Array> {
   checkText('readImage', path, 'path')
   checkWhole('readImage', channels, 'channels')
   checkWhole('readImage', imageSize, 'imageSize', 1, MAX_SIDE)
