@@ -32,6 +32,7 @@ const LONGEST = [
   'test/train/resume.test.ts',
   'test/train/modes.test.ts',
   'test/bench/doBench.test.ts',
+  'test/examples/programs.test.ts',
   'test/train/kills.test.ts',
 ]
 /** Files of one folder and device that one process runs, since a process takes a second to start and to compile its own code. */
