@@ -261,7 +261,7 @@ function run({ files, env, title }) {
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
-    child.on('message', ({ file, registered, passed, seconds, error }) => {
+    child.on('message', ({ file, registered, passed, seconds, error, notes }) => {
       if (!bundles.has(file)) return
       const missing = registered - passed
       const failed = missing > 0 ? missing : Number(error !== undefined || registered === 0)
@@ -270,7 +270,7 @@ function run({ files, env, title }) {
         passed,
         failed,
         seconds: Math.round(seconds),
-        output: error ? `\n${error}` : '',
+        output: [...notes, ...(error ? [error] : [])].map((text) => `\n${text}`).join(''),
       })
       bundles.delete(file)
     })
