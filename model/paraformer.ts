@@ -1,7 +1,7 @@
 import { refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import { addAll, stack, type Tensor, UserError } from '../engine/index.ts'
-import { checkConfig, checkPrefix, type ParaFormerConfig, type PartialConfig } from './config.ts'
+import { checkConfig, checkPrefix, type ModelConfig, type ParaFormerConfig, type PartialConfig } from './config.ts'
 import { tidy } from './layers.ts'
 import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
 
@@ -21,7 +21,7 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
    * @param options.own branches to make; default all. The others live on other devices (see `BranchDevices`)
    * @throws UserError in one line for a bad config; ArgumentError for an unknown option, or branches that the config does not have
    */
-  constructor(config: PartialConfig<'paraformer'> = {}, options: { own?: readonly number[] } = {}) {
+  constructor(config: PartialConfig<'paraformer'> | ModelConfig = {}, options: { own?: readonly number[] } = {}) {
     const checked = checkConfig(config, 'paraformer')
     checkOptions('ParaFormer', options, { own: true })
     checkOwn(options.own, checked.branches)
@@ -70,8 +70,12 @@ export class ParaFormer extends VisionModel<ParaFormerConfig> {
     return this.runBranches(images, options)
   }
 
-  /** Returns the pooled outputs of all branches of a prefix. @throws UserError when some live on other devices */
-  private prefixOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
+  /**
+   * Returns the pooled outputs of all branches of a prefix, [B, D] each, which `features`, `outputs` and `forwardPrefixes` add up. A class
+   * that weighs its branches overrides this alone.
+   * @throws UserError when some live on other devices
+   */
+  protected prefixOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
     const k = checkPrefix(this.config, options.branches)
     const away = Array.from({ length: k }, (_, i) => i).filter((i) => !this.branches[i])
     if (away.length > 0) {

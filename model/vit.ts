@@ -1,6 +1,6 @@
 import { refusal } from '../engine/base/checks.ts'
 import { stack, type Tensor } from '../engine/index.ts'
-import { checkConfig, type PartialConfig, type ViTConfig } from './config.ts'
+import { checkConfig, type ModelConfig, type PartialConfig, type ViTConfig } from './config.ts'
 import { tidy } from './layers.ts'
 import { checkForward, type ForwardOptions, VisionModel } from './vision.ts'
 
@@ -14,7 +14,7 @@ export class ViT extends VisionModel<ViTConfig> {
    * @param config missing fields take the values of `DEFAULT_CONFIGS.vit`
    * @throws UserError in one line for a bad config
    */
-  constructor(config: PartialConfig<'vit'> = {}) {
+  constructor(config: PartialConfig<'vit'> | ModelConfig = {}) {
     super(checkConfig(config, 'vit'))
   }
 

@@ -32,6 +32,7 @@ const LONGEST = [
   'test/train/resume.test.ts',
   'test/train/modes.test.ts',
   'test/bench/doBench.test.ts',
+  'test/examples/programs.test.ts',
   'test/train/kills.test.ts',
 ]
 /** Files of one folder and device that one process runs, since a process takes a second to start and to compile its own code. */
@@ -76,8 +77,8 @@ const bundles = {
   sourcesContent: false,
   logLevel: 'warning',
 }
-// Only tests of train/ and bench/ start the command line. The others run even when it does not build.
-const commandLine = files.some((file) => /^test\/(train|study|bench)\//.test(file))
+// Only tests of train/, bench/ and examples/ start the command line. The others run even when it does not build.
+const commandLine = files.some((file) => /^test\/(train|study|bench|examples)\//.test(file))
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([
@@ -260,7 +261,7 @@ function run({ files, env, title }) {
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
-    child.on('message', ({ file, registered, passed, seconds, error }) => {
+    child.on('message', ({ file, registered, passed, seconds, error, notes }) => {
       if (!bundles.has(file)) return
       const missing = registered - passed
       const failed = missing > 0 ? missing : Number(error !== undefined || registered === 0)
@@ -269,7 +270,7 @@ function run({ files, env, title }) {
         passed,
         failed,
         seconds: Math.round(seconds),
-        output: error ? `\n${error}` : '',
+        output: [...notes, ...(error ? [error] : [])].map((text) => `\n${text}`).join(''),
       })
       bundles.delete(file)
     })

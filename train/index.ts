@@ -22,7 +22,7 @@ export {
 export type { OwnSettings } from './data/dataset.ts'
 export type { Dataset, DatasetKind, DatasetName, LoadOptions, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
-export type { Batch, BatchLoader, LoaderState } from './data/loader.ts'
+export { type Batch, BatchLoader, type LoaderOptions, type LoaderState } from './data/loader.ts'
 export type { LabelledImages } from './data/microBatch.ts'
 export type { OwnFormat } from './data/names.ts'
 export type { CounterRandom } from './data/random.ts'
@@ -41,7 +41,15 @@ export { LossScale, type LossScaleCopy, type LossScaleOptions, type LossScaleSta
 export type { GivenParameter } from './optim/named.ts'
 export { SCHEDULE_NAMES, type Schedule, type ScheduleName, type ScheduleOptions, schedule } from './optim/schedule.ts'
 export { type PredictImages, type PredictOptions, predict } from './predict.ts'
-export type { Checkpoint, LoopState, SavedModel, SavedOptimizer, SavedRun } from './run/checkpoint.ts'
+export {
+  type Checkpoint,
+  type LoopState,
+  readCheckpoint,
+  readRun,
+  type SavedModel,
+  type SavedOptimizer,
+  type SavedRun,
+} from './run/checkpoint.ts'
 export type { OpenOptions } from './run/data.ts'
 export type { RunData } from './run/loaders.ts'
 export type { DataInfo, Position, TrainingState } from './run/metadata.ts'

@@ -1,7 +1,6 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { BatchLoader } from '../../train/data/loader.ts'
 import * as api from '../../train/index.ts'
 
 export const device = await api.requestDevice()
@@ -38,7 +37,7 @@ const distributed = await api.distributeBranches(new api.ParaFormer(tiny), { oth
 const batch = () => ({ images: new Float32Array(32), labels: Int32Array.of(0, 1) })
 
 const pixels = { images: new Uint8Array(2 * 16), labels: Uint8Array.of(0, 1), count: 2 }
-const loader = new BatchLoader({ channels: 1, height: 4, width: 4, mean: [0], std: [1] }, pixels, { batchSize: 2 })
+const loader = new api.BatchLoader({ channels: 1, height: 4, width: 4, mean: [0], std: [1] }, pixels, { batchSize: 2 })
 const source = { name: 'mnist', channels: 1, height: 4, width: 4, classes: 2, train: pixels, test: pixels }
 const base = await api.cutModel(new api.ParaFormer(tiny), [0, 1], 'float32')
 const study = {
@@ -164,7 +163,9 @@ export const FUNCTIONS: Record<string, Arguments> = {
   predict: () => [model, { count: 2, slice: () => new Float32Array(32) }, { branches: 1 }, () => {}],
   rand: () => [[2], {}],
   randn: () => [[2], {}],
-  readImage: () => [path, 1, 4],
+  readCheckpoint: () => [path],
+  readImage: () => [path, 1, 4, 'crop'],
+  readRun: () => [path, { ownModel: true }],
   reason: () => ['why'],
   recompute: () => [(t?: api.Tensor) => t?.mul(2), x(2)],
   relu: () => [x(2)],
@@ -208,6 +209,7 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
   Linear: () => [4, 2, { bias: false }],
   Mlp: () => [4, 8],
   AdamW: () => [new api.ParaFormer(tiny).namedParameters(), { weightDecay: 0 }],
+  BatchLoader: () => [{ ...source, mean: [0], std: [1] }, pixels, { batchSize: 2, seed: 1 }],
   LossScale: () => [{ initial: 2 }],
   ParaFormer: () => [tiny, { own: [0] }],
   Profiler: () => [device.gpu],

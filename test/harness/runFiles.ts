@@ -7,6 +7,8 @@ export interface FileResult {
   passed: number
   seconds: number
   error?: string | undefined
+  /** What the file says by `note()`. */
+  notes: string[]
 }
 
 // Runs test files one after another in this process, and sends a FileResult after each. $TEST_BUNDLES has the bundles' paths as JSON,
@@ -21,7 +23,7 @@ for (const file of JSON.parse(process.env.TEST_BUNDLES!) as string[]) {
   // Some tests start their own file in another process.
   process.argv[1] = file
   const begin = performance.now()
-  Object.assign(tally, { registered: 0, passed: 0, failed: 0, failures: [] })
+  Object.assign(tally, { registered: 0, passed: 0, failed: 0, failures: [], notes: [] })
   queue.splice(0, queue.length, [null])
   let error: string | undefined
   try {
@@ -30,8 +32,9 @@ for (const file of JSON.parse(process.env.TEST_BUNDLES!) as string[]) {
   } catch (reason) {
     error = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
   }
-  const { registered, passed } = tally
+  const { registered, passed, notes } = tally
   failed ||= error !== undefined || registered === 0 || passed < registered
-  process.send!({ file, registered, passed, seconds: (performance.now() - begin) / 1000, error } satisfies FileResult)
+  const seconds = (performance.now() - begin) / 1000
+  process.send!({ file, registered, passed, seconds, error, notes } satisfies FileResult)
 }
 process.exitCode = failed ? 1 : 0

@@ -4,10 +4,15 @@ import { suite as uvuSuite } from 'uvu'
  * Counts of the tests registered and ended in this process. The runner compares them, since uvu's exit code hides tests that
  * never ran.
  */
-export const tally = { registered: 0, passed: 0, failed: 0, failures: [] as string[] }
+export const tally = { registered: 0, passed: 0, failed: 0, failures: [] as string[], notes: [] as string[] }
 
 /** Whether this is a file of `npm test`, which leaves out what `npm run test:full` and a run of the file by its name do. */
 export const quick = globalThis.process?.env.PARAFORMER_PIPELINES !== undefined
+
+/** Has the runner print a line below the file's counts, though all of its tests pass: what could not be run here, and why. */
+export function note(line: string): void {
+  tally.notes.push(line)
+}
 
 type Register = (title: string, body: () => void | Promise<void>) => void
 

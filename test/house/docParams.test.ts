@@ -43,6 +43,8 @@ test('the rule: functions, methods, signatures and constants are checked, with t
     /** @param z one
      *  @param z two */
     function z(z: number): void {}
+    /** @param {number} z of JavaScript, @param {number} [e] that may be missing, @param {number} f */
+    function js(z, e) {}
   `
   const found = wrongParams('x.ts', text, typesOf(new Map([['x.ts', text]])))
   assert.equal(
@@ -55,6 +57,7 @@ test('the rule: functions, methods, signatures and constants are checked, with t
       '@param x, but no function stands below',
       '@param x names no parameter',
       '@param z twice',
+      '@param f names no parameter',
     ],
   )
 })

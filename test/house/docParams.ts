@@ -59,7 +59,7 @@ export function wrongParams(file: string, text: string, types: Types): string[] 
   const { program, comments } = parse(file, text)
   const nodes = [...nodesOf(program as unknown as Node)]
   return comments.flatMap(({ type, value, start, end }) => {
-    const names = [...value.matchAll(/@param\s+(\S*)/g)].map(([, name]) => name!)
+    const names = [...value.matchAll(/@param\s+(?:\{[^}]*\}\s+)?\[?([^\s\]]*)/g)].map(([, name]) => name!)
     if (type !== 'Block' || names.length === 0) return []
     const at = `${file}:${text.slice(0, start).split('\n').length}`
     const below = end + /^\s*/.exec(text.slice(end))![0].length

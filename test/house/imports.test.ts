@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { suite } from '../harness/suite.ts'
 import { isAllowed, placeOf, wrongImports } from './order.ts'
-import { imports, importsIn, modules } from './sources.ts'
+import { importedNames, imports, importsIn, modules } from './sources.ts'
 
 /** The modules of the package itself. */
 const library = modules.filter((file) => /^(kernels|engine|model|train)\//.test(file))
@@ -133,6 +133,15 @@ test('studies that come with the package import it by its name, as those of user
     studies.filter((file) => imports.get(file)!.length > 0),
     [],
   )
+})
+
+test('examples import the package by its name and nothing else, and nothing imports them', () => {
+  const examples = modules.filter((file) => file.startsWith('examples/'))
+  assert.ok(examples.includes('examples/mlp.mjs') && examples.includes('examples/page/main.js'))
+  const names = examples.flatMap((file) => importedNames(file, readFileSync(file, 'utf8')))
+  assert.equal([...new Set(names)], ['paraformer'])
+  const importers = modules.filter((file) => imports.get(file)!.some((target) => target.startsWith('examples/')))
+  assert.equal(importers, [])
 })
 
 test('WGSL lives in .wgsl files only', () => {

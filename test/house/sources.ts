@@ -1,16 +1,14 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { type ParseResult, parseSync, Visitor } from 'oxc-parser'
 
-/** The top-level folders that hold modules, in the order of their imports; `web` and `examples` count once they exist. */
-export const FOLDERS = ['kernels', 'engine', 'model', 'train', 'bench', 'web', 'examples', 'test'].filter((folder) =>
-  existsSync(folder),
-)
+/** The top-level folders that hold modules, in the order of their imports. */
+export const FOLDERS = ['kernels', 'engine', 'model', 'train', 'bench', 'web', 'examples', 'test']
 
 /** Paths of the project's modules from its root. */
 export const modules: readonly string[] = FOLDERS.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /(?<!\.d)\.tsx?$|\.mjs$/.test(name) && !/(^|\/)(node_modules|\.build)\//.test(name))
+    .filter((name) => /(?<!\.d)\.tsx?$|\.m?js$/.test(name) && !/(^|\/)(node_modules|\.build)\//.test(name))
     .map((name) => join(folder, name)),
 ).sort()
 
@@ -24,11 +22,16 @@ export function parse(file: string, text: string): ParseResult {
 
 /** Paths of the project's files that a module imports, re-exports or loads by `import()`, including imports of types. */
 export function importsIn(file: string, text: string): string[] {
+  return importedNames(file, text).flatMap((name) => resolve(file, name))
+}
+
+/** What a module imports, re-exports or loads by `import()`, by the names that it gives. */
+export function importedNames(file: string, text: string): string[] {
   const { program } = parse(file, text)
   const found: string[] = []
   const add = ({ source }: { source: unknown }): void => {
     const { value } = (source ?? {}) as { value?: unknown }
-    if (typeof value === 'string') found.push(...resolve(file, value))
+    if (typeof value === 'string') found.push(value)
   }
   new Visitor({
     ImportDeclaration: add,

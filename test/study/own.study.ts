@@ -30,7 +30,7 @@ class Gated extends ParaFormer {
   readonly gates: Parameter
 
   constructor(config: ModelConfig) {
-    super(config as ConstructorParameters<typeof ParaFormer>[0])
+    super(config)
     this.gates = parameter(() => ones([this.config.branches, 1, 1]))
     for (const { layers } of this.branches) for (const l of layers.keys()) layers[l] = new SoftResidual(this.config)
   }

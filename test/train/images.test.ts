@@ -52,6 +52,7 @@ test('gray becomes RGB and RGB gray, resized to the model, never inverted', () =
     const square = Uint8Array.from({ length: 16 }, (_, i) => i * 16)
     writeFileSync(path('square.png'), encodePng({ width: 4, height: 4, depth: 8, colorType: 0, samples: square }))
     equal(await readImage(path('square.png'), 1, 4), square, 'already of the size')
+    equal((await readImage(path('rgb.png'), 3, 30, 'crop')).length, 3 * 900, 'cropped')
     await rejects(readImage(path('square.png'), 2, 4), /square\.png: cannot become 2 channels/, UserError)
     await rejects(readImage(path('none.png'), 3, 4), /none\.png: no such file/, UserError)
     await rejects(readImage(folder, 3, 4), /is a folder; name a file/, UserError)

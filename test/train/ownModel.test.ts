@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import {
   ArgumentError,
+  checkConfig,
   checkSettings,
   EncoderLayer,
   evaluate,
@@ -15,14 +16,17 @@ import {
   ParaFormer,
   type Parameter,
   parameter,
+  randn,
+  readRun,
   requestDevice,
   setDefaultDevice,
+  stack,
   startTrainer,
   type Tensor,
   Trainer,
   UserError,
 } from '../../train/index.ts'
-import { readRun, saveCheckpoint } from '../../train/run/checkpoint.ts'
+import { saveCheckpoint } from '../../train/run/checkpoint.ts'
 import { suite } from '../harness/suite.ts'
 import { rejects } from './userError.ts'
 
@@ -50,14 +54,13 @@ class Gated extends ParaFormer {
   readonly gates: Parameter
 
   constructor(config: ModelConfig) {
-    super(config as ConstructorParameters<typeof ParaFormer>[0])
+    super(config)
     this.gates = parameter(() => ones([this.config.branches, 1, 1]))
     for (const { layers } of this.branches) for (const l of layers.keys()) layers[l] = new Scaled(this.config)
   }
 
-  override features(images: Tensor, options: ForwardOptions = {}): Tensor {
-    const outputs = this.outputs(images, options) // [k, B, D]
-    return outputs.mul(this.gates.slice([[0, outputs.shape[0]!]])).sum(0)
+  protected override prefixOutputs(images: Tensor, options: ForwardOptions): Tensor[] {
+    return super.prefixOutputs(images, options).map((z, i) => z.mul(this.gates.slice([[i, i + 1]]).reshape([1])))
   }
 }
 
@@ -94,6 +97,28 @@ test('it trains all its parameters, and a saved run goes on with the same bits',
   assert.is(resumed.flops.total, whole.flops.total)
   const { accuracies } = await evaluate(model, data.evaluation)
   assert.equal(accuracies, whole.history.at(-1)!.accuracies)
+})
+
+test('features, outputs and the logits of every prefix are all of the branches as the class weighs them', async () => {
+  const { dim, heads, dimHead, mlpDim, patchSize, branches } = settings
+  const model = new Gated(
+    checkConfig({ imageSize: 28, channels: 1, dim, heads, dimHead, mlpDim, patchSize, branches }, 'paraformer'),
+  )
+  model.gates.write(Float32Array.of(2, -0.5))
+  const images = randn([3, 1, 28, 28])
+  const plain = model.branchOutputs(images)
+  const weighed = [plain[0]!.mul(2), plain[1]!.mul(-0.5)]
+  const close = async (found: Tensor, expected: Tensor, what: string) => {
+    const distance = await found.sub(expected).pow(2).max().item()
+    assert.ok(distance < 1e-8, `${what}: ${distance}`)
+  }
+  const sum = weighed[0]!.add(weighed[1]!)
+  await close(model.features(images), sum, 'features')
+  await close(model.outputs(images), stack(weighed, 0), 'outputs')
+  await close(model.forward(images), model.classify(sum), 'forward')
+  const prefixes = stack([model.classify(weighed[0]!), model.classify(sum)], 0)
+  await close(model.forwardPrefixes(images), prefixes, 'forwardPrefixes')
+  model.dispose()
 })
 
 test('its checkpoint is not taken for one of another class', async () => {

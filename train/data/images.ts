@@ -1,10 +1,10 @@
 import { decodeImage as decode, files } from '#platform'
-import { checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
+import { checkChoice, checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { reason, UserError } from '../../engine/base/errors.ts'
 import { luma } from './imageops.ts'
 import { inOrder } from './inOrder.ts'
 import { checkPng } from './png.ts'
-import { type Fit, toSquare } from './square.ts'
+import { FITS, type Fit, toSquare } from './square.ts'
 
 /** A decoded image: planar uint8 [channels, height, width], 1 channel (gray) or 3 (RGB). */
 export interface PlanarImage {
@@ -45,16 +45,19 @@ const SIGNATURES: Readonly<Record<string, readonly (number | undefined)[]>> = {
 
 /**
  * Reads an image file as model input before normalisation: uint8 [channels, imageSize, imageSize]. Gray becomes RGB by
- * repetition, and RGB becomes gray by its luma. An image that is not square is stretched, not cropped. Values stay as they are: a
- * dark digit on white paper does not become MNIST's white on black.
+ * repetition, and RGB becomes gray by its luma. Values stay as they are: a dark digit on white paper does not become MNIST's white on
+ * black.
+ * @param fit what becomes of an image that is not square: `stretch` changes its aspect ratio, `crop` keeps the middle, as a folder of one's
+ *   own images is read
  * @throws UserError in one line for a file that is missing, of another kind, corrupt, above 100 megapixels or longer than 65,535 pixels
- *   a side; ArgumentError for a path, number of channels or size of a wrong kind
+ *   a side; ArgumentError for a path, number of channels, size or fit of a wrong kind
  */
-export async function readImage(path: string, channels: number, imageSize: number): Promise<Uint8Array> {
+export async function readImage(path: string, channels: number, imageSize: number, fit: Fit = 'stretch'): Promise<Uint8Array> {
   checkText('readImage', path, 'path')
   checkWhole('readImage', channels, 'channels')
   checkWhole('readImage', imageSize, 'imageSize', 1, MAX_SIDE)
-  return readFitted(path, channels, imageSize, 'stretch')
+  checkChoice('readImage', fit, FITS, 'fit')
+  return readFitted(path, channels, imageSize, fit)
 }
 
 async function readFitted(source: string | ImageBytes, channels: number, imageSize: number, fit: Fit): Promise<Uint8Array> {

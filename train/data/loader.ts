@@ -1,4 +1,5 @@
 import { BatchWorker } from '#batchWorker'
+import { checkList, checkObject, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { AUGMENTATIONS, type AugmentOptions } from './augment.ts'
@@ -59,7 +60,7 @@ const OPTIONS: OptionNames<LoaderOptions> = {
 
 /**
  * An endless sequence of mini-batches over a split: after an epoch's last batch comes the next epoch's first. The batch at (epoch,
- * step) is a pure function of seed and data, so a run that saves `state` resumes exactly.
+ * step) is a pure function of seed and data, so a run that saves `state` resumes exactly. `for await` ends with the epoch.
  */
 export class BatchLoader {
   /** Batches in an epoch. */
@@ -73,8 +74,13 @@ export class BatchLoader {
   #worker: BatchWorker | undefined
   #state: LoaderState
 
-  /** @throws UserError for an impossible batch size, subset, normalisation or state; ArgumentError for an unknown option */
+  /**
+   * @param dataset the data set of the split, or its sizes, mean and standard deviation
+   * @throws UserError for an impossible batch size, subset, normalisation or state; ArgumentError for arguments of a wrong kind and an
+   *   unknown option
+   */
   constructor(dataset: Pick<Dataset, 'channels' | 'height' | 'width' | 'mean' | 'std'>, split: Split, options: LoaderOptions) {
+    checkImages(dataset, split)
     checkOptions('BatchLoader', options ?? null, OPTIONS)
     if (options.augment) checkOptions('augment', options.augment, AUGMENTATIONS)
     const { channels, height, width } = dataset
@@ -178,4 +184,17 @@ export class BatchLoader {
 
 function key({ epoch, step }: LoaderState): string {
   return `${epoch}:${step}`
+}
+
+/** @throws ArgumentError unless `dataset` has sizes, mean and standard deviation, and `split` has images and labels */
+function checkImages(dataset: unknown, split: unknown): void {
+  checkObject('BatchLoader', dataset, 'a data set', 'dataset')
+  for (const size of ['channels', 'height', 'width']) checkWhole('BatchLoader', dataset[size], `dataset.${size}`)
+  for (const list of ['mean', 'std']) checkList('BatchLoader', dataset[list], 'a list of numbers', `dataset.${list}`)
+  checkObject('BatchLoader', split, '{ images, labels, count }', 'split')
+  const { images, labels, count } = split
+  if (!(images instanceof Uint8Array)) throw refusal('BatchLoader', images, 'a Uint8Array', 'split.images')
+  if (!(labels instanceof Uint8Array || labels instanceof Uint16Array))
+    throw refusal('BatchLoader', labels, 'a Uint8Array or Uint16Array', 'split.labels')
+  checkWhole('BatchLoader', count, 'split.count', 0)
 }

@@ -2,7 +2,8 @@ import { UserError } from '../../engine/base/errors.ts'
 import { resizeBytes } from './resize.ts'
 
 /** What becomes of an image that is not square: `stretch` changes its aspect ratio, `crop` keeps the middle. */
-export type Fit = 'stretch' | 'crop'
+export const FITS = ['stretch', 'crop'] as const
+export type Fit = (typeof FITS)[number]
 
 /** Largest ratio of the sides of an image that is cropped, since the resized image may take a lot of memory otherwise. */
 const MAX_RATIO = 32

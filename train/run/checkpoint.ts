@@ -1,3 +1,5 @@
+import { checkBoolean, checkText } from '../../engine/base/checks.ts'
+import { checkOptions } from '../../engine/base/options.ts'
 import { Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
 import { checkOutlines } from '../../model/module.ts'
@@ -82,6 +84,7 @@ export interface SavedRun {
  * @throws UserError in one line for a file that is missing, malformed, without a valid config or with other tensors than its config says
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  checkText('readCheckpoint', path, 'path')
   return (await read(path, false)).checkpoint
 }
 
@@ -90,7 +93,11 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
  * @param options.ownModel whether the model may be of any class: its parameters are then compared with those of the file when they are loaded
  * @throws UserError in one line, also when it has no training state
  */
-export async function readRun(path: string, { ownModel = false } = {}): Promise<SavedRun> {
+export async function readRun(path: string, options: { ownModel?: boolean } = {}): Promise<SavedRun> {
+  checkText('readRun', path, 'path')
+  checkOptions('readRun', options, { ownModel: true })
+  const { ownModel = false } = options
+  checkBoolean('readRun', ownModel, 'ownModel')
   const { checkpoint, state, m, v } = await read(path, true, ownModel)
   return { checkpoint, state: state!, m, v }
 }
