@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from './buildInfo.mjs'
+import { buildModules } from './buildModules.mjs'
+import { strippedWgsl } from './buildWgsl.mjs'
 import { buildWeb } from './web/build.mjs'
 
 /** Typed arrays over an ArrayBuffer, as TypeScript prints them from 5.7 on. */
@@ -13,31 +15,29 @@ const TYPED_ARRAY = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuf
 const VIEW = /\bArrayBufferView<ArrayBuffer>/g
 
 await rm('dist', { recursive: true, force: true })
-const common = { bundle: true, format: 'esm', loader: { '.wgsl': 'text' }, sourcemap: true, logLevel: 'warning' }
 await Promise.all([
   build({
-    ...common,
     entryPoints: {
       cli: 'bench/cli.ts',
       index: 'train/index.ts',
+      ops: 'train/ops.ts',
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
     },
     outdir: 'dist/node',
+    bundle: true,
+    format: 'esm',
+    plugins: [strippedWgsl],
+    sourcemap: true,
+    logLevel: 'warning',
     platform: 'node',
     target: 'node20',
     packages: 'external',
     splitting: true,
     define: await buildConstants(),
   }),
-  build({
-    ...common,
-    entryPoints: { index: 'train/index.ts' },
-    outdir: 'dist/browser',
-    platform: 'browser',
-    target: 'es2022',
-  }),
+  buildModules(['train/index.ts', 'train/ops.ts'], 'dist/modules'),
   types('dist/types'),
   buildWeb('dist/web'),
 ])

@@ -1,11 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
-import { create, globals } from 'webgpu'
 import { getOrMake } from '../base/maps.ts'
+import { optional } from './optional.ts'
 import { findSwiftShader } from './swiftshader.ts'
 import type { DeviceRequest } from './types.ts'
-
-Object.assign(globalThis, globals)
 
 /** An adapter, with the Dawn instance that made it. */
 export interface Found {
@@ -19,6 +17,19 @@ const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']
 /** The folders of the drivers' manifests. */
 const DRIVER_FOLDERS = ['/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
+type Dawn = typeof import('webgpu')
+
+let loaded: Promise<Dawn> | undefined
+
+/** Loads Dawn before the first adapter, and makes the constants of WebGPU global, as they are in browsers. */
+function loadDawn(): Promise<Dawn> {
+  loaded ??= optional(import('webgpu'), 'webgpu', 'no WebGPU device can be opened').then((dawn) => {
+    Object.assign(globalThis, dawn.globals)
+    return dawn
+  })
+  return loaded
+}
+
 /** Linux's RTLD_NODELETE, which Node does not export. With it the library stays loaded after Node finds that it is no addon. */
 const RTLD_NODELETE = 0x1000
 
@@ -27,14 +38,16 @@ const RTLD_NODELETE = 0x1000
  * @param name part of the adapter's name; default: any
  */
 export async function systemAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
-  return (await canProbe()) ? firstAdapter(request, name) : undefined
+  const dawn = await loadDawn()
+  return (await canProbe()) ? firstAdapter(dawn, request, name) : undefined
 }
 
 /** Lists the names of all adapters of this machine's drivers. Dawn names them only in its error for an unknown name. */
 export async function systemNames(): Promise<string[]> {
+  const dawn = await loadDawn()
   if (!(await canProbe())) return []
   try {
-    await firstAdapter({}, '\n')
+    await firstAdapter(dawn, {}, '\n')
     return []
   } catch (error) {
     return [...String(error).matchAll(/^ \* backend: '.*?', name: '(.*)'$/gm)].map((match) => match[1]!)
@@ -43,6 +56,7 @@ export async function systemNames(): Promise<string[]> {
 
 /** Finds the adapter of the bundled SwiftShader, where that development dependency is installed. */
 export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
+  const dawn = await loadDawn()
   const files = await findSwiftShader()
   if (!files) return undefined
   loadVulkan(files.loader)
@@ -50,7 +64,7 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
   for (const variable of DRIVER_VARIABLES) process.env[variable] = files.icd
   // Each Dawn instance makes a VkInstance of its own and loads the drivers before requestAdapter returns its promise. So the variables
   // are needed during the call only, and neither later instances nor child processes see them.
-  const found = firstAdapter(request)
+  const found = firstAdapter(dawn, request)
   DRIVER_VARIABLES.forEach((variable, i) => {
     if (before[i] === undefined) delete process.env[variable]
     else process.env[variable] = before[i]
@@ -64,7 +78,7 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
  */
 const instances = new Map<string, GPU>()
 
-async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
+async function firstAdapter({ create }: Dawn, request: DeviceRequest, name?: string): Promise<Found | undefined> {
   // Dawn calls its experimental features unsafe, such as subgroup matrices.
   const flags = [
     'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',

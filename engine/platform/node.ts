@@ -16,8 +16,16 @@ export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 
-const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
-export const runtime = `webgpu ${version}`
+export const runtime = `webgpu ${versionOfDawn()}`
+
+function versionOfDawn(): string {
+  try {
+    return (createRequire(import.meta.url)('webgpu/package.json') as { version: string }).version
+  } catch {
+    // Without Dawn no device is opened, and the message of the first try says so.
+    return 'missing'
+  }
+}
 
 export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
 

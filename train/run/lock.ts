@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import { fileError, makeFolder } from '../../engine/platform/files.ts'
+import { optional } from '../../engine/platform/optional.ts'
 
 /** Error codes of file systems without locks. */
 const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ADDON_NOT_FOUND']
@@ -89,10 +90,12 @@ async function openFile(path: string): Promise<FileHandle> {
 async function tryLock(file: FileHandle, path: string, onUnlocked: (text: string) => void): Promise<boolean> {
   try {
     // The other commands start without this native code.
-    const native = await import('fs-native-extensions')
+    const native = await optional(import('fs-native-extensions'), 'fs-native-extensions', `${path}: cannot be locked`)
     return native.tryLock(file.fd)
   } catch (error) {
-    if (!NO_LOCKS.includes((error as { code?: string }).code ?? '')) throw fileError(path, error)
+    // A native package without a file for this machine fails as it loads.
+    const { code = '' } = ((error as Error).cause ?? error) as { code?: string }
+    if (!NO_LOCKS.includes(code)) throw error instanceof UserError ? error : fileError(path, error)
     onUnlocked(`${path}: this file system knows no locks; see to it that no other process trains in this folder`)
     return true
   }

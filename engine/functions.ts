@@ -1,0 +1,61 @@
+// Every function of the engine. What imports this module alone has no methods on Tensor, so that bundlers leave out the ops that it does not use.
+
+export type {
+  Binding as KernelBinding,
+  Capabilities,
+  Constants as KernelConstants,
+  Grid,
+  KernelSpec,
+  Param as KernelParam,
+  ParamScalar,
+  Scalar,
+  Variant as KernelVariant,
+} from '../kernels/spec.ts'
+export { firstNonFinite } from './anomaly.ts'
+export { colocate } from './autograd/arena.ts'
+export { autocast } from './autograd/autocast.ts'
+export { backward } from './autograd/backward.ts'
+export { cast } from './autograd/cast.ts'
+export { recompute } from './autograd/recompute.ts'
+export { defineOp, noGrad, type OpContext, type OpDefinition, watchOps } from './autograd/tape.ts'
+export { DeviceStore } from './autotune/store.ts'
+export { type Tune, type TuneOptions, type TuneReport, tuneDevice } from './autotune/tune.ts'
+export * from './base/errors.ts'
+export { type Captured, capture } from './capture.ts'
+export type { CaptureStatistics } from './capturedStep.ts'
+export { defaultDevice, requestDevice, setDefaultDevice } from './device/defaultDevice.ts'
+export { Device } from './device/device.ts'
+export { fork } from './fork.ts'
+export { FORK_MODES, type ForkMode } from './graph/lane.ts'
+export { type Dtype, requireFloat16 } from './layout/dtype.ts'
+export type { MemoryStatistics } from './memory/bufferPool.ts'
+export * from './ops/addAll.ts'
+export * from './ops/attention.ts'
+export * from './ops/concat.ts'
+export { arange, type CreateOptions, full, ones, rand, randn, zeros } from './ops/create.ts'
+export * from './ops/crossEntropy.ts'
+export * from './ops/cumsum.ts'
+export { dropout } from './ops/dropout.ts'
+export * from './ops/elementwise.ts'
+export * from './ops/embedding.ts'
+export * from './ops/firstTokenAttention.ts'
+export { fromHost } from './ops/fromHost.ts'
+export * from './ops/layerNorm.ts'
+export { type LinearOptions, linear } from './ops/linear.ts'
+export * from './ops/matmul.ts'
+export * from './ops/mlp.ts'
+export type { Operand } from './ops/operands.ts'
+export { argmax, max, mean, sum } from './ops/reduce.ts'
+export * from './ops/rmsNorm.ts'
+export { broadcastTo, permute, type Range, reshape, slice, transpose } from './ops/shape.ts'
+export * from './ops/softmax.ts'
+export * from './ops/where.ts'
+export { files, listAdapters } from './platform/platform.ts'
+export { describe } from './platform/select.ts'
+export type { AdapterSummary, DeviceRequest } from './platform/types.ts'
+export { type RunOptions, run } from './run.ts'
+export { type ProfiledDispatch, Profiler } from './submit/profiler.ts'
+export { type TensorOptions, tensor } from './tensor/fromValues.ts'
+export { scope, withoutScope } from './tensor/scope.ts'
+export { empty, Tensor, type TensorData } from './tensor/tensor.ts'
+export { chromeTrace, type TracedDevice, Tracing } from './trace/trace.ts'
