@@ -1,8 +1,8 @@
 // Builds dist/ anew: the package for Node and for browsers, the command line, and the types. `npm ci`, `npm pack` and an
 // installation from git run it.
 import { execFile } from 'node:child_process'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from './buildInfo.mjs'
@@ -37,10 +37,17 @@ await Promise.all([
     splitting: true,
     define: await buildConstants(),
   }),
+  copyScript('engine/platform/setup-lavapipe.sh', 'dist/node'),
   buildModules(['train/index.ts', 'train/ops.ts'], 'dist/modules'),
   types('dist/types'),
   buildWeb('dist/web'),
 ])
+
+/** Puts the script that `paraformer setup --lavapipe` runs beside the command line. */
+async function copyScript(script, outdir) {
+  await mkdir(outdir, { recursive: true })
+  await copyFile(script, join(outdir, basename(script)))
+}
 
 /** Emits declarations that TypeScript 5.4 can read, too. */
 async function types(outdir) {

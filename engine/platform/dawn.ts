@@ -54,7 +54,7 @@ export async function systemNames(): Promise<string[]> {
   }
 }
 
-/** Finds the adapter of the bundled SwiftShader, where that development dependency is installed. */
+/** Finds the adapter of the SwiftShader that `findSwiftShader` finds. */
 export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
   const dawn = await loadDawn()
   const files = await findSwiftShader()

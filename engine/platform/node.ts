@@ -104,8 +104,8 @@ async function noAdapter(asked: string | undefined): Promise<string> {
   const names = (await listAdapters()).map(({ name }) => name)
   if (names.length > 0) return `no adapter is "${asked}"; there are: ${names.join(', ')}`
   return (
-    'no WebGPU adapter: install a GPU driver with Vulkan, or the software driver lavapipe (Debian, Ubuntu: npm run setup:lavapipe), ' +
-    'or SwiftShader (Linux on x64: npm install --save-dev @sparticuz/chromium)'
+    'no WebGPU adapter: install a GPU driver with Vulkan, or a software device: npx paraformer setup fetches one (Linux on x64, ' +
+    'without root), npx paraformer setup --lavapipe installs a faster one (Debian, Ubuntu)'
   )
 }
 
