@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
 import { getOrMake } from '../base/maps.ts'
+import { findKeptDawn } from './keptDawn.ts'
 import { optional } from './optional.ts'
 import { findSwiftShader } from './swiftshader.ts'
 import type { DeviceRequest } from './types.ts'
@@ -23,11 +24,23 @@ let loaded: Promise<Dawn> | undefined
 
 /** Loads Dawn before the first adapter, and makes the constants of WebGPU global, as they are in browsers. */
 function loadDawn(): Promise<Dawn> {
-  loaded ??= optional(import('webgpu'), 'webgpu', 'no WebGPU device can be opened').then((dawn) => {
-    Object.assign(globalThis, dawn.globals)
-    return dawn
+  loaded ??= load().catch((error) => {
+    loaded = undefined
+    throw error
   })
   return loaded
+}
+
+/** Imports Dawn as npm has installed it, or else as the cache keeps it. */
+async function load(): Promise<Dawn> {
+  const importing = import('webgpu').catch(async (error) => {
+    const kept = await findKeptDawn()
+    if (kept === undefined) throw error
+    return (await import(kept)) as Dawn
+  })
+  const dawn = await optional(importing, 'webgpu', 'no WebGPU device can be opened', ' or npx paraformer setup')
+  Object.assign(globalThis, dawn.globals)
+  return dawn
 }
 
 /** Linux's RTLD_NODELETE, which Node does not export. With it the library stays loaded after Node finds that it is no addon. */

@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm'
 import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
+import { DAWN } from './keptDawn.ts'
 import { slowPolling } from './polling.ts'
 import { openFile, readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
@@ -22,8 +23,8 @@ function versionOfDawn(): string {
   try {
     return (createRequire(import.meta.url)('webgpu/package.json') as { version: string }).version
   } catch {
-    // Without Dawn no device is opened, and the message of the first try says so.
-    return 'missing'
+    // The cache may keep this version.
+    return DAWN.version
   }
 }
 

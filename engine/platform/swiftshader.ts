@@ -27,7 +27,7 @@ const SUMS = 'SHA256SUMS'
 export const SWIFTSHADER = {
   package: '@sparticuz/chromium',
   version: '147.0.0',
-  archive: 'swiftshader.tar.br',
+  archive: 'bin/swiftshader.tar.br',
   sha256: 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a',
 } as const
 
@@ -46,7 +46,7 @@ export async function findSwiftShader(): Promise<SwiftShader | undefined> {
   if (!canRunSwiftShader()) return undefined
   const root = packageRoot()
   try {
-    const packed = root === undefined ? undefined : await readFile(join(root, 'bin', SWIFTSHADER.archive))
+    const packed = root === undefined ? undefined : await readFile(join(root, SWIFTSHADER.archive))
     const name = folderName(packed ? sha256(packed) : SWIFTSHADER.sha256)
     for (const cache of cacheFolders()) {
       const folder = join(cache, name)

