@@ -1,11 +1,13 @@
 // Builds dist/ anew: the package for Node and for browsers, the command line, and the types. `npm ci`, `npm pack` and an
 // installation from git run it.
 import { execFile } from 'node:child_process'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from './buildInfo.mjs'
+import { buildModules } from './buildModules.mjs'
+import { strippedWgsl } from './buildWgsl.mjs'
 import { buildWeb } from './web/build.mjs'
 
 /** Typed arrays over an ArrayBuffer, as TypeScript prints them from 5.7 on. */
@@ -13,34 +15,39 @@ const TYPED_ARRAY = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuf
 const VIEW = /\bArrayBufferView<ArrayBuffer>/g
 
 await rm('dist', { recursive: true, force: true })
-const common = { bundle: true, format: 'esm', loader: { '.wgsl': 'text' }, sourcemap: true, logLevel: 'warning' }
 await Promise.all([
   build({
-    ...common,
     entryPoints: {
       cli: 'bench/cli.ts',
       index: 'train/index.ts',
+      ops: 'train/ops.ts',
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
     },
     outdir: 'dist/node',
+    bundle: true,
+    format: 'esm',
+    plugins: [strippedWgsl],
+    sourcemap: true,
+    logLevel: 'warning',
     platform: 'node',
     target: 'node20',
     packages: 'external',
     splitting: true,
     define: await buildConstants(),
   }),
-  build({
-    ...common,
-    entryPoints: { index: 'train/index.ts' },
-    outdir: 'dist/browser',
-    platform: 'browser',
-    target: 'es2022',
-  }),
+  copyScript('engine/platform/setup-lavapipe.sh', 'dist/node'),
+  buildModules(['train/index.ts', 'train/ops.ts'], 'dist/modules'),
   types('dist/types'),
   buildWeb('dist/web'),
 ])
+
+/** Puts the script that `paraformer setup --lavapipe` runs beside the command line. */
+async function copyScript(script, outdir) {
+  await mkdir(outdir, { recursive: true })
+  await copyFile(script, join(outdir, basename(script)))
+}
 
 /** Emits declarations that TypeScript 5.4 can read, too. */
 async function types(outdir) {

@@ -3,14 +3,14 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { build } from 'esbuild'
+import { stripWgsl } from './buildWgsl.mjs'
 
 /** Bundles WGSL without comments and line ends. */
 const withoutComments = {
   name: 'WGSL without comments',
   setup({ onLoad }) {
     onLoad({ filter: /\.wgsl$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
-      return { contents: text.replace(/\s+/g, ' '), loader: 'text' }
+      return { contents: stripWgsl(readFileSync(path, 'utf8')).replace(/\s+/g, ' '), loader: 'text' }
     })
   },
 }

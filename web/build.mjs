@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { build } from 'esbuild'
+import { strippedWgsl } from '../buildWgsl.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 /** Images of each split of MNIST that come with the page. */
@@ -27,7 +28,7 @@ export async function buildWeb(outdir) {
       target: 'es2022',
       minify: true,
       sourcemap: true,
-      loader: { '.wgsl': 'text' },
+      plugins: [strippedWgsl],
       logLevel: 'warning',
     }),
     ...FILES.map(async (name) => {

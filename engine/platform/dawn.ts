@@ -1,11 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
-import { create, globals } from 'webgpu'
 import { getOrMake } from '../base/maps.ts'
+import { findKeptDawn } from './keptDawn.ts'
+import { optional } from './optional.ts'
 import { findSwiftShader } from './swiftshader.ts'
 import type { DeviceRequest } from './types.ts'
-
-Object.assign(globalThis, globals)
 
 /** An adapter, with the Dawn instance that made it. */
 export interface Found {
@@ -19,6 +18,31 @@ const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']
 /** The folders of the drivers' manifests. */
 const DRIVER_FOLDERS = ['/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
+type Dawn = typeof import('webgpu')
+
+let loaded: Promise<Dawn> | undefined
+
+/** Loads Dawn before the first adapter, and makes the constants of WebGPU global, as they are in browsers. */
+function loadDawn(): Promise<Dawn> {
+  loaded ??= load().catch((error) => {
+    loaded = undefined
+    throw error
+  })
+  return loaded
+}
+
+/** Imports Dawn as npm has installed it, or else as the cache keeps it. */
+async function load(): Promise<Dawn> {
+  const importing = import('webgpu').catch(async (error) => {
+    const kept = await findKeptDawn()
+    if (kept === undefined) throw error
+    return (await import(kept)) as Dawn
+  })
+  const dawn = await optional(importing, 'webgpu', 'no WebGPU device can be opened', ' or npx paraformer setup')
+  Object.assign(globalThis, dawn.globals)
+  return dawn
+}
+
 /** Linux's RTLD_NODELETE, which Node does not export. With it the library stays loaded after Node finds that it is no addon. */
 const RTLD_NODELETE = 0x1000
 
@@ -27,22 +51,25 @@ const RTLD_NODELETE = 0x1000
  * @param name part of the adapter's name; default: any
  */
 export async function systemAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
-  return (await canProbe()) ? firstAdapter(request, name) : undefined
+  const dawn = await loadDawn()
+  return (await canProbe()) ? firstAdapter(dawn, request, name) : undefined
 }
 
 /** Lists the names of all adapters of this machine's drivers. Dawn names them only in its error for an unknown name. */
 export async function systemNames(): Promise<string[]> {
+  const dawn = await loadDawn()
   if (!(await canProbe())) return []
   try {
-    await firstAdapter({}, '\n')
+    await firstAdapter(dawn, {}, '\n')
     return []
   } catch (error) {
     return [...String(error).matchAll(/^ \* backend: '.*?', name: '(.*)'$/gm)].map((match) => match[1]!)
   }
 }
 
-/** Finds the adapter of the bundled SwiftShader, where that development dependency is installed. */
+/** Finds the adapter of the SwiftShader that `findSwiftShader` finds. */
 export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found | undefined> {
+  const dawn = await loadDawn()
   const files = await findSwiftShader()
   if (!files) return undefined
   loadVulkan(files.loader)
@@ -50,7 +77,7 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
   for (const variable of DRIVER_VARIABLES) process.env[variable] = files.icd
   // Each Dawn instance makes a VkInstance of its own and loads the drivers before requestAdapter returns its promise. So the variables
   // are needed during the call only, and neither later instances nor child processes see them.
-  const found = firstAdapter(request)
+  const found = firstAdapter(dawn, request)
   DRIVER_VARIABLES.forEach((variable, i) => {
     if (before[i] === undefined) delete process.env[variable]
     else process.env[variable] = before[i]
@@ -64,7 +91,7 @@ export async function swiftShaderAdapter(request: DeviceRequest): Promise<Found 
  */
 const instances = new Map<string, GPU>()
 
-async function firstAdapter(request: DeviceRequest, name?: string): Promise<Found | undefined> {
+async function firstAdapter({ create }: Dawn, request: DeviceRequest, name?: string): Promise<Found | undefined> {
   // Dawn calls its experimental features unsafe, such as subgroup matrices.
   const flags = [
     'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',

@@ -1,4 +1,4 @@
-import { reason, UserError } from '../base/errors.ts'
+import { optional } from './optional.ts'
 import type { DecodedImage } from './types.ts'
 
 type Sharp = typeof import('sharp')['default']
@@ -43,13 +43,7 @@ let loaded: Promise<Sharp> | undefined
 
 /** Loads the library at the first image, so that nothing else waits for it. */
 function load(): Promise<Sharp> {
-  loaded ??= import('sharp').then(
-    (module) => module.default,
-    (error) => {
-      const why = reason(error).slice(0, 100)
-      throw new UserError(`images cannot be decoded, since the package sharp does not load (${why}); run npm install sharp`)
-    },
-  )
+  loaded ??= optional(import('sharp'), 'sharp', 'images cannot be decoded').then((module) => module.default)
   return loaded
 }
 

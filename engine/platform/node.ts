@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm'
 import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
+import { DAWN } from './keptDawn.ts'
 import { slowPolling } from './polling.ts'
 import { openFile, readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
@@ -16,8 +17,16 @@ export { decodeImage } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 
-const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
-export const runtime = `webgpu ${version}`
+export const runtime = `webgpu ${versionOfDawn()}`
+
+function versionOfDawn(): string {
+  try {
+    return (createRequire(import.meta.url)('webgpu/package.json') as { version: string }).version
+  } catch {
+    // The cache may keep this version.
+    return DAWN.version
+  }
+}
 
 export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
 
@@ -96,8 +105,8 @@ async function noAdapter(asked: string | undefined): Promise<string> {
   const names = (await listAdapters()).map(({ name }) => name)
   if (names.length > 0) return `no adapter is "${asked}"; there are: ${names.join(', ')}`
   return (
-    'no WebGPU adapter: install a GPU driver with Vulkan, or the software driver lavapipe (Debian, Ubuntu: npm run setup:lavapipe), ' +
-    'or SwiftShader (Linux on x64: npm install --save-dev @sparticuz/chromium)'
+    'no WebGPU adapter: install a GPU driver with Vulkan, or a software device: npx paraformer setup fetches one (Linux on x64, ' +
+    'without root), npx paraformer setup --lavapipe installs a faster one (Debian, Ubuntu)'
   )
 }
 

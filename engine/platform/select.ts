@@ -115,7 +115,7 @@ export function describe(summary: AdapterSummary): string {
   const { name, driver } = summary
   if (!summary.software) return `WebGPU on ${name}${driver && ` (${driver})`}`
   if (name.includes('swiftshader')) {
-    return `WebGPU on SwiftShader, on the CPU; a GPU is faster, and so is lavapipe (Debian, Ubuntu: npm run setup:lavapipe)`
+    return `WebGPU on SwiftShader, on the CPU; a GPU is faster, and so is lavapipe (Debian, Ubuntu: npx paraformer setup --lavapipe)`
   }
   return `WebGPU on ${name}, on the CPU${driver && ` (${driver})`}; a GPU with a Vulkan driver is faster`
 }

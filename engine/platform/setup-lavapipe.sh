@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs lavapipe, Mesa's Vulkan driver for the CPU, on a Debian-like machine: the fastest device for a machine without a GPU.
-# Does nothing where Dawn accepts a lavapipe already.
+# Does nothing where Dawn accepts a lavapipe already. The build puts it beside the command line, whose `setup --lavapipe` runs it.
 set -eu
 cd "$(dirname "$0")/../.."
 BACKPORTS=/etc/apt/sources.list.d/paraformer-backports.list
 
 fail() {
-  echo "setup:lavapipe: $1" >&2
+  echo "setup --lavapipe: $1" >&2
   exit 2
 }
 
@@ -25,13 +25,13 @@ sources() {
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sed -n 's/ main$//p'
 }
 
-[ -d node_modules/webgpu ] || fail 'needs Dawn to try the driver with; run: npm ci'
+node --input-type=module -e "import 'webgpu'" 2>/dev/null || fail 'needs Dawn to try the driver with; run: npm install webgpu'
 if found=$(probe); then
   echo "lavapipe is there already; 'paraformer devices' lists it: $found"
   exit 0
 fi
 command -v apt-get >/dev/null || fail "needs apt-get (Debian, Ubuntu); elsewhere install Mesa's lavapipe and the Vulkan loader by hand"
-[ "$(id -u)" = 0 ] || fail 'needs root to install packages; run: sudo npm run setup:lavapipe'
+[ "$(id -u)" = 0 ] || fail 'needs root to install packages; run: sudo npx paraformer setup --lavapipe'
 
 . /etc/os-release
 export DEBIAN_FRONTEND=noninteractive

@@ -23,31 +23,56 @@ const FILES: readonly string[] = [ICD, LOADER, 'libvk_swiftshader.so']
 /** The file with the checksums of the others, in the format of `sha256sum`. */
 const SUMS = 'SHA256SUMS'
 
+/** The archive that `installSwiftShader` takes, and the npm package that holds it. */
+export const SWIFTSHADER = {
+  package: '@sparticuz/chromium',
+  version: '147.0.0',
+  archive: 'bin/swiftshader.tar.br',
+  sha256: 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a',
+} as const
+
+/** Whether SwiftShader is built for this machine. */
+export function canRunSwiftShader(): boolean {
+  return process.platform === 'linux' && process.arch === 'x64'
+}
+
 /**
- * Finds the SwiftShader in the npm package `@sparticuz/chromium`. It is unpacked once into the cache, and its checksums are compared every time,
- * because loading a truncated library ends the process.
- * @returns undefined where that development dependency is not installed, or has nothing for this machine
+ * Finds SwiftShader in the cache, or in the npm package `@sparticuz/chromium`, from which it is unpacked into the cache once. Its checksums are
+ * compared every time, because loading a truncated library ends the process.
+ * @returns undefined where neither has it, or has nothing for this machine
  * @throws UserError when no cache folder can be written or the archive is broken
  */
 export async function findSwiftShader(): Promise<SwiftShader | undefined> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined
+  if (!canRunSwiftShader()) return undefined
   const root = packageRoot()
-  if (!root) return undefined
-  const archive = join(root, 'bin', 'swiftshader.tar.br')
   try {
-    const packed = await readFile(archive)
-    // The folder's name contains a hash of the archive, so the files in a folder never change.
-    const name = `swiftshader-${sha256(packed).slice(0, 16)}`
+    const packed = root === undefined ? undefined : await readFile(join(root, SWIFTSHADER.archive))
+    const name = folderName(packed ? sha256(packed) : SWIFTSHADER.sha256)
     for (const cache of cacheFolders()) {
       const folder = join(cache, name)
       if (await isWhole(folder)) return filesOf(folder)
     }
-    const folder = await makeCacheFolder(name)
-    await unpack(packed, folder)
-    return filesOf(folder)
+    return packed && (await unpack(packed, name))
   } catch (error) {
     throw new UserError(`SwiftShader cannot be unpacked: ${reason(error)}`)
   }
+}
+
+/**
+ * Unpacks the archive of SwiftShader into the cache, where `findSwiftShader` finds it.
+ * @returns the folder
+ * @throws UserError when the archive is another one, or no cache folder can be written
+ */
+export async function installSwiftShader(packed: Uint8Array): Promise<string> {
+  const found = sha256(packed)
+  if (found !== SWIFTSHADER.sha256)
+    throw new UserError(`${SWIFTSHADER.archive}: its SHA-256 is ${found}, not ${SWIFTSHADER.sha256}`)
+  return dirname((await unpack(packed, folderName(found))).icd)
+}
+
+/** The name of the folder contains the hash of the archive, so that the files in a folder never change. */
+function folderName(hash: string): string {
+  return `swiftshader-${hash.slice(0, 16)}`
 }
 
 function filesOf(folder: string): SwiftShader {
@@ -57,26 +82,28 @@ function filesOf(folder: string): SwiftShader {
 /** Finds the folder of `@sparticuz/chromium` from its entry, build/cjs/index.cjs, because its exports hide its other files. */
 function packageRoot(): string | undefined {
   try {
-    return join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')), '..', '..')
+    return join(dirname(createRequire(import.meta.url).resolve(SWIFTSHADER.package)), '..', '..')
   } catch {
     return undefined
   }
 }
 
 /**
- * Unpacks the archive into a folder. Each file is replaced atomically: a process that has loaded the old one keeps it, and two processes at
+ * Unpacks the archive into a folder of the cache. Each file is replaced atomically: a process that has loaded the old one keeps it, and two processes at
  * once write the same bytes.
  */
-async function unpack(packed: Uint8Array, folder: string): Promise<void> {
+async function unpack(packed: Uint8Array, name: string): Promise<SwiftShader> {
+  const folder = await makeCacheFolder(name)
   const entries = parseTar(await promisify(brotliDecompress)(packed))
   const sums: string[] = []
-  for (const name of FILES) {
-    const data = entries.find((entry) => entry.name.replace(/^\.\//, '') === name)?.data
-    if (!data) throw new UserError(`its package holds no ${name}; run npm ci again`)
-    await writeFile(join(folder, name), data)
-    sums.push(`${sha256(data)}  ${name}\n`)
+  for (const file of FILES) {
+    const data = entries.find((entry) => entry.name.replace(/^\.\//, '') === file)?.data
+    if (!data) throw new UserError(`the package ${SWIFTSHADER.package} holds no ${file}; install it anew`)
+    await writeFile(join(folder, file), data)
+    sums.push(`${sha256(data)}  ${file}\n`)
   }
   await writeFile(join(folder, SUMS), sums.join(''))
+  return filesOf(folder)
 }
 
 /** Whether all files exist and have their checksums. */

@@ -3,18 +3,18 @@
 //   node test/browser/run.mjs            all suites of the engine, kernels, ops and models
 //   node test/browser/run.mjs FILE...    these files
 //
-// CHROMIUM names the browser's program if it is none of PROGRAMS.
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+// CHROMIUM names the browser's program if it is at no usual place.
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join, normalize, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
+import { findChromium } from '../harness/chromium.mjs'
 
 /** Folders of tests that run in browsers, except for files that import Node's modules. */
 const LAYERS = ['engine', 'kernels', 'ops', 'model']
-const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
 /** Minutes that a page may take. */
 const LIMIT = 10
 
@@ -27,12 +27,7 @@ const FLAGS = [
   '--no-first-run',
 ]
 
-const program = process.env.CHROMIUM ?? PROGRAMS.find((path) => existsSync(path))
-if (!program || !existsSync(program)) {
-  const where = program ? `there is no ${program}` : 'there is no Chromium'
-  console.error(`test:browser: ${where}; install it (Debian: apt-get install chromium) or name its program in CHROMIUM`)
-  process.exit(2)
-}
+const program = findChromium('test:browser')
 
 const named = process.argv.slice(2)
 const files = named.length > 0 ? named : LAYERS.flatMap((layer) => find(`test/${layer}`))

@@ -51,7 +51,7 @@ test('one line on what was taken', () => {
     subgroupMaxSize: 4,
     subgroupMatrix: false,
   }
-  assert.match(describe(base), /SwiftShader.*setup:lavapipe/)
+  assert.match(describe(base), /SwiftShader.*setup --lavapipe/)
   assert.match(describe({ ...base, name: 'llvmpipe-llvm-15' }), /llvmpipe-llvm-15.*CPU/)
   const gpu = { ...base, name: 'nvidia-h100', driver: 'NVIDIA: 550.1', software: false }
   assert.is(describe(gpu), 'WebGPU on nvidia-h100 (NVIDIA: 550.1)')

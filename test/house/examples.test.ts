@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../harness/suite.ts'
 
@@ -22,15 +22,18 @@ test('a program begins with what it shows and how it runs, and README lists it',
   const names = files.filter((file) => !file.endsWith('.html'))
   const wrong = names.filter((file) => {
     const [head = ''] = /^(\/\/.*\n|"""[\s\S]*?""")+/.exec(readFileSync(file, 'utf8')) ?? []
-    const link = file.startsWith('examples/page/') ? 'examples/page/' : file
+    const link = dirname(file) === 'examples' ? file : `${dirname(file)}/`
     return !/node |python3 |npx /.test(head) || !readme.includes(`](${link})`)
   })
   assert.equal(wrong, [])
 })
 
 test('tests run every example', () => {
-  const tests = readdirSync('test/examples').map((name) => readFileSync(join('test/examples', name), 'utf8'))
-  const missing = files.filter((file) => !tests.some((text) => text.includes(basename(file))))
+  const tests = [...readdirSync('test/examples').map((name) => join('test/examples', name)), 'test/house/package.test.ts']
+  const texts = tests.map((file) => readFileSync(file, 'utf8'))
+  // A folder is an example as a whole.
+  const examples = files.map((file) => file.split('/')[1]!)
+  const missing = examples.filter((name) => !texts.some((text) => text.includes(name)))
   assert.equal(missing, [])
 })
 

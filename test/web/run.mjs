@@ -2,9 +2,9 @@
 //
 //   node test/web/run.mjs [PART OF A TITLE]
 //
-// CHROMIUM names the browser's program if it is none of PROGRAMS. dist/ must be built.
+// CHROMIUM names the browser's program if it is at no usual place. dist/ must be built.
 import { execFile, spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -12,8 +12,8 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { chromium } from 'playwright-core'
 import * as assert from 'uvu/assert'
+import { findChromium } from '../harness/chromium.mjs'
 
-const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/opt/google/chrome/chrome']
 const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-networking', '--no-first-run']
 const CLI = 'dist/node/cli.js'
 /** Milliseconds that a wait may take where other programs run. */
@@ -21,11 +21,7 @@ const PATIENCE = 180_000
 /** Settings of a run of 93 mini-batches that software trains in seconds. */
 const SMALL = { branches: '2', dim: '16', patchSize: '14', epochs: '1', lr: '0.01', seed: '5' }
 
-const program = process.env.CHROMIUM ?? PROGRAMS.find((path) => existsSync(path))
-if (!program || !existsSync(program)) {
-  console.error('test:web: there is no Chromium; install it (Debian: apt-get install chromium) or name its program in CHROMIUM')
-  process.exit(2)
-}
+const program = findChromium('test:web')
 const work = mkdtempSync(join(tmpdir(), 'paraformer-web-'))
 const server = spawn(process.execPath, [CLI, 'web', '--port', '0'])
 const url = await new Promise((resolve) => server.stdout.once('data', (text) => resolve(String(text).trim())))

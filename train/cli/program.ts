@@ -10,6 +10,7 @@ import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
 import { reportCommand } from './report.ts'
+import { setupCommand } from './setup.ts'
 import { studyCommand } from './study.ts'
 import { trainCommand } from './train.ts'
 import { webCommand } from './web.ts'
@@ -30,6 +31,7 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(devicesCommand())
     .addCommand(studyCommand())
     .addCommand(webCommand())
+    .addCommand(setupCommand())
   for (const command of extra) program.addCommand(command)
   return program
 }

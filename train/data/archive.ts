@@ -6,16 +6,22 @@ import { UserError } from '../../engine/base/errors.ts'
 const MAX_ENTRIES = 1000
 
 /**
- * Unpacks regular files of a tar archive, from any of its folders.
+ * Unpacks regular files of a tar archive.
  * @param where the archive's name, which starts every error message
- * @param wanted base names of the files
- * @returns the files that the archive has, by base name
+ * @param wanted names of the files
+ * @param nameOf the name of a file by its path in the archive; by default its base name
+ * @returns the files that the archive has, by name
  * @throws UserError when the archive is truncated or corrupt, or has a name twice
  */
-export function unpackTar(bytes: Uint8Array, where: string, wanted: readonly string[]): Map<string, Uint8Array> {
+export function unpackTar(
+  bytes: Uint8Array,
+  where: string,
+  wanted: readonly string[],
+  nameOf: (path: string) => string = basename,
+): Map<string, Uint8Array> {
   const found = new Map<string, Uint8Array>()
-  for (const { name, data, size } of members(bytes, where, wanted)) {
-    const own = basename(name)
+  for (const { name, data, size } of members(bytes, where, (path) => wanted.includes(nameOf(path)))) {
+    const own = nameOf(name)
     if (data?.length !== size) continue
     if (found.has(own)) throw new UserError(`${where}: holds ${own} twice; fetch the file again`)
     found.set(own, data)
@@ -23,7 +29,7 @@ export function unpackTar(bytes: Uint8Array, where: string, wanted: readonly str
   return found
 }
 
-function members(bytes: Uint8Array, where: string, wanted: readonly string[]) {
+function members(bytes: Uint8Array, where: string, isWanted: (path: string) => boolean) {
   // The parser reads the buffer of a view from the buffer's start.
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
   let entries = 0
@@ -32,7 +38,7 @@ function members(bytes: Uint8Array, where: string, wanted: readonly string[]) {
       filter({ name, type, size }) {
         // A negative size would lead back to an earlier entry, in an endless loop.
         if (!(Number.isSafeInteger(size) && size >= 0) || ++entries > MAX_ENTRIES) throw new RangeError('spoiled')
-        return type === 'file' && wanted.includes(basename(name))
+        return type === 'file' && isWanted(name)
       },
     })
     if (entries > 0) return found

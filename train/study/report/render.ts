@@ -1,4 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite'
+import { optional } from '../../../engine/platform/optional.ts'
 
 /** The look of all figures. Colours are variables of the page's style, so that figures follow its theme. */
 const CONFIG = {
@@ -40,9 +41,14 @@ const CONFIG = {
 /** Draws Vega-Lite specifications on the host. */
 export type Draw = (spec: object) => Promise<string>
 
+const EFFECT = 'figures cannot be drawn'
+
 /** Loads Vega, which takes longer than most commands, and returns the function that draws an SVG element. */
 export async function loadVega(): Promise<Draw> {
-  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')])
+  const [vega, { compile }] = await Promise.all([
+    optional(import('vega'), 'vega', EFFECT),
+    optional(import('vega-lite'), 'vega-lite', EFFECT),
+  ])
   const logger = vega.logger(vega.Error)
   return async (spec) => {
     const compiled = compile({ ...spec, config: CONFIG } as TopLevelSpec, { logger })
