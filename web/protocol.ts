@@ -1,6 +1,7 @@
 // Messages between the page and its worker, which has the device.
 import type { Metric } from '../train/run/metrics.ts'
 import type { Settings } from '../train/settings.ts'
+import type { Client } from './client.ts'
 
 /** A device as the page shows it. */
 export interface DeviceInfo {
@@ -82,8 +83,5 @@ export type Told =
   | { kind: 'state'; state: RunState }
   | { kind: 'note'; text: string }
 
-export interface Call {
-  id: number
-  name: keyof Calls
-  args: unknown[]
-}
+/** The worker as the page calls it. */
+export type PageWorker = Client<Calls, Told>

@@ -1,8 +1,7 @@
 import type { Metric } from '../train/run/metrics.ts'
 import { Chart } from './chart.ts'
-import type { Client } from './client.ts'
 import { byId, element } from './dom.ts'
-import type { RunInfo, RunState, Told } from './protocol.ts'
+import type { PageWorker, RunInfo, RunState, Told } from './protocol.ts'
 import { SettingsForm } from './settingsForm.ts'
 
 const MAX_NOTES = 5
@@ -13,7 +12,7 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`
 
 /** The tab in which a model trains. */
 export class TrainTab {
-  readonly #client: Client
+  readonly #client: PageWorker
   readonly #trouble: (error: unknown) => void
   readonly #form = new SettingsForm()
   readonly #charts = [new Chart(byId('loss'), 'loss'), new Chart(byId('accuracy'), 'accuracy')]
@@ -22,7 +21,7 @@ export class TrainTab {
   #drawing = false
   #bytes: { liveBytes: number; peakBytes: number } | undefined
 
-  constructor(client: Client, trouble: (error: unknown) => void) {
+  constructor(client: PageWorker, trouble: (error: unknown) => void) {
     this.#client = client
     this.#trouble = trouble
     byId('start').addEventListener('click', () => this.#guard(() => this.#startOrPause()))
@@ -38,6 +37,11 @@ export class TrainTab {
       byId('status').textContent = 'Opening the run that was saved here…'
       this.#opened(await this.#client.call('resume'))
     })
+  }
+
+  /** Why nothing can be timed now: a run that trains; undefined otherwise. */
+  get disturbs(): string | undefined {
+    return this.#state === 'running' ? 'a run is training on this device; pause it in the tab Train, then time' : undefined
   }
 
   /** Turns everything off where nothing can be computed. */

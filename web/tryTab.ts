@@ -1,14 +1,13 @@
 import { BranchCards } from './branchCards.ts'
-import type { Client } from './client.ts'
 import { byId, element } from './dom.ts'
 import { Drawing } from './drawing.ts'
-import type { Answer, ModelInfo } from './protocol.ts'
+import type { Answer, ModelInfo, PageWorker } from './protocol.ts'
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
 /** The tab in which a model answers: image, branches side by side, their sum, and the answer of every prefix. */
 export class TryTab {
-  readonly #client: Client
+  readonly #client: PageWorker
   readonly #trouble: (error: unknown) => void
   #model: ModelInfo | undefined
   #cards: BranchCards | undefined
@@ -16,7 +15,7 @@ export class TryTab {
   #asking = false
   #again = false
 
-  constructor(client: Client, trouble: (error: unknown) => void) {
+  constructor(client: PageWorker, trouble: (error: unknown) => void) {
     this.#client = client
     this.#trouble = trouble
     const source = byId<HTMLSelectElement>('source')

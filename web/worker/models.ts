@@ -15,7 +15,8 @@ import { imageTensor } from '../../train/modelInput.ts'
 import { modelOf, readCheckpoint } from '../../train/run/checkpoint.ts'
 import type { DataInfo } from '../../train/run/metadata.ts'
 import type { Answer, ModelInfo, Question } from '../protocol.ts'
-import { exists, MODEL, type Training } from './training.ts'
+import { exists, MODEL } from './kept.ts'
+import type { Training } from './training.ts'
 
 /** The model that comes with the page. */
 const SHIPPED = 'model/mnist.safetensors'

@@ -13,12 +13,7 @@ import { startTrainer } from '../../train/run/start.ts'
 import type { Trainer } from '../../train/run/trainer.ts'
 import { checkSettings, type Settings } from '../../train/settings.ts'
 import type { RunInfo, RunState, Told } from '../protocol.ts'
-
-const FOLDER = 'opfs:run'
-const CHECKPOINT = `${FOLDER}/checkpoint.safetensors`
-const METRICS = `${FOLDER}/metrics.json`
-/** The parameters of the last finished run. */
-export const MODEL = `${FOLDER}/model.safetensors`
+import { CHECKPOINT, exists, FOLDER, METRICS, MODEL } from './kept.ts'
 
 /** Mini-batches between saves. */
 const SAVE_EVERY = 50
@@ -262,11 +257,4 @@ async function readMetrics(step: number): Promise<Metric[]> {
   } catch {
     return []
   }
-}
-
-/** Whether there is a file. */
-export async function exists(path: string): Promise<boolean> {
-  const file = await files.open(path).catch(() => undefined)
-  await file?.close()
-  return file !== undefined
 }

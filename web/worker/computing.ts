@@ -1,0 +1,3 @@
+// What the worker loads late: the engine with its kernels, and all that trains and answers.
+export { Models } from './models.ts'
+export { Training } from './training.ts'
