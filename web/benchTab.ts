@@ -6,6 +6,7 @@ import type { Group } from '../bench/target.ts'
 import type { BenchCalls, BenchTold } from './benchProtocol.ts'
 import { Client } from './client.ts'
 import { byId, element } from './dom.ts'
+import { clearTrouble } from './trouble.ts'
 
 /** Width and height of the roofline plot, where there is room for so much. */
 const PLOT = { width: 960, height: 480 }
@@ -40,7 +41,7 @@ export class BenchTab {
   }
 
   async #run(): Promise<void> {
-    byId('trouble').hidden = true
+    clearTrouble()
     const why = this.#mayBegin()
     if (why !== undefined) return this.#trouble(why)
     const group = byId<HTMLSelectElement>('bench-group').value

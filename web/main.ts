@@ -1,18 +1,11 @@
 import type { BenchTab } from './benchTab.ts'
 import { Client } from './client.ts'
 import { showDevice } from './deviceTab.ts'
-import { byId } from './dom.ts'
 import type { Calls, Told } from './protocol.ts'
 import { startTabs } from './tabs.ts'
 import { TrainTab } from './trainTab.ts'
+import { showTrouble as trouble } from './trouble.ts'
 import { TryTab } from './tryTab.ts'
-
-/** Shows a line that says why something cannot be done, and what to do. */
-function trouble(error: unknown): void {
-  const line = byId('trouble')
-  line.textContent = error instanceof Error ? error.message : String(error)
-  line.hidden = false
-}
 
 const client = new Client<Calls, Told>('worker.js', (message) => trainTab.hear(message))
 const trainTab = new TrainTab(client, trouble)

@@ -1,25 +1,30 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
+import { entries, identityOf } from './folder.ts'
 import { slowPolling } from './polling.ts'
 import { openFile, readWhole } from './read.ts'
 import { isSoftware, matches, report, requestFrom, summarize } from './select.ts'
 import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { sha256 } from './folder.ts'
 export { gunzip } from './gunzip.ts'
-export { decodeImage } from './images.ts'
+export { decodeImage, imageSides, requireDecoder } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 
 const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string }
 export const runtime = `webgpu ${version}`
 
-export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
+export { join }
+
+export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable, entries, identityOf }
 
 /**
  * Keeps devices and their adapters alive: Dawn crashes or hangs when one is collected while the GPU still owes an answer, and at the end of

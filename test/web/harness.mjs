@@ -38,8 +38,9 @@ export const tests = []
 export const test = (title, body) => tests.push({ title, body })
 
 /** Opens the page in a storage of its own. Fails the test at its end if the page had an error or asked for anything from elsewhere. */
-export async function visit({ withoutWebGpu = false, script, ...options } = {}) {
+export async function visit({ withoutWebGpu = false, script, prepare, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options })
+  await prepare?.(context)
   const page = await context.newPage()
   page.setDefaultTimeout(PATIENCE)
   const wrong = []

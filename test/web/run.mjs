@@ -6,6 +6,7 @@
 import { browser, close, tests } from './harness.mjs'
 import './train.mjs'
 import './try.mjs'
+import './data.mjs'
 import './bench.mjs'
 import './faults.mjs'
 

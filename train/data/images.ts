@@ -3,6 +3,7 @@ import { checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { reason, UserError } from '../../engine/base/errors.ts'
 import { luma } from './imageops.ts'
 import { inOrder } from './inOrder.ts'
+import { checkJpeg } from './jpeg.ts'
 import { checkPng } from './png.ts'
 import { type Fit, toSquare } from './square.ts'
 
@@ -126,6 +127,7 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pla
   }
   try {
     if (kind === 'PNG') checkPng(bytes)
+    if (kind === 'JPEG') checkJpeg(bytes)
     const { data, channels, width, height } = await decode(bytes, MAX_PIXELS)
     if (Math.max(width, height) > MAX_LENGTH) throw new Error(`${width}x${height} pixels`)
     return { data: toPlanar(data, channels, width * height), channels, height, width }

@@ -1,28 +1,34 @@
 // The worker of the page: it has the device, trains, and answers. What computes is loaded with the first call that needs it, so
 // that the page itself is there at once.
 import type { Calls, Told } from '../protocol.ts'
-import { CHECKPOINT, exists } from './kept.ts'
+import { CHECKPOINT, exists, INDEX } from './kept.ts'
 import { serve } from './serve.ts'
 
 serve<Calls, Told>((tell) => {
   const computing = once(async () => {
-    const { Training, Models } = await import('./computing.ts')
-    const training = new Training(tell)
-    return { training, models: new Models(training) }
+    const { Training, Models, OwnData } = await import('./computing.ts')
+    const own = new OwnData(tell)
+    const training = new Training(tell, own)
+    return { own, training, models: new Models(training) }
   })
   const training = async () => (await computing()).training
   const models = async () => (await computing()).models
   return {
     device: async () => (await import('./device.ts')).describeDevice(),
     savedRun: async () => (await exists(CHECKPOINT)) && (await training()).saved(),
+    ownData: async () => ((await exists(INDEX)) ? (await computing()).own.restore() : undefined),
+    takeData: async (given) => (await computing()).own.take(given),
     open: async (settings) => (await training()).open(settings),
     resume: async () => (await training()).resume(),
+    openCheckpoint: async (name, file) => (await training()).openCheckpoint(name, file),
+    forgetInitial: async () => (await training()).forgetInitial(),
     run: async (steps) => (await training()).run(steps),
     pause: async () => (await training()).pause(),
     discard: async () => (await training()).discard(),
     loseDevice: async () => (await training()).loseDevice(),
     checkpoint: async () => (await training()).checkpoint(),
     model: async (source) => (await models()).take(source),
+    readImage: async (name, file) => (await models()).readImage(name, file),
     ask: async (question) => (await models()).ask(question),
   }
 })
