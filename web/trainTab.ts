@@ -8,6 +8,8 @@ import { SettingsForm } from './settingsForm.ts'
 import { clearTrouble, type Trouble } from './trouble.ts'
 
 const MAX_NOTES = 5
+/** Milliseconds between drawings. */
+const DRAW_EVERY = 200
 const NO_RUN = 'No run yet.'
 const TITLE = document.title
 
@@ -25,6 +27,8 @@ export class TrainTab {
   /** Whether the last checkpoint outlives the page. */
   #kept = true
   #drawing = false
+  /** Whether something has changed since the last drawing began. */
+  #late = false
   #bytes: { liveBytes: number; peakBytes: number } | undefined
 
   constructor(client: PageWorker, trouble: Trouble) {
@@ -102,7 +106,9 @@ export class TrainTab {
       if (!this.#run) return
       // A run that went back to a checkpoint sends its mini-batches again.
       const first = message.metrics.find(({ split }) => split === 'train')?.step ?? Number.POSITIVE_INFINITY
-      this.#run.metrics = this.#run.metrics.filter(({ step }) => step < first).concat(message.metrics)
+      if ((this.#run.metrics.at(-1)?.step ?? 0) >= first)
+        this.#run.metrics = this.#run.metrics.filter(({ step }) => step < first)
+      this.#run.metrics.push(...message.metrics)
       this.#run.step = message.step
       this.#bytes = message
       // A hidden tab draws nothing, but its title is seen.
@@ -248,19 +254,36 @@ export class TrainTab {
     byId<HTMLButtonElement>('save').disabled = !this.#run || running || this.#run.step === 0
   }
 
-  /** Draws at the next frame. */
+  /** Draws, one part a frame, so that no frame waits long; and not more often than the eye follows. */
   #draw(): void {
+    this.#late = true
     if (this.#drawing) return
     this.#drawing = true
-    requestAnimationFrame(() => {
-      this.#drawing = false
-      if (this.#run) this.#show(this.#run)
-    })
+    const parts = [
+      (run: RunInfo) => this.#showNumbers(run),
+      ...this.#charts.map(
+        (chart) =>
+          ({ metrics, branches }: RunInfo) =>
+            chart.show(metrics, branches),
+      ),
+    ]
+    const next = () => {
+      const part = parts.shift()
+      if (this.#run) part?.(this.#run)
+      if (parts.length > 0) requestAnimationFrame(next)
+      else setTimeout(() => this.#drawn(), DRAW_EVERY)
+    }
+    requestAnimationFrame(next)
+    this.#late = false
   }
 
-  #show(run: RunInfo): void {
+  #drawn(): void {
+    this.#drawing = false
+    if (this.#late) this.#draw()
+  }
+
+  #showNumbers(run: RunInfo): void {
     const { metrics, branches, step, totalSteps } = run
-    for (const chart of this.#charts) chart.show(metrics, branches)
     byId<HTMLProgressElement>('progress').value = totalSteps > 0 ? step / totalSteps : 0
     if (this.#state === 'running') this.#say()
     byId('numbers').replaceChildren(

@@ -8,6 +8,7 @@ import './train.mjs'
 import './try.mjs'
 import './data.mjs'
 import './bench.mjs'
+import './page.mjs'
 import './faults.mjs'
 
 let passed = 0
