@@ -4,7 +4,7 @@ import type { Metric } from '../train/run/metrics.ts'
 /** Colours of prefixes, from the first to the whole model, by theme. They differ from the page by 3 to 1 at least. */
 const COLORS = {
   light: ['#0d0887', '#4903a0', '#7201a8', '#9c179e', '#bd3786', '#d0486c', '#d4593f', '#bd6a00'],
-  dark: ['#8f8bff', '#b07cf5', '#d070e0', '#ee6fc0', '#ff7d9a', '#ff9a6e', '#ffbf4f', '#f5e860'],
+  dark: ['#8f8bff', '#b07cf5', '#d070e0', '#ee6fc0', '#ff7d9a', '#ff9a6e', '#ffb14f', '#ffa62e'],
 }
 /** Points of a curve; neighbours are joined to their mean where there are more. */
 const MAX_POINTS = 400
