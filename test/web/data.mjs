@@ -70,9 +70,14 @@ test('a folder of 12 classes trains, goes on after a reload with the same bits, 
   await page.waitForFunction(() => /^Answers: the run/.test(document.getElementById('model-name').textContent))
   const image = join(path, 'bee', '0.png')
   await page.setInputFiles('#open-image', image)
-  const found = JSON.parse(await cli('predict', '--checkpoint', checkpoint, '--json', image))
-  const best = JSON.stringify(found).match(/"class(?:Name)?":"([^"]+)"/)?.[1]
-  await page.waitForFunction((name) => document.querySelector('#answers .best')?.textContent === name, best)
+  const [{ classes }] = JSON.parse(await cli('predict', '--checkpoint', checkpoint, '--json', image))
+  const [{ name, probability }] = classes
+  // The file is a PNG, whose pixels are the same in both.
+  const expected = [name, `${(100 * probability).toFixed(1)} %`]
+  await page.waitForFunction(
+    (texts) => [...document.querySelectorAll('#answers .best')].map((node) => node.textContent).join() === texts.join(),
+    expected,
+  )
   await close()
 })
 

@@ -24,12 +24,12 @@ test('a browser without an adapter is told to turn hardware acceleration on', as
 })
 
 test('out of memory says how much was asked, and the button takes half the mini-batch until it fits', async () => {
-  const limit = 'Object.defineProperty(GPUSupportedLimits.prototype, "maxBufferSize", { get: () => 1 << 18 })'
+  const limit = 'Object.defineProperty(GPUSupportedLimits.prototype, "maxBufferSize", { get: () => 1 << 20 })'
   const { page, close } = await visit({ prepare: inWorker(limit) })
   await fill(page, { ...SMALL, batchSize: '512' })
   await page.click('#start')
   await page.waitForSelector('#trouble:not([hidden])')
-  assert.match(await page.textContent('#trouble'), /^Out of memory: .*\d+ bytes .*larger than the 262144 bytes/)
+  assert.match(await page.textContent('#trouble'), /^Out of memory: .*\d+ bytes .*larger than the 1048576 bytes/)
   assert.is(await page.textContent('#trouble button'), 'Begin anew with 256 images a mini-batch')
   for (let taken = 256; taken >= 1; taken /= 2) {
     await page.click('#trouble button')
