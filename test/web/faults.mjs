@@ -81,8 +81,9 @@ test('a hidden tab goes on training, its title tells how far, and it is drawn wh
   const { page, close } = await visit({ script })
   await fill(page, SMALL)
   await page.click('#start')
-  await page.waitForFunction(() => /^[1-9]\d? % trained/.test(document.title))
-  await page.waitForFunction(() => /^100 % trained/.test(document.title))
+  const polled = { polling: 100 }
+  await page.waitForFunction(() => /^[1-9]\d? % trained/.test(document.title), undefined, polled)
+  await page.waitForFunction(() => /^100 % trained/.test(document.title), undefined, polled)
   assert.is(await page.locator('#gains .gain').count(), 0)
   await page.evaluate(() => globalThis.show())
   await page.waitForFunction(() => document.querySelectorAll('#gains .gain').length === 2)
