@@ -1,4 +1,6 @@
-import { type ComparedReport, ceilingLine, significant } from './report.ts'
+import { ceilingLine, significant } from './format.ts'
+import { cellsOf, HEAD } from './markdown.ts'
+import type { ComparedReport } from './report.ts'
 import { escapeHtml, roofline } from './roofline.ts'
 import type { BenchResult } from './runBench.ts'
 
@@ -18,28 +20,14 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 export function htmlReport(report: ComparedReport): string {
   const { device, date, ceilings, results, failures } = report
   const title = `paraformer bench on ${device.name}`
-  const line = (result: BenchResult, remark: string, failed: boolean) =>
-    row(
-      [
-        `${result.group}/${result.name}`,
-        result.variant,
-        result.shape,
-        significant(result.median),
-        `${significant(result.p20)} to ${significant(result.p80)}`,
-        result.flops > 0 ? significant(result.gflops) : '',
-        result.bytes > 0 ? significant(result.gbps) : '',
-        `${(100 * result.share).toFixed(1)} % ${result.bound}`,
-        remark,
-      ],
-      failed,
-    )
+  const line = (result: BenchResult, remark: string, failed: boolean) => row([...cellsOf(result), remark], failed)
   const rows = [
     ...results.map((result) =>
       line(result, result.previous ? `${significant(result.median / result.previous.median)}x` : '', false),
     ),
     ...failures.flatMap(({ result }) => (result ? [line(result, 'impossible', true)] : [])),
   ]
-  const head = ['target', 'variant', 'shape', 'ms', 'p20 to p80', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
+  const head = [...HEAD, 'last time']
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -1,4 +1,5 @@
 import { percent, table } from '../train/cli/table.ts'
+import { ceilingLine, significant } from './format.ts'
 import type { Previous } from './history.ts'
 import type { BenchReport, BenchResult } from './runBench.ts'
 
@@ -45,15 +46,6 @@ function cells(result: BenchResult, remark: string): string[] {
   ]
 }
 
-/** Returns the ceilings in one line. */
-export function ceilingLine({ gflops, matrixGflops, gbps, dispatch, submit, readback }: BenchReport['ceilings']): string {
-  const matrices = matrixGflops === undefined ? '' : ` (float16 matrices ${significant(matrixGflops)})`
-  return (
-    `ceilings: ${significant(gflops)} GFLOP/s${matrices}, ${significant(gbps)} GB/s, ${significant(dispatch)} µs a dispatch, ` +
-    `${significant(submit)} µs a submit, ${significant(readback)} µs to read 4 KB`
-  )
-}
-
 const CSV_COLUMNS = [
   'group',
   'name',
@@ -78,10 +70,4 @@ export function csvReport({ results }: ComparedReport): string {
   const quote = (value: string | number) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value)
   const lines = results.map((result) => CSV_COLUMNS.map((column) => quote(result[column])).join(','))
   return [CSV_COLUMNS.join(','), ...lines].join('\n')
-}
-
-/** Formats a number in three significant digits, from 1000 on as a whole number; `-` for one that is not finite. */
-export function significant(value: number): string {
-  if (!Number.isFinite(value)) return '-'
-  return value === 0 || Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
 }

@@ -1,8 +1,14 @@
-import { type ComparedReport, significant } from './report.ts'
+import { significant } from './format.ts'
+import type { ComparedReport } from './report.ts'
 import { GROUPS, type Group } from './target.ts'
 
-const WIDTH = 960
-const HEIGHT = 520
+/** Sides of the plot in pixels. */
+interface Size {
+  width: number
+  height: number
+}
+
+const SIZE: Size = { width: 960, height: 520 }
 const MARGIN = { left: 70, right: 20, top: 20, bottom: 50 }
 const COLORS: Record<Group, string> = { kernels: '#3b7dd8', ops: '#2a9d62', layers: '#c77d1e', models: '#b04ac0' }
 
@@ -23,16 +29,17 @@ function axis(values: readonly number[], start: number, end: number): Axis {
  * Draws the roofline plot as SVG: GFLOP/s over operations per byte, both logarithmic. Each result that counts both is a point
  * with a tooltip, under the roof of memory bandwidth and multiply-add rate.
  */
-export function roofline({ results, ceilings }: ComparedReport): string {
+export function roofline({ results, ceilings }: Pick<ComparedReport, 'results' | 'ceilings'>, size = SIZE): string {
+  const { width, height } = size
   const points = results.filter(({ flops, bytes }) => flops > 0 && bytes > 0)
   const { gflops, gbps } = ceilings
   const ridge = gflops / gbps
   const x = axis(
     [...points.map(({ flops, bytes }) => flops / bytes), ridge / 10, ridge * 10],
     MARGIN.left,
-    WIDTH - MARGIN.right,
+    width - MARGIN.right,
   )
-  const y = axis([...points.map((point) => point.gflops), gflops / 100, gflops], HEIGHT - MARGIN.bottom, MARGIN.top)
+  const y = axis([...points.map((point) => point.gflops), gflops / 100, gflops], height - MARGIN.bottom, MARGIN.top)
   const [left, right] = [10 ** x.from, 10 ** x.to]
   const lowest = 10 ** y.from
   // The sloped part of the roof begins at the left or at the lower side of the plot.
@@ -42,11 +49,11 @@ export function roofline({ results, ceilings }: ComparedReport): string {
     [ridge, gflops],
     [right, gflops],
   ].map(([intensity, rate]) => `${place(x.at(intensity!))},${place(y.at(rate!))}`)
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Roofline plot">
-${verticals(x).join('\n')}
-${horizontals(y).join('\n')}
-<text x="${WIDTH / 2}" y="${HEIGHT - 8}" text-anchor="middle">FLOP per byte</text>
-<text x="16" y="${HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 16 ${HEIGHT / 2})">GFLOP/s</text>
+  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Roofline plot">
+${verticals(x, size).join('\n')}
+${horizontals(y, size).join('\n')}
+<text x="${width / 2}" y="${height - 8}" text-anchor="middle">FLOP per byte</text>
+<text x="16" y="${height / 2}" text-anchor="middle" transform="rotate(-90 16 ${height / 2})">GFLOP/s</text>
 <polyline class="roof" points="${roof.join(' ')}"/>
 ${points.map((point) => dot(point, x, y)).join('\n')}
 ${legend(points.map(({ group }) => group)).join('\n')}
@@ -61,18 +68,18 @@ function dot({ id, group, flops, bytes, gflops, share }: ComparedReport['results
   )
 }
 
-function verticals({ from, to, at }: Axis): string[] {
+function verticals({ from, to, at }: Axis, { height }: Size): string[] {
   return powers(from, to).map((power) => {
     const x = place(at(10 ** power))
-    const line = `<line class="grid" x1="${x}" x2="${x}" y1="${MARGIN.top}" y2="${HEIGHT - MARGIN.bottom}"/>`
-    return `${line}<text class="soft" x="${x}" y="${HEIGHT - MARGIN.bottom + 18}" text-anchor="middle">${label(power)}</text>`
+    const line = `<line class="grid" x1="${x}" x2="${x}" y1="${MARGIN.top}" y2="${height - MARGIN.bottom}"/>`
+    return `${line}<text class="soft" x="${x}" y="${height - MARGIN.bottom + 18}" text-anchor="middle">${label(power)}</text>`
   })
 }
 
-function horizontals({ from, to, at }: Axis): string[] {
+function horizontals({ from, to, at }: Axis, { width }: Size): string[] {
   return powers(from, to).map((power) => {
     const y = place(at(10 ** power))
-    const line = `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y}" y2="${y}"/>`
+    const line = `<line class="grid" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${y}" y2="${y}"/>`
     return `${line}<text class="soft" x="${MARGIN.left - 8}" y="${y}" dy="4" text-anchor="end">${label(power)}</text>`
   })
 }

@@ -50,9 +50,9 @@ export {
   type SavedOptimizer,
   type SavedRun,
 } from './run/checkpoint.ts'
-export type { OpenOptions } from './run/data.ts'
 export type { RunData } from './run/loaders.ts'
 export type { DataInfo, Position, TrainingState } from './run/metadata.ts'
+export type { OpenOptions } from './run/openData.ts'
 export { type StartOptions, startTrainer } from './run/start.ts'
 export { Trainer } from './run/trainer.ts'
 export type { StepReport, TrainerHooks, TrainerParts } from './run/trainerParts.ts'

@@ -19,9 +19,16 @@ export async function buildWeb(outdir) {
   await rm(outdir, { recursive: true, force: true })
   await Promise.all([
     build({
-      entryPoints: { main: join(here, 'main.ts'), worker: join(here, 'worker/worker.ts'), style: join(here, 'main.css') },
+      entryPoints: {
+        main: join(here, 'main.ts'),
+        worker: join(here, 'worker/worker.ts'),
+        bench: join(here, 'worker/bench.ts'),
+        style: join(here, 'main.css'),
+      },
       outdir,
       entryNames: '[name]',
+      chunkNames: 'chunks/[name]-[hash]',
+      splitting: true,
       bundle: true,
       format: 'esm',
       platform: 'browser',

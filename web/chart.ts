@@ -4,7 +4,7 @@ import type { Metric } from '../train/run/metrics.ts'
 /** Colours of prefixes, from the first to the whole model, by theme. They differ from the page by 3 to 1 at least. */
 const COLORS = {
   light: ['#0d0887', '#4903a0', '#7201a8', '#9c179e', '#bd3786', '#d0486c', '#d4593f', '#bd6a00'],
-  dark: ['#8f8bff', '#b07cf5', '#d070e0', '#ee6fc0', '#ff7d9a', '#ff9a6e', '#ffbf4f', '#f5e860'],
+  dark: ['#8f8bff', '#b07cf5', '#d070e0', '#ee6fc0', '#ff7d9a', '#ff9a6e', '#ffb14f', '#ffa62e'],
 }
 /** Points of a curve; neighbours are joined to their mean where there are more. */
 const MAX_POINTS = 400
@@ -27,29 +27,9 @@ export class Chart {
     dark.addEventListener('change', () => this.#draw())
   }
 
+  /** @param metrics in the order of their mini-batches */
   show(metrics: readonly Metric[], branches: number): void {
-    const steps = [...new Set(metrics.map(({ step }) => step))].sort((a, b) => a - b)
-    const size = Math.max(1, Math.ceil(steps.length / MAX_POINTS))
-    const ends = steps.filter((_, i) => i % size === size - 1 || i === steps.length - 1)
-    const at = new Map<number, number>()
-    for (let i = 0, group = 0; i < steps.length; i++) {
-      at.set(steps[i]!, group)
-      if (steps[i] === ends[group]) group++
-    }
-    const curve = (prefix: number, training: boolean) => {
-      const [sums, counts] = [new Float64Array(ends.length), new Uint32Array(ends.length)]
-      for (const metric of metrics) {
-        if (metric.prefix !== prefix || (metric.split === 'train') !== training) continue
-        const value = metric[this.#measure]
-        if (!Number.isFinite(value)) continue
-        const group = at.get(metric.step)!
-        sums[group]! += value
-        counts[group]!++
-      }
-      return Array.from(sums, (sum, i) => (counts[i] === 0 ? null : sum / counts[i]!))
-    }
-    const prefixes = Array.from({ length: branches }, (_, k) => k + 1)
-    this.#data = [ends, ...prefixes.map((k) => curve(k, true)), ...prefixes.map((k) => curve(k, false))] as uPlot.AlignedData
+    this.#data = curves(metrics, branches, this.#measure) as uPlot.AlignedData
     if (branches !== this.#branches || !this.#plot) {
       this.#branches = branches
       this.#draw()
@@ -100,4 +80,31 @@ export class Chart {
       this.#place,
     )
   }
+}
+
+/** Returns the mini-batches and the curves over them: that of training for each prefix, then that of evaluation. */
+function curves(metrics: readonly Metric[], branches: number, measure: 'loss' | 'accuracy'): (number | null)[][] {
+  let steps = 0
+  for (const [i, { step }] of metrics.entries()) if (step !== metrics[i - 1]?.step) steps++
+  const size = Math.max(1, Math.ceil(steps / MAX_POINTS))
+  const groups = Math.ceil(steps / size)
+  const ends: number[] = Array(groups).fill(0)
+  const [sums, counts] = [new Float64Array(2 * branches * groups), new Uint32Array(2 * branches * groups)]
+  let at = -1
+  for (const [i, metric] of metrics.entries()) {
+    if (metric.step !== metrics[i - 1]?.step) at++
+    const group = Math.floor(at / size)
+    ends[group] = metric.step
+    const value = metric[measure]
+    if (!Number.isFinite(value)) continue
+    const place = (metric.prefix - 1 + (metric.split === 'train' ? 0 : branches)) * groups + group
+    sums[place]! += value
+    counts[place]!++
+  }
+  const curve = (c: number) =>
+    Array.from({ length: groups }, (_, g) => {
+      const count = counts[c * groups + g]!
+      return count === 0 ? null : sums[c * groups + g]! / count
+    })
+  return [ends, ...Array.from({ length: 2 * branches }, (_, c) => curve(c))]
 }

@@ -1,8 +1,8 @@
-import type { Client } from './client.ts'
 import { byId, element, factsTable } from './dom.ts'
+import type { PageWorker } from './protocol.ts'
 
 /** Shows the device that the page computes on. */
-export async function showDevice(client: Client, trouble: (error: unknown) => void): Promise<void> {
+export async function showDevice(client: PageWorker, trouble: (error: unknown) => void): Promise<void> {
   try {
     const { name, driver, software, features, limits, subgroups, tuned } = await client.call('device')
     const tasks = Object.entries(tuned)

@@ -1,23 +1,27 @@
+import type { BenchTab } from './benchTab.ts'
 import { Client } from './client.ts'
 import { showDevice } from './deviceTab.ts'
-import { byId } from './dom.ts'
+import type { Calls, Told } from './protocol.ts'
 import { startTabs } from './tabs.ts'
 import { TrainTab } from './trainTab.ts'
+import { showTrouble as trouble } from './trouble.ts'
 import { TryTab } from './tryTab.ts'
 
-/** Shows a line that says why something cannot be done, and what to do. */
-function trouble(error: unknown): void {
-  const line = byId('trouble')
-  line.textContent = error instanceof Error ? error.message : String(error)
-  line.hidden = false
-}
-
-const client = new Client((message) => trainTab.hear(message))
+const client = new Client<Calls, Told>('worker.js', (message) => trainTab.hear(message))
 const trainTab = new TrainTab(client, trouble)
 const tryTab = new TryTab(client, trouble)
 // The console of the browser, and the tests, can call the worker too.
 Object.assign(globalThis, { paraformer: client })
-startTabs({ try: () => tryTab.show(), device: () => showDevice(client, trouble) })
+let benchTab: Promise<BenchTab> | undefined
+const showBench = () => {
+  // The tab and what it draws are loaded when they are first shown.
+  benchTab ??= import('./benchTab.ts').then(({ BenchTab }) => new BenchTab(() => trainTab.disturbs, trouble))
+  benchTab.catch((error) => {
+    benchTab = undefined
+    trouble(error)
+  })
+}
+startTabs({ try: () => tryTab.show(), bench: showBench, device: () => showDevice(client, trouble) })
 
 if (!navigator.gpu) {
   trouble(

@@ -1,6 +1,9 @@
 // Messages between the page and its worker, which has the device.
+import type { OwnFormat } from '../train/data/names.ts'
+import type { BranchTimes } from '../train/run/branchTimes.ts'
 import type { Metric } from '../train/run/metrics.ts'
 import type { Settings } from '../train/settings.ts'
+import type { Client } from './client.ts'
 
 /** A device as the page shows it. */
 export interface DeviceInfo {
@@ -13,20 +16,49 @@ export interface DeviceInfo {
   tuned: Record<string, string>
 }
 
+/** A file of the user's, with its path below what was dropped or chosen. */
+export interface GivenFile {
+  path: string
+  file: Blob
+}
+
+/** The user's own data. */
+export interface OwnDataInfo {
+  dir: string
+  format: OwnFormat
+  files: number
+}
+
+/** Why a run did not open, where something can be done about it: leave out broken images, or take smaller mini-batches. */
+export interface Refused {
+  refused: 'brokenImage' | 'outOfMemory'
+  message: string
+}
+
+/** A checkpoint that was opened: a run that goes on, or a model with whose parameters the next run begins. */
+export type OpenedCheckpoint = { run: RunInfo } | { initial: Partial<Settings>; name: string }
+
 /** A run that is open. */
 export interface RunInfo {
   settings: Settings
   step: number
   totalSteps: number
   branches: number
+  classes: number
   parameters: number
   trainImages: number
   evaluationImages: number
   metrics: Metric[]
+  /** What was left out of the data, in one line. */
+  leftOut: string | undefined
+  /** Milliseconds of forward and backward of each branch on a mini-batch; undefined for an ensemble. */
+  branchTimes: BranchTimes | undefined
 }
 
 /** What a run is doing. A run that has failed says why. */
-export type RunState = { kind: 'paused' | 'running' | 'finished' } | { kind: 'failed'; message: string }
+export type RunState =
+  /** `kept` says whether the last checkpoint outlives the page. */
+  { kind: 'paused' | 'running' | 'finished'; kept: boolean } | { kind: 'failed'; message: string; outOfMemory: boolean }
 
 /** A model that answers in the tab Try. */
 export interface ModelInfo {
@@ -57,10 +89,18 @@ export interface Calls {
   device(): Promise<DeviceInfo>
   /** Whether an earlier visit saved a run that can go on. */
   savedRun(): Promise<boolean>
-  /** Opens a new run, which is paused. The saved one is gone. */
-  open(settings: Partial<Settings>): Promise<RunInfo>
+  /** The data of one's own that an earlier visit kept; undefined where there is none. */
+  ownData(): Promise<OwnDataInfo | undefined>
+  /** Takes files as the data of one's own, in place of the former ones. */
+  takeData(files: GivenFile[]): Promise<OwnDataInfo>
+  /** Opens a new run, which is paused. The saved one is gone. It begins with the parameters of `initial`, if a model was opened. */
+  open(settings: Partial<Settings>): Promise<RunInfo | Refused>
   /** Opens the saved run, which is paused. */
-  resume(): Promise<RunInfo>
+  resume(): Promise<RunInfo | Refused>
+  /** Opens a checkpoint of the user's; a run of it becomes the saved one. */
+  openCheckpoint(name: string, file: Blob): Promise<OpenedCheckpoint | Refused>
+  /** Forgets the model with which the next run would begin. */
+  forgetInitial(): Promise<void>
   /** Trains so many mini-batches, or to the end. */
   run(steps?: number): Promise<void>
   pause(): Promise<void>
@@ -72,18 +112,17 @@ export interface Calls {
   checkpoint(): Promise<Uint8Array>
   /** Takes the model of the run, of a file, or the one that comes with the page. */
   model(source: 'run' | 'shipped' | { name: string; file: Blob }): Promise<ModelInfo>
+  /** Reads an image file as the model takes it: bytes [C, H, W]. */
+  readImage(name: string, file: Blob): Promise<Uint8Array>
   ask(question: Question): Promise<Answer>
 }
 
 /** What the worker tells without being asked. */
 export type Told =
   | { kind: 'metrics'; metrics: Metric[]; step: number; liveBytes: number; peakBytes: number }
-  | { kind: 'evaluating'; images: number; of: number }
+  | { kind: 'progress'; what: string; done: number; of: number }
   | { kind: 'state'; state: RunState }
   | { kind: 'note'; text: string }
 
-export interface Call {
-  id: number
-  name: keyof Calls
-  args: unknown[]
-}
+/** The worker as the page calls it. */
+export type PageWorker = Client<Calls, Told>

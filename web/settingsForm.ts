@@ -1,9 +1,10 @@
 import type { Settings } from '../train/settings.ts'
 import { byId, element } from './dom.ts'
+import type { OwnDataInfo } from './protocol.ts'
 
 type Field = { name: keyof Settings; label: string } & (
   | { choices: readonly (readonly [value: string, label: string])[] }
-  | { min: number; max: number; step: number | 'any'; value: number }
+  | { min: number; max: number; step: number | 'any'; value: number | undefined }
 )
 
 const numbered = (...values: number[]) => values.map((value) => [String(value), String(value)] as const)
@@ -32,7 +33,8 @@ const FIELDS: readonly Field[] = [
   { name: 'branches', label: 'Branches (ViT: layers)', min: 1, max: 8, step: 1, value: 4 },
   { name: 'branchDepth', label: 'Layers of a branch', min: 1, max: 4, step: 1, value: 1 },
   { name: 'dim', label: 'Width', choices: [...numbered(64), ...numbered(16, 32, 128)] },
-  { name: 'patchSize', label: 'Pixels of a patch', choices: numbered(7, 4, 14) },
+  { name: 'patchSize', label: 'Pixels of a patch', choices: numbered(7, 4, 8, 14, 16) },
+  { name: 'imageSize', label: 'Pixels of a side (own data)', min: 4, max: 256, step: 1, value: undefined },
   { name: 'epochs', label: 'Epochs', min: 1, max: 200, step: 1, value: 3 },
   { name: 'batchSize', label: 'Images of a mini-batch', min: 1, max: 512, step: 1, value: 64 },
   { name: 'lr', label: 'Learning rate', min: 1e-6, max: 1, step: 'any', value: 3e-3 },
@@ -41,10 +43,13 @@ const FIELDS: readonly Field[] = [
 
 /** Images that are evaluated after an epoch. */
 const EVALUATED = 500
+/** Images of MNIST that come with the page. A run names their number, so that Node trains on the same ones. */
+const PAGE_IMAGES = 6000
 
 /** The form of a run's settings. */
 export class SettingsForm {
   readonly #form = byId<HTMLFormElement>('settings')
+  #fixed: Partial<Settings> = {}
 
   constructor() {
     this.#form.append(
@@ -57,43 +62,71 @@ export class SettingsForm {
                 { name },
                 ...field.choices.map(([value, label]) => element('option', { value, textContent: label })),
               )
-            : element('input', { ...numberOf(field), name, type: 'number', required: true })
+            : element('input', { ...numberOf(field), name, type: 'number' })
         return element('label', {}, field.label, input)
       }),
     )
     this.#form.addEventListener('submit', (event) => event.preventDefault())
   }
 
-  /** The settings, or undefined where the browser shows what is wrong with them. */
-  read(): Partial<Settings> | undefined {
+  /**
+   * The settings, or undefined where the browser shows what is wrong with them.
+   * @param own the data of one's own, if it is to be trained on
+   */
+  read(own?: OwnDataInfo): Partial<Settings> | undefined {
     if (!this.#form.reportValidity()) return undefined
-    const values = new FormData(this.#form)
-    const settings: Record<string, unknown> = { dataset: 'mnist', testImages: EVALUATED, warmup: 20 }
+    const settings: Record<string, unknown> = {
+      ...(own ? { dataset: own.format, dataDir: own.dir } : { dataset: 'mnist', trainImages: PAGE_IMAGES }),
+      ...{ testImages: EVALUATED, warmup: 20 },
+    }
     for (const { name, ...field } of FIELDS) {
-      const value = String(values.get(name))
+      const { value } = this.#input(name)
+      if (value === '') continue
       settings[name] = 'choices' in field && Number.isNaN(Number(value)) ? value : Number(value)
     }
+    if (!own) delete settings.imageSize
     const dim = settings.dim as number
     Object.assign(settings, { heads: Math.max(1, dim / 16), dimHead: 16, mlpDim: 2 * dim })
     if (settings.architecture === 'vit') Object.assign(settings, { depth: settings.branches, scheme: 'joint' })
-    return settings as Partial<Settings>
+    return { ...settings, ...this.#fixed } as Partial<Settings>
   }
 
   /** Shows the settings of a run. */
-  write(settings: Settings): void {
+  write(settings: Partial<Settings>): void {
     for (const { name } of FIELDS) {
-      const input = this.#form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement
+      const input = this.#input(name)
       const value = name === 'branches' && settings.architecture === 'vit' ? settings.depth : settings[name]
-      if (value !== undefined) input.value = String(value)
+      if (value === undefined) continue
+      // A run of Node may have what the page does not offer.
+      const text = String(value)
+      if (input instanceof HTMLSelectElement && ![...input.options].some((option) => option.value === text))
+        input.append(element('option', { value: text, textContent: text }))
+      input.value = text
     }
   }
 
+  /** Fixes the settings of a model that the next run begins with; undefined leaves all free again. */
+  fix(settings: Partial<Settings> | undefined): void {
+    this.#fixed = settings ?? {}
+    this.write(this.#fixed)
+    this.disabled = false
+  }
+
+  #input(name: string): HTMLInputElement | HTMLSelectElement {
+    return this.#form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement
+  }
+
   set disabled(disabled: boolean) {
-    for (const input of this.#form.elements) (input as HTMLInputElement).disabled = disabled
+    for (const { name } of FIELDS) this.#input(name).disabled = disabled || this.#fixes(name)
+  }
+
+  #fixes(name: string): boolean {
+    return name in this.#fixed || (name === 'branches' && this.#fixed.depth !== undefined)
   }
 }
 
 function numberOf(field: Extract<Field, { min: number }>) {
   const { min, max, step, value } = field
-  return { min: String(min), max: String(max), step: String(step), value: String(value) }
+  const sizes = { min: String(min), max: String(max), step: String(step) }
+  return value === undefined ? { ...sizes, placeholder: 'as they are' } : { ...sizes, value: String(value), required: true }
 }

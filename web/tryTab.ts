@@ -1,22 +1,24 @@
 import { BranchCards } from './branchCards.ts'
-import type { Client } from './client.ts'
 import { byId, element } from './dom.ts'
 import { Drawing } from './drawing.ts'
-import type { Answer, ModelInfo } from './protocol.ts'
+import type { Answer, ModelInfo, PageWorker } from './protocol.ts'
+import { clearTrouble } from './trouble.ts'
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
 /** The tab in which a model answers: image, branches side by side, their sum, and the answer of every prefix. */
 export class TryTab {
-  readonly #client: Client
+  readonly #client: PageWorker
   readonly #trouble: (error: unknown) => void
   #model: ModelInfo | undefined
   #cards: BranchCards | undefined
   #drawing: Drawing | undefined
+  /** The pixels of the file that is shown; undefined for a drawing. */
+  #pixels: Uint8Array | undefined
   #asking = false
   #again = false
 
-  constructor(client: Client, trouble: (error: unknown) => void) {
+  constructor(client: PageWorker, trouble: (error: unknown) => void) {
     this.#client = client
     this.#trouble = trouble
     const source = byId<HTMLSelectElement>('source')
@@ -44,18 +46,23 @@ export class TryTab {
 
   async #dropped(file: File): Promise<void> {
     if (file.name.endsWith('.safetensors')) return this.#take({ name: file.name, file })
+    if (!this.#drawing) return
+    clearTrouble()
     try {
-      const image = await createImageBitmap(file)
-      this.#drawing?.show(image)
+      const pixels = await this.#client.call('readImage', file.name, file)
+      const image = await createImageBitmap(file, { colorSpaceConversion: 'none' })
+      this.#drawing.show(image)
       image.close()
+      // The answer is about the file, not about what the canvas shows of it.
+      this.#pixels = pixels
       this.#ask()
-    } catch {
-      this.#trouble(`${file.name}: is neither an image that this browser reads nor a checkpoint (.safetensors)`)
+    } catch (error) {
+      this.#trouble(error)
     }
   }
 
   async #take(source: 'run' | 'shipped' | { name: string; file: File }): Promise<void> {
-    byId('trouble').hidden = true
+    clearTrouble()
     byId('model-name').textContent = 'Loading the model…'
     try {
       this.#model = await this.#client.call('model', source)
@@ -71,13 +78,18 @@ export class TryTab {
     const canvas = element('canvas', { id: 'draw' })
     canvas.setAttribute('role', 'img')
     canvas.setAttribute('aria-label', 'a digit drawn by you; without a pointer, drop or open an image')
-    const drawing = new Drawing(canvas, () => this.#ask())
+    const drawing = new Drawing(canvas, () => {
+      this.#pixels = undefined
+      this.#ask()
+    })
+    this.#pixels = undefined
     drawing.example()
     this.#drawing = drawing
     this.#cards = new BranchCards(branches, () => this.#ask())
     const clear = element('button', { type: 'button', textContent: 'Clear' })
     clear.addEventListener('click', () => {
       drawing.clear()
+      this.#pixels = undefined
       this.#ask()
     })
     const open = element('input', { type: 'file', id: 'open-image', accept: 'image/*' })
@@ -139,7 +151,7 @@ export class TryTab {
     this.#asking = true
     try {
       const order = this.#cards!.chosen
-      const answer = await this.#client.call('ask', { pixels: this.#drawing!.pixels(size, channels), order })
+      const answer = await this.#client.call('ask', { pixels: this.#pixels ?? this.#drawing!.pixels(size, channels), order })
       this.#cards!.draw(this.#drawing!.canvas, answer.attention, grid)
       this.#show(answer, order)
     } catch (error) {

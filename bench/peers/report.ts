@@ -1,5 +1,5 @@
 import { table } from '../../train/cli/table.ts'
-import { significant } from '../report.ts'
+import { significant } from '../format.ts'
 import type { Quantiles } from '../statistics.ts'
 import type { Comparison } from './compare.ts'
 import type { PeerFailure } from './runPeer.ts'

@@ -1,4 +1,4 @@
-import { significant } from '../report.ts'
+import { significant } from '../format.ts'
 
 /** Formats a number of bytes as text: 34816 gives '34 KiB'. */
 export function bytes(count: number): string {

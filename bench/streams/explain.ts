@@ -1,4 +1,4 @@
-import { significant } from '../report.ts'
+import { significant } from '../format.ts'
 import { bytes } from './bytes.ts'
 import { EAGER, type Row } from './rows.ts'
 import type { StreamsReport } from './streamsReport.ts'

@@ -1,5 +1,5 @@
 import { compact, table } from '../../train/cli/table.ts'
-import { significant } from '../report.ts'
+import { significant } from '../format.ts'
 import { bytes } from './bytes.ts'
 import type { Pass } from './candidate.ts'
 import { explain } from './explain.ts'

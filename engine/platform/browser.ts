@@ -69,6 +69,24 @@ export async function decodeImage(bytes: Uint8Array, mostPixels: number): Promis
   }
 }
 
+/** Reads the sides of an image, which is decoded for it. */
+export const imageSides: Platform['imageSides'] = async (bytes) => {
+  const bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]))
+  const { width, height } = bitmap
+  bitmap.close()
+  return { width, height }
+}
+
+/** Does nothing, because every browser decodes images. */
+export async function requireDecoder(): Promise<void> {}
+
+export const join: Platform['join'] = (...parts) => parts.filter((part) => part !== '').join('/')
+
+export const sha256: Platform['sha256'] = async (bytes) => {
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
 /** Unpacks gzip with the browser's own unpacker. See `Platform.gunzip`. */
 export const gunzip: Platform['gunzip'] = async (bytes, { most = Number.POSITIVE_INFINITY, partial = false } = {}) => {
   const unpacked = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('gzip'))

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { UserError } from '../base/errors.ts'
 import { type Found, swiftShaderAdapter, systemAdapter, systemNames } from './dawn.ts'
 import { checkWritable, writeFile } from './files.ts'
+import { entries, identityOf } from './folder.ts'
 import { DAWN } from './keptDawn.ts'
 import { slowPolling } from './polling.ts'
 import { openFile, readWhole } from './read.ts'
@@ -12,8 +14,9 @@ import { isSoftware, matches, report, requestFrom, summarize } from './select.ts
 import type { AdapterReport, AdapterSummary, DeviceRequest, Files, OpenedDevice } from './types.ts'
 
 export { texts } from './cache.ts'
+export { sha256 } from './folder.ts'
 export { gunzip } from './gunzip.ts'
-export { decodeImage } from './images.ts'
+export { decodeImage, imageSides, requireDecoder } from './images.ts'
 export { expectAnswer } from './polling.ts'
 export { startProcess } from './process.ts'
 
@@ -28,7 +31,9 @@ function versionOfDawn(): string {
   }
 }
 
-export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable }
+export { join }
+
+export const files: Files = { open: openFile, read: readWhole, write: writeFile, checkWritable, entries, identityOf }
 
 /**
  * Keeps devices and their adapters alive: Dawn crashes or hangs when one is collected while the GPU still owes an answer, and at the end of

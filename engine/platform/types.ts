@@ -82,6 +82,14 @@ export interface OpenFile {
   close(): Promise<void>
 }
 
+/** An entry of a folder; links are followed. */
+export interface FolderEntry {
+  name: string
+  kind: 'file' | 'folder' | 'other'
+  /** Why it is neither a file nor a folder. */
+  wrong?: string
+}
+
 /** Reads and writes files, where the platform has them. */
 export interface Files {
   /** Opens a file, or a URL in a browser, to read parts of it. A pipe or device is read whole. @throws UserError in one line */
@@ -98,6 +106,10 @@ export interface Files {
    * @throws FileError in one line; in a browser for paths that are not of the origin private file system (`opfs:NAME`)
    */
   write(path: string, content: Content): Promise<void>
+  /** Lists a folder, in any order; in a browser one of the files that the page was given. @throws UserError in one line when it cannot be read */
+  entries(path: string): Promise<FolderEntry[]>
+  /** Returns what tells a folder from all others, whatever links lead to it. */
+  identityOf(path: string): Promise<string>
   /** Checks that a file can be written, without changing it. @throws UserError as `write` would */
   checkWritable(path: string): Promise<void>
 }
@@ -139,6 +151,14 @@ export interface Platform {
    * @throws Error with the decoder's message for a file that is corrupt, truncated or too large
    */
   decodeImage(bytes: Uint8Array, mostPixels: number): Promise<DecodedImage>
+  /** Reads the sides of an image file. @throws Error when it is malformed */
+  imageSides(bytes: Uint8Array, mostPixels: number): Promise<{ width: number; height: number }>
+  /** @throws UserError when no image can be decoded */
+  requireDecoder(): Promise<void>
+  /** Joins a folder and what is in it to a path. */
+  join(folder: string, ...names: string[]): string
+  /** Returns the SHA-256 of bytes in hexadecimal. */
+  sha256(bytes: Uint8Array): Promise<string>
   /**
    * Unpacks gzip.
    * @param options.most the most bytes that it may unpack to

@@ -19,7 +19,7 @@ const ENGINE = [
   'index.ts',
 ].map((name) => `engine/${name}`)
 
-/** Folders that no other folder may import, except that tests import what they test. */
+/** Folders that no other folder may import, except that tests import what they test, and the page shows what the bench finds. */
 const LEAVES = ['bench', 'web', 'examples', 'test']
 
 /** Every place from the bottom up: a module imports only from its own place and from those before it. */
@@ -38,7 +38,7 @@ export function isAllowed(file: string, target: string): boolean {
   const [from, to] = [placeOf(file), placeOf(target)]
   for (const place of [from, to]) if (!PLACES.includes(place)) throw new Error(`${place} is missing in test/house/order.ts`)
   if (from === to) return true
-  if (LEAVES.includes(to) && from !== 'test') return false
+  if (LEAVES.includes(to) && from !== 'test' && !(from === 'web' && to === 'bench')) return false
   return PLACES.indexOf(to) < PLACES.indexOf(from)
 }
 

@@ -3,11 +3,12 @@ import { dirname, join } from 'node:path'
 import { files as disk } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
 import { kindOf } from '../../engine/base/kind.ts'
-import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
+import { checkOptions } from '../../engine/base/options.ts'
 import { loadCifarSplit } from './cifar.ts'
 import type { Dataset } from './dataset.ts'
 import { loadIdxSplit } from './idx.ts'
-import { FINE_LABEL_NAMES, type LocateOptions, locateFiles } from './locate.ts'
+import { LOAD_OPTIONS, type LoadOptions } from './loadOptions.ts'
+import { FINE_LABEL_NAMES, locateFiles } from './locate.ts'
 import {
   CHANNEL_STATISTICS,
   CIFAR_10_FILES,
@@ -18,40 +19,13 @@ import {
   IDX_FILES,
   isOwn,
   MAX_NAME,
-  type OwnFormat,
 } from './names.ts'
-import { loadIdxFolder } from './own/idxFolder.ts'
-import { loadImageFolder } from './own/imageFolder.ts'
-import { checkOwnOptions, type OwnOptions } from './own/options.ts'
-import { loadRecordFolder } from './own/recordFolder.ts'
+import { loadOwn } from './own/load.ts'
 
 export type { Dataset } from './dataset.ts'
+export type { LoadOptions } from './loadOptions.ts'
 export { DATASET_KINDS, type DatasetKind, type DatasetName } from './names.ts'
 export type { Split } from './split.ts'
-
-/** Where the files of a data set are, and for one of the user's own how they are read. */
-export interface LoadOptions extends LocateOptions, OwnOptions {}
-
-const OPTIONS: OptionNames<LoadOptions> = {
-  dir: true,
-  download: true,
-  imageSize: true,
-  multipleOf: true,
-  channels: true,
-  classNames: true,
-  seed: true,
-  testShare: true,
-  recordShape: true,
-  skipBroken: true,
-  onProgress: true,
-}
-
-/** What loads each format of the user's own. */
-const OWN: Record<OwnFormat, (dir: string, options: OwnOptions) => Promise<Dataset>> = {
-  images: loadImageFolder,
-  idx: loadIdxFolder,
-  'cifar-like': loadRecordFolder,
-}
 
 /**
  * Loads a data set whole into memory. One of the user's own is read from `dir` alone: `images`, a folder of image files for each class (see
@@ -70,18 +44,11 @@ const OWN: Record<OwnFormat, (dir: string, options: OwnOptions) => Promise<Datas
  * @throws UserError in one line: which file, what is wrong, what to do
  */
 export async function loadDataset(name: DatasetKind, options: LoadOptions = {}): Promise<Dataset> {
-  checkOptions('loadDataset', options, OPTIONS)
+  checkOptions('loadDataset', options, LOAD_OPTIONS)
   if (!DATASET_KINDS.includes(name)) {
     throw new UserError(`unknown data set ${kindOf(name)}; known are ${DATASET_KINDS.join(', ')}`)
   }
-  if (isOwn(name)) {
-    const { dir } = options
-    if (dir === undefined) throw new UserError(`the data set ${name} is your own; name its folder with --data-dir`)
-    if (options.download)
-      throw new UserError(`the data set ${name} is your own, of which nothing is fetched; leave out --download`)
-    checkOwnOptions(options)
-    return OWN[name](dir, options)
-  }
+  if (isOwn(name)) return loadOwn(name, options)
   const { mean, std } = CHANNEL_STATISTICS[name]
   const common = { name, mean: [...mean], std: [...std] }
   const classNames = CLASS_NAMES[name]

@@ -3,6 +3,7 @@ import { checkChoice, checkText, checkWhole, refusal } from '../../engine/base/c
 import { reason, UserError } from '../../engine/base/errors.ts'
 import { luma } from './imageops.ts'
 import { inOrder } from './inOrder.ts'
+import { checkJpeg } from './jpeg.ts'
 import { checkPng } from './png.ts'
 import { FITS, type Fit, toSquare } from './square.ts'
 
@@ -129,6 +130,7 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pla
   }
   try {
     if (kind === 'PNG') checkPng(bytes)
+    if (kind === 'JPEG') checkJpeg(bytes)
     const { data, channels, width, height } = await decode(bytes, MAX_PIXELS)
     if (Math.max(width, height) > MAX_LENGTH) throw new Error(`${width}x${height} pixels`)
     return { data: toPlanar(data, channels, width * height), channels, height, width }

@@ -2,8 +2,8 @@ import { UserError } from '../../engine/base/errors.ts'
 import { checkOptions } from '../../engine/base/options.ts'
 import { loadCifarSplit } from './cifar.ts'
 import type { Dataset } from './dataset.ts'
-import type { LoadOptions } from './datasets.ts'
 import { loadIdxSplit } from './idx.ts'
+import { LOAD_OPTIONS, type LoadOptions } from './loadOptions.ts'
 import {
   CHANNEL_STATISTICS,
   CIFAR_10_FILES,
@@ -14,22 +14,22 @@ import {
   IDX_FILES,
   isOwn,
 } from './names.ts'
+import { loadOwn } from './own/load.ts'
 
 /** Addresses of files below which a page finds its data sets, unless it names another folder. */
 const FOLDER = 'data'
 
 /**
  * Loads a data set in a page: from the folder of an address, as files of the names that its publishers gave them, gzipped with `.gz`
- * behind the names of IDX.
- * @param options.dir address of the folder; default `data/NAME`, relative to the page
+ * behind the names of IDX. One of the user's own is read from the files that the page was given (`holdFile`), by the rules of Node.
+ * @param options.dir address of the folder; default `data/NAME`, relative to the page; of the user's own the folder in the names of its files
  * @throws UserError in one line: which file, what is wrong
  */
 export async function loadPageDataset(name: DatasetKind, options: LoadOptions = {}): Promise<Dataset> {
-  const place: Pick<LoadOptions, 'dir' | 'download'> = options
-  checkOptions('loadDataset', place, { dir: true, download: true })
+  checkOptions('loadDataset', options, LOAD_OPTIONS)
   if (!DATASET_KINDS.includes(name))
     throw new UserError(`unknown data set ${String(name)}; known are ${DATASET_KINDS.join(', ')}`)
-  if (isOwn(name)) throw new UserError(`the data set ${name} is read from a folder, which a page in a browser has not`)
+  if (isOwn(name)) return loadOwn(name, options)
   const { mean, std } = CHANNEL_STATISTICS[name]
   const at = (file: string) => `${options.dir ?? `${FOLDER}/${name}`}/${file}`
   const classNames = CLASS_NAMES[name]

@@ -1,6 +1,7 @@
 import { TuningDatabase } from '../../engine/autotune/database.ts'
 import { DeviceStore } from '../../engine/autotune/store.ts'
-import { listAdapters, UserError } from '../../engine/index.ts'
+import { UserError } from '../../engine/base/errors.ts'
+import { listAdapters } from '../../engine/platform/platform.ts'
 import type { DeviceInfo } from '../protocol.ts'
 
 /** Describes the device that the page computes on. @throws UserError where there is none */

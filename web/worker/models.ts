@@ -10,12 +10,14 @@ import {
 } from '../../engine/index.ts'
 import { holdFile } from '../../engine/platform/browserFiles.ts'
 import { branchShape, clsAttention, type Model, ViT } from '../../model/index.ts'
+import { readImages } from '../../train/data/images.ts'
 import { normalizeInto, normalizeTables } from '../../train/data/normalize.ts'
 import { imageTensor } from '../../train/modelInput.ts'
 import { modelOf, readCheckpoint } from '../../train/run/checkpoint.ts'
 import type { DataInfo } from '../../train/run/metadata.ts'
 import type { Answer, ModelInfo, Question } from '../protocol.ts'
-import { exists, MODEL, type Training } from './training.ts'
+import { exists, MODEL } from './kept.ts'
+import type { Training } from './training.ts'
 
 /** The model that comes with the page. */
 const SHIPPED = 'model/mnist.safetensors'
@@ -60,10 +62,22 @@ export class Models {
     }
   }
 
-  async #ask({ pixels, order }: Question): Promise<Answer> {
+  /** Reads an image as `paraformer predict` does: one of the kind of the user's own data is cropped, any other is stretched. */
+  async readImage(name: string, file: Blob): Promise<Uint8Array> {
+    const { model, info } = this.#current()
+    const { channels, imageSize } = model.config
+    const bytes = new Uint8Array(await file.arrayBuffer())
+    return readImages([{ name, bytes }], channels, imageSize, info.own ? 'crop' : 'stretch')
+  }
+
+  #current(): { model: Model; info: DataInfo } {
     const current = this.#takesRun ? this.#training.model : this.#own
     if (!current) throw new UserError('there is no model yet; take one')
-    const { model, info } = current
+    return current
+  }
+
+  async #ask({ pixels, order }: Question): Promise<Answer> {
+    const { model, info } = this.#current()
     const { channels, imageSize: size } = model.config
     if (pixels.length !== channels * size * size)
       throw new UserError(`the image has ${pixels.length} bytes; the model takes another size`)

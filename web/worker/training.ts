@@ -1,9 +1,20 @@
 import { files } from '#platform'
-import { type Device, FileError, requestDevice, UserError } from '../../engine/index.ts'
+import { type Device, FileError, OutOfMemoryError, requestDevice, UserError } from '../../engine/index.ts'
+import { holdFile } from '../../engine/platform/browserFiles.ts'
 import { removeOpfs } from '../../engine/platform/opfs.ts'
-import { branchShape, countParameters, type Model } from '../../model/index.ts'
+import { Ensemble, type Model } from '../../model/index.ts'
+import { openSafetensors } from '../../train/checkpoint/files.ts'
 import { openData } from '../../train/host/host.ts'
-import { readRun, type SavedRun, saveCheckpoint, saveModel } from '../../train/run/checkpoint.ts'
+import { type BranchTimes, timeBranches } from '../../train/run/branchTimes.ts'
+import {
+  type Checkpoint,
+  readCheckpoint,
+  readRun,
+  type SavedRun,
+  saveCheckpoint,
+  saveModel,
+} from '../../train/run/checkpoint.ts'
+import { settingsLike } from '../../train/run/initFrom.ts'
 import type { RunData } from '../../train/run/loaders.ts'
 import type { DataInfo } from '../../train/run/metadata.ts'
 import { evaluationMetrics, type Metric, stepMetrics } from '../../train/run/metrics.ts'
@@ -12,18 +23,16 @@ import { trainWithRestarts } from '../../train/run/restarts.ts'
 import { startTrainer } from '../../train/run/start.ts'
 import type { Trainer } from '../../train/run/trainer.ts'
 import { checkSettings, type Settings } from '../../train/settings.ts'
-import type { RunInfo, RunState, Told } from '../protocol.ts'
-
-const FOLDER = 'opfs:run'
-const CHECKPOINT = `${FOLDER}/checkpoint.safetensors`
-const METRICS = `${FOLDER}/metrics.json`
-/** The parameters of the last finished run. */
-export const MODEL = `${FOLDER}/model.safetensors`
+import type { OpenedCheckpoint, Refused, RunInfo, RunState, Told } from '../protocol.ts'
+import { CHECKPOINT, exists, FOLDER, IN_MEMORY, METRICS, MODEL } from './kept.ts'
+import { MetricFeed } from './metricFeed.ts'
+import type { OwnData } from './ownData.ts'
+import { orRefused } from './refused.ts'
+import { checkPageData, pastEvaluations, readMetrics } from './resumed.ts'
+import { runInfo } from './runInfo.ts'
 
 /** Mini-batches between saves. */
 const SAVE_EVERY = 50
-/** Milliseconds between messages about metrics, which the page draws. */
-const TELL_EVERY = 100
 
 /** An open run. */
 interface Run {
@@ -38,17 +47,24 @@ interface Run {
   ended: boolean
   /** Settles when it has ended. */
   done: Promise<void>
+  branchTimes?: BranchTimes
+  /** Path of its last checkpoint: in the browser's storage, or in memory where that is refused or full. */
+  place: string
 }
 
 /** Trains in the worker: one run at a time, whose state is in the origin private file system, so that a reload goes on. */
 export class Training {
   readonly #tell: (message: Told) => void
   #run: Run | undefined
-  #waiting: Metric[] = []
-  #told = 0
+  readonly #own: OwnData
+  /** The checkpoint with whose parameters the next run begins. */
+  #initial: Checkpoint | undefined
+  readonly #feed: MetricFeed
 
-  constructor(tell: (message: Told) => void) {
+  constructor(tell: (message: Told) => void, own: OwnData) {
     this.#tell = tell
+    this.#own = own
+    this.#feed = new MetricFeed(tell)
   }
 
   /** The model of the open run with what its images need; undefined without a run. */
@@ -68,16 +84,42 @@ export class Training {
     }
   }
 
-  async open(settings: Partial<Settings>): Promise<RunInfo> {
+  async open(settings: Partial<Settings>): Promise<RunInfo | Refused> {
     const checked = checkSettings(settings)
     await this.discard()
-    return this.#open(checked, undefined, [])
+    return orRefused(() => this.#open(checked, undefined, []))
   }
 
-  async resume(): Promise<RunInfo> {
-    await this.#close()
+  async resume(): Promise<RunInfo | Refused> {
     const from = await readRun(CHECKPOINT)
-    return this.#open(from.state.settings, from, await readMetrics(from.state.position.step))
+    const metrics = await readMetrics(from.state.position.step)
+    return orRefused(() => this.#open(from.state.settings, from, metrics))
+  }
+
+  /** Opens a checkpoint: that of a run goes on, in place of the saved one, and a model is what the next run begins with. */
+  async openCheckpoint(name: string, file: Blob): Promise<OpenedCheckpoint | Refused> {
+    holdFile(name, file)
+    try {
+      const opened = await openSafetensors(name)
+      await opened.close()
+      if (opened.metadata.training === undefined) {
+        this.#initial = await readCheckpoint(name)
+        return { initial: settingsLike(this.#initial), name }
+      }
+      const from = await readRun(name)
+      const run = await orRefused(() => this.#open(from.state.settings, from, [], (data) => checkPageData(name, from, data)))
+      if ('refused' in run) return run
+      // A reload goes on with what is in the page's own storage.
+      await removeOpfs(FOLDER).catch(() => {})
+      await files.write(CHECKPOINT, new Uint8Array(await file.arrayBuffer())).catch((error) => this.#note(error))
+      return { run }
+    } finally {
+      holdFile(name, undefined)
+    }
+  }
+
+  forgetInitial(): void {
+    this.#initial = undefined
   }
 
   run(steps = Number.POSITIVE_INFINITY): void {
@@ -92,7 +134,8 @@ export class Training {
 
   async discard(): Promise<void> {
     await this.#close()
-    await removeOpfs(FOLDER)
+    // A storage that is refused holds nothing to remove.
+    await removeOpfs(FOLDER).catch(() => {})
   }
 
   loseDevice(): void {
@@ -100,7 +143,7 @@ export class Training {
   }
 
   async checkpoint(): Promise<Uint8Array> {
-    return files.read(CHECKPOINT)
+    return files.read(this.#run?.place ?? CHECKPOINT)
   }
 
   async #close(): Promise<void> {
@@ -118,39 +161,55 @@ export class Training {
   }
 
   /** Opens data and trainer. @returns when the first trainer is there, and the run waits */
-  async #open(settings: Settings, from: SavedRun | undefined, metrics: Metric[]): Promise<RunInfo> {
-    const data = await openData(settings)
+  async #open(
+    asked: Settings,
+    from: SavedRun | undefined,
+    metrics: Metric[],
+    check: (data: RunData) => void = () => {},
+  ): Promise<RunInfo> {
+    const settings = await this.#own.placed(asked)
+    const data = await openData(settings, {
+      like: from?.checkpoint ?? this.#initial,
+      sameData: from !== undefined,
+      onProgress: (done, of) => this.#tell({ kind: 'progress', what: 'Decoding images', done, of }),
+    })
+    check(data)
+    await this.#close()
     const opened = new Promise<Trainer>((resolve, reject) => {
-      const run = { data, metrics, allowed: 0, wake: () => {}, ended: false } as Partial<Run> as Run
+      const run = { data, metrics, allowed: 0, wake: () => {}, ended: false, place: CHECKPOINT } as Partial<Run> as Run
       run.done = this.#train(run, settings, from, resolve).catch((error) => {
-        // A run that never got a trainer is none.
-        if (!run.trainer) this.#run = undefined
         reject(error)
-        this.#state({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+        // A run that never got a trainer is none.
+        if (!run.trainer) {
+          this.#run = undefined
+          return
+        }
+        const message = error instanceof Error ? error.message : String(error)
+        this.#state({ kind: 'failed', message, outOfMemory: error instanceof OutOfMemoryError })
       })
       this.#run = run
     })
-    const { settings: resolved, model, train, evaluation } = (await opened).parts
-    this.#state({ kind: 'paused' })
-    return {
-      settings: resolved,
-      step: (await opened).position.step,
-      totalSteps: (await opened).totalSteps,
-      branches: branchShape(model.config).branches,
-      parameters: countParameters(model.config).total,
-      trainImages: train.count,
-      evaluationImages: evaluation.count,
-      metrics,
-    }
+    const trainer = await opened
+    this.#initial = undefined
+    const run = this.#run!
+    if (metrics.length === 0) run.metrics.push(...pastEvaluations(trainer, data.split))
+    this.#state({ kind: 'paused', kept: kept(run) })
+    return runInfo(trainer, data, run)
   }
 
   async #train(run: Run, settings: Settings, from: SavedRun | undefined, onOpen: (trainer: Trainer) => void): Promise<void> {
     let saved = from !== undefined
+    const initial = from ? undefined : this.#initial
     await trainWithRestarts({
       from,
       open: () => requestDevice(),
       start: async (device: Device, at, before) => {
-        return startTrainer(device, before?.parts.settings ?? settings, run.data, { saveEvery: SAVE_EVERY }, at)
+        const options = { saveEvery: SAVE_EVERY, initial }
+        const trainer = await startTrainer(device, before?.parts.settings ?? settings, run.data, options, at)
+        const { model } = trainer.parts
+        if (!before && !(model instanceof Ensemble))
+          run.branchTimes = await timeBranches(model, Math.min(settings.batchSize, run.data.train.count))
+        return trainer
       },
       train: async (trainer) => {
         run.trainer = trainer
@@ -158,15 +217,15 @@ export class Training {
         for (;;) {
           await this.#mayRun(run)
           if (run.ended) return
-          this.#state({ kind: 'running' })
+          this.#state({ kind: 'running', kept: kept(run) })
           const finished = await trainer.run(
             this.#hooks(run, () => {
               saved = true
             }),
           )
-          this.#tellMetrics(run)
+          this.#feed.tell(run)
           if (run.ended) return
-          this.#state({ kind: finished ? 'finished' : 'paused' })
+          this.#state({ kind: finished ? 'finished' : 'paused', kept: kept(run) })
           if (finished) {
             await saveModel(MODEL, trainer.parts.model, run.data.info).catch((error) => this.#note(error))
             run.allowed = 0
@@ -175,7 +234,7 @@ export class Training {
       },
       lastSaved: async () => {
         if (!saved) return undefined
-        const state = await readRun(CHECKPOINT)
+        const state = await readRun(run.place)
         run.metrics = run.metrics.filter(({ step }) => step <= state.state.position.step)
         return state
       },
@@ -204,45 +263,36 @@ export class Training {
         run.allowed--
       },
       onStep: (report) => {
-        this.#add(run, stepMetrics(report, report.images / (report.time - before)))
+        this.#feed.add(run, stepMetrics(report, report.images / (report.time - before)))
         before = report.time
       },
-      onEvaluating: (images, of) => this.#tell({ kind: 'evaluating', images, of }),
+      onEvaluating: (done, of) => this.#tell({ kind: 'progress', what: 'Evaluating images', done, of }),
       onEpoch: ({ epoch, ...found }) => {
         const { position, scheme, flops, elapsed: time } = trainer
         const { pass } = placeBefore(position, scheme)
-        this.#add(
+        this.#feed.add(
           run,
           evaluationMetrics(found, { time, epoch, pass, step: position.step, split: data.split, flops: flops.total }),
         )
         before = time
       },
       onSave: async () => {
+        const { model, optimizer } = await trainer.saved()
+        const save = (path: string) => saveCheckpoint(path, model, optimizer, trainer.state(), data.info)
         try {
           // Metrics come first: those after the step of the checkpoint are cut off when it is read.
           await files.write(METRICS, JSON.stringify(run.metrics))
-          const { model, optimizer } = await trainer.saved()
-          await saveCheckpoint(CHECKPOINT, model, optimizer, trainer.state(), data.info)
-          onSaved()
+          await save(CHECKPOINT)
+          run.place = CHECKPOINT
         } catch (error) {
           if (!(error instanceof FileError)) throw error
-          this.#note(error)
+          if (kept(run)) this.#note(error)
+          await save(IN_MEMORY)
+          run.place = IN_MEMORY
         }
+        onSaved()
       },
     }
-  }
-
-  #add(run: Run, metrics: readonly Metric[]): void {
-    run.metrics.push(...metrics)
-    this.#waiting.push(...metrics)
-    if (performance.now() - this.#told >= TELL_EVERY) this.#tellMetrics(run)
-  }
-
-  #tellMetrics({ trainer }: Run): void {
-    const { liveBytes, peakBytes } = trainer.parts.device.memory
-    this.#tell({ kind: 'metrics', metrics: this.#waiting, step: trainer.position.step, liveBytes, peakBytes })
-    this.#waiting = []
-    this.#told = performance.now()
   }
 
   #state(state: RunState): void {
@@ -254,19 +304,7 @@ export class Training {
   }
 }
 
-/** Reads the metrics up to a mini-batch; none where they are missing or malformed. */
-async function readMetrics(step: number): Promise<Metric[]> {
-  try {
-    const found: Metric[] = JSON.parse(new TextDecoder().decode(await files.read(METRICS)))
-    return found.filter((metric) => metric.step <= step)
-  } catch {
-    return []
-  }
-}
-
-/** Whether there is a file. */
-export async function exists(path: string): Promise<boolean> {
-  const file = await files.open(path).catch(() => undefined)
-  await file?.close()
-  return file !== undefined
+/** Whether the last checkpoint of a run outlives the page. */
+function kept({ place }: Run): boolean {
+  return place === CHECKPOINT
 }

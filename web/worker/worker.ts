@@ -1,33 +1,46 @@
-// The worker of the page: it has the device, trains, and answers.
-import type { Reply } from '../../train/pendingCalls.ts'
-import type { Call, Calls, Told } from '../protocol.ts'
-import { describeDevice } from './device.ts'
-import { Models } from './models.ts'
-import { Training } from './training.ts'
+// The worker of the page: it has the device, trains, and answers. What computes is loaded with the first call that needs it, so
+// that the page itself is there at once.
+import type { Calls, Told } from '../protocol.ts'
+import { CHECKPOINT, exists, INDEX } from './kept.ts'
+import { serve } from './serve.ts'
 
-const tell = (message: Told) => postMessage({ told: message })
-const training = new Training(tell)
-const models = new Models(training)
-
-const calls: Calls = {
-  device: describeDevice,
-  savedRun: () => training.saved(),
-  open: (settings) => training.open(settings),
-  resume: () => training.resume(),
-  run: async (steps) => training.run(steps),
-  pause: async () => training.pause(),
-  discard: () => training.discard(),
-  loseDevice: async () => training.loseDevice(),
-  checkpoint: () => training.checkpoint(),
-  model: (source) => models.take(source),
-  ask: (question) => models.ask(question),
-}
-
-addEventListener('message', async ({ data: { id, name, args } }: MessageEvent<Call>) => {
-  try {
-    const value = await (calls[name] as (...args: unknown[]) => Promise<unknown>)(...args)
-    postMessage({ reply: { id, value } satisfies Reply<unknown> })
-  } catch (error) {
-    postMessage({ reply: { id, error } satisfies Reply<unknown> })
+serve<Calls, Told>((tell) => {
+  const computing = once(async () => {
+    const { Training, Models, OwnData } = await import('./computing.ts')
+    const own = new OwnData(tell)
+    const training = new Training(tell, own)
+    return { own, training, models: new Models(training) }
+  })
+  const training = async () => (await computing()).training
+  const models = async () => (await computing()).models
+  return {
+    device: async () => (await import('./device.ts')).describeDevice(),
+    savedRun: async () => (await exists(CHECKPOINT)) && (await training()).saved(),
+    ownData: async () => ((await exists(INDEX)) ? (await computing()).own.restore() : undefined),
+    takeData: async (given) => (await computing()).own.take(given),
+    open: async (settings) => (await training()).open(settings),
+    resume: async () => (await training()).resume(),
+    openCheckpoint: async (name, file) => (await training()).openCheckpoint(name, file),
+    forgetInitial: async () => (await training()).forgetInitial(),
+    run: async (steps) => (await training()).run(steps),
+    pause: async () => (await training()).pause(),
+    discard: async () => (await training()).discard(),
+    loseDevice: async () => (await training()).loseDevice(),
+    checkpoint: async () => (await training()).checkpoint(),
+    model: async (source) => (await models()).take(source),
+    readImage: async (name, file) => (await models()).readImage(name, file),
+    ask: async (question) => (await models()).ask(question),
   }
 })
+
+/** Makes a function that makes its value with the first call, and once more after a failure. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make().catch((error) => {
+      made = undefined
+      throw error
+    })
+    return made
+  }
+}

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { files } from '#platform'
+import { files, join } from '#platform'
 import { UserError } from '../../../engine/base/errors.ts'
 import { MAX_NAME } from '../names.ts'
+import { fileNamesIn } from './folders.ts'
 
 /** Files of class names, one a line in label order: ours, and CIFAR-10's. */
 const NAMES = ['classes.txt', 'batches.meta.txt']
@@ -12,8 +11,10 @@ const MAX_BYTES = 1 << 20
 
 /** Reads the class names of a folder; undefined where it has none. @throws UserError for a name that is too long, and without two names */
 export async function readClassNames(dir: string): Promise<{ path: string; names: string[] } | undefined> {
-  const path = NAMES.map((name) => join(dir, name)).find((path) => existsSync(path))
-  if (path === undefined) return undefined
+  const found = await fileNamesIn(dir)
+  const name = NAMES.find((name) => found.includes(name))
+  if (name === undefined) return undefined
+  const path = join(dir, name)
   const lines = new TextDecoder().decode(await files.read(path, MAX_BYTES)).split('\n')
   const names = lines.map((line) => line.trim()).filter(Boolean)
   if (names.length < 2) throw new UserError(`${path}: names ${names.length} classes; give two or more, one a line`)

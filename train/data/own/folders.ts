@@ -1,7 +1,6 @@
-import type { Dirent } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
-import { reason, UserError } from '../../../engine/base/errors.ts'
+import { files, join } from '#platform'
+import { UserError } from '../../../engine/base/errors.ts'
+import type { FolderEntry } from '../../../engine/platform/types.ts'
 import { MAX_NAME } from '../names.ts'
 
 /** A file below a folder. */
@@ -85,21 +84,21 @@ function checkClasses(classes: ClassFolder[], where: string): ClassFolder[] {
 
 async function classFolders(dir: string, split: string | undefined, budget: { files: number }): Promise<ClassFolder[]> {
   const folder = split === undefined ? dir : join(dir, split)
-  const above = await Promise.all([dir, folder].map(identityOf))
+  const above = await Promise.all([dir, folder].map(files.identityOf))
   const classes: ClassFolder[] = []
   for (const name of await foldersIn(folder)) {
     const path = join(folder, name)
     if (name.length > MAX_NAME) throw new UserError(`${path}: a class name of more than ${MAX_NAME} characters; shorten it`)
-    const seen = new Set([...above, await identityOf(path)])
-    const files = await filesBelow(path, split === undefined ? name : `${split}/${name}`, seen, budget, dir)
-    classes.push({ name, files })
+    const seen = new Set([...above, await files.identityOf(path)])
+    const found = await filesBelow(path, split === undefined ? name : `${split}/${name}`, seen, budget, dir)
+    classes.push({ name, files: found })
   }
   return classes
 }
 
 /** Lists the files below a folder in the order of their names. @throws UserError when it cannot be read, or has more than `most` */
 export async function filesIn(path: string, most = MAX_FILES): Promise<FoundFile[]> {
-  return filesBelow(path, '', new Set([await identityOf(path)]), { files: most }, path)
+  return filesBelow(path, '', new Set([await files.identityOf(path)]), { files: most }, path)
 }
 
 /**
@@ -117,67 +116,34 @@ async function filesBelow(
   const found: FoundFile[] = []
   for (const entry of await entriesOf(path)) {
     const file: FoundFile = { path: join(path, entry.name), name: name === '' ? entry.name : `${name}/${entry.name}` }
-    const kind = await kindOfEntry(entry, file.path)
-    if (kind === 'folder') {
-      const identity = await identityOf(file.path)
+    if (entry.kind === 'folder') {
+      const identity = await files.identityOf(file.path)
       if (seen.has(identity)) continue
       seen.add(identity)
       for (const inside of await filesBelow(file.path, file.name, seen, budget, dir)) found.push(inside)
       continue
     }
     if (--budget.files < 0) throw new UserError(`${dir}: holds too many files for one data set; name a folder of fewer`)
-    found.push(kind === 'file' ? file : { ...file, wrong: kind })
+    found.push(entry.wrong === undefined ? file : { ...file, wrong: entry.wrong })
   }
   return found
 }
 
-/** Returns what an entry is, links followed; a text that begins otherwise says why it is neither a file nor a folder. */
-async function kindOfEntry(entry: Dirent, path: string): Promise<string> {
-  if (entry.isDirectory()) return 'folder'
-  if (entry.isFile()) return 'file'
-  try {
-    const found = await stat(path)
-    return found.isDirectory() ? 'folder' : found.isFile() ? 'file' : 'is neither a file nor a folder'
-  } catch (error) {
-    return `is a link that leads nowhere (${(error as { code?: string }).code ?? reason(error)})`
-  }
-}
-
 /** Returns the names of the files in a folder, in order. @throws UserError when it cannot be read */
 export async function fileNamesIn(path: string): Promise<string[]> {
-  const names: string[] = []
-  for (const entry of await entriesOf(path)) {
-    if ((await kindOfEntry(entry, join(path, entry.name))) === 'file') names.push(entry.name)
-  }
-  return names
+  return (await entriesOf(path)).filter(({ kind }) => kind === 'file').map(({ name }) => name)
 }
 
 /** Returns the names of the folders in a folder, in order. */
 async function foldersIn(path: string): Promise<string[]> {
-  const names: string[] = []
-  for (const entry of await entriesOf(path)) {
-    const kind = await kindOfEntry(entry, join(path, entry.name))
-    if (kind === 'folder') names.push(entry.name)
-    else if (kind !== 'file') throw new UserError(`${join(path, entry.name)}: ${kind}; remove it`)
-  }
-  return names
+  const entries = await entriesOf(path)
+  const odd = entries.find(({ wrong }) => wrong !== undefined)
+  if (odd) throw new UserError(`${join(path, odd.name)}: ${odd.wrong}; remove it`)
+  return entries.filter(({ kind }) => kind === 'folder').map(({ name }) => name)
 }
 
 /** Returns the entries of a folder in the order of their names, without hidden ones. */
-async function entriesOf(path: string): Promise<Dirent[]> {
-  try {
-    const entries = await readdir(path, { withFileTypes: true })
-    const kept = entries.filter(({ name }) => !name.startsWith('.') && !SYSTEM.includes(name))
-    return kept.sort((a, b) => (a.name < b.name ? -1 : 1))
-  } catch (error) {
-    const { code = reason(error) } = error as { code?: string }
-    const what = { ENOENT: 'no such folder', ENOTDIR: 'is no folder' }[code] ?? `cannot be read (${code})`
-    throw new UserError(`${path}: ${what}; check the path and its permissions`)
-  }
-}
-
-/** Returns what tells a folder from all others, whatever links lead to it. */
-async function identityOf(path: string): Promise<string> {
-  const { dev, ino } = await stat(path)
-  return `${dev}:${ino}`
+async function entriesOf(path: string): Promise<FolderEntry[]> {
+  const kept = (await files.entries(path)).filter(({ name }) => !name.startsWith('.') && !SYSTEM.includes(name))
+  return kept.sort((a, b) => (a.name < b.name ? -1 : 1))
 }

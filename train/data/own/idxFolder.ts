@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join } from '#platform'
 import { UserError } from '../../../engine/base/errors.ts'
 import type { Dataset } from '../dataset.ts'
 import { loadIdxSplit } from '../idx.ts'
@@ -8,6 +8,11 @@ import type { OwnOptions } from './options.ts'
 
 /** Names of files of images, such as `train-images-idx3-ubyte.gz` and `emnist-letters-test-images.idx3-ubyte`. */
 const IMAGES = /^(?:.*-)?(train|t10k|test)-images[-.]idx3-ubyte(\.gz)?$/
+
+/** Whether a file has the name of IDX images. */
+export function isIdxImages(name: string): boolean {
+  return IMAGES.test(name)
+}
 
 /**
  * Loads pairs of IDX files: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and the same of `t10k` or `test`, plain or gzipped,

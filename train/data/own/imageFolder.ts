@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { join } from 'node:path'
+import { join, sha256 } from '#platform'
 import { UserError } from '../../../engine/base/errors.ts'
 import type { Dataset } from '../dataset.ts'
 import { labelsOf, MAX_CLASSES } from '../labels.ts'
@@ -25,7 +24,10 @@ export async function loadImageFolder(dir: string, options: OwnOptions): Promise
   const classNames = classOrder(dir, folders.train, options.classNames)
   const inFolders = folders.train.flatMap(({ files }) => files)
   const side = options.imageSize ?? (await defaultSide(inFolders, multipleOf))
-  const { images, channels, files, leftOut } = await decodeFiles(divide(folders, seed, testShare), { ...options, side })
+  const { images, channels, files, leftOut } = await decodeFiles(await divide(folders, seed, testShare), {
+    ...options,
+    side,
+  })
   const label = new Map(classNames.map((name, i) => [name, i]))
   const labels = labelsOf(
     classNames.length,
@@ -59,7 +61,7 @@ export async function loadImageFolder(dir: string, options: OwnOptions): Promise
     train: cut(0, train + validation),
     test: cut(train + validation, train + validation + test),
     ...(validation > 0 && { validation: held }),
-    sha256: checksums(files),
+    sha256: await checksums(files),
     ...(leftOut !== undefined && { leftOut }),
     own: { seed, testShare },
   }
@@ -72,14 +74,14 @@ const PARTS = ['train', 'validation', 'test'] as const
 type ClassFile = FoundFile & { class: string; part: (typeof PARTS)[number] }
 
 /** Divides the files into parts, one after the other, each in a random order. Parts that folders say are taken as they are. */
-function divide({ train, test, validation = [] }: ClassFolders, seed: number, testShare: number): ClassFile[] {
-  const ordered = (classes: readonly ClassFolder[], part: ClassFile['part']): ClassFile[] => {
+async function divide({ train, test, validation = [] }: ClassFolders, seed: number, testShare: number): Promise<ClassFile[]> {
+  const ordered = async (classes: readonly ClassFolder[], part: ClassFile['part']): Promise<ClassFile[]> => {
     const files = classes.flatMap((folder) => folder.files.map((file) => ({ ...file, class: folder.name, part })))
     const byName = new Map(files.map((file) => [file.name, file]))
-    return shuffledNames([...byName.keys()], seed).map((name) => byName.get(name)!)
+    return (await shuffledNames([...byName.keys()], seed)).map((name) => byName.get(name)!)
   }
-  const all = ordered(train, 'train')
-  if (test) return [...all, ...ordered(validation, 'validation'), ...ordered(test, 'test')]
+  const all = await ordered(train, 'train')
+  if (test) return [...all, ...(await ordered(validation, 'validation')), ...(await ordered(test, 'test'))]
   const wanted = new Map(train.map(({ name, files }) => [name, testCount(files.length, testShare)]))
   for (const file of all) {
     const left = wanted.get(file.class)!
@@ -104,13 +106,13 @@ function classOrder(dir: string, folders: readonly ClassFolder[], known: readonl
 }
 
 /** Returns a checksum for each class, of the names and contents of its files. */
-function checksums(files: readonly (ClassFile & { sha256: string })[]): Record<string, string> {
+async function checksums(files: readonly (ClassFile & { sha256: string })[]): Promise<Record<string, string>> {
   const lines = new Map<string, string[]>()
   for (const { class: name, name: file, sha256 } of files) {
     if (!lines.has(name)) lines.set(name, [])
     lines.get(name)!.push(`${sha256} ${file}`)
   }
-  const hashOf = (of: string[]) => createHash('sha256').update(of.sort().join('\n')).digest('hex')
+  const hashOf = (of: string[]) => sha256(new TextEncoder().encode(of.sort().join('\n')))
   const inOrder = [...lines].sort(([a], [b]) => (a < b ? -1 : 1))
-  return Object.fromEntries(inOrder.map(([name, of]) => [name, hashOf(of)]))
+  return Object.fromEntries(await Promise.all(inOrder.map(async ([name, of]) => [name, await hashOf(of)] as const)))
 }

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
+import { imageSides, requireDecoder, sha256 } from '#platform'
 import { UserError } from '../../../engine/base/errors.ts'
-import { imageSides, requireDecoder } from '../../../engine/platform/images.ts'
 import { sharedBytes } from '../files.ts'
 import { decodeImage, imageKind, MAX_PIXELS, PARALLEL, readImageFile, toChannels } from '../images.ts'
 import { inOrder } from '../inOrder.ts'
@@ -18,6 +17,9 @@ const SAMPLED = 1000
 
 /** Names of broken files that are told. */
 const NAMED = 3
+
+/** An image file cannot be decoded, and `skipBroken` would leave it out. */
+export class BrokenImageError extends UserError {}
 
 export interface DecodeOptions {
   /** Pixels of a side. */
@@ -42,7 +44,7 @@ export interface DecodedFiles<F> {
 
 /**
  * Decodes all files, several at a time, and crops them to squares (see `toSquare`).
- * @throws UserError in one line for the first file that is broken, unless those are left out, and for more than 4 GiB
+ * @throws BrokenImageError in one line for the first file that is broken, unless those are left out; UserError for more than 4 GiB
  */
 export async function decodeFiles<F extends FoundFile>(files: readonly F[], options: DecodeOptions): Promise<DecodedFiles<F>> {
   const { side, skipBroken = false, onProgress } = options
@@ -66,7 +68,7 @@ export async function decodeFiles<F extends FoundFile>(files: readonly F[], opti
       gray &&= isGray
     } else if (result.reason instanceof UserError) {
       const { message } = result.reason
-      if (!skipBroken) throw new UserError(`${message}; or leave out such files with --skip-broken`)
+      if (!skipBroken) throw new BrokenImageError(`${message}; or leave out such files with --skip-broken`)
       broken.push(message)
     } else throw result.reason
     onProgress?.(decoded.length + broken.length, files.length)
@@ -99,8 +101,7 @@ async function decodeFile<F extends FoundFile>(file: F, channels: number, side: 
   const found = await decodeImage(bytes, path)
   const { data, height, width } = toChannels(found, channels, path)
   const image = toSquare(data, channels, height, width, side, 'crop', path)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  return { image, file: { ...file, sha256 }, isGray: found.channels === 1 || isGray(found.data) }
+  return { image, file: { ...file, sha256: await sha256(bytes) }, isGray: found.channels === 1 || isGray(found.data) }
 }
 
 /** Whether red, green and blue are equal in all pixels. @param image planar [3, pixels] */

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join } from '#platform'
 import { UserError } from '../../../engine/base/errors.ts'
 import { joinSplits, parseCifar } from '../cifar.ts'
 import type { Dataset } from '../dataset.ts'
@@ -14,6 +14,11 @@ const CIFAR_SHAPE = [3, 32, 32]
 /** Bytes of the longest file. */
 const MAX_BYTES = 2 ** 30
 
+/** Whether a file has the name of records. */
+export function isRecordFile(name: string): boolean {
+  return /\.bin(\.gz)?$/.test(name)
+}
+
 /**
  * Loads files of records as CIFAR-10 has them: a label byte, then the pixels [channels, height, width]. All files `*.bin` or `*.bin.gz`
  * are read in the order of their names; those whose name begins with `test` are for tests.
@@ -22,7 +27,7 @@ const MAX_BYTES = 2 ** 30
 export async function loadRecordFolder(dir: string, options: OwnOptions): Promise<Dataset> {
   const { recordShape = CIFAR_SHAPE } = options
   const [channels, height, width] = recordShape as [number, number, number]
-  const names = (await fileNamesIn(dir)).filter((name) => /\.bin(\.gz)?$/.test(name))
+  const names = (await fileNamesIn(dir)).filter(isRecordFile)
   const isTest = (name: string) => /^test/i.test(name)
   const groups = [names.filter((name) => !isTest(name)), names.filter(isTest)]
   for (const [i, expected] of ['data_batch_1.bin', 'test_batch.bin'].entries())

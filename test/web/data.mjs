@@ -1,0 +1,173 @@
+import { spawn } from 'node:child_process'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
+import * as assert from 'uvu/assert'
+import { CLI, cli, download, fill, metadataOf, status, tensorsOf, test, visit, work } from './harness.mjs'
+
+/** Settings of a run on own images. */
+const OWN = { branches: '2', dim: '16', epochs: '20', batchSize: '8', lr: '0.01', seed: '3' }
+
+let made
+/** Writes a folder of 12 classes: PNG and JPEG, gray and colour, none square. @returns its path */
+function folder() {
+  made ??= (async () => {
+    // It imports sharp, which Node finds from below this folder alone.
+    const outfile = '.build/web/ownFolder.mjs'
+    await build({
+      entryPoints: ['test/train/ownFolder.ts'],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      packages: 'external',
+      logLevel: 'warning',
+    })
+    const { writeFolder } = await import(pathToFileURL(outfile))
+    const path = join(work, 'animals')
+    await writeFolder(path)
+    return path
+  })()
+  return made
+}
+
+test('a folder of 12 classes trains, goes on after a reload with the same bits, and predicts as Node does', async () => {
+  const path = await folder()
+  const { page, close } = await visit()
+  const train = async (name) => {
+    await page.setInputFiles('#open-folder', path)
+    await status(page, /^The data is here/)
+    assert.match(await page.locator('#own-data').textContent(), /^animals: 72 images$/)
+    await fill(page, OWN)
+    await page.click('#start')
+    if (name === 'stopped') {
+      await status(page, /^Training/)
+      await page.click('#start')
+      await status(page, /^Paused after mini-batch \d+ of 140/)
+      await page.click('#step')
+      await page.reload()
+      await status(page, /^Paused after mini-batch \d+ of 140/)
+      await page.click('#start')
+    }
+    await status(page, /^Finished: 140/)
+    return tensorsOf(await download(page, `${name}.safetensors`))
+  }
+  const straight = await train('straight')
+  await page.click('#reset')
+  await status(page, /^No run yet/)
+  assert.is(await train('stopped'), straight)
+  const checkpoint = join(work, 'stopped.safetensors')
+  const { history } = JSON.parse(metadataOf(checkpoint).training)
+  const { losses } = history.at(-1)
+  const common = ['--checkpoint', checkpoint, '--json']
+  const { prefixes } = JSON.parse(await cli('eval', ...common, '--data-dir', path))
+  // Node divides the images alike; of JPEG its decoder gives other bytes by a few steps.
+  for (const [k, { loss }] of prefixes.entries()) assert.ok(Math.abs(loss - losses[k]) < 0.02, `${loss}, ${losses[k]}`)
+  await page.click('#tab-try')
+  await page.waitForSelector('#answers .best')
+  await page.selectOption('#source', 'run')
+  await page.waitForFunction(() => /^Answers: the run/.test(document.getElementById('model-name').textContent))
+  const image = join(path, 'bee', '0.png')
+  await page.setInputFiles('#open-image', image)
+  const [{ classes }] = JSON.parse(await cli('predict', '--checkpoint', checkpoint, '--json', image))
+  const [{ name, probability }] = classes
+  // The file is a PNG, whose pixels are the same in both.
+  const expected = [name, `${(100 * probability).toFixed(1)} %`]
+  await page.waitForFunction(
+    (texts) => [...document.querySelectorAll('#answers .best')].map((node) => node.textContent).join() === texts.join(),
+    expected,
+  )
+  await close()
+})
+
+test('a broken image is named, and a button leaves such files out', async () => {
+  const path = join(work, 'broken-animals')
+  cpSync(await folder(), path, { recursive: true })
+  const jpeg = join(path, 'dog', '1.JPG')
+  writeFileSync(jpeg, readFileSync(jpeg).subarray(0, 400))
+  const { page, close } = await visit()
+  await page.setInputFiles('#open-folder', path)
+  await status(page, /^The data is here/)
+  await fill(page, { ...OWN, epochs: '1' })
+  await page.click('#start')
+  await page.waitForSelector('#trouble:not([hidden])')
+  assert.match(await page.textContent('#trouble'), /^broken-animals\/dog\/1\.JPG: corrupt, truncated/)
+  await page.click('#trouble button')
+  await status(page, /^Finished: 7/)
+  assert.match(await page.textContent('#notes'), /left out 1 of 72 files: broken-animals\/dog\/1\.JPG/)
+  await close()
+})
+
+test('IDX files and records like those of CIFAR train; a folder without classes is refused in one line', async () => {
+  const idx = join(work, 'digits')
+  mkdirSync(idx)
+  for (const split of ['train', 't10k'])
+    for (const kind of ['images-idx3', 'labels-idx1'])
+      copyFileSync(`dist/web/data/mnist/t10k-${kind}-ubyte.gz`, join(idx, `${split}-${kind}-ubyte.gz`))
+  const records = (count) =>
+    Uint8Array.from({ length: count * 3073 }, (_, i) => (i % 3073 === 0 ? (i / 3073) % 3 : (i * 7) % 256))
+  const cifar = ['data_batch_1.bin', 'test_batch.bin'].map((name, i) => {
+    writeFileSync(join(work, name), records(i === 0 ? 60 : 20))
+    return join(work, name)
+  })
+  const { page, close } = await visit()
+  await page.setInputFiles('#open-folder', idx)
+  await status(page, /^The data is here/)
+  await fill(page, { ...OWN, patchSize: '14', batchSize: '64', epochs: '1' })
+  await page.click('#start')
+  await status(page, /^Finished: 15/)
+  await page.click('#reset')
+  await status(page, /^No run yet/)
+  await page.setInputFiles('#open-files', cifar)
+  await status(page, /^The data is here/)
+  assert.match(await page.locator('#own-data').textContent(), /^dropped: 2 files, records like those of CIFAR$/)
+  await fill(page, { ...OWN, patchSize: '8', epochs: '1' })
+  await page.click('#start')
+  await status(page, /^Finished: 7/)
+  await page.click('#reset')
+  await status(page, /^No run yet/)
+  const wrong = join(work, 'notes.txt')
+  writeFileSync(wrong, 'no image')
+  await page.setInputFiles('#open-files', wrong)
+  await status(page, /^The data is here/)
+  await page.click('#start')
+  await page.waitForSelector('#trouble:not([hidden])')
+  assert.match(await page.textContent('#trouble'), /^dropped: holds no folders; put the images of each class into a folder/)
+  await close()
+})
+
+test('a run of Node goes on in the page, and a model of Node is fine-tuned', async () => {
+  const out = join(work, 'node-run')
+  const sizes = ['--dim', '16', '--heads', '1', '--mlp-dim', '32', '--patch-size', '14', '--branches', '2']
+  const flags = [...sizes, '--train-images', '640', '--test-images', '50', '--epochs', '60', '--save-every', '10']
+  const run = spawn(process.execPath, [CLI, 'train', ...flags, '--out', out, '--adapter', 'swiftshader'])
+  const checkpoint = join(out, 'checkpoint.safetensors')
+  while (!existsSync(checkpoint)) await new Promise((resolve) => setTimeout(resolve, 20))
+  run.kill('SIGINT')
+  await new Promise((resolve) => run.once('exit', resolve))
+  const { position } = JSON.parse(metadataOf(checkpoint).training)
+  const { page, close } = await visit()
+  await page.setInputFiles('#open-files', checkpoint)
+  await status(page, new RegExp(`^Paused after mini-batch ${position.step} of 600`))
+  assert.is(await page.inputValue('#settings [name=patchSize]'), '14')
+  await page.click('#step')
+  await status(page, new RegExp(`^Paused after mini-batch ${position.step + 1} of 600`))
+  // A reload goes on with it, too.
+  await page.reload()
+  await status(page, new RegExp(`^Paused after mini-batch ${position.step + 1} of 600`))
+  await page.click('#reset')
+  await status(page, /^No run yet/)
+  await page.setInputFiles('#open-files', 'web/model/mnist.safetensors')
+  await page.waitForSelector('#initial:not([hidden])')
+  assert.ok(await page.isDisabled('#settings [name=branches]'))
+  await fill(page, { epochs: '1', lr: '0.00001' })
+  await page.click('#start')
+  await status(page, /^Paused|^Training: mini-batch [1-9]/)
+  await page.click('#start')
+  await status(page, /^Paused after/)
+  // A model that has learned begins with a small loss, where fresh parameters begin near log(10).
+  const gains = await page.locator('#gains .gain span').allTextContents()
+  assert.ok(Number(gains[0].replace('−', '')) > 1, gains.join())
+  await close()
+})

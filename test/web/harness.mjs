@@ -1,0 +1,122 @@
+// What the tests of the page share: the server, the browser, and ways to use the page.
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { chromium } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { findChromium } from '../harness/chromium.mjs'
+
+const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-networking', '--no-first-run']
+export const CLI = 'dist/node/cli.js'
+/** Milliseconds that a wait may take where other programs run. */
+export const PATIENCE = Number(process.env.PATIENCE ?? 180_000)
+/** Settings of a run of 93 mini-batches that software trains in seconds. */
+export const SMALL = { branches: '2', dim: '16', patchSize: '14', epochs: '1', lr: '0.01', seed: '5' }
+
+const program = findChromium('test:web')
+/** A folder for files, which is removed at the end. */
+export const work = mkdtempSync(join(tmpdir(), 'paraformer-web-'))
+const server = spawn(process.execPath, [CLI, 'web', '--port', '0'])
+export const url = await new Promise((resolve) => server.stdout.once('data', (text) => resolve(String(text).trim())))
+export const browser = await chromium.launch({ executablePath: program, args: FLAGS })
+
+/** Ends browser and server. */
+export async function close() {
+  await browser.close()
+  server.kill('SIGINT')
+  rmSync(work, { recursive: true })
+}
+
+export const tests = []
+/** Adds a test. */
+export const test = (title, body) => tests.push({ title, body })
+
+/** Opens the page in a storage of its own. Fails the test at its end if the page had an error or asked for anything from elsewhere. */
+export async function visit({ withoutWebGpu = false, script, prepare, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options })
+  await prepare?.(context)
+  const page = await context.newPage()
+  page.setDefaultTimeout(PATIENCE)
+  const wrong = []
+  page.on('pageerror', (error) => wrong.push(error.message))
+  page.on('console', (message) => message.type() === 'error' && wrong.push(message.text()))
+  page.on(
+    'request',
+    (request) =>
+      new URL(request.url()).origin !== new URL(url).origin &&
+      !/^(blob|data):/.test(request.url()) &&
+      wrong.push(request.url()),
+  )
+  if (withoutWebGpu) await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }))
+  if (script) await page.addInitScript(script)
+  await page.goto(url)
+  return {
+    page,
+    close: async () => {
+      assert.equal(wrong, [], 'errors of the page')
+      await context.close()
+    },
+  }
+}
+
+/** Fills in settings of a run. */
+export async function fill(page, settings) {
+  for (const [name, value] of Object.entries(settings)) {
+    const field = page.locator(`#settings [name=${name}]`)
+    if ((await field.evaluate((node) => node.tagName)) === 'SELECT') await field.selectOption(value)
+    else await field.fill(value)
+  }
+}
+
+/** Waits until the status matches. @returns the match */
+export async function status(page, pattern) {
+  await page.waitForFunction((source) => new RegExp(source).test(document.getElementById('status').textContent), pattern.source)
+  return pattern.exec(await page.textContent('#status'))
+}
+
+/** Saves the checkpoint of the page's run. @returns its path */
+export async function download(page, name) {
+  const path = join(work, name)
+  const [file] = await Promise.all([page.waitForEvent('download'), page.click('#save')])
+  await file.saveAs(path)
+  return path
+}
+
+/** Runs the command line. @returns what it prints */
+export async function cli(...args) {
+  const { stdout } = await promisify(execFile)(process.execPath, [CLI, ...args, '--adapter', 'swiftshader'])
+  return stdout
+}
+
+/** Returns the metadata of a safetensors file. */
+export function metadataOf(path) {
+  const bytes = readFileSync(path)
+  return JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString()).__metadata__
+}
+
+/** What the tensors of a checkpoint are, as bytes; its times differ from run to run. */
+export function tensorsOf(path) {
+  const bytes = readFileSync(path)
+  const length = Number(bytes.readBigUInt64LE(0))
+  const { __metadata__: metadata, ...header } = JSON.parse(bytes.subarray(8, 8 + length).toString())
+  const { position, history } = JSON.parse(metadata.training)
+  return JSON.stringify([header, position, history]) + bytes.subarray(8 + length).toString('base64')
+}
+
+let whole
+/** Trains the whole run of `SMALL` once. @returns the path of its checkpoint, and the numbers that the page shows */
+export function wholeRun() {
+  whole ??= (async () => {
+    const { page, close } = await visit()
+    await fill(page, SMALL)
+    await page.click('#start')
+    await status(page, /^Finished: 93 mini-batches/)
+    const path = await download(page, 'whole.safetensors')
+    const shown = await page.textContent('#numbers')
+    await close()
+    return { path, shown }
+  })()
+  return whole
+}

@@ -1,0 +1,127 @@
+import { ceilingLine } from '../bench/format.ts'
+import { cellsOf, HEAD, markdownReport } from '../bench/markdown.ts'
+import { roofline } from '../bench/roofline.ts'
+import type { BenchReport } from '../bench/runBench.ts'
+import type { Group } from '../bench/target.ts'
+import type { BenchCalls, BenchTold } from './benchProtocol.ts'
+import { Client } from './client.ts'
+import { byId, element } from './dom.ts'
+import { clearTrouble } from './trouble.ts'
+
+/** Width and height of the roofline plot, where there is room for so much. */
+const PLOT = { width: 960, height: 480 }
+/** Width of the smallest plot; a narrower page scrolls it. */
+const LEAST_WIDTH = 340
+
+/** The tab that times kernels, ops, layers and models, and compares them with the ceilings of the device. */
+export class BenchTab {
+  readonly #mayBegin: () => string | undefined
+  readonly #trouble: (error: unknown) => void
+  #client: Client<BenchCalls, BenchTold> | undefined
+  #report: BenchReport | undefined
+  #stopping = false
+
+  /** @param mayBegin says why no bench can begin now; undefined if it can */
+  constructor(mayBegin: () => string | undefined, trouble: (error: unknown) => void) {
+    this.#mayBegin = mayBegin
+    this.#trouble = trouble
+    byId('bench-start').addEventListener('click', () => this.#run())
+    byId('bench-stop').addEventListener('click', () => this.#stop())
+    byId('copy-json').addEventListener('click', () => this.#copy(JSON.stringify(this.#report, null, 2), 'JSON'))
+    byId('copy-markdown').addEventListener('click', () => this.#copy(markdownReport(this.#report!), 'Markdown'))
+    // A keyboard can scroll what it can focus.
+    for (const id of ['roofline', 'bench-table']) byId(id).tabIndex = 0
+    let width = 0
+    new ResizeObserver(([entry]) => {
+      // Only a change of the width draws again, since the plot itself changes the height.
+      if (!this.#report || entry!.contentRect.width === width) return
+      width = entry!.contentRect.width
+      this.#plot(this.#report)
+    }).observe(byId('roofline'))
+  }
+
+  async #run(): Promise<void> {
+    clearTrouble()
+    const why = this.#mayBegin()
+    if (why !== undefined) return this.#trouble(why)
+    const group = byId<HTMLSelectElement>('bench-group').value
+    const filter = byId<HTMLInputElement>('bench-filter').value.trim()
+    const quick = byId<HTMLInputElement>('bench-quick').checked
+    this.#running(true)
+    this.#say('Opening a device and measuring its ceilings…')
+    // A worker of its own keeps the times apart from everything else that the page does, and ends with its memory.
+    const client = new Client<BenchCalls, BenchTold>('bench.js', ({ done, of, what }) => {
+      byId<HTMLProgressElement>('bench-progress').value = done / Math.max(1, of)
+      if (!this.#stopping) this.#say(`${done} of ${of} done; timing ${what}…`)
+    })
+    this.#client = client
+    try {
+      const groups = group === 'all' ? [] : [group as Group]
+      const report = await client.call('bench', { groups, quick, ...(filter !== '' && { filter }) })
+      const failed = report.failures.length > 0 ? `, ${report.failures.length} failed` : ''
+      this.#say(`${report.results.length} timed${failed}${this.#stopping ? ', then cancelled' : ''}.`)
+      this.#show(report)
+    } catch (error) {
+      this.#say('The bench has ended without a result.')
+      this.#trouble(error)
+    } finally {
+      client.end('the bench has ended')
+      this.#client = undefined
+      this.#running(false)
+    }
+  }
+
+  /** Ends the bench after the target that is timed now; once more ends it at once. */
+  #stop(): void {
+    if (this.#stopping) {
+      this.#client?.end('cancelled')
+      return
+    }
+    this.#stopping = true
+    this.#say('Ending after what is timed now; Cancel again ends at once, without a result.')
+    this.#client?.call('stop').catch(() => {})
+  }
+
+  #running(running: boolean): void {
+    this.#stopping = false
+    byId<HTMLButtonElement>('bench-start').disabled = running
+    byId<HTMLButtonElement>('bench-stop').disabled = !running
+    byId<HTMLProgressElement>('bench-progress').value = running ? 0 : 1
+    byId('bench-progress').hidden = !running
+  }
+
+  #say(text: string): void {
+    byId('bench-status').textContent = text
+  }
+
+  #show(report: BenchReport): void {
+    this.#report = report
+    byId('bench-result').hidden = false
+    byId('bench-ceilings').textContent = `${report.device.name}: ${ceilingLine(report.ceilings)}.`
+    const cell = (text: string, i: number) =>
+      element(i === 0 ? 'th' : 'td', { textContent: text, ...(i === 0 && { scope: 'row' }) })
+    const rows = report.results.map((result) => element('tr', {}, ...cellsOf(result).map(cell)))
+    const failed = report.failures.map(({ id, reason }) =>
+      element('tr', {}, cell(id, 0), element('td', { colSpan: HEAD.length - 1, textContent: `failed: ${reason}` })),
+    )
+    const head = element('tr', {}, ...HEAD.map((name) => element('th', { scope: 'col', textContent: name })))
+    const table = element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows, ...failed))
+    byId('bench-table').replaceChildren(table)
+    this.#plot(report)
+  }
+
+  #plot(report: BenchReport): void {
+    const place = byId('roofline')
+    const width = Math.max(LEAST_WIDTH, Math.min(PLOT.width, place.clientWidth))
+    place.innerHTML = roofline(report, { width, height: Math.min(PLOT.height, Math.round(0.75 * width)) })
+  }
+
+  async #copy(text: string, kind: string): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text)
+      this.#say(`Copied as ${kind}.`)
+    } catch (error) {
+      this.#trouble(`the browser does not let this page copy (${error instanceof Error ? error.message : error})`)
+    }
+  }
+}
