@@ -41,7 +41,7 @@ const TOGETHER = 6
 const ALONE = /\bprocess\.|harness\/cli|junk|startProcess/
 /** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
 const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
-/** Variables of tests of commands and models: one thread of lavapipe, since four processes share the cores. Kernels, ops and the engine keep all, so that races show. */
+/** Variables for one thread of lavapipe: four processes share the cores, and its threads wait for each other by turning. SwiftShader keeps its threads, so that races show. */
 const ONE_THREAD = { LP_NUM_THREADS: '1' }
 /** Images of a split of MNIST that tests load, unless `--full` is given. Reading all takes each process half a second. */
 const FIRST_IMAGES = { train: 6000, t10k: 1000 }
@@ -189,7 +189,7 @@ function trimmed(file, device, first) {
     PARAFORMER_STARTS: '16',
     PARAFORMER_BIND_GROUPS: '32768',
     ...(unoptimized && UNOPTIMIZED),
-    ...(!/^test\/(kernels|ops|engine)\//.test(file) && ONE_THREAD),
+    ...ONE_THREAD,
   }
 }
 

@@ -23,6 +23,9 @@ const showBench = () => {
 }
 startTabs({ try: () => tryTab.show(), bench: showBench, device: () => showDevice(client, trouble) })
 
+// A file that is dropped beside a panel must not take the place of the page.
+for (const kind of ['dragover', 'drop'] as const) addEventListener(kind, (event) => event.preventDefault())
+
 if (!navigator.gpu) {
   trouble(
     'This browser has no WebGPU, or has it turned off. Chrome and Edge have it from version 113 on, Safari from 26, Firefox from 141 on Windows. ' +

@@ -1,6 +1,7 @@
 import { byId } from './dom.ts'
 import { chosenFiles, droppedFiles } from './dropped.ts'
 import type { GivenFile, OwnDataInfo } from './protocol.ts'
+import { showTrouble } from './trouble.ts'
 
 const KINDS = { images: 'images', idx: 'IDX files', 'cifar-like': 'records like those of CIFAR' }
 
@@ -25,10 +26,10 @@ export class OwnFiles {
       panel.classList.add('over')
     })
     panel.addEventListener('dragleave', () => panel.classList.remove('over'))
-    panel.addEventListener('drop', async (event) => {
+    panel.addEventListener('drop', (event) => {
       event.preventDefault()
       panel.classList.remove('over')
-      if (event.dataTransfer) onFiles(await droppedFiles(event.dataTransfer))
+      if (event.dataTransfer) droppedFiles(event.dataTransfer).then(onFiles, showTrouble)
     })
   }
 

@@ -1,8 +1,8 @@
 // The example of a page: it is bundled as its comment says. test/web/run.mjs opens it in a browser.
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { build } from 'esbuild'
 import * as assert from 'uvu/assert'
+import { buildModules } from '../../buildModules.mjs'
 import { suite } from '../harness/suite.ts'
 import { makeUser } from '../harness/user.ts'
 
@@ -10,15 +10,7 @@ const user = makeUser()
 const { test, run } = suite('example of a page')
 
 test('one command bundles it with the package for browsers, and nothing of Node comes along', async () => {
-  await build({
-    entryPoints: { index: 'train/index.ts' },
-    outdir: join(user.folder, 'node_modules/paraformer/dist/browser'),
-    bundle: true,
-    format: 'esm',
-    platform: 'browser',
-    target: 'es2022',
-    loader: { '.wgsl': 'text' },
-  })
+  await buildModules(['train/index.ts'], join(user.folder, 'node_modules/paraformer/dist/modules'))
   const main = readFileSync('examples/page/main.js', 'utf8')
   const [, args = ''] = /npx esbuild (main\.js .*?) &&/.exec(main) ?? []
   const page = join(user.folder, 'examples/page')

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { dependencies } from '../../package.json'
 
 /** A folder of a user, in which the package is installed and the examples lie. */
 export interface User {
@@ -24,6 +25,10 @@ export function makeUser(): User {
   chmodSync(join(built, 'cli.js'), 0o755)
   symlinkSync(join(built, 'cli.js'), join(programs, 'paraformer'))
   cpSync('examples', join(folder, 'examples'), { recursive: true })
+  for (const name of Object.keys(dependencies)) {
+    mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true })
+    symlinkSync(resolve('node_modules', name), join(folder, 'node_modules', name))
+  }
   // The data sets are whole, as the package finds them by itself.
   const { PARAFORMER_DATA: _, ...env } = process.env
   return {

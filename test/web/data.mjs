@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import * as assert from 'uvu/assert'
-import { CLI, cli, download, fill, metadataOf, status, tensorsOf, test, visit, work } from './harness.mjs'
+import { CLI, cli, download, drop, fill, metadataOf, status, tensorsOf, test, visit, work } from './harness.mjs'
 
 /** Settings of a run on own images. */
 const OWN = { branches: '2', dim: '16', epochs: '20', batchSize: '8', lr: '0.01', seed: '3' }
@@ -69,7 +69,7 @@ test('a folder of 12 classes trains, goes on after a reload with the same bits, 
   await page.selectOption('#source', 'run')
   await page.waitForFunction(() => /^Answers: the run/.test(document.getElementById('model-name').textContent))
   const image = join(path, 'bee', '0.png')
-  await page.setInputFiles('#open-image', image)
+  await drop(page, '#try', image)
   const [{ classes }] = JSON.parse(await cli('predict', '--checkpoint', checkpoint, '--json', image))
   const [{ name, probability }] = classes
   // The file is a PNG, whose pixels are the same in both.
@@ -87,7 +87,9 @@ test('a broken image is named, and a button leaves such files out', async () => 
   const jpeg = join(path, 'dog', '1.JPG')
   writeFileSync(jpeg, readFileSync(jpeg).subarray(0, 400))
   const { page, close } = await visit()
-  await page.setInputFiles('#open-folder', path)
+  // What is dropped beside the panel leaves the page as it is.
+  await drop(page, 'h1', jpeg)
+  await drop(page, '#train', path)
   await status(page, /^The data is here/)
   await fill(page, { ...OWN, epochs: '1' })
   await page.click('#start')

@@ -2,7 +2,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { chromium } from 'playwright-core'
 import * as assert from 'uvu/assert'
@@ -74,6 +74,16 @@ export async function fill(page, settings) {
 export async function status(page, pattern) {
   await page.waitForFunction((source) => new RegExp(source).test(document.getElementById('status').textContent), pattern.source)
   return pattern.exec(await page.textContent('#status'))
+}
+
+/** Drops files and folders of this machine on an element, as a visitor does. */
+export async function drop(page, selector, ...files) {
+  const { x, y, width } = await page.locator(selector).boundingBox()
+  const session = await page.context().newCDPSession(page)
+  const data = { items: [], files: files.map((file) => resolve(file)), dragOperationsMask: 1 }
+  for (const type of ['dragEnter', 'dragOver', 'drop'])
+    await session.send('Input.dispatchDragEvent', { type, x: x + width / 2, y: y + 10, data })
+  await session.detach()
 }
 
 /** Saves the checkpoint of the page's run. @returns its path */
