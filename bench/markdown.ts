@@ -1,7 +1,7 @@
 import { ceilingLine, significant } from './format.ts'
 import type { BenchReport, BenchResult } from './runBench.ts'
 
-/** Heads of the columns of `cellsOf`. */
+/** The headings of the columns whose cells `cellsOf()` makes. */
 export const HEAD = ['target', 'variant', 'shape', 'ms', 'p20 to p80', 'GFLOP/s', 'GB/s', 'of ceiling']
 
 /** Makes the cells of a result, as tables show them. */

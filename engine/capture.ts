@@ -8,7 +8,7 @@ import { Tensor } from './tensor/tensor.ts'
 /** A function that records its work on the device once for each set of input shapes, then replays it. */
 export interface Captured<I extends readonly Tensor[], R> {
   (...inputs: I): R
-  /** Facts on each recording that is kept. */
+  /** The statistics of each recording that is kept, the most recently used last. */
   readonly statistics: readonly CaptureStatistics[]
   /** Frees the memory of all recordings, except for results that are not disposed. */
   dispose(): void

@@ -91,7 +91,7 @@ export function countFlops(config: ModelConfig, options: CountOptions = {}): Flo
   const { dim, mlpDim, classes, pool } = config
   const skip = pool === 'cls' && (options.skipDeadTokens ?? true)
 
-  /** Operations of a layer with keys and values for all tokens, and everything else only for the rows that are read. */
+  /** Counts the operations of a layer that computes keys and values for all tokens, and everything else for `rows` rows. */
   const layerOf = (rows: number) => {
     const project = 2 * rows * dim * inner + 2 * tokens * dim * 2 * inner
     const attend = 2 * (2 * rows * tokens * inner)

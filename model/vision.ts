@@ -22,7 +22,7 @@ export const PRECISIONS = ['f32', 'mixed'] as const
 export type Precision = (typeof PRECISIONS)[number]
 
 export interface ForwardOptions {
-  /** Number k of the prefix, whose first k branches run; default all. */
+  /** The number k of the prefix: its first k branches run; default all. */
   branches?: number | undefined
   /** Mode in which the branches run; default `serial`. */
   mode?: Mode | undefined
@@ -112,14 +112,14 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     return this.posEmbedding.device
   }
 
-  /** Returns the logits [B, classes] that belong to `features()`, [B, D]. */
+  /** Runs the head on features [B, D], as `features()` returns them. @returns the logits [B, classes] */
   classify(features: Tensor): Tensor {
     return this.head.forward(features)
   }
 
   /** Moves the parameters side by side, those of branches evenly, so that mode `coalesced` can join the branches' dispatches. */
   colocate(): void {
-    // flatMap skips the holes of branches on other devices.
+    // Branches on other devices are holes of the array, which `flatMap` skips.
     colocate(this.parameters(), () => [this.branches.flatMap((branch) => [branch.parameters()])])
   }
 

@@ -50,7 +50,7 @@ export const SETTINGS = {
     kind: 'whole',
     min: 1,
     max: 3,
-    help: 'images: 1 for gray, 3 for RGB (default: 1 if every pixel of all images is gray)',
+    help: 'images: 1 for gray or 3 for RGB, nothing else (default: 1 if every pixel of all images is gray)',
   },
   recordShape: {
     kind: 'numbers',

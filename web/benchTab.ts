@@ -33,7 +33,7 @@ export class BenchTab {
     for (const id of ['roofline', 'bench-table']) byId(id).tabIndex = 0
     let width = 0
     new ResizeObserver(([entry]) => {
-      // Only a change of the width draws again, since the plot itself changes the height.
+      // The plot is drawn again only when the width changes, since drawing it changes the height.
       if (!this.#report || entry!.contentRect.width === width) return
       width = entry!.contentRect.width
       this.#plot(this.#report)

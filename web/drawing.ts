@@ -55,7 +55,7 @@ export class Drawing {
     this.#context.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, SIDE, SIDE)
   }
 
-  /** The image in the size of a model, bytes [C, H, W]. */
+  /** Returns the image, scaled to `size` pixels a side, as bytes [channels, size, size]. */
   pixels(size: number, channels: number): Uint8Array {
     const small = new OffscreenCanvas(size, size).getContext('2d', { willReadFrequently: true })!
     small.imageSmoothingQuality = 'high'

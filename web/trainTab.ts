@@ -126,7 +126,7 @@ export class TrainTab {
     await this.#client.call('run')
   }
 
-  /** Opens a run of settings. @returns whether it is open */
+  /** Opens a run with these settings. @returns whether it is open */
   async #open(settings: Partial<Settings>): Promise<boolean> {
     byId('status').textContent = 'Preparing: compiling kernels and measuring how branches run fastest…'
     const start = byId<HTMLButtonElement>('start')

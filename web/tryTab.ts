@@ -38,7 +38,7 @@ export class TryTab {
     })
   }
 
-  /** Shows the tab, with the model that comes with the page at first. */
+  /** Shows the tab. Where no model was chosen yet, it loads the model that comes with the page. */
   show(): void {
     if (!this.#model) this.#take('shipped')
     else this.#ask()

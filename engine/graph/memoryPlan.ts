@@ -102,7 +102,7 @@ function liveRanges(
   return ranges
 }
 
-/** Counts the commands from a range to its nearest neighbour in time in a block; infinite where lifetimes overlap. */
+/** Returns the number of commands between a range and the range of a block that is nearest in time; infinity where lifetimes overlap. */
 function gapTo(block: SharedBlock, range: LiveRange): number {
   let gap = Number.MAX_SAFE_INTEGER
   for (const other of block.ranges) {

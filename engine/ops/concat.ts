@@ -89,7 +89,7 @@ export function stack(tensors: readonly Tensor[], dim = 0, ...extra: []): Tensor
   return stackOp([...parts], { dim: axis })
 }
 
-/** @returns the first tensor. @throws ShapeError for no tensors, or two dtypes */
+/** Checks that there are tensors, all of one dtype. @returns the first tensor. @throws ShapeError for no tensors, or two dtypes */
 function checkParts(op: string, tensors: readonly Tensor[]): Tensor {
   const [first] = tensors
   if (!first) throw new ShapeError(`${op}: got no tensors, takes at least one`)

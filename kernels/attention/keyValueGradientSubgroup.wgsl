@@ -22,8 +22,8 @@ const PADDED: bool = true;
 const LAST_LANE: u32 = select(7u, 3u, NARROW);
 // The lane that holds the fifth of eight values. Subgroups of 4 lanes hold it in lane 0, by a second load.
 const HIGH: u32 = select(4u, 0u, NARROW);
-// The queries of a step, 16 or 8. Of 16 the second half may be left out, but not in subgroups of 4, which are SwiftShader's:
-// branches in the loops cost it more than 8 queries that count as nothing.
+// The queries of a step, 16 or 8. A step of 16 skips its second half where at most 8 queries are left, but not where subgroups may
+// have 4 lanes (SwiftShader): there branches in the loops cost more than 8 queries that count as nothing.
 const STEP: u32 = 16u;
 // Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;
@@ -32,7 +32,7 @@ const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
   k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,

@@ -39,7 +39,7 @@ alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
   k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,

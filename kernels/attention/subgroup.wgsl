@@ -37,7 +37,7 @@ const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
   k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,

@@ -20,7 +20,7 @@ const LN2: f32 = 0.6931471805599453;
 const LOWEST: f32 = -3.4028234663852886e38;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
   k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
@@ -110,7 +110,7 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
-// Adds to vector tx of a thread's 4 rows the weights times the tile, of which the first `groups` * 4 rows count.
+// Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
   for (var g = 0u; g < groups; g++) {

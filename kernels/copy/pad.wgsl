@@ -4,7 +4,7 @@ alias Element = u32;
 const RUN: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   dims: array<vec4<u32>, 2>, begin: array<vec4<u32>, 2>, end: array<vec4<u32>, 2>,
   sourceStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, start: u32, stop: u32, sourceStep: u32, sourceOffset: u32,

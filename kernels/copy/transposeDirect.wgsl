@@ -5,7 +5,7 @@ alias Target = u32;
 const RUN: u32 = 8u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   dims: array<vec4<u32>, 2>, sourceStrides: array<vec4<u32>, 2>, targetStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, sourceStep: u32, sourceOffset: u32, targetStep: u32,
   targetOffset: u32,

@@ -10,7 +10,7 @@ const UNROLL: u32 = 1u;
 const LANES: Element = Element(0.0);
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32,
 }
 

@@ -5,7 +5,7 @@ const RUN: u32 = 16u;
 const X_STEP: u32 = 1u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   dims: array<vec4<u32>, 2>, xStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, xStep: u32, xOffset: u32,
 }

@@ -10,7 +10,7 @@ const B_STEP: u32 = 1u;
 const ADD: u32 = 0u; const SUB: u32 = 1u; const MUL: u32 = 2u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   dims: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>, bStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, aStep: u32, aOffset: u32, bStep: u32, bOffset: u32,
 }

@@ -8,7 +8,7 @@ const TAIL: bool = true;
 const ADD: u32 = 0u; const MUL: u32 = 1u; const DIV: u32 = 2u; const SUB_FROM: u32 = 3u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   count: u32, scalar: Scalar,
 }
 

@@ -8,7 +8,7 @@ const TAIL: bool = true;
 const NEG = 0u; const EXP = 1u; const LOG = 2u; const SQRT = 3u; const TANH = 4u; const RELU = 5u; const GELU = 6u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   count: u32,
 }
 

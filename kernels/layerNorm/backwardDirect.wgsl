@@ -20,7 +20,7 @@ const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 const ROW_BLOCK: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, n: u32, xOffset: u32, xStride: u32, chunks: u32, weightOffset: u32,
   toBias: u32, // the distance from weightOffset to the sums of the bias, modulo 2^32
 }

@@ -18,7 +18,7 @@ const COLUMNS: u32 = 32u;
 const SHARES: u32 = WORKGROUP / COLUMNS;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, n: u32, xOffset: u32, xStride: u32, chunks: u32, weightOffset: u32,
   toBias: u32, // the distance from weightOffset to the sums of the bias, modulo 2^32
 }

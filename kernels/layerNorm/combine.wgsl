@@ -3,7 +3,7 @@
 const WORKGROUP: u32 = 64u;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   n: u32, chunks: u32, weightOffset: u32,
   toBias: u32, // the distance from weightOffset to the gradient of the bias, modulo 2^32
 }

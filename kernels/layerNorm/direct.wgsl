@@ -4,7 +4,7 @@
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 64u;
-// Whether a thread adds up so many terms that it does so in levels.
+// Whether a thread adds up so many terms that it sums blocks first and then their sums, which keeps rounding small.
 const LONG: bool = false;
 // The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
@@ -16,7 +16,7 @@ const LEVELS: bool = false;
 const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, n: u32, xOffset: u32, xStride: u32, eps: f32,
 }
 

@@ -14,7 +14,7 @@ const DROPOUT: bool = false;
 const BIAS: u32 = 1u; const PRE: u32 = 2u; const GELU: u32 = 4u; const GELU_GRAD: u32 = 8u; const ADD: u32 = 32u;
 
 struct Params {
-  strides: array<vec4<u32>, 2>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   a: vec4<u32>, b: vec4<u32>, aux: vec4<u32>, // the offset, then the strides of three batch dims
   m: u32, n: u32, k: u32,
   batches: u32, batch1: u32, batch2: u32, // the product of the batch dims, the sizes of the second and the third

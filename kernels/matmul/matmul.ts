@@ -29,7 +29,7 @@ function directThreads({ m, n, batches, splits }: Matmul): number {
   return ceilDiv(m, 4) * ceilDiv(n, 4) * batches * splits < 512 ? 8 : 64
 }
 
-/** The rows whose sums the `subgroup` variant has room for. There are two sizes, so that few pipelines are compiled. */
+/** Returns for how many rows the `subgroup` variant holds sums. There are only two sizes, so that few pipelines are compiled. */
 function sumsHeld({ rows }: Matmul): number {
   return rows <= 64 ? 64 : MAX_ROWS
 }

@@ -19,7 +19,7 @@ export function operandLoads(problem: Matmul): Constants {
   }
 }
 
-/** Whether a matrix can be loaded in aligned fours: it is contiguous along a dim, and all sizes and other strides are multiples of four. */
+/** Whether a matrix can be loaded in aligned fours: it is contiguous along a dim, and its size along that dim, its other strides and its offset are multiples of four. */
 function comesInFours(step: number, size: number, pitch: number, view: readonly number[]): boolean {
   return step === 1 && size % 4 === 0 && pitch % 4 === 0 && view.every((stride) => stride % 4 === 0)
 }

@@ -4,7 +4,7 @@ const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   count: u32, threshold: u32, scale: f32, seedLow: u32, seedHigh: u32, streamLow: u32,
   streamHigh: u32,
   streamStep: u32, // of streamLow, from branch to branch

@@ -10,7 +10,7 @@ const BLOCK: u32 = 64;
 const WORKGROUP: u32 = 64;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32, scale: f32,
 }

@@ -4,7 +4,7 @@ alias Element = f32;
 alias Sum = Element;
 alias Bits = u32;
 const WORKGROUP: u32 = 64u;
-// Whether a thread adds up so many terms that it does so in levels.
+// Whether a thread adds up so many terms that it sums blocks first and then their sums, which keeps rounding small.
 const LONG: bool = false;
 // The neighbours of a line in one Element, and the neighbouring lines in one Element. At most one of them is 4.
 const ROW_VEC: u32 = 1u;
@@ -18,7 +18,7 @@ const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   outer: u32, n: u32, inner: u32,
 }
 

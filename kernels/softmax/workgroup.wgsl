@@ -3,14 +3,14 @@
 alias Element = f32;
 alias Sum = Element;
 const WORKGROUP: u32 = 256u;
-// Whether a thread adds up so many terms that it does so in levels.
+// Whether a thread adds up so many terms that it sums blocks first and then their sums, which keeps rounding small.
 const LONG: bool = false;
 // The neighbours of a line in one Element.
 const ROW_VEC: u32 = 1u;
 const LOG: bool = false;
 
 struct Params {
-  strides: array<vec4<u32>, 1>, // of each binding, from branch to branch
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   outer: u32, n: u32, inner: u32,
 }
 

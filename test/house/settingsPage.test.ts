@@ -17,8 +17,8 @@ function settingsPage(): string {
   const lines = [
     '# Settings',
     '',
-    'Every setting is a flag of `train` (`--batch-size 128`), a key of `--config FILE` and of the arms of a study (`batchSize: 128`), and an argument of `checkSettings()`.',
-    'Presets come before `--config`, and flags after both. Test images decide nothing: a study chooses by validation images.',
+    'Every setting is a flag of `train` (`--batch-size 128`), a key of `--config FILE` and of the arms of a study (`batchSize: 128`), and a key of the object that `checkSettings()` takes.',
+    'Presets come before `--config`, and flags after both. A flag that takes nothing has an opposite, such as `--no-flip`, which overrides a preset. Studies choose by validation images; test images decide nothing.',
     '',
     '| setting | flag | takes | default | is |',
     '| --- | --- | --- | --- | --- |',
@@ -45,9 +45,13 @@ function flagOf(name: string): string {
 
 function takes(setting: { kind: string; min?: number; max?: number; choices?: readonly string[] }): string {
   if (setting.choices) return setting.choices.map((choice) => `\`${choice}\``).join(' ')
-  const kind = { whole: 'a whole number', number: 'a number', boolean: 'nothing', text: 'text', numbers: 'numbers a,b,c' }[
-    setting.kind
-  ]
+  const kind = {
+    whole: 'a whole number',
+    number: 'a number',
+    boolean: 'nothing',
+    text: 'text',
+    numbers: 'numbers, separated by commas',
+  }[setting.kind]
   return setting.min === undefined ? kind! : `${kind}, ${setting.min} to ${setting.max}`
 }
 

@@ -81,7 +81,7 @@ for (const [name, { study }] of loaded) {
     for (const { arm, seed, clean, final, measures, key } of results) {
       assert.ok(Object.hasOwn(study.arms, arm) && study.seeds.includes(seed), `${arm} ${seed}`)
       assert.is(clean, true, `the tree was clean in ${arm}, seed ${seed}`)
-      // An expansion is tested on its tasks.
+      // A run of an expansion has no final test score: it is tested on its tasks, and `measures.accuracy` holds the result.
       const expands = study.arms[arm]!.procedure?.name === 'expand'
       assert.ok(expands ? Number.isFinite(measures?.accuracy) : final.test, `${arm}, seed ${seed} was tested`)
       if (!RAN_BEFORE_EXPORTS.includes(name))

@@ -87,7 +87,8 @@ for (const mode of ['serial', 'streams', 'coalesced'] as const) {
         equal(Object.keys(moved), Object.keys(state))
         for (const [name, values] of Object.entries(state)) assertClose(moved[name]!, values, 1e-4, `${name}, ${bytes}`)
         if (dispatches) {
-          // Zeros take one more dispatch, and each further arena takes sums and an update. Branches are still coalesced.
+          // With several arenas, zeroing gradients takes one more dispatch, and each further arena takes two: its sums and its update.
+          // Branches are still coalesced.
           const least = dispatches[0]! + 1 + 2 * (several.arenas - 1)
           // If weight and bias of a LayerNorm lie in different arenas, their gradients are copied.
           const apart = 2 * (several.arenas - 1) * (mode === 'coalesced' ? 1 : BRANCHES)

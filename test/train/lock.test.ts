@@ -169,7 +169,7 @@ function runTests(): void {
     renameSync(dirname(path), `${dirname(path)}-moved`)
     const holder = await startHolder(path)
     await rejects(lock.hold(), new RegExp(`process ${holder.pid} of`), UserError)
-    // Releasing leaves the lock of another process.
+    // Releasing a lost lock leaves the lock of the process that took it.
     await lock.release()
     equal(existsSync(path), true, 'its file')
     await holder.kill()

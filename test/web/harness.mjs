@@ -12,8 +12,8 @@ const FLAGS = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-n
 export const CLI = 'dist/node/cli.js'
 /** Milliseconds that a wait may take where other programs run. */
 export const PATIENCE = Number(process.env.PATIENCE ?? 180_000)
-/** Settings of a run of 93 mini-batches that software trains in seconds. */
-export const SMALL = { branches: '2', dim: '16', patchSize: '14', epochs: '1', lr: '0.01', seed: '5' }
+/** Settings of a run of 200 mini-batches that software trains in seconds. */
+export const SMALL = { branches: '2', dim: '16', patchSize: '14', epochs: '1', lr: '0.01', seed: '5', batchSize: '30' }
 
 const program = findChromium('test:web')
 /** A folder for files, which is removed at the end. */
@@ -122,7 +122,7 @@ export function wholeRun() {
     const { page, close } = await visit()
     await fill(page, SMALL)
     await page.click('#start')
-    await status(page, /^Finished: 93 mini-batches/)
+    await status(page, /^Finished: 200 mini-batches/)
     const path = await download(page, 'whole.safetensors')
     const shown = await page.textContent('#numbers')
     await close()

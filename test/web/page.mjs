@@ -49,26 +49,28 @@ test('no task on the main thread takes over 50 ms while a run trains', async () 
   await status(page, /^Finished/)
   const trace = JSON.parse(await browser.stopTracing())
   const tasks = mainThreadTasks(trace.traceEvents)
-  const longest = Math.max(...tasks)
-  console.log(`     ${tasks.length} tasks on the main thread, the longest ${longest.toFixed(1)} ms of its own time`)
+  const longest = Math.max(...tasks.map(({ own }) => own))
+  const clock = Math.max(...tasks.map((task) => task.clock))
+  const times = `${longest.toFixed(1)} ms of its own time, ${clock.toFixed(1)} by the clock`
+  console.log(`     ${tasks.length} tasks on the main thread, the longest ${times}`)
   assert.ok(tasks.length > 100 && longest <= LONGEST_TASK, `${longest} ms`)
   await close()
 })
 
-/** Milliseconds of its own time of each task on the main thread of the page, whose process alone has a worker. */
+/** Milliseconds, of its own time and by the clock, of each task on the main thread of the page, whose process alone has a worker. */
 function mainThreadTasks(events) {
   const threads = events.filter(({ name }) => name === 'thread_name')
   const { pid } = threads.find(({ args }) => args.name.startsWith('DedicatedWorker'))
   const { tid } = threads.find((thread) => thread.pid === pid && thread.args.name === 'CrRendererMain')
   return events
     .filter((event) => event.name === 'RunTask' && event.pid === pid && event.tid === tid && event.tdur !== undefined)
-    .map(({ tdur }) => tdur / 1000)
+    .map(({ tdur, dur }) => ({ own: tdur / 1000, clock: dur / 1000 }))
 }
 
 const axe = () => readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 for (const colorScheme of ['light', 'dark'])
-  for (const width of [390, 1280])
+  for (const width of [390, 1280, 1920])
     test(`every tab is for everyone and fits: ${colorScheme}, ${width} wide`, async () => {
       // The policy of the page lets no script in but its own.
       const { page, close } = await visit({ colorScheme, viewport: { width, height: 900 }, bypassCSP: true })

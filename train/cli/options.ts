@@ -46,12 +46,12 @@ export function precisionOption(): Option {
     .default('f32')
 }
 
-/** Makes the flag `--tune` of commands that run kernels. */
-export function tuneOption(): Option {
+/** Makes the flag `--tune` of commands that run kernels. @param fallback what a command does without it */
+export function tuneOption(fallback: Tune = 'cached'): Option {
   return new Option(
     '--tune <when>',
-    'which variants of kernels run: off, the built-in choice; cached, those measured to be fastest on this device before (default); ' +
-      'full, what was not measured is first, in a few seconds',
+    'which variants of kernels run: off, the built-in choice; cached, those measured to be fastest on this device before; ' +
+      `full, what was not measured is first, in a few seconds (default: ${fallback})`,
   ).choices([...TUNE])
 }
 

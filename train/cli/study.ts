@@ -76,7 +76,7 @@ function runCommand(): Command {
     .option('--data-dir <path>', 'folder of the data set')
     .option('--download', 'fetch missing files of the data set from their official address')
     .addOption(adapterOption())
-    .addOption(tuneOption())
+    .addOption(tuneOption('off'))
     .option('--json', 'print JSON')
     .action(async (name: string, flags: RunFlags) => {
       const interrupt = new Interrupt()

@@ -28,7 +28,7 @@ export interface LoaderOptions {
   /** Samples that batches are made of (a validation split, a subset); default all. */
   indices?: Int32Array
   augment?: AugmentOptions
-  /** Pixels of a side to which images are resized; default their own size. */
+  /** The side, in pixels, to which images are resized; default their own size. */
   imageSize?: number
   /** Mean of each channel; default that of the data set. */
   mean?: number[]

@@ -15,7 +15,7 @@ export interface RunOptions {
 
 /** The result of a forward pass, with its backward pass. */
 export interface LocalRows {
-  /** The rows that the head reads, [own, B, D], or their sum [B, D]; the next pass overwrites them. */
+  /** The rows that the head reads, [n, B, D] for the n branches on this device, or their sum [B, D]; the next pass overwrites them. */
   rows: Tensor
   /** Sends the gradient of the rows to the parameters, where gradients add up. It can be called once. */
   backward(cotangent: Tensor): void

@@ -12,7 +12,7 @@ export const MODEL = `${FOLDER}/model.safetensors`
 
 /** The folder of the user's own data. */
 export const DATA = 'opfs:data'
-/** The list of its files. */
+/** The list of the files of the user's own data. */
 export const INDEX = `${DATA}/index.json`
 
 /** Whether there is a file. */

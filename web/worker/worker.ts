@@ -33,7 +33,7 @@ serve<Calls, Told>((tell) => {
   }
 })
 
-/** Makes a function that makes its value with the first call, and once more after a failure. */
+/** Makes a function that calls `make` at its first call and returns that value ever after; after a failure the next call tries again. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined
   return () => {

@@ -102,7 +102,7 @@ async function readLines<const S extends typeof RESULT | typeof TRIAL>(
   })
 }
 
-/** @throws UserError for a line of another registration, or of an arm that is not registered */
+/** Checks that a line belongs to the registration. @throws UserError for a line of another registration, or of an arm that is not registered */
 function checkRegistered(found: Pick<Result, 'registration' | 'arm'>, registered: Registered, where: string): void {
   if (!statementHashes(registered).includes(found.registration))
     throw new UserError(`${where}: is a result of another registration; keep results and registered.json together`)

@@ -37,7 +37,7 @@ export interface StudyRequest {
 }
 
 export interface StudyHooks {
-  /** Ends the study: runs save, and a later call goes on. */
+  /** Ends the study when it aborts: the runs save, and a later call continues them. */
   signal: AbortSignal
   note(text: string): void
   /** Is called with the share of the work that is done, from 0 to 1. */
