@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { TUNE } from '../../engine/autotune/tune.ts'
+import { TUNE, type Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
 import { PRECISIONS } from '../../model/index.ts'
 import { flagOf, SETTINGS, type SettingName } from '../settings.ts'
