@@ -72,6 +72,7 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
       budget: { ...budget, time: flags.time ?? budget.time },
       timer: flags.timer,
       flush: flags.flush && !flags.quick,
+      quick: flags.quick,
       onProgress,
       shouldStop: () => interrupt.asked,
     })

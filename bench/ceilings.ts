@@ -68,6 +68,8 @@ const WRONG = -1
 const MATTERS = 0.25
 /** Smallest number of bytes at which bandwidth is measured: there a launch costs little beside the copy. */
 const LEAST_BYTES = 1 << 20
+/** Bytes that the largest copy reads and writes in all where the only question is whether everything runs. Else it is more than caches hold. */
+const QUICK_BYTES = 16 << 20
 /** Sizes within this factor share a fastest variant and a highest rate. */
 const BYTES_STEP = 4
 
@@ -82,12 +84,20 @@ export class CeilingGauge {
   readonly #fastest = new Map<string, Variant<any>>()
   /** The highest rate or the lowest cost measured so far, by the name of the ceiling. */
   readonly #best = new Map<string, number>()
+  /** Bytes that the largest copy reads and writes in all. */
+  readonly #most: number
   #whole: Ceilings | undefined
 
-  /** @param profiler times the rates by the device's clock; costs are timed by the host's */
-  constructor(device: Device, profiler?: Profiler) {
+  /**
+   * @param profiler times the rates by the device's clock; costs are timed by the host's
+   * @param quick copies less than the caches hold, which takes a fraction of the time and gives bandwidths of the caches
+   */
+  constructor(device: Device, profiler?: Profiler, quick = false) {
     this.#device = device
     this.#profiler = profiler
+    const wanted = quick ? QUICK_BYTES : device.capabilities.software ? 256 << 20 : 512 << 20
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.gpu.limits
+    this.#most = Math.min(wanted, 2 * maxBufferSize, 2 * maxStorageBufferBindingSize)
   }
 
   /**
@@ -127,13 +137,6 @@ export class CeilingGauge {
       gbps: Math.max(gbps, this.#best.get(memoryOf(bytes, flush)) ?? 0),
       dispatch: this.#best.get('dispatch') ?? dispatch,
     }
-  }
-
-  /** Bytes that the largest copy reads and writes in all: more than the caches hold. */
-  get #most(): number {
-    const wanted = this.#device.capabilities.software ? 256 << 20 : 512 << 20
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.gpu.limits
-    return Math.min(wanted, 2 * maxBufferSize, 2 * maxStorageBufferBindingSize)
   }
 
   /**

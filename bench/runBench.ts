@@ -49,6 +49,8 @@ export interface BenchReport {
 /** Options of `runBench`. */
 export interface RunOptions {
   budget: Budget
+  /** Whether bandwidth is measured with small copies, as `CeilingGauge` says; default false. */
+  quick?: boolean | undefined
   /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
   timer?: Timer | undefined
   /** Whether the caches are emptied before each run of a kernel that the device's clock times. */
@@ -87,7 +89,7 @@ export async function runBench(device: Device, targets: readonly Target[], optio
   const timed = options.timer !== 'wall' && device.gpu.features.has('timestamp-query')
   const profiler = timed ? new Profiler(device.gpu) : undefined
   onProgress?.(0, 'ceilings')
-  const gauge = new CeilingGauge(device, profiler)
+  const gauge = new CeilingGauge(device, profiler, options.quick)
   const ceilings = await gauge.measure(budget)
   const flush = options.flush && profiler ? new CacheFlush(device) : undefined
   const results: BenchResult[] = []

@@ -19,6 +19,7 @@ export async function bench(selection: Selection, quick: boolean, time: number |
   return runBench(device, targets, {
     budget: { ...budget, time: time ?? budget.time },
     flush: !quick,
+    quick,
     onProgress: (done, id) => void report({ done, of: targets.length, id }),
   })
 }

@@ -158,7 +158,7 @@ test('a ceiling whose kernels do not run is an error', async () => {
   const { dispatch } = device
   device.dispatch = () => {}
   try {
-    const message = await failure(() => new CeilingGauge(device, profiler).measure(budget))
+    const message = await failure(() => new CeilingGauge(device, profiler, true).measure(budget))
     if (!message.includes('dispatches nothing')) throw new Error(message)
   } finally {
     device.dispatch = dispatch
@@ -197,7 +197,7 @@ test('wrong values are reported and not timed, and the others go on', async () =
       dispose: () => {},
     }),
   }
-  const { results, failures } = await runBench(device, [wrong, small], { budget, flush: false })
+  const { results, failures } = await runBench(device, [wrong, small], { budget, flush: false, quick: true })
   if (failures.length !== 1 || failures[0]!.reason !== 'off by 1') throw new Error(JSON.stringify(failures))
   if (results.length !== 1 || !(results[0]!.error <= 1e-5)) throw new Error(JSON.stringify(results))
 })
@@ -237,7 +237,7 @@ test('work that an output does not need is not timed as if it were done', async 
       return b.matmul(a)
     }),
   )
-  const { results, failures } = await runBench(device, [both, half], { budget, flush: false })
+  const { results, failures } = await runBench(device, [both, half], { budget, flush: false, quick: true })
   if (results.length !== 1) throw new Error(JSON.stringify(failures))
   const { reason } = failures[0]!
   if (!reason.includes(`executes ${product} of the ${2 * product} operations that are counted (50.0 %)`))
@@ -253,7 +253,7 @@ test('more than a ceiling is a failure, marked in the table, and not kept as a t
     () => 1e15,
   )
   const memory: Target = { ...small, bytes: 1e15 }
-  const report = await runBench(device, [target, memory], { budget, flush: false })
+  const report = await runBench(device, [target, memory], { budget, flush: false, quick: true })
   if (report.results.length > 0 || report.failures.length !== 2) throw new Error(JSON.stringify(report.results))
   for (const [i, bound] of ['compute', 'memory'].entries()) {
     const { reason, result } = report.failures[i]!

@@ -17,6 +17,7 @@ serve<BenchCalls, BenchTold>((tell) => ({
       return await runBench(device, targets, {
         budget: budgetOf(device.capabilities.software, quick),
         flush: !quick,
+        quick,
         onProgress: (done, what) => tell({ done, of: targets.length, what }),
         shouldStop: () => stopped,
       })
