@@ -39,6 +39,8 @@ const LONGEST = [
 const TOGETHER = 6
 /** The text of a file that needs a process of its own: it reads or changes the process, or starts others. */
 const ALONE = /\bprocess\.|harness\/cli|junk|startProcess/
+/** Files that compute longer than they compile, and the kernels, which are tested as users run them. */
+const COMPUTES = /^test\/(kernels|examples|bench)\/|longSums/
 /** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
 const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
 /** Variables for one thread of lavapipe: four processes share the cores, and its threads wait for each other by turning. SwiftShader keeps its threads, so that races show. */
@@ -178,10 +180,10 @@ function mayDiffer(file, { subgroupsOnly }) {
 
 /**
  * Variables for a file that leaves something to --full: pipelines of kernels, random programs, starts of processes, bind groups, optimizations and threads of
- * lavapipe. The default device optimizes kernels, ops, models and the engine's own tests.
+ * lavapipe.
  */
 function trimmed(file, device, first) {
-  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts'
+  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts' || !COMPUTES.test(file)
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,

@@ -117,7 +117,7 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
-// Adds to vector tx of a thread's 4 rows the weights times the tile, of which the first `groups` * 4 rows count.
+// Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
   for (var g = 0u; g < groups; g++) {
