@@ -57,14 +57,16 @@ test('no task on the main thread takes over 50 ms while a run trains', async () 
   await close()
 })
 
-/** Milliseconds, of its own time and by the clock, of each task on the main thread of the page, whose process alone has a worker. */
+/** Milliseconds, of its own time and by the clock, of each task on the main thread of the page. Its process has a worker; those of pages before may still have theirs. */
 function mainThreadTasks(events) {
   const threads = events.filter(({ name }) => name === 'thread_name')
-  const { pid } = threads.find(({ args }) => args.name.startsWith('DedicatedWorker'))
-  const { tid } = threads.find((thread) => thread.pid === pid && thread.args.name === 'CrRendererMain')
-  return events
-    .filter((event) => event.name === 'RunTask' && event.pid === pid && event.tid === tid && event.tdur !== undefined)
-    .map(({ tdur, dur }) => ({ own: tdur / 1000, clock: dur / 1000 }))
+  const pids = new Set(threads.filter(({ args }) => args.name.startsWith('DedicatedWorker')).map(({ pid }) => pid))
+  const mains = threads.filter(({ pid, args }) => pids.has(pid) && args.name === 'CrRendererMain')
+  const tasks = mains.map(({ pid, tid }) =>
+    events.filter((event) => event.name === 'RunTask' && event.pid === pid && event.tid === tid && event.tdur !== undefined),
+  )
+  const [most] = tasks.sort((one, other) => other.length - one.length)
+  return most.map(({ tdur, dur }) => ({ own: tdur / 1000, clock: dur / 1000 }))
 }
 
 const axe = () => readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
