@@ -19,6 +19,7 @@ export {
   type SafetensorsEntry,
   type SafetensorsFile,
 } from './checkpoint/safetensors.ts'
+export type { AugmentOptions } from './data/augment.ts'
 export type { OwnSettings } from './data/dataset.ts'
 export type { Dataset, DatasetKind, DatasetName, LoadOptions, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
