@@ -102,17 +102,17 @@ await Promise.all([
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
 let failed = 0
-const count = (one) => {
-  passed += one.passed
-  failed += one.failed
-  const state = one.failed ? 'FAIL' : 'ok  '
-  console.log(`${state} ${one.title}: ${one.passed} passed, ${one.failed} failed, ${one.seconds} s${one.output}`)
+const count = (result) => {
+  passed += result.passed
+  failed += result.failed
+  const state = result.failed ? 'FAIL' : 'ok  '
+  console.log(`${state} ${result.title}: ${result.passed} passed, ${result.failed} failed, ${result.seconds} s${result.output}`)
 }
 
 try {
   const jobs = await plan()
   const worker = async () => {
-    for (let job = jobs.shift(); job; job = jobs.shift()) for (const one of await job()) count(one)
+    for (let job = jobs.shift(); job; job = jobs.shift()) for (const result of await job()) count(result)
   }
   await Promise.all(Array.from({ length: PARALLEL }, worker))
 } catch (error) {
@@ -135,7 +135,7 @@ function find(folder) {
  * checks of the tree. @returns functions, each of which gives the results of some files
  */
 async function plan() {
-  if (named.length > 0) return files.map((file) => () => run({ files: [file], title: (one) => one }))
+  if (named.length > 0) return files.map((file) => () => run({ files: [file], title: (file) => file }))
   const { stdout } = await promisify(execFile)(process.execPath, [join(outdir, `${bundleOf(ADAPTERS)}.js`)])
   const devices = JSON.parse(stdout)
   console.log(`devices: ${devices.map(({ label }) => label).join(', ')}`)
@@ -144,7 +144,7 @@ async function plan() {
     together(files.filter((file) => full || device === first || mayDiffer(file, device))).map((group) => ({ group, device })),
   )
   const place = ({ group: [file] }) => (LONGEST.includes(file) ? LONGEST.indexOf(file) : LONGEST.length)
-  groups.sort((one, other) => place(one) - place(other))
+  groups.sort((a, b) => place(a) - place(b))
   return [
     ...[
       ['biome', 'check'],
@@ -162,7 +162,7 @@ function together(files) {
   const alone = (file) => LONGEST.includes(file) || ALONE.test(readFileSync(file, 'utf8'))
   const groups = files.filter(alone).map((file) => [file])
   const folders = new Map()
-  for (const file of files.filter((one) => !alone(one))) {
+  for (const file of files.filter((file) => !alone(file))) {
     const others = folders.get(dirname(file)) ?? []
     folders.set(dirname(file), [...others, file])
   }
