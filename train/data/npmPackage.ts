@@ -42,7 +42,9 @@ async function pack(spec: string, folder: string): Promise<void> {
   // On Windows npm is a script, which only a shell starts.
   const shell = process.platform === 'win32'
   try {
-    await promisify(execFile)('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, spec], { shell })
+    await promisify(execFile)('npm', ['pack', '--loglevel=error', '--ignore-scripts', '--pack-destination', folder, spec], {
+      shell,
+    })
   } catch (error) {
     const { code, stderr } = error as { code?: unknown; stderr?: string }
     if (code === 'ENOENT')
