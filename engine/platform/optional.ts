@@ -16,7 +16,7 @@ export async function optional<T>(
   try {
     return await loading
   } catch (error) {
-    const why = reason(error).slice(0, 100)
+    const why = reason(error).replace(/ imported from .*/s, '')
     const command = `npm install ${name}@${optionalDependencies[name]}`
     throw new UserError(`${effect}, since the package ${name} does not load (${why}); run ${command}${or}`, { cause: error })
   }
