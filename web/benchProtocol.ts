@@ -2,7 +2,7 @@
 import type { BenchReport } from '../bench/runBench.ts'
 import type { Group } from '../bench/target.ts'
 
-/** What is to be timed. */
+/** The targets to time. */
 export interface BenchRequest {
   /** An empty list times everything. */
   groups: Group[]
@@ -19,7 +19,7 @@ export interface BenchCalls {
   stop(): Promise<void>
 }
 
-/** What the worker tells without being asked: the target that comes next, and how many are done. */
+/** A message that the worker sends without being asked: the target that comes next, and how many are done. */
 export interface BenchTold {
   done: number
   of: number

@@ -49,13 +49,13 @@ export interface RunInfo {
   trainImages: number
   evaluationImages: number
   metrics: Metric[]
-  /** What was left out of the data, in one line. */
+  /** One line that names the files that were left out of the data. */
   leftOut: string | undefined
   /** Milliseconds of forward and backward of each branch on a mini-batch; undefined for an ensemble. */
   branchTimes: BranchTimes | undefined
 }
 
-/** What a run is doing. A run that has failed says why. */
+/** The state of a run. A run that has failed says why. */
 export type RunState =
   /** `kept` says whether the last checkpoint outlives the page. */
   { kind: 'paused' | 'running' | 'finished'; kept: boolean } | { kind: 'failed'; message: string; outOfMemory: boolean }
@@ -117,7 +117,7 @@ export interface Calls {
   ask(question: Question): Promise<Answer>
 }
 
-/** What the worker tells without being asked. */
+/** A message that the worker sends without being asked. */
 export type Told =
   | { kind: 'metrics'; metrics: Metric[]; step: number; liveBytes: number; peakBytes: number }
   | { kind: 'progress'; what: string; done: number; of: number }

@@ -7,7 +7,7 @@ export interface FileResult {
   passed: number
   seconds: number
   error?: string | undefined
-  /** What the file says by `note()`. */
+  /** The lines that the file passed to `note()`. */
   notes: string[]
 }
 

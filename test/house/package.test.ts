@@ -184,20 +184,7 @@ test('without optional packages setup fetches MNIST, Dawn and a software device 
     throw new Error(advice.stderr)
   same(setup(), 'missing,fetched,fetched,fetched', 0, specs)
   same(setup(), 'missing,there,there,there', 0, specs)
-  const small = [
-    '--branches',
-    '2',
-    '--dim',
-    '16',
-    '--heads',
-    '1',
-    '--mlp-dim',
-    '32',
-    '--patch-size',
-    '14',
-    '--test-images',
-    '50',
-  ]
+  const small = '--branches 2 --dim 16 --heads 1 --mlp-dim 32 --patch-size 14 --test-images 50'.split(' ')
   const trained = command('train', ...small, '--train-images', '200', '--max-steps', '3', '--out', 'trained')
   if (trained.status !== 0) throw new Error(trained.stderr)
   const { adapter } = JSON.parse(readFileSync(join(user, 'trained/run.json'), 'utf8'))

@@ -25,7 +25,7 @@ export function importsIn(file: string, text: string): string[] {
   return importedNames(file, text).flatMap((name) => resolve(file, name))
 }
 
-/** What a module imports, re-exports or loads by `import()`, by the names that it gives. */
+/** Lists the names of the modules that a module imports, re-exports or loads by `import()`. */
 export function importedNames(file: string, text: string): string[] {
   const { program } = parse(file, text)
   const found: string[] = []

@@ -118,7 +118,7 @@ export interface StudyOptions {
   seeds?: number
   statement?: object
   registered?: object
-  /** What each later change puts in the place of the statement's fields, and its own fields. */
+  /** The fields of the statement that each later change replaces, with the fields of the change itself. */
   deviations?: readonly { statement?: object; at?: string; reason?: string; changed?: string[] }[]
   /** Fields of every result. */
   result?: object

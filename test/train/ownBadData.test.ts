@@ -8,7 +8,7 @@ import { suite } from '../harness/suite.ts'
 import { CLASSES, flat, folderMaker, write, writeFolder, writeTwoClasses } from './ownFolder.ts'
 import { rejects } from './userError.ts'
 
-// What is refused of folders of one's own images, and what is left out; no device.
+// Folders of the user's own images that are refused, and files in them that are left out. These tests take no device.
 const { test, run } = suite('own data that is bad')
 const work = mkdtempSync(join(tmpdir(), 'paraformer-own-bad-'))
 const mixed = join(work, 'mixed')

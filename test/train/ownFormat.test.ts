@@ -6,7 +6,7 @@ import { ownFilesOf } from '../../train/data/own/format.ts'
 import { suite } from '../harness/suite.ts'
 import { samplesOf } from './ownFolder.ts'
 
-// What files that are dropped on the page are; no device.
+// The page recognizes the format of dropped files. These tests take no device.
 const { test, run } = suite('formats of own data')
 
 test('the folder that holds all files is the data folder, and names tell the format', () => {

@@ -87,7 +87,7 @@ test('a broken image is named, and a button leaves such files out', async () => 
   const jpeg = join(path, 'dog', '1.JPG')
   writeFileSync(jpeg, readFileSync(jpeg).subarray(0, 400))
   const { page, close } = await visit()
-  // What is dropped beside the panel leaves the page as it is.
+  // A file that is dropped beside the panel leaves the page as it is.
   await drop(page, 'h1', jpeg)
   await drop(page, '#train', path)
   await status(page, /^The data is here/)

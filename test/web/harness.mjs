@@ -1,4 +1,4 @@
-// What the tests of the page share: the server, the browser, and ways to use the page.
+// The tests of the page share the server, the browser, and ways to use the page.
 import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -106,7 +106,7 @@ export function metadataOf(path) {
   return JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString()).__metadata__
 }
 
-/** What the tensors of a checkpoint are, as bytes; its times differ from run to run. */
+/** Returns the bytes of a checkpoint without its times, which differ from run to run. */
 export function tensorsOf(path) {
   const bytes = readFileSync(path)
   const length = Number(bytes.readBigUInt64LE(0))

@@ -30,22 +30,7 @@ test('the model of the page reads a digit; branches switch, move and exit early'
 
 test('a checkpoint that Node has trained answers in the page', async () => {
   const out = join(work, 'node')
-  const flags = [
-    '--dim',
-    '16',
-    '--heads',
-    '1',
-    '--mlp-dim',
-    '32',
-    '--patch-size',
-    '14',
-    '--branches',
-    '3',
-    '--train-images',
-    '640',
-    '--test-images',
-    '50',
-  ]
+  const flags = '--dim 16 --heads 1 --mlp-dim 32 --patch-size 14 --branches 3 --train-images 640 --test-images 50'.split(' ')
   await cli('train', ...flags, '--out', out)
   const { page, close } = await visit()
   await page.click('#tab-try')

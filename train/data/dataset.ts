@@ -31,7 +31,7 @@ export interface Dataset {
   files?: readonly string[]
   /** Checksums of the files of each class, in place of `files` where they are many. */
   sha256?: Readonly<Record<string, string>>
-  /** What was left out of it, in one line. */
+  /** One line that names the files that were left out of the data set. */
   leftOut?: string
   /** The settings that it was read with, if it is of the user's own. */
   own?: OwnSettings

@@ -12,7 +12,7 @@ export function checkJpeg(bytes: Uint8Array): void {
     while (bytes[at] === 0xff && bytes[at + 1] === 0xff) at++
     if (at + 4 > bytes.length) throw new Error('it ends before its image')
     const marker = bytes[at + 1]!
-    // What stands between segments is the decoder's to judge.
+    // The decoder judges bytes between segments.
     if (bytes[at] !== 0xff) return
     if (marker === 0xda) break
     at += isBare(marker) ? 2 : 2 + bytes[at + 2]! * 256 + bytes[at + 3]!

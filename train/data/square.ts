@@ -1,7 +1,7 @@
 import { UserError } from '../../engine/base/errors.ts'
 import { resizeBytes } from './resize.ts'
 
-/** What becomes of an image that is not square: `stretch` changes its aspect ratio, `crop` keeps the middle. */
+/** The rule for an image that is not square: `stretch` changes its aspect ratio, `crop` keeps the middle. */
 export const FITS = ['stretch', 'crop'] as const
 export type Fit = (typeof FITS)[number]
 

@@ -42,7 +42,7 @@ export interface MicroBatchValues {
 /** Intermediate values of a step on the host, in their order, for the search for the first that is not finite. */
 export type Findings = [what: string, values: ArrayLike<number>][]
 
-/** What a forward pass computes. */
+/** The branches of a forward pass and the form of its result. */
 export interface Pass {
   /** Number k of the prefix, whose first k branches take part. */
   branches: number

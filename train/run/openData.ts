@@ -7,7 +7,7 @@ import type { Settings } from '../settings.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { loadersOf, type RunData } from './loaders.ts'
 
-/** What a run knows of its data from elsewhere, and who hears of its progress. */
+/** Options of a run that already knows its data, from a checkpoint or from before, and a listener to the progress of loading. */
 export interface OpenOptions extends Pick<LoadOptions, 'onProgress'> {
   /** The model that goes on, or that a run begins with. */
   like?: Pick<Checkpoint, 'config' | 'data'> | undefined

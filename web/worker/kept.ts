@@ -1,4 +1,4 @@
-// What the page keeps in the origin private file system.
+// The page keeps these files in the origin private file system.
 import { files } from '#platform'
 
 /** The folder of the last run. */

@@ -38,7 +38,7 @@ export interface DecodedFiles<F> {
   channels: number
   /** The files that were decoded, with the SHA-256 of each. */
   files: (F & { sha256: string })[]
-  /** What was left out, in one line. */
+  /** One line that names the files that were left out. */
   leftOut?: string
 }
 
@@ -129,7 +129,7 @@ export async function defaultSide(files: readonly FoundFile[], multiple: number)
   const sample = Array.from({ length: count }, (_, i) => files[Math.floor((i * files.length) / count)]!)
   const shorter: number[] = []
   for await (const result of inOrder(sample, PARALLEL, shorterSide)) {
-    // What is broken is reported when it is decoded.
+    // A broken file is reported when it is decoded.
     if (result.status === 'fulfilled' && result.value !== undefined) shorter.push(result.value)
   }
   const median = shorter.sort((a, b) => a - b)[(shorter.length - 1) >> 1] ?? LARGEST_SIDE

@@ -6,7 +6,7 @@ import { loadImageFolder } from './imageFolder.ts'
 import { checkOwnOptions, type OwnOptions } from './options.ts'
 import { loadRecordFolder } from './recordFolder.ts'
 
-/** What loads each format of the user's own. */
+/** The loader of each format of the user's own data. */
 const OWN: Record<OwnFormat, (dir: string, options: OwnOptions) => Promise<Dataset>> = {
   images: loadImageFolder,
   idx: loadIdxFolder,

@@ -14,7 +14,7 @@ export interface AttentionMaps extends Pick<AttentionSample, 'grid'> {
   images: { title: string; url: string; branches: AttentionSample['images'][number]['branches'] }[]
 }
 
-/** What the figure takes of a run. */
+/** The fields of a run that the figure reads. */
 interface AttendingRun {
   study: string | undefined
   arm: string

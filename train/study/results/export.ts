@@ -8,7 +8,7 @@ import { readResults } from './results.ts'
 /** Small files of a run that a report draws besides its metrics. */
 const DRAWN = ['settings.json', 'attention.json', 'compression.json', 'expansion.json']
 
-/** What an export has written. */
+/** The number and the size of the runs that an export has written. */
 export interface Exported {
   runs: number
   bytes: number
