@@ -1,5 +1,6 @@
 import { entries as adamW } from './adamW/index.ts'
 import { entries as attention } from './attention/index.ts'
+import { entries as conv2d } from './conv2d/index.ts'
 import { entries as copy } from './copy/index.ts'
 import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
@@ -17,6 +18,7 @@ import type { KernelEntry } from './spec.ts'
 export const kernelFamilies = {
   adamW,
   attention,
+  conv2d,
   copy,
   crossEntropy,
   cumsum,
