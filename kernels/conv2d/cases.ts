@@ -90,13 +90,30 @@ export const conv2dCases: readonly KernelCase<Conv2d>[] = [
   ...all({ channels: 1, outputs: 1, image: [1, 1], kernel: [1, 1] }),
   ...all({ batch: 2, channels: 3, outputs: 5, image: [7, 6], kernel: [3, 3], padding: [1, 1], offset: 3 }),
   ...all({ batch: 3, channels: 5, outputs: 9, image: [9, 7], kernel: [3, 2], stride: [2, 1], padding: [1, 0] }),
-  ...all({ batch: 2, channels: 3, outputs: 4, image: [8, 11], kernel: [3, 3], stride: [2, 3], padding: [2, 1], dilation: [2, 3] }),
+  ...all({
+    batch: 2,
+    channels: 3,
+    outputs: 4,
+    image: [8, 11],
+    kernel: [3, 3],
+    stride: [2, 3],
+    padding: [2, 1],
+    dilation: [2, 3],
+  }),
   ...all({ batch: 2, channels: 4, outputs: 7, image: [5, 5], kernel: [1, 1], stride: [2, 2] }),
   ...all({ batch: 2, groups: 3, channels: 2, outputs: 5, image: [6, 5], kernel: [3, 3], padding: [1, 1] }),
   ...all({ batch: 3, groups: 7, channels: 1, outputs: 1, image: [9, 9], kernel: [3, 3], padding: [1, 1], stride: [2, 2] }),
   ...all({ batch: 2, channels: 33, outputs: 65, image: [5, 7], kernel: [3, 3], padding: [1, 1] }),
   ...all({ batch: 2, channels: 3, outputs: 70, image: [9, 9], kernel: [5, 3], padding: [2, 1], splits: 3 }),
-  ...all({ batch: 2, channels: 9, outputs: 12, image: [6, 7], kernel: [3, 3], padding: [1, 1], half: { a: 'f16', x: 'f16', c: 'f16' } }),
+  ...all({
+    batch: 2,
+    channels: 9,
+    outputs: 12,
+    image: [6, 7],
+    kernel: [3, 3],
+    padding: [1, 1],
+    half: { a: 'f16', x: 'f16', c: 'f16' },
+  }),
   ...[16, 64].flatMap((channels) => {
     const image: [number, number] = channels === 16 ? [28, 28] : [14, 14]
     return all({ batch: 32, channels, outputs: channels, image, kernel: [3, 3], padding: [1, 1], bench: true })

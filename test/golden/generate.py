@@ -38,7 +38,7 @@ Training files  training-{joint,prefixSum,paper}.safetensors
         p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
     Decay 0.05 for tensors of two or more dims except clsToken and posEmbedding; 0 for those and for vectors.
 
-ops.safetensors  {op}.{case}.{tensor}
+ops.safetensors, networks.safetensors  {op}.{case}.{tensor}
     Inputs under their own names, `output` the result, `cotangent` what was back-propagated, `grad.{input}` the gradients.
     __metadata__.cases              JSON: {op}.{case} -> the arguments that are not tensors
 """
@@ -403,6 +403,50 @@ def opsFile(folder, seed):
     saveSafetensors(os.path.join(folder, 'ops.safetensors'), out, {'cases': json.dumps(cases)})
 
 
+# Networks
+
+def networksFile(folder, seed):
+    random = np.random.RandomState(seed)
+    out, cases = {}, {}
+
+    def draw(*shape):
+        return random.standard_normal(shape)
+
+    def case(name, f, inputs, **arguments):
+        """As that of opsFile."""
+        cases[name] = arguments
+        leaves = {key: rounded(value).requires_grad_() if np.asarray(value).dtype.kind == 'f' else torch.as_tensor(value)
+                  for key, value in inputs.items()}
+        result = f(**leaves)
+        for key, value in leaves.items():
+            out[f'{name}.{key}'] = exact(value) if value.is_floating_point() else value
+        out[f'{name}.output'] = result
+        cotangent = rounded(draw(*result.shape))
+        out[f'{name}.cotangent'] = exact(cotangent)
+        floats = [key for key, value in leaves.items() if value.is_floating_point()]
+        found = torch.autograd.grad(result, [leaves[key] for key in floats], cotangent)
+        out.update({f'{name}.grad.{key}': value for key, value in zip(floats, found)})
+
+    def conv(name, x, weight, **arguments):
+        case(f'conv2d.{name}', lambda x, weight, bias: F.conv2d(x, weight, bias, **arguments),
+             {'x': draw(*x), 'weight': draw(*weight), 'bias': draw(weight[0])}, **arguments)
+
+    conv('plain', (2, 3, 6, 5), (4, 3, 3, 3))
+    conv('padded', (2, 5, 7, 6), (9, 5, 3, 3), padding=1)
+    conv('strided', (3, 4, 9, 8), (5, 4, 3, 3), padding=1, stride=2)
+    conv('pointwise', (2, 6, 5, 7), (7, 6, 1, 1))
+    conv('pointwiseStrided', (2, 6, 5, 7), (7, 6, 1, 1), stride=2)
+    conv('patches', (2, 3, 8, 8), (6, 3, 4, 4), stride=4)
+    conv('uneven', (2, 3, 10, 11), (4, 3, 2, 5), stride=(3, 2), padding=(1, 3), dilation=(2, 1))
+    conv('dilated', (1, 2, 9, 9), (3, 2, 3, 3), padding=2, dilation=3)
+    conv('dilatedStrided', (2, 2, 9, 10), (3, 2, 3, 3), padding=3, dilation=2, stride=2)
+    conv('grouped', (2, 6, 5, 6), (9, 2, 3, 3), padding=1, groups=3)
+    conv('depthwise', (2, 5, 7, 7), (5, 1, 3, 3), padding=1, groups=5, stride=2)
+    conv('multiplied', (2, 3, 6, 6), (6, 1, 3, 3), padding=1, groups=3)
+
+    saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     seed = 1
@@ -414,6 +458,7 @@ def main():
     for scheme in ('joint', 'prefixSum', 'paper'):
         trainingFile(folder, scheme, 100)
     opsFile(folder, 200)
+    networksFile(folder, 300)
 
 
 if __name__ == '__main__':
