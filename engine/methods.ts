@@ -11,6 +11,7 @@ import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
+import { avgPool2d, maxPool2d } from './ops/pool2d.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
@@ -22,7 +23,7 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ conv2d },
+  ...{ conv2d, maxPool2d, avgPool2d },
   ...{ cast, backward },
 }
 

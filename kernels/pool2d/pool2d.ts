@@ -55,7 +55,7 @@ const params: readonly Param[] = scalars(
   ...['xOffset', 'xN', 'xC', 'xY', 'xX'],
 )
 
-const dtype = ({ dtype = 'f32' }: Pool2d): Scalar => dtype
+const dtype = ({ dtype }: Pool2d): Scalar => dtype ?? 'f32'
 
 /** The threads of a workgroup. */
 const THREADS = 64

@@ -444,6 +444,13 @@ def networksFile(folder, seed):
     conv('depthwise', (2, 5, 7, 7), (5, 1, 3, 3), padding=1, groups=5, stride=2)
     conv('multiplied', (2, 3, 6, 6), (6, 1, 3, 3), padding=1, groups=3)
 
+    pools = dict(halved=dict(kernel_size=2), padded=dict(kernel_size=3, stride=1, padding=1),
+                 uneven=dict(kernel_size=(3, 2), stride=(2, 3), padding=(1, 0)))
+    for name, arguments in pools.items():
+        for op, f in (('maxPool2d', F.max_pool2d), ('avgPool2d', F.avg_pool2d)):
+            case(f'{op}.{name}', lambda x: f(x, **arguments), {'x': draw(2, 3, 7, 8)}, **arguments)
+    case('maxPool2d.ties', lambda x: F.max_pool2d(x, 3, 1), {'x': np.round(draw(1, 2, 6, 7))})
+
     saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
 
 
