@@ -8,6 +8,7 @@ import { entries as elementwise } from './elementwise/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as matmul } from './matmul/index.ts'
+import { entries as planeNorm } from './planeNorm/index.ts'
 import { entries as pool2d } from './pool2d/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
@@ -27,6 +28,7 @@ export const kernelFamilies = {
   gather,
   layerNorm,
   matmul,
+  planeNorm,
   pool2d,
   random,
   reduce,
