@@ -2,11 +2,13 @@
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
+import { batchNorm } from './ops/batchNorm.ts'
 import { conv2d } from './ops/conv2d.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
+import { groupNorm } from './ops/groupNorm.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
@@ -23,7 +25,7 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ conv2d, maxPool2d, avgPool2d },
+  ...{ conv2d, maxPool2d, avgPool2d, batchNorm, groupNorm },
   ...{ cast, backward },
 }
 

@@ -1,6 +1,18 @@
 import { groupConstants, isLong, rowVector, threadsFor } from '../axisView.ts'
-import { type Capabilities, type Constants, type Grid, grid1d, type KernelSpec, type Param, type Variant } from '../spec.ts'
-import { branchStrides, ceilDiv, reads, scalars, writes } from '../spec.ts'
+import {
+  branchStrides,
+  type Capabilities,
+  type Constants,
+  ceilDiv,
+  type Grid,
+  grid1d,
+  type KernelSpec,
+  type Param,
+  reads,
+  scalars,
+  type Variant,
+  writes,
+} from '../spec.ts'
 import gradientMeansSource from './gradientMeans.wgsl'
 import gradientSumsSource from './gradientSums.wgsl'
 import gradientSumsWorkgroupSource from './gradientSumsWorkgroup.wgsl'
@@ -48,7 +60,18 @@ export function groupRows(batch: number, channels: number, groups: number): Omit
 const params = (bindings: number): Param[] => [
   // The struct is the same in all files, with room for the strides of 8 bindings.
   { ...branchStrides(bindings), length: 8 },
-  ...scalars('u32', 'planes', 'channels', 'n', 'rows', 'planesPerRow', 'rowStep', 'planeStep', 'rowsPerBatch', 'channelsPerRow'),
+  ...scalars(
+    'u32',
+    'planes',
+    'channels',
+    'n',
+    'rows',
+    'planesPerRow',
+    'rowStep',
+    'planeStep',
+    'rowsPerBatch',
+    'channelsPerRow',
+  ),
   ...scalars('f32', 'eps', 'momentum'),
 ]
 

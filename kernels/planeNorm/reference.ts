@@ -36,10 +36,7 @@ export function rowStatisticsReference(p: RowStatistics, arrays: Arrays): Arrays
   for (let row = 0; row < p.rows; row++) {
     const planes = planesOf(p, row)
     const mean = planes.reduce((sum, plane) => sum + moments![2 * plane]!, 0) / planes.length
-    const squares = planes.reduce(
-      (sum, plane) => sum + moments![2 * plane + 1]! + p.n * (moments![2 * plane]! - mean) ** 2,
-      0,
-    )
+    const squares = planes.reduce((sum, plane) => sum + moments![2 * plane + 1]! + p.n * (moments![2 * plane]! - mean) ** 2, 0)
     const count = planes.length * p.n
     const first = x![row * p.rowStep * p.n]!
     statistics!.set([first, mean, rstdOf(squares / count, p.eps), 0], 4 * row)

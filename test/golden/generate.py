@@ -451,6 +451,25 @@ def networksFile(folder, seed):
             case(f'{op}.{name}', lambda x: f(x, **arguments), {'x': draw(2, 3, 7, 8)}, **arguments)
     case('maxPool2d.ties', lambda x: F.max_pool2d(x, 3, 1), {'x': np.round(draw(1, 2, 6, 7))})
 
+    def channels(count):
+        return {'weight': 1 + 0.3 * draw(count), 'bias': 0.3 * draw(count)}
+
+    for name, groups, shape in (('images', 2, (3, 6, 5, 4)), ('vectors', 3, (2, 6)), ('instances', 4, (2, 4, 7))):
+        case(f'groupNorm.{name}', lambda x, weight, bias: F.group_norm(x, groups, weight, bias, 1e-2),
+             {'x': 3 + draw(*shape), **channels(shape[1])}, groups=groups)
+    for name, shape in (('images', (3, 5, 4, 6)), ('vectors', (7, 5))):
+        moved = rounded(draw(5)), rounded(1 + draw(5) ** 2)
+        for mode, training in (('training', True), ('evaluation', False)):
+            before = [value.clone() for value in moved]
+            statistics = [value.clone() for value in moved]
+            case(f'batchNorm.{name}.{mode}',
+                 lambda x, weight, bias: F.batch_norm(x, *statistics, weight, bias, training, 0.3, 1e-2),
+                 {'x': 3 + draw(*shape), **channels(5)})
+            for key, value in zip(('runningMean', 'runningVariance'), before):
+                out[f'batchNorm.{name}.{mode}.{key}'] = exact(value)
+            for key, value in zip(('movedMean', 'movedVariance'), statistics):
+                out[f'batchNorm.{name}.{mode}.{key}'] = value
+
     saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
 
 

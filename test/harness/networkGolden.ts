@@ -5,6 +5,11 @@ import { loadGolden } from './golden.ts'
 
 const golden = await loadGolden('networks')
 
+/** The values of one tensor of a case. */
+export function goldenValues(name: string): Float32Array {
+  return Float32Array.from(golden.get(name)!.data)
+}
+
 /** Compares an op with PyTorch's float64 values of a case of networks.safetensors, on contiguous inputs and on views. */
 export async function checkGolden(name: string, op: (...inputs: Tensor[]) => Tensor, inputs: readonly string[]): Promise<void> {
   const get = (key: string) => {
