@@ -11,6 +11,7 @@ import * as elementwise from './ops/elementwise.ts'
 import { groupNorm } from './ops/groupNorm.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
+import { bceWithLogits, klDiv, mseLoss } from './ops/losses.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { avgPool2d, maxPool2d } from './ops/pool2d.ts'
@@ -26,6 +27,7 @@ const methods = {
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ conv2d, maxPool2d, avgPool2d, batchNorm, groupNorm },
+  ...{ mseLoss, bceWithLogits, klDiv },
   ...{ cast, backward },
 }
 

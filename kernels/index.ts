@@ -7,6 +7,7 @@ import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as losses } from './losses/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as planeNorm } from './planeNorm/index.ts'
 import { entries as pool2d } from './pool2d/index.ts'
@@ -27,6 +28,7 @@ export const kernelFamilies = {
   elementwise,
   gather,
   layerNorm,
+  losses,
   matmul,
   planeNorm,
   pool2d,

@@ -470,6 +470,24 @@ def networksFile(folder, seed):
             for key, value in zip(('movedMean', 'movedVariance'), statistics):
                 out[f'batchNorm.{name}.{mode}.{key}'] = value
 
+    for reduction in ('mean', 'sum', 'none', 'batchmean'):
+        if reduction != 'batchmean':
+            case(f'mseLoss.{reduction}', lambda x, targets: F.mse_loss(x, targets, reduction=reduction),
+                 {'x': draw(3, 5), 'targets': draw(3, 5)})
+            case(f'bceWithLogits.{reduction}',
+                 lambda x, targets: F.binary_cross_entropy_with_logits(x, targets, reduction=reduction),
+                 {'x': 10 * draw(3, 5), 'targets': random.uniform(0, 1, (3, 5))})
+            for name, smoothing, ignored in (('smooth', 0.2, -100), ('ignored', 0.0, 1), ('both', 0.1, 9)):
+                labels = np.array([3, 1, 0, 9, 1, 3] if ignored == 9 else [3, 1, 0, 4, 1, 3])
+                case(f'crossEntropy.{name}.{reduction}',
+                     lambda x, labels: F.cross_entropy(x, labels, ignore_index=ignored, label_smoothing=smoothing,
+                                                       reduction=reduction), {'x': 2 * draw(6, 5), 'labels': labels})
+        logs = np.log(random.dirichlet(np.ones(5), 3))
+        case(f'klDiv.{reduction}', lambda x, targets: F.kl_div(x, targets, reduction=reduction),
+             {'x': logs, 'targets': random.dirichlet(np.ones(5), 3)})
+        case(f'klDivLog.{reduction}', lambda x, targets: F.kl_div(x, targets, reduction=reduction, log_target=True),
+             {'x': logs, 'targets': np.log(random.dirichlet(np.ones(5), 3))})
+
     saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
 
 
