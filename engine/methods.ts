@@ -15,6 +15,7 @@ import { bceWithLogits, klDiv, mseLoss } from './ops/losses.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { avgPool2d, maxPool2d } from './ops/pool2d.ts'
+import { bernoulli, multinomial } from './ops/random.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
@@ -27,6 +28,7 @@ const methods = {
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ conv2d, maxPool2d, avgPool2d, batchNorm, groupNorm },
+  ...{ bernoulli, multinomial },
   ...{ mseLoss, bceWithLogits, klDiv },
   ...{ cast, backward },
 }
