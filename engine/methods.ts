@@ -2,6 +2,7 @@
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
+import { clone, to } from './ops/clone.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
@@ -21,7 +22,7 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ cast, backward },
+  ...{ cast, backward, clone, to },
 }
 
 type Methods = {
