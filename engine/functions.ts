@@ -47,7 +47,11 @@ export type { Nested } from './layout/values.ts'
 export type { MemoryStatistics } from './memory/bufferPool.ts'
 export * from './ops/addAll.ts'
 export * from './ops/attention.ts'
+<<<<<<< HEAD
 export { type BatchNormOptions, batchNorm } from './ops/batchNorm.ts'
+=======
+export * from './ops/clone.ts'
+>>>>>>> main
 export * from './ops/concat.ts'
 export { type Conv2dOptions, conv2d } from './ops/conv2d.ts'
 export { arange, type CreateOptions, full, ones, rand, randn, zeros } from './ops/create.ts'
@@ -82,5 +86,5 @@ export { type ProfiledDispatch, Profiler } from './submit/profiler.ts'
 export type { WorkCounts } from './submit/submissionQueue.ts'
 export { type TensorOptions, tensor } from './tensor/fromValues.ts'
 export { scope, withoutScope } from './tensor/scope.ts'
-export { empty, Tensor, type TensorData } from './tensor/tensor.ts'
+export { empty, type NestedValues, Tensor, type TensorData } from './tensor/tensor.ts'
 export { chromeTrace, type TracedDevice, Tracing } from './trace/trace.ts'

@@ -3,6 +3,7 @@
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
 import { batchNorm } from './ops/batchNorm.ts'
+import { clone, to } from './ops/clone.ts'
 import { conv2d } from './ops/conv2d.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
@@ -30,7 +31,7 @@ const methods = {
   ...{ conv2d, maxPool2d, avgPool2d, batchNorm, groupNorm },
   ...{ bernoulli, multinomial },
   ...{ mseLoss, bceWithLogits, klDiv },
-  ...{ cast, backward },
+  ...{ cast, backward, clone, to },
 }
 
 type Methods = {

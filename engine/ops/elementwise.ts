@@ -13,7 +13,6 @@ import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
 import { type Operand, type OperandArguments, type OptionalTensors, type Shapes, splitOperands } from './operands.ts'
 import { sumTo, sumToInput } from './shape.ts'
-import { where } from './where.ts'
 
 /** @throws ShapeError for int32 */
 function checkFloat(op: string, x: Tensor): void {
@@ -64,8 +63,21 @@ export const log = defineUnary('log', (grad, ctx) => div(grad, ctx.input(0)))
 export const sqrt = defineUnary('sqrt', (grad, ctx) => div(mul(grad, 0.5), ctx.output()))
 /** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
 export const tanh = defineUnary('tanh', (grad, ctx) => mul(grad, sub(1, mul(ctx.output(), ctx.output()))))
+/** The gradient of relu, of the gradient and relu(x), which is linear in the first. */
+const reluMask: (inputs: [grad: Tensor, y: Tensor], args: undefined) => Tensor = defineOp<[grad: Tensor, y: Tensor]>({
+  name: 'relu.backward',
+  forward(ctx, [grad, y]) {
+    const dx = empty(y.shape, y.dtype, y.device)
+    runUnaryBackward('relu', grad.contiguous(), y, dx)
+    ctx.saveForBackward(y)
+    return dx
+  },
+  backward: (ctx, grad) => [reluMask([grad, ctx.saved[0]!], undefined), undefined],
+  differentiableBackward: (ctx, grad) => [reluMask([grad, ctx.saved[0]!], undefined), undefined],
+})
+
 /** max(x, 0), of float32 or float16. The gradient at 0 is 0; at NaN it passes through, as in PyTorch. @throws ShapeError for int32 */
-export const relu = defineUnary('relu', (grad, ctx) => where(ctx.saved[0]!, grad, 0))
+export const relu = defineUnary('relu', (grad, ctx) => reluMask([grad, ctx.saved[0]!], undefined))
 /**
  * GELU (Hendrycks and Gimpel, arXiv 1606.08415) in its exact form, x (1 + erf(x / sqrt(2))) / 2, of float32 or float16. It is NaN at
  * -Infinity, as in PyTorch, and its gradient is NaN at both infinities.

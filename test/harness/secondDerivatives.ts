@@ -19,14 +19,15 @@ export function sample(shape: readonly number[], seed: number, map: (value: numb
  * Checks the second derivatives of a function by central differences of its first ones, along a random direction in all inputs: with the
  * gradients g(x) of c · f(x), the gradient of u · g(x) must be the change of g along u.
  * @param op is smooth around the inputs
- * @param step the distance of the differences, as a multiple of the direction
+ * @param options.step the distance of the differences, as a multiple of the direction
  */
 export async function checkSecondDerivatives(
   what: string,
   op: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Sample[],
-  { step = 1e-2, tolerance = 4e-3 }: { step?: number; tolerance?: number } = {},
+  options: { step?: number; tolerance?: number } = {},
 ): Promise<void> {
+  const { step = 1e-2, tolerance = 4e-3 } = options
   const directions = inputs.map(({ data }, i) => normals(data.length, 1000 + i))
   const leaves = (by: number) =>
     inputs.map(({ data, shape }, i) => {
