@@ -141,11 +141,7 @@ class TwoConvolutions extends Module {
   }
 }
 
-function prepareStep(
-  w: WorkloadOf<StepKind>,
-  operands: Record<string, Operand>,
-  on: (operand: Operand) => Tensor,
-): OurRun {
+function prepareStep(w: WorkloadOf<StepKind>, operands: Record<string, Operand>, on: (operand: Operand) => Tensor): OurRun {
   const input = on(operands.images ?? operands.x!)
   const labels = operands.labels && on(operands.labels)
   const { module, loss } = model(w, input, labels)
@@ -169,11 +165,7 @@ function prepareStep(
   }
 }
 
-function model(
-  w: WorkloadOf<StepKind>,
-  input: Tensor,
-  labels: Tensor | undefined,
-): { module: Module; loss(): Tensor } {
+function model(w: WorkloadOf<StepKind>, input: Tensor, labels: Tensor | undefined): { module: Module; loss(): Tensor } {
   const meanSquare = (t: Tensor) => t.mul(t).mean()
   if (w.kind === 'convStep') {
     const module = new TwoConvolutions(w)

@@ -47,11 +47,8 @@ export type { Nested } from './layout/values.ts'
 export type { MemoryStatistics } from './memory/bufferPool.ts'
 export * from './ops/addAll.ts'
 export * from './ops/attention.ts'
-<<<<<<< HEAD
 export { type BatchNormOptions, batchNorm } from './ops/batchNorm.ts'
-=======
 export * from './ops/clone.ts'
->>>>>>> main
 export * from './ops/concat.ts'
 export { type Conv2dOptions, conv2d } from './ops/conv2d.ts'
 export { arange, type CreateOptions, full, ones, rand, randn, zeros } from './ops/create.ts'

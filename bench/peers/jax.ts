@@ -36,10 +36,15 @@ function opsOf({ numpy: np, nn, lax }: any): Ops<Jax> {
     layerNorm,
     gelu: (x) => nn.gelu(x.ref, { approximate: false }),
     conv2d(x, weight, bias) {
-      const padded = lax.convGeneralDilated(x.ref, weight.ref, [1, 1], [
+      const padded = lax.convGeneralDilated(
+        x.ref,
+        weight.ref,
         [1, 1],
-        [1, 1],
-      ])
+        [
+          [1, 1],
+          [1, 1],
+        ],
+      )
       return padded.add(bias.ref.reshape([1, -1, 1, 1]))
     },
     relu: (x) => nn.relu(x.ref),

@@ -79,7 +79,11 @@ function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output:
         { name: 'conv.weight', shape: [w.channels, w.channels, 3, 3] },
         { name: 'conv.bias', shape: [w.channels] },
       ]
-      const convolution = node('Conv', inputs.map(({ name }) => name), { attributes: { pads: [1, 1, 1, 1] } })
+      const convolution = node(
+        'Conv',
+        inputs.map(({ name }) => name),
+        { attributes: { pads: [1, 1, 1, 1] } },
+      )
       return { nodes: [convolution], inputs, output: { name: 'out', shape } }
     }
     case 'add': {

@@ -33,35 +33,38 @@ interface Arguments {
   scale: number | undefined
 }
 
-const op = defineOp<[x: Tensor, targets: Tensor], Arguments>({
-  name: 'loss',
-  forward(ctx, inputs, { kind, scale }) {
-    const [x, targets] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
-    const terms = empty(x.shape, 'float32', x.device)
-    run(kernels.loss, { kind, count: x.size }, [x, targets, terms])
-    ctx.saveForBackward(x, targets)
-    if (scale === undefined) return terms
-    const loss = empty([], 'float32', x.device)
-    sumInto(loss, terms, 0, terms.ndim, scale)
-    return loss
-  },
-  backward(ctx, grad, { kind, scale }) {
-    const [x, targets] = ctx.saved as [Tensor, Tensor]
-    const gradientStride = scale === undefined ? 1 : 0
-    const problem = { kind, count: x.size, gradientStride, scale: scale ?? 1 } as const
-    const gradient = grad.contiguous()
-    return [0, 1].map((i) => {
-      if (!ctx.needs[i]) return undefined
-      const out = ctx.gradOut(i)
-      run(kernels.lossBackward, { ...problem, targets: i === 1 }, [x, targets, gradient, out])
-      return out
-    })
-  },
-  differentiableBackward(ctx, grad, { kind, scale }) {
-    const by = scale === undefined ? grad : mul(grad, scale)
-    return [0, 1].map((i) => (ctx.needs[i] ? mul(SLOPES[kind][i]!(ctx), by) : undefined))
-  },
-})
+const defineLoss = (name: string) =>
+  defineOp<[x: Tensor, targets: Tensor], Arguments>({
+    name,
+    forward(ctx, inputs, { kind, scale }) {
+      const [x, targets] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
+      const terms = empty(x.shape, 'float32', x.device)
+      run(kernels.loss, { kind, count: x.size }, [x, targets, terms])
+      ctx.saveForBackward(x, targets)
+      if (scale === undefined) return terms
+      const loss = empty([], 'float32', x.device)
+      sumInto(loss, terms, 0, terms.ndim, scale)
+      return loss
+    },
+    backward(ctx, grad, { kind, scale }) {
+      const [x, targets] = ctx.saved as [Tensor, Tensor]
+      const gradientStride = scale === undefined ? 1 : 0
+      const problem = { kind, count: x.size, gradientStride, scale: scale ?? 1 } as const
+      const gradient = grad.contiguous()
+      return [0, 1].map((i) => {
+        if (!ctx.needs[i]) return undefined
+        const out = ctx.gradOut(i)
+        run(kernels.lossBackward, { ...problem, targets: i === 1 }, [x, targets, gradient, out])
+        return out
+      })
+    },
+    differentiableBackward(ctx, grad, { kind, scale }) {
+      const by = scale === undefined ? grad : mul(grad, scale)
+      return [0, 1].map((i) => (ctx.needs[i] ? mul(SLOPES[kind][i]!(ctx), by) : undefined))
+    },
+  })
+
+const OPS = { mseLoss: defineLoss('mseLoss'), bceWithLogits: defineLoss('bceWithLogits'), klDiv: defineLoss('klDiv') }
 
 /** The derivatives of terms by x and by targets, on the tape. */
 const SLOPES: Record<kernels.LossKind, readonly ((ctx: DifferentiableContext) => Tensor)[]> = {
@@ -73,7 +76,7 @@ const SLOPES: Record<kernels.LossKind, readonly ((ctx: DifferentiableContext) =>
 
 /** Makes a loss of tensors of one shape. */
 function lossOf(
-  name: string,
+  name: keyof typeof OPS,
   kind: kernels.LossKind,
   x: Tensor,
   targets: Tensor,
@@ -93,7 +96,7 @@ function lossOf(
     sum: 1,
     batchMean: 1 / (input.shape[0] ?? 1),
   }
-  return op([input, goal], { kind, scale: scales[reduction] })
+  return OPS[name]([input, goal], { kind, scale: scales[reduction] })
 }
 
 function checkArguments(name: string, x: Tensor, targets: Tensor, extra: []): void {

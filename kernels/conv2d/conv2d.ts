@@ -2,6 +2,7 @@ import { type Capabilities, ceilDiv, grid1d, type KernelSpec, SCALAR_BYTES } fro
 import directSource from './direct.wgsl'
 import { bindings, type Conv2d, params, types } from './problem.ts'
 import subgroupSource from './subgroup.wgsl'
+import tiledSource from './tiled.wgsl'
 
 /** The longest chain of products that a thread of `direct` adds up as it comes. */
 const LONG_CHAIN = 48
@@ -28,6 +29,26 @@ function fitsSubgroup(device: Capabilities): boolean {
   return device.subgroupMinSize >= 4
 }
 
+/** The rows and columns of a tile, and the elements along depth. */
+const TILE = 64
+const TILE_DEPTH = 16
+
+function fitsTiles(device: Capabilities): boolean {
+  return device.maxInvocations >= 256 && device.maxWorkgroupMemory >= 2 * TILE_DEPTH * (TILE + 4) * 4
+}
+
+/** Whether neighbours in the image are neighbours along depth: pixels are, elements of a kernel hardly. */
+function alongDepth({ depthHeight, depthWidth, columnHeight, columnWidth }: Conv2d): boolean {
+  return depthHeight * depthWidth > columnHeight * columnWidth
+}
+
+/** A software device wants registers, a GPU tiles, unless most of a tile would lie outside. */
+function choose(device: Capabilities, { rows, columns }: Conv2d): string {
+  if (device.software) return fitsSubgroup(device) && rows > 1 ? 'subgroup' : 'direct'
+  return fitsTiles(device) && rows >= 8 && columns >= 8 ? 'tiled' : 'direct'
+}
+
+/** The convolution and its gradients, by what `geometry.ts` makes of them. */
 export const conv2d: KernelSpec<Conv2d> = {
   name: 'conv2d',
   bindings,
@@ -58,8 +79,15 @@ export const conv2d: KernelSpec<Conv2d> = {
       grid: ({ rows, columns, groups, splits }, { SUMS }) =>
         grid1d(ceilDiv(columns, 32) * ceilDiv(rows, Number(SUMS)) * groups * splits),
     },
+    {
+      name: 'tiled',
+      source: tiledSource,
+      supports: fitsTiles,
+      constants: (problem) => ({ ALONG_K: alongDepth(problem), ...types(problem) }),
+      grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, TILE) * ceilDiv(rows, TILE) * groups * splits),
+    },
   ],
-  choose: (device, { rows }) => (device.software && fitsSubgroup(device) && rows > 1 ? 'subgroup' : 'direct'),
+  choose,
   shapeClass: ({ rows, columns, depth, groups, depthWidth, columnWidth }) => [
     rows,
     columns,
@@ -85,7 +113,9 @@ export function splitDepth(
 ): Pick<Conv2d, 'splits' | 'chunk'> {
   const tiles = groups * (device.software ? ceilDiv(columns, 32) : ceilDiv(columns, 64) * ceilDiv(rows, 64))
   const [wanted, shortest] = device.software ? [16, 512] : [256, 256]
-  const parts = Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest))
+  // What the variants add up precisely.
+  const most = device.software ? DEPTH * 32 * LONG_CHAIN : 48 * 43
+  const parts = Math.max(Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest)), ceilDiv(depth, most))
   if (parts <= 1) return { splits: 1, chunk: Math.max(depth, 1) }
   const chunk = 64 * ceilDiv(depth, parts * 64)
   return { splits: ceilDiv(depth, chunk), chunk }

@@ -98,7 +98,14 @@ test('products and layers mind a change only of what the gradients that are want
     maxPool2d: { of: ([x]) => maxPool2d(x!, 2), shapes: [[1, 2, 4, 4]], needs: [[]] },
     batchNorm: { of: ([x, w, b]) => batchNorm(x!, w!, b!), shapes: [[2, 3, 2], [3], [3]], needs: [[0, 1], [0], []] },
     groupNorm: { of: ([x, w, b]) => groupNorm(x!, 1, w!, b!), shapes: [[2, 3, 2], [3], [3]], needs: [[0, 1], [0], []] },
-    mseLoss: { of: ([x, t]) => mseLoss(x!, t!), shapes: [[2], [2]], needs: [[0, 1], [0, 1]] },
+    mseLoss: {
+      of: ([x, t]) => mseLoss(x!, t!),
+      shapes: [[2], [2]],
+      needs: [
+        [0, 1],
+        [0, 1],
+      ],
+    },
     firstTokenAttention: {
       of: ([u, w]) => firstTokenAttention(u!, w!, 1),
       shapes: [
