@@ -32,6 +32,8 @@ function fitsSubgroup(device: Capabilities): boolean {
 /** The rows and columns of a tile, and the elements along depth. */
 const TILE = 64
 const TILE_DEPTH = 16
+/** The longest part of depth of which sums of 48 products are added up as they come. */
+const TILED_CHAIN = 48 * LONG_CHAIN
 
 function fitsTiles(device: Capabilities): boolean {
   return device.maxInvocations >= 256 && device.maxWorkgroupMemory >= 2 * TILE_DEPTH * (TILE + 4) * 4
@@ -83,7 +85,7 @@ export const conv2d: KernelSpec<Conv2d> = {
       name: 'tiled',
       source: tiledSource,
       supports: fitsTiles,
-      constants: (problem) => ({ ALONG_K: alongDepth(problem), ...types(problem) }),
+      constants: (problem) => ({ ALONG_K: alongDepth(problem), LONG: problem.chunk > TILED_CHAIN, ...types(problem) }),
       grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, TILE) * ceilDiv(rows, TILE) * groups * splits),
     },
   ],
@@ -114,7 +116,7 @@ export function splitDepth(
   const tiles = groups * (device.software ? ceilDiv(columns, 32) : ceilDiv(columns, 64) * ceilDiv(rows, 64))
   const [wanted, shortest] = device.software ? [16, 512] : [256, 256]
   // What the variants add up precisely.
-  const most = device.software ? DEPTH * 32 * LONG_CHAIN : 48 * 43
+  const most = device.software ? DEPTH * 32 * LONG_CHAIN : TILED_CHAIN
   const parts = Math.max(Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest)), ceilDiv(depth, most))
   if (parts <= 1) return { splits: 1, chunk: Math.max(depth, 1) }
   const chunk = 64 * ceilDiv(depth, parts * 64)
