@@ -20,9 +20,12 @@ function directThreads(problem: Conv2d): number {
 /** The elements along depth that a workgroup of `subgroup` takes at a time. */
 const DEPTH = 64
 
-/** Returns for how many rows `subgroup` holds sums. There are only two sizes, so that few pipelines are compiled. */
+/** The most rows of a workgroup of `subgroup`. */
+const ROWS = 256
+
+/** Returns for how many rows `subgroup` holds sums in private memory. There are only two sizes, so that few pipelines are compiled. */
 function sumsHeld({ rows }: Conv2d): number {
-  return rows <= 64 ? 64 : 256
+  return rows <= 64 ? 64 : ROWS
 }
 
 function fitsSubgroup(device: Capabilities): boolean {
@@ -72,14 +75,13 @@ export const conv2d: KernelSpec<Conv2d> = {
       name: 'subgroup',
       source: subgroupSource,
       supports: fitsSubgroup,
-      constants: (problem, device) => ({
-        NARROW: device.subgroupMinSize < 8,
-        SUMS: sumsHeld(problem),
-        LONG: ceilDiv(problem.chunk, DEPTH) > LONG_CHAIN,
-        ...types(problem),
-      }),
-      grid: ({ rows, columns, groups, splits }, { SUMS }) =>
-        grid1d(ceilDiv(columns, 32) * ceilDiv(rows, Number(SUMS)) * groups * splits),
+      constants(problem, device) {
+        const NARROW = device.subgroupMinSize < 8
+        const LONG = ceilDiv(problem.chunk, DEPTH) > LONG_CHAIN
+        const made = types(problem)
+        return { NARROW, LONG, SUMS: NARROW || LONG || made.ScalarC ? sumsHeld(problem) : 1, ...made }
+      },
+      grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, 32) * ceilDiv(rows, ROWS) * groups * splits),
     },
     {
       name: 'tiled',

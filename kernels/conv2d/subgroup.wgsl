@@ -1,15 +1,18 @@
 // The implicit matrix product of convolutions for software devices, on which a load costs as much as ten multiply-adds and a swap between
 // lanes next to nothing. A lane owns 4 columns. For every 64 elements along depth it first gathers its 64 x 4 block of the image into
 // private memory, which is registers on a software device, then passes over the rows of A, each of which LANES lanes load together, a share
-// each, and hand round. Private memory holds the sums of all rows.
+// each, and hand round. Between blocks C or private memory holds the sums of all rows.
 enable subgroups;
 
 // Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
 const DEPTH: u32 = 64u;
-// The most rows whose sums are in private memory.
+// The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the sums.
 const SUMS: u32 = 64u;
+const PRIVATE: bool = SUMS > 1u;
+// The most rows of a workgroup.
+const ROWS: u32 = 256u;
 // Whether depth is so long that every 32 blocks are added up on their own.
 const LONG: bool = false;
 const LONG_SUMS: u32 = select(1u, SUMS, LONG);
@@ -54,6 +57,17 @@ fn shareOfA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]));
 }
 
+fn loadC(at: vec4<u32>) -> vec4<f32> {
+  return vec4<f32>(vec4(c[at.x], c[at.y], c[at.z], c[at.w]));
+}
+
+fn storeC(at: vec4<u32>, v: vec4<f32>) {
+  c[at.x] = ScalarC(v.x);
+  c[at.y] = ScalarC(v.y);
+  c[at.z] = ScalarC(v.z);
+  c[at.w] = ScalarC(v.w);
+}
+
 // The products of four neighbours of a row with the block's elements k to k + 3.
 fn products(four: vec4<f32>, k: u32) -> vec4<f32> {
   return (four.x * block[k] + four.y * block[k + 1u]) + (four.z * block[k + 2u] + four.w * block[k + 3u]);
@@ -75,7 +89,7 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let tiles = (params.columns + 31u) / 32u;
-  let parts = (params.rows + SUMS - 1u) / SUMS;
+  let parts = (params.rows + ROWS - 1u) / ROWS;
   let number = wid.y * groups.x + wid.x;
   let group = number / (tiles * parts * params.splits);
   if (group >= params.groups) { return; }
@@ -106,21 +120,18 @@ fn main(
     left[s] = params.x0 + i32(place.j) * params.xStepColumn;
     stores[s] = c0 + place.n * params.cN + place.i * params.cY + place.j * params.cX;
   }
-  for (var row = first; row < end; row++) {
-    var start = 0.0;
-    if (params.biased != 0u && split == 0u) { start = bias[own.z + group * params.rows + row]; }
-    sums[row - first] = vec4(start);
-    if (LONG) { totals[row - first] = vec4<f32>(); }
-  }
+  // Columns past the last one repeat it. A lane that has no other stores nothing.
+  let inside = column < params.columns;
+  let biased = params.biased != 0u && split == 0u;
 
   var at = placeOf(kStart, params.depthHeight, params.depthWidth);
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var k = 0u; k < DEPTH; k++) {
       let y = vec4<u32>(top + i32(at.i) * params.yDepth);
       let z = vec4<u32>(left + i32(at.j) * params.xStepDepth);
-      let inside = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(k0 + k <= last);
-      let source = select(vec4(x0), planes + at.n * params.xDepth + y * params.xY + z * params.xX, inside);
-      block[k] = select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), inside);
+      let there = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(k0 + k <= last);
+      let source = select(vec4(x0), planes + at.n * params.xDepth + y * params.xY + z * params.xX, there);
+      block[k] = select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), there);
       at.j += 1u;
       if (at.j == params.depthWidth) {
         at.j = 0u;
@@ -146,6 +157,7 @@ fn main(
       o2 = offsetsOfA(k + 8u * LANES, last);
       o3 = offsetsOfA(k + 12u * LANES, last);
     }
+    let continued = k0 > kStart;
     for (var row = first; row < end; row++) {
       let rowA = a0 + row * params.aRow;
       let x0 = select(vec4(0.0), shareOfA(rowA, o0), there0);
@@ -183,19 +195,34 @@ fn main(
         sum += products(subgroupBroadcast(x1, 6u), 56u);
         sum += products(subgroupBroadcast(x1, 7u), 60u);
       }
-      sums[row - first] += sum;
-      if (LONG && (k0 - kStart) / DEPTH % 32u == 31u) {
-        totals[row - first] += sums[row - first];
-        sums[row - first] = vec4<f32>();
+      if (!continued) {
+        if (biased) { sum += bias[own.z + group * params.rows + row]; }
+      } else if (PRIVATE) {
+        sum += sums[row - first];
+      } else {
+        sum += loadC(stores + row * params.cRow);
+      }
+      if (!PRIVATE) {
+        if (inside) { storeC(stores + row * params.cRow, sum); }
+      } else if (LONG) {
+        // Every 32 blocks are added up on their own.
+        let blocks = (k0 - kStart) / DEPTH;
+        if (blocks % 32u == 31u) {
+          if (blocks == 31u) { totals[row - first] = sum; } else { totals[row - first] += sum; }
+          sum = vec4<f32>();
+        }
+        sums[row - first] = sum;
+      } else {
+        sums[row - first] = sum;
       }
     }
   }
 
+  if (!inside || (!PRIVATE && kStart < kEnd)) { return; }
   for (var row = first; row < end; row++) {
-    var v = sums[row - first];
-    if (LONG) { v += totals[row - first]; }
-    for (var s = 0u; s < 4u; s++) {
-      if (column + s < params.columns) { c[stores[s] + row * params.cRow] = ScalarC(v[s]); }
-    }
+    var v = vec4<f32>();
+    if (PRIVATE && kStart < kEnd) { v = sums[row - first]; }
+    if (LONG && kEnd - kStart > 31u * DEPTH) { v += totals[row - first]; }
+    storeC(stores + row * params.cRow, v);
   }
 }
