@@ -17,8 +17,9 @@ function directThreads(problem: Conv2d): number {
   return ceilDiv(rows, rowsHeld(problem)) * ceilDiv(columns, 4) * groups * splits
 }
 
-/** The elements along depth that a workgroup of `subgroup` takes at a time. */
+/** The elements along depth that a workgroup of `subgroup` takes at a time: as many as leave the fewest past the end. */
 const DEPTH = 64
+const SHORT_DEPTH = 48
 
 /** The most rows of a workgroup of `subgroup`. */
 const ROWS = 256
@@ -77,9 +78,10 @@ export const conv2d: KernelSpec<Conv2d> = {
       supports: fitsSubgroup,
       constants(problem, device) {
         const NARROW = device.subgroupMinSize < 8
-        const LONG = ceilDiv(problem.chunk, DEPTH) > LONG_CHAIN
+        const SHORT = ceilDiv(problem.chunk, SHORT_DEPTH) * SHORT_DEPTH < ceilDiv(problem.chunk, DEPTH) * DEPTH
+        const LONG = ceilDiv(problem.chunk, SHORT ? SHORT_DEPTH : DEPTH) > LONG_CHAIN
         const made = types(problem)
-        return { NARROW, LONG, SUMS: NARROW || LONG || made.ScalarC ? sumsHeld(problem) : 1, ...made }
+        return { NARROW, SHORT, LONG, SUMS: NARROW || LONG || made.ScalarC ? sumsHeld(problem) : 1, ...made }
       },
       grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, 32) * ceilDiv(rows, ROWS) * groups * splits),
     },
@@ -118,7 +120,7 @@ export function splitDepth(
   const tiles = groups * (device.software ? ceilDiv(columns, 32) : ceilDiv(columns, 64) * ceilDiv(rows, 64))
   const [wanted, shortest] = device.software ? [16, 512] : [256, 256]
   // What the variants add up precisely.
-  const most = device.software ? DEPTH * 32 * LONG_CHAIN : TILED_CHAIN
+  const most = device.software ? SHORT_DEPTH * 32 * LONG_CHAIN : TILED_CHAIN
   const parts = Math.max(Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest)), ceilDiv(depth, most))
   if (parts <= 1) return { splits: 1, chunk: Math.max(depth, 1) }
   const chunk = 64 * ceilDiv(depth, parts * 64)

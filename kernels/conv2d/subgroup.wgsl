@@ -1,5 +1,5 @@
 // The implicit matrix product of convolutions for software devices, on which a load costs as much as ten multiply-adds and a swap between
-// lanes next to nothing. A lane owns 4 columns. For every 64 elements along depth it first gathers its 64 x 4 block of the image into
+// lanes next to nothing. A lane owns 4 columns. For every 64 or 48 elements along depth it first gathers its block of the image into
 // private memory, which is registers on a software device, then passes over the rows of A, each of which LANES lanes load together, a share
 // each, and hand round. Between blocks C or private memory holds the sums of all rows.
 enable subgroups;
@@ -7,7 +7,9 @@ enable subgroups;
 // Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
-const DEPTH: u32 = 64u;
+// Whether a block has 48 elements along depth in place of 64, since fewer of them then lie past its end.
+const SHORT: bool = false;
+const DEPTH: u32 = select(64u, 48u, SHORT);
 // The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the sums.
 const SUMS: u32 = 64u;
 const PRIVATE: bool = SUMS > 1u;
@@ -155,7 +157,7 @@ fn main(
     let there3 = ks + 12u * LANES <= vec4(last);
     if (NARROW) {
       o2 = offsetsOfA(k + 8u * LANES, last);
-      o3 = offsetsOfA(k + 12u * LANES, last);
+      if (!SHORT) { o3 = offsetsOfA(k + 12u * LANES, last); }
     }
     let continued = k0 > kStart;
     for (var row = first; row < end; row++) {
@@ -168,7 +170,6 @@ fn main(
       sum += products(subgroupBroadcast(x0, 3u), 12u);
       if (NARROW) {
         let x2 = select(vec4(0.0), shareOfA(rowA, o2), there2);
-        let x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
         sum += products(subgroupBroadcast(x1, 0u), 16u);
         sum += products(subgroupBroadcast(x1, 1u), 20u);
         sum += products(subgroupBroadcast(x1, 2u), 24u);
@@ -177,10 +178,13 @@ fn main(
         sum += products(subgroupBroadcast(x2, 1u), 36u);
         sum += products(subgroupBroadcast(x2, 2u), 40u);
         sum += products(subgroupBroadcast(x2, 3u), 44u);
-        sum += products(subgroupBroadcast(x3, 0u), 48u);
-        sum += products(subgroupBroadcast(x3, 1u), 52u);
-        sum += products(subgroupBroadcast(x3, 2u), 56u);
-        sum += products(subgroupBroadcast(x3, 3u), 60u);
+        if (!SHORT) {
+          let x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
+          sum += products(subgroupBroadcast(x3, 0u), 48u);
+          sum += products(subgroupBroadcast(x3, 1u), 52u);
+          sum += products(subgroupBroadcast(x3, 2u), 56u);
+          sum += products(subgroupBroadcast(x3, 3u), 60u);
+        }
       } else {
         sum += products(subgroupBroadcast(x0, 4u), 16u);
         sum += products(subgroupBroadcast(x0, 5u), 20u);
@@ -190,10 +194,12 @@ fn main(
         sum += products(subgroupBroadcast(x1, 1u), 36u);
         sum += products(subgroupBroadcast(x1, 2u), 40u);
         sum += products(subgroupBroadcast(x1, 3u), 44u);
-        sum += products(subgroupBroadcast(x1, 4u), 48u);
-        sum += products(subgroupBroadcast(x1, 5u), 52u);
-        sum += products(subgroupBroadcast(x1, 6u), 56u);
-        sum += products(subgroupBroadcast(x1, 7u), 60u);
+        if (!SHORT) {
+          sum += products(subgroupBroadcast(x1, 4u), 48u);
+          sum += products(subgroupBroadcast(x1, 5u), 52u);
+          sum += products(subgroupBroadcast(x1, 6u), 56u);
+          sum += products(subgroupBroadcast(x1, 7u), 60u);
+        }
       }
       if (!continued) {
         if (biased) { sum += bias[own.z + group * params.rows + row]; }
