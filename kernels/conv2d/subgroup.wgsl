@@ -71,7 +71,7 @@ fn storeC(at: vec4<u32>, v: vec4<f32>) {
 }
 
 // The products of four neighbours of a row with the block's elements k to k + 3.
-fn products(four: vec4<f32>, k: u32) -> vec4<f32> {
+fn blockProducts(four: vec4<f32>, k: u32) -> vec4<f32> {
   return (four.x * block[k] + four.y * block[k + 1u]) + (four.z * block[k + 2u] + four.w * block[k + 3u]);
 }
 
@@ -164,41 +164,41 @@ fn main(
       let rowA = a0 + row * params.aRow;
       let x0 = select(vec4(0.0), shareOfA(rowA, o0), there0);
       let x1 = select(vec4(0.0), shareOfA(rowA, o1), there1);
-      var sum = products(subgroupBroadcast(x0, 0u), 0u);
-      sum += products(subgroupBroadcast(x0, 1u), 4u);
-      sum += products(subgroupBroadcast(x0, 2u), 8u);
-      sum += products(subgroupBroadcast(x0, 3u), 12u);
+      var sum = blockProducts(subgroupBroadcast(x0, 0u), 0u);
+      sum += blockProducts(subgroupBroadcast(x0, 1u), 4u);
+      sum += blockProducts(subgroupBroadcast(x0, 2u), 8u);
+      sum += blockProducts(subgroupBroadcast(x0, 3u), 12u);
       if (NARROW) {
         let x2 = select(vec4(0.0), shareOfA(rowA, o2), there2);
-        sum += products(subgroupBroadcast(x1, 0u), 16u);
-        sum += products(subgroupBroadcast(x1, 1u), 20u);
-        sum += products(subgroupBroadcast(x1, 2u), 24u);
-        sum += products(subgroupBroadcast(x1, 3u), 28u);
-        sum += products(subgroupBroadcast(x2, 0u), 32u);
-        sum += products(subgroupBroadcast(x2, 1u), 36u);
-        sum += products(subgroupBroadcast(x2, 2u), 40u);
-        sum += products(subgroupBroadcast(x2, 3u), 44u);
+        sum += blockProducts(subgroupBroadcast(x1, 0u), 16u);
+        sum += blockProducts(subgroupBroadcast(x1, 1u), 20u);
+        sum += blockProducts(subgroupBroadcast(x1, 2u), 24u);
+        sum += blockProducts(subgroupBroadcast(x1, 3u), 28u);
+        sum += blockProducts(subgroupBroadcast(x2, 0u), 32u);
+        sum += blockProducts(subgroupBroadcast(x2, 1u), 36u);
+        sum += blockProducts(subgroupBroadcast(x2, 2u), 40u);
+        sum += blockProducts(subgroupBroadcast(x2, 3u), 44u);
         if (!SHORT) {
           let x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
-          sum += products(subgroupBroadcast(x3, 0u), 48u);
-          sum += products(subgroupBroadcast(x3, 1u), 52u);
-          sum += products(subgroupBroadcast(x3, 2u), 56u);
-          sum += products(subgroupBroadcast(x3, 3u), 60u);
+          sum += blockProducts(subgroupBroadcast(x3, 0u), 48u);
+          sum += blockProducts(subgroupBroadcast(x3, 1u), 52u);
+          sum += blockProducts(subgroupBroadcast(x3, 2u), 56u);
+          sum += blockProducts(subgroupBroadcast(x3, 3u), 60u);
         }
       } else {
-        sum += products(subgroupBroadcast(x0, 4u), 16u);
-        sum += products(subgroupBroadcast(x0, 5u), 20u);
-        sum += products(subgroupBroadcast(x0, 6u), 24u);
-        sum += products(subgroupBroadcast(x0, 7u), 28u);
-        sum += products(subgroupBroadcast(x1, 0u), 32u);
-        sum += products(subgroupBroadcast(x1, 1u), 36u);
-        sum += products(subgroupBroadcast(x1, 2u), 40u);
-        sum += products(subgroupBroadcast(x1, 3u), 44u);
+        sum += blockProducts(subgroupBroadcast(x0, 4u), 16u);
+        sum += blockProducts(subgroupBroadcast(x0, 5u), 20u);
+        sum += blockProducts(subgroupBroadcast(x0, 6u), 24u);
+        sum += blockProducts(subgroupBroadcast(x0, 7u), 28u);
+        sum += blockProducts(subgroupBroadcast(x1, 0u), 32u);
+        sum += blockProducts(subgroupBroadcast(x1, 1u), 36u);
+        sum += blockProducts(subgroupBroadcast(x1, 2u), 40u);
+        sum += blockProducts(subgroupBroadcast(x1, 3u), 44u);
         if (!SHORT) {
-          sum += products(subgroupBroadcast(x1, 4u), 48u);
-          sum += products(subgroupBroadcast(x1, 5u), 52u);
-          sum += products(subgroupBroadcast(x1, 6u), 56u);
-          sum += products(subgroupBroadcast(x1, 7u), 60u);
+          sum += blockProducts(subgroupBroadcast(x1, 4u), 48u);
+          sum += blockProducts(subgroupBroadcast(x1, 5u), 52u);
+          sum += blockProducts(subgroupBroadcast(x1, 6u), 56u);
+          sum += blockProducts(subgroupBroadcast(x1, 7u), 60u);
         }
       }
       if (!continued) {

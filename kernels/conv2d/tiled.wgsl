@@ -101,7 +101,7 @@ fn columnsOf(column: u32, x0: u32) -> Columns {
   return columns;
 }
 
-fn loadX(columns: Columns, at: Place, there: bool) -> vec4<f32> {
+fn loadColumns(columns: Columns, at: Place, there: bool) -> vec4<f32> {
   let y = vec4<u32>(columns.top + i32(at.i) * params.yDepth);
   let z = vec4<u32>(columns.left + i32(at.j) * params.xStepDepth);
   let inside = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(there);
@@ -109,7 +109,7 @@ fn loadX(columns: Columns, at: Place, there: bool) -> vec4<f32> {
   return select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), inside);
 }
 
-fn loadA(rows: vec4<u32>, at: Place, there: bool) -> vec4<f32> {
+fn loadRows(rows: vec4<u32>, at: Place, there: bool) -> vec4<f32> {
   let source = rows + select(0u, at.n * params.aN + at.i * params.aY + at.j * params.aX, there);
   return select(vec4(0.0), vec4<f32>(vec4(a[source.x], a[source.y], a[source.z], a[source.w])), there);
 }
@@ -142,8 +142,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let step = placeOf(DEPTH, params.depthHeight, params.depthWidth);
   var placeA = placeOf(kStart + low, params.depthHeight, params.depthWidth);
   var placeX = placeOf(kStart + kX, params.depthHeight, params.depthWidth);
-  var nextA = loadA(rowsA, placeA, kStart + low < kEnd);
-  var nextX = loadX(columns, placeX, kStart + kX < kEnd);
+  var nextA = loadRows(rowsA, placeA, kStart + low < kEnd);
+  var nextX = loadColumns(columns, placeX, kStart + kX < kEnd);
 
   var sums = Sum();
   // Sums of 48 products are added up on their own, which keeps rounding small.
@@ -157,8 +157,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     if (k0 + DEPTH < kEnd) {
       placeA = movedBy(placeA, step);
       placeX = movedBy(placeX, step);
-      nextA = loadA(rowsA, placeA, k0 + DEPTH + low < kEnd);
-      nextX = loadX(columns, placeX, k0 + DEPTH + kX < kEnd);
+      nextA = loadRows(rowsA, placeA, k0 + DEPTH + low < kEnd);
+      nextX = loadColumns(columns, placeX, k0 + DEPTH + kX < kEnd);
     }
     for (var k = 0u; k < DEPTH; k++) {
       let left = tileA[k * PITCH + high];
