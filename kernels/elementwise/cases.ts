@@ -16,11 +16,11 @@ const between =
   (low: number, high: number): Fill =>
   (_, random) =>
     low + (high - low) * random()
-const large: Fill = (_, random) => (random() - 0.5) * 2 * 10 ** (8 * random() - 4)
-const integers: Fill = (_, random) => Math.floor(random() * 2 ** 32) - 2 ** 31
+export const large: Fill = (_, random) => (random() - 0.5) * 2 * 10 ** (8 * random() - 4)
+export const integers: Fill = (_, random) => Math.floor(random() * 2 ** 32) - 2 ** 31
 const small: Fill = (_, random) => Math.floor(random() * 200) - 100
-const awayFromZero: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (0.3 + random())
-const divisors: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (1 + Math.floor(random() * 50))
+export const awayFromZero: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (0.3 + random())
+export const divisors: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (1 + Math.floor(random() * 50))
 
 // The cases of functions of one operand follow.
 
@@ -145,17 +145,17 @@ export const castToFloatCases = SIZES.map((count) => castCase(count, (_, random)
 // The cases of strided kernels follow.
 
 /** A row-major tensor of the shape `own`, broadcast to `shape`. */
-function broadcast(own: readonly number[], shape: readonly number[], offset = 0): Layout {
+export function broadcast(own: readonly number[], shape: readonly number[], offset = 0): Layout {
   return broadcastLayout({ shape: own, strides: rowMajorStrides(own), offset }, shape)
 }
 
-interface Pair {
+export interface Pair {
   name: string
   a: Layout
   b: Layout
 }
 
-function pair(shape: number[], a: readonly number[], b: readonly number[], offsets: [number, number] = [0, 0]): Pair {
+export function pair(shape: number[], a: readonly number[], b: readonly number[], offsets: [number, number] = [0, 0]): Pair {
   const name = `[${a}] with [${b}]${offsets.some((offset) => offset > 0) ? ` at ${offsets}` : ''}`
   return { name, a: broadcast(a, shape, offsets[0]), b: broadcast(b, shape, offsets[1]) }
 }
@@ -167,7 +167,7 @@ function views(name: string, shape: number[], a: [number[], number], b: [number[
 }
 
 /** Pairs of operands that meet in all ways of broadcasting, and pairs of views: transposed, sliced, with any first element. */
-const PAIRS: Pair[] = [
+export const PAIRS: Pair[] = [
   pair([], [], []),
   ...SIZES.map((n) => pair([n], [n], [n])),
   pair([37], [37], [1]),
@@ -191,7 +191,7 @@ const PAIRS: Pair[] = [
 ]
 
 /** A case of a kernel whose inputs are the operands of its nest, by name. */
-function nestCase<P extends NestProblem>(
+export function nestCase<P extends NestProblem>(
   name: string,
   operands: readonly string[],
   problem: P,
@@ -202,8 +202,8 @@ function nestCase<P extends NestProblem>(
   return { name, problem, sizes, ...more }
 }
 
-const AB = ['a', 'b']
-const GRAD_AB = ['grad', 'a', 'b']
+export const AB = ['a', 'b']
+export const GRAD_AB = ['grad', 'a', 'b']
 const CONDITION_AB = ['condition', 'a', 'b']
 
 const binaryOps = Object.keys(BINARY) as BinaryOp[]
