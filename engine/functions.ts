@@ -18,7 +18,16 @@ export { autocast } from './autograd/autocast.ts'
 export { backward } from './autograd/backward.ts'
 export { cast } from './autograd/cast.ts'
 export { recompute } from './autograd/recompute.ts'
-export { defineOp, type Inputs, noGrad, type OpContext, type OpDefinition, type Watcher, watchOps } from './autograd/tape.ts'
+export {
+  type DifferentiableContext,
+  defineOp,
+  type Inputs,
+  noGrad,
+  type OpContext,
+  type OpDefinition,
+  type Watcher,
+  watchOps,
+} from './autograd/tape.ts'
 export type { Work } from './autotune/costModel.ts'
 export type { TuningRecord } from './autotune/database.ts'
 export { DeviceStore } from './autotune/store.ts'
@@ -47,6 +56,7 @@ export * from './ops/elementwise.ts'
 export * from './ops/embedding.ts'
 export * from './ops/firstTokenAttention.ts'
 export { fromHost } from './ops/fromHost.ts'
+export { type GradOptions, grad } from './ops/grad.ts'
 export * from './ops/layerNorm.ts'
 export { type LinearOptions, linear } from './ops/linear.ts'
 export * from './ops/matmul.ts'

@@ -51,6 +51,8 @@ export class Tensor implements Layout {
   gradSlot: Tensor | undefined
   /** The op that made the tensor, while it is on the tape; leaves have none. @internal */
   node: GradNode | undefined
+  /** The tensor whose row-major copy this is. A copy does not keep it. @internal */
+  copiedFrom: WeakRef<Tensor> | undefined
   #grad: Tensor | undefined
   #scope: Scope | undefined
   #disposed = false
@@ -279,5 +281,6 @@ export function partOf(t: Tensor, layout: Layout): Tensor {
 export function copyOf(t: Tensor): Tensor {
   const copy = empty(t.shape, t.dtype, t.device)
   copyInto(t, copy)
+  copy.copiedFrom = new WeakRef(t)
   return copy
 }

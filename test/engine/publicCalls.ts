@@ -134,6 +134,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   fromHost: () => [() => Float32Array.of(1, 2), [2], device],
   full: () => [[2], 1, { dtype: 'float32' }],
   gelu: () => [x(2)],
+  grad: () => [(t: api.Tensor) => t.mul(t), x(2), { cotangent: ones([2]), createGraph: true }],
   layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
   linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
   listAdapters: () => [],
