@@ -2,10 +2,10 @@ import { broadcastLayout, type Layout, type NestProblem, reach, rowMajorStrides 
 import type { Fill, KernelCase } from '../spec.ts'
 import { accumulateProblem } from './accumulate.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
-import { type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
+import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
 import { SCALAR, type ScalarOp, type WithScalar } from './scalar.ts'
 import { UNARY, type Unary, type UnaryBackward, type UnaryOp } from './unary.ts'
-import { whereProblem } from './where.ts'
+import { type Where, whereProblem } from './where.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
 /** A count that gives each thread several turns, and that no vector or workgroup divides. */
@@ -239,8 +239,8 @@ const mixed: Fill = (index, random) =>
   [0, 0.5, 1, 1.5, 2, 3, -0.5, -1, -2.25][index % 9]! + (index % 2) * Math.floor(random() * 2)
 const positive = between(0.2, 4)
 
-export const powCases: KernelCase<NestProblem>[] = [
-  ...PAIRS.map(({ name, a, b }) => nestCase(name, AB, powProblem(a, b), { fills: { a: awayFromZero, b: exponents } })),
+export const powCases: KernelCase<Pow>[] = [
+  ...PAIRS.map(({ name, a, b }) => nestCase(name, AB, powProblem('f32', a, b), { fills: { a: awayFromZero, b: exponents } })),
   ...Object.entries({
     'positive bases, any exponent': { a: positive, b: mixed },
     squares: { a: 'normal', b: () => 2 },
@@ -249,14 +249,14 @@ export const powCases: KernelCase<NestProblem>[] = [
     'large even and odd exponents of negative bases': { a: between(-1.1, -0.9), b: (index: number) => 65 + (index % 9) },
     'roots of large numbers': { a: between(1e10, 1e30), b: () => 0.5 },
   } satisfies Record<string, Record<string, Fill>>).map(([name, fills]) =>
-    nestCase(name, AB, powProblem(flat(1025), flat(1025)), { fills }),
+    nestCase(name, AB, powProblem('f32', flat(1025), flat(1025)), { fills }),
   ),
 ]
 
 export const powBackwardCases: KernelCase<PowBackward>[] = [false, true].flatMap((exponent) => {
   const what = exponent ? 'by the exponent' : 'by the base'
   const make = ({ name, a, b }: Pair, fills: Record<string, Fill>) => {
-    const problem = powBackwardProblem(exponent, broadcast(a.shape, a.shape), a, b)
+    const problem = powBackwardProblem({ dtype: 'f32', exponent }, broadcast(a.shape, a.shape), a, b)
     return nestCase(`${what}, ${name}`, GRAD_AB, problem, { fills })
   }
   return [
@@ -272,10 +272,28 @@ const words: Fill = (_, random) => Math.floor(random() * 2 ** 32)
 
 const whereFills = { fills: { condition: sometimes, a: words, b: words } }
 
-export const whereCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) => [
-  nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(broadcast(a.shape, a.shape), a, b), whereFills),
-  nestCase(`${name}, one of them the condition`, CONDITION_AB, whereProblem(a, b, broadcast([], a.shape)), whereFills),
-])
+const inFloat = { condition: 'f32', dtype: 'f32' } as const
+
+export const whereCases: KernelCase<Where>[] = [
+  ...PAIRS.flatMap(({ name, a, b }) => [
+    nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(inFloat, broadcast(a.shape, a.shape), a, b), whereFills),
+    nestCase(
+      `${name}, one of them the condition`,
+      CONDITION_AB,
+      whereProblem(inFloat, a, b, broadcast([], a.shape)),
+      whereFills,
+    ),
+  ]),
+  ...(['f32', 'i32', 'f16'] as const).flatMap((condition) =>
+    (['i32', 'f16'] as const).map((dtype): KernelCase<Where> => {
+      const [shape, list] = [flat(37), flat(37)]
+      const fills = { ...whereFills.fills, ...(dtype === 'f16' && { a: 'normal', b: 'normal' }) } as Record<string, Fill>
+      return nestCase(`${condition} for ${dtype}`, CONDITION_AB, whereProblem({ condition, dtype }, shape, list, list), {
+        fills,
+      })
+    }),
+  ),
+]
 
 export const accumulateCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) =>
   [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(x), { fills: { out: 'normal' } })),

@@ -2,6 +2,7 @@
 // have any strides. A thread takes RUN neighbouring elements of one row.
 const EXPONENT: bool = false;
 const RUN: u32 = 32u;
+alias Stored = f32;
 
 struct Params {
   dims: array<vec4<u32>, 2>, gradStrides: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>,
@@ -10,10 +11,10 @@ struct Params {
   bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<f32>; // [dims, inner] by strides
-@group(0) @binding(1) var<storage, read> a: array<f32>; // [dims, inner] by strides
-@group(0) @binding(2) var<storage, read> b: array<f32>; // [dims, inner] by strides
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [dims, inner], row-major
+@group(0) @binding(0) var<storage, read> grad: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> a: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read> b: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The test is of the bits because compilers may assume that there is no NaN.
@@ -91,7 +92,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    let factor = derivative(a[atA + i * params.aStep], b[atB + i * params.bStep]);
-    out[row * params.inner + i] = grad[atGrad + i * params.gradStep] * factor;
+    let factor = derivative(f32(a[atA + i * params.aStep]), f32(b[atB + i * params.bStep]));
+    out[row * params.inner + i] = Stored(f32(grad[atGrad + i * params.gradStep]) * factor);
   }
 }

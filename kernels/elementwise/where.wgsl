@@ -1,8 +1,8 @@
 // out = condition != 0 ? a : b, for operands with any strides. Values are moved as words, whatever their type. NaN is not 0. A thread takes
 // RUN neighbouring elements of one row.
 
-// The bits of a condition of which at least one is set unless the condition is 0: for float32 all but the sign.
-const NOT_ZERO: u32 = 0x7fffffffu;
+alias Condition = f32;
+alias Word = u32;
 const RUN: u32 = 32u;
 
 struct Params {
@@ -12,10 +12,10 @@ struct Params {
   aOffset: u32, bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> condition: array<u32>; // [dims, inner] by strides
-@group(0) @binding(1) var<storage, read> a: array<u32>; // [dims, inner] by strides
-@group(0) @binding(2) var<storage, read> b: array<u32>; // [dims, inner] by strides
-@group(0) @binding(3) var<storage, read_write> out: array<u32>; // [dims, inner], row-major
+@group(0) @binding(0) var<storage, read> condition: array<Condition>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> a: array<Word>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read> b: array<Word>; // [dims, inner] by strides
+@group(0) @binding(3) var<storage, read_write> out: array<Word>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -40,7 +40,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    let holds = (condition[atCondition + i * params.conditionStep] & NOT_ZERO) != 0u;
+    // The test is of the bits but for the sign, since drivers may take subnormals for 0.
+    let holds = (bitcast<u32>(f32(condition[atCondition + i * params.conditionStep])) & 0x7fffffffu) != 0u;
     out[row * params.inner + i] = select(b[atB + i * params.bStep], a[atA + i * params.aStep], holds);
   }
 }
