@@ -10,6 +10,7 @@ import { entries as elementwise } from './elementwise/index.ts'
 import { entries as exponential } from './exponential/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as lerp } from './lerp/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as pairwise } from './pairwise/index.ts'
 import { entries as random } from './random/index.ts'
@@ -35,6 +36,7 @@ export const kernelFamilies = {
   elementwise,
   gather,
   layerNorm,
+  lerp,
   matmul,
   random,
   reduce,

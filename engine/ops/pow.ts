@@ -58,7 +58,7 @@ const powOp = defineOp<OptionalTensors, OperandArguments & { given: readonly [a:
     const [a, b] = given.map((tensor, i) => (tensor ? ctx.input(i) : numbers[i]!)) as [Operand, Operand]
     return [
       ctx.needs[0] ? sumTo(byBase(grad, a as Tensor, b), shapes[0]) : undefined,
-      ctx.needs[1] ? sumTo(mul(mul(grad, ctx.output()), positiveLog(a)), shapes[1]) : undefined,
+      ctx.needs[1] ? sumTo(mul(mul(grad, pow(a, b)), positiveLog(a)), shapes[1]) : undefined,
     ]
   },
 })

@@ -95,7 +95,7 @@ fn quotientSlope(v: Bits, w: Bits) -> Value {
   let endless = (w & Bits(0x7fffffffu)) == Bits(0x7f800000u);
   let below = (((v ^ w) & Bits(0x80000000u)) != Bits(0u)) & ((v & Bits(0x7fffffffu)) != Bits(0u));
   let whole = -round((a - bitcast<Value>(remainderOf(v, w))) / b);
-  return select(whole, select(Value(0.0), Value(1.0), below), endless & !isNaNWord(v));
+  return select(whole, select(Value(0.0), Value(1.0), below), endless & ((v & Bits(0x7fffffffu)) < Bits(0x7f800000u)));
 }
 
 fn applyPairwiseBackward(g: Value, v: Bits, w: Bits) -> Value {
