@@ -98,8 +98,8 @@ export function toFloat32(t: Tensor): Tensor {
 }
 
 /**
- * Casts tensors to the one dtype in which they meet, on the tape: int32 with a float gives the float, and float16 with float32 gives float32. This is
- * the only rule of promotion; numbers beside tensors take the dtype of the tensors.
+ * Casts tensors to the one dtype in which they meet, on the tape: int32 with a float gives the float, and float16 with float32 gives
+ * float32. This is the only rule of promotion; numbers beside tensors take the dtype of the tensors.
  */
 export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
   const present = new Set(tensors.map(({ dtype }) => dtype))

@@ -29,8 +29,8 @@ const siluOp = define('silu', 'silu', (grad, x) => {
 })
 
 /**
- * SiLU or swish (Elfwing et al., arXiv 1702.03118), x / (1 + e^-x), of float32 or float16; int32 is computed in float32. It is NaN at -Infinity, as in
- * PyTorch.
+ * SiLU or swish (Elfwing et al., arXiv 1702.03118), x / (1 + e^-x), of float32 or float16; int32 is computed in float32. It is NaN at
+ * -Infinity, as in PyTorch.
  */
 export function silu(x: Tensor, ...extra: []): Tensor {
   checkTensor('silu', x)
@@ -50,7 +50,8 @@ export function softplus(x: Tensor, ...extra: []): Tensor {
 const leakyReluOp = define('leakyRelu', 'leakyRelu', (grad, x, { slope }) => where(gt(x, 0), grad, mul(grad, slope)))
 
 /**
- * x where it is positive, else x times the slope, of float32 or float16; int32 is computed in float32. The gradient at 0 is the slope, as in PyTorch.
+ * x where it is positive, else x times the slope, of float32 or float16; int32 is computed in float32. The gradient at 0 is the
+ * slope, as in PyTorch.
  * @throws ArgumentError when the slope is no number
  */
 export function leakyRelu(x: Tensor, slope = 0.01, ...extra: []): Tensor {
@@ -76,8 +77,8 @@ export interface GeluOptions {
 const OPTIONS: OptionNames<GeluOptions> = { approximate: true }
 
 /**
- * GELU (Hendrycks and Gimpel, arXiv 1606.08415), x (1 + erf(x / sqrt(2))) / 2, of float32 or float16; int32 is computed in float32. It is NaN at
- * -Infinity, as in PyTorch, and its gradient is NaN at both infinities.
+ * GELU (Hendrycks and Gimpel, arXiv 1606.08415), x (1 + erf(x / sqrt(2))) / 2, of float32 or float16; int32 is computed in float32.
+ * It is NaN at -Infinity, as in PyTorch, and its gradient is NaN at both infinities.
  * @throws ArgumentError for an unknown option or another approximation
  */
 export function gelu(x: Tensor, options?: GeluOptions, ...extra: []): Tensor {

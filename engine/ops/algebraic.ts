@@ -10,8 +10,6 @@ import { defineFunction } from './defineFunction.ts'
 import { mul, neg } from './elementwise.ts'
 import { maximum } from './pairwise.ts'
 
-type Function = (x: Tensor, ...extra: []) => Tensor
-
 /**
  * Defines a function of one operand.
  * @param ofInt computes it of int32; without it int32 is computed in float32
@@ -21,7 +19,7 @@ function define(
   name: AlgebraicOp,
   ofInt?: (x: Tensor) => Tensor,
   gradient?: ['input' | 'result', (grad: Tensor, ctx: DifferentiableContext) => Tensor],
-): Function {
+): (x: Tensor, ...extra: []) => Tensor {
   const more = gradient && { backward: algebraicBackward, saves: gradient[0], derivative: gradient[1] }
   const op = defineFunction<AlgebraicOp>({ name, forward: algebraic, ...more })
   return (x, ...extra) => {

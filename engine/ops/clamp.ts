@@ -42,8 +42,9 @@ const op = defineOp<[Tensor], Limits>({
 })
 
 /**
- * Holds x between two limits, of any dtype. A limit that is left out or undefined does not hold; where min is above max, the result is max. NaN stays
- * NaN, and a limit of NaN gives NaN everywhere. The gradient is 0 beyond the limits and passes at them, as in PyTorch.
+ * Holds x between two limits, of any dtype. A limit that is left out or undefined does not hold; where min is above max, the result
+ * is max. NaN stays NaN, and a limit of NaN gives NaN everywhere. The gradient is 0 beyond the limits and passes at them, as in
+ * PyTorch.
  * @throws ArgumentError when a limit is no number; ShapeError for a limit that int32 does not hold
  */
 export function clamp(x: Tensor, min?: number, max?: number, ...extra: []): Tensor {

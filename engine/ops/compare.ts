@@ -59,17 +59,35 @@ function define(name: Comparison): (a: Operand, b: Operand, ...extra: []) => Ten
   }
 }
 
-/** 1 where a = b, else 0, as int32, with NumPy's broadcasting; either may be a number. NaN equals nothing. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a = b, else 0, as int32, with NumPy's broadcasting; either may be a number. NaN equals nothing.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const eq = define('eq')
-/** 1 where a and b differ, else 0, as int32, with NumPy's broadcasting; either may be a number. NaN differs from all. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a and b differ, else 0, as int32, with NumPy's broadcasting; either may be a number. NaN differs from all.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const ne = define('ne')
-/** 1 where a < b, else 0, as int32, with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a < b, else 0, as int32, with NumPy's broadcasting; either may be a number.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const lt = define('lt')
-/** 1 where a <= b, else 0, as int32, with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a <= b, else 0, as int32, with NumPy's broadcasting; either may be a number.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const le = define('le')
-/** 1 where a > b, else 0, as int32, with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a > b, else 0, as int32, with NumPy's broadcasting; either may be a number.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const gt = define('gt')
-/** 1 where a >= b, else 0, as int32, with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a >= b, else 0, as int32, with NumPy's broadcasting; either may be a number.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const ge = define('ge')
 
 function defineLogical(name: string, relation: 'and' | 'or'): (a: Tensor, b: Tensor, ...extra: []) => Tensor {
@@ -82,9 +100,15 @@ function defineLogical(name: string, relation: 'and' | 'or'): (a: Tensor, b: Ten
   }
 }
 
-/** 1 where a and b are both not 0, else 0, as int32, with NumPy's broadcasting. NaN counts as not 0. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a and b are both not 0, else 0, as int32, with NumPy's broadcasting. NaN counts as not 0.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const logicalAnd = defineLogical('logicalAnd', 'and')
-/** 1 where a or b is not 0, else 0, as int32, with NumPy's broadcasting. NaN counts as not 0. @throws ShapeError for shapes that do not broadcast */
+/**
+ * 1 where a or b is not 0, else 0, as int32, with NumPy's broadcasting. NaN counts as not 0.
+ * @throws ShapeError for shapes that do not broadcast
+ */
 export const logicalOr = defineLogical('logicalOr', 'or')
 
 function defineQuestion(name: string, question: kernels.Question): (x: Tensor, ...extra: []) => Tensor {

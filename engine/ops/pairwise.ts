@@ -128,25 +128,26 @@ function define(name: kernels.PairwiseOp): (a: Operand, b: Operand, ...extra: []
 }
 
 /**
- * The smaller one of a and b with NumPy's broadcasting, of any dtype; either may be a number. NaN in either gives NaN. At a tie each gets half of the
- * gradient, as in PyTorch.
+ * The smaller one of a and b with NumPy's broadcasting, of any dtype; either may be a number. NaN in either gives NaN. At a tie each
+ * gets half of the gradient, as in PyTorch.
  * @throws ShapeError for shapes that do not broadcast, or a number that int32 does not hold
  */
 export const minimum = define('minimum')
 /**
- * The larger one of a and b with NumPy's broadcasting, of any dtype; either may be a number. NaN in either gives NaN. At a tie each gets half of the
- * gradient, as in PyTorch.
+ * The larger one of a and b with NumPy's broadcasting, of any dtype; either may be a number. NaN in either gives NaN. At a tie each
+ * gets half of the gradient, as in PyTorch.
  * @throws ShapeError for shapes that do not broadcast, or a number that int32 does not hold
  */
 export const maximum = define('maximum')
 /**
- * The angle of the point (b, a) in radians, from -pi to pi, with NumPy's broadcasting; either may be a number. int32 is computed in float32.
+ * The angle of the point (b, a) in radians, from -pi to pi, with NumPy's broadcasting; either may be a number. int32 is computed in
+ * float32.
  * @throws ShapeError for shapes that do not broadcast
  */
 export const atan2 = define('atan2')
 /**
- * a - b floor(a / b) with NumPy's broadcasting, exact and with the sign of b as in NumPy and PyTorch, of any dtype; either may be a number. A divisor of
- * 0 gives NaN, of int32 0.
+ * a - b floor(a / b) with NumPy's broadcasting, exact and with the sign of b as in NumPy and PyTorch, of any dtype; either may be a
+ * number. A divisor of 0 gives NaN, of int32 0.
  * @throws ShapeError for shapes that do not broadcast, or a number that int32 does not hold
  */
 export const remainder = define('remainder')

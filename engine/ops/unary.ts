@@ -8,8 +8,8 @@ import { runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 
 /**
- * Defines a function of one operand, of float32 or float16; but for `neg` it computes int32 in float32. It follows IEEE 754, except that drivers such as
- * SwiftShader flush subnormals to 0.
+ * Defines a function of one operand, of float32 or float16; but for `neg` it computes int32 in float32. It follows IEEE 754, except
+ * that drivers such as SwiftShader flush subnormals to 0.
  * @param derivative computes the gradient by ops on the tape
  */
 export function defineUnary(

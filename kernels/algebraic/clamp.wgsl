@@ -1,5 +1,4 @@
-// y = x held between two limits. Workgroups share y as in
-// elementwise/unary.wgsl.
+// y = x held between two limits. Workgroups share y as in elementwise/unary.wgsl.
 alias Stored = f32;
 alias Scalar = f32;
 const FLOAT: bool = true;

@@ -1,5 +1,5 @@
 import { wordOf } from '../copy/fill.ts'
-import { AB, nestCase, PAIRS, type Pair, pair } from '../elementwise/cases.ts'
+import { AB, nestCase, PAIRS, type Pair, pair } from '../elementwise/pairs.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import {
   type Compare,

@@ -1,5 +1,5 @@
-// out = 1 where a op b holds, else 0, where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups share out as in
-// elementwise/unary.wgsl.
+// out = 1 where a op b holds, else 0, where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups
+// share out as in elementwise/unary.wgsl.
 alias Stored = f32;
 alias Scalar = f32;
 alias Wide = vec4<Scalar>;

@@ -1,5 +1,5 @@
-// out = 1 where a op b holds, else 0, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A
-// thread takes RUN neighbouring vec4s of one row.
+// out = 1 where a op b holds, else 0, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one
+// element (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Stored = f32;
 alias Scalar = f32;
 alias Wide = vec4<Scalar>;

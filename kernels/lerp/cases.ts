@@ -1,4 +1,4 @@
-import { broadcast, nestCase, PAIRS, pair } from '../elementwise/cases.ts'
+import { broadcast, nestCase, PAIRS, pair } from '../elementwise/pairs.ts'
 import type { Layout } from '../layout.ts'
 import type { KernelCase } from '../spec.ts'
 import { type Lerp, lerpProblem } from './lerp.ts'

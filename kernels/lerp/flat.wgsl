@@ -1,4 +1,5 @@
-// out = a + weight (b - a), where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups share out as in elementwise/unary.wgsl.
+// out = a + weight (b - a), where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups share out as
+// in elementwise/unary.wgsl.
 alias Stored = f32;
 alias Value = vec4<f32>;
 const WORKGROUP: u32 = 8u;

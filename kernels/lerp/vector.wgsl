@@ -1,5 +1,5 @@
-// out = a + weight (b - a), row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A
-// thread takes RUN neighbouring vec4s of one row.
+// out = a + weight (b - a), row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element
+// (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Stored = f32;
 alias Value = vec4<f32>;
 const RUN: u32 = 16u;

@@ -1,5 +1,5 @@
-// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, where each operand is one run of neighbours in memory, or one element (STEP 0). Workgroups share out as in
-// elementwise/unary.wgsl.
+// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, where each operand is one run of neighbours in memory, or one element
+// (STEP 0). Workgroups share out as in elementwise/unary.wgsl.
 alias Stored = f32;
 alias Value = vec4<f32>;
 alias Bits = vec4<u32>;
@@ -40,8 +40,8 @@ fn isNaNWord(v: Bits) -> Truth {
   return Truth(FLOAT) & ((v & Bits(0x7fffffffu)) > Bits(0x7f800000u));
 }
 
-// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as integers, 8
-// bits a turn.
+// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as
+// integers, 8 bits a turn.
 fn remainderOf(v: Bits, w: Bits) -> Bits {
   if (!FLOAT) {
     let divisor = bitcast<Ints>(w);

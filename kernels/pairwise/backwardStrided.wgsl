@@ -1,4 +1,5 @@
-// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, for operands with any strides. A thread takes RUN neighbouring elements of one row.
+// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, for operands with any strides. A thread takes RUN neighbouring elements
+// of one row.
 alias Stored = f32;
 alias Value = f32;
 alias Bits = u32;
@@ -35,8 +36,8 @@ fn isNaNWord(v: Bits) -> Truth {
   return Truth(FLOAT) & ((v & Bits(0x7fffffffu)) > Bits(0x7f800000u));
 }
 
-// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as integers, 8
-// bits a turn.
+// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as
+// integers, 8 bits a turn.
 fn remainderOf(v: Bits, w: Bits) -> Bits {
   if (!FLOAT) {
     let divisor = bitcast<Ints>(w);

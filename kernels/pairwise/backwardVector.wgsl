@@ -1,5 +1,5 @@
-// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, row by row in vec4s. Along a row each operand moves with the output (STEP 1) or stays at one element (STEP 0). A
-// thread takes RUN neighbouring vec4s of one row.
+// out = grad * df(a, b)/da, or with OTHER grad * df(a, b)/db, row by row in vec4s. Along a row each operand moves with the output
+// (STEP 1) or stays at one element (STEP 0). A thread takes RUN neighbouring vec4s of one row.
 alias Stored = f32;
 alias Value = vec4<f32>;
 alias Bits = vec4<u32>;
@@ -39,8 +39,8 @@ fn isNaNWord(v: Bits) -> Truth {
   return Truth(FLOAT) & ((v & Bits(0x7fffffffu)) > Bits(0x7f800000u));
 }
 
-// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as integers, 8
-// bits a turn.
+// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as
+// integers, 8 bits a turn.
 fn remainderOf(v: Bits, w: Bits) -> Bits {
   if (!FLOAT) {
     let divisor = bitcast<Ints>(w);

@@ -1,17 +1,6 @@
 import { wordOf } from '../copy/fill.ts'
-import {
-  AB,
-  awayFromZero,
-  broadcast,
-  divisors,
-  GRAD_AB,
-  integers,
-  large,
-  nestCase,
-  PAIRS,
-  type Pair,
-  pair,
-} from '../elementwise/cases.ts'
+import { awayFromZero, divisors, integers, large } from '../elementwise/cases.ts'
+import { AB, broadcast, GRAD_AB, nestCase, PAIRS, type Pair, pair } from '../elementwise/pairs.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import type { Pairwise, PairwiseBackward, PairwiseNumber, PairwiseOp, PairwiseType } from './pairwise.ts'
 import { PAIRWISE, pairwiseBackwardProblem, pairwiseProblem } from './pairwise.ts'

@@ -29,7 +29,10 @@ export const pairwiseFunctions: Record<PairwiseOp, PairFunction> = {
   },
   remainder: {
     f: remainder,
-    derivatives: [() => 1, (a, b) => (Number.isFinite(b) ? -Math.round((a - remainder(a, b)) / b) : quotientAtInfinity(a, b))],
+    derivatives: [
+      () => 1,
+      (a, b) => (Math.abs(b) === Infinity ? quotientAtInfinity(a, b) : -Math.round((a - remainder(a, b)) / b)),
+    ],
   },
 }
 

@@ -57,8 +57,8 @@ fn atan2Of(y: Bits, x: Bits) -> Bits {
   return select(result, Bits(0x7fc00000u), isNaNWord(y) | isNaNWord(x));
 }
 
-// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as integers, 8
-// bits a turn.
+// a mod b with the sign of b, as in NumPy and PyTorch. The remainder of the magnitudes is exact: their mantissas are divided as
+// integers, 8 bits a turn.
 fn remainderOf(v: Bits, w: Bits) -> Bits {
   if (!FLOAT) {
     let divisor = bitcast<Ints>(w);

@@ -2,6 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as api from '../../train/index.ts'
+import { elementwiseCalls } from './elementwiseCalls.ts'
 
 export const device = await api.requestDevice()
 export const other = await api.requestDevice()
@@ -73,49 +74,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
 export type Arguments = () => unknown[]
 
-/** Valid arguments of functions of elements. */
-const ELEMENTWISE: Record<string, Arguments> = {
-  abs: () => [x(2)],
-  atan2: () => [x(2), x(2)],
-  ceil: () => [x(2)],
-  clamp: () => [x(2), -1, 1],
-  cos: () => [x(2)],
-  eq: () => [x(2), x(2)],
-  erf: () => [x(2)],
-  exp2: () => [x(2)],
-  expm1: () => [x(2)],
-  floor: () => [x(2)],
-  ge: () => [x(2), x(2)],
-  gt: () => [x(2), x(2)],
-  isFinite: () => [x(2)],
-  isNaN: () => [x(2)],
-  le: () => [x(2), x(2)],
-  leakyRelu: () => [x(2), 0.1],
-  lerp: () => [x(2), x(2), 0.5],
-  log1p: () => [x(2)],
-  log2: () => [x(2)],
-  logicalAnd: () => [x(2), x(2)],
-  logicalNot: () => [x(2)],
-  logicalOr: () => [x(2), x(2)],
-  lt: () => [x(2), x(2)],
-  maximum: () => [x(2), x(2)],
-  minimum: () => [x(2), x(2)],
-  ne: () => [x(2), x(2)],
-  reciprocal: () => [x(2)],
-  remainder: () => [x(2), x(2)],
-  round: () => [x(2)],
-  rsqrt: () => [x(2)],
-  sign: () => [x(2)],
-  silu: () => [x(2)],
-  sin: () => [x(2)],
-  softplus: () => [x(2)],
-  square: () => [x(2)],
-  trunc: () => [x(2)],
-}
-
 /** Valid arguments of every public function. */
 export const FUNCTIONS: Record<string, Arguments> = {
-  ...ELEMENTWISE,
+  ...elementwiseCalls(x),
   add: () => [x(2), x(2)],
   addAll: () => [[x(2), x(2)]],
   arange: () => [0, 4, 2, { dtype: 'int32' }],

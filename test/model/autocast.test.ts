@@ -10,6 +10,7 @@ import { add } from '../../engine/ops/elementwise.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
+import { maximum } from '../../engine/ops/pairwise.ts'
 import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
@@ -163,9 +164,11 @@ if (device.capabilities.f16) {
       rmsNorm(half, ones),
       add(half, half),
       matmul(single, single),
+      maximum(half, half),
+      maximum(half, single),
     ])
     const dtypes = made.map(({ dtype }) => dtype).join()
-    if (dtypes !== 'float32,float32,float32,float16,float16') throw new Error(dtypes)
+    if (dtypes !== 'float32,float32,float32,float16,float16,float16,float32') throw new Error(dtypes)
     const off = autocast('float16', () => autocast('float32', () => matmul(single, single)))
     if (off.dtype !== 'float32') throw new Error(`switched off it gives ${off.dtype}`)
     if (matmul(single, single).dtype !== 'float32') throw new Error('it goes on behind its end')
