@@ -5,6 +5,7 @@ import { cast } from './autograd/cast.ts'
 import { gelu, leakyRelu, silu, softplus } from './ops/activation.ts'
 import * as algebraic from './ops/algebraic.ts'
 import { clamp } from './ops/clamp.ts'
+import { clone, to } from './ops/clone.ts'
 import * as compare from './ops/compare.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
@@ -31,7 +32,7 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ cast, backward },
+  ...{ cast, backward, clone, to },
 }
 
 type Methods = {
