@@ -1,6 +1,6 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
 import { stridedVariant } from '../runs.ts'
-import { type KernelSpec, reads, SCALAR_BYTES, writes } from '../spec.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
 import powSource from './pow.wgsl'
 import powBackwardSource from './powBackward.wgsl'
 
@@ -21,8 +21,12 @@ export function powProblem(dtype: Stored, a: Layout, b: Layout): Pow {
 /** out = a ^ b over a shape, as in NumPy: 0 ^ 0 is 1, and a negative base gives NaN unless the exponent is a whole number. */
 export const pow: KernelSpec<Pow> = {
   name: 'pow',
-  bindings: [...reads(stored, 'a', 'b'), ...writes(stored, 'out')],
-  params: operands.params,
+  bindings: [
+    { name: 'a', access: 'read', dtype: stored, offset: 'aOffset' },
+    { name: 'b', access: 'read', dtype: stored, offset: 'bOffset' },
+    ...writes(stored, 'out'),
+  ],
+  params: [branchStrides(3), ...operands.params],
   variants: [stridedVariant<Pow>(powSource, ({ dtype }) => ({ Stored: dtype }))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner, dtype }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
@@ -45,8 +49,13 @@ export function powBackwardProblem(
 /** out = grad b a^(b - 1), 0 where b is 0. By the exponent it is grad a^b ln a, 0 where a <= 0. */
 export const powBackward: KernelSpec<PowBackward> = {
   name: 'powBackward',
-  bindings: [...reads(stored, 'grad', 'a', 'b'), ...writes(stored, 'out')],
-  params: backwardOperands.params,
+  bindings: [
+    { name: 'grad', access: 'read', dtype: stored, offset: 'gradOffset' },
+    { name: 'a', access: 'read', dtype: stored, offset: 'aOffset' },
+    { name: 'b', access: 'read', dtype: stored, offset: 'bOffset' },
+    ...writes(stored, 'out'),
+  ],
+  params: [branchStrides(4), ...backwardOperands.params],
   variants: [stridedVariant<PowBackward>(powBackwardSource, ({ dtype, exponent }) => ({ Stored: dtype, EXPONENT: exponent }))],
   flops: ({ rows, inner }) => rows * inner,
   bytes: ({ rows, inner, dtype }) => 4 * SCALAR_BYTES[dtype] * rows * inner,

@@ -1,7 +1,9 @@
 import { type Layout, type NestProblem, nest } from '../layout.ts'
-import { stridedVariant } from '../runs.ts'
-import { type KernelSpec, reads, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
-import whereSource from './where.wgsl'
+import { nestVariants } from '../runs.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
+import flat from './whereFlat.wgsl'
+import strided from './whereStrided.wgsl'
+import vector from './whereVector.wgsl'
 
 /** The stored types. What is selected is moved as words, of 4 bytes unless it is float16. */
 interface Types {
@@ -22,9 +24,17 @@ const wordOf = ({ dtype }: Types): Scalar => (dtype === 'f16' ? 'f16' : 'u32')
 /** out = condition ? a : b over a shape. The condition is true unless it is 0; NaN is true too. */
 export const where: KernelSpec<Where> = {
   name: 'where',
-  bindings: [...reads(({ condition }: Types) => condition, 'condition'), ...reads(wordOf, 'a', 'b'), ...writes(wordOf, 'out')],
-  params: operands.params,
-  variants: [stridedVariant<Where>(whereSource, (problem) => ({ Condition: problem.condition, Word: wordOf(problem) }))],
+  bindings: [
+    { name: 'condition', access: 'read', dtype: ({ condition }: Types) => condition, offset: 'conditionOffset' },
+    { name: 'a', access: 'read', dtype: wordOf, offset: 'aOffset' },
+    { name: 'b', access: 'read', dtype: wordOf, offset: 'bOffset' },
+    ...writes(wordOf, 'out'),
+  ],
+  params: [branchStrides(4), ...operands.params],
+  variants: nestVariants<Where>({ flat, vector, strided }, ['condition', 'a', 'b'], (problem) => ({
+    Condition: problem.condition,
+    Word: wordOf(problem),
+  })),
   flops: () => 0,
   bytes: (problem) => (SCALAR_BYTES[problem.condition] + 3 * SCALAR_BYTES[problem.dtype]) * problem.rows * problem.inner,
 }
