@@ -231,6 +231,10 @@ export const whereCases: KernelCase<Where>[] = [
       })
     }),
   ),
+  {
+    ...nestCase('1e6', CONDITION_AB, whereProblem(inFloat, flat(MILLION), flat(MILLION), flat(MILLION)), whereFills),
+    bench: true,
+  },
 ]
 
 export const accumulateCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) =>

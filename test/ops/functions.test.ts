@@ -1,6 +1,8 @@
 // Elementwise functions and comparisons beside those of elementwise.test.ts, compared with PyTorch's float64 values.
 import * as ops from '../../engine/index.ts'
 import { capture, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
+import { activationFunctions } from '../../kernels/activation/reference.ts'
+import { exponentialFunctions } from '../../kernels/exponential/reference.ts'
 import { assertShapeError, checkOp, leaf, stridedLeaf } from '../harness/checkOp.ts'
 import { equalValues as equals } from '../harness/equalValues.ts'
 import { assertClose, messageOf } from '../harness/errors.ts'
@@ -172,6 +174,43 @@ test('round takes ties to even, and large angles keep their sine', async () => {
     7 - (Math.fround(1e30) % 7),
   ])
 })
+
+/** By function, the float64 one, numbers to try, and the largest relative error of each result alone. */
+const ACCURACY: Record<
+  string,
+  [op: (x: Tensor) => Tensor, f: (x: number) => number, at: (u: number, k: number) => number, limit: number]
+> = {
+  erf: [(x) => x.erf(), f64('exponential', 'erf'), (u, k) => (k % 2 ? 1 : -1) * 10 ** (12 * u - 11), 6e-7],
+  expm1: [(x) => x.expm1(), Math.expm1, (u, k) => (k % 2 ? 1 : -1) * 10 ** (11.5 * u - 10), 2e-6],
+  log1p: [(x) => x.log1p(), Math.log1p, (u, k) => (k % 2 ? 10 ** (30 * u - 10) : u - 1), 6e-7],
+  log2: [(x) => x.log2(), Math.log2, (u, k) => (k % 2 ? 10 ** (60 * u - 30) : 0.5 + u), 6e-7],
+  exp2: [(x) => x.exp2(), (x) => 2 ** x, (u) => 252 * u - 126, 4e-7],
+  softplus: [(x) => x.softplus(), f64('activation', 'softplus'), (u) => 120 * u - 60, 8e-6],
+  silu: [(x) => x.silu(), f64('activation', 'silu'), (u) => 120 * u - 60, 8e-6],
+  atan2: [(x) => x.atan2(1), Math.atan, (u, k) => (k % 2 ? 1 : -1) * 10 ** (20 * u - 10), 4e-7],
+  rsqrt: [(x) => x.rsqrt(), (x) => 1 / Math.sqrt(x), (u) => 10 ** (60 * u - 30), 4e-7],
+  // Zeros of the sine and the cosine make relative errors of the results near them large.
+  sin: [(x) => x.sin().add(2), (x) => Math.sin(x) + 2, (u, k) => (k % 2 ? 1e5 : 8) * (2 * u - 1), 4e-7],
+  cos: [(x) => x.cos().add(2), (x) => Math.cos(x) + 2, (u, k) => (k % 2 ? 1e5 : 8) * (2 * u - 1), 4e-7],
+}
+
+function f64(family: 'exponential' | 'activation', op: 'erf' | 'softplus' | 'silu'): (x: number) => number {
+  const { f } = family === 'exponential' ? exponentialFunctions[op as 'erf'] : activationFunctions[op as 'silu']
+  return (x) => f(x, { op: op as 'silu', count: 1, slope: 0 })
+}
+
+for (const [name, [op, f, at, limit]] of Object.entries(ACCURACY)) {
+  test(`${name}: every result is right to ${limit}`, async () => {
+    const inputs = Float32Array.from({ length: 8000 }, (_, k) => at((k + 0.5) / 8000, k))
+    const results = await op(tensor(inputs)).data()
+    let worst = [0, 0]
+    for (const [k, x] of inputs.entries()) {
+      const error = Math.abs(results[k]! / f(x) - 1)
+      if (!(error <= worst[0]!)) worst = [error, x]
+    }
+    if (!(worst[0]! <= limit)) throw new Error(`at ${worst[1]} the error is ${worst[0]}`)
+  })
+}
 
 test('a captured step gives the bits of an eager one', async () => {
   const body = (a: Tensor) => {
