@@ -123,6 +123,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
   evaluate: () => [model, loader, () => {}, 'serial'],
   exp: () => [x(2)],
+  exportOnnx: () => [join(folder, 'x.onnx'), model, { branches: 1 }],
   // On two images no base is better than chance: the function refuses it when it has run on them.
   expand: () => [
     {
@@ -138,6 +139,8 @@ export const FUNCTIONS: Record<string, Arguments> = {
   full: () => [[2], 1, { dtype: 'float32' }],
   gelu: () => [x(2), { approximate: 'tanh' }],
   grad: () => [(t: api.Tensor) => t.mul(t), x(2), { cotangent: ones([2]), createGraph: true }],
+  // There are no such weights: the function fails as for a missing file.
+  importViT: () => [join(folder, 'no.safetensors'), { classes: 2, device }],
   layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
   linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
   listAdapters: () => [],
