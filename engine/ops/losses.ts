@@ -1,5 +1,5 @@
 import * as kernels from '../../kernels/losses/index.ts'
-import { toFloat32 } from '../autograd/autocast.ts'
+import { promoteTypes, toFloat32 } from '../autograd/autocast.ts'
 import { type DifferentiableContext, defineOp } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -83,7 +83,7 @@ function lossOf(
   reduction: string,
   reductions: readonly string[],
 ): Tensor {
-  const [input, goal] = [toFloat32(x), toFloat32(targets)]
+  const [input, goal] = promoteTypes([x, targets]).map(toFloat32) as [Tensor, Tensor]
   if (input.dtype !== 'float32' || goal.dtype !== 'float32' || format(input.shape) !== format(goal.shape)) {
     throw mismatch(name, [input, goal], 'two of float32 and one shape')
   }
@@ -110,7 +110,7 @@ const REDUCTIONS = ['mean', 'sum', 'none']
 /**
  * The mean of (x - targets)^2. Both get gradients.
  * @param x float32, any shape; inside `autocast` float16 too
- * @param targets of the shape and dtype of x
+ * @param targets of the shape of x; int32 and float16 meet a float32 by `promoteTypes`
  * @returns float32 [], or with `reduction: 'none'` of the shape of x
  * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
  */
@@ -124,7 +124,7 @@ export function mseLoss(x: Tensor, targets: Tensor, options?: LossOptions, ...ex
  * The mean cross-entropy of sigmoid(x) with the probabilities `targets`, computed from the logits so that large ones lose no digits:
  * (1 - target) x + max(-x, 0) + log(1 + exp(-|x|)). Both get gradients.
  * @param x float32, any shape; inside `autocast` float16 too
- * @param targets of the shape and dtype of x, from 0 to 1
+ * @param targets of the shape of x, from 0 to 1, such as the int32 that a comparison gives; dtypes meet by `promoteTypes`
  * @returns float32 [], or with `reduction: 'none'` of the shape of x
  * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
  */
@@ -138,7 +138,7 @@ export function bceWithLogits(x: Tensor, targets: Tensor, options?: LossOptions,
  * The divergence of Kullback and Leibler of x from targets, the mean of target (log(target) - x), as in PyTorch; a target of 0 has loss 0.
  * `reduction: 'batchMean'` gives the divergence by its definition. Both get gradients.
  * @param x logarithms of probabilities, float32, any shape; inside `autocast` float16 too
- * @param targets probabilities, or with `logTarget` their logarithms, of the shape and dtype of x
+ * @param targets probabilities, or with `logTarget` their logarithms, of the shape of x
  * @returns float32 [], or with `reduction: 'none'` of the shape of x
  * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
  */

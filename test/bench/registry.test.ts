@@ -123,7 +123,7 @@ test('names that the documents ask for can be timed', () => {
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`)
   const asked = ['README.md', ...pages, 'bench/README.md', 'bench/NOTES.md', 'bench/command.ts'].flatMap((file) =>
-    [...readFileSync(file, 'utf8').matchAll(/paraformer bench ((?:[a-zA-Z]+ )*[a-zA-Z]+)/g)].flatMap(([, names]) =>
+    [...readFileSync(file, 'utf8').matchAll(/paraformer bench ((?:[a-zA-Z\d]+ )*[a-zA-Z\d]+)/g)].flatMap(([, names]) =>
       names!.split(' ').map((name) => `${file}: ${name}`),
     ),
   )

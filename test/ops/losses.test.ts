@@ -97,6 +97,13 @@ test('a mean of no rows is NaN, a sum of none is 0, and a smoothed label of -Inf
   if (sum !== 0 || endless !== infinity) throw new Error(`${sum} ${endless}`)
 })
 
+test('targets that are truth values', async () => {
+  const x = tensor([1, -2, 3])
+  const [ints, floats] = [x.gt(0), tensor([1, 0, 1])]
+  const [a, b] = [await bceWithLogits(x, ints).item(), await bceWithLogits(x, floats).item()]
+  if (a !== b) throw new Error(`${a}, expected ${b}`)
+})
+
 test('second derivatives', async () => {
   const probabilities = sample([3, 4], 2, (value) => 0.1 + Math.abs(value))
   for (const reduction of ['mean', 'none'] as const) {
