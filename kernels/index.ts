@@ -6,10 +6,12 @@ import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as lion } from './lion/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
+import { entries as sgd } from './sgd/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
 
@@ -23,9 +25,11 @@ export const kernelFamilies = {
   elementwise,
   gather,
   layerNorm,
+  lion,
   matmul,
   random,
   reduce,
   rmsNorm,
+  sgd,
   softmax,
 } as const satisfies Record<string, readonly KernelEntry[]>

@@ -1,6 +1,6 @@
 import { refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
-import { checkAdamW } from '../../engine/ops/adamW.ts'
+import { checkHyperparameters } from '../../engine/ops/optimizerStep.ts'
 
 /** Returns the learning rate of an optimizer step, counted from 0. */
 export type Schedule = (step: number) => number
@@ -33,7 +33,7 @@ export function schedule(name: ScheduleName, options: ScheduleOptions): Schedule
   }
   checkOptions(op, options ?? null, OPTIONS)
   const { lr, warmup, total, finalFraction = 0.01 } = options
-  checkAdamW(op, { lr })
+  checkHyperparameters(op, { lr })
   if (!(Number.isSafeInteger(warmup) && warmup >= 0)) throw refusal(op, warmup, 'a whole number of at least 0', 'warmup')
   if (!(Number.isFinite(total) && total >= 0)) throw refusal(op, total, 'a number of at least 0', 'total')
   if (!(finalFraction >= 0 && finalFraction <= 1)) throw refusal(op, finalFraction, 'a number from 0 to 1', 'finalFraction')

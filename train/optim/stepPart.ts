@@ -1,27 +1,29 @@
 import type { ParameterArena } from '../../engine/autograd/arena.ts'
 import { type Tensor, withoutScope, zeros } from '../../engine/index.ts'
 import { type Changeable, joint } from '../../engine/memory/version.ts'
-import type { AdamWArena } from '../../engine/ops/adamW.ts'
+import type { StepArena } from '../../engine/ops/optimizerStep.ts'
 
-/** The parameters of an optimizer in one arena, with their moments; one dispatch updates them. */
-export class MomentPart implements AdamWArena {
+/** The parameters of an optimizer that lie in one arena and are treated alike, with their moments; one dispatch updates them. */
+export class StepPart implements StepArena {
   readonly arena: ParameterArena
   readonly params: Tensor
   readonly grads: Tensor
-  readonly m: Tensor
-  readonly v: Tensor
+  /** Flat tensors of the layout of `params`, by name. */
+  readonly moments: Readonly<Record<string, Tensor>>
   readonly blockSlot: Tensor
-  /** Whether parameters of others lie between those of the optimizer. */
+  /** Whether parameters of others lie between those of the part. */
   readonly hasOthers: boolean
   /** The index in the arena of the first parameter. */
   readonly #first: number
   readonly #own: ReadonlyMap<Tensor, number>
 
   /**
-   * @param arena a held arena, which `dispose()` releases
-   * @param rows the rows of the optimizer's tables by parameter; the row after them is for parameters of others
+   * @param arena a held arena
+   * @param rows the rows of the optimizer's tables by parameter of the part
+   * @param spare the row for parameters of others
+   * @param moments the names of the moments
    */
-  constructor(arena: ParameterArena, rows: ReadonlyMap<Tensor, number>) {
+  constructor(arena: ParameterArena, rows: ReadonlyMap<Tensor, number>, spare: number, moments: readonly string[]) {
     const { device } = arena.values
     const places = arena.parameters.flatMap((parameter, i) => (rows.has(parameter) ? [i] : []))
     const [first, last] = [places[0]!, places.at(-1)!]
@@ -30,30 +32,28 @@ export class MomentPart implements AdamWArena {
     this.#first = first
     this.#own = new Map(places.map((place) => [arena.parameters[place]!, place]))
     // The state outlives the scope that the optimizer is made in.
-    const [params, grads, m, v, blockSlot] = withoutScope(() => {
+    const [params, grads, blockSlot, ...made] = withoutScope(() => {
       const values = arena.span(arena.values, first, last)
       return [
         values,
         arena.span(arena.gradients, first, last),
-        zeros([values.size], { device }),
-        zeros([values.size], { device }),
-        arena.blocks(first, last, (parameter) => rows.get(parameter) ?? rows.size),
+        arena.blocks(first, last, (parameter) => rows.get(parameter) ?? spare),
+        ...moments.map(() => zeros([values.size], { device })),
       ] as const
     })
     this.params = params
     this.grads = grads
-    this.m = m
-    this.v = v
     this.blockSlot = blockSlot
+    this.moments = Object.fromEntries(moments.map((name, i) => [name, made[i]!]))
   }
 
   has(parameter: Tensor): boolean {
     return this.#own.has(parameter)
   }
 
-  /** Returns a live view of a parameter's moment, in the parameter's shape. */
-  slot(of: 'm' | 'v', parameter: Tensor): Tensor {
-    return this.arena.slot(this[of], this.#own.get(parameter)!, this.#first)
+  /** Returns a live view of a parameter's place in a flat tensor of the part's layout, in the parameter's shape. */
+  slot(flat: Tensor, parameter: Tensor): Tensor {
+    return this.arena.slot(flat, this.#own.get(parameter)!, this.#first)
   }
 
   /** The versions of the parameters that a step changes, which are those with gradients. */
@@ -61,14 +61,8 @@ export class MomentPart implements AdamWArena {
     return joint([...this.#own.keys()].flatMap(({ grad, version }) => (grad ? [version] : [])))
   }
 
+  /** Frees everything but the arena. */
   dispose(): void {
-    for (const t of [this.params, this.grads, this.m, this.v, this.blockSlot]) t.dispose()
-    this.arena.dispose()
+    for (const t of [this.params, this.grads, this.blockSlot, ...Object.values(this.moments)]) t.dispose()
   }
-}
-
-/** Makes a part for each arena. */
-export function momentParts(arenas: readonly ParameterArena[], parameters: readonly Tensor[]): MomentPart[] {
-  const rows = new Map(parameters.map((parameter, row) => [parameter, row]))
-  return arenas.map((arena) => new MomentPart(arena, rows))
 }
