@@ -1,0 +1,194 @@
+import { equal, is, ok, throws } from 'uvu/assert'
+import { ArgumentError, capture, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
+import { AdamW, Lion, type Optimizer, Sgd } from '../../train/index.ts'
+import { clipFactor, ReferenceAdamW } from '../harness/adamW.ts'
+import { leaf, normals } from '../harness/checkOp.ts'
+import { assertClose } from '../harness/errors.ts'
+import { loadGolden } from '../harness/golden.ts'
+import { ReferenceLion } from '../harness/lion.ts'
+import { suite } from '../harness/suite.ts'
+
+const device = await requestDevice()
+const golden = await loadGolden('optimizers')
+const { test, run } = suite('kinds of optimizers')
+
+const STEPS = 20
+const all = () => true
+
+/** A parameter of random values, and the same values in float64 for a reference. */
+function followed(shape: number[], seed: number) {
+  const data = normals(
+    shape.reduce((size, dim) => size * dim, 1),
+    seed,
+  )
+  return { t: leaf(data, shape), want: Float64Array.from(data) }
+}
+
+function give(parameters: readonly Tensor[], gradients: readonly ArrayLike<number>[]): void {
+  for (const [i, parameter] of parameters.entries())
+    parameter.grad = tensor(Float32Array.from(gradients[i]!), { shape: parameter.shape })
+}
+
+const SGD = {
+  plain: {},
+  decay: { weightDecay: 0.1 },
+  momentum: { momentum: 0.9, weightDecay: 0.1 },
+  dampening: { momentum: 0.8, dampening: 0.3, weightDecay: 0.1 },
+  nesterov: { momentum: 0.9, nesterov: true, weightDecay: 0.1 },
+} as const
+
+for (const [name, options] of Object.entries(SGD)) {
+  test(`Sgd as PyTorch's over 20 steps of two groups, clipped: ${name}`, async () => {
+    const stored = (key: string) => golden.get(`sgd.${name}.${key}`)!
+    const parameters = [0, 1].map((i) => leaf(Float32Array.from(stored(`parameter${i}`).data), stored(`parameter${i}`).shape))
+    const [first, second] = parameters as [Tensor, Tensor]
+    const groups = [{ parameters: [first] }, { parameters: [second], lr: 0.02, weightDecay: 0.01 }]
+    const optimizer = new Sgd(groups, { ...options, decays: all })
+    for (let step = 0; step < STEPS; step++) {
+      const rows = (key: string) =>
+        [0, 1].map((i) => {
+          const { data, shape } = stored(`${key}${i}`)
+          return data.subarray(step * shape[1]!, (step + 1) * shape[1]!)
+        })
+      give(parameters, rows('gradients'))
+      optimizer.step(0.05 * (1 + (step % 3)), 9).dispose()
+      for (const [i, want] of rows('output').entries())
+        assertClose(await parameters[i]!.data(), want, 2e-6, `parameter ${i} after step ${step}`)
+    }
+    is(Object.keys(Object.fromEntries(optimizer.state().momentum)).length, 'momentum' in options ? 2 : 0)
+    optimizer.dispose()
+  })
+}
+
+for (const [name, make, Reference] of [
+  ['AdamW', AdamW, ReferenceAdamW],
+  ['Lion', Lion, ReferenceLion],
+] as const) {
+  test(`${name}: groups with learning rate, decay and betas of their own, 20 steps, clipped`, async () => {
+    const parts = [followed([7, 3], 1), followed([130], 2), followed([64], 3)]
+    const [a, b, c] = parts.map(({ t }) => t) as [Tensor, Tensor, Tensor]
+    const betas = [0.8, 0.95] as const
+    const optimizer = new make(
+      [
+        { parameters: [['a', a]], weightDecay: 0.2, lrScale: 0.5 },
+        { parameters: [['b', b]], lr: 3e-3, betas },
+        { parameters: [c], decays: all },
+      ],
+      { weightDecay: 0.1 },
+    )
+    equal(
+      optimizer.groups.map(({ lr, lrScale, parameters }) => [lr, lrScale, parameters.length]),
+      [
+        [undefined, 0.5, 1],
+        [3e-3, 1, 1],
+        [undefined, 1, 1],
+      ],
+    )
+    const wants = [
+      new Reference(21, { decay: 0.2 }),
+      new Reference(130, { decay: 0, betas }),
+      new Reference(64, { decay: 0.1 }),
+    ]
+    for (let step = 0; step < STEPS; step++) {
+      const gradients = parts.map(({ want }, i) => normals(want.length, 100 + 10 * step + i))
+      give([a, b, c], gradients)
+      const lr = 1e-2 / (1 + step)
+      optimizer.step(lr, 8).dispose()
+      const factor = clipFactor(gradients, 8)
+      for (const [i, { want }] of parts.entries()) {
+        wants[i]!.step(want, gradients[i]!, [0.5 * lr, 3e-3, lr][i]!, factor)
+        assertClose(await parts[i]!.t.data(), want, 5e-6, `parameter ${i} after step ${step}`)
+      }
+    }
+    equal(await optimizer.steps(), { a: STEPS, b: STEPS, 2: STEPS })
+    optimizer.dispose()
+  })
+}
+
+const KINDS: Record<string, (parameters: [string, Tensor][]) => Optimizer> = {
+  AdamW: ([a, ...rest]) => new AdamW([{ parameters: [a!], lrScale: 0.5 }, { parameters: rest }]),
+  Sgd: ([a, ...rest]) =>
+    new Sgd([{ parameters: [a!], momentum: 0.5 }, { parameters: rest }], { momentum: 0.9, dampening: 0.1 }),
+  Lion: ([a, ...rest]) => new Lion([{ parameters: [a!], lrScale: 0.5 }, { parameters: rest }]),
+}
+
+/** Parameters, an optimizer of them and a step on the gradients of a loss. */
+function trained(make: (parameters: [string, Tensor][]) => Optimizer) {
+  const parameters = [[6, 4], [5, 30], [30, 5], [5, 30], [9]].map((shape, i): [string, Tensor] => [
+    `p${i}`,
+    followed(shape, i).t,
+  ])
+  const optimizer = make(parameters)
+  const step = (x: Tensor): Tensor => {
+    const loss = parameters.reduce((sum: Tensor, [, p]) => sum.add(p.mul(x).tanh().mul(p).sum()), tensor(0))
+    loss.backward()
+    const norm = optimizer.step(optimizer.lr, 1)
+    optimizer.zeroGrad()
+    return norm
+  }
+  const values = async () => `${await Promise.all(parameters.map(([, p]) => p.data()))}`
+  return { parameters, optimizer, step, values }
+}
+
+for (const [name, make] of Object.entries(KINDS)) {
+  test(`${name}: a captured step follows the learning rates, of groups too, with the bits of an eager one`, async () => {
+    const [eager, other] = [trained(make), trained(make)]
+    const captured = capture(other.step)
+    for (let i = 0; i < 4; i++) {
+      for (const { optimizer } of [eager, other]) {
+        optimizer.lr = 1e-2 / (1 + i)
+        optimizer.groups[1]!.lr = i % 2 === 0 ? undefined : 3e-3
+        optimizer.groups[0]!.lrScale = 1 + i
+      }
+      const x = tensor([0.5 + i])
+      const norms = [scope(() => eager.step(x)), scope(() => captured(x))]
+      is(await norms[0]!.item(), await norms[1]!.item(), `norm of step ${i}`)
+      is(await other.values(), await eager.values(), `values after step ${i}`)
+    }
+    captured.dispose()
+    for (const { optimizer } of [eager, other]) optimizer.dispose()
+  })
+
+  test(`${name}: a gradient that is not finite changes nothing`, async () => {
+    const { parameters, optimizer, values } = trained(make)
+    const before = await values()
+    for (const [, p] of parameters) p.grad = tensor(new Float32Array(p.size).fill(Number.NaN), { shape: p.shape })
+    is(Number.isFinite(await optimizer.step(1e-2).item()), false)
+    is(await values(), before)
+    ok(Object.values(await optimizer.steps()).every((count) => count === 0))
+    optimizer.dispose()
+  })
+}
+
+test('groups that are refused', () => {
+  const [a, b] = [followed([3], 1).t, followed([3], 2).t]
+  const refuses = (make: () => unknown, ...parts: string[]) =>
+    throws(
+      make,
+      (error: unknown) =>
+        error instanceof ArgumentError && !error.message.includes('\n') && parts.every((part) => error.message.includes(part)),
+      parts.join(' … '),
+    )
+  refuses(() => new Sgd([{ parameters: [a] }, { parameters: [a, b] }]), 'Sgd: 1 is in groups 0 and 1')
+  refuses(() => new Sgd([{ parameters: [['w', a]] }, { parameters: [['w', b]] }]), 'two parameters are called "w"')
+  refuses(() => new Sgd([{ parameters: [a] }, b] as never), 'Sgd: item 1 is no group')
+  refuses(() => new Sgd([{ parameters: [a], learningRate: 1 }] as never), 'unknown option "learningRate"')
+  refuses(() => new Sgd([{ parameters: a }] as never), 'takes parameters, such as model.namedParameters()')
+  refuses(() => new Sgd([{ parameters: [a], lr: -1 }]), 'Sgd: got -1 as lr')
+  refuses(() => new Sgd([{ parameters: [a], lrScale: Number.NaN }]), 'Sgd: got NaN as lrScale')
+  refuses(() => new Sgd([{ parameters: [a], weightDecay: -1 }]), 'Sgd: got -1 as weightDecay')
+  refuses(() => new Sgd([a], { momentum: 1 }), 'Sgd: got 1 as momentum')
+  refuses(() => new Sgd([a], { dampening: 2 }), 'Sgd: got 2 as dampening')
+  refuses(() => new Sgd([a], { nesterov: true }), 'nesterov takes a momentum above 0')
+  refuses(() => new Sgd([a], { nesterov: 1 } as never), 'Sgd: got 1 as nesterov')
+  refuses(() => new Lion([a], { betas: [1, 0.9] }), 'Lion: got 1 as beta1')
+  refuses(() => new AdamW([{ parameters: [a], eps: -1 }]), 'AdamW: got -1 as eps')
+  const optimizer = new Lion([{ parameters: [a] }])
+  refuses(() => {
+    optimizer.groups[0]!.lr = Number.NaN
+  }, 'Lion: got NaN as lr')
+  optimizer.dispose()
+})
+
+test('ends', () => device.destroy())
+run()
