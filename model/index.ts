@@ -23,7 +23,10 @@ export {
 } from './config.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
 export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
-export { Module, type Parameter, parameter, type StateEntries, type StateEntry, type StateSource } from './module.ts'
+export { buffer, Module, type Parameter, parameter } from './module.ts'
+export { Dropout, Embedding, RmsNorm } from './plainLayers.ts'
+export { type Layer, Sequential } from './sequential.ts'
+export type { StateEntries, StateEntry, StateSource } from './stateDict.ts'
 export {
   type Branch,
   type ForwardOptions,

@@ -40,21 +40,23 @@ export class Linear extends Module {
   }
 }
 
-/** Normalises rows to mean 0 and variance 1 (eps 1e-5), then scales and shifts every column. */
+/** Normalises rows to mean 0 and variance 1, then scales and shifts every column. */
 export class LayerNorm extends Module {
   readonly weight: Parameter
   readonly bias: Parameter
+  readonly eps: number
 
-  constructor(dim: number) {
+  constructor(dim: number, options: { eps?: number } = {}) {
     super()
     checkSizes('LayerNorm', { dim })
+    this.eps = epsOf('LayerNorm', options, 1e-5)
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
 
   /** [..., D] -> [..., D] */
   forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight, this.bias)
+    return layerNorm(x, this.weight, this.bias, this.eps)
   }
 }
 
@@ -168,13 +170,21 @@ export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
 }
 
+/** Returns the eps of a norm's options. @throws ArgumentError for other options, or an eps that is no finite number of at least 0 */
+export function epsOf(layer: string, options: { eps?: number }, fallback: number): number {
+  checkOptions(layer, options, { eps: true })
+  const { eps = fallback } = options
+  if (!(Number.isFinite(eps) && eps >= 0)) throw refusal(layer, eps, 'a finite number of at least 0', 'eps')
+  return eps
+}
+
 /** @throws ArgumentError unless every size is a whole number of at least 1 */
-function checkSizes(layer: string, sizes: Record<string, number>): void {
+export function checkSizes(layer: string, sizes: Record<string, number>): void {
   for (const [name, size] of Object.entries(sizes)) checkWhole(layer, size, name)
 }
 
 /** Makes a parameter whose values are uniform in ±bound. */
-function uniform(shape: number[], bound: number): Parameter {
+export function uniform(shape: number[], bound: number): Parameter {
   return parameter(() =>
     rand(shape)
       .mul(2 * bound)

@@ -1,6 +1,6 @@
 import { requestDevice } from '../../engine/index.ts'
 import { createModel } from '../../model/index.ts'
-import { checkOutlines } from '../../model/module.ts'
+import { checkOutlines } from '../../model/stateDict.ts'
 import { parameterShapes } from '../../model/shapes.ts'
 import { suite } from '../harness/suite.ts'
 
