@@ -4,6 +4,7 @@ import { entries as copy } from './copy/index.ts'
 import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
+import { entries as ema } from './ema/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as lion } from './lion/index.ts'
@@ -23,6 +24,7 @@ export const kernelFamilies = {
   crossEntropy,
   cumsum,
   elementwise,
+  ema,
   gather,
   layerNorm,
   lion,

@@ -145,7 +145,7 @@ export const SETTINGS = {
   },
   lr: { kind: 'number', min: 1e-12, max: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
-  warmup: { kind: 'whole', min: 0, max: MAX_COUNT, default: 100, help: 'optimizer steps of linear warm-up' },
+  warmup: { kind: 'whole', min: 0, max: MAX_COUNT, default: 100, help: 'optimizer steps of warm-up' },
   weightDecay: { kind: 'number', min: 0, max: 1000, default: 0.05, help: 'decoupled weight decay' },
   maxNorm: { kind: 'number', min: 1e-12, max: 1e30, default: 1, help: 'clip the gradient to this global norm' },
   seed: {

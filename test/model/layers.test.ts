@@ -93,7 +93,10 @@ test('buffers are saved and loaded, int32 too, under any of their names', async 
 })
 
 test('buffers that are refused', () => {
-  throws(() => buffer(3 as never), (error: unknown) => error instanceof ArgumentError)
+  throws(
+    () => buffer(3 as never),
+    (error: unknown) => error instanceof ArgumentError,
+  )
   throws(() => buffer(() => 3 as never), /buffer: got 3 as its result, takes a function that returns a float32 or int32 tensor/)
 })
 

@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { equal, is, ok, throws } from 'uvu/assert'
 import { ArgumentError, capture, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
-import { AdamW, Lion, type Optimizer, Sgd } from '../../train/index.ts'
+import { AdamW, Lion, loadSafetensors, type Optimizer, Sgd, saveSafetensors } from '../../train/index.ts'
 import { clipFactor, ReferenceAdamW } from '../harness/adamW.ts'
 import { leaf, normals } from '../harness/checkOp.ts'
 import { assertClose } from '../harness/errors.ts'
@@ -13,6 +16,7 @@ const golden = await loadGolden('optimizers')
 const { test, run } = suite('kinds of optimizers')
 
 const STEPS = 20
+const PATH = join(mkdtempSync(join(tmpdir(), 'paraformer-optimizers-')), 'state.safetensors')
 const all = () => true
 
 /** A parameter of random values, and the same values in float64 for a reference. */
@@ -160,6 +164,37 @@ for (const [name, make] of Object.entries(KINDS)) {
   })
 }
 
+for (const [name, make] of Object.entries(KINDS)) {
+  test(`${name}: saved after 3 steps and loaded elsewhere, it goes on with the same bits`, async () => {
+    const [first, second] = [trained(make), trained(make)]
+    for (const { optimizer } of [first, second]) optimizer.lr = 1e-2
+    const go = (which: ReturnType<typeof trained>, i: number) => scope(() => which.step(tensor([1 + i]))).dispose()
+    for (let i = 0; i < 3; i++) go(first, i)
+    const state = first.optimizer.stateDict()
+    await saveSafetensors(PATH, { ...state, ...Object.fromEntries(first.parameters) })
+    for (let i = 3; i < 6; i++) go(first, i)
+    const file = await loadSafetensors(PATH)
+    const entries = new Map(file.tensors)
+    for (const [key, p] of second.parameters) {
+      p.write(entries.get(key)!.data as Float32Array)
+      entries.delete(key)
+    }
+    second.optimizer.loadStateDict(entries)
+    for (let i = 3; i < 6; i++) go(second, i)
+    is(await second.values(), await first.values())
+    equal(await second.optimizer.steps(), await first.optimizer.steps())
+    const before = await second.values()
+    entries.delete('steps')
+    throws(
+      () => second.optimizer.loadStateDict(entries),
+      new RegExp(`^${name}\\.loadStateDict: the state does not fit: missing steps; use`),
+    )
+    is(await second.values(), before)
+    for (const { optimizer } of [first, second]) optimizer.dispose()
+    rmSync(PATH)
+  })
+}
+
 test('groups that are refused', () => {
   const [a, b] = [followed([3], 1).t, followed([3], 2).t]
   const refuses = (make: () => unknown, ...parts: string[]) =>
@@ -190,5 +225,8 @@ test('groups that are refused', () => {
   optimizer.dispose()
 })
 
-test('ends', () => device.destroy())
+test('ends', () => {
+  device.destroy()
+  rmSync(dirname(PATH), { recursive: true })
+})
 run()

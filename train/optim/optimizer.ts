@@ -5,6 +5,7 @@ import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { ArgumentError, type Device, fromHost, scope, type Tensor, withoutScope, zeros } from '../../engine/index.ts'
 import { checkHyperparameters, gradSquares, INACTIVE, type StepRule, setUpStep } from '../../engine/ops/optimizerStep.ts'
 import { checkOptionalTensor } from '../../engine/tensor/arguments.ts'
+import { entriesOf, load, type StateSource } from '../../model/stateDict.ts'
 import {
   decideDecay,
   type GroupOptions,
@@ -278,6 +279,35 @@ export abstract class Optimizer<Options extends GroupOptions = GroupOptions> {
       counts[i] = count
     }
     this.#steps.write(counts)
+  }
+
+  /**
+   * Returns live views of all that a resumed run needs, by names such as `m.head.weight`, beside `steps` (int32 counts in the order of
+   * `parameters`) and `lossScale`. The next step changes them.
+   */
+  stateDict(): Record<string, Tensor> {
+    const moments = Object.entries(this.state()).flatMap(([of, tensors]) =>
+      [...tensors].map(([name, t]): [string, Tensor] => [`${of}.${name}`, t]),
+    )
+    const steps = this.#steps.slice([[0, this.parameters.length]])
+    return Object.fromEntries([...moments, ['steps', steps], ['lossScale', this.lossScale.state.detach()]])
+  }
+
+  /**
+   * Overwrites moments, step counts and the loss scale, so that training goes on with the same bits. Everything is checked first.
+   * @param source of an optimizer of the same class, over parameters of the same names and shapes
+   * @throws UserError in one line that names what is missing, unknown or of another shape or dtype
+   */
+  loadStateDict(source: StateSource): void {
+    this.#checkLive('loadStateDict')
+    const op = `${this.#op}.loadStateDict`
+    scope(() => {
+      load(new Map(Object.entries(this.stateDict())), entriesOf(op, source), {
+        problem: `${op}: the state does not fit`,
+        owner: 'the optimizer',
+        advice: 'use that of an optimizer with these parameters',
+      })
+    })
   }
 
   #checkLive(what: string): void {
