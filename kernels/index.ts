@@ -9,6 +9,7 @@ import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as lion } from './lion/index.ts'
 import { entries as matmul } from './matmul/index.ts'
+import { entries as muon } from './muon/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
@@ -29,6 +30,7 @@ export const kernelFamilies = {
   layerNorm,
   lion,
   matmul,
+  muon,
   random,
   reduce,
   rmsNorm,

@@ -82,6 +82,7 @@ const RULES = {
   maxNorm: ['a number of at least 0 (0 or Infinity: no clipping)', (value) => value >= 0],
   growthInterval: ['a whole number from 0 to 2^24', (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 24],
   lrScale: between(0, 1e6),
+  adamLrScale: between(0, 1e6),
   momentum: MOMENT,
   dampening: between(0, 1),
   decay: between(0, 1),

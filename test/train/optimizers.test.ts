@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { equal, is, ok, throws } from 'uvu/assert'
 import { ArgumentError, capture, requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
-import { AdamW, Lion, loadSafetensors, type Optimizer, Sgd, saveSafetensors } from '../../train/index.ts'
+import { AdamW, Lion, loadSafetensors, Muon, type Optimizer, Sgd, saveSafetensors } from '../../train/index.ts'
 import { clipFactor, ReferenceAdamW } from '../harness/adamW.ts'
 import { leaf, normals } from '../harness/checkOp.ts'
 import { assertClose } from '../harness/errors.ts'
 import { loadGolden } from '../harness/golden.ts'
 import { ReferenceLion } from '../harness/lion.ts'
+import { ReferenceMuon } from '../harness/muon.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
@@ -114,7 +115,70 @@ const KINDS: Record<string, (parameters: [string, Tensor][]) => Optimizer> = {
   Sgd: ([a, ...rest]) =>
     new Sgd([{ parameters: [a!], momentum: 0.5 }, { parameters: rest }], { momentum: 0.9, dampening: 0.1 }),
   Lion: ([a, ...rest]) => new Lion([{ parameters: [a!], lrScale: 0.5 }, { parameters: rest }]),
+  Muon: ([a, ...rest]) => new Muon([{ parameters: [a!], lrScale: 0.5 }, { parameters: rest }]),
 }
+
+test('Muon: matrices of several shapes and AdamW for the rest, 20 steps, clipped', async () => {
+  const shapes: Record<string, number[]> = {
+    'layers.0.weight': [6, 9],
+    'layers.0.bias': [6],
+    'layers.1.weight': [6, 9],
+    'conv.weight': [10, 2, 2, 2],
+    'embed.weight': [5, 4],
+    'layers.2.weight': [6, 9],
+    'square.weight': [12, 12],
+    'head.linear.weight': [3, 6],
+  }
+  const hidden = Object.keys(shapes).filter((name) => /layers.*weight|conv|square/.test(name))
+  const parts = Object.entries(shapes).map(([name, shape], i) => ({ name, shape, ...followed(shape, i) }))
+  const pairs = parts.map(({ name, t }): [string, Tensor] => [name, t])
+  const optimizer = new Muon(
+    [
+      { parameters: pairs.slice(0, 5) },
+      { parameters: pairs.slice(5), momentum: 0.9, nesterov: false, weightDecay: 0.2, lrScale: 0.5 },
+    ],
+    { weightDecay: 0.1 },
+  )
+  const wants = parts.map(({ name, shape, want }, i) => {
+    const [rows, decay] = [shape[0]!, i < 5 ? 0.1 : 0.2]
+    const how = i < 5 ? { decay } : { decay, momentum: 0.9, nesterov: false }
+    if (hidden.includes(name)) return new ReferenceMuon(rows, want.length / rows, how)
+    return new ReferenceAdamW(want.length, { decay: shape.length > 1 ? decay : 0, betas: [0.9, 0.95], eps: 1e-10 })
+  })
+  for (let step = 0; step < STEPS; step++) {
+    const gradients = parts.map(({ want }, i) => normals(want.length, 500 + 10 * step + i))
+    give(
+      parts.map(({ t }) => t),
+      gradients,
+    )
+    const lr = 0.02 / (1 + step)
+    optimizer.step(lr, 10).dispose()
+    const factor = clipFactor(gradients, 10)
+    for (const [i, { name, want, t }] of parts.entries()) {
+      wants[i]!.step(want, gradients[i]!, lr * (i < 5 ? 1 : 0.5) * (hidden.includes(name) ? 1 : 0.015), factor)
+      assertClose(await t.data(), want, 1e-5, `${name} after step ${step}`)
+    }
+  }
+  const { momentum, m, v } = optimizer.state()
+  equal([...momentum.keys()].sort(), hidden.sort())
+  equal([m.size, v.size], [3, 3])
+  optimizer.dispose()
+})
+
+test('Muon: weights of one shape are multiplied together', () => {
+  const launches = (count: number) => {
+    const parameters = Array.from({ length: count }, (_, i) => followed([6, 9], i).t)
+    const optimizer = new Muon(parameters)
+    for (const parameter of parameters) parameter.grad = tensor(normals(54, 1), { shape: [6, 9] })
+    const step = capture(() => optimizer.step(optimizer.lr))
+    step()
+    const { dispatches } = step.statistics[0]!
+    step.dispose()
+    optimizer.dispose()
+    return dispatches
+  }
+  is(launches(5), launches(2))
+})
 
 /** Parameters, an optimizer of them and a step on the gradients of a loss. */
 function trained(make: (parameters: [string, Tensor][]) => Optimizer) {
@@ -217,6 +281,9 @@ test('groups that are refused', () => {
   refuses(() => new Sgd([a], { nesterov: true }), 'nesterov takes a momentum above 0')
   refuses(() => new Sgd([a], { nesterov: 1 } as never), 'Sgd: got 1 as nesterov')
   refuses(() => new Lion([a], { betas: [1, 0.9] }), 'Lion: got 1 as beta1')
+  refuses(() => new Muon([a], { iterations: 0 }), 'Muon: got 0 as iterations')
+  refuses(() => new Muon([a], { adamLrScale: -1 }), 'Muon: got -1 as adamLrScale')
+  refuses(() => new Muon([a], { hidden: true } as never), 'as hidden, takes a function')
   refuses(() => new AdamW([{ parameters: [a], eps: -1 }]), 'AdamW: got -1 as eps')
   const optimizer = new Lion([{ parameters: [a] }])
   refuses(() => {

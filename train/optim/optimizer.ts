@@ -31,6 +31,8 @@ export interface Treatment {
   moments: readonly string[]
   /** Returns the rule of a parameter for a step with learning rate `lr`. @param decay the weight decay */
   rule(lr: number, decay: number): StepRule
+  /** Makes further tensors that a step reads. */
+  tables?(part: StepPart): Record<string, Tensor>
   /** Updates the parameters of a part, as the table of `setUpStep` says. */
   step(part: StepPart, slots: Tensor): void
 }
@@ -118,7 +120,7 @@ export abstract class Optimizer<Options extends GroupOptions = GroupOptions> {
           among.has(parameter) && this.#treatments[row]!.key === treatment.key ? [[parameter, row]] : [],
         )
         if (own.length === 0) return []
-        return [[treatment, new StepPart(arena, new Map(own), this.parameters.length, treatment.moments)]]
+        return [[treatment, new StepPart(arena, new Map(own), this.parameters.length, treatment.moments, treatment.tables)]]
       })
     })
   }

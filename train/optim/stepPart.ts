@@ -11,6 +11,10 @@ export class StepPart implements StepArena {
   /** Flat tensors of the layout of `params`, by name. */
   readonly moments: Readonly<Record<string, Tensor>>
   readonly blockSlot: Tensor
+  /** Further tensors that a step reads, by name. */
+  readonly tables: Readonly<Record<string, Tensor>>
+  /** The parameters of the part, in the order of the arena. */
+  readonly parameters: readonly Tensor[]
   /** Whether parameters of others lie between those of the part. */
   readonly hasOthers: boolean
   /** The index in the arena of the first parameter. */
@@ -22,8 +26,15 @@ export class StepPart implements StepArena {
    * @param rows the rows of the optimizer's tables by parameter of the part
    * @param spare the row for parameters of others
    * @param moments the names of the moments
+   * @param tables makes the part's further tensors
    */
-  constructor(arena: ParameterArena, rows: ReadonlyMap<Tensor, number>, spare: number, moments: readonly string[]) {
+  constructor(
+    arena: ParameterArena,
+    rows: ReadonlyMap<Tensor, number>,
+    spare: number,
+    moments: readonly string[],
+    tables: (part: StepPart) => Record<string, Tensor> = () => ({}),
+  ) {
     const { device } = arena.values
     const places = arena.parameters.flatMap((parameter, i) => (rows.has(parameter) ? [i] : []))
     const [first, last] = [places[0]!, places.at(-1)!]
@@ -45,6 +56,8 @@ export class StepPart implements StepArena {
     this.grads = grads
     this.blockSlot = blockSlot
     this.moments = Object.fromEntries(moments.map((name, i) => [name, made[i]!]))
+    this.parameters = [...this.#own.keys()]
+    this.tables = withoutScope(() => tables(this))
   }
 
   has(parameter: Tensor): boolean {
@@ -56,6 +69,14 @@ export class StepPart implements StepArena {
     return this.arena.slot(flat, this.#own.get(parameter)!, this.#first)
   }
 
+  /** Returns where a parameter begins in a flat tensor of the part's layout, in elements. */
+  startOf(parameter: Tensor): number {
+    const slot = this.slot(this.params, parameter)
+    const start = slot.offset - this.params.offset
+    slot.dispose()
+    return start
+  }
+
   /** The versions of the parameters that a step changes, which are those with gradients. */
   get changes(): Changeable {
     return joint([...this.#own.keys()].flatMap(({ grad, version }) => (grad ? [version] : [])))
@@ -63,6 +84,7 @@ export class StepPart implements StepArena {
 
   /** Frees everything but the arena. */
   dispose(): void {
-    for (const t of [this.params, this.grads, this.blockSlot, ...Object.values(this.moments)]) t.dispose()
+    for (const t of [this.params, this.grads, this.blockSlot, ...Object.values(this.moments), ...Object.values(this.tables)])
+      t.dispose()
   }
 }
