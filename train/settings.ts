@@ -144,7 +144,7 @@ export const SETTINGS = {
     max: CONFIG_LIMITS.branches,
     help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
   },
-  optimizer: { kind: 'choice', choices: OPTIMIZER_NAMES, default: 'adamW', help: 'optimizer' },
+  optimizer: { kind: 'choice', choices: OPTIMIZER_NAMES, help: 'optimizer (default: adamW)' },
   momentum: { kind: 'number', min: 0, max: 0.9999, help: 'of sgd (default: 0.9) and muon (default: 0.95)' },
   lr: { kind: 'number', min: 1e-12, max: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
@@ -155,8 +155,7 @@ export const SETTINGS = {
     kind: 'number',
     min: 0,
     max: 0.999999,
-    default: 0,
-    help: 'decay of an average of the weights, which is evaluated and saved as the model; 0 for none',
+    help: 'decay of an average of the weights, which is evaluated and saved as the model (default: none)',
   },
   seed: {
     kind: 'whole',
@@ -248,9 +247,10 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   }
   if (checked.mode === 'devices' && checked.scheme === 'greedy')
     throw new UserError('--scheme greedy freezes branches, which --mode devices cannot; use another mode')
-  if (checked.momentum !== undefined && MOMENTUM[checked.optimizer] === undefined)
-    throw new UserError(`--momentum has no effect on --optimizer ${checked.optimizer}; use it with sgd or muon`)
-  if (checked.mode === 'devices' && (checked.optimizer !== 'adamW' || checked.ema > 0))
+  const { optimizer = 'adamW', momentum, ema = 0 } = checked
+  if (momentum !== undefined && MOMENTUM[optimizer] === undefined)
+    throw new UserError(`--momentum has no effect on --optimizer ${optimizer}; use it with sgd or muon`)
+  if (checked.mode === 'devices' && (optimizer !== 'adamW' || ema > 0))
     throw new UserError('--mode devices takes --optimizer adamW without --ema; use another mode')
   if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
     throw new UserError(`--hinge has no effect on --scheme ${checked.scheme}; use it with prefixSum`)

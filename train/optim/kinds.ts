@@ -8,7 +8,8 @@ import type { Optimizer } from './optimizer.ts'
 import { Sgd } from './sgd.ts'
 
 interface MakeOptions {
-  optimizer: OptimizerName
+  /** Default adamW. */
+  optimizer?: OptimizerName | undefined
   weightDecay: number
   momentum?: number | undefined
   lossScale?: LossScale
@@ -17,7 +18,7 @@ interface MakeOptions {
 /** Makes an optimizer as the settings of a run ask for it. */
 export function makeOptimizer(
   parameters: readonly (readonly [string, Tensor])[],
-  { optimizer, weightDecay, momentum = MOMENTUM[optimizer], lossScale }: MakeOptions,
+  { optimizer = 'adamW', weightDecay, momentum = MOMENTUM[optimizer], lossScale }: MakeOptions,
 ): Optimizer {
   const options = { weightDecay, ...(lossScale && { lossScale }) }
   const moving = { ...options, ...(momentum !== undefined && { momentum }) }

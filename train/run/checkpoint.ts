@@ -166,7 +166,7 @@ function checkTraining(
   const counted = Object.keys(parseTraining(training, config, []).steps)
   const trained = ownModel ? new Map([...shapes].filter(([name]) => counted.includes(name))) : shapes
   const state = parseTraining(training, config, trained.keys())
-  if (state.settings.ema > 0) {
+  if (state.settings.ema) {
     for (const [name, { shape }] of trained) checkMoment(file, `${OPTIMIZER}${AVERAGE}.${name}`, shape)
   }
   return { state, trained }
@@ -176,9 +176,9 @@ type Shapes = ReadonlyMap<string, { shape: readonly number[] }>
 
 /** Returns the names of the parameters that have each kind of moment. @throws UserError for moments that the optimizer does not leave */
 function extrasOf(file: OpenSafetensors, { settings }: TrainingState, trained: Shapes): Record<string, string[]> {
-  const extras: Record<string, string[]> = settings.ema > 0 ? { [AVERAGE]: [...trained.keys()] } : {}
+  const extras: Record<string, string[]> = settings.ema ? { [AVERAGE]: [...trained.keys()] } : {}
   for (const [name, { shape }] of trained) {
-    const sets = MOMENTS[settings.optimizer]
+    const sets = MOMENTS[settings.optimizer ?? 'adamW']
     const isThere = (of: string) => file.tensors.has(`${OPTIMIZER}${of}.${name}`)
     for (const of of sets.find((set) => set.every(isThere)) ?? sets[0]!) {
       checkMoment(file, `${OPTIMIZER}${of}.${name}`, shape)

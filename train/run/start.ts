@@ -121,7 +121,7 @@ export async function startTrainer(
   model.coalesces = settings.coalesce
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
   let optimizer = makeOptimizer(model.namedParameters(), { ...settings, ...lossScale })
-  const ema = settings.ema > 0 ? new Ema(model.namedParameters(), { decay: settings.ema }) : undefined
+  const ema = settings.ema ? new Ema(model.namedParameters(), { decay: settings.ema }) : undefined
   const { train, evaluation } = data
   await chooseVariants?.(() => dryRun(device, model, optimizer, settings, scheme))
   const { mode: asked } = settings
