@@ -18,6 +18,8 @@ export function expectedOutput(w: Workload, operands: Record<string, Operand>): 
       return layerNorm(w, operands.x!.data, operands['norm.weight']!.data, operands['norm.bias']!.data)
     case 'attention':
       return attention(w, operands.q!.data, operands.k!.data, operands.v!.data)
+    case 'conv2d':
+      return convolution(w, operands.x!.data, operands['conv.weight']!.data, operands['conv.bias']!.data)
     case 'add': {
       const [a, b] = [operands.a!.data, operands.b!.data]
       return Float64Array.from(a, (value, i) => value + b[i]!)
@@ -44,6 +46,30 @@ function product({ form, batch, m, k, n }: WorkloadOf<'matmul'>, a: ArrayLike<nu
         sum += left * b[matrix * k * n + (form === 'NT' ? j * k + l : l * n + j)]!
       }
       out[row * n + j] = sum
+    }
+  }
+  return out
+}
+
+/** Only the first and the last images are computed. */
+function convolution(
+  { batch, channels, size }: WorkloadOf<'conv2d'>,
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  bias: ArrayLike<number>,
+): Float64Array {
+  const plane = size * size
+  const out = new Float64Array(batch * channels * plane).fill(Number.NaN)
+  for (const image of new Set([0, batch - 1])) {
+    for (let at = 0; at < channels * plane; at++) {
+      const [o, i, j] = [Math.floor(at / plane), Math.floor(at / size) % size, at % size]
+      let sum = bias[o]!
+      for (let k = 0; k < 9 * channels; k++) {
+        const [y, z] = [i - 1 + (Math.floor(k / 3) % 3), j - 1 + (k % 3)]
+        if (y < 0 || y >= size || z < 0 || z >= size) continue
+        sum += weight[o * 9 * channels + k]! * x[(image * channels + Math.floor(k / 9)) * plane + y * size + z]!
+      }
+      out[image * channels * plane + at] = sum
     }
   }
   return out

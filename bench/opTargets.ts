@@ -78,6 +78,11 @@ const SHAPES: Partial<Record<Workload['kind'], Shape>> = {
       width: width!,
     }),
   },
+  conv2d: {
+    takes: 'BxCxSIZE',
+    make: ([batch, channels, size]) => ({ kind: 'conv2d', batch: batch!, channels: channels!, size: size! }),
+    largest: ([batch, channels, size]) => Math.max(batch! * channels! * size! ** 2, 9 * channels! ** 2),
+  },
   add: { takes: 'N', make: ([n]) => ({ kind: 'add', n: n! }) },
 }
 

@@ -56,6 +56,16 @@ export function operandsOf(w: Workload): Record<string, Operand> {
       const shape = [w.batch, w.heads, w.tokens, w.width]
       return { q: values(shape), k: values(shape), v: values(shape) }
     }
+    case 'conv2d':
+    case 'convStep': {
+      const { batch, channels, size } = w
+      const convolution = (name: string) => ({
+        [`${name}.weight`]: values([channels, channels, 3, 3], 1 / Math.sqrt(9 * channels)),
+        [`${name}.bias`]: values([channels], 0.1),
+      })
+      const x = values([batch, channels, size, size])
+      return w.kind === 'conv2d' ? { x, ...convolution('conv') } : { x, ...convolution('conv1'), ...convolution('conv2') }
+    }
     case 'add':
       return { a: values([w.n]), b: values([w.n]) }
     case 'mlpStep':

@@ -1,4 +1,5 @@
 import {
+  conv2d,
   crossEntropy,
   type Device,
   layerNorm,
@@ -9,8 +10,9 @@ import {
   softmax,
   type Tensor,
   tensor,
+  zeros,
 } from '../engine/index.ts'
-import { Module, ParaFormer } from '../model/index.ts'
+import { Module, ParaFormer, parameter } from '../model/index.ts'
 import { EncoderLayer, Linear } from '../model/layers.ts'
 import { AdamW } from '../train/index.ts'
 import { type Operand, parametersOf } from './operands.ts'
@@ -56,6 +58,10 @@ export function prepareOurs(device: Device, w: Workload, operands: Record<string
       const [q, k, v] = [on(operands.q!), on(operands.k!), on(operands.v!)]
       return prepareOp([q, k, v], () => scaledDotProductAttention(q, k, v))
     }
+    case 'conv2d': {
+      const [x, weight, bias] = [on(operands.x!), on(operands['conv.weight']!), on(operands['conv.bias']!)]
+      return prepareOp([x, weight, bias], () => conv2d(x, weight, bias, { padding: 1 }))
+    }
     case 'add': {
       const [a, b] = [on(operands.a!), on(operands.b!)]
       return prepareOp([a, b], () => a.add(b))
@@ -64,6 +70,8 @@ export function prepareOurs(device: Device, w: Workload, operands: Record<string
       return prepareStep(w, operands, on)
   }
 }
+
+type StepKind = 'mlpStep' | 'convStep' | 'blockStep' | 'modelStep'
 
 function prepareOp(operands: readonly Tensor[], op: () => Tensor): OurRun {
   const record = (): Outputs => [scope(op)]
@@ -101,11 +109,39 @@ class TwoLayers extends Module {
   }
 }
 
-function prepareStep(
-  w: WorkloadOf<'mlpStep' | 'blockStep' | 'modelStep'>,
-  operands: Record<string, Operand>,
-  on: (operand: Operand) => Tensor,
-): OurRun {
+/** A convolution of 3 x 3 elements, padded by 1. */
+class Convolution extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor
+
+  constructor(channels: number) {
+    super()
+    this.weight = parameter(() => zeros([channels, channels, 3, 3]))
+    this.bias = parameter(() => zeros([channels]))
+  }
+
+  forward(x: Tensor): Tensor {
+    return conv2d(x, this.weight, this.bias, { padding: 1 })
+  }
+}
+
+/** Two convolutions with a ReLU between them. */
+class TwoConvolutions extends Module {
+  readonly conv1: Convolution
+  readonly conv2: Convolution
+
+  constructor({ channels }: WorkloadOf<'convStep'>) {
+    super()
+    this.conv1 = new Convolution(channels)
+    this.conv2 = new Convolution(channels)
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.conv2.forward(this.conv1.forward(x).relu())
+  }
+}
+
+function prepareStep(w: WorkloadOf<StepKind>, operands: Record<string, Operand>, on: (operand: Operand) => Tensor): OurRun {
   const input = on(operands.images ?? operands.x!)
   const labels = operands.labels && on(operands.labels)
   const { module, loss } = model(w, input, labels)
@@ -129,15 +165,15 @@ function prepareStep(
   }
 }
 
-function model(
-  w: WorkloadOf<'mlpStep' | 'blockStep' | 'modelStep'>,
-  input: Tensor,
-  labels: Tensor | undefined,
-): { module: Module; loss(): Tensor } {
+function model(w: WorkloadOf<StepKind>, input: Tensor, labels: Tensor | undefined): { module: Module; loss(): Tensor } {
+  const meanSquare = (t: Tensor) => t.mul(t).mean()
+  if (w.kind === 'convStep') {
+    const module = new TwoConvolutions(w)
+    return { module, loss: () => meanSquare(module.forward(input)) }
+  }
   if (w.kind === 'blockStep') {
     const { dim, heads, mlp } = w
     const module = new EncoderLayer({ dim, heads, dimHead: dim / heads, mlpDim: mlp, residual: 'preNorm' })
-    const meanSquare = (t: Tensor) => t.mul(t).mean()
     return { module, loss: () => meanSquare(module.forward(input)) }
   }
   const module = w.kind === 'mlpStep' ? new TwoLayers(w) : new ParaFormer(w.config)

@@ -7,9 +7,13 @@ export type Workload =
   | { kind: 'softmax'; rows: number; n: number }
   | { kind: 'layerNorm'; rows: number; n: number }
   | { kind: 'attention'; batch: number; heads: number; tokens: number; width: number }
+  /** A 3 x 3 convolution, padded by 1, of images of `size` x `size`. */
+  | { kind: 'conv2d'; batch: number; channels: number; size: number }
   | { kind: 'add'; n: number }
   /** A step of two linear layers with GELU between them: cross-entropy, backward pass, plain SGD. */
   | { kind: 'mlpStep'; batch: number; inputs: number; hidden: number; classes: number }
+  /** A step of two such convolutions with a ReLU between them: mean square of the result, backward pass, plain SGD. */
+  | { kind: 'convStep'; batch: number; channels: number; size: number }
   /** A step of a pre-norm ViT layer: mean square of its output, backward pass, plain SGD. */
   | { kind: 'blockStep'; batch: number; tokens: number; dim: number; heads: number; mlp: number }
   /** A step of a whole model: cross-entropy, backward pass, Adam. */
@@ -19,6 +23,13 @@ export type WorkloadOf<K extends Workload['kind']> = Extract<Workload, { kind: K
 
 /** Learning rate of the steps: small, so that the parameters hardly change in a long measurement. */
 export const LEARNING_RATE = 1e-4
+
+/** The layers of a small ResNet: a stage has half the rows and columns of the one before, and twice its channels. */
+const CONVOLUTIONS = [
+  { batch: 32, channels: 16, size: 28 },
+  { batch: 32, channels: 32, size: 14 },
+  { batch: 32, channels: 64, size: 8 },
+]
 
 /** Returns the workloads to compare. */
 export function standardWorkloads(software: boolean): Workload[] {
@@ -38,8 +49,10 @@ export function standardWorkloads(software: boolean): Workload[] {
     { kind: 'layerNorm', rows: 1024, n: 512 },
     { kind: 'attention', batch: 4, heads: 4, tokens: 256, width: 64 },
     { kind: 'attention', batch: 64, heads: 3, tokens: 197, width: 64 },
+    ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'conv2d', ...sizes })),
     { kind: 'add', n: 1_000_000 },
     { kind: 'mlpStep', batch: 256, inputs: 784, hidden: 512, classes: 10 },
+    ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'convStep', ...sizes })),
     { kind: 'blockStep', batch: 32, tokens: 65, dim: 128, heads: 4, mlp: 512 },
     { kind: 'modelStep', batch: software ? 2 : 64, config: { ...DEFAULT_CONFIGS.paraformer, dropout: 0 } },
   ]
@@ -55,6 +68,9 @@ export function shapeOf(w: Workload): string {
       return `[${w.rows}, ${w.n}]`
     case 'attention':
       return `B${w.batch} H${w.heads} T${w.tokens} D${w.width}`
+    case 'conv2d':
+    case 'convStep':
+      return `B${w.batch} C${w.channels} ${w.size}x${w.size}`
     case 'add':
       return `[${w.n}]`
     case 'mlpStep':
@@ -84,6 +100,11 @@ export function costOf(w: Workload): { flops: number; bytes: number } {
       const rows = w.batch * w.heads * w.tokens
       return { flops: 4 * rows * w.tokens * w.width, bytes: 16 * rows * w.width }
     }
+    case 'conv2d':
+      return { flops: convolutionFlops(w), bytes: 4 * (2 * w.batch * w.channels * w.size ** 2 + 9 * w.channels ** 2) }
+    // Two results, the gradients of two weights and of one input.
+    case 'convStep':
+      return { flops: 5 * convolutionFlops(w), bytes: 0 }
     case 'add':
       return { flops: w.n, bytes: 12 * w.n }
     case 'mlpStep': {
@@ -99,4 +120,8 @@ export function costOf(w: Workload): { flops: number; bytes: number } {
     case 'modelStep':
       return { flops: w.batch * countFlops(w.config).training, bytes: 0 }
   }
+}
+
+function convolutionFlops({ batch, channels, size }: WorkloadOf<'conv2d' | 'convStep'>): number {
+  return 2 * 9 * batch * (channels * size) ** 2
 }

@@ -2,14 +2,21 @@
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
+import { batchNorm } from './ops/batchNorm.ts'
+import { clone, to } from './ops/clone.ts'
+import { conv2d } from './ops/conv2d.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
+import { groupNorm } from './ops/groupNorm.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
+import { bceWithLogits, klDiv, mseLoss } from './ops/losses.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
+import { avgPool2d, maxPool2d } from './ops/pool2d.ts'
+import { bernoulli, multinomial } from './ops/random.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
@@ -21,7 +28,10 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ cast, backward },
+  ...{ conv2d, maxPool2d, avgPool2d, batchNorm, groupNorm },
+  ...{ bernoulli, multinomial },
+  ...{ mseLoss, bceWithLogits, klDiv },
+  ...{ cast, backward, clone, to },
 }
 
 type Methods = {

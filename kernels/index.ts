@@ -1,5 +1,6 @@
 import { entries as adamW } from './adamW/index.ts'
 import { entries as attention } from './attention/index.ts'
+import { entries as conv2d } from './conv2d/index.ts'
 import { entries as copy } from './copy/index.ts'
 import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
@@ -8,8 +9,11 @@ import { entries as ema } from './ema/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as lion } from './lion/index.ts'
+import { entries as losses } from './losses/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as muon } from './muon/index.ts'
+import { entries as planeNorm } from './planeNorm/index.ts'
+import { entries as pool2d } from './pool2d/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
@@ -21,6 +25,7 @@ import type { KernelEntry } from './spec.ts'
 export const kernelFamilies = {
   adamW,
   attention,
+  conv2d,
   copy,
   crossEntropy,
   cumsum,
@@ -29,8 +34,11 @@ export const kernelFamilies = {
   gather,
   layerNorm,
   lion,
+  losses,
   matmul,
   muon,
+  planeNorm,
+  pool2d,
   random,
   reduce,
   rmsNorm,

@@ -26,7 +26,7 @@ export const openJax: OpenPeer = async () => {
 }
 
 /** Ops that do not consume their operands. Under `jit` they run once, while they are traced. */
-function opsOf({ numpy: np, nn }: any): Ops<Jax> {
+function opsOf({ numpy: np, nn, lax }: any): Ops<Jax> {
   const layerNorm = (x: Jax, weight: Jax, bias: Jax): Jax => nn.standardize(x.ref, -1).mul(weight.ref).add(bias.ref)
   return {
     linear(x, weight, bias) {
@@ -35,6 +35,19 @@ function opsOf({ numpy: np, nn }: any): Ops<Jax> {
     },
     layerNorm,
     gelu: (x) => nn.gelu(x.ref, { approximate: false }),
+    conv2d(x, weight, bias) {
+      const padded = lax.convGeneralDilated(
+        x.ref,
+        weight.ref,
+        [1, 1],
+        [
+          [1, 1],
+          [1, 1],
+        ],
+      )
+      return padded.add(bias.ref.reshape([1, -1, 1, 1]))
+    },
+    relu: (x) => nn.relu(x.ref),
     add: (a, b) => a.ref.add(b.ref),
     attention(q, k, v) {
       const width = q.shape.at(-1)
@@ -75,6 +88,7 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     softmax: (x) => nn.softmax(x, -1),
     layerNorm: (x, weight, bias) => nn.standardize(x, -1).mul(weight).add(bias),
     attention: (q, k, v) => ops.attention(q!, k!, v!),
+    conv2d: (x, weight, bias) => ops.conv2d(x!, weight!, bias!),
     add: (a, b) => a!.add(b),
   }
   const compiled = jit(functions[w.kind]!)

@@ -10,6 +10,9 @@ export interface Ops<T> {
   layerNorm(x: T, weight: T, bias: T): T
   /** The exact GELU, with erf. */
   gelu(x: T): T
+  /** A 3 x 3 convolution, padded by 1, of images as the library has them, with weight [O, C, 3, 3] and bias [O]. */
+  conv2d(x: T, weight: T, bias: T): T
+  relu(x: T): T
   /** The sum, with broadcasting. */
   add(a: T, b: T): T
   /** Attention of q [B, H, Tq, Dh] over k and v [B, H, Tk, Dh]. */
@@ -42,6 +45,10 @@ export function stepLoss<T>(ops: Ops<T>, w: Workload, p: Named<T>, x: T, oneHot:
     case 'mlpStep': {
       const hidden = ops.gelu(ops.linear(x, p['fc1.weight']!, p['fc1.bias']!))
       return ops.crossEntropy(ops.linear(hidden, p['fc2.weight']!, p['fc2.bias']!), oneHot!)
+    }
+    case 'convStep': {
+      const hidden = ops.relu(ops.conv2d(x, p['conv1.weight']!, p['conv1.bias']!))
+      return ops.meanSquare(ops.conv2d(hidden, p['conv2.weight']!, p['conv2.bias']!))
     }
     case 'blockStep': {
       const { batch, tokens, dim, heads } = w

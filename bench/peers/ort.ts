@@ -72,6 +72,20 @@ function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output:
       ]
       return { nodes, inputs: [...inputs, { name: 'scale', shape: [1] }], output: { name: 'out', shape } }
     }
+    case 'conv2d': {
+      const shape = [w.batch, w.channels, w.size, w.size]
+      const inputs = [
+        { name: 'x', shape },
+        { name: 'conv.weight', shape: [w.channels, w.channels, 3, 3] },
+        { name: 'conv.bias', shape: [w.channels] },
+      ]
+      const convolution = node(
+        'Conv',
+        inputs.map(({ name }) => name),
+        { attributes: { pads: [1, 1, 1, 1] } },
+      )
+      return { nodes: [convolution], inputs, output: { name: 'out', shape } }
+    }
     case 'add': {
       const inputs = ['a', 'b'].map((name) => ({ name, shape: [w.n] }))
       return { nodes: [node('Add', ['a', 'b'])], inputs, output: { name: 'out', shape: [w.n] } }

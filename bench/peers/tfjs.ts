@@ -33,6 +33,9 @@ function opsOf(tf: any): Ops<any> {
       return tf.add(tf.mul(tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-5))), weight), bias)
     },
     gelu: (x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
+    // The library computes on images [B, H, W, C] and kernels [3, 3, C, O].
+    conv2d: (x, weight, bias) => tf.add(tf.conv2d(x, tf.transpose(weight, [2, 3, 1, 0]), 1, 'same'), bias),
+    relu: (x) => tf.relu(x),
     add: (a, b) => tf.add(a, b),
     attention(q, k, v) {
       const scores = tf.mul(tf.matMul(q, k, false, true), q.shape.at(-1) ** -0.5)
@@ -69,11 +72,15 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
   const ops = opsOf(tf)
   const t: Record<string, any> = {}
   for (const [name, { data, shape }] of Object.entries(operands)) t[name] = tf.tensor(data, shape)
+  const images = w.kind === 'conv2d'
+  if (images) t.x = tf.tidy(() => tf.transpose(t.x, [0, 2, 3, 1]))
+  const inOrder = (out: any) => (images ? tf.transpose(out, [0, 3, 1, 2]) : out)
   const functions: Partial<Record<Workload['kind'], () => any>> = {
     matmul: () => tf.matMul(t.a, t.b, w.kind === 'matmul' && w.form === 'TN', w.kind === 'matmul' && w.form === 'NT'),
     softmax: () => tf.softmax(t.x),
     layerNorm: () => ops.layerNorm(t.x, t['norm.weight'], t['norm.bias']),
     attention: () => ops.attention(t.q, t.k, t.v),
+    conv2d: () => ops.conv2d(t.x, t['conv.weight'], t['conv.bias']),
     add: () => tf.add(t.a, t.b),
   }
   const call = () => tf.tidy(functions[w.kind]!)
@@ -83,10 +90,10 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
       last?.dispose()
       last = call()
     },
-    last: () => last.data(),
+    last: () => inOrder(last).data(),
     done: () => done(tf),
     async values() {
-      const out = call()
+      const out = inOrder(call())
       const data = await out.data()
       out.dispose()
       return { out: data }
@@ -100,7 +107,8 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
 function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): PeerRun {
   const ops = opsOf(tf)
   const on = ({ data, shape }: Operand) => tf.tensor(data, shape)
-  const x = on(operands.images ?? operands.x!)
+  const given = on(operands.images ?? operands.x!)
+  const x = w.kind === 'convStep' ? tf.transpose(given, [0, 2, 3, 1]) : given
   const { labels } = operands
   const classes = classesOf(w)
   const hot = labels && tf.tensor(oneHot(labels.data, classes), [labels.shape[0], classes])

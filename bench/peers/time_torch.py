@@ -110,6 +110,15 @@ def make(w):
     if kind == "attention":
         q, k, v = (randn(w["batch"], w["heads"], w["tokens"], w["width"]) for _ in range(3))
         return lambda: attention(q, k, v)
+    if kind == "conv2d":
+        x, weight = randn(w["batch"], w["channels"], w["size"], w["size"]), randn(w["channels"], w["channels"], 3, 3)
+        return lambda: F.conv2d(x, weight, padding=1)
+    if kind == "convStep":
+        convolution = lambda: torch.nn.Conv2d(w["channels"], w["channels"], 3, padding=1)
+        module = torch.nn.Sequential(convolution(), torch.nn.ReLU(), convolution()).to(DEVICE)
+        x = randn(w["batch"], w["channels"], w["size"], w["size"])
+        sgd = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+        return step(module, lambda net: net(x).square().mean(), sgd)
     if kind == "add":
         a, b = randn(w["n"]), randn(w["n"])
         return lambda: a + b

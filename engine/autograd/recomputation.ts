@@ -77,6 +77,11 @@ export class Recomputation {
     this.#run = run
   }
 
+  /** Whether the part, or one around it, runs again for backward. */
+  get again(): boolean {
+    return this.#again !== undefined || (this.#outer?.again ?? false)
+  }
+
   /** Runs `fn`, the first run of the part. */
   first<T>(fn: () => T): T {
     try {

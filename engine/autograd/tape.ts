@@ -2,6 +2,7 @@ import { checkFunction, refusal, synchronous } from '../base/checks.ts'
 import { ContextVariable } from '../base/contextVariable.ts'
 import { ArgumentError } from '../base/errors.ts'
 import type { Device } from '../device/device.ts'
+import { isFloat } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -67,7 +68,7 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
         return inputs.includes(result) ? result.detach() : result
       })
       node.end(out)
-      if (node.needs.includes(true)) {
+      if (node.needs.includes(true) && isFloat(out.dtype)) {
         out.requiresGrad = true
         out.node = node
       } else node.release()

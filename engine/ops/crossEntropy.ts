@@ -1,57 +1,131 @@
 import * as kernels from '../../kernels/crossEntropy/index.ts'
 import { rowMajor, sum } from '../../kernels/reduce/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
-import { defineOp } from '../autograd/tape.ts'
-import { checkNoMore } from '../base/checks.ts'
+import { defineOp, noGrad } from '../autograd/tape.ts'
+import { checkNoMore, checkWhole, refusal } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
+import { INT32_MAX, INT32_MIN } from '../layout/dtype.ts'
 import { format } from '../layout/shape.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
+import { runBinary } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { full } from './create.ts'
+import { add, div, mul, sub } from './elementwise.ts'
+import { reshape } from './shape.ts'
+import { softmax } from './softmax.ts'
+
+type Reduction = 'mean' | 'sum' | 'none'
 
 export interface CrossEntropyOptions {
-  /** 'mean' (the default) averages the losses of all rows; 'none' returns them. */
-  reduction?: 'mean' | 'none'
+  /** 'mean' (the default) averages the losses of all rows that count, 'sum' adds them up, 'none' returns them. */
+  reduction?: Reduction
+  /** The share of the target that is spread over all classes, in [0, 1] (Szegedy et al., arXiv 1512.00567); default 0. */
+  labelSmoothing?: number
+  /** The label of rows that have no loss and no gradient and do not count in the mean; by default there is none. */
+  ignoreIndex?: number
 }
 
-const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true }
+const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true, labelSmoothing: true, ignoreIndex: true }
 
-const op = defineOp<[logits: Tensor, labels: Tensor], { reduction: 'mean' | 'none' }>({
+interface Arguments {
+  reduction: Reduction
+  options: { smoothing?: number; ignored?: number }
+}
+
+const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
   name: 'crossEntropy',
-  forward(ctx, inputs, { reduction }) {
+  forward(ctx, inputs, { reduction, options }) {
     const [logits, labels] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
-    const losses = empty(labels.shape, 'float32', logits.device)
-    const statistics = empty([...labels.shape, 2], 'float32', logits.device) // [..., 2]: the row's maximum and sum of exponentials
-    run(kernels.crossEntropy, problemOf(logits, labels), [logits, labels, losses, statistics])
-    ctx.saveForBackward(logits, labels, statistics)
+    const { device } = logits
+    const losses = empty(labels.shape, 'float32', device)
+    const statistics = empty([...labels.shape, 2], 'float32', device) // [..., 2]: the row's maximum and sum of exponentials
+    run(kernels.crossEntropy, { ...problemOf(logits, labels), ...options }, [logits, labels, losses, statistics])
+    const counts = reduction === 'mean' && options.ignored !== undefined
+    const count = counts ? countOf(labels, options.ignored!) : undefined
+    ctx.saveForBackward(logits, labels, statistics, count)
     if (reduction === 'none') return losses
-    const loss = empty([], 'float32', logits.device)
-    run(sum, { ...rowMajor(1, labels.size, 1), scale: 1 / labels.size }, [losses, loss])
-    return loss
+    const loss = empty([], 'float32', device)
+    const scale = reduction === 'mean' && !count ? 1 / labels.size : 1
+    run(sum, { ...rowMajor(1, labels.size, 1), scale }, [losses, loss])
+    if (!count) return loss
+    const mean = empty([], 'float32', device)
+    runBinary('div', loss, count, mean)
+    return mean
   },
-  backward(ctx, grad, { reduction }) {
-    const [logits, labels, statistics] = ctx.saved as [Tensor, Tensor, Tensor]
-    const problem = problemOf(logits, labels)
-    const each = reduction === 'mean' ? { gradientStride: 0, scale: 1 / problem.rows } : { gradientStride: 1, scale: 1 }
+  backward(ctx, grad, { reduction, options }) {
+    const [logits, labels, statistics, count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
+    const problem = { ...problemOf(logits, labels), ...options }
+    const gradientStride = reduction === 'none' ? 1 : 0
+    const scale = reduction === 'mean' && !count ? 1 / problem.rows : 1
+    let gradient = grad.contiguous()
+    if (count) {
+      gradient = empty([], 'float32', logits.device)
+      runBinary('div', grad, count, gradient)
+    }
     const dlogits = ctx.gradOut(0)
-    run(kernels.crossEntropyBackward, { ...problem, ...each }, [logits, labels, statistics, grad.contiguous(), dlogits])
+    run(kernels.crossEntropyBackward, { ...problem, gradientStride, scale }, [logits, labels, statistics, gradient, dlogits])
     return [dlogits, undefined]
   },
+  differentiableBackward(ctx, grad, { reduction, options }) {
+    const [, labels, , count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
+    const logits = ctx.input(0)
+    const classes = logits.shape.at(-1)!
+    const each = reduction === 'none' ? reshape(grad, [...grad.shape, 1]) : grad
+    const scaled = count ? div(each, count) : reduction === 'mean' ? mul(each, 1 / labels.size) : each
+    // What the target takes is constant, and is the gradient at equal logits: 1 / C minus the target.
+    const minusTarget = noGrad(() => sub(targetGradient(labels, classes, options), 1 / classes))
+    const counted = options.ignored === undefined ? undefined : countedRows(labels, options.ignored)
+    const probabilities = softmax(logits, -1)
+    const kept = counted ? mul(probabilities, reshape(counted, [...labels.shape, 1])) : probabilities
+    const target = counted ? mul(minusTarget, reshape(counted, [...labels.shape, 1])) : minusTarget
+    return [mul(add(kept, target), scaled), undefined]
+  },
 })
+
+/** The gradient of the losses at logits of 0, [..., C]: 1 / C minus the smoothed target. */
+function targetGradient(labels: Tensor, classes: number, options: Arguments['options']): Tensor {
+  const shape = [...labels.shape, classes]
+  const logits = full(shape, 0, { device: labels.device })
+  const statistics = empty([...labels.shape, 2], 'float32', labels.device)
+  const losses = empty(labels.shape, 'float32', labels.device)
+  const out = empty(shape, 'float32', labels.device)
+  const problem = problemOf(logits, labels)
+  run(kernels.crossEntropy, problem, [logits, labels, losses, statistics])
+  const one = full([1], 1, { device: labels.device })
+  const backward = { ...problem, ...options, gradientStride: 0 as const, scale: 1 }
+  run(kernels.crossEntropyBackward, backward, [logits, labels, statistics, one, out])
+  return out
+}
+
+/** By row whether it counts, 1 or 0 in float32. */
+function countedRows(labels: Tensor, ignored: number): Tensor {
+  const counted = empty(labels.shape, 'float32', labels.device)
+  run(kernels.countedRows, { rows: labels.size, ignored }, [labels, counted])
+  return counted
+}
+
+/** The number of rows that count, as a float32 []. */
+function countOf(labels: Tensor, ignored: number): Tensor {
+  const count = empty([], 'float32', labels.device)
+  run(sum, { ...rowMajor(1, labels.size, 1), scale: 1 }, [countedRows(labels, ignored), count])
+  return count
+}
 
 function problemOf(logits: Tensor, labels: Tensor) {
   return { rows: labels.size, classes: logits.shape.at(-1)!, nan: kernels.NAN_BITS } as const
 }
 
 /**
- * The cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label. A row with NaN or Infinity, or of
- * -Infinity alone, has loss and gradient NaN; a label whose logit is -Infinity has loss Infinity.
+ * The cross-entropy of softmax(logits) with class labels: logsumexp(logits) - logit of the label. With label smoothing s the target is 1 - s
+ * of the label and s of all classes alike. A row with NaN or Infinity, or of -Infinity alone, has loss and gradient NaN; a label whose logit
+ * is -Infinity has loss Infinity. The mean of no rows is NaN.
  * @param logits float32 [..., C]; inside `autocast` float16 too
- * @param labels int32 [...], each in [0, C); a label outside makes the row's loss and gradient NaN
+ * @param labels int32 [...], each in [0, C); another label than `ignoreIndex` outside makes the row's loss and gradient NaN
  * @returns float32: the mean loss [], or with `reduction: 'none'` the loss of each row [...]
- * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option
+ * @throws ShapeError for other dtypes, shapes or reductions; ArgumentError for an unknown option, or one of another kind
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options?: CrossEntropyOptions, ...extra: []): Tensor {
   checkTensor('crossEntropy', logits, 'logits')
@@ -63,9 +137,14 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options?: CrossEntr
   if (input.dtype !== 'float32' || labels.dtype !== 'int32' || !fits) {
     throw mismatch('crossEntropy', [input, labels], 'logits float32 [..., C] and labels int32 [...]')
   }
-  const reduction = options?.reduction ?? 'mean'
-  if (reduction !== 'mean' && reduction !== 'none') {
-    throw new ShapeError(`crossEntropy: got reduction ${kindOf(reduction)}, takes 'mean' or 'none'`)
+  const { reduction = 'mean', labelSmoothing = 0, ignoreIndex } = options ?? {}
+  if (reduction !== 'mean' && reduction !== 'sum' && reduction !== 'none') {
+    throw new ShapeError(`crossEntropy: got reduction ${kindOf(reduction)}, takes 'mean', 'sum' or 'none'`)
   }
-  return op([input, labels], { reduction })
+  if (!(typeof labelSmoothing === 'number' && labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw refusal('crossEntropy', labelSmoothing, 'a number from 0 to 1', 'labelSmoothing')
+  if (ignoreIndex !== undefined) checkWhole('crossEntropy', ignoreIndex, 'ignoreIndex', INT32_MIN, INT32_MAX)
+  const smoothing = labelSmoothing > 0 ? { smoothing: labelSmoothing } : {}
+  const ignored = ignoreIndex === undefined ? {} : { ignored: ignoreIndex }
+  return op([input, labels], { reduction, options: { ...smoothing, ...ignored } })
 }

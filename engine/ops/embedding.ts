@@ -4,6 +4,7 @@ import { checkNoMore } from '../base/checks.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { stableOrder } from './stableOrder.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
   name: 'embedding',
@@ -28,20 +29,6 @@ const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
     return [dweight, undefined]
   },
 })
-
-/** A stable merge sort: the positions of the indices, sorted by index. */
-function stableOrder(indices: Tensor): Tensor {
-  const count = indices.size
-  let order = empty([count], 'int32', indices.device)
-  run(kernels.sortBlocks, { count }, [indices, order])
-  for (let length = kernels.SORT_BLOCK; length < count; length *= 2) {
-    const merged = empty([count], 'int32', indices.device)
-    run(kernels.mergeOrder, { count, run: length }, [indices, order, merged])
-    order.dispose()
-    order = merged
-  }
-  return order
-}
 
 /**
  * Looks up rows of a table. The gradients of a row that is used several times add up in a fixed order.

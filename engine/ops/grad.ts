@@ -19,9 +19,6 @@ export interface GradOptions {
 
 const OPTIONS: OptionNames<GradOptions> = { cotangent: true, createGraph: true }
 
-/** One gradient for one tensor, a list for a list. */
-type Gradients<T> = T extends readonly Tensor[] ? Tensor[] : Tensor
-
 /**
  * Computes the gradients of an output with respect to some tensors, and leaves `grad` of all leaves alone. Without `createGraph` it frees the
  * values that the tape saved, as `backward` does; with it they stay until the tensors are dropped.
@@ -31,15 +28,21 @@ type Gradients<T> = T extends readonly Tensor[] ? Tensor[] : Tensor
  * @throws ArgumentError when an argument is of a wrong kind, no input of the output requires gradients, or `createGraph` meets an op without second
  *   derivative; ShapeError when the cotangent does not fit, or is missing where the output has several elements
  */
-export function grad<const T extends Tensor | readonly Tensor[]>(
+export function grad(
   output: Tensor | ((...inputs: Tensor[]) => Tensor),
-  inputs: T,
+  inputs: readonly Tensor[],
+  options?: GradOptions,
+): Tensor[]
+export function grad(output: Tensor | ((...inputs: Tensor[]) => Tensor), inputs: Tensor, options?: GradOptions): Tensor
+export function grad(
+  output: Tensor | ((...inputs: Tensor[]) => Tensor),
+  inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
-): Gradients<T> {
+): Tensor | Tensor[] {
   checkOptions('grad', options, OPTIONS)
   const { cotangent, createGraph = false } = options
   checkBoolean('grad', createGraph, 'createGraph')
-  const list: readonly Tensor[] = Array.isArray(inputs) ? inputs : [inputs]
+  const list: readonly Tensor[] = isList(inputs) ? inputs : [inputs]
   if (list.length === 0) throw refusal('grad', inputs, 'a tensor or a list of at least one')
   for (const t of list) {
     checkTensor('grad', t, 'an input')
@@ -60,7 +63,11 @@ export function grad<const T extends Tensor | readonly Tensor[]>(
     )
   }
   const results = scope(compute)
-  return (Array.isArray(inputs) ? results : results[0]) as Gradients<T>
+  return isList(inputs) ? results : results[0]!
+}
+
+function isList(inputs: Tensor | readonly Tensor[]): inputs is readonly Tensor[] {
+  return Array.isArray(inputs)
 }
 
 function asLeaf(t: Tensor): Tensor {

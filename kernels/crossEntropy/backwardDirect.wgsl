@@ -8,10 +8,14 @@ const ROW_VEC: u32 = 1u;
 const UNROLL: u32 = 1u;
 // The place of each component in its Element: 0, 1, 2, 3 in a vec4.
 const LANES: Element = Element(0.0);
+// Whether labels are smoothed (1512.00567), and whether one label marks rows that count nothing.
+const SMOOTH: bool = false;
+const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32,
+  smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
@@ -35,16 +39,24 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
   let scaled = gradient[own.w + row * params.gradientStride] * params.scale;
-  let g = select(bitcast<f32>(params.nan), scaled, label < params.classes);
+  var g = select(bitcast<f32>(params.nan), scaled, label < params.classes);
+  if (IGNORE && label == u32(params.ignored)) { g = 0.0; }
+  // What the class of the label and the others take from the gradient.
+  var taken = g;
+  var others = 0.0;
+  if (SMOOTH) {
+    others = g * params.smoothing / f32(params.classes);
+    taken = g * (1.0 - params.smoothing) + others;
+  }
   let share = g / statistics[own.z / 2u + row].y;
 
   for (var j = 0u; j < n; j += UNROLL) {
     let i = start + j;
     let place = i32(label) - i32(j * ROW_VEC);
-    let onehot = select(Element(0.0), Element(g), LANES == Element(f32(place)));
+    let onehot = select(Element(others), Element(taken), LANES == Element(f32(place)));
     dlogits[result + i] = exp(logits[own.x / ROW_VEC + i] - largest) * share - onehot;
     if (UNROLL == 2u) {
-      let nextOnehot = select(Element(0.0), Element(g), LANES == Element(f32(place - i32(ROW_VEC))));
+      let nextOnehot = select(Element(others), Element(taken), LANES == Element(f32(place - i32(ROW_VEC))));
       dlogits[result + i + 1u] = exp(logits[own.x / ROW_VEC + i + 1u] - largest) * share - nextOnehot;
     }
   }

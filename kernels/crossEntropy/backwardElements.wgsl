@@ -7,10 +7,14 @@ const WORKGROUP: u32 = 64u;
 const ROW_VEC: u32 = 1u;
 // The place of each component in its Element: 0, 1, 2, 3 in a vec4.
 const LANES: Element = Element(0.0);
+// Whether labels are smoothed (1512.00567), and whether one label marks rows that count nothing.
+const SMOOTH: bool = false;
+const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32,
+  smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
@@ -33,12 +37,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let largestAndSum = statistics[own.z / 2u + row];
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
+  if (IGNORE && label == u32(params.ignored)) {
+    dlogits[result + i] = Element(0.0);
+    return;
+  }
   if (label >= params.classes) {
     dlogits[result + i] = Element(bitcast<f32>(params.nan));
     return;
   }
   let place = i32(label) - i32(i % n * ROW_VEC);
-  let onehot = select(Element(0.0), Element(1.0), LANES == Element(f32(place)));
+  var wanted = select(Element(0.0), Element(1.0), LANES == Element(f32(place)));
+  if (SMOOTH) { wanted = wanted * (1.0 - params.smoothing) + params.smoothing / f32(params.classes); }
   let probability = exp(logits[own.x / ROW_VEC + i] - largestAndSum.x) / largestAndSum.y;
-  dlogits[result + i] = (probability - onehot) * (gradient[own.w + row * params.gradientStride] * params.scale);
+  dlogits[result + i] = (probability - wanted) * (gradient[own.w + row * params.gradientStride] * params.scale);
 }

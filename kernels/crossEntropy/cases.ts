@@ -29,10 +29,36 @@ function forward(rows: number, classes: number, logits: Fill, name: string): Ker
   }
 }
 
+type Options = Pick<CrossEntropyProblem, 'smoothing' | 'ignored'>
+
+const OPTIONS: readonly [rows: number, classes: number, options: Options][] = [
+  [33, 10, { smoothing: 0.1 }],
+  [9, 100, { ignored: 2 }],
+  [3, 257, { smoothing: 0.3, ignored: -100 }],
+  [2, 1028, { smoothing: 0.3, ignored: -100 }],
+]
+
+/** The case with options. Of three rows the second is ignored, if any is. */
+function withOptions<P extends CrossEntropyProblem>(kase: KernelCase<P>, options: Options): KernelCase<P> {
+  const { ignored } = options
+  const label = labelsBelow(kase.problem.classes) as (i: number, random: () => number) => number
+  const labels: Fill = (i, random) => (i % 3 === 1 && ignored !== undefined ? ignored : label(i, random))
+  const fills = { ...kase.fills, labels }
+  return { ...kase, name: `${kase.name} ${JSON.stringify(options)}`, problem: { ...kase.problem, ...options }, fills }
+}
+
+export const countedRowsCases: readonly KernelCase<{ rows: number; ignored: number }>[] = [1, 7, 129].map((rows) => ({
+  name: `${rows} rows`,
+  problem: { rows, ignored: -100 },
+  sizes: { labels: rows, counted: rows },
+  fills: { labels: (i) => (i % 3 === 0 ? -100 : i) },
+}))
+
 export const crossEntropyCases: readonly KernelCase<CrossEntropyProblem>[] = [
   ...SHAPES.map(([rows, classes]) => forward(rows, classes, 'normal', `[${rows}, ${classes}]`)),
   forward(9, 31, extreme(31), 'logits of 1e4'),
   forward(9, 64, extreme(64), 'logits of 1e4, vec4'),
+  ...OPTIONS.map(([rows, classes, options]) => withOptions(forward(rows, classes, 'normal', `[${rows}, ${classes}]`), options)),
   { ...forward(4096, 1000, 'normal', 'bench [4096, 1000]'), bench: true },
 ]
 
@@ -55,5 +81,6 @@ export const crossEntropyBackwardCases: readonly KernelCase<CrossEntropyBackward
   ...SHAPES.map(([rows, classes]) => backward(rows, classes, 1)),
   backward(33, 10, 0),
   backward(129, 100, 0),
+  ...OPTIONS.map(([rows, classes, options]) => withOptions(backward(rows, classes, 1), options)),
   { ...backward(4096, 1000, 0), name: 'bench [4096, 1000]', bench: true },
 ]

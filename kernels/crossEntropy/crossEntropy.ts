@@ -1,7 +1,19 @@
 import { chooseForLines, elementSums, groupConstants, groupVariants, rowVector, threadsFor, unroll } from '../axisView.ts'
-import { branchStrides, type Constants, ceilDiv, type Grid, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
+import {
+  branchStrides,
+  type Constants,
+  ceilDiv,
+  type Grid,
+  grid1d,
+  type KernelSpec,
+  type Param,
+  reads,
+  scalars,
+  writes,
+} from '../spec.ts'
 import backwardDirect from './backwardDirect.wgsl'
 import backwardElements from './backwardElements.wgsl'
+import countedSource from './counted.wgsl'
 import direct from './direct.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
@@ -13,7 +25,21 @@ export interface CrossEntropyProblem {
   rows: number
   classes: number
   nan: typeof NAN_BITS
+  /** The share of the loss that is the mean over all classes (label smoothing, 1512.00567); without it 0. */
+  smoothing?: number
+  /** The label of rows that have loss and gradient 0; without it there are none. */
+  ignored?: number
 }
+
+/** The options that are compiled in. */
+function options({ smoothing, ignored }: CrossEntropyProblem): Constants {
+  return { ...(smoothing && { SMOOTH: true }), ...(ignored !== undefined && { IGNORE: true }) }
+}
+
+const optionParams: readonly Param[] = [...scalars('f32', 'smoothing'), ...scalars('i32', 'ignored')].map((param) => ({
+  ...param,
+  optional: true,
+}))
 
 function threadPerRow({ rows, classes }: CrossEntropyProblem): Constants {
   const vector = rowVector(classes)
@@ -27,12 +53,12 @@ function threadGrid({ rows }: CrossEntropyProblem, { WORKGROUP }: Constants): Gr
 /**
  * losses [rows] = logsumexp(row of logits [rows, classes]) - its logit at labels [rows]. A label outside [0, classes) gives the loss NaN.
  * `statistics` [rows, 2] keeps each row's largest logit and its sum of exp(logit - largest) for the backward pass. Their logsumexp alone
- * is too coarse where logits are large.
+ * is too coarse where logits are large. With `smoothing` s the loss is 1 - s times this plus s times logsumexp minus the mean logit.
  */
 export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
   name: 'crossEntropy',
   bindings: [...reads('f32', 'logits'), ...reads('i32', 'labels'), ...writes('f32', 'losses', 'statistics')],
-  params: [branchStrides(4), ...scalars('u32', 'rows', 'classes', 'nan')],
+  params: [branchStrides(4), ...scalars('u32', 'rows', 'classes', 'nan'), ...optionParams],
   variants: [
     {
       name: 'direct',
@@ -40,12 +66,13 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
       constants: (problem) => ({
         ...threadPerRow(problem),
         ...elementSums(problem.classes / rowVector(problem.classes).ROW_VEC),
+        ...options(problem),
       }),
       grid: threadGrid,
     },
     ...groupVariants<CrossEntropyProblem>(
       { workgroup, subgroup },
-      ({ classes }) => groupConstants(classes, rowVector(classes)),
+      (problem) => ({ ...groupConstants(problem.classes, rowVector(problem.classes)), ...options(problem) }),
       ({ rows }) => grid1d(rows),
     ),
   ],
@@ -77,18 +104,23 @@ export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
     ...reads('f32', 'statistics', 'gradient'),
     ...writes('f32', 'dlogits'),
   ],
-  params: [branchStrides(5), ...scalars('u32', 'rows', 'classes', 'nan', 'gradientStride'), ...scalars('f32', 'scale')],
+  params: [
+    branchStrides(5),
+    ...scalars('u32', 'rows', 'classes', 'nan', 'gradientStride'),
+    ...scalars('f32', 'scale'),
+    ...optionParams,
+  ],
   variants: [
     {
       name: 'direct',
       source: backwardDirect,
-      constants: (problem) => ({ ...threadPerRow(problem), ...lanes(problem) }),
+      constants: (problem) => ({ ...threadPerRow(problem), ...lanes(problem), ...options(problem) }),
       grid: threadGrid,
     },
     {
       name: 'elements',
       source: backwardElements,
-      constants: lanes,
+      constants: (problem) => ({ ...lanes(problem), ...options(problem) }),
       grid: ({ rows, classes }, { ROW_VEC }) => grid1d(ceilDiv((rows * classes) / Number(ROW_VEC), 64)),
     },
   ],
@@ -96,4 +128,14 @@ export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
   choose: (device, { rows }) => (device.software && rows >= 4 ? 'direct' : 'elements'),
   flops: ({ rows, classes }) => 4 * rows * classes,
   bytes: ({ rows, classes }) => 4 * (2 * rows * classes + 4 * rows),
+}
+
+/** counted [rows]: 1 where the label is not `ignored`, else 0. */
+export const countedRows: KernelSpec<{ rows: number; ignored: number }> = {
+  name: 'countedRows',
+  bindings: [...reads('i32', 'labels'), ...writes('f32', 'counted')],
+  params: [branchStrides(2), ...scalars('u32', 'rows'), ...scalars('i32', 'ignored')],
+  variants: [{ name: 'direct', source: countedSource, grid: ({ rows }) => grid1d(ceilDiv(rows, 64)) }],
+  flops: () => 0,
+  bytes: ({ rows }) => 8 * rows,
 }

@@ -14,10 +14,14 @@ const UNROLL: u32 = 1u;
 const LEVELS: bool = false;
 // Elements of a block of LONG sums.
 const BLOCK: u32 = select(48u, 16u, LEVELS) * UNROLL;
+// Whether labels are smoothed (1512.00567), and whether one label marks rows that count nothing.
+const SMOOTH: bool = false;
+const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32,
+  smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
@@ -77,6 +81,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let largest = max(max(m.x, m.y), max(m.z, m.w));
   var lanesSum = Element(0.0);
   var levels: Levels;
+  var lanesRest = Element(0.0); // the sum of logit - largest
+  var restLevels: Levels;
   var i = start;
   loop {
     let stop = select(end, min(i + BLOCK, end), LONG);
@@ -84,6 +90,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       var part = exp(logits[i] - largest);
       if (UNROLL == 2u) { part += exp(logits[i + 1u] - largest); }
       lanesSum += part;
+      if (SMOOTH) {
+        var below = logits[i] - largest;
+        if (UNROLL == 2u) { below += logits[i + 1u] - largest; }
+        lanesRest += below;
+      }
     }
     if (!LONG) { break; }
     if (LEVELS) {
@@ -92,20 +103,31 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       levels.a += lanesSum;
       lanesSum = Sum();
     }
+    if (SMOOTH) { carry(&restLevels, &lanesRest); }
     if (i >= end) { break; }
   }
   if (LONG) { lanesSum = sumOf(levels, lanesSum); }
+  if (SMOOTH && LONG) { lanesRest = sumOf(restLevels, lanesRest); }
   let s = vec4<f32>(lanesSum);
   // A scalar Element is spread over four lanes, so a quarter of their sum is exact.
   let sum = checked(((s.x + s.y) + (s.z + s.w)) * (f32(ROW_VEC) * 0.25));
   statistics[own.w / 2u + row] = vec2(largest, sum);
+  var rest = 0.0;
+  if (SMOOTH) {
+    let r = vec4<f32>(lanesRest);
+    rest = ((r.x + r.y) + (r.z + r.w)) * (f32(ROW_VEC) * 0.25);
+  }
 
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
-  if (label < params.classes) {
+  if (IGNORE && label == u32(params.ignored)) {
+    losses[own.z + row] = 0.0;
+  } else if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
     // The logarithm of NaN is not NaN on every driver.
-    losses[own.z + row] = select(sum, largest - logit + log(sum), sum > 0.0);
+    var loss = largest - logit + log(sum);
+    if (SMOOTH) { loss = loss * (1.0 - params.smoothing) + params.smoothing * (log(sum) - rest / f32(params.classes)); }
+    losses[own.z + row] = select(sum, loss, sum > 0.0);
   } else {
     losses[own.z + row] = bitcast<f32>(params.nan);
   }

@@ -2,14 +2,19 @@ import type { Arrays } from '../spec.ts'
 import type { CrossEntropyBackwardProblem, CrossEntropyProblem } from './crossEntropy.ts'
 
 /** The losses, and each row's largest logit and sum of exp(logit - largest), in float64. */
-export function crossEntropyReference({ rows, classes }: CrossEntropyProblem, arrays: Arrays): Arrays {
+export function crossEntropyReference(problem: CrossEntropyProblem, arrays: Arrays): Arrays {
+  const { rows, classes } = problem
+  const smoothing = Math.fround(problem.smoothing ?? 0)
   const { labels, losses, statistics } = arrays
   for (let row = 0; row < rows; row++) {
     const logits = arrays.logits!.subarray(row * classes, (row + 1) * classes)
     const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity)
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0)
     // A label outside the classes has no logit, so its loss is NaN.
-    losses![row] = largest - (logits[labels![row]!] ?? Number.NaN) + Math.log(sum)
+    const ofLabel = largest - (logits[labels![row]!] ?? Number.NaN) + Math.log(sum)
+    const ofAll = logits.reduce((total, logit) => total + largest - logit, 0) / classes + Math.log(sum)
+    losses![row] = smoothing > 0 ? (1 - smoothing) * ofLabel + smoothing * ofAll : ofLabel
+    if (labels![row] === problem.ignored) losses![row] = 0
     statistics![2 * row] = largest
     statistics![2 * row + 1] = sum
   }
@@ -18,15 +23,25 @@ export function crossEntropyReference({ rows, classes }: CrossEntropyProblem, ar
 
 /** The gradient of the logits in float64. */
 export function crossEntropyBackwardReference(problem: CrossEntropyBackwardProblem, arrays: Arrays): Arrays {
-  const { rows, classes, gradientStride, scale } = problem
+  const { rows, classes, gradientStride, scale, ignored } = problem
+  const smoothing = Math.fround(problem.smoothing ?? 0)
   const { logits, labels, statistics, gradient, dlogits } = arrays
   for (let row = 0; row < rows; row++) {
     const label = labels![row]!
-    const g = label >= 0 && label < classes ? gradient![row * gradientStride]! * scale : Number.NaN
+    const known = label >= 0 && label < classes ? gradient![row * gradientStride]! * scale : Number.NaN
+    const g = label === ignored ? 0 : known
     for (let j = 0; j < classes; j++) {
       const probability = Math.exp(logits![row * classes + j]! - statistics![2 * row]!) / statistics![2 * row + 1]!
-      dlogits![row * classes + j] = (probability - (j === label ? 1 : 0)) * g
+      dlogits![row * classes + j] = (probability - (j === label ? 1 - smoothing : 0) - smoothing / classes) * g
     }
   }
   return { dlogits: dlogits! }
+}
+
+export function countedRowsReference(
+  { rows, ignored }: { rows: number; ignored: number },
+  { labels, counted }: Arrays,
+): Arrays {
+  for (let row = 0; row < rows; row++) counted![row] = labels![row] === ignored ? 0 : 1
+  return { counted: counted! }
 }

@@ -10,10 +10,14 @@ const WORKGROUP: u32 = 256u;
 const LONG: bool = false;
 // The neighbours of a row in one Element.
 const ROW_VEC: u32 = 1u;
+// Whether labels are smoothed (1512.00567), and whether one label marks rows that count nothing.
+const SMOOTH: bool = false;
+const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32,
+  smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
@@ -105,15 +109,31 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
   if (LONG) { threadSum = sumOf(levels, threadSum); }
   let sum = checked(sumBySubgroups(threadSum, lane));
+  var rest = 0.0; // the sum of logit - largest
+  if (SMOOTH) {
+    var threadRest = Element(0.0);
+    var restLevels: Levels;
+    for (var j = local; j < n; j += WORKGROUP) {
+      threadRest += logits[start + j] - largest;
+      if (LONG && j / WORKGROUP % 8u == 7u) { carry(&restLevels, &threadRest); }
+    }
+    if (LONG) { threadRest = sumOf(restLevels, threadRest); }
+    workgroupBarrier();
+    rest = sumBySubgroups(threadRest, lane);
+  }
 
   if (local != 0u) { return; }
   statistics[own.w / 2u + row] = vec2(largest, sum);
   // A negative label becomes a large number, which is no class.
   let label = u32(labels[own.y + row]);
-  if (label < params.classes) {
+  if (IGNORE && label == u32(params.ignored)) {
+    losses[own.z + row] = 0.0;
+  } else if (label < params.classes) {
     let logit = vec4<f32>(logits[start + label / ROW_VEC])[label % ROW_VEC];
     // The logarithm of NaN is not NaN on every driver.
-    losses[own.z + row] = select(sum, largest - logit + log(sum), sum > 0.0);
+    var loss = largest - logit + log(sum);
+    if (SMOOTH) { loss = loss * (1.0 - params.smoothing) + params.smoothing * (log(sum) - rest / f32(params.classes)); }
+    losses[own.z + row] = select(sum, loss, sum > 0.0);
   } else {
     losses[own.z + row] = bitcast<f32>(params.nan);
   }

@@ -1,11 +1,19 @@
 import type { KernelEntry } from '../spec.ts'
-import { dropoutCases, randomCases } from './cases.ts'
-import { dropout, random } from './random.ts'
-import { dropoutReference, randomReference } from './reference.ts'
+import * as cases from './cases.ts'
+import * as kernels from './random.ts'
+import * as references from './reference.ts'
 
 export * from './random.ts'
 
 export const entries: KernelEntry[] = [
-  { spec: random, cases: randomCases, reference: randomReference },
-  { spec: dropout, cases: dropoutCases, reference: dropoutReference },
+  { spec: kernels.random, cases: cases.randomCases, reference: references.randomReference },
+  { spec: kernels.dropout, cases: cases.dropoutCases, reference: references.dropoutReference },
+  { spec: kernels.randomWords, cases: cases.randomWordsCases, reference: references.randomWordsReference },
+  { spec: kernels.bernoulli, cases: cases.bernoulliCases, reference: references.bernoulliReference },
+  { spec: kernels.multinomial, cases: cases.multinomialCases, reference: references.multinomialReference },
+  {
+    spec: kernels.multinomialDistinct,
+    cases: cases.multinomialDistinctCases,
+    reference: references.multinomialDistinctReference,
+  },
 ]

@@ -33,6 +33,8 @@ const SMALL: Workload[] = [
   { kind: 'softmax', rows: 7, n: 33 },
   { kind: 'layerNorm', rows: 9, n: 31 },
   { kind: 'attention', batch: 2, heads: 3, tokens: 17, width: 16 },
+  { kind: 'conv2d', batch: 2, channels: 5, size: 7 },
+  { kind: 'convStep', batch: 2, channels: 5, size: 7 },
   { kind: 'add', n: 1025 },
   { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 },
   { kind: 'blockStep', batch: 3, tokens: 9, dim: 24, heads: 3, mlp: 40 },

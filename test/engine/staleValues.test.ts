@@ -2,13 +2,19 @@
 import * as assert from 'uvu/assert'
 import {
   autocast,
+  avgPool2d,
+  batchNorm,
   capture,
+  conv2d,
   firstTokenAttention,
   fork,
+  groupNorm,
   layerNorm,
   linear,
   matmul,
+  maxPool2d,
   mlp,
+  mseLoss,
   noGrad,
   recompute,
   requestDevice,
@@ -83,6 +89,23 @@ test('products and layers mind a change only of what the gradients that are want
       needs: [[0, 1], [0], [0]],
     },
     rmsNorm: { of: ([x, w]) => rmsNorm(x!, w!), shapes: [[2, 4], [4]], needs: [[0, 1], [0]] },
+    conv2d: {
+      of: ([x, w, b]) => conv2d(x!, w!, b),
+      shapes: [[1, 2, 3, 3], [2, 2, 2, 2], [2]],
+      needs: [[1], [0], []],
+    },
+    avgPool2d: { of: ([x]) => avgPool2d(x!, 2), shapes: [[1, 2, 4, 4]], needs: [[]] },
+    maxPool2d: { of: ([x]) => maxPool2d(x!, 2), shapes: [[1, 2, 4, 4]], needs: [[]] },
+    batchNorm: { of: ([x, w, b]) => batchNorm(x!, w!, b!), shapes: [[2, 3, 2], [3], [3]], needs: [[0, 1], [0], []] },
+    groupNorm: { of: ([x, w, b]) => groupNorm(x!, 1, w!, b!), shapes: [[2, 3, 2], [3], [3]], needs: [[0, 1], [0], []] },
+    mseLoss: {
+      of: ([x, t]) => mseLoss(x!, t!),
+      shapes: [[2], [2]],
+      needs: [
+        [0, 1],
+        [0, 1],
+      ],
+    },
     firstTokenAttention: {
       of: ([u, w]) => firstTokenAttention(u!, w!, 1),
       shapes: [

@@ -108,6 +108,19 @@ const TABLE: [what: string, call: () => unknown, says: string | RegExp][] = [
   ]),
   ['rmsNorm without weight', () => x.rmsNorm(), 'rmsNorm: got undefined as weight, takes a tensor'],
   ['rmsNorm with a bias', () => x.rmsNorm(ones([3]), ones([3])), /^rmsNorm: got .+ as eps, takes a finite number/],
+  [
+    'conv2d with a stride of 0',
+    () => x.conv2d(x, undefined, { stride: 0 }),
+    /^conv2d: got 0 as stride, takes a whole number from 1/,
+  ],
+  [
+    'conv2d with three paddings',
+    () => x.conv2d(x, undefined, { padding: [1, 1, 1] }),
+    /^conv2d: got .+ as padding, takes a whole number or \[rows, columns\]$/,
+  ],
+  ['maxPool2d without size', () => x.maxPool2d(), 'maxPool2d: got undefined as size, takes a whole number or [rows, columns]'],
+  ['groupNorm without groups', () => x.groupNorm(ones([3]), ones([3])), /^groupNorm: got .+ as groups, takes a whole number/],
+  ['mseLoss of a number', () => x.mseLoss(1), 'mseLoss: got 1 as targets, takes a tensor'],
   ...[NaN, 1.5, -0.1, '0.5', undefined].map((p): [string, () => unknown, RegExp] => [
     `dropout(${p})`,
     () => x.dropout(p),
@@ -141,9 +154,9 @@ const TABLE: [what: string, call: () => unknown, says: string | RegExp][] = [
   ],
   ['crossEntropy of a list', () => x.crossEntropy([0, 1]), 'crossEntropy: got [0, 1] as labels, takes a tensor'],
   [
-    'crossEntropy with smoothing',
-    () => x.crossEntropy(ints, { labelSmoothing: 0.1 }),
-    'crossEntropy: unknown option "labelSmoothing"; it takes reduction',
+    'crossEntropy with too much smoothing',
+    () => x.crossEntropy(ints, { labelSmoothing: 2 }),
+    'crossEntropy: got 2 as labelSmoothing, takes a number from 0 to 1',
   ],
   [
     'crossEntropy with a name',

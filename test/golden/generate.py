@@ -38,7 +38,7 @@ Training files  training-{joint,prefixSum,paper}.safetensors
         p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
     Decay 0.05 for tensors of two or more dims except clsToken and posEmbedding; 0 for those and for vectors.
 
-ops.safetensors  {op}.{case}.{tensor}
+ops.safetensors, networks.safetensors  {op}.{case}.{tensor}
     Inputs under their own names, `output` the result, `cotangent` what was back-propagated, `grad.{input}` the gradients.
     __metadata__.cases              JSON: {op}.{case} -> the arguments that are not tensors
 
@@ -440,6 +440,94 @@ def optimizersFile(folder, seed):
     saveSafetensors(os.path.join(folder, 'optimizers.safetensors'), out, {'cases': json.dumps(cases)})
 
 
+# Networks
+
+def networksFile(folder, seed):
+    random = np.random.RandomState(seed)
+    out, cases = {}, {}
+
+    def draw(*shape):
+        return random.standard_normal(shape)
+
+    def case(name, f, inputs, **arguments):
+        """As that of opsFile."""
+        cases[name] = arguments
+        leaves = {key: rounded(value).requires_grad_() if np.asarray(value).dtype.kind == 'f' else torch.as_tensor(value)
+                  for key, value in inputs.items()}
+        result = f(**leaves)
+        for key, value in leaves.items():
+            out[f'{name}.{key}'] = exact(value) if value.is_floating_point() else value
+        out[f'{name}.output'] = result
+        cotangent = rounded(draw(*result.shape))
+        out[f'{name}.cotangent'] = exact(cotangent)
+        floats = [key for key, value in leaves.items() if value.is_floating_point()]
+        found = torch.autograd.grad(result, [leaves[key] for key in floats], cotangent)
+        out.update({f'{name}.grad.{key}': value for key, value in zip(floats, found)})
+
+    def conv(name, x, weight, **arguments):
+        case(f'conv2d.{name}', lambda x, weight, bias: F.conv2d(x, weight, bias, **arguments),
+             {'x': draw(*x), 'weight': draw(*weight), 'bias': draw(weight[0])}, **arguments)
+
+    conv('plain', (2, 3, 6, 5), (4, 3, 3, 3))
+    conv('padded', (2, 5, 7, 6), (9, 5, 3, 3), padding=1)
+    conv('strided', (3, 4, 9, 8), (5, 4, 3, 3), padding=1, stride=2)
+    conv('pointwise', (2, 6, 5, 7), (7, 6, 1, 1))
+    conv('pointwiseStrided', (2, 6, 5, 7), (7, 6, 1, 1), stride=2)
+    conv('patches', (2, 3, 8, 8), (6, 3, 4, 4), stride=4)
+    conv('uneven', (2, 3, 10, 11), (4, 3, 2, 5), stride=(3, 2), padding=(1, 3), dilation=(2, 1))
+    conv('dilated', (1, 2, 9, 9), (3, 2, 3, 3), padding=2, dilation=3)
+    conv('dilatedStrided', (2, 2, 9, 10), (3, 2, 3, 3), padding=3, dilation=2, stride=2)
+    conv('grouped', (2, 6, 5, 6), (9, 2, 3, 3), padding=1, groups=3)
+    conv('depthwise', (2, 5, 7, 7), (5, 1, 3, 3), padding=1, groups=5, stride=2)
+    conv('multiplied', (2, 3, 6, 6), (6, 1, 3, 3), padding=1, groups=3)
+
+    pools = dict(halved=dict(kernel_size=2), padded=dict(kernel_size=3, stride=1, padding=1),
+                 uneven=dict(kernel_size=(3, 2), stride=(2, 3), padding=(1, 0)))
+    for name, arguments in pools.items():
+        for op, f in (('maxPool2d', F.max_pool2d), ('avgPool2d', F.avg_pool2d)):
+            case(f'{op}.{name}', lambda x: f(x, **arguments), {'x': draw(2, 3, 7, 8)}, **arguments)
+    case('maxPool2d.ties', lambda x: F.max_pool2d(x, 3, 1), {'x': np.round(draw(1, 2, 6, 7))})
+
+    def channels(count):
+        return {'weight': 1 + 0.3 * draw(count), 'bias': 0.3 * draw(count)}
+
+    for name, groups, shape in (('images', 2, (3, 6, 5, 4)), ('vectors', 3, (2, 6)), ('instances', 4, (2, 4, 7))):
+        case(f'groupNorm.{name}', lambda x, weight, bias: F.group_norm(x, groups, weight, bias, 1e-2),
+             {'x': 3 + draw(*shape), **channels(shape[1])}, groups=groups)
+    for name, shape in (('images', (3, 5, 4, 6)), ('vectors', (7, 5))):
+        moved = rounded(draw(5)), rounded(1 + draw(5) ** 2)
+        for mode, training in (('training', True), ('evaluation', False)):
+            before = [value.clone() for value in moved]
+            statistics = [value.clone() for value in moved]
+            case(f'batchNorm.{name}.{mode}',
+                 lambda x, weight, bias: F.batch_norm(x, *statistics, weight, bias, training, 0.3, 1e-2),
+                 {'x': 3 + draw(*shape), **channels(5)})
+            for key, value in zip(('runningMean', 'runningVariance'), before):
+                out[f'batchNorm.{name}.{mode}.{key}'] = exact(value)
+            for key, value in zip(('movedMean', 'movedVariance'), statistics):
+                out[f'batchNorm.{name}.{mode}.{key}'] = value
+
+    for reduction in ('mean', 'sum', 'none', 'batchmean'):
+        if reduction != 'batchmean':
+            case(f'mseLoss.{reduction}', lambda x, targets: F.mse_loss(x, targets, reduction=reduction),
+                 {'x': draw(3, 5), 'targets': draw(3, 5)})
+            case(f'bceWithLogits.{reduction}',
+                 lambda x, targets: F.binary_cross_entropy_with_logits(x, targets, reduction=reduction),
+                 {'x': 10 * draw(3, 5), 'targets': random.uniform(0, 1, (3, 5))})
+            for name, smoothing, ignored in (('smooth', 0.2, -100), ('ignored', 0.0, 1), ('both', 0.1, 9)):
+                labels = np.array([3, 1, 0, 9, 1, 3] if ignored == 9 else [3, 1, 0, 4, 1, 3])
+                case(f'crossEntropy.{name}.{reduction}',
+                     lambda x, labels: F.cross_entropy(x, labels, ignore_index=ignored, label_smoothing=smoothing,
+                                                       reduction=reduction), {'x': 2 * draw(6, 5), 'labels': labels})
+        logs = np.log(random.dirichlet(np.ones(5), 3))
+        case(f'klDiv.{reduction}', lambda x, targets: F.kl_div(x, targets, reduction=reduction),
+             {'x': logs, 'targets': random.dirichlet(np.ones(5), 3)})
+        case(f'klDivLog.{reduction}', lambda x, targets: F.kl_div(x, targets, reduction=reduction, log_target=True),
+             {'x': logs, 'targets': np.log(random.dirichlet(np.ones(5), 3))})
+
+    saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     seed = 1
@@ -452,6 +540,7 @@ def main():
         trainingFile(folder, scheme, 100)
     opsFile(folder, 200)
     optimizersFile(folder, 300)
+    networksFile(folder, 300)
 
 
 if __name__ == '__main__':

@@ -1,14 +1,24 @@
 import {
+  avgPool2d,
+  batchNorm,
+  bceWithLogits,
+  bernoulli,
   concat,
+  conv2d,
   crossEntropy,
   type Device,
   dropout,
   embedding,
   type ForkMode,
   fromHost,
+  full,
+  groupNorm,
+  klDiv,
   layerNorm,
   linear,
+  maxPool2d,
   mlp,
+  mseLoss,
   ones,
   packedAttention,
   randn,
@@ -127,6 +137,7 @@ export class Steps {
       () => this.#product(),
       () => this.#normalized(),
       () => this.#attention(),
+      () => this.#image(a),
       () => dropout(a, this.pick([0, 0.3, 0.5])),
       () => embedding(this.world.table, this.inputs.ids),
       () => this.#constant(a),
@@ -238,6 +249,28 @@ export class Steps {
     const [n, t] = rows.shape as [number, number]
     const heads = rows.reshape([n, t, 2, WIDTH / 2]).permute([0, 2, 1, 3]) // [N, 2, T, WIDTH / 2]
     return scaledDotProductAttention(heads, heads.mul(0.5), heads.add(0.1)).transpose(1, 2).reshape([n, t, WIDTH])
+  }
+
+  /** A step on values as images [1, C, H, W], or a loss. */
+  #image(a: Tensor): Tensor {
+    const rows = a.ndim > 0 ? a.reshape([-1, a.shape.at(-1)!]) : a.reshape([1, 1])
+    const image = rows.reshape([1, 1, ...rows.shape])
+    const { square, scale, bias } = this.weights
+    const kernel = square.reshape([2, 1, 4, 8]).slice([[], [], [0, 3], [0, 3]])
+    const planes = this.#wide().reshape([-1, WIDTH, 1])
+    const options = { padding: this.below(2) + 1, stride: this.below(2) + 1 }
+    const ops: (() => Tensor)[] = [
+      () => conv2d(image, kernel, undefined, options).tanh(),
+      () => maxPool2d(image, 2, { padding: 1 }),
+      () => avgPool2d(image, 3, { stride: 1, padding: 1 }),
+      () => groupNorm(planes, 2, scale, bias, 0.1),
+      () => (planes.shape[0]! > 1 ? batchNorm(planes, scale, bias, { eps: 0.1 }) : planes),
+      () => mseLoss(a, a.mul(0.5).detach(), { reduction: 'none' }).tanh(),
+      () => bceWithLogits(a, a.sigmoid()),
+      () => klDiv(a.tanh(), a.sigmoid(), { reduction: 'none' }),
+      () => a.mul(bernoulli(full(a.shape, 0.7))),
+    ]
+    return this.pick(ops)()
   }
 
   /** A step with a value of the host, a constant or random numbers. */

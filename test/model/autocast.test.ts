@@ -7,8 +7,10 @@ import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { concat } from '../../engine/ops/concat.ts'
 import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
 import { add } from '../../engine/ops/elementwise.ts'
+import { groupNorm } from '../../engine/ops/groupNorm.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
+import { mseLoss } from '../../engine/ops/losses.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
 import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
@@ -162,11 +164,13 @@ if (device.capabilities.f16) {
       softmax(half, 0),
       layerNorm(half, ones, ones),
       rmsNorm(half, ones),
+      groupNorm(half.reshape([1, 2]), 1, ones, ones),
+      mseLoss(half, ones),
       add(half, half),
       matmul(single, single),
     ])
     const dtypes = made.map(({ dtype }) => dtype).join()
-    if (dtypes !== 'float32,float32,float32,float16,float16') throw new Error(dtypes)
+    if (dtypes !== 'float32,float32,float32,float32,float32,float16,float16') throw new Error(dtypes)
     const off = autocast('float16', () => autocast('float32', () => matmul(single, single)))
     if (off.dtype !== 'float32') throw new Error(`switched off it gives ${off.dtype}`)
     if (matmul(single, single).dtype !== 'float32') throw new Error('it goes on behind its end')

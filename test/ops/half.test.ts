@@ -5,7 +5,9 @@ import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import type { Dtype } from '../../engine/layout/dtype.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { packedAttention, scaledDotProductAttention } from '../../engine/ops/attention.ts'
+import { batchNorm } from '../../engine/ops/batchNorm.ts'
 import { concat, stack } from '../../engine/ops/concat.ts'
+import { conv2d } from '../../engine/ops/conv2d.ts'
 import { arange, full, ones, rand, zeros } from '../../engine/ops/create.ts'
 import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
 import { cumsum } from '../../engine/ops/cumsum.ts'
@@ -13,10 +15,14 @@ import { dropout } from '../../engine/ops/dropout.ts'
 import { add, div, exp, gelu, log, mul, neg, pow, relu, sigmoid, sqrt, sub, tanh } from '../../engine/ops/elementwise.ts'
 import { embedding } from '../../engine/ops/embedding.ts'
 import { firstTokenAttention } from '../../engine/ops/firstTokenAttention.ts'
+import { groupNorm } from '../../engine/ops/groupNorm.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
+import { mseLoss } from '../../engine/ops/losses.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
 import { mlp } from '../../engine/ops/mlp.ts'
+import { avgPool2d, maxPool2d } from '../../engine/ops/pool2d.ts'
+import { bernoulli, multinomial } from '../../engine/ops/random.ts'
 import { argmax, max, mean, sum } from '../../engine/ops/reduce.ts'
 import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
 import { broadcastTo, permute, reshape, slice, transpose } from '../../engine/ops/shape.ts'
@@ -136,6 +142,9 @@ const CASES: Record<string, Case> = {
     ],
   },
   linear: { op: (x, w, b) => linear(x, w, b), shapes: [[3, 5, 32], [48, 32], [48]] },
+  conv2d: { op: (x, w, b) => conv2d(x, w, b, { padding: 1, stride: 2 }), shapes: [[2, 4, 7, 6], [5, 4, 3, 3], [5]] },
+  maxPool2d: { op: (x) => maxPool2d(x, 3, { padding: 1 }), shapes: [[2, 3, 7, 8]] },
+  avgPool2d: { op: (x) => avgPool2d(x, 3, { padding: 1 }), shapes: [[2, 3, 7, 8]] },
   'linear of one token': { op: (x, w, b) => linear(slice(x, [[], [0, 1]]), w, b), shapes: [[3, 5, 32], [48, 32], [48]] },
   'linear, gelu and residual': {
     op: (x, w, b, r) => linear(x, w, b, { gelu: true, residual: r }),
@@ -307,6 +316,11 @@ if (device.capabilities.f16) {
       ['where: got float16', () => where(w, x, x)],
       ['pow: got float16', () => pow(x, 2)],
       ['dropout: got float16', () => dropout(x, 0.5)],
+      ['groupNorm: got float16 [2, 4]', () => groupNorm(matrix, 2, w, w)],
+      ['batchNorm: got float16 [2, 4]', () => batchNorm(matrix, w, w)],
+      ['mseLoss: got float16 [4]', () => mseLoss(x, w)],
+      ['bernoulli: got float16 [4]', () => bernoulli(x)],
+      ['multinomial: got float16 [4]', () => multinomial(x, 1)],
       ['embedding: got float16 [2, 4]', () => embedding(matrix, labels)],
       ['arange: got float16', () => arange(3, { dtype: 'float16' })],
       ['rand: got dtype float16', () => rand([3], { dtype: 'float16' })],
