@@ -1,7 +1,7 @@
 import { UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { copyInto } from '../engine/tensor/copies.ts'
-import { Tensor } from '../engine/tensor/tensor.ts'
+import { copyOf, Tensor } from '../engine/tensor/tensor.ts'
 
 /** Values of one parameter or buffer: a tensor, or an entry of a safetensors file (F32 or F64; I32 for int32). */
 export type StateEntry = Tensor | { dtype: string; shape: readonly number[]; data: ArrayLike<number> | ArrayLike<bigint> }
@@ -56,12 +56,19 @@ export const MODEL: Misfit = {
  */
 export function load(targets: ReadonlyMap<string, Tensor>, entries: ReadonlyMap<string, StateEntry>, words: Misfit): void {
   checkFit(targets, entries, (name, target, entry) => misfit(name, target, entry, words.owner), words)
-  for (const [name, target] of targets) {
-    const entry = entries.get(name)!
-    if (entry === target) continue
-    if (entry instanceof Tensor) copyInto(entry, target)
-    else target.write((target.dtype === 'int32' ? Int32Array : Float32Array).from(entry.data as ArrayLike<number>))
+  const moves = Array.from(targets, ([name, target]) => ({ target, ...sourceOf(entries.get(name)!, target) }))
+  for (const { target, from, own } of moves) {
+    if (from instanceof Tensor) copyInto(from, target)
+    else if (from) target.write((target.dtype === 'int32' ? Int32Array : Float32Array).from(from.data as ArrayLike<number>))
+    if (own) (from as Tensor).dispose()
   }
+}
+
+/** Returns what to load: nothing for the target itself, and a copy of what lies in the memory of the target and may be overwritten. */
+function sourceOf(entry: StateEntry, target: Tensor): { from?: StateEntry; own?: boolean } {
+  if (!(entry instanceof Tensor) || entry.storage !== target.storage) return { from: entry }
+  if (entry.offset === target.offset && `${entry.strides}` === `${target.strides}`) return {}
+  return { from: copyOf(entry), own: true }
 }
 
 /** Dtype and shape of a tensor or an entry. */

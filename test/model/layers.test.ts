@@ -92,6 +92,19 @@ test('buffers are saved and loaded, int32 too, under any of their names', async 
   )
 })
 
+test('parameters in one arena are loaded from each other, and from themselves', async () => {
+  const model = new Twice()
+  const optimizer = new AdamW(model.namedParameters())
+  const state = model.stateDict()
+  model.first.weight.write(Float32Array.of(4, 5, 6))
+  model.loadStateDict({ ...state, 'first.weight': state['list.0.weight']!, 'list.0.weight': state['first.weight']! })
+  equal([...(await model.first.weight.data())], [1, 2, 3])
+  equal([...(await model.list[0]!.weight.data())], [4, 5, 6])
+  model.loadStateDict(Object.fromEntries(Object.entries(state).map(([name, t]) => [name, t.detach()])))
+  equal([...(await model.list[0]!.weight.data())], [4, 5, 6])
+  optimizer.dispose()
+})
+
 test('buffers that are refused', () => {
   throws(
     () => buffer(3 as never),
