@@ -71,6 +71,7 @@ export abstract class Optimizer<Options extends GroupOptions = GroupOptions> {
    * @param op the name of the class
    * @param known the options that a group can have
    * @param treat says how a parameter is updated, and its weight decay where it decays
+   * @internal
    */
   protected constructor(
     op: string,
