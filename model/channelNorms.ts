@@ -22,9 +22,9 @@ export class BatchNorm2d extends Module {
     super()
     checkSizes('BatchNorm2d', { channels })
     checkOptions('BatchNorm2d', options, { eps: true, momentum: true })
-    const { momentum = 0.1, ...rest } = options
+    const { momentum = 0.1, eps = 1e-5 } = options
     if (!(momentum >= 0 && momentum <= 1)) throw refusal('BatchNorm2d', momentum, 'a number from 0 to 1', 'momentum')
-    this.eps = epsOf('BatchNorm2d', rest, 1e-5)
+    this.eps = epsOf('BatchNorm2d', eps)
     this.momentum = momentum
     this.weight = parameter(() => ones([channels]))
     this.bias = parameter(() => zeros([channels]))
@@ -47,11 +47,11 @@ export class GroupNorm extends Module {
   readonly eps: number
 
   /** @throws ArgumentError for sizes and options out of range, and groups that do not divide the channels */
-  constructor(groups: number, channels: number, options: { eps?: number } = {}) {
+  constructor(groups: number, channels: number, eps = 1e-5) {
     super()
     checkSizes('GroupNorm', { groups, channels })
     if (channels % groups !== 0) throw refusal('GroupNorm', groups, `a divisor of ${channels} channels`, 'groups')
-    this.eps = epsOf('GroupNorm', options, 1e-5)
+    this.eps = epsOf('GroupNorm', eps)
     this.groups = groups
     this.weight = parameter(() => ones([channels]))
     this.bias = parameter(() => zeros([channels]))

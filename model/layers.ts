@@ -46,10 +46,10 @@ export class LayerNorm extends Module {
   readonly bias: Parameter
   readonly eps: number
 
-  constructor(dim: number, options: { eps?: number } = {}) {
+  constructor(dim: number, eps = 1e-5) {
     super()
     checkSizes('LayerNorm', { dim })
-    this.eps = epsOf('LayerNorm', options, 1e-5)
+    this.eps = epsOf('LayerNorm', eps)
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
@@ -170,10 +170,8 @@ export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
 }
 
-/** Returns the eps of a norm's options. @throws ArgumentError for other options, or an eps that is no finite number of at least 0 */
-export function epsOf(layer: string, options: { eps?: number }, fallback: number): number {
-  checkOptions(layer, options, { eps: true })
-  const { eps = fallback } = options
+/** Returns the eps of a norm. @throws ArgumentError unless it is a finite number of at least 0 */
+export function epsOf(layer: string, eps: number): number {
   if (!(Number.isFinite(eps) && eps >= 0)) throw refusal(layer, eps, 'a finite number of at least 0', 'eps')
   return eps
 }

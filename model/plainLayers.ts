@@ -24,10 +24,10 @@ export class RmsNorm extends Module {
   readonly weight: Parameter
   readonly eps: number
 
-  constructor(dim: number, options: { eps?: number } = {}) {
+  constructor(dim: number, eps = 1e-6) {
     super()
     checkSizes('RmsNorm', { dim })
-    this.eps = epsOf('RmsNorm', options, 1e-6)
+    this.eps = epsOf('RmsNorm', eps)
     this.weight = parameter(() => ones([dim]))
   }
 

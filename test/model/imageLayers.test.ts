@@ -55,7 +55,7 @@ test('MaxPool2d and AvgPool2d', async () => {
 })
 
 test('GroupNorm', async () => {
-  const layer = new GroupNorm(2, 4, { eps: 1e-3 })
+  const layer = new GroupNorm(2, 4, 1e-3)
   layer.weight.write(Float32Array.of(1, 2, 3, 4))
   await same(layer.forward(images()), groupNorm(images(), 2, layer.weight, layer.bias, 1e-3))
   throws(() => new GroupNorm(3, 4), /GroupNorm: got 3 as groups, takes a divisor of 4 channels/)

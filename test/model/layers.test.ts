@@ -156,13 +156,13 @@ test('Embedding, RmsNorm and Dropout', async () => {
   rows.sum().backward()
   equal([...(await table.weight.grad!.data())].slice(280, 281), [2])
 
-  const norm = new RmsNorm(4, { eps: 0 })
+  const norm = new RmsNorm(4, 0)
   norm.weight.write(Float32Array.of(1, 2, 3, 4))
   const x = [1, 2, 3, 4]
   const root = Math.sqrt(30 / 4)
   assertClose(await norm.forward(tensor([x])).data(), [1 / root, 4 / root, 9 / root, 16 / root], 1e-6, 'RmsNorm')
   is(new RmsNorm(4).eps, 1e-6)
-  is(new LayerNorm(4, { eps: 1e-6 }).eps, 1e-6)
+  is(new LayerNorm(4, 1e-6).eps, 1e-6)
 
   const dropout = new Dropout(0.25)
   const input = arange(1, 4001)
@@ -172,8 +172,8 @@ test('Embedding, RmsNorm and Dropout', async () => {
   const share = kept.filter((value) => value !== 0).length / 4000
   ok(Math.abs(share - 0.75) < 0.03, `${share}`)
   throws(() => new Embedding(0, 4), /Embedding: got 0 as count/)
-  throws(() => new RmsNorm(4, { eps: -1 }), /RmsNorm: got -1 as eps/)
-  throws(() => new LayerNorm(4, { epsilon: 1 } as never), /unknown option "epsilon"/)
+  throws(() => new RmsNorm(4, -1), /RmsNorm: got -1 as eps/)
+  throws(() => new LayerNorm(4, { eps: 1 } as never), /LayerNorm: got an object as eps/)
   throws(() => new Dropout(2), /Dropout: got p = 2/)
 })
 
