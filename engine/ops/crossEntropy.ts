@@ -17,11 +17,9 @@ import { add, div, mul, sub } from './elementwise.ts'
 import { reshape } from './shape.ts'
 import { softmax } from './softmax.ts'
 
-type Reduction = 'mean' | 'sum' | 'none'
-
 export interface CrossEntropyOptions {
   /** 'mean' (the default) averages the losses of all rows that count, 'sum' adds them up, 'none' returns them. */
-  reduction?: Reduction
+  reduction?: 'mean' | 'sum' | 'none'
   /** The share of the target that is spread over all classes, in [0, 1] (Szegedy et al., arXiv 1512.00567); default 0. */
   labelSmoothing?: number
   /** The label of rows that have no loss and no gradient and do not count in the mean; by default there is none. */
@@ -31,7 +29,7 @@ export interface CrossEntropyOptions {
 const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true, labelSmoothing: true, ignoreIndex: true }
 
 interface Arguments {
-  reduction: Reduction
+  reduction: 'mean' | 'sum' | 'none'
   options: { smoothing?: number; ignored?: number }
 }
 

@@ -14,11 +14,7 @@ export interface Running {
   variance: Tensor
 }
 
-/**
- * The statistics [rows, 4] of the rows of x, which is contiguous. Running ones are moved towards them.
- * @param running.mean contiguous
- * @param running.variance contiguous
- */
+/** The statistics [rows, 4] of the rows of x, which is contiguous. Running ones, which are too, are moved towards them. */
 export function statisticsOf(x: Tensor, problem: kernels.PlaneNorm, running: Running | undefined): Tensor {
   const { device } = x
   const moments = empty([problem.planes, 2], 'float32', device)

@@ -17,12 +17,16 @@ function directThreads(problem: Conv2d): number {
   return ceilDiv(rows, rowsHeld(problem)) * ceilDiv(columns, 4) * groups * splits
 }
 
-/** The elements along depth that a workgroup of `subgroup` takes at a time. */
+/** The elements along depth that a workgroup of `subgroup` takes at a time: as many as leave the fewest past the end. */
 const DEPTH = 64
+const SHORT_DEPTH = 48
 
-/** Returns for how many rows `subgroup` holds sums. There are only two sizes, so that few pipelines are compiled. */
+/** The most rows of a workgroup of `subgroup`. */
+const ROWS = 256
+
+/** Returns for how many rows `subgroup` holds sums in private memory. There are only two sizes, so that few pipelines are compiled. */
 function sumsHeld({ rows }: Conv2d): number {
-  return rows <= 64 ? 64 : 256
+  return rows <= 64 ? 64 : ROWS
 }
 
 function fitsSubgroup(device: Capabilities): boolean {
@@ -32,6 +36,8 @@ function fitsSubgroup(device: Capabilities): boolean {
 /** The rows and columns of a tile, and the elements along depth. */
 const TILE = 64
 const TILE_DEPTH = 16
+/** The longest part of depth of which sums of 48 products are added up as they come. */
+const TILED_CHAIN = 48 * LONG_CHAIN
 
 function fitsTiles(device: Capabilities): boolean {
   return device.maxInvocations >= 256 && device.maxWorkgroupMemory >= 2 * TILE_DEPTH * (TILE + 4) * 4
@@ -70,20 +76,20 @@ export const conv2d: KernelSpec<Conv2d> = {
       name: 'subgroup',
       source: subgroupSource,
       supports: fitsSubgroup,
-      constants: (problem, device) => ({
-        NARROW: device.subgroupMinSize < 8,
-        SUMS: sumsHeld(problem),
-        LONG: ceilDiv(problem.chunk, DEPTH) > LONG_CHAIN,
-        ...types(problem),
-      }),
-      grid: ({ rows, columns, groups, splits }, { SUMS }) =>
-        grid1d(ceilDiv(columns, 32) * ceilDiv(rows, Number(SUMS)) * groups * splits),
+      constants(problem, device) {
+        const NARROW = device.subgroupMinSize < 8
+        const SHORT = ceilDiv(problem.chunk, SHORT_DEPTH) * SHORT_DEPTH < ceilDiv(problem.chunk, DEPTH) * DEPTH
+        const LONG = ceilDiv(problem.chunk, SHORT ? SHORT_DEPTH : DEPTH) > LONG_CHAIN
+        const made = types(problem)
+        return { NARROW, SHORT, LONG, SUMS: NARROW || LONG || made.ScalarC ? sumsHeld(problem) : 1, ...made }
+      },
+      grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, 32) * ceilDiv(rows, ROWS) * groups * splits),
     },
     {
       name: 'tiled',
       source: tiledSource,
       supports: fitsTiles,
-      constants: (problem) => ({ ALONG_K: alongDepth(problem), ...types(problem) }),
+      constants: (problem) => ({ ALONG_K: alongDepth(problem), LONG: problem.chunk > TILED_CHAIN, ...types(problem) }),
       grid: ({ rows, columns, groups, splits }) => grid1d(ceilDiv(columns, TILE) * ceilDiv(rows, TILE) * groups * splits),
     },
   ],
@@ -114,7 +120,7 @@ export function splitDepth(
   const tiles = groups * (device.software ? ceilDiv(columns, 32) : ceilDiv(columns, 64) * ceilDiv(rows, 64))
   const [wanted, shortest] = device.software ? [16, 512] : [256, 256]
   // What the variants add up precisely.
-  const most = device.software ? DEPTH * 32 * LONG_CHAIN : 48 * 43
+  const most = device.software ? SHORT_DEPTH * 32 * LONG_CHAIN : TILED_CHAIN
   const parts = Math.max(Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest)), ceilDiv(depth, most))
   if (parts <= 1) return { splits: 1, chunk: Math.max(depth, 1) }
   const chunk = 64 * ceilDiv(depth, parts * 64)

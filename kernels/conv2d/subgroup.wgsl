@@ -1,15 +1,20 @@
 // The implicit matrix product of convolutions for software devices, on which a load costs as much as ten multiply-adds and a swap between
-// lanes next to nothing. A lane owns 4 columns. For every 64 elements along depth it first gathers its 64 x 4 block of the image into
+// lanes next to nothing. A lane owns 4 columns. For every 64 or 48 elements along depth it first gathers its block of the image into
 // private memory, which is registers on a software device, then passes over the rows of A, each of which LANES lanes load together, a share
-// each, and hand round. Private memory holds the sums of all rows.
+// each, and hand round. Between blocks C or private memory holds the sums of all rows.
 enable subgroups;
 
 // Whether subgroups may have only 4 lanes. Otherwise they have at least 8.
 const NARROW: bool = true;
 const LANES: u32 = select(8u, 4u, NARROW);
-const DEPTH: u32 = 64u;
-// The most rows whose sums are in private memory.
+// Whether a block has 48 elements along depth in place of 64, since fewer of them then lie past its end.
+const SHORT: bool = false;
+const DEPTH: u32 = select(64u, 48u, SHORT);
+// The most rows whose sums are in private memory, which is faster on SwiftShader and necessary for a float16 C. With 1, C holds the sums.
 const SUMS: u32 = 64u;
+const PRIVATE: bool = SUMS > 1u;
+// The most rows of a workgroup.
+const ROWS: u32 = 256u;
 // Whether depth is so long that every 32 blocks are added up on their own.
 const LONG: bool = false;
 const LONG_SUMS: u32 = select(1u, SUMS, LONG);
@@ -54,8 +59,19 @@ fn shareOfA(row: u32, offsets: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4(a[row + offsets.x], a[row + offsets.y], a[row + offsets.z], a[row + offsets.w]));
 }
 
+fn loadC(at: vec4<u32>) -> vec4<f32> {
+  return vec4<f32>(vec4(c[at.x], c[at.y], c[at.z], c[at.w]));
+}
+
+fn storeC(at: vec4<u32>, v: vec4<f32>) {
+  c[at.x] = ScalarC(v.x);
+  c[at.y] = ScalarC(v.y);
+  c[at.z] = ScalarC(v.z);
+  c[at.w] = ScalarC(v.w);
+}
+
 // The products of four neighbours of a row with the block's elements k to k + 3.
-fn products(four: vec4<f32>, k: u32) -> vec4<f32> {
+fn blockProducts(four: vec4<f32>, k: u32) -> vec4<f32> {
   return (four.x * block[k] + four.y * block[k + 1u]) + (four.z * block[k + 2u] + four.w * block[k + 3u]);
 }
 
@@ -75,7 +91,7 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let tiles = (params.columns + 31u) / 32u;
-  let parts = (params.rows + SUMS - 1u) / SUMS;
+  let parts = (params.rows + ROWS - 1u) / ROWS;
   let number = wid.y * groups.x + wid.x;
   let group = number / (tiles * parts * params.splits);
   if (group >= params.groups) { return; }
@@ -106,21 +122,18 @@ fn main(
     left[s] = params.x0 + i32(place.j) * params.xStepColumn;
     stores[s] = c0 + place.n * params.cN + place.i * params.cY + place.j * params.cX;
   }
-  for (var row = first; row < end; row++) {
-    var start = 0.0;
-    if (params.biased != 0u && split == 0u) { start = bias[own.z + group * params.rows + row]; }
-    sums[row - first] = vec4(start);
-    if (LONG) { totals[row - first] = vec4<f32>(); }
-  }
+  // Columns past the last one repeat it. A lane that has no other stores nothing.
+  let inside = column < params.columns;
+  let biased = params.biased != 0u && split == 0u;
 
   var at = placeOf(kStart, params.depthHeight, params.depthWidth);
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var k = 0u; k < DEPTH; k++) {
       let y = vec4<u32>(top + i32(at.i) * params.yDepth);
       let z = vec4<u32>(left + i32(at.j) * params.xStepDepth);
-      let inside = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(k0 + k <= last);
-      let source = select(vec4(x0), planes + at.n * params.xDepth + y * params.xY + z * params.xX, inside);
-      block[k] = select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), inside);
+      let there = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(k0 + k <= last);
+      let source = select(vec4(x0), planes + at.n * params.xDepth + y * params.xY + z * params.xX, there);
+      block[k] = select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), there);
       at.j += 1u;
       if (at.j == params.depthWidth) {
         at.j = 0u;
@@ -144,58 +157,78 @@ fn main(
     let there3 = ks + 12u * LANES <= vec4(last);
     if (NARROW) {
       o2 = offsetsOfA(k + 8u * LANES, last);
-      o3 = offsetsOfA(k + 12u * LANES, last);
+      if (!SHORT) { o3 = offsetsOfA(k + 12u * LANES, last); }
     }
+    let continued = k0 > kStart;
     for (var row = first; row < end; row++) {
       let rowA = a0 + row * params.aRow;
       let x0 = select(vec4(0.0), shareOfA(rowA, o0), there0);
       let x1 = select(vec4(0.0), shareOfA(rowA, o1), there1);
-      var sum = products(subgroupBroadcast(x0, 0u), 0u);
-      sum += products(subgroupBroadcast(x0, 1u), 4u);
-      sum += products(subgroupBroadcast(x0, 2u), 8u);
-      sum += products(subgroupBroadcast(x0, 3u), 12u);
+      var sum = blockProducts(subgroupBroadcast(x0, 0u), 0u);
+      sum += blockProducts(subgroupBroadcast(x0, 1u), 4u);
+      sum += blockProducts(subgroupBroadcast(x0, 2u), 8u);
+      sum += blockProducts(subgroupBroadcast(x0, 3u), 12u);
       if (NARROW) {
         let x2 = select(vec4(0.0), shareOfA(rowA, o2), there2);
-        let x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
-        sum += products(subgroupBroadcast(x1, 0u), 16u);
-        sum += products(subgroupBroadcast(x1, 1u), 20u);
-        sum += products(subgroupBroadcast(x1, 2u), 24u);
-        sum += products(subgroupBroadcast(x1, 3u), 28u);
-        sum += products(subgroupBroadcast(x2, 0u), 32u);
-        sum += products(subgroupBroadcast(x2, 1u), 36u);
-        sum += products(subgroupBroadcast(x2, 2u), 40u);
-        sum += products(subgroupBroadcast(x2, 3u), 44u);
-        sum += products(subgroupBroadcast(x3, 0u), 48u);
-        sum += products(subgroupBroadcast(x3, 1u), 52u);
-        sum += products(subgroupBroadcast(x3, 2u), 56u);
-        sum += products(subgroupBroadcast(x3, 3u), 60u);
+        sum += blockProducts(subgroupBroadcast(x1, 0u), 16u);
+        sum += blockProducts(subgroupBroadcast(x1, 1u), 20u);
+        sum += blockProducts(subgroupBroadcast(x1, 2u), 24u);
+        sum += blockProducts(subgroupBroadcast(x1, 3u), 28u);
+        sum += blockProducts(subgroupBroadcast(x2, 0u), 32u);
+        sum += blockProducts(subgroupBroadcast(x2, 1u), 36u);
+        sum += blockProducts(subgroupBroadcast(x2, 2u), 40u);
+        sum += blockProducts(subgroupBroadcast(x2, 3u), 44u);
+        if (!SHORT) {
+          let x3 = select(vec4(0.0), shareOfA(rowA, o3), there3);
+          sum += blockProducts(subgroupBroadcast(x3, 0u), 48u);
+          sum += blockProducts(subgroupBroadcast(x3, 1u), 52u);
+          sum += blockProducts(subgroupBroadcast(x3, 2u), 56u);
+          sum += blockProducts(subgroupBroadcast(x3, 3u), 60u);
+        }
       } else {
-        sum += products(subgroupBroadcast(x0, 4u), 16u);
-        sum += products(subgroupBroadcast(x0, 5u), 20u);
-        sum += products(subgroupBroadcast(x0, 6u), 24u);
-        sum += products(subgroupBroadcast(x0, 7u), 28u);
-        sum += products(subgroupBroadcast(x1, 0u), 32u);
-        sum += products(subgroupBroadcast(x1, 1u), 36u);
-        sum += products(subgroupBroadcast(x1, 2u), 40u);
-        sum += products(subgroupBroadcast(x1, 3u), 44u);
-        sum += products(subgroupBroadcast(x1, 4u), 48u);
-        sum += products(subgroupBroadcast(x1, 5u), 52u);
-        sum += products(subgroupBroadcast(x1, 6u), 56u);
-        sum += products(subgroupBroadcast(x1, 7u), 60u);
+        sum += blockProducts(subgroupBroadcast(x0, 4u), 16u);
+        sum += blockProducts(subgroupBroadcast(x0, 5u), 20u);
+        sum += blockProducts(subgroupBroadcast(x0, 6u), 24u);
+        sum += blockProducts(subgroupBroadcast(x0, 7u), 28u);
+        sum += blockProducts(subgroupBroadcast(x1, 0u), 32u);
+        sum += blockProducts(subgroupBroadcast(x1, 1u), 36u);
+        sum += blockProducts(subgroupBroadcast(x1, 2u), 40u);
+        sum += blockProducts(subgroupBroadcast(x1, 3u), 44u);
+        if (!SHORT) {
+          sum += blockProducts(subgroupBroadcast(x1, 4u), 48u);
+          sum += blockProducts(subgroupBroadcast(x1, 5u), 52u);
+          sum += blockProducts(subgroupBroadcast(x1, 6u), 56u);
+          sum += blockProducts(subgroupBroadcast(x1, 7u), 60u);
+        }
       }
-      sums[row - first] += sum;
-      if (LONG && (k0 - kStart) / DEPTH % 32u == 31u) {
-        totals[row - first] += sums[row - first];
-        sums[row - first] = vec4<f32>();
+      if (!continued) {
+        if (biased) { sum += bias[own.z + group * params.rows + row]; }
+      } else if (PRIVATE) {
+        sum += sums[row - first];
+      } else {
+        sum += loadC(stores + row * params.cRow);
+      }
+      if (!PRIVATE) {
+        if (inside) { storeC(stores + row * params.cRow, sum); }
+      } else if (LONG) {
+        // Every 32 blocks are added up on their own.
+        let blocks = (k0 - kStart) / DEPTH;
+        if (blocks % 32u == 31u) {
+          if (blocks == 31u) { totals[row - first] = sum; } else { totals[row - first] += sum; }
+          sum = vec4<f32>();
+        }
+        sums[row - first] = sum;
+      } else {
+        sums[row - first] = sum;
       }
     }
   }
 
+  if (!inside || (!PRIVATE && kStart < kEnd)) { return; }
   for (var row = first; row < end; row++) {
-    var v = sums[row - first];
-    if (LONG) { v += totals[row - first]; }
-    for (var s = 0u; s < 4u; s++) {
-      if (column + s < params.columns) { c[stores[s] + row * params.cRow] = ScalarC(v[s]); }
-    }
+    var v = vec4<f32>();
+    if (PRIVATE && kStart < kEnd) { v = sums[row - first]; }
+    if (LONG && kEnd - kStart > 31u * DEPTH) { v += totals[row - first]; }
+    storeC(stores + row * params.cRow, v);
   }
 }

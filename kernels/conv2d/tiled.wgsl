@@ -6,6 +6,9 @@ const DEPTH: u32 = 16u;
 const TILE: u32 = 64u;
 // Whether neighbours in the image are neighbours along k, as for the gradient of weight, or along the columns.
 const ALONG_K: bool = false;
+// Whether depth is so long that sums of 48 products are added up in levels.
+const LONG: bool = false;
+alias Sum = mat4x4<f32>;
 // Element types in memory. Sums are f32.
 alias ScalarA = f32;
 alias ScalarX = f32;
@@ -35,6 +38,32 @@ const PITCH: u32 = TILE / 4u + 1u;
 
 var<workgroup> tileA: array<vec4<f32>, PITCH * DEPTH>; // [k][row]
 var<workgroup> tileX: array<vec4<f32>, PITCH * DEPTH>; // [k][column]
+
+// The levels of a long sum: blocks of some 8 to 16 terms, then sums of 16 of the level below. So rounding hardly grows with the length.
+struct Levels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum, e: Sum }
+
+// Ends a block: adds its sum to the lowest level, and a level of 16 sums to the next one.
+fn carry(levels: ptr<function, Levels>, sum: ptr<function, Sum>) {
+  (*levels).blocks += 1u;
+  (*levels).a += *sum;
+  *sum = Sum();
+  if ((*levels).blocks % 16u != 0u) { return; }
+  (*levels).b += (*levels).a;
+  (*levels).a = Sum();
+  if ((*levels).blocks % 256u != 0u) { return; }
+  (*levels).c += (*levels).b;
+  (*levels).b = Sum();
+  if ((*levels).blocks % 4096u != 0u) { return; }
+  (*levels).d += (*levels).c;
+  (*levels).c = Sum();
+  if ((*levels).blocks % 65536u != 0u) { return; }
+  (*levels).e += (*levels).d;
+  (*levels).d = Sum();
+}
+
+fn sumOf(levels: Levels, rest: Sum) -> Sum {
+  return levels.e + (levels.d + (levels.c + (levels.b + (levels.a + rest))));
+}
 
 // An index as (n * height + i) * width + j.
 struct Place { n: u32, i: u32, j: u32 }
@@ -72,7 +101,7 @@ fn columnsOf(column: u32, x0: u32) -> Columns {
   return columns;
 }
 
-fn loadX(columns: Columns, at: Place, there: bool) -> vec4<f32> {
+fn loadColumns(columns: Columns, at: Place, there: bool) -> vec4<f32> {
   let y = vec4<u32>(columns.top + i32(at.i) * params.yDepth);
   let z = vec4<u32>(columns.left + i32(at.j) * params.xStepDepth);
   let inside = (y < vec4(params.height)) & (z < vec4(params.width)) & vec4(there);
@@ -80,7 +109,7 @@ fn loadX(columns: Columns, at: Place, there: bool) -> vec4<f32> {
   return select(vec4(0.0), vec4<f32>(vec4(x[source.x], x[source.y], x[source.z], x[source.w])), inside);
 }
 
-fn loadA(rows: vec4<u32>, at: Place, there: bool) -> vec4<f32> {
+fn loadRows(rows: vec4<u32>, at: Place, there: bool) -> vec4<f32> {
   let source = rows + select(0u, at.n * params.aN + at.i * params.aY + at.j * params.aX, there);
   return select(vec4(0.0), vec4<f32>(vec4(a[source.x], a[source.y], a[source.z], a[source.w])), there);
 }
@@ -113,18 +142,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let step = placeOf(DEPTH, params.depthHeight, params.depthWidth);
   var placeA = placeOf(kStart + low, params.depthHeight, params.depthWidth);
   var placeX = placeOf(kStart + kX, params.depthHeight, params.depthWidth);
-  var nextA = loadA(rowsA, placeA, kStart + low < kEnd);
-  var nextX = loadX(columns, placeX, kStart + kX < kEnd);
+  var nextA = loadRows(rowsA, placeA, kStart + low < kEnd);
+  var nextX = loadColumns(columns, placeX, kStart + kX < kEnd);
 
-  var sum0 = vec4(0.0);
-  var sum1 = vec4(0.0);
-  var sum2 = vec4(0.0);
-  var sum3 = vec4(0.0);
+  var sums = Sum();
   // Sums of 48 products are added up on their own, which keeps rounding small.
-  var total0 = vec4(0.0);
-  var total1 = vec4(0.0);
-  var total2 = vec4(0.0);
-  var total3 = vec4(0.0);
+  var totals = Sum();
+  var levels: Levels;
   var tiles = 0u;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     tileA[low * PITCH + high] = nextA;
@@ -133,33 +157,35 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     if (k0 + DEPTH < kEnd) {
       placeA = movedBy(placeA, step);
       placeX = movedBy(placeX, step);
-      nextA = loadA(rowsA, placeA, k0 + DEPTH + low < kEnd);
-      nextX = loadX(columns, placeX, k0 + DEPTH + kX < kEnd);
+      nextA = loadRows(rowsA, placeA, k0 + DEPTH + low < kEnd);
+      nextX = loadColumns(columns, placeX, k0 + DEPTH + kX < kEnd);
     }
     for (var k = 0u; k < DEPTH; k++) {
       let left = tileA[k * PITCH + high];
       let right = tileX[k * PITCH + low];
-      sum0 += left.x * right;
-      sum1 += left.y * right;
-      sum2 += left.z * right;
-      sum3 += left.w * right;
+      sums[0] += left.x * right;
+      sums[1] += left.y * right;
+      sums[2] += left.z * right;
+      sums[3] += left.w * right;
     }
     tiles += 1u;
     if (tiles == 3u) {
       tiles = 0u;
-      total0 += sum0;
-      total1 += sum1;
-      total2 += sum2;
-      total3 += sum3;
-      sum0 = vec4<f32>();
-      sum1 = vec4<f32>();
-      sum2 = vec4<f32>();
-      sum3 = vec4<f32>();
+      if (LONG) {
+        carry(&levels, &sums);
+      } else {
+        totals += sums;
+        sums = Sum();
+      }
     }
     workgroupBarrier();
   }
 
-  let sums = array(total0 + sum0, total1 + sum1, total2 + sum2, total3 + sum3);
+  if (LONG) {
+    sums = sumOf(levels, sums);
+  } else {
+    sums += totals;
+  }
   for (var s = 0u; s < 4u; s++) {
     let column = firstColumn + 4u * low + s;
     if (column >= params.columns) { break; }

@@ -5,6 +5,7 @@ import {
   add,
   argmax,
   cast,
+  conv2d,
   crossEntropy,
   cumsum,
   div,
@@ -233,6 +234,16 @@ test('attention: keys of -Infinity have no weight, NaN reaches its own sequence 
   backward(out, ones(out.shape))
   await equals(values.grad!, [0, 0.5, 0.5, ...new Array<number>(6).fill(NAN)], 'gradient of the values')
   await equals(keys.grad!, [0, -0.5, 0.5, ...new Array<number>(6).fill(NAN)], 'gradient of the keys')
+})
+
+test('conv2d: NaN and infinities reach the outputs whose windows hold them, and no other', async () => {
+  for (const spoilt of [NAN, INFINITY, -INFINITY]) {
+    const x = tensor([1, 2, 3, 4, spoilt, 6, 7, 8, 9], { shape: [1, 1, 1, 9] })
+    const y = conv2d(x, tensor([1, 1], { shape: [1, 1, 1, 2] }))
+    await equals(y, [3, 5, 7, spoilt, spoilt, 13, 15, 17], `output of ${spoilt}`)
+    const weight = tensor([1, spoilt], { shape: [2, 1, 1, 1] })
+    await equals(conv2d(tensor([1, 2], { shape: [1, 1, 1, 2] }), weight), [1, 2, spoilt, spoilt], `weight ${spoilt}`)
+  }
 })
 
 test('mlp: NaN reaches its own row only', async () => {
