@@ -3,6 +3,7 @@ import { Ensemble } from './ensemble.ts'
 import { ParaFormer } from './paraformer.ts'
 import { ViT } from './vit.ts'
 
+export { BatchNorm2d, GroupNorm } from './channelNorms.ts'
 export { clsAttention } from './clsAttention.ts'
 export {
   type Architecture,
@@ -21,9 +22,13 @@ export {
   type Residual,
   type ViTConfig,
 } from './config.ts'
+export { AvgPool2d, Conv2d, type Conv2dLayerOptions, MaxPool2d } from './convolution.ts'
 export { type CountOptions, countFlops, countParameters, type FlopCount, type ParameterCount } from './count.ts'
 export { Attention, EncoderLayer, type LayerConfig, LayerNorm, Linear, Mlp, type Tap } from './layers.ts'
-export { Module, type Parameter, parameter, type StateEntries, type StateEntry, type StateSource } from './module.ts'
+export { buffer, Module, type Parameter, parameter } from './module.ts'
+export { Dropout, Embedding, RmsNorm } from './plainLayers.ts'
+export { type Layer, Sequential } from './sequential.ts'
+export type { StateEntries, StateEntry, StateSource } from './stateDict.ts'
 export {
   type Branch,
   type ForwardOptions,

@@ -60,7 +60,7 @@ export class LayerNorm extends Module {
   constructor(dim: number, eps = 1e-5) {
     super()
     checkSizes('LayerNorm', { dim })
-    this.eps = eps
+    this.eps = epsOf('LayerNorm', eps)
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
@@ -202,13 +202,19 @@ export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
 }
 
+/** Returns the eps of a norm. @throws ArgumentError unless it is a finite number of at least 0 */
+export function epsOf(layer: string, eps: number): number {
+  if (!(Number.isFinite(eps) && eps >= 0)) throw refusal(layer, eps, 'a finite number of at least 0', 'eps')
+  return eps
+}
+
 /** @throws ArgumentError unless every size is a whole number of at least 1 */
-function checkSizes(layer: string, sizes: Record<string, number>): void {
+export function checkSizes(layer: string, sizes: Record<string, number>): void {
   for (const [name, size] of Object.entries(sizes)) checkWhole(layer, size, name)
 }
 
 /** Makes a parameter whose values are uniform in ±bound. */
-function uniform(shape: number[], bound: number): Parameter {
+export function uniform(shape: number[], bound: number): Parameter {
   return parameter(() =>
     rand(shape)
       .mul(2 * bound)

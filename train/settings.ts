@@ -7,6 +7,7 @@ import type { AugmentOptions } from './data/augment.ts'
 import { checkRandAugment } from './data/check.ts'
 import { DATASET_KINDS, type DatasetShape } from './data/names.ts'
 import { checkChannels, checkRecordShape, TEST_SHARES } from './data/own/options.ts'
+import { MOMENTUM, OPTIMIZER_NAMES } from './optim/kindNames.ts'
 import { SCHEDULE_NAMES } from './optim/schedule.ts'
 import { SCHEME_NAMES, SCHEMES_OF, type SchemeName } from './schemes/index.ts'
 
@@ -143,11 +144,19 @@ export const SETTINGS = {
     max: CONFIG_LIMITS.branches,
     help: 'branches that mode coalesced joins at a time (less memory, more dispatches; default: all)',
   },
+  optimizer: { kind: 'choice', choices: OPTIMIZER_NAMES, help: 'optimizer (default: adamW)' },
+  momentum: { kind: 'number', min: 0, max: 0.9999, help: 'of sgd (default: 0.9) and muon (default: 0.95)' },
   lr: { kind: 'number', min: 1e-12, max: 1e30, default: 1e-3, help: 'peak learning rate' },
   schedule: { kind: 'choice', choices: SCHEDULE_NAMES, default: 'cosine', help: 'learning rate over time' },
-  warmup: { kind: 'whole', min: 0, max: MAX_COUNT, default: 100, help: 'optimizer steps of linear warm-up' },
-  weightDecay: { kind: 'number', min: 0, max: 1000, default: 0.05, help: 'decoupled weight decay' },
+  warmup: { kind: 'whole', min: 0, max: MAX_COUNT, default: 100, help: 'optimizer steps of warm-up' },
+  weightDecay: { kind: 'number', min: 0, max: 1000, default: 0.05, help: 'weight decay, decoupled except for sgd' },
   maxNorm: { kind: 'number', min: 1e-12, max: 1e30, default: 1, help: 'clip the gradient to this global norm' },
+  ema: {
+    kind: 'number',
+    min: 0,
+    max: 0.999999,
+    help: 'decay of an average of the weights, which is evaluated and saved as the model (default: none)',
+  },
   seed: {
     kind: 'whole',
     min: 0,
@@ -238,6 +247,11 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   }
   if (checked.mode === 'devices' && checked.scheme === 'greedy')
     throw new UserError('--scheme greedy freezes branches, which --mode devices cannot; use another mode')
+  const { optimizer = 'adamW', momentum, ema = 0 } = checked
+  if (momentum !== undefined && MOMENTUM[optimizer] === undefined)
+    throw new UserError(`--momentum has no effect on --optimizer ${optimizer}; use it with sgd or muon`)
+  if (checked.mode === 'devices' && (optimizer !== 'adamW' || ema > 0))
+    throw new UserError('--mode devices takes --optimizer adamW without --ema; use another mode')
   if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
     throw new UserError(`--hinge has no effect on --scheme ${checked.scheme}; use it with prefixSum`)
   return checked

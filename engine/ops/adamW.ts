@@ -1,196 +1,41 @@
-import { adamW, gradNorm, gradNormChunk, type StepSetup, stepSetup } from '../../kernels/adamW/index.ts'
-import { ARENA_BLOCK } from '../autograd/arena.ts'
-import { refusal } from '../base/checks.ts'
-import { ShapeError } from '../base/errors.ts'
-import { bindingAlignment, type Dtype } from '../layout/dtype.ts'
-import { format } from '../layout/shape.ts'
-import type { Changeable } from '../memory/version.ts'
-import { checkTensor } from '../tensor/arguments.ts'
+import { adamW } from '../../kernels/adamW/index.ts'
 import { run } from '../tensor/run.ts'
-import { empty, type Tensor, view } from '../tensor/tensor.ts'
-import { zeros } from './create.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { changing, checkHyperparameters, checkSizes, flat, SMALLEST, type StepArena } from './optimizerStep.ts'
 
-/** The least normal float32: devices may take smaller numbers for 0. */
-const SMALLEST = 2 ** -126
-/** The least power of two above every float32. */
-const ABOVE_ALL = 2 ** 128
-
-/** The parameters of one arena and their state: flat float32 tensors of the arena's layout. */
-export interface AdamWArena {
-  params: Tensor
-  grads: Tensor
-  /** The first and second moments, zeros before the first step. */
+/** The parameters of one arena with the first and second moments, which are zeros before the first step. */
+export interface AdamWArena extends StepArena {
   m: Tensor
   v: Tensor
-  /** int32, one element a block of 64 elements: the block's slot, which is its row in `rules` and its place in `steps`. */
-  blockSlot: Tensor
-  /** Counts the changes of the parameters that take part; by default of all parameters. */
-  changes?: Changeable
-}
-
-/** The tensors that a step reads and writes. */
-interface AdamWTensors {
-  arenas: readonly AdamWArena[]
-  /** float32 [slots, 2]: by slot its weight decay, and 1 or 0 for whether it takes part. */
-  rules: Tensor
-  /** float32 [n]: numbers whose sum is the squared norm of the gradient, as `gradSquares` gives them. */
-  squares: Tensor
-  /** int32 [slots]: by slot the number of steps so far. */
-  steps: Tensor
-  /** float32 [2]: the factor of the loss, and the number of finite steps in a row since the factor changed. */
-  lossScale: Tensor
 }
 
 export interface AdamWHyperparameters {
-  /** The learning rate, from 0 to 1e32. */
-  lr: number
   /** Decay rates of the moments, at least 0 and below 1. */
-  beta1: number
-  beta2: number
+  betas: readonly [number, number]
   /** Added to the root of the second moment, from 0 to 1e30; 0 counts as the least normal float32. */
   eps: number
-  /** The gradient is multiplied by min(1, maxNorm / (norm + 1e-6)); 0 and Infinity turn clipping off. */
-  maxNorm: number
-  /** The number of finite steps in a row that doubles the loss scale; 0 keeps it constant. */
-  growthInterval: number
-}
-
-/** A test of a hyperparameter and its description for messages. */
-type Rule = readonly [takes: string, fits: (value: number) => boolean]
-
-const between = (least: number, most: number): Rule => [
-  `a number from ${least} to ${most}`,
-  (value) => value >= least && value <= most,
-]
-const MOMENT: Rule = ['a number of at least 0 and below 1', (value) => value >= 0 && value < 1]
-
-const RULES: Readonly<Record<keyof AdamWHyperparameters | 'weightDecay', Rule>> = {
-  // The learning rate divided by 1 - beta1 must stay finite in float32.
-  lr: between(0, 1e32),
-  beta1: MOMENT,
-  beta2: MOMENT,
-  eps: between(0, 1e30),
-  weightDecay: between(0, 1e6),
-  maxNorm: ['a number of at least 0 (0 or Infinity: no clipping)', (value) => value >= 0],
-  growthInterval: ['a whole number from 0 to 2^24', (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 24],
-}
-
-/** @throws ArgumentError for the first hyperparameter that is out of its range */
-export function checkAdamW(op: string, values: Readonly<Partial<Record<keyof typeof RULES, unknown>>>): void {
-  for (const name of Object.keys(values) as (keyof typeof RULES)[]) {
-    const [takes, fits] = RULES[name]
-    const value = values[name]
-    if (typeof value !== 'number' || !fits(value)) throw refusal(op, value, takes, name)
-  }
-}
-
-type Expected = readonly [t: Tensor, size: number, dtype: Dtype]
-
-/** @throws ShapeError unless every tensor has the expected size and dtype; ArgumentError unless it is a live tensor */
-function checkSizes(op: string, tensors: readonly Expected[]): void {
-  for (const [t, size, dtype] of tensors) {
-    checkTensor(op, t)
-    if (t.size !== size || t.dtype !== dtype)
-      throw new ShapeError(`${op}: got ${t.dtype} ${format(t.shape)}; takes ${dtype} of ${size} elements there`)
-  }
-}
-
-/** The alignment of a float32 binding, in elements. */
-const ALIGNMENT = bindingAlignment('float32')
-
-/** Describes what a flat tensor of an arena has to be: float32, with an element for each of the blocks that `blockSlot` lists. */
-function flat(t: Tensor, blockSlot: Tensor): Expected {
-  return [t, blockSlot.size * ARENA_BLOCK, 'float32']
-}
-
-/** log(beta), at least -100: the logarithm of 0 becomes a finite number whose powers are 0 in float32 all the same. */
-function logarithm(beta: number): number {
-  return Math.max(Math.log(beta), -100)
 }
 
 /**
- * Sums the squares of the gradients of all slots that take part, off the tape.
- * @param rules as for `adamWStep`
- * @returns float32 [n]: a partial sum for each chunk of an arena, and zeros in the gaps between arenas
- * @throws ShapeError for tensors of different layouts
+ * Takes one AdamW step (Loshchilov and Hutter, arXiv 1711.05101) for all slots of an arena that take part, in place and off the tape.
+ * @param slots the table of `setUpStep`, from rules of `adamWRule`
+ * @throws ShapeError for tensors of different layouts; ArgumentError for a hyperparameter out of its range
  */
-export function gradSquares(arenas: readonly Pick<AdamWArena, 'grads' | 'blockSlot'>[], rules: Tensor): Tensor {
-  const { device } = rules
-  let length = 0
-  const launches = arenas.map(({ grads, blockSlot }) => {
-    checkSizes('gradSquares', [[blockSlot, blockSlot.size, 'int32'], flat(grads, blockSlot)])
-    const blocks = blockSlot.size
-    const chunk = gradNormChunk(device.capabilities, blocks)
-    const offset = ALIGNMENT * Math.ceil(length / ALIGNMENT)
-    length = offset + Math.ceil(blocks / chunk)
-    return { grads, blockSlot, blocks, chunk, offset }
-  })
-  // The partial sums of each arena start at an aligned element, so gaps may lie between them.
-  const squares = launches.length > 1 ? zeros([length], { device }) : empty([length], 'float32', device)
-  for (const { grads, blockSlot, blocks, chunk, offset } of launches) {
-    const partials = view(squares, { shape: [Math.ceil(blocks / chunk)], offset })
-    run(gradNorm, { blocks, chunk }, [grads, blockSlot, rules, partials])
-    partials.dispose()
-  }
-  return squares
-}
-
-/**
- * Takes one AdamW step (Loshchilov and Hutter, arXiv 1711.05101) for all slots that take part, in place and off the tape. If the norm of
- * the gradient is not finite, the step only halves the loss scale.
- * @param learningRate gives the learning rate before every replay of a capture; by default `lr`
- * @returns float32 [1]: the Euclidean norm of the gradient before clipping
- * @throws ShapeError for tensors of different layouts; ArgumentError for a hyperparameter out of its range, also for the learning rate of a
- *   replay
- */
-export function adamWStep(
-  tensors: AdamWTensors,
-  { lr, beta1, beta2, eps, maxNorm, growthInterval }: AdamWHyperparameters,
-  learningRate: () => number = () => lr,
-): Tensor {
-  const { arenas, rules, squares, steps, lossScale } = tensors
-  const { device } = steps
+export function adamWStep(arena: AdamWArena, slots: Tensor, { betas: [beta1, beta2], eps }: AdamWHyperparameters): void {
+  const { params, grads, m, v, blockSlot } = arena
   checkSizes('adamWStep', [
-    ...arenas.flatMap(({ params, grads, m, v, blockSlot }): Expected[] => [
-      ...[params, grads, m, v].map((t) => flat(t, blockSlot)),
-      [blockSlot, blockSlot.size, 'int32'],
-    ]),
-    [rules, 2 * steps.size, 'float32'],
-    [squares, squares.size, 'float32'],
-    [steps, steps.size, 'int32'],
-    [lossScale, 2, 'float32'],
+    ...[params, grads, m, v].map((t) => flat(t, blockSlot)),
+    [blockSlot, blockSlot.size, 'int32'],
+    [slots, slots.size, 'float32'],
   ])
-  checkAdamW('adamWStep', { lr, beta1, beta2, eps, maxNorm, growthInterval })
-  const setup: StepSetup = {
-    pieces: squares.size,
-    slots: steps.size,
-    lr,
-    logBeta1: logarithm(beta1),
-    logBeta2: logarithm(beta2),
-    maxNorm: maxNorm > 0 && maxNorm < ABOVE_ALL ? Math.max(maxNorm, SMALLEST) : 0,
-    growthInterval,
+  checkHyperparameters('adamWStep', { beta1, beta2, eps })
+  const problem = {
+    blocks: blockSlot.size,
+    beta1,
+    beta2,
+    complement1: 1 - beta1,
+    complement2: 1 - beta2,
+    eps: Math.max(eps, SMALLEST),
   }
-  const updateParams = () => {
-    const lr = learningRate()
-    checkAdamW('adamWStep', { lr })
-    return { lr }
-  }
-  const slots = empty([steps.size, 4], 'float32', device)
-  const norm = empty([1], 'float32', device)
-  run(stepSetup, setup, [squares, rules, lossScale, steps, slots, norm], { updateParams })
-  for (const { params, grads, m, v, blockSlot, changes } of arenas) {
-    const problem = {
-      blocks: blockSlot.size,
-      beta1,
-      beta2,
-      complement1: 1 - beta1,
-      complement2: 1 - beta2,
-      eps: Math.max(eps, SMALLEST),
-    }
-    const { dtype, end, offset, storage, version } = params
-    const values = { device, dtype, end, offset, storage, version: changes ?? version }
-    run(adamW, problem, [values, grads, m, v, blockSlot, slots])
-  }
-  slots.dispose()
-  return norm
+  run(adamW, problem, [changing(arena), grads, m, v, blockSlot, slots])
 }

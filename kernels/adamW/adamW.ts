@@ -24,7 +24,7 @@ export function gradNormChunk(device: Capabilities, blocks: number): number {
 
 /**
  * The first pass of the global gradient norm: `partials` [ceil(blocks / chunk)] are the sums of squares of `gradients` [blocks, 64] over
- * the blocks whose slot takes part, as `rules` [slots, 2] says.
+ * the blocks whose slot takes part, as `rules` [slots, 4] says: its second number is below 0 for a slot that does not.
  */
 export const gradNorm: KernelSpec<GradNorm> = {
   name: 'gradNorm',
@@ -57,10 +57,6 @@ export interface StepSetup {
   /** The number of sums of squares to add up. */
   pieces: number
   slots: number
-  lr: number
-  /** The natural logarithms of the decays of the moments, computed in float64. */
-  logBeta1: number
-  logBeta2: number
   /** Gradients are multiplied by min(1, maxNorm / (norm + 1e-6)) where this is above 0. */
   maxNorm: number
   /** The finite steps in a row after which the loss scale doubles; 0 keeps it constant. */
@@ -68,9 +64,13 @@ export interface StepSetup {
 }
 
 /**
- * Decides on the device what an AdamW step does. `partials` [pieces] are sums of squares of gradients of the scaled loss. `rules`
- * [slots, 2] holds each slot's weight decay and whether it takes part (0 or 1). The kernel writes `norm` [1], the norm of the gradient of
- * the loss itself, and the table `slots` [slots, 4] of `adamW`.
+ * Decides on the device what a step of an optimizer does. `partials` [pieces] are sums of squares of gradients of the scaled loss. `rules`
+ * [slots, 4] holds each slot's learning rate, its weight decay (below 0 for a slot that does not take part) and two numbers more. The
+ * kernel writes `norm` [1], the norm of the gradient of the loss itself, and the table `slots` [slots, 4] that the optimizer's kernel reads.
+ *
+ * For AdamW the two numbers are the logarithms of its betas, computed in float64 and at most 0, and a row of the table is `stepSize,
+ * invSqrtBc2, lr * decay, factor`. (x, 1) gives the row `lr, x, lr * decay, factor` and (x, 2) the row `lr, x, decay, factor`, in the
+ * first step of the slot with 1 in the place of x.
  *
  * The step counts t in `steps` [slots] advance for slots that take part. A norm that is not finite leaves them as they are, and no slot
  * of the table is active. `lossScale` [2] holds the scale and the number of finite steps in a row since it changed. A step that is not
@@ -85,11 +85,7 @@ export const stepSetup: KernelSpec<StepSetup> = {
     ...writes('i32', 'steps'),
     ...writes('f32', 'slots', 'norm'),
   ],
-  params: [
-    ...scalars('u32', 'pieces', 'slots'),
-    ...scalars('f32', 'lr', 'logBeta1', 'logBeta2', 'maxNorm'),
-    ...scalars('u32', 'growthInterval'),
-  ],
+  params: [...scalars('u32', 'pieces', 'slots'), ...scalars('f32', 'maxNorm'), ...scalars('u32', 'growthInterval')],
   variants: [
     { name: 'direct', source: setupSource, grid: () => [1, 1, 1] },
     { name: 'workgroup', source: setupWorkgroup, supports: tree, grid: () => [1, 1, 1] },

@@ -14,8 +14,8 @@ const slotsWith =
   (factor: number): Fill =>
   (index, random) =>
     [1e-3 * (1 + random()), 1 + 30 * random(), 5e-5, index >> 2 === 2 ? -1 : factor][index & 3]!
-/** Rows of `rules`: the weight decay, and whether the slot takes part, which slot 2 does not. */
-const rules: Fill = (index) => [0.05, Number(index >> 1 !== 2)][index & 1]!
+/** Rows of `rules`, of which `gradNorm` reads the second number: slot 2 takes no part. */
+const rules: Fill = (index) => [1e-3, index >> 2 === 2 ? -1 : 0.05, 0, 1][index & 3]!
 
 interface Options {
   factor?: number
@@ -67,7 +67,7 @@ function gradNormCase(name: string, blocks: number, chunk: number, fill: Fill = 
   return {
     name,
     problem: { blocks, chunk },
-    sizes: { gradients: blocks * 64, blockSlot: blocks, rules: SLOTS * 2, partials: Math.ceil(blocks / chunk) },
+    sizes: { gradients: blocks * 64, blockSlot: blocks, rules: SLOTS * 4, partials: Math.ceil(blocks / chunk) },
     fills: { gradients: fill, blockSlot: blockSlot(blocks), rules },
     tolerance: 1e-6,
   }
@@ -94,28 +94,26 @@ interface SetupOptions {
   /** Gives the step count of a slot. */
   t?: (slot: number) => number
   partials?: Fill
-  betas?: [number, number]
+  /** The two numbers at the end of every row; default the logarithms of betas. */
+  ends?: [number, number]
 }
 
 function setupCase(name: string, pieces: number, options: SetupOptions = {}): KernelCase<StepSetup> {
   const { slots = 7, maxNorm = 1, growthInterval = 2000, scale = 65536, steady = 3, t = (slot) => 3 * slot } = options
-  const [beta1, beta2] = options.betas ?? [0.9, 0.999]
+  const ends = options.ends ?? [Math.log(0.9), Math.log(0.999)]
   return {
     name,
     problem: {
       pieces,
       slots,
-      lr: 1e-3,
-      logBeta1: Math.max(Math.log(beta1), -100),
-      logBeta2: Math.max(Math.log(beta2), -100),
       maxNorm,
       growthInterval,
     },
-    sizes: { partials: pieces, rules: 2 * slots, lossScale: 2, steps: slots, slots: 4 * slots, norm: 1 },
+    sizes: { partials: pieces, rules: 4 * slots, lossScale: 2, steps: slots, slots: 4 * slots, norm: 1 },
     fills: {
       partials: options.partials ?? ((_, random) => scale * scale * random()),
       // Slot 2 takes no part.
-      rules: (index) => (index % 2 === 0 ? 0.05 * (index % 4) : Number(index !== 5)),
+      rules: (index) => [1e-3, index >> 2 === 2 ? -1 : 0.05 * ((index >> 2) % 2), ...ends][index & 3]!,
       lossScale: (index) => [scale, steady][index]!,
       steps: t,
     },
@@ -129,7 +127,9 @@ export const setupCases: KernelCase<StepSetup>[] = [
   setupCase('first steps', 9, { t: () => 0 }),
   setupCase('every step to 300', 9, { slots: 300, t: (slot) => slot }),
   setupCase('late steps', 9, { t: (slot) => 10 ** slot }),
-  setupCase('betas of 0', 9, { betas: [0, 0] }),
+  setupCase('betas of 0', 9, { ends: [-100, -100] }),
+  setupCase('a number for the table', 9, { ends: [0.7, 1] }),
+  setupCase('coupled decay, and a number after the first step', 9, { ends: [0.7, 2] }),
   setupCase('a norm below the limit', 9, { partials: () => 1 }),
   setupCase('no clipping', 9, { maxNorm: 0 }),
   setupCase('a constant scale', 9, { growthInterval: 0, scale: 1, steady: 0 }),

@@ -4,8 +4,8 @@ struct Params { blocks: u32, chunk: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4f>; // [blocks, 64]
 @group(0) @binding(1) var<storage, read> blockSlot: array<i32>; // [blocks]
-// [slots]: weight decay, and whether the slot is active (0 or 1).
-@group(0) @binding(2) var<storage, read> rules: array<vec2f>;
+// [slots]: the second number is below 0 where the slot is inactive.
+@group(0) @binding(2) var<storage, read> rules: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>; // [ceil(blocks / chunk)]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -24,7 +24,7 @@ fn main(
     var sum = vec4f();
     for (; block < stop; block++) {
       // An inactive slot may hold anything, NaN included.
-      if (rules[u32(blockSlot[block])].y != 0.0) {
+      if (rules[u32(blockSlot[block])].y >= 0.0) {
         var a = vec4f();
         var b = vec4f();
         for (var at = block * 16; at < block * 16 + 16; at += 2) {

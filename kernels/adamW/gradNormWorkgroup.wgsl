@@ -5,8 +5,8 @@ struct Params { blocks: u32, chunk: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4f>; // [blocks, 64]
 @group(0) @binding(1) var<storage, read> blockSlot: array<i32>; // [blocks]
-// [slots]: weight decay, and whether the slot is active (0 or 1).
-@group(0) @binding(2) var<storage, read> rules: array<vec2f>;
+// [slots]: the second number is below 0 where the slot is inactive.
+@group(0) @binding(2) var<storage, read> rules: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>; // [ceil(blocks / chunk)]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -23,7 +23,7 @@ fn main(
   var total = vec4f();
   for (var at = first * 16 + local; at < end; at += 256) {
     // An inactive slot may hold anything, NaN included.
-    if (rules[u32(blockSlot[at / 16])].y != 0.0) { total += gradients[at] * gradients[at]; }
+    if (rules[u32(blockSlot[at / 16])].y >= 0.0) { total += gradients[at] * gradients[at]; }
   }
   sums[local] = (total.x + total.y) + (total.z + total.w);
   for (var half = 128u; half > 0; half /= 2) {

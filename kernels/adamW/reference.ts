@@ -22,13 +22,13 @@ export function gradNormReference({ blocks, chunk }: GradNorm, { gradients, bloc
   const partials = new Float64Array(Math.ceil(blocks / chunk))
   for (let i = 0; i < blocks * 64; i++) {
     const block = i >> 6
-    if (rules![2 * blockSlot![block]! + 1]) partials[Math.floor(block / chunk)]! += gradients![i]! ** 2
+    if (rules![4 * blockSlot![block]! + 1]! >= 0) partials[Math.floor(block / chunk)]! += gradients![i]! ** 2
   }
   return { partials }
 }
 
 export function setupReference(problem: StepSetup, arrays: Arrays): Arrays {
-  const { lr, logBeta1, logBeta2, maxNorm, growthInterval } = problem
+  const { maxNorm, growthInterval } = problem
   const { partials, rules, lossScale, steps, slots } = arrays as Required<typeof arrays> & Arrays
   const [scale, finiteSteps] = lossScale as unknown as [number, number]
   // A sum that overflows float32 is infinite.
@@ -36,11 +36,13 @@ export function setupReference(problem: StepSetup, arrays: Arrays): Arrays {
   const finite = Number.isFinite(norm)
   const factor = (maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1) / scale
   for (let slot = 0; slot < problem.slots; slot++) {
-    const [decay, active] = rules!.subarray(2 * slot)
+    const [lr, decay, x, form] = rules!.subarray(4 * slot) as unknown as [number, number, number, number]
     let row = [0, 0, 0, -1]
-    if (finite && active) {
+    if (finite && decay >= 0) {
       const t = ++steps![slot]!
-      row = [lr / -Math.expm1(t * logBeta1), 1 / Math.sqrt(-Math.expm1(t * logBeta2)), lr * decay!, factor]
+      if (form === 2) row = [lr, t === 1 ? 1 : x, decay, factor]
+      else if (form === 1) row = [lr, x, lr * decay, factor]
+      else row = [lr / -Math.expm1(t * x), 1 / Math.sqrt(-Math.expm1(t * form)), lr * decay, factor]
     }
     slots!.set(row, 4 * slot)
   }

@@ -1,16 +1,18 @@
-// Decides what an AdamW step does: the norm of the gradient from the sums of squares of its pieces, the loss scale of the next
-// step, the step counts, and the table of slots that adamW.wgsl reads. One workgroup does it, with a tree reduction in workgroup
+// Decides what a step of an optimizer does: the norm of the gradient from the sums of squares of its pieces, the loss scale of the next
+// step, the step counts, and the table of slots that its kernel reads. One workgroup does it, with a tree reduction in workgroup
 // memory.
 
-struct Params { pieces: u32, slots: u32, lr: f32, logBeta1: f32, logBeta2: f32, maxNorm: f32, growthInterval: u32 }
+struct Params { pieces: u32, slots: u32, maxNorm: f32, growthInterval: u32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>; // [pieces]
-// [slots]: weight decay, and whether the slot is active (0 or 1).
-@group(0) @binding(1) var<storage, read> rules: array<vec2f>;
+// [slots]: learning rate; weight decay, below 0 where the slot is inactive; log(beta1) and log(beta2), or a number for the table and 1
+// (decoupled decay) or 2 (coupled decay, and the number counts after the first step).
+@group(0) @binding(1) var<storage, read> rules: array<vec4f>;
 // [2]: the loss scale, and the number of finite steps in a row since it changed.
 @group(0) @binding(2) var<storage, read_write> lossScale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> steps: array<i32>; // [slots]
-// [slots]: step size, 1 / sqrt(1 - beta2^t), decay, and the factor of the gradient. A factor below 0 leaves the slot as it is.
+// [slots]: step size, 1 / sqrt(1 - beta2^t) or the number, decay, and the factor of the gradient. A factor below 0 leaves the slot as
+// it is.
 @group(0) @binding(4) var<storage, read_write> slots: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> norm: array<f32>; // [1]
 @group(1) @binding(0) var<uniform> params: Params;
@@ -27,11 +29,13 @@ fn complement(x: f32) -> f32 {
 // Advances the step count of a slot that takes part, and returns the slot's row of the table.
 fn advance(slot: u32, factor: f32) -> vec4f {
   let rule = rules[slot];
-  if (factor < 0.0 || rule.y == 0.0) { return vec4f(0.0, 0.0, 0.0, -1.0); }
+  if (factor < 0.0 || rule.y < 0.0) { return vec4f(0.0, 0.0, 0.0, -1.0); }
   let t = steps[slot] + 1;
   steps[slot] = t;
-  let stepSize = params.lr / complement(f32(t) * params.logBeta1);
-  return vec4f(stepSize, inverseSqrt(complement(f32(t) * params.logBeta2)), params.lr * rule.x, factor);
+  if (rule.w > 1.5) { return vec4f(rule.x, select(rule.z, 1.0, t == 1), rule.y, factor); }
+  if (rule.w > 0.5) { return vec4f(rule.x, rule.z, rule.x * rule.y, factor); }
+  let stepSize = rule.x / complement(f32(t) * rule.z);
+  return vec4f(stepSize, inverseSqrt(complement(f32(t) * rule.w)), rule.x * rule.y, factor);
 }
 
 // Takes the sum of squares of scaled gradients and stores the norm and the next loss scale. Returns the factor of the gradient, or -1

@@ -6,16 +6,20 @@ const { tensor, ones } = api
 /** Functions that open adapters even with additional arguments, which takes long. */
 const OPENS = ['requestDevice', 'listAdapters']
 
+const KINDS = ['AdamW', 'Sgd', 'Lion', 'Muon', 'Ema']
+
 /** Other names that a function's messages may begin with. */
 const SPEAKERS: Record<string, string[]> = {
   // Junk in their settings is told by what checks them.
   openData: ['checkSettings', 'loadDataset'],
-  evaluate: ['inference', 'capture'],
+  evaluate: ['inference', 'capture', 'Ema.evaluate'],
   parameter: ['scope', 'noGrad', 'withoutScope'],
   optimizerStep: ['forward', 'model', 'crossEntropy', 'AdamW', 'AdamW.step'],
+  loadStateDict: KINDS.map((kind) => `${kind}.loadStateDict`),
+  buffer: ['scope', 'noGrad', 'withoutScope'],
   restore: ['LossScale.restore'],
-  setSteps: ['AdamW.setSteps'],
-  step: ['AdamW', 'AdamW.step'],
+  setSteps: KINDS.map((kind) => `${kind}.setSteps`),
+  step: KINDS.flatMap((kind) => [kind, `${kind}.step`]),
   captureStep: ['capture'],
   saveSafetensors: ['data'],
   forward: ['model'],

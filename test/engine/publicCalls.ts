@@ -30,6 +30,13 @@ const model = new api.ParaFormer(tiny)
 const vit = new api.ViT({ ...shared, depth: 1 })
 const ensemble = new api.Ensemble({ ...shared, members: 2, depth: 1 })
 const optimizer = new api.AdamW(new api.ParaFormer(tiny).namedParameters())
+const named = (): [string, api.Tensor][] => [['w', x(2, 2)]]
+const optimizers = {
+  Sgd: new api.Sgd(named(), { momentum: 0.9 }),
+  Lion: new api.Lion(named()),
+  Muon: new api.Muon(named()),
+}
+const ema = new api.Ema(named())
 const objective = api.makeScheme('joint', 2).passes[0]![0]!
 const images = () => ones([2, 1, 4, 4])
 const entry = () => ({ dtype: 'F32', shape: [1], data: Float32Array.of(1) })
@@ -89,6 +96,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   bernoulli: () => [ones([2])],
   branchShape: () => [model.config],
   broadcastTo: () => [x(1, 3), [2, 3]],
+  buffer: () => [() => ones([2])],
   capture: () => [(t: api.Tensor) => t.mul(2)],
   captureStep: () => [model, optimizer, objective, 1],
   classGroups: () => [4, 2, { seed: 1 }],
@@ -228,10 +236,23 @@ export const FUNCTIONS: Record<string, Arguments> = {
 
 export const CONSTRUCTORS: Record<string, Arguments> = {
   Attention: () => [4, 2, 2],
+  AvgPool2d: () => [2, { stride: 1 }],
+  BatchNorm2d: () => [4, { momentum: 0.2 }],
+  Conv2d: () => [4, 2, 3, { padding: 1 }],
+  Dropout: () => [0.5],
+  Ema: () => [named(), { decay: 0.9 }],
+  Embedding: () => [4, 2],
   EncoderLayer: () => [model.config],
-  LayerNorm: () => [4],
+  GroupNorm: () => [2, 4, 1e-3],
+  LayerNorm: () => [4, 1e-3],
   Linear: () => [4, 2, { bias: false }],
+  Lion: () => [named(), { betas: [0.9, 0.99] }],
+  MaxPool2d: () => [2, { stride: 1 }],
   Mlp: () => [4, 8],
+  Muon: () => [named(), { momentum: 0.9 }],
+  RmsNorm: () => [4, 1e-3],
+  Sequential: () => [new api.Linear(4, 2), api.relu],
+  Sgd: () => [named(), { momentum: 0.9 }],
   AdamW: () => [new api.ParaFormer(tiny).namedParameters(), { weightDecay: 0 }],
   BatchLoader: () => [{ ...source, mean: [0], std: [1] }, pixels, { batchSize: 2, seed: 1 }],
   LossScale: () => [{ initial: 2 }],
@@ -243,7 +264,16 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
 }
 
 /** Classes that users do not construct: their constructors take only values that this package makes. */
-export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor', 'Trainer']
+export const MADE_INSIDE = [
+  'BranchDevices',
+  'Device',
+  'DeviceStore',
+  'Module',
+  'Optimizer',
+  'OptimizerGroup',
+  'Tensor',
+  'Trainer',
+]
 
 /** Makes an object of each class, with valid arguments of its methods that are not in `FUNCTIONS` too. */
 export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {
@@ -284,7 +314,11 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
       loadStateDict: () => [ensemble.stateDict()],
     },
   },
-  AdamW: { make: () => optimizer, methods: { step: () => [1e-3, 1], setSteps: () => [{}] } },
+  AdamW: { make: () => optimizer, methods: stepsOf(optimizer) },
+  Sgd: { make: () => optimizers.Sgd, methods: stepsOf(optimizers.Sgd) },
+  Lion: { make: () => optimizers.Lion, methods: stepsOf(optimizers.Lion) },
+  Muon: { make: () => optimizers.Muon, methods: stepsOf(optimizers.Muon) },
+  Ema: { make: () => ema, methods: { evaluate: () => [() => 1], loadStateDict: () => [ema.stateDict()] } },
   LossScale: { make: () => optimizer.lossScale, methods: { restore: () => [{ scale: 1, steady: 0 }] } },
   BranchDevices: {
     make: () => distributed,
@@ -295,6 +329,14 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
     },
   },
 }
+
+/** Valid arguments of the methods of an optimizer. */
+function stepsOf(of: api.Optimizer): Record<string, Arguments> {
+  return { step: () => [1e-3, 1], setSteps: () => [{}], loadStateDict: () => [of.stateDict()] }
+}
+
+/** The methods of every optimizer that take no arguments, or are for the package's own use. */
+const OPTIMIZER = ['gradNorm', 'zeroGrad', 'gather', 'flat', 'dispose', 'moments', 'state', 'stateDict', 'steps']
 
 /** Methods that take no arguments, or are for the package's own use. */
 export const INSIDE: Record<string, readonly string[]> = {
@@ -308,12 +350,24 @@ export const INSIDE: Record<string, readonly string[]> = {
     'pool',
     'namedChildren',
     'namedParameters',
+    'namedBuffers',
     'parameters',
     'eval',
     'stateDict',
     'dispose',
   ],
-  Ensemble: ['classify', 'logits', 'run', 'namedChildren', 'namedParameters', 'parameters', 'eval', 'stateDict', 'dispose'],
+  Ensemble: [
+    'classify',
+    'logits',
+    'run',
+    'namedChildren',
+    'namedParameters',
+    'namedBuffers',
+    'parameters',
+    'eval',
+    'stateDict',
+    'dispose',
+  ],
   ViT: [
     'classify',
     'runBranches',
@@ -322,12 +376,17 @@ export const INSIDE: Record<string, readonly string[]> = {
     'pool',
     'namedChildren',
     'namedParameters',
+    'namedBuffers',
     'parameters',
     'eval',
     'stateDict',
     'dispose',
   ],
-  AdamW: ['gradNorm', 'zeroGrad', 'gather', 'flat', 'dispose', 'state', 'steps'],
+  AdamW: OPTIMIZER,
+  Sgd: OPTIMIZER,
+  Lion: OPTIMIZER,
+  Muon: OPTIMIZER,
+  Ema: ['update', 'swap', 'stateDict', 'dispose'],
   LossScale: ['copy', 'save', 'dispose'],
   BranchDevices: ['state', 'startTrace', 'endTrace', 'hurry', 'close'],
 }

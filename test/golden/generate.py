@@ -41,6 +41,10 @@ Training files  training-{joint,prefixSum,paper}.safetensors
 ops.safetensors, functions.safetensors, networks.safetensors  {op}.{case}.{tensor}
     Inputs under their own names, `output` the result, `cotangent` what was back-propagated, `grad.{input}` the gradients.
     __metadata__.cases              JSON: {op}.{case} -> the arguments that are not tensors
+
+optimizers.safetensors  sgd.{case}.{tensor}
+    parameter{i} [n] and gradients{i} [20, n] of two parameters, and output{i} [20, n], the parameter after each step of torch.optim.SGD.
+    __metadata__.cases              JSON: options, the first group's learning rates by step, and those of the second group
 """
 
 import json
@@ -403,6 +407,39 @@ def opsFile(folder, seed):
     saveSafetensors(os.path.join(folder, 'ops.safetensors'), out, {'cases': json.dumps(cases)})
 
 
+def optimizersFile(folder, seed):
+    rng = np.random.default_rng(seed)
+    out, cases = {}, {}
+    configs = {
+        'plain': {}, 'decay': dict(weightDecay=0.1), 'momentum': dict(momentum=0.9, weightDecay=0.1),
+        'dampening': dict(momentum=0.8, dampening=0.3, weightDecay=0.1),
+        'nesterov': dict(momentum=0.9, nesterov=True, weightDecay=0.1),
+    }
+    steps, sizes = 20, (7, 66)
+    for name, options in configs.items():
+        parameters = [rounded(rng.standard_normal(size)).requires_grad_() for size in sizes]
+        given = [rounded(rng.standard_normal((steps, size))) for size in sizes]
+        lrs = [0.05 * (1 + step % 3) for step in range(steps)]
+        cases[f'sgd.{name}'] = dict(options, lrs=lrs, groupLr=0.02, groupDecay=0.01, maxNorm=9.0)
+        for i, parameter in enumerate(parameters):
+            out.update({f'sgd.{name}.parameter{i}': exact(parameter), f'sgd.{name}.gradients{i}': exact(given[i])})
+        shared = {{'weightDecay': 'weight_decay'}.get(key, key): value for key, value in options.items()}
+        optimizer = torch.optim.SGD([{'params': parameters[:1]},
+                                     {'params': parameters[1:], 'lr': 0.02, 'weight_decay': 0.01}], lr=0.1, **shared)
+        history = [[], []]
+        for step in range(steps):
+            optimizer.param_groups[0]['lr'] = lrs[step]
+            for parameter, gradients in zip(parameters, given):
+                parameter.grad = gradients[step].clone()
+            torch.nn.utils.clip_grad_norm_(parameters, 9.0)
+            optimizer.step()
+            for parameter, values in zip(parameters, history):
+                values.append(parameter.detach().clone())
+        for i, values in enumerate(history):
+            out[f'sgd.{name}.output{i}'] = torch.stack(values)
+    saveSafetensors(os.path.join(folder, 'optimizers.safetensors'), out, {'cases': json.dumps(cases)})
+
+
 # Functions of elements
 
 def functionsFile(folder, seed):
@@ -549,6 +586,7 @@ def main():
     for scheme in ('joint', 'prefixSum', 'paper'):
         trainingFile(folder, scheme, 100)
     opsFile(folder, 200)
+    optimizersFile(folder, 300)
     functionsFile(folder, 400)
     networksFile(folder, 300)
 

@@ -1,7 +1,7 @@
 import { requestDevice } from '../../engine/index.ts'
 import { createModel } from '../../model/index.ts'
-import { checkOutlines } from '../../model/module.ts'
 import { parameterShapes } from '../../model/shapes.ts'
+import { checkOutlines } from '../../model/stateDict.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('parameter shapes')

@@ -2,8 +2,9 @@ import { throws } from 'uvu/assert'
 import { holdArenas } from '../../engine/autograd/arena.ts'
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
-import { type AdamWHyperparameters, adamWStep, gradSquares } from '../../engine/ops/adamW.ts'
+import { adamWStep } from '../../engine/ops/adamW.ts'
 import { zeros } from '../../engine/ops/create.ts'
+import { adamWRule, gradSquares, INACTIVE, setUpStep } from '../../engine/ops/optimizerStep.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { assertShapeError, leaf, normals } from '../harness/checkOp.ts'
@@ -17,14 +18,9 @@ const { test, run } = suite('AdamW')
 
 const LR = 1e-2
 const DECAY = 0.05
-const HYPERPARAMETERS: AdamWHyperparameters = {
-  lr: LR,
-  beta1: 0.9,
-  beta2: 0.999,
-  eps: 1e-8,
-  maxNorm: 1,
-  growthInterval: 0,
-}
+const BETAS = [0.9, 0.999] as const
+const EPS = 1e-8
+const LIMITS = { maxNorm: 1, growthInterval: 0 }
 
 /** Makes an arena of parameters, their moments, and a function that steps over them. */
 function optimizer(values: readonly Float32Array[], scale = 1) {
@@ -38,7 +34,7 @@ function optimizer(values: readonly Float32Array[], scale = 1) {
     arena.slot(flat, slot).write(Float32Array.from(data))
   }
   const tensorsWith = (active: readonly boolean[]) => {
-    const rules = tensor(active.flatMap((isActive) => [DECAY, Number(isActive)]))
+    const rules = tensor(active.flatMap((isActive) => (isActive ? adamWRule(LR, DECAY, BETAS) : INACTIVE)))
     const { values: params, gradients: grads } = arena
     const arenas = [{ params, grads, m, v, blockSlot }]
     return { arenas, rules, squares: gradSquares(arenas, rules), steps, lossScale }
@@ -53,8 +49,12 @@ function optimizer(values: readonly Float32Array[], scale = 1) {
     tensorsWith,
     setGradient: (slot: number, data: ArrayLike<number>) => write(arena.gradients, slot, data),
     /** Makes a step. @returns the gradients' norm */
-    step: (active = values.map(() => true), hyperparameters = HYPERPARAMETERS) =>
-      adamWStep(tensorsWith(active), hyperparameters),
+    step: (active = values.map(() => true), limits = LIMITS): Tensor => {
+      const { arenas, ...tensors } = tensorsWith(active)
+      const { slots, norm } = setUpStep(tensors, limits)
+      for (const arena of arenas) adamWStep(arena, slots, { betas: BETAS, eps: EPS })
+      return norm
+    },
   }
 }
 
@@ -75,7 +75,7 @@ test('adamW.clipped as PyTorch, step by step', async () => {
 
 /** The steps of one parameter in float64. */
 function reference(values: Float64Array, gradients: readonly Float32Array[], scales: readonly number[]): Float64Array {
-  const { beta1, beta2, eps } = HYPERPARAMETERS
+  const [beta1, beta2] = BETAS
   const [m, v] = [new Float64Array(values.length), new Float64Array(values.length)]
   gradients.forEach((gradient, i) => {
     const [stepSize, correction] = [LR / (1 - beta1 ** (i + 1)), 1 / Math.sqrt(1 - beta2 ** (i + 1))]
@@ -83,7 +83,7 @@ function reference(values: Float64Array, gradients: readonly Float32Array[], sca
       const g = raw * scales[i]!
       m[at] = beta1 * m[at]! + (1 - beta1) * g
       v[at] = beta2 * v[at]! + (1 - beta2) * g * g
-      values[at] = values[at]! * (1 - LR * DECAY) - (stepSize * m[at]!) / (Math.sqrt(v[at]!) * correction + eps)
+      values[at] = values[at]! * (1 - LR * DECAY) - (stepSize * m[at]!) / (Math.sqrt(v[at]!) * correction + EPS)
     })
   })
   return values
@@ -104,7 +104,7 @@ test('slots of many sizes; an inactive one stays as it is, moments and padding t
     const squares = list.flatMap((gradient, slot) => (slot === inactive ? [] : Array.from(gradient, (value) => value * value)))
     const norm = Math.sqrt(squares.reduce((sum, value) => sum + value, 0))
     assertClose(await stepNorm.data(), [norm], 1e-6, `norm of step ${step}`)
-    scales.push(Math.min(1, HYPERPARAMETERS.maxNorm / (norm + 1e-6)))
+    scales.push(Math.min(1, LIMITS.maxNorm / (norm + 1e-6)))
   }
   for (const [slot, parameter] of state.arena.parameters.entries()) {
     const start = Float64Array.from(values[slot]!)
@@ -136,7 +136,7 @@ test('without clipping the gradient is taken as it is', async () => {
     const [value, gradient] = [normals(100, 1), normals(100, 2).map((g) => 50 * g)]
     const state = optimizer([value])
     state.setGradient(0, gradient)
-    state.step([true], { ...HYPERPARAMETERS, maxNorm })
+    state.step([true], { ...LIMITS, maxNorm })
     assertClose(
       await state.arena.slot(state.m, 0).data(),
       Float64Array.from(gradient, (g) => 0.1 * g),
@@ -165,7 +165,7 @@ test('a gradient that is not finite changes nothing, step counts included, and t
 
 test('gradients of a scaled loss give the same step, and the scale halves and doubles', async () => {
   const [value, gradients] = [normals(300, 1), [normals(300, 2), normals(300, 3), normals(300, 4), normals(300, 5)]]
-  const growing = { ...HYPERPARAMETERS, growthInterval: 3 }
+  const growing = { ...LIMITS, growthInterval: 3 }
   const [plain, scaled] = [optimizer([value]), optimizer([value], 1024)]
   let scale = 1024
   for (const [i, gradient] of gradients.entries()) {
@@ -206,26 +206,31 @@ test('the norm of a million gradients', async () => {
 test('hyperparameters that would write NaN are refused, and nothing changes', async () => {
   const state = optimizer([normals(100, 1)])
   state.setGradient(0, normals(100, 2))
-  const tensors = state.tensorsWith([true])
+  const { arenas, ...tensors } = state.tensorsWith([true])
   const before = `${await state.arena.values.data()}${await state.m.data()}${await state.steps.data()}`
-  const bad: Partial<Record<keyof AdamWHyperparameters, readonly number[]>> = {
-    lr: [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e39],
-    beta1: [1, -0.5, Number.NaN],
-    beta2: [1, 2, Number.NaN],
-    eps: [-1, Number.NaN, Number.POSITIVE_INFINITY],
-    maxNorm: [-1, Number.NaN],
-    growthInterval: [-1, 0.5, Number.NaN],
-  }
-  for (const [name, values] of Object.entries(bad)) {
-    for (const value of values) {
-      throws(
-        () => adamWStep(tensors, { ...HYPERPARAMETERS, [name]: value }),
-        (error: unknown) =>
-          error instanceof ArgumentError && error.message.startsWith(`adamWStep: got ${value} as ${name}, takes `),
-        `${name} ${value}`,
-      )
-    }
-  }
+  const step = (hyperparameters: object) => () =>
+    adamWStep(arenas[0]!, zeros([1, 4]), { betas: BETAS, eps: EPS, ...hyperparameters })
+  const setUp = (limits: object) => () => setUpStep(tensors, { ...LIMITS, ...limits })
+  const bad: [make: () => unknown, message: string][] = [
+    ...[1, -0.5, Number.NaN].flatMap((beta): [() => unknown, string][] => [
+      [step({ betas: [beta, 0.9] }), `adamWStep: got ${beta} as beta1, takes `],
+      [step({ betas: [0.9, beta] }), `adamWStep: got ${beta} as beta2, takes `],
+    ]),
+    ...[-1, Number.NaN, Number.POSITIVE_INFINITY].map((eps): [() => unknown, string] => [
+      step({ eps }),
+      `adamWStep: got ${eps} as eps, takes `,
+    ]),
+    ...[-1, Number.NaN].map((maxNorm): [() => unknown, string] => [
+      setUp({ maxNorm }),
+      `setUpStep: got ${maxNorm} as maxNorm, takes `,
+    ]),
+    ...[-1, 0.5, Number.NaN].map((growthInterval): [() => unknown, string] => [
+      setUp({ growthInterval }),
+      `setUpStep: got ${growthInterval} as growthInterval, takes `,
+    ]),
+  ]
+  for (const [make, message] of bad)
+    throws(make, (error: unknown) => error instanceof ArgumentError && error.message.startsWith(message), message)
   const after = `${await state.arena.values.data()}${await state.m.data()}${await state.steps.data()}`
   if (after !== before) throw new Error('something was written')
 })
@@ -233,18 +238,18 @@ test('hyperparameters that would write NaN are refused, and nothing changes', as
 test('a tiny maxNorm clips, rather than being taken for 0', async () => {
   const state = optimizer([new Float32Array(4)])
   state.setGradient(0, [1, 2, 3, 4])
-  state.step([true], { ...HYPERPARAMETERS, maxNorm: 1e-44 })
+  state.step([true], { ...LIMITS, maxNorm: 1e-44 })
   const m = await state.arena.slot(state.m, 0).data()
   if (!m.every((value) => Math.abs(value) <= 1e-30)) throw new Error(`moments ${m}`)
 })
 
 test('refuses tensors of different layouts', () => {
   const state = optimizer([normals(100, 1)])
-  const tensors = state.tensorsWith([true])
-  const [arena] = tensors.arenas
-  const other = [{ ...arena!, m: zeros([64]) }]
-  assertShapeError(() => adamWStep({ ...tensors, arenas: other }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
-  assertShapeError(() => adamWStep({ ...tensors, rules: zeros([64]) }, HYPERPARAMETERS), 'adamWStep: got float32 [64]')
+  const { arenas, ...tensors } = state.tensorsWith([true])
+  const [arena] = arenas
+  const other = { ...arena!, m: zeros([64]) }
+  assertShapeError(() => adamWStep(other, zeros([1, 4]), { betas: BETAS, eps: EPS }), 'adamWStep: got float32 [64]')
+  assertShapeError(() => setUpStep({ ...tensors, rules: zeros([64]) }, LIMITS), 'setUpStep: got float32 [64]')
   assertShapeError(() => gradSquares([{ ...arena!, grads: zeros([192]) }], tensors.rules), 'gradSquares: got float32 [192]')
 })
 

@@ -12,7 +12,7 @@ const { test, run } = suite('README and docs')
 const readme = readFileSync('README.md', 'utf8')
 
 const [example] = examplesOf('README.md')
-const [perceptron, captured, trained] = examplesOf('docs/own-model.md')
+const [perceptron, optimized, captured, trained] = examplesOf('docs/own-model.md')
 const [distributed] = examplesOf('docs/devices.md')
 const [study] = examplesOf('docs/studies.md')
 
@@ -28,6 +28,15 @@ test('the library example runs as it stands, learns, and saves what it says', as
 
 test('a module of its own learns', () => {
   checkLosses(start(perceptron!).stdout)
+})
+
+test('it learns with groups, a schedule and averages too', () => {
+  const other = perceptron!
+    .replace(/const optimizer = .*\n/, optimized!)
+    .replace('optimizer.step(5e-3)', 'optimizer.step(rate(step), 1)\n    ema.update()')
+    .replace('import { AdamW,', 'import { Ema, Sgd, schedule,')
+  if (!other.includes('ema.update()') || other.includes('AdamW')) throw new Error(other)
+  checkLosses(start(other).stdout)
 })
 
 test('its model can be trained as the command line does it', () => {

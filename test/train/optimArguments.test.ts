@@ -193,7 +193,11 @@ test('schedules', () => {
     (options: object, name = 'cosine') =>
     () =>
       schedule(name as 'cosine', { ...sound, ...options })
-  refuses(make({}, 'linear'), 'schedule: got "linear" as name, takes "cosine" or "constant"')
+  refuses(make({}, 'sine'), 'schedule: got "sine" as name, takes "cosine" or "linear" or "step" or "oneCycle" or "constant"')
+  refuses(make({ gamma: 0.5 }), 'schedule: got 0.5 as gamma, takes no such option for "cosine"')
+  refuses(make({ gamma: 2 }, 'step'), 'as gamma, takes a number from 0 to 1')
+  refuses(make({ stepSize: 0 }, 'step'), 'as stepSize, takes a whole number of at least 1')
+  refuses(make({ initialFraction: -1 }, 'oneCycle'), 'as initialFraction, takes a number from 0 to 1')
   refuses(make({ warmUp: 3 }), 'unknown option "warmUp" (did you mean "warmup"?)')
   for (const lr of [Number.NaN, -1, Number.POSITIVE_INFINITY]) refuses(make({ lr }), 'as lr, takes')
   for (const warmup of [Number.NaN, -1, 1.5]) refuses(make({ warmup }), 'as warmup, takes a whole number of at least 0')

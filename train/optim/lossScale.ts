@@ -1,7 +1,7 @@
 import { refusal } from '../../engine/base/checks.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
 import { type Device, defaultDevice, scope, type Tensor, tensor, withoutScope } from '../../engine/index.ts'
-import { checkAdamW } from '../../engine/ops/adamW.ts'
+import { checkHyperparameters } from '../../engine/ops/optimizerStep.ts'
 
 /** The smallest loss scale, which is a normal number of float32, as is its reciprocal. */
 export const MIN_SCALE = 2 ** -126
@@ -46,7 +46,7 @@ export class LossScale {
   constructor(options: LossScaleOptions = {}) {
     checkOptions('LossScale', options, OPTIONS)
     const { initial = 65536, growthInterval = 2000, device = defaultDevice() } = options
-    checkAdamW('LossScale', { growthInterval })
+    checkHyperparameters('LossScale', { growthInterval })
     const { scale, steady } = checkState('LossScale', typeof initial === 'number' ? { scale: initial, steady: 0 } : initial)
     const [state, value] = withoutScope(() =>
       scope(() => {

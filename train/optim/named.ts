@@ -10,9 +10,10 @@ type Named = readonly [name: string, parameter: Tensor]
 /**
  * Names each parameter once. A tensor that appears twice, such as a tied weight, has the first of its names; a parameter
  * without name is called by its index.
+ * @param first the index of the first parameter
  * @throws ArgumentError unless `parameters` is a list of parameters, and for a name of two parameters
  */
-export function namedOnce(op: string, parameters: Iterable<GivenParameter>): Named[] {
+export function namedOnce(op: string, parameters: Iterable<GivenParameter>, first = 0): Named[] {
   const takes = 'parameters, such as model.namedParameters()'
   if (typeof parameters !== 'object' || parameters === null || !(Symbol.iterator in parameters))
     throw refusal(op, parameters, takes)
@@ -20,7 +21,8 @@ export function namedOnce(op: string, parameters: Iterable<GivenParameter>): Nam
   const owners = new Map<string, Tensor>()
   let place = 0
   for (const item of parameters as Iterable<unknown>) {
-    const [name, parameter] = item instanceof Tensor ? [`${place}`, item] : Array.isArray(item) ? item : [undefined, item]
+    const [name, parameter] =
+      item instanceof Tensor ? [`${first + place}`, item] : Array.isArray(item) ? item : [undefined, item]
     if (typeof name !== 'string' || !(parameter instanceof Tensor)) throw refusal(op, item, takes, `parameter ${place}`)
     place++
     if (names.has(parameter)) continue

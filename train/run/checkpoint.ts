@@ -1,21 +1,24 @@
 import { checkBoolean, checkText } from '../../engine/base/checks.ts'
 import { checkOptions } from '../../engine/base/options.ts'
-import { Tensor, UserError } from '../../engine/index.ts'
+import { scope, Tensor, UserError } from '../../engine/index.ts'
 import { createModel, type Model, type ModelConfig, parseConfig } from '../../model/index.ts'
-import { checkOutlines } from '../../model/module.ts'
 import { parameterShapes } from '../../model/shapes.ts'
+import { checkOutlines, load } from '../../model/stateDict.ts'
 import { type SafetensorsEntry, toFloat32 } from '../checkpoint/dtypes.ts'
 import { type OpenSafetensors, openSafetensors, type Saveable, saveSafetensors, type TensorInfo } from '../checkpoint/files.ts'
-import { type Entries, restoreMoments } from '../modelState.ts'
-import type { AdamW } from '../optim/adamW.ts'
+import type { Entries } from '../modelState.ts'
+import type { Ema } from '../optim/ema.ts'
+import { MOMENTS } from '../optim/kindNames.ts'
 import type { LossScale } from '../optim/lossScale.ts'
+import type { Optimizer } from '../optim/optimizer.ts'
 import { type DataInfo, parseDataInfo, parseTraining, type TrainingState } from './metadata.ts'
 
 /** The part of a run's state that the training loop has. */
 export type LoopState = Omit<TrainingState, 'steps' | 'lossScale'>
 
-const M = 'optimizer.m.'
-const V = 'optimizer.v.'
+/** Tensors of a checkpoint that are no state of the model: moments, and averages of parameters. */
+const OPTIMIZER = 'optimizer.'
+const AVERAGE = 'ema'
 
 /** A model, or the state gathered from a model on several devices. */
 export interface SavedModel {
@@ -25,7 +28,8 @@ export interface SavedModel {
 
 /** An optimizer, or the state gathered from several. */
 export interface SavedOptimizer {
-  state(): { m: ReadonlyMap<string, Saveable>; v: ReadonlyMap<string, Saveable> }
+  /** Moments by their own names and those of the parameters. */
+  state(): Readonly<Record<string, ReadonlyMap<string, Saveable>>>
   steps(): Promise<Record<string, number>>
   readonly lossScale: Pick<LossScale, 'growthInterval' | 'save'>
 }
@@ -42,13 +46,15 @@ export async function saveCheckpoint(
   optimizer: SavedOptimizer,
   state: LoopState,
   data: DataInfo,
+  ema?: Ema,
 ): Promise<void> {
   const steps = await optimizer.steps()
   const lossScale = optimizer.lossScale.growthInterval > 0 ? await optimizer.lossScale.save() : undefined
-  const { m, v } = optimizer.state()
-  const tensors = new Map<string, Saveable>(Object.entries(model.stateDict()))
-  for (const [name, t] of m) tensors.set(M + name, t)
-  for (const [name, t] of v) tensors.set(V + name, t)
+  const averages = ema && { [AVERAGE]: new Map(Object.entries(ema.stateDict())) }
+  const extras = Object.entries({ ...optimizer.state(), ...averages }).flatMap(([of, entries]) =>
+    [...entries].map(([name, t]): [string, Saveable] => [`${OPTIMIZER}${of}.${name}`, t]),
+  )
+  const tensors = new Map<string, Saveable>([...Object.entries(model.stateDict()), ...extras])
   try {
     await saveSafetensors(path, tensors, {
       config: JSON.stringify(model.config),
@@ -56,7 +62,7 @@ export async function saveCheckpoint(
       training: JSON.stringify({ ...state, steps, lossScale }),
     })
   } finally {
-    for (const t of [...m.values(), ...v.values()]) if (t instanceof Tensor) t.dispose()
+    for (const [, t] of extras) if (t instanceof Tensor) t.dispose()
   }
 }
 
@@ -73,9 +79,10 @@ export interface Checkpoint {
 export interface SavedRun {
   checkpoint: Checkpoint
   state: TrainingState
-  /** Moments of the optimizer by parameter name. */
-  m: Entries
-  v: Entries
+  /** Moments of the optimizer by their own names and those of the parameters. */
+  moments: Readonly<Record<string, Entries>>
+  /** Averages of the parameters, if the run has them. */
+  averages?: Entries | undefined
 }
 
 /**
@@ -98,22 +105,24 @@ export async function readRun(path: string, options: { ownModel?: boolean } = {}
   checkOptions('readRun', options, { ownModel: true })
   const { ownModel = false } = options
   checkBoolean('readRun', ownModel, 'ownModel')
-  const { checkpoint, state, m, v } = await read(path, true, ownModel)
-  return { checkpoint, state: state!, m, v }
+  const { checkpoint, state, moments, averages } = await read(path, true, ownModel)
+  return { checkpoint, state: state!, moments, averages }
 }
 
 async function read(path: string, resumes: boolean, ownModel = false) {
   const file = await openSafetensors(path)
   try {
-    const { names, config, data, state } = withPath(path, () => check(file, resumes, ownModel))
-    const entries = async (prefix: string): Promise<Entries> => {
+    const { names, config, data, state, extras = {} } = withPath(path, () => check(file, resumes, ownModel))
+    const entries = async (names: Iterable<string>, prefix = ''): Promise<Entries> => {
       const found: Entries = new Map()
       for (const name of names) found.set(name, await file.read(prefix + name))
       return found
     }
-    const parameters = new Map([...(await entries(''))].map(([name, entry]) => [name, widened(entry)]))
-    const [m, v] = resumes ? [await entries(M), await entries(V)] : [new Map(), new Map()]
-    return { checkpoint: { path, config, data, parameters }, state, m, v }
+    const parameters = new Map([...(await entries(names))].map(([name, entry]) => [name, widened(entry)]))
+    const moments: Record<string, Entries> = {}
+    for (const [of, own] of Object.entries(extras)) moments[of] = await entries(own, `${OPTIMIZER}${of}.`)
+    const { [AVERAGE]: averages, ...rest } = moments
+    return { checkpoint: { path, config, data, parameters }, state, moments: rest, averages }
   } finally {
     await file.close()
   }
@@ -132,21 +141,51 @@ function check(file: OpenSafetensors, resumes: boolean, ownModel: boolean) {
   const { config: json, data: info, training } = file.metadata
   if (json === undefined) throw new UserError('has no model config in its metadata; use a checkpoint that this project wrote')
   const config = parseConfig(json)
-  const parameters = [...file.tensors].filter(([name]) => !name.startsWith('optimizer.'))
+  const parameters = [...file.tensors].filter(([name]) => !name.startsWith(OPTIMIZER))
   const found = new Map(
     parameters.map(([name, { dtype, shape }]) => [name, { dtype: dtype === 'F16' ? 'F32' : dtype, shape }] as const),
   )
-  const shapes: ReadonlyMap<string, { shape: readonly number[] }> = ownModel ? found : parameterShapes(config)
-  checkOutlines(shapes, found)
+  const shapes: Shapes = ownModel ? found : parameterShapes(config)
+  if (!ownModel) checkOutlines(shapes, found)
   const names = [...shapes.keys()]
   const data = info === undefined ? undefined : parseDataInfo(info, config)
   if (!resumes) return { config, data, names }
   if (training === undefined) throw new UserError("holds no training state; resume from a run's checkpoint.safetensors")
-  const state = parseTraining(training, config, names)
-  for (const [name, { shape }] of shapes) {
-    for (const moment of [M + name, V + name]) checkMoment(moment, file.tensors.get(moment), shape)
+  const { state, trained } = checkTraining(file, training, config, shapes, ownModel)
+  return { config, data, state, names, extras: extrasOf(file, state, trained) }
+}
+
+/** Parses the training state. @returns it with the parameters that are trained, which leaves out buffers of a model of the user's own */
+function checkTraining(
+  file: OpenSafetensors,
+  training: string,
+  config: ModelConfig,
+  shapes: Shapes,
+  ownModel: boolean,
+): { state: TrainingState; trained: Shapes } {
+  const counted = Object.keys(parseTraining(training, config, []).steps)
+  const trained = ownModel ? new Map([...shapes].filter(([name]) => counted.includes(name))) : shapes
+  const state = parseTraining(training, config, trained.keys())
+  if (state.settings.ema) {
+    for (const [name, { shape }] of trained) checkMoment(file, `${OPTIMIZER}${AVERAGE}.${name}`, shape)
   }
-  return { config, data, state, names }
+  return { state, trained }
+}
+
+type Shapes = ReadonlyMap<string, { shape: readonly number[] }>
+
+/** Returns the names of the parameters that have each kind of moment. @throws UserError for moments that the optimizer does not leave */
+function extrasOf(file: OpenSafetensors, { settings }: TrainingState, trained: Shapes): Record<string, string[]> {
+  const extras: Record<string, string[]> = settings.ema ? { [AVERAGE]: [...trained.keys()] } : {}
+  for (const [name, { shape }] of trained) {
+    const sets = MOMENTS[settings.optimizer ?? 'adamW']
+    const isThere = (of: string) => file.tensors.has(`${OPTIMIZER}${of}.${name}`)
+    for (const of of sets.find((set) => set.every(isThere)) ?? sets[0]!) {
+      checkMoment(file, `${OPTIMIZER}${of}.${name}`, shape)
+      extras[of] = [...(extras[of] ?? []), name]
+    }
+  }
+  return extras
 }
 
 /** Runs `fn`; the message of a UserError gets the file's path before it. */
@@ -158,7 +197,8 @@ export function withPath<T>(path: string, fn: () => T): T {
   }
 }
 
-function checkMoment(name: string, found: TensorInfo | undefined, shape: readonly number[]): void {
+function checkMoment({ tensors }: OpenSafetensors, name: string, shape: readonly number[]): void {
+  const found: TensorInfo | undefined = tensors.get(name)
   if (found?.shape.join() !== shape.join() || found.dtype !== 'F32') {
     throw new UserError(`lacks ${name} of F32 [${shape.join(', ')}]; use an intact checkpoint`)
   }
@@ -171,8 +211,21 @@ export function modelOf({ config, parameters }: Checkpoint): Model {
   return model
 }
 
-/** Overwrites moments, step counts and loss scale of an optimizer with those of a saved run. */
-export function restoreOptimizer(optimizer: AdamW, { m, v, state: { steps, lossScale } }: SavedRun): void {
-  restoreMoments(optimizer, { m, v, steps })
-  if (lossScale) optimizer.lossScale.restore(lossScale)
+/**
+ * Overwrites moments, step counts and loss scale of an optimizer, and the averages, with those of a saved run.
+ * @throws UserError for moments that the optimizer does not have
+ */
+export function restoreOptimizer(optimizer: Optimizer, run: SavedRun, ema?: Ema): void {
+  const { checkpoint, state, moments, averages } = run
+  const words = {
+    problem: `${checkpoint.path}: its moments do not fit the optimizer`,
+    owner: 'the optimizer',
+    advice: 'use an intact checkpoint',
+  }
+  scope(() => {
+    for (const [of, tensors] of Object.entries(optimizer.state())) load(tensors, moments[of] ?? new Map(), words)
+  })
+  optimizer.setSteps(state.steps)
+  if (state.lossScale) optimizer.lossScale.restore(state.lossScale)
+  if (averages) ema?.loadStateDict(averages)
 }

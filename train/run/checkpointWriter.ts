@@ -58,10 +58,11 @@ export class CheckpointWriter {
     const { folder, info } = this.#parts
     if (this.#failure) await insist(() => this.#write(trainer))
     if (!record) return
-    await insist(async () => saveModel(folder.model, (await trainer.saved()).model, info))
-    const { model, evaluation, distributed } = trainer.parts
+    await insist(async () => saveModel(folder.model, await trainer.result(), info))
+    const { model, evaluation, distributed, ema } = trainer.parts
     // Where branches live on other devices, no device has the whole model.
-    const sample = distributed ? undefined : await sampleAttention(model, evaluation, info)
+    const look = () => sampleAttention(model, evaluation, info)
+    const sample = distributed ? undefined : await (ema ? ema.evaluate(look) : look())
     if (sample) await insist(() => writeAttention(folder.attention, sample))
     await insist(() => writeRunRecord(folder.record, record))
   }
@@ -71,7 +72,7 @@ export class CheckpointWriter {
     const { step } = trainer.position
     await metrics.sync()
     const { model, optimizer } = await trainer.saved()
-    await saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), info)
+    await saveCheckpoint(folder.checkpoint, model, optimizer, trainer.state(), info, trainer.parts.ema)
     this.savedStep = step
     this.#failure = undefined
   }

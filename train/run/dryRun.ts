@@ -1,7 +1,7 @@
 import { type Device, zeros } from '../../engine/index.ts'
 import { branchShape, type Model } from '../../model/index.ts'
 import { inputShape } from '../modelInput.ts'
-import type { AdamW } from '../optim/adamW.ts'
+import type { Optimizer } from '../optim/optimizer.ts'
 import { instantiate, optimizerStep, type SchemeDefinition } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 
@@ -9,7 +9,7 @@ import type { Settings } from '../settings.ts'
  * Takes the optimizer steps of a mini-batch of zeros, so that `tuneDevice()` sees the dispatches of a run. It runs none of them, and
  * the random state on the host stays as it is.
  */
-export function dryRun(device: Device, model: Model, optimizer: AdamW, settings: Settings, scheme: SchemeDefinition): void {
+export function dryRun(device: Device, model: Model, optimizer: Optimizer, settings: Settings, scheme: SchemeDefinition): void {
   const { counter } = device.random
   const B = Math.ceil(settings.batchSize / settings.accumulate)
   const images = zeros(inputShape(model.config, B), { device })

@@ -15,6 +15,8 @@ import {
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
 import { AdamW } from '../optim/adamW.ts'
+import { Ema } from '../optim/ema.ts'
+import { makeOptimizer } from '../optim/kinds.ts'
 import { LossScale } from '../optim/lossScale.ts'
 import { instantiate, type SchemeDefinition, schemeOf } from '../schemes/index.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
@@ -117,9 +119,9 @@ export async function startTrainer(
   model.precision = settings.precision
   model.recomputes = settings.recompute
   model.coalesces = settings.coalesce
-  const { weightDecay } = settings
   const lossScale = settings.precision === 'mixed' ? { lossScale: new LossScale({ device }) } : {}
-  let optimizer = new AdamW(model.namedParameters(), { weightDecay, ...lossScale })
+  let optimizer = makeOptimizer(model.namedParameters(), { ...settings, ...lossScale })
+  const ema = settings.ema ? new Ema(model.namedParameters(), { decay: settings.ema }) : undefined
   const { train, evaluation } = data
   await chooseVariants?.(() => dryRun(device, model, optimizer, settings, scheme))
   const { mode: asked } = settings
@@ -132,9 +134,9 @@ export async function startTrainer(
   } else mode = asked
   // The mode is saved, so that a resumed run takes the same one and has the same bits.
   const resolved = { ...settings, mode: asked === 'devices' ? asked : mode }
-  if (from) restoreOptimizer(optimizer, from)
+  if (from) restoreOptimizer(optimizer, from, ema)
   let distributed: BranchDevices | undefined
-  if (asked === 'devices') {
+  if (asked === 'devices' && optimizer instanceof AdamW) {
     distributed = await distributeBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
     optimizer = distributed.optimizer
   }
@@ -143,6 +145,7 @@ export async function startTrainer(
       device,
       model,
       optimizer,
+      ema,
       train,
       evaluation,
       settings: resolved,

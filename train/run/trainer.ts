@@ -126,6 +126,14 @@ export class Trainer {
     return { model: whole, optimizer: { state: () => ({ m, v }), steps: async () => steps, lossScale: optimizer.lossScale } }
   }
 
+  /** Returns the model that training made: with averages of the parameters, where the run has them. */
+  async result(): Promise<SavedModel> {
+    const { ema } = this.parts
+    const { model } = await this.saved()
+    if (!ema) return model
+    return { config: model.config, stateDict: () => ({ ...model.stateDict(), ...ema.stateDict() }) }
+  }
+
   /**
    * Trains to the end, or until `shouldStop`.
    * @returns whether it came to the end
@@ -256,11 +264,11 @@ export class Trainer {
   }
 
   #update(objective: Objective, batches: readonly MicroBatch[], lr: number): StepResult {
-    const { model, optimizer, settings, eager = false } = this.parts
-    if (eager) return optimizerStep(model, optimizer, objective, batches, lr, settings.maxNorm)
+    const { model, optimizer, ema, settings, eager = false } = this.parts
+    if (eager) return optimizerStep(model, optimizer, objective, batches, lr, settings.maxNorm, ema)
     let step = this.#captured.get(objective)
     if (!step) {
-      step = captureStep(model, optimizer, objective, settings.maxNorm)
+      step = captureStep(model, optimizer, objective, settings.maxNorm, ema)
       this.#captured.set(objective, step)
     }
     return step(batches, lr)
@@ -278,14 +286,15 @@ export class Trainer {
 
   /** Evaluates after an epoch. @returns whether the evaluation came to its end */
   async #evaluate(epoch: number, hooks: TrainerHooks): Promise<boolean> {
-    const { model, evaluation, mode, distributed } = this.parts
+    const { model, evaluation, mode, distributed, ema } = this.parts
     const stopped = new Error('the evaluation was interrupted')
     const onBatch = (images: number) => {
       hooks.onEvaluating?.(images, evaluation.count)
       if (images < evaluation.count && hooks.shouldStop?.()) throw stopped
     }
     try {
-      const found = await evaluate(model, evaluation, onBatch, distributed ?? mode)
+      const score = () => evaluate(model, evaluation, onBatch, distributed ?? mode)
+      const found = await (ema ? ema.evaluate(score) : score())
       this.#due = undefined
       this.history.push({ epoch, ...found })
       this.reached++

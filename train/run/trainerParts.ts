@@ -3,7 +3,8 @@ import type { Mode, Model } from '../../model/index.ts'
 import type { BatchLoader } from '../data/loader.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import type { Evaluation } from '../evaluate.ts'
-import type { AdamW } from '../optim/adamW.ts'
+import type { Ema } from '../optim/ema.ts'
+import type { Optimizer } from '../optim/optimizer.ts'
 import type { SchemeDefinition } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 import type { Position } from './metadata.ts'
@@ -52,7 +53,9 @@ export interface TrainerHooks {
 export interface TrainerParts {
   device: Device
   model: Model
-  optimizer: AdamW
+  optimizer: Optimizer
+  /** Averages of the parameters, which are evaluated and become the finished model. */
+  ema?: Ema | undefined
   train: BatchLoader
   evaluation: BatchLoader
   settings: Settings

@@ -2,7 +2,8 @@ import { checkFunction, checkNumber, refusal } from '../../engine/base/checks.ts
 import { autocast, type CaptureStatistics, capture, concat, scope, type Tensor } from '../../engine/index.ts'
 import { checkTensor } from '../../engine/tensor/arguments.ts'
 import { type Model, Module } from '../../model/index.ts'
-import { AdamW } from '../optim/adamW.ts'
+import { Ema } from '../optim/ema.ts'
+import { Optimizer } from '../optim/optimizer.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
 
 /** The losses and gradient norm of one optimizer step, still on the device. */
@@ -20,17 +21,19 @@ export interface StepResult {
  * Takes one optimizer step on the micro-batches of a mini-batch, whose gradients are accumulated. The loss is multiplied by the
  * optimizer's loss scale.
  * @param maxNorm global norm to which an objective that clips limits the gradient
+ * @param ema averages that are updated after the step
  * @throws ArgumentError for arguments of a wrong kind, and batches that are no list of images and labels
  */
 export function optimizerStep(
   model: Model,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   objective: Objective,
   batches: readonly MicroBatch[],
   lr: number,
   maxNorm: number,
+  ema?: Ema,
 ): StepResult {
-  checkParts('optimizerStep', model, optimizer, objective, maxNorm)
+  checkParts('optimizerStep', model, optimizer, objective, maxNorm, ema)
   checkBatches('optimizerStep', batches)
   checkNumber('optimizerStep', lr, 'lr')
   const { loss, clip, firstPrefix } = objective
@@ -52,6 +55,7 @@ export function optimizerStep(
     })
     const norm = optimizer.step(lr, clip ? maxNorm : Number.POSITIVE_INFINITY)
     optimizer.zeroGrad()
+    ema?.update()
     return { losses: total!, predicted: predicted.length > 1 ? concat(predicted, 1) : predicted[0]!, norm, firstPrefix }
   })
 }
@@ -65,11 +69,19 @@ export interface CapturedStep {
 }
 
 /** @throws ArgumentError for arguments of a wrong kind */
-function checkParts(op: string, model: unknown, optimizer: unknown, objective: Objective | undefined, maxNorm: unknown): void {
+function checkParts(
+  op: string,
+  model: unknown,
+  optimizer: unknown,
+  objective: Objective | undefined,
+  maxNorm: unknown,
+  ema: unknown,
+): void {
   if (!(model instanceof Module)) throw refusal(op, model, 'a model', 'model')
-  if (!(optimizer instanceof AdamW)) throw refusal(op, optimizer, 'an AdamW', 'optimizer')
+  if (!(optimizer instanceof Optimizer)) throw refusal(op, optimizer, 'an optimizer', 'optimizer')
   checkFunction(op, objective?.loss, 'the loss of the objective')
   checkNumber(op, maxNorm, 'maxNorm')
+  if (ema !== undefined && !(ema instanceof Ema)) throw refusal(op, ema, 'an Ema', 'ema')
 }
 
 /** @throws ArgumentError unless `batches` is a non-empty list of images and labels */
@@ -86,15 +98,21 @@ function checkBatches(op: string, batches: unknown): void {
  * Captures the optimizer step on one objective, once for each set of batch shapes.
  * @throws ArgumentError for arguments of a wrong kind; from a call for batches that are no list of images and labels
  */
-export function captureStep(model: Model, optimizer: AdamW, objective: Objective, maxNorm: number): CapturedStep {
-  checkParts('captureStep', model, optimizer, objective, maxNorm)
+export function captureStep(
+  model: Model,
+  optimizer: Optimizer,
+  objective: Objective,
+  maxNorm: number,
+  ema?: Ema,
+): CapturedStep {
+  checkParts('captureStep', model, optimizer, objective, maxNorm, ema)
   const step = capture((...tensors: Tensor[]): StepResult => {
     const total = tensors.reduce((sum, { shape }, i) => (i % 2 === 1 ? sum + shape[0]! : sum), 0)
     const batches = Array.from({ length: tensors.length / 2 }, (_, i): MicroBatch => {
       const [images, labels] = [tensors[2 * i]!, tensors[2 * i + 1]!]
       return { images, labels, share: labels.size / total }
     })
-    return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm)
+    return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm, ema)
   })
   const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
     checkBatches('captureStep', batches)

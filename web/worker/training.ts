@@ -227,7 +227,7 @@ export class Training {
           if (run.ended) return
           this.#state({ kind: finished ? 'finished' : 'paused', kept: kept(run) })
           if (finished) {
-            await saveModel(MODEL, trainer.parts.model, run.data.info).catch((error) => this.#note(error))
+            await saveModel(MODEL, await trainer.result(), run.data.info).catch((error) => this.#note(error))
             run.allowed = 0
           }
         }
@@ -278,7 +278,7 @@ export class Training {
       },
       onSave: async () => {
         const { model, optimizer } = await trainer.saved()
-        const save = (path: string) => saveCheckpoint(path, model, optimizer, trainer.state(), data.info)
+        const save = (path: string) => saveCheckpoint(path, model, optimizer, trainer.state(), data.info, trainer.parts.ema)
         try {
           // Metrics come first: those after the step of the checkpoint are cut off when it is read.
           await files.write(METRICS, JSON.stringify(run.metrics))

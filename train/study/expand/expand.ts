@@ -232,6 +232,8 @@ function checkKinds(options: ExpandOptions): void {
   checkObject('expand', settings, 'an object of settings', 'settings')
   const missing = Object.keys(checkSettings(settings)).find((key) => settings[key] === undefined)
   if (missing !== undefined) throw refusal('expand', undefined, 'complete settings', `settings.${missing}`)
+  if ((settings.optimizer ?? 'adamW') !== 'adamW' || settings.ema)
+    throw new UserError('expand takes --optimizer adamW without --ema; leave these settings out')
   checkChoice('expand', mode, MODES, 'mode')
   if (runs !== undefined) {
     checkObject('expand', runs, '{ saveEvery, open }', 'runs')
