@@ -21,13 +21,26 @@ const PADDED: bool = true;
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -35,10 +48,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+// [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
+@group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The index of delta in the statistics, behind the log-sum-exps.
+fn deltaStart() -> u32 {
+  return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
+}
 
 var<private> x: array<Rows, WIDTH>; // [width]: the queries, scaled, and 0 past the width
 var<private> y: array<Rows, WIDTH>; // [width]: dOut, and 0 past the width
@@ -256,7 +275,7 @@ fn main(
     loadQuery(q0, g0, o0, c + 3u, c + (3u ^ e));
   }
   var logSum: Rows;
-  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
+  for (var i = 0u; i < ROWS; i++) { logSum[i] = statistics[rest.z + head * params.queries + clamped[i]] * LOG2E; }
 
   var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
   var longTotal: Compensated;
@@ -302,7 +321,7 @@ fn main(
   var scale = Rows(params.scale);
   if (LONG) { scale /= longTotal.sum - longTotal.excess; }
 
-  let to = rest.z + rowStarts(params.dq, b, h, row);
+  let to = rest.y + rowStarts(params.dq, b, h, row);
   for (var c = 0u; c < WIDTH; c += 4u) {
     storeMaskedDq(summed(c) * scale, row, to, c + e);
     storeMaskedDq(summed(c + 1u) * scale, row, to, c + (1u ^ e));
@@ -310,6 +329,6 @@ fn main(
     storeMaskedDq(summed(c + 3u) * scale, row, to, c + (3u ^ e));
   }
   for (var i = 0u; i < ROWS; i++) {
-    if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries) { statistics[rest.z + deltaStart() + head * params.queries + row[i]] = sum[i]; }
   }
 }

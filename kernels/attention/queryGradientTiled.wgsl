@@ -11,13 +11,26 @@ const SLICES: u32 = 2u;
 // Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are compensated.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -25,10 +38,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+// [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
+@group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The index of delta in the statistics, behind the log-sum-exps.
+fn deltaStart() -> u32 {
+  return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
+}
 
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
 var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
@@ -232,7 +251,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     for (var d = tx; d < params.width; d += 8u) {
       sum[i] += f32(out[outHead + clamped * params.out.w + d]) * f32(dOut[dOutHead + clamped * params.dOut.w + d]);
     }
-    logSum[i] = lse[rest.y + head * params.queries + clamped] * LOG2E;
+    logSum[i] = statistics[rest.z + head * params.queries + clamped] * LOG2E;
   }
   sum = rowSums(sum, tx, ty);
 
@@ -297,7 +316,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     for (var c = 0u; c < SLICES; c++) { acc[c] = scaled(difference(acc[c], accExcess[c]), 1.0 / shares); }
   }
 
-  let dqHead = rest.z + headStart(params.dq, b, h);
+  let dqHead = rest.y + headStart(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(acc[c], tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
@@ -307,6 +326,6 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   for (var i = 0u; i < 4u; i++) {
-    if (row[i] < params.queries && tx == 0u) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries && tx == 0u) { statistics[rest.z + deltaStart() + head * params.queries + row[i]] = sum[i]; }
   }
 }
