@@ -145,6 +145,12 @@ fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
 }
 
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
 // Numbers of a lane's own rows, of which there may be fewer than four.
 fn ownOf(all: vec4<u32>) -> Bits {
   var own: Bits;
@@ -223,7 +229,6 @@ fn probability(score: Rows, logSum: f32, seen: Bits, i: u32) -> Rows {
 
 // A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
 fn counted(weight: Rows, value: f32) -> Rows {
-  if (!HIDES) { return weight * value; }
   return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
 }
 
@@ -241,12 +246,26 @@ fn product(x: Slice, w: vec4<f32>) -> Rows {
 
 fn pairSum(s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
+    s * w.first.x + t * w.second.x, s * w.first.y + t * w.second.y,
+    s * w.first.z + t * w.second.z, s * w.first.w + t * w.second.w,
+  );
+}
+
+fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
+    x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+fn pairSumShown(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
     counted(s, w.first.x) + counted(t, w.second.x), counted(s, w.first.y) + counted(t, w.second.y),
     counted(s, w.first.z) + counted(t, w.second.z), counted(s, w.first.w) + counted(t, w.second.w),
   );
 }
 
-fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+fn addShown(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (counted(s, w.first.x) + counted(t, w.second.x)), x.x1 + (counted(s, w.first.y) + counted(t, w.second.y)),
     x.x2 + (counted(s, w.first.z) + counted(t, w.second.z)), x.x3 + (counted(s, w.first.w) + counted(t, w.second.w)),
@@ -445,8 +464,11 @@ fn main(
         let u7 = gradientPair(g14, g15, d); p14 += product(o, u7.first); p15 += product(o, u7.second);
       }
     }
-    var shown = Bits(); // bit i tells of each row whether it counts in score i
-    if (HIDES) {
+    // Of other steps every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && leastPosition(j, STEP) + 1u < firstKey + LANES * ROWS);
+    var shown = Bits(0xffffu); // bit i tells of each row whether it counts in score i
+    if (guarded) {
+      shown = Bits();
       shown |= maskedQuery(&s0, j, 0u ^ flip, last, key, rest.w, b, h) << Bits(0u);
       shown |= maskedQuery(&s1, j, 1u ^ flip, last, key, rest.w, b, h) << Bits(1u);
       shown |= maskedQuery(&s2, j, 2u ^ flip, last, key, rest.w, b, h) << Bits(2u);
@@ -521,28 +543,54 @@ fn main(
       s15 = probability(s15, highLse1.w, shown, 15u);
       p15 = scoreGradient(s15, dropped(p15, z[15]) - highDelta1.w); s15 = dropped(s15, z[15]);
     }
-    for (var c = 0u; c < params.width; c += 4u) {
-      let d = c + e;
-      var a = pairSum(p0, p1, queryPair(q0, q1, d));
-      a = add(a, p2, p3, queryPair(q2, q3, d));
-      a = add(a, p4, p5, queryPair(q4, q5, d));
-      a = add(a, p6, p7, queryPair(q6, q7, d));
-      var o = pairSum(s0, s1, gradientPair(g0, g1, d));
-      o = add(o, s2, s3, gradientPair(g2, g3, d));
-      o = add(o, s4, s5, gradientPair(g4, g5, d));
-      o = add(o, s6, s7, gradientPair(g6, g7, d));
-      if (more) {
-        a = add(a, p8, p9, queryPair(q8, q9, d));
-        a = add(a, p10, p11, queryPair(q10, q11, d));
-        a = add(a, p12, p13, queryPair(q12, q13, d));
-        a = add(a, p14, p15, queryPair(q14, q15, d));
-        o = add(o, s8, s9, gradientPair(g8, g9, d));
-        o = add(o, s10, s11, gradientPair(g10, g11, d));
-        o = add(o, s12, s13, gradientPair(g12, g13, d));
-        o = add(o, s14, s15, gradientPair(g14, g15, d));
+    if (guarded) {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSumShown(p0, p1, queryPair(q0, q1, d));
+        a = addShown(a, p2, p3, queryPair(q2, q3, d));
+        a = addShown(a, p4, p5, queryPair(q4, q5, d));
+        a = addShown(a, p6, p7, queryPair(q6, q7, d));
+        var o = pairSumShown(s0, s1, gradientPair(g0, g1, d));
+        o = addShown(o, s2, s3, gradientPair(g2, g3, d));
+        o = addShown(o, s4, s5, gradientPair(g4, g5, d));
+        o = addShown(o, s6, s7, gradientPair(g6, g7, d));
+        if (more) {
+          a = addShown(a, p8, p9, queryPair(q8, q9, d));
+          a = addShown(a, p10, p11, queryPair(q10, q11, d));
+          a = addShown(a, p12, p13, queryPair(q12, q13, d));
+          a = addShown(a, p14, p15, queryPair(q14, q15, d));
+          o = addShown(o, s8, s9, gradientPair(g8, g9, d));
+          o = addShown(o, s10, s11, gradientPair(g10, g11, d));
+          o = addShown(o, s12, s13, gradientPair(g12, g13, d));
+          o = addShown(o, s14, s15, gradientPair(g14, g15, d));
+        }
+        dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
+        dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
       }
-      dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
-      dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
+    } else {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSum(p0, p1, queryPair(q0, q1, d));
+        a = add(a, p2, p3, queryPair(q2, q3, d));
+        a = add(a, p4, p5, queryPair(q4, q5, d));
+        a = add(a, p6, p7, queryPair(q6, q7, d));
+        var o = pairSum(s0, s1, gradientPair(g0, g1, d));
+        o = add(o, s2, s3, gradientPair(g2, g3, d));
+        o = add(o, s4, s5, gradientPair(g4, g5, d));
+        o = add(o, s6, s7, gradientPair(g6, g7, d));
+        if (more) {
+          a = add(a, p8, p9, queryPair(q8, q9, d));
+          a = add(a, p10, p11, queryPair(q10, q11, d));
+          a = add(a, p12, p13, queryPair(q12, q13, d));
+          a = add(a, p14, p15, queryPair(q14, q15, d));
+          o = add(o, s8, s9, gradientPair(g8, g9, d));
+          o = add(o, s10, s11, gradientPair(g10, g11, d));
+          o = add(o, s12, s13, gradientPair(g12, g13, d));
+          o = add(o, s14, s15, gradientPair(g14, g15, d));
+        }
+        dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
+        dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
+      }
     }
     qRow += STEP * qStep;
     gRow += STEP * gStep;

@@ -140,6 +140,12 @@ fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
 }
 
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
 // Numbers of a lane's own rows, of which there may be fewer than four.
 fn ownOf(all: vec4<u32>) -> Bits {
   var own: Bits;
@@ -222,7 +228,6 @@ fn weight(score: Rows, top: Rows, seen: Bits, i: u32) -> Rows {
 
 // A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
 fn counted(weight: Rows, value: f32) -> Rows {
-  if (!HIDES) { return weight * value; }
   return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
 }
 
@@ -232,12 +237,26 @@ fn product(x: Slice, w: vec4<f32>) -> Rows {
 
 fn pairSum(s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
+    s * w.first.x + t * w.second.x, s * w.first.y + t * w.second.y,
+    s * w.first.z + t * w.second.z, s * w.first.w + t * w.second.w,
+  );
+}
+
+fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
+    x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+fn pairSumShown(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
     counted(s, w.first.x) + counted(t, w.second.x), counted(s, w.first.y) + counted(t, w.second.y),
     counted(s, w.first.z) + counted(t, w.second.z), counted(s, w.first.w) + counted(t, w.second.w),
   );
 }
 
-fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+fn addShown(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (counted(s, w.first.x) + counted(t, w.second.x)), x.x1 + (counted(s, w.first.y) + counted(t, w.second.y)),
     x.x2 + (counted(s, w.first.z) + counted(t, w.second.z)), x.x3 + (counted(s, w.first.w) + counted(t, w.second.w)),
@@ -312,6 +331,7 @@ fn main(
   let ownRow = head * params.queries + ownOf(row);
   let stream = params.streamLow + wid.z * params.streamStep;
   let keys = keysSeen(group % blocks * LANES * ROWS);
+  let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
   var position: Bits;
   var maskRow: Bits;
   for (var i = 0u; i < ROWS && HIDES; i++) {
@@ -381,8 +401,11 @@ fn main(
         let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
       }
     }
-    var shown = Bits(); // bit i tells of each row whether it counts in score i
-    if (HIDES) {
+    // Of other steps every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && j + STEP > least + 1u);
+    var shown = Bits(0xffffu); // bit i tells of each row whether it counts in score i
+    if (guarded) {
+      shown = Bits();
       shown |= maskedKey(&s0, j, 0u ^ flip, last, position, maskRow) << Bits(0u);
       shown |= maskedKey(&s1, j, 1u ^ flip, last, position, maskRow) << Bits(1u);
       shown |= maskedKey(&s2, j, 2u ^ flip, last, position, maskRow) << Bits(2u);
@@ -452,19 +475,36 @@ fn main(
     let v10 = vRow + t10 * vStep; let v11 = vRow + t11 * vStep;
     let v12 = vRow + t12 * vStep; let v13 = vRow + t13 * vStep;
     let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
-    for (var c = 0u; c < params.width; c += 4u) {
-      let d = c + e;
-      var a = pairSum(s0, s1, rawValuePair(v0, v1, d));
-      a = add(a, s2, s3, rawValuePair(v2, v3, d));
-      a = add(a, s4, s5, rawValuePair(v4, v5, d));
-      a = add(a, s6, s7, rawValuePair(v6, v7, d));
-      if (more) {
-        a = add(a, s8, s9, rawValuePair(v8, v9, d));
-        a = add(a, s10, s11, rawValuePair(v10, v11, d));
-        a = add(a, s12, s13, rawValuePair(v12, v13, d));
-        a = add(a, s14, s15, rawValuePair(v14, v15, d));
+    if (guarded) {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSumShown(s0, s1, rawValuePair(v0, v1, d));
+        a = addShown(a, s2, s3, rawValuePair(v2, v3, d));
+        a = addShown(a, s4, s5, rawValuePair(v4, v5, d));
+        a = addShown(a, s6, s7, rawValuePair(v6, v7, d));
+        if (more) {
+          a = addShown(a, s8, s9, rawValuePair(v8, v9, d));
+          a = addShown(a, s10, s11, rawValuePair(v10, v11, d));
+          a = addShown(a, s12, s13, rawValuePair(v12, v13, d));
+          a = addShown(a, s14, s15, rawValuePair(v14, v15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
       }
-      acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+    } else {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSum(s0, s1, rawValuePair(v0, v1, d));
+        a = add(a, s2, s3, rawValuePair(v2, v3, d));
+        a = add(a, s4, s5, rawValuePair(v4, v5, d));
+        a = add(a, s6, s7, rawValuePair(v6, v7, d));
+        if (more) {
+          a = add(a, s8, s9, rawValuePair(v8, v9, d));
+          a = add(a, s10, s11, rawValuePair(v10, v11, d));
+          a = add(a, s12, s13, rawValuePair(v12, v13, d));
+          a = add(a, s14, s15, rawValuePair(v14, v15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+      }
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
