@@ -100,7 +100,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       name: 'quad',
       source: kernel.quad,
       // On other devices `quad` takes seconds to compile.
-      supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem) && !hasOptions(problem),
+      supports: (device, problem) => device.gathersPrivate && fitsSubgroup(device, problem),
       constants: (problem, device) => ({
         ...quadConstants(problem, kernel.rows(problem), device),
         ...longSums(kernel.steps(problem) / 4, kernel.quadChain),
@@ -176,7 +176,7 @@ function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, subgroups:
 export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, device: Capabilities, problem: P, few: boolean) {
   if (device.software) {
     if (few || !fitsSubgroup(device, problem)) return 'direct'
-    return device.gathersPrivate && !hasOptions(problem) ? 'quad' : 'subgroup'
+    return device.gathersPrivate ? 'quad' : 'subgroup'
   }
   const enough = !few && kernel.rows(problem) >= 16
   if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
