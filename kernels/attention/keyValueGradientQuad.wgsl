@@ -200,9 +200,20 @@ fn probability(score: Rows, logSum: f32, seen: Bits, i: u32) -> Rows {
   return select(bitcast<Rows>(Bits(0x80000000u)), shown, (seen & Bits(1u << i)) != Bits());
 }
 
-// A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
-fn counted(weight: Rows, value: f32) -> Rows {
-  return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
+// For each of four weights, bits that are all 1, or 0 where the weight is -0, since a value that is hidden may be NaN.
+struct Shown { a: Bits, b: Bits, c: Bits, d: Bits }
+
+fn shownBits(weight: Rows) -> Bits {
+  return select(Bits(0xffffffffu), Bits(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
+fn shownOf(s: Four) -> Shown {
+  return Shown(shownBits(s.a), shownBits(s.b), shownBits(s.c), shownBits(s.d));
+}
+
+// A weight times a value, and 0 where the bits are 0.
+fn shownProduct(weight: Rows, value: f32, shown: Bits) -> Rows {
+  return bitcast<Rows>(bitcast<Bits>(weight * value) & shown);
 }
 
 // The gradients of scores, of probabilities and their own gradients. Hidden ones stay -0, and no other is.
@@ -320,33 +331,34 @@ fn addQueries(s: Four, at: vec4<u32>) {
 }
 
 // The same where weights may be hidden: adds elements of four queries, times their weights s, to places c to c + 3 of dk.
-fn addQueriesShown4(s: Four, at: vec4<u32>, c: u32) {
+fn addQueriesShown4(s: Four, m: Shown, at: vec4<u32>, c: u32) {
   let a = share(f32(q[at.x + c]));
   let b = share(f32(q[at.y + c]));
   let f = share(f32(q[at.z + c]));
   let g = share(f32(q[at.w + c]));
-  dk[c] += (counted(s.a, a.x) + counted(s.b, b.x)) + (counted(s.c, f.x) + counted(s.d, g.x));
-  dk[c + 1u] += (counted(s.a, a.y) + counted(s.b, b.y)) + (counted(s.c, f.y) + counted(s.d, g.y));
-  dk[c + 2u] += (counted(s.a, a.z) + counted(s.b, b.z)) + (counted(s.c, f.z) + counted(s.d, g.z));
-  dk[c + 3u] += (counted(s.a, a.w) + counted(s.b, b.w)) + (counted(s.c, f.w) + counted(s.d, g.w));
+  dk[c] += (shownProduct(s.a, a.x, m.a) + shownProduct(s.b, b.x, m.b)) + (shownProduct(s.c, f.x, m.c) + shownProduct(s.d, g.x, m.d));
+  dk[c + 1u] += (shownProduct(s.a, a.y, m.a) + shownProduct(s.b, b.y, m.b)) + (shownProduct(s.c, f.y, m.c) + shownProduct(s.d, g.y, m.d));
+  dk[c + 2u] += (shownProduct(s.a, a.z, m.a) + shownProduct(s.b, b.z, m.b)) + (shownProduct(s.c, f.z, m.c) + shownProduct(s.d, g.z, m.d));
+  dk[c + 3u] += (shownProduct(s.a, a.w, m.a) + shownProduct(s.b, b.w, m.b)) + (shownProduct(s.c, f.w, m.c) + shownProduct(s.d, g.w, m.d));
 }
 
-fn addQueriesShown16(s: Four, at: vec4<u32>, c: u32) {
-  addQueriesShown4(s, at, c);
-  addQueriesShown4(s, at, c + 4u);
-  addQueriesShown4(s, at, c + 8u);
-  addQueriesShown4(s, at, c + 12u);
+fn addQueriesShown16(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  addQueriesShown4(s, m, at, c);
+  addQueriesShown4(s, m, at, c + 4u);
+  addQueriesShown4(s, m, at, c + 8u);
+  addQueriesShown4(s, m, at, c + 12u);
 }
 
 fn addQueriesShown(s: Four, at: vec4<u32>) {
-  addQueriesShown16(s, at, 0u);
-  if (WIDTH > 16u) { addQueriesShown16(s, at, 16u); }
-  if (WIDTH > 32u) { addQueriesShown16(s, at, 32u); }
-  if (WIDTH > 48u) { addQueriesShown16(s, at, 48u); }
-  if (WIDTH > 64u) { addQueriesShown16(s, at, 64u); }
-  if (WIDTH > 80u) { addQueriesShown16(s, at, 80u); }
-  if (WIDTH > 96u) { addQueriesShown16(s, at, 96u); }
-  if (WIDTH > 112u) { addQueriesShown16(s, at, 112u); }
+  let m = shownOf(s);
+  addQueriesShown16(s, m, at, 0u);
+  if (WIDTH > 16u) { addQueriesShown16(s, m, at, 16u); }
+  if (WIDTH > 32u) { addQueriesShown16(s, m, at, 32u); }
+  if (WIDTH > 48u) { addQueriesShown16(s, m, at, 48u); }
+  if (WIDTH > 64u) { addQueriesShown16(s, m, at, 64u); }
+  if (WIDTH > 80u) { addQueriesShown16(s, m, at, 80u); }
+  if (WIDTH > 96u) { addQueriesShown16(s, m, at, 96u); }
+  if (WIDTH > 112u) { addQueriesShown16(s, m, at, 112u); }
 }
 
 // Adds elements of four rows of dOut, times their weights s, to places c to c + 3 of dv.
@@ -380,33 +392,34 @@ fn addGradients(s: Four, at: vec4<u32>) {
 }
 
 // The same where weights may be hidden: adds elements of four rows of dOut, times their weights s, to places c to c + 3 of dv.
-fn addGradientsShown4(s: Four, at: vec4<u32>, c: u32) {
+fn addGradientsShown4(s: Four, m: Shown, at: vec4<u32>, c: u32) {
   let a = share(f32(dOut[at.x + c]));
   let b = share(f32(dOut[at.y + c]));
   let f = share(f32(dOut[at.z + c]));
   let g = share(f32(dOut[at.w + c]));
-  dv[c] += (counted(s.a, a.x) + counted(s.b, b.x)) + (counted(s.c, f.x) + counted(s.d, g.x));
-  dv[c + 1u] += (counted(s.a, a.y) + counted(s.b, b.y)) + (counted(s.c, f.y) + counted(s.d, g.y));
-  dv[c + 2u] += (counted(s.a, a.z) + counted(s.b, b.z)) + (counted(s.c, f.z) + counted(s.d, g.z));
-  dv[c + 3u] += (counted(s.a, a.w) + counted(s.b, b.w)) + (counted(s.c, f.w) + counted(s.d, g.w));
+  dv[c] += (shownProduct(s.a, a.x, m.a) + shownProduct(s.b, b.x, m.b)) + (shownProduct(s.c, f.x, m.c) + shownProduct(s.d, g.x, m.d));
+  dv[c + 1u] += (shownProduct(s.a, a.y, m.a) + shownProduct(s.b, b.y, m.b)) + (shownProduct(s.c, f.y, m.c) + shownProduct(s.d, g.y, m.d));
+  dv[c + 2u] += (shownProduct(s.a, a.z, m.a) + shownProduct(s.b, b.z, m.b)) + (shownProduct(s.c, f.z, m.c) + shownProduct(s.d, g.z, m.d));
+  dv[c + 3u] += (shownProduct(s.a, a.w, m.a) + shownProduct(s.b, b.w, m.b)) + (shownProduct(s.c, f.w, m.c) + shownProduct(s.d, g.w, m.d));
 }
 
-fn addGradientsShown16(s: Four, at: vec4<u32>, c: u32) {
-  addGradientsShown4(s, at, c);
-  addGradientsShown4(s, at, c + 4u);
-  addGradientsShown4(s, at, c + 8u);
-  addGradientsShown4(s, at, c + 12u);
+fn addGradientsShown16(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  addGradientsShown4(s, m, at, c);
+  addGradientsShown4(s, m, at, c + 4u);
+  addGradientsShown4(s, m, at, c + 8u);
+  addGradientsShown4(s, m, at, c + 12u);
 }
 
 fn addGradientsShown(s: Four, at: vec4<u32>) {
-  addGradientsShown16(s, at, 0u);
-  if (WIDTH > 16u) { addGradientsShown16(s, at, 16u); }
-  if (WIDTH > 32u) { addGradientsShown16(s, at, 32u); }
-  if (WIDTH > 48u) { addGradientsShown16(s, at, 48u); }
-  if (WIDTH > 64u) { addGradientsShown16(s, at, 64u); }
-  if (WIDTH > 80u) { addGradientsShown16(s, at, 80u); }
-  if (WIDTH > 96u) { addGradientsShown16(s, at, 96u); }
-  if (WIDTH > 112u) { addGradientsShown16(s, at, 112u); }
+  let m = shownOf(s);
+  addGradientsShown16(s, m, at, 0u);
+  if (WIDTH > 16u) { addGradientsShown16(s, m, at, 16u); }
+  if (WIDTH > 32u) { addGradientsShown16(s, m, at, 32u); }
+  if (WIDTH > 48u) { addGradientsShown16(s, m, at, 48u); }
+  if (WIDTH > 64u) { addGradientsShown16(s, m, at, 64u); }
+  if (WIDTH > 80u) { addGradientsShown16(s, m, at, 80u); }
+  if (WIDTH > 96u) { addGradientsShown16(s, m, at, 96u); }
+  if (WIDTH > 112u) { addGradientsShown16(s, m, at, 112u); }
 }
 
 // The sums of dk at place c.
@@ -529,10 +542,10 @@ fn main(
   loop {
     let stop = select(params.queries, min(j + FOLD, params.queries), LONG);
     for (; j < stop; j += 4u) {
-      if (skipsQueries(j, 4u, firstKey)) {
+      while (j + 4u < stop && skipsQueries(j, 4u, firstKey)) {
+        j += 4u;
         qRow += 4u * params.q.w;
         gRow += 4u * params.dOut.w;
-        continue;
       }
       let last = params.queries - j - 1u;
       let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
@@ -581,9 +594,10 @@ fn main(
         scoreGradient(s.d, dropped(outGradients(gAt.w, e), z.d) - delta[n.w]),
       );
       s = Four(dropped(s.a, z.a), dropped(s.b, z.b), dropped(s.c, z.c), dropped(s.d, z.d));
-      if (guarded) {
-        addQueriesShown(p, qAt + e);
-        addGradientsShown(s, gAt + e);
+      if (HIDES) {
+        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
+        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addQueriesShown(p, qAt + e); addGradientsShown(s, gAt + e); }
+        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addQueries(p, qAt + e); addGradients(s, gAt + e); }
       } else {
         addQueries(p, qAt + e);
         addGradients(s, gAt + e);

@@ -147,11 +147,11 @@ fn keptFour(row: Bits, n: u32, stream: u32) -> Four {
   return factors;
 }
 
-// How many keys the queries of a workgroup see, which begin at `first`.
-fn keysSeen(first: u32) -> u32 {
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
   if (!CAUSAL) { return params.keys; }
   let period = select(params.queries, params.period, GROUPED);
-  return min(params.keys, min(positionOf(first) + LANES * ROWS, period));
+  return min(params.keys, min(positionOf(first) + count, period));
 }
 
 // 1 for each of a lane's queries that a causal mask lets see a key, if the key is inside.
@@ -195,9 +195,20 @@ fn weight(score: Rows, top: Rows, seen: Bits, i: u32) -> Rows {
   return select(bitcast<Rows>(Bits(0x80000000u)), exponential, (seen & Bits(1u << i)) != Bits());
 }
 
-// A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
-fn counted(weight: Rows, value: f32) -> Rows {
-  return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
+// For each of four weights, bits that are all 1, or 0 where the weight is -0, since a value that is hidden may be NaN.
+struct Shown { a: Bits, b: Bits, c: Bits, d: Bits }
+
+fn shownBits(weight: Rows) -> Bits {
+  return select(Bits(0xffffffffu), Bits(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
+fn shownOf(s: Four) -> Shown {
+  return Shown(shownBits(s.a), shownBits(s.b), shownBits(s.c), shownBits(s.d));
+}
+
+// A weight times a value, and 0 where the bits are 0.
+fn shownProduct(weight: Rows, value: f32, shown: Bits) -> Rows {
+  return bitcast<Rows>(bitcast<Bits>(weight * value) & shown);
 }
 
 // The index of the first element of each of four rows of a head.
@@ -297,33 +308,34 @@ fn addValues(s: Four, at: vec4<u32>) {
 }
 
 // The same where weights may be hidden: adds elements of four values, times their weights s, to places c to c + 3 of the sums.
-fn addValuesShown4(s: Four, at: vec4<u32>, c: u32) {
+fn addValuesShown4(s: Four, m: Shown, at: vec4<u32>, c: u32) {
   let a = share(f32(v[at.x + c]));
   let b = share(f32(v[at.y + c]));
   let f = share(f32(v[at.z + c]));
   let g = share(f32(v[at.w + c]));
-  acc[c] += (counted(s.a, a.x) + counted(s.b, b.x)) + (counted(s.c, f.x) + counted(s.d, g.x));
-  acc[c + 1u] += (counted(s.a, a.y) + counted(s.b, b.y)) + (counted(s.c, f.y) + counted(s.d, g.y));
-  acc[c + 2u] += (counted(s.a, a.z) + counted(s.b, b.z)) + (counted(s.c, f.z) + counted(s.d, g.z));
-  acc[c + 3u] += (counted(s.a, a.w) + counted(s.b, b.w)) + (counted(s.c, f.w) + counted(s.d, g.w));
+  acc[c] += (shownProduct(s.a, a.x, m.a) + shownProduct(s.b, b.x, m.b)) + (shownProduct(s.c, f.x, m.c) + shownProduct(s.d, g.x, m.d));
+  acc[c + 1u] += (shownProduct(s.a, a.y, m.a) + shownProduct(s.b, b.y, m.b)) + (shownProduct(s.c, f.y, m.c) + shownProduct(s.d, g.y, m.d));
+  acc[c + 2u] += (shownProduct(s.a, a.z, m.a) + shownProduct(s.b, b.z, m.b)) + (shownProduct(s.c, f.z, m.c) + shownProduct(s.d, g.z, m.d));
+  acc[c + 3u] += (shownProduct(s.a, a.w, m.a) + shownProduct(s.b, b.w, m.b)) + (shownProduct(s.c, f.w, m.c) + shownProduct(s.d, g.w, m.d));
 }
 
-fn addValuesShown16(s: Four, at: vec4<u32>, c: u32) {
-  addValuesShown4(s, at, c);
-  addValuesShown4(s, at, c + 4u);
-  addValuesShown4(s, at, c + 8u);
-  addValuesShown4(s, at, c + 12u);
+fn addValuesShown16(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  addValuesShown4(s, m, at, c);
+  addValuesShown4(s, m, at, c + 4u);
+  addValuesShown4(s, m, at, c + 8u);
+  addValuesShown4(s, m, at, c + 12u);
 }
 
 fn addValuesShown(s: Four, at: vec4<u32>) {
-  addValuesShown16(s, at, 0u);
-  if (WIDTH > 16u) { addValuesShown16(s, at, 16u); }
-  if (WIDTH > 32u) { addValuesShown16(s, at, 32u); }
-  if (WIDTH > 48u) { addValuesShown16(s, at, 48u); }
-  if (WIDTH > 64u) { addValuesShown16(s, at, 64u); }
-  if (WIDTH > 80u) { addValuesShown16(s, at, 80u); }
-  if (WIDTH > 96u) { addValuesShown16(s, at, 96u); }
-  if (WIDTH > 112u) { addValuesShown16(s, at, 112u); }
+  let m = shownOf(s);
+  addValuesShown16(s, m, at, 0u);
+  if (WIDTH > 16u) { addValuesShown16(s, m, at, 16u); }
+  if (WIDTH > 32u) { addValuesShown16(s, m, at, 32u); }
+  if (WIDTH > 48u) { addValuesShown16(s, m, at, 48u); }
+  if (WIDTH > 64u) { addValuesShown16(s, m, at, 64u); }
+  if (WIDTH > 80u) { addValuesShown16(s, m, at, 80u); }
+  if (WIDTH > 96u) { addValuesShown16(s, m, at, 96u); }
+  if (WIDTH > 112u) { addValuesShown16(s, m, at, 112u); }
 }
 
 // The sums at place c.
@@ -416,7 +428,7 @@ fn main(
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let ownRow = head * params.queries + ownOf(row);
   let stream = params.streamLow + wid.z * params.streamStep;
-  let keys = keysSeen(group % blocks * LANES * ROWS);
+  let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
   let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
   var position: Bits;
   var maskRow: Bits;
@@ -481,7 +493,13 @@ fn main(
         let z = keptFour(ownRow, j / 4u, stream);
         s = Four(s.a * z.a, s.b * z.b, s.c * z.c, s.d * z.d);
       }
-      if (guarded) { addValuesShown(s, vRow + t * params.v.w); } else { addValues(s, vRow + t * params.v.w); }
+      if (HIDES) {
+        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
+        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addValuesShown(s, vRow + t * params.v.w); }
+        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addValues(s, vRow + t * params.v.w); }
+      } else {
+        addValues(s, vRow + t * params.v.w);
+      }
       kRow += 4u * params.k.w;
       vRow += 4u * params.v.w;
     }

@@ -186,11 +186,11 @@ fn seenFour(four: Four, flip: u32) -> Four {
   return Four(four.b, four.a, four.d, four.c);
 }
 
-// How many keys the queries of a workgroup see, which begin at `first`.
-fn keysSeen(first: u32) -> u32 {
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
   if (!CAUSAL) { return params.keys; }
   let period = select(params.queries, params.period, GROUPED);
-  return min(params.keys, min(positionOf(first) + LANES * ROWS, period));
+  return min(params.keys, min(positionOf(first) + count, period));
 }
 
 // 1 for each of a lane's queries that a causal mask lets see a key, if the key is inside.
@@ -367,7 +367,7 @@ fn main(
   }
   let ownRow = head * params.queries + ownOf(row);
   let stream = params.streamLow + wid.z * params.streamStep;
-  let keys = keysSeen(group % blocks * LANES * ROWS);
+  let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
   let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
   var position: Bits;
   var maskRow: Bits;

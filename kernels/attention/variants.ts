@@ -110,7 +110,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
     {
       name: 'tiled',
       source: kernel.tiled,
-      supports: (_device, problem) => fitsTiles(problem) && !hasOptions(problem),
+      supports: (_device, problem) => fitsTiles(problem),
       constants: (problem) => ({
         SLICES: ceilDiv(problem.width, 32),
         // The sum of a tile is a chain of 8 additions.
@@ -180,7 +180,7 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
   }
   const enough = !few && kernel.rows(problem) >= 16
   if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
-  return fitsTiles(problem) && !hasOptions(problem) ? 'tiled' : 'direct'
+  return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 
 /** Whether the subgroup variant runs: it needs subgroups of 4 or more, a workgroup for the largest, and arrays that compile in seconds. */
