@@ -1,5 +1,6 @@
 /** The package's entry, for Node and browsers. @module paraformer */
 /// <reference lib="dom" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 export * from '../engine/index.ts'
 export * from '../model/index.ts'
 export {
@@ -12,6 +13,7 @@ export {
   type TensorInfo,
   toFloat32,
 } from './checkpoint/files.ts'
+export { type LoadNpyOptions, loadNpy, loadNpz, saveNpy, saveNpz } from './checkpoint/numpyFiles.ts'
 export {
   decodeSafetensors,
   encodeSafetensors,
@@ -34,6 +36,8 @@ export type { Pulse } from './devices/heartbeat.ts'
 export type { Pass } from './devices/passes.ts'
 export type { Traffic } from './devices/traffic.ts'
 export { type Evaluation, evaluate } from './evaluate.ts'
+export { type ExportOptions, exportOnnx } from './exchange/exportOnnx.ts'
+export { type ImportOptions, importViT } from './exchange/importViT.ts'
 export { expand, loadDataset, openData } from './host/host.ts'
 export type { Host } from './host/types.ts'
 export type { Entries, ModelState } from './modelState.ts'

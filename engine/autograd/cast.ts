@@ -23,6 +23,7 @@ const op = defineOp<[Tensor], { from: Dtype; to: Dtype }>({
   name: 'cast',
   forward: (_ctx, [x], { to }) => castDetached(x, to),
   backward: (_ctx, grad, { from }) => [castDetached(grad, from)],
+  differentiableBackward: (_ctx, grad, { from }) => [cast(grad, from)],
 })
 
 /**
@@ -37,4 +38,9 @@ export function cast(x: Tensor, dtype: Dtype, ...extra: []): Tensor {
   checkDtype('cast', dtype, x.device)
   const args = { from: x.dtype, to: dtype }
   return isFloat(dtype) ? op([x], args) : noGrad(() => op([x], args))
+}
+
+/** Returns an int32 tensor as float32, in which functions of real numbers compute, and any other tensor as it is. */
+export function toFloat(x: Tensor): Tensor {
+  return isFloat(x.dtype) ? x : cast(x, 'float32')
 }
