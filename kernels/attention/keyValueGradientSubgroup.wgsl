@@ -224,7 +224,8 @@ fn probability(score: Rows, logSum: f32, seen: Bits, i: u32) -> Rows {
   if (!HIDES) { return exponential; }
   let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
   let shown = select(exponential, Rows(logSum), isNaN); // 2^NaN is not NaN on every driver.
-  return select(bitcast<Rows>(Bits(0x80000000u)), shown, (seen & Bits(1u << i)) != Bits());
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), shown, (seen & Bits(1u << i)) != Bits());
 }
 
 // A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.

@@ -224,7 +224,8 @@ fn countedFour(weight: f32, value: vec4<f32>) -> vec4<f32> {
 // Weights of which those that are hidden become -0, which marks them, and no other is.
 fn markedFour(weight: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
   let unmarked = select(weight, vec4<f32>(), weight == vec4<f32>());
-  return select(bitcast<vec4<f32>>(vec4(0x80000000u)), unmarked, seen);
+  var hidden = vec4(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<vec4<f32>>(hidden), unmarked, seen);
 }
 
 // Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.

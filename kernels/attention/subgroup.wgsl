@@ -223,7 +223,8 @@ fn maskedKey(score: ptr<function, Rows>, first: u32, i: u32, last: u32, position
 fn weight(score: Rows, top: Rows, seen: Bits, i: u32) -> Rows {
   let exponential = exp2(score - top);
   if (!HIDES) { return exponential; }
-  return select(bitcast<Rows>(Bits(0x80000000u)), exponential, (seen & Bits(1u << i)) != Bits());
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), exponential, (seen & Bits(1u << i)) != Bits());
 }
 
 // A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
