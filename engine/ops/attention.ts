@@ -5,22 +5,55 @@ import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, isFloat } from '../layout/dtype.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
-import type { Rows } from './attentionRows.ts'
+import {
+  type AttentionOptions,
+  type CheckedOptions,
+  checkAttentionOptions,
+  checkMask,
+  drawOptions,
+  maskOf,
+  maskProblem,
+  optionsOf,
+} from './attentionOptions.ts'
+import * as rows from './attentionRows.ts'
 import { attend, attendBackward, attentionShape, blocksOf, headRows, isCount, shareFloat, withRows } from './attentionRows.ts'
 
-const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
+type Rows = rows.Rows
+
+/** The sizes of a problem before its options, and the options. */
+interface Arguments {
+  shape: AttentionShape
+  options: CheckedOptions
+}
+
+/** The problem of the kernels with its options. @param members the heads of queries that share the keys of one head */
+function problemOf({ shape, options }: Arguments, mask: Tensor | undefined, members: number) {
+  const { batch, heads, queries, keys } = shape
+  const masked = mask && maskProblem(mask, [batch, heads * members, queries, keys])
+  const grouped = members > 1 ? { queries: members * queries, period: queries } : {}
+  const problem: AttentionShape = { ...shape, ...grouped, ...optionsOf(options), ...masked?.problem }
+  return { problem, extras: { mask: masked?.bound, draw: options.dropout?.draw } }
+}
+
+const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefined], Arguments & { members: number }>({
   name: 'scaledDotProductAttention',
-  forward(ctx, inputs, shape) {
-    const [q, k, v] = inputs.map(withRows) as [Tensor, Tensor, Tensor]
+  forward(ctx, [query, key, value, given], { members, ...args }) {
+    const q = rows.withGroups(query, members)
+    const [k, v] = [withRows(key), withRows(value)]
+    const mask = given && maskOf(given)
     const out = empty(q.shape, q.dtype, q.device) // [B, H, Tq, Dh]
-    const lse = attend(shape, headRows(q), headRows(k), headRows(v), headRows(out))
-    ctx.saveForBackward(q, k, v, out, lse)
+    const { problem, extras } = problemOf(args, mask, members)
+    const [qRows, outRows] = [q, out].map((t) => rows.groupedRows(t, members)) as [Rows, Rows]
+    const statistics = attend(problem, qRows, headRows(k), headRows(v), outRows, extras)
+    ctx.saveForBackward(q, k, v, out, statistics, mask)
     return out
   },
-  backward(ctx, grad, shape) {
-    const [q, k, v, out, lse] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor]
-    const saved = { q: headRows(q), k: headRows(k), v: headRows(v), out: headRows(out), lse }
+  backward(ctx, grad, { members, ...args }) {
+    const [q, k, v, out, statistics, mask] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | undefined]
+    const { problem: shape, extras } = problemOf(args, mask, members)
     const dq = ctx.gradOut(0)
+    const [qRows, outRows, dqRows] = [q, out, dq].map((t) => rows.groupedRows(t, members)) as [Rows, Rows, Rows]
+    const saved = { q: qRows, k: headRows(k), v: headRows(v), out: outRows, statistics, ...extras }
     // The kernel writes dk and dv through one binding, so both lie in one buffer.
     const alignment = bindingAlignment(k.dtype)
     const start = Math.ceil(k.size / alignment) * alignment
@@ -32,7 +65,8 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
     const [dkRows, dvRows] = [0, start].map((at): Rows => ({ bound, view: [at, strides[0]!, strides[1]!, strides[2]!] }))
     const needsKv = ctx.needs[1] || ctx.needs[2]
     const dkv = needsKv ? { dk: dkRows!, dv: dvRows! } : undefined
-    attendBackward(shape, { ...saved, dOut: headRows(withRows(grad)) }, headRows(dq), dkv)
+    const dOut = rows.groupedRows(rows.withGroups(grad, members), members)
+    attendBackward(shape, { ...saved, dOut }, dqRows, dkv)
     return [dq, ...(needsKv ? [dk, dv] : [])]
   },
 })
@@ -41,46 +75,71 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor], AttentionShape>({
  * Attention softmax(q k^T / sqrt(Dh)) v in one kernel, which never stores the scores [Tq, Tk] (FlashAttention, arXiv 2205.14135). A row of
  * scores with NaN or Infinity, or of -Infinity alone, gives NaN; -Infinity beside finite scores has weight 0. Scores beyond 2.358e38 count
  * as infinite, and an infinite value may give NaN where it should give infinity. Backward computes probabilities as exp(score - logsumexp),
- * whose relative error grows with the size of the scores. Views are read where they lie if their last dim is contiguous.
- * @param q queries [B, H, Tq, Dh], float32 or float16; inside `autocast` all inputs are cast to its dtype
- * @param k keys [B, H, Tk, Dh], of the dtype of q
- * @param v values [B, H, Tk, Dh], of the dtype of q
+ * whose relative error grows with the size of the scores. Views are read where they lie if their last dim is contiguous, and queries of heads
+ * that share keys if those heads follow each other evenly spaced.
+ *
+ * With `causal` or a mask nothing of what is hidden counts, NaN neither, and tiles that `causal` hides are not computed. A query that sees no
+ * key gives zeros, and so do its gradients, where PyTorch gives NaN. The mask is read where it lies, broadcast by strides of 0.
+ * @param q queries [B, H, Tq, Dh], float32 or float16; inside `autocast` q, k and v are cast to its dtype
+ * @param k keys [B, Hkv, Tk, Dh], of the dtype of q; Hkv divides H, and head h reads the keys and values h * Hkv / H, rounded down (grouped-query
+ *   attention, arXiv 2305.13245)
+ * @param v values [B, Hkv, Tk, Dh], of the dtype of q
+ * @param options.causal whether query i sees keys 0 to i alone: as PyTorch's `is_causal`, a lower triangle that begins at the top left
+ * @param options.mask float32, float16 or int32, broadcasts to [B, H, Tq, Tk]; see AttentionOptions
+ * @param options.dropout the probability in [0, 1] of dropout of the softmax; backward draws the same mask again, so none is stored
+ * @param options.scale the factor of q k^T
  * @returns [B, H, Tq, Dh]
- * @throws ShapeError for other dtypes or shapes
+ * @throws ShapeError for other dtypes or shapes, or a probability outside [0, 1]; ArgumentError for an unknown option, a scale that is not finite,
+ *   or a mask that requires a gradient
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, ...extra: []): Tensor {
-  checkTensor('scaledDotProductAttention', q, 'q')
-  checkTensor('scaledDotProductAttention', k, 'k')
-  checkTensor('scaledDotProductAttention', v, 'v')
-  checkNoMore('scaledDotProductAttention', extra)
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions = {},
+  ...extra: []
+): Tensor {
+  const name = 'scaledDotProductAttention'
+  checkTensor(name, q, 'q')
+  checkTensor(name, k, 'k')
+  checkTensor(name, v, 'v')
+  checkAttentionOptions(name, options)
+  checkNoMore(name, extra)
   const inputs = [toLowerPrecision(q), toLowerPrecision(k), toLowerPrecision(v)] as [Tensor, Tensor, Tensor]
   const [batch, heads, queries, width] = q.shape as [number, number, number, number]
-  const keys = k.shape[2]
-  const kv = `${[batch, heads, keys, width]}`
-  if (!shareFloat(inputs) || inputs.some((t) => t.ndim !== 4) || `${k.shape}` !== kv || `${v.shape}` !== kv) {
-    const takes = '[B, H, Tq, Dh], [B, H, Tk, Dh] and [B, H, Tk, Dh] of one dtype, float32 or float16'
-    throw mismatch('scaledDotProductAttention', inputs, takes)
+  const [, shared, keys] = k.shape as [number, number, number]
+  const kv = `${[batch, shared, keys, width]}`
+  const fits = inputs.every((t) => t.ndim === 4) && `${k.shape}` === kv && `${v.shape}` === kv && heads % shared === 0
+  if (!shareFloat(inputs) || !fits) {
+    const takes = '[B, H, Tq, Dh], [B, Hkv, Tk, Dh] and [B, Hkv, Tk, Dh] of one dtype, float32 or float16, where Hkv divides H'
+    throw mismatch(name, inputs, takes)
   }
-  return headsOp(inputs, attentionShape(batch, heads, queries, keys!, width, inputs[0].dtype))
+  checkMask(name, options.mask, [batch, heads, queries, keys])
+  const shape = attentionShape(batch, shared, queries, keys, width, inputs[0].dtype, options.scale)
+  return headsOp([...inputs, options.mask], { shape, options: drawOptions(options, q), members: heads / shared })
 }
 
-const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
+const packedOp = defineOp<[qkv: Tensor, mask: Tensor | undefined], Arguments>({
   name: 'packedAttention',
-  forward(ctx, [input], shape) {
+  forward(ctx, [input, given], args) {
     const qkv = withRows(input)
+    const mask = given && maskOf(given)
+    const { problem: shape, extras } = problemOf(args, mask, 1)
     const out = empty([shape.batch, shape.queries, shape.heads * shape.width], qkv.dtype, qkv.device) // [B, T, H * Dh]
     const [q, k, v] = blocksOf(qkv, shape) as [Rows, Rows, Rows]
-    const lse = attend(shape, q, k, v, blocksOf(out, shape)[0]!)
-    ctx.saveForBackward(qkv, out, lse)
+    const statistics = attend(shape, q, k, v, blocksOf(out, shape)[0]!, extras)
+    ctx.saveForBackward(qkv, out, statistics, mask)
     return out
   },
-  backward(ctx, grad, shape) {
-    const [qkv, out, lse] = ctx.saved as [Tensor, Tensor, Tensor]
+  backward(ctx, grad, args) {
+    const [qkv, out, statistics, mask] = ctx.saved as [Tensor, Tensor, Tensor, Tensor | undefined]
+    const { problem: shape, extras } = problemOf(args, mask, 1)
     const [q, k, v] = blocksOf(qkv, shape) as [Rows, Rows, Rows]
     const dqkv = ctx.gradOut(0)
     const [dq, dk, dv] = blocksOf(dqkv, shape) as [Rows, Rows, Rows]
     const dOut = blocksOf(withRows(grad), shape)[0]!
-    attendBackward(shape, { q, k, v, out: blocksOf(out, shape)[0]!, lse, dOut }, dq, { dk, dv })
+    const saved = { q, k, v, out: blocksOf(out, shape)[0]!, statistics, ...extras }
+    attendBackward(shape, { ...saved, dOut }, dq, { dk, dv })
     return [dqkv]
   },
 })
@@ -90,17 +149,22 @@ const packedOp = defineOp<[qkv: Tensor], AttentionShape>({
  * @param qkv [B, T, 3 * H * Dh], float32 or float16: a block each of q, k and v, with heads side by side; inside `autocast` it is cast to its
  *   dtype
  * @param heads H
+ * @param options those of `scaledDotProductAttention`, with a mask that broadcasts to [B, H, T, T]
  * @returns [B, T, H * Dh]
- * @throws ShapeError for another dtype, or a last dim that is no multiple of 3 * heads; ArgumentError when `heads` is no number
+ * @throws ShapeError for another dtype, or a last dim that is no multiple of 3 * heads; ArgumentError when `heads` is no number, and for
+ *   options that `scaledDotProductAttention` refuses
  */
-export function packedAttention(qkv: Tensor, heads: number, ...extra: []): Tensor {
+export function packedAttention(qkv: Tensor, heads: number, options: AttentionOptions = {}, ...extra: []): Tensor {
   checkTensor('packedAttention', qkv)
   checkNumber('packedAttention', heads, 'heads')
+  checkAttentionOptions('packedAttention', options)
   checkNoMore('packedAttention', extra)
   const input = toLowerPrecision(qkv)
   const [batch, tokens, last] = input.shape as [number, number, number]
   if (!isFloat(input.dtype) || input.ndim !== 3 || !isCount(heads) || last % (3 * heads) !== 0) {
     throw mismatch('packedAttention', [input], `float32 or float16 [B, T, 3 * ${heads} * Dh] for ${heads} heads`)
   }
-  return packedOp([input], attentionShape(batch, heads, tokens, tokens, last / (3 * heads), input.dtype))
+  checkMask('packedAttention', options.mask, [batch, heads, tokens, tokens])
+  const shape = attentionShape(batch, heads, tokens, tokens, last / (3 * heads), input.dtype, options.scale)
+  return packedOp([input, options.mask], { shape, options: drawOptions(options, qkv) })
 }

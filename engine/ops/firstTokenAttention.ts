@@ -42,18 +42,25 @@ const op = defineOp<[u: Tensor, weight: Tensor], AttentionShape & { compute: Dty
     gemm(kv, asRows(u), transposed(rowsOf(weight, inner, 3 * inner)))
     const out = empty([batch, 1, inner], compute, u.device)
     const { query, k, v } = operands(q, kv, shape)
-    const lse = attend(shape, query, k, v, blocksOf(out, shape)[0]!)
-    ctx.saveForBackward(ctx.needs[1] ? u : undefined, ctx.needs[0] ? weight : undefined, q, kv, out, lse)
+    const statistics = attend(shape, query, k, v, blocksOf(out, shape)[0]!)
+    ctx.saveForBackward(ctx.needs[1] ? u : undefined, ctx.needs[0] ? weight : undefined, q, kv, out, statistics)
     return out
   },
   backward(ctx, grad, { compute, ...shape }) {
-    const [u, weight, q, kv, out, lse] = ctx.saved as [Tensor | undefined, Tensor | undefined, Tensor, Tensor, Tensor, Tensor]
+    const [u, weight, q, kv, out, statistics] = ctx.saved as [
+      Tensor | undefined,
+      Tensor | undefined,
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ]
     const inner = shape.heads * shape.width
     const [dq, dkv] = [empty(q.shape, compute, q.device), empty(kv.shape, compute, q.device)]
     const { query, k, v } = operands(q, kv, shape)
     const { query: dQuery, k: dk, v: dv } = operands(dq, dkv, shape)
     const dOut = blocksOf(grad.contiguous(), shape)[0]!
-    attendBackward(shape, { q: query, k, v, out: blocksOf(out, shape)[0]!, lse, dOut }, dQuery, { dk, dv })
+    attendBackward(shape, { q: query, k, v, out: blocksOf(out, shape)[0]!, statistics, dOut }, dQuery, { dk, dv })
     let [du, dweight]: (Tensor | undefined)[] = []
     if (weight) {
       du = ctx.gradOut(0) // [B, N, D]

@@ -5,6 +5,7 @@ import keyValueQuad from './keyValueGradientQuad.wgsl'
 import keyValueSubgroup from './keyValueGradientSubgroup.wgsl'
 import keyValueMatrix from './keyValueGradientSubgroupMatrix.wgsl'
 import keyValueTiled from './keyValueGradientTiled.wgsl'
+import { maskBinding, optionClass } from './options.ts'
 import quad from './quad.wgsl'
 import queryDirect from './queryGradientDirect.wgsl'
 import queryQuad from './queryGradientQuad.wgsl'
@@ -42,10 +43,16 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
  */
 export const attention: KernelSpec<AttentionProblem> = {
   name: 'attention',
-  bindings: [...variants.operands('read', 'q', 'k', 'v'), ...variants.operands('read_write', 'out'), ...writes('f32', 'lse')],
-  params: variants.attentionParams(5, 'q', 'k', 'v', 'out'),
+  bindings: [
+    ...variants.operands('read', 'q', 'k', 'v'),
+    ...variants.operands('read_write', 'out'),
+    ...writes('f32', 'lse'),
+    maskBinding,
+  ],
+  params: variants.attentionParams(6, 'q', 'k', 'v', 'out'),
   variants: variants.rowVariants(attentionRows),
   choose: (device, problem) => variants.chooseVariant(attentionRows, device, problem, problem.queries <= 4),
+  shapeClass: optionClass,
   flops: variants.productFlops(2),
   bytes: variants.operandBytes(2, 2),
 }
@@ -70,13 +77,14 @@ export const queryGradient: KernelSpec<QueryGradientProblem> = {
   name: 'attentionQueryGradient',
   bindings: [
     ...variants.operands('read', 'q', 'k', 'v', 'out', 'dOut'),
-    ...reads('f32', 'lse'),
     ...variants.operands('read_write', 'dq'),
-    ...writes('f32', 'delta'),
+    ...writes('f32', 'statistics'),
+    maskBinding,
   ],
   params: variants.attentionParams(8, 'q', 'k', 'v', 'out', 'dOut', 'dq'),
   variants: variants.rowVariants(queryGradientRows),
   choose: (device, problem) => variants.chooseVariant(queryGradientRows, device, problem, problem.queries <= 4),
+  shapeClass: optionClass,
   flops: variants.productFlops(3),
   bytes: variants.operandBytes(4, 2),
 }
@@ -103,12 +111,14 @@ export const keyValueGradient: KernelSpec<KeyValueGradientProblem> = {
     ...variants.operands('read', 'q', 'k', 'v', 'dOut'),
     ...reads('f32', 'lse', 'delta'),
     ...writes(variants.operandType, 'dkv'),
+    maskBinding,
   ],
-  params: variants.attentionParams(7, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
+  params: variants.attentionParams(8, 'q', 'k', 'v', 'dOut', 'dk', 'dv'),
   variants: variants.rowVariants(keyValueGradientRows),
   // The subgroup variant takes 8 queries a step, `direct` one.
   choose: (device, problem) =>
     variants.chooseVariant(keyValueGradientRows, device, problem, problem.keys <= 4 || problem.queries === 1),
+  shapeClass: optionClass,
   flops: variants.productFlops(4),
   bytes: variants.operandBytes(2, 4),
 }

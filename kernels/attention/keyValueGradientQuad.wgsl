@@ -22,13 +22,28 @@ const PADDED: bool = true;
 const LONG: bool = false;
 const FOLD: u32 = 128u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
+// The lowest finite score.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -38,6 +53,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<private> x: array<Rows, WIDTH>; // [width]: the keys, scaled, and 0 past the width
@@ -53,6 +69,160 @@ struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
 // A lane's number, then those of the lanes ^ 1, ^ 2 and ^ 3 of its quad.
 fn share(own: f32) -> vec4<f32> {
   return vec4(own, quadSwapX(own), quadSwapY(own), quadSwapDiagonal(own));
+}
+
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// Numbers of a lane's own rows, of which there may be fewer than four.
+fn ownOf(all: vec4<u32>) -> Bits {
+  var own: Bits;
+  own[0] = all.x;
+  own[1] = all.y;
+  if (ROWS > 2u) { own[THIRD] = all.z; }
+  if (ROWS > 3u) { own[FOURTH] = all.w; }
+  return own;
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and a lane's keys.
+fn keptKeys(row: u32, key: Bits, stream: u32) -> Rows {
+  var factors: Rows;
+  for (var i = 0u; i < ROWS; i++) { factors[i] = kept(row, key[i] / 4u, stream)[key[i] % 4u]; }
+  return factors;
+}
+
+// A lane's numbers times the factors of dropout, if there is any.
+fn dropped(value: Rows, factor: Rows) -> Rows {
+  if (!DROPOUT) { return value; }
+  return value * factor;
+}
+
+// 1 for each of a lane's keys that a causal mask lets a query see, if the query is inside.
+fn seenBy(query: u32, key: Bits, inside: bool) -> Bits {
+  let one = select(Bits(), Bits(1u), inside);
+  if (!CAUSAL) { return one; }
+  return select(Bits(), one, key <= Bits(positionOf(query)));
+}
+
+// Whether none of `count` queries from `query` on sees the key `first` or a later one.
+fn skipsQueries(query: u32, count: u32, first: u32) -> bool {
+  if (!CAUSAL) { return false; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(positionOf(query) + count, period) <= first;
+}
+
+// Applies the mask, whose elements for a lane's rows lie at `at`, to scores of the rows that `seen` has 1 for. Returns 1 for those that
+// it leaves; the scores of the others become the lowest.
+fn masked(score: ptr<function, Rows>, seen: Bits, at: Bits) -> Bits {
+  var left = seen;
+  if (MASK != 0u) {
+    var words: Bits;
+    words[0] = mask[at[0]];
+    words[1] = mask[at[1]];
+    if (ROWS > 2u) { words[THIRD] = mask[at[THIRD]]; }
+    if (ROWS > 3u) { words[FOURTH] = mask[at[FOURTH]]; }
+    if (MASK == 1u) {
+      let added = bitcast<Rows>(words) * LOG2E;
+      *score += added;
+      words = bitcast<Bits>(added) ^ Bits(0xff800000u);
+    }
+    left = select(Bits(), left, words != Bits());
+  }
+  *score = select(Rows(LOWEST), *score, left != Bits());
+  return left;
+}
+
+// Applies the masks to a lane's scores with row i of a step's queries, which begin at `first`. Returns 1 for each that counts.
+fn maskedQuery(score: ptr<function, Rows>, first: u32, i: u32, last: u32, key: Bits, start: u32, b: u32, h: u32) -> Bits {
+  let query = first + min(i, last);
+  var at = Bits();
+  if (MASK != 0u) { at = start + maskStart(b, h, query) + key * params.maskStep; }
+  return masked(score, seenBy(query, key, i <= last), at);
+}
+
+// The probabilities of a query with the log-sum-exp `logSum`, NaN where that is NaN. Where bit i of `seen` is 0 they are -0, which marks
+// them as hidden.
+fn probability(score: Rows, logSum: f32, seen: Bits, i: u32) -> Rows {
+  let exponential = exp2(score - logSum);
+  if (!HIDES) { return exponential; }
+  let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
+  let shown = select(exponential, Rows(logSum), isNaN); // 2^NaN is not NaN on every driver.
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), shown, (seen & Bits(1u << i)) != Bits());
+}
+
+// For each of four weights, bits that are all 1, or 0 where the weight is -0, since a value that is hidden may be NaN.
+struct Shown { a: Bits, b: Bits, c: Bits, d: Bits }
+
+fn shownBits(weight: Rows) -> Bits {
+  return select(Bits(0xffffffffu), Bits(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
+fn shownOf(s: Four) -> Shown {
+  return Shown(shownBits(s.a), shownBits(s.b), shownBits(s.c), shownBits(s.d));
+}
+
+// A weight times a value, and 0 where the bits are 0.
+fn shownProduct(weight: Rows, value: f32, shown: Bits) -> Rows {
+  return bitcast<Rows>(bitcast<Bits>(weight * value) & shown);
+}
+
+// The gradients of scores, of probabilities and their own gradients. Hidden ones stay -0, and no other is.
+fn scoreGradient(share: Rows, gradient: Rows) -> Rows {
+  let product = share * gradient;
+  if (!HIDES) { return product; }
+  let unmarked = select(product, Rows(), product == Rows());
+  return select(unmarked, share, bitcast<Bits>(share) == Bits(0x80000000u));
 }
 
 // The index of the first element of each of four rows of a head.
@@ -161,6 +331,37 @@ fn addQueries(s: Four, at: vec4<u32>) {
   if (WIDTH > 112u) { addQueries16(s, at, 112u); }
 }
 
+// The same where weights may be hidden: adds elements of four queries, times their weights s, to places c to c + 3 of dk.
+fn addQueriesShown4(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  let a = share(f32(q[at.x + c]));
+  let b = share(f32(q[at.y + c]));
+  let f = share(f32(q[at.z + c]));
+  let g = share(f32(q[at.w + c]));
+  dk[c] += (shownProduct(s.a, a.x, m.a) + shownProduct(s.b, b.x, m.b)) + (shownProduct(s.c, f.x, m.c) + shownProduct(s.d, g.x, m.d));
+  dk[c + 1u] += (shownProduct(s.a, a.y, m.a) + shownProduct(s.b, b.y, m.b)) + (shownProduct(s.c, f.y, m.c) + shownProduct(s.d, g.y, m.d));
+  dk[c + 2u] += (shownProduct(s.a, a.z, m.a) + shownProduct(s.b, b.z, m.b)) + (shownProduct(s.c, f.z, m.c) + shownProduct(s.d, g.z, m.d));
+  dk[c + 3u] += (shownProduct(s.a, a.w, m.a) + shownProduct(s.b, b.w, m.b)) + (shownProduct(s.c, f.w, m.c) + shownProduct(s.d, g.w, m.d));
+}
+
+fn addQueriesShown16(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  addQueriesShown4(s, m, at, c);
+  addQueriesShown4(s, m, at, c + 4u);
+  addQueriesShown4(s, m, at, c + 8u);
+  addQueriesShown4(s, m, at, c + 12u);
+}
+
+fn addQueriesShown(s: Four, at: vec4<u32>) {
+  let m = shownOf(s);
+  addQueriesShown16(s, m, at, 0u);
+  if (WIDTH > 16u) { addQueriesShown16(s, m, at, 16u); }
+  if (WIDTH > 32u) { addQueriesShown16(s, m, at, 32u); }
+  if (WIDTH > 48u) { addQueriesShown16(s, m, at, 48u); }
+  if (WIDTH > 64u) { addQueriesShown16(s, m, at, 64u); }
+  if (WIDTH > 80u) { addQueriesShown16(s, m, at, 80u); }
+  if (WIDTH > 96u) { addQueriesShown16(s, m, at, 96u); }
+  if (WIDTH > 112u) { addQueriesShown16(s, m, at, 112u); }
+}
+
 // Adds elements of four rows of dOut, times their weights s, to places c to c + 3 of dv.
 fn addGradients4(s: Four, at: vec4<u32>, c: u32) {
   let a = share(f32(dOut[at.x + c]));
@@ -189,6 +390,37 @@ fn addGradients(s: Four, at: vec4<u32>) {
   if (WIDTH > 80u) { addGradients16(s, at, 80u); }
   if (WIDTH > 96u) { addGradients16(s, at, 96u); }
   if (WIDTH > 112u) { addGradients16(s, at, 112u); }
+}
+
+// The same where weights may be hidden: adds elements of four rows of dOut, times their weights s, to places c to c + 3 of dv.
+fn addGradientsShown4(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  let a = share(f32(dOut[at.x + c]));
+  let b = share(f32(dOut[at.y + c]));
+  let f = share(f32(dOut[at.z + c]));
+  let g = share(f32(dOut[at.w + c]));
+  dv[c] += (shownProduct(s.a, a.x, m.a) + shownProduct(s.b, b.x, m.b)) + (shownProduct(s.c, f.x, m.c) + shownProduct(s.d, g.x, m.d));
+  dv[c + 1u] += (shownProduct(s.a, a.y, m.a) + shownProduct(s.b, b.y, m.b)) + (shownProduct(s.c, f.y, m.c) + shownProduct(s.d, g.y, m.d));
+  dv[c + 2u] += (shownProduct(s.a, a.z, m.a) + shownProduct(s.b, b.z, m.b)) + (shownProduct(s.c, f.z, m.c) + shownProduct(s.d, g.z, m.d));
+  dv[c + 3u] += (shownProduct(s.a, a.w, m.a) + shownProduct(s.b, b.w, m.b)) + (shownProduct(s.c, f.w, m.c) + shownProduct(s.d, g.w, m.d));
+}
+
+fn addGradientsShown16(s: Four, m: Shown, at: vec4<u32>, c: u32) {
+  addGradientsShown4(s, m, at, c);
+  addGradientsShown4(s, m, at, c + 4u);
+  addGradientsShown4(s, m, at, c + 8u);
+  addGradientsShown4(s, m, at, c + 12u);
+}
+
+fn addGradientsShown(s: Four, at: vec4<u32>) {
+  let m = shownOf(s);
+  addGradientsShown16(s, m, at, 0u);
+  if (WIDTH > 16u) { addGradientsShown16(s, m, at, 16u); }
+  if (WIDTH > 32u) { addGradientsShown16(s, m, at, 32u); }
+  if (WIDTH > 48u) { addGradientsShown16(s, m, at, 48u); }
+  if (WIDTH > 64u) { addGradientsShown16(s, m, at, 64u); }
+  if (WIDTH > 80u) { addGradientsShown16(s, m, at, 80u); }
+  if (WIDTH > 96u) { addGradientsShown16(s, m, at, 96u); }
+  if (WIDTH > 112u) { addGradientsShown16(s, m, at, 112u); }
 }
 
 // The sums of dk at place c.
@@ -290,6 +522,9 @@ fn main(
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
   let clamped = min(row, vec4(params.keys - 1u));
   let e = lane & 3u;
+  let key = ownOf(clamped);
+  let firstKey = group % blocks * LANES * ROWS;
+  let stream = params.streamLow + wid.z * params.streamStep;
   let k0 = own.y + rowStarts(params.k, b, h, clamped);
   let v0 = own.z + rowStarts(params.v, b, h, clamped);
   for (var c = 0u; c < WIDTH; c += 4u) {
@@ -308,6 +543,11 @@ fn main(
   loop {
     let stop = select(params.queries, min(j + FOLD, params.queries), LONG);
     for (; j < stop; j += 4u) {
+      while (j + 4u < stop && skipsQueries(j, 4u, firstKey)) {
+        j += 4u;
+        qRow += 4u * params.q.w;
+        gRow += 4u * params.dOut.w;
+      }
       let last = params.queries - j - 1u;
       let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
       let qAt = qRow + t * params.q.w;
@@ -315,23 +555,54 @@ fn main(
       let i = sums.x + j + t;
       let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
       bits = max(bits, sizeBits(logSum));
+      var s = Four(queryScores(qAt.x, e), queryScores(qAt.y, e), queryScores(qAt.z, e), queryScores(qAt.w, e));
+      // Of other steps every query sees all keys.
+      let guarded = MASK != 0u || (CAUSAL && leastPosition(j, 4u) + 1u < firstKey + LANES * ROWS);
+      var shown = Bits(15u); // bit i tells of each row whether it counts in score i
+      if (guarded) {
+        var a = s.a;
+        var f = s.b;
+        var c = s.c;
+        var d = s.d;
+        shown = maskedQuery(&a, j, 0u, last, key, rest.w, b, h) | (maskedQuery(&f, j, 1u, last, key, rest.w, b, h) << Bits(1u));
+        shown |= maskedQuery(&c, j, 2u, last, key, rest.w, b, h) << Bits(2u);
+        shown |= maskedQuery(&d, j, 3u, last, key, rest.w, b, h) << Bits(3u);
+        s = Four(a, f, c, d);
+      }
       // Turns scores into probabilities s, and dOut * v into the gradient p of the scores.
-      var s = Four(
-        exp2(queryScores(qAt.x, e) - logSum.x), exp2(queryScores(qAt.y, e) - logSum.y),
-        exp2(queryScores(qAt.z, e) - logSum.z), exp2(queryScores(qAt.w, e) - logSum.w),
+      s = Four(
+        probability(s.a, logSum.x, shown, 0u), probability(s.b, logSum.y, shown, 1u),
+        probability(s.c, logSum.z, shown, 2u), probability(s.d, logSum.w, shown, 3u),
       );
-      if (last < 3u) {
+      if (!guarded && last < 3u) {
         s.b = select(Rows(), s.b, last >= 1u);
         s.c = select(Rows(), s.c, last >= 2u);
         s.d = Rows();
       }
       let n = sums.y + j + t;
+      var z: Four; // the factors of dropout
+      if (DROPOUT) {
+        let first = head * params.queries + j + t;
+        z = Four(
+          keptKeys(first.x, key, stream), keptKeys(first.y, key, stream), keptKeys(first.z, key, stream),
+          keptKeys(first.w, key, stream),
+        );
+      }
       let p = Four(
-        s.a * (outGradients(gAt.x, e) - delta[n.x]), s.b * (outGradients(gAt.y, e) - delta[n.y]),
-        s.c * (outGradients(gAt.z, e) - delta[n.z]), s.d * (outGradients(gAt.w, e) - delta[n.w]),
+        scoreGradient(s.a, dropped(outGradients(gAt.x, e), z.a) - delta[n.x]),
+        scoreGradient(s.b, dropped(outGradients(gAt.y, e), z.b) - delta[n.y]),
+        scoreGradient(s.c, dropped(outGradients(gAt.z, e), z.c) - delta[n.z]),
+        scoreGradient(s.d, dropped(outGradients(gAt.w, e), z.d) - delta[n.w]),
       );
-      addQueries(p, qAt + e);
-      addGradients(s, gAt + e);
+      s = Four(dropped(s.a, z.a), dropped(s.b, z.b), dropped(s.c, z.c), dropped(s.d, z.d));
+      if (HIDES) {
+        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
+        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addQueriesShown(p, qAt + e); addGradientsShown(s, gAt + e); }
+        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addQueries(p, qAt + e); addGradients(s, gAt + e); }
+      } else {
+        addQueries(p, qAt + e);
+        addGradients(s, gAt + e);
+      }
       qRow += 4u * params.q.w;
       gRow += 4u * params.dOut.w;
     }
@@ -342,7 +613,8 @@ fn main(
 
   let dk0 = rest.z + rowStarts(params.dk, b, h, row);
   let dv0 = rest.z + rowStarts(params.dv, b, h, row);
-  let nan = spoiled(bits);
+  var nan = spoiled(bits);
+  if (HIDES) { nan = 0.0; } // Of the keys only some see the query.
   for (var c = 0u; c < WIDTH; c += 4u) {
     for (var i = 0u; i < 4u; i++) {
       storeMaskedDkv(summedDk(c + i) * params.scale, row, dk0, c + (i ^ e));

@@ -29,13 +29,28 @@ const STEP: u32 = 16u;
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
+// The lowest finite score.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -45,6 +60,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct Pair { first: vec4<f32>, second: vec4<f32> }
@@ -82,6 +98,149 @@ fn gradientPair(first: u32, second: u32, d: u32) -> Pair {
   return Pair(share(own), share(other));
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// Numbers of a lane's own rows, of which there may be fewer than four.
+fn ownOf(all: vec4<u32>) -> Bits {
+  var own: Bits;
+  own[0] = all.x;
+  own[1] = all.y;
+  if (ROWS > 2u) { own[THIRD] = all.z; }
+  if (ROWS > 3u) { own[FOURTH] = all.w; }
+  return own;
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and a lane's keys.
+fn keptKeys(row: u32, key: Bits, stream: u32) -> Rows {
+  var factors: Rows;
+  for (var i = 0u; i < ROWS; i++) { factors[i] = kept(row, key[i] / 4u, stream)[key[i] % 4u]; }
+  return factors;
+}
+
+// A lane's numbers times the factors of dropout, if there is any.
+fn dropped(value: Rows, factor: Rows) -> Rows {
+  if (!DROPOUT) { return value; }
+  return value * factor;
+}
+
+// 1 for each of a lane's keys that a causal mask lets a query see, if the query is inside.
+fn seenBy(query: u32, key: Bits, inside: bool) -> Bits {
+  let one = select(Bits(), Bits(1u), inside);
+  if (!CAUSAL) { return one; }
+  return select(Bits(), one, key <= Bits(positionOf(query)));
+}
+
+// Whether none of `count` queries from `query` on sees the key `first` or a later one.
+fn skipsQueries(query: u32, count: u32, first: u32) -> bool {
+  if (!CAUSAL) { return false; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(positionOf(query) + count, period) <= first;
+}
+
+// Applies the mask, whose elements for a lane's rows lie at `at`, to scores of the rows that `seen` has 1 for. Returns 1 for those that
+// it leaves; the scores of the others become the lowest.
+fn masked(score: ptr<function, Rows>, seen: Bits, at: Bits) -> Bits {
+  var left = seen;
+  if (MASK != 0u) {
+    var words: Bits;
+    words[0] = mask[at[0]];
+    words[1] = mask[at[1]];
+    if (ROWS > 2u) { words[THIRD] = mask[at[THIRD]]; }
+    if (ROWS > 3u) { words[FOURTH] = mask[at[FOURTH]]; }
+    if (MASK == 1u) {
+      let added = bitcast<Rows>(words) * LOG2E;
+      *score += added;
+      words = bitcast<Bits>(added) ^ Bits(0xff800000u);
+    }
+    left = select(Bits(), left, words != Bits());
+  }
+  *score = select(Rows(LOWEST), *score, left != Bits());
+  return left;
+}
+
+// Applies the masks to a lane's scores with row i of a step's queries, which begin at `first`. Returns 1 for each that counts.
+fn maskedQuery(score: ptr<function, Rows>, first: u32, i: u32, last: u32, key: Bits, start: u32, b: u32, h: u32) -> Bits {
+  let query = first + min(i, last);
+  var at = Bits();
+  if (MASK != 0u) { at = start + maskStart(b, h, query) + key * params.maskStep; }
+  return masked(score, seenBy(query, key, i <= last), at);
+}
+
+// The probabilities of a query with the log-sum-exp `logSum`, NaN where that is NaN. Where bit i of `seen` is 0 they are -0, which marks
+// them as hidden.
+fn probability(score: Rows, logSum: f32, seen: Bits, i: u32) -> Rows {
+  let exponential = exp2(score - logSum);
+  if (!HIDES) { return exponential; }
+  let isNaN = (bitcast<u32>(logSum) & 0x7fffffffu) > 0x7f800000u;
+  let shown = select(exponential, Rows(logSum), isNaN); // 2^NaN is not NaN on every driver.
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), shown, (seen & Bits(1u << i)) != Bits());
+}
+
+// A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
+fn counted(weight: Rows, value: f32) -> Rows {
+  return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
+// The gradients of scores, of probabilities and their own gradients. Hidden ones stay -0, and no other is.
+fn scoreGradient(share: Rows, gradient: Rows) -> Rows {
+  let product = share * gradient;
+  if (!HIDES) { return product; }
+  let unmarked = select(product, Rows(), product == Rows());
+  return select(unmarked, share, bitcast<Bits>(share) == Bits(0x80000000u));
+}
+
 fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
 }
@@ -97,6 +256,20 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
     x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+fn pairSumShown(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    counted(s, w.first.x) + counted(t, w.second.x), counted(s, w.first.y) + counted(t, w.second.y),
+    counted(s, w.first.z) + counted(t, w.second.z), counted(s, w.first.w) + counted(t, w.second.w),
+  );
+}
+
+fn addShown(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (counted(s, w.first.x) + counted(t, w.second.x)), x.x1 + (counted(s, w.first.y) + counted(t, w.second.y)),
+    x.x2 + (counted(s, w.first.z) + counted(t, w.second.z)), x.x3 + (counted(s, w.first.w) + counted(t, w.second.w)),
   );
 }
 
@@ -219,6 +392,9 @@ fn main(
     y[d] = valueRows(v0, d);
   }
 
+  let key = ownOf(clamped);
+  let firstKey = group % blocks * LANES * ROWS;
+  let stream = params.streamLow + wid.z * params.streamStep;
   let qStep = params.q.w;
   let gStep = params.dOut.w;
   var qRow = own.x + params.q.x + b * params.q.y + h * params.q.z;
@@ -226,6 +402,11 @@ fn main(
   let sumsRow = rest.xy + head * params.queries;
   var bits = vec4<u32>();
   for (var j = 0u; j < params.queries; j += STEP) {
+    if (skipsQueries(j, STEP, firstKey)) {
+      qRow += STEP * qStep;
+      gRow += STEP * gStep;
+      continue;
+    }
     let left = params.queries - j;
     let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
@@ -284,6 +465,34 @@ fn main(
         let u7 = gradientPair(g14, g15, d); p14 += product(o, u7.first); p15 += product(o, u7.second);
       }
     }
+    // Of other steps every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && leastPosition(j, STEP) + 1u < firstKey + LANES * ROWS);
+    var shown = Bits(0xffffu); // bit i tells of each row whether it counts in score i
+    if (guarded) {
+      shown = Bits();
+      shown |= maskedQuery(&s0, j, 0u ^ flip, last, key, rest.w, b, h) << Bits(0u);
+      shown |= maskedQuery(&s1, j, 1u ^ flip, last, key, rest.w, b, h) << Bits(1u);
+      shown |= maskedQuery(&s2, j, 2u ^ flip, last, key, rest.w, b, h) << Bits(2u);
+      shown |= maskedQuery(&s3, j, 3u ^ flip, last, key, rest.w, b, h) << Bits(3u);
+      shown |= maskedQuery(&s4, j, 4u ^ flip, last, key, rest.w, b, h) << Bits(4u);
+      shown |= maskedQuery(&s5, j, 5u ^ flip, last, key, rest.w, b, h) << Bits(5u);
+      shown |= maskedQuery(&s6, j, 6u ^ flip, last, key, rest.w, b, h) << Bits(6u);
+      shown |= maskedQuery(&s7, j, 7u ^ flip, last, key, rest.w, b, h) << Bits(7u);
+      if (more) {
+        shown |= maskedQuery(&s8, j, 8u ^ flip, last, key, rest.w, b, h) << Bits(8u);
+        shown |= maskedQuery(&s9, j, 9u ^ flip, last, key, rest.w, b, h) << Bits(9u);
+        shown |= maskedQuery(&s10, j, 10u ^ flip, last, key, rest.w, b, h) << Bits(10u);
+        shown |= maskedQuery(&s11, j, 11u ^ flip, last, key, rest.w, b, h) << Bits(11u);
+        shown |= maskedQuery(&s12, j, 12u ^ flip, last, key, rest.w, b, h) << Bits(12u);
+        shown |= maskedQuery(&s13, j, 13u ^ flip, last, key, rest.w, b, h) << Bits(13u);
+        shown |= maskedQuery(&s14, j, 14u ^ flip, last, key, rest.w, b, h) << Bits(14u);
+        shown |= maskedQuery(&s15, j, 15u ^ flip, last, key, rest.w, b, h) << Bits(15u);
+      }
+    }
+    var z: array<Rows, 16>; // the factors of dropout
+    if (DROPOUT) {
+      for (var i = 0u; i < STEP; i++) { z[i] = keptKeys(head * params.queries + j + min(i ^ flip, last), key, stream); }
+    }
     // Turns scores into probabilities s, and dOut * v into the gradient p of the scores.
     let low0 = sums(sumsRow + j, 0u + (lane & LAST_LANE), last);
     var high0 = low0;
@@ -293,14 +502,22 @@ fn main(
     let highLse0 = seen(spreadHigh(high0.x), flip);
     let highDelta0 = seen(spreadHigh(high0.y), flip);
     bits = max(bits, max(sizeBits(lowLse0), sizeBits(highLse0)));
-    s0 = exp2(s0 - lowLse0.x); p0 = s0 * (p0 - lowDelta0.x);
-    s1 = exp2(s1 - lowLse0.y); p1 = s1 * (p1 - lowDelta0.y);
-    s2 = exp2(s2 - lowLse0.z); p2 = s2 * (p2 - lowDelta0.z);
-    s3 = exp2(s3 - lowLse0.w); p3 = s3 * (p3 - lowDelta0.w);
-    s4 = exp2(s4 - highLse0.x); p4 = s4 * (p4 - highDelta0.x);
-    s5 = exp2(s5 - highLse0.y); p5 = s5 * (p5 - highDelta0.y);
-    s6 = exp2(s6 - highLse0.z); p6 = s6 * (p6 - highDelta0.z);
-    s7 = exp2(s7 - highLse0.w); p7 = s7 * (p7 - highDelta0.w);
+    s0 = probability(s0, lowLse0.x, shown, 0u);
+    p0 = scoreGradient(s0, dropped(p0, z[0]) - lowDelta0.x); s0 = dropped(s0, z[0]);
+    s1 = probability(s1, lowLse0.y, shown, 1u);
+    p1 = scoreGradient(s1, dropped(p1, z[1]) - lowDelta0.y); s1 = dropped(s1, z[1]);
+    s2 = probability(s2, lowLse0.z, shown, 2u);
+    p2 = scoreGradient(s2, dropped(p2, z[2]) - lowDelta0.z); s2 = dropped(s2, z[2]);
+    s3 = probability(s3, lowLse0.w, shown, 3u);
+    p3 = scoreGradient(s3, dropped(p3, z[3]) - lowDelta0.w); s3 = dropped(s3, z[3]);
+    s4 = probability(s4, highLse0.x, shown, 4u);
+    p4 = scoreGradient(s4, dropped(p4, z[4]) - highDelta0.x); s4 = dropped(s4, z[4]);
+    s5 = probability(s5, highLse0.y, shown, 5u);
+    p5 = scoreGradient(s5, dropped(p5, z[5]) - highDelta0.y); s5 = dropped(s5, z[5]);
+    s6 = probability(s6, highLse0.z, shown, 6u);
+    p6 = scoreGradient(s6, dropped(p6, z[6]) - highDelta0.z); s6 = dropped(s6, z[6]);
+    s7 = probability(s7, highLse0.w, shown, 7u);
+    p7 = scoreGradient(s7, dropped(p7, z[7]) - highDelta0.w); s7 = dropped(s7, z[7]);
     if (more) {
       let low1 = sums(sumsRow + j, 8u + (lane & LAST_LANE), last);
       var high1 = low1;
@@ -310,37 +527,71 @@ fn main(
       let highLse1 = seen(spreadHigh(high1.x), flip);
       let highDelta1 = seen(spreadHigh(high1.y), flip);
       bits = max(bits, max(sizeBits(lowLse1), sizeBits(highLse1)));
-      s8 = exp2(s8 - lowLse1.x); p8 = s8 * (p8 - lowDelta1.x);
-      s9 = exp2(s9 - lowLse1.y); p9 = s9 * (p9 - lowDelta1.y);
-      s10 = exp2(s10 - lowLse1.z); p10 = s10 * (p10 - lowDelta1.z);
-      s11 = exp2(s11 - lowLse1.w); p11 = s11 * (p11 - lowDelta1.w);
-      s12 = exp2(s12 - highLse1.x); p12 = s12 * (p12 - highDelta1.x);
-      s13 = exp2(s13 - highLse1.y); p13 = s13 * (p13 - highDelta1.y);
-      s14 = exp2(s14 - highLse1.z); p14 = s14 * (p14 - highDelta1.z);
-      s15 = exp2(s15 - highLse1.w); p15 = s15 * (p15 - highDelta1.w);
+      s8 = probability(s8, lowLse1.x, shown, 8u);
+      p8 = scoreGradient(s8, dropped(p8, z[8]) - lowDelta1.x); s8 = dropped(s8, z[8]);
+      s9 = probability(s9, lowLse1.y, shown, 9u);
+      p9 = scoreGradient(s9, dropped(p9, z[9]) - lowDelta1.y); s9 = dropped(s9, z[9]);
+      s10 = probability(s10, lowLse1.z, shown, 10u);
+      p10 = scoreGradient(s10, dropped(p10, z[10]) - lowDelta1.z); s10 = dropped(s10, z[10]);
+      s11 = probability(s11, lowLse1.w, shown, 11u);
+      p11 = scoreGradient(s11, dropped(p11, z[11]) - lowDelta1.w); s11 = dropped(s11, z[11]);
+      s12 = probability(s12, highLse1.x, shown, 12u);
+      p12 = scoreGradient(s12, dropped(p12, z[12]) - highDelta1.x); s12 = dropped(s12, z[12]);
+      s13 = probability(s13, highLse1.y, shown, 13u);
+      p13 = scoreGradient(s13, dropped(p13, z[13]) - highDelta1.y); s13 = dropped(s13, z[13]);
+      s14 = probability(s14, highLse1.z, shown, 14u);
+      p14 = scoreGradient(s14, dropped(p14, z[14]) - highDelta1.z); s14 = dropped(s14, z[14]);
+      s15 = probability(s15, highLse1.w, shown, 15u);
+      p15 = scoreGradient(s15, dropped(p15, z[15]) - highDelta1.w); s15 = dropped(s15, z[15]);
     }
-    for (var c = 0u; c < params.width; c += 4u) {
-      let d = c + e;
-      var a = pairSum(p0, p1, queryPair(q0, q1, d));
-      a = add(a, p2, p3, queryPair(q2, q3, d));
-      a = add(a, p4, p5, queryPair(q4, q5, d));
-      a = add(a, p6, p7, queryPair(q6, q7, d));
-      var o = pairSum(s0, s1, gradientPair(g0, g1, d));
-      o = add(o, s2, s3, gradientPair(g2, g3, d));
-      o = add(o, s4, s5, gradientPair(g4, g5, d));
-      o = add(o, s6, s7, gradientPair(g6, g7, d));
-      if (more) {
-        a = add(a, p8, p9, queryPair(q8, q9, d));
-        a = add(a, p10, p11, queryPair(q10, q11, d));
-        a = add(a, p12, p13, queryPair(q12, q13, d));
-        a = add(a, p14, p15, queryPair(q14, q15, d));
-        o = add(o, s8, s9, gradientPair(g8, g9, d));
-        o = add(o, s10, s11, gradientPair(g10, g11, d));
-        o = add(o, s12, s13, gradientPair(g12, g13, d));
-        o = add(o, s14, s15, gradientPair(g14, g15, d));
+    if (guarded) {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSumShown(p0, p1, queryPair(q0, q1, d));
+        a = addShown(a, p2, p3, queryPair(q2, q3, d));
+        a = addShown(a, p4, p5, queryPair(q4, q5, d));
+        a = addShown(a, p6, p7, queryPair(q6, q7, d));
+        var o = pairSumShown(s0, s1, gradientPair(g0, g1, d));
+        o = addShown(o, s2, s3, gradientPair(g2, g3, d));
+        o = addShown(o, s4, s5, gradientPair(g4, g5, d));
+        o = addShown(o, s6, s7, gradientPair(g6, g7, d));
+        if (more) {
+          a = addShown(a, p8, p9, queryPair(q8, q9, d));
+          a = addShown(a, p10, p11, queryPair(q10, q11, d));
+          a = addShown(a, p12, p13, queryPair(q12, q13, d));
+          a = addShown(a, p14, p15, queryPair(q14, q15, d));
+          o = addShown(o, s8, s9, gradientPair(g8, g9, d));
+          o = addShown(o, s10, s11, gradientPair(g10, g11, d));
+          o = addShown(o, s12, s13, gradientPair(g12, g13, d));
+          o = addShown(o, s14, s15, gradientPair(g14, g15, d));
+        }
+        dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
+        dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
       }
-      dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
-      dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
+    } else {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSum(p0, p1, queryPair(q0, q1, d));
+        a = add(a, p2, p3, queryPair(q2, q3, d));
+        a = add(a, p4, p5, queryPair(q4, q5, d));
+        a = add(a, p6, p7, queryPair(q6, q7, d));
+        var o = pairSum(s0, s1, gradientPair(g0, g1, d));
+        o = add(o, s2, s3, gradientPair(g2, g3, d));
+        o = add(o, s4, s5, gradientPair(g4, g5, d));
+        o = add(o, s6, s7, gradientPair(g6, g7, d));
+        if (more) {
+          a = add(a, p8, p9, queryPair(q8, q9, d));
+          a = add(a, p10, p11, queryPair(q10, q11, d));
+          a = add(a, p12, p13, queryPair(q12, q13, d));
+          a = add(a, p14, p15, queryPair(q14, q15, d));
+          o = add(o, s8, s9, gradientPair(g8, g9, d));
+          o = add(o, s10, s11, gradientPair(g10, g11, d));
+          o = add(o, s12, s13, gradientPair(g12, g13, d));
+          o = add(o, s14, s15, gradientPair(g14, g15, d));
+        }
+        dk[d] += a.x0; dk[d ^ 1u] += a.x1; dk[d ^ 2u] += a.x2; dk[d ^ 3u] += a.x3;
+        dv[d] += o.x0; dv[d ^ 1u] += o.x1; dv[d ^ 2u] += o.x2; dv[d ^ 3u] += o.x3;
+      }
     }
     qRow += STEP * qStep;
     gRow += STEP * gStep;
@@ -362,7 +613,8 @@ fn main(
 
   let dk0 = rest.z + rowStarts(params.dk, b, h, row);
   let dv0 = rest.z + rowStarts(params.dv, b, h, row);
-  let nan = spoiled(bits);
+  var nan = spoiled(bits);
+  if (HIDES) { nan = 0.0; } // Of the keys only some see the query.
   for (var d = 0u; d < params.width; d++) {
     storeDkv(dk[d] * params.scale, row, dk0, d);
     storeDkv(dv[d] + nan, row, dv0, d);

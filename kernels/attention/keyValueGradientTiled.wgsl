@@ -11,13 +11,28 @@ const SLICES: u32 = 2u;
 // Whether there are so many queries that one chain of additions loses digits. Then the sums of tiles are compensated.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
+// The lowest finite score.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, dOut: vec4<u32>, dk: vec4<u32>, dv: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -27,6 +42,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dkv: array<Scalar>; // dk and dv, [B, H, Tk, Dh] in any strides
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
@@ -111,6 +127,107 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The factors of the probabilities of four queries, `row` of [B, H, Tq], and a key.
+fn keptQueries(row: vec4<u32>, key: u32, stream: u32) -> vec4<f32> {
+  var factors: vec4<f32>;
+  for (var i = 0u; i < 4u; i++) { factors[i] = kept(row[i], key / 4u, stream)[key % 4u]; }
+  return factors;
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// Whether none of `count` queries from `query` on sees the key `first` or a later one.
+fn skipsQueries(query: u32, count: u32, first: u32) -> bool {
+  if (!CAUSAL) { return false; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(positionOf(query) + count, period) <= first;
+}
+
+// Which of four queries a causal mask lets see a key.
+fn seenByFour(query: vec4<u32>, key: u32, inside: vec4<bool>) -> vec4<bool> {
+  if (!CAUSAL) { return inside; }
+  return inside & (vec4(key) <= vec4(positionOf(query.x), positionOf(query.y), positionOf(query.z), positionOf(query.w)));
+}
+
+// Scores of a query with four keys, in base 2, and which of them count.
+struct FourScores { score: vec4<f32>, seen: vec4<bool> }
+
+// Applies the mask, whose elements for the query and the keys lie at `at`. A score that is hidden counts as the lowest.
+fn maskedFour(score: vec4<f32>, inside: vec4<bool>, at: vec4<u32>) -> FourScores {
+  if (MASK == 0u) { return FourScores(select(vec4(LOWEST), score, inside), inside); }
+  let words = vec4(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
+  if (MASK == 2u) {
+    let seen = inside & (words != vec4<u32>());
+    return FourScores(select(vec4(LOWEST), score, seen), seen);
+  }
+  let added = bitcast<vec4<f32>>(words) * LOG2E;
+  let seen = inside & (bitcast<vec4<u32>>(added) != vec4(0xff800000u));
+  return FourScores(select(vec4(LOWEST), score + added, seen), seen);
+}
+
+// A weight times four values, and 0 where the weight is -0, since values that are hidden may be NaN.
+fn countedFour(weight: f32, value: vec4<f32>) -> vec4<f32> {
+  return select(weight * value, vec4<f32>(), bitcast<u32>(weight) == 0x80000000u);
+}
+
+// Weights of which those that are hidden become -0, which marks them, and no other is.
+fn markedFour(weight: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
+  let unmarked = select(weight, vec4<f32>(), weight == vec4<f32>());
+  var hidden = vec4(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<vec4<f32>>(hidden), unmarked, seen);
+}
+
 // Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
@@ -127,6 +244,26 @@ fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
     s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
     w = weights[(ty + 24u) * 9u + g];
     s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+// The same where weights may be hidden: adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
+fn weightedShown(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
   }
   return s;
 }
@@ -206,7 +343,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var dkExcess: array<Block, LONG_SLICES>;
   var dvExcess: array<Block, LONG_SLICES>;
   let zero = params.width >> 31u; // 0, which compilers do not know
+  let stream = params.streamLow + wid.z * params.streamStep;
+  let key = first + ty + vec4(0u, 8u, 16u, 24u);
   for (var j = 0u; j < params.queries; j += 32u) {
+    if (skipsQueries(j, 32u, first)) { continue; }
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
@@ -232,17 +372,64 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     let sum = vec4(delta[deltaAt.x], delta[deltaAt.y], delta[deltaAt.z], delta[deltaAt.w]);
     // The test is of the bits because 2^NaN is not NaN on every driver, and compilers may assume that there is no NaN.
     let isNaN = (bitcast<vec4<u32>>(logSum) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
-    s.r0 = select(vec4<f32>(), select(exp2(s.r0 * scale - logSum), logSum, isNaN), inside);
-    s.r1 = select(vec4<f32>(), select(exp2(s.r1 * scale - logSum), logSum, isNaN), inside);
-    s.r2 = select(vec4<f32>(), select(exp2(s.r2 * scale - logSum), logSum, isNaN), inside);
-    s.r3 = select(vec4<f32>(), select(exp2(s.r3 * scale - logSum), logSum, isNaN), inside);
+    s = Block(s.r0 * scale, s.r1 * scale, s.r2 * scale, s.r3 * scale);
+    // Of other tiles every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && leastPosition(j, 32u) + 1u < first + 32u);
+    var seen = array<vec4<bool>, 4>(inside, inside, inside, inside);
+    if (guarded) {
+      var start: vec4<u32>;
+      for (var i = 0u; i < 4u && MASK != 0u; i++) { start[i] = rest.w + maskStart(b, h, min(query[i], params.queries - 1u)); }
+      let step = min(key, vec4(params.keys - 1u)) * params.maskStep;
+      let four0 = maskedFour(s.r0, seenByFour(query, key.x, inside), start + step.x);
+      s.r0 = four0.score;
+      seen[0] = four0.seen;
+      let four1 = maskedFour(s.r1, seenByFour(query, key.y, inside), start + step.y);
+      s.r1 = four1.score;
+      seen[1] = four1.seen;
+      let four2 = maskedFour(s.r2, seenByFour(query, key.z, inside), start + step.z);
+      s.r2 = four2.score;
+      seen[2] = four2.seen;
+      let four3 = maskedFour(s.r3, seenByFour(query, key.w, inside), start + step.w);
+      s.r3 = four3.score;
+      seen[3] = four3.seen;
+    }
+    s.r0 = select(vec4<f32>(), select(exp2(s.r0 - logSum), logSum, isNaN), seen[0]);
+    s.r1 = select(vec4<f32>(), select(exp2(s.r1 - logSum), logSum, isNaN), seen[1]);
+    s.r2 = select(vec4<f32>(), select(exp2(s.r2 - logSum), logSum, isNaN), seen[2]);
+    s.r3 = select(vec4<f32>(), select(exp2(s.r3 - logSum), logSum, isNaN), seen[3]);
+    var left = s; // what dropout leaves of the probabilities
+    if (DROPOUT) {
+      let z0 = keptQueries(at, key.x, stream);
+      left.r0 *= z0;
+      p.r0 *= z0;
+      let z1 = keptQueries(at, key.y, stream);
+      left.r1 *= z1;
+      p.r1 *= z1;
+      let z2 = keptQueries(at, key.z, stream);
+      left.r2 *= z2;
+      p.r2 *= z2;
+      let z3 = keptQueries(at, key.w, stream);
+      left.r3 *= z3;
+      p.r3 *= z3;
+    }
+    if (guarded) {
+      left.r0 = markedFour(left.r0, seen[0]);
+      left.r1 = markedFour(left.r1, seen[1]);
+      left.r2 = markedFour(left.r2, seen[2]);
+      left.r3 = markedFour(left.r3, seen[3]);
+    }
     let rows = min(8u, (params.queries - j + 3u) / 4u);
-    setWeights(s, tx, ty);
+    setWeights(left, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadGradientTile(dOutHead, j, c, local);
       workgroupBarrier();
-      let part = weighted(Block(), tx, ty, rows);
+      var part: Block;
+      if (guarded) {
+        part = weightedShown(Block(), tx, ty, rows);
+      } else {
+        part = weighted(Block(), tx, ty, rows);
+      }
       if (LONG) {
         let folded = foldBlock(dv[c], dvExcess[c], part, zero);
         dv[c] = folded.sum;
@@ -252,12 +439,24 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       }
     }
     workgroupBarrier();
-    setWeights(Block(s.r0 * (p.r0 - sum), s.r1 * (p.r1 - sum), s.r2 * (p.r2 - sum), s.r3 * (p.r3 - sum)), tx, ty);
+    s = Block(s.r0 * (p.r0 - sum), s.r1 * (p.r1 - sum), s.r2 * (p.r2 - sum), s.r3 * (p.r3 - sum));
+    if (guarded) {
+      s.r0 = markedFour(s.r0, seen[0]);
+      s.r1 = markedFour(s.r1, seen[1]);
+      s.r2 = markedFour(s.r2, seen[2]);
+      s.r3 = markedFour(s.r3, seen[3]);
+    }
+    setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadQueryTile(qHead, j, c, local);
       workgroupBarrier();
-      let part = weighted(Block(), tx, ty, rows);
+      var part: Block;
+      if (guarded) {
+        part = weightedShown(Block(), tx, ty, rows);
+      } else {
+        part = weighted(Block(), tx, ty, rows);
+      }
       if (LONG) {
         let folded = foldBlock(dk[c], dkExcess[c], part, zero);
         dk[c] = folded.sum;

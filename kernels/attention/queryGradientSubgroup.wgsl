@@ -26,13 +26,28 @@ const STEP: u32 = 16u;
 const LONG: bool = false;
 const FOLD: u32 = 512u;
 const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
+// The lowest finite score.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -40,10 +55,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+// [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
+@group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The index of delta in the statistics, behind the log-sum-exps.
+fn deltaStart() -> u32 {
+  return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
+}
 
 struct Pair { first: vec4<f32>, second: vec4<f32> }
 struct Slice { x0: Rows, x1: Rows, x2: Rows, x3: Rows }
@@ -80,6 +101,153 @@ fn valuePair(first: u32, second: u32, d: u32) -> Pair {
   return Pair(share(own), share(other));
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// Numbers of a lane's own rows, of which there may be fewer than four.
+fn ownOf(all: vec4<u32>) -> Bits {
+  var own: Bits;
+  own[0] = all.x;
+  own[1] = all.y;
+  if (ROWS > 2u) { own[THIRD] = all.z; }
+  if (ROWS > 3u) { own[FOURTH] = all.w; }
+  return own;
+}
+
+// For each of four rows on the other side, a number for each of the lane's own rows.
+struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
+
+// The factors of the probabilities of a lane's queries, `row` of [B, H, Tq], and keys 4 n to 4 n + 3.
+fn keptFour(row: Bits, n: u32, stream: u32) -> Four {
+  var factors: Four;
+  for (var i = 0u; i < ROWS; i++) {
+    let own = kept(row[i], n, stream);
+    factors.a[i] = own.x;
+    factors.b[i] = own.y;
+    factors.c[i] = own.z;
+    factors.d[i] = own.w;
+  }
+  return factors;
+}
+
+// The same in the order in which this lane gets the two rows of each pair.
+fn seenFour(four: Four, flip: u32) -> Four {
+  if (flip == 0u) { return four; }
+  return Four(four.b, four.a, four.d, four.c);
+}
+
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
+  if (!CAUSAL) { return params.keys; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(params.keys, min(positionOf(first) + count, period));
+}
+
+// 1 for each of a lane's queries that a causal mask lets see a key, if the key is inside.
+fn seenKey(key: u32, position: Bits, inside: bool) -> Bits {
+  let one = select(Bits(), Bits(1u), inside);
+  if (!CAUSAL) { return one; }
+  return select(Bits(), one, Bits(key) <= position);
+}
+
+// Applies the mask, whose elements for a lane's rows lie at `at`, to scores of the rows that `seen` has 1 for. Returns 1 for those that
+// it leaves; the scores of the others become the lowest.
+fn masked(score: ptr<function, Rows>, seen: Bits, at: Bits) -> Bits {
+  var left = seen;
+  if (MASK != 0u) {
+    var words: Bits;
+    words[0] = mask[at[0]];
+    words[1] = mask[at[1]];
+    if (ROWS > 2u) { words[THIRD] = mask[at[THIRD]]; }
+    if (ROWS > 3u) { words[FOURTH] = mask[at[FOURTH]]; }
+    if (MASK == 1u) {
+      let added = bitcast<Rows>(words) * LOG2E;
+      *score += added;
+      words = bitcast<Bits>(added) ^ Bits(0xff800000u);
+    }
+    left = select(Bits(), left, words != Bits());
+  }
+  *score = select(Rows(LOWEST), *score, left != Bits());
+  return left;
+}
+
+// Applies the masks to a lane's scores with row i of a step's keys, which begin at `first`. Returns 1 for each that counts.
+fn maskedKey(score: ptr<function, Rows>, first: u32, i: u32, last: u32, position: Bits, maskRow: Bits) -> Bits {
+  let key = first + min(i, last);
+  return masked(score, seenKey(key, position, i <= last), maskRow + key * params.maskStep);
+}
+
+// The exponentials of a lane's scores. Where bit i of `seen` is 0 they are -0, which marks them as hidden.
+fn weight(score: Rows, top: Rows, seen: Bits, i: u32) -> Rows {
+  let exponential = exp2(score - top);
+  if (!HIDES) { return exponential; }
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), exponential, (seen & Bits(1u << i)) != Bits());
+}
+
+// A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
+fn counted(weight: Rows, value: f32) -> Rows {
+  return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
+// The gradients of scores, of probabilities and their own gradients. Hidden ones stay -0, and no other is.
+fn scoreGradient(share: Rows, gradient: Rows) -> Rows {
+  let product = share * gradient;
+  if (!HIDES) { return product; }
+  let unmarked = select(product, Rows(), product == Rows());
+  return select(unmarked, share, bitcast<Bits>(share) == Bits(0x80000000u));
+}
+
 fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
 }
@@ -95,6 +263,20 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
     x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+fn pairSumShown(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    counted(s, w.first.x) + counted(t, w.second.x), counted(s, w.first.y) + counted(t, w.second.y),
+    counted(s, w.first.z) + counted(t, w.second.z), counted(s, w.first.w) + counted(t, w.second.w),
+  );
+}
+
+fn addShown(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (counted(s, w.first.x) + counted(t, w.second.x)), x.x1 + (counted(s, w.first.y) + counted(t, w.second.y)),
+    x.x2 + (counted(s, w.first.z) + counted(t, w.second.z)), x.x3 + (counted(s, w.first.w) + counted(t, w.second.w)),
   );
 }
 
@@ -184,8 +366,18 @@ fn main(
     g[d] = gradient;
     sum += gradient * outRows(out0, d);
   }
+  let ownRow = head * params.queries + ownOf(row);
+  let stream = params.streamLow + wid.z * params.streamStep;
+  let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
+  let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
+  var position: Bits;
+  var maskRow: Bits;
+  for (var i = 0u; i < ROWS && HIDES; i++) {
+    position[i] = positionOf(clamped[i]);
+    if (MASK != 0u) { maskRow[i] = rest.w + maskStart(b, h, clamped[i]); }
+  }
   var logSum: Rows;
-  for (var i = 0u; i < ROWS; i++) { logSum[i] = lse[rest.y + head * params.queries + clamped[i]] * LOG2E; }
+  for (var i = 0u; i < ROWS; i++) { logSum[i] = statistics[rest.z + head * params.queries + clamped[i]] * LOG2E; }
 
   var longAcc: array<Compensated, LONG_WIDTH>;
   var total = Rows(); // of the probabilities: 1, but for the rounding of logSum
@@ -195,8 +387,8 @@ fn main(
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
-  for (var j = 0u; j < params.keys; j += STEP) {
-    let left = params.keys - j;
+  for (var j = 0u; j < keys; j += STEP) {
+    let left = keys - j;
     let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
     let t0 = min(0u + flip, last); let t1 = min(1u, last);
@@ -254,38 +446,74 @@ fn main(
         let u7 = valuePair(v14, v15, d); p14 += product(y, u7.first); p15 += product(y, u7.second);
       }
     }
-    let share0 = exp2(s0 - logSum);
-    s0 = share0 * (p0 - sum);
-    let share1 = exp2(s1 - logSum);
-    s1 = share1 * (p1 - sum);
-    let share2 = exp2(s2 - logSum);
-    s2 = share2 * (p2 - sum);
-    let share3 = exp2(s3 - logSum);
-    s3 = share3 * (p3 - sum);
-    let share4 = exp2(s4 - logSum);
-    s4 = share4 * (p4 - sum);
-    let share5 = exp2(s5 - logSum);
-    s5 = share5 * (p5 - sum);
-    let share6 = exp2(s6 - logSum);
-    s6 = share6 * (p6 - sum);
-    let share7 = exp2(s7 - logSum);
-    s7 = share7 * (p7 - sum);
-    let share8 = exp2(s8 - logSum);
-    s8 = share8 * (p8 - sum);
-    let share9 = exp2(s9 - logSum);
-    s9 = share9 * (p9 - sum);
-    let share10 = exp2(s10 - logSum);
-    s10 = share10 * (p10 - sum);
-    let share11 = exp2(s11 - logSum);
-    s11 = share11 * (p11 - sum);
-    let share12 = exp2(s12 - logSum);
-    s12 = share12 * (p12 - sum);
-    let share13 = exp2(s13 - logSum);
-    s13 = share13 * (p13 - sum);
-    let share14 = exp2(s14 - logSum);
-    s14 = share14 * (p14 - sum);
-    let share15 = exp2(s15 - logSum);
-    s15 = share15 * (p15 - sum);
+    // Of other steps every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && j + STEP > least + 1u);
+    var shown = Bits(0xffffu); // bit i tells of each row whether it counts in score i
+    if (guarded) {
+      shown = Bits();
+      shown |= maskedKey(&s0, j, 0u ^ flip, last, position, maskRow) << Bits(0u);
+      shown |= maskedKey(&s1, j, 1u ^ flip, last, position, maskRow) << Bits(1u);
+      shown |= maskedKey(&s2, j, 2u ^ flip, last, position, maskRow) << Bits(2u);
+      shown |= maskedKey(&s3, j, 3u ^ flip, last, position, maskRow) << Bits(3u);
+      shown |= maskedKey(&s4, j, 4u ^ flip, last, position, maskRow) << Bits(4u);
+      shown |= maskedKey(&s5, j, 5u ^ flip, last, position, maskRow) << Bits(5u);
+      shown |= maskedKey(&s6, j, 6u ^ flip, last, position, maskRow) << Bits(6u);
+      shown |= maskedKey(&s7, j, 7u ^ flip, last, position, maskRow) << Bits(7u);
+      if (more) {
+        shown |= maskedKey(&s8, j, 8u ^ flip, last, position, maskRow) << Bits(8u);
+        shown |= maskedKey(&s9, j, 9u ^ flip, last, position, maskRow) << Bits(9u);
+        shown |= maskedKey(&s10, j, 10u ^ flip, last, position, maskRow) << Bits(10u);
+        shown |= maskedKey(&s11, j, 11u ^ flip, last, position, maskRow) << Bits(11u);
+        shown |= maskedKey(&s12, j, 12u ^ flip, last, position, maskRow) << Bits(12u);
+        shown |= maskedKey(&s13, j, 13u ^ flip, last, position, maskRow) << Bits(13u);
+        shown |= maskedKey(&s14, j, 14u ^ flip, last, position, maskRow) << Bits(14u);
+        shown |= maskedKey(&s15, j, 15u ^ flip, last, position, maskRow) << Bits(15u);
+      }
+    }
+    if (DROPOUT) {
+      let z0 = seenFour(keptFour(ownRow, j / 4u + 0u, stream), flip);
+      p0 *= z0.a; p1 *= z0.b; p2 *= z0.c; p3 *= z0.d;
+      let z1 = seenFour(keptFour(ownRow, j / 4u + 1u, stream), flip);
+      p4 *= z1.a; p5 *= z1.b; p6 *= z1.c; p7 *= z1.d;
+      if (more) {
+        let z2 = seenFour(keptFour(ownRow, j / 4u + 2u, stream), flip);
+        p8 *= z2.a; p9 *= z2.b; p10 *= z2.c; p11 *= z2.d;
+        let z3 = seenFour(keptFour(ownRow, j / 4u + 3u, stream), flip);
+        p12 *= z3.a; p13 *= z3.b; p14 *= z3.c; p15 *= z3.d;
+      }
+    }
+    let share0 = weight(s0, logSum, shown, 0u);
+    s0 = scoreGradient(share0, p0 - sum);
+    let share1 = weight(s1, logSum, shown, 1u);
+    s1 = scoreGradient(share1, p1 - sum);
+    let share2 = weight(s2, logSum, shown, 2u);
+    s2 = scoreGradient(share2, p2 - sum);
+    let share3 = weight(s3, logSum, shown, 3u);
+    s3 = scoreGradient(share3, p3 - sum);
+    let share4 = weight(s4, logSum, shown, 4u);
+    s4 = scoreGradient(share4, p4 - sum);
+    let share5 = weight(s5, logSum, shown, 5u);
+    s5 = scoreGradient(share5, p5 - sum);
+    let share6 = weight(s6, logSum, shown, 6u);
+    s6 = scoreGradient(share6, p6 - sum);
+    let share7 = weight(s7, logSum, shown, 7u);
+    s7 = scoreGradient(share7, p7 - sum);
+    let share8 = weight(s8, logSum, shown, 8u);
+    s8 = scoreGradient(share8, p8 - sum);
+    let share9 = weight(s9, logSum, shown, 9u);
+    s9 = scoreGradient(share9, p9 - sum);
+    let share10 = weight(s10, logSum, shown, 10u);
+    s10 = scoreGradient(share10, p10 - sum);
+    let share11 = weight(s11, logSum, shown, 11u);
+    s11 = scoreGradient(share11, p11 - sum);
+    let share12 = weight(s12, logSum, shown, 12u);
+    s12 = scoreGradient(share12, p12 - sum);
+    let share13 = weight(s13, logSum, shown, 13u);
+    s13 = scoreGradient(share13, p13 - sum);
+    let share14 = weight(s14, logSum, shown, 14u);
+    s14 = scoreGradient(share14, p14 - sum);
+    let share15 = weight(s15, logSum, shown, 15u);
+    s15 = scoreGradient(share15, p15 - sum);
     if (LONG) {
       var low = ((share0 + share1) + (share2 + share3)) + ((share4 + share5) + (share6 + share7));
       if (more) { low += ((share8 + share9) + (share10 + share11)) + ((share12 + share13) + (share14 + share15)); }
@@ -299,7 +527,7 @@ fn main(
       }
       total += low;
     }
-    if (left < 16u) {
+    if (!guarded && left < 16u) {
       s0 = select(Rows(), s0, left > (0u ^ flip)); s1 = select(Rows(), s1, left > (1u ^ flip));
       s2 = select(Rows(), s2, left > (2u ^ flip)); s3 = select(Rows(), s3, left > (3u ^ flip));
       s4 = select(Rows(), s4, left > (4u ^ flip)); s5 = select(Rows(), s5, left > (5u ^ flip));
@@ -309,19 +537,36 @@ fn main(
       s12 = select(Rows(), s12, left > (12u ^ flip)); s13 = select(Rows(), s13, left > (13u ^ flip));
       s14 = select(Rows(), s14, left > (14u ^ flip)); s15 = select(Rows(), s15, left > (15u ^ flip));
     }
-    for (var c = 0u; c < params.width; c += 4u) {
-      let d = c + e;
-      var a = pairSum(s0, s1, keyPair(k0, k1, d));
-      a = add(a, s2, s3, keyPair(k2, k3, d));
-      a = add(a, s4, s5, keyPair(k4, k5, d));
-      a = add(a, s6, s7, keyPair(k6, k7, d));
-      if (more) {
-        a = add(a, s8, s9, keyPair(k8, k9, d));
-        a = add(a, s10, s11, keyPair(k10, k11, d));
-        a = add(a, s12, s13, keyPair(k12, k13, d));
-        a = add(a, s14, s15, keyPair(k14, k15, d));
+    if (guarded) {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSumShown(s0, s1, keyPair(k0, k1, d));
+        a = addShown(a, s2, s3, keyPair(k2, k3, d));
+        a = addShown(a, s4, s5, keyPair(k4, k5, d));
+        a = addShown(a, s6, s7, keyPair(k6, k7, d));
+        if (more) {
+          a = addShown(a, s8, s9, keyPair(k8, k9, d));
+          a = addShown(a, s10, s11, keyPair(k10, k11, d));
+          a = addShown(a, s12, s13, keyPair(k12, k13, d));
+          a = addShown(a, s14, s15, keyPair(k14, k15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
       }
-      acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+    } else {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSum(s0, s1, keyPair(k0, k1, d));
+        a = add(a, s2, s3, keyPair(k2, k3, d));
+        a = add(a, s4, s5, keyPair(k4, k5, d));
+        a = add(a, s6, s7, keyPair(k6, k7, d));
+        if (more) {
+          a = add(a, s8, s9, keyPair(k8, k9, d));
+          a = add(a, s10, s11, keyPair(k10, k11, d));
+          a = add(a, s12, s13, keyPair(k12, k13, d));
+          a = add(a, s14, s15, keyPair(k14, k15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+      }
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
@@ -336,12 +581,13 @@ fn main(
   }
   if (LONG) {
     total = longTotal.sum - longTotal.excess;
+    if (MASK != 0u) { total = select(total, Rows(1.0), total == Rows()); } // where a query sees nothing
     for (var d = 0u; d < params.width; d++) { acc[d] = (longAcc[d].sum - longAcc[d].excess) / total; }
   }
 
-  let dq0 = rest.z + rowStarts(params.dq, b, h, row);
+  let dq0 = rest.y + rowStarts(params.dq, b, h, row);
   for (var d = 0u; d < params.width; d++) { storeDq(acc[d] * params.scale, row, dq0, d); }
   for (var i = 0u; i < ROWS; i++) {
-    if (row[i] < params.queries) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries) { statistics[rest.z + deltaStart() + head * params.queries + row[i]] = sum[i]; }
   }
 }

@@ -41,7 +41,7 @@ alias Result = subgroup_matrix_result<f32, 16, 16>;
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>, mask: vec4<u32>, // unused
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
@@ -50,10 +50,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> out: array<f16>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> dOut: array<Element>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<f16>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read_write> dq: array<f16>; // [B, H, Tq, Dh] in any strides
+// [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
+@group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The index of delta in the statistics, behind the log-sum-exps.
+fn deltaStart() -> u32 {
+  return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
+}
 
 var<workgroup> rows: array<f16, max(2u * KEYS, ROWS) * PITCH>; // queries, then their gradients, then keys followed by values
 var<workgroup> scores: array<f32, ROWS * SCORE_PITCH>; // or their gradients, or 16 columns of dq
@@ -167,7 +172,7 @@ fn main(
   workgroupBarrier();
   var sum = 0.0; // delta of the row
   for (var i = 0u; i < PER_ROW; i++) { sum += sums[r * PER_ROW + i]; }
-  let logSum = lse[rest.y + head * params.queries + clamped] * LOG2E;
+  let logSum = statistics[rest.z + head * params.queries + clamped] * LOG2E;
 
   var acc: array<Result, FRAGMENTS>;
   let columns = 16u / PER_ROW;
@@ -237,7 +242,7 @@ fn main(
     }
   }
 
-  let dqRow = rest.z + headStart(params.dq, b, h) + row * params.dq.w;
+  let dqRow = rest.y + headStart(params.dq, b, h) + row * params.dq.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
     workgroupBarrier();
     subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
@@ -253,5 +258,5 @@ fn main(
       }
     }
   }
-  if (row < params.queries && part == 0u) { delta[rest.w + head * params.queries + row] = sum; }
+  if (row < params.queries && part == 0u) { statistics[rest.z + deltaStart() + head * params.queries + row] = sum; }
 }

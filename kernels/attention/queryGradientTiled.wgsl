@@ -11,13 +11,28 @@ const SLICES: u32 = 2u;
 // Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are compensated.
 const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
+// The lowest finite score.
+const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, dOut: vec4<u32>, dq: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -25,10 +40,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(6) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(7) var<storage, read_write> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+// [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
+@group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
+@group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The index of delta in the statistics, behind the log-sum-exps.
+fn deltaStart() -> u32 {
+  return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
+}
 
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
 var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
@@ -117,6 +138,100 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
+  if (!CAUSAL) { return params.keys; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(params.keys, min(positionOf(first) + count, period));
+}
+
+// Which of four keys a causal mask lets a query see.
+fn seenKeys(key: vec4<u32>, query: u32, inside: vec4<bool>) -> vec4<bool> {
+  if (!CAUSAL) { return inside; }
+  return inside & (key <= vec4(positionOf(query)));
+}
+
+// Scores of a query with four keys, in base 2, and which of them count.
+struct FourScores { score: vec4<f32>, seen: vec4<bool> }
+
+// Applies the mask, whose elements for the query and the keys lie at `at`. A score that is hidden counts as the lowest.
+fn maskedFour(score: vec4<f32>, inside: vec4<bool>, at: vec4<u32>) -> FourScores {
+  if (MASK == 0u) { return FourScores(select(vec4(LOWEST), score, inside), inside); }
+  let words = vec4(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
+  if (MASK == 2u) {
+    let seen = inside & (words != vec4<u32>());
+    return FourScores(select(vec4(LOWEST), score, seen), seen);
+  }
+  let added = bitcast<vec4<f32>>(words) * LOG2E;
+  let seen = inside & (bitcast<vec4<u32>>(added) != vec4(0xff800000u));
+  return FourScores(select(vec4(LOWEST), score + added, seen), seen);
+}
+
+// A weight times four values, and 0 where the weight is -0, since values that are hidden may be NaN.
+fn countedFour(weight: f32, value: vec4<f32>) -> vec4<f32> {
+  return select(weight * value, vec4<f32>(), bitcast<u32>(weight) == 0x80000000u);
+}
+
+// Weights of which those that are hidden become -0, which marks them, and no other is.
+fn markedFour(weight: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
+  let unmarked = select(weight, vec4<f32>(), weight == vec4<f32>());
+  var hidden = vec4(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<vec4<f32>>(hidden), unmarked, seen);
+}
+
 // Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
@@ -133,6 +248,26 @@ fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
     s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
     w = weights[(ty + 24u) * 9u + g];
     s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+// The same where weights may be hidden: adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
+fn weightedShown(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
   }
   return s;
 }
@@ -232,7 +367,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     for (var d = tx; d < params.width; d += 8u) {
       sum[i] += f32(out[outHead + clamped * params.out.w + d]) * f32(dOut[dOutHead + clamped * params.dOut.w + d]);
     }
-    logSum[i] = lse[rest.y + head * params.queries + clamped] * LOG2E;
+    logSum[i] = statistics[rest.z + head * params.queries + clamped] * LOG2E;
   }
   sum = rowSums(sum, tx, ty);
 
@@ -241,7 +376,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var shares = vec4<f32>(); // of this thread's keys in the probabilities
   var sharesExcess = vec4<f32>();
   let zero = params.width >> 31u; // 0, which compilers do not know
-  for (var j = 0u; j < params.keys; j += 32u) {
+  let stream = params.streamLow + wid.z * params.streamStep;
+  let keys = keysSeen(first, 32u);
+  let least = leastPosition(first, 32u);
+  var maskRow: vec4<u32>;
+  for (var i = 0u; i < 4u && MASK != 0u; i++) { maskRow[i] = rest.w + maskStart(b, h, min(row[i], params.queries - 1u)); }
+  for (var j = 0u; j < keys; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
@@ -258,31 +398,69 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       workgroupBarrier();
       p = products(p, tx, ty, min(8u, vectors - c * 8u));
     }
-    let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
-    let share0 = exp2(s.r0 * scale - logSum.x);
-    let share1 = exp2(s.r1 * scale - logSum.y);
-    let share2 = exp2(s.r2 * scale - logSum.z);
-    let share3 = exp2(s.r3 * scale - logSum.w);
-    s.r0 = select(vec4<f32>(), share0 * (p.r0 - sum.x), inside);
-    s.r1 = select(vec4<f32>(), share1 * (p.r1 - sum.y), inside);
-    s.r2 = select(vec4<f32>(), share2 * (p.r2 - sum.z), inside);
-    s.r3 = select(vec4<f32>(), share3 * (p.r3 - sum.w), inside);
+    let key = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
+    let inside = key < vec4(params.keys);
+    // Of other tiles every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && j + 32u > least + 1u);
+    var seen = array<vec4<bool>, 4>(inside, inside, inside, inside);
+    s = Block(s.r0 * scale, s.r1 * scale, s.r2 * scale, s.r3 * scale);
+    if (guarded) {
+      let at = min(key, vec4(params.keys - 1u)) * params.maskStep;
+      let four0 = maskedFour(s.r0, seenKeys(key, row.x, inside), maskRow.x + at);
+      s.r0 = four0.score;
+      seen[0] = four0.seen;
+      let four1 = maskedFour(s.r1, seenKeys(key, row.y, inside), maskRow.y + at);
+      s.r1 = four1.score;
+      seen[1] = four1.seen;
+      let four2 = maskedFour(s.r2, seenKeys(key, row.z, inside), maskRow.z + at);
+      s.r2 = four2.score;
+      seen[2] = four2.seen;
+      let four3 = maskedFour(s.r3, seenKeys(key, row.w, inside), maskRow.w + at);
+      s.r3 = four3.score;
+      seen[3] = four3.seen;
+    }
+    if (DROPOUT) {
+      let at = head * params.queries + row;
+      p.r0 *= kept(at.x, j / 4u + tx, stream);
+      p.r1 *= kept(at.y, j / 4u + tx, stream);
+      p.r2 *= kept(at.z, j / 4u + tx, stream);
+      p.r3 *= kept(at.w, j / 4u + tx, stream);
+    }
+    let share0 = exp2(s.r0 - logSum.x);
+    let share1 = exp2(s.r1 - logSum.y);
+    let share2 = exp2(s.r2 - logSum.z);
+    let share3 = exp2(s.r3 - logSum.w);
+    s.r0 = select(vec4<f32>(), share0 * (p.r0 - sum.x), seen[0]);
+    s.r1 = select(vec4<f32>(), share1 * (p.r1 - sum.y), seen[1]);
+    s.r2 = select(vec4<f32>(), share2 * (p.r2 - sum.z), seen[2]);
+    s.r3 = select(vec4<f32>(), share3 * (p.r3 - sum.w), seen[3]);
     if (LONG) {
       let none = vec4<f32>();
       let part = vec4(
-        total(select(none, share0, inside)), total(select(none, share1, inside)),
-        total(select(none, share2, inside)), total(select(none, share3, inside)),
+        total(select(none, share0, seen[0])), total(select(none, share1, seen[1])),
+        total(select(none, share2, seen[2])), total(select(none, share3, seen[3])),
       );
       let folded = fold(Compensated(shares, sharesExcess), part, zero);
       shares = folded.sum;
       sharesExcess = folded.excess;
+    }
+    if (guarded) {
+      s.r0 = markedFour(s.r0, seen[0]);
+      s.r1 = markedFour(s.r1, seen[1]);
+      s.r2 = markedFour(s.r2, seen[2]);
+      s.r3 = markedFour(s.r3, seen[3]);
     }
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadKeyTile(kHead, j, c, local);
       workgroupBarrier();
-      let part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      var part: Block;
+      if (guarded) {
+        part = weightedShown(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      } else {
+        part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      }
       if (LONG) {
         let folded = foldBlock(acc[c], accExcess[c], part, zero);
         acc[c] = folded.sum;
@@ -294,10 +472,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
   if (LONG) {
     shares = rowSums(shares - sharesExcess, tx, ty); // 1, but for the rounding of logSum
+    if (MASK != 0u) { shares = select(shares, vec4(1.0), shares == vec4<f32>()); } // where a query sees nothing
     for (var c = 0u; c < SLICES; c++) { acc[c] = scaled(difference(acc[c], accExcess[c]), 1.0 / shares); }
   }
 
-  let dqHead = rest.z + headStart(params.dq, b, h);
+  let dqHead = rest.y + headStart(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(acc[c], tx, ty);
     for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
@@ -307,6 +486,6 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   for (var i = 0u; i < 4u; i++) {
-    if (row[i] < params.queries && tx == 0u) { delta[rest.w + head * params.queries + row[i]] = sum[i]; }
+    if (row[i] < params.queries && tx == 0u) { statistics[rest.z + deltaStart() + head * params.queries + row[i]] = sum[i]; }
   }
 }

@@ -1,3 +1,4 @@
+import { philox4x32 } from '../random/philox.ts'
 import type { Arrays } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
 import type { AttentionShape, RowView } from './variants.ts'
@@ -13,61 +14,102 @@ function dot(a: Float64Array, aStart: number, b: Float64Array, bStart: number, w
   return sum
 }
 
+/** The index of a query in a [B, H, Tq] array. */
+function rowIndex({ heads, queries }: AttentionShape, b: number, h: number, t: number): number {
+  return (b * heads + h) * queries + t
+}
+
+/** What is added to the score of a query and a key, -Infinity where the key is hidden. */
+function added(problem: AttentionShape, mask: Float64Array, b: number, h: number, t: number, j: number): number {
+  const { queries, period = queries, causal, masks, mask: view, maskStep = 0 } = problem
+  const position = t % period
+  if (causal && j > position) return -Infinity
+  if (!masks || !view) return 0
+  const head = h * (queries / period) + Math.floor(t / period)
+  const value = mask[start(view, b, head, position) + j * maskStep]!
+  if (masks === 'boolean') return value === 0 ? -Infinity : 0
+  // Kernels compute in base 2.
+  return Math.fround(value * Math.LOG2E) === -Infinity ? -Infinity : value
+}
+
+/** The factor by which dropout multiplies the probability of a query and a key. */
+function kept(problem: AttentionShape, b: number, h: number, t: number, j: number): number {
+  const { threshold, keepScale = 1, seedLow = 0, seedHigh = 0, streamLow = 0, streamHigh = 0 } = problem
+  if (threshold === undefined) return 1
+  const words = philox4x32([j >>> 2, rowIndex(problem, b, h, t), streamLow, streamHigh], [seedLow, seedHigh])
+  return words[j & 3]! >= threshold ? Math.fround(keepScale) : 0
+}
+
 /** Calls `body` for each query of each head, with the query's index in a [B, H, Tq] array. */
-function eachQuery({ batch, heads, queries }: AttentionShape, body: (b: number, h: number, t: number, at: number) => void) {
+function eachQuery(problem: AttentionShape, body: (b: number, h: number, t: number, at: number) => void) {
+  const { batch, heads, queries } = problem
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
-      for (let t = 0; t < queries; t++) body(b, h, t, (b * heads + h) * queries + t)
+      for (let t = 0; t < queries; t++) body(b, h, t, rowIndex(problem, b, h, t))
     }
   }
 }
 
-/** Computes the textbook formula: all scores of a row, their maximum, the exponentials, the weighted sum of the values. */
+/**
+ * Computes the textbook formula: all scores of a row, their maximum, the exponentials, the weighted sum of the values. A query that sees
+ * nothing gives zeros, and a log-sum-exp of Infinity.
+ */
 export function attentionReference(problem: AttentionProblem, arrays: Arrays): Arrays {
-  const { q, k, v, out, lse } = arrays as Record<string, Float64Array> & Arrays
+  const { q, k, v, out, lse, mask } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
   eachQuery(problem, (b, h, t, at) => {
     const qRow = start(problem.q, b, h, t)
-    const scores = new Float64Array(keys)
-    for (let j = 0; j < keys; j++) scores[j] = scale * dot(q!, qRow, k!, start(problem.k, b, h, j), width)
-    const top = scores.reduce((a, b) => Math.max(a, b))
+    const seen = Array.from({ length: keys }, (_, j) => j).filter((j) => added(problem, mask!, b, h, t, j) !== -Infinity)
+    const scores = Float64Array.from(seen, (j) => {
+      return scale * dot(q!, qRow, k!, start(problem.k, b, h, j), width) + added(problem, mask!, b, h, t, j)
+    })
+    const top = scores.reduce((a, b) => Math.max(a, b), -Infinity)
     const exps = scores.map((score) => Math.exp(score - top))
     const total = exps.reduce((sum, e) => sum + e, 0)
-    lse![at] = top + Math.log(total)
+    lse![at] = seen.length === 0 ? Infinity : top + Math.log(total)
     const sums = new Float64Array(width)
-    for (let j = 0; j < keys; j++) {
+    for (const [n, j] of seen.entries()) {
       const vRow = start(problem.v, b, h, j)
-      for (let d = 0; d < width; d++) sums[d]! += exps[j]! * v![vRow + d]!
+      const weight = exps[n]! * kept(problem, b, h, t, j)
+      for (let d = 0; d < width; d++) sums[d]! += weight * v![vRow + d]!
     }
     const outRow = start(problem.out, b, h, t)
-    for (let d = 0; d < width; d++) out![outRow + d] = sums[d]! / total
+    for (let d = 0; d < width; d++) out![outRow + d] = seen.length === 0 ? 0 : sums[d]! / total
   })
   return { out: out!, lse: lse! }
 }
 
+/** Where delta begins in the statistics: behind the log-sum-exps, at a multiple of 64. */
+export function deltaStart({ batch, heads, queries }: AttentionShape): number {
+  return 64 * Math.ceil((batch * heads * queries) / 64)
+}
+
 /** Computes delta = rowsum(dOut * out), ds = p (dOut v^T - delta) and dq = scale ds k. */
 export function queryGradientReference(problem: QueryGradientProblem, arrays: Arrays): Arrays {
-  const { q, k, v, out, dOut, lse, dq, delta } = arrays as Record<string, Float64Array> & Arrays
+  const { q, k, v, out, dOut, dq, statistics, mask } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
   eachQuery(problem, (b, h, t, at) => {
     const dOutRow = start(problem.dOut, b, h, t)
-    delta![at] = dot(dOut!, dOutRow, out!, start(problem.out, b, h, t), width)
+    const delta = dot(dOut!, dOutRow, out!, start(problem.out, b, h, t), width)
+    statistics![deltaStart(problem) + at] = delta
     const qRow = start(problem.q, b, h, t)
     const sums = new Float64Array(width)
     for (let j = 0; j < keys; j++) {
+      const more = added(problem, mask!, b, h, t, j)
+      if (more === -Infinity) continue
       const kRow = start(problem.k, b, h, j)
-      const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) - lse![at]!)
-      const ds = p * (dot(dOut!, dOutRow, v!, start(problem.v, b, h, j), width) - delta![at]!)
-      for (let d = 0; d < width; d++) sums[d]! += scale * ds * k![kRow + d]!
+      const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) + more - statistics![at]!)
+      const dp = kept(problem, b, h, t, j) * dot(dOut!, dOutRow, v!, start(problem.v, b, h, j), width)
+      for (let d = 0; d < width; d++) sums[d]! += scale * p * (dp - delta) * k![kRow + d]!
     }
     dq!.set(sums, start(problem.dq, b, h, t))
   })
-  return { dq: dq!, delta: delta! }
+  return { dq: dq!, statistics: statistics! }
 }
 
 /** Computes dv = p^T dOut and dk = scale ds^T q. */
 export function keyValueGradientReference(problem: KeyValueGradientProblem, arrays: Arrays): Arrays {
-  const { q, k, v, dOut, lse, delta, dkv } = arrays as Record<string, Float64Array> & Arrays
+  const { q, k, v, dOut, lse, delta, dkv, mask } = arrays as Record<string, Float64Array> & Arrays
   const { batch, heads, queries, keys, width, scale } = problem
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
@@ -77,14 +119,17 @@ export function keyValueGradientReference(problem: KeyValueGradientProblem, arra
         const dk = new Float64Array(width)
         const dv = new Float64Array(width)
         for (let t = 0; t < queries; t++) {
-          const at = (b * heads + h) * queries + t
+          const more = added(problem, mask!, b, h, t, j)
+          if (more === -Infinity) continue
+          const at = rowIndex(problem, b, h, t)
           const qRow = start(problem.q, b, h, t)
           const dOutRow = start(problem.dOut, b, h, t)
-          const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) - lse![at]!)
-          const ds = p * (dot(dOut!, dOutRow, v!, vRow, width) - delta![at]!)
+          const factor = kept(problem, b, h, t, j)
+          const p = Math.exp(scale * dot(q!, qRow, k!, kRow, width) + more - lse![at]!)
+          const ds = p * (factor * dot(dOut!, dOutRow, v!, vRow, width) - delta![at]!)
           for (let d = 0; d < width; d++) {
             dk[d]! += scale * ds * q![qRow + d]!
-            dv[d]! += p * dOut![dOutRow + d]!
+            dv[d]! += factor * p * dOut![dOutRow + d]!
           }
         }
         dkv!.set(dk, start(problem.dk, b, h, j))

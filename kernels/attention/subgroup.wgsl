@@ -33,14 +33,27 @@ const LONG_WIDTH: u32 = select(1u, WIDTH, LONG);
 const SLACK: f32 = 8.0;
 // The lowest finite score.
 const LOWEST: f32 = -3.4028234663852886e38;
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -48,6 +61,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct Pair { first: vec4<f32>, second: vec4<f32> }
@@ -79,6 +93,145 @@ fn rawValuePair(first: u32, second: u32, d: u32) -> Pair {
   return Pair(share(own), share(other));
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// Numbers of a lane's own rows, of which there may be fewer than four.
+fn ownOf(all: vec4<u32>) -> Bits {
+  var own: Bits;
+  own[0] = all.x;
+  own[1] = all.y;
+  if (ROWS > 2u) { own[THIRD] = all.z; }
+  if (ROWS > 3u) { own[FOURTH] = all.w; }
+  return own;
+}
+
+// For each of four rows on the other side, a number for each of the lane's own rows.
+struct Four { a: Rows, b: Rows, c: Rows, d: Rows }
+
+// The factors of the probabilities of a lane's queries, `row` of [B, H, Tq], and keys 4 n to 4 n + 3.
+fn keptFour(row: Bits, n: u32, stream: u32) -> Four {
+  var factors: Four;
+  for (var i = 0u; i < ROWS; i++) {
+    let own = kept(row[i], n, stream);
+    factors.a[i] = own.x;
+    factors.b[i] = own.y;
+    factors.c[i] = own.z;
+    factors.d[i] = own.w;
+  }
+  return factors;
+}
+
+// The same in the order in which this lane gets the two rows of each pair.
+fn seenFour(four: Four, flip: u32) -> Four {
+  if (flip == 0u) { return four; }
+  return Four(four.b, four.a, four.d, four.c);
+}
+
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
+  if (!CAUSAL) { return params.keys; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(params.keys, min(positionOf(first) + count, period));
+}
+
+// 1 for each of a lane's queries that a causal mask lets see a key, if the key is inside.
+fn seenKey(key: u32, position: Bits, inside: bool) -> Bits {
+  let one = select(Bits(), Bits(1u), inside);
+  if (!CAUSAL) { return one; }
+  return select(Bits(), one, Bits(key) <= position);
+}
+
+// Applies the mask, whose elements for a lane's rows lie at `at`, to scores of the rows that `seen` has 1 for. Returns 1 for those that
+// it leaves; the scores of the others become the lowest.
+fn masked(score: ptr<function, Rows>, seen: Bits, at: Bits) -> Bits {
+  var left = seen;
+  if (MASK != 0u) {
+    var words: Bits;
+    words[0] = mask[at[0]];
+    words[1] = mask[at[1]];
+    if (ROWS > 2u) { words[THIRD] = mask[at[THIRD]]; }
+    if (ROWS > 3u) { words[FOURTH] = mask[at[FOURTH]]; }
+    if (MASK == 1u) {
+      let added = bitcast<Rows>(words) * LOG2E;
+      *score += added;
+      words = bitcast<Bits>(added) ^ Bits(0xff800000u);
+    }
+    left = select(Bits(), left, words != Bits());
+  }
+  *score = select(Rows(LOWEST), *score, left != Bits());
+  return left;
+}
+
+// Applies the masks to a lane's scores with row i of a step's keys, which begin at `first`. Returns 1 for each that counts.
+fn maskedKey(score: ptr<function, Rows>, first: u32, i: u32, last: u32, position: Bits, maskRow: Bits) -> Bits {
+  let key = first + min(i, last);
+  return masked(score, seenKey(key, position, i <= last), maskRow + key * params.maskStep);
+}
+
+// The exponentials of a lane's scores. Where bit i of `seen` is 0 they are -0, which marks them as hidden.
+fn weight(score: Rows, top: Rows, seen: Bits, i: u32) -> Rows {
+  let exponential = exp2(score - top);
+  if (!HIDES) { return exponential; }
+  var hidden = Bits(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<Rows>(hidden), exponential, (seen & Bits(1u << i)) != Bits());
+}
+
+// A weight times a value, and 0 where the weight is -0, since a value that is hidden may be NaN.
+fn counted(weight: Rows, value: f32) -> Rows {
+  return select(weight * value, Rows(), bitcast<Bits>(weight) == Bits(0x80000000u));
+}
+
 fn product(x: Slice, w: vec4<f32>) -> Rows {
   return (x.x0 * w.x + x.x1 * w.y) + (x.x2 * w.z + x.x3 * w.w);
 }
@@ -94,6 +247,20 @@ fn add(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
   return Slice(
     x.x0 + (s * w.first.x + t * w.second.x), x.x1 + (s * w.first.y + t * w.second.y),
     x.x2 + (s * w.first.z + t * w.second.z), x.x3 + (s * w.first.w + t * w.second.w),
+  );
+}
+
+fn pairSumShown(s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    counted(s, w.first.x) + counted(t, w.second.x), counted(s, w.first.y) + counted(t, w.second.y),
+    counted(s, w.first.z) + counted(t, w.second.z), counted(s, w.first.w) + counted(t, w.second.w),
+  );
+}
+
+fn addShown(x: Slice, s: Rows, t: Rows, w: Pair) -> Slice {
+  return Slice(
+    x.x0 + (counted(s, w.first.x) + counted(t, w.second.x)), x.x1 + (counted(s, w.first.y) + counted(t, w.second.y)),
+    x.x2 + (counted(s, w.first.z) + counted(t, w.second.z)), x.x3 + (counted(s, w.first.w) + counted(t, w.second.w)),
   );
 }
 
@@ -162,6 +329,17 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let row = group % blocks * LANES * ROWS + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first ROWS count
+  let ownRow = head * params.queries + ownOf(row);
+  let stream = params.streamLow + wid.z * params.streamStep;
+  let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
+  let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
+  var position: Bits;
+  var maskRow: Bits;
+  for (var i = 0u; i < ROWS && HIDES; i++) {
+    let query = min(row[i], params.queries - 1u);
+    position[i] = positionOf(query);
+    if (MASK != 0u) { maskRow[i] = rest.y + maskStart(b, h, query); }
+  }
   let e = lane & 3u;
   var flip = (lane >> 2u) & 1u;
   if (NARROW) { flip = 0u; }
@@ -175,6 +353,7 @@ fn main(
   let low = Rows(bitcast<f32>(lowBits));
   var top = Rows(LOWEST);
   var total = Rows();
+  var anyShown = Bits(); // not 0 where a query sees a key
   var longAcc: array<Compensated, LONG_WIDTH>;
   var longTop = top; // what the long sums are relative to
   var longTotal: Compensated;
@@ -183,8 +362,8 @@ fn main(
   let vStep = params.v.w;
   var kRow = own.y + params.k.x + b * params.k.y + h * params.k.z;
   var vRow = own.z + params.v.x + b * params.v.y + h * params.v.z;
-  for (var j = 0u; j < params.keys; j += STEP) {
-    let left = params.keys - j;
+  for (var j = 0u; j < keys; j += STEP) {
+    let left = keys - j;
     let more = STEP > 8u && (NARROW || left > 8u);
     let last = left - 1u;
     let t0 = min(0u + flip, last); let t1 = min(1u, last);
@@ -223,6 +402,31 @@ fn main(
         let w7 = keyPair(k14, k15, d); s14 += product(a, w7.first); s15 += product(a, w7.second);
       }
     }
+    // Of other steps every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && j + STEP > least + 1u);
+    var shown = Bits(0xffffu); // bit i tells of each row whether it counts in score i
+    if (guarded) {
+      shown = Bits();
+      shown |= maskedKey(&s0, j, 0u ^ flip, last, position, maskRow) << Bits(0u);
+      shown |= maskedKey(&s1, j, 1u ^ flip, last, position, maskRow) << Bits(1u);
+      shown |= maskedKey(&s2, j, 2u ^ flip, last, position, maskRow) << Bits(2u);
+      shown |= maskedKey(&s3, j, 3u ^ flip, last, position, maskRow) << Bits(3u);
+      shown |= maskedKey(&s4, j, 4u ^ flip, last, position, maskRow) << Bits(4u);
+      shown |= maskedKey(&s5, j, 5u ^ flip, last, position, maskRow) << Bits(5u);
+      shown |= maskedKey(&s6, j, 6u ^ flip, last, position, maskRow) << Bits(6u);
+      shown |= maskedKey(&s7, j, 7u ^ flip, last, position, maskRow) << Bits(7u);
+      if (more) {
+        shown |= maskedKey(&s8, j, 8u ^ flip, last, position, maskRow) << Bits(8u);
+        shown |= maskedKey(&s9, j, 9u ^ flip, last, position, maskRow) << Bits(9u);
+        shown |= maskedKey(&s10, j, 10u ^ flip, last, position, maskRow) << Bits(10u);
+        shown |= maskedKey(&s11, j, 11u ^ flip, last, position, maskRow) << Bits(11u);
+        shown |= maskedKey(&s12, j, 12u ^ flip, last, position, maskRow) << Bits(12u);
+        shown |= maskedKey(&s13, j, 13u ^ flip, last, position, maskRow) << Bits(13u);
+        shown |= maskedKey(&s14, j, 14u ^ flip, last, position, maskRow) << Bits(14u);
+        shown |= maskedKey(&s15, j, 15u ^ flip, last, position, maskRow) << Bits(15u);
+      }
+    }
+    anyShown |= shown;
     if (left < 16u) {
       s0 = select(low, s0, left > (0u ^ flip)); s1 = select(low, s1, left > (1u ^ flip));
       s2 = select(low, s2, left > (2u ^ flip)); s3 = select(low, s3, left > (3u ^ flip));
@@ -243,13 +447,26 @@ fn main(
       total *= factor;
       for (var d = 0u; d < params.width; d++) { acc[d] *= factor; }
     }
-    s0 = exp2(s0 - top); s1 = exp2(s1 - top); s2 = exp2(s2 - top); s3 = exp2(s3 - top);
-    s4 = exp2(s4 - top); s5 = exp2(s5 - top); s6 = exp2(s6 - top); s7 = exp2(s7 - top);
+    s0 = weight(s0, top, shown, 0u); s1 = weight(s1, top, shown, 1u); s2 = weight(s2, top, shown, 2u); s3 = weight(s3, top, shown, 3u);
+    s4 = weight(s4, top, shown, 4u); s5 = weight(s5, top, shown, 5u); s6 = weight(s6, top, shown, 6u); s7 = weight(s7, top, shown, 7u);
     total += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
     if (more) {
-      s8 = exp2(s8 - top); s9 = exp2(s9 - top); s10 = exp2(s10 - top); s11 = exp2(s11 - top);
-      s12 = exp2(s12 - top); s13 = exp2(s13 - top); s14 = exp2(s14 - top); s15 = exp2(s15 - top);
+      s8 = weight(s8, top, shown, 8u); s9 = weight(s9, top, shown, 9u); s10 = weight(s10, top, shown, 10u); s11 = weight(s11, top, shown, 11u);
+      s12 = weight(s12, top, shown, 12u); s13 = weight(s13, top, shown, 13u); s14 = weight(s14, top, shown, 14u); s15 = weight(s15, top, shown, 15u);
       total += ((s8 + s9) + (s10 + s11)) + ((s12 + s13) + (s14 + s15));
+    }
+    // The sum is of all weights, whether they are dropped or not.
+    if (DROPOUT) {
+      let z0 = seenFour(keptFour(ownRow, j / 4u + 0u, stream), flip);
+      s0 *= z0.a; s1 *= z0.b; s2 *= z0.c; s3 *= z0.d;
+      let z1 = seenFour(keptFour(ownRow, j / 4u + 1u, stream), flip);
+      s4 *= z1.a; s5 *= z1.b; s6 *= z1.c; s7 *= z1.d;
+      if (more) {
+        let z2 = seenFour(keptFour(ownRow, j / 4u + 2u, stream), flip);
+        s8 *= z2.a; s9 *= z2.b; s10 *= z2.c; s11 *= z2.d;
+        let z3 = seenFour(keptFour(ownRow, j / 4u + 3u, stream), flip);
+        s12 *= z3.a; s13 *= z3.b; s14 *= z3.c; s15 *= z3.d;
+      }
     }
     let v0 = vRow + t0 * vStep; let v1 = vRow + t1 * vStep;
     let v2 = vRow + t2 * vStep; let v3 = vRow + t3 * vStep;
@@ -259,19 +476,36 @@ fn main(
     let v10 = vRow + t10 * vStep; let v11 = vRow + t11 * vStep;
     let v12 = vRow + t12 * vStep; let v13 = vRow + t13 * vStep;
     let v14 = vRow + t14 * vStep; let v15 = vRow + t15 * vStep;
-    for (var c = 0u; c < params.width; c += 4u) {
-      let d = c + e;
-      var a = pairSum(s0, s1, rawValuePair(v0, v1, d));
-      a = add(a, s2, s3, rawValuePair(v2, v3, d));
-      a = add(a, s4, s5, rawValuePair(v4, v5, d));
-      a = add(a, s6, s7, rawValuePair(v6, v7, d));
-      if (more) {
-        a = add(a, s8, s9, rawValuePair(v8, v9, d));
-        a = add(a, s10, s11, rawValuePair(v10, v11, d));
-        a = add(a, s12, s13, rawValuePair(v12, v13, d));
-        a = add(a, s14, s15, rawValuePair(v14, v15, d));
+    if (guarded) {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSumShown(s0, s1, rawValuePair(v0, v1, d));
+        a = addShown(a, s2, s3, rawValuePair(v2, v3, d));
+        a = addShown(a, s4, s5, rawValuePair(v4, v5, d));
+        a = addShown(a, s6, s7, rawValuePair(v6, v7, d));
+        if (more) {
+          a = addShown(a, s8, s9, rawValuePair(v8, v9, d));
+          a = addShown(a, s10, s11, rawValuePair(v10, v11, d));
+          a = addShown(a, s12, s13, rawValuePair(v12, v13, d));
+          a = addShown(a, s14, s15, rawValuePair(v14, v15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
       }
-      acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+    } else {
+      for (var c = 0u; c < params.width; c += 4u) {
+        let d = c + e;
+        var a = pairSum(s0, s1, rawValuePair(v0, v1, d));
+        a = add(a, s2, s3, rawValuePair(v2, v3, d));
+        a = add(a, s4, s5, rawValuePair(v4, v5, d));
+        a = add(a, s6, s7, rawValuePair(v6, v7, d));
+        if (more) {
+          a = add(a, s8, s9, rawValuePair(v8, v9, d));
+          a = add(a, s10, s11, rawValuePair(v10, v11, d));
+          a = add(a, s12, s13, rawValuePair(v12, v13, d));
+          a = add(a, s14, s15, rawValuePair(v14, v15, d));
+        }
+        acc[d] += a.x0; acc[d ^ 1u] += a.x1; acc[d ^ 2u] += a.x2; acc[d ^ 3u] += a.x3;
+      }
     }
     kRow += STEP * kStep;
     vRow += STEP * vStep;
@@ -292,8 +526,13 @@ fn main(
     total = longTotal.sum - longTotal.excess;
   }
 
-  let inverse = rowsOrNaN(1.0 / total, total);
-  let sum = rowsOrNaN((top + log2(total)) * LN2, total);
+  var inverse = rowsOrNaN(1.0 / total, total);
+  var sum = rowsOrNaN((top + log2(total)) * LN2, total);
+  if (MASK != 0u) {
+    // A query that sees nothing gets 0, and backward finds no probabilities.
+    inverse = select(inverse, Rows(), anyShown == Bits());
+    sum = select(sum, -low, anyShown == Bits());
+  }
   let out0 = own.w + rowStarts(params.out, b, h, row);
   for (var d = 0u; d < params.width; d++) { storeOut(acc[d] * inverse, row, out0, d); }
   for (var i = 0u; i < ROWS; i++) {

@@ -46,7 +46,7 @@ alias Result = subgroup_matrix_result<f32, 16, 16>;
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, mask: vec4<u32>, // unused
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 

@@ -14,6 +14,15 @@ const LONG: bool = false;
 const LONG_SLICES: u32 = select(1u, SLICES, LONG);
 // How far, in powers of two, a row's highest score may rise before its LONG sums are scaled anew. Without scaling they are exact.
 const SLACK: f32 = 8.0;
+// Whether query i of a head sees keys 0 to i alone.
+const CAUSAL: bool = false;
+// The kind of mask: 0 none, 1 numbers that are added to scores, where -infinity hides, 2 integers, where 0 hides.
+const MASK: u32 = 0u;
+const HIDES: bool = CAUSAL || MASK != 0u;
+// Whether probabilities are dropped.
+const DROPOUT: bool = false;
+// Whether a head has the queries of several, params.period each, which share its keys.
+const GROUPED: bool = false;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 // The lowest finite score.
@@ -22,8 +31,12 @@ const LOWEST: f32 = -3.4028234663852886e38;
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
   q: vec4<u32>, // the offset, then the strides of batch, head and token
-  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>,
+  k: vec4<u32>, v: vec4<u32>, out: vec4<u32>, mask: vec4<u32>,
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
+  maskStep: u32, // of the mask, from key to key
+  period: u32,
+  threshold: u32, keepScale: f32, seedLow: u32, seedHigh: u32, streamLow: u32, streamHigh: u32,
+  streamStep: u32, // of streamLow, from branch to branch
 }
 
 @group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
@@ -31,6 +44,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read_write> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
@@ -110,6 +124,100 @@ fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
   return s;
 }
 
+// The position of a query in its own head.
+fn positionOf(query: u32) -> u32 {
+  if (GROUPED) { return query % params.period; }
+  return query;
+}
+
+// The index of what the mask holds for a query and key 0.
+fn maskStart(b: u32, h: u32, query: u32) -> u32 {
+  let start = params.mask.x + b * params.mask.y;
+  if (!GROUPED) { return start + h * params.mask.z + query * params.mask.w; }
+  let head = h * (params.queries / params.period) + query / params.period;
+  return start + head * params.mask.z + query % params.period * params.mask.w;
+}
+
+// The upper 32 bits of the products m * c. They are computed from 16-bit halves, because WGSL has no instruction for them.
+fn mulHigh(m: vec2<u32>, c: vec2<u32>) -> vec2<u32> {
+  let mLow = m & vec2(0xffffu);
+  let mHigh = m >> vec2(16u);
+  let cLow = c & vec2(0xffffu);
+  let cHigh = c >> vec2(16u);
+  let cross = mHigh * cLow + ((mLow * cLow) >> vec2(16u));
+  let middle = mLow * cHigh + (cross & vec2(0xffffu));
+  return mHigh * cHigh + (cross >> vec2(16u)) + (middle >> vec2(16u));
+}
+
+// Ten rounds of Philox4x32 (Salmon et al., SC 2011), with the same words as philox.ts.
+fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+  let m = vec2(0xd2511f53u, 0xcd9e8d57u);
+  var even = counter.xz;
+  var odd = counter.yw;
+  var key = seed;
+  for (var round = 0u; round < 10u; round++) {
+    let high = mulHigh(m, even);
+    let low = m * even;
+    even = high.yx ^ odd ^ key;
+    odd = low.yx;
+    key += vec2(0x9e3779b9u, 0xbb67ae85u);
+  }
+  return vec4(even.x, odd.x, even.y, odd.y);
+}
+
+// The factors of the probabilities of query `row` of [B, H, Tq] and keys 4 n to 4 n + 3: 0 where they are dropped.
+fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
+  let words = philox(vec4(n, row, stream, params.streamHigh), vec2(params.seedLow, params.seedHigh));
+  return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
+}
+
+// The lowest position of `count` queries from `first` on.
+fn leastPosition(first: u32, count: u32) -> u32 {
+  let position = positionOf(first);
+  return select(position, 0u, GROUPED && position + count > params.period);
+}
+
+// How many keys some of `count` queries from `first` on see.
+fn keysSeen(first: u32, count: u32) -> u32 {
+  if (!CAUSAL) { return params.keys; }
+  let period = select(params.queries, params.period, GROUPED);
+  return min(params.keys, min(positionOf(first) + count, period));
+}
+
+// Which of four keys a causal mask lets a query see.
+fn seenKeys(key: vec4<u32>, query: u32, inside: vec4<bool>) -> vec4<bool> {
+  if (!CAUSAL) { return inside; }
+  return inside & (key <= vec4(positionOf(query)));
+}
+
+// Scores of a query with four keys, in base 2, and which of them count.
+struct FourScores { score: vec4<f32>, seen: vec4<bool> }
+
+// Applies the mask, whose elements for the query and the keys lie at `at`. A score that is hidden counts as the lowest.
+fn maskedFour(score: vec4<f32>, inside: vec4<bool>, at: vec4<u32>) -> FourScores {
+  if (MASK == 0u) { return FourScores(select(vec4(LOWEST), score, inside), inside); }
+  let words = vec4(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
+  if (MASK == 2u) {
+    let seen = inside & (words != vec4<u32>());
+    return FourScores(select(vec4(LOWEST), score, seen), seen);
+  }
+  let added = bitcast<vec4<f32>>(words) * LOG2E;
+  let seen = inside & (bitcast<vec4<u32>>(added) != vec4(0xff800000u));
+  return FourScores(select(vec4(LOWEST), score + added, seen), seen);
+}
+
+// A weight times four values, and 0 where the weight is -0, since values that are hidden may be NaN.
+fn countedFour(weight: f32, value: vec4<f32>) -> vec4<f32> {
+  return select(weight * value, vec4<f32>(), bitcast<u32>(weight) == 0x80000000u);
+}
+
+// Weights of which those that are hidden become -0, which marks them, and no other is.
+fn markedFour(weight: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
+  let unmarked = select(weight, vec4<f32>(), weight == vec4<f32>());
+  var hidden = vec4(0x80000000u); // A variable, because compilers take a constant -0 for 0.
+  return select(bitcast<vec4<f32>>(hidden), unmarked, seen);
+}
+
 // Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
 fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
   var s = sum;
@@ -126,6 +234,26 @@ fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
     s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
     w = weights[(ty + 24u) * 9u + g];
     s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+  }
+  return s;
+}
+
+// The same where weights may be hidden: adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
+fn weightedShown(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
+  var s = sum;
+  for (var g = 0u; g < groups; g++) {
+    let b0 = tileSlice[g * 9u + tx];
+    let b1 = tileSlice[(g + 8u) * 9u + tx];
+    let b2 = tileSlice[(g + 16u) * 9u + tx];
+    let b3 = tileSlice[(g + 24u) * 9u + tx];
+    var w = weights[ty * 9u + g];
+    s.r0 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 8u) * 9u + g];
+    s.r1 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 16u) * 9u + g];
+    s.r2 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    w = weights[(ty + 24u) * 9u + g];
+    s.r3 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
   }
   return s;
 }
@@ -235,7 +363,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var accExcess: array<Block, LONG_SLICES>;
   var sumExcess = vec4<f32>();
   let zero = params.width >> 31u; // 0, which compilers do not know
-  for (var j = 0u; j < params.keys; j += 32u) {
+  let stream = params.streamLow + wid.z * params.streamStep;
+  let keys = keysSeen(first, 32u);
+  let least = leastPosition(first, 32u);
+  var maskRow: vec4<u32>;
+  for (var i = 0u; i < 4u && MASK != 0u; i++) { maskRow[i] = rest.y + maskStart(b, h, min(row[i], params.queries - 1u)); }
+  var anyShown = vec4<f32>(); // above 0 where a key of this thread counts
+  for (var j = 0u; j < keys; j += 32u) {
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
@@ -244,11 +378,36 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       workgroupBarrier();
       s = products(s, tx, ty, min(8u, vectors - c * 8u));
     }
-    let inside = j + 4u * tx + vec4(0u, 1u, 2u, 3u) < vec4(params.keys);
-    s.r0 = select(low, s.r0 * scale, inside);
-    s.r1 = select(low, s.r1 * scale, inside);
-    s.r2 = select(low, s.r2 * scale, inside);
-    s.r3 = select(low, s.r3 * scale, inside);
+    let key = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
+    let inside = key < vec4(params.keys);
+    s = Block(s.r0 * scale, s.r1 * scale, s.r2 * scale, s.r3 * scale);
+    // Of other tiles every query sees all keys.
+    let guarded = MASK != 0u || (CAUSAL && j + 32u > least + 1u);
+    var seen = array<vec4<bool>, 4>(inside, inside, inside, inside);
+    if (guarded) {
+      let at = min(key, vec4(params.keys - 1u)) * params.maskStep;
+      let four0 = maskedFour(s.r0, seenKeys(key, row.x, inside), maskRow.x + at);
+      s.r0 = four0.score;
+      seen[0] = four0.seen;
+      if (any(four0.seen)) { anyShown.x = 1.0; }
+      let four1 = maskedFour(s.r1, seenKeys(key, row.y, inside), maskRow.y + at);
+      s.r1 = four1.score;
+      seen[1] = four1.seen;
+      if (any(four1.seen)) { anyShown.y = 1.0; }
+      let four2 = maskedFour(s.r2, seenKeys(key, row.z, inside), maskRow.z + at);
+      s.r2 = four2.score;
+      seen[2] = four2.seen;
+      if (any(four2.seen)) { anyShown.z = 1.0; }
+      let four3 = maskedFour(s.r3, seenKeys(key, row.w, inside), maskRow.w + at);
+      s.r3 = four3.score;
+      seen[3] = four3.seen;
+      if (any(four3.seen)) { anyShown.w = 1.0; }
+    } else {
+      s.r0 = select(low, s.r0, inside);
+      s.r1 = select(low, s.r1, inside);
+      s.r2 = select(low, s.r2, inside);
+      s.r3 = select(low, s.r3, inside);
+    }
 
     partial[ty * 8u + tx] = highest(s.r0);
     partial[(ty + 8u) * 8u + tx] = highest(s.r1);
@@ -270,6 +429,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     s.r1 = exp2(s.r1 - top.y);
     s.r2 = exp2(s.r2 - top.z);
     s.r3 = exp2(s.r3 - top.w);
+    if (guarded) {
+      s.r0 = markedFour(s.r0, seen[0]);
+      s.r1 = markedFour(s.r1, seen[1]);
+      s.r2 = markedFour(s.r2, seen[2]);
+      s.r3 = markedFour(s.r3, seen[3]);
+    }
     let weight = vec4(total(s.r0), total(s.r1), total(s.r2), total(s.r3));
     if (LONG) {
       let folded = fold(Compensated(sum * factor, sumExcess), weight, zero);
@@ -278,12 +443,25 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     } else {
       sum = sum * factor + weight;
     }
+    // The sum is of all weights, whether they are dropped or not.
+    if (DROPOUT) {
+      let at = head * params.queries + row;
+      s.r0 *= kept(at.x, j / 4u + tx, stream);
+      s.r1 *= kept(at.y, j / 4u + tx, stream);
+      s.r2 *= kept(at.z, j / 4u + tx, stream);
+      s.r3 *= kept(at.w, j / 4u + tx, stream);
+    }
     setWeights(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadValueTile(vHead, j, c, local);
       workgroupBarrier();
-      let part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      var part: Block;
+      if (guarded) {
+        part = weightedShown(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      } else {
+        part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      }
       let before = scaled(acc[c], factor);
       if (LONG) {
         let folded = foldBlock(before, accExcess[c], part, zero);
@@ -300,8 +478,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
 
   sum = rowSums(sum, tx, ty);
-  let inverse = fourOrNaN(1.0 / sum, sum);
-  let logSum = fourOrNaN((top + log2(sum)) * LN2, sum);
+  var inverse = fourOrNaN(1.0 / sum, sum);
+  var logSum = fourOrNaN((top + log2(sum)) * LN2, sum);
+  if (MASK != 0u) {
+    // A query that sees nothing gets 0, and backward finds no probabilities.
+    let seesNothing = rowSums(anyShown, tx, ty) == vec4<f32>();
+    inverse = select(inverse, vec4<f32>(), seesNothing);
+    logSum = select(logSum, -low, seesNothing);
+  }
   let outHead = own.w + headStart(params.out, b, h);
   for (var c = 0u; c < SLICES; c++) {
     setRows(Block(acc[c].r0 * inverse.x, acc[c].r1 * inverse.y, acc[c].r2 * inverse.z, acc[c].r3 * inverse.w), tx, ty);

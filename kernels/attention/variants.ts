@@ -1,11 +1,12 @@
 import type { Binding, Capabilities, Constants, Grid, KernelSpec, Param, Scalar, Variant } from '../spec.ts'
 import { branchStrides, ceilDiv, grid1d, SCALAR_BYTES, scalars } from '../spec.ts'
+import { type AttentionOptions, hasOptions, maskParam, optionConstants, optionParams, visiblePairs } from './options.ts'
 
 /** Where a [B, H, T, Dh] operand lies in its buffer, in elements. Neighbours along Dh are adjacent. */
 export type RowView = [offset: number, batch: number, head: number, token: number]
 
 /** The sizes of attention: queries [batch, heads, queries, width] and keys [batch, heads, keys, width]. */
-export interface AttentionShape {
+export interface AttentionShape extends AttentionOptions {
   batch: number
   heads: number
   queries: number
@@ -28,13 +29,15 @@ export function operands(access: Binding['access'], ...names: readonly string[])
   return names.map((name) => ({ name, access, dtype: operandType, offset: name }))
 }
 
-/** The parameter block: the strides of the branches and the views, which need an alignment of 16 bytes, then the shape. */
+/** The parameter block: the strides of the branches and the views, which need an alignment of 16 bytes, then the shape and the options. */
 export function attentionParams(bindings: number, ...views: string[]): Param[] {
   return [
     branchStrides(bindings),
     ...views.map((name): Param => ({ name, type: 'u32', length: 4 })),
+    maskParam,
     ...scalars('u32', 'batch', 'heads', 'queries', 'keys', 'width'),
     ...scalars('f32', 'scale'),
+    ...optionParams,
   ]
 }
 
@@ -82,6 +85,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
         ...kernel.directConstants?.(problem),
         ...longSums(kernel.steps(problem) / kernel.directStep),
         ...scalar(problem),
+        ...optionConstants(problem),
       }),
       grid: (problem, { WORKGROUP }) => grid1d(ceilDiv(total(problem), Number(WORKGROUP))),
     },
@@ -112,6 +116,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
         // The sum of a tile is a chain of 8 additions.
         ...longSums(8 + kernel.steps(problem) / 32),
         ...scalar(problem),
+        ...optionConstants(problem),
       }),
       grid: (problem) => grid(problem, 32),
     },
@@ -160,7 +165,8 @@ function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, subgroups:
   const scores = rows * (4 * (MATRIX_STEP + 4) + 2 * (MATRIX_STEP + 8))
   const fits = lanes % 16 === 0 && threads <= maxInvocations
   const memory = operands + scores + kernel.matrixExtra(threads)
-  return device.subgroupMatrix && fits && memory <= maxWorkgroupMemory && problem.dtype === 'f16' && problem.width <= 128
+  const takes = problem.dtype === 'f16' && problem.width <= 128 && !hasOptions(problem)
+  return device.subgroupMatrix && fits && memory <= maxWorkgroupMemory && takes
 }
 
 /**
@@ -209,6 +215,7 @@ function quadConstants(problem: AttentionShape, rows: number, { subgroupMaxSize:
     WIDTH: roomFor(problem),
     PADDED: problem.width % 16 !== 0,
     ...scalar(problem),
+    ...optionConstants(problem),
   }
 }
 
@@ -230,6 +237,7 @@ function subgroupConstants(problem: AttentionShape, rows: number, steps: number,
     // The sum of a step is a chain of 8 additions.
     ...longSums(8 + steps / step),
     ...scalar(problem),
+    ...optionConstants(problem),
   }
 }
 
@@ -250,9 +258,12 @@ function fitsTiles({ width }: AttentionShape): boolean {
   return width <= 256
 }
 
-/** Makes the `flops` of a spec that computes a number of products of [Tq, Dh] with [Dh, Tk], or of their size, for each head. */
+/**
+ * Makes the `flops` of a spec that computes a number of products of [Tq, Dh] with [Dh, Tk], or of their size, for each head, without what
+ * a causal mask hides.
+ */
 export function productFlops(products: number): KernelSpec<AttentionShape>['flops'] {
-  return ({ batch, heads, queries, keys, width }) => 2 * products * batch * heads * queries * keys * width
+  return (problem) => 2 * products * problem.batch * problem.heads * visiblePairs(problem) * problem.width
 }
 
 /** Makes the `bytes` of a spec with a number of operands [B, H, Tq, Dh], and of operands [B, H, Tk, Dh]. */

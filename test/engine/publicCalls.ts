@@ -207,7 +207,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   saveNpy: () => [join(folder, 'x.npy'), x(2)],
   saveNpz: () => [join(folder, 'x.npz'), { a: x(2) }],
   saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
-  scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],
+  scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4), { causal: true, dropout: 0.5 }],
   schedule: () => ['cosine', { lr: 1, warmup: 1, total: 10 }],
   scope: () => [() => 1],
   setDefaultDevice: () => [device],

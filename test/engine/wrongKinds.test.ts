@@ -143,9 +143,14 @@ const TABLE: [what: string, call: () => unknown, says: string | RegExp][] = [
     'scaledDotProductAttention: got undefined as v, takes a tensor',
   ],
   [
-    'causal attention',
-    () => any.scaledDotProductAttention(ones([1, 1, 2, 2]), ones([1, 1, 2, 2]), ones([1, 1, 2, 2]), { causal: true }),
-    'scaledDotProductAttention: got an object behind its arguments, takes no more (no option causal)',
+    'attention with a misspelt option',
+    () => any.scaledDotProductAttention(ones([1, 1, 2, 2]), ones([1, 1, 2, 2]), ones([1, 1, 2, 2]), { casual: true }),
+    'scaledDotProductAttention: unknown option "casual" (did you mean "causal"?); it takes causal, mask, dropout, scale',
+  ],
+  [
+    'attention with a mask that requires a gradient',
+    () => any.packedAttention(ones([1, 2, 6]), 1, { mask: ones([2, 2], { requiresGrad: true }) }),
+    'packedAttention: got a mask that requires a gradient, takes one without; detach() gives it',
   ],
   [
     'crossEntropy of float labels',

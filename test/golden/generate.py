@@ -38,7 +38,7 @@ Training files  training-{joint,prefixSum,paper}.safetensors
         p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
     Decay 0.05 for tensors of two or more dims except clsToken and posEmbedding; 0 for those and for vectors.
 
-ops.safetensors, functions.safetensors, networks.safetensors  {op}.{case}.{tensor}
+ops.safetensors, functions.safetensors, networks.safetensors, attention.safetensors  {op}.{case}.{tensor}
     Inputs under their own names, `output` the result, `cotangent` what was back-propagated, `grad.{input}` the gradients.
     __metadata__.cases              JSON: {op}.{case} -> the arguments that are not tensors
 
@@ -575,6 +575,42 @@ def networksFile(folder, seed):
     saveSafetensors(os.path.join(folder, 'networks.safetensors'), out, {'cases': json.dumps(cases)})
 
 
+# Attention with masks, and with heads of queries that share keys
+
+def attentionFile(folder, seed):
+    random = np.random.RandomState(seed)
+    out = {}
+    draw = lambda *shape: random.standard_normal(shape)
+
+    def case(name, shape, heads, keys, mask, scale):
+        """q of `shape` [B, H, T, Dh], k and v of so many heads and keys; a mask of bools or numbers broadcasts to the scores."""
+        q, k, v = [rounded(value).requires_grad_()
+                   for value in (draw(*shape), draw(shape[0], heads, keys, shape[3]), draw(shape[0], heads, keys, shape[3]))]
+        shared = lambda t: t.repeat_interleave(shape[1] // heads, 1)
+        scores = q @ shared(k).transpose(-1, -2) * scale
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+        result = torch.softmax(scores, -1) @ shared(v)
+        cotangent = rounded(draw(*result.shape))
+        gradients = torch.autograd.grad(result, (q, k, v), cotangent)
+        inputs = {'q': exact(q), 'k': exact(k), 'v': exact(v), 'cotangent': exact(cotangent)}
+        # -1.5 * 2 ** 127 stands for -infinity, which files do not hold.
+        inputs['mask'] = mask.to(torch.int32) if mask.dtype == torch.bool else exact(mask.clamp(min=-1.5 * 2 ** 127))
+        out.update({f'{name}.{key}': value for key, value in {**inputs, 'output': result}.items()})
+        out.update({f'{name}.grad.{key}': value for key, value in zip('qkv', gradients)})
+
+    triangle = lambda queries, keys: torch.ones(queries, keys, dtype=torch.bool).tril()
+    case('causal', (2, 3, 33, 7), 3, 33, triangle(33, 33), 7 ** -0.5)
+    case('causalMoreKeys', (1, 2, 9, 5), 2, 21, triangle(9, 21), 5 ** -0.5)
+    case('causalShared', (2, 6, 19, 7), 2, 11, triangle(19, 11), 7 ** -0.5)
+    padding = torch.ones(3, 1, 1, 17, dtype=torch.bool)
+    padding[0, ..., 12:], padding[2, ..., 3] = False, False
+    case('padding', (3, 2, 10, 7), 2, 17, padding, 0.7)
+    bias = rounded(draw(4, 18, 23))
+    bias[:, :, 20], bias[1, 5, 3:] = -math.inf, -math.inf
+    case('bias', (2, 4, 18, 7), 1, 23, bias, 7 ** -0.5)
+    saveSafetensors(os.path.join(folder, 'attention.safetensors'), out, {})
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     seed = 1
@@ -589,6 +625,7 @@ def main():
     optimizersFile(folder, 300)
     functionsFile(folder, 400)
     networksFile(folder, 300)
+    attentionFile(folder, 500)
 
 
 if __name__ == '__main__':

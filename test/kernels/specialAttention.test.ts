@@ -1,7 +1,7 @@
 // Attention and its gradients for special values in queries, keys, values and gradients. Each scenario is a sequence of its
 // own, whose number of tokens is no multiple of any tile.
 import type { AttentionShape, RowView } from '../../kernels/attention/index.ts'
-import { attentionReference, queryGradientReference } from '../../kernels/attention/reference.ts'
+import { attentionReference, deltaStart, queryGradientReference } from '../../kernels/attention/reference.ts'
 import type { Arrays } from '../../kernels/spec.ts'
 import { kernelDevice } from '../harness/device.ts'
 import { INFINITY, NAN, type SpecialCase, testSpecial } from '../harness/specialValues.ts'
@@ -95,29 +95,32 @@ check({
   kernel: 'attention',
   name: 'scenarios',
   problem: all.problem,
-  inputs: { q: all.operands.q, k: all.operands.k, v: all.operands.v },
+  inputs: { q: all.operands.q, k: all.operands.k, v: all.operands.v, mask: [0] },
   outputs: { out: all.size, lse: all.rows },
   tolerance: 1e-5,
 })
 
 const { problem, size, rows, operands } = sequences(SCENARIOS)
 const { q, k, v, dOut } = operands
-const saved = { out: new Float64Array(size), lse: new Float64Array(rows), delta: new Float64Array(rows) }
-const arrays: Arrays = { ...operands, ...saved, dq: new Float64Array(size) }
+const saved = { out: new Float64Array(size), lse: new Float64Array(rows) }
+const statistics = new Float64Array(deltaStart(problem) + rows)
+const arrays: Arrays = { ...operands, ...saved, statistics, dq: new Float64Array(size) }
 attentionReference(problem, arrays)
+statistics.set(saved.lse)
+const { out, lse } = saved
+const ofQueries = { q, k, v, out, dOut, statistics: statistics.slice(), mask: [0] }
 queryGradientReference(problem, arrays)
-const { out, lse, delta } = saved
-const ofQueries = { q, k, v, out, dOut, lse }
+const delta = statistics.slice(deltaStart(problem))
 const name = 'scenarios'
 check({
   kernel: 'attentionQueryGradient',
   name,
   problem,
   inputs: ofQueries,
-  outputs: { dq: size, delta: rows },
+  outputs: { dq: size },
   tolerance: 1e-3,
 })
-const ofKeys = { q, k, v, dOut, lse, delta }
+const ofKeys = { q, k, v, dOut, lse, delta, mask: [0] }
 check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
 
 test('ends', () => on.device.destroy())

@@ -178,7 +178,7 @@ const CASES: Record<string, Case> = {
     tolerance: [2e-3, 5e-3],
   },
   scaledDotProductAttention: {
-    op: scaledDotProductAttention as Case['op'],
+    op: (q, k, v) => scaledDotProductAttention(q!, k!, v!),
     shapes: [
       [2, 3, 7, 16],
       [2, 3, 11, 16],
