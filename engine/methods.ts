@@ -6,20 +6,27 @@ import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
+import { flip } from './ops/flip.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
-import { broadcastTo, permute, reshape, slice, transpose } from './ops/shape.ts'
+import { roll } from './ops/roll.ts'
+import { broadcastTo, permute, reshape, transpose } from './ops/shape.ts'
+import { slice } from './ops/slice.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
+import { chunk, split } from './ops/split.ts'
+import { flatten, squeeze, unsqueeze } from './ops/squeeze.ts'
+import { repeat, tile } from './ops/tile.ts'
 import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
   ...elementwise,
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
+  ...{ split, chunk, squeeze, unsqueeze, flatten, flip, roll, tile, repeat },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ cast, backward },
 }
