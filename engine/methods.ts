@@ -7,25 +7,32 @@ import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
 import { flip } from './ops/flip.ts'
+import { gather, indexSelect } from './ops/gather.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
+import { maskedFill } from './ops/maskedFill.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
+import { oneHot } from './ops/oneHot.ts'
 import { argmax, max, mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { roll } from './ops/roll.ts'
+import { scatter } from './ops/scatter.ts'
+import { scatterAdd } from './ops/scatterAdd.ts'
 import { broadcastTo, permute, reshape, transpose } from './ops/shape.ts'
 import { slice } from './ops/slice.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
 import { chunk, split } from './ops/split.ts'
 import { flatten, squeeze, unsqueeze } from './ops/squeeze.ts'
 import { repeat, tile } from './ops/tile.ts'
+import { tril, triu } from './ops/triangle.ts'
 import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
   ...elementwise,
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
+  ...{ gather, indexSelect, scatter, scatterAdd, maskedFill, oneHot, triu, tril },
   ...{ split, chunk, squeeze, unsqueeze, flatten, flip, roll, tile, repeat },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ cast, backward },

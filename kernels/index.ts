@@ -5,6 +5,7 @@ import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
 import { entries as gather } from './gather/index.ts'
+import { entries as indexing } from './indexing/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as random } from './random/index.ts'
@@ -22,6 +23,7 @@ export const kernelFamilies = {
   cumsum,
   elementwise,
   gather,
+  indexing,
   layerNorm,
   matmul,
   random,
