@@ -22,6 +22,7 @@ import { scatterAdd } from './ops/scatterAdd.ts'
 import { broadcastTo, permute, reshape, transpose } from './ops/shape.ts'
 import { slice } from './ops/slice.ts'
 import { logSoftmax, softmax } from './ops/softmax.ts'
+import { argsort, sort, topk } from './ops/sort.ts'
 import { chunk, split } from './ops/split.ts'
 import { flatten, squeeze, unsqueeze } from './ops/squeeze.ts'
 import { repeat, tile } from './ops/tile.ts'
@@ -33,6 +34,7 @@ const methods = {
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ gather, indexSelect, scatter, scatterAdd, maskedFill, oneHot, triu, tril },
+  ...{ sort, argsort, topk },
   ...{ split, chunk, squeeze, unsqueeze, flatten, flip, roll, tile, repeat },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
   ...{ cast, backward },

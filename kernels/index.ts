@@ -8,6 +8,7 @@ import { entries as gather } from './gather/index.ts'
 import { entries as indexing } from './indexing/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
 import { entries as matmul } from './matmul/index.ts'
+import { entries as order } from './order/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
@@ -26,6 +27,7 @@ export const kernelFamilies = {
   indexing,
   layerNorm,
   matmul,
+  order,
   random,
   reduce,
   rmsNorm,
