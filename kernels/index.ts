@@ -4,6 +4,7 @@ import { entries as copy } from './copy/index.ts'
 import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
+import { entries as fold } from './fold/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as indexing } from './indexing/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
@@ -23,6 +24,7 @@ export const kernelFamilies = {
   crossEntropy,
   cumsum,
   elementwise,
+  fold,
   gather,
   indexing,
   layerNorm,

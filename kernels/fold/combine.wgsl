@@ -1,0 +1,134 @@
+// The second pass of a reduction in pieces: their states [outer, chunks, inner] are merged to the results [outer, inner].
+
+// The type of states and results: f32, or i32 for truth values and products of integers.
+alias Scalar = f32;
+const OP: u32 = 0u;
+const NORM: u32 = 0u;
+const MOMENTS: u32 = 1u;
+const LOG_SUM_EXP: u32 = 2u;
+const PRODUCT: u32 = 3u;
+const ANY: u32 = 4u;
+const ALL: u32 = 5u;
+// Whether the gradient needs more than the result.
+const EXTRA: bool = false;
+// Whether a variance is divided by less than one, which makes it infinite or NaN, and whether its root is taken.
+const DEGENERATE: bool = false;
+const ROOT: bool = false;
+
+struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>; // [outer, chunks, inner]
+@group(0) @binding(1) var<storage, read> pieceExtras: array<Scalar>; // [outer, chunks, inner]
+@group(0) @binding(2) var<storage, read_write> values: array<Scalar>; // [outer, inner]
+@group(0) @binding(3) var<storage, read_write> extras: array<Scalar>; // [outer, inner], of some ops alone
+@group(1) @binding(0) var<uniform> params: Params;
+
+// What some elements are reduced to. x and y are: the sum of squares; the mean and the sum of squared deviations; the largest number, within
+// those of float32, and the sum of exponentials less it; the product of all but zeros, and the number of zeros (2 for more), plus 4 where
+// an element is not finite; or a truth value.
+struct State { n: f32, x: Scalar, y: Scalar }
+
+fn emptyState() -> State {
+  var lowest = 0xff7fffffu;
+  if (OP == LOG_SUM_EXP) { return State(0.0, Scalar(bitcast<f32>(lowest)), Scalar()); }
+  return State(0.0, select(Scalar(), Scalar(1), OP == PRODUCT || OP == ALL), Scalar());
+}
+
+// exp(x), exactly 1 at 0, where drivers may be off by a rounding, which would add up.
+fn exponential(x: Scalar) -> Scalar {
+  return select(Scalar(exp(f32(x))), Scalar(1), x == Scalar());
+}
+
+// The state of all elements of a and b. Moments are merged as by Chan, Golub and LeVeque (1979).
+fn mergedState(a: State, b: State) -> State {
+  let n = a.n + b.n;
+  switch (OP) {
+    case MOMENTS: {
+      if (a.n == 0.0) { return b; }
+      if (b.n == 0.0) { return a; }
+      let delta = b.x - a.x;
+      let part = b.n / n;
+      return State(n, a.x + delta * Scalar(part), a.y + b.y + delta * delta * Scalar(a.n * part));
+    }
+    case LOG_SUM_EXP: {
+      let largest = max(a.x, b.x);
+      return State(n, largest, a.y * exponential(a.x - largest) + b.y * exponential(b.x - largest));
+    }
+    case PRODUCT: {
+      let zeros = min((i32(a.y) & 3) + (i32(b.y) & 3), 2);
+      return State(n, a.x * b.x, Scalar(zeros | ((i32(a.y) | i32(b.y)) & 4)));
+    }
+    case ANY: { return State(n, max(a.x, b.x), Scalar()); }
+    case ALL: { return State(n, min(a.x, b.x), Scalar()); }
+    default: { return State(n, a.x + b.x, Scalar()); }
+  }
+}
+
+// Levels of states: a takes up 32 blocks, b 32 states of a, and c the rest. So rounding hardly grows with the length.
+struct StateLevels { blocks: u32, a: State, b: State, c: State }
+
+fn emptyLevels() -> StateLevels {
+  return StateLevels(0u, emptyState(), emptyState(), emptyState());
+}
+
+fn joinState(levels: ptr<function, StateLevels>, block: State) {
+  (*levels).a = mergedState((*levels).a, block);
+  (*levels).blocks += 1u;
+  if ((*levels).blocks % 32u != 0u) { return; }
+  (*levels).b = mergedState((*levels).b, (*levels).a);
+  (*levels).a = emptyState();
+  if ((*levels).blocks % 1024u != 0u) { return; }
+  (*levels).c = mergedState((*levels).c, (*levels).b);
+  (*levels).b = emptyState();
+}
+
+fn levelState(levels: StateLevels) -> State {
+  return mergedState(levels.c, mergedState(levels.b, levels.a));
+}
+
+// The result of all elements.
+fn resultOf(state: State) -> Scalar {
+  var nan = 0x7fc00000u; // Variables, because a constant expression may be neither NaN nor infinite.
+  var infinity = 0x7f800000u;
+  switch (OP) {
+    case NORM: { return Scalar(sqrt(f32(state.x))); }
+    case MOMENTS: {
+      var variance = state.y * Scalar(params.scale);
+      if (DEGENERATE) {
+        let finite = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) - 1u < 0x7f7fffffu;
+        variance = select(Scalar(bitcast<f32>(nan)), Scalar(bitcast<f32>(infinity)), finite);
+      }
+      return select(variance, Scalar(sqrt(f32(variance))), ROOT);
+    }
+    case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
+    case PRODUCT: {
+      let zeros = i32(state.y);
+      return select(select(state.x, Scalar(), zeros > 0), Scalar(bitcast<f32>(nan)), zeros > 4);
+    }
+    default: { return state.x; }
+  }
+}
+
+// What the gradient needs besides the result: the mean, or the product of all other elements for an element that is 0.
+fn extraOf(state: State) -> Scalar {
+  if (OP == PRODUCT) { return select(state.x, Scalar(), (i32(state.y) & 3) > 1); }
+  return state.x;
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
+) {
+  let index = (wid.y * groups.x + wid.x) * 64u + local;
+  if (index >= params.outer * params.inner) { return; }
+  let start = (index / params.inner) * params.chunks * params.inner + index % params.inner;
+  var levels = emptyLevels();
+  for (var c = 0u; c < params.chunks; c++) {
+    let at = start + c * params.inner;
+    let count = min(params.chunk, params.n - c * params.chunk);
+    joinState(&levels, State(f32(count), pieceValues[at], pieceExtras[at]));
+  }
+  let state = levelState(levels);
+  values[index] = resultOf(state);
+  if (EXTRA) { extras[index] = extraOf(state); }
+}
