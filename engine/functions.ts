@@ -18,7 +18,16 @@ export { autocast } from './autograd/autocast.ts'
 export { backward } from './autograd/backward.ts'
 export { cast } from './autograd/cast.ts'
 export { recompute } from './autograd/recompute.ts'
-export { defineOp, type Inputs, noGrad, type OpContext, type OpDefinition, type Watcher, watchOps } from './autograd/tape.ts'
+export {
+  type DifferentiableContext,
+  defineOp,
+  type Inputs,
+  noGrad,
+  type OpContext,
+  type OpDefinition,
+  type Watcher,
+  watchOps,
+} from './autograd/tape.ts'
 export type { Work } from './autotune/costModel.ts'
 export type { TuningRecord } from './autotune/database.ts'
 export { DeviceStore } from './autotune/store.ts'
@@ -38,6 +47,7 @@ export type { Nested } from './layout/values.ts'
 export type { MemoryStatistics } from './memory/bufferPool.ts'
 export * from './ops/addAll.ts'
 export * from './ops/attention.ts'
+export * from './ops/clone.ts'
 export * from './ops/concat.ts'
 export { arange, type CreateOptions, full, ones, rand, randn, zeros } from './ops/create.ts'
 export * from './ops/crossEntropy.ts'
@@ -50,6 +60,7 @@ export * from './ops/firstTokenAttention.ts'
 export { flip } from './ops/flip.ts'
 export { fromHost } from './ops/fromHost.ts'
 export { gather, indexSelect } from './ops/gather.ts'
+export { type GradOptions, grad } from './ops/grad.ts'
 export * from './ops/layerNorm.ts'
 export { type LinearOptions, linear } from './ops/linear.ts'
 export * from './ops/maskedFill.ts'
@@ -79,5 +90,5 @@ export { type ProfiledDispatch, Profiler } from './submit/profiler.ts'
 export type { WorkCounts } from './submit/submissionQueue.ts'
 export { type TensorOptions, tensor } from './tensor/fromValues.ts'
 export { scope, withoutScope } from './tensor/scope.ts'
-export { empty, Tensor, type TensorData } from './tensor/tensor.ts'
+export { empty, type NestedValues, Tensor, type TensorData } from './tensor/tensor.ts'
 export { chromeTrace, type TracedDevice, Tracing } from './trace/trace.ts'

@@ -2,6 +2,7 @@
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
+import { clone, to } from './ops/clone.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
@@ -37,7 +38,7 @@ const methods = {
   ...{ sort, argsort, topk },
   ...{ split, chunk, squeeze, unsqueeze, flatten, flip, roll, tile, repeat },
   ...{ matmul, linear, mlp, layerNorm, rmsNorm, crossEntropy, dropout },
-  ...{ cast, backward },
+  ...{ cast, backward, clone, to },
 }
 
 type Methods = {

@@ -45,3 +45,10 @@ export function toHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
 export function fromHalves(halves: ArrayLike<number>): Float32Array<ArrayBuffer> {
   return Float32Array.from(halves, fromHalf)
 }
+
+/** The bits of numbers as float16, padded with a zero to whole words of 4 bytes. */
+export function toHalfWords(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  const halves = new Uint16Array(2 * Math.ceil(values.length / 2))
+  for (let i = 0; i < values.length; i++) halves[i] = toHalf(values[i]!)
+  return halves
+}

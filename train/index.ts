@@ -1,5 +1,6 @@
 /** The package's entry, for Node and browsers. @module paraformer */
 /// <reference lib="dom" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 export * from '../engine/index.ts'
 export * from '../model/index.ts'
 export {
@@ -12,6 +13,7 @@ export {
   type TensorInfo,
   toFloat32,
 } from './checkpoint/files.ts'
+export { type LoadNpyOptions, loadNpy, loadNpz, saveNpy, saveNpz } from './checkpoint/numpyFiles.ts'
 export {
   decodeSafetensors,
   encodeSafetensors,

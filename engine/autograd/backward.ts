@@ -8,7 +8,8 @@ import { tensor } from '../tensor/fromValues.ts'
 import { addInPlace, runBinary } from '../tensor/pointwise.ts'
 import { scope, withoutScope } from '../tensor/scope.ts'
 import { copyOf, empty, type Tensor } from '../tensor/tensor.ts'
-import { claimed, deviceOf, nodeOf, noGrad, reportResult, TapeNode } from './tape.ts'
+import { deviceOf, noGrad, reportResult } from './tape.ts'
+import { claimed, nodeOf, TapeNode } from './tapeNode.ts'
 import { treeReduce } from './treeReduce.ts'
 
 /**
@@ -19,24 +20,13 @@ import { treeReduce } from './treeReduce.ts'
  *   ran; Error when an op has no backward, or backward ran before
  */
 export function backward(output: Tensor, cotangent?: Tensor): void {
-  checkTensor('backward', output)
-  if (!output.requiresGrad) throw new ArgumentError('backward: no input of this tensor requires gradients')
-  if (cotangent !== undefined) checkTensor('backward', cotangent, 'the cotangent')
-  if (!cotangent && output.size !== 1) {
-    throw new ShapeError(`backward: shape ${format(output.shape)} has more than one element; give a cotangent of that shape`)
-  }
-  if (cotangent && format(cotangent.shape) !== format(output.shape)) {
-    throw new ShapeError(`backward: cotangent ${format(cotangent.shape)} for a tensor of shape ${format(output.shape)}`)
-  }
-  if (cotangent && cotangent.dtype !== output.dtype) {
-    throw new ShapeError(`backward: got a cotangent of ${cotangent.dtype}, takes ${output.dtype}; use cast()`)
-  }
+  checkOutput('backward', output, cotangent)
   const device = deviceOf('backward', [output, cotangent])
   const outerOp = device.op
   try {
     noGrad(() =>
       scope(() => {
-        const seed = cotangent?.detach() ?? tensor([1], { shape: output.shape, dtype: output.dtype, device })
+        const seed = seedOf(output, cotangent)
         if (!output.node) return accumulate(output, seed)
         propagate(nodeOf(output)!, seed)
       }),
@@ -45,6 +35,30 @@ export function backward(output: Tensor, cotangent?: Tensor): void {
     device.op = outerOp
     claimed.clear()
   }
+}
+
+/**
+ * Checks the arguments of `backward` and `grad`.
+ * @throws ArgumentError when one is no live tensor, or the output depends on no leaf; ShapeError when the cotangent does not fit, or is missing
+ */
+export function checkOutput(op: string, output: unknown, cotangent: unknown): asserts output is Tensor {
+  checkTensor(op, output)
+  if (!output.requiresGrad) throw new ArgumentError(`${op}: no input of this tensor requires gradients`)
+  if (cotangent === undefined) {
+    if (output.size === 1) return
+    throw new ShapeError(`${op}: shape ${format(output.shape)} has more than one element; give a cotangent of that shape`)
+  }
+  checkTensor(op, cotangent, 'the cotangent')
+  if (format(cotangent.shape) !== format(output.shape)) {
+    throw new ShapeError(`${op}: cotangent ${format(cotangent.shape)} for a tensor of shape ${format(output.shape)}`)
+  }
+  if (cotangent.dtype !== output.dtype)
+    throw new ShapeError(`${op}: got a cotangent of ${cotangent.dtype}, takes ${output.dtype}; use cast()`)
+}
+
+/** The gradient from which a pass begins: the cotangent off the tape, or 1. */
+export function seedOf({ shape, dtype, device }: Tensor, cotangent: Tensor | undefined): Tensor {
+  return cotangent?.detach() ?? tensor([1], { shape, dtype, device })
 }
 
 /** Frees the gradients of leaves. The next backward pass sets them anew. */
@@ -173,7 +187,7 @@ function ownCopy(t: Tensor): Tensor {
 }
 
 /** The nodes that `root` depends on and that gradients reach, each after every node that depends on it. */
-function reachable(root: TapeNode): TapeNode[] {
+export function reachable(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root])
   const stack = [root]
   for (let node = stack.pop(); node; node = stack.pop()) {

@@ -23,6 +23,7 @@ const op = defineOp<[Tensor], { from: Dtype; to: Dtype }>({
   name: 'cast',
   forward: (_ctx, [x], { to }) => castDetached(x, to),
   backward: (_ctx, grad, { from }) => [castDetached(grad, from)],
+  differentiableBackward: (_ctx, grad, { from }) => [cast(grad, from)],
 })
 
 /**

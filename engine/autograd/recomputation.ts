@@ -29,7 +29,7 @@ class FreshDraw implements RandomDraw {
 }
 
 /** Makes a draw that gives the streams of another draw again, in replays too. */
-function repeat(draw: RandomDraw): RandomDraw {
+export function repeat(draw: RandomDraw): RandomDraw {
   return {
     get words() {
       return draw.words

@@ -1,8 +1,12 @@
+import { fromHalves } from '../../kernels/half.ts'
 import { refusal } from '../base/checks.ts'
 import { ArgumentError, ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { type Dtype, INT32_MAX, INT32_MIN } from './dtype.ts'
 import { format, type Shape } from './shape.ts'
+
+/** The values of a tensor on the host: an Int32Array for int32, a Float32Array for float32 and float16. */
+export type TensorData = Float32Array | Int32Array
 
 /** A number, or lists of numbers, nested as deep as the tensor has dims. */
 export type Nested = number | ArrayLike<number> | readonly Nested[]
@@ -58,7 +62,7 @@ function isList(data: unknown): data is ArrayLike<unknown> {
  * @throws ArgumentError that names the first value, with its index, that is no number, or for int32 no whole number of 32 bits;
  *   ShapeError unless there are as many values as `shape` has elements
  */
-export function valuesOf(op: string, data: unknown, dtype: Dtype, shape: Shape, size: number): Float32Array | Int32Array {
+export function valuesOf(op: string, data: unknown, dtype: Dtype, shape: Shape, size: number): TensorData {
   const fits = (count: number) => {
     if (count !== size) throw new ShapeError(`${op}: ${count} values do not fill shape ${format(shape)}`)
   }
@@ -121,4 +125,10 @@ function notInt(op: string, value: number, index: number): ArgumentError {
 function hint(value: unknown): string {
   if (typeof value === 'boolean') return ' (1 for true and 0 for false)'
   return typeof value === 'bigint' ? ' (convert it with Number())' : ''
+}
+
+/** The values of a tensor of `size` elements from what its device holds. */
+export function valuesOfBytes(memory: ArrayBuffer, dtype: Dtype, size: number): TensorData {
+  if (dtype === 'float16') return fromHalves(new Uint16Array(memory, 0, size))
+  return dtype === 'float32' ? new Float32Array(memory) : new Int32Array(memory)
 }

@@ -1,5 +1,5 @@
 import * as kernels from '../../kernels/random/index.ts'
-import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'
+import { drawStream, type RandomDraw, repeat } from '../autograd/recomputation.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
@@ -24,7 +24,13 @@ const op = defineOp<[Tensor], { p: number; draw: RandomDraw | undefined }>({
     dropoutBackward(p, draw, grad, dx)
     return [dx]
   },
+  differentiableBackward: (_ctx, grad, { p, draw }) => [draw ? sameDropout(grad, p, draw) : grad],
 })
+
+/** Multiplies x by the mask of an earlier dropout, on the tape. */
+export function sameDropout(x: Tensor, p: number, draw: RandomDraw): Tensor {
+  return op([x], { p, draw: repeat(draw) })
+}
 
 /** Writes the gradient of x into `dx`, float32. The random stream gives the mask of forward again, so no mask is stored. */
 export function dropoutBackward(p: number, draw: RandomDraw, grad: Tensor, dx: Tensor): void {

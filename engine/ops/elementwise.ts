@@ -1,6 +1,6 @@
 import * as kernels from '../../kernels/elementwise/index.ts'
 import { promoteTypes } from '../autograd/autocast.ts'
-import { defineOp, type OpContext } from '../autograd/tape.ts'
+import { type DifferentiableContext, defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
 import { isFloat } from '../layout/dtype.ts'
@@ -19,8 +19,14 @@ function checkFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
 }
 
-/** Defines a function of one operand. It follows IEEE 754, except that drivers such as SwiftShader flush subnormals to 0. */
-function defineUnary(name: kernels.UnaryOp): (x: Tensor, ...extra: []) => Tensor {
+/**
+ * Defines a function of one operand. It follows IEEE 754, except that drivers such as SwiftShader flush subnormals to 0.
+ * @param derivative computes the gradient by ops on the tape
+ */
+function defineUnary(
+  name: kernels.UnaryOp,
+  derivative?: (grad: Tensor, ctx: DifferentiableContext) => Tensor,
+): (x: Tensor, ...extra: []) => Tensor {
   const op = defineOp<[Tensor]>({
     name,
     forward(ctx, [input]) {
@@ -37,6 +43,7 @@ function defineUnary(name: kernels.UnaryOp): (x: Tensor, ...extra: []) => Tensor
       else runUnaryBackward(name, grad, ctx.saved[0]!, dx)
       return [dx]
     },
+    ...(derivative && { differentiableBackward: (ctx, grad) => [derivative(grad, ctx)] }),
   })
   return (x, ...extra) => {
     checkTensor(name, x)
@@ -47,17 +54,30 @@ function defineUnary(name: kernels.UnaryOp): (x: Tensor, ...extra: []) => Tensor
 }
 
 /** -x, of any dtype; the least int32 wraps around to itself. */
-export const neg = defineUnary('neg')
+export const neg = defineUnary('neg', (grad) => neg(grad))
 /** e^x, of float32 or float16; subnormal results are 0 on both software drivers. @throws ShapeError for int32 */
-export const exp = defineUnary('exp')
+export const exp = defineUnary('exp', (grad, ctx) => mul(grad, ctx.output()))
 /** The natural logarithm, of float32 or float16: NaN below 0, -Infinity at 0, and on SwiftShader at subnormals. @throws ShapeError for int32 */
-export const log = defineUnary('log')
+export const log = defineUnary('log', (grad, ctx) => div(grad, ctx.input(0)))
 /** The square root, of float32 or float16. @throws ShapeError for int32 */
-export const sqrt = defineUnary('sqrt')
+export const sqrt = defineUnary('sqrt', (grad, ctx) => div(mul(grad, 0.5), ctx.output()))
 /** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
-export const tanh = defineUnary('tanh')
+export const tanh = defineUnary('tanh', (grad, ctx) => mul(grad, sub(1, mul(ctx.output(), ctx.output()))))
+/** The gradient of relu, of the gradient and relu(x), which is linear in the first. */
+const reluMask: (inputs: [grad: Tensor, y: Tensor], args: undefined) => Tensor = defineOp<[grad: Tensor, y: Tensor]>({
+  name: 'relu.backward',
+  forward(ctx, [grad, y]) {
+    const dx = empty(y.shape, y.dtype, y.device)
+    runUnaryBackward('relu', grad.contiguous(), y, dx)
+    ctx.saveForBackward(y)
+    return dx
+  },
+  backward: (ctx, grad) => [reluMask([grad, ctx.saved[0]!], undefined), undefined],
+  differentiableBackward: (ctx, grad) => [reluMask([grad, ctx.saved[0]!], undefined), undefined],
+})
+
 /** max(x, 0), of float32 or float16. The gradient at 0 is 0; at NaN it passes through, as in PyTorch. @throws ShapeError for int32 */
-export const relu = defineUnary('relu')
+export const relu = defineUnary('relu', (grad, ctx) => reluMask([grad, ctx.saved[0]!], undefined))
 /**
  * GELU (Hendrycks and Gimpel, arXiv 1606.08415) in its exact form, x (1 + erf(x / sqrt(2))) / 2, of float32 or float16. It is NaN at
  * -Infinity, as in PyTorch, and its gradient is NaN at both infinities.
@@ -65,7 +85,7 @@ export const relu = defineUnary('relu')
  */
 export const gelu = defineUnary('gelu')
 /** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
-export const sigmoid = defineUnary('sigmoid')
+export const sigmoid = defineUnary('sigmoid', (grad, ctx) => mul(grad, mul(ctx.output(), sub(1, ctx.output()))))
 
 /** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
 function gradientOf(ctx: OpContext, i: number, shape: Shape, op: kernels.BinaryOp, grad: Tensor, other: Tensor): Tensor {
@@ -92,6 +112,16 @@ const GRADIENTS: Record<kernels.BinaryOp, readonly [a: Gradient, b: Gradient]> =
   ],
 }
 
+type Derivative = (grad: Tensor, ctx: DifferentiableContext) => Tensor
+
+/** By op, the gradients of its operands by ops on the tape, of the result's shape. */
+const DERIVATIVES: Record<kernels.BinaryOp, readonly [a: Derivative, b: Derivative]> = {
+  add: [(grad) => grad, (grad) => grad],
+  sub: [(grad) => grad, (grad) => neg(grad)],
+  mul: [(grad, ctx) => mul(grad, ctx.input(1)), (grad, ctx) => mul(grad, ctx.input(0))],
+  div: [(grad, ctx) => div(grad, ctx.input(1)), (grad, ctx) => neg(div(mul(grad, ctx.output()), ctx.input(1)))],
+}
+
 /**
  * The two tensors that the gradients of an op read: the operands, or for `div` the quotient and the divisor. Where a tensor is not needed,
  * the other one stands in its place.
@@ -112,6 +142,13 @@ const SCALAR_KERNELS: Record<kernels.BinaryOp, { right: ScalarCall; left: Scalar
   div: { right: (s) => ['div', s], left: (s) => ['divInto', s] },
 }
 
+interface ScalarArguments {
+  op: kernels.ScalarOp
+  value: number
+}
+
+type ScalarOperation = (inputs: [Tensor], args: ScalarArguments) => Tensor
+
 function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra: []) => Tensor {
   const tensors = defineOp<[Tensor, Tensor], Shapes>({
     name,
@@ -123,8 +160,10 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
     },
     backward: (ctx, grad, shapes) =>
       GRADIENTS[name].map((gradient, i) => (ctx.needs[i] ? gradient(ctx, grad, shapes[i]!) : undefined)),
+    differentiableBackward: (ctx, grad, shapes) =>
+      DERIVATIVES[name].map((derivative, i) => (ctx.needs[i] ? sumTo(derivative(grad, ctx), shapes[i]!) : undefined)),
   })
-  const withNumber = defineOp<[Tensor], { op: kernels.ScalarOp; value: number }>({
+  const withNumber: ScalarOperation = defineOp<[Tensor], ScalarArguments>({
     name,
     forward(ctx, [input], { op, value }) {
       const x = input.contiguous()
@@ -144,6 +183,12 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
       if (op === 'subFrom') runUnary('neg', grad, dx)
       else runScalar(op, grad, value, dx)
       return [dx]
+    },
+    differentiableBackward(ctx, grad, { op, value }) {
+      if (op === 'add') return [grad]
+      if (op === 'subFrom') return [neg(grad)]
+      if (op === 'divInto') return [neg(div(mul(grad, ctx.output()), ctx.input(0)))]
+      return [withNumber([grad], { op, value })]
     },
   })
   return (a, b, ...extra) => {

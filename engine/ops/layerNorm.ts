@@ -7,7 +7,10 @@ import { joint } from '../memory/version.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { add, div, mul, sqrt, sub } from './elementwise.ts'
 import { checkEps, rowsOf, withRows } from './normRows.ts'
+import { mean } from './reduce.ts'
+import { sumTo } from './shape.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -45,6 +48,19 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     ])
     sums?.combine()
     return [target && dx, sums?.dweight, sums?.dbias]
+  },
+  differentiableBackward(ctx, grad, { eps }) {
+    const x = ctx.input(0)
+    const centered = sub(x, mean(x, -1, true))
+    const rstd = div(1, sqrt(add(mean(mul(centered, centered), -1, true), eps))) // [..., 1]
+    const normal = mul(centered, rstd) // [..., D]
+    const n = [x.shape.at(-1)!]
+    let dx: Tensor | undefined
+    if (ctx.needs[0]) {
+      const scaled = mul(grad, ctx.input(1))
+      dx = mul(rstd, sub(sub(scaled, mean(scaled, -1, true)), mul(normal, mean(mul(scaled, normal), -1, true))))
+    }
+    return [dx, ctx.needs[1] ? sumTo(mul(grad, normal), n) : undefined, ctx.needs[2] ? sumTo(grad, n) : undefined]
   },
 })
 

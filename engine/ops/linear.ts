@@ -1,5 +1,5 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
-import { castDetached } from '../autograd/cast.ts'
+import { cast, castDetached } from '../autograd/cast.ts'
 import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
@@ -10,10 +10,11 @@ import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
 import { checkOptionalTensor, checkTensor, mismatch } from '../tensor/arguments.ts'
 import { runUnaryBackward } from '../tensor/pointwise.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { checkProbability, dropoutBackward } from './dropout.ts'
+import { checkProbability, dropoutBackward, sameDropout } from './dropout.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
+import { product, productGradients, throughGelu } from './linearDerivative.ts'
 import { sumInto } from './reduce.ts'
-import { sumToInput } from './shape.ts'
+import { sumTo, sumToInput } from './shape.ts'
 
 export interface LinearOptions {
   /** Whether to apply GELU, the exact (erf) form, to x W^T + b; default false. */
@@ -41,6 +42,8 @@ interface Arguments {
   dtype: Dtype
   dropout: { p: number; draw: RandomDraw } | undefined
   residual: ResidualType | undefined
+  /** Whether there is a bias. */
+  bias: boolean
 }
 
 const op = defineOp<Inputs, Arguments>({
@@ -66,6 +69,12 @@ const op = defineOp<Inputs, Arguments>({
     const dy = asRows(pre ? geluBackward(dCast, pre) : dCast) // [rows, out]
     const gradients = linearGradients(ctx, [0, 1, 2], { dy, x, weight, dBias: pre ? dy : asRows(dOut) })
     return [...gradients, residual && residualGradient(ctx, 3, grad, residual)]
+  },
+  differentiableBackward(ctx, grad, { gelu: activates, dropout, residual, bias }) {
+    const dOut = dropout ? sameDropout(grad, dropout.p, dropout.draw) : grad
+    const dy = activates ? throughGelu(product(ctx.input(0), ctx.input(1), bias ? ctx.input(2) : undefined), dOut) : dOut
+    const gradients = productGradients(ctx, [0, 1, 2], dy, () => ctx.input(0))
+    return [...gradients, residual && ctx.needs[3] ? sumTo(cast(grad, residual.dtype), residual.shape) : undefined]
   },
 })
 
@@ -165,5 +174,5 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, options: Linear
   const dtype = options.dtype ?? residual?.dtype ?? compute
   checkDtype('linear', dtype, x.device)
   const dropout = p > 0 ? { p, draw: drawStream(x.device.random) } : undefined
-  return op(inputs, { gelu, compute, dtype, dropout, residual: added })
+  return op(inputs, { gelu, compute, dtype, dropout, residual: added, bias: bias !== undefined })
 }

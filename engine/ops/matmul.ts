@@ -6,7 +6,7 @@ import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
-import { sumToInput } from './shape.ts'
+import { reshape, sumTo, sumToInput, transpose } from './shape.ts'
 
 /** The shape of a product [...batch, m, n], where vectors count as matrices of one row or column. */
 interface Product {
@@ -42,6 +42,41 @@ const op = defineOp<[a: Tensor, b: Tensor], Product>({
     return [
       b && gradient(ctx, 0, left, dtypes[0], batch, dy, transposed(rightMatrix(b))),
       a && rightGradient(ctx, a, right, dtypes[1], batch, dy),
+    ]
+  },
+  differentiableBackward(ctx, grad, { batch, m, n, shapes }) {
+    const dy = reshape(grad, [...batch, m, n])
+    const matrix = (i: 0 | 1, shape: (size: number) => Shape) => {
+      const t = ctx.input(i)
+      return t.ndim > 1 ? t : reshape(t, shape(t.size))
+    }
+    const gradient = (i: 0 | 1, product: () => Tensor) => {
+      if (!ctx.needs[i]) return undefined
+      const shape = shapes[i]
+      const full = product()
+      return shape.length > 1 ? sumTo(full, shape) : reshape(sumTo(full, full.shape.slice(-2)), shape)
+    }
+    return [
+      gradient(0, () =>
+        matmul(
+          dy,
+          transpose(
+            matrix(1, (k) => [k, 1]),
+            -1,
+            -2,
+          ),
+        ),
+      ),
+      gradient(1, () =>
+        matmul(
+          transpose(
+            matrix(0, (k) => [1, k]),
+            -1,
+            -2,
+          ),
+          dy,
+        ),
+      ),
     ]
   },
 })

@@ -1,12 +1,16 @@
 import { castCached, computeDtype } from '../autograd/autocast.ts'
-import { castDetached } from '../autograd/cast.ts'
+import { cast, castDetached } from '../autograd/cast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'
 import { checkOptionalTensor, checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { gelu } from './elementwise.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { linearGradients, type ResidualType, residualGradient, residualType } from './linear.ts'
+import { product, productGradients, throughGelu } from './linearDerivative.ts'
+import { matmul } from './matmul.ts'
+import { sumTo } from './shape.ts'
 
 type Inputs = [x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, residual: Tensor | undefined]
 
@@ -61,6 +65,14 @@ const op = defineOp<Inputs, Arguments>({
       layer1 = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, dBias: dpre })
     }
     return [...layer1, dweight2, dbias2, residual && residualGradient(ctx, 5, grad, residual)]
+  },
+  differentiableBackward(ctx, grad, { residual }) {
+    const pre = product(ctx.input(0), ctx.input(1), ctx.input(2))
+    const [, dweight2, dbias2] = productGradients(ctx, [undefined, 3, 4], grad, () => gelu(pre))
+    const dpre = ctx.needs.slice(0, 3).includes(true) ? throughGelu(pre, matmul(grad, ctx.input(3))) : undefined
+    const layer1 = dpre ? productGradients(ctx, [0, 1, 2], dpre, () => ctx.input(0)) : [undefined, undefined, undefined]
+    const dresidual = residual && ctx.needs[5] ? sumTo(cast(grad, residual.dtype), residual.shape) : undefined
+    return [...layer1, dweight2, dbias2, dresidual]
   },
 })
 

@@ -35,9 +35,11 @@ export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scal
   }
 }
 
+type SumOp = (inputs: [Tensor], pass: ReduceDims) => Tensor
+
 function defineSum(name: 'sum' | 'mean') {
   const scaleOf = (pass: ReduceDims) => (name === 'mean' ? 1 / lengthOf(pass) : 1)
-  const op = defineOp<[Tensor], ReduceDims>({
+  const op: SumOp = defineOp<[Tensor], ReduceDims>({
     name,
     forward(_ctx, [x], pass) {
       if (lengthOf(pass) === 1) return withoutDims(x, pass)
@@ -45,14 +47,23 @@ function defineSum(name: 'sum' | 'mean') {
       sumInto(out, x, pass.start, pass.end, scaleOf(pass))
       return out
     },
-    backward(_ctx, grad, pass) {
-      const scale = scaleOf(pass)
-      if (scale === 1) return [broadcastBack(grad, pass)]
-      const scaled = empty(grad.shape, grad.dtype, grad.device)
-      runScalar('mul', grad.contiguous(), scale, scaled)
-      return [broadcastBack(scaled, pass)]
-    },
+    backward: (_ctx, grad, pass) => [spread(grad, pass)],
+    differentiableBackward: (_ctx, grad, pass) => [spreadOp([grad], pass)],
   })
+  // The gradient of the gradient of a sum is the sum.
+  const spreadOp: SumOp = defineOp<[Tensor], ReduceDims>({
+    name: `${name}.backward`,
+    forward: (_ctx, [grad], pass) => spread(grad, pass),
+    backward: (_ctx, grad, pass) => [op([grad], pass)],
+    differentiableBackward: (_ctx, grad, pass) => [op([grad], pass)],
+  })
+  const spread = (grad: Tensor, pass: ReduceDims): Tensor => {
+    const scale = scaleOf(pass)
+    if (scale === 1) return broadcastBack(grad, pass)
+    const scaled = empty(grad.shape, grad.dtype, grad.device)
+    runScalar('mul', grad.contiguous(), scale, scaled)
+    return broadcastBack(scaled, pass)
+  }
   return (x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor => {
     checkTensor(name, x)
     checkBoolean(name, keepdim, 'keepdim')

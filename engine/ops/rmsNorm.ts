@@ -5,8 +5,10 @@ import { checkNoMore } from '../base/checks.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { add, div, mul, sqrt, sub } from './elementwise.ts'
 import { checkEps, rowsOf, withRows } from './normRows.ts'
-import { sumToInput } from './shape.ts'
+import { mean } from './reduce.ts'
+import { sumTo, sumToInput } from './shape.ts'
 
 const op = defineOp<[x: Tensor, weight: Tensor], { eps: number }>({
   name: 'rmsNorm',
@@ -29,6 +31,17 @@ const op = defineOp<[x: Tensor, weight: Tensor], { eps: number }>({
     const bound = [fromStorageStart(x), weight ?? fromStorageStart(x), rstd, grad.contiguous(), dx, all]
     run(kernels.rmsNormBackward, { ...rowsOf(x), terms: !!terms }, bound)
     return [input ? dx : undefined, terms ? sumToInput(ctx, 1, all, x.shape.slice(-1)) : undefined]
+  },
+  differentiableBackward(ctx, grad, { eps }) {
+    const x = ctx.input(0)
+    const rstd = div(1, sqrt(add(mean(mul(x, x), -1, true), eps))) // [..., 1]
+    const normal = mul(x, rstd) // [..., D]
+    let dx: Tensor | undefined
+    if (ctx.needs[0]) {
+      const scaled = mul(grad, ctx.input(1))
+      dx = mul(rstd, sub(scaled, mul(normal, mean(mul(scaled, normal), -1, true))))
+    }
+    return [dx, ctx.needs[1] ? sumTo(mul(grad, normal), x.shape.slice(-1)) : undefined]
   },
 })
 

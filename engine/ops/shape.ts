@@ -34,6 +34,7 @@ const reshapeOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
     return strides ? view(x, { shape: to, strides }) : view(x.contiguous(), rowMajorLayout(to))
   },
   backward: (_ctx, grad, { from }) => [reshape(grad, from)],
+  differentiableBackward: (_ctx, grad, { from }) => [reshape(grad, from)],
 })
 
 /**
@@ -67,13 +68,17 @@ const permuteOp = defineOp<[Tensor], number[]>({
     const [shape, strides] = [x.shape, x.strides].map((list) => order.map((d) => list[d]!)) as [number[], number[]]
     return view(x, { shape, strides })
   },
-  backward: (_ctx, grad, order) => [
-    permute(
-      grad,
-      order.map((_, d) => order.indexOf(d)),
-    ),
-  ],
+  backward: (_ctx, grad, order) => [permuteBack(grad, order)],
+  differentiableBackward: (_ctx, grad, order) => [permuteBack(grad, order)],
 })
+
+/** Undoes `permute`. */
+function permuteBack(x: Tensor, order: readonly number[]): Tensor {
+  return permute(
+    x,
+    order.map((_, d) => order.indexOf(d)),
+  )
+}
 
 /**
  * Makes a view whose dim i is dim `order[i]` of x.
@@ -106,6 +111,7 @@ const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({
   name: 'broadcastTo',
   forward: (_ctx, [x], { to }) => view(x, broadcastLayout(x, to)),
   backward: (ctx, grad, { from }) => [sumToInput(ctx, 0, grad, from)],
+  differentiableBackward: (_ctx, grad, { from }) => [sumTo(grad, from)],
 })
 
 /**
@@ -128,10 +134,10 @@ function repeatedDims(from: Shape, to: Shape): number[] {
   return to.flatMap((size, d) => (d < lead || (from[d - lead] === 1 && size !== 1) ? [d] : []))
 }
 
-/** Returns the gradient of broadcasting from `shape`: t summed over the dims that broadcasting repeats, or a view of t where none repeats. */
+/** Returns the gradient of broadcasting from `shape`: t summed over the dims that broadcasting repeats, or t itself where none repeats. */
 export function sumTo(t: Tensor, shape: Shape): Tensor {
   const dims = repeatedDims(shape, t.shape)
-  return dims.length === 0 ? t.detach() : reshape(sum(t, dims, true), shape)
+  return dims.length === 0 ? t : reshape(sum(t, dims, true), shape)
 }
 
 /** `sumTo` as the gradient of an op's input i. If the summed dims are neighbours, the sum is written straight into `ctx.gradOut(i)`. */

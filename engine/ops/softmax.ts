@@ -6,22 +6,29 @@ import { ShapeError } from '../base/errors.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { exp, mul, sub } from './elementwise.ts'
+import { sum } from './reduce.ts'
 import { axisViewOf } from './reduceDims.ts'
 
 function define(log: boolean) {
   const name = log ? 'logSoftmax' : 'softmax'
-  const op = defineOp<[Tensor], kernels.SoftmaxProblem>({
+  const op = defineOp<[Tensor], { problem: kernels.SoftmaxProblem; dim: number }>({
     name,
-    forward(ctx, [x], problem) {
+    forward(ctx, [x], { problem }) {
       const y = empty(x.shape, 'float32', x.device)
       run(kernels.softmax, problem, [x.contiguous(), y])
       ctx.saveForBackward(y)
       return y
     },
-    backward(ctx, grad, problem) {
+    backward(ctx, grad, { problem }) {
       const dx = ctx.gradOut(0)
       run(kernels.softmaxBackward, problem, [ctx.saved[0]!, grad.contiguous(), dx])
       return [dx]
+    },
+    differentiableBackward(ctx, grad, { dim }) {
+      const y = ctx.output()
+      if (log) return [sub(grad, mul(exp(y), sum(grad, dim, true)))]
+      return [mul(y, sub(grad, sum(mul(grad, y), dim, true)))]
     },
   })
   return (x: Tensor, dim: number, ...extra: []): Tensor => {
@@ -29,7 +36,7 @@ function define(log: boolean) {
     checkNoMore(name, extra)
     const input = toFloat32(x)
     if (input.dtype !== 'float32') throw new ShapeError(`${name}: got ${input.dtype}, takes float32`)
-    return op([input], { ...axisViewOf(name, input.shape, dim), log })
+    return op([input], { problem: { ...axisViewOf(name, input.shape, dim), log }, dim })
   }
 }
 

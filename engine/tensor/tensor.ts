@@ -1,4 +1,4 @@
-import { fromHalves, toHalf } from '../../kernels/half.ts'
+import { toHalfWords } from '../../kernels/half.ts'
 import { endOf, type Layout, rowMajorStrides } from '../../kernels/layout.ts'
 import { checkFunction, refusal } from '../base/checks.ts'
 import { ContextVariable } from '../base/contextVariable.ts'
@@ -7,14 +7,17 @@ import { kindOf } from '../base/kind.ts'
 import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
 import type { Device } from '../device/device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from '../layout/dtype.ts'
+import { MOST_SHOWN, type NestedValues, nestValues } from '../layout/nested.ts'
 import { checkShape, format, isRowMajor, rowMajorLayout, type Shape, sizeOf } from '../layout/shape.ts'
+import { type TensorData, valuesOfBytes } from '../layout/values.ts'
 import { Storage } from '../memory/storage.ts'
 import { Version } from '../memory/version.ts'
 import { copyInto } from './copies.ts'
+import { checkRequiresGrad, describeTensor } from './facts.ts'
 import { innermostScope, type Scope } from './scope.ts'
 
-/** The values of a tensor on the host: an Int32Array for int32, a Float32Array for float32 and float16. */
-export type TensorData = Float32Array | Int32Array
+export type { NestedValues } from '../layout/nested.ts'
+export type { TensorData } from '../layout/values.ts'
 
 /** Frees the memory of tensors that are garbage-collected without `dispose()`. */
 const dropped = new FinalizationRegistry<Storage<Device>>((storage) => storage.drop())
@@ -45,13 +48,16 @@ export class Tensor implements Layout {
   readonly dtype: Dtype
   /** Counts the changes in place; views share it. @internal */
   version: Version
-  /** Whether gradients flow to or through this tensor. */
-  requiresGrad = false
   /** A parameter's slot in an arena of gradients: `backward()` puts the gradient into this memory. @internal */
   gradSlot: Tensor | undefined
   /** The op that made the tensor, while it is on the tape; leaves have none. @internal */
   node: GradNode | undefined
+  /** The tensor whose row-major copy this is. A copy does not keep it. @internal */
+  copiedFrom: WeakRef<Tensor> | undefined
+  #requiresGrad = false
   #grad: Tensor | undefined
+  /** What the last read gave, with the count of the version then. Only few values are kept, for `toString`. */
+  #seen: { values: TensorData; count: number } | undefined
   #scope: Scope | undefined
   #disposed = false
 
@@ -70,6 +76,19 @@ export class Tensor implements Layout {
 
   get device(): Device {
     return this.storage.device
+  }
+
+  /**
+   * Whether gradients flow to or through this tensor. It can be switched on leaves, for what is computed from then on.
+   * @throws ArgumentError when it is set to true for int32, or to false for the result of an op on the tape
+   */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad
+  }
+
+  set requiresGrad(requires: boolean) {
+    checkRequiresGrad(this, requires)
+    this.#requiresGrad = requires
   }
 
   /** The gradient that `backward()` adds to on leaves. @throws ArgumentError when set to a value that is no tensor and not undefined */
@@ -111,19 +130,29 @@ export class Tensor implements Layout {
 
   /**
    * Reads the values in row-major order, as they are after all work recorded so far.
+   * @returns a Float32Array of float32 and float16, an Int32Array of int32; T says which to the compiler
    * @throws DeviceLostError, OutOfMemoryError, ValidationError or KernelCompileError from ops recorded before
    */
-  async data(): Promise<TensorData> {
+  async data<T extends TensorData = TensorData>(): Promise<T> {
     this.#live('data')
-    const source = this.contiguous()
-    const { buffer } = source.storage
     const { dtype, size } = this
+    const { count } = this.version
+    const source = this.contiguous()
     const bytes = ITEM_BYTES[dtype]
-    const reading = this.device.read({ buffer, offset: source.offset * bytes }, 4 * Math.ceil((size * bytes) / 4))
+    const place = { buffer: source.storage.buffer, offset: source.offset * bytes }
+    const reading = this.device.read(place, 4 * Math.ceil((size * bytes) / 4))
     if (source !== this) source.dispose()
-    const memory = await reading
-    if (dtype === 'float16') return fromHalves(new Uint16Array(memory, 0, size))
-    return dtype === 'float32' ? new Float32Array(memory) : new Int32Array(memory)
+    const values = valuesOfBytes(await reading, dtype, size)
+    if (size <= MOST_SHOWN) this.#seen = { values: values.slice(), count }
+    return values as T
+  }
+
+  /**
+   * Reads the values as lists, nested as deep as there are dims; a number for rank 0.
+   * @throws as `data`
+   */
+  async array<T extends NestedValues = NestedValues>(): Promise<T> {
+    return nestValues(await this.data(), this.shape) as T
   }
 
   /** Reads the value of a tensor of one element. @throws ShapeError when the tensor has more */
@@ -164,7 +193,7 @@ export class Tensor implements Layout {
     }
     const encode = (values: TensorData) => {
       check(values)
-      return (dtype === 'float16' ? wordsOfHalves(values) : values) as Float32Array<ArrayBuffer>
+      return (dtype === 'float16' ? toHalfWords(values) : values) as Float32Array<ArrayBuffer>
     }
     this.device.uses(storage.buffer, this.version, this.device.op || 'write')
     const target = { buffer: storage.buffer, offset: offset * bytes, owner: storage }
@@ -185,6 +214,21 @@ export class Tensor implements Layout {
     dropped.unregister(this)
     this.storage.release()
     this.node?.release()
+  }
+
+  /** Frees the memory at the end of the block of a declaration with `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** Describes the tensor: dtype, shape, device, and the values if they were read and have not changed since. */
+  toString(): string {
+    return describeTensor(this, this.#seen?.count === this.version.count ? this.#seen.values : undefined)
+  }
+
+  /** What `console.log` shows in Node. @internal */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
   }
 
   get disposed(): boolean {
@@ -231,13 +275,6 @@ export function disposedError(op: string, { shape }: { shape: Shape }): Argument
   return new ArgumentError(`${op}: a tensor of shape ${format(shape)} was used after it was disposed`)
 }
 
-/** Numbers as float16 bits, padded with a zero to whole words of 4 bytes. */
-function wordsOfHalves(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
-  const halves = new Uint16Array(2 * Math.ceil(values.length / 2))
-  for (let i = 0; i < values.length; i++) halves[i] = toHalf(values[i]!)
-  return halves
-}
-
 /** @throws OutOfMemoryError that names the op and the shape */
 function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Storage<Device> {
   try {
@@ -279,5 +316,6 @@ export function partOf(t: Tensor, layout: Layout): Tensor {
 export function copyOf(t: Tensor): Tensor {
   const copy = empty(t.shape, t.dtype, t.device)
   copyInto(t, copy)
+  copy.copiedFrom = new WeakRef(t)
   return copy
 }

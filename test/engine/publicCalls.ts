@@ -93,6 +93,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   checkSettings: () => [{ dim: 8 }],
   chromeTrace: () => [[{ name: 'a', dispatches: [], offset: 0 }]],
   clsAttention: () => [model, images()],
+  clone: () => [x(2)],
   colocate: () => [[x(2), x(3)]],
   // On two images no model is better than chance: the function refuses it when it has run on them.
   compress: () => [model, { validation: loader, test: loader, thresholds: [0.5], batches: [1], mode: 'serial' }],
@@ -134,11 +135,15 @@ export const FUNCTIONS: Record<string, Arguments> = {
   fromHost: () => [() => Float32Array.of(1, 2), [2], device],
   full: () => [[2], 1, { dtype: 'float32' }],
   gelu: () => [x(2)],
+  grad: () => [(t: api.Tensor) => t.mul(t), x(2), { cotangent: ones([2]), createGraph: true }],
   layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
   linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
   listAdapters: () => [],
   // This folder holds no such data set: the function fails as for a missing file.
   loadDataset: () => ['cifar-10', { dir: folder }],
+  // The files are none of NumPy's: the functions fail as for broken files.
+  loadNpy: () => [path, { device }],
+  loadNpz: () => [path, { device }],
   loadSafetensors: () => [path],
   log: () => [x(2)],
   logSoftmax: () => [x(2, 3), 1],
@@ -175,6 +180,8 @@ export const FUNCTIONS: Record<string, Arguments> = {
   rmsNorm: () => [x(2, 3), x(3), 1e-6],
   rotatedTasks: () => [source, 4],
   run: () => [doubling, { n: 2 }, [ones([2])], { variant: 'plain' }],
+  saveNpy: () => [join(folder, 'x.npy'), x(2)],
+  saveNpz: () => [join(folder, 'x.npz'), { a: x(2) }],
   saveSafetensors: () => [path, { a: entry() }, { epoch: '3' }],
   scaledDotProductAttention: () => [x(1, 1, 2, 4), x(1, 1, 3, 4), x(1, 1, 3, 4)],
   schedule: () => ['cosine', { lr: 1, warmup: 1, total: 10 }],
@@ -192,6 +199,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   sum: () => [x(2, 3), [0, 1], true],
   tanh: () => [x(2)],
   tensor: () => [[1, 2], { dtype: 'int32' }],
+  to: () => [x(2), other],
   toFloat32: () => [entry()],
   transpose: () => [x(2, 3), 0, 1],
   tuneDevice: () => [other, 'off', () => {}, { budget: 1 }],
@@ -274,7 +282,7 @@ export const METHODS: Record<string, { make: () => object; methods: Record<strin
 
 /** Methods that take no arguments, or are for the package's own use. */
 export const INSIDE: Record<string, readonly string[]> = {
-  Tensor: ['isContiguous', 'contiguous', 'dispose', 'rebind', 'joinScopeOf', 'adopt'],
+  Tensor: ['isContiguous', 'contiguous', 'dispose', 'toString', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [
     'classify',
     'prefixOutputs',

@@ -221,7 +221,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 
 /** The most bytes of a program's bundle, minified and then packed by gzip. */
 const LIMITS = {
-  'three ops (vite-app)': { minified: 155_000, packed: 39_000 },
+  'three ops (vite-app)': { minified: 170_000, packed: 41_500 },
   'the import alone': { minified: 380_000, packed: 85_000 },
   'the whole package': { minified: 800_000, packed: 200_000 },
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { transformSync } from 'esbuild'
 import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsFile } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
@@ -42,7 +43,7 @@ test('its model can be trained as the command line does it', () => {
 test('its loop can be the captured one', async () => {
   const [loop] = /for \(let step[\s\S]*?\n}\n/.exec(example!) ?? []
   const other = example!.replace(loop!, captured!).replace('import { AdamW,', 'import { AdamW, capture,')
-  if (!other.includes('capture((images')) throw new Error(other)
+  if (!other.includes('capture((images: Tensor')) throw new Error(other)
   await learns(other)
 })
 
@@ -78,7 +79,8 @@ function checkLosses(stdout: string): void {
 function start(example: string): { work: string; stdout: string } {
   const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
   const script = join(work, 'example.mjs')
-  writeFileSync(script, example.replace("from 'paraformer'", `from '${new URL('./index.js', import.meta.url)}'`))
+  const own = example.replace("from 'paraformer'", `from '${new URL('./index.js', import.meta.url)}'`)
+  writeFileSync(script, transformSync(own, { loader: 'ts' }).code)
   const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: work, encoding: 'utf8' })
   if (status !== 0) throw new Error(stderr)
   return { work, stdout }

@@ -3,7 +3,7 @@ import { checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
 import { kindOf } from '../../engine/base/kind.ts'
 import { checkOptions, type OptionNames, suggestion } from '../../engine/base/options.ts'
-import type { Dtype, Tensor } from '../../engine/index.ts'
+import type { Dtype, Tensor, TensorData } from '../../engine/index.ts'
 import { toHalves } from '../../kernels/half.ts'
 import { ARRAYS, type SafetensorsDtype, type SafetensorsEntry } from './dtypes.ts'
 import { failIn, headerLength, PREFIX, parseHeader, quote } from './header.ts'
@@ -12,7 +12,7 @@ import { checkMetadata, checkName, encodePieces, knownDtype, type SafetensorsFil
 export { toFloat32 } from './dtypes.ts'
 
 /** A tensor that can be saved: an engine tensor, which is read from its device, or an entry of `loadSafetensors`. */
-export type Saveable = SafetensorsEntry | Pick<Tensor, 'shape' | 'dtype' | 'data'>
+export type Saveable = SafetensorsEntry | (Pick<Tensor, 'shape' | 'dtype'> & { data(): Promise<TensorData> })
 
 const SAVED_AS: Readonly<Record<Dtype, SafetensorsDtype>> = { float32: 'F32', float16: 'F16', int32: 'I32' }
 

@@ -23,6 +23,13 @@ interface Part {
   detail: string
 }
 
+interface Options {
+  dryRun?: boolean
+  lavapipe?: boolean
+  swiftshader?: boolean
+  json?: boolean
+}
+
 /** Makes the command `paraformer setup`. */
 export function setupCommand(): Command {
   return makeCommand('setup')
@@ -31,10 +38,13 @@ export function setupCommand(): Command {
     )
     .option('--dry-run', 'only say what is there and what is missing')
     .option('--lavapipe', "install Mesa's software device instead, which is faster (Debian, Ubuntu; needs root)")
+    .option('--swiftshader', 'fetch the software device SwiftShader also where there is another device')
     .option('--json', 'print JSON')
-    .action(async ({ dryRun = false, lavapipe, json }: { dryRun?: boolean; lavapipe?: boolean; json?: boolean }) => {
+    .action(async ({ dryRun = false, lavapipe, swiftshader = false, json }: Options) => {
       if (lavapipe) return installLavapipe()
-      const parts = [packages(), await mnist(dryRun), await dawn(dryRun), await device(dryRun)]
+      const [data, library] = [await mnist(dryRun), await dawn(dryRun)]
+      const needed = library.state === 'missing' ? withoutDawn() : await device(dryRun, swiftshader)
+      const parts = [packages(), data, library, needed]
       if (json) printJson(parts)
       else
         for (const { name, state, detail } of parts) console.log(`${name.padEnd(8)}  ${state.padEnd(7)}  ${printable(detail)}`)
@@ -69,7 +79,8 @@ async function mnist(dryRun: boolean): Promise<Part> {
     if (damaged === undefined) return { name, state: 'there', detail: paths[0]! }
     if (dryRun) return { name, state: 'missing', detail: `${damaged}: damaged; npx paraformer setup fetches it again` }
   } catch (error) {
-    if (dryRun) return { name, state: 'missing', detail: reason(error) }
+    if (dryRun)
+      return { name, state: 'missing', detail: `npx paraformer setup fetches it (${printable(reason(error).split(';')[0]!)})` }
   }
   return fetched(name, 'fetching MNIST, 11 MB', fetchMnist)
 }
@@ -87,11 +98,16 @@ async function dawn(dryRun: boolean): Promise<Part> {
   )
 }
 
-async function device(dryRun: boolean): Promise<Part> {
+function withoutDawn(): Part {
+  return { name: 'device', state: 'missing', detail: 'Dawn, which opens devices, comes first' }
+}
+
+async function device(dryRun: boolean, swiftshader: boolean): Promise<Part> {
   const name = 'device'
   try {
     const found = await listAdapters()
-    if (found.length > 0) return { name, state: 'there', detail: found.map((adapter) => adapter.name).join(', ') }
+    const enough = swiftshader ? found.some((adapter) => /swiftshader/i.test(adapter.name)) : found.length > 0
+    if (enough) return { name, state: 'there', detail: found.map((adapter) => adapter.name).join(', ') }
   } catch (error) {
     return { name, state: 'missing', detail: reason(error) }
   }

@@ -21,7 +21,11 @@ const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cache-Control': 'no-cache',
+  // A page cannot say by itself who may frame it.
+  'Content-Security-Policy': "frame-ancestors 'none'",
 }
+
+const PLAIN = { ...HEADERS, 'Content-Type': 'text/plain; charset=utf-8' }
 
 /** Makes the command `paraformer web`. */
 export function webCommand(): Command {
@@ -44,11 +48,11 @@ async function serve(port: number, host: string): Promise<void> {
   })
   const server = createServer((request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      response.writeHead(405, { Allow: 'GET, HEAD' }).end('only GET and HEAD\n')
+      response.writeHead(405, { ...PLAIN, Allow: 'GET, HEAD' }).end('only GET and HEAD\n')
       return
     }
     files(request, response, () => {
-      response.writeHead(404).end('not found\n')
+      response.writeHead(404, PLAIN).end('not found\n')
     })
   })
   const interrupt = new Interrupt()

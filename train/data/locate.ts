@@ -30,10 +30,11 @@ export const FINE_LABEL_NAMES = 'fine_label_names.txt'
 const ARCHIVE_BYTES = 200_000_000
 
 const ADVICE: Record<DatasetName, string> = {
-  mnist: 'npx paraformer setup fetches it; or name a folder that holds it, or use --download',
-  'fashion-mnist': "install Debian's dataset-fashion-mnist, name a folder that holds it, or use --download",
-  'cifar-10': 'name a folder that holds the binary version, or use --download',
-  'cifar-100': 'name a folder that holds the binary version, or use --download',
+  mnist: 'npx paraformer setup fetches it; or name a folder that holds it, or use --download (in a program: download: true)',
+  'fashion-mnist':
+    "install Debian's dataset-fashion-mnist, name a folder that holds it, or use --download (in a program: download: true)",
+  'cifar-10': 'name a folder that holds the binary version, or use --download (in a program: download: true)',
+  'cifar-100': 'name a folder that holds the binary version, or use --download (in a program: download: true)',
 }
 
 /** Finds the files of a data set, and unpacks or downloads them if necessary. @throws UserError when a file is missing */
