@@ -7,7 +7,9 @@ import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
+import { argmax, argmin, max, min } from './ops/extremum.ts'
 import { flip } from './ops/flip.ts'
+import { all, any, logsumexp, norm, prod } from './ops/foldOps.ts'
 import { gather, indexSelect } from './ops/gather.ts'
 import { layerNorm } from './ops/layerNorm.ts'
 import { linear } from './ops/linear.ts'
@@ -15,7 +17,7 @@ import { maskedFill } from './ops/maskedFill.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { oneHot } from './ops/oneHot.ts'
-import { argmax, max, mean, sum } from './ops/reduce.ts'
+import { mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { roll } from './ops/roll.ts'
 import { scatter } from './ops/scatter.ts'
@@ -28,11 +30,13 @@ import { chunk, split } from './ops/split.ts'
 import { flatten, squeeze, unsqueeze } from './ops/squeeze.ts'
 import { repeat, tile } from './ops/tile.ts'
 import { tril, triu } from './ops/triangle.ts'
+import { std, variance } from './ops/variance.ts'
 import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
   ...elementwise,
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
+  ...{ min, argmin, prod, variance, std, norm, logsumexp, any, all },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ gather, indexSelect, scatter, scatterAdd, maskedFill, oneHot, triu, tril },
   ...{ sort, argsort, topk },

@@ -15,7 +15,7 @@ function flipInto(out: Tensor, x: Tensor, dims: Shape): void {
   run(copy, flipProblem(from.layout, operand(out).layout, dims, types), [from.bound, out])
 }
 
-const op = defineOp<[Tensor], Shape>({
+const op: (inputs: [Tensor], dims: Shape) => Tensor = defineOp<[Tensor], Shape>({
   name: 'flip',
   forward(_ctx, [x], dims) {
     const out = empty(x.shape, x.dtype, x.device)
@@ -27,6 +27,7 @@ const op = defineOp<[Tensor], Shape>({
     flipInto(dx, grad, dims)
     return [dx]
   },
+  differentiableBackward: (_ctx, grad, dims) => [op([grad], dims)],
 })
 
 /** The dims of a list, or one dim, counted from the front. @throws ShapeError for a dim that x does not have, or one named twice */

@@ -1,56 +1,11 @@
-import * as kernels from '../../kernels/indexing/index.ts'
-import { castDetached } from '../autograd/cast.ts'
-import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
-import type { Dtype } from '../layout/dtype.ts'
-import { normalizeDim, type Shape } from '../layout/shape.ts'
+import { normalizeDim } from '../layout/shape.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
-import { copyInto, fillInPlace } from '../tensor/copies.ts'
-import { run } from '../tensor/run.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
-import { alongOf, checkIndex, leadingPart } from './along.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { checkIndex, leadingPart } from './along.ts'
+import { gatherOp } from './byIndex.ts'
 import { broadcastTo, reshape } from './shape.ts'
 import { slice } from './slice.ts'
-import { sumByIndex } from './sumByIndex.ts'
-
-export interface GatherArguments {
-  dim: number
-  shape: Shape
-  /** Whether no index of a line repeats, and whether the indices of a line are all there are. */
-  unique: boolean
-}
-
-/** The bits that stand where an index lies outside: NaN, or the least int32. */
-const MISSING: Record<Dtype, number> = { float32: 0x7fc00000, float16: 0x7fc00000, int32: 0x80000000 }
-
-/** The elements of x at an index of the shape of x but for one dim. `unique` promises that no index of a line repeats. */
-export const gatherOp = defineOp<[x: Tensor, index: Tensor], GatherArguments>({
-  name: 'gather',
-  forward(ctx, [x, index], { dim, shape }) {
-    const { problem, bound } = alongOf(index, dim, shape[dim] ?? 1)
-    const out = empty(index.shape, x.dtype, x.device)
-    const type = x.dtype === 'float16' ? ({ dtype: 'f16' } as const) : {}
-    run(kernels.gatherAlong, { ...problem, missing: MISSING[x.dtype], ...type }, [x.contiguous(), bound, out])
-    ctx.saveForBackward(index)
-    return out
-  },
-  backward(ctx, dOut, { dim, shape, unique }) {
-    const index = ctx.saved[0]!
-    const { problem, bound } = alongOf(index, dim, shape[dim] ?? 1)
-    const grad = dOut.contiguous()
-    const dx = ctx.gradOut(0)
-    if (unique) {
-      if (problem.m !== problem.n) fillInPlace(dx, 0)
-      const type = grad.dtype === 'float16' ? ({ dtype: 'f16' } as const) : {}
-      run(kernels.scatterUnique, { ...problem, ...type }, [grad, bound, dx])
-    } else if (dx.dtype === 'float16') {
-      const sums = empty(shape, 'float32', dx.device)
-      sumByIndex(sums, undefined, castDetached(grad, 'float32'), problem, bound)
-      copyInto(sums, dx)
-    } else sumByIndex(dx, undefined, grad, problem, bound)
-    return [dx, undefined]
-  },
-})
 
 /**
  * Takes elements along a dim by an index of its own for every place, as PyTorch's `gather`: for dim 0, out[i, j] = x[index[i, j], j]. The

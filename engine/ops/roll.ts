@@ -38,7 +38,10 @@ function rollInto(out: Tensor, x: Tensor, shifts: readonly number[]): void {
   }
 }
 
-const op = defineOp<[Tensor], readonly number[]>({
+/** The shifts that undo others. */
+const back = (shifts: readonly number[]) => shifts.map((shift) => -shift)
+
+const op: (inputs: [Tensor], shifts: readonly number[]) => Tensor = defineOp<[Tensor], readonly number[]>({
   name: 'roll',
   forward(_ctx, [x], shifts) {
     const out = empty(x.shape, x.dtype, x.device)
@@ -47,13 +50,10 @@ const op = defineOp<[Tensor], readonly number[]>({
   },
   backward(ctx, grad, shifts) {
     const dx = ctx.gradOut(0)
-    rollInto(
-      dx,
-      grad,
-      shifts.map((shift) => -shift),
-    )
+    rollInto(dx, grad, back(shifts))
     return [dx]
   },
+  differentiableBackward: (_ctx, grad, shifts) => [op([grad], back(shifts))],
 })
 
 /**

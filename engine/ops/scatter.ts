@@ -8,8 +8,10 @@ import { fillInPlace } from '../tensor/copies.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { alongOf, checkIndex, checkSource } from './along.ts'
+import { gatherOp } from './byIndex.ts'
 import { concat } from './concat.ts'
-import { full } from './create.ts'
+import { full, ones } from './create.ts'
+import { mul } from './elementwise.ts'
 import { where } from './where.ts'
 
 /** Grows an index, with indices that lie outside, and its source to the shape of x in all dims but `axis`. */
@@ -47,6 +49,17 @@ const op = defineOp<[x: Tensor, index: Tensor, src: Tensor], { dim: number }>({
     const dsrc = ctx.gradOut(2)
     run(kernels.scatterSource, problem, [grad.contiguous(), bound, winners, dsrc])
     return [dx, undefined, dsrc]
+  },
+  differentiableBackward(ctx, grad, { dim }) {
+    const [index, winners] = ctx.saved as [Tensor, Tensor]
+    const dx = ctx.needs[0] ? where(winners, 0, grad) : undefined
+    if (!ctx.needs[2]) return [dx, undefined, undefined]
+    // The elements that were put get the gradient of their target: 1 times it, and the others 0 times.
+    const { problem, bound } = alongOf(index, dim, grad.shape[dim] ?? 1)
+    const put = empty(index.shape, 'float32', grad.device)
+    run(kernels.scatterSource, problem, [ones(grad.shape, { device: grad.device }), bound, winners, put])
+    const taken = gatherOp([grad, index], { dim, shape: grad.shape, unique: false, zero: true })
+    return [dx, undefined, mul(taken, put)]
   },
 })
 

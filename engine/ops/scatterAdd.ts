@@ -1,38 +1,10 @@
-import * as kernels from '../../kernels/indexing/index.ts'
 import { promoteTypes } from '../autograd/autocast.ts'
-import { cast } from '../autograd/cast.ts'
-import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { copyInto } from '../tensor/copies.ts'
-import { run } from '../tensor/run.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
-import { alongOf, checkIndex, checkSource } from './along.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { checkIndex, checkSource } from './along.ts'
+import { addOp } from './byIndex.ts'
 import { padded } from './scatter.ts'
-import { sumByIndex } from './sumByIndex.ts'
-
-const op = defineOp<[x: Tensor, index: Tensor, src: Tensor], { dim: number }>({
-  name: 'scatterAdd',
-  forward(ctx, [x, index, src], { dim }) {
-    const { problem, bound } = alongOf(index, dim, x.shape[dim] ?? 1)
-    const out = empty(x.shape, x.dtype, x.device)
-    if (x.dtype === 'int32') {
-      copyInto(x, out)
-      run(kernels.scatterAddInt, problem, [src.contiguous(), bound, out])
-    } else sumByIndex(out, x.contiguous(), src.contiguous(), problem, bound)
-    ctx.saveForBackward(index)
-    return out
-  },
-  backward(ctx, grad, { dim }) {
-    const index = ctx.saved[0]!
-    const dx = ctx.needs[0] ? grad.detach() : undefined
-    if (!ctx.needs[2]) return [dx, undefined, undefined]
-    const { problem, bound } = alongOf(index, dim, grad.shape[dim] ?? 1)
-    const dsrc = ctx.gradOut(2)
-    run(kernels.gatherAlong, { ...problem, missing: 0 }, [grad.contiguous(), bound, dsrc])
-    return [dx, undefined, dsrc]
-  },
-})
 
 /**
  * Adds the elements of `src` to those of x that an index names, as PyTorch's `scatter_add`: for dim 0, out[index[i, j], j] += src[i, j].
@@ -54,6 +26,5 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor, .
   const [to, from] = promoteTypes([x, src]) as [Tensor, Tensor]
   checkSource('scatterAdd', to, index, from)
   const whole = padded(to, axis, index, from)
-  if (to.dtype !== 'float16') return op([to, whole.index, whole.src], { dim: axis })
-  return cast(op([cast(to, 'float32'), whole.index, cast(whole.src, 'float32')], { dim: axis }), 'float16')
+  return addOp([to, whole.index, whole.src], { dim: axis })
 }

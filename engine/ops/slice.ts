@@ -8,7 +8,7 @@ import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto, fillInPlace } from '../tensor/copies.ts'
 import { run } from '../tensor/run.ts'
 import { operand } from '../tensor/strided.ts'
-import { type Tensor, view } from '../tensor/tensor.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { flip } from './flip.ts'
 
 /** By dim, the first index and the exclusive end of a slice. */
@@ -23,21 +23,46 @@ function boxView(x: Tensor, box: Box, steps: Shape): Tensor {
   })
 }
 
-const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box; steps: Shape }>({
+/** Writes `grad` into every `steps[d]`th element of a box of `out`, and zeros around it. */
+function padInto(out: Tensor, grad: Tensor, { shape, box, steps }: SliceArguments): void {
+  if (steps.some((step) => step !== 1)) {
+    fillInPlace(out, 0)
+    copyInto(grad, boxView(out, box, steps))
+    return
+  }
+  const { layout, bound } = operand(grad)
+  const problem = padProblem(shape, box, layout)
+  run(pad, out.dtype === 'float16' ? { ...problem, dtype: 'f16' } : problem, [bound, out])
+}
+
+interface SliceArguments {
+  shape: Shape
+  box: Box
+  steps: Shape
+}
+
+type SliceOp = (inputs: [Tensor], args: SliceArguments) => Tensor
+
+const sliceOp: SliceOp = defineOp<[Tensor], SliceArguments>({
   name: 'slice',
   forward: (_ctx, [x], { box, steps }) => boxView(x, box, steps),
-  backward(ctx, grad, { shape, box, steps }) {
+  backward(ctx, grad, args) {
     const dx = ctx.gradOut(0)
-    if (steps.some((step) => step !== 1)) {
-      fillInPlace(dx, 0)
-      copyInto(grad, boxView(dx, box, steps))
-      return [dx]
-    }
-    const { layout, bound } = operand(grad)
-    const problem = padProblem(shape, box, layout)
-    run(pad, dx.dtype === 'float16' ? { ...problem, dtype: 'f16' } : problem, [bound, dx])
+    padInto(dx, grad, args)
     return [dx]
   },
+  differentiableBackward: (_ctx, grad, args) => [padOp([grad], args)],
+})
+
+const padOp: SliceOp = defineOp<[Tensor], SliceArguments>({
+  name: 'slice.backward',
+  forward(_ctx, [grad], args) {
+    const out = empty(args.shape, grad.dtype, grad.device)
+    padInto(out, grad, args)
+    return out
+  },
+  backward: (_ctx, grad, args) => [sliceOp([grad], args)],
+  differentiableBackward: (_ctx, grad, args) => [sliceOp([grad], args)],
 })
 
 /**

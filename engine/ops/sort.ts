@@ -5,7 +5,7 @@ import { format, normalizeDim } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { orderOf } from './argsort.ts'
-import { gatherOp } from './gather.ts'
+import { gatherOp } from './byIndex.ts'
 import { slice } from './slice.ts'
 
 export interface SortOptions {

@@ -21,7 +21,7 @@ function keepSide(out: Tensor, x: Tensor, { diagonal, lower }: Side): void {
 }
 
 function define(name: 'triu' | 'tril') {
-  const op = defineOp<[Tensor], Side>({
+  const op: (inputs: [Tensor], side: Side) => Tensor = defineOp<[Tensor], Side>({
     name,
     forward(_ctx, [x], side) {
       const out = empty(x.shape, x.dtype, x.device)
@@ -33,6 +33,7 @@ function define(name: 'triu' | 'tril') {
       keepSide(dx, grad, side)
       return [dx]
     },
+    differentiableBackward: (_ctx, grad, side) => [op([grad], side)],
   })
   return (x: Tensor, diagonal = 0, ...extra: []): Tensor => {
     checkTensor(name, x)

@@ -10,7 +10,7 @@ import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { checkInt, full } from './create.ts'
 import { type Operand, type OperandArguments, splitOperands } from './operands.ts'
-import { sumToInput } from './shape.ts'
+import { sumTo, sumToInput } from './shape.ts'
 
 type Inputs = [condition: Tensor, a: Tensor | undefined, b: Tensor | undefined]
 
@@ -39,6 +39,14 @@ const op = defineOp<Inputs, OperandArguments & { dtype: Dtype }>({
       undefined,
       ctx.needs[1] ? sumToInput(ctx, 1, select(condition, grad, zero), shapes[0]) : undefined,
       ctx.needs[2] ? sumToInput(ctx, 2, select(condition, zero, grad), shapes[1]) : undefined,
+    ]
+  },
+  differentiableBackward(ctx, grad, { shapes }) {
+    const condition = ctx.saved[0]!
+    return [
+      undefined,
+      ctx.needs[1] ? sumTo(where(condition, grad, 0), shapes[0]) : undefined,
+      ctx.needs[2] ? sumTo(where(condition, 0, grad), shapes[1]) : undefined,
     ]
   },
 })
