@@ -27,19 +27,30 @@ export interface FoldArguments {
 function foldPass(x: Tensor, result: kernels.FoldResult, pass: ReduceDims): { values: Tensor; extras: Tensor } {
   const { reduction, input } = reductionOf(x, pass.start, pass.end)
   const dtype = kernels.foldScalar(result) === 'i32' ? 'int32' : 'float32'
-  const keeps = kernels.hasExtras(result)
-  const values = empty(pass.shape, dtype, x.device)
-  const extras = empty(keeps ? pass.shape : [1], dtype, x.device)
+  const final = (): [Tensor, Tensor] => [
+    empty(pass.shape, dtype, x.device),
+    empty(kernels.hasExtras(result) ? pass.shape : [1], dtype, x.device),
+  ]
+  const partial = { ...result, flags: result.flags | kernels.FOLD_FLAGS.partial }
   const split = withChunk(reduction, kernels.foldChunk(x.device.capabilities, reduction))
-  const { outer, n, inner, chunk, chunks } = split
-  if (chunks === 1) {
-    run(kernels.fold, { ...split, ...result, partial: false }, [input, values, extras])
-    return { values, extras }
+  const { outer, n, inner } = split
+  let { chunk, chunks } = split
+  const states = (): [Tensor, Tensor] => {
+    const make = () => empty([outer * chunks * inner], dtype, x.device)
+    return [make(), make()]
   }
-  const pieces = [0, 1].map(() => empty([outer * chunks * inner], dtype, x.device)) as [Tensor, Tensor]
-  run(kernels.fold, { ...split, ...result, partial: true }, [input, ...pieces])
-  run(kernels.foldCombine, { ...result, outer, n, inner, chunk, chunks }, [...pieces, values, extras])
-  return { values, extras }
+  let made = chunks === 1 ? final() : states()
+  run(kernels.fold, { ...split, ...(chunks === 1 ? result : partial) }, [input, ...made])
+  while (chunks > 1) {
+    const pieces = made
+    const group = Math.min(chunks, kernels.MOST_PIECES)
+    const problem = { outer, n, inner, chunk, chunks, group }
+    chunks = Math.ceil(chunks / group)
+    chunk *= group
+    made = chunks === 1 ? final() : states()
+    run(kernels.foldCombine, { ...(chunks === 1 ? result : partial), ...problem }, [...pieces, ...made])
+  }
+  return { values: made[0], extras: made[1] }
 }
 
 type Derivative = (ctx: DifferentiableContext, grad: Tensor, args: FoldArguments) => Tensor
@@ -58,7 +69,9 @@ export function defineFold(
     name,
     forward(ctx, [x], { pass, scale, degenerate }) {
       const dtype = x.dtype === 'int32' ? 'i32' : scalarOf(x.dtype)
-      const { values, extras } = foldPass(x, { op, dtype, scale, degenerate, root }, pass)
+      const { FOLD_FLAGS: bits } = kernels
+      const flags = (root ? bits.root : 0) + (degenerate ? bits.degenerate : 0)
+      const { values, extras } = foldPass(x, { op, dtype, scale, flags }, pass)
       if (op === 'any' || op === 'all' || x.dtype === 'int32') return values
       const out = castDetached(values, x.dtype)
       ctx.saveForBackward(x, out, kernels.hasExtras({ op }) ? extras : undefined, out === values ? undefined : values)
@@ -72,7 +85,7 @@ export function defineFold(
           const [outer, n, inner] = [from.slice(0, start), from.slice(start, end), from.slice(end)].map(sizeOf)
           const dx = ctx.gradOut(0)
           const target = dx.dtype === 'float32' ? dx : empty(dx.shape, 'float32', dx.device)
-          const problem = { outer: outer!, n: n!, inner: inner!, op, scale: root ? scale : 2 * scale, root }
+          const problem = { outer: outer!, n: n!, inner: inner!, op, scale: root ? scale : 2 * scale, root: root ? 1 : 0 }
           const [input, cotangent] = [x, grad].map((t) => castDetached(t, 'float32').contiguous()) as [Tensor, Tensor]
           run(kernels.foldBackward, problem, [input, values, extras ?? values, cotangent, target])
           if (target !== dx) copyInto(target, dx)

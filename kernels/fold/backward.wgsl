@@ -7,10 +7,9 @@ const LOG_SUM_EXP: u32 = 2u;
 const PRODUCT: u32 = 3u;
 const ANY: u32 = 4u;
 const ALL: u32 = 5u;
-// Whether the root of a variance was taken.
-const ROOT: bool = false;
 
-struct Params { outer: u32, n: u32, inner: u32, scale: f32 }
+// `root` is 1 where the root of a variance was taken, else 0.
+struct Params { outer: u32, n: u32, inner: u32, root: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, n, inner]
 @group(0) @binding(1) var<storage, read> values: array<f32>; // [outer, inner]: the result
@@ -39,7 +38,7 @@ fn main(
     case NORM: { d = value * quotient(g, values[line]); }
     case MOMENTS: {
       let scaled = g * params.scale;
-      d = (value - extras[line]) * select(scaled, quotient(scaled, values[line]), ROOT);
+      d = (value - extras[line]) * select(scaled, quotient(scaled, values[line]), params.root == 1u);
     }
     case LOG_SUM_EXP: { d = exp(value - values[line]) * g; }
     default: {

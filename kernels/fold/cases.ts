@@ -1,6 +1,6 @@
 import { outputs, type Reduction, rowMajor, withChunk } from '../reduce/reduction.ts'
 import type { Fill, KernelCase } from '../spec.ts'
-import type { Fold, FoldBackward, FoldCombine, FoldOp, FoldResult } from './fold.ts'
+import { FOLD_FLAGS, type Fold, type FoldBackward, type FoldCombine, type FoldOp, type FoldResult } from './fold.ts'
 
 const SHAPES: [string, Reduction][] = [
   ...[1, 7, 33, 257].flatMap((n): [string, Reduction][] => [
@@ -32,14 +32,14 @@ function fillOf(op: FoldOp, dtype: Fold['dtype']): Fill {
 }
 
 function resultOf(op: FoldOp, more: Partial<FoldResult>): FoldResult {
-  return { op, dtype: 'f32', scale: 1 / 32, degenerate: false, root: false, ...more }
+  return { op, dtype: 'f32', scale: 1 / 32, flags: 0, ...more }
 }
 
 function foldCase(name: string, reduction: Reduction, op: FoldOp, more: Partial<Fold> = {}): KernelCase<Fold> {
-  const problem: Fold = { ...reduction, ...resultOf(op, more), partial: false, ...more }
+  const problem: Fold = { ...reduction, ...resultOf(op, more) }
   const count = outputs(problem)
   return {
-    name: `${op} of ${name}${problem.root ? ', root' : ''}${problem.partial ? ', partial' : ''} of ${problem.dtype}`,
+    name: `${op} of ${name}${problem.flags ? `, flags ${problem.flags}` : ''} of ${problem.dtype}`,
     problem,
     sizes: { input: inputSize(problem), values: count, extras: count },
     fills: { input: fillOf(op, problem.dtype) },
@@ -58,25 +58,34 @@ export const foldCases: KernelCase<Fold>[] = [
     ROWS.map(([name, reduction]) => foldCase(name, reduction, op)),
   ),
   ...(['moments', 'logsumexp'] as const).flatMap((op) =>
-    LONG_ROWS.map(([name, reduction]) => foldCase(name, withChunk(reduction, 100), op, { partial: true })),
+    LONG_ROWS.map(([name, reduction]) => foldCase(name, withChunk(reduction, 100), op, { flags: FOLD_FLAGS.partial })),
   ),
   ...(['prod', 'any'] as const).flatMap((op) =>
     LONG_ROWS.map(([name, reduction]) => foldCase(name, reduction, op, { dtype: 'i32' })),
   ),
   ...LONG_ROWS.map(([name, reduction]) => ({ ...foldCase(name, reduction, 'norm', { dtype: 'f16' }), tolerance: 1e-5 })),
-  ...LONG_ROWS.map(([name, reduction]) => foldCase(name, reduction, 'moments', { root: true })),
+  ...LONG_ROWS.map(([name, reduction]) => foldCase(name, reduction, 'moments', { flags: FOLD_FLAGS.root })),
   { ...foldCase('[1024, 1024]', rowMajor(1024, 1024, 1), 'moments'), bench: true },
   { ...foldCase('[1024, 1024]', rowMajor(1024, 1024, 1), 'logsumexp'), bench: true },
 ]
 
-function combineCase(op: FoldOp, outer: number, n: number, inner: number, chunk: number): KernelCase<FoldCombine> {
+function combineCase(
+  op: FoldOp,
+  outer: number,
+  n: number,
+  inner: number,
+  chunk: number,
+  group: number,
+): KernelCase<FoldCombine> {
   const chunks = Math.ceil(n / chunk)
-  const problem: FoldCombine = { ...resultOf(op, {}), outer, n, inner, chunk, chunks }
-  const [pieces, results] = [outer * chunks * inner, outer * inner]
+  const made = Math.ceil(chunks / group)
+  const flags = made > 1 ? FOLD_FLAGS.partial : 0
+  const problem: FoldCombine = { ...resultOf(op, { flags }), outer, n, inner, chunk, chunks, group }
+  const [pieces, results] = [outer * chunks * inner, outer * made * inner]
   // The second words of products count zeros.
   const extras: Fill = op === 'prod' ? (i) => (i % 5 === 0 ? 1 : 0) : (_, random) => 1 + random()
   return {
-    name: `${op} of [${outer}, ${chunks}, ${inner}]`,
+    name: `${op} of [${outer}, ${chunks}, ${inner}] by ${group}`,
     problem,
     sizes: { pieceValues: pieces, pieceExtras: pieces, values: results, extras: results },
     fills: {
@@ -87,13 +96,13 @@ function combineCase(op: FoldOp, outer: number, n: number, inner: number, chunk:
 }
 
 export const foldCombineCases: KernelCase<FoldCombine>[] = (['moments', 'logsumexp', 'prod', 'any'] as const).flatMap((op) => [
-  combineCase(op, 3, 7, 1, 7),
-  combineCase(op, 2, 400, 33, 12),
-  combineCase(op, 1, 5000, 1, 16),
+  combineCase(op, 3, 7, 1, 7, 48),
+  combineCase(op, 2, 400, 33, 12, 48),
+  combineCase(op, 1, 5000, 1, 16, 10),
 ])
 
 export const foldBackwardCases: KernelCase<FoldBackward>[] = (['norm', 'moments', 'logsumexp', 'prod'] as const).flatMap((op) =>
-  [false, ...(op === 'moments' ? [true] : [])].flatMap((root) =>
+  [0, ...(op === 'moments' ? [1] : [])].flatMap((root) =>
     (
       [
         [1, 1, 1],

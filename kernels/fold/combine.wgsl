@@ -1,4 +1,5 @@
-// The second pass of a reduction in pieces: their states [outer, chunks, inner] are merged to the results [outer, inner].
+// A further pass of a reduction in pieces: each `group` neighbours of their states [outer, chunks, inner] are merged. The last pass makes
+// the results.
 
 // The type of states and results: f32, or i32 for truth values and products of integers.
 alias Scalar = f32;
@@ -9,18 +10,18 @@ const LOG_SUM_EXP: u32 = 2u;
 const PRODUCT: u32 = 3u;
 const ANY: u32 = 4u;
 const ALL: u32 = 5u;
-// Whether the gradient needs more than the result.
-const EXTRA: bool = false;
-// Whether a variance is divided by less than one, which makes it infinite or NaN, and whether its root is taken.
-const DEGENERATE: bool = false;
-const ROOT: bool = false;
+// The flags of a problem: whether the result is the state of a piece, which another pass merges; whether the root of a variance is taken; and
+// whether a variance has no divisor, which makes it infinite or NaN.
+const PARTIAL: u32 = 1u;
+const ROOT: u32 = 2u;
+const DEGENERATE: u32 = 4u;
 
-struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, scale: f32 }
+struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, group: u32, flags: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> pieceValues: array<Scalar>; // [outer, chunks, inner]
 @group(0) @binding(1) var<storage, read> pieceExtras: array<Scalar>; // [outer, chunks, inner]
-@group(0) @binding(2) var<storage, read_write> values: array<Scalar>; // [outer, inner]
-@group(0) @binding(3) var<storage, read_write> extras: array<Scalar>; // [outer, inner], of some ops alone
+@group(0) @binding(2) var<storage, read_write> values: array<Scalar>; // [outer, ceil(chunks / group), inner]
+@group(0) @binding(3) var<storage, read_write> extras: array<Scalar>; // as values, of some ops alone
 @group(1) @binding(0) var<uniform> params: Params;
 
 // What some elements are reduced to. x and y are: the sum of squares; the mean and the sum of squared deviations; the largest number, within
@@ -64,28 +65,6 @@ fn mergedState(a: State, b: State) -> State {
   }
 }
 
-// Levels of states: a takes up 32 blocks, b 32 states of a, and c the rest. So rounding hardly grows with the length.
-struct StateLevels { blocks: u32, a: State, b: State, c: State }
-
-fn emptyLevels() -> StateLevels {
-  return StateLevels(0u, emptyState(), emptyState(), emptyState());
-}
-
-fn joinState(levels: ptr<function, StateLevels>, block: State) {
-  (*levels).a = mergedState((*levels).a, block);
-  (*levels).blocks += 1u;
-  if ((*levels).blocks % 32u != 0u) { return; }
-  (*levels).b = mergedState((*levels).b, (*levels).a);
-  (*levels).a = emptyState();
-  if ((*levels).blocks % 1024u != 0u) { return; }
-  (*levels).c = mergedState((*levels).c, (*levels).b);
-  (*levels).b = emptyState();
-}
-
-fn levelState(levels: StateLevels) -> State {
-  return mergedState(levels.c, mergedState(levels.b, levels.a));
-}
-
 // The result of all elements.
 fn resultOf(state: State) -> Scalar {
   var nan = 0x7fc00000u; // Variables, because a constant expression may be neither NaN nor infinite.
@@ -94,11 +73,11 @@ fn resultOf(state: State) -> Scalar {
     case NORM: { return Scalar(sqrt(f32(state.x))); }
     case MOMENTS: {
       var variance = state.y * Scalar(params.scale);
-      if (DEGENERATE) {
+      if ((params.flags & DEGENERATE) != 0u) {
         let finite = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) - 1u < 0x7f7fffffu;
         variance = select(Scalar(bitcast<f32>(nan)), Scalar(bitcast<f32>(infinity)), finite);
       }
-      return select(variance, Scalar(sqrt(f32(variance))), ROOT);
+      return select(variance, Scalar(sqrt(f32(variance))), (params.flags & ROOT) != 0u);
     }
     case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
     case PRODUCT: {
@@ -120,15 +99,22 @@ fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let index = (wid.y * groups.x + wid.x) * 64u + local;
-  if (index >= params.outer * params.inner) { return; }
-  let start = (index / params.inner) * params.chunks * params.inner + index % params.inner;
-  var levels = emptyLevels();
-  for (var c = 0u; c < params.chunks; c++) {
-    let at = start + c * params.inner;
+  let made = (params.chunks + params.group - 1u) / params.group;
+  if (index >= params.outer * made * params.inner) { return; }
+  let place = index / params.inner;
+  let row = place / made;
+  let first = (place - row * made) * params.group;
+  var state = emptyState();
+  for (var c = first; c < min(first + params.group, params.chunks); c++) {
+    let at = (row * params.chunks + c) * params.inner + index % params.inner;
     let count = min(params.chunk, params.n - c * params.chunk);
-    joinState(&levels, State(f32(count), pieceValues[at], pieceExtras[at]));
+    state = mergedState(state, State(f32(count), pieceValues[at], pieceExtras[at]));
   }
-  let state = levelState(levels);
-  values[index] = resultOf(state);
-  if (EXTRA) { extras[index] = extraOf(state); }
+  if ((params.flags & PARTIAL) != 0u) {
+    values[index] = state.x;
+    extras[index] = state.y;
+  } else {
+    values[index] = resultOf(state);
+    if (OP == MOMENTS || OP == PRODUCT) { extras[index] = extraOf(state); }
+  }
 }

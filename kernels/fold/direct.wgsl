@@ -1,6 +1,6 @@
 // Norms, moments, sums of exponentials, products and truth values along the middle axis of [outer, n, inner]. A thread takes one output:
-// blocks of 32 elements are reduced to states, two reads of a block where it needs its mean or its maximum first, and states are merged
-// in levels.
+// blocks of 32 elements are reduced to states, with two reads of a block where it needs its mean or its maximum first, and states are merged.
+// A piece has at most 48 blocks, which keeps rounding small.
 
 // The type of states and results: f32, or i32 for truth values and products of integers.
 alias Scalar = f32;
@@ -15,18 +15,16 @@ alias Input = f32;
 // The type that elements are computed in: f32, or i32 for int32.
 alias Wide = f32;
 const FLOAT: bool = true;
-// Whether the result is the state of a piece, which another pass merges.
-const PARTIAL: bool = false;
-// Whether the gradient needs more than the result.
-const EXTRA: bool = false;
-// Whether a variance is divided by less than one, which makes it infinite or NaN, and whether its root is taken.
-const DEGENERATE: bool = false;
-const ROOT: bool = false;
+// The flags of a problem: whether the result is the state of a piece, which another pass merges; whether the root of a variance is taken; and
+// whether a variance has no divisor, which makes it infinite or NaN.
+const PARTIAL: u32 = 1u;
+const ROOT: u32 = 2u;
+const DEGENERATE: u32 = 4u;
 const WORKGROUP: u32 = 64u;
 
 struct Params {
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
-  nStride: u32, innerStride: u32, scale: f32,
+  nStride: u32, innerStride: u32, flags: u32, scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
@@ -73,28 +71,6 @@ fn mergedState(a: State, b: State) -> State {
     case ALL: { return State(n, min(a.x, b.x), Scalar()); }
     default: { return State(n, a.x + b.x, Scalar()); }
   }
-}
-
-// Levels of states: a takes up 32 blocks, b 32 states of a, and c the rest. So rounding hardly grows with the length.
-struct StateLevels { blocks: u32, a: State, b: State, c: State }
-
-fn emptyLevels() -> StateLevels {
-  return StateLevels(0u, emptyState(), emptyState(), emptyState());
-}
-
-fn joinState(levels: ptr<function, StateLevels>, block: State) {
-  (*levels).a = mergedState((*levels).a, block);
-  (*levels).blocks += 1u;
-  if ((*levels).blocks % 32u != 0u) { return; }
-  (*levels).b = mergedState((*levels).b, (*levels).a);
-  (*levels).a = emptyState();
-  if ((*levels).blocks % 1024u != 0u) { return; }
-  (*levels).c = mergedState((*levels).c, (*levels).b);
-  (*levels).b = emptyState();
-}
-
-fn levelState(levels: StateLevels) -> State {
-  return mergedState(levels.c, mergedState(levels.b, levels.a));
 }
 
 // The state of `count` elements, at most 32, from `first` on. Moments are of the elements less `shift`, one of them, which keeps the digits
@@ -147,11 +123,11 @@ fn resultOf(state: State) -> Scalar {
     case NORM: { return Scalar(sqrt(f32(state.x))); }
     case MOMENTS: {
       var variance = state.y * Scalar(params.scale);
-      if (DEGENERATE) {
+      if ((params.flags & DEGENERATE) != 0u) {
         let finite = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) - 1u < 0x7f7fffffu;
         variance = select(Scalar(bitcast<f32>(nan)), Scalar(bitcast<f32>(infinity)), finite);
       }
-      return select(variance, Scalar(sqrt(f32(variance))), ROOT);
+      return select(variance, Scalar(sqrt(f32(variance))), (params.flags & ROOT) != 0u);
     }
     case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
     case PRODUCT: {
@@ -180,17 +156,16 @@ fn main(
   let last = min(first + params.chunk, params.n);
   let start = params.offset + row * params.outerStride + (index % params.inner) * params.innerStride;
   let shift = Scalar(input[start + first * params.nStride]);
-  var levels = emptyLevels();
+  var state = emptyState();
   for (var k = first; k < last; k += 32u) {
-    joinState(&levels, blockState(start + k * params.nStride, params.nStride, min(32u, last - k), shift));
+    state = mergedState(state, blockState(start + k * params.nStride, params.nStride, min(32u, last - k), shift));
   }
-  var state = levelState(levels);
   if (OP == MOMENTS) { state.x += shift; }
-  if (PARTIAL) {
+  if ((params.flags & PARTIAL) != 0u) {
     values[index] = state.x;
     extras[index] = state.y;
   } else {
     values[index] = resultOf(state);
-    if (EXTRA) { extras[index] = extraOf(state); }
+    if (OP == MOMENTS || OP == PRODUCT) { extras[index] = extraOf(state); }
   }
 }

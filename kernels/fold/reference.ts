@@ -1,6 +1,6 @@
 import { outputs } from '../reduce/reduction.ts'
 import type { Arrays } from '../spec.ts'
-import type { Fold, FoldBackward, FoldCombine, FoldResult } from './fold.ts'
+import { FOLD_FLAGS, type Fold, type FoldBackward, type FoldCombine, type FoldResult, hasExtras } from './fold.ts'
 
 /** What a list of elements is reduced to: see `State` in the WGSL. */
 type State = readonly [n: number, x: number, y: number]
@@ -58,14 +58,14 @@ function merged(a: State, b: State, { op }: FoldResult): State {
 }
 
 /** The result, and what the gradient needs besides. */
-function finished([, x, y]: State, { op, scale, degenerate, root }: FoldResult): [value: number, extra: number] {
+function finished([, x, y]: State, { op, scale, flags }: FoldResult): [value: number, extra: number] {
   switch (op) {
     case 'norm':
       return [Math.sqrt(x), 0]
     case 'moments': {
       const infinite = y > 0 && y < Infinity ? Infinity : Number.NaN
-      const variance = degenerate ? infinite : y * scale
-      return [root ? Math.sqrt(variance) : variance, x]
+      const variance = flags & FOLD_FLAGS.degenerate ? infinite : y * scale
+      return [flags & FOLD_FLAGS.root ? Math.sqrt(variance) : variance, x]
     }
     case 'logsumexp':
       return [x + Math.log(y), 0]
@@ -88,10 +88,11 @@ export function foldReference(problem: Fold, { input, values, extras }: Arrays):
       }
     }
   }
-  const keeps = problem.partial || problem.op === 'moments' || problem.op === 'prod'
+  const partial = (problem.flags & FOLD_FLAGS.partial) !== 0
+  const keeps = partial || hasExtras(problem)
   for (const [at, list] of lists.entries()) {
     const state = stateOf(list, problem)
-    const [value, extra] = problem.partial ? [state[1], state[2]] : finished(state, problem)
+    const [value, extra] = partial ? [state[1], state[2]] : finished(state, problem)
     values![at] = value
     if (keeps) extras![at] = extra
   }
@@ -99,18 +100,19 @@ export function foldReference(problem: Fold, { input, values, extras }: Arrays):
 }
 
 export function foldCombineReference(problem: FoldCombine, { pieceValues, pieceExtras, values, extras }: Arrays): Arrays {
-  const { outer, n, inner, chunk, chunks } = problem
-  for (let at = 0; at < outer * inner; at++) {
-    const states = Array.from({ length: chunks }, (_, c): State => {
-      const from = (Math.floor(at / inner) * chunks + c) * inner + (at % inner)
-      return [Math.min(chunk, n - c * chunk), pieceValues![from]!, pieceExtras![from]!]
+  const { outer, n, inner, chunk, chunks, group, flags } = problem
+  const partial = (flags & FOLD_FLAGS.partial) !== 0
+  const made = Math.ceil(chunks / group)
+  for (let at = 0; at < outer * made * inner; at++) {
+    const [row, first] = [Math.floor(at / inner / made), (Math.floor(at / inner) % made) * group]
+    const states = Array.from({ length: Math.min(group, chunks - first) }, (_, c): State => {
+      const from = (row * chunks + first + c) * inner + (at % inner)
+      return [Math.min(chunk, n - (first + c) * chunk), pieceValues![from]!, pieceExtras![from]!]
     })
-    const [value, extra] = finished(
-      states.reduce((a, b) => merged(a, b, problem)),
-      problem,
-    )
+    const state = states.reduce((a, b) => merged(a, b, problem))
+    const [value, extra] = partial ? [state[1], state[2]] : finished(state, problem)
     values![at] = value
-    if (problem.op === 'moments' || problem.op === 'prod') extras![at] = extra
+    if (partial || hasExtras(problem)) extras![at] = extra
   }
   return { values: values!, extras: extras! }
 }

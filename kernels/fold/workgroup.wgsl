@@ -1,6 +1,6 @@
 // Norms, moments, sums of exponentials, products and truth values along the middle axis of [outer, n, inner]. A workgroup takes COLUMNS
-// outputs with LANES threads each. A thread reduces blocks of 32 elements to states and merges them in levels; the states of the threads
-// are merged by a tree in workgroup memory.
+// outputs with LANES threads each. A thread reduces at most 48 blocks of 32 elements to states and merges them; the states of the
+// threads are merged by a tree in workgroup memory.
 
 // The type of states and results: f32, or i32 for truth values and products of integers.
 alias Scalar = f32;
@@ -15,19 +15,17 @@ alias Input = f32;
 // The type that elements are computed in: f32, or i32 for int32.
 alias Wide = f32;
 const FLOAT: bool = true;
-// Whether the result is the state of a piece, which another pass merges.
-const PARTIAL: bool = false;
-// Whether the gradient needs more than the result.
-const EXTRA: bool = false;
-// Whether a variance is divided by less than one, which makes it infinite or NaN, and whether its root is taken.
-const DEGENERATE: bool = false;
-const ROOT: bool = false;
+// The flags of a problem: whether the result is the state of a piece, which another pass merges; whether the root of a variance is taken; and
+// whether a variance has no divisor, which makes it infinite or NaN.
+const PARTIAL: u32 = 1u;
+const ROOT: u32 = 2u;
+const DEGENERATE: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const LANES: u32 = 256u;
 
 struct Params {
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
-  nStride: u32, innerStride: u32, scale: f32,
+  nStride: u32, innerStride: u32, flags: u32, scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
@@ -80,28 +78,6 @@ fn mergedState(a: State, b: State) -> State {
   }
 }
 
-// Levels of states: a takes up 32 blocks, b 32 states of a, and c the rest. So rounding hardly grows with the length.
-struct StateLevels { blocks: u32, a: State, b: State, c: State }
-
-fn emptyLevels() -> StateLevels {
-  return StateLevels(0u, emptyState(), emptyState(), emptyState());
-}
-
-fn joinState(levels: ptr<function, StateLevels>, block: State) {
-  (*levels).a = mergedState((*levels).a, block);
-  (*levels).blocks += 1u;
-  if ((*levels).blocks % 32u != 0u) { return; }
-  (*levels).b = mergedState((*levels).b, (*levels).a);
-  (*levels).a = emptyState();
-  if ((*levels).blocks % 1024u != 0u) { return; }
-  (*levels).c = mergedState((*levels).c, (*levels).b);
-  (*levels).b = emptyState();
-}
-
-fn levelState(levels: StateLevels) -> State {
-  return mergedState(levels.c, mergedState(levels.b, levels.a));
-}
-
 // The state of `count` elements, at most 32, from `first` on. Moments are of the elements less `shift`, one of them, which keeps the digits
 // of elements that lie close together and far from 0.
 fn blockState(first: u32, step: u32, count: u32, shift: Scalar) -> State {
@@ -152,11 +128,11 @@ fn resultOf(state: State) -> Scalar {
     case NORM: { return Scalar(sqrt(f32(state.x))); }
     case MOMENTS: {
       var variance = state.y * Scalar(params.scale);
-      if (DEGENERATE) {
+      if ((params.flags & DEGENERATE) != 0u) {
         let finite = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) - 1u < 0x7f7fffffu;
         variance = select(Scalar(bitcast<f32>(nan)), Scalar(bitcast<f32>(infinity)), finite);
       }
-      return select(variance, Scalar(sqrt(f32(variance))), ROOT);
+      return select(variance, Scalar(sqrt(f32(variance))), (params.flags & ROOT) != 0u);
     }
     case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
     case PRODUCT: {
@@ -187,15 +163,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = params.offset + row * params.outerStride + min(column, params.inner - 1u) * params.innerStride;
 
   let shift = Scalar(input[start + first * params.nStride]);
-  var levels = emptyLevels();
+  var own = emptyState();
   if (column < params.inner) {
     for (var k = first + local.y; k < last; k += 32u * LANES) {
       let count = min(32u, (last - k + LANES - 1u) / LANES);
-      joinState(&levels, blockState(start + k * params.nStride, LANES * params.nStride, count, shift));
+      own = mergedState(own, blockState(start + k * params.nStride, LANES * params.nStride, count, shift));
     }
   }
   let slot = local.y * COLUMNS + local.x;
-  let own = levelState(levels);
   counts[slot] = own.n;
   xs[slot] = own.x;
   ys[slot] = own.y;
@@ -213,12 +188,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     var state = State(counts[slot], xs[slot], ys[slot]);
     if (OP == MOMENTS) { state.x += shift; }
     let at = piece * params.inner + column;
-    if (PARTIAL) {
+    if ((params.flags & PARTIAL) != 0u) {
       values[at] = state.x;
       extras[at] = state.y;
     } else {
       values[at] = resultOf(state);
-      if (EXTRA) { extras[at] = extraOf(state); }
+      if (OP == MOMENTS || OP == PRODUCT) { extras[at] = extraOf(state); }
     }
   }
 }
