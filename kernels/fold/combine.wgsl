@@ -79,7 +79,10 @@ fn resultOf(state: State) -> Scalar {
       }
       return select(variance, Scalar(sqrt(f32(variance))), (params.flags & ROOT) != 0u);
     }
-    case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
+    case LOG_SUM_EXP: {
+      let spoilt = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) > 0x7f800000u;
+      return select(state.x + Scalar(log(f32(state.y))), Scalar(bitcast<f32>(nan)), spoilt);
+    }
     case PRODUCT: {
       let zeros = i32(state.y);
       return select(select(state.x, Scalar(), zeros > 0), Scalar(bitcast<f32>(nan)), zeros > 4);

@@ -92,7 +92,15 @@ fn blockState(first: u32, step: u32, count: u32, shift: Scalar) -> State {
     var highest = 0x7f7fffffu;
     for (var k = 0u; k < count; k++) { block.x = max(block.x, Scalar(input[first + k * step])); }
     block.x = min(block.x, Scalar(bitcast<f32>(highest)));
-    for (var k = 0u; k < count; k++) { block.y += exponential(Scalar(input[first + k * step]) - block.x); }
+    // Drivers differ on exponentials of NaN, and compilers may assume that there is none.
+    var nan = 0x7fc00000u;
+    var spoilt = false;
+    for (var k = 0u; k < count; k++) {
+      let value = Scalar(input[first + k * step]);
+      spoilt = spoilt || (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+      block.y += exponential(value - block.x);
+    }
+    block.y = select(block.y, Scalar(bitcast<f32>(nan)), spoilt);
     return block;
   }
   var zeros = 0;
@@ -129,7 +137,10 @@ fn resultOf(state: State) -> Scalar {
       }
       return select(variance, Scalar(sqrt(f32(variance))), (params.flags & ROOT) != 0u);
     }
-    case LOG_SUM_EXP: { return state.x + Scalar(log(f32(state.y))); }
+    case LOG_SUM_EXP: {
+      let spoilt = (bitcast<u32>(f32(state.y)) & 0x7fffffffu) > 0x7f800000u;
+      return select(state.x + Scalar(log(f32(state.y))), Scalar(bitcast<f32>(nan)), spoilt);
+    }
     case PRODUCT: {
       let zeros = i32(state.y);
       return select(select(state.x, Scalar(), zeros > 0), Scalar(bitcast<f32>(nan)), zeros > 4);

@@ -37,8 +37,10 @@ interface Reduction {
 }
 
 const meanOf = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
-const spread = (values: number[], correction: number) =>
-  values.reduce((sum, value) => sum + (value - meanOf(values)) ** 2, 0) / (values.length - correction)
+const spread = (values: number[], correction: number) => {
+  const mean = meanOf(values)
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - correction)
+}
 const product = (values: number[]) => values.reduce((total, value) => total * value, 1)
 const lse = (values: number[]) => {
   const largest = Math.max(...values)
@@ -189,7 +191,8 @@ test('special values as in PyTorch', async () => {
     if (!dx) return
     backward(y)
     const gradient = await input.grad!.data()
-    if (!dx.every((value, i) => Object.is(Math.fround(value), gradient[i]! + 0))) throw new Error(`${what}: gradient ${gradient}`)
+    if (!dx.every((value, i) => Object.is(Math.fround(value), gradient[i]! + 0)))
+      throw new Error(`${what}: gradient ${gradient}`)
   }
   await check('min', (x) => min(x), [1, NaN, -I, 2], NaN, [0, 1, 0, 0])
   await check('min', (x) => min(x), [3, -I, 1, -I], -I, [0, 1, 0, 0])
