@@ -2,21 +2,29 @@
 
 import { backward } from './autograd/backward.ts'
 import { cast } from './autograd/cast.ts'
+import { gelu, leakyRelu, silu, softplus } from './ops/activation.ts'
+import * as algebraic from './ops/algebraic.ts'
+import { clamp } from './ops/clamp.ts'
 import { clone, to } from './ops/clone.ts'
+import * as compare from './ops/compare.ts'
 import { crossEntropy } from './ops/crossEntropy.ts'
 import { cumsum } from './ops/cumsum.ts'
 import { dropout } from './ops/dropout.ts'
 import * as elementwise from './ops/elementwise.ts'
+import * as exponential from './ops/exponential.ts'
 import { argmax, argmin, max, min } from './ops/extremum.ts'
 import { flip } from './ops/flip.ts'
 import { all, any, logsumexp, norm, prod } from './ops/foldOps.ts'
 import { gather, indexSelect } from './ops/gather.ts'
 import { layerNorm } from './ops/layerNorm.ts'
+import { lerp } from './ops/lerp.ts'
 import { linear } from './ops/linear.ts'
 import { maskedFill } from './ops/maskedFill.ts'
 import { matmul } from './ops/matmul.ts'
 import { mlp } from './ops/mlp.ts'
 import { oneHot } from './ops/oneHot.ts'
+import * as pairwise from './ops/pairwise.ts'
+import { pow } from './ops/pow.ts'
 import { mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { roll } from './ops/roll.ts'
@@ -30,11 +38,13 @@ import { chunk, split } from './ops/split.ts'
 import { flatten, squeeze, unsqueeze } from './ops/squeeze.ts'
 import { repeat, tile } from './ops/tile.ts'
 import { tril, triu } from './ops/triangle.ts'
+import * as trigonometric from './ops/trigonometric.ts'
 import { std, variance } from './ops/variance.ts'
 import { Tensor } from './tensor/tensor.ts'
 
 const methods = {
-  ...elementwise,
+  ...{ ...elementwise, ...algebraic, ...trigonometric, ...exponential, ...pairwise, ...compare, pow, clamp, lerp },
+  ...{ gelu, silu, softplus, leakyRelu },
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
   ...{ min, argmin, prod, variance, std, norm, logsumexp, any, all },
   ...{ reshape, permute, transpose, slice, broadcastTo },

@@ -1,23 +1,36 @@
+import { entries as activation } from './activation/index.ts'
 import { entries as adamW } from './adamW/index.ts'
+import { entries as algebraic } from './algebraic/index.ts'
 import { entries as attention } from './attention/index.ts'
+import { entries as compare } from './compare/index.ts'
 import { entries as copy } from './copy/index.ts'
 import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
+import { entries as exponential } from './exponential/index.ts'
 import { entries as fold } from './fold/index.ts'
 import { entries as gather } from './gather/index.ts'
 import { entries as indexing } from './indexing/index.ts'
 import { entries as layerNorm } from './layerNorm/index.ts'
+import { entries as lerp } from './lerp/index.ts'
 import { entries as matmul } from './matmul/index.ts'
 import { entries as order } from './order/index.ts'
+import { entries as pairwise } from './pairwise/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
+import { entries as trigonometric } from './trigonometric/index.ts'
 
 /** Every kernel with its reference and its cases, by its folder. */
 export const kernelFamilies = {
+  trigonometric,
+  pairwise,
+  exponential,
+  compare,
+  algebraic,
+  activation,
   adamW,
   attention,
   copy,
@@ -28,6 +41,7 @@ export const kernelFamilies = {
   gather,
   indexing,
   layerNorm,
+  lerp,
   matmul,
   order,
   random,

@@ -52,9 +52,12 @@ function clsWeights({ qkv, heads }: Attention, u: Tensor): Tensor {
   const [B, N] = u.shape as [number, number, number]
   const width = qkv.weight.shape[0]! / 3
   const dimHead = width / heads
-  const block = (i: number) => qkv.weight.slice([[i * width, (i + 1) * width]]) // [H * Dh, D]
-  const q = linear(clsRow(u), block(0)).reshape([B, heads, 1, dimHead])
-  const k = linear(u, block(1)).reshape([B, N, heads, dimHead]).permute([0, 2, 3, 1]) // [B, H, Dh, N]
+  const project = (x: Tensor, i: number) => {
+    const block = [[i * width, (i + 1) * width]] as const
+    return linear(x, qkv.weight.slice(block), qkv.bias?.slice(block)) // [..., H * Dh]
+  }
+  const q = project(clsRow(u), 0).reshape([B, heads, 1, dimHead])
+  const k = project(u, 1).reshape([B, N, heads, dimHead]).permute([0, 2, 3, 1]) // [B, H, Dh, N]
   const scores = q.matmul(k).mul(dimHead ** -0.5) // [B, H, 1, N]
   return scores.softmax(-1).reshape([B, heads, N])
 }

@@ -29,6 +29,10 @@ interface SharedConfig {
   pool: Pool
   /** Probability that dropout zeroes an element of the embedded sequence, in training only. */
   dropout: number
+  /** Whether queries, keys and values have a bias, as in the ViTs of others; default false. */
+  qkvBias?: boolean
+  /** The eps of every LayerNorm; default 1e-5. */
+  normEps?: number
 }
 
 export interface ParaFormerConfig extends SharedConfig {
@@ -118,6 +122,9 @@ const LAYERS: Readonly<Record<Architecture, string>> = {
   ensemble: 'members or depth',
 }
 
+/** Fields that a config has only where they differ from what is usual. */
+const OPTIONAL: readonly string[] = ['qkvBias', 'normEps'] satisfies (keyof SharedConfig)[]
+
 const NAMES: Record<string, readonly string[]> = { residual: ['paper', 'preNorm'], pool: ['cls', 'mean'] }
 
 /**
@@ -144,15 +151,15 @@ export function checkConfig<A extends Architecture = Architecture>(config: unkno
     )
   }
   const defaults = DEFAULT_CONFIGS[named as Architecture]
-  const unknown = Object.keys(fields).filter((key) => !Object.hasOwn(defaults, key))
+  const known = [...Object.keys(defaults), ...OPTIONAL]
+  const unknown = Object.keys(fields).filter((key) => !known.includes(key))
   if (unknown.length > 0) {
-    const known = Object.keys(defaults)
     const meant = suggestion(unknown[0]!, known)
     throw new UserError(
       `unknown model config key ${unknown.map(plain).join(', ')}${meant}; ${withArticle(named)} takes ${known.join(', ')}`,
     )
   }
-  const complete = { ...defaults, ...fields }
+  const complete = { ...defaults, ...inOrder(fields, known) }
   for (const [key, value] of Object.entries(complete)) if (key !== 'architecture') checkField(key, value)
   const { imageSize, patchSize } = complete
   if (imageSize % patchSize !== 0) {
@@ -161,6 +168,11 @@ export function checkConfig<A extends Architecture = Architecture>(config: unkno
   }
   checkTotals(complete as unknown as ModelConfig)
   return complete as unknown as ConfigOf<A>
+}
+
+/** The fields in the order of the keys. */
+function inOrder(fields: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(keys.flatMap((key) => (Object.hasOwn(fields, key) ? [[key, fields[key]]] : [])))
 }
 
 /** @throws UserError for fields that are valid one by one and too large together */
@@ -227,6 +239,11 @@ function checkField(key: string, value: unknown): void {
   if (names) {
     if (!names.includes(value as string))
       throw new UserError(`${key} ${kindOf(value)} is unknown; choose ${names.join(' or ')}`)
+  } else if (key === 'qkvBias') {
+    if (typeof value !== 'boolean') throw new UserError(`qkvBias ${kindOf(value)} is neither true nor false`)
+  } else if (key === 'normEps') {
+    if (typeof value !== 'number' || !(value > 0 && value < 1))
+      throw new UserError(`normEps ${kindOf(value)} is not a small positive number; give one such as 1e-6`)
   } else if (key === 'dropout') {
     if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
       throw new UserError(`dropout ${kindOf(value)} is not a probability; give a number from 0 to below 1`)

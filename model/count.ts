@@ -70,9 +70,9 @@ function sizesOf(op: string, config: ModelConfig, options: CountOptions): Sizes 
  */
 export function countParameters(config: ModelConfig, options: CountOptions = {}): ParameterCount {
   const { tokens, patchDim, inner, branches, depth, stems } = sizesOf('countParameters', config, options)
-  const { dim, mlpDim, classes } = config
+  const { dim, mlpDim, classes, qkvBias } = config
   const stem = patchDim * dim + dim + dim + tokens * dim
-  const attention = dim * 3 * inner + inner * dim + dim
+  const attention = dim * 3 * inner + (qkvBias ? 3 * inner : 0) + inner * dim + dim
   const mlp = dim * mlpDim + mlpDim + mlpDim * dim + dim
   const layer = 2 * dim + attention + 2 * dim + mlp
   const branch = depth * layer

@@ -1,7 +1,18 @@
 import { checkBoolean, checkWhole, refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import type { LinearOptions, Tensor } from '../engine/index.ts'
-import { firstTokenAttention, layerNorm, linear, mlp, ones, packedAttention, rand, scope, zeros } from '../engine/index.ts'
+import {
+  firstTokenAttention,
+  layerNorm,
+  linear,
+  mlp,
+  ones,
+  packedAttention,
+  rand,
+  scaledDotProductAttention,
+  scope,
+  zeros,
+} from '../engine/index.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 
@@ -40,36 +51,41 @@ export class Linear extends Module {
   }
 }
 
-/** Normalises rows to mean 0 and variance 1 (eps 1e-5), then scales and shifts every column. */
+/** Normalises rows to mean 0 and variance 1, then scales and shifts every column. */
 export class LayerNorm extends Module {
   readonly weight: Parameter
   readonly bias: Parameter
+  readonly eps: number
 
-  constructor(dim: number) {
+  constructor(dim: number, eps = 1e-5) {
     super()
     checkSizes('LayerNorm', { dim })
+    this.eps = eps
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
 
   /** [..., D] -> [..., D] */
   forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight, this.bias)
+    return layerNorm(x, this.weight, this.bias, this.eps)
   }
 }
 
-/** Multi-head self-attention: queries, keys and values from one projection without bias, an output projection with bias. */
+/** Multi-head self-attention: queries, keys and values from one projection, without bias unless `qkvBias`, an output projection with bias. */
 export class Attention extends Module {
-  /** The rows of the weight are the blocks q, k, v; inside a block the order is (head, position in head). */
+  /** The rows of the weight, and the elements of the bias, are the blocks q, k, v; inside a block the order is (head, position in head). */
   readonly qkv: Linear
   readonly out: Linear
   readonly heads: number
 
-  constructor(dim: number, heads: number, dimHead: number) {
+  constructor(dim: number, heads: number, dimHead: number, options: { qkvBias?: boolean } = {}) {
     super()
     checkSizes('Attention', { dim, heads, dimHead })
+    checkOptions('Attention', options, { qkvBias: true })
+    const { qkvBias = false } = options
+    checkBoolean('Attention', qkvBias, 'qkvBias')
     this.heads = heads
-    this.qkv = new Linear(dim, 3 * heads * dimHead, { bias: false })
+    this.qkv = new Linear(dim, 3 * heads * dimHead, { bias: qkvBias })
     this.out = new Linear(heads * dimHead, dim)
   }
 
@@ -83,9 +99,25 @@ export class Attention extends Module {
 
   /** Computes the CLS row of `forward` alone, [B, 1, D]: its query attends to the keys and values of all tokens. */
   forwardCls(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
-    const values = firstTokenAttention(u, this.qkv.weight, this.heads) // [B, 1, H * Dh]
+    const { weight, bias } = this.qkv
+    const values = bias ? this.#clsValues(u, bias) : firstTokenAttention(u, weight, this.heads) // [B, 1, H * Dh]
     tap?.('values', values)
     return this.out.forward(values, { residual: clsRow(residual) }) // [B, 1, D]
+  }
+
+  /** The values that the CLS token's query gathers, where the projection has a bias. */
+  #clsValues(u: Tensor, bias: Tensor): Tensor {
+    const [B, N] = u.shape as [number, number, number]
+    const inner = bias.size / 3
+    const H = this.heads
+    const project = (x: Tensor, block: readonly [number, number]) =>
+      linear(x, this.qkv.weight.slice([block]), bias.slice([block]))
+        .reshape([B, x.shape[1]!, -1, H, inner / H]) // [B, 1 or N, blocks, H, Dh]
+        .permute([2, 0, 3, 1, 4]) // [blocks, B, H, 1 or N, Dh]
+    const q = project(clsRow(u), [0, inner]).reshape([B, H, 1, inner / H])
+    const kv = project(u, [inner, 3 * inner])
+    const [k, v] = [0, 1].map((i) => kv.slice([[i, i + 1]]).reshape([B, H, N, inner / H])) as [Tensor, Tensor]
+    return scaledDotProductAttention(q, k, v).reshape([B, 1, inner])
   }
 }
 
@@ -115,6 +147,8 @@ export interface LayerConfig {
   dimHead: number
   mlpDim: number
   residual: Residual
+  qkvBias?: boolean
+  normEps?: number
 }
 
 /**
@@ -132,14 +166,14 @@ export class EncoderLayer extends Module {
   constructor(config: LayerConfig) {
     super()
     if (typeof config !== 'object' || config === null) throw refusal('EncoderLayer', config, 'a model config', 'config')
-    const { dim, heads, dimHead, mlpDim, residual } = config
+    const { dim, heads, dimHead, mlpDim, residual, qkvBias = false, normEps } = config
     checkSizes('EncoderLayer', { dim, heads, dimHead, mlpDim })
     if (residual !== 'paper' && residual !== 'preNorm')
       throw refusal('EncoderLayer', residual, "'paper' or 'preNorm'", 'residual')
     this.residual = residual
-    this.norm1 = new LayerNorm(dim)
-    this.attention = new Attention(dim, heads, dimHead)
-    this.norm2 = new LayerNorm(dim)
+    this.norm1 = new LayerNorm(dim, normEps)
+    this.attention = new Attention(dim, heads, dimHead, { qkvBias })
+    this.norm2 = new LayerNorm(dim, normEps)
     this.mlp = new Mlp(dim, mlpDim)
   }
 

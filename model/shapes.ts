@@ -6,7 +6,7 @@ import { branchShape, type EnsembleConfig, type ModelConfig } from './config.ts'
  */
 export function parameterShapes(config: ModelConfig): Map<string, { shape: readonly number[] }> {
   if (config.architecture === 'ensemble') return memberShapes(config)
-  const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes } = config
+  const { imageSize, patchSize, channels, dim, heads, dimHead, mlpDim, classes, qkvBias = false } = config
   const { branches, depth } = branchShape(config)
   const tokens = (imageSize / patchSize) ** 2
   const inner = heads * dimHead
@@ -26,7 +26,7 @@ export function parameterShapes(config: ModelConfig): Map<string, { shape: reado
     for (let l = 0; l < depth; l++) {
       const layer = `branches.${i}.layers.${l}`
       norm(`${layer}.norm1`)
-      linear(`${layer}.attention.qkv`, 3 * inner, dim, false)
+      linear(`${layer}.attention.qkv`, 3 * inner, dim, qkvBias)
       linear(`${layer}.attention.out`, dim, inner)
       norm(`${layer}.norm2`)
       linear(`${layer}.mlp.fc1`, mlpDim, dim)

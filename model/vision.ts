@@ -89,7 +89,7 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     this.posEmbedding = parameter(() => randn([1, tokens + 1, dim]))
     this.branches = []
     for (const i of own ?? Array(branches).keys()) this.branches[i] = new Branch(depth, config)
-    this.head = new Head(dim, classes)
+    this.head = new Head(dim, classes, config.normEps)
   }
 
   /** Computes the input of the head. @param images float32 [B, C, H, W] @returns [B, D] */
@@ -234,9 +234,9 @@ export class Head extends Module {
   readonly norm: LayerNorm
   readonly linear: Linear
 
-  constructor(dim: number, classes: number) {
+  constructor(dim: number, classes: number, normEps?: number) {
     super()
-    this.norm = new LayerNorm(dim)
+    this.norm = new LayerNorm(dim, normEps)
     this.linear = new Linear(dim, classes)
   }
 

@@ -1,6 +1,6 @@
+import { type OnnxNode, type OnnxValue, onnxPieces } from '../../train/exchange/onnxFile.ts'
 import type { Operand } from '../operands.ts'
 import type { Workload } from '../workloads.ts'
-import { type OnnxNode, type OnnxValue, onnxModel } from './onnx.ts'
 import { NotOffered, type OpenPeer, type PeerRun } from './peer.ts'
 
 const PACKAGE = 'onnxruntime-web/webgpu'
@@ -22,6 +22,11 @@ export const openOrt: OpenPeer = async () => {
     keep,
     prepare: (w, operands) => prepare(ort, device, w, operands),
   }
+}
+
+/** The bytes of a graph with the operators of opset 20. */
+function onnxModel(nodes: OnnxNode[], inputs: OnnxValue[], outputs: OnnxValue[]): Uint8Array {
+  return Uint8Array.from(onnxPieces({ nodes, inputs, outputs }, { opset: 20 }).flatMap((piece) => [...piece]))
 }
 
 function open(ort: any, model: Uint8Array): Promise<any> {

@@ -97,7 +97,13 @@ export function toFloat32(t: Tensor): Tensor {
   return lower.current && t.dtype === 'float16' ? cast(t, 'float32') : t
 }
 
-/** Inside `autocast`, casts float16 tensors that meet a float32 tensor to float32, on the tape. */
+/**
+ * Casts tensors to the one dtype in which they meet, on the tape: int32 with a float gives the float, and float16 with float32 gives
+ * float32. This is the only rule of promotion; numbers beside tensors take the dtype of the tensors.
+ */
 export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
-  return lower.current && tensors.some(({ dtype }) => dtype === 'float32') ? tensors.map(toFloat32) : tensors
+  const present = new Set(tensors.map(({ dtype }) => dtype))
+  if (present.size <= 1) return tensors
+  const dtype = present.has('float32') ? 'float32' : 'float16'
+  return tensors.map((t) => (t.dtype === dtype ? t : cast(t, dtype)))
 }

@@ -39,3 +39,8 @@ export function cast(x: Tensor, dtype: Dtype, ...extra: []): Tensor {
   const args = { from: x.dtype, to: dtype }
   return isFloat(dtype) ? op([x], args) : noGrad(() => op([x], args))
 }
+
+/** Returns an int32 tensor as float32, in which functions of real numbers compute, and any other tensor as it is. */
+export function toFloat(x: Tensor): Tensor {
+  return isFloat(x.dtype) ? x : cast(x, 'float32')
+}

@@ -55,16 +55,15 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
 
 /**
  * Concatenates tensors along a dim.
- * @param tensors at least one; they have one dtype and, but for `dim`, one shape. Inside `autocast`, float16 tensors beside float32 ones
- *   are cast to float32
+ * @param tensors at least one, of one shape but for `dim`; tensors of several dtypes meet in the one that `promoteTypes` gives
  * @param dim the dim that grows; negative numbers count back
- * @throws ShapeError for no tensors, two dtypes, or shapes that do not fit; ArgumentError unless all are live tensors of one device
+ * @throws ShapeError for no tensors, or shapes that do not fit; ArgumentError unless all are live tensors of one device
  */
 export function concat(tensors: readonly Tensor[], dim: number, ...extra: []): Tensor {
   checkTensors('concat', tensors)
   checkNoMore('concat', extra)
   const parts = promoteTypes(tensors)
-  const first = checkParts('concat', parts)
+  const first = firstOf('concat', parts)
   const axis = normalizeDim('concat', dim, first.ndim)
   for (const { shape } of parts) {
     if (shape.length !== first.ndim || shape.some((size, d) => d !== axis && size !== first.shape[d])) {
@@ -94,15 +93,15 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
 
 /**
  * Stacks tensors along a new dim.
- * @param tensors at least one, of one shape and dtype. Inside `autocast`, float16 tensors beside float32 ones are cast to float32
+ * @param tensors at least one, of one shape; tensors of several dtypes meet in the one that `promoteTypes` gives
  * @param dim the index of the new dim in the result; negative numbers count back
- * @throws ShapeError for no tensors, or two shapes or dtypes; ArgumentError unless all are live tensors of one device
+ * @throws ShapeError for no tensors, or two shapes; ArgumentError unless all are live tensors of one device
  */
 export function stack(tensors: readonly Tensor[], dim = 0, ...extra: []): Tensor {
   checkTensors('stack', tensors)
   checkNoMore('stack', extra)
   const parts = promoteTypes(tensors)
-  const first = checkParts('stack', parts)
+  const first = firstOf('stack', parts)
   const axis = normalizeDim('stack', dim, first.ndim + 1)
   for (const { shape } of parts) {
     if (format(shape) !== format(first.shape))
@@ -111,13 +110,8 @@ export function stack(tensors: readonly Tensor[], dim = 0, ...extra: []): Tensor
   return stackOp([...parts], { dim: axis })
 }
 
-/** Checks that there are tensors, all of one dtype. @returns the first tensor. @throws ShapeError for no tensors, or two dtypes */
-function checkParts(op: string, tensors: readonly Tensor[]): Tensor {
-  const [first] = tensors
+/** @returns the first tensor. @throws ShapeError for no tensors */
+function firstOf(op: string, [first]: readonly Tensor[]): Tensor {
   if (!first) throw new ShapeError(`${op}: got no tensors, takes at least one`)
-  for (const { dtype } of tensors) {
-    if (dtype !== first.dtype)
-      throw new ShapeError(`${op}: got ${first.dtype} and ${dtype}, takes tensors of one dtype; use cast()`)
-  }
   return first
 }

@@ -1,67 +1,26 @@
-import * as kernels from '../../kernels/elementwise/index.ts'
+import type * as kernels from '../../kernels/elementwise/index.ts'
 import { promoteTypes } from '../autograd/autocast.ts'
 import { type DifferentiableContext, defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
-import { isFloat } from '../layout/dtype.ts'
 import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
-import { checkOperand, checkTensor } from '../tensor/arguments.ts'
+import { checkOperand } from '../tensor/arguments.ts'
 import { runBinary, runScalar, runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
-import { run } from '../tensor/run.ts'
-import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { checkInt, full } from './create.ts'
-import { type Operand, type OperandArguments, type OptionalTensors, type Shapes, splitOperands } from './operands.ts'
+import { checkInt } from './create.ts'
+import type { Operand, Shapes } from './operands.ts'
 import { sumTo, sumToInput } from './shape.ts'
-
-/** @throws ShapeError for int32 */
-function checkFloat(op: string, x: Tensor): void {
-  if (!isFloat(x.dtype)) throw new ShapeError(`${op}: got ${x.dtype}, takes float32 or float16`)
-}
-
-/**
- * Defines a function of one operand. It follows IEEE 754, except that drivers such as SwiftShader flush subnormals to 0.
- * @param derivative computes the gradient by ops on the tape
- */
-function defineUnary(
-  name: kernels.UnaryOp,
-  derivative?: (grad: Tensor, ctx: DifferentiableContext) => Tensor,
-): (x: Tensor, ...extra: []) => Tensor {
-  const op = defineOp<[Tensor]>({
-    name,
-    forward(ctx, [input]) {
-      const x = input.contiguous()
-      const y = empty(x.shape, x.dtype, x.device)
-      runUnary(name, x, y)
-      if (name !== 'neg') ctx.saveForBackward(kernels.SAVES_INPUT.has(name) ? x : y)
-      return y
-    },
-    backward(ctx, dy) {
-      const grad = dy.contiguous()
-      const dx = ctx.gradOut(0)
-      if (name === 'neg') runUnary(name, grad, dx)
-      else runUnaryBackward(name, grad, ctx.saved[0]!, dx)
-      return [dx]
-    },
-    ...(derivative && { differentiableBackward: (ctx, grad) => [derivative(grad, ctx)] }),
-  })
-  return (x, ...extra) => {
-    checkTensor(name, x)
-    checkNoMore(name, extra)
-    if (name !== 'neg') checkFloat(name, x)
-    return op([x], undefined)
-  }
-}
+import { defineUnary } from './unary.ts'
 
 /** -x, of any dtype; the least int32 wraps around to itself. */
 export const neg = defineUnary('neg', (grad) => neg(grad))
-/** e^x, of float32 or float16; subnormal results are 0 on both software drivers. @throws ShapeError for int32 */
+/** e^x; subnormal results are 0 on both software drivers */
 export const exp = defineUnary('exp', (grad, ctx) => mul(grad, ctx.output()))
-/** The natural logarithm, of float32 or float16: NaN below 0, -Infinity at 0, and on SwiftShader at subnormals. @throws ShapeError for int32 */
+/** The natural logarithm: NaN below 0, -Infinity at 0, and on SwiftShader at subnormals */
 export const log = defineUnary('log', (grad, ctx) => div(grad, ctx.input(0)))
-/** The square root, of float32 or float16. @throws ShapeError for int32 */
+/** The square root */
 export const sqrt = defineUnary('sqrt', (grad, ctx) => div(mul(grad, 0.5), ctx.output()))
-/** The hyperbolic tangent, of float32 or float16. @throws ShapeError for int32 */
+/** The hyperbolic tangent */
 export const tanh = defineUnary('tanh', (grad, ctx) => mul(grad, sub(1, mul(ctx.output(), ctx.output()))))
 /** The gradient of relu, of the gradient and relu(x), which is linear in the first. */
 const reluMask: (inputs: [grad: Tensor, y: Tensor], args: undefined) => Tensor = defineOp<[grad: Tensor, y: Tensor]>({
@@ -76,15 +35,9 @@ const reluMask: (inputs: [grad: Tensor, y: Tensor], args: undefined) => Tensor =
   differentiableBackward: (ctx, grad) => [reluMask([grad, ctx.saved[0]!], undefined), undefined],
 })
 
-/** max(x, 0), of float32 or float16. The gradient at 0 is 0; at NaN it passes through, as in PyTorch. @throws ShapeError for int32 */
+/** max(x, 0). The gradient at 0 is 0; at NaN it passes through, as in PyTorch */
 export const relu = defineUnary('relu', (grad, ctx) => reluMask([grad, ctx.saved[0]!], undefined))
-/**
- * GELU (Hendrycks and Gimpel, arXiv 1606.08415) in its exact form, x (1 + erf(x / sqrt(2))) / 2, of float32 or float16. It is NaN at
- * -Infinity, as in PyTorch, and its gradient is NaN at both infinities.
- * @throws ShapeError for int32
- */
-export const gelu = defineUnary('gelu')
-/** 1 / (1 + e^-x), of float32 or float16. @throws ShapeError for int32 */
+/** 1 / (1 + e^-x) */
 export const sigmoid = defineUnary('sigmoid', (grad, ctx) => mul(grad, mul(ctx.output(), sub(1, ctx.output()))))
 
 /** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
@@ -199,8 +152,6 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
       throw new ShapeError(`${name}: got two numbers, takes at least one tensor`)
     if (typeof a !== 'number' && typeof b !== 'number') {
       const [left, right] = promoteTypes([a, b]) as [Tensor, Tensor]
-      if (left.dtype !== right.dtype)
-        throw new ShapeError(`${name}: got ${left.dtype} and ${right.dtype}, takes tensors of one dtype; use cast()`)
       return tensors([left, right], [a.shape, b.shape])
     }
     const [x, s, side] = typeof a === 'number' ? [b as Tensor, a, 'left' as const] : [a, b as number, 'right' as const]
@@ -211,56 +162,14 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
   }
 }
 
-/** a + b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a + b with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
 export const add = defineBinary('add')
-/** a - b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a - b with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
 export const sub = defineBinary('sub')
-/** a * b with NumPy's broadcasting; either may be a number. @throws ShapeError for two dtypes, or shapes that do not broadcast */
+/** a * b with NumPy's broadcasting; either may be a number. @throws ShapeError for shapes that do not broadcast */
 export const mul = defineBinary('mul')
 /**
  * a / b with NumPy's broadcasting; either may be a number. int32 rounds towards 0.
- * @throws ShapeError for two dtypes, or shapes that do not broadcast
+ * @throws ShapeError for shapes that do not broadcast
  */
 export const div = defineBinary('div')
-
-const powOp = defineOp<OptionalTensors, OperandArguments>({
-  name: 'pow',
-  forward(ctx, inputs, { numbers }) {
-    const { device } = (inputs[0] ?? inputs[1])!
-    const [a, b] = inputs.map((t, i) => t ?? full([], numbers[i]!, { device })) as [Tensor, Tensor]
-    const out = empty(broadcastShapes('pow', a.shape, b.shape), 'float32', device)
-    const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
-    run(kernels.pow, kernels.powProblem(left.layout, right.layout), [left.bound, right.bound, out])
-    ctx.saveForBackward(a, b)
-    return out
-  },
-  backward(ctx, grad, { shapes }) {
-    const [a, b] = ctx.saved as [Tensor, Tensor]
-    const [left, right, top] = [operand(a, grad.shape), operand(b, grad.shape), operand(grad)]
-    return shapes.map((shape, i) => {
-      if (!ctx.needs[i]) return undefined
-      const out = empty(grad.shape, 'float32', grad.device)
-      const problem = kernels.powBackwardProblem(i === 1, top.layout, left.layout, right.layout)
-      run(kernels.powBackward, problem, [top.bound, left.bound, right.bound, out])
-      return sumToInput(ctx, i, out, shape)
-    })
-  },
-})
-
-/**
- * a ^ b with NumPy's broadcasting; either may be a number. x ^ 0 and 1 ^ x are 1, also where x is NaN. A negative base gives NaN unless the
- * exponent is whole. The gradient of the exponent is 0 where the base is not positive (PyTorch gives NaN below 0). SwiftShader flushes
- * subnormal operands to 0.
- * @throws ShapeError for other dtypes than float32, or shapes that do not broadcast
- */
-export function pow(a: Operand, b: Operand, ...extra: []): Tensor {
-  checkOperand('pow', a)
-  checkOperand('pow', b)
-  checkNoMore('pow', extra)
-  const { tensors, args } = splitOperands(a, b)
-  if (!tensors[0] && !tensors[1]) throw new ShapeError('pow: got two numbers, takes at least one tensor')
-  for (const t of tensors) {
-    if (t && t.dtype !== 'float32') throw new ShapeError(`pow: got ${t.dtype}, takes float32`)
-  }
-  return powOp(tensors, args)
-}

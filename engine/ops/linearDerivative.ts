@@ -1,7 +1,8 @@
 // The gradients of linear layers as ops on the tape, for second derivatives.
 import type { DifferentiableContext } from '../autograd/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { add, gelu } from './elementwise.ts'
+import { add } from './elementwise.ts'
+import { exactGelu } from './exactGelu.ts'
 import { gradients } from './grad.ts'
 import { matmul } from './matmul.ts'
 import { reshape, sumTo, transpose } from './shape.ts'
@@ -14,7 +15,7 @@ export function product(x: Tensor, weight: Tensor, bias: Tensor | undefined): Te
 
 /** grad * gelu'(pre), of the result of an op on the tape. */
 export function throughGelu(pre: Tensor, grad: Tensor): Tensor {
-  return gradients(gelu(pre), [pre], grad, true)[0]!
+  return gradients(exactGelu(pre), [pre], grad, true)[0]!
 }
 
 /**

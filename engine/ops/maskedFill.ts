@@ -1,4 +1,3 @@
-import { cast } from '../autograd/cast.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { broadcastShapes, format } from '../layout/shape.ts'
 import { checkOperand, checkTensor, mismatch } from '../tensor/arguments.ts'
@@ -23,8 +22,5 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Tensor | number, ...e
       throw mismatch('maskedFill', [x, t], 'a mask and a value that broadcast to the shape of x')
     }
   }
-  const condition = mask.dtype === 'float16' ? cast(mask, 'float32') : mask
-  if (x.dtype !== 'float16') return where(condition, value, x)
-  const filling = typeof value === 'number' ? value : cast(value, 'float32')
-  return cast(where(condition, filling, cast(x, 'float32')), 'float16')
+  return where(mask, value, x)
 }

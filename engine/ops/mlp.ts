@@ -5,7 +5,7 @@ import { checkNoMore } from '../base/checks.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'
 import { checkOptionalTensor, checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
-import { gelu } from './elementwise.ts'
+import { exactGelu } from './exactGelu.ts'
 import { asRows, gemm, shaped, transposed } from './gemm.ts'
 import { linearGradients, type ResidualType, residualGradient, residualType } from './linear.ts'
 import { product, productGradients, throughGelu } from './linearDerivative.ts'
@@ -68,7 +68,7 @@ const op = defineOp<Inputs, Arguments>({
   },
   differentiableBackward(ctx, grad, { residual }) {
     const pre = product(ctx.input(0), ctx.input(1), ctx.input(2))
-    const [, dweight2, dbias2] = productGradients(ctx, [undefined, 3, 4], grad, () => gelu(pre))
+    const [, dweight2, dbias2] = productGradients(ctx, [undefined, 3, 4], grad, () => exactGelu(pre))
     const dpre = ctx.needs.slice(0, 3).includes(true) ? throughGelu(pre, matmul(grad, ctx.input(3))) : undefined
     const layer1 = dpre ? productGradients(ctx, [0, 1, 2], dpre, () => ctx.input(0)) : [undefined, undefined, undefined]
     const dresidual = residual && ctx.needs[5] ? sumTo(cast(grad, residual.dtype), residual.shape) : undefined

@@ -1,13 +1,13 @@
-import { broadcastLayout, type Layout, type NestProblem, reach, rowMajorStrides } from '../layout.ts'
+import type { Layout, NestProblem } from '../layout.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import { accumulateProblem } from './accumulate.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
-import { type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
+import { AB, broadcast, CONDITION_AB, GRAD_AB, nestCase, PAIRS, type Pair, pair, SIZES } from './pairs.ts'
+import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
 import { SCALAR, type ScalarOp, type WithScalar } from './scalar.ts'
 import { UNARY, type Unary, type UnaryBackward, type UnaryOp } from './unary.ts'
-import { whereProblem } from './where.ts'
+import { type Where, whereProblem } from './where.ts'
 
-const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
 /** A count that gives each thread several turns, and that no vector or workgroup divides. */
 const SHARES = 100_003
 const MILLION = 1_000_000
@@ -16,11 +16,11 @@ const between =
   (low: number, high: number): Fill =>
   (_, random) =>
     low + (high - low) * random()
-const large: Fill = (_, random) => (random() - 0.5) * 2 * 10 ** (8 * random() - 4)
-const integers: Fill = (_, random) => Math.floor(random() * 2 ** 32) - 2 ** 31
+export const large: Fill = (_, random) => (random() - 0.5) * 2 * 10 ** (8 * random() - 4)
+export const integers: Fill = (_, random) => Math.floor(random() * 2 ** 32) - 2 ** 31
 const small: Fill = (_, random) => Math.floor(random() * 200) - 100
-const awayFromZero: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (0.3 + random())
-const divisors: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (1 + Math.floor(random() * 50))
+export const awayFromZero: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (0.3 + random())
+export const divisors: Fill = (_, random) => (random() < 0.5 ? -1 : 1) * (1 + Math.floor(random() * 50))
 
 // The cases of functions of one operand follow.
 
@@ -144,68 +144,6 @@ export const castToFloatCases = SIZES.map((count) => castCase(count, (_, random)
 
 // The cases of strided kernels follow.
 
-/** A row-major tensor of the shape `own`, broadcast to `shape`. */
-function broadcast(own: readonly number[], shape: readonly number[], offset = 0): Layout {
-  return broadcastLayout({ shape: own, strides: rowMajorStrides(own), offset }, shape)
-}
-
-interface Pair {
-  name: string
-  a: Layout
-  b: Layout
-}
-
-function pair(shape: number[], a: readonly number[], b: readonly number[], offsets: [number, number] = [0, 0]): Pair {
-  const name = `[${a}] with [${b}]${offsets.some((offset) => offset > 0) ? ` at ${offsets}` : ''}`
-  return { name, a: broadcast(a, shape, offsets[0]), b: broadcast(b, shape, offsets[1]) }
-}
-
-/** Two views of one shape, each with its strides and its first element. */
-function views(name: string, shape: number[], a: [number[], number], b: [number[], number]): Pair {
-  const [left, right] = [a, b].map(([strides, offset]): Layout => ({ shape, strides, offset })) as [Layout, Layout]
-  return { name, a: left, b: right }
-}
-
-/** Pairs of operands that meet in all ways of broadcasting, and pairs of views: transposed, sliced, with any first element. */
-const PAIRS: Pair[] = [
-  pair([], [], []),
-  ...SIZES.map((n) => pair([n], [n], [n])),
-  pair([37], [37], [1]),
-  pair([36], [1], [36]),
-  pair([5, 36], [5, 36], [36]),
-  pair([5, 36], [36], [5, 36]),
-  pair([5, 37], [5, 37], [37]),
-  pair([5, 36], [5, 1], [5, 36]),
-  pair([5, 36], [5, 1], [1, 36]),
-  pair([7, 5, 36], [7, 1, 36], [5, 1]),
-  pair([3, 4, 5], [3, 1, 5], [4, 1]),
-  pair([2, 3, 4, 5, 2, 3, 2, 2], [2, 1, 4, 1, 2, 1, 2, 1], [1, 3, 1, 5, 1, 3, 1, 2]),
-  pair([4, 2, 300], [4, 1, 300], [2, 300]),
-  pair([9, 260], [9, 260], [9, 260], [4, 64]),
-  pair([9, 260], [9, 260], [260], [3, 1]),
-  pair([7, 8], [7, 8], [7, 8], [1, 2]),
-  views('transposed [33, 17]', [17, 33], [[1, 17], 0], [[33, 1], 0]),
-  views('two transposed', [6, 8], [[1, 6], 5], [[1, 6], 0]),
-  views('columns of wider rows', [6, 8], [[20, 1], 8], [[12, 1], 4]),
-  views('odd columns', [6, 8], [[21, 1], 3], [[8, 1], 0]),
-]
-
-/** A case of a kernel whose inputs are the operands of its nest, by name. */
-function nestCase<P extends NestProblem>(
-  name: string,
-  operands: readonly string[],
-  problem: P,
-  more: Partial<KernelCase<P>> = {},
-): KernelCase<P> {
-  const sizes: Record<string, number> = { out: problem.rows * problem.inner }
-  for (const [k, operand] of operands.entries()) sizes[operand] = reach(problem, problem.walks[k]!)
-  return { name, problem, sizes, ...more }
-}
-
-const AB = ['a', 'b']
-const GRAD_AB = ['grad', 'a', 'b']
-const CONDITION_AB = ['condition', 'a', 'b']
-
 const binaryOps = Object.keys(BINARY) as BinaryOp[]
 
 function binaryCase(op: BinaryOp, { name, a, b }: Pair, fills: Record<string, Fill>): KernelCase<Binary> {
@@ -239,8 +177,8 @@ const mixed: Fill = (index, random) =>
   [0, 0.5, 1, 1.5, 2, 3, -0.5, -1, -2.25][index % 9]! + (index % 2) * Math.floor(random() * 2)
 const positive = between(0.2, 4)
 
-export const powCases: KernelCase<NestProblem>[] = [
-  ...PAIRS.map(({ name, a, b }) => nestCase(name, AB, powProblem(a, b), { fills: { a: awayFromZero, b: exponents } })),
+export const powCases: KernelCase<Pow>[] = [
+  ...PAIRS.map(({ name, a, b }) => nestCase(name, AB, powProblem('f32', a, b), { fills: { a: awayFromZero, b: exponents } })),
   ...Object.entries({
     'positive bases, any exponent': { a: positive, b: mixed },
     squares: { a: 'normal', b: () => 2 },
@@ -249,14 +187,14 @@ export const powCases: KernelCase<NestProblem>[] = [
     'large even and odd exponents of negative bases': { a: between(-1.1, -0.9), b: (index: number) => 65 + (index % 9) },
     'roots of large numbers': { a: between(1e10, 1e30), b: () => 0.5 },
   } satisfies Record<string, Record<string, Fill>>).map(([name, fills]) =>
-    nestCase(name, AB, powProblem(flat(1025), flat(1025)), { fills }),
+    nestCase(name, AB, powProblem('f32', flat(1025), flat(1025)), { fills }),
   ),
 ]
 
 export const powBackwardCases: KernelCase<PowBackward>[] = [false, true].flatMap((exponent) => {
   const what = exponent ? 'by the exponent' : 'by the base'
   const make = ({ name, a, b }: Pair, fills: Record<string, Fill>) => {
-    const problem = powBackwardProblem(exponent, broadcast(a.shape, a.shape), a, b)
+    const problem = powBackwardProblem({ dtype: 'f32', exponent }, broadcast(a.shape, a.shape), a, b)
     return nestCase(`${what}, ${name}`, GRAD_AB, problem, { fills })
   }
   return [
@@ -272,10 +210,32 @@ const words: Fill = (_, random) => Math.floor(random() * 2 ** 32)
 
 const whereFills = { fills: { condition: sometimes, a: words, b: words } }
 
-export const whereCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) => [
-  nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(broadcast(a.shape, a.shape), a, b), whereFills),
-  nestCase(`${name}, one of them the condition`, CONDITION_AB, whereProblem(a, b, broadcast([], a.shape)), whereFills),
-])
+const inFloat = { condition: 'f32', dtype: 'f32' } as const
+
+export const whereCases: KernelCase<Where>[] = [
+  ...PAIRS.flatMap(({ name, a, b }) => [
+    nestCase(`${name}, whole condition`, CONDITION_AB, whereProblem(inFloat, broadcast(a.shape, a.shape), a, b), whereFills),
+    nestCase(
+      `${name}, one of them the condition`,
+      CONDITION_AB,
+      whereProblem(inFloat, a, b, broadcast([], a.shape)),
+      whereFills,
+    ),
+  ]),
+  ...(['f32', 'i32', 'f16'] as const).flatMap((condition) =>
+    (['i32', 'f16'] as const).map((dtype): KernelCase<Where> => {
+      const [shape, list] = [flat(37), flat(37)]
+      const fills = { ...whereFills.fills, ...(dtype === 'f16' && { a: 'normal', b: 'normal' }) } as Record<string, Fill>
+      return nestCase(`${condition} for ${dtype}`, CONDITION_AB, whereProblem({ condition, dtype }, shape, list, list), {
+        fills,
+      })
+    }),
+  ),
+  {
+    ...nestCase('1e6', CONDITION_AB, whereProblem(inFloat, flat(MILLION), flat(MILLION), flat(MILLION)), whereFills),
+    bench: true,
+  },
+]
 
 export const accumulateCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) =>
   [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(x), { fills: { out: 'normal' } })),

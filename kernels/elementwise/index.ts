@@ -7,7 +7,7 @@ import { pow, powBackward } from './pow.ts'
 import * as reference from './reference.ts'
 import { scalar, scalarHalf, scalarInt } from './scalar.ts'
 import { unary, unaryBackward, unaryBackwardHalf, unaryHalf } from './unary.ts'
-import { where, whereInt } from './where.ts'
+import { where } from './where.ts'
 
 export * from './accumulate.ts'
 export * from './binary.ts'
@@ -33,7 +33,6 @@ export const entries: KernelEntry[] = [
   { spec: pow, cases: cases.powCases, reference: reference.powReference },
   { spec: powBackward, cases: cases.powBackwardCases, reference: reference.powBackwardReference },
   { spec: where, cases: cases.whereCases, reference: reference.whereReference },
-  { spec: whereInt, cases: cases.whereCases, reference: reference.whereReference },
   { spec: accumulate, cases: cases.accumulateCases, reference: reference.accumulateReference },
   { spec: accumulateHalf, cases: cases.accumulateCases, reference: reference.accumulateReference },
 ]

@@ -2,18 +2,20 @@
 // have any strides. A thread takes RUN neighbouring elements of one row.
 const EXPONENT: bool = false;
 const RUN: u32 = 32u;
+alias Stored = f32;
 
 struct Params {
+  strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   dims: array<vec4<u32>, 2>, gradStrides: array<vec4<u32>, 2>, aStrides: array<vec4<u32>, 2>,
   bStrides: array<vec4<u32>, 2>,
   outer: u32, rows: u32, inner: u32, gradStep: u32, gradOffset: u32, aStep: u32, aOffset: u32,
   bStep: u32, bOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<f32>; // [dims, inner] by strides
-@group(0) @binding(1) var<storage, read> a: array<f32>; // [dims, inner] by strides
-@group(0) @binding(2) var<storage, read> b: array<f32>; // [dims, inner] by strides
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [dims, inner], row-major
+@group(0) @binding(0) var<storage, read> grad: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read> a: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(2) var<storage, read> b: array<Stored>; // [dims, inner] by strides
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [dims, inner], row-major
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The test is of the bits because compilers may assume that there is no NaN.
@@ -76,10 +78,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = thread / runs;
   if (row >= params.rows) { return; }
 
+  let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   var rest = row;
-  var atGrad = params.gradOffset;
-  var atA = params.aOffset;
-  var atB = params.bOffset;
+  var atGrad = own.x + params.gradOffset;
+  var atA = own.y + params.aOffset;
+  var atB = own.z + params.bOffset;
   for (var d = params.outer; d > 0u; d--) {
     let size = params.dims[(d - 1u) / 4u][(d - 1u) % 4u];
     let at = rest % size;
@@ -91,7 +94,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (thread - row * runs) * RUN;
   let end = min(start + RUN, params.inner);
   for (var i = start; i < end; i++) {
-    let factor = derivative(a[atA + i * params.aStep], b[atB + i * params.bStep]);
-    out[row * params.inner + i] = grad[atGrad + i * params.gradStep] * factor;
+    let factor = derivative(f32(a[atA + i * params.aStep]), f32(b[atB + i * params.bStep]));
+    out[own.w + row * params.inner + i] = Stored(f32(grad[atGrad + i * params.gradStep]) * factor);
   }
 }

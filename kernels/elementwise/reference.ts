@@ -6,7 +6,7 @@ import type { WithScalar } from './scalar.ts'
 import type { Unary, UnaryBackward, UnaryOp } from './unary.ts'
 
 /** erfc in float64: a series of positive terms near 0, the continued fraction beyond. */
-function erfc(x: number): number {
+export function erfc(x: number): number {
   if (x < 0) return 2 - erfc(-x)
   if (x < 3) {
     let term = x
@@ -27,7 +27,7 @@ function normalCdf(x: number): number {
   return 0.5 * erfc(-x / Math.SQRT2)
 }
 
-function sigmoid(x: number): number {
+export function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x))
 }
 

@@ -1,23 +1,40 @@
-import { type NestProblem, nest } from '../layout.ts'
-import { stridedVariant } from '../runs.ts'
-import { type KernelSpec, reads, type Scalar, writes } from '../spec.ts'
-import whereSource from './where.wgsl'
+import { type Layout, type NestProblem, nest } from '../layout.ts'
+import { nestVariants } from '../runs.ts'
+import { branchStrides, type KernelSpec, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
+import flat from './whereFlat.wgsl'
+import strided from './whereStrided.wgsl'
+import vector from './whereVector.wgsl'
 
-const operands = nest('condition', 'a', 'b')
-export const whereProblem = operands.problem
-
-function makeWhere(name: string, condition: Scalar): KernelSpec<NestProblem> {
-  return {
-    name,
-    bindings: [...reads(condition, 'condition'), ...reads('u32', 'a', 'b'), ...writes('u32', 'out')],
-    params: operands.params,
-    variants: [stridedVariant(whereSource, () => ({ NOT_ZERO: condition === 'f32' ? 0x7fffffff : 0xffffffff }))],
-    flops: () => 0,
-    bytes: ({ rows, inner }) => 16 * rows * inner,
-  }
+/** The stored types. What is selected is moved as words, of 4 bytes unless it is float16. */
+interface Types {
+  condition: Scalar
+  dtype: Scalar
 }
 
-/** out = condition ? a : b over a shape, of any 4-byte type. The condition is float32 and true unless it is 0; NaN is true too. */
-export const where = makeWhere('where', 'f32')
-/** The same with an int32 condition. */
-export const whereInt = makeWhere('whereInt', 'i32')
+export interface Where extends NestProblem, Types {}
+
+const operands = nest('condition', 'a', 'b')
+
+export function whereProblem(types: Types, ...layouts: [condition: Layout, a: Layout, b: Layout]): Where {
+  return Object.assign(operands.problem(...layouts), types)
+}
+
+const wordOf = ({ dtype }: Types): Scalar => (dtype === 'f16' ? 'f16' : 'u32')
+
+/** out = condition ? a : b over a shape. The condition is true unless it is 0; NaN is true too. */
+export const where: KernelSpec<Where> = {
+  name: 'where',
+  bindings: [
+    { name: 'condition', access: 'read', dtype: ({ condition }: Types) => condition, offset: 'conditionOffset' },
+    { name: 'a', access: 'read', dtype: wordOf, offset: 'aOffset' },
+    { name: 'b', access: 'read', dtype: wordOf, offset: 'bOffset' },
+    ...writes(wordOf, 'out'),
+  ],
+  params: [branchStrides(4), ...operands.params],
+  variants: nestVariants<Where>({ flat, vector, strided }, ['condition', 'a', 'b'], (problem) => ({
+    Condition: problem.condition,
+    Word: wordOf(problem),
+  })),
+  flops: () => 0,
+  bytes: (problem) => (SCALAR_BYTES[problem.condition] + 3 * SCALAR_BYTES[problem.dtype]) * problem.rows * problem.inner,
+}

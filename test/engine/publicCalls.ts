@@ -2,6 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as api from '../../train/index.ts'
+import { elementwiseCalls } from './elementwiseCalls.ts'
 
 export const device = await api.requestDevice()
 export const other = await api.requestDevice()
@@ -75,6 +76,7 @@ export type Arguments = () => unknown[]
 
 /** Valid arguments of every public function. */
 export const FUNCTIONS: Record<string, Arguments> = {
+  ...elementwiseCalls(x),
   add: () => [x(2), x(2)],
   addAll: () => [[x(2), x(2)]],
   arange: () => [0, 4, 2, { dtype: 'int32' }],
@@ -121,6 +123,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
   evaluate: () => [model, loader, () => {}, 'serial'],
   exp: () => [x(2)],
+  exportOnnx: () => [join(folder, 'x.onnx'), model, { branches: 1 }],
   // On two images no base is better than chance: the function refuses it when it has run on them.
   expand: () => [
     {
@@ -134,8 +137,10 @@ export const FUNCTIONS: Record<string, Arguments> = {
   fork: () => [device, 'serial', { a: () => x(2) }, { together: 1 }],
   fromHost: () => [() => Float32Array.of(1, 2), [2], device],
   full: () => [[2], 1, { dtype: 'float32' }],
-  gelu: () => [x(2)],
+  gelu: () => [x(2), { approximate: 'tanh' }],
   grad: () => [(t: api.Tensor) => t.mul(t), x(2), { cotangent: ones([2]), createGraph: true }],
+  // There are no such weights: the function fails as for a missing file.
+  importViT: () => [join(folder, 'no.safetensors'), { classes: 2, device }],
   layerNorm: () => [x(2, 3), x(3), x(3), 1e-5],
   linear: () => [x(2, 3), x(4, 3), x(4), { gelu: true }],
   listAdapters: () => [],

@@ -83,6 +83,15 @@ test('products and layers mind a change only of what the gradients that are want
       needs: [[0, 1], [0], [0]],
     },
     rmsNorm: { of: ([x, w]) => rmsNorm(x!, w!), shapes: [[2, 4], [4]], needs: [[0, 1], [0]] },
+    maximum: {
+      of: ([a, b]) => a!.maximum(b!),
+      shapes: [[2, 4], [4]],
+      needs: [
+        [0, 1],
+        [0, 1],
+      ],
+    },
+    lerp: { of: ([x, u, w]) => x!.lerp(u!, w!), shapes: [[2, 4], [4], [4]], needs: [[2], [2], [0, 1]] },
     firstTokenAttention: {
       of: ([u, w]) => firstTokenAttention(u!, w!, 1),
       shapes: [

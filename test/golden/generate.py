@@ -38,7 +38,7 @@ Training files  training-{joint,prefixSum,paper}.safetensors
         p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
     Decay 0.05 for tensors of two or more dims except clsToken and posEmbedding; 0 for those and for vectors.
 
-ops.safetensors  {op}.{case}.{tensor}
+ops.safetensors, functions.safetensors  {op}.{case}.{tensor}
     Inputs under their own names, `output` the result, `cotangent` what was back-propagated, `grad.{input}` the gradients.
     __metadata__.cases              JSON: {op}.{case} -> the arguments that are not tensors
 """
@@ -417,6 +417,53 @@ def opsFile(folder, seed):
     saveSafetensors(os.path.join(folder, 'ops.safetensors'), out, {'cases': json.dumps(cases)})
 
 
+# Functions of elements
+
+def functionsFile(folder, seed):
+    random = np.random.RandomState(seed)
+    out = {}
+
+    def case(name, f, **inputs):
+        """f(inputs) -> result, with gradients for a random cotangent."""
+        leaves = {key: rounded(value).requires_grad_() for key, value in inputs.items()}
+        result = f(*leaves.values())
+        cotangent = rounded(random.standard_normal(result.shape))
+        found = torch.autograd.grad(result, list(leaves.values()), cotangent)
+        out.update({f'{name}.{key}': exact(value) for key, value in leaves.items()})
+        out.update({f'{name}.output': result, f'{name}.cotangent': exact(cotangent)})
+        out.update({f'{name}.grad.{key}': value for key, value in zip(leaves, found)})
+
+    # Halves and 0 included; 7 x 9 numbers, none of which repeats in a row.
+    steps = np.linspace(-7.75, 7.75, 63).reshape(9, 7).T
+    positive = np.linspace(0.05, 6.25, 63).reshape(9, 7).T
+    angles = np.concatenate([np.linspace(-10, 10, 31), 1e3 * np.linspace(-1, 1, 11), 1e5 * np.linspace(-1, 1, 21)]).reshape(9, 7).T
+    named = dict(abs=steps, sign=steps, floor=steps, ceil=steps, round=steps, trunc=steps, square=steps, reciprocal=positive,
+                 rsqrt=positive, sin=angles, cos=angles, exp2=steps, log2=positive, log1p=positive - 0.9, expm1=steps, erf=steps / 2)
+    for name, x in named.items():
+        case(f'{name}.plain', getattr(torch, name), x=x)
+    case('log1p.small', torch.log1p, x=steps * 1e-6)
+    case('expm1.small', torch.expm1, x=steps * 1e-6)
+    case('silu.plain', F.silu, x=steps)
+    # PyTorch leaves the logarithm out above its threshold.
+    case('softplus.plain', lambda x: F.softplus(x, threshold=1e9), x=4 * steps)
+    case('leakyRelu.plain', lambda x: F.leaky_relu(x, 0.2), x=steps)
+    case('gelu.tanh', lambda x: F.gelu(x, approximate='tanh'), x=steps)
+    # The limits are among the numbers.
+    case('clamp.both', lambda x: torch.clamp(x, -2.25, 3.5), x=steps)
+    case('clamp.min', lambda x: torch.clamp(x, min=0.5), x=steps)
+    case('clamp.max', lambda x: torch.clamp(x, max=0.5), x=steps)
+
+    few = lambda *shape: random.randint(-2, 3, shape).astype(np.float64)
+    case('minimum.ties', torch.minimum, a=few(3, 1, 5), b=few(4, 1))
+    case('maximum.ties', torch.maximum, a=few(3, 1, 5), b=few(4, 1))
+    case('atan2.broadcast', torch.atan2, a=random.standard_normal((3, 1, 5)), b=random.standard_normal((4, 1)))
+    case('remainder.broadcast', torch.remainder, a=10 * random.standard_normal((3, 1, 5)), b=random.standard_normal((4, 1)))
+    case('lerp.broadcast', lambda x, u, weight: torch.lerp(x, u, weight), x=random.standard_normal((3, 4, 5)),
+         u=random.standard_normal((3, 4, 5)), weight=random.standard_normal((3, 4, 5)))
+
+    saveSafetensors(os.path.join(folder, 'functions.safetensors'), out, {})
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     seed = 1
@@ -428,6 +475,7 @@ def main():
     for scheme in ('joint', 'prefixSum', 'paper'):
         trainingFile(folder, scheme, 100)
     opsFile(folder, 200)
+    functionsFile(folder, 400)
 
 
 if __name__ == '__main__':

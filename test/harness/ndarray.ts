@@ -12,7 +12,7 @@ export function ndarray(data: ArrayLike<number>, shape: Shape): NdArray {
 }
 
 /** An array of this shape whose element at each index is `value(index)`. */
-function generate(shape: Shape, value: (index: number[]) => number): NdArray {
+export function generate(shape: Shape, value: (index: number[]) => number): NdArray {
   const strides = rowMajorStrides(shape)
   const data = Float64Array.from({ length: sizeOf(shape) }, (_, i) =>
     value(shape.map((size, d) => Math.floor(i / strides[d]!) % size)),
@@ -24,7 +24,7 @@ function generate(shape: Shape, value: (index: number[]) => number): NdArray {
  * The element at an index, with broadcasting: dims of size 1 repeat, and leading dims of the index that the array lacks are
  * dropped.
  */
-function elementAt({ shape, data }: NdArray, index: readonly number[]): number {
+export function elementAt({ shape, data }: NdArray, index: readonly number[]): number {
   const strides = rowMajorStrides(shape)
   const own = index.slice(index.length - shape.length)
   return data[own.reduce((at, i, d) => at + (shape[d] === 1 ? 0 : i * strides[d]!), 0)]!

@@ -147,6 +147,11 @@ export class Steps {
       () => a.mul(a).add(1).log(),
       () => a.mul(a).add(1).sqrt(),
       () => a.tanh().pow(2),
+      () => a.sin().add(a.cos()),
+      () => a.silu().abs().log1p(),
+      () => a.leakyRelu(0.2).clamp(-1.5, 2),
+      () => a.erf().expm1(),
+      () => a.round().add(a.mul(0.5)),
     ]
     return this.pick(ops)()
   }
@@ -159,6 +164,8 @@ export class Steps {
       () => a.add(b),
       () => a.sub(b),
       () => a.mul(b).tanh(),
+      () => (typeof b === 'number' ? a.maximum(b) : a.minimum(b)),
+      () => a.lerp(b, 0.25),
       () => a.div(typeof square === 'number' ? square + 1 : square.add(1)),
     ]
     return this.pick(ops)()
@@ -271,7 +278,7 @@ export class Steps {
   #selected(a: Tensor): Tensor {
     if (a.ndim === 0) return where(this.inputs.labels, a, 0.5)
     const dim = this.#dim(a)
-    return where(a.argmax(dim, true), a, a.mul(0.5))
+    return where(this.random() < 0.5 ? a.argmax(dim, true) : a.gt(0.1), a, a.mul(0.5))
   }
 
   crossEntropy(): Tensor {

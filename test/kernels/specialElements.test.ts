@@ -86,7 +86,7 @@ for (const [name, problem, values] of [
 check({
   kernel: 'pow',
   name: 'of pairs',
-  problem: powProblem(rows, columns),
+  problem: powProblem('f32', rows, columns),
   inputs: { a: ELEMENTS, b: ELEMENTS },
   outputs: { out: n * n },
   signs: true,
@@ -95,7 +95,7 @@ for (const exponent of [false, true]) {
   check({
     kernel: 'powBackward',
     name: `by the ${exponent ? 'exponent' : 'base'}`,
-    problem: powBackwardProblem(exponent, ofPairs(0, 0), rows, columns),
+    problem: powBackwardProblem({ dtype: 'f32', exponent }, ofPairs(0, 0), rows, columns),
     inputs: { grad: [1], a: ELEMENTS, b: ELEMENTS },
     outputs: { out: n * n },
     // A subnormal power may be flushed to 0.
@@ -104,19 +104,19 @@ for (const exponent of [false, true]) {
 }
 
 const list = { shape: [n], strides: [1], offset: 0 }
-const whereShape = whereProblem(list, list, list)
+const whereShape = (condition: 'f32' | 'i32') => whereProblem({ condition, dtype: 'f32' }, list, list, list)
 const words = { a: ELEMENTS.map((_, i) => 0x7fc00000 + i), b: ELEMENTS.map((_, i) => 1 + i) }
 check({
   kernel: 'where',
   name: 'conditions',
-  problem: whereShape,
+  problem: whereShape('f32'),
   inputs: { condition: ELEMENTS, ...words },
   outputs: { out: n },
 })
 check({
-  kernel: 'whereInt',
-  name: 'conditions',
-  problem: whereShape,
+  kernel: 'where',
+  name: 'int32 conditions',
+  problem: whereShape('i32'),
   inputs: { condition: ELEMENTS.map((_, i) => [0, -(2 ** 31), 1][i % 3]!), ...words },
   outputs: { out: n },
 })

@@ -16,9 +16,14 @@ const images = tensor(
   { shape: [B, 2, 12, 12] },
 )
 
-for (const pool of ['cls', 'mean'] as const) {
-  test(`pool ${pool}: its weights times the values are what the layer gives its CLS token, dropout off`, async () => {
-    const model = new ParaFormer({ ...SHAPE, branches: 3, branchDepth: 2, pool })
+for (const [pool, qkvBias] of [
+  ['cls', false],
+  ['mean', false],
+  ['cls', true],
+  ['mean', true],
+] as const) {
+  test(`pool ${pool}${qkvBias ? ' with biases' : ''}: its weights times the values are what the layer gives its CLS token, dropout off`, async () => {
+    const model = new ParaFormer({ ...SHAPE, branches: 3, branchDepth: 2, pool, qkvBias })
     model.train()
     const weights = clsAttention(model, images)
     ok(model.training)
@@ -33,8 +38,9 @@ for (const pool of ['cls', 'mean'] as const) {
       const given = await taps.get(`${at}.attention.values`)! // [B, 1 or N, H * Dh]
       const rows = given.length / (B * H * Dh)
       const weight = await model.branches[branch]!.layers[1]!.attention.qkv.weight.data() // [3 * H * Dh, D]
+      const bias = await model.branches[branch]!.layers[1]!.attention.qkv.bias?.data() // [3 * H * Dh]
       const value = (b: number, n: number, h: number, j: number) => {
-        let sum = 0
+        let sum = bias?.[(2 * H + h) * Dh + j] ?? 0
         for (let d = 0; d < SHAPE.dim; d++)
           sum += u[(b * N + n) * SHAPE.dim + d]! * weight[((2 * H + h) * Dh + j) * SHAPE.dim + d]!
         return sum

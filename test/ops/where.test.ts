@@ -82,9 +82,14 @@ test('int32 and what is not a number', async () => {
   if (`${await kept.data()}` !== '1,0,0,4') throw new Error(`NaN passed: ${await kept.data()}`)
 })
 
+test('dtypes meet by the rule of all ops', async () => {
+  const condition = tensor([1, 0], { dtype: 'int32' })
+  const met = where(condition, tensor([1, 2], { dtype: 'int32' }), tensor([0.5, 1.5]))
+  if (met.dtype !== 'float32' || `${await met.data()}` !== '1,1.5') throw new Error(`${met.dtype} ${await met.data()}`)
+})
+
 test('refusals name the op', () => {
   const condition = tensor([1, 0])
-  assertShapeError(() => where(condition, tensor([1, 2]), tensor([1, 2], { dtype: 'int32' })), 'where: got float32 and int32')
   assertShapeError(() => where(condition, tensor([1, 2], { dtype: 'int32' }), 0.5), 'where: got 0.5')
   assertShapeError(() => where(condition, tensor([1, 2, 3]), 0), 'where: shapes')
 })

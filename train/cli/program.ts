@@ -5,6 +5,7 @@ import { version } from '../../package.json'
 import { compressCommand } from './compress.ts'
 import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
+import { exportCommand, importCommand } from './exchange.ts'
 import { expandCommand } from './expand.ts'
 import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
@@ -30,6 +31,8 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(expandCommand())
     .addCommand(devicesCommand())
     .addCommand(studyCommand())
+    .addCommand(importCommand())
+    .addCommand(exportCommand())
     .addCommand(webCommand())
     .addCommand(setupCommand())
   for (const command of extra) program.addCommand(command)
