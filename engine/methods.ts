@@ -28,6 +28,7 @@ import { pow } from './ops/pow.ts'
 import { mean, sum } from './ops/reduce.ts'
 import { rmsNorm } from './ops/rmsNorm.ts'
 import { roll } from './ops/roll.ts'
+import { cummax, cumprod } from './ops/scan.ts'
 import { scatter } from './ops/scatter.ts'
 import { scatterAdd } from './ops/scatterAdd.ts'
 import { broadcastTo, permute, reshape, transpose } from './ops/shape.ts'
@@ -46,7 +47,7 @@ const methods = {
   ...{ ...elementwise, ...algebraic, ...trigonometric, ...exponential, ...pairwise, ...compare, pow, clamp, lerp },
   ...{ gelu, silu, softplus, leakyRelu },
   ...{ sum, mean, max, argmax, softmax, logSoftmax, cumsum },
-  ...{ min, argmin, prod, variance, std, norm, logsumexp, any, all },
+  ...{ cumprod, cummax, min, argmin, prod, variance, std, norm, logsumexp, any, all },
   ...{ reshape, permute, transpose, slice, broadcastTo },
   ...{ gather, indexSelect, scatter, scatterAdd, maskedFill, oneHot, triu, tril },
   ...{ sort, argsort, topk },

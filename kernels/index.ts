@@ -19,6 +19,7 @@ import { entries as pairwise } from './pairwise/index.ts'
 import { entries as random } from './random/index.ts'
 import { entries as reduce } from './reduce/index.ts'
 import { entries as rmsNorm } from './rmsNorm/index.ts'
+import { entries as scan } from './scan/index.ts'
 import { entries as softmax } from './softmax/index.ts'
 import type { KernelEntry } from './spec.ts'
 import { entries as trigonometric } from './trigonometric/index.ts'
@@ -47,5 +48,6 @@ export const kernelFamilies = {
   random,
   reduce,
   rmsNorm,
+  scan,
   softmax,
 } as const satisfies Record<string, readonly KernelEntry[]>

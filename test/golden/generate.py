@@ -412,6 +412,7 @@ def opsFile(folder, seed):
     case('variance.far', lambda x: torch.var(x, dim=(0, 2), unbiased=True), {'x': far}, dim=[0, 2])
     case('variance.population', lambda x: torch.var(x, dim=1, unbiased=False), {'x': far}, dim=1, correction=0)
     case('logsumexp.large', lambda x: torch.logsumexp(x, (0, 2)), {'x': 1e3 * draw(3, 4, 5)}, dim=[0, 2])
+    case('cumprod.zeros', lambda x: torch.cumprod(x, 1), {'x': factors}, dim=1)
     case('min.rows', lambda x: torch.min(x, 1).values, {'x': -ties}, dim=1)
 
     saveSafetensors(os.path.join(folder, 'ops.safetensors'), out, {'cases': json.dumps(cases)})
