@@ -6,10 +6,20 @@ import { format, normalizeDim, type Shape } from '../layout/shape.ts'
 import { checkTensors } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { reshape } from './shape.ts'
+import { slice } from './slice.ts'
 
 /** Makes a view into `t` that starts at index `at` of a dim. */
 function part(t: Tensor, dim: number, at: number, shape: Shape, strides: Shape): Tensor {
   return view(t, { shape, strides, offset: t.offset + at * t.strides[dim]! })
+}
+
+/** The `size` elements of t from `start` on along a dim, on the tape. */
+function along(t: Tensor, dim: number, start: number, size: number): Tensor {
+  return slice(
+    t,
+    t.shape.map((_, d) => (d === dim ? [start, start + size] : [])),
+  )
 }
 
 const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
@@ -31,6 +41,14 @@ const concatOp = defineOp<Tensor[], { dim: number; sizes: number[] }>({
       const dx = ctx.needs[i] ? part(grad, dim, at, grad.shape.with(dim, size), grad.strides) : undefined
       at += size
       return dx
+    })
+  },
+  differentiableBackward(ctx, grad, { dim, sizes }) {
+    let at = 0
+    return sizes.map((size, i) => {
+      const start = at
+      at += size
+      return ctx.needs[i] ? along(grad, dim, start, size) : undefined
     })
   },
 })
@@ -66,6 +84,10 @@ const stackOp = defineOp<Tensor[], { dim: number }>({
   backward(ctx, grad, { dim }) {
     const [shape, strides] = [grad.shape.toSpliced(dim, 1), grad.strides.toSpliced(dim, 1)]
     return ctx.needs.map((needed, i) => (needed ? part(grad, dim, i, shape, strides) : undefined))
+  },
+  differentiableBackward(ctx, grad, { dim }) {
+    const shape = grad.shape.toSpliced(dim, 1)
+    return ctx.needs.map((needed, i) => (needed ? reshape(along(grad, dim, i, 1), shape) : undefined))
   },
 })
 

@@ -26,18 +26,24 @@ function scanInto(y: Tensor, x: Tensor, axis: AxisView, reverse: boolean): void 
   run(scan, { outer, n, inner, chunk, chunks, reverse }, [x, sums, y])
 }
 
-const op = defineOp<[Tensor], AxisView>({
+interface Scan {
+  axis: AxisView
+  reverse: boolean
+}
+
+const op: (inputs: [Tensor], scan: Scan) => Tensor = defineOp<[Tensor], Scan>({
   name: 'cumsum',
-  forward(_ctx, [x], axis) {
+  forward(_ctx, [x], { axis, reverse }) {
     const y = empty(x.shape, x.dtype, x.device)
-    scanInto(y, x.contiguous(), axis, false)
+    scanInto(y, x.contiguous(), axis, reverse)
     return y
   },
-  backward(ctx, grad, axis) {
+  backward(ctx, grad, { axis, reverse }) {
     const dx = ctx.gradOut(0)
-    scanInto(dx, grad.contiguous(), axis, true)
+    scanInto(dx, grad.contiguous(), axis, !reverse)
     return [dx]
   },
+  differentiableBackward: (_ctx, grad, { axis, reverse }) => [op([grad], { axis, reverse: !reverse })],
 })
 
 /**
@@ -51,5 +57,5 @@ export function cumsum(x: Tensor, dim: number, ...extra: []): Tensor {
   checkTensor('cumsum', x)
   checkNoMore('cumsum', extra)
   refuseHalf('cumsum', x)
-  return op([x], axisViewOf('cumsum', x.shape, dim))
+  return op([x], { axis: axisViewOf('cumsum', x.shape, dim), reverse: false })
 }

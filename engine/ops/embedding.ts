@@ -4,6 +4,9 @@ import { checkNoMore } from '../base/checks.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { addOp } from './byIndex.ts'
+import { zeros } from './create.ts'
+import { broadcastTo, reshape } from './shape.ts'
 import { stableOrder } from './stableOrder.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
@@ -27,6 +30,11 @@ const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
       run(kernels.scatterAddSorted, problem, [grad, order, starts, dweight])
     } else run(kernels.scatterAdd, problem, [grad, indices, dweight])
     return [dweight, undefined]
+  },
+  differentiableBackward(ctx, grad, { count, rows, width }) {
+    const index = broadcastTo(reshape(ctx.saved[0]!, [count, 1]), [count, width])
+    const none = zeros([rows, width], { device: grad.device })
+    return [addOp([none, index, reshape(grad, [count, width])], { dim: 0 }), undefined]
   },
 })
 

@@ -1,9 +1,8 @@
 import * as kernels from '../../kernels/reduce/index.ts'
-import { defineOp, noGrad } from '../autograd/tape.ts'
+import { defineOp } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
-import { isFloat, refuseHalf } from '../layout/dtype.ts'
-import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
+import { isFloat } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { runScalar } from '../tensor/pointwise.ts'
@@ -84,74 +83,3 @@ export const sum = defineSum('sum')
 
 /** Averages x, float32 or float16, over one or more dims; otherwise as `sum`. @throws ShapeError for int32, and as `sum` */
 export const mean = defineSum('mean')
-
-/** The maxima of a pass, and the int32 indices of the first ones within the reduced dims, both of the pass's output shape. */
-function runMax(x: Tensor, pass: ReduceDims): { values: Tensor; indices: Tensor } {
-  const { device, dtype } = x
-  const { reduction, input } = reductionOf(x, pass.start, pass.end)
-  const float = dtype === 'float32'
-  const pair = (shape: Shape) => ({ values: empty(shape, dtype, device), indices: empty(shape, 'int32', device) })
-  const result = pair(pass.shape)
-  const split = kernels.withChunk(reduction, kernels.splitChunk(device.capabilities, reduction))
-  const first = split.chunks === 1 ? result : pair([kernels.outputs(split)])
-  run(float ? kernels.max : kernels.maxInt, split, [input, first.values, first.indices])
-  if (first !== result) {
-    const { outer, chunks, inner } = split
-    const tensors = [first.values, first.indices, result.values, result.indices]
-    run(float ? kernels.maxCombine : kernels.maxCombineInt, { outer, chunks, inner }, tensors)
-  }
-  return result
-}
-
-const maxOp = defineOp<[Tensor], ReduceDims>({
-  name: 'max',
-  forward(ctx, [x], pass) {
-    const { values, indices } = runMax(x, pass)
-    ctx.saveForBackward(indices)
-    return values
-  },
-  backward(ctx, grad, { from, start, end }) {
-    const dx = ctx.gradOut(0)
-    const [outer, n, inner] = [from.slice(0, start), from.slice(start, end), from.slice(end)].map(sizeOf)
-    run(kernels.maxBackward, { outer: outer!, n: n!, inner: inner! }, [ctx.saved[0]!, grad.contiguous(), dx])
-    return [dx]
-  },
-})
-
-/**
- * Finds the maximum over one or more dims. It is NaN if an element is. The first of equal maxima, or the first NaN, gets the whole gradient.
- * @param x float32 or int32, any shape
- * @param dim a dim or a list of dims; by default all. Negative numbers count back
- * @param keepdim whether reduced dims stay, with size 1
- * @throws ShapeError for float16, a dim that x does not have, or one named twice
- */
-export function max(x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor {
-  checkTensor('max', x)
-  checkBoolean('max', keepdim, 'keepdim')
-  checkNoMore('max', extra)
-  refuseHalf('max', x)
-  return reduceDimsOf('max', x.shape, dim, keepdim).reduce((reduced, pass) => maxOp([reduced], pass), x)
-}
-
-const argmaxOp = defineOp<[Tensor], ReduceDims>({
-  name: 'argmax',
-  forward: (_ctx, [x], pass) => runMax(x, pass).indices,
-})
-
-/**
- * Finds the int32 index of the first maximum, or of the first NaN if there is one. No gradient flows.
- * @param x float32 or int32, any shape
- * @param dim the dim that the index is along; by default it is the row-major index among all elements. Negative numbers count back
- * @param keepdim whether the reduced dims stay, with size 1
- * @throws ShapeError for float16, or a dim that x does not have
- */
-export function argmax(x: Tensor, dim?: number, keepdim = false, ...extra: []): Tensor {
-  checkTensor('argmax', x)
-  checkBoolean('argmax', keepdim, 'keepdim')
-  checkNoMore('argmax', extra)
-  refuseHalf('argmax', x)
-  // Only along a single dim is there an index, so a list of dims is refused.
-  if (dim !== undefined) normalizeDim('argmax', dim, Math.max(x.ndim, 1))
-  const whole: ReduceDims = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
-  return noGrad(() => argmaxOp([x], dim === undefined ? whole : reduceDimsOf('argmax', x.shape, dim, keepdim)[0]!))
-}

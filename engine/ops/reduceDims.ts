@@ -26,7 +26,7 @@ export function axisViewOf(op: string, shape: Shape, dim: number): AxisView {
 }
 
 /** Views neighbouring dims as one dim; undefined where their strides do not allow that. */
-function asOneDim(shape: Shape, strides: Shape): { size: number; stride: number } | undefined {
+export function asOneDim(shape: Shape, strides: Shape): { size: number; stride: number } | undefined {
   const merged = mergeDims(shape, [strides])
   return merged.dims.length > 1 ? undefined : { size: sizeOf(shape), stride: merged.strides[0]![0] ?? 0 }
 }

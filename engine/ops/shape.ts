@@ -1,4 +1,3 @@
-import { pad, padProblem } from '../../kernels/copy/index.ts'
 import { broadcastLayout, mergeDims } from '../../kernels/layout.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore, refusal } from '../base/checks.ts'
@@ -6,8 +5,6 @@ import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { broadcastShapes, checkShape, format, normalizeDim, rowMajorLayout, type Shape, sizeOf } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { run } from '../tensor/run.ts'
-import { operand } from '../tensor/strided.ts'
 import { type Tensor, view } from '../tensor/tensor.ts'
 import { sum, sumInto } from './reduce.ts'
 import { type ReduceDims, reduceDimsOf } from './reduceDims.ts'
@@ -108,63 +105,6 @@ export function transpose(x: Tensor, dim0: number, dim1: number, ...extra: []): 
     [x],
     x.shape.map((_, d) => (d === a ? b : d === b ? a : d)),
   )
-}
-
-/** By dim, the first index and the exclusive end of a slice. */
-type Box = readonly (readonly [number, number])[]
-
-const sliceOp = defineOp<[Tensor], { shape: Shape; box: Box }>({
-  name: 'slice',
-  forward(_ctx, [x], { box }) {
-    const offset = box.reduce((sum, [start], d) => sum + start * x.strides[d]!, x.offset)
-    return view(x, { shape: box.map(([start, stop]) => stop - start), offset })
-  },
-  backward(ctx, grad, { shape, box }) {
-    const dx = ctx.gradOut(0)
-    const { layout, bound } = operand(grad)
-    const problem = padProblem(shape, box, layout)
-    run(pad, dx.dtype === 'float16' ? { ...problem, dtype: 'f16' } : problem, [bound, dx])
-    return [dx]
-  },
-})
-
-/**
- * The bounds of a slice along one dim, by default the whole dim. As in NumPy, negative bounds count back, and bounds outside move to the
- * edge. `stop` is exclusive.
- */
-export type SliceRange = readonly [start?: number | undefined, stop?: number | undefined]
-
-/** @throws ArgumentError unless `ranges` is a list of ranges */
-function checkRanges(ranges: unknown): void {
-  const takes = 'a range for each dim such as [[0, 2], [], [-1]]'
-  if (!Array.isArray(ranges)) throw refusal('slice', ranges, takes)
-  for (const [d, range] of ranges.entries()) {
-    const bounds = range === undefined || (Array.isArray(range) && range.length <= 2)
-    if (bounds && (range ?? []).every((at: unknown) => at === undefined || typeof at === 'number')) continue
-    throw refusal('slice', range, `[start, stop], ${takes}`, `range ${d}`)
-  }
-}
-
-/**
- * Makes a view of the elements from start to stop (exclusive) along each dim.
- * @param ranges by dim; dims without a range stay whole
- * @throws ShapeError when a range is empty or no whole numbers, or there are more ranges than dims; ArgumentError when `ranges` is no list of
- *   ranges
- */
-export function slice(x: Tensor, ranges: readonly SliceRange[], ...extra: []): Tensor {
-  checkTensor('slice', x)
-  checkRanges(ranges)
-  checkNoMore('slice', extra)
-  if (ranges.length > x.ndim) throw new ShapeError(`slice: got ${ranges.length} ranges for ${format(x.shape)}`)
-  const box = x.shape.map((size, d): [number, number] => {
-    const [start = 0, stop = size] = ranges[d] ?? []
-    const [from, to] = [start, stop].map((at) => Math.min(Math.max(at < 0 ? at + size : at, 0), size)) as [number, number]
-    if (!Number.isInteger(start) || !Number.isInteger(stop) || from >= to) {
-      throw new ShapeError(`slice: ${kindOf([start, stop])} takes nothing from dim ${d} of ${format(x.shape)}`)
-    }
-    return [from, to]
-  })
-  return sliceOp([x], { shape: x.shape, box })
 }
 
 const broadcastOp = defineOp<[Tensor], { from: Shape; to: Shape }>({

@@ -2,6 +2,7 @@ import { endOf, type Layout, reach, rowMajorStrides } from '../layout.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import { type Copy, copyProblem } from './copy.ts'
 import { type Arange, type FillProblem, wordOf } from './fill.ts'
+import { flipProblem } from './flip.ts'
 import { type Pad, padProblem } from './pad.ts'
 
 const SIZES = [1, 2, 3, 4, 7, 31, 33, 129, 257, 1025, 8200]
@@ -26,6 +27,14 @@ function copyCase(name: string, source: Layout, target = within(source.shape)): 
     // The target is filled too, so that a test notices when a copy changes other elements of it.
     fills: { source: words, out: words },
   }
+}
+
+/** A copy with the order reversed along some dims. */
+function flipCase(source: Layout, dims: readonly number[]): KernelCase<Copy> {
+  const target = within(source.shape)
+  const problem = flipProblem(source, target, dims)
+  const sizes = { source: endOf(source), out: endOf(target) + 5 }
+  return { name: `[${source.shape}] flipped along ${dims}`, problem, sizes, fills: { source: words, out: words } }
 }
 
 /** A copy of a tensor of this shape, with its dims permuted. */
@@ -60,6 +69,11 @@ const wordCases: KernelCase<Copy>[] = [
   copyCase('transposed into columns', { shape: [33, 12], strides: [1, 33], offset: 0 }, within([33, 12], [33, 40], 8)),
   copyCase('transposed from columns', { shape: [36, 12], strides: [1, 40], offset: 4 }),
   copyCase('into a transposed target', within([33, 12]), { shape: [33, 12], strides: [1, 33], offset: 0 }),
+  flipCase(within([257]), [0]),
+  flipCase(within([9, 36]), [0]),
+  flipCase(within([9, 36]), [1]),
+  flipCase(within([5, 6, 7]), [0, 1]),
+  flipCase(permuted(within([5, 36, 32]), [0, 2, 1]), [0]),
   permuteCase([1024, 1024], [1, 0], true),
   permuteCase([32, 65, 3, 4, 64], [2, 0, 3, 1, 4], true),
   { ...copyCase('1e6', within([1_000_000])), bench: true },

@@ -7,6 +7,7 @@ import { arangeReference, arangeWholeReference, copyReference, fillReference, pa
 
 export * from './copy.ts'
 export * from './fill.ts'
+export { flipProblem } from './flip.ts'
 export * from './pad.ts'
 
 export const entries: KernelEntry[] = [

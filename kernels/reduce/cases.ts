@@ -151,3 +151,15 @@ export const maxBackwardCases: KernelCase<AxisView>[] = [
   ...SIZES.flatMap((n) => [backwardCase(1, n, 1), backwardCase(5, n, 3), backwardCase(3, 2, n), backwardCase(n, 3, 1)]),
   backwardCase(2, 33, 8),
 ]
+
+export const minCases: KernelCase<Reduction>[] = [
+  ...SHAPES.slice(3, -1).map(([name, reduction]) => maxCase(`min of ${name}, ties`, reduction, ties)),
+  maxCase('all equal', rowMajor(4, 1028, 1), () => 2.5),
+  maxCase('all negative and large, over 0', rowMajor(1, 257, 8), negative),
+]
+
+export const minIntCases: KernelCase<Reduction>[] = [
+  maxCase('ties', rowMajor(9, 1028, 1), ties),
+  maxCase('any', rowMajor(3, 129, 5), integers),
+  maxCase('the smallest and the largest integer', rowMajor(3, 33, 4), (i) => (i % 7 === 5 ? -(2 ** 31) : 2 ** 31 - 1)),
+]

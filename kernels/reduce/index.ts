@@ -1,6 +1,6 @@
 import type { KernelEntry } from '../spec.ts'
 import * as cases from './cases.ts'
-import { max, maxBackward, maxCombine, maxCombineInt, maxInt } from './max.ts'
+import { max, maxBackward, maxCombine, maxCombineInt, maxInt, min, minCombine, minCombineInt, minInt } from './max.ts'
 import * as reference from './reference.ts'
 import { sum, sumHalf, sumInt } from './sum.ts'
 
@@ -16,5 +16,9 @@ export const entries: KernelEntry[] = [
   { spec: maxInt, cases: cases.maxIntCases, reference: reference.maxReference },
   { spec: maxCombine, cases: cases.maxCombineCases, reference: reference.maxCombineReference },
   { spec: maxCombineInt, cases: cases.maxCombineIntCases, reference: reference.maxCombineReference },
+  { spec: min, cases: cases.minCases, reference: reference.minReference },
+  { spec: minInt, cases: cases.minIntCases, reference: reference.minReference },
+  { spec: minCombine, cases: cases.maxCombineCases, reference: reference.minCombineReference },
+  { spec: minCombineInt, cases: cases.maxCombineIntCases, reference: reference.minCombineReference },
   { spec: maxBackward, cases: cases.maxBackwardCases, reference: reference.maxBackwardReference },
 ]

@@ -14,9 +14,9 @@ export interface MaxCombine {
   inner: number
 }
 
-function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
+function makeMax(name: string, dtype: 'f32' | 'i32', MIN = false): KernelSpec<Reduction> {
   const quad = `vec4<${dtype}>`
-  const types = { Scalar: dtype, FLOAT: dtype === 'f32' }
+  const types = { Scalar: dtype, FLOAT: dtype === 'f32', MIN }
   return {
     name,
     bindings: [...reads(dtype, 'input'), ...writes(dtype, 'values'), ...writes('i32', 'indices')],
@@ -36,7 +36,7 @@ function makeMax(name: string, dtype: 'f32' | 'i32'): KernelSpec<Reduction> {
   }
 }
 
-function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombine> {
+function makeMaxCombine(name: string, dtype: 'f32' | 'i32', MIN = false): KernelSpec<MaxCombine> {
   return {
     name,
     bindings: [
@@ -50,7 +50,7 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
       {
         name: 'direct',
         source: maxCombineSource,
-        constants: () => ({ Scalar: dtype, FLOAT: dtype === 'f32' }),
+        constants: () => ({ Scalar: dtype, FLOAT: dtype === 'f32', MIN }),
         grid: ({ outer, inner }) => grid1d(ceilDiv(outer * inner, 64)),
       },
     ],
@@ -63,10 +63,18 @@ function makeMaxCombine(name: string, dtype: 'f32' | 'i32'): KernelSpec<MaxCombi
 export const max = makeMax('max', 'f32')
 /** The maxima of int32 along an axis, and the indices of their first occurrences. */
 export const maxInt = makeMax('maxInt', 'i32')
+/** The minima of float32 along an axis, and the indices along the whole axis of their first occurrences; NaN is below all. */
+export const min = makeMax('min', 'f32', true)
+/** The minima of int32 along an axis, and the indices of their first occurrences. */
+export const minInt = makeMax('minInt', 'i32', true)
 /** The second pass of a maximum of float32 in pieces: values and indices [outer, inner]. */
 export const maxCombine = makeMaxCombine('maxCombine', 'f32')
 /** The second pass of a maximum of int32 in pieces. */
 export const maxCombineInt = makeMaxCombine('maxCombineInt', 'i32')
+/** The second pass of a minimum of float32 in pieces. */
+export const minCombine = makeMaxCombine('minCombine', 'f32', true)
+/** The second pass of a minimum of int32 in pieces. */
+export const minCombineInt = makeMaxCombine('minCombineInt', 'i32', true)
 
 /** The gradient of a maximum's input [outer, n, inner] from the saved indices and the output's gradient, both [outer, inner]. */
 export const maxBackward: KernelSpec<AxisView> = {

@@ -1,8 +1,10 @@
-// The second pass of a maximum: pieces [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order, so the
+// The second pass of a maximum or minimum: pieces [outer, chunks, inner] with their indices become [outer, inner]. Pieces lie in order, so the
 // first of equal maxima has the smallest index.
 
 alias Scalar = f32;
 const FLOAT: bool = true;
+// Whether the minimum is sought.
+const MIN: bool = false;
 
 struct Params { outer: u32, chunks: u32, inner: u32 }
 
@@ -12,12 +14,13 @@ struct Params { outer: u32, chunks: u32, inner: u32 }
 @group(0) @binding(3) var<storage, read_write> indices: array<i32>; // [outer, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-// A value's rank, with NaN last and -0 and 0 alike. It is made from the bits because compilers may assume that there is no NaN.
+// A value's rank, with NaN last and -0 and 0 alike; for minima the order is reversed but for NaN. It is made from the bits because
+// compilers may assume that there is no NaN.
 fn rank(v: Scalar) -> i32 {
   let bits = bitcast<i32>(v);
-  if (!FLOAT) { return bits; }
+  if (!FLOAT) { return select(bits, ~bits, MIN); }
   let size = bits & 0x7fffffff;
-  return select(select(size, -size, bits < 0), 0x7fffffff, size > 0x7f800000);
+  return select(select(size, -size, (bits < 0) != MIN), 0x7fffffff, size > 0x7f800000);
 }
 
 @compute @workgroup_size(64)

@@ -1,4 +1,4 @@
-// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A thread takes one output, or four
+// The maximum or minimum along the middle axis of [outer, n, inner] and the index of its first occurrence. A thread takes one output, or four
 // neighbours in memory (Value = vec4). The loop keeps only which four elements of the axis hold the maximum; which of them it is, is
 // looked up at the end.
 
@@ -9,6 +9,8 @@ alias Bits = u32;
 alias Truths = bool;
 // Whether elements can be NaN, which is above all. max() may lose it, so the loop also keeps a sum: without NaN in it there was none.
 const FLOAT: bool = true;
+// Whether the minimum is sought, which is the maximum of the negated elements.
+const MIN: bool = false;
 const WIDTH: u32 = 1;
 const WORKGROUP: u32 = 64;
 
@@ -27,6 +29,13 @@ fn whereNaN(v: Value) -> Truths {
   return (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
 }
 
+// The value whose maximum is sought: that of the smallest element is the largest.
+fn keyOf(v: Value) -> Value {
+  if (!MIN) { return v; }
+  if (FLOAT) { return -v; }
+  return Value(-1) - v;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
@@ -42,16 +51,16 @@ fn main(
   let start = (params.offset + row * params.outerStride) / WIDTH + (index % columns) * params.innerStride;
 
   var at = start + first * step;
-  var best = input[at];
+  var best = keyOf(input[at]);
   var sum = Value();
   // Where the four elements that hold the maximum begin, for each component.
   var four = Index(i32(first));
   var k = first;
   for (; k + 4 <= last; k += 4) {
-    let a = input[at];
-    let b = input[at + step];
-    let c = input[at + 2 * step];
-    let d = input[at + 3 * step];
+    let a = keyOf(input[at]);
+    let b = keyOf(input[at + step]);
+    let c = keyOf(input[at + 2 * step]);
+    let d = keyOf(input[at + 3 * step]);
     let high = max(max(a, b), max(c, d));
     if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, Index(i32(k)), high > best);
@@ -60,7 +69,7 @@ fn main(
   }
   let rest = k;
   for (; k < last; k++) {
-    let value = input[at];
+    let value = keyOf(input[at]);
     four = select(four, Index(i32(rest)), value > best);
     best = max(best, value);
     if (FLOAT) { sum += value; }
@@ -74,15 +83,15 @@ fn main(
       let value = input[start + k * step];
       let here = whereNaN(value) & (place < Index(0));
       place = select(place, Index(i32(k)), here);
-      best = select(best, value, here);
+      best = select(best, keyOf(value), here);
     }
   }
-  values[index] = best;
+  values[index] = keyOf(best);
   for (var c = 0u; c < WIDTH; c++) {
     let top = vec4<Scalar>(best)[c];
     var found = u32(vec4<i32>(four)[c]);
     let end = min(found + 4, last) - 1;
-    while (found < end && vec4<Scalar>(input[start + found * step])[c] != top) { found++; }
+    while (found < end && vec4<Scalar>(keyOf(input[start + found * step]))[c] != top) { found++; }
     let ofNaN = vec4<i32>(place)[c];
     indices[index * WIDTH + c] = select(i32(found), ofNaN, ofNaN >= 0);
   }

@@ -1,4 +1,4 @@
-// The maximum along a contiguous axis and the index of its first occurrence. A thread takes one output, with vec4 loads whose
+// The maximum or minimum along a contiguous axis and the index of its first occurrence. A thread takes one output, with vec4 loads whose
 // components stay apart until the end. The loop keeps only which four quads hold a maximum; where in them it is, is looked up at
 // the end. Every offset, stride and length is a multiple of 4.
 
@@ -9,6 +9,8 @@ alias Truths = vec4<bool>;
 const WORKGROUP: u32 = 64;
 // Whether elements can be NaN, which is above all. max() may lose it, so the loop also keeps a sum: without NaN in it there was none.
 const FLOAT: bool = true;
+// Whether the minimum is sought, which is the maximum of the negated elements.
+const MIN: bool = false;
 
 struct Params {
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
@@ -25,6 +27,13 @@ fn whereNaN(v: Value) -> Truths {
   return (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
 }
 
+// The value whose maximum is sought: that of the smallest element is the largest.
+fn keyOf(v: Value) -> Value {
+  if (!MIN) { return v; }
+  if (FLOAT) { return -v; }
+  return Value(-1) - v;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
@@ -37,17 +46,17 @@ fn main(
   let start = (params.offset + row * params.outerStride + (index % params.inner) * params.innerStride) / 4;
   let end = min(first + params.chunk, params.n) / 4;
 
-  var best = input[start + first / 4];
+  var best = keyOf(input[start + first / 4]);
   var sum = Value();
   // Where the four quads that hold the maximum begin, for each component.
   var four = vec4i(i32(first / 4));
   var k = first / 4;
   for (; k + 4 <= end; k += 4) {
     let at = start + k;
-    let a = input[at];
-    let b = input[at + 1];
-    let c = input[at + 2];
-    let d = input[at + 3];
+    let a = keyOf(input[at]);
+    let b = keyOf(input[at + 1]);
+    let c = keyOf(input[at + 2]);
+    let d = keyOf(input[at + 3]);
     let high = max(max(a, b), max(c, d));
     if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, vec4i(i32(k)), high > best);
@@ -55,7 +64,7 @@ fn main(
   }
   let rest = k;
   for (; k < end; k++) {
-    let value = input[start + k];
+    let value = keyOf(input[start + k]);
     four = select(four, vec4i(i32(rest)), value > best);
     best = max(best, value);
     if (FLOAT) { sum += value; }
@@ -79,10 +88,10 @@ fn main(
     if (best[c] == top) {
       var quad = u32(four[c]);
       let last = min(quad + 4, end) - 1;
-      while (quad < last && input[start + quad][c] != top) { quad++; }
+      while (quad < last && keyOf(input[start + quad])[c] != top) { quad++; }
       found = min(found, quad * 4 + c);
     }
   }
-  values[index] = top;
+  values[index] = keyOf(Value(top)).x;
   indices[index] = i32(found);
 }

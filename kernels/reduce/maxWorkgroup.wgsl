@@ -1,8 +1,10 @@
-// The maximum along the middle axis of [outer, n, inner] and the index of its first occurrence. A workgroup takes COLUMNS outputs
+// The maximum or minimum along the middle axis of [outer, n, inner] and the index of its first occurrence. A workgroup takes COLUMNS outputs
 // with LANES threads each, and a tree reduction in workgroup memory.
 
 alias Scalar = f32;
 const FLOAT: bool = true;
+// Whether the minimum is sought.
+const MIN: bool = false;
 const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
 
@@ -19,12 +21,13 @@ struct Params {
 var<workgroup> bests: array<i32, COLUMNS * LANES>; // the values, as `rank` orders them
 var<workgroup> bestIndices: array<i32, COLUMNS * LANES>;
 
-// A value's rank, with NaN last and -0 and 0 alike. It is made from the bits because compilers may assume that there is no NaN.
+// A value's rank, with NaN last and -0 and 0 alike; for minima the order is reversed but for NaN. It is made from the bits because
+// compilers may assume that there is no NaN.
 fn rank(v: Scalar) -> i32 {
   let bits = bitcast<i32>(v);
-  if (!FLOAT) { return bits; }
+  if (!FLOAT) { return select(bits, ~bits, MIN); }
   let size = bits & 0x7fffffff;
-  return select(select(size, -size, bits < 0), 0x7fffffff, size > 0x7f800000);
+  return select(select(size, -size, (bits < 0) != MIN), 0x7fffffff, size > 0x7f800000);
 }
 
 @compute @workgroup_size(COLUMNS, LANES)

@@ -37,6 +37,22 @@ function isAbove(value: number, best: number): boolean {
   return value > best || (Number.isNaN(value) && !Number.isNaN(best))
 }
 
+const negated = (values: Float64Array): Float64Array => values.map((value) => -value)
+
+/** The minimum is that of the negated elements, negated. */
+export function minReference(problem: Reduction, { input }: Arrays): Arrays {
+  const { values, indices } = maxReference(problem, { input: negated(input!) }) as {
+    values: Float64Array
+    indices: Float64Array
+  }
+  return { values: negated(values), indices }
+}
+
+export function minCombineReference(problem: MaxCombine, { pieceValues, pieceIndices }: Arrays): Arrays {
+  const found = maxCombineReference(problem, { pieceValues: negated(pieceValues!), pieceIndices: pieceIndices! })
+  return { values: negated(found.values!), indices: found.indices! }
+}
+
 export function maxReference(problem: Reduction, { input }: Arrays): Arrays {
   const values = new Float64Array(outputs(problem)).fill(-Infinity)
   const indices = new Float64Array(outputs(problem))

@@ -404,6 +404,21 @@ def opsFile(folder, seed):
     assert min(norms) < arguments['maxNorm'] < max(norms)
     out.update({f'adamW.clipped.{key}': torch.stack(value) for key, value in history.items()})
 
+    # Rows with no zero, one, and two; a row and a column of zeros have norm and deviation 0.
+    factors = draw(4, 5)
+    factors[1, 2] = factors[2, 0] = factors[2, 4] = 0
+    case('prod.zeros', lambda x: torch.prod(x, 1), {'x': factors}, dim=1)
+    vectors = draw(3, 4, 5)
+    vectors[1], vectors[:, 2] = 0, 0
+    case('norm.zeros', lambda x: torch.linalg.vector_norm(x, dim=(0, 2)), {'x': vectors}, dim=[0, 2])
+    case('std.zeros', lambda x: torch.std(x, dim=2, unbiased=True), {'x': vectors}, dim=2)
+    far = 1000 + draw(3, 4, 5)
+    case('variance.far', lambda x: torch.var(x, dim=(0, 2), unbiased=True), {'x': far}, dim=[0, 2])
+    case('variance.population', lambda x: torch.var(x, dim=1, unbiased=False), {'x': far}, dim=1, correction=0)
+    case('logsumexp.large', lambda x: torch.logsumexp(x, (0, 2)), {'x': 1e3 * draw(3, 4, 5)}, dim=[0, 2])
+    case('cumprod.zeros', lambda x: torch.cumprod(x, 1), {'x': factors}, dim=1)
+    case('min.rows', lambda x: torch.min(x, 1).values, {'x': -ties}, dim=1)
+
     saveSafetensors(os.path.join(folder, 'ops.safetensors'), out, {'cases': json.dumps(cases)})
 
 

@@ -1,0 +1,30 @@
+// The gradient of a scatter's source: that of its target where this element is what the target got, else 0.
+
+struct Params {
+  outer: u32, n: u32, m: u32, inner: u32, indexOffset: u32, indexOuter: u32, indexStride: u32, indexInner: u32,
+}
+
+@group(0) @binding(0) var<storage, read> grad: array<f32>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read> index: array<i32>; // [outer, m, inner] by strides
+@group(0) @binding(2) var<storage, read> winners: array<u32>; // [outer, n, inner]
+@group(0) @binding(3) var<storage, read_write> output: array<f32>; // [outer, m, inner]
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
+) {
+  let at = (wid.y * groups.x + wid.x) * 64u + local;
+  if (at >= params.outer * params.m * params.inner) { return; }
+  let row = at / params.inner;
+  let i = at - row * params.inner;
+  let o = row / params.m;
+  let j = row - o * params.m;
+  let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
+  var value = 0.0;
+  if (k < params.n) {
+    let to = (o * params.n + k) * params.inner + i;
+    if (winners[to] == j + 1u) { value = grad[to]; }
+  }
+  output[at] = value;
+}

@@ -1,0 +1,26 @@
+// output[o, index[o, j, i], i] = src[o, j, i], for indices of which none repeats within a line. Elements are moved as bits.
+
+alias Element = u32;
+
+struct Params {
+  outer: u32, n: u32, m: u32, inner: u32, indexOffset: u32, indexOuter: u32, indexStride: u32, indexInner: u32,
+}
+
+@group(0) @binding(0) var<storage, read> src: array<Element>; // [outer, m, inner]
+@group(0) @binding(1) var<storage, read> index: array<i32>; // [outer, m, inner] by strides
+@group(0) @binding(2) var<storage, read_write> output: array<Element>; // [outer, n, inner]
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
+) {
+  let at = (wid.y * groups.x + wid.x) * 64u + local;
+  if (at >= params.outer * params.m * params.inner) { return; }
+  let row = at / params.inner;
+  let i = at - row * params.inner;
+  let o = row / params.m;
+  let j = row - o * params.m;
+  let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
+  if (k < params.n) { output[(o * params.n + k) * params.inner + i] = src[at]; }
+}
