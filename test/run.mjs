@@ -81,8 +81,8 @@ const bundles = {
   sourcesContent: false,
   logLevel: 'warning',
 }
-// Only tests of train/, bench/ and examples/ start the command line. The others run even when it does not build.
-const commandLine = files.some((file) => /^test\/(train|study|bench|examples)\//.test(file))
+// Only tests of train/, bench/, examples/ and torch/ start the command line. The others run even when it does not build.
+const commandLine = files.some((file) => /^test\/(train|study|bench|examples|torch)\//.test(file))
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([

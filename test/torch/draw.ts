@@ -3,7 +3,12 @@ import { broadcastShapes, sizeOf } from '../../engine/layout/shape.ts'
 import { normal, testRandom } from '../harness/kernel.ts'
 import { OPS } from './ops.ts'
 import type { Leaf, Program } from './program.ts'
-import { RULES } from './rules.ts'
+
+/** The inputs and other arguments of an op. */
+export type Drawn = [inputs: number[], args?: Record<string, any>]
+
+/** Draws what an op takes from what is there; undefined where nothing fits. */
+export type Rule = (d: Draw) => Drawn | undefined | Promise<Drawn | undefined>
 
 /** Largest number of elements of a value. */
 const LARGEST = 400
@@ -142,15 +147,15 @@ export class Draw {
   }
 
   /** Adds a step of a random op that takes something of what is there. */
-  async take(): Promise<void> {
-    const names = Object.keys(RULES)
+  async take(rules: Readonly<Record<string, Rule>>): Promise<void> {
+    const names = Object.keys(rules)
     for (let tries = 0; tries < 40; tries++) {
       const name = this.pick(names)
       const before = { leaves: this.#leaves.length, steps: this.#made.length }
       try {
-        const drawn = await RULES[name]!(this)
+        const drawn = await rules[name]!(this)
         if (drawn) {
-          const made = this.step(name.replace(/ .*/, ''), ...drawn)
+          const made = this.step(name, ...drawn)
           const values = Array.from(await this.data(made))
           const most = Math.max(...values.map(Math.abs))
           if (!Number.isFinite(most)) throw new Error('not finite')
@@ -185,11 +190,11 @@ export class Draw {
   }
 }
 
-/** Draws a program of some steps from a seed. */
-export async function drawProgram(seed: number, steps: number): Promise<Program> {
+/** Draws a program of some steps from a seed. @param rules by the names of the ops */
+export async function drawProgram(seed: number, steps: number, rules: Readonly<Record<string, Rule>>): Promise<Program> {
   const draw = new Draw(seed)
   const shapes = [[3, 4], [2, 3, 4], [2, 4, 5, 5], [5], [], [1, 4], [4, 4]]
   for (let i = 0; i < 3; i++) draw.leaf(draw.pick(shapes))
-  for (let i = 0; i < steps; i++) await draw.take()
+  for (let i = 0; i < steps; i++) await draw.take(rules)
   return draw.end()
 }

@@ -75,7 +75,7 @@ test('values and gradients are those of PyTorch', async () => {
   if (!python) return note('not compared with PyTorch: no python3 has torch (Debian: apt-get install python3-torch)')
   const folder = mkdtempSync(join(tmpdir(), 'paraformer-torch-'))
   const programs: Program[] = []
-  for (let seed = first; seed <= last; seed++) programs.push(await drawProgram(seed, STEPS))
+  for (let seed = first; seed <= last; seed++) programs.push(await drawProgram(seed, STEPS, RULES))
   writeFileSync(join(folder, 'programs.json'), JSON.stringify(programs))
   const { status, stderr } = spawnSync(python, [resolve('test/torch/programs.py'), folder], {
     encoding: 'utf8',

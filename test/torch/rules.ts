@@ -1,8 +1,4 @@
-import type { Draw } from './draw.ts'
-
-/** What an op takes, drawn from what is there; undefined where nothing fits. The name of an op may have words behind it. */
-type Rule = (d: Draw) => Drawn | undefined | Promise<Drawn | undefined>
-type Drawn = [inputs: number[], args?: Record<string, any>]
+import type { Draw, Drawn, Rule } from './draw.ts'
 
 const smooth = [
   'neg',
@@ -348,9 +344,11 @@ export const RULES: Record<string, Rule> = {
     const groups = 1 + d.below(2)
     const [inputs, outputs] = [groups * (1 + d.below(2)), groups * (1 + d.below(2))]
     const weight = d.leaf([outputs, inputs / groups, 1 + d.below(3), 1 + d.below(3)])
+    // What a kernel reaches over fits into the images with this padding.
+    const dilation = 1 + d.below(2)
     return [
       [images(d, inputs), weight, d.leaf([outputs])],
-      { stride: 1 + d.below(2), padding: d.below(3), dilation: 1 + d.below(2), groups },
+      { stride: 1 + d.below(2), padding: dilation + d.below(2), dilation, groups },
     ]
   },
   maxPool2d: pooling,
