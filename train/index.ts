@@ -43,12 +43,18 @@ export type { Host } from './host/types.ts'
 export type { Entries, ModelState } from './modelState.ts'
 export { AdamW, type AdamWGroupOptions, type AdamWOptions, type AdamWSettings, type AdamWState } from './optim/adamW.ts'
 export { Ema, type EmaOptions } from './optim/ema.ts'
-export { decays, type GroupOptions, OptimizerGroup, type OptimizerParameters, type ParameterGroup } from './optim/groups.ts'
+export {
+  decays,
+  type GroupOptions,
+  type OptimizerGroup,
+  type OptimizerParameters,
+  type ParameterGroup,
+} from './optim/groups.ts'
 export { Lion, type LionGroupOptions, type LionOptions, type LionState } from './optim/lion.ts'
 export { LossScale, type LossScaleCopy, type LossScaleOptions, type LossScaleState } from './optim/lossScale.ts'
 export { Muon, type MuonGroupOptions, type MuonOptions, type MuonState } from './optim/muon.ts'
 export type { GivenParameter } from './optim/named.ts'
-export { Optimizer, type OptimizerOptions } from './optim/optimizer.ts'
+export type { Optimizer, OptimizerOptions } from './optim/optimizer.ts'
 export { SCHEDULE_NAMES, type Schedule, type ScheduleName, type ScheduleOptions, schedule } from './optim/schedule.ts'
 export { Sgd, type SgdGroupOptions, type SgdOptions, type SgdState } from './optim/sgd.ts'
 export { type PredictImages, type PredictOptions, predict } from './predict.ts'

@@ -264,16 +264,7 @@ export const CONSTRUCTORS: Record<string, Arguments> = {
 }
 
 /** Classes that users do not construct: their constructors take only values that this package makes. */
-export const MADE_INSIDE = [
-  'BranchDevices',
-  'Device',
-  'DeviceStore',
-  'Module',
-  'Optimizer',
-  'OptimizerGroup',
-  'Tensor',
-  'Trainer',
-]
+export const MADE_INSIDE = ['BranchDevices', 'Device', 'DeviceStore', 'Module', 'Tensor', 'Trainer']
 
 /** Makes an object of each class, with valid arguments of its methods that are not in `FUNCTIONS` too. */
 export const METHODS: Record<string, { make: () => object; methods: Record<string, Arguments> }> = {
