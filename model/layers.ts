@@ -1,6 +1,6 @@
 import { checkBoolean, checkWhole, refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
-import type { LinearOptions, Tensor } from '../engine/index.ts'
+import type { AttentionOptions, LinearOptions, Tensor } from '../engine/index.ts'
 import {
   firstTokenAttention,
   layerNorm,
@@ -89,10 +89,13 @@ export class Attention extends Module {
     this.out = new Linear(heads * dimHead, dim)
   }
 
-  /** Returns Attn(u) + residual; all three are [B, N, D]. */
-  forward(u: Tensor, residual: Tensor, tap?: Tap): Tensor {
+  /**
+   * Returns Attn(u) + residual; all three are [B, N, D].
+   * @param options those of `packedAttention`, such as `causal` and a mask that broadcasts to [B, H, N, N]
+   */
+  forward(u: Tensor, residual: Tensor, tap?: Tap, options: AttentionOptions = {}): Tensor {
     const qkv = this.qkv.forward(u) // [B, N, 3 * H * Dh]
-    const values = packedAttention(qkv, this.heads) // [B, N, H * Dh]
+    const values = packedAttention(qkv, this.heads, options) // [B, N, H * Dh]
     tap?.('values', values)
     return this.out.forward(values, { residual }) // [B, N, D]
   }

@@ -202,7 +202,7 @@ function operands(problem: Problem, sizes: Record<string, number>, scores: Score
   arrays.statistics!.set(arrays.lse!)
   queryGradientReference(problem, arrays)
   arrays.delta = arrays.statistics!.slice(deltaStart(problem))
-  arrays.statistics!.fill(0, deltaStart(problem))
+  arrays.statistics!.fill(Number.NaN, deltaStart(problem))
   return arrays
 }
 
@@ -232,7 +232,7 @@ function casesFor<P>(outputs: readonly string[], tolerance: number): KernelCase<
       (name) => !outputs.includes(name),
     )
     // The log-sum-exps in the statistics are read.
-    const timed: KernelCase['fills'] = { statistics: 'normal' }
+    const timed: KernelCase['fills'] = { statistics: (index, random) => (index < deltaStart(problem) ? random() : Number.NaN) }
     return {
       name: [`[${dims}]`, layout, scores, ...(half ? ['f16'] : []), ...namesOf(options)].join(' '),
       problem: problem as P,

@@ -118,12 +118,6 @@ fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
 }
 
-// The lowest position of `count` queries from `first` on.
-fn leastPosition(first: u32, count: u32) -> u32 {
-  let position = positionOf(first);
-  return select(position, 0u, GROUPED && position + count > params.period);
-}
-
 // Numbers of a lane's own rows, of which there may be fewer than four.
 fn ownOf(all: vec4<u32>) -> Bits {
   var own: Bits;
@@ -556,10 +550,8 @@ fn main(
       let logSum = vec4(lse[i.x], lse[i.y], lse[i.z], lse[i.w]) * LOG2E;
       bits = max(bits, sizeBits(logSum));
       var s = Four(queryScores(qAt.x, e), queryScores(qAt.y, e), queryScores(qAt.z, e), queryScores(qAt.w, e));
-      // Of other steps every query sees all keys.
-      let guarded = MASK != 0u || (CAUSAL && leastPosition(j, 4u) + 1u < firstKey + LANES * ROWS);
       var shown = Bits(15u); // bit i tells of each row whether it counts in score i
-      if (guarded) {
+      if (HIDES) {
         var a = s.a;
         var f = s.b;
         var c = s.c;
@@ -574,7 +566,7 @@ fn main(
         probability(s.a, logSum.x, shown, 0u), probability(s.b, logSum.y, shown, 1u),
         probability(s.c, logSum.z, shown, 2u), probability(s.d, logSum.w, shown, 3u),
       );
-      if (!guarded && last < 3u) {
+      if (!HIDES && last < 3u) {
         s.b = select(Rows(), s.b, last >= 1u);
         s.c = select(Rows(), s.c, last >= 2u);
         s.d = Rows();
@@ -596,9 +588,8 @@ fn main(
       );
       s = Four(dropped(s.a, z.a), dropped(s.b, z.b), dropped(s.c, z.c), dropped(s.d, z.d));
       if (HIDES) {
-        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
-        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addQueriesShown(p, qAt + e); addGradientsShown(s, gAt + e); }
-        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addQueries(p, qAt + e); addGradients(s, gAt + e); }
+        addQueriesShown(p, qAt + e);
+        addGradientsShown(s, gAt + e);
       } else {
         addQueries(p, qAt + e);
         addGradients(s, gAt + e);

@@ -118,12 +118,6 @@ fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
 }
 
-// The lowest position of `count` queries from `first` on.
-fn leastPosition(first: u32, count: u32) -> u32 {
-  let position = positionOf(first);
-  return select(position, 0u, GROUPED && position + count > params.period);
-}
-
 // Numbers of a lane's own rows, of which there may be fewer than four.
 fn ownOf(all: vec4<u32>) -> Bits {
   var own: Bits;
@@ -430,7 +424,6 @@ fn main(
   let ownRow = head * params.queries + ownOf(row);
   let stream = params.streamLow + wid.z * params.streamStep;
   let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
-  let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
   var position: Bits;
   var maskRow: Bits;
   for (var i = 0u; i < ROWS && HIDES; i++) {
@@ -457,10 +450,8 @@ fn main(
       let t = min(vec4(0u, 1u, 2u, 3u), vec4(last));
       let at = kRow + t * params.k.w;
       var s = Four(keyScores(at.x, e), keyScores(at.y, e), keyScores(at.z, e), keyScores(at.w, e));
-      // Of other steps every query sees all keys.
-      let guarded = MASK != 0u || (CAUSAL && j + 4u > least + 1u);
       var shown = Bits(15u); // bit i tells of each row whether it counts in score i
-      if (guarded) {
+      if (HIDES) {
         var a = s.a;
         var b = s.b;
         var c = s.c;
@@ -483,7 +474,7 @@ fn main(
       s.b = weight(s.b, top, shown, 1u);
       s.c = weight(s.c, top, shown, 2u);
       s.d = weight(s.d, top, shown, 3u);
-      if (!guarded && last < 3u) {
+      if (!HIDES && last < 3u) {
         s.b = select(Rows(), s.b, last >= 1u);
         s.c = select(Rows(), s.c, last >= 2u);
         s.d = Rows();
@@ -494,10 +485,9 @@ fn main(
         let z = keptFour(ownRow, j / 4u, stream);
         s = Four(s.a * z.a, s.b * z.b, s.c * z.c, s.d * z.d);
       }
+      // SwiftShader runs both sides of a branch that is not known when it compiles, so no step is without the test.
       if (HIDES) {
-        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
-        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addValuesShown(s, vRow + t * params.v.w); }
-        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addValues(s, vRow + t * params.v.w); }
+        addValuesShown(s, vRow + t * params.v.w);
       } else {
         addValues(s, vRow + t * params.v.w);
       }

@@ -122,12 +122,6 @@ fn kept(row: u32, n: u32, stream: u32) -> vec4<f32> {
   return select(vec4<f32>(), vec4(params.keepScale), words >= vec4(params.threshold));
 }
 
-// The lowest position of `count` queries from `first` on.
-fn leastPosition(first: u32, count: u32) -> u32 {
-  let position = positionOf(first);
-  return select(position, 0u, GROUPED && position + count > params.period);
-}
-
 // Numbers of a lane's own rows, of which there may be fewer than four.
 fn ownOf(all: vec4<u32>) -> Bits {
   var own: Bits;
@@ -455,7 +449,6 @@ fn main(
   let ownRow = head * params.queries + ownOf(row);
   let stream = params.streamLow + wid.z * params.streamStep;
   let keys = keysSeen(group % blocks * LANES * ROWS, LANES * ROWS);
-  let least = leastPosition(group % blocks * LANES * ROWS, LANES * ROWS);
   var position: Bits;
   var maskRow: Bits;
   for (var i = 0u; i < ROWS && HIDES; i++) {
@@ -490,10 +483,8 @@ fn main(
       let kAt = kRow + t * params.k.w;
       let vAt = vRow + t * params.v.w;
       var s = Four(keyScores(kAt.x, e), keyScores(kAt.y, e), keyScores(kAt.z, e), keyScores(kAt.w, e));
-      // Of other steps every query sees all keys.
-      let guarded = MASK != 0u || (CAUSAL && j + 4u > least + 1u);
       var shown = Bits(15u); // bit i tells of each row whether it counts in score i
-      if (guarded) {
+      if (HIDES) {
         var a = s.a;
         var b = s.b;
         var c = s.c;
@@ -517,15 +508,13 @@ fn main(
         let low = shareX + select(Rows(), shareY, last >= 1u);
         total += low + (select(Rows(), shareZ, last >= 2u) + select(Rows(), shareW, last >= 3u));
       }
-      if (!guarded && last < 3u) {
+      if (!HIDES && last < 3u) {
         s.b = select(Rows(), s.b, last >= 1u);
         s.c = select(Rows(), s.c, last >= 2u);
         s.d = Rows();
       }
       if (HIDES) {
-        // Loops of one turn or none, since SwiftShader runs both sides of a branch.
-        for (var once = 0u; once < select(0u, 1u, guarded); once++) { addKeysShown(s, kAt + e); }
-        for (var once = 0u; once < select(1u, 0u, guarded); once++) { addKeys(s, kAt + e); }
+        addKeysShown(s, kAt + e);
       } else {
         addKeys(s, kAt + e);
       }

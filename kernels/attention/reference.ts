@@ -88,10 +88,12 @@ export function deltaStart({ batch, heads, queries }: AttentionShape): number {
 export function queryGradientReference(problem: QueryGradientProblem, arrays: Arrays): Arrays {
   const { q, k, v, out, dOut, dq, statistics, mask } = arrays as Record<string, Float64Array> & Arrays
   const { keys, width, scale } = problem
+  // By the length of the array, since the problem may be the first part of a larger one.
+  const behind = 64 * Math.ceil(statistics!.length / 128)
   eachQuery(problem, (b, h, t, at) => {
     const dOutRow = start(problem.dOut, b, h, t)
     const delta = dot(dOut!, dOutRow, out!, start(problem.out, b, h, t), width)
-    statistics![deltaStart(problem) + at] = delta
+    statistics![behind + at] = delta
     const qRow = start(problem.q, b, h, t)
     const sums = new Float64Array(width)
     for (let j = 0; j < keys; j++) {

@@ -8,8 +8,8 @@ import { INFINITY, NAN, type SpecialCase, testSpecial } from '../harness/special
 import { suite } from '../harness/suite.ts'
 
 const on = await kernelDevice()
-const { test, run } = suite(`special values of attention on ${on.summary.name}`)
-const check = (special: SpecialCase) => testSpecial(on, test, { slow: true, ...special })
+const { test, slow, run } = suite(`special values of attention on ${on.summary.name}`)
+const check = (special: SpecialCase, register = test) => testSpecial(on, register, { slow: true, ...special })
 
 /** Number of tokens of a sequence, and of elements of a row. */
 const [T, W] = [35, 7]
@@ -122,6 +122,81 @@ check({
 })
 const ofKeys = { q, k, v, dOut, lse, delta, mask: [0] }
 check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
+
+/** A scenario with what its mask holds for a query and a key; -Infinity hides. */
+type Masked = [scenario: Scenario, mask: (query: number, key: number) => number]
+
+/** Sets all elements of a row, or one. */
+function spoil(operand: Operand, token: number, value: number, d?: number): Scenario {
+  return (row) => {
+    if (d === undefined) row(operand, token).fill(value)
+    else row(operand, token)[d] = value
+  }
+}
+
+const hide = (hidden: boolean) => (hidden ? -INFINITY : 0)
+
+/** Masks that hide, or number, what is spoilt, from all or from some. */
+const MASKED: readonly Masked[] = [
+  [() => {}, () => 0],
+  ...(['k', 'v'] as const).flatMap((operand) =>
+    [NAN, INFINITY].flatMap((value): Masked[] => [
+      [spoil(operand, T - 1, value), (_, key) => hide(key === T - 1)],
+      [spoil(operand, 5, value, 2), (query, key) => hide(key === 5 && query % 2 === 0)],
+    ]),
+  ),
+  ...(['q', 'dOut'] as const).flatMap((operand): Masked[] => [
+    [spoil(operand, 3, NAN), (query) => hide(query === 3)],
+    [spoil(operand, 33, NAN, 2), (query, key) => hide(query === 33 && key % 2 === 0)],
+  ]),
+  // Queries that see nothing, and one that sees only a score of -Infinity.
+  [() => {}, (query) => hide(query % 3 === 1)],
+  [scores((key) => (key === 9 ? -INFINITY : key / 8)), (query, key) => hide(query === 20 && key !== 9)],
+]
+
+/** Masks of numbers. */
+const ADDED: readonly Masked[] = [
+  [() => {}, (query, key) => (query === 8 && key === 4 ? NAN : 0)],
+  [() => {}, (query, key) => (query === 8 && key === 4 ? INFINITY : 0)],
+  [() => {}, (query, key) => (key > 20 ? -3.4028234663852886e38 : query / 8)],
+]
+
+/** Checks the three kernels on sequences with options, of which each has a mask of its own where there are masks. */
+function checkOptions(name: string, scenarios: readonly Masked[], options: Partial<AttentionShape>, register = test): void {
+  const { problem: plain, size, rows, operands } = sequences(scenarios.map(([scenario]) => scenario))
+  const values = scenarios.flatMap(([, mask]) => Array.from({ length: T * T }, (_, i) => mask(Math.floor(i / T), i % T)))
+  const boolean = options.masks === 'boolean'
+  const mask = options.masks ? Float64Array.from(values, (x) => (boolean ? Number(x !== -INFINITY) : Math.fround(x))) : [0]
+  const view: RowView = [0, T * T, 0, T]
+  const problem = { ...plain, ...options, ...(options.masks && { mask: view, maskStep: 1 }) }
+  const statistics = new Float64Array(deltaStart(problem) + rows)
+  const saved = { out: new Float64Array(size), lse: new Float64Array(rows) }
+  const arrays: Arrays = { ...operands, ...saved, mask: Float64Array.from(mask), statistics, dq: new Float64Array(size) }
+  attentionReference(problem, arrays)
+  statistics.set(saved.lse)
+  const before = statistics.slice()
+  queryGradientReference(problem, arrays)
+  const { q, k, v, dOut } = operands
+  const { out, lse } = saved
+  const delta = statistics.slice(deltaStart(problem))
+  const outputs = { out: size, lse: rows }
+  check({ kernel: 'attention', name, problem, inputs: { q, k, v, mask }, outputs, tolerance: 1e-5 }, register)
+  const ofQueries = { q, k, v, out, dOut, statistics: before, mask }
+  const dq = { dq: size }
+  check({ kernel: 'attentionQueryGradient', name, problem, inputs: ofQueries, outputs: dq, tolerance: 1e-3 }, register)
+  const ofKeys = { q, k, v, dOut, lse, delta, mask }
+  const dkv = { dkv: 2 * size }
+  check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: dkv, tolerance: 1e-3 }, register)
+}
+
+checkOptions('numbers as a mask', [...MASKED, ...ADDED], { masks: 'additive' })
+checkOptions('a mask of truth values and a causal one', MASKED, { masks: 'boolean', causal: true }, slow)
+checkOptions(
+  'a causal mask',
+  SCENARIOS.map((scenario) => [scenario, () => 0] as const),
+  { causal: true },
+  slow,
+)
 
 test('ends', () => on.device.destroy())
 run()

@@ -187,6 +187,18 @@ const CASES: Record<string, Case> = {
       [2, 3, 11, 16],
     ],
   },
+  'attention with options': {
+    op: (q, k, v) => {
+      device.random.seed = 3
+      const mask = tensor(fromHalves(toHalves(halves(77, 5))), { shape: [7, 11], dtype: q!.dtype })
+      return scaledDotProductAttention(q!, k!, v!, { causal: true, mask, dropout: 0.2 })
+    },
+    shapes: [
+      [2, 4, 7, 16],
+      [2, 2, 11, 16],
+      [2, 2, 11, 16],
+    ],
+  },
   packedAttention: { op: (x) => packedAttention(x, 3), shapes: [[2, 17, 3 * 3 * 16]] },
   firstTokenAttention: {
     op: (u, w) => firstTokenAttention(mul(u, 0.25), w, 2),
