@@ -21,7 +21,7 @@ class Block extends pf.Module {
       .forward(this.norm1.forward(x))
       .reshape([B, T, 3, H, D / H])
       .permute([2, 0, 3, 1, 4]) // [3, B, H, T, Dh]
-    const [q, k, v] = heads.chunk(3, 0).map((t) => t.squeeze(0))
+    const [q, k, v] = /** @type {[Tensor, Tensor, Tensor]} */ (heads.chunk(3, 0).map((t) => t.squeeze(0)))
     const seen = pf.scaledDotProductAttention(q, k, v, { causal: true }).transpose(1, 2).reshape([B, T, D])
     const y = this.out.forward(seen, { residual: x }) // [B, T, D]
     return this.mlp.forward(this.norm2.forward(y), y)
