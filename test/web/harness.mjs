@@ -33,29 +33,47 @@ export const tests = []
 /** Adds a test. */
 export const test = (title, body) => tests.push({ title, body })
 
-/** Opens the page in a storage of its own. Fails the test at its end if the page had an error or asked for anything from elsewhere. */
-export async function visit({ withoutWebGpu = false, script, prepare, ...options } = {}) {
+/**
+ * Opens the page in a storage of its own. Fails the test at its end if the page had an error or asked for anything from elsewhere.
+ * @param options.tab the tab that the address names; an empty name is the address of the page alone
+ * @param options.expected a pattern of errors that the test brings about
+ */
+export async function visit({ withoutWebGpu = false, script, prepare, tab = 'train', expected, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options })
   await prepare?.(context)
-  const page = await context.newPage()
-  page.setDefaultTimeout(PATIENCE)
   const wrong = []
-  page.on('pageerror', (error) => wrong.push(error.message))
-  page.on('console', (message) => message.type() === 'error' && wrong.push(message.text()))
-  page.on(
-    'request',
-    (request) =>
-      new URL(request.url()).origin !== new URL(url).origin &&
-      !/^(blob|data):/.test(request.url()) &&
-      wrong.push(request.url()),
-  )
+  const watch = (page) => {
+    page.setDefaultTimeout(PATIENCE)
+    page.on('pageerror', (error) => wrong.push(error.message))
+    page.on('console', (message) => message.type() === 'error' && wrong.push(message.text()))
+    page.on(
+      'request',
+      (request) =>
+        new URL(request.url()).origin !== new URL(url).origin &&
+        !/^(blob|data):/.test(request.url()) &&
+        wrong.push(request.url()),
+    )
+    return page
+  }
+  const at = tab === '' ? url : `${url}#/${tab}`
+  const page = watch(await context.newPage())
   if (withoutWebGpu) await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }))
   if (script) await page.addInitScript(script)
-  await page.goto(url)
+  await page.goto(at)
   return {
     page,
+    /** Opens the page once more, in another tab of the same browser. */
+    again: async () => {
+      const other = watch(await context.newPage())
+      await other.goto(at)
+      return other
+    },
     close: async () => {
-      assert.equal(wrong, [], 'errors of the page')
+      assert.equal(
+        wrong.filter((message) => !expected?.test(message)),
+        [],
+        'errors of the page',
+      )
       await context.close()
     },
   }
@@ -63,6 +81,10 @@ export async function visit({ withoutWebGpu = false, script, prepare, ...options
 
 /** Fills in settings of a run. */
 export async function fill(page, settings) {
+  await ready(page)
+  await page.evaluate(() => {
+    document.getElementById('more-settings').open = true
+  })
   for (const [name, value] of Object.entries(settings)) {
     const field = page.locator(`#settings [name=${name}]`)
     if ((await field.evaluate((node) => node.tagName)) === 'SELECT') await field.selectOption(value)
@@ -74,6 +96,25 @@ export async function fill(page, settings) {
 export async function status(page, pattern) {
   await page.waitForFunction((source) => new RegExp(source).test(document.getElementById('status').textContent), pattern.source)
   return pattern.exec(await page.textContent('#status'))
+}
+
+/** Waits until the tab Train knows what an earlier visit saved. */
+export async function ready(page) {
+  await page.waitForSelector('#start:not([aria-disabled=true])')
+}
+
+/** Ends the run, whatever is lost. */
+export async function reset(page) {
+  await page.click('#reset')
+  const asked = page.locator('#sure-yes')
+  if (await asked.isVisible()) await asked.click()
+  await status(page, /^No run yet/)
+}
+
+/** The trouble that is shown. */
+export async function trouble(page) {
+  await page.waitForSelector('#trouble:not([hidden])')
+  return page.textContent('#trouble')
 }
 
 /** Drops files and folders of this machine on an element, as a visitor does. */

@@ -142,6 +142,9 @@ export class Trainer {
       // Another trainer may go on, so this one must not report anything later.
       await Promise.allSettled(inFlight)
       throw error
+    } finally {
+      this.seconds = this.elapsed
+      this.#began = 0
     }
   }
 
@@ -180,8 +183,6 @@ export class Trainer {
         await hooks.onSave?.()
       }
     }
-    this.seconds = this.elapsed
-    this.#began = 0
     return true
   }
 
