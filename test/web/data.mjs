@@ -11,6 +11,8 @@ import {
   drop,
   fill,
   metadataOf,
+  pngOf,
+  ready,
   reset,
   status,
   tensorsOf,
@@ -18,6 +20,7 @@ import {
   trouble,
   visit,
   work,
+  writeClasses,
 } from './harness.mjs'
 
 /** Settings of a run on own images. */
@@ -179,5 +182,45 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   // A model that has learned begins with a small loss, where fresh parameters begin near log(10).
   const gains = await page.locator('#gains .gain span').allTextContents()
   assert.ok(Number(gains[0]) > 1, gains.join())
+  await close()
+})
+
+test('14, 15: files that are no data are refused at once, in the words of the page, and the data before them stays', async () => {
+  const good = writeClasses(join(work, 'shapes'), ['round', 'square'])
+  const one = writeClasses(join(work, 'lonely'), ['only'])
+  const text = join(work, 'texts')
+  for (const name of ['a', 'b']) {
+    mkdirSync(join(text, name), { recursive: true })
+    writeFileSync(join(text, name, 'x.txt'), 'no image')
+  }
+  const file = (name, bytes) => {
+    writeFileSync(join(work, name), bytes)
+    return join(work, name)
+  }
+  const odd = ['data_batch_9.bin', 'test_odd.bin'].map((name) => file(name, new Uint8Array(5000)))
+  const empty = ['empty.bin', 'test_empty.bin'].map((name) => file(name, ''))
+  const { page, close } = await visit()
+  await ready(page)
+  await page.setInputFiles('#open-folder', good)
+  await status(page, /^The data is here/)
+  const chosen = await page.locator('#own-data').textContent()
+  assert.is(chosen, 'shapes: 20 images')
+  const refused = async (input, files, pattern) => {
+    await page.setInputFiles(input, files)
+    const message = await trouble(page)
+    assert.match(message, pattern)
+    assert.not.match(message, /--/)
+    assert.is(await page.locator('#own-data').textContent(), chosen)
+    await page.click('#tab-try')
+    await page.click('#tab-train')
+  }
+  await refused('#open-files', file('one.png', pngOf(8, 100)), /^dropped: holds no folders/)
+  await refused('#open-folder', one, /^lonely: holds only the class only/)
+  await refused('#open-folder', text, /x\.txt is no image/)
+  await refused('#open-files', odd, /5000 bytes are no whole number of 3073-byte records.*takes records of 3x32x32/)
+  await refused('#open-files', empty, /0 bytes are no whole number/)
+  const checkpoints = ['1.safetensors', '2.safetensors'].map((name) => file(name, 'nothing'))
+  await refused('#open-files', checkpoints, /^give a checkpoint alone/)
+  await refused('#open-files', file('UP.SAFETENSORS', 'nothing'), /^UP\.SAFETENSORS: /)
   await close()
 })

@@ -1,9 +1,10 @@
 // The tests of the page share the server, the browser, and ways to use the page.
 import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { deflateSync } from 'node:zlib'
 import { chromium } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { findChromium } from '../harness/chromium.mjs'
@@ -77,6 +78,51 @@ export async function visit({ withoutWebGpu = false, script, prepare, tab = 'tra
       await context.close()
     },
   }
+}
+
+/** Runs code in the worker of the page before its own. */
+export const inWorker = (code) => (context) =>
+  context.route('**/worker.js', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, body: `${code}\n${await response.text()}` })
+  })
+
+/** Writes a folder of images for each class: one-coloured squares of 12 pixels. @returns its path */
+export function writeClasses(path, names) {
+  for (const [c, name] of names.entries()) {
+    mkdirSync(join(path, name), { recursive: true })
+    for (let i = 0; i < 10; i++) writeFileSync(join(path, name, `${i}.png`), pngOf(12, 40 + 150 * (c % 2) + i))
+  }
+  return path
+}
+
+/** Returns a gray PNG of one colour. */
+export function pngOf(side, gray) {
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data])
+    const out = Buffer.alloc(body.length + 8)
+    out.writeUInt32BE(data.length)
+    body.copy(out, 4)
+    out.writeUInt32BE(crc32(body), body.length + 4)
+    return out
+  }
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(side, 0)
+  header.writeUInt32BE(side, 4)
+  header.writeUInt8(8, 8)
+  const rows = Buffer.alloc(side * (side + 1), gray)
+  for (let y = 0; y < side; y++) rows[y * (side + 1)] = 0
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
+  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))])
+}
+
+function crc32(bytes) {
+  let crc = ~0
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  }
+  return ~crc >>> 0
 }
 
 /** Fills in settings of a run. */
