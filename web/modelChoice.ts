@@ -1,4 +1,5 @@
 import { byId, element } from './dom.ts'
+import { EXAMPLE_MODEL } from './exampleAnswer.ts'
 import { modelSentence } from './modelWords.ts'
 import type { ModelInfo, ModelSource, PageWorker } from './protocol.ts'
 import { clearTrouble, type Trouble } from './trouble.ts'
@@ -33,6 +34,7 @@ export class ModelChoice {
       clearTrouble('try')
       if (file) this.want({ name: file.name, file })
     })
+    this.#say()
   }
 
   /** The model that answers; undefined before one is loaded. */
@@ -97,6 +99,6 @@ export class ModelChoice {
 
   #say(): void {
     this.#select.value = typeof this.#source === 'object' ? 'file' : this.#source
-    byId('model-name').textContent = this.#model ? modelSentence(this.#model) : ''
+    byId('model-name').textContent = modelSentence(this.#model ?? EXAMPLE_MODEL)
   }
 }

@@ -19,9 +19,8 @@ export class RunView {
   /** Whether something has changed since the last drawing began. */
   #late = false
 
-  /** Shows another run, or none. Notes of the run before it are gone. */
+  /** Shows another run, or none. */
   open(run: RunInfo | undefined): void {
-    if (this.#run && this.#run !== run) byId('notes').replaceChildren()
     this.#run = run
     this.#memory = undefined
     byId('results').hidden = !run
@@ -73,6 +72,10 @@ export class RunView {
     for (const line of [...notes.children]) if (line.textContent === plain) line.remove()
     notes.append(element('li', { textContent: plain }))
     while (notes.children.length > MAX_NOTES) notes.firstChild!.remove()
+  }
+
+  clearNotes(): void {
+    byId('notes').replaceChildren()
   }
 
   #drawn(): void {

@@ -2,6 +2,7 @@ import type { Settings } from '../train/settings.ts'
 import { announce } from './announce.ts'
 import { onPress } from './buttons.ts'
 import { byId } from './dom.ts'
+import { offerFor } from './offers.ts'
 import { OwnFiles } from './ownFiles.ts'
 import type { GivenFile, PageWorker, Refused, RunInfo, RunState, Told } from './protocol.ts'
 import { beforeLeaving, mayLose, NO_RUN, NO_STATE, type Standing, showStanding, showStatus } from './runControls.ts'
@@ -10,7 +11,6 @@ import { RunView } from './runView.ts'
 import { saveAs } from './saveAs.ts'
 import { SettingsForm } from './settingsForm.ts'
 import { clearTrouble, type Trouble } from './trouble.ts'
-import { counted } from './words.ts'
 
 const ELSEWHERE =
   'Another tab of this page has the run that this browser keeps. What this tab trains is gone when it closes, unless you save its checkpoint.'
@@ -130,12 +130,13 @@ export class TrainTab {
 
   async #openCheckpoint({ path, file }: GivenFile): Promise<void> {
     if (!(await mayLose(this.#at))) return
+    this.#view.clearNotes()
     await this.#during(`Opening ${path}…`, async () => {
       try {
         const opened = await this.#client.call('openCheckpoint', path, file)
         if ('initial' in opened) this.#beginWith(opened)
         else if ('run' in opened) {
-          this.#clear()
+          this.#stand({ downloaded: 0, idle: NO_RUN })
           this.#opened(opened.run)
         } else this.#refused(opened)
       } finally {
@@ -195,17 +196,6 @@ export class TrainTab {
     })
   }
 
-  /** Says that there was not enough memory, and offers half the mini-batch. */
-  #tooLarge(message: string): void {
-    const settings = this.#at.run?.settings ?? this.#asked ?? {}
-    const batchSize = Math.floor((settings.batchSize ?? 0) / 2)
-    const action = {
-      label: `Begin anew with ${counted(batchSize, 'image')} a mini-batch`,
-      run: () => this.#again({ ...settings, batchSize }),
-    }
-    this.#trouble(`Out of memory: ${message}`, batchSize >= 1 ? action : undefined)
-  }
-
   async #reset(): Promise<void> {
     if (!(await mayLose(this.#at))) return
     await this.#discard()
@@ -226,6 +216,7 @@ export class TrainTab {
   }
 
   #clear(): void {
+    this.#view.clearNotes()
     this.#view.open(undefined)
     this.#stand({ run: undefined, unopened: false, state: NO_STATE, downloaded: 0, idle: NO_RUN })
   }
@@ -252,21 +243,18 @@ export class TrainTab {
     return true
   }
 
-  #refused({ refused, message }: Refused): void {
-    if (refused === 'outOfMemory') {
-      this.#tooLarge(message)
-      return
-    }
-    const asked = this.#asked && { ...this.#asked, skipBroken: true }
-    const action = asked && { label: 'Go on without files that cannot be decoded', run: () => this.#again(asked) }
-    this.#trouble(message, this.#at.unopened ? undefined : action)
+  #refused(refused: Refused): void {
+    // What was saved is not removed for a run with other settings.
+    const asked = this.#at.unopened ? undefined : (this.#at.run?.settings ?? this.#asked)
+    const { message, action } = offerFor(refused, asked, (settings) => this.#again(settings))
+    this.#trouble(message, action)
   }
 
   #changed(state: RunState): void {
     this.#at.state = state
     if (state.kind === 'failed') {
       if (!this.#at.run) return
-      if (state.outOfMemory) this.#tooLarge(state.message)
+      if (state.outOfMemory) this.#refused({ refused: 'outOfMemory', message: state.message })
       else this.#trouble(state.message)
     }
     this.#stand()

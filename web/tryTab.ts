@@ -4,7 +4,7 @@ import { BranchCards } from './branchCards.ts'
 import { byId } from './dom.ts'
 import { EXAMPLE_ANSWER, EXAMPLE_MODEL } from './exampleAnswer.ts'
 import { ModelChoice } from './modelChoice.ts'
-import { modelSentence, wordsOf } from './modelWords.ts'
+import { wordsOf } from './modelWords.ts'
 import type { Answer, ModelInfo, PageWorker } from './protocol.ts'
 import { clearTrouble, type Trouble } from './trouble.ts'
 import { TryImage } from './tryImage.ts'
@@ -21,6 +21,8 @@ export class TryTab {
   #last: { answer: Answer; order: readonly number[] } | undefined
   #asking = false
   #again = false
+  /** Whether the trouble that is shown is that of a question, so that an answer ends it. */
+  #failed = false
   #refused: string | undefined
 
   constructor(client: PageWorker, trouble: Trouble) {
@@ -50,7 +52,6 @@ export class TryTab {
     byId('threshold').addEventListener('input', () => this.#draw())
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw())
     this.#use(EXAMPLE_MODEL)
-    byId('model-name').textContent = modelSentence(EXAMPLE_MODEL)
     this.#show(EXAMPLE_ANSWER, this.#cards!.chosen)
   }
 
@@ -116,6 +117,7 @@ export class TryTab {
         await this.#askOnce()
       } catch (error) {
         this.#trouble(error)
+        this.#failed = true
       }
     }
     this.#asking = false
@@ -130,7 +132,8 @@ export class TryTab {
     // An answer of a model that is not shown any more is none.
     if (model !== this.#choice.model) this.#again = true
     else if (answer) {
-      clearTrouble('try')
+      if (this.#failed) clearTrouble('try')
+      this.#failed = false
       this.#show(answer, order)
       announce(answerSentence(model, answer), 'answer')
     } else this.#choice.replace()

@@ -1,7 +1,22 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { cli, drop, fill, inWorker, pngOf, reset, SMALL, status, test, trouble, visit, wholeRun, work } from './harness.mjs'
+import {
+  cli,
+  drop,
+  fill,
+  give,
+  inWorker,
+  pngOf,
+  reset,
+  SMALL,
+  status,
+  test,
+  trouble,
+  visit,
+  wholeRun,
+  work,
+} from './harness.mjs'
 
 /** Waits until this model answers. */
 const answers = (page, pattern) =>
@@ -16,7 +31,7 @@ test('4, 10: the select says what answers: a broken file changes nothing, and th
   const [good, broken] = ['good.SAFETENSORS', 'damaged.safetensors'].map((name) => join(work, name))
   copyFileSync(path, good)
   writeFileSync(broken, readFileSync(path).subarray(0, 1000))
-  await page.setInputFiles('#open-files', path)
+  await give(page, '#open-files', path)
   await status(page, /^Finished: 200/)
   await page.click('#tab-try')
   await page.selectOption('#source', 'run')
@@ -152,7 +167,7 @@ test('33: a Vision Transformer is shown without branches, in Train and in Try', 
   const sizes = '--architecture vit --depth 2 --dim 16 --heads 1 --mlp-dim 32 --patch-size 14'.split(' ')
   await cli('train', ...sizes, '--train-images', '640', '--test-images', '50', '--out', out)
   const { page, close } = await visit()
-  await page.setInputFiles('#open-files', join(out, 'checkpoint.safetensors'))
+  await give(page, '#open-files', join(out, 'checkpoint.safetensors'))
   await page.waitForSelector('#numbers dt')
   assert.is(await page.textContent('#loss-name'), 'Loss')
   assert.ok(await page.isHidden('#gains-figure'))
@@ -176,8 +191,7 @@ test('35: a folder that is dropped on Try is refused in plain words', async () =
   assert.ok(await page.isHidden('#trouble'))
   await page.click('#tab-try')
   assert.ok(await page.isVisible('#trouble'))
-  await page.click('.branch:nth-child(2) button[aria-pressed]')
-  await prefixes(page, 3)
+  await page.setInputFiles('#open-image', join(folder, 'a.png'))
   await page.waitForSelector('#trouble', { state: 'hidden' })
   await close()
 })

@@ -10,6 +10,7 @@ import {
   download,
   drop,
   fill,
+  give,
   metadataOf,
   pngOf,
   ready,
@@ -53,7 +54,7 @@ test('a folder of 12 classes trains, goes on after a reload with the same bits, 
   const path = await folder()
   const { page, close } = await visit()
   const train = async (name) => {
-    await page.setInputFiles('#open-folder', path)
+    await give(page, '#open-folder', path)
     await status(page, /^The data is here/)
     assert.match(await page.locator('#own-data').textContent(), /^animals: 72 images$/)
     await fill(page, OWN)
@@ -130,13 +131,13 @@ test('IDX files and records like those of CIFAR train; a folder without classes 
     return join(work, name)
   })
   const { page, close } = await visit()
-  await page.setInputFiles('#open-folder', idx)
+  await give(page, '#open-folder', idx)
   await status(page, /^The data is here/)
   await fill(page, { ...OWN, patchSize: '14', batchSize: '64', epochs: '1' })
   await page.click('#start')
   await status(page, /^Finished: 15/)
   await reset(page)
-  await page.setInputFiles('#open-files', cifar)
+  await give(page, '#open-files', cifar)
   await status(page, /^The data is here/)
   assert.match(await page.locator('#own-data').textContent(), /^dropped: 2 files, records like those of CIFAR$/)
   await fill(page, { ...OWN, patchSize: '8', epochs: '1' })
@@ -145,7 +146,7 @@ test('IDX files and records like those of CIFAR train; a folder without classes 
   await reset(page)
   const wrong = join(work, 'notes.txt')
   writeFileSync(wrong, 'no image')
-  await page.setInputFiles('#open-files', wrong)
+  await give(page, '#open-files', wrong)
   assert.match(await trouble(page), /^dropped: holds no folders; put the images of each class into a folder/)
   assert.is(await page.textContent('#status'), 'No run yet.')
   await close()
@@ -162,7 +163,7 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   await new Promise((resolve) => run.once('exit', resolve))
   const { position } = JSON.parse(metadataOf(checkpoint).training)
   const { page, close } = await visit()
-  await page.setInputFiles('#open-files', checkpoint)
+  await give(page, '#open-files', checkpoint)
   await status(page, new RegExp(`^Paused after mini-batch ${position.step} of 600`))
   assert.is(await page.inputValue('#settings [name=patchSize]'), '14')
   await page.click('#step')
@@ -171,7 +172,7 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   await page.reload()
   await status(page, new RegExp(`^Paused after mini-batch ${position.step + 1} of 600`))
   await reset(page)
-  await page.setInputFiles('#open-files', 'web/model/mnist.safetensors')
+  await give(page, '#open-files', 'web/model/mnist.safetensors')
   await page.waitForSelector('#initial:not([hidden])')
   assert.ok(await page.isDisabled('#settings [name=branches]'))
   await fill(page, { epochs: '1', lr: '0.00001' })
@@ -201,12 +202,12 @@ test('14, 15: files that are no data are refused at once, in the words of the pa
   const empty = ['empty.bin', 'test_empty.bin'].map((name) => file(name, ''))
   const { page, close } = await visit()
   await ready(page)
-  await page.setInputFiles('#open-folder', good)
+  await give(page, '#open-folder', good)
   await status(page, /^The data is here/)
   const chosen = await page.locator('#own-data').textContent()
   assert.is(chosen, 'shapes: 20 images')
   const refused = async (input, files, pattern) => {
-    await page.setInputFiles(input, files)
+    await give(page, input, files)
     const message = await trouble(page)
     assert.match(message, pattern)
     assert.not.match(message, /--/)

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { fill, ready, reset, SMALL, status, test, visit, work, writeClasses } from './harness.mjs'
+import { fill, give, ready, reset, SMALL, status, test, visit, work, writeClasses } from './harness.mjs'
 
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
 const focused = (page) => page.evaluate(() => document.activeElement.id)
@@ -48,10 +48,14 @@ test('20: a finger scrolls over the cards, and finds buttons large enough', asyn
   const { x, y, width, height } = await card.boundingBox()
   const session = await page.context().newCDPSession(page)
   const from = await page.evaluate(() => scrollY)
-  await session.send('Input.synthesizeScrollGesture', {
-    ...{ x: x + width / 2, y: y + height / 2 },
-    ...{ yDistance: -200, gestureSourceType: 'touch' },
-  })
+  const touch = (type, by) =>
+    session.send('Input.dispatchTouchEvent', {
+      type,
+      touchPoints: type === 'touchEnd' ? [] : [{ x: x + width / 2, y: y + height / 2 - by }],
+    })
+  await touch('touchStart', 0)
+  for (let by = 20; by <= 200; by += 20) await touch('touchMove', by)
+  await touch('touchEnd')
   await page.waitForFunction((before) => scrollY > before, from)
   const names = await page.locator('.branch button[aria-pressed]').allTextContents()
   assert.equal(names, ['branch 1', 'branch 2', 'branch 3', 'branch 4'])
@@ -68,7 +72,7 @@ test('21, 34, 39: long names of classes, eight branches, and names of limits fit
   const path = writeClasses(join(work, `data${long('d')}`), [long('a'), long('b')])
   const { page, close } = await visit({ viewport: { width: 390, height: 844 } })
   await ready(page)
-  await page.setInputFiles('#open-folder', path)
+  await give(page, '#open-folder', path)
   await status(page, /^The data is here/)
   await fill(page, { ...SMALL, branches: '8', patchSize: '4', batchSize: '16' })
   await page.click('#start')
@@ -105,7 +109,7 @@ test('36, 38: the settings that matter stand first with what they mean, and patc
   assert.ok(await page.isDisabled('#settings [name=imageSize]'))
   const disabled = await page.locator('#settings [name=imageSize]').evaluate((node) => getComputedStyle(node).borderStyle)
   assert.is(disabled, 'dashed')
-  await page.setInputFiles('#open-folder', writeClasses(join(work, 'shapes'), ['round', 'square']))
+  await give(page, '#open-folder', writeClasses(join(work, 'shapes'), ['round', 'square']))
   await status(page, /^The data is here/)
   await fill(page, { imageSize: '30' })
   for (const size of await values('patchSize')) assert.is(30 % size, 0)

@@ -149,6 +149,12 @@ export async function ready(page) {
   await page.waitForSelector('#start:not([aria-disabled=true])')
 }
 
+/** Gives files to a button, when it takes some. */
+export async function give(page, selector, files) {
+  await page.waitForSelector(`${selector}:not(:disabled)`, { state: 'attached' })
+  await page.setInputFiles(selector, files)
+}
+
 /** Ends the run, whatever is lost. */
 export async function reset(page) {
   await page.click('#reset')

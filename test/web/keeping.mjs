@@ -1,7 +1,21 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { fill, inWorker, PATIENCE, ready, reset, SMALL, status, test, trouble, visit, work, writeClasses } from './harness.mjs'
+import {
+  fill,
+  give,
+  inWorker,
+  PATIENCE,
+  ready,
+  reset,
+  SMALL,
+  status,
+  test,
+  trouble,
+  visit,
+  work,
+  writeClasses,
+} from './harness.mjs'
 
 /** Waits with a clock, since a page that is hidden gets no frames. */
 const clock = { polling: 100, timeout: PATIENCE }
@@ -77,12 +91,12 @@ test('8: a reload after a few mini-batches of a run that trains loses seconds at
 test('9: a saved run that cannot be opened says so, waits for its data, and can be removed', async () => {
   const classes = writeClasses(join(work, 'shapes'), ['round', 'square'])
   const { page, close } = await visit()
-  const give = async () => {
-    await page.setInputFiles('#open-folder', classes)
+  const giveClasses = async () => {
+    await give(page, '#open-folder', classes)
     await status(page, /^The data is here|^Paused/)
   }
   await ready(page)
-  await give()
+  await giveClasses()
   await fill(page, { ...SMALL, patchSize: '4', epochs: '50', batchSize: '4' })
   const step = await trainSome(page)
   const forget = () =>
@@ -92,7 +106,7 @@ test('9: a saved run that cannot be opened says so, waits for its data, and can 
   assert.match(await trouble(page), /data of your own.*give it here/)
   await status(page, /^The run that is saved here is not open/)
   assert.ok((await isOff(page, 'start')) && !(await isOff(page, 'reset')))
-  await give()
+  await giveClasses()
   await status(page, new RegExp(`^Paused after mini-batch ${step} `))
   await forget()
   await page.reload()
