@@ -15,7 +15,7 @@ interface Card {
 /** The branches of a model side by side, in the order in which they are added. */
 export class BranchCards {
   readonly list = element('ol')
-  /** What a visitor can do with the cards. */
+  /** Says how a visitor changes the cards. */
   readonly hint = element('p', { className: 'hint' })
   readonly #cards: Card[]
   readonly #onChange: () => void

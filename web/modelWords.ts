@@ -1,7 +1,7 @@
 import type { ModelInfo } from './protocol.ts'
 import { counted } from './words.ts'
 
-/** What the picture of a model says. */
+/** The words around the picture of a model. */
 export interface ModelWords {
   /** A name for each card. */
   cards: string[]
@@ -31,7 +31,7 @@ export function wordsOf({ architecture, branches }: ModelInfo): ModelWords {
     cards: cards('branch'),
     branches: '2. Branches look at them side by side',
     looks: 'Colour shows where a branch looks.',
-    sum: '3. What they find is added up: the answer',
+    sum: '3. Their sum is the answer',
   }
 }
 

@@ -3,7 +3,7 @@ import type { Refused } from './protocol.ts'
 import type { Action } from './trouble.ts'
 import { counted } from './words.ts'
 
-/** What went wrong, and what a visitor can do about it. */
+/** A message with the way out of it. */
 export interface Offer {
   message: string
   action: Action | undefined

@@ -1,6 +1,6 @@
 // Messages of the library speak to users of the command line. The page has fields and buttons in place of flags.
 
-/** What a flag is called on the page. */
+/** Names of flags on the page. */
 const FIELDS: Readonly<Record<string, string>> = {
   architecture: 'Model',
   scheme: 'Training scheme',

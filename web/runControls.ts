@@ -15,11 +15,11 @@ const LITTLE = 10
 export interface Standing {
   run: RunInfo | undefined
   state: RunState
-  /** What is being done that everything else waits for. */
+  /** Names the work that everything else waits for. */
   busy: string | undefined
   /** Whether a run is saved here that could not be opened. */
   unopened: boolean
-  /** What the status says without a run. */
+  /** The sentence of the status without a run. */
   idle: string
   /** The mini-batch of the last checkpoint that the visitor saved as a file. */
   downloaded: number

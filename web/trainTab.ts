@@ -15,7 +15,7 @@ import { clearTrouble, type Trouble } from './trouble.ts'
 const ELSEWHERE =
   'Another tab of this page has the run that this browser keeps. What this tab trains is gone when it closes, unless you save its checkpoint.'
 
-/** What else uses the device. */
+/** The other users of the device. */
 export interface Others {
   /** Why no run may train now; undefined if it may. */
   disturbs(): string | undefined

@@ -20,7 +20,7 @@ import {
 /** Waits with a clock, since a page that is hidden gets no frames. */
 const clock = { polling: 100, timeout: PATIENCE }
 const LONG = { ...SMALL, epochs: '50' }
-/** What the worker keeps is found late, so that there is time for what a visitor must not do meanwhile. */
+/** Makes the worker find its files late, so that a visitor has time for a mistake. */
 const SLOWLY = `
 const original = StorageManager.prototype.getDirectory
 StorageManager.prototype.getDirectory = async function () {

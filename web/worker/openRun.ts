@@ -45,7 +45,7 @@ export function savesOnly(run: Run): boolean {
   return !run.ended && run.allowed > 0
 }
 
-/** What a run does between mini-batches. */
+/** Makes the hooks of a run: it saves, and tells metrics and progress. */
 export function hooksOf(run: Run, feed: MetricFeed, tell: (message: Told) => void): NonNullable<Parameters<Trainer['run']>[0]> {
   const { trainer, data, saver } = run
   let before = trainer.elapsed
