@@ -3,7 +3,9 @@ import { cellsOf, HEAD, markdownReport } from '../bench/markdown.ts'
 import { roofline } from '../bench/roofline.ts'
 import type { BenchReport } from '../bench/runBench.ts'
 import type { Group } from '../bench/target.ts'
+import { announce } from './announce.ts'
 import type { BenchCalls, BenchTold } from './benchProtocol.ts'
+import { onPress, turn } from './buttons.ts'
 import { Client } from './client.ts'
 import { byId, element } from './dom.ts'
 import { clearTrouble } from './trouble.ts'
@@ -20,15 +22,17 @@ export class BenchTab {
   #client: Client<BenchCalls, BenchTold> | undefined
   #report: BenchReport | undefined
   #stopping = false
+  /** Whether the visitor has ended the bench at once. */
+  #cancelled = false
 
   /** @param mayBegin says why no bench can begin now; undefined if it can */
   constructor(mayBegin: () => string | undefined, trouble: (error: unknown) => void) {
     this.#mayBegin = mayBegin
     this.#trouble = trouble
-    byId('bench-start').addEventListener('click', () => this.#run())
-    byId('bench-stop').addEventListener('click', () => this.#stop())
-    byId('copy-json').addEventListener('click', () => this.#copy(JSON.stringify(this.#report, null, 2), 'JSON'))
-    byId('copy-markdown').addEventListener('click', () => this.#copy(markdownReport(this.#report!), 'Markdown'))
+    onPress(byId('bench-start'), () => this.#run())
+    onPress(byId('bench-stop'), () => this.#stop())
+    onPress(byId('copy-json'), () => this.#copy(JSON.stringify(this.#report, null, 2), 'JSON'))
+    onPress(byId('copy-markdown'), () => this.#copy(markdownReport(this.#report!), 'Markdown'))
     // A keyboard can scroll what it can focus.
     for (const id of ['roofline', 'bench-table']) byId(id).tabIndex = 0
     let width = 0
@@ -40,19 +44,27 @@ export class BenchTab {
     }).observe(byId('roofline'))
   }
 
+  /** Whether a bench is timing. */
+  get isRunning(): boolean {
+    return this.#client !== undefined
+  }
+
   async #run(): Promise<void> {
-    clearTrouble()
+    clearTrouble('bench')
     const why = this.#mayBegin()
     if (why !== undefined) return this.#trouble(why)
     const group = byId<HTMLSelectElement>('bench-group').value
     const filter = byId<HTMLInputElement>('bench-filter').value.trim()
     const quick = byId<HTMLInputElement>('bench-quick').checked
     this.#running(true)
+    // Former times are not those of what is asked now.
+    this.#report = undefined
+    byId('bench-result').hidden = true
     this.#say('Opening a device and measuring its ceilings…')
     // A worker of its own keeps the times apart from everything else that the page does, and ends with its memory.
     const client = new Client<BenchCalls, BenchTold>('bench.js', ({ done, of, what }) => {
       byId<HTMLProgressElement>('bench-progress').value = done / Math.max(1, of)
-      if (!this.#stopping) this.#say(`${done} of ${of} done; timing ${what}…`)
+      if (!this.#stopping) this.#show(`${done} of ${of} done; timing ${what}…`)
     })
     this.#client = client
     try {
@@ -60,10 +72,13 @@ export class BenchTab {
       const report = await client.call('bench', { groups, quick, ...(filter !== '' && { filter }) })
       const failed = report.failures.length > 0 ? `, ${report.failures.length} failed` : ''
       this.#say(`${report.results.length} timed${failed}${this.#stopping ? ', then cancelled' : ''}.`)
-      this.#show(report)
+      this.#showReport(report)
     } catch (error) {
-      this.#say('The bench has ended without a result.')
-      this.#trouble(error)
+      if (this.#cancelled) this.#say('Cancelled, without a result.')
+      else {
+        this.#say('The bench has ended without a result.')
+        this.#trouble(error)
+      }
     } finally {
       client.end('the bench has ended')
       this.#client = undefined
@@ -74,6 +89,7 @@ export class BenchTab {
   /** Ends the bench after the target that is timed now; once more ends it at once. */
   #stop(): void {
     if (this.#stopping) {
+      this.#cancelled = true
       this.#client?.end('cancelled')
       return
     }
@@ -83,18 +99,25 @@ export class BenchTab {
   }
 
   #running(running: boolean): void {
-    this.#stopping = false
-    byId<HTMLButtonElement>('bench-start').disabled = running
-    byId<HTMLButtonElement>('bench-stop').disabled = !running
+    this.#stopping = this.#cancelled = false
+    turn(byId('bench-start'), !running)
+    turn(byId('bench-stop'), running)
     byId<HTMLProgressElement>('bench-progress').value = running ? 0 : 1
     byId('bench-progress').hidden = !running
   }
 
-  #say(text: string): void {
+  /** Shows a sentence. */
+  #show(text: string): void {
     byId('bench-status').textContent = text
   }
 
-  #show(report: BenchReport): void {
+  /** Shows a sentence, and says it. */
+  #say(text: string): void {
+    this.#show(text)
+    announce(text)
+  }
+
+  #showReport(report: BenchReport): void {
     this.#report = report
     byId('bench-result').hidden = false
     byId('bench-ceilings').textContent = `${report.device.name}: ${ceilingLine(report.ceilings)}.`

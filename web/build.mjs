@@ -1,7 +1,7 @@
 // Builds the page into a static folder that any host can serve: dist/web, or the folder of the first argument.
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
@@ -13,6 +13,8 @@ const here = dirname(fileURLToPath(import.meta.url))
 const IMAGES = { train: 6000, t10k: 1000 }
 /** Files that are copied as they are. */
 const FILES = ['index.html', 'icon.svg', 'model/mnist.safetensors']
+/** Makes a browser read a text as UTF-8, whatever its host says. */
+const BYTE_ORDER_MARK = '\ufeff'
 
 /** Builds the page anew. @param outdir the folder, whose former content is removed */
 export async function buildWeb(outdir) {
@@ -43,7 +45,21 @@ export async function buildWeb(outdir) {
       await copyFile(join(here, name), join(outdir, name))
     }),
     firstImages(join(outdir, 'data/mnist')),
+    documents(join(outdir, 'docs')),
   ])
+}
+
+/** Writes README and docs as texts, which every host serves and every browser shows. */
+async function documents(folder) {
+  const docs = join(here, '../docs')
+  const pages = (await readdir(docs)).filter((name) => name.endsWith('.md'))
+  await mkdir(folder, { recursive: true })
+  await Promise.all(
+    [join(here, '../README.md'), ...pages.map((name) => join(docs, name))].map(async (path) => {
+      const text = await readFile(path, 'utf8')
+      await writeFile(join(folder, `${basename(path, '.md')}.txt`), BYTE_ORDER_MARK + text)
+    }),
+  )
 }
 
 /** Writes the first images of MNIST as gzipped IDX files. */

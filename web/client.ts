@@ -16,7 +16,12 @@ export class Client<C extends Functions<C>, T> {
       else this.#pending.settle(data.reply)
     })
     this.#worker.addEventListener('error', (event) =>
-      this.#pending.fail(new Error(event.message || 'the worker did not start')),
+      this.#pending.fail(
+        new Error(
+          event.message ||
+            `a part of this page did not load (${script}); reload it. Its host must serve every file of the page, scripts as JavaScript`,
+        ),
+      ),
     )
   }
 

@@ -1,8 +1,10 @@
 import { byId, element, factsTable } from './dom.ts'
 import type { PageWorker } from './protocol.ts'
+import { clearTrouble, type Trouble } from './trouble.ts'
 
 /** Shows the device that the page computes on. */
-export async function showDevice(client: PageWorker, trouble: (error: unknown) => void): Promise<void> {
+export async function showDevice(client: PageWorker, trouble: Trouble): Promise<void> {
+  clearTrouble('device')
   try {
     const { name, driver, software, features, limits, subgroups, tuned } = await client.call('device')
     const tasks = Object.entries(tuned)

@@ -17,13 +17,14 @@ export class Drawing {
       return { x: ((clientX - left) / width) * SIDE, y: ((clientY - top) / height) * SIDE }
     }
     canvas.addEventListener('pointerdown', (event) => {
+      if (event.button !== 0 || !event.isPrimary) return
       canvas.setPointerCapture(event.pointerId)
       from = place(event)
       this.#line(from, from)
       onChange()
     })
     canvas.addEventListener('pointermove', (event) => {
-      if (!from) return
+      if (!from || !event.isPrimary) return
       const to = place(event)
       this.#line(from, to)
       from = to
@@ -33,7 +34,7 @@ export class Drawing {
       canvas.addEventListener(name, () => {
         from = undefined
       })
-    this.clear()
+    this.example()
   }
 
   clear(): void {

@@ -27,6 +27,8 @@ export interface OwnDataInfo {
   dir: string
   format: OwnFormat
   files: number
+  /** Pixels of a side of its images, where the files say it. */
+  side: number | undefined
 }
 
 /** Why a run did not open, where something can be done about it: leave out broken images, or take smaller mini-batches. */
@@ -55,15 +57,28 @@ export interface RunInfo {
   branchTimes: BranchTimes | undefined
 }
 
-/** The state of a run. A run that has failed says why. */
+/** The state of a run. A run that has failed says why. `saved` says whether there is a checkpoint. */
 export type RunState =
   /** `kept` says whether the last checkpoint outlives the page. */
-  { kind: 'paused' | 'running' | 'finished'; kept: boolean } | { kind: 'failed'; message: string; outOfMemory: boolean }
+  | { kind: 'paused' | 'running' | 'finished'; kept: boolean; saved: boolean }
+  | { kind: 'failed'; message: string; outOfMemory: boolean; saved: boolean }
+
+/** Where an earlier visit saved a run: in this browser, for this tab or for another one that is open, or nowhere. */
+export type SavedPlace = 'here' | 'elsewhere' | 'nowhere'
+
+/** Where a model comes from: the open run, this page, or a file. */
+export type ModelSource = 'run' | 'shipped' | { name: string; file: Blob }
 
 /** A model that answers in the tab Try. */
 export interface ModelInfo {
+  /** Names the model in questions. */
+  id: string
   from: string
+  architecture: Settings['architecture']
+  /** Branches, or members of an ensemble; one of a Vision Transformer. */
   branches: number
+  /** Layers of a Vision Transformer. */
+  layers: number | undefined
   channels: number
   size: number
   grid: number
@@ -72,6 +87,8 @@ export interface ModelInfo {
 
 /** An image with the branches that answer, in the order in which they are added. */
 export interface Question {
+  /** The id of the model that is asked. */
+  model: string
   /** Bytes [C, H, W] of the model's size. */
   pixels: Uint8Array
   order: number[]
@@ -87,11 +104,13 @@ export interface Answer {
 /** The functions of the worker. */
 export interface Calls {
   device(): Promise<DeviceInfo>
-  /** Whether an earlier visit saved a run that can go on. */
-  savedRun(): Promise<boolean>
+  /** Where an earlier visit saved a run that can go on. */
+  savedRun(): Promise<SavedPlace>
+  /** Whether a run is open. */
+  isOpen(): Promise<boolean>
   /** The data of one's own that an earlier visit kept; undefined where there is none. */
   ownData(): Promise<OwnDataInfo | undefined>
-  /** Takes files as the data of one's own, in place of the former ones. */
+  /** Takes files as the data of one's own, in place of the former ones. Where they are none, the former ones stay. */
   takeData(files: GivenFile[]): Promise<OwnDataInfo>
   /** Opens a new run, which is paused. The saved one is gone. It begins with the parameters of `initial`, if a model was opened. */
   open(settings: Partial<Settings>): Promise<RunInfo | Refused>
@@ -104,6 +123,8 @@ export interface Calls {
   /** Trains so many mini-batches, or to the end. */
   run(steps?: number): Promise<void>
   pause(): Promise<void>
+  /** Saves the run soon if it trains. */
+  save(): Promise<void>
   /** Ends the run and removes what is saved of it. */
   discard(): Promise<void>
   /** Destroys the device, as a driver's reset would. */
@@ -111,10 +132,11 @@ export interface Calls {
   /** The bytes of the run's checkpoint. */
   checkpoint(): Promise<Uint8Array>
   /** Takes the model of the run, of a file, or the one that comes with the page. */
-  model(source: 'run' | 'shipped' | { name: string; file: Blob }): Promise<ModelInfo>
-  /** Reads an image file as the model takes it: bytes [C, H, W]. */
-  readImage(name: string, file: Blob): Promise<Uint8Array>
-  ask(question: Question): Promise<Answer>
+  model(source: ModelSource): Promise<ModelInfo>
+  /** Reads an image file as a model takes it: bytes [C, H, W]; undefined where that model is not there any more. */
+  readImage(model: string, name: string, file: Blob): Promise<Uint8Array | undefined>
+  /** Asks a model; undefined where it is not there any more. */
+  ask(question: Question): Promise<Answer | undefined>
 }
 
 /** A message that the worker sends without being asked. */

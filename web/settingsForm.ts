@@ -1,80 +1,40 @@
 import type { Settings } from '../train/settings.ts'
 import { byId, element } from './dom.ts'
 import type { OwnDataInfo } from './protocol.ts'
-
-type Field = { name: keyof Settings; label: string } & (
-  | { choices: readonly (readonly [value: string, label: string])[] }
-  | { min: number; max: number; step: number | 'any'; value: number | undefined }
-)
-
-const numbered = (...values: number[]) => values.map((value) => [String(value), String(value)] as const)
-
-/** The settings that the page offers, with limits that any device takes. The first choice is the default. */
-const FIELDS: readonly Field[] = [
-  {
-    name: 'architecture',
-    label: 'Model',
-    choices: [
-      ['paraformer', 'ParaFormer'],
-      ['vit', 'Vision Transformer'],
-    ],
-  },
-  {
-    name: 'scheme',
-    label: 'Training scheme',
-    choices: [
-      ['prefixSum', 'prefixSum: all prefixes at once'],
-      ['paper', 'paper: prefix after prefix'],
-      ['randomPrefix', 'randomPrefix: a random prefix'],
-      ['joint', 'joint: the whole model alone'],
-      ['greedy', 'greedy: branch after branch'],
-    ],
-  },
-  { name: 'branches', label: 'Branches (ViT: layers)', min: 1, max: 8, step: 1, value: 4 },
-  { name: 'branchDepth', label: 'Layers of a branch', min: 1, max: 4, step: 1, value: 1 },
-  { name: 'dim', label: 'Width', choices: [...numbered(64), ...numbered(16, 32, 128)] },
-  { name: 'patchSize', label: 'Pixels of a patch', choices: numbered(7, 4, 8, 14, 16) },
-  { name: 'imageSize', label: 'Pixels of a side (own data)', min: 4, max: 256, step: 1, value: undefined },
-  { name: 'epochs', label: 'Epochs', min: 1, max: 200, step: 1, value: 3 },
-  { name: 'batchSize', label: 'Images of a mini-batch', min: 1, max: 512, step: 1, value: 64 },
-  { name: 'lr', label: 'Learning rate', min: 1e-6, max: 1, step: 'any', value: 3e-3 },
-  { name: 'seed', label: 'Seed', min: 0, max: 1e9, step: 1, value: 0 },
-]
+import { FIELDS, type Field, MNIST_SIDE, nearestPatch, patchSizes } from './settingFields.ts'
 
 /** Images that are evaluated after an epoch. */
 const EVALUATED = 500
 /** Images of MNIST that come with the page. A run names their number, so that Node trains on the same ones. */
 const PAGE_IMAGES = 6000
 
-/** The form of a run's settings. */
+/** The form of a run's settings. The first ones are shown at once, the others are folded away. */
 export class SettingsForm {
   readonly #form = byId<HTMLFormElement>('settings')
+  readonly #more = byId<HTMLDetailsElement>('more-settings')
   #fixed: Partial<Settings> = {}
+  #own: OwnDataInfo | undefined
+  #disabled = false
 
   constructor() {
-    this.#form.append(
-      ...FIELDS.map((field) => {
-        const name = field.name
-        const input =
-          'choices' in field
-            ? element(
-                'select',
-                { name },
-                ...field.choices.map(([value, label]) => element('option', { value, textContent: label })),
-              )
-            : element('input', { ...numberOf(field), name, type: 'number' })
-        return element('label', {}, field.label, input)
-      }),
-    )
+    for (const field of FIELDS) byId(field.first ? 'first-settings' : 'other-settings').append(labelled(field))
     this.#form.addEventListener('submit', (event) => event.preventDefault())
+    this.#form.addEventListener('input', () => this.#fit())
+    // A field that is wrong must be seen.
+    this.#form.addEventListener('invalid', ({ target }) => this.#reveal(target), { capture: true })
+    this.#fit()
   }
 
-  /**
-   * The settings, or undefined where the browser shows what is wrong with them.
-   * @param own the data of one's own, if it is to be trained on
-   */
-  read(own?: OwnDataInfo): Partial<Settings> | undefined {
+  /** Offers what suits the data. @param own the data of one's own; undefined for MNIST */
+  suit(own: OwnDataInfo | undefined): void {
+    this.#own = own
+    this.#fit()
+  }
+
+  /** The settings, or undefined where the browser shows what is wrong with them. */
+  read(): Partial<Settings> | undefined {
     if (!this.#form.reportValidity()) return undefined
+    const own = this.#own
     const settings: Record<string, unknown> = {
       ...(own ? { dataset: own.format, dataDir: own.dir } : { dataset: 'mnist', trainImages: PAGE_IMAGES }),
       ...{ testImages: EVALUATED, warmup: 20 },
@@ -103,30 +63,80 @@ export class SettingsForm {
         input.append(element('option', { value: text, textContent: text }))
       input.value = text
     }
+    this.#fit()
   }
 
   /** Fixes the settings of a model that the next run begins with; undefined leaves all free again. */
   fix(settings: Partial<Settings> | undefined): void {
     this.#fixed = settings ?? {}
     this.write(this.#fixed)
-    this.disabled = false
+  }
+
+  set disabled(disabled: boolean) {
+    this.#disabled = disabled
+    this.#fit()
   }
 
   #input(name: string): HTMLInputElement | HTMLSelectElement {
     return this.#form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement
   }
 
-  set disabled(disabled: boolean) {
-    for (const { name } of FIELDS) this.#input(name).disabled = disabled || this.#fixes(name)
+  /** Turns off what has no effect, and offers patches that images of the data can be cut into. */
+  #fit(): void {
+    const vit = this.#input('architecture').value === 'vit'
+    byId('label-branches').textContent = vit ? 'Layers' : 'Branches'
+    byId('hint-branches').hidden = vit
+    const idle = (name: string) =>
+      (name === 'imageSize' && !this.#own) || (vit && (name === 'scheme' || name === 'branchDepth'))
+    for (const { name } of FIELDS) this.#input(name).disabled = this.#disabled || this.#fixes(name) || idle(name)
+    const patch = this.#input('patchSize') as HTMLSelectElement
+    if (!patch.disabled) fitPatch(patch, this.#own ? Number(this.#input('imageSize').value) || this.#own.side : MNIST_SIDE)
   }
 
   #fixes(name: string): boolean {
     return name in this.#fixed || (name === 'branches' && this.#fixed.depth !== undefined)
   }
+
+  #reveal(target: EventTarget | null): void {
+    if (target instanceof Node && this.#more.contains(target)) this.#more.open = true
+  }
 }
 
-function numberOf(field: Extract<Field, { min: number }>) {
-  const { min, max, step, value } = field
+/** Offers the sizes of patches for images of a side, and keeps the chosen one where it is among them. */
+function fitPatch(patch: HTMLSelectElement, side: number | undefined): void {
+  const sizes = patchSizes(side)
+  const chosen = Number(patch.value)
+  if ([...patch.options].map(({ value }) => value).join() !== sizes.join())
+    patch.replaceChildren(...sizes.map((size) => element('option', { value: String(size), textContent: String(size) })))
+  patch.value = String(sizes.includes(chosen) ? chosen : nearestPatch(sizes))
+}
+
+/** Makes a field with its label and what explains it. */
+function labelled(field: Field): HTMLElement {
+  const { name, label, hint } = field
+  const input = 'choices' in field ? choiceOf(field) : element('input', { ...numberOf(field), name, type: 'number' })
+  input.id = `setting-${name}`
+  const made = element(
+    'div',
+    { className: 'field' },
+    element('label', { id: `label-${name}`, htmlFor: input.id, textContent: label }),
+    input,
+  )
+  if (hint !== undefined) {
+    made.append(element('p', { id: `hint-${name}`, className: 'hint', textContent: hint }))
+    input.setAttribute('aria-describedby', `hint-${name}`)
+  }
+  return made
+}
+
+function choiceOf({ name, choices, value }: Extract<Field, { choices: unknown }>): HTMLSelectElement {
+  const options = choices.map(([value, label]) => element('option', { value, textContent: label }))
+  const select = element('select', { name }, ...options)
+  select.value = value
+  return select
+}
+
+function numberOf({ min, max, step, value }: Extract<Field, { min: number }>) {
   const sizes = { min: String(min), max: String(max), step: String(step) }
   return value === undefined ? { ...sizes, placeholder: 'as they are' } : { ...sizes, value: String(value), required: true }
 }

@@ -1,169 +1,208 @@
 import type { Settings } from '../train/settings.ts'
-import { Chart } from './chart.ts'
-import { byId, element } from './dom.ts'
+import { announce } from './announce.ts'
+import { onPress } from './buttons.ts'
+import { byId } from './dom.ts'
+import { offerFor } from './offers.ts'
 import { OwnFiles } from './ownFiles.ts'
 import type { GivenFile, PageWorker, Refused, RunInfo, RunState, Told } from './protocol.ts'
-import { factsOf, lastOfEachPrefix, sentenceOf, showGains } from './runNumbers.ts'
+import { beforeLeaving, mayLose, NO_RUN, NO_STATE, type Standing, showStanding, showStatus } from './runControls.ts'
+import { addMetrics, sentenceOf } from './runNumbers.ts'
+import { RunView } from './runView.ts'
+import { saveAs } from './saveAs.ts'
 import { SettingsForm } from './settingsForm.ts'
 import { clearTrouble, type Trouble } from './trouble.ts'
 
-const MAX_NOTES = 5
-/** Milliseconds between drawings. */
-const DRAW_EVERY = 200
-const NO_RUN = 'No run yet.'
-const TITLE = document.title
+const ELSEWHERE =
+  'Another tab of this page has the run that this browser keeps. What this tab trains is gone when it closes, unless you save its checkpoint.'
 
-/** The tab in which a model trains. */
+/** The other users of the device. */
+export interface Others {
+  /** Why no run may train now; undefined if it may. */
+  disturbs(): string | undefined
+}
+
+/** The tab in which a model trains: it opens, runs and ends one run at a time. */
 export class TrainTab {
   readonly #client: PageWorker
   readonly #trouble: Trouble
-  readonly #data: OwnFiles
+  readonly #others: Others
   readonly #form = new SettingsForm()
-  readonly #charts = [new Chart(byId('loss'), 'loss'), new Chart(byId('accuracy'), 'accuracy')]
-  #run: RunInfo | undefined
+  readonly #data: OwnFiles
+  readonly #view = new RunView()
+  /** Nothing can begin before it is known what an earlier visit saved. */
+  readonly #at: Standing = {
+    ...{ run: undefined, state: NO_STATE, unopened: false, downloaded: 0, idle: NO_RUN },
+    busy: 'Looking for what an earlier visit saved…',
+  }
   /** The settings of the last run that was to be opened. */
   #asked: Partial<Settings> | undefined
-  #state: RunState['kind'] = 'paused'
-  /** Whether the last checkpoint outlives the page. */
-  #kept = true
-  #drawing = false
-  /** Whether something has changed since the last drawing began. */
-  #late = false
-  #bytes: { liveBytes: number; peakBytes: number } | undefined
+  /** Quarters of the run that were announced. */
+  #quarters = 0
 
-  constructor(client: PageWorker, trouble: Trouble) {
+  constructor(client: PageWorker, trouble: Trouble, others: Others) {
     this.#client = client
     this.#trouble = trouble
-    this.#data = new OwnFiles((files) => this.#guard(() => this.#take(files)))
-    byId('start').addEventListener('click', () => this.#guard(() => this.#startOrPause()))
-    byId('step').addEventListener('click', () => this.#guard(() => this.#client.call('run', 1)))
-    byId('reset').addEventListener('click', () => this.#guard(() => this.#reset()))
-    byId('forget').addEventListener('click', () => this.#guard(() => this.#forget()))
-    byId('save').addEventListener('click', () => this.#guard(() => this.#save()))
+    this.#others = others
+    this.#data = new OwnFiles(
+      (files) => this.#guard(() => this.#take(files)),
+      (own) => this.#form.suit(own),
+    )
+    const acts = {
+      start: () => this.#startOrPause(),
+      step: () => this.#train(1),
+      reset: () => this.#reset(),
+      forget: () => this.#forget(),
+      save: () => this.#save(),
+    }
+    for (const [id, act] of Object.entries(acts)) onPress(byId(id), () => this.#guard(act))
+    beforeLeaving(
+      () => this.#at,
+      () => client.call('save'),
+    )
+    this.#stand()
   }
 
   /** Opens the run that an earlier visit saved, if there is one, and finds the data that it kept. */
   begin(): Promise<void> {
-    return this.#guard(async () => {
-      const own = await this.#client.call('ownData')
-      if (own) this.#data.offer(own, false)
-      if (!(await this.#client.call('savedRun'))) return
-      byId('status').textContent = 'Opening the run that was saved here…'
-      this.#opened(await this.#client.call('resume'))
-    })
+    return this.#guard(() =>
+      this.#during('Looking for what an earlier visit saved…', async () => {
+        const place = await this.#client.call('savedRun')
+        const own = await this.#client.call('ownData')
+        if (own) this.#data.offer(own, false)
+        if (place === 'elsewhere') this.#view.note(ELSEWHERE)
+        if (place === 'here') await this.#resume()
+      }),
+    )
   }
 
-  /** Takes files that a visitor gives: a checkpoint, or data. */
-  async #take(files: GivenFile[]): Promise<void> {
-    const [first] = files
-    if (files.length === 1 && first!.path.endsWith('.safetensors')) return this.#openCheckpoint(first!)
-    if (this.#run) throw new Error('a run is open; save its checkpoint if you like, press Reset, then give other data')
-    this.#data.offer(await this.#client.call('takeData', files), true)
-    byId('status').textContent = 'The data is here; Start trains on it.'
-  }
-
-  async #openCheckpoint({ path, file }: GivenFile): Promise<void> {
-    byId('status').textContent = `Opening ${path}…`
-    try {
-      const opened = await this.#client.call('openCheckpoint', path, file)
-      if ('initial' in opened) {
-        this.#form.fix(opened.initial)
-        byId('initial').hidden = false
-        byId('initial-name').textContent = `The next run begins with the parameters of ${opened.name}.`
-        byId('status').textContent = this.#run
-          ? 'Reset this run to begin the next one.'
-          : 'Choose data, and Start trains the model on it.'
-      } else {
-        this.#clear()
-        this.#opened('run' in opened ? opened.run : opened)
-      }
-    } catch (error) {
-      this.#say()
-      throw error
-    }
-  }
-
-  /** Why nothing can be timed now: a run that trains; undefined otherwise. */
+  /** Why nothing else can be timed now; undefined where it can. */
   get disturbs(): string | undefined {
-    return this.#state === 'running' ? 'a run is training on this device; pause it in the tab Train, then time' : undefined
+    if (this.#at.busy !== undefined) return 'the tab Train is using this device; wait until it is ready, then time'
+    return this.#at.state.kind === 'running'
+      ? 'a run is training on this device; pause it in the tab Train, then time'
+      : undefined
   }
 
-  /** Turns everything off where nothing can be computed. */
-  refuse(): void {
-    this.#form.disabled = true
-    byId<HTMLButtonElement>('start').disabled = true
-    byId('status').textContent = 'Training takes WebGPU.'
+  /** Turns everything off where nothing can be computed. @param why says what is missing */
+  refuse(why: string): void {
+    this.#stand({ busy: why })
   }
 
   /** Takes what the worker tells. */
   hear(message: Told): void {
-    if (message.kind === 'note') this.#note(message.text)
+    if (message.kind === 'note') this.#view.note(message.text)
     else if (message.kind === 'state') this.#changed(message.state)
     else if (message.kind === 'progress')
-      byId('status').textContent =
-        `${message.what}: ${message.done.toLocaleString('en')} of ${message.of.toLocaleString('en')}…`
-    else {
-      if (!this.#run) return
-      // A run that went back to a checkpoint sends its mini-batches again.
-      const first = message.metrics.find(({ split }) => split === 'train')?.step ?? Number.POSITIVE_INFINITY
-      if ((this.#run.metrics.at(-1)?.step ?? 0) >= first)
-        this.#run.metrics = this.#run.metrics.filter(({ step }) => step < first)
-      this.#run.metrics.push(...message.metrics)
-      this.#run.step = message.step
-      this.#bytes = message
-      // A hidden tab draws nothing, but its title is seen.
-      document.title = `${Math.floor((100 * this.#run.step) / this.#run.totalSteps)} % trained · ${TITLE}`
-      this.#draw()
+      showStatus(`${message.what}: ${message.done.toLocaleString('en')} of ${message.of.toLocaleString('en')}…`)
+    else if (this.#at.run) {
+      addMetrics(this.#at.run, message.metrics)
+      this.#at.run.step = message.step
+      this.#view.update(message)
+      if (this.#at.state.kind === 'running') this.#progressed(this.#at.run)
     }
+  }
+
+  async #resume(): Promise<void> {
+    this.#at.unopened = true
+    showStatus('Opening the run that was saved here…')
+    try {
+      this.#opened(await this.#client.call('resume'))
+    } catch (error) {
+      this.#trouble(error, { label: 'Try again', run: () => this.#guard(() => this.#during('Opening…', () => this.#resume())) })
+    }
+  }
+
+  /** Takes files that a visitor gives: a checkpoint, or data. */
+  async #take(files: GivenFile[]): Promise<void> {
+    if (this.#at.busy !== undefined)
+      throw new Error('the files were not taken, since the page is busy; give them again when it is ready')
+    const checkpoint = files.find(({ path }) => /\.safetensors$/i.test(path))
+    if (checkpoint && files.length > 1) throw new Error('give a checkpoint alone, without other files')
+    if (checkpoint) return this.#openCheckpoint(checkpoint)
+    if (this.#at.run) throw new Error('a run is open; save its checkpoint if you like, press Reset, then give other data')
+    await this.#during('Reading the files…', async () => {
+      this.#data.offer(await this.#client.call('takeData', files), true)
+      this.#at.idle = 'The data is here; Start trains on it.'
+      // The run that could not be opened may have waited for this data.
+      if (this.#at.unopened) await this.#resume()
+    })
+  }
+
+  async #openCheckpoint({ path, file }: GivenFile): Promise<void> {
+    if (!(await mayLose(this.#at))) return
+    this.#view.clearNotes()
+    await this.#during(`Opening ${path}…`, async () => {
+      try {
+        const opened = await this.#client.call('openCheckpoint', path, file)
+        if ('initial' in opened) this.#beginWith(opened)
+        else if ('run' in opened) {
+          this.#stand({ downloaded: 0, idle: NO_RUN })
+          this.#opened(opened.run)
+        } else this.#refused(opened)
+      } finally {
+        // A checkpoint that did not open may have ended the run before it, which is still saved.
+        if (this.#at.run && !(await this.#client.call('isOpen'))) {
+          this.#clear()
+          if ((await this.#client.call('savedRun')) === 'here') await this.#resume()
+        }
+      }
+    })
+  }
+
+  #beginWith({ initial, name }: { initial: Partial<Settings>; name: string }): void {
+    this.#form.fix(initial)
+    byId('initial').hidden = false
+    byId('initial-name').textContent = `The next run begins with the parameters of ${name}.`
+    this.#at.idle = 'Choose data, and Start trains the model on it.'
+    if (this.#at.run) this.#view.note('Reset this run to begin the next one.')
   }
 
   async #startOrPause(): Promise<void> {
-    if (this.#state === 'running') return this.#client.call('pause')
-    if (!this.#run) {
-      const settings = this.#form.read(this.#data.chosen)
-      if (!settings || !(await this.#open(settings))) return
+    if (this.#at.state.kind === 'running') return this.#client.call('pause')
+    if (!this.#at.run) {
+      const settings = this.#form.read()
+      if (!settings) return
+      this.#mayTrain()
+      if (!(await this.#open(settings))) return
     }
-    await this.#client.call('run')
+    await this.#train()
+  }
+
+  async #train(steps?: number): Promise<void> {
+    this.#mayTrain()
+    await this.#client.call('run', steps)
+  }
+
+  /** @throws Error where something else uses the device */
+  #mayTrain(): void {
+    const why = this.#others.disturbs()
+    if (why !== undefined) throw new Error(why)
   }
 
   /** Opens a run with these settings. @returns whether it is open */
-  async #open(settings: Partial<Settings>): Promise<boolean> {
-    byId('status').textContent = 'Preparing: compiling kernels and measuring how branches run fastest…'
-    const start = byId<HTMLButtonElement>('start')
-    start.disabled = true
-    this.#asked = settings
-    try {
+  #open(settings: Partial<Settings>): Promise<boolean> {
+    return this.#during('Preparing: compiling kernels and measuring how branches run fastest…', async () => {
+      this.#asked = settings
       return this.#opened(await this.#client.call('open', settings))
-    } catch (error) {
-      byId('status').textContent = NO_RUN
-      throw error
-    } finally {
-      start.disabled = false
-    }
+    })
   }
 
   /** Begins anew with other settings. */
   #again(settings: Partial<Settings>): void {
     this.#guard(async () => {
-      await this.#reset()
+      await this.#discard()
       this.#form.write(settings)
-      if (await this.#open(settings)) await this.#client.call('run')
+      if (await this.#open(settings)) await this.#train()
     })
   }
 
-  /** Says that there was not enough memory, and offers half the mini-batch. */
-  #tooLarge(message: string): void {
-    const settings = this.#run?.settings ?? this.#asked ?? {}
-    const batchSize = Math.floor((settings.batchSize ?? 0) / 2)
-    const action = {
-      label: `Begin anew with ${batchSize} images a mini-batch`,
-      run: () => this.#again({ ...settings, batchSize }),
-    }
-    this.#trouble(`Out of memory: ${message}`, batchSize >= 1 ? action : undefined)
+  async #reset(): Promise<void> {
+    if (!(await mayLose(this.#at))) return
+    await this.#discard()
   }
 
-  async #reset(): Promise<void> {
-    await this.#client.call('discard')
+  async #discard(): Promise<void> {
+    await this.#during('Ending the run…', () => this.#client.call('discard'))
     await this.#forget()
     this.#clear()
   }
@@ -173,145 +212,84 @@ export class TrainTab {
     await this.#client.call('forgetInitial')
     this.#form.fix(undefined)
     byId('initial').hidden = true
-    this.#buttons()
+    this.#stand({ idle: NO_RUN })
   }
 
   #clear(): void {
-    this.#run = undefined
-    this.#bytes = undefined
-    this.#state = 'paused'
-    byId('status').textContent = NO_RUN
-    for (const chart of this.#charts) chart.show([], 0)
-    byId('gains').replaceChildren()
-    byId('branch-clock').textContent = ''
-    byId('numbers').replaceChildren()
-    byId<HTMLProgressElement>('progress').value = 0
-    this.#buttons()
+    this.#view.clearNotes()
+    this.#view.open(undefined)
+    this.#stand({ run: undefined, unopened: false, state: NO_STATE, downloaded: 0, idle: NO_RUN })
   }
 
   async #save(): Promise<void> {
-    const bytes = await this.#client.call('checkpoint')
-    const link = element('a', {
-      download: 'checkpoint.safetensors',
-      href: URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>])),
-    })
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+    const step = this.#at.run!.step
+    saveAs('checkpoint.safetensors', await this.#client.call('checkpoint'))
+    this.#at.downloaded = step
   }
 
   /** Takes a run that was opened, or says why it was not. @returns whether it is open */
   #opened(run: RunInfo | Refused): boolean {
     if ('refused' in run) {
-      byId('status').textContent = NO_RUN
-      if (run.refused === 'outOfMemory') this.#tooLarge(run.message)
-      else {
-        // The button does what the flag of the command line does.
-        const message = run.message.replace(/; or leave out such files with --skip-broken$/, '')
-        const asked = { ...this.#asked, skipBroken: true }
-        this.#trouble(message, { label: 'Go on without files that cannot be decoded', run: () => this.#again(asked) })
-      }
-      this.#buttons()
+      this.#refused(run)
       return false
     }
-    this.#run = run
+    this.#stand({ run, unopened: false })
+    this.#quarters = Math.floor((4 * run.step) / run.totalSteps)
     byId('initial').hidden = true
     this.#form.write(run.settings)
     this.#data.show(run.settings.dataset !== 'mnist')
-    if (run.leftOut !== undefined) this.#note(run.leftOut)
-    this.#say()
-    this.#buttons()
-    this.#draw()
+    this.#view.open(run)
+    if (run.leftOut !== undefined) this.#view.note(run.leftOut)
     return true
   }
 
+  #refused(refused: Refused): void {
+    // What was saved is not removed for a run with other settings.
+    const asked = this.#at.unopened ? undefined : (this.#at.run?.settings ?? this.#asked)
+    const { message, action } = offerFor(refused, asked, (settings) => this.#again(settings))
+    this.#trouble(message, action)
+  }
+
   #changed(state: RunState): void {
-    this.#state = state.kind
-    if (state.kind !== 'failed') this.#kept = state.kept
-    else {
-      if (!this.#run) return
-      if (state.outOfMemory) this.#tooLarge(state.message)
+    this.#at.state = state
+    if (state.kind === 'failed') {
+      if (!this.#at.run) return
+      if (state.outOfMemory) this.#refused({ refused: 'outOfMemory', message: state.message })
       else this.#trouble(state.message)
     }
-    this.#say()
-    this.#buttons()
-    this.#draw()
+    this.#stand()
+    this.#view.draw()
   }
 
-  /** Says what the run is doing. */
-  #say(): void {
-    byId('status').textContent = this.#run ? sentenceOf(this.#run, this.#state, this.#kept) : NO_RUN
+  #progressed(run: RunInfo): void {
+    showStatus(sentenceOf(run, this.#at.state))
+    const quarters = Math.floor((4 * run.step) / run.totalSteps)
+    if (quarters > this.#quarters && quarters < 4) announce(`${25 * quarters} % of the run is trained.`)
+    this.#quarters = quarters
   }
 
-  #buttons(): void {
-    const running = this.#state === 'running'
-    this.#form.disabled = this.#data.disabled = this.#run !== undefined
-    const start = byId<HTMLButtonElement>('start')
-    start.textContent = running ? 'Pause' : this.#run && this.#run.step > 0 ? 'Go on' : 'Start'
-    const ended = this.#state === 'finished' || this.#state === 'failed'
-    start.disabled = ended
-    byId<HTMLButtonElement>('step').disabled = running || ended || !this.#run
-    byId<HTMLButtonElement>('reset').disabled = !this.#run
-    byId<HTMLButtonElement>('save').disabled = !this.#run || running || this.#run.step === 0
+  /** Shows how things stand, after a change. */
+  #stand(change: Partial<Standing> = {}): void {
+    Object.assign(this.#at, change)
+    showStanding(this.#at, this.#form, this.#data)
   }
 
-  /** Draws, one part a frame, so that no frame waits long; and not more often than the eye follows. */
-  #draw(): void {
-    this.#late = true
-    if (this.#drawing) return
-    this.#drawing = true
-    const parts = [
-      (run: RunInfo) => this.#showNumbers(run),
-      ...this.#charts.map(
-        (chart) =>
-          ({ metrics, branches }: RunInfo) =>
-            chart.show(metrics, branches),
-      ),
-    ]
-    const next = () => {
-      const part = parts.shift()
-      if (this.#run) part?.(this.#run)
-      if (parts.length > 0) requestAnimationFrame(next)
-      else setTimeout(() => this.#drawn(), DRAW_EVERY)
+  /** Does what everything else waits for. @param what says it */
+  async #during<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#stand({ busy: what })
+    try {
+      return await work()
+    } finally {
+      this.#stand({ busy: undefined })
     }
-    requestAnimationFrame(next)
-    this.#late = false
-  }
-
-  #drawn(): void {
-    this.#drawing = false
-    if (this.#late) this.#draw()
-  }
-
-  #showNumbers(run: RunInfo): void {
-    const { metrics, branches, step, totalSteps } = run
-    byId<HTMLProgressElement>('progress').value = totalSteps > 0 ? step / totalSteps : 0
-    if (this.#state === 'running') this.#say()
-    byId('numbers').replaceChildren(
-      ...factsOf(run, this.#bytes).flatMap(([name, value]) => [
-        element('dt', { textContent: name }),
-        element('dd', { textContent: value }),
-      ]),
-    )
-    const evaluated = lastOfEachPrefix(
-      metrics.filter(({ split }) => split !== 'train'),
-      branches,
-    )
-    showGains(run, evaluated.length > 0 ? evaluated : lastOfEachPrefix(metrics, branches))
-  }
-
-  #note(text: string): void {
-    const notes = byId('notes')
-    notes.append(element('li', { textContent: text }))
-    while (notes.children.length > MAX_NOTES) notes.firstChild!.remove()
   }
 
   async #guard(work: () => Promise<unknown>): Promise<void> {
-    clearTrouble()
+    clearTrouble('train')
     try {
       await work()
     } catch (error) {
       this.#trouble(error)
-      this.#buttons()
     }
   }
 }

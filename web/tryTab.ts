@@ -1,202 +1,164 @@
+import { announce } from './announce.ts'
+import { answerSentence, showAnswer } from './answers.ts'
 import { BranchCards } from './branchCards.ts'
-import { byId, element } from './dom.ts'
-import { Drawing } from './drawing.ts'
+import { byId } from './dom.ts'
+import { EXAMPLE_ANSWER, EXAMPLE_MODEL } from './exampleAnswer.ts'
+import { ModelChoice } from './modelChoice.ts'
+import { wordsOf } from './modelWords.ts'
 import type { Answer, ModelInfo, PageWorker } from './protocol.ts'
-import { clearTrouble } from './trouble.ts'
-
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+import { clearTrouble, type Trouble } from './trouble.ts'
+import { TryImage } from './tryImage.ts'
 
 /** The tab in which a model answers: image, branches side by side, their sum, and the answer of every prefix. */
 export class TryTab {
   readonly #client: PageWorker
-  readonly #trouble: (error: unknown) => void
-  #model: ModelInfo | undefined
+  readonly #trouble: Trouble
+  readonly #choice: ModelChoice
+  readonly #image: TryImage
+  /** The model that is shown. At first it is a picture of the page's model, which is loaded when a visitor comes near. */
+  #model: ModelInfo = EXAMPLE_MODEL
   #cards: BranchCards | undefined
-  #drawing: Drawing | undefined
-  /** The pixels of the file that is shown; undefined for a drawing. */
-  #pixels: Uint8Array | undefined
+  #last: { answer: Answer; order: readonly number[] } | undefined
   #asking = false
   #again = false
+  /** Whether the trouble that is shown is that of a question, so that an answer ends it. */
+  #failed = false
+  #refused: string | undefined
 
-  constructor(client: PageWorker, trouble: (error: unknown) => void) {
+  constructor(client: PageWorker, trouble: Trouble) {
     this.#client = client
     this.#trouble = trouble
-    const source = byId<HTMLSelectElement>('source')
-    source.addEventListener('change', () => this.#take(source.value as 'run' | 'shipped'))
-    const open = byId<HTMLInputElement>('open-model')
-    open.addEventListener('change', () => {
-      const [file] = open.files ?? []
-      if (file) this.#take({ name: file.name, file })
-      open.value = ''
+    this.#image = new TryImage(
+      () => this.#ask(),
+      (file) => this.#guard(() => this.#open(file)),
+    )
+    this.#choice = new ModelChoice(client, trouble, (model) => {
+      this.#use(model)
+      this.#ask()
     })
     const panel = byId('try')
+    for (const name of ['pointerenter', 'focusin', 'dragenter'] as const) panel.addEventListener(name, () => this.#load())
     panel.addEventListener('dragover', (event) => event.preventDefault())
     panel.addEventListener('drop', (event) => {
       event.preventDefault()
-      const [file] = event.dataTransfer?.files ?? []
-      if (file) this.#dropped(file)
+      const { items, files } = event.dataTransfer!
+      const isFolder = [...items].some((item) => item.webkitGetAsEntry()?.isDirectory)
+      this.#guard(async () => {
+        if (isFolder || files.length !== 1)
+          throw new Error('drop one image or one checkpoint here; the tab Train takes folders')
+        await this.#open(files[0]!)
+      })
     })
+    byId('threshold').addEventListener('input', () => this.#draw())
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw())
+    this.#use(EXAMPLE_MODEL)
+    this.#show(EXAMPLE_ANSWER, this.#cards!.chosen)
   }
 
-  /** Shows the tab. Where no model was chosen yet, it loads the model that comes with the page. */
+  /** Shows the tab. The model of a run has learned meanwhile, or is another one. */
   show(): void {
-    if (!this.#model) this.#take('shipped')
-    else this.#ask()
+    if (this.#choice.isRun) this.#choice.want('run')
+    this.#draw()
   }
 
-  async #dropped(file: File): Promise<void> {
-    if (file.name.endsWith('.safetensors')) return this.#take({ name: file.name, file })
-    if (!this.#drawing) return
-    clearTrouble()
-    try {
-      const pixels = await this.#client.call('readImage', file.name, file)
-      const image = await createImageBitmap(file, { colorSpaceConversion: 'none' })
-      this.#drawing.show(image)
-      image.close()
-      // The answer is about the file, not about what the canvas shows of it.
-      this.#pixels = pixels
-      this.#ask()
-    } catch (error) {
-      this.#trouble(error)
-    }
+  /** Leaves the picture as it is where nothing can be computed. @param why says what is missing */
+  refuse(why: string): void {
+    this.#refused = why
   }
 
-  async #take(source: 'run' | 'shipped' | { name: string; file: File }): Promise<void> {
-    clearTrouble()
-    byId('model-name').textContent = 'Loading the model…'
-    try {
-      this.#model = await this.#client.call('model', source)
-      this.#build(this.#model)
-      this.#ask()
-    } catch (error) {
-      this.#trouble(error)
-    }
-    byId('model-name').textContent = this.#model ? `Answers: ${this.#model.from}, ${this.#model.branches} branches.` : ''
+  /** Loads the model of the page while the visitor still looks. */
+  #load(): void {
+    if (this.#refused === undefined && !this.#choice.model) this.#choice.want('shipped')
   }
 
-  #build({ branches }: ModelInfo): void {
-    const canvas = element('canvas', { id: 'draw' })
-    canvas.setAttribute('role', 'img')
-    canvas.setAttribute('aria-label', 'a digit drawn by you; without a pointer, drop or open an image')
-    const drawing = new Drawing(canvas, () => {
-      this.#pixels = undefined
-      this.#ask()
-    })
-    this.#pixels = undefined
-    drawing.example()
-    this.#drawing = drawing
-    this.#cards = new BranchCards(branches, () => this.#ask())
-    const clear = element('button', { type: 'button', textContent: 'Clear' })
-    clear.addEventListener('click', () => {
-      drawing.clear()
-      this.#pixels = undefined
-      this.#ask()
-    })
-    const open = element('input', { type: 'file', id: 'open-image', accept: 'image/*' })
-    open.addEventListener('change', () => open.files?.[0] && this.#dropped(open.files[0]))
-    const threshold = element('input', { type: 'range', id: 'threshold', min: '0.5', max: '1', step: '0.01', value: '0.8' })
-    threshold.addEventListener('input', () => this.#ask())
-    byId('picture').replaceChildren(
-      element(
-        'div',
-        { className: 'model' },
-        element(
-          'div',
-          {},
-          element('h2', { textContent: '1. An image, cut into patches' }),
-          canvas,
-          element(
-            'div',
-            { className: 'row' },
-            clear,
-            element('label', { htmlFor: 'open-image', className: 'button', textContent: 'Open an image' }),
-            open,
-          ),
-        ),
-        element(
-          'div',
-          { className: 'branches' },
-          element('h2', { textContent: '2. Branches look at it side by side' }),
-          this.#cards.list,
-          element('p', {
-            textContent: 'Colour shows where a branch looks. Switch branches off, or move them, and see the answers follow.',
-          }),
-        ),
-        element(
-          'div',
-          { className: 'sum' },
-          element('h2', { textContent: '3. Their sum is the answer' }),
-          element('div', { id: 'answers', className: 'answers' }),
-          element('h2', { textContent: 'Every prefix is a model' }),
-          element('div', { id: 'prefixes', className: 'answers' }),
-          element(
-            'div',
-            { className: 'exit' },
-            element('label', { htmlFor: 'threshold', textContent: 'stop when sure by' }),
-            threshold,
-            element('output', { id: 'exit' }),
-          ),
-        ),
-      ),
-    )
+  async #open(file: File): Promise<void> {
+    if (/\.safetensors$/i.test(file.name)) return this.#choice.want({ name: file.name, file })
+    const model = await this.#loaded()
+    // A file that the model cannot read is refused before it is shown.
+    await this.#client.call('readImage', model.id, file.name, file)
+    await this.#image.show(file)
+    this.#ask()
+  }
+
+  /** Shows another model, with the image that is there. */
+  #use(model: ModelInfo): void {
+    const same = this.#model.architecture === model.architecture && this.#model.branches === model.branches
+    this.#model = model
+    this.#image.cut(model.grid)
+    if (same && this.#cards) return
+    const words = wordsOf(model)
+    const change = model.architecture === 'paraformer' && model.branches > 1 ? () => this.#ask() : undefined
+    this.#cards = new BranchCards(words.cards, change)
+    byId('cards').replaceChildren(this.#cards.list, ...(change ? [this.#cards.hint] : []))
+    byId('branches-name').textContent = words.branches
+    byId('looks').textContent = words.looks
+    byId('sum-name').textContent = words.sum
+    byId('prefix-part').hidden = model.branches === 1
+  }
+
+  /** The model that answers. @throws Error where there is none */
+  async #loaded(): Promise<ModelInfo> {
+    if (this.#refused !== undefined) throw new Error(`The picture stays as it is: ${this.#refused}`)
+    this.#load()
+    await this.#choice.settled
+    const { model } = this.#choice
+    if (!model) throw new Error('there is no model; choose one')
+    return model
   }
 
   /** Asks the model; while it answers, only the last change is remembered. */
   async #ask(): Promise<void> {
-    if (this.#asking) {
-      this.#again = true
-      return
-    }
-    const { size, channels, grid } = this.#model!
+    this.#again = true
+    if (this.#asking) return
     this.#asking = true
-    try {
-      const order = this.#cards!.chosen
-      const answer = await this.#client.call('ask', { pixels: this.#pixels ?? this.#drawing!.pixels(size, channels), order })
-      this.#cards!.draw(this.#drawing!.canvas, answer.attention, grid)
-      this.#show(answer, order)
-    } catch (error) {
-      this.#trouble(error)
-    } finally {
-      this.#asking = false
-      if (this.#again) {
-        this.#again = false
-        this.#ask()
+    while (this.#again) {
+      this.#again = false
+      try {
+        await this.#askOnce()
+      } catch (error) {
+        this.#trouble(error)
+        this.#failed = true
       }
     }
+    this.#asking = false
   }
 
-  #show({ probabilities }: Answer, order: readonly number[]): void {
-    const names = this.#model!.classNames
-    const bestOf = (row: readonly number[]) => row.indexOf(Math.max(...row))
-    const bar = (label: string, share: number, best: boolean) => {
-      const meter = element('meter', { min: 0, max: 1, value: share })
-      meter.setAttribute('aria-label', `${label}: ${percent(share)}`)
-      const className = best ? 'best' : ''
-      return [
-        element('span', { className, textContent: label }),
-        meter,
-        element('span', { className, textContent: percent(share) }),
-      ]
+  async #askOnce(): Promise<void> {
+    const model = await this.#loaded()
+    const order = this.#cards!.chosen
+    const { file } = this.#image
+    const pixels = file ? await this.#client.call('readImage', model.id, file.name, file) : this.#image.pixels(model)
+    const answer = pixels && (await this.#client.call('ask', { model: model.id, pixels, order }))
+    // An answer of a model that is not shown any more is none.
+    if (model !== this.#choice.model) this.#again = true
+    else if (answer) {
+      if (this.#failed) clearTrouble('try')
+      this.#failed = false
+      this.#show(answer, order)
+      announce(answerSentence(model, answer), 'answer')
+    } else this.#choice.replace()
+  }
+
+  #show(answer: Answer, order: readonly number[]): void {
+    this.#last = { answer, order }
+    this.#draw()
+  }
+
+  /** Draws the last answer, by the threshold and in the colours of now. */
+  #draw(): void {
+    if (!this.#last) return
+    const { answer, order } = this.#last
+    if (answer.attention.length !== this.#model.branches) return
+    this.#cards!.draw(this.#image.canvas, answer.attention, this.#model.grid)
+    showAnswer(this.#model, answer, order)
+  }
+
+  async #guard(work: () => Promise<unknown>): Promise<void> {
+    clearTrouble('try')
+    try {
+      await work()
+    } catch (error) {
+      this.#trouble(error)
     }
-    const whole = probabilities.at(-1)!
-    byId('answers').replaceChildren(...whole.flatMap((share, c) => bar(names[c]!, share, c === bestOf(whole))))
-    const threshold = Number(byId<HTMLInputElement>('threshold').value)
-    const sure = probabilities.findIndex((row) => Math.max(...row) >= threshold)
-    byId('prefixes').replaceChildren(
-      ...probabilities.flatMap((row, k) => {
-        const added =
-          probabilities.length === 1
-            ? 'all'
-            : order
-                .slice(0, k + 1)
-                .map((branch) => branch + 1)
-                .join(' + ')
-        return bar(`${added}: ${names[bestOf(row)]}`, Math.max(...row), k === sure)
-      }),
-    )
-    byId('exit').textContent =
-      sure < 0
-        ? `${percent(threshold)}: no prefix is`
-        : `${percent(threshold)}: after ${sure + 1} of ${probabilities.length}, it is ${names[bestOf(probabilities[sure]!)]}`
   }
 }

@@ -54,7 +54,9 @@ async function placeOf(path: string, create: boolean): Promise<{ folder: FileSys
   const parts = path.slice(SCHEME.length).split('/').filter(Boolean)
   const name = parts.pop()
   if (name === undefined) throw new UserError(`${path}: names no file`)
-  let folder = await navigator.storage.getDirectory()
+  const { storage } = navigator as { storage?: StorageManager }
+  if (!storage) throw new UserError('a page has no storage in this browser')
+  let folder = await storage.getDirectory()
   for (const part of parts) folder = await folder.getDirectoryHandle(part, { create })
   return { folder, name }
 }

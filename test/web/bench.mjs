@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { test, visit } from './harness.mjs'
+import { status, test, trouble, visit } from './harness.mjs'
 
 test('a bench runs, is cancelled, and is copied as JSON and Markdown', async () => {
   const { page, close } = await visit({ permissions: ['clipboard-read', 'clipboard-write'] })
@@ -36,6 +36,27 @@ test('a bench runs, is cancelled, and is copied as JSON and Markdown', async () 
   await page.fill('#bench-filter', 'nothing is called this')
   await page.click('#bench-start')
   await page.waitForSelector('#trouble:not([hidden])')
-  assert.match(await page.textContent('#trouble'), /leaves nothing to time/)
+  assert.match(await page.textContent('#trouble'), /^No name or shape has "nothing is called this"/)
+  assert.ok(await page.isHidden('#bench-result'))
+  // The visitor who cancels at once sees no error.
+  await page.fill('#bench-filter', '^kernels/(layerNorm|softmax)')
+  await page.uncheck('#bench-quick')
+  await page.click('#bench-start')
+  await ends(/^\d+ of \d+ done/)
+  // A run cannot train beside it.
+  await page.click('#tab-train')
+  await page.click('#start')
+  assert.match(await trouble(page), /the tab Bench is timing/)
+  await page.click('#tab-bench')
+  await page.click('#bench-stop')
+  await page.click('#bench-stop')
+  await ends(/^(Cancelled, without a result|\d+ timed, then cancelled)/)
+  assert.ok(await page.isHidden('#trouble'))
+  await page.click('#tab-train')
+  await page.click('#start')
+  await status(page, /^Preparing/)
+  await page.click('#tab-bench')
+  await page.click('#bench-start')
+  assert.match(await trouble(page), /the tab Train is using this device|a run is training/)
   await close()
 })

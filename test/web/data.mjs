@@ -4,7 +4,25 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import * as assert from 'uvu/assert'
-import { CLI, cli, download, drop, fill, metadataOf, status, tensorsOf, test, visit, work } from './harness.mjs'
+import {
+  CLI,
+  cli,
+  download,
+  drop,
+  fill,
+  give,
+  metadataOf,
+  pngOf,
+  ready,
+  reset,
+  status,
+  tensorsOf,
+  test,
+  trouble,
+  visit,
+  work,
+  writeClasses,
+} from './harness.mjs'
 
 /** Settings of a run on own images. */
 const OWN = { branches: '2', dim: '16', epochs: '20', batchSize: '8', lr: '0.01', seed: '3' }
@@ -36,7 +54,7 @@ test('a folder of 12 classes trains, goes on after a reload with the same bits, 
   const path = await folder()
   const { page, close } = await visit()
   const train = async (name) => {
-    await page.setInputFiles('#open-folder', path)
+    await give(page, '#open-folder', path)
     await status(page, /^The data is here/)
     assert.match(await page.locator('#own-data').textContent(), /^animals: 72 images$/)
     await fill(page, OWN)
@@ -54,8 +72,7 @@ test('a folder of 12 classes trains, goes on after a reload with the same bits, 
     return tensorsOf(await download(page, `${name}.safetensors`))
   }
   const straight = await train('straight')
-  await page.click('#reset')
-  await status(page, /^No run yet/)
+  await reset(page)
   assert.is(await train('stopped'), straight)
   const checkpoint = join(work, 'stopped.safetensors')
   const { history } = JSON.parse(metadataOf(checkpoint).training)
@@ -114,28 +131,24 @@ test('IDX files and records like those of CIFAR train; a folder without classes 
     return join(work, name)
   })
   const { page, close } = await visit()
-  await page.setInputFiles('#open-folder', idx)
+  await give(page, '#open-folder', idx)
   await status(page, /^The data is here/)
   await fill(page, { ...OWN, patchSize: '14', batchSize: '64', epochs: '1' })
   await page.click('#start')
   await status(page, /^Finished: 15/)
-  await page.click('#reset')
-  await status(page, /^No run yet/)
-  await page.setInputFiles('#open-files', cifar)
+  await reset(page)
+  await give(page, '#open-files', cifar)
   await status(page, /^The data is here/)
   assert.match(await page.locator('#own-data').textContent(), /^dropped: 2 files, records like those of CIFAR$/)
   await fill(page, { ...OWN, patchSize: '8', epochs: '1' })
   await page.click('#start')
   await status(page, /^Finished: 7/)
-  await page.click('#reset')
-  await status(page, /^No run yet/)
+  await reset(page)
   const wrong = join(work, 'notes.txt')
   writeFileSync(wrong, 'no image')
-  await page.setInputFiles('#open-files', wrong)
-  await status(page, /^The data is here/)
-  await page.click('#start')
-  await page.waitForSelector('#trouble:not([hidden])')
-  assert.match(await page.textContent('#trouble'), /^dropped: holds no folders; put the images of each class into a folder/)
+  await give(page, '#open-files', wrong)
+  assert.match(await trouble(page), /^dropped: holds no folders; put the images of each class into a folder/)
+  assert.is(await page.textContent('#status'), 'No run yet.')
   await close()
 })
 
@@ -150,7 +163,7 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   await new Promise((resolve) => run.once('exit', resolve))
   const { position } = JSON.parse(metadataOf(checkpoint).training)
   const { page, close } = await visit()
-  await page.setInputFiles('#open-files', checkpoint)
+  await give(page, '#open-files', checkpoint)
   await status(page, new RegExp(`^Paused after mini-batch ${position.step} of 600`))
   assert.is(await page.inputValue('#settings [name=patchSize]'), '14')
   await page.click('#step')
@@ -158,9 +171,8 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   // A reload goes on with it, too.
   await page.reload()
   await status(page, new RegExp(`^Paused after mini-batch ${position.step + 1} of 600`))
-  await page.click('#reset')
-  await status(page, /^No run yet/)
-  await page.setInputFiles('#open-files', 'web/model/mnist.safetensors')
+  await reset(page)
+  await give(page, '#open-files', 'web/model/mnist.safetensors')
   await page.waitForSelector('#initial:not([hidden])')
   assert.ok(await page.isDisabled('#settings [name=branches]'))
   await fill(page, { epochs: '1', lr: '0.00001' })
@@ -170,6 +182,46 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   await status(page, /^Paused after/)
   // A model that has learned begins with a small loss, where fresh parameters begin near log(10).
   const gains = await page.locator('#gains .gain span').allTextContents()
-  assert.ok(Number(gains[0].replace('−', '')) > 1, gains.join())
+  assert.ok(Number(gains[0]) > 1, gains.join())
+  await close()
+})
+
+test('14, 15: files that are no data are refused at once, in the words of the page, and the data before them stays', async () => {
+  const good = writeClasses(join(work, 'shapes'), ['round', 'square'])
+  const one = writeClasses(join(work, 'lonely'), ['only'])
+  const text = join(work, 'texts')
+  for (const name of ['a', 'b']) {
+    mkdirSync(join(text, name), { recursive: true })
+    writeFileSync(join(text, name, 'x.txt'), 'no image')
+  }
+  const file = (name, bytes) => {
+    writeFileSync(join(work, name), bytes)
+    return join(work, name)
+  }
+  const odd = ['data_batch_9.bin', 'test_odd.bin'].map((name) => file(name, new Uint8Array(5000)))
+  const empty = ['empty.bin', 'test_empty.bin'].map((name) => file(name, ''))
+  const { page, close } = await visit()
+  await ready(page)
+  await give(page, '#open-folder', good)
+  await status(page, /^The data is here/)
+  const chosen = await page.locator('#own-data').textContent()
+  assert.is(chosen, 'shapes: 20 images')
+  const refused = async (input, files, pattern) => {
+    await give(page, input, files)
+    const message = await trouble(page)
+    assert.match(message, pattern)
+    assert.not.match(message, /--/)
+    assert.is(await page.locator('#own-data').textContent(), chosen)
+    await page.click('#tab-try')
+    await page.click('#tab-train')
+  }
+  await refused('#open-files', file('one.png', pngOf(8, 100)), /^dropped: holds no folders/)
+  await refused('#open-folder', one, /^lonely: holds only the class only/)
+  await refused('#open-folder', text, /x\.txt is no image/)
+  await refused('#open-files', odd, /5000 bytes are no whole number of 3073-byte records.*takes records of 3x32x32/)
+  await refused('#open-files', empty, /0 bytes are no whole number/)
+  const checkpoints = ['1.safetensors', '2.safetensors'].map((name) => file(name, 'nothing'))
+  await refused('#open-files', checkpoints, /^give a checkpoint alone/)
+  await refused('#open-files', file('UP.SAFETENSORS', 'nothing'), /^UP\.SAFETENSORS: /)
   await close()
 })

@@ -1,17 +1,10 @@
 import * as assert from 'uvu/assert'
-import { fill, SMALL, status, test, visit } from './harness.mjs'
-
-/** Runs code in the worker of the page before its own. */
-const inWorker = (code) => (context) =>
-  context.route('**/worker.js', async (route) => {
-    const response = await route.fetch()
-    await route.fulfill({ response, body: `${code}\n${await response.text()}` })
-  })
+import { fill, inWorker, SMALL, status, test, trouble, visit } from './harness.mjs'
 
 test('a browser without WebGPU is told which have it, and nothing hangs', async () => {
   const { page, close } = await visit({ withoutWebGpu: true })
   assert.match(await page.textContent('#trouble'), /no WebGPU.*Chrome.*Safari.*Firefox/)
-  assert.ok(await page.isDisabled('#start'))
+  assert.is(await page.getAttribute('#start', 'aria-disabled'), 'true')
   await close()
 })
 
@@ -19,7 +12,7 @@ test('a browser without an adapter is told to turn hardware acceleration on', as
   const { page, close } = await visit({ prepare: inWorker('GPU.prototype.requestAdapter = async () => null') })
   await page.waitForSelector('#trouble:not([hidden])')
   assert.match(await page.textContent('#trouble'), /no WebGPU adapter.*turn hardware acceleration on/)
-  assert.ok(await page.isDisabled('#start'))
+  assert.is(await page.getAttribute('#start', 'aria-disabled'), 'true')
   await close()
 })
 
@@ -50,7 +43,7 @@ test('where the browser refuses storage, training goes on and a note says that n
   await fill(page, SMALL)
   await page.click('#start')
   await status(page, /^Finished: 200/)
-  assert.match(await page.textContent('#notes'), /cannot be written \(refused\)/)
+  assert.match(await page.textContent('#notes'), /^this browser keeps nothing of this page \(refused\)/)
   assert.match(await page.textContent('#status'), /nothing is kept in this browser/)
   await close()
 })
@@ -90,5 +83,41 @@ test('a hidden tab goes on training, its title tells how far, and it is drawn wh
   await page.waitForFunction(() => document.querySelectorAll('#gains .gain').length === 2, undefined, polled)
   const evaluated = () => /accuracy on 500 test images/.test(document.getElementById('numbers').textContent)
   await page.waitForFunction(evaluated, undefined, polled)
+  await close()
+})
+
+test('11: a page whose scripts do not load says so', async () => {
+  const expected = /MIME type|Failed to load|404|dynamically imported/
+  const broken = (pattern, answer) => ({
+    expected,
+    prepare: (context) => context.route(pattern, (route) => route.fulfill(answer)),
+  })
+  const missing = { status: 404, contentType: 'text/plain', body: 'not found' }
+  for (const [pattern, answer] of [
+    ['**/main.js', { contentType: 'text/plain', body: 'nothing' }],
+    ['**/chunks/*', missing],
+  ]) {
+    const { page, close } = await visit(broken(pattern, answer))
+    await page.waitForSelector('#not-loaded')
+    assert.match(await page.textContent('#not-loaded'), /its scripts did not load/)
+    await close()
+  }
+  const { page, close } = await visit(broken('**/worker.js', missing))
+  assert.match(await trouble(page), /a part of this page did not load \(worker\.js\)/)
+  assert.not.match(await page.textContent('#status'), /WebGPU/)
+  assert.ok(await page.isHidden('#not-loaded'))
+  await close()
+})
+
+test('35: a browser without storage trains, and says in plain words that nothing is kept', async () => {
+  const none = 'Object.defineProperty(WorkerNavigator.prototype, "storage", { get: () => undefined })'
+  const { page, close } = await visit({ prepare: inWorker(none) })
+  await fill(page, SMALL)
+  await page.click('#start')
+  await status(page, /^Finished: 200 mini-batches; nothing is kept/)
+  assert.match(
+    await page.textContent('#notes'),
+    /^this browser keeps nothing of this page \(a page has no storage in this browser\)$/,
+  )
   await close()
 })

@@ -5,10 +5,13 @@
 // CHROMIUM names the browser's program if it is at no usual place. dist/ must be built.
 import { browser, close, tests } from './harness.mjs'
 import './train.mjs'
+import './keeping.mjs'
 import './try.mjs'
+import './answering.mjs'
 import './data.mjs'
 import './bench.mjs'
 import './page.mjs'
+import './forEveryone.mjs'
 import './faults.mjs'
 import './examplePage.mjs'
 

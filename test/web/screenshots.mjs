@@ -13,6 +13,7 @@ const HEIGHTS = { 390: 844, 1280: 900 }
 const PREPARE = {
   async train(page) {
     await fill(page, { epochs: '2', dim: '32' })
+    await page.click('#more-settings summary')
     await page.click('#start')
     await status(page, /^Finished/)
     await page.waitForFunction(() => document.querySelectorAll('#gains .gain').length === 4)

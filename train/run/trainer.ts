@@ -150,6 +150,9 @@ export class Trainer {
       // Another trainer may go on, so this one must not report anything later.
       await Promise.allSettled(inFlight)
       throw error
+    } finally {
+      this.seconds = this.elapsed
+      this.#began = 0
     }
   }
 
@@ -188,8 +191,6 @@ export class Trainer {
         await hooks.onSave?.()
       }
     }
-    this.seconds = this.elapsed
-    this.#began = 0
     return true
   }
 

@@ -1,5 +1,4 @@
 // The page keeps these files in the origin private file system.
-import { files } from '#platform'
 
 /** The folder of the last run. */
 export const FOLDER = 'opfs:run'
@@ -14,10 +13,3 @@ export const MODEL = `${FOLDER}/model.safetensors`
 export const DATA = 'opfs:data'
 /** The list of the files of the user's own data. */
 export const INDEX = `${DATA}/index.json`
-
-/** Whether there is a file. */
-export async function exists(path: string): Promise<boolean> {
-  const file = await files.open(path).catch(() => undefined)
-  await file?.close()
-  return file !== undefined
-}

@@ -3,12 +3,15 @@ import { files } from '#platform'
 import { count, fields, listOf, parseJson, text } from '../../engine/base/json.ts'
 import { FileError, UserError } from '../../engine/index.ts'
 import { holdFile } from '../../engine/platform/browserFiles.ts'
-import { openOpfs, removeOpfs } from '../../engine/platform/opfs.ts'
+import { openOpfs } from '../../engine/platform/opfs.ts'
 import { isOwn, OWN_FORMATS } from '../../train/data/names.ts'
 import { ownFilesOf } from '../../train/data/own/format.ts'
 import type { Settings } from '../../train/settings.ts'
 import type { GivenFile, OwnDataInfo, Told } from '../protocol.ts'
+import { counted } from '../words.ts'
+import { checkOwnData } from './checkData.ts'
 import { DATA, INDEX } from './kept.ts'
+import { forgetKept, isKept, keep } from './storage.ts'
 
 /** Largest number of files, and of their bytes, that the page takes. */
 const MOST_FILES = 100_000
@@ -20,47 +23,62 @@ const PACK = `${DATA}/files.bin`
 const INDEX_FIELDS = fields({
   dir: text,
   format: v.picklist(OWN_FORMATS, 'a format of data'),
+  side: v.optional(count),
   files: listOf(fields({ path: text, size: count })),
 })
+
+/** A file that training reads by its path. */
+interface Held {
+  path: string
+  blob: Blob
+}
 
 /** The data set of the user's own: its files, which training reads by their paths, and a copy in the origin private file system. */
 export class OwnData {
   readonly #tell: (message: Told) => void
-  #held: string[] = []
+  #held: readonly Held[] = []
   #info: OwnDataInfo | undefined
 
   constructor(tell: (message: Told) => void) {
     this.#tell = tell
   }
 
-  /** Takes files in place of the former ones, and keeps them for a reload. @throws UserError in one line for too many */
+  /**
+   * Takes files in place of the former ones, and keeps them for a reload.
+   * @throws UserError in one line for files that are no data set, and too many; the former ones stay then
+   */
   async take(given: readonly GivenFile[]): Promise<OwnDataInfo> {
     const bytes = given.reduce((sum, { file }) => sum + file.size, 0)
     if (given.length > MOST_FILES || bytes > MOST_BYTES)
       throw new UserError(
-        `${given.length} files of ${(bytes / 2 ** 30).toFixed(1)} GiB are more than this page takes (${MOST_FILES} files, ${MOST_BYTES / 2 ** 30} GiB); train on a part of them, or with paraformer train`,
+        `${counted(given.length, 'file')} of ${(bytes / 2 ** 30).toFixed(1)} GiB are more than this page takes (${MOST_FILES} files, ${MOST_BYTES / 2 ** 30} GiB); train on a part of them, or with paraformer train`,
       )
     const { dir, format, paths } = ownFilesOf(given.map(({ path }) => path))
-    await this.forget()
-    this.#hold(
-      paths,
-      given.map(({ file }) => file),
-    )
-    this.#info = { dir, format, files: given.length }
+    const former = this.#held
+    this.#hold(paths.map((path, i) => ({ path, blob: given[i]!.file })))
+    let side: number | undefined
     try {
-      await files.write(PACK, this.#pieces(given))
-      const index = { dir, format, files: paths.map((path, i) => ({ path, size: given[i]!.file.size })) }
-      await files.write(INDEX, JSON.stringify(index))
+      side = await checkOwnData(format, dir)
+    } catch (error) {
+      this.#hold(former)
+      throw error
+    }
+    await forgetKept(DATA)
+    this.#info = { dir, format, files: given.length, side }
+    try {
+      await keep(PACK, this.#pieces(given))
+      const index = { dir, format, side, files: paths.map((path, i) => ({ path, size: given[i]!.file.size })) }
+      await keep(INDEX, JSON.stringify(index))
     } catch (error) {
       if (!(error instanceof FileError)) throw error
-      this.#tell({ kind: 'note', text: `${error.message}; the files are gone after a reload, and have to be given again` })
+      this.#tell({ kind: 'note', text: `${error.message}; the files have to be given again after a reload` })
     }
     return this.#info
   }
 
   /** Finds the files that an earlier visit kept; undefined where there are none. */
   async restore(): Promise<OwnDataInfo | undefined> {
-    if (this.#info) return this.#info
+    if (this.#info || !(await isKept(INDEX))) return this.#info
     try {
       const index = parseJson(INDEX_FIELDS, new TextDecoder().decode(await files.read(INDEX)), INDEX)
       const pack = await openOpfs(PACK)
@@ -70,22 +88,12 @@ export class OwnData {
         return pack.slice(at - size, at)
       })
       if (at !== pack.size) return undefined
-      this.#hold(
-        index.files.map(({ path }) => path),
-        pieces,
-      )
-      this.#info = { dir: index.dir, format: index.format, files: pieces.length }
+      this.#hold(index.files.map(({ path }, i) => ({ path, blob: pieces[i]! })))
+      this.#info = { dir: index.dir, format: index.format, files: pieces.length, side: index.side }
     } catch (error) {
       if (!(error instanceof UserError)) throw error
     }
     return this.#info
-  }
-
-  async forget(): Promise<void> {
-    for (const path of this.#held) holdFile(path, undefined)
-    this.#held = []
-    this.#info = undefined
-    await removeOpfs(DATA).catch(() => {})
   }
 
   /** Puts the folder of the user's files into settings of such a data set. @throws UserError where the page has none of that format */
@@ -94,13 +102,17 @@ export class OwnData {
     if (!isOwn(dataset)) return settings
     const info = await this.restore()
     if (info?.format !== dataset)
-      throw new UserError(`the run trains on data of your own (${dataset}), which this page has not; drop it here first`)
+      throw new UserError(
+        `the run trains on data of your own (${dataset}), which this page has not; give it here, and the run goes on`,
+      )
     return { ...settings, dataDir: info.dir }
   }
 
-  #hold(paths: readonly string[], blobs: readonly Blob[]): void {
-    for (const [i, path] of paths.entries()) holdFile(path, blobs[i]!)
-    this.#held = [...paths]
+  /** Makes files readable by their paths, in place of those before them. */
+  #hold(held: readonly Held[]): void {
+    for (const { path } of this.#held) holdFile(path, undefined)
+    for (const { path, blob } of held) holdFile(path, blob)
+    this.#held = held
   }
 
   async *#pieces(given: readonly GivenFile[]): AsyncGenerator<Uint8Array> {

@@ -1,8 +1,11 @@
 // The worker of the page: it has the device, trains, and answers. What computes is loaded with the first call that needs it, so
 // that the page itself is there at once.
+
+import { notLoaded } from '../notLoaded.ts'
 import type { Calls, Told } from '../protocol.ts'
-import { CHECKPOINT, exists, INDEX } from './kept.ts'
+import { CHECKPOINT, INDEX } from './kept.ts'
 import { serve } from './serve.ts'
+import { isKept, ownsStorage } from './storage.ts'
 
 serve<Calls, Told>((tell) => {
   const computing = once(async () => {
@@ -15,8 +18,12 @@ serve<Calls, Told>((tell) => {
   const models = async () => (await computing()).models
   return {
     device: async () => (await import('./device.ts')).describeDevice(),
-    savedRun: async () => (await exists(CHECKPOINT)) && (await training()).saved(),
-    ownData: async () => ((await exists(INDEX)) ? (await computing()).own.restore() : undefined),
+    savedRun: async () => {
+      if (!(await ownsStorage())) return 'elsewhere'
+      return (await isKept(CHECKPOINT)) ? (await training()).saved() : 'nowhere'
+    },
+    isOpen: async () => (await training()).isOpen,
+    ownData: async () => ((await isKept(INDEX)) ? (await computing()).own.restore() : undefined),
     takeData: async (given) => (await computing()).own.take(given),
     open: async (settings) => (await training()).open(settings),
     resume: async () => (await training()).resume(),
@@ -24,11 +31,12 @@ serve<Calls, Told>((tell) => {
     forgetInitial: async () => (await training()).forgetInitial(),
     run: async (steps) => (await training()).run(steps),
     pause: async () => (await training()).pause(),
+    save: async () => (await training()).save(),
     discard: async () => (await training()).discard(),
     loseDevice: async () => (await training()).loseDevice(),
     checkpoint: async () => (await training()).checkpoint(),
     model: async (source) => (await models()).take(source),
-    readImage: async (name, file) => (await models()).readImage(name, file),
+    readImage: async (model, name, file) => (await models()).readImage(model, name, file),
     ask: async (question) => (await models()).ask(question),
   }
 })
@@ -39,7 +47,7 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
   return () => {
     made ??= make().catch((error) => {
       made = undefined
-      throw error
+      throw notLoaded(error)
     })
     return made
   }
