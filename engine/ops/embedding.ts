@@ -6,6 +6,7 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { addOp } from './byIndex.ts'
 import { zeros } from './create.ts'
+import { sumRows } from './rowSums.ts'
 import { broadcastTo, reshape } from './shape.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
@@ -19,15 +20,8 @@ const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
   },
   backward(ctx, dOut, problem) {
     const [indices] = ctx.saved as [Tensor]
-    const grad = dOut.contiguous()
     const dweight = ctx.gradOut(0) // [V, D]
-    if (kernels.prefersSorted(problem)) {
-      const { count, rows } = problem
-      const order = stableOrder(indices)
-      const starts = empty([rows + 1], 'int32', grad.device)
-      run(kernels.rowStarts, { count, rows }, [indices, order, starts])
-      run(kernels.scatterAddSorted, problem, [grad, order, starts, dweight])
-    } else run(kernels.scatterAdd, problem, [grad, indices, dweight])
+    sumRows(dweight, dOut.contiguous(), indices, problem)
     return [dweight, undefined]
   },
   differentiableBackward(ctx, grad, { count, rows, width }) {
@@ -36,20 +30,6 @@ const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
     return [addOp([none, index, reshape(grad, [count, width])], { dim: 0 }), undefined]
   },
 })
-
-/** A stable merge sort: the positions of the indices, sorted by index. */
-function stableOrder(indices: Tensor): Tensor {
-  const count = indices.size
-  let order = empty([count], 'int32', indices.device)
-  run(kernels.sortBlocks, { count }, [indices, order])
-  for (let length = kernels.SORT_BLOCK; length < count; length *= 2) {
-    const merged = empty([count], 'int32', indices.device)
-    run(kernels.mergeOrder, { count, run: length }, [indices, order, merged])
-    order.dispose()
-    order = merged
-  }
-  return order
-}
 
 /**
  * Looks up rows of a table. The gradients of a row that is used several times add up in a fixed order.

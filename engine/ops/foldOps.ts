@@ -8,11 +8,9 @@ import { checkFloats, defineFold, foldDims, type KeepdimOptions, keepdimOf, kept
 import { reshape } from './shape.ts'
 import { where } from './where.ts'
 
-type Dims = number | readonly number[]
-
 /** Makes the public function of a reduction. @param check refuses tensors that it does not take */
 function define(name: FoldOp, op: ReturnType<typeof defineFold>, check: (op: string, x: Tensor) => void) {
-  return (x: Tensor, dim?: Dims, keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor => {
+  return (x: Tensor, dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor => {
     check(name, x)
     checkNoMore(name, extra)
     return foldDims(name, x, dim, keepdimOf(name, keepdim), (t, pass) => op([t], { pass, scale: 1, degenerate: false }))
@@ -61,7 +59,7 @@ export const prod = define('prod', defineFold('prod', 'prod', {}), checkTensor)
 /** Makes `any` or `all`, through which no gradient flows. */
 function defineTruth(name: 'any' | 'all') {
   const reduce = define(name, defineFold(name, name, {}), checkTensor)
-  return (x: Tensor, dim?: Dims, keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor =>
+  return (x: Tensor, dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor =>
     noGrad(() => reduce(x, dim, keepdim, ...extra))
 }
 
