@@ -5,10 +5,12 @@ import { defineOp } from '../autograd/tape.ts'
 import type { Dtype } from '../layout/dtype.ts'
 import type { Shape } from '../layout/shape.ts'
 import { copyInto, fillInPlace } from '../tensor/copies.ts'
+import { runBinary } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { alongOf } from './along.ts'
 import { zeros } from './create.ts'
+import { sumRows } from './rowSums.ts'
 import { sumByIndex } from './sumByIndex.ts'
 
 interface Indexed {
@@ -80,6 +82,9 @@ export const placeOp: IndexOp<Indexed> = defineOp<[src: Tensor, index: Tensor], 
   ],
 })
 
+/** The width from which on rows that share an index are summed as rows. */
+const WIDE = 8
+
 /** Writes x, or zeros where it is missing, plus the elements of `src` at an index into `out`; all have the dtype of `out`. */
 function addInto(out: Tensor, x: Tensor | undefined, src: Tensor, index: Tensor, dim: number, shape: Shape): void {
   const { problem, bound } = alongOf(index, dim, shape[dim] ?? 1)
@@ -92,6 +97,12 @@ function addInto(out: Tensor, x: Tensor | undefined, src: Tensor, index: Tensor,
     if (x) copyInto(x, out)
     else fillInPlace(out, 0)
     run(kernels.scatterAddInt, problem, [src.contiguous(), bound, out])
+  } else if (problem.outer === 1 && problem.indexInner === 0 && problem.inner >= WIDE) {
+    // Rows share an index, so that sorting the indices costs less than adding up every element by itself.
+    const indices = view(index, { shape: [problem.m], strides: [problem.indexStride] }).contiguous()
+    const sums = x ? empty(shape, 'float32', out.device) : out
+    sumRows(sums, src.contiguous(), indices, { count: problem.m, rows: problem.n, width: problem.inner })
+    if (x) runBinary('add', x, sums, out)
   } else sumByIndex(out, x?.contiguous(), src.contiguous(), problem, bound)
 }
 

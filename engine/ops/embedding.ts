@@ -6,6 +6,7 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { addOp } from './byIndex.ts'
 import { zeros } from './create.ts'
+import { sumRows } from './rowSums.ts'
 import { broadcastTo, reshape } from './shape.ts'
 import { stableOrder } from './stableOrder.ts'
 
@@ -20,15 +21,8 @@ const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
   },
   backward(ctx, dOut, problem) {
     const [indices] = ctx.saved as [Tensor]
-    const grad = dOut.contiguous()
     const dweight = ctx.gradOut(0) // [V, D]
-    if (kernels.prefersSorted(problem)) {
-      const { count, rows } = problem
-      const order = stableOrder(indices)
-      const starts = empty([rows + 1], 'int32', grad.device)
-      run(kernels.rowStarts, { count, rows }, [indices, order, starts])
-      run(kernels.scatterAddSorted, problem, [grad, order, starts, dweight])
-    } else run(kernels.scatterAdd, problem, [grad, indices, dweight])
+    sumRows(dweight, dOut.contiguous(), indices, problem)
     return [dweight, undefined]
   },
   differentiableBackward(ctx, grad, { count, rows, width }) {

@@ -56,9 +56,8 @@ function foldPass(x: Tensor, result: kernels.FoldResult, pass: ReduceDims): { va
 type Derivative = (ctx: DifferentiableContext, grad: Tensor, args: FoldArguments) => Tensor
 
 /**
- * Defines a reduction over neighbouring dims.
- * @param root whether the root of a variance is taken
- * @param derivative computes the gradient by ops on the tape, from the gradient with its reduced dims kept
+ * Defines a reduction over neighbouring dims. `root` tells whether the root of a variance is taken; `derivative` computes the gradient by ops on
+ * the tape, from the gradient with its reduced dims kept.
  */
 export function defineFold(
   name: string,
@@ -122,7 +121,8 @@ export function foldDims(
   return keepdim ? reshape(result, passes.at(-1)!.shape) : result
 }
 
-interface KeepdimOptions {
+export interface KeepdimOptions {
+  /** Whether reduced dims stay, with size 1; default false. */
   keepdim?: boolean
 }
 

@@ -4,20 +4,13 @@ import { checkNoMore } from '../base/checks.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { div, exp, mul, sub } from './elementwise.ts'
-import { checkFloats, defineFold, foldDims, keepdimOf, keptShape } from './fold.ts'
+import { checkFloats, defineFold, foldDims, type KeepdimOptions, keepdimOf, keptShape } from './fold.ts'
 import { reshape } from './shape.ts'
 import { where } from './where.ts'
 
-type Dims = number | readonly number[]
-
-interface Options {
-  /** Whether reduced dims stay, with size 1; default false. */
-  keepdim?: boolean
-}
-
 /** Makes the public function of a reduction. @param check refuses tensors that it does not take */
 function define(name: FoldOp, op: ReturnType<typeof defineFold>, check: (op: string, x: Tensor) => void) {
-  return (x: Tensor, dim?: Dims, keepdim?: boolean | Options, ...extra: []): Tensor => {
+  return (x: Tensor, dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor => {
     check(name, x)
     checkNoMore(name, extra)
     return foldDims(name, x, dim, keepdimOf(name, keepdim), (t, pass) => op([t], { pass, scale: 1, degenerate: false }))
@@ -66,7 +59,8 @@ export const prod = define('prod', defineFold('prod', 'prod', {}), checkTensor)
 /** Makes `any` or `all`, through which no gradient flows. */
 function defineTruth(name: 'any' | 'all') {
   const reduce = define(name, defineFold(name, name, {}), checkTensor)
-  return (...args: Parameters<typeof reduce>): Tensor => noGrad(() => reduce(...args))
+  return (x: Tensor, dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions, ...extra: []): Tensor =>
+    noGrad(() => reduce(x, dim, keepdim, ...extra))
 }
 
 /**

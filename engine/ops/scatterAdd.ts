@@ -8,8 +8,8 @@ import { padded } from './scatter.ts'
 
 /**
  * Adds the elements of `src` to those of x that an index names, as PyTorch's `scatter_add`: for dim 0, out[index[i, j], j] += src[i, j].
- * Sums are exact to the rounding of float32, and the same bits in every run on every device: integers of 64 bits add up
- * (reproducible summation, Demmel and Nguyen, IEEE Transactions on Computers 2015).
+ * Sums are exact to the rounding of float32, and the same bits in every run: integers of 64 bits add up (reproducible summation, Demmel and
+ * Nguyen, IEEE Transactions on Computers 2015), or, where wide rows share an index (`broadcastTo`), rows in order, in blocks.
  * @param x any shape; float32, float16 (which computes in float32) or int32 (which wraps around)
  * @param dim negative numbers count back
  * @param index int32 of the rank of x; in other dims than `dim` it may be smaller than x. An index outside is left out

@@ -17,7 +17,7 @@ struct Params { outer: u32, n: u32, inner: u32, keep: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The order of an element as an unsigned number, made from its bits: -0 and 0 are equal, and NaN comes first or last.
-fn keyOf(word: u32) -> u32 {
+fn orderKey(word: u32) -> u32 {
   var key = word ^ 0x80000000u;
   if (FLOAT) {
     let size = word & 0x7fffffffu;
@@ -30,10 +30,10 @@ fn keyOf(word: u32) -> u32 {
 // The pair of an element, or one that is above all where the line has ended.
 fn load(line: u32, k: u32) -> vec2u {
   if (k >= params.n) { return vec2u(0xffffffffu); }
-  return vec2u(keyOf(x[(line / params.inner * params.n + k) * params.inner + line % params.inner]), k);
+  return vec2u(orderKey(x[(line / params.inner * params.n + k) * params.inner + line % params.inner]), k);
 }
 
-fn store(line: u32, first: u32, place: u32, pair: vec2u) {
+fn storeRegister(line: u32, first: u32, place: u32, pair: vec2u) {
   let k = first + place;
   if (k >= params.n) { return; }
   if (LAST) {
@@ -87,20 +87,20 @@ fn main(
   exchange(&a6, &a10); exchange(&a7, &a11); exchange(&a2, &a4); exchange(&a3, &a5); exchange(&a6, &a8); exchange(&a7, &a9);
   exchange(&a10, &a12); exchange(&a11, &a13); exchange(&a1, &a2); exchange(&a3, &a4); exchange(&a5, &a6); exchange(&a7, &a8);
   exchange(&a9, &a10); exchange(&a11, &a12); exchange(&a13, &a14);
-  store(line, first, 0u, a0);
-  store(line, first, 1u, a1);
-  store(line, first, 2u, a2);
-  store(line, first, 3u, a3);
-  store(line, first, 4u, a4);
-  store(line, first, 5u, a5);
-  store(line, first, 6u, a6);
-  store(line, first, 7u, a7);
-  store(line, first, 8u, a8);
-  store(line, first, 9u, a9);
-  store(line, first, 10u, a10);
-  store(line, first, 11u, a11);
-  store(line, first, 12u, a12);
-  store(line, first, 13u, a13);
-  store(line, first, 14u, a14);
-  store(line, first, 15u, a15);
+  storeRegister(line, first, 0u, a0);
+  storeRegister(line, first, 1u, a1);
+  storeRegister(line, first, 2u, a2);
+  storeRegister(line, first, 3u, a3);
+  storeRegister(line, first, 4u, a4);
+  storeRegister(line, first, 5u, a5);
+  storeRegister(line, first, 6u, a6);
+  storeRegister(line, first, 7u, a7);
+  storeRegister(line, first, 8u, a8);
+  storeRegister(line, first, 9u, a9);
+  storeRegister(line, first, 10u, a10);
+  storeRegister(line, first, 11u, a11);
+  storeRegister(line, first, 12u, a12);
+  storeRegister(line, first, 13u, a13);
+  storeRegister(line, first, 14u, a14);
+  storeRegister(line, first, 15u, a15);
 }

@@ -24,7 +24,7 @@ var<workgroup> keys: array<u32, RUN>;
 var<workgroup> places: array<u32, RUN>;
 
 // The order of an element as an unsigned number, made from its bits: -0 and 0 are equal, and NaN comes first or last.
-fn keyOf(word: u32) -> u32 {
+fn orderKey(word: u32) -> u32 {
   var key = word ^ 0x80000000u;
   if (FLOAT) {
     let size = word & 0x7fffffffu;
@@ -49,7 +49,7 @@ fn main(
     // Behind the end of the line come pairs that are above all.
     var pair = vec2u(0xffffffffu);
     if (k < params.n) {
-      if (PAIRS) { pair = before[line * params.n + k]; } else { pair = vec2u(keyOf(x[start + k * params.inner]), k); }
+      if (PAIRS) { pair = before[line * params.n + k]; } else { pair = vec2u(orderKey(x[start + k * params.inner]), k); }
     }
     keys[t] = pair.x;
     places[t] = pair.y;

@@ -20,7 +20,7 @@ struct Params { outer: u32, n: u32, inner: u32, k: u32, chunks: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The order of an element as an unsigned number, made from its bits: -0 and 0 are equal, and NaN comes first or last.
-fn keyOf(word: u32) -> u32 {
+fn orderKey(word: u32) -> u32 {
   var key = word ^ 0x80000000u;
   if (FLOAT) {
     let size = word & 0x7fffffffu;
@@ -45,7 +45,7 @@ fn insert(keys: ptr<function, vec4u>, places: ptr<function, vec4u>, carry: ptr<f
   *carry = vec2u(k.w, p.w);
 }
 
-fn store(line: u32, chunk: u32, quad: u32, keys: vec4u, places: vec4u) {
+fn storeQuad(line: u32, chunk: u32, quad: u32, keys: vec4u, places: vec4u) {
   for (var c = 0u; c < 4u; c++) {
     let k = 4u * quad + c;
     if (k >= params.k) { return; }
@@ -86,7 +86,7 @@ fn main(
   var last = vec2u(0xffffffffu);
   for (var k = chunk; k < params.n; k += params.chunks) {
     var pair: vec2u;
-    if (PAIRS) { pair = before[line * params.n + k]; } else { pair = vec2u(keyOf(x[start + k * params.inner]), k); }
+    if (PAIRS) { pair = before[line * params.n + k]; } else { pair = vec2u(orderKey(x[start + k * params.inner]), k); }
     if (pair.x < last.x || (pair.x == last.x && pair.y < last.y)) {
       var carry = vec2u();
       if (QUADS > 0u) { insert(&k0, &p0, &carry, pair); }
@@ -101,14 +101,14 @@ fn main(
       last = vec2u(lastOf(k0.w, k1.w, k3.w, k7.w), lastOf(p0.w, p1.w, p3.w, p7.w));
     }
   }
-  if (QUADS > 0u) { store(line, chunk, 0u, k0, p0); }
-  if (QUADS > 1u) { store(line, chunk, 1u, k1, p1); }
-  if (QUADS > 2u) { store(line, chunk, 2u, k2, p2); }
-  if (QUADS > 3u) { store(line, chunk, 3u, k3, p3); }
-  if (QUADS > 4u) { store(line, chunk, 4u, k4, p4); }
-  if (QUADS > 5u) { store(line, chunk, 5u, k5, p5); }
-  if (QUADS > 6u) { store(line, chunk, 6u, k6, p6); }
-  if (QUADS > 7u) { store(line, chunk, 7u, k7, p7); }
+  if (QUADS > 0u) { storeQuad(line, chunk, 0u, k0, p0); }
+  if (QUADS > 1u) { storeQuad(line, chunk, 1u, k1, p1); }
+  if (QUADS > 2u) { storeQuad(line, chunk, 2u, k2, p2); }
+  if (QUADS > 3u) { storeQuad(line, chunk, 3u, k3, p3); }
+  if (QUADS > 4u) { storeQuad(line, chunk, 4u, k4, p4); }
+  if (QUADS > 5u) { storeQuad(line, chunk, 5u, k5, p5); }
+  if (QUADS > 6u) { storeQuad(line, chunk, 6u, k6, p6); }
+  if (QUADS > 7u) { storeQuad(line, chunk, 7u, k7, p7); }
 }
 
 // The value of the last of 1, 2, 4 or 8 quads.

@@ -30,7 +30,7 @@ fn whereNaN(v: Value) -> Truths {
 }
 
 // The value whose maximum is sought: that of the smallest element is the largest.
-fn keyOf(v: Value) -> Value {
+fn maxKey(v: Value) -> Value {
   if (!MIN) { return v; }
   if (FLOAT) { return -v; }
   return Value(-1) - v;
@@ -51,16 +51,16 @@ fn main(
   let start = (params.offset + row * params.outerStride) / WIDTH + (index % columns) * params.innerStride;
 
   var at = start + first * step;
-  var best = keyOf(input[at]);
+  var best = maxKey(input[at]);
   var sum = Value();
   // Where the four elements that hold the maximum begin, for each component.
   var four = Index(i32(first));
   var k = first;
   for (; k + 4 <= last; k += 4) {
-    let a = keyOf(input[at]);
-    let b = keyOf(input[at + step]);
-    let c = keyOf(input[at + 2 * step]);
-    let d = keyOf(input[at + 3 * step]);
+    let a = maxKey(input[at]);
+    let b = maxKey(input[at + step]);
+    let c = maxKey(input[at + 2 * step]);
+    let d = maxKey(input[at + 3 * step]);
     let high = max(max(a, b), max(c, d));
     if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, Index(i32(k)), high > best);
@@ -69,7 +69,7 @@ fn main(
   }
   let rest = k;
   for (; k < last; k++) {
-    let value = keyOf(input[at]);
+    let value = maxKey(input[at]);
     four = select(four, Index(i32(rest)), value > best);
     best = max(best, value);
     if (FLOAT) { sum += value; }
@@ -83,15 +83,15 @@ fn main(
       let value = input[start + k * step];
       let here = whereNaN(value) & (place < Index(0));
       place = select(place, Index(i32(k)), here);
-      best = select(best, keyOf(value), here);
+      best = select(best, maxKey(value), here);
     }
   }
-  values[index] = keyOf(best);
+  values[index] = maxKey(best);
   for (var c = 0u; c < WIDTH; c++) {
     let top = vec4<Scalar>(best)[c];
     var found = u32(vec4<i32>(four)[c]);
     let end = min(found + 4, last) - 1;
-    while (found < end && vec4<Scalar>(keyOf(input[start + found * step]))[c] != top) { found++; }
+    while (found < end && vec4<Scalar>(maxKey(input[start + found * step]))[c] != top) { found++; }
     let ofNaN = vec4<i32>(place)[c];
     indices[index * WIDTH + c] = select(i32(found), ofNaN, ofNaN >= 0);
   }

@@ -28,7 +28,7 @@ fn whereNaN(v: Value) -> Truths {
 }
 
 // The value whose maximum is sought: that of the smallest element is the largest.
-fn keyOf(v: Value) -> Value {
+fn maxKey(v: Value) -> Value {
   if (!MIN) { return v; }
   if (FLOAT) { return -v; }
   return Value(-1) - v;
@@ -46,17 +46,17 @@ fn main(
   let start = (params.offset + row * params.outerStride + (index % params.inner) * params.innerStride) / 4;
   let end = min(first + params.chunk, params.n) / 4;
 
-  var best = keyOf(input[start + first / 4]);
+  var best = maxKey(input[start + first / 4]);
   var sum = Value();
   // Where the four quads that hold the maximum begin, for each component.
   var four = vec4i(i32(first / 4));
   var k = first / 4;
   for (; k + 4 <= end; k += 4) {
     let at = start + k;
-    let a = keyOf(input[at]);
-    let b = keyOf(input[at + 1]);
-    let c = keyOf(input[at + 2]);
-    let d = keyOf(input[at + 3]);
+    let a = maxKey(input[at]);
+    let b = maxKey(input[at + 1]);
+    let c = maxKey(input[at + 2]);
+    let d = maxKey(input[at + 3]);
     let high = max(max(a, b), max(c, d));
     if (FLOAT) { sum += (a + b) + (c + d); }
     four = select(four, vec4i(i32(k)), high > best);
@@ -64,7 +64,7 @@ fn main(
   }
   let rest = k;
   for (; k < end; k++) {
-    let value = keyOf(input[start + k]);
+    let value = maxKey(input[start + k]);
     four = select(four, vec4i(i32(rest)), value > best);
     best = max(best, value);
     if (FLOAT) { sum += value; }
@@ -88,10 +88,10 @@ fn main(
     if (best[c] == top) {
       var quad = u32(four[c]);
       let last = min(quad + 4, end) - 1;
-      while (quad < last && keyOf(input[start + quad])[c] != top) { quad++; }
+      while (quad < last && maxKey(input[start + quad])[c] != top) { quad++; }
       found = min(found, quad * 4 + c);
     }
   }
-  values[index] = keyOf(Value(top)).x;
+  values[index] = maxKey(Value(top)).x;
   indices[index] = i32(found);
 }

@@ -115,6 +115,11 @@ test('products and layers mind a change only of what the gradients that are want
       ],
     },
     lerp: { of: ([x, u, w]) => x!.lerp(u!, w!), shapes: [[2, 4], [4], [4]], needs: [[2], [2], [0, 1]] },
+    norm: { of: ([x]) => x!.norm(1), shapes: [[2, 4]], needs: [[0]] },
+    std: { of: ([x]) => x!.std(1), shapes: [[2, 4]], needs: [[0]] },
+    prod: { of: ([x]) => x!.prod(1), shapes: [[2, 4]], needs: [[0]] },
+    cumprod: { of: ([x]) => x!.cumprod(1), shapes: [[2, 4]], needs: [[0]] },
+    sort: { of: ([x]) => x!.sort(1)[0], shapes: [[2, 4]], needs: [[]] },
     firstTokenAttention: {
       of: ([u, w]) => firstTokenAttention(u!, w!, 1),
       shapes: [

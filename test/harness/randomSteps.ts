@@ -193,6 +193,13 @@ export class Steps {
       () => a.softmax(dim),
       () => a.logSoftmax(dim).tanh(),
       () => a.cumsum(dim).tanh(),
+      () => a.min(dim, keepdim),
+      () => a.variance(dim, { correction: 0, keepdim }).tanh(),
+      () => a.logsumexp(dim, keepdim).tanh(),
+      () => a.tanh().sort(dim)[0],
+      () => a.topk(1, dim)[0].tanh(),
+      () => a.gather(dim, a.argsort(dim)).tanh(),
+      () => a.scatterAdd(dim, a.argmax(dim, true), a.mean(dim, true)),
       () => a.mean(),
     ]
     return this.pick(ops)()
@@ -212,6 +219,9 @@ export class Steps {
         return a.slice(a.shape.map((_, d) => (d === dim ? [start, stop] : [])))
       },
       () => this.transposed(a),
+      () => a.flip(this.#dim(a)),
+      () => a.roll(1, this.#dim(a)),
+      () => a.slice(a.shape.map((_, d) => (d === 0 ? [undefined, undefined, 2] : []))),
       () => a.permute([...a.shape.keys()].map((d) => (d + 1) % a.ndim)),
       () => a.reshape([-1]),
       () => a.reshape([...a.shape.slice(0, -1), 1, a.shape.at(-1)!]),

@@ -14,14 +14,19 @@ import { arange, full, ones, rand, zeros } from '../../engine/ops/create.ts'
 import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
 import { cumsum } from '../../engine/ops/cumsum.ts'
 import { dropout } from '../../engine/ops/dropout.ts'
+import { einsum } from '../../engine/ops/einsum.ts'
 import { add, div, exp, log, mul, neg, relu, sigmoid, sqrt, sub, tanh } from '../../engine/ops/elementwise.ts'
 import { embedding } from '../../engine/ops/embedding.ts'
 import { argmax, max } from '../../engine/ops/extremum.ts'
 import { firstTokenAttention } from '../../engine/ops/firstTokenAttention.ts'
+import { flip } from '../../engine/ops/flip.ts'
+import { logsumexp, norm } from '../../engine/ops/foldOps.ts'
+import { gather } from '../../engine/ops/gather.ts'
 import { groupNorm } from '../../engine/ops/groupNorm.ts'
 import { layerNorm } from '../../engine/ops/layerNorm.ts'
 import { linear } from '../../engine/ops/linear.ts'
 import { mseLoss } from '../../engine/ops/losses.ts'
+import { maskedFill } from '../../engine/ops/maskedFill.ts'
 import { matmul } from '../../engine/ops/matmul.ts'
 import { mlp } from '../../engine/ops/mlp.ts'
 import { avgPool2d, maxPool2d } from '../../engine/ops/pool2d.ts'
@@ -29,9 +34,17 @@ import { pow } from '../../engine/ops/pow.ts'
 import { bernoulli, multinomial } from '../../engine/ops/random.ts'
 import { mean, sum } from '../../engine/ops/reduce.ts'
 import { rmsNorm } from '../../engine/ops/rmsNorm.ts'
+import { roll } from '../../engine/ops/roll.ts'
+import { cumprod } from '../../engine/ops/scan.ts'
+import { scatter } from '../../engine/ops/scatter.ts'
+import { scatterAdd } from '../../engine/ops/scatterAdd.ts'
 import { broadcastTo, permute, reshape, transpose } from '../../engine/ops/shape.ts'
 import { slice } from '../../engine/ops/slice.ts'
 import { softmax } from '../../engine/ops/softmax.ts'
+import { argsort, sort, topk } from '../../engine/ops/sort.ts'
+import { tile } from '../../engine/ops/tile.ts'
+import { triu } from '../../engine/ops/triangle.ts'
+import { std, variance } from '../../engine/ops/variance.ts'
 import { where } from '../../engine/ops/where.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import { type Tensor, view } from '../../engine/tensor/tensor.ts'
@@ -111,6 +124,48 @@ const CASES: Record<string, Case> = {
         [2, -1],
       ]),
     shapes: [[5, 9]],
+  },
+  'slice with a step': {
+    op: (x) =>
+      slice(x, [
+        [1, 5, 2],
+        [-1, 0, -3],
+      ]),
+    shapes: [[5, 9]],
+  },
+  flip: { op: (x) => flip(x, 1), shapes: [[3, 7]] },
+  roll: { op: (x) => roll(x, 2, 1), shapes: [[3, 7]] },
+  tile: { op: (x) => tile(x, [2, 3]), shapes: [[3, 5]] },
+  gather: { op: (x) => gather(x, 1, argsort(x, 0)), shapes: [[5, 7]] },
+  scatterAdd: {
+    op: (x, y) => scatterAdd(x, 0, argsort(y, 0), y),
+    shapes: [
+      [7, 3],
+      [5, 3],
+    ],
+  },
+  scatter: {
+    op: (x, y) => scatter(x, 0, argsort(y, 0), y),
+    shapes: [
+      [7, 3],
+      [5, 3],
+    ],
+  },
+  maskedFill: { op: (x) => maskedFill(x, argsort(x, 0), 0.5), shapes: [[5, 3]] },
+  triu: { op: (x) => triu(x), shapes: [[5, 7]] },
+  sort: { op: (x) => sort(x, 1)[0], shapes: [[3, 33]] },
+  topk: { op: (x) => topk(x, 3)[0], shapes: [[3, 33]] },
+  norm: { op: (x) => norm(x, 1), shapes: [[3, 33]] },
+  variance: { op: (x) => variance(x, 0), shapes: [[33, 3]] },
+  std: { op: (x) => std(x), shapes: [[5, 7]] },
+  logsumexp: { op: (x) => logsumexp(x, [0, 2]), shapes: [[3, 5, 7]] },
+  cumprod: { op: (x) => cumprod(x, 1), shapes: [[3, 4]], away: [0] },
+  einsum: {
+    op: (x, y) => einsum('bij,bkj->bik', x, y),
+    shapes: [
+      [2, 3, 5],
+      [2, 4, 5],
+    ],
   },
   concat: {
     op: (...parts) => concat(parts, 1),

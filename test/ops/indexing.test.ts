@@ -122,6 +122,27 @@ test('indexSelect along each dim', async () => {
   }
 })
 
+test('scatterAdd of wide rows that share an index', async () => {
+  const [rows, count, width] = [40, 300, 12]
+  const index = indicesInto(rows, count)
+  index[7] = -1
+  const [x, src, cotangent] = [normals(rows * width, 1), normals(count * width, 2), normals(rows * width, 3)]
+  const output = Float64Array.from(x)
+  const gradient = new Float64Array(count * width)
+  for (const [k, row] of index.entries()) {
+    for (let d = 0; row >= 0 && d < width; d++) {
+      output[row * width + d]! += src[k * width + d]!
+      gradient[k * width + d] = cotangent[row * width + d]!
+    }
+  }
+  const shared = broadcastTo(tensor(index, { shape: [count, 1] }), [count, width])
+  for (const make of [leaf, stridedLeaf]) {
+    const inputs = [make(x, [rows, width]), make(src, [count, width])]
+    const expected = { shape: [rows, width], output, cotangent, gradients: [cotangent, gradient] }
+    await checkOp('scatterAdd', (a, b) => scatterAdd(a!, 0, shared, b!), inputs, expected)
+  }
+})
+
 test('indices outside: NaN and no gradient; a scatter leaves them out', async () => {
   const index = tensor(Int32Array.of(-1, 1, 3, 2 ** 31 - 1, -(2 ** 31)))
   const x = leaf([1, 2, 3], [3])

@@ -1,20 +1,26 @@
 // Sums of many terms of one sign, whose rounding error must hardly grow with the number of terms, in every kernel that adds.
 import {
+  arange,
   crossEntropy,
   cumsum,
   embedding,
   full,
   layerNorm,
   logSoftmax,
+  logsumexp,
   matmul,
   mean,
+  norm,
   requestDevice,
   rmsNorm,
+  scatterAdd,
   scope,
   softmax,
   sum,
   type Tensor,
   tensor,
+  variance,
+  where,
 } from '../../engine/index.ts'
 import { testRandom } from '../harness/kernel.ts'
 import { suite } from '../harness/suite.ts'
@@ -71,6 +77,18 @@ for (const value of CONSTANTS) {
       const sums = await scope(() => sum(full(shape, value), dim)).data()
       for (const value of sums) assertNear(value, x * shape[dim]!, `sum of [${shape}] over ${dim}`)
     }
+  })
+  test(`norm, variance, logsumexp and sums by index of ${value}`, async () => {
+    const n = 1_000_003
+    const x32 = full([n], value)
+    assertNear(await norm(x32).item(), Math.sqrt(n) * x, 'norm')
+    assertNear(await logsumexp(x32).item(), x + Math.log(n), 'logsumexp')
+    if ((await variance(x32).item()) !== 0) throw new Error('variance of equal numbers')
+    const half = where(arange(n, { dtype: 'int32' }).remainder(2), x32, 0)
+    assertNear(await variance(half).item(), (x * x * (n + 1)) / (4 * n), 'variance')
+    const sums = scatterAdd(full([2], 0), 0, arange(n, { dtype: 'int32' }).remainder(2), x32)
+    for (const sum of await sums.data()) assertNear(sum, (x * n) / 2, 'sum by index', 2e-6)
+    for (const t of [x32, half, sums]) t.dispose()
   })
   const long = value === 0.1 ? LONGEST : 1_000_003
   test(`cumsum of ${long} times ${value}`, async () => {
