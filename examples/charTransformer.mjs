@@ -1,6 +1,5 @@
 // A Transformer of 6 layers that learns to write, character by character, and then writes: node examples/charTransformer.mjs FILE [STEPS]
 // @ts-check
-import { readFileSync } from 'node:fs'
 import * as pf from 'paraformer'
 
 /** @import { Tensor } from 'paraformer' */
@@ -47,7 +46,7 @@ class CharTransformer extends pf.Module {
 }
 
 // Training: AdamW with a warm-up and half a cosine, in one captured step.
-const text = readFileSync(process.argv[2] ?? import.meta.filename, 'utf8')
+const text = new TextDecoder().decode(await pf.files.read(process.argv[2] ?? import.meta.filename))
 const steps = Number(process.argv[3] ?? 200)
 const characters = [...new Set(text)].sort()
 const ids = Int32Array.from(text, (character) => characters.indexOf(character))

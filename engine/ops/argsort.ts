@@ -4,7 +4,7 @@ import { castDetached } from '../autograd/cast.ts'
 import { defineOp, noGrad } from '../autograd/tape.ts'
 import type { Shape } from '../layout/shape.ts'
 import { run } from '../tensor/run.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { axisViewOf } from './reduceDims.ts'
 
 /** What is asked of an order: the first `count` indices along a dim. */
@@ -127,4 +127,10 @@ export function orderOf(x: Tensor, asked: Asked): Tensor {
   const count = selects(x, asked.count, n) ? asked.count : n
   const shape = x.ndim === 0 ? [] : x.shape.with(asked.dim, count)
   return noGrad(() => op([x], { asked: { ...asked, count }, shape }))
+}
+
+/** The positions [count] of the elements of a contiguous tensor, sorted by element, off the tape; equal ones stay in order. */
+export function stableOrder(t: Tensor): Tensor {
+  const flat = view(t, { shape: [t.size], strides: [1] })
+  return orderOf(flat, { dim: 0, count: t.size, descending: false, nanFirst: false })
 }

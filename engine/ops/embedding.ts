@@ -8,7 +8,6 @@ import { addOp } from './byIndex.ts'
 import { zeros } from './create.ts'
 import { sumRows } from './rowSums.ts'
 import { broadcastTo, reshape } from './shape.ts'
-import { stableOrder } from './stableOrder.ts'
 
 const op = defineOp<[weight: Tensor, indices: Tensor], kernels.Gather>({
   name: 'embedding',

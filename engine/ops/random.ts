@@ -13,8 +13,8 @@ import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { scope } from '../tensor/scope.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { stableOrder } from './argsort.ts'
 import { cumsum } from './cumsum.ts'
-import { stableOrder } from './stableOrder.ts'
 
 const bernoulliOp = defineOp<[Tensor], { draw: RandomDraw }>({
   name: 'bernoulli',

@@ -1,6 +1,7 @@
 import * as kernels from '../../kernels/gather/index.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
+import { stableOrder } from './argsort.ts'
 
 /**
  * Writes into row r of `out` [rows, width] the sum of the rows k of `src` [count, width] with indices[k] = r, in the order of k. Indices
@@ -16,18 +17,4 @@ export function sumRows(out: Tensor, src: Tensor, indices: Tensor, problem: kern
   const starts = empty([rows + 1], 'int32', out.device)
   run(kernels.rowStarts, { count, rows }, [indices, order, starts])
   run(kernels.scatterAddSorted, problem, [src, order, starts, out])
-}
-
-/** A stable merge sort: the positions of the indices, sorted by index. */
-function stableOrder(indices: Tensor): Tensor {
-  const count = indices.size
-  let order = empty([count], 'int32', indices.device)
-  run(kernels.sortBlocks, { count }, [indices, order])
-  for (let length = kernels.SORT_BLOCK; length < count; length *= 2) {
-    const merged = empty([count], 'int32', indices.device)
-    run(kernels.mergeOrder, { count, run: length }, [indices, order, merged])
-    order.dispose()
-    order = merged
-  }
-  return order
 }

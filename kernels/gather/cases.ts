@@ -1,7 +1,6 @@
 import type { Fill, KernelCase } from '../spec.ts'
 import type { Gather } from './gather.ts'
 import { stableOrder } from './reference.ts'
-import type { MergeOrder } from './sort.ts'
 
 const SIZES = [1, 7, 31, 33, 129, 257, 1025]
 
@@ -69,12 +68,9 @@ function lazily(compute: () => readonly number[]): (i: number) => number {
   }
 }
 
-/** The order of the first `count` indices. Within each block of `block` they are sorted. */
-function orderOf(count: number, index: (k: number) => number, block?: number): number[] {
-  return stableOrder(
-    Array.from({ length: count }, (_, k) => index(k)),
-    block,
-  )
+/** The order that sorts the first `count` indices. */
+function orderOf(count: number, index: (k: number) => number): number[] {
+  return stableOrder(Array.from({ length: count }, (_, k) => index(k)))
 }
 
 /** The order of the indices of a case, and where each row begins in it. */
@@ -109,25 +105,3 @@ export const rowStartsCases: KernelCase<{ count: number; rows: number }>[] = sca
     fills: { indices: kase.fills!.indices!, order: sortedOf(kase).order },
   }
 })
-
-const SORTED = [...SIZES, 5000]
-
-export const sortBlocksCases: KernelCase<{ count: number }>[] = SORTED.flatMap((count) =>
-  [repeated(11), outside(5)].map((indices, i) => ({
-    name: `${count}${i === 0 ? '' : ', some outside'}`,
-    problem: { count },
-    sizes: { indices: count, order: count },
-    fills: { indices },
-  })),
-)
-
-export const mergeOrderCases: KernelCase<MergeOrder>[] = SORTED.flatMap((count) =>
-  [1, 3, 64, 1024].flatMap((run) =>
-    [repeated(11), outside(5)].map((index, i) => ({
-      name: `${count} in runs of ${run}${i === 0 ? '' : ', some outside'}`,
-      problem: { count, run },
-      sizes: { indices: count, order: count, merged: count },
-      fills: { indices: index, order: lazily(() => orderOf(count, index, run)) },
-    })),
-  ),
-)

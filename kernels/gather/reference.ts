@@ -1,6 +1,5 @@
 import type { Arrays } from '../spec.ts'
 import type { Gather } from './gather.ts'
-import { type MergeOrder, SORT_BLOCK } from './sort.ts'
 
 export function gatherReference({ count, rows, width }: Gather, { weight, indices }: Arrays): Arrays {
   const output = new Float64Array(count * width).fill(Number.NaN)
@@ -22,19 +21,10 @@ export function scatterAddReference({ count, rows, width }: Gather, { input, ind
   return { output }
 }
 
-/** The positions of the indices, sorted by (index, position) within each block. */
-export function stableOrder(indices: ArrayLike<number>, block = indices.length): number[] {
-  const blockOf = (k: number) => Math.floor(k / block)
+/** The positions of the indices, sorted by (index, position). */
+export function stableOrder(indices: ArrayLike<number>): number[] {
   const places = Array.from({ length: indices.length }, (_, k) => k)
-  return places.sort((a, b) => blockOf(a) - blockOf(b) || indices[a]! - indices[b]! || a - b)
-}
-
-export function sortBlocksReference(_: { count: number }, { indices }: Arrays): Arrays {
-  return { order: Float64Array.from(stableOrder(indices!, SORT_BLOCK)) }
-}
-
-export function mergeOrderReference({ run }: MergeOrder, { indices }: Arrays): Arrays {
-  return { merged: Float64Array.from(stableOrder(indices!, 2 * run)) }
+  return places.sort((a, b) => indices[a]! - indices[b]! || a - b)
 }
 
 export function rowStartsReference({ rows }: { rows: number }, { indices, starts }: Arrays): Arrays {

@@ -2,7 +2,6 @@ import { type KernelSpec, reads, type Variant, writes } from '../spec.ts'
 import { elementGrid, type Gather, gatherParams, rowWidth } from './gather.ts'
 import scatterAddSource from './scatterAdd.wgsl'
 import scatterAddSortedSource from './scatterAddSorted.wgsl'
-import { SORT_BLOCK } from './sort.ts'
 
 function direct(source: string): Variant<Gather> {
   return {
@@ -39,5 +38,5 @@ export const scatterAddSorted: KernelSpec<Gather> = {
 /** Whether it costs less to sort the indices first than to look at all of them for every output. */
 export function prefersSorted({ count, rows, width }: Gather): boolean {
   const outputs = rows * (width % 4 === 0 ? width / 4 : width)
-  return count > SORT_BLOCK && count * outputs > 1 << 17
+  return count > 64 && count * outputs > 1 << 17
 }
