@@ -223,7 +223,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 const LIMITS = {
   'three ops (vite-app)': { minified: 170_000, packed: 41_500 },
   'the import alone': { minified: 380_000, packed: 85_000 },
-  'the whole package': { minified: 800_000, packed: 200_000 },
+  'the whole package': { minified: 900_000, packed: 220_000 },
 }
 
 /** Fails if a bundle is too large. */
