@@ -85,9 +85,8 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefi
  *   attention, arXiv 2305.13245)
  * @param v values [B, Hkv, Tk, Dh], of the dtype of q
  * @param options.causal whether query i sees keys 0 to i alone: as PyTorch's `is_causal`, a lower triangle that begins at the top left
- * @param options.mask float32, float16 or int32, broadcasts to [B, H, Tq, Tk]; see AttentionOptions
- * @param options.dropout the probability in [0, 1] of dropout of the softmax; backward draws the same mask again, so none is stored
- * @param options.scale the factor of q k^T
+ * @param options.mask float32, float16 or int32, broadcasts to [B, H, Tq, Tk]; see AttentionOptions, also for dropout, of which backward draws the
+ *   same mask again, so that none is stored, and for the scale
  * @returns [B, H, Tq, Dh]
  * @throws ShapeError for other dtypes or shapes, or a probability outside [0, 1]; ArgumentError for an unknown option, a scale that is not finite,
  *   or a mask that requires a gradient

@@ -12,13 +12,14 @@ import queryQuad from './queryGradientQuad.wgsl'
 import querySubgroup from './queryGradientSubgroup.wgsl'
 import queryMatrix from './queryGradientSubgroupMatrix.wgsl'
 import queryTiled from './queryGradientTiled.wgsl'
+import type { AttentionShape, RowView } from './shape.ts'
 import subgroup from './subgroup.wgsl'
 import subgroupMatrix from './subgroupMatrix.wgsl'
 import tiled from './tiled.wgsl'
 import * as variants from './variants.ts'
 
 /** A problem whose named operands are views of the buffers at the bindings of the same names. */
-type WithViews<Names extends string> = variants.AttentionShape & { [name in Names]: variants.RowView }
+type WithViews<Names extends string> = AttentionShape & { [name in Names]: RowView }
 export type AttentionProblem = WithViews<'q' | 'k' | 'v' | 'out'>
 export type QueryGradientProblem = WithViews<'q' | 'k' | 'v' | 'out' | 'dOut' | 'dq'>
 /** The gradients dk and dv are both in the buffer at the binding `dkv`. */

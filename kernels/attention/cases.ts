@@ -2,9 +2,8 @@ import { fromHalves, toHalves } from '../half.ts'
 import { dropoutProblem, streamOf } from '../random/random.ts'
 import type { Arrays, Fill, KernelCase } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
-import type { AttentionOptions } from './options.ts'
 import { attentionReference, deltaStart, queryGradientReference } from './reference.ts'
-import type { AttentionShape, RowView } from './variants.ts'
+import type { AttentionOptions, AttentionShape, RowView } from './shape.ts'
 
 type Problem = AttentionProblem & QueryGradientProblem & KeyValueGradientProblem
 

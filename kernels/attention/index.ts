@@ -4,7 +4,7 @@ import { attentionCases, keyValueGradientCases, queryGradientCases } from './cas
 import { attentionReference, keyValueGradientReference, queryGradientReference } from './reference.ts'
 
 export * from './attention.ts'
-export type { AttentionShape, RowView } from './variants.ts'
+export type { AttentionShape, RowView } from './shape.ts'
 
 export const entries: readonly KernelEntry[] = [
   { spec: attention, cases: attentionCases, reference: attentionReference },

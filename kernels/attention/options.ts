@@ -1,29 +1,7 @@
 // What attention can do beside its plain form: a causal or a given mask, dropout, and heads of queries that share keys.
-import type { RandomWords } from '../random/random.ts'
 import type { Binding, Constants, Param, Scalar } from '../spec.ts'
 import { scalars } from '../spec.ts'
-import type { AttentionShape, RowView } from './variants.ts'
-
-/** The options of a problem; without any of them it is plain attention. */
-export interface AttentionOptions extends Partial<RandomWords> {
-  /** Whether query i of a head sees keys 0 to i alone. */
-  causal?: boolean
-  /** The kind of mask: float32 numbers that are added to scores, where -Infinity hides, or int32, where 0 hides. */
-  masks?: 'additive' | 'boolean'
-  /** Where the mask [B, heads of queries, T, Tk] lies, in elements: its offset and the strides of batch, head and query. */
-  mask?: RowView
-  /** The stride of keys in the mask. */
-  maskStep?: number
-  /**
-   * T, the queries of one head. Heads that share keys follow each other as one head of more queries, in which query i has the position
-   * i % period. Without it all queries are of one head.
-   */
-  period?: number
-  /** The number p * 2^32: pairs whose random word is below it are dropped. Without it nothing is. */
-  threshold?: number
-  /** 1 / (1 - p), the factor of the other probabilities. */
-  keepScale?: number
-}
+import type { AttentionOptions, AttentionShape } from './shape.ts'
 
 /** Whether a problem has options that only some variants take. */
 export function hasOptions({ causal, masks, threshold }: AttentionOptions): boolean {

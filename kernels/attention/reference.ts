@@ -1,7 +1,7 @@
 import { philox4x32 } from '../random/philox.ts'
 import type { Arrays } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
-import type { AttentionShape, RowView } from './variants.ts'
+import type { AttentionShape, RowView } from './shape.ts'
 
 /** Returns the index of the first element of a row. */
 function start([offset, batch, head, token]: RowView, b: number, h: number, t: number): number {

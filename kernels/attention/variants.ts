@@ -1,23 +1,7 @@
 import type { Binding, Capabilities, Constants, Grid, KernelSpec, Param, Scalar, Variant } from '../spec.ts'
 import { branchStrides, ceilDiv, grid1d, SCALAR_BYTES, scalars } from '../spec.ts'
-import { type AttentionOptions, hasOptions, maskParam, optionConstants, optionParams, visiblePairs } from './options.ts'
-
-/** Where a [B, H, T, Dh] operand lies in its buffer, in elements. Neighbours along Dh are adjacent. */
-export type RowView = [offset: number, batch: number, head: number, token: number]
-
-/** The sizes of attention: queries [batch, heads, queries, width] and keys [batch, heads, keys, width]. */
-export interface AttentionShape extends AttentionOptions {
-  batch: number
-  heads: number
-  queries: number
-  keys: number
-  /** Dh, the elements of a head's row. */
-  width: number
-  /** The factor of the scores, usually width ** -0.5. */
-  scale: number
-  /** The element type of all operands and their gradients; float32 where it is left out. Log-sum-exps and deltas are float32. */
-  dtype?: 'f16'
-}
+import { hasOptions, maskParam, optionConstants, optionParams, visiblePairs } from './options.ts'
+import type { AttentionShape, RowView } from './shape.ts'
 
 /** The element type of the operands. */
 export function operandType({ dtype }: AttentionShape): Scalar {
