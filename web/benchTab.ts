@@ -33,6 +33,7 @@ export class BenchTab {
     onPress(byId('bench-stop'), () => this.#stop())
     onPress(byId('copy-json'), () => this.#copy(JSON.stringify(this.#report, null, 2), 'JSON'))
     onPress(byId('copy-markdown'), () => this.#copy(markdownReport(this.#report!), 'Markdown'))
+    turn(byId('bench-start'), true)
     // A keyboard can scroll what it can focus.
     for (const id of ['roofline', 'bench-table']) byId(id).tabIndex = 0
     let width = 0

@@ -1,6 +1,6 @@
 // One tab of the page at a time has what the browser keeps. Another one computes too, but keeps nothing.
 import { files } from '#platform'
-import { FileError } from '../../engine/index.ts'
+import { FileError } from '../../engine/base/errors.ts'
 import { removeOpfs } from '../../engine/platform/opfs.ts'
 
 const LOCK = 'paraformer: what the browser keeps of this page'
