@@ -1,4 +1,4 @@
-// A Transformer of 6 layers that learns to write, character by character, and then writes: node examples/charTransformer.mjs FILE [STEPS]
+// A Transformer of 6 layers that learns the characters of a text, and then writes: node examples/charTransformer.mjs FILE [STEPS]
 // @ts-check
 import * as pf from 'paraformer'
 
@@ -8,21 +8,13 @@ const [D, H, LAYERS, T, B] = [128, 4, 6, 128, 8]
 
 class Block extends pf.Module {
   norm1 = new pf.LayerNorm(D)
-  qkv = new pf.Linear(D, 3 * D)
-  out = new pf.Linear(D, D)
+  attention = new pf.Attention(D, H, D / H, { qkvBias: true })
   norm2 = new pf.LayerNorm(D)
   mlp = new pf.Mlp(D, 4 * D)
 
   /** @param {Tensor} x [B, T, D] */
   forward(x) {
-    const [B = 1, T = 1] = x.shape
-    const heads = this.qkv
-      .forward(this.norm1.forward(x))
-      .reshape([B, T, 3, H, D / H])
-      .permute([2, 0, 3, 1, 4]) // [3, B, H, T, Dh]
-    const [q, k, v] = /** @type {[Tensor, Tensor, Tensor]} */ (heads.chunk(3, 0).map((t) => t.squeeze(0)))
-    const seen = pf.scaledDotProductAttention(q, k, v, { causal: true }).transpose(1, 2).reshape([B, T, D])
-    const y = this.out.forward(seen, { residual: x }) // [B, T, D]
+    const y = this.attention.forward(this.norm1.forward(x), x, undefined, { causal: true }) // [B, T, D]
     return this.mlp.forward(this.norm2.forward(y), y)
   }
 }
@@ -33,7 +25,7 @@ class CharTransformer extends pf.Module {
     super()
     this.tokens = new pf.Embedding(characters, D)
     this.positions = new pf.Embedding(T, D)
-    this.blocks = Array.from({ length: LAYERS }, () => new Block())
+    this.blocks = new pf.Sequential(...Array.from({ length: LAYERS }, () => new Block()))
     this.norm = new pf.LayerNorm(D)
     this.head = new pf.Linear(D, characters)
   }
@@ -41,47 +33,45 @@ class CharTransformer extends pf.Module {
   /** @param {Tensor} ids int32 [B, T] */
   forward(ids) {
     const x = this.tokens.forward(ids).add(this.positions.weight.slice([[0, ids.shape[1]]])) // [B, T, D]
-    return this.head.forward(this.norm.forward(this.blocks.reduce((z, block) => block.forward(z), x))) // [B, T, characters]
+    return this.head.forward(this.norm.forward(this.blocks.forward(x))) // [B, T, characters]
   }
 }
 
-// Training: AdamW with a warm-up and half a cosine, in one captured step.
+// Training: the captured step draws other windows of the text each time that it is replayed.
 const text = new TextDecoder().decode(await pf.files.read(process.argv[2] ?? import.meta.filename))
 const steps = Number(process.argv[3] ?? 200)
 const characters = [...new Set(text)].sort()
-const ids = Int32Array.from(text, (character) => characters.indexOf(character))
 const device = await pf.requestDevice()
 device.random.seed = 1
+const corpus = pf.tensor(Int32Array.from(text, (character) => characters.indexOf(character)))
 const model = new CharTransformer(characters.length)
 const optimizer = new pf.AdamW(model.namedParameters(), { weightDecay: 0.01 })
-const lr = pf.schedule('cosine', { lr: 1e-3, warmup: Math.ceil(steps / 10), total: steps })
-const step = pf.capture((/** @type {Tensor} */ batch) => {
-  const loss = pf.crossEntropy(model.forward(batch.slice([[], [0, T]])), batch.slice([[], [1, T + 1]]))
+const step = pf.capture(() => {
+  const starts = pf
+    .rand([B, 1])
+    .mul(corpus.size - T)
+    .cast('int32')
+  const places = starts.add(pf.arange(T + 1, { dtype: 'int32' })).minimum(corpus.size - 1) // [B, T + 1]
+  const batch = corpus.indexSelect(0, places.flatten()).reshape([B, T + 1])
+  const loss = pf.crossEntropy(model.forward(batch.slice([[], [0, T]])), batch.slice([[], [1]]))
   loss.backward()
-  optimizer.step(optimizer.lr)
+  optimizer.step(1e-3)
   optimizer.zeroGrad()
   return loss
 })
-const [count, range] = [B * (T + 1), ids.length - T - 1]
 for (let i = 0; i < steps; i++) {
-  optimizer.lr = lr(i)
-  const start = (/** @type {number} */ b) => (b * 7919 + i * 104729) % range
-  const batch = Int32Array.from({ length: count }, (_, at) => ids[start(Math.floor(at / (T + 1))) + (at % (T + 1))] ?? 0)
-  const loss = await pf.scope(() => step(pf.tensor(batch, { shape: [B, T + 1] }))).item()
+  const loss = await pf.scope(() => step()).item()
   if (i % 20 === 0 || i === steps - 1) console.log(`step ${i}: loss ${loss.toFixed(3)}`)
 }
 
-const written = [...ids.subarray(0, 16)]
-while (written.length < 120) {
-  const logits = pf.noGrad(() => model.forward(pf.tensor(Int32Array.from(written), { shape: [1, written.length] })))
-  const next = pf.multinomial(
-    logits
-      .slice([[], [-1]])
-      .flatten()
-      .softmax(0),
-    1,
-  )
-  written.push(await next.item())
+let written = await corpus.slice([[0, 16]]).data()
+while (written.length < 100) {
+  const logits = pf.noGrad(() => model.forward(pf.tensor(written).unsqueeze(0))) // [1, length, characters]
+  const odds = logits
+    .slice([[], [-1]])
+    .reshape([characters.length])
+    .softmax(0)
+  written = Int32Array.of(...written, await pf.multinomial(odds, 1).item())
 }
-console.log(JSON.stringify(written.map((i) => characters[i]).join('')))
+console.log(JSON.stringify(Array.from(written, (i) => characters[i]).join('')))
 device.destroy()

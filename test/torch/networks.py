@@ -29,12 +29,12 @@ def char_transformer(ids, training, heads=4):
     T = ids.shape[1]
     x = weights['tokens.weight'][ids.long()] + weights['positions.weight'][:T]
     B, T, D = x.shape
-    for l in range(sum(1 for k in weights if k.endswith('.qkv.weight'))):
+    for l in range(sum(1 for k in weights if k.endswith('.attention.qkv.weight'))):
         at = f'blocks.{l}'
-        q, k, v = linear(norm(x, at + '.norm1'), at + '.qkv').reshape(B, T, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
+        q, k, v = linear(norm(x, at + '.norm1'), at + '.attention.qkv').reshape(B, T, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
         scores = q @ k.transpose(-1, -2) / (D // heads) ** 0.5
         scores = scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), float('-inf'))
-        x = x + linear((scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, D), at + '.out')
+        x = x + linear((scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, D), at + '.attention.out')
         x = x + linear(F.gelu(linear(norm(x, at + '.norm2'), at + '.mlp.fc1')), at + '.mlp.fc2')
     return linear(norm(x, 'norm'), 'head')
 
