@@ -81,7 +81,7 @@ test('a hidden tab goes on training, its title tells how far, and it is drawn wh
   await page.evaluate(() => globalThis.show())
   // Waits of Playwright may count frames, which this page got none of.
   await page.waitForFunction(() => document.querySelectorAll('#gains .gain').length === 2, undefined, polled)
-  const evaluated = () => /accuracy on 500 test images/.test(document.getElementById('numbers').textContent)
+  const evaluated = () => /test images500.*accuracy of all 2 branches/.test(document.getElementById('numbers').textContent)
   await page.waitForFunction(evaluated, undefined, polled)
   await close()
 })
