@@ -181,6 +181,7 @@ test('a run of Node goes on in the page, and a model of Node is fine-tuned', asy
   await page.click('#start')
   await status(page, /^Paused after/)
   // A model that has learned begins with a small loss, where fresh parameters begin near log(10).
+  await page.waitForSelector('#gains .gain span')
   const gains = await page.locator('#gains .gain span').allTextContents()
   assert.ok(Number(gains[0]) > 1, gains.join())
   await close()
