@@ -106,6 +106,7 @@ export const fold: KernelSpec<Fold> = {
     },
   ],
   choose: variantOf,
+  shapeClass: (r) => [r.outer, r.n, r.inner, r.chunk, r.chunks, r.outerStride, r.nStride, r.innerStride],
   flops: ({ outer, n, inner }) => 2 * outer * n * inner,
   bytes: (problem) => 4 * (problem.outer * problem.n * problem.inner + outputs(problem)),
 }

@@ -69,11 +69,8 @@ function sortedRuns([outer, n, inner]: Shape, run: number): Fill {
   const make = () =>
     Array.from({ length: outer * inner }, (_, line) => {
       const all = Array.from({ length: n }, (_, k) => [keyOf(((k * k * 31 + line) % 97) - 40, order), k] as const)
-      const sorted: (readonly [number, number])[] = []
-      for (let first = 0; first < n; first += run) {
-        sorted.push(...all.slice(first, first + run).sort((a, b) => a[0] - b[0] || a[1] - b[1]))
-      }
-      return sorted.flat()
+      const runs = Array.from({ length: Math.ceil(n / run) }, (_, r) => all.slice(r * run, (r + 1) * run))
+      return runs.flatMap((pairs) => pairs.sort((a, b) => a[0] - b[0] || a[1] - b[1]).flat())
     }).flat()
   return (i) => {
     words ??= make()

@@ -72,8 +72,8 @@ export function mergeRunsReference(problem: MergeRuns, arrays: Arrays): Arrays {
   const { pairs, merged, indices } = arrays as { pairs: Float64Array; merged: Float64Array; indices: Float64Array }
   for (let line = 0; line < outer * inner; line++) {
     const all = Array.from({ length: n }, (_, k): Pair => [pairs[2 * (line * n + k)]!, pairs[2 * (line * n + k) + 1]!])
-    const sorted: Pair[] = []
-    for (let first = 0; first < n; first += 2 * run) sorted.push(...all.slice(first, first + 2 * run).sort(byPair))
+    const runs = Array.from({ length: Math.ceil(n / (2 * run)) }, (_, r) => all.slice(2 * run * r, 2 * run * (r + 1)))
+    const sorted = runs.flatMap((pairs) => pairs.sort(byPair))
     if (last) writeIndices(indices, line, problem, sorted)
     else writePairs(merged, line * n, sorted)
   }

@@ -75,6 +75,9 @@ const params = (bindings: number): Param[] => [
   ...scalars('f32', 'eps', 'momentum'),
 ]
 
+/** The other sizes follow from these. */
+const shapeClass = ({ planes, channels, n, rows }: PlaneNorm): number[] => [planes, channels, n, rows]
+
 /** `direct` has a thread for each plane, `workgroup` a workgroup. */
 function planeVariants(direct: string, workgroup: string): Variant<PlaneNorm>[] {
   return [
@@ -128,6 +131,7 @@ export const planeMoments: KernelSpec<PlaneNorm> = {
   name: 'planeMoments',
   bindings: [...reads('f32', 'x'), ...writes('f32', 'moments')],
   params: params(2),
+  shapeClass,
   variants: planeVariants(momentsSource, momentsWorkgroupSource),
   choose: choosePlanes,
   flops: (p) => 6 * elements(p),
@@ -147,6 +151,7 @@ export const rowStatistics: KernelSpec<RowStatistics> = {
   name: 'rowStatistics',
   bindings: [...reads('f32', 'x', 'moments'), ...writes('f32', 'statistics', 'runningMean', 'runningVariance')],
   params: params(5),
+  shapeClass,
   variants: [rowVariant(statisticsSource, ({ running }) => ({ RUNNING: running }))],
   flops: ({ planes }) => 5 * planes,
   bytes: ({ planes, rows }) => 8 * planes + 16 * rows,
@@ -157,6 +162,7 @@ export const runningStatistics: KernelSpec<PlaneNorm> = {
   name: 'runningStatistics',
   bindings: [...reads('f32', 'runningMean', 'runningVariance'), ...writes('f32', 'statistics')],
   params: params(3),
+  shapeClass,
   variants: [rowVariant(runningStatisticsSource)],
   flops: ({ rows }) => 3 * rows,
   bytes: ({ rows }) => 24 * rows,
@@ -167,6 +173,7 @@ export const planeNormalize: KernelSpec<PlaneNorm> = {
   name: 'planeNormalize',
   bindings: [...reads('f32', 'x', 'statistics', 'weight', 'bias'), ...writes('f32', 'y')],
   params: params(5),
+  shapeClass,
   variants: [runVariant(normalizeSource)],
   flops: (p) => 4 * elements(p),
   bytes: (p) => 8 * elements(p),
@@ -177,6 +184,7 @@ export const planeGradientSums: KernelSpec<PlaneNorm> = {
   name: 'planeGradientSums',
   bindings: [...reads('f32', 'x', 'statistics', 'dy'), ...writes('f32', 'sums')],
   params: params(4),
+  shapeClass,
   variants: planeVariants(gradientSumsSource, gradientSumsWorkgroupSource),
   choose: choosePlanes,
   flops: (p) => 5 * elements(p),
@@ -188,6 +196,7 @@ export const rowGradientMeans: KernelSpec<PlaneNorm> = {
   name: 'rowGradientMeans',
   bindings: [...reads('f32', 'sums', 'weight'), ...writes('f32', 'means')],
   params: params(3),
+  shapeClass,
   variants: [rowVariant(gradientMeansSource)],
   flops: ({ planes }) => 4 * planes,
   bytes: ({ planes, rows }) => 8 * planes + 8 * rows,
@@ -203,6 +212,7 @@ export const planeInputGradient: KernelSpec<PlaneInputGradient> = {
   name: 'planeInputGradient',
   bindings: [...reads('f32', 'x', 'statistics', 'weight', 'means', 'dy'), ...writes('f32', 'dx')],
   params: params(6),
+  shapeClass,
   variants: [runVariant(inputGradientSource, ({ fixed }) => ({ FIXED: fixed }))],
   flops: (p) => 6 * elements(p),
   bytes: (p) => 12 * elements(p),

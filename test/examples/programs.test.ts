@@ -1,10 +1,10 @@
 // The examples that need no files, run as a user runs them.
 import * as assert from 'uvu/assert'
-import { quick, suite } from '../harness/suite.ts'
+import { suite } from '../harness/suite.ts'
 import { makeUser, numbersAfter } from '../harness/user.ts'
 
 const user = makeUser()
-const { test, run } = suite('examples')
+const { test, slow, run } = suite('examples')
 const node = (example: string, ...args: string[]): string => user.start(process.execPath, `examples/${example}`, ...args)
 
 test('the MLP learns MNIST', () => {
@@ -44,20 +44,18 @@ test('a prefix of two branches is what the whole model has as prefix 2, and lear
   assert.ok(shares('before, 0 degrees: ')[1]! > 55 && before < 45 && after > before + 20, said)
 })
 
-test('the character Transformer learns its own text and writes', () => {
-  const steps = quick ? 5 : 60
-  const said = node('charTransformer.mjs', 'examples/charTransformer.mjs', String(steps))
-  const [first, last] = [numbersAfter(said, /step 0: loss /), numbersAfter(said, new RegExp(`step ${steps - 1}: loss `))]
-  assert.ok(first[0]! > 3.8 && last[0]! < (quick ? 3.7 : 2.5), said)
+slow('the character Transformer learns its own text and writes', () => {
+  const said = node('charTransformer.mjs', 'examples/charTransformer.mjs', '60')
+  const [first, last] = [numbersAfter(said, /step 0: loss /), numbersAfter(said, /step 59: loss /)]
+  assert.ok(first[0]! > 3.8 && last[0]! < 2.5, said)
   assert.is(JSON.parse(said.trim().split('\n').at(-1)!).length, 100)
 })
 
-test('the ResNet learns MNIST', () => {
-  const steps = quick ? 10 : 150
-  const said = node('resnet.mjs', String(steps))
-  const [last] = numbersAfter(said, new RegExp(`step ${steps - 1}: loss `))
+slow('the ResNet learns MNIST', () => {
+  const said = node('resnet.mjs')
+  const [last] = numbersAfter(said, /step 149: loss /)
   const right = Number(/([\d.]+) % of 1000/.exec(said)![1])
-  assert.ok(last! < (quick ? 2.25 : 0.5) && (quick || right > 88), said)
+  assert.ok(last! < 0.5 && right > 88, said)
 })
 
 test('ends', () => user.remove())
