@@ -87,6 +87,10 @@ const flops = (p: Pool2d) => p.planes * p.outHeight * p.outWidth * p.sizeY * p.s
 /** The longest chain of additions that is not cut. */
 const LONG_CHAIN = 48
 
+const shapeClass = ({ planes, outHeight, outWidth, sizeY, sizeX, strideY, strideX }: Pool2d): number[] => {
+  return [planes, outHeight, outWidth, sizeY, sizeX, strideY, strideX]
+}
+
 /**
  * y [planes, outHeight, outWidth] = the largest element of each window of x, NaN where there is one. `indices` gives its place in the plane,
  * y * width + x: the first of equal ones, the last NaN.
@@ -95,6 +99,7 @@ export const maxPool2d: KernelSpec<MaxPool2d> = {
   name: 'maxPool2d',
   bindings: [{ name: 'x', access: 'read', dtype, offset: 'xOffset' }, ...writes(dtype, 'y'), ...writes('i32', 'indices')],
   params: [branchStrides(3), ...params],
+  shapeClass,
   variants: [rowRuns(maxSource, outputs, ({ indices }) => ({ INDICES: indices }))],
   flops,
   bytes,
@@ -105,6 +110,7 @@ export const maxPool2dBackward: KernelSpec<Pool2d> = {
   name: 'maxPool2dBackward',
   bindings: [...reads(dtype, 'dy'), ...reads('i32', 'indices'), ...writes(dtype, 'dx')],
   params: [branchStrides(3), ...params],
+  shapeClass,
   variants: [rowRuns(maxBackwardSource, inputs, backwardSums)],
   flops,
   bytes,
@@ -115,6 +121,7 @@ export const poolGather: KernelSpec<Pool2d> = {
   name: 'poolGather',
   bindings: [...reads(dtype, 'x'), ...reads('i32', 'indices'), ...writes(dtype, 'y')],
   params: [branchStrides(3), ...params],
+  shapeClass,
   variants: [rowRuns(gatherSource, outputs, () => ({}))],
   flops: () => 0,
   bytes,
@@ -125,6 +132,7 @@ export const averagePool2d: KernelSpec<Pool2d> = {
   name: 'averagePool2d',
   bindings: [{ name: 'x', access: 'read', dtype, offset: 'xOffset' }, ...writes(dtype, 'y')],
   params: [branchStrides(2), ...params],
+  shapeClass,
   variants: [rowRuns(averageSource, outputs, ({ sizeY, sizeX }) => ({ LONG: sizeY * sizeX > LONG_CHAIN }))],
   flops,
   bytes,
@@ -135,6 +143,7 @@ export const averagePool2dBackward: KernelSpec<Pool2d> = {
   name: 'averagePool2dBackward',
   bindings: [...reads(dtype, 'dy'), ...writes(dtype, 'dx')],
   params: [branchStrides(2), ...params],
+  shapeClass,
   variants: [rowRuns(averageBackwardSource, inputs, backwardSums)],
   flops,
   bytes,
