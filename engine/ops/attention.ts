@@ -5,6 +5,7 @@ import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, isFloat } from '../layout/dtype.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { attentionGradients } from './attentionDerivative.ts'
 import {
   type AttentionOptions,
   type CheckedOptions,
@@ -17,6 +18,10 @@ import {
 } from './attentionOptions.ts'
 import * as rows from './attentionRows.ts'
 import { attend, attendBackward, attentionShape, blocksOf, headRows, isCount, shareFloat, withRows } from './attentionRows.ts'
+import { stack } from './concat.ts'
+import { permute, reshape } from './shape.ts'
+import { split } from './split.ts'
+import { squeeze } from './squeeze.ts'
 
 type Rows = rows.Rows
 
@@ -68,6 +73,10 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefi
     const dOut = rows.groupedRows(rows.withGroups(grad, members), members)
     attendBackward(shape, { ...saved, dOut }, dqRows, dkv)
     return [dq, ...(needsKv ? [dk, dv] : [])]
+  },
+  differentiableBackward(ctx, grad, { options }) {
+    const inputs = [ctx.input(0), ctx.input(1), ctx.input(2)] as const
+    return attentionGradients('scaledDotProductAttention', inputs, grad, options, ctx.saved[5])
   },
 })
 
@@ -140,6 +149,14 @@ const packedOp = defineOp<[qkv: Tensor, mask: Tensor | undefined], Arguments>({
     const saved = { q, k, v, out: blocksOf(out, shape)[0]!, statistics, ...extras }
     attendBackward(shape, { ...saved, dOut }, dq, { dk, dv })
     return [dqkv]
+  },
+  differentiableBackward(ctx, grad, { shape, options }) {
+    const { batch: B, heads: H, queries: T, width } = shape
+    const heads = (t: Tensor, blocks: number) => permute(reshape(t, [B, T, blocks, H, width]), [2, 0, 3, 1, 4]) // [blocks, B, H, T, Dh]
+    const qkv = split(heads(ctx.input(0), 3), 1, 0).map((t) => squeeze(t, 0)) as [Tensor, Tensor, Tensor]
+    const found = attentionGradients('packedAttention', qkv, squeeze(heads(grad, 1), 0), options, ctx.saved[3])
+    const packed = permute(stack(found, 0), [1, 3, 0, 2, 4]) // [B, T, 3, H, Dh]
+    return [reshape(packed, [B, T, 3 * H * width])]
   },
 })
 

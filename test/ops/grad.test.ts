@@ -79,6 +79,23 @@ const SMOOTH: Record<string, [op: (...inputs: Tensor[]) => Tensor, inputs: Sampl
     (x, w, r) => ops.linear(x, w, undefined, { residual: r }).exp(),
     [sample([3, 4], 1), sample([5, 4], 2), sample([5], 3)],
   ],
+  attention: [
+    (q, k, v) => ops.scaledDotProductAttention(q, k, v),
+    [sample([2, 3, 4, 5], 1), sample([2, 3, 6, 5], 2), sample([2, 3, 6, 5], 3)],
+  ],
+  'attention, causal, with shared keys': [
+    (q, k, v) => ops.scaledDotProductAttention(q, k, v, { causal: true, scale: 0.4 }),
+    [sample([1, 4, 3, 5], 1), sample([1, 2, 5, 5], 2), sample([1, 2, 5, 5], 3)],
+  ],
+  'attention with a mask that hides a whole row': [
+    (q, k, v) => ops.scaledDotProductAttention(q, k, v, { mask: tensor(Int32Array.of(1, 0, 1, 0, 0, 0), { shape: [2, 3] }) }),
+    [sample([1, 2, 2, 5], 1), sample([1, 2, 3, 5], 2), sample([1, 2, 3, 5], 3)],
+  ],
+  'packedAttention with a float mask': [
+    (x) =>
+      ops.packedAttention(x, 2, { mask: tensor([0, -0.5, Number.NEGATIVE_INFINITY, 0.3, 0, 1, 0, 0, 0], { shape: [3, 3] }) }),
+    [sample([2, 3, 24], 1)],
+  ],
   softmax: [(x) => x.softmax(0), [sample([4, 3], 1)]],
   logSoftmax: [(x) => x.logSoftmax(-1), [sample([4, 5], 1)]],
   layerNorm: [(x, w, b) => ops.layerNorm(x, w, b, 0.1), [sample([3, 5], 1), sample([5], 2), sample([5], 3)]],
