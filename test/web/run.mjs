@@ -14,6 +14,7 @@ import './page.mjs'
 import './forEveryone.mjs'
 import './faults.mjs'
 import './examplePage.mjs'
+import './exampleNetworks.mjs'
 
 let passed = 0
 const chosen = tests.filter(({ title }) => title.includes(process.argv[2] ?? ''))
