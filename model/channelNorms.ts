@@ -6,13 +6,13 @@ import { buffer, Module, type Parameter, parameter } from './module.ts'
 
 /**
  * Batch normalization of channels. After `train()` it takes mean and variance of the mini-batch and moves the running ones towards them, the
- * buffers `runningMean` and `runningVar`; after `eval()`, and before, it takes the running ones.
+ * buffers `runningMean` and `runningVariance`; after `eval()`, and before, it takes the running ones.
  */
 export class BatchNorm2d extends Module {
-  readonly weight: Parameter
-  readonly bias: Parameter
+  weight: Parameter
+  bias: Parameter
   readonly runningMean: Tensor
-  readonly runningVar: Tensor
+  readonly runningVariance: Tensor
   readonly eps: number
   /** How far the running statistics move, from 0 to 1. */
   readonly momentum: number
@@ -29,20 +29,20 @@ export class BatchNorm2d extends Module {
     this.weight = parameter(() => ones([channels]))
     this.bias = parameter(() => zeros([channels]))
     this.runningMean = buffer(() => zeros([channels]))
-    this.runningVar = buffer(() => ones([channels]))
+    this.runningVariance = buffer(() => ones([channels]))
   }
 
   /** [B, C, H, W] -> [B, C, H, W] */
   forward(x: Tensor): Tensor {
-    const { weight, bias, runningMean, runningVar: runningVariance, training, momentum, eps } = this
+    const { weight, bias, runningMean, runningVariance, training, momentum, eps } = this
     return batchNorm(x, weight, bias, { runningMean, runningVariance, training, momentum, eps })
   }
 }
 
 /** Normalizes the channels of each group of each image together, then scales and shifts every channel. */
 export class GroupNorm extends Module {
-  readonly weight: Parameter
-  readonly bias: Parameter
+  weight: Parameter
+  bias: Parameter
   readonly groups: number
   readonly eps: number
 

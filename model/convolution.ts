@@ -25,8 +25,8 @@ const OPTIONS: OptionNames<Conv2dLayerOptions> = { bias: true, stride: true, pad
  * n = inputs / groups * rows * columns.
  */
 export class Conv2d extends Module {
-  readonly weight: Parameter
-  readonly bias: Parameter | undefined
+  weight: Parameter
+  bias: Parameter | undefined
   readonly options: Conv2dOptions
 
   /** @param size rows and columns of the kernel, or a number for both @throws ArgumentError for sizes and options out of range */

@@ -1,4 +1,4 @@
-import { checkBoolean, checkWhole, refusal } from '../engine/base/checks.ts'
+import { checkBoolean, checkNoMore, checkWhole, refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import type { AttentionOptions, LinearOptions, Tensor } from '../engine/index.ts'
 import {
@@ -31,11 +31,12 @@ export function tidy<T>(tap: Tap | undefined, fn: () => T): T {
 
 /** y = x W^T + b, weight [outputs, inputs]. It starts as PyTorch's: weight and bias are uniform in ±1 / sqrt(inputs). */
 export class Linear extends Module {
-  readonly weight: Parameter
-  readonly bias: Parameter | undefined
+  weight: Parameter
+  bias: Parameter | undefined
 
-  constructor(inputs: number, outputs: number, options: { bias?: boolean } = {}) {
+  constructor(inputs: number, outputs: number, options: { bias?: boolean } = {}, ...extra: []) {
     super()
+    checkNoMore('Linear', extra)
     checkSizes('Linear', { inputs, outputs })
     checkOptions('Linear', options, { bias: true })
     const { bias = true } = options
@@ -53,12 +54,13 @@ export class Linear extends Module {
 
 /** Normalises rows to mean 0 and variance 1, then scales and shifts every column. */
 export class LayerNorm extends Module {
-  readonly weight: Parameter
-  readonly bias: Parameter
+  weight: Parameter
+  bias: Parameter
   readonly eps: number
 
-  constructor(dim: number, eps = 1e-5) {
+  constructor(dim: number, eps = 1e-5, ...extra: []) {
     super()
+    checkNoMore('LayerNorm', extra)
     checkSizes('LayerNorm', { dim })
     this.eps = epsOf('LayerNorm', eps)
     this.weight = parameter(() => ones([dim]))
@@ -129,8 +131,9 @@ export class Mlp extends Module {
   readonly fc1: Linear
   readonly fc2: Linear
 
-  constructor(dim: number, hidden: number) {
+  constructor(dim: number, hidden: number, ...extra: []) {
     super()
+    checkNoMore('Mlp', extra)
     checkSizes('Mlp', { dim, hidden })
     this.fc1 = new Linear(dim, hidden)
     this.fc2 = new Linear(hidden, dim)

@@ -14,7 +14,7 @@ const buffers = new WeakSet<Tensor>()
 
 /**
  * Base class of everything with parameters. Its fields are the registry: a field that holds a tensor is a parameter, or a buffer
- * where `buffer()` made it, a field that holds a module or an array of modules is a child, and names follow the fields
+ * where `buffer()` made it, and so is each of an array of tensors; a field that holds a module or an array of modules is a child. Names follow the fields
  * (`branches.0.layers.1.norm1.weight`).
  */
 export abstract class Module {
@@ -129,6 +129,8 @@ function everyName(module: Module, prefix = '', around: Module[] = [], found: [s
   for (const [name, value] of Object.entries(module)) {
     if (value instanceof Tensor) found.push([prefix + name, value])
     else {
+      const list: readonly unknown[] = Array.isArray(value) ? value : []
+      for (const [i, item] of list.entries()) if (item instanceof Tensor) found.push([`${prefix}${name}.${i}`, item])
       for (const [path, child] of modulesIn(name, value)) {
         if (!around.includes(child)) everyName(child, `${prefix}${path}.`, around, found)
       }

@@ -1,3 +1,4 @@
+import { checkNoMore } from '../engine/base/checks.ts'
 import { dropout, embedding, ones, randn, rmsNorm, type Tensor } from '../engine/index.ts'
 import { checkProbability } from '../engine/ops/dropout.ts'
 import { checkSizes, epsOf } from './layers.ts'
@@ -5,10 +6,11 @@ import { Module, type Parameter, parameter } from './module.ts'
 
 /** A table of vectors, weight [count, dim], which starts as PyTorch's: standard normal numbers. */
 export class Embedding extends Module {
-  readonly weight: Parameter
+  weight: Parameter
 
-  constructor(count: number, dim: number) {
+  constructor(count: number, dim: number, ...extra: []) {
     super()
+    checkNoMore('Embedding', extra)
     checkSizes('Embedding', { count, dim })
     this.weight = parameter(() => randn([count, dim]))
   }
@@ -21,11 +23,12 @@ export class Embedding extends Module {
 
 /** Divides rows by their root mean square, then scales every column. */
 export class RmsNorm extends Module {
-  readonly weight: Parameter
+  weight: Parameter
   readonly eps: number
 
-  constructor(dim: number, eps = 1e-6) {
+  constructor(dim: number, eps = 1e-6, ...extra: []) {
     super()
+    checkNoMore('RmsNorm', extra)
     checkSizes('RmsNorm', { dim })
     this.eps = epsOf('RmsNorm', eps)
     this.weight = parameter(() => ones([dim]))
@@ -41,8 +44,9 @@ export class RmsNorm extends Module {
 export class Dropout extends Module {
   readonly p: number
 
-  constructor(p = 0.5) {
+  constructor(p = 0.5, ...extra: []) {
     super()
+    checkNoMore('Dropout', extra)
     checkProbability('Dropout', p)
     this.p = p
   }

@@ -99,6 +99,8 @@ export function batchNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Batc
   const aligned = (t?: Tensor) => !t || (t.isContiguous() && t.offset % bindingAlignment(t.dtype) === 0)
   if (training && !(aligned(runningMean) && aligned(runningVariance)))
     throw new ArgumentError('batchNorm: got running statistics that are views, takes tensors of their own')
+  if (training && runningMean && runningMean.storage === runningVariance?.storage)
+    throw new ArgumentError('batchNorm: runningMean and runningVariance share their memory, takes tensors of their own')
   const running = runningMean && runningVariance && { mean: runningMean, variance: runningVariance }
   const problem = { ...kernels.batchRows(batch, channels), n, eps, momentum }
   return op([input, weight, bias], { problem, training, running })

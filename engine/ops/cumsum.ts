@@ -1,6 +1,7 @@
 import type { AxisView } from '../../kernels/axisView.ts'
 import * as kernels from '../../kernels/cumsum/index.ts'
 import { outputs, rowMajor, sum, sumInt, withChunk } from '../../kernels/reduce/index.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { refuseHalf } from '../layout/dtype.ts'
@@ -48,7 +49,7 @@ const op: (inputs: [Tensor], scan: Scan) => Tensor = defineOp<[Tensor], Scan>({
 
 /**
  * The running sum along a dim: y[j] = x[0] + … + x[j].
- * @param x float32 or int32 (which wraps around), any shape
+ * @param x float32 or int32 (which wraps around), any shape; inside `autocast` float16 too
  * @param dim negative numbers count back
  * @returns a tensor of the shape and dtype of x
  * @throws ShapeError for float16, or a dim that x does not have
@@ -56,6 +57,7 @@ const op: (inputs: [Tensor], scan: Scan) => Tensor = defineOp<[Tensor], Scan>({
 export function cumsum(x: Tensor, dim: number, ...extra: []): Tensor {
   checkTensor('cumsum', x)
   checkNoMore('cumsum', extra)
-  refuseHalf('cumsum', x)
-  return op([x], { axis: axisViewOf('cumsum', x.shape, dim), reverse: false })
+  const input = toFloat32(x)
+  refuseHalf('cumsum', input)
+  return op([input], { axis: axisViewOf('cumsum', x.shape, dim), reverse: false })
 }

@@ -1,4 +1,5 @@
 import * as kernels from '../../kernels/random/index.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { drawStream, type RandomDraw, repeat } from '../autograd/recomputation.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
@@ -47,14 +48,15 @@ export function checkProbability(op: string, p: number): void {
 /**
  * Dropout (Srivastava et al., JMLR 2014): multiplies each element by 0 with probability p, else by 1 / (1 - p). NaN stays NaN, and infinity
  * times 0 is NaN. The mask comes from the device's random state. A model calls it in training only.
- * @param x float32, any shape
+ * @param x float32, any shape; inside `autocast` float16 too
  * @param p a probability in [0, 1]; 0 gives x and draws nothing from the random state
  * @throws ShapeError for another dtype, or p outside [0, 1]
  */
 export function dropout(x: Tensor, p: number, ...extra: []): Tensor {
   checkTensor('dropout', x)
   checkNoMore('dropout', extra)
-  if (x.dtype !== 'float32') throw new ShapeError(`dropout: got ${x.dtype}, takes float32`)
+  const input = toFloat32(x)
+  if (input.dtype !== 'float32') throw new ShapeError(`dropout: got ${input.dtype}, takes float32`)
   checkProbability('dropout', p)
-  return op([x], { p, draw: p > 0 ? drawStream(x.device.random) : undefined })
+  return op([input], { p, draw: p > 0 ? drawStream(x.device.random) : undefined })
 }

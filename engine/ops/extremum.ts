@@ -1,4 +1,5 @@
 import * as kernels from '../../kernels/reduce/index.ts'
+import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, noGrad } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { refuseHalf } from '../layout/dtype.ts'
@@ -65,14 +66,15 @@ function define(name: Name) {
     checkTensor(name, x)
     checkBoolean(name, keepdim, 'keepdim')
     checkNoMore(name, extra)
-    refuseHalf(name, x)
-    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, pass) => op([reduced], pass), x)
+    const input = toFloat32(x)
+    refuseHalf(name, input)
+    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, pass) => op([reduced], pass), input)
   }
 }
 
 /**
  * Finds the maximum over one or more dims. It is NaN if an element is. The first of equal maxima, or the first NaN, gets the whole gradient.
- * @param x float32 or int32, any shape
+ * @param x float32 or int32, any shape; inside `autocast` float16 too
  * @param dim a dim or a list of dims; by default all. Negative numbers count back
  * @param keepdim whether reduced dims stay, with size 1
  * @throws ShapeError for float16, a dim that x does not have, or one named twice
@@ -91,17 +93,18 @@ function defineIndex(name: 'argmax' | 'argmin') {
     checkTensor(name, x)
     checkBoolean(name, keepdim, 'keepdim')
     checkNoMore(name, extra)
-    refuseHalf(name, x)
+    const input = toFloat32(x)
+    refuseHalf(name, input)
     // Only along a single dim is there an index, so a list of dims is refused.
     if (dim !== undefined) normalizeDim(name, dim, Math.max(x.ndim, 1))
     const whole: ReduceDims = { from: x.shape, start: 0, end: x.ndim, shape: keepdim ? x.shape.map(() => 1) : [] }
-    return noGrad(() => op([x], dim === undefined ? whole : reduceDimsOf(name, x.shape, dim, keepdim)[0]!))
+    return noGrad(() => op([input], dim === undefined ? whole : reduceDimsOf(name, x.shape, dim, keepdim)[0]!))
   }
 }
 
 /**
  * Finds the int32 index of the first maximum, or of the first NaN if there is one. No gradient flows.
- * @param x float32 or int32, any shape
+ * @param x float32 or int32, any shape; inside `autocast` float16 too
  * @param dim the dim that the index is along; by default it is the row-major index among all elements. Negative numbers count back
  * @param keepdim whether the reduced dims stay, with size 1
  * @throws ShapeError for float16, or a dim that x does not have

@@ -163,12 +163,19 @@ export class Tensor implements Layout {
   }
 
   /**
-   * Overwrites the values in row-major order; float16 rounds them to the nearest.
+   * Overwrites the values, in row-major order from the host, or with those of another tensor, which a captured step copies at every replay. float16
+   * rounds to the nearest. No gradient flows.
+   * @param data values, or a tensor of the same shape and dtype on the same device
    * @param update computes the values before every replay of a capture, of the type and length of `data`
    * @throws ShapeError when the type or length of `data` does not fit, or the tensor is a strided view; ArgumentError when `update` is no
    *   function
    */
-  write(data: TensorData, update?: () => TensorData): void {
+  write(data: TensorData | Tensor, update?: () => TensorData): void {
+    if (data instanceof Tensor) {
+      if (update !== undefined) throw refusal('write', update, 'no update beside a tensor')
+      this.#copy(data)
+      return
+    }
     const { dtype, offset, shape, size } = this
     const check = (values: TensorData): void => {
       const matches = isFloat(dtype) ? values instanceof Float32Array : values instanceof Int32Array
@@ -200,6 +207,19 @@ export class Tensor implements Layout {
     this.device.write(target, encode(data), update && (() => encode(update())))
   }
 
+  #copy(source: Tensor): void {
+    const [from, to] = [source, this].map((t) => `${t.dtype} ${format(t.shape)}`)
+    if (from !== to || source.device !== this.device) {
+      const where = source.device === this.device ? '' : ' of another device'
+      throw new ShapeError(`write: ${from}${where} into ${to}, takes a tensor of the same shape, dtype and device`)
+    }
+    const [own, other] = [this.#live('write'), source.#live('write')]
+    // A kernel cannot read and write one buffer.
+    const values = own === other ? copyOf(source) : source
+    copyInto(values, this)
+    if (values !== source) values.dispose()
+  }
+
   /** Returns a view of the same values off the tape. */
   detach(): Tensor {
     this.#live('detach')
@@ -224,6 +244,11 @@ export class Tensor implements Layout {
   /** Describes the tensor: dtype, shape, device, and the values if they were read and have not changed since. */
   toString(): string {
     return describeTensor(this, this.#seen?.count === this.version.count ? this.#seen.values : undefined)
+  }
+
+  /** What `JSON.stringify` gives. @internal */
+  toJSON(): string {
+    return this.toString()
   }
 
   /** What `console.log` shows in Node. @internal */

@@ -21,9 +21,9 @@ fn areNaN(v: vec4<f32>) -> vec4<bool> {
   return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
 }
 
-// -1, 0 or 1; NaN stays NaN.
+// -1, 0 or 1; NaN stays NaN. Drivers turn selects between 0 and -1 into a product, whose 0 would be -0.
 fn signOf(v: vec4<f32>) -> vec4<f32> {
-  let s = select(select(vec4(0.0), vec4(-1.0), v < vec4(0.0)), vec4(1.0), v > vec4(0.0));
+  let s = vec4<f32>(v > vec4(0.0)) - vec4<f32>(v < vec4(0.0));
   return select(s, v, areNaN(v));
 }
 

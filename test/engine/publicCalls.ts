@@ -364,7 +364,7 @@ const OPTIMIZER = ['gradNorm', 'zeroGrad', 'gather', 'flat', 'dispose', 'moments
 
 /** Methods that take no arguments, or are for the package's own use. */
 export const INSIDE: Record<string, readonly string[]> = {
-  Tensor: ['isContiguous', 'contiguous', 'dispose', 'toString', 'rebind', 'joinScopeOf', 'adopt'],
+  Tensor: ['isContiguous', 'contiguous', 'dispose', 'toString', 'toJSON', 'rebind', 'joinScopeOf', 'adopt'],
   ParaFormer: [
     'classify',
     'prefixOutputs',

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { cast, grad, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
+import { capture, cast, grad, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
 import { assertClose, messageOf } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -110,6 +110,37 @@ test('to() moves values between devices', async () => {
   equal([same === x, same.storage === x.storage], [false, true])
   equal((await make(Int32Array.of(3)).to(other)).dtype, 'int32')
   equal(/^to: got null/.test(await x.to(null as never).then(String, (error: Error) => error.message)), true)
+})
+
+test('write() takes a tensor, also in a captured step, which keeps state so', async () => {
+  const [state, source] = [make([1, 2, 3, 4], [2, 2]), make([5, 6, 7, 8], [2, 2])]
+  state.write(source.transpose(0, 1))
+  equal(await state.array(), [
+    [5, 7],
+    [6, 8],
+  ])
+  state.write(state.transpose(0, 1))
+  equal(await state.array(), [
+    [5, 6],
+    [7, 8],
+  ])
+  const sum = make([0])
+  const step = capture((x: Tensor) => {
+    sum.write(sum.add(x))
+    return sum.mul(1)
+  })
+  const seen: number[] = []
+  for (let i = 0; i < 3; i++) seen.push(await step(make([i + 1])).item())
+  equal([seen, await sum.array()], [[1, 3, 6], [6]])
+  const said = [make([1]), make(Int32Array.of(1, 2, 3, 4), [2, 2])].map((other) => messageOf(() => state.write(other)))
+  equal(
+    said.map((text) => /^write: (float32 \[1\]|int32 \[2, 2\]) into float32 \[2, 2\], takes a tensor of the same/.test(text)),
+    [true, true],
+  )
+})
+
+test('JSON has its text', () => {
+  equal(JSON.stringify({ t: make([1]) }).includes('tensor float32 [1] on'), true)
 })
 
 test('requiresGrad can be switched on leaves', async () => {

@@ -178,6 +178,16 @@ if (device.capabilities.f16) {
     if (matmul(single, single).dtype !== 'float32') throw new Error('it goes on behind its end')
   })
 
+  test('dropout, extrema and running sums take what a product gives', () => {
+    const [x, w] = [tensor([[1, 2]]), tensor([[3, 4]])]
+    const found = autocast('float16', () => {
+      const y = linear(x, w)
+      return [y.dropout(0.5), y.max(), y.min(1), y.cumsum(0)]
+    })
+    if (found.some(({ dtype }) => dtype !== 'float32')) throw new Error(found.join())
+    if (autocast('float16', () => linear(x, w).argmax()).dtype !== 'int32') throw new Error('argmax')
+  })
+
   test('replays of a capture inside it see parameters that changed, whatever ran before and after', async () => {
     const [x, w] = [tensor([[1, 2]]), tensor([[3, 4]], { requiresGrad: true })]
     const results = autocast('float16', () => {

@@ -63,7 +63,7 @@ test('GroupNorm', async () => {
 
 test('BatchNorm2d: statistics of the mini-batch move the running ones in training, captured too', async () => {
   const [layer, captured] = [new BatchNorm2d(4, { momentum: 0.3 }), new BatchNorm2d(4, { momentum: 0.3 })]
-  equal(Object.keys(layer.stateDict()), ['weight', 'bias', 'runningMean', 'runningVar'])
+  equal(Object.keys(layer.stateDict()), ['weight', 'bias', 'runningMean', 'runningVariance'])
   equal(
     layer.namedParameters().map(([name]) => name),
     ['weight', 'bias'],
@@ -96,13 +96,13 @@ test('BatchNorm2d: statistics of the mini-batch move the running ones in trainin
       want.variance[c]! += 0.3 * (variance - want.variance[c]!)
     }
   }
-  for (const { runningMean, runningVar } of [layer, captured]) {
+  for (const { runningMean, runningVariance } of [layer, captured]) {
     assertClose(await runningMean.data(), want.mean, 1e-5, 'running mean')
-    assertClose(await runningVar.data(), want.variance, 1e-5, 'running variance')
+    assertClose(await runningVariance.data(), want.variance, 1e-5, 'running variance')
   }
   step.dispose()
   layer.eval()
-  const { runningMean, runningVar: runningVariance } = layer
+  const { runningMean, runningVariance } = layer
   await same(layer.forward(images()), batchNorm(images(), layer.weight, layer.bias, { runningMean, runningVariance }))
   throws(() => new BatchNorm2d(4, { momentum: 2 }), /BatchNorm2d: got 2 as momentum/)
 })

@@ -1,6 +1,20 @@
 import { equal, is, ok, throws } from 'uvu/assert'
-import { requestDevice, scope, type Tensor, UserError } from '../../engine/index.ts'
-import { createModel, ParaFormer, type PartialConfig, ViT } from '../../model/index.ts'
+import { ones, requestDevice, scope, type Tensor, UserError } from '../../engine/index.ts'
+import {
+  createModel,
+  Dropout,
+  Embedding,
+  LayerNorm,
+  Linear,
+  Mlp,
+  Module,
+  ParaFormer,
+  type PartialConfig,
+  parameter,
+  RmsNorm,
+  ViT,
+} from '../../model/index.ts'
+import { messageOf } from '../harness/errors.ts'
 import { suite } from '../harness/suite.ts'
 
 const { test, run } = suite('module')
@@ -217,6 +231,33 @@ test('what does not fit is named in one line, and nothing changes', async () => 
   }
   equal(await values(model.stateDict()), before)
   model.dispose()
+})
+
+test('an array of parameters has their names, and weights can be tied', () => {
+  class Prompts extends Module {
+    prompts = [parameter(() => ones([2])), parameter(() => ones([3]))]
+    table = new Embedding(5, 3)
+    out = new Linear(3, 5, { bias: false })
+    constructor() {
+      super()
+      this.out.weight = this.table.weight
+    }
+  }
+  const names = Object.keys(new Prompts().stateDict())
+  if (names.join() !== 'prompts.0,prompts.1,table.weight') throw new Error(names.join())
+})
+
+test('layers refuse arguments that they do not have', () => {
+  const calls: [layer: any, ...given: unknown[]][] = [
+    [Embedding, 3, 2, { paddingIndex: 0 }],
+    [Dropout, 0.5, { x: 1 }],
+    [Linear, 3, 3, {}, 1],
+    [Mlp, 3, 3, 1],
+    [LayerNorm, 3, 1e-5, 1],
+    [RmsNorm, 3, 1e-5, 1],
+  ]
+  for (const [Layer, ...given] of calls)
+    if (!/behind its arguments/.test(messageOf(() => new Layer(...given)))) throw new Error(String(Layer))
 })
 
 test('ends', () => device.destroy())

@@ -244,5 +244,10 @@ test('refusals name the op', () => {
     if (!message.test(messageOf(call))) throw new Error(`${messageOf(call)} is not ${message}`)
 })
 
+test('the sign of zeros is 0, whose reciprocal is infinite', async () => {
+  await equals('sign', tensor([0, -0, 5, -5, NAN]).sign(), 'float32', [0, 0, 1, -1, NAN])
+  await equals('reciprocal', tensor([0, -0]).sign().reciprocal(), 'float32', [INF, INF])
+})
+
 test('ends', () => device.destroy())
 run()

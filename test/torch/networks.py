@@ -45,7 +45,7 @@ def conv(x, at, stride=1):
 
 
 def batch_norm(x, at, training):
-    mean, variance = weights[at + '.runningMean'], weights[at + '.runningVar']
+    mean, variance = weights[at + '.runningMean'], weights[at + '.runningVariance']
     return F.batch_norm(x, mean, variance, weights[at + '.weight'], weights[at + '.bias'], training, 0.1, 1e-5)
 
 

@@ -44,6 +44,8 @@ async function piecesOf(
     if (typeof tensors !== 'object' || tensors === null || Symbol.iterator in tensors !== tensors instanceof Map) {
       throw new UserError(`got ${kindOf(tensors)} as tensors; give a Map or an object of tensors by name`)
     }
+    if (typeof (tensors as { stateDict?: unknown }).stateDict === 'function')
+      throw new UserError('got a model as tensors; give model.stateDict()')
     const named: [string, Saveable][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors)
     checkMetadata(metadata)
     for (const [name] of named) checkName(name)

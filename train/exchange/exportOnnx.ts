@@ -36,7 +36,8 @@ export async function exportOnnx(
   options: ExportOptions = {},
 ): Promise<void> {
   checkText('exportOnnx', path, 'path')
-  if (typeof model?.stateDict !== 'function') throw refusal('exportOnnx', model, 'a model', 'model')
+  const known = typeof model?.stateDict === 'function' && typeof model.config?.architecture === 'string'
+  if (!known) throw refusal('exportOnnx', model, 'a ParaFormer, a ViT or an Ensemble', 'model')
   checkOptions('exportOnnx', options, { branches: true, data: true })
   const { config } = model
   const branches = checkPrefix(config, options.branches)
