@@ -20,18 +20,19 @@ const LEAST = -2.358e38
 
 /**
  * The gradients of softmax(q k^T scale + mask) v.
- * @param q [B, H, Tq, Dh]
- * @param k [B, Hkv, Tk, Dh], as v
+ * @param inputs q [B, H, Tq, Dh], and k and v [B, Hkv, Tk, Dh]
  * @param grad the gradient of the result [B, H, Tq, Dh]
  * @throws ArgumentError with dropout, and for float16
  */
 export function attentionGradients(
   op: string,
-  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  inputs: readonly [q: Tensor, k: Tensor, v: Tensor],
   grad: Tensor,
-  { causal, dropout, scale = q.shape.at(-1)! ** -0.5 }: CheckedOptions,
+  options: CheckedOptions,
   mask: Tensor | undefined,
 ): [dq: Tensor, dk: Tensor, dv: Tensor] {
+  const [q, k, v] = inputs
+  const { causal, dropout, scale = q.shape.at(-1)! ** -0.5 } = options
   if (dropout || q.dtype !== 'float32') {
     throw new ArgumentError(`grad: ${op} has no second derivative with dropout or in float16; leave createGraph out`)
   }
