@@ -223,7 +223,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 const LIMITS = {
   'three ops (vite-app)': { minified: 170_000, packed: 41_500 },
   'the import alone': { minified: 640_000, packed: 130_000 },
-  'the whole package': { minified: 1_080_000, packed: 260_000 },
+  'the whole package': { minified: 1_130_000, packed: 272_000 },
 }
 
 /** Fails if a bundle is too large. */
