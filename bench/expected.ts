@@ -18,6 +18,22 @@ export function expectedOutput(w: Workload, operands: Record<string, Operand>): 
       return layerNorm(w, operands.x!.data, operands['norm.weight']!.data, operands['norm.bias']!.data)
     case 'attention':
       return attention(w, operands.q!.data, operands.k!.data, operands.v!.data)
+    case 'maskedSoftmax': {
+      const mask = operands.mask!.data
+      const scores = Float64Array.from(operands.x!.data, (score, i) => score + mask[i % mask.length]!)
+      return softmax({ kind: 'softmax', rows: w.batch * w.heads * w.tokens, n: w.tokens }, scores)
+    }
+    case 'einsum': {
+      const { batch, heads, tokens, width } = w
+      const products = { form: 'NT', batch: batch * heads, m: tokens, k: width, n: tokens } as const
+      return product({ kind: 'matmul', ...products }, operands.q!.data, operands.k!.data)
+    }
+    case 'topk':
+      return ordered(w, operands.x!.data, (row) => row.reverse().slice(0, w.k))
+    case 'sort':
+      return ordered(w, operands.x!.data, (row) => row)
+    case 'scatterAdd':
+      return scatterAdd(w, operands.x!.data, operands.index!.data, operands.src!.data)
     case 'conv2d':
       return convolution(w, operands.x!.data, operands['conv.weight']!.data, operands['conv.bias']!.data)
     case 'add': {
@@ -75,6 +91,27 @@ function convolution(
   return out
 }
 
+/** Sorts each row, and joins what `take` takes of them. */
+function ordered(
+  { rows, n }: WorkloadOf<'topk' | 'sort'>,
+  x: ArrayLike<number>,
+  take: (sorted: Float64Array) => Float64Array,
+): Float64Array {
+  const sorted = Array.from({ length: rows }, (_, row) => Float64Array.from({ length: n }, (_, i) => x[row * n + i]!).sort())
+  return Float64Array.from(sorted.flatMap((row) => [...take(row)]))
+}
+
+function scatterAdd(
+  { width }: WorkloadOf<'scatterAdd'>,
+  x: ArrayLike<number>,
+  index: ArrayLike<number>,
+  src: ArrayLike<number>,
+): Float64Array {
+  const out = Float64Array.from(x)
+  for (let i = 0; i < src.length; i++) out[index[Math.floor(i / width)]! * width + (i % width)]! += src[i]!
+  return out
+}
+
 function softmax({ rows, n }: WorkloadOf<'softmax'>, x: ArrayLike<number>): Float64Array {
   const out = new Float64Array(rows * n)
   for (let row = 0; row < rows; row++) {
@@ -105,7 +142,7 @@ function layerNorm(
 }
 
 function attention(
-  { batch, heads, tokens, width }: WorkloadOf<'attention'>,
+  { batch, heads, tokens, width, causal }: WorkloadOf<'attention'>,
   q: ArrayLike<number>,
   k: ArrayLike<number>,
   v: ArrayLike<number>,
@@ -115,7 +152,7 @@ function attention(
     const head = Math.floor(row / tokens) * tokens
     const weights = new Float64Array(tokens)
     let sum = 0
-    for (let t = 0; t < tokens; t++) {
+    for (let t = 0; t < (causal ? row - head + 1 : tokens); t++) {
       let score = 0
       for (let d = 0; d < width; d++) score += q[row * width + d]! * k[(head + t) * width + d]!
       sum += weights[t] = Math.exp(score / Math.sqrt(width))

@@ -52,10 +52,29 @@ export function operandsOf(w: Workload): Record<string, Operand> {
       return { x: values([w.rows, w.n]) }
     case 'layerNorm':
       return { x: values([w.rows, w.n]), ...norm('norm', w.n) }
-    case 'attention': {
+    case 'attention':
+    case 'attentionStep': {
       const shape = [w.batch, w.heads, w.tokens, w.width]
       return { q: values(shape), k: values(shape), v: values(shape) }
     }
+    case 'maskedSoftmax':
+      return {
+        x: values([w.batch, w.heads, w.tokens, w.tokens]),
+        mask: { shape: [w.tokens, w.tokens], data: causalMask(w.tokens) },
+      }
+    case 'einsum': {
+      const shape = [w.batch, w.heads, w.tokens, w.width]
+      return { q: values(shape), k: values(shape) }
+    }
+    case 'topk':
+    case 'sort':
+      return { x: values([w.rows, w.n]) }
+    case 'scatterAdd':
+      return {
+        x: values([w.rows, w.width]),
+        index: { shape: [w.count], data: Int32Array.from({ length: w.count }, () => Math.floor(w.rows * random())) },
+        src: values([w.count, w.width]),
+      }
     case 'conv2d':
     case 'convStep': {
       const { batch, channels, size } = w
@@ -95,6 +114,13 @@ export function operandsOf(w: Workload): Record<string, Operand> {
       }
     }
   }
+}
+
+/** Returns a mask [tokens, tokens] to add to scores: 0 where a token sees another one, itself or one before it, else -Infinity. */
+export function causalMask(tokens: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: tokens ** 2 }, (_, i) =>
+    i % tokens > Math.floor(i / tokens) ? Number.NEGATIVE_INFINITY : 0,
+  )
 }
 
 /** Returns the operands that a step trains: all but images, other inputs and labels. */

@@ -1,15 +1,20 @@
 import {
+  broadcastTo,
   conv2d,
   crossEntropy,
   type Device,
+  einsum,
   layerNorm,
   matmul,
   mlp,
   scaledDotProductAttention,
+  scatterAdd,
   scope,
   softmax,
+  sort,
   type Tensor,
   tensor,
+  topk,
   zeros,
 } from '../engine/index.ts'
 import { Module, ParaFormer, parameter } from '../model/index.ts'
@@ -56,7 +61,29 @@ export function prepareOurs(device: Device, w: Workload, operands: Record<string
     }
     case 'attention': {
       const [q, k, v] = [on(operands.q!), on(operands.k!), on(operands.v!)]
-      return prepareOp([q, k, v], () => scaledDotProductAttention(q, k, v))
+      return prepareOp([q, k, v], () => scaledDotProductAttention(q, k, v, { causal: w.causal === true }))
+    }
+    case 'maskedSoftmax': {
+      const [x, mask] = [on(operands.x!), on(operands.mask!)]
+      return prepareOp([x, mask], () => softmax(x.add(mask), -1))
+    }
+    case 'einsum': {
+      const [q, k] = [on(operands.q!), on(operands.k!)]
+      return prepareOp([q, k], () => einsum('bhtd,bhsd->bhts', q, k))
+    }
+    case 'topk': {
+      const x = on(operands.x!)
+      return prepareOp([x], () => topk(x, w.k)[0])
+    }
+    case 'sort': {
+      const x = on(operands.x!)
+      return prepareOp([x], () => sort(x)[0])
+    }
+    case 'scatterAdd': {
+      const [x, index, src] = [on(operands.x!), on(operands.index!), on(operands.src!)]
+      return prepareOp([x, index, src], () =>
+        scatterAdd(x, 0, broadcastTo(index.reshape([w.count, 1]), [w.count, w.width]), src),
+      )
     }
     case 'conv2d': {
       const [x, weight, bias] = [on(operands.x!), on(operands['conv.weight']!), on(operands['conv.bias']!)]
@@ -71,7 +98,7 @@ export function prepareOurs(device: Device, w: Workload, operands: Record<string
   }
 }
 
-type StepKind = 'mlpStep' | 'convStep' | 'blockStep' | 'modelStep'
+type StepKind = 'mlpStep' | 'convStep' | 'attentionStep' | 'blockStep' | 'modelStep'
 
 function prepareOp(operands: readonly Tensor[], op: () => Tensor): OurRun {
   const record = (): Outputs => [scope(op)]
@@ -141,8 +168,28 @@ class TwoConvolutions extends Module {
   }
 }
 
+/** The operands of causal attention as parameters. */
+class Attended extends Module {
+  readonly q: Tensor
+  readonly k: Tensor
+  readonly v: Tensor
+
+  constructor({ batch, heads, tokens, width }: WorkloadOf<'attentionStep'>) {
+    super()
+    const shape = [batch, heads, tokens, width]
+    this.q = parameter(() => zeros(shape))
+    this.k = parameter(() => zeros(shape))
+    this.v = parameter(() => zeros(shape))
+  }
+
+  forward(): Tensor {
+    return scaledDotProductAttention(this.q, this.k, this.v, { causal: true })
+  }
+}
+
 function prepareStep(w: WorkloadOf<StepKind>, operands: Record<string, Operand>, on: (operand: Operand) => Tensor): OurRun {
-  const input = on(operands.images ?? operands.x!)
+  const data = operands.images ?? operands.x
+  const input = data && on(data)
   const labels = operands.labels && on(operands.labels)
   const { module, loss } = model(w, input, labels)
   const entries = Object.entries(parametersOf(operands)).map(([name, operand]) => [name, { dtype: 'F32', ...operand }] as const)
@@ -159,24 +206,33 @@ function prepareStep(w: WorkloadOf<StepKind>, operands: Record<string, Operand>,
     },
     dispose() {
       training.dispose()
-      input.dispose()
+      input?.dispose()
       labels?.dispose()
     },
   }
 }
 
-function model(w: WorkloadOf<StepKind>, input: Tensor, labels: Tensor | undefined): { module: Module; loss(): Tensor } {
+function model(
+  w: WorkloadOf<StepKind>,
+  input: Tensor | undefined,
+  labels: Tensor | undefined,
+): { module: Module; loss(): Tensor } {
+  if (w.kind === 'attentionStep') {
+    const module = new Attended(w)
+    const squares = (t: Tensor) => t.mul(t).sum()
+    return { module, loss: () => squares(module.forward()) }
+  }
   const meanSquare = (t: Tensor) => t.mul(t).mean()
   if (w.kind === 'convStep') {
     const module = new TwoConvolutions(w)
-    return { module, loss: () => meanSquare(module.forward(input)) }
+    return { module, loss: () => meanSquare(module.forward(input!)) }
   }
   if (w.kind === 'blockStep') {
     const { dim, heads, mlp } = w
     const module = new EncoderLayer({ dim, heads, dimHead: dim / heads, mlpDim: mlp, residual: 'preNorm' })
-    return { module, loss: () => meanSquare(module.forward(input)) }
+    return { module, loss: () => meanSquare(module.forward(input!)) }
   }
   const module = w.kind === 'mlpStep' ? new TwoLayers(w) : new ParaFormer(w.config)
   const forward = (x: Tensor) => (module instanceof ParaFormer ? module.forward(x, { mode: 'coalesced' }) : module.forward(x))
-  return { module, loss: () => crossEntropy(forward(input), labels!) }
+  return { module, loss: () => crossEntropy(forward(input!), labels!) }
 }

@@ -6,7 +6,18 @@ export type Workload =
   | { kind: 'matmul'; form: 'NN' | 'NT' | 'TN'; batch: number; m: number; k: number; n: number }
   | { kind: 'softmax'; rows: number; n: number }
   | { kind: 'layerNorm'; rows: number; n: number }
-  | { kind: 'attention'; batch: number; heads: number; tokens: number; width: number }
+  /** With `causal` a token sees itself and those before it. */
+  | { kind: 'attention'; batch: number; heads: number; tokens: number; width: number; causal?: true }
+  /** The softmax of scores [batch, heads, tokens, tokens] plus a mask [tokens, tokens] of 0 and -Infinity. */
+  | { kind: 'maskedSoftmax'; batch: number; heads: number; tokens: number }
+  /** The product 'bhtd,bhsd->bhts'. */
+  | { kind: 'einsum'; batch: number; heads: number; tokens: number; width: number }
+  /** The k largest of each row, the largest first. */
+  | { kind: 'topk'; rows: number; n: number; k: number }
+  /** Each row in ascending order. */
+  | { kind: 'sort'; rows: number; n: number }
+  /** Adds `count` rows to those of [rows, width] that an index names. */
+  | { kind: 'scatterAdd'; rows: number; width: number; count: number }
   /** A 3 x 3 convolution, padded by 1, of images of `size` x `size`. */
   | { kind: 'conv2d'; batch: number; channels: number; size: number }
   | { kind: 'add'; n: number }
@@ -14,6 +25,8 @@ export type Workload =
   | { kind: 'mlpStep'; batch: number; inputs: number; hidden: number; classes: number }
   /** A step of two such convolutions with a ReLU between them: mean square of the result, backward pass, plain SGD. */
   | { kind: 'convStep'; batch: number; channels: number; size: number }
+  /** A step of causal attention whose q, k and v are the parameters: sum of squares of its output, backward pass, plain SGD. */
+  | { kind: 'attentionStep'; batch: number; heads: number; tokens: number; width: number }
   /** A step of a pre-norm ViT layer: mean square of its output, backward pass, plain SGD. */
   | { kind: 'blockStep'; batch: number; tokens: number; dim: number; heads: number; mlp: number }
   /** A step of a whole model: cross-entropy, backward pass, Adam. */
@@ -49,10 +62,20 @@ export function standardWorkloads(software: boolean): Workload[] {
     { kind: 'layerNorm', rows: 1024, n: 512 },
     { kind: 'attention', batch: 4, heads: 4, tokens: 256, width: 64 },
     { kind: 'attention', batch: 64, heads: 3, tokens: 197, width: 64 },
+    { kind: 'attention', batch: 4, heads: 4, tokens: 256, width: 64, causal: true },
+    { kind: 'maskedSoftmax', batch: 4, heads: 4, tokens: 256 },
+    { kind: 'einsum', batch: 4, heads: 4, tokens: 256, width: 64 },
+    { kind: 'topk', rows: 1024, n: 1024, k: 10 },
+    { kind: 'topk', rows: 1, n: 2 ** 20, k: 10 },
+    { kind: 'sort', rows: 1024, n: 1024 },
+    { kind: 'sort', rows: 1, n: 2 ** 20 },
+    { kind: 'scatterAdd', rows: 10_000, width: 1, count: 200_000 },
+    { kind: 'scatterAdd', rows: 10_000, width: 64, count: 20_000 },
     ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'conv2d', ...sizes })),
     { kind: 'add', n: 1_000_000 },
     { kind: 'mlpStep', batch: 256, inputs: 784, hidden: 512, classes: 10 },
     ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'convStep', ...sizes })),
+    { kind: 'attentionStep', batch: 4, heads: 4, tokens: 256, width: 64 },
     { kind: 'blockStep', batch: 32, tokens: 65, dim: 128, heads: 4, mlp: 512 },
     { kind: 'modelStep', batch: software ? 2 : 64, config: { ...DEFAULT_CONFIGS.paraformer, dropout: 0 } },
   ]
@@ -65,9 +88,20 @@ export function shapeOf(w: Workload): string {
       return `${w.batch > 1 ? `${w.batch} x ` : ''}${w.m}x${w.k}x${w.n} ${w.form}`
     case 'softmax':
     case 'layerNorm':
+    case 'sort':
       return `[${w.rows}, ${w.n}]`
+    case 'topk':
+      return `${w.k} of [${w.rows}, ${w.n}]`
+    case 'scatterAdd':
+      return `[${w.count}, ${w.width}] to ${w.rows}`
     case 'attention':
-      return `B${w.batch} H${w.heads} T${w.tokens} D${w.width}`
+      return `${sizesOfAttention(w)}${w.causal ? ' causal' : ''}`
+    case 'attentionStep':
+      return `${sizesOfAttention(w)} causal`
+    case 'einsum':
+      return sizesOfAttention(w)
+    case 'maskedSoftmax':
+      return `B${w.batch} H${w.heads} T${w.tokens}`
     case 'conv2d':
     case 'convStep':
       return `B${w.batch} C${w.channels} ${w.size}x${w.size}`
@@ -84,6 +118,10 @@ export function shapeOf(w: Workload): string {
   }
 }
 
+function sizesOfAttention({ batch, heads, tokens, width }: WorkloadOf<'attention' | 'attentionStep' | 'einsum'>): string {
+  return `B${batch} H${heads} T${tokens} D${width}`
+}
+
 /**
  * Counts the operations, where a multiply-add counts as two and only the matrix products of steps count, and the least bytes to
  * move.
@@ -98,8 +136,23 @@ export function costOf(w: Workload): { flops: number; bytes: number } {
       return { flops: 8 * w.rows * w.n, bytes: 8 * w.rows * w.n }
     case 'attention': {
       const rows = w.batch * w.heads * w.tokens
-      return { flops: 4 * rows * w.tokens * w.width, bytes: 16 * rows * w.width }
+      return { flops: 4 * rows * (w.causal ? (w.tokens + 1) / 2 : w.tokens) * w.width, bytes: 16 * rows * w.width }
     }
+    case 'maskedSoftmax': {
+      const scores = w.batch * w.heads * w.tokens ** 2
+      return { flops: 6 * scores, bytes: 8 * scores }
+    }
+    case 'einsum': {
+      const rows = w.batch * w.heads * w.tokens
+      return { flops: 2 * rows * w.tokens * w.width, bytes: 4 * rows * (2 * w.width + w.tokens) }
+    }
+    // One look at each element.
+    case 'topk':
+      return { flops: w.rows * w.n, bytes: 4 * w.rows * w.n }
+    case 'sort':
+      return { flops: w.rows * w.n * Math.ceil(Math.log2(w.n)), bytes: 8 * w.rows * w.n }
+    case 'scatterAdd':
+      return { flops: w.count * w.width, bytes: 4 * (w.count * (w.width + 1) + 2 * w.rows * w.width) }
     case 'conv2d':
       return { flops: convolutionFlops(w), bytes: 4 * (2 * w.batch * w.channels * w.size ** 2 + 9 * w.channels ** 2) }
     // Two results, the gradients of two weights and of one input.
@@ -107,6 +160,11 @@ export function costOf(w: Workload): { flops: number; bytes: number } {
       return { flops: 5 * convolutionFlops(w), bytes: 0 }
     case 'add':
       return { flops: w.n, bytes: 12 * w.n }
+    // Two products forward and four backward; computing the scores again is not counted.
+    case 'attentionStep': {
+      const pairs = (w.batch * w.heads * w.tokens * (w.tokens + 1)) / 2
+      return { flops: 6 * 2 * pairs * w.width, bytes: 0 }
+    }
     case 'mlpStep': {
       const { batch, inputs, hidden, classes } = w
       const first = 2 * batch * inputs * hidden

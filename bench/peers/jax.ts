@@ -49,10 +49,11 @@ function opsOf({ numpy: np, nn, lax }: any): Ops<Jax> {
     },
     relu: (x) => nn.relu(x.ref),
     add: (a, b) => a.ref.add(b.ref),
-    attention(q, k, v) {
-      const width = q.shape.at(-1)
+    attention(q, k, v, causal) {
+      const [tokens, width] = q.shape.slice(-2)
       const scores = np.matmul(q.ref, np.swapaxes(k.ref, -1, -2)).mul(width ** -0.5)
-      return np.matmul(nn.softmax(scores, -1), v.ref)
+      const seen = causal ? np.where(np.tri(tokens, tokens, 0, { dtype: np.bool }), scores, Number.NEGATIVE_INFINITY) : scores
+      return np.matmul(nn.softmax(seen, -1), v.ref)
     },
     reshape: (x, shape) => x.ref.reshape([...shape]),
     permute: (x, order) => np.transpose(x.ref, [...order]),
@@ -64,6 +65,7 @@ function opsOf({ numpy: np, nn, lax }: any): Ops<Jax> {
       ),
     repeat: (x, times) => np.broadcastTo(x.ref, [times, ...x.shape.slice(1)]),
     meanSquare: (x) => np.mean(np.square(x.ref)),
+    sumSquare: (x) => np.sum(np.square(x.ref)),
     crossEntropy: (logits, labels) => np.sum(nn.logSoftmax(logits.ref, -1).mul(labels.ref)).mul(-1 / logits.shape[0]),
   }
 }
@@ -71,12 +73,12 @@ function opsOf({ numpy: np, nn, lax }: any): Ops<Jax> {
 function prepare(jax: any, w: Workload, operands: Record<string, Operand>): PeerRun {
   const { numpy: np } = jax
   const on = ({ data, shape }: Operand): Jax =>
-    np.array(data instanceof Int32Array ? Float32Array.from(data) : data.slice()).reshape([...shape])
+    np.array(data instanceof Int32Array && w.kind !== 'scatterAdd' ? Float32Array.from(data) : data.slice()).reshape([...shape])
   return w.kind.endsWith('Step') ? prepareStep(jax, w, operands, on) : prepareOp(jax, w, operands, on)
 }
 
 function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on: (operand: Operand) => Jax): PeerRun {
-  const { numpy: np, nn, jit } = jax
+  const { numpy: np, nn, lax, jit, vjp } = jax
   const ops = opsOf(jax)
   const inputs = Object.values(operands).map(on)
   const swap = (x: Jax) => np.swapaxes(x, -1, -2)
@@ -87,7 +89,23 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     },
     softmax: (x) => nn.softmax(x, -1),
     layerNorm: (x, weight, bias) => nn.standardize(x, -1).mul(weight).add(bias),
-    attention: (q, k, v) => ops.attention(q!, k!, v!),
+    attention: (q, k, v) => ops.attention(q!, k!, v!, w.kind === 'attention' && w.causal),
+    maskedSoftmax: (x, mask) => nn.softmax(x!.add(mask), -1),
+    // Equations as text need a Node later than 20.
+    einsum: (q, k) => np.einsum(q, [0, 1, 2, 3], k, [0, 1, 4, 3], [0, 1, 2, 4]),
+    topk(x) {
+      const [values, indices] = lax.topK(x, w.kind === 'topk' ? w.k : 1)
+      indices.dispose()
+      return values
+    },
+    sort: (x) => np.sort(x),
+    // The library has no such function of its own: it adds at an index in the derivative of `take`.
+    scatterAdd(x, index, src) {
+      const [taken, back] = vjp((rows: Jax) => np.take(rows, index, 0), [np.zeros(x!.shape)])
+      taken.dispose()
+      const [sums] = back(src)
+      return x!.add(sums)
+    },
     conv2d: (x, weight, bias) => ops.conv2d(x!, weight!, bias!),
     add: (a, b) => a!.add(b),
   }
@@ -119,13 +137,14 @@ function prepareStep(jax: any, w: Workload, operands: Record<string, Operand>, o
   const { jit, valueAndGrad, numpy: np } = jax
   const ops = opsOf(jax)
   const names = Object.keys(parametersOf(operands))
-  const x = on(operands.images ?? operands.x!)
+  const given = operands.images ?? operands.x
+  const x = given && on(given)
   const { labels } = operands
   const classes = classesOf(w)
   const hot = labels && on({ shape: [labels.shape[0]!, classes], data: oneHot(labels.data, classes) })
-  const loss = (p: Named<Jax>, input: Jax, target?: Jax) => stepLoss(ops, w, p, input, target)
+  const loss = (p: Named<Jax>, input?: Jax, target?: Jax) => stepLoss(ops, w, p, input, target)
   const withGradients = valueAndGrad(loss)
-  const data = () => [x.ref, ...(hot ? [hot.ref] : [])]
+  const data = () => [...(x ? [x.ref] : []), ...(hot ? [hot.ref] : [])]
   const move = (p: Jax, g: Jax): Jax => p.ref.sub(g.ref.mul(LEARNING_RATE))
   const zeros = (like: Named<Jax>): Named<Jax> => mapNamed(like, (p) => np.zeros(p.shape))
 

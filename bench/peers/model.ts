@@ -15,8 +15,8 @@ export interface Ops<T> {
   relu(x: T): T
   /** The sum, with broadcasting. */
   add(a: T, b: T): T
-  /** Attention of q [B, H, Tq, Dh] over k and v [B, H, Tk, Dh]. */
-  attention(q: T, k: T, v: T): T
+  /** Attention of q [B, H, Tq, Dh] over k and v [B, H, Tk, Dh]; with `causal` a token sees itself and those before it. */
+  attention(q: T, k: T, v: T, causal?: boolean): T
   reshape(x: T, shape: readonly number[]): T
   permute(x: T, order: readonly number[]): T
   /** The part of a dim from index `from` up to the exclusive `to`. */
@@ -26,6 +26,8 @@ export interface Ops<T> {
   repeat(x: T, times: number): T
   /** The mean of the squares of all elements, a scalar. */
   meanSquare(x: T): T
+  /** The sum of the squares of all elements, a scalar. */
+  sumSquare(x: T): T
   /** The mean cross-entropy over the batch; labels are one-hot rows. */
   crossEntropy(logits: T, oneHot: T): T
 }
@@ -36,11 +38,13 @@ export type Named<T> = Record<string, T>
 /**
  * Computes the loss of a step.
  * @param p the parameters
- * @param x the input
+ * @param input the input, where the step has one
  * @param oneHot the labels, where the step has some
  * @throws NotOffered for a workload that is no step
  */
-export function stepLoss<T>(ops: Ops<T>, w: Workload, p: Named<T>, x: T, oneHot: T | undefined): T {
+export function stepLoss<T>(ops: Ops<T>, w: Workload, p: Named<T>, input: T | undefined, oneHot: T | undefined): T {
+  if (w.kind === 'attentionStep') return ops.sumSquare(ops.attention(p.q!, p.k!, p.v!, true))
+  const x = input!
   switch (w.kind) {
     case 'mlpStep': {
       const hidden = ops.gelu(ops.linear(x, p['fc1.weight']!, p['fc1.bias']!))

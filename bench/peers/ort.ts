@@ -1,5 +1,5 @@
-import { type OnnxNode, type OnnxValue, onnxPieces } from '../../train/exchange/onnxFile.ts'
-import type { Operand } from '../operands.ts'
+import { type OnnxConstant, type OnnxNode, type OnnxValue, onnxPieces } from '../../train/exchange/onnxFile.ts'
+import { causalMask, type Operand } from '../operands.ts'
 import type { Workload } from '../workloads.ts'
 import { NotOffered, type OpenPeer, type PeerRun } from './peer.ts'
 
@@ -25,16 +25,23 @@ export const openOrt: OpenPeer = async () => {
 }
 
 /** The bytes of a graph with the operators of opset 20. */
-function onnxModel(nodes: OnnxNode[], inputs: OnnxValue[], outputs: OnnxValue[]): Uint8Array {
-  return Uint8Array.from(onnxPieces({ nodes, inputs, outputs }, { opset: 20 }).flatMap((piece) => [...piece]))
+function onnxModel(nodes: OnnxNode[], inputs: OnnxValue[], outputs: OnnxValue[], constants: OnnxConstant[] = []): Uint8Array {
+  return Uint8Array.from(onnxPieces({ nodes, inputs, outputs, constants }, { opset: 20 }).flatMap((piece) => [...piece]))
 }
 
 function open(ort: any, model: Uint8Array): Promise<any> {
   return ort.InferenceSession.create(model, { executionProviders: ['webgpu'], preferredOutputLocation: 'gpu-buffer' })
 }
 
+interface Graph {
+  nodes: OnnxNode[]
+  inputs: OnnxValue[]
+  output: OnnxValue
+  constants?: OnnxConstant[]
+}
+
 /** Makes the graph of an op. @throws NotOffered for steps */
-function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output: OnnxValue } {
+function graphOf(w: Workload, operands: Record<string, Operand>): Graph {
   const node = (op: string, inputs: string[], more: Partial<OnnxNode> = {}): OnnxNode => ({
     op,
     inputs,
@@ -72,10 +79,50 @@ function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output:
         node('Transpose', ['k'], { outputs: ['kT'], attributes: { perm: [0, 1, 3, 2] } }),
         node('MatMul', ['q', 'kT'], { outputs: ['products'] }),
         node('Mul', ['products', 'scale'], { outputs: ['scores'] }),
-        node('Softmax', ['scores'], { outputs: ['weights'], attributes: { axis: 3 } }),
+        ...(w.causal ? [node('Add', ['scores', 'mask'], { outputs: ['seen'] })] : []),
+        node('Softmax', [w.causal ? 'seen' : 'scores'], { outputs: ['weights'], attributes: { axis: 3 } }),
         node('MatMul', ['weights', 'v']),
       ]
-      return { nodes, inputs: [...inputs, { name: 'scale', shape: [1] }], output: { name: 'out', shape } }
+      const masks = w.causal ? [{ name: 'mask', shape: [w.tokens, w.tokens] }] : []
+      return { nodes, inputs: [...inputs, { name: 'scale', shape: [1] }, ...masks], output: { name: 'out', shape } }
+    }
+    case 'maskedSoftmax': {
+      const shape = [w.batch, w.heads, w.tokens, w.tokens]
+      const nodes = [node('Add', ['x', 'mask'], { outputs: ['seen'] }), node('Softmax', ['seen'], { attributes: { axis: 3 } })]
+      const inputs = [
+        { name: 'x', shape },
+        { name: 'mask', shape: [w.tokens, w.tokens] },
+      ]
+      return { nodes, inputs, output: { name: 'out', shape } }
+    }
+    case 'einsum': {
+      const inputs = ['q', 'k'].map((name) => ({ name, shape: [w.batch, w.heads, w.tokens, w.width] }))
+      const product = node('Einsum', ['q', 'k'], { attributes: { equation: { text: 'bhtd,bhsd->bhts' } } })
+      return { nodes: [product], inputs, output: { name: 'out', shape: [w.batch, w.heads, w.tokens, w.tokens] } }
+    }
+    case 'topk':
+    case 'sort': {
+      const sorts = w.kind === 'sort'
+      const k = sorts ? w.n : w.k
+      return {
+        nodes: [node('TopK', ['x', 'k'], { outputs: ['out', 'indices'], attributes: { axis: 1, largest: sorts ? 0 : 1 } })],
+        inputs: [{ name: 'x', shape: [w.rows, w.n] }],
+        output: { name: 'out', shape: [w.rows, k] },
+        constants: [{ name: 'k', shape: [1], data: BigInt64Array.of(BigInt(k)) }],
+      }
+    }
+    case 'scatterAdd': {
+      const inputs = [
+        { name: 'x', shape: [w.rows, w.width] },
+        { name: 'src', shape: [w.count, w.width] },
+      ]
+      const index = BigInt64Array.from(operands.index!.data, BigInt)
+      return {
+        nodes: [node('ScatterND', ['x', 'index', 'src'], { attributes: { reduction: { text: 'add' } } })],
+        inputs,
+        output: { name: 'out', shape: [w.rows, w.width] },
+        constants: [{ name: 'index', shape: [w.count, 1], data: index }],
+      }
     }
     case 'conv2d': {
       const shape = [w.batch, w.channels, w.size, w.size]
@@ -101,12 +148,12 @@ function graphOf(w: Workload): { nodes: OnnxNode[]; inputs: OnnxValue[]; output:
 }
 
 async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Record<string, Operand>): Promise<PeerRun> {
-  const { nodes, inputs, output } = graphOf(w)
-  const session = await open(ort, onnxModel(nodes, inputs, [output]))
+  const { nodes, inputs, output, constants } = graphOf(w, operands)
+  const session = await open(ort, onnxModel(nodes, inputs, [output], constants))
   const buffers: GPUBuffer[] = []
   const feeds: Record<string, unknown> = {}
   for (const { name, shape } of inputs) {
-    const { data } = operands[name] ?? scaleOf(w)
+    const { data } = operands[name] ?? (name === 'mask' ? maskOf(w) : scaleOf(w))
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC
     // The library takes only buffers of whole vec4s.
     const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 16) * 16, usage })
@@ -136,4 +183,10 @@ async function prepare(ort: any, device: GPUDevice, w: Workload, operands: Recor
 function scaleOf(w: Workload): Operand {
   if (w.kind !== 'attention') throw new Error(`${w.kind} has no scale`)
   return { shape: [1], data: Float32Array.of(w.width ** -0.5) }
+}
+
+/** Returns the mask of causal attention, which the graph takes as an operand. */
+function maskOf(w: Workload): Operand {
+  if (w.kind !== 'attention') throw new Error(`${w.kind} has no mask`)
+  return { shape: [w.tokens, w.tokens], data: causalMask(w.tokens) }
 }

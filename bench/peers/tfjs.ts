@@ -1,4 +1,4 @@
-import { type Operand, parametersOf } from '../operands.ts'
+import { causalMask, type Operand, parametersOf } from '../operands.ts'
 import { LEARNING_RATE, type Workload } from '../workloads.ts'
 import { classesOf, type Named, type Ops, oneHot, stepLoss } from './model.ts'
 import type { OpenPeer, PeerRun } from './peer.ts'
@@ -20,6 +20,13 @@ export const openTfjs: OpenPeer = async () => {
 }
 
 function opsOf(tf: any): Ops<any> {
+  const masks = new Map<number, any>()
+  /** Returns the mask for a number of tokens, which is made once and stays. */
+  const maskOf = (tokens: number) => {
+    const mask = masks.get(tokens) ?? tf.keep(tf.tensor(causalMask(tokens), [tokens, tokens]))
+    masks.set(tokens, mask)
+    return mask
+  }
   return {
     linear(x, weight, bias) {
       // TensorFlow.js is slow at the product of a stack and a matrix, but not at that of two matrices.
@@ -37,9 +44,9 @@ function opsOf(tf: any): Ops<any> {
     conv2d: (x, weight, bias) => tf.add(tf.conv2d(x, tf.transpose(weight, [2, 3, 1, 0]), 1, 'same'), bias),
     relu: (x) => tf.relu(x),
     add: (a, b) => tf.add(a, b),
-    attention(q, k, v) {
+    attention(q, k, v, causal) {
       const scores = tf.mul(tf.matMul(q, k, false, true), q.shape.at(-1) ** -0.5)
-      return tf.matMul(tf.softmax(scores), v)
+      return tf.matMul(tf.softmax(causal ? tf.add(scores, maskOf(q.shape.at(-2))) : scores), v)
     },
     reshape: (x, shape) => tf.reshape(x, shape),
     permute: (x, order) => tf.transpose(x, order),
@@ -54,6 +61,7 @@ function opsOf(tf: any): Ops<any> {
     concat: (parts, dim) => tf.concat(parts, dim),
     repeat: (x, times) => tf.tile(x, [times, ...x.shape.slice(1).map(() => 1)]),
     meanSquare: (x) => tf.mean(tf.square(x)),
+    sumSquare: (x) => tf.sum(tf.square(x)),
     crossEntropy: (logits, labels) => tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), labels)), logits.shape[0])),
   }
 }
@@ -79,7 +87,14 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
     matmul: () => tf.matMul(t.a, t.b, w.kind === 'matmul' && w.form === 'TN', w.kind === 'matmul' && w.form === 'NT'),
     softmax: () => tf.softmax(t.x),
     layerNorm: () => ops.layerNorm(t.x, t['norm.weight'], t['norm.bias']),
-    attention: () => ops.attention(t.q, t.k, t.v),
+    attention: () => ops.attention(t.q, t.k, t.v, w.kind === 'attention' && w.causal),
+    maskedSoftmax: () => tf.softmax(tf.add(t.x, t.mask)),
+    // The library's einsum multiplies element by element into a tensor [b, h, t, d, s], which is too large for a binding here.
+    einsum: () => tf.matMul(t.q, t.k, false, true),
+    topk: () => tf.topk(t.x, w.kind === 'topk' ? w.k : 1).values,
+    // The library has no sort, but topk of all elements, the largest first.
+    sort: () => tf.neg(tf.topk(tf.neg(t.x), w.kind === 'sort' ? w.n : 1).values),
+    scatterAdd: () => tf.add(t.x, tf.scatterND(tf.expandDims(t.index, 1), t.src, t.x.shape)),
     conv2d: () => ops.conv2d(t.x, t['conv.weight'], t['conv.bias']),
     add: () => tf.add(t.a, t.b),
   }
@@ -107,7 +122,8 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
 function prepareStep(tf: any, w: Workload, operands: Record<string, Operand>): PeerRun {
   const ops = opsOf(tf)
   const on = ({ data, shape }: Operand) => tf.tensor(data, shape)
-  const given = on(operands.images ?? operands.x!)
+  const data = operands.images ?? operands.x
+  const given = data && on(data)
   const x = w.kind === 'convStep' ? tf.transpose(given, [0, 2, 3, 1]) : given
   const { labels } = operands
   const classes = classesOf(w)

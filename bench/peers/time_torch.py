@@ -18,10 +18,15 @@ def randn(*shape):
     return torch.randn(*shape, device=DEVICE)
 
 
-def attention(q, k, v):
+def causal_mask(tokens):
+    return torch.full((tokens, tokens), float("-inf"), device=DEVICE).triu(1)
+
+
+def attention(q, k, v, mask=None):
     if hasattr(F, "scaled_dot_product_attention"):
-        return F.scaled_dot_product_attention(q, k, v)
-    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
+        return F.scaled_dot_product_attention(q, k, v, is_causal=mask is not None)
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    return torch.softmax(scores if mask is None else scores + mask, -1) @ v
 
 
 class Layer(torch.nn.Module):
@@ -109,7 +114,29 @@ def make(w):
         return lambda: F.layer_norm(x, (w["n"],), weight, bias)
     if kind == "attention":
         q, k, v = (randn(w["batch"], w["heads"], w["tokens"], w["width"]) for _ in range(3))
-        return lambda: attention(q, k, v)
+        mask = causal_mask(w["tokens"]) if w.get("causal") else None
+        return lambda: attention(q, k, v, mask)
+    if kind == "attentionStep":
+        module = torch.nn.ParameterList(randn(w["batch"], w["heads"], w["tokens"], w["width"]) for _ in range(3))
+        mask = causal_mask(w["tokens"])
+        sgd = torch.optim.SGD(module.parameters(), LEARNING_RATE)
+        return step(module, lambda net: attention(*net, mask).square().sum(), sgd)
+    if kind == "maskedSoftmax":
+        x, mask = randn(w["batch"], w["heads"], w["tokens"], w["tokens"]), causal_mask(w["tokens"])
+        return lambda: torch.softmax(x + mask, -1)
+    if kind == "einsum":
+        q, k = (randn(w["batch"], w["heads"], w["tokens"], w["width"]) for _ in range(2))
+        return lambda: torch.einsum("bhtd,bhsd->bhts", q, k)
+    if kind == "topk":
+        x = randn(w["rows"], w["n"])
+        return lambda: torch.topk(x, w["k"]).values
+    if kind == "sort":
+        x = randn(w["rows"], w["n"])
+        return lambda: torch.sort(x).values
+    if kind == "scatterAdd":
+        x, src = randn(w["rows"], w["width"]), randn(w["count"], w["width"])
+        index = torch.randint(w["rows"], (w["count"], 1), device=DEVICE).expand_as(src)
+        return lambda: x.scatter_add(0, index, src)
     if kind == "conv2d":
         x, weight = randn(w["batch"], w["channels"], w["size"], w["size"]), randn(w["channels"], w["channels"], 3, 3)
         return lambda: F.conv2d(x, weight, padding=1)

@@ -1,5 +1,6 @@
 import {
   type Binding,
+  type Capabilities,
   ceilDiv,
   type Grid,
   grid1d,
@@ -45,9 +46,22 @@ export function threadEach(elements: number): Grid {
   return grid1d(ceilDiv(elements, 64))
 }
 
-/** The variant with a thread for each index. */
+/** How the kernels with a thread for each index divide their work. */
+function indexConstants({ outer, inner }: Along, { software }: Capabilities) {
+  return { WIDE: inner > 1, LINES: outer > 1, EACH: software ? 16 : 1 }
+}
+
+/**
+ * The variant with a thread for each index. On a software device a thread has several, since a workgroup costs as much there as a few
+ * hundred indices, and nothing is divided by 1, since lanes divide in turn.
+ */
 export function perIndex<P extends Along>(source: string): Variant<P> {
-  return { name: 'direct', source, grid: ({ outer, m, inner }) => threadEach(outer * m * inner) }
+  return {
+    name: 'direct',
+    source,
+    constants: indexConstants,
+    grid: ({ outer, m, inner }, { EACH }) => threadEach(ceilDiv(outer * m * inner, Number(EACH))),
+  }
 }
 
 /** The bytes of `index` and of as many other elements. */
@@ -130,7 +144,12 @@ export const scatterUnique: KernelSpec<ScatterUnique> = {
     ...writes(({ dtype = 'u32' }: ScatterUnique) => dtype, 'output'),
   ],
   params: alongParams,
-  variants: [{ ...perIndex<ScatterUnique>(scatterUniqueSource), constants: ({ dtype = 'u32' }) => ({ Element: dtype }) }],
+  variants: [
+    {
+      ...perIndex<ScatterUnique>(scatterUniqueSource),
+      constants: (problem, device) => ({ ...indexConstants(problem, device), Element: problem.dtype ?? 'u32' }),
+    },
+  ],
   flops: () => 0,
   bytes: (problem) => indexBytes(problem) + 4 * problem.outer * problem.m * problem.inner,
 }

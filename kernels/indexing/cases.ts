@@ -15,6 +15,7 @@ const SHAPES: Shape[] = [
     [3, 4, 7, size],
   ]),
   [1, 300, 2000, 4],
+  [1, 300, 2000, 1],
 ]
 
 const words: Fill = (_, random) => Math.floor(random() * 2 ** 32)

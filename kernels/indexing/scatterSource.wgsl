@@ -1,5 +1,11 @@
 // The gradient of a scatter's source: that of its target where this element is what the target got, else 0.
 
+// Whether rows have more than one element, and whether there is more than one line; else there is nothing to divide.
+const WIDE: bool = true;
+const LINES: bool = true;
+// The indices of a thread.
+const EACH: u32 = 1;
+
 struct Params {
   outer: u32, n: u32, m: u32, inner: u32, indexOffset: u32, indexOuter: u32, indexStride: u32, indexInner: u32,
 }
@@ -10,15 +16,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> output: array<f32>; // [outer, m, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-) {
-  let at = (wid.y * groups.x + wid.x) * 64u + local;
+fn giveOne(at: u32) {
   if (at >= params.outer * params.m * params.inner) { return; }
-  let row = at / params.inner;
+  var row = at;
+  if (WIDE) { row = at / params.inner; }
   let i = at - row * params.inner;
-  let o = row / params.m;
+  var o = 0u;
+  if (LINES) { o = row / params.m; }
   let j = row - o * params.m;
   let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
   var value = 0.0;
@@ -27,4 +31,12 @@ fn main(
     if (winners[to] == j + 1u) { value = grad[to]; }
   }
   output[at] = value;
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
+) {
+  let first = (wid.y * groups.x + wid.x) * 64u * EACH + local;
+  for (var e = 0u; e < EACH; e++) { giveOne(first + 64u * e); }
 }

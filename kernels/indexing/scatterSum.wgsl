@@ -2,6 +2,12 @@
 // says where its point lies: `head` bits above it hold the carries of all addends. Integers add up to the same in whatever order threads
 // run, so the sum is the same in every run (as reproducible summation, Demmel and Nguyen 2015).
 
+// Whether rows have more than one element, and whether there is more than one line; else there is nothing to divide.
+const WIDE: bool = true;
+const LINES: bool = true;
+// The indices of a thread.
+const EACH: u32 = 1;
+
 struct Params {
   outer: u32, n: u32, m: u32, inner: u32, indexOffset: u32, indexOuter: u32, indexStride: u32, indexInner: u32,
   shift: u32,
@@ -13,15 +19,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> sums: array<atomic<u32>>; // [outer, n, inner, 2]: low and high word, 0 at first
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
-) {
-  let at = (wid.y * groups.x + wid.x) * 64u + local;
+fn addOne(at: u32) {
   if (at >= params.outer * params.m * params.inner) { return; }
-  let row = at / params.inner;
+  var row = at;
+  if (WIDE) { row = at / params.inner; }
   let i = at - row * params.inner;
-  let o = row / params.m;
+  var o = 0u;
+  if (LINES) { o = row / params.m; }
   let j = row - o * params.m;
   let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
   if (k >= params.n) { return; }
@@ -60,4 +64,12 @@ fn main(
     if (before + low < low) { high += 1u; }
   }
   if (high != 0u) { atomicAdd(&sums[2u * slot + 1u], high); }
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
+) {
+  let first = (wid.y * groups.x + wid.x) * 64u * EACH + local;
+  for (var e = 0u; e < EACH; e++) { addOne(first + 64u * e); }
 }

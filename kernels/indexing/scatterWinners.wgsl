@@ -1,6 +1,12 @@
 // Which source element each target of a scatter gets: winners[o, index[o, j, i], i] becomes the largest such j + 1. The largest is the same in
 // whatever order threads run.
 
+// Whether rows have more than one element, and whether there is more than one line; else there is nothing to divide.
+const WIDE: bool = true;
+const LINES: bool = true;
+// The indices of a thread.
+const EACH: u32 = 1;
+
 struct Params {
   outer: u32, n: u32, m: u32, inner: u32, indexOffset: u32, indexOuter: u32, indexStride: u32, indexInner: u32,
 }
@@ -9,16 +15,22 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> winners: array<atomic<u32>>; // [outer, n, inner], 0 at first
 @group(1) @binding(0) var<uniform> params: Params;
 
+fn markOne(at: u32) {
+  if (at >= params.outer * params.m * params.inner) { return; }
+  var row = at;
+  if (WIDE) { row = at / params.inner; }
+  let i = at - row * params.inner;
+  var o = 0u;
+  if (LINES) { o = row / params.m; }
+  let j = row - o * params.m;
+  let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
+  if (k < params.n) { atomicMax(&winners[(o * params.n + k) * params.inner + i], j + 1u); }
+}
+
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
-  let at = (wid.y * groups.x + wid.x) * 64u + local;
-  if (at >= params.outer * params.m * params.inner) { return; }
-  let row = at / params.inner;
-  let i = at - row * params.inner;
-  let o = row / params.m;
-  let j = row - o * params.m;
-  let k = u32(index[params.indexOffset + o * params.indexOuter + j * params.indexStride + i * params.indexInner]);
-  if (k < params.n) { atomicMax(&winners[(o * params.n + k) * params.inner + i], j + 1u); }
+  let first = (wid.y * groups.x + wid.x) * 64u * EACH + local;
+  for (var e = 0u; e < EACH; e++) { markOne(first + 64u * e); }
 }

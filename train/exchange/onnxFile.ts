@@ -1,11 +1,14 @@
 // Bytes of ONNX files. Field numbers are those of onnx.proto, wire types those of protocol buffers.
 
+/** A whole number, a float, a text or whole numbers. */
+export type OnnxAttribute = number | { float: number } | { text: string } | readonly number[]
+
 /** A node of an ONNX graph. */
 export interface OnnxNode {
   op: string
   inputs: readonly string[]
   outputs: readonly string[]
-  attributes?: Record<string, number | { float: number } | readonly number[]>
+  attributes?: Record<string, OnnxAttribute>
 }
 
 /** A float32 input or output. A dim may be a name, which stands for any size. */
@@ -43,7 +46,7 @@ const BYTES = 2
 const FIXED32 = 5
 
 /** ONNX's types of attributes. */
-const ATTRIBUTE = { float: 1, int: 2, ints: 7 }
+const ATTRIBUTE = { float: 1, int: 2, text: 3, ints: 7 }
 /** ONNX's element types. */
 const FLOAT32 = 1
 const INT64 = 7
@@ -78,8 +81,9 @@ function nodeFields({ op, inputs, outputs, attributes = {} }: OnnxNode): Pieces 
   ]
 }
 
-function attributeFields(name: string, value: number | { float: number } | readonly number[]): Pieces {
+function attributeFields(name: string, value: OnnxAttribute): Pieces {
   if (typeof value === 'number') return [...text(1, name), ...whole(3, value), ...whole(20, ATTRIBUTE.int)]
+  if ('text' in value) return [...text(1, name), ...text(4, value.text), ...whole(20, ATTRIBUTE.text)]
   if ('float' in value) return [...text(1, name), ...float(2, value.float), ...whole(20, ATTRIBUTE.float)]
   return [...text(1, name), ...value.flatMap((int) => whole(8, int)), ...whole(20, ATTRIBUTE.ints)]
 }
