@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> sums: array<atomic<u32>>; // [outer, n, inner, 2]: low and high word, 0 at first
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn addOne(at: u32) {
+fn addFixedOne(at: u32) {
   if (at >= params.outer * params.m * params.inner) { return; }
   var row = at;
   if (WIDE) { row = at / params.inner; }
@@ -71,5 +71,5 @@ fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
 ) {
   let first = (wid.y * groups.x + wid.x) * 64u * EACH + local;
-  for (var e = 0u; e < EACH; e++) { addOne(first + 64u * e); }
+  for (var e = 0u; e < EACH; e++) { addFixedOne(first + 64u * e); }
 }
