@@ -53,7 +53,7 @@ export class Conv2d extends Module {
   }
 }
 
-/** What the pooling layers share: the size of the windows, and how they lie. */
+/** The pooling layers share these fields: the size of the windows, and how they lie. */
 abstract class Pool2d extends Module {
   readonly size: PairOption
   readonly options: PoolOptions

@@ -2,7 +2,7 @@ import { refusal } from '../engine/base/checks.ts'
 import { scope, type Tensor } from '../engine/index.ts'
 import { Module } from './module.ts'
 
-/** What can stand in a `Sequential`: a module with a `forward` of one tensor, or a function such as `relu`. */
+/** A part of a `Sequential`: a module with a `forward` of one tensor, or a function such as `relu`. */
 export type Layer = (Module & { forward(x: Tensor): Tensor }) | ((x: Tensor) => Tensor)
 
 /**

@@ -244,7 +244,7 @@ export class TrainTab {
   }
 
   #refused(refused: Refused): void {
-    // What was saved is not removed for a run with other settings.
+    // A saved run is not removed for a run with other settings.
     const asked = this.#at.unopened ? undefined : (this.#at.run?.settings ?? this.#asked)
     const { message, action } = offerFor(refused, asked, (settings) => this.#again(settings))
     this.#trouble(message, action)

@@ -1,4 +1,4 @@
-// What the ops by index along a dim share.
+// This file has the parts that ops by index along a dim share.
 import type { Along } from '../../kernels/indexing/index.ts'
 import { ShapeError } from '../base/errors.ts'
 import { format, normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'

@@ -7,7 +7,7 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { axisViewOf } from './reduceDims.ts'
 
-/** What is asked of an order: the first `count` indices along a dim. */
+/** A request for an order: the first `count` indices along a dim. */
 export interface Asked {
   dim: number
   count: number

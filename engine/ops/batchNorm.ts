@@ -21,7 +21,7 @@ export interface BatchNormOptions {
   training?: boolean
   /** How much of the statistics of x goes into the running ones, in [0, 1]; default 0.1. */
   momentum?: number
-  /** What is added to the variance: finite, at least 0; default 1e-5. */
+  /** This number is added to the variance: finite, at least 0; default 1e-5. */
   eps?: number
 }
 

@@ -73,7 +73,7 @@ const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
     const classes = logits.shape.at(-1)!
     const each = reduction === 'none' ? reshape(grad, [...grad.shape, 1]) : grad
     const scaled = count ? div(each, count) : reduction === 'mean' ? mul(each, 1 / labels.size) : each
-    // What the target takes is constant, and is the gradient at equal logits: 1 / C minus the target.
+    // The target's part is constant, and is the gradient at equal logits: 1 / C minus the target.
     const minusTarget = noGrad(() => sub(targetGradient(labels, classes, options), 1 / classes))
     const counted = options.ignored === undefined ? undefined : countedRows(labels, options.ignored)
     const probabilities = softmax(logits, -1)

@@ -15,7 +15,7 @@ interface FunctionDefinition<Op extends string, A> {
   forward: KernelSpec<Elements<any> & A>
   /** The kernel of the gradient; without one the gradient is 0. */
   backward?: KernelSpec<Elements<any> & A>
-  /** What the gradient is computed from: x or f(x). */
+  /** The tensor from which the gradient is computed: x or f(x). */
   saves?: 'input' | 'result'
   /** Computes the gradient by ops on the tape. */
   derivative?(grad: Tensor, ctx: DifferentiableContext, args: A): Tensor

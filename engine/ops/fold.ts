@@ -1,4 +1,4 @@
-// What the reductions by the kernel `fold` share.
+// This file has the parts that reductions by the kernel `fold` share.
 import * as kernels from '../../kernels/fold/index.ts'
 import { withChunk } from '../../kernels/reduce/index.ts'
 import { castDetached } from '../autograd/cast.ts'
@@ -18,7 +18,7 @@ import { permute, reshape } from './shape.ts'
 
 export interface FoldArguments {
   pass: ReduceDims
-  /** What the sum of squared deviations is multiplied with; for other reductions 1. */
+  /** The factor of the sum of squared deviations; for other reductions 1. */
   scale: number
   degenerate: boolean
 }

@@ -101,7 +101,7 @@ export function gradients(
 
 /** One way from an output to some inputs. */
 class Pass {
-  /** What gradients are asked of: the node that made an input, or the leaf itself. */
+  /** The nodes that made inputs, and inputs that are leaves: their gradients are asked for. */
   readonly #asked: ReadonlySet<TapeNode | Tensor>
   readonly #createGraph: boolean
   readonly #gradients = new Map<TapeNode | Tensor, Tensor>()
@@ -142,7 +142,7 @@ class Pass {
     if (!this.#createGraph) for (const node of nodes) node.free()
   }
 
-  /** What is asked, and the nodes that depend on it. */
+  /** The nodes and leaves that are asked for, and the nodes that depend on them. */
   #leadingTo(nodes: readonly TapeNode[]): ReadonlySet<TapeNode | Tensor> {
     const leading = new Set(this.#asked)
     for (const node of nodes.toReversed()) if (node.sources.some((source) => source && leading.has(source))) leading.add(node)

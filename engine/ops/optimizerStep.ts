@@ -25,7 +25,7 @@ export interface StepArena {
   changes?: Changeable
 }
 
-/** What decides a step. */
+/** The numbers that decide a step. */
 export interface StepTensors {
   /** float32 [slots, 4]: a row of `adamWRule` or `plainRule` for every slot that takes part, and `INACTIVE` for the others. */
   rules: Tensor

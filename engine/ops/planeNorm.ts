@@ -1,4 +1,4 @@
-// What batchNorm and groupNorm share: the launches, off the tape, and the gradients by other ops.
+// batchNorm and groupNorm share the launches, off the tape, and the gradients by other ops.
 import * as kernels from '../../kernels/planeNorm/index.ts'
 import type { DifferentiableContext, OpContext } from '../autograd/tape.ts'
 import type { Shape } from '../layout/shape.ts'

@@ -1,4 +1,4 @@
-// What is drawn from given probabilities, and permutations. None has a gradient.
+// These ops draw from given probabilities, and permutations. None has a gradient.
 import * as kernels from '../../kernels/random/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { drawStream, type RandomDraw } from '../autograd/recomputation.ts'

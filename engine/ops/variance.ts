@@ -9,7 +9,7 @@ import { reshape } from './shape.ts'
 import { where } from './where.ts'
 
 export interface VarianceOptions {
-  /** What the number of elements is lessened by in the divisor; default 1. */
+  /** The divisor is the number of elements minus this; default 1. */
   correction?: number
   /** Whether reduced dims stay, with size 1; default false. */
   keepdim?: boolean

@@ -1,4 +1,4 @@
-// What a tensor says of itself, and may become.
+// A tensor describes itself here, and is checked before it changes.
 import { checkBoolean, refusal } from '../base/checks.ts'
 import { ArgumentError } from '../base/errors.ts'
 import { type Dtype, isFloat } from '../layout/dtype.ts'

@@ -56,7 +56,7 @@ export class Tensor implements Layout {
   copiedFrom: WeakRef<Tensor> | undefined
   #requiresGrad = false
   #grad: Tensor | undefined
-  /** What the last read gave, with the count of the version then. Only few values are kept, for `toString`. */
+  /** The values of the last read, with the count of the version then. Only few values are kept, for `toString`. */
   #seen: { values: TensorData; count: number } | undefined
   #scope: Scope | undefined
   #disposed = false
@@ -246,12 +246,12 @@ export class Tensor implements Layout {
     return describeTensor(this, this.#seen?.count === this.version.count ? this.#seen.values : undefined)
   }
 
-  /** What `JSON.stringify` gives. @internal */
+  /** Gives `JSON.stringify` the text. @internal */
   toJSON(): string {
     return this.toString()
   }
 
-  /** What `console.log` shows in Node. @internal */
+  /** Gives Node's `console.log` the text. @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString()
   }

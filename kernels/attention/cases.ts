@@ -159,7 +159,7 @@ function maskSize({ batch, heads, queries, keys, period = queries, mask, maskSte
   return offset + (batch - 1) * b + ((heads * queries) / period - 1) * h + (period - 1) * t + (keys - 1) * maskStep + 1
 }
 
-/** What a mask holds at an index: every query sees key 0, most see no key of the last ones. */
+/** The number of a mask at an index: every query sees key 0, most see no key of the last ones. */
 function maskValue({ keys, queries, period = queries, mask, maskStep = 0, masks }: Problem, index: number): number {
   const at = index - mask![0]
   const key = maskStep === 1 ? at % keys : Math.floor(at / period) % keys

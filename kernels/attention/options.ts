@@ -1,4 +1,4 @@
-// What attention can do beside its plain form: a causal or a given mask, dropout, and heads of queries that share keys.
+// Attention has options beside its plain form: a causal or a given mask, dropout, and heads of queries that share keys.
 import type { Binding, Constants, Param, Scalar } from '../spec.ts'
 import { scalars } from '../spec.ts'
 import type { AttentionOptions, AttentionShape } from './shape.ts'
@@ -48,7 +48,7 @@ export function visiblePairs({ queries, keys, causal, period = queries }: Attent
   return (queries / period) * ((triangle * (triangle + 1)) / 2 + (period - triangle) * keys)
 }
 
-/** What decides the fastest variant: the sizes, and for a problem with options a code of them. */
+/** The numbers that decide the fastest variant: the sizes, and for a problem with options a code of them. */
 export function optionClass(problem: AttentionShape): readonly number[] {
   const { batch, heads, queries, keys, width, causal, masks, threshold } = problem
   const code = (causal ? 2 : 0) + (masks ? 4 : 0) + (threshold === undefined ? 0 : 8)

@@ -19,7 +19,7 @@ function rowIndex({ heads, queries }: AttentionShape, b: number, h: number, t: n
   return (b * heads + h) * queries + t
 }
 
-/** What is added to the score of a query and a key, -Infinity where the key is hidden. */
+/** The number that is added to the score of a query and a key, -Infinity where the key is hidden. */
 function added(problem: AttentionShape, mask: Float64Array, b: number, h: number, t: number, j: number): number {
   const { queries, period = queries, causal, masks, mask: view, maskStep = 0 } = problem
   const position = t % period

@@ -119,7 +119,7 @@ export function splitDepth(
 ): Pick<Conv2d, 'splits' | 'chunk'> {
   const tiles = groups * (device.software ? ceilDiv(columns, 32) : ceilDiv(columns, 64) * ceilDiv(rows, 64))
   const [wanted, shortest] = device.software ? [16, 512] : [256, 256]
-  // What the variants add up precisely.
+  // These variants add up precisely.
   const most = device.software ? SHORT_DEPTH * 32 * LONG_CHAIN : TILED_CHAIN
   const parts = Math.max(Math.min(ceilDiv(wanted, tiles), Math.floor(depth / shortest)), ceilDiv(depth, most))
   if (parts <= 1) return { splits: 1, chunk: Math.max(depth, 1) }

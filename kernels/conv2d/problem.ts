@@ -2,7 +2,7 @@ import type { Scalar } from '../spec.ts'
 import { type Binding, branchStrides, type Constants, type Param, reads, scalars, writes } from '../spec.ts'
 
 /**
- * The one computation behind a convolution and both of its gradients, an implicit matrix product: for each group
+ * A single computation stands behind a convolution and both of its gradients, an implicit matrix product: for each group
  * c[row, column] = sum over k of a[row, k] x[k, column], where the elements of x come from an image and are 0 outside of it.
  *
  * An index of `depth` (k) or of the columns is (n * height + i) * width + j. Element [k, column] of x lies in row

@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let scaled = gradient[own.w + row * params.gradientStride] * params.scale;
   var g = select(bitcast<f32>(params.nan), scaled, label < params.classes);
   if (IGNORE && label == u32(params.ignored)) { g = 0.0; }
-  // What the class of the label and the others take from the gradient.
+  // The class of the label and the others take these parts from the gradient.
   var taken = g;
   var others = 0.0;
   if (SMOOTH) {

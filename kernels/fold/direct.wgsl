@@ -32,7 +32,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> extras: array<Scalar>; // [outer, chunks, inner], of some ops alone
 @group(1) @binding(0) var<uniform> params: Params;
 
-// What some elements are reduced to. x and y are: the sum of squares; the mean and the sum of squared deviations; the largest number, within
+// The state to which some elements are reduced. x and y are: the sum of squares; the mean and the sum of squared deviations; the largest number, within
 // those of float32, and the sum of exponentials less it; the product of all but zeros, and the number of zeros (2 for more), plus 4 where
 // an element is not finite; or a truth value.
 struct State { n: f32, x: Scalar, y: Scalar }
@@ -149,7 +149,7 @@ fn resultOf(state: State) -> Scalar {
   }
 }
 
-// What the gradient needs besides the result: the mean, or the product of all other elements for an element that is 0.
+// The number that the gradient needs besides the result: the mean, or the product of all other elements for an element that is 0.
 fn extraOf(state: State) -> Scalar {
   if (OP == PRODUCT) { return select(state.x, Scalar(), (i32(state.y) & 3) > 1); }
   return state.x;

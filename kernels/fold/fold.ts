@@ -23,12 +23,12 @@ export type FoldOp = keyof typeof FOLDS
 /** The bits of `flags`: results are the states of pieces; the root of a variance is taken; a variance has no divisor. */
 export const FOLD_FLAGS = { partial: 1, root: 2, degenerate: 4 } as const
 
-/** What is reduced, and to what. */
+/** An input of a reduction and its result. */
 export interface FoldResult {
   op: FoldOp
   /** The element type of the input. */
   dtype: Scalar
-  /** What the sum of squared deviations is multiplied with. */
+  /** The factor of the sum of squared deviations. */
   scale: number
   /** A sum of FOLD_FLAGS. */
   flags: number
@@ -135,7 +135,7 @@ export const foldCombine: KernelSpec<FoldCombine> = {
 
 export interface FoldBackward extends AxisView {
   op: Exclude<FoldOp, 'any' | 'all'>
-  /** What a gradient of a variance is multiplied with. */
+  /** The factor of a gradient of a variance. */
   scale: number
   /** 1 where the root of a variance was taken, else 0. */
   root: number

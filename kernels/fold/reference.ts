@@ -2,7 +2,7 @@ import { outputs } from '../reduce/reduction.ts'
 import type { Arrays } from '../spec.ts'
 import { FOLD_FLAGS, type Fold, type FoldBackward, type FoldCombine, type FoldResult, hasExtras } from './fold.ts'
 
-/** What a list of elements is reduced to: see `State` in the WGSL. */
+/** The state to which a list of elements is reduced: see `State` in the WGSL. */
 type State = readonly [n: number, x: number, y: number]
 
 const HIGHEST = 3.4028234663852886e38

@@ -1,4 +1,4 @@
-// What the gradient of x of each row subtracts: the means of dy weight and of dy weight normalized x, with a thread for each row.
+// The gradient of x subtracts these numbers of its row: the means of dy weight and of dy weight normalized x, with a thread for each row.
 
 alias Sum = vec2<f32>;
 const WORKGROUP: u32 = 64u;

@@ -1,4 +1,4 @@
-// What the gradients of weight and bias are added up from: the sums of dy and of dy times the normalized x over each plane, with a workgroup for
+// The gradients of weight and bias are added up from these: the sums of dy and of dy times the normalized x over each plane, with a workgroup for
 // each plane.
 
 alias Element = f32;

@@ -344,7 +344,7 @@ export const RULES: Record<string, Rule> = {
     const groups = 1 + d.below(2)
     const [inputs, outputs] = [groups * (1 + d.below(2)), groups * (1 + d.below(2))]
     const weight = d.leaf([outputs, inputs / groups, 1 + d.below(3), 1 + d.below(3)])
-    // What a kernel reaches over fits into the images with this padding.
+    // The span of a kernel fits into the images with this padding.
     const dilation = 1 + d.below(2)
     return [
       [images(d, inputs), weight, d.leaf([outputs])],

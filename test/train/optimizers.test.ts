@@ -170,7 +170,7 @@ test('Muon: weights of one shape are multiplied together', () => {
     const parameters = Array.from({ length: count }, (_, i) => followed([6, 9], i).t)
     const optimizer = new Muon(parameters)
     for (const parameter of parameters) parameter.grad = tensor(normals(54, 1), { shape: [6, 9] })
-    // What lies elsewhere is copied to its place at once, which takes a dispatch for each.
+    // A gradient that lies elsewhere is copied to its place at once, which takes a dispatch for each.
     optimizer.gather()
     const step = capture(() => optimizer.step(optimizer.lr))
     step()

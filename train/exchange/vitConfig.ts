@@ -4,13 +4,13 @@ import { files } from '#platform'
 import { UserError } from '../../engine/base/errors.ts'
 import { count, fields, listOf, mapOf, parseJson, text } from '../../engine/base/json.ts'
 
-/** What the shapes of weights do not tell of a model. */
+/** Facts of a model that the shapes of weights do not tell. */
 export interface Architecture {
   heads: number | undefined
   normEps: number | undefined
 }
 
-/** What the files say of a model and its images. */
+/** Facts that the files state of a model and its images. */
 interface SourceConfig extends Architecture {
   classNames: string[] | undefined
   /** Mean and standard deviation of the channels of pixels in [0, 1]. */

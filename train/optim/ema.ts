@@ -89,7 +89,7 @@ export class Ema {
       throw new Error('Ema.swap: cannot be called inside capture(), whose replays would not know of it; call it outside')
     scope(() => {
       for (const part of this.#parts) {
-        // What lies between the parameters belongs to others, so these are exchanged one by one then.
+        // The memory between the parameters belongs to others, so these are exchanged one by one then.
         const pairs = part.hasOthers
           ? this.parameters.filter((t) => part.has(t)).map((t) => [t, part.slot(part.moments.average!, t)] as const)
           : [[part.params, part.moments.average!] as const]

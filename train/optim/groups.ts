@@ -5,7 +5,7 @@ import { checkHyperparameters } from '../../engine/ops/optimizerStep.ts'
 import { checkTensor } from '../../engine/tensor/arguments.ts'
 import { type GivenParameter, namedOnce } from './named.ts'
 
-/** What every optimizer takes for all of its parameters or for a group of them. */
+/** Options that every optimizer takes for all of its parameters or for a group of them. */
 export interface GroupOptions {
   /** Weight decay, at least 0. */
   weightDecay?: number
@@ -23,7 +23,7 @@ export type ParameterGroup<Options extends GroupOptions = GroupOptions> = Option
   lrScale?: number
 }
 
-/** What an optimizer can be made of. */
+/** The parameters of an optimizer, in groups or not. */
 export type OptimizerParameters<Options extends GroupOptions = GroupOptions> =
   | Iterable<GivenParameter>
   | Iterable<ParameterGroup<Options>>

@@ -41,7 +41,7 @@ export interface Treatment {
 const taken = new WeakSet<LossScale>()
 
 /**
- * What all optimizers share: parameters that lie side by side, so that a dispatch updates all that are treated alike, the norm of their
+ * All optimizers share this: parameters lie side by side, so that a dispatch updates all that are treated alike, the norm of their
  * gradient, clipping, the loss scale, step counts and saved state. A step whose gradient norm is not finite changes nothing but the loss
  * scale. The device decides that, so step counts live there.
  *
