@@ -165,7 +165,7 @@ test('typed arrays of the dtype are taken as they are', async () => {
   await check(make(Int32Array.of(-(2 ** 31), 7)), [-(2 ** 31), 7], 'int32')
 })
 
-test('write takes the array of the dtype only', async () => {
+test('write takes the array of the dtype, or a tensor like it', async () => {
   const floats = make([1, 2])
   const ints = make([1, 2], int32)
   const write = (t: Tensor, data: unknown) => messageOf(() => t.write(data as Float32Array))
@@ -180,11 +180,14 @@ test('write takes the array of the dtype only', async () => {
     () => 1,
     new Uint8Array(8),
     BigInt64Array.of(1n, 2n),
-    floats,
   ]) {
     assert.match(write(floats, data), /^write: .* into float32 \[2\], takes a Float32Array of 2 values$/)
     assert.match(write(ints, data), /^write: .* into int32 \[2\], takes an Int32Array of 2 values$/)
   }
+  assert.match(
+    write(ints, floats),
+    /^write: float32 \[2\] into int32 \[2\], takes a tensor of the same shape, dtype and device$/,
+  )
   assert.is(write(floats, [1, 2]), 'write: [1, 2] into float32 [2], takes a Float32Array of 2 values')
   assert.is(write(ints, Float32Array.of(1.5, 3e9)), 'write: Float32Array(2) into int32 [2], takes an Int32Array of 2 values')
   assert.is(write(floats, new Float32Array(3)), 'write: Float32Array(3) into float32 [2], takes a Float32Array of 2 values')
