@@ -1,7 +1,8 @@
 import { refusal } from '../engine/base/checks.ts'
 import { checkOptions } from '../engine/base/options.ts'
 import { batchNorm, groupNorm, ones, type Tensor, zeros } from '../engine/index.ts'
-import { checkSizes, epsOf } from './layers.ts'
+import { checkEps } from '../engine/ops/normRows.ts'
+import { checkSizes } from './layers.ts'
 import { buffer, Module, type Parameter, parameter } from './module.ts'
 
 /**
@@ -24,7 +25,8 @@ export class BatchNorm2d extends Module {
     checkOptions('BatchNorm2d', options, { eps: true, momentum: true })
     const { momentum = 0.1, eps = 1e-5 } = options
     if (!(momentum >= 0 && momentum <= 1)) throw refusal('BatchNorm2d', momentum, 'a number from 0 to 1', 'momentum')
-    this.eps = epsOf('BatchNorm2d', eps)
+    checkEps('BatchNorm2d', eps)
+    this.eps = eps
     this.momentum = momentum
     this.weight = parameter(() => ones([channels]))
     this.bias = parameter(() => zeros([channels]))
@@ -51,7 +53,8 @@ export class GroupNorm extends Module {
     super()
     checkSizes('GroupNorm', { groups, channels })
     if (channels % groups !== 0) throw refusal('GroupNorm', groups, `a divisor of ${channels} channels`, 'groups')
-    this.eps = epsOf('GroupNorm', eps)
+    checkEps('GroupNorm', eps)
+    this.eps = eps
     this.groups = groups
     this.weight = parameter(() => ones([channels]))
     this.bias = parameter(() => zeros([channels]))

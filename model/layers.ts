@@ -13,6 +13,7 @@ import {
   scope,
   zeros,
 } from '../engine/index.ts'
+import { checkEps } from '../engine/ops/normRows.ts'
 import type { Residual } from './config.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 
@@ -62,7 +63,8 @@ export class LayerNorm extends Module {
     super()
     checkNoMore('LayerNorm', extra)
     checkSizes('LayerNorm', { dim })
-    this.eps = epsOf('LayerNorm', eps)
+    checkEps('LayerNorm', eps)
+    this.eps = eps
     this.weight = parameter(() => ones([dim]))
     this.bias = parameter(() => zeros([dim]))
   }
@@ -206,12 +208,6 @@ export class EncoderLayer extends Module {
 /** Returns the CLS token as a view: [B, N, D] -> [B, 1, D]. */
 export function clsRow(x: Tensor): Tensor {
   return x.slice([[], [0, 1]])
-}
-
-/** Returns the eps of a norm. @throws ArgumentError unless it is a finite number of at least 0 */
-export function epsOf(layer: string, eps: number): number {
-  if (!(Number.isFinite(eps) && eps >= 0)) throw refusal(layer, eps, 'a finite number of at least 0', 'eps')
-  return eps
 }
 
 /** @throws ArgumentError unless every size is a whole number of at least 1 */

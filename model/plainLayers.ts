@@ -1,7 +1,8 @@
 import { checkNoMore } from '../engine/base/checks.ts'
 import { dropout, embedding, ones, randn, rmsNorm, type Tensor } from '../engine/index.ts'
 import { checkProbability } from '../engine/ops/dropout.ts'
-import { checkSizes, epsOf } from './layers.ts'
+import { checkEps } from '../engine/ops/normRows.ts'
+import { checkSizes } from './layers.ts'
 import { Module, type Parameter, parameter } from './module.ts'
 
 /** A table of vectors, weight [count, dim], which starts as PyTorch's: standard normal numbers. */
@@ -30,7 +31,8 @@ export class RmsNorm extends Module {
     super()
     checkNoMore('RmsNorm', extra)
     checkSizes('RmsNorm', { dim })
-    this.eps = epsOf('RmsNorm', eps)
+    checkEps('RmsNorm', eps)
+    this.eps = eps
     this.weight = parameter(() => ones([dim]))
   }
 

@@ -39,7 +39,7 @@ async function compare(
   makeOptimizer: (model: Paraformer.Module) => { step(lr: number): unknown; zeroGrad(): void },
   batches: Batches,
 ): Promise<void> {
-  if (!python) return note('not compared with PyTorch: no python3 has torch and numpy (Debian: apt-get install python3-torch)')
+  if (!python) throw new Error('no python3 has torch and numpy; install them (Debian: apt-get install python3-torch)')
   const folder = mkdtempSync(join(tmpdir(), 'paraformer-networks-'))
   const model = new (await classOf(example, name, folder))(...args)
   await pf.saveNpz(join(folder, 'weights.npz'), model.stateDict())
