@@ -82,7 +82,7 @@ const bundles = {
   logLevel: 'warning',
 }
 // Only tests of train/, bench/, examples/ and torch/ start the command line. The others run even when it does not build.
-const commandLine = files.some((file) => /^test\/(train|study|bench|examples|torch)\//.test(file))
+const commandLine = files.some((file) => /^test\/(train|study|fleet|bench|examples|torch)\//.test(file))
   ? { cli: 'bench/cli.ts', index: 'train/index.ts' }
   : {}
 await Promise.all([

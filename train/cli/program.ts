@@ -7,6 +7,7 @@ import { devicesCommand } from './devices.ts'
 import { evalCommand } from './eval.ts'
 import { exportCommand, importCommand } from './exchange.ts'
 import { expandCommand } from './expand.ts'
+import { fleetCommand } from './fleet.ts'
 import { makeCommand } from './options.ts'
 import { predictCommand } from './predict.ts'
 import { printableLines } from './printable.ts'
@@ -15,6 +16,7 @@ import { setupCommand } from './setup.ts'
 import { studyCommand } from './study.ts'
 import { trainCommand } from './train.ts'
 import { webCommand } from './web.ts'
+import { workerCommand } from './worker.ts'
 
 /** Makes the program `paraformer` with the commands of this layer. @param extra commands of higher layers */
 export function makeProgram(extra: readonly Command[] = []): Command {
@@ -31,6 +33,8 @@ export function makeProgram(extra: readonly Command[] = []): Command {
     .addCommand(expandCommand())
     .addCommand(devicesCommand())
     .addCommand(studyCommand())
+    .addCommand(workerCommand())
+    .addCommand(fleetCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())
     .addCommand(webCommand())

@@ -3,25 +3,31 @@ import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
+import { CLASSES, checkName, type Target, type WorkerClass } from '../fleet/names.ts'
+import { LEASE } from '../fleet/store.ts'
 import { select } from '../study/plan/selection.ts'
-import { loadStudy, shippedStudies } from '../study/plan/source.ts'
+import { type LoadedStudy, loadStudy, shippedStudies } from '../study/plan/source.ts'
 import { exportStudy } from '../study/results/export.ts'
 import { filesIn, STUDIES as OUT } from '../study/results/folder.ts'
 import { ranStudies, ranStudyNamed, type StudyStatus, studyStatus } from '../study/results/status.ts'
 import { runStudy, type StudyHooks, type StudyRequest } from '../study/run/execute.ts'
 import { previewStudy } from '../study/run/preview.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
+import { addFleetOptions, type FleetFlags } from './fleetOptions.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, count, makeCommand, number, tuneOption } from './options.ts'
 import { printable, printJson, say } from './printable.ts'
 import { Progress } from './progress.ts'
 import { reportCommand } from './report.ts'
+import { measuresTime, openElsewhere } from './studyFleet.ts'
 import { listedStudies, previewLines, statusLines } from './studyTables.ts'
 
 /** Largest number of runs at a time that a machine may be asked for. */
 const MAX_JOBS = 64
+/** Longest lease of a run in a fleet, in seconds. */
+const MAX_LEASE = 3600
 
-interface RunFlags {
+interface RunFlags extends FleetFlags {
   preset: string
   arms?: string[]
   seeds?: number[]
@@ -34,6 +40,9 @@ interface RunFlags {
   dataDir?: string
   download?: boolean
   json?: boolean
+  class: WorkerClass
+  worker?: string
+  lease: number
 }
 
 /** Makes the command `paraformer study`. */
@@ -63,7 +72,7 @@ function listCommand(): Command {
 }
 
 function runCommand(): Command {
-  return makeCommand('run', 'study run ')
+  const command = makeCommand('run', 'study run ')
     .description('run what is missing of a study; results.jsonl has a line for each finished run')
     .argument('<study>', 'name of a study of `paraformer study list`, or a file such as my-study.ts')
     .option('--preset <name>', 'size of the study', 'tiny')
@@ -78,6 +87,14 @@ function runCommand(): Command {
     .addOption(adapterOption())
     .addOption(tuneOption('off'))
     .option('--json', 'print JSON')
+  return addFleetOptions(command, 'give the runs to the workers of a fleet, such as nats://localhost:4222')
+    .addOption(new Option('--class <name>', 'workers of a fleet that take the runs').choices([...CLASSES]).default('cpu'))
+    .option('--worker <name>', 'the one worker of a fleet that takes the runs, as studies of times need it')
+    .addOption(
+      new Option('--lease <seconds>', 'after so long without a sign of life the run of a worker goes to another one')
+        .argParser(count(MAX_LEASE))
+        .default(LEASE / 1000),
+    )
     .action(async (name: string, flags: RunFlags) => {
       const interrupt = new Interrupt()
       try {
@@ -96,7 +113,8 @@ async function run(name: string, flags: RunFlags, interrupt: Interrupt): Promise
   // Variants that a later tuning finds give other bits, so a study takes none unless it is asked to.
   const tune = flags.tune ?? 'off'
   const place = { ...(dataDir && { dataDir }), ...(download && { download }) }
-  const request: StudyRequest = { loaded, preset, selection, out, jobs, adapter, tune, deviate, place }
+  const elsewhere = fleetOf(flags, loaded)
+  const request: StudyRequest = { loaded, preset, selection, out, jobs, adapter, tune, deviate, place, elsewhere }
   const ends = new AbortController()
   interrupt.says = 'saving; once more ends at once'
   interrupt.onAsked(() => ends.abort())
@@ -124,6 +142,25 @@ async function run(name: string, flags: RunFlags, interrupt: Interrupt): Promise
   } finally {
     shown.stop()
   }
+}
+
+/** Returns what opens the fleet that the flags name, if they name one. @throws UserError for a study that no fleet can do */
+function fleetOf(flags: RunFlags, loaded: LoadedStudy): StudyRequest['elsewhere'] {
+  const { fleet, worker, preset } = flags
+  if (fleet === undefined) {
+    if (worker !== undefined) throw new UserError('--worker is a worker of a fleet; name its server with --fleet')
+    return undefined
+  }
+  const { study } = loaded
+  if (study.exclusive && worker === undefined)
+    throw new UserError(
+      `study ${study.id} measures times, so all its runs need the same machine; name a worker of the fleet with --worker`,
+    )
+  if (measuresTime(study))
+    throw new UserError(`study ${study.id} has a budget of time, which is measured on one machine; run it without --fleet`)
+  const target: Target = worker === undefined ? { class: flags.class } : { worker: checkName(worker, '--worker') }
+  return (folder, data, hooks) =>
+    openElsewhere({ fleet: { ...flags, fleet }, loaded, preset, target, lease: flags.lease * 1000 }, folder, data, hooks)
 }
 
 /** The progress of a study, which begins with its first run. */

@@ -20,6 +20,8 @@ export interface RunHooks {
   /** Is called with the number of mini-batches done. */
   onProgress(miniBatches: number, label: string): void
   note(text: string): void
+  /** Is called when a checkpoint lies in the folder, after so many mini-batches. */
+  onSaved?(miniBatches: number): void
 }
 
 /** Writes the files of a run while it trains without a terminal of its own: settings, metrics and checkpoints. */
@@ -78,7 +80,11 @@ export class RunWriter {
         before = time
         times.begin()
       },
-      onSave: () => checkpoints.save(trainer),
+      onSave: async () => {
+        const { step } = trainer.position
+        await checkpoints.save(trainer)
+        if (checkpoints.savedStep === step) this.#hooks.onSaved?.(step)
+      },
     })
   }
 

@@ -70,6 +70,27 @@ export function presetOf(study: Study, preset: string): Partial<Settings> {
   throw new UserError(`study ${study.id} has no preset ${preset}; there are ${Object.keys(study.presets).join(', ')}`)
 }
 
+/** Everything that the key of a run follows from, beside the library. */
+export interface KeyInputs {
+  loaded: LoadedStudy
+  /** Hash of the data set. */
+  data: string
+  arm: string
+  settings: Settings
+  kind: 'run' | 'trial'
+}
+
+/** Returns the key of a run: the hash of all that decides its numbers but the device. */
+export function runKey({ loaded, data, arm, settings, kind }: KeyInputs): string {
+  const { model, scheme, count, procedure } = loaded.study.arms[arm]!
+  // The settings of an arm without functions say all that its file says.
+  const code = (model ?? scheme ?? count) ? loaded.hash : ''
+  // The key does not depend on where the files lie.
+  const { dataDir, download, ...deciding } = settings
+  const more = procedure ? [procedure] : []
+  return hashOf([kind, loaded.study.id, arm, deciding, data, code, BUILD.version, BUILD.sources, ...more])
+}
+
 /** Makes the plan of a study: the settings and the work of each run. */
 export class Plan {
   readonly inputs: PlanInputs
@@ -151,15 +172,8 @@ export class Plan {
     return Object.fromEntries(drawn)
   }
 
-  #key(arm: string, settings: Settings, kind: string): string {
-    const { loaded, data } = this.inputs
-    const { model, scheme, count, procedure } = this.study.arms[arm]!
-    // The settings of an arm without functions say all that its file says.
-    const code = (model ?? scheme ?? count) ? loaded.hash : ''
-    // The key does not depend on where the files lie.
-    const { dataDir, download, ...deciding } = settings
-    const more = procedure ? [procedure] : []
-    return hashOf([kind, loaded.study.id, arm, deciding, data.hash, code, BUILD.version, BUILD.sources, ...more])
+  #key(arm: string, settings: Settings, kind: 'run' | 'trial'): string {
+    return runKey({ loaded: this.inputs.loaded, data: this.inputs.data.hash, arm, settings, kind })
   }
 
   #work(arm: string, settings: Settings): Work {

@@ -7,28 +7,29 @@ import { BUILD } from '../plan/build.ts'
 import type { CheckJob } from './job.ts'
 import { doJob, type JobHooks } from './processes.ts'
 
-const CHECKS = fields({
-  format: count,
-  checks: listOf(
-    fields({
-      device: text,
-      adapter: text,
-      driver: text,
-      sources: text,
-      /** Hash of the study file. */
-      study: text,
-      at: text,
-      arms: mapOf(fields({ bits: text, seconds: amount })),
-    }),
-  ),
+export const CHECK = fields({
+  device: text,
+  adapter: text,
+  driver: text,
+  sources: text,
+  /** Hash of the study file. */
+  study: text,
+  at: text,
+  arms: mapOf(fields({ bits: text, seconds: amount })),
 })
+const CHECKS = fields({ format: count, checks: listOf(CHECK) })
 
 /** A device on which the same seed was seen to give the same bits. */
-export type Check = v.InferOutput<typeof CHECKS>['checks'][number]
+export type Check = v.InferOutput<typeof CHECK>
 
 /** Reads the checks of a study; none where there is no file. @throws UserError for a malformed file */
 export async function readChecks(path: string): Promise<Check[]> {
   return (await readJsonFile(CHECKS, path))?.checks ?? []
+}
+
+/** Writes the checks of a study. */
+export async function writeChecks(path: string, checks: readonly Check[]): Promise<void> {
+  await files.write(path, `${JSON.stringify({ format: FORMAT, checks }, null, 2)}\n`)
 }
 
 /** Returns the measured seconds of a mini-batch of each arm, by the earliest check that has the arm. */
@@ -67,7 +68,7 @@ export async function checkDevice(path: string, job: CheckJob, study: string, ho
   // The second process finds compiled shaders, as later ones do.
   const check = { device, adapter, driver, sources: BUILD.sources, study, at: new Date().toISOString(), arms: second.arms! }
   const all = [...checks, check]
-  await files.write(path, `${JSON.stringify({ format: FORMAT, checks: all }, null, 2)}\n`)
+  await writeChecks(path, all)
   hooks.note(`${adapter}: the same seed twice gives the same bits in ${names.length} arms`)
   return all
 }

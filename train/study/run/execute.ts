@@ -14,7 +14,7 @@ import type { StudyRecord } from '../results/results.ts'
 import { type Check, checkDevice, paceOf, readChecks } from './checks.ts'
 import { sum } from './expected.ts'
 import type { CheckJob, JobStudy, RunJob } from './job.ts'
-import { doJob } from './processes.ts'
+import { doJob, type JobHooks, type Outcome } from './processes.ts'
 import { chooseTuned } from './tuning.ts'
 
 /** Mini-batches between the checkpoints of a run. */
@@ -34,6 +34,15 @@ export interface StudyRequest {
   /** Reason for a change after the registration. */
   deviate?: string | undefined
   place: Pick<Partial<Settings>, 'dataDir' | 'download'>
+  /** Opens what does the runs elsewhere; default processes of this machine, whose device is checked. */
+  elsewhere?: ((folder: StudyFolder, data: StudyData, hooks: StudyHooks) => Promise<Elsewhere>) | undefined
+}
+
+/** A place other than this machine, where any number of runs are done at a time. */
+export interface Elsewhere {
+  /** Does a run. Its files lie in the folder of the job afterwards. */
+  do(job: RunJob, hooks: JobHooks): Promise<Outcome>
+  close(): Promise<void>
 }
 
 export interface StudyHooks {
@@ -83,7 +92,12 @@ export async function runStudy(request: StudyRequest, hooks: StudyHooks): Promis
     const registered = await register(loaded, preset, folder, request.deviate)
     const ledger = await Ledger.open(folder, registered, study.tuning !== undefined, hooks.note)
     try {
-      return await new Execution(request, hooks, data, ledger).run()
+      const elsewhere = await request.elsewhere?.(folder, data, hooks)
+      try {
+        return await new Execution(request, hooks, data, ledger, elsewhere).run()
+      } finally {
+        await elsewhere?.close()
+      }
     } finally {
       await ledger.close()
     }
@@ -97,13 +111,15 @@ class Execution {
   readonly #hooks: StudyHooks
   readonly #data: StudyData
   readonly #ledger: Ledger
+  readonly #elsewhere: Elsewhere | undefined
   readonly #failures: string[] = []
   /** Operations of the whole study, of what is finished, and of the runs in progress. */
   #total = 0
   #done = 0
   readonly #active = new Map<PlannedRun, number>()
 
-  constructor(request: StudyRequest, hooks: StudyHooks, data: StudyData, ledger: Ledger) {
+  constructor(request: StudyRequest, hooks: StudyHooks, data: StudyData, ledger: Ledger, elsewhere?: Elsewhere) {
+    this.#elsewhere = elsewhere
     this.#request = request
     this.#hooks = hooks
     this.#data = data
@@ -128,7 +144,8 @@ class Execution {
     const missing = trials.some((trial) => !this.#ledger.trialOf(trial)) || plan.runs(arms, seeds).some(isMissing)
     if (missing || this.#request.deviate !== undefined) {
       await files.write(folder.bundle, loaded.code)
-      const checks = await this.#check(plan, involved)
+      // Elsewhere each worker checks its own device.
+      const checks = this.#elsewhere ? before : await this.#check(plan, involved)
       if (!checks) return this.#outcome(plan.runs(arms, seeds))
       plan = this.#plan(checks, {})
       await this.#all(plan.trials(involved), 'trial', (trial) => this.#ledger.trialOf(trial) !== undefined)
@@ -163,7 +180,8 @@ class Execution {
     const worker = async () => {
       for (let run = waiting.shift(); run && !this.#stopped; run = waiting.shift()) await this.#one(run, kind)
     }
-    await Promise.all(Array.from({ length: this.#request.jobs }, worker))
+    const atATime = this.#elsewhere ? waiting.length : this.#request.jobs
+    await Promise.all(Array.from({ length: atATime }, worker))
   }
 
   async #one(run: PlannedRun, kind: 'run' | 'trial'): Promise<void> {
@@ -176,7 +194,7 @@ class Execution {
     const found = await this.#ledger.recordOf(run)
     const outcome = found
       ? ({ how: 'done' } as const)
-      : await doJob(job, {
+      : await (this.#elsewhere?.do.bind(this.#elsewhere) ?? doJob)(job, {
           ...this.#hooks,
           note: (text) => this.#hooks.note(`${name}: ${text}`),
           onProgress: (miniBatches, label) => this.#progress(run, miniBatches, `${name}: ${label}`),

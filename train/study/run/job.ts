@@ -46,8 +46,10 @@ export type JobReply =
   /** Training goes on: mini-batches done, and a text for people. */
   | { progress: number; label: string }
   | { note: string }
+  /** A checkpoint lies in the folder, after so many mini-batches. */
+  | { saved: number }
   | { done: true; report?: CheckReport }
   /** It was asked to stop, and saved. */
   | { stopped: true }
-  /** It failed, if only because another process has its folder. */
-  | { failed: string; busy: boolean }
+  /** It failed, if only because another process has its folder; or because of what it was asked to do. */
+  | { failed: string; busy: boolean; asked: boolean }

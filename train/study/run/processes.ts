@@ -14,13 +14,16 @@ const MAX_CRASHES = 3
 export type Outcome =
   | { how: 'done'; report?: CheckReport | undefined }
   | { how: 'stopped' }
-  | { how: 'failed'; message: string }
+  /** It failed, for a reason that lies in what was asked for or in this machine. */
+  | { how: 'failed'; message: string; asked: boolean }
 
 export interface JobHooks {
   /** Asks the process to save and end. */
   signal: AbortSignal
   onProgress?(miniBatches: number, label: string): void
   note(text: string): void
+  /** Is called when a checkpoint lies in the folder, after so many mini-batches. */
+  onSaved?(miniBatches: number): void
 }
 
 /** Does a job in a process of its own, and goes on in another one when it crashes. */
@@ -39,12 +42,12 @@ export async function doJob(job: Job, hooks: JobHooks): Promise<Outcome> {
       if (done > reached) [reached, crashes] = [done, 0]
       if (hooks.signal.aborted) return { how: 'stopped' }
       if (++crashes === MAX_CRASHES) {
-        return { how: 'failed', message: `its process ${reply}, ${crashes} times without progress` }
+        return { how: 'failed', message: `its process ${reply}, ${crashes} times without progress`, asked: false }
       }
       hooks.note(`a process ${reply}; another one goes on`)
     } else if ('done' in reply) return { how: 'done', report: reply.report }
     else if ('stopped' in reply) return { how: 'stopped' }
-    else if (!reply.busy || tries >= TRIES) return { how: 'failed', message: reply.failed }
+    else if (!reply.busy || tries >= TRIES) return { how: 'failed', message: reply.failed, asked: reply.asked }
     else await new Promise((resolve) => setTimeout(resolve, PAUSE))
   }
 }
@@ -52,7 +55,7 @@ export async function doJob(job: Job, hooks: JobHooks): Promise<Outcome> {
 type Last = Extract<JobReply, { done: true } | { stopped: true } | { failed: string }>
 
 /** @returns the last reply of a process, or how it ended without one */
-async function onceIn(job: Job, { signal, onProgress, note }: JobHooks): Promise<Last | string> {
+async function onceIn(job: Job, { signal, onProgress, onSaved, note }: JobHooks): Promise<Last | string> {
   let last: Last | undefined
   let answered = () => {}
   const reply = new Promise<void>((resolve) => {
@@ -62,6 +65,7 @@ async function onceIn(job: Job, { signal, onProgress, note }: JobHooks): Promise
     const found = message as JobReply
     if ('progress' in found) onProgress?.(found.progress, found.label)
     else if ('note' in found) note(found.note)
+    else if ('saved' in found) onSaved?.(found.saved)
     else {
       last = found
       answered()

@@ -20,6 +20,7 @@ async function work(job: Job): Promise<JobReply> {
     shouldStop: () => stopping,
     onProgress: (progress: number, label: string) => void reply({ progress, label }),
     note: (note: string) => void reply({ note }),
+    onSaved: (saved: number) => void reply({ saved }),
   }
   if (job.kind === 'check') return { done: true, report: await checkBits(job) }
   return (await runOnce(job, hooks)) ? { done: true } : { stopped: true }
@@ -35,8 +36,9 @@ process.on('message', async (request: JobRequest) => {
   } catch (error) {
     const failed = reason(error)
     // A process whose parent was killed may still save the run.
-    const busy = error instanceof UserError && /trains in this folder|holds a run/.test(failed)
-    await reply({ failed, busy })
+    const asked = error instanceof UserError
+    const busy = asked && /trains in this folder|holds a run/.test(failed)
+    await reply({ failed, busy, asked })
   }
   process.disconnect?.()
 })

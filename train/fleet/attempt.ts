@@ -1,0 +1,184 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { reason } from '../../engine/index.ts'
+import { canonical } from '../study/plan/hash.ts'
+import type { Check } from '../study/run/checks.ts'
+import type { RunJob } from '../study/run/job.ts'
+import { doJob, type Outcome } from '../study/run/processes.ts'
+import { changeClaim, checkFence, FencedError } from './claim.ts'
+import type { DeclaredRun } from './declared.ts'
+import type { Claim, RunMessage } from './messages.ts'
+import { claimKey } from './names.ts'
+import { CHECKPOINT_FILES, fetchFiles, removeFiles, resultFiles, storeFiles } from './runFiles.ts'
+import type { FleetStore } from './store.ts'
+
+/** What an attempt is made with. */
+export interface AttemptParts {
+  store: FleetStore
+  message: RunMessage
+  declared: DeclaredRun
+  /** The entry as this attempt claimed it. */
+  claim: Claim
+  worker: string
+  /** The device of this worker, as `deviceKey` names it. */
+  device: string
+  adapter: string | undefined
+  /** The check of that device. */
+  check: Check | undefined
+  /** The folder of the run, which belongs to this attempt alone. */
+  folder: string
+  /** Aborts when the worker is asked to end. */
+  signal: AbortSignal
+  note(text: string): void
+  onProgress(step: number, label: string): void
+}
+
+/** How an attempt ended. */
+export type AttemptEnd =
+  | { how: 'done' }
+  /** The worker was asked to end; the run can go on elsewhere. */
+  | { how: 'stopped' }
+  /** Another attempt has the run. */
+  | { how: 'fenced'; message: string }
+  | { how: 'failed'; message: string; asked: boolean }
+
+/**
+ * An attempt at a run: training in a process of its own, beside which this one keeps the lease. Each checkpoint is stored before the entry
+ * of the run points to it, and each change of the entry proves that the attempt still has the run.
+ */
+export class Attempt {
+  readonly #parts: AttemptParts
+  readonly #key: string
+  /** Ends the process of the run, when the worker ends or the run is lost. */
+  readonly #ends = new AbortController()
+  #fenced: FencedError | undefined
+  #wanted: number | undefined
+  #storing: Promise<void> = Promise.resolve()
+  #step = 0
+
+  constructor(parts: AttemptParts) {
+    this.#parts = parts
+    this.#key = claimKey(parts.message.folder, parts.message.key)
+  }
+
+  /** Trains the run to its end, or until something else ends the attempt. */
+  async run(): Promise<AttemptEnd> {
+    const { signal, folder } = this.#parts
+    const stop = () => this.#ends.abort()
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop)
+    try {
+      await rm(folder, { recursive: true, force: true })
+      await this.#resume()
+      const outcome = await doJob(this.#job(), {
+        signal: this.#ends.signal,
+        note: this.#parts.note,
+        onProgress: (step, label) => {
+          this.#step = step
+          this.#parts.onProgress(step, label)
+        },
+        onSaved: (step) => this.#save(step),
+      })
+      await this.#storing
+      return await this.#end(outcome)
+    } catch (error) {
+      if (error instanceof FencedError) return { how: 'fenced', message: error.message }
+      return { how: 'failed', message: reason(error), asked: false }
+    } finally {
+      signal.removeEventListener('abort', stop)
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+
+  /** Ends the attempt, because the run was given to another one. */
+  fence(error: FencedError): void {
+    this.#fenced ??= error
+    this.#ends.abort()
+  }
+
+  async #end(outcome: Outcome): Promise<AttemptEnd> {
+    const { store, folder } = this.#parts
+    if (this.#fenced) throw this.#fenced
+    if (outcome.how === 'stopped') {
+      await this.#storeCheckpoint(this.#step)
+      return { how: 'stopped' }
+    }
+    if (outcome.how === 'failed') return outcome
+    const names = await resultFiles(folder)
+    const result = await storeFiles(store.files, folder, names, `${this.#prefix}/result`)
+    let before: Claim | undefined
+    await this.#change((claim) => {
+      before = claim
+      const { saved, ...rest } = claim
+      return { ...rest, state: 'done', result, check: this.#parts.check }
+    })
+    if (before?.saved) await removeFiles(store.files, before.saved.files)
+    return { how: 'done' }
+  }
+
+  get #prefix(): string {
+    const { message, claim } = this.#parts
+    return `${message.folder}/${message.key}/${claim.attempt}`
+  }
+
+  /** Fetches the last checkpoint, unless it is of another kind of device, on which the bits would be others. */
+  async #resume(): Promise<void> {
+    const { store, claim, device, folder, note } = this.#parts
+    const { saved } = claim
+    if (!saved) return
+    if (saved.device !== device) return note(`begins anew, since its checkpoint is of ${saved.device}`)
+    await fetchFiles(store.files, saved.files, folder, CHECKPOINT_FILES[0])
+    note(`goes on from mini-batch ${saved.step}`)
+  }
+
+  #job(): RunJob {
+    const { message, declared, adapter, folder } = this.#parts
+    const { kind, key, arm, saveEvery, flops, tune } = message
+    const { bundle, settings } = declared
+    return { kind, bundle, adapter, tune, folder, key, arm, settings, saveEvery, flops }
+  }
+
+  /** Stores the newest checkpoint after the one that is being stored. */
+  #save(step: number): void {
+    this.#wanted = step
+    this.#storing = this.#storing.then(async () => {
+      if (this.#wanted !== step) return
+      try {
+        await this.#storeCheckpoint(step)
+      } catch (error) {
+        if (error instanceof FencedError) this.fence(error)
+        else this.#parts.note(`the checkpoint of mini-batch ${step} is not stored (${reason(error)}); the next one may be`)
+      }
+    })
+  }
+
+  async #storeCheckpoint(step: number): Promise<void> {
+    const { store, folder, device } = this.#parts
+    const files = await storeFiles(store.files, folder, CHECKPOINT_FILES, `${this.#prefix}/${step}-${Date.now().toString(36)}`)
+    // The process may have ended before its first checkpoint.
+    if (!files.some(({ name }) => name === CHECKPOINT_FILES[0])) return
+    let before: Claim['saved']
+    await this.#change((claim) => {
+      before = claim.saved
+      return { ...claim, saved: { device, step, files } }
+    })
+    if (before) await removeFiles(store.files, before.files)
+  }
+
+  /** Changes the entry, if this attempt still has the run. @throws FencedError otherwise */
+  async #change(change: (claim: Claim) => Claim): Promise<void> {
+    const { store, claim, worker } = this.#parts
+    let written: Claim | undefined
+    await changeClaim(store.claims, this.#key, (before) => {
+      // A change whose answer was lost may have taken effect.
+      if (written && canonical(before) === canonical(written)) return undefined
+      written = change(checkFence(before, claim.attempt, worker))
+      return written
+    })
+  }
+}
+
+/** Returns the folder of a run's attempts on a worker. */
+export function attemptFolder(work: string, { folder, kind, key }: RunMessage): string {
+  return join(work, folder, kind, key)
+}

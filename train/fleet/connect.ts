@@ -1,0 +1,117 @@
+import { readFile, stat } from 'node:fs/promises'
+import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
+import { reason, UserError } from '../../engine/index.ts'
+import { optional } from '../../engine/platform/optional.ts'
+import { inboxPrefix } from './server.ts'
+
+/** Milliseconds between tries to reach a server again. */
+const RECONNECT = 500
+
+/** How a server of a fleet is reached. */
+export interface FleetAddress {
+  /** Such as `nats://host:4222` or `tls://host:4222`. */
+  url: string
+  /** A file of credentials: a user's `.creds`, a seed of an NKey, or a token. */
+  auth?: string | undefined
+  /** A file of certificates that may sign the server's. */
+  ca?: string | undefined
+}
+
+/** @throws UserError for an address that is none, or that holds a password */
+export function checkAddress(url: string): string {
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch {
+    throw new UserError(`--fleet ${url}: is no address; write one such as nats://localhost:4222`)
+  }
+  if (parsed.username || parsed.password)
+    throw new UserError('--fleet: a command line is no place for a password; put the token into a file and name it with --auth')
+  if (!['nats:', 'tls:'].includes(parsed.protocol))
+    throw new UserError(`--fleet ${url}: use nats:// or tls://, such as nats://localhost:4222`)
+  return url
+}
+
+/**
+ * Connects to the server of a fleet. A connection that is lost later is made again until it is closed.
+ * @param name is that of a worker, or `coordinator`; the server allows each user the answers to its own name alone
+ * @param say gets a line when the connection is lost, is there again, or something is refused
+ * @throws UserError in one line when there is no server, or it refuses the credentials
+ */
+export async function connectFleet(address: FleetAddress, name: string, say: (text: string) => void): Promise<NatsConnection> {
+  const nats = await optional(import('@nats-io/transport-node'), '@nats-io/transport-node', 'a fleet cannot be reached')
+  const { url, ca } = address
+  const options: NodeConnectionOptions = {
+    servers: url,
+    name,
+    // A user may listen to the subjects of its own name alone.
+    inboxPrefix: inboxPrefix(name),
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT,
+    // Each worker asks at another moment after the server was away.
+    reconnectJitter: RECONNECT,
+    pingInterval: 10_000,
+    maxPingOut: 2,
+    timeout: 10_000,
+    ignoreAuthErrorAbort: false,
+    authenticator: address.auth === undefined ? undefined! : await authenticator(address.auth, nats),
+    ...((ca !== undefined || url.startsWith('tls:')) && {
+      tls: ca === undefined ? {} : { ca: await readSecret(ca, '--ca', false) },
+    }),
+  }
+  if (options.authenticator === undefined) delete options.authenticator
+  let connection: NatsConnection
+  try {
+    connection = await nats.connect(options)
+  } catch (error) {
+    throw connectError(error, address)
+  }
+  void report(connection, url, say)
+  return connection
+}
+
+function connectError(error: unknown, { url, auth }: FleetAddress): UserError {
+  const why = reason(error)
+  if (/authorization|authentication|nkey|signature/i.test(why)) {
+    const with_ = auth === undefined ? 'no credentials; name a file with --auth' : `the credentials of ${auth}`
+    return new UserError(`${url}: the server refuses ${with_}`)
+  }
+  return new UserError(`${url}: cannot be reached (${why}); start a server with paraformer fleet up, or name another`, {
+    cause: error,
+  })
+}
+
+/** Says what happens to a connection. */
+async function report(connection: NatsConnection, url: string, say: (text: string) => void): Promise<void> {
+  for await (const status of connection.status()) {
+    if (status.type === 'disconnect') say(`${url}: the connection is lost; trying again`)
+    else if (status.type === 'reconnect') say(`${url}: connected again`)
+    else if (status.type === 'error') say(`${url}: refused: ${reason(status.error)}`)
+  }
+}
+
+async function authenticator(path: string, nats: typeof import('@nats-io/transport-node')) {
+  const secret = (await readSecret(path, '--auth', true)).trim()
+  const bytes = new TextEncoder().encode(secret)
+  if (secret.includes('BEGIN NATS USER JWT')) return nats.credsAuthenticator(bytes)
+  if (/^SU[A-Z2-7]{56}$/.test(secret)) return nats.nkeyAuthenticator(bytes)
+  const [first, second, ...more] = secret.split(/\s+/)
+  if (first && second === undefined) return nats.tokenAuthenticator(first)
+  if (first && second && more.length === 0) return nats.usernamePasswordAuthenticator(first, second)
+  throw new UserError(
+    `${path}: holds no credentials; it must be a .creds file, the seed of an NKey, a token, or a user and a password`,
+  )
+}
+
+/** @throws UserError for a file that is not there, or a secret that others can read */
+async function readSecret(path: string, flag: string, secret: boolean): Promise<string> {
+  try {
+    const { mode } = await stat(path)
+    if (secret && (mode & 0o077) !== 0 && process.platform !== 'win32')
+      throw new UserError(`${flag} ${path}: others can read it; run chmod 600 ${path}`)
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof UserError) throw error
+    throw new UserError(`${flag} ${path}: cannot be read (${(error as { code?: string }).code ?? reason(error)})`)
+  }
+}

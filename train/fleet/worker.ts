@@ -1,0 +1,348 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { Consumer, JsMsg } from '@nats-io/jetstream'
+import { parseJson } from '../../engine/base/json.ts'
+import { reason, UserError } from '../../engine/index.ts'
+import { makeFolder } from '../../engine/platform/files.ts'
+import { FORMAT } from '../run/jsonFile.ts'
+import type { Settings } from '../settings.ts'
+import { BUILD } from '../study/plan/build.ts'
+import { canonical } from '../study/plan/hash.ts'
+import { type Check, checkDevice } from '../study/run/checks.ts'
+import { doJob } from '../study/run/processes.ts'
+import { Attempt, type AttemptEnd, type AttemptParts, attemptFolder } from './attempt.ts'
+import { changeClaim, hasEnded } from './claim.ts'
+import { type DeclaredRun, DeclaredRuns, NotHereError } from './declared.ts'
+import { type Claim, MAX_MESSAGE, RUN_MESSAGE, type RunMessage } from './messages.ts'
+import { claimKey, metricsSubject, QUEUE, type WorkerClass } from './names.ts'
+import { Presence, presentWorkers } from './presence.ts'
+import { type FleetStore, PRESENCE, type RunQueue } from './store.ts'
+
+/** Milliseconds that a worker waits for a run that names it, and for one of its class, in turn. */
+const WAITS = [1000, 4000]
+/** Milliseconds before a run that this worker cannot take, or that failed here, is offered again. */
+const AGAIN = 15_000
+/** Failed attempts after which a run has failed. */
+const MAX_FAILURES = 4
+/** Milliseconds between two reports about a run. */
+const REPORT_EVERY = 1000
+/** Milliseconds before the server is asked again after an error. */
+const PAUSE = 1000
+
+export interface WorkerOptions {
+  store: FleetStore
+  name: string
+  class: WorkerClass
+  /** The folder of what the worker keeps while it lives. */
+  work: string
+  studies: readonly string[]
+  place: Pick<Partial<Settings>, 'dataDir' | 'download'>
+  adapter?: string | undefined
+  /** Ends after this many runs; default never. */
+  maxRuns?: number | undefined
+  /** Ends when no run came for so many milliseconds; default never. */
+  idle?: number | undefined
+  signal: AbortSignal
+  note(text: string): void
+  onProgress(label: string): void
+}
+
+/** The numbers of a worker that has ended. */
+export interface WorkerSummary {
+  done: number
+  failed: number
+}
+
+/** A worker of a fleet: takes one run after the other. */
+export class FleetWorker {
+  readonly #options: WorkerOptions
+  readonly #declared: DeclaredRuns
+  readonly #presence: Presence
+  readonly #device: string
+  /** Devices by arm that were checked to give the same bits twice. */
+  readonly #checked = new Map<string, Check>()
+  /** Runs that failed here, which others may try first. */
+  readonly #avoided = new Set<string>()
+
+  /** Takes runs until the signal aborts. @throws UserError when the worker cannot work at all */
+  static async work(options: WorkerOptions): Promise<WorkerSummary> {
+    const { store, name, work, studies, place, adapter, note, signal } = options
+    await makeFolder(work)
+    const declared = await DeclaredRuns.open({ work, studies, place })
+    const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
+    if (probe.how === 'failed') throw new UserError(probe.message)
+    if (probe.how === 'stopped') return { done: 0, failed: 0 }
+    const { device, adapter: named } = probe.report!
+    const entry = { name, class: options.class, host: hostname(), pid: process.pid, device, sources: BUILD.sources }
+    const more = { since: new Date().toISOString(), done: 0, failed: 0 }
+    const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
+    const worker = new FleetWorker(options, declared, presence, device)
+    try {
+      note(`worker ${name} (${options.class}, ${named}) takes runs`)
+      await worker.#loop()
+      return { done: presence.entry.done, failed: presence.entry.failed }
+    } finally {
+      await presence.end()
+    }
+  }
+
+  private constructor(options: WorkerOptions, declared: DeclaredRuns, presence: Presence, device: string) {
+    this.#options = options
+    this.#declared = declared
+    this.#presence = presence
+    this.#device = device
+  }
+
+  async #loop(): Promise<void> {
+    const { store, name, signal, maxRuns = Number.POSITIVE_INFINITY, idle = Number.POSITIVE_INFINITY, note } = this.#options
+    const targets = [{ worker: name }, { class: this.#options.class }]
+    let queues: (RunQueue | undefined)[] = []
+    let last = performance.now()
+    let complained = false
+    while (!signal.aborted && this.#presence.entry.done < maxRuns && performance.now() - last < idle) {
+      try {
+        for (const [i, target] of targets.entries()) {
+          if (signal.aborted) return
+          const queue = queues[i] ?? (await store.openConsumer(target))
+          queues[i] = queue
+          const message = await (queue ? next(queue.consumer, WAITS[i]!, signal) : pause(WAITS[i]!, signal))
+          if (!message) continue
+          await this.#take(message, queue!.lease)
+          last = performance.now()
+          break
+        }
+        complained = false
+      } catch (error) {
+        if (store.connection.isClosed()) throw new UserError(`the connection to the fleet is closed (${reason(error)})`)
+        // The connection itself says when it is lost and there again.
+        if (!complained) note(`the queue does not answer (${reason(error)}); trying again`)
+        complained = true
+        queues = []
+        await pause(PAUSE, signal)
+      }
+    }
+  }
+
+  /** Does a run, or gives it back. @param lease milliseconds after which the server gives the run to another worker */
+  async #take(message: JsMsg, lease: number): Promise<void> {
+    const { store, note } = this.#options
+    let run: RunMessage
+    try {
+      run = parseJson(
+        RUN_MESSAGE,
+        message.data.length > MAX_MESSAGE ? '' : message.string(),
+        `message ${message.seq} of the queue`,
+      )
+    } catch (error) {
+      note(`refused: ${reason(error)}`)
+      return message.term('malformed')
+    }
+    // From here on the lease is kept, however long it takes to load data or to train.
+    const keeping = setInterval(() => message.working(), lease / 3)
+    try {
+      await this.#do(message, run)
+    } finally {
+      clearInterval(keeping)
+      await store.connection.flush().catch(() => {})
+    }
+  }
+
+  async #do(message: JsMsg, run: RunMessage): Promise<void> {
+    const { note } = this.#options
+    const title = `${run.study}, ${run.arm}, ${run.key.slice(0, 8)}`
+    if (this.#avoided.has(run.key) && (await this.#others()) > 0) return message.nak(AGAIN)
+    let declared: DeclaredRun
+    let check: Check | undefined
+    try {
+      declared = await this.#declared.check(run)
+      check = await this.#check(run, declared)
+      if (!check) return message.nak()
+    } catch (error) {
+      if (error instanceof NotHereError) {
+        note(`${title}: left to others: ${error.message}`)
+        return message.nak(AGAIN)
+      }
+      if (!(error instanceof UserError)) throw error
+      note(`${title}: refused: ${error.message}`)
+      return this.#refuse(message, run, error.message)
+    }
+    const claim = await this.#claim(message, run)
+    if (!claim) return
+    await this.#attempt(message, run, { declared, claim, check }, title)
+  }
+
+  async #attempt(
+    message: JsMsg,
+    run: RunMessage,
+    found: Pick<AttemptParts, 'declared' | 'claim' | 'check'>,
+    title: string,
+  ): Promise<void> {
+    const { store, name, work, adapter, signal, note, onProgress } = this.#options
+    const { claim } = found
+    const { attempt } = claim
+    const { study, arm, key } = run
+    const began = performance.now()
+    note(`${title}: attempt ${attempt}`)
+    let reported = 0
+    const show = (step: number, label: string) => {
+      this.#presence.set({ run: { key, study, arm, attempt, step, label } })
+      onProgress(`${title}: ${label}`)
+      if (performance.now() - reported < REPORT_EVERY) return
+      reported = performance.now()
+      const line = JSON.stringify({ format: FORMAT, attempt, step, label })
+      store.streams.publish(metricsSubject(name, key), line).catch(() => {})
+    }
+    show(0, 'begins')
+    const end = await new Attempt({
+      store,
+      message: run,
+      ...found,
+      worker: name,
+      device: this.#device,
+      adapter,
+      folder: attemptFolder(work, run),
+      signal,
+      note: (text) => note(`${title}: ${text}`),
+      onProgress: show,
+    }).run()
+    await this.#settle(message, run, claim, end)
+    await this.#presence.show({ run: undefined })
+    const seconds = ((performance.now() - began) / 1000).toFixed(0)
+    if (end.how === 'done') note(`${title}: done, ${seconds} s`)
+    else if (end.how === 'stopped') note(`${title}: saved and given back`)
+    else note(`${title}: ${end.message}`)
+  }
+
+  /** Tells the queue and the entry of the run how an attempt ended. */
+  async #settle(message: JsMsg, run: RunMessage, { attempt }: Claim, end: AttemptEnd): Promise<void> {
+    const { store, name } = this.#options
+    const entry = this.#presence.entry
+    if (end.how === 'fenced') return
+    if (end.how === 'done') {
+      this.#presence.set({ done: entry.done + 1 })
+      message.ack()
+      return
+    }
+    let final = false
+    const mine = (claim: Claim | undefined): claim is Claim =>
+      claim?.state === 'running' && claim.attempt === attempt && claim.worker === name
+    const after = await changeClaim(store.claims, claimKey(run.folder, run.key), (claim) => {
+      if (!mine(claim)) return undefined
+      const { worker, message: _, ...rest } = claim
+      if (end.how === 'stopped') return { ...rest, state: 'waiting' }
+      const failures = [...claim.failures, { attempt, worker: name, reason: end.message }]
+      final = end.asked || failures.length >= MAX_FAILURES
+      return { ...rest, state: final ? 'failed' : 'waiting', failures }
+    })
+    if (end.how === 'stopped') return message.nak()
+    this.#presence.set({ failed: entry.failed + 1 })
+    this.#avoided.add(run.key)
+    if (after?.state === 'failed') message.term('failed')
+    else if (after?.state === 'waiting') message.nak(AGAIN)
+  }
+
+  /** Claims a run for a new attempt. @returns undefined when it is not to be done, which the queue was told */
+  async #claim(message: JsMsg, run: RunMessage): Promise<Claim | undefined> {
+    const { store, name } = this.#options
+    const { seq } = message
+    // A message that was published anew while another one for the same run is in the queue counts as nothing.
+    const older = await this.#olderMessage(run, seq)
+    let taken: Claim | undefined
+    const found = await changeClaim(store.claims, claimKey(run.folder, run.key), (claim) => {
+      // A change whose answer was lost may have taken effect.
+      if (taken && canonical(claim) === canonical(taken)) return undefined
+      taken = undefined
+      if (!claim || hasEnded(claim)) return undefined
+      if (claim.state === 'running' && claim.message !== seq && older) return undefined
+      taken = { ...claim, state: 'running', attempt: claim.attempt + 1, worker: name, message: seq }
+      return taken
+    })
+    if (taken) return taken
+    if (found) message.ack()
+    else message.term('no such run')
+    return undefined
+  }
+
+  /** Whether the queue still has the message that the present attempt at a run was begun for. */
+  async #olderMessage(run: RunMessage, seq: number): Promise<boolean> {
+    const { store } = this.#options
+    const entry = await store.claims.get(claimKey(run.folder, run.key))
+    const number = entry?.operation === 'PUT' ? (entry.json() as Partial<Claim>).message : undefined
+    if (number === undefined || number === seq) return false
+    return store.manager.streams.getMessage(QUEUE, { seq: number }).then(
+      (found) => found !== null,
+      () => false,
+    )
+  }
+
+  /** Ends a run whose settings no worker can take. */
+  async #refuse(message: JsMsg, run: RunMessage, why: string): Promise<void> {
+    const { store, name } = this.#options
+    await changeClaim(store.claims, claimKey(run.folder, run.key), (claim) => {
+      if (!claim || hasEnded(claim)) return undefined
+      const failure = { attempt: claim.attempt, worker: name, reason: why }
+      const { worker, message: _, ...rest } = claim
+      return { ...rest, state: 'failed', failures: [...claim.failures, failure] }
+    })
+    message.term('refused')
+  }
+
+  /** Checks once that an arm gives the same bits twice on this device. @returns undefined when the worker was asked to end */
+  async #check({ arm, folder, tune, code }: RunMessage, { bundle, settings }: DeclaredRun): Promise<Check | undefined> {
+    const { adapter, work, signal, note } = this.#options
+    const name = `${folder} ${code} ${arm}`
+    const known = this.#checked.get(name)
+    if (known) return known
+    const path = join(work, `${folder}-${arm}-checks.json`)
+    const job = { kind: 'check' as const, bundle, adapter, tune, arms: [{ arm, settings }], known: [] }
+    const checks = await checkDevice(path, job, code, { signal, note })
+    const found = checks?.findLast(({ device }) => device === this.#device)
+    if (found) this.#checked.set(name, found)
+    return found
+  }
+
+  /** Counts the other workers of this class that are there. */
+  async #others(): Promise<number> {
+    const { store, name } = this.#options
+    const workers = await presentWorkers(store.workers).catch(() => [])
+    return workers.filter((worker) => worker.name !== name && worker.class === this.#options.class).length
+  }
+}
+
+/** Waits for some milliseconds, or until the signal. */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, milliseconds)
+    signal.addEventListener('abort', end)
+  })
+}
+
+/** Waits for a message. @returns undefined when none came */
+async function next(consumer: Consumer, expires: number, signal: AbortSignal): Promise<JsMsg | undefined> {
+  const asking = consumer.next({ expires })
+  let cancel = () => {}
+  const stop = new Promise<undefined>((resolve) => {
+    cancel = () => resolve(undefined)
+    signal.addEventListener('abort', cancel)
+  })
+  try {
+    const message = await Promise.race([asking, stop])
+    if (signal.aborted) {
+      // A message that comes after all goes back at once.
+      asking.then(
+        (late) => late?.nak(),
+        () => {},
+      )
+      if (message) return undefined
+    }
+    return message ?? undefined
+  } finally {
+    signal.removeEventListener('abort', cancel)
+  }
+}
