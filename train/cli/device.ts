@@ -6,7 +6,7 @@ import type { BranchDevices } from '../devices/branchDevices.ts'
 import { distributeBranches } from '../devices/distribute.ts'
 import { type Checkpoint, modelOf } from '../run/checkpoint.ts'
 import { deviceLossBehind } from '../run/restarts.ts'
-import { addDistributeFlags, type DistributeFlags, distributionLine, placementOf } from './distribute.ts'
+import { addDistributeFlags, type DistributeFlags, distributionLine, openPlaces, placementOf } from './distribute.ts'
 import { adapterOption, precisionOption, tuneOption } from './options.ts'
 import { say } from './printable.ts'
 import { tune } from './tune.ts'
@@ -56,8 +56,12 @@ export async function withModel<T>(
   dryRun: (model: Model) => void,
   fn: (model: Model, distributed?: BranchDevices) => Promise<T>,
 ): Promise<T> {
-  const { first, ...devices } = placementOf(flags.mode, flags, checkpoint.config)
-  const device = await requestDevice(first)
+  const { first, ...others } = placementOf(flags.mode, flags, checkpoint.config)
+  const places = await openPlaces(others, flags)
+  const device = await requestDevice(first).catch(async (error: unknown) => {
+    await places.close()
+    throw error
+  })
   let distributed: BranchDevices | undefined
   try {
     checkPrecision(flags.precision, device)
@@ -65,13 +69,14 @@ export async function withModel<T>(
     model.precision = flags.precision
     announce(device)
     await tune(device, flags.tune, () => dryRun(model))
-    if (flags.mode === 'devices') distributed = await distributeBranches(model, devices)
+    if (flags.mode === 'devices') distributed = await distributeBranches(model, places.devices)
     if (distributed) say(distributionLine(distributed))
     return await fn(model, distributed)
   } catch (error) {
     throw (await deviceLossBehind(error, device)) ?? error
   } finally {
     await distributed?.close()
+    await places.close()
     device.destroy()
   }
 }

@@ -23,14 +23,21 @@ import { mergeSettings, readConfigFile } from './configFile.ts'
 import { decoding } from './decoding.ts'
 import { announce, checkPrecision } from './device.ts'
 import { checkDistinctPaths } from './distinctPaths.ts'
-import { addDistributeFlags, distributionLine, placementOf } from './distribute.ts'
+import {
+  addDistributeFlags,
+  type DistributeFlags,
+  distributionLine,
+  type OpenPlaces,
+  openPlaces,
+  placementOf,
+} from './distribute.ts'
 import { Interrupt, InterruptedError } from './interrupt.ts'
 import { adapterOption, addSettings, count, givenSettings, makeCommand, tuneOption } from './options.ts'
 import { say } from './printable.ts'
 import { goOn, lostLine, Session } from './session.ts'
 import { tune } from './tune.ts'
 
-interface TrainFlags extends Record<string, unknown> {
+interface TrainFlags extends Record<string, unknown>, DistributeFlags {
   preset?: string
   config?: string
   initFrom?: string
@@ -39,8 +46,6 @@ interface TrainFlags extends Record<string, unknown> {
   saveEvery: number
   adapter?: string
   tune?: Tune
-  devices?: string
-  inProcess?: boolean
   trace?: string
   eager?: boolean
   json?: boolean
@@ -96,6 +101,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
   let held = flags.resume === undefined ? undefined : await existingRunFolder(flags.resume, say)
   let data: RunData | undefined
   let session: Session | undefined
+  let places: OpenPlaces | undefined
   try {
     const from = held && (await readRun(held.folder.checkpoint))
     const initial = flags.initFrom === undefined ? undefined : await readCheckpoint(flags.initFrom)
@@ -115,7 +121,9 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const config = configOf(settings, data, from)
     if (initial) checkInitial(initial, config)
-    const { first, ...devices } = placementOf(settings.mode, flags, config)
+    const { first, ...others } = placementOf(settings.mode, flags, config)
+    places = await openPlaces(others, flags)
+    const { devices } = places
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
     const start = async (device: Device, from: SavedRun | undefined, before: Trainer | undefined): Promise<Trainer> => {
       checkPrecision(settings.precision, device)
@@ -157,6 +165,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     interrupt.end()
   } finally {
     await session?.close()
+    await places?.close()
     await held?.lock.release()
     // The folder of a run that did not begin is empty, and is removed.
     if (held) await rmdir(held.folder.path).catch(() => {})

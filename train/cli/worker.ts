@@ -2,8 +2,9 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { UserError } from '../../engine/index.ts'
+import { BranchHost } from '../fleet/branches/host.ts'
 import { checkName, type WorkerClass } from '../fleet/names.ts'
-import { FleetWorker } from '../fleet/worker.ts'
+import { deviceOf, FleetWorker } from '../fleet/worker.ts'
 import { addFleetOptions, type FleetFlags, openFleet } from './fleetOptions.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
@@ -16,6 +17,7 @@ interface WorkerFlags extends FleetFlags {
   class: WorkerClass
   name?: string
   study: string[]
+  branches?: boolean
   work?: string
   maxRuns?: number
   idle?: number
@@ -36,6 +38,7 @@ export function workerCommand(): Command {
       '--name <name>',
       'name of the worker, that of its credentials where the server has some (default: host and process)',
     )
+    .option('--branches', 'host branches of models that are trained elsewhere (train --devices), in place of taking runs')
     .option('--study <file>', 'a study file of your own whose runs may be taken; may be given again', more, [])
     .option('--work <folder>', 'folder of the run in progress (default: runs/fleet/NAME)')
     .addOption(new Option('--max-runs <n>', 'end after so many runs').argParser(count(MAX)))
@@ -74,6 +77,12 @@ async function work(flags: WorkerFlags, interrupt: Interrupt): Promise<void> {
   const note = (text: string) => (process.stderr.isTTY ? progress.note(text) : say(text))
   const store = await openFleet({ ...flags, fleet }, name, false, note)
   try {
+    if (flags.branches) {
+      const device = await deviceOf(adapter, ends.signal, note)
+      if (device) await BranchHost.run({ store, name, class: flags.class, device, adapter, signal: ends.signal, note })
+      if (interrupt.asked) interrupt.end()
+      return
+    }
     const place = { ...(dataDir && { dataDir }), ...(download && { download }) }
     const { done, failed } = await FleetWorker.work({
       ...{ store, name, class: flags.class, work, studies, place, adapter, maxRuns, note },

@@ -41,7 +41,7 @@ export interface UpdateRequest {
 /**
  * Branches that live on a device of their own, with a copy of the stem and the optimizer state of the branches. Calls take effect
  * in their order, and the device has their commands before they return. After a call that rejects the worker is of no use.
- * `LocalBranchWorker` runs in this process, `ProcessBranchWorker` in another one.
+ * `LocalBranchWorker` runs in this process, `RemoteBranchWorker` in another one.
  */
 export interface BranchWorker {
   /** A name for messages, such as `device 1 (process 1234)`. */

@@ -1,4 +1,4 @@
-// The process of a ProcessBranchWorker. It is an entry point of its own, because a process starts from a file.
+// The process of a RemoteBranchWorker. It is an entry point of its own, because a process starts from a file.
 import { LocalBranchWorker } from './localBranchWorker.ts'
 import { type BranchWorkerReply, type BranchWorkerRequest, sendError } from './protocol.ts'
 

@@ -11,14 +11,19 @@ import type { BranchWorker } from './branchWorker.ts'
 import type { Pulse } from './heartbeat.ts'
 import { LocalBranches, type RunOptions } from './localBranches.ts'
 import { type BranchWorkerSpec, LocalBranchWorker } from './localBranchWorker.ts'
-import { ProcessBranchWorker } from './processBranchWorker.ts'
+import { RemoteBranchWorker } from './remoteBranchWorker.ts'
 
 /** The largest number of devices; more are surely a mistake. */
 export const MAX_DEVICES = 64
 
+/** A device of another machine, which opens a worker there. */
+export interface ElsewhereDevice {
+  open(spec: BranchWorkerSpec): Promise<BranchWorker>
+}
+
 export interface DistributeOptions extends RunOptions {
-  /** Requests that open devices 1, 2, …; device 0 is the model's own. */
-  others: readonly DeviceRequest[]
+  /** What opens devices 1, 2, …: requests on this machine, or places elsewhere; device 0 is the model's own. */
+  others: readonly (DeviceRequest | ElsewhereDevice)[]
   /** Keeps all devices in this process, so that images need not be copied; default a process for each. */
   inProcess?: boolean | undefined
   /** The optimizer of the whole model, whose state and hyperparameters are taken over; default a fresh AdamW. */
@@ -36,6 +41,10 @@ const OPTIONS: OptionNames<DistributeOptions> = {
   pulse: true,
 }
 
+function isElsewhere(other: DeviceRequest | ElsewhereDevice): other is ElsewhereDevice {
+  return typeof (other as Partial<ElsewhereDevice> | undefined)?.open === 'function'
+}
+
 /** @throws ArgumentError unless `model` is a model, for unknown options, and for options of a wrong kind */
 function checkArguments(model: unknown, options: DistributeOptions): void {
   if (!(model instanceof Module)) throw refusal('distributeBranches', model, 'a ParaFormer', 'model')
@@ -44,7 +53,7 @@ function checkArguments(model: unknown, options: DistributeOptions): void {
   if (!Array.isArray(others) || others.length === 0) {
     throw refusal('distributeBranches', others, 'what each other device is opened with, such as [{ adapter }]', 'others')
   }
-  for (const request of others) checkRequest('distributeBranches', request)
+  for (const other of others) if (!isElsewhere(other)) checkRequest('distributeBranches', other)
   checkBoolean('distributeBranches', inProcess, 'inProcess')
   checkBoolean('distributeBranches', eager, 'eager')
   if (!MODES.includes(mode)) throw refusal('distributeBranches', mode, `one of ${MODES.join(', ')}`, 'mode')
@@ -72,13 +81,15 @@ export async function distributeBranches(model: Model, options: DistributeOption
   const adamW = optimizer?.settings ?? {}
   const scale = optimizer && (await optimizer.lossScale.copy())
   const tuned = model.posEmbedding.device.kernels.tuned?.toJSON()
-  const opening = others.map((request, i) => {
+  const opening = others.map((other, i) => {
     const index = i + 1
     const own = [...branches.keys()].filter((branch) => branch % devices === index)
     const part = partOf(state, (name) => own.some((branch) => name.startsWith(`branches.${branch}.`)))
+    const request = isElsewhere(other) ? {} : other
     const shared = { request, config, stem, adamW, precision, recomputes, coalesces, how, tuned }
     const spec: BranchWorkerSpec = { ...shared, index, own, branches: part }
-    return inProcess ? LocalBranchWorker.open(spec) : ProcessBranchWorker.open(spec, pulse)
+    if (isElsewhere(other)) return other.open(spec)
+    return inProcess ? LocalBranchWorker.open(spec) : RemoteBranchWorker.open(spec, pulse)
   })
   const workers = await allOrNone(opening)
   optimizer?.dispose()

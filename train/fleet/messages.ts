@@ -79,6 +79,8 @@ export const WORKER_ENTRY = fields({
   sources: text,
   /** When the worker began, as an ISO date. */
   since: text,
+  /** Whether it hosts branches in place of taking runs, and has some. */
+  branches: v.optional(v.picklist(['free', 'taken'], 'free or taken')),
   /** The run that it has, and how far that is. */
   run: v.optional(fields({ key: text, study: text, arm: text, attempt: count, step: count, label: text })),
   done: count,

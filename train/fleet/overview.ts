@@ -60,7 +60,7 @@ export async function claimsOf({ claims }: FleetStore, only?: string): Promise<[
   const found: [string, Claim][] = []
   for await (const key of await claims.keys(only === undefined ? '>' : `${only}.*`)) {
     const entry = await claims.get(key)
-    if (!entry || entry.operation !== 'PUT') continue
+    if (entry?.operation !== 'PUT') continue
     try {
       found.push([key, parseClaim(entry).claim])
     } catch {}

@@ -69,7 +69,7 @@ export async function presentWorkers(bucket: KV): Promise<WorkerEntry[]> {
   const found: WorkerEntry[] = []
   for await (const key of await bucket.keys()) {
     const entry = await bucket.get(key)
-    if (!entry || entry.operation !== 'PUT') continue
+    if (entry?.operation !== 'PUT') continue
     try {
       found.push(parseWorker(entry.string()))
     } catch {}

@@ -53,6 +53,20 @@ export interface WorkerSummary {
   failed: number
 }
 
+/**
+ * Opens a device in a process of its own, which ends again. @returns the device, as `deviceKey` names it; undefined when the signal aborts
+ * @throws UserError when there is no such device
+ */
+export async function deviceOf(
+  adapter: string | undefined,
+  signal: AbortSignal,
+  note: (text: string) => void,
+): Promise<string | undefined> {
+  const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
+  if (probe.how === 'failed') throw new UserError(probe.message)
+  return probe.how === 'done' ? probe.report!.device : undefined
+}
+
 /** A worker of a fleet: takes one run after the other. */
 export class FleetWorker {
   readonly #options: WorkerOptions
@@ -69,16 +83,14 @@ export class FleetWorker {
     const { store, name, work, studies, place, adapter, note, signal } = options
     await makeFolder(work)
     const declared = await DeclaredRuns.open({ work, studies, place })
-    const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
-    if (probe.how === 'failed') throw new UserError(probe.message)
-    if (probe.how === 'stopped') return { done: 0, failed: 0 }
-    const { device, adapter: named } = probe.report!
+    const device = await deviceOf(adapter, signal, note)
+    if (device === undefined) return { done: 0, failed: 0 }
     const entry = { name, class: options.class, host: hostname(), pid: process.pid, device, sources: BUILD.sources }
     const more = { since: new Date().toISOString(), done: 0, failed: 0 }
     const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
     const worker = new FleetWorker(options, declared, presence, device)
     try {
-      note(`worker ${name} (${options.class}, ${named}) takes runs`)
+      note(`worker ${name} (${options.class}, ${device.replace(/-[^-]*$/, '')}) takes runs`)
       await worker.#loop()
       return { done: presence.entry.done, failed: presence.entry.failed }
     } finally {

@@ -17,11 +17,17 @@ const ENTRY = new URL(/* @vite-ignore */ './branchWorkerProcess.js', import.meta
 /** The number of requests whose replies nothing waits for. */
 const ALIVE = -1
 
+/** Begins the process of a worker, on this machine or another one, and the way of messages to and from it. */
+export type Connect = (onMessage: (message: unknown) => void) => ModuleProcess
+
+/** Starts a process on this machine. @throws UserError when the build has no file for it */
+export const onThisMachine: Connect = (onMessage) => startProcess(ENTRY, onMessage)
+
 /**
  * A worker in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this worker
  * along. When the process ends, every pending call rejects at once; a process that hangs is killed after a minute.
  */
-export class ProcessBranchWorker implements BranchWorker {
+export class RemoteBranchWorker implements BranchWorker {
   readonly name: string
   readonly own: readonly number[]
   readonly lost: Promise<never>
@@ -30,12 +36,13 @@ export class ProcessBranchWorker implements BranchWorker {
   readonly #heartbeat: Heartbeat
 
   /**
-   * Starts a process and opens a worker in it.
+   * Begins a process and opens a worker in it.
+   * @param connect default a process of this machine
    * @param pulse how often the process must show that it is alive; default every 5 s, lost after 12 misses
    * @throws UserError when the build has no file for the process, or the device cannot be opened
    */
-  static async open(spec: BranchWorkerSpec, pulse?: Pulse): Promise<ProcessBranchWorker> {
-    const worker = new ProcessBranchWorker(spec, pulse)
+  static async open(spec: BranchWorkerSpec, pulse?: Pulse, connect = onThisMachine): Promise<RemoteBranchWorker> {
+    const worker = new RemoteBranchWorker(spec, pulse, connect)
     try {
       await worker.#request({ open: spec })
     } catch (error) {
@@ -45,8 +52,8 @@ export class ProcessBranchWorker implements BranchWorker {
     return worker
   }
 
-  private constructor({ index, own }: BranchWorkerSpec, pulse: Pulse | undefined) {
-    this.#process = startProcess(ENTRY, (message) => this.#settle(message as BranchWorkerReply))
+  private constructor({ index, own }: BranchWorkerSpec, pulse: Pulse | undefined, connect: Connect) {
+    this.#process = connect((message) => this.#settle(message as BranchWorkerReply))
     let hangs = () => {}
     const silence = new Promise<string>((resolve) => {
       hangs = () => resolve('does not answer any more')

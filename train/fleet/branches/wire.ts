@@ -1,0 +1,180 @@
+import { UserError } from '../../../engine/index.ts'
+import { fromHalves, toHalves } from '../../../kernels/half.ts'
+
+/** Bytes before the JSON of a message: its length. */
+const HEAD = 4
+/** Most distinct values of a plane of an image that are sent as a palette. */
+const PALETTE = 256
+/** The deepest nesting of a message that is read. */
+const DEPTH = 8
+
+/** The types of arrays that a message may contain. */
+const ARRAYS = { Float32Array, Int32Array, Uint32Array, Uint8Array } as const
+type ArrayName = keyof typeof ARRAYS
+type AnyArray = Float32Array | Int32Array | Uint32Array | Uint8Array
+
+/** A place of the JSON where an array belongs. Halves are float32 numbers that travel as float16, planes are images by palettes. */
+type Placed =
+  | { $array: ArrayName; at: number; length: number }
+  | { $halves: number; length: number }
+  | { $planes: number; palettes: number; planes: number; width: number; length: number }
+
+export interface PackOptions {
+  /** Whether float32 arrays travel as float16, but for images and states. */
+  halves?: boolean
+  /** Pixels of a plane of an image: arrays of these that have few distinct values travel as bytes. */
+  plane?: number | undefined
+}
+
+/**
+ * Packs a message: JSON, then the numbers of its typed arrays in little-endian order, each at a multiple of 4 bytes. Maps, lists,
+ * undefined fields and numbers that are not finite come back as they were.
+ */
+export function pack(message: unknown, { halves = false, plane }: PackOptions = {}): Uint8Array {
+  const parts: Uint8Array[] = []
+  let size = 0
+  const place = (bytes: Uint8Array): number => {
+    const at = size
+    parts.push(bytes)
+    size += Math.ceil(bytes.length / 4) * 4
+    return at
+  }
+  const encode = (value: unknown): unknown => {
+    if (typeof value === 'number' && !Number.isFinite(value)) return { $number: String(value) }
+    if (typeof value !== 'object' || value === null) return value
+    if (ArrayBuffer.isView(value)) return encodeArray(value as AnyArray)
+    if (value instanceof Map) return { $map: [...value].map(([key, item]) => [key, encode(item)]) }
+    if (Array.isArray(value)) return value.map(encode)
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, encode(item)]))
+  }
+  const encodeArray = (array: AnyArray): Placed => {
+    const length = array.length
+    if (array instanceof Float32Array) {
+      const found = plane ? asPlanes(array, plane) : undefined
+      if (found)
+        return {
+          $planes: place(found.pixels),
+          palettes: place(bytesOf(found.palettes)),
+          planes: found.planes,
+          width: plane!,
+          length,
+        }
+      if (halves) return { $halves: place(bytesOf(toHalves(array))), length }
+    }
+    return { $array: array.constructor.name as ArrayName, at: place(bytesOf(array)), length }
+  }
+  const json = new TextEncoder().encode(JSON.stringify(encode(message)))
+  const start = HEAD + Math.ceil(json.length / 4) * 4
+  const packed = new Uint8Array(start + size)
+  new DataView(packed.buffer).setUint32(0, json.length, true)
+  packed.set(json, HEAD)
+  let at = start
+  for (const part of parts) {
+    packed.set(part, at)
+    at += Math.ceil(part.length / 4) * 4
+  }
+  return packed
+}
+
+/** Reads a packed message. @throws UserError for one that is malformed */
+export function unpack(packed: Uint8Array): unknown {
+  const length = packed.length >= HEAD ? new DataView(packed.buffer, packed.byteOffset).getUint32(0, true) : Number.NaN
+  const start = HEAD + Math.ceil(length / 4) * 4
+  if (!(start <= packed.length)) throw malformed('its head')
+  const take = (at: unknown, bytes: number): Uint8Array => {
+    const whole = Number.isSafeInteger(at) && (at as number) >= 0 && Number.isSafeInteger(bytes) && bytes >= 0
+    if (!whole || start + (at as number) + bytes > packed.length) throw malformed('an array')
+    // A copy lies at a multiple of 4 bytes, wherever the message does.
+    return packed.slice(start + (at as number), start + (at as number) + bytes)
+  }
+  const decode = (value: unknown, depth: number): unknown => {
+    if (depth > DEPTH) throw malformed('its nesting')
+    if (typeof value !== 'object' || value === null) return value
+    if (Array.isArray(value)) return value.map((item) => decode(item, depth + 1))
+    const fields = value as Record<string, any>
+    if ('$number' in fields) return Number(fields.$number)
+    if ('$map' in fields) {
+      if (!Array.isArray(fields.$map)) throw malformed('a map')
+      return new Map(fields.$map.map(([key, item]: [string, unknown]) => [key, decode(item, depth + 1)]))
+    }
+    if ('$array' in fields) {
+      const type = Object.hasOwn(ARRAYS, fields.$array) ? ARRAYS[fields.$array as ArrayName] : undefined
+      if (!type) throw malformed('an array')
+      return new type(take(fields.at, fields.length * type.BYTES_PER_ELEMENT).buffer as ArrayBuffer)
+    }
+    if ('$halves' in fields) return fromHalves(new Uint16Array(take(fields.$halves, fields.length * 2).buffer as ArrayBuffer))
+    if ('$planes' in fields) return fromPlanes(fields, take)
+    return Object.fromEntries(Object.entries(fields).map(([key, item]) => [key, decode(item, depth + 1)]))
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(packed.subarray(HEAD, HEAD + length)))
+  } catch {
+    throw malformed('its JSON')
+  }
+  return decode(json, 0)
+}
+
+function malformed(what: string): UserError {
+  return new UserError(`a message is malformed in ${what}`)
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+/** Images as bytes, with the values that the bytes of each plane stand for. */
+interface Planes {
+  /** A byte for each pixel. */
+  pixels: Uint8Array
+  /** [planes, 256] */
+  palettes: Float32Array
+  planes: number
+}
+
+/**
+ * Returns images as bytes where each plane, over all images, has at most 256 distinct values, as those of 8-bit files do after they were
+ * normalised. Plane p of an image is number p modulo the number of channels.
+ */
+function asPlanes(images: Float32Array, plane: number): Planes | undefined {
+  if (images.length % plane !== 0) return undefined
+  const count = images.length / plane
+  const bits = new Uint32Array(images.buffer, images.byteOffset, images.length)
+  // Images of one, three or four channels: the smallest number whose planes have few values.
+  for (const planes of [1, 3, 4]) {
+    if (count % planes !== 0) continue
+    const known = Array.from({ length: planes }, () => new Map<number, number>())
+    const pixels = new Uint8Array(images.length)
+    if (!fill(bits, plane, known, pixels)) continue
+    const palettes = new Float32Array(planes * PALETTE)
+    const palettesBits = new Uint32Array(palettes.buffer)
+    for (const [p, values] of known.entries()) for (const [value, index] of values) palettesBits[p * PALETTE + index] = value
+    return { pixels, palettes, planes }
+  }
+  return undefined
+}
+
+/** Writes the byte of each pixel. @returns false once a plane has too many values */
+function fill(bits: Uint32Array, plane: number, known: readonly Map<number, number>[], pixels: Uint8Array): boolean {
+  for (let i = 0; i < bits.length; i++) {
+    const values = known[Math.floor(i / plane) % known.length]!
+    let index = values.get(bits[i]!)
+    if (index === undefined) {
+      if (values.size === PALETTE) return false
+      index = values.size
+      values.set(bits[i]!, index)
+    }
+    pixels[i] = index
+  }
+  return true
+}
+
+function fromPlanes(fields: Record<string, any>, take: (at: unknown, bytes: number) => Uint8Array): Float32Array {
+  const { $planes, palettes, planes, width, length } = fields
+  for (const number of [planes, width]) if (!(Number.isSafeInteger(number) && number > 0)) throw malformed('an image')
+  const pixels = take($planes, length)
+  const values = new Float32Array(take(palettes, planes * PALETTE * 4).buffer as ArrayBuffer)
+  const found = new Float32Array(length)
+  for (let i = 0; i < length; i++) found[i] = values[(Math.floor(i / width) % planes) * PALETTE + pixels[i]!]!
+  return found
+}
