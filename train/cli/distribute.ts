@@ -37,7 +37,7 @@ export function addDistributeFlags(command: Command): Command {
   return addFleetOptions(command, 'server of the hosts that --devices names, such as nats://localhost:4222')
     .option(
       '--devices <n or names>',
-      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters instead of --adapter, a,b,c; after the first, fleet or fleet:NAME is a host of --fleet`,
+      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters, a,b,c; here is that of --adapter, and after the first, fleet or fleet:NAME is a host of --fleet`,
     )
     .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
     .addOption(
@@ -69,7 +69,7 @@ function parse(mode: string, { adapter, devices, inProcess = false }: Distribute
     }
     return { first, others: Array.from({ length: count - 1 }, () => first), inProcess }
   }
-  const requests = names.split(',').map((name) => placeOf(name.trim()))
+  const requests = names.split(',').map((name) => placeOf(name.trim(), first))
   if (requests.length < 2 || requests.some((request) => 'adapter' in request && request.adapter === '')) {
     throw new UserError(
       `--devices ${JSON.stringify(names)} is neither a number nor several names; use 2, or lavapipe,swiftshader`,
@@ -81,7 +81,8 @@ function parse(mode: string, { adapter, devices, inProcess = false }: Distribute
   return { first: device0, others, inProcess }
 }
 
-function placeOf(name: string): DeviceRequest | FleetPlace {
+function placeOf(name: string, here: DeviceRequest): DeviceRequest | FleetPlace {
+  if (name === 'here') return here
   if (name === 'fleet') return { host: undefined }
   return name.startsWith('fleet:') ? { host: checkName(name.slice(6), '--devices fleet:') } : { adapter: name }
 }

@@ -37,7 +37,7 @@ export class Dispatcher {
   readonly #onCheck: (check: Check) => Promise<void>
   readonly #note: (text: string) => void
   /** What waits for the next change of a run's entry, by key of the run. */
-  readonly #waiting = new Map<string, (claim: Claim) => void>()
+  readonly #waiting = new Map<string, (claim: Claim | undefined) => void>()
   readonly #progress = new Map<string, (step: number, label: string) => void>()
   #watches: QueuedIterator<KvWatchEntry>[] = []
   #looking: ReturnType<typeof setInterval> | undefined
@@ -82,12 +82,17 @@ export class Dispatcher {
     })
     this.#progress.set(job.key, (step, label) => hooks.onProgress?.(step, label))
     try {
+      const published = this.#publish(job)
+      // After a stop nothing waits for it.
+      published.catch(() => {})
+      if ((await Promise.race([published, stopped])) === undefined && signal.aborted) return { how: 'stopped' }
+      // From here on the entry is there, so that its absence means something.
       const ended = this.#ended(job.key)
-      const published = this.#publish(job).then(async () => (await readClaim(store.claims, key))?.claim)
-      const first = await Promise.race([published, stopped])
-      if (!first) return { how: 'stopped' }
+      const first = (await readClaim(store.claims, key))?.claim
+      if (!first) return { how: 'failed', message: 'it was taken out of the fleet', asked: true }
       const claim = hasEnded(first) ? first : await Promise.race([ended, stopped])
       if (!claim) return { how: 'stopped' }
+      if (claim === 'gone') return { how: 'failed', message: 'it was taken out of the fleet', asked: true }
       if (claim.state === 'failed') return { how: 'failed', message: failureOf(claim), asked: true }
       return await this.#collect(job, claim)
     } catch (error) {
@@ -103,10 +108,12 @@ export class Dispatcher {
     for (const watch of this.#watches) watch.stop()
   }
 
-  #ended(key: string): Promise<Claim> {
+  /** Waits until a run has ended, or its entry is gone. */
+  #ended(key: string): Promise<Claim | 'gone'> {
     return new Promise((resolve) => {
       this.#waiting.set(key, (claim) => {
-        if (hasEnded(claim)) resolve(claim)
+        if (!claim) resolve('gone')
+        else if (hasEnded(claim)) resolve(claim)
       })
     })
   }
@@ -168,7 +175,7 @@ export class Dispatcher {
   async #look(): Promise<void> {
     for (const [key, settle] of [...this.#waiting]) {
       const found = await readClaim(this.#store.claims, claimKey(this.#study.folder, key))
-      if (found) settle(found.claim)
+      settle(found?.claim)
     }
   }
 
@@ -181,7 +188,6 @@ export class Dispatcher {
     this.#watches = [runs, shown]
     const follow = async (entries: QueuedIterator<KvWatchEntry>, on: (entry: KvWatchEntry) => void) => {
       for await (const entry of entries) {
-        if (entry.operation !== 'PUT') continue
         try {
           on(entry)
         } catch (error) {
@@ -190,8 +196,12 @@ export class Dispatcher {
       }
     }
     this.#looking = setInterval(() => void this.#look().catch(() => {}), LOOK_AGAIN)
-    void follow(runs, (entry) => this.#waiting.get(entry.key.slice(folder.length + 1))?.(parseClaim(entry).claim))
+    void follow(runs, (entry) => {
+      const settle = this.#waiting.get(entry.key.slice(folder.length + 1))
+      settle?.(entry.operation === 'PUT' ? parseClaim(entry).claim : undefined)
+    })
     void follow(shown, (entry) => {
+      if (entry.operation !== 'PUT') return
       const { run, name } = parseWorker(entry.string())
       if (run) this.#progress.get(run.key)?.(run.step, `${run.label}, on ${name}`)
     })

@@ -1,6 +1,7 @@
 import type { KV } from '@nats-io/kv'
 import { parseJson } from '../../engine/base/json.ts'
 import { UserError } from '../../engine/index.ts'
+import { isAlive } from '../../engine/platform/files.ts'
 import { FORMAT } from '../run/jsonFile.ts'
 import { MAX_MESSAGE, WORKER_ENTRY, type WorkerEntry } from './messages.ts'
 
@@ -18,7 +19,9 @@ export class Presence {
   static async begin(bucket: KV, entry: Omit<WorkerEntry, 'format'>, every: number): Promise<Presence> {
     const before = await bucket.get(entry.name)
     const other = before && before.operation === 'PUT' ? parseWorker(before.string()) : undefined
-    if (other && !(other.host === entry.host && other.pid === entry.pid))
+    // A process of this machine that was killed is known to be gone.
+    const gone = other?.host === entry.host && (other.pid === undefined || other.pid === entry.pid || !isAlive(other.pid))
+    if (other && !gone)
       throw new UserError(
         `worker ${entry.name} is there already (process ${other.pid} of ${other.host}); choose another --name, or wait half a minute if it is gone`,
       )

@@ -100,6 +100,7 @@ export function workerSubjects({ name, class: own }: Required<Role>): string[] {
     `$KV.${WORKERS}.${name}`,
     `$O.${FILES}.>`,
     `paraformer.metrics.${name}.>`,
+    `paraformer.branches.${name}.*.out`,
   ]
 }
 
@@ -115,7 +116,8 @@ function userOf(role: Role, key: string): string {
         publish: { allow: [
 ${subjects.join('\n')}
         ] }
-        subscribe: { allow: [ ${inbox} ] }
+        subscribe: { allow: [ ${inbox}, "paraformer.branches.${name}.>" ] }
+        allow_responses: true
       }
     }`
 }
@@ -133,7 +135,7 @@ function configuration(
   port: ${webSocketPort}
   ${tls ? encrypted : 'no_tls: true'}
   same_origin: false
-  ${origins.length > 0 ? `allowed_origins: [ ${origins.map((origin) => `"${origin}"`).join(' ')} ]` : ''}
+  ${origins.length > 0 ? `allowed_origins: [ ${origins.map((origin) => `"${origin}"`).join(', ')} ]` : ''}
 }
 `
   return `# The server of a fleet of paraformer. Made by paraformer fleet up, which writes it anew.
@@ -172,7 +174,11 @@ export async function startServer(
 ): Promise<RunningServer> {
   let missing: unknown
   for (const program of SERVERS) {
-    const child = spawn(program, ['-c', config, '-l', log], { stdio: 'ignore', detached: true })
+    const child = spawn(program, ['-c', config, '-l', log], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+    let said = ''
+    child.stderr.on('data', (text) => {
+      said = `${said}${text}`.slice(0, 1000)
+    })
     const ended = new Promise<string>((resolve) => {
       child.on('error', (error) => {
         missing = error
@@ -192,7 +198,7 @@ export async function startServer(
       }
     if ((missing as { code?: string } | undefined)?.code === 'ENOENT') continue
     child.kill('SIGKILL')
-    throw new UserError(`nats-server ${how}; ${log} says why`)
+    throw new UserError(`nats-server ${how}: ${said.trim().split('\n').at(-1) || `${log} says why`}`)
   }
   throw new UserError('nats-server is not there; install it with apt-get install nats-server, or from nats.io')
 }

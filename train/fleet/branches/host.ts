@@ -46,9 +46,15 @@ export class BranchHost {
     const more = { since: new Date().toISOString(), branches: 'free' as const, done: 0, failed: 0 }
     const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
     const host = new BranchHost(options, presence)
+    let refused: (error: Error) => void = () => {}
+    const refusal = new Promise<never>((_, reject) => {
+      refused = (error) => reject(new UserError(`worker ${name} may not host branches: ${reason(error)}`))
+    })
+    refusal.catch(() => {})
     const subscription = store.connection.subscribe(openSubject(name), {
       callback: (error, message) => {
-        if (!error) host.#answer(message)
+        if (error) refused(error)
+        else host.#answer(message)
       },
     })
     try {

@@ -94,8 +94,10 @@ export function unpack(packed: Uint8Array): unknown {
     const fields = value as Record<string, any>
     if ('$number' in fields) return Number(fields.$number)
     if ('$map' in fields) {
-      if (!Array.isArray(fields.$map)) throw malformed('a map')
-      return new Map(fields.$map.map(([key, item]: [string, unknown]) => [key, decode(item, depth + 1)]))
+      const pairs: unknown = fields.$map
+      const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2
+      if (!Array.isArray(pairs) || !pairs.every(isPair)) throw malformed('a map')
+      return new Map(pairs.map(([key, item]) => [key, decode(item, depth + 1)]))
     }
     if ('$array' in fields) {
       const type = Object.hasOwn(ARRAYS, fields.$array) ? ARRAYS[fields.$array as ArrayName] : undefined
