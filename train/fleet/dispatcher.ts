@@ -30,6 +30,14 @@ export interface DispatchedStudy {
   target: Target
 }
 
+export interface DispatcherOptions {
+  /** Is called with the check of each device that trained a run. */
+  onCheck(check: Check): Promise<void>
+  note(text: string): void
+  /** Milliseconds after which the run of a worker that says nothing goes to another one; default half a minute. */
+  lease?: number | undefined
+}
+
 /** Publishes runs of a study, waits for their ends, and fetches their files. */
 export class Dispatcher {
   readonly #store: FleetStore
@@ -42,17 +50,11 @@ export class Dispatcher {
   #watches: QueuedIterator<KvWatchEntry>[] = []
   #looking: ReturnType<typeof setInterval> | undefined
 
-  /**
-   * @param onCheck is called with the check of each device that trained a run
-   */
+  /** Makes the queue of the target, and follows the entries of the study's runs. */
   static async open(
     store: FleetStore,
     study: DispatchedStudy,
-    {
-      onCheck,
-      note,
-      lease = LEASE,
-    }: { onCheck(check: Check): Promise<void>; note(text: string): void; lease?: number | undefined },
+    { onCheck, note, lease = LEASE }: DispatcherOptions,
   ): Promise<Dispatcher> {
     await store.makeConsumer(study.target, lease)
     const dispatcher = new Dispatcher(store, study, onCheck, note)

@@ -29,6 +29,8 @@ export interface ServerOptions {
   port: number
   /** Port for browsers; none where it is left out. */
   webSocketPort?: number | undefined
+  /** Port of the server's own page of numbers, for this machine alone; none where it is left out. */
+  monitorPort?: number | undefined
   /** Origins of pages that may connect. */
   origins?: readonly string[] | undefined
   tls?: { cert: string; key: string } | undefined
@@ -123,7 +125,7 @@ ${subjects.join('\n')}
 }
 
 function configuration(
-  { folder, host, port, webSocketPort, origins = [], tls }: ServerOptions,
+  { folder, host, port, webSocketPort, monitorPort, origins = [], tls }: ServerOptions,
   users: readonly string[],
 ): string {
   const encrypted = tls ? `tls: { cert_file: "${tls.cert}", key_file: "${tls.key}" }` : ''
@@ -144,6 +146,7 @@ port: ${port}
 max_payload: 1MB
 max_connections: 4096
 write_deadline: "10s"
+${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }
 ${web}authorization: {

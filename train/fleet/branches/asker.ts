@@ -1,4 +1,3 @@
-import { type NatsConnection, nuid } from '@nats-io/nats-core'
 import { parseJson } from '../../../engine/base/json.ts'
 import { reason, UserError } from '../../../engine/index.ts'
 import type { BranchWorker } from '../../devices/branchWorker.ts'
@@ -66,7 +65,12 @@ export class BranchHosts {
         if (this.#asked.has(host)) continue
         this.#asked.add(host)
         try {
-          const request: OpenRequest = { session: nuid.next(), sources: BUILD.sources, halves, plane: imageSize ** 2 }
+          const request: OpenRequest = {
+            session: crypto.randomUUID().replaceAll('-', ''),
+            sources: BUILD.sources,
+            halves,
+            plane: imageSize ** 2,
+          }
           const answer = await this.#ask(host, request)
           if (answer.free)
             return await RemoteBranchWorker.open(spec, pulse, (onMessage) => this.#connect(host, request, onMessage))
@@ -101,7 +105,7 @@ export class BranchHosts {
 
   #connect(host: string, request: OpenRequest, onMessage: (message: unknown) => void): SessionChannel {
     const channel = new SessionChannel({
-      connection: this.#store.connection as NatsConnection,
+      connection: this.#store.connection,
       host,
       request,
       side: 'asker',

@@ -134,41 +134,68 @@ interface Planes {
   planes: number
 }
 
+/** The planes of images that went to another host before. */
+const known = new WeakMap<Float32Array, Planes | undefined>()
+
 /**
  * Returns images as bytes where each plane, over all images, has at most 256 distinct values, as those of 8-bit files do after they were
  * normalised. Plane p of an image is number p modulo the number of channels.
  */
 function asPlanes(images: Float32Array, plane: number): Planes | undefined {
+  if (!known.has(images)) known.set(images, findPlanes(images, plane))
+  return known.get(images)
+}
+
+function findPlanes(images: Float32Array, plane: number): Planes | undefined {
   if (images.length % plane !== 0) return undefined
   const count = images.length / plane
   const bits = new Uint32Array(images.buffer, images.byteOffset, images.length)
   // Images of one, three or four channels: the smallest number whose planes have few values.
   for (const planes of [1, 3, 4]) {
     if (count % planes !== 0) continue
-    const known = Array.from({ length: planes }, () => new Map<number, number>())
+    const palettes = Array.from({ length: planes }, () => new Palette())
     const pixels = new Uint8Array(images.length)
-    if (!fill(bits, plane, known, pixels)) continue
-    const palettes = new Float32Array(planes * PALETTE)
-    const palettesBits = new Uint32Array(palettes.buffer)
-    for (const [p, values] of known.entries()) for (const [value, index] of values) palettesBits[p * PALETTE + index] = value
-    return { pixels, palettes, planes }
+    const takes = (p: number) =>
+      palettes[p % planes]!.index(bits.subarray(p * plane, (p + 1) * plane), pixels.subarray(p * plane))
+    if (!Array.from({ length: count }, (_, p) => p).every(takes)) continue
+    const values = new Float32Array(planes * PALETTE)
+    for (const [p, palette] of palettes.entries()) new Uint32Array(values.buffer).set(palette.values, p * PALETTE)
+    return { pixels, palettes: values, planes }
   }
   return undefined
 }
 
-/** Writes the byte of each pixel. @returns false once a plane has too many values */
-function fill(bits: Uint32Array, plane: number, known: readonly Map<number, number>[], pixels: Uint8Array): boolean {
-  for (let i = 0; i < bits.length; i++) {
-    const values = known[Math.floor(i / plane) % known.length]!
-    let index = values.get(bits[i]!)
-    if (index === undefined) {
-      if (values.size === PALETTE) return false
-      index = values.size
-      values.set(bits[i]!, index)
+/** Slots of the hash table of a palette, a power of two, and the shift that leaves a number of a slot. */
+const SLOTS = 1024
+const SHIFT = 22
+
+/** The distinct values of a plane, found by a hash table of open addresses. */
+class Palette {
+  readonly values = new Uint32Array(PALETTE)
+  readonly #slots = new Int16Array(SLOTS).fill(-1)
+  #size = 0
+
+  /** Writes the index of each value. @returns false once there are too many */
+  index(bits: Uint32Array, pixels: Uint8Array): boolean {
+    for (let i = 0; i < bits.length; i++) {
+      const value = bits[i]!
+      // A multiplication by the golden ratio spreads values that differ in few bits.
+      let slot = Math.imul(value, 0x9e3779b1) >>> SHIFT
+      let found = this.#slots[slot]!
+      while (found >= 0 && this.values[found] !== value) {
+        slot = (slot + 1) % SLOTS
+        found = this.#slots[slot]!
+      }
+      if (found < 0) {
+        if (this.#size === PALETTE) return false
+        found = this.#size++
+        this.values[found] = value
+        this.#slots[slot] = found
+      }
+      pixels[i] = found
     }
-    pixels[i] = index
+    return true
   }
-  return true
 }
 
 function fromPlanes(fields: Record<string, any>, take: (at: unknown, bytes: number) => Uint8Array): Float32Array {

@@ -1,0 +1,51 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { adapterOption, count, makeCommand, numbers } from '../../train/cli/options.ts'
+import { MAX_BATCH } from '../limits.ts'
+import { SIZE_NAMES } from '../streams/sizes.ts'
+import type { FleetBranchesFlags } from './branches.ts'
+import type { FleetMessagesFlags } from './messages.ts'
+
+const MAX_HOSTS = 16
+const MAX_STEPS = 10_000
+
+/** Makes the command `paraformer bench fleet`. */
+export function fleetBenchCommand(): Command {
+  return makeCommand('fleet', 'bench fleet ')
+    .description('what a fleet costs on this machine: its own nats-server and workers are started and ended')
+    .addCommand(branchesCommand())
+    .addCommand(messagesCommand())
+}
+
+function branchesCommand(): Command {
+  return makeCommand('branches', 'bench fleet branches ')
+    .description('training steps whose branches live on hosts of a fleet, in turn with processes of the mode devices')
+    .addOption(new Option('--preset <name>', 'sizes of the model').choices(SIZE_NAMES).default('quick'))
+    .addOption(new Option('--batch <n>', 'images of a mini-batch').argParser(count(MAX_BATCH)).default(500))
+    .addOption(new Option('--hosts <a,b>', 'numbers of hosts beside this process').argParser(counts).default([1, 3]))
+    .addOption(new Option('--steps <n>', 'steps to time of each').argParser(count(MAX_STEPS)).default(10))
+    .addOption(adapterOption())
+    .option('--json', 'print JSON')
+    .action(async (flags: FleetBranchesFlags) => {
+      const { benchFleetBranches } = await import('./branches.ts')
+      await benchFleetBranches(flags)
+    })
+}
+
+function messagesCommand(): Command {
+  return makeCommand('messages', 'bench fleet messages ')
+    .description('messages and bytes a second of workers that wait for runs')
+    .addOption(new Option('--workers <a,b>', 'numbers of workers').argParser(counts).default([1, 2, 4, 8, 16]))
+    .addOption(new Option('--seconds <n>', 'how long to count').argParser(count(MAX_STEPS)).default(15))
+    .option('--json', 'print JSON')
+    .action(async (flags: FleetMessagesFlags) => {
+      const { benchFleetMessages } = await import('./messages.ts')
+      await benchFleetMessages(flags)
+    })
+}
+
+function counts(text: string): number[] {
+  const found = numbers(text)
+  if (found.some((number) => !(Number.isSafeInteger(number) && number >= 1 && number <= MAX_HOSTS)))
+    throw new InvalidArgumentError(`They must be whole numbers from 1 to ${MAX_HOSTS}, such as 1,3.`)
+  return found
+}
