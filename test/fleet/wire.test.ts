@@ -35,7 +35,7 @@ test('float16 rounds to nearest and leaves states alone', () => {
   assert.is(pack({ values }, { halves: true }).length < 0.6 * pack({ values }).length, true)
 })
 
-test('images of 8-bit files travel as bytes, and come back with their bits', () => {
+test('images of 8-bit files travel as bytes, and come back with their bits', async () => {
   const [B, C, side] = [5, 3, 7]
   const plane = side * side
   const images = floats(B * C * plane, (i) => {
@@ -45,6 +45,12 @@ test('images of 8-bit files travel as bytes, and come back with their bits', () 
   const packed = pack({ images }, { plane })
   assert.equal((unpack(packed) as { images: Float32Array }).images, images)
   assert.ok(packed.length < images.length + 3 * 1024 + 300, `${packed.length} bytes for ${images.length} pixels`)
+  // The same array may hold other images later.
+  const before = images.slice()
+  await Promise.resolve()
+  images.fill(images[1]!)
+  assert.equal((unpack(pack({ images }, { plane })) as { images: Float32Array }).images, images)
+  assert.not.equal(images, before)
   // Images of more values travel as they are.
   const smooth = floats(B * C * plane)
   assert.equal((unpack(pack({ smooth }, { plane })) as { smooth: Float32Array }).smooth, smooth)

@@ -52,7 +52,7 @@ export async function openElsewhere(
   return {
     do: (job, hooks) => dispatcher.do(job, hooks),
     async close() {
-      dispatcher.close()
+      await dispatcher.close()
       await store.close()
     },
   }

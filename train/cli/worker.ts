@@ -4,7 +4,8 @@ import { type Command, Option } from 'commander'
 import { UserError } from '../../engine/index.ts'
 import { BranchHost } from '../fleet/branches/host.ts'
 import { checkName, type WorkerClass } from '../fleet/names.ts'
-import { deviceOf, FleetWorker } from '../fleet/worker.ts'
+import { deviceOf, NodeMachine } from '../fleet/nodeMachine.ts'
+import { FleetWorker } from '../fleet/worker.ts'
 import { addFleetOptions, type FleetFlags, openFleet } from './fleetOptions.ts'
 import { Interrupt } from './interrupt.ts'
 import { adapterOption, count, makeCommand } from './options.ts'
@@ -84,8 +85,11 @@ async function work(flags: WorkerFlags, interrupt: Interrupt): Promise<void> {
       return
     }
     const place = { ...(dataDir && { dataDir }), ...(download && { download }) }
+    const device = await deviceOf(adapter, ends.signal, note)
+    if (device === undefined) return interrupt.end()
+    const machine = await NodeMachine.open({ work, studies, place, adapter, device })
     const { done, failed } = await FleetWorker.work({
-      ...{ store, name, class: flags.class, work, studies, place, adapter, maxRuns, note },
+      ...{ store, name, class: flags.class, machine, maxRuns, note },
       idle: idle === undefined ? undefined : idle * 1000,
       signal: ends.signal,
       onProgress: (label) => progress.update(0, label),

@@ -1,32 +1,26 @@
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { reason } from '../../engine/index.ts'
 import { canonical } from '../study/plan/hash.ts'
 import type { Check } from '../study/run/checks.ts'
-import type { RunJob } from '../study/run/job.ts'
-import { doJob, type Outcome } from '../study/run/processes.ts'
+import type { Outcome } from '../study/run/processes.ts'
 import { changeClaim, checkFence, FencedError } from './claim.ts'
-import type { DeclaredRun } from './declared.ts'
-import type { Claim, RunMessage } from './messages.ts'
+import type { RunSite } from './machine.ts'
+import type { Claim, RunMessage, StoredFile } from './messages.ts'
 import { claimKey } from './names.ts'
-import { CHECKPOINT_FILES, fetchFiles, removeFiles, resultFiles, storeFiles } from './runFiles.ts'
+import { CHECKPOINT_FILES, fetchFiles, isResult, removeFiles, storeFiles } from './runFiles.ts'
 import type { FleetStore } from './store.ts'
 
 /** What an attempt is made with. */
 export interface AttemptParts {
   store: FleetStore
   message: RunMessage
-  declared: DeclaredRun
+  site: RunSite
   /** The entry as this attempt claimed it. */
   claim: Claim
   worker: string
   /** The device of this worker, as `deviceKey` names it. */
   device: string
-  adapter: string | undefined
   /** The check of that device. */
   check: Check | undefined
-  /** The folder of the run, which belongs to this attempt alone. */
-  folder: string
   /** Aborts when the worker is asked to end. */
   signal: AbortSignal
   note(text: string): void
@@ -63,14 +57,14 @@ export class Attempt {
 
   /** Trains the run to its end, or until something else ends the attempt. */
   async run(): Promise<AttemptEnd> {
-    const { signal, folder } = this.#parts
+    const { signal, site } = this.#parts
     const stop = () => this.#ends.abort()
     if (signal.aborted) stop()
     signal.addEventListener('abort', stop)
     try {
-      await rm(folder, { recursive: true, force: true })
+      await site.clear()
       await this.#resume()
-      const outcome = await doJob(this.#job(), {
+      const outcome = await site.train({
         signal: this.#ends.signal,
         note: this.#parts.note,
         onProgress: (step, label) => {
@@ -86,7 +80,7 @@ export class Attempt {
       return { how: 'failed', message: reason(error), asked: false }
     } finally {
       signal.removeEventListener('abort', stop)
-      await rm(folder, { recursive: true, force: true })
+      await site.clear()
     }
   }
 
@@ -97,17 +91,17 @@ export class Attempt {
   }
 
   async #end(outcome: Outcome): Promise<AttemptEnd> {
-    const { store, folder } = this.#parts
+    const { store, site } = this.#parts
     if (this.#fenced) throw this.#fenced
     if (outcome.how === 'stopped') {
       await this.#storeCheckpoint(this.#step)
       return { how: 'stopped' }
     }
     if (outcome.how === 'failed') return outcome
-    const names = await resultFiles(folder)
-    const result = await storeFiles(store.files, folder, names, `${this.#prefix}/result`)
+    const names = (await site.names()).filter(isResult)
+    const result = await storeFiles(store.files, site, names, `${this.#prefix}/result`)
     let before: Claim | undefined
-    await this.#change((claim) => {
+    await this.#point(result, (claim) => {
       before = claim
       const { saved, ...rest } = claim
       return { ...rest, state: 'done', result, check: this.#parts.check }
@@ -123,19 +117,12 @@ export class Attempt {
 
   /** Fetches the last checkpoint, unless it is of another kind of device, on which the bits would be others. */
   async #resume(): Promise<void> {
-    const { store, claim, device, folder, note } = this.#parts
+    const { store, claim, device, site, note } = this.#parts
     const { saved } = claim
     if (!saved) return
     if (saved.device !== device) return note(`begins anew, since its checkpoint is of ${saved.device}`)
-    await fetchFiles(store.files, saved.files, folder, CHECKPOINT_FILES[0])
+    await fetchFiles(store.files, saved.files, site, CHECKPOINT_FILES[0])
     note(`goes on from mini-batch ${saved.step}`)
-  }
-
-  #job(): RunJob {
-    const { message, declared, adapter, folder } = this.#parts
-    const { kind, key, arm, saveEvery, flops, tune } = message
-    const { bundle, settings } = declared
-    return { kind, bundle, adapter, tune, folder, key, arm, settings, saveEvery, flops }
   }
 
   /** Stores the newest checkpoint after the one that is being stored. */
@@ -153,16 +140,26 @@ export class Attempt {
   }
 
   async #storeCheckpoint(step: number): Promise<void> {
-    const { store, folder, device } = this.#parts
-    const files = await storeFiles(store.files, folder, CHECKPOINT_FILES, `${this.#prefix}/${step}-${Date.now().toString(36)}`)
+    const { store, site, device } = this.#parts
+    const files = await storeFiles(store.files, site, CHECKPOINT_FILES, `${this.#prefix}/${step}-${Date.now().toString(36)}`)
     // The process may have ended before its first checkpoint.
     if (!files.some(({ name }) => name === CHECKPOINT_FILES[0])) return
     let before: Claim['saved']
-    await this.#change((claim) => {
+    await this.#point(files, (claim) => {
       before = claim.saved
       return { ...claim, saved: { device, step, files } }
     })
     if (before) await removeFiles(store.files, before.files)
+  }
+
+  /** Has the entry point to files that were stored, which are removed when the attempt was given up meanwhile. */
+  async #point(files: readonly StoredFile[], change: (claim: Claim) => Claim): Promise<void> {
+    try {
+      await this.#change(change)
+    } catch (error) {
+      await removeFiles(this.#parts.store.files, files)
+      throw error
+    }
   }
 
   /** Changes the entry, if this attempt still has the run. @throws FencedError otherwise */
@@ -176,9 +173,4 @@ export class Attempt {
       return written
     })
   }
-}
-
-/** Returns the folder of a run's attempts on a worker. */
-export function attemptFolder(work: string, { folder, kind, key }: RunMessage): string {
-  return join(work, folder, kind, key)
 }

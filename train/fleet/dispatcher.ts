@@ -7,6 +7,7 @@ import type { Check } from '../study/run/checks.ts'
 import type { RunJob } from '../study/run/job.ts'
 import type { JobHooks, Outcome } from '../study/run/processes.ts'
 import { changeClaim, hasEnded, parseClaim, readClaim } from './claim.ts'
+import { RunFolderFiles } from './folderSite.ts'
 import type { Claim, RunMessage } from './messages.ts'
 import { claimKey, QUEUE, runSubject, type Target } from './names.ts'
 import { parseWorker } from './presence.ts'
@@ -105,9 +106,20 @@ export class Dispatcher {
     }
   }
 
-  close(): void {
+  /** Ends the watch, and removes what attempts that were killed left of runs whose files are fetched. */
+  async close(): Promise<void> {
     clearInterval(this.#looking)
     for (const watch of this.#watches) watch.stop()
+    const { files, claims } = this.#store
+    const { folder } = this.#study
+    const left = await files.list().catch(() => [])
+    const states = new Map<string, Claim['state'] | undefined>()
+    for (const { name, deleted } of left) {
+      const [of, key] = name.split('/')
+      if (deleted || of !== folder || key === undefined) continue
+      if (!states.has(key)) states.set(key, (await readClaim(claims, claimKey(folder, key)))?.claim.state)
+      if (states.get(key) === 'collected') await files.delete(name).catch(() => {})
+    }
   }
 
   /** Waits until a run has ended, or its entry is gone. */
@@ -162,7 +174,7 @@ export class Dispatcher {
   async #collect(job: RunJob, claim: Claim): Promise<Outcome> {
     const { files, claims } = this.#store
     if (claim.state === 'collected') return { how: 'failed', message: 'its files were fetched by another study', asked: true }
-    await fetchFiles(files, claim.result ?? [], job.folder, 'run.json')
+    await fetchFiles(files, claim.result ?? [], new RunFolderFiles(job.folder), 'run.json')
     if (claim.check) await this.#onCheck(claim.check)
     await changeClaim(claims, claimKey(this.#study.folder, job.key), (before) => {
       if (before?.state !== 'done') return undefined

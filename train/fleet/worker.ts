@@ -1,18 +1,12 @@
-import { hostname } from 'node:os'
-import { join } from 'node:path'
 import type { Consumer, JsMsg } from '@nats-io/jetstream'
 import { parseJson } from '../../engine/base/json.ts'
 import { reason, UserError } from '../../engine/index.ts'
-import { makeFolder } from '../../engine/platform/files.ts'
 import { FORMAT } from '../run/jsonFile.ts'
-import type { Settings } from '../settings.ts'
-import { BUILD } from '../study/plan/build.ts'
 import { canonical } from '../study/plan/hash.ts'
-import { type Check, checkDevice } from '../study/run/checks.ts'
-import { doJob } from '../study/run/processes.ts'
-import { Attempt, type AttemptEnd, type AttemptParts, attemptFolder } from './attempt.ts'
+import type { Check } from '../study/run/checks.ts'
+import { Attempt, type AttemptEnd, type AttemptParts } from './attempt.ts'
 import { changeClaim, hasEnded } from './claim.ts'
-import { type DeclaredRun, DeclaredRuns, NotHereError } from './declared.ts'
+import { type DeclaredRun, type Machine, NotHereError } from './machine.ts'
 import { type Claim, MAX_MESSAGE, RUN_MESSAGE, type RunMessage } from './messages.ts'
 import { claimKey, metricsSubject, QUEUE, type WorkerClass } from './names.ts'
 import { Presence, presentWorkers } from './presence.ts'
@@ -33,11 +27,7 @@ export interface WorkerOptions {
   store: FleetStore
   name: string
   class: WorkerClass
-  /** The folder of what the worker keeps while it lives. */
-  work: string
-  studies: readonly string[]
-  place: Pick<Partial<Settings>, 'dataDir' | 'download'>
-  adapter?: string | undefined
+  machine: Machine
   /** Ends after this many runs; default never. */
   maxRuns?: number | undefined
   /** Ends when no run came for so many milliseconds; default never. */
@@ -53,42 +43,21 @@ export interface WorkerSummary {
   failed: number
 }
 
-/**
- * Opens a device in a process of its own, which ends again. @returns the device, as `deviceKey` names it; undefined when the signal aborts
- * @throws UserError when there is no such device
- */
-export async function deviceOf(
-  adapter: string | undefined,
-  signal: AbortSignal,
-  note: (text: string) => void,
-): Promise<string | undefined> {
-  const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
-  if (probe.how === 'failed') throw new UserError(probe.message)
-  return probe.how === 'done' ? probe.report!.device : undefined
-}
-
 /** A worker of a fleet: takes one run after the other. */
 export class FleetWorker {
   readonly #options: WorkerOptions
-  readonly #declared: DeclaredRuns
   readonly #presence: Presence
-  readonly #device: string
-  /** Devices by arm that were checked to give the same bits twice. */
-  readonly #checked = new Map<string, Check>()
   /** Runs that failed here, which others may try first. */
   readonly #avoided = new Set<string>()
 
   /** Takes runs until the signal aborts. @throws UserError when the worker cannot work at all */
   static async work(options: WorkerOptions): Promise<WorkerSummary> {
-    const { store, name, work, studies, place, adapter, note, signal } = options
-    await makeFolder(work)
-    const declared = await DeclaredRuns.open({ work, studies, place })
-    const device = await deviceOf(adapter, signal, note)
-    if (device === undefined) return { done: 0, failed: 0 }
-    const entry = { name, class: options.class, host: hostname(), pid: process.pid, device, sources: BUILD.sources }
+    const { store, name, machine, note } = options
+    const { device, host, pid, sources } = machine
+    const entry = { name, class: options.class, host, pid, device, sources }
     const more = { since: new Date().toISOString(), done: 0, failed: 0 }
     const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
-    const worker = new FleetWorker(options, declared, presence, device)
+    const worker = new FleetWorker(options, presence)
     try {
       note(`worker ${name} (${options.class}, ${device.replace(/-[^-]*$/, '')}) takes runs`)
       await worker.#loop()
@@ -98,11 +67,9 @@ export class FleetWorker {
     }
   }
 
-  private constructor(options: WorkerOptions, declared: DeclaredRuns, presence: Presence, device: string) {
+  private constructor(options: WorkerOptions, presence: Presence) {
     this.#options = options
-    this.#declared = declared
     this.#presence = presence
-    this.#device = device
   }
 
   async #loop(): Promise<void> {
@@ -160,15 +127,16 @@ export class FleetWorker {
   }
 
   async #do(message: JsMsg, run: RunMessage): Promise<void> {
-    const { note } = this.#options
+    const { machine, signal, note } = this.#options
     const title = `${run.study}, ${run.arm}, ${run.key.slice(0, 8)}`
     if (this.#avoided.has(run.key) && (await this.#others()) > 0) return message.nak(AGAIN)
     let declared: DeclaredRun
     let check: Check | undefined
     try {
-      declared = await this.#declared.check(run)
-      check = await this.#check(run, declared)
-      if (!check) return message.nak()
+      declared = await machine.declare(run)
+      const found = await declared.check({ signal, note })
+      if (!found) return message.nak()
+      check = found.check
     } catch (error) {
       if (error instanceof NotHereError) {
         note(`${title}: left to others: ${error.message}`)
@@ -180,16 +148,16 @@ export class FleetWorker {
     }
     const claim = await this.#claim(message, run)
     if (!claim) return
-    await this.#attempt(message, run, { declared, claim, check }, title)
+    await this.#attempt(message, run, { site: declared.site(), claim, check }, title)
   }
 
   async #attempt(
     message: JsMsg,
     run: RunMessage,
-    found: Pick<AttemptParts, 'declared' | 'claim' | 'check'>,
+    found: Pick<AttemptParts, 'site' | 'claim' | 'check'>,
     title: string,
   ): Promise<void> {
-    const { store, name, work, adapter, signal, note, onProgress } = this.#options
+    const { store, name, machine, signal, note, onProgress } = this.#options
     const { claim } = found
     const { attempt } = claim
     const { study, arm, key } = run
@@ -210,9 +178,7 @@ export class FleetWorker {
       message: run,
       ...found,
       worker: name,
-      device: this.#device,
-      adapter,
-      folder: attemptFolder(work, run),
+      device: machine.device,
       signal,
       note: (text) => note(`${title}: ${text}`),
       onProgress: show,
@@ -297,20 +263,6 @@ export class FleetWorker {
       return { ...rest, state: 'failed', failures: [...claim.failures, failure] }
     })
     message.term('refused')
-  }
-
-  /** Checks once that an arm gives the same bits twice on this device. @returns undefined when the worker was asked to end */
-  async #check({ arm, folder, tune, code }: RunMessage, { bundle, settings }: DeclaredRun): Promise<Check | undefined> {
-    const { adapter, work, signal, note } = this.#options
-    const name = `${folder} ${code} ${arm}`
-    const known = this.#checked.get(name)
-    if (known) return known
-    const path = join(work, `${folder}-${arm}-checks.json`)
-    const job = { kind: 'check' as const, bundle, adapter, tune, arms: [{ arm, settings }], known: [] }
-    const checks = await checkDevice(path, job, code, { signal, note })
-    const found = checks?.findLast(({ device }) => device === this.#device)
-    if (found) this.#checked.set(name, found)
-    return found
   }
 
   /** Counts the other workers of this class that are there. */

@@ -134,7 +134,7 @@ interface Planes {
   planes: number
 }
 
-/** The planes of images that went to another host before. */
+/** The planes of images that go to several hosts at once. They are forgotten soon, since an array may hold other images later. */
 const known = new WeakMap<Float32Array, Planes | undefined>()
 
 /**
@@ -142,7 +142,10 @@ const known = new WeakMap<Float32Array, Planes | undefined>()
  * normalised. Plane p of an image is number p modulo the number of channels.
  */
 function asPlanes(images: Float32Array, plane: number): Planes | undefined {
-  if (!known.has(images)) known.set(images, findPlanes(images, plane))
+  if (!known.has(images)) {
+    known.set(images, findPlanes(images, plane))
+    queueMicrotask(() => known.delete(images))
+  }
   return known.get(images)
 }
 

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { files } from '#platform'
 import { reason, UserError } from '../../engine/index.ts'
@@ -6,57 +7,69 @@ import { BUILD } from '../study/plan/build.ts'
 import { studyData } from '../study/plan/data.ts'
 import { runKey } from '../study/plan/plan.ts'
 import { type LoadedStudy, loadStudy } from '../study/plan/source.ts'
+import { type Check, checkDevice } from '../study/run/checks.ts'
+import { doJob, type JobHooks } from '../study/run/processes.ts'
+import { FolderSite } from './folderSite.ts'
+import { type DeclaredRun, type Machine, NotHereError } from './machine.ts'
 import type { RunMessage } from './messages.ts'
 
-/** A run that this worker cannot take though another one may: it lacks the study or the data, or it has other code. */
-export class NotHereError extends UserError {}
-
-/** A run that was checked against what this worker has. */
-export interface DeclaredRun {
-  settings: Settings
-  /** The bundled study file. */
-  bundle: string
-  loaded: LoadedStudy
-}
-
-export interface DeclaredOptions {
-  /** The folder in which bundled studies are kept. */
+export interface NodeMachineOptions {
+  /** The folder of bundled studies, checks of the device, and runs in progress. */
   work: string
   /** Study files of the user's, beside those of the package. */
   studies: readonly string[]
   place: Pick<Partial<Settings>, 'dataDir' | 'download'>
+  adapter: string | undefined
+  /** The device, as `deviceKey` names it. */
+  device: string
 }
 
 /**
- * What a worker can run: the studies of its own package and the files that it was started with. No code comes from a message, which only
+ * Opens a device in a process of its own, which ends again. @returns the device, as `deviceKey` names it; undefined when the signal aborts
+ * @throws UserError when there is no such device
+ */
+export async function deviceOf(
+  adapter: string | undefined,
+  signal: AbortSignal,
+  note: (text: string) => void,
+): Promise<string | undefined> {
+  const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
+  if (probe.how === 'failed') throw new UserError(probe.message)
+  return probe.how === 'done' ? probe.report!.device : undefined
+}
+
+/**
+ * A machine with Node. It can run the studies of its own package and the files that it was started with. No code comes from a message, which only
  * names a study, an arm and settings; the key of the run proves that they mean the same here as where the run was planned.
  */
-export class DeclaredRuns {
-  readonly #options: DeclaredOptions
+export class NodeMachine implements Machine {
+  readonly device: string
+  readonly host = hostname()
+  readonly pid = process.pid
+  readonly sources = BUILD.sources
+  readonly #options: NodeMachineOptions
   readonly #loaded = new Map<string, Promise<LoadedStudy>>()
   readonly #data = new Map<string, Promise<string>>()
   readonly #own = new Map<string, string>()
+  readonly #checked = new Map<string, Check>()
 
   /** Loads the user's studies. @throws UserError for a file that is no study */
-  static async open(options: DeclaredOptions): Promise<DeclaredRuns> {
-    const declared = new DeclaredRuns(options)
+  static async open(options: NodeMachineOptions): Promise<NodeMachine> {
+    const machine = new NodeMachine(options)
     for (const file of options.studies) {
       const loaded = await loadStudy(file)
-      declared.#own.set(loaded.study.id, file)
-      declared.#loaded.set(loaded.study.id, Promise.resolve(loaded))
+      machine.#own.set(loaded.study.id, file)
+      machine.#loaded.set(loaded.study.id, Promise.resolve(loaded))
     }
-    return declared
+    return machine
   }
 
-  private constructor(options: DeclaredOptions) {
+  private constructor(options: NodeMachineOptions) {
     this.#options = options
+    this.device = options.device
   }
 
-  /**
-   * Checks a run.
-   * @throws NotHereError when this worker lacks something that another one may have; UserError for settings that no worker can take
-   */
-  async check(message: RunMessage): Promise<DeclaredRun> {
+  async declare(message: RunMessage): Promise<DeclaredRun> {
     const { study: id, arm, kind, key } = message
     if (message.sources !== BUILD.sources)
       throw new NotHereError(`the run was planned by other code of paraformer (${message.sources}, here ${BUILD.sources})`)
@@ -72,7 +85,36 @@ export class DeclaredRuns {
       throw new UserError(`the key of ${id}, ${arm} does not belong to its settings`)
     const bundle = join(this.#options.work, `${id}-${loaded.hash}.mjs`)
     await files.write(bundle, loaded.code)
-    return { settings, bundle, loaded }
+    const { work, adapter } = this.#options
+    const { saveEvery, flops, tune } = message
+    const job = { kind, bundle, adapter, tune, key, arm, settings, saveEvery, flops }
+    return {
+      check: (hooks) => this.#check(message, { bundle, settings }, hooks),
+      site: () => new FolderSite(join(work, message.folder, kind, key), job),
+    }
+  }
+
+  /** Checks once that an arm gives the same bits twice on this device. */
+  async #check({ arm, folder, tune, code }: RunMessage, own: { bundle: string; settings: Settings }, hooks: JobHooks) {
+    const { adapter, work } = this.#options
+    const name = `${folder} ${code} ${arm}`
+    let check = this.#checked.get(name)
+    if (!check) {
+      const path = join(work, `${folder}-${arm}-checks.json`)
+      const job = {
+        kind: 'check' as const,
+        bundle: own.bundle,
+        adapter,
+        tune,
+        arms: [{ arm, settings: own.settings }],
+        known: [],
+      }
+      const checks = await checkDevice(path, job, code, hooks)
+      check = checks?.findLast(({ device }) => device === this.device)
+      if (!check) return undefined
+      this.#checked.set(name, check)
+    }
+    return { check }
   }
 
   #study(id: string): Promise<LoadedStudy> {
