@@ -6,13 +6,14 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { build } from 'esbuild'
+import { buildConstants } from '../buildInfo.mjs'
 import { strippedWgsl } from '../buildWgsl.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 /** Images of each split of MNIST that come with the page. */
 const IMAGES = { train: 6000, t10k: 1000 }
 /** Files that are copied as they are. */
-const FILES = ['index.html', 'icon.svg', 'model/mnist.safetensors']
+const FILES = ['index.html', 'worker.html', 'icon.svg', 'model/mnist.safetensors']
 /** Makes a browser read a text as UTF-8, whatever its host says. */
 const BYTE_ORDER_MARK = '\ufeff'
 
@@ -25,6 +26,8 @@ export async function buildWeb(outdir) {
         main: join(here, 'main.ts'),
         worker: join(here, 'worker/worker.ts'),
         bench: join(here, 'worker/bench.ts'),
+        fleet: join(here, 'fleet/page.ts'),
+        fleetWorker: join(here, 'fleet/fleetWorker.ts'),
         style: join(here, 'main.css'),
       },
       outdir,
@@ -38,6 +41,9 @@ export async function buildWeb(outdir) {
       minify: true,
       sourcemap: true,
       plugins: [strippedWgsl],
+      // The object store's SHA-256 asks Node for its own one where there is Node.
+      external: ['node:crypto', 'node:buffer'],
+      define: await buildConstants(),
       logLevel: 'warning',
     }),
     ...FILES.map(async (name) => {

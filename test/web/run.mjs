@@ -15,6 +15,7 @@ import './forEveryone.mjs'
 import './faults.mjs'
 import './examplePage.mjs'
 import './exampleNetworks.mjs'
+import './fleet.mjs'
 
 let passed = 0
 const chosen = tests.filter(({ title }) => title.includes(process.argv[2] ?? ''))

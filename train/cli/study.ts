@@ -5,6 +5,7 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 import { UserError } from '../../engine/index.ts'
 import { CLASSES, checkName, type Target, type WorkerClass } from '../fleet/names.ts'
 import { LEASE } from '../fleet/store.ts'
+import { statedSettings } from '../study/plan/plan.ts'
 import { select } from '../study/plan/selection.ts'
 import { type LoadedStudy, loadStudy, shippedStudies } from '../study/plan/source.ts'
 import { exportStudy } from '../study/results/export.ts'
@@ -113,7 +114,7 @@ async function run(name: string, flags: RunFlags, interrupt: Interrupt): Promise
   // Variants that a later tuning finds give other bits, so a study takes none unless it is asked to.
   const tune = flags.tune ?? 'off'
   const place = { ...(dataDir && { dataDir }), ...(download && { download }) }
-  const elsewhere = fleetOf(flags, loaded)
+  const elsewhere = fleetOf(flags, loaded, place)
   const request: StudyRequest = { loaded, preset, selection, out, jobs, adapter, tune, deviate, place, elsewhere }
   const ends = new AbortController()
   interrupt.says = 'saving; once more ends at once'
@@ -145,7 +146,7 @@ async function run(name: string, flags: RunFlags, interrupt: Interrupt): Promise
 }
 
 /** Returns what opens the fleet that the flags name, if they name one. @throws UserError for a study that no fleet can do */
-function fleetOf(flags: RunFlags, loaded: LoadedStudy): StudyRequest['elsewhere'] {
+function fleetOf(flags: RunFlags, loaded: LoadedStudy, place: StudyRequest['place']): StudyRequest['elsewhere'] {
   const { fleet, worker, preset } = flags
   if (fleet === undefined) {
     if (worker !== undefined) throw new UserError('--worker is a worker of a fleet; name its server with --fleet')
@@ -160,7 +161,19 @@ function fleetOf(flags: RunFlags, loaded: LoadedStudy): StudyRequest['elsewhere'
     throw new UserError(`study ${study.id} has a budget of time, which is measured on one machine; run it without --fleet`)
   const target: Target = worker === undefined ? { class: flags.class } : { worker: checkName(worker, '--worker') }
   return (folder, data, hooks) =>
-    openElsewhere({ fleet: { ...flags, fleet }, loaded, preset, target, lease: flags.lease * 1000 }, folder, data, hooks)
+    openElsewhere(
+      {
+        fleet: { ...flags, fleet },
+        loaded,
+        preset,
+        target,
+        lease: flags.lease * 1000,
+        settings: statedSettings(study, preset, Object.keys(study.arms)[0]!, study.seeds[0]!, place),
+      },
+      folder,
+      data,
+      hooks,
+    )
 }
 
 /** The progress of a study, which begins with its first run. */

@@ -1,12 +1,17 @@
 import { basename } from 'node:path'
 import { Dispatcher } from '../fleet/dispatcher.ts'
 import type { Target } from '../fleet/names.ts'
+import type { FleetStore } from '../fleet/store.ts'
+import { storeData } from '../fleet/storedData.ts'
+import { loadDatasetOf } from '../run/data.ts'
+import type { Settings } from '../settings.ts'
 import { BUILD } from '../study/plan/build.ts'
 import type { StudyData } from '../study/plan/data.ts'
 import type { Study } from '../study/plan/define.ts'
 import type { LoadedStudy } from '../study/plan/source.ts'
 import type { StudyFolder } from '../study/results/folder.ts'
-import { type Check, readChecks, writeChecks } from '../study/run/checks.ts'
+import type { Check } from '../study/run/check.ts'
+import { readChecks, writeChecks } from '../study/run/checks.ts'
 import type { Elsewhere, StudyHooks } from '../study/run/execute.ts'
 import { type FleetFlags, openFleet } from './fleetOptions.ts'
 
@@ -23,11 +28,13 @@ export interface FleetOfStudy {
   target: Target
   /** In milliseconds. */
   lease: number
+  /** Settings of an arm, all of which have the same data. */
+  settings: Settings
 }
 
 /** Opens a fleet for the runs of a study. @throws UserError when it cannot be reached */
 export async function openElsewhere(
-  { fleet, loaded, preset, target, lease }: FleetOfStudy,
+  { fleet, loaded, preset, target, lease, settings }: FleetOfStudy,
   folder: StudyFolder,
   data: StudyData,
   { note }: StudyHooks,
@@ -47,7 +54,12 @@ export async function openElsewhere(
     sources: BUILD.sources,
     data: data.hash,
     target,
+    hasOwn: (arm: string) => {
+      const { model, scheme, count, procedure } = loaded.study.arms[arm]!
+      return (model ?? scheme ?? count ?? procedure) !== undefined
+    },
   }
+  if ('class' in target && target.class === 'browser') await shareData(store, data.hash, settings)
   const dispatcher = await Dispatcher.open(store, study, { onCheck, note, lease })
   return {
     do: (job, hooks) => dispatcher.do(job, hooks),
@@ -56,6 +68,11 @@ export async function openElsewhere(
       await store.close()
     },
   }
+}
+
+/** Puts the data set where workers in browsers find it. */
+async function shareData({ files }: FleetStore, hash: string, settings: Settings): Promise<void> {
+  await storeData(files, await loadDatasetOf(settings), hash)
 }
 
 /** Adds the check of a device of the fleet to those of a study, unless it is there. */

@@ -1,6 +1,6 @@
 import { reason } from '../../engine/index.ts'
-import { canonical } from '../study/plan/hash.ts'
-import type { Check } from '../study/run/checks.ts'
+import { canonical } from '../study/plan/canonical.ts'
+import type { Check } from '../study/run/check.ts'
 import type { Outcome } from '../study/run/processes.ts'
 import { changeClaim, checkFence, FencedError } from './claim.ts'
 import type { RunSite } from './machine.ts'

@@ -1,6 +1,6 @@
 import type { KV, KvEntry } from '@nats-io/kv'
 import { parseJson } from '../../engine/base/json.ts'
-import { FORMAT } from '../run/jsonFile.ts'
+import { FORMAT } from '../run/format.ts'
 import { CLAIM, type Claim, MAX_MESSAGE } from './messages.ts'
 
 /** Milliseconds between tries while the server does not answer. */

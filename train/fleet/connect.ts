@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 import { reason, UserError } from '../../engine/index.ts'
 import { optional } from '../../engine/platform/optional.ts'
-import { inboxPrefix } from './server.ts'
+import { inboxPrefix } from './names.ts'
 
 /** Milliseconds between tries to reach a server again. */
 const RECONNECT = 500

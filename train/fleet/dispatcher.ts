@@ -1,9 +1,9 @@
 import type { KvWatchEntry } from '@nats-io/kv'
 import type { QueuedIterator } from '@nats-io/nats-core'
 import { reason, UserError } from '../../engine/index.ts'
-import { FORMAT } from '../run/jsonFile.ts'
+import { FORMAT } from '../run/format.ts'
 import type { Settings } from '../settings.ts'
-import type { Check } from '../study/run/checks.ts'
+import type { Check } from '../study/run/check.ts'
 import type { RunJob } from '../study/run/job.ts'
 import type { JobHooks, Outcome } from '../study/run/processes.ts'
 import { changeClaim, hasEnded, parseClaim, readClaim } from './claim.ts'
@@ -29,6 +29,8 @@ export interface DispatchedStudy {
   sources: string
   data: string
   target: Target
+  /** Whether an arm has code of its own, or a procedure, beside settings. */
+  hasOwn(arm: string): boolean
 }
 
 export interface DispatcherOptions {
@@ -151,10 +153,22 @@ export class Dispatcher {
   /** Publishes the message of a run, again and again until the server has it. */
   async #offer(job: RunJob, attempt: number): Promise<void> {
     const { streams, manager } = this.#store
-    const { target, study, ...fixed } = this.#study
+    const { target, study, hasOwn, ...fixed } = this.#study
     const { kind, key, arm, saveEvery, flops, tune } = job
     const { dataDir, download, ...settings } = job.settings as Settings & Record<string, unknown>
-    const message: RunMessage = { format: FORMAT, study, ...fixed, kind, key, arm, settings, saveEvery, flops, tune }
+    const message: RunMessage = {
+      format: FORMAT,
+      study,
+      ...fixed,
+      kind,
+      key,
+      arm,
+      settings,
+      saveEvery,
+      flops,
+      tune,
+      own: hasOwn(arm),
+    }
     const subject = runSubject(target, study, key)
     for (;;) {
       try {

@@ -1,7 +1,7 @@
 import { UserError } from '../../engine/base/errors.ts'
-import type { Check } from '../study/run/checks.ts'
+import type { Check } from '../study/run/check.ts'
 import type { JobHooks, Outcome } from '../study/run/processes.ts'
-import type { RunMessage } from './messages.ts'
+import type { RunMessage, WorkerEntry } from './messages.ts'
 
 /** A run that this worker cannot take though another one may: it lacks the study or the data, or it has other code. */
 export class NotHereError extends UserError {}
@@ -28,6 +28,8 @@ export interface Machine {
   readonly pid?: number | undefined
   /** Hash of the sources of the library. */
   readonly sources: string
+  /** Whether a worker of this host is known to be gone, since its process was killed. */
+  isGone(other: WorkerEntry): boolean
   /**
    * Compares a run with what this machine has.
    * @returns what makes the site of an attempt at the run

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { amount, count, fields, listOf, mapOf, text } from '../../engine/base/json.ts'
-import { CHECK } from '../study/run/checks.ts'
+import { CHECK } from '../study/run/check.ts'
 import { CLASSES } from './names.ts'
 
 const HASH = v.pipe(text, v.regex(/^[0-9a-f]{20}$/, 'a hash of 20 hexadecimal digits'))
@@ -27,6 +27,8 @@ export const RUN_MESSAGE = fields({
   settings: mapOf(v.unknown()),
   saveEvery: v.pipe(count, v.minValue(1, 'a whole number of at least 1')),
   flops: v.optional(amount),
+  /** Whether the arm has code of its own, or a procedure, beside settings. */
+  own: v.boolean('true or false'),
   tune: v.picklist(['off', 'cached', 'full'], 'off, cached or full'),
   /** Hashes that the worker's own must equal: of the study's code, of the library's sources and of the data. */
   code: HASH,

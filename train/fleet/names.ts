@@ -54,3 +54,8 @@ export function metricsSubject(worker: string, key: string): string {
 export function claimKey(study: string, key: string): string {
   return `${study}.${key}`
 }
+
+/** The prefix of the subjects on which a client gets answers, so that no other one can listen to them. */
+export function inboxPrefix(name: string): string {
+  return `_INBOX_${name}`
+}

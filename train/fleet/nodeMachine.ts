@@ -2,16 +2,18 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { files } from '#platform'
 import { reason, UserError } from '../../engine/index.ts'
+import { isAlive } from '../../engine/platform/files.ts'
 import { checkSettings, type Settings } from '../settings.ts'
 import { BUILD } from '../study/plan/build.ts'
 import { studyData } from '../study/plan/data.ts'
 import { runKey } from '../study/plan/plan.ts'
 import { type LoadedStudy, loadStudy } from '../study/plan/source.ts'
-import { type Check, checkDevice } from '../study/run/checks.ts'
+import type { Check } from '../study/run/check.ts'
+import { checkDevice } from '../study/run/checks.ts'
 import { doJob, type JobHooks } from '../study/run/processes.ts'
 import { FolderSite } from './folderSite.ts'
 import { type DeclaredRun, type Machine, NotHereError } from './machine.ts'
-import type { RunMessage } from './messages.ts'
+import type { RunMessage, WorkerEntry } from './messages.ts'
 
 export interface NodeMachineOptions {
   /** The folder of bundled studies, checks of the device, and runs in progress. */
@@ -36,6 +38,11 @@ export async function deviceOf(
   const probe = await doJob({ kind: 'check', bundle: '', adapter, tune: 'off', arms: [], known: [] }, { signal, note })
   if (probe.how === 'failed') throw new UserError(probe.message)
   return probe.how === 'done' ? probe.report!.device : undefined
+}
+
+/** Whether no process of this machine has this number, or it is this one. */
+export function isGoneHere(pid: number | undefined): boolean {
+  return pid === undefined || pid === process.pid || !isAlive(pid)
 }
 
 /**
@@ -67,6 +74,10 @@ export class NodeMachine implements Machine {
   private constructor(options: NodeMachineOptions) {
     this.#options = options
     this.device = options.device
+  }
+
+  isGone({ pid }: WorkerEntry): boolean {
+    return isGoneHere(pid)
   }
 
   async declare(message: RunMessage): Promise<DeclaredRun> {

@@ -1,8 +1,7 @@
 import type { KV } from '@nats-io/kv'
 import { parseJson } from '../../engine/base/json.ts'
 import { UserError } from '../../engine/index.ts'
-import { isAlive } from '../../engine/platform/files.ts'
-import { FORMAT } from '../run/jsonFile.ts'
+import { FORMAT } from '../run/format.ts'
 import { MAX_MESSAGE, WORKER_ENTRY, type WorkerEntry } from './messages.ts'
 
 /** The entry of a worker, which is written again and again while the worker lives. */
@@ -14,14 +13,18 @@ export class Presence {
   /**
    * Shows a worker, from now on.
    * @param every milliseconds between two signs of life
+   * @param isGone whether a worker of this host is known to be gone
    * @throws UserError when another worker of that name is there
    */
-  static async begin(bucket: KV, entry: Omit<WorkerEntry, 'format'>, every: number): Promise<Presence> {
+  static async begin(
+    bucket: KV,
+    entry: Omit<WorkerEntry, 'format'>,
+    every: number,
+    isGone: (other: WorkerEntry) => boolean,
+  ): Promise<Presence> {
     const before = await bucket.get(entry.name)
     const other = before && before.operation === 'PUT' ? parseWorker(before.string()) : undefined
-    // A process of this machine that was killed is known to be gone.
-    const gone = other?.host === entry.host && (other.pid === undefined || other.pid === entry.pid || !isAlive(other.pid))
-    if (other && !gone)
+    if (other && !(other.host === entry.host && isGone(other)))
       throw new UserError(
         `worker ${entry.name} is there already (process ${other.pid} of ${other.host}); choose another --name, or wait half a minute if it is gone`,
       )

@@ -7,7 +7,7 @@ import { files } from '#platform'
 import { UserError } from '../../engine/index.ts'
 import { makeFolder } from '../../engine/platform/files.ts'
 import { optional } from '../../engine/platform/optional.ts'
-import { CLAIMS, FILES, QUEUE, WORKERS, type WorkerClass } from './names.ts'
+import { CLAIMS, FILES, inboxPrefix, QUEUE, WORKERS, type WorkerClass } from './names.ts'
 
 /** Milliseconds that a server may take to listen. */
 const START = 10_000
@@ -40,11 +40,6 @@ export interface ServerOptions {
 /** Returns the path of a role's credentials. */
 export function credentialsOf(folder: string, name: string): string {
   return join(folder, `${name}.nk`)
-}
-
-/** The prefix of the subjects on which a client gets answers, so that no other one can listen to them. */
-export function inboxPrefix(name: string): string {
-  return `_INBOX_${name}`
 }
 
 /**

@@ -63,9 +63,9 @@ export class FleetStore {
    */
   static async open(connection: NatsConnection, create: boolean): Promise<FleetStore> {
     const [jetstream, kv, obj] = await Promise.all([
-      optional(import('@nats-io/jetstream'), '@nats-io/jetstream', EFFECT),
-      optional(import('@nats-io/kv'), '@nats-io/kv', EFFECT),
-      optional(import('@nats-io/obj'), '@nats-io/obj', EFFECT),
+      optional(import('@nats-io/jetstream').then(named), '@nats-io/jetstream', EFFECT),
+      optional(import('@nats-io/kv').then(named), '@nats-io/kv', EFFECT),
+      optional(import('@nats-io/obj').then(named), '@nats-io/obj', EFFECT),
     ])
     try {
       const manager = await jetstream.jetstreamManager(connection, { checkAPI: false })
@@ -118,6 +118,11 @@ export class FleetStore {
   async close(): Promise<void> {
     await this.connection.drain().catch(() => {})
   }
+}
+
+/** Returns the exports of a CommonJS module, which bundlers may put below `default`. */
+function named<M extends object>(module: M): M {
+  return (module as { default?: M }).default ?? module
 }
 
 async function makeStreams(manager: JetStreamManager): Promise<void> {

@@ -1,9 +1,9 @@
 import type { Consumer, JsMsg } from '@nats-io/jetstream'
 import { parseJson } from '../../engine/base/json.ts'
 import { reason, UserError } from '../../engine/index.ts'
-import { FORMAT } from '../run/jsonFile.ts'
-import { canonical } from '../study/plan/hash.ts'
-import type { Check } from '../study/run/checks.ts'
+import { FORMAT } from '../run/format.ts'
+import { canonical } from '../study/plan/canonical.ts'
+import type { Check } from '../study/run/check.ts'
 import { Attempt, type AttemptEnd, type AttemptParts } from './attempt.ts'
 import { changeClaim, hasEnded } from './claim.ts'
 import { type DeclaredRun, type Machine, NotHereError } from './machine.ts'
@@ -56,7 +56,7 @@ export class FleetWorker {
     const { device, host, pid, sources } = machine
     const entry = { name, class: options.class, host, pid, device, sources }
     const more = { since: new Date().toISOString(), done: 0, failed: 0 }
-    const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
+    const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6, (other) => machine.isGone(other))
     const worker = new FleetWorker(options, presence)
     try {
       note(`worker ${name} (${options.class}, ${device.replace(/-[^-]*$/, '')}) takes runs`)

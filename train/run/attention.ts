@@ -4,7 +4,7 @@ import { amount, count, fields, listOf, text } from '../../engine/base/json.ts'
 import { clsAttention, Ensemble, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { BatchLoader } from '../data/loader.ts'
 import { imageTensor } from '../modelInput.ts'
-import { FORMAT } from './jsonFile.ts'
+import { FORMAT } from './format.ts'
 import type { DataInfo } from './metadata.ts'
 
 /** Images whose attention is kept, of different classes where there are so many. */
@@ -71,7 +71,7 @@ export async function sampleAttention(
     images: chosen.map((at, b) => ({
       label: batch.labels[at]!,
       name: classNames?.[batch.labels[at]!],
-      pixels: Buffer.from(bytesOf(images.subarray(b * length, (b + 1) * length), { mean, std })).toString('base64'),
+      pixels: base64(bytesOf(images.subarray(b * length, (b + 1) * length), { mean, std })),
       branches: Array.from({ length: m }, (_, branch) => Array.from({ length: N - 1 }, (_, t) => patch(branch, b, t + 1))),
     })),
   }
@@ -97,4 +97,14 @@ function bytesOf(image: Float32Array, { mean, std }: { mean: number[]; std: numb
     const c = Math.floor(i / pixels)
     return Math.max(0, Math.min(255, Math.round(255 * (value * std[c]! + mean[c]!))))
   })
+}
+
+/** Bytes that are turned to text at once, since a call takes only so many arguments. */
+const PIECE = 8192
+
+/** Returns bytes in base64, on Node and in a browser. */
+function base64(bytes: Uint8Array): string {
+  let text = ''
+  for (let i = 0; i < bytes.length; i += PIECE) text += String.fromCharCode(...bytes.subarray(i, i + PIECE))
+  return btoa(text)
 }

@@ -3,9 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type * as v from 'valibot'
 import { reason, UserError } from '../../engine/base/errors.ts'
 import { accepted, count, fields, parseJson } from '../../engine/base/json.ts'
-
-/** The newest format of the JSON files of runs and studies that this version writes and reads. */
-export const FORMAT = 1
+import { FORMAT } from './format.ts'
 
 /** A file that a newer version of the package wrote. */
 export class NewerFormatError extends UserError {}

@@ -100,3 +100,9 @@ export function evaluationLoader(
 export function first(count: number, limit = count): Int32Array {
   return Int32Array.from({ length: Math.min(count, limit) }, (_, i) => i)
 }
+
+/** Makes a loader of the test images of a run. */
+export function testLoader({ dataset }: RunData, { imageSize, testImages }: Settings) {
+  const size = imageSize === undefined ? {} : { imageSize }
+  return evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)
+}

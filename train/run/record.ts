@@ -4,7 +4,7 @@ import { amount, count, fields, listOf, mapOf, numberOrNaN, text } from '../../e
 import type { Device } from '../../engine/index.ts'
 import { countParameters } from '../../model/index.ts'
 import { version } from '../../package.json'
-import { FORMAT } from './jsonFile.ts'
+import { FORMAT } from './format.ts'
 import type { RunData } from './loaders.ts'
 import type { Sources } from './sources.ts'
 import type { StepTimes } from './stepTimes.ts'
@@ -97,7 +97,8 @@ export function ranOn(device: Device): Pick<RunRecord, 'adapter' | 'driver' | 'f
     driver: device.summary.driver,
     features: [...device.gpu.features].sort(),
     tuned: device.kernels.tuned?.toJSON().answers ?? {},
-    versions: { node: process.versions.node, paraformer: version, webgpu: runtime },
+    // A browser has no Node.
+    versions: { node: globalThis.process?.versions?.node ?? 'none', paraformer: version, webgpu: runtime },
     peakBytes: device.memory.peakBytes,
   }
 }

@@ -9,7 +9,8 @@ import { sha256Of } from '../data/checksum.ts'
 import type { Dataset } from '../data/datasets.ts'
 import { RESUMABLE, type Settings } from '../settings.ts'
 import type { SavedRun } from './checkpoint.ts'
-import { checkFormat, FORMAT } from './jsonFile.ts'
+import { FORMAT } from './format.ts'
+import { checkFormat } from './jsonFile.ts'
 
 /** Bytes of the longest settings.json. */
 const MAX_BYTES = 1 << 24

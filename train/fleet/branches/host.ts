@@ -7,6 +7,7 @@ import type { BranchWorkerRequest } from '../../devices/protocol.ts'
 import { onThisMachine } from '../../devices/remoteBranchWorker.ts'
 import { BUILD } from '../../study/plan/build.ts'
 import type { WorkerClass } from '../names.ts'
+import { isGoneHere } from '../nodeMachine.ts'
 import { Presence } from '../presence.ts'
 import { type FleetStore, PRESENCE } from '../store.ts'
 import { SessionChannel } from './channel.ts'
@@ -44,7 +45,7 @@ export class BranchHost {
     const { store, name, device, signal, note } = options
     const entry = { name, class: options.class, host: hostname(), pid: process.pid, device, sources: BUILD.sources }
     const more = { since: new Date().toISOString(), branches: 'free' as const, done: 0, failed: 0 }
-    const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6)
+    const presence = await Presence.begin(store.workers, { ...entry, ...more }, PRESENCE / 6, ({ pid }) => isGoneHere(pid))
     const host = new BranchHost(options, presence)
     let refused: (error: Error) => void = () => {}
     const refusal = new Promise<never>((_, reject) => {

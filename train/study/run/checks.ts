@@ -1,26 +1,14 @@
-import type * as v from 'valibot'
 import { files } from '#platform'
-import { amount, count, fields, listOf, mapOf, text } from '../../../engine/base/json.ts'
+import { count, fields, listOf } from '../../../engine/base/json.ts'
 import { UserError } from '../../../engine/index.ts'
-import { FORMAT, readJsonFile } from '../../run/jsonFile.ts'
+import { FORMAT } from '../../run/format.ts'
+import { readJsonFile } from '../../run/jsonFile.ts'
 import { BUILD } from '../plan/build.ts'
+import { CHECK, type Check } from './check.ts'
 import type { CheckJob } from './job.ts'
 import { doJob, type JobHooks } from './processes.ts'
 
-export const CHECK = fields({
-  device: text,
-  adapter: text,
-  driver: text,
-  sources: text,
-  /** Hash of the study file. */
-  study: text,
-  at: text,
-  arms: mapOf(fields({ bits: text, seconds: amount })),
-})
 const CHECKS = fields({ format: count, checks: listOf(CHECK) })
-
-/** A device on which the same seed was seen to give the same bits. */
-export type Check = v.InferOutput<typeof CHECK>
 
 /** Reads the checks of a study; none where there is no file. @throws UserError for a malformed file */
 export async function readChecks(path: string): Promise<Check[]> {

@@ -1,6 +1,6 @@
 import type { PlannedRun } from '../plan/plan.ts'
 import type { Result } from '../results/results.ts'
-import type { Check } from './checks.ts'
+import type { Check } from './check.ts'
 import { paceOf } from './checks.ts'
 
 /** Measurements from which the time of a run is expected. */

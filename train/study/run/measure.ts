@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { files } from '#platform'
 import type { ParaFormer, ViT } from '../../../model/index.ts'
 import type { RunFolder } from '../../run/folder.ts'
-import { FORMAT } from '../../run/jsonFile.ts'
-import { evaluationLoader, first, type RunData } from '../../run/loaders.ts'
+import { FORMAT } from '../../run/format.ts'
+import { type RunData, testLoader } from '../../run/loaders.ts'
 import type { Trainer } from '../../run/trainer.ts'
 import { compress } from '../compress/compress.ts'
 import { measureForward } from '../compress/latency.ts'
@@ -12,12 +12,6 @@ import { measurePipeline } from './pipelineTimes.ts'
 
 /** A procedure that measures a trained model. */
 export type ModelProcedure = Exclude<Procedure, { name: 'expand' }>
-
-/** Makes a loader of the test images of a run. */
-export function testLoader({ dataset }: RunData, { imageSize, testImages }: Trainer['parts']['settings']) {
-  const size = imageSize === undefined ? {} : { imageSize }
-  return evaluationLoader(dataset, 'test', first(dataset.test.count, testImages), size)
-}
 
 /**
  * Measures a trained model as a procedure says. `compress` also writes compression.json into the folder of the run.

@@ -3,28 +3,24 @@ import { deviceKey } from '../../../engine/autotune/store.ts'
 import { tuneDevice } from '../../../engine/autotune/tune.ts'
 import { TunedVariants } from '../../../engine/autotune/tuned.ts'
 import { type Device, reason, requestDevice } from '../../../engine/index.ts'
-import { branchShape } from '../../../model/index.ts'
-import { type Evaluation, evaluate, spoiledPrefixes } from '../../evaluate.ts'
+import { evaluate, spoiledPrefixes } from '../../evaluate.ts'
 import { readRun, type SavedRun } from '../../run/checkpoint.ts'
 import { openData } from '../../run/data.ts'
 import { existingRunFolder, type HeldFolder, newRunFolder } from '../../run/folder.ts'
-import type { RunData } from '../../run/loaders.ts'
+import { type RunData, testLoader } from '../../run/loaders.ts'
 import { checkMemory } from '../../run/memory.ts'
-import { type RunRecord, runRecord } from '../../run/record.ts'
 import { trainWithRestarts } from '../../run/restarts.ts'
 import { type RunHooks, RunWriter } from '../../run/runWriter.ts'
 import { configOf, startTrainer } from '../../run/start.ts'
 import { StepTimes } from '../../run/stepTimes.ts'
 import type { Trainer } from '../../run/trainer.ts'
-import type { StepReport } from '../../run/trainerParts.ts'
-import { BUILD } from '../plan/build.ts'
-import type { Measures } from '../plan/define.ts'
 import { checkpointIn } from '../results/folder.ts'
 import { type ArmParts, armParts } from './armParts.ts'
 import { isDivergence } from './divergence.ts'
 import { expansionRun } from './expansionRun.ts'
 import type { RunJob } from './job.ts'
-import { measureModel, testLoader } from './measure.ts'
+import { measureModel } from './measure.ts'
+import { divergedRecord, type Judged, type Reached, studyRecord } from './studyRecord.ts'
 
 /**
  * Begins or resumes a run of a study, and trains it to its end, or until it should stop. At the end a run, but no trial, is
@@ -50,15 +46,6 @@ export async function runOnce(job: RunJob, hooks: RunHooks): Promise<boolean> {
     await held.lock.release()
   }
 }
-
-/** The test scores of a trained model, and what its arm's procedure measured. */
-interface Judged {
-  test: Evaluation
-  measures?: Measures
-}
-
-/** A place in a run, and the work until then. */
-type Reached = Pick<StepReport, 'position' | 'flops'>
 
 /** A run in a process of its own, which outlives the loss of its device. */
 class StudyRun {
@@ -133,26 +120,13 @@ class StudyRun {
     if (spoiled !== undefined) return this.#diverged(trainer, times, `${spoiled} at the end`, last)
     const found = finished && this.#job.kind === 'run' ? await this.#judge(trainer) : undefined
     const done = finished && (this.#job.kind === 'trial' || found !== undefined)
-    await this.#writer.end(trainer, done ? this.#record(trainer, times, found) : undefined)
+    await this.#writer.end(trainer, done ? studyRecord(this.#job, trainer, this.#data, times, found) : undefined)
     return done
   }
 
   /** Records a run that ends because it diverged. @param last its last mini-batch of finite numbers */
-  async #diverged(trainer: Trainer, times: StepTimes, diverged: string, last: Reached): Promise<boolean> {
-    const { kind, flops } = this.#job
-    const { branches } = branchShape(trainer.parts.model.config)
-    const none = Array.from({ length: branches }, () => Number.NaN)
-    const scores = { loss: none, accuracy: none }
-    const { step, updates } = last.position
-    const record: RunRecord = {
-      ...this.#record(trainer, times),
-      optimizerSteps: updates,
-      images: step * Math.min(trainer.parts.settings.batchSize, this.#data.train.count),
-      trainingFlops: flops === undefined ? (last.flops ?? 0) : (flops * step) / trainer.totalSteps,
-      diverged,
-      final: { validation: scores, ...(kind === 'run' && { test: scores }) },
-    }
-    await this.#writer.endDiverged(record)
+  async #diverged(trainer: Trainer, times: StepTimes, why: string, last: Reached): Promise<boolean> {
+    await this.#writer.endDiverged(divergedRecord(this.#job, trainer, this.#data, times, why, last))
     return true
   }
 
@@ -180,14 +154,5 @@ class StudyRun {
     } finally {
       await loader.close()
     }
-  }
-
-  #record(trainer: Trainer, times: StepTimes, { test, measures }: Partial<Judged> = {}): RunRecord & { sources: string } {
-    const { key, arm, flops } = this.#job
-    const { commit, clean, sources } = BUILD
-    const record = runRecord(trainer, this.#data, times, { commit, clean })
-    const scores = test && { images: test.images, loss: test.losses, accuracy: test.accuracies }
-    const final = { ...record.final, ...(scores && { test: scores }) }
-    return { ...record, key, arm, sources, trainingFlops: flops ?? record.trainingFlops, ...(measures && { measures }), final }
   }
 }
