@@ -39,7 +39,7 @@ async function takeRuns(port, credentials) {
   await tab.page.fill('#name', 'browser-1')
   await tab.page.setInputFiles('#credentials', credentials)
   await tab.page.click('#start')
-  return { ...tab, log: () => tab.page.locator('#log').innerText() }
+  return { ...tab, log: () => tab.page.locator('#log').textContent() }
 }
 
 test('a browser takes a run of a study from the queue and finishes it; closing the page gives it back', async () => {
@@ -76,17 +76,23 @@ export default defineStudy({ id: 'browser', hypothesis: 'h', prediction: 'p', me
     const out = join(work, 'studies')
     const study = start(['study', 'run', file, ...flags, '--out', out])
     const first = await takeRuns(webPort, credentials)
-    const seen = async () => `${await first.log()}\n${await first.page.innerText('#state')}`
+    const seen = async () => `${await first.log()}\n${await first.page.textContent('#state')}`
     let shown = ''
     await until(
       () => `it trains: ${study.text}\n${shown}`,
-      async () => /attempt 1[^]*loss/.test((shown = await seen())),
+      async () => {
+        shown = await seen()
+        return /attempt 1.*loss/s.test(shown)
+      },
     )
     await first.page.close()
     const second = await takeRuns(webPort, credentials)
     await until(
       () => `it is done: ${study.text}\n${shown}`,
-      async () => /done/.test((shown = `${await second.log()}\n${await second.page.innerText('#state')}`)),
+      async () => {
+        shown = `${await second.log()}\n${await second.page.textContent('#state')}`
+        return /done/.test(shown)
+      },
     )
     assert.match(await second.log(), /attempt 2/)
     assert.is(await study.ended, 0, study.text)
@@ -100,7 +106,7 @@ export default defineStudy({ id: 'browser', hypothesis: 'h', prediction: 'p', me
     await second.page.click('#stop')
     await until(
       () => 'stopped',
-      async () => /^Stopped; 1 runs done/.test(await second.page.innerText('#state')),
+      async () => /^Stopped; 1 runs done/.test(await second.page.textContent('#state')),
     )
     await second.page.context().close()
   } finally {
