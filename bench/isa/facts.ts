@@ -1,0 +1,54 @@
+import type { Judgement } from './judge.ts'
+import type { KernelSource } from './source.ts'
+
+/** A statement on the code of the kernels, and whether it holds. */
+export interface Fact {
+  says: string
+  holds: boolean
+  /** The shaders for which it does not hold, and by what. */
+  except: string[]
+}
+
+/** Bounds of the facts below. */
+const DENSITY = 0.8
+const WAVES = 10
+const BESIDE_MATRIX = 8
+const WIDTH = 16
+
+type OfKernel = Judgement<KernelSource>
+
+/** States what the code of our kernels should keep. A statement on no shader is left out. */
+export function factsOf(judgements: readonly OfKernel[]): Fact[] {
+  const compiled = judgements.filter(({ listing }) => listing !== undefined)
+  const chosen = compiled.filter(({ source }) => source.chosen)
+  const tiled = chosen.filter(({ source }) => source.kernel.startsWith('attention') && source.variant === 'tiled')
+  const matrix = chosen.filter(({ hot }) => hot?.besideMatrix !== undefined)
+  const aligned = chosen.filter(({ source, hot }) => source.aligned && hot && hot.widths.loads.length > 0)
+  return [
+    fact('no chosen kernel spills registers or has scratch memory', chosen, ({ listing }) =>
+      listing!.spilled + listing!.scratch > 0 ? `${listing!.spilled} registers, ${listing!.scratch} bytes` : undefined,
+    ),
+    fact(`loops of attention tiled have at least ${DENSITY} multiply-adds an issue`, tiled, ({ hot }) =>
+      (hot?.density ?? 0) < DENSITY ? (hot?.density ?? 0).toFixed(2) : undefined,
+    ),
+    fact(`attention tiled has at least ${WAVES} waves a SIMD`, tiled, ({ listing }) =>
+      listing!.waves < WAVES ? String(listing!.waves) : undefined,
+    ),
+    fact(`at most ${BESIDE_MATRIX} other vector or workgroup-memory instructions for a matrix product`, matrix, ({ hot }) =>
+      hot!.besideMatrix! > BESIDE_MATRIX ? hot!.besideMatrix!.toFixed(1) : undefined,
+    ),
+    fact(`hot loads of aligned shapes are ${WIDTH} bytes wide`, aligned, ({ hot }) =>
+      hot!.widths.loads.some((width) => width < WIDTH) ? hot!.widths.loads.join('+') : undefined,
+    ),
+  ].filter((each) => each !== undefined)
+}
+
+/** Makes a statement of shaders. @param fails says by what a shader fails */
+function fact(says: string, of: readonly OfKernel[], fails: (judgement: OfKernel) => string | undefined): Fact | undefined {
+  if (of.length === 0) return undefined
+  const except = of.flatMap((judgement) => {
+    const by = fails(judgement)
+    return by === undefined ? [] : [`${judgement.source.label} (${by})`]
+  })
+  return { says: `${says} (${of.length - except.length} of ${of.length})`, holds: except.length === 0, except }
+}

@@ -1,0 +1,148 @@
+import type { Block } from './listing.ts'
+import { addMix, type Mix, mixOf, noMix } from './mix.ts'
+
+/** A loop: the blocks from `first` to `last`, which a branch at the end of `last` repeats. */
+export interface Loop {
+  first: number
+  last: number
+  parent: Loop | undefined
+  /** How often it runs, where both its step and its end are numbers in the code. */
+  trips: number | undefined
+}
+
+/** The loops of a shader and how often its blocks count. */
+export interface Flow {
+  blocks: readonly Block[]
+  /** Instructions of each block. */
+  mixes: readonly Mix[]
+  /** Outer loops come before those inside. */
+  loops: readonly Loop[]
+  /** False for blocks of an alternative that is taken to be left out: see `findFlow`. */
+  counted: readonly boolean[]
+}
+
+const BRANCH = /^s_c?branch\S*$/
+
+/**
+ * Finds the loops of a shader and its alternatives. Of two alternatives one counts: the one with more multiply-adds, else, where lanes
+ * differ, the longer one, and where they agree, the shorter one, which is the path of whole tiles.
+ */
+export function findFlow(blocks: readonly Block[]): Flow {
+  const at = new Map(blocks.map(({ label }, i) => [label, i]))
+  const mixes = blocks.map(({ instructions }) => mixOf(instructions))
+  const loops = findLoops(blocks, at)
+  const counted = blocks.map(() => true)
+  const innermost = (i: number) => innermostLoop(loops, i)
+  blocks.forEach((block, i) => {
+    const arms = armsAt(blocks, at, block, i)
+    if (!arms) return
+    const [one, other] = arms
+    if (innermost(one[0]) !== innermost(i) || innermost(other[1]) !== innermost(i)) return
+    const left = leftOut(sumOf(mixes, one), sumOf(mixes, other), arms.lanesDiffer) === 0 ? one : other
+    for (let j = left[0]; j <= left[1]; j++) counted[j] = false
+  })
+  return { blocks, mixes, loops, counted }
+}
+
+function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>): Loop[] {
+  const ends = new Map<number, number>()
+  blocks.forEach(({ instructions }, i) => {
+    for (const { op, text } of instructions) {
+      const to = BRANCH.test(op) ? targetOf(text, at) : undefined
+      if (to !== undefined && to <= i) ends.set(to, Math.max(i, ends.get(to) ?? i))
+    }
+  })
+  const sorted = [...ends].sort((a, b) => a[0] - b[0] || b[1] - a[1])
+  const loops: Loop[] = []
+  for (const [first, last] of sorted) {
+    const parent = loops.findLast((loop) => loop.first <= first && last <= loop.last)
+    loops.push({ first, last, parent, trips: undefined })
+  }
+  for (const loop of loops) {
+    const own = blocks.filter((_, i) => innermostLoop(loops, i) === loop)
+    loop.trips = tripsOf(own, blocks.slice(0, loop.first))
+  }
+  return loops
+}
+
+/** Returns the innermost loop around a block. */
+export function innermostLoop(loops: readonly Loop[], block: number): Loop | undefined {
+  return loops.findLast(({ first, last }) => first <= block && block <= last)
+}
+
+function targetOf(text: string, at: ReadonlyMap<string, number>): number | undefined {
+  const label = /\b(BB\d+)\b/.exec(text)
+  return label ? at.get(label[1]!) : undefined
+}
+
+const NUMBER = /^(?:0x[0-9a-f]+|-?\d+)$/
+
+/** Returns how often a loop runs whose counter begins at a number, is raised by one and compared with one. */
+function tripsOf(own: readonly Block[], earlier: readonly Block[]): number | undefined {
+  const inside = own.flatMap(({ instructions }) => instructions)
+  const before = earlier.flatMap(({ instructions }) => instructions)
+  const steps = new Map<string, number>()
+  for (const { op, text } of inside) {
+    const [to, ...from] = operandsOf(text)
+    if (/^s_addk_i32$/.test(op) && NUMBER.test(from[0] ?? '')) steps.set(to!, Number(from[0]))
+    if (!/^(?:s_add|s_sub|v_add_nc|v_sub_nc)_[ui]32/.test(op) || !from.includes(to!)) continue
+    const step = from.find((operand) => NUMBER.test(operand))
+    if (step !== undefined) steps.set(to!, Number(step))
+  }
+  for (const { op, text } of inside) {
+    if (!/^(?:s_cmpk?|v_cmpx?)_/.test(op)) continue
+    const operands = operandsOf(text)
+    const counter = operands.find((operand) => steps.has(operand))
+    const end = operands.find((operand) => NUMBER.test(operand))
+    if (counter === undefined || end === undefined) continue
+    const start = before.findLast(({ text: written }) => operandsOf(written)[0] === counter)
+    const value = start && /^[sv]_movk?_[bi]32/.test(start.op) ? operandsOf(start.text)[1] : '0'
+    const trips = Math.ceil((Number(end) - Number(NUMBER.test(value ?? '') ? value : 0)) / steps.get(counter)!)
+    if (trips >= 1) return trips
+  }
+  return undefined
+}
+
+function operandsOf(text: string): string[] {
+  return text
+    .replace(/^\S+\s*/, '')
+    .split(',')
+    .map((operand) => operand.trim().split(' ')[0]!)
+}
+
+type Range = [first: number, last: number]
+type Arms = [Range, Range] & { lanesDiffer: boolean }
+
+/** Returns the two alternatives behind a block that ends with a branch, if there are two. */
+function armsAt(blocks: readonly Block[], at: ReadonlyMap<string, number>, block: Block, i: number): Arms | undefined {
+  const branch = block.instructions.findLast(({ op }) => BRANCH.test(op))
+  const other = branch && targetOf(branch.text, at)
+  if (!branch || other === undefined || other <= i + 1) return undefined
+  const arms = (end: number, lanesDiffer: boolean): Arms | undefined =>
+    end >= other ? (Object.assign([[i + 1, other - 1] as Range, [other, end] as Range], { lanesDiffer }) as Arms) : undefined
+  if (branch.op === 's_cbranch_execz') {
+    const { instructions } = blocks[other]!
+    const flips = instructions.some(
+      ({ op, text }) => /^s_(?:and_not1|andn2|xor)_b(?:32|64)$/.test(op) && /^\S+\s+exec/.test(text),
+    )
+    const next = instructions.at(-1)
+    const end = flips && next?.op === 's_cbranch_execz' ? targetOf(next.text, at) : undefined
+    return end === undefined ? undefined : arms(end - 1, true)
+  }
+  const leaves = blocks[other - 1]!.instructions.findLast(({ op }) => op !== 's_nop')
+  const join = leaves?.op === 's_branch' ? targetOf(leaves.text, at) : undefined
+  return join === undefined ? undefined : arms(join - 1, false)
+}
+
+function sumOf(mixes: readonly Mix[], [first, last]: Range): Mix {
+  const sum = noMix()
+  for (let i = first; i <= last; i++) addMix(sum, mixes[i]!)
+  return sum
+}
+
+function leftOut(one: Mix, other: Mix, lanesDiffer: boolean): 0 | 1 {
+  const work = (mix: Mix) => mix.fma + 4096 * mix.matrix
+  const length = (mix: Mix) => mix.valu + mix.lds + mix.loads + mix.stores
+  if (Math.abs(work(one) - work(other)) > 4) return work(one) < work(other) ? 0 : 1
+  return length(one) < length(other) === lanesDiffer ? 0 : 1
+}
