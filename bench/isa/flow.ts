@@ -1,12 +1,13 @@
 import type { Block } from './listing.ts'
 import { addMix, type Mix, mixOf, noMix } from './mix.ts'
+import { storageDescriptors, tripsOf } from './trips.ts'
 
 /** A loop: the blocks from `first` to `last`, which a branch at the end of `last` repeats. */
 export interface Loop {
   first: number
   last: number
   parent: Loop | undefined
-  /** How often it runs, where both its step and its end are numbers in the code. */
+  /** How often it runs, where that follows from the code and the uniform buffer. */
   trips: number | undefined
 }
 
@@ -26,11 +27,12 @@ const BRANCH = /^s_c?branch\S*$/
 /**
  * Finds the loops of a shader and its alternatives. Of two alternatives one counts: the one with more multiply-adds, else, where lanes
  * differ, the longer one, and where they agree, the shorter one, which is the path of whole tiles.
+ * @param uniforms words of the shader's uniform buffer, from which lengths of loops may follow
  */
-export function findFlow(blocks: readonly Block[]): Flow {
+export function findFlow(blocks: readonly Block[], uniforms: readonly number[] = []): Flow {
   const at = new Map(blocks.map(({ label }, i) => [label, i]))
   const mixes = blocks.map(({ instructions }) => mixOf(instructions))
-  const loops = findLoops(blocks, at)
+  const loops = findLoops(blocks, at, uniforms)
   const counted = blocks.map(() => true)
   const innermost = (i: number) => innermostLoop(loops, i)
   blocks.forEach((block, i) => {
@@ -44,7 +46,7 @@ export function findFlow(blocks: readonly Block[]): Flow {
   return { blocks, mixes, loops, counted }
 }
 
-function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>): Loop[] {
+function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>, uniforms: readonly number[]): Loop[] {
   const ends = new Map<number, number>()
   blocks.forEach(({ instructions }, i) => {
     for (const { op, text } of instructions) {
@@ -58,9 +60,12 @@ function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>): L
     const parent = loops.findLast((loop) => loop.first <= first && last <= loop.last)
     loops.push({ first, last, parent, trips: undefined })
   }
+  const instructions = blocks.flatMap((block) => block.instructions)
+  const program = { instructions, uniforms, storage: storageDescriptors(instructions) }
+  const inBlock = blocks.flatMap((block, i) => block.instructions.map(() => i))
   for (const loop of loops) {
-    const own = blocks.filter((_, i) => innermostLoop(loops, i) === loop)
-    loop.trips = tripsOf(own, blocks.slice(0, loop.first))
+    const own = instructions.flatMap((_, i) => (innermostLoop(loops, inBlock[i]!) === loop ? [i] : []))
+    loop.trips = tripsOf(program, own)
   }
   return loops
 }
@@ -73,41 +78,6 @@ export function innermostLoop(loops: readonly Loop[], block: number): Loop | und
 function targetOf(text: string, at: ReadonlyMap<string, number>): number | undefined {
   const label = /\b(BB\d+)\b/.exec(text)
   return label ? at.get(label[1]!) : undefined
-}
-
-const NUMBER = /^(?:0x[0-9a-f]+|-?\d+)$/
-
-/** Returns how often a loop runs whose counter begins at a number, is raised by one and compared with one. */
-function tripsOf(own: readonly Block[], earlier: readonly Block[]): number | undefined {
-  const inside = own.flatMap(({ instructions }) => instructions)
-  const before = earlier.flatMap(({ instructions }) => instructions)
-  const steps = new Map<string, number>()
-  for (const { op, text } of inside) {
-    const [to, ...from] = operandsOf(text)
-    if (/^s_addk_i32$/.test(op) && NUMBER.test(from[0] ?? '')) steps.set(to!, Number(from[0]))
-    if (!/^(?:s_add|s_sub|v_add_nc|v_sub_nc)_[ui]32/.test(op) || !from.includes(to!)) continue
-    const step = from.find((operand) => NUMBER.test(operand))
-    if (step !== undefined) steps.set(to!, Number(step))
-  }
-  for (const { op, text } of inside) {
-    if (!/^(?:s_cmpk?|v_cmpx?)_/.test(op)) continue
-    const operands = operandsOf(text)
-    const counter = operands.find((operand) => steps.has(operand))
-    const end = operands.find((operand) => NUMBER.test(operand))
-    if (counter === undefined || end === undefined) continue
-    const start = before.findLast(({ text: written }) => operandsOf(written)[0] === counter)
-    const value = start && /^[sv]_movk?_[bi]32/.test(start.op) ? operandsOf(start.text)[1] : '0'
-    const trips = Math.ceil((Number(end) - Number(NUMBER.test(value ?? '') ? value : 0)) / steps.get(counter)!)
-    if (trips >= 1) return trips
-  }
-  return undefined
-}
-
-function operandsOf(text: string): string[] {
-  return text
-    .replace(/^\S+\s*/, '')
-    .split(',')
-    .map((operand) => operand.trim().split(' ')[0]!)
 }
 
 type Range = [first: number, last: number]

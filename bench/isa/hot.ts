@@ -19,15 +19,16 @@ export interface Hot {
   widths: Record<'ldsLoads' | 'ldsStores' | 'loads' | 'stores', number[]>
 }
 
-/** Finds the hot loop of a shader, which may have none. */
+/** Finds the hot loop of a shader, which may have none: of those with matrix products, else with multiply-adds, the densest. */
 export function findHot(flow: Flow): Hot | undefined {
-  let best: { loop: Loop; mix: Mix; score: number; multiplies: boolean } | undefined
+  let best: { loop: Loop; mix: Mix; rank: number; score: number; multiplies: boolean } | undefined
   for (const loop of flow.loops) {
     const mix = mixIn(flow, loop)
     const multiplies = mix.fma >= LEAST || mix.matrix > 0
+    const rank = mix.matrix > 0 ? 2 : multiplies ? 1 : 0
     const score = multiplies ? densityOf(mix) : mix.loadBytes + mix.storeBytes
-    if (score > 0 && (!best || (multiplies === best.multiplies ? score > best.score : multiplies))) {
-      best = { loop, mix, score, multiplies }
+    if (score > 0 && (!best || rank > best.rank || (rank === best.rank && score > best.score))) {
+      best = { loop, mix, rank, score, multiplies }
     }
   }
   if (!best) return undefined

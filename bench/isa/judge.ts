@@ -21,7 +21,7 @@ export function judge<S extends Source>({ source, text, error }: Compiled<S>, ma
   const none = { source, listing: undefined, hot: undefined, estimate: undefined }
   if (error !== undefined) return { ...none, error }
   const listing = readListing(text)
-  const flow = findFlow(listing.blocks)
+  const flow = findFlow(listing.blocks, source.uniforms)
   const hot = findHot(flow)
   return { source, error: undefined, listing, hot, estimate: estimate(listing, flow, hot?.loop, source.work, machine) }
 }

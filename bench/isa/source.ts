@@ -1,6 +1,5 @@
 import { kernelFamilies } from '../../kernels/index.ts'
-import type { KernelEntry } from '../../kernels/spec.ts'
-import { type Capabilities, runsOn } from '../../kernels/spec.ts'
+import { type Capabilities, type KernelEntry, type KernelSpec, packParams, paramWords, runsOn } from '../../kernels/spec.ts'
 import { specialize } from '../../kernels/specialize.ts'
 import { benchCases } from '../kernelTargets.ts'
 import type { Work } from './estimate.ts'
@@ -16,6 +15,8 @@ export interface Source {
   constants?: Record<string, number> | undefined
   /** Access to the storage buffers of group 0, beside parameters as our pipelines have them; default: the layout follows from the code. */
   storage?: readonly ('read' | 'read_write')[] | undefined
+  /** Words of its uniform buffer, where they are known. */
+  uniforms?: readonly number[] | undefined
   work: Work
 }
 
@@ -59,6 +60,7 @@ export function kernelSources(capabilities: Capabilities): KernelSource[] {
           chosen: variant === choice,
           aligned: isAligned(name),
           code,
+          uniforms: uniformsOf(spec, problem),
           storage: spec.bindings.map(({ access }) => access),
           work: {
             workgroups: x * y * z,
@@ -71,6 +73,14 @@ export function kernelSources(capabilities: Capabilities): KernelSource[] {
     }
   }
   return [...sources.values()]
+}
+
+/** Returns the parameter block of a problem as words. */
+function uniformsOf({ params }: KernelSpec, problem: Record<string, unknown>): number[] {
+  const memory = new ArrayBuffer(4 * paramWords(params))
+  const u32 = new Uint32Array(memory)
+  packParams(params, problem, { u32, i32: new Int32Array(memory), f32: new Float32Array(memory) }, 0)
+  return [...u32]
 }
 
 /** Whether the sizes in a case's name, such as 1024x1024x1024 or [4,4,256,256,64], are multiples of four; those of less than 16 are counts. */
