@@ -29,8 +29,8 @@ export interface Estimate {
  * Estimates the time of a dispatch as the largest of these, each from the machine's rates: the bytes of its bindings at the bandwidth of the memory;
  * the vector, function, scalar, workgroup-memory and cache cycles of the waves of the busiest compute unit; and those waves one after
  * the other, as many at a time as a SIMD keeps, when each waits for its loads. How often a loop runs is read from the code, or follows from the
- * work: the outermost such loop around the multiply-adds executes all of them, and any other one with loads or stores reads or writes every
- * byte once. Bank conflicts, scattered addresses, launches and the filling of the caches cost nothing here.
+ * work: the outermost loop around the multiply-adds executes all of them, and any other one of unknown length with loads or stores reads
+ * or writes every byte once. Bank conflicts, scattered addresses, launches and the filling of the caches cost nothing here.
  */
 export function estimate(listing: Listing, flow: Flow, hot: Loop | undefined, work: Work, machine: Machine): Estimate {
   const { lanes } = listing
@@ -75,19 +75,28 @@ function executed(flow: Flow, hot: Loop | undefined, work: Work, lanes: number):
     const outer = loop?.parent && open(loop.parent)
     return outer ?? (loop && !trips.has(loop) ? loop : undefined)
   }
-  const main = open(hot)
-  if (main && work.flops > 0) {
+  const outermost = (loop: Loop): Loop => (loop.parent ? outermost(loop.parent) : loop)
+  const main = hot && work.flops > 0 ? (open(hot) ?? outermost(hot)) : undefined
+  if (main) {
     const inside = total(flow, trips, main)
+    // A product of 16 x 16 x 16 matrices belongs to a whole subgroup.
     const flops = 2 * inside.fma + (2 * 16 ** 3 * inside.matrix) / lanes
-    if (flops > 0) trips.set(main, Math.max(1, work.flops / threads / flops))
+    const needed = flops > 0 ? work.flops / threads / flops : 0
+    // Lengths that the code tells are those of the first workgroup, which may be shorter than others.
+    trips.set(main, Math.max(1, needed, trips.get(main) ?? 1))
   }
   for (const loop of flow.loops) {
     if (trips.has(loop) || open(loop) !== loop) continue
     const { loadBytes, storeBytes } = total(flow, trips, loop)
     const most = Math.max(loadBytes, storeBytes)
-    if (most > 0) trips.set(loop, Math.max(1, work.bytes / 2 / threads / most))
+    if (most > 0) trips.set(loop, Math.max(1, work.bytes / 2 / threads / most / runsOf(loop, trips)))
   }
   return total(flow, trips)
+}
+
+/** Returns how often a loop is begun. */
+function runsOf({ parent }: Loop, trips: ReadonlyMap<Loop, number>): number {
+  return parent ? (trips.get(parent) ?? 1) * runsOf(parent, trips) : 1
 }
 
 /** Adds up the counted blocks of a loop's run, or of the whole shader; loops of unknown length run once. */

@@ -1,4 +1,5 @@
 import type { Judgement } from './judge.ts'
+import { type LibraryRun, OURS } from './peers.ts'
 import type { KernelSource } from './source.ts'
 
 /** A statement on the code of the kernels, and whether it holds. */
@@ -14,6 +15,8 @@ const DENSITY = 0.8
 const WAVES = 10
 const BESIDE_MATRIX = 8
 const WIDTH = 16
+/** Part by which estimates may differ and count as equal: what moves each byte once cannot be ahead of what does too. */
+const EQUAL = 0.02
 
 type OfKernel = Judgement<KernelSource>
 
@@ -51,4 +54,24 @@ function fact(says: string, of: readonly OfKernel[], fails: (judgement: OfKernel
     return by === undefined ? [] : [`${judgement.source.label} (${by})`]
   })
   return { says: `${says} (${of.length - except.length} of ${of.length})`, holds: except.length === 0, except }
+}
+
+/** States for each kind of workload whether ours is estimated to take no longer than every peer. */
+export function peerFacts(runs: readonly LibraryRun[]): Fact[] {
+  return [...new Set(runs.map(({ workload }) => workload))].flatMap((kind) => {
+    const ours = runs.filter(({ library, workload }) => library === OURS && workload === kind)
+    const except = ours.flatMap(({ shape, microseconds: mine, reason }) => {
+      if (mine === undefined) return [`${shape} (${reason ?? 'no estimate'})`]
+      const ahead = runs.filter(
+        ({ workload, shape: theirs, microseconds }) =>
+          workload === kind && theirs === shape && (microseconds ?? mine) * (1 + EQUAL) < mine,
+      )
+      return ahead.map(
+        ({ library, microseconds }) => `${shape}: ${library} is ${(mine / microseconds!).toFixed(2)} times as fast`,
+      )
+    })
+    const failing = new Set(except.map((line) => line.split(/[:(]/)[0])).size
+    const says = `${kind}: no peer's code is estimated to be faster than ours (${ours.length - failing} of ${ours.length})`
+    return ours.length > 0 ? [{ says, holds: except.length === 0, except }] : []
+  })
 }

@@ -1,11 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
+import type { Capabilities } from '../../kernels/spec.ts'
 import { regularExpression } from '../select.ts'
 import { type Compiled, compileSources } from './compile.ts'
 import type { IsaFlags } from './flags.ts'
 import { judge } from './judge.ts'
 import { MACHINES } from './machine.ts'
+import { judgePeers } from './peers.ts'
 import { openRadv } from './radv.ts'
 import { isaReport, reportJson, reportText } from './report.ts'
 import { type KernelSource, kernelSources, type Source } from './source.ts'
@@ -16,37 +18,31 @@ import { type KernelSource, kernelSources, type Source } from './source.ts'
  */
 export async function benchIsa(flags: IsaFlags): Promise<void> {
   const machine = MACHINES.find(({ family }) => family === flags.family)!
+  const pattern = regularExpression(flags.filter ?? '')
   const radv = await openRadv(machine.family)
   try {
-    const { device, driver, compiled } = await compileSources(radv, (capabilities) =>
-      select(kernelSources(capabilities), flags),
-    )
-    if (flags.asm !== undefined) await writeCode(flags.asm, compiled)
-    const report = isaReport(
-      machine,
-      `${device} (${driver})`,
-      compiled.map((each) => judge(each, machine)),
-    )
+    const found = (capabilities: Capabilities) => select(kernelSources(capabilities), flags, pattern)
+    const { device, driver, compiled } = await compileSources(radv, found)
+    const peers = flags.peers ? await judgePeers(radv, machine, (name) => pattern.test(name)) : []
+    if (compiled.length + peers.length === 0) throw new UserError('these flags leave no shader to compile')
+    if (flags.asm !== undefined) await writeCode(flags.asm, [...compiled, ...peers.flatMap(({ texts }) => texts)])
+    const judgements = compiled.map((each) => judge(each, machine))
+    const report = isaReport(machine, `${device} (${driver})`, judgements, peers)
     console.log(flags.json ? reportJson(report) : reportText(report))
-    if (report.judgements.some(({ error }) => error !== undefined)) process.exitCode = 1
+    if (judgements.some(({ error }) => error !== undefined)) process.exitCode = 1
   } finally {
     await radv.close()
   }
 }
 
 /** Returns the sources that the flags ask for. */
-function select(sources: readonly KernelSource[], { filter, variant, chosen = false }: IsaFlags): KernelSource[] {
-  const pattern = regularExpression(filter ?? '')
+function select(sources: readonly KernelSource[], { variant, chosen = false }: IsaFlags, pattern: RegExp): KernelSource[] {
   if (variant !== undefined && !sources.some((source) => source.variant === variant)) {
     const known = [...new Set(sources.map((source) => source.variant))].sort()
     throw new UserError(`no kernel has a variant "${variant}" on this GPU; there are ${known.join(', ')}`)
   }
-  const found = sources.filter(
-    (source) =>
-      pattern.test(source.label) && (variant === undefined || source.variant === variant) && (!chosen || source.chosen),
-  )
-  if (found.length === 0) throw new UserError('these flags leave no shader to compile')
-  return found
+  const wanted = (source: KernelSource) => (variant === undefined || source.variant === variant) && (!chosen || source.chosen)
+  return sources.filter((source) => pattern.test(source.label) && wanted(source))
 }
 
 /** Writes the text of each shader to a file. */

@@ -23,5 +23,11 @@ export function judge<S extends Source>({ source, text, error }: Compiled<S>, ma
   const listing = readListing(text)
   const flow = findFlow(listing.blocks, source.uniforms)
   const hot = findHot(flow)
-  return { source, error: undefined, listing, hot, estimate: estimate(listing, flow, hot?.loop, source.work, machine) }
+  return {
+    source,
+    error: undefined,
+    listing,
+    hot,
+    estimate: estimate(listing, flow, hot?.multiplies ? hot.loop : undefined, source.work, machine),
+  }
 }

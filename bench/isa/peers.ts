@@ -5,22 +5,22 @@ import { join } from 'node:path'
 import { UserError } from '../../engine/index.ts'
 import type { Captured } from '../peers/captured.ts'
 import { costOf, type Workload } from '../workloads.ts'
-import { compileSources } from './compile.ts'
+import { type Compiled, compileSources } from './compile.ts'
 import { type Judgement, judge } from './judge.ts'
 import type { Machine } from './machine.ts'
 import type { Radv } from './radv.ts'
 import type { Source } from './source.ts'
 import { workgroupSize } from './workgroup.ts'
 
-/** Our library and the peers by the names of their packages' files, with names for tables. */
+/** The name of our library in tables. */
+export const OURS = 'ours'
+/** Our library and the peers by the names of the files that the capture writes, with names for tables. */
 const LIBRARIES = {
-  paraformer: 'ours',
-  'jax-js': 'jax-js',
+  paraformer: OURS,
+  jax: 'jax-js',
   'tfjs-backend-webgpu': 'TensorFlow.js',
   'onnxruntime-web': 'onnxruntime-web',
 } as const
-
-const FILES: Record<string, string> = { 'jax-js': 'jax' }
 
 /** The program that captures what libraries dispatch. */
 const CAPTURE = 'bench/peers/capture.mjs'
@@ -38,6 +38,8 @@ export interface LibraryRun {
   workload: Workload['kind']
   shape: string
   dispatches: Judgement<Source>[]
+  /** The driver's texts on the dispatches. */
+  texts: Compiled<Source>[]
   /** Estimated microseconds of all dispatches, one after the other; undefined where there are none. */
   microseconds: number | undefined
   /** The reason why there is nothing. */
@@ -56,7 +58,7 @@ export async function judgePeers(radv: Radv, machine: Machine, filter: (name: st
   await capture(folder, radv.environment)
   const runs: (LibraryRun & { sources: PeerSource[] })[] = []
   for (const [file, library] of Object.entries(LIBRARIES)) {
-    for (const { workload, shape, dispatches, reason } of await readCaptured(join(folder, `${FILES[file] ?? file}.json`))) {
+    for (const { workload, shape, dispatches, reason } of await readCaptured(join(folder, `${file}.json`))) {
       if (!filter(`${workload.kind} ${shape}`)) continue
       const sources = dispatches.map(({ code, entryPoint, constants, grid: [x, y, z], bytes, uniforms }, i): PeerSource => {
         const size = workgroupSize(code, entryPoint, constants) ?? [64, 1, 1]
@@ -79,7 +81,16 @@ export async function judgePeers(radv: Radv, machine: Machine, filter: (name: st
           },
         }
       })
-      runs.push({ library, workload: workload.kind, shape, sources, dispatches: [], microseconds: undefined, reason })
+      runs.push({
+        library,
+        workload: workload.kind,
+        shape,
+        sources,
+        dispatches: [],
+        texts: [],
+        microseconds: undefined,
+        reason,
+      })
     }
   }
   const all = runs.flatMap(({ sources }) => sources)
@@ -97,7 +108,7 @@ export async function judgePeers(radv: Radv, machine: Machine, filter: (name: st
     const failed = dispatches.find(({ error }) => error !== undefined)?.error
     const known = dispatches.length > 0 && failed === undefined
     const microseconds = known ? dispatches.reduce((sum, { estimate }) => sum + estimate!.microseconds, 0) : undefined
-    return { ...run, dispatches, microseconds, reason: run.reason ?? failed }
+    return { ...run, dispatches, texts, microseconds, reason: run.reason ?? failed }
   })
 }
 

@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type Device, reason } from '../../engine/index.ts'
+import { systemNames } from '../../engine/platform/dawn.ts'
 import { openShared } from '../openShared.ts'
 import { operandsOf } from '../operands.ts'
 import { prepareOurs } from '../ours.ts'
@@ -42,8 +43,10 @@ function preparePeerRun(peer: Peer): Prepare {
   }
 }
 
-const device = await openShared({})
+// Dawn's prototypes are there once it is loaded, and must be watched before a device makes its buffers.
+await systemNames()
 const taken = watchDispatches()
+const device = await openShared({})
 const prepare = name === 'paraformer' ? prepareOurRun(device) : preparePeerRun(await PEERS[name]!())
 const captured: Captured[] = []
 for (const workload of standardWorkloads(false).filter(({ kind }) => KINDS.includes(kind))) {
