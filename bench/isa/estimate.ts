@@ -80,10 +80,12 @@ function executed(flow: Flow, hot: Loop | undefined, work: Work, lanes: number):
   if (main) {
     const inside = total(flow, trips, main)
     // A product of 16 x 16 x 16 matrices belongs to a whole subgroup.
-    const flops = 2 * inside.fma + (2 * 16 ** 3 * inside.matrix) / lanes
-    const needed = flops > 0 ? work.flops / threads / flops : 0
+    const matrices = (2 * 16 ** 3 * inside.matrix) / lanes
+    const known = trips.get(main)
     // Lengths that the code tells are those of the first workgroup, which may be shorter than others.
-    trips.set(main, Math.max(1, needed, trips.get(main) ?? 1))
+    const flops = matrices + (known === undefined ? 2 * inside.fma : inside.flops)
+    const needed = flops > 0 ? work.flops / threads / flops : 0
+    trips.set(main, Math.max(1, needed, known ?? 1))
   }
   for (const loop of flow.loops) {
     if (trips.has(loop) || open(loop) !== loop) continue

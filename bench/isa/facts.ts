@@ -1,3 +1,4 @@
+import type { Hot } from './hot.ts'
 import type { Judgement } from './judge.ts'
 import { type LibraryRun, OURS } from './peers.ts'
 import type { KernelSource } from './source.ts'
@@ -15,6 +16,8 @@ const DENSITY = 0.8
 const WAVES = 10
 const BESIDE_MATRIX = 8
 const WIDTH = 16
+/** Kernels whose loads are looked at by themselves. */
+const HOT = /^(?:matmul|attention|softmax|layerNorm)/
 /** Part by which estimates may differ and count as equal: what moves each byte once cannot be ahead of what does too. */
 const EQUAL = 0.02
 
@@ -26,7 +29,8 @@ export function factsOf(judgements: readonly OfKernel[]): Fact[] {
   const chosen = compiled.filter(({ source }) => source.chosen)
   const tiled = chosen.filter(({ source }) => source.kernel.startsWith('attention') && source.variant === 'tiled')
   const matrix = chosen.filter(({ hot }) => hot?.besideMatrix !== undefined)
-  const aligned = chosen.filter(({ source, hot }) => source.aligned && hot && hot.widths.loads.length > 0)
+  const aligned = chosen.filter(({ source, hot }) => source.aligned && hot && hotLoads(hot).length > 0)
+  const [named, others] = [true, false].map((is) => aligned.filter(({ source }) => HOT.test(source.kernel) === is))
   return [
     fact('no chosen kernel spills registers or has scratch memory', chosen, ({ listing }) =>
       listing!.spilled + listing!.scratch > 0 ? `${listing!.spilled} registers, ${listing!.scratch} bytes` : undefined,
@@ -40,10 +44,20 @@ export function factsOf(judgements: readonly OfKernel[]): Fact[] {
     fact(`at most ${BESIDE_MATRIX} other vector or workgroup-memory instructions for a matrix product`, matrix, ({ hot }) =>
       hot!.besideMatrix! > BESIDE_MATRIX ? hot!.besideMatrix!.toFixed(1) : undefined,
     ),
-    fact(`hot loads of aligned shapes are ${WIDTH} bytes wide`, aligned, ({ hot }) =>
-      hot!.widths.loads.some((width) => width < WIDTH) ? hot!.widths.loads.join('+') : undefined,
+    ...[
+      { of: named!, what: 'matmul, attention, softmax and layerNorm' },
+      { of: others!, what: 'all other kernels' },
+    ].map(({ of, what }) =>
+      fact(`hot loads of aligned shapes in ${what} are ${WIDTH} bytes wide`, of, ({ hot }) =>
+        hotLoads(hot!).some((width) => width < WIDTH) ? hotLoads(hot!).join('+') : undefined,
+      ),
     ),
   ].filter((each) => each !== undefined)
+}
+
+/** Returns the widths of a hot loop's loads of global memory, and of workgroup memory where it feeds multiply-adds. */
+function hotLoads({ mix, multiplies, widths }: Hot): number[] {
+  return multiplies && mix.matrix === 0 ? [...new Set([...widths.ldsLoads, ...widths.loads])] : widths.loads
 }
 
 /** Makes a statement of shaders. @param fails says by what a shader fails */

@@ -5,6 +5,9 @@ import { type Device, reason, requestDevice } from '../../engine/index.ts'
 import { type FromIsaProcess, markOf, type ToIsaProcess } from './protocol.ts'
 import type { Source } from './source.ts'
 
+// Dawn cannot take a device without hardware down, so that the process would not end by itself.
+process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+
 const answer = (message: FromIsaProcess) => process.send!(message)
 
 try {

@@ -9,25 +9,28 @@ export interface Machine {
   ghz: number
   /** Bandwidth of the memory in GB/s. */
   gbps: number
-  /** Whether a SIMD issues an operation of float32 for 64 lanes at once. */
+  /**
+   * Whether a SIMD issues an operation of float32 for 64 lanes in one cycle: 128 multiply-adds a cycle and compute unit (ROCm Compute Profiler,
+   * "Workgroup processor", on RDNA 3).
+   */
   dualIssue: boolean
   /** Cycles of a SIMD for a product of 16 x 16 x 16 matrices of float16; 0 where it has none. */
   matrixCycles: number
 }
 
-/** SIMDs of a compute unit and lanes of each (AMD, "RDNA Architecture", 2019; the same on RDNA 2 and 3). */
+/** SIMDs of a compute unit and lanes of each (AMD, "Introducing RDNA Architecture", 2019; the same on RDNA 2 and 3). */
 export const SIMDS = 2
 export const SIMD_LANES = 32
-/** Bytes of a cycle that a compute unit moves from or to workgroup memory (the same paper), and its cache of vector memory. */
+/** Bytes that a compute unit moves in a cycle from or to workgroup memory, of 32 banks of 4 bytes (the same paper), and its cache of vector memory. */
 export const LDS_BYTES = 128
 export const CACHE_BYTES = 64
 /**
- * Cycles until values of global memory and of workgroup memory arrive; the first of the cache of 6 or 4 MB that all share, since tiles are
- * read by many (Chips and Cheese, "Microbenchmarking AMD's RDNA 3 Graphics Architecture", 2023, rounded).
+ * Cycles until values of global memory and of workgroup memory arrive, rounded: the former of the cache that all compute units share, since tiles
+ * are read by many (Chips and Cheese, "Microbenchmarking AMD's RDNA 3 Graphics Architecture", 2023).
  */
 export const MEMORY_LATENCY = 300
 export const LDS_LATENCY = 64
-/** Part of a cycle's lanes that one-operand functions such as exp and products of 32-bit integers take: a quarter (RDNA 3 ISA guide). */
+/** One-operand functions such as exp, and products of 32-bit integers, take four times as long as others ("RDNA 3 ISA Reference Guide", 2023). */
 export const SLOW_RATE = 4
 
 /**

@@ -9,8 +9,9 @@ export interface Instruction {
 export interface Mix {
   /** Vector instructions, matrix products among them; two that are issued together (`v_dual_…`) are one. */
   valu: number
-  /** Multiply-adds of a lane. */
+  /** Multiply-adds of a lane, and floating-point operations, of which each has two. */
   fma: number
+  flops: number
   /** Products of 16 x 16 matrices. */
   matrix: number
   /** Instructions that hold two operations. */
@@ -40,6 +41,7 @@ export function noMix(): Mix {
   return {
     valu: 0,
     fma: 0,
+    flops: 0,
     matrix: 0,
     dual: 0,
     fast: 0,
@@ -66,6 +68,7 @@ export function addMix(to: Mix, from: Mix, weight = 1): void {
 
 /** A multiply-add in the text of an instruction; one of two halves counts one each. */
 const FMA = /\bv_(?:dual_)?(?:fmac|fma|fmaak|fmamk|mad|mac|fma_mix\w*)_(?:legacy_)?f(?:16|32)\w*/g
+const ONE = /\bv_(?:dual_)?(?:mul|add|sub|subrev)_f(?:16|32)\w*/g
 const PACKED_FMA = /^v_pk_fma/
 const MATRIX = /^v_(?:wmma|mfma)/
 /** Operations that RDNA 3 issues for both halves of 64 lanes at once: those that may stand in a dual instruction. */
@@ -123,7 +126,9 @@ function countVector(mix: Mix, op: string, text: string): void {
     return
   }
   if (op.startsWith('v_dual_')) mix.dual++
-  mix.fma += PACKED_FMA.test(op) ? 2 : (text.match(FMA)?.length ?? 0)
+  const fma = PACKED_FMA.test(op) ? 2 : (text.match(FMA)?.length ?? 0)
+  mix.fma += fma
+  mix.flops += 2 * fma + (text.match(ONE)?.length ?? 0)
   if (FUNCTIONS.test(op)) mix.functions++
   else if (SLOW.test(op)) mix.slow++
   else if (FAST.test(op) || op.startsWith('v_dual_')) mix.fast++

@@ -13,7 +13,8 @@ const LAYER = fileURLToPath(new URL('./nullCommands.c', import.meta.url))
 /** Folders of the drivers' manifests. */
 const DRIVERS = ['/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
-const COMPILERS = process.env.CC ? [process.env.CC] : ['gcc', 'cc', 'clang']
+/** C compilers to try; CC names another one. */
+const COMPILERS = ['gcc', 'cc', 'clang']
 
 /** RADV for a GPU that is not there: the variables of a process whose Dawn finds it, and a folder of its own. */
 export interface Radv {
@@ -73,7 +74,8 @@ export async function openRadv(family: string): Promise<Radv> {
 }
 
 async function buildLayer(library: string): Promise<void> {
-  for (const compiler of COMPILERS) {
+  const compilers = process.env.CC ? [process.env.CC] : COMPILERS
+  for (const compiler of compilers) {
     try {
       await promisify(execFile)(compiler, ['-shared', '-fPIC', '-O1', '-o', library, LAYER])
       return
@@ -83,6 +85,6 @@ async function buildLayer(library: string): Promise<void> {
     }
   }
   throw new UserError(
-    `bench isa needs a C compiler to build a small Vulkan layer, and finds no ${COMPILERS.join(', ')}; run: apt-get install gcc libc6-dev`,
+    `bench isa needs a C compiler to build a small Vulkan layer, and finds no ${compilers.join(', ')}; run: apt-get install gcc libc6-dev`,
   )
 }

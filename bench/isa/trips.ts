@@ -57,8 +57,8 @@ function pointerOf(instructions: readonly Instruction[], pair: string, before: n
 }
 
 /**
- * Returns the value of a register before an instruction, in the first workgroup; undefined where the code does not tell. A minimum of which one
- * part is known is that part, so that blocks of a longer line have their whole length.
+ * Returns the value of a register before an instruction, in the first workgroup; undefined where the code does not tell. A minimum of an unknown
+ * value and a number is the number, so that blocks of a longer line have their whole length.
  */
 export function valueBefore(program: Program, register: string, before: number, depth = 0): number | undefined {
   if (NUMBER.test(register)) return Number(register)
@@ -135,7 +135,11 @@ function evaluate(
     case 's_min_u32':
     case 's_min_i32':
     case 'v_min_u32':
-      return a === undefined ? b : b === undefined ? a : Math.min(a, b)
+      if (a !== undefined && b !== undefined) return Math.min(a, b)
+      return from
+        .slice(0, 2)
+        .map((operand) => (NUMBER.test(operand) ? Number(operand) : undefined))
+        .find((value) => value !== undefined)
     case 's_max_u32':
     case 's_max_i32':
     case 'v_max_u32':
