@@ -65,7 +65,10 @@ function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>, un
   const inBlock = blocks.flatMap((block, i) => block.instructions.map(() => i))
   for (const loop of loops) {
     const own = instructions.flatMap((_, i) => (innermostLoop(loops, inBlock[i]!) === loop ? [i] : []))
-    loop.trips = tripsOf(program, own)
+    loop.trips = tripsOf(program, own, (i) => {
+      const to = /^s_cbranch/.test(instructions[i]!.op) ? targetOf(instructions[i]!.text, at) : undefined
+      return to !== undefined && (to <= loop.first || to > loop.last)
+    })
   }
   return loops
 }

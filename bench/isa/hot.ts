@@ -1,4 +1,4 @@
-import { type Flow, innermostLoop, type Loop } from './flow.ts'
+import type { Flow, Loop } from './flow.ts'
 import { addMix, type Mix, noMix, widthOf } from './mix.ts'
 
 /** Least multiply-adds of a loop that counts as one of them. */
@@ -15,7 +15,7 @@ export interface Hot {
   density: number
   /** Vector and workgroup-memory instructions other than matrix products, for each of those; undefined without any. */
   besideMatrix: number | undefined
-  /** Bytes of a lane by which workgroup memory is read and written in the loop, and global memory in it or in the loop around it. */
+  /** Bytes of a lane by which workgroup memory is read and written in the loop, and global memory in it or in the next loop around it that has any. */
   widths: Record<'ldsLoads' | 'ldsStores' | 'loads' | 'stores', number[]>
 }
 
@@ -61,8 +61,6 @@ function widthsOf(flow: Flow, hot: Loop): Hot['widths'] {
     const found = new Set<number>()
     flow.blocks.forEach(({ instructions }, i) => {
       if (!flow.counted[i] || i < loop.first || i > loop.last) return
-      // What is around the hot loop counts without the loops beside it.
-      if (loop !== hot && innermostLoop(flow.loops, i) !== loop) return
       for (const { op } of instructions) if (pattern.test(op)) found.add(widthOf(op))
     })
     return [...found].sort((a, b) => a - b)

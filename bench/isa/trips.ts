@@ -12,7 +12,12 @@ const NUMBER = /^(?:0x[0-9a-f]+|-?\d+)$/
 /** Instructions whose first operand is not written. */
 const WRITES_NONE =
   /^(?:s_cmp|s_cbranch|s_branch|s_bitcmp|buffer_store|global_store|scratch_store|ds_store|ds_write|s_waitcnt|s_nop)/
+/** Scalar instructions that set the condition code of branches. */
+const SETS_CONDITION =
+  /^s_(?:cmpk?|bitcmp\d|add|sub|addk|and|or|xor|nand|nor|not|lshl|lshr|ashr|min|max|bfe|bcnt|abs|ff1|flbit|wqm)\w*_[iub]\d/
 const DEPTH = 24
+/** Instructions from a comparison to the branch that it decides. */
+const TEST = 24
 
 /** Returns the operands of an instruction; of one with a name such as `s[4:7]` that name. */
 export function operandsOf(text: string): string[] {
@@ -156,13 +161,15 @@ function evaluate(
 /**
  * Returns how often a loop runs, from its counter's begin, step and end; undefined where one of them is unknown.
  * @param own numbers of the instructions of the loop, without those of loops inside
+ * @param leaves whether an instruction is a branch out of the loop or back to its begin
  */
-export function tripsOf(program: Program, own: readonly number[]): number | undefined {
+export function tripsOf(program: Program, own: readonly number[], leaves: (i: number) => boolean): number | undefined {
   const { instructions } = program
   const steps = new Map<string, number>()
   for (const i of own) addStep(steps, instructions[i]!)
   for (const i of own) addDerivedStep(steps, instructions[i]!)
-  for (const i of own) {
+  const tests = own.filter((_, j) => own.slice(j, j + TEST).some(leaves) || reaches(instructions, own.slice(j + 1), leaves))
+  for (const i of tests) {
     const { op, text } = instructions[i]!
     if (!/^(?:s_cmpk?|v_cmpx?)_(?:ge|gt|lt|le)_/.test(op)) continue
     const operands = operandsOf(text).filter((operand) => !/^(?:vcc|exec|s\[)/.test(operand))
@@ -176,6 +183,12 @@ export function tripsOf(program: Program, own: readonly number[]): number | unde
     if (trips >= 1) return trips
   }
   return undefined
+}
+
+/** Whether the condition that an instruction sets is that of a branch out of the loop: no scalar instruction between sets another one. */
+function reaches(instructions: readonly Instruction[], later: readonly number[], leaves: (i: number) => boolean): boolean {
+  const next = later.find((i) => leaves(i) || SETS_CONDITION.test(instructions[i]!.op))
+  return next !== undefined && leaves(next)
 }
 
 /** Notes a counter that is raised by a number. */
