@@ -81,7 +81,9 @@ test('without a compiler or a driver one line says what to install', async () =>
 
 test('--help names every flag and says that nothing is executed', async () => {
   const { stdout } = await runHere(['bench', 'isa', '--help'])
-  const flags = ['family', 'filter', 'variant', 'chosen', 'peers', 'asm', 'json'].filter((flag) => !stdout.includes(`--${flag}`))
+  const flags = ['family', 'filter', 'variant', 'chosen', 'peers', 'asm', 'json'].filter(
+    (flag) => !stdout.includes(`--${flag}`),
+  )
   if (flags.length > 0 || !stdout.includes('Nothing is executed')) throw new Error(`no --${flags.join(', --')} in ${stdout}`)
 })
 
@@ -106,7 +108,10 @@ if (typeof available !== 'string') {
 
   test('a filter or a variant that leaves nothing is refused', async () => {
     await expectUserError(['bench', 'isa', '--filter', 'nothing at all'], /leave no shader to compile/)
-    await expectUserError(['bench', 'isa', '--variant', 'nothing'], /no kernel has a variant "nothing" on this GPU; there are .*tiled/)
+    await expectUserError(
+      ['bench', 'isa', '--variant', 'nothing'],
+      /no kernel has a variant "nothing" on this GPU; there are .*tiled/,
+    )
   })
 
   test('--json of one kernel says that nothing was executed', async () => {
