@@ -7,18 +7,19 @@ import { type Compiled, compileSources } from './compile.ts'
 import type { IsaFlags } from './flags.ts'
 import { judge } from './judge.ts'
 import { MACHINES } from './machine.ts'
-import { judgePeers } from './peers.ts'
+import { checkPeers, judgePeers } from './peers.ts'
 import { openRadv } from './radv.ts'
 import { isaReport, reportJson, reportText } from './report.ts'
 import { type KernelSource, kernelSources, type Source } from './source.ts'
 
 /**
  * Runs `paraformer bench isa`.
- * @throws UserError where RADV or a C compiler is missing, and for a filter or variant that leaves nothing
+ * @throws UserError where RADV, a C compiler or the peers' programs are missing, and for a filter or variant that leaves nothing
  */
 export async function benchIsa(flags: IsaFlags): Promise<void> {
   const machine = MACHINES.find(({ family }) => family === flags.family)!
   const pattern = regularExpression(flags.filter ?? '')
+  if (flags.peers) checkPeers()
   const radv = await openRadv(machine.family)
   try {
     const found = (capabilities: Capabilities) => select(kernelSources(capabilities), flags, pattern)

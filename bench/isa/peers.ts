@@ -46,14 +46,17 @@ export interface LibraryRun {
   reason: string | undefined
 }
 
+/** @throws UserError outside of a clone, which alone has the programs that run the peers */
+export function checkPeers(): void {
+  if (!existsSync(CAPTURE))
+    throw new UserError(`--peers needs a clone of the project, in whose root it is run: there is no ${CAPTURE}`)
+}
+
 /**
  * Captures what ours and the peers dispatch on the GPU of `radv`, compiles it and estimates its time.
  * @param filter takes a workload's name such as `matmul 1024x1024x1024 NN`
- * @throws UserError outside of a clone
  */
 export async function judgePeers(radv: Radv, machine: Machine, filter: (name: string) => boolean): Promise<LibraryRun[]> {
-  if (!existsSync(CAPTURE))
-    throw new UserError(`--peers needs a clone of the project, in whose root it is run: there is no ${CAPTURE}`)
   const folder = join(radv.folder, 'captured')
   await capture(folder, radv.environment)
   const runs: (LibraryRun & { sources: PeerSource[] })[] = []
