@@ -74,7 +74,7 @@ function findLoops(blocks: readonly Block[], at: ReadonlyMap<string, number>, un
 }
 
 /** Returns the innermost loop around a block. */
-export function innermostLoop(loops: readonly Loop[], block: number): Loop | undefined {
+function innermostLoop(loops: readonly Loop[], block: number): Loop | undefined {
   return loops.findLast(({ first, last }) => first <= block && block <= last)
 }
 
