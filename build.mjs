@@ -24,6 +24,7 @@ await Promise.all([
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
+      isaProcess: 'bench/isa/isaProcess.ts',
     },
     outdir: 'dist/node',
     bundle: true,
@@ -37,16 +38,17 @@ await Promise.all([
     splitting: true,
     define: await buildConstants(),
   }),
-  copyScript('engine/platform/setup-lavapipe.sh', 'dist/node'),
+  copySource('engine/platform/setup-lavapipe.sh', 'dist/node'),
+  copySource('bench/isa/nullCommands.c', 'dist/node'),
   buildModules(['train/index.ts', 'train/ops.ts'], 'dist/modules'),
   types('dist/types'),
   buildWeb('dist/web'),
 ])
 
-/** Puts the script that `paraformer setup --lavapipe` runs beside the command line. */
-async function copyScript(script, outdir) {
+/** Puts a file that the command line runs or compiles beside it. */
+async function copySource(file, outdir) {
   await mkdir(outdir, { recursive: true })
-  await copyFile(script, join(outdir, basename(script)))
+  await copyFile(file, join(outdir, basename(file)))
 }
 
 /** Emits declarations that TypeScript 5.4 can read, too. */

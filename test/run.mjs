@@ -4,7 +4,7 @@
 //   node test/run.mjs --full             the slow files (*.slow.test.ts) too, and every file and case on every device
 //   node test/run.mjs FILE...            these files on the default device (PARAFORMER_ADAPTER chooses another)
 import { execFile, fork } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
@@ -95,9 +95,11 @@ await Promise.all([
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
       branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
+      isaProcess: 'bench/isa/isaProcess.ts',
     },
   }),
 ])
+copyFileSync('bench/isa/nullCommands.c', join(outdir, 'nullCommands.c'))
 
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
