@@ -102,11 +102,15 @@ await Promise.all([
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
 let failed = 0
+let cpu = 0
 const count = (result) => {
   passed += result.passed
   failed += result.failed
+  cpu += result.cpu ?? 0
   const state = result.failed ? 'FAIL' : 'ok  '
-  console.log(`${state} ${result.title}: ${result.passed} passed, ${result.failed} failed, ${result.seconds} s${result.output}`)
+  console.log(
+    `${state} ${result.title}: ${result.passed} passed, ${result.failed} failed, ${result.seconds} s${result.cpu === undefined ? '' : `, ${Math.round(result.cpu)} s of CPU`}${result.output}`,
+  )
 }
 
 try {
@@ -120,6 +124,7 @@ try {
   console.log(`FAIL ${error instanceof Error ? error.message : error}`)
 }
 rmSync(outdir, { recursive: true, force: true })
+console.log(`${Math.round(cpu)} s of CPU in the tests' processes`)
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 
@@ -266,7 +271,7 @@ function run({ files, env, title }) {
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
-    child.on('message', ({ file, registered, passed, seconds, error, notes }) => {
+    child.on('message', ({ file, registered, passed, seconds, cpu, error, notes }) => {
       if (!bundles.has(file)) return
       const missing = registered - passed
       const failed = missing > 0 ? missing : Number(error !== undefined || registered === 0)
@@ -275,6 +280,7 @@ function run({ files, env, title }) {
         passed,
         failed,
         seconds: Math.round(seconds),
+        cpu,
         output: [...notes, ...(error ? [error] : [])].map((text) => `\n${text}`).join(''),
       })
       bundles.delete(file)
