@@ -20,7 +20,7 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
       const outputs = record()
       const values = await Promise.all(outputs.map((output) => output.data()))
       checkComputed(values)
-      prepared.confirm(values)
+      await prepared.confirm(values)
       disposeAll(outputs)
       if (device.counts.dispatches === before) throw new Error('nothing was dispatched')
     }
