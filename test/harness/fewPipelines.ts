@@ -2,17 +2,23 @@ import type { Capabilities, Constants, KernelCase, KernelEntry } from '../../ker
 
 interface Pipeline {
   cases: KernelCase[]
-  /** The values of its constants, each as `name=value`. A missing constant has the value `undefined`. */
+  /** The values of its constants, each as `name=value`, or pairs of them. A missing constant has the value `undefined`. */
   covers: string[]
 }
 
-/** The pipelines to compile: none, one, or those with every value of every constant. */
-export type Cover = 'none' | 'one' | 'values'
+/** The pipelines to compile: none, one, or those with every value of every constant, or with every pair of values of two constants. */
+export type Cover = 'none' | 'one' | 'values' | 'pairs'
 
 /** The names of the variants that a device chooses for some case of a kernel. */
 export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capabilities): Set<string> {
   const asked = cases.filter((kase) => !kase.bench)
   return new Set(asked.map((kase) => spec.choose?.(capabilities, kase.problem) ?? spec.variants[0]!.name))
+}
+
+/** The pairs of values, or the only value. */
+function pairsOf(values: readonly string[]): string[] {
+  if (values.length < 2) return [...values]
+  return values.flatMap((value, i) => values.slice(i + 1).map((other) => `${value} ${other}`))
 }
 
 /**
@@ -31,7 +37,7 @@ export function casesOfFewPipelines(
   const pipelines = new Map<string, Pipeline>()
   for (const { kase, constants } of all) {
     const values = names.map((name) => `${name}=${constants[name]}`)
-    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: values }
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'pairs' ? pairsOf(values) : values }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
   }

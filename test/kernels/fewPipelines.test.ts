@@ -36,6 +36,12 @@ test('all cases of a pipeline that is taken run, and those of the one with most 
   )
 })
 
+test('every pair of values is compiled, not every combination', () => {
+  const cases = [0, 1].flatMap((a) => [0, 1].flatMap((b) => [0, 1].map((c) => kase(`${a}${b}${c}`, { A: a, B: b, C: c }))))
+  expectCases(cases, '000 011 101 110', 'pairs')
+  expectCases([kase('a', { N: 1 }), kase('b', { N: 2 })], 'a b', 'pairs')
+})
+
 test('one pipeline is the one with most cases', () => {
   expectCases([kase('a', { N: 1 }), kase('b', { N: 2 }), kase('c', { N: 2 })], 'b c', 'one')
   expectCases([], '', 'one')
