@@ -15,6 +15,13 @@ export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capab
   return new Set(asked.map((kase) => spec.choose?.(capabilities, kase.problem) ?? spec.variants[0]!.name))
 }
 
+/** The steps that a problem switches on at run time, as bits of its `flags`: what no constant tells. */
+function stepsOf({ problem }: KernelCase): string[] {
+  const { flags } = problem as { flags?: unknown }
+  if (typeof flags !== 'number') return []
+  return Array.from({ length: 32 }, (_, bit) => bit).flatMap((bit) => ((flags >>> bit) & 1 ? [`step ${bit}`] : []))
+}
+
 /** The pairs of values, or the only value. */
 function pairsOf(values: readonly string[]): string[] {
   if (values.length < 2) return [...values]
@@ -22,8 +29,8 @@ function pairsOf(values: readonly string[]): string[] {
 }
 
 /**
- * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values. Cases
- * that differ only at run time, such as in sizes, share a pipeline and all stay.
+ * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values, but some
+ * case has each step of `flags`. Cases that differ only at run time, such as in sizes, share a pipeline and all stay.
  */
 export function casesOfFewPipelines(
   cases: readonly KernelCase[],
@@ -40,6 +47,7 @@ export function casesOfFewPipelines(
     const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'pairs' ? pairsOf(values) : values }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
+    if (cover !== 'one') pipeline.covers.push(...stepsOf(kase))
   }
   if (cover === 'one') {
     const served = [...pipelines.values()].map((pipeline) => pipeline.cases)

@@ -42,6 +42,12 @@ test('every pair of values is compiled, not every combination', () => {
   expectCases([kase('a', { N: 1 }), kase('b', { N: 2 })], 'a b', 'pairs')
 })
 
+test('a step that a problem switches on at run time is a value too', () => {
+  const cases = [kase('a', { N: 1, M: 1, flags: 1 }), kase('b', { N: 2, M: 2, flags: 1 }), kase('c', { N: 1, M: 2, flags: 8 })]
+  const names = casesOfFewPipelines(cases, ({ problem: { N, M } }) => ({ N, M }), 'values').map(({ name }) => name)
+  if (names.join() !== 'a,b,c') throw new Error(names.join())
+})
+
 test('one pipeline is the one with most cases', () => {
   expectCases([kase('a', { N: 1 }), kase('b', { N: 2 }), kase('c', { N: 2 })], 'b c', 'one')
   expectCases([], '', 'one')
