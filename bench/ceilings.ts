@@ -86,15 +86,18 @@ export class CeilingGauge {
   readonly #best = new Map<string, number>()
   /** Bytes that the largest copy reads and writes in all. */
   readonly #most: number
+  readonly #quick: boolean
   #whole: Ceilings | undefined
 
   /**
    * @param profiler times the rates by the device's clock; costs are timed by the host's
-   * @param quick copies less than the caches hold, which takes a fraction of the time and gives bandwidths of the caches
+   * @param quick copies less than the caches hold, which takes a fraction of the time and gives bandwidths of the caches, and measures
+   *   no ceiling twice
    */
   constructor(device: Device, profiler?: Profiler, quick = false) {
     this.#device = device
     this.#profiler = profiler
+    this.#quick = quick
     const wanted = quick ? QUICK_BYTES : device.capabilities.software ? 256 << 20 : 512 << 20
     const { maxBufferSize, maxStorageBufferBindingSize } = device.gpu.limits
     this.#most = Math.min(wanted, 2 * maxBufferSize, 2 * maxStorageBufferBindingSize)
@@ -148,12 +151,21 @@ export class CeilingGauge {
   }
 
   async #compute(unit: Target['unit'], budget: Budget, thorough: boolean): Promise<number> {
+    const known = this.#known(unit, thorough)
+    if (known !== undefined) return known
     const found = await (unit === 'matrix' ? this.#matrixRate(budget, thorough) : this.#fmaRate(budget, thorough))
     return this.#keep(unit, found, Math.max)
   }
 
   async #dispatch(budget: Budget): Promise<number> {
+    const known = this.#known('dispatch', false)
+    if (known !== undefined) return known
     return this.#keep('dispatch', await dispatchCost(this.#device, budget), Math.min)
+  }
+
+  /** Returns a ceiling that a quick run need not measure again. */
+  #known(what: string, thorough: boolean): number | undefined {
+    return this.#quick && !thorough ? this.#best.get(what) : undefined
   }
 
   #keep(what: string, found: number, better: (a: number, b: number) => number): number {
@@ -218,10 +230,12 @@ export class CeilingGauge {
   }
 
   /** Measures the highest bandwidth of copy, read, write and update. @param bytes what a copy reads and writes in all */
-  #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
+  async #memory(bytes: number, flush: (() => void) | undefined, budget: Budget, thorough: boolean): Promise<number> {
     const device = this.#device
     const problem: Memory = { count: Math.floor(bytes / 32), value: 1 }
     const what = memoryOf(bytes, flush)
+    const known = this.#known(what, thorough)
+    if (known !== undefined) return known
     return withBuffers(device, [problem.count * 16, problem.count * 16], async ([x, y]) => {
       device.dispatch(write, problem, [x!])
       const last = Math.floor((problem.count * 16 - 16) / 256) * 256

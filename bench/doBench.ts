@@ -34,7 +34,7 @@ export interface BenchOptions extends Budget {
    * Checks the values of the last timed run, which are read after the timing, and throws when they are wrong; default
    * `checkComputed`.
    */
-  confirm?: ((values: readonly ArrayLike<number>[]) => void) | undefined
+  confirm?: ((values: readonly ArrayLike<number>[]) => void | Promise<void>) | undefined
 }
 
 const OPTIONS: OptionNames<BenchOptions> = {
@@ -55,7 +55,7 @@ const TIMED_DISPATCHES = 1000
 
 /** Returns the default budget for a software device or a GPU; with `quick` a short one that only shows that everything runs. */
 export function budgetOf(software: boolean, quick: boolean): Budget {
-  if (quick) return { warmup: 0, time: 20, minSamples: 1 }
+  if (quick) return { warmup: 0, time: 10, minSamples: 1 }
   return { warmup: 50, time: software ? 300 : 200, minSamples: 3 }
 }
 
@@ -77,7 +77,7 @@ export async function doBench(device: Device, record: () => Outputs, options: Be
     const samples = await (profiler
       ? onDevice(device, profiler, runs.run, estimate, options)
       : onHost(device, runs.run, estimate, options))
-    confirm(await runs.values())
+    await confirm(await runs.values())
     return {
       ...quantiles(samples),
       timer: profiler ? 'device' : 'wall',

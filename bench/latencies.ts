@@ -9,20 +9,20 @@ const MANY = 100
 
 /** Measures the costs of one more dispatch, one more submit, and a read of 4 KB by the host's clock, in µs. */
 export function latencies(device: Device, budget: Budget): Promise<{ dispatch: number; submit: number; readback: number }> {
-  return withBuffers(device, [4096], async ([range]) => {
-    const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
-    const together = await microseconds(() => touchOften(device, range!, MANY, false), budget)
-    const apart = await microseconds(() => touchOften(device, range!, MANY, true), budget)
-    const readback = await microseconds(() => device.read(range!, 4096), budget)
+  return withTouches(device, async (touches) => {
+    const single = await microseconds(() => touches.run(1, false), budget)
+    const together = await microseconds(() => touches.run(MANY, false), budget)
+    const apart = await microseconds(() => touches.run(MANY, true), budget)
+    const readback = await microseconds(touches.read, budget)
     return { dispatch: costOfOneMore(single, together), submit: costOfOneMore(together, apart), readback }
   })
 }
 
 /** Measures the cost of one more dispatch by the host's clock, in µs. */
 export function dispatchCost(device: Device, budget: Budget): Promise<number> {
-  return withBuffers(device, [4096], async ([range]) => {
-    const single = await microseconds(() => touchOften(device, range!, 1, false), budget)
-    return costOfOneMore(single, await microseconds(() => touchOften(device, range!, MANY, false), budget))
+  return withTouches(device, async (touches) => {
+    const single = await microseconds(() => touches.run(1, false), budget)
+    return costOfOneMore(single, await microseconds(() => touches.run(MANY, false), budget))
   })
 }
 
@@ -31,13 +31,37 @@ function costOfOneMore(few: number, many: number): number {
   return Math.max(0, many - few) / (MANY - 1)
 }
 
-/** Dispatches `touch` a number of times, in one submit or each in its own, and waits for the device. */
-function touchOften(device: Device, range: Binding, count: number, flushEach: boolean): Promise<void> {
-  for (let i = 0; i < count; i++) {
-    device.dispatch(touch, { step: 1 }, [range])
-    if (flushEach) device.flush()
-  }
-  return device.synchronize()
+/** Dispatches that each add 1 to a number on the device. */
+interface Touches {
+  /** Dispatches a number of times, in one submit or each in its own, and waits for the device. */
+  run(count: number, flushEach: boolean): Promise<void>
+  /** Reads 4 KB. @throws Error unless the number is that of all dispatches so far */
+  read(): Promise<void>
+}
+
+/** Calls `use` with dispatches on a buffer of 4 KB. @throws Error unless the device has done all of them */
+function withTouches<T>(device: Device, use: (touches: Touches) => Promise<T>): Promise<T> {
+  return withBuffers(device, [4096], async ([range]) => {
+    device.write(range!, new Uint32Array(1024))
+    let all = 0
+    const touches: Touches = {
+      run(count, flushEach) {
+        all += count
+        for (let i = 0; i < count; i++) {
+          device.dispatch(touch, { step: 1 }, [range!])
+          if (flushEach) device.flush()
+        }
+        return device.synchronize()
+      },
+      async read() {
+        const [found] = new Uint32Array(await device.read(range!, 4096))
+        if (found !== all) throw new Error(`the device did ${found} of ${all} dispatches`)
+      },
+    }
+    const found = await use(touches)
+    await touches.read()
+    return found
+  })
 }
 
 /** Measures the 20th percentile of the times of several rounds by the host's clock, in µs. */

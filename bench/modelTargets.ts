@@ -69,6 +69,7 @@ function layerTarget(
   return {
     group: 'layers',
     name,
+    family: 'layers',
     variant,
     shape: `${preset} [${batch}, ${tokens}, ${dim}]`,
     flops: variant === 'step' ? 3 * forward - spared : forward,
@@ -83,14 +84,23 @@ function layerTarget(
       const training = new Training({ parameters: module.namedParameters(), loss })
       const forward = replayed(() => noGrad(() => run(x)))
       const what = `${name} ${preset}`
+      let afterwards: Afterwards | undefined
       return {
         ...(variant === 'step' ? training.run : forward),
         async check() {
-          if (variant === 'step') await training.checkReplay(what)
-          else await checkForward(what, forward)
-          return training.checkGradient(what)
+          if (variant === 'forward') {
+            afterwards = await checkForward(what, forward)
+            return afterwards.difference
+          }
+          // The check of the gradient leaves rounded parameters, and that of replays the ones that it found.
+          const difference = await training.checkGradient(what)
+          afterwards = { difference, again: await training.checkReplay(what) }
+          return afterwards.difference
         },
-        confirm: checkComputed,
+        async confirm(values) {
+          checkComputed(values)
+          await afterwards?.again()
+        },
         dispose() {
           forward.dispose()
           training.dispose()
@@ -157,18 +167,25 @@ function modelTarget(preset: string, config: ModelConfig, batch: number, scheme?
         scheme &&
         trainingStep(model, optimizer, makeScheme(scheme, branches, { mode }).passes[0]![0]!, { images, labels, share: 1 })
       const what = `${architecture} ${preset}`
+      let afterwards: Afterwards | undefined
       return {
         ...(step ?? forward),
         async check() {
-          if (step) await checkReplay(what, step, model.parameters())
-          else await checkForward(what, forward)
+          if (!step) {
+            afterwards = await checkForward(what, forward)
+            return afterwards.difference
+          }
           // With dropout no two losses would be the same.
           model.eval()
           const difference = await training.checkGradient(what)
           model.train()
-          return difference
+          afterwards = { difference, again: await checkReplay(what, step, model.parameters()) }
+          return afterwards.difference
         },
-        confirm: checkComputed,
+        async confirm(values) {
+          checkComputed(values)
+          await afterwards?.again()
+        },
         dispose() {
           step?.dispose()
           forward.dispose()
@@ -197,8 +214,17 @@ function trainingStep(model: Model, optimizer: AdamW, objective: Objective, batc
   }
 }
 
-/** @throws Error unless replays of a forward pass give the values of its ops run one by one, with the same random numbers */
-async function checkForward(what: string, { ops, record }: Replayed): Promise<void> {
+/** The result of a check: the norm-relative difference, and a check for after further runs. */
+interface Afterwards {
+  difference: number
+  again(): Promise<void>
+}
+
+/**
+ * Compares replays of a forward pass with its ops run one by one, with the same random numbers.
+ * @throws Error unless their values agree
+ */
+async function checkForward(what: string, { ops, record }: Replayed): Promise<Afterwards> {
   const { random } = defaultDevice()
   const { counter } = random
   const result = async ([output]: Outputs): Promise<ArrayLike<number>> => {
@@ -209,7 +235,15 @@ async function checkForward(what: string, { ops, record }: Replayed): Promise<vo
   }
   const expected = await result(ops())
   checkComputed([expected])
-  for (const replay of [await result(record()), await result(record())]) {
-    within(normDifference(replay, expected), REPLAY_TOLERANCE, `${what}: a replayed forward pass`)
+  const replay = async () =>
+    within(normDifference(await result(record()), expected), REPLAY_TOLERANCE, `${what}: a replayed forward pass`)
+  // The first run is captured, and the second is a replay.
+  const difference = Math.max(await replay(), await replay())
+  return {
+    difference,
+    async again() {
+      random.counter = counter
+      await replay()
+    },
   }
 }

@@ -4,13 +4,17 @@ import { MOST_NUMBERS } from './limits.ts'
 import { operandsOf } from './operands.ts'
 import { prepareOurs } from './ours.ts'
 import { checkComputed } from './outputs.ts'
+import { SMALL_WORKLOADS } from './smallWorkloads.ts'
 import { knownDifference } from './statistics.ts'
 import { type Target, within } from './target.ts'
 import { costOf, shapeOf, standardWorkloads, type Workload } from './workloads.ts'
 
-/** Makes targets for ops and small training steps, at the shapes at which peers are compared. */
-export function opTargets(software: boolean): Target[] {
-  return standardWorkloads(software).flatMap((w) => (w.kind === 'modelStep' ? [] : [opTarget(w)]))
+/**
+ * Makes targets for ops and small training steps, at the shapes at which peers are compared.
+ * @param quick takes shapes that need no time
+ */
+export function opTargets(software: boolean, quick = false): Target[] {
+  return (quick ? SMALL_WORKLOADS : standardWorkloads(software)).flatMap((w) => (w.kind === 'modelStep' ? [] : [opTarget(w)]))
 }
 
 /** Makes the target of a workload, run by the engine's ops. */
@@ -19,6 +23,7 @@ export function opTarget(w: Workload): Target {
   return {
     group: 'ops',
     name: w.kind,
+    family: w.kind.endsWith('Step') ? 'steps' : 'ops',
     variant: w.kind.endsWith('Step') ? 'step' : 'forward',
     shape,
     ...costOf(w),
@@ -29,6 +34,7 @@ export function opTarget(w: Workload): Target {
       const running = prepareOurs(device, w, operands)
       const what = `${w.kind} ${shape}`
       let expected: Float64Array | undefined
+      let afterSteps: (() => Promise<void>) | undefined
       const compare = (out: ArrayLike<number>) => {
         expected ??= expectedOutput(w, operands)!
         return within(knownDifference(out, expected), 1e-5, what)
@@ -38,12 +44,15 @@ export function opTarget(w: Workload): Target {
         async check() {
           const { training } = running
           if (!training) return compare((await running.values()).out!)
-          await training.checkReplay(what)
-          return training.checkGradient(what)
+          // The check of the gradient leaves rounded parameters, and that of replays the ones that it found.
+          const difference = await training.checkGradient(what)
+          afterSteps = await training.checkReplay(what)
+          return difference
         },
-        confirm(values) {
+        async confirm(values) {
           checkComputed(values)
           if (!running.training) compare(values[0]!)
+          await afterSteps?.()
         },
       }
     },

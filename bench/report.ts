@@ -18,7 +18,7 @@ export function compare(report: BenchReport, before: ReadonlyMap<string, Previou
 }
 
 /** Makes the report as text. Impossible times stand in the table too, marked as such. */
-export function textReport({ ceilings, results, failures }: ComparedReport): string {
+export function textReport({ ceilings, results, failures, leftOut }: ComparedReport): string {
   const head = ['target', 'variant', 'shape', 'ms', '[p20 p80]', 'GFLOP/s', 'GB/s', 'of ceiling', 'last time']
   const rows = [
     ...results.map((result) =>
@@ -29,6 +29,7 @@ export function textReport({ ceilings, results, failures }: ComparedReport): str
   const lines = [ceilingLine(ceilings)]
   if (rows.length > 0) lines.push(table(head, rows))
   for (const { id, reason } of failures) lines.push(`FAILED ${id}: ${reason}`)
+  if (leftOut > 0) lines.push(`${leftOut} more were left out`)
   return lines.join('\n')
 }
 

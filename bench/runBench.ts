@@ -44,12 +44,14 @@ export interface BenchReport {
   ceilings: Ceilings
   results: BenchResult[]
   failures: BenchFailure[]
+  /** Number of targets that were not begun: a quick run ends after some seconds, and others when they are asked to. */
+  leftOut: number
 }
 
 /** Options of `runBench`. */
 export interface RunOptions {
   budget: Budget
-  /** Whether bandwidth is measured with small copies, as `CeilingGauge` says; default false. */
+  /** Whether no target is begun after `QUICK_MS`, and ceilings are measured as a quick `CeilingGauge` does; default false. */
   quick?: boolean | undefined
   /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
   timer?: Timer | undefined
@@ -59,6 +61,9 @@ export interface RunOptions {
   /** Called before each target; when it returns true, the remaining targets are left out. */
   shouldStop?(): boolean
 }
+
+/** Milliseconds after which a quick run begins no target, so that it ends within 10 s. */
+const QUICK_MS = 7500
 
 /**
  * Largest share of a ceiling that counts as possible. It is above 1 because other work may slow the ceiling's own measurement.
@@ -86,6 +91,8 @@ export class ImpossibleTimeError extends Error {
  */
 export async function runBench(device: Device, targets: readonly Target[], options: RunOptions): Promise<BenchReport> {
   const { budget, onProgress } = options
+  const began = performance.now()
+  const late = () => options.quick === true && performance.now() - began > QUICK_MS
   const timed = options.timer !== 'wall' && device.gpu.features.has('timestamp-query')
   const profiler = timed ? new Profiler(device.gpu) : undefined
   onProgress?.(0, 'ceilings')
@@ -94,8 +101,10 @@ export async function runBench(device: Device, targets: readonly Target[], optio
   const flush = options.flush && profiler ? new CacheFlush(device) : undefined
   const results: BenchResult[] = []
   const failures: BenchFailure[] = []
+  let begun = 0
   for (const [i, target] of targets.entries()) {
-    if (options.shouldStop?.()) break
+    if (options.shouldStop?.() || late()) break
+    begun++
     onProgress?.(i, idOf(target))
     try {
       const clock = target.single ? { profiler, flush: flush?.record } : {}
@@ -117,6 +126,7 @@ export async function runBench(device: Device, targets: readonly Target[], optio
     ceilings,
     results,
     failures,
+    leftOut: targets.length - begun,
   }
 }
 

@@ -14,6 +14,11 @@ export interface Selection {
   filter?: string | undefined
   shape?: string | undefined
   batch?: number | undefined
+  /**
+   * Whether only the smallest target of each name is taken, and of a kernel the variant that the device chooses; without names and
+   * filter one of each family. Default false.
+   */
+  quick?: boolean | undefined
 }
 
 /**
@@ -30,7 +35,13 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
   }
   const { software } = capabilities
   const batch = selection.batch ?? defaultBatch(software)
-  const all = [...kernelTargets(capabilities), ...opTargets(software), ...layerTargets(batch), ...modelTargets(batch)]
+  const { quick } = selection
+  const all = [
+    ...kernelTargets(capabilities, quick),
+    ...opTargets(software, quick),
+    ...layerTargets(batch),
+    ...modelTargets(batch),
+  ]
   for (const name of names) {
     if (all.some((target) => isNamed(target, name))) continue
     const known = [...GROUPS, ...[...new Set(all.map((target) => target.name))].sort()]
@@ -52,7 +63,22 @@ export function selectTargets(capabilities: Capabilities, selection: Selection):
     chosen = chosen.filter((target) => pattern.test(idOf(target)))
     if (chosen.length === 0) throw new UserError(`--filter ${filter} leaves nothing to time; see paraformer bench --list`)
   }
-  return chosen
+  if (!quick) return chosen
+  const each = smallest(chosen, ({ name }) => name)
+  return names.length > 0 || filter !== undefined ? each : smallest(each, ({ name, family = name }) => family)
+}
+
+/** Returns the target of each name that does least, among those of usual variants where there are some. */
+function smallest(targets: readonly Target[], nameOf: (target: Target) => string): Target[] {
+  const work = ({ flops, bytes }: Target) => flops + bytes
+  const least = new Map<string, Target>()
+  for (const target of targets) {
+    const name = `${target.group}/${nameOf(target)}`
+    const known = least.get(name)
+    const [usual, before] = [target.usual !== false, known?.usual !== false]
+    if (!known || (usual === before ? work(target) < work(known) : usual)) least.set(name, target)
+  }
+  return [...least.values()]
 }
 
 /** Asks a question with the nearest known name, and with the names that contain the asked one. */

@@ -16,6 +16,10 @@ export interface Target {
   flops: number
   /** Smallest number of bytes that one run must move; 0 where they are not counted. */
   bytes: number
+  /** The folder of a kernel; of all else the targets that a quick run takes one of. Default the name. */
+  family?: string
+  /** Whether the device chooses this variant of a kernel by itself; undefined of all else. */
+  usual?: boolean
   /** Whether a run is one dispatch, which the device's clock can time. */
   single: boolean
   /** The units that multiply: vector units, or those for float16 matrices (tensor cores), which have a ceiling of their own. */
@@ -40,8 +44,8 @@ export interface Prepared {
    * @throws Error for wrong values
    */
   check(): Promise<number>
-  /** Checks the values of the last timed run. @throws Error for wrong values */
-  confirm(values: readonly ArrayLike<number>[]): void
+  /** Checks the values of the last timed run, and what the timed runs left behind. @throws Error for wrong values */
+  confirm(values: readonly ArrayLike<number>[]): void | Promise<void>
   dispose(): void
 }
 

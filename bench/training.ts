@@ -78,8 +78,8 @@ export class Training {
     return within(Math.abs(slope / norm2 - 1), PROBE_TOLERANCE, `${what}: slope of the loss along its gradient`)
   }
 
-  /** @throws Error unless replayed steps give the loss and the change of parameters of a step run op by op */
-  checkReplay(what: string): Promise<void> {
+  /** Compares replays with the step, as the function `checkReplay` does. */
+  checkReplay(what: string): Promise<() => Promise<void>> {
     return checkReplay(what, this.run, this.#parameters)
   }
 
@@ -126,25 +126,29 @@ export class Training {
 /**
  * Compares replays of a training step with the same step run op by op. All begin from the same parameters and random numbers,
  * and the parameters are restored after each.
+ * @returns a check for after further steps: that they have moved parameters, and that a replay from the start still gives the loss
  * @throws Error unless the first outputs (the losses) and the changes of the parameters agree
  */
 export async function checkReplay(
   what: string,
   run: Pick<Prepared, 'ops' | 'record'>,
   parameters: readonly Tensor[],
-): Promise<void> {
+): Promise<() => Promise<void>> {
   const { random } = parameters[0]!.device
   const { counter } = random
   const read = () => Promise.all(parameters.map((parameter) => parameter.data() as Promise<Float32Array>))
   const start = await read()
-  const result = async ([loss, ...others]: Outputs): Promise<{ loss: ArrayLike<number>; changes: Float32Array }> => {
-    const found = await loss.data()
-    const after = await read()
-    disposeAll([loss, ...others])
+  const restore = () => {
     parameters.forEach((parameter, i) => {
       parameter.write(start[i]!)
     })
     random.counter = counter
+  }
+  const result = async ([loss, ...others]: Outputs): Promise<{ loss: ArrayLike<number>; changes: Float32Array }> => {
+    const found = await loss.data()
+    const after = await read()
+    disposeAll([loss, ...others])
+    restore()
     const changes = new Float32Array(after.reduce((sum, { length }) => sum + length, 0))
     let at = 0
     after.forEach((values, i) => {
@@ -158,5 +162,12 @@ export async function checkReplay(
   for (const replay of [await result(run.record()), await result(run.record())]) {
     within(normDifference(replay.loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a replayed step`)
     within(normDifference(replay.changes, expected.changes), CHANGE_TOLERANCE, `${what}: the change that a replayed step makes`)
+  }
+  return async () => {
+    const still = (await read()).filter((values, i) => values.every((value, j) => value === start[i]![j]))
+    if (still.length === parameters.length) throw new Error(`${what}: the timed steps left all parameters as they were`)
+    restore()
+    const { loss } = await result(run.record())
+    within(normDifference(loss, expected.loss), LOSS_TOLERANCE, `${what}: the loss of a step after the timed ones`)
   }
 }

@@ -39,8 +39,13 @@ const LONGEST = [
 const TOGETHER = 6
 /** The text of a file that needs a process of its own: it reads or changes the process, or starts others. */
 const ALONE = /\bprocess\.|harness\/cli|junk|startProcess/
-/** Files that compute longer than they compile, and the kernels, which are tested as users run them. */
-const COMPUTES = /^test\/(kernels|examples|bench)\/|longSums/
+/** Files that compute longer than they compile. In test:full all shaders are optimized. */
+const COMPUTES = /^test\/(examples|bench)\/|longSums|^test\/kernels\/(fold|layerNorm|reduce|softmax)\.test/
+/**
+ * Files of ops that a second device repeats: their kernels choose other variants there, or take several dispatches. The kernels of all ops
+ * have their own files, and test:full repeats every op.
+ */
+const REPEATED = /^test\/ops\/(conv2d|crossEntropy|indexing|layerNorm|linear|reduce|scan|softmax|sort|specialValues)\.test/
 /** Variables of every test: memory comes in large pages where the system has them, since each page costs time on a virtual machine. */
 const LARGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' }
 /** Variables for one thread of lavapipe: four processes share the cores, and its threads wait for each other by turning. SwiftShader keeps its threads, so that races show. */
@@ -104,11 +109,15 @@ copyFileSync('bench/isa/nullCommands.c', join(outdir, 'nullCommands.c'))
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
 let failed = 0
+let cpu = 0
 const count = (result) => {
   passed += result.passed
   failed += result.failed
+  cpu += result.cpu ?? 0
   const state = result.failed ? 'FAIL' : 'ok  '
-  console.log(`${state} ${result.title}: ${result.passed} passed, ${result.failed} failed, ${result.seconds} s${result.output}`)
+  console.log(
+    `${state} ${result.title}: ${result.passed} passed, ${result.failed} failed, ${result.seconds} s${result.cpu === undefined ? '' : `, ${Math.round(result.cpu)} s of CPU`}${result.output}`,
+  )
 }
 
 try {
@@ -122,6 +131,7 @@ try {
   console.log(`FAIL ${error instanceof Error ? error.message : error}`)
 }
 rmSync(outdir, { recursive: true, force: true })
+console.log(`${Math.round(cpu)} s of CPU in the tests' processes`)
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 
@@ -177,7 +187,7 @@ function together(files) {
 /** Whether a file may show something on a device that it does not show on the default one. */
 function mayDiffer(file, { subgroupsOnly }) {
   if (subgroupsOnly) return /^test\/kernels\//.test(file) && usesSubgroups(file)
-  return /^test\/(kernels|ops)\//.test(file) && !file.includes('longSums')
+  return /^test\/kernels\//.test(file) || REPEATED.test(file)
 }
 
 /**
@@ -185,7 +195,7 @@ function mayDiffer(file, { subgroupsOnly }) {
  * lavapipe.
  */
 function trimmed(file, device, first) {
-  const unoptimized = device.subgroupsOnly || file === 'test/kernels/subgroupMatrix.test.ts' || !COMPUTES.test(file)
+  const unoptimized = device.subgroupsOnly || !COMPUTES.test(file)
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,
@@ -268,7 +278,7 @@ function run({ files, env, title }) {
     })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT * 60_000)
-    child.on('message', ({ file, registered, passed, seconds, error, notes }) => {
+    child.on('message', ({ file, registered, passed, seconds, cpu, error, notes }) => {
       if (!bundles.has(file)) return
       const missing = registered - passed
       const failed = missing > 0 ? missing : Number(error !== undefined || registered === 0)
@@ -277,6 +287,7 @@ function run({ files, env, title }) {
         passed,
         failed,
         seconds: Math.round(seconds),
+        cpu,
         output: [...notes, ...(error ? [error] : [])].map((text) => `\n${text}`).join(''),
       })
       bundles.delete(file)

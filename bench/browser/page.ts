@@ -14,7 +14,7 @@ declare global {
 /** Times the selected targets on the browser's device. */
 export async function bench(selection: Selection, quick: boolean, time: number | undefined): Promise<BenchReport> {
   const device = await requestDevice()
-  const targets = selectTargets(device.capabilities, selection)
+  const targets = selectTargets(device.capabilities, { ...selection, quick })
   const budget = budgetOf(device.capabilities.software, quick)
   return runBench(device, targets, {
     budget: { ...budget, time: time ?? budget.time },

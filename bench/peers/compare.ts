@@ -17,7 +17,7 @@ const GRADIENT_TOLERANCE = 1e-3
 const LEAST_MS = 1e-3
 
 /** Values by name. */
-type Named = Record<string, ArrayLike<number>>
+export type Named = Record<string, ArrayLike<number>>
 
 /** The times of a workload in both libraries, in milliseconds of one run. */
 export interface Comparison {
@@ -58,7 +58,10 @@ export async function compareOn(device: Device, peer: Peer, w: Workload, budget:
       if (errors[0] !== undefined) throw new Error(`WebGPU rejected its commands: ${errors[0].trim()}`)
       compareLast(w, operands, mine, other)
     })
-    if (ours.training) await checkMoved(ours, theirs, before)
+    if (ours.training) {
+      checkMoved('our', before[0], await ours.values())
+      checkMoved('its', before[1], await theirs.values())
+    }
     const ratio = timing.theirs.median / timing.ours.median
     return { workload: w.kind, shape: shapeOf(w), peer: peer.name, ...timing, ratio, ...differences }
   } finally {
@@ -111,7 +114,12 @@ function compareOutputs(
 }
 
 /** Compares the values of the last timed runs. @throws Error unless they agree; of steps, unless both are computed */
-function compareLast(w: Workload, operands: Record<string, Operand>, mine: ArrayLike<number>, other: ArrayLike<number>): void {
+export function compareLast(
+  w: Workload,
+  operands: Record<string, Operand>,
+  mine: ArrayLike<number>,
+  other: ArrayLike<number>,
+): void {
   checkComputed([mine, other])
   if (w.kind.endsWith('Step')) return
   check(normDifference(other, mine), TOLERANCE, 'the last timed run, from ours')
@@ -119,16 +127,15 @@ function compareLast(w: Workload, operands: Record<string, Operand>, mine: Array
 }
 
 /**
- * @throws Error unless the timed steps changed something. The libraries take different numbers of steps, so values cannot be
- *   compared.
+ * Compares the values before and after the timed steps. The libraries take different numbers of steps, so those after them cannot be
+ * compared with each other.
+ * @throws Error when the steps changed nothing
  */
-async function checkMoved(ours: OurRun, theirs: PeerRun, before: readonly [Named, Named]): Promise<void> {
-  for (const [i, run] of [ours, theirs].entries()) {
-    const after = await run.values()
-    checkComputed([after.loss!])
-    const moved = Object.entries(after).some(([name, values]) => !same(values, before[i]![name]!))
-    if (!moved) throw new Error(`${i === 0 ? 'our' : 'its'} steps left loss and gradients as they were: they update nothing`)
-  }
+export function checkMoved(whose: 'our' | 'its', before: Named, after: Named): void {
+  checkComputed([after.loss!])
+  const names = Object.keys(before)
+  const still = names.filter((name) => same(after[name]!, before[name]!))
+  if (still.length === names.length) throw new Error(`${whose} steps left loss and gradients as they were: they update nothing`)
 }
 
 function same(a: ArrayLike<number>, b: ArrayLike<number>): boolean {

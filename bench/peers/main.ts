@@ -64,7 +64,7 @@ async function main(flags: Flags): Promise<void> {
   try {
     const workloads = chosen(standardWorkloads(place.software), flags.filter)
     const report = await compareAll(packages, workloads, place, flags)
-    if (asked('torch')) report.torch = await timeTorch(workloads, flags.time ?? budgetOf(true, false).time, flags.limit)
+    if (asked('torch')) await addTorch(report, workloads, flags)
     console.log(flags.json ? JSON.stringify(report, null, 2) : peerText(report))
     if (report.failures.some(({ offered }) => offered)) process.exitCode = 1
   } finally {
@@ -100,6 +100,24 @@ async function compareAll(
     progress.stop()
   }
   return report
+}
+
+/** Adds PyTorch's times to a report, and what failed. */
+async function addTorch(report: PeerReport, workloads: readonly Workload[], flags: Flags): Promise<void> {
+  const { quick = false, time, limit, adapter } = flags
+  const budget = budgetOf(true, quick)
+  const progress = new Progress({ total: workloads.length })
+  try {
+    report.torch = await timeTorch(workloads, {
+      openDevice: () => requestDevice({ adapter }),
+      budget: { ...budget, time: time ?? budget.time },
+      limit,
+      onProgress: (done, w) => progress.update(done, `PyTorch ${titleOf(w)}`),
+    })
+  } finally {
+    progress.stop()
+  }
+  if ('failures' in report.torch) report.failures.push(...report.torch.failures)
 }
 
 async function inNode(adapter: string | undefined): Promise<Place> {

@@ -65,7 +65,9 @@ function byWorkload(comparisons: readonly Comparison[]): Comparison[][] {
 /** Names the device of PyTorch, and gives its times where no other table has them. */
 function torchText(torch: TorchReport, alone: boolean): string {
   if ('reason' in torch) return `PyTorch: ${torch.reason}`
-  const title = `PyTorch ${torch.version} on ${torch.device}`
+  const { threads, blas } = torch
+  const computes = threads === undefined ? '' : `, ${threads} threads, BLAS ${blas}`
+  const title = `PyTorch ${torch.version} on ${torch.device}${computes}`
   if (!alone) return title
   const rows = torch.times.map((time) => [time.workload, time.shape, significant(time.median), quantileRange(time)])
   return `${title}\n${table(['workload', 'shape', 'ms', '[p20 p80]'], rows)}`

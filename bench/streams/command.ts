@@ -9,12 +9,12 @@ import { SIZE_FLAGS, SIZE_NAMES } from './sizes.ts'
 export function streamsCommand(): Command {
   const command = makeCommand('streams', 'bench streams ')
     .description('time the execution modes of a ParaFormer, beside a ViT of as many layers and a pipeline of it')
-    .addOption(new Option('--batch <n,…>', 'batch sizes').argParser(counts).default([1, 8, 64, 256], '1,8,64,256'))
+    .addOption(new Option('--batch <n,…>', 'batch sizes (default: 1,8,64,256; with --quick 1)').argParser(counts))
     .addOption(
       new Option(
         '--preset <name>',
         'sizes: small, the images and width of `npm start` in 8 branches of 2 layers; or those of a preset of `paraformer train` ' +
-          '(default: small on a software device, else paper)',
+          '(default: small on a software device, else paper; with --quick quick)',
       ).choices(SIZE_NAMES),
     )
   return addSettings(command, SIZE_FLAGS)
@@ -28,7 +28,7 @@ export function streamsCommand(): Command {
         .argParser(counts)
         .default([1, 2, 4, 8], '1,2,4,8'),
     )
-    .option('--quick', 'only show that everything runs: one run of each')
+    .option('--quick', 'in about 10 seconds: one run of each, of a small model on one image')
     .addOption(
       new Option('--time <ms>', 'how long to time each mode (default: 1500 on a software device, else 500)').argParser(
         count(MOST_TIME),

@@ -2,7 +2,7 @@ import type { Tune } from '../../engine/autotune/tune.ts'
 
 /** The flags of `paraformer bench streams`, as commander parses them. The model's sizes are flags too, see `SIZE_FLAGS`. */
 export interface StreamsFlags {
-  batch: number[]
+  batch?: number[]
   preset?: string
   devices: number
   microBatches: number[]

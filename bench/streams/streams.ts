@@ -31,8 +31,9 @@ async function benchUntil(interrupt: Interrupt, flags: StreamsFlags): Promise<vo
   const device = await requestDevice({ adapter: flags.adapter })
   try {
     const { software } = device.capabilities
-    const sizes = sizesOf(flags.preset ?? (software ? 'small' : 'paper'), settings)
-    const batches = flags.batch
+    const usual = flags.quick ? 'quick' : software ? 'small' : 'paper'
+    const sizes = sizesOf(flags.preset ?? usual, settings)
+    const batches = flags.batch ?? (flags.quick ? [1] : [1, 8, 64, 256])
     if (flags.devices > sizes.paraformer.branches) {
       throw new UserError(`--devices ${flags.devices}: ${sizes.paraformer.branches} branches need at most as many devices`)
     }

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { requestDevice } from '../../engine/index.ts'
 import { expectUserError, runCli, runHere } from '../harness/cli.ts'
 import { suite } from '../harness/suite.ts'
 
@@ -85,23 +86,23 @@ test('--json of a quick run, which no history keeps, and a page with a plot', as
 
 test('the history is kept, compared with, and gone on with where its last line was not finished', async () => {
   const history = join(folder, 'history')
-  const args = ['fill', '--filter', 'kernels/', '--time', '1', '--no-flush', '--history', history, '--json']
-  const read = async () => {
-    const [file] = await readdir(history)
-    return { file: file!, text: await readFile(join(history, file!), 'utf8') }
-  }
-  const first = JSON.parse((await bench(...args)).stdout)
-  if (first.results.some((result: { previous?: unknown }) => result.previous)) throw new Error('compared with nothing')
-  const { file, text: whole } = await read()
-  if (file !== `${first.device.name}.jsonl` || whole.split('\n').length !== 2) throw new Error(`${file}: ${whole}`)
+  const device = await requestDevice()
+  const { name } = device.summary
+  device.destroy()
+  const file = `${name}.jsonl`
+  const [id] = (await bench('fill', '--filter', 'kernels/', '--list')).stdout.split('\n')
+  const times = { [id!]: [1, 1, 1] }
+  const whole = `${JSON.stringify({ method: 2, date: 'then', times })}\n`
+  await mkdir(history)
   await writeFile(join(history, file), whole + whole.slice(0, 50))
-  const second = JSON.parse((await bench(...args)).stdout)
-  for (const { id, previous } of second.results)
-    if (!(previous?.median > 0 && previous.date)) throw new Error(`${id}: no previous`)
-  const kept = (await read()).text
-  const lines = kept.split('\n')
-  if (lines.length !== 3 || `${lines[0]}\n` !== whole) throw new Error(kept)
-  JSON.parse(lines[1]!)
+  const args = ['fill', '--filter', 'kernels/', '--time', '1', '--no-flush', '--history', history, '--json']
+  const { results } = JSON.parse((await bench(...args)).stdout)
+  const { previous } = results.find((result: { id: string }) => result.id === id)
+  if (!(previous?.median === 1 && previous.date === 'then')) throw new Error(JSON.stringify(previous))
+  const lines = (await readFile(join(history, file), 'utf8')).split('\n')
+  if (lines.length !== 3 || `${lines[0]}\n` !== whole) throw new Error(lines.join('\n'))
+  const kept = JSON.parse(lines[1]!)
+  if (!(kept.times[id!].length === 3) || !kept.date) throw new Error(lines[1])
 })
 
 test("--shape times an op at any shape on the host's clock, --tune full finds out what it uses, --csv prints it", async () => {

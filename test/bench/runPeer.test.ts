@@ -95,7 +95,7 @@ test('the report names the fastest peer, failures, and PyTorch beside', () => {
     versions: { slow: '1', fast: '2' },
     comparisons: [slow!, fast!],
     failures: [{ workload: 'add', shape: '[2]', peer: 'slow', reason: 'fell over', offered: true }],
-    torch: { version: '1', device: 'CPU', times: [{ workload: 'add', shape: '[1]', ...times }] },
+    torch: { version: '1', device: 'CPU', times: [{ workload: 'add', shape: '[1]', ...times }], failures: [] },
   })
   const fastest = text.split('\n').filter((line) => /\bfast\b.*1\.5x.*\b2\b.*1x/.test(line))
   if (fastest.length !== 1 || !text.includes('slow, add [2]: fell over')) throw new Error(text)

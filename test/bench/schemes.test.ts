@@ -20,8 +20,8 @@ test('--json has every scheme, with the steps and operations of a mini-batch', a
     BRANCH_SCHEMES,
   )
   const row = (name: string) => report.rows.find(({ scheme }) => scheme === name)!
-  for (const { scheme, time, overJoint } of report.rows) {
-    assert.ok(time.median > 0 && overJoint.time.median > 0 && overJoint.flops > 0, scheme)
+  for (const { scheme, time, overJoint, error } of report.rows) {
+    assert.ok(error < 1e-4 && time.median > 0 && overJoint.time.median > 0 && overJoint.flops > 0, scheme)
     assert.is(row(scheme).updates, scheme === 'paper' ? 4 : 1)
   }
   assert.is(row('joint').overJoint.time.median, 1)

@@ -20,7 +20,7 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
       const outputs = record()
       const values = await Promise.all(outputs.map((output) => output.data()))
       checkComputed(values)
-      prepared.confirm(values)
+      await prepared.confirm(values)
       disposeAll(outputs)
       if (device.counts.dispatches === before) throw new Error('nothing was dispatched')
     }
@@ -32,12 +32,12 @@ for (const target of [...layerTargets(1), ...modelTargets(1)].filter(({ shape })
 
 /** Largest sum of operations and bytes of a target to check: larger ones take long on a software device. */
 const SMALL = 2e7
-/** Whether only the smallest target of each kernel is checked, and not one of each shape. */
+/** Whether only a small target of each kernel is checked, and not one of each shape that is timed. */
 const few = globalThis.process?.env.PARAFORMER_PIPELINES !== undefined
 
 const workOf = ({ flops, bytes }: Target) => flops + bytes
 const chosen = new Map<string, Target>()
-for (const target of kernelTargets(device.capabilities).filter((candidate) => workOf(candidate) <= SMALL)) {
+for (const target of kernelTargets(device.capabilities, few).filter((candidate) => workOf(candidate) <= SMALL)) {
   const key = few ? target.name : `${target.name} ${target.shape}`
   const known = chosen.get(key)
   // Of the variants of a case the first one is checked.

@@ -1,55 +1,20 @@
 import { expectedOutput } from '../../bench/expected.ts'
 import { operandsOf, parametersOf } from '../../bench/operands.ts'
+import { opTarget } from '../../bench/opTargets.ts'
 import { prepareOurs } from '../../bench/ours.ts'
 import { checkComputed, disposeAll } from '../../bench/outputs.ts'
+import { SMALL_WORKLOADS } from '../../bench/smallWorkloads.ts'
 import { knownDifference } from '../../bench/statistics.ts'
-import { within } from '../../bench/target.ts'
+import { type Prepared, within } from '../../bench/target.ts'
 import { Training } from '../../bench/training.ts'
 import { costOf, type Workload } from '../../bench/workloads.ts'
 import { requestDevice, type Tensor, tensor } from '../../engine/index.ts'
-import { DEFAULT_CONFIGS } from '../../model/index.ts'
 import { suite } from '../harness/suite.ts'
 
 const device = await requestDevice()
 const { test, run } = suite(`workloads on ${device.summary.name}`)
 
-const config = {
-  ...DEFAULT_CONFIGS.paraformer,
-  imageSize: 12,
-  patchSize: 4,
-  dim: 20,
-  heads: 2,
-  dimHead: 6,
-  mlpDim: 28,
-  branches: 3,
-  dropout: 0,
-}
-
-const SMALL: Workload[] = [
-  ...(['NN', 'NT', 'TN'] as const).flatMap((form): Workload[] => [
-    { kind: 'matmul', form, batch: 1, m: 33, k: 17, n: 40 },
-    { kind: 'matmul', form, batch: 3, m: 9, k: 20, n: 12 },
-  ]),
-  { kind: 'softmax', rows: 7, n: 33 },
-  { kind: 'layerNorm', rows: 9, n: 31 },
-  { kind: 'attention', batch: 2, heads: 3, tokens: 17, width: 16 },
-  { kind: 'attention', batch: 2, heads: 3, tokens: 17, width: 16, causal: true },
-  { kind: 'attentionStep', batch: 2, heads: 3, tokens: 17, width: 16 },
-  { kind: 'maskedSoftmax', batch: 2, heads: 3, tokens: 17 },
-  { kind: 'einsum', batch: 2, heads: 3, tokens: 17, width: 16 },
-  { kind: 'topk', rows: 7, n: 33, k: 5 },
-  { kind: 'sort', rows: 7, n: 33 },
-  { kind: 'scatterAdd', rows: 9, width: 1, count: 40 },
-  { kind: 'scatterAdd', rows: 9, width: 12, count: 40 },
-  { kind: 'conv2d', batch: 2, channels: 5, size: 7 },
-  { kind: 'convStep', batch: 2, channels: 5, size: 7 },
-  { kind: 'add', n: 1025 },
-  { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 },
-  { kind: 'blockStep', batch: 3, tokens: 9, dim: 24, heads: 3, mlp: 40 },
-  { kind: 'modelStep', batch: 2, config },
-]
-
-for (const w of SMALL) {
+for (const w of SMALL_WORKLOADS) {
   test(`${w.kind} ${JSON.stringify({ ...w, config: undefined })}`, async () => {
     const operands = operandsOf(w)
     const running = prepareOurs(device, w, operands)
@@ -108,14 +73,40 @@ test('a replay that does something else than its ops is found', async () => {
     // The capture computes another loss than the ops, or another gradient of the same loss.
     const loss = () => (calls++ === 0 ? x.mul(x).sum() : i === 0 ? x.mul(x).sum().mul(2) : x.mul(x.detach()).sum())
     const training = new Training({ parameters: [['x', x]], loss })
-    const found = await training.checkReplay('wrong').catch((error: Error) => error.message)
-    if (!message.test(found ?? '')) throw new Error(`said "${found}"`)
+    const found = await training.checkReplay('wrong').then(
+      () => '',
+      (error: Error) => error.message,
+    )
+    if (!message.test(found)) throw new Error(`said "${found}"`)
     training.dispose()
   }
   const still = tensor([1, 2, 3], { requiresGrad: true })
   const training = new Training({ parameters: [['still', still]], loss: () => still.mul(0).sum() })
-  const found = await training.checkReplay('still').catch((error: Error) => error.message)
-  if (!found?.includes('a step leaves all parameters as they were')) throw new Error(`said "${found}"`)
+  const found = await training.checkReplay('still').then(
+    () => '',
+    (error: Error) => error.message,
+  )
+  if (!found.includes('a step leaves all parameters as they were')) throw new Error(`said "${found}"`)
+})
+
+test('timed steps that move nothing are found', async () => {
+  const w: Workload = { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 }
+  const target = opTarget(w)
+  const said = async (spoil: (prepared: Prepared) => void) => {
+    const prepared = target.prepare(device)
+    await prepared.check()
+    spoil(prepared)
+    const outcome = await Promise.resolve(prepared.confirm([[1]])).then(
+      () => 'nothing',
+      (error: Error) => error.message,
+    )
+    prepared.dispose()
+    return outcome
+  }
+  const idle = await said(() => {})
+  if (!idle.includes('left all parameters as they were')) throw new Error(`said ${idle}`)
+  const good = await said(({ record }) => disposeAll(record()))
+  if (good !== 'nothing') throw new Error(`said ${good}`)
 })
 
 test('expected values know their rows: a sample, and NaN for the rest', () => {

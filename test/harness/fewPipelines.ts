@@ -2,12 +2,12 @@ import type { Capabilities, Constants, KernelCase, KernelEntry } from '../../ker
 
 interface Pipeline {
   cases: KernelCase[]
-  /** The values of its constants, each as `name=value`. A missing constant has the value `undefined`. */
+  /** The values of its constants, each as `name=value`, or pairs of them. A missing constant has the value `undefined`. */
   covers: string[]
 }
 
-/** The pipelines to compile: none, one, or those with every value of every constant. */
-export type Cover = 'none' | 'one' | 'values'
+/** The pipelines to compile: none, one, or those with every value of every constant, or with every pair of values of two constants. */
+export type Cover = 'none' | 'one' | 'values' | 'pairs'
 
 /** The names of the variants that a device chooses for some case of a kernel. */
 export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capabilities): Set<string> {
@@ -15,9 +15,22 @@ export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capab
   return new Set(asked.map((kase) => spec.choose?.(capabilities, kase.problem) ?? spec.variants[0]!.name))
 }
 
+/** The steps that a problem switches on at run time, as bits of its `flags`: what no constant tells. */
+function stepsOf({ problem }: KernelCase): string[] {
+  const { flags } = problem as { flags?: unknown }
+  if (typeof flags !== 'number') return []
+  return Array.from({ length: 32 }, (_, bit) => bit).flatMap((bit) => ((flags >>> bit) & 1 ? [`step ${bit}`] : []))
+}
+
+/** The pairs of values, or the only value. */
+function pairsOf(values: readonly string[]): string[] {
+  if (values.length < 2) return [...values]
+  return values.flatMap((value, i) => values.slice(i + 1).map((other) => `${value} ${other}`))
+}
+
 /**
- * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values. Cases
- * that differ only at run time, such as in sizes, share a pipeline and all stay.
+ * The cases of a few pipelines, where compiling takes most of the time. The pipelines do not have every combination of values, but some
+ * case has each step of `flags`. Cases that differ only at run time, such as in sizes, share a pipeline and all stay.
  */
 export function casesOfFewPipelines(
   cases: readonly KernelCase[],
@@ -31,9 +44,10 @@ export function casesOfFewPipelines(
   const pipelines = new Map<string, Pipeline>()
   for (const { kase, constants } of all) {
     const values = names.map((name) => `${name}=${constants[name]}`)
-    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: values }
+    const pipeline = pipelines.get(values.join()) ?? { cases: [], covers: cover === 'pairs' ? pairsOf(values) : values }
     pipelines.set(values.join(), pipeline)
     pipeline.cases.push(kase)
+    if (cover !== 'one') pipeline.covers.push(...stepsOf(kase))
   }
   if (cover === 'one') {
     const served = [...pipelines.values()].map((pipeline) => pipeline.cases)

@@ -43,12 +43,12 @@ export async function runKernelSuite(
     const coverOf = ({ name, source }: Variant<any>): Cover | undefined => {
       // The default device runs a variant with more pipelines, unless only this device runs it, which then chooses it.
       if (pipelines === 'few') {
-        if (!most) return 'values'
         // Subgroups of 8 run other code than those of 4, and those of 16 the same.
         if (subgroupsOnly) return on.capabilities.subgroupMaxSize === 8 ? 'values' : 'one'
-        return chosen.has(name) ? 'values' : 'none'
+        return chosen.has(name) ? 'values' : most ? 'none' : 'one'
       }
-      if (pipelines !== 'most' || !most) return undefined
+      if (pipelines !== 'most') return undefined
+      if (!most) return 'pairs'
       // The other devices run variants with subgroups too.
       if (usesSubgroups(source)) return 'values'
       const first = spec.variants.find((variant) => variant.source === source)!

@@ -36,6 +36,18 @@ test('all cases of a pipeline that is taken run, and those of the one with most 
   )
 })
 
+test('every pair of values is compiled, not every combination', () => {
+  const cases = [0, 1].flatMap((a) => [0, 1].flatMap((b) => [0, 1].map((c) => kase(`${a}${b}${c}`, { A: a, B: b, C: c }))))
+  expectCases(cases, '000 011 101 110', 'pairs')
+  expectCases([kase('a', { N: 1 }), kase('b', { N: 2 })], 'a b', 'pairs')
+})
+
+test('a step that a problem switches on at run time is a value too', () => {
+  const cases = [kase('a', { N: 1, M: 1, flags: 1 }), kase('b', { N: 2, M: 2, flags: 1 }), kase('c', { N: 1, M: 2, flags: 8 })]
+  const names = casesOfFewPipelines(cases, ({ problem: { N, M } }) => ({ N, M }), 'values').map(({ name }) => name)
+  if (names.join() !== 'a,b,c') throw new Error(names.join())
+})
+
 test('one pipeline is the one with most cases', () => {
   expectCases([kase('a', { N: 1 }), kase('b', { N: 2 }), kase('c', { N: 2 })], 'b c', 'one')
   expectCases([], '', 'one')

@@ -13,7 +13,7 @@ serve<BenchCalls, BenchTold>((tell) => ({
     stopped = false
     const device = await requestDevice()
     try {
-      const targets = selectTargets(device.capabilities, { names: groups, filter })
+      const targets = selectTargets(device.capabilities, { names: groups, filter, quick })
       return await runBench(device, targets, {
         budget: budgetOf(device.capabilities.software, quick),
         flush: !quick,
