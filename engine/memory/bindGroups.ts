@@ -48,17 +48,17 @@ export class BindGroups {
     this.#limit = limit
   }
 
-  /** Reserves bind groups for an executable graph, one a dispatch. @throws OutOfMemoryError when the driver has no room for them */
-  reserve(dispatches: number): void {
-    const fits = held + dispatches <= GRAPH_SHARE * this.#limit && uncollected + dispatches <= SHARE * this.#limit
+  /** Reserves bind groups for an executable graph. @throws OutOfMemoryError when the driver has no room for them */
+  reserve(groups: number): void {
+    const fits = held + groups <= GRAPH_SHARE * this.#limit && uncollected + groups <= SHARE * this.#limit
     if (!fits) throw this.#full()
-    held += dispatches
+    held += groups
   }
 
   /** Gives back what `reserve` took for an executable graph, whose bind groups are now dropped. */
-  release(dispatches: number): void {
-    held -= dispatches
-    sinceCollection += dispatches
+  release(groups: number): void {
+    held -= groups
+    sinceCollection += groups
     collectWhenDue()
   }
 

@@ -1,3 +1,4 @@
+import { ParamSlots } from './paramSlots.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
 import { type CopyCommand, giveBlocks, type Launch, type RecordedStream, type WriteCommand } from './stream.ts'
@@ -16,9 +17,10 @@ export class Encoding {
   readonly #profiler: Profiler | undefined
   #encoder: GPUCommandEncoder | undefined
   #pass: GPUComputePassEncoder | undefined
-  /** The pipeline and the bind group that the pass has set. */
+  /** The pipeline and the bind groups that the pass has set. */
   #pipeline: GPUComputePipeline | undefined
   #bindGroup: GPUBindGroup | undefined
+  #params: GPUBindGroup | undefined
 
   /** @param counts counts what is submitted */
   constructor(device: GPUDevice, counts: WorkCounts, profiler: Profiler | undefined) {
@@ -29,23 +31,24 @@ export class Encoding {
 
   /**
    * Encodes a dispatch. A dispatch is left out when its pipeline did not compile, which the queue has reported.
-   * @param params offset of the parameter block in the buffer of `paramGroup`, in bytes
+   * @param params the bind group of the parameter block
    * @param stream names the command buffer
    */
-  dispatch(launch: Launch, paramGroup: GPUBindGroup, params: number, stream: string): void {
+  dispatch(launch: Launch, params: GPUBindGroup, stream: string): void {
     const { kernel, bindGroup, grid } = launch
     const { pipeline } = kernel
     if (!pipeline) return
     if (this.#profiler) this.#endPass()
     if (!this.#pass) {
       this.#pass = this.#commands(stream).beginComputePass(this.#profiler?.pass(launch))
-      this.#pipeline = this.#bindGroup = undefined
+      this.#pipeline = this.#bindGroup = this.#params = undefined
     }
     if (pipeline !== this.#pipeline) this.#pass.setPipeline(pipeline)
     if (bindGroup !== this.#bindGroup) this.#pass.setBindGroup(0, bindGroup)
+    if (params !== this.#params) this.#pass.setBindGroup(1, params)
     this.#pipeline = pipeline
     this.#bindGroup = bindGroup
-    this.#pass.setBindGroup(1, paramGroup, [params])
+    this.#params = params
     this.#pass.dispatchWorkgroups(grid[0], grid[1], grid[2])
     this.#counts.dispatches++
   }
@@ -97,23 +100,14 @@ export class Encoding {
 /** Makes recorded streams into work for the submission queue. Their parameters go through one uniform ring. */
 export class StreamEncoder {
   readonly #device: GPUDevice
-  readonly #ring: GPUBuffer
-  readonly #ringGroup: GPUBindGroup
+  readonly #ring: ParamSlots
   readonly #counts: WorkCounts
 
   /** @param counts counts what is submitted */
   constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
     this.#counts = counts
-    this.#ring = device.createBuffer({
-      label: 'params',
-      size: RING_SLOTS * PARAM_SLOT,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    })
-    this.#ringGroup = device.createBindGroup({
-      layout: paramLayout,
-      entries: [{ binding: 0, resource: { buffer: this.#ring, size: PARAM_SLOT } }],
-    })
+    this.#ring = new ParamSlots(device, paramLayout, RING_SLOTS)
   }
 
   /** Makes the commands of a stream into work for the submission queue. */
@@ -127,10 +121,8 @@ export class StreamEncoder {
   }
 
   #encode(recorded: RecordedStream, profiler: Profiler | undefined): void {
-    const { queue } = this.#device
     const { commands, params, slots, stream } = recorded
     const encoding = new Encoding(this.#device, this.#counts, profiler)
-    const paramGroup = this.#ringGroup
     let written = 0
     for (const command of commands) {
       if (command.kind === 'write') encoding.write(command)
@@ -141,10 +133,10 @@ export class StreamEncoder {
           // The device's queue orders submits and writes, so the ring can be written again for the next dispatches.
           encoding.submit()
           const count = Math.min(RING_SLOTS, slots - written)
-          queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
+          this.#ring.write(0, params.u32.subarray((written * PARAM_SLOT) / 4, ((written + count) * PARAM_SLOT) / 4))
           written += count
         }
-        encoding.dispatch(command, paramGroup, (slot % RING_SLOTS) * PARAM_SLOT, stream)
+        encoding.dispatch(command, this.#ring.group(slot % RING_SLOTS), stream)
       }
     }
     encoding.end(stream)
