@@ -1,11 +1,8 @@
 import { ParamSlots } from './paramSlots.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import { type CopyCommand, giveBlocks, type Launch, type RecordedStream, type WriteCommand } from './stream.ts'
+import { type CopyCommand, giveBlocks, type Launch, MOST_DISPATCHES, type RecordedStream, type WriteCommand } from './stream.ts'
 import type { Work, WorkCounts } from './submissionQueue.ts'
-
-/** The number of dispatches whose parameter blocks the uniform ring holds at a time. */
-const RING_SLOTS = 512
 
 /**
  * Encodes commands and submits them. Commands go into one command buffer until `submit()`, and consecutive dispatches into one compute
@@ -97,17 +94,17 @@ export class Encoding {
   }
 }
 
-/** Makes recorded streams into work for the submission queue. Their parameters go through one uniform ring. */
+/** Makes recorded streams into work for the submission queue. Their parameters go into the same blocks, one stream after the other. */
 export class StreamEncoder {
   readonly #device: GPUDevice
-  readonly #ring: ParamSlots
+  readonly #blocks: ParamSlots
   readonly #counts: WorkCounts
 
   /** @param counts counts what is submitted */
   constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
     this.#counts = counts
-    this.#ring = new ParamSlots(device, paramLayout, RING_SLOTS)
+    this.#blocks = new ParamSlots(device, paramLayout, MOST_DISPATCHES)
   }
 
   /** Makes the commands of a stream into work for the submission queue. */
@@ -123,21 +120,12 @@ export class StreamEncoder {
   #encode(recorded: RecordedStream, profiler: Profiler | undefined): void {
     const { commands, params, slots, stream } = recorded
     const encoding = new Encoding(this.#device, this.#counts, profiler)
-    let written = 0
+    // The device's queue orders submits and writes, so the blocks can be written again while earlier streams run.
+    if (slots > 0) this.#blocks.write(0, params.u32.subarray(0, (slots * PARAM_SLOT) / 4))
     for (const command of commands) {
       if (command.kind === 'write') encoding.write(command)
       else if (command.kind === 'copy') encoding.copy(command, stream)
-      else {
-        const { slot } = command
-        if (slot >= written) {
-          // The device's queue orders submits and writes, so the ring can be written again for the next dispatches.
-          encoding.submit()
-          const count = Math.min(RING_SLOTS, slots - written)
-          this.#ring.write(0, params.u32.subarray((written * PARAM_SLOT) / 4, ((written + count) * PARAM_SLOT) / 4))
-          written += count
-        }
-        encoding.dispatch(command, this.#ring.group(slot % RING_SLOTS), stream)
-      }
+      else encoding.dispatch(command, this.#blocks.group(command.slot), stream)
     }
     encoding.end(stream)
     giveBlocks(params)

@@ -28,10 +28,14 @@ export class ParamSlots {
 
   /** Returns the bind group of a block, which is made once. */
   group(slot: number): GPUBindGroup {
-    return (this.#groups[slot] ??= this.#device.createBindGroup({
-      layout: this.#layout,
-      entries: [{ binding: 0, resource: { buffer: this.#buffer, offset: slot * PARAM_SLOT, size: PARAM_SLOT } }],
-    }))
+    const group = this.#groups[slot] ?? this.#make(slot)
+    this.#groups[slot] = group
+    return group
+  }
+
+  #make(slot: number): GPUBindGroup {
+    const entry = { binding: 0, resource: { buffer: this.#buffer, offset: slot * PARAM_SLOT, size: PARAM_SLOT } }
+    return this.#device.createBindGroup({ layout: this.#layout, entries: [entry] })
   }
 
   /** Frees the memory. Work that is submitted may still use it. */
