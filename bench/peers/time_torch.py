@@ -98,6 +98,31 @@ def step(module, loss, optimizer):
     return run
 
 
+def add_chain(x, y, ops):
+    def run():
+        total = x
+        for _ in range(ops):
+            total = total + y
+        return total
+
+    return run
+
+
+def mul_chain(x, y, ops):
+    x.requires_grad_()
+    one = torch.ones_like(x)
+
+    def run():
+        with torch.enable_grad():
+            product = x
+            for _ in range(ops):
+                product = product * y
+            (gradient,) = torch.autograd.grad(product, x, one)
+        return product.detach() + gradient
+
+    return run
+
+
 def make(w):
     kind = w["kind"]
     if kind == "matmul":
@@ -149,6 +174,9 @@ def make(w):
     if kind == "add":
         a, b = randn(w["n"]), randn(w["n"])
         return lambda: a + b
+    if kind in ("addChain", "mulChain"):
+        x, y = randn(w["size"], w["size"]), 1 + 1e-3 * randn(w["size"], w["size"])
+        return add_chain(x, y, w["ops"]) if kind == "addChain" else mul_chain(x, y, w["ops"])
     if kind == "mlpStep":
         module = torch.nn.Sequential(
             torch.nn.Linear(w["inputs"], w["hidden"]), torch.nn.GELU(), torch.nn.Linear(w["hidden"], w["classes"])

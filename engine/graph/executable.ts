@@ -123,9 +123,9 @@ export class ExecutableGraph {
     const { slots, count } = paramSlotsOf(dispatches)
     this.#bindGroups = dispatches.length + count
     bindGroups.reserve(this.#bindGroups)
-    this.#blocks = paramBlocks(Math.max(1, count))
+    this.#blocks = paramBlocks(count)
     this.#dirty = [0, this.#blocks.u32.length]
-    this.#params = new ParamSlots(gpu, pipelines.paramLayout, Math.max(1, count))
+    this.#params = new ParamSlots(gpu, pipelines.paramLayout, count)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
     const bindings = graph.commands.flatMap((command) => accessesOf(command).map(({ binding }) => resolve(binding)))
     this.buffers = [...new Set(bindings.map(({ buffer }) => buffer))]
@@ -151,7 +151,7 @@ export class ExecutableGraph {
         const resolved = command.bindings.map(resolve)
         const bindGroup = bindGroups.make(kernel, resolved)
         const uses = usesOf(command.spec, resolved)
-        this.#steps.push({ kind, stream, kernel, bindGroup, grid, op, streams, uses, params: this.#params.group(slot) })
+        this.#steps.push({ kind, stream, kernel, bindGroup, grid, op, streams, uses, params: this.#params.groups[slot]! })
       }
     }
     for (const command of hoisted) this.#hoisted.push(addWrite(command))

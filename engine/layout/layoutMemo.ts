@@ -38,3 +38,21 @@ export function byLayouts<R>(make: (a: TensorLayout, b: TensorLayout) => R): (a:
     return result
   }
 }
+
+/** The most results that a memo of numbers keeps. Beyond, it begins anew. */
+const KEPT_NUMBERS = 64
+
+/** Remembers what a function makes of a number, for as many numbers as `KEPT_NUMBERS`. */
+export function byNumber<R>(make: (value: number) => R): (value: number) => R {
+  const made = new Map<number, R>()
+  return (value) => {
+    // A Map takes -0 for 0.
+    if (Object.is(value, -0)) return make(value)
+    const found = made.get(value)
+    if (found !== undefined) return found
+    if (made.size >= KEPT_NUMBERS) made.clear()
+    const result = make(value)
+    made.set(value, result)
+    return result
+  }
+}

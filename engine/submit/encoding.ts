@@ -110,8 +110,10 @@ export class StreamEncoder {
   /** Makes the commands of a stream into work for the submission queue. */
   workOf(recorded: RecordedStream): Work {
     const { commands } = recorded
+    const kernels = commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
     return {
-      kernels: commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : [])),
+      kernels,
+      ops: kernels.length,
       submit: (profiler) => this.#encode(recorded, profiler),
       describe: () => opNames(recorded),
     }
@@ -125,7 +127,7 @@ export class StreamEncoder {
     for (const command of commands) {
       if (command.kind === 'write') encoding.write(command)
       else if (command.kind === 'copy') encoding.copy(command, stream)
-      else encoding.dispatch(command, this.#blocks.group(command.slot), stream)
+      else encoding.dispatch(command, this.#blocks.groups[command.slot]!, stream)
     }
     encoding.end(stream)
     giveBlocks(params)

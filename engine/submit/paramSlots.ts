@@ -5,19 +5,23 @@ import { PARAM_SLOT } from './pipelines.ts'
  * and maps a new descriptor set at each use of a dynamic offset, which takes it longer than a small dispatch.
  */
 export class ParamSlots {
+  /** The bind group of each block. */
+  readonly groups: readonly GPUBindGroup[]
   readonly #device: GPUDevice
-  readonly #layout: GPUBindGroupLayout
   readonly #buffer: GPUBuffer
-  readonly #groups: GPUBindGroup[] = []
 
   /** @param slots the number of blocks */
   constructor(device: GPUDevice, layout: GPUBindGroupLayout, slots: number) {
     this.#device = device
-    this.#layout = layout
-    this.#buffer = device.createBuffer({
+    const buffer = device.createBuffer({
       label: 'params',
-      size: slots * PARAM_SLOT,
+      size: Math.max(1, slots) * PARAM_SLOT,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    })
+    this.#buffer = buffer
+    this.groups = Array.from({ length: slots }, (_, slot) => {
+      const resource = { buffer, offset: slot * PARAM_SLOT, size: PARAM_SLOT }
+      return device.createBindGroup({ layout, entries: [{ binding: 0, resource }] })
     })
   }
 
@@ -26,21 +30,8 @@ export class ParamSlots {
     this.#device.queue.writeBuffer(this.#buffer, first * 4, words)
   }
 
-  /** Returns the bind group of a block, which is made once. */
-  group(slot: number): GPUBindGroup {
-    const group = this.#groups[slot] ?? this.#make(slot)
-    this.#groups[slot] = group
-    return group
-  }
-
-  #make(slot: number): GPUBindGroup {
-    const entry = { binding: 0, resource: { buffer: this.#buffer, offset: slot * PARAM_SLOT, size: PARAM_SLOT } }
-    return this.#device.createBindGroup({ layout: this.#layout, entries: [entry] })
-  }
-
   /** Frees the memory. Work that is submitted may still use it. */
   destroy(): void {
     this.#buffer.destroy()
-    this.#groups.length = 0
   }
 }

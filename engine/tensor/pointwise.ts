@@ -2,7 +2,7 @@
 import * as kernels from '../../kernels/elementwise/index.ts'
 import { byName } from '../base/maps.ts'
 import { DTYPES } from '../layout/dtype.ts'
-import { byLayouts, share } from '../layout/layoutMemo.ts'
+import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { broadcastShapes } from '../layout/shape.ts'
 import { rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
 import { run } from './run.ts'
@@ -58,9 +58,13 @@ export function runBinary(op: kernels.BinaryOp, a: StridedView, b: StridedView, 
 
 const SCALAR_KERNELS = { float32: kernels.scalar, float16: kernels.scalarHalf, int32: kernels.scalarInt } as const
 
+const scalarProblems = byName(Object.keys(kernels.SCALAR) as kernels.ScalarOp[], (op) =>
+  byName(DTYPES, () => byLayouts(({ size }) => byNumber((scalar) => share({ op, count: size, scalar })))),
+)
+
 /** out = x op value. Both tensors are contiguous and of one dtype. */
 export function runScalar(op: kernels.ScalarOp, x: Tensor, value: number, out: Tensor): void {
-  run(SCALAR_KERNELS[x.dtype], { op, count: x.size, scalar: value }, [x, out])
+  run(SCALAR_KERNELS[x.dtype], scalarProblems[op][x.dtype](x.layout, x.layout)(value), [x, out])
 }
 
 const accumulateProblems = byName(DTYPES, (dtype) =>
