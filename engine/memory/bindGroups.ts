@@ -10,8 +10,8 @@ const KEPT = 8192
 const COLLECT_FROM = 16_384
 /** The most bind groups at a time, as a share of the driver's limit on bind groups. */
 const SHARE = 0.68
-/** The most bind groups of executable graphs, as a share of the driver's limit. Lavapipe needs three quarters as much again while graphs run. */
-const GRAPH_SHARE = 0.42
+/** The most bind groups of executable graphs, as a share of the driver's limit; the rest is for ops. */
+const GRAPH_SHARE = 0.6
 
 /** Bytes between the places where a binding can start. */
 const OFFSET_STEP = 256
@@ -140,7 +140,7 @@ export class BindGroups {
   #full(): OutOfMemoryError {
     const [all, graphs] = [SHARE, GRAPH_SHARE].map((share) => Math.floor(share * this.#limit))
     return new OutOfMemoryError(
-      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${graphs} dispatches of captured steps; ` +
+      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${graphs} of captured steps; ` +
         'await device.synchronize() more often, dispose() captured steps no longer used, or coalesce branches',
     )
   }
