@@ -40,6 +40,14 @@ export function expectedOutput(w: Workload, operands: Record<string, Operand>): 
       const [a, b] = [operands.a!.data, operands.b!.data]
       return Float64Array.from(a, (value, i) => value + b[i]!)
     }
+    case 'addChain': {
+      const [x, y] = [operands.x!.data, operands.y!.data]
+      return Float64Array.from(x, (value, i) => value + w.ops * y[i]!)
+    }
+    case 'mulChain': {
+      const [x, y] = [operands.x!.data, operands.y!.data]
+      return Float64Array.from(x, (value, i) => (value + 1) * y[i]! ** w.ops)
+    }
     default:
       return undefined
   }

@@ -85,6 +85,14 @@ export function operandsOf(w: Workload): Record<string, Operand> {
       const x = values([batch, channels, size, size])
       return w.kind === 'conv2d' ? { x, ...convolution('conv') } : { x, ...convolution('conv1'), ...convolution('conv2') }
     }
+    case 'addChain':
+    case 'mulChain': {
+      const shape = [w.size, w.size]
+      // Factors near 1 keep the product of many in range.
+      const y = values(shape, w.kind === 'mulChain' ? 1e-3 : 1, 1)
+      const one = { shape, data: new Float32Array(w.size ** 2).fill(1) }
+      return { x: values(shape), y, ...(w.kind === 'mulChain' && { one }) }
+    }
     case 'add':
       return { a: values([w.n]), b: values([w.n]) }
     case 'mlpStep':

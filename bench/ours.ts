@@ -1,3 +1,4 @@
+import { zeroGrad } from '../engine/autograd/backward.ts'
 import {
   broadcastTo,
   conv2d,
@@ -92,6 +93,26 @@ export function prepareOurs(device: Device, w: Workload, operands: Record<string
     case 'add': {
       const [a, b] = [on(operands.a!), on(operands.b!)]
       return prepareOp([a, b], () => a.add(b))
+    }
+    case 'addChain': {
+      const [x, y] = [on(operands.x!), on(operands.y!)]
+      return prepareOp([x, y], () => {
+        let sum = x
+        for (let i = 0; i < w.ops; i++) sum = sum.add(y)
+        return sum
+      })
+    }
+    case 'mulChain': {
+      const [x, y, one] = [on(operands.x!), on(operands.y!), on(operands.one!)]
+      x.requiresGrad = true
+      return prepareOp([x, y, one], () => {
+        let product = x
+        for (let i = 0; i < w.ops; i++) product = product.mul(y)
+        product.backward(one)
+        const sum = product.detach().add(x.grad!)
+        zeroGrad([x])
+        return sum
+      })
     }
     default:
       return prepareStep(w, operands, on)

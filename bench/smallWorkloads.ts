@@ -33,6 +33,8 @@ export const SMALL_WORKLOADS: readonly Workload[] = [
   { kind: 'conv2d', batch: 2, channels: 5, size: 7 },
   { kind: 'convStep', batch: 2, channels: 5, size: 7 },
   { kind: 'add', n: 1025 },
+  { kind: 'addChain', size: 5, ops: 7 },
+  { kind: 'mulChain', size: 5, ops: 7 },
   { kind: 'mlpStep', batch: 12, inputs: 30, hidden: 18, classes: 5 },
   { kind: 'blockStep', batch: 3, tokens: 9, dim: 24, heads: 3, mlp: 40 },
   { kind: 'modelStep', batch: 2, config },

@@ -21,6 +21,10 @@ export type Workload =
   /** A 3 x 3 convolution, padded by 1, of images of `size` x `size`. */
   | { kind: 'conv2d'; batch: number; channels: number; size: number }
   | { kind: 'add'; n: number }
+  /** `ops` additions of [size, size], each of the sum before and the same operand, op by op without a tape, graph or compiler. */
+  | { kind: 'addChain'; size: number; ops: number }
+  /** As many products, the gradient of the last one by the first factor, and the sum of both, op by op too. */
+  | { kind: 'mulChain'; size: number; ops: number }
   /** A step of two linear layers with GELU between them: cross-entropy, backward pass, plain SGD. */
   | { kind: 'mlpStep'; batch: number; inputs: number; hidden: number; classes: number }
   /** A step of two such convolutions with a ReLU between them: mean square of the result, backward pass, plain SGD. */
@@ -73,6 +77,8 @@ export function standardWorkloads(software: boolean): Workload[] {
     { kind: 'scatterAdd', rows: 10_000, width: 64, count: 20_000 },
     ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'conv2d', ...sizes })),
     { kind: 'add', n: 1_000_000 },
+    { kind: 'addChain', size: 32, ops: 1000 },
+    { kind: 'mulChain', size: 32, ops: 300 },
     { kind: 'mlpStep', batch: 256, inputs: 784, hidden: 512, classes: 10 },
     ...CONVOLUTIONS.map((sizes): Workload => ({ kind: 'convStep', ...sizes })),
     { kind: 'attentionStep', batch: 4, heads: 4, tokens: 256, width: 64 },
@@ -107,6 +113,10 @@ export function shapeOf(w: Workload): string {
       return `B${w.batch} C${w.channels} ${w.size}x${w.size}`
     case 'add':
       return `[${w.n}]`
+    case 'addChain':
+      return `${w.ops} x [${w.size}, ${w.size}]`
+    case 'mulChain':
+      return `${w.ops} x [${w.size}, ${w.size}] and gradient`
     case 'mlpStep':
       return `B${w.batch} ${w.inputs}-${w.hidden}-${w.classes}`
     case 'blockStep':
@@ -160,6 +170,10 @@ export function costOf(w: Workload): { flops: number; bytes: number } {
       return { flops: 5 * convolutionFlops(w), bytes: 0 }
     case 'add':
       return { flops: w.n, bytes: 12 * w.n }
+    case 'addChain':
+      return { flops: w.ops * w.size ** 2, bytes: 12 * w.ops * w.size ** 2 }
+    case 'mulChain':
+      return { flops: (2 * w.ops + 1) * w.size ** 2, bytes: 12 * (2 * w.ops + 1) * w.size ** 2 }
     // Two products forward and four backward; computing the scores again is not counted.
     case 'attentionStep': {
       const pairs = (w.batch * w.heads * w.tokens * (w.tokens + 1)) / 2

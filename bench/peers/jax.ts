@@ -1,5 +1,5 @@
 import { type Operand, parametersOf } from '../operands.ts'
-import { LEARNING_RATE, type Workload } from '../workloads.ts'
+import { LEARNING_RATE, type Workload, type WorkloadOf } from '../workloads.ts'
 import { classesOf, type Named, type Ops, oneHot, stepLoss } from './model.ts'
 import type { OpenPeer, PeerRun } from './peer.ts'
 
@@ -108,8 +108,28 @@ function prepareOp(jax: any, w: Workload, operands: Record<string, Operand>, on:
     },
     conv2d: (x, weight, bias) => ops.conv2d(x!, weight!, bias!),
     add: (a, b) => a!.add(b),
+    addChain(x, y) {
+      let sum = x!
+      for (let i = 0; i < (w as WorkloadOf<'addChain'>).ops; i++) sum = sum.add(y!.ref)
+      y!.dispose()
+      return sum
+    },
+    mulChain(x, y, one) {
+      const [product, back] = vjp(
+        (first: Jax) => {
+          let product = first
+          for (let i = 0; i < (w as WorkloadOf<'mulChain'>).ops; i++) product = product.mul(y!.ref)
+          return product
+        },
+        [x],
+      )
+      const [gradient] = back(one)
+      y!.dispose()
+      return product.add(gradient)
+    },
   }
-  const compiled = jit(functions[w.kind]!)
+  const eager = w.kind === 'addChain' || w.kind === 'mulChain'
+  const compiled = eager ? functions[w.kind]! : jit(functions[w.kind]!)
   // Arrays are computed when something waits for them, so results are kept until then.
   let results: Jax[] = []
   let last: Jax | undefined

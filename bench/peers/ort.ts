@@ -142,6 +142,9 @@ function graphOf(w: Workload, operands: Record<string, Operand>): Graph {
       const inputs = ['a', 'b'].map((name) => ({ name, shape: [w.n] }))
       return { nodes: [node('Add', ['a', 'b'])], inputs, output: { name: 'out', shape: [w.n] } }
     }
+    case 'addChain':
+    case 'mulChain':
+      throw new NotOffered('onnxruntime-web runs whole graphs, no single ops')
     default:
       throw new NotOffered('onnxruntime-web does not train')
   }

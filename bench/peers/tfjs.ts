@@ -1,5 +1,5 @@
 import { causalMask, type Operand, parametersOf } from '../operands.ts'
-import { LEARNING_RATE, type Workload } from '../workloads.ts'
+import { LEARNING_RATE, type Workload, type WorkloadOf } from '../workloads.ts'
 import { classesOf, type Named, type Ops, oneHot, stepLoss } from './model.ts'
 import type { OpenPeer, PeerRun } from './peer.ts'
 
@@ -97,6 +97,19 @@ function prepareOp(tf: any, w: Workload, operands: Record<string, Operand>): Pee
     scatterAdd: () => tf.add(t.x, tf.scatterND(tf.expandDims(t.index, 1), t.src, t.x.shape)),
     conv2d: () => ops.conv2d(t.x, t['conv.weight'], t['conv.bias']),
     add: () => tf.add(t.a, t.b),
+    addChain() {
+      let sum = t.x
+      for (let i = 0; i < (w as WorkloadOf<'addChain'>).ops; i++) sum = tf.add(sum, t.y)
+      return sum
+    },
+    mulChain() {
+      const { value, grad } = tf.valueAndGrad((x: any) => {
+        let product = x
+        for (let i = 0; i < (w as WorkloadOf<'mulChain'>).ops; i++) product = tf.mul(product, t.y)
+        return product
+      })(t.x, t.one)
+      return tf.add(value, grad)
+    },
   }
   const call = () => tf.tidy(functions[w.kind]!)
   let last: any

@@ -113,6 +113,24 @@ def paraformer(p, c, images):
     return linear(p, "head.linear", norm(p, "head.norm", total))
 
 
+def add_chain(x, y, ops):
+    total = x
+    for _ in range(ops):
+        total = total + y
+    return total
+
+
+def mul_chain(x, y, ops):
+    """A chain of products, and its gradient by `x`."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        product = x
+        for _ in range(ops):
+            product = product * y
+        (gradient,) = torch.autograd.grad(product, x, torch.ones_like(x))
+    return product.detach() + gradient
+
+
 def op(w, o):
     """The function of a workload that is an op of the operands `o`."""
     kind = w["kind"]
@@ -142,6 +160,10 @@ def op(w, o):
         return lambda: F.conv2d(o["x"], o["conv.weight"], o["conv.bias"], padding=1)
     if kind == "add":
         return lambda: o["a"] + o["b"]
+    if kind == "addChain":
+        return lambda: add_chain(o["x"], o["y"], w["ops"])
+    if kind == "mulChain":
+        return lambda: mul_chain(o["x"], o["y"], w["ops"])
     return None
 
 

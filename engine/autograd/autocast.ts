@@ -102,8 +102,7 @@ export function toFloat32(t: Tensor): Tensor {
  * float32. This is the only rule of promotion; numbers beside tensors take the dtype of the tensors.
  */
 export function promoteTypes(tensors: readonly Tensor[]): readonly Tensor[] {
-  const present = new Set(tensors.map(({ dtype }) => dtype))
-  if (present.size <= 1) return tensors
-  const dtype = present.has('float32') ? 'float32' : 'float16'
+  if (tensors.every(({ dtype }) => dtype === tensors[0]!.dtype)) return tensors
+  const dtype = tensors.some((t) => t.dtype === 'float32') ? 'float32' : 'float16'
   return tensors.map((t) => (t.dtype === dtype ? t : cast(t, dtype)))
 }

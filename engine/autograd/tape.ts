@@ -1,12 +1,13 @@
 import { checkFunction, refusal, synchronous } from '../base/checks.ts'
 import { ContextVariable } from '../base/contextVariable.ts'
 import { ArgumentError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { Device } from '../device/device.ts'
 import { isFloat } from '../layout/dtype.ts'
 import { checkTensor } from '../tensor/arguments.ts'
-import { scope } from '../tensor/scope.ts'
+import { innermostScope, Scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { Inputs, OpDefinition } from './definition.ts'
+import type { Inputs, OpContext, OpDefinition } from './definition.ts'
 import { innermostRecomputation } from './recomputation.ts'
 import { TapeNode, taping } from './tapeNode.ts'
 
@@ -60,27 +61,60 @@ export function defineOp<I extends Inputs, A = undefined>(definition: OpDefiniti
     innermostRecomputation.current?.reads(definition.name, inputs)
     const outerOp = device.op
     device.op = definition.name
-    const node = new TapeNode(definition, inputs, args)
+    const node = taping.current && inputs.some(requiresGrad) ? new TapeNode(definition, inputs, args) : undefined
     try {
-      const out = scope(() => {
-        const result = noGrad(() => definition.forward(node, inputs, args))
-        // A forward that returns its input gets a view of it, since the tape needs a tensor of its own.
-        return inputs.includes(result) ? result.detach() : result
-      })
-      node.end(out)
-      if (node.needs.includes(true) && isFloat(out.dtype)) {
+      const out = runForward(definition, node ?? offTape(inputs.length), inputs, args)
+      node?.end(out)
+      if (node && isFloat(out.dtype)) {
         out.requiresGrad = true
         out.node = node
-      } else node.release()
+      } else node?.release()
       reportResult(definition.name, out)
       return out
     } catch (error) {
-      node.release()
+      node?.release()
       throw error
     } finally {
       device.op = outerOp
     }
   }
+}
+
+function requiresGrad(input: Tensor | undefined): boolean {
+  return input?.requiresGrad ?? false
+}
+
+/** Runs the forward pass of an op off the tape and in a scope, which frees all but the result. */
+function runForward<I extends Inputs, A>({ name, forward }: OpDefinition<I, A>, ctx: OpContext, inputs: I, args: A): Tensor {
+  const [taped, outer] = [taping.current, innermostScope.current]
+  const inner = new Scope()
+  let out: Tensor | undefined
+  taping.current = false
+  innermostScope.current = inner
+  try {
+    out = synchronous(name, forward(ctx, inputs, args))
+    // A forward that returns its input gets a view of it, since the tape needs a tensor of its own.
+    if (inputs.includes(out)) out = out.detach()
+    return out
+  } finally {
+    taping.current = taped
+    innermostScope.current = outer
+    inner.end((object) => object === out, outer)
+  }
+}
+
+/** The contexts of ops that no input needs a gradient of, by the number of inputs. They keep nothing. */
+const untaped = new Map<number, OpContext>()
+
+function offTape(inputs: number): OpContext {
+  return getOrMake(untaped, inputs, () => ({
+    needs: new Array(inputs).fill(false),
+    saved: [],
+    saveForBackward() {},
+    gradOut() {
+      throw new Error('gradOut: nothing is differentiated')
+    },
+  }))
 }
 
 /** The device of an op's inputs. @throws ArgumentError unless there are inputs and all are live tensors of one device */

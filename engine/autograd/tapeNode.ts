@@ -3,16 +3,26 @@ import { ArgumentError, ShapeError } from '../base/errors.ts'
 import type { Device } from '../device/device.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { Dtype } from '../layout/dtype.ts'
-import { format } from '../layout/shape.ts'
+import { equalShapes, format } from '../layout/shape.ts'
+import { equalLayouts, rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
 import { staleValue } from '../memory/version.ts'
 import { withoutScope } from '../tensor/scope.ts'
-import { empty, type GradNode, type Tensor, view } from '../tensor/tensor.ts'
+import { emptyOf, type GradNode, type Tensor, view } from '../tensor/tensor.ts'
 import type { DifferentiableContext, Inputs, OpContext, OpDefinition } from './definition.ts'
 import { innermostRecomputation, type Recomputation, type Restorable } from './recomputation.ts'
 
 /** Whether ops are recorded on the tape. */
 export const taping = new ContextVariable(true)
 let sequence = 0
+
+/** The layout and dtype of an input. */
+interface InputType {
+  readonly layout: TensorLayout
+  readonly dtype: Dtype
+}
+
+/** Stands for an input that is left out. */
+const ABSENT: InputType = { layout: rowMajor([]), dtype: 'float32' }
 
 /** An op on the tape, which turns the gradient of its result into gradients of its inputs. */
 export class TapeNode implements OpContext, GradNode, Restorable {
@@ -24,7 +34,7 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   /** The lane in which the node's backward pass is recorded. */
   readonly lane: Lane | undefined
   readonly #device: Device
-  readonly #inputs: readonly { shape: readonly number[]; dtype: Dtype }[]
+  readonly #inputs: readonly InputType[]
   /** By input that is a leaf, the count of its version. */
   readonly #leafCounts: readonly number[]
   readonly #definition: OpDefinition<any, any>
@@ -45,21 +55,35 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   /** The gradient of the result, while backward runs. */
   #grad: Tensor | undefined
 
+  /** @param inputs of which at least one requires a gradient */
   constructor(definition: OpDefinition<any, any>, inputs: Inputs, args: unknown) {
     this.name = definition.name
-    this.needs = inputs.map((input) => taping.current && (input?.requiresGrad ?? false))
     this.#device = inputs.find((input) => input !== undefined)!.device
     this.lane = this.#device.lane?.backward
-    this.#inputs = inputs.map((input) => ({ shape: input?.shape ?? [], dtype: input?.dtype ?? 'float32' }))
-    this.sources = inputs.map((input, i) => (this.needs[i] ? (nodeOf(input!)?.retain() ?? input) : undefined))
-    this.#leafCounts = this.sources.map((source) => (source && !(source instanceof TapeNode) ? source.version.count : 0))
+    const [needs, types, sources, counts]: [boolean[], InputType[], (TapeNode | Tensor | undefined)[], number[]] = [
+      [],
+      [],
+      [],
+      [],
+    ]
+    for (let i = 0; i < inputs.length; i++) {
+      const input = inputs[i]
+      const needed = input?.requiresGrad ?? false
+      needs.push(needed)
+      types.push(input ? { layout: input.layout, dtype: input.dtype } : ABSENT)
+      sources.push(needed ? (nodeOf(input!)?.retain() ?? input) : undefined)
+      counts.push(needed && !input!.node ? input!.version.count : 0)
+    }
+    this.needs = needs
+    this.#inputs = types
+    this.sources = sources
+    this.#leafCounts = counts
     this.#definition = definition
     this.#args = args
     this.#running = inputs
   }
 
   saveForBackward(...tensors: (Tensor | undefined)[]): void {
-    if (!this.needs.includes(true)) return
     this.#keptAt = this.#running.map((input) => tensors.findIndex((t) => t && (t === input || t.copiedFrom?.deref() === input)))
     // Backward reads no tensor that was saved as undefined.
     const detached = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
@@ -82,9 +106,8 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   /** Notes the result of forward, which has ended. */
   end(out: Tensor): void {
     this.#running = []
-    const { storage, offset, shape, strides } = out
     this.#resultAt = this.#saved.findIndex((t: Tensor | undefined) => {
-      return t?.storage === storage && t.offset === offset && `${t.shape}` === `${shape}` && `${t.strides}` === `${strides}`
+      return t?.storage === out.storage && equalLayouts(t.layout, out.layout)
     })
   }
 
@@ -108,8 +131,8 @@ export class TapeNode implements OpContext, GradNode, Restorable {
       claimed.add(leaf)
       return view(leaf.gradSlot)
     }
-    const { shape, dtype } = this.#inputs[i]!
-    return empty(shape, dtype, this.#device)
+    const { layout, dtype } = this.#inputs[i]!
+    return emptyOf(rowMajor(layout.shape), dtype, this.#device)
   }
 
   /** Tells whether backward reads the storage of `t`, in which gradients of other parameters of an arena may lie. */
@@ -185,9 +208,9 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   #checkGradients(values: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[] {
     return values.map((value, i) => {
       if (!value || !this.sources[i]) return undefined
-      const { shape, dtype } = this.#inputs[i]!
-      if (value.dtype !== dtype || value.ndim !== shape.length || shape.some((size, d) => size !== value.shape[d])) {
-        const [got, takes] = [value, { shape, dtype }].map((t) => `${t.dtype} ${format(t.shape)}`)
+      const { layout, dtype } = this.#inputs[i]!
+      if (value.dtype !== dtype || !equalShapes(value.shape, layout.shape)) {
+        const [got, takes] = [`${value.dtype} ${format(value.shape)}`, `${dtype} ${format(layout.shape)}`]
         throw new ShapeError(`${this.name}.backward: gave a gradient ${got} for input ${i}, which is ${takes}`)
       }
       return value

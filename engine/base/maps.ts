@@ -7,3 +7,8 @@ export function getOrMake<K, V>(map: { get(key: K): V | undefined; set(key: K, v
   }
   return value
 }
+
+/** Makes an object with a value for each of the names. */
+export function byName<K extends string, V>(names: readonly K[], make: (name: K) => V): Readonly<Record<K, V>> {
+  return Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, V>
+}

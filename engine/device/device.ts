@@ -264,6 +264,7 @@ export class Device implements Allocator, ExecutableResources {
     const values = executable.values(waits)
     executable.submitted = this.#queue.add({
       kernels: executable.kernels,
+      ops: 0,
       submit: (profiler) => executable.submit(values, profiler),
       describe: () => label,
     })

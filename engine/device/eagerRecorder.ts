@@ -1,4 +1,4 @@
-import { packParams } from '../../kernels/spec.ts'
+import type { KernelSpec } from '../../kernels/spec.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
@@ -7,13 +7,10 @@ import type { BufferPool } from '../memory/bufferPool.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import { type Bytes, type Launch, Stream } from '../submit/stream.ts'
+import { type Bytes, type Launch, MOST_DISPATCHES, Stream } from '../submit/stream.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
-
-/** The number of recorded dispatches at which the stream is submitted without a call of `flush()`. */
-const FLUSH_AFTER = 128
 
 /** The name of the stream for work outside branches, and a list of it alone. */
 const MAIN = 'main'
@@ -49,10 +46,12 @@ export class EagerRecorder implements Recorder {
 
   dispatch(launch: KernelLaunch): void {
     const { spec, problem, bindings, op, lane } = launch
-    const { kernel, grid } = this.#resources.kernels.select(launch)
-    const { params, word } = this.#stream.nextBlock()
-    packParams(spec.params, problem as Record<string, unknown>, params, word)
-    this.#launch({ kernel, spec, bindings, grid, op, streams: lane?.streams ?? MAIN_STREAMS })
+    const { kernel, grid, block } = this.#resources.kernels.select(launch)
+    const resolved = this.#resolve(bindings)
+    const bindGroup = this.#resources.bindGroups.get(kernel, resolved)
+    const slot = block ? this.#stream.slotOf(block) : this.#stream.pack(spec.params, problem)
+    const uses = this.#usesOf(spec, resolved)
+    this.#record({ kernel, bindGroup, grid, op, streams: lane?.streams ?? MAIN_STREAMS, uses }, slot)
   }
 
   copy(source: Binding, target: Binding, bytes: number): void {
@@ -101,9 +100,11 @@ export class EagerRecorder implements Recorder {
       if (command.kind === 'write') this.write(command.target, command.data)
       else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
       else {
-        const { params, word } = this.#stream.nextBlock()
-        params.u32.set(command.words, word)
-        this.#launch(command)
+        const { kernel, grid, op, streams, spec } = command
+        const resolved = this.#resolve(command.bindings)
+        const bindGroup = this.#resources.bindGroups.get(kernel, resolved)
+        const uses = this.#usesOf(spec, resolved)
+        this.#record({ kernel, bindGroup, grid, op, streams, uses }, this.#stream.addBlock(command.words))
       }
     }
   }
@@ -114,14 +115,21 @@ export class EagerRecorder implements Recorder {
     return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
   }
 
-  /** Records a launch whose parameters are packed in the stream's next block. */
-  #launch(launch: Pick<Launch, 'kernel' | 'grid' | 'op' | 'streams'> & Pick<KernelLaunch, 'spec' | 'bindings'>): void {
-    const { kernel, spec, bindings, grid, op, streams } = launch
-    const { bindGroups, profiler } = this.#resources
-    const resolved = bindings.map((binding) => this.#used(binding))
-    const uses = profiler() ? usesOf(spec, resolved) : NO_USES
-    this.#stream.dispatch({ kernel, bindGroup: bindGroups.get(kernel, resolved), grid, op, streams, uses })
-    if (this.#stream.slots >= FLUSH_AFTER) this.flush()
+  /** Records a dispatch. @param slot of its parameters in the stream */
+  #record(launch: Launch, slot: number): void {
+    this.#stream.dispatch(launch, slot)
+    if (this.#stream.dispatches >= MOST_DISPATCHES) this.flush()
+  }
+
+  /** The buffers that a launch uses, where a profiler wants to know. */
+  #usesOf(spec: KernelSpec, resolved: readonly ResolvedBinding[]): readonly BufferUse[] {
+    return this.#resources.profiler() ? usesOf(spec, resolved) : NO_USES
+  }
+
+  #resolve(bindings: readonly Binding[]): ResolvedBinding[] {
+    const resolved: ResolvedBinding[] = []
+    for (let i = 0; i < bindings.length; i++) resolved.push(this.#used(bindings[i]!))
+    return resolved
   }
 
   /** Resolves a binding, and notes that the next submission uses its buffer. */

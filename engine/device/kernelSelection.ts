@@ -1,6 +1,8 @@
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { runsOn } from '../../kernels/spec.ts'
+import { isShared } from '../layout/layoutMemo.ts'
 import type { CompiledKernel, PipelineCache } from '../submit/pipelines.ts'
+import { SharedBlock } from '../submit/stream.ts'
 import type { KernelLaunch } from './recorder.ts'
 
 /** Tuned variants as JSON, for checkpoints and for other processes. */
@@ -18,18 +20,22 @@ export interface VariantChooser {
   toJSON(): TunedJson
 }
 
-/** A compiled kernel, which may still be compiling, and the grid of one launch. */
-interface SelectedKernel {
+/** What is decided for a launch: a compiled kernel, which may still be compiling, and the grid. */
+interface Decision {
+  spec: KernelSpec
   kernel: CompiledKernel
   grid: Grid
+  /** The parameters, where many launches share the problem. */
+  block: SharedBlock | undefined
 }
 
 /** Chooses variants of kernels for a device, and has them compiled. */
 export class KernelSelection {
   /** Names of variants by kernel name; they take precedence over all others. */
   readonly pinned = new Map<string, string>()
-  /** Chooses the variant where none is pinned or named. */
-  tuned: VariantChooser | undefined
+  #tuned: VariantChooser | undefined
+  /** What was decided for shared problems where no variant was pinned or named. */
+  #decisions = new WeakMap<object, Decision>()
   readonly #capabilities: Capabilities
   readonly #pipelines: PipelineCache
   readonly #name: string
@@ -39,6 +45,16 @@ export class KernelSelection {
     this.#capabilities = capabilities
     this.#pipelines = pipelines
     this.#name = name
+  }
+
+  /** Chooses the variant where none is pinned or named. */
+  get tuned(): VariantChooser | undefined {
+    return this.#tuned
+  }
+
+  set tuned(tuned: VariantChooser | undefined) {
+    this.#tuned = tuned
+    this.#decisions = new WeakMap()
   }
 
   /**
@@ -57,8 +73,24 @@ export class KernelSelection {
     return found
   }
 
-  /** Returns the kernel and the grid for a launch. @throws Error when no variant runs, or the device does not take the grid */
-  select({ spec, problem, variant: name, op }: KernelLaunch): SelectedKernel {
+  /**
+   * Returns the kernel and the grid for a launch. For a shared problem they are decided once.
+   * @throws Error when no variant runs, or the device does not take the grid
+   */
+  select(launch: KernelLaunch): Decision {
+    const { spec, problem, variant } = launch
+    if (variant !== undefined || this.pinned.size > 0) return this.#decide(launch)
+    const found = this.#decisions.get(problem)
+    if (found?.spec === spec) return found
+    const decision = this.#decide(launch)
+    if (isShared(problem)) {
+      decision.block = new SharedBlock(spec.params, problem)
+      this.#decisions.set(problem, decision)
+    }
+    return decision
+  }
+
+  #decide({ spec, problem, variant: name, op }: KernelLaunch): Decision {
     const variant = this.variant(spec, problem, name)
     const constants: Constants = variant.constants?.(problem, this.#capabilities) ?? {}
     const grid = variant.grid(problem, constants)
@@ -66,6 +98,6 @@ export class KernelSelection {
     if (grid.some((count) => !(count >= 1 && count <= limit))) {
       throw new Error(`${op}: kernel ${spec.name}/${variant.name} needs a grid of ${grid.join('x')}, the device takes ${limit}`)
     }
-    return { kernel: this.#pipelines.get(spec, variant, constants), grid }
+    return { spec, kernel: this.#pipelines.get(spec, variant, constants), grid, block: undefined }
   }
 }

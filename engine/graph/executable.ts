@@ -1,8 +1,10 @@
 import { paramWordsByName } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
 import { resolve, usesOf } from '../memory/bindings.ts'
 import { isPlanned, type PlannedBuffer, type PooledBuffer } from '../memory/deviceBuffer.ts'
 import { Encoding } from '../submit/encoding.ts'
+import { ParamSlots } from '../submit/paramSlots.ts'
 import { type CompiledKernel, PARAM_SLOT } from '../submit/pipelines.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import {
@@ -19,10 +21,10 @@ import type { FusedCommand, FusedGraph } from './horizontalFusion.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-/** A launch, with the offset of its parameter block in bytes. */
+/** A launch, with its parameter block. */
 interface DispatchStep extends Launch {
   kind: 'dispatch'
-  params: number
+  params: GPUBindGroup
 }
 
 /** A write, with the index of its data in `RunValues.writes`. */
@@ -62,6 +64,21 @@ export function hoistableWrites({ commands }: Graph): Set<GraphWrite> {
   return new Set(found.filter(([, buffer]) => !overwritten.has(buffer)).map(([command]) => command))
 }
 
+/** Numbers the parameter blocks of dispatches. Blocks that hold the same words, in every replay, are one. */
+function paramSlotsOf(dispatches: readonly Extract<FusedCommand, GraphDispatch>[]): {
+  slots: Map<FusedCommand, number>
+  count: number
+} {
+  const slots = new Map<FusedCommand, number>()
+  const constant = new Map<string, number>()
+  let count = 0
+  for (const command of dispatches) {
+    const slot = command.updateParams ? count++ : getOrMake(constant, command.words.join(), () => count++)
+    slots.set(command, slot)
+  }
+  return { slots, count }
+}
+
 /** The parts of a device that an executable graph uses. */
 export interface ExecutableResources {
   readonly gpu: GPUDevice
@@ -75,8 +92,7 @@ export interface ExecutableResources {
 export class ExecutableGraph {
   readonly #resources: ExecutableResources
   readonly #steps: Step[] = []
-  readonly #params: GPUBuffer
-  readonly #paramGroup: GPUBindGroup
+  readonly #params: ParamSlots
   readonly #blocks: ParamBlocks
   /** The functions that compute what changes from run to run. They are called in captured order, because they may draw random numbers. */
   readonly #updates: (() => void)[] = []
@@ -90,6 +106,8 @@ export class ExecutableGraph {
   readonly buffers: readonly PooledBuffer[]
   /** The number of dispatches of a run. */
   readonly dispatches: number
+  /** The number of bind groups: one for each dispatch, and one for each parameter block. */
+  readonly #bindGroups: number
   /** Resolves when the last run is submitted. */
   submitted: Promise<void> = Promise.resolve()
 
@@ -102,19 +120,15 @@ export class ExecutableGraph {
     this.#resources = resources
     const dispatches = fused.commands.filter((command) => command.kind === 'dispatch')
     this.dispatches = dispatches.length
-    bindGroups.reserve(dispatches.length)
-    this.#blocks = paramBlocks(Math.max(1, dispatches.length))
+    const { slots, count } = paramSlotsOf(dispatches)
+    this.#bindGroups = dispatches.length + count
+    bindGroups.reserve(this.#bindGroups)
+    this.#blocks = paramBlocks(count)
     this.#dirty = [0, this.#blocks.u32.length]
-    const size = this.#blocks.u32.byteLength
-    this.#params = gpu.createBuffer({ label: 'graph params', size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST })
-    this.#paramGroup = gpu.createBindGroup({
-      layout: pipelines.paramLayout,
-      entries: [{ binding: 0, resource: { buffer: this.#params, size: PARAM_SLOT } }],
-    })
+    this.#params = new ParamSlots(gpu, pipelines.paramLayout, count)
     this.kernels = [...new Set(dispatches.map(({ kernel }) => kernel))]
     const bindings = graph.commands.flatMap((command) => accessesOf(command).map(({ binding }) => resolve(binding)))
     this.buffers = [...new Set(bindings.map(({ buffer }) => buffer))]
-    const slots = new Map<FusedCommand, number>()
     const writes = new Map<GraphWrite, number>()
     const addWrite = (command: GraphWrite) => {
       const { buffer, offset } = resolve(command.target)
@@ -131,14 +145,13 @@ export class ExecutableGraph {
         const [from, to] = [source.gpu, target.gpu]
         this.#steps.push({ kind: 'copy', stream, source: from, sourceOffset, target: to, targetOffset, bytes: command.bytes })
       } else {
-        const slot = slots.size
-        slots.set(command, slot)
+        const slot = slots.get(command)!
         this.#blocks.u32.set(command.words, slot * SLOT_WORDS)
         const { kind, kernel, grid, op, streams } = command
         const resolved = command.bindings.map(resolve)
         const bindGroup = bindGroups.make(kernel, resolved)
         const uses = usesOf(command.spec, resolved)
-        this.#steps.push({ kind, stream, kernel, bindGroup, grid, op, streams, uses, params: slot * PARAM_SLOT })
+        this.#steps.push({ kind, stream, kernel, bindGroup, grid, op, streams, uses, params: this.#params.groups[slot]! })
       }
     }
     for (const command of hoisted) this.#hoisted.push(addWrite(command))
@@ -200,7 +213,7 @@ export class ExecutableGraph {
   /** Encodes and submits one run as a command buffer, or as one for each stream of a fork in mode `streams`. */
   submit({ params, firstWord, writes }: RunValues, profiler: Profiler | undefined): void {
     const { gpu, counts } = this.#resources
-    if (params) gpu.queue.writeBuffer(this.#params, firstWord * 4, params)
+    if (params) this.#params.write(firstWord, params)
     for (const { target, offset, index } of this.#hoisted) {
       const data = writes[index]
       if (data) gpu.queue.writeBuffer(target, offset, data)
@@ -210,7 +223,7 @@ export class ExecutableGraph {
     for (const step of this.#steps) {
       if (step.stream !== stream) encoding.submit()
       stream = step.stream
-      if (step.kind === 'dispatch') encoding.dispatch(step, this.#paramGroup, step.params, stream)
+      if (step.kind === 'dispatch') encoding.dispatch(step, step.params, stream)
       else if (step.kind === 'copy') encoding.copy(step, stream)
       else encoding.write({ ...step, data: writes[step.index]! })
     }
@@ -222,7 +235,7 @@ export class ExecutableGraph {
     this.submitted.then(() => {
       this.#params.destroy()
       this.#steps.length = 0
-      this.#resources.bindGroups.release(this.dispatches)
+      this.#resources.bindGroups.release(this.#bindGroups)
     })
   }
 }

@@ -9,6 +9,9 @@ export type Dtype = 'float32' | 'float16' | 'int32'
 /** The bytes of one element of each dtype. */
 export const ITEM_BYTES: Readonly<Record<Dtype, number>> = { float32: 4, float16: 2, int32: 4 }
 
+/** All dtypes. */
+export const DTYPES = Object.keys(ITEM_BYTES) as readonly Dtype[]
+
 /** The least and the largest number of int32. */
 export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1] as const
 

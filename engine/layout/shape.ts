@@ -63,6 +63,11 @@ export function checkShape(op: string, shape: Shape): void {
   if (sizeOf(shape) > MAX_ELEMENTS) throw new ShapeError(`${op}: shape ${format(shape)} has more than ${MAX_ELEMENTS} elements`)
 }
 
+/** Whether two shapes have the same dims. */
+export function equalShapes(a: Shape, b: Shape): boolean {
+  return a === b || (a.length === b.length && a.every((size, d) => size === b[d]))
+}
+
 /** Formats a shape as text, such as `[2, 3]`. */
 export function format(shape: Shape): string {
   return `[${shape.join(', ')}]`

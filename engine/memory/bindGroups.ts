@@ -10,8 +10,13 @@ const KEPT = 8192
 const COLLECT_FROM = 16_384
 /** The most bind groups at a time, as a share of the driver's limit on bind groups. */
 const SHARE = 0.68
-/** The most bind groups of executable graphs, as a share of the driver's limit. Lavapipe needs three quarters as much again while graphs run. */
-const GRAPH_SHARE = 0.42
+/** The most bind groups of executable graphs, as a share of the driver's limit; the rest is for ops. */
+const GRAPH_SHARE = 0.6
+
+/** Bytes between the places where a binding can start. */
+const OFFSET_STEP = 256
+/** More than the buffers that a device makes in its life; offsets in buffers are told apart by multiples of it. */
+const MOST_BUFFERS = 2 ** 28
 
 // These counters cover all devices, because the driver limits the bind groups of the whole process.
 /** Bind groups not known to be collected; JavaScript reports collection only between turns of the event loop. */
@@ -35,12 +40,28 @@ interface BindingLayout {
   readonly bindGroupLayout: GPUBindGroupLayout
 }
 
+/** Bind groups by the layout of their kernels, then by each binding in order: one number leads from each level to the next. */
+type Level = Map<number, Level | GPUBindGroup>
+
+/** The place of a cached bind group. */
+interface Entry {
+  readonly level: Level
+  readonly key: number
+}
+
+/** Identifies a binding: the number of the buffer where it starts there, as nearly all do, else a larger number. */
+function keyOf({ buffer, offset }: ResolvedBinding): number {
+  return offset === 0 ? buffer.id : buffer.id + (offset / OFFSET_STEP) * MOST_BUFFERS
+}
+
 /** Caches bind groups by kernel layout and memory, while their buffers live. */
 export class BindGroups {
   readonly #device: GPUDevice
   readonly #limit: number
-  readonly #groups = new Map<string, GPUBindGroup>()
-  readonly #keysOf = new Map<number, Set<string>>()
+  /** The levels by layout. */
+  readonly #groups: Level = new Map()
+  #cached = 0
+  readonly #entriesOf = new Map<number, Set<Entry>>()
 
   /** @param limit bind groups that the driver allows in this process */
   constructor(device: GPUDevice, limit: number) {
@@ -48,17 +69,17 @@ export class BindGroups {
     this.#limit = limit
   }
 
-  /** Reserves bind groups for an executable graph, one a dispatch. @throws OutOfMemoryError when the driver has no room for them */
-  reserve(dispatches: number): void {
-    const fits = held + dispatches <= GRAPH_SHARE * this.#limit && uncollected + dispatches <= SHARE * this.#limit
+  /** Reserves bind groups for an executable graph. @throws OutOfMemoryError when the driver has no room for them */
+  reserve(groups: number): void {
+    const fits = held + groups <= GRAPH_SHARE * this.#limit && uncollected + groups <= SHARE * this.#limit
     if (!fits) throw this.#full()
-    held += dispatches
+    held += groups
   }
 
   /** Gives back what `reserve` took for an executable graph, whose bind groups are now dropped. */
-  release(dispatches: number): void {
-    held -= dispatches
-    sinceCollection += dispatches
+  release(groups: number): void {
+    held -= groups
+    sinceCollection += groups
     collectWhenDue()
   }
 
@@ -85,31 +106,41 @@ export class BindGroups {
 
   /** Returns the cached bind group of a kernel's layout and memory, or makes it. @throws OutOfMemoryError as `make` does */
   get(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
-    let key = `${kernel.layout}`
-    for (const { buffer, offset } of bindings) key += ` ${buffer.id}+${offset}`
-    let group = this.#groups.get(key)
-    if (!group) {
-      if (this.#groups.size >= KEPT) {
-        this.#groups.clear()
-        this.#keysOf.clear()
-      }
-      group = this.make(kernel, bindings)
-      this.#groups.set(key, group)
-      for (const { buffer } of bindings) getOrMake(this.#keysOf, buffer.id, () => new Set()).add(key)
+    let found: Level | GPUBindGroup | undefined = this.#groups.get(kernel.layout)
+    for (let i = 0; found && i < bindings.length; i++) found = (found as Level).get(keyOf(bindings[i]!))
+    return (found as GPUBindGroup | undefined) ?? this.#add(kernel, bindings)
+  }
+
+  /** Makes a bind group and caches it. */
+  #add(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
+    if (this.#cached++ >= KEPT) {
+      this.#groups.clear()
+      this.#entriesOf.clear()
+      this.#cached = 1
     }
+    const group = this.make(kernel, bindings)
+    let level = this.#groups
+    let key = kernel.layout
+    for (const binding of bindings) {
+      level = getOrMake(level, key, () => new Map()) as Level
+      key = keyOf(binding)
+    }
+    level.set(key, group)
+    const entry = { level, key }
+    for (const { buffer } of bindings) getOrMake(this.#entriesOf, buffer.id, () => new Set()).add(entry)
     return group
   }
 
   /** Drops the cached bind groups of a buffer that is about to be destroyed. */
   drop(buffer: PooledBuffer): void {
-    for (const key of this.#keysOf.get(buffer.id) ?? []) this.#groups.delete(key)
-    this.#keysOf.delete(buffer.id)
+    for (const { level, key } of this.#entriesOf.get(buffer.id) ?? []) level.delete(key)
+    this.#entriesOf.delete(buffer.id)
   }
 
   #full(): OutOfMemoryError {
     const [all, graphs] = [SHARE, GRAPH_SHARE].map((share) => Math.floor(share * this.#limit))
     return new OutOfMemoryError(
-      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${graphs} dispatches of captured steps; ` +
+      `the driver has room for ${all} bind groups, one for each dispatch since the last wait, and for ${graphs} of captured steps; ` +
         'await device.synchronize() more often, dispose() captured steps no longer used, or coalesce branches',
     )
   }

@@ -13,7 +13,7 @@ export interface Binding {
   /** Start, in bytes; a kernel can bind multiples of 256. */
   offset: number
   /** Exclusive end of the bytes that are used; default: the end of the buffer. */
-  end?: number
+  end?: number | undefined
   /** The owner that keeps the buffer alive. */
   owner?: RefCounted
 }

@@ -37,6 +37,8 @@ class FreeBuffers extends TinyQueue<PooledBuffer> {
 /** Reuses storage buffers by size class. A freed buffer can be reused at once, because commands run in recorded order. */
 export class BufferPool {
   readonly #device: GPUDevice
+  /** Bytes that the device allows in one buffer. The binding asks the driver at each access of the limits. */
+  readonly #limit: number
   readonly #free = new Map<number, FreeBuffers>()
   readonly #onDestroy: (buffer: PooledBuffer) => void
   readonly #onError: (error: Error) => void
@@ -51,6 +53,7 @@ export class BufferPool {
    */
   constructor(device: GPUDevice, onDestroy: (buffer: PooledBuffer) => void, onError: (error: Error) => void) {
     this.#device = device
+    this.#limit = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize)
     this.#onDestroy = onDestroy
     this.#onError = onError
   }
@@ -99,8 +102,7 @@ export class BufferPool {
 
   /** Returns the bytes that the device allows in one buffer. @throws OutOfMemoryError when they are fewer than `bytes` */
   checkSize(bytes: number): number {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits
-    const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize)
+    const limit = this.#limit
     if (bytes > limit) {
       throw new OutOfMemoryError(
         `a tensor of ${bytes} bytes is larger than the ${limit} bytes that this device allows in one buffer; use a smaller batch`,

@@ -3,10 +3,11 @@ import { promoteTypes } from '../autograd/autocast.ts'
 import { type DifferentiableContext, defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
-import { broadcastShapes, format, type Shape } from '../layout/shape.ts'
+import { equalShapes, type Shape } from '../layout/shape.ts'
+import { rowMajor } from '../layout/tensorLayout.ts'
 import { checkOperand } from '../tensor/arguments.ts'
-import { runBinary, runScalar, runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { binaryLayout, runBinary, runScalar, runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
+import { empty, emptyOf, type Tensor } from '../tensor/tensor.ts'
 import { checkInt } from './create.ts'
 import type { Operand, Shapes } from './operands.ts'
 import { sumTo, sumToInput } from './shape.ts'
@@ -42,7 +43,7 @@ export const sigmoid = defineUnary('sigmoid', (grad, ctx) => mul(grad, mul(ctx.o
 
 /** The gradient of input i: `grad op other`, summed over the dims along which the input, of shape `shape`, was broadcast. */
 function gradientOf(ctx: OpContext, i: number, shape: Shape, op: kernels.BinaryOp, grad: Tensor, other: Tensor): Tensor {
-  const same = format(shape) === format(grad.shape)
+  const same = equalShapes(shape, grad.shape)
   const out = same ? ctx.gradOut(i) : empty(grad.shape, grad.dtype, grad.device)
   runBinary(op, grad, other, out)
   return same ? out : sumToInput(ctx, i, out, shape)
@@ -106,7 +107,7 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
   const tensors = defineOp<[Tensor, Tensor], Shapes>({
     name,
     forward(ctx, [a, b]) {
-      const out = empty(broadcastShapes(name, a.shape, b.shape), a.dtype, a.device)
+      const out = emptyOf(binaryLayout(name, a, b), a.dtype, a.device)
       runBinary(name, a, b, out)
       ctx.saveForBackward(...savedFor(name, ctx.needs, a, b, out))
       return out
@@ -120,7 +121,7 @@ function defineBinary(name: kernels.BinaryOp): (a: Operand, b: Operand, ...extra
     name,
     forward(ctx, [input], { op, value }) {
       const x = input.contiguous()
-      const out = empty(x.shape, x.dtype, x.device)
+      const out = emptyOf(rowMajor(x.shape), x.dtype, x.device)
       runScalar(op, x, value, out)
       if (op === 'divInto') ctx.saveForBackward(x, out)
       return out

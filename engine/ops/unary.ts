@@ -3,9 +3,10 @@ import { SAVES_INPUT } from '../../kernels/elementwise/unary.ts'
 import { toFloat } from '../autograd/cast.ts'
 import { type DifferentiableContext, defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
+import { rowMajor } from '../layout/tensorLayout.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { runUnary, runUnaryBackward } from '../tensor/pointwise.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { emptyOf, type Tensor } from '../tensor/tensor.ts'
 
 /**
  * Defines a function of one operand, of float32 or float16; but for `neg` it computes int32 in float32. It follows IEEE 754, except
@@ -20,7 +21,7 @@ export function defineUnary(
     name,
     forward(ctx, [input]) {
       const x = input.contiguous()
-      const y = empty(x.shape, x.dtype, x.device)
+      const y = emptyOf(rowMajor(x.shape), x.dtype, x.device)
       runUnary(name, x, y)
       if (name !== 'neg') ctx.saveForBackward(SAVES_INPUT.has(name) ? x : y)
       return y

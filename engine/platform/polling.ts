@@ -2,12 +2,20 @@ import { setImmediate } from 'node:timers'
 
 /** Milliseconds after a submission for which Dawn may poll without pause. */
 const EAGER_MS = 1
+/**
+ * As many more for each op: what a small dispatch takes. A processor that sleeps wakes late for each of lavapipe's threads, and a row of small
+ * dispatches takes twice as long there.
+ */
+const EAGER_MS_PER_OP = 0.02
+/** The most milliseconds from now for which Dawn may poll without pause. */
+const MOST_EAGER_MS = 40
 
 let eagerUntil = 0
 
-/** Notes that work was submitted, whose answer may come soon. */
-export function expectAnswer(): void {
-  eagerUntil = performance.now() + EAGER_MS
+/** Notes that work was submitted, whose answer may come soon. @param ops the number of dispatches that ops recorded one by one */
+export function expectAnswer(ops: number): void {
+  const now = performance.now()
+  eagerUntil = Math.min(now + MOST_EAGER_MS, Math.max(eagerUntil, now + EAGER_MS) + EAGER_MS_PER_OP * ops)
 }
 
 /**

@@ -169,8 +169,8 @@ export interface Platform {
   gunzip(bytes: Uint8Array, options?: { most?: number; partial?: boolean }): Promise<Uint8Array | undefined>
   /** Collects garbage now or soon, so that the driver gets back what dropped objects hold. */
   collectGarbage(): void
-  /** Learns that work was submitted, whose answer may come soon. */
-  expectAnswer(): void
+  /** Learns that work was submitted, whose answer may come soon. @param ops the number of dispatches that ops recorded one by one */
+  expectAnswer(ops: number): void
   readonly files: Files
   readonly texts: Texts
   /** Names the implementation of WebGPU, as far as its speed depends on it. */

@@ -1,10 +1,8 @@
+import { ParamSlots } from './paramSlots.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import { type CopyCommand, giveBlocks, type Launch, type RecordedStream, type WriteCommand } from './stream.ts'
+import { type CopyCommand, giveBlocks, type Launch, MOST_DISPATCHES, type RecordedStream, type WriteCommand } from './stream.ts'
 import type { Work, WorkCounts } from './submissionQueue.ts'
-
-/** The number of dispatches whose parameter blocks the uniform ring holds at a time. */
-const RING_SLOTS = 512
 
 /**
  * Encodes commands and submits them. Commands go into one command buffer until `submit()`, and consecutive dispatches into one compute
@@ -16,9 +14,10 @@ export class Encoding {
   readonly #profiler: Profiler | undefined
   #encoder: GPUCommandEncoder | undefined
   #pass: GPUComputePassEncoder | undefined
-  /** The pipeline and the bind group that the pass has set. */
+  /** The pipeline and the bind groups that the pass has set. */
   #pipeline: GPUComputePipeline | undefined
   #bindGroup: GPUBindGroup | undefined
+  #params: GPUBindGroup | undefined
 
   /** @param counts counts what is submitted */
   constructor(device: GPUDevice, counts: WorkCounts, profiler: Profiler | undefined) {
@@ -29,23 +28,24 @@ export class Encoding {
 
   /**
    * Encodes a dispatch. A dispatch is left out when its pipeline did not compile, which the queue has reported.
-   * @param params offset of the parameter block in the buffer of `paramGroup`, in bytes
+   * @param params the bind group of the parameter block
    * @param stream names the command buffer
    */
-  dispatch(launch: Launch, paramGroup: GPUBindGroup, params: number, stream: string): void {
+  dispatch(launch: Launch, params: GPUBindGroup, stream: string): void {
     const { kernel, bindGroup, grid } = launch
     const { pipeline } = kernel
     if (!pipeline) return
     if (this.#profiler) this.#endPass()
     if (!this.#pass) {
       this.#pass = this.#commands(stream).beginComputePass(this.#profiler?.pass(launch))
-      this.#pipeline = this.#bindGroup = undefined
+      this.#pipeline = this.#bindGroup = this.#params = undefined
     }
     if (pipeline !== this.#pipeline) this.#pass.setPipeline(pipeline)
     if (bindGroup !== this.#bindGroup) this.#pass.setBindGroup(0, bindGroup)
+    if (params !== this.#params) this.#pass.setBindGroup(1, params)
     this.#pipeline = pipeline
     this.#bindGroup = bindGroup
-    this.#pass.setBindGroup(1, paramGroup, [params])
+    this.#params = params
     this.#pass.dispatchWorkgroups(grid[0], grid[1], grid[2])
     this.#counts.dispatches++
   }
@@ -94,58 +94,40 @@ export class Encoding {
   }
 }
 
-/** Makes recorded streams into work for the submission queue. Their parameters go through one uniform ring. */
+/** Makes recorded streams into work for the submission queue. Their parameters go into the same blocks, one stream after the other. */
 export class StreamEncoder {
   readonly #device: GPUDevice
-  readonly #ring: GPUBuffer
-  readonly #ringGroup: GPUBindGroup
+  readonly #blocks: ParamSlots
   readonly #counts: WorkCounts
 
   /** @param counts counts what is submitted */
   constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
     this.#counts = counts
-    this.#ring = device.createBuffer({
-      label: 'params',
-      size: RING_SLOTS * PARAM_SLOT,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    })
-    this.#ringGroup = device.createBindGroup({
-      layout: paramLayout,
-      entries: [{ binding: 0, resource: { buffer: this.#ring, size: PARAM_SLOT } }],
-    })
+    this.#blocks = new ParamSlots(device, paramLayout, MOST_DISPATCHES)
   }
 
   /** Makes the commands of a stream into work for the submission queue. */
   workOf(recorded: RecordedStream): Work {
     const { commands } = recorded
+    const kernels = commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
     return {
-      kernels: commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : [])),
+      kernels,
+      ops: kernels.length,
       submit: (profiler) => this.#encode(recorded, profiler),
       describe: () => opNames(recorded),
     }
   }
 
   #encode(recorded: RecordedStream, profiler: Profiler | undefined): void {
-    const { queue } = this.#device
     const { commands, params, slots, stream } = recorded
     const encoding = new Encoding(this.#device, this.#counts, profiler)
-    const paramGroup = this.#ringGroup
-    let written = 0
+    // The device's queue orders submits and writes, so the blocks can be written again while earlier streams run.
+    if (slots > 0) this.#blocks.write(0, params.u32.subarray(0, (slots * PARAM_SLOT) / 4))
     for (const command of commands) {
       if (command.kind === 'write') encoding.write(command)
       else if (command.kind === 'copy') encoding.copy(command, stream)
-      else {
-        const { slot } = command
-        if (slot >= written) {
-          // The device's queue orders submits and writes, so the ring can be written again for the next dispatches.
-          encoding.submit()
-          const count = Math.min(RING_SLOTS, slots - written)
-          queue.writeBuffer(this.#ring, 0, params.u32, (written * PARAM_SLOT) / 4, (count * PARAM_SLOT) / 4)
-          written += count
-        }
-        encoding.dispatch(command, paramGroup, (slot % RING_SLOTS) * PARAM_SLOT, stream)
-      }
+      else encoding.dispatch(command, this.#blocks.groups[command.slot]!, stream)
     }
     encoding.end(stream)
     giveBlocks(params)

@@ -4,7 +4,7 @@ import { specialize } from '../../kernels/specialize.ts'
 import { KernelCompileError } from '../base/errors.ts'
 import { getOrMake } from '../base/maps.ts'
 
-/** Bytes from one parameter block to the next: the alignment of dynamic uniform offsets. */
+/** Bytes from one parameter block to the next: the alignment of uniform bindings. */
 export const PARAM_SLOT = 256
 
 /** A kernel variant compiled for fixed constants. */
@@ -24,7 +24,7 @@ export interface CompiledKernel {
 
 /**
  * Compiles each (kernel, variant, constants) once, asynchronously and in parallel. Storage buffers are bind group 0 in the order of the
- * spec; the parameter block is a uniform at group 1, binding 0, with a dynamic offset.
+ * spec; the parameter block is a uniform at group 1, binding 0.
  */
 export class PipelineCache {
   readonly paramLayout: GPUBindGroupLayout
@@ -38,7 +38,7 @@ export class PipelineCache {
     this.#device = device
     this.paramLayout = device.createBindGroupLayout({
       label: 'params',
-      entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } }],
+      entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }],
     })
   }
 

@@ -1,9 +1,12 @@
-import type { Grid } from '../../kernels/spec.ts'
+import { type Grid, type Param, packParams, paramWords } from '../../kernels/spec.ts'
 import type { BufferUse } from '../memory/bindings.ts'
 import type { CompiledKernel } from './pipelines.ts'
 import { PARAM_SLOT } from './pipelines.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
+
+/** The number of dispatches at which a stream is submitted without a call of `flush()`. It has no more parameter blocks than dispatches. */
+export const MOST_DISPATCHES = 128
 
 /** One launch of a compiled kernel. */
 export interface Launch {
@@ -16,6 +19,21 @@ export interface Launch {
   streams: readonly string[]
   /** The buffers that the launch uses, for the profiler; the list may be empty where none is set. */
   uses: readonly BufferUse[]
+}
+
+/** The parameters of a problem that many launches share. A stream holds them once. */
+export class SharedBlock {
+  readonly words: Uint32Array<ArrayBuffer>
+  /** The number of the recording that holds the block, and the block's slot there. */
+  recording = 0
+  slot = 0
+
+  /** @throws Error when a parameter is missing or does not fit its type */
+  constructor(params: readonly Param[], problem: Record<string, unknown>) {
+    this.words = new Uint32Array(paramWords(params))
+    const { buffer } = this.words
+    packParams(params, problem, { u32: this.words, i32: new Int32Array(buffer), f32: new Float32Array(buffer) }, 0)
+  }
 }
 
 /** A recorded launch, whose parameters are block number `slot` of its stream. */
@@ -59,12 +77,18 @@ export interface RecordedStream {
   slots: number
 }
 
+/** The number of recordings of all streams so far. */
+let recordings = 0
+
 /** Records commands in order. The device submits them as one batch, and nothing reaches the GPU before. */
 export class Stream {
   readonly name: string
   #commands: Command[] = []
   #params = NO_BLOCKS
   #slots = 0
+  #recording = ++recordings
+  /** The number of dispatches that were recorded and not yet taken for submission. */
+  dispatches = 0
 
   constructor(name: string) {
     this.name = name
@@ -75,25 +99,43 @@ export class Stream {
     return this.#commands.length
   }
 
-  /** The number of dispatches that were recorded and not yet taken for submission. */
-  get slots(): number {
-    return this.#slots
+  /** Adds a block of parameters for the next dispatch. @returns its slot */
+  addBlock(words: Uint32Array): number {
+    const word = this.#nextWord()
+    this.#params.u32.set(words, word)
+    return this.#slots++
   }
 
-  /** Returns the parameter memory, and the word at which the next dispatch packs its block. */
-  nextBlock(): { params: ParamBlocks; word: number } {
+  /** Adds a block with the parameters of a problem, for the next dispatch. @returns its slot @throws Error as `packParams` does */
+  pack(params: readonly Param[], problem: Record<string, unknown>): number {
+    const word = this.#nextWord()
+    packParams(params, problem, this.#params, word)
+    return this.#slots++
+  }
+
+  /** Returns the slot of a shared block, which is added where the recording does not hold it yet. */
+  slotOf(block: SharedBlock): number {
+    if (block.recording !== this.#recording) {
+      block.slot = this.addBlock(block.words)
+      block.recording = this.#recording
+    }
+    return block.slot
+  }
+
+  #nextWord(): number {
     if ((this.#slots + 1) * SLOT_WORDS > this.#params.u32.length) {
       const larger = takeBlocks(Math.max(64, 2 * this.#slots))
       larger.u32.set(this.#params.u32.subarray(0, this.#slots * SLOT_WORDS))
       giveBlocks(this.#params)
       this.#params = larger
     }
-    return { params: this.#params, word: this.#slots * SLOT_WORDS }
+    return this.#slots * SLOT_WORDS
   }
 
-  /** Records a dispatch, after its parameters were packed into the block that `nextBlock()` gave. */
-  dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch): void {
-    this.#commands.push({ kind: 'dispatch', slot: this.#slots++, kernel, bindGroup, grid, op, streams, uses })
+  /** Records a dispatch. @param slot of its parameters */
+  dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch, slot: number): void {
+    this.#commands.push({ kind: 'dispatch', slot, kernel, bindGroup, grid, op, streams, uses })
+    this.dispatches++
   }
 
   record(command: CopyCommand | WriteCommand): void {
@@ -106,6 +148,8 @@ export class Stream {
     this.#commands = []
     this.#params = NO_BLOCKS
     this.#slots = 0
+    this.#recording = ++recordings
+    this.dispatches = 0
     return recorded
   }
 }

@@ -13,6 +13,8 @@ export interface WorkCounts {
 export interface Work {
   /** The kernels that the commands launch; the commands are submitted when all of these are compiled. */
   readonly kernels: Iterable<CompiledKernel>
+  /** The number of dispatches that ops recorded one by one, outside a graph; these are often small. */
+  readonly ops: number
   /** Encodes and submits the commands. */
   submit(profiler: Profiler | undefined): void
   /** Names the ops or the graph behind the commands, for error messages. */
@@ -196,7 +198,7 @@ export class SubmissionQueue {
     })
     this.#checks.add(check)
     this.#submitted = serial
-    expectAnswer()
+    expectAnswer(work.ops)
     submitted()
   }
 

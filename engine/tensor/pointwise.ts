@@ -1,36 +1,78 @@
 // Launches of the elementwise kernels for each dtype, off the tape.
 import * as kernels from '../../kernels/elementwise/index.ts'
+import { byName } from '../base/maps.ts'
+import { DTYPES } from '../layout/dtype.ts'
+import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
+import { broadcastShapes } from '../layout/shape.ts'
+import { rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
 import { run } from './run.ts'
-import { operand, type StridedView } from './strided.ts'
+import { fromAligned, operandLayout, type StridedView } from './strided.ts'
 import type { Tensor } from './tensor.ts'
+
+const UNARY_OPS = Object.keys(kernels.UNARY) as kernels.UnaryOp[]
+
+const unaryProblems = byName(UNARY_OPS, (op) => byName(DTYPES, () => byLayouts(({ size }) => share({ op, count: size }))))
+const negatedInts = byLayouts(({ size }) => share({ op: 'subFrom' as const, count: size, scalar: 0 }))
 
 /** y = op(x). Both are contiguous and of one dtype; only `neg` takes int32. */
 export function runUnary(op: kernels.UnaryOp, x: Tensor, y: Tensor): void {
-  if (x.dtype === 'int32') run(kernels.scalarInt, { op: 'subFrom', count: x.size, scalar: 0 }, [x, y])
-  else run(x.dtype === 'float16' ? kernels.unaryHalf : kernels.unary, { op, count: x.size }, [x, y])
+  if (x.dtype === 'int32') run(kernels.scalarInt, negatedInts(x.layout, x.layout), [x, y])
+  else run(x.dtype === 'float16' ? kernels.unaryHalf : kernels.unary, unaryProblems[op][x.dtype](x.layout, x.layout), [x, y])
 }
+
+const unaryBackwardProblems = byName(UNARY_OPS as kernels.UnaryBackward['op'][], (op) =>
+  byName(DTYPES, () => byLayouts(({ size }) => share({ op, count: size }))),
+)
 
 /** dx = grad * op'(x). `saved` is x or op(x), as `SAVES_INPUT` says; all are contiguous and of one float dtype. */
 export function runUnaryBackward(op: kernels.UnaryBackward['op'], grad: Tensor, saved: Tensor, dx: Tensor): void {
-  run(dx.dtype === 'float16' ? kernels.unaryBackwardHalf : kernels.unaryBackward, { op, count: dx.size }, [grad, saved, dx])
+  const problem = unaryBackwardProblems[op][dx.dtype](dx.layout, dx.layout)
+  run(dx.dtype === 'float16' ? kernels.unaryBackwardHalf : kernels.unaryBackward, problem, [grad, saved, dx])
 }
 
-/** out = a op b. The views a and b broadcast to the contiguous `out`; all are of one dtype. */
-export function runBinary(op: kernels.BinaryOp, a: StridedView, b: StridedView, out: Tensor): void {
-  const [left, right] = [operand(a, out.shape), operand(b, out.shape)]
-  const kernel = { float32: kernels.binary, float16: kernels.binaryHalf, int32: kernels.binaryInt }[out.dtype]
-  run(kernel, kernels.binaryProblem(op, left.layout, right.layout), [left.bound, right.bound, out])
+const BINARY_OPS = Object.keys(kernels.BINARY) as kernels.BinaryOp[]
+const BINARY_KERNELS = { float32: kernels.binary, float16: kernels.binaryHalf, int32: kernels.binaryInt } as const
+
+/** By op and dtype, the layout of the result and the problem for two operands. */
+const binaryCalls = byName(BINARY_OPS, (op) =>
+  byName(DTYPES, (dtype) =>
+    byLayouts((a, b) => {
+      const result = rowMajor(broadcastShapes(op, a.shape, b.shape))
+      const left = operandLayout(a, dtype, result.shape)
+      const right = operandLayout(b, dtype, result.shape)
+      return { result, problem: share(kernels.binaryProblem(op, left, right)) }
+    }),
+  ),
+)
+
+/** The layout of a new tensor for a op b. @throws ShapeError for shapes that do not broadcast */
+export function binaryLayout(op: kernels.BinaryOp, a: StridedView, b: StridedView): TensorLayout {
+  return binaryCalls[op][a.dtype](a.layout, b.layout).result
 }
+
+/** out = a op b. The views a and b broadcast to the shape of the contiguous `out`; all are of one dtype. */
+export function runBinary(op: kernels.BinaryOp, a: StridedView, b: StridedView, out: Tensor): void {
+  const { problem } = binaryCalls[op][out.dtype](a.layout, b.layout)
+  run(BINARY_KERNELS[out.dtype], problem, [fromAligned(a), fromAligned(b), out])
+}
+
+const SCALAR_KERNELS = { float32: kernels.scalar, float16: kernels.scalarHalf, int32: kernels.scalarInt } as const
+
+const scalarProblems = byName(Object.keys(kernels.SCALAR) as kernels.ScalarOp[], (op) =>
+  byName(DTYPES, () => byLayouts(({ size }) => byNumber((scalar) => share({ op, count: size, scalar })))),
+)
 
 /** out = x op value. Both tensors are contiguous and of one dtype. */
 export function runScalar(op: kernels.ScalarOp, x: Tensor, value: number, out: Tensor): void {
-  const kernel = { float32: kernels.scalar, float16: kernels.scalarHalf, int32: kernels.scalarInt }[x.dtype]
-  run(kernel, { op, count: x.size, scalar: value }, [x, out])
+  run(SCALAR_KERNELS[x.dtype], scalarProblems[op][x.dtype](x.layout, x.layout)(value), [x, out])
 }
+
+const accumulateProblems = byName(DTYPES, (dtype) =>
+  byLayouts((value: TensorLayout) => share(kernels.accumulateProblem(operandLayout(value, dtype)))),
+)
 
 /** target += value. `target` is contiguous and aligned, `value` any view of the same shape; both are float32 or both float16. */
 export function addInPlace(target: StridedView, value: StridedView): void {
-  const { layout, bound } = operand(value)
   const kernel = target.dtype === 'float16' ? kernels.accumulateHalf : kernels.accumulate
-  run(kernel, kernels.accumulateProblem(layout), [bound, target])
+  run(kernel, accumulateProblems[value.dtype](value.layout, value.layout), [fromAligned(value), target])
 }

@@ -14,7 +14,7 @@ export interface Bindable {
   /** The first element; a multiple of `bindingAlignment(dtype)`. */
   readonly offset: number
   /** Exclusive end, in elements; by default the range ends with the memory. */
-  readonly end?: number
+  readonly end?: number | undefined
   /** Counts the changes of these values. */
   readonly version: Changeable
 }
@@ -34,7 +34,9 @@ export function run<P>(
   options?: { variant?: string; updateParams?: UpdateParams },
 ): void {
   const { device } = tensors[0]!
-  const bindings: Binding[] = tensors.map(({ storage, dtype, offset, end, version }, i) => {
+  const bindings: Binding[] = []
+  for (let i = 0; i < tensors.length; i++) {
+    const { storage, dtype, offset, end, version } = tensors[i]!
     if (storage.device !== device)
       throw new Error(`${device.op || spec.name}: tensors of two devices; move one with data() first`)
     const binding = spec.bindings[i]!
@@ -44,11 +46,10 @@ export function run<P>(
       throw new Error(`${spec.name}: the binding ${binding.name} is ${scalar}, got a tensor of ${dtype}`)
     if (offset % bindingAlignment(dtype) !== 0)
       throw new Error(`${spec.name}: a binding starts at element ${offset}, not a multiple of ${bindingAlignment(dtype)}`)
-    device.uses(storage.buffer, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
     const { buffer } = storage
-    const bound = { buffer, offset: offset * bytes, owner: storage }
-    return end === undefined ? bound : { ...bound, end: end * bytes }
-  })
+    device.uses(buffer, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
+    bindings.push({ buffer, offset: offset * bytes, owner: storage, end: end === undefined ? undefined : end * bytes })
+  }
   device.dispatch(spec, problem, bindings, options?.variant, options?.updateParams)
 }
 
@@ -59,6 +60,5 @@ export function asWords({ device, storage, offset, dtype, version }: Bindable): 
 
 /** A tensor's memory from the start of its storage on, for kernels that take the offset as a parameter. */
 export function fromStorageStart({ device, storage, dtype, end, version }: Bindable): Bindable {
-  const whole = { device, storage, version, dtype, offset: 0 }
-  return end === undefined ? whole : { ...whole, end }
+  return { device, storage, version, dtype, offset: 0, end }
 }

@@ -4,6 +4,8 @@ import { walk } from '../base/pytree.ts'
 
 /** An object that `scope` frees. */
 interface Disposable {
+  /** The object's place among the members of its scope, which `Scope` sets. */
+  place: number
   dispose(): void
   /** Moves the object to the scope `outer`, because its own scope ends; undefined leaves it to the caller. */
   adopt(outer: Scope | undefined): void
@@ -15,20 +17,26 @@ function isDisposable(object: object): object is Disposable {
 
 /** The objects that were made in a scope and still belong to it. */
 export class Scope {
-  readonly #members = new Set<Disposable>()
+  readonly #members: Disposable[] = []
 
   add(object: Disposable): void {
-    this.#members.add(object)
+    object.place = this.#members.push(object) - 1
   }
 
+  /** Takes an object out, unless the end of the scope has done so. The last member takes its place. */
   delete(object: Disposable): void {
-    this.#members.delete(object)
+    const members = this.#members
+    if (members[object.place] !== object) return
+    const last = members.pop()!
+    if (last === object) return
+    members[object.place] = last
+    last.place = object.place
   }
 
-  /** Moves the members in `kept` to the scope `outer` and frees the others. */
-  end(kept: ReadonlySet<unknown>, outer: Scope | undefined): void {
-    for (const object of this.#members) {
-      if (kept.has(object)) object.adopt(outer)
+  /** Moves the members that `keeps` names to the scope `outer` and frees the others. */
+  end(keeps: (object: unknown) => boolean, outer: Scope | undefined): void {
+    for (let object = this.#members.pop(); object; object = this.#members.pop()) {
+      if (keeps(object)) object.adopt(outer)
       else object.dispose()
     }
   }
@@ -55,7 +63,7 @@ export function scope<T>(fn: () => T): T {
     })
     return result
   } finally {
-    inner.end(kept, outer)
+    inner.end((object) => kept.has(object), outer)
   }
 }
 

@@ -1,28 +1,32 @@
 import { broadcastLayout, type Layout, mergeDims } from '../../kernels/layout.ts'
-import { bindingAlignment } from '../layout/dtype.ts'
+import { bindingAlignment, type Dtype } from '../layout/dtype.ts'
 import type { Shape } from '../layout/shape.ts'
+import type { TensorLayout } from '../layout/tensorLayout.ts'
 import type { Bindable } from './run.ts'
 
 /** Memory with a layout; every Tensor is one. */
-export interface StridedView extends Bindable, Layout {}
+export interface StridedView extends Bindable, Layout {
+  readonly layout: TensorLayout
+}
 
 /**
- * A view as strided kernels take it, broadcast to `shape`. The binding starts at the last aligned element at or before the view's first
- * element; the layout's offset leads from there to that element.
+ * The layout of a view as strided kernels take it, broadcast to `shape`. Its offset leads from the last aligned element at or before the
+ * view's first element to that element.
  */
+export function operandLayout(layout: Layout, dtype: Dtype, shape: Shape = layout.shape): Layout {
+  return { ...broadcastLayout(layout, shape), offset: layout.offset % bindingAlignment(dtype) }
+}
+
+/** A view as strided kernels take it, broadcast to `shape`: its layout, and its memory from the last aligned element on. */
 export function operand(t: StridedView, shape: Shape = t.shape): { layout: Layout; bound: Bindable } {
-  const offset = t.offset % bindingAlignment(t.dtype)
-  return {
-    layout: { ...broadcastLayout(t, shape), offset },
-    bound: {
-      device: t.device,
-      storage: t.storage,
-      version: t.version,
-      dtype: t.dtype,
-      offset: t.offset - offset,
-      ...(t.end !== undefined && { end: t.end }),
-    },
-  }
+  const { device, storage, version, dtype, end } = t
+  const layout = operandLayout(t.layout, dtype, shape)
+  return { layout, bound: { device, storage, version, dtype, offset: t.offset - layout.offset, end } }
+}
+
+/** The memory of a view from the last aligned element at or before its first element on, as `operand` gives it; nearly always the view itself. */
+export function fromAligned(t: StridedView): Bindable {
+  return t.offset % bindingAlignment(t.dtype) === 0 ? t : operand(t).bound
 }
 
 /** The distance between neighbouring rows (the last dim), in elements; undefined unless all rows lie evenly spaced. */

@@ -1,5 +1,5 @@
 import { toHalfWords } from '../../kernels/half.ts'
-import { endOf, type Layout, rowMajorStrides } from '../../kernels/layout.ts'
+import type { Layout } from '../../kernels/layout.ts'
 import { checkFunction, refusal } from '../base/checks.ts'
 import { ContextVariable } from '../base/contextVariable.ts'
 import { ArgumentError, OutOfMemoryError, ShapeError } from '../base/errors.ts'
@@ -8,7 +8,8 @@ import { checkDevice, defaultDevice } from '../device/defaultDevice.ts'
 import type { Device } from '../device/device.ts'
 import { bindingAlignment, checkDtype, type Dtype, ITEM_BYTES, isFloat } from '../layout/dtype.ts'
 import { MOST_SHOWN, type NestedValues, nestValues } from '../layout/nested.ts'
-import { checkShape, format, isRowMajor, rowMajorLayout, type Shape, sizeOf } from '../layout/shape.ts'
+import { checkShape, format, rowMajorLayout, type Shape } from '../layout/shape.ts'
+import { rowMajor, type TensorLayout, tensorLayout } from '../layout/tensorLayout.ts'
 import { type TensorData, valuesOfBytes } from '../layout/values.ts'
 import { Storage } from '../memory/storage.ts'
 import { Version } from '../memory/version.ts'
@@ -40,11 +41,8 @@ export const gradientWatcher = new ContextVariable<((leaf: Tensor, grad: Tensor 
 export class Tensor implements Layout {
   /** @internal */
   storage: Storage<Device>
-  readonly shape: Shape
-  /** By dim, the distance between neighbouring elements, in elements. */
-  strides: Shape
-  /** The place of the first element in the storage, in elements. */
-  offset: number
+  /** Shape, strides and offset. @internal */
+  layout: TensorLayout
   readonly dtype: Dtype
   /** Counts the changes in place; views share it. @internal */
   version: Version
@@ -58,24 +56,37 @@ export class Tensor implements Layout {
   #grad: Tensor | undefined
   /** The values of the last read, with the count of the version then. Only few values are kept, for `toString`. */
   #seen: { values: TensorData; count: number } | undefined
+  /** The scope that frees the tensor. Without one, the garbage collector may find it dropped. */
   #scope: Scope | undefined
+  /** The tensor's place in its scope. @internal */
+  place = 0
   #disposed = false
 
   /** Takes over one of the caller's references to `storage`. @internal */
-  constructor(storage: Storage<Device>, { shape, strides, offset }: Layout, dtype: Dtype, version = new Version()) {
+  constructor(storage: Storage<Device>, layout: Layout, dtype: Dtype, version = new Version()) {
     this.storage = storage
-    this.shape = shape
-    this.strides = strides
-    this.offset = offset
+    this.layout = tensorLayout(layout)
     this.dtype = dtype
     this.version = version
-    this.#scope = innermostScope.current
-    this.#scope?.add(this)
-    dropped.register(this, storage, this)
+    this.adopt(innermostScope.current)
   }
 
   get device(): Device {
     return this.storage.device
+  }
+
+  get shape(): Shape {
+    return this.layout.shape
+  }
+
+  /** By dim, the distance between neighbouring elements, in elements. */
+  get strides(): Shape {
+    return this.layout.strides
+  }
+
+  /** The place of the first element in the storage, in elements. */
+  get offset(): number {
+    return this.layout.offset
   }
 
   /**
@@ -104,12 +115,12 @@ export class Tensor implements Layout {
   }
 
   get size(): number {
-    return sizeOf(this.shape)
+    return this.layout.size
   }
 
   /** Exclusive end of the elements in the storage. */
   get end(): number {
-    return endOf(this)
+    return this.layout.end
   }
 
   get ndim(): number {
@@ -118,7 +129,7 @@ export class Tensor implements Layout {
 
   /** Tells whether the elements lie in row-major order without gaps. */
   isContiguous(): boolean {
-    return isRowMajor(this)
+    return this.layout.rowMajor
   }
 
   /** Returns this tensor if kernels can bind it (row-major, aligned start), else a row-major copy off the tape. */
@@ -230,8 +241,7 @@ export class Tensor implements Layout {
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
-    this.#scope?.delete(this)
-    dropped.unregister(this)
+    this.#leaveScope()
     this.storage.release()
     this.node?.release()
   }
@@ -263,13 +273,11 @@ export class Tensor implements Layout {
   /** Moves the values into the memory of `target`, a tensor of the same size; parameters enter an arena so. @internal */
   rebind(target: Tensor): void {
     copyInto(this, target)
+    const scope = this.#leaveScope()
     this.storage.release()
-    dropped.unregister(this)
-    const storage = target.storage.retain()
-    dropped.register(this, storage, this)
-    this.storage = storage
-    this.strides = rowMajorStrides(this.shape)
-    this.offset = target.offset
+    this.storage = target.storage.retain()
+    this.layout = tensorLayout(rowMajorLayout(this.shape, target.offset))
+    this.adopt(scope)
     target.version.label = this.version.label
     this.version.moveTo(target.version)
     this.version = target.version
@@ -277,16 +285,24 @@ export class Tensor implements Layout {
 
   /** Moves the tensor from its scope to the scope of `owner`, so that both live as long. @internal */
   joinScopeOf(owner: Tensor): this {
-    this.#scope?.delete(this)
-    this.#scope = owner.#scope
-    this.#scope?.add(this)
+    this.#leaveScope()
+    this.adopt(owner.#scope)
     return this
   }
 
-  /** Enters another scope, because its own scope has ended. @internal */
+  /** Enters a scope, having left its own one. @internal */
   adopt(scope: Scope | undefined): void {
     this.#scope = scope
-    scope?.add(this)
+    if (scope) scope.add(this)
+    else dropped.register(this, this.storage, this)
+  }
+
+  /** Leaves the scope, or the care of the garbage collector. @returns the scope */
+  #leaveScope(): Scope | undefined {
+    const scope = this.#scope
+    if (scope) scope.delete(this)
+    else dropped.unregister(this)
+    return scope
   }
 
   #live(op: string): Storage<Device> {
@@ -301,9 +317,9 @@ export function disposedError(op: string, { shape }: { shape: Shape }): Argument
 }
 
 /** @throws OutOfMemoryError that names the op and the shape */
-function allocate(op: string, shape: Shape, dtype: Dtype, device: Device): Storage<Device> {
+function allocate(op: string, { shape, size }: TensorLayout, dtype: Dtype, device: Device): Storage<Device> {
   try {
-    return new Storage(device, sizeOf(shape) * ITEM_BYTES[dtype])
+    return new Storage(device, size * ITEM_BYTES[dtype])
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error
     throw new OutOfMemoryError(`${op} of shape ${format(shape)}: ${error.message}`)
@@ -320,14 +336,21 @@ export function empty(shape: Shape, dtype: Dtype = 'float32', device: Device = d
   const op = device.op || 'empty'
   checkShape(op, shape)
   checkDtype(op, dtype, device)
-  return new Tensor(allocate(op, shape, dtype, device), rowMajorLayout([...shape]), dtype)
+  return emptyOf(rowMajor(shape), dtype, device)
+}
+
+/** Makes a tensor of undefined content of a row-major layout, which another tensor has or a check has passed. @throws OutOfMemoryError */
+export function emptyOf(layout: TensorLayout, dtype: Dtype, device: Device): Tensor {
+  return new Tensor(allocate(device.op || 'empty', layout, dtype, device), layout, dtype)
 }
 
 /** Makes another view of a tensor's memory, off the tape. What the layout leaves out is as in `t`. */
-export function view(t: Tensor, layout: Partial<Layout> = {}): Tensor {
+export function view(t: Tensor, layout?: Partial<Layout>): Tensor {
   if (t.disposed) throw disposedError(t.device.op || 'view', t)
-  const { shape = t.shape, strides = t.strides, offset = t.offset } = layout
-  return new Tensor(t.storage.retain(), { shape, strides, offset }, t.dtype, t.version)
+  const whole = layout
+    ? { shape: layout.shape ?? t.shape, strides: layout.strides ?? t.strides, offset: layout.offset ?? t.offset }
+    : t.layout
+  return new Tensor(t.storage.retain(), whole, t.dtype, t.version)
 }
 
 /** Makes a view, such as a slot of an arena, whose changes count for itself and for `t` as a whole but not for other parts of `t`. */

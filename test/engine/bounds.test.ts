@@ -71,7 +71,7 @@ test('captures that hold more than there is room for end with an error, and disp
       captured.at(-1)!(x)
     }
   }
-  assert.throws(fill, /\d+ dispatches of captured steps; .*dispose\(\)/)
+  assert.throws(fill, /\d+ of captured steps; .*dispose\(\)/)
   for (const step of captured) step.dispose()
   await device.synchronize()
   const last = capture(long)

@@ -107,7 +107,6 @@ export async function launch(
       layout: on.pipelines.paramLayout,
       entries: [{ binding: 0, resource: { buffer: params, size: PARAM_SLOT } }],
     }),
-    [0],
   )
   const [x, y, z] = variant.grid(problem, constants)
   if (z !== 1) throw new Error(`${compiled.label}: z of a grid is for branches`)

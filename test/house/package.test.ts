@@ -221,7 +221,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 
 /** The most bytes of a program's bundle, minified and then packed by gzip. */
 const LIMITS = {
-  'three ops (vite-app)': { minified: 170_000, packed: 41_500 },
+  'three ops (vite-app)': { minified: 174_000, packed: 42_500 },
   'the import alone': { minified: 640_000, packed: 130_000 },
   'the whole package': { minified: 1_130_000, packed: 272_000 },
 }
