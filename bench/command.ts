@@ -1,16 +1,18 @@
 import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { BenchFlags } from './flags.ts'
+import { imagesCommand } from './images/command.ts'
 import { MAX_BATCH, MOST_TIME } from './limits.ts'
 import { schemesCommand } from './schemes/command.ts'
 import { streamsCommand } from './streams/command.ts'
 
-/** Makes the command `paraformer bench` with its subcommands `streams` and `schemes`, whose flags stand behind their names. */
+/** Makes the command `paraformer bench` with its subcommands `streams`, `schemes` and `images`, whose flags stand behind their names. */
 export function benchCommand(): Command {
   return makeCommand('bench')
     .enablePositionalOptions()
     .addCommand(streamsCommand())
     .addCommand(schemesCommand())
+    .addCommand(imagesCommand())
     .helpCommand(false)
     .description('time kernels, layers, forward passes and training steps against the ceilings of the device')
     .argument('[names...]', 'what to time: groups (kernels, ops, layers, models) or names of theirs; default everything')

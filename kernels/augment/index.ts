@@ -1,0 +1,9 @@
+import type { KernelEntry } from '../spec.ts'
+import { augment } from './augment.ts'
+import { augmentCases } from './cases.ts'
+import { augmentReference } from './reference.ts'
+
+export * from './augment.ts'
+export { MAX_MAGNITUDE } from './operations.ts'
+
+export const entries: KernelEntry[] = [{ spec: augment, cases: augmentCases, reference: augmentReference }]
