@@ -53,8 +53,8 @@ export interface Augment extends AugmentSpec, Places {
 
 /** Most values of an image: the sum of their bytes fits 32 bits. */
 const MAX_VALUES = 2 ** 24
-/** Most channels that RandAugment has tables for in workgroup memory. */
-const MAX_CHANNELS = 6
+/** Most channels with RandAugment, whose table of equalize is the work of a thread for each channel. */
+const MAX_CHANNELS = 8
 /** Words of a stored image [channels, height, width], whose rows are padded to whole words. */
 export function imageWords(channels: number, height: number, width: number): number {
   return channels * height * Math.ceil(width / 4)
@@ -107,7 +107,7 @@ function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
 
 /** Makes the problem of a batch. */
 export function augmentProblem(spec: AugmentSpec, places: Places): Augment {
-  const { channels, sourceHeight, height, width, seed, options } = spec
+  const { channels, sourceHeight, sourceWidth, height, width, seed, options } = spec
   const { cropPadding = 0, flip = false, randAugment } = options
   const { n = 0, magnitude = 0 } = randAugment ?? {}
   const level = magnitude / MAX_MAGNITUDE
@@ -124,6 +124,8 @@ export function augmentProblem(spec: AugmentSpec, places: Places): Augment {
     mask: (0xff << (8 - posterizeBits(level))) & 0xff,
     threshold: Math.ceil(solarizeThreshold(level)),
     exceptions: n > 0 ? STRETCH_EXCEPTIONS : 0,
+    columnTaps: resizes(spec) ? byteFilter(sourceWidth, width).count : 0,
+    rowTaps: resizes(spec) ? byteFilter(sourceHeight, height).count : 0,
   }
 }
 
@@ -180,7 +182,7 @@ export const augment: KernelSpec<Augment> = {
     ...scalars('u32', 'stage', 'operation'),
     ...scalars('u32', 'count', 'channels', 'height', 'width', 'sourceHeight', 'sourceWidth', 'start', 'stride', 'byRow'),
     ...scalars('u32', 'rowWords', 'slotWords', 'seedLow', 'seedHigh', 'purpose', 'cropPadding', 'flip', 'operations'),
-    ...scalars('u32', 'mask', 'threshold', 'exceptions'),
+    ...scalars('u32', 'mask', 'threshold', 'exceptions', 'columnTaps', 'rowTaps'),
   ],
   variants: [
     {
@@ -190,7 +192,6 @@ export const augment: KernelSpec<Augment> = {
         const augments = Number(problem.operations) > 0
         return {
           WORKGROUP: workgroup(device),
-          CHANNELS: augments ? problem.channels : 1,
           AUGMENTS: augments,
           RESIZES: resizes(problem),
         }

@@ -7,7 +7,6 @@
 // from the draws, so that no workgroup waits: on lavapipe a barrier doubles the time of all loops around it. Branches depend on the image's draws
 // alone, and a workgroup works on one image, so that it takes one side of each.
 const WORKGROUP: u32 = 8u;
-const CHANNELS: u32 = 3u;
 const AUGMENTS: bool = true; // whether RandAugment may be asked for
 const RESIZES: bool = true; // whether stored images have another size
 
@@ -52,7 +51,8 @@ struct Params {
   seedLow: u32, seedHigh: u32, purpose: u32,
   cropPadding: u32, flip: u32, operations: u32,
   mask: u32, threshold: u32, // of posterize and solarize
-  exceptions: u32, // number of the last table's words
+  exceptions: u32, // their number
+  columnTaps: u32, rowTaps: u32, // weights of a resized pixel in each direction
 }
 
 // Rows of pixels are padded with zeros to whole words of 4 bytes, the first byte lowest.
@@ -127,7 +127,7 @@ fn pack(b: vec4<u32>, valid: u32) -> u32 {
   return select(word & ((1u << (8u * (valid & 3u))) - 1u), word, valid >= 4u);
 }
 
-fn load(slot: u32, index: u32) -> u32 {
+fn storedWord(slot: u32, index: u32) -> u32 {
   if ((AUGMENTS || RESIZES) && slot != STORED) { return scratch[index]; }
   return bytes[index];
 }
@@ -138,10 +138,10 @@ fn fourFrom(slot: u32, row: u32, x: i32) -> u32 {
   let first = x >> 2u;
   let shift = u32(x & 3) * 8u;
   var low = 0u;
-  if (first >= 0 && first < words) { low = load(slot, row + u32(first)); }
+  if (first >= 0 && first < words) { low = storedWord(slot, row + u32(first)); }
   if (shift == 0u) { return low; }
   var high = 0u;
-  if (first >= -1 && first < words - 1) { high = load(slot, row + u32(first + 1)); }
+  if (first >= -1 && first < words - 1) { high = storedWord(slot, row + u32(first + 1)); }
   return (low >> shift) | (high << (32u - shift));
 }
 
@@ -184,7 +184,7 @@ fn origins(chain: Chain, y: u32, x: u32) -> vec4<i32> {
 
 fn byteAt(slot: u32, plane: u32, origin: i32) -> u32 {
   let at = u32(max(origin, 0));
-  return (load(slot, plane + at / 4u) >> (8u * (at % 4u))) & 255u;
+  return (storedWord(slot, plane + at / 4u) >> (8u * (at % 4u))) & 255u;
 }
 
 // Entries of the table: the byte of each origin, or what stands for the outside.
@@ -211,13 +211,15 @@ fn shiftedByte(chain: Chain, plane: u32, y: u32, x: i32) -> u32 {
 
 // Pixels x to x + 3 of row y blended with the mean of their neighbours by the filter (1 1 1, 1 5 1, 1 1 1) / 13, unchanged at the border.
 fn sharpened(chain: Chain, plane: u32, y: u32, x: u32) -> vec4<u32> {
-  let own = shifted(chain, plane, y, x);
-  if (y == 0u || y + 1u >= params.height) { return own; }
+  var own = vec4(0u);
+  if (y == 0u || y + 1u >= params.height) { return shifted(chain, plane, y, x); }
   var before = 0u;
   var column = vec4(0u);
   var after = 0u;
   for (var row = y - 1u; row <= y + 1u; row++) {
-    column += shifted(chain, plane, row, x);
+    let line = shifted(chain, plane, row, x);
+    own = select(own, line, row == y);
+    column += line;
     before += shiftedByte(chain, plane, row, i32(x) - 1);
     after += shiftedByte(chain, plane, row, i32(x) + 4);
   }
@@ -398,7 +400,7 @@ fn compose(chain: Chain, op: u32, factor: u32, isTable: bool, isAffine: bool, fi
 fn resizeColumns(base: u32, slot: u32, thread: u32, threads: u32) {
   let words = wordsOf(params.width);
   let sourceWords = wordsOf(params.sourceWidth);
-  let taps = tapsOf(params.sourceWidth, params.width);
+  let taps = params.columnTaps;
   let firsts = resizeTable();
   let weights = firsts + params.width;
   let lines = params.channels * params.sourceHeight;
@@ -428,11 +430,11 @@ fn resizeColumns(base: u32, slot: u32, thread: u32, threads: u32) {
   }
 }
 
-// Resizes the rows of slot 1 into slot 0. A weight of 0 reads nothing.
+// Resizes the rows of slot 1 into slot 0.
 fn resizeRows(slot: u32, thread: u32, threads: u32) {
   let words = wordsOf(params.width);
-  let taps = tapsOf(params.sourceHeight, params.height);
-  let firsts = resizeTable() + params.width * (1u + tapsOf(params.sourceWidth, params.width));
+  let taps = params.rowTaps;
+  let firsts = resizeTable() + params.width * (1u + params.columnTaps);
   let weights = firsts + params.height;
   for (var c = 0u; c < params.channels; c++) {
     let source = slot + params.slotWords + c * params.sourceHeight * words;
@@ -444,8 +446,7 @@ fn resizeRows(slot: u32, thread: u32, threads: u32) {
       var at = source + u32(tables[firsts + y]) * words + x;
       var sum = vec4(1 << 21u);
       for (var k = y * taps; k < y * taps + taps; k++) {
-        let weight = tables[weights + k];
-        if (weight != 0) { sum += weight * vec4<i32>(unpack(scratch[at])); }
+        sum += tables[weights + k] * vec4<i32>(unpack(scratch[at]));
         at += words;
       }
       scratch[target0 + y * words + x] = pack(vec4<u32>(clamp(sum >> vec4(22u), vec4(0), vec4(255))), 4u);
@@ -459,53 +460,56 @@ fn resizeRows(slot: u32, thread: u32, threads: u32) {
   }
 }
 
-// The pixels under the filter of a resized pixel.
-fn tapsOf(source: u32, size: u32) -> u32 {
-  return min(source, max(2u, (2u * source + size - 1u) / size) + 1u);
+// Where a walk puts four pixels: bytes at words from `target0` on, values of image b, or statistics at word `own` of `counts`.
+struct Sink { what: u32, target0: u32, b: u32, own: u32, normal: bool }
+
+fn put(sink: Sink, c: u32, y: u32, x: u32, v: vec4<u32>, valid: u32) {
+  let line = c * params.height + y;
+  if (!AUGMENTS || sink.what == RESULT) {
+    show((sink.b * params.channels * params.height + line) * params.width + 4u * x, c, v, valid, sink.normal);
+  } else if (sink.what == BYTES) {
+    scratch[sink.target0 + line * wordsOf(params.width) + x] = pack(v, valid);
+  } else {
+    count(sink.what, sink.own, c, v, valid);
+  }
 }
 
-// Visits all pixels of a chain, four at a time: writes them as bytes to the words from `target0` on or as the result of image b, or counts them.
-fn walk(chain: Chain, what: u32, b: u32, target0: u32, own: u32, thread: u32, threads: u32) {
+// Visits all pixels of a chain, four at a time.
+fn walk(chain: Chain, sink: Sink, thread: u32, threads: u32) {
   let words = wordsOf(params.width);
   let stepX = threads % words;
   let stepY = threads / words;
-  let normal = AUGMENTS && chain.hasLut && chain.color == 0u;
-  let colored = AUGMENTS && CHANNELS == 3u && chain.color > 0u;
+  let colored = AUGMENTS && chain.color > 0u;
+  // Luma and colour need all three channels of a pixel.
+  let together = colored || (AUGMENTS && sink.what == LUMA && params.channels == 3u);
   var sum = 0u;
   var x = thread % words;
   for (var y = thread / words; y < params.height;) {
     let valid = min(4u, params.width - 4u * x);
     var origin = vec4(0);
     if (AUGMENTS && chain.affines > 0u && !movesRows(chain)) { origin = origins(chain, y, 4u * x); }
-    var gray = vec4(0u);
     var red = vec4(0u);
     var green = vec4(0u);
     var blue = vec4(0u);
-    if (AUGMENTS && CHANNELS == 3u && (colored || what == LUMA)) {
-      red = channel(chain, 0u, y, 4u * x, origin);
-      green = channel(chain, 1u, y, 4u * x, origin);
-      blue = channel(chain, 2u, y, 4u * x, origin);
-      gray = luma(red, green, blue);
+    for (var c = 0u; c < params.channels; c++) {
+      let v = channel(chain, c, y, 4u * x, origin);
+      if (together) {
+        red = select(red, v, c == 0u);
+        green = select(green, v, c == 1u);
+        blue = v;
+      } else if (AUGMENTS && sink.what == LUMA) {
+        sum += sumOfValid(v, valid);
+      } else {
+        put(sink, c, y, x, v, valid);
+      }
     }
-    if (AUGMENTS && CHANNELS == 3u && what == LUMA) {
-      sum += added(gray, valid);
-    } else {
-      for (var c = 0u; c < params.channels; c++) {
-        var v = vec4(0u);
-        if (colored) {
-          v = blend(select(select(blue, green, c == 1u), red, c == 0u), gray, chain.color);
-        } else {
-          v = channel(chain, c, y, 4u * x, origin);
-        }
-        let line = c * params.height + y;
-        if (!AUGMENTS || what == RESULT) {
-          show((b * params.channels * params.height + line) * params.width + 4u * x, c, v, valid, normal);
-        } else if (what == BYTES) {
-          scratch[target0 + line * words + x] = pack(v, valid);
-        } else if (what == LUMA) {
-          sum += added(v, valid);
-        } else {
-          count(what, own, c, v, valid);
+    if (together) {
+      let gray = luma(red, green, blue);
+      if (sink.what == LUMA) {
+        sum += sumOfValid(gray, valid);
+      } else {
+        for (var c = 0u; c < params.channels; c++) {
+          put(sink, c, y, x, blend(select(select(blue, green, c == 1u), red, c == 0u), gray, chain.color), valid);
         }
       }
     }
@@ -516,11 +520,11 @@ fn walk(chain: Chain, what: u32, b: u32, target0: u32, own: u32, thread: u32, th
       y += 1u;
     }
   }
-  if (AUGMENTS && what == LUMA) { atomicAdd(&counts[own + 258u * params.channels], sum); }
+  if (AUGMENTS && sink.what == LUMA) { atomicAdd(&counts[sink.own + 258u * params.channels], sum); }
 }
 
 // The sum of the first `valid` of four bytes.
-fn added(v: vec4<u32>, valid: u32) -> u32 {
+fn sumOfValid(v: vec4<u32>, valid: u32) -> u32 {
   return dot(v, vec4<u32>(vec4(0u, 1u, 2u, 3u) < vec4(valid)));
 }
 
@@ -559,7 +563,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     drawn += 1u;
   }
   if (!AUGMENTS) {
-    walk(chain, RESULT, b, 0u, own, thread, threads);
+    walk(chain, Sink(RESULT, 0u, b, own, false), thread, threads);
     return;
   }
   var what = NOTHING;
@@ -621,5 +625,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   if (params.stage == FINISH) { what = RESULT; }
-  if (what != NOTHING) { walk(chain, what, b, target0, own, thread, threads); }
+  if (what != NOTHING) { walk(chain, Sink(what, target0, b, own, chain.hasLut && chain.color == 0u), thread, threads); }
 }

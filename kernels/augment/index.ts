@@ -4,6 +4,5 @@ import { augmentCases } from './cases.ts'
 import { augmentReference } from './reference.ts'
 
 export * from './augment.ts'
-export { MAX_MAGNITUDE } from './operations.ts'
 
 export const entries: KernelEntry[] = [{ spec: augment, cases: augmentCases, reference: augmentReference }]

@@ -4,13 +4,13 @@ import * as op from './imageOps.ts'
 type Operation = (image: Uint8Array, channels: number, height: number, width: number, level: number, sign: 1 | -1) => Uint8Array
 
 /** The affine operations, by the matrix of an image's height and width; they come after the identity, in this order. */
-const MATRICES: Readonly<Record<string, (h: number, w: number, level: number, sign: 1 | -1) => op.AffineMatrix>> = {
+const MATRICES = {
   shearX: (_h, _w, level, sign) => [1, sign * 0.3 * level, 0, 0, 1, 0],
   shearY: (_h, _w, level, sign) => [1, 0, 0, sign * 0.3 * level, 1, 0],
   translateX: (_h, w, level, sign) => [1, 0, sign * Math.floor((150 / 331) * w * level), 0, 1, 0],
   translateY: (h, _w, level, sign) => [1, 0, 0, 0, 1, sign * Math.floor((150 / 331) * h * level)],
   rotate: (h, w, level, sign) => op.rotation(h, w, sign * 30 * level),
-}
+} satisfies Record<string, (h: number, w: number, level: number, sign: 1 | -1) => op.AffineMatrix>
 
 /**
  * The 14 operations of RandAugment with the ranges of torchvision's `RandAugment` (31 bins, nearest sampling, black fill).
@@ -19,12 +19,11 @@ const MATRICES: Readonly<Record<string, (h: number, w: number, level: number, si
  */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   identity: (image) => image,
-  ...Object.fromEntries(
-    Object.entries(MATRICES).map(([name, matrix]): [string, Operation] => [
-      name,
-      (image, _c, h, w, level, sign) => op.affine(image, h, w, matrix(h, w, level, sign)),
-    ]),
-  ),
+  shearX: (image, _c, h, w, level, sign) => op.affine(image, h, w, MATRICES.shearX(h, w, level, sign)),
+  shearY: (image, _c, h, w, level, sign) => op.affine(image, h, w, MATRICES.shearY(h, w, level, sign)),
+  translateX: (image, _c, h, w, level, sign) => op.affine(image, h, w, MATRICES.translateX(h, w, level, sign)),
+  translateY: (image, _c, h, w, level, sign) => op.affine(image, h, w, MATRICES.translateY(h, w, level, sign)),
+  rotate: (image, _c, h, w, level, sign) => op.affine(image, h, w, MATRICES.rotate(h, w, level, sign)),
   brightness: (image, _c, _h, _w, level, sign) => op.brightness(image, blendFactor(level, sign)),
   color: (image, c, _h, _w, level, sign) => op.saturation(image, c, blendFactor(level, sign)),
   contrast: (image, c, _h, _w, level, sign) => op.contrast(image, c, blendFactor(level, sign)),

@@ -44,10 +44,20 @@ let latest: { from: number; to: number; filter: ByteFilter }[] = []
 export function byteFilter(from: number, to: number): ByteFilter {
   const known = latest.find((entry) => entry.from === from && entry.to === to)
   if (known) return known.filter
-  const { first, weights, count } = makeFilter(from, to)
-  const filter = { first, weights: Int32Array.from(weights, (weight) => Math.floor(weight * 2 ** PRECISION + 0.5)), count }
+  const filter = withoutZeros(makeFilter(from, to), from)
   latest = [{ from, to, filter }, ...latest.slice(0, 1)]
   return filter
+}
+
+/** Rounds the weights of a filter, and narrows it to the most weights of an output position between zeros. */
+function withoutZeros({ first, weights, count }: Filter, from: number): ByteFilter {
+  const rounded = Int32Array.from(weights, (weight) => Math.floor(weight * 2 ** PRECISION + 0.5))
+  const rows = Array.from(first, (_, i) => rounded.subarray(i * count, (i + 1) * count))
+  const begins = rows.map((row) => row.findIndex((weight) => weight !== 0))
+  const narrow = Math.max(...rows.map((row, i) => row.findLastIndex((weight) => weight !== 0) + 1 - begins[i]!))
+  const starts = first.map((place, i) => Math.min(place + begins[i]!, from - narrow))
+  const kept = rows.flatMap((row, i) => Array.from({ length: narrow }, (_, k) => row[starts[i]! - first[i]! + k] ?? 0))
+  return { first: starts, weights: Int32Array.from(kept), count: narrow }
 }
 
 /**

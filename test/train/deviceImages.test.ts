@@ -59,8 +59,8 @@ test('a source shares the bytes of another one of the same split', () => {
 })
 
 test('the host makes images that the kernel does not take', () => {
-  const many = { ...shape, channels: 7, height: 5, width: 4, mean: new Array(7).fill(0), std: new Array(7).fill(1) }
-  const images = split.images.subarray(0, 7 * 20 * 4)
+  const many = { ...shape, channels: 9, height: 5, width: 4, mean: new Array(9).fill(0), std: new Array(9).fill(1) }
+  const images = split.images.subarray(0, 9 * 20 * 4)
   const loader = (augment?: AugmentOptions) =>
     new BatchLoader(
       many,

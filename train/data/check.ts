@@ -1,5 +1,5 @@
 import { UserError } from '../../engine/base/errors.ts'
-import { MAX_MAGNITUDE } from '../../kernels/augment/index.ts'
+import { MAX_MAGNITUDE } from '../../kernels/augment/operations.ts'
 import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
 

@@ -40,6 +40,8 @@ export class DeviceImages implements ImageSource {
   readonly #tables: Tensor
   /** The data set, int32 words [count, words of an image]. */
   readonly #stored: Tensor | undefined
+  /** The rows of the last batch. A write copies them at once, and new memory would cost a page fault every 4 KiB. */
+  #rows = new Int32Array(0)
 
   /**
    * Copies the bytes of a loader's split to a device.
@@ -86,7 +88,9 @@ export class DeviceImages implements ImageSource {
 
   input({ samples, epoch }: Chosen, from: number, to: number): Tensor {
     const rowWords = this.#rowWords()
-    const rows = new Int32Array((to - from) * rowWords)
+    const words = (to - from) * rowWords
+    if (this.#rows.length < words) this.#rows = new Int32Array(words)
+    const rows = this.#rows.subarray(0, words)
     const bytes = new Uint8Array(rows.buffer)
     const { images, channels, height, width } = this.#loader.spec
     const length = channels * height * width
