@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
 import type { BenchFlags } from './flags.ts'
 import { fleetBenchCommand } from './fleet/command.ts'
+import { imagesCommand } from './images/command.ts'
 import { isaCommand } from './isa/command.ts'
 import { MAX_BATCH, MOST_TIME } from './limits.ts'
 import { schemesCommand } from './schemes/command.ts'
@@ -15,6 +16,7 @@ export function benchCommand(): Command {
     .addCommand(schemesCommand())
     .addCommand(fleetBenchCommand())
     .addCommand(isaCommand())
+    .addCommand(imagesCommand())
     .helpCommand(false)
     .description('time kernels, layers, forward passes and training steps against the ceilings of the device')
     .argument('[names...]', 'what to time: groups (kernels, ops, layers, models) or names of theirs; default everything')

@@ -11,6 +11,7 @@ import {
   type KernelCase,
   type KernelEntry,
   type KernelSpec,
+  launchesOf,
   runsOn,
   type Variant,
 } from '../kernels/spec.ts'
@@ -89,7 +90,7 @@ function kernelTarget(entry: KernelEntry, kase: KernelCase, variant: Variant<any
     flops: spec.flops(kase.problem),
     bytes: spec.bytes(kase.problem),
     usual: variant.name === usual,
-    single: true,
+    single: !spec.launches,
     unit: variant.source.includes('subgroup_matrix') ? 'matrix' : 'vector',
     prepare: (device) => prepare(device, entry, kase, variant),
   }
@@ -104,14 +105,14 @@ function prepare(device: Device, entry: KernelEntry, kase: KernelCase, variant: 
     device.write(ranges[i]!, new Uint8Array(memory.get(name)!))
   })
   const written = spec.bindings.flatMap((binding, i) => {
-    const { name, access } = binding
+    const { name, access, scratch } = binding
     const dtype = bindingDtype(binding, kase.problem)
-    return access === 'read' ? [] : [{ name, dtype, output: outputOf(device, ranges[i]!, dtype, kase.sizes[name]!) }]
+    return access === 'read' || scratch ? [] : [{ name, dtype, output: outputOf(device, ranges[i]!, dtype, kase.sizes[name]!) }]
   })
   const [first, ...others] = written.map(({ output }) => output)
   if (!first) throw new Error(`${spec.name} writes nothing`)
   const record = (): Outputs => {
-    device.dispatch(spec, kase.problem, ranges, variant.name)
+    for (const launch of launchesOf(spec, kase.problem)) device.dispatch(spec, launch, ranges, variant.name)
     return [first, ...others]
   }
   const named = (name: string) => `${spec.name}/${variant.name} ${kase.name}: ${name}`

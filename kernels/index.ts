@@ -2,6 +2,7 @@ import { entries as activation } from './activation/index.ts'
 import { entries as adamW } from './adamW/index.ts'
 import { entries as algebraic } from './algebraic/index.ts'
 import { entries as attention } from './attention/index.ts'
+import { entries as augment } from './augment/index.ts'
 import { entries as compare } from './compare/index.ts'
 import { entries as conv2d } from './conv2d/index.ts'
 import { entries as copy } from './copy/index.ts'
@@ -34,6 +35,7 @@ import { entries as trigonometric } from './trigonometric/index.ts'
 
 /** Every kernel with its reference and its cases, by its folder. */
 export const kernelFamilies = {
+  augment,
   trigonometric,
   pairwise,
   exponential,

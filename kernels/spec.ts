@@ -35,6 +35,8 @@ export interface Binding {
   dtype: Scalar | ((problem: any) => Scalar)
   /** The parameter whose first word holds the index of the first element used, for kernels that bind a whole buffer. */
   offset?: string
+  /** Whether the kernel alone uses it, so that nothing is known of what it holds afterwards. */
+  scratch?: boolean
 }
 
 /**
@@ -104,6 +106,8 @@ export interface KernelSpec<P = any> {
   variants: readonly Variant<P>[]
   /** The variant to take where none is pinned or tuned; without it, the first that supports the problem. */
   choose?(device: Capabilities, problem: P): string
+  /** The dispatches that together do the work of a problem, in order; without it the problem is one. */
+  launches?(problem: P): readonly P[]
   /**
    * At most 8 numbers that decide which variant is fastest. The autotuner rounds each to a half of a power of two, and problems that
    * round alike share an answer. The default is every scalar u32 parameter that is required and is not an offset.
@@ -144,6 +148,11 @@ export interface KernelEntry<P = any> {
    * must leave alone are returned unchanged, NaN poison included.
    */
   reference(problem: P, arrays: Arrays): Arrays
+}
+
+/** The problems of the dispatches that together do the work of one. */
+export function launchesOf<P>(spec: KernelSpec<P>, problem: P): readonly P[] {
+  return spec.launches?.(problem) ?? [problem]
 }
 
 /** The element type of a binding in a problem. */

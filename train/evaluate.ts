@@ -1,10 +1,12 @@
 import { checkFunction, refusal } from '../engine/base/checks.ts'
 import { crossEntropy, noGrad, type Tensor, zeros } from '../engine/index.ts'
 import { branchShape, type Mode, type Model, ViT } from '../model/index.ts'
+import type { Batch, Chosen } from './data/batch.ts'
 import type { BatchLoader } from './data/loader.ts'
 import type { BranchDevices } from './devices/branchDevices.ts'
 import { checkInference, type InferenceOptions, inference } from './inference.ts'
 import { inputShape } from './modelInput.ts'
+import type { ImageSource } from './run/imageSource.ts'
 
 /** Results of every prefix, prefix 1 first (a ViT has one entry). */
 export interface Evaluation {
@@ -19,6 +21,7 @@ export interface Evaluation {
  * Evaluates all prefixes over one epoch of a loader, from one pass over the branches; dropout is off.
  * @param onBatch is called after each batch with the images done so far; an error that it throws ends the evaluation
  * @param how the mode in which the branches run, or the devices on which they live
+ * @param source makes the images of the loader's batches; default the host
  * @throws ArgumentError for arguments of a wrong kind
  */
 export async function evaluate(
@@ -26,6 +29,7 @@ export async function evaluate(
   loader: BatchLoader,
   onBatch?: (images: number) => void,
   how: Mode | BranchDevices = 'serial',
+  source?: ImageSource,
 ): Promise<Evaluation> {
   checkInference('evaluate', model, how)
   if (typeof loader?.seek !== 'function') throw refusal('evaluate', loader, 'a loader of batches', 'loader')
@@ -33,17 +37,22 @@ export async function evaluate(
   const training = model.training
   model.eval()
   const m = branchShape(model.config).branches
-  const scores = inference(model, how, { branches: m, eachBranch: true }, (on, options, labels) => {
-    return prefixScores(model, on, labels!, options)
-  })
+  const scores = inference(
+    model,
+    how,
+    { branches: m, eachBranch: true },
+    (on, options, labels) => prefixScores(model, on, labels!, options),
+    source && ((input) => source.images(input)),
+  )
   const sums = { losses: new Float64Array(m), hits: new Float64Array(m) }
   let images = 0
   let pending: Promise<void> = Promise.resolve()
   try {
     loader.seek({ epoch: 0, step: 0 })
-    for await (const batch of loader) {
+    for await (const batch of batchesOf(loader, source)) {
       const B = batch.labels.length
-      const reading = scores.run(batch.images, B, batch.labels)
+      const input = source ? () => source.input(batch, 0, B) : (batch as Batch).images
+      const reading = scores.run(input, B, batch.labels)
       // When the batch before fails, nothing awaits this one.
       reading.catch(() => {})
       await pending
@@ -72,6 +81,12 @@ export async function evaluate(
     losses: Array.from(sums.losses, (sum) => sum / images),
     accuracies: Array.from(sums.hits, (hits) => hits / images),
   }
+}
+
+/** Gives the batches of the first epoch of a loader, without images where a source makes these. */
+async function* batchesOf(loader: BatchLoader, source: ImageSource | undefined): AsyncGenerator<Chosen, void> {
+  if (!source) yield* loader
+  else while (loader.state.epoch === 0) yield await source.next()
 }
 
 /** Returns the loss of every image for every prefix, and its predicted class, both [m, B]; off the tape. */

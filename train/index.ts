@@ -1,7 +1,10 @@
 /** The package's entry, for Node and browsers. @module paraformer */
 /// <reference lib="dom" preserve="true" />
 /// <reference lib="esnext.disposable" preserve="true" />
+
 export * from '../engine/index.ts'
+export type { AugmentOptions } from '../kernels/augment/index.ts'
+export type { CounterRandom } from '../kernels/random/counterRandom.ts'
 export * from '../model/index.ts'
 export {
   type LoadSafetensorsOptions,
@@ -21,14 +24,12 @@ export {
   type SafetensorsEntry,
   type SafetensorsFile,
 } from './checkpoint/safetensors.ts'
-export type { AugmentOptions } from './data/augment.ts'
 export type { OwnSettings } from './data/dataset.ts'
 export type { Dataset, DatasetKind, DatasetName, LoadOptions, Split } from './data/datasets.ts'
 export { decodeImage, type PlanarImage, readImage } from './data/images.ts'
 export { type Batch, BatchLoader, type LoaderOptions, type LoaderState } from './data/loader.ts'
 export type { LabelledImages } from './data/microBatch.ts'
 export type { OwnFormat } from './data/names.ts'
-export type { CounterRandom } from './data/random.ts'
 export type { Labels } from './data/split.ts'
 export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
 export { type DistributeOptions, distributeBranches, type ElsewhereDevice } from './devices/distribute.ts'

@@ -4,13 +4,14 @@ import { type ForwardOptions, MODES, type Mode, type Model, Module } from '../mo
 import type { BranchDevices } from './devices/branchDevices.ts'
 import type { Pass } from './devices/passes.ts'
 import { imageTensor, labelTensor } from './modelInput.ts'
+import type { ImagesOf } from './schemes/index.ts'
 
 export type InferenceOptions = Pick<ForwardOptions, 'branches' | 'mode' | 'outputs'>
 
 /** A model that runs on one batch after the other. */
 export interface Inference {
-  /** Runs B normalised images, row-major, and reads the results. */
-  run(images: Float32Array, B: number, labels?: Int32Array): Promise<ArrayLike<number>[]>
+  /** Runs B normalised images, row-major, or what `imagesOf` makes of an input, and reads the results. */
+  run(images: Float32Array | (() => Tensor), B: number, labels?: Int32Array): Promise<ArrayLike<number>[]>
   dispose(): void
 }
 
@@ -24,6 +25,7 @@ export function checkInference(op: string, model: unknown, how: Mode | BranchDev
 /**
  * Prepares the inference of a model.
  * @param how the mode in which the branches run, or the devices on which they live
+ * @param imagesOf makes the images of an input, where these are given
  * @param compute makes the results from images [B, C, H, W] and labels [B], off the tape
  */
 export function inference(
@@ -31,6 +33,7 @@ export function inference(
   how: Mode | BranchDevices,
   pass: Pass,
   compute: (images: Tensor, options: InferenceOptions, ...labels: Tensor[]) => readonly Tensor[],
+  imagesOf: ImagesOf = (input) => input,
 ): Inference {
   const { branches } = pass
   const onDevice = (labels: Int32Array | undefined) => (labels ? [labelTensor(model, labels)] : [])
@@ -39,15 +42,18 @@ export function inference(
     return {
       async run(images, B, labels) {
         const head = (on: Tensor, outputs: Tensor) => read(compute(on, { branches, outputs }, ...onDevice(labels)))
-        return Promise.all(await how.infer(images, B, pass, head))
+        return Promise.all(await how.infer(images as Float32Array, B, pass, head))
       },
       dispose() {},
     }
   }
   if (how === 'coalesced') model.colocate()
-  const captured = capture((on: Tensor, ...labels: Tensor[]) => compute(on, { branches, mode: how }, ...labels))
+  const captured = capture((on: Tensor, ...labels: Tensor[]) => compute(imagesOf(on), { branches, mode: how }, ...labels))
   return {
-    run: (images, B, labels) => Promise.all(scope(() => read(captured(imageTensor(model, images, B), ...onDevice(labels))))),
+    run(images, B, labels) {
+      const input = () => (typeof images === 'function' ? images() : imageTensor(model, images, B))
+      return Promise.all(scope(() => read(captured(input(), ...onDevice(labels)))))
+    },
     dispose: captured.dispose,
   }
 }

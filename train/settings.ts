@@ -1,9 +1,9 @@
 import { refusal } from '../engine/base/checks.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { UserError } from '../engine/index.ts'
+import type { AugmentOptions } from '../kernels/augment/index.ts'
 import { CONFIG_LIMITS, withArticle } from '../model/config.ts'
 import { type Architecture, checkConfig, MODES, type ModelConfig, PRECISIONS } from '../model/index.ts'
-import type { AugmentOptions } from './data/augment.ts'
 import { checkRandAugment } from './data/check.ts'
 import { DATASET_KINDS, type DatasetShape } from './data/names.ts'
 import { checkChannels, checkRecordShape, TEST_SHARES } from './data/own/options.ts'
@@ -75,6 +75,11 @@ export const SETTINGS = {
   },
   flip: { kind: 'boolean', default: false, help: 'random horizontal flip' },
   randAugment: { kind: 'numbers', help: 'RandAugment: operations,magnitude (the paper: 2,14)' },
+  data: {
+    kind: 'choice',
+    choices: ['device', 'host'],
+    help: 'where batches are made, with the same bits: device, which holds the bytes of the data set or, where it is too large, gets those of a batch; or host, as for several devices and images above 16 million values (default: device)',
+  },
 
   architecture: { kind: 'choice', choices: ARCHITECTURES, default: 'paraformer', help: 'model' },
   imageSize: {
@@ -174,6 +179,7 @@ export const RESUMABLE: readonly string[] = [
   'maxSteps',
   'dataDir',
   'download',
+  'data',
   'mode',
   'recompute',
   'coalesce',

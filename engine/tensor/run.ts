@@ -1,4 +1,4 @@
-import { bindingDtype, type KernelSpec, SCALAR_BYTES } from '../../kernels/spec.ts'
+import { bindingDtype, type KernelSpec, launchesOf, SCALAR_BYTES } from '../../kernels/spec.ts'
 import type { Device } from '../device/device.ts'
 import type { UpdateParams } from '../graph/graph.ts'
 import { bindingAlignment, type Dtype, ITEM_BYTES } from '../layout/dtype.ts'
@@ -20,7 +20,7 @@ export interface Bindable {
 }
 
 /**
- * Records one launch of a kernel with the device's current recorder.
+ * Records the launch of a kernel with the device's current recorder.
  * @param problem the kernel's parameters by name, and the other facts that its variants ask for
  * @param tensors in the order of the kernel's bindings, each bound from its first element
  * @param options.variant the variant to take where none is pinned
@@ -50,7 +50,10 @@ export function run<P>(
     device.uses(buffer, version, binding.access === 'read_write' ? device.op || spec.name : undefined)
     bindings.push({ buffer, offset: offset * bytes, owner: storage, end: end === undefined ? undefined : end * bytes })
   }
-  device.dispatch(spec, problem, bindings, options?.variant, options?.updateParams)
+  if (!spec.launches) device.dispatch(spec, problem, bindings, options?.variant, options?.updateParams)
+  else
+    for (const launch of launchesOf(spec, problem))
+      device.dispatch(spec, launch, bindings, options?.variant, options?.updateParams)
 }
 
 /** A tensor's memory from its first element on, as words of 4 bytes. */

@@ -118,7 +118,7 @@ function mustSuggest(name: string, wanted: string): void {
 }
 
 test('names that the documents ask for can be timed', () => {
-  const known = new Set<string>([...GROUPS, ...targets.map(({ name }) => name), 'streams', 'schemes'])
+  const known = new Set<string>([...GROUPS, ...targets.map(({ name }) => name), 'streams', 'schemes', 'images'])
   const pages = readdirSync('docs')
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`)

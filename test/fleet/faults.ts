@@ -1,7 +1,7 @@
 // A study over a fleet whose workers are killed, stopped and cut off, and whose server is restarted, at random.
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { CounterRandom } from '../../train/data/random.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { runCli } from '../harness/cli.ts'
 import { linesOf, modelsOf, resultsOf, type StudyText, writeStudy } from '../study/studies.ts'
 import { start, TestFleet } from './fleetOfTest.ts'

@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert'
 import { ArgumentError, crossEntropy, noGrad, requestDevice, type Tensor, tensor, UserError } from '../../engine/index.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { countParameters, createModel, type ParaFormer, type ParaFormerConfig } from '../../model/index.ts'
 import { BatchLoader } from '../../train/data/loader.ts'
-import { CounterRandom } from '../../train/data/random.ts'
 import type { Split } from '../../train/data/split.ts'
 import { evaluate } from '../../train/evaluate.ts'
 import {

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
-import { CounterRandom } from '../../train/data/random.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { runCli } from '../harness/cli.ts'
 import { linesOf, modelsOf, resultsOf, type StudyText, writeStudy } from './studies.ts'
 

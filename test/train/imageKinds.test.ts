@@ -1,6 +1,6 @@
 import sharp from 'sharp'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { decodeImage } from '../../train/data/images.ts'
-import { CounterRandom } from '../../train/data/random.ts'
 import { encodeJpeg, exifOf, withAdobe, withOrientation } from '../harness/jpegFiles.ts'
 import { encodePng, PNG_SAMPLES } from '../harness/pngFiles.ts'
 import { suite } from '../harness/suite.ts'

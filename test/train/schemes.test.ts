@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { crossEntropy, randn, requestDevice, type Tensor, tensor } from '../../engine/index.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { createModel, type ParaFormer, type ViT } from '../../model/index.ts'
-import { CounterRandom } from '../../train/data/random.ts'
 import { AdamW } from '../../train/optim/adamW.ts'
 import { defineScheme, instantiate, makeScheme, type Objective, optimizerStep, stepsAt } from '../../train/schemes/index.ts'
 import { checkSettings } from '../../train/settings.ts'

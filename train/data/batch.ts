@@ -1,7 +1,8 @@
-import { type AugmentOptions, augment } from './augment.ts'
+import { hostImage } from '../../kernels/augment/hostImage.ts'
+import type { AugmentOptions, AugmentSpec } from '../../kernels/augment/index.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { normalizeInto, normalizeTables } from './normalize.ts'
-import { CounterRandom, Purpose, shuffle } from './random.ts'
-import { resizeBytes } from './resize.ts'
+import { Purpose, shuffle } from './random.ts'
 import type { Labels } from './split.ts'
 
 /** Everything that determines the batches, as plain data for a worker thread. */
@@ -26,10 +27,10 @@ export interface BatchSpec {
   augment: AugmentOptions | undefined
 }
 
-/** A mini-batch in host memory. */
-export interface Batch {
-  /** Normalised, [B, C, H, W]. */
-  images: Float32Array<ArrayBuffer>
+/** Says which images a mini-batch has; all that its images are made of besides the data. */
+export interface Chosen {
+  /** Indices of the split, [B]. */
+  samples: Int32Array<ArrayBuffer>
   /** [B] */
   labels: Int32Array<ArrayBuffer>
   epoch: number
@@ -37,41 +38,55 @@ export interface Batch {
   step: number
 }
 
+/** A mini-batch in host memory. */
+export interface Batch extends Chosen {
+  /** Normalised, [B, C, H, W]. */
+  images: Float32Array<ArrayBuffer>
+}
+
+/** What the images of a spec are made by, on the host and on devices alike. */
+export function augmentSpecOf({ channels, height, width, size, seed, augment }: BatchSpec): AugmentSpec {
+  const source = { sourceHeight: height, sourceWidth: width }
+  return { channels, ...source, ...size, seed, purpose: Purpose.augment, options: augment ?? {} }
+}
+
 /** Makes any batch of any epoch as a pure function of its spec and (epoch, step). */
 export class BatchMaker {
   readonly #spec: BatchSpec
+  readonly #augment: AugmentSpec
   readonly #tables: Float32Array[]
   #order: { epoch: number; indices: Int32Array } | undefined
 
   constructor(spec: BatchSpec) {
     this.#spec = spec
+    this.#augment = augmentSpecOf(spec)
     this.#tables = normalizeTables(spec.mean, spec.std)
   }
 
+  /** Says which images the batch at (epoch, step) has. */
+  choose(epoch: number, step: number): Chosen {
+    const { batchSize, labels } = this.#spec
+    const samples = new Int32Array(this.#epochOrder(epoch).subarray(step * batchSize, (step + 1) * batchSize))
+    return { samples, labels: Int32Array.from(samples, (sample) => labels[sample]!), epoch, step }
+  }
+
   make(epoch: number, step: number): Batch {
-    const { channels, size, batchSize, labels: allLabels } = this.#spec
-    const chosen = this.#epochOrder(epoch).subarray(step * batchSize, (step + 1) * batchSize)
+    const { channels, size } = this.#spec
+    const chosen = this.choose(epoch, step)
     const length = channels * size.height * size.width
-    const images = new Float32Array(chosen.length * length)
-    const labels = new Int32Array(chosen.length)
-    for (let b = 0; b < chosen.length; b++) {
-      const sample = chosen[b]!
-      labels[b] = allLabels[sample]!
+    const images = new Float32Array(chosen.samples.length * length)
+    for (const [b, sample] of chosen.samples.entries()) {
       normalizeInto(images.subarray(b * length, (b + 1) * length), this.#image(sample, epoch), this.#tables)
     }
-    return { images, labels, epoch, step }
+    return { ...chosen, images }
   }
 
   /** Resizes and augments the bytes of a sample. The randomness depends on (seed, sample, epoch) alone. */
   #image(sample: number, epoch: number): Uint8Array {
-    const { images, channels, height, width, size, seed, augment: options } = this.#spec
+    const { images, channels, height, width, seed } = this.#spec
     const length = channels * height * width
-    let image = images.subarray(sample * length, (sample + 1) * length)
-    if (size.height !== height || size.width !== width) {
-      image = resizeBytes(image, channels, height, width, size.height, size.width)
-    }
-    if (!options) return image
-    return augment(image, channels, size.height, size.width, options, new CounterRandom(seed, [sample, epoch, Purpose.augment]))
+    const random = new CounterRandom(seed, [sample, epoch, Purpose.augment])
+    return hostImage(images.subarray(sample * length, (sample + 1) * length), this.#augment, random)
   }
 
   #epochOrder(epoch: number): Int32Array {

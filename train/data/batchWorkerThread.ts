@@ -8,7 +8,11 @@ const maker = new BatchMaker(workerData as BatchSpec)
 parentPort!.on('message', ({ id, epoch, step }: BatchRequest) => {
   try {
     const value = maker.make(epoch, step)
-    parentPort!.postMessage({ id, value } satisfies BatchReply, [value.images.buffer, value.labels.buffer])
+    parentPort!.postMessage({ id, value } satisfies BatchReply, [
+      value.images.buffer,
+      value.labels.buffer,
+      value.samples.buffer,
+    ])
   } catch (error) {
     parentPort!.postMessage({ id, error } satisfies BatchReply)
   }

@@ -1,7 +1,7 @@
 import { UserError } from '../../engine/base/errors.ts'
+import { MAX_MAGNITUDE } from '../../kernels/augment/operations.ts'
 import type { BatchSpec } from './batch.ts'
 import { wrongStatistics } from './normalize.ts'
-import { MAX_MAGNITUDE } from './randaugment.ts'
 
 /** Largest number of images in a mini-batch. */
 const MAX_IMAGES = 2 ** 31 - 1

@@ -1,7 +1,7 @@
 import { decodeImage as decode, files } from '#platform'
 import { checkChoice, checkText, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { reason, UserError } from '../../engine/base/errors.ts'
-import { luma } from './imageops.ts'
+import { luma } from '../../kernels/augment/imageOps.ts'
 import { inOrder } from './inOrder.ts'
 import { checkJpeg } from './jpeg.ts'
 import { checkPng } from './png.ts'

@@ -2,8 +2,8 @@ import { BatchWorker } from '#batchWorker'
 import { checkList, checkObject, checkWhole, refusal } from '../../engine/base/checks.ts'
 import { UserError } from '../../engine/base/errors.ts'
 import { checkOptions, type OptionNames } from '../../engine/base/options.ts'
-import { AUGMENTATIONS, type AugmentOptions } from './augment.ts'
-import { type Batch, BatchMaker, type BatchSpec, stepsPerEpoch } from './batch.ts'
+import type { AugmentOptions } from '../../kernels/augment/index.ts'
+import { type Batch, BatchMaker, type BatchSpec, type Chosen, stepsPerEpoch } from './batch.ts'
 import { checkSpec, whole } from './check.ts'
 import type { Dataset } from './datasets.ts'
 import type { Split } from './split.ts'
@@ -40,6 +40,8 @@ export interface LoaderOptions {
   state?: LoaderState
 }
 
+const AUGMENTATIONS: OptionNames<AugmentOptions> = { cropPadding: true, flip: true, randAugment: true }
+
 const MAX_PREFETCH = 64
 /** Largest number of values of a batch that is made on demand: less than a millisecond's work, where a thread takes a tenth of a second to start. */
 const MAX_INLINE = 2 ** 18
@@ -67,7 +69,8 @@ export class BatchLoader {
   readonly stepsPerEpoch: number
   /** Number of samples in an epoch. */
   readonly count: number
-  readonly #spec: BatchSpec
+  /** What determines the batches. @internal */
+  readonly spec: BatchSpec
   readonly #maker: BatchMaker
   readonly #prefetch: number
   #ahead = new Map<string, Promise<Batch>>()
@@ -85,7 +88,7 @@ export class BatchLoader {
     if (options.augment) checkOptions('augment', options.augment, AUGMENTATIONS)
     const { channels, height, width } = dataset
     const size = options.imageSize === undefined ? { height, width } : { height: options.imageSize, width: options.imageSize }
-    this.#spec = {
+    this.spec = {
       images: split.images,
       labels: split.labels,
       indices: options.indices ?? Int32Array.from({ length: split.count }, (_, i) => i),
@@ -101,13 +104,13 @@ export class BatchLoader {
       dropLast: options.dropLast ?? false,
       augment: options.augment,
     }
-    checkSpec(this.#spec, split.count)
-    this.count = this.#spec.indices.length
-    this.stepsPerEpoch = stepsPerEpoch(this.#spec)
+    checkSpec(this.spec, split.count)
+    this.count = this.spec.indices.length
+    this.stepsPerEpoch = stepsPerEpoch(this.spec)
     if (this.stepsPerEpoch === 0) {
       throw new UserError(`batch size ${options.batchSize} leaves no batch of ${this.count} images; use a smaller one`)
     }
-    this.#maker = new BatchMaker(this.#spec)
+    this.#maker = new BatchMaker(this.spec)
     const resizes = size.height !== height || size.width !== width
     const values = options.batchSize * channels * size.height * size.width
     const costly = options.augment !== undefined || resizes || values > MAX_INLINE
@@ -155,6 +158,18 @@ export class BatchLoader {
     return batch
   }
 
+  /** Says which images the next batch has, without making them. @internal */
+  choose(): Chosen {
+    const { epoch, step } = this.#state
+    this.#state = this.#after(this.#state)
+    return this.#maker.choose(epoch, step)
+  }
+
+  /** Waits until the worker thread has made everything that it was asked for. @internal */
+  async idle(): Promise<void> {
+    await Promise.all(this.#ahead.values())
+  }
+
   /** Iterates over the remaining batches of the current epoch. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void> {
     const { epoch } = this.#state
@@ -170,7 +185,7 @@ export class BatchLoader {
   }
 
   #request({ epoch, step }: LoaderState): Promise<Batch> {
-    this.#worker ??= new BatchWorker(this.#spec)
+    this.#worker ??= new BatchWorker(this.spec)
     const batch = this.#worker.make(epoch, step)
     // `next()` reports the error; a batch that is never asked for must not end the process.
     batch.catch(() => {})

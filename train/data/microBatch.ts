@@ -9,13 +9,19 @@ export interface HostMicroBatch extends LabelledImages {
   share: number
 }
 
-/** Cuts a mini-batch into at most `count` micro-batches of about the same size, without copies. */
-export function splitBatch({ images, labels }: LabelledImages, count: number): HostMicroBatch[] {
-  const B = labels.length
-  const pixels = images.length / B
+/** Divides B images into at most `count` parts of about the same size. */
+export function partsOf(B: number, count: number): { from: number; to: number; share: number }[] {
   const size = Math.ceil(B / count)
   return Array.from({ length: Math.ceil(B / size) }, (_, i) => {
     const [from, to] = [i * size, Math.min(B, (i + 1) * size)]
-    return { images: images.subarray(from * pixels, to * pixels), labels: labels.subarray(from, to), share: (to - from) / B }
+    return { from, to, share: (to - from) / B }
+  })
+}
+
+/** Cuts a mini-batch into at most `count` micro-batches of about the same size, without copies. */
+export function splitBatch({ images, labels }: LabelledImages, count: number): HostMicroBatch[] {
+  const pixels = images.length / labels.length
+  return partsOf(labels.length, count).map(({ from, to, share }) => {
+    return { images: images.subarray(from * pixels, to * pixels), labels: labels.subarray(from, to), share }
   })
 }

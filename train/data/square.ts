@@ -1,5 +1,5 @@
 import { UserError } from '../../engine/base/errors.ts'
-import { resizeBytes } from './resize.ts'
+import { resizeBytes } from '../../kernels/augment/resize.ts'
 
 /** The rule for an image that is not square: `stretch` changes its aspect ratio, `crop` keeps the middle. */
 export const FITS = ['stretch', 'crop'] as const

@@ -1,15 +1,20 @@
 import type { Tensor } from '../../engine/index.ts'
 import type { Model } from '../../model/index.ts'
-import { type LabelledImages, splitBatch } from '../data/microBatch.ts'
+import type { Chosen } from '../data/batch.ts'
+import { partsOf } from '../data/microBatch.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
-import { imageTensor, labelTensor } from '../modelInput.ts'
+import { labelTensor } from '../modelInput.ts'
 import type { MicroBatch, StepResult } from '../schemes/index.ts'
+import type { ImageSource } from './imageSource.ts'
 
-/** Copies a mini-batch to the device in at most `count` micro-batches of about the same size. */
-export function microBatches(model: Model, batch: LabelledImages, count: number): MicroBatch[] {
-  return splitBatch(batch, count).map(({ images, labels, share }) => ({
-    images: imageTensor(model, images, labels.length),
-    labels: labelTensor(model, labels),
+/**
+ * Copies a mini-batch to the device in at most `count` micro-batches of about the same size.
+ * @returns micro-batches whose images are inputs of the source
+ */
+export function microBatches(model: Model, source: ImageSource, batch: Chosen, count: number): MicroBatch[] {
+  return partsOf(batch.labels.length, count).map(({ from, to, share }) => ({
+    images: source.input(batch, from, to),
+    labels: labelTensor(model, batch.labels.subarray(from, to)),
     share,
   }))
 }

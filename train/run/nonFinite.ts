@@ -1,7 +1,8 @@
 import { firstNonFinite, UserError } from '../../engine/index.ts'
-import type { Batch } from '../data/batch.ts'
+import type { Chosen } from '../data/batch.ts'
 import type { Objective } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
+import type { ImageSource } from './imageSource.ts'
 import { microBatches } from './microBatches.ts'
 import type { TrainerParts } from './trainerParts.ts'
 
@@ -12,14 +13,18 @@ import type { TrainerParts } from './trainerParts.ts'
  */
 export async function findNonFinite(
   { device, model, optimizer }: TrainerParts,
-  batch: Batch,
+  source: ImageSource,
+  batch: Chosen,
   objective: Objective,
   counter: number,
 ): Promise<string | undefined> {
   const saved = device.random.counter
   device.random.counter = counter
-  const micro = microBatches(model, batch, 1)
-  const op = await firstNonFinite(() => objective.loss(model, micro[0]!).objective.backward(optimizer.lossScale.value))
+  const [micro] = microBatches(model, source, batch, 1)
+  const images = source.images(micro!.images)
+  const op = await firstNonFinite(() =>
+    objective.loss(model, { ...micro!, images }).objective.backward(optimizer.lossScale.value),
+  )
   device.random.counter = saved
   return op
 }
@@ -31,7 +36,7 @@ export async function findNonFinite(
  */
 export function nonFiniteError(
   { lr, precision }: Settings,
-  { epoch }: Batch,
+  { epoch }: Chosen,
   step: number,
   found: string | undefined,
 ): UserError {

@@ -21,6 +21,7 @@ import { LossScale } from '../optim/lossScale.ts'
 import { instantiate, type SchemeDefinition, schemeOf } from '../schemes/index.ts'
 import { modelConfigOf, type Settings } from '../settings.ts'
 import { type Checkpoint, restoreOptimizer, type SavedRun, withPath } from './checkpoint.ts'
+import { deviceSources } from './deviceImages.ts'
 import { dryRun } from './dryRun.ts'
 import { fastestMode } from './fastestMode.ts'
 import { loadInitial } from './initFrom.ts'
@@ -140,6 +141,8 @@ export async function startTrainer(
     distributed = await distributeBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
     optimizer = distributed.optimizer
   }
+  // Several devices take their images from the host.
+  const sources = distributed || settings.data === 'host' ? undefined : deviceSources(model, data)
   try {
     const trainer = new Trainer({
       device,
@@ -148,6 +151,7 @@ export async function startTrainer(
       ema,
       train,
       evaluation,
+      sources,
       settings: resolved,
       scheme,
       mode,

@@ -1,6 +1,8 @@
+import type { Tensor } from '../../engine/index.ts'
+import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { branchShape } from '../../model/index.ts'
-import type { Batch } from '../data/loader.ts'
-import { CounterRandom, Purpose } from '../data/random.ts'
+import type { Batch, Chosen } from '../data/batch.ts'
+import { Purpose } from '../data/random.ts'
 import type { StepValues } from '../devices/branchDevices.ts'
 import { evaluate } from '../evaluate.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
@@ -21,6 +23,7 @@ import {
 } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
 import type { LoopState, SavedModel, SavedOptimizer } from './checkpoint.ts'
+import { HostImages, type ImageSource } from './imageSource.ts'
 import type { Position, TrainingState } from './metadata.ts'
 import { accuracies, microBatches, readStep } from './microBatches.ts'
 import { findNonFinite, nonFiniteError } from './nonFinite.ts'
@@ -44,6 +47,7 @@ export class Trainer {
   /** Counted floating-point operations of the training so far. */
   readonly flops: FlopCounter
   readonly #schedule: Schedule
+  readonly #sources: { train: ImageSource; evaluation: ImageSource }
   readonly #captured = new Map<Objective, CapturedStep>()
   /** Number of mini-batches with known losses, plus number of evaluations: a measure of progress. */
   reached = 0
@@ -56,6 +60,8 @@ export class Trainer {
     const { settings, model, mode = 'serial', scheme = schemeOf(settings.scheme) } = parts
     this.parts = parts
     this.flops = new FlopCounter(model.config)
+    const { train, evaluation } = parts
+    this.#sources = parts.sources ?? { train: new HostImages(model, train), evaluation: new HostImages(model, evaluation) }
     const { prefixWeights: weights, hinge } = settings
     this.scheme = instantiate(scheme, branchShape(model.config).branches, { weights, hinge, mode })
     const updatesPerEpoch = updatesOf(this.scheme).reduce((sum, count) => sum + count, 0) * parts.train.stepsPerEpoch
@@ -178,7 +184,7 @@ export class Trainer {
       hooks.onBegin?.(step)
       const at = train.state
       if (at.epoch !== epoch || at.step !== batch) train.seek({ epoch, step: batch })
-      const report = this.#step(await train.next(), hooks)
+      const report = this.#step(await this.#sources.train.next(), hooks)
       report.catch(() => {})
       inFlight.push(report)
       await drain(AHEAD)
@@ -202,13 +208,14 @@ export class Trainer {
   }
 
   /** Submits the optimizer steps on one mini-batch; the promise settles when their losses are known. */
-  #step(batch: Batch, hooks: TrainerHooks): Promise<void> {
+  #step(batch: Chosen, hooks: TrainerHooks): Promise<void> {
     const { device, settings, distributed } = this.parts
     const { counter } = device.random
     const objectives = stepsAt(this.scheme, this.position.pass, () => this.#place())
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
     const { accumulate, maxNorm } = settings
-    const reads = distributed?.updates(batch, steps, { microBatches: accumulate, maxNorm }) ?? this.#updates(batch, steps)
+    const onAll = () => distributed?.updates(batch as Batch, steps, { microBatches: accumulate, maxNorm })
+    const reads = onAll() ?? this.#updates(batch, steps)
     const { pass } = this.position
     this.flops.add(objectives, batch.labels.length)
     const { total: flops } = this.flops
@@ -218,7 +225,7 @@ export class Trainer {
       const values = await Promise.all(reads)
       const bad = values.findIndex((step) => this.#ends(step))
       if (bad >= 0) {
-        const repeat = () => findNonFinite(this.parts, batch, objectives[bad]!, counter)
+        const repeat = () => findNonFinite(this.parts, this.#sources.train, batch, objectives[bad]!, counter)
         const found = distributed ? values[bad]!.nonFinite : await repeat()
         throw nonFiniteError(settings, batch, position.step, found)
       }
@@ -252,9 +259,9 @@ export class Trainer {
   }
 
   /** Submits the optimizer steps on one mini-batch to a single device. */
-  #updates(batch: Batch, steps: readonly { objective: Objective; lr: number }[]): Promise<StepValues>[] {
+  #updates(batch: Chosen, steps: readonly { objective: Objective; lr: number }[]): Promise<StepValues>[] {
     const { model, settings, optimizer } = this.parts
-    const micro = microBatches(model, batch, settings.accumulate)
+    const micro = microBatches(model, this.#sources.train, batch, settings.accumulate)
     const scale = settings.precision === 'mixed' ? optimizer.lossScale.value : undefined
     const reads = steps.map(({ objective, lr }) => readStep(this.#update(objective, micro, lr), scale))
     for (const { images, labels } of micro) {
@@ -266,10 +273,11 @@ export class Trainer {
 
   #update(objective: Objective, batches: readonly MicroBatch[], lr: number): StepResult {
     const { model, optimizer, ema, settings, eager = false } = this.parts
-    if (eager) return optimizerStep(model, optimizer, objective, batches, lr, settings.maxNorm, ema)
+    const imagesOf = (input: Tensor) => this.#sources.train.images(input)
+    if (eager) return optimizerStep(model, optimizer, objective, batches, lr, settings.maxNorm, ema, imagesOf)
     let step = this.#captured.get(objective)
     if (!step) {
-      step = captureStep(model, optimizer, objective, settings.maxNorm, ema)
+      step = captureStep(model, optimizer, objective, settings.maxNorm, ema, imagesOf)
       this.#captured.set(objective, step)
     }
     return step(batches, lr)
@@ -294,7 +302,7 @@ export class Trainer {
       if (images < evaluation.count && hooks.shouldStop?.()) throw stopped
     }
     try {
-      const score = () => evaluate(model, evaluation, onBatch, distributed ?? mode)
+      const score = () => evaluate(model, evaluation, onBatch, distributed ?? mode, this.#sources.evaluation)
       const found = await (ema ? ema.evaluate(score) : score())
       this.#due = undefined
       this.history.push({ epoch, ...found })

@@ -7,6 +7,7 @@ import type { Ema } from '../optim/ema.ts'
 import type { Optimizer } from '../optim/optimizer.ts'
 import type { SchemeDefinition } from '../schemes/index.ts'
 import type { Settings } from '../settings.ts'
+import type { ImageSource } from './imageSource.ts'
 import type { Position } from './metadata.ts'
 
 /** The values of a finished mini-batch. */
@@ -58,6 +59,8 @@ export interface TrainerParts {
   ema?: Ema | undefined
   train: BatchLoader
   evaluation: BatchLoader
+  /** Makes the images of `train` and of `evaluation`; default the host. */
+  sources?: { train: ImageSource; evaluation: ImageSource } | undefined
   settings: Settings
   /** The scheme; default the one that the settings name. */
   scheme?: SchemeDefinition | undefined

@@ -13,4 +13,4 @@ export {
   stepsAt,
   updatesOf,
 } from './scheme.ts'
-export { type CapturedStep, captureStep, optimizerStep, type StepResult } from './step.ts'
+export { type CapturedStep, captureStep, type ImagesOf, optimizerStep, type StepResult } from './step.ts'

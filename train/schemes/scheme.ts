@@ -2,8 +2,8 @@ import { checkFunction, refusal } from '../../engine/base/checks.ts'
 import { ArgumentError } from '../../engine/base/errors.ts'
 import { checkOptions } from '../../engine/base/options.ts'
 import type { Tensor } from '../../engine/index.ts'
+import type { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import type { Mode, Model, ModelConfig } from '../../model/index.ts'
-import type { CounterRandom } from '../data/random.ts'
 
 /** A part of a mini-batch on the device. */
 export interface MicroBatch {

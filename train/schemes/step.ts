@@ -17,11 +17,17 @@ export interface StepResult {
   firstPrefix: number
 }
 
+/** Makes the images of a micro-batch of what was copied to the device for them. */
+export type ImagesOf = (input: Tensor) => Tensor
+
+const identity: ImagesOf = (input) => input
+
 /**
  * Takes one optimizer step on the micro-batches of a mini-batch, whose gradients are accumulated. The loss is multiplied by the
  * optimizer's loss scale.
  * @param maxNorm global norm to which an objective that clips limits the gradient
  * @param ema averages that are updated after the step
+ * @param imagesOf makes the images [B, C, H, W] of what the batches hold; default these are images
  * @throws ArgumentError for arguments of a wrong kind, and batches that are no list of images and labels
  */
 export function optimizerStep(
@@ -32,8 +38,10 @@ export function optimizerStep(
   lr: number,
   maxNorm: number,
   ema?: Ema,
+  imagesOf: ImagesOf = identity,
 ): StepResult {
   checkParts('optimizerStep', model, optimizer, objective, maxNorm, ema)
+  checkFunction('optimizerStep', imagesOf, 'imagesOf')
   checkBatches('optimizerStep', batches)
   checkNumber('optimizerStep', lr, 'lr')
   const { loss, clip, firstPrefix } = objective
@@ -44,7 +52,7 @@ export function optimizerStep(
     autocast('float32', () => {
       for (const batch of batches) {
         const part = scope(() => {
-          const { objective, losses, logits } = loss(model, batch)
+          const { objective, losses, logits } = loss(model, { ...batch, images: imagesOf(batch.images) })
           const shared = batch.share === 1 ? objective : objective.mul(batch.share)
           shared.backward(optimizer.lossScale.value)
           return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
@@ -96,6 +104,7 @@ function checkBatches(op: string, batches: unknown): void {
 
 /**
  * Captures the optimizer step on one objective, once for each set of batch shapes.
+ * @param imagesOf makes the images [B, C, H, W] of what the batches hold, inside of the captured step; default these are images
  * @throws ArgumentError for arguments of a wrong kind; from a call for batches that are no list of images and labels
  */
 export function captureStep(
@@ -104,15 +113,17 @@ export function captureStep(
   objective: Objective,
   maxNorm: number,
   ema?: Ema,
+  imagesOf: ImagesOf = identity,
 ): CapturedStep {
   checkParts('captureStep', model, optimizer, objective, maxNorm, ema)
+  checkFunction('captureStep', imagesOf, 'imagesOf')
   const step = capture((...tensors: Tensor[]): StepResult => {
     const total = tensors.reduce((sum, { shape }, i) => (i % 2 === 1 ? sum + shape[0]! : sum), 0)
     const batches = Array.from({ length: tensors.length / 2 }, (_, i): MicroBatch => {
       const [images, labels] = [tensors[2 * i]!, tensors[2 * i + 1]!]
       return { images, labels, share: labels.size / total }
     })
-    return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm, ema)
+    return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm, ema, imagesOf)
   })
   const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
     checkBatches('captureStep', batches)

@@ -1,6 +1,7 @@
 import { UserError } from '../../../engine/index.ts'
+import { CounterRandom } from '../../../kernels/random/counterRandom.ts'
 import { branchShape, countParameters, type ModelConfig } from '../../../model/index.ts'
-import { CounterRandom, Purpose } from '../../data/random.ts'
+import { Purpose } from '../../data/random.ts'
 import { instantiate, type SchemeDefinition, schemeOf, trainingFlops } from '../../schemes/index.ts'
 import { checkSettings, modelConfigOf, type SettingName, type Settings } from '../../settings.ts'
 import { BUILD } from './build.ts'

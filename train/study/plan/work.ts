@@ -1,4 +1,5 @@
-import { CounterRandom, Purpose } from '../../data/random.ts'
+import { CounterRandom } from '../../../kernels/random/counterRandom.ts'
+import { Purpose } from '../../data/random.ts'
 import { type Objective, type Scheme, stepsAt } from '../../schemes/index.ts'
 import type { Settings } from '../../settings.ts'
 

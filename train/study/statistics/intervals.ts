@@ -1,5 +1,6 @@
 import { UserError } from '../../../engine/index.ts'
-import { CounterRandom, Purpose } from '../../data/random.ts'
+import { CounterRandom } from '../../../kernels/random/counterRandom.ts'
+import { Purpose } from '../../data/random.ts'
 import { tQuantile, tTail } from './studentT.ts'
 
 /** A value with the interval that holds the true one at some level of confidence. */

@@ -1,18 +1,22 @@
-import type { OptionNames } from '../../engine/base/options.ts'
-import { randAugment } from './randaugment.ts'
-import type { CounterRandom } from './random.ts'
+import type { CounterRandom } from '../random/counterRandom.ts'
+import type { AugmentOptions, AugmentSpec } from './augment.ts'
+import { randAugment } from './operations.ts'
+import { resizeBytes } from './resize.ts'
 
-/** Random changes of training images; default none. */
-export interface AugmentOptions {
-  /** Zero pixels that are added on each side before a random crop to the original size. */
-  cropPadding?: number
-  /** Whether images are mirrored with probability 1/2. */
-  flip?: boolean
-  /** The number of random operations and their magnitude (0 to 30). */
-  randAugment?: { n: number; magnitude: number }
+/**
+ * Makes the bytes of one image of a batch on the host: resized, then augmented.
+ * @param stored uint8 [channels, sourceHeight, sourceWidth]
+ * @param random the only source of randomness
+ * @returns uint8 [channels, height, width], which is `stored` itself where nothing changes
+ */
+export function hostImage(
+  stored: Uint8Array,
+  { channels, sourceHeight, sourceWidth, height, width, options }: Omit<AugmentSpec, 'seed' | 'purpose'>,
+  random: CounterRandom,
+): Uint8Array {
+  const resized = resizeBytes(stored, channels, sourceHeight, sourceWidth, height, width)
+  return augment(resized, channels, height, width, options, random)
 }
-
-export const AUGMENTATIONS: OptionNames<AugmentOptions> = { cropPadding: true, flip: true, randAugment: true }
 
 /**
  * Applies crop, flip and RandAugment, in this order, to one uint8 image [channels, height, width].

@@ -12,6 +12,11 @@ function blend(byte: number, other: number, factor: number): number {
   return value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value)
 }
 
+/** The products of a factor and the differences -255 to 255 of two bytes, rounded as in `blend`. */
+export function blendTerms(factor: number): Float32Array {
+  return Float32Array.from({ length: 511 }, (_, i) => Math.fround(factor) * (i - 255))
+}
+
 /** Maps every byte, through a table of the values. */
 function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array {
   const table = new Uint8Array(256)
@@ -24,16 +29,19 @@ function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array 
 /** Numbers [a, b, c, d, e, f]: the output point (x, y) shows the input point (a x + b y + c, d x + e y + f). */
 export type AffineMatrix = readonly [number, number, number, number, number, number]
 
+/** The steps and the start of a matrix in 16.16 fixed point, each as x and y: from pixel to pixel, from row to row, and the first centre. */
+export function fixedPoint([a, b, c, d, e, f]: AffineMatrix): [number, number, number, number, number, number] {
+  const fixed = (value: number) => Math.floor(value * 65536 + 0.5)
+  return [fixed(a), fixed(d), fixed(b), fixed(e), fixed(c + a * 0.5 + b * 0.5), fixed(f + d * 0.5 + e * 0.5)]
+}
+
 /**
  * Resamples with the nearest pixel, as RandAugment's published form does; pixels outside the image are 0.
  * Coordinates start at the upper left corner, and pixel centres are at halves.
  */
 export function affine(image: Uint8Array, height: number, width: number, matrix: AffineMatrix): Uint8Array {
-  const [a, b, c, d, e, f] = matrix
-  const fixed = (value: number) => Math.floor(value * 65536 + 0.5)
-  const [stepXx, stepXy, stepYx, stepYy] = [fixed(a), fixed(d), fixed(b), fixed(e)]
-  let rowX = fixed(c + a * 0.5 + b * 0.5)
-  let rowY = fixed(f + d * 0.5 + e * 0.5)
+  const [stepXx, stepXy, stepYx, stepYy, startX, startY] = fixedPoint(matrix)
+  let [rowX, rowY] = [startX, startY]
   const out = new Uint8Array(image.length)
   const pixels = height * width
   for (let y = 0; y < height; y++, rowX += stepYx, rowY += stepYy) {
@@ -50,13 +58,18 @@ export function affine(image: Uint8Array, height: number, width: number, matrix:
   return out
 }
 
-/** Rotates counter-clockwise around the centre by an angle in degrees. */
-export function rotate(image: Uint8Array, height: number, width: number, degrees: number): Uint8Array {
+/** The matrix of a counter-clockwise rotation around the centre, by an angle in degrees. */
+export function rotation(height: number, width: number, degrees: number): AffineMatrix {
   const angle = (-degrees * Math.PI) / 180
   const cos = Math.cos(angle)
   const sin = Math.sin(angle)
   const [x, y] = [width / 2, height / 2]
-  return affine(image, height, width, [cos, sin, x - (cos * x + sin * y), -sin, cos, y + (sin * x - cos * y)])
+  return [cos, sin, x - (cos * x + sin * y), -sin, cos, y + (sin * x - cos * y)]
+}
+
+/** Rotates counter-clockwise around the centre by an angle in degrees. */
+export function rotate(image: Uint8Array, height: number, width: number, degrees: number): Uint8Array {
+  return affine(image, height, width, rotation(height, width, degrees))
 }
 
 /** Scales every pixel; factor 1 is the image. */
@@ -133,6 +146,33 @@ function perChannel(image: Uint8Array, channels: number, table: (plane: Uint8Arr
   return out
 }
 
+/** The byte that autoContrast makes of one, in Pillow's float64. */
+function stretched(byte: number, low: number, high: number): number {
+  const scale = 255 / (high - low)
+  return Math.trunc(byte * scale - low * scale)
+}
+
+/** The number of `stretchExceptions`. */
+export const STRETCH_EXCEPTIONS = 12_094
+
+/**
+ * Bytes that autoContrast stretches to one less than the whole number they should become, because of rounding.
+ * @returns `low << 16 | high << 8 | byte` of each, in ascending order
+ */
+export function stretchExceptions(): Int32Array {
+  const found = new Int32Array(STRETCH_EXCEPTIONS)
+  let count = 0
+  for (let low = 0; low < 256; low++) {
+    for (let high = low + 1; high < 256; high++) {
+      for (let byte = low + 1; byte <= high; byte++) {
+        const whole = (255 * (byte - low)) / (high - low)
+        if (Number.isInteger(whole) && stretched(byte, low, high) < whole) found[count++] = (low << 16) | (high << 8) | byte
+      }
+    }
+  }
+  return found
+}
+
 /** Stretches each channel to the full range. */
 export function autoContrast(image: Uint8Array, channels: number): Uint8Array {
   return perChannel(image, channels, (plane) => {
@@ -143,9 +183,8 @@ export function autoContrast(image: Uint8Array, channels: number): Uint8Array {
       if (byte > high) high = byte
     }
     if (high <= low) return undefined
-    const scale = 255 / (high - low)
     const table = new Uint8ClampedArray(256)
-    for (let byte = 0; byte < 256; byte++) table[byte] = Math.trunc(byte * scale - low * scale)
+    for (let byte = 0; byte < 256; byte++) table[byte] = stretched(byte, low, high)
     return table
   })
 }
