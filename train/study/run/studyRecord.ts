@@ -21,7 +21,7 @@ export type Reached = Pick<StepReport, 'position' | 'flops'>
 /** The part of a job that its record repeats. */
 export type RecordedJob = Pick<RunJob, 'kind' | 'key' | 'arm' | 'flops'>
 
-/** Describes a run of a study at its end. @param judged its test scores; none for a trial */
+/** Describes a run of a study at its end. A trial has no test scores. */
 export function studyRecord(
   { key, arm, flops }: RecordedJob,
   trainer: Trainer,
