@@ -11,7 +11,7 @@ const COLLECT_FROM = 16_384
 /** The most bind groups at a time, as a share of the driver's limit on bind groups. */
 const SHARE = 0.68
 /** The most bind groups of executable graphs, as a share of the driver's limit; the rest is for ops. */
-const GRAPH_SHARE = 0.6
+const GRAPH_SHARE = 0.42
 
 /** Bytes between the places where a binding can start. */
 const OFFSET_STEP = 256
