@@ -7,11 +7,11 @@ import { ShapeError } from '../base/errors.ts'
 import { kindOf } from '../base/kind.ts'
 import { checkOptions, type OptionNames } from '../base/options.ts'
 import { INT32_MAX, INT32_MIN } from '../layout/dtype.ts'
-import { format } from '../layout/shape.ts'
+import { format, sizeOf } from '../layout/shape.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { runBinary } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
-import { empty, type Tensor } from '../tensor/tensor.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { full } from './create.ts'
 import { add, div, mul, sub } from './elementwise.ts'
 import { reshape } from './shape.ts'
@@ -36,18 +36,21 @@ interface Arguments {
 const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
   name: 'crossEntropy',
   forward(ctx, inputs, { reduction, options }) {
-    const [logits, labels] = inputs.map((t) => t.contiguous()) as [Tensor, Tensor]
-    const { device } = logits
-    const losses = empty(labels.shape, 'float32', device)
-    const statistics = empty([...labels.shape, 2], 'float32', device) // [..., 2]: the row's maximum and sum of exponentials
-    run(kernels.crossEntropy, { ...problemOf(logits, labels), ...options }, [logits, labels, losses, statistics])
+    const logits = inputs[0].contiguous()
     const counts = reduction === 'mean' && options.ignored !== undefined
+    const labels = counts ? inputs[1].contiguous() : withoutRepeats(inputs[1], 'front')
+    const shape = logits.shape.slice(0, -1)
+    const { device } = logits
+    const losses = empty(shape, 'float32', device)
+    const statistics = empty([...shape, 2], 'float32', device) // [..., 2]: the row's maximum and sum of exponentials
+    const problem = problemOf(logits, labels)
+    run(kernels.crossEntropy, { ...problem, ...options }, [logits, labels, losses, statistics])
     const count = counts ? countOf(labels, options.ignored!) : undefined
     ctx.saveForBackward(logits, labels, statistics, count)
     if (reduction === 'none') return losses
     const loss = empty([], 'float32', device)
-    const scale = reduction === 'mean' && !count ? 1 / labels.size : 1
-    run(sum, { ...rowMajor(1, labels.size, 1), scale }, [losses, loss])
+    const scale = reduction === 'mean' && !count ? 1 / problem.rows : 1
+    run(sum, { ...rowMajor(1, problem.rows, 1), scale }, [losses, loss])
     if (!count) return loss
     const mean = empty([], 'float32', device)
     runBinary('div', loss, count, mean)
@@ -56,15 +59,15 @@ const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
   backward(ctx, grad, { reduction, options }) {
     const [logits, labels, statistics, count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
     const problem = { ...problemOf(logits, labels), ...options }
-    const gradientStride = reduction === 'none' ? 1 : 0
     const scale = reduction === 'mean' && !count ? 1 / problem.rows : 1
-    let gradient = grad.contiguous()
+    let gradient = withoutRepeats(grad, 'back')
     if (count) {
       gradient = empty([], 'float32', logits.device)
       runBinary('div', grad, count, gradient)
     }
     const dlogits = ctx.gradOut(0)
-    run(kernels.crossEntropyBackward, { ...problem, gradientStride, scale }, [logits, labels, statistics, gradient, dlogits])
+    const gradientRows = Math.max(1, problem.rows / Math.max(1, gradient.size))
+    run(kernels.crossEntropyBackward, { ...problem, gradientRows, scale }, [logits, labels, statistics, gradient, dlogits])
     return [dlogits, undefined]
   },
   differentiableBackward(ctx, grad, { reduction, options }) {
@@ -72,7 +75,7 @@ const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
     const logits = ctx.input(0)
     const classes = logits.shape.at(-1)!
     const each = reduction === 'none' ? reshape(grad, [...grad.shape, 1]) : grad
-    const scaled = count ? div(each, count) : reduction === 'mean' ? mul(each, 1 / labels.size) : each
+    const scaled = count ? div(each, count) : reduction === 'mean' ? mul(each, classes / logits.size) : each
     // The target's part is constant, and is the gradient at equal logits: 1 / C minus the target.
     const minusTarget = noGrad(() => sub(targetGradient(labels, classes, options), 1 / classes))
     const counted = options.ignored === undefined ? undefined : countedRows(labels, options.ignored)
@@ -93,7 +96,7 @@ function targetGradient(labels: Tensor, classes: number, options: Arguments['opt
   const problem = problemOf(logits, labels)
   run(kernels.crossEntropy, problem, [logits, labels, losses, statistics])
   const one = full([1], 1, { device: labels.device })
-  const backward = { ...problem, ...options, gradientStride: 0 as const, scale: 1 }
+  const backward = { ...problem, ...options, gradientRows: Math.max(1, labels.size), scale: 1 }
   run(kernels.crossEntropyBackward, backward, [logits, labels, statistics, one, out])
   return out
 }
@@ -113,7 +116,17 @@ function countOf(labels: Tensor, ignored: number): Tensor {
 }
 
 function problemOf(logits: Tensor, labels: Tensor) {
-  return { rows: labels.size, classes: logits.shape.at(-1)!, nan: kernels.NAN_BITS } as const
+  const rows = sizeOf(logits.shape.slice(0, -1))
+  return { rows, classes: logits.shape.at(-1)!, nan: kernels.NAN_BITS, labelRows: Math.max(1, labels.size) } as const
+}
+
+/** Leaves out dims at one end along which a tensor repeats, as one that was broadcast does. @returns a contiguous tensor */
+function withoutRepeats(t: Tensor, end: 'front' | 'back'): Tensor {
+  const isDistinct = (stride: number) => stride !== 0
+  const first = t.strides.findIndex(isDistinct)
+  const [from, to] = end === 'front' ? [first < 0 ? t.ndim : first, t.ndim] : [0, t.strides.findLastIndex(isDistinct) + 1]
+  if (to - from === t.ndim) return t.contiguous()
+  return view(t, { shape: t.shape.slice(from, to), strides: t.strides.slice(from, to) }).contiguous()
 }
 
 /**

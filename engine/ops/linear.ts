@@ -88,18 +88,20 @@ interface LayerGradients {
   weight: Tensor | undefined
   /** dy, or dy before a cast to lower precision, [rows, out]; its rows add up to the gradient of bias. */
   dBias: Tensor
+  /** Another gradient of x, [rows, in], which is added to this one. */
+  added?: Tensor | undefined
 }
 
 /** Computes the gradients of x, weight and bias where needed. The indices say which inputs of the op these are; x may be none. */
 export function linearGradients(
   ctx: OpContext,
   [atX, atWeight, atBias]: readonly [x: number | undefined, weight: number, bias: number],
-  { dy, x, weight, dBias }: LayerGradients,
+  { dy, x, weight, dBias, added }: LayerGradients,
 ): (Tensor | undefined)[] {
   let [dx, dweight, dbias]: (Tensor | undefined)[] = []
   if (atX !== undefined && ctx.needs[atX]) {
     dx = ctx.gradOut(atX)
-    gemm(shaped(dx, [dy.shape[0]!, weight!.shape[1]!]), dy, weight!)
+    gemm(shaped(dx, [dy.shape[0]!, weight!.shape[1]!]), dy, weight!, { residual: added })
   }
   if (ctx.needs[atWeight]) {
     dweight = ctx.gradOut(atWeight)

@@ -20,6 +20,8 @@ interface Arguments {
   /** The dtype of the result. */
   dtype: Dtype
   residual: ResidualType | undefined
+  /** Whether the residual is x, so that their gradients are one. */
+  isOwnResidual: boolean
 }
 
 const op = defineOp<Inputs, Arguments>({
@@ -52,7 +54,7 @@ const op = defineOp<Inputs, Arguments>({
     )
     return out
   },
-  backward(ctx, grad, { compute, residual }) {
+  backward(ctx, grad, { compute, residual, isOwnResidual }) {
     const [x, weight1, weight2, hidden, pre] = ctx.saved as (Tensor | undefined)[]
     const dy = asRows(castDetached(grad, compute)) // [rows, out]
     const layer2 = { dy, x: hidden, weight: weight2, dBias: asRows(grad) }
@@ -62,9 +64,11 @@ const op = defineOp<Inputs, Arguments>({
       // The epilogue of the product multiplies by gelu'(pre).
       const dpre = empty(pre.shape, compute, pre.device) // [rows, hidden]
       gemm(dpre, dy, weight2, { geluGrad: pre })
-      layer1 = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, dBias: dpre })
+      const added = isOwnResidual ? asRows(grad) : undefined
+      layer1 = linearGradients(ctx, [0, 1, 2], { dy: dpre, x, weight: weight1, dBias: dpre, added })
     }
-    return [...layer1, dweight2, dbias2, residual && residualGradient(ctx, 5, grad, residual)]
+    const dresidual = residual && !isOwnResidual ? residualGradient(ctx, 5, grad, residual) : undefined
+    return [...layer1, dweight2, dbias2, dresidual]
   },
   differentiableBackward(ctx, grad, { residual }) {
     const pre = product(ctx.input(0), ctx.input(1), ctx.input(2))
@@ -113,5 +117,6 @@ export function mlp(
     throw mismatch('mlp', inputs, '[..., in], [hidden, in], [hidden], [out, hidden], [out] in float32 or float16')
   }
   const added = residualType('mlp', residual, [...x.shape.slice(0, -1), outputs!])
-  return op(inputs, { compute, dtype: residual?.dtype ?? compute, residual: added })
+  const isOwnResidual = residual === x && compute === x.dtype
+  return op(inputs, { compute, dtype: residual?.dtype ?? compute, residual: added, isOwnResidual })
 }

@@ -14,12 +14,15 @@ const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
-  rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32,
+  rows: u32, classes: u32, nan: u32,
+  labelRows: u32, // the rows after which labels repeat
+  gradientRows: u32, // the rows that share an element of gradient
+  scale: f32,
   smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
-@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [labelRows]
 // [rows]: the largest logit, and the sum of exp(logit - largest).
 @group(0) @binding(2) var<storage, read> statistics: array<vec2<f32>>;
 // [rows], or with a stride of 0 [1].
@@ -37,8 +40,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = row * n;
   let largest = statistics[own.z / 2u + row].x;
   // A negative label becomes a large number, which is no class.
-  let label = u32(labels[own.y + row]);
-  let scaled = gradient[own.w + row * params.gradientStride] * params.scale;
+  let label = u32(labels[own.y + row % params.labelRows]);
+  let scaled = gradient[own.w + row / params.gradientRows] * params.scale;
   var g = select(bitcast<f32>(params.nan), scaled, label < params.classes);
   if (IGNORE && label == u32(params.ignored)) { g = 0.0; }
   // The class of the label and the others take these parts from the gradient.

@@ -13,12 +13,15 @@ const IGNORE: bool = false;
 
 struct Params {
   strides: array<vec4<u32>, 2>, // the strides of each binding from branch to branch
-  rows: u32, classes: u32, nan: u32, gradientStride: u32, scale: f32,
+  rows: u32, classes: u32, nan: u32,
+  labelRows: u32, // the rows after which labels repeat
+  gradientRows: u32, // the rows that share an element of gradient
+  scale: f32,
   smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
-@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [labelRows]
 // [rows]: the largest logit, and the sum of exp(logit - largest).
 @group(0) @binding(2) var<storage, read> statistics: array<vec2<f32>>;
 // [rows], or with a stride of 0 [1].
@@ -36,7 +39,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = i / n;
   let largestAndSum = statistics[own.z / 2u + row];
   // A negative label becomes a large number, which is no class.
-  let label = u32(labels[own.y + row]);
+  let label = u32(labels[own.y + row % params.labelRows]);
   if (IGNORE && label == u32(params.ignored)) {
     dlogits[result + i] = Element(0.0);
     return;
@@ -49,5 +52,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var wanted = select(Element(0.0), Element(1.0), LANES == Element(f32(place)));
   if (SMOOTH) { wanted = wanted * (1.0 - params.smoothing) + params.smoothing / f32(params.classes); }
   let probability = exp(logits[own.x / ROW_VEC + i] - largestAndSum.x) / largestAndSum.y;
-  dlogits[result + i] = (probability - wanted) * (gradient[own.w + row * params.gradientStride] * params.scale);
+  dlogits[result + i] = (probability - wanted) * (gradient[own.w + row / params.gradientRows] * params.scale);
 }

@@ -20,11 +20,11 @@ function extreme(classes: number): Fill {
   }
 }
 
-function forward(rows: number, classes: number, logits: Fill, name: string): KernelCase<CrossEntropyProblem> {
+function forward(rows: number, classes: number, logits: Fill, name: string, labelRows = rows): KernelCase<CrossEntropyProblem> {
   return {
     name,
-    problem: { rows, classes, nan: NAN_BITS },
-    sizes: { logits: rows * classes, labels: rows, losses: rows, statistics: 2 * rows },
+    problem: { rows, classes, nan: NAN_BITS, labelRows },
+    sizes: { logits: rows * classes, labels: labelRows, losses: rows, statistics: 2 * rows },
     fills: { logits, labels: labelsBelow(classes) },
   }
 }
@@ -59,18 +59,26 @@ export const crossEntropyCases: readonly KernelCase<CrossEntropyProblem>[] = [
   forward(9, 31, extreme(31), 'logits of 1e4'),
   forward(9, 64, extreme(64), 'logits of 1e4, vec4'),
   ...OPTIONS.map(([rows, classes, options]) => withOptions(forward(rows, classes, 'normal', `[${rows}, ${classes}]`), options)),
+  forward(33, 10, 'normal', '[33, 10] 11 labels', 11),
+  forward(6, 1028, 'normal', '[6, 1028] 2 labels', 2),
   { ...forward(4096, 1000, 'normal', 'bench [4096, 1000]'), bench: true },
 ]
 
-function backward(rows: number, classes: number, gradientStride: 0 | 1): KernelCase<CrossEntropyBackwardProblem> {
+function backward(
+  rows: number,
+  classes: number,
+  gradientRows: number,
+  labelRows = rows,
+): KernelCase<CrossEntropyBackwardProblem> {
+  const gradients = Math.ceil(rows / gradientRows)
   return {
-    name: `[${rows}, ${classes}]${gradientStride === 0 ? ' one gradient' : ''}`,
-    problem: { rows, classes, nan: NAN_BITS, gradientStride, scale: gradientStride === 0 ? 1 / rows : 1 },
+    name: `[${rows}, ${classes}] ${gradients} gradients, ${labelRows} labels`,
+    problem: { rows, classes, nan: NAN_BITS, labelRows, gradientRows, scale: 1 / gradientRows },
     sizes: {
       logits: rows * classes,
-      labels: rows,
+      labels: labelRows,
       statistics: 2 * rows,
-      gradient: gradientStride === 0 ? 1 : rows,
+      gradient: gradients,
       dlogits: rows * classes,
     },
     fills: { labels: labelsBelow(classes), statistics: (index, random) => (index % 2 === 0 ? 1 : 5) + random() },
@@ -79,8 +87,10 @@ function backward(rows: number, classes: number, gradientStride: 0 | 1): KernelC
 
 export const crossEntropyBackwardCases: readonly KernelCase<CrossEntropyBackwardProblem>[] = [
   ...SHAPES.map(([rows, classes]) => backward(rows, classes, 1)),
-  backward(33, 10, 0),
-  backward(129, 100, 0),
+  backward(33, 10, 33),
+  backward(33, 10, 11, 11),
+  backward(129, 100, 129),
+  backward(128, 100, 16, 8),
   ...OPTIONS.map(([rows, classes, options]) => withOptions(backward(rows, classes, 1), options)),
-  { ...backward(4096, 1000, 0), name: 'bench [4096, 1000]', bench: true },
+  { ...backward(4096, 1000, 4096), name: 'bench [4096, 1000]', bench: true },
 ]

@@ -25,6 +25,8 @@ export interface CrossEntropyProblem {
   rows: number
   classes: number
   nan: typeof NAN_BITS
+  /** The number of labels, after which they repeat: rows where each row has its own. */
+  labelRows: number
   /** The share of the loss that is the mean over all classes (label smoothing, 1512.00567); without it 0. */
   smoothing?: number
   /** The label of rows that have loss and gradient 0; without it there are none. */
@@ -51,14 +53,14 @@ function threadGrid({ rows }: CrossEntropyProblem, { WORKGROUP }: Constants): Gr
 }
 
 /**
- * losses [rows] = logsumexp(row of logits [rows, classes]) - its logit at labels [rows]. A label outside [0, classes) gives the loss NaN.
+ * losses [rows] = logsumexp(row of logits [rows, classes]) - its logit at the label, which is element r % labelRows of `labels` for row r. A label outside [0, classes) gives the loss NaN.
  * `statistics` [rows, 2] keeps each row's largest logit and its sum of exp(logit - largest) for the backward pass. Their logsumexp alone
  * is too coarse where logits are large. With `smoothing` s the loss is 1 - s times this plus s times logsumexp minus the mean logit.
  */
 export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
   name: 'crossEntropy',
   bindings: [...reads('f32', 'logits'), ...reads('i32', 'labels'), ...writes('f32', 'losses', 'statistics')],
-  params: [branchStrides(4), ...scalars('u32', 'rows', 'classes', 'nan'), ...optionParams],
+  params: [branchStrides(4), ...scalars('u32', 'rows', 'classes', 'nan', 'labelRows'), ...optionParams],
   variants: [
     {
       name: 'direct',
@@ -81,9 +83,10 @@ export const crossEntropy: KernelSpec<CrossEntropyProblem> = {
   bytes: ({ rows, classes }) => 4 * (rows * classes + 4 * rows),
 }
 
-/** The gradient of row r's loss is `scale` times element `r * gradientStride` of `gradient`. A stride of 0 takes one element for all. */
+/** The gradient of row r's loss is `scale` times element floor(r / gradientRows) of `gradient`. */
 export interface CrossEntropyBackwardProblem extends CrossEntropyProblem {
-  gradientStride: 0 | 1
+  /** The number of neighbouring rows that share an element of `gradient`, from 1 to all rows. */
+  gradientRows: number
   scale: number
 }
 
@@ -106,7 +109,7 @@ export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
   ],
   params: [
     branchStrides(5),
-    ...scalars('u32', 'rows', 'classes', 'nan', 'gradientStride'),
+    ...scalars('u32', 'rows', 'classes', 'nan', 'labelRows', 'gradientRows'),
     ...scalars('f32', 'scale'),
     ...optionParams,
   ],

@@ -21,11 +21,12 @@ const IGNORE: bool = false;
 struct Params {
   strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
   rows: u32, classes: u32, nan: u32,
+  labelRows: u32, // the rows after which labels repeat
   smoothing: f32, ignored: i32, // the share of all classes, and the label of rows without loss
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<Element>; // [rows, classes]
-@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [labelRows]
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>; // [rows]
 // [rows]: the largest logit, and the sum of exp(logit - largest) or NaN.
 @group(0) @binding(3) var<storage, read_write> statistics: array<vec2<f32>>;
@@ -119,7 +120,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
 
   // A negative label becomes a large number, which is no class.
-  let label = u32(labels[own.y + row]);
+  let label = u32(labels[own.y + row % params.labelRows]);
   if (IGNORE && label == u32(params.ignored)) {
     losses[own.z + row] = 0.0;
   } else if (label < params.classes) {

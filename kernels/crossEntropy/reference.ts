@@ -3,7 +3,7 @@ import type { CrossEntropyBackwardProblem, CrossEntropyProblem } from './crossEn
 
 /** The losses, and each row's largest logit and sum of exp(logit - largest), in float64. */
 export function crossEntropyReference(problem: CrossEntropyProblem, arrays: Arrays): Arrays {
-  const { rows, classes } = problem
+  const { rows, classes, labelRows } = problem
   const smoothing = Math.fround(problem.smoothing ?? 0)
   const { labels, losses, statistics } = arrays
   for (let row = 0; row < rows; row++) {
@@ -11,10 +11,11 @@ export function crossEntropyReference(problem: CrossEntropyProblem, arrays: Arra
     const largest = logits.reduce((most, logit) => Math.max(most, logit), -Infinity)
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - largest), 0)
     // A label outside the classes has no logit, so its loss is NaN.
-    const ofLabel = largest - (logits[labels![row]!] ?? Number.NaN) + Math.log(sum)
+    const label = labels![row % labelRows]!
+    const ofLabel = largest - (logits[label] ?? Number.NaN) + Math.log(sum)
     const ofAll = logits.reduce((total, logit) => total + largest - logit, 0) / classes + Math.log(sum)
     losses![row] = smoothing > 0 ? (1 - smoothing) * ofLabel + smoothing * ofAll : ofLabel
-    if (labels![row] === problem.ignored) losses![row] = 0
+    if (label === problem.ignored) losses![row] = 0
     statistics![2 * row] = largest
     statistics![2 * row + 1] = sum
   }
@@ -23,12 +24,12 @@ export function crossEntropyReference(problem: CrossEntropyProblem, arrays: Arra
 
 /** The gradient of the logits in float64. */
 export function crossEntropyBackwardReference(problem: CrossEntropyBackwardProblem, arrays: Arrays): Arrays {
-  const { rows, classes, gradientStride, scale, ignored } = problem
+  const { rows, classes, labelRows, gradientRows, scale, ignored } = problem
   const smoothing = Math.fround(problem.smoothing ?? 0)
   const { logits, labels, statistics, gradient, dlogits } = arrays
   for (let row = 0; row < rows; row++) {
-    const label = labels![row]!
-    const known = label >= 0 && label < classes ? gradient![row * gradientStride]! * scale : Number.NaN
+    const label = labels![row % labelRows]!
+    const known = label >= 0 && label < classes ? gradient![Math.floor(row / gradientRows)]! * scale : Number.NaN
     const g = label === ignored ? 0 : known
     for (let j = 0; j < classes; j++) {
       const probability = Math.exp(logits![row * classes + j]! - statistics![2 * row]!) / statistics![2 * row + 1]!

@@ -83,7 +83,7 @@ for (const classes of [7, 8, 300]) {
   const rows = specialRows(classes)
   const logits = rows.flat()
   const labels = rows.map((_, i) => (i < 5 ? [-1, classes, 2 ** 31 - 1, -(2 ** 31), 0][i]! : (i * 5) % classes))
-  const shape = { rows: rows.length, classes, nan: NAN_BITS }
+  const shape = { rows: rows.length, classes, nan: NAN_BITS, labelRows: rows.length }
   const name = `[${rows.length}, ${classes}]`
   const outputs = { losses: rows.length, statistics: 2 * rows.length }
   const inputs = { logits, labels }
@@ -94,7 +94,7 @@ for (const classes of [7, 8, 300]) {
     const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)
     return [largest, sum > 0 && sum < INFINITY ? sum : NAN]
   })
-  const problem = { ...shape, gradientStride: 1, scale: 0.5 }
+  const problem = { ...shape, gradientRows: 1, scale: 0.5 }
   const gradient = rows.map((_, i) => (i % 11 === 10 ? NAN : 1 + i / 8))
   const backward = { logits, labels, statistics, gradient }
   check({

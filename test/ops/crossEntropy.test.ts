@@ -2,6 +2,8 @@ import { backward } from '../../engine/autograd/backward.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
+import { mean } from '../../engine/ops/reduce.ts'
+import { broadcastTo, reshape } from '../../engine/ops/shape.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
@@ -28,7 +30,7 @@ function expected(x: Float32Array, shape: Shape, labels: Int32Array, reduction: 
   const classes = shape.at(-1)!
   const rows = labels.length
   const mean = reduction === 'mean'
-  const problem = { rows, classes, nan: NAN_BITS } as const
+  const problem = { rows, classes, nan: NAN_BITS, labelRows: rows } as const
   const cotangent = normals(mean ? 1 : rows, 6)
   const logits = Float64Array.from(x)
   const { losses, statistics } = crossEntropyReference(problem, {
@@ -38,7 +40,7 @@ function expected(x: Float32Array, shape: Shape, labels: Int32Array, reduction: 
     statistics: new Float64Array(2 * rows),
   })
   const { dlogits } = crossEntropyBackwardReference(
-    { ...problem, gradientStride: mean ? 0 : 1, scale: mean ? 1 / rows : 1 },
+    { ...problem, gradientRows: mean ? rows : 1, scale: mean ? 1 / rows : 1 },
     {
       logits,
       labels: Float64Array.from(labels),
@@ -79,6 +81,25 @@ for (const reduction of ['mean', 'none'] as const) {
       [stridedLeaf(x, shape), tensor(labels, { shape: [4, 9] })],
       expected(x, shape, labels, reduction),
     )
+  })
+}
+
+for (const ignoreIndex of [undefined, 3]) {
+  test(`labels that repeat${ignoreIndex === undefined ? '' : ', some ignored'}, and gradients of rows alike, are not copied`, async () => {
+    const [m, B, classes] = [3, 7, 5]
+    const x = normals(m * B * classes, 8)
+    const every = labelsFor(B, classes)
+    const run = async (labels: Tensor) => {
+      const logits = leaf(x, [m, B, classes])
+      const options = { reduction: 'none' as const, ...(ignoreIndex !== undefined && { ignoreIndex }) }
+      const losses = crossEntropy(logits, labels, options)
+      backward(mean(losses, 1), tensor(normals(m, 9)))
+      const average = crossEntropy(logits.detach(), labels, { ...options, reduction: 'mean' })
+      return [...(await losses.data()), ...(await logits.grad!.data()), await average.item()]
+    }
+    const expected = await run(tensor(Int32Array.from([...every, ...every, ...every]), { shape: [m, B] }))
+    const repeated = await run(broadcastTo(reshape(tensor(every), [1, B]), [m, B]))
+    if (`${repeated}` !== `${expected}`) throw new Error(`${repeated} instead of ${expected}`)
   })
 }
 

@@ -147,6 +147,25 @@ test('the bits of two calls of linear, with fewer dispatches backward', async ()
   if (fused.dispatches !== separate.dispatches - 1) throw new Error(`${fused.dispatches} and ${separate.dispatches} dispatches`)
 })
 
+test('x as its own residual: the same bits, with its gradient in one dispatch less', async () => {
+  const [x, ...rest] = values([6, 17, 64], 128, 64)
+  const run = async (isOwn: boolean) => {
+    const inputs = leaves([x!, ...rest.slice(0, 4), x!])
+    const residual = isOwn ? inputs[0]! : inputs[5]!
+    await device.synchronize()
+    const before = device.counts.dispatches
+    const output = call(...inputs.slice(0, 5), residual)
+    backward(output, tensor(normals(output.size, 9), { shape: output.shape }))
+    await device.synchronize()
+    const [own, other] = await Promise.all([inputs[0]!.grad!.data(), inputs[5]!.grad?.data()])
+    return { dispatches: device.counts.dispatches - before, own, other }
+  }
+  const [joined, apart] = [await run(true), await run(false)]
+  const sum = apart.own.map((value, i) => value + apart.other![i]!)
+  if (`${joined.own}` !== `${sum}`) throw new Error('the gradient of x differs')
+  if (joined.dispatches > apart.dispatches) throw new Error(`${joined.dispatches} and ${apart.dispatches} dispatches`)
+})
+
 test('gradients into the slots of an arena, of a bias and a weight that both layers use too', async () => {
   const operands = values([6, 9], 9, 9)
   for (const at of [3, 4]) operands[at] = operands[at - 2]!
