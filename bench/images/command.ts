@@ -1,18 +1,7 @@
 import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand } from '../../train/cli/options.ts'
 import { MAX_BATCH, MOST_TIME } from '../limits.ts'
-
-/** The flags of `paraformer bench images`, as commander parses them. */
-export interface ImagesFlags {
-  from: number
-  size: number
-  operations: number
-  batch: number
-  quick?: boolean
-  time: number
-  adapter?: string
-  json?: boolean
-}
+import type { ImagesFlags } from './flags.ts'
 
 /** The largest side of an image of the bench. */
 const MAX_SIDE = 1024

@@ -6,7 +6,7 @@ import { BatchLoader } from '../../train/index.ts'
 import { DeviceImages } from '../../train/run/deviceImages.ts'
 import { significant } from '../format.ts'
 import { type Quantiles, quantiles } from '../statistics.ts'
-import type { ImagesFlags } from './command.ts'
+import type { ImagesFlags } from './flags.ts'
 
 /** Stored images, which batches pick from. */
 const STORED = 1024
