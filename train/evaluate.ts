@@ -34,6 +34,8 @@ export async function evaluate(
   checkInference('evaluate', model, how)
   if (typeof loader?.seek !== 'function') throw refusal('evaluate', loader, 'a loader of batches', 'loader')
   if (onBatch !== undefined) checkFunction('evaluate', onBatch, 'onBatch')
+  if (source !== undefined && typeof source?.next !== 'function')
+    throw refusal('evaluate', source, 'an ImageSource', 'the source of images')
   const training = model.training
   model.eval()
   const m = branchShape(model.config).branches
