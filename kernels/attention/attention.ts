@@ -36,6 +36,7 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
   // A sum for each thread, and a flag that takes up 16 bytes.
   matrixExtra: (threads) => 4 * threads + 16,
   matrixViews: ({ q, k, v }) => [q, k, v],
+  views: ({ q, k, v, out }) => [q, k, v, out],
 }
 
 /**
@@ -67,6 +68,7 @@ export const queryGradientRows: variants.RowKernel<QueryGradientProblem> = {
   // A sum for each thread.
   matrixExtra: (threads) => 4 * threads,
   matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+  views: ({ q, k, v, out, dOut, dq }) => [q, k, v, out, dOut, dq],
 }
 
 /**
@@ -100,6 +102,7 @@ export const keyValueGradientRows: variants.RowKernel<KeyValueGradientProblem> =
   directConstants: ({ queries }) => ({ MANY: queries > 1 }),
   matrixExtra: () => 0,
   matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+  views: ({ q, k, v, dOut, dk, dv }) => [q, k, v, dOut, dk, dv],
 }
 
 /**

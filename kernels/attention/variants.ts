@@ -48,6 +48,8 @@ export interface RowKernel<P extends AttentionShape> {
   matrixExtra(threads: number): number
   /** The operands that `subgroupMatrix` loads by fours where all their rows allow it. */
   matrixViews(problem: P): readonly RowView[]
+  /** All operands, which `tiled` loads and stores by fours where all their rows allow it. */
+  views(problem: P): readonly RowView[]
 }
 
 /**
@@ -97,15 +99,25 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       supports: (_device, problem) => fitsTiles(problem),
       constants: (problem) => ({
         SLICES: ceilDiv(problem.width, 32),
-        // The sum of a tile is a chain of 8 additions.
-        ...longSums(8 + kernel.steps(problem) / 32),
+        // The sum of a tile is a chain of 32 additions.
+        ...longSums(32 + kernel.steps(problem) / 32),
         ...scalar(problem),
+        ...(movesByFours(problem, kernel.views(problem)) && {
+          FOURS: true,
+          Element: 'vec4<Scalar>',
+          Four: 'array<vec4<Scalar>, 1>',
+        }),
         ...optionConstants(problem),
       }),
-      grid: (problem) => grid(problem, 32),
+      grid: (problem) => grid(problem, 64),
     },
     matrixVariant('subgroupMatrix', MATRIX_SUBGROUPS, kernel),
   ]
+}
+
+/** Whether all rows of views can be loaded and stored by fours: the width, all strides and all offsets are multiples of four. */
+function movesByFours({ width }: AttentionShape, views: readonly RowView[]): boolean {
+  return width % 4 === 0 && views.every((view) => view.every((stride) => stride % 4 === 0))
 }
 
 /** The subgroups of a workgroup of `subgroupMatrix`. */
@@ -124,8 +136,7 @@ export function matrixVariant<P extends AttentionShape>(name: string, subgroups:
     source: kernel.subgroupMatrix,
     supports: (device, problem) => fitsMatrices(kernel, subgroups, device, problem),
     constants(problem, device) {
-      const views = kernel.matrixViews(problem)
-      const fours = problem.width % 4 === 0 && views.every((view) => view.every((stride) => stride % 4 === 0))
+      const fours = movesByFours(problem, kernel.matrixViews(problem))
       return {
         LANES: device.subgroupMaxSize,
         SUBGROUPS: subgroups,
