@@ -182,6 +182,8 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
     if (few || !fitsSubgroup(device, problem)) return 'direct'
     return device.gathersPrivate ? 'quad' : 'subgroup'
   }
+  // A subgroup multiplies 16 rows whether they are there or not. `tiled` loads keys with all its threads, and where rows are few, waves
+  // without any skip the products, so few rows are no reason for `direct`, whose threads load every key by themselves.
   const enough = !few && kernel.rows(problem) >= 16
   if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
   return fitsTiles(problem) ? 'tiled' : 'direct'
