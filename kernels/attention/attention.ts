@@ -35,7 +35,9 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
   quadChain: 256,
   // A sum for each thread, and a flag that takes up 16 bytes.
   matrixExtra: (threads) => 4 * threads + 16,
+  matrixTiles: [1, 1],
   matrixViews: ({ q, k, v }) => [q, k, v],
+  views: ({ q, k, v, out }) => [q, k, v, out],
 }
 
 /**
@@ -66,7 +68,9 @@ export const queryGradientRows: variants.RowKernel<QueryGradientProblem> = {
   directStep: 4,
   // A sum for each thread.
   matrixExtra: (threads) => 4 * threads,
+  matrixTiles: [2, 1],
   matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+  views: ({ q, k, v, out, dOut, dq }) => [q, k, v, out, dOut, dq],
 }
 
 /**
@@ -98,8 +102,11 @@ export const keyValueGradientRows: variants.RowKernel<KeyValueGradientProblem> =
   subgroupMatrix: keyValueMatrix,
   directStep: 1,
   directConstants: ({ queries }) => ({ MANY: queries > 1 }),
-  matrixExtra: () => 0,
+  // Log-sum-exps and deltas of at most 32 queries.
+  matrixExtra: () => 256,
+  matrixTiles: [2, 2],
   matrixViews: ({ q, k, v, dOut }) => [q, k, v, dOut],
+  views: ({ q, k, v, dOut, dk, dv }) => [q, k, v, dOut, dk, dv],
 }
 
 /**

@@ -12,9 +12,10 @@ const SUBGROUPS: u32 = 4u;
 const QUERIES: u32 = 32u;
 // The most elements of a head's row, a multiple of 16.
 const WIDTH: u32 = 64u;
-// Element type of q, k, v and dOut: f16, or vec4<f16> where rows can be loaded by fours.
-alias Element = f16;
-const FOURS: bool = false;
+// The elements of q, k, v and dOut that are loaded at once: 8 where rows come in aligned eights, else 1.
+const UNIT: u32 = 1u;
+// Whether rows have fewer than WIDTH elements.
+const PADDED: bool = true;
 
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const ROWS: u32 = 16u * SUBGROUPS;
@@ -24,8 +25,14 @@ const PER_ROW: u32 = LANES / 16u;
 const SHARE: u32 = QUERIES / PER_ROW;
 // The elements from row to row, padded so that rows lie in different banks and are aligned to 16 bytes.
 const PITCH: u32 = WIDTH + 8u;
+const LINE_PITCH: u32 = QUERIES + 8u;
 const SCORE_PITCH: u32 = QUERIES + 4u;
 const WEIGHT_PITCH: u32 = QUERIES + 8u;
+// Where gradients begin in the rows, then transposed queries and gradients, and the elements of all four.
+const GRADIENTS: u32 = QUERIES * PITCH;
+const COLUMNS: u32 = 2u * QUERIES * PITCH;
+const GRADIENT_COLUMNS: u32 = COLUMNS + WIDTH * LINE_PITCH;
+const ROOM: u32 = max(2u * (QUERIES * PITCH + WIDTH * LINE_PITCH), ROWS * PITCH);
 // Whether there are so many queries that one chain of additions loses digits. Then sums over FOLD queries are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
@@ -45,55 +52,129 @@ struct Params {
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Element>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(1) var<storage, read> k: array<Element>; // [B, H, Tk, Dh] in any strides
-@group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
-@group(0) @binding(3) var<storage, read> dOut: array<Element>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<array<f16, UNIT>>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<array<f16, UNIT>>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<array<f16, UNIT>>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> dOut: array<array<f16, UNIT>>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
 @group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dkv: array<f16>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> rows: array<f16, max(2u * QUERIES, ROWS) * PITCH>; // keys, then values, then queries followed by their gradients
-var<workgroup> scores: array<f32, ROWS * SCORE_PITCH>; // [key][query], or their gradients, or 16 columns of a result
-var<workgroup> weights: array<f16, ROWS * WEIGHT_PITCH>;
+// Keys, then values, then queries and the gradients of outputs, both [QUERIES][WIDTH] and then both [WIDTH][QUERIES].
+var<workgroup> rows: array<f16, ROOM>;
+var<workgroup> scores: array<array<f32, 16u * SCORE_PITCH>, SUBGROUPS>; // [key][query], or their gradients, or 16 columns of a result
+var<workgroup> logSums: array<f32, QUERIES>; // the log-sum-exps of queries, in base 2
+var<workgroup> deltas: array<f32, QUERIES>;
+var<workgroup> weights: array<array<f16, 16u * WEIGHT_PITCH>, SUBGROUPS>;
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-// Elements d to d + 3 of the row that starts at `row`, and zeros past the width.
-fn queryFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(q[at.x / 4u]), d < params.width); }
-  // The vec4() and .x let this compile where the element is a vector too.
-  let four = vec4(vec4<f16>(q[at.x]).x, vec4<f16>(q[at.y]).x, vec4<f16>(q[at.z]).x, vec4<f16>(q[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of q that starts at `row`, two in a word, and zeros past the width.
+fn queryEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(q[unit][s], q[unit][s + 1u], q[unit][s + 2u], q[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(q[at.x][0], q[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn keyFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(k[at.x / 4u]), d < params.width); }
-  let four = vec4(vec4<f16>(k[at.x]).x, vec4<f16>(k[at.y]).x, vec4<f16>(k[at.z]).x, vec4<f16>(k[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of k that starts at `row`, two in a word, and zeros past the width.
+fn keyEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(k[unit][s], k[unit][s + 1u], k[unit][s + 2u], k[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(k[at.x][0], k[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn valueFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(v[at.x / 4u]), d < params.width); }
-  let four = vec4(vec4<f16>(v[at.x]).x, vec4<f16>(v[at.y]).x, vec4<f16>(v[at.z]).x, vec4<f16>(v[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of v that starts at `row`, two in a word, and zeros past the width.
+fn valueEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(v[unit][s], v[unit][s + 1u], v[unit][s + 2u], v[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(v[at.x][0], v[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn gradientFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(dOut[at.x / 4u]), d < params.width); }
-  let four = vec4(vec4<f16>(dOut[at.x]).x, vec4<f16>(dOut[at.y]).x, vec4<f16>(dOut[at.z]).x, vec4<f16>(dOut[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of dOut that starts at `row`, two in a word, and zeros past the width.
+fn gradientEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(dOut[unit][s], dOut[unit][s + 1u], dOut[unit][s + 2u], dOut[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(dOut[at.x][0], dOut[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn setRow(line: u32, d: u32, four: vec4<f16>) {
-  for (var s = 0u; s < 4u; s++) { rows[line * PITCH + d + s] = four[s]; }
+// Stores an eight of a row in workgroup memory, from place 8 * `place` on. Compilers see that it lies inside, so that they leave out checks
+// and join the stores.
+fn setRow(place: u32, eight: vec4<u32>) {
+  let start = min(place, ROOM / 8u - 1u) * 8u;
+  for (var i = 0u; i < 4u; i++) {
+    let two = bitcast<vec2<f16>>(eight[i]);
+    rows[start + 2u * i] = two.x;
+    rows[start + 2u * i + 1u] = two.y;
+  }
+}
+
+// Stores an eight of a row in a column of a transposed tile, from `place` on.
+fn setColumn(place: u32, eight: vec4<u32>) {
+  let start = min(place, ROOM - 7u * LINE_PITCH - 1u);
+  for (var i = 0u; i < 4u; i++) {
+    let two = bitcast<vec2<f16>>(eight[i]);
+    rows[start + 2u * i * LINE_PITCH] = two.x;
+    rows[start + (2u * i + 1u) * LINE_PITCH] = two.y;
+  }
 }
 
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
@@ -129,18 +210,20 @@ fn main(
   let vHead = own.z + headStart(params.v, b, h);
   let dOutHead = own.w + headStart(params.dOut, b, h);
   let scale = params.scale * LOG2E;
-  let ownRow = subgroup % SUBGROUPS * 16u;
+  let mine = subgroup % SUBGROUPS;
+  let ownRow = mine * 16u;
   // The row of scores that this thread makes weights of, and its part of the row.
   let r = local / PER_ROW;
   let part = local % PER_ROW;
   let row = first + r;
-  let rowScores = r * SCORE_PITCH;
-  let rowWeights = r * WEIGHT_PITCH;
+  let block = r / 16u; // the subgroup that has the row
+  let ownScores = r % 16u * SCORE_PITCH + part * SHARE;
+  let ownWeights = r % 16u * WEIGHT_PITCH + part * SHARE;
 
-  for (var i = local; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
-    let line = i / (WIDTH / 4u);
-    let d = i % (WIDTH / 4u) * 4u;
-    setRow(line, d, keyFour(kHead + min(first + line, params.keys - 1u) * params.k.w, d));
+  for (var i = local; i < ROWS * WIDTH / 8u; i += WORKGROUP) {
+    let line = i / 2u % ROWS;
+    let d = i % 2u + i / (2u * ROWS) * 2u;
+    setRow(line * PITCH / 8u + d, keyEight(kHead + min(first + line, params.keys - 1u) * params.k.w, 8u * d));
   }
   workgroupBarrier();
   var key: array<Left, FRAGMENTS>;
@@ -148,10 +231,10 @@ fn main(
     key[f] = subgroupMatrixLoad<Left, row_major>(&rows, ownRow * PITCH + 16u * f, PITCH);
   }
   workgroupBarrier();
-  for (var i = local; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
-    let line = i / (WIDTH / 4u);
-    let d = i % (WIDTH / 4u) * 4u;
-    setRow(line, d, valueFour(vHead + min(first + line, params.keys - 1u) * params.v.w, d));
+  for (var i = local; i < ROWS * WIDTH / 8u; i += WORKGROUP) {
+    let line = i / 2u % ROWS;
+    let d = i % 2u + i / (2u * ROWS) * 2u;
+    setRow(line * PITCH / 8u + d, valueEight(vHead + min(first + line, params.keys - 1u) * params.v.w, 8u * d));
   }
   workgroupBarrier();
   var value: array<Left, FRAGMENTS>;
@@ -167,12 +250,22 @@ fn main(
   let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.queries; j += QUERIES) {
     workgroupBarrier();
-    for (var i = local; i < QUERIES * WIDTH / 4u; i += WORKGROUP) {
-      let line = i / (WIDTH / 4u);
-      let d = i % (WIDTH / 4u) * 4u;
+    for (var i = local; i < QUERIES * WIDTH / 8u; i += WORKGROUP) {
+      // Neighbouring threads take two eights of a query and then the next one, since more would store to one bank of transposed rows.
+      let line = i / 2u % QUERIES;
+      let d = i % 2u + i / (2u * QUERIES) * 2u;
       let query = min(j + line, params.queries - 1u);
-      setRow(line, d, queryFour(qHead + query * params.q.w, d));
-      setRow(QUERIES + line, d, gradientFour(dOutHead + query * params.dOut.w, d));
+      let eight = queryEight(qHead + query * params.q.w, 8u * d);
+      setRow(line * PITCH / 8u + d, eight);
+      setColumn(COLUMNS + 8u * d * LINE_PITCH + line, eight);
+      let gradient = gradientEight(dOutHead + query * params.dOut.w, 8u * d);
+      setRow((GRADIENTS + line * PITCH) / 8u + d, gradient);
+      setColumn(GRADIENT_COLUMNS + 8u * d * LINE_PITCH + line, gradient);
+    }
+    if (local < QUERIES) {
+      let at = head * params.queries + min(j + local, params.queries - 1u);
+      logSums[local] = lse[rest.x + at] * LOG2E;
+      deltas[local] = delta[rest.y + at];
     }
     workgroupBarrier();
     for (var n = 0u; n < QUERIES; n += 16u) {
@@ -182,54 +275,57 @@ fn main(
         right = subgroupMatrixLoad<Right, col_major>(&rows, n * PITCH + 16u * f, PITCH);
         score = subgroupMatrixMultiplyAccumulate(key[f], right, score);
       }
-      subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + n, score, SCORE_PITCH);
+      subgroupMatrixStore<row_major>(&scores[mine], n, score, SCORE_PITCH);
     }
     workgroupBarrier();
     var shares: array<f32, SHARE>; // the probabilities
     for (var s = 0u; s < SHARE; s++) {
-      let i = part * SHARE + s;
-      let logSum = lse[rest.x + head * params.queries + min(j + i, params.queries - 1u)] * LOG2E;
-      shares[s] = select(0.0, exp2(scores[rowScores + i] * scale - logSum), j + i < params.queries);
-      weights[rowWeights + i] = f16(shares[s]);
+      shares[s] = exp2(scores[block][ownScores + s] * scale - logSums[part * SHARE + s]);
     }
+    if (j + QUERIES > params.queries) {
+      for (var s = 0u; s < SHARE; s++) { shares[s] = select(0.0, shares[s], j + part * SHARE + s < params.queries); }
+    }
+    for (var s = 0u; s < SHARE; s++) { weights[block][ownWeights + s] = f16(shares[s]); }
     workgroupBarrier();
     for (var n = 0u; n < QUERIES; n += 16u) {
       var left: Left;
-      left = subgroupMatrixLoad<Left, row_major>(&weights, ownRow * WEIGHT_PITCH + n, WEIGHT_PITCH);
+      left = subgroupMatrixLoad<Left, row_major>(&weights[mine], n, WEIGHT_PITCH);
       var score = Result();
       for (var f = 0u; f < FRAGMENTS; f++) {
         var right: Right;
-        right = subgroupMatrixLoad<Right, row_major>(&rows, (QUERIES + n) * PITCH + 16u * f, PITCH);
+        right = subgroupMatrixLoad<Right, col_major>(&rows, GRADIENT_COLUMNS + 16u * f * LINE_PITCH + n, LINE_PITCH);
         dv[f] = subgroupMatrixMultiplyAccumulate(left, right, dv[f]);
-        right = subgroupMatrixLoad<Right, col_major>(&rows, (QUERIES + n) * PITCH + 16u * f, PITCH);
+        right = subgroupMatrixLoad<Right, col_major>(&rows, GRADIENTS + n * PITCH + 16u * f, PITCH);
         score = subgroupMatrixMultiplyAccumulate(value[f], right, score);
       }
-      subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + n, score, SCORE_PITCH);
+      subgroupMatrixStore<row_major>(&scores[mine], n, score, SCORE_PITCH);
     }
     workgroupBarrier();
     for (var s = 0u; s < SHARE; s++) {
-      let i = part * SHARE + s;
-      let sum = delta[rest.y + head * params.queries + min(j + i, params.queries - 1u)];
-      weights[rowWeights + i] = f16(shares[s] * (scores[rowScores + i] - sum));
+      weights[block][ownWeights + s] = f16(shares[s] * (scores[block][ownScores + s] - deltas[part * SHARE + s]));
     }
     workgroupBarrier();
     for (var n = 0u; n < QUERIES; n += 16u) {
       var left: Left;
-      left = subgroupMatrixLoad<Left, row_major>(&weights, ownRow * WEIGHT_PITCH + n, WEIGHT_PITCH);
+      left = subgroupMatrixLoad<Left, row_major>(&weights[mine], n, WEIGHT_PITCH);
       for (var f = 0u; f < FRAGMENTS; f++) {
         var right: Right;
-        right = subgroupMatrixLoad<Right, row_major>(&rows, n * PITCH + 16u * f, PITCH);
+        right = subgroupMatrixLoad<Right, col_major>(&rows, COLUMNS + 16u * f * LINE_PITCH + n, LINE_PITCH);
         dk[f] = subgroupMatrixMultiplyAccumulate(left, right, dk[f]);
       }
     }
     if (LONG && ((j + QUERIES) % FOLD == 0u || j + QUERIES >= params.queries)) {
       for (var f = 0u; f < FRAGMENTS; f++) {
-        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, dk[f], SCORE_PITCH);
-        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + 16u, dv[f], SCORE_PITCH);
+        subgroupMatrixStore<row_major>(&scores[mine], 0u, dk[f], SCORE_PITCH);
         workgroupBarrier();
         for (var i = 0u; i < columns; i++) {
-          longDk[f * columns + i] = fold(longDk[f * columns + i], scores[rowScores + part * columns + i], zero);
-          longDv[f * columns + i] = fold(longDv[f * columns + i], scores[rowScores + 16u + part * columns + i], zero);
+          longDk[f * columns + i] = fold(longDk[f * columns + i], scores[block][r % 16u * SCORE_PITCH + part * columns + i], zero);
+        }
+        workgroupBarrier();
+        subgroupMatrixStore<row_major>(&scores[mine], 0u, dv[f], SCORE_PITCH);
+        workgroupBarrier();
+        for (var i = 0u; i < columns; i++) {
+          longDv[f * columns + i] = fold(longDv[f * columns + i], scores[block][r % 16u * SCORE_PITCH + part * columns + i], zero);
         }
         workgroupBarrier();
         dk[f] = Result();
@@ -242,23 +338,22 @@ fn main(
   let dvRow = rest.z + headStart(params.dv, b, h) + row * params.dv.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
     workgroupBarrier();
-    subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, dk[f], SCORE_PITCH);
-    subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + 16u, dv[f], SCORE_PITCH);
+    subgroupMatrixStore<row_major>(&scores[mine], 0u, dk[f], SCORE_PITCH);
     workgroupBarrier();
-    if (row < params.keys) {
-      for (var i = part * columns; i < part * columns + columns; i++) {
-        var dkElement = scores[rowScores + i];
-        var dvElement = scores[rowScores + 16u + i];
-        if (LONG) {
-          let at = f * columns + i - part * columns;
-          dkElement = longDk[at].sum - longDk[at].excess;
-          dvElement = longDv[at].sum - longDv[at].excess;
-        }
-        if (16u * f + i < params.width) {
-          dkv[dkRow + 16u * f + i] = f16(dkElement * params.scale);
-          dkv[dvRow + 16u * f + i] = f16(dvElement);
-        }
-      }
+    for (var i = 0u; i < columns; i++) {
+      let d = 16u * f + part * columns + i;
+      var element = scores[block][r % 16u * SCORE_PITCH + part * columns + i];
+      if (LONG) { element = longDk[f * columns + i].sum - longDk[f * columns + i].excess; }
+      if (row < params.keys && d < params.width) { dkv[dkRow + d] = f16(element * params.scale); }
+    }
+    workgroupBarrier();
+    subgroupMatrixStore<row_major>(&scores[mine], 0u, dv[f], SCORE_PITCH);
+    workgroupBarrier();
+    for (var i = 0u; i < columns; i++) {
+      let d = 16u * f + part * columns + i;
+      var element = scores[block][r % 16u * SCORE_PITCH + part * columns + i];
+      if (LONG) { element = longDv[f * columns + i].sum - longDv[f * columns + i].excess; }
+      if (row < params.keys && d < params.width) { dkv[dvRow + d] = f16(element); }
     }
   }
 }

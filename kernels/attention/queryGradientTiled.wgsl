@@ -3,9 +3,15 @@
 
 // The element type in memory. Sums are f32.
 alias Scalar = f32;
+// The element type of the bindings: Scalar, or vec4<Scalar> where all rows can be loaded and stored by fours.
+alias Element = Scalar;
+const FOURS: bool = false;
+// Four(v)[s] is what the store number s of a vector writes: one of its elements, or the whole vector of an array of one.
+alias Four = vec4<Scalar>;
+const STORES: u32 = select(4u, 1u, FOURS);
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
-const WORKGROUP: u32 = 64u;
+const WORKGROUP: u32 = 128u;
 // The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
 // Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are compensated.
@@ -35,12 +41,12 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(1) var<storage, read> k: array<Scalar>; // [B, H, Tk, Dh] in any strides
-@group(0) @binding(2) var<storage, read> v: array<Scalar>; // [B, H, Tk, Dh] in any strides
-@group(0) @binding(3) var<storage, read> out: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(4) var<storage, read> dOut: array<Scalar>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(5) var<storage, read_write> dq: array<Scalar>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<Element>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<Element>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(3) var<storage, read> out: array<Element>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(4) var<storage, read> dOut: array<Element>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(5) var<storage, read_write> dq: array<Element>; // [B, H, Tq, Dh] in any strides
 // [2, B * H * Tq rounded up to 64]: the log-sum-exps, which are read, and delta
 @group(0) @binding(6) var<storage, read_write> statistics: array<f32>;
 @group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
@@ -51,11 +57,10 @@ fn deltaStart() -> u32 {
   return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
 }
 
+// Vectors of the workgroup's 64 rows, of which row 4 y + i lies at y + 16 i, or the weights of those rows for 4 rows of the tile each.
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
-var<workgroup> rowSlice: array<vec4<f32>, 32 * 9>;
-var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
-var<workgroup> weights: array<vec4<f32>, 32 * 9>; // [row][4 rows of the tile a vector]
-var<workgroup> partial: array<f32, 32 * 8>;
+var<workgroup> rowSlice: array<vec4<f32>, 64 * 9>;
+var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4; in between, numbers of 4 rows of each thread
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
@@ -67,75 +72,143 @@ fn total(v: vec4<f32>) -> f32 {
 
 // Sets the rows of a tile past its last one to 0, up to a multiple of four. A weight of 0 would make NaN of an infinity left there.
 fn clearBehind(rows: u32, local: u32) {
-  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 8u) {
+  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 16u) {
     tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
   }
 }
 
-fn loadQueryRows(head: u32, first: u32, c: u32, local: u32) {
-  let d = (c * 8u + local % 8u) * 4u;
+// Elements d to d + 3 of the row of q that starts at `row`, and zeros past the width.
+fn queryVector(row: u32, d: u32) -> vec4<f32> {
+  let at = row + d;
+  if (FOURS) { return select(vec4<f32>(), vec4<f32>(vec4<Scalar>(q[at / 4u])), d < params.width); }
   let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = local / 8u; r < min(32u, params.queries - first); r += 8u) {
-    let at = head + (first + r) * params.q.w + d;
-    let element = vec4(q[at], q[at + 1u], q[at + 2u], q[at + 3u]);
-    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+  // The vec4() and .x let this compile where the element is a vector too.
+  let x = vec4<Scalar>(q[at]).x;
+  let y = vec4<Scalar>(q[at + 1u]).x;
+  let z = vec4<Scalar>(q[at + 2u]).x;
+  let w = vec4<Scalar>(q[at + 3u]).x;
+  return select(vec4<f32>(), vec4<f32>(vec4(x, y, z, w)), inside);
+}
+
+// Elements d to d + 3 of the row of k that starts at `row`, and zeros past the width.
+fn keyVector(row: u32, d: u32) -> vec4<f32> {
+  let at = row + d;
+  if (FOURS) { return select(vec4<f32>(), vec4<f32>(vec4<Scalar>(k[at / 4u])), d < params.width); }
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  // The vec4() and .x let this compile where the element is a vector too.
+  let x = vec4<Scalar>(k[at]).x;
+  let y = vec4<Scalar>(k[at + 1u]).x;
+  let z = vec4<Scalar>(k[at + 2u]).x;
+  let w = vec4<Scalar>(k[at + 3u]).x;
+  return select(vec4<f32>(), vec4<f32>(vec4(x, y, z, w)), inside);
+}
+
+// Elements d to d + 3 of the row of v that starts at `row`, and zeros past the width.
+fn valueVector(row: u32, d: u32) -> vec4<f32> {
+  let at = row + d;
+  if (FOURS) { return select(vec4<f32>(), vec4<f32>(vec4<Scalar>(v[at / 4u])), d < params.width); }
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  // The vec4() and .x let this compile where the element is a vector too.
+  let x = vec4<Scalar>(v[at]).x;
+  let y = vec4<Scalar>(v[at + 1u]).x;
+  let z = vec4<Scalar>(v[at + 2u]).x;
+  let w = vec4<Scalar>(v[at + 3u]).x;
+  return select(vec4<f32>(), vec4<f32>(vec4(x, y, z, w)), inside);
+}
+
+// Elements d to d + 3 of the row of dOut that starts at `row`, and zeros past the width.
+fn gradientVector(row: u32, d: u32) -> vec4<f32> {
+  let at = row + d;
+  if (FOURS) { return select(vec4<f32>(), vec4<f32>(vec4<Scalar>(dOut[at / 4u])), d < params.width); }
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  // The vec4() and .x let this compile where the element is a vector too.
+  let x = vec4<Scalar>(dOut[at]).x;
+  let y = vec4<Scalar>(dOut[at + 1u]).x;
+  let z = vec4<Scalar>(dOut[at + 2u]).x;
+  let w = vec4<Scalar>(dOut[at + 3u]).x;
+  return select(vec4<f32>(), vec4<f32>(vec4(x, y, z, w)), inside);
+}
+
+// Elements d to d + 3 of the row of out that starts at `row`, and zeros past the width.
+fn outputVector(row: u32, d: u32) -> vec4<f32> {
+  let at = row + d;
+  if (FOURS) { return select(vec4<f32>(), vec4<f32>(vec4<Scalar>(out[at / 4u])), d < params.width); }
+  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
+  // The vec4() and .x let this compile where the element is a vector too.
+  let x = vec4<Scalar>(out[at]).x;
+  let y = vec4<Scalar>(out[at + 1u]).x;
+  let z = vec4<Scalar>(out[at + 2u]).x;
+  let w = vec4<Scalar>(out[at + 3u]).x;
+  return select(vec4<f32>(), vec4<f32>(vec4(x, y, z, w)), inside);
+}
+
+fn loadQueryRows(head: u32, first: u32, c: u32, local: u32) {
+  for (var i = 0u; i < 4u; i++) {
+    let row = first + local / 8u * 4u + i;
+    if (row < params.queries) {
+      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = queryVector(head + row * params.q.w, (c * 8u + local % 8u) * 4u);
+    }
   }
 }
 
 fn loadGradientRows(head: u32, first: u32, c: u32, local: u32) {
-  let d = (c * 8u + local % 8u) * 4u;
-  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
-  for (var r = local / 8u; r < min(32u, params.queries - first); r += 8u) {
-    let at = head + (first + r) * params.dOut.w + d;
-    let element = vec4(dOut[at], dOut[at + 1u], dOut[at + 2u], dOut[at + 3u]);
-    rowSlice[r * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+  for (var i = 0u; i < 4u; i++) {
+    let row = first + local / 8u * 4u + i;
+    if (row < params.queries) {
+      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = gradientVector(head + row * params.dOut.w, (c * 8u + local % 8u) * 4u);
+    }
   }
 }
 
 fn loadKeyTile(head: u32, first: u32, c: u32, local: u32) {
-  let d = (c * 8u + local % 8u) * 4u;
-  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.keys - first);
-  for (var r = local / 8u; r < rows; r += 8u) {
-    let at = head + (first + r) * params.k.w + d;
-    let element = vec4(k[at], k[at + 1u], k[at + 2u], k[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+  for (var r = local / 8u; r < rows; r += 16u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = keyVector(head + (first + r) * params.k.w, (c * 8u + local % 8u) * 4u);
   }
   clearBehind(rows, local);
 }
 
 fn loadValueTile(head: u32, first: u32, c: u32, local: u32) {
-  let d = (c * 8u + local % 8u) * 4u;
-  let inside = vec4(d, d + 1u, d + 2u, d + 3u) < vec4(params.width);
   let rows = min(32u, params.keys - first);
-  for (var r = local / 8u; r < rows; r += 8u) {
-    let at = head + (first + r) * params.v.w + d;
-    let element = vec4(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = select(vec4<f32>(), vec4<f32>(element), inside);
+  for (var r = local / 8u; r < rows; r += 16u) {
+    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = valueVector(head + (first + r) * params.v.w, (c * 8u + local % 8u) * 4u);
   }
   clearBehind(rows, local);
 }
 
-// A vector for each of a thread's 4 rows (ty + 8 i), such as their products with 4 rows of the tile (4 tx + j).
+// A vector for each of a thread's 4 rows (4 ty + i), such as their products with 4 rows of the tile (4 tx + j).
 struct Block { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
 
-fn products(sum: Block, tx: u32, ty: u32, vectors: u32) -> Block {
-  var s = sum;
-  for (var d = 0u; d < vectors; d++) {
+// sum + a · b as a chain of multiply-adds, of which a GPU does each in one instruction.
+fn dotOnto(sum: f32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+  return (((sum + a.x * b.x) + a.y * b.y) + a.z * b.z) + a.w * b.w;
+}
+
+// Adds the products of a thread's 4 rows with 4 rows of the tile, over the first `vectors` of the slice.
+fn products(sum: Block, local: u32, vectors: u32) -> Block {
+  // Indices that compilers know to lie inside need no checks.
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  var s = Block();
+  if (SLICES <= 2u) { s = sum; }
+  for (var d = 0u; d < 8u; d++) {
+    if (d >= vectors) { break; }
     let b0 = tileSlice[tx * 9u + d];
     let b1 = tileSlice[(tx + 8u) * 9u + d];
     let b2 = tileSlice[(tx + 16u) * 9u + d];
     let b3 = tileSlice[(tx + 24u) * 9u + d];
     var a = rowSlice[ty * 9u + d];
-    s.r0 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    a = rowSlice[(ty + 8u) * 9u + d];
-    s.r1 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s.r0 = vec4(dotOnto(s.r0.x, a, b0), dotOnto(s.r0.y, a, b1), dotOnto(s.r0.z, a, b2), dotOnto(s.r0.w, a, b3));
     a = rowSlice[(ty + 16u) * 9u + d];
-    s.r2 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    a = rowSlice[(ty + 24u) * 9u + d];
-    s.r3 += vec4(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s.r1 = vec4(dotOnto(s.r1.x, a, b0), dotOnto(s.r1.y, a, b1), dotOnto(s.r1.z, a, b2), dotOnto(s.r1.w, a, b3));
+    a = rowSlice[(ty + 32u) * 9u + d];
+    s.r2 = vec4(dotOnto(s.r2.x, a, b0), dotOnto(s.r2.y, a, b1), dotOnto(s.r2.z, a, b2), dotOnto(s.r2.w, a, b3));
+    a = rowSlice[(ty + 48u) * 9u + d];
+    s.r3 = vec4(dotOnto(s.r3.x, a, b0), dotOnto(s.r3.y, a, b1), dotOnto(s.r3.z, a, b2), dotOnto(s.r3.w, a, b3));
   }
-  return s;
+  if (SLICES <= 2u) { return s; }
+  // In wider rows the sum of a slice is a chain of its own, so that rounding errors hardly grow with the width.
+  return added(sum, s);
 }
 
 // The position of a query in its own head.
@@ -220,9 +293,9 @@ fn maskedFour(score: vec4<f32>, inside: vec4<bool>, at: vec4<u32>) -> FourScores
   return FourScores(select(vec4(LOWEST), score + added, seen), seen);
 }
 
-// A weight times four values, and 0 where the weight is -0, since values that are hidden may be NaN.
-fn countedFour(weight: f32, value: vec4<f32>) -> vec4<f32> {
-  return select(weight * value, vec4<f32>(), bitcast<u32>(weight) == 0x80000000u);
+// sum + weight * value, and sum where the weight is -0, since values that are hidden may be NaN.
+fn shownFour(sum: vec4<f32>, weight: f32, value: vec4<f32>) -> vec4<f32> {
+  return select(sum + weight * value, sum, bitcast<u32>(weight) == 0x80000000u);
 }
 
 // Weights of which those that are hidden become -0, which marks them, and no other is.
@@ -232,72 +305,76 @@ fn markedFour(weight: vec4<f32>, seen: vec4<bool>) -> vec4<f32> {
   return select(bitcast<vec4<f32>>(hidden), unmarked, seen);
 }
 
-// Adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
-fn weighted(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
-  var s = sum;
-  for (var g = 0u; g < groups; g++) {
+// The product of weights and tile for vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
+fn weighted(local: u32, groups: u32) -> Block {
+  // Indices that compilers know to lie inside need no checks.
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  var s = Block();
+  for (var g = 0u; g < 8u; g++) {
+    if (g >= groups) { break; }
     let b0 = tileSlice[g * 9u + tx];
     let b1 = tileSlice[(g + 8u) * 9u + tx];
     let b2 = tileSlice[(g + 16u) * 9u + tx];
     let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = weights[ty * 9u + g];
-    s.r0 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
-    w = weights[(ty + 8u) * 9u + g];
-    s.r1 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
-    w = weights[(ty + 16u) * 9u + g];
-    s.r2 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
-    w = weights[(ty + 24u) * 9u + g];
-    s.r3 += (w.x * b0 + w.y * b1) + (w.z * b2 + w.w * b3);
+    var w = rowSlice[ty * 9u + g];
+    s.r0 = (((s.r0 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
+    w = rowSlice[(ty + 16u) * 9u + g];
+    s.r1 = (((s.r1 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
+    w = rowSlice[(ty + 32u) * 9u + g];
+    s.r2 = (((s.r2 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
+    w = rowSlice[(ty + 48u) * 9u + g];
+    s.r3 = (((s.r3 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
   }
   return s;
 }
 
-// The same where weights may be hidden: adds the product of weights and tile to vector tx of a thread's 4 rows. Only the first 4 * `groups` rows of the tile count.
-fn weightedShown(sum: Block, tx: u32, ty: u32, groups: u32) -> Block {
-  var s = sum;
-  for (var g = 0u; g < groups; g++) {
+// The same where weights may be hidden: the product of weights and tile for vector tx of a thread's 4 rows.
+fn weightedShown(local: u32, groups: u32) -> Block {
+  // Indices that compilers know to lie inside need no checks.
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  var s = Block();
+  for (var g = 0u; g < 8u; g++) {
+    if (g >= groups) { break; }
     let b0 = tileSlice[g * 9u + tx];
     let b1 = tileSlice[(g + 8u) * 9u + tx];
     let b2 = tileSlice[(g + 16u) * 9u + tx];
     let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = weights[ty * 9u + g];
-    s.r0 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
-    w = weights[(ty + 8u) * 9u + g];
-    s.r1 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
-    w = weights[(ty + 16u) * 9u + g];
-    s.r2 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
-    w = weights[(ty + 24u) * 9u + g];
-    s.r3 += (countedFour(w.x, b0) + countedFour(w.y, b1)) + (countedFour(w.z, b2) + countedFour(w.w, b3));
+    var w = rowSlice[ty * 9u + g];
+    s.r0 = shownFour(shownFour(shownFour(shownFour(s.r0, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
+    w = rowSlice[(ty + 16u) * 9u + g];
+    s.r1 = shownFour(shownFour(shownFour(shownFour(s.r1, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
+    w = rowSlice[(ty + 32u) * 9u + g];
+    s.r2 = shownFour(shownFour(shownFour(shownFour(s.r2, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
+    w = rowSlice[(ty + 48u) * 9u + g];
+    s.r3 = shownFour(shownFour(shownFour(shownFour(s.r3, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
   }
   return s;
 }
 
-fn setWeights(s: Block, tx: u32, ty: u32) {
-  weights[ty * 9u + tx] = s.r0;
-  weights[(ty + 8u) * 9u + tx] = s.r1;
-  weights[(ty + 16u) * 9u + tx] = s.r2;
-  weights[(ty + 24u) * 9u + tx] = s.r3;
-}
-
-// Stores vector tx of a thread's 4 rows in workgroup memory, where all threads can read it.
+// Stores vector tx of a thread's 4 rows in workgroup memory.
 fn setRows(s: Block, tx: u32, ty: u32) {
-  workgroupBarrier();
   rowSlice[ty * 9u + tx] = s.r0;
-  rowSlice[(ty + 8u) * 9u + tx] = s.r1;
-  rowSlice[(ty + 16u) * 9u + tx] = s.r2;
-  rowSlice[(ty + 24u) * 9u + tx] = s.r3;
-  workgroupBarrier();
+  rowSlice[(ty + 16u) * 9u + tx] = s.r1;
+  rowSlice[(ty + 32u) * 9u + tx] = s.r2;
+  rowSlice[(ty + 48u) * 9u + tx] = s.r3;
+}
+
+// Stores elements d to d + 3 of the row of dq that starts at `row`, as far as they lie in it.
+fn storeQueryGradient(row: u32, d: u32, v: vec4<f32>) {
+  for (var s = 0u; s < STORES; s++) {
+    if (d + s < params.width) { dq[(row + d + s) / (4u / STORES)] = Four(vec4<Scalar>(v))[s]; }
+  }
 }
 
 // The sum of each of 4 rows over the 8 threads that share it.
 fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
   workgroupBarrier();
-  for (var i = 0u; i < 4u; i++) { partial[(ty + 8u * i) * 8u + tx] = own[i]; }
+  tileSlice[ty * 8u + tx] = own;
   workgroupBarrier();
   var sum = vec4<f32>();
-  for (var t = 0u; t < 8u; t++) {
-    for (var i = 0u; i < 4u; i++) { sum[i] += partial[(ty + 8u * i) * 8u + t]; }
-  }
+  for (var t = 0u; t < 8u; t++) { sum += tileSlice[ty * 8u + t]; }
   return sum;
 }
 
@@ -341,17 +418,17 @@ fn difference(a: Block, b: Block) -> Block {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let group = wid.y * groups.x + wid.x;
-  let blocks = (params.queries + 31u) / 32u;
+  let blocks = (params.queries + 63u) / 64u;
   if (group >= blocks * params.batch * params.heads) { return; }
   let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let rest = wid.z * params.strides[1];
   let head = group / blocks; // of [B, H]
   let b = head / params.heads;
   let h = head % params.heads;
-  let first = group % blocks * 32u;
+  let first = group % blocks * 64u;
   let tx = local % 8u;
   let ty = local / 8u;
-  let row = first + ty + vec4(0u, 8u, 16u, 24u);
+  let row = first + 4u * ty + vec4(0u, 1u, 2u, 3u);
   let vectors = (params.width + 3u) / 4u;
   let qHead = own.x + headStart(params.q, b, h);
   let kHead = own.y + headStart(params.k, b, h);
@@ -364,8 +441,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var logSum = vec4<f32>();
   for (var i = 0u; i < 4u; i++) {
     let clamped = min(row[i], params.queries - 1u);
-    for (var d = tx; d < params.width; d += 8u) {
-      sum[i] += f32(out[outHead + clamped * params.out.w + d]) * f32(dOut[dOutHead + clamped * params.dOut.w + d]);
+    for (var d = 4u * tx; d < params.width; d += 32u) {
+      let output = outputVector(outHead + clamped * params.out.w, d);
+      sum[i] += total(output * gradientVector(dOutHead + clamped * params.dOut.w, d));
     }
     logSum[i] = statistics[rest.z + head * params.queries + clamped] * LOG2E;
   }
@@ -377,18 +455,20 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var sharesExcess = vec4<f32>();
   let zero = params.width >> 31u; // 0, which compilers do not know
   let stream = params.streamLow + wid.z * params.streamStep;
-  let keys = keysSeen(first, 32u);
-  let least = leastPosition(first, 32u);
+  let keys = keysSeen(first, 64u);
+  let least = leastPosition(first, 64u);
   var maskRow: vec4<u32>;
   for (var i = 0u; i < 4u && MASK != 0u; i++) { maskRow[i] = rest.w + maskStart(b, h, min(row[i], params.queries - 1u)); }
   for (var j = 0u; j < keys; j += 32u) {
+    // Of a thread without rows, or whose rows see none of these keys, nothing is read.
+    let idle = row.x >= params.queries || (CAUSAL && !GROUPED && j > row.w);
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
       loadQueryRows(qHead, first, c, local);
       loadKeyTile(kHead, j, c, local);
       workgroupBarrier();
-      s = products(s, tx, ty, min(8u, vectors - c * 8u));
+      if (!idle) { s = products(s, local, min(8u, vectors - c * 8u)); }
     }
     var p = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
@@ -396,7 +476,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       loadGradientRows(dOutHead, first, c, local);
       loadValueTile(vHead, j, c, local);
       workgroupBarrier();
-      p = products(p, tx, ty, min(8u, vectors - c * 8u));
+      if (!idle) { p = products(p, local, min(8u, vectors - c * 8u)); }
     }
     let key = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
     let inside = key < vec4(params.keys);
@@ -450,16 +530,19 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       s.r2 = markedFour(s.r2, seen[2]);
       s.r3 = markedFour(s.r3, seen[3]);
     }
-    setWeights(s, tx, ty);
+    workgroupBarrier();
+    setRows(s, tx, ty);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadKeyTile(kHead, j, c, local);
       workgroupBarrier();
       var part: Block;
-      if (guarded) {
-        part = weightedShown(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+      if (idle) {
+        part = Block();
+      } else if (guarded) {
+        part = weightedShown(local, min(8u, (params.keys - j + 3u) / 4u));
       } else {
-        part = weighted(Block(), tx, ty, min(8u, (params.keys - j + 3u) / 4u));
+        part = weighted(local, min(8u, (params.keys - j + 3u) / 4u));
       }
       if (LONG) {
         let folded = foldBlock(acc[c], accExcess[c], part, zero);
@@ -478,12 +561,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
 
   let dqHead = rest.y + headStart(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
-    setRows(acc[c], tx, ty);
-    for (var r = ty; r < min(32u, params.queries - first); r += 8u) {
-      for (var d = (c * 8u + tx) * 4u; d < min(params.width, (c * 8u + tx) * 4u + 4u); d++) {
-        dq[dqHead + (first + r) * params.dq.w + d] = Scalar(rowSlice[r * 9u + tx][d % 4u] * params.scale);
-      }
-    }
+    let d = (c * 8u + tx) * 4u;
+    if (row.x < params.queries) { storeQueryGradient(dqHead + row.x * params.dq.w, d, acc[c].r0 * params.scale); }
+    if (row.y < params.queries) { storeQueryGradient(dqHead + row.y * params.dq.w, d, acc[c].r1 * params.scale); }
+    if (row.z < params.queries) { storeQueryGradient(dqHead + row.z * params.dq.w, d, acc[c].r2 * params.scale); }
+    if (row.w < params.queries) { storeQueryGradient(dqHead + row.w * params.dq.w, d, acc[c].r3 * params.scale); }
   }
   for (var i = 0u; i < 4u; i++) {
     if (row[i] < params.queries && tx == 0u) { statistics[rest.z + deltaStart() + head * params.queries + row[i]] = sum[i]; }

@@ -13,9 +13,10 @@ const SUBGROUPS: u32 = 4u;
 const KEYS: u32 = 32u;
 // The most elements of a head's row, a multiple of 16.
 const WIDTH: u32 = 64u;
-// Element type of q, k and v: f16, or vec4<f16> where rows can be loaded by fours.
-alias Element = f16;
-const FOURS: bool = false;
+// The elements of q, k and v that are loaded at once: 8 where rows come in aligned eights, else 1.
+const UNIT: u32 = 1u;
+// Whether rows have fewer than WIDTH elements.
+const PADDED: bool = true;
 
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const ROWS: u32 = 16u * SUBGROUPS;
@@ -25,8 +26,12 @@ const PER_ROW: u32 = LANES / 16u;
 const SHARE: u32 = KEYS / PER_ROW;
 // The elements from row to row, padded so that rows lie in different banks and are aligned to 16 bytes.
 const PITCH: u32 = WIDTH + 8u;
+const LINE_PITCH: u32 = KEYS + 8u;
 const SCORE_PITCH: u32 = KEYS + 4u;
 const WEIGHT_PITCH: u32 = KEYS + 8u;
+// Where the transposed values begin in the rows, and the elements of both.
+const VALUES: u32 = KEYS * PITCH;
+const ROOM: u32 = max(KEYS * PITCH + WIDTH * LINE_PITCH, ROWS * PITCH);
 // Whether there are so many keys that one chain of additions loses digits. Then sums over FOLD keys are compensated.
 const LONG: bool = false;
 const FOLD: u32 = 512u;
@@ -50,48 +55,105 @@ struct Params {
   batch: u32, heads: u32, queries: u32, keys: u32, width: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> q: array<Element>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(1) var<storage, read> k: array<Element>; // [B, H, Tk, Dh] in any strides
-@group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(0) var<storage, read> q: array<array<f16, UNIT>>; // [B, H, Tq, Dh] in any strides
+@group(0) @binding(1) var<storage, read> k: array<array<f16, UNIT>>; // [B, H, Tk, Dh] in any strides
+@group(0) @binding(2) var<storage, read> v: array<array<f16, UNIT>>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read_write> out: array<f16>; // [B, H, Tq, Dh] in any strides
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> rows: array<f16, max(2u * KEYS, ROWS) * PITCH>; // first the queries, then keys followed by values
-var<workgroup> scores: array<f32, ROWS * SCORE_PITCH>; // or 16 columns of the output
-var<workgroup> weights: array<f16, ROWS * WEIGHT_PITCH>;
-var<workgroup> sums: array<f32, WORKGROUP>;
+var<workgroup> rows: array<f16, ROOM>; // first the queries, then keys [KEYS][WIDTH] followed by values [WIDTH][KEYS]
+var<workgroup> scores: array<array<f32, 16u * SCORE_PITCH>, SUBGROUPS>; // or 16 columns of the output
+var<workgroup> weights: array<array<f16, 16u * WEIGHT_PITCH>, SUBGROUPS>;
+var<workgroup> sums: array<array<f32, PER_ROW>, ROWS>; // or highest scores, of each thread
 var<workgroup> behind: atomic<u32>; // 1 if the number of a row has changed, so that the output is to be scaled
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-// Elements d to d + 3 of the row that starts at `row`, and zeros past the width.
-fn queryFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(q[at.x / 4u]), d < params.width); }
-  // The vec4() and .x let this compile where the element is a vector too.
-  let four = vec4(vec4<f16>(q[at.x]).x, vec4<f16>(q[at.y]).x, vec4<f16>(q[at.z]).x, vec4<f16>(q[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of q that starts at `row`, two in a word, and zeros past the width.
+fn queryEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(q[unit][s], q[unit][s + 1u], q[unit][s + 2u], q[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(q[at.x][0], q[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn keyFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(k[at.x / 4u]), d < params.width); }
-  let four = vec4(vec4<f16>(k[at.x]).x, vec4<f16>(k[at.y]).x, vec4<f16>(k[at.z]).x, vec4<f16>(k[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of k that starts at `row`, two in a word, and zeros past the width.
+fn keyEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(k[unit][s], k[unit][s + 1u], k[unit][s + 2u], k[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(k[at.x][0], k[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn valueFour(row: u32, d: u32) -> vec4<f16> {
-  let at = row + min(vec4(d) + vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-  if (FOURS) { return select(vec4<f16>(), vec4<f16>(v[at.x / 4u]), d < params.width); }
-  let four = vec4(vec4<f16>(v[at.x]).x, vec4<f16>(v[at.y]).x, vec4<f16>(v[at.z]).x, vec4<f16>(v[at.w]).x);
-  return select(vec4<f16>(), four, vec4(d) + vec4(0u, 1u, 2u, 3u) < vec4(params.width));
+// Elements d to d + 7 of the row of v that starts at `row`, two in a word, and zeros past the width.
+fn valueEight(row: u32, d: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT == 8u) {
+    let unit = (row + d) / 8u;
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(v[unit][s], v[unit][s + 1u], v[unit][s + 2u], v[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let s = d + 2u * i + vec2(0u, 1u);
+    let at = row + min(s, vec2(params.width - 1u));
+    eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(v[at.x][0], v[at.y][0]), s < vec2(params.width)));
+  }
+  return eight;
 }
 
-fn setRow(line: u32, d: u32, four: vec4<f16>) {
-  for (var s = 0u; s < 4u; s++) { rows[line * PITCH + d + s] = four[s]; }
+// Stores an eight of a row in workgroup memory, from place 8 * `place` on. Compilers see that it lies inside, so that they leave out checks
+// and join the stores.
+fn setRow(place: u32, eight: vec4<u32>) {
+  let start = min(place, ROOM / 8u - 1u) * 8u;
+  for (var i = 0u; i < 4u; i++) {
+    let two = bitcast<vec2<f16>>(eight[i]);
+    rows[start + 2u * i] = two.x;
+    rows[start + 2u * i + 1u] = two.y;
+  }
+}
+
+// Stores an eight of a row in a column of a transposed tile, from `place` on.
+fn setColumn(place: u32, eight: vec4<u32>) {
+  let start = min(place, ROOM - 7u * LINE_PITCH - 1u);
+  for (var i = 0u; i < 4u; i++) {
+    let two = bitcast<vec2<f16>>(eight[i]);
+    rows[start + 2u * i * LINE_PITCH] = two.x;
+    rows[start + (2u * i + 1u) * LINE_PITCH] = two.y;
+  }
 }
 
 // The value, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity
@@ -137,18 +199,21 @@ fn main(
   let kHead = own.y + headStart(params.k, b, h);
   let vHead = own.z + headStart(params.v, b, h);
   let scale = params.scale * LOG2E;
-  let ownRow = subgroup % SUBGROUPS * 16u;
+  let mine = subgroup % SUBGROUPS;
+  let ownRow = mine * 16u;
   // The row of scores that this thread makes weights of, and its part of the row.
   let r = local / PER_ROW;
   let part = local % PER_ROW;
   let row = first + r;
-  let rowScores = r * SCORE_PITCH;
+  let block = r / 16u; // the subgroup that has the row
+  let rowWeights = r % 16u * WEIGHT_PITCH;
+  let rowScores = r % 16u * SCORE_PITCH;
   let columns = 16u / PER_ROW;
 
-  for (var i = local; i < ROWS * WIDTH / 4u; i += WORKGROUP) {
-    let line = i / (WIDTH / 4u);
-    let d = i % (WIDTH / 4u) * 4u;
-    setRow(line, d, queryFour(qHead + min(first + line, params.queries - 1u) * params.q.w, d));
+  for (var i = local; i < ROWS * WIDTH / 8u; i += WORKGROUP) {
+    let line = i / 2u % ROWS;
+    let d = i % 2u + i / (2u * ROWS) * 2u;
+    setRow(line * PITCH / 8u + d, queryEight(qHead + min(first + line, params.queries - 1u) * params.q.w, 8u * d));
   }
   workgroupBarrier();
   var query: array<Left, FRAGMENTS>;
@@ -157,6 +222,8 @@ fn main(
   }
 
   var acc: array<Result, FRAGMENTS>;
+  var lowBits = 0xff800000u; // A variable, because a constant expression may not be infinite.
+  let low = bitcast<f32>(lowBits);
   var top = LOWEST;
   var sum = 0.0; // of this thread's weights
   var longAcc: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
@@ -164,12 +231,13 @@ fn main(
   let zero = params.width >> 31u; // 0, which compilers do not know
   for (var j = 0u; j < params.keys; j += KEYS) {
     workgroupBarrier();
-    for (var i = local; i < KEYS * WIDTH / 4u; i += WORKGROUP) {
-      let line = i / (WIDTH / 4u);
-      let d = i % (WIDTH / 4u) * 4u;
+    for (var i = local; i < KEYS * WIDTH / 8u; i += WORKGROUP) {
+      // Neighbouring threads take two eights of a key and then the next key, since more would store to one bank of the values.
+      let line = i / 2u % KEYS;
+      let d = i % 2u + i / (2u * KEYS) * 2u;
       let key = min(j + line, params.keys - 1u);
-      setRow(line, d, keyFour(kHead + key * params.k.w, d));
-      setRow(KEYS + line, d, valueFour(vHead + key * params.v.w, d));
+      setRow(line * PITCH / 8u + d, keyEight(kHead + key * params.k.w, 8u * d));
+      setColumn(VALUES + 8u * d * LINE_PITCH + line, valueEight(vHead + key * params.v.w, 8u * d));
     }
     workgroupBarrier();
     for (var n = 0u; n < KEYS; n += 16u) {
@@ -179,13 +247,20 @@ fn main(
         right = subgroupMatrixLoad<Right, col_major>(&rows, n * PITCH + 16u * f, PITCH);
         score = subgroupMatrixMultiplyAccumulate(query[f], right, score);
       }
-      subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH + n, score, SCORE_PITCH);
+      subgroupMatrixStore<row_major>(&scores[mine], n, score, SCORE_PITCH);
     }
     workgroupBarrier();
 
-    let there = min(KEYS, params.keys - j);
+    var shares: array<f32, SHARE>; // this thread's scores
+    for (var s = 0u; s < SHARE; s++) { shares[s] = scores[block][rowScores + part * SHARE + s] * scale; }
+    if (j + KEYS > params.keys) {
+      for (var s = 0u; s < SHARE; s++) { shares[s] = select(low, shares[s], j + part * SHARE + s < params.keys); }
+    }
     var highest = LOWEST;
-    for (var i = 0u; i < there; i++) { highest = max(highest, scores[rowScores + i] * scale); }
+    for (var s = 0u; s < SHARE; s++) { highest = max(highest, shares[s]); }
+    sums[r][part] = highest;
+    workgroupBarrier();
+    for (var i = 0u; i < PER_ROW; i++) { highest = max(highest, sums[r][i]); }
     var factor = 1.0;
     if (highest > top + SLACK) {
       factor = exp2(top - highest);
@@ -194,18 +269,18 @@ fn main(
     }
     sum *= factor;
     if (LONG) { longSum = rescaled(longSum, factor); }
-    for (var i = part * SHARE; i < part * SHARE + SHARE; i++) {
-      let weight = f16(select(0.0, exp2(scores[rowScores + i] * scale - top), i < there));
-      weights[r * WEIGHT_PITCH + i] = weight;
+    for (var s = 0u; s < SHARE; s++) {
+      let weight = f16(exp2(shares[s] - top));
+      weights[block][rowWeights + part * SHARE + s] = weight;
       sum += f32(weight);
     }
     if (workgroupUniformLoad(&behind) == 1u) {
       for (var f = 0u; f < FRAGMENTS; f++) {
-        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
+        subgroupMatrixStore<row_major>(&scores[mine], 0u, acc[f], SCORE_PITCH);
         workgroupBarrier();
-        for (var i = part * columns; i < part * columns + columns; i++) { scores[rowScores + i] *= factor; }
+        for (var i = 0u; i < columns; i++) { scores[block][rowScores + part * columns + i] *= factor; }
         workgroupBarrier();
-        acc[f] = subgroupMatrixLoad<Result, row_major>(&scores, ownRow * SCORE_PITCH, SCORE_PITCH);
+        acc[f] = subgroupMatrixLoad<Result, row_major>(&scores[mine], 0u, SCORE_PITCH);
         workgroupBarrier();
       }
       if (LONG) {
@@ -215,19 +290,19 @@ fn main(
     }
     for (var n = 0u; n < KEYS; n += 16u) {
       var left: Left;
-      left = subgroupMatrixLoad<Left, row_major>(&weights, ownRow * WEIGHT_PITCH + n, WEIGHT_PITCH);
+      left = subgroupMatrixLoad<Left, row_major>(&weights[mine], n, WEIGHT_PITCH);
       for (var f = 0u; f < FRAGMENTS; f++) {
         var right: Right;
-        right = subgroupMatrixLoad<Right, row_major>(&rows, (KEYS + n) * PITCH + 16u * f, PITCH);
+        right = subgroupMatrixLoad<Right, col_major>(&rows, VALUES + 16u * f * LINE_PITCH + n, LINE_PITCH);
         acc[f] = subgroupMatrixMultiplyAccumulate(left, right, acc[f]);
       }
     }
     if (LONG && ((j + KEYS) % FOLD == 0u || j + KEYS >= params.keys)) {
       for (var f = 0u; f < FRAGMENTS; f++) {
-        subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
+        subgroupMatrixStore<row_major>(&scores[mine], 0u, acc[f], SCORE_PITCH);
         workgroupBarrier();
         for (var i = 0u; i < columns; i++) {
-          longAcc[f * columns + i] = fold(longAcc[f * columns + i], scores[rowScores + part * columns + i], zero);
+          longAcc[f * columns + i] = fold(longAcc[f * columns + i], scores[block][rowScores + part * columns + i], zero);
         }
         workgroupBarrier();
         acc[f] = Result();
@@ -238,18 +313,19 @@ fn main(
   }
   if (LONG) { sum = longSum.sum - longSum.excess; }
 
-  sums[local] = sum;
+  workgroupBarrier();
+  sums[r][part] = sum;
   workgroupBarrier();
   var total = 0.0;
-  for (var i = 0u; i < PER_ROW; i++) { total += sums[r * PER_ROW + i]; }
+  for (var i = 0u; i < PER_ROW; i++) { total += sums[r][i]; }
   let inverse = orNaN(1.0 / total, total);
   let outRow = own.w + headStart(params.out, b, h) + row * params.out.w;
   for (var f = 0u; f < FRAGMENTS; f++) {
-    subgroupMatrixStore<row_major>(&scores, ownRow * SCORE_PITCH, acc[f], SCORE_PITCH);
+    subgroupMatrixStore<row_major>(&scores[mine], 0u, acc[f], SCORE_PITCH);
     workgroupBarrier();
     if (row < params.queries) {
       for (var i = part * columns; i < part * columns + columns; i++) {
-        var element = scores[rowScores + i];
+        var element = scores[block][rowScores + i];
         if (LONG) {
           let at = f * columns + i - part * columns;
           element = longAcc[at].sum - longAcc[at].excess;

@@ -46,8 +46,12 @@ export interface RowKernel<P extends AttentionShape> {
   subgroupMatrix: string
   /** The bytes of workgroup memory of `subgroupMatrix` beside rows, scores and weights, for a number of threads. */
   matrixExtra(threads: number): number
-  /** The operands that `subgroupMatrix` loads by fours where all their rows allow it. */
+  /** The tiles of the other side's rows that `subgroupMatrix` holds, with neighbours along a row, and transposed. */
+  matrixTiles: readonly [straight: number, transposed: number]
+  /** The operands that `subgroupMatrix` loads by eights where all their rows allow it. */
   matrixViews(problem: P): readonly RowView[]
+  /** All operands, which `tiled` loads and stores by fours where all their rows allow it. */
+  views(problem: P): readonly RowView[]
 }
 
 /**
@@ -97,21 +101,31 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       supports: (_device, problem) => fitsTiles(problem),
       constants: (problem) => ({
         SLICES: ceilDiv(problem.width, 32),
-        // The sum of a tile is a chain of 8 additions.
-        ...longSums(8 + kernel.steps(problem) / 32),
+        // The sum of a tile is a chain of 32 additions.
+        ...longSums(32 + kernel.steps(problem) / 32),
         ...scalar(problem),
+        ...(movesBy(4, problem, kernel.views(problem)) && {
+          FOURS: true,
+          Element: 'vec4<Scalar>',
+          Four: 'array<vec4<Scalar>, 1>',
+        }),
         ...optionConstants(problem),
       }),
-      grid: (problem) => grid(problem, 32),
+      grid: (problem) => grid(problem, 64),
     },
     matrixVariant('subgroupMatrix', MATRIX_SUBGROUPS, kernel),
   ]
 }
 
+/** Whether all rows of views are made of aligned groups of `count`: the width, all strides and all offsets are multiples of it. */
+function movesBy(count: number, { width }: AttentionShape, views: readonly RowView[]): boolean {
+  return width % count === 0 && views.every((view) => view.every((stride) => stride % count === 0))
+}
+
 /** The subgroups of a workgroup of `subgroupMatrix`. */
 const MATRIX_SUBGROUPS = 4
-/** The rows on the other side that a workgroup of `subgroupMatrix` takes at a time. */
-const MATRIX_STEP = 32
+/** The rows on the other side that a workgroup of `subgroupMatrix` may take at a time; the first that fit its memory are taken. */
+const MATRIX_STEPS = [32, 16] as const
 /**
  * The most rows on the other side in one chain of additions. Its rounding error is at most 2e-5, a fraction of that of the float16 results.
  */
@@ -124,15 +138,14 @@ export function matrixVariant<P extends AttentionShape>(name: string, subgroups:
     source: kernel.subgroupMatrix,
     supports: (device, problem) => fitsMatrices(kernel, subgroups, device, problem),
     constants(problem, device) {
-      const views = kernel.matrixViews(problem)
-      const fours = problem.width % 4 === 0 && views.every((view) => view.every((stride) => stride % 4 === 0))
+      const eights = movesBy(8, problem, kernel.matrixViews(problem))
       return {
         LANES: device.subgroupMaxSize,
         SUBGROUPS: subgroups,
-        [kernel.step]: MATRIX_STEP,
+        [kernel.step]: matrixStep(kernel, subgroups, device, problem) ?? MATRIX_STEPS[0],
         WIDTH: roomFor(problem),
-        Element: fours ? 'vec4<f16>' : 'f16',
-        FOURS: fours,
+        UNIT: eights ? 8 : 1,
+        PADDED: problem.width % 16 !== 0,
         ...longSums(kernel.steps(problem), MATRIX_CHAIN),
       }
     },
@@ -140,17 +153,24 @@ export function matrixVariant<P extends AttentionShape>(name: string, subgroups:
   }
 }
 
+/** The rows on the other side that a workgroup of so many subgroups takes at a time, or undefined where its memory holds none. */
+function matrixStep<P extends AttentionShape>(kernel: RowKernel<P>, subgroups: number, device: Capabilities, problem: P) {
+  const rows = 16 * subgroups
+  const width = roomFor(problem)
+  const [straight, transposed] = kernel.matrixTiles
+  return MATRIX_STEPS.find((step) => {
+    const tiles = 2 * Math.max(straight * step * (width + 8) + transposed * width * (step + 8), rows * (width + 8))
+    const scores = rows * (4 * (step + 4) + 2 * (step + 8))
+    return tiles + scores + kernel.matrixExtra(subgroups * device.subgroupMaxSize) <= device.maxWorkgroupMemory
+  })
+}
+
 /** Whether a device runs the variant for tensor cores with workgroups of so many subgroups. */
 function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, subgroups: number, device: Capabilities, problem: P) {
-  const { subgroupMaxSize: lanes, maxInvocations, maxWorkgroupMemory } = device
-  const threads = subgroups * lanes
-  const rows = 16 * subgroups
-  const operands = 2 * Math.max(2 * MATRIX_STEP, rows) * (roomFor(problem) + 8)
-  const scores = rows * (4 * (MATRIX_STEP + 4) + 2 * (MATRIX_STEP + 8))
-  const fits = lanes % 16 === 0 && threads <= maxInvocations
-  const memory = operands + scores + kernel.matrixExtra(threads)
+  const { subgroupMaxSize: lanes, maxInvocations } = device
+  const fits = lanes % 16 === 0 && subgroups * lanes <= maxInvocations
   const takes = problem.dtype === 'f16' && problem.width <= 128 && !hasOptions(problem)
-  return device.subgroupMatrix && fits && memory <= maxWorkgroupMemory && takes
+  return device.subgroupMatrix && fits && takes && matrixStep(kernel, subgroups, device, problem) !== undefined
 }
 
 /**
@@ -162,6 +182,8 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
     if (few || !fitsSubgroup(device, problem)) return 'direct'
     return device.gathersPrivate ? 'quad' : 'subgroup'
   }
+  // A subgroup multiplies 16 rows whether they are there or not. `tiled` loads keys with all its threads, and where rows are few, waves
+  // without any skip the products, so few rows are no reason for `direct`, whose threads load every key by themselves.
   const enough = !few && kernel.rows(problem) >= 16
   if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
   return fitsTiles(problem) ? 'tiled' : 'direct'

@@ -83,7 +83,12 @@ export const copy: KernelSpec<Copy> = {
       name: 'transposeTiled',
       source: transposeTiled,
       supports: (device, problem) => device.maxInvocations >= TILE * 8 && transposes(problem),
-      constants: aliases,
+      constants: (problem) => ({
+        ...aliases(problem),
+        ...(transposesBlocks(problem) && {
+          ...{ VEC: 4, From: 'vec4<Source>', To: 'vec4<Target>', Four: 'array<vec4<Target>, 1>' },
+        }),
+      }),
       grid: ({ dims, rows, inner }) => {
         const height = dims.at(-1)!
         return grid1d((rows / height) * ceilDiv(height, TILE) * ceilDiv(inner, TILE))

@@ -3,6 +3,12 @@
 alias Source = u32;
 alias Target = u32;
 const TILE: u32 = 32u;
+// The neighbours that are loaded and stored at once, and their types: four where all rows and columns are made of fours.
+const VEC: u32 = 1u;
+alias From = Source;
+alias To = Target;
+// Four(v)[0] is the first element of a vector, or the whole vector of an array of one.
+alias Four = vec4<Target>;
 
 struct Params {
   strides: array<vec4<u32>, 1>, // the strides of each binding from branch to branch
@@ -11,8 +17,8 @@ struct Params {
   targetOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<Source>; // [dims, inner] by strides
-@group(0) @binding(1) var<storage, read_write> out: array<Target>; // [dims, inner] by strides
+@group(0) @binding(0) var<storage, read> source: array<From>; // [dims, inner] by strides
+@group(0) @binding(1) var<storage, read_write> out: array<To>; // [dims, inner] by strides
 @group(1) @binding(0) var<uniform> params: Params;
 
 // [N][M], with rows padded by one element so that the elements of a column lie in different banks.
@@ -40,18 +46,37 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     atSource += at * params.sourceStrides[(d - 1u) / 4u][(d - 1u) % 4u];
     atTarget += at * params.targetStrides[(d - 1u) / 4u][(d - 1u) % 4u];
   }
+  let targetRow = params.targetStrides[last / 4u][last % 4u];
+  if (VEC == 4u) {
+    // Each thread loads and stores a vec4: it has line y of the tile, and four places from x on.
+    let x = local.x % 8u * 4u;
+    let y = local.y * 4u + local.x / 8u;
+    if (alive && firstM + x < height && firstN + y < params.inner) {
+      let four = vec4<Source>(source[(atSource + firstM + x + (firstN + y) * params.sourceStep) / VEC]);
+      for (var s = 0u; s < 4u; s++) { tile[y * (TILE + 1u) + x + s] = Target(four[s]); }
+    }
+    workgroupBarrier();
+    if (alive && firstM + y < height && firstN + x < params.inner) {
+      var four: vec4<Target>;
+      for (var s = 0u; s < 4u; s++) { four[s] = tile[(x + s) * (TILE + 1u) + y]; }
+      out[(atTarget + (firstM + y) * targetRow + firstN + x) / VEC] = Four(four)[0];
+    }
+    return;
+  }
   for (var k = local.y; k < TILE; k += 8u) {
     let m = firstM + local.x;
     let n = firstN + k;
     if (alive && m < height && n < params.inner) {
-      tile[k * (TILE + 1u) + local.x] = Target(source[atSource + m + n * params.sourceStep]);
+      // The vec4() and .x let this compile where the element is a vector too.
+      tile[k * (TILE + 1u) + local.x] = Target(vec4<Source>(source[atSource + m + n * params.sourceStep]).x);
     }
   }
   workgroupBarrier();
-  let targetRow = params.targetStrides[last / 4u][last % 4u];
   for (var k = local.y; k < TILE; k += 8u) {
     let m = firstM + k;
     let n = firstN + local.x;
-    if (alive && m < height && n < params.inner) { out[atTarget + m * targetRow + n] = tile[local.x * (TILE + 1u) + k]; }
+    if (alive && m < height && n < params.inner) {
+      out[atTarget + m * targetRow + n] = Four(vec4(tile[local.x * (TILE + 1u) + k]))[0];
+    }
   }
 }

@@ -50,8 +50,11 @@ function specFor(dtype: 'f32' | 'i32'): KernelSpec<CumsumProblem> {
       {
         name: 'workgroup',
         source: workgroup,
-        constants: ({ chunk, chunks, reverse }) => ({
+        constants: ({ n, inner, chunk, chunks, reverse }) => ({
           Scalar: dtype,
+          ...(inner === 1 &&
+            n % 4 === 0 &&
+            chunk % 4 === 0 && { VEC: 4, Element: `vec4<${dtype}>`, Four: `array<vec4<${dtype}>, 1>` }),
           TILES: chunk > TILE,
           PIECES: chunks > 1,
           REVERSE: reverse,

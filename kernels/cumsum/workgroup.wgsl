@@ -7,6 +7,11 @@ const WORKGROUP: u32 = 256u;
 // The threads whose sums one thread adds up. Its square is WORKGROUP.
 const GROUP: u32 = 16u;
 const ITEMS: u32 = 4u;
+// The elements that are loaded and stored at once, and their type: all items where a line's elements are neighbours and come in fours.
+const VEC: u32 = 1u;
+alias Element = Scalar;
+// Four(v)[0] is the first element of a vector, or the whole vector of an array of one.
+alias Four = vec4<Scalar>;
 // Whether pieces are longer than a tile, and lines than a piece.
 const TILES: bool = true;
 const PIECES: bool = true;
@@ -15,10 +20,10 @@ const REVERSE: bool = false;
 
 struct Params { outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<Scalar>; // [outer, n, inner]
+@group(0) @binding(0) var<storage, read> x: array<Element>; // [outer, n, inner]
 // [outer, chunks, inner]: the running sums of the pieces' sums, which are not read where a line is one piece.
 @group(0) @binding(1) var<storage, read> sums: array<Scalar>;
-@group(0) @binding(2) var<storage, read_write> y: array<Scalar>; // [outer, n, inner]
+@group(0) @binding(2) var<storage, read_write> y: array<Element>; // [outer, n, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> threadSums: array<Scalar, WORKGROUP>;
@@ -67,10 +72,20 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   for (var tile = 0u; tile < n; tile += WORKGROUP * ITEMS) {
     var running: array<Scalar, ITEMS>;
     var sum = Scalar();
-    for (var k = 0u; k < ITEMS; k++) {
-      let j = tile + local * ITEMS + k;
-      if (j < n) { sum += x[start + select(first + j, last - j, REVERSE) * inner]; }
-      running[k] = sum;
+    if (VEC == ITEMS) {
+      let j = tile + local * ITEMS;
+      let four = vec4<Scalar>(x[(start + select(first + j, last - j, REVERSE)) / VEC]);
+      for (var k = 0u; k < ITEMS; k++) {
+        if (j < n) { sum += select(four[k], four[ITEMS - 1u - k], REVERSE); }
+        running[k] = sum;
+      }
+    } else {
+      for (var k = 0u; k < ITEMS; k++) {
+        let j = tile + local * ITEMS + k;
+        // The vec4() and .x let this compile where the element is a vector too.
+        if (j < n) { sum += vec4<Scalar>(x[start + select(first + j, last - j, REVERSE) * inner]).x; }
+        running[k] = sum;
+      }
     }
     threadSums[local] = sum;
     workgroupBarrier();
@@ -92,9 +107,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       before += levelSum(levels);
       join(&levels, total);
     }
-    for (var k = 0u; k < ITEMS; k++) {
-      let j = tile + local * ITEMS + k;
-      if (j < n) { y[start + select(first + j, last - j, REVERSE) * inner] = before + running[k]; }
+    if (VEC == ITEMS) {
+      let j = tile + local * ITEMS;
+      let four = before + vec4(running[0], running[1], running[2], running[3]);
+      if (j < n) { y[(start + select(first + j, last - j, REVERSE)) / VEC] = Four(select(four, four.wzyx, REVERSE))[0]; }
+    } else {
+      for (var k = 0u; k < ITEMS; k++) {
+        let j = tile + local * ITEMS + k;
+        if (j < n) { y[start + select(first + j, last - j, REVERSE) * inner] = Four(vec4(before + running[k]))[0]; }
+      }
     }
     workgroupBarrier();
   }

@@ -1,5 +1,5 @@
 import type { AxisView } from '../axisView.ts'
-import { outputs, type Reduction, reductionParams, splitChunk } from '../reduce/reduction.ts'
+import { outputs, type Reduction, reductionParams, splitChunk, vec4Rows } from '../reduce/reduction.ts'
 import {
   type Capabilities,
   type Constants,
@@ -100,7 +100,8 @@ export const fold: KernelSpec<Fold> = {
       supports: (device) => device.maxInvocations >= 256,
       constants: (problem) => {
         const columns = columnsOf(problem)
-        return { ...foldConstants(problem), COLUMNS: columns, LANES: 256 / columns }
+        const element = vec4Rows(problem) ? { VEC: 4, Element: 'vec4<Input>' } : {}
+        return { ...foldConstants(problem), ...element, COLUMNS: columns, LANES: 256 / columns }
       },
       grid: ({ outer, chunks, inner }, { COLUMNS }) => grid1d(outer * chunks * ceilDiv(inner, Number(COLUMNS))),
     },

@@ -22,13 +22,16 @@ const ROOT: u32 = 2u;
 const DEGENERATE: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const LANES: u32 = 256u;
+// The elements that are loaded at once, and their type: four where the elements of an output are neighbours and come in fours.
+const VEC: u32 = 1u;
+alias Element = Input;
 
 struct Params {
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32, flags: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
+@group(0) @binding(0) var<storage, read> input: array<Element>; // [outer, n, inner] by strides
 @group(0) @binding(1) var<storage, read_write> values: array<Scalar>; // [outer, chunks, inner]
 @group(0) @binding(2) var<storage, read_write> extras: array<Scalar>; // [outer, chunks, inner], of some ops alone
 @group(1) @binding(0) var<uniform> params: Params;
@@ -78,32 +81,44 @@ fn mergedState(a: State, b: State) -> State {
   }
 }
 
-// The state of `count` elements, at most 32, from `first` on. Moments are of the elements less `shift`, one of them, which keeps the digits
+// The state of `count` Elements, at most 32 numbers, from `first` on. Moments are of the elements less `shift`, one of them, which keeps the digits
 // of elements that lie close together and far from 0.
-fn blockState(first: u32, step: u32, count: u32, shift: Scalar) -> State {
+fn elementsState(first: u32, step: u32, count: u32, shift: Scalar) -> State {
   var block = emptyState();
-  block.n = f32(count);
+  block.n = f32(count * VEC);
   if (OP == MOMENTS) {
     var sum = Scalar();
-    for (var k = 0u; k < count; k++) { sum += Scalar(input[first + k * step]) - shift; }
+    for (var k = 0u; k < count; k++) {
+      let four = vec4<Input>(input[first + k * step]);
+      for (var s = 0u; s < VEC; s++) { sum += Scalar(four[s]) - shift; }
+    }
     block.x = sum / Scalar(block.n);
     for (var k = 0u; k < count; k++) {
-      let off = Scalar(input[first + k * step]) - shift - block.x;
-      block.y += off * off;
+      let four = vec4<Input>(input[first + k * step]);
+      for (var s = 0u; s < VEC; s++) {
+        let off = Scalar(four[s]) - shift - block.x;
+        block.y += off * off;
+      }
     }
     return block;
   }
   if (OP == LOG_SUM_EXP) {
     var highest = 0x7f7fffffu;
-    for (var k = 0u; k < count; k++) { block.x = max(block.x, Scalar(input[first + k * step])); }
+    for (var k = 0u; k < count; k++) {
+      let four = vec4<Input>(input[first + k * step]);
+      for (var s = 0u; s < VEC; s++) { block.x = max(block.x, Scalar(four[s])); }
+    }
     block.x = min(block.x, Scalar(bitcast<f32>(highest)));
     // Drivers differ on exponentials of NaN, and compilers may assume that there is none.
     var nan = 0x7fc00000u;
     var spoilt = false;
     for (var k = 0u; k < count; k++) {
-      let value = Scalar(input[first + k * step]);
-      spoilt = spoilt || (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-      block.y += exponential(value - block.x);
+      let four = vec4<Input>(input[first + k * step]);
+      for (var s = 0u; s < VEC; s++) {
+        let value = Scalar(four[s]);
+        spoilt = spoilt || (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+        block.y += exponential(value - block.x);
+      }
     }
     block.y = select(block.y, Scalar(bitcast<f32>(nan)), spoilt);
     return block;
@@ -111,17 +126,20 @@ fn blockState(first: u32, step: u32, count: u32, shift: Scalar) -> State {
   var zeros = 0;
   var odd = 0;
   for (var k = 0u; k < count; k++) {
-    let value = Wide(input[first + k * step]);
-    // Tests are of the bits because compilers may assume that floats are finite.
-    let size = bitcast<u32>(value) & select(0xffffffffu, 0x7fffffffu, FLOAT);
-    switch (OP) {
-      case PRODUCT: {
-        if (size == 0u) { zeros++; } else { block.x *= Scalar(value); }
-        if (FLOAT && size >= 0x7f800000u) { odd = 4; }
+    let four = vec4<Input>(input[first + k * step]);
+    for (var s = 0u; s < VEC; s++) {
+      let value = Wide(four[s]);
+      // Tests are of the bits because compilers may assume that floats are finite.
+      let size = bitcast<u32>(value) & select(0xffffffffu, 0x7fffffffu, FLOAT);
+      switch (OP) {
+        case PRODUCT: {
+          if (size == 0u) { zeros++; } else { block.x *= Scalar(value); }
+          if (FLOAT && size >= 0x7f800000u) { odd = 4; }
+        }
+        case ANY: { block.x = max(block.x, select(Scalar(), Scalar(1), size != 0u)); }
+        case ALL: { block.x = min(block.x, select(Scalar(), Scalar(1), size != 0u)); }
+        default: { block.x += Scalar(value) * Scalar(value); }
       }
-      case ANY: { block.x = max(block.x, select(Scalar(), Scalar(1), size != 0u)); }
-      case ALL: { block.x = min(block.x, select(Scalar(), Scalar(1), size != 0u)); }
-      default: { block.x += Scalar(value) * Scalar(value); }
     }
   }
   if (OP == PRODUCT) { block.y = Scalar(min(zeros, 2) | odd); }
@@ -173,12 +191,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   // A column past the last one reads the last one, and writes nothing.
   let start = params.offset + row * params.outerStride + min(column, params.inner - 1u) * params.innerStride;
 
-  let shift = Scalar(input[start + first * params.nStride]);
+  let shift = Scalar(vec4<Input>(input[(start + first * params.nStride) / VEC]).x);
   var own = emptyState();
   if (column < params.inner) {
-    for (var k = first + local.y; k < last; k += 32u * LANES) {
-      let count = min(32u, (last - k + LANES - 1u) / LANES);
-      own = mergedState(own, blockState(start + k * params.nStride, LANES * params.nStride, count, shift));
+    for (var k = first + local.y * VEC; k < last; k += 32u * LANES) {
+      let count = min(32u / VEC, (last - k + LANES * VEC - 1u) / (LANES * VEC));
+      own = mergedState(own, elementsState((start + k * params.nStride) / VEC, LANES * params.nStride, count, shift));
     }
   }
   let slot = local.y * COLUMNS + local.x;

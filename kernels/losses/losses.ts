@@ -1,4 +1,5 @@
-import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
+import { countVariant } from '../runs.ts'
+import { branchStrides, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import lossSource from './loss.wgsl'
 import backwardSource from './lossBackward.wgsl'
 
@@ -29,9 +30,6 @@ export interface LossBackward extends Loss {
   targets: boolean
 }
 
-/** A software device spends more on starting a thread than on its work. */
-const run = (device: Capabilities) => (device.software ? 32 : 1)
-
 const optional = [...scalars('f32', 'scale'), ...scalars('u32', 'gradientStride')].map((param) => ({
   ...param,
   optional: true,
@@ -43,14 +41,7 @@ export const loss: KernelSpec<Loss> = {
   name: 'loss',
   bindings: [...reads('f32', 'x', 'targets'), ...writes('f32', 'terms')],
   params: [branchStrides(3), ...params],
-  variants: [
-    {
-      name: 'direct',
-      source: lossSource,
-      constants: ({ kind }, device) => ({ KIND: LOSSES[kind], RUN: run(device) }),
-      grid: ({ count }, { RUN }) => grid1d(ceilDiv(count, 64 * Number(RUN))),
-    },
-  ],
+  variants: [countVariant(lossSource, ({ kind }) => ({ KIND: LOSSES[kind] }))],
   flops: ({ count }) => 4 * count,
   bytes: ({ count }) => 12 * count,
 }
@@ -61,12 +52,11 @@ export const lossBackward: KernelSpec<LossBackward> = {
   bindings: [...reads('f32', 'x', 'targets', 'gradient'), ...writes('f32', 'output')],
   params: [branchStrides(4), ...params],
   variants: [
-    {
-      name: 'direct',
-      source: backwardSource,
-      constants: ({ kind, targets }, device) => ({ KIND: LOSSES[kind], TARGETS: targets, RUN: run(device) }),
-      grid: ({ count }, { RUN }) => grid1d(ceilDiv(count, 64 * Number(RUN))),
-    },
+    countVariant(backwardSource, ({ kind, targets, gradientStride }) => ({
+      KIND: LOSSES[kind],
+      TARGETS: targets,
+      ...(gradientStride === 0 && { GRADIENT_VEC: 1, Gradient: 'f32' }),
+    })),
   ],
   flops: ({ count }) => 4 * count,
   bytes: ({ count }) => 12 * count,

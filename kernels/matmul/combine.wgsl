@@ -3,6 +3,9 @@
 
 // Element types in memory. Sums are f32.
 alias Sum = vec4<f32>;
+// The partial products that one load brings, and their type: four where rows are made of fours, else one.
+const PARTIALS_VEC: u32 = 1u;
+alias Partials = f32;
 alias ScalarAux = f32;
 alias ScalarC = f32;
 alias ScalarPre = f32;
@@ -27,7 +30,7 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> partials: array<f32>; // [splits, batches, m, n]
+@group(0) @binding(0) var<storage, read> partials: array<Partials>; // [splits, batches, m, n]
 @group(0) @binding(1) var<storage, read> bias: array<f32>; // [n]
 @group(0) @binding(2) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(3) var<storage, read_write> c: array<ScalarC>; // [batches, m, n]
@@ -170,7 +173,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     var block = vec4(0.0);
     for (; split < stop; split++) {
       let at = branch.x + (split * params.batches + batch) * size + row * params.n + columns;
-      block += vec4(partials[at.x], partials[at.y], partials[at.z], partials[at.w]);
+      if (PARTIALS_VEC == 4u) {
+        block += vec4<f32>(partials[at.x / 4u]);
+      } else {
+        // The vec4() and .x let this compile where the element is a vector too.
+        let two = vec2(vec4<f32>(partials[at.x]).x, vec4<f32>(partials[at.y]).x);
+        block += vec4(two, vec4<f32>(partials[at.z]).x, vec4<f32>(partials[at.w]).x);
+      }
     }
     join(&levels, block);
   }

@@ -101,7 +101,10 @@ export const matmulCombine: KernelSpec<Matmul> = {
     {
       name: 'direct',
       source: combineSource,
-      constants: (problem) => storeConstants(combineBindings, problem),
+      constants: (problem) => ({
+        ...(problem.n % 4 === 0 && { PARTIALS_VEC: 4, Partials: 'vec4<f32>' }),
+        ...storeConstants(combineBindings, problem),
+      }),
       grid: ({ m, n, batches }) => grid1d(ceilDiv(m * ceilDiv(n, 4) * batches, 64)),
     },
   ],

@@ -1,7 +1,7 @@
 import { ceilDiv, grid1d, type Variant } from '../spec.ts'
 import { bindings, type Matmul, storeConstants } from './problem.ts'
 import source from './subgroupMatrix.wgsl'
-import { operandLoads } from './tiles.ts'
+import { eightLoads } from './tiles.ts'
 
 /** How a workgroup shares its tile: its subgroups in the directions of m and n, and the 16 x 16 matrices of each. */
 interface MatrixTile {
@@ -36,7 +36,7 @@ export function matrixVariant(name: string, tile: MatrixTile): Variant<Matmul> {
       FRAGMENTS_M: tile.fragments[0],
       FRAGMENTS_N: tile.fragments[1],
       DEPTH: tile.depth,
-      ...operandLoads(problem),
+      ...eightLoads(problem),
       ...storeConstants(bindings.slice(2), problem),
     }),
     grid: (problem) => grid1d(ceilDiv(problem.m, m) * ceilDiv(problem.n, n) * problem.batches * problem.splits),

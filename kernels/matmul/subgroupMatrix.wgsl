@@ -1,6 +1,8 @@
 // The matrix product of float16 operands for GPUs whose subgroups multiply 16 x 16 matrices (tensor cores), with sums in f32. A
 // workgroup computes a tile of C. It loads tiles of A and B, DEPTH deep, into workgroup memory, with zeros past the end of k, and
-// each subgroup multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile.
+// each subgroup multiplies FRAGMENTS_M x FRAGMENTS_N matrices. The next tiles are loaded from memory meanwhile. Tiles lie with
+// neighbours along k, whatever the order in memory, so that a matrix comes in loads of 16 bytes; a part of the tile for each row or column of
+// subgroups, so that offsets within it are constants, which need no checks and whose alignment compilers see.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -17,11 +19,9 @@ const DEPTH: u32 = 32u;
 // Whether neighbours in memory are neighbours along k.
 const ALONG_K_A: bool = true;
 const ALONG_K_B: bool = true;
-// Element types of the bindings: f16, or vec4<f16> where all neighbours can be loaded by fours.
-alias ElementA = f16;
-alias ElementB = f16;
-const FOURS_A: bool = false;
-const FOURS_B: bool = false;
+// The elements of A and B that are loaded at once: 8 where all neighbours come in aligned eights, else 1.
+const UNIT_A: u32 = 1u;
+const UNIT_B: u32 = 1u;
 // Element types of aux, c and pre. Sums are f32.
 alias ScalarAux = f32;
 alias ScalarC = f32;
@@ -37,14 +37,26 @@ const SUBGROUPS: u32 = SUBGROUPS_M * SUBGROUPS_N;
 const WORKGROUP: u32 = SUBGROUPS * LANES;
 const TILE_M: u32 = 16u * FRAGMENTS_M * SUBGROUPS_M;
 const TILE_N: u32 = 16u * FRAGMENTS_N * SUBGROUPS_N;
-// The elements from one row of a tile in memory to the next. A padding of 8 keeps rows in different banks and aligned to 16 bytes.
-const PITCH_A: u32 = select(TILE_M, DEPTH, ALONG_K_A) + 8u;
-const PITCH_B: u32 = select(TILE_N, DEPTH, ALONG_K_B) + 8u;
-const LINES_A: u32 = select(DEPTH, TILE_M, ALONG_K_A);
-const LINES_B: u32 = select(DEPTH, TILE_N, ALONG_K_B);
-// The fours of neighbours that a thread loads of a tile.
-const LOADS_A: u32 = (TILE_M * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
-const LOADS_B: u32 = (TILE_N * DEPTH / 4u + WORKGROUP - 1u) / WORKGROUP;
+// The rows or columns of C of a subgroup.
+const BLOCK_M: u32 = 16u * FRAGMENTS_M;
+const BLOCK_N: u32 = 16u * FRAGMENTS_N;
+// The elements from one line of a tile to the next. A padding of 8 keeps lines in different banks and aligned to 16 bytes.
+const PITCH: u32 = DEPTH + 8u;
+// The lines of a tile that eight neighbours lie in, the places along k of each line, and their distance in the tile.
+const LINES_A: u32 = select(8u, 1u, ALONG_K_A);
+const LINES_B: u32 = select(8u, 1u, ALONG_K_B);
+const PLACES_A: u32 = DEPTH * LINES_A / 8u;
+const PLACES_B: u32 = DEPTH * LINES_B / 8u;
+const STEP_A: u32 = select(PITCH, 1u, ALONG_K_A);
+const STEP_B: u32 = select(PITCH, 1u, ALONG_K_B);
+// Neighbouring threads load neighbours along k, or two that lie across it and then the next k, because more would store to the same bank.
+const PAIR_A: u32 = select(2u, 1u, ALONG_K_A);
+const PAIR_B: u32 = select(2u, 1u, ALONG_K_B);
+// The eights of neighbours of a tile, and those that a thread loads.
+const EIGHTS_A: u32 = TILE_M * DEPTH / 8u;
+const EIGHTS_B: u32 = TILE_N * DEPTH / 8u;
+const LOADS_A: u32 = (EIGHTS_A + WORKGROUP - 1u) / WORKGROUP;
+const LOADS_B: u32 = (EIGHTS_B + WORKGROUP - 1u) / WORKGROUP;
 
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
@@ -64,17 +76,17 @@ struct Params {
   streamStep: u32, // of streamLow, from branch to branch
 }
 
-@group(0) @binding(0) var<storage, read> a: array<ElementA>; // [batches, m, k] by strides
-@group(0) @binding(1) var<storage, read> b: array<ElementB>; // [batches, k, n] by strides
+@group(0) @binding(0) var<storage, read> a: array<array<f16, UNIT_A>>; // [batches, m, k] by strides
+@group(0) @binding(1) var<storage, read> b: array<array<f16, UNIT_B>>; // [batches, k, n] by strides
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
 @group(0) @binding(3) var<storage, read> aux: array<ScalarAux>; // [batches, m, n] by strides, rows contiguous
 @group(0) @binding(4) var<storage, read_write> c: array<ScalarC>; // [splits, batches, m, n]
 @group(0) @binding(5) var<storage, read_write> pre: array<ScalarPre>; // [batches, m, n]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> tileA: array<f16, LINES_A * PITCH_A>; // [m][k] or [k][m]
-var<workgroup> tileB: array<f16, LINES_B * PITCH_B>; // [n][k] or [k][n]
-var<workgroup> results: array<f32, SUBGROUPS * 256>; // a matrix of each subgroup, on its way to C
+var<workgroup> tileA: array<array<f16, BLOCK_M * PITCH>, SUBGROUPS_M>; // [m][k] of each row of subgroups
+var<workgroup> tileB: array<array<f16, BLOCK_N * PITCH>, SUBGROUPS_N>; // [n][k] of each column of subgroups
+var<workgroup> results: array<array<f32, 256>, SUBGROUPS>; // a matrix of each subgroup, on its way to C
 
 // The first element of a matrix of the batch.
 fn batchOffset(view: vec4<u32>, batch: u32) -> u32 {
@@ -177,46 +189,78 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// The place of four `index` of a tile, as (row or column, k).
-fn fourPlace(index: u32, alongK: bool, size: u32) -> vec2<u32> {
-  if (alongK) { return vec2(index / (DEPTH / 4u), index % (DEPTH / 4u) * 4u); }
-  return vec2(index % (size / 4u) * 4u, index / (size / 4u));
+// Where an eight of a tile comes from and goes to: the unit in memory at which its line begins, its line of the matrix and place along k, its
+// block of the tile and its place there.
+struct Slot { memory: u32, line: u32, k: u32, block: u32, place: u32 }
+
+// Eight `index` of the tile of A, whose matrix begins at element `start`. Rows past the last one repeat others and are not stored.
+fn slotOfA(index: u32, start: u32, first: u32) -> Slot {
+  let line = (index / (PAIR_A * PLACES_A) * PAIR_A + index % PAIR_A) * LINES_A;
+  let place = index / PAIR_A % PLACES_A;
+  let inside = min(first + line, params.m - min(params.m, select(8u, 1u, ALONG_K_A)));
+  let memory = (start + inside * params.aRow) / UNIT_A;
+  return Slot(memory, first + line, place * (8u / LINES_A), line / BLOCK_M, line % BLOCK_M * PITCH * LINES_A / 8u + place);
 }
 
-// Four neighbours of A from (row, k) on, with zeros past the end of k. Rows past the last one repeat others and are not stored.
-fn halvesOfA(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
-  if (FOURS_A) {
-    let line = select(min(at.x, params.m - 4u), min(at.x, params.m - 1u), ALONG_K_A);
-    let element = start + line * params.aRow + min(at.y, kEnd - 1u) * params.aCol;
-    return select(vec4<f16>(), vec4<f16>(a[element / 4u]), at.y < kEnd);
+// The halves of an eight of A for the part of k that begins at k0, two in a word. Those past kEnd are zeros, or where a whole
+// eight is loaded are others, which are left out when they are used, so that nothing waits for them before.
+fn eightOfA(slot: Slot, start: u32, k0: u32, kEnd: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT_A == 8u) {
+    let k = min(k0 + slot.k, kEnd - 1u);
+    let unit = slot.memory + select(k * (params.aCol / 8u), k / 8u, ALONG_K_A);
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(a[unit][s], a[unit][s + 1u], a[unit][s + 2u], a[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return eight;
   }
-  let along = vec4(0u, 1u, 2u, 3u);
-  let row = min(select(at.x + along, vec4(at.x), ALONG_K_A), vec4(params.m - 1u));
-  let k = select(vec4(at.y), at.y + along, ALONG_K_A);
-  let element = start + row * params.aRow + min(k, vec4(kEnd - 1u)) * params.aCol;
-  // The vec4() and .x let this compile where the element is a vector too.
-  let v = vec4(
-    vec4<f16>(a[element.x]).x, vec4<f16>(a[element.y]).x, vec4<f16>(a[element.z]).x, vec4<f16>(a[element.w]).x,
-  );
-  return select(vec4<f16>(), v, k < vec4(kEnd));
+  for (var i = 0u; i < 4u; i++) {
+    let s = vec2(2u * i, 2u * i + 1u);
+    let line = min(slot.line + select(s, vec2<u32>(), vec2(ALONG_K_A)), vec2(params.m - 1u));
+    let k = k0 + slot.k + select(vec2<u32>(), s, vec2(ALONG_K_A));
+    let element = start + line * params.aRow + min(k, vec2(kEnd - 1u)) * params.aCol;
+    let two = vec2(a[element.x][0], a[element.y][0]);
+    eight[i] = bitcast<u32>(select(vec2<f16>(), two, k < vec2(kEnd)));
+  }
+  return eight;
 }
 
-// Four neighbours of B from (column, k) on, as halvesOfA.
-fn halvesOfB(start: u32, at: vec2<u32>, kEnd: u32) -> vec4<f16> {
-  if (FOURS_B) {
-    let line = select(min(at.x, params.n - 4u), min(at.x, params.n - 1u), ALONG_K_B);
-    let element = start + line * params.bCol + min(at.y, kEnd - 1u) * params.bRow;
-    return select(vec4<f16>(), vec4<f16>(b[element / 4u]), at.y < kEnd);
+// Eight `index` of the tile of B, whose matrix begins at element `start`. Columns past the last one repeat others and are not stored.
+fn slotOfB(index: u32, start: u32, first: u32) -> Slot {
+  let line = (index / (PAIR_B * PLACES_B) * PAIR_B + index % PAIR_B) * LINES_B;
+  let place = index / PAIR_B % PLACES_B;
+  let inside = min(first + line, params.n - min(params.n, select(8u, 1u, ALONG_K_B)));
+  let memory = (start + inside * params.bCol) / UNIT_B;
+  return Slot(memory, first + line, place * (8u / LINES_B), line / BLOCK_N, line % BLOCK_N * PITCH * LINES_B / 8u + place);
+}
+
+// The halves of an eight of B for the part of k that begins at k0, two in a word. Those past kEnd are zeros, or where a whole
+// eight is loaded are others, which are left out when they are used, so that nothing waits for them before.
+fn eightOfB(slot: Slot, start: u32, k0: u32, kEnd: u32) -> vec4<u32> {
+  var eight: vec4<u32>;
+  if (UNIT_B == 8u) {
+    let k = min(k0 + slot.k, kEnd - 1u);
+    let unit = slot.memory + select(k * (params.bRow / 8u), k / 8u, ALONG_K_B);
+    for (var i = 0u; i < 2u; i++) {
+      let s = 4u * i;
+      let two = bitcast<vec2<u32>>(vec4(b[unit][s], b[unit][s + 1u], b[unit][s + 2u], b[unit][s + 3u]));
+      eight[2u * i] = two.x;
+      eight[2u * i + 1u] = two.y;
+    }
+    return eight;
   }
-  let along = vec4(0u, 1u, 2u, 3u);
-  let column = min(select(at.x + along, vec4(at.x), ALONG_K_B), vec4(params.n - 1u));
-  let k = select(vec4(at.y), at.y + along, ALONG_K_B);
-  let element = start + column * params.bCol + min(k, vec4(kEnd - 1u)) * params.bRow;
-  // The vec4() and .x let this compile where the element is a vector too.
-  let v = vec4(
-    vec4<f16>(b[element.x]).x, vec4<f16>(b[element.y]).x, vec4<f16>(b[element.z]).x, vec4<f16>(b[element.w]).x,
-  );
-  return select(vec4<f16>(), v, k < vec4(kEnd));
+  for (var i = 0u; i < 4u; i++) {
+    let s = vec2(2u * i, 2u * i + 1u);
+    let line = min(slot.line + select(s, vec2<u32>(), vec2(ALONG_K_B)), vec2(params.n - 1u));
+    let k = k0 + slot.k + select(vec2<u32>(), s, vec2(ALONG_K_B));
+    let element = start + line * params.bCol + min(k, vec2(kEnd - 1u)) * params.bRow;
+    let two = vec2(b[element.x][0], b[element.y][0]);
+    eight[i] = bitcast<u32>(select(vec2<f16>(), two, k < vec2(kEnd)));
+  }
+  return eight;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -239,64 +283,72 @@ fn main(
   let kEnd = min(kStart + params.chunk, params.k);
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch);
-  // The first row and column of this subgroup's matrices.
+  // The row and column of this subgroup among all, and its first row and column of C within the tile.
   let own = subgroup % SUBGROUPS;
-  let ownM = own / SUBGROUPS_N * 16u * FRAGMENTS_M;
-  let ownN = own % SUBGROUPS_N * 16u * FRAGMENTS_N;
+  let groupM = own / SUBGROUPS_N;
+  let groupN = own % SUBGROUPS_N;
+  let ownM = groupM * BLOCK_M;
+  let ownN = groupN * BLOCK_N;
 
-  var nextA: array<vec4<f16>, LOADS_A>;
-  var nextB: array<vec4<f16>, LOADS_B>;
+  var nextA: array<vec4<u32>, LOADS_A>;
+  var nextB: array<vec4<u32>, LOADS_B>;
+  var slotsA: array<Slot, LOADS_A>;
   for (var i = 0u; i < LOADS_A; i++) {
-    nextA[i] = halvesOfA(a0, vec2(firstRow, kStart) + fourPlace(local + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+    slotsA[i] = slotOfA(local + i * WORKGROUP, a0, firstRow);
+    nextA[i] = eightOfA(slotsA[i], a0, kStart, kEnd);
   }
+  var slotsB: array<Slot, LOADS_B>;
   for (var i = 0u; i < LOADS_B; i++) {
-    nextB[i] = halvesOfB(b0, vec2(firstColumn, kStart) + fourPlace(local + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+    slotsB[i] = slotOfB(local + i * WORKGROUP, b0, firstColumn);
+    nextB[i] = eightOfB(slotsB[i], b0, kStart, kEnd);
   }
   var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     for (var i = 0u; i < LOADS_A; i++) {
-      let index = local + i * WORKGROUP;
-      if (index < TILE_M * DEPTH / 4u) {
-        let at = fourPlace(index, ALONG_K_A, TILE_M);
-        let start = select(at.y * PITCH_A + at.x, at.x * PITCH_A + at.y, ALONG_K_A);
-        for (var s = 0u; s < 4u; s++) { tileA[start + s] = nextA[i][s]; }
+      if (local + i * WORKGROUP < EIGHTS_A) {
+        let slot = slotsA[i];
+        // Compilers see that these lie inside, so they leave out checks and join the stores.
+        let block = min(slot.block, SUBGROUPS_M - 1u);
+        let start = min(slot.place, (BLOCK_M - LINES_A) * PITCH * LINES_A / 8u + PLACES_A - 1u) * (8u / LINES_A);
+        let words = select(vec4<u32>(), nextA[i], UNIT_A == 1u || k0 + slot.k < kEnd);
+        for (var s = 0u; s < 4u; s++) {
+          let two = bitcast<vec2<f16>>(words[s]);
+          tileA[block][start + 2u * s * STEP_A] = two.x;
+          tileA[block][start + (2u * s + 1u) * STEP_A] = two.y;
+        }
       }
     }
     for (var i = 0u; i < LOADS_B; i++) {
-      let index = local + i * WORKGROUP;
-      if (index < TILE_N * DEPTH / 4u) {
-        let at = fourPlace(index, ALONG_K_B, TILE_N);
-        let start = select(at.y * PITCH_B + at.x, at.x * PITCH_B + at.y, ALONG_K_B);
-        for (var s = 0u; s < 4u; s++) { tileB[start + s] = nextB[i][s]; }
+      if (local + i * WORKGROUP < EIGHTS_B) {
+        let slot = slotsB[i];
+        // Compilers see that these lie inside, so they leave out checks and join the stores.
+        let block = min(slot.block, SUBGROUPS_N - 1u);
+        let start = min(slot.place, (BLOCK_N - LINES_B) * PITCH * LINES_B / 8u + PLACES_B - 1u) * (8u / LINES_B);
+        let words = select(vec4<u32>(), nextB[i], UNIT_B == 1u || k0 + slot.k < kEnd);
+        for (var s = 0u; s < 4u; s++) {
+          let two = bitcast<vec2<f16>>(words[s]);
+          tileB[block][start + 2u * s * STEP_B] = two.x;
+          tileB[block][start + (2u * s + 1u) * STEP_B] = two.y;
+        }
       }
     }
     workgroupBarrier();
     if (k0 + DEPTH < kEnd) {
       for (var i = 0u; i < LOADS_A; i++) {
-        nextA[i] = halvesOfA(a0, vec2(firstRow, k0 + DEPTH) + fourPlace(local + i * WORKGROUP, ALONG_K_A, TILE_M), kEnd);
+        nextA[i] = eightOfA(slotsA[i], a0, k0 + DEPTH, kEnd);
       }
       for (var i = 0u; i < LOADS_B; i++) {
-        nextB[i] = halvesOfB(b0, vec2(firstColumn, k0 + DEPTH) + fourPlace(local + i * WORKGROUP, ALONG_K_B, TILE_N), kEnd);
+        nextB[i] = eightOfB(slotsB[i], b0, k0 + DEPTH, kEnd);
       }
     }
     for (var k = 0u; k < DEPTH; k += 16u) {
       var left: array<Left, FRAGMENTS_M>;
       for (var i = 0u; i < FRAGMENTS_M; i++) {
-        let row = ownM + 16u * i;
-        if (ALONG_K_A) {
-          left[i] = subgroupMatrixLoad<Left, row_major>(&tileA, row * PITCH_A + k, PITCH_A);
-        } else {
-          left[i] = subgroupMatrixLoad<Left, col_major>(&tileA, k * PITCH_A + row, PITCH_A);
-        }
+        left[i] = subgroupMatrixLoad<Left, row_major>(&tileA[groupM], 16u * i * PITCH + k, PITCH);
       }
       for (var j = 0u; j < FRAGMENTS_N; j++) {
-        let column = ownN + 16u * j;
         var right: Right;
-        if (ALONG_K_B) {
-          right = subgroupMatrixLoad<Right, col_major>(&tileB, column * PITCH_B + k, PITCH_B);
-        } else {
-          right = subgroupMatrixLoad<Right, row_major>(&tileB, k * PITCH_B + column, PITCH_B);
-        }
+        right = subgroupMatrixLoad<Right, col_major>(&tileB[groupN], 16u * j * PITCH + k, PITCH);
         for (var i = 0u; i < FRAGMENTS_M; i++) {
           sums[i * FRAGMENTS_N + j] = subgroupMatrixMultiplyAccumulate(left[i], right, sums[i * FRAGMENTS_N + j]);
         }
@@ -316,12 +368,12 @@ fn main(
   );
   for (var i = 0u; i < FRAGMENTS_M; i++) {
     for (var j = 0u; j < FRAGMENTS_N; j++) {
-      subgroupMatrixStore<row_major>(&results, own * 256u, sums[i * FRAGMENTS_N + j], 16u);
+      subgroupMatrixStore<row_major>(&results[own], 0u, sums[i * FRAGMENTS_N + j], 16u);
       workgroupBarrier();
       // Surplus subgroups computed the same and store nothing.
       for (var q = lane; q < select(0u, 64u, subgroup < SUBGROUPS); q += lanes) {
-        let at = own * 256u + q * 4u;
-        let sum = vec4(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
+        let at = q * 4u;
+        let sum = vec4(results[own][at], results[own][at + 1u], results[own][at + 2u], results[own][at + 3u]);
         store(firstRow + ownM + 16u * i + q / 4u, firstColumn + ownN + 16u * j + q % 4u * 4u, starts, sum);
       }
       workgroupBarrier();

@@ -5,7 +5,15 @@ import maxCombineSource from './maxCombine.wgsl'
 import maxDirect from './maxDirect.wgsl'
 import maxRows from './maxRows.wgsl'
 import maxWorkgroup from './maxWorkgroup.wgsl'
-import { chooseReduction, outputs, type Reduction, reductionParams, reductionVariants, vec4Columns } from './reduction.ts'
+import {
+  chooseReduction,
+  outputs,
+  type Reduction,
+  reductionParams,
+  reductionVariants,
+  vec4Columns,
+  vec4Rows,
+} from './reduction.ts'
 
 /** The pieces of a first pass, row-major [outer, chunks, inner]. */
 export interface MaxCombine {
@@ -28,7 +36,7 @@ function makeMax(name: string, dtype: 'f32' | 'i32', MIN = false): KernelSpec<Re
           ? { ...types, Value: quad, Index: 'vec4<i32>', Bits: 'vec4<u32>', Truths: 'vec4<bool>', WIDTH: 4 }
           : { ...types, Value: dtype, Index: 'i32', Bits: 'u32', Truths: 'bool', WIDTH: 1 },
       rowConstants: { ...types, Value: quad },
-      groupConstants: () => types,
+      groupConstants: (problem) => (vec4Rows(problem) ? { ...types, VEC: 4, Element: quad } : types),
     }),
     choose: chooseReduction,
     flops: ({ outer, n, inner }) => outer * n * inner,

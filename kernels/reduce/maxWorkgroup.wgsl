@@ -7,13 +7,16 @@ const FLOAT: bool = true;
 const MIN: bool = false;
 const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
+// The elements that are loaded at once, and their type: four where the elements of an output are neighbours and come in fours.
+const VEC: u32 = 1;
+alias Element = Scalar;
 
 struct Params {
   outer: u32, n: u32, inner: u32, chunk: u32, chunks: u32, offset: u32, outerStride: u32,
   nStride: u32, innerStride: u32,
 }
 
-@group(0) @binding(0) var<storage, read> input: array<Scalar>; // [outer, n, inner] by strides
+@group(0) @binding(0) var<storage, read> input: array<Element>; // [outer, n, inner] by strides
 @group(0) @binding(1) var<storage, read_write> values: array<Scalar>; // [outer, chunks, inner]
 @group(0) @binding(2) var<storage, read_write> indices: array<i32>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
@@ -42,15 +45,19 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let column = (group % tiles) * COLUMNS + local.x;
   // A lane past the end, or in a column past the last one, takes an element of another, which changes no maximum.
   let start = params.offset + row * params.outerStride + min(column, params.inner - 1) * params.innerStride;
-  var k = min(first + local.y, last - 1);
+  var k = min(first + local.y * VEC, last - VEC);
 
-  var best = rank(input[start + k * params.nStride]);
+  var best = rank(vec4<Scalar>(input[(start + k * params.nStride) / VEC]).x);
   var bestIndex = i32(k);
-  for (k += LANES; k < last; k += LANES) {
-    let value = rank(input[start + k * params.nStride]);
-    if (value > best) {
-      best = value;
-      bestIndex = i32(k);
+  // The first Element is looked at whole where it has further numbers.
+  for (k += select(0u, LANES, VEC == 1); k < last; k += LANES * VEC) {
+    let four = vec4<Scalar>(input[(start + k * params.nStride) / VEC]);
+    for (var s = 0u; s < VEC; s++) {
+      let value = rank(four[s]);
+      if (value > best) {
+        best = value;
+        bestIndex = i32(k + s);
+      }
     }
   }
   let slot = local.y * COLUMNS + local.x;
@@ -67,7 +74,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   if (local.y == 0 && column < params.inner) {
-    values[piece * params.inner + column] = input[start + u32(bestIndices[slot]) * params.nStride];
+    let at = start + u32(bestIndices[slot]) * params.nStride;
+    values[piece * params.inner + column] = vec4<Scalar>(input[at / VEC])[at % VEC];
     indices[piece * params.inner + column] = bestIndices[slot];
   }
 }

@@ -43,7 +43,7 @@ export function vec4Columns(r: Reduction): boolean {
 }
 
 /** Whether four neighbours along the reduced axis can be read as one vec4. */
-function vec4Rows(r: Reduction): boolean {
+export function vec4Rows(r: Reduction): boolean {
   const innerStride = r.inner > 1 ? r.innerStride : 0
   return r.nStride === 1 && [r.n, r.chunk, r.offset, r.outerStride, innerStride].every((value) => value % 4 === 0)
 }

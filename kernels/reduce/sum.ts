@@ -1,5 +1,13 @@
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar, scalars, writes } from '../spec.ts'
-import { chooseReduction, outputs, type Reduction, reductionParams, reductionVariants, vec4Columns } from './reduction.ts'
+import {
+  chooseReduction,
+  outputs,
+  type Reduction,
+  reductionParams,
+  reductionVariants,
+  vec4Columns,
+  vec4Rows,
+} from './reduction.ts'
 import sumDirect from './sumDirect.wgsl'
 import sumRows from './sumRows.wgsl'
 import sumWorkgroup from './sumWorkgroup.wgsl'
@@ -23,7 +31,13 @@ function makeSum(name: string, dtype: 'f32' | 'i32', input: Scalar = dtype): Ker
       ...{ direct: sumDirect, rows: sumRows, workgroup: sumWorkgroup },
       directConstants: columns,
       rowConstants: { Scalar: dtype, Input: `vec4<${input}>`, Quad: quad },
-      groupConstants: columns,
+      groupConstants: (problem) =>
+        vec4Rows(problem)
+          ? {
+              ...{ Scalar: dtype, Input: `vec4<${input}>`, Value: quad, Output: dtype, Parts: quad },
+              ...{ PARTS: 4, WIDTH: 1, ALONG: 4 },
+            }
+          : columns(problem),
     }),
     choose: chooseReduction,
     flops: ({ outer, n, inner }) => outer * n * inner,

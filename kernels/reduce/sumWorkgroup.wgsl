@@ -1,11 +1,17 @@
 // The sum along the middle axis of [outer, n, inner]. A workgroup takes COLUMNS outputs (or vec4s of outputs) with LANES threads
 // each, and a tree reduction in workgroup memory. A lane sums BLOCK elements in two accumulators, and the sums of blocks in levels.
+// Where outputs are single and their elements neighbours, it takes four of these at once (ALONG) and adds up their sums at the end.
 
 alias Scalar = f32;
 alias Input = f32;
 alias Value = f32;
 alias Sum = Value;
+// The type of an output, and the parts of a Value that are added up to it: Parts(value)[i] is an output.
+alias Output = Value;
+alias Parts = array<Value, 1>;
+const PARTS: u32 = 1;
 const WIDTH: u32 = 1;
+const ALONG: u32 = 1;
 const COLUMNS: u32 = 1;
 const LANES: u32 = 256;
 const BLOCK: u32 = 32;
@@ -17,10 +23,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> input: array<Input>; // [outer, n, inner] by strides
-@group(0) @binding(1) var<storage, read_write> output: array<Value>; // [outer, chunks, inner]
+@group(0) @binding(1) var<storage, read_write> output: array<Output>; // [outer, chunks, inner]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> sums: array<Value, COLUMNS * LANES>;
+var<workgroup> sums: array<Output, COLUMNS * LANES>;
 
 // The levels of a long sum: a adds up 16 blocks, b 16 sums of a, c 16 of b, and d the rest. So rounding hardly grows with the length.
 struct BlockLevels { blocks: u32, a: Sum, b: Sum, c: Sum, d: Sum }
@@ -49,11 +55,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let own = wid.z * params.strides[0]; // the first elements of this branch's operands
   let piece = group / tiles;
   let row = piece / params.chunks;
-  let first = (piece % params.chunks) * params.chunk;
-  let last = min(first + params.chunk, params.n);
+  let first = (piece % params.chunks) * params.chunk / ALONG;
+  let last = min(first + params.chunk / ALONG, params.n / ALONG);
   let column = (group % tiles) * COLUMNS + local.x;
   let step = params.nStride / WIDTH;
-  let start = (own.x + params.offset + row * params.outerStride) / WIDTH + column * params.innerStride;
+  let start = (own.x + params.offset + row * params.outerStride) / (WIDTH * ALONG) + column * params.innerStride / ALONG;
 
   var levels: BlockLevels;
   if (column < columns) {
@@ -74,12 +80,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   let slot = local.y * COLUMNS + local.x;
-  sums[slot] = levelSum(levels);
+  var parts = Parts(levelSum(levels));
+  sums[slot] = parts[0];
+  for (var i = 1u; i < PARTS; i++) { sums[slot] += parts[i]; }
   for (var half = LANES / 2; half > 0; half /= 2) {
     workgroupBarrier();
     if (local.y < half) { sums[slot] += sums[slot + half * COLUMNS]; }
   }
   if (local.y == 0 && column < columns) {
-    output[own.y / WIDTH + piece * columns + column] = sums[slot] * Value(Scalar(params.scale));
+    output[own.y / WIDTH + piece * columns + column] = sums[slot] * Output(Scalar(params.scale));
   }
 }

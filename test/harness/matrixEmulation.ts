@@ -1,8 +1,8 @@
 /**
  * Rewrites a shader for devices without subgroup matrices. An operand becomes an array of 256 numbers that every invocation
  * holds whole; a result becomes 8 numbers in each of 32 lanes. This is slow, but keeps the shader's own algorithm. The shader
- * must load, accumulate and store in statements of their own, and its `main` must name its builtins `local`, `subgroup`,
- * `lane` and `lanes`.
+ * must load, accumulate and store in statements of their own, from and to arrays or parts of arrays that one name numbers, and its
+ * `main` must name its builtins `local`, `subgroup`, `lane` and `lanes`.
  * @param size an expression for 16 that keeps drivers from unrolling loops
  */
 export function emulateMatrices(source: string, size: string): string {
@@ -12,16 +12,22 @@ export function emulateMatrices(source: string, size: string): string {
     .replace('requires subgroup_id;\n', '')
     .replace(/subgroup_matrix_(left|right)<f16, 16, 16>/g, 'array<f16, 256>')
     .replace('subgroup_matrix_result<f32, 16, 16>', 'array<f32, 8>')
-    .replace(/([\w[\]]+) = subgroupMatrixLoad<(\w+), (row|col)_major>\(&(\w+),/g, (_, to, type, major, from) => {
-      const name = `load${type}${major}${from}`
-      made.set(name, loadFunction(name, type, from, major === 'row'))
-      return `${name}(&${to},`
-    })
-    .replace(/subgroupMatrixStore<row_major>\(&(\w+), ([^;]+), ([\w[\]* +]+), (\w+)\);/g, (_, to, offset, value, stride) => {
-      const name = `store${to}`
-      made.set(name, storeFunction(name, to))
-      return `${name}(${offset}, &${value}, ${stride});`
-    })
+    .replace(
+      /([\w[\]]+) = subgroupMatrixLoad<(\w+), (row|col)_major>\(&(\w+)(?:\[(\w+)\])?,/g,
+      (...[, to, type, major, from, part]) => {
+        const name = `load${type}${major}${from}`
+        made.set(name, loadFunction(name, type, part ? `${from}[part]` : from, major === 'row'))
+        return `${name}(&${to}, ${part ?? '0u'},`
+      },
+    )
+    .replace(
+      /subgroupMatrixStore<row_major>\(&(\w+)(?:\[(\w+)\])?, ([^;]+), ([\w[\]* +]+), (\w+)\);/g,
+      (_, to, part, offset, value, stride) => {
+        const name = `store${to}`
+        made.set(name, storeFunction(name, part ? `${to}[part]` : to))
+        return `${name}(${part ?? '0u'}, ${offset}, &${value}, ${stride});`
+      },
+    )
     .replace(
       /([\w[\]* +]+) = subgroupMatrixMultiplyAccumulate\(([\w[\]]+), (\w+), ([\w[\]* +]+)\);/g,
       (_, to, left, right, start) => {
@@ -44,14 +50,14 @@ export function emulateMatrices(source: string, size: string): string {
 
 function loadFunction(name: string, type: string, from: string, rows: boolean): string {
   if (type === 'Result') {
-    return `fn ${name}(to: ptr<function, Result>, offset: u32, stride: u32) {
+    return `fn ${name}(to: ptr<function, Result>, part: u32, offset: u32, stride: u32) {
   for (var j = 0u; j < SIXTEEN / 2u; j++) {
     let e = emulatedLane + 32u * j;
     (*to)[j] = ${from}[offset + e / 16u * stride + e % 16u];
   }
 }`
   }
-  return `fn ${name}(to: ptr<function, ${type}>, offset: u32, stride: u32) {
+  return `fn ${name}(to: ptr<function, ${type}>, part: u32, offset: u32, stride: u32) {
   for (var r = 0u; r < SIXTEEN; r++) {
     for (var s = 0u; s < SIXTEEN; s++) { (*to)[r * 16u + s] = ${from}[offset + ${rows ? 'r * stride + s' : 's * stride + r'}]; }
   }
@@ -59,7 +65,7 @@ function loadFunction(name: string, type: string, from: string, rows: boolean): 
 }
 
 function storeFunction(name: string, to: string): string {
-  return `fn ${name}(offset: u32, value: ptr<function, Result>, stride: u32) {
+  return `fn ${name}(part: u32, offset: u32, value: ptr<function, Result>, stride: u32) {
   for (var j = 0u; j < SIXTEEN / 2u; j++) {
     let e = emulatedLane + 32u * j;
     ${to}[offset + e / 16u * stride + e % 16u] = (*value)[j];
