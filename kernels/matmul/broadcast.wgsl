@@ -149,10 +149,10 @@ fn asked(step: u32) -> bool {
 
 // Where a lane's columns lie: in C and its row of aux, how far before pre's those of C are, the number of its first column and the last
 // that the matrix has, of four, the number of the first element of its row 0, and the random stream.
-struct Place { c: vec4<u32>, aux: vec4<u32>, pre: u32, lastOwn: u32, element: u32, stream: u32 }
+struct LanePlace { c: vec4<u32>, aux: vec4<u32>, pre: u32, lastOwn: u32, element: u32, stream: u32 }
 
 // Applies the epilogue but for the bias to a lane's four columns of a row of the product.
-fn epilogue(row: u32, place: Place, sum: vec4<f32>) -> vec4<f32> {
+fn epilogue(row: u32, place: LanePlace, sum: vec4<f32>) -> vec4<f32> {
   var v = sum;
   if (asked(PRE)) {
     let at = place.pre + place.c + row * params.n;
@@ -178,7 +178,7 @@ fn epilogue(row: u32, place: Place, sum: vec4<f32>) -> vec4<f32> {
 }
 
 // Adds what a block gives for a row to its sum, and stores it, with the epilogue applied behind the last block.
-fn put(row: u32, first: u32, place: Place, continued: bool, ends: bool, inside: bool) {
+fn put(row: u32, first: u32, place: LanePlace, continued: bool, ends: bool, inside: bool) {
   if (PRIVATE) {
     sums[row - first] += block[DEPTH];
     return;
@@ -249,7 +249,7 @@ fn main(
   let results = wid.z * params.strides[1];
   let a0 = operands.x + batchOffset(params.a, batch);
   let b0 = operands.y + batchOffset(params.b, batch) + columns * params.bCol;
-  let place = Place(
+  let place = LanePlace(
     results.x + (split * params.batches + batch) * params.m * params.n + columns,
     operands.w + batchOffset(params.aux, batch) + columns,
     results.y - results.x,
