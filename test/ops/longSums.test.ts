@@ -305,13 +305,15 @@ const LONG_K = 16_403
  */
 function sizesFor(variant: string): [m: number, n: number, k: number][] {
   if (few && variant.startsWith('tiled')) return [[3, 5, LONG_K]]
+  // It takes rows in fours.
+  if (variant === 'broadcast') return [[3, 5, 100_000]]
   return [
     [1, 1, 300_003],
     [3, 5, 100_000],
   ]
 }
 // Both tiled variants are the same code, of which the default device compiles the smaller one.
-for (const variant of ['direct', 'subgroup', 'tiled', ...(pipelines === 'most' ? [] : ['tiledLarge'])]) {
+for (const variant of ['direct', 'subgroup', 'broadcast', 'tiled', ...(pipelines === 'most' ? [] : ['tiledLarge'])]) {
   test(`matmul over a long k, ${variant}`, async () => {
     device.kernels.pinned.set('matmul', variant)
     for (const [m, n, k] of sizesFor(variant)) {
