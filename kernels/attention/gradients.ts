@@ -1,10 +1,10 @@
 // All gradients of attention in one kernel, for software devices.
-import { type Capabilities, ceilDiv, grid1d, type KernelSpec, writes } from '../spec.ts'
+import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param, scalars, writes } from '../spec.ts'
 import type { KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
 import source from './gradients.wgsl'
 import { hasOptions } from './options.ts'
 import type { AttentionShape } from './shape.ts'
-import { attentionParams, operandBytes, operands, productFlops, roomFor } from './variants.ts'
+import { operandBytes, operands, productFlops, roomFor } from './variants.ts'
 
 /** The gradients dq, dk and dv are all in the buffer at the binding `gradients`. */
 export type GradientsProblem = QueryGradientProblem & KeyValueGradientProblem
@@ -50,7 +50,13 @@ export const attentionGradients: KernelSpec<GradientsProblem> = {
     ...writes('f32', 'statistics'),
     { name: 'gradients', access: 'read_write', dtype: 'f32' },
   ],
-  params: attentionParams(7, 'q', 'k', 'v', 'out', 'dOut', 'dq', 'dk', 'dv').filter(({ optional }) => !optional),
+  params: [
+    branchStrides(7),
+    ...['q', 'k', 'v', 'out', 'dOut', 'dq', 'dk', 'dv'].map((name): Param => ({ name, type: 'u32', length: 4 })),
+    ...scalars('u32', 'batch', 'heads', 'queries', 'keys', 'width'),
+    ...scalars('f32', 'scale'),
+  ],
+  partial: true,
   variants: [
     {
       name: 'subgroup',

@@ -74,7 +74,7 @@ fn collect(parts: vec4<f32>) -> f32 {
   return (parts.x + quadSwapX(parts.y)) + (quadSwapY(parts.z) + quadSwapDiagonal(parts.w));
 }
 
-// Where delta begins in the statistics.
+// The index of delta in the statistics, behind the log-sum-exps.
 fn deltaStart() -> u32 {
   return (params.batch * params.heads * params.queries + 63u) / 64u * 64u;
 }
@@ -180,7 +180,7 @@ fn products16(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<v
 }
 
 // The products of a row with all keys, or values, of a lane.
-fn products(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<vec2<f32>, EIGHTS>>) -> Own {
+fn allProducts(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<vec2<f32>, EIGHTS>>) -> Own {
   var sum = products16(held, row, 0u);
   if (WIDTH > 16u) { sum = plus(sum, products16(held, row, 16u)); }
   if (WIDTH > 32u) { sum = plus(sum, products16(held, row, 32u)); }
@@ -227,7 +227,7 @@ fn addRow(sums: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<vec2<
 }
 
 // Moves eight sums into the long sums.
-fn fold8(c: u32) {
+fn foldSums8(c: u32) {
   longDk[c] += dk[c];
   dk[c] = Rows();
   longDk[c + 1u] += dk[c + 1u];
@@ -262,24 +262,24 @@ fn fold8(c: u32) {
   dv[c + 7u] = Rows();
 }
 
-fn fold16(c: u32) {
-  fold8(c);
-  fold8(c + 8u);
+fn foldSums16(c: u32) {
+  foldSums8(c);
+  foldSums8(c + 8u);
   if (SETS > 1u) {
-    fold8(WIDTH + c);
-    fold8(WIDTH + c + 8u);
+    foldSums8(WIDTH + c);
+    foldSums8(WIDTH + c + 8u);
   }
 }
 
-fn foldAll() {
-  fold16(0u);
-  if (WIDTH > 16u) { fold16(16u); }
-  if (WIDTH > 32u) { fold16(32u); }
-  if (WIDTH > 48u) { fold16(48u); }
-  if (WIDTH > 64u) { fold16(64u); }
-  if (WIDTH > 80u) { fold16(80u); }
-  if (WIDTH > 96u) { fold16(96u); }
-  if (WIDTH > 112u) { fold16(112u); }
+fn foldSums() {
+  foldSums16(0u);
+  if (WIDTH > 16u) { foldSums16(16u); }
+  if (WIDTH > 32u) { foldSums16(32u); }
+  if (WIDTH > 48u) { foldSums16(48u); }
+  if (WIDTH > 64u) { foldSums16(64u); }
+  if (WIDTH > 80u) { foldSums16(80u); }
+  if (WIDTH > 96u) { foldSums16(96u); }
+  if (WIDTH > 112u) { foldSums16(112u); }
 }
 
 // A lane's own part of the gradient of a query, at place c.
@@ -400,8 +400,8 @@ fn main(
         let delta = statistics[delta0 + i];
         var s: Own;
         var p: Own;
-        if (always) { s = products(&x, &qRow); }
-        if (always) { p = products(&y, &gRow); }
+        if (always) { s = allProducts(&x, &qRow); }
+        if (always) { p = allProducts(&y, &gRow); }
         s.first = exp2(s.first - lse * LOG2E) * there.first;
         p.first = s.first * (p.first - delta);
         if (SETS > 1u) {
@@ -416,7 +416,7 @@ fn main(
         if (always) { addQuery(dq0 + i * params.dq.w, m, p, key > 0u, lane < GROUP); }
       }
       if (!LONG) { break; }
-      foldAll();
+      foldSums();
       if (i >= params.queries) { break; }
     }
     for (var half = 0u; half < SETS; half++) {
