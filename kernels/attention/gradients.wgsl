@@ -179,16 +179,21 @@ fn products16(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<v
   return plus(products8(held, c, (*row)[c / 8u]), products8(held, c + 8u, (*row)[c / 8u + 1u]));
 }
 
+// The sum and the products of sixteen more elements, added one after the other: a tree of sums takes 1.5 times as long on lavapipe.
+fn plus16(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<vec2<f32>, EIGHTS>>, sum: Own, c: u32) -> Own {
+  return plus(plus(sum, products8(held, c, (*row)[c / 8u])), products8(held, c + 8u, (*row)[c / 8u + 1u]));
+}
+
 // The products of a row with all keys, or values, of a lane.
 fn allProducts(held: ptr<private, array<Rows, PLACES>>, row: ptr<private, array<vec2<f32>, EIGHTS>>) -> Own {
   var sum = products16(held, row, 0u);
-  if (WIDTH > 16u) { sum = plus(sum, products16(held, row, 16u)); }
-  if (WIDTH > 32u) { sum = plus(sum, products16(held, row, 32u)); }
-  if (WIDTH > 48u) { sum = plus(sum, products16(held, row, 48u)); }
-  if (WIDTH > 64u) { sum = plus(sum, products16(held, row, 64u)); }
-  if (WIDTH > 80u) { sum = plus(sum, products16(held, row, 80u)); }
-  if (WIDTH > 96u) { sum = plus(sum, products16(held, row, 96u)); }
-  if (WIDTH > 112u) { sum = plus(sum, products16(held, row, 112u)); }
+  if (WIDTH > 16u) { sum = plus16(held, row, sum, 16u); }
+  if (WIDTH > 32u) { sum = plus16(held, row, sum, 32u); }
+  if (WIDTH > 48u) { sum = plus16(held, row, sum, 48u); }
+  if (WIDTH > 64u) { sum = plus16(held, row, sum, 64u); }
+  if (WIDTH > 80u) { sum = plus16(held, row, sum, 80u); }
+  if (WIDTH > 96u) { sum = plus16(held, row, sum, 96u); }
+  if (WIDTH > 112u) { sum = plus16(held, row, sum, 112u); }
   return sum;
 }
 
