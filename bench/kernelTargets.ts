@@ -1,5 +1,5 @@
 import type { Device } from '../engine/index.ts'
-import { attention, keyValueGradient, queryGradient } from '../kernels/attention/index.ts'
+import { attention, attentionGradients, keyValueGradient, queryGradient } from '../kernels/attention/index.ts'
 import { fillCase, normal, seededRandom, toleranceOf, valuesOf } from '../kernels/fill.ts'
 import { kernelFamilies } from '../kernels/index.ts'
 import { matmul } from '../kernels/matmul/index.ts'
@@ -35,7 +35,7 @@ const DRAWN = 65521
 const PREFIX = new Map<KernelSpec, (problem: any) => unknown>([
   // With splits, a part of the problem writes no prefix of the partial products.
   [matmul, (problem) => (problem.splits > 1 ? problem : { ...problem, m: Math.min(problem.m, 8), batches: 1 })],
-  ...[attention, queryGradient, keyValueGradient].map((spec) => [spec, oneImage] as const),
+  ...[attention, queryGradient, keyValueGradient, attentionGradients].map((spec) => [spec, oneImage] as const),
 ])
 
 function oneImage<P extends object>(problem: P): P {

@@ -104,6 +104,8 @@ export interface KernelSpec<P = any> {
   params: readonly Param[]
   /** The variants that the autotuner chooses from. Other launch parameters of the same source make another variant. */
   variants: readonly Variant<P>[]
+  /** Whether some devices, or problems, have no variant. What launches the kernel asks first, and has others for them. */
+  partial?: boolean
   /** The variant to take where none is pinned or tuned; without it, the first that supports the problem. */
   choose?(device: Capabilities, problem: P): string
   /** The dispatches that together do the work of a problem, in order; without it the problem is one. */

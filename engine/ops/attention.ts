@@ -1,9 +1,10 @@
-import type { AttentionShape } from '../../kernels/attention/index.ts'
+import { type AttentionShape, fusesGradients } from '../../kernels/attention/index.ts'
 import { toLowerPrecision } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore, checkNumber } from '../base/checks.ts'
 import { bindingAlignment, isFloat } from '../layout/dtype.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
+import { operand } from '../tensor/strided.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { attentionGradients } from './attentionDerivative.ts'
 import {
@@ -56,19 +57,27 @@ const headsOp = defineOp<[q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefi
   backward(ctx, grad, { members, ...args }) {
     const [q, k, v, out, statistics, mask] = ctx.saved as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | undefined]
     const { problem: shape, extras } = problemOf(args, mask, members)
-    const dq = ctx.gradOut(0)
+    const needsKv = ctx.needs[1] || ctx.needs[2]
+    // The kernels write dk and dv through one binding, and one kernel for all gradients dq too: what it writes lies in one buffer.
+    const fused = needsKv && fusesGradients(q.device.capabilities, shape)
+    const alignment = bindingAlignment(k.dtype)
+    const start = fused ? Math.ceil(q.size / alignment) * alignment : 0
+    const ofValues = start + Math.ceil(k.size / alignment) * alignment
+    const gradients = empty([ofValues + k.size], k.dtype, k.device)
+    const rowMajor = ({ shape: dims }: Tensor, offset: number) => {
+      const [, H, T, Dh] = dims as [number, number, number, number]
+      return view(gradients, { shape: dims, strides: [H * T * Dh, T * Dh, Dh, 1], offset })
+    }
+    const dq = fused ? rowMajor(q, 0) : ctx.gradOut(0)
+    const [dk, dv] = [rowMajor(k, start), rowMajor(v, ofValues)]
     const [qRows, outRows, dqRows] = [q, out, dq].map((t) => rows.groupedRows(t, members)) as [Rows, Rows, Rows]
     const saved = { q: qRows, k: headRows(k), v: headRows(v), out: outRows, statistics, ...extras }
-    // The kernel writes dk and dv through one binding, so both lie in one buffer.
-    const alignment = bindingAlignment(k.dtype)
-    const start = Math.ceil(k.size / alignment) * alignment
-    const both = empty([start + k.size], k.dtype, k.device)
-    const strides = [k.size / shape.batch, shape.keys * shape.width, shape.width, 1]
-    const dk = view(both, { shape: k.shape, strides })
-    const dv = view(both, { shape: k.shape, strides, offset: start })
-    const bound = { ...headRows(dk).bound, end: dv.end }
-    const [dkRows, dvRows] = [0, start].map((at): Rows => ({ bound, view: [at, strides[0]!, strides[1]!, strides[2]!] }))
-    const needsKv = ctx.needs[1] || ctx.needs[2]
+    const { bound } = operand(gradients)
+    const [dkRows, dvRows] = [dk, dv].map((t): Rows => {
+      const [batch, head, token] = t.strides as [number, number, number]
+      return { bound, view: [t.offset - gradients.offset, batch, head, token] }
+    })
+    if (fused) dqRows.bound = bound
     const dkv = needsKv ? { dk: dkRows!, dv: dvRows! } : undefined
     const dOut = rows.groupedRows(rows.withGroups(grad, members), members)
     attendBackward(shape, { ...saved, dOut }, dqRows, dkv)

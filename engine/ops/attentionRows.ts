@@ -1,5 +1,13 @@
 // Parts that the attention ops share: how heads lie in their tensors, and the launches of the kernels.
-import { type AttentionShape, attention, keyValueGradient, queryGradient, type RowView } from '../../kernels/attention/index.ts'
+import {
+  type AttentionShape,
+  attention,
+  attentionGradients,
+  fusesGradients,
+  keyValueGradient,
+  queryGradient,
+  type RowView,
+} from '../../kernels/attention/index.ts'
 import type { RandomDraw } from '../autograd/recomputation.ts'
 import { bindingAlignment, type Dtype, isFloat } from '../layout/dtype.ts'
 import { Version } from '../memory/version.ts'
@@ -88,7 +96,7 @@ interface BackwardOperands extends Extras {
   dOut: Rows
 }
 
-/** Launches the backward kernels; without `dkv` only the kernel for dq. dk and dv lie in one buffer. */
+/** Launches the backward kernels; without `dkv` only the kernel for dq. dk and dv lie in one buffer. Where dq does too, one kernel may do all. */
 export function attendBackward(
   shape: AttentionShape,
   { q, k, v, out, statistics, dOut, mask = q.bound, draw }: BackwardOperands,
@@ -100,6 +108,14 @@ export function attendBackward(
   const options = draw && { updateParams: () => draw.words }
   // The kernel writes the second row alone, so what forward saved is not changed.
   const both: Bindable = { ...fromStorageStart(statistics), offset: statistics.offset, version: new Version() }
+  if (dkv && dkv.dk.bound === dq.bound && fusesGradients(statistics.device.capabilities, shape)) {
+    run(attentionGradients, { ...problem, out: out.view, dq: dq.view, dk: dkv.dk.view, dv: dkv.dv.view }, [
+      ...[q.bound, k.bound, v.bound, out.bound, dOut.bound],
+      both,
+      dq.bound,
+    ])
+    return
+  }
   run(
     queryGradient,
     { ...problem, out: out.view, dq: dq.view },

@@ -2,6 +2,7 @@ import { fromHalves, toHalves } from '../half.ts'
 import { dropoutProblem, streamOf } from '../random/random.ts'
 import type { Arrays, Fill, KernelCase } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
+import type { GradientsProblem } from './gradients.ts'
 import { attentionReference, deltaStart, queryGradientReference } from './reference.ts'
 import type { AttentionOptions, AttentionShape, RowView } from './shape.ts'
 
@@ -145,6 +146,7 @@ function sizesOf(problem: Problem): Record<string, number> {
     dOut: reach(problem, problem.dOut, queries),
     dq: reach(problem, problem.dq, queries),
     dkv: reach(problem, problem.dv, keys),
+    gradients: reach(problem, problem.dv, keys),
     lse: rows,
     delta: rows,
     statistics: deltaStart(problem) + rows,
@@ -215,10 +217,15 @@ function namesOf({ causal, mask, dropout, members }: Options): string[] {
   ]
 }
 
-function casesFor<P>(outputs: readonly string[], tolerance: number): KernelCase<P>[] {
-  return SHAPES.map((shape) => {
+function casesFor<P>(
+  outputs: readonly string[],
+  tolerance: number,
+  shapes: readonly Shape[] = SHAPES,
+  place = (problem: Problem): Problem => problem,
+): KernelCase<P>[] {
+  return shapes.map((shape) => {
     const { dims, layout = 'heads', scores = 'normal', half = false, bench = false, options = {} } = shape
-    const problem = problemOf(shape)
+    const problem = place(problemOf(shape))
     const sizes = sizesOf(problem)
     let arrays: Arrays | undefined
     const fill =
@@ -246,3 +253,16 @@ function casesFor<P>(outputs: readonly string[], tolerance: number): KernelCase<
 export const attentionCases = casesFor<AttentionProblem>(['out', 'lse'], 1e-5)
 export const queryGradientCases = casesFor<QueryGradientProblem>(['dq'], 1e-4)
 export const keyValueGradientCases = casesFor<KeyValueGradientProblem>(['dkv'], 1e-4)
+
+/** The same problem with the gradients of keys and values behind those of the queries in one buffer, where they are not packed. */
+function together(problem: Problem): Problem {
+  const { dq, dk, dv } = problem
+  if (dk[3] === 3 * problem.heads * problem.width) return problem
+  const start = reach(problem, dq, problem.queries) + 2
+  const behind = ([offset, ...strides]: RowView): RowView => [start + offset, ...strides]
+  return { ...problem, dk: behind(dk), dv: behind(dv) }
+}
+
+const plain = SHAPES.filter(({ half, options }) => !half && !options)
+
+export const gradientsCases = casesFor<GradientsProblem>(['gradients'], 1e-4, plain, together)

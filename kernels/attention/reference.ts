@@ -1,6 +1,7 @@
 import { philox4x32 } from '../random/philox.ts'
 import type { Arrays } from '../spec.ts'
 import type { AttentionProblem, KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
+import type { GradientsProblem } from './gradients.ts'
 import type { AttentionShape, RowView } from './shape.ts'
 
 /** Returns the index of the first element of a row. */
@@ -140,4 +141,14 @@ export function keyValueGradientReference(problem: KeyValueGradientProblem, arra
     }
   }
   return { dkv: dkv! }
+}
+
+/** Computes dq and delta, then dk and dv from them, into one buffer. */
+export function gradientsReference(problem: GradientsProblem, arrays: Arrays): Arrays {
+  const { gradients, statistics } = arrays as Record<string, Float64Array> & Arrays
+  queryGradientReference(problem, { ...arrays, dq: gradients! })
+  const behind = 64 * Math.ceil(statistics!.length / 128)
+  const [lse, delta] = [statistics!, statistics!.subarray(behind)]
+  keyValueGradientReference(problem, { ...arrays, lse, delta, dkv: gradients! })
+  return { gradients: gradients!, statistics: statistics! }
 }

@@ -178,7 +178,7 @@ fn epilogue(row: u32, place: LanePlace, sum: vec4<f32>) -> vec4<f32> {
 }
 
 // Adds what a block gives for a row to its sum, and stores it, with the epilogue applied behind the last block.
-fn put(row: u32, first: u32, place: LanePlace, continued: bool, ends: bool, inside: bool) {
+fn storeSum(row: u32, first: u32, place: LanePlace, continued: bool, ends: bool, inside: bool) {
   if (PRIVATE) {
     sums[row - first] += block[DEPTH];
     return;
@@ -281,7 +281,7 @@ fn main(
     for (var row = first; row < end; row++) {
       block[DEPTH] = initial + timesRow(a0 + row * params.aRow, k0, kEnd, 0u, member);
       if (deep) { block[DEPTH] += timesRow(a0 + row * params.aRow, k0 + 64u, kEnd, 64u, member); }
-      put(row, first, place, continued, ends, inside);
+      storeSum(row, first, place, continued, ends, inside);
     }
   }
 

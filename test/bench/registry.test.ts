@@ -4,7 +4,7 @@ import { layerTargets, modelTargets } from '../../bench/modelTargets.ts'
 import { opTargets } from '../../bench/opTargets.ts'
 import { selectTargets } from '../../bench/select.ts'
 import { GROUPS, idOf } from '../../bench/target.ts'
-import { attention, keyValueGradient, queryGradient } from '../../kernels/attention/index.ts'
+import { attention, attentionGradients, keyValueGradient, queryGradient } from '../../kernels/attention/index.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
 import { matmul } from '../../kernels/matmul/index.ts'
 import { type Capabilities, type KernelEntry, runsOn } from '../../kernels/spec.ts'
@@ -84,9 +84,9 @@ test('references of timed cases end in time: large ones compute the first part o
   )
   const slow = parts.filter(({ part }) => part > 10 * REFERENCE_LIMIT)
   if (slow.length > 0) throw new Error(slow.map(({ name, part }) => `${name}: ${part}`).join(', '))
-  // The kernels of attention, of its two gradients and of matmul.
+  // The kernels of attention, of its gradients and of matmul.
   const shortened = new Set(parts.filter(({ whole, part }) => part < whole).map(({ name }) => name.split(' ')[0]!))
-  const expected = [matmul, attention, queryGradient, keyValueGradient].map(({ name }) => name)
+  const expected = [matmul, attention, queryGradient, keyValueGradient, attentionGradients].map(({ name }) => name)
   if ([...shortened].sort().join() !== expected.sort().join()) throw new Error([...shortened].join())
 })
 

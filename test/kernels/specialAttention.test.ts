@@ -122,6 +122,15 @@ check({
 })
 const ofKeys = { q, k, v, dOut, lse, delta, mask: [0] }
 check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
+const behindQueries = { dk: problem.dv, dv: [2 * size, ...problem.dv.slice(1)] }
+check({
+  kernel: 'attentionGradients',
+  name,
+  problem: { ...problem, ...behindQueries },
+  inputs: { q, k, v, out, dOut, statistics: ofQueries.statistics },
+  outputs: { gradients: 3 * size },
+  tolerance: 1e-3,
+})
 
 /** A scenario with what its mask holds for a query and a key; -Infinity hides. */
 type Masked = [scenario: Scenario, mask: (query: number, key: number) => number]
