@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { adapterOption, count, makeCommand, tuneOption } from '../train/cli/options.ts'
+import { byHandCommand } from './byHand/command.ts'
 import type { BenchFlags } from './flags.ts'
 import { fleetBenchCommand } from './fleet/command.ts'
 import { imagesCommand } from './images/command.ts'
@@ -14,6 +15,7 @@ export function benchCommand(): Command {
     .enablePositionalOptions()
     .addCommand(streamsCommand())
     .addCommand(schemesCommand())
+    .addCommand(byHandCommand())
     .addCommand(fleetBenchCommand())
     .addCommand(isaCommand())
     .addCommand(imagesCommand())
