@@ -302,7 +302,9 @@ export class Trainer {
       if (images < evaluation.count && hooks.shouldStop?.()) throw stopped
     }
     try {
-      const score = () => evaluate(model, evaluation, onBatch, distributed ?? mode, this.#sources.evaluation)
+      // Several devices take the images themselves.
+      const source = distributed ? undefined : this.#sources.evaluation
+      const score = () => evaluate(model, evaluation, onBatch, distributed ?? mode, source)
       const found = await (ema ? ema.evaluate(score) : score())
       this.#due = undefined
       this.history.push({ epoch, ...found })
