@@ -45,7 +45,7 @@ async function benchUntil(interrupt: Interrupt, names: readonly string[], flags:
     const history = historyFolder(flags.history)
     const before = history === undefined ? new Map() : await previousTimes(history, device.summary.name)
     announce(device)
-    const found = await run(device, targets, flags, interrupt)
+    const found = await run(device, targets, { ...flags, names }, interrupt)
     const report = compare(found, before)
     if (flags.json) console.log(JSON.stringify(report, null, 2))
     else if (flags.csv) console.log(csvReport(report))
@@ -61,7 +61,12 @@ async function benchUntil(interrupt: Interrupt, names: readonly string[], flags:
   }
 }
 
-async function run(device: Device, targets: readonly Target[], flags: BenchFlags, interrupt: Interrupt): Promise<BenchReport> {
+async function run(
+  device: Device,
+  targets: readonly Target[],
+  { names, ...flags }: BenchFlags & { names: readonly string[] },
+  interrupt: Interrupt,
+): Promise<BenchReport> {
   const { software } = device.capabilities
   const budget = budgetOf(software, flags.quick ?? false)
   const progress = new Progress({ total: targets.length })
@@ -73,6 +78,8 @@ async function run(device: Device, targets: readonly Target[], flags: BenchFlags
       timer: flags.timer,
       flush: flags.flush && !flags.quick,
       quick: flags.quick,
+      // What was asked for by name is shown, however long it takes.
+      endsSoon: flags.quick === true && names.length === 0 && flags.filter === undefined,
       onProgress,
       shouldStop: () => interrupt.asked,
     })

@@ -51,8 +51,10 @@ export interface BenchReport {
 /** Options of `runBench`. */
 export interface RunOptions {
   budget: Budget
-  /** Whether no target is begun after `QUICK_MS`, and ceilings are measured as a quick `CeilingGauge` does; default false. */
+  /** Whether ceilings are measured as a quick `CeilingGauge` does; default false. */
   quick?: boolean | undefined
+  /** Whether no target is begun after `QUICK_MS`; default false. */
+  endsSoon?: boolean | undefined
   /** The clock for single kernels; default the device's where it has one. All else is timed by the host's clock. */
   timer?: Timer | undefined
   /** Whether the caches are emptied before each run of a kernel that the device's clock times. */
@@ -92,7 +94,7 @@ export class ImpossibleTimeError extends Error {
 export async function runBench(device: Device, targets: readonly Target[], options: RunOptions): Promise<BenchReport> {
   const { budget, onProgress } = options
   const began = performance.now()
-  const late = () => options.quick === true && performance.now() - began > QUICK_MS
+  const late = () => options.endsSoon === true && performance.now() - began > QUICK_MS
   const timed = options.timer !== 'wall' && device.gpu.features.has('timestamp-query')
   const profiler = timed ? new Profiler(device.gpu) : undefined
   onProgress?.(0, 'ceilings')

@@ -43,7 +43,9 @@ export async function compileSources<S extends Source>(
 ): Promise<Compilation<S>> {
   const path = join(radv.folder, 'listings')
   const log = openSync(path, 'w')
-  const child = fork(ENTRY, { stdio: ['ignore', 'ignore', log, 'ipc'], env: { ...process.env, ...radv.environment } })
+  // The compiler's device is no matter of the user's choice.
+  const { PARAFORMER_ADAPTER, ...inherited } = process.env
+  const child = fork(ENTRY, { stdio: ['ignore', 'ignore', log, 'ipc'], env: { ...inherited, ...radv.environment } })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   let sources: S[] = []

@@ -126,7 +126,8 @@ function productsOf(kind: Workload['kind'], judgements: readonly Judgement<Sourc
 
 /** Runs the program that captures, with the variables of RADV, which prints no code meanwhile. */
 function capture(folder: string, environment: Record<string, string>): Promise<void> {
-  const env = { ...process.env, ...environment, RADV_DEBUG: '' }
+  const { PARAFORMER_ADAPTER, ...inherited } = process.env
+  const env = { ...inherited, ...environment, RADV_DEBUG: '' }
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [CAPTURE, folder], { env, stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''

@@ -118,7 +118,7 @@ test("--shape times an op at any shape on the host's clock, --tune full finds ou
 })
 
 test('forward passes of layers and models do their work: none passes its ceiling', async () => {
-  const args = ['layers', 'models', '--batch', '1', '--filter', 'forward quick', '--quick', '--no-history', '--json']
+  const args = ['layers', 'models', '--batch', '1', '--filter', 'forward quick', '--time', '1', '--no-history', '--json']
   const { results } = JSON.parse((await bench(...args)).stdout)
   if (results.length !== 5) throw new Error(`${results.length} results`)
   for (const { id, share, gflops, median, ceilings } of results) {

@@ -37,7 +37,7 @@ export function fleetUpCommand(): Command {
     .option(
       '--study <file>',
       'a study file of your own that the workers may run; may be given again',
-      (file, before: string[]) => [...before, file],
+      (file, before: string[] = []) => [...before, file],
       [],
     )
     .option('--tls-cert <file>', 'certificate of the server, for tls://')

@@ -103,6 +103,6 @@ async function work(flags: WorkerFlags, interrupt: Interrupt): Promise<void> {
   }
 }
 
-function more(file: string, before: string[]): string[] {
+function more(file: string, before: string[] = []): string[] {
   return [...before, file]
 }
