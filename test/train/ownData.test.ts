@@ -55,7 +55,8 @@ test('pixels are those of the stated rule: the shorter side is resized, the midd
   )
   const has = (expected: number[], what: string) =>
     assert.ok(
-      images.some((image) => image.join() === expected.join()),
+      // Weights in fixed point, as Pillow has them, may give the neighbouring byte; test/train/augment compares with Pillow's.
+      images.some((image) => image.every((byte, i) => Math.abs(byte - expected[i]!) <= 1)),
       what,
     )
   // 23 x 10 becomes round(23 * 6 / 10) = 14 by 6, of which columns 4 to 9 stay.
