@@ -551,30 +551,33 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     chain.slot = 0u;
     chain.base = slots;
   }
-  var drawn = 0u;
-  var block = philox(vec4(0u, sample, epoch, params.purpose), seed);
-  if (params.cropPadding > 0u) {
-    chain.top = i32(below(block.x, 2u * params.cropPadding + 1u)) - i32(params.cropPadding);
-    chain.left = i32(below(block.y, 2u * params.cropPadding + 1u)) - i32(params.cropPadding);
-    drawn = 2u;
-  }
-  if (params.flip == 1u) {
-    chain.flipped = block[drawn] < 0x80000000u;
-    drawn += 1u;
-  }
-  if (!AUGMENTS) {
-    walk(chain, Sink(RESULT, 0u, b, own, false), thread, threads);
-    return;
-  }
+  // Words that are drawn: two of the crop, one of the flip, then two of each operation. A second place that calls philox would keep its keys
+  // in registers between the two, which are more than an AMD GPU has.
+  let cropWords = select(0u, 2u, params.cropPadding > 0u);
+  let first = cropWords + params.flip;
+  let end = first + 2u * min(params.operations, params.operation + 1u);
+  var block = vec4(0u);
+  var op = 0u;
   var what = NOTHING;
   var target0 = 0u;
-  for (var k = 0u; k < params.operations && k <= params.operation; k++) {
+  for (var drawn = 0u; drawn < end; drawn++) {
     if (drawn % 4u == 0u) { block = philox(vec4(drawn / 4u, sample, epoch, params.purpose), seed); }
-    let op = below(block[drawn % 4u], END);
-    drawn += 1u;
-    if (drawn % 4u == 0u) { block = philox(vec4(drawn / 4u, sample, epoch, params.purpose), seed); }
-    let factor = 1u + u32(block[drawn % 4u] >= 0x80000000u);
-    drawn += 1u;
+    let word = block[drawn % 4u];
+    if (drawn < cropWords) {
+      let moves = i32(below(word, 2u * params.cropPadding + 1u)) - i32(params.cropPadding);
+      if (drawn == 0u) { chain.top = moves; } else { chain.left = moves; }
+      continue;
+    }
+    if (!AUGMENTS || drawn < first) {
+      chain.flipped = word < 0x80000000u;
+      continue;
+    }
+    let k = (drawn - first) / 2u;
+    if ((drawn - first) % 2u == 0u) {
+      op = below(word, END);
+      continue;
+    }
+    let factor = 1u + u32(word >= 0x80000000u);
     let isAffine = op > 0u && op <= ROTATE;
     let isColor = op == COLOR && params.channels == 3u;
     let hasStatistics = op == CONTRAST || op == AUTO_CONTRAST || op == EQUALIZE;
@@ -624,6 +627,6 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       chain.affines += 1u;
     }
   }
-  if (params.stage == FINISH) { what = RESULT; }
+  if (!AUGMENTS || params.stage == FINISH) { what = RESULT; }
   if (what != NOTHING) { walk(chain, Sink(what, target0, b, own, chain.hasLut && chain.color == 0u), thread, threads); }
 }

@@ -221,9 +221,9 @@ test('it compiles where it is installed, strictly and with declarations checked,
 
 /** The most bytes of a program's bundle, minified and then packed by gzip. */
 const LIMITS = {
-  'three ops (vite-app)': { minified: 174_000, packed: 42_500 },
+  'three ops (vite-app)': { minified: 186_000, packed: 45_000 },
   'the import alone': { minified: 640_000, packed: 130_000 },
-  'the whole package': { minified: 1_130_000, packed: 272_000 },
+  'the whole package': { minified: 1_160_000, packed: 281_000 },
 }
 
 /** Fails if a bundle is too large. */
