@@ -23,14 +23,13 @@ if (hasServer()) {
       studyWithFaults(folder, { workers: 2, faults: 4, every: 3000, seed: 1, text: { tiny: { epochs: 12 } } }),
     ))
 
-  if (process.env.CHAOS)
-    slow('30 faults while 4 workers do 60 runs leave the results of one machine', () =>
-      inFolder((folder) =>
-        studyWithFaults(folder, {
-          ...{ workers: 4, faults: 30, every: 5000, seed: 2 },
-          text: { tiny: { epochs: 4 }, seeds: `[${Array.from({ length: 30 }, (_, i) => i + 1)}]` },
-        }),
-      ),
-    )
+  slow('30 faults while 4 workers do 60 runs leave the results of one machine', () =>
+    inFolder((folder) =>
+      studyWithFaults(folder, {
+        ...{ workers: 4, faults: 30, every: 5000, seed: 2 },
+        text: { tiny: { epochs: 4 }, seeds: `[${Array.from({ length: 30 }, (_, i) => i + 1)}]` },
+      }),
+    ),
+  )
 }
 run()
