@@ -5,7 +5,7 @@ import { FORMAT } from '../run/format.ts'
 import { canonical } from '../study/plan/canonical.ts'
 import type { Check } from '../study/run/check.ts'
 import { Attempt, type AttemptEnd, type AttemptParts } from './attempt.ts'
-import { changeClaim, hasEnded } from './claim.ts'
+import { changeClaim, hasEnded, readClaim } from './claim.ts'
 import { type DeclaredRun, type Machine, NotHereError } from './machine.ts'
 import { type Claim, MAX_MESSAGE, RUN_MESSAGE, type RunMessage } from './messages.ts'
 import { claimKey, metricsSubject, QUEUE, type WorkerClass } from './names.ts'
@@ -129,7 +129,10 @@ export class FleetWorker {
   async #do(message: JsMsg, run: RunMessage): Promise<void> {
     const { machine, signal, note } = this.#options
     const title = `${run.study}, ${run.arm}, ${run.key.slice(0, 8)}`
-    if (this.#avoided.has(run.key) && (await this.#others()) > 0) return message.nak(AGAIN)
+    if (this.#avoided.has(run.key) && (await this.#others()) > 0) {
+      const found = await readClaim(this.#options.store.claims, claimKey(run.folder, run.key))
+      return found && hasEnded(found.claim) ? message.ack() : message.nak(AGAIN)
+    }
     let declared: DeclaredRun
     let check: Check | undefined
     try {
