@@ -196,9 +196,6 @@ export class Dispatcher {
       return { ...rest, state: 'collected' }
     })
     await removeFiles(files, claim.result ?? [])
-    // A server that is killed may keep a message whose acknowledgement it counted.
-    const { target, study } = this.#study
-    await this.#store.manager.streams.purge(QUEUE, { filter: runSubject(target, study, job.key) }).catch(() => {})
     return { how: 'done' }
   }
 
