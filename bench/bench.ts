@@ -78,7 +78,7 @@ async function run(
       timer: flags.timer,
       flush: flags.flush && !flags.quick,
       quick: flags.quick,
-      // What was asked for by name is shown, however long it takes.
+      // Targets that were asked for by name are shown, however long they take.
       endsSoon: flags.quick === true && names.length === 0 && flags.filter === undefined,
       onProgress,
       shouldStop: () => interrupt.asked,

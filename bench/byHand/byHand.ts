@@ -82,7 +82,7 @@ async function timeShape(device: Device, shape: number[], time: number): Promise
     const began = performance.now()
     do samples.push({ fused: await timed(device, fused), byHand: await timed(device, byHand) })
     while (time > 0 && (samples.length < MIN_ROUNDS || performance.now() - began < time / 2))
-    // What was timed last is right, too.
+    // The last timed run must be right, too.
     await checkEqual(shape, fused, byHand)
     const median = (pick: (one: (typeof samples)[number]) => number) => quantiles(samples.map(pick)).median
     rows.push({

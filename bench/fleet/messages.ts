@@ -7,7 +7,7 @@ export interface FleetMessagesFlags {
   json?: boolean
 }
 
-/** What workers that wait for runs send and receive. */
+/** Messages that workers send and receive while they wait for runs. */
 export interface FleetMessagesRow {
   workers: number
   /** Of all workers, in both directions. */

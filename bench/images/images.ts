@@ -83,7 +83,7 @@ async function timeImages(device: Device, flags: ImagesFlags, interrupt: Interru
     const rates: [host: number[], device: number[]] = [[], []]
     const began = performance.now()
     while (rates[0].length < (quick ? 1 : MIN_ROUNDS) || (!quick && performance.now() - began < 2 * time && !interrupt.asked)) {
-      // What the thread made ahead while the device was timed would count as made in no time.
+      // Batches that the thread made ahead while the device was timed would count as made in no time.
       for (let i = 0; i < BATCHES; i++) await host.next()
       let start = performance.now()
       for (let i = 0; i < BATCHES; i++) await host.next()

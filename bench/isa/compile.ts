@@ -16,14 +16,14 @@ const ENTRY = fileURLToPath(new URL('./isaProcess.js', import.meta.url))
 /** Characters of the end of a log that tell why a process ended. */
 const TAIL = 400
 
-/** What the compiler made of a source: the driver's text, or the reason why there is none. */
+/** The compiler's result for a source: the driver's text, or the reason why there is none. */
 export interface Compiled<S extends Source> {
   source: S
   text: string
   error: string | undefined
 }
 
-/** What was compiled, and for which device. */
+/** The compiled sources, and their device. */
 export interface Compilation<S extends Source> {
   /** Names of the adapter and of the driver. */
   device: string

@@ -6,7 +6,7 @@ import { type Listing, readListing } from './listing.ts'
 import type { Machine } from './machine.ts'
 import type { Source } from './source.ts'
 
-/** What is known of a compiled shader. */
+/** The facts about a compiled shader. */
 export interface Judgement<S extends Source = Source> {
   source: S
   /** The reason why there is no code. */

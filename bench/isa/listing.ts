@@ -6,7 +6,7 @@ export interface Block {
   instructions: Instruction[]
 }
 
-/** What RADV says of a compute shader (`RADV_DEBUG=shaderstats,asm`). */
+/** RADV's description of a compute shader (`RADV_DEBUG=shaderstats,asm`). */
 export interface Listing {
   /** Lanes of a subgroup, for which the shader was compiled: 32 or 64. */
   lanes: number

@@ -1,4 +1,4 @@
-/** What an instruction does, as far as its name says. Names of LLVM's disassembler for RDNA 2 (`dwordx4`) and RDNA 3 (`b128`). */
+/** The kind of an instruction, as its name says. Names of LLVM's disassembler for RDNA 2 (`dwordx4`) and RDNA 3 (`b128`). */
 export interface Instruction {
   /** The name, such as `v_fmac_f32_e32`. */
   op: string
@@ -84,7 +84,7 @@ const FREE = /^s_(?:nop|waitcnt|delay_alu|clause|inst_prefetch|set_inst_prefetch
 /** Counts a run of instructions, such as a block. */
 export function mixOf(instructions: readonly Instruction[]): Mix {
   const mix = noMix()
-  // What is on its way; a wait counts where there is something to wait for.
+  // Loads that are on their way; a wait counts where there is one to wait for.
   let global = false
   let near = false
   for (const { op, text } of instructions) {

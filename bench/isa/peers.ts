@@ -32,7 +32,7 @@ interface PeerSource extends Source {
   shape: string
 }
 
-/** What a library dispatches for a workload. */
+/** The dispatches of a library for a workload. */
 export interface LibraryRun {
   library: string
   workload: Workload['kind']

@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../kernels/spec.ts'
 import type { Source } from './source.ts'
 
-/** What a compiling process says: it is ready, it has compiled a shader (or why not) and all of them, or it cannot open the device. */
+/** A message of a compiling process: it is ready, it has compiled a shader (or why not) and all of them, or it cannot open the device. */
 export type FromIsaProcess =
   | { kind: 'ready'; name: string; driver: string; capabilities: Capabilities }
   | { kind: 'compiled'; index: number; error: string | undefined }

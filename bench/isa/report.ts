@@ -12,7 +12,7 @@ export interface IsaReport {
   /** Names of the adapter and of the driver that compiled. */
   compiler: string
   judgements: readonly Judgement<KernelSource>[]
-  /** What ours and the peers dispatch for a few workloads, where that was asked for. */
+  /** The dispatches of ours and the peers for a few workloads, where they were asked for. */
   peers: readonly LibraryRun[]
   facts: readonly Fact[]
 }

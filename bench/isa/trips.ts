@@ -77,7 +77,7 @@ export function valueBefore(program: Program, register: string, before: number, 
     const operand = (j: number) => valueBefore(program, from[j] ?? '', i, depth + 1)
     return evaluate(program, op, from, word, operand, i)
   }
-  // What a shader starts with: the numbers of the workgroup and of the invocation.
+  // The registers that a shader starts with: the numbers of the workgroup and of the invocation.
   return 0
 }
 

@@ -1,7 +1,7 @@
 import type { Workload } from '../workloads.ts'
 import type { Dispatch } from './dispatches.ts'
 
-/** What a library dispatches for a workload, or why it does not. */
+/** The dispatches of a library for a workload, or the reason why there are none. */
 export interface Captured {
   workload: Workload
   shape: string

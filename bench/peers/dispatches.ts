@@ -26,7 +26,7 @@ interface Group {
   uniform: Written | undefined
 }
 
-/** What a pass has set. */
+/** The state that a pass has set. */
 interface State {
   made?: Made | undefined
   groups: Map<number, Group>

@@ -20,7 +20,7 @@ export interface VariantChooser {
   toJSON(): TunedJson
 }
 
-/** What is decided for a launch: a compiled kernel, which may still be compiling, and the grid. */
+/** The decision for a launch: a compiled kernel, which may still be compiling, and the grid. */
 interface Decision {
   spec: KernelSpec
   kernel: CompiledKernel
@@ -34,7 +34,7 @@ export class KernelSelection {
   /** Names of variants by kernel name; they take precedence over all others. */
   readonly pinned = new Map<string, string>()
   #tuned: VariantChooser | undefined
-  /** What was decided for shared problems where no variant was pinned or named. */
+  /** Decisions for shared problems where no variant was pinned or named. */
   #decisions = new WeakMap<object, Decision>()
   readonly #capabilities: Capabilities
   readonly #pipelines: PipelineCache

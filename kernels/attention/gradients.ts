@@ -18,7 +18,7 @@ const ENOUGH_QUERIES = 32
 
 /** The keys of a block: for each lane `SETS` sets of `ROWS`. */
 function blockOf({ keys }: AttentionShape, { subgroupMaxSize: lanes, gathersPrivate }: Capabilities) {
-  // What takes two sets is all of a lane's registers on SwiftShader, where a load costs most. On lavapipe one set of 4 fills the first
+  // Two sets take all of a lane's registers on SwiftShader, where a load costs most. On lavapipe one set of 4 fills the first
   // cache of a core (32 KiB with 8 lanes): two take 1.5 times as long.
   const sets = gathersPrivate && keys > 4 * lanes ? 2 : 1
   // A block costs about as much as four rows more than it has.

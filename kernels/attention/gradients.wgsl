@@ -55,7 +55,7 @@ var<private> dk: array<Rows, PLACES>;
 var<private> dv: array<Rows, PLACES>;
 var<private> longDk: array<Rows, LONG_PLACES>;
 var<private> longDv: array<Rows, LONG_PLACES>;
-// What a lane loads of a row: of each eight elements its own, and where only four lanes share a load, the one four further.
+// The part of a row that a lane loads: of each eight elements its own, and where only four lanes share a load, the one four further.
 var<private> qRow: array<vec2<f32>, EIGHTS>;
 var<private> gRow: array<vec2<f32>, EIGHTS>;
 

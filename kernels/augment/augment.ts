@@ -14,7 +14,7 @@ export interface AugmentOptions {
   randAugment?: { n: number; magnitude: number }
 }
 
-/** What a batch of images is made by. */
+/** The sizes and rules by which a batch of images is made. */
 export interface AugmentSpec {
   channels: number
   /** Size of the stored images. */

@@ -1,7 +1,7 @@
 // Makes a batch of images from stored bytes: picks the images, resizes them, pads and crops, flips, applies RandAugment (Cubuk et al., 2020,
 // 1909.13719) and normalises. The bytes are those of hostImage.ts, with the same draws.
 //
-// What is done to an image is put together before any pixel is touched. A chain is a crop and flip, then sharpness or up to two affine
+// All changes of an image are put together before any pixel is touched. A chain is a crop and flip, then sharpness or up to two affine
 // operations, then a table of bytes, then colour; a pixel follows it backwards to stored bytes. Only where an operation does not fit behind
 // the chain is the image written as bytes to scratch memory. Each dispatch does one stage for all images, and derives the chain of its image
 // from the draws, so that no workgroup waits: on lavapipe a barrier doubles the time of all loops around it. Branches depend on the image's draws
@@ -14,7 +14,7 @@ const RESIZES: bool = true; // whether stored images have another size
 const ENTRIES: u32 = 258u;
 // Where a chain begins: at the stored image, or in one of two slots of scratch memory.
 const STORED: u32 = 2u;
-// What a walk over the pixels makes.
+// The result of a walk over the pixels.
 const NOTHING: u32 = 0u;
 const BYTES: u32 = 1u;
 const LUMA: u32 = 2u;

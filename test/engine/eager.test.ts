@@ -1,4 +1,4 @@
-// What is decided once for a call and kept must give the values of the call at hand, and stay bounded.
+// Decisions that are made once for a call and kept must give the values of the call at hand, and stay bounded.
 import * as assert from 'uvu/assert'
 import { requestDevice, scope, type Tensor, tensor } from '../../engine/index.ts'
 import { byLayouts, byNumber } from '../../engine/layout/layoutMemo.ts'

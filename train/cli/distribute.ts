@@ -25,7 +25,7 @@ export interface FleetPlace {
 export interface Placement {
   /** Request of device 0. */
   first: DeviceRequest
-  /** What opens the other devices, in mode `devices`: requests on this machine, or hosts of a fleet. */
+  /** Places of the other devices, in mode `devices`: requests on this machine, or hosts of a fleet. */
   others: readonly (DeviceRequest | FleetPlace)[]
   inProcess: boolean
 }

@@ -44,7 +44,7 @@ export interface Batch extends Chosen {
   images: Float32Array<ArrayBuffer>
 }
 
-/** What the images of a spec are made by, on the host and on devices alike. */
+/** The rules by which the images of a spec are made, on the host and on devices alike. */
 export function augmentSpecOf({ channels, height, width, size, seed, augment }: BatchSpec): AugmentSpec {
   const source = { sourceHeight: height, sourceWidth: width }
   return { channels, ...source, ...size, seed, purpose: Purpose.augment, options: augment ?? {} }

@@ -69,7 +69,7 @@ export class BatchLoader {
   readonly stepsPerEpoch: number
   /** Number of samples in an epoch. */
   readonly count: number
-  /** What determines the batches. @internal */
+  /** The spec that determines the batches. @internal */
   readonly spec: BatchSpec
   readonly #maker: BatchMaker
   readonly #prefetch: number

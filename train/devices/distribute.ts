@@ -22,7 +22,7 @@ export interface ElsewhereDevice {
 }
 
 export interface DistributeOptions extends RunOptions {
-  /** What opens devices 1, 2, …: requests on this machine, or places elsewhere; device 0 is the model's own. */
+  /** Places of devices 1, 2, …: requests on this machine, or places elsewhere; device 0 is the model's own. */
   others: readonly (DeviceRequest | ElsewhereDevice)[]
   /** Keeps all devices in this process, so that images need not be copied; default a process for each. */
   inProcess?: boolean | undefined

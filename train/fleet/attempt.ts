@@ -9,7 +9,7 @@ import { claimKey } from './names.ts'
 import { CHECKPOINT_FILES, fetchFiles, isResult, removeFiles, storeFiles } from './runFiles.ts'
 import type { FleetStore } from './store.ts'
 
-/** What an attempt is made with. */
+/** The parts of an attempt. */
 export interface AttemptParts {
   store: FleetStore
   message: RunMessage

@@ -19,7 +19,7 @@ const PAUSE = 1000
 /** Milliseconds after which entries are read that a watch, whose server was away, may have missed. */
 const LOOK_AGAIN = 10_000
 
-/** What is the same in all runs of a study. */
+/** The facts that all runs of a study share. */
 export interface DispatchedStudy {
   study: string
   preset: string
@@ -47,7 +47,7 @@ export class Dispatcher {
   readonly #study: DispatchedStudy
   readonly #onCheck: (check: Check) => Promise<void>
   readonly #note: (text: string) => void
-  /** What waits for the next change of a run's entry, by key of the run. */
+  /** Callbacks for the next change of a run's entry, by key of the run. */
   readonly #waiting = new Map<string, (claim: Claim | undefined) => void>()
   readonly #progress = new Map<string, (step: number, label: string) => void>()
   #watches: QueuedIterator<KvWatchEntry>[] = []

@@ -20,7 +20,7 @@ export interface RunSite {
   write(name: string, data: ReadableStream<Uint8Array>): Promise<number>
 }
 
-/** What a worker runs on: a machine with Node, or a browser. */
+/** The place that a worker runs on: a machine with Node, or a browser. */
 export interface Machine {
   /** The device, as `deviceKey` names it. */
   readonly device: string

@@ -17,7 +17,7 @@ export interface FleetStudy {
   failures: string[]
 }
 
-/** What a fleet does at a moment. */
+/** The work of a fleet at a moment. */
 export interface FleetOverview {
   server: string
   /** Messages in the queue: runs that wait or are being done. */
