@@ -1,3 +1,4 @@
+import { chain } from '../../kernels/elementwise/chain.ts'
 import type { KernelSpec } from '../../kernels/spec.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
@@ -9,6 +10,7 @@ import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import { type Bytes, type Launch, MOST_DISPATCHES, Stream } from '../submit/stream.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
+import { chainProblem, ElementwiseChain, LARGEST_CHAIN, SHORTEST_CHAIN } from './elementwiseChain.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
@@ -33,9 +35,12 @@ export class EagerRecorder implements Recorder {
   readonly #resources: EagerResources
   readonly #main = new Stream(MAIN)
   #stream = this.#main
+  /** The last launches, as far as one dispatch can do them all. */
+  readonly #chain: ElementwiseChain
 
   constructor(resources: EagerResources) {
     this.#resources = resources
+    this.#chain = new ElementwiseChain(resources.gpu)
   }
 
   acquire(bytes: number): PooledBuffer {
@@ -46,8 +51,15 @@ export class EagerRecorder implements Recorder {
 
   dispatch(launch: KernelLaunch): void {
     const { spec, problem, bindings, op, lane } = launch
-    const { kernel, grid, block } = this.#resources.kernels.select(launch)
+    const { kernel, grid, block, step } = this.#resources.kernels.select(launch)
     const resolved = this.#resolve(bindings)
+    if (step && step.count <= LARGEST_CHAIN) {
+      const link = { kernel, grid, block: block!, bindings: resolved, op, lane, step, spec }
+      if (this.#chain.add(link)) return
+      this.#endChain()
+      if (this.#chain.add(link)) return
+    }
+    this.#endChain()
     const bindGroup = this.#resources.bindGroups.get(kernel, resolved)
     const slot = block ? this.#stream.slotOf(block) : this.#stream.pack(spec.params, problem)
     const uses = this.#usesOf(spec, resolved)
@@ -55,6 +67,7 @@ export class EagerRecorder implements Recorder {
   }
 
   copy(source: Binding, target: Binding, bytes: number): void {
+    this.#endChain()
     const [from, to] = [source, target].map((binding) => this.#used(binding)) as [ResolvedBinding, ResolvedBinding]
     this.#stream.record({
       kind: 'copy',
@@ -74,12 +87,14 @@ export class EagerRecorder implements Recorder {
       gpu.queue.writeBuffer(buffer.gpu, offset, data)
       return
     }
+    this.#endChain()
     buffer.lastUse = queue.serial
     this.#stream.record({ kind: 'write', target: buffer.gpu, offset, data: data.slice() })
   }
 
   /** Records a copy into memory that the host can map. */
   readBack(source: Binding, target: GPUBuffer, bytes: number): void {
+    this.#endChain()
     const { buffer, offset } = this.#used(source)
     this.#stream.record({ kind: 'copy', source: buffer.gpu, sourceOffset: offset, target, targetOffset: 0, bytes })
   }
@@ -96,6 +111,7 @@ export class EagerRecorder implements Recorder {
 
   /** Records the commands of a fused and planned graph. */
   emit(commands: readonly FusedCommand[]): void {
+    this.#endChain()
     for (const command of commands) {
       if (command.kind === 'write') this.write(command.target, command.data)
       else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
@@ -111,8 +127,33 @@ export class EagerRecorder implements Recorder {
 
   /** Hands the stream to the submission queue. @returns resolves when everything so far is submitted */
   flush(): Promise<void> {
+    this.#endChain()
     const { queue, streams } = this.#resources
     return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
+  }
+
+  /** Records the launches of the chain: one dispatch for all, or one for each where they are few. */
+  #endChain(): void {
+    const { length } = this.#chain.launches
+    if (length === 0) return
+    const { kernels, bindGroups } = this.#resources
+    if (length < SHORTEST_CHAIN) {
+      for (const { spec, kernel, grid, block, bindings, op, lane } of this.#chain.take()) {
+        const bindGroup = bindGroups.get(kernel, bindings)
+        const streams = lane?.streams ?? MAIN_STREAMS
+        this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(spec, bindings) }, this.#stream.slotOf(block))
+      }
+      return
+    }
+    const { step, lane } = this.#chain.launches[0]!
+    const op = [...new Set(this.#chain.launches.map((launch) => launch.op))].join(' ')
+    const { kernel, grid } = kernels.select({ spec: chain, problem: chainProblem(step.count), bindings: [], op, lane })
+    const bindings = this.#chain.bindings()
+    const slot = this.#stream.addBlock(this.#chain.words())
+    this.#chain.take()
+    const bindGroup = bindGroups.get(kernel, bindings)
+    const streams = lane?.streams ?? MAIN_STREAMS
+    this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(chain, bindings) }, slot)
   }
 
   /** Records a dispatch. @param slot of its parameters in the stream */
